@@ -1,0 +1,43 @@
+"""Legible, steerable retrieval on Qdrant: sparse-autoencoder concepts beside every dense vector."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from saeindex._version import __version__
+
+if TYPE_CHECKING:
+    from saeindex.encoders import open_encoder
+    from saeindex.features import FeatureSpace
+    from saeindex.index import FeatureIndex
+    from saeindex.sae import SparseAutoencoder
+    from saeindex.types import Query, Record, Steer
+
+__all__ = [
+    "FeatureIndex",
+    "FeatureSpace",
+    "Query",
+    "Record",
+    "SparseAutoencoder",
+    "Steer",
+    "__version__",
+    "open_encoder",
+]
+
+_HOME = {
+    "FeatureIndex": "saeindex.index",
+    "FeatureSpace": "saeindex.features",
+    "Query": "saeindex.types",
+    "Record": "saeindex.types",
+    "SparseAutoencoder": "saeindex.sae",
+    "Steer": "saeindex.types",
+    "open_encoder": "saeindex.encoders",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use: ``import saeindex`` must not pay for torch."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'saeindex' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

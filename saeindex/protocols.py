@@ -1,0 +1,218 @@
+"""The seams: what an encoder, a vector store and a record source must be able to do.
+
+Filters are ``qdrant_client.models.Filter`` on every store: users know them, and the server speaks them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from qdrant_client.models import Filter
+
+    from saeindex.types import FloatArray, IntArray, JsonObject, Record
+
+PointId: TypeAlias = str | int
+PayloadKind: TypeAlias = Literal["keyword", "integer", "integer-range", "float", "bool", "datetime", "text"]
+
+
+# Encoders ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderIdentity:
+    """All that decides which vector a text gets, up to rounding. Part of a feature space's fingerprint.
+
+    Precision and device are left out on purpose: bf16 and fp32 agree to a cosine of .9999, and an index
+    built on a GPU must open on a laptop.
+    """
+
+    kind: str
+    model: str
+    revision: str
+    dimension: int
+    max_length: int
+    pooling: str
+    normalized: bool
+    query_prompt: str = ""
+    document_prompt: str = ""
+
+
+class TextEncoder(Protocol):
+    """Turns texts into unit vectors, one per text, in order."""
+
+    @property
+    def identity(self) -> EncoderIdentity:
+        """What decides the vectors; goes into the feature space's fingerprint."""
+
+    def encode_document(self, texts: Sequence[str]) -> FloatArray:
+        """Return unit vectors (n, d) float32 for texts that are to be found."""
+
+    def encode_query(self, texts: Sequence[str]) -> FloatArray:
+        """Return unit vectors (n, d) float32 for texts that search."""
+
+    def token_spans(self, text: str) -> Sequence[tuple[int, int]]:
+        """Return the character span of each token of ``text``, untruncated, for splitting into passages."""
+
+
+# Stores -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SparseVector:
+    """Indices (k,) int32, strictly ascending, and values (k,) float32, finite."""
+
+    indices: IntArray
+    values: FloatArray
+
+
+Vector: TypeAlias = "FloatArray | SparseVector"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The shape of a collection: named vectors and indexed payload fields."""
+
+    dense: Mapping[str, int]
+    sparse: tuple[str, ...] = ()
+    payload_indexes: Mapping[str, PayloadKind] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What a store keeps: an id, named vectors and a payload; ``score`` is set on search results.
+
+    A sparse vector without entries may be left out, or given empty: both are stored as no vector.
+    """
+
+    id: PointId
+    vectors: Mapping[str, Vector] = field(default_factory=dict)
+    payload: JsonObject = field(default_factory=dict)
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fusion:
+    """Merges the prefetched lists: reciprocal ranks, or scores normalised by their distribution."""
+
+    method: Literal["rrf", "dbsf"] = "rrf"
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRequest:
+    """One search: a vector with ``using``, or a fusion of ``prefetch``.
+
+    ``score_threshold`` is inclusive. Results come best first, equal scores by id. A sparse search omits
+    points whose dot product is 0. ``exact`` asks for a full scan; a filtered search is always exact on Edge.
+    """
+
+    query: Vector | Fusion
+    using: str = "dense"
+    limit: int = 10
+    offset: int = 0
+    query_filter: Filter | None = None
+    score_threshold: float | None = None
+    prefetch: tuple[SearchRequest, ...] = ()
+    with_payload: bool | Sequence[str] = True
+    with_vectors: bool | Sequence[str] = False
+    exact: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class OrderBy:
+    """Scroll in the order of an ``integer-range``, float or datetime payload field."""
+
+    key: str
+    descending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A run of points, and where the next one starts (None at the end)."""
+
+    points: Sequence[Point]
+    cursor: PointId | None
+
+
+class VectorStore(Protocol):
+    """A collection of points. Writes are validated whole before any of it is sent."""
+
+    @property
+    def layout(self) -> Layout:
+        """The named vectors and payload indexes that the collection was made with."""
+
+    def read_manifest(self) -> dict[str, Any]:
+        """Return the JSON object kept with the collection ({} where there is none)."""
+
+    def write_manifest(self, manifest: JsonObject) -> None:
+        """Replace the JSON object kept with the collection, atomically."""
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        """Write points, replacing those with the same id. Acknowledged means it survives ``kill -9``."""
+
+    def delete(self, ids: Sequence[PointId] | None = None, query_filter: Filter | None = None) -> None:
+        """Delete by ids or by filter (exactly one of them); ids that are absent are no error."""
+
+    def get(
+        self,
+        ids: Sequence[PointId],
+        with_payload: bool | Sequence[str] = True,
+        with_vectors: bool | Sequence[str] = False,
+    ) -> list[Point]:
+        """Return the points that exist, in the order asked for."""
+
+    def scroll(
+        self,
+        query_filter: Filter | None = None,
+        limit: int = 256,
+        cursor: PointId | None = None,
+        order_by: OrderBy | None = None,
+        with_payload: bool | Sequence[str] = True,
+        with_vectors: bool | Sequence[str] = False,
+    ) -> Page:
+        """Return a page in id order, or the first ``limit`` points in the order of a field (no cursor)."""
+
+    def count(self, query_filter: Filter | None = None) -> int:
+        """Return the exact number of matching points."""
+
+    def facet(
+        self, key: str, query_filter: Filter | None = None, limit: int = 10
+    ) -> list[tuple[str | int | bool, int]]:
+        """Return (value, number of points) of an indexed field, most frequent first, then by value."""
+
+    def search(self, request: SearchRequest) -> list[Point]:
+        """Return scored points, best first."""
+
+    def flush(self) -> None:
+        """Make everything written durable against power loss, where the store can say so."""
+
+    def close(self) -> None:
+        """Flush and release; a second close does nothing."""
+
+
+# Sources ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """One bad record: where it stands in its source, and why it cannot be indexed."""
+
+    position: str
+    reason: str
+    id: str | None = None
+
+
+class RecordSource(Protocol):
+    """A stream of records that can be read again from the start, in the same order."""
+
+    @property
+    def name(self) -> str:
+        """What progress and reject lines call it."""
+
+    @property
+    def total(self) -> int | None:
+        """The number of records, where that is known without reading them."""
+
+    def __iter__(self) -> Iterator[Record | Rejected]: ...

@@ -1,0 +1,158 @@
+"""The words of the design as frozen dataclasses: records, sparse codes, hits and explanations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
+
+    FloatArray: TypeAlias = NDArray[np.float32]
+    IntArray: TypeAlias = NDArray[np.int32]
+
+JsonObject: TypeAlias = Mapping[str, Any]
+PartKind: TypeAlias = Literal["feature", "residual", "bias"]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One input document."""
+
+    id: str
+    text: str
+    metadata: JsonObject = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SparseCode:
+    """The sparse codes of a batch of texts, in CSR form.
+
+    ``indptr`` (n + 1,) int64, ``indices`` (nnz,) int32 ascending within a row, ``values`` (nnz,) float32
+    and positive. Row i holds the active features of text i.
+    """
+
+    indptr: NDArray[np.int64]
+    indices: IntArray
+    values: FloatArray
+    n_features: int
+
+    def __len__(self) -> int:
+        return len(self.indptr) - 1
+
+    def row(self, i: int) -> tuple[IntArray, FloatArray]:
+        """Return the feature ids (k,) and activations (k,) of text ``i``."""
+        span = slice(int(self.indptr[i]), int(self.indptr[i + 1]))
+        return self.indices[span], self.values[span]
+
+    def rows(self) -> Iterator[tuple[IntArray, FloatArray]]:
+        """Yield :meth:`row` for every text, in order."""
+        return (self.row(i) for i in range(len(self)))
+
+    def to_csr(self) -> csr_matrix:
+        """Return the batch as a scipy matrix (n, n_features) that shares the arrays."""
+        from scipy.sparse import csr_matrix
+
+        return csr_matrix((self.values, self.indices, self.indptr), shape=(len(self), self.n_features))
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """An active feature of one record, with its label."""
+
+    id: int
+    label: str
+    activation: float
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One summand of a score: a feature's contribution, or the residual or bias of the reconstruction."""
+
+    kind: PartKind
+    feature: int | None
+    label: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The parts of a score; ``total`` is their sum, and equals the hit's score to 1e-5."""
+
+    parts: tuple[Part, ...]
+    total: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A scored record (its best passage, where a record has several)."""
+
+    id: str
+    score: float
+    text: str
+    metadata: JsonObject
+    features: tuple[Activation, ...] = ()
+    explanation: Explanation | None = None
+    passage: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Steer:
+    """A signed change of a concept's strength in the query.
+
+    ``target`` is ``"#1041"`` or a phrase; a strength of 1.0 adds as much of the concept as a typical record
+    that has it carries, -1.0 takes as much away.
+    """
+
+    target: str
+    strength: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is asked of an index. ``text`` ranks; ``where`` and ``query_filter`` select; ``steer`` moves.
+
+    ``query_filter`` is a ``qdrant_client.models.Filter``; ``using`` names the vector that ranks.
+    """
+
+    text: str
+    where: str | None = None
+    query_filter: Any = None
+    steer: str | Sequence[Steer] | Sequence[str] = ()
+    using: str = "dense"
+    limit: int = 10
+    offset: int = 0
+    score_threshold: float | None = None
+    explain: bool = False
+    with_passages: bool = False
+
+
+class Hits(Sequence[Hit]):
+    """The hits of one query, best first, with what the query became and what it cost."""
+
+    def __init__(self, hits: Sequence[Hit], plan: Any, timings_ms: Mapping[str, float]) -> None:
+        """Keep the hits beside the plan that found them and the time each stage took."""
+        self._hits = tuple(hits)
+        self.plan = plan
+        self.timings_ms = dict(timings_ms)
+
+    @property
+    def drift(self) -> float:
+        """Return 1 - cos(q, q'), how far steering moved the query (0 without steering)."""
+        return float(self.plan.drift)
+
+    @overload
+    def __getitem__(self, index: int) -> Hit: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Hit]: ...
+    def __getitem__(self, index: int | slice) -> Hit | Sequence[Hit]:
+        return self._hits[index]
+
+    def __len__(self) -> int:
+        return len(self._hits)
+
+    def __repr__(self) -> str:
+        return f"Hits({list(self._hits)!r})"
