@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m benchmarks.run SUITE…`; results are committed under `benchmarks/results`."""

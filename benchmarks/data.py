@@ -1,0 +1,53 @@
+"""Real, labelled corpora for fitting, choosing and judging; read from `SAEINDEX_DATA` or `../shared/data`."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import zstandard
+
+from saeindex.errors import NotFoundError
+from saeindex.types import Record
+
+FOLDER_VARIABLE = "SAEINDEX_DATA"
+DEFAULT_FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def folder() -> Path:
+    """Return the folder of the corpora; NotFoundError says where they can be had."""
+    path = Path(os.environ.get(FOLDER_VARIABLE, DEFAULT_FOLDER))
+    if not (path / "MANIFEST.md").is_file():
+        raise NotFoundError(
+            f"the benchmark corpora in {path}",
+            "no MANIFEST.md there",
+            f"Set {FOLDER_VARIABLE} to their folder; docs/data.md says where each corpus can be had.",
+        )
+    return path
+
+
+def is_present() -> bool:
+    """Say whether the corpora are on this machine."""
+    try:
+        return folder().is_dir()
+    except NotFoundError:
+        return False
+
+
+def read(corpus: str, part: str | None = None, limit: int | None = None) -> Iterator[Record]:
+    """Yield the records of ``corpus`` (of its ``fit``, ``choose`` or ``test`` part), in file order."""
+    given = 0
+    with (folder() / f"{corpus}.jsonl.zst").open("rb") as raw:
+        lines = io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(raw), encoding="utf-8")
+        for line in lines:
+            entry: dict[str, Any] = json.loads(line)
+            if part is not None and entry["metadata"].get("part") != part:
+                continue
+            if given == limit:
+                return
+            given += 1
+            yield Record(entry["id"], entry["text"], entry["metadata"])

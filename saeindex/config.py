@@ -1,0 +1,28 @@
+"""Names and limits that are the same everywhere."""
+
+from __future__ import annotations
+
+from typing import Final
+from uuid import UUID
+
+FORMAT_VERSION: Final = 1
+DEFAULT_ENCODER: Final = "all-MiniLM-L6-v2"
+DEFAULT_SPACE: Final = "minilm-general"
+
+# Named vectors and payload fields of DESIGN's storage layout; a further field or space is a suffix.
+DENSE: Final = "dense"
+SAE: Final = "sae"
+CONCEPTS: Final = "concepts"
+RECORD_CONCEPTS: Final = "record_concepts"
+PASSAGES: Final = "passages"
+
+# A point's id is uuid5(POINT_NAMESPACE, f"{record_id}\n{passage}"): the same record replaces itself.
+POINT_NAMESPACE: Final = UUID("6f1d7c1e-52a5-5a0b-9c8e-3d1f0a5e7b42")
+
+# A level code is feature * LEVEL_STRIDE + level; level 0 present, 1 typical, 2 strong.
+LEVEL_STRIDE: Final = 4
+LEVELS: Final = 3
+
+MAX_QUERY_CHARS: Final = 100_000
+MAX_LIMIT: Final = 10_000
+MAX_STRENGTH: Final = 100.0

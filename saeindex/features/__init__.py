@@ -1,0 +1,9 @@
+"""Feature spaces: an encoder, an autoencoder over it, and what its features mean."""
+
+from __future__ import annotations
+
+from saeindex.features.calibration import Calibration
+from saeindex.features.labels import FeatureLabel
+from saeindex.features.space import FeatureSpace
+
+__all__ = ["Calibration", "FeatureLabel", "FeatureSpace"]

@@ -1,0 +1,239 @@
+"""The feature space: encoder identity, autoencoder, calibration and labels in one directory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from saeindex.config import FORMAT_VERSION
+from saeindex.encoders import open_encoder
+from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, UnknownConceptError
+from saeindex.features.calibration import Calibration
+from saeindex.features.labels import FeatureLabel, lexical_labels, trust_scores
+from saeindex.protocols import EncoderIdentity, TextEncoder
+from saeindex.sae.metrics import fidelity
+from saeindex.sae.model import SparseAutoencoder
+from saeindex.sae.train import TrainingConfig, train
+
+if TYPE_CHECKING:
+    from saeindex.types import FloatArray
+
+HELD_OUT_SHARE = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureSpace:
+    """A lens: how texts become features, and what the features mean.
+
+    ``labels[i]`` names feature i, ``label_vectors`` (n, d) are the labels' embeddings, ``report`` holds what
+    was measured on held-out texts. Saved as safetensors and JSON; never pickled.
+    """
+
+    name: str
+    encoder: EncoderIdentity
+    sae: SparseAutoencoder
+    calibration: Calibration
+    labels: tuple[FeatureLabel, ...]
+    label_vectors: FloatArray
+    report: dict[str, Any]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The hash of everything that changes activations or levels (labels do not)."""
+        identity = asdict(self.encoder)
+        if self.encoder.revision.startswith("sha256:"):
+            del identity["model"]  # a copy of the same weights under another name is the same encoder
+        parts = [FORMAT_VERSION, identity, self.sae.digest(), self.calibration.digest()]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def n_features(self) -> int:
+        """Number of features."""
+        return self.sae.n_features
+
+    def label(self, feature: int) -> FeatureLabel:
+        """Return a feature's label; UnknownConceptError outside 0 … n - 1."""
+        if not 0 <= feature < self.n_features:
+            raise UnknownConceptError(
+                f"feature #{feature}",
+                f"space {self.name!r} has features #0 to #{self.n_features - 1}",
+                "Run `saeindex features INDEX PHRASE` to find one.",
+            )
+        return self.labels[feature]
+
+    def open_encoder(self, **options: Any) -> TextEncoder:
+        """Open the encoder that this space was fitted on; MismatchError where the weights differ."""
+        wanted = self.encoder
+        prefix = "openai:" if wanted.kind == "openai" else ""
+        encoder = open_encoder(
+            prefix + wanted.model,
+            max_length=wanted.max_length,
+            query_prompt=wanted.query_prompt,
+            document_prompt=wanted.document_prompt,
+            **options,
+        )
+        self.check_encoder(encoder)
+        return encoder
+
+    def check_encoder(self, encoder: TextEncoder) -> None:
+        """Raise MismatchError unless ``encoder`` makes the vectors that this space was fitted on."""
+        wanted, found = asdict(self.encoder), asdict(encoder.identity)
+        if self.encoder.revision.startswith("sha256:"):
+            del wanted["model"], found["model"]
+        differing = [key for key in wanted if wanted[key] != found[key]]
+        if differing:
+            raise MismatchError(
+                f"space {self.name!r} with encoder {encoder.identity.model!r}",
+                "; ".join(
+                    f"{key}: the space has {wanted[key]!r}, the encoder {found[key]!r}" for key in differing
+                ),
+                "Use the space's own encoder, or fit a space on this one.",
+            )
+
+    @classmethod
+    def fit(
+        cls,
+        texts: Sequence[str],
+        *,
+        n_features: int = 4_096,
+        k: int = 32,
+        encoder: TextEncoder | None = None,
+        embeddings: FloatArray | None = None,
+        config: TrainingConfig | None = None,
+        name: str = "fitted",
+        progress: Callable[[int, float], None] | None = None,
+    ) -> FeatureSpace:
+        """Fit a space on ``texts``: train, calibrate, label, and measure on a held-out tenth.
+
+        ``embeddings`` (m, d) spares the encoding where they are at hand; ``config`` overrides
+        ``n_features`` and ``k``.
+        """
+        encoder = encoder or open_encoder()
+        x = encoder.encode_document(texts) if embeddings is None else embeddings
+        if x.shape != (len(texts), encoder.identity.dimension):
+            raise InvalidInputError(
+                f"fit on {len(texts)} texts", f"embeddings of shape {x.shape}", "Give one row for each text."
+            )
+        config = config or TrainingConfig(n_features=n_features, k=k)
+        order = np.random.default_rng(config.seed).permutation(len(x))
+        held, kept = order[: int(len(x) * HELD_OUT_SHARE)], order[int(len(x) * HELD_OUT_SHARE) :]
+        sae = train(x[kept], config, progress).half()
+        code = sae.encode(x[kept])
+        calibration = Calibration.measure(code)
+        phrases = lexical_labels([texts[i] for i in kept], code, calibration)
+        label_vectors = encoder.encode_query(phrases).astype(np.float16).astype(np.float32)
+        trust = trust_scores(label_vectors, x[held], sae.encode(x[held]), calibration, config.seed)
+        report = {"training": asdict(config), "texts": len(kept), "held_out_texts": len(held)}
+        report["held_out"] = fidelity(sae, x[held], x[kept].mean(0)) if len(held) else {}
+        labels = tuple(FeatureLabel(p, "lexical", t) for p, t in zip(phrases, trust, strict=True))
+        return cls(name, encoder.identity, sae, calibration, labels, label_vectors, report)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the directory under a temporary name, then rename it over ``path``."""
+        from safetensors.numpy import save_file
+
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        building.chmod(0o755)
+        described = {
+            "format_version": FORMAT_VERSION,
+            "name": self.name,
+            "fingerprint": self.fingerprint,
+            "encoder": asdict(self.encoder),
+            "n_features": self.n_features,
+            "k": self.sae.k,
+            "report": self.report,
+        }
+        (building / "space.json").write_text(json.dumps(described, indent=2) + "\n")
+        self.sae.save(building / "sae.safetensors")
+        self.calibration.save(building / "calibration.safetensors")
+        save_file({"label_vectors": self.label_vectors.astype(np.float16)}, building / "labels.safetensors")
+        lines = [json.dumps({"id": i, **_label_line(label)}) for i, label in enumerate(self.labels)]
+        (building / "labels.jsonl").write_text("\n".join(lines) + "\n")
+        _swap(building, target)
+        return target
+
+    @classmethod
+    def load(cls, name_or_path: str | Path) -> FeatureSpace:
+        """Load a space that comes with the package, by name, or one from a directory."""
+        from safetensors.numpy import load_file
+
+        folder = find_space(name_or_path)
+        described = json.loads((folder / "space.json").read_text())
+        if described.get("format_version") != FORMAT_VERSION:
+            raise MismatchError(
+                f"feature space {folder}",
+                f"format version {described.get('format_version')}, this saeindex reads {FORMAT_VERSION}",
+                "Install the saeindex version that wrote it, or fit it again.",
+            )
+        lines = (folder / "labels.jsonl").read_text().splitlines()
+        space = cls(
+            name=described["name"],
+            encoder=EncoderIdentity(**described["encoder"]),
+            sae=SparseAutoencoder.load(folder / "sae.safetensors"),
+            calibration=Calibration.load(folder / "calibration.safetensors"),
+            labels=tuple(_read_label(json.loads(line)) for line in lines),
+            label_vectors=load_file(folder / "labels.safetensors")["label_vectors"].astype(np.float32),
+            report=described["report"],
+        )
+        space._check_loaded(folder, described["fingerprint"])
+        return space
+
+    def renamed(self, name: str) -> FeatureSpace:
+        """Return the same space under another name."""
+        return replace(self, name=name)
+
+    def _check_loaded(self, folder: Path, fingerprint: str) -> None:
+        sizes = {len(self.labels), len(self.label_vectors), len(self.calibration.median), self.n_features}
+        if len(sizes) > 1 or self.fingerprint != fingerprint:
+            raise MismatchError(
+                f"feature space {folder}",
+                "its files do not belong together (sizes or fingerprint differ)",
+                "Restore the directory from where it came, or fit the space again.",
+            )
+
+
+def find_space(name_or_path: str | Path) -> Path:
+    """Return the folder of a packaged space or of a path; NotFoundError lists the packaged ones."""
+    folder = Path(name_or_path)
+    if (folder / "space.json").is_file():
+        return folder
+    packaged = Path(str(resources.files("saeindex"))) / "spaces"
+    names = sorted(path.parent.name for path in packaged.glob("*/space.json"))
+    if str(name_or_path) in names:
+        return packaged / str(name_or_path)
+    raise NotFoundError(
+        f"feature space {str(name_or_path)!r}",
+        "neither a directory with space.json nor a packaged space",
+        f"Packaged: {', '.join(names) or 'none'}.",
+    )
+
+
+def _label_line(label: FeatureLabel) -> dict[str, Any]:
+    trust = None if label.trust is None else round(label.trust, 4)
+    return {"label": label.text, "method": label.method, "trust": trust}
+
+
+def _read_label(line: dict[str, Any]) -> FeatureLabel:
+    return FeatureLabel(line["label"], line["method"], line["trust"])
+
+
+def _swap(building: Path, target: Path) -> None:
+    if target.exists():
+        old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
+        target.rename(old / target.name)
+        building.rename(target)
+        shutil.rmtree(old)
+    else:
+        building.rename(target)
