@@ -1,17 +1,17 @@
 """Every error that saeindex raises on purpose.
 
-    SaeIndexError                     asked, found, do
-    ├── InvalidInputError             a value that no index could take (also a ValueError)
-    │   ├── InvalidPointError         a point that would harm or silently distort a store
-    │   ├── InvalidRecordError        one bad record of a source (reported, the run goes on)
-    │   └── QuerySyntaxError          a where or steer text that does not parse
-    ├── UnknownConceptError           a label or feature id that the space does not have
-    ├── NotFoundError                 no index, record, space or file of that name
-    ├── MismatchError                 an index and a feature space or setting that do not belong together
-    ├── IndexLockedError              another process owns the directory
-    ├── StorageError                  the engine or the disk refused
-    ├── EncoderError                  an encoder or an embedding service failed
-    └── MissingDependencyError        an optional package is not installed
+SaeIndexError                     asked, found, do
+├── InvalidInputError             a value that no index could take (also a ValueError)
+│   ├── InvalidPointError         a point that would harm or silently distort a store
+│   ├── InvalidRecordError        one bad record of a source (reported, the run goes on)
+│   └── QuerySyntaxError          a where or steer text that does not parse
+├── UnknownConceptError           a label or feature id that the space does not have
+├── NotFoundError                 no index, record, space or file of that name
+├── MismatchError                 an index and a feature space or setting that do not belong together
+├── IndexLockedError              another process owns the directory
+├── StorageError                  the engine or the disk refused
+├── EncoderError                  an encoder or an embedding service failed
+└── MissingDependencyError        an optional package is not installed
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class SaeIndexError(Exception):
         super().__init__(asked, found, do)
 
     def __str__(self) -> str:
-        return f"{self.asked}: {self.found}. {self.do}"
+        return f"{self.asked}: {self.found.rstrip('.')}. {self.do.rstrip('.')}."
 
 
 class InvalidInputError(SaeIndexError, ValueError):

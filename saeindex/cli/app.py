@@ -1,0 +1,84 @@
+"""The commands, their shared options, and what becomes of errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from saeindex._version import __version__
+from saeindex.cli import demo, doctor, indexing, inspecting, searching
+from saeindex.errors import (
+    InvalidInputError,
+    NotFoundError,
+    SaeIndexError,
+    UnknownConceptError,
+)
+
+NO_RESULT, USAGE, RUNTIME = 1, 2, 3
+USAGE_ERRORS = (InvalidInputError, NotFoundError, UnknownConceptError)
+
+app = typer.Typer(
+    name="saeindex",
+    help="Search, filter and steer by concept: sparse-autoencoder features beside every dense vector.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("index")(indexing.index)
+app.command("search")(searching.search)
+app.command("features")(inspecting.features)
+app.command("feature")(inspecting.feature)
+app.command("info")(inspecting.info)
+app.command("doctor")(doctor.doctor)
+app.command("demo")(demo.demo)
+
+
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"saeindex {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Search, filter and steer by concept: sparse-autoencoder features beside every dense vector."""
+
+
+def run() -> None:
+    """Run a command; one line per error, on stderr (as JSON with ``--json``)."""
+    # Models are bundled or given by path: a hub that does not answer must not delay a search.
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    try:
+        app(standalone_mode=True)
+    except SaeIndexError as error:
+        _report(error)
+        sys.exit(USAGE if isinstance(error, USAGE_ERRORS) else RUNTIME)
+    except KeyboardInterrupt:
+        print("Stopped. Run the same command again to resume.", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader (head, say) has what it wanted; keep the interpreter from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(RUNTIME)
+
+
+def _report(error: SaeIndexError) -> None:
+    if "--json" in sys.argv:
+        described: dict[str, Any] = {
+            "error": type(error).__name__,
+            "asked": error.asked,
+            "found": error.found,
+            "do": error.do,
+        }
+        print(json.dumps(described), file=sys.stderr)
+    else:
+        print(f"Error: {error}", file=sys.stderr)

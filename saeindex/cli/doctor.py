@@ -1,0 +1,152 @@
+"""``saeindex doctor``: does everything that an index stands on work here, and is this index sound?"""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+
+from saeindex.cli.output import Json, Url, console, print_json
+from saeindex.config import CONCEPTS, DEFAULT_SPACE, DENSE, SAE
+from saeindex.errors import SaeIndexError
+from saeindex.protocols import SparseVector
+
+if TYPE_CHECKING:
+    from saeindex.index import FeatureIndex
+
+SAMPLE = 32
+# bf16 against fp32 gives .9999; another model, prompt or length gives far less.
+LEAST_COSINE = 0.999
+PACKAGES = ("numpy", "torch", "tokenizers", "qdrant-client", "qdrant-edge-py")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One finding: what was checked, whether it is well, and what was seen."""
+
+    name: str
+    is_well: bool
+    seen: str
+
+
+def doctor(
+    index: Annotated[str | None, typer.Argument(help="An index to examine too.")] = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Check this installation and, where one is named, an index; exits 1 if anything is wrong."""
+    checks = list(_installation())
+    if index is not None:
+        checks += _index(index, url)
+    if as_json:
+        print_json({"well": all(c.is_well for c in checks), "checks": [asdict(c) for c in checks]})
+    else:
+        out = console()
+        for check in checks:
+            out.print("[green]ok[/]  " if check.is_well else "[red]BAD[/] ", end="")
+            out.print(f"{check.name:<10} {check.seen}", markup=False)
+    if not all(check.is_well for check in checks):
+        raise typer.Exit(1)
+
+
+def _installation() -> Iterator[Check]:
+    versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    yield Check("packages", True, f"Python {platform.python_version()}, {versions}")
+    yield from _guarded("encoder", _check_encoder)
+    yield from _guarded("store", _check_store)
+
+
+def _index(name: str, url: str | None) -> list[Check]:
+    from saeindex.index import FeatureIndex
+
+    try:
+        with FeatureIndex.open(name, url=url) as index:
+            return [
+                check
+                for part, examine in (("counts", _check_counts), ("codes", _check_codes), ("facets", _check_facets))
+                for check in _guarded(part, lambda examine=examine: examine(index))  # type: ignore[misc]
+            ]
+    except SaeIndexError as error:
+        return [Check("index", False, str(error))]
+
+
+def _guarded(name: str, examine: Callable[[], tuple[bool, str]]) -> Iterator[Check]:
+    try:
+        yield Check(name, *examine())
+    except SaeIndexError as error:
+        yield Check(name, False, str(error))
+
+
+def _check_encoder() -> tuple[bool, str]:
+    from saeindex.encoders.hardware import choose_device, choose_dtype
+    from saeindex.features import FeatureSpace
+
+    space = FeatureSpace.load(DEFAULT_SPACE)
+    vector = space.open_encoder().encode_query(["Is anything wrong here?"])
+    active = len(space.sae.encode(vector).indices)
+    device = choose_device("auto")
+    dtype = str(choose_dtype("auto", device)).removeprefix("torch.")
+    seen = f"{space.encoder.model} on {device} in {dtype}; space {space.name}: {active} active features"
+    return 1 <= active <= space.sae.k, seen
+
+
+def _check_store() -> tuple[bool, str]:
+    from saeindex.protocols import Layout, Point, SearchRequest
+    from saeindex.stores import create_store, open_store
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "doctor.idx"
+        store = create_store(path, Layout({DENSE: 2}))
+        store.upsert([Point(1, {DENSE: np.array([0.6, 0.8], np.float32)})])
+        store.close()
+        store = open_store(path)
+        found = store.search(SearchRequest(np.array([0.6, 0.8], np.float32)))
+        store.close()
+    is_well = len(found) == 1 and abs((found[0].score or 0) - 1) < 1e-5
+    return is_well, "Qdrant Edge writes, reopens and finds"
+
+
+def _check_counts(index: FeatureIndex) -> tuple[bool, str]:
+    records, points = index.count(), index.store.count()
+    kept = index.manifest.counts
+    if (records, points) == (kept.records, kept.points):
+        return True, f"{records:,} records, {points:,} points"
+    seen = f"{records:,} records found, {kept.records:,} at the end of the last finished run"
+    return False, f"{seen}: a run was interrupted. Run the same `saeindex index` command again."
+
+
+def _check_codes(index: FeatureIndex) -> tuple[bool, str]:
+    """Encode some stored passages again: vectors, codes and levels must come out the same."""
+    page = index.store.scroll(limit=SAMPLE, with_vectors=True)
+    if not page.points:
+        return True, "nothing is stored yet"
+    stored = np.stack([np.asarray(point.vectors[DENSE]) for point in page.points])
+    again = index.encoder.encode_document([point.payload["text"] for point in page.points])
+    least = float((stored * again).sum(1).min())
+    wrong = 0
+    for point in page.points:
+        code = point.vectors.get(SAE)
+        expected: list[int] = []
+        if isinstance(code, SparseVector):
+            expected = index.space.calibration.concept_codes(code.indices, code.values).tolist()
+        wrong += expected != list(point.payload[CONCEPTS])
+    seen = f"{len(page.points)} encoded again: cosine at least {least:.5f}, {wrong} with other levels"
+    return least >= LEAST_COSINE and wrong == 0, seen
+
+
+def _check_facets(index: FeatureIndex) -> tuple[bool, str]:
+    from qdrant_client.models import FieldCondition, Filter, MatchValue
+
+    commonest = index.store.facet(CONCEPTS, limit=5)
+    for code, count in commonest:
+        match = FieldCondition(key=CONCEPTS, match=MatchValue(value=code))
+        if index.store.count(Filter(must=[match])) != count:
+            return False, f"the facet of level code {code} says {count}, a count says otherwise"
+    return True, f"{len(commonest)} facet counts equal exact counts"

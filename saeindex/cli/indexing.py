@@ -1,0 +1,92 @@
+"""``saeindex index``: records into an index."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from saeindex.cli.output import Json, Url, print_json
+from saeindex.config import DEFAULT_SPACE
+from saeindex.errors import InvalidInputError, NotFoundError
+
+if TYPE_CHECKING:
+    from saeindex.index import FeatureIndex
+    from saeindex.indexing.passages import PassageOptions
+    from saeindex.indexing.pipeline import IndexingReport
+
+
+def index(
+    paths: Annotated[
+        list[str],
+        typer.Argument(help="JSONL, CSV or TSV (also .gz, .zst), Parquet, or a folder of text files."),
+    ],
+    into: Annotated[str, typer.Option(help="The index: a directory, or with --url a collection.")],
+    text_field: Annotated[str | None, typer.Option(help="Column of the text (else detected).")] = None,
+    id_field: Annotated[str | None, typer.Option(help="Column of the id (else detected).")] = None,
+    metadata_fields: Annotated[
+        list[str] | None, typer.Option(help="Columns to keep as metadata, comma-separated (else all).")
+    ] = None,
+    url: Url = None,
+    space: Annotated[
+        str | None, typer.Option(help=f"Feature space: a name or a directory (else {DEFAULT_SPACE}).")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="CPU threads of the encoder.")] = None,
+    passage_tokens: Annotated[
+        int | None, typer.Option(help="Split texts into passages of this many tokens.")
+    ] = None,
+    overlap: Annotated[int, typer.Option(help="Tokens that neighbouring passages share.")] = 32,
+    batch_size: Annotated[int, typer.Option(min=1, help="Records per batch.")] = 512,
+    as_json: Json = False,
+) -> None:
+    """Index records. Run it again to resume, or to add what is new: unchanged records are skipped."""
+    from saeindex.indexing.passages import PassageOptions
+    from saeindex.indexing.sources import Columns, open_source
+
+    names = tuple(n.strip() for entry in metadata_fields or () for n in entry.split(",") if n.strip())
+    columns = Columns(text=text_field, id=id_field, metadata=names or None)
+    what = paths[0] if len(paths) == 1 else paths
+    open_source(what, columns=columns)  # a wrong path or column must not leave an empty index behind
+    passages = PassageOptions(passage_tokens, overlap) if passage_tokens else None
+    if workers:
+        import torch
+
+        torch.set_num_threads(workers)
+    with _open_or_create(into, space, url, passages) as opened:
+        report = opened.add(what, columns=columns, batch_size=batch_size, progress=True)
+        rejects = str(opened.rejects_path) if report.rejected else None
+    if as_json:
+        print_json({"index": into, **asdict(report), "rejects": rejects})
+    else:
+        _print_report(into, report, rejects)
+
+
+def _open_or_create(
+    into: str, space: str | None, url: str | None, passages: PassageOptions | None
+) -> FeatureIndex:
+    from saeindex.index import FeatureIndex
+
+    try:
+        opened = FeatureIndex.open(into, space=space, url=url)
+    except NotFoundError:
+        return FeatureIndex.create(into, space or DEFAULT_SPACE, url=url, passages=passages)
+    if passages is not None and passages != opened.passages:
+        found = opened.passages
+        opened.close()
+        raise InvalidInputError(
+            f"index into {into} with {passages}",
+            f"it was made with {found or 'whole texts'}",
+            "Leave the passage options out, or make a new index.",
+        )
+    return opened
+
+
+def _print_report(into: str, report: IndexingReport, rejects: str | None) -> None:
+    rate = f", {report.indexed / report.seconds:,.0f} docs/s" if report.indexed else ""
+    print(
+        f"{into}: {report.indexed:,} indexed, {report.unchanged:,} unchanged, {report.rejected:,} rejected "
+        f"in {report.seconds:.1f} s{rate}"
+    )
+    if rejects:
+        print(f"Rejected records, with position and reason: {rejects}")

@@ -1,0 +1,104 @@
+"""``saeindex features``, ``feature`` and ``info``: looking into an index."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from saeindex.cli.output import Json, Url, console, print_json
+from saeindex.errors import InvalidInputError
+
+INDEX = typer.Argument(help="The index.")
+
+
+def features(
+    index: Annotated[str, INDEX],
+    phrase: Annotated[str, typer.Argument(help="A word or a phrase.")],
+    limit: Annotated[int, typer.Option(min=1, max=1_000, help="Number of features.")] = 10,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Find the features that answer to a phrase."""
+    from saeindex.index import FeatureIndex
+
+    with FeatureIndex.open(index, url=url) as opened:
+        matches = opened.features(phrase, limit)
+        records = {match.id: opened.count(f"#{match.id}") for match in matches}
+    if as_json:
+        found = [{**asdict(match), "records": records[match.id]} for match in matches]
+        print_json({"phrase": phrase, "features": found})
+    else:
+        from rich.table import Table
+
+        table = Table("feature", "label", "match", "trust", "records", box=None, header_style="dim")
+        for match in matches:
+            trust = _trust(match.trust, match.is_weak)
+            table.add_row(f"#{match.id}", match.label, f"{match.score:.2f}", trust, f"{records[match.id]:,}")
+        console().print(table)
+    if not matches:
+        raise typer.Exit(1)
+
+
+def feature(
+    index: Annotated[str, INDEX],
+    feature_id: Annotated[str, typer.Argument(metavar="ID", help="The feature: 1041 or #1041.")],
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Show one feature: label, trust, frequencies, strongest records, similar features."""
+    from saeindex.index import FeatureIndex
+
+    digits = feature_id.removeprefix("#")
+    if not (digits.isascii() and digits.isdigit()):
+        raise InvalidInputError(
+            f"feature {feature_id!r}", "not a number", "Find one with `saeindex features`."
+        )
+    with FeatureIndex.open(index, url=url) as opened:
+        card = opened.feature(int(digits))
+    if as_json:
+        described = asdict(card)
+        described["strongest"] = [{"id": i, "text": t, "activation": a} for i, t, a in card.strongest]
+        described["similar"] = [{"id": i, "label": name, "cosine": c} for i, name, c in card.similar]
+        print_json(described)
+        return
+    out = console()
+    present, typical, strong = card.records_at_level
+    out.print(f"#{card.id} {card.label}", style="bold", markup=False)
+    out.print(f"  {card.method} label, trust {_trust(card.trust, card.is_weak)}")
+    out.print(f"  present in {present:,} passages, typical in {typical:,}, strong in {strong:,}")
+    out.print("  strongest in", style="dim")
+    for record_id, text, activation in card.strongest:
+        line = f"    {activation:.3f}  {record_id}  {text.partition(chr(10))[0]}"
+        out.print(line, markup=False, no_wrap=True, overflow="ellipsis")
+    out.print("  similar", style="dim")
+    for other, label, cosine in card.similar:
+        out.print(f"    {cosine:.3f}  #{other} {label}", markup=False)
+
+
+def info(index: Annotated[str, INDEX], url: Url = None, as_json: Json = False) -> None:
+    """Show what an index holds and what it was built with."""
+    from saeindex.index import FeatureIndex
+
+    with FeatureIndex.open(index, url=url) as opened:
+        described = opened.info()
+    if as_json:
+        print_json(described)
+        return
+    space, encoder = described["space"], described["encoder"]
+    passages = described["passages"]
+    split = f"passages of {passages['max_tokens']} tokens" if passages else "whole texts"
+    print(f"{index}: {described['records']:,} records ({described['points']:,} points, {split})")
+    print(f"  store    {described['store']}, format {described['format_version']}, {described['created']}")
+    print(f"  encoder  {encoder['model']}, {encoder['dimension']} dimensions, {encoder['max_length']} tokens")
+    print(
+        f"  space    {space['name']} ({space['fingerprint'][:12]}): {space['n_features']:,} features, "
+        f"{space['k']} active, {described['space_report'].get('nmse', float('nan')):.3f} NMSE held out"
+    )
+
+
+def _trust(trust: float | None, is_weak: bool) -> str:
+    if trust is None:
+        return "unknown (weak)"
+    return f"{trust:.2f}{' (weak)' if is_weak else ''}"

@@ -1,0 +1,253 @@
+"""Embedding services that speak the OpenAI protocol, at any base URL."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Iterator, Sequence
+from json import JSONDecodeError
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from saeindex.errors import EncoderError, InvalidInputError, MissingDependencyError
+from saeindex.protocols import EncoderIdentity
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+
+    from saeindex.types import FloatArray
+
+# A service tells no hash of its weights: the name and the dimension are all there is to compare.
+REVISION = "service"
+
+_PIECE = re.compile(r"[A-Za-z]{1,4}|[0-9]{1,3}|\s{2,}|\n|[^A-Za-z0-9\s]")
+
+
+class OpenAIEncoder:
+    """A ``TextEncoder`` over ``POST /embeddings``.
+
+    Requests hold at most ``batch_texts`` texts and ``batch_tokens`` tokens. Timeouts, broken connections and
+    the statuses 408, 409, 429 and 5xx are tried again by the ``openai`` client: up to ``max_retries`` times,
+    after 0.5 to 8 s (doubling, with jitter), or after what ``Retry-After`` asks for, up to 2 minutes.
+
+    No tokenizer is at hand for a service, so tokens are estimated, rather too many than too few: see
+    :meth:`token_spans`. ``count_tokens`` replaces the estimate for batches and truncation.
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        model: str,
+        *,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        dimensions: int | None = None,
+        max_length: int = 8191,
+        batch_tokens: int = 100_000,
+        batch_texts: int = 256,
+        query_prompt: str = "",
+        document_prompt: str = "",
+        max_retries: int = 6,
+        timeout: float = 60.0,
+        encoding_format: Literal["base64", "float"] = "base64",
+        count_tokens: Callable[[str], int] | None = None,
+        client: OpenAI | None = None,
+    ) -> None:
+        """Prepare a client; no request is made yet.
+
+        ``base_url`` and ``api_key`` default to ``OPENAI_BASE_URL`` and ``OPENAI_API_KEY``. ``dimensions``
+        asks the service to shorten its vectors. Texts above ``max_length`` tokens are cut. A ``client`` that
+        is given is used with its own address, key, retries and timeout.
+        """
+        for name, value in {
+            "max_length": max_length,
+            "batch_tokens": batch_tokens,
+            "batch_texts": batch_texts,
+        }.items():
+            if value < 1:
+                raise InvalidInputError(f"{name} of an encoder", str(value), "Use 1 or more.")
+        self._model, self._dimensions, self._max_length = model, dimensions, max_length
+        self._batch_tokens, self._batch_texts = batch_tokens, batch_texts
+        self._query_prompt, self._document_prompt = query_prompt, document_prompt
+        self._encoding_format = encoding_format
+        self._count_tokens = count_tokens or estimate_tokens
+        self._known_dimension = dimensions
+        self._client = client or _new_client(base_url, api_key, max_retries, timeout)
+
+    def __repr__(self) -> str:
+        return f"OpenAIEncoder({self._model!r}, host={self._host!r}, dimensions={self._dimensions})"
+
+    @property
+    def identity(self) -> EncoderIdentity:
+        """What decides the vectors; the first use may make one request, to learn the dimension.
+
+        The base URL is left out: a model answers the same behind a proxy.
+        """
+        if self._known_dimension is None:
+            self.encode_document(["dimension"])
+        return EncoderIdentity(
+            kind="openai",
+            model=self._model,
+            revision=REVISION,
+            dimension=int(self._known_dimension or 0),
+            max_length=self._max_length,
+            pooling="service",
+            normalized=True,
+            query_prompt=self._query_prompt,
+            document_prompt=self._document_prompt,
+        )
+
+    def encode_document(self, texts: Sequence[str]) -> FloatArray:
+        """Return unit vectors (n, d) float32; raises ``EncoderError`` where the service fails for good."""
+        return self._encode(texts, self._document_prompt)
+
+    def encode_query(self, texts: Sequence[str]) -> FloatArray:
+        """Return unit vectors (n, d) float32; raises ``EncoderError`` where the service fails for good."""
+        return self._encode(texts, self._query_prompt)
+
+    def token_spans(self, text: str) -> list[tuple[int, int]]:
+        """Return estimated tokens: up to 4 Latin letters or 3 digits, a punctuation mark, a run of spaces.
+
+        Any other character counts as many tokens as it has UTF-8 bytes beyond the first, so its span repeats.
+        """
+        return list(_estimated_spans(text))
+
+    @property
+    def _host(self) -> str:
+        return urlsplit(str(self._client.base_url)).hostname or ""
+
+    def _encode(self, texts: Sequence[str], prompt: str) -> FloatArray:
+        if isinstance(texts, str):
+            raise InvalidInputError("texts to embed", "one string", "Give a list of strings.")
+        if not texts:
+            return np.zeros((0, self.identity.dimension), dtype=np.float32)
+        for number, text in enumerate(texts):
+            if not text:
+                raise InvalidInputError(f"text {number} to embed", "it is empty", "Leave empty texts out.")
+        return np.concatenate([self._request(batch) for batch in self._batches(texts, prompt)])
+
+    def _batches(self, texts: Sequence[str], prompt: str) -> Iterator[list[str]]:
+        batch: list[str] = []
+        tokens = 0
+        for text in texts:
+            prompted, length = self._truncated(prompt + text)
+            if batch and (len(batch) == self._batch_texts or tokens + length > self._batch_tokens):
+                yield batch
+                batch, tokens = [], 0
+            batch.append(prompted)
+            tokens += length
+        yield batch
+
+    def _truncated(self, text: str) -> tuple[str, int]:
+        """Cut a text to ``max_length`` tokens, and return it with its number of tokens."""
+        length = self._count_tokens(text)
+        while length > self._max_length and len(text) > 1:
+            text = text[: min(len(text) - 1, len(text) * self._max_length // length) or 1]
+            length = self._count_tokens(text)
+        return text, length
+
+    def _request(self, batch: list[str]) -> FloatArray:
+        from openai import APIError, omit
+
+        try:
+            response = self._client.embeddings.create(
+                input=batch,
+                model=self._model,
+                dimensions=omit if self._dimensions is None else self._dimensions,
+                encoding_format=self._encoding_format,
+            )
+        except (APIError, JSONDecodeError, UnicodeDecodeError) as error:
+            # Not chained: services quote parts of the key in their messages, and tracebacks print those.
+            raise self._failure(error, len(batch)) from None
+        return self._checked_vectors(response, len(batch))
+
+    def _failure(self, error: Any, size: int) -> EncoderError:
+        status = getattr(error, "status_code", None)
+        if status in (401, 403):
+            found = f"status {status}: the service refuses the key"
+            return self._error(size, found, "Check OPENAI_API_KEY and the access it has to the model.")
+        if status is None:
+            found = f"no usable answer ({type(error).__name__})"
+            return self._error(size, found, "Check the base URL, the network and the timeout.")
+        message = re.sub(r"\s+", " ", str(error.message))[:300]
+        key = str(self._client.api_key)
+        found = f"status {status}: {message.replace(key, '[key]') if key else message}"
+        do = (
+            "Try again later." if status == 429 or status >= 500 else "Check the model's name and its limits."
+        )
+        return self._error(size, found, do)
+
+    def _checked_vectors(self, response: Any, size: int) -> FloatArray:
+        items = getattr(response, "data", None)
+        if not isinstance(items, list) or len(items) != size:
+            found = f"{len(items)} vectors" if isinstance(items, list) else "an answer without vectors"
+            raise self._error(size, found, "The service does not follow the protocol: check the base URL.")
+        order = [getattr(item, "index", None) for item in items]
+        if any(index is not None for index in order):
+            if sorted(map(str, order)) != sorted(map(str, range(size))):
+                raise self._error(size, "indices that are not 0 to n - 1", "Report this to the service.")
+            items = sorted(items, key=lambda item: int(item.index))
+        try:
+            vectors = np.stack([_decoded(item.embedding) for item in items])
+        except (ValueError, TypeError, AttributeError, binascii.Error):
+            found = "vectors that are no numbers, or of unequal length"
+            raise self._error(size, found, 'Try encoding_format="float".') from None
+        return self._normalized(vectors)
+
+    def _normalized(self, vectors: np.ndarray[Any, np.dtype[np.float64]]) -> FloatArray:
+        size, dimension = vectors.shape
+        if self._known_dimension not in (None, dimension):
+            found = f"vectors of {dimension} dimensions, not {self._known_dimension}"
+            raise self._error(size, found, "Set dimensions to what the model gives.")
+        norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+        if not np.isfinite(norms).all() or not (norms > 0).all():
+            raise self._error(size, "a vector that is zero or not finite", "Check the service's model.")
+        self._known_dimension = dimension
+        unit: FloatArray = (vectors / norms).astype(np.float32)
+        return unit
+
+    def _error(self, size: int, found: str, do: str) -> EncoderError:
+        return EncoderError(f"embeddings of {size} texts by {self._model!r} at {self._host}", found, do)
+
+
+def estimate_tokens(text: str) -> int:
+    """Return about how many tokens a byte-pair tokenizer makes of a text, rather too many than too few."""
+    return sum(1 for _ in _estimated_spans(text))
+
+
+def _estimated_spans(text: str) -> Iterator[tuple[int, int]]:
+    for match in _PIECE.finditer(text):
+        span = match.span()
+        yield span
+        if not match[0].isascii():
+            for _ in range(len(match[0].encode(errors="replace")) - 2):
+                yield span
+
+
+def _decoded(embedding: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return a vector (d,) from a list of numbers, or from base64 of little-endian float32."""
+    if isinstance(embedding, str):
+        return np.frombuffer(base64.b64decode(embedding, validate=True), dtype="<f4").astype(np.float64)
+    vector = np.asarray(embedding, dtype=np.float64)
+    if vector.ndim != 1 or not vector.size:
+        raise ValueError("not a list of numbers")
+    return vector
+
+
+def _new_client(base_url: str | None, api_key: str | None, max_retries: int, timeout: float) -> OpenAI:
+    try:
+        from openai import OpenAI, OpenAIError
+    except ImportError as error:
+        raise MissingDependencyError(
+            "an OpenAI-compatible encoder", "openai is not installed", 'Run pip install "saeindex[openai]".'
+        ) from error
+    try:
+        return OpenAI(base_url=base_url, api_key=api_key, max_retries=max_retries, timeout=timeout)
+    except OpenAIError:
+        raise EncoderError(
+            "a client for an embedding service",
+            "no API key",
+            "Set OPENAI_API_KEY or give api_key (any word, where the service asks for none).",
+        ) from None

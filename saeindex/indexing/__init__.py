@@ -1,0 +1,1 @@
+"""Getting records in: sources, passages, points, the pipeline and the manifest."""

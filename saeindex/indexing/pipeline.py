@@ -1,0 +1,254 @@
+"""Read, encode and write at the same time, window by window; safe to kill and to run again.
+
+A *window* is a run of consecutive source records. Its changed records are encoded together and written in
+one upsert, which the engine's log makes whole or not at all. So a run that resumes meets whole windows: it
+skips those that are stored, encodes the same batches as an uninterrupted run would have, and ends with
+the same vectors to the last bit.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from saeindex.errors import InvalidPointError
+from saeindex.indexing.duplicates import SeenIds
+from saeindex.indexing.passages import split_passages
+from saeindex.indexing.points import build_points, content_hash, point_id
+from saeindex.protocols import Rejected
+from saeindex.types import Record
+
+if TYPE_CHECKING:
+    from saeindex.features import FeatureSpace
+    from saeindex.indexing.passages import PassageOptions
+    from saeindex.protocols import Point, RecordSource, TextEncoder, VectorStore
+    from saeindex.types import FloatArray, SparseCode
+
+WINDOW_CHARS = 4_000_000
+WINDOWS_AHEAD = 2
+# Passages encoded at once: bounds memory when one record has thousands of them.
+ENCODE_PASSAGES = 2_048
+
+
+@dataclass(frozen=True, slots=True)
+class IndexingReport:
+    """What a run did. ``read`` = ``indexed`` + ``unchanged`` + ``rejected``."""
+
+    read: int = 0
+    indexed: int = 0
+    unchanged: int = 0
+    rejected: int = 0
+    passages: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class _Window:
+    """Records of one window that must be encoded, with hash and passages; and what happened to the rest."""
+
+    records: list[tuple[Record, str, list[str]]] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    read: int = 0
+
+
+@dataclass(slots=True)
+class _Encoded:
+    window: _Window
+    vectors: FloatArray
+    code: SparseCode
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """One indexing run's parts; :meth:`run` drives a source through them."""
+
+    store: VectorStore
+    space: FeatureSpace
+    encoder: TextEncoder
+    passages: PassageOptions | None
+    on_reject: Callable[[Rejected], None]
+    on_progress: Callable[[int], None]
+    window: int = 512
+
+    def run(self, source: RecordSource) -> IndexingReport:
+        """Index every record of ``source``; returns when all of it is written and flushed.
+
+        Reading and writing have a thread each; encoding, which keeps every core busy, has the caller's. On
+        an error or Ctrl-C what was encoded is still written before it is raised.
+        """
+        started = time.perf_counter()
+        windows: queue.Queue[_Window | BaseException | None] = queue.Queue(WINDOWS_AHEAD)
+        encoded: queue.Queue[_Encoded | None] = queue.Queue(WINDOWS_AHEAD)
+        stop, written = threading.Event(), _Tally()
+        reader = threading.Thread(target=self._read, args=(source, windows, stop), daemon=True)
+        writer = threading.Thread(target=self._write, args=(encoded, written, stop), daemon=True)
+        reader.start()
+        writer.start()
+        try:
+            while not stop.is_set() and (window := windows.get()) is not None:
+                if isinstance(window, BaseException):
+                    raise window
+                encoded.put(self._encode(window))
+        finally:
+            stop.set()
+            _drain(windows)
+            encoded.put(None)
+            writer.join()
+            reader.join()
+            self.store.flush()
+        if written.error is not None:
+            raise written.error
+        return written.report(time.perf_counter() - started)
+
+    def _read(
+        self, source: RecordSource, out: queue.Queue[_Window | BaseException | None], stop: threading.Event
+    ) -> None:
+        try:
+            with SeenIds() as seen:
+                for run in _windows(source, self.window):
+                    if stop.is_set():
+                        return
+                    out.put(self._prepare(run, seen))
+            out.put(None)
+        except BaseException as error:  # handed to the caller's thread, which raises it
+            out.put(error)
+
+    def _prepare(self, run: list[Record | Rejected], seen: SeenIds) -> _Window:
+        """Set aside what is rejected or unchanged, and split the rest into passages."""
+        window = _Window(read=len(run))
+        fresh: list[Record] = []
+        for entry in run:
+            if isinstance(entry, Rejected):
+                seen.position += 1
+                window.rejected.append(entry)
+            elif (first := seen.add(entry.id)) is not None:
+                reason = f"the id stands already at record {first} of this source"
+                window.rejected.append(Rejected(f"record {seen.position}", reason, entry.id))
+            else:
+                fresh.append(entry)
+        ids = [point_id(record.id) for record in fresh]
+        stored = {p.id: p.payload for p in self.store.get(ids, with_payload=["content_hash", "record_id"])}
+        for record, first_id in zip(fresh, ids, strict=True):
+            digest = content_hash(record)
+            payload = stored.get(first_id)
+            if payload is not None and payload["content_hash"] == digest:
+                continue
+            window.records.append((record, digest, self._split(record.text)))
+        return window
+
+    def _split(self, text: str) -> list[str]:
+        if self.passages is None:
+            return [text]
+        return split_passages(text, self.encoder.token_spans(text), self.passages)
+
+    def _encode(self, window: _Window) -> _Encoded:
+        texts = [passage for _, _, passages in window.records for passage in passages]
+        chunks = [
+            self.encoder.encode_document(texts[at : at + ENCODE_PASSAGES])
+            for at in range(0, len(texts), ENCODE_PASSAGES)
+        ]
+        dimension = self.space.encoder.dimension
+        vectors = np.concatenate(chunks) if chunks else np.zeros((0, dimension), np.float32)
+        return _Encoded(window, vectors, self.space.sae.encode(vectors))
+
+    def _write(self, encoded: queue.Queue[_Encoded | None], tally: _Tally, stop: threading.Event) -> None:
+        while (batch := encoded.get()) is not None:
+            if tally.error is not None:
+                continue
+            try:
+                self._write_window(batch)
+            except BaseException as error:
+                # Kept for the caller; this thread goes on emptying the queue so that nobody blocks.
+                tally.error = error
+                stop.set()
+                continue
+            tally.add(batch)
+            self.on_progress(batch.window.read)
+
+    def _write_window(self, batch: _Encoded) -> None:
+        for rejected in batch.window.rejected:
+            self.on_reject(rejected)
+        if not batch.window.records:
+            return
+        if self.passages is not None:
+            self._delete_stale_passages(batch.window)
+        points = list(build_points(batch.window.records, batch.vectors, batch.code, self.space.calibration))
+        try:
+            self.store.upsert(points)
+        except InvalidPointError:
+            self._write_one_by_one(points)
+
+    def _write_one_by_one(self, points: list[Point]) -> None:
+        """Write what the store takes of a batch that it refused whole, and reject the rest."""
+        for point in points:
+            try:
+                self.store.upsert([point])
+            except InvalidPointError as error:
+                record_id = str(point.payload["record_id"])
+                self.on_reject(Rejected(f"record {record_id!r}", error.found, record_id))
+
+    def _delete_stale_passages(self, window: _Window) -> None:
+        """Remove passages that a shorter new version would leave behind.
+
+        Before the new version is written: after a crash in between, the old content hash still asks for
+        the record to be indexed again.
+        """
+        from qdrant_client.models import FieldCondition, Filter, MatchAny, Range
+
+        by_length: dict[int, list[str]] = {}
+        for record, _, passages in window.records:
+            by_length.setdefault(len(passages), []).append(record.id)
+        for length, record_ids in by_length.items():
+            of_records = FieldCondition(key="record_id", match=MatchAny(any=record_ids))
+            beyond = FieldCondition(key="passage", range=Range(gte=length))
+            self.store.delete(query_filter=Filter(must=[of_records, beyond]))
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What the writer has finished, and the error that stopped it."""
+
+    read: int = 0
+    indexed: int = 0
+    rejected: int = 0
+    passages: int = 0
+    error: BaseException | None = None
+
+    def add(self, batch: _Encoded) -> None:
+        self.read += batch.window.read
+        self.indexed += len(batch.window.records)
+        self.rejected += len(batch.window.rejected)
+        self.passages += len(batch.vectors)
+
+    def report(self, seconds: float) -> IndexingReport:
+        unchanged = self.read - self.indexed - self.rejected
+        return IndexingReport(self.read, self.indexed, unchanged, self.rejected, self.passages, seconds)
+
+
+def _windows(source: RecordSource, size: int) -> Iterator[list[Record | Rejected]]:
+    """Cut a source into runs of ``size`` entries, fewer where their texts are very long."""
+    run: list[Record | Rejected] = []
+    chars = 0
+    for entry in source:
+        run.append(entry)
+        chars += len(entry.text) if isinstance(entry, Record) else 0
+        if len(run) >= size or chars >= WINDOW_CHARS:
+            yield run
+            run, chars = [], 0
+    if run:
+        yield run
+
+
+def _drain(windows: queue.Queue[_Window | BaseException | None]) -> None:
+    """Make room, so that a reader blocked on a full queue sees that it should stop."""
+    try:
+        while True:
+            windows.get_nowait()
+    except queue.Empty:
+        return

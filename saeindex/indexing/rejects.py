@@ -1,0 +1,61 @@
+"""The rejects file: every record that could not be indexed, with its position and the reason."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from saeindex.protocols import Rejected
+
+
+class RejectsFile:
+    """Collects the rejects of one source; those of other sources in the same file are kept.
+
+    A run over a source replaces what an earlier run over it reported, so resuming reports nothing twice.
+    """
+
+    def __init__(self, path: Path, source: str) -> None:
+        """Name the file and the source whose rejects are about to be written."""
+        self.path, self.source = path, source
+        self._lines: IO[str] | None = None
+
+    def __enter__(self) -> Self:
+        if self.path.exists():
+            self._forget_source()
+        return self
+
+    def add(self, rejected: Rejected) -> None:
+        """Append one reject; the file comes into being with the first."""
+        if self._lines is None:
+            self._lines = self.path.open("a", encoding="utf-8")
+        line = {"source": self.source, **asdict(rejected)}
+        self._lines.write(json.dumps(line, ensure_ascii=True) + "\n")
+        self._lines.flush()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        if self._lines is not None:
+            self._lines.close()
+
+    def _forget_source(self) -> None:
+        kept_path = self.path.with_suffix(".jsonl.new")
+        with self.path.open(encoding="utf-8") as lines, kept_path.open("w", encoding="utf-8") as kept:
+            kept.writelines(line for line in lines if _source_of(line) != self.source)
+        if kept_path.stat().st_size:
+            kept_path.replace(self.path)
+        else:
+            kept_path.unlink()
+            self.path.unlink()
+
+
+def _source_of(line: str) -> str | None:
+    try:
+        source: str | None = json.loads(line).get("source")
+    except (json.JSONDecodeError, AttributeError):
+        return None  # a line cut off by a crash: kept, a person may want to see it
+    return source

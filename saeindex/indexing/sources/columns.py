@@ -1,0 +1,177 @@
+"""Which fields of a row are the text, the id and the metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from saeindex.errors import InvalidInputError, InvalidRecordError, NotFoundError
+from saeindex.indexing.sources.values import checked_id, checked_record, id_of_text
+from saeindex.protocols import Rejected
+from saeindex.types import Record
+
+TEXT_NAMES = (
+    "text",
+    "content",
+    "body",
+    "document",
+    "abstract",
+    "page_content",
+    "passage",
+    "sentence",
+    "review",
+    "description",
+    "title",
+)
+ID_NAMES = ("id", "_id", "doc_id", "document_id", "record_id", "docid", "uuid", "guid")
+METADATA_NAME = "metadata"
+_ABSENT = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Which fields to read; None means detect.
+
+    ``text`` and ``id`` are found by their usual names. Without ``metadata`` names, the object in a field
+    called ``metadata`` is taken together with all other fields but the text and the id (the object wins
+    where both have a name); with names, only those, each looked up in the row, as a dotted path, and in the
+    ``metadata`` object. A row without an id gets one from its text, unless ``id`` was named.
+    """
+
+    text: str | None = None
+    id: str | None = None
+    metadata: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a single string of metadata names, which would be read as its letters."""
+        if isinstance(self.metadata, str):
+            raise InvalidInputError(
+                "metadata columns", f"the string {self.metadata!r}", f"Give a tuple: ({self.metadata!r},)."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of any format, and where it stands."""
+
+    position: str
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnPicker:
+    """Turns the rows of one source into records; made by :func:`choose_columns`."""
+
+    text: str
+    id: str | None
+    id_is_required: bool
+    metadata: tuple[str, ...] | None
+
+    def record(self, row: Row) -> Record | Rejected:
+        """Return the row's record, or why there is none."""
+        record_id = None
+        try:
+            text = _look_up(row.fields, self.text)
+            if text is _ABSENT:
+                return Rejected(row.position, f"no field {self.text!r}", self._readable_id(row))
+            record_id = self._id(row, text)
+            return checked_record(record_id, text, self._metadata(row.fields))
+        except InvalidRecordError as error:
+            return Rejected(row.position, error.found, record_id or self._readable_id(row))
+        except RecursionError:
+            return Rejected(row.position, "nested too deeply", record_id)
+
+    def _id(self, row: Row, text: Any) -> str:
+        value = _look_up(row.fields, self.id) if self.id else _ABSENT
+        if value is not _ABSENT:
+            return checked_id(value)
+        if self.id_is_required:
+            raise InvalidRecordError(row.position, f"no field {self.id!r}", "Give every row an id.")
+        return id_of_text(text)
+
+    def _readable_id(self, row: Row) -> str | None:
+        try:
+            return checked_id(_look_up(row.fields, self.id)) if self.id else None
+        except InvalidRecordError:
+            return None
+
+    def _metadata(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        nested = fields.get(METADATA_NAME)
+        if self.metadata is None:
+            merged = {name: value for name, value in fields.items() if name not in (self.text, self.id)}
+            if isinstance(nested, Mapping):
+                del merged[METADATA_NAME]
+                merged.update(nested)
+            return merged
+        chosen: dict[str, Any] = {}
+        for name in self.metadata:
+            value = _look_up(fields, name)
+            if value is _ABSENT and isinstance(nested, Mapping):
+                value = _look_up(nested, name)
+            if value is not _ABSENT:
+                _set_path(chosen, name.removeprefix(METADATA_NAME + "."), value)
+        return chosen
+
+
+def choose_columns(
+    columns: Columns, head: Iterable[Row], source: str, has_fixed_columns: bool = False
+) -> ColumnPicker:
+    """Settle the columns from the first rows of a source.
+
+    Raises ``NotFoundError`` where no row of the head has the text or id that was named (with
+    ``has_fixed_columns``, the metadata too), or none has a text by a usual name.
+    """
+    rows = list(head)
+    present = list(dict.fromkeys(name for row in rows for name in row.fields))
+    text = columns.text or _detect(TEXT_NAMES, rows)
+    if text is None and present:
+        raise _no_such_column(source, f"a text column ({', '.join(TEXT_NAMES[:5])}, …)", present)
+    named = [columns.text, columns.id, *((columns.metadata or ()) if has_fixed_columns else ())]
+    for name in named:
+        if name is not None and present and not any(_has(row.fields, name) for row in rows):
+            raise _no_such_column(source, f"a column {name!r}", present)
+    record_id = columns.id or _detect(ID_NAMES, rows)
+    return ColumnPicker(text or TEXT_NAMES[0], record_id, columns.id is not None, columns.metadata)
+
+
+def _detect(names: tuple[str, ...], rows: list[Row]) -> str | None:
+    """Return the field of the most usual name; one that holds a string or an integer goes before others."""
+    usual = {name: rank for rank, name in enumerate(names)}
+    candidates = {
+        (not isinstance(value, str | int), usual[name.casefold()], name)
+        for row in rows
+        for name, value in row.fields.items()
+        if isinstance(name, str) and name.casefold() in usual
+    }
+    return min(candidates)[2] if candidates else None
+
+
+def _has(fields: Mapping[str, Any], name: str) -> bool:
+    nested = fields.get(METADATA_NAME)
+    in_nested = isinstance(nested, Mapping) and _look_up(nested, name) is not _ABSENT
+    return in_nested or _look_up(fields, name) is not _ABSENT
+
+
+def _look_up(fields: Mapping[str, Any], path: str) -> Any:
+    """Return the value under a name, or under a dotted path where no field has that very name."""
+    if path in fields:
+        return fields[path]
+    first, dot, rest = path.partition(".")
+    inner = fields.get(first) if dot else None
+    return _look_up(inner, rest) if isinstance(inner, Mapping) else _ABSENT
+
+
+def _set_path(target: dict[str, Any], path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    for parent in parents:
+        inner = target.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            return
+        target = inner
+    target[last] = value
+
+
+def _no_such_column(source: str, wanted: str, present: list[str]) -> NotFoundError:
+    listed = ", ".join(map(str, present[:20])) + (", …" if len(present) > 20 else "")
+    return NotFoundError(f"{wanted} in {source}", f"its columns are: {listed}", "Name one of these.")

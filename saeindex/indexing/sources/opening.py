@@ -1,0 +1,198 @@
+"""``open_source``: one way in for every format."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import dataclass
+from itertools import chain, count, islice
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from saeindex.errors import InvalidInputError, InvalidRecordError, NotFoundError
+from saeindex.indexing.sources.columns import METADATA_NAME, ColumnPicker, Columns, Row, choose_columns
+from saeindex.indexing.sources.folders import TEXT_SUFFIXES, TextFiles, open_folder
+from saeindex.indexing.sources.streams import COMPRESSIONS
+from saeindex.indexing.sources.tables import csv_rows, json_rows, parquet_length, parquet_rows
+from saeindex.indexing.sources.values import checked_record
+from saeindex.protocols import RecordSource, Rejected
+from saeindex.types import Record
+
+PathLike: TypeAlias = str | os.PathLike[str]
+Readable: TypeAlias = PathLike | Iterable[Any]
+_HEAD_ROWS = 16
+_LINE_SUFFIXES = (".jsonl", ".ndjson", ".csv", ".tsv")
+_KNOWN_SUFFIXES = (*_LINE_SUFFIXES, ".parquet", *TEXT_SUFFIXES)
+
+
+def open_source(what: Readable, *, columns: Columns = Columns()) -> RecordSource:  # noqa: B008
+    """Open anything that holds records.
+
+    ``what`` is the path of a file (``.jsonl``, ``.ndjson``, ``.csv`` or ``.tsv``, each also with ``.gz`` or
+    ``.zst`` behind it, ``.parquet``, or a text file), the path of a folder of text files, a sequence of
+    paths, a Hugging Face data set, or an iterable of ``Record`` or dict. A one-shot iterator can be read
+    only once; all else gives the same records again, in the same order.
+
+    Raises ``NotFoundError`` for a path, a column or text files that are not there, ``InvalidInputError``
+    for a format that is not known. A single bad record becomes a ``Rejected`` when it is read.
+    """
+    if isinstance(what, str | os.PathLike):
+        return _open_path(Path(what), columns)
+    if isinstance(what, Mapping) or not isinstance(what, Iterable):
+        kind = f"a {type(what).__name__}" + (f" with {', '.join(map(str, what))}" if what else "")
+        raise InvalidInputError(
+            "records to read", kind, "Give a path, a data set, or an iterable of records."
+        )
+    if isinstance(what, Sequence) and what and all(isinstance(item, str | os.PathLike) for item in what):
+        return _Chain([_open_path(Path(path), columns) for path in what])
+    return _iterable_source(what, columns)
+
+
+def _open_path(path: Path, columns: Columns) -> RecordSource:
+    if path.is_dir():
+        return open_folder(path)
+    if not path.exists():
+        raise NotFoundError(f"records in {path}", "no file or folder of that name", "Check the path.")
+    suffix = path.suffix.lower()
+    if suffix in TEXT_SUFFIXES:
+        return TextFiles(path.parent, [path])
+    if suffix == ".parquet":
+        return _open_parquet(path, columns)
+    if suffix in COMPRESSIONS:
+        suffix = path.with_suffix("").suffix.lower()
+    if suffix not in _LINE_SUFFIXES:
+        raise InvalidInputError(
+            f"records in {path}",
+            f"a file that ends in {path.suffix or path.name!r}",
+            f"Use one of {', '.join(_KNOWN_SUFFIXES)}.",
+        )
+    is_json = suffix in (".jsonl", ".ndjson")
+    delimiter = "\t" if suffix == ".tsv" else ","
+    return _checked(
+        _Rows(
+            path.name,
+            lambda: json_rows(path) if is_json else csv_rows(path, delimiter),
+            columns,
+            has_fixed_columns=not is_json,
+        )
+    )
+
+
+def _open_parquet(path: Path, columns: Columns) -> RecordSource:
+    wanted: list[str] | None = None
+    if columns.text and columns.metadata is not None:
+        names = [columns.text, METADATA_NAME, columns.id or "", *columns.metadata]
+        wanted = [part for name in names for part in (name, name.partition(".")[0])]
+    # All columns are looked at once, so that an error can list them and an id can be detected.
+    picker = _checked(_Rows(path.name, lambda: parquet_rows(path), columns, has_fixed_columns=True)).picker()
+    read = None if wanted is None else list(dict.fromkeys([*wanted, picker.id or ""]))
+    return _Rows(
+        path.name,
+        lambda: parquet_rows(path, read),
+        columns,
+        has_fixed_columns=True,
+        total=parquet_length(path),
+    )
+
+
+def _iterable_source(items: Iterable[Any], columns: Columns) -> RecordSource:
+    name = f"{type(items).__name__} of records"
+    total = len(items) if isinstance(items, Sized) else None
+    is_one_shot = iter(items) is items
+    return _Items(name, items, columns, total, is_one_shot)
+
+
+# The sources ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """A source of rows whose columns are settled from its first rows."""
+
+    name: str
+    read: Callable[[], Iterator[Row | Rejected]]
+    columns: Columns
+    has_fixed_columns: bool
+    total: int | None = None
+
+    def picker(self) -> ColumnPicker:
+        return self._settle(list(islice(self.read(), _HEAD_ROWS)))
+
+    def __iter__(self) -> Iterator[Record | Rejected]:
+        rows = self.read()
+        head = list(islice(rows, _HEAD_ROWS))
+        picker = self._settle(head)
+        for row in chain(head, rows):
+            yield row if isinstance(row, Rejected) else picker.record(row)
+
+    def _settle(self, head: list[Row | Rejected]) -> ColumnPicker:
+        rows = [row for row in head if isinstance(row, Row)]
+        return choose_columns(self.columns, rows, self.name, self.has_fixed_columns)
+
+
+def _checked(rows: _Rows) -> _Rows:
+    """Settle the columns once, so that a wrong name is an error before anything is indexed."""
+    rows.picker()
+    return rows
+
+
+class _Items:
+    """A source of Python objects: ``Record`` or dict."""
+
+    def __init__(
+        self, name: str, items: Iterable[Any], columns: Columns, total: int | None, is_one_shot: bool
+    ) -> None:
+        self.name, self.total = name, total
+        self._items, self._columns, self._is_one_shot = items, columns, is_one_shot
+        self._was_read = False
+
+    def __iter__(self) -> Iterator[Record | Rejected]:
+        if self._is_one_shot and self._was_read:
+            raise InvalidInputError(
+                f"a second reading of a {self.name}",
+                "an iterator that gives its records only once",
+                "Give a list, or an object whose __iter__ starts again.",
+            )
+        self._was_read = True
+        return self._records()
+
+    def _records(self) -> Iterator[Record | Rejected]:
+        items = iter(self._items)
+        head = list(islice(items, _HEAD_ROWS))
+        rows = [Row("", item) for item in head if isinstance(item, Mapping)]
+        picker = choose_columns(self._columns, rows, self.name)
+        for number, item in zip(count(1), chain(head, items), strict=False):
+            position = f"record {number}"
+            if isinstance(item, Mapping):
+                yield picker.record(Row(position, item))
+            elif isinstance(item, Record):
+                yield _checked_item(item, position)
+            elif isinstance(item, Rejected):
+                yield item
+            else:
+                yield Rejected(position, f"a {type(item).__name__}, not a Record or a dict")
+
+
+def _checked_item(record: Record, position: str) -> Record | Rejected:
+    try:
+        return checked_record(record.id, record.text, record.metadata)
+    except InvalidRecordError as error:
+        return Rejected(position, error.found, record.id if isinstance(record.id, str) else None)
+
+
+class _Chain:
+    """Several sources, one after another."""
+
+    def __init__(self, sources: Sequence[RecordSource]) -> None:
+        self._sources = tuple(sources)
+        others = len(sources) - 1
+        self.name = sources[0].name + (f" and {others} more" if others else "")
+
+    @property
+    def total(self) -> int | None:
+        totals = [source.total for source in self._sources]
+        known = [total for total in totals if total is not None]
+        return sum(known) if len(known) == len(totals) else None
+
+    def __iter__(self) -> Iterator[Record | Rejected]:
+        return chain.from_iterable(self._sources)

@@ -1,0 +1,113 @@
+"""Bytes and lines of plain and compressed files, in bounded memory whatever the file holds."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, cast
+
+import zstandard
+
+from saeindex.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+MAX_LINE_BYTES = 16 * 2**20
+COMPRESSIONS = (".gz", ".zst")
+# What reading a truncated or damaged compressed file raises.
+DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError)
+
+# A block of 4 bytes can stand for 128 KiB, so this much input makes 32 MiB at worst.
+_ZSTD_INPUT_BYTES = 1024
+_BUFFER_BYTES = 2**18
+
+
+class LineTooLongError(Exception):
+    """A line above ``MAX_LINE_BYTES``; the next read gives the line after it."""
+
+
+class Lines(Iterator[bytes]):
+    """The lines of a binary stream, counted, that can be read on after an overlong one."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        """Start before the first line of ``stream``."""
+        self._stream = stream
+        self.number = 0
+
+    def __next__(self) -> bytes:
+        """Return the next line; raises ``LineTooLongError``, ``StopIteration`` or one of ``DAMAGE``."""
+        line = self._stream.readline(MAX_LINE_BYTES + 1)
+        if not line:
+            raise StopIteration
+        self.number += 1
+        if len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
+            while line and not line.endswith(b"\n"):
+                line = self._stream.readline(_BUFFER_BYTES)
+            raise LineTooLongError
+        return line.removeprefix(b"\xef\xbb\xbf") if self.number == 1 else line
+
+
+def open_bytes(path: Path) -> IO[bytes]:
+    """Open a file for reading, decompressing ``.gz`` and ``.zst`` on the way."""
+    suffix = path.suffix.lower()
+    try:
+        file = cast("IO[bytes]", gzip.GzipFile(path)) if suffix == ".gz" else path.open("rb")
+    except OSError as error:
+        raise NotFoundError(
+            f"file {path}", str(error.strerror), "Check the path and its permissions."
+        ) from error
+    if suffix == ".zst":
+        return io.BufferedReader(_ZstdStream(file), _BUFFER_BYTES)
+    return file
+
+
+def damage_reason(error: Exception) -> str:
+    """Return why a compressed file cannot be read on."""
+    if isinstance(error, EOFError):
+        return "the compressed file is truncated: what follows is lost"
+    return f"the compressed file is damaged, what follows is lost ({error})"
+
+
+class _ZstdStream(io.RawIOBase):
+    """Zstandard frames, one after another.
+
+    ``ZstdDecompressor.stream_reader`` takes a truncated file for a complete one; this raises ``EOFError``.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._frame: zstandard.ZstdDecompressionObj | None = None
+        self._pending_input = b""
+        self._output = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        while not self._output:
+            chunk = self._pending_input or self._file.read(_ZSTD_INPUT_BYTES)
+            if not chunk:
+                if self._frame is not None:
+                    raise EOFError("the last frame is not complete")
+                return 0
+            self._output = memoryview(self._decompress(chunk))
+        target = memoryview(buffer).cast("B")
+        size = min(len(target), len(self._output))
+        target[:size] = self._output[:size]
+        self._output = self._output[size:]
+        return size
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+    def _decompress(self, chunk: bytes) -> bytes:
+        frame = self._frame or zstandard.ZstdDecompressor().decompressobj()
+        output = frame.decompress(chunk)
+        self._pending_input = frame.unused_data if frame.eof else b""
+        self._frame = None if frame.eof else frame
+        return output

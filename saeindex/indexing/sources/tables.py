@@ -1,0 +1,195 @@
+"""Rows of JSON Lines, CSV, TSV and Parquet files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+from saeindex.errors import InvalidInputError, MissingDependencyError
+from saeindex.indexing.sources.columns import Row
+from saeindex.indexing.sources.streams import (
+    DAMAGE,
+    MAX_LINE_BYTES,
+    Lines,
+    LineTooLongError,
+    damage_reason,
+    open_bytes,
+)
+from saeindex.indexing.sources.values import NumericCell
+from saeindex.protocols import Rejected
+
+_PARQUET_ROWS_PER_BATCH = 256
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
+_DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,14})\.[0-9]{1,15}")
+_TOO_LONG = f"the line is longer than {MAX_LINE_BYTES} bytes"
+
+
+# JSON Lines -------------------------------------------------------------------------------------------
+
+
+def json_rows(path: Path) -> Iterator[Row | Rejected]:
+    """Yield the objects of a JSON Lines file; empty lines are passed over."""
+    with open_bytes(path) as stream:
+        lines = Lines(stream)
+        while True:
+            try:
+                line = next(lines, None)
+            except LineTooLongError:
+                yield Rejected(f"{path.name}:{lines.number}", _TOO_LONG)
+                continue
+            except DAMAGE as error:
+                yield Rejected(f"{path.name}:{lines.number + 1}", damage_reason(error))
+                return
+            if line is None:
+                return
+            if not line.isspace():
+                yield _json_row(line, f"{path.name}:{lines.number}")
+
+
+def _json_row(line: bytes, position: str) -> Row | Rejected:
+    try:
+        value = _DECODER.decode(line.decode())
+    except UnicodeDecodeError:
+        return Rejected(position, "the line is not valid UTF-8")
+    except RecursionError:
+        return Rejected(position, "nested too deeply")
+    except ValueError as error:
+        return Rejected(position, f"the line is not valid JSON: {error}")
+    if not isinstance(value, dict):
+        return Rejected(position, f"the line holds a {type(value).__name__}, not an object")
+    return Row(position, value)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON value")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+# CSV and TSV ------------------------------------------------------------------------------------------
+
+
+def csv_rows(path: Path, delimiter: str) -> Iterator[Row | Rejected]:
+    """Yield the rows below the header of a CSV or TSV file.
+
+    Cells are strings; those in plain decimal notation (``12``, ``-0.5``, but not ``007`` or ``1e3``) become
+    numbers in metadata. Empty cells are null.
+    """
+    # The csv module has one limit for the whole process, and no way to give a reader its own.
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE_BYTES))
+    with open_bytes(path) as stream:
+        lines = Lines(stream)
+        cells_of_rows = _csv_cells(path, lines, delimiter)
+        header = next(cells_of_rows, None)
+        if isinstance(header, Rejected):
+            yield Rejected(header.position, f"no row can be read without the header: {header.reason}")
+            return
+        names = _header_names(path, header or [])
+        for cells in cells_of_rows:
+            position = f"{path.name}:{lines.number}"
+            if isinstance(cells, Rejected):
+                yield cells
+            elif len(cells) != len(names):
+                yield Rejected(position, f"{len(cells)} cells where the header has {len(names)}")
+            else:
+                yield Row(position, dict(zip(names, map(_cell, cells), strict=True)))
+
+
+def _csv_cells(path: Path, lines: Lines, delimiter: str) -> Iterator[list[str] | Rejected]:
+    # Bytes that are no UTF-8 become surrogates here, for which the record is rejected later.
+    text_lines = map(lambda line: line.decode(errors="surrogateescape"), lines)  # noqa: C417
+    reader = csv.reader(text_lines, delimiter=delimiter, strict=True)
+    while True:
+        try:
+            cells = next(reader, None)
+        except LineTooLongError:
+            yield Rejected(f"{path.name}:{lines.number}", _TOO_LONG)
+            continue
+        except csv.Error as error:
+            yield Rejected(f"{path.name}:{lines.number}", f"the line is not valid CSV: {error}")
+            continue
+        except DAMAGE as error:
+            yield Rejected(f"{path.name}:{lines.number + 1}", damage_reason(error))
+            return
+        if cells is None:
+            return
+        if cells:
+            yield cells
+
+
+def _header_names(path: Path, header: list[str]) -> list[str]:
+    names = [name.strip() or f"column{number}" for number, name in enumerate(header, start=1)]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise InvalidInputError(
+            f"columns of {path.name}", f"{', '.join(repeated)} more than once", "Give each its own name."
+        )
+    return names
+
+
+def _cell(value: str) -> str | None:
+    if _INTEGER.fullmatch(value) or _DECIMAL.fullmatch(value):
+        return NumericCell(value)
+    return value or None
+
+
+# Parquet ----------------------------------------------------------------------------------------------
+
+
+def parquet_rows(path: Path, columns: list[str] | None = None) -> Iterator[Row | Rejected]:
+    """Yield the rows of a Parquet file, batch by batch; ``columns`` limits what is read of each."""
+    from pyarrow import ArrowException
+
+    number = 0
+    with _open_parquet(path) as file:
+        present = set(file.schema_arrow.names)
+        wanted = [name for name in columns if name in present] if columns else None
+        try:
+            for batch in file.iter_batches(_PARQUET_ROWS_PER_BATCH, columns=wanted):
+                for fields in _batch_rows(batch):
+                    number += 1
+                    position = f"{path.name}:{number}"
+                    if fields is None:
+                        yield Rejected(position, "a string in the row is not valid UTF-8")
+                    else:
+                        yield Row(position, fields)
+        except (ArrowException, OSError) as error:
+            yield Rejected(
+                f"{path.name}:{number + 1}", f"the file is damaged, what follows is lost ({error})"
+            )
+
+
+def parquet_length(path: Path) -> int:
+    """Return the number of rows, from the footer."""
+    with _open_parquet(path) as file:
+        return int(file.metadata.num_rows)
+
+
+def _batch_rows(batch: Any) -> Iterator[dict[str, Any] | None]:
+    try:
+        yield from batch.to_pylist()
+    except UnicodeDecodeError:
+        for i in range(batch.num_rows):
+            try:
+                yield batch.slice(i, 1).to_pylist()[0]
+            except UnicodeDecodeError:
+                yield None
+
+
+def _open_parquet(path: Path) -> Any:
+    try:
+        from pyarrow import ArrowException
+        from pyarrow.parquet import ParquetFile
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"Parquet file {path.name}", "pyarrow is not installed", 'Run pip install "saeindex[parquet]".'
+        ) from error
+    try:
+        return ParquetFile(path)
+    except (ArrowException, OSError) as error:
+        raise InvalidInputError(f"Parquet file {path.name}", str(error), "Write the file anew.") from error

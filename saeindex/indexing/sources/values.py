@@ -1,0 +1,158 @@
+"""What a record may hold: the limits on ids, texts and metadata, and how values become JSON.
+
+Every function here raises ``InvalidRecordError``, whose ``found`` is the reason that a reject carries.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from datetime import date, time, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+
+from saeindex.errors import InvalidRecordError
+from saeindex.types import Record
+
+MAX_ID_CHARACTERS = 512
+MAX_TEXT_CHARACTERS = 10 * 2**20
+MAX_METADATA_BYTES = 2**20
+MAX_METADATA_DEPTH = 16
+_INT64 = range(-(2**63), 2**63)
+
+
+class NumericCell(str):
+    """A cell that reads as a number: a string as text or id, a number as metadata."""
+
+    __slots__ = ()
+
+    def number(self) -> int | float:
+        """Return the number that the cell shows."""
+        return float(self) if "." in self else int(self)
+
+
+def checked_record(record_id: Any, text: Any, metadata: Mapping[str, Any]) -> Record:
+    """Return a record whose parts an index can take, its metadata as plain JSON values."""
+    valid_text = checked_text(text)
+    return Record(checked_id(record_id), valid_text, json_metadata(metadata))
+
+
+def id_of_text(text: Any) -> str:
+    """Return the id of a record that has none: the same text always gets the same."""
+    return "sha256:" + hashlib.sha256(checked_text(text).encode()).hexdigest()[:32]
+
+
+def checked_id(value: Any) -> str:
+    """Return a str or int id as str; floats and booleans are no ids, for they do not survive a round trip."""
+    if isinstance(value, bool) or not isinstance(value, str | int | np.integer):
+        raise _refused("id", f"the id is {_kind(value)}, not a string or an integer")
+    if isinstance(value, int) and value not in _INT64:
+        raise _refused("id", "the id is an integer of more than 64 bits")
+    record_id = str(value)
+    if not record_id.strip():
+        raise _refused("id", "the id is empty")
+    if len(record_id) > MAX_ID_CHARACTERS:
+        raise _refused("id", f"the id has {len(record_id)} characters, above {MAX_ID_CHARACTERS}")
+    return _without_surrogates(record_id, "id")
+
+
+def checked_text(value: Any) -> str:
+    """Return the text unchanged (NUL and other control characters may be in it)."""
+    if not isinstance(value, str):
+        raise _refused("text", f"the text is {_kind(value)}, not a string")
+    if not value or value.isspace():
+        raise _refused("text", "the text is empty")
+    if len(value) > MAX_TEXT_CHARACTERS:
+        raise _refused("text", f"the text has {len(value)} characters, above {MAX_TEXT_CHARACTERS}")
+    return _without_surrogates(str(value), "text")
+
+
+def json_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metadata as JSON values: dates as ISO strings, numbers that are not finite as null."""
+    converted: dict[str, Any] = _json_value(metadata, "metadata", 1)
+    size = len(json.dumps(converted, ensure_ascii=False).encode())
+    if size > MAX_METADATA_BYTES:
+        raise _refused("metadata", f"the metadata has {size} bytes, above {MAX_METADATA_BYTES}")
+    return converted
+
+
+def _json_value(value: Any, path: str, depth: int) -> Any:
+    if isinstance(value, Mapping | list | tuple):
+        return _json_container(value, path, depth)
+    if isinstance(value, np.ndarray | np.generic):
+        return _json_numpy(value, path, depth)
+    return _json_scalar(value, path)
+
+
+def _json_scalar(value: Any, path: str) -> str | int | float | bool | None:
+    if isinstance(value, str):
+        return value.number() if isinstance(value, NumericCell) else _without_surrogates(str(value), path)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int | float | Decimal):
+        return _json_number(value, path)
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, date | time):
+        # pandas' NaT is a datetime, and unequal to itself like NaN.
+        return value.isoformat() if value == value else None  # noqa: PLR0124
+    if not isinstance(value, UUID):
+        raise _refused("metadata", f"{path} is {_kind(value)}, which JSON cannot hold")
+    return str(value)
+
+
+def _json_container(value: Mapping[Any, Any] | list[Any] | tuple[Any, ...], path: str, depth: int) -> Any:
+    if depth > MAX_METADATA_DEPTH:
+        raise _refused("metadata", f"the metadata is nested deeper than {MAX_METADATA_DEPTH} levels")
+    if not isinstance(value, Mapping):
+        return [_json_value(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(value)]
+    for key in value:
+        if not isinstance(key, str):
+            raise _refused("metadata", f"{path} has a key that is {_kind(key)}, not a string")
+    return {
+        _without_surrogates(key, path): _json_value(item, f"{path}.{key}", depth + 1)
+        for key, item in value.items()
+    }
+
+
+def _json_number(value: float | Decimal, path: str) -> int | float | None:
+    if isinstance(value, Decimal):
+        if not value.is_finite():
+            return None
+        value = int(value) if value.adjusted() < 19 and value == value.to_integral_value() else float(value)
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if value not in _INT64:
+        raise _refused("metadata", f"{path} is an integer of more than 64 bits")
+    return int(value)
+
+
+def _json_numpy(value: Any, path: str, depth: int) -> Any:
+    if value.dtype.kind != "M":
+        return _json_value(value.tolist(), path, depth)
+    if isinstance(value, np.ndarray):
+        return _json_value(list(value), path, depth)
+    return None if np.isnat(value) else str(np.datetime_as_string(value))
+
+
+def _without_surrogates(value: str, part: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise _refused(
+            part, f"the {part} is not valid Unicode (half a surrogate pair, or bad UTF-8)"
+        ) from None
+    return value
+
+
+def _kind(value: Any) -> str:
+    return "null" if value is None else f"a {type(value).__name__}"
+
+
+def _refused(part: str, reason: str) -> InvalidRecordError:
+    return InvalidRecordError(f"{part} of a record", reason, "Repair the record, or choose other fields.")

@@ -1,0 +1,1 @@
+"""Asking: the where language, steering, plans, and explanations that add up."""

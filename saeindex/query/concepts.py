@@ -1,0 +1,89 @@
+"""From a phrase to the features that it means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from saeindex.errors import UnknownConceptError
+
+if TYPE_CHECKING:
+    from saeindex.features import FeatureSpace
+    from saeindex.types import FloatArray
+
+# Cosine of phrase and label, plus what shared words and the phrase's own sparse code add to it.
+WORD_BONUS, CODE_BONUS = 0.25, 0.15
+# A phrase below the floor is unknown; features within the margin of the best belong to the concept.
+FLOOR, MARGIN, MOST = 0.5, 0.12, 8
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureMatch:
+    """A feature that answers to a phrase; ``score`` is higher for a better match."""
+
+    id: int
+    label: str
+    score: float
+    trust: float | None
+    is_weak: bool
+    density: float
+
+
+@dataclass(frozen=True, slots=True)
+class Concept:
+    """A phrase or ``#id`` and the features it resolved to, best first."""
+
+    phrase: str
+    features: tuple[FeatureMatch, ...]
+
+
+class ConceptResolver:
+    """Resolves phrases against the labels of one feature space."""
+
+    def __init__(self, space: FeatureSpace, encode_query: Callable[[str], FloatArray]) -> None:
+        """Take the space, and what turns a phrase into its vector (d,)."""
+        self._space, self._encode = space, encode_query
+
+    def match(self, phrase: str, limit: int = 10) -> list[FeatureMatch]:
+        """Return the features nearest to a phrase, best first, weak labels included."""
+        scores = self._scores(phrase)
+        return [self._describe(int(i), float(scores[i])) for i in np.argsort(-scores, kind="stable")[:limit]]
+
+    def resolve(self, target: str) -> Concept:
+        """Return the concept of ``#id`` or of a phrase; UnknownConceptError lists the nearest labels."""
+        if target.startswith("#") and target[1:].isdigit():
+            feature = int(target[1:])
+            self._space.label(feature)
+            return Concept(target, (self._describe(feature, 1.0),))
+        candidates = self.match(target, 4 * MOST)
+        exact = [c for c in candidates if c.label.casefold() == target.casefold()]
+        trusted = exact or [c for c in candidates if not c.is_weak]
+        if not trusted or trusted[0].score < FLOOR:
+            nearest = "; ".join(f"#{c.id} {c.label!r} ({c.score:.2f})" for c in candidates[:5])
+            raise UnknownConceptError(
+                f"concept {target!r}",
+                f"no feature of space {self._space.name!r} clearly means that",
+                f"Nearest: {nearest}. Use one of these labels in quotes, or its #id.",
+            )
+        best = trusted[0].score
+        return Concept(target, tuple(c for c in trusted if c.score >= best - MARGIN)[:MOST])
+
+    def _scores(self, phrase: str) -> FloatArray:
+        vector = self._encode(phrase)
+        scores = self._space.label_vectors @ vector
+        stems = {word[:5] for word in phrase.casefold().split()}
+        for feature, label in enumerate(self._space.labels):
+            words = label.text.casefold().replace(",", " ").split()
+            scores[feature] += WORD_BONUS * len(stems & {word[:5] for word in words}) / max(1, len(stems))
+        indices, values = self._space.sae.encode(vector[None]).row(0)
+        typical = self._space.calibration.median[indices]
+        scores[indices] += CODE_BONUS * np.minimum(1.0, values / typical)
+        return scores
+
+    def _describe(self, feature: int, score: float) -> FeatureMatch:
+        label = self._space.labels[feature]
+        density = float(self._space.calibration.density[feature])
+        return FeatureMatch(feature, label.text, score, label.trust, label.is_weak, density)

@@ -1,0 +1,290 @@
+"""The OpenAI-compatible encoder against a real HTTP server on loopback."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, NoReturn
+
+import numpy as np
+import pytest
+
+from saeindex.encoders.openai import OpenAIEncoder, estimate_tokens
+from saeindex.errors import EncoderError, InvalidInputError, MissingDependencyError
+
+KEY = "sk-very-secret-key"
+DIMENSION = 8
+Answer = tuple[int, dict[str, str], Any]
+
+
+def vector_of(text: str, dimension: int = DIMENSION) -> np.ndarray[Any, Any]:
+    digest = hashlib.sha256(text.encode()).digest()
+    vector: np.ndarray[Any, Any] = (
+        np.frombuffer(digest[:dimension], dtype=np.uint8).astype(np.float32) - 100.5
+    )
+    return vector
+
+
+def unit_vectors(texts: list[str]) -> np.ndarray[Any, Any]:
+    vectors = np.stack([vector_of(text) for text in texts]).astype(np.float64)
+    unit: np.ndarray[Any, Any] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit
+
+
+def answer_of(body: dict[str, Any]) -> dict[str, Any]:
+    dimension = body.get("dimensions", DIMENSION)
+    items: list[dict[str, Any]] = []
+    for index, text in enumerate(body["input"]):
+        vector = vector_of(text, dimension)
+        is_base64 = body.get("encoding_format") == "base64"
+        embedding = base64.b64encode(vector.tobytes()).decode() if is_base64 else vector.tolist()
+        items.append({"object": "embedding", "index": index, "embedding": embedding})
+    usage = {"prompt_tokens": 1, "total_tokens": 1}
+    return {"object": "list", "data": items, "model": body["model"], "usage": usage}
+
+
+class Service:
+    """A service on loopback: ``script`` holds what to do with the next requests, before it behaves."""
+
+    def __init__(self) -> None:
+        self.requests: list[dict[str, Any]] = []
+        self.keys: list[str | None] = []
+        self.script: list[Callable[[dict[str, Any]], Answer]] = []
+        service = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                service.requests.append(body)
+                service.keys.append(self.headers["Authorization"])
+                step = service.script.pop(0) if service.script else lambda body: (200, {}, answer_of(body))
+                status, headers, answer = step(body)
+                payload = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+                self.send_response(status)
+                for name, value in {"Content-Type": "application/json", **headers}.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(payload)))
+                self.end_headers()
+                self.wfile.write(payload)
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
+
+    def fail(self, status: int, times: int = 1, message: str = "busy") -> None:
+        """Answer with an error, asking for a wait of a millisecond so that tests do not sit and wait."""
+        headers = {"Retry-After": "0.001"}
+        self.script += [lambda body: (status, headers, {"error": {"message": message}})] * times
+
+    def alter(self, change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> None:
+        """Answer the next request with changed items."""
+        self.script.append(
+            lambda body: (200, {}, answer_of(body) | {"data": change(answer_of(body)["data"])})
+        )
+
+
+@pytest.fixture
+def service() -> Iterator[Service]:
+    service = Service()
+    thread = threading.Thread(target=service.server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield service
+    service.server.shutdown()
+    service.server.server_close()
+    thread.join()
+
+
+def encoder_of(service: Service, **options: Any) -> OpenAIEncoder:
+    return OpenAIEncoder("tiny-embedding", base_url=service.url, api_key=KEY, **{"max_retries": 2, **options})
+
+
+@pytest.mark.parametrize("encoding_format", ["base64", "float"])
+def test_vectors_are_unit_float32_in_the_order_of_the_texts(service: Service, encoding_format: Any) -> None:
+    texts = ["first", "zweite – größer", "第三", "😀 fourth"]
+    vectors = encoder_of(service, encoding_format=encoding_format).encode_document(texts)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(vectors, unit_vectors(texts), atol=1e-6)
+    assert service.requests[0]["encoding_format"] == encoding_format
+
+
+def test_a_service_that_ignores_the_asked_format_is_understood(service: Service) -> None:
+    service.script.append(lambda body: (200, {}, answer_of(body | {"encoding_format": "float"})))
+    vectors = encoder_of(service, encoding_format="base64").encode_document(["a"])
+    np.testing.assert_allclose(vectors, unit_vectors(["a"]), atol=1e-6)
+
+
+def test_items_out_of_order_are_put_back(service: Service) -> None:
+    service.alter(lambda items: items[::-1])
+    texts = ["a", "b", "c"]
+    np.testing.assert_allclose(encoder_of(service).encode_document(texts), unit_vectors(texts), atol=1e-6)
+
+
+def test_items_without_an_index_are_taken_as_they_come(service: Service) -> None:
+    service.alter(lambda items: [{"embedding": item["embedding"]} for item in items])
+    np.testing.assert_allclose(
+        encoder_of(service).encode_document(["a", "b"]), unit_vectors(["a", "b"]), atol=1e-6
+    )
+
+
+def test_batches_are_limited_by_texts_and_by_tokens(service: Service) -> None:
+    texts = [f"text {i}" for i in range(10)]
+    encoder_of(service, batch_texts=4).encode_document(texts)
+    assert [len(request["input"]) for request in service.requests] == [4, 4, 2]
+    service.requests.clear()
+    vectors = encoder_of(service, batch_tokens=10, count_tokens=lambda text: 5).encode_document(texts)
+    assert [len(request["input"]) for request in service.requests] == [2] * 5
+    np.testing.assert_allclose(vectors, unit_vectors(texts), atol=1e-6)
+
+
+def test_prompts_stand_before_the_texts(service: Service) -> None:
+    encoder = encoder_of(service, query_prompt="query: ", document_prompt="passage: ")
+    encoder.encode_query(["a"])
+    encoder.encode_document(["a"])
+    assert [request["input"] for request in service.requests] == [["query: a"], ["passage: a"]]
+
+
+def test_long_texts_are_cut_to_the_model_length(service: Service) -> None:
+    encoder_of(service, max_length=50).encode_document(["word " * 1000])
+    (sent,) = service.requests[0]["input"]
+    assert 30 < estimate_tokens(sent) <= 50
+
+
+def test_identity_learns_the_dimension_once_and_holds_no_address_or_key(service: Service) -> None:
+    encoder = encoder_of(service)
+    identity = encoder.identity
+    assert encoder.identity == identity
+    assert (identity.kind, identity.model, identity.dimension) == ("openai", "tiny-embedding", DIMENSION)
+    assert identity.normalized
+    assert len(service.requests) == 1
+    assert KEY not in repr(identity) + repr(encoder)
+    assert service.keys == [f"Bearer {KEY}"]
+
+
+def test_an_empty_list_has_the_dimension_of_the_model(service: Service) -> None:
+    assert encoder_of(service).encode_query([]).shape == (0, DIMENSION)
+    assert encoder_of(service, dimensions=4).encode_query([]).shape == (0, 4)
+    assert len(service.requests) == 1
+
+
+def test_shorter_vectors_are_asked_for_and_checked(service: Service) -> None:
+    encoder = encoder_of(service, dimensions=4)
+    assert encoder.encode_document(["a"]).shape == (1, 4)
+    assert service.requests[0]["dimensions"] == 4
+    assert encoder.identity.dimension == 4
+    service.alter(lambda items: [item | {"embedding": [1.0] * 8} for item in items])
+    with pytest.raises(EncoderError, match="8 dimensions, not 4"):
+        encoder.encode_document(["a"])
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 503])
+def test_a_passing_failure_is_tried_again(service: Service, status: int) -> None:
+    service.fail(status, times=2)
+    np.testing.assert_allclose(encoder_of(service).encode_document(["a"]), unit_vectors(["a"]), atol=1e-6)
+    assert len(service.requests) == 3
+
+
+def test_lasting_failures_end_in_an_error_that_says_what_to_do(service: Service) -> None:
+    service.fail(500, times=3, message="out of memory")
+    with pytest.raises(EncoderError, match=r"status 500.*out of memory.*Try again later"):
+        encoder_of(service).encode_document(["a"])
+    assert len(service.requests) == 3
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+def test_a_refusal_is_not_tried_again_and_never_shows_the_key(service: Service, status: int) -> None:
+    service.fail(status, message=f"refused key {KEY}")
+    with pytest.raises(EncoderError) as caught:
+        encoder_of(service).encode_document(["a"])
+    assert len(service.requests) == 1
+    assert KEY not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+def test_an_unreachable_service_is_an_encoder_error(service: Service) -> None:
+    service.server.server_close()
+    with pytest.raises(EncoderError, match=r"127\.0\.0\.1: no usable answer"):
+        encoder_of(service, max_retries=0).encode_document(["a"])
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda items: items[:1], "1 vectors"),
+        (lambda items: [], "0 vectors"),
+        (lambda items: [items[0], items[0]], "indices"),
+        (lambda items: [items[0], items[1] | {"embedding": [1.0]}], "unequal length"),
+        (lambda items: [item | {"embedding": "%%"} for item in items], "no numbers"),
+        (lambda items: [item | {"embedding": None} for item in items], "no numbers"),
+        (lambda items: [item | {"embedding": [float("nan")] * 8} for item in items], "not finite"),
+        (lambda items: [item | {"embedding": [0.0] * 8} for item in items], "zero"),
+    ],
+)
+def test_answers_that_are_not_vectors_are_refused(service: Service, change: Any, found: str) -> None:
+    service.alter(change)
+    with pytest.raises(EncoderError, match=found):
+        encoder_of(service).encode_document(["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("content_type", "payload"), [("text/html", b"<html>"), ("application/json", b"{nonsense")]
+)
+def test_an_answer_that_is_no_json_is_an_encoder_error(
+    service: Service, content_type: str, payload: bytes
+) -> None:
+    service.script.append(lambda body: (200, {"Content-Type": content_type}, payload))
+    with pytest.raises(EncoderError):
+        encoder_of(service).encode_document(["a"])
+
+
+def test_empty_texts_and_single_strings_are_refused_before_a_request(service: Service) -> None:
+    with pytest.raises(InvalidInputError, match="text 1"):
+        encoder_of(service).encode_document(["a", ""])
+    with pytest.raises(InvalidInputError, match="one string"):
+        encoder_of(service).encode_document("a")
+    with pytest.raises(InvalidInputError, match="batch_texts"):
+        encoder_of(service, batch_texts=0)
+    assert service.requests == []
+
+
+def test_token_spans_cover_all_but_single_spaces(service: Service) -> None:
+    text = "Quantization, 12345 – 星座  é😀\n"
+    spans = encoder_of(service).token_spans(text)
+    assert spans == sorted(spans)
+    covered = {i for begin, stop in spans for i in range(begin, stop)}
+    assert {text[i] for i in set(range(len(text))) - covered} == {" "}
+    assert len(spans) == estimate_tokens(text)
+    assert estimate_tokens("星") == 2
+    assert estimate_tokens("é") == 1
+
+
+def test_a_missing_key_and_a_missing_package_are_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_ADMIN_KEY", raising=False)
+    with pytest.raises(EncoderError, match="OPENAI_API_KEY"):
+        OpenAIEncoder("tiny-embedding")
+    monkeypatch.setitem(sys.modules, "openai", None)
+    with pytest.raises(MissingDependencyError, match="saeindex\\[openai\\]"):
+        OpenAIEncoder("tiny-embedding", api_key=KEY)
+
+
+def test_the_address_and_key_come_from_the_environment(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", service.url)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    assert OpenAIEncoder("tiny-embedding").encode_query(["a"]).shape == (1, DIMENSION)
+
+
+def test_a_failing_count_of_tokens_is_not_hidden(service: Service) -> None:
+    def fail(text: str) -> NoReturn:
+        raise RuntimeError("no tokenizer")
+
+    with pytest.raises(RuntimeError, match="no tokenizer"):
+        encoder_of(service, count_tokens=fail).encode_query(["a"])

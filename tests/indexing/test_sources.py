@@ -1,0 +1,277 @@
+"""Every format that records are read from, and the choice of columns."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable, Iterator
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zstandard
+
+from saeindex.errors import InvalidInputError, NotFoundError
+from saeindex.indexing.sources import Columns, open_source
+from saeindex.protocols import Rejected
+from saeindex.types import Record
+
+ROWS: list[dict[str, Any]] = [
+    {"id": "a", "text": "Spiral arms – größer", "metadata": {"year": 2015}},
+    {"id": "b", "text": "第二 star\u2028clusters", "metadata": {"year": 2016}},
+    {"id": "c", "text": "Dark matter", "metadata": {"year": 2017}},
+]
+RECORDS = [Record(row["id"], row["text"], row["metadata"]) for row in ROWS]
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    "": bytes,
+    ".gz": gzip.compress,
+    ".zst": lambda content: zstandard.ZstdCompressor().compress(content),
+}
+
+
+def json_lines(rows: list[Any]) -> bytes:
+    return b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
+
+
+def write(folder: Path, name: str, content: bytes | str) -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def read(what: Any, **columns: Any) -> list[Record]:
+    records = list(open_source(what, columns=Columns(**columns)))
+    assert all(isinstance(record, Record) for record in records), records
+    return [record for record in records if isinstance(record, Record)]
+
+
+# Formats ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("compression", COMPRESS)
+@pytest.mark.parametrize("suffix", [".jsonl", ".ndjson"])
+def test_json_lines_are_read_plain_and_compressed(tmp_path: Path, suffix: str, compression: str) -> None:
+    path = write(tmp_path, f"a{suffix}{compression}", COMPRESS[compression](json_lines(ROWS)))
+    source = open_source(path)
+    assert list(source) == RECORDS
+    assert list(source) == RECORDS
+    assert (source.name, source.total) == (path.name, None)
+
+
+@pytest.mark.parametrize("compression", COMPRESS)
+@pytest.mark.parametrize(("suffix", "comma"), [(".csv", ","), (".tsv", "\t")])
+def test_tables_keep_text_and_turn_plain_numbers_of_metadata_into_numbers(
+    tmp_path: Path, suffix: str, comma: str, compression: str
+) -> None:
+    lines = [
+        comma.join(["id", "text", "year", "score", "code", "note"]),
+        comma.join(["1", '"Two\nlines, ""quoted"""', "2015", "-0.50", "007", ""]),
+        comma.join(["2", "2016", "12345678901234567890", "1e3", "0", "ß"]),
+    ]
+    content = ("\ufeff" + "\r\n".join(lines) + "\r\n").encode()
+    path = write(tmp_path, f"t{suffix}{compression}", COMPRESS[compression](content))
+    assert read(path) == [
+        Record("1", 'Two\nlines, "quoted"', {"year": 2015, "score": -0.5, "code": "007", "note": None}),
+        Record("2", "2016", {"year": "12345678901234567890", "score": "1e3", "code": 0, "note": "ß"}),
+    ]
+    assert type(read(path)[1].text) is str
+
+
+def test_parquet_is_read_in_batches_with_dates_and_decimals(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    count = 600
+    table = pa.table(
+        {
+            "id": list(range(count)),
+            "text": [f"text {i}" for i in range(count)],
+            "day": [date(2015, 1, 2)] * count,
+            "price": [Decimal("1.50")] * count,
+            "score": [float("nan")] * count,
+            "tags": [["x", "y"]] * count,
+        }
+    )
+    parquet.write_table(table, tmp_path / "t.parquet", row_group_size=200)
+    source = open_source(tmp_path / "t.parquet")
+    records = list(source)
+    assert source.total == count
+    metadata = {"day": "2015-01-02", "price": 1.5, "score": None, "tags": ["x", "y"]}
+    assert records == [Record(str(i), f"text {i}", metadata) for i in range(count)]
+    chosen = read(tmp_path / "t.parquet", text="text", metadata=("price",))
+    assert chosen == [Record(str(i), f"text {i}", {"price": 1.5}) for i in range(count)]
+
+
+def test_a_parquet_string_that_is_no_utf8_is_rejected_alone(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    texts = pa.array([b"good", b"bad \xff", b"fine"]).view(pa.string())
+    parquet.write_table(pa.table({"text": texts}), tmp_path / "t.parquet")
+    kinds = [type(record) for record in open_source(tmp_path / "t.parquet")]
+    assert kinds == [Record, Rejected, Record]
+
+
+def test_a_hugging_face_data_set_is_read_whole_and_streamed() -> None:
+    datasets = pytest.importorskip("datasets")
+    dataset = datasets.Dataset.from_list(ROWS)
+    source = open_source(dataset)
+    assert list(source) == list(source) == RECORDS
+    assert source.total == 3
+    stream = open_source(dataset.to_iterable_dataset())
+    assert list(stream) == list(stream) == RECORDS
+    assert stream.total is None
+
+
+def test_a_folder_gives_a_record_per_text_file_in_the_order_of_paths(tmp_path: Path) -> None:
+    folder = tmp_path / "notes"
+    for name in ("b.md", "a/z.txt", "a/y.rst", ".hidden/x.txt", ".x.txt", "picture.png"):
+        write(folder, name, f"Text of {name}")
+    write(tmp_path, "outside/secret.txt", "secret")
+    (folder / "link.txt").symlink_to(tmp_path / "outside/secret.txt")
+    (folder / "inner.txt").symlink_to(folder / "b.md")
+    (folder / "linked").symlink_to(tmp_path / "outside")
+    (folder / "loop").symlink_to(folder)
+    (folder / "broken.txt").symlink_to(folder / "nothing")
+    source = open_source(folder)
+    assert source.total == 4
+    assert [record.id for record in source] == ["a/y.rst", "a/z.txt", "b.md", "inner.txt"]
+    assert next(iter(source)) == Record("a/y.rst", "Text of a/y.rst", {"path": "a/y.rst", "name": "y.rst"})
+
+
+def test_bad_text_files_are_rejected_and_the_others_read(tmp_path: Path) -> None:
+    write(tmp_path, "a.txt", b"\xff\xfe\x00")
+    write(tmp_path, "b.txt", " \n")
+    write(tmp_path, "c.txt", "\ufeffgood")
+    first, second, third = open_source(tmp_path)
+    assert first == Rejected("a.txt", "the file is not valid UTF-8", "a.txt")
+    assert second == Rejected("b.txt", "the text is empty", "b.txt")
+    assert isinstance(third, Record)
+    assert third.text == "good"
+    assert read(tmp_path / "c.txt") == [third]
+
+
+def test_several_paths_are_one_source(tmp_path: Path) -> None:
+    first = write(tmp_path, "a.jsonl", json_lines(ROWS[:2]))
+    second = write(tmp_path, "b.jsonl", json_lines(ROWS[2:]))
+    source = open_source([str(first), second])
+    assert list(source) == list(source) == RECORDS
+    assert source.name == "a.jsonl and 1 more"
+    write(tmp_path, "texts/a.txt", "one")
+    assert open_source([tmp_path / "texts", tmp_path / "texts/a.txt"]).total == 2
+
+
+def test_iterables_of_records_and_dicts_are_checked() -> None:
+    assert read([*RECORDS[:1], *ROWS[1:]]) == RECORDS
+    assert read(RECORDS) == read(tuple(RECORDS)) == RECORDS
+    assert open_source(RECORDS).total == 3
+    assert list(open_source([])) == []
+    assert list(open_source([Record("x", " "), "text"])) == [
+        Rejected("record 1", "the text is empty", "x"),
+        Rejected("record 2", "a str, not a Record or a dict"),
+    ]
+
+
+def test_a_one_shot_iterator_is_read_once_and_says_so() -> None:
+    source = open_source(iter(RECORDS))
+    assert list(source) == RECORDS
+    with pytest.raises(InvalidInputError, match="only once"):
+        iter(source)
+
+
+# Columns ----------------------------------------------------------------------------------------------
+
+
+def test_usual_names_are_found_whatever_their_case() -> None:
+    assert read([{"Doc_ID": 7, "Abstract": "An abstract.", "Year": 2015}]) == [
+        Record("7", "An abstract.", {"Year": 2015})
+    ]
+
+
+def test_text_goes_before_other_usual_names_unless_it_holds_no_string() -> None:
+    (record,) = read([{"title": "A title", "text": "A text", "id": "x"}])
+    assert (record.text, record.metadata) == ("A text", {"title": "A title"})
+    (record,) = read([{"text": ["no"], "body": "A body", "id": "x"}])
+    assert record.text == "A body"
+
+
+def test_the_metadata_object_is_merged_with_other_fields_and_wins() -> None:
+    row = {"id": 1, "text": "t", "year": 1, "lang": "en", "metadata": {"year": 2, "deep": {"a": [1]}}}
+    assert read([row])[0].metadata == {"year": 2, "lang": "en", "deep": {"a": [1]}}
+
+
+def test_chosen_metadata_is_found_at_the_top_in_the_object_and_by_path() -> None:
+    row = {
+        "id": 1,
+        "text": "t",
+        "lang": "en",
+        "who": {"name": "x", "age": 3},
+        "metadata": {"year": 2, "m": 1},
+    }
+    names = ("metadata.year", "m", "lang", "who.name", "absent")
+    assert read([row], metadata=names)[0].metadata == {"year": 2, "m": 1, "lang": "en", "who": {"name": "x"}}
+    assert read([row], metadata=())[0].metadata == {}
+
+
+def test_text_and_id_may_be_paths() -> None:
+    row = {"data": {"body": "A text"}, "metadata": {"doi": "10.1"}}
+    (record,) = read([row], text="data.body", id="metadata.doi")
+    assert (record.id, record.text) == ("10.1", "A text")
+
+
+def test_a_record_without_id_gets_one_from_its_text() -> None:
+    first, second, third = read([{"text": "same"}, {"text": "same"}, {"text": "other"}])
+    assert first.id == second.id != third.id
+    assert first.id.startswith("sha256:")
+    assert len(first.id) == len("sha256:") + 32
+
+
+def test_a_row_without_the_id_that_was_named_is_rejected() -> None:
+    source = open_source([{"id": "x", "text": "t"}, {"text": "t"}], columns=Columns(id="id"))
+    assert list(source) == [Record("x", "t"), Rejected("record 2", "no field 'id'")]
+
+
+def test_wrong_columns_are_errors_that_list_those_that_exist(tmp_path: Path) -> None:
+    jsonl = write(tmp_path, "a.jsonl", json_lines([{"title_en": "x", "year": 1}]))
+    table = write(tmp_path, "a.csv", "title_en,year\nx,1\n")
+    for path in (jsonl, table):
+        with pytest.raises(NotFoundError, match="title_en, year"):
+            open_source(path)
+        with pytest.raises(NotFoundError, match=r"'body'.*title_en, year"):
+            open_source(path, columns=Columns(text="body"))
+        with pytest.raises(NotFoundError, match="'key'"):
+            open_source(path, columns=Columns(text="title_en", id="key"))
+    with pytest.raises(NotFoundError, match="'month'"):
+        open_source(table, columns=Columns(text="title_en", metadata=("month",)))
+    with pytest.raises(InvalidInputError, match="tuple"):
+        Columns(metadata="year")  # type: ignore[arg-type]
+
+
+def test_missing_paths_and_unknown_formats_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="no file or folder"):
+        open_source(tmp_path / "nothing.jsonl")
+    with pytest.raises(NotFoundError, match="text files"):
+        open_source(tmp_path)
+    with pytest.raises(InvalidInputError, match="pickle"):
+        open_source(write(tmp_path, "a.pickle", b"x"))
+    with pytest.raises(InvalidInputError, match="Parquet"):
+        open_source(write(tmp_path, "a.parquet", b"nonsense"))
+    with pytest.raises(InvalidInputError, match="more than once"):
+        open_source(write(tmp_path, "a.csv", "text,text\na,b\n"))
+    with pytest.raises(InvalidInputError, match="a dict with train"):
+        open_source({"train": []})
+
+
+def test_reading_is_lazy() -> None:
+    taken = 0
+
+    def endless() -> Iterator[dict[str, Any]]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield {"id": taken, "text": "t"}
+
+    stream = iter(open_source(endless()))
+    assert [next(stream) for _ in range(20)][-1] == Record("20", "t")
+    assert taken == 20
