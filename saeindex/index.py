@@ -160,7 +160,7 @@ class FeatureIndex:
         from tqdm import tqdm
 
         bar = tqdm(
-            total=source.total,
+            total=source.total if progress else None,
             unit=" docs",
             desc=source.name,
             disable=not progress,

@@ -70,7 +70,11 @@ def _index(name: str, url: str | None) -> list[Check]:
         with FeatureIndex.open(name, url=url) as index:
             return [
                 check
-                for part, examine in (("counts", _check_counts), ("codes", _check_codes), ("facets", _check_facets))
+                for part, examine in (
+                    ("counts", _check_counts),
+                    ("codes", _check_codes),
+                    ("facets", _check_facets),
+                )
                 for check in _guarded(part, lambda examine=examine: examine(index))  # type: ignore[misc]
             ]
     except SaeIndexError as error:

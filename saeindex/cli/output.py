@@ -81,7 +81,7 @@ def print_hits(out: Console, hits: Hits) -> None:
         title, _, rest = hit.text.partition("\n")
         scored = (f"{rank:>3}  ", "dim"), (f"{hit.score:.3f}  ", "bold cyan")
         out.print(Text.assemble(*scored, (_cut(title, 88), "bold")), no_wrap=True, overflow="ellipsis")
-        details = " · ".join([hit.id, *_scalars(hit.metadata)])
+        details = " · ".join([hit.id, *_scalars(hit)])
         out.print(Text(f"            {_cut(details, 96)}", "dim"), no_wrap=True, overflow="ellipsis")
         if rest.strip() and hit.explanation is None:
             out.print(
@@ -114,8 +114,15 @@ def print_explanation(out: Console, explanation: Explanation) -> None:
     out.print(Text(f"      ={explanation.total:.4f}", "bold"))
 
 
-def _scalars(metadata: Mapping[str, Any]) -> list[str]:
-    return [f"{key}={value}" for key, value in metadata.items() if isinstance(value, str | int | float)][:5]
+def _scalars(hit: Hit) -> list[str]:
+    """Return the short metadata fields that do not repeat the id or the text."""
+    seen = f"{hit.id} {hit.text}"
+    fields = [
+        f"{key}={value}"
+        for key, value in hit.metadata.items()
+        if isinstance(value, int | float) or (isinstance(value, str) and value not in seen)
+    ]
+    return [_cut(shown, 40) for shown in fields[:4]]
 
 
 def _cut(text: str, width: int) -> str:

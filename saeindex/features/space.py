@@ -161,6 +161,8 @@ class FeatureSpace:
         save_file({"label_vectors": self.label_vectors.astype(np.float16)}, building / "labels.safetensors")
         lines = [json.dumps({"id": i, **_label_line(label)}) for i, label in enumerate(self.labels)]
         (building / "labels.jsonl").write_text("\n".join(lines) + "\n")
+        for file in building.iterdir():
+            file.chmod(0o644)  # safetensors writes for the owner alone; a package is read by others
         _swap(building, target)
         return target
 

@@ -114,8 +114,8 @@ class DocstringSource:
 
     @property
     def total(self) -> int | None:
-        """None: the number of records is not known without parsing."""
-        return None
+        """The limit: an environment holds that many or fewer, which only parsing would tell."""
+        return self._limit
 
     def __iter__(self) -> Iterator[Record]:
         return islice(_without_repeats(_take_turns(self._packages)), self._limit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 # Cosine of phrase and label, plus what shared words and the phrase's own sparse code add to it.
 WORD_BONUS, CODE_BONUS = 0.25, 0.15
 # A phrase below the floor is unknown; features within the margin of the best belong to the concept.
-FLOOR, MARGIN, MOST = 0.5, 0.12, 8
+FLOOR, MARGIN, MOST = 0.6, 0.12, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +75,27 @@ class ConceptResolver:
     def _scores(self, phrase: str) -> FloatArray:
         vector = self._encode(phrase)
         scores = self._space.label_vectors @ vector
-        stems = {word[:5] for word in phrase.casefold().split()}
-        for feature, label in enumerate(self._space.labels):
-            words = label.text.casefold().replace(",", " ").split()
-            scores[feature] += WORD_BONUS * len(stems & {word[:5] for word in words}) / max(1, len(stems))
+        stems = _stems(phrase)
+        for stem in stems & self._features_by_stem.keys():
+            scores[self._features_by_stem[stem]] += WORD_BONUS / len(stems)
         indices, values = self._space.sae.encode(vector[None]).row(0)
         typical = self._space.calibration.median[indices]
         scores[indices] += CODE_BONUS * np.minimum(1.0, values / typical)
         return scores
 
+    @cached_property
+    def _features_by_stem(self) -> dict[str, list[int]]:
+        features: dict[str, list[int]] = {}
+        for feature, label in enumerate(self._space.labels):
+            for stem in _stems(label.text.replace(",", " ")):
+                features.setdefault(stem, []).append(feature)
+        return features
+
     def _describe(self, feature: int, score: float) -> FeatureMatch:
         label = self._space.labels[feature]
         density = float(self._space.calibration.density[feature])
         return FeatureMatch(feature, label.text, score, label.trust, label.is_weak, density)
+
+
+def _stems(text: str) -> set[str]:
+    return {word[:5] for word in text.casefold().split()}

@@ -82,9 +82,7 @@ class SparseAutoencoder:
         indices, values = [], []
         with torch.inference_mode():
             for start in range(0, len(vectors), ENCODE_CHUNK):
-                chunk = torch.from_numpy(
-                    np.ascontiguousarray(vectors[start : start + ENCODE_CHUNK], np.float32)
-                )
+                chunk = torch.from_numpy(np.array(vectors[start : start + ENCODE_CHUNK], np.float32))
                 support, amplitudes = self.encode_dense(chunk.to(self.decoder.device))
                 support, order = support.sort(dim=1)
                 indices.append(support.cpu().numpy())

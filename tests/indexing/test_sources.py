@@ -58,7 +58,7 @@ def test_json_lines_are_read_plain_and_compressed(tmp_path: Path, suffix: str, c
     source = open_source(path)
     assert list(source) == RECORDS
     assert list(source) == RECORDS
-    assert (source.name, source.total) == (path.name, None)
+    assert (source.name, source.total) == (path.name, len(RECORDS))
 
 
 @pytest.mark.parametrize("compression", COMPRESS)

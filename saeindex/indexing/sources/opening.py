@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from saeindex.errors import InvalidInputError, InvalidRecordError, NotFoundError
 from saeindex.indexing.sources.columns import METADATA_NAME, ColumnPicker, Columns, Row, choose_columns
 from saeindex.indexing.sources.folders import TEXT_SUFFIXES, TextFiles, open_folder
-from saeindex.indexing.sources.streams import COMPRESSIONS
+from saeindex.indexing.sources.streams import COMPRESSIONS, count_lines
 from saeindex.indexing.sources.tables import csv_rows, json_rows, parquet_length, parquet_rows
 from saeindex.indexing.sources.values import checked_record
 from saeindex.protocols import RecordSource, Rejected
@@ -74,6 +74,7 @@ def _open_path(path: Path, columns: Columns) -> RecordSource:
             lambda: json_rows(path) if is_json else csv_rows(path, delimiter),
             columns,
             has_fixed_columns=not is_json,
+            count_rows=lambda: count_lines(path),
         )
     )
 
@@ -91,13 +92,14 @@ def _open_parquet(path: Path, columns: Columns) -> RecordSource:
         lambda: parquet_rows(path, read),
         columns,
         has_fixed_columns=True,
-        total=parquet_length(path),
+        count_rows=lambda: parquet_length(path),
     )
 
 
 def _iterable_source(items: Iterable[Any], columns: Columns) -> RecordSource:
-    name = f"{type(items).__name__} of records"
-    total = len(items) if isinstance(items, Sized) else None
+    is_source = hasattr(items, "total") and isinstance(getattr(items, "name", None), str)
+    name = str(getattr(items, "name", "")) if is_source else f"{type(items).__name__} of records"
+    total = len(items) if isinstance(items, Sized) else getattr(items, "total", None)
     is_one_shot = iter(items) is items
     return _Items(name, items, columns, total, is_one_shot)
 
@@ -113,7 +115,11 @@ class _Rows:
     read: Callable[[], Iterator[Row | Rejected]]
     columns: Columns
     has_fixed_columns: bool
-    total: int | None = None
+    count_rows: Callable[[], int | None] = lambda: None
+
+    @property
+    def total(self) -> int | None:
+        return self.count_rows()
 
     def picker(self) -> ColumnPicker:
         return self._settle(list(islice(self.read(), _HEAD_ROWS)))

