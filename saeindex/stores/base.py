@@ -1,0 +1,258 @@
+"""What a store means, whatever engine is below: :class:`BaseStore` checks, ranks and orders.
+
+An engine gives a few primitives (the abstract methods). Everything in which engines differ is decided
+here: ties, thresholds, zero dot products, fusion, orders, absent ids.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from saeindex.errors import InvalidInputError, StorageError
+from saeindex.protocols import Layout, OrderBy, Page, Point, PointId, SearchRequest
+from saeindex.stores.filters import check_filter
+from saeindex.stores.ordering import ordered_page
+from saeindex.stores.points import CheckedPoint, canonical_id, check_points
+from saeindex.stores.ranking import rank
+from saeindex.stores.requests import Fetch, Nearest, check_count
+
+if TYPE_CHECKING:
+    from qdrant_client.models import Filter
+
+    from saeindex.types import JsonObject
+
+T = TypeVar("T")
+
+FACET_KINDS = frozenset({"keyword", "integer", "integer-range", "bool"})
+ORDER_KINDS = frozenset({"integer-range", "float", "datetime"})
+
+
+class BaseStore(ABC):
+    """A :class:`saeindex.protocols.VectorStore` over the primitives of one engine."""
+
+    def __init__(self, layout: Layout) -> None:
+        """Keep the layout; engines open themselves in their own ``open`` and ``create``."""
+        self._layout = layout
+        self._mutex: AbstractContextManager[object] = threading.RLock()
+
+    @property
+    def layout(self) -> Layout:
+        """The named vectors and payload indexes that the collection was made with."""
+        return self._layout
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # The protocol ------------------------------------------------------------------------------------
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        """Write points, replacing those with the same id; the last one wins within a batch.
+
+        Raises:
+            InvalidPointError: for a point that must not be stored; nothing was written.
+            StorageError: the engine failed; a part may be written, and writing all again is safe.
+        """
+        self._check_open("upsert")
+        checked = check_points(points, self._layout)
+        if checked:
+            self._run("upsert", lambda: self._upsert(checked))
+
+    def delete(self, ids: Sequence[PointId] | None = None, query_filter: Filter | None = None) -> None:
+        """Delete by ids or by filter (exactly one of them); ids that are absent are no error."""
+        self._check_open("delete")
+        if (ids is None) == (query_filter is None):
+            raise InvalidInputError(
+                "a delete",
+                "it has both ids and a filter" if ids is not None else "it has neither ids nor a filter",
+                "Give exactly one of them",
+            )
+        check_filter(query_filter)
+        wanted = None if ids is None else list(dict.fromkeys(map(canonical_id, ids)))
+        if wanted is None or wanted:
+            self._run("delete", lambda: self._delete(wanted, query_filter))
+
+    def get(
+        self,
+        ids: Sequence[PointId],
+        with_payload: bool | Sequence[str] = True,
+        with_vectors: bool | Sequence[str] = False,
+    ) -> list[Point]:
+        """Return the points that exist, in the order asked for, as often as asked for."""
+        self._check_open("get")
+        wanted = [canonical_id(each) for each in ids]
+        fetch = self.fetch(with_payload, with_vectors)
+        found = {point.id: point for point in self.retrieve(list(dict.fromkeys(wanted)), fetch)}
+        return [found[point_id] for point_id in wanted if point_id in found]
+
+    def scroll(
+        self,
+        query_filter: Filter | None = None,
+        limit: int = 256,
+        cursor: PointId | None = None,
+        order_by: OrderBy | None = None,
+        with_payload: bool | Sequence[str] = True,
+        with_vectors: bool | Sequence[str] = False,
+    ) -> Page:
+        """Return a page in id order, or the first ``limit`` points in the order of a field (no cursor).
+
+        Integers come before UUIDs. A point with several values in the field stands at its best one; points
+        without a value are left out; equal values are in id order.
+        """
+        self._check_open("scroll")
+        check_filter(query_filter)
+        check_count("a scroll", "limit", limit, 1)
+        filters = () if query_filter is None else (query_filter,)
+        fetch = self.fetch(with_payload, with_vectors)
+        if order_by is None:
+            start = None if cursor is None else canonical_id(cursor)
+            return self.scroll_by_id(filters, limit, start, fetch)
+        self._check_kind("an ordered scroll", order_by.key, ORDER_KINDS)
+        if cursor is not None:
+            raise InvalidInputError("an ordered scroll", "it has a cursor", "Raise the limit instead")
+        return Page(ordered_page(self, order_by, filters, limit, fetch), None)
+
+    def count(self, query_filter: Filter | None = None) -> int:
+        """Return the exact number of matching points."""
+        self._check_open("count")
+        check_filter(query_filter)
+        return self._run("count", lambda: self._count(query_filter))
+
+    def facet(
+        self, key: str, query_filter: Filter | None = None, limit: int = 10
+    ) -> list[tuple[str | int | bool, int]]:
+        """Return (value, number of points) of an indexed field, most frequent first, then by value."""
+        self._check_open("facet")
+        check_filter(query_filter)
+        check_count("a facet", "limit", limit, 1)
+        kind = self._check_kind("a facet", key, FACET_KINDS)
+        value_type = {"keyword": str, "bool": bool}.get(kind, int)
+        return self._run("facet", lambda: self._facet(key, value_type, query_filter, limit))
+
+    def search(self, request: SearchRequest) -> list[Point]:
+        """Return scored points, best first, equal scores in id order; scores are float32.
+
+        The order of ties holds to the last place of the page, as far as 16,384 points share its score.
+        """
+        self._check_open("search")
+        return rank(self, request)
+
+    @abstractmethod
+    def read_manifest(self) -> dict[str, Any]:
+        """Return the JSON object kept with the collection ({} where there is none)."""
+
+    @abstractmethod
+    def write_manifest(self, manifest: JsonObject) -> None:
+        """Replace the JSON object kept with the collection, atomically."""
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Make everything written durable against power loss, where the store can say so."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Flush and release; a second close does nothing."""
+
+    # For the modules beside this one -----------------------------------------------------------------
+
+    def fetch(self, with_payload: bool | Sequence[str], with_vectors: bool | Sequence[str]) -> Fetch:
+        """Return what to bring with each point; raise InvalidInputError for an unknown vector name."""
+        names = [*self._layout.dense, *self._layout.sparse]
+        payload = with_payload if isinstance(with_payload, bool) else list(with_payload)
+        if isinstance(with_vectors, bool):
+            return Fetch(payload, names if with_vectors else [])
+        unknown = sorted(set(with_vectors) - set(names))
+        if unknown:
+            found = f"the collection has {names}, not {unknown}"
+            raise InvalidInputError("the vectors of a point", found, "Ask for names that it has")
+        return Fetch(payload, list(with_vectors))
+
+    def retrieve(self, ids: Sequence[PointId], fetch: Fetch) -> list[Point]:
+        """Return the points of canonical, distinct ``ids`` that exist, in any order."""
+        return self._run("get", lambda: self._retrieve(ids, fetch)) if ids else []
+
+    def nearest(self, search: Nearest) -> list[Point]:
+        """Run one search in the engine: scored points, best first."""
+        return self._run("search", lambda: self._nearest(search))
+
+    def scroll_by_id(
+        self, filters: tuple[Filter, ...], limit: int, cursor: PointId | None, fetch: Fetch
+    ) -> Page:
+        """Return a page in id order, from ``cursor`` on."""
+        return self._run("scroll", lambda: self._scroll(filters, limit, cursor, fetch))
+
+    def scroll_by_value(
+        self, order_by: OrderBy, filters: tuple[Filter, ...], limit: int, fetch: Fetch
+    ) -> list[tuple[Point, float]]:
+        """Return (point, value) in the order of a field, one row per value that a point has."""
+        return self._run("scroll", lambda: self._scroll_ordered(order_by, filters, limit, fetch))
+
+    # The primitives of an engine ---------------------------------------------------------------------
+
+    @abstractmethod
+    def _check_open(self, action: str) -> None:
+        """Raise StorageError where ``action`` cannot be done any more."""
+
+    @abstractmethod
+    def _translated(self, action: str) -> AbstractContextManager[None]:
+        """Turn the engine's errors into ours."""
+
+    @abstractmethod
+    def _upsert(self, points: Sequence[CheckedPoint]) -> None: ...
+
+    @abstractmethod
+    def _delete(self, ids: Sequence[PointId] | None, query_filter: Filter | None) -> None: ...
+
+    @abstractmethod
+    def _retrieve(self, ids: Sequence[PointId], fetch: Fetch) -> list[Point]: ...
+
+    @abstractmethod
+    def _nearest(self, search: Nearest) -> list[Point]: ...
+
+    @abstractmethod
+    def _scroll(
+        self, filters: tuple[Filter, ...], limit: int, cursor: PointId | None, fetch: Fetch
+    ) -> Page: ...
+
+    @abstractmethod
+    def _scroll_ordered(
+        self, order_by: OrderBy, filters: tuple[Filter, ...], limit: int, fetch: Fetch
+    ) -> list[tuple[Point, float]]: ...
+
+    @abstractmethod
+    def _count(self, query_filter: Filter | None) -> int: ...
+
+    @abstractmethod
+    def _facet(
+        self, key: str, value_type: type, query_filter: Filter | None, limit: int
+    ) -> list[tuple[str | int | bool, int]]: ...
+
+    # Helpers -----------------------------------------------------------------------------------------
+
+    def _run(self, action: str, call: Callable[[], T]) -> T:
+        self._check_open(action)
+        with self._mutex, self._translated(action):
+            self._check_open(action)
+            return call()
+
+    def _check_kind(self, asked: str, key: str, kinds: frozenset[str]) -> str:
+        kind = self._layout.payload_indexes.get(key)
+        if kind not in kinds:
+            found = f"it is indexed as {kind!r}" if kind else "it has no index"
+            do = f"Create the collection with a {' or '.join(sorted(kinds))} index on it"
+            raise InvalidInputError(f"{asked} on {key!r}", found, do)
+        return kind
+
+
+def closed_error(action: str) -> StorageError:
+    """Return the error of using a store after it was closed."""
+    return StorageError(f"{action} on a store", "it was closed", "Open it again")

@@ -1,0 +1,131 @@
+"""The files of an embedded index: which are there, and writing them so that a crash leaves old or new.
+
+``layout.json`` is written last of all when an index is created: a directory without it was never complete.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, StorageError
+
+# An engine that runs out of disk dies of SIGBUS, because it writes through memory maps. It grows its files
+# in pages of 32 MB: leave room for a page of each.
+RESERVE_BYTES = 256 * 1024 * 1024
+# Log, vectors, payload and indexes all take their share of a batch.
+GROWTH = 4
+
+
+@dataclass(frozen=True, slots=True)
+class IndexDirectory:
+    """The paths of an index, and what state it is in."""
+
+    root: Path
+
+    @property
+    def points(self) -> Path:
+        """The engine's own files."""
+        return self.root / "points"
+
+    @property
+    def layout(self) -> Path:
+        """The layout, and the mark of a complete index."""
+        return self.root / "layout.json"
+
+    @property
+    def manifest(self) -> Path:
+        """The JSON object that the index's owner keeps with it."""
+        return self.root / "manifest.json"
+
+    def check_complete(self) -> None:
+        """Raise NotFoundError unless there is a complete index."""
+        if self.layout.is_file():
+            return
+        asked = f"opening the index {str(self.root)!r}"
+        if self.points.exists():
+            raise NotFoundError(asked, "its creation was interrupted", "Create it again at the same path")
+        found = "there is no index" if self.root.is_dir() else "there is no such directory"
+        raise NotFoundError(asked, found, "Create it first, or correct the path")
+
+    def check_free_for_index(self) -> None:
+        """Raise unless an index can be created: nothing there, or the rest of an interrupted creation."""
+        asked = f"creating an index at {str(self.root)!r}"
+        if not self.root.exists():
+            return
+        if not self.root.is_dir():
+            raise InvalidInputError(asked, "it is a file", "Use the path of a directory")
+        names = {entry.name for entry in self.root.iterdir()}
+        if self.layout.name in names:
+            raise MismatchError(asked, "it is already an index", "Open it, or choose another path")
+        foreign = sorted(names - {"lock", "points"} - {_draft(self.layout).name, _draft(self.manifest).name})
+        if foreign:
+            found = f"the directory holds other files, such as {foreign[0]!r}"
+            raise InvalidInputError(asked, found, "Use a new or empty directory")
+
+
+def write_json(path: Path, value: object) -> None:
+    """Replace ``path`` by ``value`` as JSON: after a crash it holds the old text or the new."""
+    try:
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False, indent=1).encode()
+    except (ValueError, TypeError) as error:
+        found = f"it is no JSON: {error}"
+        raise InvalidInputError(f"writing {path.name}", found, "Use text, finite numbers and lists") from None
+    draft = _draft(path)
+    with draft.open("wb") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    if os.name == "posix":
+        descriptor = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in ``path``; {} where there is no file."""
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise StorageError(
+            f"reading {str(path)!r}", f"it is no JSON: {error}", "Restore it from a backup"
+        ) from None
+    if not isinstance(value, dict):
+        raise StorageError(f"reading {str(path)!r}", "it is no JSON object", "Restore it from a backup")
+    return value
+
+
+def require_space(directory: Path, size: int) -> None:
+    """Raise StorageError unless the disk can take ``size`` more bytes, with a reserve."""
+    free, needed = shutil.disk_usage(directory).free, RESERVE_BYTES + GROWTH * size
+    if free < needed:
+        raise StorageError(
+            f"writing to {str(directory)!r}",
+            f"the disk has {free / 2**20:,.0f} MiB free where {needed / 2**20:,.0f} MiB are needed",
+            "Free some space and repeat; what was acknowledged is safe",
+        )
+
+
+@contextmanager
+def disk_errors(asked: str) -> Iterator[None]:
+    """Turn errors of the file system into StorageError."""
+    try:
+        yield
+    except OSError as error:
+        found = f"the file system refused: {error.strerror or error}"
+        raise StorageError(asked, found, "Check the path, its permissions and the disk") from error
+
+
+def _draft(path: Path) -> Path:
+    return path.with_name(f".{path.name}.draft")

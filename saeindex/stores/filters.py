@@ -1,0 +1,235 @@
+"""Filters: the checks that both engines need, and the translation of ``models.Filter`` for Edge."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from saeindex.errors import InvalidInputError
+from saeindex.protocols import PointId
+from saeindex.stores.points import canonical_id
+
+if TYPE_CHECKING:
+    from qdrant_client import models
+
+MAX_DEPTH = 32
+
+# The tests that one FieldCondition can hold. Engines read the first they find and ignore the others.
+_PREDICATES = (
+    "match",
+    "range",
+    "geo_bounding_box",
+    "geo_radius",
+    "geo_polygon",
+    "values_count",
+    "is_empty",
+    "is_null",
+)
+
+# The matches, and the field that holds what to match: Edge's classes have the same names.
+_MATCHES = {
+    "MatchValue": "value",
+    "MatchAny": "any",
+    "MatchExcept": "except_",
+    "MatchText": "text",
+    "MatchTextAny": "text_any",
+    "MatchPhrase": "phrase",
+    "MatchPrefix": "prefix",
+    "MatchSubstring": "substring",
+}
+
+
+def check_filter(query_filter: object) -> None:
+    """Raise InvalidInputError where engines would disagree on, or break on, ``query_filter``."""
+    if query_filter is None:
+        return
+    from qdrant_client import models
+
+    if not isinstance(query_filter, models.Filter):
+        found = f"it is a {type(query_filter).__name__}"
+        raise _refusal(found, "Pass a qdrant_client.models.Filter")
+    _check_clauses(query_filter, 1)
+
+
+def conditions_of(clause: object) -> list[Any]:
+    """Return a clause of a filter as a list: the model also takes a single condition, or None."""
+    if clause is None:
+        return []
+    return list(clause) if isinstance(clause, Sequence) else [clause]
+
+
+def to_edge(filters: Sequence[models.Filter], among: Iterable[PointId] | None = None) -> Any:
+    """Return the Edge filter that is the AND of checked ``filters``, among some ids only; None for all.
+
+    Raises:
+        InvalidInputError: a condition that Edge does not have, or a value that it refuses.
+    """
+    import qdrant_edge as edge
+
+    try:
+        must = [_filter(edge, one) for one in filters]
+        if among is not None:
+            must.append(edge.HasIdCondition(set(among)))
+    except (ValueError, TypeError, OverflowError) as error:
+        if isinstance(error, InvalidInputError):
+            raise
+        raise _refusal(f"Edge refused a value: {error!s:.200}", "Correct the filter") from None
+    return edge.Filter(must=must) if must else None
+
+
+def _refusal(found: str, do: str) -> InvalidInputError:
+    return InvalidInputError("a filter", found, do)
+
+
+def _check_clauses(one: models.Filter, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise _refusal(f"it is nested more than {MAX_DEPTH} levels deep", "Flatten it")
+    for clause in (one.must, one.should, one.must_not):
+        for condition in conditions_of(clause):
+            _check_condition(condition, depth)
+    if one.min_should is not None:
+        if one.min_should.min_count < 1:
+            raise _refusal(f"min_should has min_count={one.min_should.min_count}", "Use 1 or more")
+        for condition in one.min_should.conditions:
+            _check_condition(condition, depth)
+
+
+def _check_condition(condition: Any, depth: int) -> None:
+    from qdrant_client import models
+
+    if isinstance(condition, models.Filter):
+        _check_clauses(condition, depth + 1)
+    elif isinstance(condition, models.NestedCondition):
+        _check_clauses(condition.nested.filter, depth + 1)
+    elif isinstance(condition, models.FieldCondition):
+        _check_field(condition)
+    elif isinstance(condition, models.HasIdCondition):
+        for point_id in condition.has_id:
+            _id(point_id)
+    elif not isinstance(
+        condition,
+        models.IsEmptyCondition | models.IsNullCondition | models.HasVectorCondition | models.SliceCondition,
+    ):
+        raise _refusal(f"a condition is a {type(condition).__name__}", "Use the condition types of models")
+
+
+def _check_field(condition: models.FieldCondition) -> None:
+    given = [name for name in _PREDICATES if getattr(condition, name) is not None]
+    if len(given) != 1:
+        found = f"the condition on {condition.key!r} has {len(given)} tests {given}"
+        raise _refusal(found, "Give each test its own FieldCondition")
+    bounds = condition.range or condition.values_count
+    if bounds is not None:
+        limits = [getattr(bounds, name) for name in ("lt", "lte", "gt", "gte")]
+        if any(isinstance(limit, float) and math.isnan(limit) for limit in limits):
+            raise _refusal(f"the range on {condition.key!r} has a NaN limit", "Use a number")
+        if condition.values_count and any(limit is not None and limit < 0 for limit in limits):
+            raise _refusal(f"the values_count of {condition.key!r} is negative", "Use 0 or more")
+
+
+def _filter(edge: Any, one: models.Filter) -> Any:
+    minimum = one.min_should
+    return edge.Filter(
+        must=_conditions(edge, one.must),
+        should=_conditions(edge, one.should),
+        must_not=_conditions(edge, one.must_not),
+        min_should=minimum and edge.MinShould(_conditions(edge, minimum.conditions), minimum.min_count),
+    )
+
+
+def _conditions(edge: Any, clause: object) -> list[Any] | None:
+    return None if clause is None else [_condition(edge, each) for each in conditions_of(clause)]
+
+
+def _condition(edge: Any, condition: Any) -> Any:
+    from qdrant_client import models
+
+    match condition:
+        case models.Filter():
+            converted = _filter(edge, condition)
+        case models.FieldCondition():
+            converted = _field(edge, condition)
+        case models.NestedCondition():
+            converted = edge.NestedCondition(condition.nested.key, _filter(edge, condition.nested.filter))
+        case models.IsEmptyCondition():
+            converted = edge.IsEmptyCondition(condition.is_empty.key)
+        case models.IsNullCondition():
+            converted = edge.IsNullCondition(condition.is_null.key)
+        case models.HasIdCondition():
+            converted = edge.HasIdCondition({_id(each) for each in condition.has_id})
+        case models.HasVectorCondition():
+            converted = edge.HasVectorCondition(condition.has_vector)
+        case _:
+            do = "Use another condition, or an index on a Qdrant server"
+            raise _refusal(f"Edge has no {type(condition).__name__}", do)
+    return converted
+
+
+def _id(value: object) -> PointId:
+    return canonical_id(str(value) if isinstance(value, uuid.UUID) else value)
+
+
+def _field(edge: Any, condition: models.FieldCondition) -> Any:
+    name = next(name for name in _PREDICATES if getattr(condition, name) is not None)
+    value = getattr(condition, name)
+    converters: dict[str, Callable[[Any, Any], Any]] = {
+        "match": _match,
+        "range": _range,
+        "geo_bounding_box": _box,
+        "geo_radius": _radius,
+        "geo_polygon": _polygon,
+        "values_count": _count,
+    }
+    converted = converters[name](edge, value) if name in converters else value
+    return edge.FieldCondition(condition.key, **{name: converted})
+
+
+def _match(edge: Any, match: Any) -> Any:
+    name = type(match).__name__
+    if name not in _MATCHES:
+        raise _refusal(f"Edge has no {name}", "Use another match")
+    value = getattr(match, _MATCHES[name])
+    # Edge reads Python's True as the integer 1, and then finds 1 and not true.
+    return getattr(edge, name)(np.bool_(value) if isinstance(value, bool) else value)
+
+
+def _range(edge: Any, bounds: models.Range | models.DatetimeRange) -> Any:
+    limits = {name: getattr(bounds, name) for name in ("gte", "gt", "lte", "lt")}
+    if type(bounds).__name__ == "Range":
+        return edge.RangeFloat(**limits)
+    return edge.RangeDateTime(**{name: _timestamp(limit) for name, limit in limits.items()})
+
+
+def _timestamp(value: dt.datetime | dt.date | None) -> str | None:
+    """Return RFC 3339 text; a date is its midnight, and no zone means UTC, as on a server."""
+    if value is None:
+        return None
+    if not isinstance(value, dt.datetime):
+        value = dt.datetime(value.year, value.month, value.day)
+    return (value if value.tzinfo else value.replace(tzinfo=dt.UTC)).isoformat()
+
+
+def _count(edge: Any, bounds: models.ValuesCount) -> Any:
+    return edge.ValuesCount(lt=bounds.lt, gt=bounds.gt, lte=bounds.lte, gte=bounds.gte)
+
+
+def _geo(edge: Any, point: models.GeoPoint) -> Any:
+    return edge.GeoPoint(point.lon, point.lat)
+
+
+def _box(edge: Any, box: models.GeoBoundingBox) -> Any:
+    return edge.GeoBoundingBox(_geo(edge, box.top_left), _geo(edge, box.bottom_right))
+
+
+def _radius(edge: Any, circle: models.GeoRadius) -> Any:
+    return edge.GeoRadius(_geo(edge, circle.center), circle.radius)
+
+
+def _polygon(edge: Any, polygon: models.GeoPolygon) -> Any:
+    rings = [[_geo(edge, point) for point in ring.points] for ring in polygon.interiors or []]
+    return edge.GeoPolygon([_geo(edge, point) for point in polygon.exterior.points], rings)

@@ -1,0 +1,94 @@
+"""Opening and creating a store by what the user has: a path, a client, or a server's URL."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from saeindex.errors import InvalidInputError
+from saeindex.protocols import Layout
+from saeindex.stores.edge import EdgeStore
+from saeindex.stores.qdrant import QdrantStore
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient
+
+    from saeindex.stores.base import BaseStore
+
+
+def open_store(
+    path_or_collection: str | os.PathLike[str],
+    client: QdrantClient | None = None,
+    url: str | None = None,
+    timeout: int | None = None,
+) -> BaseStore:
+    """Open an index: a directory, or with ``client`` or ``url`` a collection on a server.
+
+    With ``url`` the API key is read from the environment variable ``QDRANT_API_KEY``, and the store closes
+    the client that it made.
+
+    Raises:
+        NotFoundError: there is no such index.
+        IndexLockedError: the directory is open in another process.
+        StorageError: the server cannot be reached, or the directory cannot be read.
+    """
+    _check(client, url)
+    if client is None and url is None:
+        return EdgeStore.open(path_or_collection)
+    owned = client is None
+    client = _connect(url, timeout) if client is None else client
+    try:
+        return QdrantStore.open(client, os.fspath(path_or_collection), timeout, owns_client=owned)
+    except BaseException:
+        if owned:
+            client.close()
+        raise
+
+
+def create_store(
+    path_or_collection: str | os.PathLike[str],
+    layout: Layout,
+    client: QdrantClient | None = None,
+    url: str | None = None,
+    timeout: int | None = None,
+    **options: Any,
+) -> BaseStore:
+    """Create an empty index; ``options`` are those of :meth:`QdrantStore.create`, for a server only.
+
+    Raises:
+        MismatchError: an index of that name exists already.
+        InvalidInputError: the layout, the name or an option is not possible.
+        StorageError: the server cannot be reached, or the directory cannot be written.
+    """
+    _check(client, url)
+    if client is None and url is None:
+        if options:
+            found = f"a directory has no options {sorted(options)}"
+            raise InvalidInputError("creating an index", found, "Leave them out, or give a client or url")
+        return EdgeStore.create(path_or_collection, layout)
+    owned = client is None
+    client = _connect(url, timeout) if client is None else client
+    name = os.fspath(path_or_collection)
+    try:
+        return QdrantStore.create(client, name, layout, timeout, owns_client=owned, **options)
+    except BaseException:
+        if owned:
+            client.close()
+        raise
+
+
+def _check(client: QdrantClient | None, url: str | None) -> None:
+    if client is not None and url is not None:
+        raise InvalidInputError("a store", "both a client and a url are given", "Give one of them")
+
+
+def _connect(url: str | None, timeout: int | None) -> QdrantClient:
+    from qdrant_client import QdrantClient
+
+    key = os.environ.get("QDRANT_API_KEY") or None
+    try:
+        # Our first call finds out whether the server is there, and says it better than a warning.
+        return QdrantClient(url=url, api_key=key, timeout=timeout, check_compatibility=False)
+    except ValueError as error:
+        found = f"the url is not usable: {error!s:.200}"
+        raise InvalidInputError("a connection to Qdrant", found, "Use a form like http://host:6333") from None

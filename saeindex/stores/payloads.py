@@ -1,0 +1,96 @@
+"""What a payload may hold: JSON that every engine stores and gives back unchanged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+# Deeper JSON is refused by some parsers on the way to a server, and means nothing to a filter.
+MAX_DEPTH = 32
+# A server takes requests up to 32 MB; one point must fit in with room to spare.
+MAX_BYTES = 8 * 1024 * 1024
+# The engine stores integers up to u64, but its indexes and filters are i64, and so is gRPC.
+MIN_INT, MAX_INT = -(2**63), 2**63 - 1
+
+_PLAIN = frozenset({str, float, bool, type(None)})
+
+
+class UnsafePayloadError(ValueError):
+    """Says which part of a payload cannot be stored, and why; never leaves this package."""
+
+
+def payload_size(payload: Mapping[str, Any]) -> int:
+    """Return the bytes of ``payload`` as JSON; raise UnsafePayloadError where it is not safe to store."""
+    if type(payload) is not dict:
+        if not isinstance(payload, Mapping):
+            raise UnsafePayloadError(f"the payload is of type {type(payload).__name__}, not an object")
+        payload = dict(payload)
+    _check_object(payload, 1)
+    try:
+        size = len(json.dumps(payload, allow_nan=False, ensure_ascii=False, check_circular=False).encode())
+    except (ValueError, TypeError) as error:
+        raise UnsafePayloadError(_culprit(payload, error)) from None
+    if size > MAX_BYTES:
+        raise UnsafePayloadError(f"the payload is {size:,} bytes as JSON, more than {MAX_BYTES:,}")
+    return size
+
+
+def _culprit(payload: Mapping[str, Any], error: Exception) -> str:
+    """Find the field that the JSON encoder refused: it does not say."""
+    for key, value in payload.items():
+        try:
+            json.dumps([key, value], allow_nan=False, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            return f"the payload field {key!r} holds a lone surrogate, which is not Unicode text"
+        except ValueError:
+            return f"the payload field {key!r} holds NaN or an infinity, which JSON does not have"
+        except TypeError as inner:
+            return f"the payload field {key!r} is no JSON: {inner}"
+    return f"the payload is no JSON: {error}"
+
+
+def _check_object(value: Mapping[Any, Any], depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise UnsafePayloadError(f"the payload is nested more than {MAX_DEPTH} levels deep")
+    for key, item in value.items():
+        if not isinstance(key, str):
+            raise UnsafePayloadError(f"the payload key {key!r} is of type {type(key).__name__}, not str")
+        if type(item) not in _PLAIN:
+            _check_value(item, depth)
+
+
+def _check_value(value: Any, depth: int) -> None:
+    if isinstance(value, bool | str | float) or value is None:
+        return
+    if isinstance(value, int):
+        _check_integers((value,))
+    elif isinstance(value, dict):
+        _check_object(value, depth + 1)
+    elif isinstance(value, list | tuple):
+        _check_array(value, depth + 1)
+    else:
+        raise UnsafePayloadError(f"the payload holds a {type(value).__name__}, which is no JSON value")
+
+
+def _check_array(value: list[Any] | tuple[Any, ...], depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise UnsafePayloadError(f"the payload is nested more than {MAX_DEPTH} levels deep")
+    # One pass in C over the long arrays that an index is full of: concepts and tags.
+    kinds = set(map(type, value))
+    if kinds == {int}:
+        _check_integers((min(value), max(value)))
+    elif not kinds <= _PLAIN:
+        for item in value:
+            _check_value(item, depth)
+
+
+def _check_integers(values: tuple[int, ...]) -> None:
+    for value in values:
+        if not MIN_INT <= value <= MAX_INT:
+            raise UnsafePayloadError(f"the payload holds the integer {_shortened(value)}, outside 64 bits")
+
+
+def _shortened(value: int) -> str:
+    """Show an integer that may have more digits than Python agrees to print."""
+    return str(value) if value.bit_length() < 200 else f"of {value.bit_length()} bits"

@@ -1,0 +1,259 @@
+"""The checks that every point and query vector passes before an engine sees any of them.
+
+A batch that an engine refuses half way is half written, and a malformed sparse vector makes an Edge shard
+impossible to open again; so whole batches are checked here, and what comes out is plain Python that no
+engine refuses. Dense vectors are normalised here too: the engine leaves vectors shorter than about 3e-4 as
+they are, which would make their cosine scores wrong.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saeindex.errors import InvalidInputError, InvalidPointError
+from saeindex.protocols import Layout, Point, PointId, SparseVector
+from saeindex.stores.payloads import UnsafePayloadError, payload_size
+
+MAX_ID = 2**64 - 1
+MAX_INDEX = 2**31 - 1
+
+_CANONICAL_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+PlainSparse: TypeAlias = tuple[list[int], list[float]]
+PlainVector: TypeAlias = "list[float] | PlainSparse"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedPoint:
+    """A point in plain Python: canonical id, unit dense lists, sparse (indices, values), JSON payload.
+
+    ``size`` estimates its bytes on the wire and in a log.
+    """
+
+    id: PointId
+    vectors: dict[str, PlainVector]
+    payload: dict[str, Any]
+    size: int
+
+
+class _BadRowError(ValueError):
+    """Row ``row`` of a batch of vectors cannot be stored."""
+
+    def __init__(self, row: int, why: str) -> None:
+        super().__init__(why)
+        self.row, self.why = row, why
+
+
+def canonical_id(value: object) -> PointId:
+    """Return an int from 0 to 2**64 - 1, or a UUID in its lower-case hyphened form; else raise.
+
+    Raises:
+        InvalidInputError: ``value`` is neither (``True`` would silently become the id 1).
+    """
+    if type(value) is str:
+        if _CANONICAL_UUID.fullmatch(value):
+            return value
+        try:
+            return str(uuid.UUID(value))
+        except ValueError:
+            found = "the text is no UUID"
+    elif isinstance(value, int) and not isinstance(value, bool):
+        if 0 <= value <= MAX_ID:
+            return int(value)
+        found = "the number is not between 0 and 2**64 - 1"
+    else:
+        found = f"it is of type {type(value).__name__}"
+    raise InvalidInputError(f"point id {value!r:.80}", found, "Use an int from 0 up, or a UUID as text")
+
+
+def id_order(value: PointId) -> tuple[bool, Any]:
+    """Sort key of ids, the engines' own order: integers ascending, then UUIDs."""
+    return isinstance(value, str), value
+
+
+def check_points(points: Sequence[Point], layout: Layout) -> list[CheckedPoint]:
+    """Return ``points`` ready to write, the last of each id; raise before anything is written.
+
+    Raises:
+        InvalidPointError: naming the first bad point's id, and what is wrong with it.
+    """
+    ids = [_checked_id(point) for point in points]
+    vectors: list[dict[str, PlainVector]] = [{} for _ in points]
+    sizes = [_checked_payload(point) for point in points]
+    known = layout.dense.keys() | set(layout.sparse)
+    for point in points:
+        if not point.vectors.keys() <= known:
+            raise _refusal(point, f"it has no vector named {min(point.vectors.keys() - known)!r}")
+    for name, dimension in layout.dense.items():
+        _fill_dense(points, name, dimension, vectors, sizes)
+    for name in layout.sparse:
+        _fill_sparse(points, name, vectors, sizes)
+    rows = zip(ids, vectors, points, sizes, strict=True)
+    checked = (CheckedPoint(id_, named, dict(point.payload), size) for id_, named, point, size in rows)
+    return list({point.id: point for point in checked}.values())
+
+
+def chunks(points: Sequence[CheckedPoint], most: int, most_bytes: int) -> Iterator[list[CheckedPoint]]:
+    """Cut a batch into runs of at most ``most`` points and, unless one is larger, ``most_bytes`` bytes."""
+    run: list[CheckedPoint] = []
+    size = 0
+    for point in points:
+        if run and (len(run) == most or size + point.size > most_bytes):
+            yield run
+            run, size = [], 0
+        run.append(point)
+        size += point.size
+    if run:
+        yield run
+
+
+def check_query(vector: object, using: str, layout: Layout) -> PlainVector:
+    """Return a query vector ready to search with: a unit dense list, or sparse (indices, values).
+
+    Raises:
+        InvalidInputError: an unknown vector name, the wrong kind, or what a point may not hold.
+    """
+    try:
+        if using in layout.dense:
+            return cast("list[float]", _unit_rows([vector], layout.dense[using])[0].tolist())
+        if using in layout.sparse:
+            return _sparse_rows([vector])[0]
+    except _BadRowError as error:
+        raise InvalidInputError(
+            f"a search by {using!r}", f"of the query vector, {error.why}", "Correct the vector"
+        ) from None
+    raise InvalidInputError(
+        f"a search by {using!r}",
+        f"the collection has the vectors {sorted((*layout.dense, *layout.sparse))}",
+        "Use one of them",
+    )
+
+
+def _checked_id(point: Point) -> PointId:
+    try:
+        return canonical_id(point.id)
+    except InvalidInputError as error:
+        raise InvalidPointError(error.asked, error.found, error.do) from None
+
+
+def _checked_payload(point: Point) -> int:
+    try:
+        return payload_size(point.payload)
+    except UnsafePayloadError as error:
+        raise _refusal(point, str(error)) from None
+
+
+def _refusal(point: Point, why: str) -> InvalidPointError:
+    return InvalidPointError(f"point {point.id!r:.80}", why, "Correct the point; nothing was written")
+
+
+def _fill_dense(
+    points: Sequence[Point],
+    name: str,
+    dimension: int,
+    vectors: list[dict[str, PlainVector]],
+    sizes: list[int],
+) -> None:
+    rows = [i for i, point in enumerate(points) if name in point.vectors]
+    try:
+        plain = _unit_rows([points[i].vectors[name] for i in rows], dimension).tolist()
+    except _BadRowError as error:
+        raise _refusal(points[rows[error.row]], f"of its vector {name!r}, {error.why}") from None
+    for i, values in zip(rows, plain, strict=True):
+        vectors[i][name] = values
+        sizes[i] += 20 * dimension  # a float32 takes up to 20 characters in JSON
+
+
+def _fill_sparse(
+    points: Sequence[Point], name: str, vectors: list[dict[str, PlainVector]], sizes: list[int]
+) -> None:
+    rows = [i for i, point in enumerate(points) if name in point.vectors]
+    try:
+        plain = _sparse_rows([points[i].vectors[name] for i in rows])
+    except _BadRowError as error:
+        raise _refusal(points[rows[error.row]], f"of its vector {name!r}, {error.why}") from None
+    for i, entries in zip(rows, plain, strict=True):
+        # Engines differ on an empty sparse vector (has_vector counts it on Edge): it is left out.
+        if entries[0]:
+            vectors[i][name] = entries
+            sizes[i] += 32 * len(entries[0])
+
+
+def _unit_rows(rows: Sequence[object], dimension: int) -> NDArray[np.float32]:
+    """Return unit vectors (n, dimension); unit rows stay bit for bit as they are."""
+    if not rows:
+        return np.zeros((0, dimension), dtype=np.float32)
+    matrix = np.stack([_dense_row(row, vector, dimension) for row, vector in enumerate(rows)])
+    norms = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))
+    # Squares of finite float32 fit in float64: a norm is finite exactly where all its values are.
+    _refuse_rows(~np.isfinite(norms), "a value is not a finite float32")
+    _refuse_rows(norms == 0.0, "all values are zero, so it has no direction")
+    off = np.flatnonzero(np.abs(norms - 1.0) > 4e-7)
+    matrix[off] = (matrix[off] / norms[off, None]).astype(np.float32)
+    return matrix
+
+
+def _dense_row(row: int, vector: object, dimension: int) -> NDArray[np.float32]:
+    if isinstance(vector, SparseVector):
+        raise _BadRowError(row, "sparse entries were given where the vector is dense")
+    try:
+        array = np.asarray(vector)
+    except ValueError:
+        raise _BadRowError(row, "the values are no array of numbers") from None
+    if array.dtype.kind not in "fiu":
+        raise _BadRowError(row, f"the values are of type {array.dtype}, not numbers")
+    if array.shape != (dimension,):
+        raise _BadRowError(row, f"the shape is {array.shape} where the collection has ({dimension},)")
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32, copy=False)
+
+
+def _sparse_rows(rows: Sequence[object]) -> list[PlainSparse]:
+    """Check the rows together, as one concatenation: a batch costs a few numpy calls."""
+    if not rows:
+        return []
+    pairs = [_sparse_row(row, vector) for row, vector in enumerate(rows)]
+    ends = np.cumsum([len(indices) for indices, _ in pairs])
+    indices = np.concatenate([indices for indices, _ in pairs])
+    with np.errstate(over="ignore"):
+        values = np.concatenate([values for _, values in pairs]).astype(np.float32)
+    owners = np.repeat(np.arange(len(pairs)), np.diff(ends, prepend=0))
+    _refuse_entries(~np.isfinite(values), owners, "a value is not a finite float32")
+    _refuse_entries((indices < 0) | (indices > MAX_INDEX), owners, f"an index is not in 0…{MAX_INDEX}")
+    inside = owners[1:] == owners[:-1]
+    _refuse_entries(inside & (indices[1:] <= indices[:-1]), owners[1:], "the indices are not ascending")
+    flat_indices, flat_values, start, plain = indices.tolist(), values.tolist(), 0, []
+    for end in ends.tolist():
+        plain.append((flat_indices[start:end], flat_values[start:end]))
+        start = end
+    return plain
+
+
+def _sparse_row(row: int, vector: object) -> tuple[NDArray[Any], NDArray[Any]]:
+    if not isinstance(vector, SparseVector):
+        raise _BadRowError(row, "a plain array was given where the vector is sparse")
+    indices, values = np.asarray(vector.indices), np.asarray(vector.values)
+    if indices.ndim != 1 or indices.shape != values.shape:
+        raise _BadRowError(row, f"there are {indices.size} indices and {values.size} values")
+    if not indices.size:
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
+    if indices.dtype.kind not in "iu" or values.dtype.kind not in "fiu":
+        raise _BadRowError(row, f"indices are of type {indices.dtype} and values of type {values.dtype}")
+    return indices, values
+
+
+def _refuse_rows(bad: NDArray[np.bool_], why: str) -> None:
+    if bad.any():
+        raise _BadRowError(int(bad.argmax()), why)
+
+
+def _refuse_entries(bad: NDArray[np.bool_], owners: NDArray[np.intp], why: str) -> None:
+    if bad.any():
+        raise _BadRowError(int(owners[bad.argmax()]), why)

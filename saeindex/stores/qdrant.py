@@ -1,0 +1,288 @@
+"""The store on a Qdrant server or cluster, or in the client's local mode."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Self
+
+from saeindex.errors import NotFoundError
+from saeindex.protocols import Layout, OrderBy, Page, Point, PointId, SparseVector, Vector
+from saeindex.stores.base import BaseStore, closed_error
+from saeindex.stores.collection import (
+    MANIFEST_KEY,
+    create_collection,
+    is_local,
+    read_layout,
+    read_metadata,
+    translated,
+)
+from saeindex.stores.layouts import check_layout
+from saeindex.stores.points import CheckedPoint, chunks
+from saeindex.stores.requests import Fetch, Nearest
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient, models
+
+    from saeindex.types import JsonObject
+
+# A server refuses requests above 32 MB; sizes are estimates, and one point may have 8 MB by itself.
+CHUNK_POINTS = 1_000
+CHUNK_BYTES = 8 * 1024 * 1024
+ALL_VALUES = 2**31 - 1
+
+
+class QdrantStore(BaseStore):
+    """A collection behind a synchronous ``QdrantClient``; make one with :meth:`create` or :meth:`open`.
+
+    Every write waits until the server has applied it. The manifest and the layout are kept in the
+    collection's metadata (Qdrant 1.16 or newer). Searches are exact unless the request says otherwise.
+    A server may be shared by threads and processes; the client's local mode is for tests: it has no payload
+    indexes, so it counts 2.0 apart from 2 in a facet, where the engine's integer index reads both as 2.
+    """
+
+    def __init__(
+        self,
+        client: QdrantClient,
+        collection: str,
+        layout: Layout,
+        timeout: int | None = None,
+        owns_client: bool = False,
+    ) -> None:
+        """Take over an existing collection; for :meth:`create` and :meth:`open`."""
+        super().__init__(layout)
+        self._client, self._collection = client, collection
+        # Only what the caller set: without it the client's own timeout applies.
+        self._options: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
+        self._owns_client, self._closed = owns_client, False
+        if not is_local(client):
+            self._mutex = contextlib.nullcontext()  # the HTTP client is safe to share, and calls overlap
+
+    @classmethod
+    def create(
+        cls,
+        client: QdrantClient,
+        collection: str,
+        layout: Layout,
+        timeout: int | None = None,
+        owns_client: bool = False,
+        **options: Any,
+    ) -> Self:
+        """Make an empty collection, or finish one whose creation was interrupted.
+
+        ``options`` are Qdrant's: shard_number, replication_factor, write_consistency_factor, on_disk_payload.
+
+        Raises:
+            MismatchError: a collection of that name exists already, or the server is too old.
+            InvalidInputError: the layout, the name or an option is not possible.
+            StorageError: the server cannot be reached, or refused.
+        """
+        layout = check_layout(layout)
+        with translated("create", collection):
+            create_collection(client, collection, layout, timeout, options)
+        return cls(client, collection, layout, timeout, owns_client)
+
+    @classmethod
+    def open(
+        cls, client: QdrantClient, collection: str, timeout: int | None = None, owns_client: bool = False
+    ) -> Self:
+        """Open an existing collection; its layout is read from its configuration.
+
+        Raises:
+            NotFoundError: there is none, or its creation was interrupted.
+            MismatchError: its vectors are not what saeindex stores: named, cosine or sparse.
+            StorageError: the server cannot be reached, or refused.
+        """
+        with translated("open", collection):
+            if not client.collection_exists(collection):
+                raise NotFoundError(
+                    f"opening the collection {collection!r}",
+                    "the server has no such collection",
+                    "Create it first, or correct the name",
+                )
+            layout = read_layout(client, collection)
+        return cls(client, collection, layout, timeout, owns_client)
+
+    def read_manifest(self) -> dict[str, Any]:
+        """Return the JSON object in the collection's metadata ({} where there is none)."""
+        return self._run(
+            "read_manifest",
+            lambda: dict(read_metadata(self._client, self._collection).get(MANIFEST_KEY) or {}),
+        )
+
+    def write_manifest(self, manifest: JsonObject) -> None:
+        """Replace the JSON object in the collection's metadata.
+
+        An update merges the top-level keys of the metadata, on servers and in local mode alike: the
+        manifest is one key, and is replaced whole.
+        """
+        metadata = {MANIFEST_KEY: dict(manifest)}
+        self._run(
+            "write_manifest",
+            lambda: self._client.update_collection(self._collection, metadata=metadata, **self._options),
+        )
+
+    def flush(self) -> None:
+        """Do nothing: writes have waited for the server, whose log and flushing are its own."""
+        self._check_open("flush")
+
+    def close(self) -> None:
+        """Release the collection, and the client where this store made it; a second close does nothing."""
+        if not self._closed and self._owns_client:
+            self._client.close()
+        self._closed = True
+
+    # The primitives ----------------------------------------------------------------------------------
+
+    def _check_open(self, action: str) -> None:
+        if self._closed:
+            raise closed_error(action)
+
+    def _translated(self, action: str) -> AbstractContextManager[None]:
+        return translated(action, self._collection)
+
+    def _upsert(self, points: Sequence[CheckedPoint]) -> None:
+        for chunk in chunks(points, CHUNK_POINTS, CHUNK_BYTES):
+            rows = [_row(point) for point in chunk]
+            self._client.upsert(self._collection, points=rows, wait=True, **self._options)
+
+    def _delete(self, ids: Sequence[PointId] | None, query_filter: models.Filter | None) -> None:
+        from qdrant_client import models
+
+        selector: models.PointIdsList | models.FilterSelector
+        if query_filter is not None:
+            selector = models.FilterSelector(filter=query_filter)
+        else:
+            selector = models.PointIdsList(points=list(ids or ()))
+        self._client.delete(self._collection, points_selector=selector, wait=True, **self._options)
+
+    def _retrieve(self, ids: Sequence[PointId], fetch: Fetch) -> list[Point]:
+        rows = self._client.retrieve(
+            self._collection, list(ids), fetch.payload, fetch.vectors or False, **self._options
+        )
+        return [_point(row) for row in rows]
+
+    def _nearest(self, search: Nearest) -> list[Point]:
+        found = self._client.query_points(
+            self._collection,
+            query=_vector_model(search.vector),
+            using=search.using,
+            query_filter=_conjunction(search.filters, search.among),
+            search_params=self._search_params(search.exact),
+            limit=search.limit,
+            score_threshold=search.above,
+            with_payload=search.fetch.payload,
+            with_vectors=search.fetch.vectors or False,
+            **self._options,
+        )
+        return [_point(row, row.score) for row in found.points]
+
+    def _search_params(self, exact: bool) -> models.SearchParams | None:
+        if is_local(self._client):
+            return None  # it is exact anyway, and warns about being told
+        from qdrant_client import models
+
+        return models.SearchParams(exact=exact)
+
+    def _scroll(
+        self, filters: tuple[models.Filter, ...], limit: int, cursor: PointId | None, fetch: Fetch
+    ) -> Page:
+        rows, following = self._client.scroll(
+            self._collection,
+            scroll_filter=_conjunction(filters),
+            limit=limit,
+            offset=cursor,
+            with_payload=fetch.payload,
+            with_vectors=fetch.vectors or False,
+            **self._options,
+        )
+        return Page([_point(row) for row in rows], None if following is None else _id(following))
+
+    def _scroll_ordered(
+        self, order_by: OrderBy, filters: tuple[models.Filter, ...], limit: int, fetch: Fetch
+    ) -> list[tuple[Point, float]]:
+        from qdrant_client import models
+
+        direction = models.Direction.DESC if order_by.descending else models.Direction.ASC
+        rows, _ = self._client.scroll(
+            self._collection,
+            scroll_filter=_conjunction(filters),
+            limit=limit,
+            order_by=models.OrderBy(key=order_by.key, direction=direction),
+            with_payload=fetch.payload,
+            with_vectors=fetch.vectors or False,
+            **self._options,
+        )
+        return [(_point(row), row.order_value or 0) for row in rows]
+
+    def _count(self, query_filter: models.Filter | None) -> int:
+        found = self._client.count(self._collection, query_filter, exact=True, **self._options)
+        return int(found.count)
+
+    def _facet(
+        self, key: str, value_type: type, query_filter: models.Filter | None, limit: int
+    ) -> list[tuple[str | int | bool, int]]:
+        # exact=True: an approximate facet adds up what each shard and segment estimates.
+        def hits(most: int) -> list[tuple[str | int | bool, int]]:
+            found = self._client.facet(
+                self._collection, key, query_filter, limit=most, exact=True, **self._options
+            )
+            return [(hit.value, hit.count) for hit in found.hits]
+
+        found = hits(limit)
+        if all(type(value) is value_type for value, _ in found):
+            return found
+        # Local mode has no index, so it also counts values that the index of this kind would leave out.
+        return [hit for hit in hits(ALL_VALUES) if type(hit[0]) is value_type][:limit]
+
+
+def _row(point: CheckedPoint) -> models.PointStruct:
+    from qdrant_client import models
+
+    vectors: dict[str, Any] = {name: _vector_model(vector) for name, vector in point.vectors.items()}
+    return models.PointStruct(id=point.id, vector=vectors, payload=point.payload)
+
+
+def _vector_model(vector: Any) -> Any:
+    from qdrant_client import models
+
+    if isinstance(vector, tuple):
+        return models.SparseVector(indices=vector[0], values=vector[1])
+    return vector
+
+
+def _conjunction(
+    filters: Sequence[models.Filter], among: Sequence[PointId] | None = None
+) -> models.Filter | None:
+    """Return the AND of filters, each kept whole, among some ids only."""
+    if among is None and len(filters) < 2:
+        return filters[0] if filters else None
+    from qdrant_client import models
+
+    must: list[Any] = list(filters)
+    if among is not None:
+        must.append(models.HasIdCondition(has_id=list(among)))
+    return models.Filter(must=must)
+
+
+def _point(row: Any, score: float | None = None) -> Point:
+    vectors = row.vector if isinstance(row.vector, dict) else {}
+    return Point(
+        id=_id(row.id),
+        vectors={name: _vector(value) for name, value in vectors.items()},
+        payload=row.payload or {},
+        score=score,
+    )
+
+
+def _vector(value: Any) -> Vector:
+    import numpy as np
+
+    if isinstance(value, list):
+        return np.array(value, dtype=np.float32)
+    return SparseVector(np.array(value.indices, dtype=np.int32), np.array(value.values, dtype=np.float32))
+
+
+def _id(value: Any) -> PointId:
+    return value if isinstance(value, int) else str(value)

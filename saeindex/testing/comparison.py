@@ -1,0 +1,73 @@
+"""Comparing what a store returned with what it should have returned."""
+
+# ruff: noqa: S101 - assertions for tests
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from saeindex.protocols import Point, SearchRequest, SparseVector, VectorStore
+from saeindex.testing.reference_store import ReferenceStore
+
+# float32 sums of 8 products, or of thousands in an order of the engine's choice.
+TOLERANCE = 2e-6
+
+
+def all_points(store: VectorStore, page: int = 17) -> list[Point]:
+    """Return every point with all its parts, in the store's id order."""
+    points: list[Point] = []
+    cursor = None
+    while True:
+        found = store.scroll(limit=page, cursor=cursor, with_vectors=True)
+        points.extend(found.points)
+        cursor = found.cursor
+        if cursor is None:
+            return points
+
+
+def assert_same_points(found: Sequence[Point], expected: Sequence[Point]) -> None:
+    """Check that the same points stand in the same order, vectors equal to rounding."""
+    assert [point.id for point in found] == [point.id for point in expected]
+    for one, other in zip(found, expected, strict=True):
+        assert one.payload == other.payload, one.id
+        assert set(one.vectors) == set(other.vectors), one.id
+        for name, vector in one.vectors.items():
+            wanted = other.vectors[name]
+            if isinstance(vector, SparseVector):
+                assert isinstance(wanted, SparseVector)
+                assert (str(vector.indices.dtype), str(vector.values.dtype)) == ("int32", "float32")
+                np.testing.assert_array_equal(vector.indices, wanted.indices)
+                np.testing.assert_array_equal(vector.values, wanted.values)
+            else:
+                assert vector.dtype == np.float32
+                np.testing.assert_allclose(vector, np.asarray(wanted), atol=TOLERANCE)
+
+
+def assert_same_ranking(store: VectorStore, reference: ReferenceStore, request: SearchRequest) -> None:
+    """Check a search: as many hits, right scores, best first with ties by id, and none better left out.
+
+    Where float32 rounding may swap two scores, either order is right.
+    """
+    hits = store.search(request)
+    every = reference.search(replace(request, limit=10**6, offset=0))
+    scores = {point.id: point.score or 0.0 for point in every}
+    expected = reference.search(request)
+    assert len(hits) == len(expected)
+    for hit, wanted in zip(hits, expected, strict=True):
+        assert hit.score is not None
+        assert wanted.score is not None
+        assert abs(hit.score - scores[hit.id]) <= TOLERANCE * max(1.0, abs(hit.score))
+        assert abs(hit.score - wanted.score) <= TOLERANCE * max(1.0, abs(hit.score))
+    keys = [(-(hit.score or 0.0), isinstance(hit.id, str), hit.id) for hit in hits]
+    assert keys == sorted(keys)
+    assert len({hit.id for hit in hits}) == len(hits)
+
+
+def assert_identical_ranking(store: VectorStore, reference: ReferenceStore, request: SearchRequest) -> None:
+    """Check a search whose scores are exact in float32: the same ids in the same order."""
+    found, expected = store.search(request), reference.search(request)
+    assert [(hit.id, hit.score) for hit in found] == [(hit.id, hit.score) for hit in expected]
+    assert [hit.payload for hit in found] == [hit.payload for hit in expected]

@@ -1,0 +1,202 @@
+"""A store in plain Python and numpy: slow, obvious, and the oracle of the conformance suite."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from saeindex.protocols import Fusion, Layout, OrderBy, Page, Point, PointId, SearchRequest, SparseVector
+
+if TYPE_CHECKING:
+    from qdrant_client.models import Filter
+
+    from saeindex.types import JsonObject
+
+
+class ReferenceStore:
+    """A :class:`saeindex.protocols.VectorStore` over a dict. It trusts its input: check it elsewhere."""
+
+    def __init__(self, layout: Layout) -> None:
+        """Start empty."""
+        self.layout = layout
+        self._points: dict[PointId, Point] = {}
+        self._manifest: dict[str, Any] = {}
+
+    def read_manifest(self) -> dict[str, Any]:
+        """Return the JSON object kept with the collection."""
+        return dict(self._manifest)
+
+    def write_manifest(self, manifest: JsonObject) -> None:
+        """Replace the JSON object kept with the collection."""
+        self._manifest = dict(manifest)
+
+    def upsert(self, points: Sequence[Point]) -> None:
+        """Write points with unit vectors, and without empty sparse ones."""
+        for point in points:
+            vectors = {name: _stored(vector) for name, vector in point.vectors.items()}
+            kept = {name: vector for name, vector in vectors.items() if vector is not None}
+            self._points[point.id] = Point(point.id, kept, dict(point.payload))
+
+    def delete(self, ids: Sequence[PointId] | None = None, query_filter: Filter | None = None) -> None:
+        """Delete by ids or by filter."""
+        doomed = ids if ids is not None else [point.id for point in self._matching(query_filter)]
+        for point_id in doomed:
+            self._points.pop(point_id, None)
+
+    def get(
+        self,
+        ids: Sequence[PointId],
+        with_payload: bool | Sequence[str] = True,
+        with_vectors: bool | Sequence[str] = False,
+    ) -> list[Point]:
+        """Return the points that exist, in the order asked for."""
+        found = [self._points[point_id] for point_id in ids if point_id in self._points]
+        return [_part(point, with_payload, with_vectors) for point in found]
+
+    def scroll(
+        self,
+        query_filter: Filter | None = None,
+        limit: int = 256,
+        cursor: PointId | None = None,
+        order_by: OrderBy | None = None,
+        with_payload: bool | Sequence[str] = True,
+        with_vectors: bool | Sequence[str] = False,
+    ) -> Page:
+        """Return a page in id order, or in the order of a top-level field."""
+        points = self._matching(query_filter)
+        if order_by is not None:
+            best = max if order_by.descending else min
+            sign = -1 if order_by.descending else 1
+            valued = [(best(found), point) for point in points if (found := _numbers(point, order_by.key))]
+            points = [point for value, point in sorted(valued, key=lambda item: sign * item[0])]
+        elif cursor is not None:
+            points = [point for point in points if _order(point.id) >= _order(cursor)]
+        following = points[limit].id if len(points) > limit and order_by is None else None
+        return Page([_part(point, with_payload, with_vectors) for point in points[:limit]], following)
+
+    def count(self, query_filter: Filter | None = None) -> int:
+        """Return the number of matching points."""
+        return len(self._matching(query_filter))
+
+    def facet(
+        self, key: str, query_filter: Filter | None = None, limit: int = 10
+    ) -> list[tuple[str | int | bool, int]]:
+        """Return (value, number of points), most frequent first, then by value."""
+        from saeindex.testing.reference_filters import values_at
+
+        kind = {"keyword": str, "bool": bool}.get(self.layout.payload_indexes[key], int)
+        counts: Counter[Any] = Counter()
+        for point in self._matching(query_filter):
+            counts.update({value for value in values_at(point.payload, key) if type(value) is kind})
+        return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:limit]
+
+    def search(self, request: SearchRequest) -> list[Point]:
+        """Return scored points, best first, equal scores by id."""
+        scores = self._scores(request)
+        ranked = sorted(scores.items(), key=lambda item: (-item[1], _order(item[0])))
+        page = ranked[request.offset : request.offset + request.limit]
+        return [
+            replace(_part(self._points[point_id], request.with_payload, request.with_vectors), score=score)
+            for point_id, score in page
+        ]
+
+    def flush(self) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def _matching(self, query_filter: Filter | None) -> list[Point]:
+        from saeindex.testing.reference_filters import matches
+
+        points = sorted(self._points.values(), key=lambda point: _order(point.id))
+        return [point for point in points if matches(query_filter, point)]
+
+    def _scores(self, request: SearchRequest) -> dict[PointId, float]:
+        allowed = {point.id: point for point in self._matching(request.query_filter)}
+        stages = [_narrowed(inner, request.query_filter) for inner in request.prefetch]
+        lists = [[(point.id, point.score or 0.0) for point in self.search(stage)] for stage in stages]
+        if isinstance(request.query, Fusion):
+            scores = _rrf(lists) if request.query.method == "rrf" else _dbsf(lists)
+        else:
+            if lists:
+                allowed = {point_id: allowed[point_id] for ranked in lists for point_id, _ in ranked}
+            found = {
+                point_id: _similarity(request.query, point.vectors[request.using])
+                for point_id, point in allowed.items()
+                if request.using in point.vectors
+            }
+            sparse = isinstance(request.query, SparseVector)
+            scores = {key: score for key, score in found.items() if not (sparse and score == 0.0)}
+        least = -math.inf if request.score_threshold is None else request.score_threshold
+        return {point_id: score for point_id, score in scores.items() if score >= least}
+
+
+def _order(point_id: PointId) -> tuple[bool, PointId]:
+    return isinstance(point_id, str), point_id
+
+
+def _stored(vector: Any) -> Any:
+    if isinstance(vector, SparseVector):
+        return vector if len(vector.indices) else None
+    wide = np.asarray(vector, dtype=np.float64)
+    return (wide / np.linalg.norm(wide)).astype(np.float32)
+
+
+def _part(point: Point, with_payload: bool | Sequence[str], with_vectors: bool | Sequence[str]) -> Point:
+    payload, vectors = dict(point.payload), dict(point.vectors)
+    if not isinstance(with_payload, bool):
+        payload = {key: payload[key] for key in with_payload if key in payload}
+    if not isinstance(with_vectors, bool):
+        vectors = {name: vectors[name] for name in with_vectors if name in vectors}
+    return Point(point.id, vectors if with_vectors else {}, payload if with_payload is not False else {})
+
+
+def _numbers(point: Point, key: str) -> list[float]:
+    from saeindex.testing.reference_filters import moment_of, values_at
+
+    values = values_at(point.payload, key)
+    numbers = [float(value) for value in values if type(value) in (int, float)]
+    return numbers + [moment_of(value).timestamp() for value in values if isinstance(value, str)]
+
+
+def _similarity(query: Any, stored: Any) -> float:
+    """Return the cosine of dense vectors, the dot product of sparse ones, in float64."""
+    if isinstance(query, SparseVector):
+        weights = dict(zip(query.indices.tolist(), query.values.tolist(), strict=True))
+        entries = zip(stored.indices.tolist(), stored.values.tolist(), strict=True)
+        return float(sum(weights.get(index, 0.0) * value for index, value in entries))
+    wide = np.asarray(query, dtype=np.float64)
+    return float(wide @ stored.astype(np.float64) / np.linalg.norm(wide))
+
+
+def _narrowed(request: SearchRequest, outer: Filter | None) -> SearchRequest:
+    """Return a stage that also obeys the filter of the stage above it."""
+    from qdrant_client.models import Filter
+
+    both: list[Any] = [each for each in (outer, request.query_filter) if each is not None]
+    return replace(request, query_filter=Filter(must=both) if both else None)
+
+
+def _rrf(lists: list[list[tuple[PointId, float]]]) -> dict[PointId, float]:
+    """Qdrant's reciprocal rank fusion: 1 / (2 + rank), ranks from 0."""
+    fused: Counter[Any] = Counter()
+    for ranked in lists:
+        fused.update({point_id: 1 / (2 + rank) for rank, (point_id, _) in enumerate(ranked)})
+    return dict(fused)
+
+
+def _dbsf(lists: list[list[tuple[PointId, float]]]) -> dict[PointId, float]:
+    """Qdrant's distribution-based fusion: mean - 3σ is 0, mean + 3σ is 1, no spread is 0.5."""
+    fused: Counter[Any] = Counter()
+    for ranked in lists:
+        scores = np.array([score for _, score in ranked])
+        spread = scores.std(ddof=1) if len(scores) > 1 else 0.0
+        scaled = (scores - scores.mean()) / (6 * spread) + 0.5 if spread else np.full(len(scores), 0.5)
+        fused.update(dict(zip((point_id for point_id, _ in ranked), scaled.tolist(), strict=True)))
+    return dict(fused)

@@ -1,0 +1,82 @@
+"""Random points for tests: every kind of payload, ties, unicode, missing fields and missing vectors."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import numpy as np
+
+from saeindex.protocols import Layout, Point, PointId, SparseVector
+
+DIMENSION = 8
+LAYOUT = Layout(
+    dense={"dense": DIMENSION},
+    sparse=("sae", "reader"),
+    payload_indexes={
+        "tag": "keyword",
+        "concepts": "integer",
+        "year": "integer-range",
+        "price": "float",
+        "flag": "bool",
+        "day": "datetime",
+        "text": "text",
+    },
+)
+
+WORDS = ("dark", "matter", "Galaxy", "naïve", "42", "שלום", "宇宙", "x-ray", "under_score", "👋🏽")
+TAGS = ("a", "b", "B", "naïve", "שלום", "👋🏽", "with space", "")
+
+
+def sample_id(number: int) -> PointId:
+    """Return the ``number``-th id: even numbers are integers, odd ones UUIDs."""
+    return number if number % 2 == 0 else str(uuid.uuid5(uuid.NAMESPACE_OID, str(number)))
+
+
+def sample_dense(rng: np.random.Generator) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Return a random vector (8,), not of unit length."""
+    return rng.standard_normal(DIMENSION).astype(np.float32) * np.float32(rng.uniform(0.1, 9.0))
+
+
+def sample_sparse(rng: np.random.Generator) -> SparseVector:
+    """Return a vector of up to 4 of 12 entries: small integers, so that scores are exact and tie."""
+    indices = np.sort(rng.choice(12, size=rng.integers(0, 5), replace=False)).astype(np.int32)
+    return SparseVector(indices, rng.integers(-2, 4, size=len(indices)).astype(np.float32))
+
+
+def sample_payload(rng: np.random.Generator) -> dict[str, Any]:
+    """Return a payload in which each field may be missing, null, single or an array."""
+    draws: dict[str, list[Any]] = {
+        "tag": [str(rng.choice(TAGS)), [str(tag) for tag in rng.choice(TAGS, size=2)], [], None],
+        "concepts": [sorted(int(c) for c in rng.choice(20, size=rng.integers(0, 6), replace=False))],
+        "year": [int(rng.integers(1990, 1996)), [int(year) for year in rng.integers(1990, 1996, 2)], None],
+        "price": [float(rng.integers(-4, 5)) / 4, int(rng.integers(-1, 2))],
+        "flag": [True, False, None],
+        "day": [f"2024-0{rng.integers(1, 4)}-01T0{rng.integers(0, 9)}:30:00Z", "2024-02-01"],
+        "text": [" ".join(str(word) for word in rng.choice(WORDS, size=3))],
+        "plain": ["x", 1, True, 1.5, [1, "x"], ["x", None]],
+        "parts": [[{"kind": str(rng.choice(["p", "q"])), "n": int(rng.integers(0, 3))} for _ in range(2)]],
+        "deep": [{"inner": {"n": int(rng.integers(0, 3))}}, {"inner": None}],
+    }
+    payload = {}
+    for key, choices in draws.items():
+        if rng.random() < 0.8:
+            payload[key] = choices[int(rng.integers(len(choices)))]
+    return payload
+
+
+def sample_point(rng: np.random.Generator, number: int) -> Point:
+    """Return a random point with the ``number``-th id."""
+    vectors: dict[str, Any] = {}
+    if rng.random() < 0.9:
+        vectors["dense"] = sample_dense(rng)
+    for name in LAYOUT.sparse:
+        if rng.random() < 0.8:
+            vectors[name] = sample_sparse(rng)
+    return Point(sample_id(number), vectors, sample_payload(rng))
+
+
+def sample_points(seed: int, count: int) -> list[Point]:
+    """Return ``count`` random points, the same for the same seed."""
+    rng = np.random.default_rng(seed)
+    return [sample_point(rng, number) for number in range(count)]

@@ -1,0 +1,114 @@
+"""One suite for every vector store: subclass :class:`VectorStoreConformance` in your tests.
+
+class TestMyStore(VectorStoreConformance):
+    @pytest.fixture
+    def make_store(self, tmp_path):
+        stores = []
+
+        def make(layout):
+            stores.append(MyStore.create(tmp_path / str(len(stores)), layout))
+            return stores[-1]
+
+        yield make
+        for store in stores:
+            store.close()
+
+    @pytest.fixture
+    def reopen(self):
+        def again(store):
+            store.close()
+            return MyStore.open(store.path)
+
+        return again
+"""
+
+# ruff: noqa: S101, D102 - a suite of tests: asserts are its point, and names tell the behaviour
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from saeindex.protocols import Layout, SearchRequest, VectorStore
+from saeindex.testing.comparison import (
+    all_points,
+    assert_identical_ranking,
+    assert_same_points,
+    assert_same_ranking,
+)
+from saeindex.testing.conformance_search import SearchConformance
+from saeindex.testing.conformance_selection import FACETED, SelectionConformance
+from saeindex.testing.conformance_writes import WriteConformance
+from saeindex.testing.reference_store import ReferenceStore
+from saeindex.testing.sample_filters import sample_filter
+from saeindex.testing.sample_points import LAYOUT, sample_dense, sample_id, sample_point, sample_sparse
+
+MakeStore = Callable[[Layout], VectorStore]
+Reopen = Callable[[VectorStore], VectorStore]
+
+NUMBERS = 40
+
+
+class VectorStoreConformance(WriteConformance, SelectionConformance, SearchConformance):
+    """All that a :class:`saeindex.protocols.VectorStore` promises."""
+
+    @pytest.fixture
+    def make_store(self) -> Any:
+        """Return a function that makes an empty store with a layout; override it."""
+        raise NotImplementedError("override the fixture make_store")
+
+    @pytest.fixture
+    def reopen(self) -> Any:
+        """Return a function that closes a store and opens it again; override it."""
+        raise NotImplementedError("override the fixture reopen")
+
+    @pytest.mark.parametrize("seed", [41, 42, 43])
+    def test_random_operations_leave_what_the_reference_holds(
+        self, make_store: MakeStore, reopen: Reopen, seed: int
+    ) -> None:
+        rng = np.random.default_rng(seed)
+        store, reference = make_store(LAYOUT), ReferenceStore(LAYOUT)
+        for step in range(50):
+            _change(rng, (store, reference))
+            _compare(rng, store, reference)
+            if step % 25 == 24:
+                store = reopen(store)
+        assert_same_points(all_points(store), all_points(reference))
+
+
+def _change(rng: np.random.Generator, targets: tuple[VectorStore, ReferenceStore]) -> None:
+    """Do the same random write to both."""
+    draw = rng.random()
+    if draw < 0.7:
+        points = [sample_point(rng, int(rng.integers(NUMBERS))) for _ in range(rng.integers(1, 9))]
+        for target in targets:
+            target.upsert(points)
+    elif draw < 0.9:
+        ids = [sample_id(int(number)) for number in rng.integers(NUMBERS, size=3)]
+        for target in targets:
+            target.delete(ids)
+    else:
+        wanted = sample_filter(rng, depth=0)
+        for target in targets:
+            target.delete(query_filter=wanted)
+
+
+def _compare(rng: np.random.Generator, store: VectorStore, reference: ReferenceStore) -> None:
+    """Check one random read, and the count."""
+    wanted = sample_filter(rng, depth=1) if rng.random() < 0.5 else None
+    assert store.count(wanted) == reference.count(wanted)
+    match rng.integers(4):
+        case 0:
+            assert_identical_ranking(store, reference, SearchRequest(sample_sparse(rng), "sae", 7, 1, wanted))
+        case 1:
+            assert_same_ranking(store, reference, SearchRequest(sample_dense(rng), "dense", 7, 1, wanted))
+        case 2:
+            key = FACETED[int(rng.integers(len(FACETED)))]
+            assert store.facet(key, wanted, 4) == reference.facet(key, wanted, 4)
+        case _:
+            ids = [sample_id(int(number)) for number in rng.integers(NUMBERS, size=5)]
+            found, expected = (each.get(ids, with_vectors=True) for each in (store, reference))
+            assert_same_points(found, expected)

@@ -1,0 +1,19 @@
+"""Directories for indexes, and readable assertions in the conformance suite."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.register_assert_rewrite("saeindex.testing")
+
+MEMORY = Path("/dev/shm")
+
+
+@pytest.fixture
+def index_path() -> Iterator[Path]:
+    """A directory for an index, in memory where there is such a disk: most of a test is waiting for fsync."""
+    where = MEMORY if MEMORY.is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="saeindex-test-", dir=where) as directory:
+        yield Path(directory)

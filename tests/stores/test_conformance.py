@@ -1,0 +1,97 @@
+"""The conformance suite over every store that saeindex has."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from qdrant_client import QdrantClient
+
+from saeindex.protocols import Layout, VectorStore
+from saeindex.stores import EdgeStore, QdrantStore
+from saeindex.testing.store_conformance import VectorStoreConformance
+
+MakeStore = Callable[[Layout], VectorStore]
+Reopen = Callable[[VectorStore], VectorStore]
+
+
+class TestEdgeStore(VectorStoreConformance):
+    @pytest.fixture
+    def stores(self, index_path: Path) -> Iterator[dict[VectorStore, Path]]:
+        opened: dict[VectorStore, Path] = {}
+        yield opened
+        for store in opened:
+            store.close()
+
+    @pytest.fixture
+    def make_store(self, stores: dict[VectorStore, Path], index_path: Path) -> MakeStore:
+        def make(layout: Layout) -> VectorStore:
+            path = index_path / f"index-{len(stores)}"
+            store = EdgeStore.create(path, layout)
+            stores[store] = path
+            return store
+
+        return make
+
+    @pytest.fixture
+    def reopen(self, stores: dict[VectorStore, Path]) -> Reopen:
+        def again(store: VectorStore) -> VectorStore:
+            path = stores[store]
+            store.close()
+            opened = EdgeStore.open(path)
+            stores[opened] = path
+            return opened
+
+        return again
+
+
+class _OverClient(VectorStoreConformance):
+    @pytest.fixture
+    def collections(self, client: QdrantClient) -> Iterator[dict[VectorStore, str]]:
+        made: dict[VectorStore, str] = {}
+        yield made
+        for name in set(made.values()):
+            client.delete_collection(name)
+
+    @pytest.fixture
+    def make_store(self, client: QdrantClient, collections: dict[VectorStore, str]) -> MakeStore:
+        def make(layout: Layout) -> VectorStore:
+            name = f"saeindex-test-{uuid.uuid4().hex}"
+            store = QdrantStore.create(client, name, layout, timeout=60)
+            collections[store] = name
+            return store
+
+        return make
+
+    @pytest.fixture
+    def reopen(self, client: QdrantClient, collections: dict[VectorStore, str]) -> Reopen:
+        def again(store: VectorStore) -> VectorStore:
+            store.close()
+            opened = QdrantStore.open(client, collections[store])
+            collections[opened] = collections[store]
+            return opened
+
+        return again
+
+
+class TestLocalMode(_OverClient):
+    @pytest.fixture
+    def client(self) -> Iterator[QdrantClient]:
+        client = QdrantClient(":memory:")
+        yield client
+        client.close()
+
+
+@pytest.mark.skipif(
+    "QDRANT_URL" not in os.environ, reason="set QDRANT_URL to run the suite on a Qdrant server"
+)
+class TestServer(_OverClient):
+    @pytest.fixture
+    def client(self) -> Iterator[QdrantClient]:
+        key = os.environ.get("QDRANT_API_KEY")
+        client = QdrantClient(url=os.environ["QDRANT_URL"], api_key=key, timeout=60)
+        yield client
+        client.close()

@@ -1,0 +1,163 @@
+"""The directory of an embedded index: what creating and opening do to what they find."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, StorageError
+from saeindex.protocols import Layout, Point
+from saeindex.stores import EdgeStore, edge, edge_engine
+
+ONES = np.ones(4, dtype=np.float32)
+LAYOUT = Layout({"dense": 4}, ("sae",), {"concepts": "integer"})
+
+
+def test_an_index_has_the_files_that_are_documented(index_path: Path) -> None:
+    with EdgeStore.create(index_path / "a" / "b", LAYOUT) as store:
+        store.write_manifest({"x": 1})
+        assert {path.name for path in (index_path / "a" / "b").iterdir()} == {
+            "layout.json",
+            "lock",
+            "manifest.json",
+            "points",
+        }
+    with EdgeStore.open(index_path / "a" / "b") as store:
+        assert store.layout == LAYOUT
+
+
+def test_creating_over_an_index_is_refused(index_path: Path) -> None:
+    EdgeStore.create(index_path, LAYOUT).close()
+    with pytest.raises(MismatchError, match="already an index"):
+        EdgeStore.create(index_path, LAYOUT)
+
+
+def test_creating_over_other_files_is_refused_and_leaves_them(index_path: Path) -> None:
+    (index_path / "thesis.tex").write_text("x")
+    with pytest.raises(InvalidInputError, match=r"thesis\.tex"):
+        EdgeStore.create(index_path, LAYOUT)
+    with pytest.raises(InvalidInputError, match="a file"):
+        EdgeStore.create(index_path / "thesis.tex", LAYOUT)
+    assert [path.name for path in index_path.iterdir()] == ["thesis.tex"]
+
+
+def test_opening_nothing_says_what_is_missing(index_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="no such directory"):
+        EdgeStore.open(index_path / "absent")
+    with pytest.raises(NotFoundError, match="there is no index"):
+        EdgeStore.open(index_path)
+    assert list(index_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("moment", ["before the shard", "before the indexes", "before the layout"])
+def test_an_interrupted_creation_is_completed_by_creating_again(
+    index_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        if moment == "before the shard":
+            patched.setattr(edge_engine, "create_shard", die)
+        elif moment == "before the indexes":
+            patched.setattr(edge_engine, "_index_of", die)
+        else:
+            patched.setattr(edge, "write_json", die)
+        with pytest.raises(KeyboardInterrupt):
+            EdgeStore.create(index_path, LAYOUT)
+    with pytest.raises(NotFoundError):
+        EdgeStore.open(index_path)
+    with EdgeStore.create(index_path, LAYOUT) as store:
+        store.upsert([Point(1, {"dense": ONES}, {"concepts": [1]})])
+        assert store.facet("concepts") == [(1, 1)]
+
+
+def test_points_whose_layout_is_lost_are_not_wiped(index_path: Path) -> None:
+    with EdgeStore.create(index_path, LAYOUT) as store:
+        store.upsert([Point(1, {"dense": ONES})])
+    kept = (index_path / "layout.json").read_bytes()
+    (index_path / "layout.json").unlink()
+    with pytest.raises(MismatchError, match="1 points"):
+        EdgeStore.create(index_path, LAYOUT)
+    (index_path / "layout.json").write_bytes(kept)
+    with EdgeStore.open(index_path) as store:
+        assert store.count() == 1
+
+
+def test_a_newer_format_and_broken_files_are_errors(index_path: Path) -> None:
+    EdgeStore.create(index_path, LAYOUT).close()
+    layout = index_path / "layout.json"
+    kept = json.loads(layout.read_text())
+    for text, error in (("{", StorageError), ("[]", StorageError)):
+        layout.write_text(text)
+        with pytest.raises(error, match="backup"):
+            EdgeStore.open(index_path)
+    layout.write_text(json.dumps({**kept, "format": 2}))
+    with pytest.raises(MismatchError, match="format is 2"):
+        EdgeStore.open(index_path)
+    layout.write_text(json.dumps(kept))
+    EdgeStore.open(index_path).close()
+
+
+def test_a_write_that_dies_leaves_the_old_manifest(index_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with EdgeStore.create(index_path, LAYOUT) as store:
+        store.write_manifest({"version": 1})
+
+        def die(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fsync", die)
+            with pytest.raises(KeyboardInterrupt):
+                store.write_manifest({"version": 2})
+        assert store.read_manifest() == {"version": 1}
+        with pytest.raises(InvalidInputError, match="JSON"):
+            store.write_manifest({"version": {1, 2}})
+        assert store.read_manifest() == {"version": 1}
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        Layout({}),
+        Layout({"dense": 0}),
+        Layout({"dense": True}),
+        Layout({"dense": 70_000}),
+        Layout({"a/b": 4}),
+        Layout({"": 4}),
+        Layout({"a": 4}, ("a",)),
+        Layout({"a": 4}, (), {"x": "integers"}),  # type: ignore[dict-item]
+    ],
+)
+def test_impossible_layouts_are_refused_before_anything_is_written(index_path: Path, layout: Layout) -> None:
+    with pytest.raises(InvalidInputError):
+        EdgeStore.create(index_path / "new", layout)
+    assert list(index_path.iterdir()) == []
+
+
+LEAN = """
+import sys
+from saeindex.protocols import SearchRequest
+from saeindex.stores import EdgeStore
+assert not {"qdrant_client", "qdrant_edge"} & set(sys.modules)
+with EdgeStore.open(sys.argv[1]) as store:
+    assert len(store.search(SearchRequest([1.0, 1.0, 1.0, 1.0]))) == 1
+    assert len(store.scroll().points) == store.count() == 1
+    store.facet("concepts"), store.get([1])
+assert "qdrant_client" not in sys.modules
+"""
+
+
+def test_searching_without_a_filter_does_not_import_the_client(index_path: Path) -> None:
+    with EdgeStore.create(index_path, LAYOUT) as store:
+        store.upsert([Point(1, {"dense": ONES})])
+    ended = subprocess.run(
+        [sys.executable, "-c", LEAN, str(index_path)], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr

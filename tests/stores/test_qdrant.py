@@ -1,0 +1,192 @@
+"""QdrantStore beyond the conformance suite: creation, errors, chunks and secrets."""
+
+from __future__ import annotations
+
+import json
+import threading
+import traceback
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from qdrant_client import QdrantClient, models
+
+from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, SaeIndexError, StorageError
+from saeindex.protocols import Layout, Point
+from saeindex.stores import QdrantStore, create_store, open_store
+
+LAYOUT = Layout({"dense": 4}, ("sae",), {"concepts": "integer", "year": "integer-range"})
+ONES = np.ones(4, dtype=np.float32)
+SECRET = "s3cr3t-key"
+
+
+@pytest.fixture
+def client() -> Iterator[QdrantClient]:
+    client = QdrantClient(":memory:")
+    yield client
+    client.close()
+
+
+def test_the_layout_is_read_back(client: QdrantClient) -> None:
+    QdrantStore.create(client, "c", LAYOUT)
+    assert QdrantStore.open(client, "c").layout == LAYOUT
+
+
+def test_creating_twice_is_refused_whoever_made_the_first(client: QdrantClient) -> None:
+    QdrantStore.create(client, "ours", LAYOUT)
+    client.create_collection("theirs", vectors_config={})
+    for name in ("ours", "theirs"):
+        with pytest.raises(MismatchError, match="already"):
+            QdrantStore.create(client, name, LAYOUT)
+    with pytest.raises(NotFoundError, match="no such collection"):
+        QdrantStore.open(client, "absent")
+
+
+def test_an_interrupted_creation_is_completed(client: QdrantClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def die(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(client, "update_collection", die)
+        with pytest.raises(KeyboardInterrupt):
+            QdrantStore.create(client, "c", LAYOUT)
+    with pytest.raises(NotFoundError, match="interrupted"):
+        QdrantStore.open(client, "c")
+    with pytest.raises(MismatchError, match="another layout"):
+        QdrantStore.create(client, "c", Layout({"dense": 5}))
+    QdrantStore.create(client, "c", LAYOUT)
+    assert QdrantStore.open(client, "c").layout == LAYOUT
+
+
+def test_a_collection_of_others_opens_where_its_vectors_fit(client: QdrantClient) -> None:
+    cosine = models.VectorParams(size=4, distance=models.Distance.COSINE)
+    client.create_collection(
+        "fits", vectors_config={"dense": cosine}, sparse_vectors_config={"sae": models.SparseVectorParams()}
+    )
+    assert QdrantStore.open(client, "fits").layout == Layout({"dense": 4}, ("sae",), {})
+    dot = models.VectorParams(size=4, distance=models.Distance.DOT)
+    client.create_collection("dot", vectors_config={"dense": dot})
+    client.create_collection("unnamed", vectors_config=cosine)
+    with pytest.raises(MismatchError, match="cosine"):
+        QdrantStore.open(client, "dot")
+    with pytest.raises(MismatchError, match="no name"):
+        QdrantStore.open(client, "unnamed")
+
+
+def test_the_manifest_leaves_other_metadata_alone(client: QdrantClient) -> None:
+    store = QdrantStore.create(client, "c", LAYOUT)
+    client.update_collection("c", metadata={"owner": "me"})
+    store.write_manifest({"a": {"b": None}})
+    store.write_manifest({"c": 1})
+    assert store.read_manifest() == {"c": 1}
+    assert (client.get_collection("c").config.metadata or {})["owner"] == "me"
+
+
+def test_options_pass_through_and_unknown_ones_are_refused(client: QdrantClient) -> None:
+    QdrantStore.create(client, "c", LAYOUT, shard_number=2, on_disk_payload=True, timeout=7)
+    with pytest.raises(InvalidInputError, match="shards"):
+        QdrantStore.create(client, "d", LAYOUT, shards=2)
+    with pytest.raises(InvalidInputError, match="name"):
+        QdrantStore.create(client, "a/b", LAYOUT)
+
+
+def test_a_large_batch_is_sent_in_requests_that_a_server_takes(
+    client: QdrantClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = QdrantStore.create(client, "c", LAYOUT)
+    sent: list[int] = []
+
+    def note(_: str, points: list[models.PointStruct], **options: Any) -> None:
+        assert options["wait"] is True
+        sent.append(sum(len(point.model_dump_json()) for point in points))
+
+    monkeypatch.setattr(client, "upsert", note)
+    text = "é" * 500_000
+    store.upsert([Point(n, {"dense": ONES}, {"text": text}) for n in range(30)])
+    store.upsert([Point(n, {"dense": ONES}) for n in range(2500)])
+    assert len(sent) > 6
+    assert max(sent) < 10 * 2**20
+
+
+def test_a_client_passed_in_stays_open(client: QdrantClient) -> None:
+    create_store("c", LAYOUT, client=client).close()
+    open_store("c", client=client).close()
+    assert client.collection_exists("c")
+
+
+def test_open_store_chooses_by_what_is_given(client: QdrantClient, index_path: Path) -> None:
+    create_store(index_path / "edge", LAYOUT).close()
+    with open_store(index_path / "edge") as store:
+        assert store.layout == LAYOUT
+    with pytest.raises(NotFoundError, match="Create it first"):
+        open_store(index_path / "absent")
+    with pytest.raises(InvalidInputError, match="shard_number"):
+        create_store(index_path / "other", LAYOUT, shard_number=2)
+    with pytest.raises(InvalidInputError, match="both"):
+        open_store("c", client=client, url="http://localhost:1")
+
+
+class _Server(BaseHTTPRequestHandler):
+    """Answers everything with one status, and its reason as Qdrant gives it."""
+
+    status, seen = 401, ""
+
+    def do_GET(self) -> None:
+        type(self).seen = self.headers.get("api-key", "")
+        body = json.dumps({"status": {"error": "as the server says\nit"}, "time": 0}).encode()
+        self.send_response(self.status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Stay quiet."""
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Server)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def _error(url: str) -> SaeIndexError:
+    with pytest.raises(SaeIndexError) as caught, pytest.warns(UserWarning, match="insecure"):
+        open_store("c", url=url, timeout=5)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert SECRET not in shown
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "said"),
+    [
+        (401, StorageError, "QDRANT_API_KEY"),
+        (403, StorageError, "QDRANT_API_KEY"),
+        (404, NotFoundError, "Create it first"),
+        (409, MismatchError, "another name"),
+        (400, InvalidInputError, "as the server says"),
+        (500, StorageError, "answered 500: as the server says"),
+    ],
+)
+def test_what_a_server_answers_becomes_our_error_without_the_key(
+    url: str, monkeypatch: pytest.MonkeyPatch, status: int, kind: type[SaeIndexError], said: str
+) -> None:
+    monkeypatch.setenv("QDRANT_API_KEY", SECRET)
+    monkeypatch.setattr(_Server, "status", status)
+    error = _error(url)
+    assert _Server.seen == SECRET
+    assert isinstance(error, kind)
+    assert said in str(error)
+
+
+def test_no_server_and_a_key_that_no_header_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in (SECRET, SECRET + "\nx"):
+        monkeypatch.setenv("QDRANT_API_KEY", key)
+        error = _error("http://127.0.0.1:9")
+        assert isinstance(error, StorageError | InvalidInputError)

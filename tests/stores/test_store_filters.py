@@ -1,0 +1,104 @@
+"""Filters that the conformance suite does not reach: places, limits, and what Edge does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from qdrant_client import QdrantClient, models
+
+from saeindex.errors import InvalidInputError
+from saeindex.protocols import Layout, Point
+from saeindex.stores import EdgeStore, QdrantStore
+from saeindex.stores.base import BaseStore
+
+LAYOUT = Layout({"dense": 2}, (), {"tag": "keyword"})
+PLACES = {1: (13.4, 52.5), 2: (2.35, 48.85), 3: (-179.9, 10.0), 4: (179.9, 10.0)}
+
+
+@pytest.fixture(params=["edge", "local"])
+def store(request: pytest.FixtureRequest, index_path: Path) -> Iterator[BaseStore]:
+    opened: BaseStore
+    if request.param == "edge":
+        opened = EdgeStore.create(index_path, LAYOUT)
+    else:
+        opened = QdrantStore.create(QdrantClient(":memory:"), "c", LAYOUT, owns_client=True)
+    opened.upsert(
+        [
+            Point(n, {}, {"place": {"lon": lon, "lat": lat}, "tag": f"tag-{n}"})
+            for n, (lon, lat) in PLACES.items()
+        ]
+    )
+    yield opened
+    opened.close()
+
+
+def _ids(store: BaseStore, **test: Any) -> list[Any]:
+    wanted = models.Filter(must=[models.FieldCondition(**test)])
+    return [point.id for point in store.scroll(wanted).points]
+
+
+def _point(lon: float, lat: float) -> models.GeoPoint:
+    return models.GeoPoint(lon=lon, lat=lat)
+
+
+def test_places(store: BaseStore) -> None:
+    box = models.GeoBoundingBox(top_left=_point(0, 50), bottom_right=_point(10, 40))
+    pacific = models.GeoBoundingBox(top_left=_point(170, 20), bottom_right=_point(-170, 0))
+    circle = models.GeoRadius(center=_point(13.0, 52.0), radius=100_000)
+    ring = [_point(0, 40), _point(20, 40), _point(20, 60), _point(0, 60), _point(0, 40)]
+    hole = [_point(10, 50), _point(15, 50), _point(15, 55), _point(10, 55), _point(10, 50)]
+    polygon = models.GeoPolygon(
+        exterior=models.GeoLineString(points=ring), interiors=[models.GeoLineString(points=hole)]
+    )
+    assert _ids(store, key="place", geo_bounding_box=box) == [2]
+    assert _ids(store, key="place", geo_bounding_box=pacific) == [3, 4]
+    assert _ids(store, key="place", geo_radius=circle) == [1]
+    assert _ids(store, key="place", geo_polygon=polygon) == [2]
+
+
+@pytest.mark.skipif(not hasattr(models, "MatchPrefix"), reason="this client has no such match")
+def test_prefix_and_substring(store: BaseStore) -> None:
+    assert _ids(store, key="tag", match=models.MatchPrefix(prefix="tag-")) == [1, 2, 3, 4]
+    assert _ids(store, key="tag", match=models.MatchPrefix(prefix="ag-")) == []
+    assert _ids(store, key="tag", match=models.MatchSubstring(substring="g-3")) == [3]
+
+
+def test_a_clause_may_be_a_single_condition(store: BaseStore) -> None:
+    has = models.FieldCondition(key="tag", match=models.MatchValue(value="tag-2"))
+    assert store.count(models.Filter(must=has)) == 1
+    assert store.count(models.Filter(must_not=has)) == 3
+    assert store.count(models.Filter(should=has)) == 1
+    assert store.count(models.Filter()) == 4
+    assert store.count(models.Filter(must=[], should=[], must_not=[])) == 4
+
+
+def test_a_condition_with_two_tests_is_refused_not_half_read(store: BaseStore) -> None:
+    both = models.FieldCondition(key="tag", match=models.MatchValue(value="tag-1"), is_empty=True)
+    with pytest.raises(InvalidInputError, match=r"2 tests.*its own FieldCondition"):
+        store.count(models.Filter(must=[both]))
+
+
+def test_values_that_no_engine_takes_are_invalid_input(store: BaseStore) -> None:
+    if isinstance(store, QdrantStore):
+        pytest.skip("local mode accepts them")
+    for test in (
+        {"key": "a[", "match": models.MatchValue(value=1)},
+        {"key": "a", "match": models.MatchValue(value=2**63)},
+        {"key": "a", "match": models.MatchValue(value="\ud800")},
+        {"key": "a", "geo_radius": models.GeoRadius(center=_point(500, 0), radius=1.0)},
+    ):
+        with pytest.raises(InvalidInputError):
+            _ids(store, **test)
+
+
+@pytest.mark.skipif(not hasattr(models, "SliceCondition"), reason="this client has no such condition")
+def test_what_edge_does_not_have_is_said(index_path: Path) -> None:
+    part = models.SliceCondition(slice=models.Slice(total=2, index=0))
+    with (
+        EdgeStore.create(index_path, LAYOUT) as store,
+        pytest.raises(InvalidInputError, match="SliceCondition"),
+    ):
+        store.count(models.Filter(must=[part]))
