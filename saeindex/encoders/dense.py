@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 BUNDLED_NAMES = ("minilm", DEFAULT_ENCODER, f"sentence-transformers/{DEFAULT_ENCODER}")
 # Tokens of one padded batch: larger batches fall out of the cache and are no faster on a CPU.
-CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 8_192, 131_072
+CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 4_096, 131_072
+# Lengths are padded to multiples of this: the CPU kernels keep memory for every shape that they meet.
+LENGTH_STEP = 8
 
 
 class SentenceTransformerEncoder:
@@ -110,10 +112,15 @@ def _batches(order: list[int], token_ids: list[list[int]], budget: int) -> list[
     batches: list[list[int]] = []
     at = 0
     while at < len(order):
-        size = max(1, budget // max(1, len(token_ids[order[at]])))
+        size = max(1, budget // padded_length(token_ids[order[at]]))
         batches.append(order[at : at + size])
         at += size
     return batches
+
+
+def padded_length(longest: Sequence[int]) -> int:
+    """Return the length that a batch is padded to, given the token ids of its longest text."""
+    return -(-max(1, len(longest)) // LENGTH_STEP) * LENGTH_STEP
 
 
 class _TorchBackend:
@@ -150,7 +157,7 @@ class _TorchBackend:
     def embed(self, token_ids: list[list[int]]) -> torch.Tensor:
         import torch
 
-        longest = max(map(len, token_ids))
+        longest = min(self.max_length, padded_length(max(token_ids, key=len)))
         padded = np.full((len(token_ids), longest), self._pad_id, np.int64)
         for row, ids in enumerate(token_ids):
             padded[row, : len(ids)] = ids

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 TRUST_FLOOR = 0.7
 MIN_ACTIVE = 50
 CANDIDATES, TERMS = 12, 3
+# A term is named beside the best one only if it correlates at least this well by comparison.
+LEAST_SHARE = 0.5
 BLOCK = 128
 WORD = r"(?u)\b[^\W\d_][\w+#-]*[\w+#]"
 
@@ -57,8 +59,9 @@ def lexical_labels(texts: Sequence[str], code: SparseCode, calibration: Calibrat
             candidates = candidates[feature_counts[candidates] >= 3]
             activation = activation_columns[:, start + offset].toarray().ravel()
             scores = [_correlation(presence_columns[:, c], activation) for c in candidates]
-            ranked = [terms[c] for _, c in sorted(zip(scores, candidates, strict=True), reverse=True)]
-            labels.append(", ".join(_distinct(ranked)) or "unclear")
+            ranked = sorted(zip(scores, candidates, strict=True), reverse=True)
+            telling = [terms[c] for score, c in ranked if score >= LEAST_SHARE * ranked[0][0]]
+            labels.append(", ".join(_distinct(telling)) or "unclear")
     return labels
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -23,7 +22,7 @@ from saeindex.features.labels import FeatureLabel, lexical_labels, trust_scores
 from saeindex.protocols import EncoderIdentity, TextEncoder
 from saeindex.sae.metrics import fidelity
 from saeindex.sae.model import SparseAutoencoder
-from saeindex.sae.train import TrainingConfig, train
+from saeindex.sae.train import TrainingConfig, suitable_steps, train
 
 if TYPE_CHECKING:
     from saeindex.types import FloatArray
@@ -124,7 +123,7 @@ class FeatureSpace:
             raise InvalidInputError(
                 f"fit on {len(texts)} texts", f"embeddings of shape {x.shape}", "Give one row for each text."
             )
-        config = config or TrainingConfig(n_features=n_features, k=k)
+        config = config or TrainingConfig(n_features=n_features, k=k, steps=suitable_steps(len(x)))
         order = np.random.default_rng(config.seed).permutation(len(x))
         held, kept = order[: int(len(x) * HELD_OUT_SHARE)], order[int(len(x) * HELD_OUT_SHARE) :]
         sae = train(x[kept], config, progress).half()
@@ -144,8 +143,9 @@ class FeatureSpace:
 
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        building.chmod(0o755)
+        building = target.with_name(f".{target.name}.draft")
+        shutil.rmtree(building, ignore_errors=True)  # what an interrupted save left
+        building.mkdir()
         described = {
             "format_version": FORMAT_VERSION,
             "name": self.name,
@@ -169,9 +169,22 @@ class FeatureSpace:
     @classmethod
     def load(cls, name_or_path: str | Path) -> FeatureSpace:
         """Load a space that comes with the package, by name, or one from a directory."""
-        from safetensors.numpy import load_file
+        from safetensors import SafetensorError
 
         folder = find_space(name_or_path)
+        try:
+            return cls._read(folder)
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            raise MismatchError(
+                f"feature space {folder}",
+                f"its files are damaged or missing ({type(error).__name__}: {error})",
+                "Restore the directory from where it came, or fit the space again.",
+            ) from error
+
+    @classmethod
+    def _read(cls, folder: Path) -> FeatureSpace:
+        from safetensors.numpy import load_file
+
         described = json.loads((folder / "space.json").read_text())
         if described.get("format_version") != FORMAT_VERSION:
             raise MismatchError(
@@ -232,10 +245,16 @@ def _read_label(line: dict[str, Any]) -> FeatureLabel:
 
 
 def _swap(building: Path, target: Path) -> None:
-    if target.exists():
-        old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-        target.rename(old / target.name)
+    """Put ``building`` in the place of ``target``; where that fails, ``target`` is as it was."""
+    if not target.exists():
         building.rename(target)
-        shutil.rmtree(old)
-    else:
+        return
+    old = target.with_name(f".{target.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    target.rename(old)
+    try:
         building.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+    shutil.rmtree(old)

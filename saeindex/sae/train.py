@@ -37,6 +37,11 @@ class TrainingConfig:
     device: str = "cpu"
 
 
+def suitable_steps(texts: int, batch_size: int = 1_024) -> int:
+    """Return 40 passes over the data, within 200 to 4,000 steps: fewer on a small corpus overfit less."""
+    return min(4_000, max(200, 40 * texts // batch_size))
+
+
 def train(
     x: FloatArray,
     config: TrainingConfig = TrainingConfig(),
