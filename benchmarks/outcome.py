@@ -19,7 +19,7 @@ PACKAGES = ("saeindex", "torch", "numpy", "qdrant-client", "qdrant-edge-py", "se
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number, the goal it is held against (None where it only informs), and how many things it is over."""
+    """One number, the goal it is held against (None where it only informs), and over how many things."""
 
     value: float
     unit: str

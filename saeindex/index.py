@@ -5,15 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-
-from saeindex.config import CONCEPTS, DEFAULT_SPACE, LEVEL_STRIDE, LEVELS, SAE
+from saeindex.config import DEFAULT_SPACE
 from saeindex.errors import InvalidInputError, MismatchError
 from saeindex.features import FeatureSpace
 from saeindex.indexing.manifest import Counts, Manifest
@@ -21,11 +19,12 @@ from saeindex.indexing.passages import PassageOptions
 from saeindex.indexing.pipeline import IndexingReport, Pipeline
 from saeindex.indexing.rejects import RejectsFile
 from saeindex.indexing.sources import Columns, open_source
-from saeindex.protocols import SearchRequest, SparseVector
+from saeindex.query.cards import FeatureCard, feature_card
 from saeindex.query.concepts import Concept, FeatureMatch
 from saeindex.query.execute import execute
 from saeindex.query.language import parse_where
 from saeindex.query.planner import Plan, Planner
+from saeindex.query.records import count_records, delete_records, record_ids
 from saeindex.stores import create_store, open_store
 from saeindex.types import Hits, Query
 
@@ -37,26 +36,6 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray, Record
 
 SPACE_FOLDER, REJECTS_FILE = "space", "rejects.jsonl"
-PAGE = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class FeatureCard:
-    """What an index knows about one feature.
-
-    ``records_at_level`` counts passages where it is present, typical and strong; ``strongest`` are the
-    records with the highest activations (id, text, activation); ``similar`` the nearest directions.
-    """
-
-    id: int
-    label: str
-    method: str
-    trust: float | None
-    is_weak: bool
-    density: float
-    records_at_level: tuple[int, int, int]
-    strongest: tuple[tuple[str, str, float], ...]
-    similar: tuple[tuple[int, str, float], ...]
 
 
 class FeatureIndex:
@@ -197,20 +176,8 @@ class FeatureIndex:
             )  # fmt: skip
         if isinstance(ids, str):
             raise InvalidInputError("delete", "one string as ids", "Give a list of ids.")
-        from qdrant_client.models import FieldCondition, MatchAny
-        from qdrant_client.models import Filter as QdrantFilter
-
-        doomed = (
-            sorted(set(ids))
-            if ids is not None
-            else sorted(self._record_ids(self._compile(where, query_filter)))
-        )
-        deleted = 0
-        for start in range(0, len(doomed), PAGE):
-            match = MatchAny(any=list(doomed[start : start + PAGE]))
-            of_records = QdrantFilter(must=[FieldCondition(key="record_id", match=match)])
-            deleted += len(self._record_ids(of_records))
-            self.store.delete(query_filter=of_records)
+        condition = None if ids is not None else self._compile(where, query_filter)
+        deleted = delete_records(self.store, record_ids(self.store, condition) if ids is None else ids)
         self._write_counts()
         return deleted
 
@@ -246,41 +213,12 @@ class FeatureIndex:
 
     def feature(self, feature: int, examples: int = 5) -> FeatureCard:
         """Return what the index knows about a feature, with its strongest records."""
-        label = self.space.label(feature)
-        code = SparseVector(np.array([feature], np.int32), np.ones(1, np.float32))
-        strongest = self.store.search(SearchRequest(code, using=SAE, limit=examples))
-        directions = self.space.sae.directions
-        cosines = directions @ directions[feature]
-        similar = [int(i) for i in np.argsort(-cosines)[1 : examples + 1]]
-        present, typical, strong = (
-            self._count_code(feature * LEVEL_STRIDE + level) for level in range(LEVELS)
-        )
-        return FeatureCard(
-            id=feature,
-            label=label.text,
-            method=label.method,
-            trust=label.trust,
-            is_weak=label.is_weak,
-            density=float(self.space.calibration.density[feature]),
-            records_at_level=(present, typical, strong),
-            strongest=tuple(
-                (p.payload["record_id"], p.payload["text"], float(p.score or 0.0)) for p in strongest
-            ),
-            similar=tuple((i, self.space.labels[i].text, float(cosines[i])) for i in similar),
-        )
+        return feature_card(feature, self.store, self.space, examples)
 
     def count(self, where: str | None = None, query_filter: Filter | None = None) -> int:
         """Return the number of records, or of those that match (with passages: in any of them)."""
         condition = self._compile(where, query_filter)
-        if self.passages is None:
-            return self.store.count(condition)
-        if condition is None:
-            from qdrant_client.models import FieldCondition, MatchValue
-            from qdrant_client.models import Filter as QdrantFilter
-
-            is_first = FieldCondition(key="passage", match=MatchValue(value=0))
-            return self.store.count(QdrantFilter(must=[is_first]))
-        return len(self._record_ids(condition))
+        return count_records(self.store, condition, self.passages is not None)
 
     def info(self) -> dict[str, Any]:
         """Return what the index is: counts, space, encoder, vectors and settings."""
@@ -326,23 +264,6 @@ class FeatureIndex:
 
     def _compile(self, where: str | None, query_filter: Filter | None) -> Filter | None:
         return self.planner.compile(None if where is None else parse_where(where), query_filter, {})
-
-    def _count_code(self, code: int) -> int:
-        from qdrant_client.models import FieldCondition, MatchValue
-        from qdrant_client.models import Filter as QdrantFilter
-
-        condition = FieldCondition(key=CONCEPTS, match=MatchValue(value=code))
-        return self.store.count(QdrantFilter(must=[condition]))
-
-    def _record_ids(self, condition: Filter | None) -> set[str]:
-        found: set[str] = set()
-        cursor = None
-        while True:
-            page = self.store.scroll(condition, PAGE, cursor, with_payload=["record_id"])
-            found.update(point.payload["record_id"] for point in page.points)
-            if page.cursor is None:
-                return found
-            cursor = page.cursor
 
     def _write_counts(self) -> None:
         counts = Counts(records=self.count(), points=self.store.count())

@@ -37,7 +37,7 @@ class OpenAIEncoder:
     :meth:`token_spans`. ``count_tokens`` replaces the estimate for batches and truncation.
     """
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         model: str,
         *,

@@ -1,0 +1,64 @@
+"""What an index knows about one feature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS, SAE
+from saeindex.protocols import SearchRequest, SparseVector
+
+if TYPE_CHECKING:
+    from saeindex.features import FeatureSpace
+    from saeindex.protocols import VectorStore
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureCard:
+    """One feature in one index.
+
+    ``records_at_level`` counts passages where it is present, typical and strong; ``strongest`` are the
+    records with the highest activations (id, text, activation); ``similar`` the nearest directions.
+    """
+
+    id: int
+    label: str
+    method: str
+    trust: float | None
+    is_weak: bool
+    density: float
+    records_at_level: tuple[int, ...]
+    strongest: tuple[tuple[str, str, float], ...]
+    similar: tuple[tuple[int, str, float], ...]
+
+
+def feature_card(feature: int, store: VectorStore, space: FeatureSpace, examples: int) -> FeatureCard:
+    """Gather a feature's card; UnknownConceptError for an id that the space does not have."""
+    label = space.label(feature)
+    code = SparseVector(np.array([feature], np.int32), np.ones(1, np.float32))
+    strongest = store.search(SearchRequest(code, using=SAE, limit=examples))
+    directions = space.sae.directions
+    cosines = directions @ directions[feature]
+    similar = [int(i) for i in np.argsort(-cosines) if i != feature][:examples]
+    levels = tuple(_count_code(store, feature * LEVEL_STRIDE + level) for level in range(LEVELS))
+    return FeatureCard(
+        id=feature,
+        label=label.text,
+        method=label.method,
+        trust=label.trust,
+        is_weak=label.is_weak,
+        density=float(space.calibration.density[feature]),
+        records_at_level=levels,
+        strongest=tuple(
+            (p.payload["record_id"], p.payload["text"], float(p.score or 0.0)) for p in strongest
+        ),
+        similar=tuple((i, space.labels[i].text, float(cosines[i])) for i in similar),
+    )
+
+
+def _count_code(store: VectorStore, code: int) -> int:
+    from qdrant_client.models import FieldCondition, Filter, MatchValue
+
+    return store.count(Filter(must=[FieldCondition(key=CONCEPTS, match=MatchValue(value=code))]))

@@ -1,0 +1,49 @@
+"""Counting and deleting records, where the store knows passages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from qdrant_client.models import Filter
+
+    from saeindex.protocols import PointId, VectorStore
+
+PAGE = 1_000
+
+
+def record_ids(store: VectorStore, condition: Filter | None) -> set[str]:
+    """Return the ids of all records with a passage that matches."""
+    found: set[str] = set()
+    cursor: PointId | None = None
+    while True:
+        page = store.scroll(condition, PAGE, cursor, with_payload=["record_id"])
+        found.update(point.payload["record_id"] for point in page.points)
+        if page.cursor is None:
+            return found
+        cursor = page.cursor
+
+
+def count_records(store: VectorStore, condition: Filter | None, has_passages: bool) -> int:
+    """Return the number of records with a passage that matches."""
+    if not has_passages:
+        return store.count(condition)
+    if condition is None:
+        from qdrant_client.models import FieldCondition, Filter, MatchValue
+
+        return store.count(Filter(must=[FieldCondition(key="passage", match=MatchValue(value=0))]))
+    return len(record_ids(store, condition))
+
+
+def delete_records(store: VectorStore, ids: Iterable[str]) -> int:
+    """Delete whole records by id; return how many of them there were."""
+    from qdrant_client.models import FieldCondition, Filter, MatchAny
+
+    doomed, deleted = sorted(set(ids)), 0
+    for start in range(0, len(doomed), PAGE):
+        match = MatchAny(any=list(doomed[start : start + PAGE]))
+        of_records = Filter(must=[FieldCondition(key="record_id", match=match)])
+        deleted += len(record_ids(store, of_records))
+        store.delete(query_filter=of_records)
+    return deleted

@@ -1,0 +1,44 @@
+"""An installed wheel works from any folder: the feature space and the grammars travel in the package."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*arguments: str, cwd: Path, **environment: str) -> str:
+    variables = os.environ | {"HF_HUB_OFFLINE": "1"} | environment
+    done = subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, cwd=cwd, env=variables, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_demo_runs_from_an_installed_wheel_in_an_empty_folder(tmp_path: Path) -> None:
+    wheels, site, elsewhere = tmp_path / "wheels", tmp_path / "site", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    # A copy: building in place would take up what an earlier build left behind.
+    source = tmp_path / "source"
+    shutil.copytree(ROOT / "saeindex", source / "saeindex", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    run("-m", "pip", "wheel", "-q", "--no-deps", "-w", str(wheels), str(source), cwd=tmp_path)
+    (wheel,) = wheels.glob("saeindex-*.whl")
+    assert wheel.stat().st_size < 8_000_000
+    run("-m", "pip", "install", "-q", "--no-deps", "--target", str(site), str(wheel), cwd=tmp_path)
+    program = "from saeindex.cli import main; main()"
+    printed = run("-c", program, "demo", "--limit", "60", "--json", cwd=elsewhere, PYTHONPATH=str(site))
+    shown = json.loads(printed)
+    assert shown["records"] == 60
+    assert len(shown["plain"]["hits"]) == 5
+    assert shown["steered"]["drift"] > 0
+    assert shown["explained"]["hits"][0]["explanation"]["parts"]
+    where = run("-c", "import saeindex; print(saeindex.__file__)", cwd=elsewhere, PYTHONPATH=str(site))
+    assert where.startswith(str(site))
