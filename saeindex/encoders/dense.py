@@ -135,7 +135,9 @@ class _TorchBackend:
 
         config = _read(folder / "config.json")
         published = int(_read(folder / "sentence_bert_config.json").get("max_seq_length") or 512)
-        self.max_length = _checked_length(max_length or published, config["max_position_embeddings"])
+        self.max_length = _checked_length(
+            published if max_length is None else max_length, config["max_position_embeddings"]
+        )
         self.dimension: int = config["hidden_size"]
         self.pooling, self.device = pooling, device
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -183,12 +185,13 @@ class _LibraryBackend:
         self._model = SentenceTransformer(
             str(folder), device=device, model_kwargs={"torch_dtype": dtype}, local_files_only=True
         )
-        if max_length:
-            self._model.max_seq_length = max_length
+        if max_length is not None:
+            self._model.max_seq_length = _checked_length(max_length, self._model.tokenizer.model_max_length)
         self.max_length = int(self._model.max_seq_length or 512)
-        self.dimension = int(self._model.get_sentence_embedding_dimension() or 0)
+        # The name until sentence-transformers 5; the later one is not in every version that we allow.
+        count = getattr(self._model, "get_embedding_dimension", None)
+        self.dimension = int((count or self._model.get_sentence_embedding_dimension)() or 0)
         self.pooling = ",".join(type(module).__name__ for module in self._model)
-        self._texts: list[str] = []
 
     def tokenize(self, texts: list[str]) -> list[list[int]]:
         ids: list[list[int]] = self._model.tokenizer(texts, truncation=True, max_length=self.max_length)[

@@ -174,7 +174,7 @@ class FeatureSpace:
         folder = find_space(name_or_path)
         try:
             return cls._read(folder)
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        except (SafetensorError, OSError, KeyError, TypeError, AttributeError, ValueError) as error:
             raise MismatchError(
                 f"feature space {folder}",
                 f"its files are damaged or missing ({type(error).__name__}: {error})",
@@ -192,13 +192,15 @@ class FeatureSpace:
                 f"format version {described.get('format_version')}, this saeindex reads {FORMAT_VERSION}",
                 "Install the saeindex version that wrote it, or fit it again.",
             )
-        lines = (folder / "labels.jsonl").read_text().splitlines()
+        entries = [json.loads(line) for line in (folder / "labels.jsonl").read_text().splitlines()]
+        if [entry["id"] for entry in entries] != list(range(len(entries))):
+            raise ValueError("labels.jsonl is not in the order of the features")
         space = cls(
             name=described["name"],
             encoder=EncoderIdentity(**described["encoder"]),
             sae=SparseAutoencoder.load(folder / "sae.safetensors"),
             calibration=Calibration.load(folder / "calibration.safetensors"),
-            labels=tuple(_read_label(json.loads(line)) for line in lines),
+            labels=tuple(_read_label(entry) for entry in entries),
             label_vectors=load_file(folder / "labels.safetensors")["label_vectors"].astype(np.float32),
             report=described["report"],
         )

@@ -1,9 +1,9 @@
 """Read, encode and write at the same time, window by window; safe to kill and to run again.
 
-A *window* is a run of consecutive source records. Its changed records are encoded together and written in
-one upsert, which the engine's log makes whole or not at all. So a run that resumes meets whole windows: it
-skips those that are stored, encodes the same batches as an uninterrupted run would have, and ends with
-the same vectors to the last bit.
+A *window* is a run of consecutive source records. Its changed records are cut into *parts*, each encoded
+together and written in one upsert, which the engine's log makes whole or not at all. So a run that resumes
+meets whole parts: it skips those that are stored, encodes the same batches as an uninterrupted run would
+have, and ends with the same vectors to the last bit.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 WINDOW_CHARS = 4_000_000
 WINDOWS_AHEAD = 2
+# Passages of one part, unless a single record has more: what a store writes whole.
+PART_PASSAGES = 1_000
 # Passages encoded at once: bounds memory when one record has thousands of them.
 ENCODE_PASSAGES = 2_048
 
@@ -94,7 +97,8 @@ class Pipeline:
             while not stop.is_set() and (window := windows.get()) is not None:
                 if isinstance(window, BaseException):
                     raise window
-                encoded.put(self._encode(window))
+                for part in _parts(window):
+                    encoded.put(self._encode(part))
         finally:
             stop.set()
             _drain(windows)
@@ -113,9 +117,9 @@ class Pipeline:
             with SeenIds() as seen:
                 for run in _windows(source, self.window):
                     if stop.is_set():
-                        return
+                        break
                     out.put(self._prepare(run, seen))
-            out.put(None)
+            out.put(None)  # also when told to stop: the caller's thread may be waiting for a window
         except BaseException as error:  # handed to the caller's thread, which raises it
             out.put(error)
 
@@ -162,36 +166,42 @@ class Pipeline:
             if tally.error is not None:
                 continue
             try:
-                self._write_window(batch)
+                refused = self._write_window(batch)
+                tally.add(batch, refused)
+                self.on_progress(batch.window.read)
             except BaseException as error:
                 # Kept for the caller; this thread goes on emptying the queue so that nobody blocks.
                 tally.error = error
                 stop.set()
-                continue
-            tally.add(batch)
-            self.on_progress(batch.window.read)
 
-    def _write_window(self, batch: _Encoded) -> None:
+    def _write_window(self, batch: _Encoded) -> int:
+        """Write a window; return how many of its encoded records the store refused."""
         for rejected in batch.window.rejected:
             self.on_reject(rejected)
         if not batch.window.records:
-            return
+            return 0
         if self.passages is not None:
             self._delete_stale_passages(batch.window)
         points = list(build_points(batch.window.records, batch.vectors, batch.code, self.space.calibration))
         try:
             self.store.upsert(points)
         except InvalidPointError:
-            self._write_one_by_one(points)
+            return self._write_record_by_record(points)
+        return 0
 
-    def _write_one_by_one(self, points: list[Point]) -> None:
-        """Write what the store takes of a batch that it refused whole, and reject the rest."""
-        for point in points:
+    def _write_record_by_record(self, points: list[Point]) -> int:
+        """Write the records that the store takes of a batch that it refused whole, and reject the rest.
+
+        A record is written whole or not at all: its first passage would mark it as done.
+        """
+        refused = 0
+        for record_id, passages in groupby(points, lambda point: str(point.payload["record_id"])):
             try:
-                self.store.upsert([point])
+                self.store.upsert(list(passages))
             except InvalidPointError as error:
-                record_id = str(point.payload["record_id"])
                 self.on_reject(Rejected(f"record {record_id!r}", error.found, record_id))
+                refused += 1
+        return refused
 
     def _delete_stale_passages(self, window: _Window) -> None:
         """Remove passages that a shorter new version would leave behind.
@@ -220,10 +230,10 @@ class _Tally:
     passages: int = 0
     error: BaseException | None = None
 
-    def add(self, batch: _Encoded) -> None:
+    def add(self, batch: _Encoded, refused: int) -> None:
         self.read += batch.window.read
-        self.indexed += len(batch.window.records)
-        self.rejected += len(batch.window.rejected)
+        self.indexed += len(batch.window.records) - refused
+        self.rejected += len(batch.window.rejected) + refused
         self.passages += len(batch.vectors)
 
     def report(self, seconds: float) -> IndexingReport:
@@ -243,6 +253,22 @@ def _windows(source: RecordSource, size: int) -> Iterator[list[Record | Rejected
             run, chars = [], 0
     if run:
         yield run
+
+
+def _parts(window: _Window) -> Iterator[_Window]:
+    """Cut a window between records; the last part also carries what else happened in the window."""
+    part, size = _Window(), 0
+    for entry in window.records:
+        if part.records and size + len(entry[2]) > PART_PASSAGES:
+            part.read = len(part.records)
+            yield part
+            part, size = _Window(), 0
+        part.records.append(entry)
+        size += len(entry[2])
+        window.read -= 1
+    part.read = window.read + len(part.records)
+    part.rejected = window.rejected
+    yield part
 
 
 def _drain(windows: queue.Queue[_Window | BaseException | None]) -> None:

@@ -45,7 +45,8 @@ class RejectsFile:
     def _forget_source(self) -> None:
         kept_path = self.path.with_suffix(".jsonl.new")
         with self.path.open(encoding="utf-8") as lines, kept_path.open("w", encoding="utf-8") as kept:
-            kept.writelines(line for line in lines if _source_of(line) != self.source)
+            # A line that a crash cut off has no end: without one, the next would be glued to it.
+            kept.writelines(line.rstrip("\n") + "\n" for line in lines if _source_of(line) != self.source)
         if kept_path.stat().st_size:
             kept_path.replace(self.path)
         else:

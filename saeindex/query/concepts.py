@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.errors import UnknownConceptError
+from saeindex.errors import InvalidInputError, UnknownConceptError
 
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 WORD_BONUS, CODE_BONUS = 0.25, 0.15
 # A phrase below the floor is unknown; features within the margin of the best belong to the concept.
 FLOOR, MARGIN, MOST = 0.6, 0.12, 8
+
+_ID = re.compile(r"#\d{1,9}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +53,13 @@ class ConceptResolver:
 
     def match(self, phrase: str, limit: int = 10) -> list[FeatureMatch]:
         """Return the features nearest to a phrase, best first, weak labels included."""
+        check_unicode("a phrase", phrase)
         scores = self._scores(phrase)
         return [self._describe(int(i), float(scores[i])) for i in np.argsort(-scores, kind="stable")[:limit]]
 
     def resolve(self, target: str) -> Concept:
         """Return the concept of ``#id`` or of a phrase; UnknownConceptError lists the nearest labels."""
-        if target.startswith("#") and target[1:].isdigit():
+        if _ID.fullmatch(target):
             feature = int(target[1:])
             self._space.label(feature)
             return Concept(target, (self._describe(feature, 1.0),))
@@ -95,6 +99,15 @@ class ConceptResolver:
         label = self._space.labels[feature]
         density = float(self._space.calibration.density[feature])
         return FeatureMatch(feature, label.text, score, label.trust, label.is_weak, density)
+
+
+def check_unicode(asked: str, text: str) -> None:
+    """Raise InvalidInputError for half a surrogate pair, which JSON can carry and no tokenizer takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        found = f"no valid Unicode at character {error.start + 1}"
+        raise InvalidInputError(asked, found, "Correct the text.") from None
 
 
 def _stems(text: str) -> set[str]:

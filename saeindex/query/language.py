@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
 
 from lark import Lark, Token, Transformer, UnexpectedInput, v_args
-from lark.exceptions import UnexpectedCharacters, UnexpectedToken
+from lark.exceptions import UnexpectedCharacters, UnexpectedToken, VisitError
+from pydantic import ValidationError
 
 from saeindex.config import MAX_STRENGTH
 from saeindex.errors import InvalidInputError, QuerySyntaxError
@@ -17,6 +19,7 @@ from saeindex.types import Steer
 
 MAX_CHARS = 10_000
 MAX_DEPTH = 50
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)+"')
 EXAMPLES = {
     "where": '"dark matter" AND NOT ("simulation" OR #1041)',
     "steer": '+theory:0.5 -astronomy +"dark matter":0.3 -#1041:1',
@@ -60,7 +63,8 @@ def parse_steer(steer: str | Sequence[Steer] | Sequence[str]) -> tuple[Steer, ..
 
 
 def _parse(grammar: str, text: str, builder: Transformer[Token, Any]) -> Any:
-    depth = max(text.count("("), text.upper().count("NOT"))
+    unquoted = _QUOTED.sub("", text)
+    depth = max(unquoted.count("("), unquoted.upper().count("NOT"))
     if len(text) > MAX_CHARS or depth > MAX_DEPTH:
         raise QuerySyntaxError(
             f"a {grammar} text of {len(text)} characters",
@@ -73,6 +77,12 @@ def _parse(grammar: str, text: str, builder: Transformer[Token, Any]) -> Any:
         raise QuerySyntaxError(
             f"{grammar} {text!r}", _what_was_found(text, error), f"For example: {EXAMPLES[grammar]}"
         ) from error
+    except VisitError as error:
+        if not isinstance(error.orig_exc, ValidationError):
+            raise
+        raise QuerySyntaxError(
+            f"a {grammar} text", f"a phrase in it: {error.orig_exc.errors()[0]['msg']}", "Correct the phrase."
+        ) from error
 
 
 def _what_was_found(text: str, error: UnexpectedInput) -> str:
@@ -83,7 +93,7 @@ def _what_was_found(text: str, error: UnexpectedInput) -> str:
     elif isinstance(error, UnexpectedToken):
         expected, at_end = error.accepts or error.expected, error.token.type == "$END"
     names = sorted({EXPECTED.get(name, name) for name in expected if name != "$END"})
-    column = len(text) + 1 if at_end else error.column
+    column = len(text) + 1 if at_end else (error.pos_in_stream or 0) + 1
     what = "the text ends" if at_end else f"{text[column - 1 : column + 14]!r}"
     return f"at column {column} {what}, where {' or '.join(names) or 'the end'} could stand"
 

@@ -10,7 +10,7 @@ from saeindex.config import CONCEPTS, DENSE, LEVEL_STRIDE, MAX_LIMIT, MAX_QUERY_
 from saeindex.errors import InvalidInputError
 from saeindex.query import steering
 from saeindex.query.ast import And, Expression, FeatureTerm, Not, Or, Phrase
-from saeindex.query.concepts import Concept, ConceptResolver
+from saeindex.query.concepts import Concept, ConceptResolver, check_unicode
 from saeindex.query.language import parse_steer, parse_where
 from saeindex.query.steering import ResolvedSteer
 from saeindex.types import Query
@@ -146,6 +146,7 @@ def check_query(query: Query) -> None:
         raise InvalidInputError(
             f"a query of {len(query.text)} characters", f"the limit is {MAX_QUERY_CHARS}", "Shorten it."
         )
+    check_unicode("search", query.text)
     if query.using not in (DENSE, SAE):
         raise InvalidInputError(f"using={query.using!r}", "no such vector", f"Use {DENSE!r} or {SAE!r}.")
     for name, value, least in (("limit", query.limit, 1), ("offset", query.offset, 0)):

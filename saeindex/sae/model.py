@@ -72,12 +72,19 @@ class SparseAutoencoder:
         return directions
 
     def encode(self, vectors: FloatArray) -> SparseCode:
-        """Return the sparse codes of ``vectors`` (m, d); raises InvalidInputError for another shape."""
+        """Return the sparse codes of ``vectors`` (m, d); InvalidInputError for another shape or NaN."""
         if vectors.ndim != 2 or vectors.shape[1] != self.dimension:
             raise InvalidInputError(
                 f"encode vectors of shape {vectors.shape}",
                 f"this autoencoder takes (m, {self.dimension})",
                 "Use the encoder that the feature space names.",
+            )
+        is_finite = np.isfinite(vectors).all(1)
+        if not is_finite.all():
+            raise InvalidInputError(
+                f"encode {len(vectors)} vectors",
+                f"NaN or infinity in row {int(np.argmin(is_finite))}",
+                "Look into what computed them.",
             )
         indices, values = [], []
         with torch.inference_mode():
@@ -140,18 +147,27 @@ def refine(target: Tensor, directions: Tensor, amplitudes: Tensor, steps: int) -
     """Lower |target - amplitudes @ directions|² on a fixed support by projected gradient descent.
 
     ``target`` (m, d), ``directions`` (m, k, d), ``amplitudes`` (m, k) >= 0. Each step moves along the
-    projected gradient by the exact minimiser of the quadratic, then clamps at 0; entries that start at 0
-    are outside the support and stay there.
+    projected gradient by the exact minimiser of the quadratic, then clamps at 0; where clamping would raise
+    the error, the row stays as it is. Entries that start at 0 are outside the support and stay there.
     """
     in_support = amplitudes > 0
+    residual = target - _combine(amplitudes, directions)
     for _ in range(steps):
-        residual = target - torch.bmm(amplitudes[:, None], directions)[:, 0]
         gradient = torch.bmm(directions, residual[:, :, None])[:, :, 0] * in_support
         gradient = torch.where((amplitudes <= 0) & (gradient < 0), 0, gradient)
-        moved = torch.bmm(gradient[:, None], directions)[:, 0]
+        moved = _combine(gradient, directions)
         step = gradient.square().sum(1) / moved.square().sum(1).clamp_min(1e-12)
-        amplitudes = (amplitudes + step[:, None] * gradient).clamp_min(0)
+        tried = (amplitudes + step[:, None] * gradient).clamp_min(0)
+        left = target - _combine(tried, directions)
+        is_better = (left.square().sum(1) <= residual.square().sum(1))[:, None]
+        amplitudes = torch.where(is_better, tried, amplitudes)
+        residual = torch.where(is_better, left, residual)
     return amplitudes
+
+
+def _combine(amplitudes: Tensor, directions: Tensor) -> Tensor:
+    """Return sum_i z_i d_i (m, d) of ``amplitudes`` (m, k) and ``directions`` (m, k, d)."""
+    return torch.bmm(amplitudes[:, None], directions)[:, 0]
 
 
 def _to_code(indices: list[np.ndarray], values: list[np.ndarray], n_features: int) -> SparseCode:

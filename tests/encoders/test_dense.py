@@ -1,0 +1,207 @@
+"""The encoder against sentence-transformers itself, and what must not change a vector."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+
+from saeindex import FeatureSpace, open_encoder
+from saeindex.encoders.dense import SentenceTransformerEncoder, _find, _LibraryBackend, _TorchBackend
+from saeindex.encoders.hardware import choose_device, choose_dtype
+from saeindex.errors import EncoderError, InvalidInputError, MismatchError
+from saeindex.types import SparseCode
+from tests.samples import RandomEncoder, sample_records
+
+TEXTS = [
+    "Dark matter halos and the rotation curves of spiral galaxies",
+    "a",
+    ".",
+    "   leading and trailing space   ",
+    "\n\t\n",
+    "",
+    "Größe, naïveté, coöperation, façade",
+    "第二の銀河団 и тёмная материя",
+    "emoji 😀👩‍🚀 and zero\u200bwidth and nul\0 and \u202eright-to-left",
+    "MiXeD CaSe and punctuation!?;:— “quotes”",
+    "word " * 2_000,
+    "supercalifragilistic" * 100,
+    *[record.text for record in sample_records(20, seed=30)],
+]
+# float32 sums in another order: far below what any ranking could notice.
+FP32_TOLERANCE = 1e-5
+
+
+@pytest.fixture(scope="module")
+def exact() -> SentenceTransformerEncoder:
+    return SentenceTransformerEncoder(precision="fp32", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def library() -> SentenceTransformer:
+    folder, _ = _find("minilm", None)
+    return SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+
+
+@pytest.fixture(scope="module")
+def vectors(exact: SentenceTransformerEncoder) -> np.ndarray:
+    return exact.encode_document(TEXTS)
+
+
+def test_vectors_equal_those_of_sentence_transformers(
+    vectors: np.ndarray, library: SentenceTransformer
+) -> None:
+    expected = library.encode(TEXTS, normalize_embeddings=True, convert_to_numpy=True)
+    np.testing.assert_allclose(vectors, expected, atol=FP32_TOLERANCE)
+    assert vectors.dtype == np.float32
+    assert vectors.shape == (len(TEXTS), 384)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+
+
+def test_order_is_kept_and_company_does_not_matter(
+    exact: SentenceTransformerEncoder, vectors: np.ndarray
+) -> None:
+    shuffled = np.random.default_rng(0).permutation(len(TEXTS))
+    again = exact.encode_document([TEXTS[i] for i in shuffled])
+    np.testing.assert_allclose(again, vectors[shuffled], atol=FP32_TOLERANCE)
+    for i in (0, 5, 7, 10):
+        np.testing.assert_allclose(exact.encode_query([TEXTS[i]])[0], vectors[i], atol=FP32_TOLERANCE)
+
+
+def test_small_batches_give_the_same_vectors(vectors: np.ndarray) -> None:
+    small = SentenceTransformerEncoder(precision="fp32", device="cpu", batch_tokens=64)
+    np.testing.assert_allclose(small.encode_document(TEXTS), vectors, atol=FP32_TOLERANCE)
+
+
+def test_the_same_batch_gives_the_same_bits(exact: SentenceTransformerEncoder, vectors: np.ndarray) -> None:
+    assert exact.encode_document(TEXTS).tobytes() == vectors.tobytes()
+
+
+def test_bf16_agrees_to_a_cosine_of_three_nines(vectors: np.ndarray) -> None:
+    half = SentenceTransformerEncoder(precision="bf16", device="cpu").encode_document(TEXTS)
+    assert (half * vectors).sum(1).min() >= 0.999
+
+
+def test_nothing_to_encode_is_an_empty_matrix(exact: SentenceTransformerEncoder) -> None:
+    assert exact.encode_document([]).shape == (0, 384)
+    assert exact.encode_query([]).dtype == np.float32
+
+
+def test_max_length_cuts_texts_and_is_part_of_the_identity(
+    exact: SentenceTransformerEncoder, vectors: np.ndarray, library: SentenceTransformer
+) -> None:
+    short = SentenceTransformerEncoder(precision="fp32", device="cpu", max_length=16)
+    published = library.max_seq_length
+    library.max_seq_length = 16
+    expected = library.encode(TEXTS, normalize_embeddings=True, convert_to_numpy=True)
+    library.max_seq_length = published
+    np.testing.assert_allclose(short.encode_document(TEXTS), expected, atol=FP32_TOLERANCE)
+    assert short.identity == replace(exact.identity, max_length=16)
+    assert np.abs(short.encode_document(TEXTS) - vectors).max() > 0.01
+
+
+@pytest.mark.parametrize("max_length", [-1, 0, 2, 513])
+def test_a_length_that_the_model_cannot_have_is_refused(max_length: int) -> None:
+    with pytest.raises(InvalidInputError, match="positions"):
+        SentenceTransformerEncoder(max_length=max_length, device="cpu")
+    with pytest.raises(InvalidInputError, match="positions"):
+        _LibraryBackend(_find("minilm", None)[0], torch.float32, "cpu", max_length)
+
+
+def test_token_spans_cover_everything_that_is_not_space(exact: SentenceTransformerEncoder) -> None:
+    for text in TEXTS:
+        spans = exact.token_spans(text)
+        covered = {i for begin, stop in spans for i in range(begin, stop)}
+        # The tokenizer drops control and format characters.
+        kept = {i for i, c in enumerate(text) if c.isalnum()}
+        assert kept <= covered
+        assert list(spans) == sorted(spans)
+    assert len(exact.token_spans("word " * 2_000)) == 2_000
+
+
+def test_prompts_are_put_before_the_texts(exact: SentenceTransformerEncoder) -> None:
+    prompted = SentenceTransformerEncoder(
+        precision="fp32", device="cpu", query_prompt="query: ", document_prompt="passage: "
+    )
+    text = TEXTS[0]
+    for found, expected in [
+        (prompted.encode_query([text]), exact.encode_query([f"query: {text}"])),
+        (prompted.encode_document([text]), exact.encode_document([f"passage: {text}"])),
+    ]:
+        np.testing.assert_allclose(found, expected, atol=FP32_TOLERANCE)
+    assert (prompted.identity.query_prompt, prompted.identity.document_prompt) == ("query: ", "passage: ")
+
+
+def test_the_fallback_through_the_library_agrees(
+    vectors: np.ndarray, exact: SentenceTransformerEncoder
+) -> None:
+    folder, _ = _find("minilm", None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        backend = _LibraryBackend(folder, torch.float32, "cpu", None)
+    fallback = SentenceTransformerEncoder(precision="fp32", device="cpu")
+    fallback._backend = backend
+    np.testing.assert_allclose(fallback.encode_document(TEXTS), vectors, atol=FP32_TOLERANCE)
+    assert (backend.dimension, backend.max_length) == (384, exact.identity.max_length)
+    for text in TEXTS[:3]:
+        assert list(fallback.token_spans(text)) == list(exact.token_spans(text))
+    shorter = _LibraryBackend(folder, torch.float32, "cpu", 16)
+    assert max(map(len, shorter.tokenize(TEXTS))) == 16
+
+
+def test_a_model_of_our_own_pass_is_not_loaded_through_the_library(exact: SentenceTransformerEncoder) -> None:
+    assert isinstance(exact._backend, _TorchBackend)
+    assert exact.identity.pooling == "mean"
+
+
+def test_an_encoder_of_another_identity_is_refused(
+    space: FeatureSpace, exact: SentenceTransformerEncoder
+) -> None:
+    space.check_encoder(exact)
+    space.check_encoder(RandomEncoder(replace(space.encoder, model="a copy of the same weights")))
+    for change in (
+        {"max_length": 128},
+        {"revision": "sha256:0"},
+        {"query_prompt": "query: "},
+        {"dimension": 3},
+    ):
+        with pytest.raises(MismatchError, match=next(iter(change))):
+            space.check_encoder(RandomEncoder(replace(space.encoder, **change)))
+    opened = space.open_encoder(precision="fp32")
+    assert opened.identity == space.encoder
+
+
+@pytest.mark.parametrize("name", ["no/such-model", "/no/such/folder", "two//slashes"])
+def test_a_model_that_is_not_there_is_an_error_of_ours(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(EncoderError, match="needs no network"):
+        open_encoder(name)
+
+
+def test_an_unknown_precision_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="fp8"):
+        choose_dtype("fp8", "cpu")
+    assert choose_dtype("fp32", "cpu") == torch.float32
+    assert choose_device("cpu") == "cpu"
+
+
+def test_weights_that_give_nan_are_reported(exact: SentenceTransformerEncoder) -> None:
+    broken = SentenceTransformerEncoder(precision="fp32", device="cpu")
+    assert isinstance(broken._backend, _TorchBackend)
+    broken._backend._model.positions = torch.full_like(broken._backend._model.positions, torch.nan)
+    with pytest.raises(EncoderError, match="NaN"):
+        broken.encode_query(["x"])
+
+
+def test_codes_in_bf16_find_mostly_the_features_of_fp32(space: FeatureSpace, vectors: np.ndarray) -> None:
+    half = SentenceTransformerEncoder(precision="bf16", device="cpu").encode_document(TEXTS)
+
+    def features(code: SparseCode) -> list[set[int]]:
+        return [set(indices.tolist()) for indices, _ in code.rows()]
+
+    pairs = zip(features(space.sae.encode(half)), features(space.sae.encode(vectors)), strict=True)
+    assert np.mean([len(a & b) / len(a | b) for a, b in pairs]) > 0.85

@@ -1,0 +1,95 @@
+"""Levels against numpy, and level codes against their definition."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from saeindex.features import Calibration
+from saeindex.types import SparseCode
+
+FEATURES = 12
+
+
+def sparse(z: NDArray[np.float32]) -> SparseCode:
+    """Return a dense matrix (m, n) as a sparse code."""
+    rows, indices = np.nonzero(z)
+    indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=len(z)))]).astype(np.int64)
+    return SparseCode(indptr, indices.astype(np.int32), z[rows, indices], z.shape[1])
+
+
+def random_code(seed: int, rows: int = 200) -> NDArray[np.float32]:
+    dice = np.random.default_rng(seed)
+    z = dice.gamma(2.0, size=(rows, FEATURES)) * (dice.random((rows, FEATURES)) < dice.random(FEATURES) ** 2)
+    z[:, 3] = 0
+    return z.astype(np.float32)
+
+
+def test_thresholds_are_the_quantiles_of_each_feature_s_non_zeros() -> None:
+    z = random_code(0)
+    calibration = Calibration.measure(sparse(z))
+    assert calibration.records == len(z)
+    np.testing.assert_allclose(calibration.density, (z > 0).mean(0), rtol=1e-6)
+    for feature in range(FEATURES):
+        active = z[z[:, feature] > 0, feature]
+        if len(active):
+            np.testing.assert_allclose(calibration.median[feature], np.median(active), rtol=1e-6)
+            np.testing.assert_allclose(calibration.p90[feature], np.percentile(active, 90), rtol=1e-6)
+
+
+def test_a_feature_that_was_never_active_is_only_ever_present() -> None:
+    calibration = Calibration.measure(sparse(random_code(0)))
+    assert np.isinf(calibration.median[3])
+    assert calibration.density[3] == 0
+    codes = calibration.concept_codes(np.array([3], np.int32), np.array([1e6], np.float32))
+    assert codes.tolist() == [12]
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 10**6), row=st.integers(0, 199))
+def test_a_record_has_one_code_for_each_level_that_is_reached(seed: int, row: int) -> None:
+    z = random_code(seed)
+    calibration = Calibration.measure(sparse(z))
+    indices, values = sparse(z).row(row)
+    expected = []
+    for feature, value in zip(indices.tolist(), values, strict=True):
+        active = z[z[:, feature] > 0, feature]
+        thresholds = [0, np.float32(np.quantile(active, 0.5)), np.float32(np.quantile(active, 0.9))]
+        expected += [feature * 4 + level for level in range(3) if value >= thresholds[level]]
+    codes = calibration.concept_codes(indices, values)
+    assert codes.tolist() == sorted(expected)
+    assert calibration.levels(indices, values).tolist() == [
+        max(code % 4 for code in expected if code // 4 == feature) for feature in indices.tolist()
+    ]
+
+
+def test_about_half_of_the_active_records_are_typical_and_a_tenth_strong() -> None:
+    z = random_code(1, rows=4_000)
+    calibration = Calibration.measure(sparse(z))
+    for feature in np.flatnonzero((z > 0).sum(0) > 500):
+        values = z[z[:, feature] > 0, feature]
+        levels = calibration.levels(np.full(len(values), feature, np.int32), values)
+        assert abs((levels >= 1).mean() - 0.5) < 0.01
+        assert abs((levels >= 2).mean() - 0.1) < 0.01
+
+
+def test_an_empty_batch_and_an_empty_row_have_no_codes() -> None:
+    empty = Calibration.measure(sparse(np.zeros((0, FEATURES), np.float32)))
+    assert empty.records == 0
+    codes = empty.concept_codes(np.zeros(0, np.int32), np.zeros(0, np.float32))
+    assert codes.tolist() == []
+    assert codes.dtype == np.int64
+
+
+def test_a_saved_calibration_comes_back_the_same(tmp_path: Path) -> None:
+    calibration = Calibration.measure(sparse(random_code(2)))
+    calibration.save(tmp_path / "calibration.safetensors")
+    loaded = Calibration.load(tmp_path / "calibration.safetensors")
+    for name in ("density", "median", "p90"):
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(calibration, name))
+    assert (loaded.records, loaded.digest()) == (calibration.records, calibration.digest())
+    assert Calibration.measure(sparse(random_code(3))).digest() != calibration.digest()

@@ -1,0 +1,181 @@
+"""A feature space: fitted, saved, loaded, fingerprinted and guarded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from saeindex import FeatureSpace
+from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, UnknownConceptError
+from saeindex.features import Calibration, FeatureLabel
+from saeindex.sae import SparseAutoencoder, TrainingConfig
+from tests.samples import RememberingEncoder, sample_records
+
+TEXTS = [record.text for record in sample_records(1_500, seed=40)]
+CONFIG = TrainingConfig(n_features=64, k=8, steps=120, batch_size=256)
+Damage = Callable[[Path], object]
+
+
+@pytest.fixture(scope="module")
+def fitted(session_encoder: RememberingEncoder) -> FeatureSpace:
+    return FeatureSpace.fit(TEXTS, config=CONFIG, encoder=session_encoder, name="small")
+
+
+@pytest.fixture
+def saved(fitted: FeatureSpace, tmp_path: Path) -> Path:
+    return fitted.save(tmp_path / "small")
+
+
+def test_a_fitted_space_reconstructs_held_out_texts_and_names_its_features(fitted: FeatureSpace) -> None:
+    assert (fitted.n_features, fitted.sae.k, len(fitted.labels)) == (64, 8, 64)
+    assert (fitted.report["texts"], fitted.report["held_out_texts"]) == (1_350, 150)
+    assert fitted.report["held_out"]["nmse"] < 0.6
+    assert fitted.report["held_out"]["active"] <= 8
+    words = {word for label in fitted.labels for word in label.text.replace(",", "").split()}
+    assert (
+        len(words & {"bread", "omelette", "galaxies", "jupiter", "senate", "copper", "guitar", "frost"}) >= 4
+    )
+    np.testing.assert_allclose(np.linalg.norm(fitted.label_vectors, axis=1), 1, atol=1e-2)
+
+
+def test_fitting_is_deterministic_and_embeddings_can_be_given(
+    fitted: FeatureSpace, session_encoder: RememberingEncoder
+) -> None:
+    embeddings = session_encoder.encode_document(TEXTS)
+    again = FeatureSpace.fit(TEXTS, config=CONFIG, encoder=session_encoder, embeddings=embeddings)
+    assert again.fingerprint == fitted.fingerprint
+    assert again.labels == fitted.labels
+    with pytest.raises(InvalidInputError, match="one row for each text"):
+        FeatureSpace.fit(TEXTS, config=CONFIG, encoder=session_encoder, embeddings=embeddings[1:])
+
+
+def test_a_saved_space_comes_back_the_same(
+    fitted: FeatureSpace, saved: Path, encoder: RememberingEncoder
+) -> None:
+    loaded = FeatureSpace.load(saved)
+    assert loaded.fingerprint == fitted.fingerprint
+    assert (loaded.name, loaded.encoder, loaded.report) == (fitted.name, fitted.encoder, fitted.report)
+    assert [(label.text, label.is_weak) for label in loaded.labels] == [
+        (label.text, label.is_weak) for label in fitted.labels
+    ]
+    np.testing.assert_array_equal(loaded.label_vectors, fitted.label_vectors)
+    x = encoder.encode_document(TEXTS[:50])
+    assert loaded.sae.encode(x).values.tobytes() == fitted.sae.encode(x).values.tobytes()
+    assert {path.name for path in saved.iterdir()} == {
+        "space.json", "sae.safetensors", "calibration.safetensors", "labels.jsonl", "labels.safetensors",
+    }  # fmt: skip
+
+
+def test_a_fingerprint_changes_with_weights_levels_and_encoder_but_not_with_names(
+    fitted: FeatureSpace,
+) -> None:
+    sae, calibration = fitted.sae, fitted.calibration
+    encoder = sae.encoder.clone()
+    encoder[3, 3] += 0.25
+    median = calibration.median.copy()
+    median[5] *= 1.5
+    changed = [
+        replace(
+            fitted, sae=SparseAutoencoder(encoder, sae.encoder_bias, sae.decoder, sae.bias, k=sae.k)
+        ),
+        replace(fitted, calibration=Calibration(9, calibration.density, median, calibration.p90)),
+        replace(fitted, encoder=replace(fitted.encoder, max_length=128)),
+    ]  # fmt: skip
+    assert len({space.fingerprint for space in [fitted, *changed]}) == 4
+    same = [
+        fitted.renamed("other"),
+        replace(fitted, labels=tuple(FeatureLabel("x") for _ in fitted.labels)),
+        replace(fitted, label_vectors=fitted.label_vectors * 0),
+        replace(fitted, encoder=replace(fitted.encoder, model="a copy of it")),
+        replace(fitted, report={}),
+    ]
+    assert {space.fingerprint for space in same} == {fitted.fingerprint}
+
+
+def test_saving_over_a_space_replaces_it_whole(fitted: FeatureSpace, saved: Path) -> None:
+    (saved / "stray.txt").write_text("from an earlier version")
+    fitted.renamed("second").save(saved)
+    assert FeatureSpace.load(saved).name == "second"
+    assert not (saved / "stray.txt").exists()
+    assert [path.name for path in saved.parent.iterdir()] == ["small"]
+
+
+def test_a_save_that_fails_leaves_the_old_space(
+    fitted: FeatureSpace, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    for broken in (Calibration, SparseAutoencoder):
+        with monkeypatch.context() as patch, pytest.raises(OSError, match="no space left"):
+            patch.setattr(broken, "save", full)
+            fitted.renamed("second").save(saved)
+        assert FeatureSpace.load(saved).name == "small"
+    fitted.renamed("third").save(saved)
+    assert FeatureSpace.load(saved).name == "third"
+    assert [path.name for path in saved.parent.iterdir()] == ["small"]
+
+
+def edit(name: str, change: Callable[[bytes], bytes]) -> Damage:
+    return lambda folder: (folder / name).write_bytes(change((folder / name).read_bytes()))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        edit("sae.safetensors", lambda raw: raw[:-8] + bytes(8)),
+        edit("sae.safetensors", lambda raw: raw[:-100]),
+        edit("sae.safetensors", lambda _: b""),
+        edit("calibration.safetensors", lambda raw: raw[:-4] + bytes(4)),
+        edit("calibration.safetensors", lambda raw: raw[:40]),
+        edit("labels.jsonl", lambda raw: raw[: raw.index(b"\n") + 1]),
+        edit("labels.jsonl", lambda raw: raw[:-10]),
+        edit("labels.safetensors", lambda raw: raw[:-1]),
+        edit("space.json", lambda raw: raw.replace(b'"max_length": 256', b'"max_length": 128')),
+        edit("space.json", lambda raw: raw.replace(b'"encoder"', b'"encodr"')),
+        edit("space.json", lambda raw: raw[:50]),
+        edit("space.json", lambda _: b"[]"),
+        edit("space.json", lambda raw: raw.replace(b'"format_version": 1', b'"format_version": 99')),
+        lambda folder: (folder / "sae.safetensors").unlink(),
+        lambda folder: (folder / "labels.jsonl").unlink(),
+    ],
+)
+def test_a_tampered_space_is_refused(saved: Path, damage: Damage) -> None:
+    damage(saved)
+    with pytest.raises(MismatchError, match="feature space"):
+        FeatureSpace.load(saved)
+
+
+def test_labels_in_another_order_are_refused(saved: Path) -> None:
+    lines = (saved / "labels.jsonl").read_text().splitlines()
+    (saved / "labels.jsonl").write_text("\n".join(lines[::-1]) + "\n")
+    with pytest.raises(MismatchError, match="feature space"):
+        FeatureSpace.load(saved)
+
+
+def test_an_unknown_space_lists_the_packaged_ones(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="minilm-general"):
+        FeatureSpace.load("minilm-genral")
+    with pytest.raises(NotFoundError):
+        FeatureSpace.load(tmp_path)
+
+
+def test_a_feature_outside_the_space_is_unknown(fitted: FeatureSpace) -> None:
+    assert fitted.label(63) == fitted.labels[63]
+    for feature in (-1, 64):
+        with pytest.raises(UnknownConceptError, match="#0 to #63"):
+            fitted.label(feature)
+
+
+def test_the_packaged_space_belongs_to_the_bundled_encoder(
+    space: FeatureSpace, encoder: RememberingEncoder
+) -> None:
+    space.check_encoder(encoder)
+    assert (space.n_features, space.sae.k) == (len(space.labels), 32)
+    described = json.dumps(space.report)
+    assert "held_out" in described

@@ -1,0 +1,174 @@
+"""What does not belong together is refused, saying what was asked, found and to be done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from saeindex import FeatureIndex, FeatureSpace, Record
+from saeindex.errors import (
+    IndexLockedError,
+    InvalidInputError,
+    MismatchError,
+    NotFoundError,
+    SaeIndexError,
+    StorageError,
+)
+from saeindex.indexing.passages import PassageOptions
+from saeindex.sae import SparseAutoencoder
+from tests.samples import RandomEncoder
+
+
+@pytest.fixture
+def path(tmp_path: Path, space: FeatureSpace) -> Path:
+    """A closed index of three records."""
+    path = tmp_path / "notes.idx"
+    with FeatureIndex.create(path, space, encoder=RandomEncoder(space.encoder)) as index:
+        index.add([Record(str(n), f"text {n}", {}) for n in range(3)])
+    return path
+
+
+def other_space(space: FeatureSpace) -> FeatureSpace:
+    """Return the space with one weight changed."""
+    sae = space.sae
+    bias = sae.bias.clone()
+    bias[0] += 0.5
+    changed = SparseAutoencoder(sae.encoder, sae.encoder_bias, sae.decoder, bias, k=sae.k)
+    return FeatureSpace(
+        space.name, space.encoder, changed, space.calibration, space.labels, space.label_vectors, {}
+    )
+
+
+def edit_manifest(path: Path, edit: Callable[[dict[str, Any]], object]) -> None:
+    manifest = json.loads((path / "manifest.json").read_text())
+    edit(manifest)
+    (path / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_an_index_says_its_counts_after_each_run(path: Path) -> None:
+    with FeatureIndex.open(path) as index:
+        assert (index.manifest.counts.records, index.manifest.counts.points) == (3, 3)
+        index.delete(["1"])
+        assert index.manifest.counts.records == 2
+    with FeatureIndex.open(path) as index:
+        assert index.manifest.counts.records == index.info()["records"] == 2
+
+
+def test_another_space_is_refused(path: Path, space: FeatureSpace) -> None:
+    other = other_space(space)
+    with pytest.raises(MismatchError) as caught:
+        FeatureIndex.open(path, space=other)
+    assert other.fingerprint[:12] in caught.value.asked
+    assert space.fingerprint[:12] in caught.value.found
+    assert "index the records again" in caught.value.do
+    FeatureIndex.open(path, space=space).close()
+    FeatureIndex.open(path, space=space.renamed("the same under another name")).close()
+
+
+def test_another_encoder_is_refused_on_creation_and_on_opening(
+    path: Path, tmp_path: Path, space: FeatureSpace
+) -> None:
+    wrong = RandomEncoder(replace(space.encoder, max_length=64))
+    with pytest.raises(MismatchError, match="max_length: the space has 256, the encoder 64"):
+        FeatureIndex.open(path, encoder=wrong)
+    with pytest.raises(MismatchError, match="max_length"):
+        FeatureIndex.create(tmp_path / "new.idx", space, encoder=wrong)
+    assert not (tmp_path / "new.idx").exists()
+    FeatureIndex.open(path, encoder=RandomEncoder(replace(space.encoder, model="a copy"))).close()
+
+
+@pytest.mark.parametrize("version", [0, 2, "1", None])
+def test_another_format_version_is_refused(path: Path, version: object) -> None:
+    edit_manifest(path, lambda manifest: manifest.update(format_version=version))
+    with pytest.raises(MismatchError, match="format version"):
+        FeatureIndex.open(path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda manifest: manifest.pop("space"),
+        lambda manifest: manifest.update(surprise=1),
+        lambda manifest: manifest["space"].update(n_features="many"),
+        lambda manifest: manifest.update(passages={"max_tokens": 128}),
+    ],
+)
+def test_a_damaged_manifest_is_refused(path: Path, damage: Callable[[dict[str, Any]], object]) -> None:
+    edit_manifest(path, damage)
+    with pytest.raises(MismatchError, match="damaged manifest"):
+        FeatureIndex.open(path)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", ""])
+def test_a_manifest_that_is_no_json_object_is_refused(path: Path, content: str) -> None:
+    (path / "manifest.json").write_text(content)
+    with pytest.raises(StorageError, match=r"manifest\.json"):
+        FeatureIndex.open(path)
+
+
+def test_a_refused_index_is_not_left_locked(path: Path, space: FeatureSpace) -> None:
+    for _ in range(2):
+        with pytest.raises(MismatchError):
+            FeatureIndex.open(path, space=other_space(space))
+    FeatureIndex.open(path).close()
+
+
+@pytest.mark.parametrize("name", ["absent.idx", "empty", "folder", "file.txt"])
+def test_what_is_no_index_is_not_opened(tmp_path: Path, name: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "notes.txt").write_text("not an index")
+    (tmp_path / "file.txt").write_text("not an index")
+    with pytest.raises(NotFoundError) as caught:
+        FeatureIndex.open(tmp_path / name)
+    assert name in str(caught.value)
+
+
+def test_an_index_whose_creation_was_not_finished_is_not_opened_but_completed(
+    path: Path, space: FeatureSpace, tmp_path: Path
+) -> None:
+    FeatureIndex.create(tmp_path / "b.idx", space).close()
+    (tmp_path / "b.idx" / "manifest.json").unlink()
+    with pytest.raises(NotFoundError, match="not finished"):
+        FeatureIndex.open(tmp_path / "b.idx")
+    FeatureIndex.create(tmp_path / "b.idx", space).close()
+    FeatureIndex.open(tmp_path / "b.idx").close()
+
+
+def test_an_existing_index_is_not_created_again(path: Path, space: FeatureSpace) -> None:
+    with pytest.raises(MismatchError, match="already an index"):
+        FeatureIndex.create(path, space)
+    with FeatureIndex.open(path) as index:
+        assert index.count() == 3
+        with pytest.raises(IndexLockedError):
+            FeatureIndex.open(path)
+    (path / "manifest.json").unlink()
+    with pytest.raises(MismatchError, match="already an index"):
+        FeatureIndex.create(path, space)
+
+
+def test_a_folder_with_other_files_is_not_taken_over(tmp_path: Path, space: FeatureSpace) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(InvalidInputError, match="thesis"):
+        FeatureIndex.create(tmp_path, space)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_an_index_with_a_damaged_space_is_refused(path: Path) -> None:
+    weights = path / "space" / "sae.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1_000])
+    with pytest.raises(SaeIndexError):
+        FeatureIndex.open(path)
+
+
+def test_passage_settings_come_back_with_the_index(tmp_path: Path, space: FeatureSpace) -> None:
+    options = PassageOptions(100, 20)
+    FeatureIndex.create(tmp_path / "a.idx", space, passages=options).close()
+    with FeatureIndex.open(tmp_path / "a.idx") as index:
+        assert index.passages == options
+        assert index.space.labels == space.labels

@@ -1,0 +1,63 @@
+"""The rejects file: one line for each bad record, however often a run is repeated."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from saeindex.indexing.rejects import RejectsFile
+from saeindex.protocols import Rejected
+
+
+def report(path: Path, source: str, *rejected: Rejected) -> None:
+    with RejectsFile(path, source) as file:
+        for one in rejected:
+            file.add(one)
+
+
+def lines(path: Path) -> list[dict[str, str | None]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_without_rejects_there_is_no_file(tmp_path: Path) -> None:
+    report(tmp_path / "rejects.jsonl", "a.jsonl")
+    assert not (tmp_path / "rejects.jsonl").exists()
+
+
+def test_a_line_has_source_position_reason_and_id(tmp_path: Path) -> None:
+    path = tmp_path / "rejects.jsonl"
+    report(path, "a.jsonl", Rejected("a.jsonl:7", "the text is empty", "ключ\u2028"))
+    assert lines(path) == [
+        {"source": "a.jsonl", "position": "a.jsonl:7", "reason": "the text is empty", "id": "ключ\u2028"}
+    ]
+
+
+def test_a_repeated_run_replaces_its_source_s_lines_and_keeps_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "rejects.jsonl"
+    report(path, "a.jsonl", Rejected("a:1", "bad"), Rejected("a:2", "bad"))
+    report(path, "b.jsonl", Rejected("b:1", "bad"))
+    report(path, "a.jsonl", Rejected("a:2", "still bad"))
+    assert [(line["position"], line["reason"]) for line in lines(path)] == [
+        ("b:1", "bad"),
+        ("a:2", "still bad"),
+    ]
+    report(path, "b.jsonl")
+    report(path, "a.jsonl")
+    assert not path.exists()
+
+
+def test_lines_are_on_disk_as_soon_as_they_are_added(tmp_path: Path) -> None:
+    path = tmp_path / "rejects.jsonl"
+    with RejectsFile(path, "a.jsonl") as file:
+        file.add(Rejected("a:1", "bad"))
+        assert len(lines(path)) == 1
+
+
+def test_a_line_that_a_crash_cut_off_does_not_spoil_the_next_one(tmp_path: Path) -> None:
+    path = tmp_path / "rejects.jsonl"
+    path.write_text('{"source": "a.jsonl", "posi')
+    for _ in range(2):
+        report(path, "a.jsonl", Rejected("a:1", "bad"))
+        cut, whole = path.read_text().splitlines()
+        assert cut == '{"source": "a.jsonl", "posi'
+        assert json.loads(whole)["position"] == "a:1"

@@ -1,0 +1,113 @@
+"""Indexing in processes of its own, to be killed from outside; what they run is what a user would run."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from saeindex import FeatureIndex
+from saeindex.encoders.dense import SentenceTransformerEncoder
+from saeindex.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from saeindex.types import FloatArray
+
+BATCH_SIZE = 20
+INTERRUPTED = 130
+PRELOADED = ["torch", "qdrant_edge", "qdrant_client.models", "tests.interrupted"]
+PATIENCE_S = 60.0
+
+
+class ReportingEncoder(SentenceTransformerEncoder):
+    """Says how many documents it was given so far, before it encodes them."""
+
+    def __init__(self, reports: Connection) -> None:
+        super().__init__()
+        self._reports, self._given = reports, 0
+
+    def encode_document(self, texts: Sequence[str]) -> FloatArray:
+        self._given += len(texts)
+        self._reports.send(self._given)
+        return super().encode_document(texts)
+
+
+def create_or_open(path: Path) -> FeatureIndex:
+    try:
+        return FeatureIndex.open(path)
+    except NotFoundError:
+        return FeatureIndex.create(path)
+
+
+def index_file(path: Path, source: Path, reports: Connection) -> None:
+    """Index ``source`` into ``path``, which may hold nothing, a part of an index, or all of it."""
+    import torch
+
+    torch.set_num_threads(1)
+    try:
+        with create_or_open(path) as index:
+            index.encoder = ReportingEncoder(reports)
+            index.add(source, batch_size=BATCH_SIZE)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def only_create(path: Path, source: Path, reports: Connection) -> None:
+    """Make an empty index."""
+    create_or_open(path).close()
+
+
+Command = Callable[[Path, Path, Connection], None]
+
+
+def processes() -> ForkServerContext:
+    """Return a context whose processes find the slow imports done, and share nothing else."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    return context
+
+
+@contextmanager
+def running(
+    context: ForkServerContext, command: Command, path: Path, source: Path
+) -> Iterator[tuple[ForkServerProcess, Connection]]:
+    """Run a command in a process; leaving kills it if it still runs."""
+    reports, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=command, args=(path, source, theirs))
+    process.start()
+    theirs.close()
+    try:
+        yield process, reports
+    finally:
+        if process.is_alive():
+            process.kill()
+        process.join(PATIENCE_S)
+        reports.close()
+
+
+def run_to_the_end(context: ForkServerContext, path: Path, source: Path) -> None:
+    """Index without interruption."""
+    with running(context, index_file, path, source) as (process, _):
+        process.join(PATIENCE_S)
+        assert process.exitcode == 0
+
+
+def wait_for_documents(reports: Connection, at_least: int) -> None:
+    """Wait until the encoder was given so many documents."""
+    given = 0
+    while given < at_least:
+        assert reports.poll(PATIENCE_S), "the process says nothing"
+        given = reports.recv()
+
+
+def interrupt(process: ForkServerProcess) -> None:
+    """Do what Ctrl-C does."""
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGINT)

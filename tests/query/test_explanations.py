@@ -1,0 +1,126 @@
+"""Scores are the sum of their parts, and zero steering changes no bit."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from saeindex import FeatureIndex, Query, Steer
+from saeindex.types import Hits
+from tests.samples import sample_records
+
+QUERIES = [record.text for record in sample_records(100, seed=7, prefix="query")]
+TOLERANCE = 1e-5
+
+
+def steer_of(index: FeatureIndex, dice: np.random.Generator) -> list[Steer]:
+    features = dice.integers(index.space.n_features, size=3)
+    return [Steer(f"#{feature}", float(dice.uniform(-1.5, 1.5))) for feature in features]
+
+
+@pytest.mark.parametrize("using", ["dense", "sae"])
+@pytest.mark.parametrize("is_steered", [False, True])
+def test_explained_totals_equal_scores_on_100_queries(
+    papers: FeatureIndex, using: str, is_steered: bool
+) -> None:
+    dice = np.random.default_rng(11)
+    explained = 0
+    for text in QUERIES:
+        steer = steer_of(papers, dice) if is_steered else []
+        for hit in papers.search(text, using=using, steer=steer, limit=3, explain=True):
+            assert hit.explanation is not None
+            assert hit.explanation.total == pytest.approx(hit.score, abs=TOLERANCE)
+            parts = [part.value for part in hit.explanation.parts]
+            assert math.fsum(parts) == pytest.approx(hit.explanation.total, abs=1e-12)
+            explained += 1
+    assert explained > 250
+
+
+def test_a_dense_explanation_has_the_code_s_features_then_residual_and_bias(papers: FeatureIndex) -> None:
+    for hit in papers.search(QUERIES[0], explain=True):
+        assert hit.explanation is not None
+        *features, residual, bias = hit.explanation.parts
+        assert (residual.kind, bias.kind) == ("residual", "bias")
+        assert {part.kind for part in features} == {"feature"}
+        assert {a.id for a in hit.features} <= {part.feature for part in features}
+        sizes = [abs(part.value) for part in features]
+        assert sizes == sorted(sizes, reverse=True)
+        assert all(part.label == papers.space.labels[part.feature or 0].text for part in features)
+
+
+def test_a_sparse_explanation_lists_only_features_that_query_and_record_share(papers: FeatureIndex) -> None:
+    code = papers.space.sae.encode(papers.encoder.encode_query([QUERIES[1]]))
+    asked = set(code.row(0)[0].tolist())
+    hits = papers.search(QUERIES[1], using="sae", explain=True)
+    assert len(hits) > 0
+    for hit in hits:
+        assert hit.explanation is not None
+        assert {part.feature for part in hit.explanation.parts} <= asked
+        assert all(part.kind == "feature" and part.value > 0 for part in hit.explanation.parts)
+
+
+def test_activations_come_strongest_first_with_their_labels(papers: FeatureIndex) -> None:
+    for hit in papers.search(QUERIES[2]):
+        assert 0 < len(hit.features) <= 10
+        strengths = [active.activation for active in hit.features]
+        assert strengths == sorted(strengths, reverse=True)
+        assert strengths[-1] > 0
+        assert [active.label for active in hit.features] == [
+            papers.space.labels[active.id].text for active in hit.features
+        ]
+
+
+def test_without_explain_nothing_is_explained(papers: FeatureIndex) -> None:
+    assert all(hit.explanation is None for hit in papers.search(QUERIES[3]))
+
+
+@pytest.mark.parametrize(
+    "steer",
+    [
+        "+#5:0",
+        "-#5:0.0 +#6:0 +#2047:0",
+        [Steer("#5", 0.0)],
+        [Steer("#5", -0.0), Steer("#6", 0.0)],
+        ["+#5:0", "-#7:0"],
+        [],
+        "",
+    ],
+)
+@pytest.mark.parametrize("using", ["dense", "sae"])
+def test_zero_steering_gives_bit_identical_results(
+    papers: FeatureIndex, steer: list[Steer], using: str
+) -> None:
+    for text in QUERIES[:10]:
+        plain = papers.search(text, using=using, explain=True)
+        steered = papers.search(text, using=using, steer=steer, explain=True)
+        assert list(steered) == list(plain)
+        assert steered.plan.vector.tobytes() == plain.plan.vector.tobytes()
+        assert steered.drift == 0.0
+
+
+def test_zero_steering_towards_a_phrase_changes_nothing(papers: FeatureIndex) -> None:
+    label = label_of_a_known_concept(papers)
+    plain = papers.search(QUERIES[0])
+    assert list(papers.search(QUERIES[0], steer=f'+"{label}":0')) == list(plain)
+
+
+def test_steering_a_concept_up_and_down_moves_its_part_of_the_score(papers: FeatureIndex) -> None:
+    first = papers.search(QUERIES[0], limit=1)[0]
+    feature = first.features[0].id
+    plain = part(papers.search(QUERIES[0], explain=True), feature)
+    more = papers.search(Query(QUERIES[0], steer=[Steer(f"#{feature}", 2.0)], explain=True))
+    less = papers.search(QUERIES[0], steer=f"-#{feature}:2", explain=True)
+    assert part(less, feature) < plain < part(more, feature)
+
+
+def part(hits: Hits, feature: int) -> float:
+    """Return the mean part of ``feature`` over the hits, 0 in those that do not have it."""
+    parts = [part for hit in hits if hit.explanation for part in hit.explanation.parts]
+    return sum(part.value for part in parts if part.feature == feature) / len(hits)
+
+
+def label_of_a_known_concept(index: FeatureIndex) -> str:
+    trusted = [label.text for label in index.space.labels if not label.is_weak and '"' not in label.text]
+    return trusted[0]

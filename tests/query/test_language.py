@@ -1,0 +1,223 @@
+"""The where and steer languages: precedence, quoting, limits, and errors that point at the column."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from saeindex import Steer
+from saeindex.config import MAX_STRENGTH
+from saeindex.errors import InvalidInputError, QuerySyntaxError
+from saeindex.query.ast import And, Expression, FeatureTerm, Not, Or, Phrase
+from saeindex.query.language import MAX_CHARS, MAX_DEPTH, parse_steer, parse_where
+
+A, B, C = FeatureTerm(feature=1), FeatureTerm(feature=2), FeatureTerm(feature=3)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("#1", A),
+        ("  #1\n", A),
+        ("((#1))", A),
+        ('"dark matter"', Phrase(text="dark matter")),
+        ("NOT #1 AND #2", And(parts=(Not(part=A), B))),
+        ("NOT (#1 AND #2)", Not(part=And(parts=(A, B)))),
+        ("NOT NOT #1", Not(part=Not(part=A))),
+        ("#1 OR #2 AND #3", Or(parts=(A, And(parts=(B, C))))),
+        ("#1 AND #2 OR #3", Or(parts=(And(parts=(A, B)), C))),
+        ("(#1 OR #2) AND #3", And(parts=(Or(parts=(A, B)), C))),
+        ("#1 OR #2 OR #3", Or(parts=(A, B, C))),
+        ("#1 and not #2 Or #3", Or(parts=(And(parts=(A, Not(part=B))), C))),
+        ('#1AND(NOT"x")', And(parts=(A, Not(part=Phrase(text="x"))))),
+        ('"a AND b"', Phrase(text="a AND b")),
+    ],
+)
+def test_not_binds_tighter_than_and_and_and_tighter_than_or(text: str, expected: Expression) -> None:
+    assert parse_where(text) == expected
+
+
+def written(node: Expression) -> str:
+    """Return a where text of an expression, with parentheses around every part."""
+    if isinstance(node, FeatureTerm):
+        return f"#{node.feature}"
+    if isinstance(node, Phrase):
+        return quoted(node.text)
+    if isinstance(node, Not):
+        return f"NOT ({written(node.part)})"
+    word = " AND " if isinstance(node, And) else " OR "
+    return word.join(f"({written(part)})" for part in node.parts)
+
+
+def quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+phrases = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
+terms = st.one_of(
+    st.integers(0, 10**9 - 1).map(lambda n: FeatureTerm(feature=n)),
+    phrases.map(lambda text: Phrase(text=text)),
+)
+expressions: st.SearchStrategy[Expression] = st.recursive(
+    terms,
+    lambda part: st.one_of(
+        part.map(lambda p: Not(part=p)),
+        st.lists(part, min_size=2, max_size=3).map(lambda ps: And(parts=tuple(ps))),
+        st.lists(part, min_size=2, max_size=3).map(lambda ps: Or(parts=tuple(ps))),
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(expressions)
+def test_an_expression_survives_being_written_and_parsed(expression: Expression) -> None:
+    assert parse_where(written(expression)) == expression
+
+
+@settings(max_examples=100, deadline=None)
+@given(phrases, st.floats(-MAX_STRENGTH, MAX_STRENGTH))
+def test_a_steer_survives_being_written_and_parsed(phrase: str, strength: float) -> None:
+    sign = "-" if math.copysign(1, strength) < 0 else "+"
+    (steer,) = parse_steer(f"{sign}{quoted(phrase)}:{abs(strength):.6f}")
+    assert steer.target == phrase
+    assert steer.strength == pytest.approx(strength, abs=1e-6)
+
+
+fragments = st.sampled_from(
+    [
+        "AND",
+        "or",
+        "NOT",
+        "(",
+        ")",
+        "#",
+        "#12",
+        '"',
+        '"a"',
+        "\\",
+        ":",
+        "+",
+        "-",
+        ".5",
+        "x",
+        "\n",
+        " ",
+        "²",
+        "\0",
+    ]
+)
+queries = st.one_of(st.text(max_size=40), st.lists(fragments, max_size=14).map(" ".join))
+
+
+@settings(max_examples=300, deadline=None)
+@given(queries)
+def test_any_where_text_parses_or_is_a_syntax_error(text: str) -> None:
+    try:
+        parse_where(text)
+    except QuerySyntaxError as error:
+        assert error.found
+
+
+@settings(max_examples=300, deadline=None)
+@given(queries)
+def test_any_steer_text_parses_or_is_a_syntax_error_or_too_strong(text: str) -> None:
+    try:
+        parse_steer(text)
+    except QuerySyntaxError as error:
+        assert error.found
+    except InvalidInputError as error:
+        assert "strengths go from" in error.found
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "expected"),
+    [
+        ("", 1, 'a "quoted phrase"'),
+        ("#1 AND", 7, "#id"),
+        ("#1 #2", 4, "AND or OR"),
+        ("dark matter", 1, 'a "quoted phrase"'),
+        ('#1 AND "open', 8, 'a "quoted phrase"'),
+        ("(#1 OR #2", 10, ")"),
+        ("#1 AND\n#2 XOR #3", 11, "AND or OR"),
+        ("#1)", 3, "the end"),
+    ],
+)
+def test_a_syntax_error_names_the_column_and_what_could_stand_there(
+    text: str, column: int, expected: str
+) -> None:
+    with pytest.raises(QuerySyntaxError) as caught:
+        parse_where(text)
+    assert f"at column {column} " in caught.value.found
+    assert expected in caught.value.found
+    if column <= len(text):
+        assert repr(text[column - 1 : column + 14]) in caught.value.found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#1 OR " * 2_000 + "#1",
+        "(" * (MAX_DEPTH + 1) + "#1" + ")" * (MAX_DEPTH + 1),
+        "NOT " * (MAX_DEPTH + 1) + "#1",
+        "#1234567890",
+        '"' + "x" * 1_001 + '"',
+        '"half a pair \ud800"',
+        '""',
+    ],
+)
+def test_what_is_beyond_the_limits_is_a_syntax_error(text: str) -> None:
+    with pytest.raises(QuerySyntaxError):
+        parse_where(text)
+
+
+def test_what_is_within_the_limits_is_taken() -> None:
+    assert parse_where("(" * MAX_DEPTH + "#1" + ")" * MAX_DEPTH) == A
+    parse_where("NOT " * MAX_DEPTH + "#1")
+    parse_where(" OR ".join(["#1"] * (MAX_CHARS // 6)))
+
+
+def test_words_and_parentheses_within_quotes_do_not_count_as_nesting() -> None:
+    parse_where(" OR ".join(['"nothing (to note) \\" ("'] * (MAX_DEPTH + 10)))
+
+
+# Steering ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("steer", "expected"),
+    [
+        ("", ()),
+        ("+theory", (Steer("theory", 1.0),)),
+        ("-astronomy", (Steer("astronomy", -1.0),)),
+        ("+theory:0.5-#1041:2", (Steer("theory", 0.5), Steer("#1041", -2.0))),
+        ('+"dark \\"matter\\"":.3 -well-being:1', (Steer('dark "matter"', 0.3), Steer("well-being", -1.0))),
+        (["+a", "  ", "-b:0"], (Steer("a"), Steer("b", -0.0))),
+        ([Steer("a", 0.25), Steer("#3", -1)], (Steer("a", 0.25), Steer("#3", -1))),
+    ],
+)
+def test_steers_are_read_from_text_texts_and_objects(steer: list[str], expected: tuple[Steer, ...]) -> None:
+    assert parse_steer(steer) == expected
+
+
+@pytest.mark.parametrize("text", ["theory", "+", "+theory:", "+theory:-1", "+ #1 :x", "+dark matter", "++a"])
+def test_a_steer_that_does_not_parse_is_a_syntax_error(text: str) -> None:
+    with pytest.raises(QuerySyntaxError, match="at column"):
+        parse_steer(text)
+
+
+@pytest.mark.parametrize("strength", [math.nan, math.inf, -math.inf, MAX_STRENGTH * 1.01, -101.0])
+def test_a_strength_that_is_no_sensible_number_is_refused(strength: float) -> None:
+    with pytest.raises(InvalidInputError, match="strengths go from -100 to 100"):
+        parse_steer([Steer("#1", strength)])
+
+
+def test_a_strength_in_text_beyond_the_limit_is_refused() -> None:
+    assert parse_steer(f"+a:{MAX_STRENGTH}")[0].strength == MAX_STRENGTH
+    for strength in ("100.1", "9" * 400):
+        with pytest.raises(InvalidInputError, match="strengths go from"):
+            parse_steer(f"+a:{strength}")

@@ -1,0 +1,103 @@
+"""Steering against its formula, computed directly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from saeindex import FeatureSpace, Steer
+from saeindex.errors import InvalidInputError
+from saeindex.index import FeatureIndex
+from saeindex.query import steering
+from saeindex.query.concepts import Concept, FeatureMatch
+from saeindex.query.steering import ResolvedSteer
+
+
+def concept(*weighted: tuple[int, float]) -> Concept:
+    return Concept("x", tuple(FeatureMatch(i, "label", score, None, True, 0.0) for i, score in weighted))
+
+
+def unit(space: FeatureSpace, seed: int) -> np.ndarray:
+    vector = np.random.default_rng(seed).normal(size=space.sae.dimension)
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+def expected(space: FeatureSpace, q: np.ndarray, steers: list[ResolvedSteer]) -> np.ndarray:
+    """q' = normalise(q + sum_t s_t m_t u_t), one coordinate sum at a time."""
+    moved = q.astype(np.float64)
+    for steer in steers:
+        total = sum(match.score for match in steer.concept.features)
+        direction, typical = np.zeros(len(q)), 0.0
+        for match in steer.concept.features:
+            direction += match.score / total * space.sae.decoder[match.id].double().numpy()
+            median = float(space.calibration.median[match.id])
+            typical += match.score / total * (median if np.isfinite(median) else 0.0)
+        moved += steer.strength * typical * direction / np.sqrt((direction**2).sum())
+    return np.asarray(moved / np.sqrt((moved**2).sum()))
+
+
+def test_a_steered_vector_is_that_of_the_formula(space: FeatureSpace) -> None:
+    dice = np.random.default_rng(1)
+    for seed in range(30):
+        q = unit(space, seed)
+        features = dice.choice(space.n_features, 6, replace=False).tolist()
+        steers = [
+            ResolvedSteer(concept((features[0], 1.0)), float(dice.uniform(-2, 2))),
+            ResolvedSteer(concept(*[(i, float(dice.uniform(0.4, 1))) for i in features[1:]]), 0.7),
+        ]
+        steered = steering.apply(q, steers, space)
+        assert steered.dtype == np.float32
+        np.testing.assert_allclose(steered, expected(space, q, steers), atol=1e-6)
+
+
+def test_drift_is_one_minus_the_cosine_and_zero_where_nothing_moved(space: FeatureSpace) -> None:
+    q, other = unit(space, 1), unit(space, 2)
+    cosine = sum(float(a) * float(b) for a, b in zip(q, other, strict=True))
+    assert steering.drift(q, other) == pytest.approx(1 - cosine, abs=1e-6)
+    assert steering.drift(q, q) == 0.0
+    assert steering.drift(q, q.copy()) == pytest.approx(0.0, abs=1e-7)
+
+
+def test_zero_strengths_give_the_same_array(space: FeatureSpace) -> None:
+    q = unit(space, 3)
+    assert steering.apply(q, [], space) is q
+    assert steering.apply(q, [ResolvedSteer(concept((3, 1.0)), 0.0)] * 3, space) is q
+
+
+def test_drift_grows_with_strength(papers: FeatureIndex) -> None:
+    drifts = [papers.plan("roasted peppers", steer=f"+#5:{s}").drift for s in (0, 0.25, 0.5, 1, 2, 4)]
+    assert drifts[0] == 0.0
+    assert drifts == sorted(drifts)
+    assert drifts[-1] > drifts[1]
+
+
+def test_opposite_steers_cancel(papers: FeatureIndex) -> None:
+    plan = papers.plan("roasted peppers", steer="+#5:2 -#5:2")
+    assert plan.drift == pytest.approx(0.0, abs=1e-7)
+
+
+def test_the_strongest_steering_still_gives_a_unit_vector(papers: FeatureIndex) -> None:
+    for sign in ("+", "-"):
+        vector = papers.plan("roasted peppers", steer=f"{sign}#5:100").vector
+        assert np.linalg.norm(vector) == pytest.approx(1.0, abs=1e-6)
+    assert len(papers.search("roasted peppers", steer="+#5:100")) == 10
+
+
+def test_steps_that_cancel_the_query_out_are_refused(space: FeatureSpace) -> None:
+    q = space.sae.directions[5] / np.linalg.norm(space.sae.directions[5])
+    strength = -1 / float(space.calibration.median[5])
+    with pytest.raises(InvalidInputError, match="cancel"):
+        steering.apply(q, [ResolvedSteer(concept((5, 1.0)), strength)], space)
+
+
+@pytest.mark.parametrize("strength", [float("nan"), float("inf"), 1e9])
+def test_a_query_with_a_senseless_strength_is_refused(papers: FeatureIndex, strength: float) -> None:
+    with pytest.raises(InvalidInputError, match="strengths"):
+        papers.search("roasted peppers", steer=[Steer("#5", strength)])
+
+
+def test_a_plan_reads_out_what_is_steered(papers: FeatureIndex) -> None:
+    plan = papers.plan("roasted peppers", steer="+#5:0.5")
+    assert "Steer '#5' by +0.5" in str(plan)
+    assert f"Drift: {plan.drift:.4f}" in str(plan)
+    assert plan.to_json()["steer"] == [{"target": "#5", "strength": 0.5}]

@@ -1,0 +1,188 @@
+"""The autoencoder against an independent numpy implementation, and its invariants."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from saeindex import FeatureSpace, SparseAutoencoder
+from saeindex.errors import InvalidInputError
+from saeindex.sae.metrics import fidelity, nmse
+from saeindex.sae.model import refine
+from saeindex.types import SparseCode
+
+Array = NDArray[np.float64]
+
+
+def random_autoencoder(
+    seed: int = 0, n: int = 60, d: int = 16, k: int = 6, steps: int = 2
+) -> SparseAutoencoder:
+    generator = torch.Generator().manual_seed(seed)
+    decoder = torch.nn.functional.normalize(torch.randn(n, d, generator=generator), dim=1)
+    encoder = decoder + 0.1 * torch.randn(n, d, generator=generator)
+    bias, encoder_bias = torch.randn(d, generator=generator), 0.1 * torch.randn(n, generator=generator)
+    return SparseAutoencoder(encoder, encoder_bias, decoder, 0.1 * bias, k=k, refine_steps=steps)
+
+
+def random_rows(seed: int, rows: int, d: int = 16) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).normal(size=(rows, d)).astype(np.float32)
+
+
+def refined_row(target: Array, directions: Array, start: Array, steps: int) -> Array:
+    """Projected gradient with exact line search on one row; a step that raises the error is not taken."""
+    amplitudes = start.copy()
+    for _ in range(steps):
+        gradient = np.array([d @ (target - amplitudes @ directions) for d in directions])
+        gradient[start <= 0] = 0
+        gradient[(amplitudes <= 0) & (gradient < 0)] = 0
+        moved = gradient @ directions
+        step = (gradient @ gradient) / max(moved @ moved, 1e-12)
+        tried = np.maximum(amplitudes + step * gradient, 0)
+        if error(target, directions, tried) <= error(target, directions, amplitudes):
+            amplitudes = tried
+    return amplitudes
+
+
+def error(target: Array, directions: Array, amplitudes: Array) -> float:
+    return float(np.square(target - amplitudes @ directions).sum())
+
+
+def encoded_row(sae: SparseAutoencoder, x: Array) -> dict[int, float]:
+    """Return one row's code: TopK, relu, refinement."""
+    decoder = sae.decoder.double().numpy()
+    centred = x - sae.bias.double().numpy()
+    strengths = sae.encoder.double().numpy() @ centred + sae.encoder_bias.double().numpy()
+    support = np.argsort(-strengths)[: sae.k]
+    amplitudes = refined_row(centred, decoder[support], np.maximum(strengths[support], 0), sae.refine_steps)
+    return {int(i): float(a) for i, a in zip(support, amplitudes, strict=True) if a > 0}
+
+
+def assert_code_equals(code: SparseCode, expected: list[dict[int, float]], tolerance: float) -> None:
+    for (indices, values), row in zip(code.rows(), expected, strict=True):
+        found = dict(zip(indices.tolist(), values.tolist(), strict=True))
+        for feature in found.keys() | row.keys():
+            assert found.get(feature, 0.0) == pytest.approx(row.get(feature, 0.0), abs=tolerance)
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 5])
+def test_codes_equal_an_independent_implementation(steps: int) -> None:
+    sae = random_autoencoder(steps=steps)
+    x = random_rows(1, 200)
+    assert_code_equals(sae.encode(x), [encoded_row(sae, row.astype(float)) for row in x], 1e-4)
+
+
+def test_codes_of_the_packaged_space_equal_an_independent_implementation(space: FeatureSpace) -> None:
+    x = random_rows(2, 20, space.sae.dimension)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    assert_code_equals(space.sae.encode(x), [encoded_row(space.sae, row.astype(float)) for row in x], 1e-4)
+
+
+@settings(max_examples=150, deadline=None)
+@given(seed=st.integers(0, 10**6), k=st.integers(1, 8), d=st.integers(2, 6), steps=st.integers(1, 4))
+def test_refinement_never_raises_the_error_on_its_support(seed: int, k: int, d: int, steps: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    directions = torch.nn.functional.normalize(torch.randn(20, k, d, generator=generator), dim=2)
+    target = torch.randn(20, d, generator=generator)
+    start = torch.randn(20, k, generator=generator).relu()
+    refined = refine(target, directions, start, steps)
+
+    def errors(amplitudes: torch.Tensor) -> torch.Tensor:
+        return (target - torch.einsum("mk,mkd->md", amplitudes, directions)).square().sum(1)
+
+    assert (errors(refined) <= errors(start) + 1e-5).all()
+    assert (refined >= 0).all()
+    assert (refined[start == 0] == 0).all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 10**6), k=st.integers(1, 60), rows=st.integers(0, 30))
+def test_codes_are_positive_ascending_and_at_most_k(seed: int, k: int, rows: int) -> None:
+    code = random_autoencoder(seed, k=k).encode(random_rows(seed, rows))
+    assert len(code) == rows
+    assert [a.dtype.name for a in (code.indices, code.values, code.indptr)] == ["int32", "float32", "int64"]
+    for indices, values in code.rows():
+        assert len(indices) <= k
+        assert (np.diff(indices) > 0).all()
+        assert (values > 0).all()
+
+
+def test_decoding_is_the_dense_product_plus_bias() -> None:
+    sae = random_autoencoder()
+    code = sae.encode(random_rows(3, 50))
+    z = np.zeros((50, sae.n_features))
+    for row, (indices, values) in enumerate(code.rows()):
+        z[row, indices] = values
+    expected = z @ sae.decoder.double().numpy() + sae.bias.double().numpy()
+    np.testing.assert_allclose(sae.decode(code), expected, atol=1e-5)
+    np.testing.assert_array_equal(code.to_csr().toarray(), z.astype(np.float32))
+
+
+def test_more_rows_than_a_chunk_are_encoded_as_they_are_alone() -> None:
+    sae, x = random_autoencoder(), random_rows(4, 2_500)
+    code = sae.encode(x)
+    for row in (0, 1_023, 1_024, 2_499):
+        indices, values = sae.encode(x[row : row + 1]).row(0)
+        np.testing.assert_array_equal(code.row(row)[0], indices)
+        np.testing.assert_allclose(code.row(row)[1], values, atol=1e-5)
+
+
+def test_a_saved_autoencoder_gives_identical_codes(tmp_path: Path) -> None:
+    sae, x = random_autoencoder().half(), random_rows(5, 300)
+    sae.save(tmp_path / "sae.safetensors")
+    loaded = SparseAutoencoder.load(tmp_path / "sae.safetensors")
+    ours, theirs = sae.encode(x), loaded.encode(x)
+    assert ours.values.tobytes() == theirs.values.tobytes()
+    assert ours.indices.tobytes() == theirs.indices.tobytes()
+    assert (loaded.k, loaded.refine_steps) == (sae.k, sae.refine_steps)
+    assert loaded.digest() == sae.digest()
+
+
+def test_a_digest_changes_with_whatever_changes_activations() -> None:
+    sae = random_autoencoder()
+    weights = [sae.encoder, sae.encoder_bias, sae.decoder, sae.bias]
+    digests = {sae.digest(), random_autoencoder(steps=3).digest(), random_autoencoder(k=5).digest()}
+    for number in range(4):
+        changed = [w + 0.1 if i == number else w for i, w in enumerate(weights)]
+        digests.add(SparseAutoencoder(*changed, k=sae.k).digest())
+    assert len(digests) == 7
+    assert sae.half().digest() == sae.digest()
+
+
+def test_vectors_of_another_shape_or_with_nan_are_refused() -> None:
+    sae = random_autoencoder()
+    for shape in [(3, 15), (16,), (2, 2, 16)]:
+        with pytest.raises(InvalidInputError, match=r"\(m, 16\)"):
+            sae.encode(np.zeros(shape, np.float32))
+    for bad in (np.nan, np.inf):
+        x = random_rows(6, 3)
+        x[1, 2] = bad
+        with pytest.raises(InvalidInputError, match="row 1"):
+            sae.encode(x)
+
+
+def test_weights_that_do_not_fit_together_are_refused() -> None:
+    sae = random_autoencoder()
+    with pytest.raises(InvalidInputError):
+        SparseAutoencoder(sae.encoder, sae.encoder_bias, sae.decoder, sae.bias, k=61)
+    with pytest.raises(InvalidInputError):
+        SparseAutoencoder(sae.encoder.T, sae.encoder_bias, sae.decoder, sae.bias, k=2)
+
+
+def test_fidelity_metrics_equal_their_definitions() -> None:
+    sae, x = random_autoencoder(), random_rows(7, 100)
+    mean = x[:50].mean(0)
+    code = sae.encode(x)
+    rebuilt = sae.decode(code)
+    share = sum(float(((a - b) ** 2).sum()) for a, b in zip(x, rebuilt, strict=True))
+    share /= sum(float(((a - mean) ** 2).sum()) for a in x)
+    cosines = [float(a @ b / np.linalg.norm(a) / np.linalg.norm(b)) for a, b in zip(x, rebuilt, strict=True)]
+    measured = fidelity(sae, x, mean)
+    assert measured["nmse"] == pytest.approx(share, rel=1e-5) == nmse(x, rebuilt, mean)
+    assert measured["cosine"] == pytest.approx(np.mean(cosines), abs=1e-6)
+    assert measured["active"] == np.mean([len(code.row(i)[0]) for i in range(100)])

@@ -1,0 +1,149 @@
+"""Texts to index, an encoder that remembers what it was asked, and ways to look into an index."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from saeindex import FeatureIndex, Record
+from saeindex.protocols import EncoderIdentity, Point, SparseVector, TextEncoder
+
+if TYPE_CHECKING:
+    from saeindex.types import FloatArray
+
+SUBJECTS = {
+    "astronomy": ["spiral galaxies", "a distant quasar", "dark matter halos", "the moons of Jupiter"],
+    "medicine": ["influenza vaccines", "chronic back pain", "a broken wrist", "high blood pressure"],
+    "finance": ["interest rates", "a small pension fund", "corporate bonds", "the price of copper"],
+    "cooking": ["sourdough bread", "a lentil soup", "roasted peppers", "the perfect omelette"],
+    "software": ["sorting an array", "a memory leak", "unit tests", "the garbage collector"],
+    "politics": ["the senate election", "a border treaty", "tax reform", "the mayor of a small town"],
+    "music": ["a violin concerto", "jazz improvisation", "the opera house", "a broken guitar string"],
+    "weather": ["a summer thunderstorm", "frost in the valley", "monsoon rain", "the hottest July on record"],
+}
+OPENINGS = [
+    "Researchers measured {} for eleven years.",
+    "Nobody in our family ever talks about {}!",
+    "Why is {} so hard to explain?",
+    "This chapter compares {} with {}.",
+    "I was deeply disappointed by {}.",
+    "A short history of {}, told by an eyewitness.",
+    "Please note that {} must be checked twice.",
+    "We prove a simple bound that also holds for {}.",
+    "Apparently {} was never meant to last.",
+    "The committee discussed {} and then {}.",
+]
+ENDINGS = ["", " It went well.", " The cost was far too high.", " Details are in the appendix.", " Sadly."]
+
+
+def sample_records(count: int, seed: int = 0, prefix: str = "doc") -> list[Record]:
+    """Return short records of many topics and tones; all texts differ."""
+    dice = np.random.default_rng(seed)
+    topics = list(SUBJECTS)
+    records = []
+    for number in range(count):
+        topic = topics[int(dice.integers(len(topics)))]
+        pair = dice.permutation(SUBJECTS[topic])[:2]
+        opening = OPENINGS[int(dice.integers(len(OPENINGS)))].format(*pair)
+        text = f"{opening}{ENDINGS[int(dice.integers(len(ENDINGS)))]} Note {int(dice.integers(90))}-{number}."
+        metadata = {"topic": topic, "year": int(dice.integers(1990, 2025)), "score": float(dice.random())}
+        records.append(Record(f"{prefix}-{number}", text, metadata))
+    return records
+
+
+def write_records(path: Path, records: Sequence[Record], extra_lines: Sequence[str] = ()) -> Path:
+    """Write records as JSON lines."""
+    rows = [json.dumps({"id": r.id, "text": r.text, "metadata": dict(r.metadata)}) for r in records]
+    path.write_text("\n".join([*rows, *extra_lines]) + "\n")
+    return path
+
+
+class RememberingEncoder:
+    """A real encoder that encodes each text once, and lists every document that it was asked for."""
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        self._encoder = encoder
+        self._known: dict[str, FloatArray] = {}
+        self.asked: list[str] = []
+
+    @property
+    def identity(self) -> EncoderIdentity:
+        return self._encoder.identity
+
+    def encode_document(self, texts: Sequence[str]) -> FloatArray:
+        self.asked.extend(texts)
+        return self._remembered(texts)
+
+    def encode_query(self, texts: Sequence[str]) -> FloatArray:
+        return self._remembered(texts)
+
+    def token_spans(self, text: str) -> Sequence[tuple[int, int]]:
+        return self._encoder.token_spans(text)
+
+    def _remembered(self, texts: Sequence[str]) -> FloatArray:
+        fresh = [text for text in dict.fromkeys(texts) if text not in self._known]
+        self._known.update(zip(fresh, self._encoder.encode_document(fresh), strict=True))
+        if not texts:
+            return np.zeros((0, self.identity.dimension), np.float32)
+        return np.stack([self._known[text] for text in texts])
+
+
+class RandomEncoder:
+    """Unit vectors that depend on the text alone, at no cost, under a real encoder's identity."""
+
+    def __init__(self, identity: EncoderIdentity) -> None:
+        self.identity = identity
+
+    def encode_document(self, texts: Sequence[str]) -> FloatArray:
+        seeds = (int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) for text in texts)
+        rows = [np.random.default_rng(seed).normal(size=self.identity.dimension) for seed in seeds]
+        vectors = np.array(rows, np.float32).reshape(len(texts), self.identity.dimension)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        return vectors
+
+    def encode_query(self, texts: Sequence[str]) -> FloatArray:
+        return self.encode_document(texts)
+
+    def token_spans(self, text: str) -> Sequence[tuple[int, int]]:
+        return [match.span() for match in re.finditer(r"\S+", text)]
+
+
+def all_points(index: FeatureIndex) -> list[Point]:
+    """Return every point of an index in id order, with payload and vectors."""
+    points: list[Point] = []
+    cursor = None
+    while True:
+        page = index.store.scroll(cursor=cursor, with_vectors=True)
+        points.extend(page.points)
+        if page.cursor is None:
+            return points
+        cursor = page.cursor
+
+
+def contents(index: FeatureIndex) -> list[tuple[Any, ...]]:
+    """Return every point as values that compare equal only where every bit is."""
+    return [(p.id, dict(p.payload), dense(p).tobytes(), *_bytes(code_of(p))) for p in all_points(index)]
+
+
+def dense(point: Point) -> FloatArray:
+    """Return a point's dense vector (d,)."""
+    vector = point.vectors["dense"]
+    assert isinstance(vector, np.ndarray)
+    return vector
+
+
+def code_of(point: Point) -> SparseVector:
+    """Return a point's sparse code, empty where it has none."""
+    vector = point.vectors.get("sae", SparseVector(np.zeros(0, np.int32), np.zeros(0, np.float32)))
+    assert isinstance(vector, SparseVector)
+    return vector
+
+
+def _bytes(code: SparseVector) -> tuple[bytes, bytes]:
+    return code.indices.tobytes(), code.values.tobytes()

@@ -1,0 +1,248 @@
+"""The façade: the same answers on every store, records rather than passages, and deletion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from qdrant_client import QdrantClient
+from qdrant_client.models import FieldCondition, Filter, MatchValue, Range
+
+from saeindex import FeatureIndex, FeatureSpace, Query, Record
+from saeindex.errors import InvalidInputError, NotFoundError, SaeIndexError, UnknownConceptError
+from saeindex.indexing.passages import PassageOptions
+from tests.samples import RememberingEncoder, all_points, code_of, dense, sample_records
+
+SINCE_2010 = Filter(must=[FieldCondition(key="metadata.year", range=Range(gte=2010))])
+LONG = {
+    "bread": "Knead the dough for ten minutes. Let it rise overnight in the fridge. Bake it very hot. " * 3,
+    "stars": "The spectrum shows hydrogen lines. The galaxy rotates too fast. Dark matter may be why. " * 4,
+    "brief": "A short note on tax law.",
+}
+
+
+@pytest.fixture(params=["edge", "memory"])
+def fresh(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    space: FeatureSpace,
+    encoder: RememberingEncoder,
+) -> Iterator[FeatureIndex]:
+    """An empty index that splits texts, on every store in turn."""
+    monkeypatch.chdir(tmp_path)  # where an index without a directory reports rejects
+    client = QdrantClient(":memory:") if request.param == "memory" else None
+    options = PassageOptions(20, 4)
+    with FeatureIndex.create("notes", space, client=client, encoder=encoder, passages=options) as index:
+        yield index
+
+
+def numbered(index: FeatureIndex, count: int) -> list[Record]:
+    records = sample_records(count, seed=21)
+    index.add(records)
+    return records
+
+
+# Search -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("using", ["dense", "sae"])
+def test_dense_and_sparse_search_equal_brute_force(any_papers: FeatureIndex, using: str) -> None:
+    points = all_points(any_papers)
+    ids = np.array([point.payload["record_id"] for point in points])
+    for record in sample_records(10, seed=8):
+        query = any_papers.encoder.encode_query([record.text])
+        if using == "dense":
+            scores = np.stack([dense(p) for p in points]).astype(np.float64) @ query[0].astype(np.float64)
+        else:
+            asked = any_papers.space.sae.encode(query).to_csr().toarray()[0]
+            scores = np.array([code_of(p).values.astype(float) @ asked[code_of(p).indices] for p in points])
+        best = np.argsort(-scores)[:5]
+        hits = any_papers.search(record.text, using=using, limit=5)
+        np.testing.assert_allclose([hit.score for hit in hits], scores[best], atol=1e-5)
+        found = [scores[ids == hit.id][0] for hit in hits]
+        np.testing.assert_allclose(found, [hit.score for hit in hits], atol=1e-5)
+
+
+@pytest.mark.parametrize("using", ["dense", "sae"])
+@pytest.mark.parametrize("steer", ["", "+#7:0.5 -#100"])
+def test_a_client_gives_the_same_hits_as_a_directory(
+    papers: FeatureIndex, memory_papers: FeatureIndex, using: str, steer: str
+) -> None:
+    for record in sample_records(10, seed=9):
+        query = Query(record.text, using=using, steer=steer, query_filter=SINCE_2010, limit=20, explain=True)
+        ours, theirs = papers.search(query), memory_papers.search(query)
+        assert [hit.id for hit in ours] == [hit.id for hit in theirs]
+        np.testing.assert_allclose([h.score for h in ours], [h.score for h in theirs], atol=1e-5)
+        assert all(a.metadata == pytest.approx(b.metadata) for a, b in zip(ours, theirs, strict=True))
+        assert [[a.id for a in h.features] for h in ours] == [[a.id for a in h.features] for h in theirs]
+        assert ours.drift == theirs.drift
+
+
+def test_offset_continues_where_limit_ended(any_papers: FeatureIndex) -> None:
+    whole = [hit.id for hit in any_papers.search("the price of copper", limit=30)]
+    pages = [any_papers.search("the price of copper", limit=10, offset=offset) for offset in (0, 10, 20)]
+    assert [hit.id for page in pages for hit in page] == whole
+
+
+def test_a_score_threshold_keeps_what_reaches_it(papers: FeatureIndex) -> None:
+    hits = papers.search("jazz improvisation", limit=20)
+    threshold = hits[7].score
+    kept = papers.search("jazz improvisation", limit=20, score_threshold=threshold)
+    assert [hit.id for hit in kept] == [hit.id for hit in hits if hit.score >= threshold]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"limit": 0},
+        {"limit": True},
+        {"limit": 2.5},
+        {"offset": -1},
+        {"using": "reader"},
+        {"text": "  "},
+        {"text": "x" * 100_001},
+        {"text": "half a pair \ud800"},
+        {"score_threshold": float("nan")},
+        {"colour": "red"},
+    ],
+)
+def test_a_query_that_cannot_be_used_is_refused(papers: FeatureIndex, options: dict[str, object]) -> None:
+    with pytest.raises(InvalidInputError):
+        papers.search(**{"query": options.pop("text", "some text"), **options})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("where", ['"#²"', '"half a pair \ud800"', '"' + "x" * 999 + '"'])
+def test_a_strange_phrase_is_an_error_of_ours(papers: FeatureIndex, where: str) -> None:
+    with pytest.raises(SaeIndexError):
+        papers.search("some text", where=where)
+
+
+# Records and passages ---------------------------------------------------------------------------------
+
+
+def test_passages_are_grouped_by_record_under_their_best_score(fresh: FeatureIndex) -> None:
+    fresh.add([Record(key, text, {}) for key, text in LONG.items()])
+    assert fresh.store.count() > len(LONG) == fresh.count() == len(fresh)
+    passages = fresh.search("galaxies and dark matter", limit=100, with_passages=True)
+    assert len(passages) == fresh.store.count()
+    best: dict[str, float] = {}
+    for hit in passages:
+        best.setdefault(hit.id, hit.score)
+    hits = fresh.search("galaxies and dark matter", limit=10, explain=True)
+    assert [(hit.id, hit.score) for hit in hits] == list(best.items())
+    assert all(hit.explanation and abs(hit.explanation.total - hit.score) < 1e-5 for hit in hits)
+    second = fresh.search("galaxies and dark matter", limit=1, offset=1)
+    assert [hit.id for hit in second] == [hits[1].id]
+
+
+def test_counts_are_of_records_with_any_matching_passage(fresh: FeatureIndex) -> None:
+    fresh.add([Record(key, text, {}) for key, text in LONG.items()])
+    by_record: dict[str, set[int]] = {}
+    for point in all_points(fresh):
+        by_record.setdefault(point.payload["record_id"], set()).update(code_of(point).indices.tolist())
+    for feature in sorted(set.union(*by_record.values()))[:25]:
+        assert fresh.count(f"#{feature}") == sum(feature in active for active in by_record.values())
+
+
+def test_an_empty_index_answers(fresh: FeatureIndex) -> None:
+    assert len(fresh.search("anything")) == len(fresh.search("anything", using="sae", steer="+#1")) == 0
+    assert fresh.count() == fresh.count("NOT #1") == fresh.delete(where="#1") == 0
+    assert fresh.feature(0).records_at_level == (0, 0, 0)
+
+
+# Deletion ---------------------------------------------------------------------------------------------
+
+
+def test_records_are_deleted_by_id_with_all_their_passages(fresh: FeatureIndex) -> None:
+    fresh.add([Record(key, text, {}) for key, text in LONG.items()])
+    assert fresh.delete(["bread", "absent", "bread"]) == 1
+    assert {point.payload["record_id"] for point in all_points(fresh)} == {"stars", "brief"}
+    assert fresh.delete([]) == 0
+    assert fresh.manifest.counts.records == fresh.count() == 2
+
+
+def test_records_are_deleted_by_concept_and_filter(fresh: FeatureIndex) -> None:
+    records = numbered(fresh, 60)
+    active: dict[str, set[int]] = {}
+    for point in all_points(fresh):
+        active.setdefault(point.payload["record_id"], set()).update(code_of(point).indices.tolist())
+    frequency = np.bincount([feature for found in active.values() for feature in found])
+    feature = int(np.argmin(np.abs(frequency - 25)))
+    recent = {record.id for record in records if record.metadata["year"] >= 2010}
+    doomed = {key for key, found in active.items() if feature in found} & recent
+    assert fresh.delete(where=f"#{feature}", query_filter=SINCE_2010) == len(doomed) > 0
+    music = Filter(must=[FieldCondition(key="metadata.topic", match=MatchValue(value="music"))])
+    doomed |= {record.id for record in records if record.metadata["topic"] == "music"}
+    fresh.delete(query_filter=music)
+    assert {p.payload["record_id"] for p in all_points(fresh)} == set(active) - doomed
+    assert fresh.add(records).indexed == len(doomed)
+
+
+def test_a_deletion_without_or_with_two_selections_is_refused(papers: FeatureIndex) -> None:
+    with pytest.raises(InvalidInputError, match="nothing to select by"):
+        papers.delete()
+    with pytest.raises(InvalidInputError, match="both"):
+        papers.delete(["a"], where="#1")
+    with pytest.raises(InvalidInputError, match="one string"):
+        papers.delete("doc-1")
+    assert papers.count() == 240
+
+
+# A client ---------------------------------------------------------------------------------------------
+
+
+def test_an_index_behind_a_client_can_be_opened_again(
+    space: FeatureSpace, encoder: RememberingEncoder, records: list[Record]
+) -> None:
+    client = QdrantClient(":memory:")
+    with pytest.raises(NotFoundError):
+        FeatureIndex.open("notes", client=client)
+    FeatureIndex.create("notes", space, client=client, encoder=encoder).add(records[:20])
+    again = FeatureIndex.open("notes", client=client, space=space, encoder=encoder)
+    assert again.count() == again.manifest.counts.records == 20
+    assert again.search(records[3].text, limit=1)[0].id == records[3].id
+    assert again.folder is None
+    assert again.rejects_path == Path("notes.rejects.jsonl")
+
+
+# Features ---------------------------------------------------------------------------------------------
+
+
+def test_a_feature_card_counts_levels_and_shows_the_strongest(papers: FeatureIndex) -> None:
+    points = all_points(papers)
+    counts = np.bincount(np.concatenate([code_of(p).indices for p in points]))
+    feature = int(counts.argmax())
+    card = papers.feature(feature)
+    levels = [[p for p in points if feature * 4 + level in p.payload["concepts"]] for level in range(3)]
+    assert card.records_at_level == tuple(map(len, levels))
+    assert card.records_at_level[0] == counts[feature]
+    activations = {
+        p.payload["record_id"]: float(code_of(p).values[code_of(p).indices == feature][0]) for p in levels[0]
+    }
+    assert [a for _, _, a in card.strongest] == pytest.approx(sorted(activations.values())[::-1][:5])
+    assert all(activations[key] == pytest.approx(a) for key, _, a in card.strongest)
+    assert feature not in [similar for similar, _, _ in card.similar]
+    with pytest.raises(UnknownConceptError):
+        papers.feature(papers.space.n_features)
+
+
+def test_a_label_resolves_to_the_features_that_have_it(papers: FeatureIndex) -> None:
+    trusted = [i for i, label in enumerate(papers.space.labels) if not label.is_weak]
+    for feature in trusted[:: max(1, len(trusted) // 20)]:
+        label = papers.space.labels[feature].text
+        resolved = [match.id for match in papers.concept(label).features]
+        same = {i for i, other in enumerate(papers.space.labels) if other.text.casefold() == label.casefold()}
+        assert set(resolved) <= same
+        assert feature in resolved or len(same) > len(resolved)
+
+
+def test_an_unknown_concept_lists_the_nearest_labels(papers: FeatureIndex) -> None:
+    with pytest.raises(UnknownConceptError) as caught:
+        papers.concept("qxzzyv plomfrt")
+    nearest = papers.features("qxzzyv plomfrt", limit=5)
+    assert all(f"#{match.id} {match.label!r}" in caught.value.do for match in nearest)
+    with pytest.raises(InvalidInputError):
+        papers.features("  ")
