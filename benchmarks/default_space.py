@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from saeindex.types import Record
 
 TARGET = Path(__file__).parents[1] / "saeindex" / "spaces" / "minilm-general"
 CONFIG = TrainingConfig(n_features=2_048, k=32, steps=4_000, input_noise=0.3, seed=0)
+NAME = TARGET.name
 CHOOSE_RECORDS = 1_500
 
 
@@ -29,25 +29,30 @@ def main() -> None:
     """Embed the mixture, fit, measure on parts that were not fitted, save."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=TARGET)
-    out = parser.parse_args().out
+    parser.add_argument("--weights", type=Path, help="label and calibrate these weights instead of training")
+    arguments = parser.parse_args()
     parts = list(mixture.embedded())
     texts = [text for _, part, _ in parts for text in part]
     embeddings = np.concatenate([vectors for _, _, vectors in parts])
-    started = time.perf_counter()
-    space = FeatureSpace.fit(
-        texts,
-        encoder=open_encoder(),
-        embeddings=embeddings,
-        config=CONFIG,
-        name="minilm-general",
-        progress=lambda step, loss: print(f"\rstep {step} loss {loss:.4f}", end="", flush=True),
-    )
-    print(f"\nfitted in {time.perf_counter() - started:.0f} s")
+    if arguments.weights:
+        trained = FeatureSpace.load(arguments.weights)
+        space = FeatureSpace.annotate(
+            trained.sae, texts, embeddings, open_encoder(), name=NAME, report=trained.report, seed=CONFIG.seed
+        )
+    else:
+        space = FeatureSpace.fit(
+            texts,
+            encoder=open_encoder(),
+            embeddings=embeddings,
+            config=CONFIG,
+            name=NAME,
+            progress=lambda step, loss: print(f"\rstep {step} loss {loss:.4f}", end="", flush=True),
+        )
     space.report["mixture"] = {name: len(part) for name, part, _ in parts}
     space.report["by_corpus"] = by_corpus(space, embeddings.mean(0))
     space.report["labels"] = label_summary(space)
     print(json.dumps(space.report, indent=2))
-    print(space.save(out))
+    print(space.save(arguments.out))
 
 
 def by_corpus(space: FeatureSpace, fit_mean: np.ndarray) -> dict[str, dict[str, float]]:
@@ -57,9 +62,7 @@ def by_corpus(space: FeatureSpace, fit_mean: np.ndarray) -> dict[str, dict[str, 
         corpus: [record.text for record in data.read(corpus, "choose", CHOOSE_RECORDS)]
         for corpus in mixture.OTHER_CORPORA
     }
-    held_out["arxiv (not fitted whole)"] = [
-        record.text for record in list(data.read("arxiv_train", "fit"))[-CHOOSE_RECORDS:]
-    ]
+    held_out["arxiv"] = [record.text for record in mixture.unused_abstracts()[:CHOOSE_RECORDS]]
     packages = DocstringSource(None, packages=mixture.HELD_OUT_PACKAGES)
     held_out["docstrings of other packages"] = [r.text for r in packages if isinstance(r, Record)]
     return {

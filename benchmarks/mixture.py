@@ -40,9 +40,7 @@ CHUNK = 4_096
 
 def texts() -> dict[str, list[str]]:
     """Return the mixture by part, each text once, in an order fixed by the seed."""
-    dice = random.Random(SEED)
-    abstracts = list(data.read("arxiv_train", "fit"))
-    dice.shuffle(abstracts)
+    abstracts, dice = _shuffled_abstracts()
     parts = {
         "arxiv": [record.text for record in abstracts[:WHOLE]],
         "arxiv_sentences": [view(r, 1, dice) for r in abstracts[WHOLE : WHOLE + SENTENCES]],
@@ -55,6 +53,18 @@ def texts() -> dict[str, list[str]]:
         if long:
             parts[f"{corpus}_sentences"] = [view(record, 1, dice) for record in long]
     return parts
+
+
+def unused_abstracts() -> list[Record]:
+    """Return the abstracts of which the mixture uses nothing."""
+    return _shuffled_abstracts()[0][WHOLE + SENTENCES + WINDOWS :]
+
+
+def _shuffled_abstracts() -> tuple[list[Record], random.Random]:
+    dice = random.Random(SEED)
+    abstracts = list(data.read("arxiv_train", "fit"))
+    dice.shuffle(abstracts)
+    return abstracts, dice
 
 
 def docstrings() -> dict[str, list[str]]:

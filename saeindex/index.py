@@ -91,10 +91,14 @@ class FeatureIndex:
             lens.check_encoder(encoder)
         store = _create_or_complete(path, manifest, client, url, store_options)
         folder = Path(path) if client is None and url is None else None
-        if folder is not None:
-            lens.save(folder / SPACE_FOLDER)
-        store.write_manifest(manifest.model_dump(mode="json"))
-        return cls(str(path), store, lens, manifest, folder, encoder)
+        try:
+            if folder is not None:
+                lens.save(folder / SPACE_FOLDER)
+            store.write_manifest(manifest.model_dump(mode="json"))
+            return cls(str(path), store, lens, manifest, folder, encoder)
+        except BaseException:
+            store.close()
+            raise
 
     @classmethod
     def open(

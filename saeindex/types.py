@@ -52,6 +52,15 @@ class SparseCode:
         """Yield :meth:`row` for every text, in order."""
         return (self.row(i) for i in range(len(self)))
 
+    def take(self, texts: NDArray[np.int64]) -> SparseCode:
+        """Return the codes of the texts at these positions, in this order."""
+        import numpy as np
+
+        picked = self.to_csr()[texts]
+        return SparseCode(
+            picked.indptr.astype(np.int64), picked.indices.astype(np.int32), picked.data, self.n_features
+        )
+
     def to_csr(self) -> csr_matrix:
         """Return the batch as a scipy matrix (n, n_features) that shares the arrays."""
         from scipy.sparse import csr_matrix

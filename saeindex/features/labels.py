@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from saeindex.errors import InvalidInputError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray, SparseCode
 
 TRUST_FLOOR = 0.7
-MIN_ACTIVE = 50
+MIN_ACTIVE, MOST_ACTIVE = 50, 300
 CANDIDATES, TERMS = 12, 3
 # A term is named beside the best one only if it correlates at least this well by comparison.
 LEAST_SHARE = 0.5
@@ -71,7 +73,7 @@ def trust_scores(
     """Return each label's AUROC: does cos(label, record) tell active records from inactive ones?
 
     Held-out ``vectors`` (m, d) with their ``code``. Active means at level 1 or above; the inactive are half
-    random, half the nearest neighbours of the active ones. None with fewer than 50 active records.
+    random, half the nearest neighbours of the active ones. None with fewer than 50 records on either side.
     """
     from sklearn.metrics import roc_auc_score
 
@@ -81,8 +83,8 @@ def trust_scores(
     for feature, label_vector in enumerate(label_vectors):
         span = slice(columns.indptr[feature], columns.indptr[feature + 1])
         present, values = columns.indices[span], columns.data[span]
-        active = present[values >= calibration.median[feature]]
-        if len(active) < MIN_ACTIVE:
+        active = dice.permutation(present[values >= calibration.median[feature]])[:MOST_ACTIVE]
+        if len(active) < MIN_ACTIVE or len(vectors) - len(present) < MIN_ACTIVE:
             trust.append(None)
             continue
         inactive = _negatives(vectors, active, present, dice)
@@ -103,20 +105,30 @@ def _negatives(
 
 
 def _presence(texts: Sequence[str]) -> tuple[csr_matrix, list[str]]:
-    """Return which text has which word or word pair (m, terms), and the terms."""
+    """Return which text has which word or word pair (m, terms), and the terms, rare and common ones left out.
+
+    Raises InvalidInputError where the texts share no words.
+    """
     from sklearn.feature_extraction.text import CountVectorizer
 
     vectorizer = CountVectorizer(
         ngram_range=(1, 2),
         binary=True,
         min_df=max(2, min(20, len(texts) // 2_000)),
-        max_df=0.2,
+        max_df=0.2 if len(texts) >= 1_000 else 1.0,
         max_features=60_000,
         stop_words="english",
         token_pattern=WORD,
         dtype=np.float32,
     )
-    presence = vectorizer.fit_transform(texts)
+    try:
+        presence = vectorizer.fit_transform(texts)
+    except ValueError as error:  # scikit-learn's only word for an empty vocabulary
+        raise InvalidInputError(
+            f"label features by the words of {len(texts)} texts",
+            "no word stands in at least two of them",
+            "Fit on more texts.",
+        ) from error
     return presence.tocsr(), list(vectorizer.get_feature_names_out())
 
 
@@ -142,7 +154,11 @@ def _distinct(ranked: Sequence[str]) -> list[str]:
     """Keep the best terms that do not repeat each other's words or stems."""
     kept: list[str] = []
     for term in ranked:
-        stems = {word[:5] for word in term.split()}
-        if all(stems.isdisjoint(word[:5] for word in other.split()) for other in kept):
+        stems = _stems(term)
+        if all(stems.isdisjoint(_stems(other)) for other in kept):
             kept.append(term)
     return kept[:TERMS]
+
+
+def _stems(term: str) -> set[str]:
+    return {word[:5].rstrip("s") for word in term.split()}

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray
 
 HELD_OUT_SHARE = 0.1
+LABELLED_SHARE = 0.7
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,15 +126,36 @@ class FeatureSpace:
             )
         config = config or TrainingConfig(n_features=n_features, k=k, steps=suitable_steps(len(x)))
         order = np.random.default_rng(config.seed).permutation(len(x))
-        held, kept = order[: int(len(x) * HELD_OUT_SHARE)], order[int(len(x) * HELD_OUT_SHARE) :]
-        sae = train(x[kept], config, progress).half()
-        code = sae.encode(x[kept])
-        calibration = Calibration.measure(code)
-        phrases = lexical_labels([texts[i] for i in kept], code, calibration)
-        label_vectors = encoder.encode_query(phrases).astype(np.float16).astype(np.float32)
-        trust = trust_scores(label_vectors, x[held], sae.encode(x[held]), calibration, config.seed)
+        held, kept = np.split(order, [int(len(x) * HELD_OUT_SHARE)])
+        sae = train(x[kept], config, progress)
         report = {"training": asdict(config), "texts": len(kept), "held_out_texts": len(held)}
-        report["held_out"] = fidelity(sae, x[held], x[kept].mean(0)) if len(held) else {}
+        report["held_out"] = fidelity(sae.half(), x[held], x[kept].mean(0)) if len(held) else {}
+        return cls.annotate(sae, texts, x, encoder, name=name, report=report, seed=config.seed)
+
+    @classmethod
+    def annotate(
+        cls,
+        sae: SparseAutoencoder,
+        texts: Sequence[str],
+        x: FloatArray,
+        encoder: TextEncoder,
+        *,
+        name: str,
+        report: dict[str, Any],
+        seed: int = 0,
+    ) -> FeatureSpace:
+        """Make a space of a trained autoencoder: calibrate and label it on texts and their embeddings.
+
+        Labels are made on 70 % of the texts, and their trust is measured on the others.
+        """
+        sae = sae.half()  # what a save keeps: calibrate what will be used
+        code = sae.encode(x)
+        calibration = Calibration.measure(code)
+        order = np.random.default_rng(seed).permutation(len(x))
+        labelled, tested = np.split(order, [int(len(x) * LABELLED_SHARE)])
+        phrases = lexical_labels([texts[i] for i in labelled], code.take(labelled), calibration)
+        label_vectors = encoder.encode_query(phrases).astype(np.float16).astype(np.float32)
+        trust = trust_scores(label_vectors, x[tested], code.take(tested), calibration, seed)
         labels = tuple(FeatureLabel(p, "lexical", t) for p, t in zip(phrases, trust, strict=True))
         return cls(name, encoder.identity, sae, calibration, labels, label_vectors, report)
 
