@@ -27,14 +27,15 @@ from saeindex.types import Record
 CORPUS = "arxiv_heldout"
 # The measured process: index the first N records of a file, then say what memory it took at most.
 INDEX_AND_MEASURE = """
-import resource, sys
+import re, sys
 from itertools import islice
+from pathlib import Path
 from saeindex import FeatureIndex
 from saeindex.indexing.sources import open_source
 source, into, limit = sys.argv[1], sys.argv[2], int(sys.argv[3])
 with FeatureIndex.create(into) as index:
     index.add(islice(open_source(source), limit))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 """
 
 
@@ -90,7 +91,10 @@ def speed(records: Sequence[Record], pairs: int) -> tuple[list[float], list[floa
 
 
 def peak_rss(source: Path, into: Path, limit: int) -> float:
-    """Return the peak RSS in MiB of a process that indexes ``limit`` records."""
+    """Return the peak RSS in MiB of a process that indexes ``limit`` records.
+
+    From the process's own status: ``ru_maxrss`` starts at what the parent had when it forked.
+    """
     arguments = [sys.executable, "-c", INDEX_AND_MEASURE, str(source), str(into), str(limit)]
     printed = subprocess.run(arguments, check=True, capture_output=True, text=True).stdout
     return int(printed) / 1024

@@ -18,7 +18,7 @@ from saeindex.errors import (
     UnknownConceptError,
 )
 
-NO_RESULT, USAGE, RUNTIME = 1, 2, 3
+USAGE, RUNTIME, INTERRUPTED = 2, 3, 130
 USAGE_ERRORS = (InvalidInputError, NotFoundError, UnknownConceptError)
 
 app = typer.Typer(
@@ -58,17 +58,14 @@ def run() -> None:
     # Models are bundled or given by path: a hub that does not answer must not delay a search.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
-        app(standalone_mode=True)
+        app()
     except SaeIndexError as error:
         _report(error)
         sys.exit(USAGE if isinstance(error, USAGE_ERRORS) else RUNTIME)
-    except KeyboardInterrupt:
-        print("Stopped. Run the same command again to resume.", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader (head, say) has what it wanted; keep the interpreter from complaining at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(RUNTIME)
+    except SystemExit as stopped:
+        if stopped.code == INTERRUPTED:
+            print("Stopped; what was finished is kept. Run the same command again to go on.", file=sys.stderr)
+        raise
 
 
 def _report(error: SaeIndexError) -> None:

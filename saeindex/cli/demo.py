@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from saeindex.index import FeatureIndex
     from saeindex.types import Hits
 
-QUESTION = "draw random samples"
-WHERE = '"probability distribution" AND NOT "neural networks"'
-STEER = '+"neural networks":2'
+QUESTION = "find the largest one"
+WHERE = '("array" OR "matrix") AND NOT "sorting"'
+STEER = "+graph:3"
 SHOWN = 5
 
 

@@ -18,7 +18,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Url = Annotated[
     str | None,
     typer.Option(
-        help="A Qdrant server: INDEX is then a collection there. The key is read from QDRANT_API_KEY."
+        help="A Qdrant server (env: that of QDRANT_URL); INDEX is then a collection. Key: QDRANT_API_KEY."
     ),
 ]
 

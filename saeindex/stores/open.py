@@ -24,8 +24,8 @@ def open_store(
 ) -> BaseStore:
     """Open an index: a directory, or with ``client`` or ``url`` a collection on a server.
 
-    With ``url`` the API key is read from the environment variable ``QDRANT_API_KEY``, and the store closes
-    the client that it made.
+    With ``url`` (``"env"``: that of ``QDRANT_URL``) the API key is read from ``QDRANT_API_KEY``, and the
+    store closes the client that it made.
 
     Raises:
         NotFoundError: there is no such index.
@@ -85,6 +85,10 @@ def _check(client: QdrantClient | None, url: str | None) -> None:
 def _connect(url: str | None, timeout: int | None) -> QdrantClient:
     from qdrant_client import QdrantClient
 
+    if url == "env":
+        url = os.environ.get("QDRANT_URL")
+        if not url:
+            raise InvalidInputError("url='env'", "QDRANT_URL is not set", "Set it, or give the url itself")
     key = os.environ.get("QDRANT_API_KEY") or None
     try:
         # Our first call finds out whether the server is there, and says it better than a warning.

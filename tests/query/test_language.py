@@ -182,7 +182,9 @@ def test_what_is_within_the_limits_is_taken() -> None:
 
 
 def test_words_and_parentheses_within_quotes_do_not_count_as_nesting() -> None:
-    parse_where(" OR ".join(['"nothing (to note) \\" ("'] * (MAX_DEPTH + 10)))
+    parsed = parse_where(" OR ".join(['"nothing (to note) \\" ("'] * (MAX_DEPTH + 10)))
+    assert isinstance(parsed, Or)
+    assert len(parsed.parts) == MAX_DEPTH + 10
 
 
 # Steering ---------------------------------------------------------------------------------------------

@@ -190,3 +190,9 @@ def test_no_server_and_a_key_that_no_header_takes(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setenv("QDRANT_API_KEY", key)
         error = _error("http://127.0.0.1:9")
         assert isinstance(error, StorageError | InvalidInputError)
+
+
+def test_a_url_from_the_environment_is_asked_for_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("QDRANT_URL", raising=False)
+    with pytest.raises(InvalidInputError, match="QDRANT_URL is not set"):
+        open_store("papers", url="env")
