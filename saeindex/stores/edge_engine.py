@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from saeindex.errors import (
     IndexLockedError,
@@ -18,9 +15,10 @@ from saeindex.errors import (
     SaeIndexError,
     StorageError,
 )
-from saeindex.protocols import Layout, OrderBy, Page, Point, PointId, SparseVector, Vector
+from saeindex.protocols import Layout, OrderBy, Page, Point, PointId
 from saeindex.stores.points import CheckedPoint
 from saeindex.stores.requests import Fetch, Nearest
+from saeindex.stores.rows import to_id, to_point
 
 # No HNSW: its filtered searches lose results silently, and building it blocks the process for minutes.
 INDEXING_THRESHOLD_KB = 10**9
@@ -170,7 +168,7 @@ def delete_where(shard: Any, query_filter: Any) -> None:
 
 def retrieve(shard: Any, ids: Sequence[PointId], fetch: Fetch) -> list[Point]:
     """Return the points that exist."""
-    return [_point(row) for row in shard.retrieve(list(ids), fetch.payload, fetch.vectors or False)]
+    return [to_point(row) for row in shard.retrieve(list(ids), fetch.payload, fetch.vectors or False)]
 
 
 def nearest(shard: Any, search: Nearest, query_filter: Any) -> list[Point]:
@@ -188,7 +186,7 @@ def nearest(shard: Any, search: Nearest, query_filter: Any) -> list[Point]:
         with_payload=search.fetch.payload,
         with_vector=search.fetch.vectors or False,
     )
-    return [_point(row, row.score) for row in shard.query(request)]
+    return [to_point(row, row.score) for row in shard.query(request)]
 
 
 def scroll(shard: Any, query_filter: Any, limit: int, cursor: PointId | None, fetch: Fetch) -> Page:
@@ -203,7 +201,7 @@ def scroll(shard: Any, query_filter: Any, limit: int, cursor: PointId | None, fe
         with_vector=fetch.vectors or False,
     )
     rows, following = shard.scroll(request)
-    return Page([_point(row) for row in rows], None if following is None else _id(following))
+    return Page([to_point(row) for row in rows], None if following is None else to_id(following))
 
 
 def scroll_ordered(
@@ -220,7 +218,7 @@ def scroll_ordered(
         with_vector=fetch.vectors or False,
         order_by=edge.OrderBy(order_by.key, direction),
     )
-    return [(_point(row), row.order_value) for row in shard.scroll(request)[0]]
+    return [(to_point(row), row.order_value) for row in shard.scroll(request)[0]]
 
 
 def count(shard: Any, query_filter: Any) -> int:
@@ -240,23 +238,3 @@ def facet(shard: Any, key: str, query_filter: Any, limit: int) -> list[tuple[str
 
     hits = shard.facet(edge.FacetRequest(key, limit, False, query_filter)).hits
     return [(hit.value, hit.count) for hit in hits]
-
-
-def _point(row: Any, score: float | None = None) -> Point:
-    vectors = row.vector if isinstance(row.vector, Mapping) else {}
-    return Point(
-        id=_id(row.id),
-        vectors={name: _vector(value) for name, value in vectors.items()},
-        payload=row.payload or {},
-        score=score,
-    )
-
-
-def _vector(value: Any) -> Vector:
-    if isinstance(value, list):
-        return np.array(value, dtype=np.float32)
-    return SparseVector(np.array(value.indices, dtype=np.int32), np.array(value.values, dtype=np.float32))
-
-
-def _id(value: int | uuid.UUID) -> PointId:
-    return value if isinstance(value, int) else str(value)

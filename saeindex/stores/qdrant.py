@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Self
 
 from saeindex.errors import NotFoundError
-from saeindex.protocols import Layout, OrderBy, Page, Point, PointId, SparseVector, Vector
+from saeindex.protocols import Layout, OrderBy, Page, Point, PointId
 from saeindex.stores.base import BaseStore, closed_error
 from saeindex.stores.collection import (
     MANIFEST_KEY,
@@ -21,6 +21,7 @@ from saeindex.stores.collection import (
 from saeindex.stores.layouts import check_layout
 from saeindex.stores.points import CheckedPoint, chunks
 from saeindex.stores.requests import Fetch, Nearest
+from saeindex.stores.rows import to_id, to_point
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient, models
@@ -161,7 +162,7 @@ class QdrantStore(BaseStore):
         rows = self._client.retrieve(
             self._collection, list(ids), fetch.payload, fetch.vectors or False, **self._options
         )
-        return [_point(row) for row in rows]
+        return [to_point(row) for row in rows]
 
     def _nearest(self, search: Nearest) -> list[Point]:
         found = self._client.query_points(
@@ -176,7 +177,7 @@ class QdrantStore(BaseStore):
             with_vectors=search.fetch.vectors or False,
             **self._options,
         )
-        return [_point(row, row.score) for row in found.points]
+        return [to_point(row, row.score) for row in found.points]
 
     def _search_params(self, exact: bool) -> models.SearchParams | None:
         if is_local(self._client):
@@ -197,7 +198,7 @@ class QdrantStore(BaseStore):
             with_vectors=fetch.vectors or False,
             **self._options,
         )
-        return Page([_point(row) for row in rows], None if following is None else _id(following))
+        return Page([to_point(row) for row in rows], None if following is None else to_id(following))
 
     def _scroll_ordered(
         self, order_by: OrderBy, filters: tuple[models.Filter, ...], limit: int, fetch: Fetch
@@ -214,7 +215,7 @@ class QdrantStore(BaseStore):
             with_vectors=fetch.vectors or False,
             **self._options,
         )
-        return [(_point(row), row.order_value or 0) for row in rows]
+        return [(to_point(row), row.order_value or 0) for row in rows]
 
     def _count(self, query_filter: models.Filter | None) -> int:
         found = self._client.count(self._collection, query_filter, exact=True, **self._options)
@@ -264,25 +265,3 @@ def _conjunction(
     if among is not None:
         must.append(models.HasIdCondition(has_id=list(among)))
     return models.Filter(must=must)
-
-
-def _point(row: Any, score: float | None = None) -> Point:
-    vectors = row.vector if isinstance(row.vector, dict) else {}
-    return Point(
-        id=_id(row.id),
-        vectors={name: _vector(value) for name, value in vectors.items()},
-        payload=row.payload or {},
-        score=score,
-    )
-
-
-def _vector(value: Any) -> Vector:
-    import numpy as np
-
-    if isinstance(value, list):
-        return np.array(value, dtype=np.float32)
-    return SparseVector(np.array(value.indices, dtype=np.int32), np.array(value.values, dtype=np.float32))
-
-
-def _id(value: Any) -> PointId:
-    return value if isinstance(value, int) else str(value)

@@ -4,7 +4,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from saeindex.protocols import Layout
+from saeindex.stores import EdgeStore
 
 pytest.register_assert_rewrite("saeindex.testing")
 
@@ -17,3 +21,14 @@ def index_path() -> Iterator[Path]:
     where = MEMORY if MEMORY.is_dir() else None
     with tempfile.TemporaryDirectory(prefix="saeindex-test-", dir=where) as directory:
         yield Path(directory)
+
+
+LAYOUT = Layout({"dense": 4}, ("sae",), {"group": "integer"})
+ONES = np.ones(4, dtype=np.float32)
+
+
+@pytest.fixture
+def store(index_path: Path) -> Iterator[EdgeStore]:
+    store = EdgeStore.create(index_path / "index", LAYOUT)
+    yield store
+    store.close()

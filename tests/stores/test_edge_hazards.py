@@ -6,7 +6,6 @@ One test or more for each hazard; EdgeStore must remove it. Hazards 5 to 9 are i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +17,7 @@ from saeindex.errors import InvalidPointError, StorageError
 from saeindex.protocols import Layout, Point, SearchRequest, SparseVector
 from saeindex.stores import EdgeStore, edge_engine
 from saeindex.stores.points import CheckedPoint
-
-LAYOUT = Layout({"dense": 4}, ("sae",), {"group": "integer"})
-ONES = np.ones(4, dtype=np.float32)
-
-
-@pytest.fixture
-def store(index_path: Path) -> Iterator[EdgeStore]:
-    store = EdgeStore.create(index_path / "index", LAYOUT)
-    yield store
-    store.close()
+from tests.stores.conftest import ONES
 
 
 def _sparse(indices: list[int], values: list[float]) -> SparseVector:

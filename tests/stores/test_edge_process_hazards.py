@@ -12,26 +12,15 @@ import signal
 import subprocess
 import sys
 from collections import namedtuple
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from saeindex.errors import IndexLockedError, InvalidPointError, StorageError
-from saeindex.protocols import Layout, Point, SearchRequest
+from saeindex.protocols import Point, SearchRequest
 from saeindex.stores import EdgeStore, edge
-
-LAYOUT = Layout({"dense": 4}, ("sae",), {"group": "integer"})
-ONES = np.ones(4, dtype=np.float32)
-
-
-@pytest.fixture
-def store(index_path: Path) -> Iterator[EdgeStore]:
-    store = EdgeStore.create(index_path / "index", LAYOUT)
-    yield store
-    store.close()
+from tests.stores.conftest import LAYOUT, ONES
 
 
 def _run(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
