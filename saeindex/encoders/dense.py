@@ -113,6 +113,7 @@ def _batches(order: list[int], token_ids: list[list[int]], budget: int) -> list[
     at = 0
     while at < len(order):
         size = max(1, budget // padded_length(token_ids[order[at]]))
+        size -= size % LENGTH_STEP if size > LENGTH_STEP else 0
         batches.append(order[at : at + size])
         at += size
     return batches
@@ -160,20 +161,25 @@ class _TorchBackend:
         import torch
 
         longest = min(self.max_length, padded_length(max(token_ids, key=len)))
-        padded = np.full((len(token_ids), longest), self._pad_id, np.int64)
+        # Few shapes here too: a large batch gets up to seven rows of one padding token, dropped at the end.
+        rows = (
+            len(token_ids)
+            if len(token_ids) <= LENGTH_STEP
+            else -(-len(token_ids) // LENGTH_STEP) * LENGTH_STEP
+        )
+        padded = np.full((rows, longest), self._pad_id, np.int64)
+        lengths = torch.ones(rows, dtype=torch.int64)
         for row, ids in enumerate(token_ids):
             padded[row, : len(ids)] = ids
-        lengths = torch.tensor([len(ids) for ids in token_ids])
-        is_ragged = bool((lengths < longest).any())
-        mask = (torch.arange(longest)[None] < lengths[:, None]).to(self.device) if is_ragged else None
-        states = self._model(torch.from_numpy(padded).to(self.device), mask)
+            lengths[row] = len(ids)
+        mask = (torch.arange(longest)[None] < lengths[:, None]).to(self.device)
+        states = self._model(torch.from_numpy(padded).to(self.device), mask if bool((~mask).any()) else None)
+        states = states[: len(token_ids)].float()
         if self.pooling == "cls":
             return states[:, 0]
-        if mask is None:
-            return states.float().mean(1)
         # Sum in float32: bf16 loses the small components of a long text.
-        weights = mask.float() / lengths.to(self.device)[:, None]
-        return torch.einsum("nl,nld->nd", weights, states.float())
+        weights = (mask.float() / lengths.to(self.device)[:, None])[: len(token_ids)]
+        return torch.einsum("nl,nld->nd", weights, states)
 
 
 class _LibraryBackend:
