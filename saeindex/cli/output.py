@@ -100,12 +100,12 @@ def print_explanation(out: Console, explanation: Explanation) -> None:
 
     features = [part for part in explanation.parts if part.kind == "feature"]
     others = [part for part in explanation.parts if part.kind != "feature"]
-    largest = max((abs(part.value) for part in explanation.parts), default=1.0) or 1.0
     rows = [(p.value, f"#{p.feature} {p.label}", "green") for p in features[:SHOWN_PARTS]]
     rest = features[SHOWN_PARTS:]
     if rest:
         rows.append((sum(part.value for part in rest), f"{len(rest)} further concepts", "dim"))
     rows += [(part.value, f"{part.kind}: {part.label}", "dim") for part in others]
+    largest = max((abs(value) for value, _, _ in rows), default=1.0) or 1.0
     for value, name, style in rows:
         bar = "█" * max(1, round(BAR * abs(value) / largest))
         color = "red" if value < 0 else style
