@@ -11,7 +11,13 @@ from qdrant_client import QdrantClient
 from qdrant_client.models import FieldCondition, Filter, MatchValue, Range
 
 from saeindex import FeatureIndex, FeatureSpace, Query, Record
-from saeindex.errors import InvalidInputError, NotFoundError, SaeIndexError, UnknownConceptError
+from saeindex.errors import (
+    InvalidInputError,
+    NotFoundError,
+    QuerySyntaxError,
+    SaeIndexError,
+    UnknownConceptError,
+)
 from saeindex.indexing.passages import PassageOptions
 from tests.samples import RememberingEncoder, all_points, code_of, dense, sample_records
 
@@ -114,7 +120,13 @@ def test_a_query_that_cannot_be_used_is_refused(papers: FeatureIndex, options: d
         papers.search(**{"query": options.pop("text", "some text"), **options})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("where", ['"#²"', '"half a pair \ud800"', '"' + "x" * 999 + '"'])
+def test_a_superscript_is_no_digit_of_an_id(papers: FeatureIndex) -> None:
+    with pytest.raises(QuerySyntaxError):
+        papers.count("#²")
+    assert papers.planner.resolver.match("#²")  # a phrase like any other
+
+
+@pytest.mark.parametrize("where", ['"half a pair \ud800"', '"' + "x" * 999 + '"'])
 def test_a_strange_phrase_is_an_error_of_ours(papers: FeatureIndex, where: str) -> None:
     with pytest.raises(SaeIndexError):
         papers.search("some text", where=where)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Cosine of phrase and label, plus what shared words and the phrase's own sparse code add to it.
 WORD_BONUS, CODE_BONUS = 0.25, 0.15
 # A phrase below the floor is unknown; features within the margin of the best belong to the concept.
-FLOOR, MARGIN, MOST = 0.6, 0.12, 8
+FLOOR, MARGIN, MOST = 0.7, 0.12, 8
 
 _ID = re.compile(r"#\d{1,9}")
 
