@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.outcome import Outcome
 
-SUITES = ("indexing",)
+SUITES = ("indexing", "families")
 RESULTS = Path(__file__).parent / "results"
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from saeindex.features.calibration import Calibration
+from saeindex.features.families import Family
 from saeindex.features.labels import FeatureLabel
 from saeindex.features.space import FeatureSpace
 
-__all__ = ["Calibration", "FeatureLabel", "FeatureSpace"]
+__all__ = ["Calibration", "Family", "FeatureLabel", "FeatureSpace"]

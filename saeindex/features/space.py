@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
@@ -18,7 +18,9 @@ from saeindex.config import FORMAT_VERSION
 from saeindex.encoders import open_encoder
 from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, UnknownConceptError
 from saeindex.features.calibration import Calibration
-from saeindex.features.labels import FeatureLabel, lexical_labels, trust_scores
+from saeindex.features.families import Family, find_families, load_families, save_families
+from saeindex.features.labels import FeatureLabel, trust_scores
+from saeindex.features.lexical import lexical_labels
 from saeindex.protocols import EncoderIdentity, TextEncoder
 from saeindex.sae.metrics import fidelity
 from saeindex.sae.model import SparseAutoencoder
@@ -46,10 +48,12 @@ class FeatureSpace:
     labels: tuple[FeatureLabel, ...]
     label_vectors: FloatArray
     report: dict[str, Any]
+    families: tuple[Family, ...] = ()
 
     @cached_property
     def fingerprint(self) -> str:
         """The hash of everything that changes activations or levels (labels do not)."""
+        # Nor do families: they group features for a query, and nothing that an index keeps depends on them.
         identity = asdict(self.encoder)
         if self.encoder.revision.startswith("sha256:"):
             del identity["model"]  # a copy of the same weights under another name is the same encoder
@@ -153,11 +157,15 @@ class FeatureSpace:
         calibration = Calibration.measure(code)
         order = np.random.default_rng(seed).permutation(len(x))
         labelled, tested = np.split(order, [int(len(x) * LABELLED_SHARE)])
-        phrases = lexical_labels([texts[i] for i in labelled], code.take(labelled), calibration)
+        words = [texts[i] for i in labelled]
+        phrases = lexical_labels(
+            words, x[labelled], code.take(labelled), calibration, encoder.encode_query, seed
+        )
         label_vectors = encoder.encode_query(phrases).astype(np.float16).astype(np.float32)
         trust = trust_scores(label_vectors, x[tested], code.take(tested), calibration, seed)
         labels = tuple(FeatureLabel(p, "lexical", t) for p, t in zip(phrases, trust, strict=True))
-        return cls(name, encoder.identity, sae, calibration, labels, label_vectors, report)
+        families = find_families(code, labels)
+        return cls(name, encoder.identity, sae, calibration, labels, label_vectors, report, families)
 
     def save(self, path: str | Path) -> Path:
         """Write the directory under a temporary name, then rename it over ``path``."""
@@ -181,8 +189,9 @@ class FeatureSpace:
         self.sae.save(building / "sae.safetensors")
         self.calibration.save(building / "calibration.safetensors")
         save_file({"label_vectors": self.label_vectors.astype(np.float16)}, building / "labels.safetensors")
-        lines = [json.dumps({"id": i, **_label_line(label)}) for i, label in enumerate(self.labels)]
+        lines = [json.dumps({"id": i, **label.to_json()}) for i, label in enumerate(self.labels)]
         (building / "labels.jsonl").write_text("\n".join(lines) + "\n")
+        save_families(self.families, building / "families.json")
         for file in building.iterdir():
             file.chmod(0o644)  # safetensors writes for the owner alone; a package is read by others
         _swap(building, target)
@@ -222,16 +231,26 @@ class FeatureSpace:
             encoder=EncoderIdentity(**described["encoder"]),
             sae=SparseAutoencoder.load(folder / "sae.safetensors"),
             calibration=Calibration.load(folder / "calibration.safetensors"),
-            labels=tuple(_read_label(entry) for entry in entries),
+            labels=tuple(FeatureLabel.from_json(entry) for entry in entries),
             label_vectors=load_file(folder / "labels.safetensors")["label_vectors"].astype(np.float32),
             report=described["report"],
+            families=load_families(folder / "families.json", len(entries)),
         )
         space._check_loaded(folder, described["fingerprint"])
         return space
 
-    def renamed(self, name: str) -> FeatureSpace:
-        """Return the same space under another name."""
-        return replace(self, name=name)
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Upload with a model card; see :func:`saeindex.features.hub.push_to_hub`."""
+        from saeindex.features.hub import push_to_hub
+
+        return push_to_hub(self, repo_id, **options)
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: str | Path, **options: Any) -> FeatureSpace:
+        """Load a folder, a packaged space or a hub repository."""
+        from saeindex.features.hub import from_pretrained
+
+        return from_pretrained(name_or_path, **options)
 
     def _check_loaded(self, folder: Path, fingerprint: str) -> None:
         sizes = {len(self.labels), len(self.label_vectors), len(self.calibration.median), self.n_features}
@@ -257,15 +276,6 @@ def find_space(name_or_path: str | Path) -> Path:
         "neither a directory with space.json nor a packaged space",
         f"Packaged: {', '.join(names) or 'none'}.",
     )
-
-
-def _label_line(label: FeatureLabel) -> dict[str, Any]:
-    trust = None if label.trust is None else round(label.trust, 4)
-    return {"label": label.text, "method": label.method, "trust": trust}
-
-
-def _read_label(line: dict[str, Any]) -> FeatureLabel:
-    return FeatureLabel(line["label"], line["method"], line["trust"])
 
 
 def _swap(building: Path, target: Path) -> None:

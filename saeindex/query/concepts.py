@@ -14,12 +14,17 @@ from saeindex.errors import InvalidInputError, UnknownConceptError
 
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
+    from saeindex.features.families import Family
     from saeindex.types import FloatArray
 
 # Cosine of phrase and label, plus what shared words and the phrase's own sparse code add to it.
 WORD_BONUS, CODE_BONUS = 0.25, 0.15
 # A phrase below the floor is unknown; features within the margin of the best belong to the concept.
 FLOOR, MARGIN, MOST = 0.7, 0.12, 8
+
+# How much worse a family answers to a phrase with each step from its root to the feature that does.
+DEPTH_MALUS = 0.1
+FAMILY = "family:"
 
 _ID = re.compile(r"#\d{1,9}")
 
@@ -37,8 +42,16 @@ class FeatureMatch:
 
 
 @dataclass(frozen=True, slots=True)
+class FamilyMatch:
+    """A family that answers to a phrase; ``score`` is higher for a better match."""
+
+    family: Family
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
 class Concept:
-    """A phrase or ``#id`` and the features it resolved to, best first."""
+    """A phrase, ``#id`` or ``family:…`` and the features it resolved to, best first."""
 
     phrase: str
     features: tuple[FeatureMatch, ...]
@@ -58,7 +71,15 @@ class ConceptResolver:
         return [self._describe(int(i), float(scores[i])) for i in np.argsort(-scores, kind="stable")[:limit]]
 
     def resolve(self, target: str) -> Concept:
-        """Return the concept of ``#id`` or of a phrase; UnknownConceptError lists the nearest labels."""
+        """Return the concept of ``#id``, ``family:NAME``, ``family:#ID`` or of a phrase.
+
+        UnknownConceptError lists the nearest labels. A family's features score 1 / (1 + steps from its root).
+        """
+        if target.startswith(FAMILY):
+            family = self._family(target.removeprefix(FAMILY).strip())
+            scored = zip(family.features, family.depths, strict=True)
+            members = [self._describe(feature, 1 / (1 + depth)) for feature, depth in scored]
+            return Concept(target, tuple(sorted(members, key=lambda member: -member.score)))
         if _ID.fullmatch(target):
             feature = int(target[1:])
             self._space.label(feature)
@@ -75,6 +96,41 @@ class ConceptResolver:
             )
         best = trusted[0].score
         return Concept(target, tuple(c for c in trusted if c.score >= best - MARGIN)[:MOST])
+
+    def match_families(self, phrase: str, limit: int = 10) -> list[FamilyMatch]:
+        """Return the families nearest to a phrase, best first: those with the phrase's feature near the root.
+
+        A feature with a weak label does not answer for its family.
+        """
+        check_unicode("a phrase", phrase)
+        scores = self._scores(phrase)
+        scores[[label.is_weak for label in self._space.labels]] = -1.0
+        matches = []
+        for family in self._space.families:
+            answers = scores[list(family.features)] - DEPTH_MALUS * np.array(family.depths)
+            matches.append(FamilyMatch(family, float(answers.max())))
+        return sorted(matches, key=lambda match: -match.score)[:limit]
+
+    def _family(self, name: str) -> Family:
+        """Return the family of ``#ID``, of a label or its first word, or the one that clearly answers."""
+        families = self._space.families
+        if _ID.fullmatch(name) and int(name[1:]) < len(families):
+            return families[int(name[1:])]
+        wanted = name.casefold()
+        for family in families:
+            if wanted in (family.label.casefold(), family.label.partition(":")[0].casefold()):
+                return family
+        matches = self.match_families(name, 5) if name and not _ID.fullmatch(name) else []
+        if matches and matches[0].score >= FLOOR:
+            return matches[0].family
+        nearest = "; ".join(f"#{m.family.id} {m.family.label!r} ({m.score:.2f})" for m in matches)
+        raise UnknownConceptError(
+            f"family {name!r}",
+            f"none of the {len(families)} families of space {self._space.name!r} clearly is that",
+            f"Nearest: {nearest}. Use family:#id."
+            if nearest
+            else "List them: `saeindex sae families SPACE`.",
+        )
 
     def _scores(self, phrase: str) -> FloatArray:
         vector = self._encode(phrase)

@@ -45,7 +45,7 @@ class Plan:
             "concepts": [asdict(concept) for concept in self.concepts],
             "steer": [{"target": s.concept.phrase, "strength": s.strength} for s in self.steers],
             "drift": self.drift,
-            "filter": None if self.query_filter is None else self.query_filter.model_dump(exclude_none=True),
+            "filter": self.query_filter and self.query_filter.model_dump(mode="json", exclude_none=True),
             "matching_points": self.matching,
             "total_points": self.total,
             "limit": self.query.limit,

@@ -4,6 +4,9 @@
     code     z >= 0 on S, refined by projected gradient steps on  |x - b - sum_i z_i d_i|^2
     x̂        = sum_i z_i d_i + b,  with unit-norm decoder directions d_i
 
+An imported autoencoder may also have a threshold (a strength at or below it is no activation) and a gain (the
+amplitude of a unit of strength, where its decoder rows were not of one norm); ours have neither.
+
 The one-shot encoder picks good features and poor amplitudes: two exact-line-search steps on the chosen
 support take a tenth off the error, and leave the choice of features, and so their meaning, as it was.
 """
@@ -27,10 +30,14 @@ if TYPE_CHECKING:
 
 ENCODE_CHUNK = 1_024
 TENSORS = ("encoder", "encoder_bias", "decoder", "bias")
+OPTIONAL_TENSORS = ("threshold", "gain")
 
 
 class SparseAutoencoder:
-    """Weights: ``encoder`` (n, d), ``encoder_bias`` (n,), ``decoder`` (n, d) of unit rows, ``bias`` (d,)."""
+    """Weights: ``encoder`` (n, d), ``encoder_bias`` (n,), ``decoder`` (n, d) of unit rows, ``bias`` (d,).
+
+    ``threshold`` (n,) and ``gain`` (n,) are for imported ones, else None.
+    """
 
     def __init__(
         self,
@@ -41,11 +48,14 @@ class SparseAutoencoder:
         *,
         k: int,
         refine_steps: int = 2,
+        threshold: Tensor | None = None,
+        gain: Tensor | None = None,
     ) -> None:
         """Take the weights in float32; ``k`` is the largest number of active features."""
         n, d = decoder.shape
         found = [tuple(t.shape) for t in (encoder, encoder_bias, decoder, bias)]
-        if found != [(n, d), (n,), (n, d), (d,)] or not 1 <= k <= n:
+        found += [tuple(t.shape) for t in (threshold, gain) if t is not None]
+        if found != [(n, d), (n,), (n, d), (d,), *[(n,)] * (len(found) - 4)] or not 1 <= k <= n:
             raise InvalidInputError(
                 "a sparse autoencoder",
                 f"shapes {found} and k={k}",
@@ -53,6 +63,8 @@ class SparseAutoencoder:
             )
         self.encoder, self.encoder_bias = encoder.float(), encoder_bias.float()
         self.decoder, self.bias = decoder.float(), bias.float()
+        self.threshold = None if threshold is None else threshold.float()
+        self.gain = None if gain is None else gain.float()
         self.k, self.refine_steps = k, refine_steps
 
     @property
@@ -100,7 +112,13 @@ class SparseAutoencoder:
         """Return support (m, k) int64 and refined amplitudes (m, k) >= 0 of ``x`` (m, d)."""
         centred = x - self.bias
         strengths, support = F.linear(centred, self.encoder, self.encoder_bias).topk(self.k, dim=1)
-        amplitudes = refine(centred, self.decoder[support], strengths.relu(), self.refine_steps)
+        amplitudes = strengths.relu()
+        if self.threshold is not None:
+            amplitudes = amplitudes * (strengths > self.threshold[support])
+        if self.gain is not None:
+            amplitudes = amplitudes * self.gain[support]
+        if self.refine_steps:
+            amplitudes = refine(centred, self.decoder[support], amplitudes, self.refine_steps)
         return support, amplitudes
 
     def decode(self, code: SparseCode) -> FloatArray:
@@ -110,26 +128,33 @@ class SparseAutoencoder:
 
     def to(self, device: str) -> SparseAutoencoder:
         """Return the same autoencoder with its weights on ``device``."""
-        weights = [getattr(self, name).to(device) for name in TENSORS]
-        return SparseAutoencoder(*weights, k=self.k, refine_steps=self.refine_steps)
+        weights = {name: tensor.to(device) for name, tensor in self.tensors().items()}
+        return SparseAutoencoder(**weights, k=self.k, refine_steps=self.refine_steps)
 
     def half(self) -> SparseAutoencoder:
         """Return the autoencoder that a save and a load give: weights rounded to float16."""
-        weights = [getattr(self, name).half().float() for name in TENSORS]
-        return SparseAutoencoder(*weights, k=self.k, refine_steps=self.refine_steps)
+        weights = {name: tensor.half().float() for name, tensor in self.tensors().items()}
+        return SparseAutoencoder(**weights, k=self.k, refine_steps=self.refine_steps)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the weights by name, those that it does not have left out."""
+        found = {name: getattr(self, name) for name in TENSORS + OPTIONAL_TENSORS}
+        return {name: tensor for name, tensor in found.items() if tensor is not None}
 
     def digest(self) -> str:
         """Return the hash of everything that changes activations, at the stored precision."""
         digest = hashlib.sha256(f"topk k={self.k} refine={self.refine_steps}".encode())
-        for name in TENSORS:
-            digest.update(getattr(self, name).half().cpu().contiguous().numpy().tobytes())
+        for name, tensor in self.tensors().items():
+            if name in OPTIONAL_TENSORS:
+                digest.update(name.encode())
+            digest.update(tensor.half().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
     def save(self, path: Path) -> None:
         """Write the weights as float16 safetensors."""
         from safetensors.torch import save_file
 
-        weights = {name: getattr(self, name).half().cpu().contiguous() for name in TENSORS}
+        weights = {name: tensor.half().cpu().contiguous() for name, tensor in self.tensors().items()}
         save_file(weights, path, metadata={"k": str(self.k), "refine_steps": str(self.refine_steps)})
 
     @classmethod
@@ -139,8 +164,9 @@ class SparseAutoencoder:
 
         with safe_open(path, framework="pt", device=device) as file:
             settings = file.metadata() or {}
-            weights = [file.get_tensor(name) for name in TENSORS]
-        return cls(*weights, k=int(settings["k"]), refine_steps=int(settings["refine_steps"]))
+            names = [*TENSORS, *(name for name in OPTIONAL_TENSORS if name in file.keys())]  # noqa: SIM118
+            weights = {name: file.get_tensor(name) for name in names}
+        return cls(**weights, k=int(settings["k"]), refine_steps=int(settings["refine_steps"]))
 
 
 def refine(target: Tensor, directions: Tensor, amplitudes: Tensor, steps: int) -> Tensor:

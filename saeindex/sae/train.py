@@ -36,6 +36,17 @@ class TrainingConfig:
     seed: int = 0
     device: str = "cpu"
 
+    def check(self, texts: int) -> None:
+        """Raise InvalidInputError unless ``texts`` embeddings can train this."""
+        if texts < self.n_features:
+            raise InvalidInputError(
+                f"train {self.n_features} features",
+                f"{texts} embeddings",
+                "Give at least as many texts as features, or ask for fewer features.",
+            )
+        if not 1 <= self.k <= self.n_features:
+            raise InvalidInputError(f"k={self.k}", f"{self.n_features} features", "Use 1 to their number.")
+
 
 def suitable_steps(texts: int, batch_size: int = 1_024) -> int:
     """Return 40 passes over the data, within 200 to 4,000 steps: fewer on a small corpus overfit less."""
@@ -51,12 +62,7 @@ def train(
 
     ``progress(step, loss)`` is called now and then with the batch's error as a share of the variance.
     """
-    if len(x) < config.n_features:
-        raise InvalidInputError(
-            f"train {config.n_features} features",
-            f"{len(x)} embeddings",
-            "Give at least as many texts as features, or ask for fewer features.",
-        )
+    config.check(len(x))
     generator = torch.Generator().manual_seed(config.seed)
     rows = torch.from_numpy(x)
     weights = _initial_weights(rows, config, generator)

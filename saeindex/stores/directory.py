@@ -52,7 +52,8 @@ class IndexDirectory:
         if self.points.exists():
             raise NotFoundError(asked, "its creation was interrupted", "Create it again at the same path")
         found = "there is no index" if self.root.is_dir() else "there is no such directory"
-        raise NotFoundError(asked, found, "Create it first, or correct the path")
+        do = f"Create it first (`saeindex index FILES --into {self.root}`), or correct the path"
+        raise NotFoundError(asked, found, do)
 
     def check_free_for_index(self) -> None:
         """Raise unless an index can be created: nothing there, or the rest of an interrupted creation."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
+from saeindex.errors import InvalidInputError
 from saeindex.features import Calibration, FeatureLabel
-from saeindex.features.labels import MIN_ACTIVE, TRUST_FLOOR, lexical_labels, trust_scores
+from saeindex.features.contrast import MIN_ACTIVE, auroc, contrast_sets
+from saeindex.features.labels import MOST_ACTIVE, TRUST_FLOOR, trust_scores
+from saeindex.features.lexical import TERMS, lexical_labels
 from saeindex.types import SparseCode
 
 PLANTED = ["galaxy", "violin", "omelette", "pension", "vaccine", "thunder"]
@@ -37,44 +41,94 @@ def sparse(z: NDArray[np.float32]) -> SparseCode:
     return SparseCode(indptr, indices.astype(np.int32), z[rows, indices], z.shape[1])
 
 
+def embed(texts: Sequence[str]) -> NDArray[np.float32]:
+    """Embed by the words that a text has, so that a label of the planted word finds its texts."""
+    known = [*PLANTED, "cello", *FILLERS]
+    counts = np.array([text.split().count(word) for text in texts for word in known], np.float32)
+    counts = counts.reshape(len(texts), len(known))
+    lengths = np.linalg.norm(counts, axis=1, keepdims=True).astype(np.float32)
+    unit: NDArray[np.float32] = counts / np.maximum(np.float32(1e-6), lengths)
+    return unit
+
+
+def labels_of(texts: list[str], code: SparseCode) -> list[str]:
+    return lexical_labels(texts, embed(texts), code, Calibration.measure(code), lambda t: embed(commaless(t)))
+
+
+def commaless(texts: Sequence[str]) -> list[str]:
+    return [text.replace(",", "") for text in texts]
+
+
 def test_the_planted_word_leads_each_feature_s_label() -> None:
     texts, code = planted()
-    labels = lexical_labels(texts, code, Calibration.measure(code))
-    assert [label.split(", ")[0] for label in labels] == PLANTED
+    assert [label.split(", ")[0] for label in labels_of(texts, code)] == PLANTED
 
 
 def test_a_feature_without_records_has_no_clear_label() -> None:
     texts, code = planted()
     wider = SparseCode(code.indptr, code.indices, code.values, code.n_features + 1)
-    assert lexical_labels(texts, wider, Calibration.measure(wider))[-1] == "unclear"
+    assert labels_of(texts, wider)[-1] == "unclear"
 
 
-def test_a_label_does_not_repeat_a_word_or_its_stem() -> None:
+def test_a_label_is_short_and_does_not_repeat_a_word_or_its_stem() -> None:
     texts, code = planted()
     texts = [text.replace("violin", "violin violins violinist concerto") for text in texts]
-    for label in lexical_labels(texts, code, Calibration.measure(code)):
+    for label in labels_of(texts, code):
         stems = [{word[:5] for word in term.split()} for term in label.split(", ")]
-        assert all(a.isdisjoint(b) for a, b in pairwise(stems))
-        assert len(stems) <= 3
+        assert all(a.isdisjoint(b) for a, b in combinations(stems, 2))
+        assert len(stems) <= TERMS
 
 
-def test_trust_equals_the_auroc_of_sklearn_against_random_and_near_inactive_records() -> None:
+def test_a_second_term_joins_only_where_it_helps_to_find_the_texts() -> None:
+    texts, code = planted()
+    halves = [text.replace("violin", "cello" if i % 2 else "violin") for i, text in enumerate(texts)]
+    assert set(labels_of(halves, code)[1].split(", ")) == {"violin", "cello"}
+
+
+def test_texts_without_words_in_common_cannot_be_labelled() -> None:
+    _, code = planted(rows=3)
+    with pytest.raises(InvalidInputError, match="no word"):
+        labels_of(["alpha beta", "gamma delta", "epsilon zeta"], code)
+
+
+def test_a_contrast_set_holds_active_near_and_random_absent_texts() -> None:
+    vectors, code, _ = separable()
+    calibration = Calibration.measure(code)
+    z = code.to_csr().toarray()
+    for feature, contrast in enumerate(contrast_sets(vectors, code, calibration, MOST_ACTIVE)):
+        typical = np.flatnonzero(z[:, feature] >= calibration.median[feature])
+        typical = typical[z[typical, feature] > 0]
+        if len(typical) < MIN_ACTIVE:
+            assert contrast is None
+            continue
+        assert contrast is not None
+        active, absent = contrast.texts[contrast.is_active], contrast.texts[~contrast.is_active]
+        assert set(active) == set(typical)
+        assert (z[absent, feature] == 0).all()
+        closeness = vectors @ vectors[typical].mean(0)
+        nearest = sorted(np.flatnonzero(z[:, feature] == 0), key=lambda i: -closeness[i])[: len(typical)]
+        assert set(nearest) <= set(absent)
+        assert len(absent) == 2 * len(active)
+
+
+def test_auroc_equals_that_of_sklearn_with_ties() -> None:
+    dice = np.random.default_rng(3)
+    scores = dice.integers(0, 6, (120, 3)).astype(np.float32)
+    truth = dice.random(120) < 0.3
+    expected = [roc_auc_score(truth, column) for column in scores.T]
+    assert auroc(scores, truth) == pytest.approx(expected, abs=1e-12)
+
+
+def test_trust_is_the_auroc_over_the_contrast_set_and_unknown_without_one() -> None:
     vectors, code, labels = separable()
     calibration = Calibration.measure(code)
     trust = trust_scores(labels, vectors, code, calibration, seed=4)
-    dice = np.random.default_rng(4)
-    z = code.to_csr().toarray()
-    for feature in range(code.n_features):
-        active = np.flatnonzero(z[:, feature] >= calibration.median[feature])
-        if len(active) < MIN_ACTIVE:
+    for feature, contrast in enumerate(contrast_sets(vectors, code, calibration, MOST_ACTIVE, seed=4)):
+        if contrast is None:
             assert trust[feature] is None
-            continue
-        absent = np.flatnonzero(z[:, feature] == 0)
-        closeness = vectors[absent] @ vectors[active].mean(0)
-        near = absent[np.argsort(-closeness)[: len(active)]]
-        records = np.concatenate([active, near, dice.choice(absent, len(active))])
-        truth = [1] * len(active) + [0] * (len(records) - len(active))
-        assert trust[feature] == pytest.approx(roc_auc_score(truth, vectors[records] @ labels[feature]))
+        else:
+            expected = roc_auc_score(contrast.is_active, vectors[contrast.texts] @ labels[feature])
+            assert trust[feature] == pytest.approx(expected, abs=1e-6)
 
 
 def test_labels_that_point_at_their_records_are_trusted_and_shuffled_ones_are_not() -> None:

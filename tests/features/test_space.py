@@ -68,6 +68,7 @@ def test_a_saved_space_comes_back_the_same(
     assert loaded.sae.encode(x).values.tobytes() == fitted.sae.encode(x).values.tobytes()
     assert {path.name for path in saved.iterdir()} == {
         "space.json", "sae.safetensors", "calibration.safetensors", "labels.jsonl", "labels.safetensors",
+        "families.json",
     }  # fmt: skip
 
 
@@ -88,7 +89,7 @@ def test_a_fingerprint_changes_with_weights_levels_and_encoder_but_not_with_name
     ]  # fmt: skip
     assert len({space.fingerprint for space in [fitted, *changed]}) == 4
     same = [
-        fitted.renamed("other"),
+        replace(fitted, name="other"),
         replace(fitted, labels=tuple(FeatureLabel("x") for _ in fitted.labels)),
         replace(fitted, label_vectors=fitted.label_vectors * 0),
         replace(fitted, encoder=replace(fitted.encoder, model="a copy of it")),
@@ -99,7 +100,7 @@ def test_a_fingerprint_changes_with_weights_levels_and_encoder_but_not_with_name
 
 def test_saving_over_a_space_replaces_it_whole(fitted: FeatureSpace, saved: Path) -> None:
     (saved / "stray.txt").write_text("from an earlier version")
-    fitted.renamed("second").save(saved)
+    replace(fitted, name="second").save(saved)
     assert FeatureSpace.load(saved).name == "second"
     assert not (saved / "stray.txt").exists()
     assert [path.name for path in saved.parent.iterdir()] == ["small"]
@@ -114,9 +115,9 @@ def test_a_save_that_fails_leaves_the_old_space(
     for broken in (Calibration, SparseAutoencoder):
         with monkeypatch.context() as patch, pytest.raises(OSError, match="no space left"):
             patch.setattr(broken, "save", full)
-            fitted.renamed("second").save(saved)
+            replace(fitted, name="second").save(saved)
         assert FeatureSpace.load(saved).name == "small"
-    fitted.renamed("third").save(saved)
+    replace(fitted, name="third").save(saved)
     assert FeatureSpace.load(saved).name == "third"
     assert [path.name for path in saved.parent.iterdir()] == ["small"]
 

@@ -67,7 +67,7 @@ def test_another_space_is_refused(path: Path, space: FeatureSpace) -> None:
     assert space.fingerprint[:12] in caught.value.found
     assert "index the records again" in caught.value.do
     FeatureIndex.open(path, space=space).close()
-    FeatureIndex.open(path, space=space.renamed("the same under another name")).close()
+    FeatureIndex.open(path, space=replace(space, name="the same under another name")).close()
 
 
 def test_another_encoder_is_refused_on_creation_and_on_opening(

@@ -1,0 +1,277 @@
+"""``saeindex sae import``, ``export`` and ``map``: spaces from elsewhere, to elsewhere, between versions."""
+
+from __future__ import annotations
+
+import shutil
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from saeindex.cli.output import Json, print_json
+from saeindex.config import DEFAULT_ENCODER
+from saeindex.errors import InvalidInputError, MismatchError
+
+if TYPE_CHECKING:
+    from saeindex.features import FeatureSpace
+    from saeindex.features.mapping import SpaceMapping
+    from saeindex.protocols import TextEncoder
+    from saeindex.sae.importers import ImportedAutoencoder
+
+Into = Annotated[Path, typer.Option(help="The directory to write.")]
+Texts = Annotated[list[str] | None, typer.Option(help="Texts as for `index`; repeat it for several.")]
+TextField = Annotated[str | None, typer.Option(help="Column of the text (else detected).")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Use only this many texts.")]
+Foreign = Annotated[Path, typer.Argument(help="The foreign folder or .pt file.")]
+ForeignFormat = Annotated[str, typer.Option(help="auto, saelens, sparsify, saerch or sentence-transformers.")]
+Most = Annotated[
+    int | None, typer.Option("--k", min=1, help="Most active features per text, where the file has none.")
+]
+RefineSteps = Annotated[
+    int, typer.Option(min=0, help="Steps that refine amplitudes; 0 keeps the foreign activations.")
+]
+Encoder = Annotated[str, typer.Option(help="The encoder that it was trained on.")]
+Name = Annotated[str | None, typer.Option(help="Name of the space (else that of the directory).")]
+Unlabelled = Annotated[
+    bool, typer.Option("--unlabelled", help="Without texts: no labels, no levels, no report.")
+]
+SpaceToExport = Annotated[
+    str, typer.Argument(metavar="SPACE", help="A feature space: a name or a directory.")
+]
+ExportFormat = Annotated[str, typer.Option(help="saeindex (with a model card), saelens or sparsify.")]
+Old = Annotated[str, typer.Argument(help="The space whose labels are known.")]
+New = Annotated[str, typer.Argument(help="The space that replaces it.")]
+Threshold = Annotated[float, typer.Option(help="Least similarity of a pair, 0 to 1.")]
+Carried = Annotated[Path | None, typer.Option(help="Write NEW here, with the labels of OLD carried over.")]
+SHOWN = 10
+
+
+def import_(
+    path: Foreign,
+    into: Into,
+    format: ForeignFormat = "auto",
+    k: Most = None,
+    refine_steps: RefineSteps = 0,
+    encoder: Encoder = DEFAULT_ENCODER,
+    name: Name = None,
+    texts: Texts = None,
+    unlabelled: Unlabelled = False,
+    text_field: TextField = None,
+    limit: Limit = None,
+    as_json: Json = False,
+) -> None:
+    """Make a feature space of an autoencoder trained elsewhere; texts calibrate, label and measure it."""
+    from saeindex.encoders import open_encoder
+    from saeindex.sae.importers import read_autoencoder
+
+    _check_purpose(path, texts, unlabelled)
+    _check_target(into, is_space=True)
+    imported = read_autoencoder(path, format, k=k)
+    imported.autoencoder.refine_steps = refine_steps
+    opened = open_encoder(encoder)
+    _check_dimension(imported, opened)
+    space = make_space(imported, opened, _read_texts(texts or [], text_field, limit), name or into.name)
+    space.save(into)
+    notes = [*imported.notes, *_doubts(space)]
+    if as_json:
+        print_json({**_described(space, into), "imported": space.report["imported"], "notes": notes})
+        return
+    source = f"{imported.format} ({imported.activation}, k={imported.k})"
+    print(f"{into}: {space.n_features:,} features from {source}")
+    _print_notes(notes, space)
+
+
+def export(
+    space: SpaceToExport, into: Into, format: ExportFormat = "saeindex", as_json: Json = False
+) -> None:
+    """Write a space for sharing, or its autoencoder in another library's format (weights only)."""
+    from saeindex.features import FeatureSpace
+    from saeindex.features.hub import write_with_card
+
+    _check_target(into, is_space=format == "saeindex")
+    loaded = FeatureSpace.load(space)
+    notes: list[str] = []
+    if format == "saeindex":
+        write_with_card(loaded, into)
+    else:
+        notes = _export_weights(loaded, into, format)
+    files = sorted(path.name for path in into.iterdir())
+    if as_json:
+        print_json({**_described(loaded, into), "format": format, "files": files, "notes": notes})
+        return
+    print(f"{into}: {', '.join(files)}")
+    for note in notes:
+        print(f"  {note}")
+
+
+def map_(
+    old: Old,
+    new: New,
+    texts: Texts = None,
+    threshold: Threshold = 0.7,
+    into: Carried = None,
+    text_field: TextField = None,
+    limit: Limit = None,
+    as_json: Json = False,
+) -> None:
+    """Match the features of two spaces; with texts by their activations too. Says what was lost."""
+    from saeindex.features import FeatureSpace
+    from saeindex.features.mapping import carry_labels, map_spaces
+
+    before, after = FeatureSpace.load(old), FeatureSpace.load(new)
+    if into is not None:
+        _check_target(into, is_space=True)
+    corpus = _read_texts(texts or [], text_field, limit)
+    vectors = before.open_encoder().encode_document(corpus) if corpus else None
+    mapping = map_spaces(before, after, vectors, threshold=threshold)
+    carried = carry_labels(before, after, mapping)
+    changed = sum(a != b for a, b in zip(carried.labels, after.labels, strict=True))
+    if into is not None:
+        carried.save(into)
+    if as_json:
+        print_json({"old": old, "new": new, "labels_carried": changed, **mapping.to_json()})
+    else:
+        _print_mapping(mapping, changed, into)
+    if not mapping.matches:
+        raise typer.Exit(1)
+
+
+def make_space(
+    imported: ImportedAutoencoder, encoder: TextEncoder, texts: list[str], name: str
+) -> FeatureSpace:
+    """Return the space of an imported autoencoder; without texts it has neither labels nor levels."""
+    from saeindex.features import FeatureSpace
+    from saeindex.sae.metrics import fidelity
+
+    source = {"format": imported.format, "activation": imported.activation, "k": imported.k}
+    report: dict[str, Any] = {"imported": source, "held_out_texts": len(texts)}
+    if not texts:
+        return _unlabelled(imported, encoder, name, report)
+    x = encoder.encode_document(texts)
+    report["held_out"] = fidelity(imported.autoencoder.half(), x, x.mean(0))
+    return FeatureSpace.annotate(imported.autoencoder, texts, x, encoder, name=name, report=report)
+
+
+def _unlabelled(
+    imported: ImportedAutoencoder, encoder: TextEncoder, name: str, report: dict[str, Any]
+) -> FeatureSpace:
+    import numpy as np
+
+    from saeindex.features import Calibration, FeatureLabel, FeatureSpace
+
+    sae = imported.autoencoder.half()
+    n, d = sae.decoder.shape
+    never = np.full(n, np.inf, np.float32)
+    return FeatureSpace(
+        name=name,
+        encoder=encoder.identity,
+        sae=sae,
+        calibration=Calibration(0, np.zeros(n, np.float32), never, never.copy()),
+        labels=(FeatureLabel("unlabelled", "none"),) * n,
+        label_vectors=np.zeros((n, d), np.float32),
+        report=report,
+    )
+
+
+def _export_weights(space: FeatureSpace, into: Path, format: str) -> list[str]:
+    """Write beside the target, then rename: half an export is worse than none."""
+    from saeindex.sae.importers import export_autoencoder
+
+    into.parent.mkdir(parents=True, exist_ok=True)
+    draft = into.with_name(f".{into.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir()
+    try:
+        notes = export_autoencoder(space.sae, draft, format)
+        if into.exists():
+            into.rmdir()
+        draft.rename(into)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return [*notes, "labels, levels and the encoder's identity stay behind"]
+
+
+def _check_target(into: Path, is_space: bool) -> None:
+    """Refuse a directory that holds something else; a space may be replaced by a space."""
+    is_replaced = is_space and (into / "space.json").is_file()
+    is_empty = not into.exists() or (into.is_dir() and not any(into.iterdir()))
+    if not is_replaced and not is_empty:
+        raise InvalidInputError(f"--into {into}", "it holds other files", "Name a new directory.")
+
+
+def _check_purpose(path: Path, texts: list[str] | None, unlabelled: bool) -> None:
+    """A space without labels is asked for, never made because texts were forgotten."""
+    if bool(texts) == unlabelled:
+        raise InvalidInputError(
+            f"import {path}",
+            "both --texts and --unlabelled" if texts else "neither --texts nor --unlabelled",
+            "Give texts like those to be indexed, or --unlabelled for a space whose features have no names.",
+        )
+
+
+def _check_dimension(imported: ImportedAutoencoder, encoder: TextEncoder) -> None:
+    wanted, found = imported.autoencoder.dimension, encoder.identity.dimension
+    if wanted != found:
+        raise MismatchError(
+            f"an autoencoder for {wanted} dimensions with encoder {encoder.identity.model!r}",
+            f"that one has {found}",
+            "Name the encoder that it was trained on with --encoder.",
+        )
+
+
+def _read_texts(paths: list[str], text_field: str | None, limit: int | None) -> list[str]:
+    from saeindex.indexing.sources import Columns, open_source
+    from saeindex.types import Record
+
+    if not paths:
+        return []
+    source = open_source(paths[0] if len(paths) == 1 else paths, columns=Columns(text=text_field))
+    texts = list(islice((entry.text for entry in source if isinstance(entry, Record)), limit))
+    if not texts:
+        raise InvalidInputError(f"texts in {', '.join(paths)}", "no records", "Give files that hold texts.")
+    return texts
+
+
+def _doubts(space: FeatureSpace) -> list[str]:
+    nmse = (space.report.get("held_out") or {}).get("nmse")
+    if nmse is not None and nmse >= 1:
+        return [f"NMSE {nmse:.2f}: no better than the mean, so it was probably made for other vectors"]
+    return []
+
+
+def _described(space: FeatureSpace, into: Path) -> dict[str, Any]:
+    return {
+        "space": space.name,
+        "into": str(into),
+        "fingerprint": space.fingerprint,
+        "n_features": space.n_features,
+        "k": space.sae.k,
+        "labelled": sum(label.method != "none" for label in space.labels),
+        "weak_labels": sum(label.is_weak for label in space.labels),
+        "held_out": space.report.get("held_out") or None,
+    }
+
+
+def _print_notes(notes: list[str], space: FeatureSpace) -> None:
+    held_out = space.report.get("held_out")
+    if held_out:
+        weak = sum(label.is_weak for label in space.labels)
+        print(f"  NMSE {held_out['nmse']:.3f}, cosine {held_out['cosine']:.3f}, {weak:,} weak labels")
+    for note in notes:
+        print(f"  {note}")
+
+
+def _print_mapping(mapping: SpaceMapping, changed: int, into: Path | None) -> None:
+    summary = mapping.summary()
+    mean = f" (mean confidence {summary['mean_confidence']:.2f})" if mapping.matches else ""
+    print(f"{summary['matched']:,} matched{mean}, {summary['lost']:,} lost, {summary['gained']:,} gained")
+    verb = f"carried into {into}" if into else "would be carried (give --into)"
+    print(f"{changed:,} labels {verb}; {summary['lost_manual_labels']:,} manual labels lost")
+    if mapping.lost:
+        print("Lost, the most frequent first:")
+    for feature in mapping.lost[:SHOWN]:
+        print(
+            f"  #{feature.id} {feature.label} ({feature.method}, in {feature.density:.2%} of texts); "
+            f"nearest is #{feature.nearest}, {feature.similarity:.2f}"
+        )

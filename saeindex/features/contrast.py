@@ -1,0 +1,79 @@
+"""Contrast sets: for each feature, texts that have it beside texts that do not but might."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from saeindex.features.calibration import Calibration
+    from saeindex.types import FloatArray, SparseCode
+
+MIN_ACTIVE = 50
+BLOCK = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contrast:
+    """Positions of texts (r,), and whether the feature is typical there or absent (r,) bool."""
+
+    texts: NDArray[np.int64]
+    is_active: NDArray[np.bool_]
+
+
+def contrast_sets(
+    vectors: FloatArray, code: SparseCode, calibration: Calibration, most: int, seed: int = 0
+) -> Iterator[Contrast | None]:
+    """Yield each feature's contrast set, None with fewer than 50 texts on either side.
+
+    At most ``most`` texts where the feature is at level 1 or above, against as many random texts where it
+    is absent and as many where it is absent though they lie nearest to the active ones (m, d).
+    """
+    dice = np.random.default_rng(seed)
+    columns = code.to_csr().tocsc()
+    for start in range(0, code.n_features, BLOCK):
+        features = range(start, min(start + BLOCK, code.n_features))
+        present = [columns.indices[columns.indptr[f] : columns.indptr[f + 1]] for f in features]
+        active = [
+            texts[columns.data[columns.indptr[f] : columns.indptr[f + 1]] >= calibration.median[f]]
+            for f, texts in zip(features, present, strict=True)
+        ]
+        centroids = np.stack([vectors[texts].mean(0) if len(texts) else vectors[0] for texts in active])
+        closeness = vectors @ centroids.T
+        for i in range(len(features)):
+            yield _contrast(active[i], present[i], closeness[:, i], most, dice)
+
+
+def auroc(scores: FloatArray, is_active: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the AUROC of each column of ``scores`` (r, c), ties counted half (Mann–Whitney)."""
+    from scipy.stats import rankdata
+
+    ranks = rankdata(scores, axis=0)[is_active].sum(0)
+    n, m = int(is_active.sum()), int((~is_active).sum())
+    share: NDArray[np.float64] = (ranks - n * (n + 1) / 2) / (n * m)
+    return share
+
+
+def _contrast(
+    active: NDArray[np.int32],
+    present: NDArray[np.int32],
+    closeness: FloatArray,
+    most: int,
+    dice: np.random.Generator,
+) -> Contrast | None:
+    n_absent = len(closeness) - len(present)
+    if min(len(active), n_absent) < MIN_ACTIVE:
+        return None
+    active = dice.permutation(active)[:most]
+    size = min(len(active), n_absent)
+    closeness = closeness.copy()
+    closeness[present] = -np.inf
+    near = np.argpartition(-closeness, size - 1)[:size]
+    absent = np.flatnonzero(np.isfinite(closeness))
+    texts = np.concatenate([active, near, dice.choice(absent, size)]).astype(np.int64)
+    return Contrast(texts, np.arange(len(texts)) < len(active))

@@ -1,0 +1,299 @@
+"""Families: trees of features that are active together, general above specific.
+
+After saerch (arXiv 2408.00657, "feature families"): co-occurrence, threshold, maximum spanning forest, edges
+from denser to sparser, three rounds without the roots of the last, families that are alike dropped. But:
+
+- An edge must be significant: more common than in random codes with the same number of records per feature
+  and of features per record, at a false discovery rate of 5 % over all pairs.
+- saerch's weight P(parent | child) makes a few of the densest features the parents of hundreds. Here it only
+  has to reach saerch's threshold; the weight is NPMI (Bouma 2009), corrected for how common the two are.
+- The forest does not depend on the order of anything: equal weights are ordered by feature id, no weight is
+  taken for an absent edge, and a child keeps one parent, its strongest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from saeindex.features.labels import FeatureLabel
+    from saeindex.types import SparseCode
+
+    Ids: TypeAlias = NDArray[np.int64]
+
+# A tree of features: each with its parent, the root (whose parent is None) first, then depth first.
+Tree: TypeAlias = dict[int, int | None]
+
+FALSE_DISCOVERIES = 0.05
+# P(parent | child), saerch's edge threshold; the least NPMI, chosen on one half of the default's mixture; and
+# the least records with both: in fewer an edge is easily strong by luck.
+LEAST_SHARE, LEAST_NPMI, LEAST_RECORDS = 0.1, 0.25, 20
+ROUNDS, SAME = 3, 0.6
+LEAST, MOST = 3, 32
+NAMED = 3
+BLOCK = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A tree of ``features``, root first; ``parents[i]`` is the parent of ``features[i]``, None for the root.
+
+    ``coherence`` is the mean NPMI of its edges (0 as by chance, 1 never apart), ``density`` the share of the
+    corpus's records in which any of its features is active.
+    """
+
+    id: int
+    label: str
+    features: tuple[int, ...]
+    parents: tuple[int | None, ...]
+    coherence: float
+    density: float
+
+    __pydantic_config__: ClassVar = {"extra": "forbid"}  # for what is read from a file
+
+    @property
+    def size(self) -> int:
+        """Number of features."""
+        return len(self.features)
+
+    @property
+    def depths(self) -> tuple[int, ...]:
+        """Number of steps from the root to each feature."""
+        depths: dict[int | None, int] = {None: -1}
+        for feature, parent in zip(self.features, self.parents, strict=True):
+            depths[feature] = depths[parent] + 1
+        return tuple(depths[feature] for feature in self.features)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cooccurrence:
+    """``counts`` (n, n) int32: records where both are active; its diagonal: records where the one is.
+
+    ``chance`` times the product n_i n_j of two features' records is the count to expect of random codes with
+    the same n_i and the same features per record k_r (configuration model): these keep the sum of all counts,
+    so it is sum_r k_r (k_r - 1) / ((sum_i n_i)² - sum_i n_i²).
+    """
+
+    records: int
+    counts: NDArray[np.int32]
+    chance: float
+
+    @classmethod
+    def measure(cls, code: SparseCode) -> Cooccurrence:
+        """Count a batch of codes; memory is one (n, n) matrix beside the codes."""
+        from scipy.sparse import csr_matrix
+
+        n = code.n_features
+        ones = np.ones(len(code.indices), np.int32)
+        active = csr_matrix((ones, code.indices, code.indptr), shape=(len(code), n))
+        columns = active.T.tocsr()
+        counts = np.empty((n, n), np.int32)
+        for start in range(0, n, BLOCK):
+            counts[start : start + BLOCK] = (columns[start : start + BLOCK] @ active).toarray()
+        k, degrees = np.diff(code.indptr).astype(np.float64), counts.diagonal().astype(np.float64)
+        pairs = degrees.sum() ** 2 - (degrees**2).sum()
+        return cls(len(code), counts, float((k * (k - 1)).sum() / max(1.0, pairs)))
+
+    @property
+    def degrees(self) -> NDArray[np.int32]:
+        """Number of records in which each feature is active (n,)."""
+        return self.counts.diagonal()
+
+    def expected(self, i: Ids, j: Ids) -> NDArray[np.float64]:
+        """Return the count to expect by chance of each pair (m,)."""
+        degrees = self.degrees.astype(np.float64)
+        return self.chance * degrees[i] * degrees[j]
+
+    def p_values(self, i: Ids, j: Ids) -> NDArray[np.float64]:
+        """Return P(count or more) of each pair under chance (m,).
+
+        By a Poisson of the expected count. Its upper tail bounds that of a sum of independent records with
+        different probabilities (Hoeffding 1956; Anderson and Samuels 1967), so the test is conservative.
+        """
+        from scipy.special import pdtrc
+
+        counts = self.counts[i, j]
+        tail: NDArray[np.float64] = pdtrc(np.maximum(counts, 1) - 1, self.expected(i, j))
+        return np.where(counts, tail, 1.0)
+
+    def npmi(self, i: Ids, j: Ids) -> NDArray[np.float64]:
+        """Return log(count / expected) / -log(count / records) (m,), at most 1; -1 where never together."""
+        counts = self.counts[i, j].astype(np.float64)
+        npmi = np.full(len(counts), -1.0)
+        met = np.flatnonzero(counts)
+        lift = np.log(counts[met] / self.expected(i[met], j[met]))
+        npmi[met] = np.minimum(1.0, lift / np.maximum(-np.log(counts[met] / self.records), 1e-12))
+        return npmi
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Edges:
+    """Weighted edges from ``parent`` (m,) to the sparser ``child`` (m,)."""
+
+    parent: Ids
+    child: Ids
+    weight: NDArray[np.float64]
+
+    def take(self, which: NDArray[Any]) -> Edges:
+        """Return the edges at these positions, in this order, or where the mask is true."""
+        return Edges(self.parent[which], self.child[which], self.weight[which])
+
+
+def find_families(code: SparseCode, labels: Sequence[FeatureLabel]) -> tuple[Family, ...]:
+    """Return the families in the codes of a corpus, largest first; their ids are their positions."""
+    together = Cooccurrence.measure(code)
+    edges, density = candidate_edges(together), together.degrees
+    remains = np.ones(code.n_features, bool)
+    trees: list[Tree] = []
+    for _ in range(ROUNDS):
+        grown = grow_trees(edges.take(remains[edges.parent] & remains[edges.child]), density)
+        for tree in grown:
+            remains[next(iter(tree))] = False
+            if all(len(tree.keys() & other) < SAME * len(tree.keys() | other) for other in trees):
+                trees.append(tree)
+    trees.sort(key=lambda tree: (-len(tree), next(iter(tree))))
+    codes = code.to_csr().tocsc()
+    families: list[Family] = []
+    for tree in trees:
+        child, parent = np.array([(c, p) for c, p in tree.items() if p is not None]).T
+        coherence = round(float(together.npmi(parent, child).mean()), 4)
+        density_of_any = round(float((codes[:, list(tree)].getnnz(1) > 0).mean()), 6)
+        label, parents = family_label(tree, labels, density), tuple(tree.values())
+        families.append(Family(len(families), label, tuple(tree), parents, coherence, density_of_any))
+    return tuple(families)
+
+
+def candidate_edges(together: Cooccurrence) -> Edges:
+    """Return the edges that a forest may use: significant, strong enough, and from denser to sparser.
+
+    Features of equal density have no edge: neither is the more general.
+    """
+    from scipy.stats import false_discovery_control
+
+    live = np.flatnonzero(together.degrees)
+    i, j = (live[side] for side in np.triu_indices(len(live), 1))
+    if len(i):
+        is_kept = false_discovery_control(together.p_values(i, j)) <= FALSE_DISCOVERIES
+        i, j = i[is_kept], j[is_kept]
+    degrees = together.degrees
+    parent = np.where(degrees[i] > degrees[j], i, j)
+    child = i + j - parent
+    npmi = together.npmi(parent, child)
+    is_kept = (degrees[parent] > degrees[child]) & (npmi >= LEAST_NPMI)
+    is_kept &= together.counts[parent, child] >= np.maximum(LEAST_RECORDS, LEAST_SHARE * degrees[child])
+    return Edges(parent, child, npmi).take(is_kept)
+
+
+def grow_trees(edges: Edges, density: NDArray[np.int32]) -> list[Tree]:
+    """Return the trees of 3 to 32 features in the maximum spanning forest."""
+    forest = single_parents(spanning_forest(edges, len(density)))
+    parent_of = _cut(forest, density)
+    children: dict[int, list[int]] = {}
+    for feature in np.argsort(-density, kind="stable").tolist():
+        if parent_of[feature] >= 0:
+            children.setdefault(int(parent_of[feature]), []).append(feature)
+    trees = []
+    for root in (feature for feature in children if parent_of[feature] < 0):
+        tree: Tree = {}
+        ahead = [root]
+        while ahead:
+            feature = ahead.pop()
+            tree[feature] = None if feature == root else int(parent_of[feature])
+            ahead.extend(reversed(children.get(feature, [])))
+        trees.append(tree)
+    return [tree for tree in trees if len(tree) >= LEAST]
+
+
+def spanning_forest(edges: Edges, n_features: int) -> Edges:
+    """Return the maximum spanning forest, strongest edge first; the directions play no part.
+
+    The ranks of the weights stand for them: all different, so that there is one forest, and none of them 0,
+    which a sparse graph would take for no edge.
+    """
+    from scipy.sparse import csr_matrix
+    from scipy.sparse.csgraph import minimum_spanning_tree
+
+    strongest_first = np.lexsort((edges.child, edges.parent, -edges.weight))
+    rank = np.empty(len(edges.weight))
+    rank[strongest_first] = np.arange(1, len(rank) + 1)
+    graph = csr_matrix((rank, (edges.parent, edges.child)), shape=(n_features, n_features))
+    kept = np.sort(minimum_spanning_tree(graph).data).astype(np.int64)
+    return edges.take(strongest_first[kept - 1])
+
+
+def single_parents(forest: Edges) -> Edges:
+    """Return each child's strongest edge of a forest that is sorted by strength."""
+    _, strongest = np.unique(forest.child, return_index=True)
+    return forest.take(np.sort(strongest))
+
+
+def _cut(forest: Edges, density: NDArray[np.int32]) -> Ids:
+    """Return each feature's parent (n,), -1 without one.
+
+    A tree that grows beyond 32 features loses its largest branches, which become trees of their own.
+    """
+    parent_of = np.full(len(density), -1)
+    parent_of[forest.child] = forest.parent
+    branches: dict[int, list[tuple[int, float, int]]] = {}
+    edge_of = {int(child): edge for edge, child in enumerate(forest.child)}
+    for feature in np.argsort(density, kind="stable").tolist():  # children come before their parents
+        below = sorted(branches.pop(feature, []))
+        while 1 + sum(size for size, _, _ in below) > MOST:
+            parent_of[below.pop()[2]] = -1
+        if feature in edge_of:
+            size, edge = 1 + sum(size for size, _, _ in below), edge_of[feature]
+            branch = (size, -float(forest.weight[edge]), feature)
+            branches.setdefault(int(forest.parent[edge]), []).append(branch)
+    return parent_of
+
+
+def family_label(tree: Tree, labels: Sequence[FeatureLabel], density: NDArray[np.int32]) -> str:
+    """Return ``term: term, term, term``: those of the trusted labels whose words most of the features share.
+
+    Of equals the densest feature's come first: the root's, where no word recurs. No word is named twice.
+    """
+    trusted = [feature for feature in tree if not labels[feature].is_weak] or list(tree)
+    texts = [labels[feature].text for feature in sorted(trusted, key=lambda feature: -density[feature])]
+    votes = Counter(stem for text in texts for stem in _stems(text))
+    terms = [term.strip() for text in texts for term in text.split(",") if term.strip()]
+    named: list[str] = []
+    for term in sorted(terms, key=lambda term: -min(votes[stem] for stem in _stems(term))):
+        if all(_stems(term).isdisjoint(_stems(other)) for other in named[: 1 + NAMED]):
+            named.append(term)
+    return f"{named[0]}: {', '.join(named[1 : 1 + NAMED])}" if named[1:] else named[0]
+
+
+def save_families(families: Sequence[Family], path: Path) -> None:
+    """Write as JSON, a line for each family."""
+    lines = ",\n".join(json.dumps(asdict(family)) for family in families)
+    path.write_text(f"[\n{lines}\n]\n")
+
+
+def load_families(path: Path, n_features: int) -> tuple[Family, ...]:
+    """Read what :func:`save_families` wrote; none where there is no file, as in spaces of old.
+
+    The format's version is that of the space. Raises ValueError or KeyError for what is no family.
+    """
+    from pydantic import TypeAdapter
+
+    if not path.is_file():
+        return ()
+    families = TypeAdapter(tuple[Family, ...]).validate_json(path.read_bytes(), strict=True)
+    for position, family in enumerate(families):
+        known = set(family.features).intersection(range(n_features))
+        if family.id != position or len(known) != family.size or family.depths.count(0) != 1:
+            raise ValueError(f"families.json: entry {position} is no tree of the space's features")
+    return families
+
+
+def _stems(text: str) -> set[str]:
+    return {word[:5].casefold().rstrip("s") for word in text.replace(",", " ").split()}

@@ -1,0 +1,161 @@
+"""Feature spaces on the Hugging Face hub, by its conventions: ``push_to_hub`` and ``from_pretrained``.
+
+Only the files of a space go up or come down, whatever else lies beside them. Tokens are handed to
+huggingface_hub and kept nowhere: no message of ours holds one, nor the error that it came from.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Protocol
+
+from saeindex.errors import InvalidInputError, NotFoundError, SaeIndexError, StorageError
+from saeindex.features.card import model_card
+from saeindex.features.space import FeatureSpace, find_space
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CARD = "README.md"
+FILES = (
+    "space.json",
+    "sae.safetensors",
+    "calibration.safetensors",
+    "labels.jsonl",
+    "labels.safetensors",
+    "families.json",
+    CARD,
+)
+
+
+class HubApi(Protocol):
+    """The part of ``huggingface_hub.HfApi`` that uploads."""
+
+    def create_repo(self, repo_id: str, *, private: bool, repo_type: str, exist_ok: bool) -> Any:
+        """Make the repository, where there is none."""
+
+    def upload_folder(
+        self,
+        *,
+        repo_id: str,
+        folder_path: str,
+        repo_type: str,
+        revision: str | None,
+        commit_message: str,
+        allow_patterns: list[str],
+    ) -> Any:
+        """Upload files as one commit; returns what has its address as ``commit_url``."""
+
+
+def push_to_hub(
+    space: FeatureSpace,
+    repo_id: str,
+    *,
+    private: bool = False,
+    token: str | None = None,
+    revision: str | None = None,
+    commit_message: str | None = None,
+    api: HubApi | None = None,
+) -> str:
+    """Upload a space with its model card to ``repo_id`` as one commit; return the commit's address.
+
+    The repository is made where there is none. ``token`` is by default the one that huggingface_hub has.
+    Raises InvalidInputError for a name that is none, StorageError where the hub refuses.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    hub: HubApi = HfApi(token=token) if api is None else api
+    message = commit_message or f"Feature space {space.name}"
+    asked = f"push to {repo_id!r}"
+    problem: SaeIndexError
+    try:
+        return _upload(space, repo_id, hub, private, revision, message)
+    except HFValidationError:
+        problem = InvalidInputError(asked, "not the name of a repository", "Give USER/NAME.")
+    except (HfHubHTTPError, OSError) as error:
+        problem = StorageError(asked, _reason(error), "Check the name, the token's rights and the network.")
+    raise problem  # here, and not above: what the hub said could quote the request
+
+
+def from_pretrained(
+    name_or_path: str | Path,
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+    force_download: bool = False,
+    local_files_only: bool = False,
+    download: Callable[..., str] | None = None,
+) -> FeatureSpace:
+    """Load a space from a folder, by the name of a packaged one, or from a repository of the hub.
+
+    The options are those of huggingface_hub's ``from_pretrained``; ``download`` takes the place of its
+    ``snapshot_download``. Raises NotFoundError where there is no such folder or repository, MismatchError for
+    files that are damaged or do not belong together.
+    """
+    if revision is None:
+        try:
+            return FeatureSpace.load(find_space(name_or_path))
+        except NotFoundError:
+            if Path(name_or_path).is_dir() or "/" not in str(name_or_path):
+                raise
+    folder = _download(
+        str(name_or_path),
+        download,
+        revision=revision,
+        token=token,
+        cache_dir=cache_dir,
+        force_download=force_download,
+        local_files_only=local_files_only,
+    )
+    return FeatureSpace.load(folder)
+
+
+def write_with_card(space: FeatureSpace, path: str | Path, repo_id: str | None = None) -> Path:
+    """Save a space with its model card beside it, as it goes to the hub."""
+    folder = space.save(path)
+    (folder / CARD).write_text(model_card(space, repo_id))
+    return folder
+
+
+def _upload(
+    space: FeatureSpace, repo_id: str, hub: HubApi, private: bool, revision: str | None, message: str
+) -> str:
+    with TemporaryDirectory() as scratch:
+        folder = write_with_card(space, Path(scratch) / "space", repo_id)
+        hub.create_repo(repo_id, private=private, repo_type="model", exist_ok=True)
+        commit = hub.upload_folder(
+            repo_id=repo_id,
+            folder_path=str(folder),
+            repo_type="model",
+            revision=revision,
+            commit_message=message,
+            allow_patterns=list(FILES),
+        )
+    return str(getattr(commit, "commit_url", commit))
+
+
+def _download(repo_id: str, download: Callable[..., str] | None, **options: Any) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    fetch = download or snapshot_download
+    try:
+        folder = Path(fetch(repo_id, repo_type="model", allow_patterns=list(FILES), **options))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        found = _reason(error)
+    else:
+        if (folder / "space.json").is_file():
+            return folder
+        found = "a repository without space.json"
+    raise NotFoundError(
+        f"feature space {repo_id!r}", found, "Give a folder with space.json, or USER/NAME on the hub."
+    )
+
+
+def _reason(error: Exception) -> str:
+    """Say what kind of error it was; its text is the hub's, and could quote the request."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    return f"{type(error).__name__}{f', HTTP {status}' if status else ''}"

@@ -1,0 +1,248 @@
+"""Transfer between versions: which feature of a new space is which of an old one, and what was lost.
+
+Features are matched one to one by the assignment that maximises the summed similarity of the pairs above a
+threshold. The similarity is the cosine of the decoder directions, or, where embeddings are given, the mean of
+that and of the correlation of the activations. Two fits on the same texts share under half of their features
+at a cosine of .7, so a match is never taken for granted: each pair has its confidence, and what has none is
+listed as lost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from saeindex.errors import InvalidInputError, MismatchError
+from saeindex.features.labels import FeatureLabel
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from saeindex.features.space import FeatureSpace
+    from saeindex.types import FloatArray, SparseCode
+
+MATCH_FLOOR = 0.7
+MANUAL, CARRIED = "manual", "carried"
+CHANCE = 0.5  # the AUROC of a label that says nothing
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureMatch:
+    """An old feature and the new one that took its place.
+
+    ``confidence`` in 0…1 is the similarity that was matched on; ``margin`` is how far it lies above the best
+    other new feature for ``old`` (negative where the assignment gave that one away). ``correlation`` is None
+    without embeddings.
+    """
+
+    old: int
+    new: int
+    old_label: str
+    new_label: str
+    confidence: float
+    cosine: float
+    correlation: float | None
+    margin: float
+
+
+@dataclass(frozen=True, slots=True)
+class UnmatchedFeature:
+    """A feature without a counterpart, and the nearest one of the other space (which may be matched)."""
+
+    id: int
+    label: str
+    method: str
+    trust: float | None
+    density: float
+    nearest: int
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceMapping:
+    """The matches of two spaces in the order of the old features, and what only one of them has."""
+
+    matches: tuple[FeatureMatch, ...]
+    lost: tuple[UnmatchedFeature, ...]
+    gained: tuple[UnmatchedFeature, ...]
+    threshold: float
+
+    def summary(self) -> dict[str, Any]:
+        """Return counts, the mean confidence, and the share of the old activity that is matched."""
+        confidences = [match.confidence for match in self.matches]
+        return {
+            "matched": len(self.matches),
+            "lost": len(self.lost),
+            "lost_manual_labels": sum(feature.method == MANUAL for feature in self.lost),
+            "gained": len(self.gained),
+            "mean_confidence": float(np.mean(confidences)) if confidences else None,
+            "lost_density": float(sum(feature.density for feature in self.lost)),
+            "threshold": self.threshold,
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as JSON; lost features with the densest first."""
+        return {
+            **self.summary(),
+            "matches": [asdict(match) for match in self.matches],
+            "lost_features": [asdict(feature) for feature in self.lost],
+            "gained_features": [asdict(feature) for feature in self.gained],
+        }
+
+
+def map_spaces(
+    old: FeatureSpace,
+    new: FeatureSpace,
+    vectors: FloatArray | None = None,
+    *,
+    threshold: float = MATCH_FLOOR,
+) -> SpaceMapping:
+    """Match the features of two spaces over one encoder.
+
+    ``vectors`` (m, d) are embeddings of texts to compare activations on; thousands are needed for rare
+    features to be active at all. Pairs below ``threshold`` are no matches. Raises MismatchError for spaces
+    over different encoders.
+    """
+    _check_encoders(old, new)
+    if not 0 < threshold <= 1:
+        raise InvalidInputError(
+            f"a threshold of {threshold}", "not in 0 to 1", "Give a similarity, such as 0.7."
+        )
+    cosine = old.sae.directions @ new.sae.directions.T
+    correlation = None
+    if vectors is not None and len(vectors):
+        correlation = activation_correlation(old.sae.encode(vectors), new.sae.encode(vectors))
+    similarity = cosine if correlation is None else _combined(cosine, correlation)
+    # Pairs below the threshold count for nothing: the assignment must not give up a good pair for them.
+    rows, columns = _assigned(np.where(similarity >= threshold, similarity, 0))
+    is_match = similarity[rows, columns] >= threshold
+    rows, columns = rows[is_match], columns[is_match]
+    return SpaceMapping(
+        _matches(old, new, (rows, columns), similarity, cosine, correlation),
+        _unmatched(old, similarity, set(rows.tolist())),
+        _unmatched(new, similarity.T, set(columns.tolist())),
+        threshold,
+    )
+
+
+def carry_labels(old: FeatureSpace, new: FeatureSpace, mapping: SpaceMapping) -> FeatureSpace:
+    """Return the new space with the old labels where they are worth keeping.
+
+    A manual label always moves with its feature. Another one moves where what is left of its trust,
+    0.5 + (trust - 0.5) · confidence, is above that of the new space's own label; its method then says that it
+    was carried. The fingerprint stays: labels are no part of it.
+    """
+    labels, vectors = list(new.labels), new.label_vectors.copy()
+    for match in mapping.matches:
+        label = carried_label(old.labels[match.old], new.labels[match.new], match.confidence)
+        if label is not None:
+            labels[match.new] = label
+            vectors[match.new] = old.label_vectors[match.old]
+    return replace(new, labels=tuple(labels), label_vectors=vectors)
+
+
+def carried_label(old: FeatureLabel, new: FeatureLabel, confidence: float) -> FeatureLabel | None:
+    """Return the label that the new feature takes over, or None where it keeps its own."""
+    if old.method == MANUAL:
+        return old
+    if new.method == MANUAL or old.trust is None:
+        return None
+    trust = CHANCE + (old.trust - CHANCE) * confidence
+    if old.text == new.text or (new.trust is not None and new.trust >= trust):
+        return None
+    method = old.method if old.method.startswith(CARRIED) else f"{CARRIED} {old.method}"
+    return replace(old, method=method, trust=trust)
+
+
+def activation_correlation(old: SparseCode, new: SparseCode) -> FloatArray:
+    """Return the Pearson correlation (n_old, n_new) of activations over texts; 0 for inactive features."""
+    a, b = old.to_csr().astype(np.float64), new.to_csr().astype(np.float64)
+    count = max(1, a.shape[0])
+    mean_a, mean_b = (np.asarray(x.mean(0)).ravel() for x in (a, b))
+    deviation_a, deviation_b = (
+        np.sqrt(np.maximum(np.asarray(x.multiply(x).mean(0)).ravel() - mean**2, 0))
+        for x, mean in ((a, mean_a), (b, mean_b))
+    )
+    covariance = (a.T @ b).toarray() / count - np.outer(mean_a, mean_b)
+    scale = np.outer(deviation_a, deviation_b)
+    correlation = np.divide(covariance, scale, out=np.zeros_like(covariance), where=scale > 1e-12)
+    clipped: FloatArray = np.clip(correlation, -1, 1).astype(np.float32)
+    return clipped
+
+
+def _combined(cosine: FloatArray, correlation: FloatArray) -> FloatArray:
+    """Return the mean of both, where both features were active at all, else the cosine."""
+    was_active = np.outer((correlation != 0).any(1), (correlation != 0).any(0))
+    combined: FloatArray = np.where(was_active, (cosine + correlation) / 2, cosine)
+    return combined
+
+
+def _assigned(similarity: FloatArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    from scipy.optimize import linear_sum_assignment
+
+    rows, columns = linear_sum_assignment(similarity, maximize=True)
+    return rows, columns
+
+
+def _matches(
+    old: FeatureSpace,
+    new: FeatureSpace,
+    pairs: tuple[NDArray[np.int64], NDArray[np.int64]],
+    similarity: FloatArray,
+    cosine: FloatArray,
+    correlation: FloatArray | None,
+) -> tuple[FeatureMatch, ...]:
+    found = []
+    for i, j in zip(*(ids.tolist() for ids in pairs), strict=True):
+        confidence = float(similarity[i, j])
+        others = np.delete(similarity[i], j)
+        found.append(
+            FeatureMatch(
+                old=i,
+                new=j,
+                old_label=old.labels[i].text,
+                new_label=new.labels[j].text,
+                confidence=min(1.0, confidence),
+                cosine=float(cosine[i, j]),
+                correlation=None if correlation is None else float(correlation[i, j]),
+                margin=confidence - float(others.max(initial=-1.0)),
+            )
+        )
+    return tuple(found)
+
+
+def _unmatched(
+    space: FeatureSpace, similarity: FloatArray, matched: set[int]
+) -> tuple[UnmatchedFeature, ...]:
+    """Return a space's features that have no match, densest first."""
+    lost = []
+    for feature in sorted(set(range(space.n_features)) - matched):
+        label = space.labels[feature]
+        nearest = int(similarity[feature].argmax())
+        lost.append(
+            UnmatchedFeature(
+                id=feature,
+                label=label.text,
+                method=label.method,
+                trust=label.trust,
+                density=float(space.calibration.density[feature]),
+                nearest=nearest,
+                similarity=float(similarity[feature, nearest]),
+            )
+        )
+    return tuple(sorted(lost, key=lambda feature: (-feature.density, feature.id)))
+
+
+def _check_encoders(old: FeatureSpace, new: FeatureSpace) -> None:
+    wanted, found = asdict(old.encoder), asdict(new.encoder)
+    if old.encoder.revision.startswith("sha256:"):
+        del wanted["model"], found["model"]
+    differing = [key for key in wanted if wanted[key] != found[key]]
+    if differing:
+        raise MismatchError(
+            f"map {old.name!r} to {new.name!r}",
+            "; ".join(f"{key}: {wanted[key]!r} and {found[key]!r}" for key in differing),
+            "Features can be compared only over one encoder: fit the new space on the old one's.",
+        )

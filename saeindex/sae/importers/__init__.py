@@ -1,0 +1,76 @@
+"""Autoencoders trained elsewhere, read into ours: SAELens, sparsify, saerch, sentence-transformers (CSR)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import MappingProxyType, ModuleType
+
+from saeindex.errors import InvalidInputError, NotFoundError
+from saeindex.sae.importers import csr, saelens, saerch, sparsify
+from saeindex.sae.importers.foreign import ImportedAutoencoder, to_ours
+from saeindex.sae.model import SparseAutoencoder
+
+__all__ = [
+    "EXPORT_FORMATS",
+    "FORMATS",
+    "ImportedAutoencoder",
+    "export_autoencoder",
+    "import_autoencoder",
+    "read_autoencoder",
+]
+
+_FORMATS = MappingProxyType[str, ModuleType](
+    {"saelens": saelens, "sparsify": sparsify, "saerch": saerch, "sentence-transformers": csr}
+)
+FORMATS = tuple(_FORMATS)
+EXPORT_FORMATS = ("saelens", "sparsify")
+
+
+def import_autoencoder(path: str | Path, format: str = "auto", *, k: int | None = None) -> SparseAutoencoder:
+    """Read a foreign autoencoder into ours; its activations are the same, times the decoder's norms.
+
+    ``format`` is one of ``FORMATS``, or is told from the files. ``k`` is the largest number of active
+    features where the file has none (ReLU, JumpReLU), and overrides it where it has. Amplitudes are not
+    refined (``refine_steps=0``). Raises NotFoundError, and InvalidInputError for what ours cannot represent.
+    """
+    return read_autoencoder(path, format, k=k).autoencoder
+
+
+def read_autoencoder(path: str | Path, format: str = "auto", *, k: int | None = None) -> ImportedAutoencoder:
+    """Do as :func:`import_autoencoder`, and return also what the file says."""
+    found = Path(path)
+    if not found.exists():
+        raise NotFoundError(f"import {path}", "no file or folder of that name", "Check the path.")
+    if k is not None and k < 1:
+        raise InvalidInputError(f"import {path} with k={k}", "not a number of features", "Give at least 1.")
+    reader = _reader(found, format)
+    return to_ours(reader.read(found), k)
+
+
+def export_autoencoder(autoencoder: SparseAutoencoder, folder: Path, format: str) -> list[str]:
+    """Write into an existing folder in one of ``EXPORT_FORMATS``; return notes on what it cannot carry."""
+    if format not in EXPORT_FORMATS:
+        raise InvalidInputError(
+            f"export to {format!r}", "no such format", f"Use one of {', '.join(EXPORT_FORMATS)}."
+        )
+    notes: list[str] = _FORMATS[format].write(autoencoder, folder)
+    if autoencoder.refine_steps:
+        notes.append("amplitudes are the encoder's own there: refinement on the support is ours")
+    return notes
+
+
+def _reader(path: Path, format: str) -> ModuleType:
+    if format in _FORMATS:
+        return _FORMATS[format]
+    if format != "auto":
+        raise InvalidInputError(
+            f"import {path} as {format!r}", "no such format", f"Use auto, {', '.join(FORMATS)}."
+        )
+    for module in _FORMATS.values():
+        if module.is_format(path):
+            return module
+    raise InvalidInputError(
+        f"import {path}",
+        "neither of the formats that can be told from their files",
+        f"Give a folder or file of {', '.join(FORMATS)}.",
+    )

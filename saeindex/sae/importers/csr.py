@@ -1,0 +1,88 @@
+"""The ``SparseAutoEncoder`` module of sentence-transformers (CSR, arXiv 2503.01776), tied weights, TopK.
+
+Its folder, or that of the whole ``SparseEncoder`` model, whose ``modules.json`` says where it is.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from torch import Tensor
+
+from saeindex.sae.importers.files import (
+    check_names,
+    read_count,
+    read_json,
+    read_safetensors,
+    read_state_dict,
+    refuse,
+    take,
+)
+from saeindex.sae.importers.foreign import ForeignAutoencoder
+
+MODULES, CONFIG = "modules.json", "config.json"
+SAFE, UNSAFE = "model.safetensors", "pytorch_model.bin"
+# The decoder is the encoder transposed; safetensors keeps one name of the shared tensor.
+ENCODER = ("encoder.weight", "decoder.linear.weight")
+KEYS = {"input_dim", "hidden_dim", "k"}
+
+
+def is_format(path: Path) -> bool:
+    """Say whether ``path`` is such a module, or a model that has one."""
+    folder, _ = _module(path)
+    return folder is not None
+
+
+def read(path: Path) -> ForeignAutoencoder:
+    """Read a module; InvalidInputError for one that normalises its inputs by layer norm."""
+    folder, notes = _module(path)
+    if folder is None:
+        refuse(path, f"no {CONFIG} of a SparseAutoEncoder module", "Give its folder, or that of the model.")
+    config = read_json(folder / CONFIG)
+    if config.get("normalize"):
+        refuse(folder, "normalize=True (layer norm on the inputs)", "Train it with normalize=False.")
+    d, n = read_count(folder, config, "input_dim"), read_count(folder, config, "hidden_dim")
+    tensors = _tensors(folder)
+    check_names(folder, tensors, {*ENCODER, "pre_bias", "latent_bias", "stats_last_nonzero"})
+    name = next((name for name in ENCODER if name in tensors), ENCODER[0])
+    encoder = take(folder, tensors, name, (n, d))
+    return ForeignAutoencoder(
+        format="sentence-transformers",
+        activation="topk",
+        encoder=encoder,
+        encoder_bias=take(folder, tensors, "latent_bias", (n,)),
+        decoder=encoder,
+        bias=take(folder, tensors, "pre_bias", (d,)),
+        k=read_count(folder, config, "k"),
+        notes=notes,
+    )
+
+
+def _module(path: Path) -> tuple[Path | None, tuple[str, ...]]:
+    """Return the module's folder, and whether the model gives it vectors that are not of unit norm."""
+    if (path / MODULES).is_file():
+        try:
+            listed = [
+                (m["type"].rsplit(".", 1)[-1], m["path"]) for m in json.loads((path / MODULES).read_text())
+            ]
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return None, ()
+        kinds = [kind for kind, _ in listed]
+        if "SparseAutoEncoder" not in kinds:
+            return None, ()
+        at = kinds.index("SparseAutoEncoder")
+        notes = (
+            () if "Normalize" in kinds[:at] else ("it was made for vectors that are not scaled to norm 1",)
+        )
+        folder = path / listed[at][1]
+        return (folder if folder.resolve().is_relative_to(path.resolve()) else None), notes
+    if (path / CONFIG).is_file() and read_json(path / CONFIG).keys() >= KEYS:
+        return path, ()
+    return None, ()
+
+
+def _tensors(folder: Path) -> dict[str, Tensor]:
+    if (folder / SAFE).is_file():
+        return read_safetensors(folder / SAFE)
+    return read_state_dict(folder / UNSAFE)

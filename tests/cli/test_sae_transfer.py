@@ -1,0 +1,164 @@
+"""``saeindex sae import``, ``export`` and ``map``, in a small app of their own."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import typer
+from safetensors.torch import save_file
+from typer.testing import CliRunner, Result
+
+from saeindex import FeatureSpace
+from saeindex.cli import sae_transfer
+from saeindex.errors import InvalidInputError, MismatchError, NotFoundError
+from saeindex.features import FeatureLabel
+from saeindex.sae.importers import import_autoencoder
+from tests.samples import RememberingEncoder, sample_records, write_records
+
+N, D, K = 32, 384, 4
+app = typer.Typer()
+app.command("import")(sae_transfer.import_)
+app.command("export")(sae_transfer.export)
+app.command("map")(sae_transfer.map_)
+
+
+def call(*arguments: object, code: int = 0) -> Result:
+    done = CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+    assert done.exit_code == code, done.output
+    return done
+
+
+def called(*arguments: object, code: int = 0) -> Any:
+    return json.loads(call(*arguments, "--json", code=code).stdout)
+
+
+@pytest.fixture(autouse=True)
+def _one_encoder(session_encoder: RememberingEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Load the encoder once for all commands."""
+    for where in ("saeindex.encoders.open_encoder", "saeindex.features.space.open_encoder"):
+        monkeypatch.setattr(where, lambda *_, **__: session_encoder)
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    return write_records(tmp_path / "texts.jsonl", sample_records(240))
+
+
+@pytest.fixture
+def foreign(tmp_path: Path, session_encoder: RememberingEncoder) -> Path:
+    """A sparsify folder whose features are the directions of real texts."""
+    folder = tmp_path / "foreign"
+    folder.mkdir()
+    rows = session_encoder.encode_document([record.text for record in sample_records(240)])
+    mean = torch.from_numpy(rows.mean(0))
+    directions = torch.nn.functional.normalize(torch.from_numpy(rows[:N]) - mean, dim=1)
+    weights = {
+        "encoder.weight": directions,
+        "encoder.bias": torch.zeros(N),
+        "W_dec": directions.clone(),
+        "b_dec": mean,
+    }
+    save_file(weights, folder / "sae.safetensors")
+    (folder / "cfg.json").write_text(json.dumps({"d_in": D, "num_latents": N, "k": K}))
+    return folder
+
+
+def test_an_import_with_texts_is_calibrated_labelled_and_measured(
+    foreign: Path, corpus: Path, tmp_path: Path, encoder: RememberingEncoder
+) -> None:
+    into = tmp_path / "mine"
+    described = called("import", foreign, "--into", into, "--texts", corpus, "--name", "from-sparsify")
+    assert described["imported"] == {"format": "sparsify", "activation": "topk", "k": K}
+    assert (described["n_features"], described["k"], described["labelled"]) == (N, K, N)
+    assert described["held_out"]["nmse"] < 0.9
+    space = FeatureSpace.load(into)
+    assert (space.name, space.sae.refine_steps, space.fingerprint) == (
+        "from-sparsify", 0, described["fingerprint"],
+    )  # fmt: skip
+    assert space.calibration.records == 240
+    x = encoder.encode_document([record.text for record in sample_records(40)])
+    foreign_sae = import_autoencoder(foreign).half()
+    assert space.sae.encode(x).values.tobytes() == foreign_sae.encode(x).values.tobytes()
+    text = call("import", foreign, "--into", into, "--texts", corpus, "--refine-steps", 2).stdout
+    assert f"{N} features from sparsify (topk, k={K})" in text
+    assert FeatureSpace.load(into).sae.refine_steps == 2
+
+
+def test_a_space_without_labels_is_made_only_where_it_is_asked_for(
+    foreign: Path, corpus: Path, tmp_path: Path
+) -> None:
+    into = tmp_path / "bare"
+    with pytest.raises(InvalidInputError, match="neither --texts nor --unlabelled"):
+        call("import", foreign, "--into", into)
+    with pytest.raises(InvalidInputError, match="both"):
+        call("import", foreign, "--into", into, "--unlabelled", "--texts", corpus)
+    described = called("import", foreign, "--into", into, "--unlabelled")
+    assert (described["labelled"], described["weak_labels"], described["held_out"]) == (0, N, None)
+    space = FeatureSpace.load(into)
+    assert space.calibration.records == 0
+    assert all(label.is_weak for label in space.labels)
+
+
+def test_an_import_of_the_wrong_thing_leaves_nothing_behind(foreign: Path, tmp_path: Path) -> None:
+    into = tmp_path / "new"
+    with pytest.raises(NotFoundError):
+        call("import", tmp_path / "nowhere", "--into", into, "--unlabelled")
+    with pytest.raises(InvalidInputError, match="no such format"):
+        call("import", foreign, "--into", into, "--unlabelled", "--format", "onnx")
+    weights = {
+        "encoder.weight": torch.ones(N, 8),
+        "encoder.bias": torch.zeros(N),
+        "W_dec": torch.ones(N, 8),
+        "b_dec": torch.zeros(8),
+    }
+    save_file(weights, foreign / "sae.safetensors")
+    (foreign / "cfg.json").write_text(json.dumps({"d_in": 8, "num_latents": N, "k": K}))
+    with pytest.raises(MismatchError, match="for 8 dimensions"):
+        call("import", foreign, "--into", into, "--unlabelled")
+    assert not into.exists()
+    with pytest.raises(InvalidInputError, match="it holds other files"):
+        call("import", foreign, "--into", foreign, "--unlabelled")
+
+
+@pytest.mark.parametrize("format", ["saelens", "sparsify"])
+def test_an_export_round_trips_through_the_importer(format: str, space: FeatureSpace, tmp_path: Path) -> None:
+    described = called("export", "minilm-general", "--into", tmp_path / "out", "--format", format)
+    assert "cfg.json" in described["files"]
+    assert any("refinement" in note for note in described["notes"])
+    back = import_autoencoder(tmp_path / "out")
+    for name, tensor in space.sae.tensors().items():
+        torch.testing.assert_close(back.tensors()[name], tensor, atol=1e-6, rtol=1e-3)
+    with pytest.raises(InvalidInputError, match="it holds other files"):
+        call("export", "minilm-general", "--into", tmp_path / "out", "--format", format)
+    with pytest.raises(InvalidInputError, match="onnx"):
+        call("export", "minilm-general", "--into", tmp_path / "other", "--format", "onnx")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+
+
+def test_an_export_of_the_whole_space_has_a_card(space: FeatureSpace, tmp_path: Path) -> None:
+    described = called("export", "minilm-general", "--into", tmp_path / "out")
+    assert {"README.md", "space.json"} <= set(described["files"])
+    assert FeatureSpace.load(tmp_path / "out").fingerprint == space.fingerprint
+
+
+def test_a_map_carries_labels_and_says_what_was_lost(foreign: Path, corpus: Path, tmp_path: Path) -> None:
+    called("import", foreign, "--into", tmp_path / "old", "--texts", corpus)
+    called("import", foreign, "--into", tmp_path / "new", "--unlabelled")
+    old = FeatureSpace.load(tmp_path / "old")
+    labels = (FeatureLabel("named by hand", "manual"), *old.labels[1:])
+    replace(old, labels=labels).save(tmp_path / "old")
+    into = tmp_path / "carried"
+    mapped = called("map", tmp_path / "old", tmp_path / "new", "--texts", corpus, "--into", into)
+    assert (mapped["matched"], mapped["lost"], mapped["lost_manual_labels"]) == (N, 0, 0)
+    assert mapped["matches"][0]["old_label"] == "named by hand"
+    carried = FeatureSpace.load(into)
+    assert (carried.labels[0].text, carried.labels[0].method) == ("named by hand", "manual")
+    assert mapped["labels_carried"] == sum(label.method != "none" for label in carried.labels) >= 1
+    text = call("map", tmp_path / "old", "minilm-general", "--threshold", 0.95, code=1).stdout
+    assert "0 matched, 32 lost" in text
+    assert "1 manual labels lost" in text

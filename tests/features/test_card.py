@@ -1,0 +1,83 @@
+"""The model card says what was measured, the same way each time, and nothing that was not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from saeindex import FeatureSpace
+from saeindex.features import Calibration, FeatureLabel
+from saeindex.features.card import model_card
+
+
+def section(card: str, title: str) -> str:
+    return card.split(f"## {title}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def test_the_card_of_the_default_space_has_its_measured_figures(space: FeatureSpace) -> None:
+    card = model_card(space, "someone/minilm-general")
+    assert card == model_card(FeatureSpace.load("minilm-general"), "someone/minilm-general")
+    front, body = card.removeprefix("---\n").split("\n---\n", 1)
+    fields = dict(line.split(": ", 1) for line in front.splitlines() if ": " in line)
+    assert fields["license"] == "apache-2.0"
+    assert fields["library_name"] == "saeindex"
+    assert fields["base_model"] == space.encoder.model
+    assert 'from_pretrained("someone/minilm-general")' in body
+    assert space.fingerprint in body
+    fidelity = section(body, "Fidelity")
+    for corpus, measured in space.report["by_corpus"].items():
+        row = next(
+            line for line in fidelity.splitlines() if line.replace("\\", "").startswith(f"| {corpus} |")
+        )
+        assert f"{measured['nmse']:.4g}" in row
+    trusts = [label.trust for label in space.labels if label.trust is not None]
+    assert f"| mean trust | {np.mean(trusts):.3f} |" in section(body, "Labels")
+    for part, count in space.report["mixture"].items():
+        assert f"| {count:,} |" in section(body, "Training"), part
+    worst = max(space.report["by_corpus"].items(), key=lambda entry: entry[1]["nmse"])[0]
+    assert f"Least faithful on {worst}" in section(body, "Limits")
+    assert "apache-2.0" in section(body, "Licence")
+
+
+def test_what_was_not_measured_is_not_claimed(space: FeatureSpace) -> None:
+    n = space.n_features
+    never = np.full(n, np.inf, np.float32)
+    bare = replace(
+        space,
+        report={},
+        labels=(FeatureLabel("unlabelled", "none"),) * n,
+        calibration=Calibration(0, np.zeros(n, np.float32), never, never),
+        encoder=replace(space.encoder, model="/home/someone/encoder"),
+    )
+    card = model_card(bare)
+    assert "Not measured." in section(card, "Fidelity")
+    assert "mean trust" not in card
+    assert "The most trusted" not in card
+    assert "## Training" not in card
+    assert "base_model" not in card
+    assert "Not calibrated" in section(card, "Limits")
+    assert "nan" not in card
+
+
+@pytest.mark.parametrize("text", ["a\n## b", "<script>", "| x |", "[click](http://x)", "`code`"])
+def test_labels_and_names_cannot_break_out_of_the_card(space: FeatureSpace, text: str) -> None:
+    labels = (FeatureLabel(text, "lexical", 1.0), *space.labels[1:])
+    card = model_card(replace(space, name=text, labels=labels, report={"mixture": {text: 3}}))
+    titles = [line for line in card.splitlines() if line.startswith("## ")]
+    assert titles == [
+        "## How to use it",
+        "## Fidelity",
+        "## Labels",
+        "## Training",
+        "## Limits",
+        "## Licence",
+    ]
+    assert text not in card.replace("apache-2.0", "")
+
+
+def test_the_licence_can_be_another_one(space: FeatureSpace) -> None:
+    card = model_card(space, license="cc-by-4.0")
+    assert "license: cc-by-4.0" in card
+    assert "apache" not in card

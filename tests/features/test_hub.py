@@ -1,0 +1,136 @@
+"""Sharing a space: a local folder stands for the hub, and an api that records what it was asked to upload."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+
+from saeindex import FeatureSpace
+from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, StorageError
+from saeindex.features.hub import FILES, from_pretrained, push_to_hub, write_with_card
+
+SECRET = "hf_aSecretThatNobodyMaySee"
+
+
+class RecordingApi:
+    """Keeps what would have been uploaded in a folder, as the hub's commit would."""
+
+    def __init__(self, remote: Path) -> None:
+        self.remote = remote
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+
+    def create_repo(self, repo_id: str, **options: Any) -> None:
+        self.calls.append(("create_repo", {"repo_id": repo_id, **options}))
+
+    def upload_folder(self, **options: Any) -> str:
+        self.calls.append(("upload_folder", options))
+        for name in options["allow_patterns"]:
+            if (Path(options["folder_path"]) / name).is_file():
+                self.remote.mkdir(exist_ok=True)
+                shutil.copy(Path(options["folder_path"]) / name, self.remote / name)
+        return "https://hub.example/commit/1"
+
+
+class RefusingApi(RecordingApi):
+    def create_repo(self, repo_id: str, **options: Any) -> None:
+        raise refusal(HfHubHTTPError, 403)
+
+
+def refusal(kind: type[HfHubHTTPError], status: int) -> HfHubHTTPError:
+    response: Any = SimpleNamespace(status_code=status, headers={}, request=None)
+    return kind(f"refused for token {SECRET}", response=response)
+
+
+class Downloading:
+    """Stands for ``snapshot_download``: copies the allowed files of a folder."""
+
+    def __init__(self, remote: Path, cache: Path) -> None:
+        self.remote, self.cache = remote, cache
+        self.calls: list[dict[str, Any]] = []
+
+    def __call__(self, repo_id: str, **options: Any) -> str:
+        self.calls.append({"repo_id": repo_id, **options})
+        self.cache.mkdir()
+        for name in options["allow_patterns"]:
+            if (self.remote / name).is_file():
+                shutil.copy(self.remote / name, self.cache / name)
+        return str(self.cache)
+
+
+def test_a_pushed_space_comes_back_the_same(space: FeatureSpace, tmp_path: Path) -> None:
+    api = RecordingApi(tmp_path / "remote")
+    address = push_to_hub(space, "me/lens", private=True, token=SECRET, api=api)
+    assert address == "https://hub.example/commit/1"
+    (made, options), (sent, upload) = api.calls
+    assert (made, sent) == ("create_repo", "upload_folder")
+    assert options == {"repo_id": "me/lens", "private": True, "repo_type": "model", "exist_ok": True}
+    assert upload["repo_id"] == "me/lens"
+    assert SECRET not in str(api.calls)
+    (api.remote / "stray.py").write_text("print('not ours')")
+    assert (api.remote / "README.md").read_text().startswith("---\nlicense: apache-2.0")
+    download = Downloading(api.remote, tmp_path / "cache")
+    loaded = from_pretrained("me/lens", revision="v1", token=SECRET, download=download)
+    assert loaded.fingerprint == space.fingerprint
+    assert loaded.labels == space.labels
+    np.testing.assert_array_equal(loaded.label_vectors, space.label_vectors)
+    assert (download.calls[0]["revision"], download.calls[0]["token"]) == ("v1", SECRET)
+    assert not (tmp_path / "cache" / "stray.py").exists()
+
+
+def test_every_file_of_a_saved_space_may_pass(space: FeatureSpace, tmp_path: Path) -> None:
+    folder = write_with_card(space, tmp_path / "lens", "me/lens")
+    assert {path.name for path in folder.iterdir()} <= set(FILES)
+
+
+def test_a_folder_and_a_packaged_name_need_no_hub(space: FeatureSpace, tmp_path: Path) -> None:
+    folder = write_with_card(space, tmp_path / "lens")
+    assert from_pretrained(folder).fingerprint == space.fingerprint
+    assert from_pretrained("minilm-general").fingerprint == space.fingerprint
+    (folder / "labels.jsonl").unlink()
+    with pytest.raises(MismatchError, match="damaged or missing"):
+        from_pretrained(folder)
+    with pytest.raises(NotFoundError):
+        from_pretrained(tmp_path)
+    with pytest.raises(NotFoundError):
+        from_pretrained("no-such-space")
+
+
+def test_a_refusal_is_an_error_of_ours_without_the_token(space: FeatureSpace, tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="HTTP 403") as pushed:
+        push_to_hub(space, "me/lens", token=SECRET, api=RefusingApi(tmp_path / "remote"))
+
+    def missing(*_: object, **__: object) -> str:
+        raise refusal(RepositoryNotFoundError, 404)
+
+    with pytest.raises(NotFoundError, match="HTTP 404") as pulled:
+        from_pretrained("me/gone", token=SECRET, download=missing)
+    for caught in (pushed, pulled):
+        assert SECRET not in str(caught.value)
+        assert caught.value.__cause__ is None
+        assert caught.value.__context__ is None
+
+
+def test_names_that_are_none_and_repositories_of_other_things_are_told(
+    space: FeatureSpace, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidInputError, match="USER/NAME"):
+        push_to_hub(space, "me/../../lens", api=None, token="none")
+    (tmp_path / "remote").mkdir()
+    with pytest.raises(NotFoundError, match=r"without space\.json"):
+        from_pretrained("me/model", download=Downloading(tmp_path / "remote", tmp_path / "cache"))
+
+
+def test_the_python_of_the_documentation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "spaces.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "spaces.md", "exec"), {})

@@ -1,0 +1,186 @@
+"""Matching the features of two spaces: permuted, perturbed, and fitted again with another seed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import pearsonr
+
+from saeindex import FeatureSpace
+from saeindex.errors import InvalidInputError, MismatchError
+from saeindex.features import Calibration, FeatureLabel
+from saeindex.features.mapping import (
+    activation_correlation,
+    carried_label,
+    carry_labels,
+    map_spaces,
+)
+from saeindex.sae import SparseAutoencoder, TrainingConfig
+from tests.samples import RememberingEncoder, sample_records
+
+TEXTS = [record.text for record in sample_records(900, seed=40)]
+CONFIG = TrainingConfig(n_features=64, k=8, steps=120, batch_size=256)
+
+
+@pytest.fixture(scope="module")
+def fitted(session_encoder: RememberingEncoder) -> FeatureSpace:
+    return FeatureSpace.fit(TEXTS, config=CONFIG, encoder=session_encoder, name="old")
+
+
+@pytest.fixture(scope="module")
+def refitted(session_encoder: RememberingEncoder) -> FeatureSpace:
+    config = replace(CONFIG, seed=5)
+    return FeatureSpace.fit(TEXTS, config=config, encoder=session_encoder, name="new")
+
+
+def permuted(space: FeatureSpace, order: list[int], noise: float = 0.0) -> FeatureSpace:
+    """Return the space with feature ``order[j]`` at place j, its weights turned by some noise."""
+    dice = torch.Generator().manual_seed(9)
+
+    def moved(rows: torch.Tensor) -> torch.Tensor:
+        turned: torch.Tensor = torch.randn(rows[order].shape, generator=dice) / rows.shape[1] ** 0.5
+        return rows[order] + noise * turned
+
+    sae, calibration = space.sae, space.calibration
+    return replace(
+        space,
+        name="moved",
+        sae=SparseAutoencoder(
+            moved(sae.encoder),
+            sae.encoder_bias[order],
+            torch.nn.functional.normalize(moved(sae.decoder), dim=1),
+            sae.bias,
+            k=sae.k,
+        ),
+        calibration=Calibration(
+            calibration.records,
+            calibration.density[order],
+            calibration.median[order],
+            calibration.p90[order],
+        ),
+        labels=tuple(space.labels[i] for i in order),
+        label_vectors=space.label_vectors[order],
+    )
+
+
+@pytest.fixture(scope="module")
+def order() -> list[int]:
+    return [int(i) for i in np.random.default_rng(2).permutation(64)]
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.4])
+@pytest.mark.parametrize("with_texts", [True, False])
+def test_permuted_and_perturbed_features_find_themselves(
+    fitted: FeatureSpace, encoder: RememberingEncoder, order: list[int], noise: float, with_texts: bool
+) -> None:
+    vectors = encoder.encode_document(TEXTS[:600]) if with_texts else None
+    mapping = map_spaces(fitted, permuted(fitted, order, noise), vectors)
+    found = {match.old: match.new for match in mapping.matches}
+    assert len(found) >= (64 if not noise else 58)
+    assert all(order[new] == old for old, new in found.items())
+    if not noise:
+        assert min(match.confidence for match in mapping.matches) > 0.999
+        assert mapping.lost == mapping.gained == ()
+    assert all((match.correlation is None) != with_texts for match in mapping.matches)
+
+
+def test_a_match_is_one_to_one_and_the_sum_is_the_best_one(fitted: FeatureSpace, order: list[int]) -> None:
+    """Two old features near one new one: only one gets it, the other one's own second choice counts."""
+    twin = permuted(fitted, [0, 0, *range(2, 64)])
+    mapping = map_spaces(fitted, twin)
+    news = [match.new for match in mapping.matches]
+    assert len(set(news)) == len(news)
+    assert [feature.id for feature in mapping.lost] == [1]
+    assert len(mapping.gained) == 1
+    assert mapping.gained[0].id in (0, 1)
+    assert mapping.gained[0].nearest == 0
+    assert mapping.gained[0].similarity == pytest.approx(1, abs=1e-4)
+
+
+def test_another_seed_finds_part_of_the_features_and_the_rest_is_reported_as_lost(
+    fitted: FeatureSpace, refitted: FeatureSpace, encoder: RememberingEncoder
+) -> None:
+    mapping = map_spaces(fitted, refitted, encoder.encode_document(TEXTS))
+    assert 8 <= len(mapping.matches) <= 60
+    assert len(mapping.matches) + len(mapping.lost) == 64 == len(mapping.matches) + len(mapping.gained)
+    assert all(match.confidence >= 0.7 for match in mapping.matches)
+    densities = [feature.density for feature in mapping.lost]
+    assert densities == sorted(densities, reverse=True)
+    assert {f.label for f in mapping.lost} == {fitted.labels[f.id].text for f in mapping.lost}
+    summary = mapping.summary()
+    assert summary["matched"] == len(mapping.matches)
+    assert summary["lost_density"] == pytest.approx(sum(densities))
+    assert {"matches", "lost_features", "gained_features"} <= mapping.to_json().keys()
+
+
+def test_the_correlation_of_activations_is_pearsons(
+    fitted: FeatureSpace, refitted: FeatureSpace, encoder: RememberingEncoder
+) -> None:
+    vectors = encoder.encode_document(TEXTS[:300])
+    old, new = fitted.sae.encode(vectors), refitted.sae.encode(vectors)
+    found = activation_correlation(old, new)
+    a, b = old.to_csr().toarray(), new.to_csr().toarray()
+    for i, j in np.random.default_rng(0).integers(0, 64, (60, 2)):
+        if a[:, i].any() and b[:, j].any():
+            assert found[i, j] == pytest.approx(pearsonr(a[:, i], b[:, j])[0], abs=1e-5)
+        else:
+            assert found[i, j] == 0
+
+
+def test_labels_move_with_their_features(fitted: FeatureSpace, order: list[int]) -> None:
+    labels = list(fitted.labels)
+    labels[3] = FeatureLabel("said by a person", "manual")
+    labels[4] = FeatureLabel("very sure", "lexical", 0.95)
+    old = replace(fitted, labels=tuple(labels))
+    new = permuted(fitted, order)
+    unsure = tuple(FeatureLabel("unsure", "lexical", 0.6) for _ in range(64))
+    carried = carry_labels(old, replace(new, labels=unsure), map_spaces(old, new))
+    at = order.index
+    assert carried.labels[at(3)] == labels[3]
+    moved = carried.labels[at(4)]
+    assert (moved.text, moved.method) == ("very sure", "carried lexical")
+    assert moved.trust == pytest.approx(0.95, abs=1e-3)
+    np.testing.assert_array_equal(carried.label_vectors[at(4)], old.label_vectors[4])
+    assert carried.fingerprint == new.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "confidence", "expected"),
+    [
+        (FeatureLabel("a", "manual"), FeatureLabel("b", "lexical", 0.99), 0.7, ("a", "manual", None)),
+        (FeatureLabel("a", "manual"), FeatureLabel("b", "manual"), 0.7, ("a", "manual", None)),
+        (FeatureLabel("a", "lexical", 0.9), FeatureLabel("b", "manual"), 1.0, None),
+        (FeatureLabel("a", "lexical", 0.9), FeatureLabel("b", "lexical", 0.8), 0.7, None),
+        (FeatureLabel("a", "llm", 0.9), FeatureLabel("b", "lexical", 0.7), 0.75, ("a", "carried llm", 0.8)),
+        (FeatureLabel("a", "llm", 0.9), FeatureLabel("b", "none"), 0.75, ("a", "carried llm", 0.8)),
+        (FeatureLabel("a", "carried llm", 0.9), FeatureLabel("b"), 0.5, ("a", "carried llm", 0.7)),
+        (FeatureLabel("a", "lexical", None), FeatureLabel("b"), 1.0, None),
+        (FeatureLabel("a", "lexical", 0.9), FeatureLabel("a", "lexical", 0.6), 1.0, None),
+    ],
+)
+def test_a_label_moves_where_what_is_left_of_its_trust_is_more(
+    old: FeatureLabel,
+    new: FeatureLabel,
+    confidence: float,
+    expected: tuple[str, str, float | None] | None,
+) -> None:
+    found = carried_label(old, new, confidence)
+    if expected is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert (found.text, found.method) == expected[:2]
+        assert found.trust == (None if expected[2] is None else pytest.approx(expected[2]))
+
+
+def test_spaces_over_different_encoders_are_not_compared(fitted: FeatureSpace) -> None:
+    other = replace(fitted, encoder=replace(fitted.encoder, max_length=64))
+    with pytest.raises(MismatchError, match="max_length"):
+        map_spaces(fitted, other)
+    renamed = replace(fitted, encoder=replace(fitted.encoder, model="a copy of it"))
+    assert len(map_spaces(fitted, renamed).matches) == 64
+    with pytest.raises(InvalidInputError, match="threshold"):
+        map_spaces(fitted, fitted, threshold=0.0)

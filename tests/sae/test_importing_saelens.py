@@ -1,0 +1,190 @@
+"""SAELens files against the forward pass of sae-lens 6, written here from its documentation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from saeindex import SparseAutoencoder
+from saeindex.errors import InvalidInputError
+from saeindex.sae.importers import (
+    ImportedAutoencoder,
+    import_autoencoder,
+    read_autoencoder,
+)
+from tests.sae.foreign import (
+    D,
+    Forward,
+    K,
+    N,
+    Weights,
+    assert_same,
+    random_weights,
+    top_k,
+    unit_rows,
+    write_saelens,
+)
+
+
+def saelens_forward(
+    weights: Weights,
+    activation: Callable[[Tensor], Tensor],
+    subtracts_bias: bool = True,
+    rescales: bool = False,
+    to_norm: float | None = None,
+) -> Forward:
+    """``process_sae_in``, ``encode`` and ``decode`` of sae-lens 6."""
+    w_enc, w_dec = weights["encoder"].T, weights["decoder"]
+
+    def forward(x: Tensor) -> tuple[Tensor, Tensor]:
+        coefficient = to_norm / x.norm(dim=-1, keepdim=True) if to_norm else 1.0
+        sae_in = x * coefficient - weights["bias"] * subtracts_bias
+        hidden = sae_in @ w_enc + weights["encoder_bias"]
+        norms = w_dec.norm(dim=-1)
+        acts = activation(hidden * norms if rescales else hidden)
+        out = (acts / norms if rescales else acts) @ w_dec + weights["bias"]
+        return acts, out / coefficient
+
+    return forward
+
+
+@pytest.mark.parametrize("subtracts_bias", [True, False])
+@pytest.mark.parametrize("rescales", [True, False])
+@pytest.mark.parametrize("unit_decoder", [True, False])
+def test_saelens_topk(tmp_path: Path, subtracts_bias: bool, rescales: bool, unit_decoder: bool) -> None:
+    weights = random_weights(unit_decoder=unit_decoder)
+    folder = write_saelens(
+        tmp_path / "sae",
+        weights,
+        apply_b_dec_to_input=subtracts_bias,
+        rescale_acts_by_decoder_norm=rescales,
+    )
+    imported = read_autoencoder(folder)
+    assert (imported.format, imported.activation, imported.k) == ("saelens", "topk", K)
+    assert_same(imported, saelens_forward(weights, top_k, subtracts_bias, rescales))
+    assert (imported.autoencoder.gain is not None) == (not rescales and not unit_decoder)
+
+
+def test_saelens_standard_is_exact_where_k_allows_all_and_keeps_the_strongest_elsewhere(
+    tmp_path: Path,
+) -> None:
+    weights = random_weights()
+    folder = write_saelens(tmp_path / "sae", weights, architecture="standard", k=None)
+    with pytest.raises(InvalidInputError, match="no number k of active features"):
+        read_autoencoder(folder)
+    assert_same(read_autoencoder(folder, k=N), saelens_forward(weights, torch.relu))
+    few = read_autoencoder(folder, k=4)
+    assert "beyond 4 the strongest are kept" in " ".join(few.notes)
+    x = unit_rows()
+    full = import_autoencoder(folder, k=N).encode(x).to_csr().toarray()
+    strongest = np.sort(full, axis=1)[:, -4:].sum(1)
+    np.testing.assert_allclose(few.autoencoder.encode(x).to_csr().toarray().sum(1), strongest, rtol=1e-5)
+
+
+@pytest.mark.parametrize("subtracts_bias", [True, False])
+def test_saelens_jumprelu(tmp_path: Path, subtracts_bias: bool) -> None:
+    weights = random_weights()
+    threshold = torch.rand(N, generator=torch.Generator().manual_seed(3)) * 2 - 0.3
+    folder = write_saelens(
+        tmp_path / "sae",
+        weights,
+        {"threshold": threshold},
+        architecture="jumprelu",
+        apply_b_dec_to_input=subtracts_bias,
+    )
+    imported = read_autoencoder(folder, k=N)
+    forward = saelens_forward(weights, lambda p: torch.relu(p) * (p > threshold), subtracts_bias)
+    assert_same(imported, forward)
+    active = imported.autoencoder.encode(unit_rows())
+    assert 0 < len(active.indices) < len(import_without_threshold(imported).encode(unit_rows()).indices)
+
+
+def import_without_threshold(imported: ImportedAutoencoder) -> SparseAutoencoder:
+    tensors = imported.autoencoder.tensors()
+    del tensors["threshold"]
+    return SparseAutoencoder(**tensors, k=imported.k, refine_steps=0)
+
+
+@pytest.mark.parametrize("architecture", ["batchtopk", "matryoshka_batchtopk"])
+@pytest.mark.parametrize("rescales", [True, False])
+def test_saelens_training_checkpoints_have_one_threshold(
+    tmp_path: Path, architecture: str, rescales: bool
+) -> None:
+    weights = random_weights()
+    folder = write_saelens(
+        tmp_path / "sae",
+        weights,
+        {"topk_threshold": torch.tensor(0.7, dtype=torch.float64)},
+        architecture=architecture,
+        k=4.5,
+        rescale_acts_by_decoder_norm=rescales,
+    )
+    forward = saelens_forward(weights, lambda p: torch.relu(p) * (p > 0.7), rescales=rescales)
+    assert_same(read_autoencoder(folder, k=N), forward)
+
+
+def test_saelens_inputs_scaled_to_a_constant_norm_are_folded_for_unit_vectors(tmp_path: Path) -> None:
+    for rescales in (True, False):
+        weights = random_weights()
+        folder = write_saelens(
+            tmp_path / "sae",
+            weights,
+            normalize_activations="constant_norm_rescale",
+            rescale_acts_by_decoder_norm=rescales,
+        )
+        assert_same(
+            read_autoencoder(folder),
+            saelens_forward(weights, top_k, rescales=rescales, to_norm=D**0.5),
+        )
+
+
+def test_saelens_configurations_from_before_version_6_are_understood(tmp_path: Path) -> None:
+    weights = random_weights(unit_decoder=True)
+    old: dict[str, Any] = {
+        "activation_fn_str": "topk",
+        "activation_fn_kwargs": {"k": 3},
+        "hook_point": "blocks.0",
+    }
+    folder = write_saelens(tmp_path / "a", weights, architecture="standard", **old, k=None)
+    assert_same(read_autoencoder(folder), saelens_forward(weights, lambda p: top_k(p, 3)))
+    folder = write_saelens(tmp_path / "b", weights, architecture="standard", normalize_activations=False)
+    assert read_autoencoder(folder, k=7).activation == "relu"
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ({"architecture": "gated"}, "architecture 'gated'"),
+        ({"architecture": "transcoder"}, "architecture 'transcoder'"),
+        ({"activation_fn_str": "tanh-relu"}, "tanh-relu"),
+        ({"normalize_activations": "layer_norm"}, "layer norm is not linear"),
+        ({"normalize_activations": "expected_average_only_in"}, "Fold it into the weights"),
+        ({"normalize_activations": True}, "expected_average_only_in"),
+        ({"normalize_activations": "covariance_whitening"}, "covariance_whitening"),
+        ({"reshape_activations": "hook_z"}, "hook_z"),
+        ({"finetuning_scaling_factor": True}, "finetuning"),
+        ({"d_sae": N + 1}, "W_enc is"),
+        ({"d_in": "12"}, "d_in is '12'"),
+        ({"k": 2.5}, "k is 2.5"),
+        ({"k": N + 1}, f"k={N + 1}"),
+    ],
+)
+def test_saelens_files_that_ours_cannot_represent_are_refused(
+    tmp_path: Path, config: dict[str, Any], says: str
+) -> None:
+    folder = write_saelens(tmp_path / "sae", random_weights(), **config)
+    with pytest.raises(InvalidInputError, match=re.escape(says)):
+        read_autoencoder(folder)
+
+
+def test_tensors_that_could_change_the_result_are_refused(tmp_path: Path) -> None:
+    folder = write_saelens(tmp_path / "sae", random_weights(), {"scaling_factor": torch.ones(N)})
+    with pytest.raises(InvalidInputError, match="scaling_factor"):
+        read_autoencoder(folder)
