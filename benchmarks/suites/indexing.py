@@ -35,7 +35,8 @@ from saeindex.indexing.sources import open_source
 source, into, limit = sys.argv[1], sys.argv[2], int(sys.argv[3])
 with FeatureIndex.create(into) as index:
     index.add(islice(open_source(source), limit))
-print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+    status = Path("/proc/self/status").read_text()
+print(*(re.search(rf"{name}:\\s+(\\d+)", status)[1] for name in ("VmHWM", "RssAnon")))
 """
 
 
@@ -52,10 +53,12 @@ def run(quick: bool) -> Outcome:
     outcome.tables["ratio_per_pair"] = ratios
     with tempfile.TemporaryDirectory() as folder:
         small, into = Path(folder, "small.idx"), Path(folder, "large.idx")
-        rss_small = peak_rss(source, small, large // 5)
-        rss_large = peak_rss(source, into, large)
+        rss_small, own_small = memory(source, small, large // 5)
+        rss_large, own_large = memory(source, into, large)
         outcome.figures["peak_rss_mib"] = at_most(rss_large, 1_536, "MiB", large)
         outcome.figures["rss_growth_2k_to_10k"] = at_most(rss_large / rss_small, 1.1, "ratio", large)
+        # Without the pages of the index's own files, which are mapped and can be dropped at any time.
+        outcome.figures["anonymous_growth_2k_to_10k"] = at_most(own_large / own_small, 1.1, "ratio", large)
         outcome.figures.update(command_figures(source, into, quick))
     return outcome
 
@@ -90,14 +93,15 @@ def speed(records: Sequence[Record], pairs: int) -> tuple[list[float], list[floa
     return ratios, rates
 
 
-def peak_rss(source: Path, into: Path, limit: int) -> float:
-    """Return the peak RSS in MiB of a process that indexes ``limit`` records.
+def memory(source: Path, into: Path, limit: int) -> tuple[float, float]:
+    """Return the peak RSS, and the anonymous memory at the end, in MiB of a process that indexes.
 
     From the process's own status: ``ru_maxrss`` starts at what the parent had when it forked.
     """
     arguments = [sys.executable, "-c", INDEX_AND_MEASURE, str(source), str(into), str(limit)]
     printed = subprocess.run(arguments, check=True, capture_output=True, text=True).stdout
-    return int(printed) / 1024
+    peak, anonymous = (int(kib) / 1024 for kib in printed.split())
+    return peak, anonymous
 
 
 def command_figures(source: Path, into: Path, quick: bool) -> dict[str, Figure]:

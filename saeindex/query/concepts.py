@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 # Cosine of phrase and label, plus what shared words and the phrase's own sparse code add to it.
 WORD_BONUS, CODE_BONUS = 0.25, 0.15
-# A phrase below the floor is unknown; features within the margin of the best belong to the concept.
-FLOOR, MARGIN, MOST = 0.7, 0.12, 8
+# A phrase whose label evidence (cosine and shared words) is below the floor is unknown: nonsense reaches .5.
+# Features within the margin of the best belong to the concept.
+FLOOR, MARGIN, MOST = 0.56, 0.12, 8
+FAMILY_FLOOR = 0.7
 
 # How much worse a family answers to a phrase with each step from its root to the feature that does.
 DEPTH_MALUS = 0.1
@@ -87,7 +89,7 @@ class ConceptResolver:
         candidates = self.match(target, 4 * MOST)
         exact = [c for c in candidates if c.label.casefold() == target.casefold()]
         trusted = exact or [c for c in candidates if not c.is_weak]
-        if not trusted or trusted[0].score < FLOOR:
+        if not trusted or self._label_evidence(target)[trusted[0].id] < FLOOR:
             nearest = "; ".join(f"#{c.id} {c.label!r} ({c.score:.2f})" for c in candidates[:5])
             raise UnknownConceptError(
                 f"concept {target!r}",
@@ -121,7 +123,7 @@ class ConceptResolver:
             if wanted in (family.label.casefold(), family.label.partition(":")[0].casefold()):
                 return family
         matches = self.match_families(name, 5) if name and not _ID.fullmatch(name) else []
-        if matches and matches[0].score >= FLOOR:
+        if matches and matches[0].score >= FAMILY_FLOOR:
             return matches[0].family
         nearest = "; ".join(f"#{m.family.id} {m.family.label!r} ({m.score:.2f})" for m in matches)
         raise UnknownConceptError(
@@ -132,13 +134,18 @@ class ConceptResolver:
             else "List them: `saeindex sae families SPACE`.",
         )
 
-    def _scores(self, phrase: str) -> FloatArray:
-        vector = self._encode(phrase)
-        scores = self._space.label_vectors @ vector
+    def _label_evidence(self, phrase: str) -> FloatArray:
+        """Return how well each label answers: its cosine, and the words that it shares with the phrase."""
+        evidence: FloatArray = self._space.label_vectors @ self._encode(phrase)
         stems = _stems(phrase)
         for stem in stems & self._features_by_stem.keys():
-            scores[self._features_by_stem[stem]] += WORD_BONUS / len(stems)
-        indices, values = self._space.sae.encode(vector[None]).row(0)
+            evidence[self._features_by_stem[stem]] += WORD_BONUS / len(stems)
+        return evidence
+
+    def _scores(self, phrase: str) -> FloatArray:
+        """Return the label evidence, plus what the features that the phrase itself activates gain."""
+        scores = self._label_evidence(phrase)
+        indices, values = self._space.sae.encode(self._encode(phrase)[None]).row(0)
         typical = self._space.calibration.median[indices]
         scores[indices] += CODE_BONUS * np.minimum(1.0, values / typical)
         return scores
