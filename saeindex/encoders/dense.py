@@ -108,12 +108,18 @@ class SentenceTransformerEncoder:
 
 
 def _batches(order: list[int], token_ids: list[list[int]], budget: int) -> list[list[int]]:
-    """Cut ``order`` (longest first) into runs whose padded size stays within ``budget`` tokens."""
+    """Cut ``order`` (longest first) into runs whose padded size stays within ``budget`` tokens.
+
+    What is left for a run that would not be full goes in runs of eight: few different shapes, because the
+    CPU kernels keep memory for every one.
+    """
     batches: list[list[int]] = []
     at = 0
     while at < len(order):
         size = max(1, budget // padded_length(token_ids[order[at]]))
         size -= size % LENGTH_STEP if size > LENGTH_STEP else 0
+        if at + size > len(order):
+            size = min(size, LENGTH_STEP)
         batches.append(order[at : at + size])
         at += size
     return batches
@@ -161,12 +167,8 @@ class _TorchBackend:
         import torch
 
         longest = min(self.max_length, padded_length(max(token_ids, key=len)))
-        # Few shapes here too: a large batch gets up to seven rows of one padding token, dropped at the end.
-        rows = (
-            len(token_ids)
-            if len(token_ids) <= LENGTH_STEP
-            else -(-len(token_ids) // LENGTH_STEP) * LENGTH_STEP
-        )
+        # A run of two to seven texts gets rows of one padding token, dropped at the end.
+        rows = 1 if len(token_ids) == 1 else max(len(token_ids), LENGTH_STEP)
         padded = np.full((rows, longest), self._pad_id, np.int64)
         lengths = torch.ones(rows, dtype=torch.int64)
         for row, ids in enumerate(token_ids):
