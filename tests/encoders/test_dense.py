@@ -11,7 +11,8 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from saeindex import FeatureSpace, open_encoder
-from saeindex.encoders.dense import SentenceTransformerEncoder, _find, _LibraryBackend, _TorchBackend
+from saeindex.encoders.dense import SentenceTransformerEncoder, _LibraryBackend, _TorchBackend
+from saeindex.encoders.folders import find_model
 from saeindex.encoders.hardware import choose_device, choose_dtype
 from saeindex.errors import EncoderError, InvalidInputError, MismatchError
 from saeindex.types import SparseCode
@@ -43,7 +44,7 @@ def exact() -> SentenceTransformerEncoder:
 
 @pytest.fixture(scope="module")
 def library() -> SentenceTransformer:
-    folder, _ = _find("minilm", None)
+    folder, _ = find_model("minilm", None)
     return SentenceTransformer(str(folder), device="cpu", local_files_only=True)
 
 
@@ -109,7 +110,7 @@ def test_a_length_that_the_model_cannot_have_is_refused(max_length: int) -> None
     with pytest.raises(InvalidInputError, match="positions"):
         SentenceTransformerEncoder(max_length=max_length, device="cpu")
     with pytest.raises(InvalidInputError, match="positions"):
-        _LibraryBackend(_find("minilm", None)[0], torch.float32, "cpu", max_length)
+        _LibraryBackend(find_model("minilm", None)[0], torch.float32, "cpu", max_length)
 
 
 def test_token_spans_cover_everything_that_is_not_space(exact: SentenceTransformerEncoder) -> None:
@@ -139,7 +140,7 @@ def test_prompts_are_put_before_the_texts(exact: SentenceTransformerEncoder) -> 
 def test_the_fallback_through_the_library_agrees(
     vectors: np.ndarray, exact: SentenceTransformerEncoder
 ) -> None:
-    folder, _ = _find("minilm", None)
+    folder, _ = find_model("minilm", None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         backend = _LibraryBackend(folder, torch.float32, "cpu", None)
