@@ -6,7 +6,7 @@ Filters are ``qdrant_client.models.Filter`` on every store: users know them, and
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
@@ -38,6 +38,26 @@ class EncoderIdentity:
     normalized: bool
     query_prompt: str = ""
     document_prompt: str = ""
+
+    def signature(self) -> dict[str, Any]:
+        """Return the fields that tell encoders apart.
+
+        The model's name is none of them where the revision is a hash of its content: a copy of the same
+        weights under another name is the same encoder.
+        """
+        fields = asdict(self)
+        if self.revision.startswith("sha256:"):
+            del fields["model"]
+        return fields
+
+    def differences(self, other: EncoderIdentity) -> dict[str, tuple[Any, Any]]:
+        """Return, by name, the fields in which ``other`` makes different vectors: (ours, theirs)."""
+        ours = self.signature()
+        return {
+            name: (value, getattr(other, name))
+            for name, value in ours.items()
+            if value != getattr(other, name)
+        }
 
 
 class TextEncoder(Protocol):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from saeindex.cli import sae_families, sae_transfer
+from saeindex.cli.corpus import read_texts
 from saeindex.cli.output import Json, print_json
 from saeindex.config import DEFAULT_ENCODER
 from saeindex.errors import InvalidInputError
@@ -47,7 +48,7 @@ def fit(
 
     if into.exists() and not (into / "space.json").is_file() and any(into.iterdir()):
         raise InvalidInputError(f"--into {into}", "a directory with other files", "Name a new directory.")
-    texts = _texts(corpus, text_field, limit)
+    texts = read_texts(corpus, text_field, limit)
     opened = open_encoder(encoder)
     config = TrainingConfig(
         n_features=features,
@@ -72,16 +73,6 @@ def fit(
         )
     space.save(into)
     _report(space, into, as_json)
-
-
-def _texts(corpus: list[str], text_field: str | None, limit: int | None) -> list[str]:
-    from itertools import islice
-
-    from saeindex.indexing.sources import Columns, open_source
-    from saeindex.types import Record
-
-    source = open_source(corpus if len(corpus) > 1 else corpus[0], columns=Columns(text=text_field))
-    return list(islice((entry.text for entry in source if isinstance(entry, Record)), limit))
 
 
 def _embed(texts: list[str], encoder: Any) -> Any:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from saeindex.cli.corpus import read_texts
 from saeindex.cli.output import Json, print_json
 from saeindex.config import DEFAULT_ENCODER
 from saeindex.errors import InvalidInputError, MismatchError
@@ -71,7 +71,7 @@ def import_(
     imported.autoencoder.refine_steps = refine_steps
     opened = open_encoder(encoder)
     _check_dimension(imported, opened)
-    space = make_space(imported, opened, _read_texts(texts or [], text_field, limit), name or into.name)
+    space = make_space(imported, opened, read_texts(texts or [], text_field, limit), name or into.name)
     space.save(into)
     notes = [*imported.notes, *_doubts(space)]
     if as_json:
@@ -122,7 +122,7 @@ def map_(
     before, after = FeatureSpace.load(old), FeatureSpace.load(new)
     if into is not None:
         _check_target(into, is_space=True)
-    corpus = _read_texts(texts or [], text_field, limit)
+    corpus = read_texts(texts or [], text_field, limit)
     vectors = before.open_encoder().encode_document(corpus) if corpus else None
     mapping = map_spaces(before, after, vectors, threshold=threshold)
     carried = carry_labels(before, after, mapping)
@@ -218,19 +218,6 @@ def _check_dimension(imported: ImportedAutoencoder, encoder: TextEncoder) -> Non
             f"that one has {found}",
             "Name the encoder that it was trained on with --encoder.",
         )
-
-
-def _read_texts(paths: list[str], text_field: str | None, limit: int | None) -> list[str]:
-    from saeindex.indexing.sources import Columns, open_source
-    from saeindex.types import Record
-
-    if not paths:
-        return []
-    source = open_source(paths[0] if len(paths) == 1 else paths, columns=Columns(text=text_field))
-    texts = list(islice((entry.text for entry in source if isinstance(entry, Record)), limit))
-    if not texts:
-        raise InvalidInputError(f"texts in {', '.join(paths)}", "no records", "Give files that hold texts.")
-    return texts
 
 
 def _doubts(space: FeatureSpace) -> list[str]:

@@ -236,13 +236,10 @@ def _unmatched(
 
 
 def _check_encoders(old: FeatureSpace, new: FeatureSpace) -> None:
-    wanted, found = asdict(old.encoder), asdict(new.encoder)
-    if old.encoder.revision.startswith("sha256:"):
-        del wanted["model"], found["model"]
-    differing = [key for key in wanted if wanted[key] != found[key]]
+    differing = old.encoder.differences(new.encoder)
     if differing:
         raise MismatchError(
             f"map {old.name!r} to {new.name!r}",
-            "; ".join(f"{key}: {wanted[key]!r} and {found[key]!r}" for key in differing),
+            "; ".join(f"{key}: {ours!r} and {theirs!r}" for key, (ours, theirs) in differing.items()),
             "Features can be compared only over one encoder: fit the new space on the old one's.",
         )

@@ -54,10 +54,7 @@ class FeatureSpace:
     def fingerprint(self) -> str:
         """The hash of everything that changes activations or levels (labels do not)."""
         # Nor do families: they group features for a query, and nothing that an index keeps depends on them.
-        identity = asdict(self.encoder)
-        if self.encoder.revision.startswith("sha256:"):
-            del identity["model"]  # a copy of the same weights under another name is the same encoder
-        parts = [FORMAT_VERSION, identity, self.sae.digest(), self.calibration.digest()]
+        parts = [FORMAT_VERSION, self.encoder.signature(), self.sae.digest(), self.calibration.digest()]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -91,15 +88,13 @@ class FeatureSpace:
 
     def check_encoder(self, encoder: TextEncoder) -> None:
         """Raise MismatchError unless ``encoder`` makes the vectors that this space was fitted on."""
-        wanted, found = asdict(self.encoder), asdict(encoder.identity)
-        if self.encoder.revision.startswith("sha256:"):
-            del wanted["model"], found["model"]
-        differing = [key for key in wanted if wanted[key] != found[key]]
+        differing = self.encoder.differences(encoder.identity)
         if differing:
             raise MismatchError(
                 f"space {self.name!r} with encoder {encoder.identity.model!r}",
                 "; ".join(
-                    f"{key}: the space has {wanted[key]!r}, the encoder {found[key]!r}" for key in differing
+                    f"{key}: the space has {wanted!r}, the encoder {found!r}"
+                    for key, (wanted, found) in differing.items()
                 ),
                 "Use the space's own encoder, or fit a space on this one.",
             )

@@ -137,7 +137,7 @@ class Pipeline:
             else:
                 fresh.append(entry)
         ids = [point_id(record.id) for record in fresh]
-        stored = {p.id: p.payload for p in self.store.get(ids, with_payload=["content_hash", "record_id"])}
+        stored = {p.id: p.payload for p in self.store.get(ids, with_payload=["content_hash"])}
         for record, first_id in zip(fresh, ids, strict=True):
             digest = content_hash(record)
             payload = stored.get(first_id)

@@ -88,8 +88,9 @@ class Planner:
         query_filter = self.compile(where, query.query_filter, concepts)
         steers = []
         for steer in parse_steer(query.steer):
-            concept = concepts.setdefault(steer.target, self.resolver.resolve(steer.target))
-            steers.append(ResolvedSteer(concept, steer.strength))
+            if steer.target not in concepts:
+                concepts[steer.target] = self.resolver.resolve(steer.target)
+            steers.append(ResolvedSteer(concepts[steer.target], steer.strength))
         vector = self._encode(query.text)
         steered = steering.apply(vector, steers, self._space)
         total = self._count(None)
