@@ -11,8 +11,8 @@ import numpy as np
 
 from saeindex.config import DEFAULT_ENCODER
 from saeindex.encoders.folders import content_hash, find_model
-from saeindex.encoders.hardware import choose_device, choose_dtype
 from saeindex.errors import EncoderError, InvalidInputError
+from saeindex.hardware import choose_device, choose_dtype
 from saeindex.protocols import EncoderIdentity
 
 if TYPE_CHECKING:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from saeindex.sae.config import TrainingConfig
 from saeindex.sae.model import SparseAutoencoder
-from saeindex.sae.train import TrainingConfig, train
+from saeindex.sae.train import train
 
 __all__ = ["SparseAutoencoder", "TrainingConfig", "train"]

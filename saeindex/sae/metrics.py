@@ -1,14 +1,34 @@
-"""How much of an embedding a sparse code keeps."""
+"""How much of an embedding a sparse code keeps, and how much of a dictionary another training finds again.
+
+Plain functions on arrays: errors, densities, neighbours, rankings, decoder directions. Similarities are
+cosines, as in the store. All work in blocks: memory grows with the rows, not with their square.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from saeindex.errors import InvalidInputError
+
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from saeindex.sae.model import SparseAutoencoder
     from saeindex.types import FloatArray
+
+QUERY_BLOCK = 512
+BINS_PER_DECADE = 4
+# A feature recurs in another dictionary at this decoder cosine: what chance gives is far below it.
+RECURS = 0.7
+# The assignment holds all pairs in double precision: 2 GB.
+MOST_ASSIGNED = 16_384
+
+
+# Errors -----------------------------------------------------------------------------------------------
 
 
 def nmse(x: FloatArray, reconstructed: FloatArray, fit_mean: FloatArray) -> float:
@@ -17,13 +37,187 @@ def nmse(x: FloatArray, reconstructed: FloatArray, fit_mean: FloatArray) -> floa
     return float(error / np.square(x - fit_mean).sum(1).mean())
 
 
+def cosines(x: FloatArray, reconstructed: FloatArray) -> FloatArray:
+    """Return cos(x, x̂) (m,) of each row; 0 where one of them is 0."""
+    dot = np.einsum("ij,ij->i", x, reconstructed)
+    norms = np.linalg.norm(x, axis=1) * np.linalg.norm(reconstructed, axis=1)
+    cosine: FloatArray = np.divide(dot, norms, out=np.zeros_like(norms), where=norms > 0)
+    return cosine
+
+
 def fidelity(sae: SparseAutoencoder, x: FloatArray, fit_mean: FloatArray) -> dict[str, float]:
     """Return NMSE, mean cosine and the mean number of active features on held-out embeddings (m, d)."""
     code = sae.encode(x)
     reconstructed = sae.decode(code)
-    norms = np.linalg.norm(x, axis=1) * np.linalg.norm(reconstructed, axis=1)
     return {
         "nmse": nmse(x, reconstructed, fit_mean),
-        "cosine": float(((x * reconstructed).sum(1) / norms).mean()),
+        "cosine": float(cosines(x, reconstructed).mean()),
         "active": float(len(code.indices) / max(1, len(code))),
     }
+
+
+# Densities --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DensityHistogram:
+    """How many features have which density: bin i holds log10 densities in [edges[i], edges[i + 1])."""
+
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+    never: int
+
+
+def density_histogram(
+    density: NDArray[np.floating], bins_per_decade: int = BINS_PER_DECADE
+) -> DensityHistogram:
+    """Return the histogram of log10 densities (n,), the last bin closed; features of density 0 beside it."""
+    active = np.log10(density[density > 0].astype(np.float64))
+    lowest = min(-1, int(np.floor(active.min(initial=0.0) * bins_per_decade)))
+    edges = np.arange(lowest, 1) / bins_per_decade
+    counts, _ = np.histogram(active, edges)
+    return DensityHistogram(tuple(edges.tolist()), tuple(counts.tolist()), int(len(density) - len(active)))
+
+
+# Neighbours and rankings ------------------------------------------------------------------------------
+
+
+def nearest(
+    queries: FloatArray, documents: FloatArray, k: int = 10, *, without_itself: bool = False
+) -> NDArray[np.int64]:
+    """Return the rows (q, k) of ``documents`` (m, d) nearest to ``queries`` (q, d) by cosine, best first.
+
+    ``without_itself`` leaves out document i for query i. InvalidInputError where fewer than k are left.
+    """
+    if k > len(documents) - without_itself:
+        raise InvalidInputError(f"the {k} nearest", f"{len(documents)} records", "Give more records.")
+    blocks = [_best(similarity, k) for similarity in _similarities(queries, documents, without_itself)]
+    return np.concatenate([np.zeros((0, k), np.int64), *blocks])
+
+
+def neighbour_overlap(
+    x: FloatArray, reconstructed: FloatArray, k: int = 10, queries: FloatArray | None = None
+) -> float:
+    """Return the mean share of the k nearest neighbours in ``x`` (m, d) that are so in ``reconstructed`` too.
+
+    There they are searched for with ``queries`` (m, d), else with the reconstructions themselves. A record
+    is no neighbour of itself.
+    """
+    true = nearest(x, x, k, without_itself=True)
+    searched = reconstructed if queries is None else queries
+    found = nearest(searched, reconstructed, k, without_itself=True)
+    return float((true[:, :, None] == found[:, None, :]).any(2).mean())
+
+
+def ndcg(gains: FloatArray, scores: FloatArray, k: int = 10) -> NDArray[np.float64]:
+    """Return nDCG@k (q,) of ranking by ``scores`` (q, m), with linear ``gains`` (q, m) >= 0.
+
+    Discounts are 1 / log2(1 + rank) (Järvelin & Kekäläinen 2002); 0 for a query without any gain.
+    """
+    k = min(k, gains.shape[1])
+    discounts = 1 / np.log2(np.arange(2, k + 2))
+    found = np.take_along_axis(gains, _best(scores, k), 1) @ discounts
+    ideal = -np.sort(-gains, axis=1)[:, :k] @ discounts
+    return np.divide(found, ideal, out=np.zeros(len(gains)), where=ideal > 0)
+
+
+def similarity_ndcg(
+    x: FloatArray, reconstructed: FloatArray, k: int = 10, queries: FloatArray | None = None
+) -> float:
+    """Return the mean nDCG@k of searching ``reconstructed`` (m, d), with the cosines in ``x`` as gains.
+
+    Each record is a query: in ``x`` with its embedding, in ``reconstructed`` with ``queries`` (m, d), else
+    with its reconstruction. A record is not its own hit, and a negative cosine is no gain.
+    """
+    searched = reconstructed if queries is None else queries
+    true, found = _similarities(x, x, True), _similarities(searched, reconstructed, True)
+    parts = [ndcg(gains.clip(0), scores, k) for gains, scores in zip(true, found, strict=True)]
+    return float(np.concatenate(parts).mean())
+
+
+def relevance_ndcg(
+    queries: FloatArray, documents: FloatArray, relevant: Sequence[Sequence[int]], k: int = 10
+) -> float:
+    """Return the mean nDCG@k of searching ``documents`` (m, d); ``relevant[i]`` are the rows for query i.
+
+    A query without relevant rows says nothing and is left out; InvalidInputError where all are such.
+    """
+    hits = nearest(queries, documents, min(k, len(documents)))
+    discounts = 1 / np.log2(np.arange(2, hits.shape[1] + 2))
+    scores = [
+        float(discounts[np.isin(ranked, list(wanted))].sum() / discounts[: len(set(wanted))].sum())
+        for ranked, wanted in zip(hits, relevant, strict=True)
+        if len(wanted)
+    ]
+    if not scores:
+        raise InvalidInputError("nDCG", "no query has a relevant record", "Give relevant rows.")
+    return float(np.mean(scores))
+
+
+def _similarities(queries: FloatArray, documents: FloatArray, without_itself: bool) -> Iterator[FloatArray]:
+    """Yield cosines (block, m); -2, below every cosine, where a record meets itself."""
+    against = _unit(documents).T
+    for start in range(0, len(queries), QUERY_BLOCK):
+        similarity = _unit(queries[start : start + QUERY_BLOCK]) @ against
+        if without_itself:
+            rows = np.arange(len(similarity))
+            similarity[rows, start + rows] = -2
+        yield similarity
+
+
+def _best(scores: FloatArray, k: int) -> NDArray[np.int64]:
+    """Return the columns (q, k) of the highest scores, best first."""
+    some = np.sort(np.argpartition(-scores, k - 1, axis=1)[:, :k], axis=1)
+    order = np.argsort(-np.take_along_axis(scores, some, 1), axis=1, kind="stable")
+    best: NDArray[np.int64] = np.take_along_axis(some, order, 1)
+    return best
+
+
+def _unit(x: FloatArray) -> FloatArray:
+    unit: FloatArray = x / np.linalg.norm(x, axis=1, keepdims=True).clip(1e-12)
+    return unit
+
+
+# Stability --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SeedStability:
+    """How much of one dictionary another has, by the cosine of decoder directions.
+
+    Of the first ``features``: ``recurring`` is the share whose nearest feature there lies above .7,
+    ``matched`` the share that does when each feature there may be taken once, ``mean_cosine`` the mean over
+    those one-to-one pairs, whatever their cosine.
+    """
+
+    features: int
+    recurring: float
+    matched: float
+    mean_cosine: float
+
+
+def seed_stability(
+    directions: FloatArray, other: FloatArray, prefix: int | None = None, threshold: float = RECURS
+) -> SeedStability:
+    """Look for the first ``prefix`` features of ``directions`` (n, d), else all, among ``other`` (o, d).
+
+    Pairs are those of the largest summed cosine (the Hungarian algorithm). Raises InvalidInputError above
+    16,384 features.
+    """
+    if directions.shape[1] != other.shape[1] or max(len(directions), len(other)) > MOST_ASSIGNED:
+        raise InvalidInputError(
+            f"compare dictionaries of shape {directions.shape} and {other.shape}",
+            f"other dimensions, or more than {MOST_ASSIGNED:,} features",
+            "Give autoencoders over one encoder, of a size that can be matched.",
+        )
+    from scipy.optimize import linear_sum_assignment
+
+    cosine = _unit(directions[:prefix]) @ _unit(other).T
+    rows, columns = linear_sum_assignment(cosine, maximize=True)
+    pairs = cosine[rows, columns]
+    return SeedStability(
+        features=len(cosine),
+        recurring=float((cosine.max(1) > threshold).mean()),
+        matched=float((pairs > threshold).sum() / len(cosine)),
+        mean_cosine=float(pairs.mean()),
+    )

@@ -1,161 +1,214 @@
-"""Training of a TopK sparse autoencoder on embeddings."""
+"""Training of a sparse autoencoder on embeddings."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from saeindex.errors import InvalidInputError
-from saeindex.sae.model import SparseAutoencoder, refine
+from saeindex.hardware import choose_dtype
+from saeindex.sae.batches import Batches, sample
+from saeindex.sae.checkpoint import Progress, load_checkpoint, save_checkpoint, training_signature
+from saeindex.sae.config import TrainingConfig
+from saeindex.sae.metrics import nmse
+from saeindex.sae.model import TENSORS, SparseAutoencoder
+from saeindex.sae.objective import Objective, Weights
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from saeindex.types import FloatArray
+
+MEDIAN_ROWS = 20_000
+LEAST_RATE = 0.02
+REPORT_EVERY = 25
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingConfig:
-    """Every option of :func:`train`; the defaults suit 20,000 to 300,000 sentence embeddings."""
+class TrainingStatus:
+    """What a training reports as it goes: errors are shares of the variance (NMSE)."""
 
-    n_features: int = 2_048
-    k: int = 32
-    steps: int = 3_000
-    """Steps of the main phase; the learning rate holds for half of them, then falls linearly to 2 %."""
-    batch_size: int = 1_024
-    learning_rate: float = 3e-3
-    refine_steps: int = 2
-    """Gradient steps that refine amplitudes, in encoding and in the second phase."""
-    refined_phase: float = 0.25
-    """Length of a second phase, as a share of ``steps``, with half of the loss on refined amplitudes."""
-    input_noise: float = 0.0
-    """Gaussian noise on the input, in units of 1/sqrt(d); the target stays clean."""
-    seed: int = 0
-    device: str = "cpu"
-
-    def check(self, texts: int) -> None:
-        """Raise InvalidInputError unless ``texts`` embeddings can train this."""
-        if texts < self.n_features:
-            raise InvalidInputError(
-                f"train {self.n_features} features",
-                f"{texts} embeddings",
-                "Give at least as many texts as features, or ask for fewer features.",
-            )
-        if not 1 <= self.k <= self.n_features:
-            raise InvalidInputError(f"k={self.k}", f"{self.n_features} features", "Use 1 to their number.")
-
-
-def suitable_steps(texts: int, batch_size: int = 1_024) -> int:
-    """Return 40 passes over the data, within 200 to 4,000 steps: fewer on a small corpus overfit less."""
-    return min(4_000, max(200, 40 * texts // batch_size))
+    step: int
+    steps: int
+    error: float
+    """Of the last batch, with the noise and without refinement."""
+    held_out: float | None
+    """The last measurement on held-out embeddings, as they will be indexed."""
+    dead_share: float
 
 
 def train(
     x: FloatArray,
-    config: TrainingConfig = TrainingConfig(),
-    progress: Callable[[int, float], None] | None = None,
+    config: TrainingConfig = TrainingConfig(),  # noqa: B008  (frozen)
+    progress: Callable[[TrainingStatus], None] | None = None,
+    *,
+    rows: NDArray[np.int64] | None = None,
+    held_out: FloatArray | None = None,
+    seeds: FloatArray | None = None,
+    checkpoint: Path | None = None,
 ) -> SparseAutoencoder:
     """Fit a sparse autoencoder to embeddings ``x`` (m, d); deterministic by seed on one device.
 
-    ``progress(step, loss)`` is called now and then with the batch's error as a share of the variance.
+    ``x`` may be a memory-mapped array that is larger than memory, ``rows`` ascending ones of it. With
+    ``held_out`` (h, d) training stops early where the error there no longer falls, and the best weights are
+    returned. ``seeds`` (s, d) are directions that the first features start from. A ``checkpoint`` file is
+    written now and then, resumed from where it exists, and deleted at the end.
     """
-    config.check(len(x))
-    generator = torch.Generator().manual_seed(config.seed)
-    rows = torch.from_numpy(x)
-    weights = _initial_weights(rows, config, generator)
-    variance = float((rows - rows.mean(0)).square().sum(1).mean())
-    refined_steps = int(config.steps * config.refined_phase)
-    optimizer = torch.optim.Adam(weights.parameters(), lr=config.learning_rate, betas=(0.9, 0.999))
-    for step in range(config.steps + refined_steps):
-        is_refined = step >= config.steps
-        for group in optimizer.param_groups:
-            group["lr"] = _learning_rate(step, config, refined_steps)
-        batch = rows[torch.randint(len(rows), (config.batch_size,), generator=generator)].to(config.device)
-        loss = _loss(batch, weights, config, generator, is_refined) / variance
-        optimizer.zero_grad(set_to_none=True)
+    rows = np.arange(len(x)) if rows is None else rows
+    config.check(len(rows))
+    return _Training(x, rows, config, progress, held_out, seeds, checkpoint).run()
+
+
+class _Training:
+    def __init__(
+        self,
+        x: FloatArray,
+        kept: NDArray[np.int64],
+        config: TrainingConfig,
+        report: Callable[[TrainingStatus], None] | None,
+        held_out: FloatArray | None,
+        seeds: FloatArray | None,
+        checkpoint: Path | None,
+    ) -> None:
+        self.config, self.report, self.held_out, self.checkpoint = config, report, held_out, checkpoint
+        self.batches = Batches(x, config.batch_size, config.seed, kept)
+        rows = torch.from_numpy(sample(x, MEDIAN_ROWS, config.seed, kept))
+        self.mean = rows.mean(0).numpy()
+        variance = float((rows - rows.mean(0)).square().sum(1).mean())
+        self.objective = Objective(config, variance, choose_dtype("auto", config.device))
+        self.weights = _initial_weights(rows, config, seeds)
+        self.best = _copy(self.weights)
+        fused = torch.device(config.device).type in ("cpu", "cuda")
+        self.optimizer = torch.optim.Adam(self.weights.parameters(), lr=config.learning_rate, fused=fused)
+        self.progress = Progress(decay_from=config.steps // 2)
+        self.last_held_out: float | None = None
+        self.signature = training_signature(x, config, seeds) if checkpoint else ""
+
+    @property
+    def steps(self) -> int:
+        """Steps in all, with what an early fall of the learning rate takes off."""
+        main = self.progress.decay_from + self.config.steps - self.config.steps // 2
+        return main + self.config.refined_steps
+
+    def run(self) -> SparseAutoencoder:
+        if self.checkpoint is not None and self.checkpoint.is_file():
+            self.best, self.progress = load_checkpoint(
+                self.checkpoint, self.weights, self.optimizer, self.signature
+            )
+        while self.progress.step < self.steps and not self._has_stalled():
+            error = self._step()
+            if self.progress.step % self.config.evaluate_every == 0:
+                self._evaluate()
+                if self.checkpoint is not None:
+                    save_checkpoint(
+                        self.checkpoint,
+                        self.weights,
+                        self.best,
+                        self.optimizer,
+                        self.progress,
+                        self.signature,
+                    )
+            if self.report is not None and self.progress.step % REPORT_EVERY == 0:
+                self.report(self._status(error.item()))
+        if self.config.steps:
+            self._evaluate()
+        if self.checkpoint is not None:
+            self.checkpoint.unlink(missing_ok=True)
+        return _frozen(self.best, self.config)
+
+    def _step(self) -> Tensor:
+        step = self.progress.step
+        is_refined = step >= self.steps - self.config.refined_steps
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate(step)
+        batch = self.batches[step].to(self.config.device)
+        loss, error = self.objective(batch, self.weights, step, is_refined)
+        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        weights.remove_parallel_gradient()
-        optimizer.step()
-        weights.normalize()
-        if progress is not None and step % 50 == 0:
-            progress(step, loss.item())
-    return weights.frozen(config)
+        self.weights.remove_parallel_gradient()
+        self.optimizer.step()
+        self.weights.normalize()
+        self.progress.step += 1
+        return error
+
+    def _learning_rate(self, step: int) -> float:
+        """Rise, hold, then fall linearly; the second phase starts again at half the rate."""
+        config, decay_from = self.config, self.progress.decay_from
+        falling = config.steps - config.steps // 2
+        if step < decay_from + falling:
+            fall = max(0.0, (step - decay_from) / falling)
+            return (
+                config.learning_rate
+                * min(1.0, (step + 1) / (config.warmup + 1))
+                * (1 - (1 - LEAST_RATE) * fall)
+            )
+        done = (step - decay_from - falling) / max(1, config.refined_steps)
+        return config.learning_rate * 0.5 * (1 - (1 - LEAST_RATE) * done)
+
+    def _evaluate(self) -> None:
+        """Measure on what is held out, keep the best weights; where the error stalls, let the rate fall."""
+        progress = self.progress
+        if self.held_out is None or not len(self.held_out):
+            self.best = _copy(self.weights)
+            return
+        sae = _frozen(_copy(self.weights), self.config)
+        error = nmse(self.held_out, sae.decode(sae.encode(self.held_out)), self.mean)
+        self.last_held_out = error
+        if error < progress.best_error:
+            progress.best_error, progress.best_step = error, progress.step
+            self.best = _copy(self.weights)
+        elif self._is_late() and progress.step < progress.decay_from:
+            progress.decay_from = progress.best_step = progress.step
+
+    def _is_late(self) -> bool:
+        waited = self.progress.step - self.progress.best_step
+        return waited >= self.config.patience * self.config.evaluate_every
+
+    def _has_stalled(self) -> bool:
+        is_measured = self.progress.best_error < float("inf")
+        return is_measured and self._is_late() and self.progress.step > self.progress.decay_from
+
+    def _status(self, error: float) -> TrainingStatus:
+        dead = (self.weights.silent_since >= self.config.dead_after).float().mean()
+        return TrainingStatus(self.progress.step, self.steps, error, self.last_held_out, float(dead))
 
 
-class _Weights(torch.nn.Module):
-    """The four tensors while they are trained."""
-
-    def __init__(self, decoder: Tensor, bias: Tensor) -> None:
-        super().__init__()
-        self.encoder = torch.nn.Parameter(decoder.clone())
-        self.encoder_bias = torch.nn.Parameter(torch.zeros(len(decoder), device=decoder.device))
-        self.decoder = torch.nn.Parameter(decoder.clone())
-        self.bias = torch.nn.Parameter(bias.clone())
-
-    @torch.no_grad()
-    def remove_parallel_gradient(self) -> None:
-        """Drop the part of the decoder's gradient that would only change the rows' norms."""
-        gradient = self.decoder.grad
-        if gradient is not None:
-            gradient -= (gradient * self.decoder).sum(1, keepdim=True) * self.decoder
-
-    @torch.no_grad()
-    def normalize(self) -> None:
-        self.decoder.div_(self.decoder.norm(dim=1, keepdim=True).clamp_min(1e-8))
-
-    def frozen(self, config: TrainingConfig) -> SparseAutoencoder:
-        weights = [
-            getattr(self, name).detach().cpu() for name in ("encoder", "encoder_bias", "decoder", "bias")
-        ]
-        return SparseAutoencoder(*weights, k=config.k, refine_steps=config.refine_steps)
+def _copy(weights: Weights) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in weights.state_dict().items()}
 
 
-def _initial_weights(rows: Tensor, config: TrainingConfig, generator: torch.Generator) -> _Weights:
-    """Bias at the geometric median, decoder rows random unit vectors, encoder equal to the decoder."""
-    bias = geometric_median(rows[torch.randperm(len(rows), generator=generator)[:20_000]])
-    noise = torch.randn(config.n_features, rows.shape[1], generator=generator)
-    return _Weights(F.normalize(noise, dim=1).to(config.device), bias.to(config.device))
+def _frozen(state: dict[str, Tensor], config: TrainingConfig) -> SparseAutoencoder:
+    threshold = None
+    if config.selection == "batchtopk":
+        threshold = state["least_strength"].cpu().expand(len(state["decoder"])).clone()
+    return SparseAutoencoder(
+        *(state[name].cpu() for name in TENSORS),
+        k=config.most_active,
+        refine_steps=config.refine_steps,
+        threshold=threshold,
+    )
 
 
-def _loss(
-    batch: Tensor, weights: _Weights, config: TrainingConfig, generator: torch.Generator, is_refined: bool
-) -> Tensor:
-    """Return the mean squared error of the batch, half of it on refined amplitudes in the second phase."""
-    noisy = batch
-    if config.input_noise:
-        noise = torch.randn(batch.shape, generator=generator).to(batch.device)
-        noisy = batch + noise * (config.input_noise / batch.shape[1] ** 0.5)
-    with torch.autocast(batch.device.type, torch.bfloat16):
-        strengths = F.linear(noisy - weights.bias, weights.encoder, weights.encoder_bias)
-    values, support = strengths.float().topk(config.k, dim=1)
-    values = values.relu()
-    loss = _error(batch, support, values, weights)
-    if is_refined:
-        with torch.no_grad():
-            centred = batch - weights.bias
-            refined = refine(centred, weights.decoder[support], values, config.refine_steps)
-        loss = 0.5 * loss + 0.5 * _error(batch, support, refined, weights)
-    return loss
-
-
-def _error(batch: Tensor, support: Tensor, values: Tensor, weights: _Weights) -> Tensor:
-    # A dense product with a mostly zero code: on a CPU faster than gathering k rows, forth and back.
-    code = torch.zeros(len(batch), len(weights.decoder), device=batch.device).scatter(1, support, values)
-    with torch.autocast(batch.device.type, torch.bfloat16):
-        reconstructed = code @ weights.decoder
-    return (batch - weights.bias - reconstructed).square().sum(1).mean()
-
-
-def _learning_rate(step: int, config: TrainingConfig, refined_steps: int) -> float:
-    """Hold, then fall linearly to 2 %; the second phase starts again at half the rate."""
-    if step < config.steps:
-        done = step / config.steps
-        return config.learning_rate * (1 - 0.98 * max(0.0, 2 * done - 1))
-    done = (step - config.steps) / max(1, refined_steps)
-    return config.learning_rate * 0.5 * (1 - 0.98 * done)
+def _initial_weights(rows: Tensor, config: TrainingConfig, seeds: FloatArray | None) -> Weights:
+    """Bias at the geometric median, decoder rows random unit vectors after the seeds, encoder equal to it."""
+    dice = torch.Generator().manual_seed(config.seed)
+    directions = torch.randn(config.n_features, rows.shape[1], generator=dice)
+    if seeds is not None:
+        if seeds.ndim != 2 or seeds.shape[1] != rows.shape[1] or len(seeds) > config.n_features:
+            raise InvalidInputError(
+                f"seed features with directions of shape {seeds.shape}",
+                f"{config.n_features} features of dimension {rows.shape[1]}",
+                "Give at most one row for each feature.",
+            )
+        directions[: len(seeds)] = torch.from_numpy(np.asarray(seeds, np.float32))
+    return Weights(F.normalize(directions, dim=1).to(config.device), geometric_median(rows).to(config.device))
 
 
 def geometric_median(x: Tensor, iterations: int = 30) -> Tensor:

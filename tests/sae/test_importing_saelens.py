@@ -109,7 +109,7 @@ def test_saelens_jumprelu(tmp_path: Path, subtracts_bias: bool) -> None:
 def import_without_threshold(imported: ImportedAutoencoder) -> SparseAutoencoder:
     tensors = imported.autoencoder.tensors()
     del tensors["threshold"]
-    return SparseAutoencoder(**tensors, k=imported.k, refine_steps=0)
+    return SparseAutoencoder(**tensors, k=imported.k, refine_steps=0)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("architecture", ["batchtopk", "matryoshka_batchtopk"])

@@ -90,7 +90,8 @@ def test_refinement_never_raises_the_error_on_its_support(seed: int, k: int, d: 
     directions = torch.nn.functional.normalize(torch.randn(20, k, d, generator=generator), dim=2)
     target = torch.randn(20, d, generator=generator)
     start = torch.randn(20, k, generator=generator).relu()
-    refined = refine(target, directions, start, steps)
+    flat, support = directions.reshape(-1, d), torch.arange(20 * k).reshape(20, k)
+    refined = refine(target, flat, support, start, steps)
 
     def errors(amplitudes: torch.Tensor) -> torch.Tensor:
         return (target - torch.einsum("mk,mkd->md", amplitudes, directions)).square().sum(1)
@@ -123,23 +124,81 @@ def test_decoding_is_the_dense_product_plus_bias() -> None:
     np.testing.assert_array_equal(code.to_csr().toarray(), z.astype(np.float32))
 
 
-def test_more_rows_than_a_chunk_are_encoded_as_they_are_alone() -> None:
-    sae, x = random_autoencoder(), random_rows(4, 2_500)
+@pytest.mark.parametrize("rounds", [0, 2])
+@pytest.mark.parametrize("size", [1, 3, 64, 1_000, 2_500])
+def test_a_code_does_not_depend_on_its_batch(size: int, rounds: int) -> None:
+    sae, x = random_autoencoder(n=400).faithful(rounds), random_rows(4, 2_500)
     code = sae.encode(x)
-    for row in (0, 1_023, 1_024, 2_499):
-        indices, values = sae.encode(x[row : row + 1]).row(0)
-        np.testing.assert_array_equal(code.row(row)[0], indices)
-        np.testing.assert_allclose(code.row(row)[1], values, atol=1e-5)
+    batches = [sae.encode(x[start : start + size]) for start in range(0, 2_500, size)][:40]
+    for start, batch in zip(range(0, 2_500, size), batches, strict=False):
+        span = slice(int(code.indptr[start]), int(code.indptr[min(start + size, 2_500)]))
+        assert batch.indices.tobytes() == code.indices[span].tobytes()
+        assert batch.values.tobytes() == code.values[span].tobytes()
+
+
+def test_codes_of_the_packaged_space_hold_between_precisions_of_the_product(space: FeatureSpace) -> None:
+    x = random_rows(9, 300, space.sae.dimension)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    expected = space.sae.encode(x)
+    torch.set_float32_matmul_precision("medium")  # what a GPU may use, and some CPUs
+    try:
+        found = space.sae.encode(x)
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert found.indices.tobytes() == expected.indices.tobytes()
+    assert found.values.tobytes() == expected.values.tobytes()
+
+
+def test_equal_strengths_go_to_the_lower_feature() -> None:
+    eye = torch.eye(4).repeat(5, 1)  # features i, i + 4, i + 8 … are equal
+    sae = SparseAutoencoder(eye, torch.zeros(20), eye, torch.zeros(4), k=3, refine_steps=0)
+    indices, _ = sae.encode(np.array([[0, 1, 0, 0]], np.float32)).row(0)
+    assert indices.tolist() == [1, 5, 9]
+
+
+def rechosen_row(target: Array, decoder: Array, code: dict[int, float], k: int) -> dict[int, float]:
+    """One round of hard thresholding on one row, as in the model's docstring."""
+    amplitudes = np.zeros(len(decoder))
+    amplitudes[list(code)] = list(code.values())
+    gradient = decoder @ (target - amplitudes @ decoder)
+    on_support = np.where(amplitudes > 0, gradient, 0)
+    moved = on_support @ decoder
+    step = (on_support @ on_support) / max(moved @ moved, 1e-12)
+    tried = amplitudes + step * gradient
+    chosen = np.argsort(-tried)[:k]
+    values = refined_row(target, decoder[chosen], np.maximum(tried[chosen], 0), 1)
+    if error(target, decoder[chosen], values) >= error(target, decoder, amplitudes):
+        return code
+    return {int(i): float(v) for i, v in zip(chosen, values, strict=True)}
+
+
+def test_faithful_codes_equal_an_independent_implementation_and_have_a_lower_error() -> None:
+    sae, x = random_autoencoder(n=120), random_rows(8, 150)
+    decoder, bias = sae.decoder.double().numpy(), sae.bias.double().numpy()
+    unrefined = random_autoencoder(n=120, steps=0)
+    expected = []
+    for row in x.astype(float):
+        code = encoded_row(unrefined, row)
+        for _ in range(2):
+            code = rechosen_row(row - bias, decoder, code, sae.k)
+        support = np.array(list(code))
+        values = refined_row(row - bias, decoder[support], np.array(list(code.values())), 2)
+        expected.append({int(i): float(v) for i, v in zip(support, values, strict=True) if v > 0})
+    faithful = sae.faithful()
+    assert_code_equals(faithful.encode(x), expected, 1e-4)
+    errors = [nmse(x, s.decode(s.encode(x)), x.mean(0)) for s in (faithful, sae)]
+    assert errors[0] < errors[1]
+    assert faithful.digest() != sae.digest()
 
 
 def test_a_saved_autoencoder_gives_identical_codes(tmp_path: Path) -> None:
-    sae, x = random_autoencoder().half(), random_rows(5, 300)
+    sae, x = random_autoencoder().half().faithful(), random_rows(5, 300)
     sae.save(tmp_path / "sae.safetensors")
     loaded = SparseAutoencoder.load(tmp_path / "sae.safetensors")
     ours, theirs = sae.encode(x), loaded.encode(x)
     assert ours.values.tobytes() == theirs.values.tobytes()
     assert ours.indices.tobytes() == theirs.indices.tobytes()
-    assert (loaded.k, loaded.refine_steps) == (sae.k, sae.refine_steps)
+    assert loaded.settings == sae.settings
     assert loaded.digest() == sae.digest()
 
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from sklearn.preprocessing import normalize
 
-from saeindex.errors import InvalidInputError
-from saeindex.sae import TrainingConfig, train
+from saeindex.errors import InvalidInputError, MismatchError
+from saeindex.sae import SparseAutoencoder, TrainingConfig, train
+from saeindex.sae.batches import Batches
 from saeindex.sae.metrics import nmse
-from saeindex.sae.train import geometric_median
+from saeindex.sae.objective import Objective, Weights
+from saeindex.sae.train import TrainingStatus, geometric_median
 
 Array = NDArray[np.float32]
 D, PLANTED, ACTIVE = 24, 40, 3
@@ -36,14 +43,15 @@ def data() -> tuple[Array, Array]:
 
 def test_training_lowers_the_error_and_recovers_planted_directions(data: tuple[Array, Array]) -> None:
     x, directions = data
-    losses: list[float] = []
-    trained = train(x[:3_500], CONFIG, lambda step, loss: losses.append(loss))
+    seen: list[TrainingStatus] = []
+    trained = train(x[:3_500], CONFIG, seen.append)
     untrained = train(x[:3_500], TrainingConfig(n_features=64, k=4, steps=0))
     mean, held = x[:3_500].mean(0), x[3_500:]
     before = nmse(held, untrained.decode(untrained.encode(held)), mean)
     after = nmse(held, trained.decode(trained.encode(held)), mean)
     assert after < 0.4 * before
-    assert losses[-1] < 0.5 * losses[0]
+    assert seen[-1].error < 0.5 * seen[0].error
+    assert (seen[-1].step, seen[-1].steps, seen[-1].dead_share) == (500, 500, 0)
     recovered = (directions @ trained.directions.T).max(1)
     by_chance = (directions @ untrained.directions.T).max(1)
     assert recovered.mean() > by_chance.mean() + 0.2
@@ -69,6 +77,125 @@ def test_the_refined_phase_and_noise_can_be_left_out(data: tuple[Array, Array]) 
 def test_fewer_embeddings_than_features_are_refused(data: tuple[Array, Array]) -> None:
     with pytest.raises(InvalidInputError, match="63 embeddings"):
         train(data[0][:63], CONFIG)
+
+
+def held_out_error(sae: SparseAutoencoder, x: Array) -> float:
+    return nmse(x[3_500:], sae.decode(sae.encode(x[3_500:])), x[:3_500].mean(0))
+
+
+def test_batchtopk_spends_k_per_text_on_average_and_more_where_needed(data: tuple[Array, Array]) -> None:
+    x = data[0]
+    sae = train(x[:3_500], replace(CONFIG, selection="batchtopk"))
+    counts = np.diff(sae.encode(x[3_500:]).indptr)
+    assert sae.k == 2 * CONFIG.k
+    assert counts.mean() == pytest.approx(CONFIG.k, rel=0.25)
+    assert counts.min() < CONFIG.k < counts.max()
+    assert held_out_error(sae, x) < 0.5
+
+
+def test_matryoshka_makes_each_prefix_an_autoencoder_of_its_own(data: tuple[Array, Array]) -> None:
+    x = data[0]
+    plain, nested = train(x[:3_500], CONFIG), train(x[:3_500], replace(CONFIG, prefixes=(16, 32)))
+    for n in (16, 32):
+        assert held_out_error(nested.prefix(n), x) < held_out_error(plain.prefix(n), x) - 0.05
+    assert held_out_error(nested, x) < 0.5
+    assert nested.prefix(16).n_features == 16
+
+
+@pytest.mark.parametrize("weight", [0.0, 1 / 32])
+def test_dead_latents_learn_from_auxk_and_from_nothing_else(data: tuple[Array, Array], weight: float) -> None:
+    x = torch.from_numpy(data[0])
+    directions = torch.nn.functional.normalize(torch.randn(64, D, generator=torch.manual_seed(0)), dim=1)
+    weights = Weights(directions, x.mean(0))
+    weights.encoder.data[32:] *= 0.001  # never among the k strongest
+    weights.silent_since[32:] = 10**6
+    objective = Objective(replace(CONFIG, auxiliary_weight=weight), float(x.var(0).sum()), torch.float32)
+    loss, error = objective(x[:256], weights, 0, is_refined=False)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert weights.decoder.grad is not None
+    assert bool(weights.decoder.grad[32:].any()) is (weight > 0)
+    assert bool(weights.decoder.grad[:32].any())
+    assert (loss > error) == (weight > 0)
+
+
+def test_the_contrastive_term_makes_codes_of_two_noisy_inputs_alike(data: tuple[Array, Array]) -> None:
+    x = data[0]
+    noise = np.random.default_rng(0).normal(size=(2, 500, D)).astype(np.float32) / D**0.5
+
+    def retrieved(weight: float) -> float:
+        sae = train(x[:3_500], replace(CONFIG, input_noise=1.0, contrastive_weight=weight))
+        codes = [normalize(sae.encode(x[3_500:] + view).to_csr()) for view in noise]
+        return float(((codes[0] @ codes[1].T).toarray().argmax(1) == np.arange(500)).mean())
+
+    assert retrieved(0.5) > retrieved(0.0) + 0.05  # .64 and .51
+
+
+def test_seeded_features_stay_near_the_directions_that_they_were_given(data: tuple[Array, Array]) -> None:
+    x, directions = data
+    sae = train(x[:3_500], CONFIG, seeds=directions[:5])
+    assert (sae.directions[:5] * directions[:5]).sum(1).min() > 0.8
+    with pytest.raises(InvalidInputError, match="one row for each feature"):
+        train(x[:100], CONFIG, seeds=np.ones((65, D), np.float32))
+
+
+def test_training_stops_early_where_the_held_out_error_rises_and_keeps_the_best(
+    data: tuple[Array, Array],
+) -> None:
+    noise = np.random.default_rng(0).normal(size=(600, D)).astype(np.float32)  # nothing to learn
+    seen: list[TrainingStatus] = []
+    config = replace(CONFIG, steps=4_000, evaluate_every=25, patience=2)
+    sae = train(noise[:300], config, seen.append, held_out=noise[300:])
+    assert seen[-1].step < 2_000
+    measured = [status.held_out for status in seen if status.held_out is not None]
+    found = nmse(noise[300:], sae.decode(sae.encode(noise[300:])), noise[:300].mean(0))
+    assert found == pytest.approx(min(measured), rel=1e-5)
+
+
+def test_a_killed_training_resumes_to_the_same_weights(data: tuple[Array, Array], tmp_path: Path) -> None:
+    x, checkpoint = data[0][:2_000], tmp_path / "training.safetensors"
+    config = replace(CONFIG, steps=100, batch_size=128, evaluate_every=20, input_noise=0.1, prefixes=(16,))
+    options: dict[str, Any] = {"held_out": data[0][3_500:], "checkpoint": checkpoint}
+    unbroken = train(x, config, held_out=data[0][3_500:])
+
+    class Killed(Exception):
+        pass
+
+    def kill(status: TrainingStatus) -> None:
+        if status.step >= 75:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(x, config, kill, **options)
+    assert checkpoint.is_file()
+    with pytest.raises(MismatchError, match="delete the file"):
+        train(x, replace(config, seed=9), **options)
+    seen: list[TrainingStatus] = []
+    resumed = train(x, config, seen.append, **options)
+    assert seen[0].step == 75
+    assert resumed.digest() == unbroken.digest()
+    assert not checkpoint.exists()
+
+
+@pytest.mark.parametrize("rows", [100, 5_000])
+def test_batches_visit_every_row_once_in_an_epoch(rows: int) -> None:
+    x = np.arange(rows, dtype=np.float32)[:, None].repeat(4, 1)
+    batches = Batches(x, 50, seed=3)
+    epoch = torch.cat([batches[step] for step in range(rows // 50)])[:, 0].numpy()
+    np.testing.assert_array_equal(np.sort(epoch), np.arange(rows))
+    again = Batches(x, 50, seed=3)
+    np.testing.assert_array_equal(again[7].numpy(), batches[7].numpy())
+    assert not np.array_equal(batches[0], batches[rows // 50])
+
+
+def test_batches_of_a_file_larger_than_the_buffer_visit_every_row_once(tmp_path: Path) -> None:
+    x = np.arange(10_240, dtype=np.float32)[:, None].repeat(8, 1)
+    np.save(tmp_path / "x.npy", x)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    kept = np.delete(np.arange(10_240), np.arange(0, 10_240, 10))  # 9,216 rows, 18 blocks
+    batches = Batches(mapped, 64, seed=1, rows=kept, buffer_bytes=6 * 512 * 8 * 4)
+    epoch = torch.cat([batches[step] for step in range(9_216 // 64)])[:, 0].numpy()
+    np.testing.assert_array_equal(np.sort(epoch), kept)
+    assert np.corrcoef(epoch, np.arange(len(epoch)))[0, 1] < 0.9
 
 
 def test_the_geometric_median_is_that_of_an_optimiser() -> None:

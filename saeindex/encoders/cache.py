@@ -1,0 +1,94 @@
+"""Embeddings are computed once: a cache on disk, addressed by the encoder's identity and the text's hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from saeindex.protocols import EncoderIdentity, TextEncoder
+    from saeindex.types import FloatArray
+
+FOLDER_VARIABLE = "SAEINDEX_CACHE"
+# Texts that are encoded between two writes: what a killed run loses.
+CHUNK = 1_024
+# A larger result is a memory-mapped temporary file.
+IN_MEMORY_BYTES = 2**31
+
+
+class EmbeddingCache:
+    """One SQLite file per encoder: sha256 of a text to its vector. It holds no text.
+
+    Several processes may use it at a time. Delete the folder to empty it.
+    """
+
+    def __init__(self, folder: str | Path | None = None) -> None:
+        """Use ``folder``, else ``$SAEINDEX_CACHE``, else ``~/.cache/saeindex``."""
+        chosen = folder or os.environ.get(FOLDER_VARIABLE) or Path.home() / ".cache" / "saeindex"
+        self.folder = Path(chosen) / "embeddings"
+
+    def embed(
+        self,
+        texts: Sequence[str],
+        encoder: TextEncoder,
+        progress: Callable[[int], None] | None = None,
+    ) -> FloatArray:
+        """Return ``encoder.encode_document(texts)`` (m, d), encoding only what is not known yet.
+
+        Equal texts get one vector. ``progress(n)`` is called with the number of texts just done.
+        """
+        keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with closing(self._open(encoder.identity)) as known:
+            missing = _positions_of_missing(keys, known)
+            if progress is not None:
+                progress(len(keys) - len(missing))
+            for chunk in _chunks(missing):
+                vectors = encoder.encode_document([texts[i] for i in chunk])
+                rows = ((keys[i], v.tobytes()) for i, v in zip(chunk, vectors, strict=True))
+                with known:
+                    known.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", rows)
+                if progress is not None:
+                    progress(len(chunk))
+            return self._collect(keys, known, encoder.identity.dimension)
+
+    def _open(self, identity: EncoderIdentity) -> sqlite3.Connection:
+        signature = json.dumps(identity.signature(), sort_keys=True)
+        name = hashlib.sha256(signature.encode()).hexdigest()[:24]
+        connection = sqlite3.connect(self.folder / f"{name}.sqlite", timeout=60)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL)")
+        return connection
+
+    def _collect(self, keys: Sequence[bytes], known: sqlite3.Connection, dimension: int) -> FloatArray:
+        size = (len(keys), dimension)
+        if len(keys) * dimension * 4 <= IN_MEMORY_BYTES:
+            found = np.empty(size, np.float32)
+        else:
+            file = tempfile.TemporaryFile(dir=self.folder)  # noqa: SIM115  (lives as long as the array)
+            found = np.memmap(file, np.float32, "w+", shape=size)
+        for i, key in enumerate(keys):
+            row = known.execute("SELECT vector FROM vectors WHERE key = ?", (key,)).fetchone()
+            found[i] = np.frombuffer(row[0], np.float32)
+        return found
+
+
+def _positions_of_missing(keys: Sequence[bytes], known: sqlite3.Connection) -> list[int]:
+    """Return the first position of each key that is not in the table."""
+    first = {key: i for i, key in reversed(list(enumerate(keys)))}
+    is_known = "SELECT 1 FROM vectors WHERE key = ?"
+    return sorted(i for key, i in first.items() if known.execute(is_known, (key,)).fetchone() is None)
+
+
+def _chunks(positions: list[int]) -> Iterator[list[int]]:
+    return (positions[start : start + CHUNK] for start in range(0, len(positions), CHUNK))

@@ -1,0 +1,99 @@
+"""Checkpoints of a training: everything that the next step depends on, in one safetensors file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from saeindex.errors import MismatchError
+
+if TYPE_CHECKING:
+    from saeindex.sae.config import TrainingConfig
+    from saeindex.sae.objective import Weights
+    from saeindex.types import FloatArray
+
+MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where a training stands; ``step`` steps are done."""
+
+    step: int = 0
+    decay_from: int = 0
+    """The step at which the learning rate starts to fall."""
+    best_step: int = 0
+    best_error: float = float("inf")
+    """The lowest held-out error so far."""
+
+
+def save_checkpoint(
+    path: Path,
+    weights: Weights,
+    best: dict[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    training: str,
+) -> None:
+    """Write under a temporary name, then rename."""
+    from safetensors.torch import save_file
+
+    tensors = {f"weights.{name}": tensor for name, tensor in weights.state_dict().items()}
+    tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
+    for number, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"moments.{number}.{name}": state[name] for name in MOMENTS}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    building = path.with_name(f".{path.name}.draft")
+    metadata = {"progress": json.dumps(asdict(progress)), "training": training}
+    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, building, metadata)
+    building.rename(path)
+
+
+def load_checkpoint(
+    path: Path, weights: Weights, optimizer: torch.optim.Optimizer, training: str
+) -> tuple[dict[str, Tensor], Progress]:
+    """Restore ``weights`` and ``optimizer``; return the best weights and where the training stood.
+
+    MismatchError where the checkpoint is of another training: other options or other embeddings.
+    """
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt", device=str(weights.bias.device)) as file:
+        found = file.metadata() or {}
+        if found.get("training") != training:
+            raise MismatchError(
+                f"resume the training in {path}",
+                "its options or its embeddings are others",
+                "Give those that it was started with, or delete the file to start again.",
+            )
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    progress = Progress(**json.loads(found["progress"]))
+    weights.load_state_dict(_part(tensors, "weights."))
+    described = optimizer.state_dict()
+    moments = _part(tensors, "moments.")
+    numbers = sorted({int(name.partition(".")[0]) for name in moments})
+    described["state"] = {i: {m: moments[f"{i}.{m}"] for m in MOMENTS} for i in numbers}
+    optimizer.load_state_dict(described)
+    return _part(tensors, "best."), progress
+
+
+def training_signature(x: FloatArray, config: TrainingConfig, seeds: FloatArray | None) -> str:
+    """Return a hash of what decides a training: its options, seeds, and a sample of the embeddings."""
+    digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode())
+    digest.update(repr(x.shape).encode())
+    for row in np.linspace(0, len(x) - 1, 64).astype(int):
+        digest.update(np.ascontiguousarray(x[row], np.float32).tobytes())
+    if seeds is not None:
+        digest.update(np.ascontiguousarray(seeds, np.float32).tobytes())
+    return digest.hexdigest()
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,149 @@
+"""What a training step lowers: the reconstruction error, and the terms that shape the dictionary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from saeindex.sae.config import TrainingConfig
+from saeindex.sae.model import refine
+from saeindex.sae.products import combine, strengths_on
+
+TEMPERATURE = 0.1
+
+
+class Weights(torch.nn.Module):
+    """The four tensors while they are trained, and since when each latent has been silent."""
+
+    silent_since: Tensor
+    least_strength: Tensor
+
+    def __init__(self, decoder: Tensor, bias: Tensor) -> None:
+        """Start with the encoder equal to the decoder (n, d), unit rows, and the bias (d,)."""
+        super().__init__()
+        self.encoder = torch.nn.Parameter(decoder.clone())
+        self.encoder_bias = torch.nn.Parameter(torch.zeros(len(decoder), device=decoder.device))
+        self.decoder = torch.nn.Parameter(decoder.clone())
+        self.bias = torch.nn.Parameter(bias.clone())
+        self.register_buffer("silent_since", torch.zeros(len(decoder), device=decoder.device))
+        self.register_buffer("least_strength", torch.zeros((), device=decoder.device))
+
+    @torch.no_grad()
+    def remove_parallel_gradient(self) -> None:
+        """Drop the part of the decoder's gradient that would only change the rows' norms."""
+        gradient = self.decoder.grad
+        if gradient is not None:
+            gradient -= (gradient * self.decoder).sum(1, keepdim=True) * self.decoder
+
+    @torch.no_grad()
+    def normalize(self) -> None:
+        """Give the decoder rows norm 1."""
+        self.decoder.div_(self.decoder.norm(dim=1, keepdim=True).clamp_min(1e-8))
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """The loss of a batch, in units of the data's variance, and its plain reconstruction error."""
+
+    config: TrainingConfig
+    variance: float
+    dtype: torch.dtype
+    """Of the one dense product, which only chooses the support."""
+
+    def __call__(self, batch: Tensor, weights: Weights, step: int, is_refined: bool) -> tuple[Tensor, Tensor]:
+        """Return (loss, error) of ``batch`` (b, d); notes in ``weights`` which latents were active."""
+        config = self.config
+        dice = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
+        centred = self._noisy(batch, dice) - weights.bias
+        strengths = self._strengths(centred, weights)
+        support, values = self._choose(strengths, centred, weights, weights.decoder.shape[0])
+        error = self._error(batch, support, values, weights)
+        loss = error
+        if is_refined:
+            loss = 0.5 * loss + 0.5 * self._refined_error(batch, support, values, weights)
+        if config.prefixes:
+            loss = self._with_prefixes(loss, batch, strengths, centred, weights)
+        dead = weights.silent_since >= config.dead_after
+        if config.auxiliary_weight and bool(dead.any()):
+            target = (batch - weights.bias - combine(support, values, weights.decoder)).detach()
+            loss = loss + config.auxiliary_weight * self._auxiliary(target, strengths, dead, centred, weights)
+        if config.contrastive_weight:
+            other = self._noisy(batch, dice) - weights.bias
+            loss = loss + config.contrastive_weight * self._contrastive(support, values, other, weights)
+        self._note_active(support, values, weights)
+        return loss, error.detach()
+
+    def _noisy(self, batch: Tensor, dice: torch.Generator) -> Tensor:
+        if not self.config.input_noise:
+            return batch
+        scale: float = self.config.input_noise / batch.shape[1] ** 0.5
+        return batch + scale * torch.randn(batch.shape, generator=dice).to(batch.device)
+
+    @torch.no_grad()
+    def _strengths(self, centred: Tensor, weights: Weights) -> Tensor:
+        encoder, bias = weights.encoder.to(self.dtype), weights.encoder_bias.to(self.dtype)
+        return F.linear(centred.to(self.dtype), encoder, bias)
+
+    def _choose(self, strengths: Tensor, centred: Tensor, weights: Weights, n: int) -> tuple[Tensor, Tensor]:
+        """Return the support (b, ≤ 2k) among the first ``n`` latents, and its activations."""
+        most = min(self.config.most_active, n)
+        support = strengths[:, :n].topk(most, dim=1, sorted=False).indices
+        values = strengths_on(centred, weights.encoder, weights.encoder_bias, support).relu()
+        if self.config.selection == "batchtopk":
+            kept = min(self.config.k, n) * len(values)
+            least = values.detach().flatten().topk(kept).values[-1]
+            values = values * (values >= least)
+            if n == len(weights.decoder):
+                weights.least_strength.lerp_(least, 0.01 if weights.least_strength else 1.0)
+        return support, values
+
+    def _error(self, batch: Tensor, support: Tensor, values: Tensor, weights: Weights) -> Tensor:
+        reconstructed = combine(support, values, weights.decoder) + weights.bias
+        return (batch - reconstructed).square().sum(1).mean() / self.variance
+
+    def _refined_error(self, batch: Tensor, support: Tensor, values: Tensor, weights: Weights) -> Tensor:
+        with torch.no_grad():
+            centred = batch - weights.bias
+            refined = refine(centred, weights.decoder, support, values, self.config.refine_steps)
+        return self._error(batch, support, refined, weights)
+
+    def _with_prefixes(
+        self, loss: Tensor, batch: Tensor, strengths: Tensor, centred: Tensor, weights: Weights
+    ) -> Tensor:
+        """Return the loss with its share for the prefixes, weighted by 1, 2, 3 … from the smallest."""
+        prefixes, share = self.config.prefixes, self.config.prefix_weight
+        total = len(prefixes) * (len(prefixes) + 1) / 2
+        loss = (1 - share) * loss
+        for rank, n in enumerate(prefixes, 1):
+            support, values = self._choose(strengths, centred, weights, n)
+            loss = loss + share * rank / total * self._error(batch, support, values, weights)
+        return loss
+
+    def _auxiliary(
+        self, target: Tensor, strengths: Tensor, dead: Tensor, centred: Tensor, weights: Weights
+    ) -> Tensor:
+        """Return the error of the residual ``target`` (b, d) as the 2k strongest dead latents rebuild it."""
+        size = min(2 * self.config.k, int(dead.sum()))
+        support = strengths.masked_fill(~dead, -torch.inf).topk(size, dim=1, sorted=False).indices
+        values = strengths_on(centred, weights.encoder, weights.encoder_bias, support).relu()
+        error = (target - combine(support, values, weights.decoder)).square().sum(1).mean()
+        return error / target.square().sum(1).mean().clamp_min(1e-12)
+
+    def _contrastive(self, support: Tensor, values: Tensor, other: Tensor, weights: Weights) -> Tensor:
+        """Return the cross-entropy of finding each text's other noisy input by the cosine of codes."""
+        n = len(weights.decoder)
+        chosen, partner = self._choose(self._strengths(other, weights), other, weights, n)
+        codes = [
+            torch.zeros(len(v), n, device=v.device).scatter(1, s, F.normalize(v, dim=1))
+            for s, v in ((support, values), (chosen, partner))
+        ]
+        alike = codes[0] @ codes[1].T / TEMPERATURE
+        return F.cross_entropy(alike, torch.arange(len(alike), device=alike.device))
+
+    @torch.no_grad()
+    def _note_active(self, support: Tensor, values: Tensor, weights: Weights) -> None:
+        weights.silent_since += 1
+        weights.silent_since[support[values > 0]] = 0

@@ -1,0 +1,203 @@
+"""Errors, neighbours, rankings and stability against sklearn, scipy and plain loops."""
+
+from __future__ import annotations
+
+import math
+from itertools import permutations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from sklearn.metrics import ndcg_score
+from sklearn.metrics.pairwise import cosine_similarity
+from sklearn.neighbors import NearestNeighbors
+
+from saeindex.errors import InvalidInputError
+from saeindex.sae import metrics
+from saeindex.sae.metrics import (
+    cosines,
+    density_histogram,
+    ndcg,
+    nearest,
+    neighbour_overlap,
+    nmse,
+    relevance_ndcg,
+    seed_stability,
+    similarity_ndcg,
+)
+
+Floats = NDArray[np.float32]
+
+
+def vectors(seed: int, rows: int = 120, dimension: int = 12) -> Floats:
+    return np.random.default_rng(seed).normal(size=(rows, dimension)).astype(np.float32)
+
+
+def noisy(x: Floats, seed: int, noise: float = 0.5) -> Floats:
+    return (x + noise * vectors(seed, *x.shape)).astype(np.float32)
+
+
+@pytest.fixture(autouse=True, params=[7, 512])
+def block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks that divide the rows, and one that holds them all: nothing may depend on it."""
+    monkeypatch.setattr(metrics, "QUERY_BLOCK", request.param)
+
+
+# Errors -----------------------------------------------------------------------------------------------
+
+
+def test_nmse_is_the_error_as_a_share_of_the_variance_about_the_fit_mean() -> None:
+    x, mean = vectors(0), vectors(1, 1)[0]
+    reconstructed = noisy(x, 2)
+    error = np.mean([np.sum((a - b) ** 2) for a, b in zip(x, reconstructed, strict=True)])
+    variance = np.mean([np.sum((a - mean) ** 2) for a in x])
+    assert nmse(x, reconstructed, mean) == pytest.approx(error / variance, rel=1e-5)
+    assert nmse(x, x, mean) == 0
+    assert nmse(x, np.broadcast_to(mean, x.shape), mean) == pytest.approx(1, rel=1e-6)
+
+
+def test_cosines_are_those_of_sklearn_and_0_for_a_zero_row() -> None:
+    x, other = vectors(3), noisy(vectors(3), 4)
+    np.testing.assert_allclose(cosines(x, other), np.diag(cosine_similarity(x, other)), atol=1e-6)
+    assert cosines(x, np.zeros_like(x)).tolist() == [0] * len(x)
+
+
+# Densities --------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.floats(1e-7, 1), max_size=60), st.integers(0, 5), st.integers(1, 8))
+def test_every_feature_is_in_one_bin_or_never_active(active: list[float], never: int, bins: int) -> None:
+    density = np.array([*active, *[0.0] * never])
+    histogram = density_histogram(density, bins)
+    assert sum(histogram.counts) + histogram.never == len(density)
+    assert histogram.never == never
+    assert len(histogram.edges) == len(histogram.counts) + 1
+    assert np.allclose(np.diff(histogram.edges), 1 / bins)
+    for low, high, count in zip(histogram.edges, histogram.edges[1:], histogram.counts, strict=False):
+        logs = [math.log10(value) for value in active]
+        inside = sum(low <= v < high or (v == high == histogram.edges[-1]) for v in logs)
+        assert count == inside
+
+
+# Neighbours -------------------------------------------------------------------------------------------
+
+
+def test_the_nearest_are_those_of_sklearn() -> None:
+    x, queries = vectors(5), vectors(6, 30)
+    searched = NearestNeighbors(n_neighbors=10, metric="cosine", algorithm="brute").fit(x)
+    np.testing.assert_array_equal(nearest(queries, x), searched.kneighbors(queries, return_distance=False))
+    np.testing.assert_array_equal(
+        nearest(x, x, without_itself=True), searched.kneighbors(return_distance=False)
+    )
+
+
+def test_overlap_is_the_mean_share_of_neighbours_that_stay() -> None:
+    x = vectors(7)
+    reconstructed = noisy(x, 8)
+
+    def neighbours(queries: Floats, documents: Floats) -> list[set[int]]:
+        similarity = cosine_similarity(queries, documents)
+        np.fill_diagonal(similarity, -np.inf)
+        return [set(np.argsort(-row)[:10].tolist()) for row in similarity]
+
+    true = neighbours(x, x)
+    for queries in (None, x):
+        found = neighbours(reconstructed if queries is None else queries, reconstructed)
+        expected = np.mean([len(a & b) / 10 for a, b in zip(true, found, strict=True)])
+        assert neighbour_overlap(x, reconstructed, queries=queries) == pytest.approx(expected)
+    assert neighbour_overlap(x, x) == 1
+    assert neighbour_overlap(x, 3 * x) == 1
+
+
+def test_too_few_records_for_ten_neighbours_is_an_error() -> None:
+    with pytest.raises(InvalidInputError, match="10 records"):
+        neighbour_overlap(vectors(0, 10), vectors(0, 10))
+    assert neighbour_overlap(vectors(0, 11), vectors(0, 11)) == 1
+
+
+# Rankings ---------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), k=st.integers(1, 12), graded=st.booleans())
+def test_ndcg_is_that_of_sklearn(seed: int, k: int, graded: bool) -> None:
+    dice = np.random.default_rng(seed)
+    gains = dice.random((6, 9)) if graded else (dice.random((6, 9)) < 0.3).astype(float)
+    scores = dice.normal(size=(6, 9))
+    expected = [ndcg_score(g[None], s[None], k=k) for g, s in zip(gains, scores, strict=True)]
+    np.testing.assert_allclose(ndcg(gains, scores, k), expected, atol=1e-9)  # type: ignore[arg-type]
+
+
+def test_similarity_ndcg_is_that_of_sklearn_on_all_pairs_but_the_diagonal() -> None:
+    x = vectors(9)
+    reconstructed = noisy(x, 10)
+    others = ~np.eye(len(x), dtype=bool)
+    for queries in (None, x):
+        searched = reconstructed if queries is None else queries
+        gains = cosine_similarity(x, x)[others].reshape(len(x), -1).clip(0)
+        scores = cosine_similarity(searched, reconstructed)[others].reshape(len(x), -1)
+        expected = ndcg_score(gains, scores, k=10)
+        assert similarity_ndcg(x, reconstructed, queries=queries) == pytest.approx(expected, abs=1e-5)
+    assert similarity_ndcg(x, x) == pytest.approx(1)
+
+
+def test_relevance_ndcg_is_that_of_sklearn_over_queries_that_have_relevant_records() -> None:
+    x, queries = vectors(11), vectors(12, 25)
+    dice = np.random.default_rng(0)
+    relevant = [dice.choice(len(x), size=dice.integers(0, 15), replace=False).tolist() for _ in queries]
+    truth = np.zeros((len(queries), len(x)))
+    for row, wanted in zip(truth, relevant, strict=True):
+        row[wanted] = 1
+    has_any = truth.any(1)
+    assert not has_any.all()
+    expected = ndcg_score(truth[has_any], cosine_similarity(queries, x)[has_any], k=10)
+    assert relevance_ndcg(queries, x, relevant) == pytest.approx(expected, abs=1e-6)
+    with pytest.raises(InvalidInputError, match="no query"):
+        relevance_ndcg(queries, x, [[]] * len(queries))
+
+
+# Stability --------------------------------------------------------------------------------------------
+
+
+def test_pairs_are_the_best_of_all_assignments() -> None:
+    a, b = vectors(13, 5, 4), vectors(14, 6, 4)
+    cosine = cosine_similarity(a, b)
+    best = max(permutations(range(6), 5), key=lambda p: sum(cosine[i, j] for i, j in enumerate(p)))
+    pairs = np.array([cosine[i, j] for i, j in enumerate(best)])
+    found = seed_stability(a, b, threshold=0.4)
+    assert found.features == 5
+    assert found.mean_cosine == pytest.approx(pairs.mean(), abs=1e-6)
+    assert found.matched == pytest.approx((pairs > 0.4).mean())
+    assert found.recurring == pytest.approx((cosine.max(1) > 0.4).mean())
+
+
+def test_the_same_dictionary_in_another_order_and_scale_is_found_whole() -> None:
+    a = vectors(15, 60)
+    shuffled = a[np.random.default_rng(1).permutation(60)] * 3
+    for prefix in (None, 10):
+        found = seed_stability(a, shuffled, prefix)
+        assert (found.recurring, found.matched) == (1, 1)
+        assert found.mean_cosine == pytest.approx(1, abs=1e-5)
+        assert found.features == (prefix or 60)
+
+
+def test_a_feature_that_is_there_once_matches_once() -> None:
+    a = np.repeat(vectors(16, 1), 4, axis=0)
+    b = np.concatenate([a[:1], -vectors(17, 3)])
+    found = seed_stability(a, b)
+    assert found.recurring == 1
+    assert found.matched == 0.25
+
+
+def test_a_prefix_is_looked_for_in_the_whole_of_the_other() -> None:
+    a = vectors(18, 40)
+    assert seed_stability(a, a[::-1].copy(), 5).matched == 1
+
+
+@pytest.mark.parametrize("other", [(10, 5), (20_000, 12)])
+def test_dictionaries_that_cannot_be_compared_are_refused(other: tuple[int, int]) -> None:
+    with pytest.raises(InvalidInputError, match="compare dictionaries"):
+        seed_stability(vectors(0), np.zeros(other, np.float32))
