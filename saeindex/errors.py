@@ -69,5 +69,9 @@ class EncoderError(SaeIndexError):
     """An encoder could not be loaded, or an embedding service failed for good."""
 
 
+class LabelerError(SaeIndexError):
+    """A service that labels features failed for good."""
+
+
 class MissingDependencyError(SaeIndexError):
     """An optional package is needed for this."""

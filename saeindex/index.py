@@ -12,9 +12,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from saeindex.config import DEFAULT_SPACE
-from saeindex.errors import InvalidInputError, MismatchError
+from saeindex.errors import InvalidInputError
 from saeindex.features import FeatureSpace
+from saeindex.indexing import recalibration
 from saeindex.indexing.manifest import Counts, Manifest
+from saeindex.indexing.opening import IndexParts, create_index, open_index
 from saeindex.indexing.passages import PassageOptions
 from saeindex.indexing.pipeline import IndexingReport, Pipeline
 from saeindex.indexing.rejects import RejectsFile
@@ -25,17 +27,18 @@ from saeindex.query.execute import execute
 from saeindex.query.language import parse_where
 from saeindex.query.planner import Plan, Planner
 from saeindex.query.records import count_records, delete_records, record_ids
-from saeindex.stores import create_store, open_store
 from saeindex.types import Hits, Query
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
     from qdrant_client.models import Filter
 
-    from saeindex.protocols import PayloadKind, TextEncoder, VectorStore
+    from saeindex.features import Calibration
+    from saeindex.features.level_drift import LevelDrift
+    from saeindex.protocols import PayloadKind, TextEncoder
     from saeindex.types import FloatArray, Record
 
-SPACE_FOLDER, REJECTS_FILE = "space", "rejects.jsonl"
+REJECTS_FILE = "rejects.jsonl"
 
 
 class FeatureIndex:
@@ -44,22 +47,17 @@ class FeatureIndex:
     Make one with :meth:`create` or :meth:`open`; use it as a context manager, or :meth:`close` it.
     """
 
-    def __init__(
-        self,
-        name: str,
-        store: VectorStore,
-        space: FeatureSpace,
-        manifest: Manifest,
-        folder: Path | None,
-        encoder: TextEncoder | None = None,
-    ) -> None:
+    def __init__(self, name: str, parts: IndexParts, encoder: TextEncoder | None = None) -> None:
         """Bind the parts; for :meth:`create` and :meth:`open`."""
-        self.name, self.store, self.space, self.manifest, self.folder = name, store, space, manifest, folder
+        self.name, self.store, self.folder = name, parts.store, parts.folder
         if encoder is not None:
-            space.check_encoder(encoder)
             self.encoder = encoder
         self._encode_query = lru_cache(maxsize=256)(self._encode_one)
-        self.planner = Planner(space, self._encode_query, store.count)
+        self._look_through(parts.space, parts.manifest)
+
+    def _look_through(self, space: FeatureSpace, manifest: Manifest) -> None:
+        self.space, self.manifest = space, manifest
+        self.planner = Planner(space, self._encode_query, self.store.count)
 
     @cached_property
     def encoder(self) -> TextEncoder:
@@ -89,16 +87,8 @@ class FeatureIndex:
         manifest = Manifest.describe(lens, passages, payload_indexes or {})
         if encoder is not None:
             lens.check_encoder(encoder)
-        store = _create_or_complete(path, manifest, client, url, store_options)
-        folder = Path(path) if client is None and url is None else None
-        try:
-            if folder is not None:
-                lens.save(folder / SPACE_FOLDER)
-            store.write_manifest(manifest.model_dump(mode="json"))
-            return cls(str(path), store, lens, manifest, folder, encoder)
-        except BaseException:
-            store.close()
-            raise
+        parts = create_index(path, lens, manifest, client, url, store_options)
+        return cls(str(path), parts, encoder)
 
     @classmethod
     def open(
@@ -109,20 +99,13 @@ class FeatureIndex:
         client: QdrantClient | None = None,
         url: str | None = None,
         encoder: TextEncoder | None = None,
+        resume: bool = False,
     ) -> Self:
-        """Open an index; MismatchError where ``space`` or ``encoder`` is not the one it was built with."""
-        store = open_store(path, client=client, url=url)
-        try:
-            manifest = Manifest.parse(store.read_manifest(), str(path))
-            folder = Path(path) if client is None and url is None else None
-            if space is None:
-                space = manifest.space.name if folder is None else folder / SPACE_FOLDER
-            lens = space if isinstance(space, FeatureSpace) else FeatureSpace.load(space)
-            manifest.check_space(lens, str(path))
-            return cls(str(path), store, lens, manifest, folder, encoder)
-        except BaseException:
-            store.close()
-            raise
+        """Open an index; MismatchError where ``space`` or ``encoder`` is not the one it was built with.
+
+        ``resume`` first finishes a :meth:`recalibrate` that was interrupted; without it that is an error.
+        """
+        return cls(str(path), open_index(path, space, client, url, encoder, resume), encoder)
 
     def add(
         self,
@@ -140,16 +123,7 @@ class FeatureIndex:
         if batch_size < 1:
             raise InvalidInputError(f"batch_size={batch_size}", "out of range", "Use 1 or more.")
         source = open_source(records, columns=columns)
-        from tqdm import tqdm
-
-        bar = tqdm(
-            total=source.total if progress else None,
-            unit=" docs",
-            desc=source.name,
-            disable=not progress,
-            file=sys.stderr,
-            smoothing=0.1,
-        )
+        bar = _progress_bar(source.total if progress else None, " docs", source.name, progress)
         with bar, RejectsFile(self.rejects_path, source.name) as rejects:
             pipeline = Pipeline(
                 self.store,
@@ -158,6 +132,7 @@ class FeatureIndex:
                 self.passages,
                 on_reject=rejects.add,
                 on_progress=bar.update,
+                before_write=self._kept_manifest,
                 window=batch_size,
             )
             report = pipeline.run(source)
@@ -180,6 +155,7 @@ class FeatureIndex:
             )  # fmt: skip
         if isinstance(ids, str):
             raise InvalidInputError("delete", "one string as ids", "Give a list of ids.")
+        self._kept_manifest()
         condition = None if ids is not None else self._compile(where, query_filter)
         deleted = delete_records(self.store, record_ids(self.store, condition) if ids is None else ids)
         self._write_counts()
@@ -224,6 +200,40 @@ class FeatureIndex:
         condition = self._compile(where, query_filter)
         return count_records(self.store, condition, self.passages is not None)
 
+    def measure_calibration(self) -> Calibration:
+        """Return the calibration of this index's own corpus; where texts are split, over passages.
+
+        One scroll over the stored vectors; memory holds the non-zeros, 8 bytes each.
+        """
+        return recalibration.measure_index(self.store, self.space.n_features)
+
+    def level_drift(self) -> LevelDrift:
+        """Return how far this index's corpus lies from the one that its levels were measured on."""
+        return recalibration.index_drift(self.store, self.space.calibration)
+
+    def recalibrate(self, progress: bool = False) -> recalibration.RecalibrationReport:
+        """Take the levels from this index's own corpus, in place; nothing is encoded again.
+
+        The space gets a new fingerprint, and each point new level codes. While that goes on, a filter by
+        level meets old codes and new ones, and adding records is refused. Killed, it is finished by
+        ``open(…, resume=True)``; after an error this index is closed.
+        """
+        manifest, before, points = self._kept_manifest(), self.level_drift(), self.store.count()
+        lens, changed = recalibration.releveled(self.space, self.measure_calibration(), self.name), 0
+        if lens.fingerprint != self.space.fingerprint:
+            try:
+                with _progress_bar(points, " points", "levels", progress) as bar:
+                    manifest, changed = recalibration.recalibrate(
+                        self.store, manifest, lens, self.folder, self.name, bar.update
+                    )
+            except BaseException:
+                self.close()
+                raise
+            self._look_through(lens, manifest)
+        return recalibration.RecalibrationReport(
+            points, changed, lens.fingerprint, before, self.level_drift()
+        )
+
     def info(self) -> dict[str, Any]:
         """Return what the index is: counts, space, encoder, vectors and settings."""
         return {
@@ -231,7 +241,8 @@ class FeatureIndex:
             "store": type(self.store).__name__,
             "records": self.count(),
             "points": self.store.count(),
-            **self.manifest.model_dump(mode="json", exclude={"counts"}),
+            **self.manifest.model_dump(mode="json", exclude={"counts", "calibration", "recalibration"}),
+            "levels_of": "its own corpus" if self.manifest.calibration else "the space",
             "space_report": self.space.report.get("held_out", {}),
         }
 
@@ -271,23 +282,17 @@ class FeatureIndex:
 
     def _write_counts(self) -> None:
         counts = Counts(records=self.count(), points=self.store.count())
-        self.manifest = self.manifest.model_copy(update={"counts": counts})
+        self.manifest = self._kept_manifest().model_copy(update={"counts": counts})
         self.store.write_manifest(self.manifest.model_dump(mode="json"))
 
+    def _kept_manifest(self) -> Manifest:
+        """Return the manifest as it is now; MismatchError where the levels were replaced meanwhile."""
+        kept = Manifest.parse(self.store.read_manifest(), self.name)
+        kept.check_settled(self.name, self.space.fingerprint)
+        return kept
 
-def _create_or_complete(
-    path: str | Path,
-    manifest: Manifest,
-    client: QdrantClient | None,
-    url: str | None,
-    options: dict[str, Any],
-) -> VectorStore:
-    """Make the store, or take over an empty one that was left without a manifest."""
-    try:
-        return create_store(path, manifest.layout, client=client, url=url, **options)
-    except MismatchError:
-        store = open_store(path, client=client, url=url)
-        if not store.read_manifest() and store.layout == manifest.layout and store.count() == 0:
-            return store
-        store.close()
-        raise
+
+def _progress_bar(total: int | None, unit: str, title: str, is_shown: bool) -> Any:
+    from tqdm import tqdm
+
+    return tqdm(total=total, unit=unit, desc=title, disable=not is_shown, file=sys.stderr, smoothing=0.1)

@@ -172,6 +172,12 @@ class VectorStore(Protocol):
     def upsert(self, points: Sequence[Point]) -> None:
         """Write points, replacing those with the same id. Acknowledged means it survives ``kill -9``."""
 
+    def set_payload(self, payloads: Mapping[PointId, JsonObject]) -> None:
+        """Replace these payload fields of points, and leave all else; ids that are absent are no error.
+
+        Each point changes whole or not at all. No field may be null: engines differ on what that does.
+        """
+
     def delete(self, ids: Sequence[PointId] | None = None, query_filter: Filter | None = None) -> None:
         """Delete by ids or by filter (exactly one of them); ids that are absent are no error."""
 

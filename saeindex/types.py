@@ -68,6 +68,11 @@ class SparseCode:
         return csr_matrix((self.values, self.indices, self.indptr), shape=(len(self), self.n_features))
 
 
+def shown_label(label: str, is_weak: bool) -> str:
+    """Return a label as people are shown it, everywhere: with a mark where its trust is below the floor."""
+    return f"{label} (weak)" if is_weak else label
+
+
 @dataclass(frozen=True, slots=True)
 class Activation:
     """An active feature of one record, with its label."""
@@ -75,6 +80,7 @@ class Activation:
     id: int
     label: str
     activation: float
+    is_weak: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +91,7 @@ class Part:
     feature: int | None
     label: str
     value: float
+    is_weak: bool = False
 
 
 @dataclass(frozen=True, slots=True)

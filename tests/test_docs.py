@@ -1,39 +1,50 @@
-"""The README runs: its Python blocks in order, and its commands have the options that it shows."""
+"""The docs run: their Python blocks, their commands with the options shown, their tables as measured."""
 
 from __future__ import annotations
 
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
 
+from benchmarks import tables
 from saeindex.cli.app import app
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
-PYTHON_BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-COMMANDS = re.findall(r"^\$ saeindex (.*)$", README, re.MULTILINE)
+ROOT = Path(__file__).parents[1]
+PAGES = {path.name: path.read_text() for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]}
+COMMANDS = sorted(
+    {line for text in PAGES.values() for line in re.findall(r"^\$ saeindex (.*)$", text, re.MULTILINE)}
+)
 
 
-def test_the_python_blocks_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", PAGES)
+def test_the_python_blocks_of_a_page_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
-    assert len(PYTHON_BLOCKS) >= 3
-    for block in PYTHON_BLOCKS:
-        exec(compile(block, "README.md", "exec"), names)
+    blocks = re.findall(r"```python\n(.*?)```", PAGES[name], re.DOTALL)
+    assert len(blocks) >= {"README.md": 3, "spaces.md": 1}.get(name, 0)
+    for block in blocks:
+        exec(compile(block, name, "exec"), names)
 
 
-@pytest.mark.parametrize("line", sorted(set(COMMANDS)))
-def test_the_commands_of_the_readme_have_the_options_it_shows(line: str) -> None:
-    command, *arguments = shlex.split(line)
-    group = typer.main.get_command(app)
-    shown = {a.partition("=")[0] for a in arguments if a.startswith("--")}
-    known = {name for p in group.commands[command].params for name in p.opts}  # type: ignore[attr-defined]
-    assert shown <= known
+@pytest.mark.parametrize("line", COMMANDS)
+def test_the_commands_of_the_docs_have_the_options_they_show(line: str) -> None:
+    words = shlex.split(line)
+    command: Any = typer.main.get_command(app)
+    while hasattr(command, "commands"):
+        command = command.commands[words.pop(0)]
+    shown = {word.partition("=")[0] for word in words if word.startswith("--")}
+    assert shown <= {name for parameter in command.params for name in parameter.opts}
 
 
 def test_the_first_screen_of_the_readme_has_both_commands() -> None:
-    first_screen = README.splitlines()[:30]
+    first_screen = PAGES["README.md"].splitlines()[:30]
     assert any(line.startswith("make demo") for line in first_screen)
     assert any(line.startswith("make test") for line in first_screen)
+
+
+def test_the_table_of_benchmarks_is_that_of_the_committed_results() -> None:
+    assert PAGES["benchmarks.md"] == tables.page()

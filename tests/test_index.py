@@ -236,7 +236,8 @@ def test_a_feature_card_counts_levels_and_shows_the_strongest(papers: FeatureInd
     }
     assert [a for _, _, a in card.strongest] == pytest.approx(sorted(activations.values())[::-1][:5])
     assert all(activations[key] == pytest.approx(a) for key, _, a in card.strongest)
-    assert feature not in [similar for similar, _, _ in card.similar]
+    assert feature not in [similar.id for similar in card.similar]
+    assert all(similar.is_weak == papers.space.labels[similar.id].is_weak for similar in card.similar)
     with pytest.raises(UnknownConceptError):
         papers.feature(papers.space.n_features)
 

@@ -1,21 +1,55 @@
-"""Texts for the commands that need a corpus and not its records."""
+"""Records, texts and embeddings for the commands that need a corpus and no index."""
 
 from __future__ import annotations
 
 from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from saeindex.errors import InvalidInputError
 
+if TYPE_CHECKING:
+    from saeindex.types import FloatArray, Record
 
-def read_texts(paths: list[str], text_field: str | None, limit: int | None) -> list[str]:
-    """Return the texts of files or folders, at most ``limit``; none for no paths, an error for no records."""
+
+def read_records(paths: list[str], text_field: str | None, limit: int | None) -> list[Record]:
+    """Return at most ``limit`` records of files or folders; an error where paths hold none."""
     from saeindex.indexing.sources import Columns, open_source
     from saeindex.types import Record
 
     if not paths:
         return []
     source = open_source(paths[0] if len(paths) == 1 else paths, columns=Columns(text=text_field))
-    texts = list(islice((entry.text for entry in source if isinstance(entry, Record)), limit))
-    if not texts:
+    records = list(islice((entry for entry in source if isinstance(entry, Record)), limit))
+    if not records:
         raise InvalidInputError(f"texts in {', '.join(paths)}", "no records", "Give files that hold texts.")
-    return texts
+    return records
+
+
+def read_texts(paths: list[str], text_field: str | None, limit: int | None) -> list[str]:
+    """Return the texts of :func:`read_records`."""
+    return [record.text for record in read_records(paths, text_field, limit)]
+
+
+def is_embeddings(paths: list[str]) -> bool:
+    """Say whether the corpus is one file of embeddings."""
+    return len(paths) == 1 and paths[0].endswith(".npy")
+
+
+def read_embeddings(path: str, limit: int | None = None) -> FloatArray:
+    """Return the embeddings (m, d) of a ``.npy`` file, memory-mapped; no code in it is ever run."""
+    import numpy as np
+
+    try:
+        vectors: FloatArray = np.load(Path(path), mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InvalidInputError(
+            f"embeddings in {path}", str(error), "Give a .npy file of numbers, one row per text."
+        ) from error
+    if vectors.ndim != 2 or vectors.dtype.kind != "f" or not len(vectors):
+        raise InvalidInputError(
+            f"embeddings in {path}",
+            f"shape {vectors.shape} of {vectors.dtype}",
+            "Give a float array of one row per text.",
+        )
+    return vectors[:limit]

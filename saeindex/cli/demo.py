@@ -8,6 +8,7 @@ import typer
 
 from saeindex.cli.output import Json, console, hits_json, print_explanation, print_hits, print_json
 from saeindex.errors import NotFoundError
+from saeindex.types import shown_label
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -102,5 +103,6 @@ def _section(out: Console, title: str, command: str, says: str) -> None:
 
 def _resolved(out: Console, hits: Hits) -> None:
     for concept in hits.plan.concepts:
-        named = ", ".join(f"#{match.id} {match.label}" for match in concept.features)
+        matches = concept.features
+        named = ", ".join(f"#{match.id} {shown_label(match.label, match.is_weak)}" for match in matches)
         out.print(f'"{concept.phrase}" = {named}', style="dim", markup=False)

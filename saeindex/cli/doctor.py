@@ -74,6 +74,7 @@ def _index(name: str, url: str | None) -> list[Check]:
                     ("counts", _check_counts),
                     ("codes", _check_codes),
                     ("facets", _check_facets),
+                    ("drift", _check_drift),
                 )
                 for check in _guarded(part, lambda examine=examine: examine(index))  # type: ignore[misc]
             ]
@@ -89,8 +90,8 @@ def _guarded(name: str, examine: Callable[[], tuple[bool, str]]) -> Iterator[Che
 
 
 def _check_encoder() -> tuple[bool, str]:
-    from saeindex.encoders.hardware import choose_device, choose_dtype
     from saeindex.features import FeatureSpace
+    from saeindex.hardware import choose_device, choose_dtype
 
     space = FeatureSpace.load(DEFAULT_SPACE)
     vector = space.open_encoder().encode_query(["Is anything wrong here?"])
@@ -154,3 +155,11 @@ def _check_facets(index: FeatureIndex) -> tuple[bool, str]:
         if index.store.count(Filter(must=[match])) != count:
             return False, f"the facet of level code {code} says {count}, a count says otherwise"
     return True, f"{len(commonest)} facet counts equal exact counts"
+
+
+def _check_drift(index: FeatureIndex) -> tuple[bool, str]:
+    """Say how far the index's corpus lies from the one of its levels; another corpus is no fault."""
+    drift = index.level_drift()
+    if drift.levels_are_off:
+        return True, f"{drift.summary()}. Run `saeindex sae calibrate {index.name}` for its own levels."
+    return True, drift.summary()

@@ -9,6 +9,7 @@ import typer
 
 from saeindex.cli.output import Json, Url, console, print_json
 from saeindex.errors import InvalidInputError
+from saeindex.types import shown_label
 
 INDEX = typer.Argument(help="The index.")
 
@@ -31,11 +32,13 @@ def features(
         print_json({"phrase": phrase, "features": found})
     else:
         from rich.table import Table
+        from rich.text import Text
 
         table = Table("feature", "label", "match", "trust", "records", box=None, header_style="dim")
         for match in matches:
-            trust = _trust(match.trust, match.is_weak)
-            table.add_row(f"#{match.id}", match.label, f"{match.score:.2f}", trust, f"{records[match.id]:,}")
+            label = Text(shown_label(match.label, match.is_weak))
+            scores = f"{match.score:.2f}", _score(match.trust)
+            table.add_row(f"#{match.id}", label, *scores, f"{records[match.id]:,}")
         console().print(table)
     if not matches:
         raise typer.Exit(1)
@@ -60,21 +63,22 @@ def feature(
     if as_json:
         described = asdict(card)
         described["strongest"] = [{"id": i, "text": t, "activation": a} for i, t, a in card.strongest]
-        described["similar"] = [{"id": i, "label": name, "cosine": c} for i, name, c in card.similar]
+        described["similar"] = [other._asdict() for other in card.similar]
         print_json(described)
         return
     out = console()
     present, typical, strong = card.records_at_level
-    out.print(f"#{card.id} {card.label}", style="bold", markup=False)
-    out.print(f"  {card.method} label, trust {_trust(card.trust, card.is_weak)}")
+    out.print(f"#{card.id} {shown_label(card.label, card.is_weak)}", style="bold", markup=False)
+    out.print(f"  {card.method} label, trust {_score(card.trust)}, F1 {_score(card.f1)}", markup=False)
     out.print(f"  present in {present:,} passages, typical in {typical:,}, strong in {strong:,}")
     out.print("  strongest in", style="dim")
     for record_id, text, activation in card.strongest:
         line = f"    {activation:.3f}  {record_id}  {text.partition(chr(10))[0]}"
         out.print(line, markup=False, no_wrap=True, overflow="ellipsis")
     out.print("  similar", style="dim")
-    for other, label, cosine in card.similar:
-        out.print(f"    {cosine:.3f}  #{other} {label}", markup=False)
+    for other in card.similar:
+        label = shown_label(other.label, other.is_weak)
+        out.print(f"    {other.cosine:.3f}  #{other.id} {label}", markup=False)
 
 
 def info(index: Annotated[str, INDEX], url: Url = None, as_json: Json = False) -> None:
@@ -98,7 +102,5 @@ def info(index: Annotated[str, INDEX], url: Url = None, as_json: Json = False) -
     )
 
 
-def _trust(trust: float | None, is_weak: bool) -> str:
-    if trust is None:
-        return "unknown (weak)"
-    return f"{trust:.2f}{' (weak)' if is_weak else ''}"
+def _score(score: float | None) -> str:
+    return "unknown" if score is None else f"{score:.2f}"

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from saeindex.types import shown_label
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -90,7 +92,8 @@ def print_hits(out: Console, hits: Hits) -> None:
         if hit.explanation is not None:
             print_explanation(out, hit.explanation)
         elif hit.features:
-            shown = "  ".join(f"#{a.id} {a.label}" for a in hit.features[:SHOWN_FEATURES])
+            strongest = hit.features[:SHOWN_FEATURES]
+            shown = "  ".join(f"#{a.id} {shown_label(a.label, a.is_weak)}" for a in strongest)
             out.print(Text(f"            {shown}", "green"), no_wrap=True, overflow="ellipsis")
 
 
@@ -100,7 +103,8 @@ def print_explanation(out: Console, explanation: Explanation) -> None:
 
     features = [part for part in explanation.parts if part.kind == "feature"]
     others = [part for part in explanation.parts if part.kind != "feature"]
-    rows = [(p.value, f"#{p.feature} {p.label}", "green") for p in features[:SHOWN_PARTS]]
+    named = [(p, shown_label(p.label, p.is_weak)) for p in features[:SHOWN_PARTS]]
+    rows = [(p.value, f"#{p.feature} {label}", "green") for p, label in named]
     rest = features[SHOWN_PARTS:]
     if rest:
         rows.append((sum(part.value for part in rest), f"{len(rest)} further concepts", "dim"))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from saeindex.cli.output import Json, console, print_json
+from saeindex.types import shown_label
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -48,6 +49,8 @@ def _matching(space: FeatureSpace, phrase: str, limit: int) -> list[tuple[Family
 
 
 def _family_json(space: FeatureSpace, family: Family, score: float | None) -> dict[str, Any]:
+    from saeindex.features.families import is_weak_family
+
     members = [
         {
             "id": feature,
@@ -61,6 +64,7 @@ def _family_json(space: FeatureSpace, family: Family, score: float | None) -> di
     return {
         "id": family.id,
         "label": family.label,
+        "is_weak": is_weak_family(family, space.labels),
         "size": family.size,
         "coherence": family.coherence,
         "density": family.density,
@@ -74,15 +78,19 @@ def _tree(space: FeatureSpace, family: Family, score: float | None) -> Tree:
     from rich.text import Text
     from rich.tree import Tree
 
+    from saeindex.features.families import is_weak_family
+
     match = "" if score is None else f"match {score:.2f}, "
     figures = f"  {match}{family.size} features, coherence {family.coherence:.2f}, in {family.density:.1%}"
-    named = f"family:#{family.id} ", (family.label, "bold"), (f"{figures} of records", "dim")
+    label = shown_label(family.label, is_weak_family(family, space.labels))
+    named = f"family:#{family.id} ", (label, "bold"), (f"{figures} of records", "dim")
     title = Text.assemble(*named, no_wrap=True, overflow="ellipsis")
     top = Tree(title, guide_style="dim")
     branches: dict[int | None, Tree] = {None: top}
     for feature, parent in zip(family.features, family.parents, strict=True):
-        label = space.labels[feature]
-        share = f"  {space.calibration.density[feature]:.1%}{' (weak)' if label.is_weak else ''}"
-        line = Text.assemble(f"#{feature} {label.text}", (share, "dim"), no_wrap=True, overflow="ellipsis")
+        own = space.labels[feature]
+        name = f"#{feature} {shown_label(own.text, own.is_weak)}"
+        share = f"  {space.calibration.density[feature]:.1%}"
+        line = Text.assemble(name, (share, "dim"), no_wrap=True, overflow="ellipsis")
         branches[feature] = branches[parent].add(line)
     return top

@@ -12,6 +12,7 @@ from saeindex.cli.corpus import read_texts
 from saeindex.cli.output import Json, print_json
 from saeindex.config import DEFAULT_ENCODER
 from saeindex.errors import InvalidInputError, MismatchError
+from saeindex.types import shown_label
 
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
@@ -66,7 +67,7 @@ def import_(
     from saeindex.sae.importers import read_autoencoder
 
     _check_purpose(path, texts, unlabelled)
-    _check_target(into, is_space=True)
+    check_target(into, is_space=True)
     imported = read_autoencoder(path, format, k=k)
     imported.autoencoder.refine_steps = refine_steps
     opened = open_encoder(encoder)
@@ -89,7 +90,7 @@ def export(
     from saeindex.features import FeatureSpace
     from saeindex.features.hub import write_with_card
 
-    _check_target(into, is_space=format == "saeindex")
+    check_target(into, is_space=format == "saeindex")
     loaded = FeatureSpace.load(space)
     notes: list[str] = []
     if format == "saeindex":
@@ -121,7 +122,7 @@ def map_(
 
     before, after = FeatureSpace.load(old), FeatureSpace.load(new)
     if into is not None:
-        _check_target(into, is_space=True)
+        check_target(into, is_space=True)
     corpus = read_texts(texts or [], text_field, limit)
     vectors = before.open_encoder().encode_document(corpus) if corpus else None
     mapping = map_spaces(before, after, vectors, threshold=threshold)
@@ -147,31 +148,10 @@ def make_space(
     source = {"format": imported.format, "activation": imported.activation, "k": imported.k}
     report: dict[str, Any] = {"imported": source, "held_out_texts": len(texts)}
     if not texts:
-        return _unlabelled(imported, encoder, name, report)
+        return FeatureSpace.unlabelled(imported.autoencoder, encoder.identity, name=name, report=report)
     x = encoder.encode_document(texts)
     report["held_out"] = fidelity(imported.autoencoder.half(), x, x.mean(0))
     return FeatureSpace.annotate(imported.autoencoder, texts, x, encoder, name=name, report=report)
-
-
-def _unlabelled(
-    imported: ImportedAutoencoder, encoder: TextEncoder, name: str, report: dict[str, Any]
-) -> FeatureSpace:
-    import numpy as np
-
-    from saeindex.features import Calibration, FeatureLabel, FeatureSpace
-
-    sae = imported.autoencoder.half()
-    n, d = sae.decoder.shape
-    never = np.full(n, np.inf, np.float32)
-    return FeatureSpace(
-        name=name,
-        encoder=encoder.identity,
-        sae=sae,
-        calibration=Calibration(0, np.zeros(n, np.float32), never, never.copy()),
-        labels=(FeatureLabel("unlabelled", "none"),) * n,
-        label_vectors=np.zeros((n, d), np.float32),
-        report=report,
-    )
 
 
 def _export_weights(space: FeatureSpace, into: Path, format: str) -> list[str]:
@@ -192,7 +172,7 @@ def _export_weights(space: FeatureSpace, into: Path, format: str) -> list[str]:
     return [*notes, "labels, levels and the encoder's identity stay behind"]
 
 
-def _check_target(into: Path, is_space: bool) -> None:
+def check_target(into: Path, is_space: bool) -> None:
     """Refuse a directory that holds something else; a space may be replaced by a space."""
     is_replaced = is_space and (into / "space.json").is_file()
     is_empty = not into.exists() or (into.is_dir() and not any(into.iterdir()))
@@ -241,10 +221,13 @@ def _described(space: FeatureSpace, into: Path) -> dict[str, Any]:
 
 
 def _print_notes(notes: list[str], space: FeatureSpace) -> None:
+    from saeindex.features.trust import describe_summary
+
     held_out = space.report.get("held_out")
     if held_out:
         weak = sum(label.is_weak for label in space.labels)
         print(f"  NMSE {held_out['nmse']:.3f}, cosine {held_out['cosine']:.3f}, {weak:,} weak labels")
+        print(f"  {describe_summary(space.report['labels'])}")
     for note in notes:
         print(f"  {note}")
 
@@ -258,7 +241,8 @@ def _print_mapping(mapping: SpaceMapping, changed: int, into: Path | None) -> No
     if mapping.lost:
         print("Lost, the most frequent first:")
     for feature in mapping.lost[:SHOWN]:
+        label = shown_label(feature.label, feature.is_weak)
         print(
-            f"  #{feature.id} {feature.label} ({feature.method}, in {feature.density:.2%} of texts); "
+            f"  #{feature.id} {label} ({feature.method}, in {feature.density:.2%} of texts); "
             f"nearest is #{feature.nearest}, {feature.similarity:.2f}"
         )

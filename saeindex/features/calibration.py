@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.config import LEVEL_STRIDE
+from saeindex.config import LEVEL_STRIDE, LEVELS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.types import FloatArray, IntArray, SparseCode
+
+ARRAYS = ("density", "median", "p90")
+# The median and p90 of fewer activations are noise.
+LEAST_ACTIVE = 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,26 +26,24 @@ class Calibration:
     """Per feature: ``density`` (share of records where active), ``median`` and ``p90`` of its non-zeros.
 
     All (n,) float32. A feature that was never active has infinite levels: where it appears it is present,
-    never typical.
+    never typical. ``mean`` (d,) float32 is that of the embeddings, where they were at hand: the x̄ of NMSE.
     """
 
     records: int
     density: FloatArray
     median: FloatArray
     p90: FloatArray
+    mean: FloatArray | None = None
 
     @classmethod
-    def measure(cls, code: SparseCode) -> Calibration:
-        """Measure a batch of codes."""
-        columns = code.to_csr().tocsc()
-        median = np.full(code.n_features, np.inf, np.float32)
-        p90 = median.copy()
-        for feature in range(code.n_features):
-            values = columns.data[columns.indptr[feature] : columns.indptr[feature + 1]]
-            if len(values):
-                median[feature], p90[feature] = np.quantile(values, (0.5, 0.9))
-        density = np.diff(columns.indptr) / max(1, len(code))
-        return cls(len(code), density.astype(np.float32), median, p90)
+    def measure(cls, code: SparseCode, vectors: FloatArray | None = None) -> Calibration:
+        """Measure a batch of codes, and the mean of the embeddings (m, d) that they are of.
+
+        A corpus that comes in parts is measured by :class:`CalibrationMeter`.
+        """
+        meter = CalibrationMeter(code.n_features)
+        meter.add(code, vectors)
+        return meter.measured()
 
     def levels(self, indices: IntArray, values: FloatArray) -> NDArray[np.int64]:
         """Return the level (0 present, 1 typical, 2 strong) of each active feature."""
@@ -50,8 +52,17 @@ class Calibration:
     def concept_codes(self, indices: IntArray, values: FloatArray) -> NDArray[np.int64]:
         """Return the sorted level codes: ``feature * 4 + level`` for every level that is reached."""
         levels = self.levels(indices, values)
-        codes = [indices[levels >= level] * LEVEL_STRIDE + level for level in range(3)]
+        codes = [indices[levels >= level] * LEVEL_STRIDE + level for level in range(LEVELS)]
         return np.sort(np.concatenate(codes).astype(np.int64))
+
+    def with_rare_levels_of(self, other: Calibration, least: int = LEAST_ACTIVE) -> Calibration:
+        """Return this one with the levels of ``other`` for features active under ``least`` times."""
+        is_rare = np.rint(self.density.astype(np.float64) * self.records) < least
+        median, p90 = (
+            np.where(is_rare, theirs, ours).astype(np.float32)
+            for ours, theirs in ((self.median, other.median), (self.p90, other.p90))
+        )
+        return replace(self, median=median, p90=p90)
 
     def digest(self) -> str:
         """Return a hash of the thresholds, which decide the level codes."""
@@ -61,14 +72,68 @@ class Calibration:
         """Write as safetensors."""
         from safetensors.numpy import save_file
 
-        arrays = {"density": self.density, "median": self.median, "p90": self.p90}
+        arrays = {name: getattr(self, name) for name in ARRAYS}
+        if self.mean is not None:
+            arrays["mean"] = self.mean
         save_file(arrays, path, metadata={"records": str(self.records)})
 
     @classmethod
     def load(cls, path: Path) -> Calibration:
-        """Read what :meth:`save` wrote."""
+        """Read what :meth:`save` wrote; files of old have no mean."""
         from safetensors import safe_open
 
         with safe_open(path, framework="numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in ("density", "median", "p90")}
+            names = [*ARRAYS, *({"mean"} & set(file.keys()))]
+            arrays = {name: file.get_tensor(name) for name in names}
             return cls(int((file.metadata() or {})["records"]), **arrays)
+
+
+class CalibrationMeter:
+    """Measures a corpus part by part; keeps its non-zeros (8 bytes each), not its embeddings.
+
+    The result does not depend on the order of the records, nor on how they are cut into parts.
+    """
+
+    def __init__(self, n_features: int) -> None:
+        """Start with nothing measured."""
+        self.n_features, self.records = n_features, 0
+        self._indices: list[IntArray] = []
+        self._values: list[FloatArray] = []
+        self._total: NDArray[np.float64] | None = None
+        self._summed = 0
+
+    def add(self, code: SparseCode, vectors: FloatArray | None = None) -> None:
+        """Take in a batch of codes, and their embeddings (m, d) where they are at hand."""
+        self.records += len(code)
+        self._indices.append(code.indices)
+        self._values.append(code.values)
+        if vectors is not None and len(vectors):
+            total = vectors.sum(0, dtype=np.float64)
+            self._total = total if self._total is None else self._total + total
+            self._summed += len(vectors)
+
+    def measured(self) -> Calibration:
+        """Return the calibration; its mean is None unless every record came with its embedding."""
+        counts, columns = self._columns()
+        median = np.full(self.n_features, np.inf, np.float32)
+        p90 = median.copy()
+        start = 0
+        for feature, count in enumerate(counts.tolist()):
+            if count:
+                median[feature], p90[feature] = np.quantile(columns[start : start + count], (0.5, 0.9))
+            start += count
+        density = (counts / max(1, self.records)).astype(np.float32)
+        return Calibration(self.records, density, median, p90, self._mean())
+
+    def _columns(self) -> tuple[NDArray[np.int64], FloatArray]:
+        """Return how often each feature is active, and its values, feature after feature."""
+        indices = np.concatenate([np.zeros(0, np.int32), *self._indices])
+        values = np.concatenate([np.zeros(0, np.float32), *self._values])
+        order = np.argsort(indices, kind="stable")
+        return np.bincount(indices, minlength=self.n_features), values[order]
+
+    def _mean(self) -> FloatArray | None:
+        if self._total is None or self._summed != self.records:
+            return None
+        mean: FloatArray = (self._total / self.records).astype(np.float32)
+        return mean

@@ -8,11 +8,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from saeindex.features.labels import TRUST_FLOOR
+from saeindex.types import shown_label
+
 if TYPE_CHECKING:
     from saeindex.features.space import FeatureSpace
 
 HUB_NAME = re.compile(r"^[\w.-]+/[\w.-]+$")
-FIDELITY = (("nmse", "NMSE"), ("cosine", "cosine"), ("active", "active features"))
+FIDELITY = (
+    ("nmse", "NMSE"),
+    ("nmse_unrefined", "NMSE, not refined"),
+    ("cosine", "cosine"),
+    ("active", "active features"),
+    ("dead_share", "dead features"),
+    ("overlap10", "top-10 overlap"),
+    ("ndcg_retained", "nDCG@10 retained"),
+)
+LABELS = (
+    ("mean_trust_above_floor", "mean trust of those above the floor"),
+    ("share_above_floor", "share of live features above the floor"),
+    ("mean_f1", "mean F1"),
+    ("control_auroc", "mean trust of shuffled labels"),
+)
 EXAMPLES = 12
 
 
@@ -106,10 +123,13 @@ def _labels(space: FeatureSpace) -> str:
             ("mean trust", f"{trusts.mean():.3f}"),
             ("trust, 10 % / median / 90 %", f"{low:.3f} / {median:.3f} / {high:.3f}"),
         ]
+    figures = space.report.get("labels") or {}
+    rows += [(title, f"{figures[key]:.3f}") for key, title in LABELS if figures.get(key) is not None]
     parts = [
         "## Labels",
         "Trust is the AUROC with which the label tells texts where the feature is active from others, on\n"
-        "texts that did not make it; 0.5 is chance.",
+        f"texts that did not make it; 0.5 is chance, and a label below {TRUST_FLOOR} is shown as weak. F1\n"
+        "is at the best threshold of one half of those texts, on the other half; yes to all would have 0.5.",
         _table(("", ""), rows),
     ]
     if len(trusts):
@@ -120,7 +140,10 @@ def _labels(space: FeatureSpace) -> str:
 def _most_trusted(space: FeatureSpace) -> list[str]:
     known = [(i, label) for i, label in enumerate(space.labels) if label.trust is not None]
     known.sort(key=lambda entry: (-(entry[1].trust or 0), entry[0]))
-    return [f"* #{i} {_escape(label.text)} ({label.trust:.2f})" for i, label in known[:EXAMPLES]]
+    return [
+        f"* #{i} {shown_label(_escape(label.text), label.is_weak)}, {label.trust:.2f}"
+        for i, label in known[:EXAMPLES]
+    ]
 
 
 def _training(report: Mapping[str, Any]) -> str:
@@ -139,8 +162,10 @@ def _training(report: Mapping[str, Any]) -> str:
 
 
 def _limits(space: FeatureSpace) -> str:
+    own = space.report.get("calibrated_on_passages")
+    texts = f"{_number(own)} passages of an index" if own else "the texts above"
     lines = [
-        "The levels and densities are those of the texts above; on other texts they drift.",
+        f"The levels and densities are those of {texts}; on other texts they drift.",
         "One phrase is rarely one feature, and a label names what is typical of a feature, not all of it.",
         "Features are those of one training run: another seed finds others. `saeindex sae map` compares two.",
     ]

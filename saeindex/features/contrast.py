@@ -26,16 +26,39 @@ class Contrast:
     is_active: NDArray[np.bool_]
 
 
+class Closeness:
+    """How near texts (m, d) lie to points, each seen from the mean of the texts: cosine, up to a factor.
+
+    Seen from the origin the nearest texts to any point are the central ones, which lie nearer to *all*
+    labels: on the default space another feature's label then has an AUROC of .454 against near texts, and
+    .499 as it is here.
+    """
+
+    def __init__(self, vectors: FloatArray) -> None:
+        """Keep the texts' embeddings, their mean and their distances from it."""
+        self._vectors, self._mean = vectors, vectors.mean(0, dtype=np.float64)
+        squares = np.einsum("ij,ij->i", vectors, vectors) - 2 * vectors @ self._mean + self._mean @ self._mean
+        self._distance = np.sqrt(np.maximum(squares, 1e-12))[:, None]
+
+    def to(self, points: FloatArray) -> FloatArray:
+        """Return the closeness (m, c) of every text to each point (c, d)."""
+        directions = points - self._mean
+        closeness = self._vectors @ directions.T.astype(np.float32) - self._mean @ directions.T
+        seen: FloatArray = (closeness / self._distance).astype(np.float32)
+        return seen
+
+
 def contrast_sets(
     vectors: FloatArray, code: SparseCode, calibration: Calibration, most: int, seed: int = 0
 ) -> Iterator[Contrast | None]:
     """Yield each feature's contrast set, None with fewer than 50 texts on either side.
 
     At most ``most`` texts where the feature is at level 1 or above, against as many random texts where it
-    is absent and as many where it is absent though they lie nearest to the active ones (m, d).
+    is absent and as many where it is absent though they lie nearest to the active ones (m, d), see
+    :class:`Closeness`.
     """
     dice = np.random.default_rng(seed)
-    columns = code.to_csr().tocsc()
+    columns, nearness = code.to_csr().tocsc(), Closeness(vectors)
     for start in range(0, code.n_features, BLOCK):
         features = range(start, min(start + BLOCK, code.n_features))
         present = [columns.indices[columns.indptr[f] : columns.indptr[f + 1]] for f in features]
@@ -44,7 +67,7 @@ def contrast_sets(
             for f, texts in zip(features, present, strict=True)
         ]
         centroids = np.stack([vectors[texts].mean(0) if len(texts) else vectors[0] for texts in active])
-        closeness = vectors @ centroids.T
+        closeness = nearness.to(centroids)
         for i in range(len(features)):
             yield _contrast(active[i], present[i], closeness[:, i], most, dice)
 

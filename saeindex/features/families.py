@@ -272,6 +272,11 @@ def family_label(tree: Tree, labels: Sequence[FeatureLabel], density: NDArray[np
     return f"{named[0]}: {', '.join(named[1 : 1 + NAMED])}" if named[1:] else named[0]
 
 
+def is_weak_family(family: Family, labels: Sequence[FeatureLabel]) -> bool:
+    """Say whether a family is named by weak labels, since none of its features has a trusted one."""
+    return all(labels[feature].is_weak for feature in family.features)
+
+
 def save_families(families: Sequence[Family], path: Path) -> None:
     """Write as JSON, a line for each family."""
     lines = ",\n".join(json.dumps(asdict(family)) for family in families)

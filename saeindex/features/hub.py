@@ -11,8 +11,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Protocol
 
 from saeindex.errors import InvalidInputError, NotFoundError, SaeIndexError, StorageError
+from saeindex.features.artefact import find_space
 from saeindex.features.card import model_card
-from saeindex.features.space import FeatureSpace, find_space
+from saeindex.features.space import FeatureSpace
 
 if TYPE_CHECKING:
     from collections.abc import Callable

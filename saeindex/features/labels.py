@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,34 +10,41 @@ from saeindex.features.contrast import auroc, contrast_sets
 
 if TYPE_CHECKING:
     from saeindex.features.calibration import Calibration
+    from saeindex.features.contrast import Contrast
     from saeindex.types import FloatArray, SparseCode
 
-TRUST_FLOOR = 0.7
+TRUST_FLOOR = 0.8
 MOST_ACTIVE = 300
+MANUAL = "manual"
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureLabel:
-    """``trust`` is an AUROC on records that did not make the label; None where too few were active."""
+    """A phrase, and how well it predicts its feature on records that did not make it.
+
+    ``trust`` is an AUROC and ``f1`` an F1 score, see :mod:`saeindex.features.trust`; None where too few
+    records were active, or none were at hand.
+    """
 
     text: str
     method: str = "lexical"
     trust: float | None = None
+    f1: float | None = None
 
     @property
     def is_weak(self) -> bool:
-        """Say whether the label is not known to predict its feature."""
-        return self.trust is None or self.trust < TRUST_FLOOR
+        """Say whether the label is not known to predict its feature; a person's word is never weak."""
+        return self.method != MANUAL and (self.trust is None or self.trust < TRUST_FLOOR)
 
     def to_json(self) -> dict[str, Any]:
         """Return the label as a line of ``labels.jsonl``."""
-        trust = None if self.trust is None else round(self.trust, 4)
-        return {"label": self.text, "method": self.method, "trust": trust}
+        trust, f1 = (None if score is None else round(score, 4) for score in (self.trust, self.f1))
+        return {"label": self.text, "method": self.method, "trust": trust, "f1": f1}
 
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> FeatureLabel:
-        """Read what :meth:`to_json` gave."""
-        return cls(line["label"], line["method"], line["trust"])
+        """Read what :meth:`to_json` gave; spaces of old have no F1."""
+        return cls(line["label"], line["method"], line["trust"], line.get("f1"))
 
 
 def trust_scores(
@@ -48,11 +55,18 @@ def trust_scores(
     ``vectors`` (m, d) and ``code`` are of texts that did not make the labels; see :func:`contrast_sets` for
     which of them are compared. None where the feature has too few.
     """
+    return label_aurocs(label_vectors, vectors, contrast_sets(vectors, code, calibration, MOST_ACTIVE, seed))
+
+
+def label_aurocs(
+    label_vectors: FloatArray, vectors: FloatArray, contrasts: Iterable[Contrast | None]
+) -> list[float | None]:
+    """Return the AUROC of each label (n, d) over its feature's contrast set, None where there is no set."""
     trust: list[float | None] = []
-    for feature, contrast in enumerate(contrast_sets(vectors, code, calibration, MOST_ACTIVE, seed)):
+    for label, contrast in zip(label_vectors, contrasts, strict=True):
         if contrast is None:
             trust.append(None)
             continue
-        scores = vectors[contrast.texts] @ label_vectors[feature]
+        scores = vectors[contrast.texts] @ label
         trust.append(float(auroc(scores[:, None], contrast.is_active)[0]))
     return trust

@@ -1,15 +1,17 @@
 """Lexical labels: the words of a corpus that best tell a feature's texts from others, without an LLM.
 
-Candidates are the words and word pairs that mark the texts where the feature is typical (weighted log-odds).
-A label leads with the one whose presence correlates best with the activation: the word that a person would
-use. Others join it by what trust will ask of a label: that its cosine with a text predicts the feature, also
-against the nearest texts that do not have it. (Choosing the leading word by that too scores .03 higher and
-names worse: "simulator, mock" for "simulation".)
+Candidates are the words and phrases that mark the texts where the feature is typical (weighted log-odds), and
+those whose embeddings point from the nearest texts that do not have the feature to those that do. A label
+leads with a term whose presence correlates about as well with the activation as any: a word that a person
+would use. Among those, and among the terms that join it, it takes what trust will ask of a label: that its
+cosine with a text predicts the feature, also against the nearest texts that do not have it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,20 +21,29 @@ from saeindex.features.contrast import Contrast, auroc, contrast_sets
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from scipy.sparse import csc_matrix, csr_matrix
+    from scipy.sparse import csr_matrix
 
     from saeindex.features.calibration import Calibration
     from saeindex.types import FloatArray, SparseCode
 
-# Terms of a label, candidates per feature, and how many of the best of them may join the first.
-TERMS, CANDIDATES, JOINING = 3, 40, 12
-# A joining term must correlate at least this well, by comparison with the first, and raise the AUROC by this
-# much: a shorter label reads better.
-LEAST_CORRELATION, LEAST_GAIN = 0.3, 0.005
-MOST_ACTIVE = 200
+    Encode = Callable[[Sequence[str]], FloatArray]
+
+# Terms of a label; candidates per feature by words, and by embeddings; how many of the best may join.
+TERMS, MARKING, NEAR, JOINING = 3, 60, 150, 12
+# The leading term correlates at least this well, by comparison with the best: less gives a higher AUROC and
+# a stranger name.
+LEADING = 0.8
+# A candidate's correlation must be this many standard errors above 0.
+LEAST_Z = 3.0
+# A candidate stands in this many of the texts where the feature is typical.
+LEAST_TEXTS = 3
+# A joining term must raise the AUROC by this much: a shorter label reads better.
+LEAST_GAIN = 0.01
+MOST_ACTIVE, MOST_TERMS = 200, 40_000
 UNCLEAR = "unclear"
 BLOCK = 128
-WORD = r"(?u)\b[^\W\d_][\w+#-]*[\w+#]"
+# A word, a number, or one mark of punctuation: phrases cross neither of the last two.
+TOKEN = re.compile(r"[^\W\d_][\w+#'-]*[\w+#]|[^\W\d_]|\d+|[^\w\s]")
 
 
 def lexical_labels(
@@ -40,110 +51,158 @@ def lexical_labels(
     vectors: FloatArray,
     code: SparseCode,
     calibration: Calibration,
-    encode: Callable[[Sequence[str]], FloatArray],
+    encode: Encode,
     seed: int = 0,
 ) -> list[str]:
     """Label each feature from ``texts``, their embeddings (m, d) and their codes.
 
     ``encode`` embeds a label as a query. A feature that is typical in too few texts to compare keeps the
-    term with the highest log-odds, or is "unclear".
+    term that correlates best, or is "unclear".
     """
-    candidates = _candidates(texts, code, calibration)
+    presence, terms = _presence(texts)
+    term_vectors = encode(terms)
     contrasts = list(contrast_sets(vectors, code, calibration, MOST_ACTIVE, seed))
-    leading = encode([terms[0] if terms else UNCLEAR for terms in candidates])
-    growing = []
-    for terms, vector, contrast in zip(candidates, leading, contrasts, strict=True):
-        if contrast is None:
-            growing.append(_Growing(terms[:1], [], 1.0, None))
-        else:
-            scores = vectors[contrast.texts] @ vector[:, None]
-            best = float(auroc(scores, contrast.is_active)[0])
-            growing.append(_Growing(terms[:1], terms[1 : JOINING + 1], best, contrast))
+    directions = _directions(contrasts, vectors)
+    candidates = _candidates(presence, term_vectors, code, calibration, directions)
+    growing = [
+        _started(chosen, contrast, terms, term_vectors, vectors)
+        for chosen, contrast in zip(candidates, contrasts, strict=True)
+    ]
     for _ in range(TERMS - 1):
-        _grow(growing, vectors, encode)
-    return [", ".join(label.terms) or UNCLEAR for label in growing]
+        _grow(growing, terms, vectors, encode)
+    return [", ".join(terms[i] for i in label.parts) or UNCLEAR for label in growing]
 
 
+@dataclass(slots=True)
 class _Growing:
-    """A label on the way: its terms, those that may join, and its AUROC so far."""
+    """A label on the way: its terms and those that may join, by number, and its AUROC so far."""
 
-    def __init__(self, terms: list[str], joining: list[str], best: float, contrast: Contrast | None) -> None:
-        self.terms, self.joining, self.best, self.contrast = terms, joining, best, contrast
+    parts: list[int]
+    joining: list[int]
+    best: float
+    contrast: Contrast | None
 
-    def options(self) -> list[list[str]]:
-        """Return the label with each further term that does not repeat a word of it."""
-        taken = set().union(*map(_stems, self.terms)) if self.terms else set()
-        return [[*self.terms, term] for term in self.joining if taken.isdisjoint(_stems(term))]
+    def options(self, stems: Callable[[int], set[str]]) -> list[int]:
+        """Return the terms that may join and do not repeat a word of the label."""
+        taken = set().union(*map(stems, self.parts)) if self.parts else set()
+        return [term for term in self.joining if taken.isdisjoint(stems(term))][:JOINING]
 
 
-def _grow(
-    growing: Sequence[_Growing], vectors: FloatArray, encode: Callable[[Sequence[str]], FloatArray]
-) -> None:
-    """Try one more term on every label; all trials are embedded in one go."""
-    options = [label.options() for label in growing]
-    embedded = encode([", ".join(terms) for tried in options for terms in tried])
+def _started(
+    chosen: tuple[NDArray[np.int64], FloatArray],
+    contrast: Contrast | None,
+    terms: Sequence[str],
+    term_vectors: FloatArray,
+    vectors: FloatArray,
+) -> _Growing:
+    """Return a label of the leading term of candidates and their correlations, the best of these first."""
+    candidates, correlations = chosen
+    if contrast is None or not len(candidates):
+        return _Growing(candidates[:1].tolist(), [], 1.0, None)
+    aurocs = auroc(vectors[contrast.texts] @ term_vectors[candidates].T, contrast.is_active)
+    may_lead = correlations >= LEADING * correlations[0]
+    leading = int(np.argmax(np.where(may_lead, aurocs, -1)))
+    joining = candidates[np.argsort(-aurocs, kind="stable")].tolist()
+    first = int(candidates[leading])
+    return _Growing([first], joining, float(aurocs[leading]), contrast)
+
+
+def _grow(growing: Sequence[_Growing], terms: Sequence[str], vectors: FloatArray, encode: Encode) -> None:
+    """Try one more term on every label; the trials of all labels are embedded in one go."""
+
+    def stems(term: int) -> set[str]:
+        return {word[:5].rstrip("s") for word in terms[term].split()}
+
+    tried = [label.options(stems) for label in growing]
+    texts = [
+        ", ".join(terms[i] for i in [*label.parts, term])
+        for label, options in zip(growing, tried, strict=True)
+        for term in options
+    ]
+    embedded = encode(texts)
     start = 0
-    for label, tried in zip(growing, options, strict=True):
-        span = slice(start, start + len(tried))
+    for label, options in zip(growing, tried, strict=True):
+        span = slice(start, start + len(options))
         start = span.stop
-        if label.contrast is None or not tried:
+        if label.contrast is None or not options:
             continue
         scores = auroc(vectors[label.contrast.texts] @ embedded[span].T, label.contrast.is_active)
         winner = int(np.argmax(scores))
         if scores[winner] > label.best + LEAST_GAIN:
-            label.terms, label.best = tried[winner], float(scores[winner])
+            label.parts.append(options[winner])
+            label.best = float(scores[winner])
 
 
-def _candidates(texts: Sequence[str], code: SparseCode, calibration: Calibration) -> list[list[str]]:
-    """Return each feature's telling terms, the one that correlates best with its activation first."""
-    presence, terms = _presence(texts)
+def _directions(contrasts: Sequence[Contrast | None], vectors: FloatArray) -> FloatArray:
+    """Return the mean of each feature's active texts less that of the others (n, d), 0 without a contrast."""
+    directions = np.zeros((len(contrasts), vectors.shape[1]), np.float32)
+    for feature, contrast in enumerate(contrasts):
+        if contrast is not None:
+            rows, is_active = vectors[contrast.texts], contrast.is_active
+            directions[feature] = rows[is_active].mean(0) - rows[~is_active].mean(0)
+    return directions
+
+
+def _candidates(
+    presence: csr_matrix,
+    term_vectors: FloatArray,
+    code: SparseCode,
+    calibration: Calibration,
+    directions: FloatArray,
+) -> Iterator[tuple[NDArray[np.int64], FloatArray]]:
+    """Yield each feature's telling terms and how well their presence correlates with it, the best first."""
     background = np.asarray(presence.sum(0)).ravel()
-    activations, columns = code.to_csr().tocsc(), presence.tocsc()
-    found = []
-    for feature, counts in enumerate(_typical_counts(presence, code, calibration)):
-        marking = np.argsort(-_log_odds(counts, background), kind="stable")[:CANDIDATES]
-        marking = marking[counts[marking] >= 3]
-        activation = activations[:, [feature]].toarray().ravel()
-        scores = _correlations(columns[:, marking], activation)
-        kept = [
-            i for i in np.argsort(-scores, kind="stable") if scores[i] >= LEAST_CORRELATION * scores.max()
-        ]
-        found.append([terms[marking[i]] for i in kept])
-    return found
+    centred = term_vectors - term_vectors.mean(0)
+    unit = centred / np.linalg.norm(centred, axis=1, keepdims=True).clip(1e-9)
+    marking, near = (min(size, len(background)) for size in (MARKING, NEAR))
+    least = LEAST_Z / len(code) ** 0.5
+    for start, counts, correlations in _evidence(presence, code, calibration):
+        log_odds = _log_odds(counts, background)
+        closeness = directions[start : start + BLOCK] @ unit.T
+        for i in range(len(counts)):
+            telling = np.argpartition(-log_odds[i], marking - 1)[:marking]
+            if directions[start + i].any():
+                telling = np.union1d(telling, np.argpartition(-closeness[i], near - 1)[:near])
+            scores = correlations[i, telling]
+            is_telling = (counts[i, telling] >= LEAST_TEXTS) & (scores > least)
+            telling, scores = telling[is_telling], scores[is_telling]
+            order = np.argsort(-scores, kind="stable")
+            yield telling[order], scores[order]
 
 
-def _correlations(presence: csc_matrix, activation: FloatArray) -> NDArray[np.float64]:
-    """Return the Pearson correlation of each term's presence (m, c) with the activation (m,)."""
-    share = np.diff(presence.indptr) / len(activation)
-    covariance = presence.T @ activation / len(activation) - share * activation.mean()
-    correlations: NDArray[np.float64] = covariance / np.sqrt(share * (1 - share) * activation.var() + 1e-12)
-    return correlations
-
-
-def _typical_counts(presence: csr_matrix, code: SparseCode, calibration: Calibration) -> Iterator[FloatArray]:
-    """Yield, per feature, in how many of the texts where it is typical each term stands."""
-    typical = code.to_csr().copy()
+def _evidence(
+    presence: csr_matrix, code: SparseCode, calibration: Calibration
+) -> Iterator[tuple[int, FloatArray, FloatArray]]:
+    """Yield blocks of features: the first, in how many of the texts where each is typical every term stands
+    (b, terms), and the Pearson correlation of the term's presence with the activation (b, terms)."""
+    activations = code.to_csr()
+    typical = activations.copy()
     typical.data = (typical.data >= calibration.median[typical.indices]).astype(np.float32)
-    typical.eliminate_zeros()
+    m = len(code)
+    share = np.asarray(presence.mean(0)).ravel()
+    mean = np.asarray(activations.mean(0)).ravel()
+    variance = (np.asarray(activations.multiply(activations).mean(0)).ravel() - mean**2).clip(0)
     for start in range(0, code.n_features, BLOCK):
-        yield from np.asarray((typical[:, start : start + BLOCK].T @ presence).todense())
+        block = slice(start, start + BLOCK)
+        counts = (typical[:, block].T @ presence).toarray()
+        together = (activations[:, block].T @ presence).toarray() / m - np.outer(mean[block], share)
+        scale = np.sqrt(np.outer(variance[block], share * (1 - share)) + 1e-12)
+        yield start, counts, (together / scale).astype(np.float32)
 
 
 def _presence(texts: Sequence[str]) -> tuple[csr_matrix, list[str]]:
-    """Return which text has which word or word pair (m, terms), and the terms, rare and common ones left out.
+    """Return which text has which term (m, terms), and the terms, rare and common ones left out.
 
     Raises InvalidInputError where the texts share no words.
     """
     from sklearn.feature_extraction.text import CountVectorizer
 
     vectorizer = CountVectorizer(
-        ngram_range=(1, 2),
+        analyzer=_phrases(),
         binary=True,
         min_df=max(2, min(20, len(texts) // 2_000)),
         max_df=0.2 if len(texts) >= 1_000 else 1.0,
-        max_features=60_000,
-        stop_words="english",
-        token_pattern=WORD,
+        max_features=MOST_TERMS,
         dtype=np.float32,
     )
     try:
@@ -157,18 +216,39 @@ def _presence(texts: Sequence[str]) -> tuple[csr_matrix, list[str]]:
     return presence.tocsr(), list(vectorizer.get_feature_names_out())
 
 
-def _log_odds(counts: FloatArray, background: FloatArray) -> FloatArray:
-    """Return the z-score of each term's log-odds, feature against the rest (Monroe et al. 2008, eq. 22).
+def _phrases() -> Callable[[str], set[str]]:
+    """Return what takes a text's words and runs of up to three, without function words at their ends.
 
-    The prior is the corpus, weighing as much as 500 words.
+    That is what noun phrases are made of ("state of the art", "hidden markov model"), with no tagger.
+    """
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    def phrases(text: str) -> set[str]:
+        tokens = [token if token[0].isalpha() else None for token in TOKEN.findall(text.lower())]
+        may_end = [
+            token is not None and len(token) > 1 and token not in ENGLISH_STOP_WORDS for token in tokens
+        ]
+        found = set()
+        for start, is_start in enumerate(may_end):
+            if is_start:
+                for end in range(start, min(start + 3, len(tokens))):
+                    if tokens[end] is None:
+                        break
+                    if may_end[end]:
+                        found.add(" ".join(tokens[start : end + 1]))  # type: ignore[arg-type]
+        return found
+
+    return phrases
+
+
+def _log_odds(counts: FloatArray, background: FloatArray) -> FloatArray:
+    """Return the z-score of each term's log-odds (b, terms), each feature against the rest.
+
+    Monroe et al. 2008, eq. 22; the prior is the corpus, weighing as much as 500 words.
     """
     prior = background / background.sum() * 500
-    rest = background - counts
-    ours, theirs = counts + prior, rest + prior
-    odds = np.log(ours / (ours.sum() - ours)) - np.log(theirs / (theirs.sum() - theirs))
+    ours, theirs = counts + prior, background - counts + prior
+    odds = np.log(ours / (ours.sum(1, keepdims=True) - ours))
+    odds -= np.log(theirs / (theirs.sum(1, keepdims=True) - theirs))
     z: FloatArray = odds / np.sqrt(1 / ours + 1 / theirs)
     return z
-
-
-def _stems(term: str) -> set[str]:
-    return {word[:5].rstrip("s") for word in term.split()}

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saeindex.errors import InvalidInputError, MismatchError
-from saeindex.features.labels import FeatureLabel
+from saeindex.features.annotate import refreshed
+from saeindex.features.labels import MANUAL, FeatureLabel
+from saeindex.features.trust import label_scores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray, SparseCode
 
 MATCH_FLOOR = 0.7
-MANUAL, CARRIED = "manual", "carried"
+CARRIED = "carried"
 CHANCE = 0.5  # the AUROC of a label that says nothing
 
 
@@ -41,6 +43,8 @@ class FeatureMatch:
     new: int
     old_label: str
     new_label: str
+    old_is_weak: bool
+    new_is_weak: bool
     confidence: float
     cosine: float
     correlation: float | None
@@ -55,6 +59,7 @@ class UnmatchedFeature:
     label: str
     method: str
     trust: float | None
+    is_weak: bool
     density: float
     nearest: int
     similarity: float
@@ -140,7 +145,33 @@ def carry_labels(old: FeatureSpace, new: FeatureSpace, mapping: SpaceMapping) ->
         if label is not None:
             labels[match.new] = label
             vectors[match.new] = old.label_vectors[match.old]
-    return replace(new, labels=tuple(labels), label_vectors=vectors)
+    return refreshed(replace(new, labels=tuple(labels), label_vectors=vectors))
+
+
+def carry_manual_labels(
+    old: FeatureSpace, new: FeatureSpace, vectors: FloatArray | None = None
+) -> FeatureSpace:
+    """Return the new space with the manual labels of the old one, on the features that took their place.
+
+    ``vectors`` (m, d) are embeddings of texts: features are then matched by their activations too, and the
+    labels' trust is measured on them. A label whose feature has no counterpart is listed with its nearest one
+    in ``report["labels"]["lost_manual"]``. Raises MismatchError for spaces over different encoders.
+    """
+    manual = {i for i, label in enumerate(old.labels) if label.method == MANUAL}
+    if not manual:
+        return new
+    mapping = map_spaces(old, new, vectors)
+    ours = tuple(match for match in mapping.matches if match.old in manual)
+    carried = carry_labels(old, new, replace(mapping, matches=ours))
+    if vectors is not None and len(vectors):
+        carried = _measured(carried, {match.new for match in ours}, vectors)
+    lost = [
+        {"id": f.id, "label": f.label, "nearest": f.nearest, "similarity": round(f.similarity, 4)}
+        for f in mapping.lost
+        if f.id in manual
+    ]
+    carried.report["labels"]["lost_manual"] = lost
+    return carried
 
 
 def carried_label(old: FeatureLabel, new: FeatureLabel, confidence: float) -> FeatureLabel | None:
@@ -154,6 +185,17 @@ def carried_label(old: FeatureLabel, new: FeatureLabel, confidence: float) -> Fe
         return None
     method = old.method if old.method.startswith(CARRIED) else f"{CARRIED} {old.method}"
     return replace(old, method=method, trust=trust)
+
+
+def _measured(space: FeatureSpace, features: set[int], vectors: FloatArray) -> FeatureSpace:
+    """Return the space with the trust of these labels as it is on its own features."""
+    code = space.sae.encode(vectors)
+    scores = label_scores(space.label_vectors, vectors, code, space.calibration)
+    labels = tuple(
+        replace(label, trust=scores.trust[i], f1=scores.f1[i]) if i in features else label
+        for i, label in enumerate(space.labels)
+    )
+    return refreshed(replace(space, labels=labels))
 
 
 def activation_correlation(old: SparseCode, new: SparseCode) -> FloatArray:
@@ -204,6 +246,8 @@ def _matches(
                 new=j,
                 old_label=old.labels[i].text,
                 new_label=new.labels[j].text,
+                old_is_weak=old.labels[i].is_weak,
+                new_is_weak=new.labels[j].is_weak,
                 confidence=min(1.0, confidence),
                 cosine=float(cosine[i, j]),
                 correlation=None if correlation is None else float(correlation[i, j]),
@@ -227,6 +271,7 @@ def _unmatched(
                 label=label.text,
                 method=label.method,
                 trust=label.trust,
+                is_weak=label.is_weak,
                 density=float(space.calibration.density[feature]),
                 nearest=nearest,
                 similarity=float(similarity[feature, nearest]),

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,21 +14,25 @@ import numpy as np
 
 from saeindex.config import FORMAT_VERSION
 from saeindex.encoders import open_encoder
-from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, UnknownConceptError
+from saeindex.encoders.cache import EmbeddingCache
+from saeindex.errors import InvalidInputError, MismatchError, UnknownConceptError
 from saeindex.features.calibration import Calibration
-from saeindex.features.families import Family, find_families, load_families, save_families
-from saeindex.features.labels import FeatureLabel, trust_scores
-from saeindex.features.lexical import lexical_labels
+from saeindex.features.families import Family, find_families
+from saeindex.features.fitting import ANNOTATED_TEXTS, MAPPED_TEXTS, seed_directions, train_and_measure
+from saeindex.features.labels import FeatureLabel
+from saeindex.features.views import draw_views
 from saeindex.protocols import EncoderIdentity, TextEncoder
-from saeindex.sae.metrics import fidelity
+from saeindex.sae.batches import sample
+from saeindex.sae.config import TrainingConfig, suitable_steps
 from saeindex.sae.model import SparseAutoencoder
-from saeindex.sae.train import TrainingConfig, suitable_steps, train
+from saeindex.sae.train import TrainingStatus
 
 if TYPE_CHECKING:
-    from saeindex.types import FloatArray
+    from numpy.typing import NDArray
 
-HELD_OUT_SHARE = 0.1
-LABELLED_SHARE = 0.7
+    from saeindex.features.fitting import Seeds
+    from saeindex.features.labelers import Labeler
+    from saeindex.types import FloatArray, Record
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,36 +102,88 @@ class FeatureSpace:
             )
 
     @classmethod
-    def fit(
+    def fit(  # noqa: PLR0913  (all but the texts have defaults)
         cls,
-        texts: Sequence[str],
+        texts: Sequence[str | Record],
         *,
         n_features: int = 4_096,
         k: int = 32,
         encoder: TextEncoder | None = None,
         embeddings: FloatArray | None = None,
         config: TrainingConfig | None = None,
+        groups: NDArray[np.int64] | None = None,
+        views: Sequence[str] = ("whole",),
+        seeds: Seeds | None = None,
+        faithful: bool = False,
+        labeler: Labeler | None = None,
+        labels_from: FeatureSpace | None = None,
+        checkpoint: Path | None = None,
         name: str = "fitted",
-        progress: Callable[[int, float], None] | None = None,
+        progress: Callable[[TrainingStatus], None] | None = None,
     ) -> FeatureSpace:
-        """Fit a space on ``texts``: train, calibrate, label, and measure on a held-out tenth.
+        """Fit a space on ``texts``: train, calibrate, label, and measure on documents held out.
 
-        ``embeddings`` (m, d) spares the encoding where they are at hand; ``config`` overrides
-        ``n_features`` and ``k``.
+        ``embeddings`` (m, d) spares the encoding where they are at hand. ``config`` overrides ``n_features``
+        and ``k``. ``views`` trains on several views of a text, see :func:`draw_views`; where ``texts`` are
+        views already, ``groups`` (m,) numbers their documents. ``seeds`` are concepts that should exist, as
+        phrases or as names with example texts; ``faithful`` codes are truer and less stable. Features are
+        named by ``labeler`` (else lexically); manual labels of an earlier space, ``labels_from``, move to
+        the features that took the place of theirs. A ``checkpoint`` file lets a killed training go on.
         """
         encoder = encoder or open_encoder()
-        x = encoder.encode_document(texts) if embeddings is None else embeddings
-        if x.shape != (len(texts), encoder.identity.dimension):
+        drawn, owners = draw_views(texts, views, config.seed if config else 0)
+        groups = owners if groups is None else groups[owners]
+        x = EmbeddingCache().embed(drawn, encoder) if embeddings is None else embeddings
+        if x.shape != (len(drawn), encoder.identity.dimension):
             raise InvalidInputError(
-                f"fit on {len(texts)} texts", f"embeddings of shape {x.shape}", "Give one row for each text."
+                f"fit on {len(drawn)} texts", f"embeddings of shape {x.shape}", "Give one row for each text."
             )
         config = config or TrainingConfig(n_features=n_features, k=k, steps=suitable_steps(len(x)))
-        order = np.random.default_rng(config.seed).permutation(len(x))
-        held, kept = np.split(order, [int(len(x) * HELD_OUT_SHARE)])
-        sae = train(x[kept], config, progress)
-        report = {"training": asdict(config), "texts": len(kept), "held_out_texts": len(held)}
-        report["held_out"] = fidelity(sae.half(), x[held], x[kept].mean(0)) if len(held) else {}
-        return cls.annotate(sae, texts, x, encoder, name=name, report=report, seed=config.seed)
+        sae, report = train_and_measure(
+            x,
+            config,
+            groups=groups,
+            seeds=None if seeds is None else seed_directions(seeds, encoder, x.mean(0)),
+            faithful=faithful,
+            checkpoint=checkpoint,
+            progress=progress,
+        )
+        space = cls.annotate(
+            sae,
+            drawn,
+            x,
+            encoder,
+            name=name,
+            report=report,
+            seed=config.seed,
+            labeler=labeler,
+            groups=groups,
+            seeds=tuple(seeds or ()),
+        )
+        if labels_from is None:
+            return space
+        from saeindex.features.mapping import carry_manual_labels
+
+        return carry_manual_labels(labels_from, space, sample(x, MAPPED_TEXTS, config.seed))
+
+    @classmethod
+    def unlabelled(
+        cls,
+        sae: SparseAutoencoder,
+        encoder: EncoderIdentity,
+        *,
+        name: str,
+        report: dict[str, Any],
+        vectors: FloatArray | None = None,
+    ) -> FeatureSpace:
+        """Make a space without texts: its features have no names, and levels only where ``vectors`` are."""
+        sae = sae.half()
+        never = np.full(sae.n_features, np.inf, np.float32)
+        calibration = Calibration(0, np.zeros(sae.n_features, np.float32), never, never.copy())
+        if vectors is not None:
+            calibration = Calibration.measure(sae.encode(vectors), vectors)
+        labels = (FeatureLabel("unlabelled", "none"),) * sae.n_features
+        return cls(name, encoder, sae, calibration, labels, np.zeros(sae.decoder.shape, np.float32), report)
 
     @classmethod
     def annotate(
@@ -142,97 +196,54 @@ class FeatureSpace:
         name: str,
         report: dict[str, Any],
         seed: int = 0,
+        labeler: Labeler | None = None,
+        groups: NDArray[np.int64] | None = None,
+        seeds: Sequence[str] = (),
     ) -> FeatureSpace:
         """Make a space of a trained autoencoder: calibrate and label it on texts and their embeddings.
 
-        Labels are made on 70 % of the texts, and their trust is measured on the others.
+        Labels are made on 70 % of the texts, by ``labeler`` (else lexically), and their trust is measured on
+        the others. ``groups`` (m,) numbers the document of each text: none is on both sides. ``seeds`` are
+        the concepts that the first features started from: where it predicts its feature, it is the label.
+        More than 300,000 texts are sampled.
         """
+        from saeindex.features.annotate import labeling_task, labelled, named_by_seeds
+
         sae = sae.half()  # what a save keeps: calibrate what will be used
+        if len(x) > ANNOTATED_TEXTS:
+            chosen = np.random.default_rng(seed).choice(len(x), ANNOTATED_TEXTS, replace=False)
+            texts, x = [texts[i] for i in chosen], x[chosen]
+            groups = None if groups is None else groups[chosen]
         code = sae.encode(x)
-        calibration = Calibration.measure(code)
-        order = np.random.default_rng(seed).permutation(len(x))
-        labelled, tested = np.split(order, [int(len(x) * LABELLED_SHARE)])
-        words = [texts[i] for i in labelled]
-        phrases = lexical_labels(
-            words, x[labelled], code.take(labelled), calibration, encoder.encode_query, seed
-        )
-        label_vectors = encoder.encode_query(phrases).astype(np.float16).astype(np.float32)
-        trust = trust_scores(label_vectors, x[tested], code.take(tested), calibration, seed)
-        labels = tuple(FeatureLabel(p, "lexical", t) for p, t in zip(phrases, trust, strict=True))
-        families = find_families(code, labels)
-        return cls(name, encoder.identity, sae, calibration, labels, label_vectors, report, families)
+        bare = cls.unlabelled(sae, encoder.identity, name=name, report=report)
+        bare = replace(bare, calibration=Calibration.measure(code, x))
+        task = labeling_task(bare, texts, x, encoder, groups=groups, seed=seed, code=code)
+        space, _ = labelled(bare, task, labeler)
+        space = named_by_seeds(space, task, seeds)
+        return replace(space, families=find_families(code, space.labels))
+
+    def with_labels(self, names: Mapping[int, str], encoder: TextEncoder | None = None) -> FeatureSpace:
+        """Return a space with labels given by a person, by feature: never weak, and kept by every refit.
+
+        ``encoder`` spares opening the space's own. Their trust is measured where texts are at hand, by
+        :func:`saeindex.features.annotate.relabel`.
+        """
+        from saeindex.features.annotate import with_manual_labels
+
+        return with_manual_labels(self, names, encoder)
 
     def save(self, path: str | Path) -> Path:
         """Write the directory under a temporary name, then rename it over ``path``."""
-        from safetensors.numpy import save_file
+        from saeindex.features.artefact import save_space
 
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        building = target.with_name(f".{target.name}.draft")
-        shutil.rmtree(building, ignore_errors=True)  # what an interrupted save left
-        building.mkdir()
-        described = {
-            "format_version": FORMAT_VERSION,
-            "name": self.name,
-            "fingerprint": self.fingerprint,
-            "encoder": asdict(self.encoder),
-            "n_features": self.n_features,
-            "k": self.sae.k,
-            "report": self.report,
-        }
-        (building / "space.json").write_text(json.dumps(described, indent=2) + "\n")
-        self.sae.save(building / "sae.safetensors")
-        self.calibration.save(building / "calibration.safetensors")
-        save_file({"label_vectors": self.label_vectors.astype(np.float16)}, building / "labels.safetensors")
-        lines = [json.dumps({"id": i, **label.to_json()}) for i, label in enumerate(self.labels)]
-        (building / "labels.jsonl").write_text("\n".join(lines) + "\n")
-        save_families(self.families, building / "families.json")
-        for file in building.iterdir():
-            file.chmod(0o644)  # safetensors writes for the owner alone; a package is read by others
-        _swap(building, target)
-        return target
+        return save_space(self, Path(path))
 
     @classmethod
     def load(cls, name_or_path: str | Path) -> FeatureSpace:
         """Load a space that comes with the package, by name, or one from a directory."""
-        from safetensors import SafetensorError
+        from saeindex.features.artefact import load_space
 
-        folder = find_space(name_or_path)
-        try:
-            return cls._read(folder)
-        except (SafetensorError, OSError, KeyError, TypeError, AttributeError, ValueError) as error:
-            raise MismatchError(
-                f"feature space {folder}",
-                f"its files are damaged or missing ({type(error).__name__}: {error})",
-                "Restore the directory from where it came, or fit the space again.",
-            ) from error
-
-    @classmethod
-    def _read(cls, folder: Path) -> FeatureSpace:
-        from safetensors.numpy import load_file
-
-        described = json.loads((folder / "space.json").read_text())
-        if described.get("format_version") != FORMAT_VERSION:
-            raise MismatchError(
-                f"feature space {folder}",
-                f"format version {described.get('format_version')}, this saeindex reads {FORMAT_VERSION}",
-                "Install the saeindex version that wrote it, or fit it again.",
-            )
-        entries = [json.loads(line) for line in (folder / "labels.jsonl").read_text().splitlines()]
-        if [entry["id"] for entry in entries] != list(range(len(entries))):
-            raise ValueError("labels.jsonl is not in the order of the features")
-        space = cls(
-            name=described["name"],
-            encoder=EncoderIdentity(**described["encoder"]),
-            sae=SparseAutoencoder.load(folder / "sae.safetensors"),
-            calibration=Calibration.load(folder / "calibration.safetensors"),
-            labels=tuple(FeatureLabel.from_json(entry) for entry in entries),
-            label_vectors=load_file(folder / "labels.safetensors")["label_vectors"].astype(np.float32),
-            report=described["report"],
-            families=load_families(folder / "families.json", len(entries)),
-        )
-        space._check_loaded(folder, described["fingerprint"])
-        return space
+        return load_space(name_or_path)
 
     def push_to_hub(self, repo_id: str, **options: Any) -> str:
         """Upload with a model card; see :func:`saeindex.features.hub.push_to_hub`."""
@@ -246,44 +257,3 @@ class FeatureSpace:
         from saeindex.features.hub import from_pretrained
 
         return from_pretrained(name_or_path, **options)
-
-    def _check_loaded(self, folder: Path, fingerprint: str) -> None:
-        sizes = {len(self.labels), len(self.label_vectors), len(self.calibration.median), self.n_features}
-        if len(sizes) > 1 or self.fingerprint != fingerprint:
-            raise MismatchError(
-                f"feature space {folder}",
-                "its files do not belong together (sizes or fingerprint differ)",
-                "Restore the directory from where it came, or fit the space again.",
-            )
-
-
-def find_space(name_or_path: str | Path) -> Path:
-    """Return the folder of a packaged space or of a path; NotFoundError lists the packaged ones."""
-    folder = Path(name_or_path)
-    if (folder / "space.json").is_file():
-        return folder
-    packaged = Path(str(resources.files("saeindex"))) / "spaces"
-    names = sorted(path.parent.name for path in packaged.glob("*/space.json"))
-    if str(name_or_path) in names:
-        return packaged / str(name_or_path)
-    raise NotFoundError(
-        f"feature space {str(name_or_path)!r}",
-        "neither a directory with space.json nor a packaged space",
-        f"Packaged: {', '.join(names) or 'none'}.",
-    )
-
-
-def _swap(building: Path, target: Path) -> None:
-    """Put ``building`` in the place of ``target``; where that fails, ``target`` is as it was."""
-    if not target.exists():
-        building.rename(target)
-        return
-    old = target.with_name(f".{target.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    target.rename(old)
-    try:
-        building.rename(target)
-    except OSError:
-        old.rename(target)
-        raise
-    shutil.rmtree(old)

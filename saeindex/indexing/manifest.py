@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from saeindex._version import __version__
 from saeindex.config import CONCEPTS, DENSE, FORMAT_VERSION, RECORD_CONCEPTS, SAE
 from saeindex.errors import MismatchError, NotFoundError
+from saeindex.features.calibration import ARRAYS, Calibration
 from saeindex.protocols import Layout, PayloadKind
 
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
     from saeindex.indexing.passages import PassageOptions
+    from saeindex.types import FloatArray
 
 
 class _Strict(BaseModel):
@@ -33,6 +37,18 @@ class SpaceReference(_Strict):
     calibration_records: int
     calibration_digest: str
 
+    @classmethod
+    def of(cls, space: FeatureSpace) -> SpaceReference:
+        """Refer to ``space``."""
+        return cls(
+            name=space.name,
+            fingerprint=space.fingerprint,
+            n_features=space.n_features,
+            k=space.sae.k,
+            calibration_records=space.calibration.records,
+            calibration_digest=space.calibration.digest(),
+        )
+
 
 class PassageSetting(_Strict):
     """How long texts are split."""
@@ -48,6 +64,43 @@ class Counts(_Strict):
     points: int = 0
 
 
+class OwnCalibration(_Strict):
+    """The calibration of the index's own corpus: its arrays as little-endian float32 in base64."""
+
+    records: int
+    density: str
+    median: str
+    p90: str
+    mean: str | None = None
+
+    @field_validator("density", "median", "p90", "mean")
+    @classmethod
+    def _is_array(cls, text: str | None) -> str | None:
+        if text is not None and len(base64.b64decode(text, validate=True)) % 4:
+            raise ValueError("not an array of float32")
+        return text
+
+    @classmethod
+    def keep(cls, calibration: Calibration) -> OwnCalibration:
+        """Describe ``calibration``, bit for bit: its levels go into the fingerprint."""
+        arrays = {name: getattr(calibration, name) for name in (*ARRAYS, "mean")}
+        kept = {name: _to_text(array) for name, array in arrays.items() if array is not None}
+        return cls(records=calibration.records, **kept)
+
+    def calibration(self) -> Calibration:
+        """Return what was kept."""
+        arrays = {name: _from_text(getattr(self, name)) for name in ARRAYS}
+        mean = None if self.mean is None else _from_text(self.mean)
+        return Calibration(self.records, **arrays, mean=mean)
+
+
+class Recalibration(_Strict):
+    """New levels that are being written, to a space of that fingerprint; a reader would find old and new."""
+
+    fingerprint: str
+    calibration: OwnCalibration
+
+
 class Manifest(_Strict):
     """Kept beside the points; an index without one was never finished being created."""
 
@@ -61,6 +114,9 @@ class Manifest(_Strict):
     payload_indexes: dict[str, PayloadKind]
     passages: PassageSetting | None = None
     counts: Counts = Counts()
+    calibration: OwnCalibration | None = None
+    """The levels of the points, where they are not those that the space came with."""
+    recalibration: Recalibration | None = None
 
     @classmethod
     def describe(
@@ -73,14 +129,7 @@ class Manifest(_Strict):
         return cls(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             created_by=f"saeindex {__version__}",
-            space=SpaceReference(
-                name=space.name,
-                fingerprint=space.fingerprint,
-                n_features=space.n_features,
-                k=space.sae.k,
-                calibration_records=space.calibration.records,
-                calibration_digest=space.calibration.digest(),
-            ),
+            space=SpaceReference.of(space),
             encoder=asdict(space.encoder),
             dense={DENSE: space.encoder.dimension},
             sparse=[SAE],
@@ -125,11 +174,40 @@ class Manifest(_Strict):
                 "Restore it from a backup.",
             ) from error
 
-    def check_space(self, space: FeatureSpace, name: str) -> None:
-        """Raise MismatchError unless the index was built with ``space``."""
-        if space.fingerprint != self.space.fingerprint:
+    def lens(self, space: FeatureSpace, name: str) -> FeatureSpace:
+        """Return ``space`` with the levels of this index.
+
+        Any space of the same encoder and autoencoder will do; MismatchError for another.
+        """
+        lens = space
+        if lens.fingerprint != self.space.fingerprint and self.calibration is not None:
+            lens = replace(space, calibration=self.calibration.calibration())
+        if lens.fingerprint != self.space.fingerprint:
             raise MismatchError(
                 f"index {name} with feature space {space.name!r} ({space.fingerprint[:12]})",
                 f"it was built with {self.space.name!r} ({self.space.fingerprint[:12]})",
                 "Open it without naming a space, or index the records again into a new index.",
             )
+        return lens
+
+    def check_settled(self, name: str, fingerprint: str | None = None) -> None:
+        """Raise MismatchError where new levels are being written, or are not those of ``fingerprint``."""
+        if self.recalibration is not None:
+            raise MismatchError(
+                f"index {name}",
+                "its levels are being replaced, or that was interrupted",
+                f"Run `saeindex sae calibrate {name}` to finish it (in Python: open it with resume=True).",
+            )
+        if fingerprint not in (None, self.space.fingerprint):
+            raise MismatchError(
+                f"write to index {name}", "its levels were replaced since it was opened", "Open it again."
+            )
+
+
+def _to_text(array: FloatArray) -> str:
+    return base64.b64encode(array.astype("<f4").tobytes()).decode("ascii")
+
+
+def _from_text(text: str) -> FloatArray:
+    array: FloatArray = np.frombuffer(base64.b64decode(text, validate=True), "<f4").astype(np.float32)
+    return array

@@ -69,7 +69,10 @@ class _Encoded:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """One indexing run's parts; :meth:`run` drives a source through them."""
+    """One indexing run's parts; :meth:`run` drives a source through them.
+
+    ``before_write`` is called before each write, and stops the run by raising.
+    """
 
     store: VectorStore
     space: FeatureSpace
@@ -77,6 +80,7 @@ class Pipeline:
     passages: PassageOptions | None
     on_reject: Callable[[Rejected], None]
     on_progress: Callable[[int], None]
+    before_write: Callable[[], object] = lambda: None
     window: int = 512
 
     def run(self, source: RecordSource) -> IndexingReport:
@@ -180,6 +184,7 @@ class Pipeline:
             self.on_reject(rejected)
         if not batch.window.records:
             return 0
+        self.before_write()
         if self.passages is not None:
             self._delete_stale_passages(batch.window)
         points = list(build_points(batch.window.records, batch.vectors, batch.code, self.space.calibration))

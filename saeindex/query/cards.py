@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -15,23 +15,33 @@ if TYPE_CHECKING:
     from saeindex.protocols import VectorStore
 
 
+class SimilarFeature(NamedTuple):
+    """A feature whose direction is near, by its cosine."""
+
+    id: int
+    label: str
+    cosine: float
+    is_weak: bool
+
+
 @dataclass(frozen=True, slots=True)
 class FeatureCard:
     """One feature in one index.
 
     ``records_at_level`` counts passages where it is present, typical and strong; ``strongest`` are the
-    records with the highest activations (id, text, activation); ``similar`` the nearest directions.
+    records with the highest activations (id, text, activation); ``similar`` have the nearest directions.
     """
 
     id: int
     label: str
     method: str
     trust: float | None
+    f1: float | None
     is_weak: bool
     density: float
     records_at_level: tuple[int, ...]
     strongest: tuple[tuple[str, str, float], ...]
-    similar: tuple[tuple[int, str, float], ...]
+    similar: tuple[SimilarFeature, ...]
 
 
 def feature_card(feature: int, store: VectorStore, space: FeatureSpace, examples: int) -> FeatureCard:
@@ -48,13 +58,17 @@ def feature_card(feature: int, store: VectorStore, space: FeatureSpace, examples
         label=label.text,
         method=label.method,
         trust=label.trust,
+        f1=label.f1,
         is_weak=label.is_weak,
         density=float(space.calibration.density[feature]),
         records_at_level=levels,
         strongest=tuple(
             (p.payload["record_id"], p.payload["text"], float(p.score or 0.0)) for p in strongest
         ),
-        similar=tuple((i, space.labels[i].text, float(cosines[i])) for i in similar),
+        similar=tuple(
+            SimilarFeature(i, space.labels[i].text, float(cosines[i]), space.labels[i].is_weak)
+            for i in similar
+        ),
     )
 
 

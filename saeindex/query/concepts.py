@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.errors import InvalidInputError, UnknownConceptError
+from saeindex.features.families import is_weak_family
+from saeindex.types import shown_label
 
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
@@ -42,6 +44,11 @@ class FeatureMatch:
     is_weak: bool
     density: float
 
+    @property
+    def shown(self) -> str:
+        """The id and the quoted label as people are shown them."""
+        return shown_label(f"#{self.id} {self.label!r}", self.is_weak)
+
 
 @dataclass(frozen=True, slots=True)
 class FamilyMatch:
@@ -49,6 +56,12 @@ class FamilyMatch:
 
     family: Family
     score: float
+    is_weak: bool
+
+    @property
+    def shown(self) -> str:
+        """The id and the quoted label as people are shown them."""
+        return shown_label(f"#{self.family.id} {self.family.label!r}", self.is_weak)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +103,7 @@ class ConceptResolver:
         exact = [c for c in candidates if c.label.casefold() == target.casefold()]
         trusted = exact or [c for c in candidates if not c.is_weak]
         if not trusted or self._label_evidence(target)[trusted[0].id] < FLOOR:
-            nearest = "; ".join(f"#{c.id} {c.label!r} ({c.score:.2f})" for c in candidates[:5])
+            nearest = "; ".join(f"{c.shown} ({c.score:.2f})" for c in candidates[:5])
             raise UnknownConceptError(
                 f"concept {target!r}",
                 f"no feature of space {self._space.name!r} clearly means that",
@@ -110,7 +123,8 @@ class ConceptResolver:
         matches = []
         for family in self._space.families:
             answers = scores[list(family.features)] - DEPTH_MALUS * np.array(family.depths)
-            matches.append(FamilyMatch(family, float(answers.max())))
+            is_weak = is_weak_family(family, self._space.labels)
+            matches.append(FamilyMatch(family, float(answers.max()), is_weak))
         return sorted(matches, key=lambda match: -match.score)[:limit]
 
     def _family(self, name: str) -> Family:
@@ -125,7 +139,7 @@ class ConceptResolver:
         matches = self.match_families(name, 5) if name and not _ID.fullmatch(name) else []
         if matches and matches[0].score >= FAMILY_FLOOR:
             return matches[0].family
-        nearest = "; ".join(f"#{m.family.id} {m.family.label!r} ({m.score:.2f})" for m in matches)
+        nearest = "; ".join(f"{m.shown} ({m.score:.2f})" for m in matches)
         raise UnknownConceptError(
             f"family {name!r}",
             f"none of the {len(families)} families of space {self._space.name!r} clearly is that",

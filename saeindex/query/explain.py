@@ -51,12 +51,13 @@ def activations(code: SparseVector | None, space: FeatureSpace, limit: int = 10)
         return ()
     order = np.argsort(-code.values, kind="stable")[:limit]
     pairs = zip(code.indices[order].tolist(), code.values[order].tolist(), strict=True)
-    return tuple(Activation(i, space.labels[i].text, value) for i, value in pairs)
+    return tuple(Activation(i, space.labels[i].text, value, space.labels[i].is_weak) for i, value in pairs)
 
 
 def _feature_parts(indices: np.ndarray, contributions: np.ndarray, space: FeatureSpace) -> list[Part]:
     order = np.argsort(-np.abs(contributions), kind="stable")
+    labels = [space.labels[int(indices[i])] for i in order]
     return [
-        Part("feature", int(indices[i]), space.labels[int(indices[i])].text, float(contributions[i]))
-        for i in order
+        Part("feature", int(indices[i]), label.text, float(contributions[i]), label.is_weak)
+        for i, label in zip(order, labels, strict=True)
     ]

@@ -58,7 +58,7 @@ class Plan:
         if self.query_filter is not None:
             lines.append(f"  Filter: {self.matching:,} of {self.total:,} points match ({share})")
         for concept in self.concepts:
-            named = ", ".join(f"#{m.id} {m.label!r} {m.score:.2f}" for m in concept.features)
+            named = ", ".join(f"{m.shown} {m.score:.2f}" for m in concept.features)
             lines.append(f"  Concept {concept.phrase!r} = {named}")
         for steer in self.steers:
             lines.append(f"  Steer {steer.concept.phrase!r} by {steer.strength:+g}")

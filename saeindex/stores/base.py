@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -17,7 +17,7 @@ from saeindex.errors import InvalidInputError, StorageError
 from saeindex.protocols import Layout, OrderBy, Page, Point, PointId, SearchRequest
 from saeindex.stores.filters import check_filter
 from saeindex.stores.ordering import ordered_page
-from saeindex.stores.points import CheckedPoint, canonical_id, check_points
+from saeindex.stores.points import CheckedPoint, canonical_id, check_fields, check_points
 from saeindex.stores.ranking import rank
 from saeindex.stores.requests import Fetch, Nearest, check_count
 
@@ -66,6 +66,20 @@ class BaseStore(ABC):
         checked = check_points(points, self._layout)
         if checked:
             self._run("upsert", lambda: self._upsert(checked))
+
+    def set_payload(self, payloads: Mapping[PointId, JsonObject]) -> None:
+        """Replace these payload fields of points, and leave all else; ids that are absent are no error.
+
+        Each point changes whole or not at all.
+
+        Raises:
+            InvalidPointError: for a field that is null or must not be stored; nothing was written.
+            StorageError: the engine failed; a part may be written, and writing all again is safe.
+        """
+        self._check_open("set_payload")
+        checked = check_fields(payloads)
+        if checked:
+            self._run("set_payload", lambda: self._set_payload(checked))
 
     def delete(self, ids: Sequence[PointId] | None = None, query_filter: Filter | None = None) -> None:
         """Delete by ids or by filter (exactly one of them); ids that are absent are no error."""
@@ -208,6 +222,9 @@ class BaseStore(ABC):
 
     @abstractmethod
     def _upsert(self, points: Sequence[CheckedPoint]) -> None: ...
+
+    @abstractmethod
+    def _set_payload(self, points: Sequence[CheckedPoint]) -> None: ...
 
     @abstractmethod
     def _delete(self, ids: Sequence[PointId] | None, query_filter: Filter | None) -> None: ...

@@ -149,6 +149,18 @@ def upsert(shard: Any, points: Sequence[CheckedPoint]) -> None:
     shard.update(edge.UpdateOperation.upsert_points(rows))
 
 
+def set_payload(shard: Any, points: Sequence[CheckedPoint]) -> int:
+    """Set the payload fields of the points that exist; return how many did."""
+    import qdrant_edge as edge
+
+    # The engine refuses an absent id, but only after it has written the operation to its log.
+    found = {to_id(row.id) for row in shard.retrieve([point.id for point in points], False, False)}
+    for point in points:
+        if point.id in found:
+            shard.update(edge.UpdateOperation.set_payload([point.id], point.payload))
+    return len(found)
+
+
 def delete_ids(shard: Any, ids: Sequence[PointId]) -> None:
     """Delete points by id; absent ids are no error."""
     import qdrant_edge as edge

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from numpy.typing import NDArray
 from saeindex.errors import InvalidInputError, InvalidPointError
 from saeindex.protocols import Layout, Point, PointId, SparseVector
 from saeindex.stores.payloads import UnsafePayloadError, payload_size
+
+if TYPE_CHECKING:
+    from saeindex.types import JsonObject
 
 MAX_ID = 2**64 - 1
 MAX_INDEX = 2**31 - 1
@@ -98,6 +101,20 @@ def check_points(points: Sequence[Point], layout: Layout) -> list[CheckedPoint]:
     rows = zip(ids, vectors, points, sizes, strict=True)
     checked = (CheckedPoint(id_, named, dict(point.payload), size) for id_, named, point, size in rows)
     return list({point.id: point for point in checked}.values())
+
+
+def check_fields(payloads: Mapping[PointId, JsonObject]) -> list[CheckedPoint]:
+    """Return payload fields ready to set, as points without vectors; raise before anything is written.
+
+    Raises:
+        InvalidPointError: naming the id, and what is wrong with its fields. A null is refused: setting it
+            removes the field on a server, and keeps it in the client's local mode.
+    """
+    points = [Point(point_id, {}, payload) for point_id, payload in payloads.items()]
+    for point in points:
+        if any(value is None for value in point.payload.values()):
+            raise _refusal(point, "a payload field is set to null")
+    return check_points(points, Layout({}))
 
 
 def chunks(points: Sequence[CheckedPoint], most: int, most_bytes: int) -> Iterator[list[CheckedPoint]]:

@@ -148,6 +148,11 @@ class QdrantStore(BaseStore):
             rows = [_row(point) for point in chunk]
             self._client.upsert(self._collection, points=rows, wait=True, **self._options)
 
+    def _set_payload(self, points: Sequence[CheckedPoint]) -> None:
+        for chunk in chunks(points, CHUNK_POINTS, CHUNK_BYTES):
+            operations = [_payload_operation(point) for point in chunk]
+            self._client.batch_update_points(self._collection, operations, wait=True, **self._options)
+
     def _delete(self, ids: Sequence[PointId] | None, query_filter: models.Filter | None) -> None:
         from qdrant_client import models
 
@@ -243,6 +248,14 @@ def _row(point: CheckedPoint) -> models.PointStruct:
 
     vectors: dict[str, Any] = {name: _vector_model(vector) for name, vector in point.vectors.items()}
     return models.PointStruct(id=point.id, vector=vectors, payload=point.payload)
+
+
+def _payload_operation(point: CheckedPoint) -> models.SetPayloadOperation:
+    from qdrant_client import models
+
+    # By a filter: a server refuses an id that is absent, and with it the rest of the batch.
+    only = models.Filter(must=[models.HasIdCondition(has_id=[point.id])])
+    return models.SetPayloadOperation(set_payload=models.SetPayload(payload=point.payload, filter=only))
 
 
 def _vector_model(vector: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,13 @@ class ReferenceStore:
             vectors = {name: _stored(vector) for name, vector in point.vectors.items()}
             kept = {name: vector for name, vector in vectors.items() if vector is not None}
             self._points[point.id] = Point(point.id, kept, dict(point.payload))
+
+    def set_payload(self, payloads: Mapping[PointId, JsonObject]) -> None:
+        """Replace these payload fields of the points that exist."""
+        for point_id, fields in payloads.items():
+            if point_id in self._points:
+                point = self._points[point_id]
+                self._points[point_id] = replace(point, payload={**point.payload, **fields})
 
     def delete(self, ids: Sequence[PointId] | None = None, query_filter: Filter | None = None) -> None:
         """Delete by ids or by filter."""

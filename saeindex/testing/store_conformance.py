@@ -44,7 +44,14 @@ from saeindex.testing.conformance_selection import FACETED, SelectionConformance
 from saeindex.testing.conformance_writes import WriteConformance
 from saeindex.testing.reference_store import ReferenceStore
 from saeindex.testing.sample_filters import sample_filter
-from saeindex.testing.sample_points import LAYOUT, sample_dense, sample_id, sample_point, sample_sparse
+from saeindex.testing.sample_points import (
+    LAYOUT,
+    sample_dense,
+    sample_id,
+    sample_payload,
+    sample_point,
+    sample_sparse,
+)
 
 MakeStore = Callable[[Layout], VectorStore]
 Reopen = Callable[[VectorStore], VectorStore]
@@ -86,6 +93,10 @@ def _change(rng: np.random.Generator, targets: tuple[VectorStore, ReferenceStore
         points = [sample_point(rng, int(rng.integers(NUMBERS))) for _ in range(rng.integers(1, 9))]
         for target in targets:
             target.upsert(points)
+    elif draw < 0.8:
+        payloads = {sample_id(int(number)): _fields(rng) for number in rng.integers(NUMBERS, size=3)}
+        for target in targets:
+            target.set_payload(payloads)
     elif draw < 0.9:
         ids = [sample_id(int(number)) for number in rng.integers(NUMBERS, size=3)]
         for target in targets:
@@ -94,6 +105,10 @@ def _change(rng: np.random.Generator, targets: tuple[VectorStore, ReferenceStore
         wanted = sample_filter(rng, depth=0)
         for target in targets:
             target.delete(query_filter=wanted)
+
+
+def _fields(rng: np.random.Generator) -> dict[str, Any]:
+    return {key: value for key, value in sample_payload(rng).items() if value is not None}
 
 
 def _compare(rng: np.random.Generator, store: VectorStore, reference: ReferenceStore) -> None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
 from saeindex import FeatureSpace
 from saeindex.indexing.docstrings import DocstringSource
 from tests.cli.test_cli import call, called
@@ -35,3 +39,71 @@ def test_too_few_texts_are_refused_before_anything_is_encoded(tmp_path: Path) ->
     assert done.returncode == 2
     assert "fewer features" in done.stderr
     assert not (tmp_path / "mine").exists()
+
+
+def test_a_space_is_fitted_on_embeddings_alone_and_has_levels_but_no_names(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(400, 384)).astype(np.float16)
+    np.save(tmp_path / "x.npy", x / np.linalg.norm(x, axis=1, keepdims=True))
+    report = called(
+        "sae", "fit", str(tmp_path / "x.npy"), "--into", str(tmp_path / "mine"), "--features", "64",
+        "--k", "8", "--steps", "40", "--prefixes", "16,32", "--selection", "batchtopk",
+        "--contrastive", "0.1", "--faithful",
+    )  # fmt: skip
+    space = FeatureSpace.load(tmp_path / "mine")
+    assert (report["trusted_labels"], space.labels[0].method) == (0, "none")
+    assert np.isfinite(space.calibration.median).any()
+    assert space.sae.settings == {"k": 16, "refine_steps": 2, "support_rounds": 2}
+    assert report["training"]["prefixes"] == [16, 32]
+
+
+def test_concepts_and_views_are_fitted_and_a_second_fit_encodes_nothing(tmp_path: Path) -> None:
+    source, space = corpus(tmp_path / "docs.jsonl", 300), tmp_path / "mine"
+    options = (
+        "sae", "fit", str(source), "--into", str(space), "--features", "64", "--k", "8", "--steps", "100",
+        "--views", "whole,sentence", "--concept", "sorted lists",
+    )  # fmt: skip
+    report = called(*options)
+    assert report["texts"] + report["held_out_texts"] > 300
+    assert called(*options)["fingerprint"] == report["fingerprint"]
+    named = FeatureSpace.load(space).with_labels({5: "my own name"})
+    named.save(tmp_path / "named")
+    refitted = called(*options, "--labels-from", str(tmp_path / "named"))
+    assert refitted["fingerprint"] == report["fingerprint"]
+    label = FeatureSpace.load(space).labels[5]
+    assert (label.text, label.method, label.is_weak) == ("my own name", "manual", False)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--prefixes", "a,b", "256,1024"),
+        ("--prefixes", "128", "ascending"),
+        ("--views", "paragraph", "no such views"),
+        ("--selection", "best", "topk or batchtopk"),
+    ],
+)
+def test_options_out_of_range_are_refused_before_anything_is_encoded(
+    tmp_path: Path, option: str, value: str, said: str
+) -> None:
+    source = corpus(tmp_path / "docs.jsonl", 100)
+    done = call(
+        "sae", "fit", str(source), "--into", str(tmp_path / "mine"), "--features", "64", option, value
+    )
+    assert done.returncode == 2
+    assert said in " ".join(done.stderr.split())
+    assert not (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize(
+    ("array", "said"), [(np.zeros(5), "one row per text"), (np.zeros((100, 3)), "makes 384")]
+)
+def test_embeddings_that_do_not_fit_are_refused(
+    tmp_path: Path, array: NDArray[np.float64], said: str
+) -> None:
+    np.save(tmp_path / "x.npy", array)
+    done = call("sae", "fit", str(tmp_path / "x.npy"), "--into", str(tmp_path / "mine"), "--features", "8")
+    assert done.returncode == 2
+    assert said in " ".join(done.stderr.split())
+    np.save(tmp_path / "x.npy", np.array([{}]), allow_pickle=True)
+    done = call("sae", "fit", str(tmp_path / "x.npy"), "--into", str(tmp_path / "mine"))
+    assert done.returncode == 2

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from saeindex.features import Calibration
+from saeindex.features.calibration import CalibrationMeter
 from saeindex.types import SparseCode
 
 FEATURES = 12
@@ -93,3 +94,53 @@ def test_a_saved_calibration_comes_back_the_same(tmp_path: Path) -> None:
         np.testing.assert_array_equal(getattr(loaded, name), getattr(calibration, name))
     assert (loaded.records, loaded.digest()) == (calibration.records, calibration.digest())
     assert Calibration.measure(sparse(random_code(3))).digest() != calibration.digest()
+
+
+def embeddings(rows: int) -> NDArray[np.float32]:
+    return np.random.default_rng(5).normal(size=(rows, 7)).astype(np.float32)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10**6), cuts=st.lists(st.integers(0, 200), max_size=6))
+def test_parts_in_any_order_measure_as_the_whole(seed: int, cuts: list[int]) -> None:
+    z, x = random_code(seed), embeddings(200)
+    whole = Calibration.measure(sparse(z), x)
+    order = np.random.default_rng(seed).permutation(200)
+    meter = CalibrationMeter(FEATURES)
+    for part in np.split(order, sorted(cuts)):
+        meter.add(sparse(z[part]), x[part])
+    measured = meter.measured()
+    for name in ("records", "density", "median", "p90"):
+        np.testing.assert_array_equal(getattr(measured, name), getattr(whole, name))
+    assert measured.mean is not None
+    np.testing.assert_allclose(measured.mean, x.mean(0, dtype=np.float64), rtol=1e-6, atol=1e-7)
+
+
+def test_the_mean_is_known_only_where_every_embedding_was_given() -> None:
+    z, x = random_code(4), embeddings(200)
+    assert Calibration.measure(sparse(z)).mean is None
+    meter = CalibrationMeter(FEATURES)
+    meter.add(sparse(z[:50]), x[:50])
+    meter.add(sparse(z[50:]))
+    assert meter.measured().mean is None
+
+
+def test_the_mean_is_saved_and_changes_no_digest(tmp_path: Path) -> None:
+    code = sparse(random_code(2))
+    with_mean, without = Calibration.measure(code, embeddings(200)), Calibration.measure(code)
+    assert with_mean.digest() == without.digest()
+    with_mean.save(tmp_path / "with.safetensors")
+    without.save(tmp_path / "without.safetensors")
+    loaded = Calibration.load(tmp_path / "with.safetensors")
+    np.testing.assert_array_equal(loaded.mean, with_mean.mean)
+    assert Calibration.load(tmp_path / "without.safetensors").mean is None
+
+
+def test_a_rare_feature_can_keep_the_levels_of_another_corpus() -> None:
+    ours, theirs = Calibration.measure(sparse(random_code(6))), Calibration.measure(sparse(random_code(7)))
+    counts = (random_code(6) > 0).sum(0)
+    least = int(np.median(counts))
+    mixed = ours.with_rare_levels_of(theirs, least)
+    np.testing.assert_array_equal(mixed.median, np.where(counts < least, theirs.median, ours.median))
+    np.testing.assert_array_equal(mixed.p90, np.where(counts < least, theirs.p90, ours.p90))
+    np.testing.assert_array_equal(mixed.density, ours.density)

@@ -61,6 +61,26 @@ def test_what_was_not_measured_is_not_claimed(space: FeatureSpace) -> None:
     assert "nan" not in card
 
 
+def test_the_figures_of_the_labels_stand_on_the_card_with_their_control(space: FeatureSpace) -> None:
+    figures = {
+        "mean_trust_above_floor": 0.8765,
+        "share_above_floor": 0.7,
+        "mean_f1": 0.66,
+        "control_auroc": 0.496,
+    }
+    labels = section(model_card(replace(space, report={"labels": figures})), "Labels")
+    for row in (
+        "| mean trust of those above the floor | 0.876 |",
+        "| share of live features above the floor | 0.700 |",
+        "| mean F1 | 0.660 |",
+        "| mean trust of shuffled labels | 0.496 |",
+    ):
+        assert row in labels
+    assert "shuffled" not in section(
+        model_card(replace(space, report={"labels": {"control_auroc": None}})), "Labels"
+    )
+
+
 @pytest.mark.parametrize("text", ["a\n## b", "<script>", "| x |", "[click](http://x)", "`code`"])
 def test_labels_and_names_cannot_break_out_of_the_card(space: FeatureSpace, text: str) -> None:
     labels = (FeatureLabel(text, "lexical", 1.0), *space.labels[1:])
@@ -81,3 +101,12 @@ def test_the_licence_can_be_another_one(space: FeatureSpace) -> None:
     card = model_card(space, license="cc-by-4.0")
     assert "license: cc-by-4.0" in card
     assert "apache" not in card
+
+
+def test_what_a_fidelity_report_measured_is_in_the_card(space: FeatureSpace) -> None:
+    held_out = {"nmse": 0.21, "cosine": 0.9, "active": 31.5, "overlap10": 0.7312, "ndcg_retained": 0.977}
+    card = model_card(replace(space, report={"held_out": held_out, "calibrated_on_passages": 5_000}))
+    fidelity = section(card, "Fidelity")
+    assert "| corpus | NMSE | cosine | active features | top-10 overlap | nDCG@10 retained |" in fidelity
+    assert "| held-out texts | 0.21 | 0.9 | 31.5 | 0.7312 | 0.977 |" in fidelity
+    assert "5,000 passages of an index" in section(card, "Limits")

@@ -105,10 +105,16 @@ def test_a_contrast_set_holds_active_near_and_random_absent_texts() -> None:
         active, absent = contrast.texts[contrast.is_active], contrast.texts[~contrast.is_active]
         assert set(active) == set(typical)
         assert (z[absent, feature] == 0).all()
-        closeness = vectors @ vectors[typical].mean(0)
+        closeness = cosine(vectors - vectors.mean(0), vectors[typical].mean(0) - vectors.mean(0))
         nearest = sorted(np.flatnonzero(z[:, feature] == 0), key=lambda i: -closeness[i])[: len(typical)]
         assert set(nearest) <= set(absent)
         assert len(absent) == 2 * len(active)
+
+
+def cosine(vectors: NDArray[np.float32], point: NDArray[np.float32]) -> NDArray[np.float64]:
+    scale = np.linalg.norm(vectors, axis=1) * np.linalg.norm(point)
+    similarity: NDArray[np.float64] = (vectors @ point).astype(np.float64) / scale
+    return similarity
 
 
 def test_auroc_equals_that_of_sklearn_with_ties() -> None:

@@ -33,7 +33,7 @@ def saved(fitted: FeatureSpace, tmp_path: Path) -> Path:
 
 def test_a_fitted_space_reconstructs_held_out_texts_and_names_its_features(fitted: FeatureSpace) -> None:
     assert (fitted.n_features, fitted.sae.k, len(fitted.labels)) == (64, 8, 64)
-    assert (fitted.report["texts"], fitted.report["held_out_texts"]) == (1_350, 150)
+    assert (fitted.report["texts"], fitted.report["held_out_texts"]) == (1_350, 75)
     assert fitted.report["held_out"]["nmse"] < 0.6
     assert fitted.report["held_out"]["active"] <= 8
     words = {word for label in fitted.labels for word in label.text.replace(",", "").split()}

@@ -1,0 +1,51 @@
+"""``saeindex sae calibrate``: the levels of an index, measured on its own corpus."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from saeindex.cli.output import Json, Url, print_json
+
+if TYPE_CHECKING:
+    from saeindex.index import FeatureIndex
+    from saeindex.indexing.recalibration import RecalibrationReport
+
+
+def calibrate(
+    index: Annotated[str, typer.Argument(help="The index.")],
+    space: Annotated[
+        str | None, typer.Option(help="Its space, where it is a collection on a server (else by its name).")
+    ] = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Measure what is typical and strong on the index's own records, and rewrite its levels in place.
+
+    Nothing is encoded again. Killed, it is finished by running it again.
+    """
+    from saeindex.index import FeatureIndex
+
+    with FeatureIndex.open(index, url=url, space=space, resume=True) as opened:
+        report = opened.recalibrate(progress=True)
+        described = _described(opened, report)
+    if as_json:
+        print_json(described)
+        return
+    print(f"{index}: {report.changed:,} of {report.points:,} points have other levels now")
+    print(f"  before  {report.before.summary()}")
+    print(f"  now     {report.after.summary()}")
+    print(f"  space   {described['space']} ({report.fingerprint[:12]})")
+
+
+def _described(index: FeatureIndex, report: RecalibrationReport) -> dict[str, Any]:
+    return {
+        "index": index.name,
+        "space": index.space.name,
+        "fingerprint": report.fingerprint,
+        "points": report.points,
+        "changed": report.changed,
+        "before": report.before.to_json(),
+        "after": report.after.to_json(),
+    }

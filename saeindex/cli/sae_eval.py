@@ -1,0 +1,116 @@
+"""``saeindex sae eval``: how much of a corpus a feature space keeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from saeindex.cli.corpus import is_embeddings, read_embeddings, read_texts
+from saeindex.cli.output import Json, console, print_json
+from saeindex.errors import MismatchError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from saeindex.features import FeatureSpace
+    from saeindex.features.fidelity import FidelityReport
+    from saeindex.types import FloatArray
+
+Space = Annotated[str, typer.Argument(metavar="SPACE", help="A feature space: a name or a directory.")]
+Corpus = Annotated[
+    list[str],
+    typer.Argument(
+        help="Texts, as for `index`, or one .npy of embeddings; best such as it was not fitted on."
+    ),
+]
+Page = Annotated[Path | None, typer.Option(help="Write the report as an HTML page with plots.")]
+Against = Annotated[
+    list[str] | None,
+    typer.Option(help="Another space: how many features recur there? Repeat it for several."),
+]
+TextField = Annotated[str | None, typer.Option(help="Column of the text (else detected).")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Use only this many records.")]
+Seed = Annotated[int, typer.Option(help="Same seed, same sample for neighbours.")]
+
+
+def eval_(
+    space: Space,
+    corpus: Corpus,
+    page: Page = None,
+    against: Against = None,
+    text_field: TextField = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Measure a space: error, neighbours and ranking that stay, dead features, features that recur."""
+    from tqdm import tqdm
+
+    from saeindex.features import FeatureSpace
+    from saeindex.features.fidelity import measure_fidelity
+
+    opened = FeatureSpace.load(space)
+    others = {name: _comparable(opened, name) for name in against or []}
+    x = _embeddings(opened, corpus, text_field, limit)
+    with tqdm(total=len(x), desc="measuring", unit=" docs") as bar:
+        report = measure_fidelity(opened, x, against=others, seed=seed, progress=bar.update)
+    if page is not None:
+        from saeindex.features.fidelity_page import write_page
+
+        write_page(report, page)
+    if as_json:
+        print_json({**report.to_json(), "page": None if page is None else str(page)})
+    else:
+        _print(console(), report, page)
+
+
+def _comparable(space: FeatureSpace, name: str) -> FloatArray:
+    """Return the directions of another space; MismatchError where it is over another encoder."""
+    from saeindex.features import FeatureSpace
+
+    other = FeatureSpace.load(name)
+    differing = space.encoder.differences(other.encoder)
+    if differing:
+        raise MismatchError(
+            f"compare space {space.name!r} with {name!r}",
+            "; ".join(f"{key}: {ours!r} and {theirs!r}" for key, (ours, theirs) in differing.items()),
+            "Features can be compared only over one encoder.",
+        )
+    return other.sae.directions
+
+
+def _embeddings(
+    space: FeatureSpace, corpus: list[str], text_field: str | None, limit: int | None
+) -> FloatArray:
+    if is_embeddings(corpus):
+        return read_embeddings(corpus[0], limit)
+    from tqdm import tqdm
+
+    from saeindex.encoders.cache import EmbeddingCache
+
+    texts = read_texts(corpus, text_field, limit)
+    encoder = space.open_encoder()
+    with tqdm(total=len(texts), desc="encoding", unit=" docs") as bar:
+        return EmbeddingCache().embed(texts, encoder, bar.update)
+
+
+def _print(out: Console, report: FidelityReport, page: Path | None) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from saeindex.features.fidelity_words import figures, verdict
+
+    for sentence in verdict(report):
+        out.print(Text(sentence))
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(style="dim")
+    for row in figures(report):
+        table.add_row(Text(row.name), row.value, Text(row.meaning))
+    out.print()
+    out.print(table)
+    if page is not None:
+        out.print(Text(f"\nThe page with plots: {page}"))

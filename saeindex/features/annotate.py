@@ -1,0 +1,215 @@
+"""Labelling a space: by any labeler, measured on texts that did not make the labels.
+
+A manual label wins over every other: no labeler replaces it but another person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from saeindex.errors import InvalidInputError
+from saeindex.features.families import family_label
+from saeindex.features.labelers import CodedTexts, Labeler, Labeling, LabelingTask, LexicalLabeler
+from saeindex.features.labelers.manual import ManualLabeler
+from saeindex.features.labels import MANUAL, FeatureLabel
+from saeindex.features.trust import label_scores, label_summary
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from saeindex.features.families import Family
+    from saeindex.features.space import FeatureSpace
+    from saeindex.protocols import TextEncoder
+    from saeindex.types import FloatArray, SparseCode
+
+LABELLED_SHARE = 0.7
+UNLABELLED, SEED = "none", "seed"
+
+
+def relabel(
+    space: FeatureSpace,
+    texts: Sequence[str],
+    x: FloatArray,
+    encoder: TextEncoder,
+    labeler: Labeler,
+    *,
+    features: Iterable[int] | None = None,
+    groups: NDArray[np.int64] | None = None,
+    seed: int = 0,
+) -> tuple[FeatureSpace, Labeling]:
+    """Return the space with ``features`` (else all) labelled anew, and what the labeler says of it.
+
+    ``x`` (m, d) are the texts' embeddings, ``groups`` (m,) the number of each text's document.
+    """
+    keeps_manual = labeler.method != MANUAL
+    task = labeling_task(
+        space, texts, x, encoder, features=features, groups=groups, seed=seed, keeps_manual=keeps_manual
+    )
+    labeling = labeler.label(task)
+    return with_labeling(space, task, labeling, labeler.method), labeling
+
+
+def labelled(
+    space: FeatureSpace, task: LabelingTask, labeler: Labeler | None = None
+) -> tuple[FeatureSpace, Labeling]:
+    """Label a space that has no labels yet; features that ``labeler`` leaves get a lexical label."""
+    chosen = labeler or LexicalLabeler()
+    labeling = chosen.label(task)
+    named = with_labeling(space, task, labeling, chosen.method)
+    bare = tuple(f for f in task.features if named.labels[f].method == UNLABELLED)
+    if not bare or isinstance(chosen, LexicalLabeler):
+        return named, labeling
+    lexical = LexicalLabeler()
+    rest = replace(task, features=bare)
+    return with_labeling(named, rest, lexical.label(rest), lexical.method), labeling
+
+
+def labeling_task(
+    space: FeatureSpace,
+    texts: Sequence[str],
+    x: FloatArray,
+    encoder: TextEncoder,
+    *,
+    features: Iterable[int] | None = None,
+    groups: NDArray[np.int64] | None = None,
+    seed: int = 0,
+    code: SparseCode | None = None,
+    keeps_manual: bool = True,
+) -> LabelingTask:
+    """Split texts into those that make labels (70 %) and those that test them, whole documents at a time.
+
+    Features that a person named are left out, if the task ``keeps_manual`` labels. ``code`` spares the
+    encoding where it is at hand. Raises InvalidInputError where the parts differ in
+    length, UnknownConceptError for a feature that the space does not have.
+    """
+    sizes = {len(texts), len(x)} | (set() if groups is None else {len(groups)})
+    if len(sizes) > 1:
+        raise InvalidInputError(
+            f"label by {len(texts)} texts", f"{len(x)} embeddings, or groups of another length",
+            "Give one row and one group for each text.",
+        )  # fmt: skip
+    asked = {f: space.label(f) for f in (range(space.n_features) if features is None else features)}
+    wanted = tuple(f for f, label in asked.items() if not keeps_manual or label.method != MANUAL)
+    coded = CodedTexts(texts, x, space.sae.encode(x) if code is None else code, groups)
+    shown, unseen = split_texts(len(texts), groups, LABELLED_SHARE, seed)
+    parts = (_taken(coded, shown), _taken(coded, unseen))
+    return LabelingTask(*parts, space.calibration, encoder.encode_query, wanted, seed)
+
+
+def split_texts(
+    count: int, groups: NDArray[np.int64] | None, share: float, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the positions of two parts of ``count`` texts; the first has about ``share`` of them.
+
+    With ``groups`` (count,) no group is in both.
+    """
+    dice = np.random.default_rng(seed)
+    if groups is None:
+        first, second = np.split(dice.permutation(count), [int(count * share)])
+        return first, second
+    _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    order = dice.permutation(len(sizes))
+    is_first = np.zeros(len(sizes), bool)
+    is_first[order[np.cumsum(sizes[order]) <= count * share]] = True
+    return np.flatnonzero(is_first[group]), np.flatnonzero(~is_first[group])
+
+
+def with_labeling(space: FeatureSpace, task: LabelingTask, labeling: Labeling, method: str) -> FeatureSpace:
+    """Return the space with a labeler's phrases, their trust measured, and the figures in its report.
+
+    New labels and manual ones are measured on ``task.unseen``; the others keep the trust that they have,
+    since the texts at hand may be those that made them.
+    """
+    phrases = {
+        feature: phrase
+        for feature, phrase in labeling.phrases.items()
+        if method == MANUAL or space.labels[feature].method != MANUAL
+    }
+    named = with_phrases(space, phrases, method, task.encode)
+    unseen = task.unseen
+    scores = label_scores(named.label_vectors, unseen.vectors, unseen.code, task.calibration, task.seed)
+    labels = tuple(
+        replace(label, trust=scores.trust[i], f1=scores.f1[i])
+        if i in phrases or (label.method == MANUAL and scores.trust[i] is not None)
+        else label
+        for i, label in enumerate(named.labels)
+    )
+    measured = refreshed(replace(named, labels=labels), scores.control)
+    if labeling.report:
+        measured.report["labels"][method] = dict(labeling.report)
+    return measured
+
+
+def named_by_seeds(space: FeatureSpace, task: LabelingTask, seeds: Sequence[str]) -> FeatureSpace:
+    """Return the space with the concepts that its first features started from as their labels.
+
+    A seed whose trust is below the floor, and below that of the label that the feature has, names it no
+    longer: training moved the feature elsewhere.
+    """
+    if not seeds:
+        return space
+    tried = with_labeling(space, task, Labeling(dict(enumerate(seeds))), SEED).labels
+    kept = {
+        feature: seed
+        for feature, seed in enumerate(seeds)
+        if not tried[feature].is_weak or (tried[feature].trust or 0) > (space.labels[feature].trust or 0)
+    }
+    return with_labeling(space, task, Labeling(kept), SEED)
+
+
+def with_phrases(
+    space: FeatureSpace,
+    phrases: Mapping[int, str],
+    method: str,
+    encode: Callable[[Sequence[str]], FloatArray],
+) -> FeatureSpace:
+    """Return the space with these labels, their vectors and the families' names; trust is not measured."""
+    if not phrases:
+        return space
+    labels, vectors = list(space.labels), space.label_vectors.copy()
+    for feature, phrase in phrases.items():
+        labels[feature] = FeatureLabel(phrase, method)
+    # Half precision is what a save keeps.
+    vectors[list(phrases)] = encode(list(phrases.values())).astype(np.float16)
+    return refreshed(replace(space, labels=tuple(labels), label_vectors=vectors))
+
+
+def with_manual_labels(
+    space: FeatureSpace, names: Mapping[int, str], encoder: TextEncoder | None = None
+) -> FeatureSpace:
+    """Return the space with labels given by a person, by feature; without an encoder its own is opened.
+
+    Raises UnknownConceptError for a feature that it does not have, InvalidInputError for an unusable label.
+    """
+    for feature in names:
+        space.label(feature)
+    checked = ManualLabeler(names).names
+    if not checked:
+        return space
+    return with_phrases(space, checked, MANUAL, (encoder or space.open_encoder()).encode_query)
+
+
+def refreshed(space: FeatureSpace, control: Sequence[float | None] | None = None) -> FeatureSpace:
+    """Return the space with all that follows from its labels: the families' names, the report's figures.
+
+    ``control`` are the trusts of shuffled labels, where they were measured anew.
+    """
+    calibration = space.calibration
+    density = np.rint(calibration.density * calibration.records).astype(np.int32)
+
+    def renamed(family: Family) -> Family:
+        tree = dict(zip(family.features, family.parents, strict=True))
+        return replace(family, label=family_label(tree, space.labels, density))
+
+    figures = label_summary(space.labels, calibration.density, control)
+    report = {**space.report, "labels": {**space.report.get("labels", {}), **figures}}
+    return replace(space, families=tuple(renamed(family) for family in space.families), report=report)
+
+
+def _taken(coded: CodedTexts, texts: NDArray[np.int64]) -> CodedTexts:
+    groups = None if coded.groups is None else coded.groups[texts]
+    return CodedTexts([coded.texts[i] for i in texts], coded.vectors[texts], coded.code.take(texts), groups)

@@ -1,0 +1,135 @@
+"""A feature space on disk: one directory of safetensors and JSON, replaced as a whole."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from saeindex.config import FORMAT_VERSION
+from saeindex.errors import MismatchError, NotFoundError
+from saeindex.features.calibration import Calibration
+from saeindex.features.families import load_families, save_families
+from saeindex.features.labels import FeatureLabel
+from saeindex.features.space import FeatureSpace
+from saeindex.protocols import EncoderIdentity
+from saeindex.sae.model import SparseAutoencoder
+
+
+def save_space(space: FeatureSpace, target: Path) -> Path:
+    """Write the directory under a temporary name, then rename it over ``target``."""
+    from safetensors.numpy import save_file
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    building = target.with_name(f".{target.name}.draft")
+    shutil.rmtree(building, ignore_errors=True)  # what an interrupted save left
+    building.mkdir()
+    described = {
+        "format_version": FORMAT_VERSION,
+        "name": space.name,
+        "fingerprint": space.fingerprint,
+        "encoder": asdict(space.encoder),
+        "n_features": space.n_features,
+        "k": space.sae.k,
+        "report": space.report,
+    }
+    (building / "space.json").write_text(json.dumps(described, indent=2) + "\n")
+    space.sae.save(building / "sae.safetensors")
+    space.calibration.save(building / "calibration.safetensors")
+    save_file({"label_vectors": space.label_vectors.astype(np.float16)}, building / "labels.safetensors")
+    lines = [json.dumps({"id": i, **label.to_json()}) for i, label in enumerate(space.labels)]
+    (building / "labels.jsonl").write_text("\n".join(lines) + "\n")
+    save_families(space.families, building / "families.json")
+    for file in building.iterdir():
+        file.chmod(0o644)  # safetensors writes for the owner alone; a package is read by others
+    _swap(building, target)
+    return target
+
+
+def load_space(name_or_path: str | Path) -> FeatureSpace:
+    """Load a packaged space by name, or a directory; MismatchError where its files are damaged."""
+    from safetensors import SafetensorError
+
+    folder = find_space(name_or_path)
+    try:
+        return _read(folder)
+    except (SafetensorError, OSError, KeyError, TypeError, AttributeError, ValueError) as error:
+        raise MismatchError(
+            f"feature space {folder}",
+            f"its files are damaged or missing ({type(error).__name__}: {error})",
+            "Restore the directory from where it came, or fit the space again.",
+        ) from error
+
+
+def _read(folder: Path) -> FeatureSpace:
+    from safetensors.numpy import load_file
+
+    described = json.loads((folder / "space.json").read_text())
+    if described.get("format_version") != FORMAT_VERSION:
+        raise MismatchError(
+            f"feature space {folder}",
+            f"format version {described.get('format_version')}, this saeindex reads {FORMAT_VERSION}",
+            "Install the saeindex version that wrote it, or fit it again.",
+        )
+    entries = [json.loads(line) for line in (folder / "labels.jsonl").read_text().splitlines()]
+    if [entry["id"] for entry in entries] != list(range(len(entries))):
+        raise ValueError("labels.jsonl is not in the order of the features")
+    space = FeatureSpace(
+        name=described["name"],
+        encoder=EncoderIdentity(**described["encoder"]),
+        sae=SparseAutoencoder.load(folder / "sae.safetensors"),
+        calibration=Calibration.load(folder / "calibration.safetensors"),
+        labels=tuple(FeatureLabel.from_json(entry) for entry in entries),
+        label_vectors=load_file(folder / "labels.safetensors")["label_vectors"].astype(np.float32),
+        report=described["report"],
+        families=load_families(folder / "families.json", len(entries)),
+    )
+    sizes = {len(space.labels), len(space.label_vectors), len(space.calibration.median), space.n_features}
+    if len(sizes) > 1 or space.fingerprint != described["fingerprint"]:
+        raise MismatchError(
+            f"feature space {folder}",
+            "its files do not belong together (sizes or fingerprint differ)",
+            "Restore the directory from where it came, or fit the space again.",
+        )
+    return space
+
+
+def find_space(name_or_path: str | Path) -> Path:
+    """Return the folder of a packaged space or of a path; NotFoundError lists the packaged ones."""
+    folder = Path(name_or_path)
+    if (folder / "space.json").is_file():
+        return folder
+    if folder.name and (_old(folder) / "space.json").is_file():
+        return _old(folder)  # a save was killed between its two renames
+    packaged = Path(str(resources.files("saeindex"))) / "spaces"
+    names = sorted(path.parent.name for path in packaged.glob("*/space.json"))
+    if str(name_or_path) in names:
+        return packaged / str(name_or_path)
+    raise NotFoundError(
+        f"feature space {str(name_or_path)!r}",
+        "neither a directory with space.json nor a packaged space",
+        f"Packaged: {', '.join(names) or 'none'}.",
+    )
+
+
+def _swap(building: Path, target: Path) -> None:
+    """Put ``building`` in the place of ``target``; where that fails, ``target`` is as it was."""
+    old = _old(target)
+    if target.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        target.rename(old)
+    try:
+        building.rename(target)
+    except OSError:
+        if old.exists():
+            old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _old(target: Path) -> Path:
+    return target.with_name(f".{target.name}.old")

@@ -1,0 +1,112 @@
+"""Fitting a feature space: views, embeddings, a split by document, training, and what the fit is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from saeindex.errors import InvalidInputError
+from saeindex.sae.batches import sample
+from saeindex.sae.metrics import fidelity
+from saeindex.sae.train import TrainingStatus, train
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from saeindex.protocols import TextEncoder
+    from saeindex.sae.config import TrainingConfig
+    from saeindex.sae.model import SparseAutoencoder
+    from saeindex.types import FloatArray
+
+    Seeds = Mapping[str, Sequence[str]] | Sequence[str]
+
+HELD_OUT_SHARE = 0.1
+# Held-out texts that steer the training, and those that are calibrated, labelled and measured on.
+VALIDATION_TEXTS, ANNOTATED_TEXTS = 4_096, 300_000
+# By which features of two spaces are matched.
+MAPPED_TEXTS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Rows (m,) that train, that steer the training, and that only judge it."""
+
+    kept: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    held_out: NDArray[np.int64]
+
+
+def split_by_group(groups: NDArray[np.int64], seed: int) -> Split:
+    """Hold out a tenth of the groups (m,), so that no document is on both sides; half of it validates."""
+    members = np.unique(groups)
+    order = np.random.default_rng(seed).permutation(members)
+    n = int(len(members) * HELD_OUT_SHARE)
+    is_held, is_validation = np.isin(groups, order[:n]), np.isin(groups, order[: n // 2])
+    validation = np.flatnonzero(is_validation)[:VALIDATION_TEXTS]
+    return Split(np.flatnonzero(~is_held), validation, np.flatnonzero(is_held & ~is_validation))
+
+
+def train_and_measure(
+    x: FloatArray,
+    config: TrainingConfig,
+    *,
+    groups: NDArray[np.int64] | None = None,
+    seeds: FloatArray | None = None,
+    faithful: bool = False,
+    checkpoint: Path | None = None,
+    progress: Callable[[TrainingStatus], None] | None = None,
+) -> tuple[SparseAutoencoder, dict[str, Any]]:
+    """Return an autoencoder trained on ``x`` (m, d), and the report of how it does on what is held out."""
+    groups = np.arange(len(x)) if groups is None else groups
+    split = split_by_group(groups, config.seed)
+    last: list[TrainingStatus] = []
+
+    def follow(status: TrainingStatus) -> None:
+        last[:] = [status]
+        if progress is not None:
+            progress(status)
+
+    sae = train(
+        x,
+        config,
+        follow,
+        rows=split.kept,
+        held_out=x[split.validation],
+        seeds=seeds,
+        checkpoint=checkpoint,
+    )
+    sae = sae.faithful() if faithful else sae
+    report: dict[str, Any] = {
+        "training": asdict(config)
+        | {"prefixes": list(config.prefixes), "steps_done": last[-1].step if last else 0},
+        "texts": len(split.kept),
+        "held_out_texts": len(split.held_out),
+        "dead_share": last[-1].dead_share if last else None,
+        "held_out": {},
+    }
+    if len(split.held_out):
+        fit_mean = sample(x, ANNOTATED_TEXTS, config.seed).mean(0)
+        report["held_out"] = fidelity(sae.half(), x[split.held_out[:ANNOTATED_TEXTS]], fit_mean)
+    return sae, report
+
+
+def seed_directions(seeds: Seeds, encoder: TextEncoder, background: FloatArray) -> FloatArray:
+    """Return a unit direction (s, d) for each concept that a user wants to exist.
+
+    A phrase becomes its embedding, a concept with example texts their mean, both less the ``background``
+    (d,), the mean of the corpus: what is left is what sets the concept apart.
+    """
+    if isinstance(seeds, Mapping):
+        empty = [name for name, examples in seeds.items() if not examples]
+        if empty:
+            raise InvalidInputError(f"seed concept {empty[0]!r}", "no examples", "Give at least one text.")
+        vectors = np.stack([encoder.encode_document(list(texts)).mean(0) for texts in seeds.values()])
+    else:
+        vectors = encoder.encode_query(list(seeds))
+    directions = vectors - background
+    unit: FloatArray = directions / np.linalg.norm(directions, axis=1, keepdims=True).clip(1e-6)
+    return unit.astype(np.float32)

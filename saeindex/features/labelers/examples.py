@@ -1,0 +1,141 @@
+"""Which texts a language model is shown of a feature, and which it is tested on.
+
+Beside the texts that have a feature stand three kinds that do not, or hardly: random ones, which any label
+tells apart; weak ones, where it is active below its median; and near ones, where it is absent though they lie
+nearest to those that have it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from saeindex.features.contrast import Closeness
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from scipy.sparse import csc_matrix
+
+    from saeindex.features.calibration import Calibration
+    from saeindex.features.labelers.base import CodedTexts
+    from saeindex.types import FloatArray
+
+    Positions = NDArray[np.int64]
+
+LEAST_ACTIVE = 5
+NEAR_POOL = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """How many texts of each kind; with ``is_strongest`` the active ones are those with the most."""
+
+    active: int
+    weak: int
+    near: int
+    random: int
+    is_strongest: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Positions of texts by kind: no text twice, and no document twice where documents are known."""
+
+    active: tuple[int, ...]
+    weak: tuple[int, ...]
+    near: tuple[int, ...]
+    random: tuple[int, ...]
+
+    @property
+    def kinds(self) -> dict[str, tuple[int, ...]]:
+        """The positions by the name of their kind."""
+        return {"active": self.active, "weak": self.weak, "near": self.near, "random": self.random}
+
+
+@dataclass(frozen=True)
+class ExamplePicker:
+    """Picks examples from texts; what it picks depends on the texts, the feature and the seed alone."""
+
+    texts: CodedTexts
+    calibration: Calibration
+    seed: int = 0
+
+    @cached_property
+    def _columns(self) -> csc_matrix:
+        return self.texts.code.to_csr().tocsc()
+
+    @cached_property
+    def _closeness(self) -> Closeness:
+        return Closeness(self.texts.vectors)
+
+    def activation(self, feature: int) -> FloatArray:
+        """Return how active a feature is in each text (m,)."""
+        column: FloatArray = self._columns[:, [feature]].toarray().ravel()
+        return column
+
+    def pick(self, feature: int, quota: Quota) -> Examples | None:
+        """Return examples of a feature, or None with fewer than 5 typical texts.
+
+        Active texts are typical (at the median or above), spread over the range or the strongest; weak ones
+        are spread over the range below the median.
+        """
+        span = slice(self._columns.indptr[feature], self._columns.indptr[feature + 1])
+        present, activation = self._columns.indices[span], self._columns.data[span]
+        order = np.argsort(-activation, kind="stable")
+        is_typical = activation[order] >= self.calibration.median[feature]
+        typical, weak = present[order][is_typical], present[order][~is_typical]
+        dice = np.random.default_rng([self.seed, feature])
+        picked = _Picked(self.texts)
+        ranked = typical if quota.is_strongest else _spread(typical, quota.active, dice)
+        active = picked.take(ranked, quota.active)
+        if len(active) < LEAST_ACTIVE:
+            return None
+        is_absent = np.ones(len(self.texts.texts), bool)
+        is_absent[present] = False
+        absent = np.flatnonzero(is_absent)
+        return Examples(
+            active,
+            picked.take(_spread(weak, quota.weak, dice), quota.weak),
+            picked.take(dice.permutation(self._nearest(absent, typical, quota.near)), quota.near),
+            picked.take(dice.permutation(absent), quota.random),
+        )
+
+    def _nearest(self, absent: Positions, typical: Positions, count: int) -> Positions:
+        """Return the absent texts nearest to the typical ones, eight times as many as are wanted."""
+        centroid = self.texts.vectors[typical].mean(0, keepdims=True)
+        farness = -self._closeness.to(centroid)[absent, 0]
+        size = min(count * NEAR_POOL, len(absent))
+        return absent[np.argpartition(farness, size - 1)[:size]] if size else absent[:0]
+
+
+@dataclass
+class _Picked:
+    """Takes texts in an order, leaving out those whose document or wording was taken before."""
+
+    texts: CodedTexts
+    _taken: set[object] = field(default_factory=set)
+
+    def take(self, positions: Iterable[int], count: int) -> tuple[int, ...]:
+        found: list[int] = []
+        for position in map(int, positions):
+            if len(found) == count:
+                break
+            text, groups = self.texts.texts[position], self.texts.groups
+            keys = {text} if groups is None else {text, int(groups[position])}
+            if text.strip() and self._taken.isdisjoint(keys):
+                self._taken |= keys
+                found.append(position)
+        return tuple(found)
+
+
+def _spread(ranked: Positions, count: int, dice: np.random.Generator) -> Positions:
+    """Return the positions with one of each of ``count`` equal strata first, then the others at random."""
+    if len(ranked) <= count or not count:
+        return ranked
+    firsts = [int(dice.choice(stratum)) for stratum in np.array_split(ranked, count)]
+    rest = ranked[~np.isin(ranked, firsts)]
+    return np.concatenate([firsts, dice.permutation(rest)]).astype(np.int64)

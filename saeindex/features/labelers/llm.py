@@ -1,0 +1,210 @@
+"""Labels by a language model: an interpreter writes a phrase, a predictor that sees only the phrase tests it.
+
+After saerch (arXiv 2408.00657, "automated interpretability"). But the interpreter also sees texts where the
+feature is weak and near ones where it is absent; the predictor is tested against these kinds too, on texts
+that the interpreter has not seen, and judges several texts a request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import numpy as np
+
+from saeindex.errors import InvalidInputError
+from saeindex.features.labelers.base import Labeling, LabelingTask
+from saeindex.features.labelers.budget import BudgetReachedError, Estimate, Ledger, Prices
+from saeindex.features.labelers.cache import ReplyCache
+from saeindex.features.labelers.chat import Chat, RefusedError, count_tokens, new_client
+from saeindex.features.labelers.jobs import Job, plan_jobs
+from saeindex.features.labelers.predictions import mean_scores, prediction_scores
+from saeindex.features.labelers.prompts import Messages, correction
+from saeindex.features.labelers.replies import BadReplyError, read_phrase, read_scores
+
+if TYPE_CHECKING:
+    from openai import OpenAI
+
+Read = TypeVar("Read")
+
+# Tokens of replies that are as asked for, for the estimate; and of the longest that are paid for.
+PHRASE_REPLY, SCORE_REPLY = 20, 4
+LONGEST_PHRASE_REPLY, LONGEST_SCORE_REPLY = 200, 24
+EXPECTED_PHRASE = "a phrase of about eight words for it"
+NOTHING = "unclear"
+TOO_FEW, UNPAID = "too few texts have it", "the budget was reached"
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """A phrase and how it was tested, or why there is none."""
+
+    feature: int
+    phrase: str | None = None
+    scores: dict[str, Any] | None = None
+    left: str = ""
+
+
+class LLMLabeler:
+    """A labeler over ``POST /chat/completions`` of any service that speaks the OpenAI protocol.
+
+    Dense features come first, so that a budget goes to what is used most. A feature whose reply cannot be
+    read, twice in a row, keeps its earlier label, and so does one that the budget does not reach. With
+    ``cache`` a run that was stopped resumes without paying for a reply twice.
+    """
+
+    method: ClassVar[str] = "llm"
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        predictor_model: str | None = None,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        cache: str | Path | None = None,
+        prices: Prices | None = None,
+        max_tokens: int | None = None,
+        budget: float | None = None,
+        texts_per_request: int = 10,
+        concurrency: int = 4,
+        max_retries: int = 6,
+        timeout: float = 600.0,
+        progress: Callable[[int, int], None] | None = None,
+        client: OpenAI | None = None,
+    ) -> None:
+        """Prepare a client; no request is made yet.
+
+        ``base_url`` and ``api_key`` default to ``OPENAI_BASE_URL`` and ``OPENAI_API_KEY``. ``max_tokens``
+        (in and out together) and ``budget`` (money, by ``prices``) are caps: the request that could pass
+        one is not sent. ``progress`` is told how many features are done, and of how many.
+        """
+        for name, value in (("texts_per_request", texts_per_request), ("concurrency", concurrency)):
+            if value < 1:
+                raise InvalidInputError(f"{name}={value}", "too few", "Use 1 or more.")
+        self.model, self.predictor_model = model, predictor_model or model
+        self._texts_per_request, self._concurrency, self.progress = texts_per_request, concurrency, progress
+        self._prices = prices
+        self._planned: tuple[LabelingTask, tuple[list[Job], list[int]]] | None = None
+        ledger = Ledger(prices, max_tokens, budget)
+        opened = client or new_client(base_url, api_key, max_retries, timeout)
+        self._chat = Chat(opened, ReplyCache(None if cache is None else Path(cache)), ledger)
+
+    def __repr__(self) -> str:
+        return f"LLMLabeler({self.model!r}, {self.predictor_model!r}, host={self.host!r})"
+
+    @property
+    def host(self) -> str:
+        """The host name of the service."""
+        return self._chat.host
+
+    def estimate(self, task: LabelingTask) -> Estimate:
+        """Return what :meth:`label` will ask and cost, without asking anything."""
+        jobs, skipped = self._plan(task)
+        requests = cached = input_tokens = output_tokens = 0
+        for model, messages, reply_tokens in (ahead for job in jobs for ahead in self._ahead(job)):
+            if self._chat.cached(model, messages) is not None:
+                cached += 1
+                continue
+            requests += 1
+            input_tokens += count_tokens(messages)
+            output_tokens += reply_tokens
+        money = None if self._prices is None else self._prices.of(input_tokens, output_tokens)
+        return Estimate(len(jobs), len(skipped), requests, cached, input_tokens, output_tokens, money)
+
+    def label(self, task: LabelingTask) -> Labeling:
+        """Label features, several at a time; LabelerError where the service fails for good.
+
+        ``report`` holds the models, the predictor's mean figures and what was spent; ``evidence`` the
+        predictor's figures of each feature, see :func:`prediction_scores`.
+        """
+        jobs, skipped = self._plan(task)
+        outcomes = sorted(self._run(jobs), key=lambda outcome: outcome.feature)
+        phrases = {o.feature: o.phrase for o in outcomes if o.phrase is not None}
+        evidence = {o.feature: o.scores for o in outcomes if o.scores is not None}
+        left = dict.fromkeys(skipped, TOO_FEW) | {o.feature: o.left for o in outcomes if o.left}
+        report = {
+            "model": self.model,
+            "predictor_model": self.predictor_model,
+            "host": self.host,
+            "labelled": len(phrases),
+            "left": len(left),
+            "predictor": mean_scores(list(evidence.values())),
+            "spent": asdict(self._chat.ledger.spent),
+        }
+        return Labeling(phrases, left, evidence, report)
+
+    def _plan(self, task: LabelingTask) -> tuple[list[Job], list[int]]:
+        """Return the jobs of a task; planning takes minutes for thousands of features, so it is done once."""
+        if self._planned is None or self._planned[0] is not task:
+            self._planned = task, plan_jobs(task)
+        return self._planned[1]
+
+    def _ahead(self, job: Job) -> Iterator[tuple[str, Messages, int]]:
+        """Yield what a job will ask, as far as it is known: model, messages and the length of the reply."""
+        phrase, messages = EXPECTED_PHRASE, job.interpret()
+        for _ in range(2):
+            yield self.model, messages, PHRASE_REPLY
+            known = self._chat.cached(self.model, messages)
+            if known is None:
+                break
+            try:
+                phrase = read_phrase(known.text)
+                break
+            except BadReplyError as error:
+                messages = correction(messages, str(error))
+        for messages, count in job.predict(phrase, self._texts_per_request):
+            yield self.predictor_model, messages, SCORE_REPLY * (count + 2)
+
+    def _run(self, jobs: Sequence[Job]) -> Iterator[_Outcome]:
+        """Yield outcomes as they come; what is under way when one fails for good is let finish."""
+        pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="labels")
+        try:
+            running = [pool.submit(self._outcome, job) for job in jobs]
+            for done, future in enumerate(as_completed(running), 1):
+                yield future.result()
+                if self.progress is not None:
+                    self.progress(done, len(jobs))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _outcome(self, job: Job) -> _Outcome:
+        try:
+            phrase = self._ask(self.model, job.interpret(), LONGEST_PHRASE_REPLY, read_phrase)
+            if phrase.casefold().strip(".") == NOTHING:
+                return _Outcome(job.feature, left="the model found nothing that its texts share")
+            likelihood: list[float] = []
+            for messages, count in job.predict(phrase, self._texts_per_request):
+                longest = LONGEST_SCORE_REPLY * (count + 2)
+                likelihood += self._ask(
+                    self.predictor_model,
+                    messages,
+                    longest,
+                    partial(read_scores, count=count),
+                )
+        except BadReplyError as error:
+            return _Outcome(job.feature, left=f"bad reply: {error}")
+        except RefusedError as error:
+            return _Outcome(job.feature, left=f"refused: {error}")
+        except BudgetReachedError:
+            return _Outcome(job.feature, left=UNPAID)
+        return _Outcome(
+            job.feature, phrase, prediction_scores(np.array(likelihood), job.kinds, job.activation)
+        )
+
+    def _ask(self, model: str, messages: Messages, longest: int, read: Callable[[str], Read]) -> Read:
+        """Return what a reply says; one that cannot be read is asked for once more, with the reason."""
+        # A bad reply is remembered too: a resumed run must not pay for it again to get to the second one.
+        reply = self._chat.ask(model, messages, longest)
+        try:
+            return read(reply.text)
+        except BadReplyError as error:
+            again = correction(messages, str(error))
+        reply = self._chat.ask(model, again, longest, is_kept=False)
+        found = read(reply.text)
+        self._chat.keep(model, again, reply)
+        return found

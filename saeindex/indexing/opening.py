@@ -1,0 +1,101 @@
+"""Creating and opening the parts of an index: its store, its manifest and its lens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from saeindex.errors import MismatchError
+from saeindex.features import FeatureSpace
+from saeindex.indexing.manifest import Manifest
+from saeindex.indexing.recalibration import SPACE_FOLDER, finish_recalibration
+from saeindex.stores import create_store, open_store
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient
+
+    from saeindex.protocols import TextEncoder, VectorStore
+
+
+@dataclass(frozen=True, slots=True)
+class IndexParts:
+    """What an index stands on; ``folder`` is None where it is a collection behind a client."""
+
+    store: VectorStore
+    space: FeatureSpace
+    manifest: Manifest
+    folder: Path | None
+
+
+def create_index(
+    path: str | Path,
+    space: FeatureSpace,
+    manifest: Manifest,
+    client: QdrantClient | None,
+    url: str | None,
+    store_options: dict[str, Any],
+) -> IndexParts:
+    """Make an empty index, or complete one whose creation was interrupted."""
+    store = _create_or_complete(path, manifest, client, url, store_options)
+    folder = Path(path) if client is None and url is None else None
+    try:
+        if folder is not None:
+            space.save(folder / SPACE_FOLDER)
+        store.write_manifest(manifest.model_dump(mode="json"))
+        return IndexParts(store, space, manifest, folder)
+    except BaseException:
+        store.close()
+        raise
+
+
+def open_index(
+    path: str | Path,
+    space: FeatureSpace | str | Path | None,
+    client: QdrantClient | None,
+    url: str | None,
+    encoder: TextEncoder | None,
+    resume: bool,
+) -> IndexParts:
+    """Open what :func:`create_index` made; with ``resume`` an interrupted recalibration is finished first.
+
+    Raises:
+        NotFoundError: there is no index of that name.
+        MismatchError: it was built with another space or encoder, or its levels are being replaced.
+    """
+    store = open_store(path, client=client, url=url)
+    try:
+        manifest = Manifest.parse(store.read_manifest(), str(path))
+        folder = Path(path) if client is None and url is None else None
+        if not resume:
+            manifest.check_settled(str(path))
+        if space is None:
+            space = manifest.space.name if folder is None else folder / SPACE_FOLDER
+        lens = space if isinstance(space, FeatureSpace) else FeatureSpace.load(space)
+        if manifest.recalibration is not None:
+            manifest = finish_recalibration(store, manifest, lens, folder, str(path))
+        lens = manifest.lens(lens, str(path))
+        if encoder is not None:
+            lens.check_encoder(encoder)
+        return IndexParts(store, lens, manifest, folder)
+    except BaseException:
+        store.close()
+        raise
+
+
+def _create_or_complete(
+    path: str | Path,
+    manifest: Manifest,
+    client: QdrantClient | None,
+    url: str | None,
+    options: dict[str, Any],
+) -> VectorStore:
+    """Make the store, or take over an empty one that was left without a manifest."""
+    try:
+        return create_store(path, manifest.layout, client=client, url=url, **options)
+    except MismatchError:
+        store = open_store(path, client=client, url=url)
+        if not store.read_manifest() and store.layout == manifest.layout and store.count() == 0:
+            return store
+        store.close()
+        raise

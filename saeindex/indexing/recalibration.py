@@ -1,0 +1,227 @@
+"""Giving an index the levels of its own corpus, in place; safe to kill at any moment.
+
+Three steps, each of them a single durable write or safe to repeat:
+
+1. *Mark*: the manifest says which levels are being written, with the levels themselves. From here on the
+   index opens only to be finished, and a run that is still adding records stops.
+2. *Rewrite*: the level codes of each point are computed again from its stored sparse vector, page by page,
+   and those that differ are replaced; over and over, until a pass finds nothing to replace. Vectors, texts
+   and metadata are not touched.
+3. *Settle*: the space folder is replaced, then the manifest, which now names the new fingerprint.
+
+The levels stay in the manifest, so that an index without a folder of its own opens with the space that it
+was built on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from saeindex.config import CONCEPTS, DENSE, LEVELS, PASSAGES, RECORD_CONCEPTS, SAE
+from saeindex.errors import InvalidInputError, MismatchError
+from saeindex.features.calibration import Calibration, CalibrationMeter
+from saeindex.features.level_drift import LevelDrift, counts_by_level, level_drift
+from saeindex.indexing.manifest import Manifest, OwnCalibration, Recalibration, SpaceReference
+from saeindex.indexing.points import point_id
+from saeindex.protocols import SparseVector
+from saeindex.types import SparseCode
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from saeindex.features import FeatureSpace
+    from saeindex.protocols import Page, Point, PointId, VectorStore
+
+SPACE_FOLDER = "space"
+PAGE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class RecalibrationReport:
+    """What a recalibration did: ``changed`` of the ``points`` got other level codes."""
+
+    points: int
+    changed: int
+    fingerprint: str
+    before: LevelDrift
+    after: LevelDrift
+
+
+def measure_index(store: VectorStore, n_features: int) -> Calibration:
+    """Measure what a store holds, in one scroll; its records are passages, where texts are split."""
+    meter = CalibrationMeter(n_features)
+    for page in _pages(store, payload=False, vectors=[SAE, DENSE]):
+        codes = [_code_of(point) for point in page.points]
+        ends = np.cumsum([0, *(len(code.indices) for code in codes)], dtype=np.int64)
+        indices = np.concatenate([np.zeros(0, np.int32), *(code.indices for code in codes)])
+        values = np.concatenate([np.zeros(0, np.float32), *(code.values for code in codes)])
+        dense = [point.vectors[DENSE] for point in page.points if DENSE in point.vectors]
+        vectors = np.stack([np.asarray(vector) for vector in dense]) if dense else None
+        meter.add(SparseCode(ends, indices, values, n_features), vectors)
+    return meter.measured()
+
+
+def index_drift(store: VectorStore, calibration: Calibration) -> LevelDrift:
+    """Compare what a store holds with its space's calibration, by counts that the engine makes."""
+    n_features = len(calibration.density)
+    counts = counts_by_level(store.facet(CONCEPTS, limit=LEVELS * n_features), n_features)
+    return level_drift(calibration, counts, store.count())
+
+
+def releveled(space: FeatureSpace, own: Calibration, name: str) -> FeatureSpace:
+    """Return ``space`` with the levels of an index's own corpus; InvalidInputError for an empty one.
+
+    A feature that is hardly ever active there keeps the levels that it has.
+    """
+    if not own.records:
+        raise InvalidInputError(f"calibrate index {name}", "it holds no records", "Add records first.")
+    return _with_calibration(space, own.with_rare_levels_of(space.calibration))
+
+
+def _with_calibration(space: FeatureSpace, calibration: Calibration) -> FeatureSpace:
+    report = {**space.report, "calibrated_on_passages": calibration.records}
+    return replace(space, calibration=calibration, report=report)
+
+
+def recalibrate(
+    store: VectorStore,
+    manifest: Manifest,
+    lens: FeatureSpace,
+    folder: Path | None,
+    name: str,
+    on_points: Callable[[int], object] = lambda _: None,
+) -> tuple[Manifest, int]:
+    """Give an index the levels of ``lens``; return its new manifest, and how many points changed."""
+    mark = Recalibration(fingerprint=lens.fingerprint, calibration=OwnCalibration.keep(lens.calibration))
+    marked = manifest.model_copy(update={"recalibration": mark})
+    store.write_manifest(marked.model_dump(mode="json"))
+    changed = _rewrite(store, lens.calibration, lambda: _hold(store, marked, name), on_points)
+    return _settle(store, marked, lens, folder), changed
+
+
+def finish_recalibration(
+    store: VectorStore, marked: Manifest, space: FeatureSpace, folder: Path | None, name: str
+) -> Manifest:
+    """Finish what a killed :func:`recalibrate` left; ``space`` may have the old levels or the new ones."""
+    mark = marked.recalibration
+    if mark is None:
+        return marked
+    lens = space
+    if lens.fingerprint != mark.fingerprint:
+        lens = _with_calibration(space, mark.calibration.calibration())
+    if lens.fingerprint != mark.fingerprint:
+        raise MismatchError(
+            f"finish calibrating index {name} with feature space {space.name!r}",
+            f"it was built with {marked.space.name!r} ({marked.space.fingerprint[:12]})",
+            "Open it with that space.",
+        )
+    return recalibrate(store, marked, lens, folder, name)[0]
+
+
+def _settle(store: VectorStore, marked: Manifest, lens: FeatureSpace, folder: Path | None) -> Manifest:
+    store.flush()
+    if folder is not None:
+        lens.save(folder / SPACE_FOLDER)
+    reference = SpaceReference.of(lens).model_copy(update={"name": marked.space.name})
+    kept = OwnCalibration.keep(lens.calibration)
+    settled = {"space": reference, "calibration": kept, "recalibration": None}
+    manifest = marked.model_copy(update=settled)
+    store.write_manifest(manifest.model_dump(mode="json"))
+    return manifest
+
+
+def _hold(store: VectorStore, marked: Manifest, name: str) -> None:
+    """Put the mark back where a run that was ending wrote an older manifest over it."""
+    found = store.read_manifest().get("recalibration")
+    if found is None:
+        store.write_manifest(marked.model_dump(mode="json"))
+    elif marked.recalibration is not None and found["fingerprint"] != marked.recalibration.fingerprint:
+        raise MismatchError(
+            f"calibrate index {name}",
+            "another process began to calibrate it too",
+            f"Wait until that one ends; if it does not, run `saeindex sae calibrate {name}` again.",
+        )
+
+
+def _rewrite(
+    store: VectorStore,
+    calibration: Calibration,
+    before_page: Callable[[], object],
+    on_points: Callable[[int], object],
+) -> int:
+    """Replace level codes that are not those of ``calibration``; return how many points had such.
+
+    A last pass that finds nothing shows that no writer was still at work with the old levels.
+    """
+    changed, is_first = 0, True
+    while True:
+        found = 0
+        for page in _pages(store, ["record_id", CONCEPTS, PASSAGES, RECORD_CONCEPTS], [SAE]):
+            before_page()
+            differing = _differing(store, page.points, calibration)
+            store.set_payload(differing)
+            found += len(differing)
+            on_points(len(page.points) if is_first else 0)
+        changed, is_first = changed + found, False
+        if not found:
+            return changed
+
+
+def _differing(
+    store: VectorStore, points: Sequence[Point], calibration: Calibration
+) -> dict[PointId, dict[str, Any]]:
+    """Return the payload fields of points that must change."""
+    unions = _record_concepts(store, [p for p in points if PASSAGES in p.payload], calibration)
+    changes = {}
+    for point in points:
+        fields = {CONCEPTS: _concepts(point, calibration)}
+        if point.id in unions:
+            fields[RECORD_CONCEPTS] = sorted(unions[point.id])
+        fields = {key: codes for key, codes in fields.items() if point.payload.get(key) != codes}
+        if fields:
+            changes[point.id] = fields
+    return changes
+
+
+def _record_concepts(
+    store: VectorStore, firsts: Sequence[Point], calibration: Calibration
+) -> dict[PointId, set[int]]:
+    """Return the union of the level codes of all passages, by the id of each record's first one."""
+    unions: dict[PointId, set[int]] = {point.id: set() for point in firsts}
+    owners: dict[PointId, PointId] = {
+        point_id(point.payload["record_id"], number): point.id
+        for point in firsts
+        for number in range(point.payload[PASSAGES])
+    }
+    ids = list(owners)
+    for start in range(0, len(ids), PAGE):
+        for passage in store.get(ids[start : start + PAGE], with_payload=False, with_vectors=[SAE]):
+            unions[owners[passage.id]].update(_concepts(passage, calibration))
+    return unions
+
+
+def _concepts(point: Point, calibration: Calibration) -> list[int]:
+    code = _code_of(point)
+    concepts: list[int] = calibration.concept_codes(code.indices, code.values).tolist()
+    return concepts
+
+
+def _code_of(point: Point) -> SparseVector:
+    code = point.vectors.get(SAE)
+    if isinstance(code, SparseVector):
+        return code
+    return SparseVector(np.zeros(0, np.int32), np.zeros(0, np.float32))
+
+
+def _pages(store: VectorStore, payload: bool | list[str], vectors: list[str]) -> Iterator[Page]:
+    cursor = None
+    while True:
+        page = store.scroll(limit=PAGE, cursor=cursor, with_payload=payload, with_vectors=vectors)
+        yield page
+        cursor = page.cursor
+        if cursor is None:
+            return

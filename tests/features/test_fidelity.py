@@ -1,0 +1,202 @@
+"""The fidelity report against plain loops over the same codes, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from saeindex import FeatureSpace
+from saeindex.errors import InvalidInputError, MismatchError
+from saeindex.features import Calibration, FeatureLabel, fidelity
+from saeindex.features.fidelity import Relevance, measure_fidelity, one_shot, stability_by_level
+from saeindex.features.fidelity_words import figures, verdict
+from saeindex.protocols import EncoderIdentity
+from saeindex.sae import SparseAutoencoder
+from saeindex.sae.metrics import neighbour_overlap, relevance_ndcg, similarity_ndcg
+
+D, N, K = 24, 40, 6
+IDENTITY = EncoderIdentity("sentence-transformers", "tiny", "0", D, 64, "mean", True)
+
+Floats = NDArray[np.float32]
+
+
+def directions(seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.nn.functional.normalize(torch.randn(N, D, generator=generator), dim=1)
+
+
+def texts_like(count: int, seed: int = 1) -> Floats:
+    """Return embeddings that a few of the directions and some noise make."""
+    dice = np.random.default_rng(seed)
+    z = dice.gamma(2, size=(count, N)) * (dice.random((count, N)) < 0.1)
+    x = z @ directions().numpy() + 0.3 * dice.normal(size=(count, D)) + 0.2
+    unit: Floats = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+    return unit
+
+
+@pytest.fixture
+def space() -> FeatureSpace:
+    rows = directions()
+    sae = SparseAutoencoder(rows, torch.zeros(N), rows, torch.full((D,), 0.05), k=K)
+    return FeatureSpace(
+        name="tiny",
+        encoder=IDENTITY,
+        sae=sae,
+        calibration=Calibration.measure(sae.encode(texts_like(50, 7))),
+        labels=(FeatureLabel("a label"),) * N,
+        label_vectors=np.zeros((N, D), np.float32),
+        report={},
+    )
+
+
+def with_mean(space: FeatureSpace) -> FeatureSpace:
+    x = texts_like(300, 9)
+    return replace(space, calibration=Calibration.measure(space.sae.encode(x), x))
+
+
+# Figures ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("has_mean", [True, False])
+@pytest.mark.parametrize("block", [7, 4_096])
+def test_the_figures_are_those_of_a_loop_over_the_records(
+    space: FeatureSpace, monkeypatch: pytest.MonkeyPatch, has_mean: bool, block: int
+) -> None:
+    monkeypatch.setattr(fidelity, "BLOCK", block)
+    space = with_mean(space) if has_mean else space
+    x = texts_like(200)
+    mean = space.calibration.mean if has_mean else x.mean(0)
+    assert mean is not None
+    report = measure_fidelity(space, x)
+    code = space.sae.encode(x)
+    reconstructed = space.sae.decode(code)
+    errors = np.array([np.sum((a - b) ** 2) for a, b in zip(x, reconstructed, strict=True)])
+    variance = np.mean([np.sum((a - mean) ** 2) for a in x])
+    cosine = [a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a, b in zip(x, reconstructed, strict=True)]
+    present = np.array([(code.indices == i).sum() for i in range(N)])
+    assert report.nmse == pytest.approx(errors.mean() / variance, rel=1e-5)
+    assert report.cosine == pytest.approx(np.mean(cosine), rel=1e-5)
+    assert report.cosine_p5 == pytest.approx(np.quantile(cosine, 0.05), rel=1e-5)
+    assert report.active == pytest.approx(present.sum() / len(x))
+    assert report.dead_share == pytest.approx((present == 0).mean())
+    assert report.density.never == (present == 0).sum()
+    assert sum(report.density.counts) == (present > 0).sum()
+    assert sum(report.error_counts) == len(x) == report.records == report.compared
+    assert report.mean_of == ("the calibration corpus" if has_mean else "the evaluated records")
+
+
+def test_refinement_is_what_lies_between_the_two_errors(space: FeatureSpace) -> None:
+    x = texts_like(200)
+    sae = space.sae
+    plain = SparseAutoencoder(*sae.tensors().values(), k=K, refine_steps=0)
+    report = measure_fidelity(space, x)
+    error = np.square(x - plain.decode(plain.encode(x))).sum() / np.square(x - x.mean(0)).sum()
+    assert report.nmse_unrefined == pytest.approx(error, rel=1e-5)
+    assert report.nmse < report.nmse_unrefined
+    assert (sae.refine_steps, one_shot(sae).refine_steps) == (2, 0)
+    assert [each.k for each in report.nmse_by_k] == [1, 3, 6]
+    for each in report.nmse_by_k:
+        smaller = SparseAutoencoder(*sae.tensors().values(), k=each.k)
+        error = np.square(x - smaller.decode(smaller.encode(x))).sum() / np.square(x - x.mean(0)).sum()
+        assert each.nmse == pytest.approx(error, rel=1e-5)
+        assert each.nmse <= each.nmse_unrefined
+    assert report.nmse_by_k[-1].nmse == pytest.approx(report.nmse, rel=1e-5)
+
+
+def test_neighbours_are_compared_on_a_sample_of_many_records(
+    space: FeatureSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fidelity, "MOST_COMPARED", 60)
+    x = texts_like(200)
+    report = measure_fidelity(space, x, seed=3)
+    rows = np.sort(np.random.default_rng(3).permutation(200)[:60])
+    reconstructed = space.sae.decode(space.sae.encode(x[rows]))
+    assert (report.compared, report.records) == (60, 200)
+    assert report.overlap == pytest.approx(neighbour_overlap(x[rows], reconstructed))
+    assert report.overlap_dense_queries == pytest.approx(
+        neighbour_overlap(x[rows], reconstructed, queries=x[rows])
+    )
+    assert report.ndcg_of == "similarities"
+    assert report.ndcg_retained == pytest.approx(similarity_ndcg(x[rows], reconstructed))
+    assert measure_fidelity(space, x, seed=4).overlap != report.overlap
+
+
+def test_known_relevant_records_give_the_ratio_of_both_rankings(space: FeatureSpace) -> None:
+    x, queries = texts_like(200), texts_like(30, 5)
+    relevant = [np.argsort(-(x @ q))[:8:2].tolist() for q in queries]
+    report = measure_fidelity(space, x, relevance=Relevance(queries, relevant))
+    dense = relevance_ndcg(queries, x, relevant)
+    documents, searched = (space.sae.decode(space.sae.encode(each)) for each in (x, queries))
+    assert report.ndcg_of == "relevance"
+    assert report.ndcg_dense == pytest.approx(dense)
+    assert report.ndcg_retained == pytest.approx(relevance_ndcg(searched, documents, relevant) / dense)
+    assert report.ndcg_retained_dense_queries == pytest.approx(
+        relevance_ndcg(queries, documents, relevant) / dense
+    )
+
+
+def test_a_file_of_embeddings_is_measured_like_an_array(space: FeatureSpace, tmp_path: Path) -> None:
+    x = texts_like(200)
+    np.save(tmp_path / "x.npy", x)
+    done: list[int] = []
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    assert measure_fidelity(space, mapped, progress=done.append) == measure_fidelity(space, x)
+    assert sum(done) == 200
+
+
+def test_stability_is_told_by_level() -> None:
+    dice = np.random.default_rng(0)
+    ours = dice.normal(size=(1_500, 16)).astype(np.float32)
+    other = np.concatenate([ours[:300], dice.normal(size=(900, 16)).astype(np.float32)])
+    levels = stability_by_level(ours, other)
+    assert [level.features for level in levels] == [256, 1_024, 1_500]
+    assert levels[0].matched == 1
+    assert levels[0].matched > levels[1].matched > levels[2].matched
+    assert [level.features for level in stability_by_level(ours[:256], other)] == [256]
+
+
+def test_the_report_is_json_and_words(space: FeatureSpace) -> None:
+    x = texts_like(200)
+    report = measure_fidelity(space, x, against={"the same": space.sae.directions})
+    described = json.loads(json.dumps(report.to_json(), allow_nan=False))
+    assert described["nmse"] == report.nmse
+    assert described["density"]["never"] == report.density.never
+    assert described["stability"][0]["levels"][0]["matched"] == 1
+    assert set(report.held_out()) >= {"nmse", "cosine", "active"}
+    said = " ".join(verdict(report))
+    assert f"NMSE {report.nmse:.3f}" in said
+    assert "the same has 100% of the features too" in said
+    assert "50,000 records or more" in said
+    assert {row.name for row in figures(report)} >= {"NMSE", "cosine", "dead features", "stability"}
+
+
+def test_a_space_of_other_embeddings_is_called_so(space: FeatureSpace) -> None:
+    report = measure_fidelity(space, texts_like(200) / np.float32(100) + np.float32(3))
+    assert report.nmse > 1
+    assert "made for other embeddings" in verdict(report)[0]
+
+
+# What is refused --------------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_measured_is_refused(space: FeatureSpace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fidelity, "BLOCK", 50)
+    x = texts_like(200)
+    for wrong in (x[:, :-1], x[0], x[:10]):
+        with pytest.raises(InvalidInputError, match="takes"):
+            measure_fidelity(space, wrong)
+    with pytest.raises(InvalidInputError, match="all are the same"):
+        measure_fidelity(space, np.repeat(x[:1], 20, axis=0))
+    for has_mean in (False, True):
+        broken = x.copy()
+        broken[123, 4] = np.nan
+        with pytest.raises(InvalidInputError, match="row 123"):
+            measure_fidelity(with_mean(space) if has_mean else space, broken)
+    with pytest.raises(MismatchError, match="dimensions"):
+        measure_fidelity(space, x, against={"other": np.zeros((5, D + 1), np.float32)})
