@@ -8,19 +8,20 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from benchmarks import data, mixture
 from saeindex.encoders import open_encoder
 from saeindex.features import FeatureSpace
-from saeindex.indexing.docstrings import DocstringSource
 from saeindex.sae import TrainingConfig
 from saeindex.sae.metrics import fidelity
-from saeindex.types import Record
+from saeindex.sae.train import TrainingStatus
+
+if TYPE_CHECKING:
+    from saeindex.types import FloatArray
 
 TARGET = Path(__file__).parents[1] / "saeindex" / "spaces" / "minilm-general"
-CONFIG = TrainingConfig(n_features=2_048, k=32, steps=4_000, input_noise=0.3, seed=0)
+CONFIG = TrainingConfig(n_features=2_560, k=32, steps=4_000, input_noise=0.3, seed=0)
 NAME = TARGET.name
 CHOOSE_RECORDS = 1_500
 
@@ -31,31 +32,29 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=TARGET)
     parser.add_argument("--weights", type=Path, help="label and calibrate these weights instead of training")
     arguments = parser.parse_args()
-    parts = list(mixture.embedded())
-    texts = [text for _, part, _ in parts for text in part]
-    embeddings = np.concatenate([vectors for _, _, vectors in parts])
+    corpus, encoder = mixture.load(), open_encoder()
+    embeddings = corpus.embed(encoder)
+    options: dict[str, Any] = {"name": NAME, "groups": corpus.groups}
     if arguments.weights:
-        trained = FeatureSpace.load(arguments.weights)
-        space = FeatureSpace.annotate(
-            trained.sae, texts, embeddings, open_encoder(), name=NAME, report=trained.report, seed=CONFIG.seed
-        )
+        old = FeatureSpace.load(arguments.weights)
+        options |= {"report": old.report, "seed": CONFIG.seed}
+        space = FeatureSpace.annotate(old.sae, corpus.texts, embeddings, encoder, **options)
     else:
-        space = FeatureSpace.fit(
-            texts,
-            encoder=open_encoder(),
-            embeddings=embeddings,
-            config=CONFIG,
-            name=NAME,
-            progress=lambda step, loss: print(f"\rstep {step} loss {loss:.4f}", end="", flush=True),
-        )
-    space.report["mixture"] = {name: len(part) for name, part, _ in parts}
+        options |= {"config": CONFIG, "progress": show}
+        space = FeatureSpace.fit(corpus.texts, encoder=encoder, embeddings=embeddings, **options)
+    space.report["mixture"] = corpus.sizes
     space.report["by_corpus"] = by_corpus(space, embeddings.mean(0))
-    space.report["labels"] = label_summary(space)
     print(json.dumps(space.report, indent=2))
     print(space.save(arguments.out))
 
 
-def by_corpus(space: FeatureSpace, fit_mean: np.ndarray) -> dict[str, dict[str, float]]:
+def show(status: TrainingStatus) -> None:
+    """Print where the training stands, on one line."""
+    held_out = "" if status.held_out is None else f", held out {status.held_out:.4f}"
+    print(f"\rstep {status.step} of {status.steps}: {status.error:.4f}{held_out}", end="", flush=True)
+
+
+def by_corpus(space: FeatureSpace, fit_mean: FloatArray) -> dict[str, dict[str, float]]:
     """Return the fidelity on records that were not fitted: `choose` parts and held-out packages."""
     encoder = open_encoder()
     held_out = {
@@ -63,22 +62,11 @@ def by_corpus(space: FeatureSpace, fit_mean: np.ndarray) -> dict[str, dict[str, 
         for corpus in mixture.OTHER_CORPORA
     }
     held_out["arxiv"] = [record.text for record in mixture.unused_abstracts()[:CHOOSE_RECORDS]]
-    packages = DocstringSource(None, packages=mixture.HELD_OUT_PACKAGES)
-    held_out["docstrings of other packages"] = [r.text for r in packages if isinstance(r, Record)]
+    held_out["docstrings of other packages"] = mixture.held_out_docstrings()
     return {
         name: fidelity(space.sae, mixture.embed(texts, encoder, name), fit_mean)
         for name, texts in held_out.items()
         if texts
-    }
-
-
-def label_summary(space: FeatureSpace) -> dict[str, float]:
-    """Return how many labels could be tested, and how well they do."""
-    trusts = [label.trust for label in space.labels if label.trust is not None]
-    return {
-        "tested": len(trusts),
-        "mean_trust": float(np.mean(trusts)),
-        "share_above_floor": float(np.mean([not label.is_weak for label in space.labels])),
     }
 
 

@@ -7,10 +7,9 @@ data for little cost and let the space fit short texts as well as long ones.
 
 from __future__ import annotations
 
-import hashlib
 import random
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,11 +18,15 @@ from tqdm import tqdm
 
 from benchmarks import data
 from saeindex.encoders import open_encoder
-from saeindex.indexing.docstrings import DocstringSource
+from saeindex.encoders.cache import EmbeddingCache
+from saeindex.features.views import sentences
+from saeindex.indexing.docstrings import STANDARD_LIBRARY, DocstringSource
 from saeindex.protocols import TextEncoder
 from saeindex.types import Record
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from saeindex.types import FloatArray
 
 OTHER_CORPORA = (
@@ -31,27 +34,58 @@ OTHER_CORPORA = (
     "sentence_polarity", "stackoverflow_titles", "subjectivity", "tweeteval_stance", "us_speeches",
 )  # fmt: skip
 HELD_OUT_PACKAGES = ("sklearn", "pydantic", "networkx")
+# Named, so that what else is installed does not change the mixture; one that is not there is left out.
+PACKAGES = (
+    STANDARD_LIBRARY, "annotated_types", "anyio", "charset_normalizer", "click", "datasets", "dateutil",
+    "dill", "filelock", "fsspec", "functorch", "grimp", "grpc", "h11", "h2", "hpack", "httpcore",
+    "httpcore2", "httpx", "httpx2", "huggingface_hub", "hyperframe", "hypothesis", "idna",
+    "importlinter", "jinja2", "joblib", "lark", "markdown_it", "mpmath", "multiprocess", "narwhals",
+    "numpy", "openai", "packaging", "pandas", "pathspec", "pluggy", "portalocker", "psutil", "pyarrow",
+    "pydantic_core", "pygments", "qdrant_client", "regex", "requests", "rich", "scipy",
+    "sentence_transformers", "sortedcontainers", "sympy", "tenacity", "threadpoolctl", "tiktoken",
+    "tokenizers", "torch", "tqdm", "transformers", "typer", "typing_inspection", "urllib3", "yaml",
+    "zstandard",
+)  # fmt: skip
 WHOLE, SENTENCES, WINDOWS = 45_000, 60_000, 30_000
 SEED = 20260712
-SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9])|\n+")
-CACHE = Path(".cache/embeddings")
-CHUNK = 4_096
+CACHE = EmbeddingCache(Path(".cache"))
 
 
-def texts() -> dict[str, list[str]]:
-    """Return the mixture by part, each text once, in an order fixed by the seed."""
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """Texts (m,), the document (m,) that each is a view of, and how many each part gave."""
+
+    texts: list[str]
+    groups: NDArray[np.int64]
+    sizes: dict[str, int]
+
+    def embed(self, encoder: TextEncoder) -> FloatArray:
+        """Return the embeddings (m, d)."""
+        return embed(self.texts, encoder, "mixture")
+
+
+def load() -> Mixture:
+    """Return the mixture, in an order fixed by the seed."""
+    parts = _texts() | _docstrings()
+    texts = [text for part in parts.values() for _, text in part]
+    _, groups = np.unique([owner for part in parts.values() for owner, _ in part], return_inverse=True)
+    return Mixture(texts, groups.astype(np.int64), {name: len(part) for name, part in parts.items()})
+
+
+def _texts() -> dict[str, list[tuple[str, str]]]:
+    """Return, by part, each view with the name of its document."""
     abstracts, dice = _shuffled_abstracts()
     parts = {
-        "arxiv": [record.text for record in abstracts[:WHOLE]],
-        "arxiv_sentences": [view(r, 1, dice) for r in abstracts[WHOLE : WHOLE + SENTENCES]],
-        "arxiv_windows": [view(r, 2, dice) for r in abstracts[WHOLE + SENTENCES :][:WINDOWS]],
+        "arxiv": [(f"arxiv {r.id}", r.text) for r in abstracts[:WHOLE]],
+        "arxiv_sentences": _views("arxiv", abstracts[WHOLE : WHOLE + SENTENCES], 1, dice),
+        "arxiv_windows": _views("arxiv", abstracts[WHOLE + SENTENCES :][:WINDOWS], 2, dice),
     }
     for corpus in OTHER_CORPORA:
         records = list(data.read(corpus, "fit"))
-        parts[corpus] = [record.text for record in records]
+        parts[corpus] = [(f"{corpus} {r.id}", r.text) for r in records]
         long = [record for record in records if len(record.text) > 400]
         if long:
-            parts[f"{corpus}_sentences"] = [view(record, 1, dice) for record in long]
+            parts[f"{corpus}_sentences"] = _views(corpus, long, 1, dice)
     return parts
 
 
@@ -67,50 +101,31 @@ def _shuffled_abstracts() -> tuple[list[Record], random.Random]:
     return abstracts, dice
 
 
-def docstrings() -> dict[str, list[str]]:
-    """Return the docstrings of the installed packages, whole and as single sentences."""
+def _docstrings() -> dict[str, list[tuple[str, str]]]:
+    """Return the docstrings of the packages, whole and as single sentences."""
     dice = random.Random(SEED)
-    records = [r for r in DocstringSource(None, exclude_packages=HELD_OUT_PACKAGES) if isinstance(r, Record)]
+    records = [r for r in DocstringSource(None, packages=PACKAGES) if isinstance(r, Record)]
     return {
-        "docstrings": [record.text for record in records],
-        "docstrings_sentences": [view(record, 1, dice) for record in records if len(record.text) > 300],
+        "docstrings": [(f"docstrings {r.id}", r.text) for r in records],
+        "docstrings_sentences": _views("docstrings", [r for r in records if len(r.text) > 300], 1, dice),
     }
 
 
-def view(record: Record, sentences: int, dice: random.Random) -> str:
-    """Return a run of ``sentences`` sentences of the record."""
-    pieces = [piece for piece in SENTENCE_END.split(record.text) if len(piece) > 20] or [record.text]
-    start = dice.randrange(max(1, len(pieces) - sentences + 1))
-    return " ".join(pieces[start : start + sentences])
+def _views(corpus: str, records: Sequence[Record], count: int, dice: random.Random) -> list[tuple[str, str]]:
+    return [(f"{corpus} {r.id}", sentences(r.text, count, dice)) for r in records]
+
+
+def held_out_docstrings() -> list[str]:
+    """Return the docstrings of packages of which the mixture has nothing."""
+    records = DocstringSource(None, packages=HELD_OUT_PACKAGES)
+    return [record.text for record in records if isinstance(record, Record)]
 
 
 def embed(texts: Sequence[str], encoder: TextEncoder, name: str) -> FloatArray:
-    """Return the embeddings of ``texts``, computed once: the cache is addressed by content and encoder."""
-    chunks = [list(texts[at : at + CHUNK]) for at in range(0, len(texts), CHUNK)]
-    return np.concatenate([_embed_chunk(chunk, encoder) for chunk in tqdm(chunks, desc=name)])
-
-
-def _embed_chunk(chunk: list[str], encoder: TextEncoder) -> FloatArray:
-    digest = hashlib.sha256(repr(encoder.identity).encode())
-    for text in chunk:
-        digest.update(hashlib.sha256(text.encode()).digest())
-    path = CACHE / f"{digest.hexdigest()[:32]}.npy"
-    if not path.is_file():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp.npy")
-        np.save(temporary, encoder.encode_document(chunk))
-        temporary.rename(path)
-    vectors: FloatArray = np.load(path)
-    return vectors
-
-
-def embedded() -> Iterator[tuple[str, list[str], FloatArray]]:
-    """Yield each part's name, texts and embeddings."""
-    encoder = open_encoder()
-    for name, part in (texts() | docstrings()).items():
-        yield name, part, embed(part, encoder, name)
+    """Return the embeddings of ``texts``, each computed once for all benchmarks."""
+    with tqdm(total=len(texts), desc=name, unit=" docs") as bar:
+        return CACHE.embed(texts, encoder, bar.update)
 
 
 if __name__ == "__main__":
-    for name, _, vectors in embedded():
-        print(f"{name:28} {vectors.shape}")
+    print(load().embed(open_encoder()).shape)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.outcome import Outcome
 
-SUITES = ("indexing", "families")
+SUITES = ("indexing", "fidelity", "labels", "families")
 RESULTS = Path(__file__).parent / "results"
 
 

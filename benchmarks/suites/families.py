@@ -57,16 +57,12 @@ def run(quick: bool) -> Outcome:
 def halves(space: FeatureSpace, limit: int | None) -> tuple[SparseCode, SparseCode]:
     """Return the codes of two random halves of the mixture.
 
-    Sentences of texts that are in it whole stay out: both views of a text could be parted by the split.
+    One view of each text: the split could part two of them.
     """
-    encoder = open_encoder()
-    parts = [
-        mixture.embed(texts, encoder, name)
-        for name, texts in mixture.texts().items()
-        if name == "arxiv_sentences" or not name.endswith("_sentences")
-    ]
-    x = np.concatenate(parts)
-    order = np.random.default_rng(SEED).permutation(len(x))[:limit]
+    corpus = mixture.load()
+    x = corpus.embed(open_encoder())
+    _, first = np.unique(corpus.groups, return_index=True)
+    order = np.random.default_rng(SEED).permutation(first)[:limit]
     build, held = np.array_split(order, 2)
     return space.sae.encode(x[build]), space.sae.encode(x[held])
 

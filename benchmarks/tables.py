@@ -1,0 +1,119 @@
+"""Writes docs/benchmarks.md from the committed results: `python -m benchmarks.tables`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+TARGET = Path(__file__).parents[1] / "docs" / "benchmarks.md"
+INTRODUCTION = """# Benchmarks
+
+What was measured, on which machine, by which command. Written from `benchmarks/results` by
+`python -m benchmarks.tables`; edit neither by hand. [data.md](data.md) says which corpora there are, and
+which of their parts fit, choose and judge. NMSE is mean |x - x̂|² over mean |x - x̄|², with x̄ the mean of the
+fit records.
+"""
+# Published by saerch (arXiv 2408.00657) for astro-ph: embeddings of 1,536 dimensions, so not the same task.
+PUBLISHED = {
+    16: (0.230, 0.211, 0.199, 0.194),
+    32: (0.175, 0.159, 0.152, 0.146),
+    64: (0.142, 0.126, 0.120, 0.115),
+}
+PUBLISHED_WIDTHS = (3_072, 6_144, 9_216, 12_288)
+
+
+def main() -> None:
+    """Write the page."""
+    TARGET.write_text(page())
+    print(TARGET)
+
+
+def page() -> str:
+    """Return the page for the results that are committed."""
+    results = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+    return INTRODUCTION + "".join(section(result) for result in results)
+
+
+def section(result: dict[str, Any]) -> str:
+    """Return a suite's heading, machine, figures and tables."""
+    machine, versions = result["machine"], result["versions"]
+    where = f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB"
+    lines = [
+        f"\n## {result['suite'].capitalize()}\n",
+        f"`{result['command']}` on {result['date']}; {where}; torch {versions['torch']}.\n",
+        table(["figure", "measured", "goal", "n"], [figure_row(n, f) for n, f in result["figures"].items()]),
+    ]
+    for name, rows in result["tables"].items():
+        if name in SHOWN:
+            lines.append(f"\n{SHOWN[name]}\n\n{as_table(rows)}")
+    if result["suite"] == "fidelity":
+        lines.append(f"\nPublished by saerch (d = 1,536, astro-ph), for orientation:\n\n{published()}")
+    return "\n".join(lines)
+
+
+SHOWN = {
+    "recipes": "Our recipe beside saerch's, NMSE on the `test` part: same embeddings, same number of steps. "
+    "`saerch_tuned` has the learning rate that suits it best here.",
+    "candidates": "Widths and k on `choose` parts, at a fifth of the default's budget:",
+    "stability": "Share of features that another seed finds again (decoder cosine above .7), by level:",
+    "default": "The default by corpus:",
+    "overlap10_by_records": "Its overlap of the ten nearest neighbours, by the number of abstracts searched:",
+    "concepts": "Best single feature for a known class (AUROC, chosen on one part, measured on another), the "
+    "feature whose label is nearest to the class's description, and that description's embedding:",
+    "on_test_parts": "Labels on texts that neither the space nor its labels were made of:",
+    "weights": "Forests by edge weight:",
+}
+
+
+def figure_row(name: str, figure: dict[str, Any]) -> list[str]:
+    """Return a figure's cells; one that misses its goal says so."""
+    missed = " **missed**" if figure["holds"] is False else ""
+    n = "" if figure["n"] is None else f"{figure['n']:,}"
+    return [f"`{name}`", f"{number(figure['value'])} {figure['unit']}", (figure["goal"] or "") + missed, n]
+
+
+def as_table(rows: Any) -> str:
+    """Return a list of dicts, a dict of dicts, or one dict as a table."""
+    if isinstance(rows, list):
+        return table(list(rows[0]), [[number(v) for v in row.values()] for row in rows])
+    if not all(isinstance(row, dict) for row in rows.values()):
+        return table(list(rows), [[number(v) for v in rows.values()]])
+    flat = {name: flattened(row) for name, row in rows.items()}
+    columns = list(next(iter(flat.values())))
+    return table(["", *columns], [[name, *[number(row[c]) for c in columns]] for name, row in flat.items()])
+
+
+def flattened(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row with nested dicts as columns "outer inner"; of fidelities the NMSE alone."""
+    cells: dict[str, Any] = {}
+    for name, value in row.items():
+        if isinstance(value, dict):
+            cells[name] = value.get("nmse", next(iter(value.values())))
+        else:
+            cells[name] = value
+    return cells
+
+
+def published() -> str:
+    """Return saerch's own figures."""
+    rows = [[str(k), *[f"{value:.3f}" for value in values]] for k, values in PUBLISHED.items()]
+    return table(["k", *[f"n = {n:,}" for n in PUBLISHED_WIDTHS]], rows)
+
+
+def table(columns: list[str], rows: list[list[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
+
+
+def number(value: Any) -> str:
+    """Return a number with three significant places, a whole one as it is."""
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+if __name__ == "__main__":
+    main()

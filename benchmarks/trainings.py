@@ -1,0 +1,47 @@
+"""Trainings that benchmarks share: each is run once, its weights kept by what decides them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from saeindex.sae import SparseAutoencoder, TrainingConfig, train
+from saeindex.sae.checkpoint import training_signature
+
+if TYPE_CHECKING:
+    from saeindex.types import FloatArray
+
+CACHE = Path(".cache/trained")
+
+
+def trained(x: FloatArray, config: TrainingConfig) -> SparseAutoencoder:
+    """Return our autoencoder for ``x`` (m, d), as a save keeps it."""
+    return kept(training_signature(x, config, None), lambda: train(x, config))
+
+
+def kept(signature: str, make: Callable[[], SparseAutoencoder]) -> SparseAutoencoder:
+    """Return the autoencoder of this signature, made unless it is on disk."""
+    path = CACHE / f"{hashlib.sha256(signature.encode()).hexdigest()[:32]}.safetensors"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        building = path.with_suffix(".draft")
+        make().save(building)
+        building.rename(path)
+    return SparseAutoencoder.load(path)
+
+
+def unrefined(sae: SparseAutoencoder) -> SparseAutoencoder:
+    """Return the autoencoder with one-shot codes."""
+    changed = sae.half()
+    changed.refine_steps = changed.support_rounds = 0
+    return changed
+
+
+def dead_share(sae: SparseAutoencoder, x: FloatArray) -> float:
+    """Return the share of features that none of 50,000 fit records (fewer where there are fewer) activate."""
+    active = np.unique(sae.encode(x[:50_000]).indices)
+    return 1 - len(active) / sae.n_features
