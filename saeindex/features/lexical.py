@@ -186,7 +186,7 @@ def _evidence(
         block = slice(start, start + BLOCK)
         counts = (typical[:, block].T @ presence).toarray()
         together = (activations[:, block].T @ presence).toarray() / m - np.outer(mean[block], share)
-        scale = np.sqrt(np.outer(variance[block], share * (1 - share)) + 1e-12)
+        scale = np.sqrt(np.outer(variance[block], (share * (1 - share)).clip(0)) + 1e-12)
         yield start, counts, (together / scale).astype(np.float32)
 
 

@@ -14,7 +14,7 @@ from saeindex.errors import InvalidInputError
 from saeindex.features import Calibration, FeatureLabel
 from saeindex.features.contrast import MIN_ACTIVE, auroc, contrast_sets
 from saeindex.features.labels import MOST_ACTIVE, TRUST_FLOOR, trust_scores
-from saeindex.features.lexical import TERMS, lexical_labels
+from saeindex.features.lexical import TERMS, _evidence, _phrases, _presence, lexical_labels
 from saeindex.types import SparseCode
 
 PLANTED = ["galaxy", "violin", "omelette", "pension", "vaccine", "thunder"]
@@ -83,6 +83,30 @@ def test_a_second_term_joins_only_where_it_helps_to_find_the_texts() -> None:
     texts, code = planted()
     halves = [text.replace("violin", "cello" if i % 2 else "violin") for i, text in enumerate(texts)]
     assert set(labels_of(halves, code)[1].split(", ")) == {"violin", "cello"}
+
+
+def test_terms_are_phrases_that_neither_cross_punctuation_nor_end_in_function_words() -> None:
+    found = _phrases()("The state of the art, a hidden Markov model (HMM) of 3 galaxies' spectra.")
+    assert {"state of the art", "state of the", "the state", "hidden markov model", "model hmm"} & found == {
+        "hidden markov model"
+    }
+    assert {"state", "art", "markov model", "hmm", "spectra"} <= found
+    assert not any(phrase.split()[0] in ("the", "of", "a") for phrase in found)
+    assert max(len(phrase.split()) for phrase in found) == 3
+
+
+def test_correlations_and_counts_equal_a_dense_computation() -> None:
+    texts, code = planted(rows=400)
+    calibration = Calibration.measure(code)
+    presence, _ = _presence(texts)
+    z, has = code.to_csr().toarray(), presence.toarray()
+    blocks = list(_evidence(presence, code, calibration))
+    assert [start for start, _, _ in blocks] == [0]
+    _, counts, correlations = blocks[0]
+    is_typical = (z >= calibration.median) & (z > 0)
+    np.testing.assert_array_equal(counts, is_typical.T.astype(int) @ has)
+    expected = np.corrcoef(z.T, has.T)[: z.shape[1], z.shape[1] :]
+    np.testing.assert_allclose(correlations, expected, atol=1e-4)
 
 
 def test_texts_without_words_in_common_cannot_be_labelled() -> None:
