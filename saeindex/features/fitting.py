@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from saeindex.encoders.cache import EmbeddingCache
 from saeindex.errors import InvalidInputError
 from saeindex.sae.batches import sample
 from saeindex.sae.metrics import fidelity
@@ -50,6 +51,18 @@ def split_by_group(groups: NDArray[np.int64], seed: int) -> Split:
     return Split(np.flatnonzero(~is_held), validation, np.flatnonzero(is_held & ~is_validation))
 
 
+def training_embeddings(
+    texts: Sequence[str], encoder: TextEncoder, embeddings: FloatArray | None
+) -> FloatArray:
+    """Return ``embeddings`` (m, d) where they are at hand and fit the texts, else cached or new ones."""
+    x = EmbeddingCache().embed(texts, encoder) if embeddings is None else embeddings
+    if x.shape != (len(texts), encoder.identity.dimension):
+        raise InvalidInputError(
+            f"fit on {len(texts)} texts", f"embeddings of shape {x.shape}", "Give one row for each text."
+        )
+    return x
+
+
 def train_and_measure(
     x: FloatArray,
     config: TrainingConfig,
@@ -70,19 +83,12 @@ def train_and_measure(
         if progress is not None:
             progress(status)
 
-    sae = train(
-        x,
-        config,
-        follow,
-        rows=split.kept,
-        held_out=x[split.validation],
-        seeds=seeds,
-        checkpoint=checkpoint,
-    )
+    steering = x[split.validation]
+    sae = train(x, config, follow, rows=split.kept, held_out=steering, seeds=seeds, checkpoint=checkpoint)
     sae = sae.faithful() if faithful else sae
+    settings = asdict(config) | {"prefixes": list(config.prefixes)}
     report: dict[str, Any] = {
-        "training": asdict(config)
-        | {"prefixes": list(config.prefixes), "steps_done": last[-1].step if last else 0},
+        "training": settings | {"steps_done": last[-1].step if last else 0},
         "texts": len(split.kept),
         "held_out_texts": len(split.held_out),
         "dead_share": last[-1].dead_share if last else None,

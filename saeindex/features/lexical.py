@@ -39,6 +39,8 @@ LEAST_Z = 3.0
 LEAST_TEXTS = 3
 # A joining term must raise the AUROC by this much: a shorter label reads better.
 LEAST_GAIN = 0.01
+# Of terms that differ by no more than this in AUROC, the one that correlates best is the commoner word.
+TOLERANCE = 0.005
 MOST_ACTIVE, MOST_TERMS = 200, 40_000
 UNCLEAR = "unclear"
 BLOCK = 128
@@ -75,10 +77,11 @@ def lexical_labels(
 
 @dataclass(slots=True)
 class _Growing:
-    """A label on the way: its terms and those that may join, by number, and its AUROC so far."""
+    """A label on the way: its terms, by number, and its AUROC so far."""
 
     parts: list[int]
-    joining: list[int]
+    joining: dict[int, float]
+    """The terms that may join, the best AUROC first, and how well each correlates with the feature."""
     best: float
     contrast: Contrast | None
 
@@ -98,13 +101,18 @@ def _started(
     """Return a label of the leading term of candidates and their correlations, the best of these first."""
     candidates, correlations = chosen
     if contrast is None or not len(candidates):
-        return _Growing(candidates[:1].tolist(), [], 1.0, None)
-    aurocs = auroc(vectors[contrast.texts] @ term_vectors[candidates].T, contrast.is_active)
-    may_lead = correlations >= LEADING * correlations[0]
-    leading = int(np.argmax(np.where(may_lead, aurocs, -1)))
-    joining = candidates[np.argsort(-aurocs, kind="stable")].tolist()
-    first = int(candidates[leading])
-    return _Growing([first], joining, float(aurocs[leading]), contrast)
+        return _Growing(candidates[:1].tolist(), {}, 1.0, None)
+    of_terms = auroc(vectors[contrast.texts] @ term_vectors[candidates].T, contrast.is_active)
+    aurocs = np.where(correlations >= LEADING * correlations[0], of_terms, 0)
+    leading = _commonest_of_the_best(aurocs, correlations)
+    order = np.argsort(-of_terms, kind="stable")
+    joining = dict(zip(candidates[order].tolist(), correlations[order].tolist(), strict=True))
+    return _Growing([int(candidates[leading])], joining, float(aurocs[leading]), contrast)
+
+
+def _commonest_of_the_best(aurocs: NDArray[np.float64], correlations: FloatArray) -> int:
+    """Return the position of the highest correlation among AUROCs (c,) that are as good as the best."""
+    return int(np.argmax(np.where(aurocs >= aurocs.max() - TOLERANCE, correlations, -1)))
 
 
 def _grow(growing: Sequence[_Growing], terms: Sequence[str], vectors: FloatArray, encode: Encode) -> None:
@@ -127,7 +135,8 @@ def _grow(growing: Sequence[_Growing], terms: Sequence[str], vectors: FloatArray
         if label.contrast is None or not options:
             continue
         scores = auroc(vectors[label.contrast.texts] @ embedded[span].T, label.contrast.is_active)
-        winner = int(np.argmax(scores))
+        correlations = np.array([label.joining[term] for term in options], np.float32)
+        winner = _commonest_of_the_best(scores, correlations)
         if scores[winner] > label.best + LEAST_GAIN:
             label.parts.append(options[winner])
             label.best = float(scores[winner])

@@ -14,11 +14,16 @@ import numpy as np
 
 from saeindex.config import FORMAT_VERSION
 from saeindex.encoders import open_encoder
-from saeindex.encoders.cache import EmbeddingCache
-from saeindex.errors import InvalidInputError, MismatchError, UnknownConceptError
+from saeindex.errors import MismatchError, UnknownConceptError
 from saeindex.features.calibration import Calibration
 from saeindex.features.families import Family, find_families
-from saeindex.features.fitting import ANNOTATED_TEXTS, MAPPED_TEXTS, seed_directions, train_and_measure
+from saeindex.features.fitting import (
+    ANNOTATED_TEXTS,
+    MAPPED_TEXTS,
+    seed_directions,
+    train_and_measure,
+    training_embeddings,
+)
 from saeindex.features.labels import FeatureLabel
 from saeindex.features.views import draw_views
 from saeindex.protocols import EncoderIdentity, TextEncoder
@@ -133,11 +138,7 @@ class FeatureSpace:
         encoder = encoder or open_encoder()
         drawn, owners = draw_views(texts, views, config.seed if config else 0)
         groups = owners if groups is None else groups[owners]
-        x = EmbeddingCache().embed(drawn, encoder) if embeddings is None else embeddings
-        if x.shape != (len(drawn), encoder.identity.dimension):
-            raise InvalidInputError(
-                f"fit on {len(drawn)} texts", f"embeddings of shape {x.shape}", "Give one row for each text."
-            )
+        x = training_embeddings(drawn, encoder, embeddings)
         config = config or TrainingConfig(n_features=n_features, k=k, steps=suitable_steps(len(x)))
         sae, report = train_and_measure(
             x,

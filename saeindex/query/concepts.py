@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # Cosine of phrase and label, plus what shared words and the phrase's own sparse code add to it.
 WORD_BONUS, CODE_BONUS = 0.25, 0.15
-# A phrase whose label evidence (cosine and shared words) is below the floor is unknown: nonsense reaches .5.
+# A phrase whose label evidence (cosine and shared words) is below the floor is unknown: nonsense reaches .6.
 # Features within the margin of the best belong to the concept.
 FLOOR, MARGIN, MOST = 0.56, 0.12, 8
 FAMILY_FLOOR = 0.7
