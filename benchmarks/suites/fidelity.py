@@ -174,7 +174,7 @@ def candidates(outcome: Outcome, x: FloatArray) -> None:
         mixture.embed([r.text for r in data.read(c, "choose", RECORDS)], encoder, c)
         for c in mixture.OTHER_CORPORA
     ]
-    for n in (1_024, 2_048, 2_560, 3_072, 4_096):
+    for n in (1_024, 2_048, 3_072):
         for k in ACTIVE if n == 2_048 else (32,):
             sae = trained(x, replace(CANDIDATE, n_features=n, k=k))
             row = {
@@ -211,7 +211,6 @@ def stability(outcome: Outcome, space: FeatureSpace, x: FloatArray) -> None:
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {},
     "Matryoshka 256, 1024": {"prefixes": (256, 1_024)},
-    "BatchTopK": {"selection": "batchtopk"},
 }
 
 

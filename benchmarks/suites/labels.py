@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray, SparseCode
 
 SEED = 0
-RECORDS, ABSTRACTS, MOST_CLASSES, LEAST_RECORDS = 3_000, 5_000, 200, 20
+RECORDS, ABSTRACTS, LEAST_RECORDS = 1_500, 5_000, 20
 CORPORA = (*mixture.OTHER_CORPORA, "agnews", "alpaca_eval")
 
 
@@ -99,9 +99,8 @@ def concept_figures(outcome: Outcome, space: FeatureSpace, quick: bool) -> None:
     """Add the best single feature's AUROC per class, and beside it a feature chosen by its label."""
     table = {}
     for corpus in properties():
-        classes = class_queries(corpus)
         halves = [halved(corpus, part, space, quick) for part in ("choose", "test")]
-        rows = [one for query in classes if (one := recovered(query, halves, space)) is not None]
+        rows = [one for query in properties()[corpus] if (one := recovered(query, halves, space)) is not None]
         if rows:
             names = ("best", "by_label", "dense_query")
             table[corpus] = {name: float(np.mean([row[i] for row in rows])) for i, name in enumerate(names)}
@@ -113,20 +112,16 @@ def concept_figures(outcome: Outcome, space: FeatureSpace, quick: bool) -> None:
     outcome.figures["concept_auroc_by_label_mean"] = Figure(by_label, "AUROC", n=len(table))
 
 
-def class_queries(corpus: str) -> list[dict[str, Any]]:
-    """Return the corpus's classes, each with the phrase that describes it."""
-    return properties()[corpus][:MOST_CLASSES]
-
-
 Half = tuple[list[Any], "FloatArray", "SparseCode"]
 
 
 def halved(corpus: str, part: str, space: FeatureSpace, quick: bool) -> Half:
     """Return metadata, embeddings and codes of a part; a corpus that is all `test` is cut in two."""
-    records = list(data.read(corpus, part, 300 if quick else RECORDS))
     if corpus == "arxiv_heldout":
-        abstracts = list(data.read(corpus, "test", 600 if quick else 2 * ABSTRACTS))
+        abstracts = list(data.read(corpus, "test", 300 if quick else ABSTRACTS))
         records = abstracts[::2] if part == "choose" else abstracts[1::2]
+    else:
+        records = list(data.read(corpus, part, 300 if quick else RECORDS))
     x = mixture.embed([r.text for r in records], open_encoder(), f"{corpus} {part}")
     return [r.metadata for r in records], x, space.sae.encode(x)
 
