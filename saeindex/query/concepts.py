@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 WORD_BONUS, CODE_BONUS = 0.25, 0.15
 # A phrase whose label evidence (cosine and shared words) is below the floor is unknown: nonsense reaches .6.
 # Features within the margin of the best belong to the concept.
-FLOOR, MARGIN, MOST = 0.56, 0.12, 8
+FLOOR, MARGIN, MOST = 0.6, 0.12, 8
 FAMILY_FLOOR = 0.7
 
 # How much worse a family answers to a phrase with each step from its root to the feature that does.
