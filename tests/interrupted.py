@@ -29,13 +29,15 @@ PATIENCE_S = 60.0
 class ReportingEncoder(SentenceTransformerEncoder):
     """Says how many documents it was given so far, before it encodes them."""
 
-    def __init__(self, reports: Connection) -> None:
+    def __init__(self, reports: Connection, waits_after: float = float("inf")) -> None:
         super().__init__()
-        self._reports, self._given = reports, 0
+        self._reports, self._given, self._waits_after = reports, 0, waits_after
 
     def encode_document(self, texts: Sequence[str]) -> FloatArray:
         self._given += len(texts)
         self._reports.send(self._given)
+        if self._given >= self._waits_after:
+            signal.pause()  # on a busy machine the run would end before the signal comes
         return super().encode_document(texts)
 
 
@@ -46,14 +48,19 @@ def create_or_open(path: Path) -> FeatureIndex:
         return FeatureIndex.create(path)
 
 
-def index_file(path: Path, source: Path, reports: Connection) -> None:
+def index_until_interrupted(path: Path, source: Path, reports: Connection) -> None:
+    """Index five batches of ``source`` into ``path``, and wait in the last of them for a signal."""
+    index_file(path, source, reports, waits_after=5 * BATCH_SIZE)
+
+
+def index_file(path: Path, source: Path, reports: Connection, waits_after: float = float("inf")) -> None:
     """Index ``source`` into ``path``, which may hold nothing, a part of an index, or all of it."""
     import torch
 
     torch.set_num_threads(1)
     try:
         with create_or_open(path) as index:
-            index.encoder = ReportingEncoder(reports)
+            index.encoder = ReportingEncoder(reports, waits_after)
             index.add(source, batch_size=BATCH_SIZE)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

@@ -19,6 +19,7 @@ from tests.interrupted import (
     INTERRUPTED,
     PATIENCE_S,
     index_file,
+    index_until_interrupted,
     interrupt,
     only_create,
     processes,
@@ -114,7 +115,7 @@ def test_ctrl_c_keeps_what_was_encoded_and_the_next_run_completes_it(
     tmp_path: Path, context: ForkServerContext, source: Path, uninterrupted: list[tuple[Any, ...]]
 ) -> None:
     path = tmp_path / "notes.idx"
-    with running(context, index_file, path, source) as (process, reports):
+    with running(context, index_until_interrupted, path, source) as (process, reports):
         wait_for_documents(reports, 5 * BATCH_SIZE)
         interrupt(process)
         process.join(PATIENCE_S)
