@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from saeindex.sae import SparseAutoencoder
 from saeindex.sae.batches import Batches
+from saeindex.sae.objective import remove_parallel_gradient
 from saeindex.sae.products import combine, strengths_on
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def train(
     for step in range(steps):
         optimizer.zero_grad(set_to_none=True)
         _loss(batches[step], weights, k, silent).backward()  # type: ignore[no-untyped-call]
-        _drop_parallel_gradient(weights[2])
+        remove_parallel_gradient(weights[2])
         torch.nn.utils.clip_grad_norm_(weights, MOST_GRADIENT)
         optimizer.step()
         with torch.no_grad():
@@ -71,9 +72,3 @@ def _loss(batch: Tensor, weights: list[Tensor], k: int, silent: Tensor) -> Tenso
 
 def _normalised_error(found: Tensor, wanted: Tensor) -> Tensor:
     return (found - wanted).square().mean() / (wanted - wanted.mean(0)).square().mean()
-
-
-@torch.no_grad()
-def _drop_parallel_gradient(decoder: Tensor) -> None:
-    if decoder.grad is not None:
-        decoder.grad -= (decoder.grad * decoder).sum(1, keepdim=True) * decoder

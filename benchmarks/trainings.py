@@ -34,13 +34,6 @@ def kept(signature: str, make: Callable[[], SparseAutoencoder]) -> SparseAutoenc
     return SparseAutoencoder.load(path)
 
 
-def unrefined(sae: SparseAutoencoder) -> SparseAutoencoder:
-    """Return the autoencoder with one-shot codes."""
-    changed = sae.half()
-    changed.refine_steps = changed.support_rounds = 0
-    return changed
-
-
 def dead_share(sae: SparseAutoencoder, x: FloatArray) -> float:
     """Return the share of features that none of 50,000 fit records (fewer where there are fewer) activate."""
     active = np.unique(sae.encode(x[:50_000]).indices)

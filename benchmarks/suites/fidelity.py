@@ -16,9 +16,10 @@ import numpy as np
 from benchmarks import data, mixture, saerch
 from benchmarks.outcome import Figure, Outcome, at_least, at_most
 from benchmarks.suites.retained import ndcg_retained
-from benchmarks.trainings import dead_share, kept, trained, unrefined
+from benchmarks.trainings import dead_share, kept, trained
 from saeindex import FeatureSpace, open_encoder
 from saeindex.config import DEFAULT_SPACE
+from saeindex.features.fidelity import one_shot
 from saeindex.sae import SparseAutoencoder, TrainingConfig, train
 from saeindex.sae.checkpoint import training_signature
 from saeindex.sae.config import suitable_steps
@@ -69,7 +70,7 @@ def default_figures(outcome: Outcome, space: FeatureSpace, parts: Parts) -> None
     mean = space.calibration.mean
     if mean is None:
         raise AssertionError("the default space has no fit mean")
-    modes = {"as indexed": space.sae, "one-shot": unrefined(space.sae), "faithful": space.sae.faithful()}
+    modes = {"as indexed": space.sae, "one-shot": one_shot(space.sae), "faithful": space.sae.faithful()}
     table = {name: {mode: fidelity(sae, x, mean) for mode, sae in modes.items()} for name, x in parts.items()}
     outcome.tables["default"] = table
     others = {name: table[name]["as indexed"]["nmse"] for name in CORPORA}
@@ -132,7 +133,7 @@ def recipes(outcome: Outcome, x: FloatArray, choose: FloatArray, test: FloatArra
             "n": n,
             "k": k,
             "ours": error(ours, test, mean),
-            "ours_one_shot": error(unrefined(ours), test, mean),
+            "ours_one_shot": error(one_shot(ours), test, mean),
             "ours_dead": dead_share(ours, x),
             "saerch": error(theirs, test, mean),
             "saerch_dead": dead_share(theirs, x),
@@ -181,7 +182,7 @@ def candidates(outcome: Outcome, x: FloatArray) -> None:
                 "n": n,
                 "k": k,
                 "arxiv": error(sae, abstracts, mean),
-                "arxiv_one_shot": error(unrefined(sae), abstracts, mean),
+                "arxiv_one_shot": error(one_shot(sae), abstracts, mean),
                 "others": float(np.mean([error(sae, part, mean) for part in others])),
                 "median_density": float(np.median(density(sae, abstracts))),
                 "mib": 2 * sum(tensor.numel() for tensor in sae.tensors().values()) / 2**20,

@@ -18,6 +18,7 @@ from benchmarks.suites.retained import has_value, properties
 from saeindex import FeatureSpace, open_encoder
 from saeindex.config import DEFAULT_SPACE
 from saeindex.features.annotate import LABELLED_SHARE, split_texts
+from saeindex.features.contrast import auroc
 from saeindex.features.labels import TRUST_FLOOR
 from saeindex.features.trust import LabelScores, label_scores
 
@@ -141,8 +142,8 @@ def recovered(
     phrase = space.open_encoder().encode_query([query["query"]])[0]
     nearest = int(np.argmax(space.label_vectors @ phrase))
     found = feature_aurocs(halves[1][2], is_in[1], np.array([best, nearest]))
-    dense = column_auroc(halves[1][1] @ phrase, is_in[1])
-    return float(found[0]), float(found[1]), dense
+    dense = auroc(halves[1][1] @ phrase[:, None], is_in[1])[0]
+    return float(found[0]), float(found[1]), float(dense)
 
 
 def feature_aurocs(
@@ -162,9 +163,3 @@ def feature_aurocs(
         above += inside * (m - outside) + 0.5 * (n - inside) * (m - outside)
         scores.append(above / (n * m))
     return np.array(scores, np.float32)
-
-
-def column_auroc(scores: FloatArray, is_in: NDArray[np.bool_]) -> float:
-    """Return the AUROC of scores (m,)."""
-    n, m = int(is_in.sum()), int((~is_in).sum())
-    return float((rankdata(scores)[is_in].sum() - n * (n + 1) / 2) / (n * m))

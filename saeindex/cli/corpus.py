@@ -6,9 +6,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from saeindex.cli.output import progress_bar
 from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:
+    from saeindex.protocols import TextEncoder
     from saeindex.types import FloatArray, Record
 
 
@@ -29,6 +31,14 @@ def read_records(paths: list[str], text_field: str | None, limit: int | None) ->
 def read_texts(paths: list[str], text_field: str | None, limit: int | None) -> list[str]:
     """Return the texts of :func:`read_records`."""
     return [record.text for record in read_records(paths, text_field, limit)]
+
+
+def embed(texts: list[str], encoder: TextEncoder) -> FloatArray:
+    """Return the cached or new embeddings (m, d) of texts, with a bar."""
+    from saeindex.encoders.cache import EmbeddingCache
+
+    with progress_bar("encoding", "docs", len(texts)) as bar:
+        return EmbeddingCache().embed(texts, encoder, bar.update)
 
 
 def is_embeddings(paths: list[str]) -> bool:

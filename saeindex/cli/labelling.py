@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -13,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from saeindex.cli.output import print_json
+from saeindex.cli.corpus import embed
+from saeindex.cli.output import print_json, progress_bar
 from saeindex.cli.sae_transfer import check_target
 from saeindex.errors import InvalidInputError
 from saeindex.types import shown_label
@@ -107,15 +107,13 @@ def relabelled(
     may_ask: bool,
 ) -> tuple[FeatureSpace, Labeling]:
     """Run a labeler on texts; one that costs money says how much before, and asks unless it ``is_agreed``."""
-    from saeindex.encoders.cache import EmbeddingCache
     from saeindex.features.annotate import labeling_task, with_labeling
     from saeindex.features.labelers import Labeling, LLMLabeler, ManualLabeler
 
     if isinstance(labeler, ManualLabeler) and not texts:
         return space.with_labels(labeler.names), Labeling(labeler.names)
     encoder = space.open_encoder()
-    with _bar("encoding", "docs", len(texts)) as advance:
-        x = EmbeddingCache().embed(texts, encoder, advance)
+    x = embed(texts, encoder)
     is_manual = isinstance(labeler, ManualLabeler)
     task = labeling_task(space, texts, x, encoder, features=features, seed=seed, keeps_manual=not is_manual)
     if isinstance(labeler, LLMLabeler):
@@ -197,17 +195,9 @@ def _agree(labeler: LLMLabeler, task: LabelingTask, is_agreed: bool, may_ask: bo
 
 
 def _followed(labeler: LLMLabeler, task: LabelingTask) -> Labeling:
-    with _bar("labelling", "features", len(task.features)) as advance:
-        labeler.progress = lambda done, _: advance(1)
+    with progress_bar("labelling", "features", len(task.features)) as bar:
+        labeler.progress = lambda done, _: bar.update(1)
         return labeler.label(task)
-
-
-@contextmanager
-def _bar(title: str, unit: str, total: int) -> Iterator[Callable[[int], Any]]:
-    from tqdm import tqdm
-
-    with tqdm(total=total, desc=title, unit=f" {unit}") as bar:
-        yield bar.update
 
 
 def _number(text: str) -> int | None:

@@ -131,3 +131,10 @@ def _scalars(hit: Hit) -> list[str]:
 
 def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def progress_bar(title: str, unit: str, total: int) -> Any:
+    """Return a bar on stderr, for a ``with``."""
+    from tqdm import tqdm
+
+    return tqdm(total=total, desc=title, unit=f" {unit}")

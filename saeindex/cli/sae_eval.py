@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saeindex.cli.corpus import is_embeddings, read_embeddings, read_texts
-from saeindex.cli.output import Json, console, print_json
+from saeindex.cli.corpus import embed, is_embeddings, read_embeddings, read_texts
+from saeindex.cli.output import Json, console, print_json, progress_bar
 from saeindex.errors import MismatchError
 
 if TYPE_CHECKING:
@@ -46,15 +46,13 @@ def eval_(
     as_json: Json = False,
 ) -> None:
     """Measure a space: error, neighbours and ranking that stay, dead features, features that recur."""
-    from tqdm import tqdm
-
     from saeindex.features import FeatureSpace
     from saeindex.features.fidelity import measure_fidelity
 
     opened = FeatureSpace.load(space)
     others = {name: _comparable(opened, name) for name in against or []}
     x = _embeddings(opened, corpus, text_field, limit)
-    with tqdm(total=len(x), desc="measuring", unit=" docs") as bar:
+    with progress_bar("measuring", "docs", len(x)) as bar:
         report = measure_fidelity(opened, x, against=others, seed=seed, progress=bar.update)
     if page is not None:
         from saeindex.features.fidelity_page import write_page
@@ -86,14 +84,8 @@ def _embeddings(
 ) -> FloatArray:
     if is_embeddings(corpus):
         return read_embeddings(corpus[0], limit)
-    from tqdm import tqdm
-
-    from saeindex.encoders.cache import EmbeddingCache
-
     texts = read_texts(corpus, text_field, limit)
-    encoder = space.open_encoder()
-    with tqdm(total=len(texts), desc="encoding", unit=" docs") as bar:
-        return EmbeddingCache().embed(texts, encoder, bar.update)
+    return embed(texts, space.open_encoder())
 
 
 def _print(out: Console, report: FidelityReport, page: Path | None) -> None:

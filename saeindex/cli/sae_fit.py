@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from saeindex.cli.corpus import is_embeddings, read_embeddings, read_records
-from saeindex.cli.output import Json, print_json
+from saeindex.cli.corpus import embed, is_embeddings, read_embeddings, read_records
+from saeindex.cli.output import Json, print_json, progress_bar
+from saeindex.cli.sae_transfer import check_target
 from saeindex.config import DEFAULT_ENCODER
 from saeindex.errors import InvalidInputError
 
@@ -82,7 +82,7 @@ def fit(  # noqa: PLR0913, PLR0917  (the options of a command)
     from saeindex.features import FeatureSpace
     from saeindex.hardware import choose_device
 
-    _check_target(into)
+    check_target(into, is_space=True)
     options = {
         "n_features": features,
         "k": k,
@@ -116,15 +116,13 @@ def fit(  # noqa: PLR0913, PLR0917  (the options of a command)
 def _fit_texts(
     records: list[Any], encoder: TextEncoder, options: dict[str, Any], extras: dict[str, Any], name: str
 ) -> FeatureSpace:
-    from saeindex.encoders.cache import EmbeddingCache
     from saeindex.features import FeatureSpace
     from saeindex.features.views import draw_views
 
     texts, groups = draw_views(records, extras.pop("views"), options["seed"])
     config = _config(options, len(texts))
-    with _bar("encoding", "docs", len(texts)) as advance:
-        embeddings = EmbeddingCache().embed(texts, encoder, advance)
-    with _bar("training", "steps", config.steps + config.refined_steps) as advance:
+    embeddings = embed(texts, encoder)
+    with progress_bar("training", "steps", config.steps + config.refined_steps) as bar:
         return FeatureSpace.fit(
             texts,
             groups=groups,
@@ -132,7 +130,7 @@ def _fit_texts(
             embeddings=embeddings,
             config=config,
             name=name,
-            progress=_follow(advance),
+            progress=_follow(bar),
             **extras,
         )
 
@@ -151,8 +149,8 @@ def _fit_embeddings(
             "Name the encoder that made them with --encoder.",
         )
     config = _config(options, len(x))
-    with _bar("training", "steps", config.steps + config.refined_steps) as advance:
-        sae, report = train_and_measure(x, config, progress=_follow(advance), **extras)
+    with progress_bar("training", "steps", config.steps + config.refined_steps) as bar:
+        sae, report = train_and_measure(x, config, progress=_follow(bar), **extras)
     vectors = sample(x, ANNOTATED_TEXTS, config.seed)
     return FeatureSpace.unlabelled(sae, encoder.identity, name=name, report=report, vectors=vectors)
 
@@ -166,28 +164,12 @@ def _config(options: dict[str, Any], texts: int) -> Any:
     return config
 
 
-@contextmanager
-def _bar(title: str, unit: str, total: int) -> Iterator[Callable[..., None]]:
-    from tqdm import tqdm
-
-    with tqdm(total=total, desc=title, unit=f" {unit}") as bar:
-
-        def advance(n: int, **seen: str) -> None:
-            bar.set_postfix(seen, refresh=False)
-            bar.update(n)
-
-        yield advance
-
-
-def _follow(advance: Callable[..., None]) -> Callable[[TrainingStatus], None]:
-    done = 0
-
+def _follow(bar: Any) -> Callable[[TrainingStatus], None]:
     def follow(status: TrainingStatus) -> None:
-        nonlocal done
         held_out = "" if status.held_out is None else f"{status.held_out:.3f}"
         seen = {"nmse": f"{status.error:.3f}", "held_out": held_out, "dead": f"{status.dead_share:.1%}"}
-        advance(status.step - done, **seen)
-        done = status.step
+        bar.set_postfix(seen, refresh=False)
+        bar.update(status.step - bar.n)
 
     return follow
 
@@ -197,11 +179,6 @@ def _numbers(listed: str) -> list[int]:
         return [int(number) for number in listed.split(",") if number.strip()]
     except ValueError as error:
         raise InvalidInputError(f"--prefixes {listed}", "not numbers", "Write them as 256,1024.") from error
-
-
-def _check_target(into: Path) -> None:
-    if into.exists() and not (into / "space.json").is_file() and any(into.iterdir()):
-        raise InvalidInputError(f"--into {into}", "a directory with other files", "Name a new directory.")
 
 
 def _report(space: FeatureSpace, into: Path, as_json: bool) -> None:

@@ -32,16 +32,17 @@ class Weights(torch.nn.Module):
         self.register_buffer("least_strength", torch.zeros((), device=decoder.device))
 
     @torch.no_grad()
-    def remove_parallel_gradient(self) -> None:
-        """Drop the part of the decoder's gradient that would only change the rows' norms."""
-        gradient = self.decoder.grad
-        if gradient is not None:
-            gradient -= (gradient * self.decoder).sum(1, keepdim=True) * self.decoder
-
-    @torch.no_grad()
     def normalize(self) -> None:
         """Give the decoder rows norm 1."""
         self.decoder.div_(self.decoder.norm(dim=1, keepdim=True).clamp_min(1e-8))
+
+
+@torch.no_grad()
+def remove_parallel_gradient(decoder: Tensor) -> None:
+    """Drop the part of the gradient of unit rows (n, d) that would only change their norms."""
+    gradient = decoder.grad
+    if gradient is not None:
+        gradient -= (gradient * decoder).sum(1, keepdim=True) * decoder
 
 
 @dataclass(frozen=True, slots=True)

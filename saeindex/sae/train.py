@@ -19,7 +19,7 @@ from saeindex.sae.checkpoint import Progress, load_checkpoint, save_checkpoint, 
 from saeindex.sae.config import TrainingConfig
 from saeindex.sae.metrics import nmse
 from saeindex.sae.model import TENSORS, SparseAutoencoder
-from saeindex.sae.objective import Objective, Weights
+from saeindex.sae.objective import Objective, Weights, remove_parallel_gradient
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -117,7 +117,7 @@ class _Training:
                     )
             if self.report is not None and self.progress.step % REPORT_EVERY == 0:
                 self.report(self._status(error.item()))
-        if self.config.steps:
+        if self.progress.step % self.config.evaluate_every:  # else they were measured in the loop
             self._evaluate()
         if self.checkpoint is not None:
             self.checkpoint.unlink(missing_ok=True)
@@ -132,7 +132,7 @@ class _Training:
         loss, error = self.objective(batch, self.weights, step, is_refined)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        self.weights.remove_parallel_gradient()
+        remove_parallel_gradient(self.weights.decoder)
         self.optimizer.step()
         self.weights.normalize()
         self.progress.step += 1
@@ -158,7 +158,7 @@ class _Training:
         if self.held_out is None or not len(self.held_out):
             self.best = _copy(self.weights)
             return
-        sae = _frozen(_copy(self.weights), self.config)
+        sae = _frozen(self.weights.state_dict(), self.config)
         error = nmse(self.held_out, sae.decode(sae.encode(self.held_out)), self.mean)
         self.last_held_out = error
         if error < progress.best_error:
