@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     IntArray: TypeAlias = NDArray[np.int32]
 
 JsonObject: TypeAlias = Mapping[str, Any]
-PartKind: TypeAlias = Literal["feature", "residual", "bias"]
+PartKind: TypeAlias = Literal["feature", "residual", "bias", "source"]
+LevelName: TypeAlias = Literal["present", "typical", "strong"]
+Using: TypeAlias = Literal["dense", "sae", "fused"]
+FusionMethod: TypeAlias = Literal["rrf", "dbsf", "weighted"]
+Resolve: TypeAlias = Literal["strict", "best", "expand"]
+SteeringMethod: TypeAlias = Literal["built", "decoder", "clamp", "name", "sparse"]
+PropertyMethod: TypeAlias = Literal["collection", "interpembed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,31 +125,57 @@ class Hit:
 class Steer:
     """A signed change of a concept's strength in the query.
 
-    ``target`` is ``"#1041"`` or a phrase; a strength of 1.0 adds as much of the concept as a typical record
-    that has it carries, -1.0 takes as much away.
+    ``target`` is ``"#1041"``, ``"family:NAME"``, ``"profile:NAME"`` or a phrase; a strength of 1.0 adds as
+    much of the concept as a typical record that has it carries, -1.0 takes as much away. ``against`` names
+    the other values of the same field ("sad", as against "happy" and "angry"); ``like`` and ``unlike`` are
+    ids of records that have and have not what is meant. ``edits`` replaces the weights of features in the
+    direction that was built: 0 strikes one.
     """
 
     target: str
     strength: float = 1.0
+    against: tuple[str, ...] = ()
+    like: tuple[str, ...] = ()
+    unlike: tuple[str, ...] = ()
+    edits: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is asked of an index. ``text`` ranks; ``where`` and ``query_filter`` select; ``steer`` moves.
+    """What is asked of an index: at least one of ``text``, ``property``, ``like``, ``feedback``, ``where``.
 
-    ``query_filter`` is a ``qdrant_client.models.Filter``; ``using`` names the vector that ranks.
+    ``text`` ranks by topic, ``property`` by what a text is like ("sounds defensive"), best as one value
+    ``against`` the others of its field; ``like`` and ``unlike`` (record ids) show it by example, and
+    ``feedback`` repeats an earlier search with what a person made of its :class:`Feedback`. ``where`` (text
+    or AST) and ``query_filter`` (a ``qdrant_client.models.Filter``) select. ``steer`` moves the query, at
+    most ``max_drift`` far. ``using`` names the vector that ranks, or "fused" for both.
     """
 
-    text: str
-    where: str | None = None
+    text: str = ""
+    where: Any = None
     query_filter: Any = None
     steer: str | Sequence[Steer] | Sequence[str] = ()
-    using: str = "dense"
+    property: str | None = None
+    against: Sequence[str] = ()
+    like: Sequence[str] = ()
+    unlike: Sequence[str] = ()
+    feedback: Any = None
+    using: Using = "dense"
+    fusion: FusionMethod = "rrf"
+    resolve: Resolve = "best"
+    level: LevelName | None = None
+    steering: SteeringMethod = "built"
+    method: PropertyMethod = "collection"
+    max_drift: float | None = None
+    diversity: float = 0.0
+    group_by: str | None = None
+    group_size: int = 3
     limit: int = 10
     offset: int = 0
     score_threshold: float | None = None
     explain: bool = False
     with_passages: bool = False
+    timeout: float | None = None
 
 
 class Hits(Sequence[Hit]):
