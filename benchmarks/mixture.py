@@ -89,6 +89,15 @@ def _texts() -> dict[str, list[tuple[str, str]]]:
     return parts
 
 
+def abstracts(count: int) -> list[Record]:
+    """Return up to 105,000 abstracts as the mixture has them: whole at first, then one sentence of each."""
+    shuffled, dice = _shuffled_abstracts()
+    others = shuffled[WHOLE:count]
+    return shuffled[: min(count, WHOLE)] + [
+        Record(r.id, sentences(r.text, 1, dice), r.metadata) for r in others[:SENTENCES]
+    ]
+
+
 def unused_abstracts() -> list[Record]:
     """Return the abstracts of which the mixture uses nothing."""
     return _shuffled_abstracts()[0][WHOLE + SENTENCES + WINDOWS :]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.outcome import Outcome
 
-SUITES = ("indexing", "fidelity", "labels", "families")
+SUITES = ("indexing", "fidelity", "labels", "families", "boolean", "explain")
 RESULTS = Path(__file__).parent / "results"
 
 

@@ -65,6 +65,7 @@ SHOWN = {
     "feature whose label is nearest to the class's description, and that description's embedding:",
     "on_test_parts": "Labels on texts that neither the space nor its labels were made of:",
     "weights": "Forests by edge weight:",
+    "sum_error": "Score and sum of its parts, by kind of query, each source of a fused score included:",
 }
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from saeindex._version import __version__
 
 if TYPE_CHECKING:
+    from saeindex.aio import AsyncFeatureIndex
     from saeindex.encoders import open_encoder
     from saeindex.features import FeatureSpace
     from saeindex.index import FeatureIndex
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from saeindex.types import Query, Record, Steer
 
 __all__ = [
+    "AsyncFeatureIndex",
     "FeatureIndex",
     "FeatureSpace",
     "Query",
@@ -26,6 +28,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "AsyncFeatureIndex": "saeindex.aio",
     "FeatureIndex": "saeindex.index",
     "FeatureSpace": "saeindex.features",
     "Query": "saeindex.types",

@@ -10,6 +10,7 @@ SaeIndexError                     asked, found, do
 ├── MismatchError                 an index and a feature space or setting that do not belong together
 ├── IndexLockedError              another process owns the directory
 ├── StorageError                  the engine or the disk refused
+├── QueryTimeoutError             a search took longer than it was given
 ├── EncoderError                  an encoder or an embedding service failed
 └── MissingDependencyError        an optional package is not installed
 """
@@ -63,6 +64,10 @@ class IndexLockedError(SaeIndexError):
 
 class StorageError(SaeIndexError):
     """The engine, the server or the disk refused an operation."""
+
+
+class QueryTimeoutError(SaeIndexError):
+    """A search took longer than its ``timeout``."""
 
 
 class EncoderError(SaeIndexError):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from saeindex.asking import Asking
 from saeindex.config import DEFAULT_SPACE
 from saeindex.errors import InvalidInputError
 from saeindex.features import FeatureSpace
@@ -21,13 +20,11 @@ from saeindex.indexing.passages import PassageOptions
 from saeindex.indexing.pipeline import IndexingReport, Pipeline
 from saeindex.indexing.rejects import RejectsFile
 from saeindex.indexing.sources import Columns, open_source
-from saeindex.query.cards import FeatureCard, feature_card
-from saeindex.query.concepts import Concept, FeatureMatch
-from saeindex.query.execute import execute
-from saeindex.query.language import parse_where
-from saeindex.query.planner import Plan, Planner
-from saeindex.query.records import count_records, delete_records, record_ids
-from saeindex.types import Hits, Query
+from saeindex.profiling import Profiling
+from saeindex.query.collection import Collection
+from saeindex.query.planner import Planner
+from saeindex.query.records import delete_records, record_ids
+from saeindex.query.vectors import QueryVectors
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -39,9 +36,11 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray, Record
 
 REJECTS_FILE = "rejects.jsonl"
+# Embeddings of the collection's words: read at leisure, and never part of what the index promises.
+CACHE_FOLDER = "cache"
 
 
-class FeatureIndex:
+class FeatureIndex(Asking, Profiling):
     """An index of records: dense vectors, sparse codes and concepts, in one Qdrant collection.
 
     Make one with :meth:`create` or :meth:`open`; use it as a context manager, or :meth:`close` it.
@@ -52,12 +51,15 @@ class FeatureIndex:
         self.name, self.store, self.folder = name, parts.store, parts.folder
         if encoder is not None:
             self.encoder = encoder
-        self._encode_query = lru_cache(maxsize=256)(self._encode_one)
-        self._look_through(parts.space, parts.manifest)
+        self._bind(parts.space, parts.manifest)
 
-    def _look_through(self, space: FeatureSpace, manifest: Manifest) -> None:
-        self.space, self.manifest = space, manifest
-        self.planner = Planner(space, self._encode_query, self.store.count)
+    def _bind(self, space: FeatureSpace, manifest: Manifest) -> None:
+        self.manifest = manifest
+        vectors = QueryVectors(self._encode_queries)
+        cache = None if self.folder is None else self.folder / CACHE_FOLDER
+        collection = Collection(self.store, space, vectors, lambda: self.encoder, cache)
+        planner = Planner(collection, self._saved_direction)
+        self._look_through(space, vectors, self.passages is not None, planner)
 
     @cached_property
     def encoder(self) -> TextEncoder:
@@ -161,45 +163,6 @@ class FeatureIndex:
         self._write_counts()
         return deleted
 
-    def search(self, query: str | Query, **options: Any) -> Hits:
-        """Return the best hits of a text, or of a :class:`Query`; ``options`` are the query's fields.
-
-        ``index.search("galaxy rotation", where='NOT "simulation"', steer="+theory:0.5", explain=True)``
-        """
-        started = time.perf_counter()
-        plan = self.plan(query, **options)
-        planned = time.perf_counter()
-        hits = execute(plan, self.store, self.space, self.passages is not None)
-        timings = {"plan": (planned - started) * 1e3, **hits.timings_ms}
-        return Hits(hits[:], plan, {**timings, "total": (time.perf_counter() - started) * 1e3})
-
-    def plan(self, query: str | Query, **options: Any) -> Plan:
-        """Return what :meth:`search` will run, without running it."""
-        try:
-            asked = replace(query, **options) if isinstance(query, Query) else Query(query, **options)
-        except TypeError as error:
-            raise InvalidInputError("search", str(error), "Use the fields of saeindex.Query.") from error
-        return self.planner.plan(asked)
-
-    def features(self, phrase: str, limit: int = 10) -> list[FeatureMatch]:
-        """Return the features that answer to a phrase, best first."""
-        if not phrase.strip():
-            raise InvalidInputError("features", "an empty phrase", "Give a word or a phrase.")
-        return self.planner.resolver.match(phrase, limit)
-
-    def concept(self, target: str) -> Concept:
-        """Return what ``#id`` or a phrase resolves to; UnknownConceptError lists the nearest labels."""
-        return self.planner.resolver.resolve(target)
-
-    def feature(self, feature: int, examples: int = 5) -> FeatureCard:
-        """Return what the index knows about a feature, with its strongest records."""
-        return feature_card(feature, self.store, self.space, examples)
-
-    def count(self, where: str | None = None, query_filter: Filter | None = None) -> int:
-        """Return the number of records, or of those that match (with passages: in any of them)."""
-        condition = self._compile(where, query_filter)
-        return count_records(self.store, condition, self.passages is not None)
-
     def measure_calibration(self) -> Calibration:
         """Return the calibration of this index's own corpus; where texts are split, over passages.
 
@@ -229,7 +192,7 @@ class FeatureIndex:
             except BaseException:
                 self.close()
                 raise
-            self._look_through(lens, manifest)
+            self._bind(lens, manifest)
         return recalibration.RecalibrationReport(
             points, changed, lens.fingerprint, before, self.level_drift()
         )
@@ -269,16 +232,8 @@ class FeatureIndex:
     ) -> None:
         self.close()
 
-    def __len__(self) -> int:
-        return self.count()
-
-    def _encode_one(self, text: str) -> FloatArray:
-        vector: FloatArray = self.encoder.encode_query([text])[0]
-        vector.flags.writeable = False  # it is cached, and zero steering hands out this very array
-        return vector
-
-    def _compile(self, where: str | None, query_filter: Filter | None) -> Filter | None:
-        return self.planner.compile(None if where is None else parse_where(where), query_filter, {})
+    def _encode_queries(self, texts: Sequence[str]) -> FloatArray:
+        return self.encoder.encode_query(texts)  # loaded with the first query, not with the index
 
     def _write_counts(self) -> None:
         counts = Counts(records=self.count(), points=self.store.count())

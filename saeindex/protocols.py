@@ -126,6 +126,7 @@ class SearchRequest:
 
     ``score_threshold`` is inclusive. Results come best first, equal scores by id. A sparse search omits
     points whose dot product is 0. ``exact`` asks for a full scan; a filtered search is always exact on Edge.
+    ``timeout`` (seconds) is for a server: an embedded engine cannot be stopped.
     """
 
     query: Vector | Fusion
@@ -138,6 +139,7 @@ class SearchRequest:
     with_payload: bool | Sequence[str] = True
     with_vectors: bool | Sequence[str] = False
     exact: bool = True
+    timeout: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,10 @@ class VectorStore(Protocol):
     @property
     def layout(self) -> Layout:
         """The named vectors and payload indexes that the collection was made with."""
+
+    @property
+    def has_graph(self) -> bool:
+        """Whether a search that does not ask to be exact may be answered from a graph (HNSW)."""
 
     def read_manifest(self) -> dict[str, Any]:
         """Return the JSON object kept with the collection ({} where there is none)."""

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     IntArray: TypeAlias = NDArray[np.int32]
 
 JsonObject: TypeAlias = Mapping[str, Any]
-PartKind: TypeAlias = Literal["feature", "residual", "bias", "source"]
+PartKind: TypeAlias = Literal[
+    "feature", "residual", "bias", "source", "word", "neighbours", "against", "text"
+]
 LevelName: TypeAlias = Literal["present", "typical", "strong"]
 Using: TypeAlias = Literal["dense", "sae", "fused"]
 FusionMethod: TypeAlias = Literal["rrf", "dbsf", "weighted"]
@@ -102,10 +104,43 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The parts of a score; ``total`` is their sum, and equals the hit's score to 1e-5."""
+    """The parts of a score; ``total`` is their sum, and equals the hit's score to 1e-5.
+
+    A fused score has one part per source, and ``sources`` takes each source's own score apart, in the same
+    order. ``clauses`` are those of the where expression, with the features by which each held.
+    """
 
     parts: tuple[Part, ...]
     total: float
+    sources: tuple[SourceExplanation, ...] = ()
+    clauses: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SourceExplanation:
+    """One source of a fused score: its own rank (from 1) and score; None where it did not find the record.
+
+    ``weight`` is the factor that its normalised score enters the fused score with.
+    """
+
+    name: str
+    rank: int | None
+    score: float | None
+    weight: float
+    explanation: Explanation | None
+
+
+@dataclass(frozen=True, slots=True)
+class SteeringEffect:
+    """What steering did to a hit: its rank (from 1) and score without it, and with it.
+
+    The rank before is None where it was not among the first thousand, and then perhaps the score too.
+    """
+
+    rank_before: int | None
+    score_before: float | None
+    rank_after: int
+    score_after: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +154,15 @@ class Hit:
     features: tuple[Activation, ...] = ()
     explanation: Explanation | None = None
     passage: int = 0
+    steered: SteeringEffect | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The best hits that share a value of the field that was grouped by, best first."""
+
+    value: str | int | float | bool
+    hits: tuple[Hit, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +192,8 @@ class Query:
     ``against`` the others of its field; ``like`` and ``unlike`` (record ids) show it by example, and
     ``feedback`` repeats an earlier search with what a person made of its :class:`Feedback`. ``where`` (text
     or AST) and ``query_filter`` (a ``qdrant_client.models.Filter``) select. ``steer`` moves the query, at
-    most ``max_drift`` far. ``using`` names the vector that ranks, or "fused" for both.
+    most ``max_drift`` far. ``using`` names the vector that ranks, or "fused" for both. ``exact`` (None: the
+    planner chooses) scans all points rather than searching a graph.
     """
 
     text: str = ""
@@ -175,15 +220,22 @@ class Query:
     score_threshold: float | None = None
     explain: bool = False
     with_passages: bool = False
+    exact: bool | None = None
     timeout: float | None = None
 
 
 class Hits(Sequence[Hit]):
-    """The hits of one query, best first, with what the query became and what it cost."""
+    """The hits of one query, best first, with what the query became and what it cost.
 
-    def __init__(self, hits: Sequence[Hit], plan: Any, timings_ms: Mapping[str, float]) -> None:
+    Where the query has ``group_by``, the hits stand group after group, and ``groups`` has them apart.
+    """
+
+    def __init__(
+        self, hits: Sequence[Hit], plan: Any, timings_ms: Mapping[str, float], groups: Sequence[Group] = ()
+    ) -> None:
         """Keep the hits beside the plan that found them and the time each stage took."""
         self._hits = tuple(hits)
+        self.groups = tuple(groups)
         self.plan = plan
         self.timings_ms = dict(timings_ms)
 

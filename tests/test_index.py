@@ -19,6 +19,7 @@ from saeindex.errors import (
     UnknownConceptError,
 )
 from saeindex.indexing.passages import PassageOptions
+from saeindex.types import Using
 from tests.samples import RememberingEncoder, all_points, code_of, dense, sample_records
 
 SINCE_2010 = Filter(must=[FieldCondition(key="metadata.year", range=Range(gte=2010))])
@@ -75,7 +76,7 @@ def test_dense_and_sparse_search_equal_brute_force(any_papers: FeatureIndex, usi
 @pytest.mark.parametrize("using", ["dense", "sae"])
 @pytest.mark.parametrize("steer", ["", "+#7:0.5 -#100"])
 def test_a_client_gives_the_same_hits_as_a_directory(
-    papers: FeatureIndex, memory_papers: FeatureIndex, using: str, steer: str
+    papers: FeatureIndex, memory_papers: FeatureIndex, using: Using, steer: str
 ) -> None:
     for record in sample_records(10, seed=9):
         query = Query(record.text, using=using, steer=steer, query_filter=SINCE_2010, limit=20, explain=True)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saeindex.cli.output import Json, console, hits_json, print_explanation, print_hits, print_json
+from saeindex.cli.bars import print_explanation
+from saeindex.cli.output import Json, console, hits_json, print_hits, print_json
 from saeindex.errors import NotFoundError
 from saeindex.types import shown_label
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from saeindex.cli.bars import print_explanation
 from saeindex.types import shown_label
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from saeindex.types import Explanation, Hit, Hits, Query
+    from saeindex.query.facets import ConceptFacet, Exclusion
+    from saeindex.types import Hit, Hits, Query
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Url = Annotated[
@@ -24,8 +26,7 @@ Url = Annotated[
     ),
 ]
 
-BAR = 24
-SHOWN_PARTS, SHOWN_FEATURES = 8, 4
+SHOWN_FEATURES = 4
 
 
 def console() -> Console:
@@ -47,15 +48,22 @@ def hits_json(hits: Hits) -> dict[str, Any]:
         "plan": hits.plan.to_json(),
         "drift": hits.drift,
         "hits": [hit_json(hit) for hit in hits],
+        "groups": [{"value": group.value, "hits": [hit.id for hit in group.hits]} for group in hits.groups],
         "timings_ms": {stage: round(ms, 3) for stage, ms in hits.timings_ms.items()},
     }
 
 
 def query_json(query: Query) -> dict[str, Any]:
     """Return a query as JSON: a native filter as Qdrant's own JSON, steers in full."""
+    from pydantic import BaseModel
+
     from saeindex.query.language import parse_steer
 
     described = {name: getattr(query, name) for name in query.__dataclass_fields__}
+    if isinstance(query.where, BaseModel):
+        described["where"] = query.where.model_dump(mode="json")
+    if query.feedback is not None:
+        described["feedback"] = query.feedback.to_json()
     if query.query_filter is not None:
         described["query_filter"] = query.query_filter.model_dump(mode="json", exclude_none=True)
     described["steer"] = [asdict(steer) for steer in parse_steer(query.steer)]
@@ -72,50 +80,70 @@ def hit_json(hit: Hit) -> dict[str, Any]:
         "passage": hit.passage,
         "features": [asdict(activation) for activation in hit.features],
         "explanation": None if hit.explanation is None else asdict(hit.explanation),
+        "steered": None if hit.steered is None else asdict(hit.steered),
     }
 
 
 def print_hits(out: Console, hits: Hits) -> None:
-    """Print hits as a numbered list: score, title, metadata, strongest concepts, and why."""
+    """Print hits as a numbered list, group by group where they are grouped."""
     from rich.text import Text
 
-    for rank, hit in enumerate(hits, 1):
-        title, _, rest = hit.text.partition("\n")
-        scored = (f"{rank:>3}  ", "dim"), (f"{hit.score:.3f}  ", "bold cyan")
-        out.print(Text.assemble(*scored, (_cut(title, 88), "bold")), no_wrap=True, overflow="ellipsis")
-        details = " · ".join([hit.id, *_scalars(hit)])
-        out.print(Text(f"            {_cut(details, 96)}", "dim"), no_wrap=True, overflow="ellipsis")
-        if rest.strip() and hit.explanation is None:
-            out.print(
-                Text(f"            {_cut(' '.join(rest.split()), 96)}"), no_wrap=True, overflow="ellipsis"
-            )
-        if hit.explanation is not None:
-            print_explanation(out, hit.explanation)
-        elif hit.features:
-            strongest = hit.features[:SHOWN_FEATURES]
-            shown = "  ".join(f"#{a.id} {shown_label(a.label, a.is_weak)}" for a in strongest)
-            out.print(Text(f"            {shown}", "green"), no_wrap=True, overflow="ellipsis")
+    if not hits.groups:
+        for rank, hit in enumerate(hits, 1):
+            print_hit(out, rank, hit)
+    for group in hits.groups:
+        out.print(Text(f"{hits.plan.query.group_by} = {group.value}", "bold magenta"))
+        for rank, hit in enumerate(group.hits, 1):
+            print_hit(out, rank, hit)
 
 
-def print_explanation(out: Console, explanation: Explanation) -> None:
-    """Print the largest parts as bars; what is not shown is one line, so that the sum can be checked."""
+def print_hit(out: Console, rank: int, hit: Hit) -> None:
+    """Print a hit: score, title, metadata, strongest concepts, what steering did to it, and why."""
     from rich.text import Text
 
-    features = [part for part in explanation.parts if part.kind == "feature"]
-    others = [part for part in explanation.parts if part.kind != "feature"]
-    named = [(p, shown_label(p.label, p.is_weak)) for p in features[:SHOWN_PARTS]]
-    rows = [(p.value, f"#{p.feature} {label}", "green") for p, label in named]
-    rest = features[SHOWN_PARTS:]
-    if rest:
-        rows.append((sum(part.value for part in rest), f"{len(rest)} further concepts", "dim"))
-    rows += [(part.value, f"{part.kind}: {part.label}", "dim") for part in others]
-    largest = max((abs(value) for value, _, _ in rows), default=1.0) or 1.0
-    for value, name, style in rows:
-        bar = "█" * max(1, round(BAR * abs(value) / largest))
-        color = "red" if value < 0 else style
-        line = Text.assemble((f"       {value:+.4f} ", "dim"), (f"{bar:<{BAR}} ", color), name)
+    title, _, rest = hit.text.partition("\n")
+    scored = (f"{rank:>3}  ", "dim"), (f"{hit.score:.3f}  ", "bold cyan")
+    out.print(Text.assemble(*scored, (_cut(title, 88), "bold")), no_wrap=True, overflow="ellipsis")
+    details = " · ".join([hit.id, *_scalars(hit), *_steered(hit)])
+    out.print(Text(f"            {_cut(details, 96)}", "dim"), no_wrap=True, overflow="ellipsis")
+    if rest.strip() and hit.explanation is None:
+        line = Text(f"            {_cut(' '.join(rest.split()), 96)}")
         out.print(line, no_wrap=True, overflow="ellipsis")
-    out.print(Text(f"      ={explanation.total:.4f}", "bold"))
+    if hit.explanation is not None:
+        print_explanation(out, hit.explanation)
+    elif hit.features:
+        strongest = hit.features[:SHOWN_FEATURES]
+        shown = "  ".join(f"#{a.id} {shown_label(a.label, a.is_weak)}" for a in strongest)
+        out.print(Text(f"            {shown}", "green"), no_wrap=True, overflow="ellipsis")
+
+
+def print_facets(out: Console, facets: Sequence[ConceptFacet]) -> None:
+    """Print the concepts that results split into."""
+    out.print("\nThese results split into", style="bold")
+    for facet in facets:
+        also = f"  (with {', '.join(f'#{i}' for i in facet.features[1:])})" if facet.features[1:] else ""
+        share = f"{facet.count:>5,}  {facet.share:>4.0%} against {facet.index_share:.1%}"
+        out.print(f"  {share}  {facet.shown}{also}", markup=False, no_wrap=True, overflow="ellipsis")
+    if not facets:
+        out.print("  nothing: no concept is more frequent here than in the index", style="dim")
+
+
+def print_suggestions(out: Console, suggestions: Sequence[Exclusion]) -> None:
+    """Print what a --where could exclude."""
+    out.print("\nNot asked for, and in a part of the results", style="bold")
+    for each in suggestions:
+        line = f"  --where '{each.clause}'  removes {each.removes:,}: {each.facet.shown}"
+        out.print(line, markup=False, no_wrap=True, overflow="ellipsis")
+    if not suggestions:
+        out.print("  nothing", style="dim")
+
+
+def _steered(hit: Hit) -> list[str]:
+    """Return how steering moved the hit."""
+    if hit.steered is None:
+        return []
+    before = hit.steered.rank_before
+    return [f"rank {hit.steered.rank_after}, unsteered {'beyond 1,000' if before is None else before}"]
 
 
 def _scalars(hit: Hit) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,14 +79,18 @@ class SentenceTransformerEncoder:
         return self._encode([self._document_prompt + text for text in texts])
 
     def encode_query(self, texts: Sequence[str]) -> FloatArray:
-        """Return unit vectors (n, d) float32 for texts that search."""
-        return self._encode([self._query_prompt + text for text in texts])
+        """Return unit vectors (n, d) float32 for texts that search.
+
+        Only texts that are padded to one length share a batch: a text's vector is then bit for bit the one
+        that it has alone, and many searches at once give what they give one by one.
+        """
+        return self._encode([self._query_prompt + text for text in texts], of_one_length=True)
 
     def token_spans(self, text: str) -> Sequence[tuple[int, int]]:
         """Return the character span of each token of ``text``, untruncated and without special tokens."""
         return self._backend.token_spans(text)
 
-    def _encode(self, texts: list[str]) -> FloatArray:
+    def _encode(self, texts: list[str], of_one_length: bool = False) -> FloatArray:
         import torch
 
         vectors = np.empty((len(texts), self._identity.dimension), np.float32)
@@ -94,7 +99,7 @@ class SentenceTransformerEncoder:
         token_ids = self._backend.tokenize(texts)
         order = sorted(range(len(texts)), key=lambda i: len(token_ids[i]), reverse=True)
         with torch.inference_mode():
-            for rows in _batches(order, token_ids, self.batch_tokens):
+            for rows in _batches(order, token_ids, self.batch_tokens, of_one_length):
                 states = self._backend.embed([token_ids[i] for i in rows])
                 vectors[rows] = torch.nn.functional.normalize(states.float(), dim=-1).cpu().numpy()
         if not np.isfinite(vectors).all():
@@ -106,12 +111,17 @@ class SentenceTransformerEncoder:
         return vectors
 
 
-def _batches(order: list[int], token_ids: list[list[int]], budget: int) -> list[list[int]]:
+def _batches(
+    order: list[int], token_ids: list[list[int]], budget: int, of_one_length: bool
+) -> list[list[int]]:
     """Cut ``order`` (longest first) into runs whose padded size stays within ``budget`` tokens.
 
     What is left for a run that would not be full goes in runs of eight: few different shapes, because the
     CPU kernels keep memory for every one.
     """
+    if of_one_length:
+        runs = groupby(order, key=lambda i: padded_length(token_ids[i]))
+        return [batch for _, run in runs for batch in _batches(list(run), token_ids, budget, False)]
     batches: list[list[int]] = []
     at = 0
     while at < len(order):

@@ -117,6 +117,8 @@ class Manifest(_Strict):
     calibration: OwnCalibration | None = None
     """The levels of the points, where they are not those that the space came with."""
     recalibration: Recalibration | None = None
+    profiles: dict[str, dict[str, Any]] = {}
+    """Saved steering profiles by name; :class:`saeindex.query.profiles.Profile` reads them."""
 
     @classmethod
     def describe(

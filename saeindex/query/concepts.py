@@ -17,7 +17,7 @@ from saeindex.types import shown_label
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
     from saeindex.features.families import Family
-    from saeindex.types import FloatArray
+    from saeindex.types import FloatArray, Resolve
 
 # Cosine of phrase and label, plus what shared words and the phrase's own sparse code add to it.
 WORD_BONUS, CODE_BONUS = 0.25, 0.15
@@ -66,10 +66,17 @@ class FamilyMatch:
 
 @dataclass(frozen=True, slots=True)
 class Concept:
-    """A phrase, ``#id`` or ``family:…`` and the features it resolved to, best first."""
+    """A phrase, ``#id`` or ``family:…`` and the features it resolved to, best first.
+
+    ``resolved`` says how. By the collection's evidence, a feature's score is the share of its records that
+    are meant, and ``precision`` and ``recall`` are those that the set is expected to have.
+    """
 
     phrase: str
     features: tuple[FeatureMatch, ...]
+    resolved: Resolve = "strict"
+    precision: float | None = None
+    recall: float | None = None
 
 
 class ConceptResolver:
@@ -83,7 +90,7 @@ class ConceptResolver:
         """Return the features nearest to a phrase, best first, weak labels included."""
         check_unicode("a phrase", phrase)
         scores = self._scores(phrase)
-        return [self._describe(int(i), float(scores[i])) for i in np.argsort(-scores, kind="stable")[:limit]]
+        return [self.describe(int(i), float(scores[i])) for i in np.argsort(-scores, kind="stable")[:limit]]
 
     def resolve(self, target: str) -> Concept:
         """Return the concept of ``#id``, ``family:NAME``, ``family:#ID`` or of a phrase.
@@ -93,24 +100,38 @@ class ConceptResolver:
         if target.startswith(FAMILY):
             family = self._family(target.removeprefix(FAMILY).strip())
             scored = zip(family.features, family.depths, strict=True)
-            members = [self._describe(feature, 1 / (1 + depth)) for feature, depth in scored]
+            members = [self.describe(feature, 1 / (1 + depth)) for feature, depth in scored]
             return Concept(target, tuple(sorted(members, key=lambda member: -member.score)))
-        if _ID.fullmatch(target):
+        if is_id(target):
             feature = int(target[1:])
             self._space.label(feature)
-            return Concept(target, (self._describe(feature, 1.0),))
-        candidates = self.match(target, 4 * MOST)
-        exact = [c for c in candidates if c.label.casefold() == target.casefold()]
+            return Concept(target, (self.describe(feature, 1.0),))
+        if not (named := self.named(target)):
+            raise self.unknown(target)
+        return Concept(target, named)
+
+    def named(self, phrase: str) -> tuple[FeatureMatch, ...]:
+        """Return the features whose labels clearly say a phrase, best first; none where no label does."""
+        candidates = self.match(phrase, 4 * MOST)
+        exact = [c for c in candidates if c.label.casefold() == phrase.casefold()]
         trusted = exact or [c for c in candidates if not c.is_weak]
-        if not trusted or self._label_evidence(target)[trusted[0].id] < FLOOR:
-            nearest = "; ".join(f"{c.shown} ({c.score:.2f})" for c in candidates[:5])
-            raise UnknownConceptError(
-                f"concept {target!r}",
-                f"no feature of space {self._space.name!r} clearly means that",
-                f"Nearest: {nearest}. Use one of these labels in quotes, or its #id.",
-            )
+        if not trusted or self._label_evidence(phrase)[trusted[0].id] < FLOOR:
+            return ()
         best = trusted[0].score
-        return Concept(target, tuple(c for c in trusted if c.score >= best - MARGIN)[:MOST])
+        return tuple(c for c in trusted if c.score >= best - MARGIN)[:MOST]
+
+    def is_label(self, phrase: str) -> bool:
+        """Say whether a phrase is the label of a feature, letter for letter."""
+        return phrase.casefold() in self._labels
+
+    def unknown(self, phrase: str) -> UnknownConceptError:
+        """Return the error that says that no feature means a phrase, and which come nearest."""
+        nearest = "; ".join(f"{c.shown} ({c.score:.2f})" for c in self.match(phrase, 5))
+        return UnknownConceptError(
+            f"concept {phrase!r}",
+            f"no feature of space {self._space.name!r} clearly means that",
+            f"Nearest: {nearest}. Use one of these labels in quotes, or its #id.",
+        )
 
     def match_families(self, phrase: str, limit: int = 10) -> list[FamilyMatch]:
         """Return the families nearest to a phrase, best first: those with the phrase's feature near the root.
@@ -130,13 +151,13 @@ class ConceptResolver:
     def _family(self, name: str) -> Family:
         """Return the family of ``#ID``, of a label or its first word, or the one that clearly answers."""
         families = self._space.families
-        if _ID.fullmatch(name) and int(name[1:]) < len(families):
+        if is_id(name) and int(name[1:]) < len(families):
             return families[int(name[1:])]
         wanted = name.casefold()
         for family in families:
             if wanted in (family.label.casefold(), family.label.partition(":")[0].casefold()):
                 return family
-        matches = self.match_families(name, 5) if name and not _ID.fullmatch(name) else []
+        matches = self.match_families(name, 5) if name and not is_id(name) else []
         if matches and matches[0].score >= FAMILY_FLOOR:
             return matches[0].family
         nearest = "; ".join(f"{m.shown} ({m.score:.2f})" for m in matches)
@@ -172,10 +193,20 @@ class ConceptResolver:
                 features.setdefault(stem, []).append(feature)
         return features
 
-    def _describe(self, feature: int, score: float) -> FeatureMatch:
+    @cached_property
+    def _labels(self) -> frozenset[str]:
+        return frozenset(label.text.casefold() for label in self._space.labels)
+
+    def describe(self, feature: int, score: float) -> FeatureMatch:
+        """Return a feature as a match with this score."""
         label = self._space.labels[feature]
         density = float(self._space.calibration.density[feature])
         return FeatureMatch(feature, label.text, score, label.trust, label.is_weak, density)
+
+
+def is_id(target: str) -> bool:
+    """Say whether a target is ``#id``."""
+    return _ID.fullmatch(target) is not None
 
 
 def check_unicode(asked: str, text: str) -> None:

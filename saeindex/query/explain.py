@@ -13,51 +13,76 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from saeindex.config import DENSE, SAE
+from saeindex.protocols import SparseVector
 from saeindex.types import Activation, Explanation, Part
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from saeindex.features import FeatureSpace
-    from saeindex.protocols import SparseVector
+    from saeindex.protocols import Point, Vector
     from saeindex.types import FloatArray
 
-
-def explain_dense(
-    query: FloatArray, document: FloatArray, code: SparseVector, space: FeatureSpace
-) -> Explanation:
-    """Return the parts of the cosine of ``query`` and ``document`` (unit vectors, (d,)), largest first."""
-    q, x = query.astype(np.float64), document.astype(np.float64)
-    q, x = q / np.linalg.norm(q), x / np.linalg.norm(x)
-    directions = space.sae.directions[code.indices].astype(np.float64)
-    contributions = code.values * (directions @ q)
-    bias = space.sae.bias.numpy().astype(np.float64)
-    residual = x - code.values.astype(np.float64) @ directions - bias
-    parts = _feature_parts(code.indices, contributions, space)
-    parts.append(Part("residual", None, "not in the dictionary", float(q @ residual)))
-    parts.append(Part("bias", None, "common to all records", float(q @ bias)))
-    return Explanation(tuple(parts), float(sum(part.value for part in parts)))
+NO_CODE = SparseVector(np.zeros(0, np.int32), np.zeros(0, np.float32))
 
 
-def explain_sparse(query: SparseVector, code: SparseVector, space: FeatureSpace) -> Explanation:
-    """Return the parts of the dot product of two sparse codes, largest first."""
-    shared, ours, theirs = np.intersect1d(query.indices, code.indices, return_indices=True)
-    contributions = query.values[ours].astype(np.float64) * code.values[theirs]
-    parts = _feature_parts(shared, contributions, space)
-    return Explanation(tuple(parts), float(contributions.sum()))
+class Explainer:
+    """Takes scores apart in one feature space, whose arrays it holds as numpy: torch is not asked per hit."""
+
+    def __init__(self, space: FeatureSpace) -> None:
+        """Take the space's directions, bias and labels."""
+        self._labels = space.labels
+        self._directions = space.sae.directions
+        self._bias: NDArray[np.float64] = space.sae.bias.cpu().numpy().astype(np.float64)
+
+    def explain(self, query: Vector, point: Point) -> Explanation:
+        """Return why ``point`` (with its vectors) has its score against a dense or sparse ``query``."""
+        if isinstance(query, SparseVector):
+            return self.sparse(query, code_of(point))
+        document = point.vectors[DENSE]
+        assert isinstance(document, np.ndarray)  # noqa: S101  (the layout says that "dense" is dense)
+        return self.dense(query, document, code_of(point))
+
+    def dense(self, query: FloatArray, document: FloatArray, code: SparseVector) -> Explanation:
+        """Return the parts of the cosine of ``query`` and ``document`` (unit vectors, (d,)), largest first.
+
+        The residual's part q·r is what the features and the bias leave of q·x.
+        """
+        q, x = query.astype(np.float64), document.astype(np.float64)
+        cosine = float(q @ x / (np.linalg.norm(q) * np.linalg.norm(x)))
+        q /= np.linalg.norm(q)
+        contributions = code.values * (self._directions[code.indices].astype(np.float64) @ q)
+        common = float(q @ self._bias)
+        parts = self._feature_parts(code.indices, contributions)
+        left = cosine - common - float(contributions.sum())
+        parts.append(Part("residual", None, "not in the dictionary", left))
+        parts.append(Part("bias", None, "common to all records", common))
+        return Explanation(tuple(parts), float(sum(part.value for part in parts)))
+
+    def sparse(self, query: SparseVector, code: SparseVector) -> Explanation:
+        """Return the parts of the dot product of two sparse codes, largest first."""
+        shared, ours, theirs = np.intersect1d(
+            query.indices, code.indices, assume_unique=True, return_indices=True
+        )
+        contributions = query.values[ours].astype(np.float64) * code.values[theirs]
+        return Explanation(tuple(self._feature_parts(shared, contributions)), float(contributions.sum()))
+
+    def activations(self, code: SparseVector, limit: int = 10) -> tuple[Activation, ...]:
+        """Return a record's strongest features with their labels."""
+        order = np.argsort(-code.values, kind="stable")[:limit]
+        pairs = zip(code.indices[order].tolist(), code.values[order].tolist(), strict=True)
+        named = ((i, self._labels[i], value) for i, value in pairs)
+        return tuple(Activation(i, label.text, value, label.is_weak) for i, label, value in named)
+
+    def _feature_parts(self, indices: NDArray[np.int32], contributions: NDArray[np.float64]) -> list[Part]:
+        order = np.argsort(-np.abs(contributions), kind="stable")
+        pairs = zip(indices[order].tolist(), contributions[order].tolist(), strict=True)
+        named = ((i, self._labels[i], value) for i, value in pairs)
+        return [Part("feature", i, label.text, value, label.is_weak) for i, label, value in named]
 
 
-def activations(code: SparseVector | None, space: FeatureSpace, limit: int = 10) -> tuple[Activation, ...]:
-    """Return a record's strongest features with their labels."""
-    if code is None:
-        return ()
-    order = np.argsort(-code.values, kind="stable")[:limit]
-    pairs = zip(code.indices[order].tolist(), code.values[order].tolist(), strict=True)
-    return tuple(Activation(i, space.labels[i].text, value, space.labels[i].is_weak) for i, value in pairs)
-
-
-def _feature_parts(indices: np.ndarray, contributions: np.ndarray, space: FeatureSpace) -> list[Part]:
-    order = np.argsort(-np.abs(contributions), kind="stable")
-    labels = [space.labels[int(indices[i])] for i in order]
-    return [
-        Part("feature", int(indices[i]), label.text, float(contributions[i]), label.is_weak)
-        for i, label in zip(order, labels, strict=True)
-    ]
+def code_of(point: Point) -> SparseVector:
+    """Return the sparse code of a point that was fetched with it, empty where it has none."""
+    found = point.vectors.get(SAE)
+    return found if isinstance(found, SparseVector) else NO_CODE

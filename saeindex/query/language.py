@@ -3,42 +3,81 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from importlib import resources
-from typing import Any
+from itertools import accumulate
+from typing import Any, TypeVar
 
-from lark import Lark, Token, Transformer, UnexpectedInput, v_args
-from lark.exceptions import UnexpectedCharacters, UnexpectedToken, VisitError
-from pydantic import ValidationError
+from lark import Lark, Token, Tree, UnexpectedInput
+from lark.exceptions import UnexpectedToken, VisitError
+from pydantic import TypeAdapter, ValidationError
 
 from saeindex.config import MAX_STRENGTH
 from saeindex.errors import InvalidInputError, QuerySyntaxError
-from saeindex.query.ast import And, Expression, FeatureTerm, Not, Or, Phrase
+from saeindex.query.ast import MAX_DEPTH, MAX_NODES, Expression, Node, check_limits
+from saeindex.query.builders import steers_of, where_of
+from saeindex.query.hints import hint
 from saeindex.types import Steer
 
+Built = TypeVar("Built")
+
 MAX_CHARS = 10_000
-MAX_DEPTH = 50
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)+"')
+# A node of the tree is an object within a list of its parent, and holds a few entries.
+_MAX_JSON_DEPTH, _MAX_JSON_ENTRIES = 2 * MAX_DEPTH + 4, 10 * MAX_NODES
+_SHOWN_CHARS = 80
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"|`[^`]*`', re.DOTALL)
 EXAMPLES = {
-    "where": '"dark matter" AND NOT ("simulation" OR #1041)',
+    "where": '"dark matter" AND NOT (strong("simulation") OR #1041) AND metadata.year >= 2015',
+    "json": '{"kind": "phrase", "text": "dark matter", "level": "strong"}',
     "steer": '+theory:0.5 -astronomy +"dark matter":0.3 -#1041:1',
 }
+# In the order in which an error lists them; terminals that are not here are keywords, and come last.
 EXPECTED = {
+    "$END": "the end",
+    "SIGN": "+ or -",
     "QUOTED": 'a "quoted phrase"',
     "FEATURE": "#id",
+    "WORD": "a word",
+    "NAMED": "family:NAME or profile:NAME",
+    "FIELD": "metadata.field",
+    "NUMBER": "a number",
+    "COUNT": "a number",
+    "STRENGTH": "a number",
+    "DATE": "a date",
+    "BOOLEAN": "true or false",
+    "OPERATOR": "a comparison",
     "LPAR": "(",
     "RPAR": ")",
-    "SIGN": "+ or -",
-    "WORD": "a word",
-    "STRENGTH": "a number",
+    "COMMA": ",",
     "COLON": ":",
+    "LEVEL": "present(…), typical(…), strong(…)",
+    "_FAMILY": "family(…)",
+    "_EXISTS": "EXISTS(…)",
+    "_AT": "AT LEAST k OF (…)",
 }
 
 
-def parse_where(text: str) -> Expression:
-    """Return the expression of a where text; raises QuerySyntaxError with the column."""
-    expression: Expression = _parse("where", text, _WhereBuilder())
+def parse_where(where: str | Expression | Mapping[str, Any]) -> Expression:
+    """Return the expression of a text, of its JSON object, or itself, within the limits.
+
+    Raises:
+        QuerySyntaxError: it does not parse, with the column; or it is too deep or too large.
+        InvalidInputError: it is none of the three.
+    """
+    if isinstance(where, str):
+        expression = _parse("where", where, where_of)
+    elif isinstance(where, Mapping):
+        expression = _from_json(where)
+    elif isinstance(where, Node):
+        expression = where
+    else:
+        raise InvalidInputError(
+            f"where={where!r:.80}",
+            f"a {type(where).__name__}",
+            "Give a text, an expression or its JSON object.",
+        )
+    check_limits(expression)
     return expression
 
 
@@ -51,7 +90,7 @@ def parse_steer(steer: str | Sequence[Steer] | Sequence[str]) -> tuple[Steer, ..
         if isinstance(entry, Steer):
             steers.append(entry)
         elif entry.strip():
-            steers.extend(_parse("steer", entry, _SteerBuilder()))
+            steers.extend(_parse("steer", entry, steers_of))
     for entry in steers:
         if not -MAX_STRENGTH <= entry.strength <= MAX_STRENGTH:
             raise InvalidInputError(
@@ -62,79 +101,110 @@ def parse_steer(steer: str | Sequence[Steer] | Sequence[str]) -> tuple[Steer, ..
     return tuple(steers)
 
 
-def _parse(grammar: str, text: str, builder: Transformer[Token, Any]) -> Any:
-    unquoted = _QUOTED.sub("", text)
-    depth = max(unquoted.count("("), unquoted.upper().count("NOT"))
-    if len(text) > MAX_CHARS or depth > MAX_DEPTH:
+def _from_json(where: Mapping[str, Any]) -> Expression:
+    _check_json(where)
+    try:
+        return _adapter().validate_python(where)
+    except ValidationError as error:
         raise QuerySyntaxError(
-            f"a {grammar} text of {len(text)} characters",
-            f"the limits are {MAX_CHARS} characters and {MAX_DEPTH} parentheses or negations",
+            "a where expression as JSON",
+            _first_fault(error, with_place=True),
+            f"For example: {EXAMPLES['json']}",
+        ) from error
+
+
+@cache
+def _adapter() -> TypeAdapter[Expression]:
+    return TypeAdapter(Expression)
+
+
+def _check_json(where: Mapping[str, Any]) -> None:
+    """Refuse what would exhaust the stack or the memory before any of it is validated."""
+    entries, waiting = 0, list[tuple[Any, int]]([(where, 1)])
+    while waiting:
+        value, depth = waiting.pop()
+        inner = value.values() if isinstance(value, Mapping) else value
+        entries += len(inner)
+        if depth > _MAX_JSON_DEPTH or entries > _MAX_JSON_ENTRIES:
+            raise QuerySyntaxError(
+                "a where expression as JSON",
+                f"more than {MAX_DEPTH} levels deep, or than {MAX_NODES} parts",
+                "Split it, or use query_filter.",
+            )
+        waiting.extend((one, depth + 1) for one in inner if isinstance(one, Mapping | list | tuple))
+
+
+def _parse(grammar: str, text: str, build: Callable[[Tree[Token]], Built]) -> Built:
+    if len(text) > MAX_CHARS or _nesting(text) > MAX_DEPTH:
+        raise QuerySyntaxError(
+            f"a {grammar} text of {len(text):,} characters",
+            f"the limits are {MAX_CHARS:,} characters and {MAX_DEPTH} levels of parentheses",
             "Split it, or use query_filter.",
         )
     try:
-        return builder.transform(_parser(grammar).parse(text))
+        return build(_parser(grammar).parse(text))
     except UnexpectedInput as error:
-        raise QuerySyntaxError(
-            f"{grammar} {text!r}", _what_was_found(text, error), f"For example: {EXAMPLES[grammar]}"
-        ) from error
+        raise _syntax_error(grammar, text, error) from error
     except VisitError as error:
-        if not isinstance(error.orig_exc, ValidationError):
+        if not isinstance(error.orig_exc, ValueError):
             raise
-        raise QuerySyntaxError(
-            f"a {grammar} text", f"a phrase in it: {error.orig_exc.errors()[0]['msg']}", "Correct the phrase."
-        ) from error
+        at = error.obj.meta.start_pos if isinstance(error.obj, Tree) else 0
+        found = f"at column {at + 1} {_excerpt(text, at)}: {_first_fault(error.orig_exc)}"
+        raise QuerySyntaxError(_shown(grammar, text), found, "Correct it.") from error
 
 
-def _what_was_found(text: str, error: UnexpectedInput) -> str:
-    expected: set[str] = set()
-    at_end = False
-    if isinstance(error, UnexpectedCharacters):
-        expected = error.allowed or set()
-    elif isinstance(error, UnexpectedToken):
-        expected, at_end = error.accepts or error.expected, error.token.type == "$END"
-    names = sorted({EXPECTED.get(name, name) for name in expected if name != "$END"})
-    column = len(text) + 1 if at_end else (error.pos_in_stream or 0) + 1
-    what = "the text ends" if at_end else f"{text[column - 1 : column + 14]!r}"
-    return f"at column {column} {what}, where {' or '.join(names) or 'the end'} could stand"
+def _nesting(text: str) -> int:
+    """Return how deep parentheses are nested outside quotes."""
+    steps = ((char == "(") - (char == ")") for char in _QUOTED.sub("", text))
+    return max(accumulate(steps), default=0)
+
+
+def _syntax_error(grammar: str, text: str, error: UnexpectedInput) -> QuerySyntaxError:
+    is_end = isinstance(error, UnexpectedToken) and error.token.type == "$END"
+    at = len(text) if is_end else error.pos_in_stream or 0
+    expected = _accepted(grammar, text[:at])
+    what = "the text ends" if is_end else _excerpt(text, at)
+    found = f"at column {at + 1} {what}, where {_listed(expected)} could stand"
+    meant = f"{hint(text, at, expected)} For example: {EXAMPLES[grammar]}".lstrip()
+    return QuerySyntaxError(_shown(grammar, text), found, meant)
+
+
+def _accepted(grammar: str, start: str) -> set[str]:
+    """Return the terminals that can follow ``start``.
+
+    The error's own lists were made after the parser had closed what could be closed, or by its lexer.
+    """
+    parser = _parser(grammar).parse_interactive(start)
+    parser.exhaust_lexer()
+    return set(parser.accepts())  # type: ignore[no-untyped-call]
+
+
+def _listed(terminals: Collection[str]) -> str:
+    order = [*EXPECTED, *sorted(set(terminals) - EXPECTED.keys())]
+    named = dict.fromkeys(EXPECTED.get(name, name.strip("_")) for name in order if name in terminals)
+    *others, last = named
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def _excerpt(text: str, at: int) -> str:
+    return repr(text[at : at + 15])
+
+
+def _shown(grammar: str, text: str) -> str:
+    return f"{grammar} {text if len(text) <= _SHOWN_CHARS else text[:_SHOWN_CHARS] + '…'!r}"
+
+
+def _first_fault(error: ValueError, with_place: bool = False) -> str:
+    """Return what is wrong, without pydantic's own introduction, and where in a JSON object it is."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    message = fault["msg"].removeprefix("Value error, ")
+    place = ".".join(str(step) for step in fault["loc"])
+    return f"{message} (at {place})" if place and with_place else message
 
 
 @cache
 def _parser(grammar: str) -> Lark:
     source = resources.files("saeindex.query").joinpath(f"{grammar}.lark").read_text()
-    return Lark(source, parser="lalr", maybe_placeholders=True)
-
-
-def _unquoted(token: Token) -> str:
-    """Drop the quotes and the backslashes before quotes and backslashes."""
-    return str(token)[1:-1].replace('\\"', '"').replace("\\\\", "\\")
-
-
-@v_args(inline=True)
-class _WhereBuilder(Transformer[Token, Expression]):
-    def feature(self, token: Token) -> Expression:
-        return FeatureTerm(feature=int(token[1:]))
-
-    def phrase(self, token: Token) -> Expression:
-        return Phrase(text=_unquoted(token))
-
-    def negation(self, part: Expression) -> Expression:
-        return Not(part=part)
-
-    def and_expr(self, *parts: Expression) -> Expression:
-        return And(parts=parts)
-
-    def or_expr(self, *parts: Expression) -> Expression:
-        return Or(parts=parts)
-
-
-@v_args(inline=True)
-class _SteerBuilder(Transformer[Token, Any]):
-    def target(self, token: Token) -> str:
-        return _unquoted(token) if token.type == "QUOTED" else str(token)
-
-    def steer(self, sign: Token, target: str, strength: Token | None) -> Steer:
-        amount = 1.0 if strength is None else float(strength)
-        return Steer(target, amount if sign == "+" else -amount)
-
-    def start(self, *steers: Steer) -> list[Steer]:
-        return list(steers)
+    return Lark(source, parser="lalr", maybe_placeholders=True, propagate_positions=True)

@@ -1,157 +1,211 @@
-"""The plan: what a query becomes before the store sees it."""
+"""Planning: concepts resolved, the query steered, the property inferred, the filter compiled."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from saeindex.config import CONCEPTS, DENSE, LEVEL_STRIDE, MAX_LIMIT, MAX_QUERY_CHARS, SAE
+import numpy as np
+
+from saeindex.config import MAX_LIMIT, MAX_QUERY_CHARS
 from saeindex.errors import InvalidInputError
 from saeindex.query import steering
-from saeindex.query.ast import And, Expression, FeatureTerm, Not, Or, Phrase
-from saeindex.query.concepts import Concept, ConceptResolver, check_unicode
+from saeindex.query.ast import ConceptTerm, Expression, FeatureTerm
+from saeindex.query.compile import compile_where, target_of
+from saeindex.query.concepts import Concept, check_unicode
+from saeindex.query.feedback import Feedback
 from saeindex.query.language import parse_steer, parse_where
-from saeindex.query.steering import ResolvedSteer
-from saeindex.types import Query
+from saeindex.query.plan import Plan
+from saeindex.query.property import PropertyRanking, infer_feedback, interpembed_code
+from saeindex.query.resolution import Resolver
+from saeindex.query.steering import ResolvedSteer, Steering, unknown_profile
+from saeindex.types import Query, Resolve
 
 if TYPE_CHECKING:
-    from qdrant_client.models import Condition, Filter
+    from collections.abc import Sequence
 
-    from saeindex.features import FeatureSpace
-    from saeindex.types import FloatArray
+    from qdrant_client.models import Filter
 
+    from saeindex.protocols import SparseVector
+    from saeindex.query.collection import Collection
+    from saeindex.query.directions import Direction
+    from saeindex.types import FloatArray, LevelName
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Plan:
-    """What will run; ``print(plan)`` reads it out. ``vector`` is the steered query (d,)."""
-
-    query: Query
-    vector: FloatArray
-    where: Expression | None
-    concepts: tuple[Concept, ...]
-    steers: tuple[ResolvedSteer, ...]
-    query_filter: Filter | None
-    drift: float
-    matching: int
-    total: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the plan as a JSON object."""
-        return {
-            "using": self.query.using,
-            "exact": True,
-            "where": None if self.where is None else self.where.model_dump(mode="json"),
-            "concepts": [asdict(concept) for concept in self.concepts],
-            "steer": [{"target": s.concept.phrase, "strength": s.strength} for s in self.steers],
-            "drift": self.drift,
-            "filter": self.query_filter and self.query_filter.model_dump(mode="json", exclude_none=True),
-            "matching_points": self.matching,
-            "total_points": self.total,
-            "limit": self.query.limit,
-            "offset": self.query.offset,
-        }
-
-    def __str__(self) -> str:
-        share = f"{self.matching / max(1, self.total):.0%}"
-        lines = [f"Search {self.query.using!r} for {self.query.text!r}, limit {self.query.limit}, exact"]
-        if self.query_filter is not None:
-            lines.append(f"  Filter: {self.matching:,} of {self.total:,} points match ({share})")
-        for concept in self.concepts:
-            named = ", ".join(f"{m.shown} {m.score:.2f}" for m in concept.features)
-            lines.append(f"  Concept {concept.phrase!r} = {named}")
-        for steer in self.steers:
-            lines.append(f"  Steer {steer.concept.phrase!r} by {steer.strength:+g}")
-        if self.steers:
-            lines.append(f"  Drift: {self.drift:.4f}")
-        return "\n".join(lines)
+USINGS = ("dense", "sae", "fused")
+METHODS = ("collection", "interpembed")
+LEVELS = (None, "present", "typical", "strong")
 
 
 class Planner:
-    """Resolves concepts, steers the query vector and compiles the where expression."""
+    """Makes plans for one collection."""
 
-    def __init__(
-        self,
-        space: FeatureSpace,
-        encode_query: Callable[[str], FloatArray],
-        count: Callable[[Filter | None], int],
-    ) -> None:
-        """Take the space, what encodes a query text to (d,), and what counts matching points."""
-        self._space, self._encode, self._count = space, encode_query, count
-        self.resolver = ConceptResolver(space, encode_query)
+    def __init__(self, collection: Collection, profile: Callable[[str], Direction] = unknown_profile) -> None:
+        """Take the collection, and what finds a saved profile by name."""
+        self.collection = collection
+        self.resolver = Resolver(collection)
+        self.steering = Steering(collection, self.resolver, profile)
 
     def plan(self, query: Query) -> Plan:
         """Return the plan of ``query``; raises on bad input and on unknown concepts."""
         check_query(query)
+        if query.method == "interpembed" and query.property is not None:
+            query = replace(query, using="sae")
         where = None if query.where is None else parse_where(query.where)
         concepts: dict[str, Concept] = {}
-        query_filter = self.compile(where, query.query_filter, concepts)
-        steers = []
-        for steer in parse_steer(query.steer):
-            if steer.target not in concepts:
-                concepts[steer.target] = self.resolver.resolve(steer.target)
-            steers.append(ResolvedSteer(concepts[steer.target], steer.strength))
-        vector = self._encode(query.text)
-        steered = steering.apply(vector, steers, self._space)
-        total = self._count(None)
+        query_filter = self.compile(where, query.query_filter, concepts, query.resolve, query.level)
+        feedback = feedback_of(query)
+        vector, asked = self._vectors(query, feedback)
+        steers = tuple(self.steering.resolve(steer, query.steering) for steer in parse_steer(query.steer))
+        moved = vector if query.text.strip() or asked is None else asked
+        if query.max_drift is not None and steers:
+            steers = steering.within(moved, steers, query.max_drift)
+        steered = self._steered(moved, steers, query)
+        is_text = bool(query.text.strip())
+        asked = steered if asked is not None and not is_text else asked
+        total = self.collection.store.count()
         return Plan(
             query=query,
             vector=steered,
             where=where,
             concepts=tuple(concepts.values()),
-            steers=tuple(steers),
+            steers=steers,
             query_filter=query_filter,
-            drift=steering.drift(vector, steered),
-            matching=total if query_filter is None else self._count(query_filter),
+            drift=steering.drift(moved, steered),
+            matching=total if query_filter is None else self.collection.store.count(query_filter),
             total=total,
+            code=self._code(query, moved, steered, steers),
+            rescorer=self._rescorer(query, feedback, asked, steered if is_text else None),
         )
 
     def compile(
-        self, where: Expression | None, query_filter: Filter | None, concepts: dict[str, Concept]
+        self,
+        where: Expression | None,
+        query_filter: Filter | None,
+        concepts: dict[str, Concept],
+        resolve: Resolve = "best",
+        level: LevelName | None = None,
     ) -> Filter | None:
         """Return where AND query_filter as one native filter; resolved phrases are added to ``concepts``."""
-        if where is None:
-            return query_filter
-        from qdrant_client.models import Filter
 
-        condition = self._condition(where, concepts)
-        if query_filter is None and isinstance(condition, Filter):
-            return condition
-        return Filter(must=[condition] if query_filter is None else [condition, query_filter])
+        def features_of(node: ConceptTerm) -> list[int]:
+            if isinstance(node, FeatureTerm):
+                self.collection.space.label(node.feature)
+                return [node.feature]
+            target = target_of(node)
+            if target not in concepts:
+                concepts[target] = self.resolver.resolve(target, resolve)
+            return [match.id for match in concepts[target].features]
 
-    def _condition(self, node: Expression, concepts: dict[str, Concept]) -> Condition:
-        from qdrant_client.models import FieldCondition, Filter, MatchAny, MatchValue
+        return compile_where(where, features_of, level, query_filter)
 
-        if isinstance(node, FeatureTerm):
-            self._space.label(node.feature)
-            return FieldCondition(key=CONCEPTS, match=MatchValue(value=node.feature * LEVEL_STRIDE))
-        if isinstance(node, Phrase):
-            if node.text not in concepts:
-                concepts[node.text] = self.resolver.resolve(node.text)
-            codes = [match.id * LEVEL_STRIDE for match in concepts[node.text].features]
-            return FieldCondition(key=CONCEPTS, match=MatchAny(any=codes))
-        if isinstance(node, Not):
-            return Filter(must_not=[self._condition(node.part, concepts)])
-        parts = [self._condition(part, concepts) for part in node.parts]
-        if isinstance(node, And):
-            return Filter(must=parts)
-        assert isinstance(node, Or)  # noqa: S101  (the union has no further member; mypy checks it)
-        return Filter(should=parts)
+    def _vectors(self, query: Query, feedback: Feedback | None) -> tuple[FloatArray, FloatArray | None]:
+        """Return the vector of the text (zeros where there is none) and that of the property."""
+        description = None if feedback is None else feedback.description
+        asked = None if description is None else self.collection.encode(description)
+        if query.text.strip():
+            return self.collection.encode(query.text), asked
+        return np.zeros(self.collection.space.sae.dimension, np.float32), asked
+
+    def _steered(self, vector: FloatArray, steers: Sequence[ResolvedSteer], query: Query) -> FloatArray:
+        if query.steering == "clamp":
+            return steering.clamp(vector, steers, self.collection.space)
+        return vector if query.steering == "sparse" else steering.apply(vector, steers)
+
+    def _code(
+        self, query: Query, vector: FloatArray, steered: FloatArray, steers: Sequence[ResolvedSteer]
+    ) -> SparseVector | None:
+        if query.method == "interpembed" and query.property is not None:
+            return interpembed_code(self.collection.encode(query.property), self.collection.space)
+        if query.using == "dense" or not any(steer.strength for steer in steers):
+            return None
+        return steering.steered_code(
+            vector, steered, steers, self.collection.space, query.steering == "sparse"
+        )
+
+    def _rescorer(
+        self,
+        query: Query,
+        feedback: Feedback | None,
+        asked: FloatArray | None,
+        text: FloatArray | None,
+    ) -> PropertyRanking | None:
+        if feedback is None or query.method == "interpembed":
+            return None
+        scorer = infer_feedback(self.collection, feedback, asked)
+        is_named = query.property is not None or query.feedback is not None
+        return PropertyRanking(scorer, self.collection, feedback, text if is_named else None)
+
+
+def feedback_of(query: Query) -> Feedback | None:
+    """Return the evidence that a property search starts from, None for other searches.
+
+    Examples without a property are more, or less, of what the text asks for.
+    """
+    if query.feedback is not None:
+        return query.feedback if isinstance(query.feedback, Feedback) else Feedback.read(query.feedback)
+    if query.property is None and not query.like and not query.unlike:
+        return None
+    described = query.property if query.property is not None else query.text.strip() or None
+    return Feedback(
+        description=described,
+        against=tuple(query.against),
+        like=tuple(query.like),
+        unlike=tuple(query.unlike),
+    )
 
 
 def check_query(query: Query) -> None:
     """Raise InvalidInputError unless every field of ``query`` can be used."""
-    if not isinstance(query.text, str) or not query.text.strip():
-        raise InvalidInputError("search", "an empty text", "Give some text to search for.")
-    if len(query.text) > MAX_QUERY_CHARS:
-        raise InvalidInputError(
-            f"a query of {len(query.text)} characters", f"the limit is {MAX_QUERY_CHARS}", "Shorten it."
-        )
-    check_unicode("search", query.text)
-    if query.using not in (DENSE, SAE):
-        raise InvalidInputError(f"using={query.using!r}", "no such vector", f"Use {DENSE!r} or {SAE!r}.")
+    _check_texts(query)
+    _check_combination(query)
+    for choice, known in (("using", USINGS), ("method", METHODS), ("level", LEVELS)):
+        if (chosen := getattr(query, choice)) not in known:
+            offered = ", ".join(repr(item) for item in known if item)
+            raise InvalidInputError(f"{choice}={chosen!r}", "no such choice", f"Use {offered}.")
     for name, value, least in (("limit", query.limit, 1), ("offset", query.offset, 0)):
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MAX_LIMIT:
             raise InvalidInputError(
                 f"{name}={value!r}", "out of range", f"Use a whole number from {least} to {MAX_LIMIT}."
             )
+    drift = query.max_drift
+    if drift is not None and not (math.isfinite(drift) and 0 <= drift <= 2):
+        raise InvalidInputError(f"max_drift={drift!r}", "out of range", "Use a cosine distance, 0 to 2.")
+
+
+def _check_texts(query: Query) -> None:
+    if not isinstance(query.text, str):
+        raise InvalidInputError("search", f"a text of type {type(query.text).__name__}", "Give a string.")
+    for text in (query.text, query.property or "", *query.against):
+        if len(text) > MAX_QUERY_CHARS:
+            raise InvalidInputError(
+                f"a query of {len(text)} characters", f"the limit is {MAX_QUERY_CHARS}", "Shorten it."
+            )
+        check_unicode("search", text)
+    if query.property is not None and not query.property.strip():
+        raise InvalidInputError("search by property", "an empty description", "Describe the property.")
+    for name in ("against", "like", "unlike"):
+        if isinstance(getattr(query, name), str):
+            raise InvalidInputError(f"{name}={getattr(query, name)!r}", "one text", "Give a list.")
+
+
+def _check_combination(query: Query) -> None:
+    ranked = bool(query.text.strip()) or query.property is not None or query.feedback is not None
+    if not ranked and not query.like and query.where is None and query.query_filter is None:
+        raise InvalidInputError(
+            "search", "an empty text", "Give a text, a property, examples, or a where clause."
+        )
+    if not ranked and not query.like and (query.steer or query.unlike or query.against):
+        raise InvalidInputError(
+            "search", "nothing to steer or to contrast", "Give a text, a property or examples (like)."
+        )
+    if query.against and query.property is None and not query.text.strip():
+        raise InvalidInputError(
+            "search against other values", "no description", "Give the property they are against."
+        )
+    told = query.property is not None or query.against or query.like or query.unlike
+    if query.feedback is not None and told:
+        raise InvalidInputError(
+            "search with feedback", "a property or examples beside it", "The feedback says what it is of."
+        )

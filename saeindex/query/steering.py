@@ -1,39 +1,113 @@
-"""Steering: moving the query along feature directions and keeping what the autoencoder cannot say.
+"""Steering: moving the query along directions and keeping what the autoencoder cannot say.
 
     q' = normalise(q + sum_t s_t m_t u_t)
 
-``u_t`` is the unit direction of target t: the decoder directions of its features, weighted by how well
-each matches. ``m_t`` is their typical (median) activation, so that strength 1.0 adds as much as a typical
-record has. The part of q outside the dictionary is never touched.
+``u_t`` is the unit direction of target t and ``m_t`` how far along it the typical record lies that has it
+(:mod:`saeindex.query.directions`). The part of q outside the dictionary is never touched.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
-from saeindex.errors import InvalidInputError
+from saeindex.errors import InvalidInputError, NotFoundError
+from saeindex.protocols import SparseVector
+from saeindex.query.concepts import FAMILY, is_id
+from saeindex.query.directions import Direction, built_direction, decoder_direction, name_direction
+from saeindex.types import Steer, SteeringMethod
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from saeindex.features import FeatureSpace
+    from saeindex.query.collection import Collection
     from saeindex.query.concepts import Concept
+    from saeindex.query.resolution import Resolver
+    from saeindex.query.sample import CollectionSample
     from saeindex.types import FloatArray
+
+PROFILE = "profile:"
+# Steps of the bisection for the largest strength within a drift: to one part in a million.
+HALVINGS = 20
+KEPT = 256
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedSteer:
-    """A target's features and the signed strength to move along them."""
+    """A target's direction and the signed strength to move along it."""
 
-    concept: Concept
+    direction: Direction
     strength: float
 
 
-def apply(vector: FloatArray, steers: Sequence[ResolvedSteer], space: FeatureSpace) -> FloatArray:
+class Steering:
+    """Resolves targets to directions, and remembers them until the collection changes."""
+
+    def __init__(
+        self, collection: Collection, resolver: Resolver, profile: Callable[[str], Direction]
+    ) -> None:
+        """Take the collection, what resolves its concepts, and what finds a saved profile by name."""
+        self._collection, self._resolver, self._profile = collection, resolver, profile
+        self._known: OrderedDict[tuple[object, ...], tuple[CollectionSample, Direction]] = OrderedDict()
+
+    def resolve(self, steer: Steer, method: SteeringMethod = "built") -> ResolvedSteer:
+        """Return a steer with its direction; raises UnknownConceptError where nothing answers to it."""
+        if method not in get_args(SteeringMethod):
+            known = ", ".join(get_args(SteeringMethod))
+            raise InvalidInputError(f"steering={method!r}", "no such way", f"Use {known}.")
+        direction = self._direction(steer, method).edited(steer.edits)
+        return ResolvedSteer(direction, steer.strength)
+
+    def _direction(self, steer: Steer, method: SteeringMethod) -> Direction:
+        target = steer.target
+        if target.startswith(PROFILE):
+            return self._profile(target.removeprefix(PROFILE))
+        has_examples = bool(steer.like or steer.unlike)
+        if not has_examples and (
+            target.startswith(FAMILY) or is_id(target) or method in ("decoder", "clamp")
+        ):
+            return decoder_direction(self._named(target, method), self._collection.space)
+        if target and not steer.against and not has_examples:
+            self._resolver.check_meaning(target)
+        if not target and not has_examples:
+            raise InvalidInputError("steer", "no target", "Name a concept, or give like and unlike.")
+        return self._remembered(steer, method)
+
+    def _named(self, target: str, method: SteeringMethod) -> Concept:
+        concept = self._resolver.resolve(target, "strict")
+        is_single = method in ("decoder", "clamp") and not target.startswith(FAMILY)
+        return replace(concept, features=concept.features[:1]) if is_single else concept
+
+    def _remembered(self, steer: Steer, method: SteeringMethod) -> Direction:
+        sample = self._collection.sample()
+        key = (method == "name", steer.target, steer.against, steer.like, steer.unlike)
+        found = self._known.get(key)
+        if found is None or found[0] is not sample:
+            if method == "name":
+                found = sample, name_direction(self._collection, steer.target)
+            else:
+                found = sample, built_direction(self._collection, steer)
+            self._known[key] = found
+            while len(self._known) > KEPT:
+                self._known.popitem(last=False)
+        return found[1]
+
+
+def unknown_profile(name: str) -> Direction:
+    """Raise NotFoundError; for an index without profiles."""
+    raise NotFoundError(f"profile {name!r}", "the index has none", "Fit one with index.fit_profile(…).")
+
+
+def apply(vector: FloatArray, steers: Sequence[ResolvedSteer]) -> FloatArray:
     """Return q' (d,) float32; with no or only zero strengths the very same array."""
-    moves = [steer.strength * step(steer.concept, space) for steer in steers if steer.strength != 0]
+    moves = [
+        steer.strength * steer.direction.typical * steer.direction.unit for steer in steers if steer.strength
+    ]
     if not moves:
         return vector
     moved = vector.astype(np.float64) + np.sum(moves, axis=0)
@@ -44,16 +118,39 @@ def apply(vector: FloatArray, steers: Sequence[ResolvedSteer], space: FeatureSpa
     return steered
 
 
-def step(concept: Concept, space: FeatureSpace) -> FloatArray:
-    """Return the vector (d,) that one unit of strength adds: typical activation times unit direction."""
-    ids = np.array([match.id for match in concept.features])
-    weights = np.array([match.score for match in concept.features])
-    weights /= weights.sum()
-    direction = weights @ space.sae.directions[ids]
-    median = space.calibration.median[ids]
-    typical = float(weights @ np.where(np.isfinite(median), median, 0.0))
-    unit: FloatArray = typical * direction / np.linalg.norm(direction)
-    return unit
+def clamp(vector: FloatArray, steers: Sequence[ResolvedSteer], space: FeatureSpace) -> FloatArray:
+    """Return the query decoded from its code with features set to strengths (saerch, arXiv 2408.00657).
+
+    A baseline: what the code does not rebuild of the query is lost. A negative strength clamps to 0.
+    """
+    if not any(steer.strength for steer in steers):
+        return vector
+    indices, values = space.sae.encode(vector[None]).row(0)
+    code = dict(zip(indices.tolist(), values.astype(np.float64).tolist(), strict=True))
+    for steer in steers:
+        for match in steer.direction.concept.features if steer.direction.concept else ():
+            code[match.id] = max(0.0, steer.strength) * steer.direction.typical
+    atoms = space.sae.directions[list(code)].astype(np.float64)
+    decoded = np.array(list(code.values())) @ atoms + space.sae.bias.cpu().numpy().astype(np.float64)
+    steered: FloatArray = (decoded / np.linalg.norm(decoded)).astype(np.float32)
+    return steered
+
+
+def within(
+    vector: FloatArray, steers: Sequence[ResolvedSteer], max_drift: float
+) -> tuple[ResolvedSteer, ...]:
+    """Return the steers with all strengths scaled alike, by the largest factor up to 1 that drifts so far."""
+    if drift(vector, apply(vector, steers)) <= max_drift:
+        return tuple(steers)
+    low, high = 0.0, 1.0
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _drifts(vector, steers, middle) <= max_drift else (low, middle)
+    return tuple(replace(steer, strength=steer.strength * low) for steer in steers)
+
+
+def _drifts(vector: FloatArray, steers: Sequence[ResolvedSteer], factor: float) -> float:
+    return drift(vector, apply(vector, [replace(s, strength=s.strength * factor) for s in steers]))
 
 
 def drift(before: FloatArray, after: FloatArray) -> float:
@@ -62,3 +159,24 @@ def drift(before: FloatArray, after: FloatArray) -> float:
         return 0.0
     a, b = before.astype(np.float64), after.astype(np.float64)
     return max(0.0, float(1 - a @ b / (np.linalg.norm(a) * np.linalg.norm(b))))
+
+
+def steered_code(
+    before: FloatArray, after: FloatArray, steers: Sequence[ResolvedSteer], space: FeatureSpace, boosts: bool
+) -> SparseVector:
+    """Return the sparse query of a steered one: that of q', less the concepts that are taken away.
+
+    Where a concept goes, records that still show it lose by it; with ``boosts`` ("sparse" steering) the
+    unsteered query's own code gains the concepts that are added, too.
+    """
+    indices, values = space.sae.encode((before if boosts else after)[None]).row(0)
+    code = dict(zip(indices.tolist(), values.tolist(), strict=True))
+    for steer in steers:
+        if steer.strength > 0 and not boosts:
+            continue
+        for part in steer.direction.parts:
+            if part.weight > 0:
+                step = steer.strength * steer.direction.typical * part.weight
+                code[part.feature] = code.get(part.feature, 0.0) + step
+    kept = sorted(feature for feature, value in code.items() if value != 0.0)
+    return SparseVector(np.array(kept, np.int32), np.array([code[i] for i in kept], np.float32))

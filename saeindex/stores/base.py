@@ -20,6 +20,7 @@ from saeindex.stores.ordering import ordered_page
 from saeindex.stores.points import CheckedPoint, canonical_id, check_fields, check_points
 from saeindex.stores.ranking import rank
 from saeindex.stores.requests import Fetch, Nearest, check_count
+from saeindex.stores.watching import noted
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
@@ -44,6 +45,11 @@ class BaseStore(ABC):
     def layout(self) -> Layout:
         """The named vectors and payload indexes that the collection was made with."""
         return self._layout
+
+    @property
+    def has_graph(self) -> bool:
+        """Whether a search that does not ask to be exact may be answered from a graph (HNSW)."""
+        return False
 
     def __enter__(self) -> Self:
         return self
@@ -192,17 +198,17 @@ class BaseStore(ABC):
 
     def retrieve(self, ids: Sequence[PointId], fetch: Fetch) -> list[Point]:
         """Return the points of canonical, distinct ``ids`` that exist, in any order."""
-        return self._run("get", lambda: self._retrieve(ids, fetch)) if ids else []
+        return self._run("get", lambda: self._retrieve(ids, fetch), asked=len(ids)) if ids else []
 
     def nearest(self, search: Nearest) -> list[Point]:
         """Run one search in the engine: scored points, best first."""
-        return self._run("search", lambda: self._nearest(search))
+        return self._run("search", lambda: self._nearest(search), search.using, search.limit)
 
     def scroll_by_id(
         self, filters: tuple[Filter, ...], limit: int, cursor: PointId | None, fetch: Fetch
     ) -> Page:
         """Return a page in id order, from ``cursor`` on."""
-        return self._run("scroll", lambda: self._scroll(filters, limit, cursor, fetch))
+        return self._run("scroll", lambda: self._scroll(filters, limit, cursor, fetch), asked=limit)
 
     def scroll_by_value(
         self, order_by: OrderBy, filters: tuple[Filter, ...], limit: int, fetch: Fetch
@@ -255,11 +261,11 @@ class BaseStore(ABC):
 
     # Helpers -----------------------------------------------------------------------------------------
 
-    def _run(self, action: str, call: Callable[[], T]) -> T:
+    def _run(self, action: str, call: Callable[[], T], what: str = "", asked: int | None = None) -> T:
         self._check_open(action)
         with self._mutex, self._translated(action):
             self._check_open(action)
-            return call()
+            return noted(action, call, what, asked, is_request=True)
 
     def _check_kind(self, asked: str, key: str, kinds: frozenset[str]) -> str:
         kind = self._layout.payload_indexes.get(key)

@@ -53,6 +53,7 @@ class EdgeStore(BaseStore):
         self._pid = os.getpid()
         self._unflushed = 0
         self._refusal: Callable[[str], StorageError] | None = None
+        self._total: int | None = None
         _OPEN_STORES.add(self)
 
     @classmethod
@@ -144,6 +145,7 @@ class EdgeStore(BaseStore):
 
     def _upsert(self, points: Sequence[CheckedPoint]) -> None:
         require_space(self._directory.root, sum(point.size for point in points))
+        self._total = None  # at first: a batch that fails is written in part
         for chunk in chunks(points, CHUNK_POINTS, CHUNK_BYTES):
             engine.upsert(self._shard, chunk)
             self._wrote(len(chunk))
@@ -155,6 +157,7 @@ class EdgeStore(BaseStore):
 
     def _delete(self, ids: Sequence[PointId] | None, query_filter: Filter | None) -> None:
         require_space(self._directory.root, 0)
+        self._total = None
         if ids is not None:
             engine.delete_ids(self._shard, ids)
         else:
@@ -187,7 +190,12 @@ class EdgeStore(BaseStore):
         return engine.scroll_ordered(self._shard, order_by, _edge_filter(filters), limit, fetch)
 
     def _count(self, query_filter: Filter | None) -> int:
-        return engine.count(self._shard, _edge_filter((query_filter,) if query_filter else ()))
+        if query_filter is not None:
+            return engine.count(self._shard, _edge_filter((query_filter,)))
+        # The engine walks over all points to count them (8 ms for 100,000); nobody else writes here.
+        if self._total is None:
+            self._total = engine.count(self._shard, None)
+        return self._total
 
     def _facet(
         self, key: str, value_type: type, query_filter: Filter | None, limit: int

@@ -29,12 +29,15 @@ def distribution_based_fusion(lists: Sequence[Sequence[Scored]]) -> dict[PointId
     """Return the sum per id of each list's scores, scaled so that mean ± 3 standard deviations is 0…1."""
     fused: dict[PointId, float] = {}
     for ranked in lists:
-        for (point_id, _), value in zip(ranked, _scaled([score for _, score in ranked]), strict=True):
+        for (point_id, _), value in zip(
+            ranked, distribution_scaled([score for _, score in ranked]), strict=True
+        ):
             fused[point_id] = fused.get(point_id, 0.0) + value
     return fused
 
 
-def _scaled(scores: list[float]) -> list[float]:
+def distribution_scaled(scores: Sequence[float]) -> list[float]:
+    """Return scores scaled so that mean ± 3 standard deviations is 0…1; 0.5 where they do not differ."""
     if len(scores) < 2:
         return [0.5] * len(scores)
     mean = sum(scores) / len(scores)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Self
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 CHUNK_POINTS = 1_000
 CHUNK_BYTES = 8 * 1024 * 1024
 ALL_VALUES = 2**31 - 1
+# Candidates of a graph search, whatever the page: pages up to this rank are cut from one ranking.
+BEAM = 1_000
 
 
 class QdrantStore(BaseStore):
@@ -104,6 +107,11 @@ class QdrantStore(BaseStore):
                 )
             layout = read_layout(client, collection)
         return cls(client, collection, layout, timeout, owns_client)
+
+    @property
+    def has_graph(self) -> bool:
+        """Whether a search that does not ask to be exact may be answered from a graph (HNSW)."""
+        return not is_local(self._client)
 
     def read_manifest(self) -> dict[str, Any]:
         """Return the JSON object in the collection's metadata ({} where there is none)."""
@@ -180,16 +188,20 @@ class QdrantStore(BaseStore):
             score_threshold=search.above,
             with_payload=search.fetch.payload,
             with_vectors=search.fetch.vectors or False,
-            **self._options,
+            **self._within(search.timeout),
         )
         return [to_point(row, row.score) for row in found.points]
+
+    def _within(self, seconds: float | None) -> dict[str, Any]:
+        """Return the options of a call that has its own timeout; Qdrant takes whole seconds, from 1 up."""
+        return self._options if seconds is None else self._options | {"timeout": max(1, math.ceil(seconds))}
 
     def _search_params(self, exact: bool) -> models.SearchParams | None:
         if is_local(self._client):
             return None  # it is exact anyway, and warns about being told
         from qdrant_client import models
 
-        return models.SearchParams(exact=exact)
+        return models.SearchParams(exact=True) if exact else models.SearchParams(exact=False, hnsw_ef=BEAM)
 
     def _scroll(
         self, filters: tuple[models.Filter, ...], limit: int, cursor: PointId | None, fetch: Fetch

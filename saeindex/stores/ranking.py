@@ -120,6 +120,7 @@ def _nearest(
         above=_strictly_below(request.score_threshold),
         among=among,
         exact=request.exact,
+        timeout=request.timeout,
     )
 
 

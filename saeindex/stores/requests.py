@@ -39,6 +39,7 @@ class Nearest:
     among: tuple[PointId, ...] | None = None
     exact: bool = True
     fetch: Fetch = Fetch()
+    timeout: float | None = None
 
 
 def check_count(asked: str, name: str, value: object, least: int) -> None:

@@ -23,7 +23,7 @@ class ReferenceStore:
 
     def __init__(self, layout: Layout) -> None:
         """Start empty."""
-        self.layout = layout
+        self.layout, self.has_graph = layout, False
         self._points: dict[PointId, Point] = {}
         self._manifest: dict[str, Any] = {}
 

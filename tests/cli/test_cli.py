@@ -114,11 +114,87 @@ def test_steering_moves_the_query_and_reports_drift(index: str) -> None:
     feature = called("search", index, "galaxies", "--limit", "1")["hits"][0]["features"][0]["id"]
     steered = called("search", index, "galaxies", f"--steer=-#{feature}:1")
     assert 0 < steered["drift"] < 0.5
-    assert steered["query"]["steer"] == [{"target": f"#{feature}", "strength": -1.0}]
+    (steer,) = steered["query"]["steer"]
+    assert (steer["target"], steer["strength"]) == (f"#{feature}", -1.0)
     still = called("search", index, "galaxies", "--steer", f"+#{feature}:0")
     plain = called("search", index, "galaxies")
     assert still["drift"] == 0.0
     assert still["hits"] == plain["hits"]
+
+
+def test_fused_search_explains_each_source(index: str) -> None:
+    found = called("search", index, "galaxies", "--using", "fused", "--fusion", "weighted", "--explain")
+    for hit in found["hits"]:
+        explained = hit["explanation"]
+        assert sum(part["value"] for part in explained["parts"]) == pytest.approx(hit["score"], abs=1e-5)
+        assert [source["name"] for source in explained["sources"]] == ["dense", "sae"]
+    shown = call("search", index, "galaxies", "--using", "fused", "--explain", "--limit", "1").stdout
+    assert "sae, rank " in shown
+    assert "not in the dictionary" in shown
+
+
+def test_a_selection_needs_no_text(index: str) -> None:
+    every = called("search", index, "--where", "NOT #0", "--limit", "20")["hits"]
+    assert {hit["id"] for hit in every} <= set(TEXTS)
+    assert {hit["score"] for hit in every} == {0.0}
+
+
+def test_clauses_and_steering_are_explained(index: str) -> None:
+    feature = called("search", index, "galaxies", "--limit", "1")["hits"][0]["features"][0]["id"]
+    asked = ["search", index, "galaxies", "--where", f"#{feature}", f"--steer=+#{feature}:1", "--explain"]
+    for rank, hit in enumerate(called(*asked)["hits"], 1):
+        clause = {"text": f"#{feature}", "matched": True, "features": [feature]}
+        assert hit["explanation"]["clauses"] == [clause]
+        assert hit["steered"]["rank_after"] == rank
+    shown = call(*asked).stdout
+    assert f"✓ #{feature}" in shown
+    assert "unsteered 1" in shown
+
+
+def test_groups_stand_under_their_value(index: str) -> None:
+    asked = [
+        "search",
+        index,
+        "galaxies",
+        "--group-by",
+        "metadata.length",
+        "--group-size",
+        "1",
+        "--limit",
+        "3",
+    ]
+    found = called(*asked)
+    assert [group["hits"] for group in found["groups"]] == [[hit["id"]] for hit in found["hits"]]
+    assert [group["value"] for group in found["groups"]] == [len(TEXTS[h["id"]]) for h in found["hits"]]
+    assert f"metadata.length = {found['groups'][0]['value']}" in call(*asked).stdout
+
+
+def test_two_records_are_compared_in_bars(index: str) -> None:
+    asked = ["search", index, "galaxies", "--compare", "dark-matter", "sad", "--limit", "1"]
+    comparison = called(*asked)["comparison"]
+    assert (comparison["a"]["id"], comparison["b"]["id"]) == ("dark-matter", "sad")
+    total = sum(part["value"] for part in comparison["differences"])
+    assert total == pytest.approx(comparison["a"]["score"] - comparison["b"]["score"], abs=1e-5)
+    shown = call(*asked).stdout
+    assert "against  sad" in shown
+    assert "█" in shown
+    assert call("search", index, "galaxies", "--compare", "dark-matter", "nobody").returncode == 2
+
+
+def test_facets_and_suggestions_come_with_the_hits(index: str) -> None:
+    asked = ["search", index, "galaxies", "--facets", "--suggest", "--diversity", "0.3", "--timeout", "60"]
+    found = called(*asked)
+    assert isinstance(found["facets"], list)
+    assert isinstance(found["suggestions"], list)
+    shown = call(*asked).stdout
+    assert "These results split into" in shown
+    assert "Not asked for" in shown
+
+
+def test_a_search_that_takes_too_long_exits_3(index: str) -> None:
+    done = call("search", index, "galaxies", "--timeout", "0.000001")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "Raise the timeout" in done.stderr
 
 
 def test_features_feature_info_and_doctor_answer_in_json(index: str) -> None:
@@ -146,6 +222,11 @@ def test_features_feature_info_and_doctor_answer_in_json(index: str) -> None:
         (["search", "INDEX", "text", "--filter", '{"musst": []}'], 2, "musst"),
         (["search", "INDEX", "", "--json"], 2, "empty"),
         (["search", "INDEX", "text", "--limit", "0"], 2, "limit"),
+        (["search", "INDEX", "text", "--group-by", "topic"], 2, "metadata.topic"),
+        (["search", "INDEX", "text", "--diversity", "2"], 2, "diversity"),
+        (["search", "INDEX", "text", "--using", "fused", "--fusion", "sum"], 2, "fusion"),
+        (["search", "INDEX", "text", "--timeout", "0"], 2, "timeout"),
+        (["search", "INDEX"], 2, "text"),
         (["feature", "INDEX", "galaxies"], 2, "not a number"),
         (["index", "nothing.jsonl", "--into", "never.idx"], 2, "nothing.jsonl"),
         (["info", "nowhere.idx"], 2, "nowhere.idx"),

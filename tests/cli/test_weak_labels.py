@@ -74,12 +74,16 @@ def test_hits_explanations_and_plans_mark_weak_labels(index: str) -> None:
         assert hit["features"]
 
 
-def test_steering_and_filters_mark_the_labels_that_they_resolved_to(index: str) -> None:
+def test_steering_and_filters_mark_the_labels_that_they_resolved_to(
+    index: str, half_weak: FeatureSpace
+) -> None:
     printed = call("search", index, "galaxies", "--steer", "+#4:0.2 +#5:0.2", "--limit", "1").stdout
-    concepts = "\n".join(line for line in printed.splitlines() if "Concept" in line)
-    assert_marked(re.sub(r"Concept '#\d+' = ", "", concepts), 2)
+    steps = "\n".join(line for line in printed.splitlines() if "along" in line)
+    assert_marked(re.sub(r"Steer '#\d+' by ", "", steps), 2)
     plan = called("search", index, "galaxies", "--steer", "+#4:0.2 +#5:0.2", "--limit", "1")["plan"]
-    assert [m["is_weak"] for c in plan["concepts"] for m in c["features"]] == [True, False]
+    assert [step["parts"][0]["is_weak"] for step in plan["steer"]] == [True, False]
+    where = f'"{half_weak.labels[4].text}"'  # a label stands for its feature
+    assert_marked(call("search", index, "galaxies", "--where", where, "--plan").stdout)
 
 
 def test_features_and_a_feature_mark_weak_labels(index: str) -> None:

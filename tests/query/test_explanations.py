@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from qdrant_client.models import FieldCondition, Filter, MatchValue
 
 from saeindex import FeatureIndex, Query, Steer
 from saeindex.types import Hits
@@ -13,6 +14,13 @@ from tests.samples import sample_records
 
 QUERIES = [record.text for record in sample_records(100, seed=7, prefix="query")]
 TOLERANCE = 1e-5
+MODES: list[dict[str, str]] = [
+    {"using": "dense"},
+    {"using": "sae"},
+    {"using": "fused"},
+    {"using": "fused", "fusion": "dbsf"},
+    {"using": "fused", "fusion": "weighted"},
+]
 
 
 def steer_of(index: FeatureIndex, dice: np.random.Generator) -> list[Steer]:
@@ -20,16 +28,16 @@ def steer_of(index: FeatureIndex, dice: np.random.Generator) -> list[Steer]:
     return [Steer(f"#{feature}", float(dice.uniform(-1.5, 1.5))) for feature in features]
 
 
-@pytest.mark.parametrize("using", ["dense", "sae"])
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("is_steered", [False, True])
 def test_explained_totals_equal_scores_on_100_queries(
-    papers: FeatureIndex, using: str, is_steered: bool
+    papers: FeatureIndex, mode: dict[str, str], is_steered: bool
 ) -> None:
     dice = np.random.default_rng(11)
     explained = 0
     for text in QUERIES:
         steer = steer_of(papers, dice) if is_steered else []
-        for hit in papers.search(text, using=using, steer=steer, limit=3, explain=True):
+        for hit in papers.search(text, **mode, steer=steer, limit=3, explain=True):
             assert hit.explanation is not None
             assert hit.explanation.total == pytest.approx(hit.score, abs=TOLERANCE)
             parts = [part.value for part in hit.explanation.parts]
@@ -70,6 +78,66 @@ def test_activations_come_strongest_first_with_their_labels(papers: FeatureIndex
         assert [active.label for active in hit.features] == [
             papers.space.labels[active.id].text for active in hit.features
         ]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_explanations_on_every_store_are_the_same(
+    papers: FeatureIndex, memory_papers: FeatureIndex, mode: dict[str, str]
+) -> None:
+    for text in QUERIES[:5]:
+        ours, theirs = (index.search(text, **mode, explain=True) for index in (papers, memory_papers))
+        assert [hit.id for hit in ours] == [hit.id for hit in theirs]
+        for a, b in zip(ours, theirs, strict=True):
+            assert a.explanation and b.explanation
+            assert a.explanation.total == pytest.approx(b.explanation.total, abs=TOLERANCE)
+            assert len(a.explanation.parts) == len(b.explanation.parts)
+            assert b.explanation.total == pytest.approx(b.score, abs=TOLERANCE)
+
+
+def test_an_explanation_says_which_clauses_hold_and_by_which_features(papers: FeatureIndex) -> None:
+    active = papers.search(QUERIES[0], limit=1)[0].features[0].id
+    absent = next(i for i in range(papers.space.n_features) if papers.count(f"#{i}") == 0)
+    for hit in papers.search(QUERIES[0], where=f"#{active} OR NOT #{absent}", explain=True, limit=40):
+        assert hit.explanation is not None
+        has, has_not = hit.explanation.clauses
+        assert has.matched == (has.features == (active,))
+        assert has.matched == (papers.count(f"#{active}", only(hit.id)) == 1)
+        assert has_not.matched
+
+
+def test_a_query_that_only_selects_explains_its_clauses(papers: FeatureIndex) -> None:
+    active = papers.search(QUERIES[0], limit=1)[0].features[0].id
+    for hit in papers.search(where=f"#{active}", explain=True):
+        assert hit.explanation is not None
+        assert (hit.score, hit.explanation.total, hit.explanation.parts) == (0.0, 0.0, ())
+        assert [clause.features for clause in hit.explanation.clauses] == [(active,)]
+
+
+def test_explaining_ten_hits_takes_little_time(papers: FeatureIndex) -> None:
+    searches = [papers.search(text, explain=True) for text in QUERIES[:20]]
+    assert sorted(hits.timings_ms["explain"] for hits in searches)[10] < 10
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_steering_did_is_the_rank_and_score_without_it(
+    papers: FeatureIndex, mode: dict[str, str]
+) -> None:
+    for text in QUERIES[:5]:
+        plain = list(papers.search(text, **mode, limit=240))
+        ranks = {hit.id: (rank, hit.score) for rank, hit in enumerate(plain, 1)}
+        steered = papers.search(text, **mode, steer="+#7:2 -#1041", explain=True, limit=20, offset=5)
+        for rank, hit in enumerate(steered, 6):
+            assert hit.steered is not None
+            assert (hit.steered.rank_after, hit.steered.score_after) == (rank, hit.score)
+            before = ranks.get(hit.id)
+            assert hit.steered.rank_before == (before and before[0])
+            expected = before[1] if before else hit.steered.score_before
+            assert hit.steered.score_before == pytest.approx(expected, abs=TOLERANCE)
+
+
+def test_without_steering_there_is_no_effect_to_show(papers: FeatureIndex) -> None:
+    assert all(hit.steered is None for hit in papers.search(QUERIES[0], explain=True))
+    assert all(hit.steered is None for hit in papers.search(QUERIES[0], steer="+#7:2"))
 
 
 def test_without_explain_nothing_is_explained(papers: FeatureIndex) -> None:
@@ -113,6 +181,10 @@ def test_steering_a_concept_up_and_down_moves_its_part_of_the_score(papers: Feat
     more = papers.search(Query(QUERIES[0], steer=[Steer(f"#{feature}", 2.0)], explain=True))
     less = papers.search(QUERIES[0], steer=f"-#{feature}:2", explain=True)
     assert part(less, feature) < plain < part(more, feature)
+
+
+def only(record_id: str) -> Filter:
+    return Filter(must=[FieldCondition(key="record_id", match=MatchValue(value=record_id))])
 
 
 def part(hits: Hits, feature: int) -> float:

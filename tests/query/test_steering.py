@@ -10,6 +10,7 @@ from saeindex.errors import InvalidInputError
 from saeindex.index import FeatureIndex
 from saeindex.query import steering
 from saeindex.query.concepts import Concept, FeatureMatch
+from saeindex.query.directions import decoder_direction
 from saeindex.query.steering import ResolvedSteer
 
 
@@ -22,17 +23,17 @@ def unit(space: FeatureSpace, seed: int) -> np.ndarray:
     return (vector / np.linalg.norm(vector)).astype(np.float32)
 
 
-def expected(space: FeatureSpace, q: np.ndarray, steers: list[ResolvedSteer]) -> np.ndarray:
+def expected(space: FeatureSpace, q: np.ndarray, steers: list[tuple[Concept, float]]) -> np.ndarray:
     """q' = normalise(q + sum_t s_t m_t u_t), one coordinate sum at a time."""
     moved = q.astype(np.float64)
-    for steer in steers:
-        total = sum(match.score for match in steer.concept.features)
+    for target, strength in steers:
+        total = sum(match.score for match in target.features)
         direction, typical = np.zeros(len(q)), 0.0
-        for match in steer.concept.features:
+        for match in target.features:
             direction += match.score / total * space.sae.decoder[match.id].double().numpy()
             median = float(space.calibration.median[match.id])
             typical += match.score / total * (median if np.isfinite(median) else 0.0)
-        moved += steer.strength * typical * direction / np.sqrt((direction**2).sum())
+        moved += strength * typical * direction / np.sqrt((direction**2).sum())
     return np.asarray(moved / np.sqrt((moved**2).sum()))
 
 
@@ -42,10 +43,10 @@ def test_a_steered_vector_is_that_of_the_formula(space: FeatureSpace) -> None:
         q = unit(space, seed)
         features = dice.choice(space.n_features, 6, replace=False).tolist()
         steers = [
-            ResolvedSteer(concept((features[0], 1.0)), float(dice.uniform(-2, 2))),
-            ResolvedSteer(concept(*[(i, float(dice.uniform(0.4, 1))) for i in features[1:]]), 0.7),
+            (concept((features[0], 1.0)), float(dice.uniform(-2, 2))),
+            (concept(*[(i, float(dice.uniform(0.4, 1))) for i in features[1:]]), 0.7),
         ]
-        steered = steering.apply(q, steers, space)
+        steered = steering.apply(q, [ResolvedSteer(decoder_direction(t, space), s) for t, s in steers])
         assert steered.dtype == np.float32
         np.testing.assert_allclose(steered, expected(space, q, steers), atol=1e-6)
 
@@ -60,8 +61,9 @@ def test_drift_is_one_minus_the_cosine_and_zero_where_nothing_moved(space: Featu
 
 def test_zero_strengths_give_the_same_array(space: FeatureSpace) -> None:
     q = unit(space, 3)
-    assert steering.apply(q, [], space) is q
-    assert steering.apply(q, [ResolvedSteer(concept((3, 1.0)), 0.0)] * 3, space) is q
+    assert steering.apply(q, []) is q
+    still = ResolvedSteer(decoder_direction(concept((3, 1.0)), space), 0.0)
+    assert steering.apply(q, [still] * 3) is q
 
 
 def test_drift_grows_with_strength(papers: FeatureIndex) -> None:
@@ -87,7 +89,7 @@ def test_steps_that_cancel_the_query_out_are_refused(space: FeatureSpace) -> Non
     q = space.sae.directions[5] / np.linalg.norm(space.sae.directions[5])
     strength = -1 / float(space.calibration.median[5])
     with pytest.raises(InvalidInputError, match="cancel"):
-        steering.apply(q, [ResolvedSteer(concept((5, 1.0)), strength)], space)
+        steering.apply(q, [ResolvedSteer(decoder_direction(concept((5, 1.0)), space), strength)])
 
 
 @pytest.mark.parametrize("strength", [float("nan"), float("inf"), 1e9])
@@ -100,4 +102,8 @@ def test_a_plan_reads_out_what_is_steered(papers: FeatureIndex) -> None:
     plan = papers.plan("roasted peppers", steer="+#5:0.5")
     assert "Steer '#5' by +0.5" in str(plan)
     assert f"Drift: {plan.drift:.4f}" in str(plan)
-    assert plan.to_json()["steer"] == [{"target": "#5", "strength": 0.5}]
+    (step,) = plan.to_json()["steer"]
+    assert (step["target"], step["strength"]) == ("#5", 0.5)
+    assert step["parts"][0]["feature"] == 5
+    assert step["parts"][0]["weight"] == pytest.approx(1.0, abs=1e-3)
+    assert step["residual"] == pytest.approx(0.0, abs=1e-3)

@@ -15,7 +15,7 @@ import pytest
 from qdrant_client import QdrantClient, models
 
 from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, SaeIndexError, StorageError
-from saeindex.protocols import Layout, Point
+from saeindex.protocols import Fusion, Layout, Point, SearchRequest
 from saeindex.stores import QdrantStore, create_store, open_store
 
 LAYOUT = Layout({"dense": 4}, ("sae",), {"concepts": "integer", "year": "integer-range"})
@@ -115,6 +115,26 @@ def test_a_client_passed_in_stays_open(client: QdrantClient) -> None:
     create_store("c", LAYOUT, client=client).close()
     open_store("c", client=client).close()
     assert client.collection_exists("c")
+
+
+def test_a_search_s_own_timeout_is_sent_in_whole_seconds(
+    client: QdrantClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = QdrantStore.create(client, "c", LAYOUT, timeout=30)
+    store.upsert([Point(1, {"dense": ONES})])
+    sent: list[Any] = []
+    search = client.query_points
+
+    def watched(*arguments: Any, timeout: int | None = None, **options: Any) -> Any:
+        sent.append(timeout)
+        return search(*arguments, **options)
+
+    monkeypatch.setattr(client, "query_points", watched)
+    for timeout in (None, 0.01, 2.5, 7):
+        prefetch = (SearchRequest(ONES, timeout=timeout), SearchRequest(ONES, timeout=timeout))
+        assert len(store.search(SearchRequest(ONES, timeout=timeout))) == 1
+        assert len(store.search(SearchRequest(Fusion(), prefetch=prefetch, timeout=timeout))) == 1
+    assert sent == [30] * 3 + [1] * 3 + [3] * 3 + [7] * 3
 
 
 def test_open_store_chooses_by_what_is_given(client: QdrantClient, index_path: Path) -> None:

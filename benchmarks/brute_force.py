@@ -1,0 +1,149 @@
+"""What a where expression means, over whole columns: the truth that engines are held against.
+
+Nothing here is shared with the package's own reading: levels come from the activations and the thresholds,
+metadata from the records, and what a date means from the moments that it was written of.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from saeindex.query.ast import Expression
+    from saeindex.types import FloatArray
+
+    Mask = NDArray[np.bool_]
+
+DAY = 86_400 * 10**6
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+def microseconds(moment: dt.datetime) -> int:
+    """Return a moment as microseconds since 1970."""
+    return (moment - EPOCH) // dt.timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A field's values over n records, lists taken apart: ``rows`` (m,) says whose each of m values is."""
+
+    n: int
+    has_some: Mask
+    rows: NDArray[np.int64]
+    values: Sequence[Any]
+
+    @classmethod
+    def of(cls, found: Sequence[Any]) -> Column:
+        """Take what each record holds in the field, None where it is missing."""
+        apart = [(row, each) for row, value in enumerate(found) for each in as_list(value)]
+        rows = np.array([row for row, _ in apart], np.int64)
+        return cls(
+            len(found),
+            np.array([value is not None and value != [] for value in found]),
+            rows,
+            [each for _, each in apart],
+        )
+
+    def any(self, holds: Callable[[Any], bool]) -> Mask:
+        """Return which records (n,) have a value that ``holds``."""
+        mask = np.zeros(self.n, bool)
+        mask[self.rows[np.fromiter((holds(value) for value in self.values), bool, len(self.values))]] = True
+        return mask
+
+
+class BruteForce:
+    """Evaluates expressions over n records.
+
+    ``activations`` (n, n_features), ``thresholds`` (n_features,) of the levels typical and strong,
+    ``fields`` what each record holds by field, ``moments`` the microseconds that each date text stands for.
+    """
+
+    def __init__(
+        self,
+        activations: FloatArray,
+        thresholds: Mapping[str, FloatArray],
+        fields: Mapping[str, Sequence[Any]],
+        moments: Mapping[str, int],
+        features_of: Callable[[Any], Sequence[int]],
+    ) -> None:
+        self._activations, self._thresholds = activations, thresholds
+        self._columns = {field: Column.of(found) for field, found in fields.items()}
+        self._moments, self._features_of = moments, features_of
+
+    def mask(self, node: Expression, default: str) -> Mask:
+        """Return which records (n,) satisfy the expression; ``default`` is the level of bare concepts."""
+        if node.kind == "not":
+            return ~self.mask(node.part, default)
+        if node.kind in ("and", "or", "at_least"):
+            held = np.sum([self.mask(part, default) for part in node.parts], axis=0)
+            least = {"and": len(node.parts), "or": 1}.get(node.kind) or node.count  # type: ignore[union-attr]
+            return np.asarray(held >= least)
+        if node.kind in ("feature", "phrase", "family"):
+            return self._active(self._features_of(node), node.level or default)
+        return self._metadata(node)
+
+    def _active(self, features: Sequence[int], level: str) -> Mask:
+        columns = list(features)
+        active = self._activations[:, columns]
+        is_reached = active > 0 if level == "present" else active >= self._thresholds[level][columns]
+        return np.asarray(is_reached.any(axis=1))
+
+    def _metadata(self, node: Any) -> Mask:
+        column = self._columns[node.field]
+        if node.kind == "exists":
+            return column.has_some
+        if node.kind == "in":
+            tests = [self._test("=", value) for value in node.values]
+            return column.any(lambda value: any(test(value) for test in tests))
+        if node.kind == "between":
+            low, high = self._test(">=", node.low), self._test("<=", node.high)
+            return column.any(lambda value: low(value) and high(value))
+        if node.op == "!=":
+            return ~column.any(self._test("=", node.value))
+        return column.any(self._test(node.op, node.value))
+
+    def _test(self, op: str, wanted: Any) -> Callable[[Any], bool]:
+        """Return what tells whether one value of a record compares so with ``wanted``."""
+        if hasattr(wanted, "date"):
+            return self._date_test(op, wanted.date)
+        if op == "=" and not isinstance(wanted, float):
+            return lambda value: type(value) is type(wanted) and value == wanted
+        compare = COMPARISONS[op]
+        return lambda value: type(value) in (int, float) and compare(value, wanted)
+
+    def _date_test(self, op: str, date: str) -> Callable[[Any], bool]:
+        first = dt.datetime.fromisoformat(date)
+        first = first if first.tzinfo else first.replace(tzinfo=dt.UTC)
+        start = microseconds(first)
+        # The last microsecond that the date covers: a day is a period, a moment is not.
+        end = start + DAY - 1 if len(date) == 10 else start
+        tests: dict[str, Callable[[int], bool]] = {
+            "=": lambda moment: start <= moment <= end,
+            "<": lambda moment: moment < start,
+            "<=": lambda moment: moment <= end,
+            ">": lambda moment: moment > end,
+            ">=": lambda moment: moment >= start,
+        }
+        test, moments = tests[op], self._moments
+        return lambda value: isinstance(value, str) and value in moments and test(moments[value])
+
+
+COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "=": lambda a, b: a == b,
+    "<": lambda a, b: a < b,
+    "<=": lambda a, b: a <= b,
+    ">": lambda a, b: a > b,
+    ">=": lambda a, b: a >= b,
+}
+
+
+def as_list(value: Any) -> list[Any]:
+    """Return a list's elements, or the one value."""
+    return value if isinstance(value, list) else [value]

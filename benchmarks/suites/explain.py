@@ -1,0 +1,204 @@
+"""Explanations: do their parts add up, and do the features they name carry the score.
+
+An index of real records, asked with other records' texts and with the fixed property descriptions.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterator, Sequence
+from itertools import product
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks import data, mixture
+from benchmarks.outcome import Figure, Outcome, at_least, at_most
+from benchmarks.suites.retained import properties
+from saeindex import FeatureIndex, FeatureSpace, Record, open_encoder
+from saeindex.config import DEFAULT_SPACE, DENSE
+from saeindex.indexing.points import point_id
+from saeindex.query.compare import Comparison, compare
+from saeindex.query.explain import code_of
+from saeindex.types import Explanation, Hit
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from saeindex.protocols import EncoderIdentity, Point
+    from saeindex.types import FloatArray
+
+SEED = 0
+CORPORA = ("arxiv_heldout", "goemotions", "masc_registers", "medquad", "product_reviews", "us_speeches")
+STEER = 2
+KINDS: dict[str, dict[str, Any]] = {
+    "dense": {},
+    "sparse": {"using": "sae"},
+    "rrf": {"using": "fused"},
+    "dbsf": {"using": "fused", "fusion": "dbsf"},
+    "weighted": {"using": "fused", "fusion": "weighted"},
+}
+TOP, DRAWS = 3, 20
+
+
+class CachedEncoder:
+    """The default encoder, for texts that are embedded once for all benchmarks."""
+
+    def __init__(self) -> None:
+        """Open the encoder."""
+        self._encoder = open_encoder()
+
+    @property
+    def identity(self) -> EncoderIdentity:
+        """That of the encoder."""
+        return self._encoder.identity
+
+    def encode_document(self, texts: Sequence[str]) -> FloatArray:
+        """Return unit vectors (n, d)."""
+        return mixture.CACHE.embed(texts, self._encoder)
+
+    def encode_query(self, texts: Sequence[str]) -> FloatArray:
+        """Return unit vectors (n, d); this encoder has no prompts."""
+        return self.encode_document(texts)
+
+    def token_spans(self, text: str) -> Sequence[tuple[int, int]]:
+        """Return the encoder's."""
+        return self._encoder.token_spans(text)
+
+
+def run(quick: bool) -> Outcome:
+    """Measure; ``quick`` uses a tenth of the records and queries."""
+    size, asked = (100, 10) if quick else (1_000, 100)
+    records, queries = corpus(size, asked)
+    space = FeatureSpace.load(DEFAULT_SPACE)
+    outcome = Outcome("explain", quick, SEED)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "explain.idx")
+        with FeatureIndex.create(path, space, encoder=CachedEncoder()) as index:
+            index.add(records)
+            outcome.figures.update(sum_figures(index, queries, outcome.tables))
+            outcome.figures.update(ablation_figures(index, queries))
+            outcome.figures["explain_ms_10_hits"] = explain_ms(index, queries)
+    return outcome
+
+
+def corpus(size: int, asked: int) -> tuple[list[Record], list[str]]:
+    """Return ``size`` records per corpus, and ``asked`` queries: half further records, half descriptions."""
+    records: list[Record] = []
+    others: list[str] = []
+    each = math.ceil(asked / 2 / len(CORPORA))
+    for name in CORPORA:
+        read = list(data.read(name, "test", size + each))
+        records += [Record(f"{name}-{r.id}", r.text, r.metadata) for r in read[:-each]]
+        others += [record.text for record in read[-each:]]
+    described = [query["query"] for queries in properties().values() for query in queries]
+    chosen = np.random.default_rng(SEED).permutation(len(described))[: asked // 2]
+    return records, others[: asked - len(chosen)] + [described[i] for i in chosen]
+
+
+def sum_figures(index: FeatureIndex, queries: Sequence[str], tables: dict[str, Any]) -> dict[str, Figure]:
+    """Return the largest difference of a score and its parts, over every kind of query, plain and steered."""
+    errors: dict[str, float] = {}
+    hits_of: dict[str, int] = {}
+    compared: list[float] = []
+    for (kind, options), is_steered in product(KINDS.items(), (False, True)):
+        name = f"{kind} steered" if is_steered else kind
+        hits = []
+        for text in queries:
+            steer = steering(index, text) if is_steered else ""
+            hits.append(index.search(text, steer=steer, explain=True, **options))
+        errors[name] = max(sum_error(hit.explanation, hit.score) for found in hits for hit in found)
+        hits_of[name] = sum(map(len, hits))
+        compared += [compare_error(found[0], found[-1]) for found in hits if len(found) > 1]
+    tables["sum_error"] = {
+        name: {"largest error": error, "hits": hits_of[name]} for name, error in errors.items()
+    }
+    return {
+        "max_sum_error": at_most(max(errors.values()), 1e-5, "difference", sum(hits_of.values())),
+        "max_compare_error": at_most(max(compared), 1e-5, "difference", len(compared)),
+    }
+
+
+def steering(index: FeatureIndex, text: str) -> str:
+    """Return a steer by two features: away from the query's strongest, towards another one."""
+    code = index.space.sae.encode(index.encoder.encode_query([text]))
+    indices, values = code.row(0)
+    strongest = int(indices[np.argmax(values)])
+    return f"-#{strongest}:{STEER} +#{(strongest * 7 + 11) % index.space.n_features}:{STEER}"
+
+
+def sum_error(explanation: Explanation | None, score: float | None) -> float:
+    """Return how far the parts, and the total, are from the score; for fused scores of each source too."""
+    assert explanation is not None
+    assert score is not None
+    summed = math.fsum(part.value for part in explanation.parts)
+    errors = [abs(summed - score), abs(explanation.total - score)]
+    found = [source for source in explanation.sources if source.explanation is not None]
+    return max([*errors, *(sum_error(source.explanation, source.score) for source in found)])
+
+
+def compare_error(a: Hit, b: Hit) -> float:
+    """Return how far the differences of two hits are from the difference of their scores."""
+
+    def nested(comparison: Comparison) -> Iterator[float]:
+        summed = math.fsum(part.value for part in comparison.differences)
+        yield abs(summed - (comparison.score_a - comparison.score_b))
+        for _, source in comparison.sources:
+            yield from nested(source)
+
+    comparison = compare(a, b)
+    return max(abs(comparison.total - (a.score - b.score)), *nested(comparison))
+
+
+def ablation_figures(index: FeatureIndex, queries: Sequence[str]) -> dict[str, Figure]:
+    """Return in which share of dense hits the top three features matter more than three random active ones.
+
+    Deleting features takes z_i d_i off the document's vector, which is then scaled to unit length, as a
+    store would: the score is the cosine. Random sets are of all active features, the top three included.
+    """
+    dice = np.random.default_rng(SEED)
+    against_mean, against_one, drops = [], [], []
+    for text in queries:
+        q = index.plan(text).vector.astype(np.float64)
+        hits = index.search(text, explain=True)
+        points = index.store.get([point_id(hit.id) for hit in hits], with_vectors=True)
+        for hit, point in zip(hits, points, strict=True):
+            assert hit.explanation is not None
+            named = [part for part in hit.explanation.parts if part.kind == "feature"]
+            named.sort(key=lambda part: -part.value)
+            active = code_of(point).indices
+            top = ablated(index, q, point, [part.feature or 0 for part in named[:TOP]])
+            random = [ablated(index, q, point, dice.choice(active, TOP, replace=False)) for _ in range(DRAWS)]
+            against_mean.append(top < np.mean(random))
+            against_one.append(top < random[0])
+            drops.append((hit.score - top, hit.score - float(np.mean(random))))
+    top_drop, random_drop = np.mean(drops, axis=0)
+    return {
+        "ablation_share": at_least(float(np.mean(against_mean)), 0.95, "share", len(drops)),
+        "ablation_share_one_draw": Figure(float(np.mean(against_one)), "share", n=len(drops)),
+        "ablation_drop_top": Figure(float(top_drop), "cosine", n=len(drops)),
+        "ablation_drop_random": Figure(float(random_drop), "cosine", n=len(drops)),
+    }
+
+
+def ablated(index: FeatureIndex, q: Any, point: Point, features: Sequence[int] | NDArray[np.int32]) -> float:
+    """Return the cosine of ``q`` (d,) and a document without some of its features."""
+    code = code_of(point)
+    places = np.searchsorted(code.indices, np.sort(np.asarray(features)))
+    directions = index.space.sae.directions[code.indices[places]].astype(np.float64)
+    x = np.asarray(point.vectors[DENSE], np.float64) - code.values[places].astype(np.float64) @ directions
+    return float(q @ x / np.linalg.norm(x))
+
+
+def explain_ms(index: FeatureIndex, queries: Sequence[str]) -> Figure:
+    """Return what explaining ten dense hits adds to a search (median of queries; the faster of two runs)."""
+
+    def took(text: str, explain: bool) -> float:
+        runs = [index.search(text, explain=explain).timings_ms for _ in range(2)]
+        return min(timings["search"] + timings["explain"] for timings in runs)
+
+    added = [took(text, True) - took(text, False) for text in queries]
+    return at_most(median(added), 10, "ms", len(added))

@@ -1,0 +1,143 @@
+"""``AsyncFeatureIndex``: the index for programs with an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial, wraps
+from inspect import iscoroutinefunction
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, cast
+
+from saeindex.errors import InvalidInputError
+from saeindex.index import FeatureIndex
+
+if TYPE_CHECKING:
+    from qdrant_client import AsyncQdrantClient, QdrantClient
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+WORKERS = 4
+
+
+def _awaited(
+    method: Callable[Concatenate[FeatureIndex, P], R],
+) -> Callable[Concatenate[AsyncFeatureIndex, P], Awaitable[R]]:
+    """Return a method that runs the one of :class:`FeatureIndex` on a worker thread."""
+
+    @wraps(method)
+    async def call(self: AsyncFeatureIndex, /, *args: P.args, **options: P.kwargs) -> R:
+        return await self.run(partial(method, self.index, *args, **options))
+
+    return call
+
+
+class AsyncFeatureIndex:
+    """A :class:`FeatureIndex` whose methods are awaited; ``async with`` closes it.
+
+    At most ``workers`` calls run at once, on threads of its own; others wait. Over a server they overlap,
+    and the client may be an ``AsyncQdrantClient``: its requests then run on the event loop that opened the
+    index. Over a directory they take turns, and each holds Python's GIL while the engine works, so that the
+    event loop waits too: a server under load keeps such an index in a worker process. A cancelled call is
+    not awaited any more, but runs on to its end.
+    """
+
+    def __init__(self, index: FeatureIndex, workers: int = WORKERS) -> None:
+        """Take over an open index: it is closed with this one."""
+        if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+            raise InvalidInputError(f"workers={workers!r}", "out of range", "Use a whole number from 1 up.")
+        self.index = index
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="saeindex")
+
+    @classmethod
+    async def create(
+        cls,
+        path: str | Path,
+        *args: Any,
+        client: AsyncQdrantClient | QdrantClient | None = None,
+        workers: int = WORKERS,
+        **options: Any,
+    ) -> Self:
+        """Make an empty index; the arguments are those of :meth:`FeatureIndex.create`."""
+        made = partial(FeatureIndex.create, path, *args, client=_blocking(client), **options)
+        return cls(await asyncio.to_thread(made), workers)
+
+    @classmethod
+    async def open(
+        cls,
+        path: str | Path,
+        *,
+        client: AsyncQdrantClient | QdrantClient | None = None,
+        workers: int = WORKERS,
+        **options: Any,
+    ) -> Self:
+        """Open an index; the arguments are those of :meth:`FeatureIndex.open`."""
+        opened = partial(FeatureIndex.open, path, client=_blocking(client), **options)
+        return cls(await asyncio.to_thread(opened), workers)
+
+    async def run(self, call: Callable[[], R]) -> R:
+        """Return what ``call`` returns on one of the worker threads."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+    add = _awaited(FeatureIndex.add)
+    compare = _awaited(FeatureIndex.compare)
+    concept = _awaited(FeatureIndex.concept)
+    concept_facets = _awaited(FeatureIndex.concept_facets)
+    count = _awaited(FeatureIndex.count)
+    delete = _awaited(FeatureIndex.delete)
+    feature = _awaited(FeatureIndex.feature)
+    features = _awaited(FeatureIndex.features)
+    info = _awaited(FeatureIndex.info)
+    level_drift = _awaited(FeatureIndex.level_drift)
+    measure_calibration = _awaited(FeatureIndex.measure_calibration)
+    plan = _awaited(FeatureIndex.plan)
+    recalibrate = _awaited(FeatureIndex.recalibrate)
+    search = _awaited(FeatureIndex.search)
+    search_many = _awaited(FeatureIndex.search_many)
+    suggest_exclusions = _awaited(FeatureIndex.suggest_exclusions)
+
+    async def close(self) -> None:
+        """Wait for the calls that run, then flush and release the store."""
+        await asyncio.to_thread(self._threads.shutdown)
+        await asyncio.to_thread(self.index.close)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+class _BlockingClient:
+    """An ``AsyncQdrantClient`` for worker threads: each call waits for the event loop's answer.
+
+    So the store, and with it all of the query logic, is the same one. Never called on the loop's own
+    thread, which would wait for itself.
+    """
+
+    def __init__(self, client: AsyncQdrantClient, loop: asyncio.AbstractEventLoop) -> None:
+        self._client, self._loop = client, loop
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._client, name)
+        if not iscoroutinefunction(found):
+            return found
+        return lambda *args, **options: asyncio.run_coroutine_threadsafe(
+            found(*args, **options), self._loop
+        ).result()
+
+
+def _blocking(client: AsyncQdrantClient | QdrantClient | None) -> QdrantClient | None:
+    """Return a client that worker threads can call."""
+    if client is None:
+        return None
+    from qdrant_client import AsyncQdrantClient
+
+    if isinstance(client, AsyncQdrantClient):
+        return cast("QdrantClient", _BlockingClient(client, asyncio.get_running_loop()))
+    return client

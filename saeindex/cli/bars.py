@@ -1,0 +1,95 @@
+"""Scores taken apart, as pictures: one bar per part, red where it takes away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from saeindex.query.compare import Difference
+from saeindex.types import shown_label
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from saeindex.query.compare import Comparison
+    from saeindex.types import Explanation, Part
+
+BAR = 24
+SHOWN_PARTS = 8
+
+# A value, what it is of, and the colour of its bar.
+Row = tuple[float, str, str]
+
+
+def print_explanation(out: Console, explanation: Explanation, indent: int = 7) -> None:
+    """Print the largest parts as bars; what is not shown is one line, so that the sum can be checked."""
+    from rich.text import Text
+
+    print_bars(out, _rows(explanation.parts), indent)
+    out.print(Text(f"{' ' * (indent - 1)}={explanation.total:.4f}", "bold"))
+    for source in explanation.sources:
+        if source.explanation is not None:
+            out.print(Text(f"{' ' * indent}{source.name}, rank {source.rank}", "bold"))
+            print_explanation(out, source.explanation, indent + 2)
+    if explanation.clauses:
+        print_clauses(out, explanation, indent)
+
+
+def print_clauses(out: Console, explanation: Explanation, indent: int = 7) -> None:
+    """Print the clauses of the where expression, with those that held marked."""
+    from rich.text import Text
+
+    for clause in explanation.clauses:
+        mark, style = ("✓", "green") if clause.matched else ("✗", "dim")
+        by = ", ".join(f"#{feature}" for feature in clause.features)
+        shown = f"{' ' * indent}{mark} {clause.text}" + (f"  ({by})" if by else "")
+        out.print(Text(shown, style), no_wrap=True, overflow="ellipsis")
+
+
+def print_comparison(out: Console, comparison: Comparison, indent: int = 2) -> None:
+    """Print why one hit stands above another: what lifts the first to the right of what lifts the second."""
+    from rich.text import Text
+
+    header = f"{comparison.a} {comparison.score_a:.4f}  against  {comparison.b} {comparison.score_b:.4f}"
+    out.print(Text(f"{' ' * indent}{header}", "bold"))
+    shown, rest = comparison.differences[:SHOWN_PARTS], comparison.differences[SHOWN_PARTS:]
+    rows = [(part.value, f"{part.shown}  {_both(part)}", "green") for part in shown]
+    if rest:
+        rows.append((sum(part.value for part in rest), f"{len(rest)} further parts", "dim"))
+    print_bars(out, rows, indent)
+    out.print(Text(f"{' ' * (indent - 1)}={comparison.total:+.4f}", "bold"))
+    for name, source in comparison.sources:
+        out.print(Text(f"{' ' * indent}{name}", "bold"))
+        print_comparison(out, source, indent + 2)
+
+
+def print_bars(out: Console, rows: Sequence[Row], indent: int) -> None:
+    """Print rows as bars on one scale."""
+    from rich.text import Text
+
+    largest = max((abs(value) for value, _, _ in rows), default=1.0) or 1.0
+    for value, name, style in rows:
+        bar = "█" * max(1, round(BAR * abs(value) / largest)) if value else ""
+        color = "red" if value < 0 else style
+        line = Text.assemble((f"{' ' * indent}{value:+.4f} ", "dim"), (f"{bar:<{BAR}} ", color), name)
+        out.print(line, no_wrap=True, overflow="ellipsis")
+
+
+def _rows(parts: Iterable[Part]) -> list[Row]:
+    parts = list(parts)
+    features = [part for part in parts if part.kind == "feature"]
+    named = [(part, shown_label(part.label, part.is_weak)) for part in features[:SHOWN_PARTS]]
+    rows = [(part.value, f"#{part.feature} {label}", "green") for part, label in named]
+    rest = features[SHOWN_PARTS:]
+    if rest:
+        rows.append((sum(part.value for part in rest), f"{len(rest)} further concepts", "dim"))
+    others = [part for part in parts if part.kind != "feature"]
+    return rows + [(part.value, _other(part), "cyan" if part.kind == "source" else "dim") for part in others]
+
+
+def _other(part: Part) -> str:
+    return part.label if part.kind == "source" else f"{part.kind}: {part.label}"
+
+
+def _both(part: Difference) -> str:
+    return f"{part.a:+.4f} | {part.b:+.4f}"

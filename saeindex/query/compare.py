@@ -1,0 +1,131 @@
+"""Why one hit stands above another: the difference of two scores, part by part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from saeindex.errors import InvalidInputError
+from saeindex.types import PartKind, shown_label
+
+if TYPE_CHECKING:
+    from saeindex.types import Explanation, Hit, Part
+
+SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A part in both scores (0 where one has it not); ``value`` is ``a`` - ``b``."""
+
+    kind: PartKind
+    feature: int | None
+    label: str
+    a: float
+    b: float
+    is_weak: bool = False
+
+    @property
+    def value(self) -> float:
+        """What this part adds to the difference of the scores."""
+        return self.a - self.b
+
+    @property
+    def shown(self) -> str:
+        """The part as people are shown it."""
+        label = shown_label(self.label, self.is_weak)
+        return f"#{self.feature} {label}" if self.feature is not None else f"{self.kind}: {label}"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two hits of a query, ``a`` and ``b`` (ids). ``differences``, largest first, sum to score_a - score_b.
+
+    For fused scores the differences are by source, and ``sources`` compares each source's own score, where
+    it found both.
+    """
+
+    a: str
+    b: str
+    score_a: float
+    score_b: float
+    differences: tuple[Difference, ...]
+    sources: tuple[tuple[str, Comparison], ...] = ()
+
+    @property
+    def total(self) -> float:
+        """score_a - score_b."""
+        return self.score_a - self.score_b
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the comparison as a JSON object."""
+        return {
+            "a": {"id": self.a, "score": self.score_a},
+            "b": {"id": self.b, "score": self.score_b},
+            "total": self.total,
+            "differences": [{**asdict(part), "value": part.value} for part in self.differences],
+            "sources": {name: source.to_json() for name, source in self.sources},
+        }
+
+    def __str__(self) -> str:
+        above, below = (self.a, self.b) if self.total >= 0 else (self.b, self.a)
+        lines = [f"{above} is {abs(self.total):.4f} above {below}: {self.score_a:.4f} and {self.score_b:.4f}"]
+        shown, rest = self.differences[:SHOWN], self.differences[SHOWN:]
+        lines += [f"  {part.value:+.4f}  {part.a:+.4f} | {part.b:+.4f}  {part.shown}" for part in shown]
+        if rest:
+            lines.append(f"  {sum(part.value for part in rest):+.4f}  {len(rest)} further parts")
+        for name, source in self.sources:
+            lines += [f"  {name}:", *(f"    {line}" for line in str(source).splitlines())]
+        return "\n".join(lines)
+
+
+def compare(a: Hit, b: Hit) -> Comparison:
+    """Return why ``a`` stands above ``b``, or below; both must come from one query, explained."""
+    if a.explanation is None or b.explanation is None:
+        raise InvalidInputError(
+            f"compare hits {a.id!r} and {b.id!r}", "they are not explained", "Search with explain=True."
+        )
+    return compare_explanations(a.id, b.id, a.explanation, b.explanation)
+
+
+def compare_explanations(a: str, b: str, first: Explanation, second: Explanation) -> Comparison:
+    """Return the comparison of two explanations; ``a`` and ``b`` name what they explain."""
+    names = [[source.name for source in explanation.sources] for explanation in (first, second)]
+    if names[0] != names[1]:
+        raise InvalidInputError(
+            f"compare hits {a!r} and {b!r}", "their scores are of different kinds", "Take two of one query."
+        )
+    if names[0]:
+        differences = _by_source(names[0], first.parts, second.parts)
+    else:
+        differences = _by_part(first.parts, second.parts)
+    differences.sort(key=lambda part: -abs(part.value))
+    sources = [
+        (ours.name, compare_explanations(a, b, ours.explanation, theirs.explanation))
+        for ours, theirs in zip(first.sources, second.sources, strict=True)
+        if ours.explanation is not None and theirs.explanation is not None
+    ]
+    return Comparison(a, b, first.total, second.total, tuple(differences), tuple(sources))
+
+
+def _by_source(names: Sequence[str], ours: Sequence[Part], theirs: Sequence[Part]) -> list[Difference]:
+    """Match the parts of fused scores by their place: a label names the rank, which differs."""
+    return [
+        Difference("source", None, f"{name} ({a.label.removeprefix(name).strip()} and "
+                   f"{b.label.removeprefix(name).strip()})", a.value, b.value)
+        for name, a, b in zip(names, ours, theirs, strict=True)
+    ]  # fmt: skip
+
+
+def _by_part(ours: Sequence[Part], theirs: Sequence[Part]) -> list[Difference]:
+    def keyed(parts: Sequence[Part]) -> dict[tuple[PartKind, int | str], Part]:
+        return {(part.kind, part.label if part.feature is None else part.feature): part for part in parts}
+
+    first, second = keyed(ours), keyed(theirs)
+    differences = []
+    for key in first | second:
+        part = first.get(key) or second[key]
+        a, b = (found[key].value if key in found else 0.0 for found in (first, second))
+        differences.append(Difference(part.kind, part.feature, part.label, a, b, part.is_weak))
+    return differences

@@ -1,0 +1,99 @@
+"""What the writer of a text that does not parse most likely meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from difflib import get_close_matches
+
+# By terminal: how the words are spelt that a reader could have meant.
+WORDS = {
+    "_AND": ("AND",),
+    "_OR": ("OR",),
+    "_NOT": ("NOT",),
+    "_AT": ("AT LEAST",),
+    "_LEAST": ("LEAST",),
+    "_OF": ("OF",),
+    "_IN": ("IN",),
+    "_BETWEEN": ("BETWEEN",),
+    "_EXISTS": ("EXISTS",),
+    "_FAMILY": ("family",),
+    "LEVEL": ("present", "typical", "strong"),
+    "BOOLEAN": ("true", "false"),
+    "FIELD": ("metadata", "record_id"),
+    "_AGAINST": ("AGAINST",),
+    "NAMED": ("family", "profile"),
+}
+# What other languages, keyboards and word processors write for the same.
+SYMBOLS = {
+    "&&": "AND", "&": "AND", "||": "OR", "|": "OR", "!": "NOT", "~": "NOT", "=>": ">=", "=<": "<=",
+    "<>": "!=", "===": "=", "[": "(", "{": "(", ";": ",",
+}  # fmt: skip
+FOREIGN = {
+    "'": 'Use double quotes: "so".',
+    "“": 'Use straight quotes: "so".',
+    "”": 'Use straight quotes: "so".',
+    "xor": "Write (a OR b) AND NOT (a AND b).",
+    "null": "Use NOT EXISTS(metadata.name).",
+    "none": "Use NOT EXISTS(metadata.name).",
+    "is": "Did you mean =?",
+    "like": "Texts are compared whole; query_filter can match words of them.",
+    "contains": "Texts are compared whole; query_filter can match words of them.",
+}
+_NEAR = 0.6
+_WORD = re.compile(r"[^\W\d]\w*")
+_COMPARED = re.compile(r"\s*([=<>]|!=|(NOT\s+)?(IN|BETWEEN)\b)", re.IGNORECASE)
+_RUN = re.compile(r"[^\W\d][\w'-]*(?:\s+(?!(?:AND|OR|NOT)\b)[\w'-]+)*", re.IGNORECASE)
+_LOOSE_DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?![0-9])")
+_YEAR_CHARS, _SHOWN_CHARS = 4, 60
+
+
+def hint(text: str, at: int, expected: Collection[str]) -> str:
+    """Return a suggestion for the text at index ``at``, where ``expected`` terminals could stand, or ""."""
+    rest = text[at:]
+    if rest.startswith('"') and "QUOTED" in expected:
+        return "Close the quotation mark."
+    if at >= _YEAR_CHARS and _LOOSE_DATE.match(text, at - _YEAR_CHARS):
+        return "Write dates as 2015-03-01."
+    word = _WORD.match(rest)
+    foreign = FOREIGN.get(word.group().casefold() if word else rest[:1])
+    if foreign:
+        return foreign
+    return _about_word(word.group(), rest, expected) if word else _about_symbol(text, at, expected)
+
+
+def _about_word(word: str, rest: str, expected: Collection[str]) -> str:
+    near = _nearest(word, expected)
+    if near == "metadata" and (near == word.casefold() or rest[len(word) :].startswith(".")):
+        return "Write metadata.name, or metadata.`odd name`."
+    if near and near.casefold() == word.casefold():
+        is_too_much = set(expected) == {"RPAR"} and near in ("AND", "OR")
+        return 'A level takes one concept: strong("a") OR strong("b").' if is_too_much else ""
+    if near:
+        return f"Did you mean {near}?"
+    if "FIELD" in expected and _COMPARED.match(rest[len(word) :]):
+        return f"Did you mean metadata.{word}?"
+    run = _RUN.match(rest)
+    return f'Quote the phrase: "{run.group()[:_SHOWN_CHARS]}".' if run and "QUOTED" in expected else ""
+
+
+def _nearest(word: str, expected: Collection[str]) -> str | None:
+    """Return the keyword that ``word`` is nearly, one that could stand here before all others."""
+    for names in (expected, WORDS):
+        spelt = {w.casefold(): w for name in names for w in WORDS.get(name, ())}
+        near = get_close_matches(word.casefold(), spelt, n=1, cutoff=_NEAR)
+        if near:
+            return spelt[near[0]]
+    return None
+
+
+def _about_symbol(text: str, at: int, expected: Collection[str]) -> str:
+    for start in (max(0, at - 1), at):
+        for symbol in sorted(SYMBOLS, key=len, reverse=True):
+            if text.startswith(symbol, start) and start + len(symbol) > at:
+                return f"Did you mean {SYMBOLS[symbol]}?"
+    if text[at : at + 1] in ('"', "#", "(") and "_AND" in expected:
+        return "Put AND or OR between."
+    if text[at : at + 1] == ")" and not set(expected) - {"_AND", "_OR", "$END"}:
+        return "There is a parenthesis too many."
+    return ""

@@ -1,0 +1,94 @@
+"""Profiles: a direction that a person's judgements of records make, kept by name and applied to any query."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from saeindex.errors import InvalidInputError, MismatchError
+from saeindex.query.directions import Direction, built_direction
+from saeindex.types import Steer
+
+if TYPE_CHECKING:
+    from saeindex.features import FeatureSpace
+    from saeindex.query.collection import Collection
+
+MAX_PROFILES, MAX_EXAMPLES = 100, 1_000
+_NAME = re.compile(r"[\w][\w .-]{0,63}")
+_Weight = Annotated[float, Field(ge=-100.0, le=100.0, allow_inf_nan=False)]
+
+
+class Profile(BaseModel):
+    """A saved steering direction. ``edits`` are weights of concepts that a person set: 0 strikes one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    description: str | None = Field(default=None, max_length=10_000)
+    like: tuple[str, ...] = Field(default=(), max_length=MAX_EXAMPLES)
+    unlike: tuple[str, ...] = Field(default=(), max_length=MAX_EXAMPLES)
+    typical: float = Field(ge=0.0, allow_inf_nan=False)
+    edits: dict[int, _Weight] = Field(default_factory=dict, max_length=MAX_EXAMPLES)
+    unit: str
+    """The direction (d,) as little-endian float32 in base64, without the edits."""
+
+    @classmethod
+    def read(cls, kept: Mapping[str, Any], name: str, dimension: int) -> Self:
+        """Return what was kept; MismatchError where it is none, or not of this dimension."""
+        try:
+            profile = cls.model_validate(kept)
+            size = len(base64.b64decode(profile.unit, validate=True))
+        except ValueError as error:  # a ValidationError is one
+            first = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+            raise MismatchError(f"profile {name!r}", first, "Fit it again.") from error
+        if size != 4 * dimension:
+            found = f"a direction of {size // 4} dimensions, not {dimension}"
+            raise MismatchError(f"profile {name!r}", found, "Fit it again.")
+        return profile
+
+    def direction(self, space: FeatureSpace) -> Direction:
+        """Return the step that the profile stands for, edits included."""
+        unit = np.frombuffer(base64.b64decode(self.unit), "<f4").astype(np.float64)
+        return Direction(f"profile:{self.name}", unit, self.typical, space).edited(self.edits)
+
+    def edited(self, edits: Mapping[int, float]) -> Profile:
+        """Return the profile with these weights of concepts besides the earlier ones; 0 strikes one."""
+        return self.model_validate({**self.model_dump(), "edits": {**self.edits, **edits}})
+
+
+def fit_profile(
+    collection: Collection,
+    name: str,
+    like: Sequence[str] = (),
+    unlike: Sequence[str] = (),
+    description: str | None = None,
+) -> Profile:
+    """Return the profile of records that were liked and not liked (clicks and skips), by record id."""
+    check_name(name)
+    if not like and not description:
+        raise InvalidInputError(
+            f"profile {name!r}", "no record that is liked", "Give like, or a description."
+        )
+    steer = Steer(description or "", like=tuple(like), unlike=tuple(unlike))
+    direction = built_direction(collection, steer)
+    return Profile(
+        name=name,
+        description=description,
+        like=tuple(like),
+        unlike=tuple(unlike),
+        typical=direction.typical,
+        unit=base64.b64encode(direction.unit.astype("<f4").tobytes()).decode(),
+    )
+
+
+def check_name(name: str) -> None:
+    """Raise InvalidInputError for a name that a steer text could not say."""
+    if not _NAME.fullmatch(name):
+        raise InvalidInputError(
+            f"profile name {name!r}", "not a name", "Use up to 64 letters, digits, spaces, dots and dashes."
+        )

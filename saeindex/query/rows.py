@@ -1,0 +1,108 @@
+"""Records as matrices: their vectors, their concepts and their words, row by row."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from saeindex.config import DENSE, SAE
+from saeindex.protocols import Point, PointId, SparseVector
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
+
+    from saeindex.features import FeatureSpace
+    from saeindex.types import FloatArray
+
+# An activation counts by its p90, and at most this much: one loud concept does not drown the others.
+MOST_ACTIVE = 1.5
+# Texts are read this far: what follows changes which words a text has hardly at all.
+READ_CHARS = 4_000
+# Words, and the two marks that tell a question and an exclamation.
+_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?|[?!]")
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Records: ``x`` (m, d), ``concepts`` (m, n) as parts of their p90, ``words`` (m, v) by text length."""
+
+    ids: tuple[PointId, ...]
+    x: FloatArray
+    concepts: csr_matrix
+    words: csr_matrix
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, rows: NDArray[np.int64]) -> Rows:
+        """Return the rows at these positions, in this order."""
+        return Rows(tuple(self.ids[i] for i in rows), self.x[rows], self.concepts[rows], self.words[rows])
+
+    def joined(self, other: Rows) -> Rows:
+        """Return these rows and below them the ones of ``other`` that are not among them."""
+        from scipy.sparse import vstack
+
+        known = set(self.ids)
+        fresh = [i for i, point_id in enumerate(other.ids) if point_id not in known]
+        if not fresh:
+            return self
+        more = other.take(np.array(fresh))
+        return Rows(
+            self.ids + more.ids,
+            np.concatenate([self.x, more.x]),
+            vstack([self.concepts, more.concepts], "csr"),
+            vstack([self.words, more.words], "csr"),
+        )
+
+
+def tokens(text: str) -> set[str]:
+    """Return the different words of a text, lower-cased."""
+    return set(_WORD.findall(text[:READ_CHARS].lower()))
+
+
+def read_rows(points: Sequence[Point], space: FeatureSpace, places: Mapping[str, int]) -> Rows:
+    """Return points (with both vectors and their text) as rows; ``places`` are the columns of the words."""
+    x = np.array([point.vectors[DENSE] for point in points], np.float32).reshape(len(points), -1)
+    found = [tokens(point.payload.get("text", "")) for point in points]
+    return Rows(tuple(p.id for p in points), x, concept_matrix(points, space), word_matrix(found, places))
+
+
+def concept_matrix(points: Sequence[Point], space: FeatureSpace) -> csr_matrix:
+    """Return the points' activations as parts of each feature's p90, capped (m, n)."""
+    from scipy.sparse import csr_matrix
+
+    codes = [point.vectors.get(SAE) for point in points]
+    rows = [code for code in codes if isinstance(code, SparseVector)]
+    sizes = [len(code.indices) if isinstance(code, SparseVector) else 0 for code in codes]
+    indices = np.concatenate([np.zeros(0, np.int32), *(code.indices for code in rows)])
+    values = np.concatenate([np.zeros(0, np.float32), *(code.values for code in rows)])
+    loud = space.calibration.p90[indices]
+    # A feature that was never active on the calibration texts has no p90: it counts as typical.
+    parts = np.where(np.isfinite(loud), values / np.maximum(loud, 1e-6), 1.0)
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    shape = (len(points), space.n_features)
+    return csr_matrix((np.minimum(parts, MOST_ACTIVE).astype(np.float32), indices, starts), shape=shape)
+
+
+def word_matrix(found: Sequence[set[str]], places: Mapping[str, int]) -> csr_matrix:
+    """Return which words each text has, over the root of how many different ones it has (m, v)."""
+    from scipy.sparse import csr_matrix
+
+    columns = [sorted(places[word] for word in words if word in places) for words in found]
+    starts = np.concatenate([[0], np.cumsum([len(row) for row in columns])]).astype(np.int64)
+    indices = np.fromiter((c for row in columns for c in row), np.int32, int(starts[-1]))
+    weights = np.array([(len(words) + 1) ** -0.5 for words in found], np.float32)
+    values = np.repeat(weights, np.diff(starts))
+    return csr_matrix((values, indices, starts), shape=(len(found), max(1, len(places))))
+
+
+def ones(matrix: csr_matrix) -> csr_matrix:
+    """Return ``matrix`` with every entry that it holds as 1."""
+    held = matrix.copy()
+    held.data = np.ones_like(held.data)
+    return held

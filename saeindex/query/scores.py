@@ -1,0 +1,131 @@
+"""From what was inferred to a score: a row's own, its neighbours', and against the other values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from saeindex.query.inference import TINY, contrast
+from saeindex.query.sample import NEIGHBOURS, nearest_rows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from saeindex.query.inference import Doubles, Inference
+    from saeindex.query.rows import Rows
+    from saeindex.query.sample import CollectionSample
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Scores of rows, for every value (m, J), and the steps to them.
+
+    ``total`` = ``fits`` of the asked value, scaled; ``fits`` = contrast of ``both``; ``both`` = ``own`` plus
+    that of the neighbours, each scaled by the sample's mean and deviation.
+    """
+
+    own: Doubles
+    near: Doubles
+    both: Doubles
+    total: Doubles
+
+
+@dataclass(frozen=True, eq=False)
+class Scorer:
+    """Scores rows by an inference, in standard deviations above the collection's mean."""
+
+    inference: Inference
+    sample: CollectionSample
+    neighbours: float
+
+    def __call__(self, rows: Rows) -> Scored:
+        """Return the scores of ``rows``; their neighbours are looked for among them and in the sample."""
+        own = self.own(self.inference.own_scores(rows))
+        among = self.sample.rows.joined(rows)
+        fresh = len(among) - len(self.sample.rows)
+        place = {point_id: i for i, point_id in enumerate(among.ids)}
+        here = np.array([place[point_id] for point_id in rows.ids], np.int64)
+        base = np.concatenate([self.sampled, np.zeros((fresh, own.shape[1]))])
+        base[here] = own
+        near = self.near(base[self._nearest(rows, here, among)].mean(axis=1))
+        return self._scored(own, near)
+
+    @cached_property
+    def own(self) -> Scale:
+        """The scale of own scores."""
+        return Scale.of(self.inference.own_scores(self.sample.rows))
+
+    @cached_property
+    def sampled(self) -> Doubles:
+        """The sample's own scores, scaled (m, J)."""
+        return self.own(self.inference.own_scores(self.sample.rows))
+
+    @cached_property
+    def near(self) -> Scale:
+        """The scale of neighbours' mean scores."""
+        return Scale.of(self._sampled_near)
+
+    @cached_property
+    def both(self) -> Scale:
+        """The scale of the sum of own and neighbours' scores."""
+        return Scale.of(self.sampled + self.neighbours * self.near(self._sampled_near))
+
+    @cached_property
+    def fits(self) -> Scale:
+        """The scale of the contrast with the other values."""
+        both = self.both(self.sampled + self.neighbours * self.near(self._sampled_near))
+        return Scale.of(contrast(both)[:, :1])
+
+    @cached_property
+    def of_sample(self) -> Doubles:
+        """The sample's totals, for every value (m, J)."""
+        both = self.both(self.sampled + self.neighbours * self.near(self._sampled_near))
+        return Scale.of(contrast(both))(contrast(both))
+
+    @property
+    def _sampled_near(self) -> Doubles:
+        neighbours = self.sample.neighbours
+        if not neighbours.shape[1]:
+            return np.zeros_like(self.sampled)
+        near: Doubles = self.sampled[neighbours].mean(axis=1)
+        return near
+
+    def _scored(self, own: Doubles, near: Doubles) -> Scored:
+        both = self.both(own + self.neighbours * near)
+        return Scored(own, near, both, self.fits(contrast(both)[:, :1])[:, 0])
+
+    def _nearest(self, rows: Rows, here: NDArray[np.int64], among: Rows) -> NDArray[np.int64]:
+        """Return each row's neighbours as places in ``among``; a sampled row's are those in the sample."""
+        m = len(self.sample.rows)
+        found = np.zeros((len(rows), self.sample.neighbours.shape[1]), np.int64)
+        found[here < m] = self.sample.neighbours[here[here < m]]
+        fresh = np.flatnonzero(here >= m)
+        if len(fresh):
+            centred = among.x - self.sample.mean
+            nearest = nearest_rows(centred[here[fresh]], centred, NEIGHBOURS + 1)
+            for row, places in zip(fresh, nearest, strict=True):
+                others = places[places != here[row]]
+                found[row] = others[: found.shape[1]]
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """Takes off ``mean`` and divides by ``deviation``, per value (J,)."""
+
+    mean: Doubles
+    deviation: Doubles
+
+    @classmethod
+    def of(cls, scores: Doubles) -> Scale:
+        """Return the scale on which ``scores`` (m, J) have mean 0 and deviation 1."""
+        deviation = scores.std(axis=0)
+        return cls(scores.mean(axis=0), np.where(deviation > TINY, deviation, 1.0))
+
+    def __call__(self, scores: Doubles) -> Doubles:
+        """Return ``scores`` on this scale."""
+        scaled: Doubles = (scores - self.mean) / self.deviation
+        return scaled

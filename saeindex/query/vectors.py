@@ -1,0 +1,49 @@
+"""The vectors of query texts, each computed once."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from saeindex.types import FloatArray
+
+KEPT = 256
+
+
+class QueryVectors:
+    """Encodes query texts, and remembers the last 256; safe to share between threads."""
+
+    def __init__(self, encode: Callable[[Sequence[str]], FloatArray]) -> None:
+        """Take what turns texts into vectors (n, d)."""
+        self._encode = encode
+        self._kept: OrderedDict[str, FloatArray] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __call__(self, text: str) -> FloatArray:
+        """Return the vector (d,) of a text."""
+        with self._lock:
+            if text in self._kept:
+                self._kept.move_to_end(text)
+                return self._kept[text]
+        return self._keep([text], self._encode([text]))[0]
+
+    def warm(self, texts: Sequence[str]) -> None:
+        """Encode those of at most 256 texts that are not known yet, in one batch."""
+        with self._lock:
+            fresh = [text for text in dict.fromkeys(texts) if text not in self._kept]
+        if fresh:
+            self._keep(fresh, self._encode(fresh))
+
+    def _keep(self, texts: Sequence[str], vectors: FloatArray) -> list[FloatArray]:
+        rows = [row.copy() for row in vectors]
+        for row in rows:
+            row.flags.writeable = False  # it is shared, and zero steering hands out this very array
+        with self._lock:
+            # Two threads may have encoded one text: the first vector stays, which others hold already.
+            kept = [self._kept.setdefault(text, row) for text, row in zip(texts, rows, strict=True)]
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        return kept

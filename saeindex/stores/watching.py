@@ -1,0 +1,64 @@
+"""What a query asked of the engine and how long it took, for those who analyse one.
+
+A query notes its work in a context variable: of other threads' queries on the same store nothing is seen.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sized
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One piece of work: ``asked`` points at most (None: no limit), ``points`` came (None: not points).
+
+    ``action`` is an engine's request ("search", "get", "scroll", "count", "facet") where ``is_request``,
+    else a stage of the query.
+    """
+
+    action: str
+    what: str
+    asked: int | None
+    points: int | None
+    ms: float
+    is_request: bool
+
+
+_NOTES: ContextVar[list[Note] | None] = ContextVar("saeindex_notes", default=None)
+
+
+@contextmanager
+def watched() -> Iterator[list[Note]]:
+    """Note what this thread's queries do inside the block."""
+    notes: list[Note] = []
+    token = _NOTES.set(notes)
+    try:
+        yield notes
+    finally:
+        _NOTES.reset(token)
+
+
+def noted(
+    action: str, call: Callable[[], T], what: str = "", asked: int | None = None, is_request: bool = False
+) -> T:
+    """Return what ``call`` returns, with a note where someone watches."""
+    notes = _NOTES.get()
+    if notes is None:
+        return call()
+    started = time.perf_counter()
+    found = call()
+    ms = (time.perf_counter() - started) * 1e3
+    notes.append(Note(action, what, asked, _points(found), ms, is_request))
+    return found
+
+
+def _points(found: object) -> int | None:
+    points = getattr(found, "points", found)  # those of a page
+    return len(points) if isinstance(points, Sized) else None

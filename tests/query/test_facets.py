@@ -1,0 +1,89 @@
+"""Concept facets against counts by hand, and what they suggest to exclude."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix
+
+from saeindex import FeatureIndex
+from saeindex.query.facets import FACET_RESULTS, LEAST_Z, concept_facets, merged, result_set
+from tests.samples import all_points, code_of
+
+TEXT = "the senate election and tax reform"
+
+
+def presence(index: FeatureIndex) -> dict[str, set[int]]:
+    return {p.payload["record_id"]: set(code_of(p).indices.tolist()) for p in all_points(index)}
+
+
+def brute_force(index: FeatureIndex, ids: list[str]) -> dict[int, tuple[int, float]]:
+    """Return (count, z) by feature, one feature at a time."""
+    records = presence(index)
+    found = {}
+    for feature in set().union(*(records[i] for i in ids)):
+        count = sum(feature in records[i] for i in ids)
+        share = sum(feature in active for active in records.values()) / len(records)
+        spread = np.sqrt(len(ids) * share * (1 - share) + 1)
+        found[feature] = (count, float((count - len(ids) * share) / spread))
+    return found
+
+
+def test_facets_are_the_most_over_represented_concepts(any_papers: FeatureIndex) -> None:
+    ids = [hit.id for hit in any_papers.search(TEXT, limit=FACET_RESULTS)]
+    wanted = brute_force(any_papers, ids)
+    facets = any_papers.concept_facets(TEXT, limit=500)
+    assert len(facets) > 5
+    for facet in facets:
+        count, z = wanted[facet.features[0]]
+        assert (facet.count, facet.share) == (count, count / FACET_RESULTS)
+        assert facet.z == pytest.approx(z, abs=1e-5)
+        assert facet.label == any_papers.space.labels[facet.features[0]].text
+    listed = {feature for facet in facets for feature in facet.features}
+    assert listed == {f for f, (count, z) in wanted.items() if z >= LEAST_Z + 1e-9 and count >= 2}
+    strengths = [facet.z for facet in facets]
+    assert strengths == sorted(strengths, reverse=True)
+    assert any_papers.concept_facets(TEXT, limit=3) == facets[:3]
+
+
+def test_of_a_selection_all_that_match_are_counted(any_papers: FeatureIndex) -> None:
+    records = presence(any_papers)
+    counts = np.bincount([feature for active in records.values() for feature in active])
+    feature = int(np.argmin(np.abs(counts - 80)))
+    matching = [i for i, active in records.items() if feature in active]
+    assert len(matching) > FACET_RESULTS
+    first = any_papers.concept_facets(where=f"#{feature}")[0]
+    assert (first.count, first.share, first.features[0]) == (len(matching), 1.0, feature)
+    wanted = brute_force(any_papers, matching)
+    for facet in any_papers.concept_facets(where=f"#{feature}", limit=100):
+        assert facet.z == pytest.approx(wanted[facet.features[0]][1], abs=1e-5)
+
+
+def test_features_of_the_same_records_are_one_facet() -> None:
+    rows = np.zeros((10, 5), np.float32)
+    rows[:9, 0], rows[:8, 1], rows[:5, 2], rows[5:, 3] = 1, 1, 1, 1  # 0 and 1 overlap by 8 / 9
+    assert merged([0, 1, 2, 3], csr_matrix(rows)) == [(0, 1), (2,), (3,)]
+    assert merged([2, 1, 0, 3], csr_matrix(rows)) == [(2,), (1, 0), (3,)]
+    assert merged([], csr_matrix(rows)) == []
+
+
+def test_an_empty_result_has_no_facets(papers: FeatureIndex) -> None:
+    assert papers.concept_facets(where="#7 AND NOT #7") == []
+    assert papers.concept_facets(TEXT, where="#7 AND NOT #7") == []
+    nothing = result_set([], papers.space.n_features)
+    counts = np.zeros(papers.space.n_features, np.int64)
+    assert concept_facets(nothing, counts, 0, papers.space, 10) == []
+
+
+def test_what_is_suggested_removes_what_it_says_and_is_not_asked_for(any_papers: FeatureIndex) -> None:
+    hits = any_papers.search(TEXT, limit=FACET_RESULTS)
+    code, _ = any_papers.space.sae.encode(any_papers.encoder.encode_query([TEXT])).row(0)
+    suggestions = any_papers.suggest_exclusions(TEXT)
+    assert 0 < len(suggestions) <= 10
+    for suggestion in suggestions:
+        kept = {hit.id for hit in any_papers.search(TEXT, where=suggestion.clause, limit=240)}
+        assert sum(hit.id not in kept for hit in hits) == suggestion.removes
+        assert 0.15 * len(hits) <= suggestion.removes <= 0.6 * len(hits)
+        assert not set(suggestion.facet.features) & set(code.tolist())
+        assert not suggestion.facet.is_weak
+    assert any_papers.suggest_exclusions(TEXT, limit=1) == suggestions[:1]

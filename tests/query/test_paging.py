@@ -1,0 +1,179 @@
+"""Pages of a query are cut from one ranking: put together they are one long page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from qdrant_client import QdrantClient
+from qdrant_client.models import FieldCondition, Filter, MatchValue
+
+from saeindex import FeatureIndex, FeatureSpace, Record
+from saeindex.errors import InvalidInputError, QueryTimeoutError, StorageError
+from saeindex.indexing.passages import PassageOptions
+from saeindex.protocols import Point, SearchRequest
+from saeindex.query.deadline import Deadline
+from saeindex.query.explain import code_of
+from saeindex.query.rescoring import Rescored
+from saeindex.types import Explanation, Hits, Part
+from tests.samples import RememberingEncoder, all_points, sample_records
+
+ASTRONOMY = Filter(must=[FieldCondition(key="metadata.topic", match=MatchValue(value="astronomy"))])
+MODES: dict[str, dict[str, Any]] = {
+    "dense": {},
+    "steered": {"steer": "+#7:2"},
+    "sparse": {"using": "sae"},
+    "rrf": {"using": "fused"},
+    "rrf explained": {"using": "fused", "explain": True},
+    "dbsf": {"using": "fused", "fusion": "dbsf"},
+    "weighted": {"using": "fused", "fusion": "weighted"},
+    "diverse": {"diversity": 0.5},
+    "diverse and fused": {"diversity": 0.5, "using": "fused"},
+    "filtered": {"query_filter": ASTRONOMY},
+}
+TEXT = "the price of copper"
+
+
+@pytest.fixture(scope="module", params=["edge", "memory"])
+def notes(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    space: FeatureSpace,
+    session_encoder: RememberingEncoder,
+) -> Iterator[FeatureIndex]:
+    """Records with one to three passages, many of which are equal, on every store in turn."""
+    client = QdrantClient(":memory:") if request.param == "memory" else None
+    short = sample_records(12, seed=5)
+    records = [
+        Record(f"note-{i}", " ".join(r.text for r in (short[i % 12 :] + short)[: 1 + i % 3]), {"n": i % 4})
+        for i in range(60)
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("notes"))
+        passages = PassageOptions(24, 2)
+        with FeatureIndex.create(
+            "notes", space, client=client, encoder=session_encoder, passages=passages
+        ) as index:
+            index.add(records)
+            assert index.store.count() > 90
+            yield index
+
+
+def keys(hits: Hits) -> list[tuple[str, int, float]]:
+    # The client's local mode is not the same to the last bit from call to call: numpy's products are not.
+    return [(hit.id, hit.passage, round(hit.score, 6)) for hit in hits]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_pages_are_one_ranking(any_papers: FeatureIndex, mode: str) -> None:
+    whole = keys(any_papers.search(TEXT, limit=60, **MODES[mode]))
+    assert len({key for key, _, _ in whole}) == len(whole) > 20
+    paged = [any_papers.search(TEXT, limit=7, offset=at, **MODES[mode]) for at in range(0, 63, 7)]
+    assert [key for page in paged for key in keys(page)][:60] == whole
+
+
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "filtered"])
+def test_pages_of_records_with_passages_are_one_ranking_of_records(notes: FeatureIndex, mode: str) -> None:
+    whole = keys(notes.search(TEXT, limit=60, **MODES[mode]))
+    assert len({key for key, _, _ in whole}) == len(whole) > 30
+    paged = [notes.search(TEXT, limit=7, offset=at, **MODES[mode]) for at in range(0, 63, 7)]
+    assert [key for page in paged for key in keys(page)][:60] == whole
+    passages = notes.search(TEXT, limit=200, with_passages=True, **MODES[mode])
+    best: dict[str, float] = {}
+    for hit in sorted(passages, key=lambda hit: -hit.score):
+        best.setdefault(hit.id, round(hit.score, 6))
+    assert {key: score for key, _, score in whole}.items() <= best.items()
+
+
+def test_a_query_that_only_selects_lists_records_in_id_order(any_papers: FeatureIndex) -> None:
+    matching = [
+        point.payload["record_id"]
+        for point in all_points(any_papers)
+        if point.payload["metadata"]["topic"] == "astronomy"
+    ]
+    whole = any_papers.search(query_filter=ASTRONOMY, limit=100)
+    assert [hit.id for hit in whole] == matching
+    assert {hit.score for hit in whole} == {0.0}
+    paged = [any_papers.search(query_filter=ASTRONOMY, limit=4, offset=at) for at in range(0, 100, 4)]
+    assert [hit.id for page in paged for hit in page] == matching
+    assert len(any_papers.search(query_filter=ASTRONOMY, score_threshold=0.1)) == 0
+    assert len(any_papers.search(query_filter=ASTRONOMY, score_threshold=0.0, limit=3)) == 3
+
+
+def test_a_selection_has_each_record_with_passages_once(notes: FeatureIndex) -> None:
+    every = Filter(must=[FieldCondition(key="metadata.n", match=MatchValue(value=1))])
+    whole = [hit.id for hit in notes.search(query_filter=every, limit=50)]
+    assert sorted(whole) == sorted(f"note-{i}" for i in range(60) if i % 4 == 1)
+    paged = [notes.search(query_filter=every, limit=4, offset=at) for at in range(0, 20, 4)]
+    assert [hit.id for page in paged for hit in page] == whole
+
+
+# The second pass --------------------------------------------------------------------------------------
+
+
+class ByLength:
+    """A rescorer: the number of active features, in two parts; records without any are dropped."""
+
+    def __init__(self, vector: np.ndarray) -> None:
+        self.vector = vector
+
+    def requests(self, limit: int) -> SearchRequest:
+        return SearchRequest(self.vector, limit=limit, with_payload=["record_id"], with_vectors=["sae"])
+
+    def scores(self, points: list[Point]) -> np.ndarray:
+        sizes = np.array([len(code_of(point).indices) for point in points], float)
+        sizes[sizes == 0] = np.nan
+        return sizes
+
+    def explain(self, points: list[Point], row: int) -> Explanation:
+        size = float(len(code_of(points[row]).indices))
+        parts = (Part("source", None, "half", size / 2), Part("source", None, "other half", size / 2))
+        return Explanation(parts, size)
+
+
+def test_a_second_pass_ranks_its_candidates_by_its_own_scores(any_papers: FeatureIndex) -> None:
+    vector = any_papers.plan(TEXT).vector
+    request = SearchRequest(vector, query_filter=ASTRONOMY, score_threshold=20.0)
+    rescored = Rescored(any_papers.store, ByLength(vector), request)  # type: ignore[arg-type]
+    points = [p for p in all_points(any_papers) if p.payload["metadata"]["topic"] == "astronomy"]
+    wanted = {p.id: len(code_of(p).indices) for p in points if len(code_of(p).indices) >= 20}
+    best = rescored.best(100, vectors=("dense", "sae"))
+    assert {point.id: point.score for point in best} == wanted
+    order = [(-(point.score or 0.0), point.id) for point in best]
+    assert order == sorted(order, key=lambda item: (item[0], str(item[1])))
+    assert [p.id for at in (0, 3, 6) for p in rescored.best(3, at, payload=False)] == [p.id for p in best[:9]]
+    for point in best:
+        assert rescored.explain(point).total == point.score
+    outside = next(p for p in all_points(any_papers) if p.payload["metadata"]["topic"] != "astronomy")
+    assert rescored.explain(outside).total == len(code_of(outside).indices)
+
+
+# Time -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["dense", "rrf", "diverse"])
+def test_a_search_that_takes_too_long_says_so(any_papers: FeatureIndex, mode: str) -> None:
+    with pytest.raises(QueryTimeoutError, match="Raise the timeout"):
+        any_papers.search(TEXT, timeout=1e-9, **MODES[mode])
+    plain = any_papers.search(TEXT, **MODES[mode])
+    assert list(any_papers.search(TEXT, timeout=60.0, **MODES[mode])) == list(plain)
+
+
+@pytest.mark.parametrize("timeout", [0, -1.0, float("nan"), float("inf"), "soon"])
+def test_a_senseless_timeout_is_refused(papers: FeatureIndex, timeout: Any) -> None:
+    with pytest.raises(InvalidInputError, match="timeout"):
+        papers.search(TEXT, timeout=timeout)
+
+
+def test_a_server_that_gave_up_in_time_is_a_timeout_and_any_other_failure_is_not() -> None:
+    failure = StorageError("a search", "the server gave up", "Repeat")
+    with pytest.raises(QueryTimeoutError), Deadline(1e-9).stage("the search"):
+        raise failure
+    with pytest.raises(StorageError), Deadline(60).stage("the search"):
+        raise failure
+    deadline = Deadline(60)
+    assert deadline.left is not None
+    assert 59 < deadline.left <= 60
+    assert Deadline(None).left is None

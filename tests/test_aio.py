@@ -1,0 +1,114 @@
+"""The asynchronous index: the same answers, many at once, over a directory and over an async client."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+from qdrant_client import AsyncQdrantClient, QdrantClient
+
+from saeindex import AsyncFeatureIndex, FeatureIndex, FeatureSpace, Query, Record
+from saeindex.asking import Asking
+from saeindex.errors import InvalidInputError, NotFoundError, StorageError
+from saeindex.types import Hits, Using
+from tests.samples import RememberingEncoder, sample_records
+
+USING: list[Using] = ["dense", "sae", "fused"]
+QUERIES = [
+    Query(record.text, using=USING[i % 3], steer="+#7:1" if i % 2 else "", explain=i % 5 == 0)
+    for i, record in enumerate(sample_records(50, seed=41))
+]
+
+
+def answers(found: list[Hits]) -> list[list[Any]]:
+    return [list(hits) for hits in found]
+
+
+def test_fifty_concurrent_searches_equal_the_sequential_ones(papers: FeatureIndex) -> None:
+    wanted = [papers.search(query) for query in QUERIES]
+
+    async def searched() -> list[Hits]:
+        index = AsyncFeatureIndex(papers, workers=8)
+        return await asyncio.gather(*(index.search(query) for query in QUERIES))
+
+    assert answers(asyncio.run(searched())) == answers(wanted)
+
+
+@pytest.mark.parametrize("kind", ["edge", "client", "async client"])
+def test_an_index_is_made_filled_and_asked(
+    kind: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    space: FeatureSpace,
+    encoder: RememberingEncoder,
+    records: list[Record],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    async def used() -> list[Hits]:
+        client: QdrantClient | AsyncQdrantClient | None = None
+        if kind != "edge":
+            client = AsyncQdrantClient(":memory:") if kind == "async client" else QdrantClient(":memory:")
+        async with await AsyncFeatureIndex.create(
+            "notes", space=space, client=client, encoder=encoder
+        ) as index:
+            report = await index.add(records)
+            assert report.indexed == await index.count() == len(records)
+            assert await index.delete(["doc-1"]) == 1
+            assert (await index.info())["records"] == len(records) - 1
+            assert (await index.plan("copper")).total == len(records) - 1
+            assert len(await index.features("copper", 3)) == 3
+            assert (await index.feature(7)).id == 7
+            assert (await index.concept("#7")).features[0].id == 7
+            assert (await index.compare("copper", "doc-2", "doc-3")).a == "doc-2"
+            assert isinstance(await index.concept_facets("copper"), list)
+            assert isinstance(await index.suggest_exclusions("copper"), list)
+            many = await index.search_many(QUERIES)
+            one_by_one = await asyncio.gather(*(index.search(query) for query in QUERIES))
+            assert [[h.id for h in hits] for hits in many] == [[h.id for h in hits] for hits in one_by_one]
+        if kind == "edge":
+            async with await AsyncFeatureIndex.open("notes", encoder=encoder) as again:
+                assert await again.count() == len(records) - 1
+        return many
+
+    assert len(asyncio.run(used())) == len(QUERIES)
+
+
+def test_errors_come_through(papers: FeatureIndex, tmp_path: Path) -> None:
+    async def failed() -> None:
+        index = AsyncFeatureIndex(papers)
+        with pytest.raises(InvalidInputError, match="limit"):
+            await index.search("copper", limit=0)
+        with pytest.raises(NotFoundError):
+            await AsyncFeatureIndex.open(tmp_path / "nowhere.idx")
+
+    asyncio.run(failed())
+    with pytest.raises(InvalidInputError, match="workers"):
+        AsyncFeatureIndex(papers, workers=0)
+
+
+def test_a_closed_index_is_closed(
+    tmp_path: Path, space: FeatureSpace, encoder: RememberingEncoder, records: list[Record]
+) -> None:
+    async def closed() -> FeatureIndex:
+        async with await AsyncFeatureIndex.create(tmp_path / "x.idx", space, encoder=encoder) as index:
+            await index.add(records[:5])
+            running = [asyncio.ensure_future(index.search("copper")) for _ in range(20)]
+            await asyncio.sleep(0)
+        assert all(len(hits) == 5 for hits in await asyncio.gather(*running))
+        return index.index
+
+    with pytest.raises(StorageError, match="closed"):
+        asyncio.run(closed()).store.count()
+
+
+def test_all_that_can_be_asked_can_be_awaited() -> None:
+    asked = [name for name, _ in inspect.getmembers(Asking, inspect.isfunction) if not name.startswith("_")]
+    assert {"search", "search_many", "compare", "concept_facets"} <= set(asked)
+    for name in asked:
+        method = getattr(AsyncFeatureIndex, name)
+        assert inspect.iscoroutinefunction(method)
+        assert method.__doc__ == getattr(FeatureIndex, name).__doc__

@@ -1,0 +1,92 @@
+"""Many queries at once give, bit for bit, what they give one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from saeindex import FeatureIndex, FeatureSpace, Query, Record, open_encoder
+from saeindex.errors import InvalidInputError, UnknownConceptError
+from saeindex.query.collection import Collection
+from saeindex.query.planner import Planner
+from saeindex.query.vectors import KEPT, QueryVectors
+from tests.samples import RememberingEncoder, sample_records
+
+if TYPE_CHECKING:
+    from saeindex.types import FloatArray
+
+LONG = "A report on " + "copper, tin and a little zinc; " * 12
+TEXTS = [record.text for record in sample_records(30, seed=51)] + ["tin", "dark matter", LONG]
+
+
+@pytest.fixture(scope="module")
+def real(
+    tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, records: list[Record]
+) -> FeatureIndex:
+    """An index whose encoder remembers nothing."""
+    path = tmp_path_factory.mktemp("real") / "real.idx"
+    with FeatureIndex.create(path, space) as index:
+        index.add(records[:60])
+    return FeatureIndex.open(path)
+
+
+def test_many_searches_equal_single_ones_bit_for_bit(real: FeatureIndex) -> None:
+    queries: list[str | Query] = [*TEXTS, Query("copper", using="fused", explain=True, steer="+#7:1")]
+    many = real.search_many(queries, limit=5)
+    real._bind(real.space, real.manifest)  # forgets the vectors
+    for query, hits in zip(queries, many, strict=True):
+        alone = real.search(query, limit=5)
+        assert alone.plan.vector.tobytes() == hits.plan.vector.tobytes()
+        assert list(alone) == list(hits)
+
+
+def test_a_query_s_vector_does_not_depend_on_what_is_encoded_with_it() -> None:
+    encoder = open_encoder()
+    together = encoder.encode_query(TEXTS)
+    alone = np.concatenate([encoder.encode_query([text]) for text in TEXTS])
+    assert together.tobytes() == alone.tobytes()
+
+
+def test_texts_are_encoded_in_one_batch(papers: FeatureIndex, encoder: RememberingEncoder) -> None:
+    batches: list[int] = []
+
+    def encode(texts: Sequence[str]) -> FloatArray:
+        batches.append(len(texts))
+        return encoder.encode_query(texts)
+
+    vectors = QueryVectors(encode)
+    index = FeatureIndex.__new__(FeatureIndex)
+    index.__dict__.update(papers.__dict__)
+    collection = Collection(papers.store, papers.space, vectors, lambda: encoder)
+    index._look_through(papers.space, vectors, False, Planner(collection))
+    index.search_many([*TEXTS, *TEXTS])
+    assert batches == [len(TEXTS)]
+
+
+def test_an_error_says_which_query_it_is_of(papers: FeatureIndex) -> None:
+    with pytest.raises(InvalidInputError, match="query 2 of 3: limit=0"):
+        papers.search_many(["copper", Query("copper", limit=0), "tin"])
+    with pytest.raises(UnknownConceptError, match="query 3 of 3"):
+        papers.search_many(["copper", "tin", Query("copper", where="#999999")])
+    assert papers.search_many([]) == []
+
+
+def test_only_the_last_vectors_are_kept() -> None:
+    asked: list[str] = []
+
+    def encode(texts: Sequence[str]) -> FloatArray:
+        asked.extend(texts)
+        return np.full((len(texts), 2), len(asked), np.float32)
+
+    vectors = QueryVectors(encode)
+    first = vectors("a")
+    assert vectors("a") is first
+    assert not first.flags.writeable
+    vectors.warm([f"text {i}" for i in range(KEPT)])
+    vectors("text 1")
+    vectors("a")
+    assert asked.count("a") == 2
+    assert asked.count("text 1") == 1
