@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.outcome import Outcome
 
-SUITES = ("indexing", "fidelity", "labels", "families", "boolean", "explain")
+SUITES = ("indexing", "fidelity", "labels", "families", "boolean", "explain", "property")
 RESULTS = Path(__file__).parent / "results"
 
 

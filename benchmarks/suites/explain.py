@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks import data, mixture
+from benchmarks import data
+from benchmarks.corpora import CachedEncoder
 from benchmarks.outcome import Figure, Outcome, at_least, at_most
 from benchmarks.suites.retained import properties
-from saeindex import FeatureIndex, FeatureSpace, Record, open_encoder
+from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.config import DEFAULT_SPACE, DENSE
 from saeindex.indexing.points import point_id
 from saeindex.query.compare import Comparison, compare
@@ -28,8 +29,7 @@ from saeindex.types import Explanation, Hit
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.protocols import EncoderIdentity, Point
-    from saeindex.types import FloatArray
+    from saeindex.protocols import Point
 
 SEED = 0
 CORPORA = ("arxiv_heldout", "goemotions", "masc_registers", "medquad", "product_reviews", "us_speeches")
@@ -42,31 +42,6 @@ KINDS: dict[str, dict[str, Any]] = {
     "weighted": {"using": "fused", "fusion": "weighted"},
 }
 TOP, DRAWS = 3, 20
-
-
-class CachedEncoder:
-    """The default encoder, for texts that are embedded once for all benchmarks."""
-
-    def __init__(self) -> None:
-        """Open the encoder."""
-        self._encoder = open_encoder()
-
-    @property
-    def identity(self) -> EncoderIdentity:
-        """That of the encoder."""
-        return self._encoder.identity
-
-    def encode_document(self, texts: Sequence[str]) -> FloatArray:
-        """Return unit vectors (n, d)."""
-        return mixture.CACHE.embed(texts, self._encoder)
-
-    def encode_query(self, texts: Sequence[str]) -> FloatArray:
-        """Return unit vectors (n, d); this encoder has no prompts."""
-        return self.encode_document(texts)
-
-    def token_spans(self, text: str) -> Sequence[tuple[int, int]]:
-        """Return the encoder's."""
-        return self._encoder.token_spans(text)
 
 
 def run(quick: bool) -> Outcome:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.query.inference import TINY, contrast
-from saeindex.query.sample import NEIGHBOURS, nearest_rows
+from saeindex.query.sample import nearest_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,17 +41,17 @@ class Scorer:
     sample: CollectionSample
     neighbours: float
 
-    def __call__(self, rows: Rows) -> Scored:
-        """Return the scores of ``rows``; their neighbours are looked for among them and in the sample."""
+    def __call__(self, rows: Rows, around: Neighbourhood | None = None) -> Scored:
+        """Return the scores of ``rows``; ``around`` spares looking for their neighbours once more."""
+        around = around or Neighbourhood.of(self.sample, rows)
         own = self.own(self.inference.own_scores(rows))
-        among = self.sample.rows.joined(rows)
-        fresh = len(among) - len(self.sample.rows)
-        place = {point_id: i for i, point_id in enumerate(among.ids)}
-        here = np.array([place[point_id] for point_id in rows.ids], np.int64)
-        base = np.concatenate([self.sampled, np.zeros((fresh, own.shape[1]))])
-        base[here] = own
-        near = self.near(base[self._nearest(rows, here, among)].mean(axis=1))
-        return self._scored(own, near)
+        every = np.concatenate([self.sampled, np.zeros((around.fresh, own.shape[1]))])
+        every[around.here] = own
+        near = (
+            self.near(every[around.nearest].mean(axis=1)) if around.nearest.shape[1] else np.zeros_like(own)
+        )
+        both = self.both(own + self.neighbours * near)
+        return Scored(own, near, both, self.fits(contrast(both)[:, :1])[:, 0])
 
     @cached_property
     def own(self) -> Scale:
@@ -93,23 +93,33 @@ class Scorer:
         near: Doubles = self.sampled[neighbours].mean(axis=1)
         return near
 
-    def _scored(self, own: Doubles, near: Doubles) -> Scored:
-        both = self.both(own + self.neighbours * near)
-        return Scored(own, near, both, self.fits(contrast(both)[:, :1])[:, 0])
 
-    def _nearest(self, rows: Rows, here: NDArray[np.int64], among: Rows) -> NDArray[np.int64]:
-        """Return each row's neighbours as places in ``among``; a sampled row's are those in the sample."""
-        m = len(self.sample.rows)
-        found = np.zeros((len(rows), self.sample.neighbours.shape[1]), np.int64)
-        found[here < m] = self.sample.neighbours[here[here < m]]
+@dataclass(frozen=True, eq=False)
+class Neighbourhood:
+    """Where rows stand among the sample's and themselves: ``here`` (m,), and their neighbours (m, up to 10).
+
+    A sampled row's neighbours are those that it has in the sample. ``fresh`` rows are not in the sample.
+    """
+
+    here: NDArray[np.int64]
+    nearest: NDArray[np.int64]
+    fresh: int
+
+    @classmethod
+    def of(cls, sample: CollectionSample, rows: Rows) -> Neighbourhood:
+        """Look for the neighbours of ``rows`` among them and in the sample."""
+        among, m = sample.rows.joined(rows), len(sample.rows)
+        place = {point_id: i for i, point_id in enumerate(among.ids)}
+        here = np.array([place[point_id] for point_id in rows.ids], np.int64)
+        nearest = np.zeros((len(rows), sample.neighbours.shape[1]), np.int64)
+        nearest[here < m] = sample.neighbours[here[here < m]]
         fresh = np.flatnonzero(here >= m)
         if len(fresh):
-            centred = among.x - self.sample.mean
-            nearest = nearest_rows(centred[here[fresh]], centred, NEIGHBOURS + 1)
-            for row, places in zip(fresh, nearest, strict=True):
-                others = places[places != here[row]]
-                found[row] = others[: found.shape[1]]
-        return found
+            centred = among.x - sample.mean
+            found = nearest_rows(centred[here[fresh]], centred, nearest.shape[1] + 1)
+            for row, places in zip(fresh, found, strict=True):
+                nearest[row] = places[places != here[row]][: nearest.shape[1]]
+        return cls(here, nearest, len(among) - m)
 
 
 @dataclass(frozen=True, eq=False)

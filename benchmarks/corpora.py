@@ -1,0 +1,151 @@
+"""Labelled corpora as indexes: records, their matrices, the fixed property queries and who is relevant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks import data, mixture
+from benchmarks.suites.retained import has_value, properties
+from saeindex import FeatureIndex, FeatureSpace, Record, open_encoder
+from saeindex.config import DEFAULT_SPACE, DENSE, SAE
+from saeindex.query.rows import Rows
+from saeindex.query.scores import Neighbourhood
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from saeindex.protocols import EncoderIdentity
+    from saeindex.types import FloatArray
+
+NAMES = tuple(properties()) if data.is_present() else ()
+
+
+class CachedEncoder:
+    """The default encoder, for texts that are embedded once for all benchmarks."""
+
+    def __init__(self) -> None:
+        """Open the encoder."""
+        self._encoder = open_encoder()
+
+    @property
+    def identity(self) -> EncoderIdentity:
+        """That of the encoder."""
+        return self._encoder.identity
+
+    def encode_document(self, texts: Sequence[str]) -> FloatArray:
+        """Return unit vectors (n, d)."""
+        return mixture.CACHE.embed(texts, self._encoder)
+
+    def encode_query(self, texts: Sequence[str]) -> FloatArray:
+        """Return unit vectors (n, d); this encoder has no prompts."""
+        return self.encode_document(texts)
+
+    def token_spans(self, text: str) -> Sequence[tuple[int, int]]:
+        """Return the encoder's."""
+        return self._encoder.token_spans(text)
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """One part of a corpus: ``rows`` of all records, and the queries that it has relevant records for.
+
+    ``relevant`` (q, m), ``vectors`` (q, d) of the descriptions, ``siblings[i]`` the other queries of the
+    field of query i.
+    """
+
+    name: str
+    index: FeatureIndex
+    records: Sequence[Record]
+    rows: Rows
+    queries: Sequence[dict[str, Any]]
+    relevant: NDArray[np.bool_]
+    vectors: FloatArray
+
+    @property
+    def x(self) -> FloatArray:
+        """The records' embeddings (m, d)."""
+        return self.rows.x
+
+    @cached_property
+    def around(self) -> Neighbourhood:
+        """Where the rows' neighbours are, which no query changes."""
+        return Neighbourhood.of(self.index.planner.collection.sample(), self.rows)
+
+    @cached_property
+    def kinds(self) -> list[str]:
+        """The kind of each query: topic, function, affect or style."""
+        return [query["kind"] for query in self.queries]
+
+    @cached_property
+    def siblings(self) -> list[list[int]]:
+        """For each query the others of its field."""
+        fields = [query["field"] for query in self.queries]
+        return [[j for j, other in enumerate(fields) if other == f and j != i] for i, f in enumerate(fields)]
+
+    def text(self, query: int) -> str:
+        """Return a query's description."""
+        text: str = self.queries[query]["query"]
+        return text
+
+    def others(self, query: int) -> list[str]:
+        """Return the descriptions of the other values of a query's field."""
+        return [self.text(i) for i in self.siblings[query]]
+
+
+@contextmanager
+def open_corpora(part: str, names: Sequence[str] = NAMES, limit: int | None = None) -> Iterator[list[Corpus]]:
+    """Index a part of corpora on Edge, for as long as the context lasts; corpora without it are left out."""
+    space, encoder = FeatureSpace.load(DEFAULT_SPACE), CachedEncoder()
+    with TemporaryDirectory() as folder:
+        corpora = [open_corpus(Path(folder), space, encoder, name, part, limit) for name in names]
+        try:
+            yield [corpus for corpus in corpora if corpus is not None]
+        finally:
+            for corpus in corpora:
+                if corpus is not None:
+                    corpus.index.close()
+
+
+def open_corpus(
+    folder: Path, space: FeatureSpace, encoder: CachedEncoder, name: str, part: str, limit: int | None
+) -> Corpus | None:
+    """Index one part of a corpus; None where it has no such part."""
+    records = list(data.read(name, part, limit))
+    if not records:
+        return None
+    index = FeatureIndex.create(folder / f"{name}-{part}.idx", space, encoder=encoder)
+    index.add(records)
+    return described(name, index, records, properties()[name])
+
+
+def described(
+    name: str, index: FeatureIndex, records: Sequence[Record], queries: Sequence[dict[str, Any]]
+) -> Corpus:
+    """Return an index with its queries that have relevant records; rows stand in the records' order."""
+    collection = index.planner.collection
+    points = {}
+    cursor = None
+    while True:
+        page = index.store.scroll(
+            None, 1_000, cursor, with_payload=["record_id", "text"], with_vectors=[DENSE, SAE]
+        )
+        points.update({point.payload["record_id"]: point for point in page.points})
+        if (cursor := page.cursor) is None:
+            break
+    kept = [record for record in records if record.id in points]
+    rows = collection.rows([points[record.id] for record in kept])
+    relevant = np.array(
+        [[has_value(r.metadata, query["field"], query["value"]) for r in kept] for query in queries]
+    )
+    asked = [i for i in range(len(queries)) if relevant[i].any()]
+    chosen = [queries[i] for i in asked]
+    vectors = np.array([collection.encode(query["query"]) for query in chosen])
+    return Corpus(name, index, kept, rows, chosen, relevant[asked], vectors)
