@@ -9,7 +9,17 @@ from pathlib import Path
 
 from benchmarks.outcome import Outcome
 
-SUITES = ("indexing", "fidelity", "labels", "families", "boolean", "explain", "property")
+SUITES = (
+    "indexing",
+    "fidelity",
+    "labels",
+    "families",
+    "boolean",
+    "explain",
+    "property",
+    "resolution",
+    "steering",
+)
 RESULTS = Path(__file__).parent / "results"
 
 
