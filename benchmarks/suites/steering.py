@@ -171,7 +171,8 @@ def named(corpus: Corpus, asked: Sequence[Pair]) -> Scores:
 
 def named_less_siblings(corpus: Corpus, asked: Sequence[Pair]) -> Scores:
     """The embedding of the name less the mean of its siblings'."""
-    others = np.array([corpus.vectors[siblings].mean(0) for siblings in corpus.siblings])
+    none = np.zeros_like(corpus.vectors[0])
+    others = np.array([corpus.vectors[i].mean(0) if i else none for i in corpus.siblings])
     return unit((corpus.vectors - others)[concepts(asked)])
 
 
