@@ -23,10 +23,6 @@ Setting = TypeVar("Setting")
 RECIPES: dict[str, Recipe] = {
     "default": Recipe(),
     "temperature .8": Recipe(temperature=0.8),
-    "temperature 1.25": Recipe(temperature=1.25),
-    "feedback 2": Recipe(feedback=2.0),
-    "concepts .5": Recipe(concepts=0.5),
-    "found words .35": Recipe(found_words=0.35),
     "found words 1": Recipe(found_words=1.0),
     "meant words .25": Recipe(meant_words=0.25, first_words=0.2),
     "meant words .8": Recipe(meant_words=0.8, first_words=0.7),

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 SEED = 0
 EXAMPLES = (5, 10)
-DRAWS = 3
+DRAWS = 2
 LEAST_LEFT = 5
 STRENGTHS = {f"C {c:g}": c for c in (0.1, 1.0, 10.0, 100.0)}
 PRIORS = {f"prior {p:g}": p for p in (0.25, 0.5, 1.0)}
@@ -71,9 +71,10 @@ def tune(corpora: Sequence[Corpus]) -> dict[str, Choice[Any]]:
         "lone": choose(corpora, RECIPES, lambda c, r: methods.ours(c, r, False)),
         "siblings": choose(corpora, RECIPES, lambda c, r: methods.ours(c, r, True)),
     }
+    drawn = {corpus.name: draws(corpus, max(EXAMPLES), 1) for corpus in corpora}
+    tuned["few"] = choose_by_examples(corpora, drawn, RECIPES, methods.few_shot)
     for count in EXAMPLES:
         drawn = {corpus.name: draws(corpus, count, 1) for corpus in corpora}
-        tuned[f"few {count}"] = choose_by_examples(corpora, drawn, RECIPES, methods.few_shot)
         tuned[f"logistic {count}"] = choose_by_examples(corpora, drawn, STRENGTHS, methods.logistic)
         best = max(STRENGTHS, key=tuned[f"logistic {count}"].mean)
         tuned[f"prior {count}"] = choose_by_examples(corpora, drawn, PRIORS, with_prior(STRENGTHS[best]))
@@ -116,9 +117,11 @@ def described(corpora: Sequence[Corpus], tuned: Mapping[str, Choice[Any]]) -> Re
             "dense PRF 100": methods.prf(corpus, 100),
             "ours, lone": methods.ours(corpus, tuned["lone"].setting(corpus.name), False),
             "ours, siblings": methods.ours(corpus, tuned["siblings"].setting(corpus.name), True),
-            "ours, lone, as shipped": methods.ours(corpus, Recipe(), False),
-            "ours, siblings, as shipped": methods.ours(corpus, Recipe(), True),
         }
+        for name, told in (("lone", False), ("siblings", True)):
+            is_default = tuned[name].setting(corpus.name) == Recipe()
+            ours = scores[f"ours, {name}"] if is_default else methods.ours(corpus, Recipe(), told)
+            scores[f"ours, {name}, as shipped"] = ours
         for name, found in scores.items():
             judged = [
                 (average_precision(s, r), precision_at_10(s, r))
@@ -136,7 +139,7 @@ def exampled(corpora: Sequence[Corpus], tuned: Mapping[str, Choice[Any]], count:
         drawn, name = draws(corpus, count, DRAWS), corpus.name
         if not drawn:
             continue
-        recipe, prior = tuned[f"few {count}"].setting(name), tuned[f"prior {count}"].setting(name)
+        recipe, prior = tuned["few"].setting(name), tuned[f"prior {count}"].setting(name)
         strength = tuned[f"logistic {count}"].setting(name)
         scores = {
             "dense, same queries": methods.dense(corpus)[[draw.query for draw in drawn]],
@@ -145,7 +148,6 @@ def exampled(corpora: Sequence[Corpus], tuned: Mapping[str, Choice[Any]], count:
             "logistic regression": methods.logistic(corpus, drawn, strength),
             "logistic regression + text": methods.logistic(corpus, drawn, strength, prior),
             "ours": methods.few_shot(corpus, drawn, recipe),
-            "ours, as shipped": methods.few_shot(corpus, drawn, Recipe()),
             "ours + siblings": methods.few_shot(corpus, drawn, recipe, True),
         }
         for method, found in scores.items():
