@@ -19,6 +19,7 @@ SUITES = (
     "property",
     "resolution",
     "steering",
+    "latency",
 )
 RESULTS = Path(__file__).parent / "results"
 

@@ -65,6 +65,8 @@ SHOWN = {
     "feature whose label is nearest to the class's description, and that description's embedding:",
     "on_test_parts": "Labels on texts that neither the space nor its labels were made of:",
     "weights": "Forests by edge weight:",
+    "latency_ms": "The engine's own query and planned ones in turn, in ms; a planned one has two phrases and "
+    "a year in `where` and two steers, and is filtered after the scan or within it, as the plan chose:",
     "sum_error": "Score and sum of its parts, by kind of query, each source of a fused score included:",
 }
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from saeindex.errors import InvalidInputError, SaeIndexError
 from saeindex.query import facets
+from saeindex.query.analyze import Analysis, analyze
 from saeindex.query.cards import FeatureCard, feature_card
 from saeindex.query.compare import Comparison, compare
 from saeindex.query.concepts import FLOOR, Concept, FeatureMatch
@@ -76,6 +77,17 @@ class Asking:
     def plan(self, /, query: str | Query = "", **options: Any) -> Plan:
         """Return what :meth:`search` will run, without running it."""
         return self.planner.plan(as_query(query, options))
+
+    def explain_analyze(self, /, query: str | Query = "", **options: Any) -> Analysis:
+        """Return what :meth:`plan` expects of a query beside what came of it, counts and times per stage.
+
+        It runs the query, and counts what its filter matches; that count is the analysis' own.
+        """
+
+        def run(plan: Plan) -> Hits:
+            return self._executor.run(plan, Deadline(plan.query.timeout))
+
+        return analyze(as_query(query, options), self.store, self.planner.plan, run)
 
     def compare(self, /, query: str | Query, a: str, b: str, **options: Any) -> Comparison:
         """Return why record ``a`` stands above record ``b``, or below, for a query; whether hits or not.

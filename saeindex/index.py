@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 REJECTS_FILE = "rejects.jsonl"
 # Embeddings of the collection's words: read at leisure, and never part of what the index promises.
 CACHE_FOLDER = "cache"
+# What of a manifest is said in other words, or to nobody.
+KEPT_FOR_ITSELF = {"counts", "calibration", "recalibration", "profiles"}
 
 
 class FeatureIndex(Asking, Profiling):
@@ -58,7 +60,7 @@ class FeatureIndex(Asking, Profiling):
         vectors = QueryVectors(self._encode_queries)
         cache = None if self.folder is None else self.folder / CACHE_FOLDER
         collection = Collection(self.store, space, vectors, lambda: self.encoder, cache)
-        planner = Planner(collection, self._saved_direction)
+        planner = Planner(collection, self._saved_direction, self.passages is not None)
         self._look_through(space, vectors, self.passages is not None, planner)
 
     @cached_property
@@ -204,7 +206,8 @@ class FeatureIndex(Asking, Profiling):
             "store": type(self.store).__name__,
             "records": self.count(),
             "points": self.store.count(),
-            **self.manifest.model_dump(mode="json", exclude={"counts", "calibration", "recalibration"}),
+            **self.manifest.model_dump(mode="json", exclude=KEPT_FOR_ITSELF),
+            "profiles": list(self.profiles),
             "levels_of": "its own corpus" if self.manifest.calibration else "the space",
             "space_report": self.space.report.get("held_out", {}),
         }

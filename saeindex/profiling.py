@@ -45,16 +45,14 @@ class Profiling:
         """Return a saved profile; NotFoundError lists those that there are."""
         kept = self.manifest.profiles.get(name)
         if kept is None:
-            known = ", ".join(self.profiles) or "none"
-            raise NotFoundError(
-                f"profile {name!r}", f"the index has {known}", "Fit one: index.fit_profile(…)."
-            )
+            raise self._unknown(name)
         return Profile.read(kept, name, self.space.sae.dimension)
 
     def save_profile(self, profile: Profile) -> None:
         """Keep a profile with the index, in place of one of the same name."""
         check_name(profile.name)
         Profile.read(profile.model_dump(mode="json"), profile.name, self.space.sae.dimension)
+        profile.direction(self.space)  # edits of features that there are, and that leave something
         others = {name: kept for name, kept in self._kept_manifest().profiles.items() if name != profile.name}
         if len(others) >= MAX_PROFILES:
             raise InvalidInputError(
@@ -64,8 +62,14 @@ class Profiling:
 
     def delete_profile(self, name: str) -> None:
         """Forget a saved profile; NotFoundError where there is none of that name."""
-        self.profile(name)
-        self._keep({n: kept for n, kept in self._kept_manifest().profiles.items() if n != name})
+        kept = self._kept_manifest().profiles
+        if name not in kept:
+            raise self._unknown(name)
+        self._keep({n: each for n, each in kept.items() if n != name})
+
+    def _unknown(self, name: str) -> NotFoundError:
+        known = ", ".join(self.profiles) or "none"
+        return NotFoundError(f"profile {name!r}", f"the index has {known}", "Fit one: index.fit_profile(…).")
 
     def _keep(self, profiles: dict[str, dict[str, object]]) -> None:
         self.manifest = self._kept_manifest().model_copy(update={"profiles": profiles})

@@ -126,7 +126,9 @@ class SearchRequest:
 
     ``score_threshold`` is inclusive. Results come best first, equal scores by id. A sparse search omits
     points whose dot product is 0. ``exact`` asks for a full scan; a filtered search is always exact on Edge.
-    ``timeout`` (seconds) is for a server: an embedded engine cannot be stopped.
+    ``sift`` is a hint that changes no result: to ask the filter about the nearest ``sift`` points first, and
+    about all only where too few of these match. ``timeout`` (seconds) is for a server: an embedded engine
+    cannot be stopped.
     """
 
     query: Vector | Fusion
@@ -139,6 +141,7 @@ class SearchRequest:
     with_payload: bool | Sequence[str] = True
     with_vectors: bool | Sequence[str] = False
     exact: bool = True
+    sift: int = 0
     timeout: float | None = None
 
 
@@ -168,6 +171,10 @@ class VectorStore(Protocol):
     @property
     def has_graph(self) -> bool:
         """Whether a search that does not ask to be exact may be answered from a graph (HNSW)."""
+
+    @property
+    def sifts(self) -> bool:
+        """Whether ``SearchRequest.sift`` is worth a thought: the engine scans, and filters slowly."""
 
     def read_manifest(self) -> dict[str, Any]:
         """Return the JSON object kept with the collection ({} where there is none)."""
@@ -210,9 +217,12 @@ class VectorStore(Protocol):
         """Return the exact number of matching points."""
 
     def facet(
-        self, key: str, query_filter: Filter | None = None, limit: int = 10
+        self, key: str, query_filter: Filter | None = None, limit: int = 10, approximate: bool = False
     ) -> list[tuple[str | int | bool, int]]:
-        """Return (value, number of points) of an indexed field, most frequent first, then by value."""
+        """Return (value, number of points) of an indexed field, most frequent first, then by value.
+
+        ``approximate`` lets a server count sooner, and a little off.
+        """
 
     def search(self, request: SearchRequest) -> list[Point]:
         """Return scored points, best first."""

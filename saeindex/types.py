@@ -244,6 +244,11 @@ class Hits(Sequence[Hit]):
         """Return 1 - cos(q, q'), how far steering moved the query (0 without steering)."""
         return float(self.plan.drift)
 
+    @property
+    def feedback(self) -> Any:
+        """What a property search inferred: a :class:`saeindex.query.feedback.Feedback`, or None."""
+        return self.plan.feedback
+
     @overload
     def __getitem__(self, index: int) -> Hit: ...
     @overload

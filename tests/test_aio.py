@@ -13,6 +13,7 @@ from qdrant_client import AsyncQdrantClient, QdrantClient
 from saeindex import AsyncFeatureIndex, FeatureIndex, FeatureSpace, Query, Record
 from saeindex.asking import Asking
 from saeindex.errors import InvalidInputError, NotFoundError, StorageError
+from saeindex.profiling import Profiling
 from saeindex.types import Hits, Using
 from tests.samples import RememberingEncoder, sample_records
 
@@ -106,8 +107,10 @@ def test_a_closed_index_is_closed(
 
 
 def test_all_that_can_be_asked_can_be_awaited() -> None:
-    asked = [name for name, _ in inspect.getmembers(Asking, inspect.isfunction) if not name.startswith("_")]
-    assert {"search", "search_many", "compare", "concept_facets"} <= set(asked)
+    halves = Asking, Profiling
+    members = [name for half in halves for name, _ in inspect.getmembers(half, inspect.isfunction)]
+    asked = [name for name in members if not name.startswith("_")]
+    assert {"search", "search_many", "compare", "concept_facets", "fit_profile"} <= set(asked)
     for name in asked:
         method = getattr(AsyncFeatureIndex, name)
         assert inspect.iscoroutinefunction(method)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from saeindex._version import __version__
-from saeindex.cli import demo, doctor, indexing, inspecting, sae, searching
+from saeindex.cli import demo, doctor, indexing, inspecting, sae, searching, steering
 from saeindex.errors import (
     InvalidInputError,
     NotFoundError,
@@ -36,6 +36,7 @@ app.command("feature")(inspecting.feature)
 app.command("info")(inspecting.info)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
+app.add_typer(steering.app, name="steering")
 app.add_typer(sae.app, name="sae")
 
 

@@ -74,7 +74,7 @@ def _tell(out: Console, searches: dict[str, Hits], into: str) -> None:
         out, "2  Filter by concept", f"{command} --where '{WHERE}'", "Exact boolean algebra over concepts."
     )
     _resolved(out, filtered)
-    out.print(f"{filtered.plan.matching:,} of {filtered.plan.total:,} match.", style="dim")
+    out.print(f"{filtered.plan.estimate} of {filtered.plan.total:,} match.".capitalize(), style="dim")
     print_hits(out, filtered)
     steered = searches["steered"]
     _section(out, "3  Steer", f"{command} --steer '{STEER}'", "The same question, leaning towards a concept.")

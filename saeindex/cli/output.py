@@ -47,6 +47,7 @@ def hits_json(hits: Hits) -> dict[str, Any]:
         "query": query_json(hits.plan.query),
         "plan": hits.plan.to_json(),
         "drift": hits.drift,
+        "feedback": None if hits.feedback is None else hits.feedback.model_dump(mode="json"),
         "hits": [hit_json(hit) for hit in hits],
         "groups": [{"value": group.value, "hits": [hit.id for hit in group.hits]} for group in hits.groups],
         "timings_ms": {stage: round(ms, 3) for stage, ms in hits.timings_ms.items()},
@@ -57,13 +58,14 @@ def query_json(query: Query) -> dict[str, Any]:
     """Return a query as JSON: a native filter as Qdrant's own JSON, steers in full."""
     from pydantic import BaseModel
 
+    from saeindex.query.feedback import Feedback
     from saeindex.query.language import parse_steer
 
     described = {name: getattr(query, name) for name in query.__dataclass_fields__}
     if isinstance(query.where, BaseModel):
         described["where"] = query.where.model_dump(mode="json")
     if query.feedback is not None:
-        described["feedback"] = query.feedback.to_json()
+        described["feedback"] = Feedback.read(query.feedback).model_dump(mode="json")
     if query.query_filter is not None:
         described["query_filter"] = query.query_filter.model_dump(mode="json", exclude_none=True)
     described["steer"] = [asdict(steer) for steer in parse_steer(query.steer)]

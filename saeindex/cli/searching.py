@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from saeindex.cli.bars import print_comparison
+from saeindex.cli.judging import Accept, FeedbackFile, Reject, judged, print_feedback, read_feedback
 from saeindex.cli.output import (
     Json,
     Url,
@@ -39,6 +40,9 @@ Like = Annotated[list[str] | None, typer.Option(help="A record (id) that is like
 Unlike = Annotated[list[str] | None, typer.Option(help="A record (id) that is not.")]
 Resolve = Annotated[str, typer.Option(help="How phrases become features: strict, best or expand.")]
 Level = Annotated[str | None, typer.Option(help="How strong concepts must be: present, typical or strong.")]
+Exact = Annotated[
+    bool | None, typer.Option("--exact/--approximate", help="Scan all, or search the graph; else planned.")
+]
 Compare = Annotated[
     tuple[str, str] | None,
     typer.Option(metavar="ID_A ID_B", help="Show why one record stands above another, hits or not."),
@@ -62,6 +66,9 @@ def search(  # noqa: PLR0913, PLR0917  (one per field of a query)
     ] = "collection",
     like: Like = None,
     unlike: Unlike = None,
+    feedback_file: FeedbackFile = None,
+    accept: Accept = None,
+    reject: Reject = None,
     resolve: Resolve = "best",
     level: Level = None,
     using: Annotated[
@@ -74,12 +81,16 @@ def search(  # noqa: PLR0913, PLR0917  (one per field of a query)
     limit: Annotated[int, typer.Option(help="Number of hits.")] = 10,
     offset: Annotated[int, typer.Option(help="Hits to skip.")] = 0,
     score_threshold: Annotated[float | None, typer.Option(help="Least score of a hit.")] = None,
+    exact: Exact = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds that the search may take.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show the parts of each score.")] = False,
     compare: Compare = None,
     facets: Annotated[bool, typer.Option("--facets", help="Show what the results split into.")] = False,
     suggest: Annotated[bool, typer.Option("--suggest", help="Show what --where could exclude.")] = False,
     plan: Annotated[bool, typer.Option("--plan", help="Show how the query was understood.")] = False,
+    analyze: Annotated[
+        bool, typer.Option("--analyze", help="Show the plan beside what came of it, and how long it took.")
+    ] = False,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
@@ -89,14 +100,18 @@ def search(  # noqa: PLR0913, PLR0917  (one per field of a query)
 
     given = locals()  # the options have the names of the fields
     fields = {name: given[name] for name in Query.__dataclass_fields__ if given.get(name) is not None}
-    query = Query(**fields, query_filter=_parse_filter(filter_json))
+    query = Query(**fields, query_filter=_parse_filter(filter_json), feedback=read_feedback(feedback_file))
     with FeatureIndex.open(index, url=url) as opened:
-        hits = opened.search(query)
+        query = judged(opened, query, accept or (), reject or ()) if accept or reject else query
+        analysis = opened.explain_analyze(query) if analyze else None
+        hits = opened.search(query) if analysis is None else analysis.hits
         further = _further(opened, query, facets, suggest, compare)
+    if analysis is not None:
+        further["analysis"] = analysis
     if as_json:
         print_json(hits_json(hits) | {name: _as_json(value) for name, value in further.items()})
     else:
-        _print(hits, further, plan or bool(where or steer))
+        _print(hits, further, not analyze and (plan or bool(where or steer)))
     if not hits:
         raise typer.Exit(1)
 
@@ -123,6 +138,10 @@ def _print(hits: Hits, further: dict[str, Any], with_plan: bool) -> None:
     out = console()
     if with_plan:
         out.print(str(hits.plan), style="dim", markup=False)
+    if "analysis" in further:
+        out.print(str(further["analysis"]), style="dim", markup=False)
+    if hits.feedback is not None:
+        print_feedback(out, hits.feedback)
     print_hits(out, hits)
     if not hits:
         out.print("No record matches. Try a wider --where, or see --plan.")

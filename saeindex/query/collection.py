@@ -13,6 +13,8 @@ from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.protocols import SearchRequest
 from saeindex.query.rows import read_rows
 from saeindex.query.sample import CollectionSample, read_sample
+from saeindex.query.scores import Neighbourhood
+from saeindex.query.statistics import Statistics, read_statistics
 
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 # The nearest records that are looked at beside the sample, where that is not the whole collection.
 NEAREST = 512
 MAX_EXAMPLES = 1_000
+REREAD = 16
 
 
 class Collection:
@@ -40,17 +43,22 @@ class Collection:
         self.store, self.space, self.encode = store, space, encode_query
         self._open_encoder, self._cache = open_encoder, cache
         self._sample: CollectionSample | None = None
+        self._statistics: Statistics | None = None
+        self._candidates: tuple[Sequence[Point], CollectionSample, Rows, Neighbourhood] | None = None
         self._lock = threading.Lock()
         self._held = threading.local()
 
     @contextmanager
     def held(self) -> Iterator[int]:
-        """Count the points once for all that this thread asks within the block; give their number."""
-        self._held.total = self.store.count()
+        """Count the points once for all that this thread asks within the block; give their number.
+
+        All that is asked within it meets one sample, whatever is added meanwhile.
+        """
+        self._held.total, self._held.sample = self.store.count(), None
         try:
             yield self._held.total
         finally:
-            self._held.total = None
+            self._held.total = self._held.sample = None
 
     @property
     def encoder(self) -> TextEncoder:
@@ -59,6 +67,9 @@ class Collection:
 
     def sample(self) -> CollectionSample:
         """Return a sample of the records as they are: it is read again once their number has changed."""
+        held: CollectionSample | None = getattr(self._held, "sample", None)
+        if held is not None:
+            return held
         total = getattr(self._held, "total", None)
         total = self.store.count() if total is None else total
         with self._lock:
@@ -68,11 +79,31 @@ class Collection:
                 )
             if self._sample is None or self._sample.total != total:
                 self._sample = read_sample(self.store, self.space, total, self._cache)
+            self._held.sample = self._sample if getattr(self._held, "total", None) is not None else None
             return self._sample
+
+    def statistics(self, total: int) -> Statistics:
+        """Return what the payloads of ``total`` points look like: read again once a sixteenth is new."""
+        with self._lock:
+            known = self._statistics
+            if known is None or REREAD * abs(total - known.total) > known.total:
+                known = self._statistics = read_statistics(self.store, self.space.n_features, total)
+            return known
 
     def rows(self, points: Sequence[Point]) -> Rows:
         """Return points (with both vectors and their text) as rows."""
         return read_rows(points, self.space, self.sample().places)
+
+    def candidates(self, points: Sequence[Point], sample: CollectionSample) -> tuple[Rows, Neighbourhood]:
+        """Return candidates as rows, and where they stand in ``sample``.
+
+        Those of the last list of points are remembered: the explanation of each hit asks for them again.
+        """
+        known = self._candidates
+        if known is None or known[0] is not points or known[1] is not sample:
+            rows = read_rows(points, self.space, sample.places)
+            known = self._candidates = points, sample, rows, Neighbourhood.of(sample, rows)
+        return known[2], known[3]
 
     def nearest(self, vector: FloatArray) -> Rows | None:
         """Return the records nearest to a vector (d,); None where the sample has all there are."""

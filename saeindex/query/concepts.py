@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,6 +30,8 @@ FAMILY_FLOOR = 0.7
 # How much worse a family answers to a phrase with each step from its root to the feature that does.
 DEPTH_MALUS = 0.1
 FAMILY = "family:"
+# Targets whose concept is remembered.
+KEPT = 512
 
 _ID = re.compile(r"#\d{1,9}")
 
@@ -85,6 +88,7 @@ class ConceptResolver:
     def __init__(self, space: FeatureSpace, encode_query: Callable[[str], FloatArray]) -> None:
         """Take the space, and what turns a phrase into its vector (d,)."""
         self._space, self._encode = space, encode_query
+        self._resolved: OrderedDict[str, Concept] = OrderedDict()
 
     def match(self, phrase: str, limit: int = 10) -> list[FeatureMatch]:
         """Return the features nearest to a phrase, best first, weak labels included."""
@@ -97,6 +101,14 @@ class ConceptResolver:
 
         UnknownConceptError lists the nearest labels. A family's features score 1 / (1 + steps from its root).
         """
+        found = self._resolved.get(target)
+        if found is None:
+            found = self._resolved[target] = self._resolve(target)
+            while len(self._resolved) > KEPT:
+                self._resolved.popitem(last=False)
+        return found
+
+    def _resolve(self, target: str) -> Concept:
         if target.startswith(FAMILY):
             family = self._family(target.removeprefix(FAMILY).strip())
             scored = zip(family.features, family.depths, strict=True)

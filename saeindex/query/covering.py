@@ -59,7 +59,7 @@ def cover(
     tried = np.argsort(-alone, kind="stable")[:CONSIDERED]
     tried = tried[alone[tried] > 0]
     columns = columns[:, tried]
-    while len(chosen) < min(most, len(tried)):
+    while len(chosen) < most and len(tried):
         left = np.where(inside, 0.0, 1.0)
         hits = np.asarray((meant * left) @ columns).ravel() + meant[inside].sum()
         f1 = 2 * hits / (np.asarray(left @ columns).ravel() + inside.sum() + total)

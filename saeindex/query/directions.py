@@ -4,7 +4,7 @@ A feature or a family moves along its decoder directions. A phrase is more than 
 is built from its name, from the records of the collection that it means, from the other values of its field
 and from examples:
 
-    u = nz(n + f + ε e),   n = nz(q' - μ),  f = nz(w·X - μ),  e = nz(centred examples)
+    u = nz(n + φ f + ε e),   n = nz(q' - μ),  f = nz(w·X - μ),  e = nz(centred examples)
 
 with q' the name less the labels' background, w the softmax of the property's scores over the sample, and
 where other values are described, n and f less the mean of theirs. One unit of strength adds as much of the
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from saeindex.errors import InvalidInputError
 from saeindex.query.inference import Asked, Recipe, example_direction, infer, pool_of, units
 from saeindex.query.scores import Scorer
 from saeindex.types import shown_label
@@ -35,16 +36,18 @@ if TYPE_CHECKING:
 
 # Names are encoded, words of the collection are not: they gained a direction nothing.
 RECIPE = Recipe(first_words=0.0, meant_words=0.0)
-# How soft the choice of records that show a direction is.
-SOFTNESS = 0.8
-# What examples count in a direction for each five of them, and at most.
-EXAMPLES_BY_FIVE, MOST_EXAMPLES = 1.0, 4.0
+# How soft the choice of records that show a direction is, and what they count beside its name.
+SOFTNESS, SHOWN_RECORDS = 0.65, 1.5
+# What five examples count beside the name; more count by the root of their number, up to this.
+FIVE_EXAMPLES, MOST_EXAMPLES = 2.0, 6.0
 # A record has the concept from so many deviations above the mean on; so many records always have it.
 HAS_FROM, LEAST_HAVING = 1.5, 10
 # What a typical record shows of a direction in most collections: that of one with hardly any records.
 USUAL = 0.25
 # Concepts that a direction is shown as.
 SHOWN = 16
+# The length from which on a vector is one, and not what rounding leaves of it (decoders are float32).
+NOTHING = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,12 @@ class Direction:
             self.space.label(feature)
         held = pursue(self.unit, self.space, SHOWN)
         change = {feature: weight - held.get(feature, 0.0) for feature, weight in edits.items()}
-        return replace(self, unit=units(self.unit + combined(change, self.space)))
+        changed = self.unit + combined(change, self.space)
+        if np.linalg.norm(changed) <= NOTHING:
+            raise InvalidInputError(
+                f"steer {self.target!r} with edits", "they strike all of it", "Keep a concept of it."
+            )
+        return replace(self, unit=units(changed))
 
     def to_json(self) -> dict[str, Any]:
         """Return the direction as people are shown it."""
@@ -159,15 +167,16 @@ def direction_of(
     softly = np.exp(SOFTNESS * (fits - fits.max(axis=0)))
     softly /= softly.sum(axis=0)
     mean = sample.mean.astype(np.float64)
-    shown = sample.trust * units(softly.T @ sample.rows.x - mean)
+    amount = SHOWN_RECORDS * sample.trust
+    shown = amount * units(softly.T @ sample.rows.x - mean)
     named = units(units(asked.vectors - sample.background) - mean) * asked.has_text
     if len(asked.vectors) > 1:
         apart = (units(v[0] - v[1:].mean(axis=0))[None] for v in (shown, named))
-        shown, named = (length * v for length, v in zip((sample.trust, 1.0), apart, strict=True))
+        shown, named = (length * v for length, v in zip((amount, 1.0), apart, strict=True))
     toward = named[0] + shown[0]
     if (example := example_direction(asked, mean, RECIPE)) is not None:
         count = len(asked.like) if asked.like is not None else 0
-        toward = toward + min(MOST_EXAMPLES, max(1.0, EXAMPLES_BY_FIVE * count / 5)) * example
+        toward = toward + min(MOST_EXAMPLES, FIVE_EXAMPLES * (max(1, count) / 5) ** 0.5) * example
     return units(toward), fits[:, 0]
 
 
@@ -183,13 +192,15 @@ def _typical(unit: Doubles, scores: Doubles, sample: CollectionSample) -> float:
 def pursue(vector: Doubles, space: FeatureSpace, count: int) -> dict[int, float]:
     """Return the decoder directions that say most of a vector, with weights: orthogonal matching pursuit.
 
-    Largest weight first. Pati, Rezaiifar and Krishnaprasad 1993 (Asilomar).
+    Largest weight first; fewer where these say all of it. Pati, Rezaiifar and Krishnaprasad 1993 (Asilomar).
     """
     directions: FloatArray = space.sae.directions
     chosen: list[int] = []
     left: Doubles = vector
     weights: Doubles = np.zeros(0)
     for _ in range(count):
+        if np.linalg.norm(left) <= NOTHING * np.linalg.norm(vector):
+            break
         gains = np.abs(directions @ left.astype(np.float32))
         gains[chosen] = -1.0
         chosen.append(int(gains.argmax()))

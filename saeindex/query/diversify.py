@@ -18,6 +18,7 @@ import numpy as np
 
 from saeindex.config import SAE
 from saeindex.query.explain import code_of
+from saeindex.stores.watching import noted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +57,10 @@ class Diverse:
         codes = {p.id: p for p in self._store.get([p.id for p in points], False, [SAE])}
         similarity = code_similarity([codes.get(point.id, point) for point in points], self._calibration)
         scores = np.array([point.score or 0.0 for point in points])
-        return [found[row] for row in greedy_order(scores, similarity, self._diversity)]
+        order = noted(
+            "diversify", lambda: greedy_order(scores, similarity, self._diversity), asked=len(found)
+        )
+        return [found[row] for row in order]
 
 
 def code_similarity(points: Sequence[Point], calibration: Calibration) -> NDArray[np.float64]:

@@ -22,6 +22,7 @@ from saeindex.query.paging import ByPoint, ByRecord, Ranked, Ranking
 from saeindex.query.rescoring import Rescored
 from saeindex.query.scoring import EXPLAINED, Listed, Nearest, Scoring
 from saeindex.query.steered import Unsteered
+from saeindex.stores.watching import noted
 from saeindex.types import Explanation, Group, Hit, Hits, Query
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Executor:
             query_filter=plan.query_filter,
             score_threshold=query.score_threshold,
             timeout=deadline.left,
+            exact=plan.exact,
         )
         rescorer = plan.rescorer
         if rescorer is not None:
@@ -128,7 +130,8 @@ class Executor:
         if using == SAE:
             own = plan.code if vector is plan.vector else None
             asked = SparseVector(*self._space.sae.encode(vector[None]).row(0)) if own is None else own
-        return Nearest(self._store, asked, replace(request, query=asked, using=using), self._explainer)
+        request = replace(request, query=asked, using=using)
+        return Nearest(self._store, asked, request, self._explainer, plan.choices.after.value)
 
     def _selected(self, query: Query, scoring: Scoring) -> Selected:
         """Return the points of the page, complete, each with its rank before any other order; by group."""
@@ -142,10 +145,15 @@ class Executor:
             ranking = Diverse(ranking, self._store, self._space.calibration, query.diversity)
         selected: Selected
         if query.group_by:
-            selected = [*grouped(ranking, query.group_by, query.group_size, query.limit, query.offset)]
+            selected = noted("group", lambda: self._groups(ranking, query), query.group_by)
         else:
             selected = [(None, ranking.first(query.offset + query.limit)[query.offset :])]
         return self._completed(selected, vectors)
+
+    @staticmethod
+    def _groups(ranking: Ranking, query: Query) -> Selected:
+        assert query.group_by is not None  # noqa: S101
+        return [*grouped(ranking, query.group_by, query.group_size, query.limit, query.offset)]
 
     def _completed(self, selected: Selected, vectors: Sequence[str]) -> Selected:
         ids = {point.id: None for _, members in selected for _, point in members}

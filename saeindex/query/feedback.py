@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from saeindex.config import MAX_QUERY_CHARS
 from saeindex.errors import InvalidInputError
 from saeindex.types import shown_label
 
@@ -17,12 +18,14 @@ if TYPE_CHECKING:
     from saeindex.query.sample import CollectionSample
 
 SHOWN = 20
-MAX_TEXT, MAX_JUDGED = 10_000, 1_000
+MAX_JUDGED = 1_000
 MAX_WEIGHT = 100.0
 
 Verdict: TypeAlias = Literal["accepted", "rejected"]
 Weight: TypeAlias = Annotated[float, Field(ge=-MAX_WEIGHT, le=MAX_WEIGHT, allow_inf_nan=False)]
-_Text: TypeAlias = Annotated[str, Field(max_length=MAX_TEXT)]
+_Finite: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
+_Text: TypeAlias = Annotated[str, Field(max_length=MAX_QUERY_CHARS)]
+_Id: TypeAlias = Annotated[str, Field(max_length=MAX_QUERY_CHARS, coerce_numbers_to_str=True)]
 
 
 class _Shown(BaseModel):
@@ -33,8 +36,8 @@ class FeedbackConcept(_Shown):
     """A concept that was inferred: what one record that has it strongly gains or loses by it."""
 
     id: int = Field(ge=0)
-    label: str
-    weight: float
+    label: _Text
+    weight: _Finite
     is_weak: bool = False
     verdict: Verdict | None = None
 
@@ -42,8 +45,8 @@ class FeedbackConcept(_Shown):
 class FeedbackWord(_Shown):
     """A word that was inferred, with its weight; what a text gains by it also depends on its length."""
 
-    word: str
-    weight: float
+    word: _Text
+    weight: _Finite
 
 
 class Feedback(_Shown):
@@ -54,14 +57,14 @@ class Feedback(_Shown):
     """
 
     description: _Text | None = None
-    against: tuple[_Text, ...] = Field(default=(), max_length=1_000)
-    like: tuple[_Text, ...] = Field(default=(), max_length=MAX_JUDGED)
-    unlike: tuple[_Text, ...] = Field(default=(), max_length=MAX_JUDGED)
-    concepts: tuple[FeedbackConcept, ...] = ()
-    words: tuple[FeedbackWord, ...] = ()
+    against: tuple[_Text, ...] = Field(default=(), max_length=MAX_JUDGED)
+    like: tuple[_Id, ...] = Field(default=(), max_length=MAX_JUDGED)
+    unlike: tuple[_Id, ...] = Field(default=(), max_length=MAX_JUDGED)
+    concepts: tuple[FeedbackConcept, ...] = Field(default=(), max_length=2 * MAX_JUDGED)
+    words: tuple[FeedbackWord, ...] = Field(default=(), max_length=2 * MAX_JUDGED)
     judged: dict[int, Verdict] = Field(default_factory=dict, max_length=MAX_JUDGED)
     concept_weights: dict[int, Weight] = Field(default_factory=dict, max_length=MAX_JUDGED)
-    word_weights: dict[str, Weight] = Field(default_factory=dict, max_length=MAX_JUDGED)
+    word_weights: dict[_Text, Weight] = Field(default_factory=dict, max_length=MAX_JUDGED)
 
     @classmethod
     def read(cls, given: Any) -> Self:
@@ -91,11 +94,10 @@ class Feedback(_Shown):
                 raise InvalidInputError(
                     f"weight {weight} of {name!r}", "out of range", f"Use -{MAX_WEIGHT:g} to {MAX_WEIGHT:g}."
                 )
-        return self.model_copy(
-            update={
-                "concept_weights": {**self.concept_weights, **(concepts or {})},
-                "word_weights": {**self.word_weights, **(words or {})},
-            }
+        lowered = {word.lower(): weight for word, weight in (words or {}).items()}
+        return self._changed(
+            concept_weights={**self.concept_weights, **(concepts or {})},
+            word_weights={**self.word_weights, **lowered},
         )
 
     def __str__(self) -> str:
@@ -110,7 +112,10 @@ class Feedback(_Shown):
         return "\n".join(lines)
 
     def _judge(self, features: tuple[int, ...], verdict: Verdict) -> Self:
-        return self.model_copy(update={"judged": {**self.judged, **dict.fromkeys(features, verdict)}})
+        return self._changed(judged={**self.judged, **dict.fromkeys(features, verdict)})
+
+    def _changed(self, **fields: Any) -> Self:
+        return self.read({**self.model_dump(), **fields})
 
 
 def with_evidence(feedback: Feedback, inferred: Inference, sample: CollectionSample) -> Feedback:

@@ -149,7 +149,7 @@ def infer(
     mean, texts = sample.mean.astype(np.float64), units(asked.vectors - sample.background)
     named = units(texts - mean) * asked.has_text
     example = example_direction(asked, mean, recipe)
-    trust = _example_trust(asked)
+    trust = _example_trust(asked, recipe)
     meant = _meant_words(sample, asked, encoder, recipe)
 
     first = _scaled(x @ texts.T, pool) * asked.has_text
@@ -185,13 +185,25 @@ def contrast(scores: Doubles) -> Doubles:
     raised = np.exp(scores - largest)
     others = np.maximum(raised.sum(axis=1, keepdims=True) - raised, 1e-300) / (count - 1)
     fits: Doubles = scores - largest - np.log(others)
+    # Far above the others, nothing is left of them beside the largest: they are summed by themselves.
+    top = scores.argmax(axis=1)[:, None]
+    without = scores.copy()
+    np.put_along_axis(without, top, -np.inf, axis=1)
+    second = without.max(axis=1, keepdims=True)
+    rest = np.log(np.exp(without - second).sum(axis=1, keepdims=True) / (count - 1))
+    np.put_along_axis(fits, top, largest - second - rest, axis=1)
     return fits
 
 
-def _example_trust(asked: Asked) -> float:
-    """Return how much examples count, beside ten of them: their mean's error falls with the root."""
-    count = 0 if asked.like is None else len(asked.like)
-    return float(min(2.0, (count / 10) ** 0.5))
+def _example_trust(asked: Asked, recipe: Recipe) -> float:
+    """Return how much examples count, beside ten of them: their mean's error falls with the root.
+
+    Where there are only counter-examples, these count by as much as they do beside examples.
+    """
+    if asked.like is not None and len(asked.like):
+        return float(min(2.0, (len(asked.like) / 10) ** 0.5))
+    count = 0 if asked.unlike is None else len(asked.unlike)
+    return recipe.counter_examples * float(min(2.0, (count / 10) ** 0.5))
 
 
 def example_direction(asked: Asked, mean: Doubles, recipe: Recipe) -> Doubles | None:

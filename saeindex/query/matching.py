@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from operator import ge, gt, le, lt
 from typing import TYPE_CHECKING, Any
 
@@ -88,11 +89,6 @@ def matches(
     return _Record(payload, features_of, level).holds(expression)
 
 
-def condition_holds(node: Condition, payload: Mapping[str, Any]) -> bool:
-    """Say whether a condition on metadata, or on the record's id, holds for the record of ``payload``."""
-    return _condition_holds(node, _found_at(payload, path_of(node.field)))
-
-
 def _leaves(node: Expression, is_positive: bool) -> Iterator[tuple[Leaf, bool]]:
     if isinstance(node, Not):
         yield from _leaves(node.part, not is_positive)
@@ -116,7 +112,7 @@ class _Record:
             return sum(self.holds(part) for part in node.parts) >= _least(node)
         if isinstance(node, FeatureTerm | Phrase | FamilyTerm):
             return bool(self.features(node))
-        return condition_holds(node, self._payload)
+        return condition_holds(node, found_at(self._payload, path_of(node.field)))
 
     def features(self, node: ConceptTerm) -> tuple[int, ...]:
         """Return the features of a concept that the record has at the level asked for."""
@@ -131,7 +127,8 @@ def _least(node: And | Or | AtLeast) -> int:
     return node.count if isinstance(node, AtLeast) else 1
 
 
-def _condition_holds(node: Condition, found: Any) -> bool:
+def condition_holds(node: Condition, found: Any) -> bool:
+    """Say whether a condition holds for a record whose field holds ``found`` (None: it is missing)."""
     if isinstance(node, Exists):
         return found not in (None, [])
     # A list counts as its elements.
@@ -146,7 +143,20 @@ def _condition_holds(node: Condition, found: Any) -> bool:
     return any(_ordered(value, node.op, node.value) for value in values)
 
 
-def _found_at(payload: Any, path: Sequence[str]) -> Any:
+def taker(node: Condition) -> Callable[[Any], bool]:
+    """Return :func:`condition_holds` for many values: a long list is not walked for each of them."""
+    if not isinstance(node, OneOf) or not all(type(value) in (str, int, bool) for value in node.values):
+        return partial(condition_holds, node)
+    wanted = {(type(value), value) for value in node.values}
+
+    def takes(found: Any) -> bool:
+        values = found if isinstance(found, list) else [found]
+        return any((type(v), v) in wanted for v in values if isinstance(v, str | int))
+
+    return takes
+
+
+def found_at(payload: Any, path: Sequence[str]) -> Any:
     """Return what a field holds, None where it is missing."""
     for name in path:
         if not isinstance(payload, Mapping):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -12,10 +13,14 @@ import numpy as np
 from saeindex.config import MAX_LIMIT, MAX_QUERY_CHARS
 from saeindex.errors import InvalidInputError
 from saeindex.query import steering
+from saeindex.query.advice import fields_of, warnings_of
 from saeindex.query.ast import ConceptTerm, Expression, FeatureTerm
+from saeindex.query.choices import Setting, choose
 from saeindex.query.compile import compile_where, target_of
 from saeindex.query.concepts import Concept, check_unicode
+from saeindex.query.cost import Estimate, Estimator
 from saeindex.query.feedback import Feedback
+from saeindex.query.grouping import RECORD_ID
 from saeindex.query.language import parse_steer, parse_where
 from saeindex.query.plan import Plan
 from saeindex.query.property import PropertyRanking, infer_feedback, interpembed_code
@@ -31,25 +36,38 @@ if TYPE_CHECKING:
     from saeindex.protocols import SparseVector
     from saeindex.query.collection import Collection
     from saeindex.query.directions import Direction
+    from saeindex.query.scores import Scorer
     from saeindex.types import FloatArray, LevelName
 
 USINGS = ("dense", "sae", "fused")
 METHODS = ("collection", "interpembed")
 LEVELS = (None, "present", "typical", "strong")
+# Properties whose inference is remembered.
+KEPT = 64
 
 
 class Planner:
     """Makes plans for one collection."""
 
-    def __init__(self, collection: Collection, profile: Callable[[str], Direction] = unknown_profile) -> None:
-        """Take the collection, and what finds a saved profile by name."""
-        self.collection = collection
+    def __init__(
+        self,
+        collection: Collection,
+        profile: Callable[[str], Direction] = unknown_profile,
+        has_passages: bool = False,
+    ) -> None:
+        """Take the collection, what finds a saved profile by name, and whether records have passages."""
+        self.collection, self._has_passages = collection, has_passages
+        self._scorers: OrderedDict[tuple[str, bytes | None], Scorer] = OrderedDict()
         self.resolver = Resolver(collection)
         self.steering = Steering(collection, self.resolver, profile)
 
     def plan(self, query: Query) -> Plan:
         """Return the plan of ``query``; raises on bad input and on unknown concepts."""
         check_query(query)
+        with self.collection.held() as total:
+            return self._plan(query, total)
+
+    def _plan(self, query: Query, total: int) -> Plan:
         if query.method == "interpembed" and query.property is not None:
             query = replace(query, using="sae")
         where = None if query.where is None else parse_where(query.where)
@@ -64,7 +82,11 @@ class Planner:
         steered = self._steered(moved, steers, query)
         is_text = bool(query.text.strip())
         asked = steered if asked is not None and not is_text else asked
-        total = self.collection.store.count()
+        rescorer = self._rescorer(query, feedback, asked, steered if is_text else None)
+        estimate, warnings = self._estimate(query, where, concepts, total)
+        store = self.collection.store
+        is_indexed = set(fields_of(where)) <= store.layout.payload_indexes.keys()
+        setting = Setting(estimate, total, store.has_graph, rescorer is not None, store.sifts, is_indexed)
         return Plan(
             query=query,
             vector=steered,
@@ -73,11 +95,32 @@ class Planner:
             steers=steers,
             query_filter=query_filter,
             drift=steering.drift(moved, steered),
-            matching=total if query_filter is None else self.collection.store.count(query_filter),
             total=total,
+            estimate=estimate,
+            choices=choose(query, setting),
+            warnings=warnings,
+            matching=total if query_filter is None else None,
+            by_record=self._has_passages and not query.with_passages and query.group_by != RECORD_ID,
             code=self._code(query, moved, steered, steers),
-            rescorer=self._rescorer(query, feedback, asked, steered if is_text else None),
+            rescorer=rescorer,
         )
+
+    def _estimate(
+        self, query: Query, where: Expression | None, concepts: dict[str, Concept], total: int
+    ) -> tuple[Estimate, tuple[str, ...]]:
+        """Return how many points should match, and what is odd about the filter."""
+        if where is None and query.query_filter is None:
+            return Estimate(total, total, total, "no filter"), ()
+        statistics = self.collection.statistics(total)
+
+        def features_of(node: ConceptTerm) -> list[int]:
+            if isinstance(node, FeatureTerm):
+                return [node.feature]
+            return [match.id for match in concepts[target_of(node)].features]
+
+        estimator = Estimator(statistics, features_of, query.level)
+        estimate = estimator.estimate(where, query.query_filter, total)
+        return estimate, warnings_of(where, estimate, statistics)
 
     def compile(
         self,
@@ -133,9 +176,20 @@ class Planner:
     ) -> PropertyRanking | None:
         if feedback is None or query.method == "interpembed":
             return None
-        scorer = infer_feedback(self.collection, feedback, asked)
         is_named = query.property is not None or query.feedback is not None
+        scorer = self._scorer(feedback, asked)
         return PropertyRanking(scorer, self.collection, feedback, text if is_named else None)
+
+    def _scorer(self, feedback: Feedback, asked: FloatArray | None) -> Scorer:
+        """Return what was inferred, remembered until the collection changes: pages, and other filters."""
+        sample = self.collection.sample()
+        key = (feedback.model_dump_json(), None if asked is None else asked.tobytes())
+        found = self._scorers.get(key)
+        if found is None or found.sample is not sample:
+            found = self._scorers[key] = infer_feedback(self.collection, feedback, asked)
+            while len(self._scorers) > KEPT:
+                self._scorers.popitem(last=False)
+        return found
 
 
 def feedback_of(query: Query) -> Feedback | None:
@@ -169,6 +223,8 @@ def check_query(query: Query) -> None:
             raise InvalidInputError(
                 f"{name}={value!r}", "out of range", f"Use a whole number from {least} to {MAX_LIMIT}."
             )
+    if query.exact is not None and not isinstance(query.exact, bool):
+        raise InvalidInputError(f"exact={query.exact!r}", "no such choice", "Use True, False or None.")
     drift = query.max_drift
     if drift is not None and not (math.isfinite(drift) and 0 <= drift <= 2):
         raise InvalidInputError(f"max_drift={drift!r}", "out of range", "Use a cosine distance, 0 to 2.")

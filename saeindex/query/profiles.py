@@ -17,8 +17,11 @@ from saeindex.types import Steer
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
     from saeindex.query.collection import Collection
+    from saeindex.query.inference import Doubles
 
 MAX_PROFILES, MAX_EXAMPLES = 100, 1_000
+# How far a kept direction's length may be from 1: it is float32.
+UNIT_ERROR = 1e-3
 _NAME = re.compile(r"[\w][\w .-]{0,63}")
 _Weight = Annotated[float, Field(ge=-100.0, le=100.0, allow_inf_nan=False)]
 
@@ -44,21 +47,30 @@ class Profile(BaseModel):
             profile = cls.model_validate(kept)
             size = len(base64.b64decode(profile.unit, validate=True))
         except ValueError as error:  # a ValidationError is one
-            first = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-            raise MismatchError(f"profile {name!r}", first, "Fit it again.") from error
-        if size != 4 * dimension:
+            raise MismatchError(f"profile {name!r}", _first_fault(error), "Fit it again.") from error
+        found = None
+        if profile.name != name:
+            found = f"kept under that name is {profile.name!r}"
+        elif size != 4 * dimension:
             found = f"a direction of {size // 4} dimensions, not {dimension}"
+        elif not abs(float(np.linalg.norm(profile.vector)) - 1.0) < UNIT_ERROR:
+            found = "a direction that is no unit vector"
+        if found is not None:
             raise MismatchError(f"profile {name!r}", found, "Fit it again.")
         return profile
 
+    @property
+    def vector(self) -> Doubles:
+        """The direction (d,), without the edits."""
+        return np.frombuffer(base64.b64decode(self.unit), "<f4").astype(np.float64)
+
     def direction(self, space: FeatureSpace) -> Direction:
         """Return the step that the profile stands for, edits included."""
-        unit = np.frombuffer(base64.b64decode(self.unit), "<f4").astype(np.float64)
-        return Direction(f"profile:{self.name}", unit, self.typical, space).edited(self.edits)
+        return Direction(f"profile:{self.name}", self.vector, self.typical, space).edited(self.edits)
 
     def edited(self, edits: Mapping[int, float]) -> Profile:
         """Return the profile with these weights of concepts besides the earlier ones; 0 strikes one."""
-        return self.model_validate({**self.model_dump(), "edits": {**self.edits, **edits}})
+        return _made(self.name, **{**self.model_dump(), "edits": {**self.edits, **edits}})
 
 
 def fit_profile(
@@ -70,13 +82,20 @@ def fit_profile(
 ) -> Profile:
     """Return the profile of records that were liked and not liked (clicks and skips), by record id."""
     check_name(name)
+    for given in (like, unlike):
+        if isinstance(given, str):
+            raise InvalidInputError(
+                f"profile {name!r} of {given!r}", "one text", "Give a list of record ids."
+            )
+    description = (description or "").strip() or None
     if not like and not description:
         raise InvalidInputError(
             f"profile {name!r}", "no record that is liked", "Give like, or a description."
         )
     steer = Steer(description or "", like=tuple(like), unlike=tuple(unlike))
     direction = built_direction(collection, steer)
-    return Profile(
+    return _made(
+        name,
         name=name,
         description=description,
         like=tuple(like),
@@ -84,6 +103,20 @@ def fit_profile(
         typical=direction.typical,
         unit=base64.b64encode(direction.unit.astype("<f4").tobytes()).decode(),
     )
+
+
+def _made(asked: str, **fields: Any) -> Profile:
+    try:
+        return Profile.model_validate(fields)
+    except ValidationError as error:
+        raise InvalidInputError(f"profile {asked!r}", _first_fault(error), "Correct it.") from error
+
+
+def _first_fault(error: ValueError) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{first['msg']} at {'.'.join(str(part) for part in first['loc']) or 'the whole'}"
 
 
 def check_name(name: str) -> None:

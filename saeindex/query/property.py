@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.config import DENSE, SAE
-from saeindex.errors import UnknownConceptError
+from saeindex.errors import InvalidInputError, UnknownConceptError
 from saeindex.protocols import Fusion, Point, SearchRequest, SparseVector
 from saeindex.query.feedback import Feedback, with_evidence
 from saeindex.query.inference import Asked, Inference, Recipe, infer, pool_of
@@ -46,6 +46,7 @@ def infer_feedback(
     recipe: Recipe = Recipe(),  # noqa: B008
 ) -> Scorer:
     """Return what scores records by ``feedback``, whose description has ``vector`` (d,)."""
+    _check_evidence(feedback)
     sample = collection.sample()
     vectors = [] if vector is None else [vector]
     vectors += [collection.encode(value) for value in feedback.against]
@@ -67,6 +68,15 @@ def infer_feedback(
         sample.places[w]: 10.0 * value for w, value in feedback.word_weights.items() if w in sample.places
     }
     return Scorer(inferred.edited(feedback.concept_weights, words), sample, recipe.neighbours)
+
+
+def _check_evidence(feedback: Feedback) -> None:
+    """Raise InvalidInputError where a feedback says nothing of what is looked for."""
+    if feedback.description is not None and not feedback.description.strip():
+        raise InvalidInputError("feedback", "an empty description", "Describe the property, or leave it out.")
+    told = feedback.description, feedback.like, feedback.unlike, feedback.judged
+    if not any((*told, feedback.concept_weights, feedback.word_weights)):
+        raise InvalidInputError("feedback", "nothing to look for", "Use hits.feedback of a property search.")
 
 
 def _check_features(features: Sequence[int], space: FeatureSpace) -> None:
@@ -109,17 +119,14 @@ class PropertyRanking:
 
     def scores(self, points: Sequence[Point]) -> NDArray[np.float64]:
         """Return the scores (m,) of candidates."""
-        return self.score_rows(self.collection.rows(points))
-
-    def score_rows(self, rows: Rows) -> NDArray[np.float64]:
-        """Return the scores (m,) of rows."""
-        total = self.scorer(rows).total
+        rows, around = self.collection.candidates(points, self.scorer.sample)
+        total = self.scorer(rows, around).total
         return total if self._text_scale is None else total + self._nearness(rows)
 
     def explain(self, points: Sequence[Point], row: int) -> Explanation:
         """Return the parts of a candidate's score, the largest first."""
-        rows = self.collection.rows(points)
-        scored = self.scorer(rows)
+        rows, around = self.collection.candidates(points, self.scorer.sample)
+        scored = self.scorer(rows, around)
         found = points[row].vectors.get(SAE)
         code = found if isinstance(found, SparseVector) else None
         parts = _parts(self.scorer, rows.take(np.array([row])), scored, row, code)

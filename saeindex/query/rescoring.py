@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from saeindex.protocols import Point, SearchRequest
 from saeindex.query.scoring import POOL, fetched
 from saeindex.stores.points import id_order
+from saeindex.stores.watching import noted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,6 +64,8 @@ class Rescored:
     @cached_property
     def _pool(self) -> list[Point]:
         asked = self._rescorer.requests(POOL)
+        exact = self._request.exact
+        asked = replace(asked, prefetch=tuple(replace(each, exact=exact) for each in asked.prefetch))
         if asked.query_filter is None:
             asked = replace(asked, query_filter=self._request.query_filter)
         return self._store.search(replace(asked, timeout=self._request.timeout))
@@ -75,7 +78,8 @@ class Rescored:
     def _ranked(self) -> list[tuple[PointId, float]]:
         if not self._pool:
             return []
-        scores = self._rescorer.scores(self._pool).tolist()
+        pool = self._pool
+        scores = noted("rescore", lambda: self._rescorer.scores(pool).tolist(), asked=len(pool))
         least = self._request.score_threshold
         scored = [(point.id, score) for point, score in zip(self._pool, scores, strict=True)]
         kept = [item for item in scored if not math.isnan(item[1]) and (least is None or item[1] >= least)]

@@ -67,7 +67,9 @@ def tokens(text: str) -> set[str]:
 
 def read_rows(points: Sequence[Point], space: FeatureSpace, places: Mapping[str, int]) -> Rows:
     """Return points (with both vectors and their text) as rows; ``places`` are the columns of the words."""
-    x = np.array([point.vectors[DENSE] for point in points], np.float32).reshape(len(points), -1)
+    x = np.array([point.vectors[DENSE] for point in points], np.float32).reshape(
+        len(points), space.sae.dimension
+    )
     found = [tokens(point.payload.get("text", "")) for point in points]
     return Rows(tuple(p.id for p in points), x, concept_matrix(points, space), word_matrix(found, places))
 
@@ -84,7 +86,7 @@ def concept_matrix(points: Sequence[Point], space: FeatureSpace) -> csr_matrix:
     loud = space.calibration.p90[indices]
     # A feature that was never active on the calibration texts has no p90: it counts as typical.
     parts = np.where(np.isfinite(loud), values / np.maximum(loud, 1e-6), 1.0)
-    starts = np.concatenate([[0], np.cumsum(sizes)])
+    starts = np.cumsum([0, *sizes], dtype=np.int64)
     shape = (len(points), space.n_features)
     return csr_matrix((np.minimum(parts, MOST_ACTIVE).astype(np.float32), indices, starts), shape=shape)
 
@@ -94,7 +96,7 @@ def word_matrix(found: Sequence[set[str]], places: Mapping[str, int]) -> csr_mat
     from scipy.sparse import csr_matrix
 
     columns = [sorted(places[word] for word in words if word in places) for words in found]
-    starts = np.concatenate([[0], np.cumsum([len(row) for row in columns])]).astype(np.int64)
+    starts = np.cumsum([0, *(len(row) for row in columns)], dtype=np.int64)
     indices = np.fromiter((c for row in columns for c in row), np.int32, int(starts[-1]))
     weights = np.array([(len(words) + 1) ** -0.5 for words in found], np.float32)
     values = np.repeat(weights, np.diff(starts))

@@ -120,7 +120,7 @@ class CollectionSample:
     def named_words(self, encoder: TextEncoder) -> NamedWords:
         """Return the most frequent words with their meanings; encoded once, and kept beside the index."""
         if not self._named:
-            frequent = np.argsort(-self.word_share, kind="stable")
+            frequent = np.argsort(-self.word_share[: len(self.words)], kind="stable")
             columns = [int(i) for i in frequent if len(self.words[i]) > 1 and self._is_named(int(i))]
             columns = columns[:MOST_NAMED]
             vectors = EmbeddingCache(self.cache).embed([self.words[i] for i in columns], encoder)

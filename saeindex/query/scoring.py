@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 # Candidates of a fused or a second-pass search, per source. It depends on neither limit nor offset: all
 # pages of a query must be cut from one ranking.
 POOL = 1_000
+# The nearest points that a filter may be asked about by themselves: each is named to the engine.
+LEAST_SIFTED, MOST_SIFTED = 512, 4_096
 # What an explanation needs of a point.
 EXPLAINED = (DENSE, SAE)
 
@@ -41,10 +44,18 @@ class Nearest:
     """The nearest points to one vector: one request to the store."""
 
     def __init__(
-        self, store: VectorStore, vector: Vector, request: SearchRequest, explainer: Explainer
+        self,
+        store: VectorStore,
+        vector: Vector,
+        request: SearchRequest,
+        explainer: Explainer,
+        share: float | None = None,
     ) -> None:
-        """Take the vector of ``request``, whose page and parts :meth:`best` fills in."""
-        self._store, self._explainer = store, explainer
+        """Take the vector of ``request``, whose page and parts :meth:`best` fills in.
+
+        ``share`` of the points match, where the nearest ones are to be sifted by the filter.
+        """
+        self._store, self._explainer, self._share = store, explainer, share
         self.vector, self.request = vector, request
 
     def best(
@@ -55,7 +66,8 @@ class Nearest:
         vectors: Sequence[str] = (),
     ) -> list[Point]:
         """See :class:`Scoring`."""
-        page = replace(self.request, limit=count, offset=offset)
+        sift = 0 if self._share is None else reach(count + offset, self._share)
+        page = replace(self.request, limit=count, offset=offset, sift=sift)
         return self._store.search(replace(page, with_payload=payload, with_vectors=list(vectors)))
 
     def explain(self, point: Point) -> Explanation:
@@ -96,6 +108,15 @@ class Listed:
     def explain(self, point: Point) -> Explanation:
         """See :class:`Scoring`."""
         return Explanation((), 0.0)
+
+
+def reach(wanted: int, share: float) -> int:
+    """Return how many of the nearest points to sift for ``wanted`` ones, of which ``share`` match; 0: none.
+
+    Eight times what is needed on average: the records near to a query match more often than others, or less.
+    """
+    sifted = max(LEAST_SIFTED, math.ceil(8 * wanted / share))
+    return sifted if sifted <= MOST_SIFTED else 0
 
 
 def fetched(

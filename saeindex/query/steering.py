@@ -60,7 +60,12 @@ class Steering:
         if method not in get_args(SteeringMethod):
             known = ", ".join(get_args(SteeringMethod))
             raise InvalidInputError(f"steering={method!r}", "no such way", f"Use {known}.")
+        _check_evidence(steer, method)
         direction = self._direction(steer, method).edited(steer.edits)
+        if method == "clamp" and direction.concept is None:
+            raise InvalidInputError(
+                f"steer {steer.target!r} with steering='clamp'", "no feature", "Use steering='built'."
+            )
         return ResolvedSteer(direction, steer.strength)
 
     def _direction(self, steer: Steer, method: SteeringMethod) -> Direction:
@@ -72,9 +77,7 @@ class Steering:
             target.startswith(FAMILY) or is_id(target) or method in ("decoder", "clamp")
         ):
             return decoder_direction(self._named(target, method), self._collection.space)
-        if target and not steer.against and not has_examples:
-            self._resolver.check_meaning(target)
-        if not target and not has_examples:
+        if not target.strip() and not has_examples:
             raise InvalidInputError("steer", "no target", "Name a concept, or give like and unlike.")
         return self._remembered(steer, method)
 
@@ -85,9 +88,12 @@ class Steering:
 
     def _remembered(self, steer: Steer, method: SteeringMethod) -> Direction:
         sample = self._collection.sample()
-        key = (method == "name", steer.target, steer.against, steer.like, steer.unlike)
+        told = (tuple(ids) for ids in (steer.against, steer.like, steer.unlike))
+        key = (method == "name", steer.target, *told)
         found = self._known.get(key)
         if found is None or found[0] is not sample:
+            if steer.target and not (steer.against or steer.like or steer.unlike):
+                self._resolver.check_meaning(steer.target)
             if method == "name":
                 found = sample, name_direction(self._collection, steer.target)
             else:
@@ -96,6 +102,25 @@ class Steering:
             while len(self._known) > KEPT:
                 self._known.popitem(last=False)
         return found[1]
+
+
+def _check_evidence(steer: Steer, method: SteeringMethod) -> None:
+    """Raise InvalidInputError where other values or examples are given that the direction would ignore."""
+    target = steer.target
+    told = {name: getattr(steer, name) for name in ("against", "like", "unlike")}
+    for name, given in told.items():
+        if isinstance(given, str):
+            raise InvalidInputError(f"steer {target!r}, {name}={given!r}", "one text", "Give a list.")
+    is_fixed = target.startswith((PROFILE, FAMILY)) or is_id(target)
+    if any(told.values()) and (is_fixed or method not in ("built", "sparse")):
+        found = (
+            "a direction that they do not change" if is_fixed else f"steering={method!r} takes a name alone"
+        )
+        raise InvalidInputError(
+            f"steer {target!r} with {' and '.join(name for name in told if told[name])}",
+            found,
+            "Name a phrase, with steering='built'.",
+        )
 
 
 def unknown_profile(name: str) -> Direction:

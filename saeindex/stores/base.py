@@ -19,7 +19,7 @@ from saeindex.stores.filters import check_filter
 from saeindex.stores.ordering import ordered_page
 from saeindex.stores.points import CheckedPoint, canonical_id, check_fields, check_points
 from saeindex.stores.ranking import rank
-from saeindex.stores.requests import Fetch, Nearest, check_count
+from saeindex.stores.requests import Fetch, Nearest, NearestIds, check_count
 from saeindex.stores.watching import noted
 
 if TYPE_CHECKING:
@@ -49,6 +49,11 @@ class BaseStore(ABC):
     @property
     def has_graph(self) -> bool:
         """Whether a search that does not ask to be exact may be answered from a graph (HNSW)."""
+        return False
+
+    @property
+    def sifts(self) -> bool:
+        """Whether ``SearchRequest.sift`` is worth a thought: the engine scans, and filters slowly."""
         return False
 
     def __enter__(self) -> Self:
@@ -148,15 +153,19 @@ class BaseStore(ABC):
         return self._run("count", lambda: self._count(query_filter))
 
     def facet(
-        self, key: str, query_filter: Filter | None = None, limit: int = 10
+        self, key: str, query_filter: Filter | None = None, limit: int = 10, approximate: bool = False
     ) -> list[tuple[str | int | bool, int]]:
-        """Return (value, number of points) of an indexed field, most frequent first, then by value."""
+        """Return (value, number of points) of an indexed field, most frequent first, then by value.
+
+        ``approximate`` lets a server count sooner, and a little off.
+        """
         self._check_open("facet")
         check_filter(query_filter)
         check_count("a facet", "limit", limit, 1)
         kind = self._check_kind("a facet", key, FACET_KINDS)
         value_type = {"keyword": str, "bool": bool}.get(kind, int)
-        return self._run("facet", lambda: self._facet(key, value_type, query_filter, limit))
+        exact = not approximate
+        return self._run("facet", lambda: self._facet(key, value_type, query_filter, limit, exact), key)
 
     def search(self, request: SearchRequest) -> list[Point]:
         """Return scored points, best first, equal scores in id order; scores are float32.
@@ -204,6 +213,12 @@ class BaseStore(ABC):
         """Run one search in the engine: scored points, best first."""
         return self._run("search", lambda: self._nearest(search), search.using, search.limit)
 
+    def nearest_ids(self, search: Nearest) -> NearestIds:
+        """Run one search for the ids alone, best first."""
+        return self._run(
+            "search", lambda: self._nearest_ids(search), f"{search.using} unfiltered", search.limit
+        )
+
     def scroll_by_id(
         self, filters: tuple[Filter, ...], limit: int, cursor: PointId | None, fetch: Fetch
     ) -> Page:
@@ -241,6 +256,10 @@ class BaseStore(ABC):
     @abstractmethod
     def _nearest(self, search: Nearest) -> list[Point]: ...
 
+    def _nearest_ids(self, search: Nearest) -> NearestIds:
+        points = self._nearest(search)
+        return NearestIds(tuple(p.id for p in points), (points[-1].score or 0.0) if points else 0.0)
+
     @abstractmethod
     def _scroll(
         self, filters: tuple[Filter, ...], limit: int, cursor: PointId | None, fetch: Fetch
@@ -256,7 +275,7 @@ class BaseStore(ABC):
 
     @abstractmethod
     def _facet(
-        self, key: str, value_type: type, query_filter: Filter | None, limit: int
+        self, key: str, value_type: type, query_filter: Filter | None, limit: int, exact: bool
     ) -> list[tuple[str | int | bool, int]]: ...
 
     # Helpers -----------------------------------------------------------------------------------------

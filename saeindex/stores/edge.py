@@ -20,7 +20,7 @@ from saeindex.stores.filters import to_edge
 from saeindex.stores.layouts import check_layout, layout_from_json, layout_to_json
 from saeindex.stores.lock import DirectoryLock
 from saeindex.stores.points import CheckedPoint, chunks
-from saeindex.stores.requests import Fetch, Nearest
+from saeindex.stores.requests import Fetch, Nearest, NearestIds
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
@@ -95,6 +95,11 @@ class EdgeStore(BaseStore):
                 found = "its directory 'points' is missing"
                 raise MismatchError(f"opening the index {str(path)!r}", found, "Restore it from a backup")
             return cls(directory, layout, engine.load_shard(directory.points), lock)
+
+    @property
+    def sifts(self) -> bool:
+        """Whether ``SearchRequest.sift`` is worth a thought: the engine scans, and filters slowly."""
+        return True
 
     def read_manifest(self) -> dict[str, Any]:
         """Return the JSON object in ``manifest.json`` ({} where there is none)."""
@@ -181,6 +186,10 @@ class EdgeStore(BaseStore):
         wanted = to_edge(search.filters, search.among) if search.filters or search.among else None
         return engine.nearest(self._shard, search, wanted)
 
+    def _nearest_ids(self, search: Nearest) -> NearestIds:
+        wanted = to_edge(search.filters, search.among) if search.filters or search.among else None
+        return engine.nearest_ids(self._shard, search, wanted)
+
     def _scroll(self, filters: tuple[Filter, ...], limit: int, cursor: PointId | None, fetch: Fetch) -> Page:
         return engine.scroll(self._shard, _edge_filter(filters), limit, cursor, fetch)
 
@@ -198,7 +207,7 @@ class EdgeStore(BaseStore):
         return self._total
 
     def _facet(
-        self, key: str, value_type: type, query_filter: Filter | None, limit: int
+        self, key: str, value_type: type, query_filter: Filter | None, limit: int, exact: bool
     ) -> list[tuple[str | int | bool, int]]:
         return engine.facet(self._shard, key, _edge_filter((query_filter,) if query_filter else ()), limit)
 

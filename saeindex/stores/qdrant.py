@@ -239,12 +239,12 @@ class QdrantStore(BaseStore):
         return int(found.count)
 
     def _facet(
-        self, key: str, value_type: type, query_filter: models.Filter | None, limit: int
+        self, key: str, value_type: type, query_filter: models.Filter | None, limit: int, exact: bool
     ) -> list[tuple[str | int | bool, int]]:
-        # exact=True: an approximate facet adds up what each shard and segment estimates.
+        # An approximate facet adds up what each shard and segment estimates.
         def hits(most: int) -> list[tuple[str | int | bool, int]]:
             found = self._client.facet(
-                self._collection, key, query_filter, limit=most, exact=True, **self._options
+                self._collection, key, query_filter, limit=most, exact=exact, **self._options
             )
             return [(hit.value, hit.count) for hit in found.hits]
 

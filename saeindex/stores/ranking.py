@@ -128,6 +128,10 @@ def _single(
     store: BaseStore, search: Nearest, request: SearchRequest
 ) -> tuple[list[Scored], dict[PointId, Point]]:
     """Return a page of (id, score), and those of its points that came complete with the first fetch."""
+    if request.sift and store.sifts and search.filters and search.among is None:
+        found = _sifted(store, search, request)
+        if found is not None:
+            return found
     wanted = request.limit + request.offset
     points = store.nearest(search)
     complete = {point.id: point for point in points}
@@ -140,6 +144,19 @@ def _single(
             return _page(scored, request), complete
         search = replace(search, limit=4 * search.limit, fetch=Fetch())
         points = store.nearest(search)
+
+
+def _sifted(
+    store: BaseStore, search: Nearest, request: SearchRequest
+) -> tuple[list[Scored], dict[PointId, Point]] | None:
+    """Return the page from the nearest points without the filter; None where these are too few to tell."""
+    near = store.nearest_ids(replace(search, filters=(), limit=request.sift, fetch=Fetch()))
+    if not near.points:
+        return [], {}
+    page, complete = _single(store, replace(search, among=near.points), replace(request, sift=0))
+    # Equal scores stand in id order: those of the last one may go on beyond it.
+    is_whole = len(page) == request.limit and page[-1][1] > float(np.float32(near.last))
+    return (page, complete) if is_whole or len(near.points) < request.sift else None
 
 
 def _scored(points: Sequence[Point], request: SearchRequest, sparse: bool) -> list[Scored]:

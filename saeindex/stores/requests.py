@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from saeindex.errors import InvalidInputError
-from saeindex.protocols import PointId
 from saeindex.stores.points import PlainVector
 
 if TYPE_CHECKING:
@@ -14,6 +13,14 @@ if TYPE_CHECKING:
 
 
 MAX_COUNT = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class NearestIds:
+    """The ids of a search, as the engine has them and ``Nearest.among`` takes them, and the last score."""
+
+    points: tuple[Any, ...]
+    last: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +43,7 @@ class Nearest:
     limit: int
     filters: tuple[Filter, ...] = ()
     above: float | None = None
-    among: tuple[PointId, ...] | None = None
+    among: tuple[Any, ...] | None = None
     exact: bool = True
     fetch: Fetch = Fetch()
     timeout: float | None = None

@@ -23,7 +23,7 @@ class ReferenceStore:
 
     def __init__(self, layout: Layout) -> None:
         """Start empty."""
-        self.layout, self.has_graph = layout, False
+        self.layout, self.has_graph, self.sifts = layout, False, False
         self._points: dict[PointId, Point] = {}
         self._manifest: dict[str, Any] = {}
 
@@ -91,7 +91,7 @@ class ReferenceStore:
         return len(self._matching(query_filter))
 
     def facet(
-        self, key: str, query_filter: Filter | None = None, limit: int = 10
+        self, key: str, query_filter: Filter | None = None, limit: int = 10, approximate: bool = False
     ) -> list[tuple[str | int | bool, int]]:
         """Return (value, number of points), most frequent first, then by value."""
         from saeindex.testing.reference_filters import values_at

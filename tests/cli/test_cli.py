@@ -97,6 +97,18 @@ def test_search_json_has_the_fields_of_the_contract(index: str) -> None:
         assert sum(part["value"] for part in parts) == pytest.approx(hit["score"], abs=1e-5)
 
 
+def test_search_analyzes_what_it_did(index: str) -> None:
+    arguments = ("search", index, "galaxies", "--where", "metadata.length > 45", "--analyze")
+    found = called(*arguments)
+    stages = {stage["name"]: stage for stage in found["analysis"]["stages"]}
+    longer = sum(len(text) > 45 for text in TEXTS.values())
+    assert found["analysis"]["plan"]["matching_points"] == stages["filter, counted"]["actual"] == longer
+    assert stages["hits"]["actual"] == len(found["hits"]) == longer
+    shown = call(*arguments).stdout
+    assert f"Filter: {longer} of 8 points match" in shown
+    assert "Ran in " in shown
+
+
 def test_search_filters_by_concept_and_by_native_filter(index: str) -> None:
     everything = called("search", index, "science", "--limit", "20")["hits"]
     feature = everything[0]["features"][0]["id"]

@@ -167,7 +167,7 @@ def test_where_takes_records_with_any_feature_of_the_family(index: FeatureIndex)
     assert counts == {index.count(" OR ".join(f"#{feature}" for feature in family.features))}
     assert 0 < counts.pop() < index.count()
     hits = index.search("a note", where='"family:stars" AND NOT "family:music"', limit=5)
-    assert hits.plan.matching <= index.count('"family:stars"')
+    assert hits.plan.estimate.points <= index.count('"family:stars"')
     assert "Concept 'family:stars' (strict) = " in str(hits.plan)
 
 

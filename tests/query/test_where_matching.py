@@ -12,7 +12,7 @@ from saeindex import FeatureIndex
 from saeindex.config import LEVEL_STRIDE
 from saeindex.query.ast import ConceptTerm, Expression, FeatureTerm, Not
 from saeindex.query.language import parse_where
-from saeindex.query.matching import Clause, clauses, matched_clauses, matches
+from saeindex.query.matching import Clause, clauses, condition_holds, matched_clauses, matches, taker
 from saeindex.query.printing import to_text
 from tests.query.expressions import expressions
 from tests.samples import all_points
@@ -124,3 +124,13 @@ def test_what_a_store_finds_is_what_matches(any_papers: FeatureIndex) -> None:
     }
     assert {hit.id for hit in any_papers.search("a note", where=text, limit=len(points))} == wanted
     assert 0 < len(wanted) < len(points)
+
+
+@pytest.mark.parametrize(
+    "text", ['metadata.x IN (1, "a", true)', "metadata.x IN (1, 2.5)", "metadata.x >= 1", 'metadata.x != "a"']
+)
+def test_what_takes_many_values_takes_them_as_one_by_one(text: str) -> None:
+    node: Any = parse_where(text)
+    held: list[Any] = [1, True, 1.0, 2.5, "a", "1", None, [], ["b", "a"], [1, 7], {"a": 1}, [[1]], [{}]]
+    for found in held:
+        assert taker(node)(found) == condition_holds(node, found)

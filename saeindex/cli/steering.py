@@ -1,0 +1,130 @@
+"""``saeindex steering``: profiles, fitted on records that were liked and not liked, and kept by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from saeindex.cli.judging import feature_ids
+from saeindex.cli.output import Json, Url, console, print_json
+from saeindex.errors import InvalidInputError, MismatchError
+
+if TYPE_CHECKING:
+    from saeindex.index import FeatureIndex
+    from saeindex.query.profiles import Profile
+
+app = typer.Typer(help="Profiles to steer by: fit, list, show, edit, delete.", no_args_is_help=True)
+
+Index = Annotated[str, typer.Argument(help="The index.")]
+Name = Annotated[str, typer.Argument(help="The profile.")]
+
+
+@app.command()
+def fit(
+    index: Index,
+    name: Name,
+    like: Annotated[list[str] | None, typer.Option(help="A record (id) that was liked.")] = None,
+    unlike: Annotated[list[str] | None, typer.Option(help="A record (id) that was not.")] = None,
+    describe: Annotated[str | None, typer.Option(help="What they have in common, in words.")] = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Fit a profile on records, and keep it: apply it with --steer '+profile:NAME:0.5'."""
+    from saeindex.index import FeatureIndex
+
+    with FeatureIndex.open(index, url=url) as opened:
+        _tell(opened, opened.fit_profile(name, like or (), unlike or (), describe), as_json)
+
+
+@app.command("list")
+def show_all(index: Index, url: Url = None, as_json: Json = False) -> None:
+    """List the profiles of an index."""
+    from saeindex.index import FeatureIndex
+
+    with FeatureIndex.open(index, url=url) as opened:
+        found = [_summary(opened, name) for name in opened.profiles]
+    if as_json:
+        print_json({"profiles": found})
+    for each in [] if as_json else found:
+        counts = f"{each['like']:,} liked, {each['unlike']:,} not, {each['edits']:,} edits"
+        described = each["fault"] or f"{counts}{': ' + each['description'] if each['description'] else ''}"
+        console().print(f"{each['name']:<24} {described}", markup=False, no_wrap=True, overflow="ellipsis")
+    if not found:
+        raise typer.Exit(1)
+
+
+@app.command()
+def show(index: Index, name: Name, url: Url = None, as_json: Json = False) -> None:
+    """Show a profile as the concepts that its direction is made of."""
+    from saeindex.index import FeatureIndex
+
+    with FeatureIndex.open(index, url=url) as opened:
+        _tell(opened, opened.profile(name), as_json)
+
+
+@app.command()
+def edit(
+    index: Index,
+    name: Name,
+    changes: Annotated[
+        list[str],
+        typer.Option(
+            "--set", metavar="ID=WEIGHT", help="A concept and its weight in the direction; 0: none."
+        ),
+    ],
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Set weights of concepts in a profile."""
+    from saeindex.index import FeatureIndex
+
+    edits = dict(_edit(change) for change in changes)
+    with FeatureIndex.open(index, url=url) as opened:
+        edited = opened.profile(name).edited(edits)
+        opened.save_profile(edited)
+        _tell(opened, edited, as_json)
+
+
+@app.command()
+def delete(index: Index, name: Name, url: Url = None, as_json: Json = False) -> None:
+    """Forget a profile."""
+    from saeindex.index import FeatureIndex
+
+    with FeatureIndex.open(index, url=url) as opened:
+        opened.delete_profile(name)
+        left = list(opened.profiles)
+    if as_json:
+        print_json({"deleted": name, "profiles": left})
+    else:
+        print(f"Deleted profile {name!r}.")
+
+
+def _edit(change: str) -> tuple[int, float]:
+    feature, _, weight = change.partition("=")
+    try:
+        return feature_ids([feature.strip()])[0], float(weight)
+    except ValueError as error:  # what is no id is one, too
+        raise InvalidInputError(f"--set {change}", "no ID=WEIGHT", "For example: --set 1041=0.") from error
+
+
+def _summary(index: FeatureIndex, name: str) -> dict[str, Any]:
+    try:
+        profile = index.profile(name)
+    except MismatchError as error:
+        return {"name": name, "description": None, "like": 0, "unlike": 0, "edits": 0, "fault": error.found}
+    counts = {field: len(getattr(profile, field)) for field in ("like", "unlike", "edits")}
+    return {"name": name, "description": profile.description, **counts, "fault": None}
+
+
+def _tell(index: FeatureIndex, profile: Profile, as_json: bool) -> None:
+    direction = profile.direction(index.space)
+    if as_json:
+        kept = profile.model_dump(mode="json", exclude={"unit", "typical"})
+        print_json({**kept, "direction": direction.to_json()})
+        return
+    out = console()
+    out.print(str(direction), markup=False)
+    out.print(f"from {len(profile.like):,} liked and {len(profile.unlike):,} not liked", style="dim")
+    for feature, weight in profile.edits.items():
+        out.print(f"  #{feature} was set to {weight:g}", style="dim", markup=False)

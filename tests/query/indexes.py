@@ -1,0 +1,31 @@
+"""Indexes that the tests of properties and steering share the making of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+from qdrant_client import QdrantClient
+
+from saeindex import FeatureIndex, FeatureSpace, Record
+from saeindex.protocols import TextEncoder
+from saeindex.query import collection, sample
+
+
+def memory_index(records: Sequence[Record], space: FeatureSpace, encoder: TextEncoder) -> FeatureIndex:
+    """Return an index of ``records`` in the client's local mode."""
+    index = FeatureIndex.create("few", space, client=QdrantClient(":memory:"), encoder=encoder)
+    if records:
+        index.add(records)
+    return index
+
+
+@contextmanager
+def sampled(size: int, nearest: int) -> Iterator[None]:
+    """Let a sample be of ``size`` records, so that a small collection is more than its sample."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sample, "SAMPLE", size)
+        patch.setattr(sample, "PAGE", size)
+        patch.setattr(collection, "NEAREST", nearest)
+        yield

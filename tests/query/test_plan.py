@@ -1,0 +1,231 @@
+"""What a plan says: its tree, its JSON, its warnings, its choices, and what an analysis finds of them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from saeindex import FeatureIndex, Query
+from saeindex.errors import InvalidInputError
+from saeindex.query.choices import Setting, choose
+from saeindex.query.cost import Estimate
+from saeindex.stores.watching import watched
+
+WHERE = "NOT #5 AND metadata.year >= 2000"
+
+
+def lines(plan: object) -> list[str]:
+    return str(plan).splitlines()
+
+
+def setting(points: float, total: int, has_graph: bool = False, **others: Any) -> Setting:
+    return Setting(Estimate(points, points, points, ""), total, has_graph, False, not has_graph, **others)
+
+
+# How it reads ---------------------------------------------------------------------------------------------
+
+
+def test_a_plan_reads_as_a_tree_from_the_filter_to_the_page(papers: FeatureIndex) -> None:
+    plan = papers.plan("spiral galaxies", where=WHERE, steer="+#7:0.5", limit=5, offset=10)
+    count = papers.count(WHERE)
+    heads = [line.partition(":")[0] for line in lines(plan)]
+    assert lines(plan)[0] == "Search 'dense' for 'spiral galaxies', limit 5, offset 10"
+    assert lines(plan)[1].startswith(f"  Filter: {count} of 240 points match, {count / 240:.1%} [")
+    assert lines(plan)[2] == "    NOT #5 AND metadata.year >= 2000"
+    order = ["  Filter", "  Drift", "  Scan exactly", "  Filter within the scan", "  Page", "    1 request"]
+    assert [head for head in heads if head in order] == order
+    assert lines(plan)[-1] == "    1 request: search dense"
+
+
+def test_a_fused_plan_lists_what_it_prefetches(papers: FeatureIndex) -> None:
+    text = str(papers.plan("spiral galaxies", using="fused", fusion="dbsf", diversity=0.3))
+    inner = [
+        "  Fuse 2 lists by dbsf",
+        "    Prefetch dense, 1,000",
+        "    Prefetch sae, 1,000",
+        "  Diversify by",
+    ]
+    places = [text.index(f"\n{line}") for line in inner]
+    assert places == sorted(places)
+    assert "4 requests: search dense; search sae; get the codes of the first 500; get the page" in text
+
+
+def test_a_property_s_plan_shows_what_it_inferred_and_rescores(papers: FeatureIndex) -> None:
+    plan = papers.plan(property="about food", group_by="metadata.topic")
+    text = str(plan)
+    assert "Inferred from 'about food'" in text
+    assert (
+        text.index("Prefetch sae") < text.index("Rescore up to 1,000") < text.index("Group by metadata.topic")
+    )
+
+
+def test_a_plan_without_a_filter_matches_everything_and_says_nothing_of_it(papers: FeatureIndex) -> None:
+    plan = papers.plan("galaxies")
+    assert (plan.matching, plan.estimate.points) == (240, 240)
+    assert "Filter" not in str(plan)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        Query("galaxies", where=WHERE),
+        Query(where=WHERE, offset=3),
+        Query("galaxies", using="fused", explain=True, steer="-#5:1"),
+        Query(property="about food", where="#5 OR #7"),
+        Query("galaxies", group_by="metadata.topic", diversity=0.2),
+    ],
+)
+def test_a_plan_and_its_analysis_are_json(papers: FeatureIndex, query: Query) -> None:
+    plan = papers.plan(query)
+    described = plan.to_json()
+    assert json.loads(json.dumps(described, allow_nan=False)) == json.loads(json.dumps(described))
+    assert described["estimated_points"]["points"] == plan.estimate.points
+    assert (described["exact"], described["total_points"]) == (True, 240)
+    assert described["requests"] == list(plan.requests)
+    assert described["steps"]["kind"] == "search"
+    analysis = papers.explain_analyze(query).to_json()
+    assert json.loads(json.dumps(analysis, allow_nan=False))["plan"]["matching_points"] is not None
+
+
+# Warnings -------------------------------------------------------------------------------------------------
+
+
+def test_a_field_that_no_record_has_is_named_with_the_one_that_was_meant(papers: FeatureIndex) -> None:
+    plan = papers.plan("galaxies", where="metadata.yaer >= 2000")
+    assert plan.warnings[0] == "no sampled record has metadata.yaer; did you mean metadata.year?"
+    assert plan.warnings[1:] == ("no point seems to match the filter",) or "no point matches" in plan.warnings
+    assert f"Warning: {plan.warnings[0]}" in lines(plan)
+    assert plan.to_json()["warnings"] == list(plan.warnings)
+    assert papers.plan("galaxies", where="metadata.q >= 1").warnings[0] == "no sampled record has metadata.q"
+
+
+def test_a_filter_that_nothing_passes_is_warned_of(papers: FeatureIndex) -> None:
+    assert papers.plan("galaxies", where="metadata.year > 2100").warnings == ("no point matches",)
+    assert not papers.plan("galaxies", where=WHERE).warnings
+
+
+# Choices --------------------------------------------------------------------------------------------------
+
+
+def test_a_graph_is_searched_only_where_there_is_one_and_much_is_left() -> None:
+    query = Query("galaxies", where="#1")
+    assert choose(query, setting(900_000, 1_000_000)).exact.value
+    assert not choose(query, setting(900_000, 1_000_000, has_graph=True)).exact.value
+    assert choose(query, setting(90_000, 1_000_000, has_graph=True)).exact.value
+    assert choose(query, setting(90_000, 100_000, has_graph=True)).exact.value
+    sparse = Query("galaxies", using="sae")
+    assert choose(sparse, setting(900_000, 1_000_000, has_graph=True)).exact.value
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_exact_overrides_the_choice_where_there_is_a_graph(exact: bool) -> None:
+    for points in (10, 900_000):
+        chosen = choose(Query("galaxies", exact=exact), setting(points, 1_000_000, has_graph=True))
+        assert chosen.exact.value is exact
+        assert chosen.exact.why == "as asked for"
+    assert choose(Query("galaxies", exact=exact), setting(10, 100)).exact.value
+
+
+def test_the_choice_reaches_the_engine_on_every_path(
+    papers: FeatureIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    nearest = type(papers.store)._nearest  # type: ignore[attr-defined]
+
+    def noted(self: Any, search: Any) -> Any:
+        asked.append(search.exact)
+        return nearest(self, search)
+
+    monkeypatch.setattr(type(papers.store), "_nearest", noted)
+    monkeypatch.setattr(type(papers.store), "has_graph", True)
+    queries = [Query("galaxies"), Query("galaxies", using="fused"), Query(property="about food")]
+    for query in queries:
+        papers.plan(query)  # what planning asks is not what is counted
+        asked.clear()
+        papers._executor.run(papers.plan(query, exact=False), _deadline())
+        assert asked
+        assert not any(asked)
+
+
+def _deadline() -> Any:
+    from saeindex.query.deadline import Deadline
+
+    return Deadline(None)
+
+
+def test_an_exact_that_is_no_truth_value_is_refused(papers: FeatureIndex) -> None:
+    with pytest.raises(InvalidInputError, match="exact='yes'"):
+        papers.plan("galaxies", exact="yes")
+
+
+def test_a_filter_that_leaves_much_is_asked_after_the_scan() -> None:
+    query = Query("galaxies", where="NOT #1")
+    assert choose(query, setting(50_000, 100_000)).after.value == 0.5
+    assert choose(query, setting(2_500, 100_000)).after.value is None
+    assert choose(query, setting(2_500, 100_000, is_indexed=False)).after.value == 0.025
+    assert choose(query, setting(500, 1_000)).after.value is None
+    assert choose(query, setting(50_000, 100_000, has_graph=True)).after.value is None
+    assert choose(Query("galaxies"), setting(100_000, 100_000)).after.value is None
+
+
+# Analysis -------------------------------------------------------------------------------------------------
+
+
+def test_an_analysis_counts_what_the_store_counts(papers: FeatureIndex) -> None:
+    analysis = papers.explain_analyze("galaxies", where=WHERE, limit=7)
+    stages = {stage.name: stage for stage in analysis.stages}
+    assert analysis.plan.matching == stages["filter, counted"].actual == papers.count(WHERE)
+    assert stages["filter, counted"].ratio == pytest.approx(1.0)
+    assert stages["search dense 8"].actual == 8
+    assert (stages["hits"].expected, stages["hits"].actual) == (7, 7) == (7, len(analysis.hits))
+    assert [hit.id for hit in analysis.hits] == [
+        hit.id for hit in papers.search("galaxies", where=WHERE, limit=7)
+    ]
+    assert f"{analysis.plan.matching} of 240 points match" in str(analysis)
+    assert all(stage.ms >= 0 for stage in analysis.stages)
+
+
+def test_an_analysis_tells_candidates_from_those_rescored_and_returned(papers: FeatureIndex) -> None:
+    analysis = papers.explain_analyze(property="about food", where="metadata.year >= 2000", limit=4)
+    matching = papers.count("metadata.year >= 2000")
+    named = {stage.name: stage for stage in analysis.stages}
+    assert named["search dense 1,001"].actual == matching
+    assert named["search dense 1,001"].expected == pytest.approx(matching)
+    rescored = next(stage for stage in analysis.stages if stage.name.startswith("rescore"))
+    assert rescored.actual == matching
+    assert named["hits"].actual == 4
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"where": WHERE},
+        {"using": "fused"},
+        {"using": "fused", "fusion": "weighted"},
+        {"property": "about food"},
+        {"diversity": 0.4},
+        {"using": "fused", "diversity": 0.4},
+        {"group_by": "metadata.topic", "group_size": 1, "limit": 1},
+        {"steer": "+#7:1", "explain": True},
+    ],
+)
+def test_a_plan_names_the_requests_that_the_engine_gets(
+    papers: FeatureIndex, options: dict[str, Any]
+) -> None:
+    plan = papers.plan("galaxies", **options)
+    with watched() as notes:
+        papers._executor.run(plan, _deadline())
+    asked = [note.action for note in notes if note.is_request and note.action != "count"]
+    assert asked == [request.partition(" ")[0] for request in plan.requests]
+
+
+def test_watching_sees_one_s_own_queries_only(papers: FeatureIndex) -> None:
+    with watched() as outer:
+        papers.search("galaxies")
+        with watched() as inner:
+            papers.search("galaxies")
+    assert len(outer) == len(inner) > 0
+    papers.search("galaxies")
+    assert len(outer) == len(inner)

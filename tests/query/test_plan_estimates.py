@@ -1,0 +1,125 @@
+"""Estimates against exact counts, of random expressions; the sample is made small, so that it is a sample."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from qdrant_client.models import FieldCondition, Filter, MatchValue, Range
+
+from saeindex import FeatureIndex, FeatureSpace
+from saeindex.query import statistics
+from saeindex.query.cost import wilson
+from tests.samples import RememberingEncoder, sample_records
+
+RECORDS, SAMPLED = 900, 300
+
+
+@pytest.fixture(scope="module")
+def index(
+    tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RememberingEncoder
+) -> Iterator[FeatureIndex]:
+    """An index of which only the first third is sampled."""
+    path = tmp_path_factory.mktemp("estimates") / "estimates.idx"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(statistics, "SAMPLE", SAMPLED)
+        patch.setattr(statistics, "PAGE", SAMPLED)
+        with FeatureIndex.create(
+            path, space, encoder=session_encoder, payload_indexes={"metadata.year": "integer-range"}
+        ) as made:
+            made.add(sample_records(RECORDS, seed=31))
+            yield made
+
+
+@pytest.fixture(scope="module")
+def leaves(index: FeatureIndex) -> list[str]:
+    """Concepts of every density, and conditions on an indexed field and on others."""
+    counts = index.store.facet("concepts", None, 100_000)
+    active = [(code // 4, count) for code, count in counts if isinstance(code, int) and code % 4 == 0]
+    chosen = [f"#{feature}" for feature, count in active if count > 5][::6]
+    topics = [f'metadata.topic = "{topic}"' for topic in ("astronomy", "cooking", "music")]
+    return [*chosen, *topics, "metadata.year >= 2010", "metadata.year = 1999", "metadata.score < 0.3"]
+
+
+def expression(leaves: list[str], dice: np.random.Generator, depth: int = 2) -> str:
+    if depth == 0:
+        leaf = leaves[int(dice.integers(len(leaves)))]
+        return f"NOT ({leaf})" if dice.random() < 0.3 else leaf
+    parts = [expression(leaves, dice, depth - 1) for _ in range(int(dice.integers(2, 4)))]
+    kind = int(dice.integers(3))
+    joined = (" AND ", " OR ", ", ")[kind].join(f"({part})" for part in parts)
+    return joined if kind < 2 else f"AT LEAST {int(dice.integers(1, len(parts) + 1))} OF ({joined})"
+
+
+def test_nineteen_of_twenty_counts_lie_within_the_interval(index: FeatureIndex, leaves: list[str]) -> None:
+    dice = np.random.default_rng(3)
+    within = []
+    for number in range(150):
+        where = expression(leaves, dice, depth=number % 3)
+        estimate, matching = index.plan("anything", where=where).estimate, index.count(where)
+        assert 0 <= estimate.low <= estimate.points <= estimate.high <= RECORDS
+        within.append(estimate.low <= matching <= estimate.high)
+    assert np.mean(within) >= 0.93
+
+
+def test_an_interval_is_narrow_where_the_sample_is_large(index: FeatureIndex) -> None:
+    estimate = index.plan("anything", where="metadata.score < 0.5").estimate
+    assert 0.3 * RECORDS < estimate.low < estimate.high < 0.7 * RECORDS
+    assert estimate.why == f"{estimate.points / RECORDS * SAMPLED:.0f} of {SAMPLED} sampled points"
+
+
+def test_a_single_concept_is_counted_exactly(index: FeatureIndex, leaves: list[str]) -> None:
+    for leaf in leaves[:10]:
+        for where in (leaf, f"NOT {leaf}"):
+            estimate = index.plan("anything", where=where).estimate
+            assert estimate.is_certain
+            assert estimate.points == index.count(where)
+
+
+def test_an_indexed_field_is_counted_exactly_where_one_value_is_asked_for(index: FeatureIndex) -> None:
+    estimate = index.plan("anything", where="metadata.year = 2003").estimate
+    assert (estimate.low, estimate.high) == (index.count("metadata.year = 2003"),) * 2
+
+
+def test_what_never_occurs_together_is_not_taken_for_independent(index: FeatureIndex) -> None:
+    both = 'metadata.topic = "music" AND metadata.topic = "cooking"'
+    assert index.plan("anything", where=both).estimate.high < 0.02 * RECORDS
+    either = 'metadata.topic = "music" OR NOT metadata.topic = "music"'
+    assert index.plan("anything", where=either).estimate.points == pytest.approx(RECORDS)
+
+
+def test_a_native_filter_is_asked_about_the_sample(index: FeatureIndex) -> None:
+    year = FieldCondition(key="metadata.year", range=Range(lt=2000))
+    topic = FieldCondition(key="metadata.topic", match=MatchValue(value="music"))
+    for query_filter in (Filter(must=[year]), Filter(must_not=[topic]), Filter(must=[year, topic])):
+        for where in (None, "metadata.score < 0.7"):
+            estimate = index.plan("anything", where=where, query_filter=query_filter).estimate
+            assert estimate.low <= index.count(where, query_filter) <= estimate.high
+
+
+def test_estimates_keep_up_with_records_that_come_and_go(
+    tmp_path: Path, space: FeatureSpace, encoder: RememberingEncoder
+) -> None:
+    where = 'metadata.topic = "music"'
+    records = sample_records(120, seed=5)
+    with FeatureIndex.create(tmp_path / "i", space, encoder=encoder) as index:
+        assert index.plan("anything", where=where).estimate.high == 0
+        for step in (records[:100], records[100:103], records[103:]):
+            index.add(step)
+            estimate = index.plan("anything", where=where).estimate
+            assert estimate.low <= index.count(where) <= estimate.high
+        index.delete([record.id for record in records[:3]])
+        estimate = index.plan("anything", where=where).estimate
+        assert estimate.low <= index.count(where) <= estimate.high < 120
+
+
+@pytest.mark.parametrize(("selected", "seen"), [(0, 50), (7, 50), (50, 50), (400, 1_000)])
+def test_wilson_s_interval_is_that_of_scipy(selected: int, seen: int) -> None:
+    from scipy.stats import binomtest
+
+    expected = binomtest(selected, seen).proportion_ci(0.95, method="wilson")
+    low, high = wilson(selected, seen, 10**9)
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=1e-4)
+    assert wilson(selected, seen, seen) == (selected / seen, selected / seen)

@@ -1,0 +1,74 @@
+"""Filtering after the scan gives what filtering within it gives, bit for bit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from saeindex import FeatureIndex
+from saeindex.protocols import Point, SearchRequest
+from saeindex.query import choices, scoring
+from saeindex.testing.sample_filters import sample_filter
+from tests.samples import sample_records
+
+TEXTS = [record.text for record in sample_records(5, seed=23)]
+
+
+def shown(points: list[Point]) -> list[tuple[object, float | None]]:
+    return [(point.id, point.score) for point in points]
+
+
+@pytest.mark.parametrize("sift", [1, 10, 60, 239, 240, 500])
+def test_sifting_changes_no_result(papers: FeatureIndex, sift: int) -> None:
+    plan = papers.plan(TEXTS[0], where="NOT #5")
+    requests = [
+        SearchRequest(plan.vector, query_filter=plan.query_filter, limit=limit, offset=offset)
+        for limit, offset in ((1, 0), (10, 0), (10, 25), (240, 0))
+    ]
+    requests += [replace(request, score_threshold=0.15) for request in requests]
+    requests.append(SearchRequest(plan.vector, query_filter=papers.plan(where="#5 AND NOT #5").query_filter))
+    for request in requests:
+        assert shown(papers.store.search(replace(request, sift=sift))) == shown(papers.store.search(request))
+
+
+def test_equal_scores_at_the_edge_of_what_is_sifted_stay_in_id_order(papers: FeatureIndex) -> None:
+    zero = np.zeros(384, np.float32)
+    zero[0] = 1e-30  # all scores are as good as equal
+    plan = papers.plan(TEXTS[1], where="NOT #5")
+    request = SearchRequest(plan.vector * 0 + zero, query_filter=plan.query_filter, limit=5)
+    for sift in (5, 8, 50):
+        assert shown(papers.store.search(replace(request, sift=sift))) == shown(papers.store.search(request))
+
+
+def test_a_search_is_the_same_wherever_its_filter_is_asked(
+    papers: FeatureIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheres = [
+        "NOT #5",
+        "metadata.year >= 1995",
+        "NOT #5 AND metadata.year < 2020",
+        "#5 OR metadata.year > 2000",
+    ]
+    options = [{"where": where, "limit": limit} for where in wheres for limit in (3, 40)]
+
+    def found() -> list[list[tuple[str, float]]]:
+        return [
+            [(hit.id, hit.score) for hit in papers.search(text, **each)] for text in TEXTS for each in options
+        ]
+
+    within = found()
+    monkeypatch.setattr(choices, "AFTER_FROM", 1)
+    monkeypatch.setattr(scoring, "LEAST_SIFTED", 5)
+    assert papers.plan(TEXTS[0], where="NOT #5").choices.after.value
+    assert found() == within
+
+
+def test_random_filters_sifted(papers: FeatureIndex) -> None:
+    dice = np.random.default_rng(4)
+    vector = papers.plan(TEXTS[2]).vector
+    for _ in range(40):
+        request = SearchRequest(vector, query_filter=sample_filter(dice), limit=int(dice.integers(1, 30)))
+        sifted = replace(request, sift=int(dice.integers(1, 300)))
+        assert shown(papers.store.search(sifted)) == shown(papers.store.search(request))

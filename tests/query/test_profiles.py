@@ -1,0 +1,242 @@
+"""Profiles: fitted, kept with the index, applied, edited and deleted."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from saeindex import FeatureIndex, FeatureSpace, Record, Steer
+from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, UnknownConceptError
+from saeindex.query.directions import built_direction
+from saeindex.query.profiles import Profile
+from tests.samples import RememberingEncoder, sample_records
+
+LIKE, UNLIKE = ["doc-4", "doc-17", "doc-30"], ["doc-5", "doc-6"]
+
+
+@pytest.fixture(scope="module")
+def folder(
+    tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RememberingEncoder
+) -> Path:
+    path = tmp_path_factory.mktemp("profiles") / "notes.idx"
+    with FeatureIndex.create(path, space, encoder=session_encoder) as index:
+        index.add(sample_records(60))
+    return path
+
+
+@pytest.fixture
+def index(folder: Path, session_encoder: RememberingEncoder) -> Iterator[FeatureIndex]:
+    """An index of 60 records without profiles."""
+    with FeatureIndex.open(folder, encoder=session_encoder) as opened:
+        yield opened
+        for name in opened.profiles:
+            opened._keep({n: k for n, k in opened.manifest.profiles.items() if n != name})
+
+
+def test_a_profile_is_the_direction_of_its_examples(index: FeatureIndex) -> None:
+    profile = index.fit_profile("mine", like=LIKE, unlike=UNLIKE, description="sad")
+    steer = Steer("sad", like=tuple(LIKE), unlike=tuple(UNLIKE))
+    direction = built_direction(index.planner.collection, steer)
+    np.testing.assert_allclose(profile.vector, direction.unit, atol=1e-7)
+    assert profile.typical == direction.typical
+    assert (profile.like, profile.unlike, profile.description) == (tuple(LIKE), tuple(UNLIKE), "sad")
+
+
+def test_a_profile_steers_any_query_as_its_examples_would(index: FeatureIndex) -> None:
+    index.fit_profile("my voice", like=LIKE, unlike=UNLIKE)
+    by_name = index.search("galaxies", steer='+"profile:my voice":0.7')
+    by_examples = index.search("galaxies", steer=[Steer("", 0.7, like=tuple(LIKE), unlike=tuple(UNLIKE))])
+    assert [hit.id for hit in by_name] == [hit.id for hit in by_examples]
+    assert by_name.drift == pytest.approx(by_examples.drift, abs=1e-6)
+    assert by_name.drift > 0
+    assert by_name.plan.to_json()["steer"][0]["target"] == "profile:my voice"
+
+
+def test_a_profile_is_kept_with_the_index(folder: Path, encoder: RememberingEncoder) -> None:
+    with FeatureIndex.open(folder, encoder=encoder) as first:
+        fitted = first.fit_profile("kept", like=LIKE)
+        hits = first.search("galaxies", steer="+profile:kept:1")
+    with FeatureIndex.open(folder, encoder=encoder) as again:
+        assert again.profiles == ("kept",)
+        assert again.profile("kept") == fitted
+        found = again.search("galaxies", steer="+profile:kept:1")
+        assert [(hit.id, hit.score) for hit in found] == [(hit.id, hit.score) for hit in hits]
+        again.delete_profile("kept")
+    with FeatureIndex.open(folder, encoder=encoder) as last:
+        assert last.profiles == ()
+
+
+def test_edits_change_the_direction_and_are_kept(index: FeatureIndex) -> None:
+    profile = index.fit_profile("mine", like=LIKE)
+    struck = profile.direction(index.space).parts[0].feature
+    index.save_profile(profile.edited({struck: 0.0}).edited({7: 0.5}))
+    kept = index.profile("mine")
+    assert kept.edits == {struck: 0.0, 7: 0.5}
+    assert kept.unit == profile.unit
+    before, after = profile.direction(index.space).unit, kept.direction(index.space).unit
+    atoms = index.space.sae.directions
+    assert after @ atoms[struck] < before @ atoms[struck]
+    assert after @ atoms[7] > before @ atoms[7]
+    plan = index.plan("galaxies", steer="+profile:mine:1")
+    np.testing.assert_allclose(plan.steers[0].direction.unit, after)
+
+
+def test_fitting_again_replaces_a_profile(index: FeatureIndex) -> None:
+    first = index.fit_profile("mine", like=LIKE)
+    second = index.fit_profile("mine", like=UNLIKE)
+    assert index.profiles == ("mine",)
+    assert index.profile("mine") == second != first
+
+
+def test_deleting_forgets_one_profile(index: FeatureIndex) -> None:
+    index.fit_profile("mine", like=LIKE)
+    index.fit_profile("other", like=UNLIKE)
+    index.delete_profile("mine")
+    assert index.profiles == ("other",)
+    with pytest.raises(NotFoundError, match="the index has other"):
+        index.search("galaxies", steer="+profile:mine:1")
+
+
+def test_an_unknown_profile_lists_those_that_there_are(index: FeatureIndex) -> None:
+    index.fit_profile("first", like=LIKE)
+    index.fit_profile("second", like=LIKE)
+    for asked in (index.profile, index.delete_profile):
+        with pytest.raises(NotFoundError, match="profile 'third': the index has first, second"):
+            asked("third")
+
+
+@pytest.mark.parametrize("name", ["", " x", "a:b", 'a"b', "a/b", "x" * 65, "-x", "a\nb", "a\n", "…"])
+def test_names_that_no_steer_text_could_say_are_refused(index: FeatureIndex, name: str) -> None:
+    with pytest.raises(InvalidInputError, match="not a name"):
+        index.fit_profile(name, like=LIKE)
+
+
+@pytest.mark.parametrize("name", ["a", "my-voice.2", "Größe 2", "2024", "x" * 64, "_x"])
+def test_other_names_are_kept_and_said_in_a_text(index: FeatureIndex, name: str) -> None:
+    index.fit_profile(name, like=LIKE)
+    assert index.profiles == (name,)
+    assert index.plan("galaxies", steer=f'+"profile:{name}":0.5').drift > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({}, "no record that is liked"),
+        ({"unlike": ["doc-1"]}, "no record that is liked"),
+        ({"description": "  "}, "no record that is liked"),
+        ({"like": "doc-1"}, "one text"),
+        ({"like": ["doc-1"], "unlike": "doc-2"}, "one text"),
+        ({"like": ["doc-1"], "description": "x" * 10_001}, "at most 10000 characters"),
+        ({"like": [f"doc-{i}" for i in range(1_001)]}, "1001 ids"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_what_no_profile_can_be_fitted_on_is_refused(
+    index: FeatureIndex, options: dict[str, Any], found: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=found):
+        index.fit_profile("mine", **options)
+    assert index.profiles == ()
+
+
+def test_unknown_records_are_named(index: FeatureIndex) -> None:
+    with pytest.raises(NotFoundError, match="no record 'doc-999'"):
+        index.fit_profile("mine", like=["doc-1", "doc-999"])
+
+
+def test_senseless_edits_are_refused_before_they_are_kept(index: FeatureIndex) -> None:
+    profile = index.fit_profile("mine", like=LIKE)
+    for weight in (float("nan"), float("inf"), 101.0):
+        with pytest.raises(InvalidInputError, match=r"profile 'mine': .* at edits\.7"):
+            profile.edited({7: weight})
+    with pytest.raises(UnknownConceptError):
+        index.save_profile(profile.edited({9_999: 1.0}))
+    assert index.profile("mine") == profile
+
+
+def of(vector: np.ndarray) -> str:
+    return base64.b64encode(vector.astype("<f4").tobytes()).decode()
+
+
+@pytest.mark.parametrize(
+    ("damage", "found"),
+    [
+        ({"unit": "not base64"}, "base64"),
+        ({"unit": of(np.ones(10) / 10**0.5)}, "10 dimensions, not 384"),
+        ({"unit": of(np.full(384, np.nan))}, "no unit vector"),
+        ({"unit": of(np.zeros(384))}, "no unit vector"),
+        ({"typical": -1.0}, "greater than or equal to 0 at typical"),
+        ({"typical": "much"}, "valid number.* at typical"),
+        ({"mood": 1}, "Extra inputs are not permitted at mood"),
+        ({"edits": {"x": 1.0}}, "at edits"),
+        ({"name": "other"}, "kept under that name is 'other'"),
+    ],
+    ids=str,
+)
+def test_a_damaged_profile_is_told_from_a_sound_one(
+    index: FeatureIndex, damage: dict[str, Any], found: str
+) -> None:
+    kept = index.fit_profile("mine", like=LIKE).model_dump(mode="json")
+    index._keep({"mine": {**kept, **damage}})
+    with pytest.raises(MismatchError, match=f"profile 'mine': .*{found}.*Fit it again"):
+        index.search("galaxies", steer="+profile:mine:1")
+    assert len(index.search("galaxies")) == 10
+    index.fit_profile("mine", like=LIKE)
+    assert index.search("galaxies", steer="+profile:mine:1").drift > 0
+
+
+def test_a_damaged_profile_can_be_deleted(index: FeatureIndex) -> None:
+    index._keep({"mine": {"mood": 1}})
+    index.delete_profile("mine")
+    assert index.profiles == ()
+
+
+def test_a_hundred_profiles_are_the_most(index: FeatureIndex) -> None:
+    profile = index.fit_profile("mine", like=LIKE)
+    kept = profile.model_dump(mode="json")
+    index._keep({f"p{i}": {**kept, "name": f"p{i}"} for i in range(100)})
+    with pytest.raises(InvalidInputError, match="100 profiles already"):
+        index.save_profile(profile)
+    index.save_profile(Profile.read(kept, "mine", 384).model_copy(update={"name": "p7"}))
+    index.delete_profile("p8")
+    index.save_profile(profile)
+    assert len(index.profiles) == 100
+
+
+def test_profiles_survive_more_records_and_new_levels(
+    tmp_path: Path, space: FeatureSpace, encoder: RememberingEncoder
+) -> None:
+    records = sample_records(70)
+    with FeatureIndex.create(tmp_path / "notes.idx", space, encoder=encoder) as index:
+        index.add(records[:60])
+        profile = index.fit_profile("mine", like=LIKE)
+        index.add(records[60:])
+        assert index.profile("mine") == profile
+        index.recalibrate()
+        assert index.profile("mine") == profile
+        index.delete([records[0].id])
+        assert index.search("galaxies", steer="+profile:mine:1").drift > 0
+    with FeatureIndex.open(tmp_path / "notes.idx", encoder=encoder) as again:
+        assert again.profile("mine") == profile
+
+
+def test_two_handles_do_not_undo_each_other(space: FeatureSpace, encoder: RememberingEncoder) -> None:
+    from qdrant_client import QdrantClient
+
+    client = QdrantClient(":memory:")
+    with FeatureIndex.create("notes", space, client=client, encoder=encoder) as one:
+        one.add([Record("a", "a spiral galaxy"), Record("b", "a lentil soup")])
+        two = FeatureIndex.open("notes", client=client, encoder=encoder)
+        one.fit_profile("first", like=["a"])
+        two.fit_profile("second", like=["b"])
+        assert two.profiles == ("first", "second")
+
+
+def test_what_an_index_is_names_its_profiles(index: FeatureIndex) -> None:
+    index.fit_profile("mine", like=LIKE)
+    assert index.info()["profiles"] == ["mine"]

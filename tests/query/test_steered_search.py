@@ -1,0 +1,196 @@
+"""Steered searches: exact zeros and caps, what each way of steering does, and what it refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from saeindex import FeatureIndex, Steer
+from saeindex.errors import InvalidInputError, NotFoundError, UnknownConceptError
+from saeindex.query import steering
+from saeindex.query.language import parse_steer
+from saeindex.query.steering import ResolvedSteer
+from tests.samples import all_points, code_of
+
+TEXT = "roasted peppers"
+LABELS = "+medicine -music"
+PHRASES = ['+"sounds disappointed"', LABELS, '-"deeply disappointed"']
+# A decoder direction is that of a label, the others are of any phrase.
+METHODS = [(m, PHRASES[0]) for m in ("built", "name", "sparse")] + [
+    (m, LABELS) for m in ("built", "decoder", "clamp", "name", "sparse")
+]
+
+
+def frequent(index: FeatureIndex) -> int:
+    """Return a feature that a third of the records or so have."""
+    share = index.planner.collection.sample().concept_share
+    return int(np.argmin(np.abs(share - 0.3)))
+
+
+@pytest.mark.parametrize(("method", "steer"), METHODS)
+@pytest.mark.parametrize("using", ["dense", "sae", "fused"])
+def test_zero_strength_changes_no_bit(papers: FeatureIndex, steer: str, using: str, method: str) -> None:
+    still = [Steer(s.target, 0.0) for s in parse_steer(steer)]
+    plain = papers.search(TEXT, using=using, limit=50)
+    zero = papers.search(TEXT, using=using, limit=50, steer=still, steering=method)
+    assert [(hit.id, hit.score) for hit in zero] == [(hit.id, hit.score) for hit in plain]
+    assert zero.plan.vector is plain.plan.vector
+    assert zero.drift == 0.0
+
+
+@pytest.mark.parametrize("steer", PHRASES)
+@pytest.mark.parametrize("cap", [0.0, 0.001, 0.01, 0.05, 0.2])
+def test_a_cap_on_the_drift_is_reached_and_kept(papers: FeatureIndex, steer: str, cap: float) -> None:
+    strong = [Steer(s.target, 4 * s.strength) for s in parse_steer(steer)]
+    free = papers.plan(TEXT, steer=strong).drift
+    drift = papers.plan(TEXT, steer=strong, max_drift=cap).drift
+    assert drift <= cap + 1e-6
+    assert drift == pytest.approx(min(cap, free), abs=1e-4)
+
+
+@pytest.mark.parametrize("steer", PHRASES)
+def test_strengths_under_a_wider_cap_are_larger_and_in_proportion(papers: FeatureIndex, steer: str) -> None:
+    strong = [Steer(s.target, 4 * s.strength) for s in parse_steer(steer)]
+    last = 0.0
+    for cap in (0.001, 0.01, 0.05, 0.1, 0.5, 2.0):
+        steers = papers.plan(TEXT, steer=strong, max_drift=cap).steers
+        factors = {round(s.strength / asked.strength, 9) for s, asked in zip(steers, strong, strict=True)}
+        assert len(factors) == 1
+        assert factors.pop() >= last
+        last = steers[0].strength / strong[0].strength
+    assert last == 1.0
+
+
+def test_a_cap_that_is_not_reached_changes_nothing(papers: FeatureIndex) -> None:
+    steers = papers.plan(TEXT, steer="+medicine:0.5").steers
+    vector = papers.plan(TEXT).vector
+    assert steering.within(vector, steers, 2.0) == steers
+
+
+def test_a_negative_step_lowers_the_share_of_hits_with_the_concept(any_papers: FeatureIndex) -> None:
+    feature = frequent(any_papers)
+    shares = []
+    for strength in (2.0, 0.0, -2.0):
+        hits = any_papers.search(TEXT, steer=[Steer(f"#{feature}", strength)], limit=60)
+        having = [hit for hit in hits if feature in {a.id for a in hit.features}]
+        shares.append(len(having) / len(hits))
+    assert shares[0] > shares[1] > shares[2]
+
+
+def test_a_phrase_step_brings_up_what_it_means(papers: FeatureIndex) -> None:
+    def share(**options: Any) -> float:
+        hits = papers.search("the opera house", limit=30, **options)
+        return sum("disappointed" in hit.text for hit in hits) / 30
+
+    assert share(steer='+"deeply disappointed":3') > share() > share(steer='-"deeply disappointed":3')
+
+
+@pytest.mark.parametrize("using", ["sae", "fused"])
+def test_a_sparse_search_puts_back_records_with_what_is_taken_away(papers: FeatureIndex, using: str) -> None:
+    feature = frequent(papers)
+    plain = papers.search(TEXT, using=using, limit=60)
+    less = papers.search(TEXT, using=using, limit=60, steer=[Steer(f"#{feature}", -2.0)])
+
+    def share(hits: Any) -> float:
+        return float(np.mean([feature in {a.id for a in hit.features} for hit in hits]))
+
+    assert share(less) < share(plain)
+
+
+def test_the_code_of_a_negative_step_penalises_the_concept(papers: FeatureIndex) -> None:
+    feature = frequent(papers)
+    plan = papers.plan(TEXT, using="sae", steer=[Steer(f"#{feature}", -2.0)])
+    assert plan.code is not None
+    indices, values = papers.space.sae.encode(plan.vector[None]).row(0)
+    own = dict(zip(indices.tolist(), values.tolist(), strict=True))
+    found = dict(zip(plan.code.indices.tolist(), plan.code.values.tolist(), strict=True))
+    direction = plan.steers[0].direction
+    step = -2.0 * direction.typical * direction.parts[0].weight
+    assert direction.parts[0].feature == feature
+    expected = {**own, feature: own.get(feature, 0.0) + step}
+    assert found == pytest.approx(expected, abs=1e-6)
+    scored = papers.search(TEXT, using="sae", steer=[Steer(f"#{feature}", -2.0)], limit=240)
+    scores = {hit.id: hit.score for hit in scored}
+    for point in all_points(papers)[:40]:
+        code = code_of(point)
+        dot = sum(found.get(int(i), 0.0) * float(v) for i, v in zip(code.indices, code.values, strict=True))
+        if point.payload["record_id"] in scores:
+            assert scores[point.payload["record_id"]] == pytest.approx(dot, abs=1e-4)
+
+
+def test_a_positive_step_searches_by_the_code_of_the_moved_query(papers: FeatureIndex) -> None:
+    plan = papers.plan(TEXT, using="sae", steer="+medicine:1")
+    assert plan.code is not None
+    indices, values = papers.space.sae.encode(plan.vector[None]).row(0)
+    assert np.array_equal(plan.code.indices, indices)
+    assert np.array_equal(plan.code.values, values)
+
+
+def test_sparse_steering_moves_the_code_and_not_the_vector(papers: FeatureIndex) -> None:
+    plan = papers.plan(TEXT, using="sae", steer="+#5:1", steering="sparse")
+    assert plan.drift == 0.0
+    assert plan.vector is papers.plan(TEXT).vector
+    assert plan.code is not None
+    boosted = dict(zip(plan.code.indices.tolist(), plan.code.values.tolist(), strict=True))
+    assert boosted[5] >= 0.99 * float(papers.space.calibration.median[5])
+
+
+def test_a_clamped_query_is_the_decoded_code_with_the_feature_set(papers: FeatureIndex) -> None:
+    space, q = papers.space, papers.plan(TEXT).vector
+    steers = papers.plan(TEXT, steer="+#5:1.5", steering="clamp").steers
+    code = np.zeros(space.n_features)
+    indices, values = space.sae.encode(q[None]).row(0)
+    code[indices] = values
+    code[5] = 1.5 * float(space.calibration.median[5])
+    decoded = code @ space.sae.directions.astype(float) + space.sae.bias.double().numpy()
+    expected = decoded / np.linalg.norm(decoded)
+    np.testing.assert_allclose(steering.clamp(q, steers, space), expected, atol=1e-6)
+    still = [ResolvedSteer(steers[0].direction, 0.0)]
+    assert steering.clamp(q, still, space) is q
+
+
+def test_other_values_and_examples_in_text_and_as_objects_are_one(papers: FeatureIndex) -> None:
+    told = papers.plan(TEXT, steer=[Steer("sad", 0.5, against=["happy", "angry"])])  # type: ignore[arg-type]
+    same = papers.plan(TEXT, steer=[Steer("sad", 0.5, against=("happy", "angry"))])
+    assert told.vector.tobytes() == same.vector.tobytes()
+    alone = papers.plan(TEXT, steer="+sad:0.5")
+    assert told.vector.tobytes() != alone.vector.tobytes()
+
+
+def test_a_direction_is_remembered(papers: FeatureIndex) -> None:
+    first, second = (papers.plan(TEXT, steer='+"sounds disappointed"').steers[0] for _ in range(2))
+    assert first.direction is second.direction
+
+
+@pytest.mark.parametrize(
+    ("steer", "options", "found"),
+    [
+        (Steer("  "), {}, "no target"),
+        (Steer("#5", like=("doc-1",)), {}, "a direction that they do not change"),
+        (Steer("family:#0", against=("x",)), {}, "a direction that they do not change"),
+        (Steer("profile:x", unlike=("doc-1",)), {}, "a direction that they do not change"),
+        (Steer("sad", against=("happy",)), {"steering": "name"}, "takes a name alone"),
+        (Steer("sad", like=("doc-1",)), {"steering": "clamp"}, "takes a name alone"),
+        (Steer("sad", like="doc-1"), {}, "one text"),  # type: ignore[arg-type]
+        (Steer("sad"), {"steering": "magic"}, "no such way"),
+        (Steer("sad"), {"max_drift": 3.0}, "out of range"),
+        (Steer("sad"), {"max_drift": float("nan")}, "out of range"),
+    ],
+    ids=str,
+)
+def test_steps_that_would_be_silently_wrong_are_refused(
+    papers: FeatureIndex, steer: Steer, options: dict[str, Any], found: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=found):
+        papers.search(TEXT, steer=[steer], **options)
+
+
+def test_unknown_examples_concepts_and_profiles_are_named(papers: FeatureIndex) -> None:
+    with pytest.raises(NotFoundError, match=r"steer 'sad' like: no record 'doc-999'"):
+        papers.search(TEXT, steer=[Steer("sad", like=("doc-999",))])
+    with pytest.raises(NotFoundError, match="the index has none"):
+        papers.search(TEXT, steer="+profile:mine:1")
+    with pytest.raises(UnknownConceptError):
+        papers.search(TEXT, steer="+#9999")
