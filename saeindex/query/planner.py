@@ -77,11 +77,17 @@ class Planner:
         vector, asked = self._vectors(query, feedback)
         steers = tuple(self.steering.resolve(steer, query.steering) for steer in parse_steer(query.steer))
         moved = vector if query.text.strip() or asked is None else asked
+        if steers and not moved.any():
+            raise InvalidInputError(
+                "steer", "only examples, which it does not move", "Give a text or a property."
+            )
         if query.max_drift is not None and steers:
             steers = steering.within(moved, steers, query.max_drift)
         steered = self._steered(moved, steers, query)
         is_text = bool(query.text.strip())
-        asked = steered if asked is not None and not is_text else asked
+        # Beside examples alone the text is what is described: it is that which steering moves.
+        is_described = feedback is not None and query.property is None and query.feedback is None
+        asked = steered if asked is not None and (is_described or not is_text) else asked
         rescorer = self._rescorer(query, feedback, asked, steered if is_text else None)
         estimate, warnings = self._estimate(query, where, concepts, total)
         store = self.collection.store
@@ -202,12 +208,9 @@ def feedback_of(query: Query) -> Feedback | None:
     if query.property is None and not query.like and not query.unlike:
         return None
     described = query.property if query.property is not None else query.text.strip() or None
-    return Feedback(
-        description=described,
-        against=tuple(query.against),
-        like=tuple(query.like),
-        unlike=tuple(query.unlike),
-    )
+    given = {"against": query.against, "like": query.like, "unlike": query.unlike}
+    lists = {name: tuple(values) for name, values in given.items()}
+    return Feedback.read({"description": described, **lists})
 
 
 def check_query(query: Query) -> None:
@@ -228,6 +231,10 @@ def check_query(query: Query) -> None:
     drift = query.max_drift
     if drift is not None and not (math.isfinite(drift) and 0 <= drift <= 2):
         raise InvalidInputError(f"max_drift={drift!r}", "out of range", "Use a cosine distance, 0 to 2.")
+    if drift is not None and query.steering == "clamp":
+        raise InvalidInputError(
+            "max_drift with steering='clamp'", "decoding alone moves the query", "Use steering='built'."
+        )
 
 
 def _check_texts(query: Query) -> None:
@@ -256,7 +263,8 @@ def _check_combination(query: Query) -> None:
         raise InvalidInputError(
             "search", "nothing to steer or to contrast", "Give a text, a property or examples (like)."
         )
-    if query.against and query.property is None and not query.text.strip():
+    has_examples = bool(query.like or query.unlike)
+    if query.against and query.property is None and not (query.text.strip() and has_examples):
         raise InvalidInputError(
             "search against other values", "no description", "Give the property they are against."
         )

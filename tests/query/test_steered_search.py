@@ -159,6 +159,12 @@ def test_other_values_and_examples_in_text_and_as_objects_are_one(papers: Featur
     assert told.vector.tobytes() != alone.vector.tobytes()
 
 
+def test_a_text_that_examples_explain_is_steered_as_well(papers: FeatureIndex) -> None:
+    plain, steered = (papers.search(TEXT, like=["doc-3"], steer=steer) for steer in ("", "+medicine:3"))
+    assert steered.drift > 0
+    assert [hit.score for hit in steered] != [hit.score for hit in plain]
+
+
 def test_a_direction_is_remembered(papers: FeatureIndex) -> None:
     first, second = (papers.plan(TEXT, steer='+"sounds disappointed"').steers[0] for _ in range(2))
     assert first.direction is second.direction
@@ -176,6 +182,7 @@ def test_a_direction_is_remembered(papers: FeatureIndex) -> None:
         (Steer("sad", like="doc-1"), {}, "one text"),  # type: ignore[arg-type]
         (Steer("sad"), {"steering": "magic"}, "no such way"),
         (Steer("sad"), {"max_drift": 3.0}, "out of range"),
+        (Steer("medicine"), {"max_drift": 0.1, "steering": "clamp"}, "decoding alone moves"),
         (Steer("sad"), {"max_drift": float("nan")}, "out of range"),
     ],
     ids=str,
