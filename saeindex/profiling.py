@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from saeindex.errors import InvalidInputError, NotFoundError
@@ -23,6 +23,7 @@ class Profiling:
     space: FeatureSpace
     manifest: Manifest
     planner: Planner
+    _kept_manifest: Callable[[], Manifest]
 
     def fit_profile(
         self,
@@ -77,6 +78,3 @@ class Profiling:
 
     def _saved_direction(self, name: str) -> Direction:
         return self.profile(name).direction(self.space)
-
-    def _kept_manifest(self) -> Manifest:
-        raise NotImplementedError

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csc_matrix, csr_matrix
 
-    from saeindex.query.inference import Doubles
+    from saeindex.query.weighing import Doubles
 
 # Features that by themselves say most; the set is chosen among them.
 CONSIDERED = 150

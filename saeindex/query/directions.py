@@ -21,17 +21,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saeindex.errors import InvalidInputError
-from saeindex.query.inference import Asked, Recipe, example_direction, infer, pool_of, units
+from saeindex.query.inference import Asked, Recipe, example_direction, infer, pool_of
 from saeindex.query.scores import Scorer
+from saeindex.query.weighing import units
 from saeindex.types import shown_label
 
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
     from saeindex.query.collection import Collection
     from saeindex.query.concepts import Concept
-    from saeindex.query.inference import Doubles
     from saeindex.query.rows import Rows
     from saeindex.query.sample import CollectionSample
+    from saeindex.query.weighing import Doubles
     from saeindex.types import FloatArray, Steer
 
 # Names are encoded, words of the collection are not: they gained a direction nothing.

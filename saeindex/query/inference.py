@@ -25,21 +25,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.query.rows import ones
+from saeindex.query.weighing import TINY, contrast, over_represented, scaled, softmax, standard, units
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
     from saeindex.protocols import TextEncoder
     from saeindex.query.rows import Rows
     from saeindex.query.sample import CollectionSample
+    from saeindex.query.weighing import Doubles
     from saeindex.types import FloatArray
-
-    Doubles = NDArray[np.float64]
-
-TINY = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,19 +149,19 @@ def infer(
     trust = _example_trust(asked, recipe)
     meant = _meant_words(sample, asked, encoder, recipe)
 
-    first = _scaled(x @ texts.T, pool) * asked.has_text
-    first += recipe.first_words * _scaled(pool.rows.words @ meant.T, pool)
+    first = scaled(x @ texts.T, pool.weight) * asked.has_text
+    first += recipe.first_words * scaled(pool.rows.words @ meant.T, pool.weight)
     if example is not None:
-        first[:, 0] += trust * recipe.first_examples * _scaled(x @ example, pool)
+        first[:, 0] += trust * recipe.first_examples * scaled(x @ example, pool.weight)
     for feature, sign in asked.judged.items():
         first[:, 0] += recipe.judged * sign * pool.rows.concepts[:, [feature]].toarray().ravel()
-    softly = _softmax(recipe.temperature * _scaled(contrast(first), pool), pool.weight)
+    softly = softmax(recipe.temperature * scaled(contrast(first), pool.weight), pool.weight)
 
     feedback = recipe.feedback * (sample.trust if asked.has_text else 1.0)
     toward = named + feedback * units(softly.T @ x - mean)
     if example is not None:
         toward[0] += trust * recipe.examples * example
-    directions, offset = _standard(toward, x @ toward.T, pool)
+    directions, offset = standard(toward, x @ toward.T, pool.weight)
     over = _over(pool.present, sample.concept_share, softly)
     concepts, less = _weights(over, pool.rows.concepts, pool, recipe.concepts)
     over = _over(pool.occurring, sample.word_share, softly)
@@ -174,25 +171,6 @@ def infer(
         directions, concepts, found + words, offset + less + less_found + less_meant, softly, pool
     )
     return _with_judgements(_with_examples(inferred, sample, asked, trust, recipe), asked, recipe)
-
-
-def contrast(scores: Doubles) -> Doubles:
-    """Return how much better each row fits each value than the others: s_j - log mean exp of the others."""
-    count = scores.shape[1]
-    if count == 1:
-        return scores
-    largest = scores.max(axis=1, keepdims=True)
-    raised = np.exp(scores - largest)
-    others = np.maximum(raised.sum(axis=1, keepdims=True) - raised, 1e-300) / (count - 1)
-    fits: Doubles = scores - largest - np.log(others)
-    # Far above the others, nothing is left of them beside the largest: they are summed by themselves.
-    top = scores.argmax(axis=1)[:, None]
-    without = scores.copy()
-    np.put_along_axis(without, top, -np.inf, axis=1)
-    second = without.max(axis=1, keepdims=True)
-    rest = np.log(np.exp(without - second).sum(axis=1, keepdims=True) / (count - 1))
-    np.put_along_axis(fits, top, largest - second - rest, axis=1)
-    return fits
 
 
 def _example_trust(asked: Asked, recipe: Recipe) -> float:
@@ -261,13 +239,6 @@ def _with_judgements(inferred: Inference, asked: Asked, recipe: Recipe) -> Infer
     return replace(inferred, concepts=concepts)
 
 
-def over_represented(share: Doubles, usual: FloatArray, count: NDArray[np.float64 | np.int64]) -> Doubles:
-    """Return z of a share (J, n) among ``count`` (J,) records, beside the usual one (n,)."""
-    n = np.asarray(count, np.float64)[:, None]
-    z: Doubles = n * (share - usual) / np.sqrt(n * usual * (1 - usual) + 1)
-    return z
-
-
 def _over(having: csr_matrix, usual: FloatArray, softly: Doubles) -> Doubles:
     """Return what the softly meant rows have more often than is usual (J, n)."""
     return over_represented(np.asarray((having.T @ softly).T), usual, 1 / (softly**2).sum(0))
@@ -275,36 +246,5 @@ def _over(having: csr_matrix, usual: FloatArray, softly: Doubles) -> Doubles:
 
 def _weights(raw: Doubles, matrix: csr_matrix, pool: Pool, amount: float) -> tuple[Doubles, Doubles]:
     """Return weights whose scores of the pool have the standard deviation ``amount``, and their offset."""
-    weights, offset = _standard(raw, np.asarray(matrix @ raw.T), pool)
+    weights, offset = standard(raw, np.asarray(matrix @ raw.T), pool.weight)
     return amount * weights, amount * offset
-
-
-def _standard(weights: Doubles, scores: Doubles, pool: Pool) -> tuple[Doubles, Doubles]:
-    """Return weights (J, ·) and offsets (J,) that make ``scores`` (m, J) zero-mean and of unit variance."""
-    mean, deviation = _moments(scores, pool)
-    return weights / deviation[:, None], -mean / deviation
-
-
-def _scaled(scores: Doubles, pool: Pool) -> Doubles:
-    mean, deviation = _moments(scores, pool)
-    return (scores - mean) / deviation
-
-
-def _moments(scores: Doubles, pool: Pool) -> tuple[Doubles, Doubles]:
-    mean = pool.weight @ scores
-    deviation = np.sqrt(pool.weight @ (scores - mean) ** 2)
-    # Where nothing differs, nothing is told: a huge deviation makes it 0 everywhere.
-    return mean, np.where(deviation > TINY, deviation, 1e12)
-
-
-def _softmax(scores: Doubles, weight: Doubles) -> Doubles:
-    raised = weight[:, None] * np.exp(scores - scores.max(axis=0))
-    weights: Doubles = raised / raised.sum(axis=0)
-    return weights
-
-
-def units(vectors: NDArray[np.floating]) -> Doubles:
-    """Return vectors (…, d) at unit length; zero stays zero."""
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    units: Doubles = np.asarray(vectors, np.float64) / np.maximum(lengths, TINY)
-    return units

@@ -75,14 +75,8 @@ class Planner:
         query_filter = self.compile(where, query.query_filter, concepts, query.resolve, query.level)
         feedback = feedback_of(query)
         vector, asked = self._vectors(query, feedback)
-        steers = tuple(self.steering.resolve(steer, query.steering) for steer in parse_steer(query.steer))
         moved = vector if query.text.strip() or asked is None else asked
-        if steers and not moved.any():
-            raise InvalidInputError(
-                "steer", "only examples, which it does not move", "Give a text or a property."
-            )
-        if query.max_drift is not None and steers:
-            steers = steering.within(moved, steers, query.max_drift)
+        steers = self._steers(query, moved)
         steered = self._steered(moved, steers, query)
         is_text = bool(query.text.strip())
         # Beside examples alone the text is what is described: it is that which steering moves.
@@ -90,9 +84,6 @@ class Planner:
         asked = steered if asked is not None and (is_described or not is_text) else asked
         rescorer = self._rescorer(query, feedback, asked, steered if is_text else None)
         estimate, warnings = self._estimate(query, where, concepts, total)
-        store = self.collection.store
-        is_indexed = set(fields_of(where)) <= store.layout.payload_indexes.keys()
-        setting = Setting(estimate, total, store.has_graph, rescorer is not None, store.sifts, is_indexed)
         return Plan(
             query=query,
             vector=steered,
@@ -103,13 +94,32 @@ class Planner:
             drift=steering.drift(moved, steered),
             total=total,
             estimate=estimate,
-            choices=choose(query, setting),
+            choices=choose(query, self._setting(where, estimate, total, rescorer is not None)),
             warnings=warnings,
             matching=total if query_filter is None else None,
             by_record=self._has_passages and not query.with_passages and query.group_by != RECORD_ID,
             code=self._code(query, moved, steered, steers),
             rescorer=rescorer,
         )
+
+    def _steers(self, query: Query, moved: FloatArray) -> tuple[ResolvedSteer, ...]:
+        """Return the query's steers, with strengths within its ``max_drift``."""
+        steers = tuple(self.steering.resolve(steer, query.steering) for steer in parse_steer(query.steer))
+        if steers and not moved.any():
+            raise InvalidInputError(
+                "steer", "only examples, which it does not move", "Give a text or a property."
+            )
+        if query.max_drift is None or not steers:
+            return steers
+        return steering.within(moved, steers, query.max_drift)
+
+    def _setting(
+        self, where: Expression | None, estimate: Estimate, total: int, is_rescored: bool
+    ) -> Setting:
+        """Return what the choices depend on."""
+        store = self.collection.store
+        is_indexed = set(fields_of(where)) <= store.layout.payload_indexes.keys()
+        return Setting(estimate, total, store.has_graph, is_rescored, store.sifts, is_indexed)
 
     def _estimate(
         self, query: Query, where: Expression | None, concepts: dict[str, Concept], total: int

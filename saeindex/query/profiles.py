@@ -17,7 +17,7 @@ from saeindex.types import Steer
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
     from saeindex.query.collection import Collection
-    from saeindex.query.inference import Doubles
+    from saeindex.query.weighing import Doubles
 
 MAX_PROFILES, MAX_EXAMPLES = 100, 1_000
 # How far a kept direction's length may be from 1: it is float32.

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.query.inference import TINY, contrast
 from saeindex.query.sample import nearest_rows
+from saeindex.query.weighing import TINY, contrast
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.query.inference import Doubles, Inference
+    from saeindex.query.inference import Inference
     from saeindex.query.rows import Rows
     from saeindex.query.sample import CollectionSample
+    from saeindex.query.weighing import Doubles
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,14 +14,13 @@ from saeindex.query.inference import (
     Inference,
     Pool,
     Recipe,
-    contrast,
     infer,
-    over_represented,
     pool_of,
 )
 from saeindex.query.rows import Rows
 from saeindex.query.sample import CollectionSample
 from saeindex.query.scores import Scorer
+from saeindex.query.weighing import contrast, over_represented
 from tests.query.indexes import memory_index
 from tests.samples import RememberingEncoder, sample_records
 
