@@ -24,8 +24,9 @@ RECIPES: dict[str, Recipe] = {
     "default": Recipe(),
     "temperature .8": Recipe(temperature=0.8),
     "found words 1": Recipe(found_words=1.0),
-    "meant words .25": Recipe(meant_words=0.25, first_words=0.2),
-    "meant words .8": Recipe(meant_words=0.8, first_words=0.7),
+    "meant words .1": Recipe(meant_words=0.1, first_words=0.1),
+    "meant words .5": Recipe(meant_words=0.5, first_words=0.4),
+    "most meant 200": Recipe(most_meant=200.0),
     "neighbours .2": Recipe(neighbours=0.2),
     "neighbours .7": Recipe(neighbours=0.7),
 }

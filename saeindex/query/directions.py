@@ -13,6 +13,7 @@ direction as the typical record that has the concept shows of it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray, Steer
 
 # Names are encoded, words of the collection are not: they gained a direction nothing.
-RECIPE = Recipe(first_words=0.0, meant_words=0.0)
+RECIPE = Recipe(first_words=0.0, meant_words=0.0, most_meant=math.inf)
 # How soft the choice of records that show a direction is, and what they count beside its name.
 SOFTNESS, SHOWN_RECORDS = 0.65, 1.5
 # What five examples count beside the name; more count by the root of their number, up to this.

@@ -8,6 +8,7 @@ labels are near, that cover these records best. ``expand`` takes them among all 
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray, Resolve
 
 # Words of the collection serve to rank; for a set of features they changed nothing, and cost an encoding.
-RECIPE = Recipe(first_words=0.0, meant_words=0.0)
+RECIPE = Recipe(first_words=0.0, meant_words=0.0, most_meant=math.inf)
 # A record is as likely meant as not at one deviation above the mean.
 MEANT_FROM, STEEPNESS = 1.0, 2.0
 MOST, MOST_NAMED, NEAREST_LABELS = 8, 2, 100
