@@ -68,14 +68,14 @@ SHOWN = {
     "latency_ms": "The engine's own query and planned ones in turn, in ms; a planned one has two phrases and "
     "a year in `where` and two steers, and is filtered after the scan or within it, as the plan chose:",
     "sum_error": "Score and sum of its parts, by kind of query, each source of a fused score included:",
-    "property_methods": "Every way to rank by a property, means over corpora with 95 % intervals over queries; "
-    "with examples, these are left out of the ranking:",
+    "property_methods": "Every way to rank by a property, means over corpora, 95 % intervals over queries; "
+    "examples are left out of the ranking:",
     "property_by_corpus": "MAP by corpus:",
     "property_pool": "The same searches in one index of all corpora, over the first 1,000 hits:",
     "property_weakest": "Where it fails: the descriptions whose MAP is lowest beside chance:",
     "property_constants": "MAP on the `choose` parts by constant, one changed at a time:",
-    "resolution": "Records of a clause by how its phrase is resolved, beside a cosine threshold on embeddings:",
-    "steering_up": "Steering towards a concept: its share of the ten hits, by the share of the topic that is kept:",
+    "resolution": "Records of a clause by how its phrase is resolved, beside a cosine threshold:",
+    "steering_up": "Steering towards a concept: its share of the ten hits, by the topic that is kept:",
     "steering_gain_up": "What ours gains there over the best way with the same information:",
     "steering_success_up": "Share of queries that gain, by the cosine of steered and unsteered query:",
     "steering_down": "Steering away from a concept that the query has (lower is better):",
