@@ -6,15 +6,12 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from benchmarks import data, mixture
+from benchmarks import data
 from benchmarks.brute_force import microseconds
 from saeindex import Record
 
 if TYPE_CHECKING:
-    from saeindex.protocols import EncoderIdentity, TextEncoder
-    from saeindex.types import FloatArray
+    pass
 
 CORPORA = (
     "arxiv_heldout", "us_speeches", "medquad", "goemotions", "masc_registers", "product_reviews",
@@ -82,29 +79,6 @@ def date_text(number: int, year: int) -> tuple[str, int] | None:
     ]  # fmt: skip
     form = forms[number % len(forms)]
     return None if form is None else (form[0], microseconds(form[1]))
-
-
-class KnownEncoder:
-    """The embeddings that the cache has, under the encoder's identity; what it has not is encoded."""
-
-    def __init__(self, encoder: TextEncoder, records: Sequence[Record]) -> None:
-        texts = [record.text for record in records]
-        self._encoder, self.identity = encoder, encoder.identity
-        self._vectors = dict(zip(texts, mixture.embed(texts, encoder, "boolean"), strict=True))
-
-    identity: EncoderIdentity
-
-    def encode_document(self, texts: Sequence[str]) -> FloatArray:
-        """Return the vectors (m, d) of known texts."""
-        return np.stack([self._vectors[text] for text in texts])
-
-    def encode_query(self, texts: Sequence[str]) -> FloatArray:
-        """Return the vectors (m, d) of phrases."""
-        return self._encoder.encode_query(texts)
-
-    def token_spans(self, text: str) -> Sequence[tuple[int, int]]:
-        """Return where the tokens of ``text`` are."""
-        return self._encoder.token_spans(text)
 
 
 def fields_of(records: Sequence[Record]) -> dict[str, list[Any]]:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.boolean_records import DATES, FIELDS, KnownEncoder, fields_of, real_records
+from benchmarks.boolean_records import DATES, FIELDS, fields_of, real_records
 from benchmarks.brute_force import BruteForce
+from benchmarks.corpora import CachedEncoder
 from benchmarks.expressions import Vocabulary, Writer
 from benchmarks.outcome import Figure, Outcome, at_most
-from saeindex import FeatureIndex, FeatureSpace, Record, open_encoder
+from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.config import DEFAULT_SPACE, SAE
 from saeindex.errors import UnknownConceptError
 from saeindex.indexing.points import point_id
@@ -64,7 +65,7 @@ def run(quick: bool) -> Outcome:
     """Measure; ``quick`` takes a tenth of the records and of the expressions."""
     n_records, n_expressions = (1_000, 200) if quick else (10_000, 2_000)
     space, records, moments = FeatureSpace.load(DEFAULT_SPACE), *real_records(n_records)
-    encoder = KnownEncoder(open_encoder(), records)
+    encoder = CachedEncoder()
     outcome = Outcome("boolean", quick, SEED)
     cases: list[Case] = []
     total = 0
