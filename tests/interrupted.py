@@ -35,10 +35,22 @@ class ReportingEncoder(SentenceTransformerEncoder):
 
     def encode_document(self, texts: Sequence[str]) -> FloatArray:
         self._given += len(texts)
-        self._reports.send(self._given)
-        if self._given >= self._waits_after:
-            signal.pause()  # on a busy machine the run would end before the signal comes
+        if self._given < self._waits_after:
+            self._reports.send(self._given)
+        else:
+            self._report_and_wait()
         return super().encode_document(texts)
+
+    def _report_and_wait(self) -> None:
+        """Report, and go on with what Ctrl-C does: on a busy machine the run would end before it comes.
+
+        The signal is held back until it is waited for: one that came just before would never wake us.
+        """
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        self._reports.send(self._given)
+        signal.sigwait({signal.SIGINT})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def create_or_open(path: Path) -> FeatureIndex:

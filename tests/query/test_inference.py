@@ -89,7 +89,7 @@ def test_directions_are_those_of_the_formula(papers: FeatureIndex) -> None:
         np.testing.assert_allclose(found.softly[:, j], softly, rtol=1e-9)
         meant = sum(weight * row for weight, row in zip(softly, x, strict=True))
         toward = nz(name - mean) + ONLY_DIRECTION.feedback * sample.trust * nz(meant - mean)
-        np.testing.assert_allclose(found.directions[j], toward / (x @ toward).std(), rtol=1e-6)
+        np.testing.assert_allclose(found.directions[j], toward / (x @ toward).std(), rtol=1e-6, atol=1e-7)
 
 
 def test_weights_of_concepts_are_over_representation_among_the_soft_choice(papers: FeatureIndex) -> None:
