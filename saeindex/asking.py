@@ -12,6 +12,7 @@ from saeindex.errors import InvalidInputError, SaeIndexError
 from saeindex.query import facets
 from saeindex.query.analyze import Analysis, analyze
 from saeindex.query.cards import FeatureCard, feature_card
+from saeindex.query.checks import check_query
 from saeindex.query.compare import Comparison, compare
 from saeindex.query.concepts import FLOOR, Concept, FeatureMatch
 from saeindex.query.deadline import Deadline
@@ -19,7 +20,7 @@ from saeindex.query.execute import Executor, ranks
 from saeindex.query.facets import ConceptFacet, Exclusion, ResultSet
 from saeindex.query.language import parse_where
 from saeindex.query.plan import Plan
-from saeindex.query.planner import Planner, check_query
+from saeindex.query.planner import Planner
 from saeindex.query.records import count_records
 from saeindex.query.vectors import KEPT, QueryVectors
 from saeindex.types import Hits, Query

@@ -27,6 +27,8 @@ GRAPH_FROM, GRAPH_SHARE = 100_000, 0.1
 # dimensions, a scan takes 9 ms, a filtered one 0.8 µs for each point that is left, and one by a field
 # without an index 5 µs for each point that it looks at.
 AFTER_FROM, AFTER_SHARE, AFTER_SHARE_UNINDEXED = 10_000, 0.08, 0.02
+# A filter that contradicts the query leaves few of the points near to it: sifting those would be in vain.
+NEAR_SHARE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,8 @@ class Choices:
 class Setting:
     """What is chosen by: how many points there are and should match, and what the engine has.
 
-    ``is_indexed``: all metadata fields that the filter names have a payload index.
+    ``is_indexed``: all metadata fields that the filter names have a payload index. ``near`` is the share
+    that the filter leaves of the sampled points nearest to the query, where that is known.
     """
 
     estimate: Estimate
@@ -59,6 +62,7 @@ class Setting:
     has_rescorer: bool
     sifts: bool = False
     is_indexed: bool = True
+    near: float | None = None
 
 
 def choose(query: Query, setting: Setting) -> Choices:
@@ -93,6 +97,9 @@ def _after(query: Query, setting: Setting) -> Choice[float | None]:
         return Choice(None, "no filter")
     if not setting.sifts or not is_plain or setting.total < AFTER_FROM or share < least:
         return Choice(None, "the engine filters as it searches")
+    if setting.near is not None and setting.near < NEAR_SHARE:
+        return Choice(None, f"of the points nearest to the query {setting.near:.0%} match: filtered within")
+    share = share if setting.near is None else min(share, setting.near)
     return Choice(
         share, f"at least {share:.0%} match: all vectors are scanned, and the best of them filtered"
     )

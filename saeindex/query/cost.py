@@ -86,13 +86,19 @@ class Estimator:
         """Return how many of now ``total`` points match ``where`` and ``query_filter``."""
         size = self._statistics.total
         bounds = Bounds(0, size, 1.0) if where is None else self.bounds(where)
-        mask = np.ones(len(self._statistics), bool) if where is None else self.mask(where)
         if query_filter is not None:
             chosen = self._statistics.with_filter(query_filter)
-            mask = mask[: len(chosen)] & chosen
             share = float(chosen.mean()) if len(chosen) else 0.0
             bounds = Bounds(0, bounds.high, bounds.share * share)
-        return _aged(_combined(mask, bounds, size), size, total)
+        return _aged(_combined(self.selected(where, query_filter), bounds, size), size, total)
+
+    def selected(self, where: Expression | None, query_filter: Filter | None) -> Mask:
+        """Return which sampled points ``where`` and ``query_filter`` take (m,); a native one reads fewer."""
+        mask = np.ones(len(self._statistics), bool) if where is None else self.mask(where)
+        if query_filter is None:
+            return mask
+        chosen = self._statistics.with_filter(query_filter)
+        return mask[: len(chosen)] & chosen
 
     def mask(self, node: Expression) -> Mask:
         """Return which sampled points a node takes (m,)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.config import MAX_LIMIT, MAX_QUERY_CHARS
 from saeindex.errors import InvalidInputError
 from saeindex.query import steering
 from saeindex.query.advice import fields_of, warnings_of
 from saeindex.query.ast import ConceptTerm, Expression, FeatureTerm
-from saeindex.query.choices import Setting, choose
+from saeindex.query.checks import check_query
+from saeindex.query.choices import AFTER_FROM, Setting, choose
 from saeindex.query.compile import compile_where, target_of
-from saeindex.query.concepts import Concept, check_unicode
+from saeindex.query.concepts import Concept
 from saeindex.query.cost import Estimate, Estimator
 from saeindex.query.feedback import Feedback
 from saeindex.query.grouping import RECORD_ID
@@ -37,11 +36,11 @@ if TYPE_CHECKING:
     from saeindex.query.collection import Collection
     from saeindex.query.directions import Direction
     from saeindex.query.scores import Scorer
+    from saeindex.query.statistics import Mask, Statistics
     from saeindex.types import FloatArray, LevelName
 
-USINGS = ("dense", "sae", "fused")
-METHODS = ("collection", "interpembed")
-LEVELS = (None, "present", "typical", "strong")
+# Sampled points around a query that tell how much a filter leaves there.
+NEAREST_SAMPLED = 64
 # Properties whose inference is remembered.
 KEPT = 64
 
@@ -83,7 +82,7 @@ class Planner:
         is_described = feedback is not None and query.property is None and query.feedback is None
         asked = steered if asked is not None and (is_described or not is_text) else asked
         rescorer = self._rescorer(query, feedback, asked, steered if is_text else None)
-        estimate, warnings = self._estimate(query, where, concepts, total)
+        estimate, warnings, near = self._estimate(query, where, concepts, total, steered)
         return Plan(
             query=query,
             vector=steered,
@@ -94,7 +93,7 @@ class Planner:
             drift=steering.drift(moved, steered),
             total=total,
             estimate=estimate,
-            choices=choose(query, self._setting(where, estimate, total, rescorer is not None)),
+            choices=choose(query, self._setting(where, estimate, total, rescorer is not None, near)),
             warnings=warnings,
             matching=total if query_filter is None else None,
             by_record=self._has_passages and not query.with_passages and query.group_by != RECORD_ID,
@@ -114,19 +113,29 @@ class Planner:
         return steering.within(moved, steers, query.max_drift)
 
     def _setting(
-        self, where: Expression | None, estimate: Estimate, total: int, is_rescored: bool
+        self,
+        where: Expression | None,
+        estimate: Estimate,
+        total: int,
+        is_rescored: bool,
+        near: float | None,
     ) -> Setting:
         """Return what the choices depend on."""
         store = self.collection.store
         is_indexed = set(fields_of(where)) <= store.layout.payload_indexes.keys()
-        return Setting(estimate, total, store.has_graph, is_rescored, store.sifts, is_indexed)
+        return Setting(estimate, total, store.has_graph, is_rescored, store.sifts, is_indexed, near)
 
     def _estimate(
-        self, query: Query, where: Expression | None, concepts: dict[str, Concept], total: int
-    ) -> tuple[Estimate, tuple[str, ...]]:
-        """Return how many points should match, and what is odd about the filter."""
+        self,
+        query: Query,
+        where: Expression | None,
+        concepts: dict[str, Concept],
+        total: int,
+        vector: FloatArray,
+    ) -> tuple[Estimate, tuple[str, ...], float | None]:
+        """Return how many points should match, what is odd about the filter, and its share near the query."""
         if where is None and query.query_filter is None:
-            return Estimate(total, total, total, "no filter"), ()
+            return Estimate(total, total, total, "no filter"), (), None
         statistics = self.collection.statistics(total)
 
         def features_of(node: ConceptTerm) -> list[int]:
@@ -136,7 +145,19 @@ class Planner:
 
         estimator = Estimator(statistics, features_of, query.level)
         estimate = estimator.estimate(where, query.query_filter, total)
-        return estimate, warnings_of(where, estimate, statistics)
+        near = None
+        if self.collection.store.sifts and total >= AFTER_FROM and query.text.strip():
+            near = self._near(estimator.selected(where, query.query_filter), statistics, vector)
+        return estimate, warnings_of(where, estimate, statistics), near
+
+    def _near(self, selected: Mask, statistics: Statistics, vector: FloatArray) -> float | None:
+        """Return the share of the sampled points nearest to ``vector`` that are selected."""
+        rows = self.collection.sample().rows
+        if rows.ids[: len(selected)] != statistics.ids[: len(selected)]:
+            return None  # they were read at different times
+        nearness = rows.x[: len(selected)] @ vector
+        nearest = np.argpartition(-nearness, min(NEAREST_SAMPLED, len(nearness)) - 1)[:NEAREST_SAMPLED]
+        return float(selected[nearest].mean())
 
     def compile(
         self,
@@ -221,65 +242,3 @@ def feedback_of(query: Query) -> Feedback | None:
     given = {"against": query.against, "like": query.like, "unlike": query.unlike}
     lists = {name: tuple(values) for name, values in given.items()}
     return Feedback.read({"description": described, **lists})
-
-
-def check_query(query: Query) -> None:
-    """Raise InvalidInputError unless every field of ``query`` can be used."""
-    _check_texts(query)
-    _check_combination(query)
-    for choice, known in (("using", USINGS), ("method", METHODS), ("level", LEVELS)):
-        if (chosen := getattr(query, choice)) not in known:
-            offered = ", ".join(repr(item) for item in known if item)
-            raise InvalidInputError(f"{choice}={chosen!r}", "no such choice", f"Use {offered}.")
-    for name, value, least in (("limit", query.limit, 1), ("offset", query.offset, 0)):
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MAX_LIMIT:
-            raise InvalidInputError(
-                f"{name}={value!r}", "out of range", f"Use a whole number from {least} to {MAX_LIMIT}."
-            )
-    if query.exact is not None and not isinstance(query.exact, bool):
-        raise InvalidInputError(f"exact={query.exact!r}", "no such choice", "Use True, False or None.")
-    drift = query.max_drift
-    if drift is not None and not (math.isfinite(drift) and 0 <= drift <= 2):
-        raise InvalidInputError(f"max_drift={drift!r}", "out of range", "Use a cosine distance, 0 to 2.")
-    if drift is not None and query.steering == "clamp":
-        raise InvalidInputError(
-            "max_drift with steering='clamp'", "decoding alone moves the query", "Use steering='built'."
-        )
-
-
-def _check_texts(query: Query) -> None:
-    if not isinstance(query.text, str):
-        raise InvalidInputError("search", f"a text of type {type(query.text).__name__}", "Give a string.")
-    for text in (query.text, query.property or "", *query.against):
-        if len(text) > MAX_QUERY_CHARS:
-            raise InvalidInputError(
-                f"a query of {len(text)} characters", f"the limit is {MAX_QUERY_CHARS}", "Shorten it."
-            )
-        check_unicode("search", text)
-    if query.property is not None and not query.property.strip():
-        raise InvalidInputError("search by property", "an empty description", "Describe the property.")
-    for name in ("against", "like", "unlike"):
-        if isinstance(getattr(query, name), str):
-            raise InvalidInputError(f"{name}={getattr(query, name)!r}", "one text", "Give a list.")
-
-
-def _check_combination(query: Query) -> None:
-    ranked = bool(query.text.strip()) or query.property is not None or query.feedback is not None
-    if not ranked and not query.like and query.where is None and query.query_filter is None:
-        raise InvalidInputError(
-            "search", "an empty text", "Give a text, a property, examples, or a where clause."
-        )
-    if not ranked and not query.like and (query.steer or query.unlike or query.against):
-        raise InvalidInputError(
-            "search", "nothing to steer or to contrast", "Give a text, a property or examples (like)."
-        )
-    has_examples = bool(query.like or query.unlike)
-    if query.against and query.property is None and not (query.text.strip() and has_examples):
-        raise InvalidInputError(
-            "search against other values", "no description", "Give the property they are against."
-        )
-    told = query.property is not None or query.against or query.like or query.unlike
-    if query.feedback is not None and told:
-        raise InvalidInputError(
-            "search with feedback", "a property or examples beside it", "The feedback says what it is of."
-        )

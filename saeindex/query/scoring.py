@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # pages of a query must be cut from one ranking.
 POOL = 1_000
 # The nearest points that a filter may be asked about by themselves: each is named to the engine.
-LEAST_SIFTED, MOST_SIFTED = 512, 4_096
+LEAST_SIFTED, MOST_SIFTED = 192, 4_096
 # What an explanation needs of a point.
 EXPLAINED = (DENSE, SAE)
 
@@ -113,9 +113,9 @@ class Listed:
 def reach(wanted: int, share: float) -> int:
     """Return how many of the nearest points to sift for ``wanted`` ones, of which ``share`` match; 0: none.
 
-    Eight times what is needed on average: the records near to a query match more often than others, or less.
+    Four times what is needed on average: the share is that near to the query, as far as a sample tells.
     """
-    sifted = max(LEAST_SIFTED, math.ceil(8 * wanted / share))
+    sifted = max(LEAST_SIFTED, math.ceil(4 * wanted / share))
     return sifted if sifted <= MOST_SIFTED else 0
 
 

@@ -45,7 +45,7 @@ class Statistics:
     def __init__(self, store: VectorStore, n_features: int, total: int, points: Sequence[Point]) -> None:
         """Take a sample of the ``total`` points, with their payloads; for :func:`read_statistics`."""
         self._store, self._n_codes, self.total = store, n_features * LEVEL_STRIDE, total
-        self._ids = tuple(point.id for point in points)
+        self.ids = tuple(point.id for point in points)
         self._payloads = tuple(point.payload for point in points)
         self._masks: OrderedDict[Hashable, Mask] = OrderedDict()
         self._values: dict[str, dict[str | int, int] | None] = {}
@@ -53,7 +53,7 @@ class Statistics:
         self._different: dict[str, tuple[list[object], NDArray[np.int64]]] = {}
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self.ids)
 
     @cached_property
     def code_counts(self) -> NDArray[np.int64]:
@@ -112,7 +112,7 @@ class Statistics:
         """Return which of the first 1,024 sampled points a native filter takes: one request."""
         from qdrant_client.models import Filter, HasIdCondition
 
-        ids = self._ids[:FILTERED]
+        ids = self.ids[:FILTERED]
 
         def computed() -> Mask:
             among = Filter(must=[HasIdCondition(has_id=list(ids)), query_filter])
