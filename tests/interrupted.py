@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -42,15 +43,15 @@ class ReportingEncoder(SentenceTransformerEncoder):
         return super().encode_document(texts)
 
     def _report_and_wait(self) -> None:
-        """Report, and go on with what Ctrl-C does: on a busy machine the run would end before it comes.
+        """Report, and wait for Ctrl-C: on a busy machine the run would end before it comes.
 
-        The signal is held back until it is waited for: one that came just before would never wake us.
+        Whichever thread gets the signal, and whenever it comes, its number is written to the wake-up socket.
         """
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        waiting, woken = socket.socketpair()
+        woken.setblocking(False)
+        signal.set_wakeup_fd(woken.fileno())
         self._reports.send(self._given)
-        signal.sigwait({signal.SIGINT})
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-        os.kill(os.getpid(), signal.SIGINT)
+        waiting.recv(1)
 
 
 def create_or_open(path: Path) -> FeatureIndex:
@@ -62,6 +63,8 @@ def create_or_open(path: Path) -> FeatureIndex:
 
 def index_until_interrupted(path: Path, source: Path, reports: Connection) -> None:
     """Index five batches of ``source`` into ``path``, and wait in the last of them for a signal."""
+    # A shell starts what runs in the background with Ctrl-C ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     index_file(path, source, reports, waits_after=5 * BATCH_SIZE)
 
 
