@@ -18,6 +18,7 @@ from saeindex import FeatureIndex, FeatureSpace, Record, open_encoder
 from saeindex.config import DEFAULT_SPACE, DENSE, SAE
 from saeindex.query.rows import Rows
 from saeindex.query.scores import Neighbourhood
+from saeindex.stores.scrolling import pages
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -131,15 +132,8 @@ def described(
 ) -> Corpus:
     """Return an index with its queries that have relevant records; rows stand in the records' order."""
     collection = index.planner.collection
-    points = {}
-    cursor = None
-    while True:
-        page = index.store.scroll(
-            None, 1_000, cursor, with_payload=["record_id", "text"], with_vectors=[DENSE, SAE]
-        )
-        points.update({point.payload["record_id"]: point for point in page.points})
-        if (cursor := page.cursor) is None:
-            break
+    read = pages(index.store, with_payload=["record_id", "text"], with_vectors=[DENSE, SAE])
+    points = {point.payload["record_id"]: point for page in read for point in page.points}
     kept = [record for record in records if record.id in points]
     rows = collection.rows([points[record.id] for record in kept])
     relevant = np.array(

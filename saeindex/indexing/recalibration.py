@@ -15,7 +15,7 @@ was built on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,16 +28,16 @@ from saeindex.features.level_drift import LevelDrift, counts_by_level, level_dri
 from saeindex.indexing.manifest import Manifest, OwnCalibration, Recalibration, SpaceReference
 from saeindex.indexing.points import point_id
 from saeindex.protocols import SparseVector
+from saeindex.stores.scrolling import PAGE, pages
 from saeindex.types import SparseCode
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from saeindex.features import FeatureSpace
-    from saeindex.protocols import Page, Point, PointId, VectorStore
+    from saeindex.protocols import Point, PointId, VectorStore
 
 SPACE_FOLDER = "space"
-PAGE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class RecalibrationReport:
 def measure_index(store: VectorStore, n_features: int) -> Calibration:
     """Measure what a store holds, in one scroll; its records are passages, where texts are split."""
     meter = CalibrationMeter(n_features)
-    for page in _pages(store, payload=False, vectors=[SAE, DENSE]):
+    for page in pages(store, None, PAGE, False, [SAE, DENSE]):
         codes = [_code_of(point) for point in page.points]
         ends = np.cumsum([0, *(len(code.indices) for code in codes)], dtype=np.int64)
         indices = np.concatenate([np.zeros(0, np.int32), *(code.indices for code in codes)])
@@ -160,7 +160,7 @@ def _rewrite(
     changed, is_first = 0, True
     while True:
         found = 0
-        for page in _pages(store, ["record_id", CONCEPTS, PASSAGES, RECORD_CONCEPTS], [SAE]):
+        for page in pages(store, None, PAGE, ["record_id", CONCEPTS, PASSAGES, RECORD_CONCEPTS], [SAE]):
             before_page()
             differing = _differing(store, page.points, calibration)
             store.set_payload(differing)
@@ -215,13 +215,3 @@ def _code_of(point: Point) -> SparseVector:
     if isinstance(code, SparseVector):
         return code
     return SparseVector(np.zeros(0, np.int32), np.zeros(0, np.float32))
-
-
-def _pages(store: VectorStore, payload: bool | list[str], vectors: list[str]) -> Iterator[Page]:
-    cursor = None
-    while True:
-        page = store.scroll(limit=PAGE, cursor=cursor, with_payload=payload, with_vectors=vectors)
-        yield page
-        cursor = page.cursor
-        if cursor is None:
-            return

@@ -8,8 +8,9 @@ first results of an unfiltered scan, which is the same list.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 from saeindex.config import DENSE, SAE
 from saeindex.query.diversify import DIVERSITY_POOL
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from saeindex.types import Query
 
 T = TypeVar("T")
+
+# Counted only where it decides: it reads the sample's vectors.
+Near: TypeAlias = Callable[[], float | None]
 
 # A graph is searched above so many points, of which a filter leaves so large a share.
 GRAPH_FROM, GRAPH_SHARE = 100_000, 0.1
@@ -52,8 +56,8 @@ class Choices:
 class Setting:
     """What is chosen by: how many points there are and should match, and what the engine has.
 
-    ``is_indexed``: all metadata fields that the filter names have a payload index. ``near`` is the share
-    that the filter leaves of the sampled points nearest to the query, where that is known.
+    ``is_indexed``: all metadata fields that the filter names have a payload index. ``near`` counts
+    the share that the filter leaves of the sampled points nearest to the query, where that can be known.
     """
 
     estimate: Estimate
@@ -62,7 +66,7 @@ class Setting:
     has_rescorer: bool
     sifts: bool = False
     is_indexed: bool = True
-    near: float | None = None
+    near: Near = lambda: None
 
 
 def choose(query: Query, setting: Setting) -> Choices:
@@ -97,9 +101,10 @@ def _after(query: Query, setting: Setting) -> Choice[float | None]:
         return Choice(None, "no filter")
     if not setting.sifts or not is_plain or setting.total < AFTER_FROM or share < least:
         return Choice(None, "the engine filters as it searches")
-    if setting.near is not None and setting.near < NEAR_SHARE:
-        return Choice(None, f"of the points nearest to the query {setting.near:.0%} match: filtered within")
-    share = share if setting.near is None else min(share, setting.near)
+    near = setting.near()
+    if near is not None and near < NEAR_SHARE:
+        return Choice(None, f"of the points nearest to the query {near:.0%} match: filtered within")
+    share = share if near is None else min(share, near)
     return Choice(
         share, f"at least {share:.0%} match: all vectors are scanned, and the best of them filtered"
     )

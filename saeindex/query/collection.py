@@ -15,6 +15,7 @@ from saeindex.query.rows import read_rows
 from saeindex.query.sample import CollectionSample, read_sample
 from saeindex.query.scores import Neighbourhood
 from saeindex.query.statistics import Statistics, read_statistics
+from saeindex.stores.scrolling import pages
 
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
@@ -119,20 +120,13 @@ class Collection:
         from qdrant_client.models import FieldCondition, Filter, MatchAny
 
         if isinstance(ids, str) or len(ids) > MAX_EXAMPLES:
-            found = "one text" if isinstance(ids, str) else f"{len(ids)} ids"
-            raise InvalidInputError(asked, found, f"Give a list of at most {MAX_EXAMPLES} record ids.")
+            given = "one text" if isinstance(ids, str) else f"{len(ids)} ids"
+            raise InvalidInputError(asked, given, f"Give a list of at most {MAX_EXAMPLES} record ids.")
         own = Filter(must=[FieldCondition(key="record_id", match=MatchAny(any=[str(i) for i in ids]))])
-        points: list[Point] = []
-        cursor = None
-        while True:
-            page = self.store.scroll(
-                own, 1_000, cursor, with_payload=["record_id", "text"], with_vectors=[DENSE, SAE]
-            )
-            points += page.points
-            if (cursor := page.cursor) is None:
-                break
+        found = pages(self.store, own, with_payload=["record_id", "text"], with_vectors=[DENSE, SAE])
+        points = [point for page in found for point in page.points]
         missing = sorted({str(i) for i in ids} - {point.payload["record_id"] for point in points})
         if missing:
-            found = f"no record {', '.join(repr(i) for i in missing[:5])}"
-            raise NotFoundError(asked, found, "Give ids of records in the index.")
+            absent = f"no record {', '.join(repr(i) for i in missing[:5])}"
+            raise NotFoundError(asked, absent, "Give ids of records in the index.")
         return self.rows(points)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +12,7 @@ import numpy as np
 
 from saeindex.errors import InvalidInputError, UnknownConceptError
 from saeindex.features.families import is_weak_family
+from saeindex.query.memory import Memo
 from saeindex.types import shown_label
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class ConceptResolver:
     def __init__(self, space: FeatureSpace, encode_query: Callable[[str], FloatArray]) -> None:
         """Take the space, and what turns a phrase into its vector (d,)."""
         self._space, self._encode = space, encode_query
-        self._resolved: OrderedDict[str, Concept] = OrderedDict()
+        self._resolved: Memo[Concept] = Memo(KEPT)
 
     def match(self, phrase: str, limit: int = 10) -> list[FeatureMatch]:
         """Return the features nearest to a phrase, best first, weak labels included."""
@@ -101,12 +101,7 @@ class ConceptResolver:
 
         UnknownConceptError lists the nearest labels. A family's features score 1 / (1 + steps from its root).
         """
-        found = self._resolved.get(target)
-        if found is None:
-            found = self._resolved[target] = self._resolve(target)
-            while len(self._resolved) > KEPT:
-                self._resolved.popitem(last=False)
-        return found
+        return self._resolved.get(target, lambda: self._resolve(target))
 
     def _resolve(self, target: str) -> Concept:
         if target.startswith(FAMILY):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -14,13 +13,14 @@ from saeindex.query import steering
 from saeindex.query.advice import fields_of, warnings_of
 from saeindex.query.ast import ConceptTerm, Expression, FeatureTerm
 from saeindex.query.checks import check_query
-from saeindex.query.choices import AFTER_FROM, Setting, choose
+from saeindex.query.choices import Near, Setting, choose
 from saeindex.query.compile import compile_where, target_of
 from saeindex.query.concepts import Concept
 from saeindex.query.cost import Estimate, Estimator
 from saeindex.query.feedback import Feedback
 from saeindex.query.grouping import RECORD_ID
 from saeindex.query.language import parse_steer, parse_where
+from saeindex.query.memory import Memo
 from saeindex.query.plan import Plan
 from saeindex.query.property import PropertyRanking, infer_feedback, interpembed_code
 from saeindex.query.resolution import Resolver
@@ -56,7 +56,7 @@ class Planner:
     ) -> None:
         """Take the collection, what finds a saved profile by name, and whether records have passages."""
         self.collection, self._has_passages = collection, has_passages
-        self._scorers: OrderedDict[tuple[str, bytes | None], Scorer] = OrderedDict()
+        self._scorers: Memo[Scorer] = Memo(KEPT)
         self.resolver = Resolver(collection)
         self.steering = Steering(collection, self.resolver, profile)
 
@@ -118,7 +118,7 @@ class Planner:
         estimate: Estimate,
         total: int,
         is_rescored: bool,
-        near: float | None,
+        near: Near,
     ) -> Setting:
         """Return what the choices depend on."""
         store = self.collection.store
@@ -132,10 +132,10 @@ class Planner:
         concepts: dict[str, Concept],
         total: int,
         vector: FloatArray,
-    ) -> tuple[Estimate, tuple[str, ...], float | None]:
-        """Return how many points should match, what is odd about the filter, and its share near the query."""
+    ) -> tuple[Estimate, tuple[str, ...], Near]:
+        """Return how many points should match, what is odd, and what counts the share near the query."""
         if where is None and query.query_filter is None:
-            return Estimate(total, total, total, "no filter"), (), None
+            return Estimate(total, total, total, "no filter"), (), lambda: None
         statistics = self.collection.statistics(total)
 
         def features_of(node: ConceptTerm) -> list[int]:
@@ -145,9 +145,10 @@ class Planner:
 
         estimator = Estimator(statistics, features_of, query.level)
         estimate = estimator.estimate(where, query.query_filter, total)
-        near = None
-        if self.collection.store.sifts and total >= AFTER_FROM and query.text.strip():
-            near = self._near(estimator.selected(where, query.query_filter), statistics, vector)
+
+        def near() -> float | None:
+            return self._near(estimator.selected(where, query.query_filter), statistics, vector)
+
         return estimate, warnings_of(where, estimate, statistics), near
 
     def _near(self, selected: Mask, statistics: Statistics, vector: FloatArray) -> float | None:
@@ -219,14 +220,9 @@ class Planner:
 
     def _scorer(self, feedback: Feedback, asked: FloatArray | None) -> Scorer:
         """Return what was inferred, remembered until the collection changes: pages, and other filters."""
-        sample = self.collection.sample()
         key = (feedback.model_dump_json(), None if asked is None else asked.tobytes())
-        found = self._scorers.get(key)
-        if found is None or found.sample is not sample:
-            found = self._scorers[key] = infer_feedback(self.collection, feedback, asked)
-            while len(self._scorers) > KEPT:
-                self._scorers.popitem(last=False)
-        return found
+        sample = self.collection.sample()
+        return self._scorers.get(key, lambda: infer_feedback(self.collection, feedback, asked), of=sample)
 
 
 def feedback_of(query: Query) -> Feedback | None:

@@ -5,24 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from saeindex.stores.scrolling import PAGE, pages
+
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
-    from saeindex.protocols import PointId, VectorStore
-
-PAGE = 1_000
+    from saeindex.protocols import VectorStore
 
 
 def record_ids(store: VectorStore, condition: Filter | None) -> set[str]:
     """Return the ids of all records with a passage that matches."""
-    found: set[str] = set()
-    cursor: PointId | None = None
-    while True:
-        page = store.scroll(condition, PAGE, cursor, with_payload=["record_id"])
-        found.update(point.payload["record_id"] for point in page.points)
-        if page.cursor is None:
-            return found
-        cursor = page.cursor
+    found = pages(store, condition, PAGE, ["record_id"])
+    return {point.payload["record_id"] for page in found for point in page.points}
 
 
 def count_records(store: VectorStore, condition: Filter | None, has_passages: bool) -> int:

@@ -17,6 +17,7 @@ import numpy as np
 from saeindex.config import DENSE, SAE
 from saeindex.encoders.cache import EmbeddingCache
 from saeindex.query.rows import Rows, concept_matrix, ones, tokens, word_matrix
+from saeindex.stores.scrolling import first_points
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
     from saeindex.features import FeatureSpace
-    from saeindex.protocols import Point, TextEncoder, VectorStore
+    from saeindex.protocols import TextEncoder, VectorStore
     from saeindex.types import FloatArray
 
 SAMPLE = 4_096
@@ -138,14 +139,7 @@ def read_sample(
     store: VectorStore, space: FeatureSpace, total: int, cache: Path | None = None
 ) -> CollectionSample:
     """Read a sample of ``store``, which has ``total`` points."""
-    points: list[Point] = []
-    cursor = None
-    while len(points) < SAMPLE:
-        page = store.scroll(None, PAGE, cursor, with_payload=["text"], with_vectors=[DENSE, SAE])
-        points.extend(page.points)
-        cursor = page.cursor
-        if cursor is None:
-            break
+    points = first_points(store, SAMPLE, PAGE, ["text"], [DENSE, SAE])
     found = [tokens(point.payload.get("text", "")) for point in points]
     counts = Counter(word for words in found for word in words)
     kept = [word for word, count in counts.most_common(MOST_WORDS) if count >= LEAST_RECORDS]

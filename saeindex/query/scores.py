@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -54,45 +54,56 @@ class Scorer:
         both = self.both(own + self.neighbours * near)
         return Scored(own, near, both, self.fits(contrast(both)[:, :1])[:, 0])
 
-    @cached_property
+    @property
     def own(self) -> Scale:
         """The scale of own scores."""
-        return Scale.of(self.inference.own_scores(self.sample.rows))
+        return self._measured.own
 
-    @cached_property
+    @property
     def sampled(self) -> Doubles:
         """The sample's own scores, scaled (m, J)."""
-        return self.own(self.inference.own_scores(self.sample.rows))
+        return self._measured.sampled
 
-    @cached_property
+    @property
     def near(self) -> Scale:
         """The scale of neighbours' mean scores."""
-        return Scale.of(self._sampled_near)
+        return self._measured.near
 
-    @cached_property
+    @property
     def both(self) -> Scale:
         """The scale of the sum of own and neighbours' scores."""
-        return Scale.of(self.sampled + self.neighbours * self.near(self._sampled_near))
+        return self._measured.both
 
     @cached_property
     def fits(self) -> Scale:
         """The scale of the contrast with the other values."""
-        both = self.both(self.sampled + self.neighbours * self.near(self._sampled_near))
-        return Scale.of(contrast(both)[:, :1])
+        return Scale.of(self._measured.fits[:, :1])
 
     @cached_property
     def of_sample(self) -> Doubles:
         """The sample's totals, for every value (m, J)."""
-        both = self.both(self.sampled + self.neighbours * self.near(self._sampled_near))
-        return Scale.of(contrast(both))(contrast(both))
+        return Scale.of(self._measured.fits)(self._measured.fits)
 
-    @property
-    def _sampled_near(self) -> Doubles:
-        neighbours = self.sample.neighbours
-        if not neighbours.shape[1]:
-            return np.zeros_like(self.sampled)
-        near: Doubles = self.sampled[neighbours].mean(axis=1)
-        return near
+    @cached_property
+    def _measured(self) -> _Measured:
+        raw, neighbours = self.inference.own_scores(self.sample.rows), self.sample.neighbours
+        own = Scale.of(raw)
+        sampled = own(raw)
+        around = sampled[neighbours].mean(axis=1) if neighbours.shape[1] else np.zeros_like(sampled)
+        near = Scale.of(around)
+        total = sampled + self.neighbours * near(around)
+        both = Scale.of(total)
+        return _Measured(own, near, both, sampled, contrast(both(total)))
+
+
+class _Measured(NamedTuple):
+    """The sample's scores, and the scales that they set."""
+
+    own: Scale
+    near: Scale
+    both: Scale
+    sampled: Doubles
+    fits: Doubles
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,8 +6,7 @@ mask (m,): what holds together is counted together, and no independence is assum
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -17,8 +16,11 @@ from numpy.typing import NDArray
 from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS
 from saeindex.query.ast import Exists
 from saeindex.query.matching import found_at, taker
+from saeindex.query.memory import Memo
 from saeindex.query.printing import to_text
+from saeindex.query.sample import PAGE, SAMPLE
 from saeindex.query.values import RECORD_ID, path_of
+from saeindex.stores.scrolling import first_points
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from saeindex.protocols import Point, VectorStore
     from saeindex.query.ast import Condition
 
-SAMPLE, PAGE = 4_096, 1_024
 # A native filter is asked of the engine, and about fewer points: each is named in the request.
 FILTERED = 1_024
 # Fields with more values than this are not counted by facet.
@@ -47,9 +48,9 @@ class Statistics:
         self._store, self._n_codes, self.total = store, n_features * LEVEL_STRIDE, total
         self.ids = tuple(point.id for point in points)
         self._payloads = tuple(point.payload for point in points)
-        self._masks: OrderedDict[Hashable, Mask] = OrderedDict()
+        self._masks: Memo[Mask] = Memo(KEPT)
         self._values: dict[str, dict[str | int, int] | None] = {}
-        self._counted: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        self._counted: Memo[tuple[int, int]] = Memo(KEPT)
         self._different: dict[str, tuple[list[object], NDArray[np.int64]]] = {}
 
     def __len__(self) -> int:
@@ -82,14 +83,13 @@ class Statistics:
         counts = self.value_counts(node.field)
         if counts is None or isinstance(node, Exists):
             return None
-        text = to_text(node)
-        if text not in self._counted:
+
+        def computed() -> tuple[int, int]:
             takes = taker(node)
             taken = [count for value, count in counts.items() if takes(value)]
-            self._counted[text] = max(taken, default=0), min(self.total, sum(taken))
-            while len(self._counted) > KEPT:
-                self._counted.popitem(last=False)
-        return self._counted[text]
+            return max(taken, default=0), min(self.total, sum(taken))
+
+        return self._counted.get(to_text(node), computed)
 
     def with_any(self, codes: Iterable[int]) -> Mask:
         """Return which sampled points have one of these level codes (m,)."""
@@ -106,7 +106,7 @@ class Statistics:
             different, place = self._held(node.field)
             return np.fromiter(map(taker(node), different), bool, len(different))[place]
 
-        return self._kept(to_text(node), computed)
+        return self._masks.get(to_text(node), computed)
 
     def with_filter(self, query_filter: Filter) -> Mask:
         """Return which of the first 1,024 sampled points a native filter takes: one request."""
@@ -119,7 +119,7 @@ class Statistics:
             taken = {point.id for point in self._store.scroll(among, len(ids), with_payload=False).points}
             return np.fromiter((point_id in taken for point_id in ids), bool, len(ids))
 
-        return self._kept((query_filter.model_dump_json(exclude_none=True),), computed)
+        return self._masks.get((query_filter.model_dump_json(exclude_none=True),), computed)
 
     def _held(self, field: str) -> tuple[list[object], NDArray[np.int64]]:
         """Return the different values that sampled points hold in a field, and which one each holds (m,)."""
@@ -149,14 +149,6 @@ class Statistics:
                 waiting += [(f"{path}.{name}", inner, depth + 1) for name, inner in value.items()]
         return frozenset(found)
 
-    def _kept(self, key: Hashable, computed: Callable[[], Mask]) -> Mask:
-        mask = self._masks.get(key)
-        if mask is None:
-            mask = self._masks[key] = computed()
-            while len(self._masks) > KEPT:
-                self._masks.popitem(last=False)
-        return mask
-
     @cached_property
     def _rows_by_code(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The sample's codes by column: where the rows of each code start, and the rows."""
@@ -169,11 +161,5 @@ class Statistics:
 
 def read_statistics(store: VectorStore, n_features: int, total: int) -> Statistics:
     """Read a sample of the payloads of ``store``, which has ``total`` points."""
-    points: list[Point] = []
-    cursor = None
-    while len(points) < SAMPLE:
-        page = store.scroll(None, PAGE, cursor, with_payload=[CONCEPTS, "metadata", "record_id"])
-        points += page.points
-        if (cursor := page.cursor) is None:
-            break
+    points = first_points(store, SAMPLE, PAGE, [CONCEPTS, "metadata", "record_id"])
     return Statistics(store, n_features, max(total, len(points)), points)

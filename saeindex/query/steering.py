@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, get_args
@@ -19,6 +18,7 @@ from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.protocols import SparseVector
 from saeindex.query.concepts import FAMILY, is_id
 from saeindex.query.directions import Direction, built_direction, decoder_direction, name_direction
+from saeindex.query.memory import Memo
 from saeindex.types import Steer, SteeringMethod
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from saeindex.query.collection import Collection
     from saeindex.query.concepts import Concept
     from saeindex.query.resolution import Resolver
-    from saeindex.query.sample import CollectionSample
     from saeindex.types import FloatArray
 
 PROFILE = "profile:"
@@ -53,7 +52,7 @@ class Steering:
     ) -> None:
         """Take the collection, what resolves its concepts, and what finds a saved profile by name."""
         self._collection, self._resolver, self._profile = collection, resolver, profile
-        self._known: OrderedDict[tuple[object, ...], tuple[CollectionSample, Direction]] = OrderedDict()
+        self._known: Memo[Direction] = Memo(KEPT)
 
     def resolve(self, steer: Steer, method: SteeringMethod = "built") -> ResolvedSteer:
         """Return a steer with its direction; raises UnknownConceptError where nothing answers to it."""
@@ -87,21 +86,16 @@ class Steering:
         return replace(concept, features=concept.features[:1]) if is_single else concept
 
     def _remembered(self, steer: Steer, method: SteeringMethod) -> Direction:
-        sample = self._collection.sample()
         told = (tuple(ids) for ids in (steer.against, steer.like, steer.unlike))
         key = (method == "name", steer.target, *told)
-        found = self._known.get(key)
-        if found is None or found[0] is not sample:
-            if steer.target and not (steer.against or steer.like or steer.unlike):
-                self._resolver.check_meaning(steer.target)
-            if method == "name":
-                found = sample, name_direction(self._collection, steer.target)
-            else:
-                found = sample, built_direction(self._collection, steer)
-            self._known[key] = found
-            while len(self._known) > KEPT:
-                self._known.popitem(last=False)
-        return found[1]
+        return self._known.get(key, lambda: self._made(steer, method), of=self._collection.sample())
+
+    def _made(self, steer: Steer, method: SteeringMethod) -> Direction:
+        if steer.target and not (steer.against or steer.like or steer.unlike):
+            self._resolver.check_meaning(steer.target)
+        if method == "name":
+            return name_direction(self._collection, steer.target)
+        return built_direction(self._collection, steer)
 
 
 def _check_evidence(steer: Steer, method: SteeringMethod) -> None:

@@ -42,7 +42,7 @@ def filled(small: FeatureSpace, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def calibrate(path: Path, _: Path, reports: Connection) -> None:
     """Do what `saeindex sae calibrate` does, in small steps that it tells of."""
     torch.set_num_threads(1)
-    recalibration.PAGE = 10
+    recalibration.PAGE = 10  # type: ignore[attr-defined]
     hold = recalibration._hold
 
     def reporting(*arguments: Any) -> None:
