@@ -1,0 +1,1 @@
+"""Statistics over an index: what differs, what goes together, what clusters, what drifts."""

@@ -1,0 +1,185 @@
+"""Taking a snapshot: one scroll over the points, into files that are mapped and used until a write.
+
+The columns are appended page by page, so memory holds one page; only where records have several passages
+are they brought together in memory, some 300 bytes a passage.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import uuid
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from saeindex.analysis.passages import merged_passages
+from saeindex.analysis.snapshot import Snapshot
+from saeindex.config import DENSE, SAE
+from saeindex.indexing.points import point_id
+from saeindex.protocols import Point, SparseVector
+from saeindex.query.rows import tokens
+from saeindex.stores.scrolling import pages
+
+if TYPE_CHECKING:
+    from saeindex.features import FeatureSpace
+    from saeindex.protocols import VectorStore
+
+FORMAT = 1
+PAGE = 2_000
+# A write that saeindex did not make changes no revision: so many points are looked at as well.
+PROBED = 1_000
+ARRAYS = {
+    "vectors": "<f4",
+    "sizes": "<i4",
+    "indices": "<i4",
+    "values": "<f4",
+    "word_sizes": "<i4",
+    "word_indices": "<i4",
+    "lengths": "<i4",
+    "passages": "<i4",
+}
+LINES = ("ids", "metadata")
+
+
+def content_fingerprint(store: VectorStore, space: FeatureSpace, revision: str) -> str:
+    """Return what tells one state of a collection from another: revision, number of points, a sample."""
+    points = store.scroll(None, PROBED, with_payload=["content_hash"]).points
+    probe = [[str(point.id), point.payload.get("content_hash")] for point in points]
+    parts = [FORMAT, space.fingerprint, revision, store.count(), probe]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
+
+
+def take_snapshot(
+    store: VectorStore, space: FeatureSpace, revision: str, cache: Path | None, field: str = ""
+) -> Snapshot:
+    """Return the snapshot of a collection as it is; taken anew where it changed since the last one.
+
+    ``cache`` is a folder of the index; without one the files live as long as the snapshot.
+    """
+    fingerprint = content_fingerprint(store, space, revision)
+    kept = None if cache is None else cache / f"snapshot{'-' + field if field else ''}"
+    if kept is not None and _fingerprint_of(kept) == fingerprint:
+        return _opened(kept, store, space, field)
+    if kept is None:
+        held = TemporaryDirectory(prefix="saeindex-")
+        _write(Path(held.name), store, space, field, fingerprint)
+        return _opened(Path(held.name), store, space, field, held)
+    fresh = kept.with_name(f"{kept.name}.{uuid.uuid4().hex[:8]}.part")
+    fresh.mkdir(parents=True)
+    try:
+        _write(fresh, store, space, field, fingerprint)
+        shutil.rmtree(kept, ignore_errors=True)  # what is mapped stays readable until it is let go
+        fresh.rename(kept)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+    return _opened(kept, store, space, field)
+
+
+def _fingerprint_of(folder: Path) -> str | None:
+    try:
+        found = json.loads((folder / "snapshot.json").read_text("utf-8"))["fingerprint"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return str(found)
+
+
+def _write(folder: Path, store: VectorStore, space: FeatureSpace, field: str, fingerprint: str) -> None:
+    dense, sae, text = (f"{name}_{field}" if field else name for name in (DENSE, SAE, "text"))
+    places: dict[str, int] = {}
+    count = 0
+    with ExitStack() as opened:
+        files: dict[str, IO[Any]] = {
+            name: opened.enter_context((folder / f"{name}.bin").open("wb")) for name in ARRAYS
+        }
+        lines = {
+            name: opened.enter_context((folder / f"{name}.jsonl").open("w", encoding="utf-8"))
+            for name in LINES
+        }
+        payload = ["record_id", "passage", text, "metadata"]
+        for page in pages(store, None, PAGE, payload, [dense, sae]):
+            count += len(page.points)
+            for name, array in _arrays(page.points, dense, sae, text, space, places).items():
+                files[name].write(array.astype(ARRAYS[name]).tobytes())
+            for point in page.points:
+                lines["ids"].write(json.dumps(point.payload["record_id"], ensure_ascii=False) + "\n")
+                metadata = point.payload.get("metadata") or {}
+                lines["metadata"].write(json.dumps(metadata, ensure_ascii=False) + "\n")
+    (folder / "vocabulary.json").write_text(json.dumps(list(places), ensure_ascii=False), "utf-8")
+    described = {
+        "format": FORMAT,
+        "fingerprint": fingerprint,
+        "points": count,
+        "dimension": space.sae.dimension,
+        "n_features": space.n_features,
+    }
+    (folder / "snapshot.json").write_text(json.dumps(described), "utf-8")
+
+
+def _arrays(
+    points: Sequence[Point], dense: str, sae: str, text: str, space: FeatureSpace, places: dict[str, int]
+) -> dict[str, np.ndarray[Any, Any]]:
+    """Return one page as columns; ``places`` gets the words that it adds."""
+    none = np.zeros(space.sae.dimension, np.float32)
+    codes = [point.vectors.get(sae) for point in points]
+    rows = [code for code in codes if isinstance(code, SparseVector)]
+    texts = [point.payload.get(text) or "" for point in points]
+    words = [sorted(places.setdefault(word, len(places)) for word in sorted(tokens(one))) for one in texts]
+    return {
+        "vectors": np.array([point.vectors.get(dense, none) for point in points], np.float32),
+        "sizes": np.array([len(code.indices) if isinstance(code, SparseVector) else 0 for code in codes]),
+        "indices": np.concatenate([np.zeros(0, np.int32), *(code.indices for code in rows)]),
+        "values": np.concatenate([np.zeros(0, np.float32), *(code.values for code in rows)]),
+        "word_sizes": np.array([len(one) for one in words]),
+        "word_indices": np.fromiter((place for one in words for place in one), np.int32),
+        "lengths": np.array([len(one.split()) for one in texts]),
+        "passages": np.array([point.payload.get("passage", 0) for point in points]),
+    }
+
+
+def _opened(
+    folder: Path, store: VectorStore, space: FeatureSpace, field: str, held: object = None
+) -> Snapshot:
+    from scipy.sparse import csr_matrix
+
+    described = json.loads((folder / "snapshot.json").read_text("utf-8"))
+    found = {name: _mapped(folder / f"{name}.bin", kind) for name, kind in ARRAYS.items()}
+    vocabulary = json.loads((folder / "vocabulary.json").read_text("utf-8"))
+    count = described["points"]
+    starts, word_starts = (np.concatenate([[0], np.cumsum(found[name])]) for name in ("sizes", "word_sizes"))
+    words = np.ones(int(word_starts[-1]), np.float32)
+    text = f"text_{field}" if field else "text"
+
+    def read_texts(ids: Sequence[str]) -> list[str]:
+        _ = held  # the files live as long as what reads beside them
+        points = {point.id: point for point in store.get([point_id(one) for one in ids], [text])}
+        return [str(points[point_id(one)].payload.get(text) or "") for one in ids]
+
+    snapshot = Snapshot(
+        space,
+        field,
+        tuple(json.loads(line) for line in _lines(folder / "ids.jsonl")),
+        found["vectors"].reshape(count, described["dimension"]),
+        csr_matrix((found["values"], found["indices"], starts), shape=(count, described["n_features"])),
+        csr_matrix((words, found["word_indices"], word_starts), shape=(count, max(1, len(vocabulary)))),
+        tuple(vocabulary),
+        found["lengths"],
+        _lines(folder / "metadata.jsonl"),
+        read_texts,
+    )
+    return merged_passages(snapshot, found["passages"]) if found["passages"].any() else snapshot
+
+
+def _mapped(path: Path, kind: str) -> np.ndarray[Any, Any]:
+    return np.memmap(path, kind, "r") if path.stat().st_size else np.zeros(0, kind)
+
+
+def _lines(path: Path) -> list[str]:
+    with path.open(encoding="utf-8") as lines:
+        return [line.rstrip("\n") for line in lines]
