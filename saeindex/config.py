@@ -14,6 +14,7 @@ DENSE: Final = "dense"
 SAE: Final = "sae"
 CONCEPTS: Final = "concepts"
 RECORD_CONCEPTS: Final = "record_concepts"
+TEXT: Final = "text"
 PASSAGES: Final = "passages"
 
 # A point's id is uuid5(POINT_NAMESPACE, f"{record_id}\n{passage}"): the same record replaces itself.
@@ -22,6 +23,12 @@ POINT_NAMESPACE: Final = UUID("6f1d7c1e-52a5-5a0b-9c8e-3d1f0a5e7b42")
 # A level code is feature * LEVEL_STRIDE + level; level 0 present, 1 typical, 2 strong.
 LEVEL_STRIDE: Final = 4
 LEVELS: Final = 3
+
+
+def suffixed(base: str, field: str) -> str:
+    """Return the name of a vector or payload key of a text field; the main text's ("") has no suffix."""
+    return f"{base}_{field}" if field else base
+
 
 MAX_QUERY_CHARS: Final = 100_000
 MAX_LIMIT: Final = 10_000

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from dataclasses import replace
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from saeindex.analysing import CACHE_FOLDER, Analysing
 from saeindex.asking import Asking
 from saeindex.config import DEFAULT_SPACE
+from saeindex.correlating import Correlating
 from saeindex.errors import InvalidInputError
 from saeindex.features import FeatureSpace
 from saeindex.indexing import recalibration
@@ -36,13 +39,11 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray, Record
 
 REJECTS_FILE = "rejects.jsonl"
-# Embeddings of the collection's words: read at leisure, and never part of what the index promises.
-CACHE_FOLDER = "cache"
 # What of a manifest is said in other words, or to nobody.
 KEPT_FOR_ITSELF = {"counts", "calibration", "recalibration", "profiles"}
 
 
-class FeatureIndex(Asking, Profiling):
+class FeatureIndex(Asking, Analysing, Correlating, Profiling):
     """An index of records: dense vectors, sparse codes and concepts, in one Qdrant collection.
 
     Make one with :meth:`create` or :meth:`open`; use it as a context manager, or :meth:`close` it.
@@ -62,6 +63,7 @@ class FeatureIndex(Asking, Profiling):
         collection = Collection(self.store, space, vectors, lambda: self.encoder, cache)
         planner = Planner(collection, self._saved_direction, self.passages is not None)
         self._look_through(space, vectors, self.passages is not None, planner)
+        self._snapshots = {}
 
     @cached_property
     def encoder(self) -> TextEncoder:
@@ -79,16 +81,19 @@ class FeatureIndex(Asking, Profiling):
         encoder: TextEncoder | None = None,
         passages: PassageOptions | None = None,
         payload_indexes: Mapping[str, PayloadKind] | None = None,
+        fields: Sequence[str] = (),
         **store_options: Any,
     ) -> Self:
         """Make an empty index: a directory, or a collection where ``client`` or ``url`` is given.
 
         ``passages`` splits long texts; ``payload_indexes`` (such as ``{"metadata.year": "integer-range"}``)
-        speeds up filters and allows facets on your own fields. ``store_options`` go to the collection. An
-        index whose creation was interrupted is completed; an existing one is a MismatchError.
+        speeds up filters and allows facets on your own fields. ``fields`` are further texts of a record
+        (``("prompt",)`` beside a response): each has its own vectors and concepts, and is encoded whole, as
+        far as the encoder reads. ``store_options`` go to the collection. An index whose creation was
+        interrupted is completed; an existing one is a MismatchError.
         """
         lens = space if isinstance(space, FeatureSpace) else FeatureSpace.load(space)
-        manifest = Manifest.describe(lens, passages, payload_indexes or {})
+        manifest = Manifest.describe(lens, passages, payload_indexes or {}, fields)
         if encoder is not None:
             lens.check_encoder(encoder)
         parts = create_index(path, lens, manifest, client, url, store_options)
@@ -126,7 +131,8 @@ class FeatureIndex(Asking, Profiling):
         """
         if batch_size < 1:
             raise InvalidInputError(f"batch_size={batch_size}", "out of range", "Use 1 or more.")
-        source = open_source(records, columns=columns)
+        source = open_source(records, columns=self._columns(columns))
+        revision = self.manifest.revision
         bar = _progress_bar(source.total if progress else None, " docs", source.name, progress)
         with bar, RejectsFile(self.rejects_path, source.name) as rejects:
             pipeline = Pipeline(
@@ -136,11 +142,12 @@ class FeatureIndex(Asking, Profiling):
                 self.passages,
                 on_reject=rejects.add,
                 on_progress=bar.update,
-                before_write=self._kept_manifest,
+                before_write=partial(self._before_write, revision),
                 window=batch_size,
+                fields=self.fields,
             )
             report = pipeline.run(source)
-        self._write_counts()
+        self._write_counts(is_changed=self.manifest.revision != revision)
         return report
 
     def delete(
@@ -159,10 +166,10 @@ class FeatureIndex(Asking, Profiling):
             )  # fmt: skip
         if isinstance(ids, str):
             raise InvalidInputError("delete", "one string as ids", "Give a list of ids.")
-        self._kept_manifest()
+        self._renew()
         condition = None if ids is not None else self._compile(where, query_filter)
         deleted = delete_records(self.store, record_ids(self.store, condition) if ids is None else ids)
-        self._write_counts()
+        self._write_counts(is_changed=True)
         return deleted
 
     def measure_calibration(self) -> Calibration:
@@ -219,6 +226,11 @@ class FeatureIndex(Asking, Profiling):
         return None if setting is None else PassageOptions(setting.max_tokens, setting.overlap)
 
     @property
+    def fields(self) -> tuple[str, ...]:
+        """The further text fields."""
+        return tuple(self.manifest.fields)
+
+    @property
     def rejects_path(self) -> Path:
         """Where bad records are reported."""
         return Path(f"{self.name}.rejects.jsonl") if self.folder is None else self.folder / REJECTS_FILE
@@ -238,9 +250,35 @@ class FeatureIndex(Asking, Profiling):
     def _encode_queries(self, texts: Sequence[str]) -> FloatArray:
         return self.encoder.encode_query(texts)  # loaded with the first query, not with the index
 
-    def _write_counts(self) -> None:
+    def _columns(self, columns: Columns) -> Columns:
+        """Return the columns to read, with those of this index's further texts."""
+        if unknown := sorted(columns.named_fields.keys() - self.fields):
+            raise InvalidInputError(
+                f"further text field {unknown[0]!r}",
+                f"index {self.name} has {', '.join(self.fields) or 'none'}",
+                "Leave it out, or make a new index with it.",
+            )
+        return replace(columns, own_fields=self.fields)
+
+    def _write_counts(self, is_changed: bool) -> None:
         counts = Counts(records=self.count(), points=self.store.count())
-        self.manifest = self._kept_manifest().model_copy(update={"counts": counts})
+        kept = self._kept_manifest().model_copy(update={"counts": counts})
+        self.manifest = kept.renewed() if is_changed else kept
+        self.store.write_manifest(self.manifest.model_dump(mode="json"))
+
+    def _before_write(self, revision: str) -> None:
+        """Refuse to write where the levels were replaced; make the first write a new revision.
+
+        Before it, not after: what a killed run wrote must not pass for what was there when it began.
+        """
+        if self.manifest.revision == revision:
+            self._renew()
+        else:
+            self._kept_manifest()
+
+    def _renew(self) -> None:
+        """Give the index another revision: its points are about to change."""
+        self.manifest = self._kept_manifest().renewed()
         self.store.write_manifest(self.manifest.model_dump(mode="json"))
 
     def _kept_manifest(self) -> Manifest:

@@ -28,11 +28,16 @@ PropertyMethod: TypeAlias = Literal["collection", "interpembed"]
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One input document."""
+    """One input document.
+
+    ``fields`` are further texts by name (the ``prompt`` beside a response): an index that has a field of
+    that name gives each its own vectors and concepts.
+    """
 
     id: str
     text: str
     metadata: JsonObject = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -28,6 +28,10 @@ def index(
     metadata_fields: Annotated[
         list[str] | None, typer.Option(help="Columns to keep as metadata, comma-separated (else all).")
     ] = None,
+    further_field: Annotated[
+        list[str] | None,
+        typer.Option(help="Column of a further text: prompt, or NAME=COLUMN (may be repeated)."),
+    ] = None,
     url: Url = None,
     space: Annotated[
         str | None, typer.Option(help=f"Feature space: a name or a directory (else {DEFAULT_SPACE}).")
@@ -45,7 +49,8 @@ def index(
     from saeindex.indexing.sources import Columns, open_source
 
     names = tuple(n.strip() for entry in metadata_fields or () for n in entry.split(",") if n.strip())
-    columns = Columns(text=text_field, id=id_field, metadata=names or None)
+    fields = {name: column or name for name, _, column in (f.partition("=") for f in further_field or ())}
+    columns = Columns(text=text_field, id=id_field, metadata=names or None, fields=fields)
     what = paths[0] if len(paths) == 1 else paths
     open_source(what, columns=columns)  # a wrong path or column must not leave an empty index behind
     passages = PassageOptions(passage_tokens, overlap) if passage_tokens else None
@@ -53,7 +58,7 @@ def index(
         import torch
 
         torch.set_num_threads(workers)
-    with _open_or_create(into, space, url, passages) as opened:
+    with _open_or_create(into, space, url, passages, tuple(fields)) as opened:
         report = opened.add(what, columns=columns, batch_size=batch_size, progress=True)
         rejects = str(opened.rejects_path) if report.rejected else None
     if as_json:
@@ -63,14 +68,14 @@ def index(
 
 
 def _open_or_create(
-    into: str, space: str | None, url: str | None, passages: PassageOptions | None
+    into: str, space: str | None, url: str | None, passages: PassageOptions | None, fields: tuple[str, ...]
 ) -> FeatureIndex:
     from saeindex.index import FeatureIndex
 
     try:
         opened = FeatureIndex.open(into, space=space, url=url)
     except NotFoundError:
-        return FeatureIndex.create(into, space or DEFAULT_SPACE, url=url, passages=passages)
+        return FeatureIndex.create(into, space or DEFAULT_SPACE, url=url, passages=passages, fields=fields)
     if passages is not None and passages != opened.passages:
         found = opened.passages
         opened.close()

@@ -95,6 +95,8 @@ def info(index: Annotated[str, INDEX], url: Url = None, as_json: Json = False) -
     split = f"passages of {passages['max_tokens']} tokens" if passages else "whole texts"
     print(f"{index}: {described['records']:,} records ({described['points']:,} points, {split})")
     print(f"  store    {described['store']}, format {described['format_version']}, {described['created']}")
+    if described["fields"]:
+        print(f"  fields   {', '.join(described['fields'])} (further texts)")
     print(f"  encoder  {encoder['model']}, {encoder['dimension']} dimensions, {encoder['max_length']} tokens")
     print(
         f"  space    {space['name']} ({space['fingerprint'][:12]}): {space['n_features']:,} features, "

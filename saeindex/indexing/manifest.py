@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from saeindex._version import __version__
-from saeindex.config import CONCEPTS, DENSE, FORMAT_VERSION, RECORD_CONCEPTS, SAE
+from saeindex.config import CONCEPTS, DENSE, FORMAT_VERSION, RECORD_CONCEPTS, SAE, suffixed
 from saeindex.errors import MismatchError, NotFoundError
 from saeindex.features.calibration import ARRAYS, Calibration
+from saeindex.indexing.fields import checked_field_names
 from saeindex.protocols import Layout, PayloadKind
 
 if TYPE_CHECKING:
@@ -112,8 +114,12 @@ class Manifest(_Strict):
     dense: dict[str, int]
     sparse: list[str]
     payload_indexes: dict[str, PayloadKind]
+    fields: list[str] = []
+    """Further text fields; each has its own vectors and concepts, with its name as suffix."""
     passages: PassageSetting | None = None
     counts: Counts = Counts()
+    revision: str = ""
+    """Random, and another one whenever points change: what was read of the points is known by it."""
     calibration: OwnCalibration | None = None
     """The levels of the points, where they are not those that the space came with."""
     recalibration: Recalibration | None = None
@@ -126,19 +132,22 @@ class Manifest(_Strict):
         space: FeatureSpace,
         passages: PassageOptions | None,
         payload_indexes: Mapping[str, PayloadKind],
+        fields: Sequence[str] = (),
     ) -> Manifest:
         """Describe a new index over ``space``."""
+        names = ("", *checked_field_names(fields))
         return cls(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             created_by=f"saeindex {__version__}",
             space=SpaceReference.of(space),
             encoder=asdict(space.encoder),
-            dense={DENSE: space.encoder.dimension},
-            sparse=[SAE],
+            dense={suffixed(DENSE, name): space.encoder.dimension for name in names},
+            sparse=[suffixed(SAE, name) for name in names],
+            fields=list(fields),
             payload_indexes={
                 "record_id": "keyword",
                 "passage": "integer-range",
-                CONCEPTS: "integer",
+                **{suffixed(CONCEPTS, name): "integer" for name in names},
                 RECORD_CONCEPTS: "integer",
                 **payload_indexes,
             },
@@ -151,6 +160,10 @@ class Manifest(_Strict):
     def layout(self) -> Layout:
         """The collection's shape."""
         return Layout(self.dense, tuple(self.sparse), self.payload_indexes)
+
+    def renewed(self) -> Manifest:
+        """Return this manifest with another revision."""
+        return self.model_copy(update={"revision": uuid4().hex})
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any], name: str) -> Manifest:

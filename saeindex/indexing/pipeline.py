@@ -21,7 +21,7 @@ import numpy as np
 from saeindex.errors import InvalidPointError
 from saeindex.indexing.duplicates import SeenIds
 from saeindex.indexing.passages import split_passages
-from saeindex.indexing.points import build_points, content_hash, point_id
+from saeindex.indexing.points import build_points, content_hash, point_id, texts_of
 from saeindex.protocols import Rejected
 from saeindex.types import Record
 
@@ -82,6 +82,7 @@ class Pipeline:
     on_progress: Callable[[int], None]
     before_write: Callable[[], object] = lambda: None
     window: int = 512
+    fields: tuple[str, ...] = ()
 
     def run(self, source: RecordSource) -> IndexingReport:
         """Index every record of ``source``; returns when all of it is written and flushed.
@@ -138,6 +139,9 @@ class Pipeline:
             elif (first := seen.add(entry.id)) is not None:
                 reason = f"the id stands already at record {first} of this source"
                 window.rejected.append(Rejected(f"record {seen.position}", reason, entry.id))
+            elif unknown := sorted(entry.fields.keys() - self.fields):
+                reason = f"the index has no further text field {unknown[0]!r}"
+                window.rejected.append(Rejected(f"record {seen.position}", reason, entry.id))
             else:
                 fresh.append(entry)
         ids = [point_id(record.id) for record in fresh]
@@ -156,7 +160,7 @@ class Pipeline:
         return split_passages(text, self.encoder.token_spans(text), self.passages)
 
     def _encode(self, window: _Window) -> _Encoded:
-        texts = [passage for _, _, passages in window.records for passage in passages]
+        texts = [text for record, _, cut in window.records for text in texts_of(record, cut, self.fields)]
         chunks = [
             self.encoder.encode_document(texts[at : at + ENCODE_PASSAGES])
             for at in range(0, len(texts), ENCODE_PASSAGES)
@@ -187,7 +191,8 @@ class Pipeline:
         self.before_write()
         if self.passages is not None:
             self._delete_stale_passages(batch.window)
-        points = list(build_points(batch.window.records, batch.vectors, batch.code, self.space.calibration))
+        calibration, records = self.space.calibration, batch.window.records
+        points = list(build_points(records, batch.vectors, batch.code, calibration, self.fields))
         try:
             self.store.upsert(points)
         except InvalidPointError:
@@ -239,7 +244,7 @@ class _Tally:
         self.read += batch.window.read
         self.indexed += len(batch.window.records) - refused
         self.rejected += len(batch.window.rejected) + refused
-        self.passages += len(batch.vectors)
+        self.passages += sum(len(passages) for _, _, passages in batch.window.records)
 
     def report(self, seconds: float) -> IndexingReport:
         unchanged = self.read - self.indexed - self.rejected
@@ -252,7 +257,8 @@ def _windows(source: RecordSource, size: int) -> Iterator[list[Record | Rejected
     chars = 0
     for entry in source:
         run.append(entry)
-        chars += len(entry.text) if isinstance(entry, Record) else 0
+        if isinstance(entry, Record):
+            chars += len(entry.text) + sum(map(len, entry.fields.values()))
         if len(run) >= size or chars >= WINDOW_CHARS:
             yield run
             run, chars = [], 0
@@ -264,12 +270,13 @@ def _parts(window: _Window) -> Iterator[_Window]:
     """Cut a window between records; the last part also carries what else happened in the window."""
     part, size = _Window(), 0
     for entry in window.records:
-        if part.records and size + len(entry[2]) > PART_PASSAGES:
+        texts = len(entry[2]) + len(entry[0].fields)
+        if part.records and size + texts > PART_PASSAGES:
             part.read = len(part.records)
             yield part
             part, size = _Window(), 0
         part.records.append(entry)
-        size += len(entry[2])
+        size += texts
         window.read -= 1
     part.read = window.read + len(part.records)
     part.rejected = window.rejected

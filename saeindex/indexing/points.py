@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import uuid5
 
 import numpy as np
 
-from saeindex.config import CONCEPTS, DENSE, PASSAGES, POINT_NAMESPACE, RECORD_CONCEPTS, SAE
+from saeindex.config import CONCEPTS, DENSE, PASSAGES, POINT_NAMESPACE, RECORD_CONCEPTS, SAE, TEXT, suffixed
 from saeindex.protocols import Point, SparseVector
 
 if TYPE_CHECKING:
@@ -25,9 +26,16 @@ def point_id(record_id: str, passage: int = 0) -> str:
 
 
 def content_hash(record: Record) -> str:
-    """Return a hash of text and metadata; a record whose hash is stored is not encoded again."""
-    content = json.dumps([record.text, record.metadata], sort_keys=True, ensure_ascii=False)
+    """Return a hash of texts and metadata; a record whose hash is stored is not encoded again."""
+    # Without further fields the hash is what it was before there were any.
+    further = [dict(record.fields)] if record.fields else []
+    content = json.dumps([record.text, record.metadata, *further], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(content.encode()).hexdigest()[:32]
+
+
+def texts_of(record: Record, passages: Sequence[str], fields: Sequence[str]) -> list[str]:
+    """Return what of a record is encoded: its passages, then its further texts whole, in field order."""
+    return [*passages, *(record.fields[name] for name in fields if name in record.fields)]
 
 
 def build_points(
@@ -35,32 +43,59 @@ def build_points(
     vectors: FloatArray,
     code: SparseCode,
     calibration: Calibration,
+    fields: Sequence[str] = (),
 ) -> Iterator[Point]:
     """Yield the points of records, each with its content hash and passages.
 
-    ``vectors`` (m, d) and ``code`` hold the passages of all records, in order. The first passage of a
-    record comes last: it carries the content hash that marks the record as wholly written.
+    ``vectors`` (m, d) and ``code`` hold the texts of all records, in the order of :func:`texts_of`. The
+    first passage of a record comes last: it carries the content hash that marks the record as wholly
+    written. Further texts stand on the first passage alone.
     """
+    coded = _Coded(vectors, code, calibration)
     row = 0
     for record, digest, passages in records:
-        points = []
-        union: set[int] = set()
-        for number, text in enumerate(passages):
-            indices, values = code.row(row)
-            concepts = calibration.concept_codes(indices, values).tolist()
-            union.update(concepts)
-            payload = {
-                "record_id": record.id,
-                "passage": number,
-                "text": text,
-                "metadata": dict(record.metadata),
-                "content_hash": digest,
-                CONCEPTS: concepts,
-            }
-            named: dict[str, Vector] = {DENSE: np.asarray(vectors[row]), SAE: SparseVector(indices, values)}
-            points.append(Point(point_id(record.id, number), named, payload))
-            row += 1
+        points = [_passage(record, digest, n, text, coded, row + n) for n, text in enumerate(passages)]
+        union = sorted({concept for point in points for concept in point.payload[CONCEPTS]})
+        row += len(points)
+        named, payload = dict(points[0].vectors), dict(points[0].payload)
         if len(points) > 1:
-            first = {**points[0].payload, PASSAGES: len(points), RECORD_CONCEPTS: sorted(union)}
-            points[0] = Point(points[0].id, points[0].vectors, first)
+            payload |= {PASSAGES: len(points), RECORD_CONCEPTS: union}
+        for name in fields:
+            if name in record.fields:
+                named |= coded.vectors_of(row, name)
+                payload |= {suffixed(TEXT, name): record.fields[name]}
+                payload |= {suffixed(CONCEPTS, name): coded.concepts(row)}
+                row += 1
+        points[0] = Point(points[0].id, named, payload)
         yield from reversed(points)
+
+
+@dataclass(frozen=True, slots=True)
+class _Coded:
+    """Encoded texts, row by row."""
+
+    dense: FloatArray
+    code: SparseCode
+    calibration: Calibration
+
+    def vectors_of(self, row: int, field: str = "") -> dict[str, Vector]:
+        """Return both vectors of a row, under the names of a text field."""
+        code = SparseVector(*self.code.row(row))
+        return {suffixed(DENSE, field): np.asarray(self.dense[row]), suffixed(SAE, field): code}
+
+    def concepts(self, row: int) -> list[int]:
+        """Return the level codes of a row."""
+        concepts: list[int] = self.calibration.concept_codes(*self.code.row(row)).tolist()
+        return concepts
+
+
+def _passage(record: Record, digest: str, number: int, text: str, coded: _Coded, row: int) -> Point:
+    payload = {
+        "record_id": record.id,
+        "passage": number,
+        TEXT: text,
+        "metadata": dict(record.metadata),
+        "content_hash": digest,
+        CONCEPTS: coded.concepts(row),
+    }
+    return Point(point_id(record.id, number), coded.vectors_of(row), payload)

@@ -17,11 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeindex.config import CONCEPTS, DENSE, LEVELS, PASSAGES, RECORD_CONCEPTS, SAE
+from saeindex.config import CONCEPTS, DENSE, LEVELS, PASSAGES, RECORD_CONCEPTS, SAE, suffixed
 from saeindex.errors import InvalidInputError, MismatchError
 from saeindex.features.calibration import Calibration, CalibrationMeter
 from saeindex.features.level_drift import LevelDrift, counts_by_level, level_drift
@@ -52,7 +53,7 @@ class RecalibrationReport:
 
 
 def measure_index(store: VectorStore, n_features: int) -> Calibration:
-    """Measure what a store holds, in one scroll; its records are passages, where texts are split."""
+    """Measure the main texts that a store holds, in one scroll; passages, where texts are split."""
     meter = CalibrationMeter(n_features)
     for page in pages(store, None, PAGE, False, [SAE, DENSE]):
         codes = [_code_of(point) for point in page.points]
@@ -99,7 +100,8 @@ def recalibrate(
     mark = Recalibration(fingerprint=lens.fingerprint, calibration=OwnCalibration.keep(lens.calibration))
     marked = manifest.model_copy(update={"recalibration": mark})
     store.write_manifest(marked.model_dump(mode="json"))
-    changed = _rewrite(store, lens.calibration, lambda: _hold(store, marked, name), on_points)
+    hold = partial(_hold, store, marked, name)
+    changed = _rewrite(store, manifest.fields, lens.calibration, hold, on_points)
     return _settle(store, marked, lens, folder), changed
 
 
@@ -129,7 +131,7 @@ def _settle(store: VectorStore, marked: Manifest, lens: FeatureSpace, folder: Pa
     reference = SpaceReference.of(lens).model_copy(update={"name": marked.space.name})
     kept = OwnCalibration.keep(lens.calibration)
     settled = {"space": reference, "calibration": kept, "recalibration": None}
-    manifest = marked.model_copy(update=settled)
+    manifest = marked.renewed().model_copy(update=settled)
     store.write_manifest(manifest.model_dump(mode="json"))
     return manifest
 
@@ -149,6 +151,7 @@ def _hold(store: VectorStore, marked: Manifest, name: str) -> None:
 
 def _rewrite(
     store: VectorStore,
+    fields: Sequence[str],
     calibration: Calibration,
     before_page: Callable[[], object],
     on_points: Callable[[int], object],
@@ -157,12 +160,14 @@ def _rewrite(
 
     A last pass that finds nothing shows that no writer was still at work with the old levels.
     """
+    codes, vectors = ([suffixed(base, name) for name in ("", *fields)] for base in (CONCEPTS, SAE))
+    keys = ["record_id", PASSAGES, RECORD_CONCEPTS, *codes]
     changed, is_first = 0, True
     while True:
         found = 0
-        for page in pages(store, None, PAGE, ["record_id", CONCEPTS, PASSAGES, RECORD_CONCEPTS], [SAE]):
+        for page in pages(store, None, PAGE, keys, vectors):
             before_page()
-            differing = _differing(store, page.points, calibration)
+            differing = _differing(store, page.points, fields, calibration)
             store.set_payload(differing)
             found += len(differing)
             on_points(len(page.points) if is_first else 0)
@@ -172,18 +177,20 @@ def _rewrite(
 
 
 def _differing(
-    store: VectorStore, points: Sequence[Point], calibration: Calibration
+    store: VectorStore, points: Sequence[Point], fields: Sequence[str], calibration: Calibration
 ) -> dict[PointId, dict[str, Any]]:
     """Return the payload fields of points that must change."""
     unions = _record_concepts(store, [p for p in points if PASSAGES in p.payload], calibration)
     changes = {}
     for point in points:
-        fields = {CONCEPTS: _concepts(point, calibration)}
+        # A further text stands on the first passage alone, and not on that of every record.
+        has = [name for name in ("", *fields) if not name or suffixed(CONCEPTS, name) in point.payload]
+        wanted = {suffixed(CONCEPTS, name): _concepts(point, calibration, name) for name in has}
         if point.id in unions:
-            fields[RECORD_CONCEPTS] = sorted(unions[point.id])
-        fields = {key: codes for key, codes in fields.items() if point.payload.get(key) != codes}
-        if fields:
-            changes[point.id] = fields
+            wanted[RECORD_CONCEPTS] = sorted(unions[point.id])
+        wanted = {key: codes for key, codes in wanted.items() if point.payload.get(key) != codes}
+        if wanted:
+            changes[point.id] = wanted
     return changes
 
 
@@ -204,14 +211,14 @@ def _record_concepts(
     return unions
 
 
-def _concepts(point: Point, calibration: Calibration) -> list[int]:
-    code = _code_of(point)
+def _concepts(point: Point, calibration: Calibration, field: str = "") -> list[int]:
+    code = _code_of(point, field)
     concepts: list[int] = calibration.concept_codes(code.indices, code.values).tolist()
     return concepts
 
 
-def _code_of(point: Point) -> SparseVector:
-    code = point.vectors.get(SAE)
+def _code_of(point: Point, field: str = "") -> SparseVector:
+    code = point.vectors.get(suffixed(SAE, field))
     if isinstance(code, SparseVector):
         return code
     return SparseVector(np.zeros(0, np.int32), np.zeros(0, np.float32))

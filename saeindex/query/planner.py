@@ -14,7 +14,7 @@ from saeindex.query.advice import fields_of, warnings_of
 from saeindex.query.ast import ConceptTerm, Expression, FeatureTerm
 from saeindex.query.checks import check_query
 from saeindex.query.choices import Near, Setting, choose
-from saeindex.query.compile import compile_where, target_of
+from saeindex.query.compile import FeaturesOf, compile_where, target_of
 from saeindex.query.concepts import Concept
 from saeindex.query.cost import Estimate, Estimator
 from saeindex.query.feedback import Feedback
@@ -138,12 +138,7 @@ class Planner:
             return Estimate(total, total, total, "no filter"), (), lambda: None
         statistics = self.collection.statistics(total)
 
-        def features_of(node: ConceptTerm) -> list[int]:
-            if isinstance(node, FeatureTerm):
-                return [node.feature]
-            return [match.id for match in concepts[target_of(node)].features]
-
-        estimator = Estimator(statistics, features_of, query.level)
+        estimator = Estimator(statistics, self.features_of(concepts), query.level)
         estimate = estimator.estimate(where, query.query_filter, total)
 
         def near() -> float | None:
@@ -170,7 +165,12 @@ class Planner:
     ) -> Filter | None:
         """Return where AND query_filter as one native filter; resolved phrases are added to ``concepts``."""
 
-        def features_of(node: ConceptTerm) -> list[int]:
+        return compile_where(where, self.features_of(concepts, resolve), level, query_filter)
+
+    def features_of(self, concepts: dict[str, Concept], resolve: Resolve = "best") -> FeaturesOf:
+        """Return what resolves the concepts of a where expression; phrases are added to ``concepts``."""
+
+        def found(node: ConceptTerm) -> list[int]:
             if isinstance(node, FeatureTerm):
                 self.collection.space.label(node.feature)
                 return [node.feature]
@@ -179,7 +179,7 @@ class Planner:
                 concepts[target] = self.resolver.resolve(target, resolve)
             return [match.id for match in concepts[target].features]
 
-        return compile_where(where, features_of, level, query_filter)
+        return found
 
     def _vectors(self, query: Query, feedback: Feedback | None) -> tuple[FloatArray, FloatArray | None]:
         """Return the vector of the text (zeros where there is none) and that of the property."""

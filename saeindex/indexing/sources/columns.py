@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from saeindex.errors import InvalidInputError, InvalidRecordError, NotFoundError
+from saeindex.indexing.fields import checked_field_names
 from saeindex.indexing.sources.values import checked_id, checked_record, id_of_text
 from saeindex.protocols import Rejected
 from saeindex.types import Record
@@ -37,11 +38,17 @@ class Columns:
     called ``metadata`` is taken together with all other fields but the text and the id (the object wins
     where both have a name); with names, only those, each looked up in the row, as a dotted path, and in the
     ``metadata`` object. A row without an id gets one from its text, unless ``id`` was named.
+
+    ``fields`` are further texts, as names or as ``{name: column}``; what they are read from is not
+    metadata too. ``own_fields`` are those of the index: each is read from the column of its name, where
+    there is one and ``fields`` does not say otherwise.
     """
 
     text: str | None = None
     id: str | None = None
     metadata: tuple[str, ...] | None = None
+    fields: Mapping[str, str] | Sequence[str] = ()
+    own_fields: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a single string of metadata names, which would be read as its letters."""
@@ -49,6 +56,17 @@ class Columns:
             raise InvalidInputError(
                 "metadata columns", f"the string {self.metadata!r}", f"Give a tuple: ({self.metadata!r},)."
             )
+        checked_field_names(self.fields if isinstance(self.fields, str) else tuple(self.fields))
+
+    @property
+    def named_fields(self) -> dict[str, str]:
+        """The column of each further text that was named."""
+        return dict(self.fields) if isinstance(self.fields, Mapping) else {n: n for n in self.fields}
+
+    @property
+    def further(self) -> dict[str, str]:
+        """The column of each further text, named or the index's own."""
+        return {**{name: name for name in self.own_fields}, **self.named_fields}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +85,7 @@ class ColumnPicker:
     id: str | None
     id_is_required: bool
     metadata: tuple[str, ...] | None
+    further: Mapping[str, str] = field(default_factory=dict)
 
     def record(self, row: Row) -> Record | Rejected:
         """Return the row's record, or why there is none."""
@@ -76,7 +95,7 @@ class ColumnPicker:
             if text is _ABSENT:
                 return Rejected(row.position, f"no field {self.text!r}", self._readable_id(row))
             record_id = self._id(row, text)
-            return checked_record(record_id, text, self._metadata(row.fields))
+            return checked_record(record_id, text, self._metadata(row.fields), self._further(row.fields))
         except InvalidRecordError as error:
             return Rejected(row.position, error.found, record_id or self._readable_id(row))
         except RecursionError:
@@ -96,10 +115,15 @@ class ColumnPicker:
         except InvalidRecordError:
             return None
 
+    def _further(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        found = {name: _look_up(fields, column) for name, column in self.further.items()}
+        return {name: text for name, text in found.items() if text is not _ABSENT}
+
     def _metadata(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         nested = fields.get(METADATA_NAME)
         if self.metadata is None:
-            merged = {name: value for name, value in fields.items() if name not in (self.text, self.id)}
+            read = {self.text, self.id, *self.further.values()}
+            merged = {name: value for name, value in fields.items() if name not in read}
             if isinstance(nested, Mapping):
                 del merged[METADATA_NAME]
                 merged.update(nested)
@@ -124,15 +148,20 @@ def choose_columns(
     """
     rows = list(head)
     present = list(dict.fromkeys(name for row in rows for name in row.fields))
-    text = columns.text or _detect(TEXT_NAMES, rows)
+    usual = tuple(name for name in TEXT_NAMES if name not in columns.further.values())
+    text = columns.text or _detect(usual, rows)
     if text is None and present:
         raise _no_such_column(source, f"a text column ({', '.join(TEXT_NAMES[:5])}, …)", present)
     named = [columns.text, columns.id, *((columns.metadata or ()) if has_fixed_columns else ())]
+    for column in columns.named_fields.values():
+        if present and all(_look_up(row.fields, column) is _ABSENT for row in rows):
+            raise _no_such_column(source, f"a column {column!r}", present)
     for name in named:
         if name is not None and present and not any(_has(row.fields, name) for row in rows):
             raise _no_such_column(source, f"a column {name!r}", present)
     record_id = columns.id or _detect(ID_NAMES, rows)
-    return ColumnPicker(text or TEXT_NAMES[0], record_id, columns.id is not None, columns.metadata)
+    is_named = columns.id is not None
+    return ColumnPicker(text or TEXT_NAMES[0], record_id, is_named, columns.metadata, columns.further)
 
 
 def _detect(names: tuple[str, ...], rows: list[Row]) -> str | None:

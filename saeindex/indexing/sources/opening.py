@@ -83,6 +83,7 @@ def _open_parquet(path: Path, columns: Columns) -> RecordSource:
     wanted: list[str] | None = None
     if columns.text and columns.metadata is not None:
         names = [columns.text, METADATA_NAME, columns.id or "", *columns.metadata]
+        names += columns.further.values()
         wanted = [part for name in names for part in (name, name.partition(".")[0])]
     # All columns are looked at once, so that an error can list them and an id can be detected.
     picker = _checked(_Rows(path.name, lambda: parquet_rows(path), columns, has_fixed_columns=True)).picker()
@@ -181,7 +182,7 @@ class _Items:
 
 def _checked_item(record: Record, position: str) -> Record | Rejected:
     try:
-        return checked_record(record.id, record.text, record.metadata)
+        return checked_record(record.id, record.text, record.metadata, record.fields)
     except InvalidRecordError as error:
         return Rejected(position, error.found, record.id if isinstance(record.id, str) else None)
 

@@ -36,10 +36,12 @@ class NumericCell(str):
         return float(self) if "." in self else int(self)
 
 
-def checked_record(record_id: Any, text: Any, metadata: Mapping[str, Any]) -> Record:
+def checked_record(
+    record_id: Any, text: Any, metadata: Mapping[str, Any], fields: Mapping[str, Any] | None = None
+) -> Record:
     """Return a record whose parts an index can take, its metadata as plain JSON values."""
     valid_text = checked_text(text)
-    return Record(checked_id(record_id), valid_text, json_metadata(metadata))
+    return Record(checked_id(record_id), valid_text, json_metadata(metadata), checked_fields(fields or {}))
 
 
 def id_of_text(text: Any) -> str:
@@ -61,15 +63,27 @@ def checked_id(value: Any) -> str:
     return _without_surrogates(record_id, "id")
 
 
-def checked_text(value: Any) -> str:
+def checked_text(value: Any, part: str = "text") -> str:
     """Return the text unchanged (NUL and other control characters may be in it)."""
     if not isinstance(value, str):
-        raise _refused("text", f"the text is {_kind(value)}, not a string")
+        raise _refused(part, f"the {part} is {_kind(value)}, not a string")
     if not value or value.isspace():
-        raise _refused("text", "the text is empty")
+        raise _refused(part, f"the {part} is empty")
     if len(value) > MAX_TEXT_CHARACTERS:
-        raise _refused("text", f"the text has {len(value)} characters, above {MAX_TEXT_CHARACTERS}")
-    return _without_surrogates(str(value), "text")
+        raise _refused(part, f"the {part} has {len(value)} characters, above {MAX_TEXT_CHARACTERS}")
+    return _without_surrogates(str(value), part)
+
+
+def checked_fields(fields: Mapping[str, Any]) -> dict[str, str]:
+    """Return the further texts; one that is null or blank is one that the record does not have."""
+    if not isinstance(fields, Mapping):
+        raise _refused("fields", f"the further texts are {_kind(fields)}, not a mapping")
+    present = {
+        name: text
+        for name, text in fields.items()
+        if text is not None and not (isinstance(text, str) and (not text or text.isspace()))
+    }
+    return {name: checked_text(text, f"field {name!r}") for name, text in present.items()}
 
 
 def json_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:

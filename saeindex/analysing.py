@@ -1,0 +1,107 @@
+"""What can be computed over an index: the statistical part of :class:`saeindex.index.FeatureIndex`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from saeindex.analysis.diff import DiffOptions, diff
+from saeindex.analysis.groups import Groups, Selection, Selector, disjoint
+from saeindex.analysis.snapshot_files import content_fingerprint, take_snapshot
+from saeindex.errors import InvalidInputError
+from saeindex.query.records import record_ids
+
+if TYPE_CHECKING:
+    from qdrant_client.models import Filter
+
+    from saeindex.analysis.findings import Diff
+    from saeindex.analysis.snapshot import Snapshot
+    from saeindex.features import FeatureSpace
+    from saeindex.indexing.manifest import Manifest
+    from saeindex.protocols import VectorStore
+    from saeindex.query.planner import Planner
+
+# Embeddings of words, and snapshots: made anew when they are missing, and no part of what the index promises.
+CACHE_FOLDER = "cache"
+
+
+class Analysing:
+    """Differences, correlations, clusters and drift of an index's records."""
+
+    store: VectorStore
+    space: FeatureSpace
+    manifest: Manifest
+    planner: Planner
+    folder: Path | None
+    _snapshots: dict[str, tuple[str, Snapshot]]
+
+    if TYPE_CHECKING:
+
+        def _kept_manifest(self) -> Manifest: ...
+
+    def snapshot(self, field: str = "") -> Snapshot:
+        """Return the records as columns, seen through a text field; read once, and again after a write."""
+        revision = self._kept_manifest().revision
+        fingerprint = content_fingerprint(self.store, self.space, revision)
+        known = self._snapshots.get(field)
+        if known is None or known[0] != fingerprint:
+            cache = None if self.folder is None else self.folder / CACHE_FOLDER
+            taken = take_snapshot(self.store, self.space, revision, cache, field)
+            if not len(taken):
+                raise InvalidInputError("an analysis", "the index is empty", "Add records first.")
+            known = self._snapshots[field] = fingerprint, taken
+        return known[1]
+
+    def diff(
+        self,
+        a: Selection | None = None,
+        b: Selection | None = None,
+        *,
+        groups: Mapping[str, Selection] | None = None,
+        by: str | None = None,
+        field: str = "",
+        **options: Any,
+    ) -> Diff:
+        """Return what differs between groups of records, tested; see :class:`DiffOptions` for the options.
+
+        Groups are where texts, Qdrant filters or lists of record ids: ``a`` and ``b`` (the others, where it
+        is left out), or ``groups`` by name, or one for each value of the field ``by``.
+
+        ``index.diff(a="metadata.year < 2010", b="metadata.year >= 2010", unit="metadata.author")``
+        """
+        snapshot = self.snapshot(field)
+        chosen = self._groups(snapshot, a, b, groups, by)
+        try:
+            asked = DiffOptions(**options)
+        except TypeError as error:
+            raise InvalidInputError("diff", str(error), "Use the fields of DiffOptions.") from error
+        return diff(snapshot, chosen, asked)
+
+    def _groups(
+        self,
+        snapshot: Snapshot,
+        a: Selection | None,
+        b: Selection | None,
+        groups: Mapping[str, Selection] | None,
+        by: str | None,
+    ) -> Groups:
+        if sum(given is not None for given in (a, groups, by)) != 1 or (b is not None and a is None):
+            raise InvalidInputError(
+                "groups to compare",
+                "none, or several ways at once",
+                "Give a and b, or groups, or by a field.",
+            )
+        select = self._selector(snapshot)
+        if by is not None:
+            return select.by_value(by)
+        if groups is not None:
+            return disjoint({name: select(one) for name, one in groups.items()})
+        first = select(a)
+        return disjoint({"a": first, "b": select.others(first) if b is None else select(b)})
+
+    def _selector(self, snapshot: Snapshot) -> Selector:
+        def filtered(condition: Filter) -> list[str]:
+            return sorted(record_ids(self.store, condition))
+
+        return Selector(snapshot, self.planner.features_of({}), filtered)

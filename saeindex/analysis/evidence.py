@@ -1,0 +1,123 @@
+"""What records may differ in: concepts, words, and clusters of the records that are compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+
+from saeindex.errors import InvalidInputError
+from saeindex.types import LevelName, shown_label
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
+
+    from saeindex.analysis.snapshot import Snapshot
+
+Family: TypeAlias = Literal["concepts", "words", "clusters"]
+FAMILIES: tuple[Family, ...] = ("concepts", "words", "clusters")
+# Clusters at three resolutions; chosen on the fit and choose parts of six corpora, see docs/analysis.md.
+CLUSTERS = (60, 120, 240)
+# Records to a cluster at least, on the average; records that the centres are found on at most.
+LEAST_PER_CLUSTER, MOST_FITTED = 12, 20_000
+NAMED = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """A family of things that a record has or has not: ``has`` (m, f) ones, and what each column is.
+
+    ``keys`` are feature ids, words, or numbers of clusters; ``labels`` what people are shown.
+    """
+
+    family: Family
+    keys: tuple[int | str, ...]
+    labels: tuple[str, ...]
+    has: csr_matrix
+
+    def take(self, columns: NDArray[np.int64]) -> Evidence:
+        """Return some of the columns."""
+        chosen = columns.tolist()
+        keys, labels = (tuple(every[i] for i in chosen) for every in (self.keys, self.labels))
+        return Evidence(self.family, keys, labels, self.has[:, columns])
+
+
+def evidence_of(
+    snapshot: Snapshot, rows: NDArray[np.int64], family: Family, level: LevelName, least: int, seed: int = 0
+) -> Evidence:
+    """Return a family of evidence on some records: what fewer than ``least`` of them have is left out.
+
+    That looks at all groups together, so it takes nothing from the validity of a test between them.
+    """
+    if family == "concepts":
+        found = _concepts(snapshot, rows, level)
+    elif family == "words":
+        has = snapshot.words[rows]
+        found = Evidence("words", tuple(snapshot.vocabulary), tuple(snapshot.vocabulary), has)
+    elif family == "clusters":
+        found = _clusters(snapshot, rows, seed)
+    else:
+        raise InvalidInputError(f"evidence {family!r}", "no such family", f"Use {', '.join(FAMILIES)}.")
+    support = np.asarray(found.has.sum(0)).ravel()
+    return found.take(np.flatnonzero((support >= least) & (support <= len(rows) - least)))
+
+
+def _concepts(snapshot: Snapshot, rows: NDArray[np.int64], level: LevelName) -> Evidence:
+    labels = tuple(shown_label(label.text, label.is_weak) for label in snapshot.space.labels)
+    return Evidence("concepts", tuple(range(len(labels))), labels, snapshot.at(level)[rows])
+
+
+def _clusters(snapshot: Snapshot, rows: NDArray[np.int64], seed: int) -> Evidence:
+    """Cluster records by their embeddings, all groups together; a cluster is named by its concepts."""
+    from scipy.sparse import hstack
+    from sklearn.cluster import MiniBatchKMeans
+
+    x = np.asarray(snapshot.vectors[rows])
+    dice = np.random.default_rng(seed)
+    fitted = x if len(x) <= MOST_FITTED else x[np.sort(dice.choice(len(x), MOST_FITTED, replace=False))]
+    sizes = [k for k in CLUSTERS if k * LEAST_PER_CLUSTER <= len(fitted)] or [max(2, len(fitted) // 12)]
+    placed = []
+    for k in sizes:
+        model = MiniBatchKMeans(k, random_state=seed, n_init=1, batch_size=1_024, max_iter=20).fit(fitted)
+        placed.append(one_hot(nearest_centre(x, model.cluster_centers_), k))
+    has = hstack(placed, "csr")
+    return Evidence("clusters", tuple(range(has.shape[1])), cluster_names(snapshot, rows, has), has)
+
+
+def nearest_centre(x: NDArray[np.float32], centres: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return which of ``centres`` (k, d) each row of ``x`` (m, d) is nearest to (m,)."""
+    own = centres.astype(np.float32)
+    half = (own**2).sum(1) / 2
+    found = [np.argmax(x[i : i + 8_192] @ own.T - half, axis=1) for i in range(0, len(x), 8_192)]
+    return np.concatenate(found)
+
+
+def one_hot(codes: NDArray[np.int64], width: int) -> csr_matrix:
+    """Return a matrix (m, width) with a 1 at each row's code."""
+    from scipy.sparse import csr_matrix
+
+    ones = np.ones(len(codes), np.float32)
+    return csr_matrix((ones, codes, np.arange(len(codes) + 1)), shape=(len(codes), width))
+
+
+def cluster_names(snapshot: Snapshot, rows: NDArray[np.int64], has: csr_matrix) -> tuple[str, ...]:
+    """Name clusters (columns of ``has``) by the concepts that they have more than the others (z-score)."""
+    typical = snapshot.at("typical")[rows]
+    share = np.asarray(typical.mean(0)).ravel()
+    counts, sizes = (has.T @ typical).toarray(), np.asarray(has.sum(0)).ravel()
+    expected = sizes[:, None] * share
+    z = (counts - expected) / np.sqrt(expected * (1 - share) + 1)
+    trusted = np.array([not label.is_weak for label in snapshot.space.labels])
+    z[:, ~trusted] -= (
+        z.max(initial=0.0) / 2
+    )  # a weak label names a cluster only where nothing else comes near
+    order = np.argsort(-z, axis=1, kind="stable")[:, :NAMED]
+    return tuple(" · ".join(_short(snapshot, chosen)) for chosen in order.tolist())
+
+
+def _short(snapshot: Snapshot, features: Sequence[int]) -> list[str]:
+    return [snapshot.space.labels[feature].text.split(",")[0] for feature in features]

@@ -1,0 +1,154 @@
+"""Groups of records to compare: by condition, by value of a field, or by id."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from saeindex.analysis.columns import Column
+from saeindex.config import LEVEL_STRIDE
+from saeindex.errors import InvalidInputError
+from saeindex.query.ast import And, AtLeast, FamilyTerm, FeatureTerm, Not, Or, Phrase
+from saeindex.query.compile import FeaturesOf, code_of
+from saeindex.query.language import parse_where
+from saeindex.query.matching import taker
+from saeindex.query.values import RECORD_ID, path_of
+from saeindex.types import LevelName
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from saeindex.analysis.snapshot import Snapshot
+    from saeindex.query.ast import Condition, Expression
+
+# A where text or AST, a Qdrant filter, or the ids of records.
+Selection: TypeAlias = Any
+LEVEL_NAMES: tuple[LevelName, ...] = ("present", "typical", "strong")
+MOST_GROUPS = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """``names`` of groups, and for each the rows of the snapshot that are in it; no row is in two."""
+
+    names: tuple[str, ...]
+    rows: tuple[NDArray[np.int64], ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many records each group has."""
+        return {name: len(rows) for name, rows in zip(self.names, self.rows, strict=True)}
+
+    @property
+    def pooled(self) -> NDArray[np.int64]:
+        """The rows of all groups (m,), group after group."""
+        return np.concatenate(self.rows)
+
+    @property
+    def codes(self) -> NDArray[np.int32]:
+        """Which group each of the pooled rows is in (m,)."""
+        return np.repeat(np.arange(len(self.names), dtype=np.int32), [len(rows) for rows in self.rows])
+
+
+class Selector:
+    """Finds the rows of a snapshot that a selection takes; where conditions need no request."""
+
+    def __init__(
+        self, snapshot: Snapshot, features_of: FeaturesOf, filtered: Callable[[Any], Sequence[str]]
+    ) -> None:
+        """Take what resolves concepts, and what asks the engine for the record ids that a filter takes."""
+        self.snapshot, self._features_of, self._filtered = snapshot, features_of, filtered
+
+    def __call__(self, selection: Selection) -> NDArray[np.int64]:
+        """Return the rows (k,), ascending; of ids in any order."""
+        from qdrant_client.models import Filter
+
+        if isinstance(selection, Filter):
+            return np.sort(self.snapshot.rows_of(self._filtered(selection)))
+        if isinstance(selection, list | tuple | set | frozenset | np.ndarray):
+            return np.unique(self.snapshot.rows_of(selection))
+        return np.flatnonzero(self._mask(parse_where(selection)))
+
+    def others(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the rows that are not among ``rows``."""
+        return np.setdiff1d(np.arange(len(self.snapshot)), rows)
+
+    def by_value(self, field: str) -> Groups:
+        """Return one group for each value of a field, the largest first; lists count as their elements."""
+        values, member = self.snapshot.membership(field)
+        sizes = np.asarray(member.sum(0)).ravel()
+        if not 2 <= len(values) <= MOST_GROUPS:
+            raise InvalidInputError(
+                f"groups by {field}", f"{len(values):,} different values",
+                f"Use a field of 2 to {MOST_GROUPS} values, or give conditions.",
+            )  # fmt: skip
+        columns, order = member.tocsc(), np.argsort(-sizes, kind="stable").tolist()
+        chosen = {str(values[i]): np.sort(columns[:, i].indices.astype(np.int64)) for i in order}
+        return disjoint(chosen)
+
+    def _mask(self, node: Expression) -> NDArray[np.bool_]:
+        if isinstance(node, Not):
+            return ~self._mask(node.part)
+        if isinstance(node, And | Or | AtLeast):
+            counts = np.sum([self._mask(part) for part in node.parts], axis=0)
+            least = (
+                len(node.parts) if isinstance(node, And) else node.count if isinstance(node, AtLeast) else 1
+            )
+            mask: NDArray[np.bool_] = counts >= least
+            return mask
+        if isinstance(node, FeatureTerm | Phrase | FamilyTerm):
+            return self._with_concept(node)
+        return self._with_condition(node)
+
+    def _with_concept(self, node: FeatureTerm | Phrase | FamilyTerm) -> NDArray[np.bool_]:
+        mask = np.zeros(len(self.snapshot), bool)
+        codes = [code_of(feature, node, None) for feature in self._features_of(node)]
+        for level, name in enumerate(LEVEL_NAMES):
+            features = [code // LEVEL_STRIDE for code in codes if code % LEVEL_STRIDE == level]
+            if features:
+                held = self.snapshot.at(name)[:, features]
+                mask |= np.asarray(held.sum(1)).ravel() > 0
+        return mask
+
+    def _with_condition(self, node: Condition) -> NDArray[np.bool_]:
+        takes = taker(node)
+        if node.field == RECORD_ID:
+            return np.fromiter((takes(one) for one in self.snapshot.ids), bool, len(self.snapshot))
+        column = self._column(node.field)
+        taken = np.array([takes(value) for value in column.values] + [takes(None)], bool)
+        return taken[column.codes]
+
+    def _column(self, field: str) -> Column:
+        path = path_of(field)
+        if path[0] != "metadata":
+            raise InvalidInputError(
+                f"a condition on {field}", "analyses know the records' metadata and concepts",
+                "Use metadata fields, record_id, concepts, or a Qdrant filter.",
+            )  # fmt: skip
+        return self.snapshot.column(field)
+
+
+def _least(node: And | Or | AtLeast) -> int:
+    if isinstance(node, And):
+        return len(node.parts)
+    return node.count if isinstance(node, AtLeast) else 1
+
+
+def disjoint(chosen: Mapping[str, NDArray[np.int64]]) -> Groups:
+    """Return groups without the records that are in several of them; InvalidInputError where one is empty."""
+    if len(chosen) < 2:
+        raise InvalidInputError("a comparison", f"{len(chosen)} group", "Give two groups or more.")
+    rows = np.concatenate(list(chosen.values()))
+    seen, counts = np.unique(rows, return_counts=True)
+    shared = seen[counts > 1]
+    kept = {name: own[~np.isin(own, shared)] for name, own in chosen.items()}
+    empty = [name for name, own in kept.items() if not len(own)]
+    if empty:
+        why = "all of its records are in another group too" if len(chosen[empty[0]]) else "no record is in it"
+        raise InvalidInputError(f"the group {empty[0]!r}", why, "Correct its condition.")
+    notes = (f"{len(shared):,} records are in several groups and count in none",) if len(shared) else ()
+    return Groups(tuple(kept), tuple(kept.values()), notes)

@@ -1,0 +1,340 @@
+"""A record's further texts: their own vectors and concepts, under their own names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from qdrant_client import QdrantClient
+
+from saeindex import FeatureIndex, FeatureSpace, Record
+from saeindex.cli.app import app
+from saeindex.errors import InvalidInputError, NotFoundError
+from saeindex.indexing.passages import PassageOptions
+from saeindex.indexing.points import content_hash
+from saeindex.indexing.sources import Columns, open_source
+from saeindex.protocols import EncoderIdentity, Point, SparseVector
+from tests.indexing.recalibrated import PASSAGES, small_space
+from tests.samples import RandomEncoder, all_points, contents, sample_records
+
+if TYPE_CHECKING:
+    from saeindex.types import FloatArray
+
+LONG = " ".join(f"Sentence {n} is about {topic}." for n, topic in enumerate(["stars", "bread", "tax"] * 8))
+RECORDS = [
+    Record("both", "An answer.", {"n": 1}, {"prompt": "A question?"}),
+    Record("alone", "An answer to nothing."),
+    Record("long", LONG, {}, {"prompt": LONG + " Why?", "system": "Be brief."}),
+]
+
+
+@pytest.fixture
+def encoder(space: FeatureSpace) -> RandomEncoder:
+    return RandomEncoder(space.encoder)
+
+
+def make(path: Path, space: FeatureSpace, encoder: RandomEncoder, **options: Any) -> FeatureIndex:
+    return FeatureIndex.create(path, space, encoder=encoder, fields=("prompt", "system"), **options)
+
+
+def first_passages(index: FeatureIndex) -> dict[str, Point]:
+    points = all_points(index)
+    return {p.payload["record_id"]: p for p in points if p.payload["passage"] == 0}
+
+
+# The layout -------------------------------------------------------------------------------------------
+
+
+def test_a_further_text_has_its_own_vectors_and_concepts_under_its_name(
+    tmp_path: Path, space: FeatureSpace, encoder: RandomEncoder
+) -> None:
+    with make(tmp_path / "a.idx", space, encoder) as index:
+        index.add(RECORDS)
+        point = first_passages(index)["both"]
+    vector = encoder.encode_document(["A question?"])
+    indices, values = space.sae.encode(vector).row(0)
+    code = point.vectors["sae_prompt"]
+    assert set(point.vectors) == {"dense", "sae", "dense_prompt", "sae_prompt"}
+    np.testing.assert_allclose(np.asarray(point.vectors["dense_prompt"]), vector[0], atol=1e-6)
+    assert isinstance(code, SparseVector)
+    np.testing.assert_array_equal(code.indices, indices)
+    np.testing.assert_allclose(code.values, values, atol=1e-6)
+    assert point.payload["text"] == "An answer."
+    assert point.payload["text_prompt"] == "A question?"
+    assert point.payload["concepts_prompt"] == space.calibration.concept_codes(indices, values).tolist()
+
+
+def test_a_record_without_a_further_text_has_nothing_of_it(
+    tmp_path: Path, space: FeatureSpace, encoder: RandomEncoder
+) -> None:
+    with make(tmp_path / "a.idx", space, encoder) as index:
+        index.add([*RECORDS, {"id": "null", "text": "x", "prompt": None, "system": " \n"}])
+        points = first_passages(index)
+    for record_id in ("alone", "null"):
+        assert set(points[record_id].vectors) == {"dense", "sae"}
+        assert not [key for key in points[record_id].payload if key.endswith(("_prompt", "_system"))]
+        assert points[record_id].payload["metadata"] == {}
+
+
+def test_only_the_main_text_is_split_and_further_texts_stand_on_its_first_passage(
+    tmp_path: Path, space: FeatureSpace, encoder: RandomEncoder
+) -> None:
+    with make(tmp_path / "a.idx", space, encoder, passages=PassageOptions(20)) as index:
+        report = index.add(RECORDS)
+        points = [p for p in all_points(index) if p.payload["record_id"] == "long"]
+    first, *others = sorted(points, key=lambda point: int(point.payload["passage"]))
+    assert report.passages == 2 + len(points) > 3
+    assert first.payload["text_prompt"] == LONG + " Why?"
+    assert first.payload["text_system"] == "Be brief."
+    whole = encoder.encode_document([LONG + " Why?"])[0]
+    np.testing.assert_allclose(np.asarray(first.vectors["dense_prompt"]), whole, atol=1e-6)
+    assert all(set(point.vectors) == {"dense", "sae"} for point in others)
+    for number, point in enumerate([first, *others]):
+        passage = encoder.encode_document([point.payload["text"]])[0]
+        np.testing.assert_allclose(np.asarray(point.vectors["dense"]), passage, atol=1e-6)
+        assert point.payload["passage"] == number
+
+
+def test_concepts_of_a_further_text_are_counted_by_the_engine_of_each_store(
+    tmp_path: Path, space: FeatureSpace, encoder: RandomEncoder
+) -> None:
+    counts = []
+    for name, client in ((tmp_path / "a.idx", None), ("a", QdrantClient(":memory:"))):
+        with make(Path(name), space, encoder, client=client) as index:
+            index.add(RECORDS)
+            counts.append(index.store.facet("concepts_prompt", limit=10_000))
+    assert counts[0] == counts[1]
+    assert sum(count for _, count in counts[0]) > 0
+
+
+def test_an_index_says_which_further_texts_it_has_also_when_opened_again(
+    tmp_path: Path, space: FeatureSpace, encoder: RandomEncoder
+) -> None:
+    make(tmp_path / "a.idx", space, encoder).close()
+    with FeatureIndex.open(tmp_path / "a.idx", encoder=encoder) as index:
+        assert index.fields == ("prompt", "system")
+        assert index.info()["fields"] == ["prompt", "system"]
+        index.add([{"id": "1", "text": "An answer.", "prompt": "A question?", "year": 2020}])
+        point = first_passages(index)["1"]
+        assert point.payload["text_prompt"] == "A question?"
+        assert point.payload["metadata"] == {"year": 2020}
+
+
+def test_a_manifest_from_before_further_texts_is_read(
+    tmp_path: Path, space: FeatureSpace, encoder: RandomEncoder
+) -> None:
+    path = tmp_path / "a.idx"
+    FeatureIndex.create(path, space, encoder=encoder).close()
+    manifest = json.loads((path / "manifest.json").read_text())
+    del manifest["fields"], manifest["revision"]
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    with FeatureIndex.open(path, encoder=encoder) as index:
+        assert index.fields == ()
+        assert index.add([Record("1", "text")]).indexed == 1
+
+
+@pytest.mark.parametrize(
+    "names", ["prompt", ("Prompt",), ("a b",), ("text",), ("reader",), ("p", "p"), ("",)]
+)
+def test_a_name_that_a_field_cannot_have_is_refused(
+    tmp_path: Path, space: FeatureSpace, encoder: RandomEncoder, names: Any
+) -> None:
+    with pytest.raises(InvalidInputError, match="further text field"):
+        FeatureIndex.create(tmp_path / "a.idx", space, encoder=encoder, fields=names)
+    assert not (tmp_path / "a.idx").exists()
+
+
+# Indexing again ---------------------------------------------------------------------------------------
+
+
+def test_a_content_hash_counts_further_texts_and_is_what_it_was_without_them() -> None:
+    plain = Record("a", "text", {"x": 1})
+    assert content_hash(plain) == "0ec07142747f3f1160272b739452f303"
+    asked = content_hash(Record("a", "text", {"x": 1}, {"prompt": "p"}))
+    assert (
+        len({content_hash(plain), asked, content_hash(Record("a", "text", {"x": 1}, {"prompt": "q"}))}) == 3
+    )
+    assert content_hash(Record("b", "text", {"x": 1}, {"prompt": "p"})) == asked
+
+
+def test_a_further_text_that_changed_or_went_is_written_anew(
+    tmp_path: Path, space: FeatureSpace, encoder: RandomEncoder
+) -> None:
+    with make(tmp_path / "a.idx", space, encoder) as index:
+        index.add(RECORDS)
+        again = index.add([RECORDS[0], Record("alone", RECORDS[1].text, {}, {"prompt": "New?"})])
+        assert (again.indexed, again.unchanged) == (1, 1)
+        assert first_passages(index)["alone"].payload["text_prompt"] == "New?"
+        index.add([RECORDS[1]])
+        assert set(first_passages(index)["alone"].vectors) == {"dense", "sae"}
+
+
+def test_a_record_with_a_text_that_the_index_has_no_field_for_is_rejected(
+    tmp_path: Path, space: FeatureSpace, encoder: RandomEncoder
+) -> None:
+    with make(tmp_path / "a.idx", space, encoder) as index:
+        report = index.add([RECORDS[0], Record("other", "x", {}, {"answer": "y"})])
+        assert (report.indexed, report.rejected) == (1, 1)
+        (line,) = index.rejects_path.read_text().splitlines()
+        assert json.loads(line)["reason"] == "the index has no further text field 'answer'"
+        with pytest.raises(InvalidInputError, match=r"'answer'.*has prompt, system"):
+            index.add([{"text": "x", "answer": "y"}], columns=Columns(fields=("answer",)))
+
+
+def test_recalibrating_replaces_the_levels_of_further_texts_too(tmp_path: Path, space: FeatureSpace) -> None:
+    identity: EncoderIdentity = space.encoder
+    small, encoder = small_space(identity), RandomEncoder(identity)
+    texts = [record.text for record in sample_records(60)]
+    records = [
+        Record(str(n), " ".join(texts[n : n + 1 + n % 3]), {}, {"prompt": f"Say {n}."} if n % 2 else {})
+        for n in range(57)
+    ]
+    with FeatureIndex.create(
+        tmp_path / "a.idx", small, encoder=encoder, fields=("prompt",), passages=PASSAGES
+    ) as index:
+        index.add(records)
+        revision = index.manifest.revision
+        assert index.recalibrate().changed
+        asked = [point for point in all_points(index) if "text_prompt" in point.payload]
+        calibration = index.space.calibration
+        assert index.manifest.revision != revision
+    assert len(asked) == 28
+    for point in asked:
+        code = point.vectors["sae_prompt"]
+        assert isinstance(code, SparseVector)
+        expected = calibration.concept_codes(code.indices, code.values).tolist()
+        assert point.payload["concepts_prompt"] == expected
+    levels = [code % 4 for point in asked for code in point.payload["concepts_prompt"]]
+    assert 0.3 < levels.count(1) / levels.count(0) < 0.7
+
+
+def test_a_part_of_a_run_has_the_texts_that_its_further_fields_add(
+    tmp_path: Path, space: FeatureSpace, encoder: RandomEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = [Record(str(n), f"text {n}", {}, {"prompt": f"prompt {n}"}) for n in range(20)]
+    whole = make(tmp_path / "a.idx", space, encoder)
+    whole.add(records)
+    monkeypatch.setattr("saeindex.indexing.pipeline.PART_PASSAGES", 7)
+    sizes: list[int] = []
+    encode = encoder.encode_document
+
+    def counted(texts: Sequence[str]) -> FloatArray:
+        sizes.append(len(texts))
+        return encode(texts)
+
+    monkeypatch.setattr(encoder, "encode_document", counted)
+    with whole, make(tmp_path / "b.idx", space, encoder) as parted:
+        parted.add(records)
+        assert sizes == [6, 6, 6, 6, 6, 6, 4]
+        assert contents(parted) == contents(whole)
+
+
+# The revision -----------------------------------------------------------------------------------------
+
+
+def test_the_revision_changes_when_points_change_and_only_then(
+    tmp_path: Path, space: FeatureSpace, encoder: RandomEncoder
+) -> None:
+    path = tmp_path / "a.idx"
+    with make(path, space, encoder) as index:
+        seen = [index.manifest.revision]
+
+        def is_new() -> bool:
+            kept = str(index.store.read_manifest()["revision"])
+            assert kept == index.manifest.revision
+            seen.append(kept)
+            return kept not in seen[:-1]
+
+        index.add(RECORDS)
+        assert is_new()
+        index.add(RECORDS)
+        assert not is_new()
+        index.delete(["alone"])
+        assert is_new()
+    with FeatureIndex.open(path, encoder=encoder) as index:
+        assert index.manifest.revision == seen[-1]
+
+
+def test_a_run_that_dies_after_its_first_write_has_another_revision(
+    tmp_path: Path, space: FeatureSpace, encoder: RandomEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with make(tmp_path / "a.idx", space, encoder) as index:
+        index.add(RECORDS)
+        before = index.store.read_manifest()["revision"]
+        upsert: Callable[..., None] = index.store.upsert
+
+        def dies(points: Any) -> None:
+            upsert(points)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(index.store, "upsert", dies)
+        with pytest.raises(KeyboardInterrupt):
+            index.add([Record("new", "text")])
+        assert index.store.read_manifest()["revision"] != before
+
+
+# Sources ----------------------------------------------------------------------------------------------
+
+ROW = {"id": "1", "output": "An answer.", "instruction": "A question?", "model": {"system": "Be brief."}}
+
+
+def test_columns_name_what_further_texts_are_read_from() -> None:
+    columns = Columns(text="output", fields={"prompt": "instruction", "system": "model.system"})
+    (record,) = open_source([ROW], columns=columns)
+    assert record == Record(
+        "1", "An answer.", {"model": {"system": "Be brief."}},
+        {"prompt": "A question?", "system": "Be brief."},
+    )  # fmt: skip
+    (named,) = open_source([ROW], columns=Columns(text="output", fields=["instruction"]))
+    assert isinstance(named, Record)
+    assert named.fields == {"instruction": "A question?"}
+    assert "instruction" not in named.metadata
+
+
+def test_a_column_that_is_a_further_text_is_not_taken_for_the_text() -> None:
+    row = {"id": 1, "text": "A question?", "content": "An answer."}
+    (record,) = open_source([row], columns=Columns(fields={"prompt": "text"}))
+    assert record == Record("1", "An answer.", {}, {"prompt": "A question?"})
+
+
+def test_a_further_column_that_is_not_there_is_an_error_and_a_bad_value_a_reject() -> None:
+    with pytest.raises(NotFoundError, match="'question'"):
+        list(open_source([ROW], columns=Columns(text="output", fields={"prompt": "question"})))
+    (rejected,) = open_source([ROW], columns=Columns(text="output", fields={"prompt": "model"}))
+    assert not isinstance(rejected, Record)
+    assert rejected.reason == "the field 'prompt' is a dict, not a string"
+    (wrong,) = open_source([Record("1", "x", {}, {"prompt": 3})])  # type: ignore[dict-item]
+    assert not isinstance(wrong, Record)
+    assert wrong.reason == "the field 'prompt' is a int, not a string"
+
+
+def test_parquet_reads_the_columns_of_further_texts(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(
+        pa.table({"text": ["a", "b"], "ask": ["p", None], "n": [1, 2]}), tmp_path / "t.parquet"
+    )
+    columns = Columns(text="text", metadata=("n",), fields={"prompt": "ask"})
+    records = [r for r in open_source(tmp_path / "t.parquet", columns=columns) if isinstance(r, Record)]
+    assert [(r.fields, r.metadata) for r in records] == [({"prompt": "p"}, {"n": 1}), ({}, {"n": 2})]
+
+
+def test_the_command_line_names_further_texts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, space: FeatureSpace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(FeatureSpace, "open_encoder", lambda self: RandomEncoder(self.encoder))
+    (tmp_path / "a.jsonl").write_text(json.dumps(ROW) + "\n")
+    into = str(tmp_path / "a.idx")
+    common = ["index", str(tmp_path / "a.jsonl"), "--into", into, "--text-field", "output"]
+    fields = ["--further-field", "prompt=instruction", "--further-field", "system=model.system"]
+    app([*common, *fields], standalone_mode=False)
+    app(["info", into], standalone_mode=False)
+    assert "prompt, system (further texts)" in capsys.readouterr().out
+    with FeatureIndex.open(into) as index:
+        assert first_passages(index)["1"].payload["text_prompt"] == "A question?"
+    app([*common, *fields], standalone_mode=False)
+    assert "1 unchanged" in capsys.readouterr().out
