@@ -20,6 +20,7 @@ SUITES = (
     "resolution",
     "steering",
     "latency",
+    "diff",
 )
 RESULTS = Path(__file__).parent / "results"
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 from benchmarks import data
 from benchmarks.corpora import CachedEncoder
@@ -26,7 +27,9 @@ def encoder() -> CachedEncoder:
     return CachedEncoder()
 
 
-def labelled(name: str, parts: Sequence[str] = ("test",), limit: int | None = None, seed: int = 0) -> Snapshot:
+def labelled(
+    name: str, parts: Sequence[str] = ("test",), limit: int | None = None, seed: int = 0
+) -> Snapshot:
     """Return parts of a corpus in a random order, as an index has them."""
     records = [record for part in parts for record in data.read(name, part)]
     order = np.random.default_rng(seed).permutation(len(records))[:limit]
@@ -36,3 +39,30 @@ def labelled(name: str, parts: Sequence[str] = ("test",), limit: int | None = No
     code = space.sae.encode(x).to_csr()
     metadata = [record.metadata for record in chosen]
     return Snapshot.in_memory(space, [record.id for record in chosen], x, code, texts, metadata)
+
+
+def synthetic(records: int, active: int = 32, seed: int = 0) -> Snapshot:
+    """Return a snapshot of random codes, whose features are as frequent as those of the default space."""
+    space, dice = default_space(), np.random.default_rng(seed)
+    density = np.maximum(space.calibration.density, 1e-6)
+    cumulated = np.cumsum(density / density.sum())
+    indices = np.searchsorted(cumulated, dice.random(records * active)).astype(np.int32)
+    values = dice.random(records * active, np.float32)
+    starts = np.arange(0, records * active + 1, active, dtype=np.int64)
+    codes = csr_matrix(
+        (values, np.minimum(indices, space.n_features - 1), starts), (records, space.n_features)
+    )
+    codes.sum_duplicates()
+    nothing = csr_matrix((records, 1), dtype=np.float32)
+    return Snapshot(
+        space=space,
+        field="",
+        ids=[str(i) for i in range(records)],
+        vectors=np.zeros((records, 0), np.float32),
+        activations=codes,
+        words=nothing,
+        vocabulary=("",),
+        lengths=np.full(records, 100, np.int32),
+        metadata=["{}"] * records,
+        read_texts=lambda ids: [""] * len(ids),
+    )

@@ -157,7 +157,7 @@ def _bins(snapshot: Snapshot, rows: NDArray[np.int64], codes: NDArray[np.int32],
     from scipy.stats import kruskal
 
     by_group = [lengths[codes == group] for group in np.unique(codes)]
-    is_constant = lengths.min(initial=0) == lengths.max(initial=0)
+    is_constant = lengths.min() == lengths.max()
     return LENGTH_BINS if not is_constant and kruskal(*by_group).pvalue < 0.05 else 0
 
 
