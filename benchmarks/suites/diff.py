@@ -40,7 +40,7 @@ def run(quick: bool) -> Outcome:
     corpora = diff_calibration.CORPORA[:2] if quick else diff_calibration.CORPORA
     calibrate(outcome, runs, corpora)
     find_planted(
-        outcome, 6 if quick else 40, ("stackoverflow_titles",) if quick else tuple(diff_power.FIELDS)
+        outcome, 6 if quick else 24, ("stackoverflow_titles",) if quick else tuple(diff_power.FIELDS)
     )
     tell_classes(outcome, ("stackoverflow_titles", "scicite") if quick else NAMES)
     if not quick:

@@ -1,0 +1,109 @@
+"""The cost of all pairs of concepts, each size in a process of its own: seconds, and memory."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import TYPE_CHECKING
+
+import numpy as np
+import psutil
+
+from saeindex import FeatureSpace
+from saeindex.analysis.correlate import correlate_open
+from saeindex.analysis.snapshot import Snapshot
+from saeindex.config import DEFAULT_SPACE
+from saeindex.features import Calibration, FeatureLabel
+from saeindex.sae import SparseAutoencoder
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+FEATURES, ACTIVE, DIMENSION, TOPICS, WORDS = 4_096, 32, 384, 64, 1_000
+# A share of a record's concepts comes from its topic, so that there are pairs to be found.
+OF_TOPIC = 0.3
+# Seconds between two looks at the process's memory.
+INTERVAL = 0.005
+
+
+def measured(records: int) -> tuple[float, float]:
+    """Return seconds and MiB of :func:`correlate_open` over synthetic codes, all 32 of a record counting."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(_measure, records).result()
+
+
+def _measure(records: int) -> tuple[float, float]:
+    snapshot = synthetic(records)
+    process, most, done = psutil.Process(), [0], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(INTERVAL):
+            most[0] = max(most[0], process.memory_info().rss)
+
+    before = process.memory_info().rss
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    started = time.perf_counter()
+    correlate_open(snapshot, level="present")
+    seconds = time.perf_counter() - started
+    done.set()
+    watcher.join()
+    return seconds, max(0, most[0] - before) / 2**20
+
+
+def synthetic(records: int) -> Snapshot:
+    """Return records of 32 concepts of Zipf-like frequency, some of them of the record's topic."""
+    from scipy.sparse import random as random_matrix
+
+    dice = np.random.default_rng(0)
+    vectors = dice.standard_normal((records, DIMENSION), np.float32)
+    words = random_matrix(records, WORDS, 0.01, "csr", np.float32, rng=dice)
+    words.data[:] = 1.0
+    vocabulary = tuple(f"w{number}" for number in range(WORDS))
+    ids = [str(number) for number in range(records)]
+    lengths = np.full(records, 10, np.int32)
+    metadata = ["{}"] * records
+    return Snapshot(
+        space(), "", ids, vectors, codes(records, dice), words, vocabulary, lengths, metadata, lambda _: []
+    )
+
+
+def codes(records: int, dice: np.random.Generator) -> csr_matrix:
+    """Return activations (m, 4096), all above any level."""
+    from scipy.sparse import csr_matrix
+
+    weights = np.arange(1, FEATURES + 1) ** -0.7
+    cumulative = np.cumsum(weights / weights.sum())
+    shape = (records, ACTIVE)
+    drawn = np.searchsorted(cumulative, dice.random(shape, np.float32)).astype(np.int32)
+    drawn = np.minimum(drawn, FEATURES - 1)
+    size = FEATURES // TOPICS
+    topical = (dice.integers(TOPICS, size=(records, 1)) * size + dice.integers(size, size=shape)).astype(
+        np.int32
+    )
+    indices = np.where(dice.random(shape, np.float32) < OF_TOPIC, topical, drawn)
+    indices.sort(axis=1)
+    matrix = csr_matrix(
+        (np.ones(indices.size, np.float32), indices.ravel(), np.arange(records + 1) * ACTIVE),
+        shape=(records, FEATURES),
+    )
+    matrix.sum_duplicates()
+    return matrix
+
+
+def space() -> FeatureSpace:
+    """Return a space of 4,096 random directions, of the default encoder."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    decoder = torch.nn.functional.normalize(torch.randn(FEATURES, DIMENSION, generator=generator), dim=1)
+    sae = SparseAutoencoder(decoder, torch.zeros(FEATURES), decoder, torch.zeros(DIMENSION), k=ACTIVE)
+    flat = np.zeros(FEATURES, np.float32)
+    labels = tuple(FeatureLabel(f"label {number}") for number in range(FEATURES))
+    vectors = np.random.default_rng(1).standard_normal((FEATURES, DIMENSION), np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    encoder = FeatureSpace.load(DEFAULT_SPACE).encoder
+    calibration = Calibration(1, flat, flat, flat)
+    return FeatureSpace("synthetic", encoder, sae.half(), calibration, labels, vectors, {})

@@ -1,0 +1,157 @@
+"""Planted pairs: records in which two unrelated classes stand together, among records of one class each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmarks import data
+from saeindex import FeatureSpace
+from saeindex.analysis.passages import merged_passages
+from saeindex.analysis.snapshot import Snapshot
+from saeindex.query.weighing import units
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
+
+    from benchmarks.corpora import CachedEncoder
+
+RECORDS = 1_000
+# The features of a class: the best three by correlation; classes whose best is below are not planted.
+FEATURES, LEAST_CORRELATION = 3, 0.5
+# Classes in the test of named pairs: 1,770 pairs.
+CLASSES = 60
+
+
+@dataclass(frozen=True, eq=False)
+class Classes:
+    """A corpus's texts by class, and which features tell each class, best first, on another part."""
+
+    name: str
+    texts: Mapping[str, Sequence[str]]
+    features: Mapping[str, NDArray[np.int64]]
+    told: Sequence[str]
+    means: Mapping[str, NDArray[np.float64]]
+
+    def unrelated(self, dice: np.random.Generator) -> tuple[str, str]:
+        """Draw two classes that no feature tells both of, and whose texts are not alike."""
+        while True:
+            a, b = (str(label) for label in dice.choice(self.told, 2, replace=False))
+            is_alike = float(self.means[a] @ self.means[b]) > 0.0
+            if not is_alike and not set(self.features[a]) & set(self.features[b]):
+                return a, b
+
+
+@dataclass(frozen=True, eq=False)
+class Planted:
+    """Records of which ``count`` hold texts of both classes ``a`` and ``b``; ``classes`` of each record."""
+
+    snapshot: Snapshot
+    a: str
+    b: str
+    count: int
+    classes: Sequence[frozenset[str]]
+
+
+def open_classes(name: str, field: str, part: str, space: FeatureSpace, encoder: CachedEncoder) -> Classes:
+    """Read a part of a corpus; its classes' features are chosen on ``choose``, or on ``test`` for that."""
+    texts: dict[str, list[str]] = {}
+    for record in data.read(name, part):
+        texts.setdefault(record.metadata[field], []).append(record.text)
+    texts.pop("oos", None)  # what belongs to no class
+    other: list[str] = []
+    labels: list[str] = []
+    for record in data.read(name, "test" if part == "choose" else "choose"):
+        other.append(record.text)
+        labels.append(record.metadata[field])
+    snapshot = of_texts(other, space, encoder)
+    present = snapshot.at("typical")
+    whose = np.array(labels)[[int(one) for one in snapshot.ids]]
+    features, told, means = {}, [], {}
+    centred = snapshot.vectors - snapshot.vectors.mean(0)
+    for label in sorted(texts):
+        own = whose == label
+        if own.any():
+            phi = correlation(present, own)
+            means[label] = units(centred[own].mean(0))
+            features[label] = np.argsort(-phi, kind="stable")[:FEATURES]
+            if phi.max() >= LEAST_CORRELATION:
+                told.append(label)
+    return Classes(name, texts, features, told, means)
+
+
+def correlation(present: csr_matrix, own: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return phi of each column of ones (m, n) and membership (m,)."""
+    m, size, shares = len(own), own.mean(), np.asarray(present.mean(0), np.float64).ravel()
+    joint = np.asarray(present[own].sum(0), np.float64).ravel() / m
+    spread = np.sqrt(size * (1 - size) * np.maximum(shares * (1 - shares), 1e-12))
+    phi: NDArray[np.float64] = (joint - size * shares) / spread
+    return phi
+
+
+def of_texts(texts: Sequence[str], space: FeatureSpace, encoder: CachedEncoder) -> Snapshot:
+    """Return texts as records named by their position, in a random order."""
+    order = np.random.default_rng(0).permutation(len(texts))
+    shuffled = [texts[i] for i in order]
+    x = encoder.encode_document(shuffled)
+    codes = space.sae.encode(x).to_csr()
+    return Snapshot.in_memory(space, [str(i) for i in order], x, codes, shuffled, [{}] * len(texts))
+
+
+def planted_pairs(
+    classes: Classes, counts: Sequence[int], repeats: int, space: FeatureSpace, encoder: CachedEncoder
+) -> Iterator[Planted]:
+    """Yield records of one text each, of which ``count`` are two texts of two unrelated classes, joined."""
+    every = [(label, text) for label in sorted(classes.texts) for text in classes.texts[label]]
+    for repeat in range(repeats):
+        dice = np.random.default_rng([repeat, 7])
+        a, b = classes.unrelated(dice)
+        for count in counts:
+            back = [every[i] for i in dice.permutation(len(every))[: RECORDS - count]]
+            both = [f"{x.rstrip()} {y}" for x, y in joined(classes, a, b, count, dice)]
+            texts = [text for _, text in back] + both
+            of = [frozenset([label]) for label, _ in back] + [frozenset([a, b])] * count
+            snapshot = of_texts(texts, space, encoder)
+            yield Planted(snapshot, a, b, count, [of[int(one)] for one in snapshot.ids])
+
+
+def planted_in_parts(
+    classes: Classes, count: int, repeats: int, space: FeatureSpace, encoder: CachedEncoder
+) -> Iterator[Planted]:
+    """Yield records of two passages of different classes by chance, but ``count`` with both planted ones."""
+    for repeat in range(repeats):
+        dice = np.random.default_rng([repeat, 11])
+        a, b = classes.unrelated(dice)
+        others = [label for label in classes.told if label not in (a, b)]
+        used = [a, b, *(str(label) for label in dice.choice(others, CLASSES - 2, replace=False))]
+        every = [(label, text) for label in used for text in classes.texts[label]]
+        pairs: list[tuple[tuple[str, str], tuple[str, str]]] = []
+        while len(pairs) < RECORDS - count:
+            first, second = (every[int(i)] for i in dice.integers(len(every), size=2))
+            if first[0] != second[0] and {first[0], second[0]} != {a, b}:
+                pairs.append((first, second))
+        pairs += [((a, x), (b, y)) for x, y in joined(classes, a, b, count, dice, in_order=True)]
+        pairs = [pairs[i] for i in dice.permutation(len(pairs))]
+        texts = [text for pair in pairs for _, text in pair]
+        x = encoder.encode_document(texts)
+        ids = [str(number) for number in range(len(pairs)) for _ in range(2)]
+        codes = space.sae.encode(x).to_csr()
+        passages = Snapshot.in_memory(space, ids, x, codes, texts, [{}] * len(ids))
+        merged = merged_passages(passages, np.tile([0, 1], len(pairs)).astype(np.int32))
+        yield Planted(merged, a, b, count, [frozenset(label for label, _ in pair) for pair in pairs])
+
+
+def joined(
+    classes: Classes, a: str, b: str, count: int, dice: np.random.Generator, in_order: bool = False
+) -> list[tuple[str, str]]:
+    """Return ``count`` pairs of texts of the two classes, in either order unless ``in_order``."""
+    first, second = (
+        [classes.texts[label][int(i)] for i in dice.integers(len(classes.texts[label]), size=count)]
+        for label in (a, b)
+    )
+    turned = np.zeros(count, bool) if in_order else dice.random(count) < 0.5
+    return [(y, x) if turn else (x, y) for x, y, turn in zip(first, second, turned, strict=True)]

@@ -1,0 +1,147 @@
+"""An axis: a name, and the values that records may take on it, described in words or shown by examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from saeindex.errors import InvalidInputError
+
+MOST_VALUES = 200
+MOST_TEXTS = 50
+_FORMS = 'Write "tone: angry, calm, joking", or {"tone": ["angry", "calm", "joking"]}.'
+
+
+@dataclass(frozen=True, slots=True)
+class AxisValue:
+    """One value: ``texts`` describe it or are utterances of it, ``examples`` are ids of records that have it.
+
+    No texts means that the name says nothing either.
+    """
+
+    name: str
+    texts: tuple[str, ...] = ()
+    examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """What to cluster by. Without values they are inferred from the records, by the name alone."""
+
+    name: str
+    values: tuple[AxisValue, ...] = ()
+    is_inferred: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the values; InvalidInputError says what is wrong with them."""
+        _check(self)
+
+    def __str__(self) -> str:
+        return f"{self.name}: {', '.join(value.name for value in self.values)}" if self.values else self.name
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the values, in order."""
+        return tuple(value.name for value in self.values)
+
+    @property
+    def has_texts(self) -> bool:
+        """Say whether every value is described."""
+        return all(value.texts for value in self.values)
+
+    @property
+    def has_examples(self) -> bool:
+        """Say whether every value has an example."""
+        return all(value.examples for value in self.values)
+
+    def check_told(self) -> None:
+        """Raise InvalidInputError where values are told neither all by texts nor all by examples."""
+        if self.values and not self.has_texts and not self.has_examples:
+            silent = next((v.name for v in self.values if not v.texts and not v.examples), None)
+            found = "some have texts, others examples" if silent is None else f"nothing tells {silent!r}"
+            do = "Describe every value, or give examples of every one."
+            raise InvalidInputError(f"the axis {self.name!r}", found, do)
+
+    @classmethod
+    def of(cls, asked: Axis | str | Mapping[str, object]) -> Axis:
+        """Return an axis from text, or from ``{name: [value, …]}`` or ``{name: {value: text or texts}}``."""
+        if isinstance(asked, Axis):
+            return asked
+        if isinstance(asked, str):
+            return cls.parse(asked)
+        if not isinstance(asked, Mapping) or len(asked) != 1:
+            raise InvalidInputError("an axis", f"{type(asked).__name__} of {asked!r}"[:200], _FORMS)
+        ((name, values),) = asked.items()
+        return cls(str(name), _values_of(values))
+
+    @classmethod
+    def parse(cls, text: str) -> Axis:
+        """Read ``name: value, value``; with ``;`` between values they may hold commas.
+
+        ``value = text`` describes a value by more than its name; a name alone leaves the values open.
+        """
+        name, colon, rest = text.partition(":")
+        parts = [part.strip() for part in rest.split(";" if ";" in rest else ",")]
+        if colon and not all(parts):
+            raise InvalidInputError(f"the axis {text!r}", "an empty value", _FORMS)
+        return cls(name.strip(), tuple(_parsed(part) for part in parts if part))
+
+    def with_examples(self, examples: Mapping[str, Sequence[str]]) -> Axis:
+        """Return this axis with record ids as examples of values; those without values take them from here.
+
+        InvalidInputError where a value is not one of the axis.
+        """
+        known = {value.name: value for value in self.values or (AxisValue(n, (n,)) for n in examples)}
+        strange = [name for name in examples if name not in known]
+        if strange:
+            raise InvalidInputError(
+                f"examples of {strange[0]!r}", f"the axis has {', '.join(known)}", "Name one of its values."
+            )
+        for name, ids in examples.items():
+            if isinstance(ids, str):
+                raise InvalidInputError(f"examples of {name!r}", "one text", "Give a list of record ids.")
+            more = dict.fromkeys((*known[name].examples, *map(str, ids)))
+            known[name] = replace(known[name], examples=tuple(more))
+        return replace(self, values=tuple(known.values()))
+
+
+def _parsed(part: str) -> AxisValue:
+    name, equals, text = (piece.strip() for piece in part.partition("="))
+    return AxisValue(name, (text if equals else name,))
+
+
+def _values_of(values: object) -> tuple[AxisValue, ...]:
+    """Return the values of a mapping's side."""
+    if isinstance(values, Mapping):
+        return tuple(AxisValue(str(name), _texts_of(str(name), texts)) for name, texts in values.items())
+    if isinstance(values, Sequence) and not isinstance(values, str):
+        return tuple(v if isinstance(v, AxisValue) else AxisValue(str(v), (str(v),)) for v in values)
+    raise InvalidInputError("the values of an axis", repr(values)[:200], _FORMS)
+
+
+def _texts_of(name: str, texts: object) -> tuple[str, ...]:
+    if isinstance(texts, str):
+        return (texts,)
+    if isinstance(texts, Sequence) and all(isinstance(text, str) for text in texts):
+        return tuple(texts)
+    raise InvalidInputError(
+        f"the description of {name!r}", repr(texts)[:200], "Give one text, or a list of them."
+    )
+
+
+def _check(axis: Axis) -> None:
+    asked, names = f"the axis {axis.name!r}", axis.names
+    if not axis.name.strip():
+        raise InvalidInputError("an axis", "no name", _FORMS)
+    if len(names) == 1 or len(names) > MOST_VALUES:
+        raise InvalidInputError(asked, f"{len(names)} values", f"Give 2 to {MOST_VALUES} values, or none.")
+    if len(set(names)) < len(names) or not all(name.strip() for name in names):
+        raise InvalidInputError(asked, f"the values {', '.join(names)}", "Give each value a name of its own.")
+    if any(not text.strip() for value in axis.values for text in value.texts):
+        raise InvalidInputError(asked, "an empty description", "Describe the value, or leave its texts out.")
+    if any(len(value.texts) > MOST_TEXTS for value in axis.values):
+        raise InvalidInputError(asked, "too many texts", f"Give at most {MOST_TEXTS} for a value.")
+    owners = [record for value in axis.values for record in set(value.examples)]
+    if len(set(owners)) < len(owners):
+        twice = next(record for record in owners if owners.count(record) > 1)
+        raise InvalidInputError(asked, f"record {twice!r} as example of two values", "Keep it for one.")

@@ -1,0 +1,135 @@
+"""What clustering sees of records: embedding, words and concepts side by side, in few dimensions.
+
+Words and concepts are reduced by a truncated SVD of their weighted counts (latent semantic analysis), each
+view is centred and scaled to one mean length, and the three beside each other are turned into principal
+components. What a view says of new records is projected in the same way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from saeindex.query.rows import MOST_ACTIVE, Rows
+from saeindex.query.weighing import TINY, units
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from saeindex.analysis.snapshot import Snapshot
+    from saeindex.features import FeatureSpace
+    from saeindex.query.weighing import Doubles
+    from saeindex.types import FloatArray
+
+WORDS, CONCEPTS = 1.5, 1.0
+RANK, COMPONENTS = 200, 300
+SEED = 0
+
+
+@dataclass(frozen=True, eq=False)
+class CountView:
+    """A sparse view: ``weights`` (v,) of its columns, ``basis`` (v, r), ``mean`` (r,) and ``scale``."""
+
+    weights: Doubles
+    basis: Doubles
+    mean: Doubles
+    scale: float
+
+    @classmethod
+    def of(cls, counts: csr_matrix, amount: float) -> CountView:
+        """Learn the view of rows (m, v); their mean squared length becomes ``amount`` squared."""
+        from sklearn.utils.extmath import randomized_svd
+
+        m = counts.shape[0]
+        share = np.maximum(np.asarray((counts > 0).sum(0)).ravel(), 1) / m
+        # Words in one record tie it to no other one.
+        weights = np.sqrt(np.log(1 / share) + TINY) * (share * m > 1)
+        rank = min(RANK, min(counts.shape) - 1)
+        if rank < 1 or not weights.any() or not counts.nnz:
+            return cls(weights, np.zeros((counts.shape[1], 1)), np.zeros(1), 1.0)
+        weighted = counts.multiply(weights).tocsr().astype(np.float64)
+        _, _, turned = randomized_svd(weighted, rank, n_iter=3, random_state=SEED)
+        found = weighted @ turned.T
+        mean = found.mean(0)
+        length = float(np.sqrt(((found - mean) ** 2).sum(1).mean()))
+        return cls(weights, turned.T, mean, amount / max(length, TINY))
+
+    def __call__(self, counts: csr_matrix) -> Doubles:
+        """Return rows (m, v) in this view (m, r)."""
+        found = counts.multiply(self.weights).tocsr() @ self.basis
+        seen: Doubles = self.scale * (found - self.mean)
+        return seen
+
+
+@dataclass(frozen=True, eq=False)
+class Views:
+    """Turns records into principal components (m, c): ``axes`` (e, c), ``centre`` and ``variances`` (c,).
+
+    ``total`` is the variance of all components, those left out too; ``mean`` (d,) is that of the embeddings.
+    """
+
+    mean: FloatArray
+    words: CountView
+    concepts: CountView
+    axes: Doubles
+    centre: Doubles
+    variances: Doubles
+    total: float
+
+    @classmethod
+    def of(cls, rows: Rows) -> tuple[Views, Doubles]:
+        """Learn the views of records, and return them with what they show of these (m, c)."""
+        mean = rows.x.mean(0)
+        words, concepts = CountView.of(rows.words, WORDS), CountView.of(rows.concepts, CONCEPTS)
+        joined = np.hstack([units(rows.x - mean), words(rows.words), concepts(rows.concepts)])
+        centre = joined.mean(0)
+        covariance = joined.T @ joined / len(joined) - np.outer(centre, centre)
+        values, vectors = np.linalg.eigh(covariance)
+        kept = slice(None, -COMPONENTS - 1, -1)
+        variances = np.maximum(values[kept], TINY)
+        axes = vectors[:, kept]
+        views = cls(mean, words, concepts, axes, centre @ axes, variances, float(values.sum()))
+        return views, joined @ axes - views.centre
+
+    def __call__(self, rows: Rows, has_words: bool = True) -> Doubles:
+        """Return what they show of records (m, c); where their words are not known, they count as usual."""
+        words = self.words(rows.words) if has_words else np.zeros((len(rows), len(self.words.mean)))
+        joined = np.hstack([units(rows.x - self.mean), words, self.concepts(rows.concepts)])
+        seen: Doubles = joined @ self.axes - self.centre
+        return seen
+
+
+def concept_parts(activations: csr_matrix, space: FeatureSpace) -> csr_matrix:
+    """Return activations (m, n) as parts of each feature's p90, capped."""
+    parts = activations.astype(np.float32)
+    loud = space.calibration.p90[parts.indices]
+    values = np.where(np.isfinite(loud), parts.data / np.maximum(loud, 1e-6), 1.0)
+    parts.data = np.minimum(values, MOST_ACTIVE).astype(np.float32)
+    return parts
+
+
+def word_parts(words: csr_matrix) -> csr_matrix:
+    """Return which words records have (m, v), over the root of how many different ones."""
+    from scipy.sparse import diags
+
+    counts = np.asarray(words.sum(1), np.float64).ravel()
+    return (diags((counts + 1) ** -0.5) @ words).tocsr().astype(np.float32)
+
+
+def common_words(words: csr_matrix, least: int, most: int) -> NDArray[np.int64]:
+    """Return the columns of words that ``least`` records or more have, at most ``most`` of them, in order."""
+    counts = np.asarray(words.sum(0)).ravel()
+    ranked = np.argsort(-counts, kind="stable")[:most]
+    return np.sort(ranked[counts[ranked] >= least]).astype(np.int64)
+
+
+def read_rows(snapshot: Snapshot, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Rows:
+    """Return rows of a snapshot with the words of these columns, as inference takes them."""
+    x = np.asarray(snapshot.vectors[rows], np.float32)
+    words = word_parts(snapshot.words[rows])[:, columns]
+    if not len(columns):
+        words = csr_matrix((len(rows), 1), dtype=np.float32)
+    return Rows(tuple(rows.tolist()), x, concept_parts(snapshot.activations[rows], snapshot.space), words)

@@ -1,0 +1,81 @@
+"""Records that are not independent count together as one: those of an author, or answers to one prompt.
+
+Each record of a unit of size s counts 1/s, so that a unit counts as one record. A mean over a unit varies
+no more than a single record does: tests that take it for one err on the safe side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
+
+    from saeindex.analysis.snapshot import Snapshot
+
+    Doubles = NDArray[np.float64]
+
+# Equal texts are known by so many components of their embeddings, equal to so many decimals.
+COMPARED, DECIMALS = 6, 3
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """Which unit each record is of: ``codes`` (m,), and how many records each unit has, ``sizes`` (u,)."""
+
+    codes: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    @property
+    def are_records(self) -> bool:
+        """Say whether each record is a unit of its own."""
+        return len(self.sizes) == len(self.codes)
+
+    @property
+    def weights(self) -> Doubles:
+        """What each record counts (m,)."""
+        weights: Doubles = 1.0 / self.sizes[self.codes]
+        return weights
+
+    def mean(self, values: Doubles) -> Doubles:
+        """Return the mean of values (m,) over each unit (u,)."""
+        if self.are_records:
+            return values
+        means: Doubles = np.bincount(self.codes, values, len(self.sizes)) / self.sizes
+        return means
+
+    def means(self, matrix: csr_matrix) -> csr_matrix:
+        """Return the mean of rows (m, n) over each unit (u, n)."""
+        from scipy.sparse import csr_matrix
+
+        if self.are_records:
+            return matrix
+        shape = (len(self.sizes), len(self.codes))
+        averaging = csr_matrix((self.weights, (self.codes, np.arange(len(self.codes)))), shape=shape)
+        return (averaging @ matrix).tocsr()
+
+
+def units_of(snapshot: Snapshot, other: Snapshot | None, kept: NDArray[np.int64], unit: str | None) -> Units:
+    """Return the units of the records that count: those of a metadata field, where one is named.
+
+    Else, across two fields, records with the same text in the first are one: answers to one prompt. A
+    record without a value is a unit of its own.
+    """
+    if unit is not None:
+        codes = snapshot.column(unit).codes[kept].astype(np.int64)
+        alone = np.flatnonzero(codes < 0)
+        codes[alone] = codes.max(initial=0) + 1 + np.arange(len(alone))
+    elif other is not None:
+        seen = np.round(np.asarray(snapshot.vectors[kept, :COMPARED], np.float64), DECIMALS)
+        codes = np.unique(seen, axis=0, return_inverse=True)[1].ravel()
+    else:
+        codes = np.arange(len(kept))
+    _, codes, sizes = np.unique(codes, return_inverse=True, return_counts=True)
+    return Units(codes.ravel(), sizes)

@@ -1,0 +1,145 @@
+"""Pairs of concepts that go together for no interesting reason, and by what that is seen.
+
+Some are known before anything is counted: both stand in one family, their decoder directions or their
+labels are alike, or their labels share a word. Others show in the records: what has only the one is like
+what has only the other (two names of one thing), or one word stands in both.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from saeindex.query.rows import tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from scipy.sparse import csc_matrix, csr_matrix
+
+    from saeindex.analysis.snapshot import Snapshot
+    from saeindex.features import FeatureSpace
+
+SAME, FAMILY, DECODER, LABEL, WORD_OF_LABEL = range(1, 6)
+REASONS = (
+    "the same concept",
+    "the same family",
+    "decoder directions alike",
+    "labels alike",
+    "labels share a word",
+)
+ALIKE = "what has only one is like what has only the other"
+WORD = "one word stands in both"
+# Chosen on the `choose` parts of two corpora, by the rank of planted pairs.
+DECODER_COSINE, LABEL_COSINE, ALIKE_COSINE = 0.2, 0.5, 0.2
+# A word that so many of the records of each have, and so few of all.
+WORD_SHARE, COMMON_WORD = 0.4, 0.1
+# Records that have only the one concept, below which all that have it are looked at; and the most looked at.
+FEW, MOST = 3, 1_000
+# Of all records so many times as many tell what is usual.
+SAMPLED = 20
+# Two words of labels are the same by their first letters; shorter ones are no content.
+STEM, SHORTEST = 5, 4
+# Nor is a word that so many labels have.
+MOST_WITH_WORD = 20
+
+
+class KnownTrivial:
+    """Tells, before anything is counted, which pairs of a space's features say nothing."""
+
+    def __init__(self, space: FeatureSpace) -> None:
+        """Read directions, labels and families of ``space``."""
+        directions = np.asarray(space.sae.directions, np.float32)
+        lengths = np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-9)
+        self._directions, self._labels = directions / lengths, np.asarray(space.label_vectors, np.float32)
+        groups = [family.features for family in space.families]
+        self._families = _membership(groups, space.n_features)
+        by_stem: dict[str, list[int]] = {}
+        for feature, label in enumerate(space.labels):
+            for stem in {word[:STEM] for word in tokens(label.text) if len(word) >= SHORTEST}:
+                by_stem.setdefault(stem, []).append(feature)
+        rare = [group for group in by_stem.values() if len(group) <= MOST_WITH_WORD]
+        self._stems = _membership(rare, space.n_features)
+
+    def __call__(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int8]:
+        """Return for each pair of ``a`` (p,) with ``b`` (q,) the number of its reason, 0 for none (p, q)."""
+        why = np.zeros((len(a), len(b)), np.int8)
+        shared = (self._stems[a] @ self._stems[b].T).tocoo()
+        why[shared.row, shared.col] = WORD_OF_LABEL
+        why[self._labels[a] @ self._labels[b].T >= LABEL_COSINE] = LABEL
+        why[np.abs(self._directions[a] @ self._directions[b].T) >= DECODER_COSINE] = DECODER
+        shared = (self._families[a] @ self._families[b].T).tocoo()
+        why[shared.row, shared.col] = FAMILY
+        why[a[:, None] == b[None]] = SAME
+        return why
+
+
+def _membership(groups: Sequence[Sequence[int]], n: int) -> csr_matrix:
+    """Return which feature (n, g) is in which group."""
+    from scipy.sparse import csr_matrix
+
+    features = np.array([f for group in groups for f in group], np.int64)
+    owners = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+    held = np.ones(len(features), np.float32)
+    return csr_matrix((held, (features, owners)), shape=(n, max(1, len(groups))))
+
+
+def rows_with(columns: csc_matrix, concept: int) -> NDArray[np.int64]:
+    """Return the rows that have a concept, ascending."""
+    span = slice(columns.indptr[concept], columns.indptr[concept + 1])
+    rows: NDArray[np.int64] = np.sort(columns.indices[span]).astype(np.int64)
+    return rows
+
+
+class SeenTrivial:
+    """Tells from the records of a pair why it says nothing; slower, for pairs that would be shown."""
+
+    def __init__(
+        self, snapshot: Snapshot, kept: NDArray[np.int64], of_a: csc_matrix, of_b: csc_matrix
+    ) -> None:
+        """Take a snapshot, the rows that count, and which of these have each concept of a side (m, n)."""
+        self._snapshot, self._kept = snapshot, kept
+        self._a, self._b = of_a, of_b
+
+    def reason(self, a: int, b: int) -> str | None:
+        """Return why the pair says nothing, None where nothing is known."""
+        of_a, of_b = self.rows(a, b)
+        only_a, only_b = (
+            self._kept[self._alone(rows, other)] for rows, other in ((of_a, of_b), (of_b, of_a))
+        )
+        x = self._snapshot.vectors
+        toward_a, toward_b = (
+            np.asarray(x[rows], np.float64).mean(0) - self._mean for rows in (only_a, only_b)
+        )
+        lengths = float(np.linalg.norm(toward_a) * np.linalg.norm(toward_b))
+        if float(toward_a @ toward_b) >= ALIKE_COSINE * max(lengths, 1e-12):
+            return ALIKE
+        words = self._snapshot.words
+        share = np.minimum(words[only_a].mean(0), words[only_b].mean(0))
+        is_shared = np.asarray(share).ravel() >= WORD_SHARE
+        return WORD if bool((is_shared & (self._usual < COMMON_WORD)).any()) else None
+
+    def rows(self, a: int, b: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the rows that have a, and those that have b."""
+        return rows_with(self._a, a), rows_with(self._b, b)
+
+    @property
+    def _sampled(self) -> NDArray[np.int64]:
+        return self._kept[: SAMPLED * MOST]
+
+    @cached_property
+    def _mean(self) -> NDArray[np.float64]:
+        return np.asarray(self._snapshot.vectors[self._sampled].mean(0), np.float64)
+
+    @cached_property
+    def _usual(self) -> NDArray[np.float64]:
+        return np.asarray(self._snapshot.words[self._sampled].mean(0), np.float64).ravel()
+
+    @staticmethod
+    def _alone(rows: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
+        alone = np.setdiff1d(rows, other, assume_unique=True)
+        # Rows stand in random order: the first are a sample.
+        return (alone if len(alone) >= FEW else rows)[:MOST]

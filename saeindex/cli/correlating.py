@@ -1,0 +1,103 @@
+"""``saeindex correlate`` and ``saeindex triggers``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from saeindex.cli.output import Json, Url, print_json
+from saeindex.errors import InvalidInputError
+
+INDEX = typer.Argument(help="The index.")
+CONCEPT_HELP = (
+    "A named concept: NAME=DESCRIPTION (more behind semicolons: against: TEXT; share: 0.05), "
+    "NAME=like: ID, ID; unlike: ID, NAME=#12,#41@strong, or NAME=metadata.FIELD=VALUE. May be repeated."
+)
+Where = Annotated[str | None, typer.Option(help="Which records count: 'metadata.year >= 2015'.")]
+Field = Annotated[str, typer.Option(help="The text field (the main text has no name).")]
+Level = Annotated[str, typer.Option(help="From where on a concept counts: present, typical or strong.")]
+Alpha = Annotated[float, typer.Option(help="The false discovery rate.")]
+Method = Annotated[str, typer.Option(help="Its control: bh, or by (any dependence).")]
+Least = Annotated[int, typer.Option(min=1, help="Records that a pair must have, or be expected to have.")]
+Limit = Annotated[int, typer.Option(min=1, max=100_000, help="Pairs to list.")]
+Graph = Annotated[Path | None, typer.Option(help="Write the pairs as a graph: .graphml or .json.")]
+
+
+def correlate(
+    index: Annotated[str, INDEX],
+    concept: Annotated[list[str] | None, typer.Option(help=CONCEPT_HELP)] = None,
+    with_concept: Annotated[
+        list[str] | None, typer.Option(help="The other side of the pairs, else all pairs of --concept.")
+    ] = None,
+    field: Field = "",
+    other_field: Annotated[str | None, typer.Option(help="The other side's text field.")] = None,
+    where: Where = None,
+    level: Level = "typical",
+    alpha: Alpha = 0.05,
+    method: Method = "bh",
+    least: Least = 5,
+    limit: Limit = 100,
+    graph: Graph = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Find concepts that go together, or avoid each other, more than by chance."""
+    from saeindex.analysis.concept_graph import check_format, write_graph
+    from saeindex.index import FeatureIndex
+
+    _check_method(method)
+    if graph is not None:
+        check_format(graph)
+    options = {"alpha": alpha, "method": method, "least": least, "limit": limit}
+    if not concept:
+        options["level"] = level
+    with FeatureIndex.open(index, url=url) as opened:
+        found = opened.correlate(
+            concept or (), with_concept or (), field=field, other_field=other_field, where=where, **options
+        )
+    if graph is not None:
+        write_graph(found, graph)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        print(found)
+    if not found.results and not found.avoided:
+        raise typer.Exit(1)
+
+
+def triggers(
+    index: Annotated[str, INDEX],
+    behaviour: Annotated[str, typer.Argument(help=f"What responses do. {CONCEPT_HELP}")],
+    prompt_field: Annotated[str, typer.Option(help="The text field of the prompts.")] = "prompt",
+    field: Field = "",
+    where: Where = None,
+    level: Level = "typical",
+    alpha: Alpha = 0.05,
+    method: Method = "bh",
+    least: Least = 5,
+    limit: Limit = 10,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Find what in prompts goes with a behaviour of the responses, with examples and counter-examples."""
+    from saeindex.index import FeatureIndex
+
+    _check_method(method)
+    options = {"level": level, "alpha": alpha, "method": method, "least": least, "limit": limit}
+    with FeatureIndex.open(index, url=url) as opened:
+        found = opened.find_triggers(
+            behaviour, prompt_field=prompt_field, field=field, where=where, **options
+        )
+    if as_json:
+        print_json(found.to_json())
+    else:
+        print(found)
+    if not found.results:
+        raise typer.Exit(1)
+
+
+def _check_method(method: str) -> None:
+    if method not in ("bh", "by"):
+        raise InvalidInputError(f"method {method!r}", "not one of bh and by", "Use --method bh or by.")
