@@ -21,6 +21,8 @@ SUITES = (
     "steering",
     "latency",
     "diff",
+    "correlate",
+    "cluster",
 )
 RESULTS = Path(__file__).parent / "results"
 

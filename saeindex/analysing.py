@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from saeindex.analysis.companions import companions
+from saeindex.analysis.counted import counted_diff, is_countable
+from saeindex.analysis.counting import EngineCounts
 from saeindex.analysis.diff import DiffOptions, diff
 from saeindex.analysis.groups import Groups, Selection, Selector, disjoint
 from saeindex.analysis.snapshot_files import content_fingerprint, take_snapshot
+from saeindex.config import CACHE_FOLDER
 from saeindex.errors import InvalidInputError
 from saeindex.query.records import record_ids
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
+    from saeindex.analysis.companions import Companion
     from saeindex.analysis.findings import Diff
     from saeindex.analysis.snapshot import Snapshot
     from saeindex.features import FeatureSpace
     from saeindex.indexing.manifest import Manifest
     from saeindex.protocols import VectorStore
     from saeindex.query.planner import Planner
-
-# Embeddings of words, and snapshots: made anew when they are missing, and no part of what the index promises.
-CACHE_FOLDER = "cache"
+    from saeindex.types import LevelName
 
 
 class Analysing:
@@ -34,11 +37,14 @@ class Analysing:
     manifest: Manifest
     planner: Planner
     folder: Path | None
+    _has_passages: bool
     _snapshots: dict[str, tuple[str, Snapshot]]
 
     if TYPE_CHECKING:
 
         def _kept_manifest(self) -> Manifest: ...
+
+        def _compile(self, where: str | None, query_filter: Filter | None) -> Filter | None: ...
 
     def snapshot(self, field: str = "") -> Snapshot:
         """Return the records as columns, seen through a text field; read once, and again after a write."""
@@ -70,13 +76,48 @@ class Analysing:
 
         ``index.diff(a="metadata.year < 2010", b="metadata.year >= 2010", unit="metadata.author")``
         """
+        asked = diff_options(options)
+        if by is None and is_countable(asked, self._has_passages):
+            conditions = self._conditions(a, b, groups)
+            if conditions is not None:
+                return counted_diff(self._counts(field), self.space, conditions, asked)
         snapshot = self.snapshot(field)
-        chosen = self._groups(snapshot, a, b, groups, by)
-        try:
-            asked = DiffOptions(**options)
-        except TypeError as error:
-            raise InvalidInputError("diff", str(error), "Use the fields of DiffOptions.") from error
-        return diff(snapshot, chosen, asked)
+        return diff(snapshot, self._groups(snapshot, a, b, groups, by), asked)
+
+    def companions(
+        self,
+        feature: int,
+        *,
+        where: str | None = None,
+        level: LevelName = "typical",
+        field: str = "",
+        alpha: float = 0.05,
+        limit: int = 20,
+    ) -> Sequence[Companion]:
+        """Return the features that occur with one more than by chance, counted inside the engine."""
+        self.space.label(feature)
+        condition = self._compile(where, None)
+        engine = self._counts(field)
+        own = engine.cooccurrence(feature, level, condition)
+        return companions(self.space, feature, own, engine.frequencies(condition, level), alpha, limit)
+
+    def _counts(self, field: str) -> EngineCounts:
+        return EngineCounts(self.store, self.space.n_features, field)
+
+    def _conditions(
+        self, a: Selection | None, b: Selection | None, groups: Mapping[str, Selection] | None
+    ) -> dict[str, Filter] | None:
+        """Return the groups as native filters; None where one is a list of ids, or was not given."""
+        from qdrant_client.models import Filter
+
+        given = groups if groups is not None else {"a": a, "b": b}
+        found: dict[str, Filter] = {}
+        for name, one in given.items():
+            if not isinstance(one, str | Filter):
+                return None
+            condition = one if isinstance(one, Filter) else self._compile(one, None)
+            found[name] = condition or Filter()
+        return found
 
     def _groups(
         self,
@@ -105,3 +146,11 @@ class Analysing:
             return sorted(record_ids(self.store, condition))
 
         return Selector(snapshot, self.planner.features_of({}), filtered)
+
+
+def diff_options(options: Mapping[str, Any]) -> DiffOptions:
+    """Return the options of a comparison by name; InvalidInputError for one that there is not."""
+    try:
+        return DiffOptions(**options)
+    except TypeError as error:
+        raise InvalidInputError("diff", str(error), "Use the fields of DiffOptions.") from error

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from saeindex.analysis.cluster import cluster
+from saeindex.config import CACHE_FOLDER
 
 if TYPE_CHECKING:
     from saeindex.analysis.axis import Axis
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from saeindex.analysis.groups import Selection, Selector
     from saeindex.analysis.snapshot import Snapshot
     from saeindex.query.planner import Planner
-
-CACHE_FOLDER = "cache"
 
 
 class ClusteringAlong:

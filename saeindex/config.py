@@ -33,3 +33,6 @@ def suffixed(base: str, field: str) -> str:
 MAX_QUERY_CHARS: Final = 100_000
 MAX_LIMIT: Final = 10_000
 MAX_STRENGTH: Final = 100.0
+
+# Beside an index in a directory: embeddings of words, and snapshots. Made anew where they are missing.
+CACHE_FOLDER: Final = "cache"

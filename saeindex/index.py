@@ -10,9 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from saeindex.analysing import CACHE_FOLDER, Analysing
+from saeindex.analysing import Analysing
 from saeindex.asking import Asking
-from saeindex.config import DEFAULT_SPACE
+from saeindex.clustering import ClusteringAlong
+from saeindex.config import CACHE_FOLDER, DEFAULT_SPACE
 from saeindex.correlating import Correlating
 from saeindex.errors import InvalidInputError
 from saeindex.features import FeatureSpace
@@ -43,7 +44,7 @@ REJECTS_FILE = "rejects.jsonl"
 KEPT_FOR_ITSELF = {"counts", "calibration", "recalibration", "profiles"}
 
 
-class FeatureIndex(Asking, Analysing, Correlating, Profiling):
+class FeatureIndex(Asking, Analysing, ClusteringAlong, Correlating, Profiling):
     """An index of records: dense vectors, sparse codes and concepts, in one Qdrant collection.
 
     Make one with :meth:`create` or :meth:`open`; use it as a context manager, or :meth:`close` it.

@@ -42,7 +42,7 @@ class Profiling:
         """The names of the saved profiles."""
         return tuple(sorted(self.manifest.profiles))
 
-    def profile(self, name: str) -> Profile:
+    def steering_profile(self, name: str) -> Profile:
         """Return a saved profile; NotFoundError lists those that there are."""
         kept = self.manifest.profiles.get(name)
         if kept is None:
@@ -77,4 +77,4 @@ class Profiling:
         self.store.write_manifest(self.manifest.model_dump(mode="json"))
 
     def _saved_direction(self, name: str) -> Direction:
-        return self.profile(name).direction(self.space)
+        return self.steering_profile(name).direction(self.space)

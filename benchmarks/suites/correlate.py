@@ -49,7 +49,7 @@ def run(quick: bool) -> Outcome:
     ranks = {name: open_ranks(classes[name], repeats, space, encoder) for name in planted}
     outcome.tables["correlate_planted"] = planted_table(ranks)
     outcome.figures.update(planted_figures(ranks, repeats))
-    outcome.figures.update(parts_figures(classes["clinc150"], repeats, space, encoder))
+    outcome.figures.update(parts_figures(classes["clinc150"], REPEATS, space, encoder))
     outcome.figures.update(trigger_figures(classes["clinc150"], repeats, space, encoder))
     outcome.figures.update(cost_figures(quick))
     return outcome

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 HOLDS = 0.05
 # Records of a group in each half below which a confirmation says nothing.
-FEWEST = 20
+FEWEST = 10
 
 
 def confirmed(

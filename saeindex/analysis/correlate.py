@@ -48,8 +48,8 @@ def correlate_open(
     """Test all pairs of features of a text field, or of one field with those of ``other``.
 
     ``rows`` selects records. Those with the same value of the metadata field ``unit`` count together as
-    one, and so do, across two fields, those with the same text in the first. A feature counts in a record
-    from ``level`` on. Pairs need ``least`` records, observed or expected. The error rate ``alpha`` is the
+    one, and so do, across two fields, those with the same prompt. A feature counts in a record from
+    ``level`` on. Pairs need ``least`` records, observed or expected. The error rate ``alpha`` is the
     false discovery rate over all pairs of features that have so many records each. At most ``limit`` pairs
     are listed each way; ``with_trivial`` keeps those that say nothing. InvalidInputError for two snapshots
     of different records, or too few of them.
@@ -59,13 +59,10 @@ def correlate_open(
     known = _no_reason if with_trivial else KnownTrivial(snapshot.space)
     units = units_of(snapshot, other, kept, unit)
     tables, tested, removed = count_pairs(of_a, of_b, least, alpha, known, REASONS, units)
-    p = tables.p_values()
-    q = corrected(p, tested, method)
-    findings = np.flatnonzero(q < alpha)
-    tables, p, q = tables.take(findings), p[findings], q[findings]
+    found, p, q = _findings(tables, tested, alpha, method)
     columns = of_a.tocsc(), (of_a if of_b is None else of_b).tocsc()
     seen = None if with_trivial else SeenTrivial(snapshot, kept, *columns)
-    together, apart, seen_removed = _listed(tables, seen, limit)
+    together, apart, seen_removed = _listed(found, seen, limit)
     describe = _Describer(snapshot, other, kept, *columns)
     return Correlations(
         field=snapshot.field,
@@ -74,14 +71,24 @@ def correlate_open(
         units=len(units),
         level=level,
         tested=tested,
-        found=len(findings),
+        found=len(found),
         alpha=alpha,
         method=method,
         least=least,
         removed={**removed, **seen_removed},
-        results=tuple(described(tables.take(together), p[together], q[together], describe)),
-        avoided=tuple(described(tables.take(apart), p[apart], q[apart], describe)),
+        results=tuple(described(found.take(together), p[together], q[together], describe)),
+        avoided=tuple(described(found.take(apart), p[apart], q[apart], describe)),
     )
+
+
+def _findings(
+    tables: PairTables, tested: int, alpha: float, method: Correction
+) -> tuple[PairTables, NDArray[np.float64], NDArray[np.float64]]:
+    """Return the tables that are findings, with their p and q."""
+    p = tables.p_values()
+    q = corrected(p, tested, method)
+    findings = np.flatnonzero(q < alpha)
+    return tables.take(findings), p[findings], q[findings]
 
 
 def described(

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     Doubles = NDArray[np.float64]
 
+# A record of which this is said of both is an example of a pair.
+LIKELY = 0.5
+
 
 def correlate_named(
     snapshot: Snapshot,
@@ -58,24 +61,14 @@ def correlate_named(
     found = [_of(readers, concept, kept) for concept in named]
     units = units_of(snapshot, other, kept, unit)
     tables, p = tested_pairs(found, pairs, units)
-    is_large = np.maximum(tables.both, tables.expected) >= least
-    p = np.where(is_large, p, 1.0)
+    # Pairs that are too small are tested all the same: which these are was seen in the counts.
+    p = np.where(np.maximum(tables.both, tables.expected) >= least, p, 1.0)
     q = corrected(p, len(p), method)
-    findings = np.flatnonzero(q < alpha)
-    strength = np.abs(z_scores([by_unit(one, units) for one in found], pairs))[findings]
-    ordered = findings[np.argsort(-strength, kind="stable")]
-    together = ordered[tables.both[ordered] > tables.expected[ordered]][:limit]
-    apart = ordered[tables.both[ordered] <= tables.expected[ordered]][:limit]
-
-    def sides(a: int, b: int) -> tuple[Concept, Concept, tuple[str, ...]]:
-        both = found[a].weights * found[b].weights
-        best = np.argsort(-both, kind="stable")[:EXAMPLES]
-        examples = tuple(snapshot.ids[row] for row in kept[best[both[best] > 0.5]].tolist())
-        first, second = (Concept(None, named[side].name, named[side].field) for side in (a, b))
-        return first, second, examples
+    together, apart = _ordered(tables, q < alpha, z_scores([by_unit(one, units) for one in found], pairs))
+    describe = _Describer(snapshot, kept, named, found)
 
     def listed(which: NDArray[np.int64]) -> tuple[ConceptPair, ...]:
-        return tuple(described(tables.take(which), p[which], q[which], sides))
+        return tuple(described(tables.take(which), p[which], q[which], describe))
 
     return Correlations(
         field=snapshot.field,
@@ -84,14 +77,44 @@ def correlate_named(
         units=len(units),
         level="named",
         tested=len(pairs),
-        found=len(findings),
+        found=len(together) + len(apart),
         alpha=alpha,
         method=method,
         least=least,
         removed={},
-        results=listed(together),
-        avoided=listed(apart),
+        results=listed(together[:limit]),
+        avoided=listed(apart[:limit]),
     )
+
+
+def _ordered(
+    tables: PairTables, is_found: NDArray[np.bool_], z: Doubles
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the findings together and those apart, the surest first."""
+    order = np.argsort(-np.abs(z), kind="stable")
+    order = order[is_found[order]]
+    is_together = tables.both[order] > tables.expected[order]
+    return order[is_together], order[~is_together]
+
+
+class _Describer:
+    """Names the concepts of a pair, and finds records that have both."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        kept: NDArray[np.int64],
+        named: Sequence[NamedConcept],
+        found: Sequence[Membership],
+    ) -> None:
+        self._ids, self._kept, self._named, self._found = snapshot.ids, kept, named, found
+
+    def __call__(self, a: int, b: int) -> tuple[Concept, Concept, tuple[str, ...]]:
+        both = self._found[a].weights * self._found[b].weights
+        best = np.argsort(-both, kind="stable")[:EXAMPLES]
+        examples = tuple(self._ids[row] for row in self._kept[best[both[best] > LIKELY]].tolist())
+        first, second = (Concept(None, self._named[side].name, self._named[side].field) for side in (a, b))
+        return first, second, examples
 
 
 def tested_pairs(

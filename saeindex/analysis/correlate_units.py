@@ -65,17 +65,23 @@ class Units:
 def units_of(snapshot: Snapshot, other: Snapshot | None, kept: NDArray[np.int64], unit: str | None) -> Units:
     """Return the units of the records that count: those of a metadata field, where one is named.
 
-    Else, across two fields, records with the same text in the first are one: answers to one prompt. A
-    record without a value is a unit of its own.
+    Else, across two fields, records with the same text in the further one are one: answers to one prompt
+    (of two further fields the first counts). A record without a value is a unit of its own.
     """
     if unit is not None:
         codes = snapshot.column(unit).codes[kept].astype(np.int64)
         alone = np.flatnonzero(codes < 0)
         codes[alone] = codes.max(initial=0) + 1 + np.arange(len(alone))
     elif other is not None:
-        seen = np.round(np.asarray(snapshot.vectors[kept, :COMPARED], np.float64), DECIMALS)
-        codes = np.unique(seen, axis=0, return_inverse=True)[1].ravel()
+        # Not the main texts: that answers are the same is what may be found.
+        codes = _same_text(snapshot if snapshot.field or not other.field else other, kept)
     else:
         codes = np.arange(len(kept))
     _, codes, sizes = np.unique(codes, return_inverse=True, return_counts=True)
     return Units(codes.ravel(), sizes)
+
+
+def _same_text(snapshot: Snapshot, kept: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the same number for records whose texts have the same embedding."""
+    seen = np.round(np.asarray(snapshot.vectors[kept, :COMPARED], np.float64), DECIMALS)
+    return np.unique(seen, axis=0, return_inverse=True)[1].ravel().astype(np.int64)

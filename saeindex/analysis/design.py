@@ -98,7 +98,10 @@ def _guessed(
         distinct = len(np.unique(present))
         is_shared = len(present) > len(rows) / 2 and 10 <= distinct <= len(present) / SHARED
         if is_shared and _ORIGIN.search(field):
-            found[field] = mean_design_effect(snapshot, rows, codes, column.codes)
+            # Records of a unit in both groups are alike across groups; in one group, only within it.
+            spans = shared_between(column.codes, codes) >= PAIRED
+            within = np.zeros_like(codes) if spans else codes
+            found[field] = mean_design_effect(snapshot, rows, within, column.codes)
     found = {field: effect for field, effect in found.items() if effect >= MATTERS}
     if not found:
         return None
@@ -137,13 +140,19 @@ def _is_paired(
         raise InvalidInputError("a paired comparison", found, "Give two groups and the unit that pairs them.")
     if units is None or n_groups != 2 or asked is False:
         return False
-    both = np.intersect1d(units[codes == 0], units[codes == 1])
-    share = float(np.isin(units, both).mean())
+    share = shared_between(units, codes)
     if asked and not share:
         raise InvalidInputError(
             "a paired comparison", "no unit has records in both groups", "Name another unit, or none."
         )
     return bool(asked) or share >= PAIRED
+
+
+def shared_between(units: NDArray[np.int32], codes: NDArray[np.int32]) -> float:
+    """Return the share of the records of the first two groups whose unit is in both."""
+    known = units >= 0
+    both = np.intersect1d(units[known & (codes == 0)], units[known & (codes == 1)])
+    return float(np.isin(units[codes < 2], both).mean())
 
 
 def _bins(snapshot: Snapshot, rows: NDArray[np.int64], codes: NDArray[np.int32], asked: int | None) -> int:

@@ -75,7 +75,7 @@ def diff(snapshot: Snapshot, groups: Groups, options: DiffOptions = DiffOptions(
     confirmations, held = confirmed(groups, design, tests, options)
     findings: dict[Family, tuple[Finding, ...]] = {}
     for family, test in tests.items():
-        found = findings_of(groups, test, options.alpha, held.get(family, {}))
+        found = findings_of(groups.names, test, options.alpha, held.get(family, {}))
         findings[family] = illustrated(
             snapshot, groups, test.evidence, headlines(found, snapshot.space), options.examples
         )
@@ -87,9 +87,9 @@ def diff(snapshot: Snapshot, groups: Groups, options: DiffOptions = DiffOptions(
         level=options.level,
         tested={family: len(test) for family, test in tests.items()},
         findings=findings,
-        hints=hints_of(groups, tests, options),
+        hints=hints_of(groups.sizes, tests, options),
         power=tuple(
-            each for family, test in tests.items() for each in power_of(family, test, groups, options)
+            each for family, test in tests.items() for each in power_of(family, test, groups.sizes, options)
         ),
         confirmation=confirmations,
         changes=changes_of(groups, design, tests, options),
@@ -110,11 +110,10 @@ def tested(
 
 
 def findings_of(
-    groups: Groups, test: FamilyTest, alpha: float, replicated: Mapping[int | str, bool]
+    names: Sequence[str], test: FamilyTest, alpha: float, replicated: Mapping[int | str, bool]
 ) -> list[Finding]:
     """Return a family's findings, the largest difference first."""
-    found, names, compared = [], groups.names, test.comparison
-    support = np.asarray(test.evidence.has.sum(0)).ravel()
+    found, compared = [], test.comparison
     for place in test.found(alpha).tolist():
         column, t = int(compared.column[place]), compared.tested
         first, second = names[compared.group[place]], names[compared.against[place]]
@@ -135,7 +134,7 @@ def findings_of(
                 log_odds_ci=(float(t.log_odds_low[place]), float(t.log_odds_high[place])),
                 p=float(t.p[place]),
                 q=float(test.q[place]),
-                support=int(support[column]),
+                support=int(test.support[column]),
                 design_effect=float(test.design[column]),
                 replicated=replicated.get(key),
             )
@@ -143,12 +142,14 @@ def findings_of(
     return found
 
 
-def power_of(family: Family, test: FamilyTest, groups: Groups, options: DiffOptions) -> list[Detectable]:
+def power_of(
+    family: Family, test: FamilyTest, sizes: Mapping[str, int], options: DiffOptions
+) -> list[Detectable]:
     """Return what the family's tests could have found, at the mean design effect; of two groups only."""
-    if len(groups.names) != 2 or not len(test):
+    if len(sizes) != 2 or not len(test):
         return []
     effect = float(np.mean(test.design))
-    n1, n2 = (len(rows) / effect for rows in groups.rows)
+    n1, n2 = (size / effect for size in sizes.values())
     threshold = test.threshold(options.alpha)
     return [Detectable(family, base, detectable(base, n1, n2, threshold)) for base in BASES]
 

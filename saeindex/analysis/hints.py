@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from saeindex.analysis.diff import DiffOptions
     from saeindex.analysis.evidence import Family
-    from saeindex.analysis.groups import Groups
     from saeindex.analysis.testing import FamilyTest
 
     Doubles: TypeAlias = NDArray[np.float64]
@@ -27,15 +26,18 @@ PRIOR = 500.0
 LEAST_Z = 1.5
 
 
-def hints_of(groups: Groups, tests: Mapping[Family, FamilyTest], options: DiffOptions) -> tuple[Hint, ...]:
+def hints_of(
+    groups: Mapping[str, int], tests: Mapping[Family, FamilyTest], options: DiffOptions
+) -> tuple[Hint, ...]:
     """Return up to ``options.hints`` hints of each family, each for the group that has the evidence more."""
     found: list[Hint] = []
+    names = tuple(groups)
     for family, test in tests.items():
         if not len(test):
             continue
         known = set(test.comparison.column[test.found(options.alpha)].tolist())
-        support = np.asarray(test.evidence.has.sum(0), np.float64).ravel()
-        sizes = np.array([len(rows) for rows in groups.rows], np.float64)[:, None]
+        support = test.support
+        sizes = np.array(list(groups.values()), np.float64)[:, None]
         counts = test.shares * sizes
         z, log_odds = _log_odds(counts, sizes, support)
         for place in np.argsort(-z, axis=None, kind="stable")[: 4 * options.hints + len(known)].tolist():
@@ -48,7 +50,7 @@ def hints_of(groups: Groups, tests: Mapping[Family, FamilyTest], options: DiffOp
                         family,
                         test.evidence.keys[column],
                         test.evidence.labels[column],
-                        groups.names[group],
+                        names[group],
                         float(log_odds[group, column]),
                         int(support[column]),
                     )

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     Doubles = NDArray[np.float64]
 
-# Chosen on `choose` parts: by how well pairs of ten-example concepts follow those of the labels, and by planted
-# pairs.
+# Chosen on `choose` parts: by how well the pairs of ten-example concepts follow those of the labels, and by
+# the rank of planted pairs.
 RECIPE = Recipe(neighbours=0.0, example_words=1.5)
 SLOPE = 3.0
 # Where the share is not known: the score (in standard deviations) from which a record rather has the concept.

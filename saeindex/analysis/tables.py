@@ -50,6 +50,12 @@ class Counts:
         shares: Doubles = self.k.sum(0) / np.maximum(self.n.sum(0), 1.0)[:, None]
         return shares
 
+    @property
+    def support(self) -> Doubles:
+        """The records of all groups with each piece of evidence (f,)."""
+        support: Doubles = self.k.sum((0, 1))
+        return support
+
     def pair(self, a: int, b: int) -> Counts:
         """Return the counts of two groups, in the strata where both have records."""
         both = (self.n[:, a] > 0) & (self.n[:, b] > 0)
@@ -177,7 +183,7 @@ def _difference(counts: Counts, design: Doubles) -> tuple[Doubles, Doubles, Doub
         return effect, low, effect + np.sqrt((u1 - p1[0]) ** 2 + (p2[0] - l2) ** 2)
     variance = (weights**2 * (_variance(k[:, 0], n[:, :1]) + _variance(k[:, 1], n[:, 1:]))).sum(0) * design
     half = Z95 * np.sqrt(variance)
-    return effect, effect - half, effect + half
+    return effect, np.maximum(effect - half, -1.0), np.minimum(effect + half, 1.0)
 
 
 def _variance(k: Doubles, n: Doubles) -> Doubles:

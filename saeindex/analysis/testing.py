@@ -27,12 +27,13 @@ if TYPE_CHECKING:
 class FamilyTest:
     """The tests of one family (t,), and ``q``, their false discovery rates within it.
 
-    ``shares`` (G, f) are each group's, ``design`` (f,) the design effects; ``pairs`` counts the units that a
-    paired test compares, None elsewhere.
+    ``shares`` (G, f) are each group's, ``support`` (f,) the records with it, ``design`` (f,) the design
+    effects; ``pairs`` counts the units that a paired test compares, None elsewhere.
     """
 
     evidence: Evidence
     shares: Doubles
+    support: Doubles
     comparison: Comparison
     q: Doubles
     design: Doubles
@@ -63,15 +64,22 @@ def run_tests(
     """Test all columns of ``evidence`` between the groups that ``codes`` (m,) numbers."""
     if n_groups == 2 and design.is_paired and design.units is not None:
         tested, pairs = compare_pairs(evidence.has, codes, design.strata, design.units)
-        shares = Counts.of(evidence.has, codes, design.strata, 2).shares
+        counts = Counts.of(evidence.has, codes, design.strata, 2)
         alone = np.ones(len(evidence.keys))
-        return FamilyTest(
-            evidence, shares, Comparison.of_two(tested), adjusted(tested.p, method), alone, pairs
-        )
+        found, q = Comparison.of_two(tested), adjusted(tested.p, method)
+        return FamilyTest(evidence, counts.shares, counts.support, found, q, alone, pairs)
     totals = UnitTotals.of(evidence.has, codes, design, n_groups)
     counts, effects = totals.counted(totals.groups)
     found = compared(counts, effects)
     if design.units is not None:
         p = against_chance(found.tested.p, totals, seed)
         found = replace(found, tested=replace(found.tested, p=p))
-    return FamilyTest(evidence, counts.shares, found, adjusted(found.tested.p, method), effects)
+    q = adjusted(found.tested.p, method)
+    return FamilyTest(evidence, counts.shares, counts.support, found, q, effects)
+
+
+def run_counted(evidence: Evidence, counts: Counts, method: Correction) -> FamilyTest:
+    """Test counts that the engine made, of independent records."""
+    alone = np.ones(len(evidence.keys))
+    found = compared(counts, alone)
+    return FamilyTest(evidence, counts.shares, counts.support, found, adjusted(found.tested.p, method), alone)

@@ -10,7 +10,18 @@ from typing import Annotated, Any
 import typer
 
 from saeindex._version import __version__
-from saeindex.cli import demo, doctor, indexing, inspecting, sae, searching, steering
+from saeindex.cli import (
+    clustering,
+    correlating,
+    demo,
+    diffing,
+    doctor,
+    indexing,
+    inspecting,
+    sae,
+    searching,
+    steering,
+)
 from saeindex.errors import (
     InvalidInputError,
     NotFoundError,
@@ -33,6 +44,10 @@ app.command("index")(indexing.index)
 app.command("search")(searching.search)
 app.command("features")(inspecting.features)
 app.command("feature")(inspecting.feature)
+app.command("diff")(diffing.diff)
+app.command("correlate")(correlating.correlate)
+app.command("triggers")(correlating.triggers)
+app.command("cluster")(clustering.cluster)
 app.command("info")(inspecting.info)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)

@@ -17,6 +17,10 @@ CONCEPT_HELP = (
 )
 Where = Annotated[str | None, typer.Option(help="Which records count: 'metadata.year >= 2015'.")]
 Field = Annotated[str, typer.Option(help="The text field (the main text has no name).")]
+Unit = Annotated[
+    str | None,
+    typer.Option(help="Records that count together as one: metadata.author (else: answers to one prompt)."),
+]
 Level = Annotated[str, typer.Option(help="From where on a concept counts: present, typical or strong.")]
 Alpha = Annotated[float, typer.Option(help="The false discovery rate.")]
 Method = Annotated[str, typer.Option(help="Its control: bh, or by (any dependence).")]
@@ -25,7 +29,7 @@ Limit = Annotated[int, typer.Option(min=1, max=100_000, help="Pairs to list.")]
 Graph = Annotated[Path | None, typer.Option(help="Write the pairs as a graph: .graphml or .json.")]
 
 
-def correlate(
+def correlate(  # noqa: PLR0913, PLR0917  (one per setting)
     index: Annotated[str, INDEX],
     concept: Annotated[list[str] | None, typer.Option(help=CONCEPT_HELP)] = None,
     with_concept: Annotated[
@@ -34,6 +38,7 @@ def correlate(
     field: Field = "",
     other_field: Annotated[str | None, typer.Option(help="The other side's text field.")] = None,
     where: Where = None,
+    unit: Unit = None,
     level: Level = "typical",
     alpha: Alpha = 0.05,
     method: Method = "bh",
@@ -50,7 +55,7 @@ def correlate(
     _check_method(method)
     if graph is not None:
         check_format(graph)
-    options = {"alpha": alpha, "method": method, "least": least, "limit": limit}
+    options = {"unit": unit, "alpha": alpha, "method": method, "least": least, "limit": limit}
     if not concept:
         options["level"] = level
     with FeatureIndex.open(index, url=url) as opened:
@@ -73,6 +78,7 @@ def triggers(
     prompt_field: Annotated[str, typer.Option(help="The text field of the prompts.")] = "prompt",
     field: Field = "",
     where: Where = None,
+    unit: Unit = None,
     level: Level = "typical",
     alpha: Alpha = 0.05,
     method: Method = "bh",
@@ -85,7 +91,9 @@ def triggers(
     from saeindex.index import FeatureIndex
 
     _check_method(method)
-    options = {"level": level, "alpha": alpha, "method": method, "least": least, "limit": limit}
+    options = {
+        "unit": unit, "level": level, "alpha": alpha, "method": method, "least": least, "limit": limit
+    }  # fmt: skip
     with FeatureIndex.open(index, url=url) as opened:
         found = opened.find_triggers(
             behaviour, prompt_field=prompt_field, field=field, where=where, **options

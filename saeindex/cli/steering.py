@@ -60,7 +60,7 @@ def show(index: Index, name: Name, url: Url = None, as_json: Json = False) -> No
     from saeindex.index import FeatureIndex
 
     with FeatureIndex.open(index, url=url) as opened:
-        _tell(opened, opened.profile(name), as_json)
+        _tell(opened, opened.steering_profile(name), as_json)
 
 
 @app.command()
@@ -81,7 +81,7 @@ def edit(
 
     edits = dict(_edit(change) for change in changes)
     with FeatureIndex.open(index, url=url) as opened:
-        edited = opened.profile(name).edited(edits)
+        edited = opened.steering_profile(name).edited(edits)
         opened.save_profile(edited)
         _tell(opened, edited, as_json)
 
@@ -110,7 +110,7 @@ def _edit(change: str) -> tuple[int, float]:
 
 def _summary(index: FeatureIndex, name: str) -> dict[str, Any]:
     try:
-        profile = index.profile(name)
+        profile = index.steering_profile(name)
     except MismatchError as error:
         return {"name": name, "description": None, "like": 0, "unlike": 0, "edits": 0, "fault": error.found}
     counts = {field: len(getattr(profile, field)) for field in ("like", "unlike", "edits")}

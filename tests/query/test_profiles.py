@@ -63,7 +63,7 @@ def test_a_profile_is_kept_with_the_index(folder: Path, encoder: RememberingEnco
         hits = first.search("galaxies", steer="+profile:kept:1")
     with FeatureIndex.open(folder, encoder=encoder) as again:
         assert again.profiles == ("kept",)
-        assert again.profile("kept") == fitted
+        assert again.steering_profile("kept") == fitted
         found = again.search("galaxies", steer="+profile:kept:1")
         assert [(hit.id, hit.score) for hit in found] == [(hit.id, hit.score) for hit in hits]
         again.delete_profile("kept")
@@ -75,7 +75,7 @@ def test_edits_change_the_direction_and_are_kept(index: FeatureIndex) -> None:
     profile = index.fit_profile("mine", like=LIKE)
     struck = profile.direction(index.space).parts[0].feature
     index.save_profile(profile.edited({struck: 0.0}).edited({7: 0.5}))
-    kept = index.profile("mine")
+    kept = index.steering_profile("mine")
     assert kept.edits == {struck: 0.0, 7: 0.5}
     assert kept.unit == profile.unit
     before, after = profile.direction(index.space).unit, kept.direction(index.space).unit
@@ -90,7 +90,7 @@ def test_fitting_again_replaces_a_profile(index: FeatureIndex) -> None:
     first = index.fit_profile("mine", like=LIKE)
     second = index.fit_profile("mine", like=UNLIKE)
     assert index.profiles == ("mine",)
-    assert index.profile("mine") == second != first
+    assert index.steering_profile("mine") == second != first
 
 
 def test_deleting_forgets_one_profile(index: FeatureIndex) -> None:
@@ -105,7 +105,7 @@ def test_deleting_forgets_one_profile(index: FeatureIndex) -> None:
 def test_an_unknown_profile_lists_those_that_there_are(index: FeatureIndex) -> None:
     index.fit_profile("first", like=LIKE)
     index.fit_profile("second", like=LIKE)
-    for asked in (index.profile, index.delete_profile):
+    for asked in (index.steering_profile, index.delete_profile):
         with pytest.raises(NotFoundError, match="profile 'third': the index has first, second"):
             asked("third")
 
@@ -156,7 +156,7 @@ def test_senseless_edits_are_refused_before_they_are_kept(index: FeatureIndex) -
             profile.edited({7: weight})
     with pytest.raises(UnknownConceptError):
         index.save_profile(profile.edited({9_999: 1.0}))
-    assert index.profile("mine") == profile
+    assert index.steering_profile("mine") == profile
 
 
 def of(vector: np.ndarray) -> str:
@@ -216,13 +216,13 @@ def test_profiles_survive_more_records_and_new_levels(
         index.add(records[:60])
         profile = index.fit_profile("mine", like=LIKE)
         index.add(records[60:])
-        assert index.profile("mine") == profile
+        assert index.steering_profile("mine") == profile
         index.recalibrate()
-        assert index.profile("mine") == profile
+        assert index.steering_profile("mine") == profile
         index.delete([records[0].id])
         assert index.search("galaxies", steer="+profile:mine:1").drift > 0
     with FeatureIndex.open(tmp_path / "notes.idx", encoder=encoder) as again:
-        assert again.profile("mine") == profile
+        assert again.steering_profile("mine") == profile
 
 
 def test_two_handles_do_not_undo_each_other(space: FeatureSpace, encoder: RememberingEncoder) -> None:

@@ -1,0 +1,93 @@
+"""``saeindex diff``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from saeindex.cli.delivering import Plot, Report, Table, deliver
+from saeindex.cli.output import Json, Url
+from saeindex.errors import InvalidInputError
+
+Condition = Annotated[str | None, typer.Option(help="A where condition: 'metadata.year < 2010'.")]
+Unit = Annotated[
+    str,
+    typer.Option(
+        help="The field that records were sampled by (a document, an author): auto, none or a field."
+    ),
+]
+Strata = Annotated[list[str] | None, typer.Option(help="A field within whose values records are compared.")]
+Bins = Annotated[
+    int | None,
+    typer.Option(help="Quantiles of text length to compare within; 0: none, else where it matters."),
+]
+Level = Annotated[str, typer.Option(help="How strong concepts must be: present, typical or strong.")]
+Alpha = Annotated[float, typer.Option(help="The false discovery rate of each family of evidence.")]
+Method = Annotated[str, typer.Option(help="Benjamini-Hochberg (bh), or -Yekutieli (by) for any dependence.")]
+Field = Annotated[str, typer.Option(help="A further text field, such as prompt, instead of the text.")]
+
+
+def diff(  # noqa: PLR0913, PLR0917  (one per option of a comparison)
+    index: Annotated[str, typer.Argument(help="The index.")],
+    a: Condition = None,
+    b: Condition = None,
+    group: Annotated[
+        list[str] | None, typer.Option(help="A further way, for several groups: NAME=CONDITION.")
+    ] = None,
+    by: Annotated[str | None, typer.Option(help="One group for each value of a field.")] = None,
+    unit: Unit = "auto",
+    strata: Strata = None,
+    length_bins: Bins = None,
+    paired: Annotated[
+        bool | None, typer.Option("--paired/--unpaired", help="Units have records in both groups.")
+    ] = None,
+    evidence: Annotated[
+        str, typer.Option(help="Families of evidence, with commas: concepts,words,clusters.")
+    ] = "concepts,words,clusters",
+    level: Level = "typical",
+    alpha: Alpha = 0.05,
+    method: Method = "bh",
+    least: Annotated[int, typer.Option(help="Records that must have a piece of evidence.")] = 5,
+    confirm: Annotated[
+        bool, typer.Option(help="Find in one half of the units, and test again in the other.")
+    ] = True,
+    examples: Annotated[int, typer.Option(help="Records that show a finding, from each side.")] = 2,
+    field: Field = "",
+    table: Table = None,
+    plot: Plot = None,
+    report: Report = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Test what differs between groups of records: concepts, words and clusters."""
+    from saeindex.index import FeatureIndex
+
+    families: Any = tuple(one.strip() for one in evidence.split(",") if one.strip())
+    options: dict[str, Any] = {
+        "families": families,
+        "level": level,
+        "unit": None if unit == "none" else unit,
+        "strata": tuple(strata or ()),
+        "length_bins": length_bins,
+        "paired": paired,
+        "alpha": alpha,
+        "method": method,
+        "least": least,
+        "confirm": confirm,
+        "examples": examples,
+    }
+    groups = dict(_group(one) for one in group) if group else None
+    with FeatureIndex.open(index, url=url) as opened:
+        found = opened.diff(a, b, groups=groups, by=by, field=field, **options)
+    asked = f"{a} against {b or 'all others'}" if a else by or ", ".join(groups or ())
+    deliver(found, as_json, table, plot, report, f"What differs: {asked}?")
+
+
+def _group(text: str) -> tuple[str, str]:
+    name, equals, condition = text.partition("=")
+    if not equals or not name.strip() or not condition.strip():
+        raise InvalidInputError(
+            f"--group {text}", "no NAME=CONDITION", "For example: --group old='metadata.year < 1990'."
+        )
+    return name.strip(), condition.strip()

@@ -1,0 +1,58 @@
+"""Snapshots of which it is known what goes together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from saeindex import FeatureSpace
+from saeindex.analysis.snapshot import Snapshot
+
+
+def made_snapshot(
+    space: FeatureSpace,
+    present: NDArray[np.bool_],
+    features: Sequence[int],
+    *,
+    texts: Sequence[str] | None = None,
+    metadata: Sequence[dict[str, Any]] | None = None,
+    field: str = "",
+    seed: int = 0,
+) -> Snapshot:
+    """Return records whose strong features are ``features[j]`` where ``present`` (m, len(features)) says so.
+
+    Embeddings are random, so that nothing is alike by them.
+    """
+    m = len(present)
+    rows, columns = np.nonzero(present)
+    loud = np.full(len(rows), 1_000.0, np.float32)
+    ids = np.asarray(features)[columns]
+    activations = csr_matrix((loud, (rows, ids)), shape=(m, space.n_features))
+    vectors = np.random.default_rng(seed).standard_normal((m, space.encoder.dimension)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return Snapshot.in_memory(
+        space,
+        [f"r{number}" for number in range(m)],
+        vectors,
+        activations,
+        texts or [f"word{number}" for number in range(m)],
+        metadata or [{}] * m,
+        field,
+    )
+
+
+def unlike_features(space: FeatureSpace, count: int) -> list[int]:
+    """Return features that are in no way alike: neither family, label nor direction."""
+    from saeindex.analysis.trivial import KnownTrivial
+
+    known, found = KnownTrivial(space), [0]
+    for feature in range(1, space.n_features):
+        if not known(np.array([feature]), np.array(found)).any():
+            found.append(feature)
+        if len(found) == count:
+            return found
+    raise AssertionError("the space has fewer such features")

@@ -1,0 +1,99 @@
+"""An axis reads text, lists and mappings alike, and refuses what says nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from saeindex.analysis.axis import MOST_VALUES, Axis, AxisValue
+from saeindex.errors import InvalidInputError
+
+NAME = st.text("abcdefgh ", min_size=1, max_size=8).map(str.strip).filter(bool)
+
+
+@given(NAME, st.lists(NAME, min_size=2, max_size=6, unique=True))
+def test_an_axis_reads_back_what_it_prints(name: str, values: list[str]) -> None:
+    axis = Axis.of({name: values})
+    assert Axis.parse(str(axis)) == axis
+    assert axis.names == tuple(values)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "tone: angry = furious, mad; calm = at ease",
+        {"tone": {"angry": "furious, mad", "calm": ["at ease"]}},
+        Axis("tone", (AxisValue("angry", ("furious, mad",)), AxisValue("calm", ("at ease",)))),
+    ],
+)
+def test_values_are_described_alike_in_every_form(asked: Any) -> None:
+    axis = Axis.of(asked)
+    assert [(value.name, value.texts) for value in axis.values] == [
+        ("angry", ("furious, mad",)),
+        ("calm", ("at ease",)),
+    ]
+
+
+def test_a_name_alone_leaves_the_values_open() -> None:
+    assert Axis.parse("tone") == Axis("tone")
+
+
+def test_examples_join_those_of_the_axis_once() -> None:
+    axis = Axis("tone", (AxisValue("angry", (), ("a",)), AxisValue("calm", (), ("b",))))
+    told = axis.with_examples({"angry": ["a", "c"], "calm": ["d"]})
+    assert [value.examples for value in told.values] == [("a", "c"), ("b", "d")]
+    assert told.has_examples and not told.has_texts
+
+
+def test_values_are_taken_from_examples_where_the_axis_has_none() -> None:
+    told = Axis.parse("tone").with_examples({"angry": ["a"], "calm": ["b"]})
+    assert told.names == ("angry", "calm")
+    assert told.has_texts and told.has_examples
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ("", "no name"),
+        ("tone: angry", "1 values"),
+        ("tone: angry, angry", "angry, angry"),
+        ("tone: angry,, calm", "an empty value"),
+        ("tone: angry = ; calm = quiet", "an empty description"),
+        ({"tone": [str(i) for i in range(MOST_VALUES + 1)]}, "201 values"),
+        ({"tone": 3}, "3"),
+        ({"tone": {"angry": 3, "calm": "x"}}, "3"),
+        ({"tone": ["a", "b"], "topic": ["c", "d"]}, "dict"),
+        (["tone"], "list"),
+    ],
+)
+def test_an_axis_that_says_nothing_is_refused(asked: Any, message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        Axis.of(asked)
+
+
+@pytest.mark.parametrize(
+    ("examples", "message"),
+    [
+        ({"calm": ["a"], "cold": ["b"]}, "cold"),
+        ({"calm": "a"}, "one text"),
+        ({"calm": ["a"], "angry": ["a"]}, "two values"),
+    ],
+)
+def test_examples_that_do_not_fit_the_axis_are_refused(examples: Any, message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        Axis.parse("tone: angry, calm").with_examples(examples)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ((AxisValue("angry", ("mad",)), AxisValue("calm")), "nothing tells 'calm'"),
+        ((AxisValue("angry", ("mad",)), AxisValue("calm", (), ("b",))), "some have texts"),
+    ],
+)
+def test_values_that_are_not_told_alike_are_refused(values: tuple[AxisValue, ...], message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        Axis("tone", values).check_told()

@@ -1,0 +1,185 @@
+"""Clusters of an index along an axis: by words, by examples, by a name alone; new records; refusals."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from saeindex import FeatureIndex, Record
+from saeindex.analysis import cluster as module
+from saeindex.analysis.axis import Axis
+from saeindex.analysis.cluster import cluster
+from saeindex.analysis.cluster_measures import agreement
+from saeindex.analysis.cluster_results import Clustering
+from saeindex.analysis.snapshot import Snapshot
+from saeindex.errors import InvalidInputError, NotFoundError
+from tests.samples import SUBJECTS, RememberingEncoder
+
+TOPICS = {"topic": list(SUBJECTS)}
+
+
+@pytest.fixture(scope="module")
+def snapshot(papers: FeatureIndex) -> Snapshot:
+    return papers.snapshot()
+
+
+@pytest.fixture(scope="module")
+def by_topic(papers: FeatureIndex, snapshot: Snapshot) -> Clustering:
+    return cluster(papers.planner.collection, snapshot, TOPICS)
+
+
+def truth(snapshot: Snapshot) -> NDArray[np.int32]:
+    return snapshot.column("metadata.topic").codes
+
+
+def ids_by_topic(snapshot: Snapshot, count: int) -> dict[str, list[str]]:
+    column = snapshot.column("metadata.topic")
+    rows = {str(v): np.flatnonzero(column.codes == code)[:count] for code, v in enumerate(column.values)}
+    return {name: [snapshot.ids[row] for row in found.tolist()] for name, found in rows.items()}
+
+
+def test_described_values_find_their_records(snapshot: Snapshot, by_topic: Clustering) -> None:
+    assert by_topic.names == tuple(SUBJECTS)
+    assert agreement(truth(snapshot), by_topic.codes)["ari"] > 0.6
+    named = {name: snapshot.column("metadata.topic").values.index(name) for name in SUBJECTS}
+    right = [named[by_topic.names[code]] for code in by_topic.codes]
+    assert np.mean(np.array(right) == truth(snapshot)) > 0.75
+    assert by_topic.verdict.expressible
+    assert by_topic.leakage["metadata.topic"]["ari"] > 0.6 > by_topic.leakage["metadata.year"]["ari"]
+
+
+def test_clusters_say_what_they_are(snapshot: Snapshot, by_topic: Clustering) -> None:
+    assert sum(one.size for one in by_topic.clusters) == len(snapshot)
+    assert sum(one.share for one in by_topic.clusters) == pytest.approx(1.0)
+    for code, one in enumerate(by_topic.clusters):
+        inside = {by_topic.ids[row] for row in np.flatnonzero(by_topic.codes == code).tolist()}
+        assert {*one.central, *one.borderline} <= inside
+        assert 0 <= one.conductance <= 1 and -1 <= one.silhouette <= 1
+        assert all(concept.lift > 1 and 0 < concept.share <= 1 for concept in one.concepts)
+    sure = dict(zip(by_topic.ids, by_topic.confidence.tolist(), strict=True))
+    for one in by_topic.clusters:
+        assert sure[one.central[0]] >= sure[one.borderline[0]]
+    assert any(one.concepts for one in by_topic.clusters)
+
+
+@pytest.mark.parametrize(
+    "axis",
+    ["author: written by Anna, written by Bob", "day: monday, tuesday, wednesday", "side: left, right"],
+)
+def test_an_axis_that_the_records_do_not_have_is_refused(
+    papers: FeatureIndex, snapshot: Snapshot, axis: str
+) -> None:
+    found = cluster(papers.planner.collection, snapshot, axis)
+    assert not found.verdict.expressible
+    assert "NOT EXPRESSIBLE" in str(found)
+
+
+def test_new_records_go_where_their_likes_are(
+    by_topic: Clustering, session_encoder: RememberingEncoder
+) -> None:
+    texts = ["The opera house and a violin concerto.", "A spiral galaxy and a distant quasar."]
+    vectors = session_encoder.encode_document(texts)
+    assert by_topic.assign(vectors, texts) == by_topic.assign(vectors) == ["music", "astronomy"]
+
+
+def test_records_placed_anew_stay_in_their_cluster(
+    snapshot: Snapshot, by_topic: Clustering, records: list[Record]
+) -> None:
+    texts = {record.id: record.text for record in records}
+    placed = by_topic.assign(np.asarray(snapshot.vectors), [texts[one] for one in snapshot.ids])
+    same = [name == by_topic.names[code] for name, code in zip(placed, by_topic.codes, strict=True)]
+    assert np.mean(same) > 0.9
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+def test_examples_tell_values_beside_words_or_alone(
+    papers: FeatureIndex, snapshot: Snapshot, is_named: bool
+) -> None:
+    examples = ids_by_topic(snapshot, 4)
+    axis = {"topic": {name: [name] if is_named else [] for name in examples}}
+    found = cluster(papers.planner.collection, snapshot, axis, examples=examples)
+    assert agreement(truth(snapshot), found.codes)["ari"] > 0.6
+    assigned = found.assignments()
+    assert all(assigned[one] == name for name, ids in examples.items() for one in ids)
+
+
+def test_a_value_may_have_examples_where_others_have_none(papers: FeatureIndex, snapshot: Snapshot) -> None:
+    examples = {"music": ids_by_topic(snapshot, 3)["music"]}
+    found = cluster(papers.planner.collection, snapshot, TOPICS, examples=examples)
+    assert agreement(truth(snapshot), found.codes)["ari"] > 0.6
+    assert {found.assignments()[one] for one in examples["music"]} == {"music"}
+
+
+def test_examples_may_lie_outside_the_records_that_are_clustered(
+    papers: FeatureIndex, snapshot: Snapshot
+) -> None:
+    examples = ids_by_topic(snapshot, 3)
+    outside = {one for ids in examples.values() for one in ids}
+    rows = np.array([row for row, one in enumerate(snapshot.ids) if one not in outside])
+    found = cluster(papers.planner.collection, snapshot, "topic", rows, examples=examples)
+    assert list(found.ids) == [snapshot.ids[row] for row in rows]
+    assert sum(one.size for one in found.clusters) == len(rows)
+    assert not outside & {one for c in found.clusters for one in (*c.central, *c.borderline)}
+
+
+def test_records_beyond_the_most_are_placed(
+    papers: FeatureIndex, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST", 160)
+    found = cluster(papers.planner.collection, snapshot, TOPICS)
+    assert len(found.codes) == len(snapshot)
+    assert agreement(truth(snapshot)[160:], found.codes[160:])["ari"] > 0.5
+
+
+def test_a_name_alone_infers_values_and_shows_them(papers: FeatureIndex, snapshot: Snapshot) -> None:
+    found = cluster(papers.planner.collection, snapshot, "science")
+    assert found.axis.is_inferred and len(found.clusters) == len(found.axis.names) > 1
+    assert "values inferred" in str(found)
+
+
+@pytest.mark.parametrize("method", ["interpembed", "free"])
+def test_baselines_cluster_without_a_verdict(papers: FeatureIndex, snapshot: Snapshot, method: Any) -> None:
+    found = cluster(papers.planner.collection, snapshot, TOPICS, method=method)
+    assert found.verdict.failure_score is None
+    assert found.names == tuple(f"cluster {number}" for number in range(1, 9))
+    assert agreement(truth(snapshot), found.codes)["ari"] > 0.05
+
+
+def test_results_are_plain_json_and_tables_of_cells(by_topic: Clustering) -> None:
+    found = json.loads(json.dumps(by_topic.to_json(assignments=True), allow_nan=False))
+    assert {"axis", "method", "verdict", "clusters", "leakage", "assignments"} <= set(found)
+    assert set(found["assignments"]) == set(by_topic.ids)
+    for rows in by_topic.tables().values():
+        assert all(isinstance(cell, str | int | float) for row in rows for cell in row.values())
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"axis": TOPICS, "method": "dense"}, InvalidInputError, "dense"),
+        ({"axis": TOPICS, "rows": np.arange(12)}, InvalidInputError, "12 records for 8 values"),
+        ({"axis": {"t": {"a": [], "b": []}}}, InvalidInputError, "nothing tells 'a'"),
+        ({"axis": "t: a, b", "examples": {"a": ["no such"], "b": ["doc-1"]}}, NotFoundError, "no such"),
+    ],
+)
+def test_what_cannot_be_clustered_is_refused(
+    papers: FeatureIndex, snapshot: Snapshot, options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        cluster(papers.planner.collection, snapshot, **options)
+
+
+def test_texts_and_vectors_must_match(snapshot: Snapshot, by_topic: Clustering) -> None:
+    with pytest.raises(InvalidInputError, match="1 texts, 2 vectors"):
+        by_topic.assign(np.asarray(snapshot.vectors[:2]), ["one"])
+    with pytest.raises(InvalidInputError, match="shape"):
+        by_topic.assign(np.ones((1, 7), np.float32))
+
+
+def test_an_axis_may_be_given_as_such(papers: FeatureIndex, snapshot: Snapshot) -> None:
+    axis = Axis.parse("topic: astronomy, cooking")
+    assert cluster(papers.planner.collection, snapshot, axis).names == ("astronomy", "cooking")

@@ -1,0 +1,177 @@
+"""Comparisons on real indexes: what differs is found, what does not is not, and all of it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from qdrant_client.models import FieldCondition, Filter, MatchValue
+
+from saeindex import FeatureIndex, Record
+from saeindex.errors import InvalidInputError, NotFoundError, UnknownConceptError
+from tests.samples import sample_records
+
+if TYPE_CHECKING:
+    from saeindex import FeatureSpace
+    from tests.samples import RememberingEncoder
+
+MUSIC, OTHERS = 'metadata.topic = "music"', 'metadata.topic != "music"'
+
+
+@pytest.fixture(scope="module")
+def answers(
+    space: FeatureSpace, session_encoder: RememberingEncoder, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[FeatureIndex]:
+    """Two models' answers to the same 60 prompts: the second thanks."""
+    records = []
+    for record in sample_records(60, seed=5):
+        for model in ("plain", "polite"):
+            text = record.text + (" Thank you so much for your kind question!" if model == "polite" else "")
+            metadata = {"model": model, "prompt_id": record.id, **record.metadata}
+            records.append(Record(f"{record.id}-{model}", text, metadata))
+    path = tmp_path_factory.mktemp("answers") / "answers.idx"
+    with FeatureIndex.create(path, space, encoder=session_encoder) as index:
+        index.add(records)
+        yield index
+
+
+def test_a_topic_is_found_by_concepts_words_and_clusters(papers: FeatureIndex) -> None:
+    found = papers.diff(MUSIC, OTHERS)
+    assert found.groups["a"] + found.groups["b"] == 240
+    words = {one.key for one in found.findings["words"] if one.group == "a"}
+    assert words & {"violin", "jazz", "opera", "guitar"}
+    concepts = [one for one in found.findings["concepts"] if one.group == "a"]
+    assert any(word in one.label for one in concepts for word in ("music", "song", "opera", "jazz", "guitar"))
+    for one in found:
+        assert one.q <= 0.05 and one.p <= one.q
+        assert one.ci[0] <= one.effect <= one.ci[1]
+        assert one.freq[one.group] > one.freq[one.against]
+    assert "findings of" in str(found) and "What could have been found" in str(found)
+
+
+def test_half_of_the_records_do_not_differ_from_the_others(papers: FeatureIndex) -> None:
+    ids = list(papers.snapshot().ids)
+    found = [len(papers.diff(ids[:120], ids[120:], confirm=False, examples=0))]
+    found += [len(papers.diff(ids[::2], ids[1::2], confirm=False, examples=0))]
+    assert sum(found) <= 1
+
+
+def test_shares_are_counts_of_the_index(papers: FeatureIndex) -> None:
+    found = papers.diff(MUSIC, OTHERS, families=("concepts",), length_bins=0)
+    first = found.findings["concepts"][0]
+    for name, where in (("a", MUSIC), ("b", OTHERS)):
+        counted = papers.count(f"typical(#{first.key}) AND {where}") / papers.count(where)
+        assert first.freq[name] == pytest.approx(counted)
+
+
+def test_counting_in_the_engine_gives_the_same_findings(any_papers: FeatureIndex) -> None:
+    options: dict[str, Any] = {"families": ("concepts",), "length_bins": 0, "unit": None, "confirm": False}
+    counted = any_papers.diff(MUSIC, OTHERS, **options)
+    assert counted.counted_by.startswith("facets")
+    ids = {name: [any_papers.snapshot().ids[row] for row in rows] for name, rows in _rows(any_papers).items()}
+    scanned = any_papers.diff(ids["a"], ids["b"], **options)
+    assert scanned.counted_by == "snapshot"
+    assert [(one.key, one.effect, one.p) for one in counted] == [
+        (one.key, pytest.approx(one.effect), pytest.approx(one.p)) for one in scanned
+    ]
+
+
+def _rows(index: FeatureIndex) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.int64]]]:
+    column = index.snapshot().column("metadata.topic")
+    is_music = np.array(column.values)[column.codes] == "music"
+    return {"a": np.flatnonzero(is_music), "b": np.flatnonzero(~is_music)}
+
+
+def test_groups_come_from_filters_values_and_names(papers: FeatureIndex) -> None:
+    native = Filter(must=[FieldCondition(key="metadata.topic", match=MatchValue(value="music"))])
+    by_filter = papers.diff(native, confirm=False, examples=0)
+    by_where = papers.diff(MUSIC, confirm=False, examples=0)
+    assert by_filter.groups == by_where.groups
+    topics = papers.diff(by="metadata.topic", confirm=False, examples=1)
+    assert set(topics.groups) >= {"music", "cooking", "finance"}
+    told = {(one.group, word) for one in topics for word in ("food", "music", "weather") if word in one.label}
+    assert {("cooking", "food"), ("music", "music"), ("weather", "weather")} <= told
+    assert not told & {("finance", "food"), ("medicine", "music")}
+    named = papers.diff(groups={"old": "metadata.year < 2000", "new": "metadata.year >= 2010"}, confirm=False)
+    assert set(named.groups) == {"old", "new"}
+
+
+def test_pairs_are_compared_with_each_other(answers: FeatureIndex) -> None:
+    found = answers.diff(
+        'metadata.model = "polite"', 'metadata.model = "plain"', families=("concepts", "words"), length_bins=0
+    )
+    assert found.unit == "metadata.prompt_id" and found.pairs == 60
+    assert "McNemar" in found.method
+    words = {one.key: one.effect for one in found.findings["words"]}
+    assert words["thank"] == pytest.approx(1.0)
+    assert not words.keys() & {"violin", "bread", "tax"}
+
+
+def test_findings_are_confirmed_in_the_other_half(papers: FeatureIndex) -> None:
+    found = papers.diff(MUSIC, OTHERS, families=("words",))
+    (told,) = found.confirmation
+    assert 0 < told.replicated <= told.found
+    assert any(one.replicated for one in found)
+
+
+def test_examples_show_the_finding(papers: FeatureIndex) -> None:
+    found = papers.diff(MUSIC, OTHERS, families=("words",), examples=2)
+    for one in found.findings["words"][:3]:
+        for example in one.examples[one.group]:
+            assert str(one.key) in example.highlights
+            assert str(one.key) in example.text.lower()
+
+
+def test_what_could_have_been_found_falls_with_more_records(papers: FeatureIndex) -> None:
+    few = papers.diff('metadata.topic = "music" AND metadata.year < 2000', OTHERS, families=("words",))
+    many = papers.diff("metadata.year < 2007", "metadata.year >= 2007", families=("words",))
+    of_few, of_many = (next(o for o in found.power if o.base == 0.05).share for found in (few, many))
+    assert of_many is not None and (of_few or 1.0) > of_many
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "says"),
+    [
+        ({"a": "metadata.year > 3000"}, InvalidInputError, "no record is in it"),
+        ({"a": MUSIC, "b": MUSIC}, InvalidInputError, "in another group too"),
+        ({}, InvalidInputError, "Give a and b"),
+        ({"a": MUSIC, "by": "metadata.topic"}, InvalidInputError, "several ways"),
+        ({"by": "metadata.score"}, InvalidInputError, "different values"),
+        ({"by": "metadata.nothing"}, NotFoundError, "metadata.year"),
+        ({"a": ["no-such-record"]}, NotFoundError, "no-such-record"),
+        ({"a": MUSIC, "strata": ("metadata.nothing",)}, NotFoundError, "metadata.nothing"),
+        ({"a": MUSIC, "alpha": 2.0}, InvalidInputError, "alpha"),
+        ({"a": MUSIC, "families": ("moods",)}, InvalidInputError, "moods"),
+        ({"a": MUSIC, "method": "bonferroni"}, InvalidInputError, "bonferroni"),
+        ({"a": MUSIC, "paired": True}, InvalidInputError, "unit"),
+        ({"a": MUSIC, "speed": 3}, InvalidInputError, "speed"),
+        ({"a": "#99999"}, UnknownConceptError, "#99999"),
+        ({"a": MUSIC, "level": "loud"}, InvalidInputError, "loud"),
+    ],
+)
+def test_bad_questions_say_what_is_wrong(
+    papers: FeatureIndex, arguments: dict[str, object], error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        papers.diff(**arguments)  # type: ignore[arg-type]
+
+
+def test_companions_are_counted_in_the_engine(any_papers: FeatureIndex) -> None:
+    feature = int(np.argmax(np.asarray(any_papers.snapshot().at("typical").sum(0)).ravel()))
+    found = any_papers.companions(feature, limit=5)
+    held = any_papers.snapshot().at("typical")
+    having = held[:, feature].toarray().ravel() > 0
+    for one in found:
+        assert one.support == int(held[having][:, one.feature].sum())
+        assert one.lift > 1 and one.q <= 0.05
+
+
+def test_json_has_what_the_contract_names(papers: FeatureIndex, tmp_path: Path) -> None:
+    found = papers.diff(MUSIC, OTHERS).to_json()
+    assert {"groups", "tested", "alpha", "results"} <= found.keys()
+    first = found["results"][0]
+    assert {"feature", "label", "freq", "effect", "ci", "p", "q", "examples"} <= first.keys()
+    assert isinstance(first["feature"], int) and len(first["ci"]) == 2

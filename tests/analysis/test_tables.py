@@ -1,0 +1,112 @@
+"""Counts, design effects and stratified tests agree with loops, and hold what they promise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix
+from scipy.sparse import random as random_matrix
+from scipy.stats import norm
+
+from saeindex.analysis.design import Design
+from saeindex.analysis.evidence import Evidence
+from saeindex.analysis.tables import Counts, compare, design_effects
+from saeindex.analysis.testing import run_tests
+
+DICE = np.random.default_rng(0)
+
+
+def some_evidence(records: int, columns: int, density: float, seed: int = 0) -> Evidence:
+    """Return independent evidence, each piece in ``density`` of the records."""
+    has = random_matrix(records, columns, density, "csr", np.float32, np.random.default_rng(seed))
+    has.data[:] = 1
+    names = tuple(str(i) for i in range(columns))
+    return Evidence("words", names, names, has)
+
+
+def test_counts_are_those_of_a_loop() -> None:
+    evidence = some_evidence(60, 7, 0.3)
+    groups = DICE.integers(0, 3, 60).astype(np.int32)
+    strata = DICE.integers(0, 4, 60).astype(np.int32)
+    counts = Counts.of(evidence.has, groups, strata, 3)
+    dense = evidence.has.toarray()
+    for s in range(4):
+        for g in range(3):
+            rows = (strata == s) & (groups == g)
+            assert counts.n[s, g] == rows.sum()
+            assert counts.k[s, g] == pytest.approx(dense[rows].sum(0))
+
+
+def test_the_design_effect_is_the_variance_between_units_over_that_between_records() -> None:
+    units = np.repeat(np.arange(30), 5).astype(np.int32)
+    groups = np.repeat([0, 1], 75).astype(np.int32)
+    by_unit = csr_matrix(np.repeat((DICE.random((30, 4)) < 0.4), 5, axis=0).astype(np.float32))
+    effects = design_effects(by_unit, groups, units)
+    assert effects == pytest.approx(5 * 15 / 14, rel=1e-6)  # records of a unit are copies of each other
+    assert (design_effects(by_unit, groups, None) == 1).all()
+    alone = some_evidence(3_000, 20, 0.3).has
+    many = np.repeat(np.arange(1_000), 3).astype(np.int32)
+    assert design_effects(alone, (np.arange(3_000) % 2).astype(np.int32), many).mean() < 1.05
+
+
+def test_strata_are_tested_as_mantel_and_haenszel_did() -> None:
+    k = np.array([[[40.0], [30.0]], [[90.0], [70.0]], [[25.0], [24.0]]])
+    n = np.array([[100.0, 110.0], [200.0, 190.0], [80.0, 75.0]])
+    tested = compare(Counts(k, n), np.ones(1))
+    total, size = k.sum(1)[:, 0], n.sum(1)
+    expected = n[:, 0] * total / size
+    variance = n[:, 0] * n[:, 1] * total * (size - total) / (size**2 * (size - 1))
+    z = (k[:, 0, 0].sum() - expected.sum()) / np.sqrt(variance.sum())
+    assert tested.p[0] == pytest.approx(2 * norm.sf(abs(z)))
+    weights = n[:, 0] * n[:, 1] / size
+    rates = k[:, 0, 0] / n[:, 0] - k[:, 1, 0] / n[:, 1]
+    assert tested.effect[0] == pytest.approx((weights * rates).sum() / weights.sum())
+    assert tested.low[0] < tested.effect[0] < tested.high[0]
+
+
+def test_a_confounder_vanishes_within_its_strata() -> None:
+    stratum = (np.arange(4_000) % 2).astype(np.int32)
+    groups = (DICE.random(4_000) < np.where(stratum == 1, 0.8, 0.2)).astype(np.int32)
+    has = csr_matrix(
+        (DICE.random((4_000, 50)) < np.where(stratum == 1, 0.4, 0.1)[:, None]).astype(np.float32)
+    )
+    names = tuple(map(str, range(50)))
+    evidence = Evidence("words", names, names, has)
+    plain = run_tests(evidence, groups, 2, Design(np.zeros(4_000, np.int32)))
+    within = run_tests(evidence, groups, 2, Design(stratum))
+    assert len(plain.found(0.05)) == 50
+    assert len(within.found(0.05)) <= 1
+
+
+def test_copies_of_a_record_are_no_further_evidence() -> None:
+    evidence = some_evidence(60, 300, 0.3, seed=3)
+    units = np.repeat(np.arange(60), 20).astype(np.int32)
+    repeated = Evidence("words", evidence.keys, evidence.labels, evidence.has[units])
+    groups = (units >= 30).astype(np.int32)
+    design = Design(np.zeros(len(units), np.int32))
+    naive = run_tests(repeated, groups, 2, design)
+    assert len(naive.found(0.05)) > 100
+    assert not len(run_tests(repeated, groups, 2, Design(design.strata, units)).found(0.05))
+
+
+def test_of_three_groups_the_one_that_differs_is_named() -> None:
+    groups = (np.arange(1_500) % 3).astype(np.int32)
+    has = (DICE.random((1_500, 30)) < 0.2).astype(np.float32)
+    has[:, 0] = DICE.random(1_500) < np.where(groups == 2, 0.5, 0.2)
+    has[:, 1] = DICE.random(1_500) < np.where(
+        groups == 0, 0.2, 0.5
+    )  # two share it
+    names = tuple(map(str, range(30)))
+    test = run_tests(
+        Evidence("words", names, names, csr_matrix(has)), groups, 3, Design(np.zeros(1_500, np.int32))
+    )
+    found = {(names[test.comparison.column[i]], int(test.comparison.group[i])) for i in test.found(0.05)}
+    assert found == {("0", 2)}
+
+
+def test_an_interval_holds_the_difference_nineteen_times_in_twenty() -> None:
+    k1, k2 = DICE.binomial(120, 0.1, 4_000), DICE.binomial(400, 0.04, 4_000)
+    counts = Counts(np.stack([k1, k2])[None].astype(float), np.array([[120.0, 400.0]]))
+    tested = compare(counts, np.ones(4_000))
+    held = (tested.low <= 0.06) & (tested.high >= 0.06)
+    assert 0.93 < held.mean() < 0.98
