@@ -11,6 +11,8 @@ from saeindex.analysis.counted import counted_diff, is_countable
 from saeindex.analysis.counting import EngineCounts
 from saeindex.analysis.diff import DiffOptions, diff
 from saeindex.analysis.groups import Groups, Selection, Selector, disjoint
+from saeindex.analysis.joining import joined
+from saeindex.analysis.named_text import parse_concept
 from saeindex.analysis.snapshot_files import content_fingerprint, take_snapshot
 from saeindex.config import CACHE_FOLDER
 from saeindex.errors import InvalidInputError
@@ -21,10 +23,11 @@ if TYPE_CHECKING:
 
     from saeindex.analysis.companions import Companion
     from saeindex.analysis.findings import Diff
+    from saeindex.analysis.named import NamedConcept
     from saeindex.analysis.snapshot import Snapshot
     from saeindex.features import FeatureSpace
     from saeindex.indexing.manifest import Manifest
-    from saeindex.protocols import VectorStore
+    from saeindex.protocols import TextEncoder, VectorStore
     from saeindex.query.planner import Planner
     from saeindex.types import LevelName
 
@@ -41,6 +44,10 @@ class Analysing:
     _snapshots: dict[str, tuple[str, Snapshot]]
 
     if TYPE_CHECKING:
+
+        @property
+        def encoder(self) -> TextEncoder:
+            """Return the space's encoder."""
 
         def _kept_manifest(self) -> Manifest: ...
 
@@ -61,28 +68,38 @@ class Analysing:
 
     def diff(
         self,
+        /,
         a: Selection | None = None,
         b: Selection | None = None,
         *,
         groups: Mapping[str, Selection] | None = None,
         by: str | None = None,
+        other: Analysing | None = None,
+        named: Sequence[NamedConcept | str] = (),
         field: str = "",
         **options: Any,
     ) -> Diff:
         """Return what differs between groups of records, tested; see :class:`DiffOptions` for the options.
 
         Groups are where texts, Qdrant filters or lists of record ids: ``a`` and ``b`` (the others, where it
-        is left out), or ``groups`` by name, or one for each value of the field ``by``.
+        is left out), or ``groups`` by name, or one for each value of the field ``by``, or all of this index
+        against all of the index ``other``. ``named`` are properties to ask about: :class:`NamedConcept`, or
+        texts such as ``"sad=feeling sad; against: being happy"``.
 
         ``index.diff(a="metadata.year < 2010", b="metadata.year >= 2010", unit="metadata.author")``
         """
         asked = diff_options(options)
-        if by is None and is_countable(asked, self._has_passages):
+        wanted = [parse_concept(one) if isinstance(one, str) else one for one in named]
+        encoder = self.encoder if any(one.description for one in wanted) else None
+        if other is not None:
+            both, chosen = joined(self.snapshot(field), other.snapshot(field))
+            return diff(both, chosen, asked, wanted, encoder)
+        if by is None and not wanted and is_countable(asked, self._has_passages):
             conditions = self._conditions(a, b, groups)
             if conditions is not None:
                 return counted_diff(self._counts(field), self.space, conditions, asked)
         snapshot = self.snapshot(field)
-        return diff(snapshot, self._groups(snapshot, a, b, groups, by), asked)
+        return diff(snapshot, self._groups(snapshot, a, b, groups, by), asked, wanted, encoder)
 
     def companions(
         self,

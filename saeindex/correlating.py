@@ -45,6 +45,7 @@ class Correlating:
 
     def correlate(
         self,
+        /,
         concepts: Sequence[NamedConcept | str] = (),
         with_concepts: Sequence[NamedConcept | str] = (),
         *,

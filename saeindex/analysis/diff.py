@@ -15,6 +15,7 @@ from saeindex.analysis.findings import Detectable, Diff, Finding
 from saeindex.analysis.headlines import headlines
 from saeindex.analysis.hints import hints_of
 from saeindex.analysis.illustrating import illustrated
+from saeindex.analysis.named_evidence import named_evidence, without_examples
 from saeindex.analysis.power import BASES, detectable
 from saeindex.analysis.strata import changes_of
 from saeindex.analysis.testing import run_tests
@@ -23,9 +24,11 @@ from saeindex.errors import InvalidInputError
 if TYPE_CHECKING:
     from saeindex.analysis.design import Design
     from saeindex.analysis.groups import Groups
+    from saeindex.analysis.named import NamedConcept
     from saeindex.analysis.significance import Correction
     from saeindex.analysis.snapshot import Snapshot
     from saeindex.analysis.testing import FamilyTest
+    from saeindex.protocols import TextEncoder
     from saeindex.types import LevelName
 
 
@@ -68,14 +71,31 @@ class DiffOptions:
             raise InvalidInputError("families of evidence", found, f"Use some of {', '.join(FAMILIES)}.")
 
 
-def diff(snapshot: Snapshot, groups: Groups, options: DiffOptions = DiffOptions()) -> Diff:
-    """Compare groups of a snapshot's records; see :class:`Diff`."""
+def diff(
+    snapshot: Snapshot,
+    groups: Groups,
+    options: DiffOptions = DiffOptions(),
+    named: Sequence[NamedConcept] = (),
+    encoder: TextEncoder | None = None,
+) -> Diff:
+    """Compare groups of a snapshot's records; see :class:`Diff`.
+
+    ``named`` are properties that are asked about: all of them are told, found or not. ``encoder`` reads their
+    descriptions.
+    """
+    groups = without_examples(groups, snapshot, named)
     design = design_of(snapshot, groups, options.unit, options.strata, options.length_bins, options.paired)
     tests = {family: tested(snapshot, groups, design, family, options) for family in options.families}
+    if named:
+        evidence = named_evidence(snapshot, groups.pooled, named, encoder)
+        tests["named"] = run_tests(
+            evidence, groups.codes, len(groups.names), design, options.method, options.seed
+        )
     confirmations, held = confirmed(groups, design, tests, options)
     findings: dict[Family, tuple[Finding, ...]] = {}
     for family, test in tests.items():
-        found = findings_of(groups.names, test, options.alpha, held.get(family, {}))
+        alpha = 1.0 if family == "named" else options.alpha
+        found = findings_of(groups.names, test, alpha, held.get(family, {}))
         findings[family] = illustrated(
             snapshot, groups, test.evidence, headlines(found, snapshot.space), options.examples
         )

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from saeindex.analysis.snapshot import Snapshot
 
-Family: TypeAlias = Literal["concepts", "words", "clusters"]
+# "named" are properties that a person asks about.
+Family: TypeAlias = Literal["concepts", "words", "clusters", "named"]
 FAMILIES: tuple[Family, ...] = ("concepts", "words", "clusters")
 # Clusters at three resolutions; chosen on the fit and choose parts of six corpora, see docs/analysis.md.
 CLUSTERS = (60, 120, 240)

@@ -55,7 +55,7 @@ class Finding:
         """The evidence as people are shown it."""
         if self.family == "concepts":
             return f"#{self.key} {self.label}"
-        return f"“{self.label}”" if self.family == "words" else self.label
+        return f"“{self.label}”" if self.family in ("words", "named") else self.label
 
     def to_json(self) -> dict[str, Any]:
         """Return the finding as JSON; ``feature`` is None for words and clusters."""
@@ -139,7 +139,8 @@ class StratumChange:
 class Diff:
     """The result of a comparison; ``findings`` by family, the largest difference first.
 
-    Each family of evidence holds its own false discovery rate ``alpha``: they are not to be added up.
+    Each family of evidence holds its own false discovery rate ``alpha``: they are not to be added up. Of
+    properties that were asked about by name, ``findings`` has those with ``q`` above ``alpha`` too.
     """
 
     groups: Mapping[str, int]
@@ -160,7 +161,7 @@ class Diff:
     field: str = ""
 
     def __len__(self) -> int:
-        return sum(len(found) for found in self.findings.values())
+        return sum(one.q <= self.alpha for one in self)
 
     def __iter__(self) -> Any:
         return (finding for found in self.findings.values() for finding in found)
@@ -175,6 +176,7 @@ class Diff:
             "results": families.get("concepts", []),
             "words": families.get("words", []),
             "clusters": families.get("clusters", []),
+            "named": families.get("named", []),
             "tested_by_family": dict(self.tested),
             "method": self.method,
             "level": self.level,

@@ -12,7 +12,12 @@ if TYPE_CHECKING:
     from saeindex.analysis.findings import Diff, Example, Finding
 
 SHOWN, SHOWN_RELATED, SHOWN_HINTS, SHOWN_CHARS = 12, 4, 8, 110
-TITLES = {"concepts": "Concepts", "words": "Words", "clusters": "Clusters of the records"}
+TITLES = {
+    "concepts": "Concepts",
+    "words": "Words",
+    "clusters": "Clusters of the records",
+    "named": "What was asked about",
+}
 
 
 def told(diff: Diff) -> str:
@@ -29,11 +34,11 @@ def _lines(diff: Diff) -> Iterator[str]:
         yield f"Note: {note}."
     for family, found in diff.findings.items():
         yield ""
-        count = sum(1 + len(one.related) for one in found)
+        count = sum(1 + len(one.related) for one in found if one.q <= diff.alpha)
         held = _confirmed(diff, family)
         yield f"{TITLES[family]}: {count:,} findings of {diff.tested[family]:,} tested{held}"
         for one in found[:SHOWN]:
-            yield from _finding(one)
+            yield from _finding(one, diff.alpha)
         if len(found) > SHOWN:
             yield f"  … and {len(found) - SHOWN:,} more"
     yield from _power(diff)
@@ -52,13 +57,14 @@ def _confirmed(diff: Diff, family: str) -> str:
     return f"; of {told[0].found:,} found in one half, {told[0].replicated:,} hold in the other"
 
 
-def _finding(one: Finding) -> Iterator[str]:
+def _finding(one: Finding, alpha: float) -> Iterator[str]:
     shares = " / ".join(f"{share:.1%}" for share in one.freq.values()) if len(one.freq) == 2 else (
         f"{one.freq[one.group]:.1%} / {one.freq[one.against]:.1%} {one.against}"
     )  # fmt: skip
     sign = "+" if one.effect > 0 else ""
     interval = f"[{100 * one.ci[0]:+.1f}, {100 * one.ci[1]:+.1f}]"
     held = {True: "  ✓", False: "  not held", None: ""}[one.replicated]
+    held = held if one.q <= alpha else "  no difference found"
     effect = f"{sign}{100 * one.effect:.1f} pp {interval}"
     yield f"  {effect}  {one.group}  {one.shown}  ({shares}, q {one.q:.2g}){held}"
     if one.related:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Annotated, Any
 
 import typer
@@ -45,6 +46,13 @@ def diff(  # noqa: PLR0913, PLR0917  (one per option of a comparison)
     evidence: Annotated[
         str, typer.Option(help="Families of evidence, with commas: concepts,words,clusters.")
     ] = "concepts,words,clusters",
+    named: Annotated[
+        list[str] | None,
+        typer.Option(help="A property to ask about: 'sad=feeling sad; against: being happy'."),
+    ] = None,
+    other: Annotated[
+        str | None, typer.Option(help="Another index with the same space: all of this one against all of it.")
+    ] = None,
     level: Level = "typical",
     alpha: Alpha = 0.05,
     method: Method = "bh",
@@ -78,9 +86,13 @@ def diff(  # noqa: PLR0913, PLR0917  (one per option of a comparison)
         "examples": examples,
     }
     groups = dict(_group(one) for one in group) if group else None
-    with FeatureIndex.open(index, url=url) as opened:
-        found = opened.diff(a, b, groups=groups, by=by, field=field, **options)
-    asked = f"{a} against {b or 'all others'}" if a else by or ", ".join(groups or ())
+    with ExitStack() as stack:
+        opened = stack.enter_context(FeatureIndex.open(index, url=url))
+        second = stack.enter_context(FeatureIndex.open(other, url=url)) if other else None
+        found = opened.diff(
+            a, b, groups=groups, by=by, other=second, named=named or (), field=field, **options
+        )
+    asked = f"{a} against {b or 'all others'}" if a else by or other or ", ".join(groups or ())
     deliver(found, as_json, table, plot, report, f"What differs: {asked}?")
 
 
