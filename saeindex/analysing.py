@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from saeindex.analysis.companions import Companion
     from saeindex.analysis.findings import Diff
+    from saeindex.analysis.hypotheses import HypothesisWriter
     from saeindex.analysis.named import NamedConcept
     from saeindex.analysis.snapshot import Snapshot
     from saeindex.features import FeatureSpace
@@ -76,6 +77,7 @@ class Analysing:
         by: str | None = None,
         other: Analysing | None = None,
         named: Sequence[NamedConcept | str] = (),
+        writer: HypothesisWriter | None = None,
         field: str = "",
         **options: Any,
     ) -> Diff:
@@ -84,7 +86,8 @@ class Analysing:
         Groups are where texts, Qdrant filters or lists of record ids: ``a`` and ``b`` (the others, where it
         is left out), or ``groups`` by name, or one for each value of the field ``by``, or all of this index
         against all of the index ``other``. ``named`` are properties to ask about: :class:`NamedConcept`, or
-        texts such as ``"sad=feeling sad; against: being happy"``.
+        texts such as ``"sad=feeling sad; against: being happy"``. ``writer`` has a language model write
+        hypotheses from the findings, and check them on further records.
 
         ``index.diff(a="metadata.year < 2010", b="metadata.year >= 2010", unit="metadata.author")``
         """
@@ -93,13 +96,13 @@ class Analysing:
         encoder = self.encoder if any(one.description for one in wanted) else None
         if other is not None:
             both, chosen = joined(self.snapshot(field), other.snapshot(field))
-            return diff(both, chosen, asked, wanted, encoder)
-        if by is None and not wanted and is_countable(asked, self._has_passages):
+            return diff(both, chosen, asked, wanted, encoder, writer)
+        if by is None and not wanted and writer is None and is_countable(asked, self._has_passages):
             conditions = self._conditions(a, b, groups)
             if conditions is not None:
                 return counted_diff(self._counts(field), self.space, conditions, asked)
         snapshot = self.snapshot(field)
-        return diff(snapshot, self._groups(snapshot, a, b, groups, by), asked, wanted, encoder)
+        return diff(snapshot, self._groups(snapshot, a, b, groups, by), asked, wanted, encoder, writer)
 
     def companions(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +24,7 @@ from saeindex.errors import InvalidInputError
 if TYPE_CHECKING:
     from saeindex.analysis.design import Design
     from saeindex.analysis.groups import Groups
+    from saeindex.analysis.hypotheses import HypothesisWriter
     from saeindex.analysis.named import NamedConcept
     from saeindex.analysis.significance import Correction
     from saeindex.analysis.snapshot import Snapshot
@@ -77,11 +78,12 @@ def diff(
     options: DiffOptions = DiffOptions(),
     named: Sequence[NamedConcept] = (),
     encoder: TextEncoder | None = None,
+    writer: HypothesisWriter | None = None,
 ) -> Diff:
     """Compare groups of a snapshot's records; see :class:`Diff`.
 
     ``named`` are properties that are asked about: all of them are told, found or not. ``encoder`` reads their
-    descriptions.
+    descriptions. ``writer`` asks a language model what the findings mean.
     """
     groups = without_examples(groups, snapshot, named)
     design = design_of(snapshot, groups, options.unit, options.strata, options.length_bins, options.paired)
@@ -95,12 +97,11 @@ def diff(
     findings: dict[Family, tuple[Finding, ...]] = {}
     for family, test in tests.items():
         alpha = 1.0 if family == "named" else options.alpha
-        found = findings_of(groups.names, test, alpha, held.get(family, {}))
-        findings[family] = illustrated(
-            snapshot, groups, test.evidence, headlines(found, snapshot.space), options.examples
-        )
+        rows = findings_of(groups.names, test, alpha, held.get(family, {}))
+        told = headlines(rows, snapshot.space)
+        findings[family] = illustrated(snapshot, groups, test.evidence, told, options.examples)
     pairs = next((test.pairs for test in tests.values() if test.pairs is not None), None)
-    return Diff(
+    found = Diff(
         groups=groups.sizes,
         alpha=options.alpha,
         method=method_of(design, len(groups.names), options),
@@ -119,6 +120,7 @@ def diff(
         notes=(*groups.notes, *design.notes, *overlap_of(groups, design)),
         field=snapshot.field,
     )
+    return found if writer is None else replace(found, hypotheses=writer.explain(found, snapshot, groups))
 
 
 def tested(

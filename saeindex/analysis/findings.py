@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from saeindex.analysis.evidence import Family
+
+if TYPE_CHECKING:
+    from saeindex.analysis.hypotheses import Hypothesis
 
 JSON_EXAMPLES = 3
 
@@ -159,6 +162,7 @@ class Diff:
     notes: tuple[str, ...] = ()
     counted_by: str = "snapshot"
     field: str = ""
+    hypotheses: tuple[Hypothesis, ...] = ()
 
     def __len__(self) -> int:
         return sum(one.q <= self.alpha for one in self)
@@ -188,6 +192,7 @@ class Diff:
             "confirmation": [asdict(one) for one in self.confirmation],
             "power": [asdict(one) for one in self.power],
             "hints": [asdict(one) for one in self.hints],
+            "hypotheses": [asdict(one) for one in self.hypotheses],
             "counted_by": self.counted_by,
             "notes": list(self.notes),
         }
@@ -200,6 +205,7 @@ class Diff:
         }
         further: dict[str, Sequence[Any]] = {
             "hints": self.hints, "power": self.power, "confirmation": self.confirmation,
+            "hypotheses": self.hypotheses,
         }  # fmt: skip
         found = {name: [asdict(one) for one in rows] for name, rows in further.items() if rows}
         return found | {str(name): rows for name, rows in tables.items()}

@@ -41,6 +41,7 @@ def _lines(diff: Diff) -> Iterator[str]:
             yield from _finding(one, diff.alpha)
         if len(found) > SHOWN:
             yield f"  … and {len(found) - SHOWN:,} more"
+    yield from _hypotheses(diff)
     yield from _power(diff)
     yield from _changes(diff)
     if diff.hints:
@@ -72,15 +73,25 @@ def _finding(one: Finding, alpha: float) -> Iterator[str]:
         more = f" and {len(one.related) - SHOWN_RELATED} more" if len(one.related) > SHOWN_RELATED else ""
         yield f"        with {also}{more}"
     for example in one.examples.get(one.group, ())[:1]:
-        yield f"        {example.id}: {_highlighted(example)}"
+        yield f"        {example.id}: {highlighted(example)}"
 
 
-def _highlighted(example: Example) -> str:
+def highlighted(example: Example) -> str:
     text = example.text[:SHOWN_CHARS]
     for word in example.highlights:
         if found := word_in(word, text):
             text = f"{text[: found.start()]}*{found.group()}*{text[found.end() :]}"
     return text
+
+
+def _hypotheses(diff: Diff) -> Iterator[str]:
+    if diff.hypotheses:
+        yield ""
+        yield "What a language model makes of it, checked on records that it had not seen:"
+    for one in diff.hypotheses:
+        shares = " / ".join(f"{share:.0%}" for share in one.verified.values())
+        verdict = "✓ holds" if one.holds else "not verified"
+        yield f"  {one.group}: {one.text}  ({shares}, q {one.q:.2g})  {verdict}"
 
 
 def _power(diff: Diff) -> Iterator[str]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from saeindex.cli.delivering import Plot, Report, Table, deliver
 from saeindex.cli.output import Json, Url
 from saeindex.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from saeindex.analysis.hypotheses import HypothesisWriter
 
 Condition = Annotated[str | None, typer.Option(help="A where condition: 'metadata.year < 2010'.")]
 Unit = Annotated[
@@ -53,6 +56,14 @@ def diff(  # noqa: PLR0913, PLR0917  (one per option of a comparison)
     other: Annotated[
         str | None, typer.Option(help="Another index with the same space: all of this one against all of it.")
     ] = None,
+    hypotheses: Annotated[
+        str | None,
+        typer.Option(help="A model that words the findings, and checks them (key: OPENAI_API_KEY)."),
+    ] = None,
+    base_url: Annotated[str | None, typer.Option(help="The model's service (env: OPENAI_BASE_URL).")] = None,
+    max_tokens: Annotated[
+        int, typer.Option(help="What all requests to the model may take, in and out.")
+    ] = 200_000,
     level: Level = "typical",
     alpha: Alpha = 0.05,
     method: Method = "bh",
@@ -89,11 +100,20 @@ def diff(  # noqa: PLR0913, PLR0917  (one per option of a comparison)
     with ExitStack() as stack:
         opened = stack.enter_context(FeatureIndex.open(index, url=url))
         second = stack.enter_context(FeatureIndex.open(other, url=url)) if other else None
-        found = opened.diff(
-            a, b, groups=groups, by=by, other=second, named=named or (), field=field, **options
-        )
+        options |= {"named": named or (), "field": field, "writer": _writer(hypotheses, base_url, max_tokens)}
+        found = opened.diff(a, b, groups=groups, by=by, other=second, **options)
     asked = f"{a} against {b or 'all others'}" if a else by or other or ", ".join(groups or ())
     deliver(found, as_json, table, plot, report, f"What differs: {asked}?")
+
+
+def _writer(model: str | None, base_url: str | None, max_tokens: int) -> HypothesisWriter | None:
+    if model is None:
+        return None
+    from saeindex.analysis.hypotheses import HypothesisWriter
+    from saeindex.encoders.cache import EmbeddingCache
+
+    replies = EmbeddingCache().folder.with_name("hypotheses")
+    return HypothesisWriter(model, base_url=base_url, max_tokens=max_tokens, cache=replies)
 
 
 def _group(text: str) -> tuple[str, str]:

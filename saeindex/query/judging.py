@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from saeindex.errors import InvalidInputError, LabelerError
+from saeindex.errors import InvalidInputError
+from saeindex.features.labelers.answers import answered
 from saeindex.features.labelers.budget import Ledger
 from saeindex.features.labelers.cache import ReplyCache
-from saeindex.features.labelers.chat import Chat, RefusedError, new_client
-from saeindex.features.labelers.prompts import CLOSE, OPEN, correction, quoted, text_block
-from saeindex.features.labelers.replies import BadReplyError, read_scores
+from saeindex.features.labelers.chat import Chat, new_client
+from saeindex.features.labelers.prompts import CLOSE, OPEN, quoted, text_block
+from saeindex.features.labelers.replies import read_scores
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -75,26 +76,11 @@ class ConceptJudge:
 
     def _likelihoods(self, description: str, against: tuple[str, ...], labels: list[str]) -> list[float]:
         messages = judge_messages(description, against, labels)
-        try:
-            return self._asked(messages, len(labels))
-        except BadReplyError as error:
-            try:
-                return self._asked(correction(messages, str(error)), len(labels))
-            except BadReplyError as again:
-                found = f"an answer that cannot be read: {again}"
-                raise self._failure(found, "Use a larger model.") from None
-
-    def _asked(self, messages: Messages, count: int) -> list[float]:
-        try:
-            reply = self._chat.ask(self.model, messages, 32 + REPLY_TOKENS * count, is_kept=False)
-        except RefusedError as error:
-            raise self._failure(str(error), "Shorten the description.") from None
-        scores = read_scores(reply.text, count)
-        self._chat.keep(self.model, messages, reply)
-        return scores
-
-    def _failure(self, found: str, do: str) -> LabelerError:
-        return LabelerError(f"a judgement by {self.model!r} at {self._chat.host}", found, do)
+        tokens = 32 + REPLY_TOKENS * len(labels)
+        asked = f"a judgement by {self.model!r} at {self._chat.host}"
+        return answered(
+            self._chat, self.model, messages, tokens, lambda text: read_scores(text, len(labels)), asked
+        )
 
 
 def judge_messages(description: str, against: tuple[str, ...], labels: list[str]) -> Messages:
