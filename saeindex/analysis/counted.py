@@ -60,7 +60,7 @@ def counted_diff(
         tested={"concepts": len(test)},
         findings={"concepts": headlines(findings_of(tuple(sizes), test, options.alpha, {}), space)},
         hints=hints_of(sizes, {"concepts": test}, options),
-        power=tuple(power_of("concepts", test, sizes, options)),
+        power=tuple(power_of(test, sizes, options)),
         notes=("records are taken as independent, and texts as equally long",),
         counted_by=f"facets ({2 * len(sizes)} requests)",
         field=engine.field,

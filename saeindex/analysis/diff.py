@@ -87,21 +87,35 @@ def diff(
     """
     groups = without_examples(groups, snapshot, named)
     design = design_of(snapshot, groups, options.unit, options.strata, options.length_bins, options.paired)
-    tests = {family: tested(snapshot, groups, design, family, options) for family in options.families}
+    evidence = [
+        evidence_of(snapshot, groups.pooled, family, options.level, options.least, options.seed)
+        for family in options.families
+    ]
     if named:
-        evidence = named_evidence(snapshot, groups.pooled, named, encoder)
-        tests["named"] = run_tests(
-            evidence, groups.codes, len(groups.names), design, options.method, options.seed
-        )
+        evidence.append(named_evidence(snapshot, groups.pooled, named, encoder))
+    codes, count = groups.codes, len(groups.names)
+    tests = {
+        one.family: run_tests(one, codes, count, design, options.method, options.seed) for one in evidence
+    }
+    found = _told(snapshot, groups, design, tests, options)
+    return found if writer is None else replace(found, hypotheses=writer.explain(found, snapshot, groups))
+
+
+def _told(
+    snapshot: Snapshot,
+    groups: Groups,
+    design: Design,
+    tests: Mapping[Family, FamilyTest],
+    options: DiffOptions,
+) -> Diff:
+    """Return what the tests found, whether it holds, what shows it, and what could have been found."""
     confirmations, held = confirmed(groups, design, tests, options)
     findings: dict[Family, tuple[Finding, ...]] = {}
     for family, test in tests.items():
         alpha = 1.0 if family == "named" else options.alpha
-        rows = findings_of(groups.names, test, alpha, held.get(family, {}))
-        told = headlines(rows, snapshot.space)
-        findings[family] = illustrated(snapshot, groups, test.evidence, told, options.examples)
-    pairs = next((test.pairs for test in tests.values() if test.pairs is not None), None)
-    found = Diff(
+        rows = headlines(findings_of(groups.names, test, alpha, held.get(family, {})), snapshot.space)
+        findings[family] = illustrated(snapshot, groups, test.evidence, rows, options.examples)
+    return Diff(
         groups=groups.sizes,
         alpha=options.alpha,
         method=method_of(design, len(groups.names), options),
@@ -109,26 +123,15 @@ def diff(
         tested={family: len(test) for family, test in tests.items()},
         findings=findings,
         hints=hints_of(groups.sizes, tests, options),
-        power=tuple(
-            each for family, test in tests.items() for each in power_of(family, test, groups.sizes, options)
-        ),
+        power=tuple(one for test in tests.values() for one in power_of(test, groups.sizes, options)),
         confirmation=confirmations,
         changes=changes_of(groups, design, tests, options),
         strata=design.by,
         unit=design.unit,
-        pairs=pairs,
+        pairs=next((test.pairs for test in tests.values() if test.pairs is not None), None),
         notes=(*groups.notes, *design.notes, *overlap_of(groups, design)),
         field=snapshot.field,
     )
-    return found if writer is None else replace(found, hypotheses=writer.explain(found, snapshot, groups))
-
-
-def tested(
-    snapshot: Snapshot, groups: Groups, design: Design, family: Family, options: DiffOptions
-) -> FamilyTest:
-    """Run the tests of one family."""
-    evidence = evidence_of(snapshot, groups.pooled, family, options.level, options.least, options.seed)
-    return run_tests(evidence, groups.codes, len(groups.names), design, options.method, options.seed)
 
 
 def findings_of(
@@ -164,16 +167,14 @@ def findings_of(
     return found
 
 
-def power_of(
-    family: Family, test: FamilyTest, sizes: Mapping[str, int], options: DiffOptions
-) -> list[Detectable]:
+def power_of(test: FamilyTest, sizes: Mapping[str, int], options: DiffOptions) -> list[Detectable]:
     """Return what the family's tests could have found, at the mean design effect; of two groups only."""
     if len(sizes) != 2 or not len(test):
         return []
     effect = float(np.mean(test.design))
     n1, n2 = (size / effect for size in sizes.values())
     threshold = test.threshold(options.alpha)
-    return [Detectable(family, base, detectable(base, n1, n2, threshold)) for base in BASES]
+    return [Detectable(test.evidence.family, base, detectable(base, n1, n2, threshold)) for base in BASES]
 
 
 def method_of(design: Design, n_groups: int, options: DiffOptions) -> str:

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from saeindex.analysis.columns import Column
 from saeindex.config import LEVEL_STRIDE
 from saeindex.errors import InvalidInputError
 from saeindex.query.ast import And, AtLeast, FamilyTerm, FeatureTerm, Not, Or, Phrase
 from saeindex.query.compile import FeaturesOf, code_of
 from saeindex.query.language import parse_where
 from saeindex.query.matching import taker
-from saeindex.query.values import RECORD_ID, path_of
+from saeindex.query.values import RECORD_ID
 from saeindex.types import LevelName
 
 if TYPE_CHECKING:
@@ -118,18 +117,9 @@ class Selector:
         takes = taker(node)
         if node.field == RECORD_ID:
             return np.fromiter((takes(one) for one in self.snapshot.ids), bool, len(self.snapshot))
-        column = self._column(node.field)
+        column = self.snapshot.column(node.field)
         taken = np.array([takes(value) for value in column.values] + [takes(None)], bool)
         return taken[column.codes]
-
-    def _column(self, field: str) -> Column:
-        path = path_of(field)
-        if path[0] != "metadata":
-            raise InvalidInputError(
-                f"a condition on {field}", "analyses know the records' metadata and concepts",
-                "Use metadata fields, record_id, concepts, or a Qdrant filter.",
-            )  # fmt: skip
-        return self.snapshot.column(field)
 
 
 def _least(node: And | Or | AtLeast) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,31 +38,31 @@ def joined(first: Snapshot, second: Snapshot) -> tuple[Snapshot, Groups]:
     for word in second.vocabulary:
         place.setdefault(word, len(place))
     moved = np.array([place[word] for word in second.vocabulary], np.int64)
-    parts = [_widened(first.words, None, len(place)), _widened(second.words, moved, len(place))]
-    ids = [mark + one for mark, each in zip(MARKS, (first, second), strict=True) for one in each.ids]
-
-    def read_texts(wanted: Sequence[str]) -> list[str]:
-        found: dict[str, str] = {}
-        for mark, each in zip(MARKS, (first, second), strict=True):
-            own = [one for one in wanted if one.startswith(mark)]
-            found |= dict(zip(own, each.read_texts([one[len(mark) :] for one in own]), strict=True))
-        return [found[one] for one in wanted]
-
+    words = [_widened(first.words, None, len(place)), _widened(second.words, moved, len(place))]
     both = replace(
         first,
-        ids=tuple(ids),
+        ids=tuple(mark + one for mark, each in zip(MARKS, (first, second), strict=True) for one in each.ids),
         vectors=np.concatenate([first.vectors, second.vectors]),
         activations=vstack([first.activations, second.activations], "csr"),
-        words=vstack(parts, "csr"),
+        words=vstack(words, "csr"),
         vocabulary=tuple(place),
         lengths=np.concatenate([first.lengths, second.lengths]),
         metadata=[*first.metadata, *second.metadata],
-        read_texts=read_texts,
+        read_texts=partial(_texts, (first, second)),
         _levels={},
         _columns={},
     )
     end = len(first)
     return both, Groups(("a", "b"), (np.arange(end), np.arange(end, end + len(second))))
+
+
+def _texts(snapshots: tuple[Snapshot, Snapshot], wanted: Sequence[str]) -> list[str]:
+    """Return the texts of records, by their marked ids, from the index of each."""
+    found: dict[str, str] = {}
+    for mark, each in zip(MARKS, snapshots, strict=True):
+        own = [one for one in wanted if one.startswith(mark)]
+        found |= dict(zip(own, each.read_texts([one[len(mark) :] for one in own]), strict=True))
+    return [found[one] for one in wanted]
 
 
 def _widened(

@@ -53,7 +53,7 @@ def _lines(diff: Diff) -> Iterator[str]:
 
 def _confirmed(diff: Diff, family: str) -> str:
     told = [one for one in diff.confirmation if one.family == family]
-    if not told:
+    if not told or not told[0].found:
         return ""
     return f"; of {told[0].found:,} found in one half, {told[0].replicated:,} hold in the other"
 
@@ -77,6 +77,7 @@ def _finding(one: Finding, alpha: float) -> Iterator[str]:
 
 
 def highlighted(example: Example) -> str:
+    """Return the start of an example's text, with its highlights between asterisks."""
     text = example.text[:SHOWN_CHARS]
     for word in example.highlights:
         if found := word_in(word, text):

@@ -11,6 +11,7 @@ import pytest
 from qdrant_client.models import FieldCondition, Filter, MatchValue
 
 from saeindex import FeatureIndex, Record
+from saeindex.analysis.named import NamedConcept
 from saeindex.errors import InvalidInputError, NotFoundError, UnknownConceptError
 from tests.samples import sample_records
 
@@ -175,3 +176,28 @@ def test_json_has_what_the_contract_names(papers: FeatureIndex, tmp_path: Path) 
     first = found["results"][0]
     assert {"feature", "label", "freq", "effect", "ci", "p", "q", "examples"} <= first.keys()
     assert isinstance(first["feature"], int) and len(first["ci"]) == 2
+
+
+def test_two_indexes_are_compared_whole(
+    papers: FeatureIndex, space: FeatureSpace, session_encoder: RememberingEncoder, tmp_path: Path
+) -> None:
+    polite = [Record(one.id, one.text + " Thank you so much!") for one in sample_records(100, seed=9)]
+    with FeatureIndex.create(tmp_path / "polite.idx", space, encoder=session_encoder) as other:
+        other.add(polite)
+        found = papers.diff(other=other, families=("words",), length_bins=0)
+    assert found.groups == {"a": 240, "b": 100}
+    thanks = next(one for one in found if one.key == "thank")
+    assert thanks.group == "b" and thanks.effect == pytest.approx(-1.0)
+    assert thanks.examples["b"][0].id.startswith("b:") and "Thank you" in thanks.examples["b"][0].text
+
+
+def test_named_properties_are_told_found_or_not(papers: FeatureIndex) -> None:
+    named = ["music=music and concerts; against: food and cooking", "law=a court decision"]
+    found = papers.diff(MUSIC, OTHERS, families=("words",), named=named)
+    told = {one.key: one for one in found.findings["named"]}
+    assert told["music"].q < 1e-4 and told["music"].effect > 0.1
+    assert told["law"].q > 0.05
+    assert "no difference found" in str(found)
+    like = papers.snapshot().ids[:3]
+    shown = papers.diff(MUSIC, named=[NamedConcept("these", like=like)], families=("words",))
+    assert sum(shown.groups.values()) == 237 and any("examples" in note for note in shown.notes)

@@ -1,0 +1,59 @@
+"""Groups from where texts are those that the engine's filters take."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from saeindex import FeatureIndex
+from saeindex.analysis.design import design_of
+from saeindex.analysis.groups import Groups
+from saeindex.errors import InvalidInputError, NotFoundError
+from saeindex.query.records import record_ids
+
+WHERES = [
+    'metadata.topic = "music"',
+    'NOT metadata.topic = "music" AND metadata.year >= 2010',
+    "metadata.year BETWEEN 1995 AND 2003",
+    'metadata.topic IN ("music", "cooking") OR metadata.score < 0.1',
+    "EXISTS(metadata.year)",
+    '"music" AND metadata.year < 2015',
+    'strong("music") OR typical("food")',
+    'AT LEAST 2 OF ("music", "opera", metadata.year > 2000)',
+    'record_id = "doc-3"',
+    "NOT #28",
+]
+
+
+@pytest.mark.parametrize("where", WHERES)
+def test_a_where_text_selects_what_the_engine_selects(papers: FeatureIndex, where: str) -> None:
+    snapshot = papers.snapshot()
+    rows = papers._selector(snapshot)(where)
+    condition = papers._compile(where, None)
+    assert {snapshot.ids[row] for row in rows} == record_ids(papers.store, condition)
+
+
+def test_a_field_that_no_record_has_is_an_error(papers: FeatureIndex) -> None:
+    with pytest.raises(NotFoundError, match=r"metadata\.topic"):
+        papers._selector(papers.snapshot())("metadata.topik = 1")
+
+
+def test_units_that_both_groups_share_make_a_paired_design(papers: FeatureIndex) -> None:
+    snapshot = papers.snapshot()
+    groups = Groups(("a", "b"), (np.arange(0, 120), np.arange(120, 240)))
+    design = design_of(snapshot, groups, "metadata.topic")
+    assert design.is_paired and design.unit == "metadata.topic"
+    assert not design_of(snapshot, groups, "metadata.topic", paired=False).is_paired
+    assert design_of(snapshot, groups).unit is None  # no field's name says where records come from
+
+
+def test_short_texts_are_compared_within_bins_of_length(papers: FeatureIndex) -> None:
+    snapshot = papers.snapshot()
+    groups = Groups(("a", "b"), (np.arange(0, 120), np.arange(120, 240)))
+    assert design_of(snapshot, groups).by == ("length (5 bins)",)
+    assert design_of(snapshot, groups, length_bins=0).by == ()
+    both = design_of(snapshot, groups, strata=("metadata.topic",), length_bins=3)
+    assert both.by == ("metadata.topic", "length (3 bins)")
+    assert both.strata.max() >= 16
+    with pytest.raises(InvalidInputError, match="length_bins"):
+        design_of(snapshot, groups, length_bins=99)
