@@ -68,6 +68,17 @@ SHOWN = {
     "latency_ms": "The engine's own query and planned ones in turn, in ms; a planned one has two phrases and "
     "a year in `where` and two steers, and is filtered after the scan or within it, as the plan chose:",
     "sum_error": "Score and sum of its parts, by kind of query, each source of a fused score included:",
+    "power": "Share of runs in which a true finding appears (one of the five that tell the class most), "
+    "by the share of one group that was planted; by family, by any, by interp_embed's rule and by words' "
+    "log-odds, these two also at our rate of false runs:",
+    "foretold": "Power that was foretold for the most telling piece of evidence, beside what came:",
+    "confounded": "False findings a run between groups that a confounder made, without and with strata:",
+    "aa": "Share of runs that find anything between groups dealt at random (the rate held is .05):",
+    "cluster_by_task": "ARI of each axis, described and by five examples, beside the baselines (prompted "
+    "k-means on 400 records of each task):",
+    "cluster_leakage": "How far clusters along one axis follow another:",
+    "correlate_labels": "Spearman of pair statistics with those of the labels, by corpus:",
+    "correlate_planted": "Median rank of planted pairs among all pairs:",
     "property_methods": "Every way to rank by a property, means over corpora, 95 % intervals over queries; "
     "examples are left out of the ranking:",
     "property_by_corpus": "MAP by corpus:",

@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from saeindex.analysis.findings import Finding
     from saeindex.features import FeatureSpace
@@ -20,21 +24,20 @@ def headlines(found: Sequence[Finding], space: FeatureSpace) -> tuple[Finding, .
 
     The first, which has the largest difference, is the headline; words and clusters stay as they are.
     """
+    if not found or found[0].family != "concepts":
+        return tuple(found)
+    same = alike(space, [int(one.key) for one in found])
+    rows: dict[int, list[Finding]] = {}
+    for place, one in enumerate(found):
+        near = (first for first in rows if same[first, place] and found[first].group == one.group)
+        rows.setdefault(next(near, place), []).append(one)
+    return tuple(replace(first, related=tuple(others)) for first, *others in rows.values())
+
+
+def alike(space: FeatureSpace, features: Sequence[int]) -> NDArray[np.bool_]:
+    """Return which features (f, f) are of one family, or point nearly the same way."""
     family_of = {feature: family.id for family in reversed(space.families) for feature in family.features}
-    rows: list[tuple[Finding, list[Finding]]] = []
-    for one in found:
-        near = next((row for row in rows if _is_same(one, row[0], family_of, space)), None)
-        if near is None:
-            rows.append((one, []))
-        else:
-            near[1].append(one)
-    return tuple(replace(first, related=tuple(others)) for first, others in rows)
-
-
-def _is_same(one: Finding, first: Finding, family_of: dict[int, int], space: FeatureSpace) -> bool:
-    if one.family != "concepts" or one.group != first.group:
-        return False
-    a, b = int(one.key), int(first.key)
-    if a in family_of and family_of[a] == family_of.get(b):
-        return True
-    return bool(space.sae.directions[a] @ space.sae.directions[b] >= SAME)
+    families = np.array([family_of.get(feature, -1 - place) for place, feature in enumerate(features)])
+    directions = space.sae.directions[list(features)]
+    same: NDArray[np.bool_] = (families[:, None] == families) | (directions @ directions.T >= SAME)
+    return same
