@@ -56,6 +56,10 @@ class Analysing:
 
     def snapshot(self, field: str = "") -> Snapshot:
         """Return the records as columns, seen through a text field; read once, and again after a write."""
+        if field and field not in self.manifest.fields:
+            fields = ", ".join(self.manifest.fields) or "none beside the text"
+            do = "Use one of them, or leave it out."
+            raise InvalidInputError(f"the text field {field!r}", f"the index has {fields}", do)
         revision = self._kept_manifest().revision
         fingerprint = content_fingerprint(self.store, self.space, revision)
         known = self._snapshots.get(field)
@@ -130,13 +134,15 @@ class Analysing:
         """Return the groups as native filters; None where one is a list of ids, or was not given."""
         from qdrant_client.models import Filter
 
-        given = groups if groups is not None else {"a": a, "b": b}
+        given = groups if groups is not None else {"a": a} if b is None else {"a": a, "b": b}
         found: dict[str, Filter] = {}
         for name, one in given.items():
             if not isinstance(one, str | Filter):
                 return None
             condition = one if isinstance(one, Filter) else self._compile(one, None)
             found[name] = condition or Filter()
+        if groups is None and b is None:
+            found["b"] = Filter(must_not=[found["a"]])
         return found
 
     def _groups(

@@ -82,7 +82,9 @@ def _clusters(snapshot: Snapshot, rows: NDArray[np.int64], seed: int) -> Evidenc
     x = np.asarray(snapshot.vectors[rows])
     dice = np.random.default_rng(seed)
     fitted = x if len(x) <= MOST_FITTED else x[np.sort(dice.choice(len(x), MOST_FITTED, replace=False))]
-    sizes = [k for k in CLUSTERS if k * LEAST_PER_CLUSTER <= len(fitted)] or [max(2, len(fitted) // 12)]
+    different = len(np.unique(np.round(fitted[:, :8], 5), axis=0))
+    most = max(1, different // LEAST_PER_CLUSTER)
+    sizes = [k for k in CLUSTERS if k <= most] or [most]
     placed = []
     for k in sizes:
         model = KMeans(k, init="random", n_init=1, max_iter=ROUNDS, random_state=seed).fit(fitted)
