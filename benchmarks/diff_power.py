@@ -29,7 +29,7 @@ Telling: TypeAlias = dict[int | str, tuple[float, float]]
 # Corpora, the field whose values are planted, the kind of the field, and where truth is measured.
 FIELDS = {
     "stackoverflow_titles": ("metadata.tag", "topic"),
-    "arxiv_heldout": ("metadata.primary_cat", "topic"),
+    "arxiv_heldout": ("metadata.categories", "topic"),
     "clinc150": ("metadata.domain", "topic"),
     "medquad": ("metadata.question_type", "function"),
     "product_reviews": ("metadata.product", "topic"),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Family: TypeAlias = Literal["concepts", "words", "clusters", "named"]
 FAMILIES: tuple[Family, ...] = ("concepts", "words", "clusters")
 # Clusters at three resolutions; chosen on the fit and choose parts of six corpora, see docs/analysis.md.
-CLUSTERS = (60, 120, 240)
+CLUSTERS = (30, 60, 120)
 # Records to a cluster at least, on the average; records that the centres are found on at most.
 LEAST_PER_CLUSTER, MOST_FITTED = 12, 10_000
 # A random start and ten rounds come nearer than a careful start and minibatches, in a fifth of the time.
