@@ -23,6 +23,7 @@ SUITES = (
     "diff",
     "correlate",
     "cluster",
+    "drift",
 )
 RESULTS = Path(__file__).parent / "results"
 

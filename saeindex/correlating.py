@@ -76,6 +76,7 @@ class Correlating:
 
     def find_triggers(
         self,
+        /,
         behaviour: NamedConcept | str | int,
         *,
         prompt_field: str = "prompt",

@@ -15,6 +15,7 @@ from saeindex.asking import Asking
 from saeindex.clustering import ClusteringAlong
 from saeindex.config import CACHE_FOLDER, DEFAULT_SPACE
 from saeindex.correlating import Correlating
+from saeindex.drifting import Drifting
 from saeindex.errors import InvalidInputError
 from saeindex.features import FeatureSpace
 from saeindex.indexing import recalibration
@@ -44,7 +45,7 @@ REJECTS_FILE = "rejects.jsonl"
 KEPT_FOR_ITSELF = {"counts", "calibration", "recalibration", "profiles"}
 
 
-class FeatureIndex(Asking, Analysing, ClusteringAlong, Correlating, Profiling):
+class FeatureIndex(Asking, Analysing, ClusteringAlong, Correlating, Drifting, Profiling):
     """An index of records: dense vectors, sparse codes and concepts, in one Qdrant collection.
 
     Make one with :meth:`create` or :meth:`open`; use it as a context manager, or :meth:`close` it.

@@ -42,6 +42,8 @@ METHODS: tuple[Method, ...] = ("anchored", "interpembed", "free")
 # Records that are clustered together; the others are placed.
 MOST = 12_000
 LEAST = 10
+# Records whose embeddings the result keeps for a map.
+MOST_DRAWN = 3_000
 
 
 def cluster(
@@ -164,4 +166,5 @@ def _reported(
         codes,
         shares.max(1),
         grouped.placer.new,
+        np.asarray(snapshot.vectors[rows[:MOST_DRAWN]]),
     )

@@ -73,7 +73,7 @@ class Clustering:
 
     ``ids`` and ``codes`` (m,) say which of ``clusters`` each record is in, ``confidence`` (m,) how surely.
     ``leakage`` is the agreement (NMI, ARI) with other fields of the records, and with ``"(free)"``, what
-    k-means finds when nothing is asked.
+    k-means finds when nothing is asked. ``vectors`` (at most m, d) are embeddings of the first, for a map.
     """
 
     axis: Axis
@@ -85,6 +85,10 @@ class Clustering:
     codes: NDArray[np.int64]
     confidence: NDArray[np.float64]
     place: Place = field(repr=False)
+    vectors: FloatArray | None = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.clusters)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -131,6 +135,11 @@ class Clustering:
                 for (record, name), sure in zip(shown, self.confidence.tolist(), strict=True)
             ],
         }
+
+    def _repr_html_(self) -> str:
+        from saeindex.analysis.notebook import html_of
+
+        return html_of(self)
 
     def __str__(self) -> str:
         inferred = " (values inferred)" if self.axis.is_inferred else ""

@@ -102,6 +102,9 @@ class Correlations:
     results: tuple[ConceptPair, ...]
     avoided: tuple[ConceptPair, ...] = ()
 
+    def __len__(self) -> int:
+        return len(self.results) + len(self.avoided)
+
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON types."""
         return {
@@ -133,6 +136,11 @@ class Correlations:
             "least",
         )
         return {name: getattr(self, name) for name in names}
+
+    def _repr_html_(self) -> str:
+        from saeindex.analysis.notebook import html_of
+
+        return html_of(self)
 
     def __str__(self) -> str:
         fields = " × ".join(name or "text" for name in dict.fromkeys((self.field, self.other_field)))

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+import csv
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol
+
+from saeindex.errors import InvalidInputError, MissingDependencyError
+
+Row = dict[str, Any]
+TABLE_FORMATS = (".csv", ".parquet")
+# Spreadsheets take text that begins so for a formula, and run it.
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class Analysed(Protocol):
@@ -15,3 +28,90 @@ class Analysed(Protocol):
         """Return its tables by name, as rows."""
 
     def __len__(self) -> int: ...
+
+
+def write_tables(result: Analysed, path: str | Path) -> list[Path]:
+    """Write each table beside ``path``: of ``found.csv``, to ``found-concepts.csv`` and so on.
+
+    Return the files. InvalidInputError where the name ends neither in .csv nor in .parquet,
+    MissingDependencyError where .parquet is asked for without pyarrow.
+    """
+    target = Path(path)
+    suffix = checked_suffix(target, TABLE_FORMATS, "table")
+    write = _write_csv if suffix == ".csv" else _write_parquet
+    if suffix == ".parquet":
+        _pyarrow(target)
+    written = []
+    for name, rows in result.tables().items():
+        file = target.with_name(f"{target.stem}-{name}{target.suffix}")
+        with replacing(file) as draft:
+            write(rows, draft)
+        written.append(file)
+    return written
+
+
+def checked_suffix(path: Path, known: Sequence[str], what: str) -> str:
+    """Return how a file's name ends, in lower case; InvalidInputError names what is ``known``."""
+    suffix = path.suffix.lower()
+    if suffix not in known:
+        found = f"a name that ends in {path.suffix!r}" if path.suffix else "a name without an ending"
+        raise InvalidInputError(f"{what} in {path}", found, f"Use {' or '.join(known)}.")
+    return suffix
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Give the name of a draft in the folder of ``target``; it takes its place when all went well."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    os.close(descriptor)
+    draft = Path(name)
+    try:
+        yield draft
+        draft.chmod(0o644)
+        draft.replace(target)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def _write_csv(rows: Sequence[Row], path: Path) -> None:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([_cell(name) for name in columns])
+        writer.writerows([_cell(row.get(name)) for name in columns] for row in rows)
+
+
+def _cell(value: Any) -> Any:
+    """Return a cell of a CSV file; text never begins a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+
+def _write_parquet(rows: Sequence[Row], path: Path) -> None:
+    pyarrow = _pyarrow(path)
+    columns = dict.fromkeys(name for row in rows for name in row)
+    arrays = {name: _column(row.get(name) for row in rows) for name in columns}
+    pyarrow.parquet.write_table(pyarrow.table(arrays), path)
+
+
+def _column(cells: Iterator[Any]) -> list[Any]:
+    """Return a column's cells of one type: numbers and texts in one column are all texts."""
+    values = list(cells)
+    kinds = {type(value) for value in values if value is not None}
+    if str in kinds and len(kinds) > 1:
+        return [None if value is None else str(value) for value in values]
+    if kinds == {int, float}:
+        return [None if value is None else float(value) for value in values]
+    return values
+
+
+def _pyarrow(path: Path) -> Any:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"Parquet file {path.name}", "pyarrow is not installed", 'Run pip install "saeindex[parquet]".'
+        ) from error
+    return pyarrow

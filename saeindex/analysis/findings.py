@@ -210,6 +210,11 @@ class Diff:
         found = {name: [asdict(one) for one in rows] for name, rows in further.items() if rows}
         return found | {str(name): rows for name, rows in tables.items()}
 
+    def _repr_html_(self) -> str:
+        from saeindex.analysis.notebook import html_of
+
+        return html_of(self)
+
     def __str__(self) -> str:
         from saeindex.analysis.telling import told
 

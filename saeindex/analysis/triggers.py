@@ -86,19 +86,14 @@ class Triggers:
     removed: int
     results: tuple[Trigger, ...]
 
+    def __len__(self) -> int:
+        return len(self.results)
+
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON types."""
         names = (
-            "prompt_field",
-            "records",
-            "units",
-            "having",
-            "tested",
-            "found",
-            "alpha",
-            "method",
-            "removed",
-        )
+            "prompt_field", "records", "units", "having", "tested", "found", "alpha", "method", "removed",
+        )  # fmt: skip
         return {
             "behaviour": self.behaviour.to_json(),
             **{name: getattr(self, name) for name in names},
@@ -117,6 +112,11 @@ class Triggers:
                 for record in getattr(one, kind)
             ],
         }
+
+    def _repr_html_(self) -> str:
+        from saeindex.analysis.notebook import html_of
+
+        return html_of(self)
 
     def __str__(self) -> str:
         lines = [

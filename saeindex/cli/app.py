@@ -16,6 +16,7 @@ from saeindex.cli import (
     demo,
     diffing,
     doctor,
+    drifting,
     indexing,
     inspecting,
     sae,
@@ -48,6 +49,9 @@ app.command("diff")(diffing.diff)
 app.command("correlate")(correlating.correlate)
 app.command("triggers")(correlating.triggers)
 app.command("cluster")(clustering.cluster)
+app.command("drift")(drifting.drift)
+app.command("monitor")(drifting.monitor)
+app.command("profile")(drifting.profile)
 app.command("info")(inspecting.info)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)

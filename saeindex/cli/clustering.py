@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saeindex.cli.output import Json, Url, print_json
+from saeindex.cli.delivering import Plot, Report, Table, deliver
+from saeindex.cli.output import Json, Url
 from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ def cluster(
     assign_to: Annotated[
         Path | None, typer.Option(help="Write the cluster of every record: a CSV file.")
     ] = None,
+    table: Table = None,
+    plot: Plot = None,
+    report: Report = None,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
@@ -53,10 +57,7 @@ def cluster(
         found = opened.cluster(axis, examples=examples, where=where, field=field, method=method, shown=limit)
     if assign_to is not None:
         write_assignments(found, assign_to)
-    if as_json:
-        print_json(found.to_json())
-    else:
-        print(found)
+    deliver(found, as_json, table, plot, report)
     if not found.verdict.expressible:
         raise typer.Exit(1)
 

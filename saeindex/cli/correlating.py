@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from saeindex.cli.output import Json, Url, print_json
+from saeindex.cli.delivering import Plot, Report, Table, deliver
+from saeindex.cli.output import Json, Url
 from saeindex.errors import InvalidInputError
 
 INDEX = typer.Argument(help="The index.")
@@ -45,6 +46,9 @@ def correlate(  # noqa: PLR0913, PLR0917  (one per setting)
     least: Least = 5,
     limit: Limit = 100,
     graph: Graph = None,
+    table: Table = None,
+    plot: Plot = None,
+    report: Report = None,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
@@ -64,15 +68,10 @@ def correlate(  # noqa: PLR0913, PLR0917  (one per setting)
         )
     if graph is not None:
         write_graph(found, graph)
-    if as_json:
-        print_json(found.to_json())
-    else:
-        print(found)
-    if not found.results and not found.avoided:
-        raise typer.Exit(1)
+    deliver(found, as_json, table, plot, report, f"What goes with {', '.join(concept)}?" if concept else "")
 
 
-def triggers(
+def triggers(  # noqa: PLR0913, PLR0917  (one per setting)
     index: Annotated[str, INDEX],
     behaviour: Annotated[str, typer.Argument(help=f"What responses do. {CONCEPT_HELP}")],
     prompt_field: Annotated[str, typer.Option(help="The text field of the prompts.")] = "prompt",
@@ -84,6 +83,9 @@ def triggers(
     method: Method = "bh",
     least: Least = 5,
     limit: Limit = 10,
+    table: Table = None,
+    plot: Plot = None,
+    report: Report = None,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
@@ -98,12 +100,7 @@ def triggers(
         found = opened.find_triggers(
             behaviour, prompt_field=prompt_field, field=field, where=where, **options
         )
-    if as_json:
-        print_json(found.to_json())
-    else:
-        print(found)
-    if not found.results:
-        raise typer.Exit(1)
+    deliver(found, as_json, table, plot, report)
 
 
 def _check_method(method: str) -> None:

@@ -27,8 +27,12 @@ def deliver(
     plot: Path | None = None,
     report: Path | None = None,
     question: str = "",
+    fails_empty: bool = True,
 ) -> None:
-    """Print a result, and write the files that were asked for; exit 1 where nothing was found."""
+    """Print a result, and write the files that were asked for; exit 1 where nothing was found.
+
+    With ``fails_empty`` off, nothing found is no failure: the caller decides.
+    """
     written = _written(result, table, plot, report, question)
     if as_json:
         print_json(result.to_json() | ({"written": written} if written else {}))
@@ -36,7 +40,7 @@ def deliver(
         console().print(str(result), markup=False, soft_wrap=True)
         for path in written:
             console().print(f"wrote {path}", style="dim", markup=False)
-    if not len(result):
+    if fails_empty and not len(result):
         raise typer.Exit(1)
 
 

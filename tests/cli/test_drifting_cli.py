@@ -1,0 +1,90 @@
+"""``saeindex drift``, ``monitor`` and ``profile``: text, JSON, tables, exit codes."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from saeindex import FeatureIndex, FeatureSpace
+from saeindex.cli.drifting import drift, monitor, profile
+from saeindex.errors import InvalidInputError
+from tests.samples import RememberingEncoder, sample_records
+
+NEW, OLD = "metadata.year >= 2010", "metadata.year < 2010"
+
+
+@pytest.fixture(scope="module")
+def folder(
+    tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RememberingEncoder
+) -> str:
+    """An index whose records of 2010 and later are of one topic more often."""
+    path = tmp_path_factory.mktemp("drifting") / "papers.idx"
+    records = [
+        one
+        for one in sample_records(240)
+        if one.metadata["topic"] != "music" or int(one.metadata["year"]) >= 2010
+    ]
+    with FeatureIndex.create(path, space, encoder=session_encoder) as index:
+        index.add(records)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def app() -> typer.Typer:
+    made = typer.Typer()
+    for command in (drift, monitor, profile):
+        made.command()(command)
+    return made
+
+
+def invoke(app: typer.Typer, *arguments: str) -> tuple[int, str]:
+    run = CliRunner().invoke(app, list(arguments))
+    if run.exception is not None and not isinstance(run.exception, SystemExit):
+        raise run.exception
+    return run.exit_code, run.stdout
+
+
+def test_drift_is_printed_and_written(folder: str, app: typer.Typer, tmp_path: Path) -> None:
+    table = tmp_path / "drift.csv"
+    code, told = invoke(
+        app, "drift", folder, "--over", "metadata.year", "--periods", "4", "--table", str(table)
+    )
+    assert "records by metadata.year, in 4 periods" in told
+    assert code == (0 if "  with " in told or " pp " in told else 1)
+    with (tmp_path / "drift-periods.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 4
+    order = "2012, 1990, 2000"
+    code, told = invoke(app, "drift", folder, "--over", "metadata.year", "--order", order, "--json")
+    found: dict[str, Any] = json.loads(told)
+    assert [one["name"] for one in found["periods"]] == order.split(", ")
+    assert code == (0 if found["results"] or found["words"] else 1)
+
+
+def test_monitor_exits_1_on_an_alert_and_0_without(folder: str, app: typer.Typer, tmp_path: Path) -> None:
+    code, told = invoke(app, "monitor", folder, "--reference", 'metadata.topic != "music"',
+                        "--window", 'metadata.topic = "music"', "--json")  # fmt: skip
+    assert code == 1 and json.loads(told)["alert"] is True
+    odd = 'metadata.topic = "finance" AND metadata.score < 0.5'
+    even = 'metadata.topic = "finance" AND metadata.score >= 0.5'
+    code, told = invoke(app, "monitor", folder, "--reference", odd, "--window", even)
+    assert code == 0 and told.startswith("No change")
+    kept = tmp_path / "kept.json"
+    assert invoke(app, "monitor", folder, "--reference", OLD, "--save-baseline", str(kept))[0] == 0
+    code, told = invoke(app, "monitor", folder, "--baseline", str(kept), "--window", NEW, "--json")
+    assert code == int(json.loads(told)["alert"])
+    assert json.loads(told)["reference"] == sum(json.loads(kept.read_text())["sizes"])
+    with pytest.raises(InvalidInputError, match="--window"):
+        invoke(app, "monitor", folder, "--reference", OLD)
+
+
+def test_profile_is_printed_as_text_and_json(folder: str, app: typer.Typer) -> None:
+    code, told = invoke(app, "profile", folder, "--where", 'metadata.topic = "cooking"')
+    assert code == 0 and "Central records:" in told
+    code, told = invoke(app, "profile", folder, "--where", NEW, "--shown", "2", "--json")
+    assert code == 0 and len(json.loads(told)["odd"]) == 2
