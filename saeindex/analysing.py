@@ -13,6 +13,7 @@ from saeindex.analysis.diff import DiffOptions, diff
 from saeindex.analysis.groups import Groups, Selection, Selector, disjoint
 from saeindex.analysis.joining import joined
 from saeindex.analysis.named_text import parse_concept
+from saeindex.analysis.options import options_of
 from saeindex.analysis.snapshot_files import content_fingerprint, take_snapshot
 from saeindex.config import CACHE_FOLDER
 from saeindex.errors import InvalidInputError
@@ -95,7 +96,7 @@ class Analysing:
 
         ``index.diff(a="metadata.year < 2010", b="metadata.year >= 2010", unit="metadata.author")``
         """
-        asked = diff_options(options)
+        asked = options_of(DiffOptions, options, "diff")
         wanted = [parse_concept(one) if isinstance(one, str) else one for one in named]
         encoder = self.encoder if any(one.description for one in wanted) else None
         if other is not None:
@@ -172,11 +173,3 @@ class Analysing:
             return sorted(record_ids(self.store, condition))
 
         return Selector(snapshot, self.planner.features_of({}), filtered)
-
-
-def diff_options(options: Mapping[str, Any]) -> DiffOptions:
-    """Return the options of a comparison by name; InvalidInputError for one that there is not."""
-    try:
-        return DiffOptions(**options)
-    except TypeError as error:
-        raise InvalidInputError("diff", str(error), "Use the fields of DiffOptions.") from error

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from saeindex.analysis.baseline import Baseline, baseline_of
 from saeindex.analysis.diff import DiffOptions
 from saeindex.analysis.drift import DriftOptions, drift
 from saeindex.analysis.monitor import MonitorOptions, monitor
+from saeindex.analysis.options import options_of
 from saeindex.analysis.profile import profile
 from saeindex.errors import InvalidInputError
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from saeindex.analysis.profile_results import SetProfile
     from saeindex.analysis.snapshot import Snapshot
     from saeindex.types import LevelName
-
-Options = TypeVar("Options")
 
 
 class Drifting:
@@ -50,7 +49,7 @@ class Drifting:
 
         ``index.drift("metadata.model", order=["v1", "v2", "v3"], unit="metadata.prompt_id")``
         """
-        asked = _options(DriftOptions, options, "drift")
+        asked = options_of(DriftOptions, options, "drift")
         snapshot = self.snapshot(field)
         rows = None if where is None else self._selector(snapshot)(where)
         return drift(snapshot, over, rows, order, asked)
@@ -70,7 +69,7 @@ class Drifting:
 
         ``index.monitor("metadata.year < 2015", "metadata.year >= 2015", looks=12)``
         """
-        asked = _options(MonitorOptions, options, "monitor")
+        asked = options_of(MonitorOptions, options, "monitor")
         snapshot = self.snapshot(field)
         select = self._selector(snapshot)
         kept = Baseline.load(reference) if isinstance(reference, Path) else reference
@@ -109,15 +108,7 @@ class Drifting:
         """
         if (where is None) == (ids is None):
             raise InvalidInputError("a set to profile", "none, or two", "Give a condition, or ids.")
-        asked = _options(DiffOptions, {"families": ("concepts", "words")} | options, "profile")
+        asked = options_of(DiffOptions, {"families": ("concepts", "words")} | options, "profile")
         snapshot = self.snapshot(field)
         rows = self._selector(snapshot)(where if ids is None else list(ids))
         return profile(snapshot, rows, shown, asked)
-
-
-def _options(kind: type[Options], given: Mapping[str, Any], what: str) -> Options:
-    """Return options by name; InvalidInputError for one that there is not."""
-    try:
-        return kind(**given)
-    except TypeError as error:
-        raise InvalidInputError(what, str(error), f"Use the fields of {kind.__name__}.") from error

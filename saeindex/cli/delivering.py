@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,12 +13,39 @@ from saeindex.cli.output import console, print_json
 if TYPE_CHECKING:
     from saeindex.analysis.export import Analysed
 
+
+def ending(what: str, *known: str) -> Callable[[Path | None], Path | None]:
+    """Return what refuses a file name before the work is done: it must end in one of ``known``."""
+
+    def checked(path: Path | None) -> Path | None:
+        if path is not None:
+            from saeindex.analysis.export import checked_suffix
+
+            checked_suffix(path, known, what)
+        return path
+
+    return checked
+
+
 Table = Annotated[
     Path | None,
-    typer.Option(help="Write every table: to a .csv or .parquet file each, named after this one."),
+    typer.Option(
+        callback=ending("table", ".csv", ".parquet"),
+        help="Write every table: to a .csv or .parquet file each, named after this one.",
+    ),
 ]
-Plot = Annotated[Path | None, typer.Option(help="Draw it: .html (one file, works offline) or .png.")]
-Report = Annotated[Path | None, typer.Option(help="Write a readable page (.html): method, findings, limits.")]
+Plot = Annotated[
+    Path | None,
+    typer.Option(
+        callback=ending("picture", ".html", ".png"), help="Draw it: .html (one file, works offline) or .png."
+    ),
+]
+Report = Annotated[
+    Path | None,
+    typer.Option(
+        callback=ending("report", ".html"), help="Write a readable page (.html): method, findings, limits."
+    ),
+]
 
 
 def deliver(

@@ -93,9 +93,7 @@ def test_of_three_groups_the_one_that_differs_is_named() -> None:
     groups = (np.arange(1_500) % 3).astype(np.int32)
     has = (DICE.random((1_500, 30)) < 0.2).astype(np.float32)
     has[:, 0] = DICE.random(1_500) < np.where(groups == 2, 0.5, 0.2)
-    has[:, 1] = DICE.random(1_500) < np.where(
-        groups == 0, 0.2, 0.5
-    )  # two share it
+    has[:, 1] = DICE.random(1_500) < np.where(groups == 0, 0.2, 0.5)  # two share it
     names = tuple(map(str, range(30)))
     test = run_tests(
         Evidence("words", names, names, csr_matrix(has)), groups, 3, Design(np.zeros(1_500, np.int32))

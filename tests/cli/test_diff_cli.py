@@ -35,10 +35,8 @@ def test_differences_are_printed_and_given_as_json(index: str) -> None:
 
 
 def test_groups_have_names_and_bad_ones_are_refused(index: str) -> None:
-    named = call(
-        "diff", index, "--group", 'tunes=metadata.topic = "music"', "--group", 'food=metadata.topic = "cooking"',
-        "--evidence", "words", "--json",
-    )  # fmt: skip
+    groups = ["--group", 'tunes=metadata.topic = "music"', "--group", 'food=metadata.topic = "cooking"']
+    named = call("diff", index, *groups, "--evidence", "words", "--json")
     assert json.loads(named.stdout)["groups"].keys() == {"tunes", "food"}
     refused = call("diff", index, "--group", "nothing")
     assert refused.returncode == 2 and "NAME=CONDITION" in refused.stderr
