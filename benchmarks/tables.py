@@ -77,6 +77,10 @@ SHOWN = {
     "cluster_by_task": "ARI of each axis, described and by five examples, beside the baselines (prompted "
     "k-means on 400 records of each task):",
     "cluster_leakage": "How far clusters along one axis follow another:",
+    "chance": "Share of runs with any trend where the order was dealt at random:",
+    "planted": "Share of runs that find a class whose share rises along a line or in a step to the share named, "
+    "beside a comparison of the two halves of the same records:",
+    "false_alerts": "Share of windows like their reference that alert:",
     "correlate_labels": "Spearman of pair statistics with those of the labels, by corpus:",
     "correlate_planted": "Median rank of planted pairs among all pairs:",
     "property_methods": "Every way to rank by a property, means over corpora, 95 % intervals over queries; "

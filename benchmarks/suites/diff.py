@@ -36,7 +36,7 @@ SYNTHETIC = 1_000_000
 def run(quick: bool) -> Outcome:
     """Measure; ``quick`` takes fewer runs, corpora and records."""
     outcome = Outcome("diff", quick, SEED)
-    runs = 20 if quick else 200
+    runs = 10 if quick else 200
     corpora = diff_calibration.CORPORA[:2] if quick else diff_calibration.CORPORA
     calibrate(outcome, runs, corpora)
     find_planted(
