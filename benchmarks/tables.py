@@ -78,7 +78,7 @@ SHOWN = {
     "k-means on 400 records of each task):",
     "cluster_leakage": "How far clusters along one axis follow another:",
     "chance": "Share of runs with any trend where the order was dealt at random:",
-    "planted": "Share of runs that find a class whose share rises along a line or in a step to the share named, "
+    "planted": "Share of runs that find a class whose share rises in a line or a step to the share named, "
     "beside a comparison of the two halves of the same records:",
     "false_alerts": "Share of windows like their reference that alert:",
     "correlate_labels": "Spearman of pair statistics with those of the labels, by corpus:",
