@@ -20,9 +20,9 @@ from benchmarks.corpora import CachedEncoder
 from benchmarks.mixture import CACHE
 from benchmarks.suites.retained import properties
 from saeindex import FeatureSpace
-from saeindex.analysis.axis import Axis, AxisValue
-from saeindex.analysis.cluster_evidence import read
-from saeindex.analysis.cluster_views import Views
+from saeindex.analysis.clusters.axis import Axis, AxisValue
+from saeindex.analysis.clusters.evidence import read
+from saeindex.analysis.clusters.views import Views
 from saeindex.analysis.snapshot import Snapshot
 
 if TYPE_CHECKING:

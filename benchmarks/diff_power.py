@@ -13,8 +13,8 @@ import numpy as np
 from benchmarks.diff_calibration import ALPHA, LEAST, pair
 from benchmarks.snapshots import labelled
 from saeindex.analysis.design import Design
+from saeindex.analysis.differences.power import power
 from saeindex.analysis.evidence import FAMILIES, evidence_of
-from saeindex.analysis.power import power
 from saeindex.analysis.testing import run_tests
 
 if TYPE_CHECKING:

@@ -13,14 +13,14 @@ from saeindex.analysis.design import design_of
 from saeindex.analysis.evidence import FAMILIES, evidence_of
 from saeindex.analysis.groups import Groups
 from saeindex.analysis.monitor import MonitorOptions, monitor
-from saeindex.analysis.trends import run_trends
+from saeindex.analysis.trends.trends import run_trends
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.analysis.evidence import Family
     from saeindex.analysis.snapshot import Snapshot
-    from saeindex.analysis.trends import TrendTest
+    from saeindex.analysis.trends.trends import TrendTest
 
 CORPORA = ("goemotions", "stackoverflow_titles", "clinc150", "medquad", "arxiv_heldout")
 UNITS = {"masc_registers": "metadata.doc", "us_speeches": "metadata.year"}

@@ -10,11 +10,11 @@ import numpy as np
 from benchmarks.diff_calibration import ALPHA, LEAST, pair
 from benchmarks.diff_power import higher_in_first, most_telling
 from benchmarks.drift_chance import PERIODS, WINDOW, in_periods, trend_tests
-from saeindex.analysis.describing_trends import kind_of
 from saeindex.analysis.design import Design
 from saeindex.analysis.evidence import FAMILIES, evidence_of
 from saeindex.analysis.monitor import MonitorOptions, monitor
 from saeindex.analysis.testing import run_tests
+from saeindex.analysis.trends.describing import kind_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from benchmarks.diff_power import Planting
     from saeindex.analysis.evidence import Evidence
     from saeindex.analysis.groups import Groups
-    from saeindex.analysis.trends import TrendTest
+    from saeindex.analysis.trends.trends import TrendTest
 
 PER_PERIOD = 500
 SHARES = (0.02, 0.05, 0.1)

@@ -17,14 +17,14 @@ from benchmarks.snapshots import labelled
 from saeindex.analysis.design import design_of
 from saeindex.analysis.drift import DriftOptions, drift
 from saeindex.analysis.evidence import FAMILIES, Evidence
-from saeindex.analysis.trends import run_trends
+from saeindex.analysis.trends.trends import run_trends
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.analysis.groups import Groups
     from saeindex.analysis.snapshot import Snapshot
-    from saeindex.analysis.trends import TrendTest
+    from saeindex.analysis.trends.trends import TrendTest
 
 # A vendor's models by date of release.
 GENERATIONS = {

@@ -15,7 +15,7 @@ from benchmarks import data
 from benchmarks.planted import correlation
 from benchmarks.suites.retained import properties
 from saeindex import FeatureSpace
-from saeindex.analysis.correlate_named import z_scores
+from saeindex.analysis.correlations.named_pairs import z_scores
 from saeindex.analysis.named import ConceptReader, Membership, NamedConcept
 from saeindex.analysis.snapshot import Snapshot
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saeindex.analysis.companions import companions
-from saeindex.analysis.counted import counted_diff, is_countable
 from saeindex.analysis.counting import EngineCounts
 from saeindex.analysis.diff import DiffOptions, diff
+from saeindex.analysis.differences.counted import counted_diff, is_countable
+from saeindex.analysis.differences.joining import joined
 from saeindex.analysis.groups import Groups, Selection, Selector, disjoint
-from saeindex.analysis.joining import joined
 from saeindex.analysis.named_text import parse_concept
 from saeindex.analysis.options import options_of
 from saeindex.analysis.snapshot_files import content_fingerprint, take_snapshot
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
     from saeindex.analysis.companions import Companion
-    from saeindex.analysis.findings import Diff
-    from saeindex.analysis.hypotheses import HypothesisWriter
+    from saeindex.analysis.differences.findings import Diff
+    from saeindex.analysis.differences.hypotheses import HypothesisWriter
     from saeindex.analysis.named import NamedConcept
     from saeindex.analysis.snapshot import Snapshot
     from saeindex.features import FeatureSpace

@@ -10,9 +10,9 @@ from saeindex.analysis.cluster import cluster
 from saeindex.config import CACHE_FOLDER
 
 if TYPE_CHECKING:
-    from saeindex.analysis.axis import Axis
     from saeindex.analysis.cluster import Method
-    from saeindex.analysis.cluster_results import Clustering
+    from saeindex.analysis.clusters.axis import Axis
+    from saeindex.analysis.clusters.results import Clustering
     from saeindex.analysis.groups import Selection, Selector
     from saeindex.analysis.snapshot import Snapshot
     from saeindex.query.planner import Planner

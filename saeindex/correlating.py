@@ -7,7 +7,7 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from saeindex.analysis.correlate import correlate_open
-from saeindex.analysis.correlate_named import correlate_named
+from saeindex.analysis.correlations.named_pairs import correlate_named
 from saeindex.analysis.named_text import parse_concept
 from saeindex.analysis.triggers import find_triggers
 from saeindex.errors import InvalidInputError
@@ -15,7 +15,7 @@ from saeindex.errors import InvalidInputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.analysis.correlate_results import Correlations
+    from saeindex.analysis.correlations.results import Correlations
     from saeindex.analysis.groups import Selection, Selector
     from saeindex.analysis.named import NamedConcept
     from saeindex.analysis.snapshot import Snapshot

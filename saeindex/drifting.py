@@ -6,20 +6,20 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saeindex.analysis.baseline import Baseline, baseline_of
 from saeindex.analysis.diff import DiffOptions
 from saeindex.analysis.drift import DriftOptions, drift
 from saeindex.analysis.monitor import MonitorOptions, monitor
+from saeindex.analysis.monitoring.baseline import Baseline, baseline_of
 from saeindex.analysis.options import options_of
 from saeindex.analysis.profile import profile
 from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from saeindex.analysis.alerts import Alert
-    from saeindex.analysis.drift_results import Drift
     from saeindex.analysis.groups import Selection, Selector
+    from saeindex.analysis.monitoring.alerts import Alert
     from saeindex.analysis.profile_results import SetProfile
     from saeindex.analysis.snapshot import Snapshot
+    from saeindex.analysis.trends.results import Drift
     from saeindex.types import LevelName
 
 

@@ -17,9 +17,9 @@ from benchmarks.planted import CLASSES, Classes, Planted, open_classes, planted_
 from benchmarks.planted_triggers import trigger_rank
 from saeindex import FeatureSpace
 from saeindex.analysis.correlate import correlate_open
-from saeindex.analysis.correlate_named import z_scores
+from saeindex.analysis.correlations.named_pairs import z_scores
+from saeindex.analysis.correlations.tables import PairTables
 from saeindex.analysis.named import ConceptReader, NamedConcept
-from saeindex.analysis.pairs import PairTables
 from saeindex.config import DEFAULT_SPACE
 
 if TYPE_CHECKING:

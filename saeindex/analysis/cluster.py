@@ -15,24 +15,24 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from saeindex.analysis.axis import Axis
-from saeindex.analysis.cluster_baseline import interpembed_clusters
-from saeindex.analysis.cluster_em import settle
-from saeindex.analysis.cluster_evidence import Evidence, gather, known_values, read, text_vectors
-from saeindex.analysis.cluster_inferred import with_values
-from saeindex.analysis.cluster_measures import free_clusters
-from saeindex.analysis.cluster_placing import Placer
-from saeindex.analysis.cluster_report import described_clusters, leaks, sized
-from saeindex.analysis.cluster_results import Clustering
-from saeindex.analysis.cluster_verdict import UNJUDGED, judge, signs_of
+from saeindex.analysis.clusters.axis import Axis
+from saeindex.analysis.clusters.baseline import interpembed_clusters
+from saeindex.analysis.clusters.describing import described_clusters, leaks, sized
+from saeindex.analysis.clusters.em import settle
+from saeindex.analysis.clusters.evidence import Evidence, gather, known_values, read, text_vectors
+from saeindex.analysis.clusters.inferred import with_values
+from saeindex.analysis.clusters.measures import free_clusters
+from saeindex.analysis.clusters.placing import Placer
+from saeindex.analysis.clusters.results import Clustering
+from saeindex.analysis.clusters.verdict import UNJUDGED, judge, signs_of
 from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.analysis.cluster_em import Settled
-    from saeindex.analysis.cluster_evidence import Encodes
-    from saeindex.analysis.cluster_verdict import Verdict
+    from saeindex.analysis.clusters.em import Settled
+    from saeindex.analysis.clusters.evidence import Encodes
+    from saeindex.analysis.clusters.verdict import Verdict
     from saeindex.analysis.snapshot import Snapshot
     from saeindex.query.sample import CollectionSample
     from saeindex.query.weighing import Doubles

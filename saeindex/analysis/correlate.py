@@ -1,7 +1,7 @@
 """Which concepts go together in records more often than by chance, or less often: all pairs of features.
 
-Within a text field, or across two fields of the same records (what is asked × how it is answered). See
-:mod:`saeindex.analysis.pairs` for the tests, :mod:`saeindex.analysis.trivial` for what is left out.
+Within a text field, or across two fields of the same records (what is asked × how it is answered). The
+package :mod:`saeindex.analysis.correlations` has the tests, and what is left out.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.analysis.correlate_results import Concept, ConceptPair, Correlations
-from saeindex.analysis.correlate_units import units_of
-from saeindex.analysis.pairs import PairTables, corrected, count_pairs
-from saeindex.analysis.trivial import REASONS, KnownTrivial, SeenTrivial, rows_with
+from saeindex.analysis.correlations.results import Concept, ConceptPair, Correlations
+from saeindex.analysis.correlations.tables import PairTables, corrected, count_pairs
+from saeindex.analysis.correlations.trivial import REASONS, KnownTrivial, SeenTrivial, rows_with
+from saeindex.analysis.correlations.units import units_of
 from saeindex.errors import InvalidInputError
 from saeindex.types import shown_label
 

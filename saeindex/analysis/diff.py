@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.analysis.confirming import confirmed
 from saeindex.analysis.design import AUTO, design_of
+from saeindex.analysis.differences.confirming import confirmed
+from saeindex.analysis.differences.findings import Detectable, Diff, Finding
+from saeindex.analysis.differences.headlines import headlines
+from saeindex.analysis.differences.hints import hints_of
+from saeindex.analysis.differences.illustrating import illustrated
+from saeindex.analysis.differences.named_evidence import named_evidence, without_examples
+from saeindex.analysis.differences.power import BASES, detectable
+from saeindex.analysis.differences.strata import changes_of
 from saeindex.analysis.evidence import FAMILIES, Family, evidence_of
-from saeindex.analysis.findings import Detectable, Diff, Finding
-from saeindex.analysis.headlines import headlines
-from saeindex.analysis.hints import hints_of
-from saeindex.analysis.illustrating import illustrated
-from saeindex.analysis.named_evidence import named_evidence, without_examples
-from saeindex.analysis.power import BASES, detectable
-from saeindex.analysis.strata import changes_of
 from saeindex.analysis.testing import run_tests
 from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from saeindex.analysis.design import Design
+    from saeindex.analysis.differences.hypotheses import HypothesisWriter
     from saeindex.analysis.groups import Groups
-    from saeindex.analysis.hypotheses import HypothesisWriter
     from saeindex.analysis.named import NamedConcept
     from saeindex.analysis.significance import Correction
     from saeindex.analysis.snapshot import Snapshot

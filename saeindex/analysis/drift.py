@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeindex.analysis.describing_trends import trends_of
 from saeindex.analysis.design import AUTO, design_of, mean_design_effect
 from saeindex.analysis.diff import DiffOptions
-from saeindex.analysis.drift_results import Drift
 from saeindex.analysis.evidence import FAMILIES, Family, evidence_of
-from saeindex.analysis.periods import FEWEST, MOST, periods_of
-from saeindex.analysis.trends import run_trends
+from saeindex.analysis.trends.describing import trends_of
+from saeindex.analysis.trends.periods import FEWEST, MOST, periods_of
+from saeindex.analysis.trends.results import Drift
+from saeindex.analysis.trends.trends import run_trends
 from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.analysis.design import Design
-    from saeindex.analysis.drift_results import Trend
-    from saeindex.analysis.periods import Periods
     from saeindex.analysis.significance import Correction
     from saeindex.analysis.snapshot import Snapshot
+    from saeindex.analysis.trends.periods import Periods
+    from saeindex.analysis.trends.results import Trend
     from saeindex.types import LevelName
 
 # Records of one value of the field are taken to share an origin (a year's one speech) from this design

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from saeindex.analysis.alerts import REFERENCE, WINDOW, Alert, is_real
-from saeindex.analysis.baseline import Baseline, against_baseline
-from saeindex.analysis.between import found_between
 from saeindex.analysis.design import AUTO, design_of
 from saeindex.analysis.diff import DiffOptions, method_of, overlap_of
 from saeindex.analysis.evidence import Family
 from saeindex.analysis.groups import disjoint
+from saeindex.analysis.monitoring.alerts import REFERENCE, WINDOW, Alert, is_real
+from saeindex.analysis.monitoring.baseline import Baseline, against_baseline
+from saeindex.analysis.monitoring.between import found_between
 from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:

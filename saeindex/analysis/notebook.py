@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from saeindex.analysis.page_parts import Part, element, listed, paragraphs
-from saeindex.analysis.report import told_of
+from saeindex.analysis.report.parts import Part, element, listed, paragraphs
+from saeindex.analysis.report.writing import told_of
 
 if TYPE_CHECKING:
-    from saeindex.analysis.alerts import Alert
-    from saeindex.analysis.cluster_results import Clustering
-    from saeindex.analysis.correlate_results import Correlations
-    from saeindex.analysis.drift_results import Drift
+    from saeindex.analysis.clusters.results import Clustering
+    from saeindex.analysis.correlations.results import Correlations
+    from saeindex.analysis.differences.findings import Diff, Finding
     from saeindex.analysis.evidence import Family
     from saeindex.analysis.export import Analysed
-    from saeindex.analysis.findings import Diff, Finding
+    from saeindex.analysis.monitoring.alerts import Alert
     from saeindex.analysis.profile_results import SetProfile
+    from saeindex.analysis.trends.results import Drift
     from saeindex.analysis.triggers import Triggers
 
 SHOWN = 8
@@ -47,8 +47,8 @@ def _tables(result: Analysed) -> Iterator[Part]:
 
 
 def _of_findings(findings: Mapping[Family, Sequence[Finding]], groups: Sequence[str]) -> Iterator[Part]:
-    from saeindex.analysis.pictures_diff import FAMILY
-    from saeindex.analysis.report_findings import findings_table
+    from saeindex.analysis.pictures.diff import FAMILY
+    from saeindex.analysis.report.findings import findings_table
 
     for family, found in findings.items():
         if found:
@@ -68,8 +68,8 @@ def _of_profile(profile: SetProfile) -> Iterator[Part]:
 
 
 def _of_drift(drift: Drift) -> Iterator[Part]:
-    from saeindex.analysis.pictures_diff import FAMILY
-    from saeindex.analysis.report_drift import trends_table
+    from saeindex.analysis.pictures.diff import FAMILY
+    from saeindex.analysis.report.drift import trends_table
 
     for family, found in drift.findings.items():
         if found:
@@ -77,7 +77,7 @@ def _of_drift(drift: Drift) -> Iterator[Part]:
 
 
 def _of_correlations(found: Correlations) -> Iterator[Part]:
-    from saeindex.analysis.report_pairs import pairs_table
+    from saeindex.analysis.report.pairs import pairs_table
 
     for name, pairs in (("Go together", found.results), ("Avoid each other", found.avoided)):
         if pairs:
@@ -85,14 +85,14 @@ def _of_correlations(found: Correlations) -> Iterator[Part]:
 
 
 def _of_triggers(found: Triggers) -> Iterator[Part]:
-    from saeindex.analysis.report_pairs import triggers_table
+    from saeindex.analysis.report.pairs import triggers_table
 
     if found.results:
         yield triggers_table(found.results[:SHOWN], _caption("Triggers", len(found.results)))
 
 
 def _of_clustering(found: Clustering) -> Iterator[Part]:
-    from saeindex.analysis.report_cluster import clusters_table
+    from saeindex.analysis.report.cluster import clusters_table
 
     yield clusters_table(found.clusters)
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from saeindex.analysis.between import found_between
 from saeindex.analysis.design import design_of
 from saeindex.analysis.diff import DiffOptions, overlap_of
+from saeindex.analysis.differences.findings import Example
 from saeindex.analysis.evidence import Family, cluster_names, one_hot
-from saeindex.analysis.findings import Example
 from saeindex.analysis.groups import Groups
+from saeindex.analysis.monitoring.between import found_between
 from saeindex.analysis.profile_results import SetProfile, Standing, Theme
 from saeindex.errors import InvalidInputError
 from saeindex.types import shown_label
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from saeindex.analysis.findings import Finding
+    from saeindex.analysis.differences.findings import Finding
     from saeindex.analysis.snapshot import Snapshot
     from saeindex.types import FloatArray
 

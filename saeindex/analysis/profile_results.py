@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from saeindex.analysis.differences.findings import Example, Finding
+from saeindex.analysis.differences.telling import TITLES
 from saeindex.analysis.evidence import Family
-from saeindex.analysis.findings import Example, Finding
-from saeindex.analysis.telling import TITLES
 
 SHOWN, SHOWN_RECORDS, SHOWN_CHARS = 10, 3, 110
 

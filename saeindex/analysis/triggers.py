@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saeindex.analysis.correlate import aligned_rows, check_settings, described
-from saeindex.analysis.correlate_named import correlation_z
-from saeindex.analysis.correlate_results import Concept, ConceptPair
-from saeindex.analysis.correlate_units import Units, units_of
+from saeindex.analysis.correlations.named_pairs import correlation_z
+from saeindex.analysis.correlations.results import Concept, ConceptPair
+from saeindex.analysis.correlations.tables import PairTables, corrected
+from saeindex.analysis.correlations.trivial import KnownTrivial
+from saeindex.analysis.correlations.units import Units, units_of
 from saeindex.analysis.named import ConceptReader, Membership, NamedConcept
-from saeindex.analysis.pairs import PairTables, corrected
-from saeindex.analysis.trivial import KnownTrivial
 from saeindex.types import shown_label
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from saeindex.cli.output import Json, Url
 from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from saeindex.analysis.cluster_results import Clustering
+    from saeindex.analysis.clusters.results import Clustering
 
 Examples = Annotated[
     list[str] | None,

@@ -12,7 +12,7 @@ from saeindex.cli.output import Json, Url
 from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from saeindex.analysis.hypotheses import HypothesisWriter
+    from saeindex.analysis.differences.hypotheses import HypothesisWriter
 
 Condition = Annotated[str | None, typer.Option(help="A where condition: 'metadata.year < 2010'.")]
 Unit = Annotated[
@@ -109,7 +109,7 @@ def diff(  # noqa: PLR0913, PLR0917  (one per option of a comparison)
 def _writer(model: str | None, base_url: str | None, max_tokens: int) -> HypothesisWriter | None:
     if model is None:
         return None
-    from saeindex.analysis.hypotheses import HypothesisWriter
+    from saeindex.analysis.differences.hypotheses import HypothesisWriter
     from saeindex.encoders.cache import EmbeddingCache
 
     replies = EmbeddingCache().folder.with_name("hypotheses")

@@ -6,13 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from saeindex.analysis.alerts import Alert
-from saeindex.analysis.axis import Axis
-from saeindex.analysis.cluster_results import Cluster, Clustering, KeyConcept
-from saeindex.analysis.cluster_verdict import Verdict
-from saeindex.analysis.correlate_results import Concept, ConceptPair, Correlations
-from saeindex.analysis.drift_results import Drift, Trend
-from saeindex.analysis.findings import (
+from saeindex.analysis.clusters.axis import Axis
+from saeindex.analysis.clusters.results import Cluster, Clustering, KeyConcept
+from saeindex.analysis.clusters.verdict import Verdict
+from saeindex.analysis.correlations.results import Concept, ConceptPair, Correlations
+from saeindex.analysis.differences.findings import (
     Confirmation,
     Detectable,
     Diff,
@@ -22,8 +20,10 @@ from saeindex.analysis.findings import (
     StratumChange,
 )
 from saeindex.analysis.monitor import MonitorOptions
-from saeindex.analysis.periods import Period
+from saeindex.analysis.monitoring.alerts import Alert
 from saeindex.analysis.profile_results import SetProfile, Standing, Theme
+from saeindex.analysis.trends.periods import Period
+from saeindex.analysis.trends.results import Drift, Trend
 from saeindex.analysis.triggers import Trigger, Triggers
 
 EVIL = "<script>alert(1)</script>"

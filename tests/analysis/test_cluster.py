@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from saeindex import FeatureIndex, Record
 from saeindex.analysis import cluster as module
-from saeindex.analysis.axis import Axis
 from saeindex.analysis.cluster import cluster
-from saeindex.analysis.cluster_measures import agreement
-from saeindex.analysis.cluster_results import Clustering
+from saeindex.analysis.clusters.axis import Axis
+from saeindex.analysis.clusters.measures import agreement
+from saeindex.analysis.clusters.results import Clustering
 from saeindex.analysis.snapshot import Snapshot
 from saeindex.errors import InvalidInputError, NotFoundError
 from tests.samples import SUBJECTS, RememberingEncoder

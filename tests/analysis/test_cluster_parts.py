@@ -8,16 +8,16 @@ import pytest
 from scipy.sparse import csr_matrix
 from sklearn.metrics import jaccard_score, normalized_mutual_info_score, silhouette_samples
 
-from saeindex.analysis.cluster_baseline import jaccard
-from saeindex.analysis.cluster_em import EXAMPLE, Whitened, settle, smoothed, soft, standardised
-from saeindex.analysis.cluster_measures import (
+from saeindex.analysis.clusters.baseline import jaccard
+from saeindex.analysis.clusters.em import EXAMPLE, Whitened, settle, smoothed, soft, standardised
+from saeindex.analysis.clusters.measures import (
     agreement,
     conductances,
     distinctive,
     neighbour_graph,
     silhouettes,
 )
-from saeindex.analysis.cluster_verdict import FAILS_FROM, Signs, judge, signs_of
+from saeindex.analysis.clusters.verdict import FAILS_FROM, Signs, judge, signs_of
 from saeindex.query.sample import nearest_rows
 
 DICE = np.random.default_rng(5)

@@ -11,10 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from saeindex import FeatureSpace
-from saeindex.analysis.concept_graph import concept_graph, write_graph
 from saeindex.analysis.correlate import correlate_open
-from saeindex.analysis.correlate_results import Correlations
-from saeindex.analysis.trivial import ALIKE, REASONS, WORD, KnownTrivial
+from saeindex.analysis.correlations.graph import concept_graph, write_graph
+from saeindex.analysis.correlations.results import Correlations
+from saeindex.analysis.correlations.trivial import ALIKE, REASONS, WORD, KnownTrivial
 from saeindex.errors import InvalidInputError
 from tests.analysis.made import made_snapshot, unlike_features
 

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from saeindex import FeatureIndex
-from saeindex.analysis.hypotheses import HypothesisWriter, told
+from saeindex.analysis.differences.hypotheses import HypothesisWriter, told
+from saeindex.analysis.pictures import save_picture
+from saeindex.analysis.report import write_report
 from saeindex.errors import InvalidInputError, LabelerError
 from tests.features.chat_service import KEY, ChatService, blocks, phrase_of, running_service
 
@@ -92,3 +94,15 @@ def test_texts_are_data(service: ChatService, papers: FeatureIndex) -> None:
     papers.diff(MUSIC, OTHERS, families=("concepts",), writer=writer_of(service))
     assert all(body["messages"][-1]["content"].count("TEXTS>>>") >= 1 for body in service.requests)
     assert all(KEY not in json.dumps(body) for body in service.requests)
+
+
+def test_a_page_tells_hypotheses_and_what_was_asked_about(
+    service: ChatService, papers: FeatureIndex, tmp_path: Path
+) -> None:
+    named = ["law=a court decision"]
+    found = papers.diff(MUSIC, OTHERS, families=("words",), named=named, writer=writer_of(service))
+    page = write_report(found, tmp_path / "page.html", "What is music?").read_text()
+    assert "is about music" in page and "not verified" in page and "A language model wrote" in page
+    assert "What was asked about" in page
+    save_picture(found, tmp_path / "page.png")
+    assert (tmp_path / "page.png").stat().st_size > 1_000

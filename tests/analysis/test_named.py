@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import fisher_exact, pearsonr
 
 from saeindex import FeatureSpace, Record
-from saeindex.analysis.correlate_named import correlate_named, correlation_z, z_scores
+from saeindex.analysis.correlations.named_pairs import correlate_named, correlation_z, z_scores
 from saeindex.analysis.named import ConceptReader, Membership, NamedConcept, threshold
 from saeindex.analysis.named_text import parse_concept
 from saeindex.analysis.snapshot import Snapshot

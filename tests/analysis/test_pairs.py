@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 from scipy.stats import chi2_contingency, false_discovery_control, hypergeom
 from scipy.stats.contingency import odds_ratio
 
-from saeindex.analysis.pairs import PairTables, corrected, count_pairs, mid_p
+from saeindex.analysis.correlations.tables import PairTables, corrected, count_pairs, mid_p
 
 
 def nothing_trivial(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int8]:

@@ -10,9 +10,9 @@ from xml.etree import ElementTree
 import pytest
 
 from saeindex._version import __version__
-from saeindex.analysis.page_numbers import chance, counted, interval, number, percent, ratio
-from saeindex.analysis.page_parts import highlighted
-from saeindex.analysis.report import write_report
+from saeindex.analysis.report.numbers import chance, counted, interval, number, percent, ratio
+from saeindex.analysis.report.parts import highlighted
+from saeindex.analysis.report.writing import write_report
 from saeindex.errors import InvalidInputError
 from tests.analysis.made_results import EVIL, clustering, diff, empty_results, finding, results
 from tests.analysis.reading_pages import Page

@@ -1,0 +1,1 @@
+"""Clustering along an axis: evidence, expectation-maximisation, measures and the verdict."""

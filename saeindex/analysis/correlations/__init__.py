@@ -1,0 +1,1 @@
+"""Pairs of concepts: counts, what is trivial, named pairs, graphs."""

@@ -1,0 +1,1 @@
+"""What a comparison tells beside its tests: findings, confirmation, hints, power, hypotheses."""

@@ -1,0 +1,1 @@
+"""Alerts: windows of records against a reference or a saved baseline."""

@@ -1,0 +1,5 @@
+"""Results as readable pages."""
+
+from saeindex.analysis.report.writing import write_report
+
+__all__ = ["write_report"]

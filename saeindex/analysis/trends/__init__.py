@@ -1,0 +1,1 @@
+"""Trends over an ordered field: periods, contrasts, change points."""
