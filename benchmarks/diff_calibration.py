@@ -116,10 +116,11 @@ def equal_groups(runs: int, corpora: Sequence[str] = CORPORA) -> list[dict[str, 
     return rows
 
 
-def documents(runs: int) -> list[dict[str, Any]]:
+def documents(runs: int, names: Sequence[str] = tuple(BY_DOCUMENT)) -> list[dict[str, Any]]:
     """Return the same where whole documents are dealt."""
     rows = []
-    for name, unit in BY_DOCUMENT.items():
+    for name in names:
+        unit = BY_DOCUMENT[name]
         prepared = Prepared.of(name)
         for is_equal in (True, False):
             rows += shares(name, prepared, runs, is_equal, unit)
@@ -148,13 +149,14 @@ def shares(
     ]
 
 
-def confounded(runs: int) -> list[dict[str, Any]]:
+def confounded(runs: int, names: Sequence[str] = tuple(CONFOUNDED)) -> list[dict[str, Any]]:
     """Return false findings per run between groups that differ in a confounder only, with and without strata.
 
     The first group takes records with a chance that grows with length, or differs by value of the field.
     """
     rows = []
-    for name, fields in CONFOUNDED.items():
+    for name in names:
+        fields = CONFOUNDED[name]
         prepared = Prepared.of(name)
         cases: list[tuple[str, tuple[str, ...], bool]] = [("length", (), True)]
         cases += [(field.removeprefix("metadata."), (field,), False) for field in fields]

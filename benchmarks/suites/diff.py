@@ -52,7 +52,8 @@ def run(quick: bool) -> Outcome:
 def calibrate(outcome: Outcome, runs: int, corpora: Sequence[str]) -> None:
     """Fill in what is found where there is nothing."""
     rows = diff_calibration.equal_groups(runs, corpora)
-    by_document = diff_calibration.documents(runs)
+    few = len(corpora) < len(diff_calibration.CORPORA)
+    by_document = diff_calibration.documents(runs, tuple(diff_calibration.BY_DOCUMENT)[: 1 if few else None])
     outcome.tables["aa"] = rows + by_document
     for name, kept in (
         ("aa_runs_with_finding", [row for row in rows if row["groups"] == "equal"]),
@@ -63,7 +64,9 @@ def calibrate(outcome: Outcome, runs: int, corpora: Sequence[str]) -> None:
         outcome.figures[name] = at_most(worst, 0.05, "share of runs, worst corpus and family", runs)
         mean = float(np.mean([row["runs_with_finding"] for row in kept]))
         outcome.figures[f"{name}_mean"] = Figure(mean, "share of runs", n=runs * len(kept))
-    confounded = diff_calibration.confounded(max(5, runs // 6))
+    confounded = diff_calibration.confounded(
+        max(5, runs // 6), tuple(diff_calibration.CONFOUNDED)[: 1 if few else None]
+    )
     outcome.tables["confounded"] = confounded
     for kind in ("stratified", "unstratified"):
         worst = max(row[f"{kind}_{family}"] for row in confounded for family in FAMILIES)
