@@ -16,6 +16,7 @@ from saeindex.analysis.correlations.results import Concept, ConceptPair, Correla
 from saeindex.analysis.correlations.tables import PairTables, corrected, count_pairs
 from saeindex.analysis.correlations.trivial import REASONS, KnownTrivial, SeenTrivial, rows_with
 from saeindex.analysis.correlations.units import units_of
+from saeindex.analysis.significance import check_correction
 from saeindex.errors import InvalidInputError
 from saeindex.types import shown_label
 
@@ -54,7 +55,7 @@ def correlate_open(
     are listed each way; ``with_trivial`` keeps those that say nothing. InvalidInputError for two snapshots
     of different records, or too few of them.
     """
-    check_settings(alpha, least, limit)
+    check_settings(alpha, least, limit, method)
     kept, of_a, of_b = _presence(snapshot, other, level, rows)
     known = _no_reason if with_trivial else KnownTrivial(snapshot.space)
     units = units_of(snapshot, other, kept, unit)
@@ -196,8 +197,9 @@ def _no_reason(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int8]:
     return np.zeros((len(a), len(b)), np.int8)
 
 
-def check_settings(alpha: float, least: int, limit: int) -> None:
+def check_settings(alpha: float, least: int, limit: int, method: str) -> None:
     """Raise InvalidInputError for a setting that is out of range."""
+    check_correction(method)
     checks: Sequence[tuple[str, float, bool, str]] = (
         ("alpha", alpha, 0 < alpha < 1, "Use a rate between 0 and 1."),
         ("least", least, least >= 1, "Use 1 or more."),

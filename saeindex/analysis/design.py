@@ -172,8 +172,17 @@ def _bins(snapshot: Snapshot, rows: NDArray[np.int64], codes: NDArray[np.int32],
 
 def _length_codes(lengths: NDArray[np.int32], bins: int) -> NDArray[np.int32]:
     """Return which quantile of all lengths each is in (m,)."""
-    edges = np.unique(np.quantile(lengths, np.linspace(0, 1, bins + 1)[1:-1]))
-    return np.searchsorted(edges, lengths, side="right").astype(np.int32)
+    return binned(lengths, length_edges(lengths, bins))
+
+
+def length_edges(lengths: NDArray[np.int32], bins: int) -> NDArray[np.float64]:
+    """Return the lengths that part the quantiles, each once."""
+    return np.unique(np.quantile(lengths, np.linspace(0, 1, bins + 1)[1:-1]))
+
+
+def binned(lengths: NDArray[np.int32], edges: Sequence[float] | NDArray[np.float64]) -> NDArray[np.int32]:
+    """Return which bin each length is in (m,)."""
+    return np.searchsorted(np.asarray(edges), lengths, side="right").astype(np.int32)
 
 
 def _combined(columns: Sequence[NDArray[np.int32]], count: int) -> NDArray[np.int32]:

@@ -18,6 +18,7 @@ from saeindex.analysis.differences.named_evidence import named_evidence, without
 from saeindex.analysis.differences.power import BASES, detectable
 from saeindex.analysis.differences.strata import changes_of
 from saeindex.analysis.evidence import FAMILIES, Family, evidence_of
+from saeindex.analysis.significance import check_correction, told_correction
 from saeindex.analysis.testing import run_tests
 from saeindex.errors import InvalidInputError
 
@@ -62,8 +63,7 @@ class DiffOptions:
         """Check the numbers."""
         if not 0 < self.alpha < 1:
             raise InvalidInputError(f"alpha={self.alpha}", "out of range", "Use a rate between 0 and 1.")
-        if self.method not in ("bh", "by"):
-            raise InvalidInputError(f"method {self.method!r}", "no such correction", "Use bh or by.")
+        check_correction(self.method)
         if self.least < 1:
             raise InvalidInputError(f"least={self.least}", "out of range", "Use 1 or more.")
         unknown = [one for one in self.families if one not in FAMILIES]
@@ -189,8 +189,7 @@ def method_of(design: Design, n_groups: int, options: DiffOptions) -> str:
         test += f", counts divided by the design effect of {design.unit}"
     if n_groups > 2:
         test += "; each group against every other, the weakest counts"
-    rule = {"bh": "Benjamini-Hochberg", "by": "Benjamini-Yekutieli"}[options.method]
-    return f"{test}; {rule} at {options.alpha:g} within each family"
+    return f"{test}; {told_correction(options.method, options.alpha)}"
 
 
 def overlap_of(groups: Groups, design: Design) -> list[str]:

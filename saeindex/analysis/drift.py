@@ -11,6 +11,7 @@ import numpy as np
 from saeindex.analysis.design import AUTO, design_of, mean_design_effect
 from saeindex.analysis.diff import DiffOptions
 from saeindex.analysis.evidence import FAMILIES, Family, evidence_of
+from saeindex.analysis.significance import told_correction
 from saeindex.analysis.trends.describing import trends_of
 from saeindex.analysis.trends.periods import FEWEST, MOST, periods_of
 from saeindex.analysis.trends.results import Drift
@@ -116,5 +117,4 @@ def method_of(design: Design, options: DriftOptions) -> str:
     test += ", small counts by saddlepoint; change points by the best split, corrected for the search"
     if design.unit:
         test += f"; counts divided by the design effect of {design.unit}"
-    rule = {"bh": "Benjamini-Hochberg", "by": "Benjamini-Yekutieli"}[options.method]
-    return f"{test}; {rule} at {options.alpha:g} within each family"
+    return f"{test}; {told_correction(options.method, options.alpha)}"

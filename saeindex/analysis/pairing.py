@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from saeindex.analysis.significance import binomial_tail
 from saeindex.analysis.tables import Z95, Tested
 
 if TYPE_CHECKING:
@@ -21,17 +22,11 @@ def compare_pairs(
     With one record each this is McNemar's exact test, mid-p. Of several records of a unit in a group their
     share counts; what differs in part then counts in part, which is on the safe side.
     """
-    from scipy.special import betainc
-
     difference = _differences(has, groups, strata, units)
     count = difference.shape[0]
     up, down = (np.asarray(difference.multiply(difference * s > 0).sum(0)).ravel() * s for s in (1, -1))
     n = up + down
-    at_least, beyond = (
-        np.where(x <= 0, 1.0, betainc(np.maximum(x, 1e-9), np.maximum(n - x + 1, 1e-9), 0.5))
-        for x in (up, up + 1)
-    )
-    more = np.where(n > 0, (at_least + np.where(up >= n, 0.0, beyond)) / 2, 0.5)
+    more = np.where(n > 0, binomial_tail(up, n, 0.5), 0.5)
     effect = (up - down) / max(1, count)
     squares = np.asarray(difference.multiply(difference).sum(0)).ravel()
     half = Z95 * np.sqrt(np.maximum((squares + 1) / max(1, count) - effect**2, 0.0) / max(1, count))

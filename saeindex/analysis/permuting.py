@@ -7,6 +7,7 @@ a family over some dealings, pooled, say how often a p-value as small as one obs
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -72,25 +73,37 @@ class UnitTotals:
 
     def counted(self, groups: Ints) -> tuple[Counts, Doubles]:
         """Return the counts and the design effects with the units in these groups (u,)."""
+        counts = self.counts(groups)
+        if not self.has_units:
+            return counts, np.ones(self.y.shape[1])
+        return counts, effects_between(self.y, self.sizes, groups, self.n_groups)
+
+    def counts(self, groups: Ints) -> Counts:
+        """Return the counts with the units in these groups (u,)."""
         n_strata = int(self.cell_strata.max(initial=0)) + 1
         places = self.cell_strata * self.n_groups + groups[self.cell_units]
         width = n_strata * self.n_groups
         k = np.asarray((indicator(places, width) @ self.cells).todense(), np.float64)
         n = np.asarray(np.bincount(places, self.cell_sizes, width), np.float64)
-        counts = Counts(k.reshape(n_strata, self.n_groups, -1), n.reshape(n_strata, self.n_groups))
-        if not self.has_units:
-            return counts, np.ones(self.y.shape[1])
-        return counts, effects_between(self.y, self.sizes, groups, self.n_groups)
+        return Counts(k.reshape(n_strata, self.n_groups, -1), n.reshape(n_strata, self.n_groups))
 
 
 def against_chance(p: Doubles, totals: UnitTotals, seed: int) -> Doubles:
-    """Return p-values (t,) as the share of dealt units' p-values that are as small, but no smaller than p."""
+    """Return p-values (t,) held against those of dealt units, where some group has few units."""
     fewest = int(np.bincount(totals.groups, minlength=totals.n_groups).min())
-    if not totals.is_nested or not len(p) or fewest >= MANY_UNITS:
+    if not totals.is_nested or fewest >= MANY_UNITS:
+        return p
+    return as_dealt(p, totals.groups, lambda dealt: compared(*totals.counted(dealt)).tested.p, seed)
+
+
+def as_dealt(p: Doubles, groups: Ints, tested: Callable[[Ints], Doubles], seed: int) -> Doubles:
+    """Return p-values (t,) as the share of dealt units' p-values that are as small, but no smaller than p.
+
+    ``tested`` gives the p-values with the units in other groups than ``groups`` (u,).
+    """
+    if not len(p):
         return p
     dice = np.random.default_rng(seed)
-    dealt = np.concatenate(
-        [compared(*totals.counted(dice.permutation(totals.groups))).tested.p for _ in range(DEALINGS)]
-    )
-    as_small = np.searchsorted(np.sort(dealt), p * (1 + 1e-9), side="right")
+    dealt = np.sort(np.concatenate([tested(dice.permutation(groups)) for _ in range(DEALINGS)]))
+    as_small = np.searchsorted(dealt, p * (1 + 1e-9), side="right")
     return np.maximum(p, (as_small + 1) / (len(dealt) + 1))

@@ -9,13 +9,12 @@ import numpy as np
 
 from saeindex.analysis.design import design_of
 from saeindex.analysis.diff import DiffOptions, overlap_of
-from saeindex.analysis.differences.findings import Example
+from saeindex.analysis.differences.illustrating import example_of
 from saeindex.analysis.evidence import Family, cluster_names, one_hot
 from saeindex.analysis.groups import Groups
 from saeindex.analysis.monitoring.between import found_between
 from saeindex.analysis.profile_results import SetProfile, Standing, Theme
 from saeindex.errors import InvalidInputError
-from saeindex.types import shown_label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +33,7 @@ NEIGHBOURS = 10
 MOST_NEIGHBOURS, BLOCK = 20_000, 1_024
 # A set of so many records has themes: at most so many, of so many records each, on the average.
 THEMED, MOST_THEMES, PER_THEME, JUDGED = 60, 8, 20, 2_000
-SHOWN_CHARS, SHOWN_CONCEPTS, CENTRAL_OF_THEME = 240, 4, 3
+CENTRAL_OF_THEME = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,18 +135,9 @@ def _standing(
     places = np.argsort(scores if lowest else -scores, kind="stable")[:shown].tolist()
     chosen = rows[places].tolist()
     return tuple(
-        Standing(_example(snapshot, row, text), float(scores[place]))
+        Standing(example_of(snapshot, row, text), float(scores[place]))
         for place, row, text in zip(places, chosen, snapshot.texts(chosen), strict=True)
     )
-
-
-def _example(snapshot: Snapshot, row: int, text: str) -> Example:
-    code = snapshot.activations[row]
-    order = np.argsort(-code.data, kind="stable")[:SHOWN_CONCEPTS]
-    labels = [snapshot.space.labels[int(code.indices[i])] for i in order]
-    line = " ".join(text.split())
-    cut = line[:SHOWN_CHARS] + ("…" if len(line) > SHOWN_CHARS else "")
-    return Example(snapshot.ids[row], cut, tuple(shown_label(one.text, one.is_weak) for one in labels))
 
 
 def themes_of(snapshot: Snapshot, rows: Ints, seed: int = 0) -> tuple[Theme, ...]:

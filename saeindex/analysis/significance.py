@@ -7,9 +7,11 @@ design effect (Rao and Scott 1992): exact tests round them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
+
+from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -103,11 +105,29 @@ def hypergeometric(
     return low, chances / chances.sum(1, keepdims=True)
 
 
-def paired(only_first: ArrayLike, only_second: ArrayLike) -> Doubles:
-    """Return the mid-p values of McNemar's exact test: of the pairs that differ, is half each way?"""
-    from scipy.stats import binom
+def binomial_tail(k: ArrayLike, n: ArrayLike, chance: ArrayLike) -> Doubles:
+    """Return the mid-p value of no fewer than ``k`` of ``n`` trials, both of which may be fractions.
 
-    b, c = (np.rint(np.asarray(v, np.float64)).astype(np.int64) for v in (only_first, only_second))
-    n, least = b + c, np.minimum(b, c)
-    p: Doubles = 2.0 * binom.cdf(least, n, 0.5) - binom.pmf(least, n, 0.5)
-    return np.where(n > 0, np.minimum(1.0, p), 1.0)
+    Between whole numbers the binomial distribution is continued by the incomplete beta function.
+    """
+    from scipy.special import betainc
+
+    own, trials = np.asarray(k, np.float64), np.asarray(n, np.float64)
+    at_least, beyond = (
+        np.where(x <= 0, 1.0, betainc(np.maximum(x, 1e-9), np.maximum(trials - x + 1, 1e-9), chance))
+        for x in (own, own + 1)
+    )
+    tail: Doubles = (at_least + np.where(own >= trials, 0.0, beyond)) / 2
+    return tail
+
+
+def told_correction(method: Correction, alpha: float) -> str:
+    """Say in words how the error rate of a family is held."""
+    rule = {"bh": "Benjamini-Hochberg", "by": "Benjamini-Yekutieli"}[method]
+    return f"{rule} at {alpha:g} within each family"
+
+
+def check_correction(method: str) -> None:
+    """Raise InvalidInputError for a correction that there is not."""
+    if method not in get_args(Correction):
+        raise InvalidInputError(f"method {method!r}", "no such correction", "Use bh or by.")

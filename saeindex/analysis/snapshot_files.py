@@ -20,7 +20,7 @@ import numpy as np
 
 from saeindex.analysis.passages import merged_passages
 from saeindex.analysis.snapshot import Snapshot
-from saeindex.config import DENSE, SAE
+from saeindex.config import DENSE, SAE, TEXT, suffixed
 from saeindex.indexing.points import point_id
 from saeindex.protocols import Point, SparseVector
 from saeindex.query.rows import tokens
@@ -91,7 +91,7 @@ def _fingerprint_of(folder: Path) -> str | None:
 
 
 def _write(folder: Path, store: VectorStore, space: FeatureSpace, field: str, fingerprint: str) -> None:
-    dense, sae, text = (f"{name}_{field}" if field else name for name in (DENSE, SAE, "text"))
+    dense, sae, text = (suffixed(name, field) for name in (DENSE, SAE, TEXT))
     places: dict[str, int] = {}
     count = 0
     with ExitStack() as opened:
@@ -154,7 +154,7 @@ def _opened(
     count = described["points"]
     starts, word_starts = (np.concatenate([[0], np.cumsum(found[name])]) for name in ("sizes", "word_sizes"))
     words = np.ones(int(word_starts[-1]), np.float32)
-    text = f"text_{field}" if field else "text"
+    text = suffixed(TEXT, field)
 
     def read_texts(ids: Sequence[str]) -> list[str]:
         _ = held  # the files live as long as what reads beside them

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from saeindex.analysis.significance import one_sided
+from saeindex.analysis.significance import binomial_tail, one_sided
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -141,7 +141,7 @@ def _stratified_tails(k: Doubles, n: Doubles, design: Doubles) -> tuple[Doubles,
 
     That binomial is at least as wide as the sum of hypergeometrics which it stands for.
     """
-    from scipy.special import betainc, ndtr
+    from scipy.special import ndtr
 
     total, size = k.sum(1), n.sum(1)[:, None]
     first = n[:, :1]
@@ -151,12 +151,7 @@ def _stratified_tails(k: Doubles, n: Doubles, design: Doubles) -> tuple[Doubles,
     z = np.where(widths.sum(0) > 0, z, 0.0)
     all_, own = total.sum(0) / design, k[:, 0].sum(0) / design
     chance = np.clip(mean / np.maximum(all_, 1e-12), 1e-12, 1 - 1e-12)
-    at_least, beyond = (
-        np.where(x <= 0, 1.0, betainc(np.maximum(x, 1e-9), np.maximum(all_ - x + 1, 1e-9), chance))
-        for x in (own, own + 1)
-    )
-    beyond = np.where(own >= all_, 0.0, beyond)
-    more = (at_least + beyond) / 2
+    more = binomial_tail(own, all_, chance)
     is_few = np.minimum(mean, all_ - mean) < NORMAL_FROM
     return np.where(is_few, 1 - more, ndtr(z)), np.where(is_few, more, ndtr(-z))
 

@@ -17,7 +17,7 @@ from saeindex.analysis.correlate import aligned_rows, check_settings, described
 from saeindex.analysis.correlations.named_pairs import correlation_z
 from saeindex.analysis.correlations.results import Concept, ConceptPair
 from saeindex.analysis.correlations.tables import PairTables, corrected
-from saeindex.analysis.correlations.trivial import KnownTrivial
+from saeindex.analysis.correlations.trivial import KnownTrivial, rows_with
 from saeindex.analysis.correlations.units import Units, units_of
 from saeindex.analysis.named import ConceptReader, Membership, NamedConcept
 from saeindex.types import shown_label
@@ -152,7 +152,7 @@ def find_triggers(
     response. Concepts of fewer than ``least`` prompts are not tested. Responses to the same prompt count
     together as one, or those with the same value of the metadata field ``unit``.
     """
-    check_settings(alpha, least, limit)
+    check_settings(alpha, least, limit, method)
     kept = aligned_rows(prompts, responses, rows)
     named = _named(behaviour, responses)
     whole = ConceptReader(responses, encoder).membership(named)
@@ -252,8 +252,10 @@ class _Finder:
         """Return the tables of triggers of different prompts, each with those that are nearly the same."""
         found: dict[int, tuple[Concept, ...]] = {}
         for row in ordered.tolist():
-            mine = set(self._rows(int(tables.a[row])).tolist())
-            twin = next((one for one in found if _is_same(mine, self._rows(int(tables.a[one])))), None)
+            mine = set(rows_with(self._columns, int(tables.a[row])).tolist())
+            twin = next(
+                (one for one in found if _is_same(mine, rows_with(self._columns, int(tables.a[one])))), None
+            )
             if twin is not None:
                 found[twin] = (*found[twin], self._concept(int(tables.a[row])))
             elif len(found) < limit:
@@ -265,7 +267,7 @@ class _Finder:
     def trigger(self, pair: ConceptPair, same: Sequence[Concept]) -> Trigger:
         """Return a trigger with records for and against it."""
         has = np.zeros(len(self._kept), bool)
-        has[self._rows(pair.a.feature or 0)] = True
+        has[rows_with(self._columns, pair.a.feature or 0)] = True
         weights = self._shown.weights
         showing = self._ids(np.where(has, weights, 0.0) > LIKELY, weights)
         return Trigger(
@@ -281,11 +283,6 @@ class _Finder:
         rows = np.flatnonzero(which)
         best = rows[np.argsort(-by[rows], kind="stable")][:EXAMPLES]
         return tuple(self._prompts.ids[row] for row in self._kept[best].tolist())
-
-    def _rows(self, feature: int) -> NDArray[np.int64]:
-        span = slice(self._columns.indptr[feature], self._columns.indptr[feature + 1])
-        rows: NDArray[np.int64] = self._columns.indices[span].astype(np.int64)
-        return rows
 
     def _concept(self, feature: int) -> Concept:
         label = self._prompts.space.labels[feature]

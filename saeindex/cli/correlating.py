@@ -9,7 +9,6 @@ import typer
 
 from saeindex.cli.delivering import Plot, Report, Table, deliver
 from saeindex.cli.output import Json, Url
-from saeindex.errors import InvalidInputError
 
 INDEX = typer.Argument(help="The index.")
 CONCEPT_HELP = (
@@ -56,7 +55,6 @@ def correlate(  # noqa: PLR0913, PLR0917  (one per setting)
     from saeindex.analysis.correlations.graph import check_format, write_graph
     from saeindex.index import FeatureIndex
 
-    _check_method(method)
     if graph is not None:
         check_format(graph)
     options = {"unit": unit, "alpha": alpha, "method": method, "least": least, "limit": limit}
@@ -92,7 +90,6 @@ def triggers(  # noqa: PLR0913, PLR0917  (one per setting)
     """Find what in prompts goes with a behaviour of the responses, with examples and counter-examples."""
     from saeindex.index import FeatureIndex
 
-    _check_method(method)
     options = {
         "unit": unit, "level": level, "alpha": alpha, "method": method, "least": least, "limit": limit
     }  # fmt: skip
@@ -101,8 +98,3 @@ def triggers(  # noqa: PLR0913, PLR0917  (one per setting)
             behaviour, prompt_field=prompt_field, field=field, where=where, **options
         )
     deliver(found, as_json, table, plot, report)
-
-
-def _check_method(method: str) -> None:
-    if method not in ("bh", "by"):
-        raise InvalidInputError(f"method {method!r}", "not one of bh and by", "Use --method bh or by.")

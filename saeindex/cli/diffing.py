@@ -82,11 +82,10 @@ def diff(  # noqa: PLR0913, PLR0917  (one per option of a comparison)
     """Test what differs between groups of records: concepts, words and clusters."""
     from saeindex.index import FeatureIndex
 
-    families: Any = tuple(one.strip() for one in evidence.split(",") if one.strip())
     options: dict[str, Any] = {
-        "families": families,
+        "families": parts_of(evidence),
         "level": level,
-        "unit": None if unit == "none" else unit,
+        "unit": unit_of(unit),
         "strata": tuple(strata or ()),
         "length_bins": length_bins,
         "paired": paired,
@@ -123,3 +122,13 @@ def _group(text: str) -> tuple[str, str]:
             f"--group {text}", "no NAME=CONDITION", "For example: --group old='metadata.year < 1990'."
         )
     return name.strip(), condition.strip()
+
+
+def parts_of(text: str) -> tuple[str, ...]:
+    """Return the parts of a text with commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def unit_of(text: str) -> str | None:
+    """Return a unit as it was asked for; "none" is None."""
+    return None if text == "none" else text

@@ -8,7 +8,17 @@ from typing import Annotated, Any
 import typer
 
 from saeindex.cli.delivering import Plot, Report, Table, deliver
-from saeindex.cli.diffing import Alpha, Bins, Field, Level, Method, Strata, Unit
+from saeindex.cli.diffing import (
+    Alpha,
+    Bins,
+    Field,
+    Level,
+    Method,
+    Strata,
+    Unit,
+    parts_of,
+    unit_of,
+)
 from saeindex.cli.output import Json, Url
 from saeindex.errors import InvalidInputError
 
@@ -48,12 +58,12 @@ def drift(  # noqa: PLR0913, PLR0917  (one per option of a drift)
     from saeindex.index import FeatureIndex
 
     options: dict[str, Any] = {
-        "families": named(evidence), "level": level, "unit": unit_of(unit), "strata": tuple(strata or ()),
+        "families": parts_of(evidence), "level": level, "unit": unit_of(unit), "strata": tuple(strata or ()),
         "length_bins": length_bins, "periods": periods, "alpha": alpha, "method": method, "least": least,
         "examples": examples,
     }  # fmt: skip
     with FeatureIndex.open(index, url=url) as opened:
-        ordered = None if order is None else named(order)
+        ordered = None if order is None else parts_of(order)
         found = opened.drift(over, where=where, field=field, order=ordered, **options)
     deliver(found, as_json, table, plot, report, f"What drifts over {over}?")
 
@@ -96,7 +106,7 @@ def monitor(  # noqa: PLR0913, PLR0917  (one per option of a monitor)
         found = "two references" if reference and baseline else "no reference or no window"
         raise InvalidInputError("monitor", found, "Give --window, and --reference or --baseline.")
     options: dict[str, Any] = {
-        "families": named(evidence), "level": level, "unit": unit_of(unit), "strata": tuple(strata or ()),
+        "families": parts_of(evidence), "level": level, "unit": unit_of(unit), "strata": tuple(strata or ()),
         "length_bins": length_bins, "alpha": alpha, "method": method, "least": least, "examples": examples,
         "looks": looks, "least_effect": least_effect, "least_odds": least_odds,
     }  # fmt: skip
@@ -135,13 +145,3 @@ def profile(
     with FeatureIndex.open(index, url=url) as opened:
         found = opened.profile(where, ids=record or None, field=field, shown=shown, **options)
     deliver(found, as_json, table, plot, report, f"What is {where or 'this set'} like?")
-
-
-def named(text: str) -> tuple[str, ...]:
-    """Return the parts of a text with commas."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def unit_of(text: str) -> str | None:
-    """Return a unit as it was asked for; "none" is None."""
-    return None if text == "none" else text

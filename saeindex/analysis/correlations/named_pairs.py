@@ -54,7 +54,7 @@ def correlate_named(
     are the pairs that were asked for. ``rows`` and ``unit`` are those of :func:`correlate_open`; where
     records count together, r is that of their means.
     """
-    check_settings(alpha, least, limit)
+    check_settings(alpha, least, limit, method)
     named, pairs = _pairs(concepts, with_concepts)
     readers = {one.field: ConceptReader(one, encoder) for one in (other, snapshot) if one is not None}
     kept = aligned_rows(snapshot, other, rows)

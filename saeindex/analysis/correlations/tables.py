@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from saeindex.analysis.significance import EXACT_BELOW, Correction
+from saeindex.analysis.tables import Z95
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 BLOCK = 256
 # A pair is kept for an exact test where the likelihood ratio's p is below so many alphas.
 SCREEN = 4.0
-Z95 = 1.959964
 # Terms of a tail below this part of it are left out.
 NEGLIGIBLE = 1e-9
 

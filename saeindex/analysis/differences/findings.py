@@ -11,8 +11,6 @@ from saeindex.analysis.evidence import Family
 if TYPE_CHECKING:
     from saeindex.analysis.differences.hypotheses import Hypothesis
 
-JSON_EXAMPLES = 3
-
 
 @dataclass(frozen=True, slots=True)
 class Example:

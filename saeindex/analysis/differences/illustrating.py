@@ -58,14 +58,17 @@ def _strongest(snapshot: Snapshot, one: Finding, rows: NDArray[np.int64]) -> lis
 def _examples(snapshot: Snapshot, rows: Sequence[int], one: Finding) -> list[Example]:
     found = []
     for row, text in zip(rows, snapshot.texts(rows), strict=True):
-        code = snapshot.activations[row]
-        order = np.argsort(-code.data, kind="stable")[:SHOWN_CONCEPTS]
-        labels = [snapshot.space.labels[int(code.indices[i])] for i in order]
-        shown = tuple(shown_label(label.text, label.is_weak) for label in labels)
-        line = " ".join(text.split())
-        highlights = _highlights(one, line)
-        found.append(Example(snapshot.ids[row], _excerpt(line, highlights), shown, highlights))
+        found.append(example_of(snapshot, row, text, _highlights(one, text)))
     return found
+
+
+def example_of(snapshot: Snapshot, row: int, text: str, highlights: tuple[str, ...] = ()) -> Example:
+    """Return a record as an example: a part of its text, and its strongest concepts."""
+    code = snapshot.activations[row]
+    order = np.argsort(-code.data, kind="stable")[:SHOWN_CONCEPTS]
+    labels = [snapshot.space.labels[int(code.indices[i])] for i in order]
+    shown = tuple(shown_label(label.text, label.is_weak) for label in labels)
+    return Example(snapshot.ids[row], _excerpt(" ".join(text.split()), highlights), shown, highlights)
 
 
 def _excerpt(line: str, highlights: Sequence[str]) -> str:

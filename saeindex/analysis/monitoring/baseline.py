@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from saeindex.analysis.comparison import compared
-from saeindex.analysis.design import AUTO, LENGTH_BINS, design_of
+from saeindex.analysis.design import AUTO, LENGTH_BINS, binned, design_of, length_edges
 from saeindex.analysis.diff import findings_of
 from saeindex.analysis.differences.headlines import headlines
 from saeindex.analysis.evidence import Evidence, Family, evidence_of
@@ -91,8 +91,8 @@ def baseline_of(
     groups = Groups(("reference",), (rows,))
     units = design_of(snapshot, groups, unit, (), 0, paired=False)
     lengths = np.asarray(snapshot.lengths)[rows]
-    edges = np.unique(np.quantile(lengths, np.linspace(0, 1, LENGTH_BINS + 1)[1:-1]))
-    bins = np.searchsorted(edges, lengths, side="right").astype(np.int32)
+    edges = length_edges(lengths, LENGTH_BINS)
+    bins = binned(lengths, edges)
     counts: dict[str, dict[str, list[int]]] = {}
     design: dict[str, dict[str, float]] = {}
     for family in KEPT:
@@ -155,7 +155,7 @@ def _tested(
 ) -> FamilyTest:
     """Test a family between the window and the baseline, within its bins of length."""
     lengths = np.asarray(snapshot.lengths)[window]
-    bins = np.searchsorted(np.array(baseline.edges), lengths, side="right").astype(np.int32)
+    bins = binned(lengths, baseline.edges)
     n = np.stack([np.bincount(bins, minlength=len(baseline.sizes)), baseline.sizes], 1).astype(np.float64)
     evidence, k = _aligned(snapshot, window, bins, baseline, family)
     own = design_effects(evidence.has, np.zeros_like(bins), units)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from saeindex.analysis.design import PAIRED
-from saeindex.analysis.permuting import UnitTotals
+from saeindex.analysis.permuting import UnitTotals, as_dealt
 from saeindex.analysis.significance import adjusted
 from saeindex.analysis.tables import Counts, effects_between, indicator
 from saeindex.analysis.trends.change_points import Splits, best_splits, split_scores
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 # How the error rate of a family is dealt out between trends and change points (a weighted Bonferroni).
 OF_TREND, OF_CHANGE = 0.7, 0.3
-# Units below which p-values are held against those of units dealt anew, and how often they are dealt.
-MANY_UNITS, DEALINGS = 400, 60
+# Units below which p-values are held against those of units dealt anew.
+MANY_UNITS = 400
 # A design effect below 1 is a gain of comparing records of a unit with each other; it is taken no lower.
 LEAST_CROSSED = 0.25
 
@@ -123,14 +123,9 @@ class PeriodTotals:
 
     def counted(self, periods: Ints) -> tuple[Counts, Doubles]:
         """Return the counts and the design effects with the units' parts in these periods."""
-        t, width = self.totals, len(self.scores)
-        n_strata = int(t.cell_strata.max(initial=0)) + 1
-        places = t.cell_strata * width + periods[t.cell_units]
-        k = np.asarray((indicator(places, n_strata * width) @ t.cells).todense(), np.float64)
-        n = np.asarray(np.bincount(places, t.cell_sizes, n_strata * width), np.float64)
-        counts = Counts(k.reshape(n_strata, width, -1), n.reshape(n_strata, width))
-        if not t.has_units:
-            return counts, np.ones(k.shape[1])
+        counts = self.totals.counts(periods)
+        if not self.totals.has_units:
+            return counts, np.ones(counts.k.shape[2])
         return counts, self._effects(counts, periods, self.scores)
 
     def _effects(self, counts: Counts, periods: Ints, scores: Doubles) -> Doubles:
@@ -171,7 +166,8 @@ def run_trends(
     trend, splits, p = _either(totals, counts, effects)
     if totals.totals.has_units and totals.n_units < MANY_UNITS and len(p):
         is_dealt = totals.totals.is_nested
-        p = _against_chance(p, totals, seed) if is_dealt else _of_few(p, totals.n_units)
+        dealt = partial(_p_of_dealt, totals)
+        p = as_dealt(p, totals.totals.groups, dealt, seed) if is_dealt else _of_few(p, totals.n_units)
     return TrendTest(evidence, counts, scores, trend, splits, effects, p, adjusted(p, method))
 
 
@@ -182,25 +178,14 @@ def _either(totals: PeriodTotals, counts: Counts, design: Doubles) -> tuple[Cont
     return trend, splits, np.minimum(1.0, np.minimum(trend.p / OF_TREND, splits.p / OF_CHANGE))
 
 
+def _p_of_dealt(totals: PeriodTotals, periods: Ints) -> Doubles:
+    """Return the p-values with the units in these periods."""
+    return _either(totals, *totals.counted(periods))[2]
+
+
 def _of_few(p: Doubles, n_units: int) -> Doubles:
     """Return p-values as Student's distribution has them, where a variance comes from few units."""
     from scipy.special import ndtri, stdtr
 
     wider: Doubles = 2.0 * stdtr(max(1, n_units - 1), ndtri(np.clip(p, 1e-300, 1.0) / 2))
     return wider
-
-
-def _against_chance(p: Doubles, totals: PeriodTotals, seed: int) -> Doubles:
-    """Return p-values as the share of dealt units' p-values that are as small, but no smaller than p."""
-    dice = np.random.default_rng(seed)
-    periods = totals.totals.groups
-    dealt = np.sort(
-        np.concatenate(
-            [
-                _either(totals, counts, effects)[2]
-                for counts, effects in (totals.counted(dice.permutation(periods)) for _ in range(DEALINGS))
-            ]
-        )
-    )
-    as_small = np.searchsorted(dealt, p * (1 + 1e-9), side="right")
-    return np.maximum(p, (as_small + 1) / (len(dealt) + 1))
