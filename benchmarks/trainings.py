@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from saeindex.files import replacing
 from saeindex.sae import SparseAutoencoder, TrainingConfig, train
 from saeindex.sae.checkpoint import training_signature
 
@@ -27,10 +28,8 @@ def kept(signature: str, make: Callable[[], SparseAutoencoder]) -> SparseAutoenc
     """Return the autoencoder of this signature, made unless it is on disk."""
     path = CACHE / f"{hashlib.sha256(signature.encode()).hexdigest()[:32]}.safetensors"
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        building = path.with_suffix(".draft")
-        make().save(building)
-        building.rename(path)
+        with replacing(path) as draft:
+            make().save(draft)
     return SparseAutoencoder.load(path)
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import csv
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from saeindex.errors import InvalidInputError, MissingDependencyError
+from saeindex.errors import MissingDependencyError
+from saeindex.files import checked_suffix, replacing
 
 Row = dict[str, Any]
 TABLE_FORMATS = (".csv", ".parquet")
@@ -48,31 +46,6 @@ def write_tables(result: Analysed, path: str | Path) -> list[Path]:
             write(rows, draft)
         written.append(file)
     return written
-
-
-def checked_suffix(path: Path, known: Sequence[str], what: str) -> str:
-    """Return how a file's name ends, in lower case; InvalidInputError names what is ``known``."""
-    suffix = path.suffix.lower()
-    if suffix not in known:
-        found = f"a name that ends in {path.suffix!r}" if path.suffix else "a name without an ending"
-        raise InvalidInputError(f"{what} in {path}", found, f"Use {' or '.join(known)}.")
-    return suffix
-
-
-@contextmanager
-def replacing(target: Path) -> Iterator[Path]:
-    """Give the name of a draft in the folder of ``target``; it takes its place when all went well."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    os.close(descriptor)
-    draft = Path(name)
-    try:
-        yield draft
-        draft.chmod(0o644)
-        draft.replace(target)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
 
 
 def _write_csv(rows: Sequence[Row], path: Path) -> None:

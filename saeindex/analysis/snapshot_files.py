@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,6 +19,7 @@ import numpy as np
 from saeindex.analysis.passages import merged_passages
 from saeindex.analysis.snapshot import Snapshot
 from saeindex.config import DENSE, SAE, TEXT, suffixed
+from saeindex.files import replacing_folder
 from saeindex.indexing.points import point_id
 from saeindex.protocols import Point, SparseVector
 from saeindex.query.rows import tokens
@@ -70,15 +69,8 @@ def take_snapshot(
         held = TemporaryDirectory(prefix="saeindex-")
         _write(Path(held.name), store, space, field, fingerprint)
         return _opened(Path(held.name), store, space, field, held)
-    fresh = kept.with_name(f"{kept.name}.{uuid.uuid4().hex[:8]}.part")
-    fresh.mkdir(parents=True)
-    try:
-        _write(fresh, store, space, field, fingerprint)
-        shutil.rmtree(kept, ignore_errors=True)  # what is mapped stays readable until it is let go
-        fresh.rename(kept)
-    except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
+    with replacing_folder(kept) as draft:  # what is mapped stays readable until it is let go
+        _write(draft, store, space, field, fingerprint)
     return _opened(kept, store, space, field)
 
 

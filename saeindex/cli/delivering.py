@@ -19,7 +19,7 @@ def ending(what: str, *known: str) -> Callable[[Path | None], Path | None]:
 
     def checked(path: Path | None) -> Path | None:
         if path is not None:
-            from saeindex.analysis.export import checked_suffix
+            from saeindex.files import checked_suffix
 
             checked_suffix(path, known, what)
         return path

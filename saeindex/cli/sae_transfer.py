@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +11,7 @@ from saeindex.cli.corpus import read_texts
 from saeindex.cli.output import Json, print_json
 from saeindex.config import DEFAULT_ENCODER
 from saeindex.errors import InvalidInputError, MismatchError
+from saeindex.files import replacing_folder
 from saeindex.types import shown_label
 
 if TYPE_CHECKING:
@@ -158,17 +158,8 @@ def _export_weights(space: FeatureSpace, into: Path, format: str) -> list[str]:
     """Write beside the target, then rename: half an export is worse than none."""
     from saeindex.sae.importers import export_autoencoder
 
-    into.parent.mkdir(parents=True, exist_ok=True)
-    draft = into.with_name(f".{into.name}.draft")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir()
-    try:
+    with replacing_folder(into) as draft:
         notes = export_autoencoder(space.sae, draft, format)
-        if into.exists():
-            into.rmdir()
-        draft.rename(into)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return [*notes, "labels, levels and the encoder's identity stay behind"]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
@@ -16,6 +15,7 @@ from saeindex.features.calibration import Calibration
 from saeindex.features.families import load_families, save_families
 from saeindex.features.labels import FeatureLabel
 from saeindex.features.space import FeatureSpace
+from saeindex.files import former, replacing_folder
 from saeindex.protocols import EncoderIdentity
 from saeindex.sae.model import SparseAutoencoder
 
@@ -24,10 +24,6 @@ def save_space(space: FeatureSpace, target: Path) -> Path:
     """Write the directory under a temporary name, then rename it over ``target``."""
     from safetensors.numpy import save_file
 
-    target.parent.mkdir(parents=True, exist_ok=True)
-    building = target.with_name(f".{target.name}.draft")
-    shutil.rmtree(building, ignore_errors=True)  # what an interrupted save left
-    building.mkdir()
     described = {
         "format_version": FORMAT_VERSION,
         "name": space.name,
@@ -37,16 +33,16 @@ def save_space(space: FeatureSpace, target: Path) -> Path:
         "k": space.sae.k,
         "report": space.report,
     }
-    (building / "space.json").write_text(json.dumps(described, indent=2) + "\n")
-    space.sae.save(building / "sae.safetensors")
-    space.calibration.save(building / "calibration.safetensors")
-    save_file({"label_vectors": space.label_vectors.astype(np.float16)}, building / "labels.safetensors")
-    lines = [json.dumps({"id": i, **label.to_json()}) for i, label in enumerate(space.labels)]
-    (building / "labels.jsonl").write_text("\n".join(lines) + "\n")
-    save_families(space.families, building / "families.json")
-    for file in building.iterdir():
-        file.chmod(0o644)  # safetensors writes for the owner alone; a package is read by others
-    _swap(building, target)
+    with replacing_folder(target, durable=True) as draft:
+        (draft / "space.json").write_text(json.dumps(described, indent=2) + "\n")
+        space.sae.save(draft / "sae.safetensors")
+        space.calibration.save(draft / "calibration.safetensors")
+        save_file({"label_vectors": space.label_vectors.astype(np.float16)}, draft / "labels.safetensors")
+        lines = [json.dumps({"id": i, **label.to_json()}) for i, label in enumerate(space.labels)]
+        (draft / "labels.jsonl").write_text("\n".join(lines) + "\n")
+        save_families(space.families, draft / "families.json")
+        for file in draft.iterdir():
+            file.chmod(0o644)  # safetensors writes for the owner alone; a package is read by others
     return target
 
 
@@ -103,8 +99,8 @@ def find_space(name_or_path: str | Path) -> Path:
     folder = Path(name_or_path)
     if (folder / "space.json").is_file():
         return folder
-    if folder.name and (_old(folder) / "space.json").is_file():
-        return _old(folder)  # a save was killed between its two renames
+    if folder.name and (former(folder) / "space.json").is_file():
+        return former(folder)  # a save was killed between its two renames
     packaged = Path(str(resources.files("saeindex"))) / "spaces"
     names = sorted(path.parent.name for path in packaged.glob("*/space.json"))
     if str(name_or_path) in names:
@@ -114,22 +110,3 @@ def find_space(name_or_path: str | Path) -> Path:
         "neither a directory with space.json nor a packaged space",
         f"Packaged: {', '.join(names) or 'none'}.",
     )
-
-
-def _swap(building: Path, target: Path) -> None:
-    """Put ``building`` in the place of ``target``; where that fails, ``target`` is as it was."""
-    old = _old(target)
-    if target.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        target.rename(old)
-    try:
-        building.rename(target)
-    except OSError:
-        if old.exists():
-            old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _old(target: Path) -> Path:
-    return target.with_name(f".{target.name}.old")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from html import escape
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from saeindex._version import __version__
 from saeindex.features.fidelity_words import figures, verdict
+from saeindex.files import replacing
 
 if TYPE_CHECKING:
     from saeindex.features.fidelity import FidelityReport
@@ -48,16 +47,8 @@ footer { color: #7b8794; font-size: .85rem; margin-top: 3rem; }
 def write_page(report: FidelityReport, path: str | Path) -> Path:
     """Write the page under a temporary name, then rename it over ``path``."""
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, draft = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(page_html(report))
-        Path(draft).chmod(0o644)
-        Path(draft).replace(target)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
+    with replacing(target) as draft:
+        draft.write_text(page_html(report), encoding="utf-8")
     return target
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Self
 
+from saeindex.files import replacing
+
 if TYPE_CHECKING:
     from saeindex.protocols import Rejected
 
@@ -43,14 +45,14 @@ class RejectsFile:
             self._lines.close()
 
     def _forget_source(self) -> None:
-        kept_path = self.path.with_suffix(".jsonl.new")
-        with self.path.open(encoding="utf-8") as lines, kept_path.open("w", encoding="utf-8") as kept:
+        with (
+            replacing(self.path) as draft,
+            self.path.open(encoding="utf-8") as lines,
+            draft.open("w", encoding="utf-8") as kept,
+        ):
             # A line that a crash cut off has no end: without one, the next would be glued to it.
             kept.writelines(line.rstrip("\n") + "\n" for line in lines if _source_of(line) != self.source)
-        if kept_path.stat().st_size:
-            kept_path.replace(self.path)
-        else:
-            kept_path.unlink()
+        if not self.path.stat().st_size:
             self.path.unlink()
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from saeindex.errors import MismatchError
+from saeindex.files import replacing
 
 if TYPE_CHECKING:
     from saeindex.sae.config import TrainingConfig
@@ -49,11 +50,9 @@ def save_checkpoint(
     tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
     for number, state in optimizer.state_dict()["state"].items():
         tensors |= {f"moments.{number}.{name}": state[name] for name in MOMENTS}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    building = path.with_name(f".{path.name}.draft")
     metadata = {"progress": json.dumps(asdict(progress)), "training": training}
-    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, building, metadata)
-    building.rename(path)
+    with replacing(path, durable=True) as draft:
+        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, draft, metadata)
 
 
 def load_checkpoint(

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, StorageError
+from saeindex.files import is_draft, replacing
 
 # An engine that runs out of disk dies of SIGBUS, because it writes through memory maps. It grows its files
 # in pages of 32 MB: leave room for a page of each.
@@ -62,10 +62,10 @@ class IndexDirectory:
             return
         if not self.root.is_dir():
             raise InvalidInputError(asked, "it is a file", "Use the path of a directory")
-        names = {entry.name for entry in self.root.iterdir()}
+        names = {entry.name for entry in self.root.iterdir() if not is_draft(entry)}
         if self.layout.name in names:
             raise MismatchError(asked, "it is already an index", "Open it, or choose another path")
-        foreign = sorted(names - {"lock", "points"} - {_draft(self.layout).name, _draft(self.manifest).name})
+        foreign = sorted(names - {"lock", "points"})
         if foreign:
             found = f"the directory holds other files, such as {foreign[0]!r}"
             raise InvalidInputError(asked, found, "Use a new or empty directory")
@@ -78,18 +78,8 @@ def write_json(path: Path, value: object) -> None:
     except (ValueError, TypeError) as error:
         found = f"it is no JSON: {error}"
         raise InvalidInputError(f"writing {path.name}", found, "Use text, finite numbers and lists") from None
-    draft = _draft(path)
-    with draft.open("wb") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    if os.name == "posix":
-        descriptor = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    with replacing(path, durable=True) as draft:
+        draft.write_bytes(text)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -126,7 +116,3 @@ def disk_errors(asked: str) -> Iterator[None]:
     except OSError as error:
         found = f"the file system refused: {error.strerror or error}"
         raise StorageError(asked, found, "Check the path, its permissions and the disk") from error
-
-
-def _draft(path: Path) -> Path:
-    return path.with_name(f".{path.name}.draft")

@@ -5,11 +5,10 @@ from __future__ import annotations
 import csv
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from saeindex.analysis.export import replacing, write_tables
+from saeindex.analysis.export import write_tables
 from saeindex.errors import InvalidInputError, MissingDependencyError
 from tests.analysis.made_results import FORMULA, diff, empty_results, results
 
@@ -77,18 +76,3 @@ def test_parquet_without_pyarrow_says_what_to_install(
     with pytest.raises(MissingDependencyError, match=r"saeindex\[parquet\]"):
         write_tables(diff(), tmp_path / "found.parquet")
     assert not list(tmp_path.iterdir())
-
-
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
-    target = tmp_path / "new" / "kept.csv"
-    with replacing(target) as draft:
-        draft.write_text("first")
-
-    def broken() -> Any:
-        with replacing(target) as draft:
-            draft.write_text("half")
-            raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        broken()
-    assert target.read_text() == "first" and list(target.parent.iterdir()) == [target]

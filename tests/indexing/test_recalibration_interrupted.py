@@ -15,9 +15,8 @@ import pytest
 import torch
 from qdrant_client import QdrantClient
 
-from saeindex import FeatureIndex, FeatureSpace
+from saeindex import FeatureIndex, FeatureSpace, files
 from saeindex.errors import MismatchError, StorageError
-from saeindex.features import artefact
 from saeindex.indexing import recalibration
 from tests.indexing.recalibrated import fill, has_own_levels, other_weights, small_space
 from tests.interrupted import PATIENCE_S, processes, running
@@ -147,7 +146,7 @@ def test_a_kill_at_each_step_is_resumed(
         elif place == "first page":
             patch.setattr(index.store, "set_payload", dying_after(index.store.set_payload, 1))
         elif place == "before the folder":
-            patch.setattr(artefact, "_swap", die)
+            patch.setattr(files, "_swap", die)
         elif place == "in the folder":
             patch.setattr(Path, "rename", dying_after(Path.rename, 1))
         else:

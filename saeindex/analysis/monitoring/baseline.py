@@ -14,13 +14,13 @@ from saeindex.analysis.design import AUTO, LENGTH_BINS, binned, design_of, lengt
 from saeindex.analysis.diff import findings_of
 from saeindex.analysis.differences.headlines import headlines
 from saeindex.analysis.evidence import Evidence, Family, evidence_of
-from saeindex.analysis.export import replacing
 from saeindex.analysis.groups import Groups
 from saeindex.analysis.monitoring.alerts import REFERENCE, WINDOW, Alert, is_real
 from saeindex.analysis.significance import adjusted
 from saeindex.analysis.tables import Counts, design_effects
 from saeindex.analysis.testing import FamilyTest
 from saeindex.errors import InvalidInputError
+from saeindex.files import replacing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

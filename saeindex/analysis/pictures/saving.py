@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saeindex.analysis.export import checked_suffix, replacing
 from saeindex.analysis.pictures.stack import stacked
 from saeindex.analysis.pictures.style import Picture, framed, titled
 from saeindex.errors import InvalidInputError
+from saeindex.files import checked_suffix, replacing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from saeindex._version import __version__
-from saeindex.analysis.export import checked_suffix, replacing
 from saeindex.analysis.report.parts import Told, element, joined, paragraphs
 from saeindex.analysis.report.style import STYLE
 from saeindex.errors import InvalidInputError
+from saeindex.files import checked_suffix, replacing
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar
+
+from saeindex.files import replacing
 
 Messages = Sequence[Mapping[str, str]]
 
@@ -53,16 +52,8 @@ class ReplyCache:
         path = self._path(model, host, messages)
         if path is None:
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=".")
-        try:
-            with os.fdopen(handle, "w") as file:
-                json.dump(asdict(reply), file)
-            Path(draft).replace(path)
-        except BaseException:
-            with suppress(FileNotFoundError):
-                Path(draft).unlink()
-            raise
+        with replacing(path) as draft:
+            draft.write_text(json.dumps(asdict(reply)))
 
     def _path(self, model: str, host: str, messages: Messages) -> Path | None:
         if self._folder is None:
