@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmarks import data
 from benchmarks.brute_force import microseconds
 from saeindex import Record
-
-if TYPE_CHECKING:
-    pass
 
 CORPORA = (
     "arxiv_heldout", "us_speeches", "medquad", "goemotions", "masc_registers", "product_reviews",

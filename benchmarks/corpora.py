@@ -18,7 +18,7 @@ from saeindex import FeatureIndex, FeatureSpace, Record, open_encoder
 from saeindex.config import DEFAULT_SPACE, DENSE, SAE
 from saeindex.query.rows import Rows
 from saeindex.query.scores import Neighbourhood
-from saeindex.stores.scrolling import pages
+from saeindex.stores.scroll import pages
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

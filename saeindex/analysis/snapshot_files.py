@@ -23,7 +23,7 @@ from saeindex.files import replacing_folder
 from saeindex.indexing.points import point_id
 from saeindex.protocols import Point, SparseVector
 from saeindex.query.rows import tokens
-from saeindex.stores.scrolling import pages
+from saeindex.stores.scroll import pages
 
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace

@@ -90,8 +90,8 @@ def _guarded(name: str, examine: Callable[[], tuple[bool, str]]) -> Iterator[Che
 
 
 def _check_encoder() -> tuple[bool, str]:
+    from saeindex.devices import choose_device, choose_dtype
     from saeindex.features import FeatureSpace
-    from saeindex.hardware import choose_device, choose_dtype
 
     space = FeatureSpace.load(DEFAULT_SPACE)
     vector = space.open_encoder().encode_query(["Is anything wrong here?"])

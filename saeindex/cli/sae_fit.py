@@ -78,9 +78,9 @@ def fit(  # noqa: PLR0913, PLR0917  (the options of a command)
 
     Embeddings are cached, and a fit that was interrupted goes on where it stood when it is run again.
     """
+    from saeindex.devices import choose_device
     from saeindex.encoders import open_encoder
     from saeindex.features import FeatureSpace
-    from saeindex.hardware import choose_device
 
     check_target(into, is_space=True)
     options = {

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saeindex.config import DEFAULT_ENCODER
+from saeindex.devices import choose_device, choose_dtype
 from saeindex.encoders.folders import content_hash, find_model
 from saeindex.errors import EncoderError, InvalidInputError
-from saeindex.hardware import choose_device, choose_dtype
 from saeindex.protocols import EncoderIdentity
 
 if TYPE_CHECKING:

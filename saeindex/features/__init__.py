@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from saeindex.features.calibration import Calibration
 from saeindex.features.families import Family
+from saeindex.features.feature_space import FeatureSpace
 from saeindex.features.labels import FeatureLabel
-from saeindex.features.space import FeatureSpace
 
 __all__ = ["Calibration", "Family", "FeatureLabel", "FeatureSpace"]

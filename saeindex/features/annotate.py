@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.features.families import Family
-    from saeindex.features.space import FeatureSpace
+    from saeindex.features.space import Space, SpaceT
     from saeindex.protocols import TextEncoder
     from saeindex.types import FloatArray, SparseCode
 
@@ -31,7 +31,7 @@ UNLABELLED, SEED = "none", "seed"
 
 
 def relabel(
-    space: FeatureSpace,
+    space: SpaceT,
     texts: Sequence[str],
     x: FloatArray,
     encoder: TextEncoder,
@@ -40,7 +40,7 @@ def relabel(
     features: Iterable[int] | None = None,
     groups: NDArray[np.int64] | None = None,
     seed: int = 0,
-) -> tuple[FeatureSpace, Labeling]:
+) -> tuple[SpaceT, Labeling]:
     """Return the space with ``features`` (else all) labelled anew, and what the labeler says of it.
 
     ``x`` (m, d) are the texts' embeddings, ``groups`` (m,) the number of each text's document.
@@ -53,9 +53,7 @@ def relabel(
     return with_labeling(space, task, labeling, labeler.method), labeling
 
 
-def labelled(
-    space: FeatureSpace, task: LabelingTask, labeler: Labeler | None = None
-) -> tuple[FeatureSpace, Labeling]:
+def labelled(space: SpaceT, task: LabelingTask, labeler: Labeler | None = None) -> tuple[SpaceT, Labeling]:
     """Label a space that has no labels yet; features that ``labeler`` leaves get a lexical label."""
     chosen = labeler or LexicalLabeler()
     labeling = chosen.label(task)
@@ -69,7 +67,7 @@ def labelled(
 
 
 def labeling_task(
-    space: FeatureSpace,
+    space: Space,
     texts: Sequence[str],
     x: FloatArray,
     encoder: TextEncoder,
@@ -118,7 +116,7 @@ def split_texts(
     return np.flatnonzero(is_first[group]), np.flatnonzero(~is_first[group])
 
 
-def with_labeling(space: FeatureSpace, task: LabelingTask, labeling: Labeling, method: str) -> FeatureSpace:
+def with_labeling(space: SpaceT, task: LabelingTask, labeling: Labeling, method: str) -> SpaceT:
     """Return the space with a labeler's phrases, their trust measured, and the figures in its report.
 
     New labels and manual ones are measured on ``task.unseen``; the others keep the trust that they have,
@@ -144,7 +142,7 @@ def with_labeling(space: FeatureSpace, task: LabelingTask, labeling: Labeling, m
     return measured
 
 
-def named_by_seeds(space: FeatureSpace, task: LabelingTask, seeds: Sequence[str]) -> FeatureSpace:
+def named_by_seeds(space: SpaceT, task: LabelingTask, seeds: Sequence[str]) -> SpaceT:
     """Return the space with the concepts that its first features started from as their labels.
 
     A seed whose trust is below the floor, and below that of the label that the feature has, names it no
@@ -162,11 +160,11 @@ def named_by_seeds(space: FeatureSpace, task: LabelingTask, seeds: Sequence[str]
 
 
 def with_phrases(
-    space: FeatureSpace,
+    space: SpaceT,
     phrases: Mapping[int, str],
     method: str,
     encode: Callable[[Sequence[str]], FloatArray],
-) -> FeatureSpace:
+) -> SpaceT:
     """Return the space with these labels, their vectors and the families' names; trust is not measured."""
     if not phrases:
         return space
@@ -178,9 +176,7 @@ def with_phrases(
     return refreshed(replace(space, labels=tuple(labels), label_vectors=vectors))
 
 
-def with_manual_labels(
-    space: FeatureSpace, names: Mapping[int, str], encoder: TextEncoder | None = None
-) -> FeatureSpace:
+def with_manual_labels(space: SpaceT, names: Mapping[int, str], encoder: TextEncoder | None = None) -> SpaceT:
     """Return the space with labels given by a person, by feature; without an encoder its own is opened.
 
     Raises UnknownConceptError for a feature that it does not have, InvalidInputError for an unusable label.
@@ -193,7 +189,7 @@ def with_manual_labels(
     return with_phrases(space, checked, MANUAL, (encoder or space.open_encoder()).encode_query)
 
 
-def refreshed(space: FeatureSpace, control: Sequence[float | None] | None = None) -> FeatureSpace:
+def refreshed(space: SpaceT, control: Sequence[float | None] | None = None) -> SpaceT:
     """Return the space with all that follows from its labels: the families' names, the report's figures.
 
     ``control`` are the trusts of shuffled labels, where they were measured anew.

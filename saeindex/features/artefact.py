@@ -14,13 +14,13 @@ from saeindex.errors import MismatchError, NotFoundError
 from saeindex.features.calibration import Calibration
 from saeindex.features.families import load_families, save_families
 from saeindex.features.labels import FeatureLabel
-from saeindex.features.space import FeatureSpace
+from saeindex.features.space import Space, SpaceT
 from saeindex.files import former, replacing_folder
 from saeindex.protocols import EncoderIdentity
 from saeindex.sae.model import SparseAutoencoder
 
 
-def save_space(space: FeatureSpace, target: Path) -> Path:
+def save_space(space: Space, target: Path) -> Path:
     """Write the directory under a temporary name, then rename it over ``target``."""
     from safetensors.numpy import save_file
 
@@ -46,13 +46,13 @@ def save_space(space: FeatureSpace, target: Path) -> Path:
     return target
 
 
-def load_space(name_or_path: str | Path) -> FeatureSpace:
+def load_space(name_or_path: str | Path, kind: type[SpaceT]) -> SpaceT:
     """Load a packaged space by name, or a directory; MismatchError where its files are damaged."""
     from safetensors import SafetensorError
 
     folder = find_space(name_or_path)
     try:
-        return _read(folder)
+        return _read(folder, kind)
     except (SafetensorError, OSError, KeyError, TypeError, AttributeError, ValueError) as error:
         raise MismatchError(
             f"feature space {folder}",
@@ -61,7 +61,7 @@ def load_space(name_or_path: str | Path) -> FeatureSpace:
         ) from error
 
 
-def _read(folder: Path) -> FeatureSpace:
+def _read(folder: Path, kind: type[SpaceT]) -> SpaceT:
     from safetensors.numpy import load_file
 
     described = json.loads((folder / "space.json").read_text())
@@ -74,7 +74,7 @@ def _read(folder: Path) -> FeatureSpace:
     entries = [json.loads(line) for line in (folder / "labels.jsonl").read_text().splitlines()]
     if [entry["id"] for entry in entries] != list(range(len(entries))):
         raise ValueError("labels.jsonl is not in the order of the features")
-    space = FeatureSpace(
+    space = kind(
         name=described["name"],
         encoder=EncoderIdentity(**described["encoder"]),
         sae=SparseAutoencoder.load(folder / "sae.safetensors"),

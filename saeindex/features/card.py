@@ -12,7 +12,7 @@ from saeindex.features.labels import TRUST_FLOOR
 from saeindex.types import shown_label
 
 if TYPE_CHECKING:
-    from saeindex.features.space import FeatureSpace
+    from saeindex.features.space import Space
 
 HUB_NAME = re.compile(r"^[\w.-]+/[\w.-]+$")
 FIDELITY = (
@@ -33,7 +33,7 @@ LABELS = (
 EXAMPLES = 12
 
 
-def model_card(space: FeatureSpace, repo_id: str | None = None, *, license: str = "apache-2.0") -> str:
+def model_card(space: Space, repo_id: str | None = None, *, license: str = "apache-2.0") -> str:
     """Return the card of ``space`` as Markdown with YAML front matter; the same space gives the same text.
 
     ``repo_id`` is the name to load it by; what the report does not hold is left out, never guessed.
@@ -51,7 +51,7 @@ def model_card(space: FeatureSpace, repo_id: str | None = None, *, license: str 
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _front_matter(space: FeatureSpace, license: str) -> str:
+def _front_matter(space: Space, license: str) -> str:
     lines = [f"license: {license}", "library_name: saeindex", "pipeline_tag: feature-extraction"]
     if HUB_NAME.match(space.encoder.model):
         lines.append(f"base_model: {space.encoder.model}")
@@ -60,7 +60,7 @@ def _front_matter(space: FeatureSpace, license: str) -> str:
     return "\n".join(["---", *lines, "---"])
 
 
-def _overview(space: FeatureSpace) -> str:
+def _overview(space: Space) -> str:
     encoder = space.encoder
     rows = [
         ("encoder", f"{encoder.model}, {encoder.dimension} dimensions, {encoder.max_length} tokens"),
@@ -79,7 +79,7 @@ def _overview(space: FeatureSpace) -> str:
     )
 
 
-def _use(space: FeatureSpace, name: str) -> str:
+def _use(space: Space, name: str) -> str:
     return f"""## How to use it
 
 ```python
@@ -108,7 +108,7 @@ def _fidelity(report: Mapping[str, Any]) -> str:
     )
 
 
-def _labels(space: FeatureSpace) -> str:
+def _labels(space: Space) -> str:
     trusts = np.array([label.trust for label in space.labels if label.trust is not None])
     weak = sum(label.is_weak for label in space.labels)
     methods = {
@@ -137,7 +137,7 @@ def _labels(space: FeatureSpace) -> str:
     return "\n\n".join(parts)
 
 
-def _most_trusted(space: FeatureSpace) -> list[str]:
+def _most_trusted(space: Space) -> list[str]:
     known = [(i, label) for i, label in enumerate(space.labels) if label.trust is not None]
     known.sort(key=lambda entry: (-(entry[1].trust or 0), entry[0]))
     return [
@@ -161,7 +161,7 @@ def _training(report: Mapping[str, Any]) -> str:
     return "\n\n".join(["## Training", *parts]) if parts else ""
 
 
-def _limits(space: FeatureSpace) -> str:
+def _limits(space: Space) -> str:
     own = space.report.get("calibrated_on_passages")
     texts = f"{_number(own)} passages of an index" if own else "the texts above"
     lines = [

@@ -29,7 +29,7 @@ from saeindex.sae.metrics import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.features.space import FeatureSpace
+    from saeindex.features.space import Space
     from saeindex.sae.model import SparseAutoencoder
     from saeindex.types import FloatArray
 
@@ -120,7 +120,7 @@ class FidelityReport:
 
 
 def measure_fidelity(
-    space: FeatureSpace,
+    space: Space,
     x: FloatArray,
     *,
     relevance: Relevance | None = None,
@@ -288,7 +288,7 @@ def _mean(x: FloatArray) -> FloatArray:
     return mean
 
 
-def _check(space: FeatureSpace, x: FloatArray) -> None:
+def _check(space: Space, x: FloatArray) -> None:
     wanted = space.sae.dimension
     if x.ndim != 2 or x.shape[1] != wanted or len(x) < LEAST_RECORDS:
         raise InvalidInputError(
@@ -298,7 +298,7 @@ def _check(space: FeatureSpace, x: FloatArray) -> None:
         )
 
 
-def _check_directions(space: FeatureSpace, directions: FloatArray) -> None:
+def _check_directions(space: Space, directions: FloatArray) -> None:
     if directions.ndim != 2 or directions.shape[1] != space.sae.dimension:
         raise MismatchError(
             f"compare space {space.name!r} with directions of shape {directions.shape}",

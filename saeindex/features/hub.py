@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Protocol
 
 from saeindex.errors import InvalidInputError, NotFoundError, SaeIndexError, StorageError
-from saeindex.features.artefact import find_space
+from saeindex.features.artefact import find_space, load_space, save_space
 from saeindex.features.card import model_card
-from saeindex.features.space import FeatureSpace
+from saeindex.features.space import Space, SpaceT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,7 @@ class HubApi(Protocol):
 
 
 def push_to_hub(
-    space: FeatureSpace,
+    space: Space,
     repo_id: str,
     *,
     private: bool = False,
@@ -82,6 +82,7 @@ def push_to_hub(
 
 def from_pretrained(
     name_or_path: str | Path,
+    kind: type[SpaceT],
     *,
     revision: str | None = None,
     token: str | bool | None = None,
@@ -89,7 +90,7 @@ def from_pretrained(
     force_download: bool = False,
     local_files_only: bool = False,
     download: Callable[..., str] | None = None,
-) -> FeatureSpace:
+) -> SpaceT:
     """Load a space from a folder, by the name of a packaged one, or from a repository of the hub.
 
     The options are those of huggingface_hub's ``from_pretrained``; ``download`` takes the place of its
@@ -98,7 +99,7 @@ def from_pretrained(
     """
     if revision is None:
         try:
-            return FeatureSpace.load(find_space(name_or_path))
+            return load_space(find_space(name_or_path), kind)
         except NotFoundError:
             if Path(name_or_path).is_dir() or "/" not in str(name_or_path):
                 raise
@@ -111,18 +112,18 @@ def from_pretrained(
         force_download=force_download,
         local_files_only=local_files_only,
     )
-    return FeatureSpace.load(folder)
+    return load_space(folder, kind)
 
 
-def write_with_card(space: FeatureSpace, path: str | Path, repo_id: str | None = None) -> Path:
+def write_with_card(space: Space, path: str | Path, repo_id: str | None = None) -> Path:
     """Save a space with its model card beside it, as it goes to the hub."""
-    folder = space.save(path)
+    folder = save_space(space, Path(path))
     (folder / CARD).write_text(model_card(space, repo_id))
     return folder
 
 
 def _upload(
-    space: FeatureSpace, repo_id: str, hub: HubApi, private: bool, revision: str | None, message: str
+    space: Space, repo_id: str, hub: HubApi, private: bool, revision: str | None, message: str
 ) -> str:
     with TemporaryDirectory() as scratch:
         folder = write_with_card(space, Path(scratch) / "space", repo_id)

@@ -22,7 +22,7 @@ from saeindex.features.trust import label_scores
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.features.space import FeatureSpace
+    from saeindex.features.space import Space, SpaceT
     from saeindex.types import FloatArray, SparseCode
 
 MATCH_FLOOR = 0.7
@@ -98,8 +98,8 @@ class SpaceMapping:
 
 
 def map_spaces(
-    old: FeatureSpace,
-    new: FeatureSpace,
+    old: Space,
+    new: Space,
     vectors: FloatArray | None = None,
     *,
     threshold: float = MATCH_FLOOR,
@@ -132,7 +132,7 @@ def map_spaces(
     )
 
 
-def carry_labels(old: FeatureSpace, new: FeatureSpace, mapping: SpaceMapping) -> FeatureSpace:
+def carry_labels(old: Space, new: SpaceT, mapping: SpaceMapping) -> SpaceT:
     """Return the new space with the old labels where they are worth keeping.
 
     A manual label always moves with its feature. Another one moves where what is left of its trust,
@@ -148,9 +148,7 @@ def carry_labels(old: FeatureSpace, new: FeatureSpace, mapping: SpaceMapping) ->
     return refreshed(replace(new, labels=tuple(labels), label_vectors=vectors))
 
 
-def carry_manual_labels(
-    old: FeatureSpace, new: FeatureSpace, vectors: FloatArray | None = None
-) -> FeatureSpace:
+def carry_manual_labels(old: Space, new: SpaceT, vectors: FloatArray | None = None) -> SpaceT:
     """Return the new space with the manual labels of the old one, on the features that took their place.
 
     ``vectors`` (m, d) are embeddings of texts: features are then matched by their activations too, and the
@@ -187,7 +185,7 @@ def carried_label(old: FeatureLabel, new: FeatureLabel, confidence: float) -> Fe
     return replace(old, method=method, trust=trust)
 
 
-def _measured(space: FeatureSpace, features: set[int], vectors: FloatArray) -> FeatureSpace:
+def _measured(space: SpaceT, features: set[int], vectors: FloatArray) -> SpaceT:
     """Return the space with the trust of these labels as it is on its own features."""
     code = space.sae.encode(vectors)
     scores = label_scores(space.label_vectors, vectors, code, space.calibration)
@@ -229,8 +227,8 @@ def _assigned(similarity: FloatArray) -> tuple[NDArray[np.int64], NDArray[np.int
 
 
 def _matches(
-    old: FeatureSpace,
-    new: FeatureSpace,
+    old: Space,
+    new: Space,
     pairs: tuple[NDArray[np.int64], NDArray[np.int64]],
     similarity: FloatArray,
     cosine: FloatArray,
@@ -257,9 +255,7 @@ def _matches(
     return tuple(found)
 
 
-def _unmatched(
-    space: FeatureSpace, similarity: FloatArray, matched: set[int]
-) -> tuple[UnmatchedFeature, ...]:
+def _unmatched(space: Space, similarity: FloatArray, matched: set[int]) -> tuple[UnmatchedFeature, ...]:
     """Return a space's features that have no match, densest first."""
     lost = []
     for feature in sorted(set(range(space.n_features)) - matched):
@@ -280,7 +276,7 @@ def _unmatched(
     return tuple(sorted(lost, key=lambda feature: (-feature.density, feature.id)))
 
 
-def _check_encoders(old: FeatureSpace, new: FeatureSpace) -> None:
+def _check_encoders(old: Space, new: Space) -> None:
     differing = old.encoder.differences(new.encoder)
     if differing:
         raise MismatchError(

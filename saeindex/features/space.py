@@ -1,14 +1,12 @@
-"""The feature space: encoder identity, autoencoder, calibration and labels in one directory."""
+"""What a feature space is: encoder identity, autoencoder, calibration and labels."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 
@@ -16,33 +14,20 @@ from saeindex.config import FORMAT_VERSION
 from saeindex.encoders import open_encoder
 from saeindex.errors import MismatchError, UnknownConceptError
 from saeindex.features.calibration import Calibration
-from saeindex.features.families import Family, find_families
-from saeindex.features.fitting import (
-    ANNOTATED_TEXTS,
-    MAPPED_TEXTS,
-    seed_directions,
-    train_and_measure,
-    training_embeddings,
-)
+from saeindex.features.families import Family
 from saeindex.features.labels import FeatureLabel
-from saeindex.features.views import draw_views
 from saeindex.protocols import EncoderIdentity, TextEncoder
-from saeindex.sae.batches import sample
-from saeindex.sae.config import TrainingConfig, suitable_steps
 from saeindex.sae.model import SparseAutoencoder
-from saeindex.sae.train import TrainingStatus
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from saeindex.types import FloatArray
 
-    from saeindex.features.fitting import Seeds
-    from saeindex.features.labelers import Labeler
-    from saeindex.types import FloatArray, Record
+SpaceT = TypeVar("SpaceT", bound="Space")
 
 
 @dataclass(frozen=True, eq=False)
-class FeatureSpace:
-    """A lens: how texts become features, and what the features mean.
+class Space:
+    """How texts become features, and what the features mean; :class:`FeatureSpace` is this with its verbs.
 
     ``labels[i]`` names feature i, ``label_vectors`` (n, d) are the labels' embeddings, ``report`` holds what
     was measured on held-out texts. Saved as safetensors and JSON; never pickled.
@@ -107,67 +92,6 @@ class FeatureSpace:
             )
 
     @classmethod
-    def fit(  # noqa: PLR0913  (all but the texts have defaults)
-        cls,
-        texts: Sequence[str | Record],
-        *,
-        n_features: int = 4_096,
-        k: int = 32,
-        encoder: TextEncoder | None = None,
-        embeddings: FloatArray | None = None,
-        config: TrainingConfig | None = None,
-        groups: NDArray[np.int64] | None = None,
-        views: Sequence[str] = ("whole",),
-        seeds: Seeds | None = None,
-        faithful: bool = False,
-        labeler: Labeler | None = None,
-        labels_from: FeatureSpace | None = None,
-        checkpoint: Path | None = None,
-        name: str = "fitted",
-        progress: Callable[[TrainingStatus], None] | None = None,
-    ) -> FeatureSpace:
-        """Fit a space on ``texts``: train, calibrate, label, and measure on documents held out.
-
-        ``embeddings`` (m, d) spares the encoding where they are at hand. ``config`` overrides ``n_features``
-        and ``k``. ``views`` trains on several views of a text, see :func:`draw_views`; where ``texts`` are
-        views already, ``groups`` (m,) numbers their documents. ``seeds`` are concepts that should exist, as
-        phrases or as names with example texts; ``faithful`` codes are truer and less stable. Features are
-        named by ``labeler`` (else lexically); manual labels of an earlier space, ``labels_from``, move to
-        the features that took the place of theirs. A ``checkpoint`` file lets a killed training go on.
-        """
-        encoder = encoder or open_encoder()
-        drawn, owners = draw_views(texts, views, config.seed if config else 0)
-        groups = owners if groups is None else groups[owners]
-        x = training_embeddings(drawn, encoder, embeddings)
-        config = config or TrainingConfig(n_features=n_features, k=k, steps=suitable_steps(len(x)))
-        sae, report = train_and_measure(
-            x,
-            config,
-            groups=groups,
-            seeds=None if seeds is None else seed_directions(seeds, encoder, x.mean(0)),
-            faithful=faithful,
-            checkpoint=checkpoint,
-            progress=progress,
-        )
-        space = cls.annotate(
-            sae,
-            drawn,
-            x,
-            encoder,
-            name=name,
-            report=report,
-            seed=config.seed,
-            labeler=labeler,
-            groups=groups,
-            seeds=tuple(seeds or ()),
-        )
-        if labels_from is None:
-            return space
-        from saeindex.features.mapping import carry_manual_labels
-
-        return carry_manual_labels(labels_from, space, sample(x, MAPPED_TEXTS, config.seed))
-
-    @classmethod
     def unlabelled(
         cls,
         sae: SparseAutoencoder,
@@ -176,7 +100,7 @@ class FeatureSpace:
         name: str,
         report: dict[str, Any],
         vectors: FloatArray | None = None,
-    ) -> FeatureSpace:
+    ) -> Self:
         """Make a space without texts: its features have no names, and levels only where ``vectors`` are."""
         sae = sae.half()
         never = np.full(sae.n_features, np.inf, np.float32)
@@ -185,76 +109,3 @@ class FeatureSpace:
             calibration = Calibration.measure(sae.encode(vectors), vectors)
         labels = (FeatureLabel("unlabelled", "none"),) * sae.n_features
         return cls(name, encoder, sae, calibration, labels, np.zeros(sae.decoder.shape, np.float32), report)
-
-    @classmethod
-    def annotate(
-        cls,
-        sae: SparseAutoencoder,
-        texts: Sequence[str],
-        x: FloatArray,
-        encoder: TextEncoder,
-        *,
-        name: str,
-        report: dict[str, Any],
-        seed: int = 0,
-        labeler: Labeler | None = None,
-        groups: NDArray[np.int64] | None = None,
-        seeds: Sequence[str] = (),
-    ) -> FeatureSpace:
-        """Make a space of a trained autoencoder: calibrate and label it on texts and their embeddings.
-
-        Labels are made on 70 % of the texts, by ``labeler`` (else lexically), and their trust is measured on
-        the others. ``groups`` (m,) numbers the document of each text: none is on both sides. ``seeds`` are
-        the concepts that the first features started from: where it predicts its feature, it is the label.
-        More than 300,000 texts are sampled.
-        """
-        from saeindex.features.annotate import labeling_task, labelled, named_by_seeds
-
-        sae = sae.half()  # what a save keeps: calibrate what will be used
-        if len(x) > ANNOTATED_TEXTS:
-            chosen = np.random.default_rng(seed).choice(len(x), ANNOTATED_TEXTS, replace=False)
-            texts, x = [texts[i] for i in chosen], x[chosen]
-            groups = None if groups is None else groups[chosen]
-        code = sae.encode(x)
-        bare = cls.unlabelled(sae, encoder.identity, name=name, report=report)
-        bare = replace(bare, calibration=Calibration.measure(code, x))
-        task = labeling_task(bare, texts, x, encoder, groups=groups, seed=seed, code=code)
-        space, _ = labelled(bare, task, labeler)
-        space = named_by_seeds(space, task, seeds)
-        return replace(space, families=find_families(code, space.labels))
-
-    def with_labels(self, names: Mapping[int, str], encoder: TextEncoder | None = None) -> FeatureSpace:
-        """Return a space with labels given by a person, by feature: never weak, and kept by every refit.
-
-        ``encoder`` spares opening the space's own. Their trust is measured where texts are at hand, by
-        :func:`saeindex.features.annotate.relabel`.
-        """
-        from saeindex.features.annotate import with_manual_labels
-
-        return with_manual_labels(self, names, encoder)
-
-    def save(self, path: str | Path) -> Path:
-        """Write the directory under a temporary name, then rename it over ``path``."""
-        from saeindex.features.artefact import save_space
-
-        return save_space(self, Path(path))
-
-    @classmethod
-    def load(cls, name_or_path: str | Path) -> FeatureSpace:
-        """Load a space that comes with the package, by name, or one from a directory."""
-        from saeindex.features.artefact import load_space
-
-        return load_space(name_or_path)
-
-    def push_to_hub(self, repo_id: str, **options: Any) -> str:
-        """Upload with a model card; see :func:`saeindex.features.hub.push_to_hub`."""
-        from saeindex.features.hub import push_to_hub
-
-        return push_to_hub(self, repo_id, **options)
-
-    @classmethod
-    def from_pretrained(cls, name_or_path: str | Path, **options: Any) -> FeatureSpace:
-        """Load a folder, a packaged space or a hub repository."""
-        from saeindex.features.hub import from_pretrained
-
-        return from_pretrained(name_or_path, **options)

@@ -15,7 +15,7 @@ from saeindex.query.rows import read_rows
 from saeindex.query.sample import CollectionSample, read_sample
 from saeindex.query.scores import Neighbourhood
 from saeindex.query.statistics import Statistics, read_statistics
-from saeindex.stores.scrolling import pages
+from saeindex.stores.scroll import pages
 
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from saeindex.stores.scrolling import PAGE, pages
+from saeindex.stores.scroll import PAGE, pages
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter

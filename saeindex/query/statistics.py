@@ -20,7 +20,7 @@ from saeindex.query.memory import Memo
 from saeindex.query.printing import to_text
 from saeindex.query.sample import PAGE, SAMPLE
 from saeindex.query.values import RECORD_ID, path_of
-from saeindex.stores.scrolling import first_points
+from saeindex.stores.scroll import first_points
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from saeindex.devices import choose_dtype
 from saeindex.errors import InvalidInputError
-from saeindex.hardware import choose_dtype
 from saeindex.sae.batches import Batches, sample
 from saeindex.sae.checkpoint import Progress, load_checkpoint, save_checkpoint, training_signature
 from saeindex.sae.config import TrainingConfig

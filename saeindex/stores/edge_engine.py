@@ -16,8 +16,8 @@ from saeindex.errors import (
     StorageError,
 )
 from saeindex.protocols import Layout, OrderBy, Page, Point, PointId
+from saeindex.stores.engine import Fetch, Nearest, NearestIds
 from saeindex.stores.points import CheckedPoint
-from saeindex.stores.requests import Fetch, Nearest, NearestIds
 from saeindex.stores.rows import to_id, to_point
 
 # No HNSW: its filtered searches lose results silently, and building it blocks the process for minutes.

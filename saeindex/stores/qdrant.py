@@ -19,9 +19,9 @@ from saeindex.stores.collection import (
     read_metadata,
     translated,
 )
+from saeindex.stores.engine import Fetch, Nearest
 from saeindex.stores.layouts import check_layout
 from saeindex.stores.points import CheckedPoint, chunks
-from saeindex.stores.requests import Fetch, Nearest
 from saeindex.stores.rows import to_id, to_point
 
 if TYPE_CHECKING:

@@ -17,22 +17,22 @@ import numpy as np
 
 from saeindex.errors import InvalidInputError
 from saeindex.protocols import Fusion, Point, PointId, SearchRequest
+from saeindex.stores.engine import Fetch, Nearest, check_count
 from saeindex.stores.filters import check_filter
 from saeindex.stores.fusion import Scored, distribution_based_fusion, reciprocal_rank_fusion
 from saeindex.stores.points import check_query, id_order
-from saeindex.stores.requests import Fetch, Nearest, check_count
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
-    from saeindex.stores.base import BaseStore
+    from saeindex.stores.engine import Engine
 
 MAX_STAGES = 8
 # How many points beyond the page are looked at to put the ties of its last place in id order.
 TIE_WINDOW = 16_384
 
 
-def rank(store: BaseStore, request: SearchRequest) -> list[Point]:
+def rank(store: Engine, request: SearchRequest) -> list[Point]:
     """Return the points of a checked search, best first."""
     check_request(request, 1)
     fetch = store.fetch(request.with_payload, request.with_vectors)
@@ -82,7 +82,7 @@ def _filters(request: SearchRequest, outer: tuple[Filter, ...]) -> tuple[Filter,
     return outer if request.query_filter is None else (*outer, request.query_filter)
 
 
-def _ranked(store: BaseStore, request: SearchRequest, outer: tuple[Filter, ...]) -> list[Scored]:
+def _ranked(store: Engine, request: SearchRequest, outer: tuple[Filter, ...]) -> list[Scored]:
     if request.limit == 0:
         return []
     if isinstance(request.query, Fusion) or request.prefetch:
@@ -91,7 +91,7 @@ def _ranked(store: BaseStore, request: SearchRequest, outer: tuple[Filter, ...])
     return _single(store, search, request)[0] if search else []
 
 
-def _staged(store: BaseStore, request: SearchRequest, outer: tuple[Filter, ...]) -> list[Scored]:
+def _staged(store: Engine, request: SearchRequest, outer: tuple[Filter, ...]) -> list[Scored]:
     """Fuse the prefetched lists, or search again among what they found."""
     filters = _filters(request, outer)
     lists = [_ranked(store, inner, filters) for inner in request.prefetch]
@@ -106,7 +106,7 @@ def _staged(store: BaseStore, request: SearchRequest, outer: tuple[Filter, ...])
 
 
 def _nearest(
-    store: BaseStore, request: SearchRequest, filters: tuple[Filter, ...], among: tuple[PointId, ...] | None
+    store: Engine, request: SearchRequest, filters: tuple[Filter, ...], among: tuple[PointId, ...] | None
 ) -> Nearest | None:
     """Return the engine's part of a search by vector; None where no document can have a score."""
     vector = check_query(request.query, request.using, store.layout)
@@ -125,7 +125,7 @@ def _nearest(
 
 
 def _single(
-    store: BaseStore, search: Nearest, request: SearchRequest
+    store: Engine, search: Nearest, request: SearchRequest
 ) -> tuple[list[Scored], dict[PointId, Point]]:
     """Return a page of (id, score), and those of its points that came complete with the first fetch."""
     if request.sift and store.sifts and search.filters and search.among is None:
@@ -147,7 +147,7 @@ def _single(
 
 
 def _sifted(
-    store: BaseStore, search: Nearest, request: SearchRequest
+    store: Engine, search: Nearest, request: SearchRequest
 ) -> tuple[list[Scored], dict[PointId, Point]] | None:
     """Return the page from the nearest points without the filter; None where these are too few to tell."""
     near = store.nearest_ids(replace(search, filters=(), limit=request.sift, fetch=Fetch()))

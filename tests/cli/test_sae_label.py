@@ -36,8 +36,8 @@ def _surroundings(
     session_encoder: RememberingEncoder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Load the encoder once, keep caches apart, and have a key in the environment."""
-    for where in ("saeindex.encoders.open_encoder", "saeindex.features.space.open_encoder"):
-        monkeypatch.setattr(where, lambda *_, **__: session_encoder)
+    for module in ("encoders", "features.space", "features.feature_space"):
+        monkeypatch.setattr(f"saeindex.{module}.open_encoder", lambda *_, **__: session_encoder)
     monkeypatch.setenv("SAEINDEX_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
 

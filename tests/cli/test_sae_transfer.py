@@ -40,8 +40,8 @@ def called(*arguments: object, code: int = 0) -> Any:
 @pytest.fixture(autouse=True)
 def _one_encoder(session_encoder: RememberingEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Load the encoder once for all commands."""
-    for where in ("saeindex.encoders.open_encoder", "saeindex.features.space.open_encoder"):
-        monkeypatch.setattr(where, lambda *_, **__: session_encoder)
+    for module in ("encoders", "features.space", "features.feature_space"):
+        monkeypatch.setattr(f"saeindex.{module}.open_encoder", lambda *_, **__: session_encoder)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
 from saeindex import FeatureSpace
 from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, StorageError
-from saeindex.features.hub import FILES, from_pretrained, push_to_hub, write_with_card
+from saeindex.features.hub import FILES, push_to_hub, write_with_card
 
 SECRET = "hf_aSecretThatNobodyMaySee"
 
@@ -76,7 +76,7 @@ def test_a_pushed_space_comes_back_the_same(space: FeatureSpace, tmp_path: Path)
     (api.remote / "stray.py").write_text("print('not ours')")
     assert (api.remote / "README.md").read_text().startswith("---\nlicense: apache-2.0")
     download = Downloading(api.remote, tmp_path / "cache")
-    loaded = from_pretrained("me/lens", revision="v1", token=SECRET, download=download)
+    loaded = FeatureSpace.from_pretrained("me/lens", revision="v1", token=SECRET, download=download)
     assert loaded.fingerprint == space.fingerprint
     assert loaded.labels == space.labels
     np.testing.assert_array_equal(loaded.label_vectors, space.label_vectors)
@@ -91,15 +91,15 @@ def test_every_file_of_a_saved_space_may_pass(space: FeatureSpace, tmp_path: Pat
 
 def test_a_folder_and_a_packaged_name_need_no_hub(space: FeatureSpace, tmp_path: Path) -> None:
     folder = write_with_card(space, tmp_path / "lens")
-    assert from_pretrained(folder).fingerprint == space.fingerprint
-    assert from_pretrained("minilm-general").fingerprint == space.fingerprint
+    assert FeatureSpace.from_pretrained(folder).fingerprint == space.fingerprint
+    assert FeatureSpace.from_pretrained("minilm-general").fingerprint == space.fingerprint
     (folder / "labels.jsonl").unlink()
     with pytest.raises(MismatchError, match="damaged or missing"):
-        from_pretrained(folder)
+        FeatureSpace.from_pretrained(folder)
     with pytest.raises(NotFoundError):
-        from_pretrained(tmp_path)
+        FeatureSpace.from_pretrained(tmp_path)
     with pytest.raises(NotFoundError):
-        from_pretrained("no-such-space")
+        FeatureSpace.from_pretrained("no-such-space")
 
 
 def test_a_refusal_is_an_error_of_ours_without_the_token(space: FeatureSpace, tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_refusal_is_an_error_of_ours_without_the_token(space: FeatureSpace, tm
         raise refusal(RepositoryNotFoundError, 404)
 
     with pytest.raises(NotFoundError, match="HTTP 404") as pulled:
-        from_pretrained("me/gone", token=SECRET, download=missing)
+        FeatureSpace.from_pretrained("me/gone", token=SECRET, download=missing)
     for caught in (pushed, pulled):
         assert SECRET not in str(caught.value)
         assert caught.value.__cause__ is None
@@ -124,7 +124,9 @@ def test_names_that_are_none_and_repositories_of_other_things_are_told(
         push_to_hub(space, "me/../../lens", api=None, token="none")
     (tmp_path / "remote").mkdir()
     with pytest.raises(NotFoundError, match=r"without space\.json"):
-        from_pretrained("me/model", download=Downloading(tmp_path / "remote", tmp_path / "cache"))
+        FeatureSpace.from_pretrained(
+            "me/model", download=Downloading(tmp_path / "remote", tmp_path / "cache")
+        )
 
 
 def test_the_python_of_the_documentation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,9 @@
-"""Scrolling in the order of a payload field, with equal values in id order on every engine."""
+"""Reading a collection page by page, or in the order of a field with equal values in id order."""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from saeindex.protocols import OrderBy, Point, PointId
@@ -12,16 +12,48 @@ from saeindex.stores.points import id_order
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
-    from saeindex.stores.base import BaseStore
-    from saeindex.stores.requests import Fetch
+    from saeindex.protocols import Page, VectorStore
+    from saeindex.stores.engine import Engine, Fetch
 
+PAGE = 1_000
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-
 Valued = tuple[Point, float]
 
 
+def pages(
+    store: VectorStore,
+    query_filter: Filter | None = None,
+    size: int = PAGE,
+    with_payload: bool | Sequence[str] = True,
+    with_vectors: bool | Sequence[str] = False,
+) -> Iterator[Page]:
+    """Yield all that matches, in id order, by pages; a collection without any of it has one empty page."""
+    cursor = None
+    while True:
+        page = store.scroll(query_filter, size, cursor, with_payload=with_payload, with_vectors=with_vectors)
+        yield page
+        if (cursor := page.cursor) is None:
+            return
+
+
+def first_points(
+    store: VectorStore,
+    least: int,
+    size: int,
+    with_payload: bool | Sequence[str] = True,
+    with_vectors: bool | Sequence[str] = False,
+) -> list[Point]:
+    """Return the first points in id order, whole pages of them until there are ``least``."""
+    points: list[Point] = []
+    for page in pages(store, None, size, with_payload, with_vectors):
+        points.extend(page.points)
+        if len(points) >= least:
+            break
+    return points
+
+
 def ordered_page(
-    store: BaseStore, order_by: OrderBy, filters: tuple[Filter, ...], limit: int, fetch: Fetch
+    store: Engine, order_by: OrderBy, filters: tuple[Filter, ...], limit: int, fetch: Fetch
 ) -> list[Point]:
     """Return the first ``limit`` points by their best value in the field."""
     first = _first_distinct(store, order_by, filters, limit + 1, fetch)
@@ -36,7 +68,7 @@ def ordered_page(
 
 
 def _first_distinct(
-    store: BaseStore, order_by: OrderBy, filters: tuple[Filter, ...], wanted: int, fetch: Fetch
+    store: Engine, order_by: OrderBy, filters: tuple[Filter, ...], wanted: int, fetch: Fetch
 ) -> list[Valued]:
     """Return the first ``wanted`` points, once each: engines give one row per value of a point.
 
@@ -55,7 +87,7 @@ def _first_distinct(
 
 
 def _tied(
-    store: BaseStore,
+    store: Engine,
     order_by: OrderBy,
     filters: tuple[Filter, ...],
     value: float,
