@@ -23,13 +23,13 @@ from saeindex import FeatureSpace
 from saeindex.analysis.clusters.axis import Axis, AxisValue
 from saeindex.analysis.clusters.evidence import read
 from saeindex.analysis.clusters.views import Views
-from saeindex.analysis.snapshot import Snapshot
+from saeindex.collection.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.query.sample import CollectionSample
-    from saeindex.query.weighing import Doubles
+    from saeindex.collection.sample import CollectionSample
+    from saeindex.concepts.weighting import Doubles
     from saeindex.types import FloatArray, Record
 
 # Fields, and the other axis of the corpus where it has one that is not made of the same labels.

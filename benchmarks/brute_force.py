@@ -16,7 +16,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.query.ast import Expression
+    from saeindex.language.ast import Expression
     from saeindex.types import FloatArray
 
     Mask = NDArray[np.bool_]

@@ -15,9 +15,9 @@ import numpy as np
 from benchmarks import data, mixture
 from benchmarks.suites.retained import has_value, properties
 from saeindex import FeatureIndex, FeatureSpace, Record, open_encoder
+from saeindex.collection.rows import Rows
+from saeindex.collection.sample import Neighbourhood
 from saeindex.config import DEFAULT_SPACE, DENSE, SAE
-from saeindex.query.rows import Rows
-from saeindex.query.scores import Neighbourhood
 from saeindex.stores.scroll import pages
 
 if TYPE_CHECKING:

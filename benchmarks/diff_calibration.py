@@ -17,7 +17,7 @@ from saeindex.analysis.testing import run_tests
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.analysis.snapshot import Snapshot
+    from saeindex.collection.snapshot import Snapshot
 
 ALPHA, LEAST = 0.05, 5
 CORPORA = ("goemotions", "stackoverflow_titles", "clinc150", "medquad", "arxiv_heldout")

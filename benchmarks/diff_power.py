@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
-    from saeindex.analysis.snapshot import Snapshot
     from saeindex.analysis.testing import FamilyTest
+    from saeindex.collection.snapshot import Snapshot
 
 # Evidence, with its shares inside a class and outside.
 Telling: TypeAlias = dict[int | str, tuple[float, float]]

@@ -20,14 +20,14 @@ from benchmarks.suites.retained import has_value, properties
 from saeindex.analysis.design import design_of
 from saeindex.analysis.evidence import evidence_of
 from saeindex.analysis.testing import run_tests
-from saeindex.features.contrast import auroc
+from saeindex.features.contrast_sets import auroc
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.analysis.groups import Groups
-    from saeindex.analysis.snapshot import Snapshot
     from saeindex.analysis.testing import FamilyTest
+    from saeindex.collection.snapshot import Snapshot
 
 TOP = 5
 FEWEST = 30

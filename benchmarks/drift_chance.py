@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.analysis.evidence import Family
-    from saeindex.analysis.snapshot import Snapshot
     from saeindex.analysis.trends.trends import TrendTest
+    from saeindex.collection.snapshot import Snapshot
 
 CORPORA = ("goemotions", "stackoverflow_titles", "clinc150", "medquad", "arxiv_heldout")
 UNITS = {"masc_registers": "metadata.doc", "us_speeches": "metadata.year"}

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.analysis.groups import Groups
-    from saeindex.analysis.snapshot import Snapshot
     from saeindex.analysis.trends.trends import TrendTest
+    from saeindex.collection.snapshot import Snapshot
 
 # A vendor's models by date of release.
 GENERATIONS = {

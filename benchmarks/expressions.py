@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from saeindex.query.ast import (
+from saeindex.language.ast import (
     And,
     AtLeast,
     Between,

@@ -16,8 +16,8 @@ from benchmarks.planted import correlation
 from benchmarks.suites.retained import properties
 from saeindex import FeatureSpace
 from saeindex.analysis.correlations.named_pairs import z_scores
-from saeindex.analysis.named import ConceptReader, Membership, NamedConcept
-from saeindex.analysis.snapshot import Snapshot
+from saeindex.collection.snapshot import Snapshot
+from saeindex.concepts.named_concept import ConceptReader, Membership, NamedConcept
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

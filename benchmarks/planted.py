@@ -10,9 +10,9 @@ import numpy as np
 
 from benchmarks import data
 from saeindex import FeatureSpace
-from saeindex.analysis.passages import merged_passages
-from saeindex.analysis.snapshot import Snapshot
-from saeindex.query.weighing import units
+from saeindex.collection.snapshot import Snapshot
+from saeindex.collection.snapshot_files import merged_passages
+from saeindex.concepts.weighting import units
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks import data
-from saeindex.analysis.named import NamedConcept
-from saeindex.analysis.snapshot import Snapshot
 from saeindex.analysis.triggers import find_triggers
+from saeindex.collection.snapshot import Snapshot
+from saeindex.concepts.named_concept import NamedConcept
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,10 +9,10 @@ import bm25s
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from saeindex.query.feedback import Feedback
-from saeindex.query.inference import Asked, Recipe, infer, pool_of
-from saeindex.query.property import interpembed_code
-from saeindex.query.scores import Scorer
+from saeindex.concepts.feedback import Feedback
+from saeindex.concepts.inference import Asked, Recipe, infer, pool_of
+from saeindex.concepts.scorer import Scorer
+from saeindex.search.property import interpembed_code
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,7 +15,7 @@ from benchmarks.corpora import CachedEncoder, Corpus
 from benchmarks.outcome import Figure, at_least
 from benchmarks.ranking import Judged, average_precision, overall
 from saeindex import FeatureIndex
-from saeindex.query.inference import Asked, Recipe
+from saeindex.concepts.inference import Asked, Recipe
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

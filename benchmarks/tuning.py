@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import numpy as np
 
 from benchmarks.ranking import average_precision
-from saeindex.query.inference import Recipe
+from saeindex.concepts.inference import Recipe
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

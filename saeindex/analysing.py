@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saeindex.analysis.companions import companions
-from saeindex.analysis.counting import EngineCounts
 from saeindex.analysis.diff import DiffOptions, diff
 from saeindex.analysis.differences.counted import counted_diff, is_countable
 from saeindex.analysis.differences.joining import joined
 from saeindex.analysis.groups import Groups, Selection, Selector, disjoint
-from saeindex.analysis.named_text import parse_concept
 from saeindex.analysis.options import options_of
-from saeindex.analysis.snapshot_files import content_fingerprint, take_snapshot
+from saeindex.collection.facet_counts import EngineCounts
+from saeindex.collection.records import record_ids
+from saeindex.collection.snapshot_files import content_fingerprint, take_snapshot
+from saeindex.concepts.named_concept import parse_concept
 from saeindex.config import CACHE_FOLDER
 from saeindex.errors import InvalidInputError
-from saeindex.query.records import record_ids
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from saeindex.analysis.companions import Companion
     from saeindex.analysis.differences.findings import Diff
     from saeindex.analysis.differences.hypotheses import HypothesisWriter
-    from saeindex.analysis.named import NamedConcept
-    from saeindex.analysis.snapshot import Snapshot
+    from saeindex.collection.snapshot import Snapshot
+    from saeindex.concepts.named_concept import NamedConcept
     from saeindex.features import FeatureSpace
     from saeindex.indexing.manifest import Manifest
     from saeindex.protocols import TextEncoder, VectorStore
-    from saeindex.query.planner import Planner
+    from saeindex.search.planner import Planner
     from saeindex.types import LevelName
 
 

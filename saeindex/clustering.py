@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from saeindex.analysis.clusters.axis import Axis
     from saeindex.analysis.clusters.results import Clustering
     from saeindex.analysis.groups import Selection, Selector
-    from saeindex.analysis.snapshot import Snapshot
-    from saeindex.query.planner import Planner
+    from saeindex.collection.snapshot import Snapshot
+    from saeindex.search.planner import Planner
 
 
 class ClusteringAlong:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from saeindex.analysis.correlate import correlate_open
 from saeindex.analysis.correlations.named_pairs import correlate_named
-from saeindex.analysis.named_text import parse_concept
 from saeindex.analysis.triggers import find_triggers
+from saeindex.concepts.named_concept import parse_concept
 from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from saeindex.analysis.correlations.results import Correlations
     from saeindex.analysis.groups import Selection, Selector
-    from saeindex.analysis.named import NamedConcept
-    from saeindex.analysis.snapshot import Snapshot
     from saeindex.analysis.triggers import Triggers
+    from saeindex.collection.snapshot import Snapshot
+    from saeindex.concepts.named_concept import NamedConcept
     from saeindex.protocols import TextEncoder
 
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from saeindex.analysis.groups import Selection, Selector
     from saeindex.analysis.monitoring.alerts import Alert
     from saeindex.analysis.profile_results import SetProfile
-    from saeindex.analysis.snapshot import Snapshot
     from saeindex.analysis.trends.results import Drift
+    from saeindex.collection.snapshot import Snapshot
     from saeindex.types import LevelName
 
 

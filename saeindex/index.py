@@ -11,25 +11,25 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from saeindex.analysing import Analysing
-from saeindex.asking import Asking
 from saeindex.clustering import ClusteringAlong
+from saeindex.collection.caches import QueryVectors
+from saeindex.collection.collection import Collection
+from saeindex.collection.records import delete_records, record_ids
 from saeindex.config import CACHE_FOLDER, DEFAULT_SPACE
 from saeindex.correlating import Correlating
 from saeindex.drifting import Drifting
 from saeindex.errors import InvalidInputError
 from saeindex.features import FeatureSpace
 from saeindex.indexing import recalibration
+from saeindex.indexing.create_open import IndexParts, create_index, open_index
 from saeindex.indexing.manifest import Counts, Manifest
-from saeindex.indexing.opening import IndexParts, create_index, open_index
 from saeindex.indexing.passages import PassageOptions
 from saeindex.indexing.pipeline import IndexingReport, Pipeline
 from saeindex.indexing.rejects import RejectsFile
 from saeindex.indexing.sources import Columns, open_source
-from saeindex.profiling import Profiling
-from saeindex.query.collection import Collection
-from saeindex.query.planner import Planner
-from saeindex.query.records import delete_records, record_ids
-from saeindex.query.vectors import QueryVectors
+from saeindex.search.planner import Planner
+from saeindex.search.searcher import Asking
+from saeindex.steering.profile_store import Profiling
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient

@@ -251,7 +251,7 @@ class Hits(Sequence[Hit]):
 
     @property
     def feedback(self) -> Any:
-        """What a property search inferred: a :class:`saeindex.query.feedback.Feedback`, or None."""
+        """What a property search inferred: a :class:`saeindex.concepts.feedback.Feedback`, or None."""
         return self.plan.feedback
 
     @overload

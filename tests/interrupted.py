@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from saeindex import FeatureIndex
-from saeindex.encoders.dense import SentenceTransformerEncoder
+from saeindex.encoders.sentence_transformers import SentenceTransformerEncoder
 from saeindex.errors import NotFoundError
 
 if TYPE_CHECKING:

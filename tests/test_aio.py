@@ -11,9 +11,9 @@ import pytest
 from qdrant_client import AsyncQdrantClient, QdrantClient
 
 from saeindex import AsyncFeatureIndex, FeatureIndex, FeatureSpace, Query, Record
-from saeindex.asking import Asking
 from saeindex.errors import InvalidInputError, NotFoundError, StorageError
-from saeindex.profiling import Profiling
+from saeindex.search.searcher import Asking
+from saeindex.steering.profile_store import Profiling
 from saeindex.types import Hits, Using
 from tests.samples import RememberingEncoder, sample_records
 

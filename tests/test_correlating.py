@@ -13,8 +13,8 @@ import typer
 from typer.testing import CliRunner
 
 from saeindex import FeatureIndex, FeatureSpace, Record
-from saeindex.analysis.named import NamedConcept
 from saeindex.cli import correlating
+from saeindex.concepts.named_concept import NamedConcept
 from saeindex.errors import InvalidInputError, NotFoundError
 from tests.samples import RememberingEncoder, sample_records
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from saeindex import FeatureIndex, FeatureSpace, Query, Record, open_encoder
+from saeindex.collection.caches import KEPT, QueryVectors
+from saeindex.collection.collection import Collection
 from saeindex.errors import InvalidInputError, UnknownConceptError
-from saeindex.query.collection import Collection
-from saeindex.query.planner import Planner
-from saeindex.query.vectors import KEPT, QueryVectors
+from saeindex.search.planner import Planner
 from tests.samples import RememberingEncoder, sample_records
 
 if TYPE_CHECKING:

@@ -21,12 +21,12 @@ from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.config import DEFAULT_SPACE, SAE
 from saeindex.errors import UnknownConceptError
 from saeindex.indexing.points import point_id
+from saeindex.language.ast import Expression, FeatureTerm, walk
+from saeindex.language.evaluate import matches
+from saeindex.language.parser import parse_where
+from saeindex.language.to_filter import FeaturesOf, compile_where, target_of
+from saeindex.language.to_text import to_text
 from saeindex.protocols import SparseVector
-from saeindex.query.ast import Expression, FeatureTerm, walk
-from saeindex.query.compile import FeaturesOf, compile_where, target_of
-from saeindex.query.language import parse_where
-from saeindex.query.matching import matches
-from saeindex.query.printing import to_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

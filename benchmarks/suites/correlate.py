@@ -19,7 +19,7 @@ from saeindex import FeatureSpace
 from saeindex.analysis.correlate import correlate_open
 from saeindex.analysis.correlations.named_pairs import z_scores
 from saeindex.analysis.correlations.tables import PairTables
-from saeindex.analysis.named import ConceptReader, NamedConcept
+from saeindex.concepts.named_concept import ConceptReader, NamedConcept
 from saeindex.config import DEFAULT_SPACE
 
 if TYPE_CHECKING:

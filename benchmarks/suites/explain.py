@@ -22,8 +22,8 @@ from benchmarks.suites.retained import properties
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.config import DEFAULT_SPACE, DENSE
 from saeindex.indexing.points import point_id
-from saeindex.query.compare import Comparison, compare
-from saeindex.query.explain import code_of
+from saeindex.search.compare import Comparison, compare
+from saeindex.search.explain import code_of
 from saeindex.types import Explanation, Hit
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from typing import Any
 from benchmarks import data
 from benchmarks.outcome import Figure, Outcome, at_least, at_most
 from saeindex.encoders import open_encoder
-from saeindex.encoders.dense import SentenceTransformerEncoder
+from saeindex.encoders.sentence_transformers import SentenceTransformerEncoder
 from saeindex.index import FeatureIndex
 from saeindex.types import Record
 

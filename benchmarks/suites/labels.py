@@ -17,8 +17,8 @@ from benchmarks.outcome import Figure, Outcome, at_least
 from benchmarks.suites.retained import has_value, properties
 from saeindex import FeatureSpace, open_encoder
 from saeindex.config import DEFAULT_SPACE
-from saeindex.features.annotate import LABELLED_SHARE, split_texts
-from saeindex.features.contrast import auroc
+from saeindex.features.contrast_sets import auroc
+from saeindex.features.labelling import LABELLED_SHARE, split_texts
 from saeindex.features.labels import TRUST_FLOOR
 from saeindex.features.trust import LabelScores, label_scores
 

@@ -21,9 +21,9 @@ from benchmarks.corpora import CachedEncoder
 from benchmarks.outcome import Figure, Outcome, at_least, at_most
 from benchmarks.suites.retained import properties
 from saeindex import FeatureIndex, FeatureSpace, Query, Steer
+from saeindex.concepts.resolver import Resolver
 from saeindex.config import DEFAULT_SPACE, DENSE
 from saeindex.errors import UnknownConceptError
-from saeindex.query.resolution import Resolver
 
 SEED = 0
 # Labels in this share of the records are asked for: neither everywhere nor nowhere.

@@ -23,7 +23,7 @@ from benchmarks.ranking import (
     ratio_interval,
 )
 from benchmarks.tuning import RECIPES, Choice, choose, choose_by_examples, example_ap
-from saeindex.query.inference import Recipe
+from saeindex.concepts.inference import Recipe
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

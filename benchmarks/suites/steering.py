@@ -22,10 +22,10 @@ from benchmarks.steering_curves import (
     steered_vectors,
     success_share,
 )
-from saeindex.query import steering
-from saeindex.query.directions import decoder_direction, direction_of, pursue
-from saeindex.query.inference import Asked
-from saeindex.query.steering import ResolvedSteer
+from saeindex.concepts.inference import Asked
+from saeindex.steering import steering
+from saeindex.steering.direction import decoder_direction, direction_of, pursue
+from saeindex.steering.steering import ResolvedSteer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from saeindex.analysis.clusters.em import Settled
     from saeindex.analysis.clusters.evidence import Encodes
     from saeindex.analysis.clusters.verdict import Verdict
-    from saeindex.analysis.snapshot import Snapshot
-    from saeindex.query.sample import CollectionSample
-    from saeindex.query.weighing import Doubles
+    from saeindex.collection.sample import CollectionSample
+    from saeindex.collection.snapshot import Snapshot
+    from saeindex.concepts.weighting import Doubles
 
 Method: TypeAlias = Literal["anchored", "interpembed", "free"]
 METHODS: tuple[Method, ...] = ("anchored", "interpembed", "free")

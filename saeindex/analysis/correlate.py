@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csc_matrix, csr_matrix
 
     from saeindex.analysis.significance import Correction
-    from saeindex.analysis.snapshot import Snapshot
+    from saeindex.collection.snapshot import Snapshot
     from saeindex.types import LevelName
 
 EXAMPLES = 3

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.analysis.groups import Groups
-    from saeindex.analysis.snapshot import Snapshot
+    from saeindex.collection.snapshot import Snapshot
 
 AUTO = "auto"
 # Fields whose name says that records share an origin; which are asked about by how alike such records are.

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from saeindex.analysis.design import Design
     from saeindex.analysis.differences.hypotheses import HypothesisWriter
     from saeindex.analysis.groups import Groups
-    from saeindex.analysis.named import NamedConcept
     from saeindex.analysis.significance import Correction
-    from saeindex.analysis.snapshot import Snapshot
     from saeindex.analysis.testing import FamilyTest
+    from saeindex.collection.snapshot import Snapshot
+    from saeindex.concepts.named_concept import NamedConcept
     from saeindex.protocols import TextEncoder
     from saeindex.types import LevelName
 

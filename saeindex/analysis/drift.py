@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from saeindex.analysis.design import Design
     from saeindex.analysis.significance import Correction
-    from saeindex.analysis.snapshot import Snapshot
     from saeindex.analysis.trends.periods import Periods
     from saeindex.analysis.trends.results import Trend
+    from saeindex.collection.snapshot import Snapshot
     from saeindex.types import LevelName
 
 # Records of one value of the field are taken to share an origin (a year's one speech) from this design

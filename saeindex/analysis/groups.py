@@ -10,18 +10,18 @@ import numpy as np
 
 from saeindex.config import LEVEL_STRIDE
 from saeindex.errors import InvalidInputError
-from saeindex.query.ast import And, AtLeast, FamilyTerm, FeatureTerm, Not, Or, Phrase
-from saeindex.query.compile import FeaturesOf, code_of
-from saeindex.query.language import parse_where
-from saeindex.query.matching import taker
-from saeindex.query.values import RECORD_ID
+from saeindex.language.ast import And, AtLeast, FamilyTerm, FeatureTerm, Not, Or, Phrase
+from saeindex.language.evaluate import taker
+from saeindex.language.fields import RECORD_ID
+from saeindex.language.parser import parse_where
+from saeindex.language.to_filter import FeaturesOf, code_of
 from saeindex.types import LevelName
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.analysis.snapshot import Snapshot
-    from saeindex.query.ast import Condition, Expression
+    from saeindex.collection.snapshot import Snapshot
+    from saeindex.language.ast import Condition, Expression
 
 # A where text or AST, a Qdrant filter, or the ids of records.
 Selection: TypeAlias = Any

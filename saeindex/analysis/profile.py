@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.analysis.differences.findings import Finding
-    from saeindex.analysis.snapshot import Snapshot
+    from saeindex.collection.snapshot import Snapshot
     from saeindex.types import FloatArray
 
     Ints: TypeAlias = NDArray[np.int64]

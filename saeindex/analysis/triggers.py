@@ -19,7 +19,7 @@ from saeindex.analysis.correlations.results import Concept, ConceptPair
 from saeindex.analysis.correlations.tables import PairTables, corrected
 from saeindex.analysis.correlations.trivial import KnownTrivial, rows_with
 from saeindex.analysis.correlations.units import Units, units_of
-from saeindex.analysis.named import ConceptReader, Membership, NamedConcept
+from saeindex.concepts.named_concept import ConceptReader, Membership, NamedConcept
 from saeindex.types import shown_label
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
     from saeindex.analysis.significance import Correction
-    from saeindex.analysis.snapshot import Snapshot
+    from saeindex.collection.snapshot import Snapshot
     from saeindex.protocols import TextEncoder
     from saeindex.types import LevelName
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from saeindex.query.compare import Difference
+from saeindex.search.compare import Difference
 from saeindex.types import shown_label
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from saeindex.query.compare import Comparison
+    from saeindex.search.compare import Comparison
     from saeindex.types import Explanation, Part
 
 BAR = 24

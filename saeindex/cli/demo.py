@@ -30,7 +30,7 @@ def demo(
 ) -> None:
     """Index the docstrings of your installed packages, then search, filter, steer and explain."""
     from saeindex.index import FeatureIndex
-    from saeindex.indexing.docstrings import DocstringSource
+    from saeindex.indexing.sources.docstrings import DocstringSource
 
     out = console()
     if not as_json:

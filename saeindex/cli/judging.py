@@ -17,8 +17,8 @@ from saeindex.types import shown_label
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from saeindex.concepts.feedback import Feedback
     from saeindex.index import FeatureIndex
-    from saeindex.query.feedback import Feedback
     from saeindex.types import Query
 
 SHOWN_CONCEPTS, SHOWN_WORDS = 6, 8
@@ -42,7 +42,7 @@ def read_feedback(path: str | None) -> Feedback | None:
     """Return the feedback in a JSON file: by itself, or in what a search with ``--json`` printed."""
     if path is None:
         return None
-    from saeindex.query.feedback import Feedback
+    from saeindex.concepts.feedback import Feedback
 
     asked = f"--feedback {path}"
     if path != "-" and not Path(path).is_file():

@@ -84,7 +84,7 @@ def read_features(listed: str | None, space: FeatureSpace) -> list[int]:
 
 def target_of(space: str, into: Path | None) -> Path:
     """Return where the labelled space goes; InvalidInputError where that would overwrite a packaged one."""
-    from saeindex.features.artefact import find_space
+    from saeindex.features.space_io import find_space
 
     if into is not None:
         check_target(into, is_space=True)
@@ -107,8 +107,8 @@ def relabelled(
     may_ask: bool,
 ) -> tuple[FeatureSpace, Labeling]:
     """Run a labeler on texts; one that costs money says how much before, and asks unless it ``is_agreed``."""
-    from saeindex.features.annotate import labeling_task, with_labeling
     from saeindex.features.labelers import Labeling, LLMLabeler, ManualLabeler
+    from saeindex.features.labelling import labeling_task, with_labeling
 
     if isinstance(labeler, ManualLabeler) and not texts:
         return space.with_labels(labeler.names), Labeling(labeler.names)
@@ -134,8 +134,8 @@ def changed_features(before: FeatureSpace, after: FeatureSpace) -> list[int]:
 
 def show(before: FeatureSpace, after: FeatureSpace, done: Labeling, target: Path, as_json: bool) -> None:
     """Print what changed, what was left as it was and why, and how far labels can be trusted now."""
-    from saeindex.features.labelers.budget import shown_money
     from saeindex.features.trust import describe_summary
+    from saeindex.llm.budget import shown_money
 
     changed = changed_features(before, after)
     if as_json:

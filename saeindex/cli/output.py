@@ -15,7 +15,7 @@ from saeindex.types import shown_label
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from saeindex.query.facets import ConceptFacet, Exclusion
+    from saeindex.search.facets import ConceptFacet, Exclusion
     from saeindex.types import Hit, Hits, Query
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -58,8 +58,8 @@ def query_json(query: Query) -> dict[str, Any]:
     """Return a query as JSON: a native filter as Qdrant's own JSON, steers in full."""
     from pydantic import BaseModel
 
-    from saeindex.query.feedback import Feedback
-    from saeindex.query.language import parse_steer
+    from saeindex.concepts.feedback import Feedback
+    from saeindex.language.parser import parse_steer
 
     described = {name: getattr(query, name) for name in query.__dataclass_fields__}
     if isinstance(query.where, BaseModel):

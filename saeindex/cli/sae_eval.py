@@ -55,7 +55,7 @@ def eval_(
     with progress_bar("measuring", "docs", len(x)) as bar:
         report = measure_fidelity(opened, x, against=others, seed=seed, progress=bar.update)
     if page is not None:
-        from saeindex.features.fidelity_page import write_page
+        from saeindex.features.fidelity_charts import write_page
 
         write_page(report, page)
     if as_json:
@@ -92,7 +92,7 @@ def _print(out: Console, report: FidelityReport, page: Path | None) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from saeindex.features.fidelity_words import figures, verdict
+    from saeindex.features.fidelity_report import figures, verdict
 
     for sentence in verdict(report):
         out.print(Text(sentence))

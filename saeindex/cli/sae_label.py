@@ -14,7 +14,7 @@ from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from saeindex.features.labelers import Labeler
-    from saeindex.features.labelers.budget import Prices
+    from saeindex.llm.budget import Prices
 
 LEXICAL, LLM, MANUAL = METHODS = "lexical", "llm", "manual"
 
@@ -152,7 +152,7 @@ def _llm(
 
 
 def _prices(input_price: float | None, output_price: float | None) -> Prices | None:
-    from saeindex.features.labelers.budget import Prices
+    from saeindex.llm.budget import Prices
 
     if input_price is None and output_price is None:
         return None

@@ -20,7 +20,7 @@ from saeindex.features.fitting import (
     training_embeddings,
 )
 from saeindex.features.space import Space
-from saeindex.features.views import draw_views
+from saeindex.features.text_views import draw_views
 from saeindex.protocols import TextEncoder
 from saeindex.sae.batches import sample
 from saeindex.sae.config import TrainingConfig, suitable_steps
@@ -126,7 +126,7 @@ class FeatureSpace(Space):
         the concepts that the first features started from: where it predicts its feature, it is the label.
         More than 300,000 texts are sampled.
         """
-        from saeindex.features.annotate import labeling_task, labelled, named_by_seeds
+        from saeindex.features.labelling import labeling_task, labelled, named_by_seeds
 
         sae = sae.half()  # what a save keeps: calibrate what will be used
         if len(x) > ANNOTATED_TEXTS:
@@ -145,22 +145,22 @@ class FeatureSpace(Space):
         """Return a space with labels given by a person, by feature: never weak, and kept by every refit.
 
         ``encoder`` spares opening the space's own. Their trust is measured where texts are at hand, by
-        :func:`saeindex.features.annotate.relabel`.
+        :func:`saeindex.features.labelling.relabel`.
         """
-        from saeindex.features.annotate import with_manual_labels
+        from saeindex.features.labelling import with_manual_labels
 
         return with_manual_labels(self, names, encoder)
 
     def save(self, path: str | Path) -> Path:
         """Write the directory under a temporary name, then rename it over ``path``."""
-        from saeindex.features.artefact import save_space
+        from saeindex.features.space_io import save_space
 
         return save_space(self, Path(path))
 
     @classmethod
     def load(cls, name_or_path: str | Path) -> Self:
         """Load a space that comes with the package, by name, or one from a directory."""
-        from saeindex.features.artefact import load_space
+        from saeindex.features.space_io import load_space
 
         return load_space(name_or_path, cls)
 

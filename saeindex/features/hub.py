@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Protocol
 
 from saeindex.errors import InvalidInputError, NotFoundError, SaeIndexError, StorageError
-from saeindex.features.artefact import find_space, load_space, save_space
 from saeindex.features.card import model_card
 from saeindex.features.space import Space, SpaceT
+from saeindex.features.space_io import find_space, load_space, save_space
 
 if TYPE_CHECKING:
     from collections.abc import Callable

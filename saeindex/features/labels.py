@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from saeindex.features.contrast import auroc, contrast_sets
+from saeindex.features.contrast_sets import auroc, contrast_sets
 
 if TYPE_CHECKING:
     from saeindex.features.calibration import Calibration
-    from saeindex.features.contrast import Contrast
+    from saeindex.features.contrast_sets import Contrast
     from saeindex.types import FloatArray, SparseCode
 
 TRUST_FLOOR = 0.8

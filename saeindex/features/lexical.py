@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.errors import InvalidInputError
-from saeindex.features.contrast import Contrast, auroc, contrast_sets
+from saeindex.features.contrast_sets import Contrast, auroc, contrast_sets
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saeindex.errors import InvalidInputError, MismatchError
-from saeindex.features.annotate import refreshed
+from saeindex.features.labelling import refreshed
 from saeindex.features.labels import MANUAL, FeatureLabel
 from saeindex.features.trust import label_scores
 

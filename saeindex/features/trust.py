@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeindex.features.contrast import contrast_sets
+from saeindex.features.contrast_sets import contrast_sets
 from saeindex.features.labels import MOST_ACTIVE, TRUST_FLOOR, label_aurocs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.features.calibration import Calibration
-    from saeindex.features.contrast import Contrast
+    from saeindex.features.contrast_sets import Contrast
     from saeindex.features.labels import FeatureLabel
     from saeindex.types import FloatArray, SparseCode
 

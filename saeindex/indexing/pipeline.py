@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.errors import InvalidPointError
-from saeindex.indexing.duplicates import SeenIds
 from saeindex.indexing.passages import split_passages
 from saeindex.indexing.points import build_points, content_hash, point_id, texts_of
+from saeindex.indexing.seen_ids import SeenIds
 from saeindex.protocols import Rejected
 from saeindex.types import Record
 

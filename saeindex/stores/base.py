@@ -20,7 +20,7 @@ from saeindex.stores.filters import check_filter
 from saeindex.stores.points import CheckedPoint, canonical_id, check_fields, check_points
 from saeindex.stores.ranking import rank
 from saeindex.stores.scroll import ordered_page
-from saeindex.stores.watching import noted
+from saeindex.stores.tracing import noted
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter

@@ -15,7 +15,7 @@ from saeindex.analysis.cluster import cluster
 from saeindex.analysis.clusters.axis import Axis
 from saeindex.analysis.clusters.measures import agreement
 from saeindex.analysis.clusters.results import Clustering
-from saeindex.analysis.snapshot import Snapshot
+from saeindex.collection.snapshot import Snapshot
 from saeindex.errors import InvalidInputError, NotFoundError
 from tests.samples import SUBJECTS, RememberingEncoder
 

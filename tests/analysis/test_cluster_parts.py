@@ -18,7 +18,7 @@ from saeindex.analysis.clusters.measures import (
     silhouettes,
 )
 from saeindex.analysis.clusters.verdict import FAILS_FROM, Signs, judge, signs_of
-from saeindex.query.sample import nearest_rows
+from saeindex.collection.sample import nearest_rows
 
 DICE = np.random.default_rng(5)
 G = DICE.normal(size=(40, 6))

@@ -11,7 +11,7 @@ import pytest
 from qdrant_client.models import FieldCondition, Filter, MatchValue
 
 from saeindex import FeatureIndex, Record
-from saeindex.analysis.named import NamedConcept
+from saeindex.concepts.named_concept import NamedConcept
 from saeindex.errors import InvalidInputError, NotFoundError, UnknownConceptError
 from tests.samples import sample_records
 

@@ -8,8 +8,8 @@ import pytest
 from saeindex import FeatureIndex
 from saeindex.analysis.design import design_of
 from saeindex.analysis.groups import Groups
+from saeindex.collection.records import record_ids
 from saeindex.errors import InvalidInputError, NotFoundError
-from saeindex.query.records import record_ids
 
 WHERES = [
     'metadata.topic = "music"',

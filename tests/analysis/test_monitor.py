@@ -11,7 +11,7 @@ import pytest
 from saeindex import FeatureIndex, FeatureSpace
 from saeindex.analysis.monitor import MonitorOptions, monitor
 from saeindex.analysis.monitoring.baseline import Baseline, baseline_of
-from saeindex.analysis.snapshot import Snapshot
+from saeindex.collection.snapshot import Snapshot
 from saeindex.errors import InvalidInputError
 from tests.analysis.made import made_snapshot, unlike_features
 

@@ -11,9 +11,8 @@ from scipy.stats import fisher_exact, pearsonr
 
 from saeindex import FeatureSpace, Record
 from saeindex.analysis.correlations.named_pairs import correlate_named, correlation_z, z_scores
-from saeindex.analysis.named import ConceptReader, Membership, NamedConcept, threshold
-from saeindex.analysis.named_text import parse_concept
-from saeindex.analysis.snapshot import Snapshot
+from saeindex.collection.snapshot import Snapshot
+from saeindex.concepts.named_concept import ConceptReader, Membership, NamedConcept, parse_concept, threshold
 from saeindex.errors import InvalidInputError, NotFoundError, UnknownConceptError
 from tests.analysis.made import made_snapshot, unlike_features
 from tests.samples import RememberingEncoder, sample_records
@@ -88,7 +87,7 @@ def test_scores_do_not_depend_on_how_many_rows_are_read_at_once(
 ) -> None:
     concept = NamedConcept("some", like=list(real.ids[:5]))
     whole = ConceptReader(real).scores(concept)
-    monkeypatch.setattr("saeindex.analysis.named.BLOCK", 37)
+    monkeypatch.setattr("saeindex.concepts.named_concept.BLOCK", 37)
     np.testing.assert_allclose(ConceptReader(real).scores(concept), whole, atol=1e-9)
 
 

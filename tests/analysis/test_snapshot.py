@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from saeindex import FeatureIndex, Record
+from saeindex.collection.rows import tokens
 from saeindex.config import DENSE, SAE
 from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.indexing.passages import PassageOptions
 from saeindex.indexing.points import point_id
-from saeindex.query.rows import tokens
 
 if TYPE_CHECKING:
     from saeindex import FeatureSpace

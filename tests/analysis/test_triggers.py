@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from saeindex import FeatureSpace
-from saeindex.analysis.named import NamedConcept
-from saeindex.analysis.snapshot import Snapshot
 from saeindex.analysis.triggers import Triggers, find_triggers
+from saeindex.collection.snapshot import Snapshot
+from saeindex.concepts.named_concept import NamedConcept
 from saeindex.errors import UnknownConceptError
 from tests.analysis.made import made_snapshot, unlike_features
 

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from saeindex import FeatureSpace
-from saeindex.indexing.docstrings import DocstringSource
+from saeindex.indexing.sources.docstrings import DocstringSource
 from tests.cli.test_cli import call, called
 
 

@@ -13,9 +13,9 @@ import pytest
 from saeindex import FeatureSpace
 from saeindex.errors import InvalidInputError, UnknownConceptError
 from saeindex.features import FeatureLabel
-from saeindex.features.annotate import labeling_task, relabel, split_texts
 from saeindex.features.families import Family
 from saeindex.features.labelers import Labeler, Labeling, LabelingTask, LexicalLabeler, ManualLabeler
+from saeindex.features.labelling import labeling_task, relabel, split_texts
 from saeindex.features.labels import TRUST_FLOOR
 from saeindex.features.mapping import carry_manual_labels
 from saeindex.sae import SparseAutoencoder, TrainingConfig

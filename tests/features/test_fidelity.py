@@ -15,7 +15,7 @@ from saeindex import FeatureSpace
 from saeindex.errors import InvalidInputError, MismatchError
 from saeindex.features import Calibration, FeatureLabel, fidelity
 from saeindex.features.fidelity import Relevance, measure_fidelity, one_shot, stability_by_level
-from saeindex.features.fidelity_words import figures, verdict
+from saeindex.features.fidelity_report import figures, verdict
 from saeindex.protocols import EncoderIdentity
 from saeindex.sae import SparseAutoencoder
 from saeindex.sae.metrics import neighbour_overlap, relevance_ndcg, similarity_ndcg

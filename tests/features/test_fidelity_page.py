@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from saeindex.features import fidelity_page
+from saeindex.features import fidelity_charts as fidelity_page
 from saeindex.features.fidelity import ErrorAtK, FidelityReport, SpaceStability
-from saeindex.features.fidelity_page import page_html, write_page
-from saeindex.features.fidelity_words import figures, verdict
+from saeindex.features.fidelity_charts import page_html, write_page
+from saeindex.features.fidelity_report import figures, verdict
 from saeindex.sae.metrics import DensityHistogram, SeedStability
 
 STABILITY = SpaceStability(

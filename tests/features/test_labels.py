@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from saeindex.errors import InvalidInputError
 from saeindex.features import Calibration, FeatureLabel
-from saeindex.features.contrast import MIN_ACTIVE, auroc, contrast_sets
+from saeindex.features.contrast_sets import MIN_ACTIVE, auroc, contrast_sets
 from saeindex.features.labels import MOST_ACTIVE, TRUST_FLOOR, trust_scores
 from saeindex.features.lexical import TERMS, _evidence, _phrases, _presence, lexical_labels
 from saeindex.types import SparseCode

@@ -13,8 +13,8 @@ import pytest
 
 from saeindex.errors import LabelerError
 from saeindex.features.labelers import LLMLabeler
-from saeindex.features.labelers.budget import Prices
-from saeindex.features.labelers.chat import count_tokens
+from saeindex.llm.budget import Prices
+from saeindex.llm.chat import count_tokens
 from tests.features.chat_service import (
     KEY,
     REQUESTS_PER_FEATURE,

@@ -15,12 +15,11 @@ from sklearn.metrics import f1_score, roc_auc_score
 from saeindex.errors import InvalidInputError
 from saeindex.features import Calibration
 from saeindex.features.labelers import CodedTexts
-from saeindex.features.labelers.budget import BudgetReachedError, Ledger, Prices
-from saeindex.features.labelers.cache import Reply, ReplyCache
-from saeindex.features.labelers.examples import ExamplePicker, Quota
-from saeindex.features.labelers.jobs import plan_jobs
+from saeindex.features.labelers.examples import ExamplePicker, Quota, plan_jobs
 from saeindex.features.labelers.predictions import mean_scores, prediction_scores
-from saeindex.features.labelers.prompts import (
+from saeindex.llm.budget import BudgetReachedError, Ledger, Prices
+from saeindex.llm.chat import Reply, ReplyCache
+from saeindex.llm.prompts import (
     CLOSE,
     MAX_TEXT_CHARS,
     OPEN,

@@ -11,7 +11,7 @@ from sklearn.metrics import f1_score, precision_recall_curve
 
 from saeindex import FeatureSpace
 from saeindex.features import Calibration, FeatureLabel
-from saeindex.features.contrast import contrast_sets
+from saeindex.features.contrast_sets import contrast_sets
 from saeindex.features.labels import MOST_ACTIVE, TRUST_FLOOR, trust_scores
 from saeindex.features.trust import (
     best_threshold,

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from saeindex.errors import InvalidInputError, NotFoundError
-from saeindex.indexing.docstring_prose import cut_at_paragraph, readable_prose
-from saeindex.indexing.docstrings import DocstringSource
+from saeindex.indexing.sources.docstring_prose import cut_at_paragraph, readable_prose
+from saeindex.indexing.sources.docstrings import DocstringSource
 
 PROSE = (
     "Rotate the {thing} of a spiral by an angle, so that later steps can compare spirals of unequal age. "

@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from saeindex.query.ast import (
+from saeindex.language.ast import (
     MAX_INT,
     MIN_INT,
     And,

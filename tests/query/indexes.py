@@ -9,8 +9,8 @@ import pytest
 from qdrant_client import QdrantClient
 
 from saeindex import FeatureIndex, FeatureSpace, Record
+from saeindex.collection import collection, sample
 from saeindex.protocols import TextEncoder
-from saeindex.query import collection, sample
 
 
 def memory_index(records: Sequence[Record], space: FeatureSpace, encoder: TextEncoder) -> FeatureIndex:

@@ -11,7 +11,7 @@ from qdrant_client.models import FieldCondition, Filter, MatchValue
 
 from saeindex import FeatureIndex
 from saeindex.errors import InvalidInputError, NotFoundError
-from saeindex.query.compare import Comparison, compare
+from saeindex.search.compare import Comparison, compare
 
 TEXT = "the price of copper"
 MODES: list[dict[str, Any]] = [

@@ -9,8 +9,10 @@ import pytest
 from sklearn.linear_model import OrthogonalMatchingPursuit
 
 from saeindex import FeatureIndex, FeatureSpace, Steer
+from saeindex.concepts.inference import Asked, infer, pool_of
+from saeindex.concepts.scorer import Scorer
 from saeindex.errors import InvalidInputError, UnknownConceptError
-from saeindex.query.directions import (
+from saeindex.steering.direction import (
     HAS_FROM,
     RECIPE,
     SHOWN_RECORDS,
@@ -23,8 +25,6 @@ from saeindex.query.directions import (
     name_direction,
     pursue,
 )
-from saeindex.query.inference import Asked, infer, pool_of
-from saeindex.query.scores import Scorer
 
 TARGETS = [
     Steer("sounds disappointed"),

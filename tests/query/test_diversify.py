@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.errors import InvalidInputError
-from saeindex.query.diversify import MOST, code_similarity, greedy_order
+from saeindex.search.mmr import MOST, code_similarity, greedy_order
 from tests.samples import RememberingEncoder, all_points, code_of, sample_records
 
 QUESTION = "how prices and markets change"

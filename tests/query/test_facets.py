@@ -7,7 +7,7 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from saeindex import FeatureIndex
-from saeindex.query.facets import FACET_RESULTS, LEAST_Z, concept_facets, merged, result_set
+from saeindex.search.facets import FACET_RESULTS, LEAST_Z, concept_facets, merged, result_set
 from tests.samples import all_points, code_of
 
 TEXT = "the senate election and tax reform"

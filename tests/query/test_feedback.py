@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from saeindex import FeatureIndex
+from saeindex.concepts.feedback import Feedback
+from saeindex.concepts.inference import Recipe
 from saeindex.errors import InvalidInputError
-from saeindex.query.feedback import Feedback
-from saeindex.query.inference import Recipe
 from saeindex.types import Hits
 from tests.samples import all_points, code_of
 

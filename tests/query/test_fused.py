@@ -7,7 +7,7 @@ import pytest
 
 from saeindex import FeatureIndex, Query
 from saeindex.errors import InvalidInputError
-from saeindex.query.fusing import WEIGHTS, summands
+from saeindex.search.fusion import WEIGHTS, summands
 from saeindex.types import FusionMethod
 from tests.samples import all_points, code_of, dense, sample_records
 

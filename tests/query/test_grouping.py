@@ -11,7 +11,7 @@ from qdrant_client import QdrantClient
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.errors import InvalidInputError
 from saeindex.indexing.passages import PassageOptions
-from saeindex.query.grouping import values_at
+from saeindex.search.grouping import values_at
 from tests.samples import RememberingEncoder
 
 TEXT = "the price of copper"

@@ -9,18 +9,11 @@ import pytest
 from scipy.special import logsumexp
 
 from saeindex import FeatureIndex, FeatureSpace
-from saeindex.query.inference import (
-    Asked,
-    Inference,
-    Pool,
-    Recipe,
-    infer,
-    pool_of,
-)
-from saeindex.query.rows import Rows
-from saeindex.query.sample import CollectionSample
-from saeindex.query.scores import Scorer
-from saeindex.query.weighing import contrast, over_represented
+from saeindex.collection.rows import Rows
+from saeindex.collection.sample import CollectionSample
+from saeindex.concepts.inference import Asked, Inference, Pool, Recipe, infer, pool_of
+from saeindex.concepts.scorer import Scorer
+from saeindex.concepts.weighting import contrast, over_represented
 from tests.query.indexes import memory_index
 from tests.samples import RememberingEncoder, sample_records
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from saeindex import FeatureIndex
+from saeindex.concepts.feedback import Feedback
+from saeindex.concepts.llm_judge import ConceptJudge
 from saeindex.errors import InvalidInputError, LabelerError
-from saeindex.query.feedback import Feedback
-from saeindex.query.judging import ConceptJudge
 from tests.features.chat_service import KEY, ChatService, blocks, running_service
 
 

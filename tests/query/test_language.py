@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from saeindex import Steer
 from saeindex.config import MAX_STRENGTH
 from saeindex.errors import InvalidInputError, QuerySyntaxError
-from saeindex.query.ast import MAX_DEPTH, And, Expression, FeatureTerm, Not, Or, Phrase
-from saeindex.query.language import MAX_CHARS, parse_steer, parse_where
-from saeindex.query.printing import quoted
+from saeindex.language.ast import MAX_DEPTH, And, Expression, FeatureTerm, Not, Or, Phrase
+from saeindex.language.parser import MAX_CHARS, parse_steer, parse_where
+from saeindex.language.to_text import quoted
 
 A, B, C = FeatureTerm(feature=1), FeatureTerm(feature=2), FeatureTerm(feature=3)
 

@@ -9,9 +9,9 @@ import pytest
 
 from saeindex import FeatureIndex, Query
 from saeindex.errors import InvalidInputError
-from saeindex.query.choices import Setting, choose
-from saeindex.query.cost import Estimate
-from saeindex.stores.watching import watched
+from saeindex.search.cardinality import Estimate
+from saeindex.search.optimizer import Setting, choose
+from saeindex.stores.tracing import watched
 
 WHERE = "NOT #5 AND metadata.year >= 2000"
 
@@ -150,7 +150,7 @@ def test_the_choice_reaches_the_engine_on_every_path(
 
 
 def _deadline() -> Any:
-    from saeindex.query.deadline import Deadline
+    from saeindex.search.deadline import Deadline
 
     return Deadline(None)
 

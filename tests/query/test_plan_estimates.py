@@ -10,8 +10,8 @@ import pytest
 from qdrant_client.models import FieldCondition, Filter, MatchValue, Range
 
 from saeindex import FeatureIndex, FeatureSpace
-from saeindex.query import statistics
-from saeindex.query.cost import wilson
+from saeindex.collection import statistics
+from saeindex.search.cardinality import wilson
 from tests.samples import RememberingEncoder, sample_records
 
 RECORDS, SAMPLED = 900, 300

@@ -9,7 +9,8 @@ import pytest
 
 from saeindex import FeatureIndex
 from saeindex.protocols import Point, SearchRequest
-from saeindex.query import choices, scoring
+from saeindex.search import optimizer as choices
+from saeindex.search import retrieval as scoring
 from saeindex.testing.sample_filters import sample_filter
 from tests.samples import sample_records
 

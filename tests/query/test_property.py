@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from saeindex import FeatureIndex, FeatureSpace, Query, Record
+from saeindex.concepts.feedback import Feedback
+from saeindex.concepts.inference import Asked, Recipe, infer, pool_of
+from saeindex.concepts.scorer import Scorer
 from saeindex.errors import InvalidInputError, NotFoundError, UnknownConceptError
-from saeindex.query.feedback import Feedback
-from saeindex.query.inference import Asked, Recipe, infer, pool_of
-from saeindex.query.property import interpembed_code
-from saeindex.query.scores import Scorer
+from saeindex.search.property import interpembed_code
 from tests.query.indexes import memory_index, sampled
 from tests.samples import RememberingEncoder, sample_records
 

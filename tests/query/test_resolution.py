@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from saeindex import FeatureIndex, FeatureSpace
+from saeindex.concepts.inference import Asked, infer, pool_of
+from saeindex.concepts.resolver import MEANT_FROM, RECIPE, STEEPNESS, Resolver
+from saeindex.concepts.scorer import Scorer
+from saeindex.concepts.set_cover import likely
 from saeindex.errors import InvalidInputError, UnknownConceptError
-from saeindex.query.covering import likely
-from saeindex.query.inference import Asked, infer, pool_of
-from saeindex.query.resolution import MEANT_FROM, RECIPE, STEEPNESS, Resolver
-from saeindex.query.scores import Scorer
 from tests.query.indexes import memory_index
 from tests.samples import RememberingEncoder, all_points, code_of, sample_records
 

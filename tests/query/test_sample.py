@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from saeindex import FeatureIndex, FeatureSpace, Record
+from saeindex.collection.rows import concept_matrix, read_rows, tokens
+from saeindex.collection.sample import CollectionSample, Neighbourhood, nearest_rows, read_sample
 from saeindex.errors import InvalidInputError
-from saeindex.query.rows import concept_matrix, read_rows, tokens
-from saeindex.query.sample import CollectionSample, nearest_rows, read_sample
-from saeindex.query.scores import Neighbourhood
 from tests.query.indexes import memory_index, sampled
 from tests.samples import RememberingEncoder, all_points, code_of, dense, sample_records
 

@@ -9,9 +9,9 @@ import pytest
 
 from saeindex import FeatureIndex, Steer
 from saeindex.errors import InvalidInputError, NotFoundError, UnknownConceptError
-from saeindex.query import steering
-from saeindex.query.language import parse_steer
-from saeindex.query.steering import ResolvedSteer
+from saeindex.language.parser import parse_steer
+from saeindex.steering import steering
+from saeindex.steering.steering import ResolvedSteer
 from tests.samples import all_points, code_of
 
 TEXT = "roasted peppers"

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from saeindex import FeatureSpace, Steer
+from saeindex.concepts.label_match import Concept, FeatureMatch
 from saeindex.errors import InvalidInputError
 from saeindex.index import FeatureIndex
-from saeindex.query import steering
-from saeindex.query.concepts import Concept, FeatureMatch
-from saeindex.query.directions import decoder_direction
-from saeindex.query.steering import ResolvedSteer
+from saeindex.steering import steering
+from saeindex.steering.direction import decoder_direction
+from saeindex.steering.steering import ResolvedSteer
 
 
 def concept(*weighted: tuple[int, float]) -> Concept:

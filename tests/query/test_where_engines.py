@@ -17,11 +17,11 @@ from benchmarks.suites import boolean
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.config import CONCEPTS, LEVEL_STRIDE
 from saeindex.errors import InvalidInputError, UnknownConceptError
-from saeindex.query import compile as compiling
-from saeindex.query.ast import And, Expression, FeatureTerm, Or
-from saeindex.query.compile import compile_where
-from saeindex.query.language import parse_where
-from saeindex.query.matching import matches
+from saeindex.language import to_filter as compiling
+from saeindex.language.ast import And, Expression, FeatureTerm, Or
+from saeindex.language.evaluate import matches
+from saeindex.language.parser import parse_where
+from saeindex.language.to_filter import compile_where
 from saeindex.types import LevelName
 from tests.samples import RememberingEncoder, sample_records
 

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from saeindex.errors import InvalidInputError, QuerySyntaxError
-from saeindex.query.ast import (
+from saeindex.language.ast import (
     MAX_DEPTH,
     MAX_NODES,
     MAX_VALUES,
@@ -23,10 +23,10 @@ from saeindex.query.ast import (
     Or,
     Phrase,
 )
-from saeindex.query.compile import compile_where
-from saeindex.query.language import MAX_CHARS, parse_steer, parse_where
-from saeindex.query.matching import clauses
-from saeindex.query.printing import to_text
+from saeindex.language.evaluate import clauses
+from saeindex.language.parser import MAX_CHARS, parse_steer, parse_where
+from saeindex.language.to_filter import compile_where
+from saeindex.language.to_text import to_text
 
 A, B = FeatureTerm(feature=1), FeatureTerm(feature=2)
 

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 
 from saeindex import FeatureIndex
 from saeindex.config import LEVEL_STRIDE
-from saeindex.query.ast import ConceptTerm, Expression, FeatureTerm, Not
-from saeindex.query.language import parse_where
-from saeindex.query.matching import Clause, clauses, condition_holds, matched_clauses, matches, taker
-from saeindex.query.printing import to_text
+from saeindex.language.ast import ConceptTerm, Expression, FeatureTerm, Not
+from saeindex.language.evaluate import Clause, clauses, condition_holds, matched_clauses, matches, taker
+from saeindex.language.parser import parse_where
+from saeindex.language.to_text import to_text
 from tests.query.expressions import expressions
 from tests.samples import all_points
 

@@ -9,9 +9,20 @@ from hypothesis import given, settings
 from pydantic import TypeAdapter, ValidationError
 
 from saeindex.errors import QuerySyntaxError
-from saeindex.query.ast import And, Compare, Date, Expression, FamilyTerm, FeatureTerm, Not, OneOf, Or, Phrase
-from saeindex.query.language import parse_where
-from saeindex.query.printing import to_text
+from saeindex.language.ast import (
+    And,
+    Compare,
+    Date,
+    Expression,
+    FamilyTerm,
+    FeatureTerm,
+    Not,
+    OneOf,
+    Or,
+    Phrase,
+)
+from saeindex.language.parser import parse_where
+from saeindex.language.to_text import to_text
 from tests.query.expressions import expressions
 
 A, B, C = FeatureTerm(feature=1), FeatureTerm(feature=2), FeatureTerm(feature=3)

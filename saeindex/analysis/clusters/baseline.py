@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
+    from saeindex.concepts.weighting import Doubles
     from saeindex.features import FeatureSpace
-    from saeindex.query.weighing import Doubles
     from saeindex.types import FloatArray
 
 LABELLED = 100

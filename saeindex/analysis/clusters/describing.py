@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from saeindex.analysis.snapshot import Snapshot
-    from saeindex.query.sample import CollectionSample
-    from saeindex.query.weighing import Doubles
+    from saeindex.collection.sample import CollectionSample
+    from saeindex.collection.snapshot import Snapshot
+    from saeindex.concepts.weighting import Doubles
 
 FREE = "(free)"
 CONCEPTS = 8

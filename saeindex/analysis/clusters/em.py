@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.query.weighing import TINY, units
+from saeindex.concepts.weighting import TINY, units
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.analysis.clusters.views import Views
-    from saeindex.query.weighing import Doubles
+    from saeindex.concepts.weighting import Doubles
 
 RIDGE, SHARPNESS, ANCHOR = 10.0, 5.0, 0.4
 ROUNDS, SETTLED = 30, 1e-3

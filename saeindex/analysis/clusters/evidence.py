@@ -11,18 +11,18 @@ import numpy as np
 
 from saeindex.analysis.clusters.em import EXAMPLES, Whitened, example_scores, standardised
 from saeindex.analysis.clusters.views import Views, common_words, read_rows
-from saeindex.query.inference import Asked, Recipe, infer, pool_of
-from saeindex.query.sample import LEAST_RECORDS, MOST_WORDS, CollectionSample
-from saeindex.query.scores import Scorer
-from saeindex.query.weighing import units
+from saeindex.collection.sample import LEAST_RECORDS, MOST_WORDS, CollectionSample
+from saeindex.concepts.inference import Asked, Recipe, infer, pool_of
+from saeindex.concepts.scorer import Scorer
+from saeindex.concepts.weighting import units
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.analysis.clusters.axis import Axis
-    from saeindex.analysis.snapshot import Snapshot
+    from saeindex.collection.snapshot import Snapshot
+    from saeindex.concepts.weighting import Doubles
     from saeindex.protocols import TextEncoder
-    from saeindex.query.weighing import Doubles
     from saeindex.types import FloatArray
 
 # What examples alone say is whitened more: few of them lie together by chance.

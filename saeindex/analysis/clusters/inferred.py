@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.analysis.clusters.axis import Axis, AxisValue
+from saeindex.concepts.weighting import units
 from saeindex.errors import InvalidInputError
-from saeindex.query.weighing import units
 
 if TYPE_CHECKING:
     from saeindex.analysis.clusters.evidence import Encodes
-    from saeindex.query.sample import CollectionSample
-    from saeindex.query.weighing import Doubles
+    from saeindex.collection.sample import CollectionSample
+    from saeindex.concepts.weighting import Doubles
 
 VALUES, CANDIDATES, TEXTS = 4, 48, 3
 # A concept is in use where so many records have it.

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from saeindex.query.weighing import TINY, over_represented, units
+from saeindex.concepts.weighting import TINY, over_represented, units
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.analysis.snapshot import Snapshot
-    from saeindex.query.weighing import Doubles
+    from saeindex.collection.snapshot import Snapshot
+    from saeindex.concepts.weighting import Doubles
     from saeindex.types import FloatArray
 
 # Fields with more different values than this are names of records, not an axis.

@@ -10,15 +10,15 @@ import numpy as np
 
 from saeindex.analysis.clusters.em import soft, standardised
 from saeindex.analysis.clusters.views import Views, concept_parts, read_rows
+from saeindex.collection.rows import Rows, tokens, word_matrix
 from saeindex.errors import InvalidInputError
-from saeindex.query.rows import Rows, tokens, word_matrix
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.analysis.snapshot import Snapshot
-    from saeindex.query.sample import CollectionSample
-    from saeindex.query.weighing import Doubles
+    from saeindex.collection.sample import CollectionSample
+    from saeindex.collection.snapshot import Snapshot
+    from saeindex.concepts.weighting import Doubles
     from saeindex.types import FloatArray
 
 RIDGE = 1.0

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from saeindex.query.rows import MOST_ACTIVE, Rows
-from saeindex.query.weighing import TINY, units
+from saeindex.collection.rows import MOST_ACTIVE, Rows
+from saeindex.concepts.weighting import TINY, units
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.analysis.snapshot import Snapshot
+    from saeindex.collection.snapshot import Snapshot
+    from saeindex.concepts.weighting import Doubles
     from saeindex.features import FeatureSpace
-    from saeindex.query.weighing import Doubles
     from saeindex.types import FloatArray
 
 WORDS, CONCEPTS = 1.5, 1.0

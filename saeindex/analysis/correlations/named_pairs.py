@@ -12,7 +12,7 @@ from saeindex.analysis.correlate import EXAMPLES, aligned_rows, check_settings, 
 from saeindex.analysis.correlations.results import Concept, ConceptPair, Correlations
 from saeindex.analysis.correlations.tables import PairTables, corrected
 from saeindex.analysis.correlations.units import Units, units_of
-from saeindex.analysis.named import ConceptReader, Membership, NamedConcept
+from saeindex.concepts.named_concept import ConceptReader, Membership, NamedConcept
 from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
     from saeindex.analysis.significance import Correction
-    from saeindex.analysis.snapshot import Snapshot
+    from saeindex.collection.snapshot import Snapshot
     from saeindex.protocols import TextEncoder
 
     Doubles = NDArray[np.float64]

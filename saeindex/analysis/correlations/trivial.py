@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.query.rows import tokens
+from saeindex.collection.rows import tokens
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csc_matrix, csr_matrix
 
-    from saeindex.analysis.snapshot import Snapshot
+    from saeindex.collection.snapshot import Snapshot
     from saeindex.features import FeatureSpace
 
 SAME, FAMILY, DECODER, LABEL, WORD_OF_LABEL = range(1, 6)

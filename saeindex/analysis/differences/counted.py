@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.analysis.counting import EngineCounts, apart
 from saeindex.analysis.diff import DiffOptions, findings_of, method_of, power_of
 from saeindex.analysis.differences.findings import Diff
 from saeindex.analysis.differences.headlines import headlines
@@ -14,6 +13,7 @@ from saeindex.analysis.differences.hints import hints_of
 from saeindex.analysis.evidence import Evidence
 from saeindex.analysis.tables import Counts
 from saeindex.analysis.testing import run_counted
+from saeindex.collection.facet_counts import EngineCounts, apart
 from saeindex.errors import InvalidInputError
 from saeindex.types import shown_label
 

@@ -18,20 +18,18 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from saeindex.analysis.significance import adjusted, two_sided
 from saeindex.errors import InvalidInputError
-from saeindex.features.labelers.answers import answered
-from saeindex.features.labelers.budget import Estimate, Ledger, Prices
-from saeindex.features.labelers.cache import ReplyCache
-from saeindex.features.labelers.chat import Chat, count_tokens, new_client
-from saeindex.features.labelers.prompts import CLOSE, OPEN, predictor_messages, quoted, text_block
-from saeindex.features.labelers.replies import BadReplyError, read_scores
+from saeindex.llm.budget import Estimate, Ledger, Prices
+from saeindex.llm.chat import Chat, ReplyCache, count_tokens, new_client
+from saeindex.llm.prompts import CLOSE, OPEN, predictor_messages, quoted, text_block
+from saeindex.llm.replies import BadReplyError, answered, read_scores
 
 if TYPE_CHECKING:
     from openai import OpenAI
 
     from saeindex.analysis.differences.findings import Diff, Finding
     from saeindex.analysis.groups import Groups
-    from saeindex.analysis.snapshot import Snapshot
-    from saeindex.features.labelers.prompts import Messages
+    from saeindex.collection.snapshot import Snapshot
+    from saeindex.llm.prompts import Messages
 
 MOST, JUDGED, BATCH = 10, 20, 10
 # A record shows what is claimed from this likelihood on.

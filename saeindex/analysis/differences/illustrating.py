@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.analysis.differences.findings import Example
-from saeindex.query.rows import tokens
+from saeindex.collection.rows import tokens
 from saeindex.types import shown_label
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from saeindex.analysis.differences.findings import Finding
     from saeindex.analysis.evidence import Evidence
     from saeindex.analysis.groups import Groups
-    from saeindex.analysis.snapshot import Snapshot
+    from saeindex.collection.snapshot import Snapshot
 
 # Findings that get examples, of each family; the start of a text that is shown, and its strongest concepts.
 ILLUSTRATED, SHOWN_CHARS, SHOWN_CONCEPTS = 20, 240, 4

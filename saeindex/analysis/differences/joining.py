@@ -15,7 +15,7 @@ from saeindex.errors import MismatchError
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-    from saeindex.analysis.snapshot import Snapshot
+    from saeindex.collection.snapshot import Snapshot
 
 MARKS = ("a:", "b:")
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.analysis.evidence import Evidence
-from saeindex.analysis.named import ConceptReader
+from saeindex.concepts.named_concept import ConceptReader
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.analysis.groups import Groups
-    from saeindex.analysis.named import NamedConcept
-    from saeindex.analysis.snapshot import Snapshot
+    from saeindex.collection.snapshot import Snapshot
+    from saeindex.concepts.named_concept import NamedConcept
     from saeindex.protocols import TextEncoder
 
 # Of the records that are compared, how many are taken to have a property whose share nobody knows: a rare

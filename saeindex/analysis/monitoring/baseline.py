@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from saeindex.analysis.differences.findings import Finding
     from saeindex.analysis.monitor import MonitorOptions
-    from saeindex.analysis.snapshot import Snapshot
+    from saeindex.collection.snapshot import Snapshot
     from saeindex.types import LevelName
 
     Doubles: TypeAlias = NDArray[np.float64]

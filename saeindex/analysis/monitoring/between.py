@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from saeindex.analysis.design import Design
     from saeindex.analysis.differences.findings import Finding
     from saeindex.analysis.groups import Groups
-    from saeindex.analysis.snapshot import Snapshot
+    from saeindex.collection.snapshot import Snapshot
 
 
 def found_between(

@@ -15,10 +15,10 @@ from saeindex.analysis.trends.results import Kind, Trend
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.analysis.snapshot import Snapshot
     from saeindex.analysis.tables import Tested
     from saeindex.analysis.trends.periods import Periods
     from saeindex.analysis.trends.trends import TrendTest
+    from saeindex.collection.snapshot import Snapshot
 
     Doubles: TypeAlias = NDArray[np.float64]
 

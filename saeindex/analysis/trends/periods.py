@@ -15,8 +15,8 @@ from saeindex.errors import InvalidInputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.analysis.columns import Column
-    from saeindex.analysis.snapshot import Snapshot
+    from saeindex.collection.columns import Column
+    from saeindex.collection.snapshot import Snapshot
 
     Doubles: TypeAlias = NDArray[np.float64]
 

@@ -18,13 +18,12 @@ import numpy as np
 
 from saeindex.errors import InvalidInputError
 from saeindex.features.labelers.base import Labeling, LabelingTask
-from saeindex.features.labelers.budget import BudgetReachedError, Estimate, Ledger, Prices
-from saeindex.features.labelers.cache import ReplyCache
-from saeindex.features.labelers.chat import Chat, RefusedError, count_tokens, new_client
-from saeindex.features.labelers.jobs import Job, plan_jobs
+from saeindex.features.labelers.examples import Job, plan_jobs
 from saeindex.features.labelers.predictions import mean_scores, prediction_scores
-from saeindex.features.labelers.prompts import Messages, correction
-from saeindex.features.labelers.replies import BadReplyError, read_phrase, read_scores
+from saeindex.llm.budget import BudgetReachedError, Estimate, Ledger, Prices
+from saeindex.llm.chat import Chat, RefusedError, ReplyCache, count_tokens, new_client
+from saeindex.llm.prompts import Messages, correction
+from saeindex.llm.replies import BadReplyError, read_phrase, read_scores
 
 if TYPE_CHECKING:
     from openai import OpenAI

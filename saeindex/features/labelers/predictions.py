@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeindex.features.contrast import auroc
+from saeindex.features.contrast_sets import auroc
 from saeindex.features.trust import f1
 
 if TYPE_CHECKING:

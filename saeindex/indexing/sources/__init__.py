@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from saeindex.indexing.sources.columns import Columns
-from saeindex.indexing.sources.opening import open_source
+from saeindex.indexing.sources.open_source import open_source
 
 __all__ = ["Columns", "open_source"]

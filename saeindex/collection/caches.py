@@ -1,0 +1,68 @@
+"""What was computed before, for as long as what it was computed from stays the same."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from saeindex.types import FloatArray
+
+Value = TypeVar("Value")
+KEPT = 256
+
+
+class Memo(Generic[Value]):
+    """Remembers the last ``most`` values."""
+
+    def __init__(self, most: int) -> None:
+        """Start with nothing remembered."""
+        self._most = most
+        self._kept: OrderedDict[Hashable, tuple[object, Value]] = OrderedDict()
+
+    def get(self, key: Hashable, compute: Callable[[], Value], of: object = None) -> Value:
+        """Return the value of ``key``, computed where it is not known, or known ``of`` another object."""
+        found = self._kept.get(key)
+        if found is None or found[0] is not of:
+            found = self._kept[key] = of, compute()
+            while len(self._kept) > self._most:
+                self._kept.popitem(last=False)
+        return found[1]
+
+
+class QueryVectors:
+    """Encodes query texts, and remembers the last 256; safe to share between threads."""
+
+    def __init__(self, encode: Callable[[Sequence[str]], FloatArray]) -> None:
+        """Take what turns texts into vectors (n, d)."""
+        self._encode = encode
+        self._kept: OrderedDict[str, FloatArray] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __call__(self, text: str) -> FloatArray:
+        """Return the vector (d,) of a text."""
+        with self._lock:
+            if text in self._kept:
+                self._kept.move_to_end(text)
+                return self._kept[text]
+        return self._keep([text], self._encode([text]))[0]
+
+    def warm(self, texts: Sequence[str]) -> None:
+        """Encode those of at most 256 texts that are not known yet, in one batch."""
+        with self._lock:
+            fresh = [text for text in dict.fromkeys(texts) if text not in self._kept]
+        if fresh:
+            self._keep(fresh, self._encode(fresh))
+
+    def _keep(self, texts: Sequence[str], vectors: FloatArray) -> list[FloatArray]:
+        rows = [row.copy() for row in vectors]
+        for row in rows:
+            row.flags.writeable = False  # it is shared, and zero steering hands out this very array
+        with self._lock:
+            # Two threads may have encoded one text: the first vector stays, which others hold already.
+            kept = [self._kept.setdefault(text, row) for text, row in zip(texts, rows, strict=True)]
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        return kept

@@ -1,0 +1,199 @@
+"""What a collection looks like: a random sample of its records, read once and kept.
+
+Point ids are UUIDv5, hashes of the record ids: the first points in id order are a uniform random sample,
+at the cost of one scroll.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from saeindex.collection.rows import Rows, concept_matrix, ones, tokens, word_matrix
+from saeindex.config import DENSE, SAE
+from saeindex.encoders.cache import EmbeddingCache
+from saeindex.stores.scroll import first_points
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
+
+    from saeindex.features import FeatureSpace
+    from saeindex.protocols import TextEncoder, VectorStore
+    from saeindex.types import FloatArray
+
+SAMPLE = 4_096
+PAGE = 1_024
+# Records below which a sample is more noise than evidence.
+FEW = 50
+NEIGHBOURS = 10
+# Words of fewer records tell nothing about the others; of more words the rarest are left out.
+LEAST_RECORDS, MOST_WORDS = 2, 20_000
+# Words whose meaning is looked up in the encoder, the most frequent first.
+MOST_NAMED = 4_000
+_BLOCK = 1_024
+
+
+class NamedWords(NamedTuple):
+    """Words as the encoder sees them: their columns, centred unit vectors (w, d), and what was taken off."""
+
+    columns: NDArray[np.int64]
+    vectors: FloatArray
+    mean: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class CollectionSample:
+    """Up to 4,096 random records of ``total``, each standing for ``weight`` of them."""
+
+    space: FeatureSpace
+    rows: Rows
+    places: Mapping[str, int]
+    total: int
+    cache: Path | None = None
+    _named: list[NamedWords] = field(default_factory=list)
+
+    @property
+    def weight(self) -> float:
+        """How many records each row stands for."""
+        return self.total / max(1, len(self.rows))
+
+    @property
+    def trust(self) -> float:
+        """How far the sample's evidence counts, 0 to 1: a few records are no collection."""
+        return len(self.rows) / (len(self.rows) + FEW)
+
+    @cached_property
+    def mean(self) -> FloatArray:
+        """The mean embedding (d,), that of few records drawn towards the space's own."""
+        mean: FloatArray = self.rows.x.mean(0)
+        usual = self.space.calibration.mean
+        if usual is not None:
+            mean = (self.trust * mean + (1 - self.trust) * usual).astype(np.float32)
+        return mean
+
+    @cached_property
+    def present(self) -> csr_matrix:
+        """Which concepts each record has, as ones."""
+        return ones(self.rows.concepts)
+
+    @cached_property
+    def occurring(self) -> csr_matrix:
+        """Which words each record has, as ones."""
+        return ones(self.rows.words)
+
+    @cached_property
+    def concept_share(self) -> FloatArray:
+        """The share of records that have each concept (n,)."""
+        share: FloatArray = np.asarray(self.present.mean(0), np.float32).ravel()
+        return share
+
+    @cached_property
+    def word_share(self) -> FloatArray:
+        """The share of records that have each word (v,)."""
+        share: FloatArray = np.asarray(self.occurring.mean(0), np.float32).ravel()
+        return share
+
+    @cached_property
+    def background(self) -> FloatArray:
+        """What a description of any record would be like: the labels' mean, by how often they apply (d,)."""
+        share = self.concept_share
+        mean: FloatArray = share @ self.space.label_vectors / max(float(share.sum()), 1e-6)
+        return mean
+
+    @cached_property
+    def neighbours(self) -> NDArray[np.int64]:
+        """The rows nearest to each row, itself not among them (m, up to 10)."""
+        return nearest_rows(self.rows.x - self.mean, self.rows.x - self.mean, NEIGHBOURS, skip_self=True)
+
+    @cached_property
+    def words(self) -> tuple[str, ...]:
+        """The words, by column."""
+        return tuple(self.places)
+
+    def named_words(self, encoder: TextEncoder) -> NamedWords:
+        """Return the most frequent words with their meanings; encoded once, and kept beside the index."""
+        if not self._named:
+            frequent = np.argsort(-self.word_share[: len(self.words)], kind="stable")
+            columns = [int(i) for i in frequent if len(self.words[i]) > 1 and self._is_named(int(i))]
+            columns = columns[:MOST_NAMED]
+            vectors = EmbeddingCache(self.cache).embed([self.words[i] for i in columns], encoder)
+            mean = vectors.mean(0) if len(vectors) else self.mean
+            centred = vectors - mean
+            lengths = np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-9)
+            self._named.append(NamedWords(np.array(columns, np.int64), centred / lengths, mean))
+        return self._named[0]
+
+    def _is_named(self, column: int) -> bool:
+        return bool(self.word_share[column] * len(self.rows) > LEAST_RECORDS)
+
+
+def read_sample(
+    store: VectorStore, space: FeatureSpace, total: int, cache: Path | None = None
+) -> CollectionSample:
+    """Read a sample of ``store``, which has ``total`` points."""
+    points = first_points(store, SAMPLE, PAGE, ["text"], [DENSE, SAE])
+    found = [tokens(point.payload.get("text", "")) for point in points]
+    counts = Counter(word for words in found for word in words)
+    kept = [word for word, count in counts.most_common(MOST_WORDS) if count >= LEAST_RECORDS]
+    places = {word: column for column, word in enumerate(sorted(kept))}
+    x = np.array([p.vectors[DENSE] for p in points], np.float32).reshape(len(points), -1)
+    ids = tuple(point.id for point in points)
+    rows = Rows(ids, x, concept_matrix(points, space), word_matrix(found, places))
+    return CollectionSample(space, rows, places, max(total, len(points)), cache)
+
+
+def nearest_rows(
+    asked: FloatArray, among: FloatArray, count: int, skip_self: bool = False
+) -> NDArray[np.int64]:
+    """Return for each row of ``asked`` (a, d) the ``count`` rows of ``among`` (b, d) nearest by cosine.
+
+    With ``skip_self`` row i of ``asked`` is row i of ``among``, and no neighbour of its own.
+    """
+    count = min(count, len(among) - skip_self)
+    if count < 1:
+        return np.zeros((len(asked), 0), np.int64)
+    units = [v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-9) for v in (asked, among)]
+    found = []
+    for start in range(0, len(asked), _BLOCK):
+        cosines = units[0][start : start + _BLOCK] @ units[1].T
+        if skip_self:
+            own = np.arange(len(cosines))
+            cosines[own, start + own] = -np.inf
+        found.append(np.argpartition(-cosines, count - 1, axis=1)[:, :count])
+    return np.concatenate(found) if found else np.zeros((0, count), np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbourhood:
+    """Where rows stand among the sample's and themselves: ``here`` (m,), and their neighbours (m, up to 10).
+
+    A sampled row's neighbours are those that it has in the sample. ``fresh`` rows are not in the sample.
+    """
+
+    here: NDArray[np.int64]
+    nearest: NDArray[np.int64]
+    fresh: int
+
+    @classmethod
+    def of(cls, sample: CollectionSample, rows: Rows) -> Neighbourhood:
+        """Look for the neighbours of ``rows`` among them and in the sample."""
+        among, m = sample.rows.joined(rows), len(sample.rows)
+        place = {point_id: i for i, point_id in enumerate(among.ids)}
+        here = np.array([place[point_id] for point_id in rows.ids], np.int64)
+        nearest = np.zeros((len(rows), sample.neighbours.shape[1]), np.int64)
+        nearest[here < m] = sample.neighbours[here[here < m]]
+        fresh = np.flatnonzero(here >= m)
+        if len(fresh):
+            centred = among.x - sample.mean
+            found = nearest_rows(centred[here[fresh]], centred, nearest.shape[1] + 1)
+            for row, places in zip(fresh, found, strict=True):
+                nearest[row] = places[places != here[row]][: nearest.shape[1]]
+        return cls(here, nearest, len(among) - m)

@@ -1,0 +1,165 @@
+"""What the payloads of a collection look like: counts by facet, and a random sample of them.
+
+Point ids are UUIDv5: the first ones in id order are a uniform random sample. Over it a condition becomes a
+mask (m,): what holds together is counted together, and no independence is assumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from saeindex.collection.caches import Memo
+from saeindex.collection.sample import PAGE, SAMPLE
+from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS
+from saeindex.language.ast import Exists
+from saeindex.language.evaluate import found_at, taker
+from saeindex.language.fields import RECORD_ID, path_of
+from saeindex.language.to_text import to_text
+from saeindex.stores.scroll import first_points
+
+if TYPE_CHECKING:
+    from qdrant_client.models import Filter
+
+    from saeindex.language.ast import Condition
+    from saeindex.protocols import Point, VectorStore
+
+# A native filter is asked of the engine, and about fewer points: each is named in the request.
+FILTERED = 1_024
+# Fields with more values than this are not counted by facet.
+MOST_VALUES = 10_000
+COUNTED_KINDS = frozenset({"keyword", "integer", "integer-range", "bool"})
+# How deep, and how many, metadata fields are listed for suggestions.
+MOST_NESTED, MOST_FIELDS = 4, 1_000
+KEPT = 512
+
+Mask: TypeAlias = NDArray[np.bool_]
+
+
+class Statistics:
+    """Counts and masks of one state of a collection, each computed when it is first asked for, and kept."""
+
+    def __init__(self, store: VectorStore, n_features: int, total: int, points: Sequence[Point]) -> None:
+        """Take a sample of the ``total`` points, with their payloads; for :func:`read_statistics`."""
+        self._store, self._n_codes, self.total = store, n_features * LEVEL_STRIDE, total
+        self.ids = tuple(point.id for point in points)
+        self._payloads = tuple(point.payload for point in points)
+        self._masks: Memo[Mask] = Memo(KEPT)
+        self._values: dict[str, dict[str | int, int] | None] = {}
+        self._counted: Memo[tuple[int, int]] = Memo(KEPT)
+        self._different: dict[str, tuple[list[object], NDArray[np.int64]]] = {}
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def code_counts(self) -> NDArray[np.int64]:
+        """In how many points each level code is (codes,): one facet request."""
+        counts, most = np.zeros(self._n_codes, np.int64), self._n_codes // LEVEL_STRIDE * LEVELS
+        for code, count in self._store.facet(CONCEPTS, None, most, approximate=True):
+            counts[int(code)] = count
+        return counts
+
+    def value_counts(self, field: str) -> Mapping[str | int, int] | None:
+        """In how many points each value of an indexed field is; None where that is not counted."""
+        if field not in self._values:
+            found = None
+            is_counted = self._store.layout.payload_indexes.get(field) in COUNTED_KINDS
+            if is_counted and field != RECORD_ID:
+                counts = self._store.facet(field, None, MOST_VALUES + 1, approximate=True)
+                found = None if len(counts) > MOST_VALUES else dict(counts)
+            self._values[field] = found
+        return self._values[field]
+
+    def counted(self, node: Condition) -> tuple[int, int] | None:
+        """Return the least and the most points that a condition on an indexed field takes; None if unknown.
+
+        A point may have several values: by one that takes more than one value it may be counted twice.
+        """
+        counts = self.value_counts(node.field)
+        if counts is None or isinstance(node, Exists):
+            return None
+
+        def computed() -> tuple[int, int]:
+            takes = taker(node)
+            taken = [count for value, count in counts.items() if takes(value)]
+            return max(taken, default=0), min(self.total, sum(taken))
+
+        return self._counted.get(to_text(node), computed)
+
+    def with_any(self, codes: Iterable[int]) -> Mask:
+        """Return which sampled points have one of these level codes (m,)."""
+        mask = np.zeros(len(self), bool)
+        starts, rows = self._rows_by_code
+        for code in codes:
+            mask[rows[starts[code] : starts[code + 1]]] = True
+        return mask
+
+    def with_condition(self, node: Condition) -> Mask:
+        """Return for which sampled points a condition on metadata or id holds (m,)."""
+
+        def computed() -> Mask:
+            different, place = self._held(node.field)
+            return np.fromiter(map(taker(node), different), bool, len(different))[place]
+
+        return self._masks.get(to_text(node), computed)
+
+    def with_filter(self, query_filter: Filter) -> Mask:
+        """Return which of the first 1,024 sampled points a native filter takes: one request."""
+        from qdrant_client.models import Filter, HasIdCondition
+
+        ids = self.ids[:FILTERED]
+
+        def computed() -> Mask:
+            among = Filter(must=[HasIdCondition(has_id=list(ids)), query_filter])
+            taken = {point.id for point in self._store.scroll(among, len(ids), with_payload=False).points}
+            return np.fromiter((point_id in taken for point_id in ids), bool, len(ids))
+
+        return self._masks.get((query_filter.model_dump_json(exclude_none=True),), computed)
+
+    def _held(self, field: str) -> tuple[list[object], NDArray[np.int64]]:
+        """Return the different values that sampled points hold in a field, and which one each holds (m,)."""
+        if field not in self._different:
+            path, places, different = path_of(field), [], list[object]()
+            known: dict[Hashable, int] = {}
+            for payload in self._payloads:
+                value = found_at(payload, path)
+                key = (type(value), value) if isinstance(value, Hashable) else (len(different),)
+                if key not in known:
+                    known[key] = len(different)
+                    different.append(value)
+                places.append(known[key])
+            self._different[field] = different, np.array(places, np.int64)
+        return self._different[field]
+
+    @cached_property
+    def fields(self) -> frozenset[str]:
+        """The metadata fields that sampled records have, as the where language writes them."""
+        found: set[str] = set()
+        waiting = [("metadata", payload.get("metadata"), 0) for payload in self._payloads[:FILTERED]]
+        while waiting and len(found) < MOST_FIELDS:
+            path, value, depth = waiting.pop()
+            if depth:
+                found.add(path)
+            if isinstance(value, Mapping) and depth < MOST_NESTED:
+                waiting += [(f"{path}.{name}", inner, depth + 1) for name, inner in value.items()]
+        return frozenset(found)
+
+    @cached_property
+    def _rows_by_code(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The sample's codes by column: where the rows of each code start, and the rows."""
+        held = [payload.get(CONCEPTS, ()) for payload in self._payloads]
+        rows = np.repeat(np.arange(len(held)), [len(codes) for codes in held])
+        codes = np.fromiter((code for own in held for code in own), np.int64, len(rows))
+        order = np.argsort(codes, kind="stable")
+        return np.searchsorted(codes[order], np.arange(self._n_codes + 1)), rows[order]
+
+
+def read_statistics(store: VectorStore, n_features: int, total: int) -> Statistics:
+    """Read a sample of the payloads of ``store``, which has ``total`` points."""
+    points = first_points(store, SAMPLE, PAGE, [CONCEPTS, "metadata", "record_id"])
+    return Statistics(store, n_features, max(total, len(points)), points)

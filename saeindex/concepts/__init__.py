@@ -1,0 +1,1 @@
+"""From a phrase or a description to features, weights and scores."""

@@ -1,0 +1,141 @@
+"""What a search inferred, as a person sees it: concepts and words with weights, to accept or to reject."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from saeindex.config import MAX_QUERY_CHARS
+from saeindex.errors import InvalidInputError
+from saeindex.types import shown_label
+
+if TYPE_CHECKING:
+    from saeindex.collection.sample import CollectionSample
+    from saeindex.concepts.inference import Inference
+
+SHOWN = 20
+MAX_JUDGED = 1_000
+MAX_WEIGHT = 100.0
+
+Verdict: TypeAlias = Literal["accepted", "rejected"]
+Weight: TypeAlias = Annotated[float, Field(ge=-MAX_WEIGHT, le=MAX_WEIGHT, allow_inf_nan=False)]
+_Finite: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
+_Text: TypeAlias = Annotated[str, Field(max_length=MAX_QUERY_CHARS)]
+_Id: TypeAlias = Annotated[str, Field(max_length=MAX_QUERY_CHARS, coerce_numbers_to_str=True)]
+
+
+class _Shown(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FeedbackConcept(_Shown):
+    """A concept that was inferred: what one record that has it strongly gains or loses by it."""
+
+    id: int = Field(ge=0)
+    label: _Text
+    weight: _Finite
+    is_weak: bool = False
+    verdict: Verdict | None = None
+
+
+class FeedbackWord(_Shown):
+    """A word that was inferred, with its weight; what a text gains by it also depends on its length."""
+
+    word: _Text
+    weight: _Finite
+
+
+class Feedback(_Shown):
+    """The evidence behind a property search; ``index.search(feedback=…)`` searches again with it.
+
+    ``concepts`` and ``words`` are those that weigh most. Judge them by :meth:`accept` and :meth:`reject`, or
+    set weights by :meth:`reweighted`: the other evidence is then inferred anew, with these judgements.
+    """
+
+    description: _Text | None = None
+    against: tuple[_Text, ...] = Field(default=(), max_length=MAX_JUDGED)
+    like: tuple[_Id, ...] = Field(default=(), max_length=MAX_JUDGED)
+    unlike: tuple[_Id, ...] = Field(default=(), max_length=MAX_JUDGED)
+    concepts: tuple[FeedbackConcept, ...] = Field(default=(), max_length=2 * MAX_JUDGED)
+    words: tuple[FeedbackWord, ...] = Field(default=(), max_length=2 * MAX_JUDGED)
+    judged: dict[int, Verdict] = Field(default_factory=dict, max_length=MAX_JUDGED)
+    concept_weights: dict[int, Weight] = Field(default_factory=dict, max_length=MAX_JUDGED)
+    word_weights: dict[_Text, Weight] = Field(default_factory=dict, max_length=MAX_JUDGED)
+
+    @classmethod
+    def read(cls, given: Any) -> Self:
+        """Return a feedback from a JSON object or its text; InvalidInputError says what is wrong with it."""
+        try:
+            return cls.model_validate_json(given) if isinstance(given, str) else cls.model_validate(given)
+        except ValidationError as error:
+            first = error.errors()[0]
+            at = ".".join(str(part) for part in first["loc"]) or "the whole"
+            raise InvalidInputError("feedback", f"{first['msg']} at {at}", "Use hits.feedback.") from error
+
+    def accept(self, *features: int) -> Self:
+        """Return a feedback in which these concepts are what is meant."""
+        return self._judge(features, "accepted")
+
+    def reject(self, *features: int, words: tuple[str, ...] = ()) -> Self:
+        """Return a feedback in which these concepts are not meant, and these words count for nothing."""
+        judged = self._judge(features, "rejected")
+        return judged.reweighted(words=dict.fromkeys(words, 0.0)) if words else judged
+
+    def reweighted(
+        self, concepts: Mapping[int, float] | None = None, words: Mapping[str, float] | None = None
+    ) -> Self:
+        """Return a feedback with these weights of concepts (by id) and words, whatever is inferred."""
+        for name, weight in [*(concepts or {}).items(), *(words or {}).items()]:
+            if not math.isfinite(weight) or abs(weight) > MAX_WEIGHT:
+                raise InvalidInputError(
+                    f"weight {weight} of {name!r}", "out of range", f"Use -{MAX_WEIGHT:g} to {MAX_WEIGHT:g}."
+                )
+        lowered = {word.lower(): weight for word, weight in (words or {}).items()}
+        return self._changed(
+            concept_weights={**self.concept_weights, **(concepts or {})},
+            word_weights={**self.word_weights, **lowered},
+        )
+
+    def __str__(self) -> str:
+        asked = f"{self.description!r}" if self.description else "the examples"
+        lines = [f"Inferred from {asked}" + (f", against {', '.join(self.against)}" if self.against else "")]
+        for concept in self.concepts:
+            name = shown_label(f"#{concept.id} {concept.label}", concept.is_weak)
+            verdict = f"  {concept.verdict}" if concept.verdict else ""
+            lines.append(f"  {concept.weight:+.3f}  {name}{verdict}")
+        if self.words:
+            lines.append("  words: " + ", ".join(f"{w.word} {w.weight:+.2f}" for w in self.words))
+        return "\n".join(lines)
+
+    def _judge(self, features: tuple[int, ...], verdict: Verdict) -> Self:
+        return self._changed(judged={**self.judged, **dict.fromkeys(features, verdict)})
+
+    def _changed(self, **fields: Any) -> Self:
+        return self.read({**self.model_dump(), **fields})
+
+
+def with_evidence(feedback: Feedback, inferred: Inference, sample: CollectionSample) -> Feedback:
+    """Return ``feedback`` with the concepts and words that weigh most in ``inferred``, judged ones first."""
+    weights, labels = inferred.concepts[0], sample.space.labels
+    told = list(dict.fromkeys([*feedback.judged, *feedback.concept_weights]))
+    order = [int(i) for i in np.argsort(-np.abs(weights), kind="stable")[: SHOWN + len(told)]]
+    chosen = [*told, *(i for i in order if i not in told and weights[i] != 0.0)][: max(SHOWN, len(told))]
+    concepts = tuple(
+        FeedbackConcept(
+            id=i,
+            label=labels[i].text,
+            weight=float(weights[i]),
+            is_weak=labels[i].is_weak,
+            verdict=feedback.judged.get(i),
+        )
+        for i in chosen
+    )
+    # What a word adds to a text of a hundred different words.
+    by_word = inferred.words[0] / 10.0
+    heavy = [int(i) for i in np.argsort(-np.abs(by_word), kind="stable")[:SHOWN] if by_word[i] != 0.0]
+    words = tuple(FeedbackWord(word=sample.words[i], weight=float(by_word[i])) for i in heavy)
+    return feedback.model_copy(update={"concepts": concepts, "words": words})

@@ -1,0 +1,259 @@
+"""From what a person asks for to what to look for: the collection itself is the evidence.
+
+A description (or examples, or both) scores a sample of the collection. The softmax of these scores says
+softly which records are meant; what these have more often than the others, in direction, concepts and
+words, is what to look for. Where the other values of the same field are described too, each record counts
+for a value only as far as it fits that one better than the others.
+
+    first   s = z(q'·x) + a z(semantic words) [+ e z(examples·x)] [+ judged concepts]
+    weights w = softmax(t · contrast(s))
+    then    r = z(g·x) + z(concept weights · concepts) + z(word weights · words)
+            g = n + β nz(w·X - μ) [+ ε nz(centred examples)],   n = nz(q' - μ)
+    q' is the query less the mean embedding of the labels by how often they apply (the background);
+    contrast(s)_j = s_j - log mean_(i≠j) exp s_i; weights of concepts and words are over-representation
+    z-scores (p n - n df) / sqrt(n df (1 - df) + 1) under w, with n = 1 / Σ w².
+
+The constants below were chosen on the ``choose`` parts of 13 corpora and on abstracts of arXiv's ``fit``
+part; the benchmark ``property`` chooses them again, leaving out the corpus that it reports.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from saeindex.collection.rows import ones
+from saeindex.concepts.weighting import TINY, contrast, over_represented, scaled, softmax, standard, units
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from scipy.sparse import csr_matrix
+
+    from saeindex.collection.rows import Rows
+    from saeindex.collection.sample import CollectionSample
+    from saeindex.concepts.weighting import Doubles
+    from saeindex.protocols import TextEncoder
+    from saeindex.types import FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How much each kind of evidence counts; none of it depends on the corpus."""
+
+    first_words: float = 0.2
+    # The softmax is as sharp as this, and sharper where it would mean more records than so many.
+    temperature: float = 1.0
+    most_meant: float = 500.0
+    feedback: float = 4.0
+    concepts: float = 0.25
+    found_words: float = 0.7
+    meant_words: float = 0.25
+    neighbours: float = 0.4
+    # Examples: in the first pass, in the direction, in concepts and in words, each for ten of them.
+    first_examples: float = 2.5
+    examples: float = 8.0
+    example_concepts: float = 0.5
+    example_words: float = 0.9
+    counter_examples: float = 0.5
+    # One accepted or rejected concept, in the first pass and in the score.
+    judged: float = 2.0
+    # Semantic words: exp(min(z, cap) / width).
+    word_width: float = 0.7
+    word_cap: float = 4.0
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What is looked for: ``vectors`` (J, d) of descriptions, the asked one first; the rest is evidence.
+
+    ``judged`` holds +1 for each accepted and -1 for each rejected concept.
+    """
+
+    vectors: FloatArray
+    has_text: bool = True
+    like: Rows | None = None
+    unlike: Rows | None = None
+    judged: Mapping[int, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """The records that inference looks at: the sample, and perhaps the nearest ones. ``weight`` sums to 1.
+
+    ``present`` and ``occurring`` are the rows' concepts and words as ones.
+    """
+
+    rows: Rows
+    weight: Doubles
+    present: csr_matrix
+    occurring: csr_matrix
+
+
+@dataclass(frozen=True, eq=False)
+class Inference:
+    """What to look for, per value (the asked one first), on scales on which they compare.
+
+    ``directions`` (J, d), ``concepts`` (J, n), ``words`` (J, v), ``offset`` (J,): their scores of a row add
+    up to its own score. ``softly`` (m, J) is the weight of each row of the pool.
+    """
+
+    directions: Doubles
+    concepts: Doubles
+    words: Doubles
+    offset: Doubles
+    softly: Doubles
+    pool: Pool
+
+    def own_scores(self, rows: Rows) -> Doubles:
+        """Return each row's own score for every value, without its neighbours (m, J)."""
+        total: Doubles = rows.x.astype(np.float64) @ self.directions.T + self.offset
+        total += rows.concepts @ self.concepts.T
+        total += rows.words @ self.words.T
+        return total
+
+    def edited(self, concepts: Mapping[int, float], words: Mapping[int, float]) -> Inference:
+        """Return this one with these weights of the asked value's concepts and words (by column)."""
+        new_concepts, new_words = self.concepts.copy(), self.words.copy()
+        for feature, weight in concepts.items():
+            new_concepts[0, feature] = weight
+        for column, weight in words.items():
+            new_words[0, column] = weight
+        return replace(self, concepts=new_concepts, words=new_words)
+
+
+def pool_of(sample: CollectionSample, nearest: Rows | None = None) -> Pool:
+    """Return the sample and, where it is not the whole collection, the nearest records beside it.
+
+    A nearest record stands for itself, a sampled one for its share of all others.
+    """
+    m = len(sample.rows)
+    if nearest is None or sample.weight <= 1:
+        return Pool(sample.rows, np.full(m, 1 / max(1, m)), sample.present, sample.occurring)
+    rows = sample.rows.joined(nearest)
+    near = set(nearest.ids)
+    is_nearest = np.array([point_id in near for point_id in rows.ids])
+    others = max(1, int((~is_nearest).sum()))
+    weight = np.where(is_nearest, 1.0, max(0.0, sample.total - int(is_nearest.sum())) / others)
+    return Pool(rows, weight / weight.sum(), ones(rows.concepts), ones(rows.words))
+
+
+def infer(
+    sample: CollectionSample, pool: Pool, asked: Asked, encoder: TextEncoder, recipe: Recipe = Recipe()
+) -> Inference:
+    """Return what to look for."""
+    x = pool.rows.x.astype(np.float64)
+    mean, texts = sample.mean.astype(np.float64), units(asked.vectors - sample.background)
+    named = units(texts - mean) * asked.has_text
+    example = example_direction(asked, mean, recipe)
+    trust = _example_trust(asked, recipe)
+    meant = _meant_words(sample, asked, encoder, recipe)
+
+    first = scaled(x @ texts.T, pool.weight) * asked.has_text
+    first += recipe.first_words * scaled(pool.rows.words @ meant.T, pool.weight)
+    if example is not None:
+        first[:, 0] += trust * recipe.first_examples * scaled(x @ example, pool.weight)
+    for feature, sign in asked.judged.items():
+        first[:, 0] += recipe.judged * sign * pool.rows.concepts[:, [feature]].toarray().ravel()
+    sharpness = max(recipe.temperature, _sharpness(sample.total, recipe.most_meant))
+    softly = softmax(sharpness * scaled(contrast(first), pool.weight), pool.weight)
+
+    feedback = recipe.feedback * (sample.trust if asked.has_text else 1.0)
+    toward = named + feedback * units(softly.T @ x - mean)
+    if example is not None:
+        toward[0] += trust * recipe.examples * example
+    directions, offset = standard(toward, x @ toward.T, pool.weight)
+    over = _over(pool.present, sample.concept_share, softly)
+    concepts, less = _weights(over, pool.rows.concepts, pool, recipe.concepts)
+    over = _over(pool.occurring, sample.word_share, softly)
+    found, less_found = _weights(over, pool.rows.words, pool, recipe.found_words)
+    words, less_meant = _weights(meant, pool.rows.words, pool, recipe.meant_words)
+    inferred = Inference(
+        directions, concepts, found + words, offset + less + less_found + less_meant, softly, pool
+    )
+    return _with_judgements(_with_examples(inferred, sample, asked, trust, recipe), asked, recipe)
+
+
+def _sharpness(total: int, most: float) -> float:
+    """Return t for which softmax(t z) of normal z means about ``most`` of ``total`` records: 1 / Σ w²."""
+    return math.sqrt(math.log(max(1.0, total / most)))
+
+
+def _example_trust(asked: Asked, recipe: Recipe) -> float:
+    """Return how much examples count, beside ten of them: their mean's error falls with the root.
+
+    Where there are only counter-examples, these count by as much as they do beside examples.
+    """
+    if asked.like is not None and len(asked.like):
+        return float(min(2.0, (len(asked.like) / 10) ** 0.5))
+    count = 0 if asked.unlike is None else len(asked.unlike)
+    return recipe.counter_examples * float(min(2.0, (count / 10) ** 0.5))
+
+
+def example_direction(asked: Asked, mean: Doubles, recipe: Recipe) -> Doubles | None:
+    """Return where the examples lie, seen from the mean, and away from the counter-examples (d,)."""
+    like = None if asked.like is None or not len(asked.like) else units(asked.like.x.mean(0) - mean)
+    if asked.unlike is None or not len(asked.unlike):
+        return like
+    unlike = units(asked.unlike.x.mean(0) - mean)
+    return units(-unlike if like is None else like - recipe.counter_examples * unlike)
+
+
+def _meant_words(sample: CollectionSample, asked: Asked, encoder: TextEncoder, recipe: Recipe) -> Doubles:
+    """Return for each description how near the meaning of each word of the collection is to it (J, v)."""
+    weights = np.zeros((len(asked.vectors), max(1, len(sample.words))))
+    if not asked.has_text or (not recipe.meant_words and not recipe.first_words):
+        return weights
+    named = sample.named_words(encoder)
+    columns = named.columns
+    if not len(columns):
+        return weights
+    nearness = units(asked.vectors - named.mean) @ named.vectors.T
+    z = (nearness - nearness.mean(1, keepdims=True)) / (nearness.std(1, keepdims=True) + TINY)
+    rarity = -np.log(np.maximum(sample.word_share[columns], TINY))
+    weights[:, columns] = np.exp(np.minimum(z, recipe.word_cap) / recipe.word_width) * rarity
+    return weights
+
+
+def _with_examples(
+    inferred: Inference, sample: CollectionSample, asked: Asked, trust: float, recipe: Recipe
+) -> Inference:
+    """Add what the examples have more often than the collection to the asked value's weights."""
+    if asked.like is None or not len(asked.like):
+        return inferred
+    concepts, words, offset = inferred.concepts.copy(), inferred.words.copy(), inferred.offset.copy()
+    pool = inferred.pool
+    for weights, shares, of_like, matrix, amount in (
+        (concepts, sample.concept_share, asked.like.concepts, pool.rows.concepts, recipe.example_concepts),
+        (words, sample.word_share, asked.like.words, pool.rows.words, recipe.example_words),
+    ):
+        have = np.asarray((of_like > 0).mean(0)).ravel()
+        over = over_represented(have[None], shares, np.array([len(asked.like)]))
+        added, less = _weights(over, matrix, pool, trust * amount)
+        weights[0] += added[0]
+        offset[0] += less[0]
+    return replace(inferred, concepts=concepts, words=words, offset=offset)
+
+
+def _with_judgements(inferred: Inference, asked: Asked, recipe: Recipe) -> Inference:
+    """Let accepted concepts count for at least as much, rejected ones against the score."""
+    if not asked.judged:
+        return inferred
+    concepts = inferred.concepts.copy()
+    for feature, sign in asked.judged.items():
+        concepts[0, feature] = sign * max(recipe.judged, abs(concepts[0, feature]))
+    return replace(inferred, concepts=concepts)
+
+
+def _over(having: csr_matrix, usual: FloatArray, softly: Doubles) -> Doubles:
+    """Return what the softly meant rows have more often than is usual (J, n)."""
+    return over_represented(np.asarray((having.T @ softly).T), usual, 1 / (softly**2).sum(0))
+
+
+def _weights(raw: Doubles, matrix: csr_matrix, pool: Pool, amount: float) -> tuple[Doubles, Doubles]:
+    """Return weights whose scores of the pool have the standard deviation ``amount``, and their offset."""
+    weights, offset = standard(raw, np.asarray(matrix @ raw.T), pool.weight)
+    return amount * weights, amount * offset

@@ -1,0 +1,289 @@
+"""Named concepts: which records have what a person described, showed by examples, listed, or recorded.
+
+A set of features or a metadata value says it exactly. A description (best with the other values of its field)
+and examples become scores, as in a search by property but without looking at neighbours, which would make
+records alike that are only near; and scores become probabilities
+
+    w = 1 / (1 + exp(-s (score - t)))
+
+where t is such that the mean is the ``share`` of records that have the concept, where a person knows it.
+Records given as examples are known to have it, or not.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from saeindex.collection.rows import MOST_ACTIVE, Rows
+from saeindex.collection.sample import LEAST_RECORDS, MOST_WORDS, SAMPLE, CollectionSample, Neighbourhood
+from saeindex.concepts.inference import Asked, Recipe, infer, pool_of
+from saeindex.concepts.scorer import Scorer
+from saeindex.errors import InvalidInputError, UnknownConceptError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from saeindex.collection.snapshot import Snapshot
+    from saeindex.protocols import TextEncoder
+    from saeindex.types import LevelName
+
+    Doubles = NDArray[np.float64]
+
+# Chosen on `choose` parts: by how well the pairs of ten-example concepts follow those of the labels, and by
+# the rank of planted pairs.
+RECIPE = Recipe(neighbours=0.0, example_words=1.5)
+SLOPE = 3.0
+# Where the share is not known: the score (in standard deviations) from which a record rather has the concept.
+STANDS_OUT = 2.0
+# A known record says as much of a pair as so many guessed ones.
+EXAMPLE_WEIGHT = 3.0
+BLOCK = 16_384
+LEVELS = ("present", "typical", "strong")
+DO = "Write NAME=DESCRIPTION, NAME=like: ID, ID, NAME=#12,#41@strong or NAME=metadata.FIELD=VALUE."
+_PART = re.compile(r"(like|unlike|against|share|field):(.*)", re.DOTALL)
+_FEATURES = re.compile(r"#\d+(?:\s*,\s*#\d+)*(?:@(\w+))?")
+_METADATA = re.compile(r"(metadata\.[^=\s]+)\s*=\s*(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class NamedConcept:
+    """What a person means, in one of four ways; ``field`` is the text field that it is looked for in.
+
+    ``description`` (with ``against``, the other values of its field) and ``like`` and ``unlike`` (record
+    ids) may come together; ``features`` at ``level``, any of them; or ``metadata`` (such as
+    ``"metadata.topic"``) equal to ``value``, or a list with it. ``share`` is the part of the records that
+    have the concept, as far as known: pairs are found much better with it.
+    """
+
+    name: str
+    description: str | None = None
+    against: Sequence[str] = ()
+    like: Sequence[str] = ()
+    unlike: Sequence[str] = ()
+    features: Sequence[int] = ()
+    level: LevelName = "typical"
+    metadata: str | None = None
+    value: Any = None
+    share: float | None = None
+    field: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse a concept that says nothing, or two things."""
+        is_shown = bool(self.description or self.like or self.unlike)
+        ways = [is_shown, bool(self.features), self.metadata is not None]
+        if sum(ways) != 1:
+            found = "nothing that says what it is" if not any(ways) else "several ways of saying what it is"
+            do = "Give a description or examples, or features, or a metadata field with its value."
+            raise InvalidInputError(f"concept {self.name!r}", found, do)
+        if self.share is not None and not 0 < self.share < 1:
+            found, do = f"a share of {self.share}", "Use a part of the records between 0 and 1."
+            raise InvalidInputError(f"concept {self.name!r}", found, do)
+
+
+@dataclass(frozen=True, eq=False)
+class Membership:
+    """How far each record has a concept: ``weights`` (m,) in 0…1; ``is_exact`` where all are 0 or 1.
+
+    ``evidence`` (m,) are the weights by which records count for or against a pair: examples count for more.
+    """
+
+    weights: Doubles
+    evidence: Doubles
+    is_exact: bool
+
+
+class ConceptReader:
+    """Says which records of a snapshot have named concepts, and keeps what they have in common."""
+
+    def __init__(self, snapshot: Snapshot, encoder: TextEncoder | None = None) -> None:
+        """Take the records, and the space's encoder (needed for descriptions alone)."""
+        self.snapshot, self._encoder = snapshot, encoder
+
+    def membership(self, concept: NamedConcept) -> Membership:
+        """Return which records have ``concept``.
+
+        InvalidInputError, NotFoundError or UnknownConceptError for one that the snapshot cannot tell.
+        """
+        if concept.metadata is not None:
+            return _exact(self._recorded(concept))
+        if concept.features:
+            return _exact(self._active(concept))
+        return self._guessed(concept)
+
+    def scores(self, concept: NamedConcept) -> Doubles:
+        """Return how far each record is like what was described or shown, in standard deviations (m,)."""
+        like, unlike = (self.snapshot.rows_of(ids) for ids in (concept.like, concept.unlike))
+        zero = np.zeros((1, self._rows.x.shape[1]), np.float32)
+        vectors = zero if concept.description is None else self._described(concept)
+        asked = Asked(
+            vectors,
+            concept.description is not None,
+            self._rows.take(like) if len(like) else None,
+            self._rows.take(unlike) if len(unlike) else None,
+        )
+        # Without a text the encoder is not asked for anything.
+        encoder: Any = self._encoder
+        inferred = infer(self._sample, pool_of(self._sample), asked, encoder, RECIPE)
+        scorer = Scorer(inferred, self._sample, RECIPE.neighbours)
+        blocks = range(0, len(self._rows), BLOCK)
+        rows = [self._rows.take(np.arange(s, min(s + BLOCK, len(self._rows)))) for s in blocks]
+        total = np.concatenate([scorer(block, _nowhere(len(block), self._sample)).total for block in rows])
+        found: Doubles = (total - total.mean()) / max(float(total.std()), 1e-9)
+        return found
+
+    def _guessed(self, concept: NamedConcept) -> Membership:
+        scores = self.scores(concept)
+        at = STANDS_OUT if concept.share is None else threshold(scores, concept.share)
+        weights = 1.0 / (1.0 + np.exp(-SLOPE * (scores - at)))
+        evidence = weights.copy()
+        for ids, known in ((concept.like, 1.0), (concept.unlike, 0.0)):
+            rows = self.snapshot.rows_of(ids)
+            weights[rows], evidence[rows] = known, known * EXAMPLE_WEIGHT
+        return Membership(weights, evidence, False)
+
+    def _recorded(self, concept: NamedConcept) -> NDArray[np.bool_]:
+        field = concept.metadata or ""
+        values, having = self.snapshot.membership(field)
+        matching = [i for i, value in enumerate(values) if value == concept.value]
+        if not matching:
+            shown = ", ".join(repr(value) for value in values[:8]) + (", …" if len(values) > 8 else "")
+            found = f"the field has {shown}"
+            raise InvalidInputError(f"{field} = {concept.value!r}", found, "Use one of its values.")
+        is_member: NDArray[np.bool_] = having[:, matching].toarray().any(axis=1)
+        return is_member
+
+    def _active(self, concept: NamedConcept) -> NDArray[np.bool_]:
+        space = self.snapshot.space
+        for feature in concept.features:
+            if not 0 <= feature < space.n_features:
+                raise UnknownConceptError(
+                    f"feature #{feature} of concept {concept.name!r}",
+                    f"space {space.name!r} has features #0 to #{space.n_features - 1}",
+                    "Find one with `saeindex features`.",
+                )
+        having = self.snapshot.at(concept.level)[:, list(concept.features)]
+        return np.asarray(having.sum(axis=1)).ravel() > 0
+
+    def _described(self, concept: NamedConcept) -> NDArray[np.float32]:
+        if self._encoder is None:
+            raise InvalidInputError(
+                f"concept {concept.name!r} by its description", "no encoder", "Give the space's encoder."
+            )
+        texts = [concept.description or "", *concept.against]
+        return np.asarray(self._encoder.encode_query(texts), np.float32)
+
+    @cached_property
+    def _columns(self) -> NDArray[np.int64]:
+        """The words that count, as columns of the snapshot: those of some records of the sample."""
+        counts = np.asarray(self.snapshot.words[:SAMPLE].sum(0)).ravel()
+        frequent = np.argsort(-counts, kind="stable")[:MOST_WORDS]
+        return np.sort(frequent[counts[frequent] >= LEAST_RECORDS])
+
+    @cached_property
+    def _rows(self) -> Rows:
+        from scipy.sparse import csr_matrix, diags
+
+        snapshot = self.snapshot
+        a = snapshot.activations
+        loud = snapshot.space.calibration.p90[a.indices]
+        parts = np.where(np.isfinite(loud), a.data / np.maximum(loud, 1e-6), 1.0)
+        capped = np.minimum(parts, MOST_ACTIVE).astype(np.float32)
+        concepts = csr_matrix((capped, a.indices, a.indptr), shape=a.shape)
+        different = np.asarray(snapshot.words.sum(1)).ravel()
+        scale = diags((different + 1.0) ** -0.5)
+        words = (scale @ snapshot.words[:, self._columns]).tocsr().astype(np.float32)
+        if not len(self._columns):
+            words = csr_matrix((len(snapshot), 1), dtype=np.float32)
+        return Rows(tuple(snapshot.ids), np.asarray(snapshot.vectors), concepts, words)
+
+    @cached_property
+    def _sample(self) -> CollectionSample:
+        # Rows stand in the order of point ids, which are hashes: the first are a random sample.
+        sampled = self._rows.take(np.arange(min(SAMPLE, len(self._rows))))
+        places = {self.snapshot.vocabulary[c]: i for i, c in enumerate(self._columns.tolist())}
+        return CollectionSample(self.snapshot.space, sampled, places, len(self._rows))
+
+
+def threshold(scores: Doubles, share: float) -> float:
+    """Return t at which the mean of the probabilities is ``share``, by bisection."""
+    low, high = float(scores.min()) - 20.0, float(scores.max()) + 20.0
+    for _ in range(60):
+        at = (low + high) / 2
+        low, high = (at, high) if np.mean(1 / (1 + np.exp(-SLOPE * (scores - at)))) > share else (low, at)
+    return (low + high) / 2
+
+
+def _exact(is_member: NDArray[np.bool_]) -> Membership:
+    weights = is_member.astype(np.float64)
+    return Membership(weights, weights, True)
+
+
+def _nowhere(count: int, sample: CollectionSample) -> Neighbourhood:
+    """Return rows without neighbours, all beside the sample."""
+    here = len(sample.rows) + np.arange(count)
+    return Neighbourhood(here, np.zeros((count, 0), np.int64), count)
+
+
+def parse_concept(text: str) -> NamedConcept:
+    """Return the concept that a text names; InvalidInputError says how to write one."""
+    name, equals, said = text.partition("=")
+    name = name.strip()
+    if not equals or not name or not said.strip():
+        raise InvalidInputError(f"concept {text!r}", "no name, or nothing that says what it is", DO)
+    options: dict[str, Any] = {}
+    for part in filter(None, (part.strip() for part in said.split(";"))):
+        found = _PART.fullmatch(part)
+        if found is not None:
+            _add_part(options, found[1], found[2].strip(), text)
+        else:
+            _add_meaning(options, part, text)
+    return NamedConcept(name, **options)
+
+
+def _add_part(options: dict[str, Any], key: str, value: str, text: str) -> None:
+    if key in ("like", "unlike"):
+        ids = [one.strip() for one in value.split(",") if one.strip()]
+        options[key] = [*options.get(key, []), *ids]
+    elif key == "against":
+        options[key] = [*options.get(key, []), value]
+    elif key == "field":
+        options[key] = value
+    else:
+        try:
+            options[key] = float(value)
+        except ValueError:
+            raise InvalidInputError(f"concept {text!r}", f"the share {value!r} is no number", DO) from None
+
+
+def _add_meaning(options: dict[str, Any], part: str, text: str) -> None:
+    """Read a part as features, a metadata value or a description."""
+    if options.keys() & {"features", "metadata", "description"}:
+        raise InvalidInputError(f"concept {text!r}", f"a second meaning {part!r}", DO)
+    features, metadata = _FEATURES.fullmatch(part), _METADATA.fullmatch(part)
+    if features is not None:
+        level = features[1] or "typical"
+        if level not in LEVELS:
+            raise InvalidInputError(
+                f"concept {text!r}", f"level {level!r}", f"Use one of {', '.join(LEVELS)}."
+            )
+        options["features"] = [int(number) for number in re.findall(r"\d+", part.partition("@")[0])]
+        options["level"] = level
+    elif metadata is not None:
+        options["metadata"], options["value"] = metadata[1], _value(metadata[2].strip())
+    else:
+        options["description"] = part
+
+
+def _value(text: str) -> Any:
+    """Return a number or a truth value where the text is one in JSON, else the text (without quotes)."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text

@@ -1,0 +1,1 @@
+"""Where and steer as languages: grammar, AST, parser, suggestions, filters, texts."""

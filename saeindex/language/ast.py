@@ -1,0 +1,305 @@
+"""The where expression as data: for programs, for JSON, and as what the planner compiles.
+
+Two expressions that mean the same by associativity are the same object: ``And`` and ``Or`` take in parts of
+their own kind, so that printing needs no parentheses there and parsing gives back what was printed.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Self, TypeAlias
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from saeindex.errors import QuerySyntaxError
+from saeindex.language.fields import RECORD_ID, canonical_date, canonical_field, span_of
+from saeindex.types import LevelName
+
+MAX_DEPTH = 50
+# Nodes and the values of their lists together: what a plan, a request and a reader can still take.
+MAX_NODES = 2_000
+MAX_VALUES = 1_000
+MAX_TEXT_CHARS = 1_000
+# What payloads may hold, and indexes of integers can.
+MIN_INT, MAX_INT = -(2**63), 2**63 - 1
+
+Comparison: TypeAlias = Literal["=", "!=", "<", "<=", ">", ">="]
+Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS)]
+FieldPath = Annotated[str, AfterValidator(canonical_field)]
+
+
+_CONFIG = ConfigDict(extra="forbid", frozen=True)
+
+
+class Node(BaseModel):
+    """One node of an expression; ``kind`` tells JSON which."""
+
+    model_config = _CONFIG
+
+
+class Date(BaseModel):
+    """A day (``2015-03-01``, all of it, in UTC) or a moment (``2015-03-01T12:00:00Z``)."""
+
+    model_config = _CONFIG
+
+    date: Annotated[str, AfterValidator(canonical_date)]
+
+    @property
+    def start(self) -> dt.datetime:
+        """The moment, or the first of the day."""
+        return span_of(self.date)[0]
+
+    @property
+    def end(self) -> dt.datetime | None:
+        """The first moment after the day; None of a moment."""
+        return span_of(self.date)[1]
+
+
+def _as_value(given: Any) -> Any:
+    """Return a value of a payload, with one clear fault where a union would list all that it is not."""
+    if isinstance(given, dict):
+        if set(given) != {"date"} or not isinstance(given["date"], str):
+            raise ValueError('a date is {"date": "2015-03-01"}')
+        return Date.model_construct(date=canonical_date(given["date"]))
+    if not isinstance(given, bool | int | float | str | Date):
+        raise ValueError("a value is a number, a text, true, false or a date")
+    if isinstance(given, int | float) and not MIN_INT <= given <= MAX_INT and not _is_finite_float(given):
+        raise ValueError("a number must be finite, and a whole one within 64 bits")
+    if isinstance(given, str):
+        given.encode()  # a UnicodeEncodeError, which is a ValueError, for half a surrogate pair
+        if len(given) > MAX_TEXT_CHARS:
+            raise ValueError(f"a text of {len(given)} characters, more than {MAX_TEXT_CHARS}")
+    return given
+
+
+def _as_bound(given: Any) -> Any:
+    """Return what has an order in the engines: numbers, and dates, which may come as a text."""
+    if isinstance(given, bool):
+        raise ValueError("true and false have no order: give a number or a date")
+    if not isinstance(given, str):
+        return _as_value(given)
+    try:
+        return Date.model_construct(date=canonical_date(given))
+    except ValueError as error:
+        raise ValueError(f"only numbers and dates have an order: {error}") from None
+
+
+def _is_finite_float(number: float) -> bool:
+    return isinstance(number, float) and math.isfinite(number)
+
+
+# Strict: JSON's true is not 1, and "1" is not 1.
+Value: TypeAlias = Annotated[
+    Annotated[bool, Strict()] | Annotated[int, Strict()] | Annotated[float, Strict()] | str | Date,
+    BeforeValidator(_as_value),
+]
+Bound: TypeAlias = Annotated[
+    Annotated[int, Strict()] | Annotated[float, Strict()] | Date, BeforeValidator(_as_bound)
+]
+
+
+class FeatureTerm(Node):
+    """``#1041``: the feature is active, at least at ``level`` (None: the query's level)."""
+
+    kind: Literal["feature"] = "feature"
+    feature: int = Field(strict=True, ge=0, lt=10**9)
+    level: LevelName | None = None
+
+
+class Phrase(Node):
+    """``"dark matter"``: one of the features that the phrase resolves to is active."""
+
+    kind: Literal["phrase"] = "phrase"
+    text: Text
+    level: LevelName | None = None
+
+
+class FamilyTerm(Node):
+    """``family("galaxies")`` or ``family(#3)``: one of the family's features is active."""
+
+    kind: Literal["family"] = "family"
+    name: Text
+    level: LevelName | None = None
+
+
+class Compare(Node):
+    """``metadata.year >= 2015``: a value of the field compares so; ``!=``: none is equal, or there is none.
+
+    ``=`` is exact: texts by every character, a whole number only with whole numbers (``= 2015.0`` finds
+    2015 as well). The other comparisons are between numbers or between dates.
+    """
+
+    kind: Literal["compare"] = "compare"
+    field: FieldPath
+    op: Comparison
+    value: Value
+
+    @field_validator("value", mode="before")
+    @classmethod
+    def _in_order(cls, given: Any, info: ValidationInfo) -> Any:
+        is_ordered = info.data.get("op") not in ("=", "!=")
+        return _as_bound(given) if is_ordered and info.data.get("field") != RECORD_ID else given
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.field == RECORD_ID and (self.op not in ("=", "!=") or not isinstance(self.value, str)):
+            raise ValueError('record_id is compared by = or != with a "quoted id"')
+        return self
+
+
+class OneOf(Node):
+    """``metadata.topic IN ("a", "b", 3)``: a value of the field equals one of these."""
+
+    kind: Literal["in"] = "in"
+    field: FieldPath
+    values: tuple[Value, ...] = Field(min_length=1, max_length=MAX_VALUES)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.field == RECORD_ID and not all(isinstance(value, str) for value in self.values):
+            raise ValueError('record_id is one of some "quoted ids"')
+        return self
+
+
+class Between(Node):
+    """``metadata.year BETWEEN 2010 AND 2015``: one value of the field lies there, ends included."""
+
+    kind: Literal["between"] = "between"
+    field: FieldPath
+    low: Bound
+    high: Bound
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.field == RECORD_ID:
+            raise ValueError("record_id has no order")
+        if isinstance(self.low, Date) != isinstance(self.high, Date):
+            raise ValueError("BETWEEN takes two numbers or two dates")
+        if _first(self.low) > _last(self.high):
+            raise ValueError("the first end is above the second: nothing lies between")
+        return self
+
+
+class Exists(Node):
+    """``EXISTS(metadata.doi)``: the field is there, and neither null nor an empty list."""
+
+    kind: Literal["exists"] = "exists"
+    field: FieldPath
+
+    @field_validator("field")
+    @classmethod
+    def _possible(cls, field: str) -> str:
+        if field == RECORD_ID:
+            raise ValueError("every record has a record_id")
+        return field
+
+
+class Not(Node):
+    """The part does not hold."""
+
+    kind: Literal["not"] = "not"
+    part: Expression
+
+
+class And(Node):
+    """All parts hold."""
+
+    kind: Literal["and"] = "and"
+    parts: tuple[Expression, ...] = Field(min_length=2)
+
+    @field_validator("parts")
+    @classmethod
+    def _flat(cls, parts: tuple[Expression, ...]) -> tuple[Expression, ...]:
+        return _joined([part.parts if isinstance(part, And) else (part,) for part in parts])
+
+
+class Or(Node):
+    """At least one part holds."""
+
+    kind: Literal["or"] = "or"
+    parts: tuple[Expression, ...] = Field(min_length=2)
+
+    @field_validator("parts")
+    @classmethod
+    def _flat(cls, parts: tuple[Expression, ...]) -> tuple[Expression, ...]:
+        return _joined([part.parts if isinstance(part, Or) else (part,) for part in parts])
+
+
+class AtLeast(Node):
+    """``AT LEAST 2 OF (a, b, c)``: so many parts hold, or more."""
+
+    kind: Literal["at_least"] = "at_least"
+    count: int = Field(strict=True, ge=1)
+    parts: tuple[Expression, ...] = Field(min_length=1, max_length=MAX_NODES)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.count > len(self.parts):
+            raise ValueError(f"AT LEAST {self.count} OF {len(self.parts)} parts can never hold")
+        return self
+
+
+ConceptTerm: TypeAlias = FeatureTerm | Phrase | FamilyTerm
+Condition: TypeAlias = Compare | OneOf | Between | Exists
+Leaf: TypeAlias = ConceptTerm | Condition
+Expression: TypeAlias = Annotated[Leaf | Not | And | Or | AtLeast, Field(discriminator="kind")]
+
+Not.model_rebuild()
+And.model_rebuild()
+Or.model_rebuild()
+AtLeast.model_rebuild()
+
+
+def parts_of(node: Expression) -> tuple[Expression, ...]:
+    """Return the parts of a composite node, () of a leaf."""
+    if isinstance(node, Not):
+        return (node.part,)
+    return node.parts if isinstance(node, And | Or | AtLeast) else ()
+
+
+def walk(expression: Expression) -> Iterator[tuple[Expression, int]]:
+    """Yield every node with the number of nodes around it, without recursion: input may be hostile."""
+    waiting = [(expression, 0)]
+    while waiting:
+        node, depth = waiting.pop()
+        yield node, depth
+        waiting.extend((part, depth + 1) for part in reversed(parts_of(node)))
+
+
+def check_limits(expression: Expression) -> None:
+    """Raise QuerySyntaxError where an expression is nested too deep or has too many nodes and values."""
+    size = 0
+    for node, depth in walk(expression):
+        size += len(node.values) if isinstance(node, OneOf) else 1
+        if depth > MAX_DEPTH or size > MAX_NODES:
+            raise QuerySyntaxError(
+                "a where expression",
+                f"more than {MAX_DEPTH} levels deep" if depth > MAX_DEPTH else f"more than {MAX_NODES} parts",
+                "Split it, or use query_filter.",
+            )
+
+
+def _first(bound: Bound) -> Any:
+    return bound.start if isinstance(bound, Date) else bound
+
+
+def _last(bound: Bound) -> Any:
+    return bound.end or bound.start if isinstance(bound, Date) else bound
+
+
+def _joined(groups: list[tuple[Expression, ...]]) -> tuple[Expression, ...]:
+    if sum(map(len, groups)) > MAX_NODES:
+        raise ValueError(f"more than {MAX_NODES} parts")
+    return tuple(part for group in groups for part in group)

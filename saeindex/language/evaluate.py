@@ -1,0 +1,184 @@
+"""A where expression on one record, in plain Python: which of its clauses hold, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from operator import ge, gt, le, lt
+from typing import TYPE_CHECKING, Any
+
+from saeindex.config import CONCEPTS
+from saeindex.language.ast import (
+    And,
+    AtLeast,
+    Between,
+    Bound,
+    ConceptTerm,
+    Condition,
+    Date,
+    Exists,
+    Expression,
+    FamilyTerm,
+    FeatureTerm,
+    Leaf,
+    Not,
+    OneOf,
+    Or,
+    Phrase,
+    Value,
+    check_limits,
+)
+from saeindex.language.fields import moment_in, path_of
+from saeindex.language.to_filter import FeaturesOf, code_of
+from saeindex.language.to_text import to_text
+
+if TYPE_CHECKING:
+    from saeindex.types import LevelName
+
+_ORDERS: Mapping[str, Callable[[Any, Any], bool]] = {"<": lt, "<=": le, ">": gt, ">=": ge}
+
+
+@dataclass(frozen=True, slots=True)
+class Clause:
+    """One leaf of an expression, with the NOT that applies to it, on one record.
+
+    ``features`` are the concept's features that the record has as strongly as asked: what a concept matched
+    by, and what a negated one failed by.
+    """
+
+    text: str
+    matched: bool
+    features: tuple[int, ...] = ()
+
+
+def clauses(expression: Expression) -> tuple[Expression, ...]:
+    """Return the leaves of an expression once each, in order, those under an odd number of NOTs negated."""
+    check_limits(expression)
+    signed = (leaf if is_positive else Not(part=leaf) for leaf, is_positive in _leaves(expression, True))
+    return tuple({to_text(clause): clause for clause in signed}.values())
+
+
+def matched_clauses(
+    expression: Expression,
+    payload: Mapping[str, Any],
+    features_of: FeaturesOf,
+    level: LevelName | None = None,
+) -> list[Clause]:
+    """Return each clause of ``expression`` with whether the record of ``payload`` satisfies it.
+
+    ``level`` is that of the query, as in :func:`~saeindex.language.to_filter.compile_where`.
+    """
+    record = _Record(payload, features_of, level)
+    found = []
+    for clause in clauses(expression):
+        leaf = clause.part if isinstance(clause, Not) else clause
+        features = record.features(leaf) if isinstance(leaf, FeatureTerm | Phrase | FamilyTerm) else ()
+        found.append(Clause(to_text(clause), record.holds(clause), features))
+    return found
+
+
+def matches(
+    expression: Expression,
+    payload: Mapping[str, Any],
+    features_of: FeaturesOf,
+    level: LevelName | None = None,
+) -> bool:
+    """Say whether the record of ``payload`` satisfies ``expression``, as the compiled filter does."""
+    check_limits(expression)
+    return _Record(payload, features_of, level).holds(expression)
+
+
+def _leaves(node: Expression, is_positive: bool) -> Iterator[tuple[Leaf, bool]]:
+    if isinstance(node, Not):
+        yield from _leaves(node.part, not is_positive)
+    elif isinstance(node, And | Or | AtLeast):
+        for part in node.parts:
+            yield from _leaves(part, is_positive)
+    else:
+        yield node, is_positive
+
+
+class _Record:
+    def __init__(self, payload: Mapping[str, Any], features_of: FeaturesOf, level: LevelName | None) -> None:
+        self._payload, self._features_of, self._level = payload, features_of, level
+        self._codes = frozenset(payload.get(CONCEPTS, ()))
+
+    def holds(self, node: Expression) -> bool:
+        """Say whether a node holds."""
+        if isinstance(node, Not):
+            return not self.holds(node.part)
+        if isinstance(node, And | Or | AtLeast):
+            return sum(self.holds(part) for part in node.parts) >= _least(node)
+        if isinstance(node, FeatureTerm | Phrase | FamilyTerm):
+            return bool(self.features(node))
+        return condition_holds(node, found_at(self._payload, path_of(node.field)))
+
+    def features(self, node: ConceptTerm) -> tuple[int, ...]:
+        """Return the features of a concept that the record has at the level asked for."""
+        wanted = dict.fromkeys(self._features_of(node))
+        return tuple(one for one in wanted if code_of(one, node, self._level) in self._codes)
+
+
+def _least(node: And | Or | AtLeast) -> int:
+    """Return how many parts must hold."""
+    if isinstance(node, And):
+        return len(node.parts)
+    return node.count if isinstance(node, AtLeast) else 1
+
+
+def condition_holds(node: Condition, found: Any) -> bool:
+    """Say whether a condition holds for a record whose field holds ``found`` (None: it is missing)."""
+    if isinstance(node, Exists):
+        return found not in (None, [])
+    # A list counts as its elements.
+    values = found if isinstance(found, list) else [found]
+    if isinstance(node, Between):
+        bounds = ((">=", node.low), ("<=", node.high))
+        return any(all(_ordered(value, *bound) for bound in bounds) for value in values)
+    if isinstance(node, OneOf):
+        return any(_equal(value, wanted) for value in values for wanted in node.values)
+    if node.op in ("=", "!="):
+        return any(_equal(value, node.value) for value in values) == (node.op == "=")
+    return any(_ordered(value, node.op, node.value) for value in values)
+
+
+def taker(node: Condition) -> Callable[[Any], bool]:
+    """Return :func:`condition_holds` for many values: a long list is not walked for each of them."""
+    if not isinstance(node, OneOf) or not all(type(value) in (str, int, bool) for value in node.values):
+        return partial(condition_holds, node)
+    wanted = {(type(value), value) for value in node.values}
+
+    def takes(found: Any) -> bool:
+        values = found if isinstance(found, list) else [found]
+        return any((type(v), v) in wanted for v in values if isinstance(v, str | int))
+
+    return takes
+
+
+def found_at(payload: Any, path: Sequence[str]) -> Any:
+    """Return what a field holds, None where it is missing."""
+    for name in path:
+        if not isinstance(payload, Mapping):
+            return None
+        payload = payload.get(name)
+    return payload
+
+
+def _equal(value: Any, wanted: Value) -> bool:
+    if isinstance(wanted, float | Date):
+        return _ordered(value, ">=", wanted) and _ordered(value, "<=", wanted)
+    return type(value) is type(wanted) and value == wanted
+
+
+def _ordered(value: Any, operator: str, bound: Bound | Value) -> bool:
+    """Compare as the engines do: numbers as 64-bit floats, texts where they are dates, nothing else."""
+    if isinstance(bound, Date):
+        moment = moment_in(value) if isinstance(value, str) else None
+        if moment is None:
+            return False
+        if bound.end is not None and operator in (">", "<="):
+            return (moment >= bound.end) == (operator == ">")
+        return _ORDERS[operator](moment, bound.start)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and isinstance(bound, int | float) and _ORDERS[operator](float(value), float(bound))

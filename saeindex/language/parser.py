@@ -1,0 +1,353 @@
+"""Parsing of where and steer texts; errors point at the column and say what was expected."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache
+from importlib import resources
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from lark import Lark, Token, Tree, UnexpectedInput, v_args
+from lark.exceptions import UnexpectedToken, VisitError
+from lark.visitors import Transformer_NonRecursive
+from pydantic import TypeAdapter, ValidationError
+
+from saeindex.config import MAX_STRENGTH
+from saeindex.errors import InvalidInputError, QuerySyntaxError
+from saeindex.language.ast import (
+    MAX_DEPTH,
+    MAX_NODES,
+    And,
+    AtLeast,
+    Between,
+    Compare,
+    ConceptTerm,
+    Date,
+    Exists,
+    Expression,
+    FamilyTerm,
+    FeatureTerm,
+    Node,
+    Not,
+    OneOf,
+    Or,
+    Phrase,
+    Value,
+    check_limits,
+)
+from saeindex.language.suggestions import hint
+from saeindex.types import Steer
+
+Built = TypeVar("Built")
+MAX_CHARS = 10_000
+# A node of the tree is an object within a list of its parent, and holds a few entries.
+_MAX_JSON_DEPTH, _MAX_JSON_ENTRIES = 2 * MAX_DEPTH + 4, 10 * MAX_NODES
+_SHOWN_CHARS = 80
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"|`[^`]*`', re.DOTALL)
+EXAMPLES = {
+    "where": '"dark matter" AND NOT (strong("simulation") OR #1041) AND metadata.year >= 2015',
+    "json": '{"kind": "phrase", "text": "dark matter", "level": "strong"}',
+    "steer": '+theory:0.5 -astronomy +"dark matter":0.3 -#1041:1',
+}
+# In the order in which an error lists them; terminals that are not here are keywords, and come last.
+EXPECTED = {
+    "$END": "the end",
+    "SIGN": "+ or -",
+    "QUOTED": 'a "quoted phrase"',
+    "FEATURE": "#id",
+    "WORD": "a word",
+    "NAMED": "family:NAME or profile:NAME",
+    "FIELD": "metadata.field",
+    "NUMBER": "a number",
+    "COUNT": "a number",
+    "STRENGTH": "a number",
+    "DATE": "a date",
+    "BOOLEAN": "true or false",
+    "OPERATOR": "a comparison",
+    "LPAR": "(",
+    "RPAR": ")",
+    "COMMA": ",",
+    "COLON": ":",
+    "LEVEL": "present(…), typical(…), strong(…)",
+    "_FAMILY": "family(…)",
+    "_EXISTS": "EXISTS(…)",
+    "_AT": "AT LEAST k OF (…)",
+}
+if TYPE_CHECKING:
+    _Builder = Transformer_NonRecursive[Token, Any]
+else:
+    _Builder = Transformer_NonRecursive
+_ESCAPED = re.compile(r'\\(["\\])')
+_MOST_DIGITS = 25
+
+
+def parse_where(where: str | Expression | Mapping[str, Any]) -> Expression:
+    """Return the expression of a text, of its JSON object, or itself, within the limits.
+
+    Raises:
+        QuerySyntaxError: it does not parse, with the column; or it is too deep or too large.
+        InvalidInputError: it is none of the three.
+    """
+    if isinstance(where, str):
+        expression = _parse("where", where, where_of)
+    elif isinstance(where, Mapping):
+        expression = _from_json(where)
+    elif isinstance(where, Node):
+        expression = where
+    else:
+        raise InvalidInputError(
+            f"where={where!r:.80}",
+            f"a {type(where).__name__}",
+            "Give a text, an expression or its JSON object.",
+        )
+    check_limits(expression)
+    return expression
+
+
+def parse_steer(steer: str | Sequence[Steer] | Sequence[str]) -> tuple[Steer, ...]:
+    """Return steers from text, from several texts, or from :class:`Steer` objects, checked."""
+    if isinstance(steer, str):
+        steer = [steer]
+    steers: list[Steer] = []
+    for entry in steer:
+        if isinstance(entry, Steer):
+            steers.append(entry)
+        elif entry.strip():
+            steers.extend(_parse("steer", entry, steers_of))
+    for entry in steers:
+        if not -MAX_STRENGTH <= entry.strength <= MAX_STRENGTH:
+            raise InvalidInputError(
+                f"steer {entry.target!r} by {entry.strength}",
+                f"strengths go from {-MAX_STRENGTH:g} to {MAX_STRENGTH:g}",
+                "1.0 is as present as in a typical record that has the concept.",
+            )
+    return tuple(steers)
+
+
+def _from_json(where: Mapping[str, Any]) -> Expression:
+    _check_json(where)
+    try:
+        return _adapter().validate_python(where)
+    except ValidationError as error:
+        raise QuerySyntaxError(
+            "a where expression as JSON",
+            _first_fault(error, with_place=True),
+            f"For example: {EXAMPLES['json']}",
+        ) from error
+
+
+@cache
+def _adapter() -> TypeAdapter[Expression]:
+    return TypeAdapter(Expression)
+
+
+def _check_json(where: Mapping[str, Any]) -> None:
+    """Refuse what would exhaust the stack or the memory before any of it is validated."""
+    entries, waiting = 0, list[tuple[Any, int]]([(where, 1)])
+    while waiting:
+        value, depth = waiting.pop()
+        inner = value.values() if isinstance(value, Mapping) else value
+        entries += len(inner)
+        if depth > _MAX_JSON_DEPTH or entries > _MAX_JSON_ENTRIES:
+            raise QuerySyntaxError(
+                "a where expression as JSON",
+                f"more than {MAX_DEPTH} levels deep, or than {MAX_NODES} parts",
+                "Split it, or use query_filter.",
+            )
+        waiting.extend((one, depth + 1) for one in inner if isinstance(one, Mapping | list | tuple))
+
+
+def _parse(grammar: str, text: str, build: Callable[[Tree[Token]], Built]) -> Built:
+    if len(text) > MAX_CHARS or _nesting(text) > MAX_DEPTH:
+        raise QuerySyntaxError(
+            f"a {grammar} text of {len(text):,} characters",
+            f"the limits are {MAX_CHARS:,} characters and {MAX_DEPTH} levels of parentheses",
+            "Split it, or use query_filter.",
+        )
+    try:
+        return build(_parser(grammar).parse(text))
+    except UnexpectedInput as error:
+        raise _syntax_error(grammar, text, error) from error
+    except VisitError as error:
+        if not isinstance(error.orig_exc, ValueError):
+            raise
+        at = error.obj.meta.start_pos if isinstance(error.obj, Tree) else 0
+        found = f"at column {at + 1} {_excerpt(text, at)}: {_first_fault(error.orig_exc)}"
+        raise QuerySyntaxError(_shown(grammar, text), found, "Correct it.") from error
+
+
+def _nesting(text: str) -> int:
+    """Return how deep parentheses are nested outside quotes."""
+    steps = ((char == "(") - (char == ")") for char in _QUOTED.sub("", text))
+    return max(accumulate(steps), default=0)
+
+
+def _syntax_error(grammar: str, text: str, error: UnexpectedInput) -> QuerySyntaxError:
+    is_end = isinstance(error, UnexpectedToken) and error.token.type == "$END"
+    at = len(text) if is_end else error.pos_in_stream or 0
+    expected = _accepted(grammar, text[:at])
+    what = "the text ends" if is_end else _excerpt(text, at)
+    found = f"at column {at + 1} {what}, where {_listed(expected)} could stand"
+    meant = f"{hint(text, at, expected)} For example: {EXAMPLES[grammar]}".lstrip()
+    return QuerySyntaxError(_shown(grammar, text), found, meant)
+
+
+def _accepted(grammar: str, start: str) -> set[str]:
+    """Return the terminals that can follow ``start``.
+
+    The error's own lists were made after the parser had closed what could be closed, or by its lexer.
+    """
+    parser = _parser(grammar).parse_interactive(start)
+    parser.exhaust_lexer()
+    return set(parser.accepts())  # type: ignore[no-untyped-call]
+
+
+def _listed(terminals: Collection[str]) -> str:
+    order = [*EXPECTED, *sorted(set(terminals) - EXPECTED.keys())]
+    named = dict.fromkeys(EXPECTED.get(name, name.strip("_")) for name in order if name in terminals)
+    *others, last = named
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def _excerpt(text: str, at: int) -> str:
+    return repr(text[at : at + 15])
+
+
+def _shown(grammar: str, text: str) -> str:
+    return f"{grammar} {text if len(text) <= _SHOWN_CHARS else text[:_SHOWN_CHARS] + '…'!r}"
+
+
+def _first_fault(error: ValueError, with_place: bool = False) -> str:
+    """Return what is wrong, without pydantic's own introduction, and where in a JSON object it is."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    message = fault["msg"].removeprefix("Value error, ")
+    place = ".".join(str(step) for step in fault["loc"])
+    return f"{message} (at {place})" if place and with_place else message
+
+
+@cache
+def _parser(grammar: str) -> Lark:
+    source = resources.files("saeindex.language").joinpath(f"{grammar}.lark").read_text()
+    return Lark(source, parser="lalr", maybe_placeholders=True, propagate_positions=True)
+
+
+def where_of(tree: Tree[Token]) -> Expression:
+    """Return the expression of a parsed where text; lark's VisitError holds what a node refused."""
+    expression: Expression = _WhereBuilder().transform(tree)
+    return expression
+
+
+def steers_of(tree: Tree[Token]) -> list[Steer]:
+    """Return the steers of a parsed steer text; lark's VisitError holds what was refused."""
+    steers: list[Steer] = _SteerBuilder().transform(tree)
+    return steers
+
+
+@v_args(inline=True)
+class _WhereBuilder(_Builder):
+    """Builds the expression of a where text."""
+
+    def feature(self, token: Token) -> Expression:
+        return FeatureTerm(feature=int(token[1:]))
+
+    def phrase(self, token: Token) -> Expression:
+        return Phrase(text=_unquoted(token))
+
+    def family(self, name: Token) -> Expression:
+        return FamilyTerm(name=_text_of(name))
+
+    def leveled(self, level: Token, concept: ConceptTerm) -> Expression:
+        return concept.model_copy(update={"level": level.lower()})
+
+    def negation(self, part: Expression) -> Expression:
+        return Not(part=part)
+
+    def and_expr(self, *parts: Expression) -> Expression:
+        return And(parts=parts)
+
+    def or_expr(self, *parts: Expression) -> Expression:
+        return Or(parts=parts)
+
+    def at_least(self, count: Token, *parts: Expression) -> Expression:
+        return AtLeast(count=int(count), parts=parts)
+
+    def compare(self, field: Token, operator: Token, value: Value) -> Expression:
+        # As JSON: the node reads a text as a date where the comparison needs one, and checks the operator.
+        return Compare.model_validate(
+            {"field": str(field), "op": operator.replace("==", "="), "value": value}
+        )
+
+    def one_of(self, field: Token, *values: Value) -> Expression:
+        return OneOf(field=str(field), values=values)
+
+    def none_of(self, field: Token, *values: Value) -> Expression:
+        return Not(part=OneOf(field=str(field), values=values))
+
+    def between(self, field: Token, low: Value, high: Value) -> Expression:
+        return Between.model_validate({"field": str(field), "low": low, "high": high})
+
+    def outside(self, field: Token, low: Value, high: Value) -> Expression:
+        return Not(part=self.between(field, low, high))
+
+    def exists(self, field: Token) -> Expression:
+        return Exists(field=str(field))
+
+    def value(self, token: Token) -> Value:
+        if token.type == "BOOLEAN":
+            return token.lower() == "true"
+        if token.type == "DATE":
+            return Date(date=str(token))
+        if token.type == "QUOTED":
+            return _unquoted(token)
+        return _number(token)
+
+
+@v_args(inline=True)
+class _SteerBuilder(_Builder):
+    """Builds the steers of a steer text."""
+
+    def target(self, token: Token) -> str:
+        return _text_of(token)
+
+    def value(self, token: Token) -> str:
+        return _text_of(token)
+
+    def against(self, *values: str) -> tuple[str, ...]:
+        return values
+
+    def steer(
+        self, sign: Token, target: str, against: tuple[str, ...] | None, strength: Token | None
+    ) -> Steer:
+        amount = 1.0 if strength is None else float(strength)
+        return Steer(target, amount if sign == "+" else -amount, against or ())
+
+    def start(self, *steers: Steer) -> list[Steer]:
+        return list(steers)
+
+
+def _text_of(token: Token) -> str:
+    """Return a token's text without quotes, also those within ``family:"dark matter"``."""
+    if token.type == "NAMED":
+        kind, _, name = token.partition(":")
+        bare = _unquoted(name) if name.startswith('"') else name
+        return f"{kind}:{bare}"
+    text = _unquoted(token) if token.type == "QUOTED" else str(token)
+    if not text:
+        raise ValueError("an empty name")
+    return text
+
+
+def _number(text: str) -> int | float:
+    if re.search(r"[.eE]", text):
+        return float(text)
+    # Python refuses to read thousands of digits, and the node all beyond 64 bits.
+    return int(text) if len(text) <= _MOST_DIGITS else 10**_MOST_DIGITS
+
+
+def _unquoted(text: str) -> str:
+    """Drop the quotes and the backslashes before quotes and backslashes."""
+    return _ESCAPED.sub(r"\1", text[1:-1])

@@ -1,0 +1,171 @@
+"""Where expressions as native filters: exact, and composed with any filter of the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from saeindex.config import CONCEPTS, LEVEL_STRIDE
+from saeindex.language.ast import (
+    And,
+    AtLeast,
+    Between,
+    Bound,
+    Compare,
+    ConceptTerm,
+    Condition,
+    Date,
+    Exists,
+    Expression,
+    FamilyTerm,
+    FeatureTerm,
+    Not,
+    OneOf,
+    Or,
+    Phrase,
+    Value,
+    check_limits,
+)
+
+if TYPE_CHECKING:
+    from qdrant_client.models import FieldCondition, Filter
+
+    from saeindex.types import LevelName
+
+# What turns a concept into the ids of its features; it raises UnknownConceptError.
+FeaturesOf: TypeAlias = Callable[[ConceptTerm], Sequence[int]]
+LEVEL_NUMBERS = {"present": 0, "typical": 1, "strong": 2}
+
+
+def compile_where(
+    expression: Expression | None,
+    features_of: FeaturesOf,
+    level: LevelName | None = None,
+    query_filter: Filter | None = None,
+) -> Filter | None:
+    """Return ``expression`` AND ``query_filter`` as one filter, None where there is neither.
+
+    ``level`` (None: present) is that of the concepts that name none. The user's filter stays whole beside
+    ours: joined, the ``should`` of both would become alternatives to each other.
+    """
+    if expression is None:
+        return query_filter
+    check_limits(expression)
+    from qdrant_client.models import Filter
+
+    condition = _Compiler(features_of, level).condition(expression)
+    if query_filter is not None:
+        return Filter(must=[condition, query_filter])
+    return condition if isinstance(condition, Filter) else Filter(must=[condition])
+
+
+def target_of(node: ConceptTerm) -> str:
+    """Return what a concept is resolved by: ``#id``, ``family:NAME`` or the phrase."""
+    if isinstance(node, FeatureTerm):
+        return f"#{node.feature}"
+    return f"family:{node.name}" if isinstance(node, FamilyTerm) else node.text
+
+
+def code_of(feature: int, node: ConceptTerm, default: LevelName | None) -> int:
+    """Return the level code that a record has where ``feature`` is active as strongly as asked for."""
+    return feature * LEVEL_STRIDE + LEVEL_NUMBERS[node.level or default or "present"]
+
+
+class _Compiler:
+    """One compilation: each node becomes one condition, a negation within AND no more than a clause."""
+
+    def __init__(self, features_of: FeaturesOf, level: LevelName | None) -> None:
+        self._features_of, self._level = features_of, level
+
+    def condition(self, node: Expression) -> Any:
+        """Return the condition of a node: a FieldCondition, or a Filter."""
+        from qdrant_client.models import Filter, MinShould
+
+        if isinstance(node, Not):
+            if isinstance(node.part, Not):
+                return self.condition(node.part.part)
+            return Filter(must_not=[self.condition(node.part)])
+        if isinstance(node, And):
+            return self._all(node.parts)
+        if isinstance(node, Or | AtLeast):
+            parts = [self.condition(part) for part in node.parts]
+            few = MinShould(conditions=parts, min_count=node.count) if isinstance(node, AtLeast) else None
+            return Filter(min_should=few) if few else Filter(should=parts)
+        if isinstance(node, FeatureTerm | Phrase | FamilyTerm):
+            return self._concept(node)
+        return _metadata(node)
+
+    def _all(self, parts: Sequence[Expression]) -> Filter:
+        from qdrant_client.models import Filter
+
+        denied = [self.condition(part.part) for part in parts if isinstance(part, Not)]
+        claimed = [self.condition(part) for part in parts if not isinstance(part, Not)]
+        return Filter(must=claimed or None, must_not=denied or None)
+
+    def _concept(self, node: ConceptTerm) -> FieldCondition:
+        from qdrant_client.models import FieldCondition, MatchAny, MatchValue
+
+        codes = [code_of(feature, node, self._level) for feature in dict.fromkeys(self._features_of(node))]
+        match = MatchValue(value=codes[0]) if len(codes) == 1 else MatchAny(any=codes)
+        return FieldCondition(key=CONCEPTS, match=match)
+
+
+def _metadata(node: Condition) -> Any:
+    from qdrant_client.models import Filter, IsEmptyCondition, PayloadField
+
+    match node:
+        case Exists():
+            return Filter(must_not=[IsEmptyCondition(is_empty=PayloadField(key=node.field))])
+        case Between():
+            return _range(node.field, ((">=", node.low), ("<=", node.high)))
+        case OneOf():
+            return _one_of(node.field, node.values)
+        case Compare(op="="):
+            return _equals(node.field, node.value)
+        case Compare(op="!="):
+            return Filter(must_not=[_equals(node.field, node.value)])
+        case Compare():
+            assert not isinstance(node.value, bool | str)  # noqa: S101  (the node refuses them)
+            return _range(node.field, ((node.op, node.value),))
+
+
+def _equals(field: str, value: Value) -> FieldCondition:
+    """Return equality; of numbers with a point and of dates, which no match takes, as a range."""
+    from qdrant_client.models import FieldCondition, MatchValue
+
+    if isinstance(value, float | Date):
+        return _range(field, ((">=", value), ("<=", value)))
+    return FieldCondition(key=field, match=MatchValue(value=value))
+
+
+def _one_of(field: str, values: Sequence[Value]) -> Any:
+    """Return membership: one match for all texts, one for all whole numbers, as the engines want them."""
+    from qdrant_client.models import FieldCondition, Filter, MatchAny
+
+    texts = list(dict.fromkeys(value for value in values if isinstance(value, str)))
+    whole = list(dict.fromkeys(value for value in values if type(value) is int))
+    conditions: list[Any] = [
+        FieldCondition(key=field, match=MatchAny(any=group)) for group in (texts, whole) if group
+    ]
+    conditions += [_equals(field, value) for value in values if isinstance(value, bool | float | Date)]
+    return conditions[0] if len(conditions) == 1 else Filter(should=conditions)
+
+
+def _range(field: str, bounds: Sequence[tuple[str, Bound]]) -> FieldCondition:
+    """Return one range over all bounds: a single value of the field must keep within them."""
+    from qdrant_client.models import DatetimeRange, FieldCondition, Range
+
+    limits = dict(_limit(operator, bound) for operator, bound in bounds)
+    of_dates = isinstance(bounds[0][1], Date)
+    return FieldCondition(key=field, range=DatetimeRange(**limits) if of_dates else Range(**limits))
+
+
+def _limit(operator: str, bound: Bound) -> tuple[str, Any]:
+    """Return a range's argument. A day is all of it: after a day, and up to one, begin at its end."""
+    names = {">=": "gte", ">": "gt", "<=": "lte", "<": "lt"}
+    if not isinstance(bound, Date):
+        return names[operator], bound
+    start, end = bound.start, bound.end
+    if end is not None and operator in (">", "<="):
+        return ("gte" if operator == ">" else "lt"), end
+    return names[operator], start

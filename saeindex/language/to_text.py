@@ -1,0 +1,97 @@
+"""A where expression as text, with no more parentheses than it needs."""
+
+from __future__ import annotations
+
+from saeindex.language.ast import (
+    And,
+    AtLeast,
+    Between,
+    Compare,
+    Condition,
+    Date,
+    Exists,
+    Expression,
+    FamilyTerm,
+    FeatureTerm,
+    Leaf,
+    Not,
+    OneOf,
+    Or,
+    Phrase,
+    Value,
+    check_limits,
+)
+from saeindex.language.fields import is_feature_id
+
+# How tight each kind binds; a part that binds looser than what it stands in gets parentheses.
+_OR, _AND, _NOT, _TIGHT = range(4)
+
+
+def to_text(expression: Expression) -> str:
+    """Return the text that :func:`~saeindex.language.parser.parse_where` reads back as ``expression``.
+
+    Raises:
+        QuerySyntaxError: the expression is beyond the limits. Its text may be longer than a text may be.
+    """
+    check_limits(expression)
+    return _written(expression)[0]
+
+
+def quoted(text: str) -> str:
+    """Return a text in double quotes, as both languages write one."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _written(node: Expression) -> tuple[str, int]:
+    """Return the text of a node and how tight it binds."""
+    if isinstance(node, Or):
+        return " OR ".join(_within(part, _OR) for part in node.parts), _OR
+    if isinstance(node, And):
+        return " AND ".join(_within(part, _AND) for part in node.parts), _AND
+    if isinstance(node, Not):
+        if isinstance(node.part, OneOf | Between):
+            return _condition(node.part, "NOT "), _TIGHT
+        return f"NOT {_within(node.part, _NOT)}", _NOT
+    return _tight(node), _TIGHT
+
+
+def _tight(node: AtLeast | Leaf) -> str:
+    if isinstance(node, AtLeast):
+        return f"AT LEAST {node.count} OF ({', '.join(_within(part, _OR) for part in node.parts)})"
+    if isinstance(node, FeatureTerm | Phrase | FamilyTerm):
+        return f"{node.level}({_term(node)})" if node.level else _term(node)
+    return _condition(node)
+
+
+def _within(part: Expression, strength: int) -> str:
+    text, own = _written(part)
+    return text if own >= strength else f"({text})"
+
+
+def _term(node: FeatureTerm | Phrase | FamilyTerm) -> str:
+    if isinstance(node, FeatureTerm):
+        return f"#{node.feature}"
+    if isinstance(node, Phrase):
+        return quoted(node.text)
+    return f"family({node.name if is_feature_id(node.name) else quoted(node.name)})"
+
+
+def _condition(node: Condition, negation: str = "") -> str:
+    match node:
+        case Compare():
+            return f"{node.field} {node.op} {_value(node.value)}"
+        case OneOf():
+            return f"{node.field} {negation}IN ({', '.join(map(_value, node.values))})"
+        case Between():
+            return f"{node.field} {negation}BETWEEN {_value(node.low)} AND {_value(node.high)}"
+        case Exists():
+            return f"EXISTS({node.field})"
+
+
+def _value(value: Value) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Date):
+        return value.date
+    return quoted(value) if isinstance(value, str) else repr(value)

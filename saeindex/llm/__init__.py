@@ -1,0 +1,1 @@
+"""One client of OpenAI-compatible services: budget, cache, replies, prompts."""

@@ -1,0 +1,100 @@
+"""Replies of a language model, read strictly: one JSON object of the asked form, or a BadReplyError."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from saeindex.errors import LabelerError
+from saeindex.llm.budget import BudgetReachedError
+from saeindex.llm.chat import RefusedError
+from saeindex.llm.prompts import correction
+
+if TYPE_CHECKING:
+    from saeindex.llm.chat import Chat
+    from saeindex.llm.prompts import Messages
+
+MAX_REPLY_CHARS = 20_000
+MAX_PHRASE_CHARS = 80
+Phrase = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_PHRASE_CHARS)]
+Score = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+Form = TypeVar("Form", bound=BaseModel)
+Read = TypeVar("Read")
+
+
+class BadReplyError(Exception):
+    """Says what is wrong with a reply, in our words alone; never leaves this package."""
+
+
+class InterpreterReply(BaseModel):
+    """The phrase that names a feature."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    label: Phrase
+
+
+class PredictorReply(BaseModel):
+    """How likely each text has the concept, 0 to 100, in the order of the texts."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    scores: Annotated[list[Score], Field(max_length=1_000)]
+
+
+def read_phrase(reply: str) -> str:
+    """Return the label of an interpreter's reply: one printable line with a word in it."""
+    phrase = _read(reply, InterpreterReply).label
+    if not phrase.isprintable() or not any(c.isalnum() for c in phrase):
+        raise BadReplyError("the label is not a line of words")
+    return phrase
+
+
+def read_scores(reply: str, count: int) -> list[float]:
+    """Return the ``count`` likelihoods of a predictor's reply, 0 to 1."""
+    scores = _read(reply, PredictorReply).scores
+    if len(scores) != count:
+        raise BadReplyError(f"{len(scores)} scores for {count} texts")
+    return [score / 100 for score in scores]
+
+
+def _read(reply: str, form: type[Form]) -> Form:
+    if len(reply) > MAX_REPLY_CHARS:
+        raise BadReplyError(f"{len(reply)} characters")
+    try:
+        return form.model_validate_json(reply)
+    except ValidationError as error:
+        # The kind and place of the first problem: what was written there may quote a text.
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        known = [str(part) for part in first["loc"] if part in form.model_fields or isinstance(part, int)]
+        place = f" at {'.'.join(known)}" if known else ""
+        raise BadReplyError(first["type"].replace("_", " ") + place) from None
+
+
+def answered(
+    chat: Chat, model: str, messages: Messages, reply_tokens: int, read: Callable[[str], Read], asked: str
+) -> Read:
+    """Return what ``read`` makes of an answer, which is remembered once it could be read.
+
+    LabelerError (``asked`` for what) where the service refuses, where two answers cannot be read, and where
+    the answer could cost more than the cap leaves.
+    """
+    try:
+        try:
+            return _once(chat, model, messages, reply_tokens, read)
+        except BadReplyError as error:
+            return _once(chat, model, correction(messages, str(error)), reply_tokens, read)
+    except BadReplyError as again:
+        raise LabelerError(asked, f"an answer that cannot be read: {again}", "Use a larger model.") from None
+    except RefusedError as error:
+        raise LabelerError(asked, str(error), "Shorten the texts, or use another model.") from None
+    except BudgetReachedError:
+        found = "the cap on tokens would be passed"
+        raise LabelerError(asked, found, "Raise max_tokens; what was answered is cached.") from None
+
+
+def _once(chat: Chat, model: str, messages: Messages, reply_tokens: int, read: Callable[[str], Read]) -> Read:
+    reply = chat.ask(model, messages, reply_tokens, is_kept=False)
+    found = read(reply.text)
+    chat.keep(model, messages, reply)
+    return found

@@ -1,1 +1,0 @@
-"""Asking: the where language, steering, plans, and explanations that add up."""

@@ -1,0 +1,1 @@
+"""A query: validated, planned, executed, explained, compared."""

@@ -1,0 +1,237 @@
+"""How many points a condition selects, before it is asked: from counts, and from what a sample has in common.
+
+With k of m sampled points selected out of N, the estimate is N k / m, and the interval Wilson's (95 %), for
+m (N - 1) / (N - m) draws: a sample drawn without putting back says more, and the whole collection all.
+Where too few are selected to tell, the parts are taken to be independent of each other. Both are held within
+what the exact counts of the parts leave possible (Fréchet's bounds):
+
+    AND        max(0, a + b - N)       to  min(a, b)
+    OR         max(a, b)               to  min(N, a + b)
+    AT LEAST c (a + b + … - (c-1) N) / (n - c + 1)  to  (a + b + …) / c
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from saeindex.language.ast import (
+    And,
+    AtLeast,
+    Between,
+    Compare,
+    Condition,
+    Exists,
+    Expression,
+    FamilyTerm,
+    FeatureTerm,
+    Not,
+    OneOf,
+    Or,
+    Phrase,
+    walk,
+)
+from saeindex.language.fields import RECORD_ID
+from saeindex.language.to_filter import FeaturesOf, code_of
+
+if TYPE_CHECKING:
+    from qdrant_client.models import Filter
+
+    from saeindex.collection.statistics import Mask, Statistics
+    from saeindex.language.ast import ConceptTerm
+    from saeindex.types import LevelName
+
+# 95 %, two-sided; and how many selected points a sample must have to be believed.
+Z, LEAST_SELECTED = 1.96, 5
+METADATA, NEAR = "metadata.", 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number of points, an interval that has the true one 19 times in 20, and where they come from."""
+
+    points: float
+    low: float
+    high: float
+    why: str
+
+    @property
+    def is_certain(self) -> bool:
+        """Say whether the interval leaves no other number."""
+        return self.low == self.high
+
+    def __str__(self) -> str:
+        if self.is_certain:
+            return f"{self.points:,.0f}"
+        return f"about {self.points:,.0f} ({self.low:,.0f} to {self.high:,.0f})"
+
+
+class Bounds(NamedTuple):
+    """What exact counts leave possible, and the share that independent parts would have."""
+
+    low: float
+    high: float
+    share: float
+
+
+class Estimator:
+    """Estimates conditions on one state of a collection."""
+
+    def __init__(
+        self, statistics: Statistics, features_of: FeaturesOf, level: LevelName | None = None
+    ) -> None:
+        """Take the counts and the sample, and what resolves concepts, as compiling does."""
+        self._statistics, self._features_of, self._level = statistics, features_of, level
+
+    def estimate(self, where: Expression | None, query_filter: Filter | None, total: int) -> Estimate:
+        """Return how many of now ``total`` points match ``where`` and ``query_filter``."""
+        size = self._statistics.total
+        bounds = Bounds(0, size, 1.0) if where is None else self.bounds(where)
+        if query_filter is not None:
+            chosen = self._statistics.with_filter(query_filter)
+            share = float(chosen.mean()) if len(chosen) else 0.0
+            bounds = Bounds(0, bounds.high, bounds.share * share)
+        return _aged(_combined(self.selected(where, query_filter), bounds, size), size, total)
+
+    def selected(self, where: Expression | None, query_filter: Filter | None) -> Mask:
+        """Return which sampled points ``where`` and ``query_filter`` take (m,); a native one reads fewer."""
+        mask = np.ones(len(self._statistics), bool) if where is None else self.mask(where)
+        if query_filter is None:
+            return mask
+        chosen = self._statistics.with_filter(query_filter)
+        return mask[: len(chosen)] & chosen
+
+    def mask(self, node: Expression) -> Mask:
+        """Return which sampled points a node takes (m,)."""
+        if isinstance(node, Not):
+            return ~self.mask(node.part)
+        if isinstance(node, And | Or | AtLeast):
+            held = np.sum([self.mask(part) for part in node.parts], axis=0)
+            found: Mask = held >= _least(node)
+            return found
+        if isinstance(node, FeatureTerm | Phrase | FamilyTerm):
+            return self._statistics.with_any(self._codes(node))
+        return self._statistics.with_condition(node)
+
+    def bounds(self, node: Expression) -> Bounds:
+        """Return what the counts of its parts say of a node."""
+        size = self._statistics.total
+        if isinstance(node, Not):
+            low, high, share = self.bounds(node.part)
+            return Bounds(size - high, size - low, 1 - share)
+        if isinstance(node, And | Or | AtLeast):
+            return _at_least(_least(node), [self.bounds(part) for part in node.parts], size)
+        if isinstance(node, FeatureTerm | Phrase | FamilyTerm):
+            counts = self._statistics.code_counts[self._codes(node)]
+            return _at_least(1, [Bounds(int(c), int(c), int(c) / max(1, size)) for c in counts], size)
+        return self._condition_bounds(node)
+
+    def _codes(self, node: ConceptTerm) -> list[int]:
+        return [code_of(feature, node, self._level) for feature in dict.fromkeys(self._features_of(node))]
+
+    def _condition_bounds(self, node: Condition) -> Bounds:
+        """Return what facets count of a condition; all is possible of a field that has none."""
+        size = self._statistics.total
+        if isinstance(node, Compare) and node.op == "!=":
+            opposite = Compare(field=node.field, op="=", value=node.value)
+            low, high, share = self._condition_bounds(opposite)
+            return Bounds(size - high, size - low, 1 - share)
+        if isinstance(node, Compare) and node.op == "=" and node.field == RECORD_ID:
+            return Bounds(0, size, 1 / max(1, size))
+        counted = self._statistics.counted(node)
+        if counted is None:
+            mask = self._statistics.with_condition(node)
+            return Bounds(0, size, float(mask.mean()) if len(mask) else 0.0)
+        return Bounds(*counted, counted[1] / max(1, size))
+
+
+def _least(node: And | Or | AtLeast) -> int:
+    if isinstance(node, And):
+        return len(node.parts)
+    return node.count if isinstance(node, AtLeast) else 1
+
+
+def _at_least(count: int, parts: Sequence[Bounds], size: int) -> Bounds:
+    """Return what is known of the points for which ``count`` of the parts hold, or more."""
+    lows, highs = sum(part.low for part in parts), sum(part.high for part in parts)
+    low = max(0.0, (lows - (count - 1) * size) / (len(parts) - count + 1))
+    high = min(size, highs / count)
+    if count == 1:
+        low = max(low, *(part.low for part in parts))
+    if count == len(parts):
+        high = min(high, *(part.high for part in parts))
+    # The distribution of how many independent parts hold, one part after the other.
+    held = np.array([1.0])
+    for part in parts:
+        held = np.convolve(held, [1 - part.share, part.share])
+    return Bounds(low, high, float(held[count:].sum()))
+
+
+def _combined(mask: Mask, bounds: Bounds, size: int) -> Estimate:
+    """Return the sample's estimate of ``size`` points, within the bounds; or that of independent parts."""
+    seen, selected = len(mask), int(mask.sum())
+    if bounds.low == bounds.high:
+        return Estimate(bounds.low, bounds.low, bounds.high, "counted by facets")
+    low, high = (share * size for share in wilson(selected, seen, size))
+    low, high = max(low, bounds.low, selected), min(high, bounds.high, size - (seen - selected))
+    low, high = min(low, high), max(low, high)
+    if selected >= LEAST_SELECTED or seen == size:
+        points, why = size * selected / max(1, seen), f"{selected:,} of {seen:,} sampled points"
+    else:
+        points = size * bounds.share
+        why = f"{selected} of {seen:,} sampled points; parts taken as independent"
+    return Estimate(min(max(points, low), high), low, high, why)
+
+
+def wilson(selected: int, seen: int, size: int) -> tuple[float, float]:
+    """Return Wilson's interval (1927) of a share, for a sample of ``seen`` out of ``size`` points."""
+    if seen == 0:
+        return 0.0, 1.0
+    share = selected / seen
+    if seen >= size:
+        return share, share
+    draws = seen * (size - 1) / (size - seen)
+    middle = share + Z**2 / (2 * draws)
+    reach = Z * math.sqrt(share * (1 - share) / draws + (Z / (2 * draws)) ** 2)
+    scale = 1 + Z**2 / draws
+    return max(0.0, (middle - reach) / scale), min(1.0, (middle + reach) / scale)
+
+
+def _aged(found: Estimate, size: int, total: int) -> Estimate:
+    """Return an estimate of ``size`` points for now ``total``: any that came or went may match."""
+    if size in (0, total):
+        return found
+    change = abs(total - size)
+    low, high = max(0.0, found.low - change), min(float(total), found.high + change)
+    return Estimate(min(max(found.points * total / size, low), high), low, high, found.why)
+
+
+def fields_of(where: Expression | None) -> tuple[str, ...]:
+    """Return the metadata fields that an expression names, once each."""
+    nodes = [] if where is None else [node for node, _ in walk(where)]
+    named = [node.field for node in nodes if isinstance(node, Compare | OneOf | Between | Exists)]
+    return tuple(dict.fromkeys(field for field in named if field != RECORD_ID))
+
+
+def warnings_of(where: Expression | None, estimate: Estimate, statistics: Statistics) -> tuple[str, ...]:
+    """Return what whoever asks should look at again, a sentence each."""
+    found = [_unknown(field, statistics) for field in fields_of(where) if _is_unknown(field, statistics)]
+    if statistics.total and estimate.points < 0.5:
+        found.append("no point seems to match the filter" if not estimate.is_certain else "no point matches")
+    return tuple(found)
+
+
+def _is_unknown(field: str, statistics: Statistics) -> bool:
+    return len(statistics) > 0 and not statistics.with_condition(Exists(field=field)).any()
+
+
+def _unknown(field: str, statistics: Statistics) -> str:
+    known = sorted(each.removeprefix(METADATA) for each in statistics.fields)
+    near = get_close_matches(field.removeprefix(METADATA), known, n=1, cutoff=NEAR)
+    hint = f"; did you mean {METADATA}{near[0]}?" if near else ""
+    return f"no sampled record has {field}{hint}"

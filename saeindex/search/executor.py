@@ -1,0 +1,249 @@
+"""Running a plan, in stages: candidates, a second pass, diversity and groups, the page, explanations."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from saeindex.config import DENSE, SAE
+from saeindex.errors import InvalidInputError, NotFoundError
+from saeindex.language.ast import ConceptTerm, FeatureTerm
+from saeindex.language.evaluate import matched_clauses
+from saeindex.language.to_filter import target_of
+from saeindex.protocols import Point, SearchRequest, SparseVector
+from saeindex.search.explain import Explainer, code_of
+from saeindex.search.fusion import Fused
+from saeindex.search.grouping import (
+    RECORD_ID,
+    ByPoint,
+    ByRecord,
+    GroupValue,
+    Ranked,
+    Ranking,
+    check_field,
+    grouped,
+)
+from saeindex.search.mmr import Diverse
+from saeindex.search.rerank import Rescored
+from saeindex.search.retrieval import EXPLAINED, Listed, Nearest, Scoring
+from saeindex.search.unsteered import Unsteered
+from saeindex.stores.tracing import noted
+from saeindex.types import Explanation, Group, Hit, Hits, Query
+
+if TYPE_CHECKING:
+    from saeindex.features import FeatureSpace
+    from saeindex.protocols import Vector, VectorStore
+    from saeindex.search.deadline import Deadline
+    from saeindex.search.plan import Plan
+    from saeindex.types import FloatArray
+
+Selected = list[tuple["GroupValue | None", list[Ranked]]]
+MAX_PASSAGES = 10_000
+
+
+class Executor:
+    """Runs plans over one store; where records have passages, a hit is a record (its best passage)."""
+
+    def __init__(
+        self,
+        store: VectorStore,
+        space: FeatureSpace,
+        encode_query: Callable[[str], FloatArray],
+        has_passages: bool,
+    ) -> None:
+        """Take the store, what it was indexed with, and what turns a text into its vector (d,)."""
+        self._store, self._space, self._encode = store, space, encode_query
+        self._has_passages = has_passages
+        self._explainer = Explainer(space)
+
+    def run(self, plan: Plan, deadline: Deadline) -> Hits:
+        """Return the hits of ``plan``; QueryTimeoutError where the time is over."""
+        started = time.perf_counter()
+        scoring = self.scoring(plan, plan.vector, deadline)
+        with deadline.stage("the search"):
+            selected = self._selected(plan.query, scoring)
+        searched = time.perf_counter()
+        with deadline.stage("the explanations"):
+            before = self._unsteered(plan, deadline)
+            groups = [
+                (value, [self._hit(ranked, plan, scoring, before) for ranked in members])
+                for value, members in selected
+            ]
+        timings = {"search": (searched - started) * 1e3, "explain": (time.perf_counter() - searched) * 1e3}
+        hits = [hit for _, members in groups for hit in members]
+        named = [Group(value, tuple(members)) for value, members in groups if value is not None]
+        return Hits(hits, plan, timings, named)
+
+    def scoring(self, plan: Plan, vector: FloatArray, deadline: Deadline) -> Scoring:
+        """Return how ``plan`` ranks points, with ``vector`` (d,) as its query."""
+        query = plan.query
+        check_stages(query)
+        request = SearchRequest(
+            vector,
+            query_filter=plan.query_filter,
+            score_threshold=query.score_threshold,
+            timeout=deadline.left,
+            exact=plan.exact,
+        )
+        rescorer = plan.rescorer
+        if rescorer is not None:
+            return Rescored(self._store, rescorer, request)
+        if not ranks(query):
+            return Listed(self._store, request)
+        if query.using != "fused":
+            return self._nearest(query.using, vector, plan, request)
+        bare = replace(request, score_threshold=None)
+        sources = {name: self._nearest(name, vector, plan, bare) for name in (DENSE, SAE)}
+        is_read_again = query.explain or self._is_reordered(query)
+        return Fused(self._store, sources, query.fusion, request, is_read_again)
+
+    def ranking(self, query: Query, scoring: Scoring, keys: Sequence[str] = ()) -> Ranking:
+        """Return the ranking of what a hit of ``query`` is: a record, or a point."""
+        kind = ByRecord if self._by_record(query) else ByPoint
+        return kind(scoring, keys)
+
+    def passages(self, record_id: str) -> list[Point]:
+        """Return a record's points, with all their parts; NotFoundError where there are none."""
+        from qdrant_client.models import FieldCondition, Filter, MatchValue
+
+        own = Filter(must=[FieldCondition(key=RECORD_ID, match=MatchValue(value=record_id))])
+        points = list(self._store.scroll(own, MAX_PASSAGES, with_vectors=list(EXPLAINED)).points)
+        if not points:
+            raise NotFoundError(f"record {record_id!r}", "the index has none of that id", "Check the id.")
+        return points
+
+    def explained(self, plan: Plan, record_ids: Sequence[str], deadline: Deadline) -> list[Hit]:
+        """Return records as the hits that they are under ``plan``, or would be: best passages, explained."""
+        scoring = self.scoring(plan, plan.vector, deadline)
+        hits = []
+        for record_id in record_ids:
+            scored = [(scoring.explain(point).total, point) for point in self.passages(record_id)]
+            total, best = max(scored, key=lambda item: (item[0], -int(item[1].payload["passage"])))
+            hits.append(self._hit((0, replace(best, score=total)), plan, scoring, None))
+        return hits
+
+    def coded(self, plan: Plan, count: int, deadline: Deadline) -> list[Point]:
+        """Return the first ``count`` of a plan's ranking with their codes, whatever page it asks for."""
+        with deadline.stage("the search"):
+            found = self.ranking(plan.query, self.scoring(plan, plan.vector, deadline)).first(count)
+            return self._store.get([point.id for _, point in found], False, [SAE])
+
+    # Stages ------------------------------------------------------------------------------------------
+
+    def _nearest(self, using: str, vector: FloatArray, plan: Plan, request: SearchRequest) -> Nearest:
+        asked: Vector = vector
+        if using == SAE:
+            own = plan.code if vector is plan.vector else None
+            asked = SparseVector(*self._space.sae.encode(vector[None]).row(0)) if own is None else own
+        request = replace(request, query=asked, using=using)
+        return Nearest(self._store, asked, request, self._explainer, plan.choices.after.value)
+
+    def _selected(self, query: Query, scoring: Scoring) -> Selected:
+        """Return the points of the page, complete, each with its rank before any other order; by group."""
+        vectors = EXPLAINED if query.explain else (SAE,)
+        if not self._is_reordered(query):
+            points = scoring.best(query.limit, query.offset, vectors=vectors)
+            return [(None, list(enumerate(points, query.offset + 1)))]
+        keys = [query.group_by.partition(".")[0]] if query.group_by else []
+        ranking = self.ranking(query, scoring, keys)
+        if query.diversity:
+            ranking = Diverse(ranking, self._store, self._space.calibration, query.diversity)
+        selected: Selected
+        if query.group_by:
+            selected = noted("group", lambda: self._groups(ranking, query), query.group_by)
+        else:
+            selected = [(None, ranking.first(query.offset + query.limit)[query.offset :])]
+        return self._completed(selected, vectors)
+
+    @staticmethod
+    def _groups(ranking: Ranking, query: Query) -> Selected:
+        assert query.group_by is not None  # noqa: S101
+        return [*grouped(ranking, query.group_by, query.group_size, query.limit, query.offset)]
+
+    def _completed(self, selected: Selected, vectors: Sequence[str]) -> Selected:
+        ids = {point.id: None for _, members in selected for _, point in members}
+        complete = {point.id: point for point in self._store.get(list(ids), True, list(vectors))}
+        return [
+            (
+                value,
+                [(rank, replace(complete[p.id], score=p.score)) for rank, p in members if p.id in complete],
+            )
+            for value, members in selected
+        ]
+
+    def _unsteered(self, plan: Plan, deadline: Deadline) -> Unsteered | None:
+        """Return the ranking without steering, where hits are to say what it did to them."""
+        query = plan.query
+        if not (query.explain and plan.drift > 0 and query.text.strip()):
+            return None
+        if plan.rescorer is not None:
+            return None
+        free = replace(query, score_threshold=None)
+        before = self.scoring(replace(plan, query=free), self._encode(query.text), deadline)
+        return Unsteered(before, self.ranking(query, before), self._by_record(query))
+
+    def _is_reordered(self, query: Query) -> bool:
+        """Tell whether more than the page must be read, in one or several steps, before it is known."""
+        return self._by_record(query) or bool(query.diversity) or query.group_by is not None
+
+    def _by_record(self, query: Query) -> bool:
+        return self._has_passages and not query.with_passages and query.group_by != RECORD_ID
+
+    def _hit(self, ranked: Ranked, plan: Plan, scoring: Scoring, before: Unsteered | None) -> Hit:
+        _, point = ranked
+        return Hit(
+            id=point.payload["record_id"],
+            score=float(point.score or 0.0),
+            text=point.payload["text"],
+            metadata=point.payload["metadata"],
+            features=self._explainer.activations(code_of(point)),
+            explanation=self._explanation(point, plan, scoring) if plan.query.explain else None,
+            passage=point.payload["passage"],
+            steered=None if before is None else before.effect(ranked),
+        )
+
+    def _explanation(self, point: Point, plan: Plan, scoring: Scoring) -> Explanation:
+        explanation = scoring.explain(point)
+        if plan.where is None:
+            return explanation
+        resolved = {concept.phrase: concept.features for concept in plan.concepts}
+
+        def features_of(term: ConceptTerm) -> list[int]:
+            if isinstance(term, FeatureTerm):
+                return [term.feature]
+            return [match.id for match in resolved[target_of(term)]]
+
+        found = matched_clauses(plan.where, point.payload, features_of, plan.query.level)
+        return replace(explanation, clauses=tuple(found))
+
+
+def ranks(query: Query) -> bool:
+    """Tell whether a query orders records, rather than only selecting them."""
+    named = query.text.strip() or query.property or query.like or query.unlike
+    return bool(named) or query.feedback is not None
+
+
+def check_stages(query: Query) -> None:
+    """Raise InvalidInputError for a diversity, a group or a threshold that the stages cannot use."""
+    if query.group_by is not None:
+        check_field(query.group_by)
+    size = query.group_size
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise _refusal("group_size", size, "Use a whole number from 1 up.")
+    if not _is_number(query.diversity) or not 0 <= query.diversity <= 1:
+        raise _refusal("diversity", query.diversity, "Use a number from 0 (off) to 1.")
+    if query.fusion not in ("rrf", "dbsf", "weighted"):
+        raise _refusal("fusion", query.fusion, "Use 'rrf', 'dbsf' or 'weighted'.")
+    if query.score_threshold is not None and not _is_number(query.score_threshold):
+        raise _refusal("score_threshold", query.score_threshold, "Use a finite number.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _refusal(name: str, value: Any, do: str) -> InvalidInputError:
+    return InvalidInputError(f"{name}={value!r}", "out of range", do)

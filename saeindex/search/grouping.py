@@ -1,0 +1,101 @@
+"""Hits in groups that share a value of a field, as Qdrant groups them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from saeindex.config import MAX_LIMIT
+from saeindex.errors import InvalidInputError
+from saeindex.protocols import Point
+from saeindex.types import JsonObject
+
+if TYPE_CHECKING:
+    from saeindex.search.retrieval import Scoring
+
+RECORD_ID = "record_id"
+METADATA = "metadata."
+GroupValue: TypeAlias = str | int | float | bool
+Members: TypeAlias = list[tuple[GroupValue, list["Ranked"]]]
+# Beyond this many points no further records, groups or members are looked for.
+MAX_REACH = 64 * MAX_LIMIT
+# A point and its rank (from 1) before anything was put in another order.
+Ranked = tuple[int, Point]
+
+
+class Ranking(Protocol):
+    """A sequence that is read from its start; how far it is read changes nothing in what was read."""
+
+    def first(self, count: int) -> list[Ranked]:
+        """Return the first ``count`` of the ranking, fewer where there are no more."""
+
+
+class ByPoint:
+    """Every point of a scoring by itself."""
+
+    def __init__(self, scoring: Scoring, keys: Sequence[str]) -> None:
+        """Take the payload fields that are looked at."""
+        self._scoring, self._keys = scoring, list(keys)
+
+    def first(self, count: int) -> list[Ranked]:
+        """See :class:`Ranking`."""
+        return list(enumerate(self._scoring.best(count, payload=self._keys or False), 1))
+
+
+class ByRecord:
+    """One point per record, its best passage."""
+
+    def __init__(self, scoring: Scoring, keys: Sequence[str]) -> None:
+        """Take the payload fields that are looked at besides the record's id."""
+        self._scoring, self._keys = scoring, ["record_id", *keys]
+
+    def first(self, count: int) -> list[Ranked]:
+        """Widen the search until it holds enough different records, or everything that matches."""
+        reach = 2 * count
+        while True:
+            points = self._scoring.best(reach, payload=self._keys)
+            best: dict[str, Point] = {}
+            for point in points:
+                best.setdefault(point.payload["record_id"], point)
+            if len(best) >= count or len(points) < reach or reach >= MAX_REACH:
+                return list(enumerate(best.values(), 1))[:count]
+            reach = min(4 * reach, MAX_REACH)
+
+
+def check_field(field: str) -> None:
+    """Raise InvalidInputError unless hits can be grouped by ``field``."""
+    if field != RECORD_ID and str(field).removeprefix(METADATA) in ("", str(field)):
+        raise InvalidInputError(
+            f"group_by={field!r}", "no field to group by", 'Use "record_id" or a field like "metadata.topic".'
+        )
+
+
+def grouped(ranking: Ranking, field: str, size: int, limit: int, offset: int) -> Members:
+    """Return ``limit`` groups from ``offset`` on, each with its best ``size`` members, best group first.
+
+    A record whose field has several values is in several groups, one without the field in none. Members
+    are looked for among the first 10,000 of the ranking, on every page.
+    """
+    wanted = offset + limit
+    reach = 4 * wanted * size
+    while True:
+        reach = min(reach, MAX_LIMIT)
+        found = ranking.first(reach)
+        groups: dict[tuple[type, GroupValue], list[Ranked]] = {}
+        for ranked in found:
+            for value in values_at(ranked[1].payload, field):
+                groups.setdefault((type(value), value), []).append(ranked)
+        members = list(groups.items())[:wanted]
+        is_full = len(members) == wanted and all(len(group) >= size for _, group in members)
+        if is_full or len(found) < reach or reach == MAX_LIMIT:
+            return [(value, group[:size]) for (_, value), group in members[offset:]]
+        reach *= 4
+
+
+def values_at(payload: JsonObject, field: str) -> list[GroupValue]:
+    """Return the different scalar values at a dotted path, in order."""
+    found: Any = payload
+    for key in field.split("."):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    values = found if isinstance(found, list) else [found]
+    return list({(type(v), v): v for v in values if isinstance(v, str | int | float)}.values())

@@ -1,0 +1,284 @@
+"""The plan: what a query becomes before the store sees it, and how it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from saeindex.config import DENSE, SAE
+from saeindex.language.to_text import to_text
+from saeindex.search.retrieval import reach
+from saeindex.types import Query
+
+if TYPE_CHECKING:
+    from qdrant_client.models import Filter
+
+    from saeindex.concepts.feedback import Feedback
+    from saeindex.concepts.label_match import Concept
+    from saeindex.language.ast import Expression
+    from saeindex.protocols import SparseVector
+    from saeindex.search.cardinality import Estimate
+    from saeindex.search.optimizer import Choices
+    from saeindex.search.property import PropertyRanking
+    from saeindex.steering.steering import ResolvedSteer
+    from saeindex.types import FloatArray
+
+StepKind: TypeAlias = Literal[
+    "search", "filter", "concept", "steer", "feedback", "scan", "prefetch", "fusion", "rescore", "diversify",
+    "group", "page", "explain", "requests",
+]  # fmt: skip
+FUSIONS = {
+    "rrf": "reciprocal ranks: needs no scale of the scores",
+    "dbsf": "scores scaled by each list's mean and deviation",
+    "weighted": "0.6 dense + 0.4 sae, scores scaled to 0 to 1",
+}
+SHOWN_PARTS, WIDTH = 6, 100
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: ``what`` is done, ``why`` so, how many points it is expected to give, and its parts."""
+
+    kind: StepKind
+    what: str
+    why: str = ""
+    expected: float | None = None
+    parts: tuple[Step, ...] = ()
+
+
+def tree(step: Step, depth: int = 0) -> list[str]:
+    """Return a step and its parts as indented lines."""
+    lines = [f"{'  ' * depth}{line}" for line in step.what.splitlines()]
+    if step.why:
+        lines[-1] += f": {step.why}" if len(lines[-1]) + len(step.why) < WIDTH else ""
+        if not lines[-1].endswith(step.why):
+            lines.append(f"{'  ' * depth}  ({step.why})")
+    return lines + [line for part in step.parts for line in tree(part, depth + 1)]
+
+
+def steps_of(plan: Plan) -> Step:
+    """Return a plan's steps, in the order in which they are done."""
+    parts = [*_selection(plan), *_steering(plan), *_ranking(plan), *_reordering(plan), _page(plan)]
+    return Step("search", _headline(plan), expected=_page_size(plan), parts=tuple(parts))
+
+
+def _headline(plan: Plan) -> str:
+    query = plan.query
+    asked = f" for {query.text!r}" if query.text.strip() else ""
+    if plan.rescorer is not None:
+        asked += f" by {plan.rescorer.feedback.description or 'examples'!r}"
+    return f"{'Search' if asked else 'List'} {query.using!r}{asked}, limit {query.limit}" + (
+        f", offset {query.offset}" if query.offset else ""
+    )
+
+
+def _selection(plan: Plan) -> Iterator[Step]:
+    if plan.query_filter is None:
+        return
+    matching, total = plan.estimate.points, plan.total
+    shown, why = str(plan.estimate), plan.estimate.why
+    if plan.matching is not None:
+        matching, shown, why = plan.matching, f"{plan.matching:,}", f"counted; expected {plan.estimate}"
+    where = "" if plan.where is None else f"\n  {to_text(plan.where)}"
+    if plan.query.query_filter is not None:
+        where += "\n  and a native filter"
+    what = f"Filter: {shown} of {total:,} points match, {matching / max(1, total):.1%}"
+    concepts = tuple(_concept(concept) for concept in plan.concepts)
+    yield Step("filter", f"{what} [{why}]{where}", expected=matching, parts=concepts)
+
+
+def _concept(concept: Concept) -> Step:
+    named = ", ".join(f"{m.shown} {m.score:.2f}" for m in concept.features)
+    how: str = concept.resolved
+    if concept.precision is not None and concept.recall is not None:
+        how += f", expected precision {concept.precision:.2f}, recall {concept.recall:.2f}"
+    return Step("concept", f"Concept {concept.phrase!r} ({how}) = {named}")
+
+
+def _steering(plan: Plan) -> Iterator[Step]:
+    for steer in plan.steers:
+        yield _steer(steer)
+    if plan.steers:
+        yield Step("steer", f"Drift: {plan.drift:.4f}")
+    if plan.feedback is not None:
+        yield Step("feedback", str(plan.feedback))
+
+
+def _steer(steer: ResolvedSteer) -> Step:
+    named = ", ".join(str(part) for part in steer.direction.parts[:SHOWN_PARTS])
+    return Step("steer", f"Steer {steer.direction.target!r} by {steer.strength:+g} along {named}")
+
+
+def _ranking(plan: Plan) -> Iterator[Step]:
+    if not is_ranked(plan):
+        yield Step("scan", "List by id", "nothing ranks", plan.estimate.points)
+        return
+    exact, after = plan.choices.exact, plan.choices.after
+    how = "Scan exactly" if exact.value else "Search the graph, approximately"
+    sources = _sources(plan)
+    if len(sources) == 1:
+        yield Step("scan", how, exact.why, plan.estimate.points)
+        if after.value is not None or plan.query_filter is not None:
+            yield Step(
+                "scan", "Filter after the scan" if after.value else "Filter within the scan", after.why
+            )
+        return
+    pool = plan.choices.pool
+    expected = min(pool.value or plan.total, plan.estimate.points)
+    prefetched = [Step("prefetch", f"Prefetch {name}, {pool.value:,}", expected=expected) for name in sources]
+    fusion = "rrf" if plan.rescorer is not None else plan.query.fusion
+    fused = (Step("scan", how, exact.why), *prefetched)
+    yield Step("fusion", f"Fuse {len(sources)} lists by {fusion}", FUSIONS[fusion], expected, fused)
+    if plan.rescorer is not None:
+        what = f"Rescore up to {pool.value:,} candidates by the property and their neighbours"
+        yield Step("rescore", what, pool.why, expected)
+
+
+def _reordering(plan: Plan) -> Iterator[Step]:
+    query = plan.query
+    if plan.by_record:
+        yield Step("group", "Keep each record's best passage", "a hit is a record")
+    if query.diversity:
+        what = f"Diversify by concepts, {query.diversity:g}"
+        yield Step("diversify", what, "the first 500, the same for every page")
+    if query.group_by is not None:
+        yield Step("group", f"Group by {query.group_by}, {query.group_size} each")
+
+
+def _page(plan: Plan) -> Step:
+    query = plan.query
+    counted = "groups" if query.group_by is not None else "hits"
+    what = f"Page: {counted} {query.offset + 1:,} to {query.offset + query.limit:,}"
+    if query.explain:
+        what += ", each score taken apart"
+    asked = plan.requests
+    parts = (Step("requests", f"{len(asked)} request{'s' if len(asked) > 1 else ''}: {'; '.join(asked)}"),)
+    return Step("page", what, expected=_page_size(plan), parts=parts)
+
+
+def _page_size(plan: Plan) -> float | None:
+    """Return how many hits are expected; None where a hit is not a point."""
+    if plan.by_record or plan.query.group_by is not None or plan.query.score_threshold is not None:
+        return None
+    reached = plan.estimate.points
+    if len(_sources(plan)) > 1 and plan.rescorer is not None:
+        reached = min(reached, plan.choices.pool.value or reached)
+    return min(float(plan.query.limit), max(0.0, reached - plan.query.offset))
+
+
+def is_ranked(plan: Plan) -> bool:
+    """Say whether a plan orders records, rather than only selecting them."""
+    return bool(plan.query.text.strip()) or plan.rescorer is not None or plan.code is not None
+
+
+def _sources(plan: Plan) -> tuple[str, ...]:
+    """Return what is searched: one vector, or several whose lists are fused."""
+    if plan.rescorer is not None:
+        return tuple(each.using for each in plan.rescorer.requests(1).prefetch)
+    if not is_ranked(plan):
+        return ()
+    return (DENSE, SAE) if plan.query.using == "fused" else (plan.query.using,)
+
+
+def requests_of(plan: Plan) -> tuple[str, ...]:
+    """Return the requests that the engine gets; those of planning, which are kept, are not among them."""
+    query, after = plan.query, plan.choices.after.value
+    if not is_ranked(plan):
+        listed = ("scroll to the page", "scroll") if query.offset else ("scroll",)
+        return (*listed, *_completing(plan))
+    sources = _sources(plan)
+    if len(sources) == 1 and after is not None:
+        sifted = reach(query.limit + query.offset, after)
+        asked = [f"search {sources[0]} unfiltered, {sifted:,}", f"search {sources[0]} among these, filtered"]
+    else:
+        wider = ", wider where groups lack hits" if query.group_by is not None else ""
+        asked = [f"search {name}{wider}" for name in sources]
+    if plan.rescorer is not None:
+        asked.append("get the candidates")
+    is_reordered = plan.by_record or bool(query.diversity) or query.group_by is not None
+    if len(sources) > 1 and (not is_reordered or plan.by_record or query.group_by is not None):
+        asked.append("get their fields" if is_reordered else "get the page")
+    if query.explain and plan.drift > 0 and query.text.strip() and plan.rescorer is None:
+        asked += [f"search {name} unsteered" for name in sources]
+    return (*asked, *_completing(plan))
+
+
+def _completing(plan: Plan) -> tuple[str, ...]:
+    """Return what is asked further where more than the page is read."""
+    query = plan.query
+    diverse = ("get the codes of the first 500",) if query.diversity else ()
+    is_reordered = plan.by_record or query.diversity or query.group_by is not None
+    return (*diverse, "get the page") if is_reordered else ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """What will run; ``print(plan)`` reads it out.
+
+    ``vector`` is the steered query (d,), ``code`` its sparse form where that is not just its code,
+    ``rescorer`` the second pass of a property. ``estimate`` says how many of ``total`` points match;
+    ``matching`` is their exact number, None where nobody counted. ``by_record``: passages of a record are
+    one hit.
+    """
+
+    query: Query
+    vector: FloatArray
+    where: Expression | None
+    concepts: tuple[Concept, ...]
+    steers: tuple[ResolvedSteer, ...]
+    query_filter: Filter | None
+    drift: float
+    total: int
+    estimate: Estimate
+    choices: Choices
+    warnings: tuple[str, ...] = ()
+    matching: int | None = None
+    by_record: bool = False
+    code: SparseVector | None = None
+    rescorer: PropertyRanking | None = None
+
+    @property
+    def feedback(self) -> Feedback | None:
+        """What a property search inferred, None for other searches."""
+        return None if self.rescorer is None else self.rescorer.shown
+
+    @property
+    def exact(self) -> bool:
+        """Whether all points are scanned, rather than a graph searched."""
+        return self.choices.exact.value
+
+    @property
+    def steps(self) -> Step:
+        """The plan as a tree, the search at its root."""
+        return steps_of(self)
+
+    @property
+    def requests(self) -> tuple[str, ...]:
+        """The requests that the engine gets, in order."""
+        return requests_of(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as a JSON object."""
+        return {
+            "using": self.query.using,
+            "exact": self.exact,
+            "where": None if self.where is None else self.where.model_dump(mode="json"),
+            "concepts": [asdict(concept) for concept in self.concepts],
+            "steer": [{**s.direction.to_json(), "strength": s.strength} for s in self.steers],
+            "feedback": None if self.feedback is None else self.feedback.model_dump(mode="json"),
+            "drift": self.drift,
+            "filter": self.query_filter and self.query_filter.model_dump(mode="json", exclude_none=True),
+            "matching_points": self.matching,
+            "estimated_points": asdict(self.estimate),
+            "total_points": self.total,
+            "limit": self.query.limit,
+            "offset": self.query.offset,
+            "choices": asdict(self.choices),
+            "requests": list(self.requests),
+            "steps": asdict(self.steps),
+            "warnings": list(self.warnings),
+        }
+
+    def __str__(self) -> str:
+        return "\n".join([*tree(self.steps), *(f"Warning: {warning}" for warning in self.warnings)])

@@ -1,0 +1,239 @@
+"""Planning: concepts resolved, the query steered, the property inferred, the filter compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from saeindex.collection.caches import Memo
+from saeindex.concepts.feedback import Feedback
+from saeindex.concepts.label_match import Concept
+from saeindex.concepts.resolver import Resolver
+from saeindex.errors import InvalidInputError
+from saeindex.language.ast import ConceptTerm, Expression, FeatureTerm
+from saeindex.language.parser import parse_steer, parse_where
+from saeindex.language.to_filter import FeaturesOf, compile_where, target_of
+from saeindex.search.cardinality import Estimate, Estimator, fields_of, warnings_of
+from saeindex.search.grouping import RECORD_ID
+from saeindex.search.optimizer import Near, Setting, choose
+from saeindex.search.plan import Plan
+from saeindex.search.property import PropertyRanking, infer_feedback, interpembed_code
+from saeindex.search.validation import check_query
+from saeindex.steering import steering
+from saeindex.steering.steering import ResolvedSteer, Steering, unknown_profile
+from saeindex.types import Query, Resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from qdrant_client.models import Filter
+
+    from saeindex.collection.collection import Collection
+    from saeindex.collection.statistics import Mask, Statistics
+    from saeindex.concepts.scorer import Scorer
+    from saeindex.protocols import SparseVector
+    from saeindex.steering.direction import Direction
+    from saeindex.types import FloatArray, LevelName
+
+# Sampled points around a query that tell how much a filter leaves there.
+NEAREST_SAMPLED = 64
+# Properties whose inference is remembered.
+KEPT = 64
+
+
+class Planner:
+    """Makes plans for one collection."""
+
+    def __init__(
+        self,
+        collection: Collection,
+        profile: Callable[[str], Direction] = unknown_profile,
+        has_passages: bool = False,
+    ) -> None:
+        """Take the collection, what finds a saved profile by name, and whether records have passages."""
+        self.collection, self._has_passages = collection, has_passages
+        self._scorers: Memo[Scorer] = Memo(KEPT)
+        self.resolver = Resolver(collection)
+        self.steering = Steering(collection, self.resolver, profile)
+
+    def plan(self, query: Query) -> Plan:
+        """Return the plan of ``query``; raises on bad input and on unknown concepts."""
+        check_query(query)
+        with self.collection.held() as total:
+            return self._plan(query, total)
+
+    def _plan(self, query: Query, total: int) -> Plan:
+        if query.method == "interpembed" and query.property is not None:
+            query = replace(query, using="sae")
+        where = None if query.where is None else parse_where(query.where)
+        concepts: dict[str, Concept] = {}
+        query_filter = self.compile(where, query.query_filter, concepts, query.resolve, query.level)
+        feedback = feedback_of(query)
+        vector, asked = self._vectors(query, feedback)
+        moved = vector if query.text.strip() or asked is None else asked
+        steers = self._steers(query, moved)
+        steered = self._steered(moved, steers, query)
+        is_text = bool(query.text.strip())
+        # Beside examples alone the text is what is described: it is that which steering moves.
+        is_described = feedback is not None and query.property is None and query.feedback is None
+        asked = steered if asked is not None and (is_described or not is_text) else asked
+        rescorer = self._rescorer(query, feedback, asked, steered if is_text else None)
+        estimate, warnings, near = self._estimate(query, where, concepts, total, steered)
+        return Plan(
+            query=query,
+            vector=steered,
+            where=where,
+            concepts=tuple(concepts.values()),
+            steers=steers,
+            query_filter=query_filter,
+            drift=steering.drift(moved, steered),
+            total=total,
+            estimate=estimate,
+            choices=choose(query, self._setting(where, estimate, total, rescorer is not None, near)),
+            warnings=warnings,
+            matching=total if query_filter is None else None,
+            by_record=self._has_passages and not query.with_passages and query.group_by != RECORD_ID,
+            code=self._code(query, moved, steered, steers),
+            rescorer=rescorer,
+        )
+
+    def _steers(self, query: Query, moved: FloatArray) -> tuple[ResolvedSteer, ...]:
+        """Return the query's steers, with strengths within its ``max_drift``."""
+        steers = tuple(self.steering.resolve(steer, query.steering) for steer in parse_steer(query.steer))
+        if steers and not moved.any():
+            raise InvalidInputError(
+                "steer", "only examples, which it does not move", "Give a text or a property."
+            )
+        if query.max_drift is None or not steers:
+            return steers
+        return steering.within(moved, steers, query.max_drift)
+
+    def _setting(
+        self,
+        where: Expression | None,
+        estimate: Estimate,
+        total: int,
+        is_rescored: bool,
+        near: Near,
+    ) -> Setting:
+        """Return what the choices depend on."""
+        store = self.collection.store
+        is_indexed = set(fields_of(where)) <= store.layout.payload_indexes.keys()
+        return Setting(estimate, total, store.has_graph, is_rescored, store.sifts, is_indexed, near)
+
+    def _estimate(
+        self,
+        query: Query,
+        where: Expression | None,
+        concepts: dict[str, Concept],
+        total: int,
+        vector: FloatArray,
+    ) -> tuple[Estimate, tuple[str, ...], Near]:
+        """Return how many points should match, what is odd, and what counts the share near the query."""
+        if where is None and query.query_filter is None:
+            return Estimate(total, total, total, "no filter"), (), lambda: None
+        statistics = self.collection.statistics(total)
+
+        estimator = Estimator(statistics, self.features_of(concepts), query.level)
+        estimate = estimator.estimate(where, query.query_filter, total)
+
+        def near() -> float | None:
+            return self._near(estimator.selected(where, query.query_filter), statistics, vector)
+
+        return estimate, warnings_of(where, estimate, statistics), near
+
+    def _near(self, selected: Mask, statistics: Statistics, vector: FloatArray) -> float | None:
+        """Return the share of the sampled points nearest to ``vector`` that are selected."""
+        rows = self.collection.sample().rows
+        if rows.ids[: len(selected)] != statistics.ids[: len(selected)]:
+            return None  # they were read at different times
+        nearness = rows.x[: len(selected)] @ vector
+        nearest = np.argpartition(-nearness, min(NEAREST_SAMPLED, len(nearness)) - 1)[:NEAREST_SAMPLED]
+        return float(selected[nearest].mean())
+
+    def compile(
+        self,
+        where: Expression | None,
+        query_filter: Filter | None,
+        concepts: dict[str, Concept],
+        resolve: Resolve = "best",
+        level: LevelName | None = None,
+    ) -> Filter | None:
+        """Return where AND query_filter as one native filter; resolved phrases are added to ``concepts``."""
+
+        return compile_where(where, self.features_of(concepts, resolve), level, query_filter)
+
+    def features_of(self, concepts: dict[str, Concept], resolve: Resolve = "best") -> FeaturesOf:
+        """Return what resolves the concepts of a where expression; phrases are added to ``concepts``."""
+
+        def found(node: ConceptTerm) -> list[int]:
+            if isinstance(node, FeatureTerm):
+                self.collection.space.label(node.feature)
+                return [node.feature]
+            target = target_of(node)
+            if target not in concepts:
+                concepts[target] = self.resolver.resolve(target, resolve)
+            return [match.id for match in concepts[target].features]
+
+        return found
+
+    def _vectors(self, query: Query, feedback: Feedback | None) -> tuple[FloatArray, FloatArray | None]:
+        """Return the vector of the text (zeros where there is none) and that of the property."""
+        description = None if feedback is None else feedback.description
+        asked = None if description is None else self.collection.encode(description)
+        if query.text.strip():
+            return self.collection.encode(query.text), asked
+        return np.zeros(self.collection.space.sae.dimension, np.float32), asked
+
+    def _steered(self, vector: FloatArray, steers: Sequence[ResolvedSteer], query: Query) -> FloatArray:
+        if query.steering == "clamp":
+            return steering.clamp(vector, steers, self.collection.space)
+        return vector if query.steering == "sparse" else steering.apply(vector, steers)
+
+    def _code(
+        self, query: Query, vector: FloatArray, steered: FloatArray, steers: Sequence[ResolvedSteer]
+    ) -> SparseVector | None:
+        if query.method == "interpembed" and query.property is not None:
+            return interpembed_code(self.collection.encode(query.property), self.collection.space)
+        if query.using == "dense" or not any(steer.strength for steer in steers):
+            return None
+        return steering.steered_code(
+            vector, steered, steers, self.collection.space, query.steering == "sparse"
+        )
+
+    def _rescorer(
+        self,
+        query: Query,
+        feedback: Feedback | None,
+        asked: FloatArray | None,
+        text: FloatArray | None,
+    ) -> PropertyRanking | None:
+        if feedback is None or query.method == "interpembed":
+            return None
+        is_named = query.property is not None or query.feedback is not None
+        scorer = self._scorer(feedback, asked)
+        return PropertyRanking(scorer, self.collection, feedback, text if is_named else None)
+
+    def _scorer(self, feedback: Feedback, asked: FloatArray | None) -> Scorer:
+        """Return what was inferred, remembered until the collection changes: pages, and other filters."""
+        key = (feedback.model_dump_json(), None if asked is None else asked.tobytes())
+        sample = self.collection.sample()
+        return self._scorers.get(key, lambda: infer_feedback(self.collection, feedback, asked), of=sample)
+
+
+def feedback_of(query: Query) -> Feedback | None:
+    """Return the evidence that a property search starts from, None for other searches.
+
+    Examples without a property are more, or less, of what the text asks for.
+    """
+    if query.feedback is not None:
+        return query.feedback if isinstance(query.feedback, Feedback) else Feedback.read(query.feedback)
+    if query.property is None and not query.like and not query.unlike:
+        return None
+    described = query.property if query.property is not None else query.text.strip() or None
+    given = {"against": query.against, "like": query.like, "unlike": query.unlike}
+    lists = {name: tuple(values) for name, values in given.items()}
+    return Feedback.read({"description": described, **lists})

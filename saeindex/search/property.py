@@ -1,0 +1,221 @@
+"""Ranking by a property: inferred from the collection, searched for, and scored over the candidates.
+
+The first pass (:mod:`saeindex.concepts.inference`) turns a description, the other values of its field,
+examples and judgements into a direction, concepts and words; one request then finds candidates by
+direction and by concepts, and the second pass scores them with their neighbours. Scores are standard
+deviations above the collection's mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from saeindex.concepts.feedback import Feedback, with_evidence
+from saeindex.concepts.inference import Asked, Inference, Recipe, infer, pool_of
+from saeindex.concepts.scorer import Scale, Scorer
+from saeindex.config import DENSE, SAE
+from saeindex.errors import InvalidInputError, UnknownConceptError
+from saeindex.protocols import Fusion, Point, SearchRequest, SparseVector
+from saeindex.types import Explanation, Part
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from saeindex.collection.collection import Collection
+    from saeindex.collection.rows import Rows
+    from saeindex.concepts.scorer import Scored
+    from saeindex.features import FeatureSpace
+    from saeindex.types import FloatArray
+
+# Concepts by which candidates are looked for, beside the direction.
+SEARCHED = 32
+SIGNS = {"accepted": 1.0, "rejected": -1.0}
+# InterpEmbed's method: so many features by label, weighted exp(-rank / DECAY).
+LABELLED, DECAY = 100, 30.0
+
+
+def infer_feedback(
+    collection: Collection,
+    feedback: Feedback,
+    vector: FloatArray | None,
+    recipe: Recipe = Recipe(),  # noqa: B008
+) -> Scorer:
+    """Return what scores records by ``feedback``, whose description has ``vector`` (d,)."""
+    _check_evidence(feedback)
+    sample = collection.sample()
+    vectors = [] if vector is None else [vector]
+    vectors += [collection.encode(value) for value in feedback.against]
+    zero = np.zeros((1, sample.rows.x.shape[1]), np.float32)
+    asked = Asked(
+        np.stack(vectors) if vector is not None else zero,
+        vector is not None,
+        collection.records(feedback.like, "like"),
+        collection.records(feedback.unlike, "unlike"),
+        {feature: SIGNS[verdict] for feature, verdict in feedback.judged.items()},
+    )
+    _check_features([*feedback.judged, *feedback.concept_weights], sample.space)
+    nearest = None if vector is None else collection.nearest(vector)
+    for rows in (asked.like, asked.unlike):
+        if rows is not None and sample.weight > 1:
+            nearest = rows if nearest is None else nearest.joined(rows)
+    inferred = infer(sample, pool_of(sample, nearest), asked, collection.encoder, recipe)
+    words = {
+        sample.places[w]: 10.0 * value for w, value in feedback.word_weights.items() if w in sample.places
+    }
+    return Scorer(inferred.edited(feedback.concept_weights, words), sample, recipe.neighbours)
+
+
+def _check_evidence(feedback: Feedback) -> None:
+    """Raise InvalidInputError where a feedback says nothing of what is looked for."""
+    if feedback.description is not None and not feedback.description.strip():
+        raise InvalidInputError("feedback", "an empty description", "Describe the property, or leave it out.")
+    told = feedback.description, feedback.like, feedback.unlike, feedback.judged
+    if not any((*told, feedback.concept_weights, feedback.word_weights)):
+        raise InvalidInputError("feedback", "nothing to look for", "Use hits.feedback of a property search.")
+
+
+def _check_features(features: Sequence[int], space: FeatureSpace) -> None:
+    for feature in features:
+        if not 0 <= feature < space.n_features:
+            raise UnknownConceptError(
+                f"feedback on feature #{feature}",
+                f"space {space.name!r} has features #0 to #{space.n_features - 1}",
+                "Use feedback that was given on this space.",
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class PropertyRanking:
+    """A :class:`saeindex.search.rerank.Rescorer`: by property, and by ``text`` (d,) where there is one."""
+
+    scorer: Scorer
+    collection: Collection
+    feedback: Feedback
+    text: FloatArray | None = None
+
+    @property
+    def inferred(self) -> Inference:
+        """What is looked for."""
+        return self.scorer.inference
+
+    @cached_property
+    def shown(self) -> Feedback:
+        """The feedback, with what was inferred."""
+        return with_evidence(self.feedback, self.inferred, self.scorer.sample)
+
+    def requests(self, limit: int) -> SearchRequest:
+        """Return one search: the nearest by direction, by concepts and by text, fused by rank."""
+        sources = [SearchRequest(self._direction, using=DENSE, limit=limit)]
+        if (concepts := self._concepts) is not None:
+            sources.append(SearchRequest(concepts, using=SAE, limit=limit))
+        if self.text is not None:
+            sources.append(SearchRequest(self.text, using=DENSE, limit=limit))
+        return SearchRequest(Fusion("rrf"), prefetch=tuple(sources), limit=limit, with_vectors=[DENSE, SAE])
+
+    def scores(self, points: Sequence[Point]) -> NDArray[np.float64]:
+        """Return the scores (m,) of candidates."""
+        rows, around = self.collection.candidates(points, self.scorer.sample)
+        total = self.scorer(rows, around).total
+        return total if self._text_scale is None else total + self._nearness(rows)
+
+    def explain(self, points: Sequence[Point], row: int) -> Explanation:
+        """Return the parts of a candidate's score, the largest first."""
+        rows, around = self.collection.candidates(points, self.scorer.sample)
+        scored = self.scorer(rows, around)
+        found = points[row].vectors.get(SAE)
+        code = found if isinstance(found, SparseVector) else None
+        parts = _parts(self.scorer, rows.take(np.array([row])), scored, row, code)
+        if self._text_scale is not None:
+            near = float(self._nearness(rows)[row])
+            parts.append(Part("text", None, "nearness to the text", near))
+        ordered = sorted(parts, key=lambda part: -abs(part.value))
+        return Explanation(tuple(ordered), float(sum(part.value for part in ordered)))
+
+    @property
+    def _direction(self) -> FloatArray:
+        direction: FloatArray = self.inferred.directions[0].astype(np.float32)
+        return direction
+
+    @property
+    def _concepts(self) -> SparseVector | None:
+        """The concepts that weigh most, as a sparse query: a record's p90 of each counts by its weight."""
+        weights = self.inferred.concepts[0]
+        top = np.sort(np.argsort(-weights, kind="stable")[:SEARCHED])
+        p90 = self.scorer.sample.space.calibration.p90[top]
+        kept = (weights[top] > 0) & np.isfinite(p90)
+        if not kept.any():
+            return None
+        values = (weights[top][kept] / np.maximum(p90[kept], 1e-6)).astype(np.float32)
+        return SparseVector(top[kept].astype(np.int32), values)
+
+    @cached_property
+    def _text_scale(self) -> Scale | None:
+        if self.text is None:
+            return None
+        return Scale.of((self.scorer.sample.rows.x @ self.text)[:, None].astype(np.float64))
+
+    def _nearness(self, rows: Rows) -> NDArray[np.float64]:
+        assert self.text is not None and self._text_scale is not None  # noqa: S101
+        near: NDArray[np.float64] = self._text_scale((rows.x @ self.text)[:, None].astype(np.float64))[:, 0]
+        return near
+
+
+def _parts(scorer: Scorer, row: Rows, scored: Scored, place: int, code: SparseVector | None) -> list[Part]:
+    """Return one row's score taken apart: concepts, words, neighbours, others, and the rest."""
+    inferred, own, both, fits = scorer.inference, scorer.own, scorer.both, scorer.fits
+    fit = 1.0 / float(fits.deviation[0])
+    unit = fit / float(own.deviation[0] * both.deviation[0])
+    direction = inferred.directions[0]
+    parts, explained = _concept_parts(scorer, row, code, unit)
+    along = unit * float(row.x[0].astype(np.float64) @ direction)
+    parts.append(Part("residual", None, "not in the dictionary", along - explained))
+    values = unit * row.words.data * inferred.words[0][row.words.indices]
+    named = [scorer.sample.words[column] for column in row.words.indices]
+    parts += [Part("word", None, w, v) for w, v in zip(named, values.tolist(), strict=True) if v]
+    near = scorer.neighbours * float(scored.near[place, 0]) / float(both.deviation[0]) * fit
+    parts.append(Part("neighbours", None, "the records most like it", near))
+    others = scored.both[place, 1:]
+    if len(others):
+        most = float(others.max())
+        fitting = most + float(np.log(np.mean(np.exp(others - most))))
+        parts.append(Part("against", None, "fits the other values", -fitting * fit))
+    common = unit * float(inferred.offset[0] - own.mean[0])
+    common -= float(both.mean[0] / both.deviation[0]) * fit + float(fits.mean[0]) * fit
+    parts.append(Part("bias", None, "common to all records", common))
+    return parts
+
+
+def _concept_parts(
+    scorer: Scorer, row: Rows, code: SparseVector | None, unit: float
+) -> tuple[list[Part], float]:
+    """Return what each active concept adds, by the direction and by its own weight; and the former's sum."""
+    if code is None:
+        return [], 0.0
+    space, inferred = scorer.sample.space, scorer.inference
+    directions = space.sae.directions[code.indices].astype(np.float64)
+    steps = unit * code.values * (directions @ inferred.directions[0])
+    weights = row.concepts[:, code.indices].toarray()[0] * inferred.concepts[0][code.indices]
+    values = zip(code.indices.tolist(), (steps + unit * weights).tolist(), strict=True)
+    labelled = [(i, space.labels[i], value) for i, value in values]
+    parts = [Part("feature", i, label.text, value, label.is_weak) for i, label, value in labelled]
+    return parts, float(steps.sum())
+
+
+def interpembed_code(vector: FloatArray, space: FeatureSpace) -> SparseVector:
+    """Return the sparse query of InterpEmbed's method (arXiv 2512.10092), the named baseline.
+
+    The features whose labels are most like the description count by similarity, less with each rank;
+    activations count as parts of their p90.
+    """
+    similarity = space.label_vectors @ vector
+    similarity[~np.isfinite(space.calibration.p90)] = -1.0
+    top = np.argsort(-similarity, kind="stable")[:LABELLED]
+    decayed = np.maximum(similarity[top], 0.0) * np.exp(-np.arange(len(top)) / DECAY)
+    values = decayed / np.maximum(space.calibration.p90[top], 1e-6)
+    order = np.argsort(top)
+    return SparseVector(top[order].astype(np.int32), values[order].astype(np.float32))

@@ -1,0 +1,86 @@
+"""A second pass: candidates found by one request, ranked by scores that no store can compute."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+from saeindex.protocols import Point, SearchRequest
+from saeindex.search.retrieval import POOL, fetched
+from saeindex.stores.points import id_order
+from saeindex.stores.tracing import noted
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from saeindex.protocols import PointId, VectorStore
+    from saeindex.types import Explanation
+
+
+class Rescorer(Protocol):
+    """What a plan has where its ranking needs a second pass, such as that of a property."""
+
+    def requests(self, limit: int) -> SearchRequest:
+        """Return the search for ``limit`` candidates, with the payload and vectors that scoring needs.
+
+        Where it has no filter, the plan's is put in.
+        """
+
+    def scores(self, points: Sequence[Point]) -> NDArray[np.float64]:
+        """Return the score (m,) of each candidate; higher is better. NaN drops a candidate."""
+
+    def explain(self, points: Sequence[Point], row: int) -> Explanation:
+        """Return the parts of the score that :meth:`scores` gives to ``points[row]``."""
+
+
+class Rescored:
+    """The candidates of a rescorer by its scores; nothing is ranked beyond them."""
+
+    def __init__(self, store: VectorStore, rescorer: Rescorer, request: SearchRequest) -> None:
+        """Take the rescorer, and the filter, threshold and timeout of ``request``."""
+        self._store, self._rescorer, self._request = store, rescorer, request
+
+    def best(
+        self,
+        count: int,
+        offset: int = 0,
+        payload: bool | Sequence[str] = True,
+        vectors: Sequence[str] = (),
+    ) -> list[Point]:
+        """See :class:`saeindex.search.retrieval.Scoring`."""
+        return fetched(self._store, self._ranked[offset : offset + count], payload, vectors)
+
+    def explain(self, point: Point) -> Explanation:
+        """See :class:`saeindex.search.retrieval.Scoring`; a point that is no candidate is put beside them."""
+        row = self._rows.get(point.id)
+        if row is not None:
+            return self._rescorer.explain(self._pool, row)
+        return self._rescorer.explain([*self._pool, point], len(self._pool))
+
+    @cached_property
+    def _pool(self) -> list[Point]:
+        asked = self._rescorer.requests(POOL)
+        exact = self._request.exact
+        asked = replace(asked, prefetch=tuple(replace(each, exact=exact) for each in asked.prefetch))
+        if asked.query_filter is None:
+            asked = replace(asked, query_filter=self._request.query_filter)
+        return self._store.search(replace(asked, timeout=self._request.timeout))
+
+    @cached_property
+    def _rows(self) -> dict[PointId, int]:
+        return {point.id: row for row, point in enumerate(self._pool)}
+
+    @cached_property
+    def _ranked(self) -> list[tuple[PointId, float]]:
+        if not self._pool:
+            return []
+        pool = self._pool
+        scores = noted("rescore", lambda: self._rescorer.scores(pool).tolist(), asked=len(pool))
+        least = self._request.score_threshold
+        scored = [(point.id, score) for point, score in zip(self._pool, scores, strict=True)]
+        kept = [item for item in scored if not math.isnan(item[1]) and (least is None or item[1] >= least)]
+        return sorted(kept, key=lambda item: (-item[1], id_order(item[0])))

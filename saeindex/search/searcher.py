@@ -1,0 +1,191 @@
+"""What can be asked of an index: the half of :class:`saeindex.index.FeatureIndex` that only reads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from saeindex.collection.caches import KEPT, QueryVectors
+from saeindex.collection.records import count_records
+from saeindex.concepts.feature_card import FeatureCard, feature_card
+from saeindex.concepts.label_match import FLOOR, Concept, FeatureMatch
+from saeindex.errors import InvalidInputError, SaeIndexError
+from saeindex.language.parser import parse_where
+from saeindex.search import facets
+from saeindex.search.compare import Comparison, compare
+from saeindex.search.deadline import Deadline
+from saeindex.search.executor import Executor, ranks
+from saeindex.search.explain_analyze import Analysis, analyze
+from saeindex.search.facets import ConceptFacet, Exclusion, ResultSet
+from saeindex.search.plan import Plan
+from saeindex.search.planner import Planner
+from saeindex.search.validation import check_query
+from saeindex.types import Hits, Query
+
+if TYPE_CHECKING:
+    from qdrant_client.models import Filter
+
+    from saeindex.features import FeatureSpace
+    from saeindex.protocols import VectorStore
+
+FACETS = 10
+# Phrases that a query's text answers to are looked for among this many of the nearest labels.
+NEAREST_LABELS = 20
+
+
+class Asking:
+    """Search, comparison and concepts over a store that was indexed with a space."""
+
+    store: VectorStore
+    space: FeatureSpace
+
+    def _look_through(
+        self, space: FeatureSpace, vectors: QueryVectors, has_passages: bool, planner: Planner
+    ) -> None:
+        """Take the space that the index is read with, what encodes queries, and what plans them."""
+        self.space, self._vectors, self._has_passages = space, vectors, has_passages
+        self.planner = planner
+        self._executor = Executor(self.store, space, vectors, has_passages)
+
+    def search(self, /, query: str | Query = "", **options: Any) -> Hits:
+        """Return the best hits of a text, or of a :class:`Query`; ``options`` are the query's fields.
+
+        ``index.search("galaxy rotation", where='NOT "simulation"', steer="+theory:0.5", explain=True)``
+        """
+        return self._run(as_query(query, options))
+
+    def search_many(self, /, queries: Sequence[str | Query], **options: Any) -> list[Hits]:
+        """Return the hits of each query, the same as :meth:`search` gives; texts are encoded in batches.
+
+        ``options`` go for all of them. An error says which query (from 1) it is of, and none is answered.
+        """
+        asked = [as_query(query, options) for query in queries]
+        found: list[Hits] = []
+        for start in range(0, len(asked), KEPT):
+            chunk = asked[start : start + KEPT]
+            for place, query in enumerate(chunk, start + 1):
+                with _located(place, len(asked)):
+                    check_query(query)
+            self._vectors.warm([query.text for query in chunk if query.text.strip()])
+            for place, query in enumerate(chunk, start + 1):
+                with _located(place, len(asked)):
+                    found.append(self._run(query))
+        return found
+
+    def plan(self, /, query: str | Query = "", **options: Any) -> Plan:
+        """Return what :meth:`search` will run, without running it."""
+        return self.planner.plan(as_query(query, options))
+
+    def explain_analyze(self, /, query: str | Query = "", **options: Any) -> Analysis:
+        """Return what :meth:`plan` expects of a query beside what came of it, counts and times per stage.
+
+        It runs the query, and counts what its filter matches; that count is the analysis' own.
+        """
+
+        def run(plan: Plan) -> Hits:
+            return self._executor.run(plan, Deadline(plan.query.timeout))
+
+        return analyze(as_query(query, options), self.store, self.planner.plan, run)
+
+    def compare(self, /, query: str | Query, a: str, b: str, **options: Any) -> Comparison:
+        """Return why record ``a`` stands above record ``b``, or below, for a query; whether hits or not.
+
+        The differences of their parts sum to the difference of their scores. Filters and thresholds say
+        what is a hit, not what it scores: here they count only where a fused score is of ranks among hits.
+        """
+        plan = self.plan(replace(as_query(query, options), explain=True))
+        first, second = self._executor.explained(plan, (a, b), Deadline(plan.query.timeout))
+        return compare(first, second)
+
+    def concept_facets(
+        self, /, query: str | Query = "", limit: int = FACETS, **options: Any
+    ) -> list[ConceptFacet]:
+        """Return the concepts that a query's results have more often than the index, most so first.
+
+        Of a query that ranks, the best 50 results count, of one that only selects, all that match.
+        """
+        return self._facets(self.plan(as_query(query, options)), limit)
+
+    def suggest_exclusions(
+        self, /, query: str | Query, limit: int = FACETS, **options: Any
+    ) -> list[Exclusion]:
+        """Return concepts that 15 to 60 % of a query's results have and that its text does not ask for.
+
+        Each comes with a ``where`` clause that excludes it, and the number of results that this removes.
+        """
+        plan = self.plan(as_query(query, options))
+        found = facets.exclusions(self._facets(plan, self.space.n_features), self._asked_for(plan.query.text))
+        return found[:limit]
+
+    def features(self, phrase: str, limit: int = 10) -> list[FeatureMatch]:
+        """Return the features that answer to a phrase, best first."""
+        if not phrase.strip():
+            raise InvalidInputError("features", "an empty phrase", "Give a word or a phrase.")
+        return self.planner.resolver.match(phrase, limit)
+
+    def concept(self, target: str) -> Concept:
+        """Return what ``#id`` or a phrase resolves to; UnknownConceptError lists the nearest labels."""
+        return self.planner.resolver.resolve(target)
+
+    def feature(self, feature: int, examples: int = 5) -> FeatureCard:
+        """Return what the index knows about a feature, with its strongest records."""
+        return feature_card(feature, self.store, self.space, examples)
+
+    def count(self, where: str | None = None, query_filter: Filter | None = None) -> int:
+        """Return the number of records, or of those that match (with passages: in any of them)."""
+        return count_records(self.store, self._compile(where, query_filter), self._has_passages)
+
+    def __len__(self) -> int:
+        return self.count()
+
+    def _run(self, query: Query) -> Hits:
+        started, deadline = time.perf_counter(), Deadline(query.timeout)
+        with deadline.stage("planning"):
+            plan = self.planner.plan(query)
+        planned = time.perf_counter()
+        hits = self._executor.run(plan, deadline)
+        timings = {"plan": (planned - started) * 1e3, **hits.timings_ms}
+        total = (time.perf_counter() - started) * 1e3
+        return Hits(hits[:], plan, {**timings, "total": total}, hits.groups)
+
+    def _facets(self, plan: Plan, limit: int) -> list[ConceptFacet]:
+        counts = facets.feature_counts(self.store, None, self.space.n_features)
+        return facets.concept_facets(self._results(plan), counts, plan.total, self.space, limit)
+
+    def _results(self, plan: Plan) -> ResultSet:
+        if ranks(plan.query):
+            points = self._executor.coded(plan, facets.FACET_RESULTS, Deadline(plan.query.timeout))
+            return facets.result_set(points, self.space.n_features)
+        return facets.matching_set(self.store, plan.query_filter, self.space.n_features)
+
+    def _asked_for(self, text: str) -> set[int]:
+        """Return the features that a query's text activates, and those whose labels answer to it."""
+        if not text.strip():
+            return set()
+        active, _ = self.space.sae.encode(self._vectors(text)[None]).row(0)
+        named = self.planner.resolver.match(text, NEAREST_LABELS)
+        return {*active.tolist(), *(match.id for match in named if match.score >= FLOOR)}
+
+    def _compile(self, where: str | None, query_filter: Filter | None) -> Filter | None:
+        return self.planner.compile(None if where is None else parse_where(where), query_filter, {})
+
+
+def as_query(query: str | Query, options: Mapping[str, Any]) -> Query:
+    """Return a text or a query with further fields as one query."""
+    try:
+        return replace(query, **options) if isinstance(query, Query) else Query(query, **options)
+    except TypeError as error:
+        raise InvalidInputError("search", str(error), "Use the fields of saeindex.Query.") from error
+
+
+@contextmanager
+def _located(place: int, total: int) -> Iterator[None]:
+    """Say in an error which of several queries it is of."""
+    try:
+        yield
+    except SaeIndexError as error:
+        error.asked = f"query {place} of {total}: {error.asked}"
+        raise

@@ -1,0 +1,1 @@
+"""Directions to steer along, steered queries, and saved profiles."""

@@ -1,0 +1,220 @@
+"""What a steering target means as a step of the query, and of which concepts that step is made.
+
+A feature or a family moves along its decoder directions. A phrase is more than one of them: its direction
+is built from its name, from the records of the collection that it means, from the other values of its field
+and from examples:
+
+    u = nz(n + φ f + ε e),   n = nz(q' - μ),  f = nz(w·X - μ),  e = nz(centred examples)
+
+with q' the name less the labels' background, w the softmax of the property's scores over the sample, and
+where other values are described, n and f less the mean of theirs. One unit of strength adds as much of the
+direction as the typical record that has the concept shows of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from saeindex.concepts.inference import Asked, Recipe, example_direction, infer, pool_of
+from saeindex.concepts.scorer import Scorer
+from saeindex.concepts.weighting import units
+from saeindex.errors import InvalidInputError
+from saeindex.types import shown_label
+
+if TYPE_CHECKING:
+    from saeindex.collection.collection import Collection
+    from saeindex.collection.rows import Rows
+    from saeindex.collection.sample import CollectionSample
+    from saeindex.concepts.label_match import Concept
+    from saeindex.concepts.weighting import Doubles
+    from saeindex.features import FeatureSpace
+    from saeindex.types import FloatArray, Steer
+
+# Names are encoded, words of the collection are not: they gained a direction nothing.
+RECIPE = Recipe(first_words=0.0, meant_words=0.0, most_meant=math.inf)
+# How soft the choice of records that show a direction is, and what they count beside its name.
+SOFTNESS, SHOWN_RECORDS = 0.65, 1.5
+# What five examples count beside the name; more count by the root of their number, up to this.
+FIVE_EXAMPLES, MOST_EXAMPLES = 2.0, 6.0
+# A record has the concept from so many deviations above the mean on; so many records always have it.
+HAS_FROM, LEAST_HAVING = 1.5, 10
+# What a typical record shows of a direction in most collections: that of one with hardly any records.
+USUAL = 0.25
+# Concepts that a direction is shown as.
+SHOWN = 16
+# The length from which on a vector is one, and not what rounding leaves of it (decoders are float32).
+NOTHING = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class DirectionPart:
+    """One concept of a direction: how much of its decoder direction the unit vector holds."""
+
+    feature: int
+    label: str
+    weight: float
+    is_weak: bool = False
+
+    def __str__(self) -> str:
+        return f"{shown_label(f'#{self.feature} {self.label!r}', self.is_weak)} {self.weight:+.2f}"
+
+
+@dataclass(frozen=True, eq=False)
+class Direction:
+    """One target's step: ``unit`` (d,), and how long a step of strength 1.0 is.
+
+    ``concept`` is what a feature, family or label resolved to, None for a direction built from evidence.
+    """
+
+    target: str
+    unit: Doubles
+    typical: float
+    space: FeatureSpace
+    concept: Concept | None = None
+
+    @cached_property
+    def parts(self) -> tuple[DirectionPart, ...]:
+        """The concepts that the direction is made of, by matching pursuit."""
+        labels = self.space.labels
+        return tuple(
+            DirectionPart(i, labels[i].text, weight, labels[i].is_weak)
+            for i, weight in pursue(self.unit, self.space, SHOWN).items()
+        )
+
+    @property
+    def residual(self) -> float:
+        """The length of what the shown concepts leave of the unit vector."""
+        return float(
+            np.linalg.norm(self.unit - combined({p.feature: p.weight for p in self.parts}, self.space))
+        )
+
+    def edited(self, edits: Mapping[int, float]) -> Direction:
+        """Return the direction with these weights of concepts: 0 strikes one, others are set or added."""
+        if not edits:
+            return self
+        for feature in edits:
+            self.space.label(feature)
+        held = pursue(self.unit, self.space, SHOWN)
+        change = {feature: weight - held.get(feature, 0.0) for feature, weight in edits.items()}
+        changed = self.unit + combined(change, self.space)
+        if np.linalg.norm(changed) <= NOTHING:
+            raise InvalidInputError(
+                f"steer {self.target!r} with edits", "they strike all of it", "Keep a concept of it."
+            )
+        return replace(self, unit=units(changed))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the direction as people are shown it."""
+        return {
+            "target": self.target,
+            "typical": self.typical,
+            "residual": self.residual,
+            "parts": [
+                {"feature": p.feature, "label": p.label, "weight": p.weight, "is_weak": p.is_weak}
+                for p in self.parts
+            ],
+        }
+
+    def __str__(self) -> str:
+        lines = [f"{self.target!r} = {self.typical:.3f} times"]
+        for part in self.parts:
+            name = shown_label(f"#{part.feature} {part.label}", part.is_weak)
+            lines.append(f"  {part.weight:+.3f}  {name}")
+        return "\n".join([*lines, f"   {self.residual:.3f}  not in the dictionary"])
+
+
+def decoder_direction(concept: Concept, space: FeatureSpace) -> Direction:
+    """Return the step along the decoder directions of features, each weighted by how well it matches."""
+    ids = np.array([match.id for match in concept.features])
+    weights = np.array([match.score for match in concept.features], np.float64)
+    weights /= weights.sum()
+    median = space.calibration.median[ids]
+    typical = float(weights @ np.where(np.isfinite(median), median, 0.0))
+    return Direction(concept.phrase, units(weights @ space.sae.directions[ids]), typical, space, concept)
+
+
+def name_direction(collection: Collection, target: str) -> Direction:
+    """Return the step along the name's own embedding, the baseline of Rocchio's."""
+    sample, unit = collection.sample(), units(collection.encode(target))
+    scores = sample.rows.x @ unit
+    return Direction(target, unit, _typical(unit, scores, sample), sample.space)
+
+
+def built_direction(collection: Collection, steer: Steer) -> Direction:
+    """Return the step that a phrase, the other values of its field and examples stand for."""
+    sample = collection.sample()
+    like = collection.records(steer.like, f"steer {steer.target!r} like")
+    unlike = collection.records(steer.unlike, f"steer {steer.target!r} unlike")
+    names = [steer.target, *steer.against] if steer.target else []
+    vectors = [collection.encode(name) for name in names] or [np.zeros_like(sample.mean)]
+    nearest = collection.nearest(vectors[0]) if names else None
+    asked = Asked(np.stack(vectors), bool(names), like, unlike)
+    unit, scores = direction_of(sample, asked, collection, nearest)
+    return Direction(steer.target or "examples", unit, _typical(unit, scores, sample), sample.space)
+
+
+def direction_of(
+    sample: CollectionSample, asked: Asked, collection: Collection, nearest: Rows | None = None
+) -> tuple[Doubles, Doubles]:
+    """Return the unit direction (d,) of what is asked, and how well each sampled record fits (m,)."""
+    pool = pool_of(sample, nearest)
+    scorer = Scorer(infer(sample, pool, asked, collection.encoder, RECIPE), sample, RECIPE.neighbours)
+    fits = scorer.of_sample
+    softly = np.exp(SOFTNESS * (fits - fits.max(axis=0)))
+    softly /= softly.sum(axis=0)
+    mean = sample.mean.astype(np.float64)
+    amount = SHOWN_RECORDS * sample.trust
+    shown = amount * units(softly.T @ sample.rows.x - mean)
+    named = units(units(asked.vectors - sample.background) - mean) * asked.has_text
+    if len(asked.vectors) > 1:
+        apart = (units(v[0] - v[1:].mean(axis=0))[None] for v in (shown, named))
+        shown, named = (length * v for length, v in zip((amount, 1.0), apart, strict=True))
+    toward = named[0] + shown[0]
+    if (example := example_direction(asked, mean, RECIPE)) is not None:
+        count = len(asked.like) if asked.like is not None else 0
+        toward = toward + min(MOST_EXAMPLES, FIVE_EXAMPLES * (max(1, count) / 5) ** 0.5) * example
+    return units(toward), fits[:, 0]
+
+
+def _typical(unit: Doubles, scores: Doubles, sample: CollectionSample) -> float:
+    """Return how far the typical record that has a concept lies along its direction from the mean."""
+    has = (scores - scores.mean()) / max(float(scores.std()), 1e-9) >= HAS_FROM
+    if has.sum() < LEAST_HAVING:
+        has = np.argsort(-scores, kind="stable")[:LEAST_HAVING]
+    along = max(float(np.median((sample.rows.x[has] - sample.mean) @ unit)), 0.0)
+    return sample.trust * along + (1 - sample.trust) * USUAL
+
+
+def pursue(vector: Doubles, space: FeatureSpace, count: int) -> dict[int, float]:
+    """Return the decoder directions that say most of a vector, with weights: orthogonal matching pursuit.
+
+    Largest weight first; fewer where these say all of it. Pati, Rezaiifar and Krishnaprasad 1993 (Asilomar).
+    """
+    directions: FloatArray = space.sae.directions
+    chosen: list[int] = []
+    left: Doubles = vector
+    weights: Doubles = np.zeros(0)
+    for _ in range(count):
+        if np.linalg.norm(left) <= NOTHING * np.linalg.norm(vector):
+            break
+        gains = np.abs(directions @ left.astype(np.float32))
+        gains[chosen] = -1.0
+        chosen.append(int(gains.argmax()))
+        atoms = directions[chosen].astype(np.float64)
+        weights = np.asarray(np.linalg.lstsq(atoms.T, vector, rcond=None)[0], np.float64)
+        left = vector - weights @ atoms
+    order = np.argsort(-np.abs(weights), kind="stable")
+    return {chosen[i]: float(weights[i]) for i in order}
+
+
+def combined(weights: Mapping[int, float], space: FeatureSpace) -> Doubles:
+    """Return the sum of decoder directions (d,) with these weights."""
+    ids: Sequence[int] = list(weights)
+    total: Doubles = np.array(list(weights.values())) @ space.sae.directions[ids].astype(np.float64)
+    return total

@@ -1,0 +1,127 @@
+"""Profiles: a direction that a person's judgements of records make, kept by name and applied to any query."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from saeindex.errors import InvalidInputError, MismatchError
+from saeindex.steering.direction import Direction, built_direction
+from saeindex.types import Steer
+
+if TYPE_CHECKING:
+    from saeindex.collection.collection import Collection
+    from saeindex.concepts.weighting import Doubles
+    from saeindex.features import FeatureSpace
+
+MAX_PROFILES, MAX_EXAMPLES = 100, 1_000
+# How far a kept direction's length may be from 1: it is float32.
+UNIT_ERROR = 1e-3
+_NAME = re.compile(r"[\w][\w .-]{0,63}")
+_Weight = Annotated[float, Field(ge=-100.0, le=100.0, allow_inf_nan=False)]
+
+
+class Profile(BaseModel):
+    """A saved steering direction. ``edits`` are weights of concepts that a person set: 0 strikes one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    description: str | None = Field(default=None, max_length=10_000)
+    like: tuple[str, ...] = Field(default=(), max_length=MAX_EXAMPLES)
+    unlike: tuple[str, ...] = Field(default=(), max_length=MAX_EXAMPLES)
+    typical: float = Field(ge=0.0, allow_inf_nan=False)
+    edits: dict[int, _Weight] = Field(default_factory=dict, max_length=MAX_EXAMPLES)
+    unit: str
+    """The direction (d,) as little-endian float32 in base64, without the edits."""
+
+    @classmethod
+    def read(cls, kept: Mapping[str, Any], name: str, dimension: int) -> Self:
+        """Return what was kept; MismatchError where it is none, or not of this dimension."""
+        try:
+            profile = cls.model_validate(kept)
+            size = len(base64.b64decode(profile.unit, validate=True))
+        except ValueError as error:  # a ValidationError is one
+            raise MismatchError(f"profile {name!r}", _first_fault(error), "Fit it again.") from error
+        found = None
+        if profile.name != name:
+            found = f"kept under that name is {profile.name!r}"
+        elif size != 4 * dimension:
+            found = f"a direction of {size // 4} dimensions, not {dimension}"
+        elif not abs(float(np.linalg.norm(profile.vector)) - 1.0) < UNIT_ERROR:
+            found = "a direction that is no unit vector"
+        if found is not None:
+            raise MismatchError(f"profile {name!r}", found, "Fit it again.")
+        return profile
+
+    @property
+    def vector(self) -> Doubles:
+        """The direction (d,), without the edits."""
+        return np.frombuffer(base64.b64decode(self.unit), "<f4").astype(np.float64)
+
+    def direction(self, space: FeatureSpace) -> Direction:
+        """Return the step that the profile stands for, edits included."""
+        return Direction(f"profile:{self.name}", self.vector, self.typical, space).edited(self.edits)
+
+    def edited(self, edits: Mapping[int, float]) -> Profile:
+        """Return the profile with these weights of concepts besides the earlier ones; 0 strikes one."""
+        return _made(self.name, **{**self.model_dump(), "edits": {**self.edits, **edits}})
+
+
+def fit_profile(
+    collection: Collection,
+    name: str,
+    like: Sequence[str] = (),
+    unlike: Sequence[str] = (),
+    description: str | None = None,
+) -> Profile:
+    """Return the profile of records that were liked and not liked (clicks and skips), by record id."""
+    check_name(name)
+    for given in (like, unlike):
+        if isinstance(given, str):
+            raise InvalidInputError(
+                f"profile {name!r} of {given!r}", "one text", "Give a list of record ids."
+            )
+    description = (description or "").strip() or None
+    if not like and not description:
+        raise InvalidInputError(
+            f"profile {name!r}", "no record that is liked", "Give like, or a description."
+        )
+    steer = Steer(description or "", like=tuple(like), unlike=tuple(unlike))
+    direction = built_direction(collection, steer)
+    return _made(
+        name,
+        name=name,
+        description=description,
+        like=tuple(like),
+        unlike=tuple(unlike),
+        typical=direction.typical,
+        unit=base64.b64encode(direction.unit.astype("<f4").tobytes()).decode(),
+    )
+
+
+def _made(asked: str, **fields: Any) -> Profile:
+    try:
+        return Profile.model_validate(fields)
+    except ValidationError as error:
+        raise InvalidInputError(f"profile {asked!r}", _first_fault(error), "Correct it.") from error
+
+
+def _first_fault(error: ValueError) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{first['msg']} at {'.'.join(str(part) for part in first['loc']) or 'the whole'}"
+
+
+def check_name(name: str) -> None:
+    """Raise InvalidInputError for a name that a steer text could not say."""
+    if not _NAME.fullmatch(name):
+        raise InvalidInputError(
+            f"profile name {name!r}", "not a name", "Use up to 64 letters, digits, spaces, dots and dashes."
+        )

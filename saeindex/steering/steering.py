@@ -1,0 +1,201 @@
+"""Steering: moving the query along directions and keeping what the autoencoder cannot say.
+
+    q' = normalise(q + sum_t s_t m_t u_t)
+
+``u_t`` is the unit direction of target t and ``m_t`` how far along it the typical record lies that has it
+(:mod:`saeindex.steering.direction`). The part of q outside the dictionary is never touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, get_args
+
+import numpy as np
+
+from saeindex.collection.caches import Memo
+from saeindex.concepts.label_match import FAMILY, is_id
+from saeindex.errors import InvalidInputError, NotFoundError
+from saeindex.protocols import SparseVector
+from saeindex.steering.direction import Direction, built_direction, decoder_direction, name_direction
+from saeindex.types import Steer, SteeringMethod
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from saeindex.collection.collection import Collection
+    from saeindex.concepts.label_match import Concept
+    from saeindex.concepts.resolver import Resolver
+    from saeindex.features import FeatureSpace
+    from saeindex.types import FloatArray
+
+PROFILE = "profile:"
+# Steps of the bisection for the largest strength within a drift: to one part in a million.
+HALVINGS = 20
+KEPT = 256
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedSteer:
+    """A target's direction and the signed strength to move along it."""
+
+    direction: Direction
+    strength: float
+
+
+class Steering:
+    """Resolves targets to directions, and remembers them until the collection changes."""
+
+    def __init__(
+        self, collection: Collection, resolver: Resolver, profile: Callable[[str], Direction]
+    ) -> None:
+        """Take the collection, what resolves its concepts, and what finds a saved profile by name."""
+        self._collection, self._resolver, self._profile = collection, resolver, profile
+        self._known: Memo[Direction] = Memo(KEPT)
+
+    def resolve(self, steer: Steer, method: SteeringMethod = "built") -> ResolvedSteer:
+        """Return a steer with its direction; raises UnknownConceptError where nothing answers to it."""
+        if method not in get_args(SteeringMethod):
+            known = ", ".join(get_args(SteeringMethod))
+            raise InvalidInputError(f"steering={method!r}", "no such way", f"Use {known}.")
+        _check_evidence(steer, method)
+        direction = self._direction(steer, method).edited(steer.edits)
+        if method == "clamp" and direction.concept is None:
+            raise InvalidInputError(
+                f"steer {steer.target!r} with steering='clamp'", "no feature", "Use steering='built'."
+            )
+        return ResolvedSteer(direction, steer.strength)
+
+    def _direction(self, steer: Steer, method: SteeringMethod) -> Direction:
+        target = steer.target
+        if target.startswith(PROFILE):
+            return self._profile(target.removeprefix(PROFILE))
+        has_examples = bool(steer.like or steer.unlike)
+        if not has_examples and (
+            target.startswith(FAMILY) or is_id(target) or method in ("decoder", "clamp")
+        ):
+            return decoder_direction(self._named(target, method), self._collection.space)
+        if not target.strip() and not has_examples:
+            raise InvalidInputError("steer", "no target", "Name a concept, or give like and unlike.")
+        return self._remembered(steer, method)
+
+    def _named(self, target: str, method: SteeringMethod) -> Concept:
+        concept = self._resolver.resolve(target, "strict")
+        is_single = method in ("decoder", "clamp") and not target.startswith(FAMILY)
+        return replace(concept, features=concept.features[:1]) if is_single else concept
+
+    def _remembered(self, steer: Steer, method: SteeringMethod) -> Direction:
+        told = (tuple(ids) for ids in (steer.against, steer.like, steer.unlike))
+        key = (method == "name", steer.target, *told)
+        return self._known.get(key, lambda: self._made(steer, method), of=self._collection.sample())
+
+    def _made(self, steer: Steer, method: SteeringMethod) -> Direction:
+        if steer.target and not (steer.against or steer.like or steer.unlike):
+            self._resolver.check_meaning(steer.target)
+        if method == "name":
+            return name_direction(self._collection, steer.target)
+        return built_direction(self._collection, steer)
+
+
+def _check_evidence(steer: Steer, method: SteeringMethod) -> None:
+    """Raise InvalidInputError where other values or examples are given that the direction would ignore."""
+    target = steer.target
+    told = {name: getattr(steer, name) for name in ("against", "like", "unlike")}
+    for name, given in told.items():
+        if isinstance(given, str):
+            raise InvalidInputError(f"steer {target!r}, {name}={given!r}", "one text", "Give a list.")
+    is_fixed = target.startswith((PROFILE, FAMILY)) or is_id(target)
+    if any(told.values()) and (is_fixed or method not in ("built", "sparse")):
+        found = (
+            "a direction that they do not change" if is_fixed else f"steering={method!r} takes a name alone"
+        )
+        raise InvalidInputError(
+            f"steer {target!r} with {' and '.join(name for name in told if told[name])}",
+            found,
+            "Name a phrase, with steering='built'.",
+        )
+
+
+def unknown_profile(name: str) -> Direction:
+    """Raise NotFoundError; for an index without profiles."""
+    raise NotFoundError(f"profile {name!r}", "the index has none", "Fit one with index.fit_profile(…).")
+
+
+def apply(vector: FloatArray, steers: Sequence[ResolvedSteer]) -> FloatArray:
+    """Return q' (d,) float32; with no or only zero strengths the very same array."""
+    moves = [
+        steer.strength * steer.direction.typical * steer.direction.unit for steer in steers if steer.strength
+    ]
+    if not moves:
+        return vector
+    moved = vector.astype(np.float64) + np.sum(moves, axis=0)
+    length = float(np.linalg.norm(moved))
+    if length < 1e-6:
+        raise InvalidInputError("steer this query", "the steps cancel it out", "Use smaller strengths.")
+    steered: FloatArray = (moved / length).astype(np.float32)
+    return steered
+
+
+def clamp(vector: FloatArray, steers: Sequence[ResolvedSteer], space: FeatureSpace) -> FloatArray:
+    """Return the query decoded from its code with features set to strengths (saerch, arXiv 2408.00657).
+
+    A baseline: what the code does not rebuild of the query is lost. A negative strength clamps to 0.
+    """
+    if not any(steer.strength for steer in steers):
+        return vector
+    indices, values = space.sae.encode(vector[None]).row(0)
+    code = dict(zip(indices.tolist(), values.astype(np.float64).tolist(), strict=True))
+    for steer in steers:
+        for match in steer.direction.concept.features if steer.direction.concept else ():
+            code[match.id] = max(0.0, steer.strength) * steer.direction.typical
+    atoms = space.sae.directions[list(code)].astype(np.float64)
+    decoded = np.array(list(code.values())) @ atoms + space.sae.bias.cpu().numpy().astype(np.float64)
+    steered: FloatArray = (decoded / np.linalg.norm(decoded)).astype(np.float32)
+    return steered
+
+
+def within(
+    vector: FloatArray, steers: Sequence[ResolvedSteer], max_drift: float
+) -> tuple[ResolvedSteer, ...]:
+    """Return the steers with all strengths scaled alike, by the largest factor up to 1 that drifts so far."""
+    if drift(vector, apply(vector, steers)) <= max_drift:
+        return tuple(steers)
+    low, high = 0.0, 1.0
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _drifts(vector, steers, middle) <= max_drift else (low, middle)
+    return tuple(replace(steer, strength=steer.strength * low) for steer in steers)
+
+
+def _drifts(vector: FloatArray, steers: Sequence[ResolvedSteer], factor: float) -> float:
+    return drift(vector, apply(vector, [replace(s, strength=s.strength * factor) for s in steers]))
+
+
+def drift(before: FloatArray, after: FloatArray) -> float:
+    """Return 1 - cos(before, after), 0.0 exactly when the query was not moved."""
+    if after is before:
+        return 0.0
+    a, b = before.astype(np.float64), after.astype(np.float64)
+    return max(0.0, float(1 - a @ b / (np.linalg.norm(a) * np.linalg.norm(b))))
+
+
+def steered_code(
+    before: FloatArray, after: FloatArray, steers: Sequence[ResolvedSteer], space: FeatureSpace, boosts: bool
+) -> SparseVector:
+    """Return the sparse query of a steered one: that of q', less the concepts that are taken away.
+
+    Where a concept goes, records that still show it lose by it; with ``boosts`` ("sparse" steering) the
+    unsteered query's own code gains the concepts that are added, too.
+    """
+    indices, values = space.sae.encode((before if boosts else after)[None]).row(0)
+    code = dict(zip(indices.tolist(), values.tolist(), strict=True))
+    for steer in steers:
+        if steer.strength > 0 and not boosts:
+            continue
+        for part in steer.direction.parts:
+            if part.weight > 0:
+                step = steer.strength * steer.direction.typical * part.weight
+                code[part.feature] = code.get(part.feature, 0.0) + step
+    kept = sorted(feature for feature, value in code.items() if value != 0.0)
+    return SparseVector(np.array(kept, np.int32), np.array([code[i] for i in kept], np.float32))
