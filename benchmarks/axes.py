@@ -20,9 +20,9 @@ from benchmarks.corpora import CachedEncoder
 from benchmarks.mixture import CACHE
 from benchmarks.suites.retained import properties
 from saeindex import FeatureSpace
-from saeindex.analysis.clusters.axis import Axis, AxisValue
-from saeindex.analysis.clusters.evidence import read
-from saeindex.analysis.clusters.views import Views
+from saeindex.analysis.cluster.axis import Axis, AxisValue
+from saeindex.analysis.cluster.axis_scores import read
+from saeindex.analysis.cluster.views import Views
 from saeindex.collection.snapshot import Snapshot
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from saeindex.analysis.clusters.baseline import interpembed_clusters
-from saeindex.analysis.clusters.measures import free_clusters
+from saeindex.analysis.cluster.interpembed import interpembed_clusters
+from saeindex.analysis.cluster.quality import free_clusters
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

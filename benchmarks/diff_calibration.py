@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.snapshots import labelled
-from saeindex.analysis.design import design_of
-from saeindex.analysis.evidence import FAMILIES, Evidence, Family, evidence_of
-from saeindex.analysis.groups import Groups
-from saeindex.analysis.testing import run_tests
+from saeindex.analysis.stats.design import design_of
+from saeindex.analysis.stats.evidence import FAMILIES, Evidence, Family, evidence_of
+from saeindex.analysis.stats.family_test import run_tests
+from saeindex.analysis.stats.groups import Groups
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

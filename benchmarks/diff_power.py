@@ -12,16 +12,16 @@ import numpy as np
 
 from benchmarks.diff_calibration import ALPHA, LEAST, pair
 from benchmarks.snapshots import labelled
-from saeindex.analysis.design import Design
-from saeindex.analysis.differences.power import power
-from saeindex.analysis.evidence import FAMILIES, evidence_of
-from saeindex.analysis.testing import run_tests
+from saeindex.analysis.diff.power import power
+from saeindex.analysis.stats.design import Design
+from saeindex.analysis.stats.evidence import FAMILIES, evidence_of
+from saeindex.analysis.stats.family_test import run_tests
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
-    from saeindex.analysis.testing import FamilyTest
+    from saeindex.analysis.stats.family_test import FamilyTest
     from saeindex.collection.snapshot import Snapshot
 
 # Evidence, with its shares inside a class and outside.

@@ -17,16 +17,16 @@ from benchmarks.detectors import DETECTORS, detected
 from benchmarks.diff_calibration import ALPHA, LEAST, pair
 from benchmarks.snapshots import labelled
 from benchmarks.suites.retained import has_value, properties
-from saeindex.analysis.design import design_of
-from saeindex.analysis.evidence import evidence_of
-from saeindex.analysis.testing import run_tests
+from saeindex.analysis.stats.design import design_of
+from saeindex.analysis.stats.evidence import evidence_of
+from saeindex.analysis.stats.family_test import run_tests
 from saeindex.features.contrast_sets import auroc
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.analysis.groups import Groups
-    from saeindex.analysis.testing import FamilyTest
+    from saeindex.analysis.stats.family_test import FamilyTest
+    from saeindex.analysis.stats.groups import Groups
     from saeindex.collection.snapshot import Snapshot
 
 TOP = 5

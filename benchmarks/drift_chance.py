@@ -9,17 +9,17 @@ import numpy as np
 
 from benchmarks.diff_calibration import ALPHA, BY_DOCUMENT, LEAST, Prepared
 from benchmarks.snapshots import labelled
-from saeindex.analysis.design import design_of
-from saeindex.analysis.evidence import FAMILIES, evidence_of
-from saeindex.analysis.groups import Groups
-from saeindex.analysis.monitor import MonitorOptions, monitor
-from saeindex.analysis.trends.trends import run_trends
+from saeindex.analysis.drift.trend_test import run_trends
+from saeindex.analysis.monitor.monitor import MonitorOptions, monitor
+from saeindex.analysis.stats.design import design_of
+from saeindex.analysis.stats.evidence import FAMILIES, evidence_of
+from saeindex.analysis.stats.groups import Groups
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.analysis.evidence import Family
-    from saeindex.analysis.trends.trends import TrendTest
+    from saeindex.analysis.drift.trend_test import TrendTest
+    from saeindex.analysis.stats.evidence import Family
     from saeindex.collection.snapshot import Snapshot
 
 CORPORA = ("goemotions", "stackoverflow_titles", "clinc150", "medquad", "arxiv_heldout")

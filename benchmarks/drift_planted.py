@@ -10,19 +10,19 @@ import numpy as np
 from benchmarks.diff_calibration import ALPHA, LEAST, pair
 from benchmarks.diff_power import higher_in_first, most_telling
 from benchmarks.drift_chance import PERIODS, WINDOW, in_periods, trend_tests
-from saeindex.analysis.design import Design
-from saeindex.analysis.evidence import FAMILIES, evidence_of
-from saeindex.analysis.monitor import MonitorOptions, monitor
-from saeindex.analysis.testing import run_tests
-from saeindex.analysis.trends.describing import kind_of
+from saeindex.analysis.drift.findings import kind_of
+from saeindex.analysis.monitor.monitor import MonitorOptions, monitor
+from saeindex.analysis.stats.design import Design
+from saeindex.analysis.stats.evidence import FAMILIES, evidence_of
+from saeindex.analysis.stats.family_test import run_tests
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from benchmarks.diff_power import Planting
-    from saeindex.analysis.evidence import Evidence
-    from saeindex.analysis.groups import Groups
-    from saeindex.analysis.trends.trends import TrendTest
+    from saeindex.analysis.drift.trend_test import TrendTest
+    from saeindex.analysis.stats.evidence import Evidence
+    from saeindex.analysis.stats.groups import Groups
 
 PER_PERIOD = 500
 SHARES = (0.02, 0.05, 0.1)

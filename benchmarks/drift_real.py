@@ -14,16 +14,16 @@ from benchmarks.diff_real import _flags as detector_flags
 from benchmarks.diff_real import _stand_ins as stand_ins
 from benchmarks.drift_chance import in_periods, trend_tests
 from benchmarks.snapshots import labelled
-from saeindex.analysis.design import design_of
-from saeindex.analysis.drift import DriftOptions, drift
-from saeindex.analysis.evidence import FAMILIES, Evidence
-from saeindex.analysis.trends.trends import run_trends
+from saeindex.analysis.drift.drift import DriftOptions, drift
+from saeindex.analysis.drift.trend_test import run_trends
+from saeindex.analysis.stats.design import design_of
+from saeindex.analysis.stats.evidence import FAMILIES, Evidence
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.analysis.groups import Groups
-    from saeindex.analysis.trends.trends import TrendTest
+    from saeindex.analysis.drift.trend_test import TrendTest
+    from saeindex.analysis.stats.groups import Groups
     from saeindex.collection.snapshot import Snapshot
 
 # A vendor's models by date of release.

@@ -15,7 +15,7 @@ from benchmarks import data
 from benchmarks.planted import correlation
 from benchmarks.suites.retained import properties
 from saeindex import FeatureSpace
-from saeindex.analysis.correlations.named_pairs import z_scores
+from saeindex.analysis.correlate.named_pairs import z_scores
 from saeindex.collection.snapshot import Snapshot
 from saeindex.concepts.named_concept import ConceptReader, Membership, NamedConcept
 

@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 
 from saeindex import FeatureSpace
-from saeindex.analysis.correlate import correlate_open
+from saeindex.analysis.correlate.all_pairs import correlate_open
 from saeindex.collection.snapshot import Snapshot
 from saeindex.config import DEFAULT_SPACE
 from saeindex.features import Calibration, FeatureLabel

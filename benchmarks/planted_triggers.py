@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks import data
-from saeindex.analysis.triggers import find_triggers
+from saeindex.analysis.correlate.triggers import find_triggers
 from saeindex.collection.snapshot import Snapshot
 from saeindex.concepts.named_concept import NamedConcept
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from saeindex.analysis.cluster import cluster
+from saeindex.analysis.cluster.cluster import cluster
 from saeindex.config import CACHE_FOLDER
 
 if TYPE_CHECKING:
-    from saeindex.analysis.cluster import Method
-    from saeindex.analysis.clusters.axis import Axis
-    from saeindex.analysis.clusters.results import Clustering
-    from saeindex.analysis.groups import Selection, Selector
+    from saeindex.analysis.cluster.axis import Axis
+    from saeindex.analysis.cluster.cluster import Method
+    from saeindex.analysis.cluster.results import Clustering
+    from saeindex.analysis.stats.groups import Selection, Selector
     from saeindex.collection.snapshot import Snapshot
     from saeindex.search.planner import Planner
 

@@ -6,18 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
-from saeindex.analysis.correlate import correlate_open
-from saeindex.analysis.correlations.named_pairs import correlate_named
-from saeindex.analysis.triggers import find_triggers
+from saeindex.analysis.correlate.all_pairs import correlate_open
+from saeindex.analysis.correlate.named_pairs import correlate_named
+from saeindex.analysis.correlate.triggers import find_triggers
 from saeindex.concepts.named_concept import parse_concept
 from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.analysis.correlations.results import Correlations
-    from saeindex.analysis.groups import Selection, Selector
-    from saeindex.analysis.triggers import Triggers
+    from saeindex.analysis.correlate.results import Correlations
+    from saeindex.analysis.correlate.triggers import Triggers
+    from saeindex.analysis.stats.groups import Selection, Selector
     from saeindex.collection.snapshot import Snapshot
     from saeindex.concepts.named_concept import NamedConcept
     from saeindex.protocols import TextEncoder

@@ -6,19 +6,19 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saeindex.analysis.diff import DiffOptions
-from saeindex.analysis.drift import DriftOptions, drift
-from saeindex.analysis.monitor import MonitorOptions, monitor
-from saeindex.analysis.monitoring.baseline import Baseline, baseline_of
+from saeindex.analysis.diff.diff import DiffOptions
+from saeindex.analysis.drift.drift import DriftOptions, drift
+from saeindex.analysis.monitor.baseline import Baseline, baseline_of
+from saeindex.analysis.monitor.monitor import MonitorOptions, monitor
 from saeindex.analysis.options import options_of
-from saeindex.analysis.profile import profile
+from saeindex.analysis.profile.profile import profile
 from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from saeindex.analysis.groups import Selection, Selector
-    from saeindex.analysis.monitoring.alerts import Alert
-    from saeindex.analysis.profile_results import SetProfile
-    from saeindex.analysis.trends.results import Drift
+    from saeindex.analysis.drift.results import Drift
+    from saeindex.analysis.monitor.results import Alert
+    from saeindex.analysis.profile.results import SetProfile
+    from saeindex.analysis.stats.groups import Selection, Selector
     from saeindex.collection.snapshot import Snapshot
     from saeindex.types import LevelName
 

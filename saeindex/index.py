@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from saeindex.analysing import Analysing
+from saeindex.analysis.analyses import Analysing
 from saeindex.clustering import ClusteringAlong
 from saeindex.collection.caches import QueryVectors
 from saeindex.collection.collection import Collection

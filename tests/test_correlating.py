@@ -13,7 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from saeindex import FeatureIndex, FeatureSpace, Record
-from saeindex.cli import correlating
+from saeindex.cli import correlate as correlating
 from saeindex.concepts.named_concept import NamedConcept
 from saeindex.errors import InvalidInputError, NotFoundError
 from tests.samples import RememberingEncoder, sample_records

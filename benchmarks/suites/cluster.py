@@ -13,15 +13,15 @@ from benchmarks import cluster_methods as methods
 from benchmarks.axes import Task, Texts, tasks
 from benchmarks.outcome import Figure, Outcome, at_least
 from saeindex import FeatureSpace
-from saeindex.analysis.clusters.em import settle
-from saeindex.analysis.clusters.evidence import gather
-from saeindex.analysis.clusters.verdict import judge, signs_of
+from saeindex.analysis.cluster.anchored_em import settle
+from saeindex.analysis.cluster.axis_scores import gather
+from saeindex.analysis.cluster.verdict import judge, signs_of
 from saeindex.config import DEFAULT_SPACE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.analysis.clusters.axis import Axis
+    from saeindex.analysis.cluster.axis import Axis
 
 SEED = 0
 EXAMPLES, DRAWS = 5, 3

@@ -16,9 +16,9 @@ from benchmarks.pair_scale import measured
 from benchmarks.planted import CLASSES, Classes, Planted, open_classes, planted_in_parts, planted_pairs
 from benchmarks.planted_triggers import trigger_rank
 from saeindex import FeatureSpace
-from saeindex.analysis.correlate import correlate_open
-from saeindex.analysis.correlations.named_pairs import z_scores
-from saeindex.analysis.correlations.tables import PairTables
+from saeindex.analysis.correlate.all_pairs import correlate_open
+from saeindex.analysis.correlate.named_pairs import z_scores
+from saeindex.analysis.correlate.pair_tests import PairTables
 from saeindex.concepts.named_concept import ConceptReader, NamedConcept
 from saeindex.config import DEFAULT_SPACE
 

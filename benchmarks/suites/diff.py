@@ -22,9 +22,9 @@ from benchmarks.corpora import NAMES
 from benchmarks.outcome import Figure, Outcome, at_least, at_most
 from benchmarks.snapshots import synthetic
 from benchmarks.suites.latency import built
-from saeindex.analysis.diff import DiffOptions, diff
-from saeindex.analysis.evidence import FAMILIES
-from saeindex.analysis.groups import Groups
+from saeindex.analysis.diff.diff import DiffOptions, diff
+from saeindex.analysis.stats.evidence import FAMILIES
+from saeindex.analysis.stats.groups import Groups
 
 SEED = 0
 WAYS = (*FAMILIES, "any", "rule", "rule_at_ours", "log_odds", "log_odds_at_ours")

@@ -18,7 +18,7 @@ from benchmarks import drift_chance, drift_planted, drift_real
 from benchmarks.diff_power import Planting
 from benchmarks.outcome import Figure, Outcome, at_least, at_most
 from benchmarks.suites.diff import mean_by_corpus
-from saeindex.analysis.evidence import FAMILIES
+from saeindex.analysis.stats.evidence import FAMILIES
 
 SEED = 0
 PLANTED = ("stackoverflow_titles", "clinc150", "arxiv_heldout", "medquad", "goemotions")

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.analysis.significance import binomial_tail
-from saeindex.analysis.tables import Z95, Tested
+from saeindex.analysis.stats.stratified import Z95, Tested
+from saeindex.analysis.stats.two_by_two import binomial_tail
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,19 +10,14 @@ from typing import Annotated, Any
 import typer
 
 from saeindex._version import __version__
-from saeindex.cli import (
-    clustering,
-    correlating,
-    demo,
-    diffing,
-    doctor,
-    drifting,
-    indexing,
-    inspecting,
-    sae,
-    searching,
-    steering,
-)
+from saeindex.cli import cluster as clustering
+from saeindex.cli import correlate as correlating
+from saeindex.cli import demo, doctor, sae, steering
+from saeindex.cli import diff as diffing
+from saeindex.cli import drift as drifting
+from saeindex.cli import features as inspecting
+from saeindex.cli import index as indexing
+from saeindex.cli import search as searching
 from saeindex.errors import (
     InvalidInputError,
     NotFoundError,

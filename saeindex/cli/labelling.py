@@ -14,7 +14,7 @@ import typer
 
 from saeindex.cli.corpus import embed
 from saeindex.cli.output import print_json, progress_bar
-from saeindex.cli.sae_transfer import check_target
+from saeindex.cli.sae.transfer import check_target
 from saeindex.errors import InvalidInputError
 from saeindex.types import shown_label
 

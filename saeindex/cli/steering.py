@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from saeindex.cli.judging import feature_ids
+from saeindex.cli.feedback import feature_ids
 from saeindex.cli.output import Json, Url, console, print_json
 from saeindex.errors import InvalidInputError, MismatchError
 

@@ -47,7 +47,7 @@ def made_snapshot(
 
 def unlike_features(space: FeatureSpace, count: int) -> list[int]:
     """Return features that are in no way alike: neither family, label nor direction."""
-    from saeindex.analysis.correlations.trivial import KnownTrivial
+    from saeindex.analysis.correlate.trivial import KnownTrivial
 
     known, found = KnownTrivial(space), [0]
     for feature in range(1, space.n_features):

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from saeindex.analysis.clusters.axis import Axis
-from saeindex.analysis.clusters.results import Cluster, Clustering, KeyConcept
-from saeindex.analysis.clusters.verdict import Verdict
-from saeindex.analysis.correlations.results import Concept, ConceptPair, Correlations
-from saeindex.analysis.differences.findings import (
+from saeindex.analysis.cluster.axis import Axis
+from saeindex.analysis.cluster.results import Cluster, Clustering, KeyConcept
+from saeindex.analysis.cluster.verdict import Verdict
+from saeindex.analysis.correlate.results import Concept, ConceptPair, Correlations
+from saeindex.analysis.correlate.triggers import Trigger, Triggers
+from saeindex.analysis.diff.results import (
     Confirmation,
     Detectable,
     Diff,
@@ -19,12 +20,11 @@ from saeindex.analysis.differences.findings import (
     Hint,
     StratumChange,
 )
-from saeindex.analysis.monitor import MonitorOptions
-from saeindex.analysis.monitoring.alerts import Alert
-from saeindex.analysis.profile_results import SetProfile, Standing, Theme
-from saeindex.analysis.trends.periods import Period
-from saeindex.analysis.trends.results import Drift, Trend
-from saeindex.analysis.triggers import Trigger, Triggers
+from saeindex.analysis.drift.periods import Period
+from saeindex.analysis.drift.results import Drift, Trend
+from saeindex.analysis.monitor.monitor import MonitorOptions
+from saeindex.analysis.monitor.results import Alert
+from saeindex.analysis.profile.results import SetProfile, Standing, Theme
 
 EVIL = "<script>alert(1)</script>"
 FORMULA = '=HYPERLINK("x")'

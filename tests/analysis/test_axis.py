@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saeindex.analysis.clusters.axis import MOST_VALUES, Axis, AxisValue
+from saeindex.analysis.cluster.axis import MOST_VALUES, Axis, AxisValue
 from saeindex.errors import InvalidInputError
 
 NAME = st.text("abcdefgh ", min_size=1, max_size=8).map(str.strip).filter(bool)

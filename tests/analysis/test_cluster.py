@@ -10,11 +10,11 @@ import pytest
 from numpy.typing import NDArray
 
 from saeindex import FeatureIndex, Record
-from saeindex.analysis import cluster as module
-from saeindex.analysis.cluster import cluster
-from saeindex.analysis.clusters.axis import Axis
-from saeindex.analysis.clusters.measures import agreement
-from saeindex.analysis.clusters.results import Clustering
+from saeindex.analysis.cluster import cluster as module
+from saeindex.analysis.cluster.axis import Axis
+from saeindex.analysis.cluster.cluster import cluster
+from saeindex.analysis.cluster.quality import agreement
+from saeindex.analysis.cluster.results import Clustering
 from saeindex.collection.snapshot import Snapshot
 from saeindex.errors import InvalidInputError, NotFoundError
 from tests.samples import SUBJECTS, RememberingEncoder

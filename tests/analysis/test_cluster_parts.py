@@ -8,16 +8,16 @@ import pytest
 from scipy.sparse import csr_matrix
 from sklearn.metrics import jaccard_score, normalized_mutual_info_score, silhouette_samples
 
-from saeindex.analysis.clusters.baseline import jaccard
-from saeindex.analysis.clusters.em import EXAMPLE, Whitened, settle, smoothed, soft, standardised
-from saeindex.analysis.clusters.measures import (
+from saeindex.analysis.cluster.anchored_em import EXAMPLE, Whitened, settle, smoothed, soft, standardised
+from saeindex.analysis.cluster.interpembed import jaccard
+from saeindex.analysis.cluster.quality import (
     agreement,
     conductances,
     distinctive,
     neighbour_graph,
     silhouettes,
 )
-from saeindex.analysis.clusters.verdict import FAILS_FROM, Signs, judge, signs_of
+from saeindex.analysis.cluster.verdict import FAILS_FROM, Signs, judge, signs_of
 from saeindex.collection.sample import nearest_rows
 
 DICE = np.random.default_rng(5)

@@ -11,14 +11,14 @@ from scipy.sparse import csr_matrix
 from scipy.stats import norm
 
 from saeindex import FeatureIndex, FeatureSpace
-from saeindex.analysis.design import Design
-from saeindex.analysis.drift import DriftOptions, drift
-from saeindex.analysis.evidence import Evidence
-from saeindex.analysis.tables import Counts
-from saeindex.analysis.trends.change_points import searched
-from saeindex.analysis.trends.contrasts import contrast
-from saeindex.analysis.trends.periods import periods_of
-from saeindex.analysis.trends.trends import TrendTest, run_trends
+from saeindex.analysis.drift.change_points import searched
+from saeindex.analysis.drift.contrasts import contrast
+from saeindex.analysis.drift.drift import DriftOptions, drift
+from saeindex.analysis.drift.periods import periods_of
+from saeindex.analysis.drift.trend_test import TrendTest, run_trends
+from saeindex.analysis.stats.design import Design
+from saeindex.analysis.stats.evidence import Evidence
+from saeindex.analysis.stats.stratified import Counts
 from saeindex.errors import InvalidInputError
 from tests.analysis.made import made_snapshot, unlike_features
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from saeindex.analysis.export import write_tables
 from saeindex.errors import InvalidInputError, MissingDependencyError
+from saeindex.report.export import write_tables
 from tests.analysis.made_results import FORMULA, diff, empty_results, results
 
 RESULTS = results()

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from saeindex import FeatureIndex
-from saeindex.analysis.design import design_of
-from saeindex.analysis.groups import Groups
+from saeindex.analysis.stats.design import design_of
+from saeindex.analysis.stats.groups import Groups
 from saeindex.collection.records import record_ids
 from saeindex.errors import InvalidInputError, NotFoundError
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from saeindex import FeatureIndex
-from saeindex.analysis.differences.hypotheses import HypothesisWriter, told
+from saeindex.analysis.diff.hypotheses import HypothesisWriter, told
 from saeindex.analysis.pictures import save_picture
 from saeindex.analysis.report import write_report
 from saeindex.errors import InvalidInputError, LabelerError

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from saeindex import FeatureIndex, FeatureSpace
-from saeindex.analysis.monitor import MonitorOptions, monitor
-from saeindex.analysis.monitoring.baseline import Baseline, baseline_of
+from saeindex.analysis.monitor.baseline import Baseline, baseline_of
+from saeindex.analysis.monitor.monitor import MonitorOptions, monitor
 from saeindex.collection.snapshot import Snapshot
 from saeindex.errors import InvalidInputError
 from tests.analysis.made import made_snapshot, unlike_features

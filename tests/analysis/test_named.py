@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import fisher_exact, pearsonr
 
 from saeindex import FeatureSpace, Record
-from saeindex.analysis.correlations.named_pairs import correlate_named, correlation_z, z_scores
+from saeindex.analysis.correlate.named_pairs import correlate_named, correlation_z, z_scores
 from saeindex.collection.snapshot import Snapshot
 from saeindex.concepts.named_concept import ConceptReader, Membership, NamedConcept, parse_concept, threshold
 from saeindex.errors import InvalidInputError, NotFoundError, UnknownConceptError

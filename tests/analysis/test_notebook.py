@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from saeindex.analysis.notebook import SHOWN, html_of
+from saeindex.report.notebook import SHOWN, html_of
 from tests.analysis.made_results import EVIL, diff, empty_results, finding, results
 from tests.analysis.reading_pages import Page
 

@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 from scipy.stats import chi2_contingency, false_discovery_control, hypergeom
 from scipy.stats.contingency import odds_ratio
 
-from saeindex.analysis.correlations.tables import PairTables, corrected, count_pairs, mid_p
+from saeindex.analysis.correlate.pair_tests import PairTables, corrected, count_pairs, mid_p
 
 
 def nothing_trivial(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int8]:
@@ -78,7 +78,7 @@ def test_large_counts_are_tested_like_small_ones() -> None:
 
 @pytest.mark.parametrize("is_cross", [False, True])
 def test_all_pairs_are_counted_as_by_a_loop(is_cross: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("saeindex.analysis.correlations.tables.BLOCK", 7)
+    monkeypatch.setattr("saeindex.analysis.correlate.all_pairs.pair_tests.BLOCK", 7)
     dice = np.random.default_rng(0)
     dense = dice.random((60, 25)) < dice.random(25) * 0.6
     other = dice.random((60, 18)) < 0.3 if is_cross else dense

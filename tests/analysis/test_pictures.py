@@ -17,12 +17,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saeindex.analysis.pictures.cluster import neighbour_layout
+from saeindex.analysis.cluster.charts import neighbour_layout
 from saeindex.analysis.pictures.places import GAP, LETTER, LINE, free_sides, spread
 from saeindex.analysis.pictures.saving import pictures_of, save_picture, svg_of
 from saeindex.analysis.pictures.stack import stacked
-from saeindex.analysis.pictures.style import told_apart
 from saeindex.errors import InvalidInputError
+from saeindex.report.charts import told_apart
 from tests.analysis.made_results import EVIL, clustering, diff, drift, empty_results, results
 from tests.analysis.reading_pages import Page
 

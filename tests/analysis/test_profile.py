@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from saeindex import FeatureIndex, FeatureSpace
-from saeindex.analysis.profile import nearness, profile, standings, themes_of
+from saeindex.analysis.profile.profile import nearness, profile, standings, themes_of
 from saeindex.errors import InvalidInputError
 from tests.analysis.made import made_snapshot
 

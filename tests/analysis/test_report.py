@@ -11,9 +11,9 @@ import pytest
 
 from saeindex._version import __version__
 from saeindex.analysis.report.numbers import chance, counted, interval, number, percent, ratio
-from saeindex.analysis.report.parts import highlighted
-from saeindex.analysis.report.writing import write_report
 from saeindex.errors import InvalidInputError
+from saeindex.report.html import highlighted
+from saeindex.report.page import write_report
 from tests.analysis.made_results import EVIL, clustering, diff, empty_results, finding, results
 from tests.analysis.reading_pages import Page
 

@@ -10,7 +10,7 @@ from scipy.sparse import csr_matrix
 from scipy.stats import binom, chi2, chi2_contingency, hypergeom
 
 from saeindex.analysis.pairing import compare_pairs
-from saeindex.analysis.significance import adjusted, one_sided, two_sided
+from saeindex.analysis.stats.two_by_two import adjusted, one_sided, two_sided
 
 
 def midp(k1: int, n1: int, k2: int, n2: int) -> float:

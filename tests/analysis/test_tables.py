@@ -8,10 +8,10 @@ from scipy.sparse import csr_matrix
 from scipy.sparse import random as random_matrix
 from scipy.stats import norm
 
-from saeindex.analysis.design import Design
-from saeindex.analysis.evidence import Evidence
-from saeindex.analysis.tables import Counts, compare, design_effects
-from saeindex.analysis.testing import run_tests
+from saeindex.analysis.stats.design import Design
+from saeindex.analysis.stats.evidence import Evidence
+from saeindex.analysis.stats.family_test import run_tests
+from saeindex.analysis.stats.stratified import Counts, compare, design_effects
 
 DICE = np.random.default_rng(0)
 

@@ -11,8 +11,8 @@ import typer
 from typer.testing import CliRunner
 
 from saeindex import FeatureIndex, FeatureSpace
-from saeindex.cli.clustering import cluster
-from saeindex.cli.correlating import correlate, triggers
+from saeindex.cli.cluster import cluster
+from saeindex.cli.correlate import correlate, triggers
 from tests.samples import RememberingEncoder, sample_records
 
 AXIS = "topic: cooking, music, weather"

@@ -12,7 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from saeindex import FeatureIndex, FeatureSpace
-from saeindex.cli.drifting import drift, monitor, profile
+from saeindex.cli.drift import drift, monitor, profile
 from saeindex.errors import InvalidInputError
 from tests.samples import RememberingEncoder, sample_records
 

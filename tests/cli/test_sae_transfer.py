@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner, Result
 
 from saeindex import FeatureSpace
-from saeindex.cli import sae_transfer
+from saeindex.cli.sae import transfer as sae_transfer
 from saeindex.errors import InvalidInputError, MismatchError, NotFoundError
 from saeindex.features import FeatureLabel
 from saeindex.sae.importers import import_autoencoder

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.analysis.diff import DiffOptions, findings_of, method_of, power_of
-from saeindex.analysis.differences.findings import Diff
-from saeindex.analysis.differences.headlines import headlines
+from saeindex.analysis.diff.diff import DiffOptions, findings_of, method_of, power_of
+from saeindex.analysis.diff.findings import headlines
+from saeindex.analysis.diff.results import Diff
 from saeindex.analysis.differences.hints import hints_of
-from saeindex.analysis.evidence import Evidence
-from saeindex.analysis.tables import Counts
-from saeindex.analysis.testing import run_counted
+from saeindex.analysis.stats.evidence import Evidence
+from saeindex.analysis.stats.family_test import run_counted
+from saeindex.analysis.stats.stratified import Counts
 from saeindex.collection.facet_counts import EngineCounts, apart
 from saeindex.errors import InvalidInputError
 from saeindex.types import shown_label
@@ -34,7 +34,7 @@ def counted_diff(
     engine: EngineCounts, space: FeatureSpace, conditions: dict[str, Filter], options: DiffOptions
 ) -> Diff:
     """Compare groups by two requests for each; findings have no examples."""
-    from saeindex.analysis.design import Design
+    from saeindex.analysis.stats.design import Design
 
     counted = {name: engine.frequencies(own, options.level) for name, own in apart(conditions).items()}
     for name, (size, _) in counted.items():

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from saeindex.analysis.differences.findings import Hint
+from saeindex.analysis.diff.results import Hint
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.analysis.diff import DiffOptions
-    from saeindex.analysis.evidence import Family
-    from saeindex.analysis.testing import FamilyTest
+    from saeindex.analysis.diff.diff import DiffOptions
+    from saeindex.analysis.stats.evidence import Family
+    from saeindex.analysis.stats.family_test import FamilyTest
 
     Doubles: TypeAlias = NDArray[np.float64]
 

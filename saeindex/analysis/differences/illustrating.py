@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.analysis.differences.findings import Example
+from saeindex.analysis.diff.results import Example
 from saeindex.collection.rows import tokens
 from saeindex.types import shown_label
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from saeindex.analysis.differences.findings import Finding
-    from saeindex.analysis.evidence import Evidence
-    from saeindex.analysis.groups import Groups
+    from saeindex.analysis.diff.results import Finding
+    from saeindex.analysis.stats.evidence import Evidence
+    from saeindex.analysis.stats.groups import Groups
     from saeindex.collection.snapshot import Snapshot
 
 # Findings that get examples, of each family; the start of a text that is shown, and its strongest concepts.

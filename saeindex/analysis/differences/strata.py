@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.analysis.differences.findings import StratumChange
-from saeindex.analysis.testing import run_tests
+from saeindex.analysis.diff.results import StratumChange
+from saeindex.analysis.stats.family_test import run_tests
 
 if TYPE_CHECKING:
-    from saeindex.analysis.design import Design
-    from saeindex.analysis.diff import DiffOptions
-    from saeindex.analysis.evidence import Family
-    from saeindex.analysis.groups import Groups
-    from saeindex.analysis.testing import FamilyTest
+    from saeindex.analysis.diff.diff import DiffOptions
+    from saeindex.analysis.stats.design import Design
+    from saeindex.analysis.stats.evidence import Family
+    from saeindex.analysis.stats.family_test import FamilyTest
+    from saeindex.analysis.stats.groups import Groups
 
 NAMED = 5
 

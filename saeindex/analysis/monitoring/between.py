@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from saeindex.analysis.diff import DiffOptions, findings_of
-from saeindex.analysis.differences.headlines import headlines
+from saeindex.analysis.diff.diff import DiffOptions, findings_of
+from saeindex.analysis.diff.findings import headlines
 from saeindex.analysis.differences.illustrating import illustrated
-from saeindex.analysis.evidence import Family, evidence_of
-from saeindex.analysis.testing import run_tests
+from saeindex.analysis.stats.evidence import Family, evidence_of
+from saeindex.analysis.stats.family_test import run_tests
 
 if TYPE_CHECKING:
-    from saeindex.analysis.design import Design
-    from saeindex.analysis.differences.findings import Finding
-    from saeindex.analysis.groups import Groups
+    from saeindex.analysis.diff.results import Finding
+    from saeindex.analysis.stats.design import Design
+    from saeindex.analysis.stats.groups import Groups
     from saeindex.collection.snapshot import Snapshot
 
 

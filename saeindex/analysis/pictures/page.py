@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from html import escape
 
 from saeindex._version import __version__
-from saeindex.analysis.pictures.style import Picture, framed
+from saeindex.report.charts import Picture, framed
 
 STYLE = """
 :root { color-scheme: light; }

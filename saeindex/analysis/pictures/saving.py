@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saeindex.analysis.pictures.stack import stacked
-from saeindex.analysis.pictures.style import Picture, framed, titled
 from saeindex.errors import InvalidInputError
 from saeindex.files import checked_suffix, replacing
+from saeindex.report.charts import Picture, framed, titled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from saeindex.analysis.export import Analysed
+    from saeindex.report.export import Analysed
 
 FORMATS = (".html", ".png")
 # Pixels of an image for each pixel of a chart.
@@ -78,7 +78,10 @@ def _nothing() -> Any:
 
 def _drawer(result: Analysed) -> Callable[[Any], list[Picture]] | None:
     """Return what draws results of this kind; each kind's module is read when it is drawn."""
-    from saeindex.analysis.pictures import cluster, correlate, diff, drift
+    from saeindex.analysis.cluster import charts as cluster
+    from saeindex.analysis.correlate import charts as correlate
+    from saeindex.analysis.diff import charts as diff
+    from saeindex.analysis.drift import charts as drift
 
     known: dict[str, Callable[[Any], list[Picture]]] = {
         "Diff": diff.pictures_of_diff,

@@ -1,5 +1,5 @@
 """Results as readable pages."""
 
-from saeindex.analysis.report.writing import write_report
+from saeindex.report.page import write_report
 
 __all__ = ["write_report"]

@@ -7,24 +7,14 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from saeindex.analysis.pictures.diff import FAMILY, forest, volcano
+from saeindex.analysis.diff.charts import FAMILY, forest, volcano
 from saeindex.analysis.report.findings import evidence, findings_table
 from saeindex.analysis.report.numbers import counted, number, percent
-from saeindex.analysis.report.parts import (
-    Head,
-    Section,
-    Told,
-    element,
-    figure,
-    joined,
-    listed,
-    paragraphs,
-    table,
-)
+from saeindex.report.html import Head, Section, Told, element, figure, joined, listed, paragraphs, table
 
 if TYPE_CHECKING:
-    from saeindex.analysis.differences.findings import Diff
-    from saeindex.analysis.evidence import Family
+    from saeindex.analysis.diff.results import Diff
+    from saeindex.analysis.stats.evidence import Family
 
 # Findings of each family and group that the answer in short names.
 IN_SHORT = 3

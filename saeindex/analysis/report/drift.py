@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from saeindex.analysis.pictures.diff import FAMILY
-from saeindex.analysis.pictures.drift import pictures_of_drift
+from saeindex.analysis.diff.charts import FAMILY
+from saeindex.analysis.drift.charts import pictures_of_drift
 from saeindex.analysis.report.diff import LIMITS
 from saeindex.analysis.report.findings import SHOWN, SHOWN_EVIDENCE, shown_by
 from saeindex.analysis.report.numbers import chance, counted, interval, percent, points
-from saeindex.analysis.report.parts import (
+from saeindex.report.html import (
     Head,
     Part,
     Section,
@@ -27,7 +27,7 @@ from saeindex.analysis.report.parts import (
 )
 
 if TYPE_CHECKING:
-    from saeindex.analysis.trends.results import Drift, Trend
+    from saeindex.analysis.drift.results import Drift, Trend
 
 IN_SHORT = 3
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from saeindex.analysis.report.numbers import chance, counted, interval, percent, points, ratio
-from saeindex.analysis.report.parts import Head, Part, element, folded, joined, listed, record, table
+from saeindex.report.html import Head, Part, element, folded, joined, listed, record, table
 
 if TYPE_CHECKING:
-    from saeindex.analysis.differences.findings import Example, Finding
+    from saeindex.analysis.diff.results import Example, Finding
 
 # Rows of a table before the others are folded; findings with their records, of each family.
 SHOWN, SHOWN_EVIDENCE = 20, 6

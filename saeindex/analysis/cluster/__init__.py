@@ -1,0 +1,1 @@
+"""Clusters along an axis."""

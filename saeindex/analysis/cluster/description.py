@@ -1,0 +1,114 @@
+"""Clusters as people read them: sizes, concepts, central and borderline records, what else they follow."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from saeindex.analysis.cluster.quality import (
+    agreement,
+    conductances,
+    distinctive,
+    free_clusters,
+    leakage,
+    neighbour_graph,
+    silhouettes,
+)
+from saeindex.analysis.cluster.results import Cluster, KeyConcept
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from saeindex.collection.sample import CollectionSample
+    from saeindex.collection.snapshot import Snapshot
+    from saeindex.concepts.weighting import Doubles
+
+FREE = "(free)"
+CONCEPTS = 8
+# A concept of a cluster: this sure, this much more often than elsewhere, and in this share of its records.
+LEAST_Z, LEAST_LIFT, LEAST_SHARE = 3.0, 1.2, 0.02
+
+
+def described_clusters(
+    sample: CollectionSample, ids: Sequence[str], shares: Doubles, names: Sequence[str], shown: int
+) -> list[Cluster]:
+    """Return the clusters of a sample's records, in the order of ``names``.
+
+    ``shares`` (m, J) say how far each record is in; of those whose id is "" none is shown.
+    """
+    codes, count = shares.argmax(1), len(names)
+    apart = conductances(neighbour_graph(sample.neighbours), codes, count)
+    fits = silhouettes(sample.rows.x, codes, count)
+    over, lift = distinctive(sample.present, codes, count)
+    sizes = np.bincount(codes, minlength=count)
+    found = []
+    for value, name in enumerate(names):
+        inside = np.flatnonzero(codes == value)
+        lead = shares[inside, value] - np.delete(shares[inside], value, axis=1).max(1, initial=0.0)
+        central, edge = inside[_central(sample, inside, lead)], inside[np.argsort(lead, kind="stable")]
+        found.append(
+            Cluster(
+                name or f"cluster {value + 1}",
+                int(sizes[value]),
+                float(sizes[value] / max(1, len(codes))),
+                key_concepts(sample, over[value], lift[value]),
+                _first(ids, central, shown),
+                _first(ids, edge, shown),
+                float(apart[value]),
+                float(fits[inside].mean()) if len(inside) else 0.0,
+            )
+        )
+    return found
+
+
+def _first(ids: Sequence[str], rows: NDArray[np.int64], shown: int) -> tuple[str, ...]:
+    return tuple([ids[row] for row in rows.tolist() if ids[row]][:shown])
+
+
+def _central(sample: CollectionSample, inside: NDArray[np.int64], lead: Doubles) -> NDArray[np.int64]:
+    """Return the order of a cluster's records: the surest first, among them those nearest to their mean."""
+    x = sample.rows.x[inside].astype(np.float64)
+    mean = x[lead >= np.median(lead)].mean(0) if len(inside) else np.zeros(sample.rows.x.shape[1])
+    nearness = x @ mean
+    return np.lexsort((-nearness, lead < (np.median(lead) if len(lead) else 0.0)))
+
+
+def key_concepts(sample: CollectionSample, over: Doubles, lift: Doubles) -> tuple[KeyConcept, ...]:
+    """Return the features that are over-represented, the surest first; weak labels after clear ones."""
+    space, usual = sample.space, sample.concept_share
+    share = lift * usual
+    kept = [f for f in np.argsort(-over)[: 4 * CONCEPTS].tolist() if over[f] >= LEAST_Z]
+    kept = [f for f in kept if lift[f] >= LEAST_LIFT and share[f] >= LEAST_SHARE]
+    ordered = sorted(kept, key=lambda feature: space.labels[feature].is_weak)[:CONCEPTS]
+    labels = [space.labels[feature] for feature in ordered]
+    return tuple(
+        KeyConcept(feature, label.text, float(lift[feature]), float(share[feature]), label.is_weak)
+        for feature, label in zip(ordered, labels, strict=True)
+    )
+
+
+def leaks(
+    snapshot: Snapshot,
+    rows: NDArray[np.int64],
+    sample: CollectionSample,
+    codes: NDArray[np.int64],
+    count: int,
+) -> dict[str, dict[str, float]]:
+    """Return how far clusters agree with other fields, and with what k-means finds when nothing is asked."""
+    found = leakage(snapshot, rows, codes)
+    found[FREE] = agreement(free_clusters(sample.rows.x, count), codes)
+    return found
+
+
+def sized(clusters: Sequence[Cluster], codes: NDArray[np.int64]) -> tuple[Cluster, ...]:
+    """Return the clusters with the sizes of all records' ``codes`` (m,)."""
+    sizes = np.bincount(codes, minlength=len(clusters)).tolist()
+    shares = [size / max(1, len(codes)) for size in sizes]
+    return tuple(
+        replace(cluster, size=size, share=share)
+        for cluster, size, share in zip(clusters, sizes, shares, strict=True)
+    )

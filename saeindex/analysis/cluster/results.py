@@ -1,0 +1,171 @@
+"""What clustering finds: clusters with their concepts, whether to trust them, and where new records go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from saeindex.types import shown_label
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from saeindex.analysis.cluster.axis import Axis
+    from saeindex.analysis.cluster.verdict import Verdict
+    from saeindex.types import FloatArray
+
+SHOWN_CONCEPTS, SHOWN_RECORDS = 4, 3
+Place = Callable[["FloatArray", "Sequence[str] | None"], "NDArray[np.int64]"]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyConcept:
+    """A feature that a cluster has ``lift`` times as often as all records, at this ``share`` of its own."""
+
+    feature: int
+    label: str
+    lift: float
+    share: float
+    is_weak: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return {"feature": self.feature, "label": self.label, "lift": self.lift, "share": self.share}
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """One value of the axis and its records.
+
+    ``central`` records fit it best, ``borderline`` ones fit another nearly as well. ``conductance`` is the
+    share of neighbours outside (0 is apart, 1 is none of its own), ``silhouette`` from -1 to 1.
+    """
+
+    name: str
+    size: int
+    share: float
+    concepts: tuple[KeyConcept, ...]
+    central: tuple[str, ...]
+    borderline: tuple[str, ...]
+    conductance: float
+    silhouette: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return {
+            **self.row(),
+            "concepts": [concept.to_json() for concept in self.concepts],
+            "central": list(self.central),
+            "borderline": list(self.borderline),
+        }
+
+    def row(self) -> dict[str, Any]:
+        """Return the scalar cells."""
+        names = ("name", "size", "share", "conductance", "silhouette")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True, eq=False)
+class Clustering:
+    """Records clustered along an axis.
+
+    ``ids`` and ``codes`` (m,) say which of ``clusters`` each record is in, ``confidence`` (m,) how surely.
+    ``leakage`` is the agreement (NMI, ARI) with other fields of the records, and with ``"(free)"``, what
+    k-means finds when nothing is asked. ``vectors`` (at most m, d) are embeddings of the first, for a map.
+    """
+
+    axis: Axis
+    method: str
+    verdict: Verdict
+    clusters: tuple[Cluster, ...]
+    leakage: Mapping[str, Mapping[str, float]]
+    ids: Sequence[str]
+    codes: NDArray[np.int64]
+    confidence: NDArray[np.float64]
+    place: Place = field(repr=False)
+    vectors: FloatArray | None = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.clusters)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The clusters' names; ``codes`` count by them."""
+        return tuple(cluster.name for cluster in self.clusters)
+
+    def assign(self, vectors: FloatArray, texts: Sequence[str] | None = None) -> list[str]:
+        """Return the cluster of records by their unit embeddings (m, d), and better by their texts as well.
+
+        InvalidInputError where the vectors have another dimension.
+        """
+        return [self.names[code] for code in self.place(vectors, texts)]
+
+    def assignments(self) -> dict[str, str]:
+        """Return the cluster of each record."""
+        names = self.names
+        return {record: names[code] for record, code in zip(self.ids, self.codes.tolist(), strict=True)}
+
+    def to_json(self, assignments: bool = False) -> dict[str, Any]:
+        """Return plain JSON types; with ``assignments`` the cluster of every record as well."""
+        found: dict[str, Any] = {
+            "axis": {
+                "name": self.axis.name,
+                "values": list(self.axis.names),
+                "inferred": self.axis.is_inferred,
+            },
+            "method": self.method,
+            "records": len(self.ids),
+            "verdict": self.verdict.to_json(),
+            "clusters": [cluster.to_json() for cluster in self.clusters],
+            "leakage": {name: dict(values) for name, values in self.leakage.items()},
+        }
+        return found | ({"assignments": self.assignments()} if assignments else {})
+
+    def tables(self) -> dict[str, list[dict[str, Any]]]:
+        """Return tables of scalar cells."""
+        shown = self.assignments().items()
+        return {
+            "clusters": [cluster.row() for cluster in self.clusters],
+            "concepts": [{"cluster": c.name, **k.to_json()} for c in self.clusters for k in c.concepts],
+            "leakage": [{"field": name, **values} for name, values in self.leakage.items()],
+            "assignments": [
+                {"id": record, "cluster": name, "confidence": sure}
+                for (record, name), sure in zip(shown, self.confidence.tolist(), strict=True)
+            ],
+        }
+
+    def _repr_html_(self) -> str:
+        from saeindex.report.notebook import html_of
+
+        return html_of(self)
+
+    def __str__(self) -> str:
+        inferred = " (values inferred)" if self.axis.is_inferred else ""
+        lines = [f"{len(self.ids):,} records by {self.axis.name}{inferred}, {self.method}", str(self.verdict)]
+        for cluster in self.clusters:
+            lines += _cluster_lines(cluster)
+        if self.leakage:
+            told = (f"{name} {values['nmi']:.2f}" for name, values in self.leakage.items())
+            lines.append(f"agreement with (NMI): {', '.join(told)}")
+        return "\n".join(lines)
+
+
+def _cluster_lines(cluster: Cluster) -> list[str]:
+    concepts = [
+        f"{shown_label(c.label, c.is_weak)} (#{c.feature}, ×{c.lift:.1f})"
+        for c in cluster.concepts[:SHOWN_CONCEPTS]
+    ]
+    lines = [
+        f"{cluster.name}: {cluster.size:,} ({cluster.share:.0%}), conductance {cluster.conductance:.2f}, "
+        f"silhouette {cluster.silhouette:.2f}"
+    ]
+    for what, shown in (
+        ("concepts", concepts),
+        ("central", cluster.central[:SHOWN_RECORDS]),
+        ("borderline", cluster.borderline[:SHOWN_RECORDS]),
+    ):
+        if shown:
+            lines.append(f"  {what}: {', '.join(shown)}")
+    return lines

@@ -1,1 +1,0 @@
-"""Clustering along an axis: evidence, expectation-maximisation, measures and the verdict."""

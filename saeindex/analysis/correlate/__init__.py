@@ -1,0 +1,1 @@
+"""Which concepts go together, and what in prompts triggers a behaviour of responses."""

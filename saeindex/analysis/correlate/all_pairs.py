@@ -1,0 +1,210 @@
+"""Which concepts go together in records more often than by chance, or less often: all pairs of features.
+
+Within a text field, or across two fields of the same records (what is asked × how it is answered). The
+package :mod:`saeindex.analysis.correlations` has the tests, and what is left out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from saeindex.analysis.correlate.pair_tests import PairTables, corrected, count_pairs
+from saeindex.analysis.correlate.results import Concept, ConceptPair, Correlations
+from saeindex.analysis.correlate.trivial import REASONS, KnownTrivial, SeenTrivial, rows_with
+from saeindex.analysis.correlate.units import units_of
+from saeindex.analysis.stats.two_by_two import check_correction
+from saeindex.errors import InvalidInputError
+from saeindex.types import shown_label
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from scipy.sparse import csc_matrix, csr_matrix
+
+    from saeindex.analysis.stats.two_by_two import Correction
+    from saeindex.collection.snapshot import Snapshot
+    from saeindex.types import LevelName
+
+EXAMPLES = 3
+# Findings are looked at by records until enough are left, at most so many times as many.
+LOOKED_AT = 20
+
+
+def correlate_open(
+    snapshot: Snapshot,
+    other: Snapshot | None = None,
+    *,
+    level: LevelName = "typical",
+    rows: NDArray[np.int64] | None = None,
+    unit: str | None = None,
+    alpha: float = 0.05,
+    method: Correction = "bh",
+    least: int = 5,
+    limit: int = 100,
+    with_trivial: bool = False,
+) -> Correlations:
+    """Test all pairs of features of a text field, or of one field with those of ``other``.
+
+    ``rows`` selects records. Those with the same value of the metadata field ``unit`` count together as
+    one, and so do, across two fields, those with the same prompt. A feature counts in a record from
+    ``level`` on. Pairs need ``least`` records, observed or expected. The error rate ``alpha`` is the
+    false discovery rate over all pairs of features that have so many records each. At most ``limit`` pairs
+    are listed each way; ``with_trivial`` keeps those that say nothing. InvalidInputError for two snapshots
+    of different records, or too few of them.
+    """
+    check_settings(alpha, least, limit, method)
+    kept, of_a, of_b = _presence(snapshot, other, level, rows)
+    known = _no_reason if with_trivial else KnownTrivial(snapshot.space)
+    units = units_of(snapshot, other, kept, unit)
+    tables, tested, removed = count_pairs(of_a, of_b, least, alpha, known, REASONS, units)
+    found, p, q = _findings(tables, tested, alpha, method)
+    columns = of_a.tocsc(), (of_a if of_b is None else of_b).tocsc()
+    seen = None if with_trivial else SeenTrivial(snapshot, kept, *columns)
+    together, apart, seen_removed = _listed(found, seen, limit)
+    describe = _Describer(snapshot, other, kept, *columns)
+    return Correlations(
+        field=snapshot.field,
+        other_field=snapshot.field if other is None else other.field,
+        records=len(kept),
+        units=len(units),
+        level=level,
+        tested=tested,
+        found=len(found),
+        alpha=alpha,
+        method=method,
+        least=least,
+        removed={**removed, **seen_removed},
+        results=tuple(described(found.take(together), p[together], q[together], describe)),
+        avoided=tuple(described(found.take(apart), p[apart], q[apart], describe)),
+    )
+
+
+def _findings(
+    tables: PairTables, tested: int, alpha: float, method: Correction
+) -> tuple[PairTables, NDArray[np.float64], NDArray[np.float64]]:
+    """Return the tables that are findings, with their p and q."""
+    p = tables.p_values()
+    q = corrected(p, tested, method)
+    findings = np.flatnonzero(q < alpha)
+    return tables.take(findings), p[findings], q[findings]
+
+
+def described(
+    tables: PairTables,
+    p: NDArray[np.float64],
+    q: NDArray[np.float64],
+    sides: Callable[[int, int], tuple[Concept, Concept, tuple[str, ...]]],
+) -> list[ConceptPair]:
+    """Return pairs with all their statistics; ``sides`` names a pair's concepts and gives examples."""
+    value, low, high = tables.log_odds()
+    columns = (tables.both, tables.expected, tables.lift, tables.npmi, tables.g2, tables.evidence)
+    given = tables.both / np.maximum(tables.of_a, 1e-12), tables.both / np.maximum(tables.of_b, 1e-12)
+    pairs = []
+    for row in range(len(tables)):
+        a, b, examples = sides(int(tables.a[row]), int(tables.b[row]))
+        support, expected, lift, npmi, g2, evidence = (float(column[row]) for column in columns)
+        pairs.append(
+            ConceptPair(
+                a, b, support, expected, lift, npmi, g2,
+                log_odds=float(value[row]), ci=(float(low[row]), float(high[row])),
+                p=float(p[row]), q=float(q[row]),
+                p_b_given_a=float(given[0][row]), p_a_given_b=float(given[1][row]),
+                evidence=evidence, examples=examples,
+            )
+        )  # fmt: skip
+    return pairs
+
+
+def aligned_rows(
+    snapshot: Snapshot, other: Snapshot | None, rows: NDArray[np.int64] | None
+) -> NDArray[np.int64]:
+    """Return the selected rows that have a text in both fields; InvalidInputError where there are too few."""
+    kept = np.arange(len(snapshot)) if rows is None else np.unique(rows)
+    if other is not None:
+        if other.space.fingerprint != snapshot.space.fingerprint or list(other.ids) != list(snapshot.ids):
+            raise InvalidInputError(
+                "correlate two fields", "they are of different records", "Take both from one index."
+            )
+        kept = kept[(snapshot.lengths[kept] > 0) & (other.lengths[kept] > 0)]
+    if len(kept) < 2:
+        raise InvalidInputError(
+            "correlate", f"{len(kept)} records", "Select more, or a field that the records have."
+        )
+    return kept
+
+
+class _Describer:
+    """Names the features of a pair, and finds records that have both."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        other: Snapshot | None,
+        kept: NDArray[np.int64],
+        of_a: csc_matrix,
+        of_b: csc_matrix,
+    ) -> None:
+        self._ids, self._kept, self._space = snapshot.ids, kept, snapshot.space
+        self._fields = snapshot.field, (other or snapshot).field
+        self._a, self._b = of_a, of_b
+
+    def __call__(self, a: int, b: int) -> tuple[Concept, Concept, tuple[str, ...]]:
+        of_a, of_b = rows_with(self._a, a), rows_with(self._b, b)
+        both = np.intersect1d(of_a, of_b, assume_unique=True)[:EXAMPLES]
+        examples = tuple(self._ids[row] for row in self._kept[both].tolist())
+        return self._concept(a, self._fields[0]), self._concept(b, self._fields[1]), examples
+
+    def _concept(self, feature: int, field: str) -> Concept:
+        label = self._space.labels[feature]
+        return Concept(feature, shown_label(label.text, label.is_weak), field)
+
+
+def _presence(
+    snapshot: Snapshot, other: Snapshot | None, level: LevelName, rows: NDArray[np.int64] | None
+) -> tuple[NDArray[np.int64], csr_matrix, csr_matrix | None]:
+    kept = aligned_rows(snapshot, other, rows)
+    is_all = len(kept) == len(snapshot)
+    of_a = snapshot.at(level) if is_all else snapshot.at(level)[kept]
+    if other is None:
+        return kept, of_a, None
+    return kept, of_a, other.at(level) if is_all else other.at(level)[kept]
+
+
+def _listed(
+    tables: PairTables, seen: SeenTrivial | None, limit: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Counter[str]]:
+    """Return which tables to list, together and apart, and how many were left out on sight, by reason."""
+    evidence = tables.evidence
+    order = np.argsort(-evidence, kind="stable")
+    removed: Counter[str] = Counter()
+    together: list[int] = []
+    for row in order[evidence[order] > 0][: limit * LOOKED_AT].tolist():
+        if len(together) == limit:
+            break
+        reason = None if seen is None else seen.reason(int(tables.a[row]), int(tables.b[row]))
+        if reason is None:
+            together.append(row)
+        else:
+            removed[reason] += 1
+    apart = order[::-1][: int((evidence < 0).sum())][:limit]
+    return np.array(together, np.int64), apart.astype(np.int64), removed
+
+
+def _no_reason(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int8]:
+    return np.zeros((len(a), len(b)), np.int8)
+
+
+def check_settings(alpha: float, least: int, limit: int, method: str) -> None:
+    """Raise InvalidInputError for a setting that is out of range."""
+    check_correction(method)
+    checks: Sequence[tuple[str, float, bool, str]] = (
+        ("alpha", alpha, 0 < alpha < 1, "Use a rate between 0 and 1."),
+        ("least", least, least >= 1, "Use 1 or more."),
+        ("limit", limit, limit >= 1, "Use 1 or more."),
+    )
+    for name, value, is_right, do in checks:
+        if not is_right:
+            raise InvalidInputError(f"correlate with {name}={value}", "out of range", do)

@@ -1,0 +1,190 @@
+"""Which named concepts go together: described, shown by examples, as features, or as metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations, product
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from saeindex.analysis.correlate.all_pairs import EXAMPLES, aligned_rows, check_settings, described
+from saeindex.analysis.correlate.pair_tests import PairTables, corrected
+from saeindex.analysis.correlate.results import Concept, ConceptPair, Correlations
+from saeindex.analysis.correlate.units import Units, units_of
+from saeindex.concepts.named_concept import ConceptReader, Membership, NamedConcept
+from saeindex.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
+
+    from saeindex.analysis.stats.two_by_two import Correction
+    from saeindex.collection.snapshot import Snapshot
+    from saeindex.protocols import TextEncoder
+
+    Doubles = NDArray[np.float64]
+
+# A record of which this is said of both is an example of a pair.
+LIKELY = 0.5
+
+
+def correlate_named(
+    snapshot: Snapshot,
+    concepts: Sequence[NamedConcept],
+    with_concepts: Sequence[NamedConcept] = (),
+    *,
+    other: Snapshot | None = None,
+    encoder: TextEncoder | None = None,
+    rows: NDArray[np.int64] | None = None,
+    unit: str | None = None,
+    alpha: float = 0.05,
+    method: Correction = "bh",
+    least: int = 5,
+    limit: int = 1_000,
+) -> Correlations:
+    """Test each pair of ``concepts``, or each of them with each of ``with_concepts``.
+
+    A concept whose ``field`` is that of ``other`` is looked for there. Where both of a pair are exact, the
+    test is that of open pairs; else it is of the correlation r of the weights,
+
+        z = r √(m - 1),
+
+    which has variance 1 when the one's weights are dealt to records at random. Nothing is left out: these
+    are the pairs that were asked for. ``rows`` and ``unit`` are those of :func:`correlate_open`; where
+    records count together, r is that of their means.
+    """
+    check_settings(alpha, least, limit, method)
+    named, pairs = _pairs(concepts, with_concepts)
+    readers = {one.field: ConceptReader(one, encoder) for one in (other, snapshot) if one is not None}
+    kept = aligned_rows(snapshot, other, rows)
+    found = [_of(readers, concept, kept) for concept in named]
+    units = units_of(snapshot, other, kept, unit)
+    tables, p = tested_pairs(found, pairs, units)
+    # Pairs that are too small are tested all the same: which these are was seen in the counts.
+    p = np.where(np.maximum(tables.both, tables.expected) >= least, p, 1.0)
+    q = corrected(p, len(p), method)
+    together, apart = _ordered(tables, q < alpha, z_scores([by_unit(one, units) for one in found], pairs))
+    describe = _Describer(snapshot, kept, named, found)
+
+    def listed(which: NDArray[np.int64]) -> tuple[ConceptPair, ...]:
+        return tuple(described(tables.take(which), p[which], q[which], describe))
+
+    return Correlations(
+        field=snapshot.field,
+        other_field=snapshot.field if other is None else other.field,
+        records=len(kept),
+        units=len(units),
+        level="named",
+        tested=len(pairs),
+        found=len(together) + len(apart),
+        alpha=alpha,
+        method=method,
+        least=least,
+        removed={},
+        results=listed(together[:limit]),
+        avoided=listed(apart[:limit]),
+    )
+
+
+def _ordered(
+    tables: PairTables, is_found: NDArray[np.bool_], z: Doubles
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the findings together and those apart, the surest first."""
+    order = np.argsort(-np.abs(z), kind="stable")
+    order = order[is_found[order]]
+    is_together = tables.both[order] > tables.expected[order]
+    return order[is_together], order[~is_together]
+
+
+class _Describer:
+    """Names the concepts of a pair, and finds records that have both."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        kept: NDArray[np.int64],
+        named: Sequence[NamedConcept],
+        found: Sequence[Membership],
+    ) -> None:
+        self._ids, self._kept, self._named, self._found = snapshot.ids, kept, named, found
+
+    def __call__(self, a: int, b: int) -> tuple[Concept, Concept, tuple[str, ...]]:
+        both = self._found[a].weights * self._found[b].weights
+        best = np.argsort(-both, kind="stable")[:EXAMPLES]
+        examples = tuple(self._ids[row] for row in self._kept[best[both[best] > LIKELY]].tolist())
+        first, second = (Concept(None, self._named[side].name, self._named[side].field) for side in (a, b))
+        return first, second, examples
+
+
+def tested_pairs(
+    found: Sequence[Membership], pairs: Sequence[tuple[int, int]], units: Units
+) -> tuple[PairTables, Doubles]:
+    """Return the pairs' tables, of expected counts where membership is guessed, and their p-values."""
+    from scipy.special import erfc
+
+    a, b = np.array(pairs, np.int64).reshape(-1, 2).T
+    weights = np.array([one.weights for one in found])
+    counted = weights * units.weights
+    sums = counted.sum(1)
+    both = np.array([float(counted[i] @ weights[j]) for i, j in pairs])
+    tables = PairTables(a, b, both, sums[a], sums[b], len(units))
+    is_exact = np.array([found[i].is_exact and found[j].is_exact for i, j in pairs], bool)
+    z = z_scores([by_unit(one, units) for one in found], pairs)
+    p = np.asarray(erfc(np.abs(z) / np.sqrt(2.0)), np.float64)
+    exact = np.flatnonzero(is_exact)
+    p[exact] = tables.take(exact).p_values()
+    return tables, p
+
+
+def by_unit(member: Membership, units: Units) -> Membership:
+    """Return the mean membership of each unit."""
+    if units.are_records:
+        return member
+    return Membership(units.mean(member.weights), units.mean(member.evidence), False)
+
+
+def z_scores(found: Sequence[Membership], pairs: Sequence[tuple[int, int]]) -> Doubles:
+    """Return r √(m - 1) of each pair's weights of evidence (p,); 0 where one of them never differs."""
+    weights = np.array([one.evidence for one in found])
+    centred = weights - weights.mean(1, keepdims=True)
+    lengths = np.linalg.norm(centred, axis=1)
+    units = centred / np.where(lengths > 1e-9, lengths, np.inf)[:, None]
+    z: Doubles = np.array([units[i] @ units[j] for i, j in pairs]) * np.sqrt(weights.shape[1] - 1)
+    return z
+
+
+def _of(readers: Mapping[str, ConceptReader], concept: NamedConcept, kept: NDArray[np.int64]) -> Membership:
+    if concept.field not in readers:
+        known = ", ".join(repr(field) for field in readers)
+        raise InvalidInputError(
+            f"concept {concept.name!r} in field {concept.field!r}", f"the fields here are {known}",
+            "Name one of them.",
+        )  # fmt: skip
+    whole = readers[concept.field].membership(concept)
+    return Membership(whole.weights[kept], whole.evidence[kept], whole.is_exact)
+
+
+def _pairs(
+    concepts: Sequence[NamedConcept], with_concepts: Sequence[NamedConcept]
+) -> tuple[list[NamedConcept], list[tuple[int, int]]]:
+    named = [*concepts, *with_concepts]
+    first = len(concepts)
+    if with_concepts:
+        pairs = list(product(range(first), range(first, len(named))))
+    else:
+        pairs = list(combinations(range(first), 2))
+    if not pairs:
+        raise InvalidInputError("correlate", f"{len(named)} named concepts", "Name two or more.")
+    return named, pairs
+
+
+def correlation_z(columns: csr_matrix, weights: Doubles) -> Doubles:
+    """Return r √(m - 1) of each column (m, n) with the weights (m,)."""
+    m = len(weights)
+    means = np.asarray(columns.mean(0), np.float64).ravel()
+    squares = np.asarray(columns.multiply(columns).mean(0), np.float64).ravel()
+    joint = np.asarray(columns.T @ (weights - weights.mean()), np.float64).ravel() / m
+    spread = np.sqrt(np.maximum(squares - means**2, 1e-12)) * max(float(weights.std()), 1e-12)
+    z: Doubles = joint / spread * np.sqrt(m - 1)
+    return z

@@ -1,0 +1,294 @@
+"""What in a prompt brings about what in a response: candidates, the records that show it, counter-examples.
+
+Each concept of the prompts is tested with the behaviour in the responses. A finding is a correlation over
+the records that there are: whether the concept is the cause, the counter-examples help to judge, and an
+experiment decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from saeindex.analysis.correlate.all_pairs import aligned_rows, check_settings, described
+from saeindex.analysis.correlate.named_pairs import correlation_z
+from saeindex.analysis.correlate.pair_tests import PairTables, corrected
+from saeindex.analysis.correlate.results import Concept, ConceptPair
+from saeindex.analysis.correlate.trivial import KnownTrivial, rows_with
+from saeindex.analysis.correlate.units import Units, units_of
+from saeindex.concepts.named_concept import ConceptReader, Membership, NamedConcept
+from saeindex.types import shown_label
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
+
+    from saeindex.analysis.stats.two_by_two import Correction
+    from saeindex.collection.snapshot import Snapshot
+    from saeindex.protocols import TextEncoder
+    from saeindex.types import LevelName
+
+EXAMPLES = 5
+# Prompts of two triggers that overlap so far (Jaccard) show one thing: the surer one is listed.
+SAME = 0.5
+# A record of which this is said shows the behaviour.
+LIKELY = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """A concept of prompts that goes with the behaviour, and where to look.
+
+    ``showing`` are records with both, ``without_behaviour`` have the trigger and an ordinary response,
+    ``without_trigger`` the behaviour all the same; ``same`` are triggers of nearly the same prompts.
+    ``coverage`` is the share of the behaviour's records that have the trigger.
+    """
+
+    pair: ConceptPair
+    coverage: float
+    showing: tuple[str, ...]
+    without_behaviour: tuple[str, ...]
+    without_trigger: tuple[str, ...]
+    same: tuple[Concept, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return {
+            **self.pair.to_json(),
+            "coverage": self.coverage,
+            "showing": list(self.showing),
+            "without_behaviour": list(self.without_behaviour),
+            "without_trigger": list(self.without_trigger),
+            "same": [concept.to_json() for concept in self.same],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Triggers:
+    """The triggers of a behaviour, the surest first, of ``tested`` concepts of the prompts.
+
+    ``units`` is how many prompts differ: responses to one count together. ``having`` of the ``records``
+    show the behaviour (as far as can be guessed, where it was described).
+    """
+
+    behaviour: Concept
+    prompt_field: str
+    records: int
+    units: int
+    having: float
+    tested: int
+    found: int
+    alpha: float
+    method: Correction
+    removed: int
+    results: tuple[Trigger, ...]
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        names = (
+            "prompt_field", "records", "units", "having", "tested", "found", "alpha", "method", "removed",
+        )  # fmt: skip
+        return {
+            "behaviour": self.behaviour.to_json(),
+            **{name: getattr(self, name) for name in names},
+            "results": [trigger.to_json() for trigger in self.results],
+        }
+
+    def tables(self) -> dict[str, list[dict[str, Any]]]:
+        """Return tables of scalar cells."""
+        kinds = ("showing", "without_behaviour", "without_trigger")
+        return {
+            "triggers": [{**one.pair.row(), "coverage": one.coverage} for one in self.results],
+            "records": [
+                {"trigger": str(one.pair.a), "kind": kind, "record": record}
+                for one in self.results
+                for kind in kinds
+                for record in getattr(one, kind)
+            ],
+        }
+
+    def _repr_html_(self) -> str:
+        from saeindex.report.notebook import html_of
+
+        return html_of(self)
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.behaviour}: in about {self.having:,.0f} of {self.records:,} records of {self.units:,} "
+            f"prompts; {self.found:,} of {self.tested:,} concepts go with it (q < {self.alpha:g})"
+        ]
+        for one in self.results:
+            given = f"P(behaviour|trigger) {one.pair.p_b_given_a:.2f}, coverage {one.coverage:.2f}"
+            lines.append(f"  {one.pair.a}: {given}, lift {one.pair.lift:.1f}, q {one.pair.q:.1e}")
+            for kind in ("showing", "without_behaviour", "without_trigger"):
+                lines.append(f"    {kind.replace('_', ' ')}: {', '.join(getattr(one, kind)) or 'none'}")
+        return "\n".join(lines)
+
+
+def find_triggers(
+    prompts: Snapshot,
+    responses: Snapshot,
+    behaviour: NamedConcept | int,
+    *,
+    encoder: TextEncoder | None = None,
+    level: LevelName = "typical",
+    rows: NDArray[np.int64] | None = None,
+    unit: str | None = None,
+    alpha: float = 0.05,
+    method: Correction = "bh",
+    least: int = 5,
+    limit: int = 10,
+) -> Triggers:
+    """Return which concepts of the prompts go with a behaviour of the responses.
+
+    ``behaviour`` is a feature or a :class:`NamedConcept` (its ``field`` does not count). Concepts that are
+    the behaviour's own features, or of their family, are left out: a prompt's topic comes back in its
+    response. Concepts of fewer than ``least`` prompts are not tested. Responses to the same prompt count
+    together as one, or those with the same value of the metadata field ``unit``.
+    """
+    check_settings(alpha, least, limit, method)
+    kept = aligned_rows(prompts, responses, rows)
+    named = _named(behaviour, responses)
+    whole = ConceptReader(responses, encoder).membership(named)
+    shown = Membership(whole.weights[kept], whole.evidence[kept], whole.is_exact)
+    present = prompts.at(level)[kept]
+    units = units_of(prompts, responses, kept, unit)
+    tables, removed = _tables(present, shown.weights, named, prompts, units, least)
+    p = tables.p_values() if shown.is_exact else _p_of_weights(present, shown, tables, units)
+    q = corrected(p, len(p), method)
+    findings = np.flatnonzero((q < alpha) & (tables.both > tables.expected))
+    ordered = findings[np.argsort(-tables.evidence[findings], kind="stable")]
+    finder = _Finder(prompts, kept, present, shown, named)
+    distinct = finder.distinct(tables, ordered, limit)
+    chosen = np.array(list(distinct), np.int64)
+    pairs = described(tables.take(chosen), p[chosen], q[chosen], finder.sides)
+    return Triggers(
+        behaviour=finder.behaviour,
+        prompt_field=prompts.field,
+        records=len(kept),
+        units=len(units),
+        having=float(shown.weights.sum()),
+        tested=len(tables),
+        found=len(findings),
+        alpha=alpha,
+        method=method,
+        removed=removed,
+        results=tuple(
+            finder.trigger(pair, same) for pair, same in zip(pairs, distinct.values(), strict=True)
+        ),
+    )
+
+
+def _named(behaviour: NamedConcept | int, responses: Snapshot) -> NamedConcept:
+    if isinstance(behaviour, NamedConcept):
+        return behaviour
+    label = responses.space.label(behaviour)
+    return NamedConcept(shown_label(label.text, label.is_weak), features=(behaviour,))
+
+
+def _tables(
+    present: csr_matrix,
+    weights: NDArray[np.float64],
+    named: NamedConcept,
+    prompts: Snapshot,
+    units: Units,
+    least: int,
+) -> tuple[PairTables, int]:
+    """Return one table per concept of enough prompts, and how many were left out as the behaviour's own."""
+    counts = np.asarray(present.T @ units.weights, np.float64).ravel()
+    features = np.flatnonzero(counts >= least)
+    own = np.zeros(len(features), bool)
+    if named.features:
+        known = KnownTrivial(prompts.space)
+        own[(known(features, np.array(named.features, np.int64)) > 0).any(axis=1)] = True
+    kept = features[~own]
+    counted = weights * units.weights
+    both = np.asarray(present.T @ counted, np.float64).ravel()[kept]
+    total = np.full(len(kept), counted.sum())
+    behaviour = np.zeros(len(kept), np.int64)
+    tables = PairTables(kept, behaviour, both, counts[kept], total, len(units))
+    return tables, int(own.sum())
+
+
+def _p_of_weights(
+    present: csr_matrix, shown: Membership, tables: PairTables, units: Units
+) -> NDArray[np.float64]:
+    from scipy.special import erfc
+
+    z = correlation_z(units.means(present[:, tables.a]), units.mean(shown.evidence))
+    p: NDArray[np.float64] = erfc(np.abs(z) / np.sqrt(2.0))
+    return p
+
+
+class _Finder:
+    """Finds the records of triggers, and triggers of the same records."""
+
+    def __init__(
+        self,
+        prompts: Snapshot,
+        kept: NDArray[np.int64],
+        present: csr_matrix,
+        shown: Membership,
+        named: NamedConcept,
+    ) -> None:
+        self._prompts, self._kept, self._shown = prompts, kept, shown
+        self._columns = present.tocsc()
+        feature = named.features[0] if len(named.features) == 1 else None
+        self.behaviour = Concept(feature, named.name)
+
+    def sides(self, a: int, b: int) -> tuple[Concept, Concept, tuple[str, ...]]:
+        """Return the trigger and the behaviour; examples stand in the trigger."""
+        return self._concept(a), self.behaviour, ()
+
+    def distinct(
+        self, tables: PairTables, ordered: NDArray[np.int64], limit: int
+    ) -> dict[int, tuple[Concept, ...]]:
+        """Return the tables of triggers of different prompts, each with those that are nearly the same."""
+        found: dict[int, tuple[Concept, ...]] = {}
+        for row in ordered.tolist():
+            mine = set(rows_with(self._columns, int(tables.a[row])).tolist())
+            twin = next(
+                (one for one in found if _is_same(mine, rows_with(self._columns, int(tables.a[one])))), None
+            )
+            if twin is not None:
+                found[twin] = (*found[twin], self._concept(int(tables.a[row])))
+            elif len(found) < limit:
+                found[row] = ()
+            else:
+                break
+        return found
+
+    def trigger(self, pair: ConceptPair, same: Sequence[Concept]) -> Trigger:
+        """Return a trigger with records for and against it."""
+        has = np.zeros(len(self._kept), bool)
+        has[rows_with(self._columns, pair.a.feature or 0)] = True
+        weights = self._shown.weights
+        showing = self._ids(np.where(has, weights, 0.0) > LIKELY, weights)
+        return Trigger(
+            replace(pair, examples=showing[:3]),
+            coverage=float(weights[has].sum() / max(weights.sum(), 1e-12)),
+            showing=showing,
+            without_behaviour=self._ids(has & (weights < LIKELY), -weights),
+            without_trigger=self._ids(~has & (weights > LIKELY), weights),
+            same=tuple(same),
+        )
+
+    def _ids(self, which: NDArray[np.bool_], by: NDArray[np.float64]) -> tuple[str, ...]:
+        rows = np.flatnonzero(which)
+        best = rows[np.argsort(-by[rows], kind="stable")][:EXAMPLES]
+        return tuple(self._prompts.ids[row] for row in self._kept[best].tolist())
+
+    def _concept(self, feature: int) -> Concept:
+        label = self._prompts.space.labels[feature]
+        return Concept(feature, shown_label(label.text, label.is_weak), self._prompts.field)
+
+
+def _is_same(mine: set[int], other: NDArray[np.int64]) -> bool:
+    theirs = set(other.tolist())
+    return len(mine & theirs) > SAME * len(mine | theirs)

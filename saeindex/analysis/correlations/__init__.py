@@ -1,1 +1,0 @@
-"""Pairs of concepts: counts, what is trivial, named pairs, graphs."""

@@ -1,0 +1,219 @@
+"""What a comparison found: findings, hints, and what stands behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from saeindex.analysis.stats.evidence import Family
+
+if TYPE_CHECKING:
+    from saeindex.analysis.diff.hypotheses import Hypothesis
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A record that shows a finding: the start of its text, its concepts, and what to highlight in it."""
+
+    id: str
+    text: str
+    concepts: tuple[str, ...]
+    highlights: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A piece of evidence that ``group`` has more than ``against``.
+
+    ``freq`` is each group's share of records, ``effect`` the difference between the first group and the
+    second (of more than two: between ``group`` and the strongest other), weighted over strata, with its 95 %
+    interval ``ci``. ``q`` is the false discovery rate within the family. ``replicated``: found in one half of
+    the units, does it hold in the other? None where that half alone did not find it. ``related`` are findings
+    of the same feature family.
+    """
+
+    family: Family
+    key: int | str
+    label: str
+    group: str
+    against: str
+    freq: Mapping[str, float]
+    effect: float
+    ci: tuple[float, float]
+    log_odds: float
+    log_odds_ci: tuple[float, float]
+    p: float
+    q: float
+    support: int
+    design_effect: float = 1.0
+    replicated: bool | None = None
+    related: tuple[Finding, ...] = ()
+    examples: Mapping[str, tuple[Example, ...]] = field(default_factory=dict)
+
+    @property
+    def shown(self) -> str:
+        """The evidence as people are shown it."""
+        if self.family == "concepts":
+            return f"#{self.key} {self.label}"
+        return f"“{self.label}”" if self.family in ("words", "named") else self.label
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the finding as JSON; ``feature`` is None for words and clusters."""
+        examples = {name: [asdict(one) for one in each] for name, each in self.examples.items()}
+        return {
+            "family": self.family,
+            "feature": self.key if self.family == "concepts" else None,
+            **self.row(),
+            "freq": dict(self.freq),
+            "ci": list(self.ci),
+            "log_odds_ci": list(self.log_odds_ci),
+            "related": [one.to_json() for one in self.related],
+            "examples": examples,
+        }
+
+    def row(self) -> dict[str, Any]:
+        """Return the finding as one row of a table."""
+        shares = {f"freq {name}": share for name, share in self.freq.items()}
+        return {
+            "key": self.key,
+            "label": self.label,
+            "group": self.group,
+            "against": self.against,
+            **shares,
+            "effect": self.effect,
+            "ci_low": self.ci[0],
+            "ci_high": self.ci[1],
+            "log_odds": self.log_odds,
+            "log_odds_low": self.log_odds_ci[0],
+            "log_odds_high": self.log_odds_ci[1],
+            "p": self.p,
+            "q": self.q,
+            "support": self.support,
+            "design_effect": self.design_effect,
+            "replicated": self.replicated,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """Evidence that is no finding and may be worth a look: untested, with no error rate."""
+
+    family: Family
+    key: int | str
+    label: str
+    group: str
+    log_odds: float
+    support: int
+
+
+@dataclass(frozen=True, slots=True)
+class Detectable:
+    """Evidence in ``base`` of the second group is found four times in five if in ``share`` of the first."""
+
+    family: Family
+    base: float
+    share: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """Of ``found`` findings of one half of the units, ``replicated`` hold in the other half at p < .05."""
+
+    family: Family
+    found: int
+    replicated: int
+
+
+@dataclass(frozen=True, slots=True)
+class StratumChange:
+    """Findings of a family with no stratum, and with this field as the only one."""
+
+    family: Family
+    field: str
+    without: int
+    with_it: int
+    gone: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Diff:
+    """The result of a comparison; ``findings`` by family, the largest difference first.
+
+    Each family of evidence holds its own false discovery rate ``alpha``: they are not to be added up. Of
+    properties that were asked about by name, ``findings`` has those with ``q`` above ``alpha`` too.
+    """
+
+    groups: Mapping[str, int]
+    alpha: float
+    method: str
+    level: str
+    tested: Mapping[Family, int]
+    findings: Mapping[Family, tuple[Finding, ...]]
+    hints: tuple[Hint, ...] = ()
+    power: tuple[Detectable, ...] = ()
+    confirmation: tuple[Confirmation, ...] = ()
+    changes: tuple[StratumChange, ...] = ()
+    strata: tuple[str, ...] = ()
+    unit: str | None = None
+    pairs: int | None = None
+    notes: tuple[str, ...] = ()
+    counted_by: str = "snapshot"
+    field: str = ""
+    hypotheses: tuple[Hypothesis, ...] = ()
+
+    def __len__(self) -> int:
+        return sum(one.q <= self.alpha for one in self)
+
+    def __iter__(self) -> Any:
+        return (finding for found in self.findings.values() for finding in found)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as JSON: ``results`` are the concepts, the other families stand beside them."""
+        families = {name: [one.to_json() for one in found] for name, found in self.findings.items()}
+        return {
+            "groups": dict(self.groups),
+            "tested": self.tested.get("concepts", sum(self.tested.values())),
+            "alpha": self.alpha,
+            "results": families.get("concepts", []),
+            "words": families.get("words", []),
+            "clusters": families.get("clusters", []),
+            "named": families.get("named", []),
+            "tested_by_family": dict(self.tested),
+            "method": self.method,
+            "level": self.level,
+            "field": self.field,
+            "unit": self.unit,
+            "pairs": self.pairs,
+            "strata": list(self.strata),
+            "changes": [asdict(one) for one in self.changes],
+            "confirmation": [asdict(one) for one in self.confirmation],
+            "power": [asdict(one) for one in self.power],
+            "hints": [asdict(one) for one in self.hints],
+            "hypotheses": [asdict(one) for one in self.hypotheses],
+            "counted_by": self.counted_by,
+            "notes": list(self.notes),
+        }
+
+    def tables(self) -> dict[str, list[dict[str, Any]]]:
+        """Return every table of the result: findings by family, related ones included, and what stands by."""
+        tables = {
+            name: [row for one in found for row in (one.row(), *(other.row() for other in one.related))]
+            for name, found in self.findings.items()
+        }
+        further: dict[str, Sequence[Any]] = {
+            "hints": self.hints, "power": self.power, "confirmation": self.confirmation,
+            "hypotheses": self.hypotheses,
+        }  # fmt: skip
+        found = {name: [asdict(one) for one in rows] for name, rows in further.items() if rows}
+        return found | {str(name): rows for name, rows in tables.items()}
+
+    def _repr_html_(self) -> str:
+        from saeindex.report.notebook import html_of
+
+        return html_of(self)
+
+    def __str__(self) -> str:
+        from saeindex.analysis.diff.report import told
+
+        return told(self)

@@ -1,0 +1,144 @@
+"""Tests of contrasts between periods: does the share of records rise with a score of their period?
+
+With scores 0, 1, 2, … this is the test of Cochran (1954) and Armitage (1955), over strata that of Mantel
+(1963); with scores 0 and 1 that of Mantel and Haenszel. The statistic is Σ a_sp k_sp, for k_sp records of
+stratum s and period p that have the evidence, a_sp the period's score less the mean score of the stratum.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from saeindex.analysis.stats.stratified import Counts
+
+    Doubles: TypeAlias = NDArray[np.float64]
+
+# Below so many records with the evidence (or without), over the design effect, tails are not a normal's;
+# the sum is approximated by a saddlepoint where the normal says that it is worth it.
+FEW, WORTH = 100.0, 2.0
+ROUNDS, STEEPEST, NEAR = 20, 60.0, 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Contrast:
+    """A contrast of (f,) pieces of evidence: ``total``, its null ``variance``, and ``width``, Σ n a².
+
+    ``z`` is the total over its standard error, ``less`` and ``more`` the one-sided p-values.
+    """
+
+    total: Doubles
+    variance: Doubles
+    width: float
+    z: Doubles
+    less: Doubles
+    more: Doubles
+
+    @property
+    def p(self) -> Doubles:
+        """Two-sided p-values (f,)."""
+        return np.minimum(1.0, 2.0 * np.minimum(self.less, self.more))
+
+
+def centred(n: Doubles, scores: Doubles) -> Doubles:
+    """Return the scores (P,) less the mean of each stratum of ``n`` (S, P) records: (S, P)."""
+    means = (n * scores).sum(1) / np.maximum(n.sum(1), 1.0)
+    centred: Doubles = scores[None] - means[:, None]
+    return centred
+
+
+def independent_variance(counts: Counts, a: Doubles) -> Doubles:
+    """Return the variance of the total (f,) if each record is its own unit (hypergeometric)."""
+    k, n = counts.k.sum(1), counts.n.sum(1)[:, None]
+    width = (counts.n * a**2).sum(1)[:, None]
+    variance: Doubles = (k * (n - k) / np.maximum(n * (n - 1), 1.0) * width).sum(0)
+    return variance
+
+
+def contrast(counts: Counts, scores: Doubles, design: Doubles) -> Contrast:
+    """Test one contrast; counts are divided by the design effects (f,)."""
+    from scipy.special import ndtr
+
+    a = centred(counts.n, scores)
+    total = np.einsum("sp,spf->f", a, counts.k)
+    variance = independent_variance(counts, a) * design
+    z = np.where(variance > 1e-12, total / np.sqrt(np.maximum(variance, 1e-12)), 0.0)
+    less, more = ndtr(z), ndtr(-z)
+    k, size = counts.support, counts.n.sum()
+    few = np.minimum(k, size - k) / design < FEW
+    rows = np.flatnonzero(few & (np.abs(z) > WORTH))
+    if len(rows):
+        tail = _tail(counts, a, total, design, rows)
+        up = z[rows] > 0
+        more[rows] = np.where(up, tail, 1 - tail)
+        less[rows] = np.where(up, 1 - tail, tail)
+    return Contrast(total, variance, float((counts.n * a**2).sum()), z, less, more)
+
+
+def _tail(counts: Counts, a: Doubles, total: Doubles, design: Doubles, rows: NDArray[np.int64]) -> Doubles:
+    """Return the chance of totals as far out (r,), by Lugannani and Rice's (1980) saddlepoint.
+
+    The scores of the records with the evidence are drawn with replacement, which is at least as wide. Where
+    more than half have it, those without are counted.
+    """
+    from scipy.special import ndtr
+
+    k, sizes = counts.k[:, :, rows].sum(1), counts.n.sum(1)[:, None]
+    sign = np.sign(total[rows])
+    is_rare = k.sum(0) <= sizes.sum() / 2
+    k = np.where(is_rare, k, sizes - k) / design[rows]
+    steps = np.where(is_rare, sign, -sign)
+    x = np.abs(total[rows]) / design[rows]
+    with np.errstate(divide="ignore"):
+        logs = np.log(counts.n / np.maximum(sizes, 1.0))
+    scale = float(np.abs(a[counts.n > 0]).max())
+    t = _solved(k, a / scale, logs, steps, x / scale)
+    value, _, second = _cumulants(k, a / scale, logs, steps, t)
+    gap = np.maximum(t * x / scale - value, 1e-12)
+    w, u = np.sqrt(2 * gap), t * np.sqrt(np.maximum(second, 1e-300))
+    density = np.exp(-gap) / np.sqrt(2 * np.pi)
+    tail = ndtr(-w) + density * (1 / np.maximum(u, 1e-12) - 1 / w)
+    # At the end of the range the saddlepoint is infinitely steep; half of what lies there counts.
+    tail = np.where(t >= STEEPEST * 0.9, np.exp(-gap) / 2, tail)
+    bounded: Doubles = np.clip(tail, 1e-300, 0.5)
+    return bounded
+
+
+def _solved(k: Doubles, a: Doubles, logs: Doubles, steps: Doubles, x: Doubles) -> Doubles:
+    """Return where the slope of the cumulants is ``x`` (r,): bisection, with Newton steps where they fit."""
+    low, high = np.zeros_like(x), np.full_like(x, STEEPEST)
+    start = _cumulants(k, a, logs, steps, low)[2]
+    t = np.clip(x / np.maximum(start, 1e-12), 1e-3, STEEPEST / 2)
+    open_ = np.arange(len(x))
+    for _ in range(ROUNDS):
+        at, goal = t[open_], x[open_]
+        _, slope, second = _cumulants(k[:, open_], a, logs, steps[open_], at)
+        is_low = slope < goal
+        low[open_], high[open_] = np.where(is_low, at, low[open_]), np.where(is_low, high[open_], at)
+        newton = at + (goal - slope) / np.maximum(second, 1e-12)
+        fits = (newton > low[open_]) & (newton < high[open_])
+        t[open_] = np.where(fits, newton, np.minimum(2 * at, (low[open_] + high[open_]) / 2))
+        open_ = open_[np.abs(t[open_] - at) >= NEAR * at]
+        if not len(open_):
+            break
+    return t
+
+
+def _cumulants(
+    k: Doubles, a: Doubles, logs: Doubles, steps: Doubles, t: Doubles
+) -> tuple[Doubles, Doubles, Doubles]:
+    """Return K(t) = Σ_s k_s log Σ_p w_sp exp(t a_sp) and its two derivatives (r,); k (S, r), a (S, P)."""
+    signed = a[:, :, None] * steps
+    exponents = logs[:, :, None] + signed * t
+    top = exponents.max(1, keepdims=True)
+    weights = np.exp(exponents - top)
+    sums = weights.sum(1)
+    mean = (weights * signed).sum(1) / sums
+    square = (weights * signed**2).sum(1) / sums
+    value = (k * (np.log(sums) + top[:, 0])).sum(0)
+    return value, (k * mean).sum(0), (k * (square - mean**2)).sum(0)

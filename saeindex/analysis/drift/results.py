@@ -1,0 +1,159 @@
+"""What drifts: trends, change points, and what is new or gone, with its shares by period."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from saeindex.analysis.diff.results import Example
+from saeindex.analysis.drift.periods import Period
+from saeindex.analysis.stats.evidence import Family
+
+Kind: TypeAlias = Literal["trend", "change", "new", "vanished"]
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """A piece of evidence whose share of the records drifts.
+
+    ``shares`` (P,) are those of the periods, as counted. ``effect`` with its 95 % interval ``ci`` is, for a
+    trend, the change along the fitted line from the first period to the last; else the difference between
+    the periods from ``at`` on and those before; both within strata. ``slope`` is per unit of the field. A
+    ``new`` piece of evidence is in no record before ``at``, one that ``vanished`` in none from there on; its
+    share there is then at most ``bound``, with 95 % confidence. ``p`` is of either a trend or a change,
+    ``p_trend`` and ``p_change`` of each, ``q`` the false discovery rate within the family. ``examples`` are
+    from "early" and "late".
+    """
+
+    family: Family
+    key: int | str
+    label: str
+    kind: Kind
+    at: str | None
+    shares: tuple[float, ...]
+    effect: float
+    ci: tuple[float, float]
+    slope: float
+    slope_ci: tuple[float, float]
+    p: float
+    q: float
+    p_trend: float
+    p_change: float
+    support: int
+    design_effect: float = 1.0
+    bound: float | None = None
+    related: tuple[Trend, ...] = ()
+    examples: Mapping[str, tuple[Example, ...]] = field(default_factory=dict)
+
+    @property
+    def direction(self) -> str:
+        """Say whether the share rises or falls."""
+        return "up" if self.effect > 0 else "down"
+
+    @property
+    def shown(self) -> str:
+        """The evidence as people are shown it."""
+        if self.family == "concepts":
+            return f"#{self.key} {self.label}"
+        return f"“{self.label}”" if self.family == "words" else self.label
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON types; ``feature`` is None for words and clusters."""
+        examples = {name: [asdict(one) for one in each] for name, each in self.examples.items()}
+        return {
+            "family": self.family,
+            "feature": self.key if self.family == "concepts" else None,
+            **self.row(),
+            "shares": list(self.shares),
+            "ci": list(self.ci),
+            "slope_ci": list(self.slope_ci),
+            "related": [one.to_json() for one in self.related],
+            "examples": examples,
+        }
+
+    def row(self) -> dict[str, Any]:
+        """Return the scalar cells, without the shares."""
+        names = (
+            "key", "label", "kind", "at", "direction", "effect", "slope", "p", "q", "p_trend", "p_change",
+            "support", "design_effect", "bound",
+        )  # fmt: skip
+        cells = {name: getattr(self, name) for name in names}
+        return cells | {
+            "ci_low": self.ci[0],
+            "ci_high": self.ci[1],
+            "slope_low": self.slope_ci[0],
+            "slope_high": self.slope_ci[1],
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Drift:
+    """The result of :func:`saeindex.analysis.drift.drift.drift`; ``findings`` by family, the largest effect first.
+
+    Each family of evidence holds its own false discovery rate ``alpha``: they are not to be added up.
+    ``per`` is what slopes are per: 1, a year, or a step of a given order.
+    """
+
+    over: str
+    periods: tuple[Period, ...]
+    per: str
+    alpha: float
+    method: str
+    level: str
+    tested: Mapping[Family, int]
+    findings: Mapping[Family, tuple[Trend, ...]]
+    strata: tuple[str, ...] = ()
+    unit: str | None = None
+    notes: tuple[str, ...] = ()
+    field: str = ""
+
+    def __len__(self) -> int:
+        return sum(len(found) for found in self.findings.values())
+
+    def __iter__(self) -> Iterator[Trend]:
+        return (one for found in self.findings.values() for one in found)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as JSON: ``results`` are the concepts, the other families stand beside them."""
+        families = {name: [one.to_json() for one in found] for name, found in self.findings.items()}
+        return {
+            "over": self.over,
+            "periods": [one.to_json() for one in self.periods],
+            "per": self.per,
+            "tested": self.tested.get("concepts", sum(self.tested.values())),
+            "alpha": self.alpha,
+            "results": families.get("concepts", []),
+            "words": families.get("words", []),
+            "clusters": families.get("clusters", []),
+            "tested_by_family": dict(self.tested),
+            "method": self.method,
+            "level": self.level,
+            "field": self.field,
+            "unit": self.unit,
+            "strata": list(self.strata),
+            "notes": list(self.notes),
+        }
+
+    def tables(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the periods, and each family's findings with their shares, related ones included."""
+        names = [one.name for one in self.periods]
+        tables = {
+            str(family): [
+                one.row() | {f"share {name}": share for name, share in zip(names, one.shares, strict=True)}
+                for first in found
+                for one in (first, *first.related)
+            ]
+            for family, found in self.findings.items()
+        }
+        return {"periods": [one.to_json() for one in self.periods], **tables}
+
+    def _repr_html_(self) -> str:
+        from saeindex.report.notebook import html_of
+
+        return html_of(self)
+
+    def __str__(self) -> str:
+        from saeindex.analysis.drift.report import told
+
+        return told(self)

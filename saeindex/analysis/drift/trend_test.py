@@ -1,0 +1,191 @@
+"""One family of evidence over periods: does its share of the records drift?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from saeindex.analysis.drift.change_points import Splits, best_splits, split_scores
+from saeindex.analysis.drift.contrasts import Contrast, centred, contrast, independent_variance
+from saeindex.analysis.stats.design import PAIRED
+from saeindex.analysis.stats.permutation import UnitTotals, as_dealt
+from saeindex.analysis.stats.stratified import Counts, effects_between, indicator
+from saeindex.analysis.stats.two_by_two import adjusted
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
+
+    from saeindex.analysis.stats.design import Design
+    from saeindex.analysis.stats.evidence import Evidence
+    from saeindex.analysis.stats.two_by_two import Correction
+
+    Doubles: TypeAlias = NDArray[np.float64]
+    Ints: TypeAlias = NDArray[np.int64]
+
+# How the error rate of a family is dealt out between trends and change points (a weighted Bonferroni).
+OF_TREND, OF_CHANGE = 0.7, 0.3
+# Units below which p-values are held against those of units dealt anew.
+MANY_UNITS = 400
+# A design effect below 1 is a gain of comparing records of a unit with each other; it is taken no lower.
+LEAST_CROSSED = 0.25
+
+
+@dataclass(frozen=True, eq=False)
+class TrendTest:
+    """The tests of a family (f,): the linear ``trend``, the best of the ``splits``, and both as one.
+
+    ``p`` is that of either, corrected for there being two, and ``q`` its false discovery rate in the family.
+    """
+
+    evidence: Evidence
+    counts: Counts
+    scores: Doubles
+    trend: Contrast
+    splits: Splits
+    design: Doubles
+    p: Doubles
+    q: Doubles
+
+    def __len__(self) -> int:
+        return len(self.q)
+
+    @property
+    def slope(self) -> Doubles:
+        """The change of the share with a score of 1, within strata (f,)."""
+        return self.trend.total / max(self.trend.width, 1e-12)
+
+    @property
+    def slope_error(self) -> Doubles:
+        """The standard error of the slope (f,), half a record added."""
+        k, n = self.counts.support, float(self.counts.n.sum())
+        share = (k + 0.5) / (n + 1)
+        least = share * (1 - share) * self.trend.width * self.design
+        error: Doubles = np.sqrt(np.maximum(self.trend.variance, least)) / max(self.trend.width, 1e-12)
+        return error
+
+    def found(self, alpha: float) -> Ints:
+        """Return the columns that are findings, the largest fitted change first."""
+        chosen = np.flatnonzero(self.q <= alpha)
+        return chosen[np.argsort(-np.abs(self.slope[chosen]), kind="stable")]
+
+
+@dataclass(frozen=True, eq=False)
+class PeriodTotals:
+    """Counts by unit, stratum and period, in which the units can be dealt other periods."""
+
+    totals: UnitTotals
+    owners: Ints
+    scores: Doubles
+
+    @classmethod
+    def of(cls, has: csr_matrix, codes: NDArray[np.int32], design: Design, scores: Doubles) -> PeriodTotals:
+        """Count ``has`` (m, f), whose records are in the periods ``codes`` (m,) with ``scores`` (P,)."""
+        totals = UnitTotals.of(has, codes, design, len(scores))
+        units = np.zeros(len(codes), np.int64) if design.units is None else design.units.astype(np.int64)
+        _, owners = np.unique(np.unique(units * len(scores) + codes) // len(scores), return_inverse=True)
+        return cls(totals, owners, scores)
+
+    @cached_property
+    def n_units(self) -> int:
+        """How many units there are."""
+        return int(self.owners.max(initial=0)) + 1
+
+    @cached_property
+    def is_crossed(self) -> bool:
+        """Say whether nearly all records have others of their unit in other periods."""
+        several = np.bincount(self.owners) > 1
+        shared = float(self.totals.sizes[several[self.owners]].sum())
+        return shared >= PAIRED * float(self.totals.sizes.sum())
+
+    @cached_property
+    def between(self) -> Doubles:
+        """The design effects of shares (f,), if nothing drifts; of units in one period each."""
+        t = self.totals
+        return effects_between(t.y, t.sizes, np.zeros(len(t.sizes), np.int64), 1)
+
+    def of_splits(self, counts: Counts, design: Doubles) -> Doubles:
+        """Return the design effects that splits are held against, where that of the line is ``design`` (f,).
+
+        A document in the middle period weighs nothing in a line and much in a split: so they are those of
+        shares, or of each split by itself (P - 1, f) where units have records in several periods.
+        """
+        t = self.totals
+        if not t.has_units:
+            return design
+        if t.is_nested:
+            return np.maximum(design, self.between)
+        each = [self._effects(counts, t.groups, scores) for scores in split_scores(len(self.scores))]
+        return np.stack(each)
+
+    def counted(self, periods: Ints) -> tuple[Counts, Doubles]:
+        """Return the counts and the design effects with the units' parts in these periods."""
+        counts = self.totals.counts(periods)
+        if not self.totals.has_units:
+            return counts, np.ones(counts.k.shape[2])
+        return counts, self._effects(counts, periods, self.scores)
+
+    def _effects(self, counts: Counts, periods: Ints, scores: Doubles) -> Doubles:
+        """Return how much wider a contrast is spread between units than between records (f,).
+
+        The variance of a sum over units is that of the units' own sums Σ a (y - p) (Liang and Zeger 1986),
+        whichever periods a unit has records in.
+        """
+        t = self.totals
+        a = centred(counts.n, scores)
+        own = a[t.cell_strata, periods[t.cell_units]]
+        of_unit = indicator(self.owners[t.cell_units], self.n_units)
+        n_strata = len(counts.n)
+        sums = (of_unit @ t.cells.multiply(own[:, None]).tocsr()).tocsr()
+        exposure = (of_unit.multiply(own * t.cell_sizes) @ indicator(t.cell_strata, n_strata).T).toarray()
+        share = counts.k.sum(1) / np.maximum(counts.n.sum(1), 1.0)[:, None]
+        squares = np.asarray(sums.multiply(sums).sum(0), np.float64).ravel()
+        cross = (share * (sums.T @ exposure).T).sum(0)
+        spread = squares - 2 * cross + (share * ((exposure.T @ exposure) @ share)).sum(0)
+        spread *= self.n_units / max(1, self.n_units - 1)
+        alone = independent_variance(counts, a)
+        least = LEAST_CROSSED if self.is_crossed else 1.0
+        effects: Doubles = np.maximum(least, spread / np.maximum(alone, 1e-12))
+        return effects
+
+
+def run_trends(
+    evidence: Evidence,
+    codes: NDArray[np.int32],
+    scores: Doubles,
+    design: Design,
+    method: Correction = "bh",
+    seed: int = 0,
+) -> TrendTest:
+    """Test all columns of ``evidence`` over the periods that ``codes`` (m,) numbers, at ``scores`` (P,)."""
+    totals = PeriodTotals.of(evidence.has, codes, design, scores)
+    counts, effects = totals.counted(totals.totals.groups)
+    trend, splits, p = _either(totals, counts, effects)
+    if totals.totals.has_units and totals.n_units < MANY_UNITS and len(p):
+        is_dealt = totals.totals.is_nested
+        dealt = partial(_p_of_dealt, totals)
+        p = as_dealt(p, totals.totals.groups, dealt, seed) if is_dealt else _of_few(p, totals.n_units)
+    return TrendTest(evidence, counts, scores, trend, splits, effects, p, adjusted(p, method))
+
+
+def _either(totals: PeriodTotals, counts: Counts, design: Doubles) -> tuple[Contrast, Splits, Doubles]:
+    """Test the line and the splits; p is of either."""
+    trend = contrast(counts, totals.scores, design)
+    splits = best_splits(counts, totals.of_splits(counts, design))
+    return trend, splits, np.minimum(1.0, np.minimum(trend.p / OF_TREND, splits.p / OF_CHANGE))
+
+
+def _p_of_dealt(totals: PeriodTotals, periods: Ints) -> Doubles:
+    """Return the p-values with the units in these periods."""
+    return _either(totals, *totals.counted(periods))[2]
+
+
+def _of_few(p: Doubles, n_units: int) -> Doubles:
+    """Return p-values as Student's distribution has them, where a variance comes from few units."""
+    from scipy.special import ndtri, stdtr
+
+    wider: Doubles = 2.0 * stdtr(max(1, n_units - 1), ndtri(np.clip(p, 1e-300, 1.0) / 2))
+    return wider

@@ -1,0 +1,1 @@
+"""Alerts on change against a reference or a saved baseline."""

@@ -1,0 +1,227 @@
+"""Counts of a reference, kept as JSON, that later windows are compared with when its records are gone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from saeindex.analysis.diff.diff import findings_of
+from saeindex.analysis.diff.findings import headlines
+from saeindex.analysis.monitor.results import REFERENCE, WINDOW, Alert, is_real
+from saeindex.analysis.stats.comparison import compared
+from saeindex.analysis.stats.design import AUTO, LENGTH_BINS, binned, design_of, length_edges
+from saeindex.analysis.stats.evidence import Evidence, Family, evidence_of
+from saeindex.analysis.stats.family_test import FamilyTest
+from saeindex.analysis.stats.groups import Groups
+from saeindex.analysis.stats.stratified import Counts, design_effects
+from saeindex.analysis.stats.two_by_two import adjusted
+from saeindex.errors import InvalidInputError
+from saeindex.files import replacing
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from saeindex.analysis.diff.results import Finding
+    from saeindex.analysis.monitor.monitor import MonitorOptions
+    from saeindex.collection.snapshot import Snapshot
+    from saeindex.types import LevelName
+
+    Doubles: TypeAlias = NDArray[np.float64]
+
+FORMAT = 1
+KEPT: tuple[Family, ...] = ("concepts", "words")
+# Fewer units than this say little of how alike records of one are.
+FEW_UNITS = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """Counts of ``records`` by evidence and bin of length: ``counts[family][key]`` (B,), of ``sizes`` (B,).
+
+    ``edges`` (B - 1,) of the bins are words per record, ``design`` the design effects larger than 1;
+    ``fingerprint`` is that of the feature space.
+    """
+
+    fingerprint: str
+    field: str
+    level: str
+    unit: str | None
+    edges: tuple[float, ...]
+    sizes: tuple[int, ...]
+    counts: dict[str, dict[str, list[int]]]
+    design: dict[str, dict[str, float]]
+
+    @property
+    def records(self) -> int:
+        """How many records were counted."""
+        return sum(self.sizes)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return {"format": FORMAT} | {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    def save(self, path: str | Path) -> None:
+        """Write a JSON file, whole or not at all."""
+        with replacing(Path(path)) as draft:
+            draft.write_text(json.dumps(self.to_json(), ensure_ascii=False))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Baseline:
+        """Read a JSON file; InvalidInputError where it is no baseline."""
+        try:
+            found = json.loads(Path(path).read_text())
+            if found.pop("format") != FORMAT:
+                raise InvalidInputError(f"the baseline {path}", "another format", "Save it anew.")
+            edges, sizes = tuple(found.pop("edges")), tuple(found.pop("sizes"))
+            return cls(edges=edges, sizes=sizes, **found)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InvalidInputError(
+                f"the baseline {path}", f"it cannot be read ({error})", "Save one with --save-baseline."
+            ) from error
+
+
+def baseline_of(
+    snapshot: Snapshot, rows: NDArray[np.int64], level: LevelName = "typical", unit: str | None = AUTO
+) -> Baseline:
+    """Count the concepts and words of a reference."""
+    groups = Groups(("reference",), (rows,))
+    units = design_of(snapshot, groups, unit, (), 0, paired=False)
+    lengths = np.asarray(snapshot.lengths)[rows]
+    edges = length_edges(lengths, LENGTH_BINS)
+    bins = binned(lengths, edges)
+    counts: dict[str, dict[str, list[int]]] = {}
+    design: dict[str, dict[str, float]] = {}
+    for family in KEPT:
+        evidence = _with_any(snapshot, rows, family, level)
+        own = _by_bin(evidence, bins, len(edges) + 1)
+        effects = design_effects(evidence.has, groups.codes, units.units)
+        keys = [str(key) for key in evidence.keys]
+        counts[family] = {key: own[:, i].astype(int).tolist() for i, key in enumerate(keys)}
+        design[family] = {key: round(float(effects[i]), 4) for i, key in enumerate(keys) if effects[i] > 1}
+    sizes = tuple(np.bincount(bins, minlength=len(edges) + 1).tolist())
+    return Baseline(
+        fingerprint=snapshot.space.fingerprint,
+        field=snapshot.field,
+        level=level,
+        unit=units.unit,
+        edges=tuple(edges.tolist()),
+        sizes=sizes,
+        counts=counts,
+        design=design,
+    )
+
+
+def against_baseline(
+    snapshot: Snapshot, baseline: Baseline, window: NDArray[np.int64], options: MonitorOptions
+) -> Alert:
+    """Compare a window with a baseline, within its bins of length; see :func:`saeindex.analysis.monitor.monitor`."""
+    _check(snapshot, baseline, options)
+    if not len(window):
+        raise InvalidInputError("the window", "no record is in it", "Correct its condition.")
+    unit = baseline.unit if options.unit == AUTO else options.unit
+    design = design_of(snapshot, Groups((WINDOW,), (window,)), unit, (), 0, paired=False)
+    changed: dict[Family, tuple[Finding, ...]] = {}
+    tested: dict[Family, int] = {}
+    for family in [one for one in KEPT if one in options.families]:
+        test = _tested(snapshot, baseline, window, family, design.units, options)
+        every = findings_of((WINDOW, REFERENCE), test, options.spent, {})
+        changed[family] = headlines([one for one in every if is_real(one, options)], snapshot.space)
+        tested[family] = len(test)
+    return Alert(
+        reference=baseline.records,
+        window=len(window),
+        options=options,
+        tested=tested,
+        changed=changed,
+        method="Mantel-Haenszel test against a kept baseline, small counts by mid-p",
+        strata=(f"length ({len(baseline.sizes)} bins)",),
+        unit=design.unit,
+        notes=(*design.notes, *_few(design.units)),
+        field=snapshot.field,
+    )
+
+
+def _tested(
+    snapshot: Snapshot,
+    baseline: Baseline,
+    window: NDArray[np.int64],
+    family: Family,
+    units: NDArray[np.int32] | None,
+    options: MonitorOptions,
+) -> FamilyTest:
+    """Test a family between the window and the baseline, within its bins of length."""
+    lengths = np.asarray(snapshot.lengths)[window]
+    bins = binned(lengths, baseline.edges)
+    n = np.stack([np.bincount(bins, minlength=len(baseline.sizes)), baseline.sizes], 1).astype(np.float64)
+    evidence, k = _aligned(snapshot, window, bins, baseline, family)
+    own = design_effects(evidence.has, np.zeros_like(bins), units)
+    kept_effects = [baseline.design[family].get(str(key), 1.0) for key in evidence.keys]
+    support = k.sum((0, 1))
+    kept = np.flatnonzero((support >= options.least) & (support <= n.sum() - options.least))
+    counts, effects = Counts(k[:, :, kept], n), np.maximum(own, kept_effects)[kept]
+    found = compared(counts, effects)
+    q = adjusted(found.tested.p, options.method)
+    return FamilyTest(evidence.take(kept), counts.shares, counts.support, found, q, effects)
+
+
+def _few(units: NDArray[np.int32] | None) -> list[str]:
+    if units is None or len(np.unique(units)) >= FEW_UNITS:
+        return []
+    return [f"the window has {len(np.unique(units))} units only: compare with records, not with a baseline"]
+
+
+def _check(snapshot: Snapshot, baseline: Baseline, options: MonitorOptions) -> None:
+    found = {
+        "the feature space": (baseline.fingerprint, snapshot.space.fingerprint),
+        "the text field": (baseline.field, snapshot.field),
+        "the level": (baseline.level, options.level),
+    }
+    for what, (kept, own) in found.items():
+        if kept != own:
+            raise InvalidInputError(
+                f"a baseline of {what} {kept!r}", f"the window has {own!r}", "Save the baseline anew."
+            )
+    if options.strata:
+        raise InvalidInputError("strata against a baseline", "it has lengths only", "Compare with records.")
+
+
+def _with_any(snapshot: Snapshot, rows: NDArray[np.int64], family: Family, level: LevelName) -> Evidence:
+    return evidence_of(snapshot, rows, family, level, least=0).take(
+        np.flatnonzero(np.asarray(_matrix(snapshot, family, level)[rows].sum(0)).ravel())
+    )
+
+
+def _matrix(snapshot: Snapshot, family: Family, level: LevelName) -> Any:
+    return snapshot.at(level) if family == "concepts" else snapshot.words
+
+
+def _by_bin(evidence: Evidence, bins: NDArray[np.int32], n_bins: int) -> Doubles:
+    """Return how many records of each bin have each piece of evidence (B, f)."""
+    counts = Counts.of(evidence.has, np.zeros_like(bins), bins, 1).k[:, 0]
+    return np.concatenate([counts, np.zeros((n_bins - len(counts), counts.shape[1]))])
+
+
+def _aligned(
+    snapshot: Snapshot, rows: NDArray[np.int64], bins: NDArray[np.int32], baseline: Baseline, family: Family
+) -> tuple[Evidence, Doubles]:
+    """Return the evidence that the window or the baseline has, and its counts (B, 2, f)."""
+    from scipy.sparse import csr_matrix, hstack
+
+    evidence = _with_any(snapshot, rows, family, baseline.level)  # type: ignore[arg-type]
+    own = {str(key) for key in evidence.keys}
+    gone = [key for key in baseline.counts[family] if key not in own]
+    keys = (*evidence.keys, *(int(key) if family == "concepts" else key for key in gone))
+    labels = (*evidence.labels, *(_label(snapshot, family, key) for key in gone))
+    has = hstack([evidence.has, csr_matrix((len(rows), len(gone)), dtype=np.float32)], "csr")
+    whole = Evidence(family, keys, labels, has)
+    nothing = [0] * len(baseline.sizes)
+    kept = np.array([baseline.counts[family].get(str(key), nothing) for key in keys], np.float64)
+    return whole, np.stack([_by_bin(whole, bins, len(baseline.sizes)), kept.T], axis=1)
+
+
+def _label(snapshot: Snapshot, family: Family, key: str) -> str:
+    return snapshot.space.labels[int(key)].text if family == "concepts" else key

@@ -1,0 +1,1 @@
+"""What is distinctive of a set of records."""

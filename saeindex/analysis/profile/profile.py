@@ -1,0 +1,173 @@
+"""What a set of records is like: what it has more than the others, its typical records and its odd ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from saeindex.analysis.diff.diff import DiffOptions, overlap_of
+from saeindex.analysis.differences.illustrating import example_of
+from saeindex.analysis.monitoring.between import found_between
+from saeindex.analysis.profile.results import SetProfile, Standing, Theme
+from saeindex.analysis.stats.design import design_of
+from saeindex.analysis.stats.evidence import Family, cluster_names, one_hot
+from saeindex.analysis.stats.groups import Groups
+from saeindex.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from saeindex.analysis.diff.results import Finding
+    from saeindex.collection.snapshot import Snapshot
+    from saeindex.types import FloatArray
+
+    Ints: TypeAlias = NDArray[np.int64]
+
+SET, REST = "set", "rest"
+NEIGHBOURS = 10
+# Records that neighbours are looked for among, on each side, and rows at a time.
+MOST_NEIGHBOURS, BLOCK = 20_000, 1_024
+# A set of so many records has themes: at most so many, of so many records each, on the average.
+THEMED, MOST_THEMES, PER_THEME, JUDGED = 60, 8, 20, 2_000
+CENTRAL_OF_THEME = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Standings:
+    """Where the records of a set stand (m,): ``centrality`` is the cosine with the set's mean direction.
+
+    ``density`` is the mean cosine with the nearest records of the set, ``margin`` that less the same with the
+    nearest of the rest, ``surprise`` the mean of -log the share of the set that has each of its concepts.
+    """
+
+    centrality: FloatArray
+    density: FloatArray
+    margin: FloatArray
+    surprise: FloatArray
+
+    @property
+    def oddity(self) -> FloatArray:
+        """From 0 to 1: the mean rank of being far from the others, and of having concepts that they lack."""
+        far, strange = (np.argsort(np.argsort(key, kind="stable")) for key in (-self.density, self.surprise))
+        oddity: FloatArray = ((far + strange) / (2 * max(1, len(far) - 1))).astype(np.float32)
+        return oddity
+
+
+def profile(snapshot: Snapshot, rows: Ints, shown: int = 5, options: DiffOptions | None = None) -> SetProfile:
+    """Return what is distinctive of some records among all; see :class:`SetProfile`."""
+    if not len(rows):
+        raise InvalidInputError("a profile", "no record is in the set", "Correct its condition.")
+    asked = options or DiffOptions(families=("concepts", "words"))
+    rest = np.setdiff1d(np.arange(len(snapshot)), rows)
+    distinctive, tested, notes = _distinctive(snapshot, rows, rest, asked)
+    stands = standings(snapshot, rows, rest)
+    central = _standing(snapshot, rows, stands.centrality, shown, lowest=False)
+    borderline = _standing(snapshot, rows, stands.margin, shown, lowest=True)
+    return SetProfile(
+        size=len(rows),
+        rest=len(rest),
+        alpha=asked.alpha,
+        distinctive=distinctive,
+        tested=tested,
+        central=central,
+        borderline=borderline if len(rest) else (),
+        odd=_standing(snapshot, rows, stands.oddity, shown, lowest=False),
+        themes=themes_of(snapshot, rows, asked.seed),
+        cohesion=float(stands.centrality.mean()),
+        notes=notes,
+        field=snapshot.field,
+    )
+
+
+def _distinctive(
+    snapshot: Snapshot, rows: Ints, rest: Ints, options: DiffOptions
+) -> tuple[dict[Family, tuple[Finding, ...]], dict[Family, int], tuple[str, ...]]:
+    if not len(rest):
+        return {}, {}, ("the set is all records: nothing is distinctive of it",)
+    groups = Groups((SET, REST), (rows, rest))
+    design = design_of(snapshot, groups, options.unit, options.strata, options.length_bins, options.paired)
+    found, tested = found_between(snapshot, groups, design, options, lambda one: one.group == SET)
+    return found, tested, (*design.notes, *overlap_of(groups, design))
+
+
+def standings(snapshot: Snapshot, rows: Ints, rest: Ints) -> Standings:
+    """Return where each record of the set stands, by its embedding and its concepts."""
+    x = np.asarray(snapshot.vectors[rows])
+    centre = x.mean(0)
+    centrality = x @ (centre / max(float(np.linalg.norm(centre)), 1e-12))
+    density = nearness(x, x, is_own=True)
+    other = nearness(x, np.asarray(snapshot.vectors[_sampled(rest)]), is_own=False) if len(rest) else 0.0
+    has = snapshot.at("typical")[rows]
+    surprisal = -np.log((np.asarray(has.sum(0)).ravel() + 0.5) / (len(rows) + 1))
+    surprise = (has @ surprisal) / np.maximum(np.asarray(has.sum(1)).ravel(), 1.0)
+    return Standings(centrality, density, density - other, surprise.astype(np.float32))
+
+
+def _sampled(rows: Ints) -> Ints:
+    if len(rows) <= MOST_NEIGHBOURS:
+        return rows
+    return np.sort(np.random.default_rng(0).choice(rows, MOST_NEIGHBOURS, replace=False))
+
+
+def nearness(x: FloatArray, others: FloatArray, is_own: bool) -> FloatArray:
+    """Return the mean cosine (m,) of ``x`` (m, d) with the nearest of ``others``, no row with itself."""
+    if is_own and len(others) > MOST_NEIGHBOURS:
+        others = others[_sampled(np.arange(len(others)))]
+    nearest = min(NEIGHBOURS + is_own, len(others))
+    if nearest <= is_own:
+        return np.zeros(len(x), np.float32)
+    means = []
+    for start in range(0, len(x), BLOCK):
+        cosines = x[start : start + BLOCK] @ others.T
+        top = np.sort(np.partition(cosines, -nearest, axis=1)[:, -nearest:], axis=1)
+        means.append((top[:, :-1] if is_own else top).mean(1))
+    return np.concatenate(means).astype(np.float32)
+
+
+def _standing(
+    snapshot: Snapshot, rows: Ints, scores: FloatArray, shown: int, lowest: bool
+) -> tuple[Standing, ...]:
+    """Return the records of the highest scores, or of the lowest."""
+    places = np.argsort(scores if lowest else -scores, kind="stable")[:shown].tolist()
+    chosen = rows[places].tolist()
+    return tuple(
+        Standing(example_of(snapshot, row, text), float(scores[place]))
+        for place, row, text in zip(places, chosen, snapshot.texts(chosen), strict=True)
+    )
+
+
+def themes_of(snapshot: Snapshot, rows: Ints, seed: int = 0) -> tuple[Theme, ...]:
+    """Return the themes of a set of 60 records or more: k-means clusters, as many as fit them best."""
+    if len(rows) < THEMED:
+        return ()
+    from sklearn.cluster import KMeans
+
+    x = np.asarray(snapshot.vectors[rows])
+    most = min(MOST_THEMES, len(rows) // PER_THEME)
+    models = [KMeans(k, n_init=2, random_state=seed).fit(x) for k in range(2, most + 1)]
+    model = max(models, key=lambda one: _silhouette(x, one.labels_, seed))
+    codes = model.labels_.astype(np.int64)
+    names = cluster_names(snapshot, rows, one_hot(codes, model.n_clusters))
+    sizes = np.bincount(codes, minlength=model.n_clusters)
+    found = []
+    for cluster in np.argsort(-sizes, kind="stable").tolist():
+        inside = np.flatnonzero(codes == cluster)
+        order = np.argsort(-(x[inside] @ model.cluster_centers_[cluster]), kind="stable")
+        central = _ids(snapshot, rows[inside[order[:CENTRAL_OF_THEME]]].tolist())
+        found.append(Theme(names[cluster], len(inside), len(inside) / len(rows), central))
+    return tuple(found)
+
+
+def _silhouette(x: FloatArray, codes: Ints, seed: int) -> float:
+    from sklearn.metrics import silhouette_score
+
+    size = JUDGED if len(x) > JUDGED else None
+    return float(silhouette_score(x, codes, metric="cosine", sample_size=size, random_state=seed))
+
+
+def _ids(snapshot: Snapshot, rows: Sequence[int]) -> tuple[str, ...]:
+    return tuple(snapshot.ids[row] for row in rows)

@@ -1,0 +1,126 @@
+"""What a set of records is like, as a result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from saeindex.analysis.diff.report import TITLES
+from saeindex.analysis.diff.results import Example, Finding
+from saeindex.analysis.stats.evidence import Family
+
+SHOWN, SHOWN_RECORDS, SHOWN_CHARS = 10, 3, 110
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A record of the set, and how central, borderline or odd it is."""
+
+    example: Example
+    score: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return {"score": self.score, **asdict(self.example)}
+
+
+@dataclass(frozen=True, slots=True)
+class Theme:
+    """A part of the set: ``name`` from its concepts, ``central`` the ids of its most typical records."""
+
+    name: str
+    size: int
+    share: float
+    central: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class SetProfile:
+    """A set of records among all others.
+
+    ``distinctive``: what the set has more than the rest, by family, tested at the rate ``alpha`` each.
+    ``central`` records score by cosine with the set's mean direction, highest first; ``borderline`` ones by
+    how much nearer their neighbours in the set are than those outside, lowest first; ``odd`` ones by how far
+    from the others and how unusual in their concepts they are, from 0 to 1. ``cohesion`` is the mean cosine
+    with the mean direction.
+    """
+
+    size: int
+    rest: int
+    alpha: float
+    distinctive: Mapping[Family, tuple[Finding, ...]]
+    tested: Mapping[Family, int]
+    central: tuple[Standing, ...]
+    borderline: tuple[Standing, ...]
+    odd: tuple[Standing, ...]
+    themes: tuple[Theme, ...]
+    cohesion: float
+    notes: tuple[str, ...] = ()
+    field: str = ""
+
+    def __len__(self) -> int:
+        return self.size
+
+    @property
+    def records(self) -> dict[str, tuple[Standing, ...]]:
+        """The records that are shown, by what they show."""
+        return {"central": self.central, "borderline": self.borderline, "odd": self.odd}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return {
+            "size": self.size,
+            "rest": self.rest,
+            "alpha": self.alpha,
+            "tested": dict(self.tested),
+            "distinctive": {name: [one.to_json() for one in each] for name, each in self.distinctive.items()},
+            **{name: [one.to_json() for one in each] for name, each in self.records.items()},
+            "themes": [asdict(one) | {"central": list(one.central)} for one in self.themes],
+            "cohesion": self.cohesion,
+            "notes": list(self.notes),
+            "field": self.field,
+        }
+
+    def tables(self) -> dict[str, list[dict[str, Any]]]:
+        """Return findings by family, the records shown, and the themes."""
+        tables = {str(name): [one.row() for one in each] for name, each in self.distinctive.items()}
+        for name, each in self.records.items():
+            tables[name] = [
+                {"id": one.example.id, "score": one.score, "text": one.example.text} for one in each
+            ]
+        tables["themes"] = [asdict(one) | {"central": " ".join(one.central)} for one in self.themes]
+        return tables
+
+    def _repr_html_(self) -> str:
+        from saeindex.report.notebook import html_of
+
+        return html_of(self)
+
+    def __str__(self) -> str:
+        return "\n".join(_lines(self))
+
+
+def _lines(found: SetProfile) -> Iterator[str]:
+    yield f"{found.size:,} records among {found.size + found.rest:,}; cohesion {found.cohesion:.2f}."
+    for note in found.notes:
+        yield f"Note: {note}."
+    for family, each in found.distinctive.items():
+        yield ""
+        yield f"{TITLES[family]}: {len(each):,} that it has more (of {found.tested[family]:,} tested)"
+        for one in each[:SHOWN]:
+            interval = f"[{100 * one.ci[0]:+.1f}, {100 * one.ci[1]:+.1f}]"
+            shares = f"{one.freq['set']:.1%} against {one.freq['rest']:.1%}"
+            yield f"  {100 * one.effect:+.1f} pp {interval}  {one.shown}  ({shares}, q {one.q:.2g})"
+    if found.themes:
+        yield ""
+        yield "Themes:"
+        for theme in found.themes:
+            yield f"  {theme.size:,} ({theme.share:.0%})  {theme.name}  (as {theme.central[0]})"
+    for name, shown in found.records.items():
+        if shown:
+            yield ""
+            yield f"{name.capitalize()} records:"
+        for standing in shown[:SHOWN_RECORDS]:
+            example = standing.example
+            yield f"  {standing.score:.2f}  {example.id}: {example.text[:SHOWN_CHARS]}"

@@ -1,0 +1,1 @@
+"""Statistics that the analyses share: tables, strata, design, permutation, evidence."""

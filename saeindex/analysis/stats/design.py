@@ -1,0 +1,199 @@
+"""How records were sampled, as far as a comparison must know: units, pairs and strata."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import field as made
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from saeindex.analysis.stats.stratified import design_effects
+from saeindex.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from saeindex.analysis.stats.groups import Groups
+    from saeindex.collection.snapshot import Snapshot
+
+AUTO = "auto"
+# Fields whose name says that records share an origin; which are asked about by how alike such records are.
+_ORIGIN = re.compile(
+    r"(^|[._])(doc(ument)?|author|user|speaker|thread|conversation|session|prompt|instruction|question|file|url"
+    r"|page|book|article|source)(_?(id|key|name|no|number))?$"
+)
+# Records share a unit where there are so many of them to a unit, on the average.
+SHARED = 1.2
+# A mean design effect from which a unit makes a difference to p-values.
+MATTERS = 1.1
+# Of the records, how many must have their like in the other group for a design to be paired.
+PAIRED = 0.8
+LENGTH_BINS = 5
+# Below this median number of words a text's length decides how many concepts and words it can have.
+SHORT = 64
+MOST_STRATA = 2_000
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """Codes of the pooled records' strata, and of their units (None: each is its own); each (m,).
+
+    ``is_paired``: units have records in both groups, and are compared within themselves. ``fields`` holds the
+    codes (m,) of each field that the strata combine, ``unit`` names that of the units.
+    """
+
+    strata: NDArray[np.int32]
+    units: NDArray[np.int32] | None = None
+    is_paired: bool = False
+    fields: Mapping[str, NDArray[np.int32]] = made(default_factory=dict)
+    unit: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def by(self) -> tuple[str, ...]:
+        """The names of the fields that the strata combine."""
+        return tuple(self.fields)
+
+
+def design_of(
+    snapshot: Snapshot,
+    groups: Groups,
+    unit: str | None = AUTO,
+    strata: Sequence[str] = (),
+    length_bins: int | None = None,
+    paired: bool | None = None,
+) -> Design:
+    """Return the design of a comparison.
+
+    ``unit`` "auto" takes the field whose name says where records come from, if records share its values;
+    ``length_bins`` None means 5 where texts are short or differ in length between groups; ``paired`` None
+    finds out whether both groups have records of the same units.
+    """
+    rows, codes = groups.pooled, groups.codes
+    notes: list[str] = []
+    unit = _guessed(snapshot, rows, codes, notes) if unit == AUTO else unit
+    units = None if unit is None else _unit_codes(snapshot, rows, unit)
+    is_paired = _is_paired(units, codes, len(groups.names), paired)
+    fields = {field: snapshot.column(field).take(rows).codes for field in strata}
+    bins = _bins(snapshot, rows, codes, length_bins)
+    if bins > 1:
+        fields[f"length ({bins} bins)"] = _length_codes(np.asarray(snapshot.lengths)[rows], bins)
+    stacked = _combined(list(fields.values()), len(rows))
+    if is_paired:
+        notes.append(f"paired by {unit}: records of a unit are compared with each other only")
+    return Design(stacked, units, is_paired, fields, unit, tuple(notes))
+
+
+def _guessed(
+    snapshot: Snapshot, rows: NDArray[np.int64], codes: NDArray[np.int32], notes: list[str]
+) -> str | None:
+    """Return the field of an origin that makes records alike; of several that which does it most."""
+    found: dict[str, float] = {}
+    for field in snapshot.fields:
+        column = snapshot.column(field).take(rows)
+        present = column.codes[column.codes >= 0]
+        distinct = len(np.unique(present))
+        is_shared = len(present) > len(rows) / 2 and 10 <= distinct <= len(present) / SHARED
+        if is_shared and _ORIGIN.search(field):
+            # Records of a unit in both groups are alike across groups; in one group, only within it.
+            spans = shared_between(column.codes, codes) >= PAIRED
+            within = np.zeros_like(codes) if spans else codes
+            found[field] = mean_design_effect(snapshot, rows, within, column.codes)
+    found = {field: effect for field, effect in found.items() if effect >= MATTERS}
+    if not found:
+        return None
+    chosen = max(found, key=lambda field: found[field])
+    also = f"; {', '.join(sorted(found.keys() - {chosen}))} would be too" if len(found) > 1 else ""
+    notes.append(f"records of one {chosen} are alike (design effect {found[chosen]:.1f}): the unit{also}")
+    return chosen
+
+
+def mean_design_effect(
+    snapshot: Snapshot, rows: NDArray[np.int64], codes: NDArray[np.int32], units: NDArray[np.int32]
+) -> float:
+    """Return the mean design effect of the concepts that 1 % of records have, weighted by their support."""
+    has = snapshot.at("typical")[rows]
+    support = np.asarray(has.sum(0)).ravel()
+    common = np.flatnonzero(support >= max(10, len(rows) // 100))
+    if not len(common):
+        return 1.0
+    alone = np.where(units >= 0, units, units.max(initial=0) + 1 + np.arange(len(units)))
+    return float(np.average(design_effects(has[:, common], codes, alone), weights=support[common]))
+
+
+def _unit_codes(snapshot: Snapshot, rows: NDArray[np.int64], unit: str) -> NDArray[np.int32]:
+    """Return the unit of each record (m,); one without a value is a unit of its own."""
+    codes = snapshot.column(unit).take(rows).codes.astype(np.int64)
+    alone = codes.max(initial=0) + 1 + np.arange(len(codes))
+    _, dense = np.unique(np.where(codes >= 0, codes, alone), return_inverse=True)
+    return dense.astype(np.int32)
+
+
+def _is_paired(
+    units: NDArray[np.int32] | None, codes: NDArray[np.int32], n_groups: int, asked: bool | None
+) -> bool:
+    if asked and (units is None or n_groups != 2):
+        found = f"{n_groups} groups" if n_groups != 2 else "no unit"
+        raise InvalidInputError("a paired comparison", found, "Give two groups and the unit that pairs them.")
+    if units is None or n_groups != 2 or asked is False:
+        return False
+    share = shared_between(units, codes)
+    if asked and not share:
+        raise InvalidInputError(
+            "a paired comparison", "no unit has records in both groups", "Name another unit, or none."
+        )
+    return bool(asked) or share >= PAIRED
+
+
+def shared_between(units: NDArray[np.int32], codes: NDArray[np.int32]) -> float:
+    """Return the share of the records of the first two groups whose unit is in both."""
+    known = units >= 0
+    both = np.intersect1d(units[known & (codes == 0)], units[known & (codes == 1)])
+    return float(np.isin(units[codes < 2], both).mean())
+
+
+def _bins(snapshot: Snapshot, rows: NDArray[np.int64], codes: NDArray[np.int32], asked: int | None) -> int:
+    if asked is not None:
+        if not 0 <= asked <= 50:
+            raise InvalidInputError(f"length_bins={asked}", "out of range", "Use 0 (none) to 50.")
+        return asked
+    lengths = np.asarray(snapshot.lengths)[rows]
+    if np.median(lengths) < SHORT:
+        return LENGTH_BINS
+    from scipy.stats import kruskal
+
+    by_group = [lengths[codes == group] for group in np.unique(codes)]
+    is_constant = lengths.min() == lengths.max()
+    return LENGTH_BINS if not is_constant and kruskal(*by_group).pvalue < 0.05 else 0
+
+
+def _length_codes(lengths: NDArray[np.int32], bins: int) -> NDArray[np.int32]:
+    """Return which quantile of all lengths each is in (m,)."""
+    return binned(lengths, length_edges(lengths, bins))
+
+
+def length_edges(lengths: NDArray[np.int32], bins: int) -> NDArray[np.float64]:
+    """Return the lengths that part the quantiles, each once."""
+    return np.unique(np.quantile(lengths, np.linspace(0, 1, bins + 1)[1:-1]))
+
+
+def binned(lengths: NDArray[np.int32], edges: Sequence[float] | NDArray[np.float64]) -> NDArray[np.int32]:
+    """Return which bin each length is in (m,)."""
+    return np.searchsorted(np.asarray(edges), lengths, side="right").astype(np.int32)
+
+
+def _combined(columns: Sequence[NDArray[np.int32]], count: int) -> NDArray[np.int32]:
+    """Return one code for each combination of values that occurs (m,)."""
+    if not columns:
+        return np.zeros(count, np.int32)
+    _, codes = np.unique(np.stack(columns, 1), axis=0, return_inverse=True)
+    combined = codes.ravel().astype(np.int32)
+    if combined.max(initial=0) >= MOST_STRATA:
+        raise InvalidInputError(
+            "strata", f"{int(combined.max()) + 1:,} combinations of values",
+            f"Use fields of fewer values, at most {MOST_STRATA:,} combinations.",
+        )  # fmt: skip
+    return combined

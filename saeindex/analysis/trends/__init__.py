@@ -1,1 +1,0 @@
-"""Trends over an ordered field: periods, contrasts, change points."""

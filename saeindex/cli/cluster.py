@@ -1,0 +1,82 @@
+"""``saeindex cluster``."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from saeindex.cli.delivery import Plot, Report, Table, deliver
+from saeindex.cli.output import Json, Url
+from saeindex.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from saeindex.analysis.cluster.results import Clustering
+
+Examples = Annotated[
+    list[str] | None,
+    typer.Option("--example", metavar="VALUE=ID", help="A record (id) that has a value. May be repeated."),
+]
+
+
+def cluster(
+    index: Annotated[str, typer.Argument(help="The index.")],
+    axis: Annotated[
+        str,
+        typer.Option(
+            help="What to cluster by, and its values: 'tone: angry, calm, joking'. A value may be described: "
+            "'tone: angry = furious; calm = at ease'. A name alone leaves the values open."
+        ),
+    ],
+    example: Examples = None,
+    where: Annotated[
+        str | None, typer.Option(help="Which records to cluster: 'metadata.year >= 2015'.")
+    ] = None,
+    field: Annotated[str, typer.Option(help="The text field (the main text has no name).")] = "",
+    method: Annotated[str, typer.Option(help="How: anchored, interpembed, or free.")] = "anchored",
+    limit: Annotated[int, typer.Option(min=1, help="Records to show of each cluster.")] = 3,
+    assign_to: Annotated[
+        Path | None, typer.Option(help="Write the cluster of every record: a CSV file.")
+    ] = None,
+    table: Table = None,
+    plot: Plot = None,
+    report: Report = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Cluster records along one axis; exit 1 where the space cannot express it."""
+    from saeindex.analysis.cluster.cluster import METHODS
+    from saeindex.index import FeatureIndex
+
+    if method not in METHODS:
+        raise InvalidInputError(f"method {method!r}", "no such method", f"Use one of {', '.join(METHODS)}.")
+    examples = read_examples(example or ())
+    with FeatureIndex.open(index, url=url) as opened:
+        found = opened.cluster(axis, examples=examples, where=where, field=field, method=method, shown=limit)
+    if assign_to is not None:
+        write_assignments(found, assign_to)
+    deliver(found, as_json, table, plot, report)
+    if not found.verdict.expressible:
+        raise typer.Exit(1)
+
+
+def read_examples(given: list[str] | tuple[str, ...]) -> dict[str, list[str]]:
+    """Return record ids by value; InvalidInputError names what is no VALUE=ID."""
+    found: dict[str, list[str]] = {}
+    for one in given:
+        value, equals, record = one.partition("=")
+        if not equals or not value.strip() or not record.strip():
+            raise InvalidInputError(f"--example {one!r}", "no VALUE=ID", "Write --example angry=doc-17.")
+        found.setdefault(value.strip(), []).append(record.strip())
+    return found
+
+
+def write_assignments(found: Clustering, path: Path) -> None:
+    """Write a CSV file with the id, the cluster and its share for every record."""
+    rows = found.tables()["assignments"]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, ["id", "cluster", "confidence"])
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,100 @@
+"""``saeindex correlate`` and ``saeindex triggers``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from saeindex.cli.delivery import Plot, Report, Table, deliver
+from saeindex.cli.output import Json, Url
+
+INDEX = typer.Argument(help="The index.")
+CONCEPT_HELP = (
+    "A named concept: NAME=DESCRIPTION (more behind semicolons: against: TEXT; share: 0.05), "
+    "NAME=like: ID, ID; unlike: ID, NAME=#12,#41@strong, or NAME=metadata.FIELD=VALUE. May be repeated."
+)
+Where = Annotated[str | None, typer.Option(help="Which records count: 'metadata.year >= 2015'.")]
+Field = Annotated[str, typer.Option(help="The text field (the main text has no name).")]
+Unit = Annotated[
+    str | None,
+    typer.Option(help="Records that count together as one: metadata.author (else: answers to one prompt)."),
+]
+Level = Annotated[str, typer.Option(help="From where on a concept counts: present, typical or strong.")]
+Alpha = Annotated[float, typer.Option(help="The false discovery rate.")]
+Method = Annotated[str, typer.Option(help="Its control: bh, or by (any dependence).")]
+Least = Annotated[int, typer.Option(min=1, help="Records that a pair must have, or be expected to have.")]
+Limit = Annotated[int, typer.Option(min=1, max=100_000, help="Pairs to list.")]
+Graph = Annotated[Path | None, typer.Option(help="Write the pairs as a graph: .graphml or .json.")]
+
+
+def correlate(  # noqa: PLR0913, PLR0917  (one per setting)
+    index: Annotated[str, INDEX],
+    concept: Annotated[list[str] | None, typer.Option(help=CONCEPT_HELP)] = None,
+    with_concept: Annotated[
+        list[str] | None, typer.Option(help="The other side of the pairs, else all pairs of --concept.")
+    ] = None,
+    field: Field = "",
+    other_field: Annotated[str | None, typer.Option(help="The other side's text field.")] = None,
+    where: Where = None,
+    unit: Unit = None,
+    level: Level = "typical",
+    alpha: Alpha = 0.05,
+    method: Method = "bh",
+    least: Least = 5,
+    limit: Limit = 100,
+    graph: Graph = None,
+    table: Table = None,
+    plot: Plot = None,
+    report: Report = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Find concepts that go together, or avoid each other, more than by chance."""
+    from saeindex.analysis.correlate.graph import check_format, write_graph
+    from saeindex.index import FeatureIndex
+
+    if graph is not None:
+        check_format(graph)
+    options = {"unit": unit, "alpha": alpha, "method": method, "least": least, "limit": limit}
+    if not concept:
+        options["level"] = level
+    with FeatureIndex.open(index, url=url) as opened:
+        found = opened.correlate(
+            concept or (), with_concept or (), field=field, other_field=other_field, where=where, **options
+        )
+    if graph is not None:
+        write_graph(found, graph)
+    deliver(found, as_json, table, plot, report, f"What goes with {', '.join(concept)}?" if concept else "")
+
+
+def triggers(  # noqa: PLR0913, PLR0917  (one per setting)
+    index: Annotated[str, INDEX],
+    behaviour: Annotated[str, typer.Argument(help=f"What responses do. {CONCEPT_HELP}")],
+    prompt_field: Annotated[str, typer.Option(help="The text field of the prompts.")] = "prompt",
+    field: Field = "",
+    where: Where = None,
+    unit: Unit = None,
+    level: Level = "typical",
+    alpha: Alpha = 0.05,
+    method: Method = "bh",
+    least: Least = 5,
+    limit: Limit = 10,
+    table: Table = None,
+    plot: Plot = None,
+    report: Report = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Find what in prompts goes with a behaviour of the responses, with examples and counter-examples."""
+    from saeindex.index import FeatureIndex
+
+    options = {
+        "unit": unit, "level": level, "alpha": alpha, "method": method, "least": least, "limit": limit
+    }  # fmt: skip
+    with FeatureIndex.open(index, url=url) as opened:
+        found = opened.find_triggers(
+            behaviour, prompt_field=prompt_field, field=field, where=where, **options
+        )
+    deliver(found, as_json, table, plot, report)

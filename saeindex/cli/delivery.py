@@ -1,0 +1,91 @@
+"""What becomes of an analysis: JSON or text, tables, a picture, a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from saeindex.cli.output import console, print_json
+
+if TYPE_CHECKING:
+    from saeindex.report.export import Analysed
+
+
+def ending(what: str, *known: str) -> Callable[[Path | None], Path | None]:
+    """Return what refuses a file name before the work is done: it must end in one of ``known``."""
+
+    def checked(path: Path | None) -> Path | None:
+        if path is not None:
+            from saeindex.files import checked_suffix
+
+            checked_suffix(path, known, what)
+        return path
+
+    return checked
+
+
+Table = Annotated[
+    Path | None,
+    typer.Option(
+        callback=ending("table", ".csv", ".parquet"),
+        help="Write every table: to a .csv or .parquet file each, named after this one.",
+    ),
+]
+Plot = Annotated[
+    Path | None,
+    typer.Option(
+        callback=ending("picture", ".html", ".png"), help="Draw it: .html (one file, works offline) or .png."
+    ),
+]
+Report = Annotated[
+    Path | None,
+    typer.Option(
+        callback=ending("report", ".html"), help="Write a readable page (.html): method, findings, limits."
+    ),
+]
+
+
+def deliver(
+    result: Analysed,
+    as_json: bool,
+    table: Path | None = None,
+    plot: Path | None = None,
+    report: Path | None = None,
+    question: str = "",
+    fails_empty: bool = True,
+) -> None:
+    """Print a result, and write the files that were asked for; exit 1 where nothing was found.
+
+    With ``fails_empty`` off, nothing found is no failure: the caller decides.
+    """
+    written = _written(result, table, plot, report, question)
+    if as_json:
+        print_json(result.to_json() | ({"written": written} if written else {}))
+    else:
+        console().print(str(result), markup=False, soft_wrap=True)
+        for path in written:
+            console().print(f"wrote {path}", style="dim", markup=False)
+    if fails_empty and not len(result):
+        raise typer.Exit(1)
+
+
+def _written(
+    result: Analysed, table: Path | None, plot: Path | None, report: Path | None, question: str
+) -> list[str]:
+    written: list[Any] = []
+    if table is not None:
+        from saeindex.report.export import write_tables
+
+        written += write_tables(result, table)
+    if plot is not None:
+        from saeindex.analysis.pictures import save_picture
+
+        written.append(save_picture(result, plot))
+    if report is not None:
+        from saeindex.analysis.report import write_report
+
+        written.append(write_report(result, report, question))
+    return [str(path) for path in written]

@@ -1,0 +1,199 @@
+"""``saeindex sae fit``: a feature space of one's own corpus, or of embeddings that are at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from saeindex.cli.corpus import embed, is_embeddings, read_embeddings, read_records
+from saeindex.cli.output import Json, print_json, progress_bar
+from saeindex.cli.sae.transfer import check_target
+from saeindex.config import DEFAULT_ENCODER
+from saeindex.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from saeindex.features import FeatureSpace
+    from saeindex.protocols import TextEncoder
+    from saeindex.sae.train import TrainingStatus
+    from saeindex.types import FloatArray
+
+Corpus = Annotated[
+    list[str],
+    typer.Argument(help="Files or folders, as for `index`; or one .npy of embeddings."),
+]
+Into = Annotated[Path, typer.Option(help="The directory of the new space.")]
+Features = Annotated[int, typer.Option(min=2, help="Number of features.")]
+Active = Annotated[int, typer.Option("--k", min=1, help="Active features per text.")]
+Steps = Annotated[int | None, typer.Option(min=1, help="Training steps (else by the corpus's size).")]
+Views = Annotated[
+    str, typer.Option(help="Views of a text to train on: whole, sentence, window, title; comma-separated.")
+]
+Prefixes = Annotated[
+    str, typer.Option(help="Matryoshka levels, such as 256,1024: general features come first.")
+]
+Selection = Annotated[str, typer.Option(help="topk, or batchtopk: k per text on average.")]
+Contrastive = Annotated[float, typer.Option(min=0.0, help="Weight of the contrastive term.")]
+InputNoise = Annotated[float, typer.Option(min=0.0, help="Noise on the input; 0.3 generalises better.")]
+Concepts = Annotated[
+    list[str] | None, typer.Option("--concept", help="A phrase that should become a feature; repeat it.")
+]
+Faithful = Annotated[
+    bool, typer.Option("--faithful", help="Choose features again when encoding: truer, less stable.")
+]
+LabelsFrom = Annotated[
+    str | None, typer.Option(help="An earlier space: its manual labels move to the features they belong to.")
+]
+Encoder = Annotated[str, typer.Option(help="Encoder: a name, a path or openai:MODEL.")]
+TextField = Annotated[str | None, typer.Option(help="Column of the text (else detected).")]
+Limit = Annotated[int | None, typer.Option(min=1, help="Use only this many texts.")]
+Device = Annotated[str, typer.Option(help="Where to train: auto, cpu or cuda.")]
+Seed = Annotated[int, typer.Option(help="Same seed, same space.")]
+
+
+def fit(  # noqa: PLR0913, PLR0917  (the options of a command)
+    corpus: Corpus,
+    into: Into,
+    features: Features = 4_096,
+    k: Active = 32,
+    steps: Steps = None,
+    views: Views = "whole",
+    prefixes: Prefixes = "",
+    selection: Selection = "topk",
+    contrastive: Contrastive = 0.0,
+    input_noise: InputNoise = 0.3,
+    concept: Concepts = None,
+    faithful: Faithful = False,
+    labels_from: LabelsFrom = None,
+    encoder: Encoder = DEFAULT_ENCODER,
+    text_field: TextField = None,
+    limit: Limit = None,
+    device: Device = "auto",
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Fit a space: train, calibrate, label, and measure on documents held out.
+
+    Embeddings are cached, and a fit that was interrupted goes on where it stood when it is run again.
+    """
+    from saeindex.devices import choose_device
+    from saeindex.encoders import open_encoder
+    from saeindex.features import FeatureSpace
+
+    check_target(into, is_space=True)
+    options = {
+        "n_features": features,
+        "k": k,
+        "steps": steps,
+        "prefixes": tuple(_numbers(prefixes)),
+        "selection": selection,
+        "contrastive_weight": contrastive,
+        "input_noise": input_noise,
+        "device": choose_device(device),
+        "seed": seed,
+    }
+    opened = open_encoder(encoder)
+    extras = {"faithful": faithful, "checkpoint": into.with_name(f".{into.name}.checkpoint.safetensors")}
+    if is_embeddings(corpus):
+        if concept or labels_from or views != "whole":
+            raise InvalidInputError(
+                "concepts, labels or views of embeddings",
+                f"no texts in {corpus[0]}",
+                "Give the corpus itself.",
+            )
+        space = _fit_embeddings(read_embeddings(corpus[0], limit), opened, options, extras, into.name)
+    else:
+        records = read_records(corpus, text_field, limit)
+        earlier = None if labels_from is None else FeatureSpace.load(labels_from)
+        extras |= {"views": tuple(views.split(",")), "seeds": concept, "labels_from": earlier}
+        space = _fit_texts(records, opened, options, extras, into.name)
+    space.save(into)
+    _report(space, into, as_json)
+
+
+def _fit_texts(
+    records: list[Any], encoder: TextEncoder, options: dict[str, Any], extras: dict[str, Any], name: str
+) -> FeatureSpace:
+    from saeindex.features import FeatureSpace
+    from saeindex.features.text_views import draw_views
+
+    texts, groups = draw_views(records, extras.pop("views"), options["seed"])
+    config = _config(options, len(texts))
+    embeddings = embed(texts, encoder)
+    with progress_bar("training", "steps", config.steps + config.refined_steps) as bar:
+        return FeatureSpace.fit(
+            texts,
+            groups=groups,
+            encoder=encoder,
+            embeddings=embeddings,
+            config=config,
+            name=name,
+            progress=_follow(bar),
+            **extras,
+        )
+
+
+def _fit_embeddings(
+    x: FloatArray, encoder: TextEncoder, options: dict[str, Any], extras: dict[str, Any], name: str
+) -> FeatureSpace:
+    from saeindex.features import FeatureSpace
+    from saeindex.features.fitting import ANNOTATED_TEXTS, train_and_measure
+    from saeindex.sae.batches import sample
+
+    if x.shape[1] != encoder.identity.dimension:
+        raise InvalidInputError(
+            f"embeddings of dimension {x.shape[1]}",
+            f"encoder {encoder.identity.model!r} makes {encoder.identity.dimension}",
+            "Name the encoder that made them with --encoder.",
+        )
+    config = _config(options, len(x))
+    with progress_bar("training", "steps", config.steps + config.refined_steps) as bar:
+        sae, report = train_and_measure(x, config, progress=_follow(bar), **extras)
+    vectors = sample(x, ANNOTATED_TEXTS, config.seed)
+    return FeatureSpace.unlabelled(sae, encoder.identity, name=name, report=report, vectors=vectors)
+
+
+def _config(options: dict[str, Any], texts: int) -> Any:
+    from saeindex.features.fitting import HELD_OUT_SHARE
+    from saeindex.sae.config import TrainingConfig, suitable_steps
+
+    config = TrainingConfig(**options | {"steps": options["steps"] or suitable_steps(texts)})
+    config.check(texts - int(texts * HELD_OUT_SHARE))
+    return config
+
+
+def _follow(bar: Any) -> Callable[[TrainingStatus], None]:
+    def follow(status: TrainingStatus) -> None:
+        held_out = "" if status.held_out is None else f"{status.held_out:.3f}"
+        seen = {"nmse": f"{status.error:.3f}", "held_out": held_out, "dead": f"{status.dead_share:.1%}"}
+        bar.set_postfix(seen, refresh=False)
+        bar.update(status.step - bar.n)
+
+    return follow
+
+
+def _numbers(listed: str) -> list[int]:
+    try:
+        return [int(number) for number in listed.split(",") if number.strip()]
+    except ValueError as error:
+        raise InvalidInputError(f"--prefixes {listed}", "not numbers", "Write them as 256,1024.") from error
+
+
+def _report(space: FeatureSpace, into: Path, as_json: bool) -> None:
+    trusted = sum(not label.is_weak for label in space.labels)
+    if as_json:
+        described = {"n_features": space.n_features, "k": space.sae.k, "trusted_labels": trusted}
+        print_json({"space": str(into), "fingerprint": space.fingerprint, **described, **space.report})
+        return
+    from saeindex.features.trust import describe_summary
+
+    held_out = space.report["held_out"]
+    print(
+        f"{into}: {space.n_features:,} features, {space.sae.k} active; held out: "
+        f"NMSE {held_out['nmse']:.3f}, cosine {held_out['cosine']:.3f}; {trusted:,} labels trusted"
+    )
+    if "labels" in space.report:  # a fit on embeddings alone has none
+        print(f"  {describe_summary(space.report['labels'])}")
+    print(f"Use it: saeindex index FILES --into NAME --space {into}")

@@ -1,0 +1,171 @@
+"""``saeindex search``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from saeindex.cli.bars import print_comparison
+from saeindex.cli.feedback import Accept, FeedbackFile, Reject, judged, print_feedback, read_feedback
+from saeindex.cli.output import (
+    Json,
+    Url,
+    console,
+    hits_json,
+    print_facets,
+    print_hits,
+    print_json,
+    print_suggestions,
+)
+from saeindex.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from qdrant_client.models import Filter
+
+    from saeindex.index import FeatureIndex
+    from saeindex.types import Hits
+
+MAX_FILTER_CHARS = 100_000
+
+Where = Annotated[str | None, typer.Option(help="Concepts that must hold: '\"dark matter\" AND NOT #1041'.")]
+Steered = Annotated[
+    list[str] | None, typer.Option(help="Concepts to add or take away: +theory:0.5, --steer=-#1041:1.")
+]
+Against = Annotated[
+    list[str] | None, typer.Option(help="Another value of the property's field: a better question.")
+]
+Like = Annotated[list[str] | None, typer.Option(help="A record (id) that is like what is sought.")]
+Unlike = Annotated[list[str] | None, typer.Option(help="A record (id) that is not.")]
+Resolve = Annotated[str, typer.Option(help="How phrases become features: strict, best or expand.")]
+Level = Annotated[str | None, typer.Option(help="How strong concepts must be: present, typical or strong.")]
+Exact = Annotated[
+    bool | None, typer.Option("--exact/--approximate", help="Scan all, or search the graph; else planned.")
+]
+Compare = Annotated[
+    tuple[str, str] | None,
+    typer.Option(metavar="ID_A ID_B", help="Show why one record stands above another, hits or not."),
+]
+
+
+def search(  # noqa: PLR0913, PLR0917  (one per field of a query)
+    index: Annotated[str, typer.Argument(help="The index.")],
+    text: Annotated[
+        str, typer.Argument(help="What to search for; may be left out beside other options.")
+    ] = "",
+    where: Where = None,
+    filter_json: Annotated[str | None, typer.Option("--filter", help="A Qdrant filter, as JSON.")] = None,
+    steer: Steered = None,
+    steering: Annotated[str, typer.Option(help="How steering moves the query.")] = "built",
+    max_drift: Annotated[float | None, typer.Option(help="The most that steering may move it.")] = None,
+    property: Annotated[str | None, typer.Option(help="What texts are like: 'sounds defensive'.")] = None,
+    against: Against = None,
+    method: Annotated[
+        str, typer.Option(help="How a property is found: collection, interpembed.")
+    ] = "collection",
+    like: Like = None,
+    unlike: Unlike = None,
+    feedback_file: FeedbackFile = None,
+    accept: Accept = None,
+    reject: Reject = None,
+    resolve: Resolve = "best",
+    level: Level = None,
+    using: Annotated[
+        str, typer.Option(help="The vector that ranks: dense, sae, or fused for both.")
+    ] = "dense",
+    fusion: Annotated[str, typer.Option(help="How both become one: rrf, dbsf or weighted.")] = "rrf",
+    diversity: Annotated[float, typer.Option(help="From 0 (off) to 1: hits of different concepts.")] = 0.0,
+    group_by: Annotated[str | None, typer.Option(help="A field: metadata.topic, record_id.")] = None,
+    group_size: Annotated[int, typer.Option(help="Hits per group; --limit counts groups.")] = 3,
+    limit: Annotated[int, typer.Option(help="Number of hits.")] = 10,
+    offset: Annotated[int, typer.Option(help="Hits to skip.")] = 0,
+    score_threshold: Annotated[float | None, typer.Option(help="Least score of a hit.")] = None,
+    exact: Exact = None,
+    timeout: Annotated[float | None, typer.Option(help="Seconds that the search may take.")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Show the parts of each score.")] = False,
+    compare: Compare = None,
+    facets: Annotated[bool, typer.Option("--facets", help="Show what the results split into.")] = False,
+    suggest: Annotated[bool, typer.Option("--suggest", help="Show what --where could exclude.")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Show how the query was understood.")] = False,
+    analyze: Annotated[
+        bool, typer.Option("--analyze", help="Show the plan beside what came of it, and how long it took.")
+    ] = False,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Search an index: by text, filtered and steered by concept, each score explained."""
+    from saeindex.index import FeatureIndex
+    from saeindex.types import Query
+
+    given = locals()  # the options have the names of the fields
+    fields = {name: given[name] for name in Query.__dataclass_fields__ if given.get(name) is not None}
+    query = Query(**fields, query_filter=_parse_filter(filter_json), feedback=read_feedback(feedback_file))
+    with FeatureIndex.open(index, url=url) as opened:
+        query = judged(opened, query, accept or (), reject or ()) if accept or reject else query
+        analysis = opened.explain_analyze(query) if analyze else None
+        hits = opened.search(query) if analysis is None else analysis.hits
+        further = _further(opened, query, facets, suggest, compare)
+    if analysis is not None:
+        further["analysis"] = analysis
+    if as_json:
+        print_json(hits_json(hits) | {name: _as_json(value) for name, value in further.items()})
+    else:
+        _print(hits, further, not analyze and (plan or bool(where or steer)))
+    if not hits:
+        raise typer.Exit(1)
+
+
+def _further(
+    index: FeatureIndex, query: Any, facets: bool, suggest: bool, compare: tuple[str, str] | None
+) -> dict[str, Any]:
+    """Return what was asked for besides hits, by its name in the JSON."""
+    further: dict[str, Any] = {}
+    if facets:
+        further["facets"] = index.concept_facets(query)
+    if suggest:
+        further["suggestions"] = index.suggest_exclusions(query)
+    if compare is not None:
+        further["comparison"] = index.compare(query, *compare)
+    return further
+
+
+def _as_json(value: Any) -> Any:
+    return [asdict(each) for each in value] if isinstance(value, list) else value.to_json()
+
+
+def _print(hits: Hits, further: dict[str, Any], with_plan: bool) -> None:
+    out = console()
+    if with_plan:
+        out.print(str(hits.plan), style="dim", markup=False)
+    if "analysis" in further:
+        out.print(str(further["analysis"]), style="dim", markup=False)
+    if hits.feedback is not None:
+        print_feedback(out, hits.feedback)
+    print_hits(out, hits)
+    if not hits:
+        out.print("No record matches. Try a wider --where, or see --plan.")
+    if "facets" in further:
+        print_facets(out, further["facets"])
+    if "suggestions" in further:
+        print_suggestions(out, further["suggestions"])
+    if "comparison" in further:
+        out.print()
+        print_comparison(out, further["comparison"])
+
+
+def _parse_filter(text: str | None) -> Filter | None:
+    if text is None:
+        return None
+    from pydantic import ValidationError
+    from qdrant_client.models import Filter
+
+    example = '{"must": [{"key": "metadata.year", "range": {"gte": 2015}}]}'
+    if len(text) > MAX_FILTER_CHARS:
+        raise InvalidInputError("--filter", f"{len(text)} characters", f"Use at most {MAX_FILTER_CHARS}.")
+    try:
+        return Filter.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        at = ".".join(str(part) for part in first["loc"]) or "the whole"
+        raise InvalidInputError("--filter", f"{first['msg']} at {at}", f"For example: {example}") from error

@@ -1,0 +1,1 @@
+"""A result as a description, rendered as text, HTML, notebook, charts and files."""
