@@ -10,7 +10,8 @@ import numpy as np
 from benchmarks.diff_calibration import ALPHA, BY_DOCUMENT, LEAST, Prepared
 from benchmarks.snapshots import labelled
 from saeindex.analysis.drift.trend_test import run_trends
-from saeindex.analysis.monitor.monitor import MonitorOptions, monitor
+from saeindex.analysis.monitor.monitor import monitor
+from saeindex.analysis.monitor.options import MonitorOptions
 from saeindex.analysis.stats.design import design_of
 from saeindex.analysis.stats.evidence import FAMILIES, evidence_of
 from saeindex.analysis.stats.groups import Groups

@@ -14,7 +14,8 @@ from benchmarks.diff_real import _flags as detector_flags
 from benchmarks.diff_real import _stand_ins as stand_ins
 from benchmarks.drift_chance import in_periods, trend_tests
 from benchmarks.snapshots import labelled
-from saeindex.analysis.drift.drift import DriftOptions, drift
+from saeindex.analysis.drift.drift import drift
+from saeindex.analysis.drift.options import DriftOptions
 from saeindex.analysis.drift.trend_test import run_trends
 from saeindex.analysis.stats.design import design_of
 from saeindex.analysis.stats.evidence import FAMILIES, Evidence

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saeindex.analysis.diff.diff import DiffOptions
-from saeindex.analysis.drift.drift import DriftOptions, drift
+from saeindex.analysis.analyses import options_of
+from saeindex.analysis.diff.options import DiffOptions
+from saeindex.analysis.drift.drift import drift
+from saeindex.analysis.drift.options import DriftOptions
 from saeindex.analysis.monitor.baseline import Baseline, baseline_of
-from saeindex.analysis.monitor.monitor import MonitorOptions, monitor
-from saeindex.analysis.options import options_of
+from saeindex.analysis.monitor.monitor import monitor
+from saeindex.analysis.monitor.options import MonitorOptions
 from saeindex.analysis.profile.profile import profile
 from saeindex.errors import InvalidInputError
 

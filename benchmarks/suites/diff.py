@@ -22,7 +22,8 @@ from benchmarks.corpora import NAMES
 from benchmarks.outcome import Figure, Outcome, at_least, at_most
 from benchmarks.snapshots import synthetic
 from benchmarks.suites.latency import built
-from saeindex.analysis.diff.diff import DiffOptions, diff
+from saeindex.analysis.diff.diff import diff
+from saeindex.analysis.diff.options import DiffOptions
 from saeindex.analysis.stats.evidence import FAMILIES
 from saeindex.analysis.stats.groups import Groups
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from saeindex.analysis.correlate.cooccurrence import companions
-from saeindex.analysis.diff.diff import DiffOptions, diff
+from saeindex.analysis.diff.diff import counted_diff, diff, is_countable
+from saeindex.analysis.diff.options import DiffOptions
 from saeindex.analysis.diff.two_indexes import joined
-from saeindex.analysis.differences.counted import counted_diff, is_countable
-from saeindex.analysis.options import options_of
 from saeindex.analysis.stats.groups import Groups, Selection, Selector, disjoint
 from saeindex.collection.facet_counts import EngineCounts
 from saeindex.collection.records import record_ids
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
     from saeindex.protocols import TextEncoder, VectorStore
     from saeindex.search.planner import Planner
     from saeindex.types import LevelName
+
+Options = TypeVar("Options")
 
 
 class Analysing:
@@ -173,3 +174,11 @@ class Analysing:
             return sorted(record_ids(self.store, condition))
 
         return Selector(snapshot, self.planner.features_of({}), filtered)
+
+
+def options_of(kind: type[Options], given: Mapping[str, Any], what: str) -> Options:
+    """Return options by name; InvalidInputError for one that there is not."""
+    try:
+        return kind(**given)
+    except TypeError as error:
+        raise InvalidInputError(what, str(error), f"Use the fields of {kind.__name__}.") from error

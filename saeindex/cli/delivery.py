@@ -1,4 +1,4 @@
-"""What becomes of an analysis: JSON or text, tables, a picture, a page."""
+"""What becomes of an analysis: JSON or text, tables, charts, a page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from saeindex.cli.output import console, print_json
 
 if TYPE_CHECKING:
-    from saeindex.report.export import Analysed
+    from saeindex.report.result import AnalysisResult
 
 
 def ending(what: str, *known: str) -> Callable[[Path | None], Path | None]:
@@ -37,7 +37,7 @@ Table = Annotated[
 Plot = Annotated[
     Path | None,
     typer.Option(
-        callback=ending("picture", ".html", ".png"), help="Draw it: .html (one file, works offline) or .png."
+        callback=ending("chart", ".html", ".png"), help="Draw it: .html (one file, works offline) or .png."
     ),
 ]
 Report = Annotated[
@@ -49,7 +49,7 @@ Report = Annotated[
 
 
 def deliver(
-    result: Analysed,
+    result: AnalysisResult,
     as_json: bool,
     table: Path | None = None,
     plot: Path | None = None,
@@ -73,19 +73,19 @@ def deliver(
 
 
 def _written(
-    result: Analysed, table: Path | None, plot: Path | None, report: Path | None, question: str
+    result: AnalysisResult, table: Path | None, plot: Path | None, report: Path | None, question: str
 ) -> list[str]:
     written: list[Any] = []
     if table is not None:
-        from saeindex.report.export import write_tables
+        from saeindex.report.result import write_tables
 
         written += write_tables(result, table)
     if plot is not None:
-        from saeindex.analysis.pictures import save_picture
+        from saeindex.report.charts import save_charts
 
-        written.append(save_picture(result, plot))
+        written.append(save_charts(result, plot))
     if report is not None:
-        from saeindex.analysis.report import write_report
+        from saeindex.report.result import write_report
 
         written.append(write_report(result, report, question))
     return [str(path) for path in written]

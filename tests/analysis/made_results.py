@@ -11,20 +11,13 @@ from saeindex.analysis.cluster.results import Cluster, Clustering, KeyConcept
 from saeindex.analysis.cluster.verdict import Verdict
 from saeindex.analysis.correlate.results import Concept, ConceptPair, Correlations
 from saeindex.analysis.correlate.triggers import Trigger, Triggers
-from saeindex.analysis.diff.results import (
-    Confirmation,
-    Detectable,
-    Diff,
-    Example,
-    Finding,
-    Hint,
-    StratumChange,
-)
+from saeindex.analysis.diff.results import Confirmation, Detectable, Diff, Finding, Hint, StratumChange
 from saeindex.analysis.drift.periods import Period
 from saeindex.analysis.drift.results import Drift, Trend
-from saeindex.analysis.monitor.monitor import MonitorOptions
+from saeindex.analysis.monitor.options import MonitorOptions
 from saeindex.analysis.monitor.results import Alert
 from saeindex.analysis.profile.results import SetProfile, Standing, Theme
+from saeindex.report.model import Example
 
 EVIL = "<script>alert(1)</script>"
 FORMULA = '=HYPERLINK("x")'

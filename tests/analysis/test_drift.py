@@ -13,7 +13,8 @@ from scipy.stats import norm
 from saeindex import FeatureIndex, FeatureSpace
 from saeindex.analysis.drift.change_points import searched
 from saeindex.analysis.drift.contrasts import contrast
-from saeindex.analysis.drift.drift import DriftOptions, drift
+from saeindex.analysis.drift.drift import drift
+from saeindex.analysis.drift.options import DriftOptions
 from saeindex.analysis.drift.periods import periods_of
 from saeindex.analysis.drift.trend_test import TrendTest, run_trends
 from saeindex.analysis.stats.design import Design

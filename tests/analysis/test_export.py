@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from saeindex.errors import InvalidInputError, MissingDependencyError
-from saeindex.report.export import write_tables
+from saeindex.report.result import write_tables
 from tests.analysis.made_results import FORMULA, diff, empty_results, results
 
 RESULTS = results()

@@ -11,9 +11,9 @@ import pytest
 
 from saeindex import FeatureIndex
 from saeindex.analysis.diff.hypotheses import HypothesisWriter, told
-from saeindex.analysis.pictures import save_picture
-from saeindex.analysis.report import write_report
 from saeindex.errors import InvalidInputError, LabelerError
+from saeindex.report.charts import save_charts
+from saeindex.report.result import write_report
 from tests.features.chat_service import KEY, ChatService, blocks, phrase_of, running_service
 
 MUSIC, OTHERS = 'metadata.topic = "music"', 'metadata.topic != "music"'
@@ -104,5 +104,5 @@ def test_a_page_tells_hypotheses_and_what_was_asked_about(
     page = write_report(found, tmp_path / "page.html", "What is music?").read_text()
     assert "is about music" in page and "not verified" in page and "A language model wrote" in page
     assert "What was asked about" in page
-    save_picture(found, tmp_path / "page.png")
+    save_charts(found, tmp_path / "page.png")
     assert (tmp_path / "page.png").stat().st_size > 1_000

@@ -10,7 +10,8 @@ import pytest
 
 from saeindex import FeatureIndex, FeatureSpace
 from saeindex.analysis.monitor.baseline import Baseline, baseline_of
-from saeindex.analysis.monitor.monitor import MonitorOptions, monitor
+from saeindex.analysis.monitor.monitor import monitor
+from saeindex.analysis.monitor.options import MonitorOptions
 from saeindex.collection.snapshot import Snapshot
 from saeindex.errors import InvalidInputError
 from tests.analysis.made import made_snapshot, unlike_features

@@ -78,7 +78,7 @@ def test_large_counts_are_tested_like_small_ones() -> None:
 
 @pytest.mark.parametrize("is_cross", [False, True])
 def test_all_pairs_are_counted_as_by_a_loop(is_cross: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("saeindex.analysis.correlate.all_pairs.pair_tests.BLOCK", 7)
+    monkeypatch.setattr("saeindex.analysis.correlate.pair_tests.BLOCK", 7)
     dice = np.random.default_rng(0)
     dense = dice.random((60, 25)) < dice.random(25) * 0.6
     other = dice.random((60, 18)) < 0.3 if is_cross else dense

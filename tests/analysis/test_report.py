@@ -10,10 +10,10 @@ from xml.etree import ElementTree
 import pytest
 
 from saeindex._version import __version__
-from saeindex.analysis.report.numbers import chance, counted, interval, number, percent, ratio
 from saeindex.errors import InvalidInputError
 from saeindex.report.html import highlighted
-from saeindex.report.page import write_report
+from saeindex.report.model import chance, counted, interval, number, percent, ratio
+from saeindex.report.result import write_report
 from tests.analysis.made_results import EVIL, clustering, diff, empty_results, finding, results
 from tests.analysis.reading_pages import Page
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 from scipy.stats import binom, chi2, chi2_contingency, hypergeom
 
-from saeindex.analysis.pairing import compare_pairs
+from saeindex.analysis.stats.family_test import compare_pairs
 from saeindex.analysis.stats.two_by_two import adjusted, one_sided, two_sided
 
 

@@ -1,4 +1,4 @@
-"""Pictures of clusters: where their records stand among their likes, and how large and how apart they are."""
+"""Charts of clusters: where their records stand among their likes, and how large and how apart they are."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeindex.report.charts import BLUE, GREY, WIDTH, Picture, colour_scale, inline, name_axis, told_apart
+from saeindex.report.charts import BLUE, GREY, WIDTH, Chart, colour_scale, inline, name_axis, told_apart
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,14 +17,6 @@ if TYPE_CHECKING:
 # What the layout is made from (van der Maaten and Hinton 2008).
 COMPONENTS, PERPLEXITY, STEPS = 50, 30, 500
 MAP_HEIGHT = 520
-
-
-def pictures_of_clustering(found: Clustering) -> list[Picture]:
-    """Return the map, where the result has embeddings, and the sizes."""
-    if not found.clusters:
-        return []
-    vectors = found.vectors
-    return [*([] if vectors is None or len(vectors) < 3 else [_map(found, vectors)]), _sizes(found)]
 
 
 def neighbour_layout(vectors: FloatArray) -> NDArray[np.float64]:
@@ -41,10 +33,12 @@ def neighbour_layout(vectors: FloatArray) -> NDArray[np.float64]:
     return np.asarray(layout.fit_transform(reduced), np.float64)
 
 
-def _map(found: Clustering, vectors: FloatArray) -> Picture:
+def map_of_records(found: Clustering) -> Chart:
+    """Return the records that have embeddings, near to their likes."""
     import altair as alt
 
-    places = neighbour_layout(vectors)
+    assert found.vectors is not None  # noqa: S101  (only then there is a map)
+    places = neighbour_layout(found.vectors)
     names = told_apart(found.names)
     rows = _map_rows(found, places, names)
     base = alt.Chart(inline(rows), width=WIDTH, height=MAP_HEIGHT).encode(
@@ -71,7 +65,7 @@ def _map(found: Clustering, vectors: FloatArray) -> Picture:
         "far groups mean nothing). Where colours mix, the embedding as a whole follows something else. "
         "Diamonds are central records, crosses borderline ones."
     )
-    return Picture(f"Map by {found.axis.name}", caption, alt.layer(plain, edge, central))
+    return Chart(f"Map by {found.axis.name}", caption, alt.layer(plain, edge, central))
 
 
 def _map_rows(found: Clustering, places: NDArray[np.float64], names: list[str]) -> list[dict[str, Any]]:
@@ -96,7 +90,8 @@ def _map_rows(found: Clustering, places: NDArray[np.float64], names: list[str]) 
     ]
 
 
-def _sizes(found: Clustering) -> Picture:
+def sizes(found: Clustering) -> Chart:
+    """Return how large clusters are, and how far apart."""
     import altair as alt
 
     names = told_apart(found.names)
@@ -127,4 +122,4 @@ def _sizes(found: Clustering) -> Picture:
         )
     )
     caption = "Conductance is the share of a cluster's nearest neighbours that are in other clusters."
-    return Picture("Sizes, and how far clusters are apart", caption, bars)
+    return Chart("Sizes, and how far clusters are apart", caption, bars)

@@ -1,32 +1,32 @@
-"""A clustering told on a page: whether to trust it, the clusters, and what else they follow."""
+"""A clustering in words: whether to trust it, the clusters, and what else they follow."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from functools import partial
 
-from markupsafe import Markup
-
-from saeindex.analysis.cluster.charts import pictures_of_clustering
-from saeindex.analysis.report.numbers import counted, number, percent
-from saeindex.report.html import (
+from saeindex.analysis.cluster.charts import map_of_records, sizes
+from saeindex.analysis.cluster.results import Cluster, Clustering, KeyConcept
+from saeindex.report.model import (
+    Block,
+    Box,
+    Bullets,
+    Description,
+    Figure,
     Head,
-    Part,
+    Heading,
+    Ids,
+    Paragraph,
     Section,
-    Told,
-    codes,
-    element,
-    figure,
-    joined,
-    listed,
-    paragraphs,
-    table,
+    Table,
+    counted,
+    describe,
+    number,
+    percent,
 )
 from saeindex.types import shown_label
 
-if TYPE_CHECKING:
-    from saeindex.analysis.cluster.results import Cluster, Clustering, KeyConcept
-
+KEY_CONCEPTS = 4
 METHODS = {
     "anchored": "Records began where the values' texts and examples put them, and settled among their likes "
     "(anchored expectation-maximisation).",
@@ -41,51 +41,57 @@ LIMITS = (
 )
 
 
-def told_of_clustering(found: Clustering) -> Told:
-    """Return a clustering in words."""
-    sizes = ", ".join(f"{one.name} {percent(one.share)}" for one in found.clusters)
-    short = [
-        f"{counted(len(found.ids), 'record')} in {counted(len(found.clusters), 'cluster')}: {sizes}.",
-        _verdict(found),
-    ]
-    return Told(f"How do the records part by {found.axis.name}?", short, _sections(found))
+@describe.register(Clustering)
+def _(found: Clustering) -> Description:
+    shares = ", ".join(f"{one.name} {percent(one.share)}" for one in found.clusters)
+    inferred = " (values inferred)" if found.axis.is_inferred else ""
+    records, clusters = counted(len(found.ids), "record"), counted(len(found.clusters), "cluster")
+    asked = " Its values were inferred from the records; nobody named them." if found.axis.is_inferred else ""
+    return Description(
+        question=f"How do the records part by {found.axis.name}?",
+        summary=[
+            f"{records} by {found.axis.name}, {found.method}{inferred}, in {clusters}: {shares}.",
+            _verdict(found),
+        ],
+        method=[METHODS.get(found.method, found.method)],
+        details=[
+            Paragraph(f"Axis: {found.axis.name}, with the values {', '.join(found.names)}.{asked}"),
+            *_warning(found),
+        ],
+        sections=list(_sections(found)),
+        limits=LIMITS,
+    )
 
 
 def _verdict(found: Clustering) -> str:
     verdict = found.verdict
-    can = "The space expresses this axis" if verdict.expressible else "The space does NOT express this axis"
-    score = (
-        ""
-        if verdict.failure_score is None
-        else f" (estimated risk of failure {percent(verdict.failure_score, 0)})"
-    )
-    return f"{can}{score}: {verdict.reason}."
+    can = "The space can express this axis" if verdict.expressible else "NOT EXPRESSIBLE by this space"
+    score = verdict.failure_score
+    risk = "" if score is None else f" (estimated risk of failure {percent(score, 0)})"
+    return f"{can}{risk}: {verdict.reason}."
+
+
+def _warning(found: Clustering) -> list[Block]:
+    if found.verdict.expressible:
+        return []
+    told = [Paragraph(_verdict(found)), Paragraph("Do not use these clusters as they are.")]
+    return [Box("warning", told)]
 
 
 def _sections(found: Clustering) -> Iterator[Section]:
-    inferred = (
-        "Its values were inferred from the records; nobody named them. " if found.axis.is_inferred else ""
-    )
-    asked = f"Axis: {found.axis.name}, with the values {', '.join(found.names)}. {inferred}"
-    warning = (
-        Markup("")
-        if found.verdict.expressible
-        else element(
-            "div", paragraphs(_verdict(found), "Do not use these clusters as they are."), class_="warning"
-        )
-    )
-    yield Section("Method", joined([warning, paragraphs(asked, METHODS.get(found.method, found.method))]))
-    parts: list[Part] = [figure(picture) for picture in pictures_of_clustering(found)]
-    parts.append(clusters_table(found.clusters))
-    yield Section("Clusters", joined(parts))
-    yield Section("Each cluster", joined(_cluster(one) for one in found.clusters))
+    drawn: list[Block] = []
+    if found.clusters:
+        vectors = found.vectors
+        has_map = vectors is not None and len(vectors) >= 3
+        drawn = [Figure(partial(map_of_records, found))] if has_map else []
+        drawn.append(Figure(partial(sizes, found)))
+    yield Section("Clusters", [*drawn, _table(found)])
+    yield Section("Each cluster", [block for one in found.clusters for block in _cluster(one)])
     if found.leakage:
         yield Section("What else they follow", _leakage(found))
-    yield Section("Limits", listed(LIMITS))
 
 
-def clusters_table(clusters: Sequence[Cluster]) -> Markup:
-    """Return the clusters with their measures."""
+def _table(found: Clustering) -> Table:
     heads = [
         Head("cluster", False), Head("records"), Head("share"), Head("conductance"), Head("silhouette"),
         Head("key concepts", False),
@@ -93,41 +99,36 @@ def clusters_table(clusters: Sequence[Cluster]) -> Markup:
     rows = [
         [
             one.name, f"{one.size:,}", percent(one.share), number(one.conductance), number(one.silhouette),
-            "; ".join(map(_concept, one.concepts[:4])) or "–",
+            "; ".join(f"{_name(each)} (×{each.lift:.1f})" for each in one.concepts[:KEY_CONCEPTS]) or "–",
         ]
-        for one in clusters
+        for one in found.clusters
     ]  # fmt: skip
-    return table(heads, rows, "Clusters: conductance is 0 where one is apart, silhouette is 1 where it is")
+    caption = "Clusters: conductance is 0 where one is apart, silhouette is 1 where it is"
+    return Table(caption, heads, rows, caption, is_main=True)
 
 
-def _concept(one: KeyConcept) -> str:
-    return f"#{one.feature} {shown_label(one.label, one.is_weak)} (×{one.lift:.1f})"
+def _name(one: KeyConcept) -> str:
+    return f"#{one.feature} {shown_label(one.label, one.is_weak)}"
 
 
-def _cluster(one: Cluster) -> Markup:
+def _cluster(one: Cluster) -> list[Block]:
     heads = [Head("key concept", False), Head("times as often"), Head("share of the cluster")]
-    rows = [
-        [f"#{c.feature} {shown_label(c.label, c.is_weak)}", number(c.lift, 1), percent(c.share)]
-        for c in one.concepts
+    rows = [[_name(each), number(each.lift, 1), percent(each.share)] for each in one.concepts]
+    return [
+        Heading(one.name, f"{counted(one.size, 'record')}, {percent(one.share)} of all."),
+        Table(f"Key concepts of {one.name}", heads, rows, page_only=True),
+        Bullets([Ids("Central", one.central), Ids("Borderline", one.borderline)]),
     ]
-    kinds = (("Central", one.central), ("Borderline", one.borderline))
-    records = listed([joined([f"{name}: ", codes(shown)]) for name, shown in kinds])
-    concepts = table(heads, rows, f"Key concepts of {one.name}") if rows else Markup("")
-    return joined([element("h3", one.name), concepts, records])
 
 
-def _leakage(found: Clustering) -> Markup:
+def _leakage(found: Clustering) -> list[Block]:
     heads = [Head("field", False), Head("NMI"), Head("ARI")]
     rows = [
-        [
-            "k-means that asks nothing" if name == "(free)" else name,
-            number(values["nmi"]),
-            number(values["ari"]),
-        ]
-        for name, values in found.leakage.items()
+        ["k-means that asks nothing" if name == "(free)" else name, number(each["nmi"]), number(each["ari"])]
+        for name, each in found.leakage.items()
     ]
-    told = paragraphs(
+    told = (
         "Agreement of the clusters with other fields of the records: 0 is none, 1 is the same. What was "
         "not asked for should be near 0."
     )
-    return joined([told, table(heads, rows, "Agreement with other fields")])
+    return [Paragraph(told), Table("Agreement with other fields", heads, rows)]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from saeindex.types import shown_label
+from saeindex.report.result import AnalysisResult
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from saeindex.analysis.cluster.verdict import Verdict
     from saeindex.types import FloatArray
 
-SHOWN_CONCEPTS, SHOWN_RECORDS = 4, 3
 Place = Callable[["FloatArray", "Sequence[str] | None"], "NDArray[np.int64]"]
 
 
@@ -68,7 +67,7 @@ class Cluster:
 
 
 @dataclass(frozen=True, eq=False)
-class Clustering:
+class Clustering(AnalysisResult):
     """Records clustered along an axis.
 
     ``ids`` and ``codes`` (m,) say which of ``clusters`` each record is in, ``confidence`` (m,) how surely.
@@ -135,37 +134,3 @@ class Clustering:
                 for (record, name), sure in zip(shown, self.confidence.tolist(), strict=True)
             ],
         }
-
-    def _repr_html_(self) -> str:
-        from saeindex.report.notebook import html_of
-
-        return html_of(self)
-
-    def __str__(self) -> str:
-        inferred = " (values inferred)" if self.axis.is_inferred else ""
-        lines = [f"{len(self.ids):,} records by {self.axis.name}{inferred}, {self.method}", str(self.verdict)]
-        for cluster in self.clusters:
-            lines += _cluster_lines(cluster)
-        if self.leakage:
-            told = (f"{name} {values['nmi']:.2f}" for name, values in self.leakage.items())
-            lines.append(f"agreement with (NMI): {', '.join(told)}")
-        return "\n".join(lines)
-
-
-def _cluster_lines(cluster: Cluster) -> list[str]:
-    concepts = [
-        f"{shown_label(c.label, c.is_weak)} (#{c.feature}, ×{c.lift:.1f})"
-        for c in cluster.concepts[:SHOWN_CONCEPTS]
-    ]
-    lines = [
-        f"{cluster.name}: {cluster.size:,} ({cluster.share:.0%}), conductance {cluster.conductance:.2f}, "
-        f"silhouette {cluster.silhouette:.2f}"
-    ]
-    for what, shown in (
-        ("concepts", concepts),
-        ("central", cluster.central[:SHOWN_RECORDS]),
-        ("borderline", cluster.borderline[:SHOWN_RECORDS]),
-    ):
-        if shown:
-            lines.append(f"  {what}: {', '.join(shown)}")
-    return lines

@@ -7,17 +7,14 @@ package :mod:`saeindex.analysis.correlations` has the tests, and what is left ou
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from saeindex.analysis.correlate.pair_tests import PairTables, corrected, count_pairs
-from saeindex.analysis.correlate.results import Concept, ConceptPair, Correlations
+from saeindex.analysis.correlate.results import Concept, Correlations, described
 from saeindex.analysis.correlate.trivial import REASONS, KnownTrivial, SeenTrivial, rows_with
-from saeindex.analysis.correlate.units import units_of
-from saeindex.analysis.stats.two_by_two import check_correction
-from saeindex.errors import InvalidInputError
+from saeindex.analysis.correlate.units import aligned_rows, check_settings, units_of
 from saeindex.types import shown_label
 
 if TYPE_CHECKING:
@@ -92,50 +89,6 @@ def _findings(
     return tables.take(findings), p[findings], q[findings]
 
 
-def described(
-    tables: PairTables,
-    p: NDArray[np.float64],
-    q: NDArray[np.float64],
-    sides: Callable[[int, int], tuple[Concept, Concept, tuple[str, ...]]],
-) -> list[ConceptPair]:
-    """Return pairs with all their statistics; ``sides`` names a pair's concepts and gives examples."""
-    value, low, high = tables.log_odds()
-    columns = (tables.both, tables.expected, tables.lift, tables.npmi, tables.g2, tables.evidence)
-    given = tables.both / np.maximum(tables.of_a, 1e-12), tables.both / np.maximum(tables.of_b, 1e-12)
-    pairs = []
-    for row in range(len(tables)):
-        a, b, examples = sides(int(tables.a[row]), int(tables.b[row]))
-        support, expected, lift, npmi, g2, evidence = (float(column[row]) for column in columns)
-        pairs.append(
-            ConceptPair(
-                a, b, support, expected, lift, npmi, g2,
-                log_odds=float(value[row]), ci=(float(low[row]), float(high[row])),
-                p=float(p[row]), q=float(q[row]),
-                p_b_given_a=float(given[0][row]), p_a_given_b=float(given[1][row]),
-                evidence=evidence, examples=examples,
-            )
-        )  # fmt: skip
-    return pairs
-
-
-def aligned_rows(
-    snapshot: Snapshot, other: Snapshot | None, rows: NDArray[np.int64] | None
-) -> NDArray[np.int64]:
-    """Return the selected rows that have a text in both fields; InvalidInputError where there are too few."""
-    kept = np.arange(len(snapshot)) if rows is None else np.unique(rows)
-    if other is not None:
-        if other.space.fingerprint != snapshot.space.fingerprint or list(other.ids) != list(snapshot.ids):
-            raise InvalidInputError(
-                "correlate two fields", "they are of different records", "Take both from one index."
-            )
-        kept = kept[(snapshot.lengths[kept] > 0) & (other.lengths[kept] > 0)]
-    if len(kept) < 2:
-        raise InvalidInputError(
-            "correlate", f"{len(kept)} records", "Select more, or a field that the records have."
-        )
-    return kept
-
-
 class _Describer:
     """Names the features of a pair, and finds records that have both."""
 
@@ -195,16 +148,3 @@ def _listed(
 
 def _no_reason(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int8]:
     return np.zeros((len(a), len(b)), np.int8)
-
-
-def check_settings(alpha: float, least: int, limit: int, method: str) -> None:
-    """Raise InvalidInputError for a setting that is out of range."""
-    check_correction(method)
-    checks: Sequence[tuple[str, float, bool, str]] = (
-        ("alpha", alpha, 0 < alpha < 1, "Use a rate between 0 and 1."),
-        ("least", least, least >= 1, "Use 1 or more."),
-        ("limit", limit, limit >= 1, "Use 1 or more."),
-    )
-    for name, value, is_right, do in checks:
-        if not is_right:
-            raise InvalidInputError(f"correlate with {name}={value}", "out of range", do)

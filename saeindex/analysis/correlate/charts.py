@@ -1,4 +1,4 @@
-"""Pictures of correlations: which concepts go together, as a heat map and as a graph."""
+"""Charts of correlations: which concepts go together, as a heat map and as a graph."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeindex.analysis.pictures.places import LETTER, spread
-from saeindex.analysis.report.numbers import percent
-from saeindex.report.charts import BLUE, GREY, INK, ORANGE, WIDTH, Picture, inline, name_axis
+from saeindex.report.charts import BLUE, GREY, INK, LETTER, ORANGE, WIDTH, Chart, inline, name_axis, spread
+from saeindex.report.model import percent
 
 if TYPE_CHECKING:
     from saeindex.analysis.correlate.results import Concept, ConceptPair, Correlations
@@ -23,14 +22,8 @@ GRAPH_WIDTH, GRAPH_HEIGHT, NODE_HEIGHT = 620, 520, 27.0
 LETTERS = 24
 
 
-def pictures_of_correlations(found: Correlations) -> list[Picture]:
-    """Return the heat map and the graph."""
-    if not len(found):
-        return []
-    return [_heat_map(found), _graph(found)]
-
-
-def _heat_map(found: Correlations) -> Picture:
+def heat_map(found: Correlations) -> Chart:
+    """Return the concepts of the surest pairs with each other."""
     import altair as alt
 
     pairs = [*found.results, *found.avoided]
@@ -64,7 +57,7 @@ def _heat_map(found: Correlations) -> Picture:
         f"Findings (q ≤ {found.alpha:g}) among the concepts of the surest pairs; "
         "an empty cell is no finding or a pair that was left out."
     )
-    return Picture("Concepts that go together", caption, chart)
+    return Chart("Concepts that go together", caption, chart)
 
 
 def _first_concepts(pairs: Sequence[ConceptPair], is_across: bool) -> tuple[list[Concept], list[Concept]]:
@@ -103,7 +96,8 @@ def _tooltip() -> list[Any]:
     ]
 
 
-def _graph(found: Correlations) -> Picture:
+def graph_of_pairs(found: Correlations) -> Chart:
+    """Return the surest pairs as a graph."""
     import altair as alt
 
     pairs = [*found.results[:MOST_EDGES], *found.avoided[: MOST_EDGES // 4]]
@@ -147,7 +141,7 @@ def _graph(found: Correlations) -> Picture:
     halo = base.mark_text(dy=-11, fontSize=9.5, stroke="white", strokeWidth=3.5).encode(text="short:N")
     names = base.mark_text(dy=-11, fontSize=9.5, color=INK).encode(text="short:N")
     caption = f"The {len(found.results[:MOST_EDGES])} surest pairs; wider lines are stronger ties (NPMI)."
-    return Picture("Graph of the surest pairs", caption, alt.layer(lines, dots, halo, names))
+    return Chart("Graph of the surest pairs", caption, alt.layer(lines, dots, halo, names))
 
 
 def _layout(pairs: Sequence[ConceptPair]) -> dict[Concept, tuple[float, float]]:
@@ -169,12 +163,10 @@ def _short(concept: Concept) -> str:
     return text if len(text) <= LETTERS else text[: LETTERS - 1].rstrip(", ") + "…"
 
 
-def pictures_of_triggers(found: Triggers) -> list[Picture]:
+def trigger_bars(found: Triggers) -> Chart:
     """Return how much of the behaviour each trigger covers, and how often it brings it about."""
     import altair as alt
 
-    if not len(found):
-        return []
     names = ("behaviour among records with the trigger", "trigger among records with the behaviour")
     rows = [
         {"label": str(one.pair.a), "what": what, "share": share, "lift": one.pair.lift, "q": one.pair.q}
@@ -210,4 +202,4 @@ def pictures_of_triggers(found: Triggers) -> list[Picture]:
         f"“{found.behaviour}” is in {percent(usual)} of all records (the dashed line). "
         "A trigger that reaches far beyond it still has counter-examples to read."
     )
-    return [Picture("Triggers", caption, alt.layer(bars, line))]
+    return Chart("Triggers", caption, alt.layer(bars, line))

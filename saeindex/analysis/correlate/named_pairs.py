@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.analysis.correlate.all_pairs import EXAMPLES, aligned_rows, check_settings, described
+from saeindex.analysis.correlate.all_pairs import EXAMPLES
 from saeindex.analysis.correlate.pair_tests import PairTables, corrected
-from saeindex.analysis.correlate.results import Concept, ConceptPair, Correlations
-from saeindex.analysis.correlate.units import Units, units_of
+from saeindex.analysis.correlate.results import Concept, ConceptPair, Correlations, described
+from saeindex.analysis.correlate.units import Units, aligned_rows, check_settings, units_of
 from saeindex.concepts.named_concept import ConceptReader, Membership, NamedConcept
 from saeindex.errors import InvalidInputError
 

@@ -1,32 +1,32 @@
-"""Correlations and triggers told on a page."""
+"""Correlations and triggers in words."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from functools import partial
 
-from markupsafe import Markup
-
-from saeindex.analysis.correlate.charts import pictures_of_correlations, pictures_of_triggers
-from saeindex.analysis.report.numbers import chance, counted, number, percent, ratios
-from saeindex.report.html import (
+from saeindex.analysis.correlate.charts import graph_of_pairs, heat_map, trigger_bars
+from saeindex.analysis.correlate.results import ConceptPair, Correlations
+from saeindex.analysis.correlate.triggers import Trigger, Triggers
+from saeindex.report.model import (
+    Block,
+    Bullets,
+    Cell,
+    Description,
+    Figure,
     Head,
-    Part,
+    Heading,
+    Ids,
+    Paragraph,
     Section,
-    Told,
-    codes,
-    element,
-    figure,
-    folded,
-    joined,
-    listed,
-    paragraphs,
-    table,
+    Table,
+    chance,
+    counted,
+    describe,
+    number,
+    percent,
+    ratios,
 )
-
-if TYPE_CHECKING:
-    from saeindex.analysis.correlate.results import ConceptPair, Correlations
-    from saeindex.analysis.correlate.triggers import Trigger, Triggers
 
 IN_SHORT, SHOWN = 4, 30
 LIMITS = (
@@ -35,25 +35,37 @@ LIMITS = (
 )
 CORRECTION = {"bh": "Benjamini–Hochberg", "by": "Benjamini–Yekutieli"}
 RECORDS = {
-    "showing": "Both: the trigger and the behaviour",
-    "without_behaviour": "Counter-examples: the trigger without the behaviour",
-    "without_trigger": "The behaviour without the trigger",
+    "showing": "Both trigger and behaviour",
+    "without_behaviour": "Counter-examples, trigger without behaviour",
+    "without_trigger": "Behaviour without trigger",
 }
 
 
-def told_of_correlations(found: Correlations) -> Told:
-    """Return correlations in words."""
+@describe.register(Correlations)
+def _(found: Correlations) -> Description:
     fields = " and ".join(dict.fromkeys(name or "the text" for name in (found.field, found.other_field)))
     total = f"{found.found:,} of {found.tested:,} pairs of concepts go together or avoid each other"
-    short = [f"{total}, in {found.records:,} records."]
-    for told, pairs in (("Together", found.results), ("Apart", found.avoided)):
+    summary = [f"{total}, in {found.records:,} records."]
+    for told, pairs in (("These go together", found.results), ("These avoid each other", found.avoided)):
         if pairs:
             first = "; ".join(f"{pair.a} with {pair.b}" for pair in pairs[:IN_SHORT])
-            short.append(f"{told}: {first}.")
-    return Told(f"Which concepts of {fields} go together?", short, _pair_sections(found))
+            summary.append(f"{told}: {first}.")
+    return Description(
+        question=f"Which concepts of {fields} go together?",
+        summary=summary,
+        method=_pair_method(found),
+        details=[
+            Paragraph(
+                "Pairs are in the order of their evidence, not of their NPMI, which favours rare pairs; "
+                f"pairs of fewer than {counted(found.least, 'record')}, had or expected, are not tested."
+            )
+        ],
+        sections=[Section("Findings", _pairs(found))],
+        limits=LIMITS,
+    )
 
 
-def _pair_sections(found: Correlations) -> Iterator[Section]:
+def _pair_method(found: Correlations) -> list[str]:
     units = (
         f"{found.units:,} of the records are independent; those that belong together count as one."
         if found.units < found.records
@@ -61,79 +73,76 @@ def _pair_sections(found: Correlations) -> Iterator[Section]:
     )
     rate = (
         f"q is the false discovery rate ({CORRECTION[found.method]}) among all tested pairs, held at "
-        f"{found.alpha:g}. Pairs are in the order of their evidence, not of their NPMI, which favours rare "
-        f"pairs; pairs of fewer than {counted(found.least, 'record')}, had or expected, are not tested."
+        f"{found.alpha:g}."
     )
     level = f"A concept counts where it is at least {found.level}." if found.level else ""
-    removed = listed([f"{count:,}: {reason}" for reason, count in found.removed.items()])
-    left_out = (
-        joined([element("p", "Pairs that say nothing were left out:"), removed]) if found.removed else ""
-    )
-    yield Section("Method", joined([paragraphs(units, rate, level), left_out]))
-    parts: list[Part] = [figure(picture) for picture in pictures_of_correlations(found)]
+    removed = "; ".join(f"{count:,}: {reason}" for reason, count in found.removed.items())
+    left_out = f"Pairs that say nothing were left out: {removed}." if removed else ""
+    return [" ".join(part for part in (units, rate, level) if part), left_out]
+
+
+def _pairs(found: Correlations) -> list[Block]:
+    if not len(found):
+        return [Paragraph("No pair was found.")]
+    blocks: list[Block] = [Figure(partial(heat_map, found)), Figure(partial(graph_of_pairs, found))]
     for told, pairs in (("Go together", found.results), ("Avoid each other", found.avoided)):
         if pairs:
-            parts += [element("h3", told), pairs_table(pairs, f"{told}, the surest first")]
-    yield Section("Findings", joined(parts) if parts else paragraphs("No pair was found."))
-    yield Section("Limits", listed(LIMITS))
+            blocks += [Heading(told), _pairs_table(pairs, told)]
+    return blocks
 
 
-def pairs_table(pairs: Sequence[ConceptPair], caption: str) -> Markup:
-    """Return pairs as a table, those after the first folded."""
+def _pairs_table(pairs: Sequence[ConceptPair], name: str) -> Table:
     heads = [
         Head("concept", False), Head("with", False), Head("records (by chance)"), Head("lift"), Head("NPMI"),
         Head("odds ratio (95 %)"), Head("2nd given 1st"), Head("1st given 2nd"), Head("q"),
     ]  # fmt: skip
-    rows = [_row(pair) for pair in pairs]
-    first = table(heads, rows[:SHOWN], caption)
-    if len(rows) <= SHOWN:
-        return first
-    more = f"{len(rows) - SHOWN:,} more"
-    return joined([first, folded(more, table(heads, rows[SHOWN:], f"{caption}: {more}"))])
-
-
-def _row(pair: ConceptPair) -> list[Part]:
-    name = joined([str(pair.a), folded("records", codes(pair.examples))]) if pair.examples else str(pair.a)
-    return [
-        name, str(pair.b), f"{number(pair.support, 0)} ({number(pair.expected, 1)})", number(pair.lift),
-        number(pair.npmi), ratios(pair.log_odds, *pair.ci), f"{pair.p_b_given_a:.0%}",
-        f"{pair.p_a_given_b:.0%}", chance(pair.q),
+    rows: list[list[str | Cell]] = [
+        [
+            Cell(str(pair.a), "records", pair.examples, page_only=True), str(pair.b),
+            f"{number(pair.support, 0)} ({number(pair.expected, 1)})", number(pair.lift), number(pair.npmi),
+            ratios(pair.log_odds, *pair.ci), percent(pair.p_b_given_a, 0), percent(pair.p_a_given_b, 0),
+            chance(pair.q),
+        ]
+        for pair in pairs
     ]  # fmt: skip
+    return Table(f"{name}, the surest first", heads, rows, name, SHOWN, is_main=True)
 
 
-def told_of_triggers(found: Triggers) -> Told:
-    """Return triggers in words."""
+@describe.register(Triggers)
+def _(found: Triggers) -> Description:
     usual = found.having / max(1, found.records)
-    short = [
+    summary = [
         f"“{found.behaviour}” is in about {number(found.having, 0)} of {found.records:,} records "
         f"({percent(usual)}), to {found.units:,} prompts.",
         f"{counted(found.found, 'concept')} of {found.tested:,} tested go with it.",
     ]
     if found.results:
-        short.append("First of them: " + "; ".join(str(one.pair.a) for one in found.results[:IN_SHORT]) + ".")
-    question = f"What in {found.prompt_field or 'the text'} brings about “{found.behaviour}”?"
-    return Told(question, short, _trigger_sections(found))
-
-
-def _trigger_sections(found: Triggers) -> Iterator[Section]:
+        first = "; ".join(str(one.pair.a) for one in found.results[:IN_SHORT])
+        summary.append(f"First of them: {first}.")
     rate = (
         "Each concept of the prompts was tested with the behaviour; q is the false discovery rate "
         f"({CORRECTION[found.method]}), held at {found.alpha:g}. Responses to one prompt count together."
     )
     own = f"{found.removed:,} concepts that are the behaviour's own were left out." if found.removed else ""
-    yield Section("Method", paragraphs(rate, own))
-    parts: list[Part] = [figure(picture) for picture in pictures_of_triggers(found)]
-    if found.results:
-        parts.append(triggers_table(found.results, "Triggers, the surest first"))
-    yield Section("Findings", joined(parts) if parts else paragraphs("No trigger was found."))
-    if found.results:
-        yield Section("Records to read", joined(_records(one) for one in found.results))
-    limit = "Whether a concept is the cause, the counter-examples help to judge, and an experiment decides."
-    yield Section("Limits", listed([limit, *LIMITS]))
+    cause = "Whether a concept is the cause, the counter-examples help to judge, and an experiment decides."
+    return Description(
+        question=f"What in {found.prompt_field or 'the text'} brings about “{found.behaviour}”?",
+        summary=summary,
+        method=[rate, own],
+        sections=list(_trigger_sections(found)),
+        limits=(cause, *LIMITS),
+    )
 
 
-def triggers_table(found: Sequence[Trigger], caption: str) -> Markup:
-    """Return triggers as a table."""
+def _trigger_sections(found: Triggers) -> Iterator[Section]:
+    if not found.results:
+        yield Section("Findings", [Paragraph("No trigger was found.")])
+        return
+    yield Section("Findings", [Figure(partial(trigger_bars, found)), _triggers_table(found.results)])
+    yield Section("Records to read", [block for one in found.results for block in _records(one)])
+
+
+def _triggers_table(found: Sequence[Trigger]) -> Table:
     heads = [
         Head("trigger", False), Head("behaviour where it is"), Head("it where the behaviour is"),
         Head("lift"), Head("odds ratio (95 %)"), Head("q"), Head("of nearly the same prompts", False),
@@ -145,9 +154,11 @@ def triggers_table(found: Sequence[Trigger], caption: str) -> Markup:
         ]
         for one in found
     ]  # fmt: skip
-    return table(heads, rows, caption)
+    return Table("Triggers, the surest first", heads, rows, "Triggers", SHOWN, is_main=True)
 
 
-def _records(one: Trigger) -> Markup:
-    items = [joined([f"{told}: ", codes(getattr(one, name))]) for name, told in RECORDS.items()]
-    return joined([element("h3", str(one.pair.a)), listed(items)])
+def _records(one: Trigger) -> list[Block]:
+    return [
+        Heading(str(one.pair.a)),
+        Bullets([Ids(told, getattr(one, name)) for name, told in RECORDS.items()]),
+    ]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from saeindex.analysis.stats.two_by_two import Correction
+import numpy as np
 
-SHOWN = 20
+from saeindex.analysis.correlate.pair_tests import PairTables
+from saeindex.report.result import AnalysisResult
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from saeindex.analysis.stats.two_by_two import Correction
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +84,7 @@ class ConceptPair:
 
 
 @dataclass(frozen=True, slots=True)
-class Correlations:
+class Correlations(AnalysisResult):
     """The pairs that go together (``results``) or avoid each other (``avoided``), the surest first.
 
     ``units`` is how many of the records are independent: these are what is counted. ``tested`` pairs
@@ -137,28 +142,28 @@ class Correlations:
         )
         return {name: getattr(self, name) for name in names}
 
-    def _repr_html_(self) -> str:
-        from saeindex.report.notebook import html_of
 
-        return html_of(self)
-
-    def __str__(self) -> str:
-        fields = " × ".join(name or "text" for name in dict.fromkeys((self.field, self.other_field)))
-        head = (
-            f"{fields}: {self.found:,} of {self.tested:,} pairs of concepts go together or avoid each other "
-            f"in {self.records:,} records (q < {self.alpha:g}, {self.method.upper()})"
-        )
-        if self.units < self.records:
-            head += f"; {self.units:,} of them independent, each counted as one"
-        left_out = "; ".join(f"{count:,} {reason}" for reason, count in self.removed.items())
-        lines = [head, *([f"left out: {left_out}"] if left_out else [])]
-        lines += [_line(pair) for pair in self.results[:SHOWN]]
-        if self.avoided:
-            lines += ["avoid each other:", *(_line(pair) for pair in self.avoided[: SHOWN // 4])]
-        return "\n".join(lines)
-
-
-def _line(pair: ConceptPair) -> str:
-    given = f"P(b|a) {pair.p_b_given_a:.2f}  P(a|b) {pair.p_a_given_b:.2f}"
-    counts = f"{pair.support:7,.0f} (chance {pair.expected:,.1f})  lift {pair.lift:6.1f}"
-    return f"  {counts}  npmi {pair.npmi:5.2f}  {given}  {pair.a}  ×  {pair.b}"
+def described(
+    tables: PairTables,
+    p: NDArray[np.float64],
+    q: NDArray[np.float64],
+    sides: Callable[[int, int], tuple[Concept, Concept, tuple[str, ...]]],
+) -> list[ConceptPair]:
+    """Return pairs with all their statistics; ``sides`` names a pair's concepts and gives examples."""
+    value, low, high = tables.log_odds()
+    columns = (tables.both, tables.expected, tables.lift, tables.npmi, tables.g2, tables.evidence)
+    given = tables.both / np.maximum(tables.of_a, 1e-12), tables.both / np.maximum(tables.of_b, 1e-12)
+    pairs = []
+    for row in range(len(tables)):
+        a, b, examples = sides(int(tables.a[row]), int(tables.b[row]))
+        support, expected, lift, npmi, g2, evidence = (float(column[row]) for column in columns)
+        pairs.append(
+            ConceptPair(
+                a, b, support, expected, lift, npmi, g2,
+                log_odds=float(value[row]), ci=(float(low[row]), float(high[row])),
+                p=float(p[row]), q=float(q[row]),
+                p_b_given_a=float(given[0][row]), p_a_given_b=float(given[1][row]),
+                evidence=evidence, examples=examples,
+            )
+        )  # fmt: skip
+    return pairs

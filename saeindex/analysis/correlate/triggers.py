@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeindex.analysis.correlate.all_pairs import aligned_rows, check_settings, described
 from saeindex.analysis.correlate.named_pairs import correlation_z
 from saeindex.analysis.correlate.pair_tests import PairTables, corrected
-from saeindex.analysis.correlate.results import Concept, ConceptPair
+from saeindex.analysis.correlate.results import Concept, ConceptPair, described
 from saeindex.analysis.correlate.trivial import KnownTrivial, rows_with
-from saeindex.analysis.correlate.units import Units, units_of
+from saeindex.analysis.correlate.units import Units, aligned_rows, check_settings, units_of
 from saeindex.concepts.named_concept import ConceptReader, Membership, NamedConcept
+from saeindex.report.result import AnalysisResult
 from saeindex.types import shown_label
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Trigger:
 
 
 @dataclass(frozen=True, slots=True)
-class Triggers:
+class Triggers(AnalysisResult):
     """The triggers of a behaviour, the surest first, of ``tested`` concepts of the prompts.
 
     ``units`` is how many prompts differ: responses to one count together. ``having`` of the ``records``
@@ -112,23 +112,6 @@ class Triggers:
                 for record in getattr(one, kind)
             ],
         }
-
-    def _repr_html_(self) -> str:
-        from saeindex.report.notebook import html_of
-
-        return html_of(self)
-
-    def __str__(self) -> str:
-        lines = [
-            f"{self.behaviour}: in about {self.having:,.0f} of {self.records:,} records of {self.units:,} "
-            f"prompts; {self.found:,} of {self.tested:,} concepts go with it (q < {self.alpha:g})"
-        ]
-        for one in self.results:
-            given = f"P(behaviour|trigger) {one.pair.p_b_given_a:.2f}, coverage {one.coverage:.2f}"
-            lines.append(f"  {one.pair.a}: {given}, lift {one.pair.lift:.1f}, q {one.pair.q:.1e}")
-            for kind in ("showing", "without_behaviour", "without_trigger"):
-                lines.append(f"    {kind.replace('_', ' ')}: {', '.join(getattr(one, kind)) or 'none'}")
-        return "\n".join(lines)
 
 
 def find_triggers(

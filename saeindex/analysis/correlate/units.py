@@ -6,10 +6,14 @@ no more than a single record does: tests that take it for one err on the safe si
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from saeindex.analysis.stats.two_by_two import check_correction
+from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -85,3 +89,34 @@ def _same_text(snapshot: Snapshot, kept: NDArray[np.int64]) -> NDArray[np.int64]
     """Return the same number for records whose texts have the same embedding."""
     seen = np.round(np.asarray(snapshot.vectors[kept, :COMPARED], np.float64), DECIMALS)
     return np.unique(seen, axis=0, return_inverse=True)[1].ravel().astype(np.int64)
+
+
+def aligned_rows(
+    snapshot: Snapshot, other: Snapshot | None, rows: NDArray[np.int64] | None
+) -> NDArray[np.int64]:
+    """Return the selected rows that have a text in both fields; InvalidInputError where there are too few."""
+    kept = np.arange(len(snapshot)) if rows is None else np.unique(rows)
+    if other is not None:
+        if other.space.fingerprint != snapshot.space.fingerprint or list(other.ids) != list(snapshot.ids):
+            raise InvalidInputError(
+                "correlate two fields", "they are of different records", "Take both from one index."
+            )
+        kept = kept[(snapshot.lengths[kept] > 0) & (other.lengths[kept] > 0)]
+    if len(kept) < 2:
+        raise InvalidInputError(
+            "correlate", f"{len(kept)} records", "Select more, or a field that the records have."
+        )
+    return kept
+
+
+def check_settings(alpha: float, least: int, limit: int, method: str) -> None:
+    """Raise InvalidInputError for a setting that is out of range."""
+    check_correction(method)
+    checks: Sequence[tuple[str, float, bool, str]] = (
+        ("alpha", alpha, 0 < alpha < 1, "Use a rate between 0 and 1."),
+        ("least", least, least >= 1, "Use 1 or more."),
+        ("limit", limit, limit >= 1, "Use 1 or more."),
+    )
+    for name, value, is_right, do in checks:
+        if not is_right:
+            raise InvalidInputError(f"correlate with {name}={value}", "out of range", do)

@@ -1,1 +1,3 @@
 """What differs between groups of records."""
+
+from saeindex.analysis.diff import report as report  # registers how results are described

@@ -1,17 +1,18 @@
-"""Pictures of a comparison: all findings by difference and certainty, the largest with their intervals."""
+"""Charts of a comparison: all findings by difference and certainty, the largest with their intervals."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from math import log10
 from typing import TYPE_CHECKING, Any
 
-from saeindex.analysis.pictures.places import free_sides
+from saeindex.analysis.stats.evidence import FAMILY
 from saeindex.report.charts import (
     INK,
     WIDTH,
-    Picture,
+    Chart,
     colour_scale,
+    free_sides,
     inline,
     name_axis,
     shape_scale,
@@ -20,17 +21,7 @@ from saeindex.report.charts import (
 
 if TYPE_CHECKING:
     from saeindex.analysis.diff.results import Diff, Finding
-    from saeindex.analysis.monitor.results import Alert
-    from saeindex.analysis.profile.results import SetProfile
-    from saeindex.analysis.stats.evidence import Family
 
-# What findings of each family are called above a forest plot.
-FAMILY = {
-    "concepts": "Concepts",
-    "words": "Words",
-    "clusters": "Clusters of records",
-    "named": "What was asked about",
-}
 SHOWN = 15
 HEIGHT = 340
 # q below this is told as this: what is smaller differs by rounding.
@@ -41,31 +32,7 @@ LETTERS = 26
 SIDES = (("right", "left", 7, 0), ("left", "right", -7, 0), ("above", "center", 0, -13))
 
 
-def pictures_of_diff(diff: Diff) -> list[Picture]:
-    """Return the volcano plot and one forest plot for each family that has findings."""
-    if not len(diff):
-        return []
-    return [volcano(diff), *forests(diff.findings, tuple(diff.groups))]
-
-
-def pictures_of_alert(alert: Alert) -> list[Picture]:
-    """Return one forest plot for each family in which a window differs from its reference."""
-    return list(forests(alert.changed, ("window", "reference")))
-
-
-def pictures_of_profile(profile: SetProfile) -> list[Picture]:
-    """Return one forest plot for each family in which a set has more than the rest."""
-    return list(forests(profile.distinctive, ("set", "rest")))
-
-
-def forests(findings: Mapping[Family, Sequence[Finding]], groups: Sequence[str]) -> Iterator[Picture]:
-    """Give the largest findings of each family that has any, with their intervals."""
-    for family, found in findings.items():
-        if found:
-            yield forest(FAMILY[family], found, groups)
-
-
-def volcano(diff: Diff) -> Picture:
+def volcano(diff: Diff) -> Chart:
     """Return all findings by difference and certainty, related ones included."""
     import altair as alt
 
@@ -96,10 +63,10 @@ def volcano(diff: Diff) -> Picture:
         f"Each mark is a finding (q ≤ {diff.alpha:g}): the further from 0 the larger the difference, the "
         "higher the surer. Error rates hold within each family."
     )
-    return Picture("Findings by difference and certainty", caption, alt.layer(zero, dots, *names))
+    return Chart("Findings by difference and certainty", caption, alt.layer(zero, dots, *names))
 
 
-def forest(title: str, found: Sequence[Finding], groups: Sequence[str]) -> Picture:
+def forest(title: str, found: Sequence[Finding], groups: Sequence[str]) -> Chart:
     """Return the first findings of a family with their intervals."""
     import altair as alt
 
@@ -121,7 +88,7 @@ def forest(title: str, found: Sequence[Finding], groups: Sequence[str]) -> Pictu
     zero = alt.Chart(inline([{"points": 0}])).mark_rule(color=INK, strokeDash=[3, 3]).encode(x="points:Q")
     shown = f"The {len(rows)} largest of {len(found):,}" if len(found) > len(rows) else "All"
     caption = f"{shown} findings, with 95 % intervals of the difference."
-    return Picture(f"{title} with intervals", caption, alt.layer(zero, bars, dots))
+    return Chart(f"{title} with intervals", caption, alt.layer(zero, bars, dots))
 
 
 def _all(found: Sequence[Finding]) -> Iterator[Finding]:

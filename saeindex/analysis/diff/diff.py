@@ -3,73 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.analysis.diff.findings import headlines
+from saeindex.analysis.diff.findings import (
+    findings_of,
+    headlines,
+    illustrated,
+    method_of,
+    overlap_of,
+    power_of,
+)
 from saeindex.analysis.diff.named_evidence import named_evidence, without_examples
-from saeindex.analysis.diff.power import BASES, detectable
-from saeindex.analysis.diff.results import Detectable, Diff, Finding
-from saeindex.analysis.diff.robustness import confirmed
-from saeindex.analysis.differences.hints import hints_of
-from saeindex.analysis.differences.illustrating import illustrated
-from saeindex.analysis.differences.strata import changes_of
-from saeindex.analysis.stats.design import AUTO, design_of
-from saeindex.analysis.stats.evidence import FAMILIES, Family, evidence_of
-from saeindex.analysis.stats.family_test import run_tests
-from saeindex.analysis.stats.two_by_two import check_correction, told_correction
+from saeindex.analysis.diff.options import DiffOptions
+from saeindex.analysis.diff.power import hints_of
+from saeindex.analysis.diff.results import Diff, Finding
+from saeindex.analysis.diff.robustness import changes_of, confirmed
+from saeindex.analysis.stats.design import design_of
+from saeindex.analysis.stats.evidence import Evidence, Family, evidence_of
+from saeindex.analysis.stats.family_test import run_counted, run_tests
+from saeindex.analysis.stats.stratified import Counts
+from saeindex.collection.facet_counts import EngineCounts, apart
 from saeindex.errors import InvalidInputError
+from saeindex.types import shown_label
 
 if TYPE_CHECKING:
+    from qdrant_client.models import Filter
+    from scipy.sparse import csr_matrix
+
     from saeindex.analysis.diff.hypotheses import HypothesisWriter
     from saeindex.analysis.stats.design import Design
     from saeindex.analysis.stats.family_test import FamilyTest
     from saeindex.analysis.stats.groups import Groups
-    from saeindex.analysis.stats.two_by_two import Correction
     from saeindex.collection.snapshot import Snapshot
     from saeindex.concepts.named_concept import NamedConcept
+    from saeindex.features import FeatureSpace
     from saeindex.protocols import TextEncoder
-    from saeindex.types import LevelName
-
-
-@dataclass(frozen=True, slots=True)
-class DiffOptions:
-    """How groups are compared.
-
-    ``unit`` is the field that records were sampled by ("auto" looks for one, None: each record is its own),
-    ``strata`` fields within whose values records are compared, ``length_bins`` the number of quantiles of
-    text length that they are compared within (None: 5 where it may matter), ``paired`` whether units have
-    records in both groups (None: find out). ``least`` records must have a piece of evidence. ``method`` "by"
-    holds the false discovery rate ``alpha`` under any dependence.
-    """
-
-    families: Sequence[Family] = FAMILIES
-    level: LevelName = "typical"
-    unit: str | None = AUTO
-    strata: Sequence[str] = ()
-    length_bins: int | None = None
-    paired: bool | None = None
-    alpha: float = 0.05
-    method: Correction = "bh"
-    least: int = 5
-    confirm: bool = True
-    examples: int = 2
-    hints: int = 10
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Check the numbers."""
-        if not 0 < self.alpha < 1:
-            raise InvalidInputError(f"alpha={self.alpha}", "out of range", "Use a rate between 0 and 1.")
-        check_correction(self.method)
-        if self.least < 1:
-            raise InvalidInputError(f"least={self.least}", "out of range", "Use 1 or more.")
-        unknown = [one for one in self.families if one not in FAMILIES]
-        if unknown or not self.families:
-            found = f"{unknown[0]!r}" if unknown else "none"
-            raise InvalidInputError("families of evidence", found, f"Use some of {', '.join(FAMILIES)}.")
 
 
 def diff(
@@ -134,70 +105,50 @@ def _told(
     )
 
 
-def findings_of(
-    names: Sequence[str], test: FamilyTest, alpha: float, replicated: Mapping[int | str, bool]
-) -> list[Finding]:
-    """Return a family's findings, the largest difference first."""
-    found, compared = [], test.comparison
-    for place in test.found(alpha).tolist():
-        column, t = int(compared.column[place]), compared.tested
-        first, second = names[compared.group[place]], names[compared.against[place]]
-        if t.effect[place] < 0:
-            first, second = second, first
-        key = test.evidence.keys[column]
-        found.append(
-            Finding(
-                family=test.evidence.family,
-                key=key,
-                label=test.evidence.labels[column],
-                group=first,
-                against=second,
-                freq={name: float(test.shares[g, column]) for g, name in enumerate(names)},
-                effect=float(t.effect[place]),
-                ci=(float(t.low[place]), float(t.high[place])),
-                log_odds=float(t.log_odds[place]),
-                log_odds_ci=(float(t.log_odds_low[place]), float(t.log_odds_high[place])),
-                p=float(t.p[place]),
-                q=float(test.q[place]),
-                support=int(test.support[column]),
-                design_effect=float(test.design[column]),
-                replicated=replicated.get(key),
+def is_countable(options: DiffOptions, has_passages: bool) -> bool:
+    """Say whether counts are all that a comparison needs: of concepts, with no unit, stratum or half."""
+    is_plain = options.unit is None and not options.strata and options.length_bins == 0
+    return is_plain and tuple(options.families) == ("concepts",) and not has_passages and not options.confirm
+
+
+def counted_diff(
+    engine: EngineCounts, space: FeatureSpace, conditions: dict[str, Filter], options: DiffOptions
+) -> Diff:
+    """Compare groups by two requests for each; findings have no examples."""
+    from saeindex.analysis.stats.design import Design
+
+    counted = {name: engine.frequencies(own, options.level) for name, own in apart(conditions).items()}
+    for name, (size, _) in counted.items():
+        if not size:
+            raise InvalidInputError(
+                f"the group {name!r}", "no record is in it alone", "Correct its condition."
             )
-        )
-    return found
+    sizes = {name: size for name, (size, _) in counted.items()}
+    k = np.stack([counts for _, counts in counted.values()]).astype(np.float64)
+    support, total = k.sum(0), sum(sizes.values())
+    kept = np.flatnonzero((support >= options.least) & (support <= total - options.least))
+    counts = Counts(k[None][:, :, kept], np.array([list(sizes.values())], np.float64))
+    labels = [space.labels[i] for i in kept.tolist()]
+    shown = tuple(shown_label(label.text, label.is_weak) for label in labels)
+    evidence = Evidence("concepts", tuple(kept.tolist()), shown, _nothing(len(kept)))
+    test = run_counted(evidence, counts, options.method)
+    design = Design(np.zeros(0, np.int32))
+    return Diff(
+        groups=sizes,
+        alpha=options.alpha,
+        method=method_of(design, len(sizes), options),
+        level=options.level,
+        tested={"concepts": len(test)},
+        findings={"concepts": headlines(findings_of(tuple(sizes), test, options.alpha, {}), space)},
+        hints=hints_of(sizes, {"concepts": test}, options),
+        power=tuple(power_of(test, sizes, options)),
+        notes=("records are taken as independent, and texts as equally long",),
+        counted_by=f"facets ({2 * len(sizes)} requests)",
+        field=engine.field,
+    )
 
 
-def power_of(test: FamilyTest, sizes: Mapping[str, int], options: DiffOptions) -> list[Detectable]:
-    """Return what the family's tests could have found, at the mean design effect; of two groups only."""
-    if len(sizes) != 2 or not len(test):
-        return []
-    effect = float(np.mean(test.design))
-    n1, n2 = (size / effect for size in sizes.values())
-    threshold = test.threshold(options.alpha)
-    return [Detectable(test.evidence.family, base, detectable(base, n1, n2, threshold)) for base in BASES]
+def _nothing(width: int) -> csr_matrix:
+    from scipy.sparse import csr_matrix
 
-
-def method_of(design: Design, n_groups: int, options: DiffOptions) -> str:
-    """Say in words which test was used."""
-    if design.is_paired:
-        test = f"McNemar's test, mid-p, within {design.unit}"
-    elif design.by:
-        test = "Mantel-Haenszel test, small counts by mid-p"
-    else:
-        test = "Fisher's test, mid-p; large counts by χ²"
-    if design.unit and not design.is_paired:
-        test += f", counts divided by the design effect of {design.unit}"
-    if n_groups > 2:
-        test += "; each group against every other, the weakest counts"
-    return f"{test}; {told_correction(options.method, options.alpha)}"
-
-
-def overlap_of(groups: Groups, design: Design) -> list[str]:
-    """Say how many records have nobody to be compared with."""
-    if len(groups.names) != 2 or not design.by:
-        return []
-    in_first, in_second = (np.unique(design.strata[groups.codes == g]) for g in (0, 1))
-    alone = ~np.isin(design.strata, np.intersect1d(in_first, in_second))
-    if alone.mean() < 0.05:
-        return []
-    return [f"{alone.sum():,} of {len(alone):,} records say nothing: in their strata one group has no record"]
+    return csr_matrix((0, width), dtype=np.float32)

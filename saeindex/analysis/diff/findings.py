@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from saeindex.analysis.diff.options import DiffOptions
+from saeindex.analysis.diff.power import BASES, detectable
+from saeindex.analysis.diff.results import Detectable, Finding
+from saeindex.analysis.stats.evidence import Family, evidence_of
+from saeindex.analysis.stats.family_test import run_tests
+from saeindex.analysis.stats.two_by_two import told_correction
+from saeindex.collection.rows import tokens
+from saeindex.report.model import Example, word_in
+from saeindex.types import shown_label
 
+if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.analysis.diff.results import Finding
+    from saeindex.analysis.stats.design import Design
+    from saeindex.analysis.stats.evidence import Evidence
+    from saeindex.analysis.stats.family_test import FamilyTest
+    from saeindex.analysis.stats.groups import Groups
+    from saeindex.collection.snapshot import Snapshot
     from saeindex.features import FeatureSpace
 
 # Cosine of two features' decoder directions from which they are told as one.
 SAME = 0.6
+# Findings that get examples, of each family; the start of a text that is shown, and its strongest concepts.
+ILLUSTRATED, SHOWN_CHARS, SHOWN_CONCEPTS = 20, 240, 4
+# Characters before the first highlight.
+BEFORE = 40
 
 
 def headlines(found: Sequence[Finding], space: FeatureSpace) -> tuple[Finding, ...]:
@@ -41,3 +58,150 @@ def alike(space: FeatureSpace, features: Sequence[int]) -> NDArray[np.bool_]:
     directions = space.sae.directions[list(features)]
     same: NDArray[np.bool_] = (families[:, None] == families) | (directions @ directions.T >= SAME)
     return same
+
+
+def findings_of(
+    names: Sequence[str], test: FamilyTest, alpha: float, replicated: Mapping[int | str, bool]
+) -> list[Finding]:
+    """Return a family's findings, the largest difference first."""
+    found, compared = [], test.comparison
+    for place in test.found(alpha).tolist():
+        column, t = int(compared.column[place]), compared.tested
+        first, second = names[compared.group[place]], names[compared.against[place]]
+        if t.effect[place] < 0:
+            first, second = second, first
+        key = test.evidence.keys[column]
+        found.append(
+            Finding(
+                family=test.evidence.family,
+                key=key,
+                label=test.evidence.labels[column],
+                group=first,
+                against=second,
+                freq={name: float(test.shares[g, column]) for g, name in enumerate(names)},
+                effect=float(t.effect[place]),
+                ci=(float(t.low[place]), float(t.high[place])),
+                log_odds=float(t.log_odds[place]),
+                log_odds_ci=(float(t.log_odds_low[place]), float(t.log_odds_high[place])),
+                p=float(t.p[place]),
+                q=float(test.q[place]),
+                support=int(test.support[column]),
+                design_effect=float(test.design[column]),
+                replicated=replicated.get(key),
+            )
+        )
+    return found
+
+
+def power_of(test: FamilyTest, sizes: Mapping[str, int], options: DiffOptions) -> list[Detectable]:
+    """Return what the family's tests could have found, at the mean design effect; of two groups only."""
+    if len(sizes) != 2 or not len(test):
+        return []
+    effect = float(np.mean(test.design))
+    n1, n2 = (size / effect for size in sizes.values())
+    threshold = test.threshold(options.alpha)
+    return [Detectable(test.evidence.family, base, detectable(base, n1, n2, threshold)) for base in BASES]
+
+
+def method_of(design: Design, n_groups: int, options: DiffOptions) -> str:
+    """Say in words which test was used."""
+    if design.is_paired:
+        test = f"McNemar's test, mid-p, within {design.unit}"
+    elif design.by:
+        test = "Mantel-Haenszel test, small counts by mid-p"
+    else:
+        test = "Fisher's test, mid-p; large counts by χ²"
+    if design.unit and not design.is_paired:
+        test += f", counts divided by the design effect of {design.unit}"
+    if n_groups > 2:
+        test += "; each group against every other, the weakest counts"
+    return f"{test}; {told_correction(options.method, options.alpha)}"
+
+
+def overlap_of(groups: Groups, design: Design) -> list[str]:
+    """Say how many records have nobody to be compared with."""
+    if len(groups.names) != 2 or not design.by:
+        return []
+    in_first, in_second = (np.unique(design.strata[groups.codes == g]) for g in (0, 1))
+    alone = ~np.isin(design.strata, np.intersect1d(in_first, in_second))
+    if alone.mean() < 0.05:
+        return []
+    return [f"{alone.sum():,} of {len(alone):,} records say nothing: in their strata one group has no record"]
+
+
+def illustrated(
+    snapshot: Snapshot, groups: Groups, evidence: Evidence, found: Sequence[Finding], count: int
+) -> tuple[Finding, ...]:
+    """Return findings, the first of them with up to ``count`` examples from each side."""
+    if count < 1:
+        return tuple(found)
+    place = {key: column for column, key in enumerate(evidence.keys)}
+    columns, codes = evidence.has.tocsc(), groups.codes
+    with_examples = []
+    for one in found[:ILLUSTRATED]:
+        holders = columns[:, place[one.key]].indices
+        examples = {}
+        for name in (one.group, one.against):
+            own = groups.pooled[holders[codes[holders] == groups.names.index(name)]]
+            examples[name] = tuple(_examples(snapshot, _strongest(snapshot, one, own)[:count], one))
+        with_examples.append(replace(one, examples=examples))
+    return (*with_examples, *found[ILLUSTRATED:])
+
+
+def _strongest(snapshot: Snapshot, one: Finding, rows: NDArray[np.int64]) -> list[int]:
+    """Return rows in the order in which they show a finding: by activation, else as they come (at random)."""
+    if one.family != "concepts" or not len(rows):
+        return [int(row) for row in rows]
+    activation = snapshot.activations[rows][:, int(one.key)].toarray().ravel()
+    return [int(row) for row in rows[np.argsort(-activation, kind="stable")]]
+
+
+def _examples(snapshot: Snapshot, rows: Sequence[int], one: Finding) -> list[Example]:
+    found = []
+    for row, text in zip(rows, snapshot.texts(rows), strict=True):
+        found.append(example_of(snapshot, row, text, _highlights(one, text)))
+    return found
+
+
+def example_of(snapshot: Snapshot, row: int, text: str, highlights: tuple[str, ...] = ()) -> Example:
+    """Return a record as an example: a part of its text, and its strongest concepts."""
+    code = snapshot.activations[row]
+    order = np.argsort(-code.data, kind="stable")[:SHOWN_CONCEPTS]
+    labels = [snapshot.space.labels[int(code.indices[i])] for i in order]
+    shown = tuple(shown_label(label.text, label.is_weak) for label in labels)
+    return Example(snapshot.ids[row], _excerpt(" ".join(text.split()), highlights), shown, highlights)
+
+
+def _excerpt(line: str, highlights: Sequence[str]) -> str:
+    """Return the part of a text that begins a little before the first highlight, cut to what is shown."""
+    places = [found.start() for word in highlights if (found := word_in(word, line))]
+    start = max(0, min(places, default=0) - BEFORE)
+    start = line.find(" ", start) + 1 if start else 0
+    cut = line[start : start + SHOWN_CHARS]
+    return ("…" if start else "") + cut + ("…" if start + len(cut) < len(line) else "")
+
+
+def _highlights(one: Finding, text: str) -> tuple[str, ...]:
+    """Return the words of a text that are the finding, or that its label names."""
+    wanted = {str(one.key)} if one.family == "words" else tokens(one.label.removesuffix(" (weak)"))
+    return tuple(sorted(word for word in tokens(text) if word in wanted and word.isalnum()))
+
+
+def found_between(
+    snapshot: Snapshot,
+    groups: Groups,
+    design: Design,
+    options: DiffOptions,
+    is_wanted: Callable[[Finding], bool],
+) -> tuple[dict[Family, tuple[Finding, ...]], dict[Family, int]]:
+    """Return the wanted findings of each family, one to a feature family, and how many were tested."""
+    found: dict[Family, tuple[Finding, ...]] = {}
+    counts: dict[Family, int] = {}
+    for family in options.families:
+        evidence = evidence_of(snapshot, groups.pooled, family, options.level, options.least, options.seed)
+        test = run_tests(evidence, groups.codes, len(groups.names), design, options.method, options.seed)
+        wanted = [one for one in findings_of(groups.names, test, options.alpha, {}) if is_wanted(one)]
+        told = headlines(wanted, snapshot.space)
+        found[family] = illustrated(snapshot, groups, evidence, told, options.examples)
+        counts[family] = len(test)
+    return found, counts

@@ -4,22 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from saeindex.analysis.stats.evidence import Family
-
-if TYPE_CHECKING:
-    from saeindex.analysis.diff.hypotheses import Hypothesis
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A record that shows a finding: the start of its text, its concepts, and what to highlight in it."""
-
-    id: str
-    text: str
-    concepts: tuple[str, ...]
-    highlights: tuple[str, ...] = ()
+from saeindex.report.model import Example
+from saeindex.report.result import AnalysisResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +126,7 @@ class StratumChange:
 
 
 @dataclass(frozen=True, eq=False)
-class Diff:
+class Diff(AnalysisResult):
     """The result of a comparison; ``findings`` by family, the largest difference first.
 
     Each family of evidence holds its own false discovery rate ``alpha``: they are not to be added up. Of
@@ -208,12 +197,19 @@ class Diff:
         found = {name: [asdict(one) for one in rows] for name, rows in further.items() if rows}
         return found | {str(name): rows for name, rows in tables.items()}
 
-    def _repr_html_(self) -> str:
-        from saeindex.report.notebook import html_of
 
-        return html_of(self)
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """What ``group`` is said to do more; ``verified`` are the shares of judged records that do, by group.
 
-    def __str__(self) -> str:
-        from saeindex.analysis.diff.report import told
+    ``p`` tests that they are equal, ``q`` is corrected for the number of hypotheses, and ``holds`` says that
+    the group named has it more at the comparison's rate.
+    """
 
-        return told(self)
+    text: str
+    group: str
+    verified: dict[str, float]
+    judged: dict[str, int]
+    p: float
+    q: float
+    holds: bool

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from saeindex.analysis.diff.results import Confirmation
+from saeindex.analysis.diff.results import Confirmation, StratumChange
 from saeindex.analysis.stats.family_test import run_tests
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.analysis.diff.diff import DiffOptions
+    from saeindex.analysis.diff.options import DiffOptions
     from saeindex.analysis.stats.design import Design
     from saeindex.analysis.stats.evidence import Family
     from saeindex.analysis.stats.family_test import FamilyTest
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 HOLDS = 0.05
 # Records of a group in each half below which a confirmation says nothing.
 FEWEST = 10
+NAMED = 5
 
 
 def confirmed(
@@ -88,3 +89,37 @@ def _holds(test: FamilyTest, place: int, effect: float) -> bool:
     tested = test.comparison.tested
     tail = tested.more[place] if effect > 0 else tested.less[place]
     return bool(max(tail, tested.p[place] / 2) <= HOLDS)
+
+
+def changes_of(
+    groups: Groups,
+    design: Design,
+    tests: Mapping[Family, FamilyTest],
+    options: DiffOptions,
+) -> tuple[StratumChange, ...]:
+    """Return, for each family and each field that records are stratified by, which findings it takes away."""
+    changes = []
+    for family, test in tests.items() if design.by else ():
+        if family == "named":
+            continue
+        whole = replace(design, strata=np.zeros_like(design.strata))
+        plain = _keys(_retested(test, groups, whole, options), options)
+        for field, strata in design.fields.items():
+            by_field = replace(design, strata=strata - strata.min(initial=0))
+            alone = _keys(_retested(test, groups, by_field, options), options)
+            gone = [label for key, label in plain.items() if key not in alone]
+            changes.append(StratumChange(family, field, len(plain), len(alone), tuple(gone[:NAMED])))
+    return tuple(changes)
+
+
+def _retested(test: FamilyTest, groups: Groups, design: Design, options: DiffOptions) -> FamilyTest:
+    return run_tests(test.evidence, groups.codes, len(groups.names), design, options.method, options.seed)
+
+
+def _keys(test: FamilyTest, options: DiffOptions) -> dict[tuple[int, int], str]:
+    """Return the findings by column and group, with their labels."""
+    columns, group = test.comparison.column, test.comparison.group
+    return {
+        (int(columns[place]), int(group[place])): test.evidence.labels[int(columns[place])]
+        for place in test.found(options.alpha).tolist()
+    }

@@ -1,12 +1,12 @@
-"""Pictures of drift: shares by period, one small panel for each finding."""
+"""Charts of drift: shares by period, one small panel for each finding."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from saeindex.analysis.diff.charts import FAMILY
-from saeindex.report.charts import BLUE, GREY, ORANGE, Picture, inline, told_apart
+from saeindex.analysis.stats.evidence import FAMILY, Family
+from saeindex.report.charts import BLUE, GREY, ORANGE, Chart, inline, told_apart
 
 if TYPE_CHECKING:
     from saeindex.analysis.drift.results import Drift, Trend
@@ -17,21 +17,16 @@ PANEL_WIDTH, PANEL_HEIGHT = 185, 84
 LETTERS = 30
 
 
-def pictures_of_drift(found: Drift) -> list[Picture]:
-    """Return one picture of small panels for each family that has findings."""
-    return list(_pictures(found))
-
-
-def _pictures(found: Drift) -> Iterator[Picture]:
-    for family, trends in found.findings.items():
-        if trends:
-            shown = trends[:SHOWN]
-            count = f"the {len(shown)} largest of {len(trends):,}" if len(trends) > len(shown) else "all"
-            caption = (
-                f"Share of records by {found.over}, each panel on its own scale; {count} findings "
-                f"(q ≤ {found.alpha:g}). Blue rises, orange falls; a grey line marks where a change begins."
-            )
-            yield Picture(f"{FAMILY[family]} that drift", caption, _panels(found, shown))
+def panels(found: Drift, family: Family) -> Chart:
+    """Return the largest findings of a family as small panels of their shares."""
+    trends = found.findings[family]
+    shown = trends[:SHOWN]
+    count = f"the {len(shown)} largest of {len(trends):,}" if len(trends) > len(shown) else "all"
+    caption = (
+        f"Share of records by {found.over}, each panel on its own scale; {count} findings "
+        f"(q ≤ {found.alpha:g}). Blue rises, orange falls; a grey line marks where a change begins."
+    )
+    return Chart(f"{FAMILY[family]} that drift", caption, _panels(found, shown))
 
 
 def _panels(found: Drift, trends: Sequence[Trend]) -> Any:

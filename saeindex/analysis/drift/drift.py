@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeindex.analysis.diff.diff import DiffOptions
 from saeindex.analysis.drift.findings import trends_of
-from saeindex.analysis.drift.periods import FEWEST, MOST, periods_of
+from saeindex.analysis.drift.options import DriftOptions
+from saeindex.analysis.drift.periods import periods_of
 from saeindex.analysis.drift.results import Drift
 from saeindex.analysis.drift.trend_test import run_trends
 from saeindex.analysis.stats.design import AUTO, design_of, mean_design_effect
-from saeindex.analysis.stats.evidence import FAMILIES, Family, evidence_of
+from saeindex.analysis.stats.evidence import Family, evidence_of
 from saeindex.analysis.stats.two_by_two import told_correction
-from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,40 +23,11 @@ if TYPE_CHECKING:
     from saeindex.analysis.drift.periods import Periods
     from saeindex.analysis.drift.results import Trend
     from saeindex.analysis.stats.design import Design
-    from saeindex.analysis.stats.two_by_two import Correction
     from saeindex.collection.snapshot import Snapshot
-    from saeindex.types import LevelName
 
 # Records of one value of the field are taken to share an origin (a year's one speech) from this design
 # effect on, measured between the values of a period; drift inside a period makes it no larger than that.
 ONE_ORIGIN = 1.5
-
-
-@dataclass(frozen=True, slots=True)
-class DriftOptions:
-    """How drift is tested; the names are those of :class:`saeindex.analysis.diff.diff.DiffOptions`.
-
-    ``unit`` "auto" also takes the ordered field itself, where the records of one of its values are far more
-    alike than those of the values beside it. ``periods`` is the largest number of periods.
-    """
-
-    families: Sequence[Family] = FAMILIES
-    level: LevelName = "typical"
-    unit: str | None = AUTO
-    strata: Sequence[str] = ()
-    length_bins: int | None = None
-    periods: int = MOST
-    alpha: float = 0.05
-    method: Correction = "bh"
-    least: int = 5
-    examples: int = 2
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Check the numbers."""
-        DiffOptions(families=self.families, alpha=self.alpha, method=self.method, least=self.least)
-        if not FEWEST <= self.periods <= 100:
-            raise InvalidInputError(f"periods={self.periods}", "out of range", f"Use {FEWEST} to 100.")
 
 
 def drift(

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from saeindex.analysis.diff.findings import headlines
+from saeindex.analysis.diff.findings import headlines, illustrated
 from saeindex.analysis.diff.results import Finding
-from saeindex.analysis.differences.illustrating import illustrated
 from saeindex.analysis.drift.results import Kind, Trend
 from saeindex.analysis.stats.stratified import Z95, Counts, compare
 

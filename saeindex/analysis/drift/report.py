@@ -1,60 +1,118 @@
-"""Drift as text for a terminal."""
+"""Drift in words: what rises and falls, where changes begin, and records from both ends."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from functools import partial
 
-from saeindex.analysis.diff.report import SHOWN, SHOWN_RELATED, TITLES, highlighted
+from saeindex.analysis.diff.report import LIMITS, SHOWN_EVIDENCE, also
+from saeindex.analysis.drift.charts import panels
+from saeindex.analysis.drift.results import Drift, Trend
+from saeindex.analysis.stats.evidence import FAMILY, Family
+from saeindex.report.model import (
+    Block,
+    Cell,
+    Description,
+    Figure,
+    Head,
+    Heading,
+    Paragraph,
+    Section,
+    Sides,
+    Table,
+    chance,
+    counted,
+    describe,
+    interval,
+    percent,
+    points,
+)
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from saeindex.analysis.drift.results import Drift, Trend
-
+IN_SHORT = 3
 BARS = "▁▂▃▄▅▆▇█"
 
 
-def told(drift: Drift) -> str:
-    """Return drift as lines: periods, then findings by family, each with a small picture of its shares."""
-    return "\n".join(_lines(drift))
+@describe.register(Drift)
+def _(drift: Drift) -> Description:
+    unit = (
+        f"Records with the same {drift.unit} are not independent: they count by how far units differ."
+        if drift.unit
+        else "Each record counts as independent of all others."
+    )
+    strata = f"Compared only among records alike in: {', '.join(drift.strata)}." if drift.strata else ""
+    return Description(
+        question=f"What drifts over {drift.over}?",
+        summary=_summary(drift),
+        method=[f"{drift.method}. {unit}", strata],
+        details=_details(drift),
+        sections=list(_sections(drift)),
+        notes=drift.notes,
+        limits=LIMITS,
+    )
 
 
-def _lines(drift: Drift) -> Iterator[str]:
+def _summary(drift: Drift) -> list[str]:
     records = sum(one.records for one in drift.periods)
-    yield f"{records:,} records by {drift.over}, in {len(drift.periods)} periods:"
-    yield "  " + " · ".join(f"{one.name} ({one.records:,})" for one in drift.periods)
-    yield f"{drift.method}."
-    if drift.strata:
-        yield f"Compared within {', '.join(drift.strata)}."
-    for note in drift.notes:
-        yield f"Note: {note}."
+    told = [f"{records:,} records by {drift.over}, in {len(drift.periods)} periods."]
+    told.append(f"{counted(len(drift), 'finding')}." if len(drift) else "Nothing was found to drift.")
+    for way, verb in (("up", "Rising"), ("down", "Falling")):
+        labels = [
+            label
+            for found in drift.findings.values()
+            for label in [one.shown for one in found if one.direction == way][:IN_SHORT]
+        ]
+        if labels:
+            told.append(f"{verb}: {'; '.join(labels)}.")
+    return told
+
+
+def _details(drift: Drift) -> list[Block]:
+    heads = [Head("period", False), Head("from"), Head("to"), Head("records")]
+    rows = [[one.name, str(one.first), str(one.last), f"{one.records:,}"] for one in drift.periods]
+    rate = (
+        f"Of the findings of a family about {percent(drift.alpha, 0)} at most are expected to be chance (q)."
+    )
+    return [Paragraph(rate), Table(f"Periods of {drift.over}", heads, rows, is_folded=True)]
+
+
+def _sections(drift: Drift) -> Iterator[Section]:
+    findings: list[Block] = [
+        Figure(partial(panels, drift, family)) for family, found in drift.findings.items() if found
+    ]
     for family, found in drift.findings.items():
-        yield ""
         count = sum(1 + len(one.related) for one in found)
-        yield f"{TITLES[family]}: {count:,} findings of {drift.tested[family]:,} tested"
-        for one in found[:SHOWN]:
-            yield from _trend(one, drift.per)
-        if len(found) > SHOWN:
-            yield f"  … and {len(found) - SHOWN:,} more"
+        told = f"{counted(count, 'finding')} of {drift.tested.get(family, 0):,} tested."
+        findings.append(Heading(FAMILY[family], told))
+        if found:
+            findings.append(_table(drift, family, found))
+    yield Section("Findings", findings)
+    evidence = [
+        Sides(one.shown, f"goes {one.direction}, {one.kind}", one.examples)
+        for found in drift.findings.values()
+        for one in [trend for trend in found if any(trend.examples.values())][:SHOWN_EVIDENCE]
+    ]
+    if evidence:
+        yield Section("Evidence", evidence)
 
 
-def _trend(one: Trend, per: str) -> Iterator[str]:
-    interval = f"[{100 * one.ci[0]:+.1f}, {100 * one.ci[1]:+.1f}]"
-    what = {
-        "trend": f"{100 * one.slope:+.2f} pp per {per}",
-        "change": f"change at {one.at}",
-        "new": f"new from {one.at}",
-        "vanished": f"gone from {one.at}",
-    }[one.kind]
-    shares = f"{one.shares[0]:.1%} → {one.shares[-1]:.1%}"
-    effect = f"{100 * one.effect:+.1f} pp {interval}"
-    yield f"  {bars(one.shares)}  {effect}  {one.shown}  ({shares}, {what}, q {one.q:.2g})"
-    if one.related:
-        also = ", ".join(other.shown for other in one.related[:SHOWN_RELATED])
-        more = f" and {len(one.related) - SHOWN_RELATED} more" if len(one.related) > SHOWN_RELATED else ""
-        yield f"        with {also}{more}"
-    for example in one.examples.get("late" if one.effect > 0 else "early", ())[:1]:
-        yield f"        {example.id}: {highlighted(example)}"
+def _table(drift: Drift, family: Family, found: Sequence[Trend]) -> Table:
+    first, last = drift.periods[0].name, drift.periods[-1].name
+    heads = [
+        Head("finding", False), Head("course", False), Head("what", False), Head("from", False),
+        Head(f"in {first}"), Head(f"in {last}"), Head("effect, points"), Head("95 % interval"), Head("q"),
+        Head("records"),
+    ]  # fmt: skip
+    caption = f"{FAMILY[family]}, the largest effect first"
+    return Table(caption, heads, [_row(one, drift.per) for one in found], FAMILY[family], is_main=True)
+
+
+def _row(one: Trend, per: str) -> list[str | Cell]:
+    alike = [f"{other.shown}: {points(other.effect)} points, q {chance(other.q)}" for other in one.related]
+    kind = f"trend, {points(one.slope)} points per {per}" if one.kind == "trend" else one.kind
+    return [
+        also(one.shown, alike), bars(one.shares), kind, one.at or "–", percent(one.shares[0]),
+        percent(one.shares[-1]), points(one.effect), interval(*one.ci), chance(one.q), f"{one.support:,}",
+    ]  # fmt: skip
 
 
 def bars(shares: Sequence[float]) -> str:

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from saeindex.analysis.diff.results import Example
 from saeindex.analysis.drift.periods import Period
 from saeindex.analysis.stats.evidence import Family
+from saeindex.report.model import Example
+from saeindex.report.result import AnalysisResult
 
 Kind: TypeAlias = Literal["trend", "change", "new", "vanished"]
 
@@ -88,8 +89,8 @@ class Trend:
 
 
 @dataclass(frozen=True, eq=False)
-class Drift:
-    """The result of :func:`saeindex.analysis.drift.drift.drift`; ``findings`` by family, the largest effect first.
+class Drift(AnalysisResult):
+    """What drifts; ``findings`` by family, the largest effect first.
 
     Each family of evidence holds its own false discovery rate ``alpha``: they are not to be added up.
     ``per`` is what slopes are per: 1, a year, or a step of a given order.
@@ -147,13 +148,3 @@ class Drift:
             for family, found in self.findings.items()
         }
         return {"periods": [one.to_json() for one in self.periods], **tables}
-
-    def _repr_html_(self) -> str:
-        from saeindex.report.notebook import html_of
-
-        return html_of(self)
-
-    def __str__(self) -> str:
-        from saeindex.analysis.drift.report import told
-
-        return told(self)

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from saeindex.analysis.diff.diff import findings_of
-from saeindex.analysis.diff.findings import headlines
+from saeindex.analysis.diff.findings import findings_of, headlines
 from saeindex.analysis.monitor.results import REFERENCE, WINDOW, Alert, is_real
 from saeindex.analysis.stats.comparison import compared
 from saeindex.analysis.stats.design import AUTO, LENGTH_BINS, binned, design_of, length_edges
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.analysis.diff.results import Finding
-    from saeindex.analysis.monitor.monitor import MonitorOptions
+    from saeindex.analysis.monitor.options import MonitorOptions
     from saeindex.collection.snapshot import Snapshot
     from saeindex.types import LevelName
 
@@ -118,7 +117,7 @@ def baseline_of(
 def against_baseline(
     snapshot: Snapshot, baseline: Baseline, window: NDArray[np.int64], options: MonitorOptions
 ) -> Alert:
-    """Compare a window with a baseline, within its bins of length; see :func:`saeindex.analysis.monitor.monitor`."""
+    """Compare a window with a baseline, within its bins of length; see ``monitor``."""
     _check(snapshot, baseline, options)
     if not len(window):
         raise InvalidInputError("the window", "no record is in it", "Correct its condition.")

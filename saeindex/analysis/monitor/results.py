@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from saeindex.analysis.diff.results import Finding
 from saeindex.analysis.stats.evidence import Family
+from saeindex.report.result import AnalysisResult
 
 if TYPE_CHECKING:
-    from saeindex.analysis.monitor.monitor import MonitorOptions
+    from saeindex.analysis.monitor.options import MonitorOptions
 
 # What the two groups are called.
 WINDOW, REFERENCE = "window", "reference"
@@ -19,11 +20,10 @@ Severity: TypeAlias = Literal["none", "low", "medium", "high"]
 ORDER: tuple[Severity, ...] = ("none", "low", "medium", "high")
 # A change of the share from which it is medium, and from which it is high.
 MEDIUM, HIGH = 0.05, 0.15
-SHOWN = 12
 
 
 @dataclass(frozen=True, eq=False)
-class Alert:
+class Alert(AnalysisResult):
     """What ``changed`` between a reference and a window, by family of evidence; nothing: no alert.
 
     ``options.alpha`` is the rate of false alerts over all looks and families together. In a finding, "window"
@@ -80,14 +80,6 @@ class Alert:
             for family, found in self.changed.items()
         }
 
-    def _repr_html_(self) -> str:
-        from saeindex.report.notebook import html_of
-
-        return html_of(self)
-
-    def __str__(self) -> str:
-        return "\n".join(_lines(self))
-
 
 def is_real(one: Finding, options: MonitorOptions) -> bool:
     """Say whether a finding is as large a change as an alert asks for."""
@@ -103,23 +95,3 @@ def severity_of(one: Finding) -> Severity:
 def told(one: Finding) -> dict[str, Any]:
     """Return what an alert says of a finding besides its numbers."""
     return {"direction": "up" if one.effect > 0 else "down", "severity": severity_of(one)}
-
-
-def _lines(alert: Alert) -> Iterator[str]:
-    options = alert.options
-    verdict = f"Alert ({alert.severity}): {len(alert):,} changes" if len(alert) else "No change"
-    yield f"{verdict}, {alert.window:,} records against {alert.reference:,}."
-    looks = f" over {options.looks} looks" if options.looks > 1 else ""
-    yield (
-        f"{alert.method}. False alerts in {options.alpha:.0%} of cases{looks}; a change counts from "
-        f"{100 * options.least_effect:g} pp and an odds ratio of {options.least_odds:g}."
-    )
-    for note in alert.notes:
-        yield f"Note: {note}."
-    for one in list(alert)[:SHOWN]:
-        shares = f"{one.freq[REFERENCE]:.1%} → {one.freq[WINDOW]:.1%}"
-        also = f", with {len(one.related)} alike" if one.related else ""
-        size = f"{100 * one.effect:+.1f} pp  {severity_of(one)}"
-        yield f"  {size}  {one.shown}  ({shares}, q {one.q:.2g}{also})"
-    if len(alert) > SHOWN:
-        yield f"  … and {len(alert) - SHOWN:,} more"

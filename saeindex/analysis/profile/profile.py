@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from saeindex.analysis.diff.diff import DiffOptions, overlap_of
-from saeindex.analysis.differences.illustrating import example_of
-from saeindex.analysis.monitoring.between import found_between
+from saeindex.analysis.diff.findings import example_of, found_between, overlap_of
+from saeindex.analysis.diff.options import DiffOptions
 from saeindex.analysis.profile.results import SetProfile, Standing, Theme
 from saeindex.analysis.stats.design import design_of
 from saeindex.analysis.stats.evidence import Family, cluster_names, one_hot

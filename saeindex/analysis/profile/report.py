@@ -1,36 +1,25 @@
-"""A set's profile and a monitor's alert, told on a page."""
+"""A set's profile in words: what it has more, its themes, and records that stand for it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
-from markupsafe import Markup
-
-from saeindex.analysis.diff.charts import FAMILY, forest
-from saeindex.analysis.report.diff import LIMITS
-from saeindex.analysis.report.findings import evidence, findings_table
-from saeindex.analysis.report.numbers import counted, number, percent
-from saeindex.report.html import (
+from saeindex.analysis.diff.report import LIMITS, family_blocks
+from saeindex.analysis.profile.results import SetProfile
+from saeindex.report.model import (
+    Description,
     Head,
+    Paragraph,
+    Quotes,
     Section,
-    Told,
-    element,
-    figure,
-    joined,
-    listed,
-    paragraphs,
-    record,
-    table,
+    Table,
+    counted,
+    describe,
+    number,
+    percent,
 )
 
-if TYPE_CHECKING:
-    from saeindex.analysis.diff.results import Finding
-    from saeindex.analysis.monitor.results import Alert
-    from saeindex.analysis.profile.results import SetProfile
-    from saeindex.analysis.stats.evidence import Family
-
-IN_SHORT = 6
+IN_SHORT = 3
 WHAT = {
     "central": "nearest to the set's mean direction",
     "borderline": "as near to records outside the set as to those in it",
@@ -38,76 +27,44 @@ WHAT = {
 }
 
 
-def told_of_profile(profile: SetProfile) -> Told:
-    """Return a set's profile in words."""
-    first = [one.shown for found in profile.distinctive.values() for one in found[: IN_SHORT // 2]]
-    short = [
-        f"{counted(profile.size, 'record')} among {profile.size + profile.rest:,}.",
-        f"Distinctive: {'; '.join(first)}." if first else "Nothing was found that the set has more.",
+@describe.register(SetProfile)
+def _(profile: SetProfile) -> Description:
+    first = [one.shown for found in profile.distinctive.values() for one in found[:IN_SHORT]]
+    return Description(
+        question="What is this set of records like?",
+        summary=[
+            f"{counted(profile.size, 'record')} among {profile.size + profile.rest:,}.",
+            f"Distinctive: {'; '.join(first)}." if first else "Nothing was found that the set has more.",
+        ],
+        method=[
+            f"Compared with the {profile.rest:,} other records; q holds at {profile.alpha:g} in each family.",
+            f"Cohesion, the mean cosine with the set's mean direction, is {number(profile.cohesion)}.",
+        ],
+        sections=list(_sections(profile)),
+        notes=profile.notes,
+        limits=LIMITS,
+    )
+
+
+def _sections(profile: SetProfile) -> Iterator[Section]:
+    blocks = [
+        block
+        for family, found in profile.distinctive.items()
+        for block in family_blocks(
+            family,
+            found,
+            ("set", "rest"),
+            f"{counted(len(found), 'row')} of findings; {profile.tested.get(family, 0):,} tested.",
+        )
     ]
-    return Told("What is this set of records like?", short, _profile_sections(profile))
-
-
-def _profile_sections(profile: SetProfile) -> Iterator[Section]:
-    told = f"Compared with the {profile.rest:,} other records; q holds at {profile.alpha:g} in each family."
-    cohesion = f"Cohesion, the mean cosine with the set's mean direction, is {number(profile.cohesion)}."
-    yield Section("Method", paragraphs(told, cohesion))
-    yield Section("What it has more", _by_family(profile.distinctive, profile.tested, ("set", "rest")))
+    yield Section("What it has more", blocks)
     if profile.themes:
         heads = [Head("theme", False), Head("records"), Head("share"), Head("typical records", False)]
         rows = [
             [one.name, f"{one.size:,}", percent(one.share), ", ".join(one.central)] for one in profile.themes
         ]
-        yield Section("Themes", table(heads, rows, "Parts of the set"))
+        yield Section("Themes", [Table("Parts of the set", heads, rows)])
     for name, shown in profile.records.items():
         if shown:
-            told = paragraphs(f"Records {WHAT[name]}.")
-            records = joined(record(one.example) for one in shown)
-            yield Section(f"{name.capitalize()} records", joined([told, records]))
-    yield Section("Limits", listed([*(f"{note}." for note in profile.notes), *LIMITS]))
-
-
-def told_of_alert(alert: Alert) -> Told:
-    """Return what a window of records differs in from its reference, in words."""
-    sizes = f"{alert.window:,} records of the window against {alert.reference:,} of the reference"
-    if not len(alert):
-        short = [f"No change: {sizes}."]
-    else:
-        first = [one.shown for found in alert.changed.values() for one in found[: IN_SHORT // 2]]
-        short = [
-            f"Alert ({alert.severity}): {counted(len(alert), 'change')}, {sizes}.",
-            f"{'; '.join(first)}.",
-        ]
-    return Told("Has anything changed?", short, _alert_sections(alert))
-
-
-def _alert_sections(alert: Alert) -> Iterator[Section]:
-    options = alert.options
-    looks = f" over {options.looks:,} looks together" if options.looks > 1 else ""
-    method = (
-        f"{alert.method}. " if alert.method else ""
-    ) + f"False alerts come in {percent(options.alpha, 0)} of cases at most{looks}."  # fmt: skip
-    least = (
-        f"A change counts from {100 * options.least_effect:g} percentage points and an odds ratio of "
-        f"{options.least_odds:g}."
-    )
-    strata = f"Compared within {', '.join(alert.strata)}." if alert.strata else ""
-    unit = f"Records with the same {alert.unit} count together." if alert.unit else ""
-    yield Section("Method", paragraphs(method, least, strata, unit))
-    yield Section("Changes", _by_family(alert.changed, alert.tested, ("window", "reference")))
-    if any(any(one.examples.values()) for one in alert):
-        yield Section("Evidence", joined(evidence(found) for found in alert.changed.values()))
-    yield Section("Limits", listed([*(f"{note}." for note in alert.notes), *LIMITS]))
-
-
-def _by_family(
-    findings: Mapping[Family, Sequence[Finding]], tested: Mapping[Family, int], groups: tuple[str, str]
-) -> Markup:
-    parts = []
-    for family, found in findings.items():
-        told = f"{counted(len(found), 'row')} of findings; {tested.get(family, 0):,} tested."
-        parts += [element("h3", FAMILY[family]), paragraphs(told)]
-        if found:
-            parts.append(figure(forest(FAMILY[family], found, groups)))
-            parts.append(findings_table(found, groups, f"{FAMILY[family]}, the largest difference first"))
-    return joined(parts)
+            quotes = Quotes([one.example for one in shown], [number(one.score) for one in shown])
+            yield Section(f"{name.capitalize()} records", [Paragraph(f"Records {WHAT[name]}."), quotes])

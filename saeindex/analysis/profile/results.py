@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from saeindex.analysis.diff.report import TITLES
-from saeindex.analysis.diff.results import Example, Finding
+from saeindex.analysis.diff.results import Finding
 from saeindex.analysis.stats.evidence import Family
-
-SHOWN, SHOWN_RECORDS, SHOWN_CHARS = 10, 3, 110
+from saeindex.report.model import Example
+from saeindex.report.result import AnalysisResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ class Theme:
 
 
 @dataclass(frozen=True, eq=False)
-class SetProfile:
+class SetProfile(AnalysisResult):
     """A set of records among all others.
 
     ``distinctive``: what the set has more than the rest, by family, tested at the rate ``alpha`` each.
@@ -91,36 +90,3 @@ class SetProfile:
             ]
         tables["themes"] = [asdict(one) | {"central": " ".join(one.central)} for one in self.themes]
         return tables
-
-    def _repr_html_(self) -> str:
-        from saeindex.report.notebook import html_of
-
-        return html_of(self)
-
-    def __str__(self) -> str:
-        return "\n".join(_lines(self))
-
-
-def _lines(found: SetProfile) -> Iterator[str]:
-    yield f"{found.size:,} records among {found.size + found.rest:,}; cohesion {found.cohesion:.2f}."
-    for note in found.notes:
-        yield f"Note: {note}."
-    for family, each in found.distinctive.items():
-        yield ""
-        yield f"{TITLES[family]}: {len(each):,} that it has more (of {found.tested[family]:,} tested)"
-        for one in each[:SHOWN]:
-            interval = f"[{100 * one.ci[0]:+.1f}, {100 * one.ci[1]:+.1f}]"
-            shares = f"{one.freq['set']:.1%} against {one.freq['rest']:.1%}"
-            yield f"  {100 * one.effect:+.1f} pp {interval}  {one.shown}  ({shares}, q {one.q:.2g})"
-    if found.themes:
-        yield ""
-        yield "Themes:"
-        for theme in found.themes:
-            yield f"  {theme.size:,} ({theme.share:.0%})  {theme.name}  (as {theme.central[0]})"
-    for name, shown in found.records.items():
-        if shown:
-            yield ""
-            yield f"{name.capitalize()} records:"
-        for standing in shown[:SHOWN_RECORDS]:
-            example = standing.example
-            yield f"  {standing.score:.2f}  {example.id}: {example.text[:SHOWN_CHARS]}"

@@ -28,6 +28,13 @@ LEAST_PER_CLUSTER, MOST_FITTED = 12, 10_000
 # A random start and ten rounds come nearer than a careful start and minibatches, in a fifth of the time.
 ROUNDS = 10
 NAMED = 3
+# What findings of each family are called.
+FAMILY: dict[Family, str] = {
+    "concepts": "Concepts",
+    "words": "Words",
+    "clusters": "Clusters of records",
+    "named": "What was asked about",
+}
 
 
 @dataclass(frozen=True, eq=False)

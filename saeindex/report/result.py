@@ -1,14 +1,18 @@
-"""Tables of a result as files that other programs read."""
+"""What every analysis returns, and its files: tables that other programs read, a page that people read."""
 
 from __future__ import annotations
 
 import csv
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from saeindex.errors import MissingDependencyError
 from saeindex.files import checked_suffix, replacing
+from saeindex.report.html import notebook_html, page_html
+from saeindex.report.model import describe
+from saeindex.report.text import text_of
 
 Row = dict[str, Any]
 TABLE_FORMATS = (".csv", ".parquet")
@@ -16,19 +20,31 @@ TABLE_FORMATS = (".csv", ".parquet")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-class Analysed(Protocol):
-    """What every analysis returns."""
+class AnalysisResult(ABC):
+    """What every analysis returns: it prints as text, and shows itself in a notebook."""
 
+    __slots__ = ()
+
+    @abstractmethod
     def to_json(self) -> dict[str, Any]:
-        """Return all of it as JSON."""
+        """Return all of it as plain JSON types."""
 
+    @abstractmethod
     def tables(self) -> dict[str, list[dict[str, Any]]]:
-        """Return its tables by name, as rows."""
+        """Return its tables by name, as rows of scalar cells."""
 
-    def __len__(self) -> int: ...
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return how much was found; 0 is nothing."""
+
+    def __str__(self) -> str:
+        return text_of(describe(self))
+
+    def _repr_html_(self) -> str:
+        return notebook_html(describe(self))
 
 
-def write_tables(result: Analysed, path: str | Path) -> list[Path]:
+def write_tables(result: AnalysisResult, path: str | Path) -> list[Path]:
     """Write each table beside ``path``: of ``found.csv``, to ``found-concepts.csv`` and so on.
 
     Return the files. InvalidInputError where the name ends neither in .csv nor in .parquet,
@@ -46,6 +62,19 @@ def write_tables(result: Analysed, path: str | Path) -> list[Path]:
             write(rows, draft)
         written.append(file)
     return written
+
+
+def write_report(result: AnalysisResult, path: str | Path, question: str = "") -> Path:
+    """Write a result as a page (.html) under ``question``, and return its path.
+
+    InvalidInputError for a name with another ending.
+    """
+    target = Path(path)
+    checked_suffix(target, (".html",), "report")
+    page = page_html(describe(result), question.strip())
+    with replacing(target) as draft:
+        draft.write_text(page, encoding="utf-8")
+    return target
 
 
 def _write_csv(rows: Sequence[Row], path: Path) -> None:

@@ -18,11 +18,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saeindex.analysis.cluster.charts import neighbour_layout
-from saeindex.analysis.pictures.places import GAP, LETTER, LINE, free_sides, spread
-from saeindex.analysis.pictures.saving import pictures_of, save_picture, svg_of
-from saeindex.analysis.pictures.stack import stacked
 from saeindex.errors import InvalidInputError
-from saeindex.report.charts import told_apart
+from saeindex.report.charts import (
+    GAP,
+    LETTER,
+    LINE,
+    charts_of,
+    free_sides,
+    save_charts,
+    spread,
+    stacked,
+    told_apart,
+)
 from tests.analysis.made_results import EVIL, clustering, diff, drift, empty_results, results
 from tests.analysis.reading_pages import Page
 
@@ -51,7 +58,7 @@ def cells(spec: Any) -> list[Any]:
 
 @pytest.mark.parametrize("kind", RESULTS)
 def test_a_page_loads_nothing_and_labels_stay_text(kind: str, tmp_path: Path) -> None:
-    page = Page(save_picture(RESULTS[kind], tmp_path / "found.html").read_text(encoding="utf-8"))
+    page = Page(save_charts(RESULTS[kind], tmp_path / "found.html").read_text(encoding="utf-8"))
     assert not page.loads and not page.handlers
     assert page.tags["script"] == PICTURES[kind] + 1 and page.tags["link"] == 0
     specs = [json.loads(script) for script in page.scripts[:-1]]
@@ -64,7 +71,7 @@ def test_only_the_program_of_the_page_may_run(tmp_path: Path) -> None:
     import base64
     import hashlib
 
-    html = save_picture(diff(), tmp_path / "found.html").read_text(encoding="utf-8")
+    html = save_charts(diff(), tmp_path / "found.html").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(Page(html).scripts[-1].encode()).digest()).decode()
     assert f"script-src &#x27;sha256-{digest}&#x27;" in html
     assert "default-src &#x27;none&#x27;" in html
@@ -72,8 +79,8 @@ def test_only_the_program_of_the_page_may_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", RESULTS)
 def test_an_image_holds_all_pictures_below_each_other(kind: str, tmp_path: Path) -> None:
-    wide, high = size_of(save_picture(RESULTS[kind], tmp_path / "found.PNG"))
-    parts = [ElementTree.fromstring(svg_of(picture)) for picture in pictures_of(RESULTS[kind])]
+    wide, high = size_of(save_charts(RESULTS[kind], tmp_path / "found.PNG"))
+    parts = [ElementTree.fromstring(picture.svg()) for picture in charts_of(RESULTS[kind])]
     assert len(parts) == PICTURES[kind]
     assert wide >= 2 * max(float(part.get("width", 0)) for part in parts)
     assert high >= 2 * sum(float(part.get("height", 0)) for part in parts)
@@ -82,7 +89,7 @@ def test_an_image_holds_all_pictures_below_each_other(kind: str, tmp_path: Path)
 @pytest.mark.parametrize("kind", empty_results())
 @pytest.mark.parametrize("suffix", [".html", ".png"])
 def test_nothing_found_is_said(kind: str, suffix: str, tmp_path: Path) -> None:
-    written = save_picture(empty_results()[kind], tmp_path / f"none{suffix}")
+    written = save_charts(empty_results()[kind], tmp_path / f"none{suffix}")
     if suffix == ".html":
         assert "Nothing was found" in Page(written.read_text(encoding="utf-8")).text
     else:
@@ -92,15 +99,15 @@ def test_nothing_found_is_said(kind: str, suffix: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["found.pdf", "found"])
 def test_another_ending_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match=r"\.html or \.png"):
-        save_picture(diff(), tmp_path / name)
+        save_charts(diff(), tmp_path / name)
     assert not list(tmp_path.iterdir())
 
 
 def test_every_finding_is_drawn_with_its_interval_and_both_groups() -> None:
-    volcano, forest, words = pictures_of(diff(("old", "new")))
-    drawn = " ".join(ElementTree.fromstring(svg_of(forest)).itertext())
+    volcano, forest, words = charts_of(diff(("old", "new")))
+    drawn = " ".join(ElementTree.fromstring(forest.svg()).itertext())
     assert all(label in drawn for label in ("#0 <script>", "#1 rain", "more in old", "more in new"))
-    assert "“storm”" in " ".join(ElementTree.fromstring(svg_of(words)).itertext())
+    assert "“storm”" in " ".join(ElementTree.fromstring(words.svg()).itertext())
     spots = [cell for cell in cells(volcano.chart.to_dict()) if isinstance(cell, str)]
     assert any("drizzle" in cell for cell in spots)
 
@@ -109,20 +116,20 @@ def test_what_is_no_number_is_left_out_of_a_picture() -> None:
     found = diff()
     first = found.findings["concepts"][0]
     broken = replace(first, q=0.0, ci=(float("-inf"), float("inf")))
-    picture = pictures_of(replace(found, findings={"concepts": (broken,)}))[1]
+    picture = charts_of(replace(found, findings={"concepts": (broken,)}))[1]
     json.dumps(picture.chart.to_dict(), allow_nan=False)
-    assert "script" in svg_of(picture)
+    assert "script" in picture.svg()
 
 
 def test_each_period_is_a_point_of_each_panel() -> None:
-    (picture,) = pictures_of(drift())
+    (picture,) = charts_of(drift())
     (rows,) = picture.chart.to_dict()["datasets"].values()
     assert [row["share"] for row in rows if "script" in row["label"]] == [0.1, 0.2, 0.3]
     assert [row["period"] for row in rows if row["starts"]] == ["1990"]
 
 
 def test_a_clustering_without_embeddings_has_no_map() -> None:
-    assert [one.title for one in pictures_of(replace(clustering(), vectors=None))] == [
+    assert [one.title for one in charts_of(replace(clustering(), vectors=None))] == [
         "Sizes, and how far clusters are apart"
     ]
 
@@ -184,8 +191,8 @@ def test_labels_are_told_apart() -> None:
 def test_importing_loads_no_plotting_library() -> None:
     code = (
         "import sys, saeindex\n"
-        "from saeindex.analysis import pictures, report, notebook\n"
-        "print([one for one in ('altair', 'vl_convert', 'plotly', 'sklearn.manifold') if one in sys.modules])"
+        "from saeindex.report import charts, html, text\n"
+        "print([one for one in ('altair', 'vl_convert', 'jinja2', 'sklearn.manifold') if one in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

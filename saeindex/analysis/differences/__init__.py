@@ -1,1 +1,0 @@
-"""What a comparison tells beside its tests: findings, confirmation, hints, power, hypotheses."""

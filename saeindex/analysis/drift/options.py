@@ -1,0 +1,44 @@
+"""What may be asked of a drift."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from saeindex.analysis.diff.options import DiffOptions
+from saeindex.analysis.drift.periods import FEWEST, MOST
+from saeindex.analysis.stats.design import AUTO
+from saeindex.analysis.stats.evidence import FAMILIES, Family
+from saeindex.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from saeindex.analysis.stats.two_by_two import Correction
+    from saeindex.types import LevelName
+
+
+@dataclass(frozen=True, slots=True)
+class DriftOptions:
+    """How drift is tested; the names are those of :class:`saeindex.analysis.diff.options.DiffOptions`.
+
+    ``unit`` "auto" also takes the ordered field itself, where the records of one of its values are far more
+    alike than those of the values beside it. ``periods`` is the largest number of periods.
+    """
+
+    families: Sequence[Family] = FAMILIES
+    level: LevelName = "typical"
+    unit: str | None = AUTO
+    strata: Sequence[str] = ()
+    length_bins: int | None = None
+    periods: int = MOST
+    alpha: float = 0.05
+    method: Correction = "bh"
+    least: int = 5
+    examples: int = 2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        DiffOptions(families=self.families, alpha=self.alpha, method=self.method, least=self.least)
+        if not FEWEST <= self.periods <= 100:
+            raise InvalidInputError(f"periods={self.periods}", "out of range", f"Use {FEWEST} to 100.")

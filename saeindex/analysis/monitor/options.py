@@ -1,0 +1,73 @@
+"""What may be asked of a monitor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from saeindex.analysis.diff.options import DiffOptions
+from saeindex.analysis.stats.design import AUTO
+from saeindex.analysis.stats.evidence import Family
+from saeindex.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from saeindex.analysis.stats.two_by_two import Correction
+    from saeindex.types import LevelName
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorOptions:
+    """When an alert is raised; the other names are those of :class:`DiffOptions`.
+
+    ``alpha`` is the rate of false alerts over all ``looks`` (how many windows will be compared) and families
+    of evidence together, which share it equally. A change of less than ``least_effect`` in the share, or of
+    odds by less than ``least_odds``, is none.
+    """
+
+    families: Sequence[Family] = ("concepts", "words")
+    level: LevelName = "typical"
+    unit: str | None = AUTO
+    strata: Sequence[str] = ()
+    length_bins: int | None = None
+    alpha: float = 0.05
+    looks: int = 1
+    least_effect: float = 0.02
+    least_odds: float = 1.5
+    method: Correction = "bh"
+    least: int = 5
+    examples: int = 2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if self.looks < 1:
+            raise InvalidInputError(f"looks={self.looks}", "out of range", "Use 1 or more.")
+        if not 0 <= self.least_effect < 1 or self.least_odds < 1:
+            found = f"least_effect={self.least_effect}, least_odds={self.least_odds}"
+            raise InvalidInputError("the least change", found, "Use an effect from 0 to 1, and odds from 1.")
+        self.comparing()
+
+    @property
+    def spent(self) -> float:
+        """The error rate of one family of evidence in one look."""
+        return self.alpha / (self.looks * max(1, len(self.families)))
+
+    def comparing(self) -> DiffOptions:
+        """Return the options of the comparison."""
+        if not 0 < self.alpha < 1:
+            raise InvalidInputError(f"alpha={self.alpha}", "out of range", "Use a rate between 0 and 1.")
+        return DiffOptions(
+            families=self.families,
+            level=self.level,
+            unit=self.unit,
+            strata=self.strata,
+            length_bins=self.length_bins,
+            paired=False,
+            alpha=self.spent,
+            method=self.method,
+            least=self.least,
+            confirm=False,
+            examples=self.examples,
+            seed=self.seed,
+        )

@@ -1,1 +1,0 @@
-"""Alerts: windows of records against a reference or a saved baseline."""
