@@ -78,7 +78,7 @@ class Corpus:
     @cached_property
     def around(self) -> Neighbourhood:
         """Where the rows' neighbours are, which no query changes."""
-        return Neighbourhood.of(self.index.planner.collection.sample(), self.rows)
+        return Neighbourhood.of(self.index.collection.sample(), self.rows)
 
     @cached_property
     def kinds(self) -> list[str]:
@@ -131,7 +131,7 @@ def described(
     name: str, index: FeatureIndex, records: Sequence[Record], queries: Sequence[dict[str, Any]]
 ) -> Corpus:
     """Return an index with its queries that have relevant records; rows stand in the records' order."""
-    collection = index.planner.collection
+    collection = index.collection
     read = pages(index.store, with_payload=["record_id", "text"], with_vectors=[DENSE, SAE])
     points = {point.payload["record_id"]: point for page in read for point in page.points}
     kept = [record for record in records if record.id in points]

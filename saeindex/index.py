@@ -10,42 +10,61 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from saeindex.analysis.analyses import Analysing
-from saeindex.clustering import ClusteringAlong
+from saeindex.analysis.analyses import Analyses
 from saeindex.collection.caches import QueryVectors
 from saeindex.collection.collection import Collection
 from saeindex.collection.records import delete_records, record_ids
 from saeindex.config import CACHE_FOLDER, DEFAULT_SPACE
-from saeindex.correlating import Correlating
-from saeindex.drifting import Drifting
 from saeindex.errors import InvalidInputError
 from saeindex.features import FeatureSpace
 from saeindex.indexing import recalibration
 from saeindex.indexing.create_open import IndexParts, create_index, open_index
-from saeindex.indexing.manifest import Counts, Manifest
+from saeindex.indexing.manifest import Counts, KeptManifest, Manifest
 from saeindex.indexing.passages import PassageOptions
 from saeindex.indexing.pipeline import IndexingReport, Pipeline
 from saeindex.indexing.rejects import RejectsFile
 from saeindex.indexing.sources import Columns, open_source
 from saeindex.search.planner import Planner
-from saeindex.search.searcher import Asking
-from saeindex.steering.profile_store import Profiling
+from saeindex.search.searcher import FACETS, Searcher
+from saeindex.steering.profile_store import ProfileStore
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
     from qdrant_client.models import Filter
 
+    from saeindex.analysis.cluster.axis import Axis
+    from saeindex.analysis.cluster.cluster import Method
+    from saeindex.analysis.cluster.results import Clustering
+    from saeindex.analysis.correlate.cooccurrence import Companion
+    from saeindex.analysis.correlate.results import Correlations
+    from saeindex.analysis.correlate.triggers import Triggers
+    from saeindex.analysis.diff.hypotheses import HypothesisWriter
+    from saeindex.analysis.diff.results import Diff
+    from saeindex.analysis.drift.results import Drift
+    from saeindex.analysis.monitor.baseline import Baseline
+    from saeindex.analysis.monitor.results import Alert
+    from saeindex.analysis.profile.results import SetProfile
+    from saeindex.analysis.stats.groups import Selection
+    from saeindex.collection.snapshot import Snapshot
+    from saeindex.concepts.feature_card import FeatureCard
+    from saeindex.concepts.label_match import Concept, FeatureMatch
+    from saeindex.concepts.named_concept import NamedConcept
     from saeindex.features import Calibration
     from saeindex.features.level_drift import LevelDrift
     from saeindex.protocols import PayloadKind, TextEncoder
-    from saeindex.types import FloatArray, Record
+    from saeindex.search.compare import Comparison
+    from saeindex.search.explain_analyze import Analysis
+    from saeindex.search.facets import ConceptFacet, Exclusion
+    from saeindex.search.plan import Plan
+    from saeindex.steering.profile import Profile
+    from saeindex.types import FloatArray, Hits, LevelName, Query, Record
 
 REJECTS_FILE = "rejects.jsonl"
 # What of a manifest is said in other words, or to nobody.
 KEPT_FOR_ITSELF = {"counts", "calibration", "recalibration", "profiles"}
 
 
-class FeatureIndex(Asking, Analysing, ClusteringAlong, Correlating, Drifting, Profiling):
+class FeatureIndex:
     """An index of records: dense vectors, sparse codes and concepts, in one Qdrant collection.
 
     Make one with :meth:`create` or :meth:`open`; use it as a context manager, or :meth:`close` it.
@@ -59,13 +78,21 @@ class FeatureIndex(Asking, Analysing, ClusteringAlong, Correlating, Drifting, Pr
         self._bind(parts.space, parts.manifest)
 
     def _bind(self, space: FeatureSpace, manifest: Manifest) -> None:
-        self.manifest = manifest
-        vectors = QueryVectors(self._encode_queries)
+        """Compose what reads the index through this space."""
+        self.space = space
+        self._manifest = KeptManifest(self.store, manifest, self.name)
         cache = None if self.folder is None else self.folder / CACHE_FOLDER
-        collection = Collection(self.store, space, vectors, lambda: self.encoder, cache)
-        planner = Planner(collection, self._saved_direction, self.passages is not None)
-        self._look_through(space, vectors, self.passages is not None, planner)
-        self._snapshots = {}
+        vectors, has_passages = QueryVectors(self._encode_queries), self.passages is not None
+        self.collection = Collection(self.store, space, vectors, lambda: self.encoder, cache)
+        self._profile_store = ProfileStore(self.collection, self._manifest)
+        self.planner = Planner(self.collection, self._profile_store.direction, has_passages)
+        self._searcher = Searcher(self.collection, self.planner, has_passages)
+        self._analyses = Analyses(self.collection, self.planner, self._manifest, self.folder, has_passages)
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the index is: its format, space, encoder, vectors and counts."""
+        return self._manifest.current
 
     @cached_property
     def encoder(self) -> TextEncoder:
@@ -144,7 +171,7 @@ class FeatureIndex(Asking, Analysing, ClusteringAlong, Correlating, Drifting, Pr
                 self.passages,
                 on_reject=rejects.add,
                 on_progress=bar.update,
-                before_write=partial(self._before_write, revision),
+                before_write=partial(self._manifest.before_write, revision),
                 window=batch_size,
                 fields=self.fields,
             )
@@ -168,11 +195,284 @@ class FeatureIndex(Asking, Analysing, ClusteringAlong, Correlating, Drifting, Pr
             )  # fmt: skip
         if isinstance(ids, str):
             raise InvalidInputError("delete", "one string as ids", "Give a list of ids.")
-        self._renew()
-        condition = None if ids is not None else self._compile(where, query_filter)
+        self._manifest.renew()
+        condition = None if ids is not None else self.planner.condition(where, query_filter)
         deleted = delete_records(self.store, record_ids(self.store, condition) if ids is None else ids)
         self._write_counts(is_changed=True)
         return deleted
+
+    # Reading ------------------------------------------------------------------------------------------
+
+    def search(self, /, query: str | Query = "", **options: Any) -> Hits:
+        """Return the best hits of a text, or of a :class:`Query`; ``options`` are the query's fields.
+
+        ``index.search("galaxy rotation", where='NOT "simulation"', steer="+theory:0.5", explain=True)``
+        """
+        return self._searcher.search(query, **options)
+
+    def search_many(self, /, queries: Sequence[str | Query], **options: Any) -> list[Hits]:
+        """Return the hits of each query, the same as :meth:`search` gives; texts are encoded in batches.
+
+        ``options`` go for all of them. An error says which query (from 1) it is of, and none is answered.
+        """
+        return self._searcher.search_many(queries, **options)
+
+    def plan(self, /, query: str | Query = "", **options: Any) -> Plan:
+        """Return what :meth:`search` will run, without running it."""
+        return self._searcher.plan(query, **options)
+
+    def explain_analyze(self, /, query: str | Query = "", **options: Any) -> Analysis:
+        """Return what :meth:`plan` expects of a query beside what came of it, counts and times per stage.
+
+        It runs the query, and counts what its filter matches; that count is the analysis' own.
+        """
+        return self._searcher.explain_analyze(query, **options)
+
+    def compare(self, /, query: str | Query, a: str, b: str, **options: Any) -> Comparison:
+        """Return why record ``a`` stands above record ``b``, or below, for a query; whether hits or not.
+
+        The differences of their parts sum to the difference of their scores. Filters and thresholds say
+        what is a hit, not what it scores: here they count only where a fused score is of ranks among hits.
+        """
+        return self._searcher.compare(query, a, b, **options)
+
+    def concept_facets(
+        self, /, query: str | Query = "", limit: int = FACETS, **options: Any
+    ) -> list[ConceptFacet]:
+        """Return the concepts that a query's results have more often than the index, most so first.
+
+        Of a query that ranks, the best 50 results count, of one that only selects, all that match.
+        """
+        return self._searcher.concept_facets(query, limit, **options)
+
+    def suggest_exclusions(
+        self, /, query: str | Query, limit: int = FACETS, **options: Any
+    ) -> list[Exclusion]:
+        """Return concepts that 15 to 60 % of a query's results have and that its text does not ask for.
+
+        Each comes with a ``where`` clause that excludes it, and the number of results that this removes.
+        """
+        return self._searcher.suggest_exclusions(query, limit, **options)
+
+    def features(self, phrase: str, limit: int = 10) -> list[FeatureMatch]:
+        """Return the features that answer to a phrase, best first."""
+        return self._searcher.features(phrase, limit)
+
+    def concept(self, target: str) -> Concept:
+        """Return what ``#id`` or a phrase resolves to; UnknownConceptError lists the nearest labels."""
+        return self._searcher.concept(target)
+
+    def feature(self, feature: int, examples: int = 5) -> FeatureCard:
+        """Return what the index knows about a feature, with its strongest records."""
+        return self._searcher.feature(feature, examples)
+
+    def count(self, where: str | None = None, query_filter: Filter | None = None) -> int:
+        """Return the number of records, or of those that match (with passages: in any of them)."""
+        return self._searcher.count(where, query_filter)
+
+    def __len__(self) -> int:
+        return self.count()
+
+    # Analysing ----------------------------------------------------------------------------------------
+
+    def snapshot(self, field: str = "") -> Snapshot:
+        """Return the records as columns, seen through a text field; read once, and again after a write."""
+        return self._analyses.snapshot(field)
+
+    def diff(
+        self,
+        /,
+        a: Selection | None = None,
+        b: Selection | None = None,
+        *,
+        groups: Mapping[str, Selection] | None = None,
+        by: str | None = None,
+        other: FeatureIndex | None = None,
+        named: Sequence[NamedConcept | str] = (),
+        writer: HypothesisWriter | None = None,
+        field: str = "",
+        **options: Any,
+    ) -> Diff:
+        """Return what differs between groups of records, tested; see :class:`DiffOptions` for the options.
+
+        Groups are where texts, Qdrant filters or lists of record ids: ``a`` and ``b`` (the others, where it
+        is left out), or ``groups`` by name, or one for each value of the field ``by``, or all of this index
+        against all of the index ``other``. ``named`` are properties to ask about: :class:`NamedConcept`, or
+        texts such as ``"sad=feeling sad; against: being happy"``. ``writer`` has a language model write
+        hypotheses from the findings, and check them on further records.
+
+        ``index.diff(a="metadata.year < 2010", b="metadata.year >= 2010", unit="metadata.author")``
+        """
+        return self._analyses.diff(
+            a, b, groups, by, None if other is None else other._analyses, named, writer, field, options
+        )
+
+    def companions(
+        self,
+        feature: int,
+        *,
+        where: str | None = None,
+        level: LevelName = "typical",
+        field: str = "",
+        alpha: float = 0.05,
+        limit: int = 20,
+    ) -> Sequence[Companion]:
+        """Return the features that occur with one more than by chance, counted inside the engine."""
+        return self._analyses.companions(feature, where, level, field, alpha, limit)
+
+    def correlate(
+        self,
+        /,
+        concepts: Sequence[NamedConcept | str] = (),
+        with_concepts: Sequence[NamedConcept | str] = (),
+        *,
+        field: str = "",
+        other_field: str | None = None,
+        where: Selection | None = None,
+        **options: Any,
+    ) -> Correlations:
+        """Return which concepts go together, or avoid each other, more than by chance.
+
+        Without ``concepts`` all pairs of features are tested (:func:`correlate_open`), with them the pairs
+        that they make (:func:`correlate_named`); each is a :class:`NamedConcept` or a text such as
+        ``"sad=feeling sad; against: being happy"``. ``other_field`` takes the other side from another text
+        field; ``where`` selects records; ``options`` are those of the two functions.
+
+        ``index.correlate(field="prompt", other_field="")``
+        """
+        return self._analyses.correlate(concepts, with_concepts, field, other_field, where, options)
+
+    def find_triggers(
+        self,
+        /,
+        behaviour: NamedConcept | str | int,
+        *,
+        prompt_field: str = "prompt",
+        field: str = "",
+        where: Selection | None = None,
+        **options: Any,
+    ) -> Triggers:
+        """Return which concepts of the prompts go with a behaviour of the responses (:func:`find_triggers`).
+
+        ``behaviour`` is a feature's number, a :class:`NamedConcept`, or a text such as
+        ``"refuses=declines to answer; against: answers"``.
+        """
+        return self._analyses.find_triggers(behaviour, prompt_field, field, where, options)
+
+    def cluster(
+        self,
+        axis: Axis | str | Mapping[str, object],
+        *,
+        examples: Mapping[str, Sequence[str]] | None = None,
+        where: Selection | None = None,
+        field: str = "",
+        method: Method = "anchored",
+        shown: int = 5,
+    ) -> Clustering:
+        """Return clusters of the records along an axis, and whether the space can express it.
+
+        ``axis`` is a text (``"tone: angry, calm, joking"``), ``{name: [value, …]}``, ``{name: {value: text or
+        texts}}`` or an :class:`Axis`; ``examples`` gives record ids by value, beside the texts or instead.
+        ``where`` selects records; ``method`` "interpembed" is that paper's way.
+
+        ``index.cluster({"tone": ["angry", "calm", "joking"]})``
+        """
+        return self._analyses.cluster(axis, examples, where, field, method, shown)
+
+    def drift(
+        self,
+        /,
+        over: str,
+        *,
+        where: Selection | None = None,
+        field: str = "",
+        order: Sequence[Any] | None = None,
+        **options: Any,
+    ) -> Drift:
+        """Return which concepts and words drift over a field, tested; see :class:`DriftOptions`.
+
+        The field holds numbers or ISO dates, or values whose ``order`` is given; ``where`` selects records.
+
+        ``index.drift("metadata.model", order=["v1", "v2", "v3"], unit="metadata.prompt_id")``
+        """
+        return self._analyses.drift(over, where, field, order, options)
+
+    def monitor(
+        self,
+        /,
+        reference: Selection | Baseline | Path,
+        window: Selection,
+        *,
+        field: str = "",
+        **options: Any,
+    ) -> Alert:
+        """Return what changed in a window of records against a reference; see :class:`MonitorOptions`.
+
+        ``reference`` is a condition, record ids, or a :class:`Baseline` (or the path of a saved one).
+
+        ``index.monitor("metadata.year < 2015", "metadata.year >= 2015", looks=12)``
+        """
+        return self._analyses.monitor(reference, window, field, options)
+
+    def baseline(
+        self,
+        where: Selection | None = None,
+        *,
+        field: str = "",
+        level: LevelName = "typical",
+        unit: str | None = "auto",
+    ) -> Baseline:
+        """Return the counts of a reference, to save and to compare windows with when its records are gone."""
+        return self._analyses.baseline(where, field, level, unit)
+
+    def profile(
+        self,
+        /,
+        where: Selection | None = None,
+        *,
+        ids: Iterable[str] | None = None,
+        field: str = "",
+        shown: int = 5,
+        **options: Any,
+    ) -> SetProfile:
+        """Return what is distinctive of a set of records, its central, borderline and odd ones, its themes.
+
+        The set is given by a condition, or by ``ids``; ``options`` are those of :class:`DiffOptions`.
+
+        ``index.profile('metadata.topic = "music"')``
+        """
+        return self._analyses.profile(where, ids, field, shown, options)
+
+    # Saved profiles -----------------------------------------------------------------------------------
+
+    def fit_profile(
+        self,
+        name: str,
+        like: Sequence[str] = (),
+        unlike: Sequence[str] = (),
+        description: str | None = None,
+    ) -> Profile:
+        """Fit a profile on records that were liked and not liked (by id), and keep it with the index."""
+        return self._profile_store.fit(name, like, unlike, description)
+
+    @property
+    def profiles(self) -> tuple[str, ...]:
+        """The names of the saved profiles."""
+        return self._profile_store.names
+
+    def steering_profile(self, name: str) -> Profile:
+        """Return a saved profile; NotFoundError lists those that there are."""
+        return self._profile_store.get(name)
+
+    def save_profile(self, profile: Profile) -> None:
+        """Keep a profile with the index, in place of one of the same name."""
+        self._profile_store.save(profile)
+
+    def delete_profile(self, name: str) -> None:
+        """Forget a saved profile; NotFoundError where there is none of that name."""
+        self._profile_store.delete(name)
+
+    # Levels and upkeep --------------------------------------------------------------------------------
 
     def measure_calibration(self) -> Calibration:
         """Return the calibration of this index's own corpus; where texts are split, over passages.
@@ -192,7 +492,7 @@ class FeatureIndex(Asking, Analysing, ClusteringAlong, Correlating, Drifting, Pr
         level meets old codes and new ones, and adding records is refused. Killed, it is finished by
         ``open(…, resume=True)``; after an error this index is closed.
         """
-        manifest, before, points = self._kept_manifest(), self.level_drift(), self.store.count()
+        manifest, before, points = self._manifest.read(), self.level_drift(), self.store.count()
         lens, changed = recalibration.releveled(self.space, self.measure_calibration(), self.name), 0
         if lens.fingerprint != self.space.fingerprint:
             try:
@@ -264,30 +564,8 @@ class FeatureIndex(Asking, Analysing, ClusteringAlong, Correlating, Drifting, Pr
 
     def _write_counts(self, is_changed: bool) -> None:
         counts = Counts(records=self.count(), points=self.store.count())
-        kept = self._kept_manifest().model_copy(update={"counts": counts})
-        self.manifest = kept.renewed() if is_changed else kept
-        self.store.write_manifest(self.manifest.model_dump(mode="json"))
-
-    def _before_write(self, revision: str) -> None:
-        """Refuse to write where the levels were replaced; make the first write a new revision.
-
-        Before it, not after: what a killed run wrote must not pass for what was there when it began.
-        """
-        if self.manifest.revision == revision:
-            self._renew()
-        else:
-            self._kept_manifest()
-
-    def _renew(self) -> None:
-        """Give the index another revision: its points are about to change."""
-        self.manifest = self._kept_manifest().renewed()
-        self.store.write_manifest(self.manifest.model_dump(mode="json"))
-
-    def _kept_manifest(self) -> Manifest:
-        """Return the manifest as it is now; MismatchError where the levels were replaced meanwhile."""
-        kept = Manifest.parse(self.store.read_manifest(), self.name)
-        kept.check_settled(self.name, self.space.fingerprint)
-        return kept
+        kept = self._manifest.read().model_copy(update={"counts": counts})
+        self._manifest.write(kept.renewed() if is_changed else kept)
 
 
 def _progress_bar(total: int | None, unit: str, title: str, is_shown: bool) -> Any:

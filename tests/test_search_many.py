@@ -13,6 +13,7 @@ from saeindex.collection.caches import KEPT, QueryVectors
 from saeindex.collection.collection import Collection
 from saeindex.errors import InvalidInputError, UnknownConceptError
 from saeindex.search.planner import Planner
+from saeindex.search.searcher import Searcher
 from tests.samples import RememberingEncoder, sample_records
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def test_texts_are_encoded_in_one_batch(papers: FeatureIndex, encoder: Rememberi
     index = FeatureIndex.__new__(FeatureIndex)
     index.__dict__.update(papers.__dict__)
     collection = Collection(papers.store, papers.space, vectors, lambda: encoder)
-    index._look_through(papers.space, vectors, False, Planner(collection))
+    index._searcher = Searcher(collection, Planner(collection), False)
     index.search_many([*TEXTS, *TEXTS])
     assert batches == [len(TEXTS)]
 

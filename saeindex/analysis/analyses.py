@@ -1,15 +1,26 @@
-"""What can be computed over an index: the statistical part of :class:`saeindex.index.FeatureIndex`."""
+"""All analyses over one index; :class:`saeindex.index.FeatureIndex` says what each does and takes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from saeindex.analysis.cluster.cluster import cluster
+from saeindex.analysis.correlate.all_pairs import correlate_open
 from saeindex.analysis.correlate.cooccurrence import companions
+from saeindex.analysis.correlate.named_pairs import correlate_named
+from saeindex.analysis.correlate.triggers import find_triggers
 from saeindex.analysis.diff.diff import counted_diff, diff, is_countable
 from saeindex.analysis.diff.options import DiffOptions
 from saeindex.analysis.diff.two_indexes import joined
+from saeindex.analysis.drift.drift import drift
+from saeindex.analysis.drift.options import DriftOptions
+from saeindex.analysis.monitor.baseline import Baseline, baseline_of
+from saeindex.analysis.monitor.monitor import monitor
+from saeindex.analysis.monitor.options import MonitorOptions
+from saeindex.analysis.profile.profile import profile
 from saeindex.analysis.stats.groups import Groups, Selection, Selector, disjoint
 from saeindex.collection.facet_counts import EngineCounts
 from saeindex.collection.records import record_ids
@@ -19,116 +30,224 @@ from saeindex.config import CACHE_FOLDER
 from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from qdrant_client.models import Filter
 
+    from saeindex.analysis.cluster.axis import Axis
+    from saeindex.analysis.cluster.cluster import Method
+    from saeindex.analysis.cluster.results import Clustering
     from saeindex.analysis.correlate.cooccurrence import Companion
+    from saeindex.analysis.correlate.results import Correlations
+    from saeindex.analysis.correlate.triggers import Triggers
     from saeindex.analysis.diff.hypotheses import HypothesisWriter
     from saeindex.analysis.diff.results import Diff
+    from saeindex.analysis.drift.results import Drift
+    from saeindex.analysis.monitor.results import Alert
+    from saeindex.analysis.profile.results import SetProfile
+    from saeindex.collection.collection import Collection
     from saeindex.collection.snapshot import Snapshot
     from saeindex.concepts.named_concept import NamedConcept
-    from saeindex.features import FeatureSpace
-    from saeindex.indexing.manifest import Manifest
-    from saeindex.protocols import TextEncoder, VectorStore
+    from saeindex.indexing.manifest import KeptManifest
     from saeindex.search.planner import Planner
     from saeindex.types import LevelName
 
 Options = TypeVar("Options")
+# What the index itself gives to the functions that correlate.
+GIVEN = {
+    "snapshot", "other", "prompts", "responses", "concepts", "with_concepts", "behaviour", "encoder", "rows"
+}  # fmt: skip
 
 
-class Analysing:
-    """Differences, correlations, clusters and drift of an index's records."""
+class Analyses:
+    """Differences, correlations, clusters, drift and profiles of an index's records."""
 
-    store: VectorStore
-    space: FeatureSpace
-    manifest: Manifest
-    planner: Planner
-    folder: Path | None
-    _has_passages: bool
-    _snapshots: dict[str, tuple[str, Snapshot]]
-
-    if TYPE_CHECKING:
-
-        @property
-        def encoder(self) -> TextEncoder:
-            """Return the space's encoder."""
-
-        def _kept_manifest(self) -> Manifest: ...
-
-        def _compile(self, where: str | None, query_filter: Filter | None) -> Filter | None: ...
+    def __init__(
+        self,
+        collection: Collection,
+        planner: Planner,
+        manifest: KeptManifest,
+        folder: Path | None,
+        has_passages: bool,
+    ) -> None:
+        """Take what the records are read from, what compiles conditions, and where the index is kept."""
+        self._collection, self._planner, self._manifest = collection, planner, manifest
+        self._store, self._space = collection.store, collection.space
+        self._cache = None if folder is None else folder / CACHE_FOLDER
+        self._has_passages = has_passages
+        self._snapshots: dict[str, tuple[str, Snapshot]] = {}
 
     def snapshot(self, field: str = "") -> Snapshot:
         """Return the records as columns, seen through a text field; read once, and again after a write."""
-        if field and field not in self.manifest.fields:
-            fields = ", ".join(self.manifest.fields) or "none beside the text"
+        known_fields = self._manifest.current.fields
+        if field and field not in known_fields:
+            fields = ", ".join(known_fields) or "none beside the text"
             do = "Use one of them, or leave it out."
             raise InvalidInputError(f"the text field {field!r}", f"the index has {fields}", do)
-        revision = self._kept_manifest().revision
-        fingerprint = content_fingerprint(self.store, self.space, revision)
+        revision = self._manifest.read().revision
+        fingerprint = content_fingerprint(self._store, self._space, revision)
         known = self._snapshots.get(field)
         if known is None or known[0] != fingerprint:
-            cache = None if self.folder is None else self.folder / CACHE_FOLDER
-            taken = take_snapshot(self.store, self.space, revision, cache, field)
+            taken = take_snapshot(self._store, self._space, revision, self._cache, field)
             if not len(taken):
                 raise InvalidInputError("an analysis", "the index is empty", "Add records first.")
             known = self._snapshots[field] = fingerprint, taken
         return known[1]
 
+    def selector(self, snapshot: Snapshot) -> Selector:
+        """Return what finds the rows of a snapshot that a selection takes."""
+
+        def filtered(condition: Filter) -> list[str]:
+            return sorted(record_ids(self._store, condition))
+
+        return Selector(snapshot, self._planner.features_of({}), filtered)
+
     def diff(
         self,
-        /,
-        a: Selection | None = None,
-        b: Selection | None = None,
-        *,
-        groups: Mapping[str, Selection] | None = None,
-        by: str | None = None,
-        other: Analysing | None = None,
-        named: Sequence[NamedConcept | str] = (),
-        writer: HypothesisWriter | None = None,
-        field: str = "",
-        **options: Any,
+        a: Selection | None,
+        b: Selection | None,
+        groups: Mapping[str, Selection] | None,
+        by: str | None,
+        other: Analyses | None,
+        named: Sequence[NamedConcept | str],
+        writer: HypothesisWriter | None,
+        field: str,
+        options: Mapping[str, Any],
     ) -> Diff:
-        """Return what differs between groups of records, tested; see :class:`DiffOptions` for the options.
-
-        Groups are where texts, Qdrant filters or lists of record ids: ``a`` and ``b`` (the others, where it
-        is left out), or ``groups`` by name, or one for each value of the field ``by``, or all of this index
-        against all of the index ``other``. ``named`` are properties to ask about: :class:`NamedConcept`, or
-        texts such as ``"sad=feeling sad; against: being happy"``. ``writer`` has a language model write
-        hypotheses from the findings, and check them on further records.
-
-        ``index.diff(a="metadata.year < 2010", b="metadata.year >= 2010", unit="metadata.author")``
-        """
+        """Return what differs between groups of records, or between two indexes."""
         asked = options_of(DiffOptions, options, "diff")
-        wanted = [parse_concept(one) if isinstance(one, str) else one for one in named]
-        encoder = self.encoder if any(one.description for one in wanted) else None
+        wanted = [_named(one) for one in named]
+        encoder = self._collection.encoder if any(one.description for one in wanted) else None
         if other is not None:
             both, chosen = joined(self.snapshot(field), other.snapshot(field))
             return diff(both, chosen, asked, wanted, encoder, writer)
         if by is None and not wanted and writer is None and is_countable(asked, self._has_passages):
             conditions = self._conditions(a, b, groups)
             if conditions is not None:
-                return counted_diff(self._counts(field), self.space, conditions, asked)
+                return counted_diff(self._counts(field), self._space, conditions, asked)
         snapshot = self.snapshot(field)
         return diff(snapshot, self._groups(snapshot, a, b, groups, by), asked, wanted, encoder, writer)
 
     def companions(
-        self,
-        feature: int,
-        *,
-        where: str | None = None,
-        level: LevelName = "typical",
-        field: str = "",
-        alpha: float = 0.05,
-        limit: int = 20,
+        self, feature: int, where: str | None, level: LevelName, field: str, alpha: float, limit: int
     ) -> Sequence[Companion]:
         """Return the features that occur with one more than by chance, counted inside the engine."""
-        self.space.label(feature)
-        condition = self._compile(where, None)
+        self._space.label(feature)
+        condition = self._planner.condition(where)
         engine = self._counts(field)
         own = engine.cooccurrence(feature, level, condition)
-        return companions(self.space, feature, own, engine.frequencies(condition, level), alpha, limit)
+        return companions(self._space, feature, own, engine.frequencies(condition, level), alpha, limit)
+
+    def correlate(
+        self,
+        concepts: Sequence[NamedConcept | str],
+        with_concepts: Sequence[NamedConcept | str],
+        field: str,
+        other_field: str | None,
+        where: Selection | None,
+        options: Mapping[str, Any],
+    ) -> Correlations:
+        """Return which concepts go together, or avoid each other, more than by chance."""
+        snapshot = self.snapshot(field)
+        other = None if other_field in (None, field) else self.snapshot(other_field or "")
+        rows = self._rows(snapshot, where)
+        if not concepts:
+            _check_options(correlate_open, options)
+            return correlate_open(snapshot, other, rows=rows, **options)
+        _check_options(correlate_named, options)
+        named, against = ([_named(one) for one in group] for group in (concepts, with_concepts))
+        is_described = any(one.description for one in (*named, *against))
+        encoder = self._collection.encoder if is_described else None
+        return correlate_named(snapshot, named, against, other=other, encoder=encoder, rows=rows, **options)
+
+    def find_triggers(
+        self,
+        behaviour: NamedConcept | str | int,
+        prompt_field: str,
+        field: str,
+        where: Selection | None,
+        options: Mapping[str, Any],
+    ) -> Triggers:
+        """Return which concepts of the prompts go with a behaviour of the responses."""
+        _check_options(find_triggers, options)
+        prompts, responses = self.snapshot(prompt_field), self.snapshot(field)
+        named = behaviour if isinstance(behaviour, int) else _named(behaviour)
+        is_described = not isinstance(named, int) and named.description is not None
+        encoder = self._collection.encoder if is_described else None
+        rows = self._rows(responses, where)
+        return find_triggers(prompts, responses, named, encoder=encoder, rows=rows, **options)
+
+    def cluster(
+        self,
+        axis: Axis | str | Mapping[str, object],
+        examples: Mapping[str, Sequence[str]] | None,
+        where: Selection | None,
+        field: str,
+        method: Method,
+        shown: int,
+    ) -> Clustering:
+        """Return clusters of the records along an axis, and whether the space can express it."""
+        snapshot = self.snapshot(field)
+        rows = self._rows(snapshot, where)
+        return cluster(
+            self._collection, snapshot, axis, rows, method, examples, shown=shown, cache=self._cache
+        )
+
+    def drift(
+        self,
+        over: str,
+        where: Selection | None,
+        field: str,
+        order: Sequence[Any] | None,
+        options: Mapping[str, Any],
+    ) -> Drift:
+        """Return which concepts and words drift over a field, tested."""
+        asked = options_of(DriftOptions, options, "drift")
+        snapshot = self.snapshot(field)
+        return drift(snapshot, over, self._rows(snapshot, where), order, asked)
+
+    def monitor(
+        self,
+        reference: Selection | Baseline | Path,
+        window: Selection,
+        field: str,
+        options: Mapping[str, Any],
+    ) -> Alert:
+        """Return what changed in a window of records against a reference."""
+        asked = options_of(MonitorOptions, options, "monitor")
+        snapshot = self.snapshot(field)
+        select = self.selector(snapshot)
+        kept = Baseline.load(reference) if isinstance(reference, Path) else reference
+        rows = kept if isinstance(kept, Baseline) else select(kept)
+        return monitor(snapshot, rows, select(window), asked)
+
+    def baseline(self, where: Selection | None, field: str, level: LevelName, unit: str | None) -> Baseline:
+        """Return the counts of a reference, to compare windows with when its records are gone."""
+        snapshot = self.snapshot(field)
+        select = self.selector(snapshot)
+        rows = select.others(snapshot.rows_of([])) if where is None else select(where)
+        return baseline_of(snapshot, rows, level, unit)
+
+    def profile(
+        self,
+        where: Selection | None,
+        ids: Iterable[str] | None,
+        field: str,
+        shown: int,
+        options: Mapping[str, Any],
+    ) -> SetProfile:
+        """Return what is distinctive of a set of records, and which records stand for it."""
+        if (where is None) == (ids is None):
+            raise InvalidInputError("a set to profile", "none, or two", "Give a condition, or ids.")
+        asked = options_of(DiffOptions, {"families": ("concepts", "words"), **options}, "profile")
+        snapshot = self.snapshot(field)
+        rows = self.selector(snapshot)(where if ids is None else list(ids))
+        return profile(snapshot, rows, shown, asked)
+
+    def _rows(self, snapshot: Snapshot, where: Selection | None) -> NDArray[Any] | None:
+        return None if where is None else self.selector(snapshot)(where)
 
     def _counts(self, field: str) -> EngineCounts:
-        return EngineCounts(self.store, self.space.n_features, field)
+        return EngineCounts(self._store, self._space.n_features, field)
 
     def _conditions(
         self, a: Selection | None, b: Selection | None, groups: Mapping[str, Selection] | None
@@ -141,7 +260,7 @@ class Analysing:
         for name, one in given.items():
             if not isinstance(one, str | Filter):
                 return None
-            condition = one if isinstance(one, Filter) else self._compile(one, None)
+            condition = one if isinstance(one, Filter) else self._planner.condition(one)
             found[name] = condition or Filter()
         if groups is None and b is None:
             found["b"] = Filter(must_not=[found["a"]])
@@ -161,19 +280,13 @@ class Analysing:
                 "none, or several ways at once",
                 "Give a and b, or groups, or by a field.",
             )
-        select = self._selector(snapshot)
+        select = self.selector(snapshot)
         if by is not None:
             return select.by_value(by)
         if groups is not None:
             return disjoint({name: select(one) for name, one in groups.items()})
         first = select(a)
         return disjoint({"a": first, "b": select.others(first) if b is None else select(b)})
-
-    def _selector(self, snapshot: Snapshot) -> Selector:
-        def filtered(condition: Filter) -> list[str]:
-            return sorted(record_ids(self.store, condition))
-
-        return Selector(snapshot, self.planner.features_of({}), filtered)
 
 
 def options_of(kind: type[Options], given: Mapping[str, Any], what: str) -> Options:
@@ -182,3 +295,15 @@ def options_of(kind: type[Options], given: Mapping[str, Any], what: str) -> Opti
         return kind(**given)
     except TypeError as error:
         raise InvalidInputError(what, str(error), f"Use the fields of {kind.__name__}.") from error
+
+
+def _check_options(function: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    """Raise InvalidInputError for an option that a function does not have, or that is not for callers."""
+    known = signature(function).parameters.keys() - GIVEN
+    if unknown := sorted(options.keys() - known):
+        found = f"{function.__name__} has no option {unknown[0]!r}"
+        raise InvalidInputError("correlate", found, f"Use {', '.join(sorted(known))}.")
+
+
+def _named(concept: NamedConcept | str) -> NamedConcept:
+    return parse_concept(concept) if isinstance(concept, str) else concept

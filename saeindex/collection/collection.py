@@ -17,6 +17,7 @@ from saeindex.protocols import SearchRequest
 from saeindex.stores.scroll import pages
 
 if TYPE_CHECKING:
+    from saeindex.collection.caches import QueryVectors
     from saeindex.collection.rows import Rows
     from saeindex.features import FeatureSpace
     from saeindex.protocols import Point, TextEncoder, VectorStore
@@ -35,12 +36,12 @@ class Collection:
         self,
         store: VectorStore,
         space: FeatureSpace,
-        encode_query: Callable[[str], FloatArray],
+        encode: QueryVectors,
         open_encoder: Callable[[], TextEncoder],
         cache: Path | None = None,
     ) -> None:
-        """Take the store, its space, what encodes a query text to (d,), the encoder, and a cache folder."""
-        self.store, self.space, self.encode = store, space, encode_query
+        """Take the store, its space, what encodes query texts, the encoder, and a cache folder."""
+        self.store, self.space, self.encode = store, space, encode
         self._open_encoder, self._cache = open_encoder, cache
         self._sample: CollectionSample | None = None
         self._statistics: Statistics | None = None

@@ -22,6 +22,7 @@ from saeindex.protocols import Layout, PayloadKind
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
     from saeindex.indexing.passages import PassageOptions
+    from saeindex.protocols import VectorStore
     from saeindex.types import FloatArray
 
 
@@ -217,6 +218,39 @@ class Manifest(_Strict):
             raise MismatchError(
                 f"write to index {name}", "its levels were replaced since it was opened", "Open it again."
             )
+
+
+class KeptManifest:
+    """The manifest of an open index: ``current`` is what it was when it was last read or written here."""
+
+    def __init__(self, store: VectorStore, manifest: Manifest, name: str) -> None:
+        """Take the store that keeps it, and the index's name for errors."""
+        self._store, self._name, self.current = store, name, manifest
+
+    def read(self) -> Manifest:
+        """Return the manifest as it is now; MismatchError where the levels were replaced meanwhile."""
+        kept = Manifest.parse(self._store.read_manifest(), self._name)
+        kept.check_settled(self._name, self.current.space.fingerprint)
+        return kept
+
+    def write(self, manifest: Manifest) -> None:
+        """Keep another manifest."""
+        self.current = manifest
+        self._store.write_manifest(manifest.model_dump(mode="json"))
+
+    def renew(self) -> None:
+        """Give the index another revision: its points are about to change."""
+        self.write(self.read().renewed())
+
+    def before_write(self, revision: str) -> None:
+        """Refuse to write where the levels were replaced; make the first write a new revision.
+
+        Before it, not after: what a killed run wrote must not pass for what was there when it began.
+        """
+        if self.current.revision == revision:
+            self.renew()
+        else:
+            self.read()
 
 
 def _to_text(array: FloatArray) -> str:

@@ -163,8 +163,11 @@ class Planner:
         level: LevelName | None = None,
     ) -> Filter | None:
         """Return where AND query_filter as one native filter; resolved phrases are added to ``concepts``."""
-
         return compile_where(where, self.features_of(concepts, resolve), level, query_filter)
+
+    def condition(self, where: str | None, query_filter: Filter | None = None) -> Filter | None:
+        """Return a where text AND query_filter as one native filter."""
+        return self.compile(None if where is None else parse_where(where), query_filter, {})
 
     def features_of(self, concepts: dict[str, Concept], resolve: Resolve = "best") -> FeaturesOf:
         """Return what resolves the concepts of a where expression; phrases are added to ``concepts``."""

@@ -1,4 +1,4 @@
-"""What can be asked of an index: the half of :class:`saeindex.index.FeatureIndex` that only reads."""
+"""What can be asked of an index: search, plans, comparisons, concepts."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from saeindex.collection.caches import KEPT, QueryVectors
+from saeindex.collection.caches import KEPT
 from saeindex.collection.records import count_records
 from saeindex.concepts.feature_card import FeatureCard, feature_card
 from saeindex.concepts.label_match import FLOOR, Concept, FeatureMatch
 from saeindex.errors import InvalidInputError, SaeIndexError
-from saeindex.language.parser import parse_where
 from saeindex.search import facets
 from saeindex.search.compare import Comparison, compare
 from saeindex.search.deadline import Deadline
@@ -28,27 +27,22 @@ from saeindex.types import Hits, Query
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
-    from saeindex.features import FeatureSpace
-    from saeindex.protocols import VectorStore
+    from saeindex.collection.collection import Collection
 
 FACETS = 10
 # Phrases that a query's text answers to are looked for among this many of the nearest labels.
 NEAREST_LABELS = 20
 
 
-class Asking:
-    """Search, comparison and concepts over a store that was indexed with a space."""
+class Searcher:
+    """Search, comparison and concepts over one collection."""
 
-    store: VectorStore
-    space: FeatureSpace
-
-    def _look_through(
-        self, space: FeatureSpace, vectors: QueryVectors, has_passages: bool, planner: Planner
-    ) -> None:
-        """Take the space that the index is read with, what encodes queries, and what plans them."""
-        self.space, self._vectors, self._has_passages = space, vectors, has_passages
+    def __init__(self, collection: Collection, planner: Planner, has_passages: bool) -> None:
+        """Take the collection, what plans queries, and whether records have passages."""
+        self._store, self._space, self._vectors = collection.store, collection.space, collection.encode
+        self._has_passages = has_passages
         self.planner = planner
-        self._executor = Executor(self.store, space, vectors, has_passages)
+        self.executor = Executor(self._store, self._space, self._vectors, has_passages)
 
     def search(self, /, query: str | Query = "", **options: Any) -> Hits:
         """Return the best hits of a text, or of a :class:`Query`; ``options`` are the query's fields.
@@ -86,9 +80,9 @@ class Asking:
         """
 
         def run(plan: Plan) -> Hits:
-            return self._executor.run(plan, Deadline(plan.query.timeout))
+            return self.executor.run(plan, Deadline(plan.query.timeout))
 
-        return analyze(as_query(query, options), self.store, self.planner.plan, run)
+        return analyze(as_query(query, options), self._store, self.planner.plan, run)
 
     def compare(self, /, query: str | Query, a: str, b: str, **options: Any) -> Comparison:
         """Return why record ``a`` stands above record ``b``, or below, for a query; whether hits or not.
@@ -97,7 +91,7 @@ class Asking:
         what is a hit, not what it scores: here they count only where a fused score is of ranks among hits.
         """
         plan = self.plan(replace(as_query(query, options), explain=True))
-        first, second = self._executor.explained(plan, (a, b), Deadline(plan.query.timeout))
+        first, second = self.executor.explained(plan, (a, b), Deadline(plan.query.timeout))
         return compare(first, second)
 
     def concept_facets(
@@ -117,7 +111,9 @@ class Asking:
         Each comes with a ``where`` clause that excludes it, and the number of results that this removes.
         """
         plan = self.plan(as_query(query, options))
-        found = facets.exclusions(self._facets(plan, self.space.n_features), self._asked_for(plan.query.text))
+        found = facets.exclusions(
+            self._facets(plan, self._space.n_features), self._asked_for(plan.query.text)
+        )
         return found[:limit]
 
     def features(self, phrase: str, limit: int = 10) -> list[FeatureMatch]:
@@ -132,45 +128,39 @@ class Asking:
 
     def feature(self, feature: int, examples: int = 5) -> FeatureCard:
         """Return what the index knows about a feature, with its strongest records."""
-        return feature_card(feature, self.store, self.space, examples)
+        return feature_card(feature, self._store, self._space, examples)
 
     def count(self, where: str | None = None, query_filter: Filter | None = None) -> int:
         """Return the number of records, or of those that match (with passages: in any of them)."""
-        return count_records(self.store, self._compile(where, query_filter), self._has_passages)
-
-    def __len__(self) -> int:
-        return self.count()
+        return count_records(self._store, self.planner.condition(where, query_filter), self._has_passages)
 
     def _run(self, query: Query) -> Hits:
         started, deadline = time.perf_counter(), Deadline(query.timeout)
         with deadline.stage("planning"):
             plan = self.planner.plan(query)
         planned = time.perf_counter()
-        hits = self._executor.run(plan, deadline)
+        hits = self.executor.run(plan, deadline)
         timings = {"plan": (planned - started) * 1e3, **hits.timings_ms}
         total = (time.perf_counter() - started) * 1e3
         return Hits(hits[:], plan, {**timings, "total": total}, hits.groups)
 
     def _facets(self, plan: Plan, limit: int) -> list[ConceptFacet]:
-        counts = facets.feature_counts(self.store, None, self.space.n_features)
-        return facets.concept_facets(self._results(plan), counts, plan.total, self.space, limit)
+        counts = facets.feature_counts(self._store, None, self._space.n_features)
+        return facets.concept_facets(self._results(plan), counts, plan.total, self._space, limit)
 
     def _results(self, plan: Plan) -> ResultSet:
         if ranks(plan.query):
-            points = self._executor.coded(plan, facets.FACET_RESULTS, Deadline(plan.query.timeout))
-            return facets.result_set(points, self.space.n_features)
-        return facets.matching_set(self.store, plan.query_filter, self.space.n_features)
+            points = self.executor.coded(plan, facets.FACET_RESULTS, Deadline(plan.query.timeout))
+            return facets.result_set(points, self._space.n_features)
+        return facets.matching_set(self._store, plan.query_filter, self._space.n_features)
 
     def _asked_for(self, text: str) -> set[int]:
         """Return the features that a query's text activates, and those whose labels answer to it."""
         if not text.strip():
             return set()
-        active, _ = self.space.sae.encode(self._vectors(text)[None]).row(0)
+        active, _ = self._space.sae.encode(self._vectors(text)[None]).row(0)
         named = self.planner.resolver.match(text, NEAREST_LABELS)
         return {*active.tolist(), *(match.id for match in named if match.score >= FLOOR)}
-
-    def _compile(self, where: str | None, query_filter: Filter | None) -> Filter | None:
-        return self.planner.compile(None if where is None else parse_where(where), query_filter, {})
 
 
 def as_query(query: str | Query, options: Mapping[str, Any]) -> Query:

@@ -29,7 +29,7 @@ def snapshot(papers: FeatureIndex) -> Snapshot:
 
 @pytest.fixture(scope="module")
 def by_topic(papers: FeatureIndex, snapshot: Snapshot) -> Clustering:
-    return cluster(papers.planner.collection, snapshot, TOPICS)
+    return cluster(papers.collection, snapshot, TOPICS)
 
 
 def truth(snapshot: Snapshot) -> NDArray[np.int32]:
@@ -73,7 +73,7 @@ def test_clusters_say_what_they_are(snapshot: Snapshot, by_topic: Clustering) ->
 def test_an_axis_that_the_records_do_not_have_is_refused(
     papers: FeatureIndex, snapshot: Snapshot, axis: str
 ) -> None:
-    found = cluster(papers.planner.collection, snapshot, axis)
+    found = cluster(papers.collection, snapshot, axis)
     assert not found.verdict.expressible
     assert "NOT EXPRESSIBLE" in str(found)
 
@@ -101,7 +101,7 @@ def test_examples_tell_values_beside_words_or_alone(
 ) -> None:
     examples = ids_by_topic(snapshot, 4)
     axis = {"topic": {name: [name] if is_named else [] for name in examples}}
-    found = cluster(papers.planner.collection, snapshot, axis, examples=examples)
+    found = cluster(papers.collection, snapshot, axis, examples=examples)
     assert agreement(truth(snapshot), found.codes)["ari"] > 0.6
     assigned = found.assignments()
     assert all(assigned[one] == name for name, ids in examples.items() for one in ids)
@@ -109,7 +109,7 @@ def test_examples_tell_values_beside_words_or_alone(
 
 def test_a_value_may_have_examples_where_others_have_none(papers: FeatureIndex, snapshot: Snapshot) -> None:
     examples = {"music": ids_by_topic(snapshot, 3)["music"]}
-    found = cluster(papers.planner.collection, snapshot, TOPICS, examples=examples)
+    found = cluster(papers.collection, snapshot, TOPICS, examples=examples)
     assert agreement(truth(snapshot), found.codes)["ari"] > 0.6
     assert {found.assignments()[one] for one in examples["music"]} == {"music"}
 
@@ -120,7 +120,7 @@ def test_examples_may_lie_outside_the_records_that_are_clustered(
     examples = ids_by_topic(snapshot, 3)
     outside = {one for ids in examples.values() for one in ids}
     rows = np.array([row for row, one in enumerate(snapshot.ids) if one not in outside])
-    found = cluster(papers.planner.collection, snapshot, "topic", rows, examples=examples)
+    found = cluster(papers.collection, snapshot, "topic", rows, examples=examples)
     assert list(found.ids) == [snapshot.ids[row] for row in rows]
     assert sum(one.size for one in found.clusters) == len(rows)
     assert not outside & {one for c in found.clusters for one in (*c.central, *c.borderline)}
@@ -130,20 +130,20 @@ def test_records_beyond_the_most_are_placed(
     papers: FeatureIndex, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MOST", 160)
-    found = cluster(papers.planner.collection, snapshot, TOPICS)
+    found = cluster(papers.collection, snapshot, TOPICS)
     assert len(found.codes) == len(snapshot)
     assert agreement(truth(snapshot)[160:], found.codes[160:])["ari"] > 0.5
 
 
 def test_a_name_alone_infers_values_and_shows_them(papers: FeatureIndex, snapshot: Snapshot) -> None:
-    found = cluster(papers.planner.collection, snapshot, "science")
+    found = cluster(papers.collection, snapshot, "science")
     assert found.axis.is_inferred and len(found.clusters) == len(found.axis.names) > 1
     assert "values inferred" in str(found)
 
 
 @pytest.mark.parametrize("method", ["interpembed", "free"])
 def test_baselines_cluster_without_a_verdict(papers: FeatureIndex, snapshot: Snapshot, method: Any) -> None:
-    found = cluster(papers.planner.collection, snapshot, TOPICS, method=method)
+    found = cluster(papers.collection, snapshot, TOPICS, method=method)
     assert found.verdict.failure_score is None
     assert found.names == tuple(f"cluster {number}" for number in range(1, 9))
     assert agreement(truth(snapshot), found.codes)["ari"] > 0.05
@@ -170,7 +170,7 @@ def test_what_cannot_be_clustered_is_refused(
     papers: FeatureIndex, snapshot: Snapshot, options: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        cluster(papers.planner.collection, snapshot, **options)
+        cluster(papers.collection, snapshot, **options)
 
 
 def test_texts_and_vectors_must_match(snapshot: Snapshot, by_topic: Clustering) -> None:
@@ -182,4 +182,4 @@ def test_texts_and_vectors_must_match(snapshot: Snapshot, by_topic: Clustering) 
 
 def test_an_axis_may_be_given_as_such(papers: FeatureIndex, snapshot: Snapshot) -> None:
     axis = Axis.parse("topic: astronomy, cooking")
-    assert cluster(papers.planner.collection, snapshot, axis).names == ("astronomy", "cooking")
+    assert cluster(papers.collection, snapshot, axis).names == ("astronomy", "cooking")

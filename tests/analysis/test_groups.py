@@ -28,14 +28,14 @@ WHERES = [
 @pytest.mark.parametrize("where", WHERES)
 def test_a_where_text_selects_what_the_engine_selects(papers: FeatureIndex, where: str) -> None:
     snapshot = papers.snapshot()
-    rows = papers._selector(snapshot)(where)
-    condition = papers._compile(where, None)
+    rows = papers._analyses.selector(snapshot)(where)
+    condition = papers.planner.condition(where)
     assert {snapshot.ids[row] for row in rows} == record_ids(papers.store, condition)
 
 
 def test_a_field_that_no_record_has_is_an_error(papers: FeatureIndex) -> None:
     with pytest.raises(NotFoundError, match=r"metadata\.topic"):
-        papers._selector(papers.snapshot())("metadata.topik = 1")
+        papers._analyses.selector(papers.snapshot())("metadata.topik = 1")
 
 
 def test_units_that_both_groups_share_make_a_paired_design(papers: FeatureIndex) -> None:

@@ -41,7 +41,7 @@ def nz(v: np.ndarray) -> np.ndarray:
 
 
 def built(index: FeatureIndex, steer: Steer) -> Direction:
-    return built_direction(index.planner.collection, steer)
+    return built_direction(index.collection, steer)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -81,8 +81,8 @@ def test_a_built_direction_is_a_unit_with_a_positive_step(papers: FeatureIndex, 
 
 
 def test_a_phrase_is_its_name_and_the_records_that_it_means(papers: FeatureIndex) -> None:
-    sample, x = papers.planner.collection.sample(), papers.planner.collection.sample().rows.x.astype(float)
-    vector, mean = papers.planner.collection.encode("sounds disappointed"), sample.mean.astype(float)
+    sample, x = papers.collection.sample(), papers.collection.sample().rows.x.astype(float)
+    vector, mean = papers.collection.encode("sounds disappointed"), sample.mean.astype(float)
     told = Asked(vector[None])
     scores = Scorer(
         infer(sample, pool_of(sample), told, papers.encoder, RECIPE), sample, RECIPE.neighbours
@@ -100,14 +100,14 @@ def test_a_phrase_is_its_name_and_the_records_that_it_means(papers: FeatureIndex
 def test_other_values_turn_the_direction_away_from_them(papers: FeatureIndex) -> None:
     alone = built(papers, Steer("a question")).unit
     told = built(papers, Steer("a question", against=("a complaint",))).unit
-    other = nz(papers.planner.collection.encode("a complaint"))
+    other = nz(papers.collection.encode("a complaint"))
     assert told @ other < alone @ other
 
 
 def test_examples_turn_the_direction_towards_them_and_away_from_the_others(papers: FeatureIndex) -> None:
-    rows = papers.planner.collection.sample().rows
+    rows = papers.collection.sample().rows
     ids = [point.payload["record_id"] for point in papers.store.get(rows.ids, True)]
-    x = rows.x - papers.planner.collection.sample().mean
+    x = rows.x - papers.collection.sample().mean
     like, unlike = nz(x[:6].mean(0)), nz(x[6:12].mean(0))
     plain = built(papers, Steer("sad")).unit
     told = built(papers, Steer("sad", like=tuple(ids[:6]), unlike=tuple(ids[6:12]))).unit
@@ -118,8 +118,8 @@ def test_examples_turn_the_direction_towards_them_and_away_from_the_others(paper
 
 
 def test_the_name_alone_is_the_baseline(papers: FeatureIndex) -> None:
-    found = name_direction(papers.planner.collection, "sad")
-    np.testing.assert_allclose(found.unit, nz(papers.planner.collection.encode("sad")), atol=1e-6)
+    found = name_direction(papers.collection, "sad")
+    np.testing.assert_allclose(found.unit, nz(papers.collection.encode("sad")), atol=1e-6)
 
 
 def test_an_edit_moves_a_concept_s_weight_to_the_one_given(papers: FeatureIndex) -> None:

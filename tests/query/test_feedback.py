@@ -37,7 +37,7 @@ def mean_scores(index: FeatureIndex, feature: int, feedback: Feedback) -> tuple[
 
 def frequent(index: FeatureIndex) -> list[int]:
     """Return features that a tenth of the records or more have."""
-    share = index.planner.collection.sample().concept_share
+    share = index.collection.sample().concept_share
     return [int(i) for i in np.flatnonzero((share > 0.1) & (share < 0.6))]
 
 
@@ -103,7 +103,7 @@ def test_weights_are_taken_as_they_are_given(papers: FeatureIndex, hits: Hits) -
     feature = hits.feedback.concepts[0].id
     changed = hits.feedback.reweighted({feature: 0.0}, {"disappointed": 0.0, "question": 3.0})
     inferred = papers.search(feedback=changed).plan.rescorer.inferred
-    places = papers.planner.collection.sample().places
+    places = papers.collection.sample().places
     assert inferred.concepts[0, feature] == 0.0
     assert inferred.words[0, places["disappointed"]] == 0.0
     # Shown weights are what a word adds to a text of a hundred words; "question" is no word here.

@@ -22,16 +22,16 @@ ONLY_DIRECTION = Recipe(first_words=0.0, concepts=0.0, found_words=0.0, meant_wo
 
 
 def asked(index: FeatureIndex, *texts: str) -> Asked:
-    return Asked(np.stack([index.planner.collection.encode(text) for text in texts]))
+    return Asked(np.stack([index.collection.encode(text) for text in texts]))
 
 
 def inferred(index: FeatureIndex, told: Asked, recipe: Recipe = Recipe()) -> Inference:  # noqa: B008
-    sample = index.planner.collection.sample()
+    sample = index.collection.sample()
     return infer(sample, pool_of(sample), told, index.encoder, recipe)
 
 
 def sample_of(index: FeatureIndex) -> CollectionSample:
-    return index.planner.collection.sample()
+    return index.collection.sample()
 
 
 def nz(v: np.ndarray) -> np.ndarray:

@@ -144,7 +144,7 @@ def test_the_choice_reaches_the_engine_on_every_path(
     for query in queries:
         papers.plan(query)  # what planning asks is not what is counted
         asked.clear()
-        papers._executor.run(papers.plan(query, exact=False), _deadline())
+        papers._searcher.executor.run(papers.plan(query, exact=False), _deadline())
         assert asked
         assert not any(asked)
 
@@ -216,7 +216,7 @@ def test_a_plan_names_the_requests_that_the_engine_gets(
 ) -> None:
     plan = papers.plan("galaxies", **options)
     with watched() as notes:
-        papers._executor.run(plan, _deadline())
+        papers._searcher.executor.run(plan, _deadline())
     asked = [note.action for note in notes if note.is_request and note.action != "count"]
     assert asked == [request.partition(" ")[0] for request in plan.requests]
 

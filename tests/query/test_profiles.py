@@ -35,13 +35,13 @@ def index(folder: Path, session_encoder: RememberingEncoder) -> Iterator[Feature
     with FeatureIndex.open(folder, encoder=session_encoder) as opened:
         yield opened
         for name in opened.profiles:
-            opened._keep({n: k for n, k in opened.manifest.profiles.items() if n != name})
+            opened._profile_store._keep({n: k for n, k in opened.manifest.profiles.items() if n != name})
 
 
 def test_a_profile_is_the_direction_of_its_examples(index: FeatureIndex) -> None:
     profile = index.fit_profile("mine", like=LIKE, unlike=UNLIKE, description="sad")
     steer = Steer("sad", like=tuple(LIKE), unlike=tuple(UNLIKE))
-    direction = built_direction(index.planner.collection, steer)
+    direction = built_direction(index.collection, steer)
     np.testing.assert_allclose(profile.vector, direction.unit, atol=1e-7)
     assert profile.typical == direction.typical
     assert (profile.like, profile.unlike, profile.description) == (tuple(LIKE), tuple(UNLIKE), "sad")
@@ -182,7 +182,7 @@ def test_a_damaged_profile_is_told_from_a_sound_one(
     index: FeatureIndex, damage: dict[str, Any], found: str
 ) -> None:
     kept = index.fit_profile("mine", like=LIKE).model_dump(mode="json")
-    index._keep({"mine": {**kept, **damage}})
+    index._profile_store._keep({"mine": {**kept, **damage}})
     with pytest.raises(MismatchError, match=f"profile 'mine': .*{found}.*Fit it again"):
         index.search("galaxies", steer="+profile:mine:1")
     assert len(index.search("galaxies")) == 10
@@ -191,7 +191,7 @@ def test_a_damaged_profile_is_told_from_a_sound_one(
 
 
 def test_a_damaged_profile_can_be_deleted(index: FeatureIndex) -> None:
-    index._keep({"mine": {"mood": 1}})
+    index._profile_store._keep({"mine": {"mood": 1}})
     index.delete_profile("mine")
     assert index.profiles == ()
 
@@ -199,7 +199,7 @@ def test_a_damaged_profile_can_be_deleted(index: FeatureIndex) -> None:
 def test_a_hundred_profiles_are_the_most(index: FeatureIndex) -> None:
     profile = index.fit_profile("mine", like=LIKE)
     kept = profile.model_dump(mode="json")
-    index._keep({f"p{i}": {**kept, "name": f"p{i}"} for i in range(100)})
+    index._profile_store._keep({f"p{i}": {**kept, "name": f"p{i}"} for i in range(100)})
     with pytest.raises(InvalidInputError, match="100 profiles already"):
         index.save_profile(profile)
     index.save_profile(Profile.read(kept, "mine", 384).model_copy(update={"name": "p7"}))

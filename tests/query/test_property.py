@@ -85,8 +85,8 @@ def test_a_hit_s_parts_say_of_what_kind_they_are(papers: FeatureIndex) -> None:
 
 
 def test_scores_are_those_of_the_inference_computed_beside_the_index(papers: FeatureIndex) -> None:
-    sample = papers.planner.collection.sample()
-    vectors = np.stack([papers.planner.collection.encode(text) for text in ("a question", "a complaint")])
+    sample = papers.collection.sample()
+    vectors = np.stack([papers.collection.encode(text) for text in ("a question", "a complaint")])
     found = infer(sample, pool_of(sample), Asked(vectors), papers.encoder)
     scores = dict(
         zip(sample.rows.ids, Scorer(found, sample, Recipe().neighbours).of_sample[:, 0], strict=True)
@@ -131,7 +131,7 @@ def test_the_same_search_gives_the_same_bits(papers: FeatureIndex) -> None:
         first, second = (papers.search(**options, limit=50) for _ in range(2))
         assert [(hit.id, hit.score) for hit in first] == [(hit.id, hit.score) for hit in second]
     first = papers.search(property="a complaint")
-    papers.planner.collection._sample = None  # what was inferred of it is forgotten with it
+    papers.collection._sample = None  # what was inferred of it is forgotten with it
     second = papers.search(property="a complaint")
     assert [(hit.id, hit.score) for hit in first] == [(hit.id, hit.score) for hit in second]
 
@@ -197,7 +197,7 @@ def test_feedback_on_features_of_another_space_is_refused(papers: FeatureIndex) 
 
 
 def test_the_baseline_weighs_the_nearest_labels_by_similarity_and_rank(papers: FeatureIndex) -> None:
-    space, vector = papers.space, papers.planner.collection.encode("a complaint")
+    space, vector = papers.space, papers.collection.encode("a complaint")
     similarity = {
         i: float(space.label_vectors[i] @ vector)
         for i in range(space.n_features)

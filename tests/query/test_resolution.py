@@ -27,7 +27,7 @@ NONSENSE = ["zzyzx qwfp", "xqjvkw bzptf", "qqqqqqqq", "asdkjh qwekjh zxmnc", "fn
 
 @pytest.fixture
 def resolver(papers: FeatureIndex) -> Resolver:
-    return Resolver(papers.planner.collection)
+    return Resolver(papers.collection)
 
 
 @pytest.mark.parametrize("mode", ["strict", "best", "expand"])
@@ -53,8 +53,8 @@ def test_ordinary_descriptions_resolve_to_what_the_evidence_means(
     papers: FeatureIndex, resolver: Resolver, phrase: str
 ) -> None:
     concept = resolver.resolve(phrase)
-    sample = papers.planner.collection.sample()
-    told = Asked(papers.planner.collection.encode(phrase)[None])
+    sample = papers.collection.sample()
+    told = Asked(papers.collection.encode(phrase)[None])
     scores = Scorer(
         infer(sample, pool_of(sample), told, papers.encoder, RECIPE), sample, RECIPE.neighbours
     ).of_sample[:, 0]

@@ -17,7 +17,7 @@ from tests.samples import RememberingEncoder, all_points, code_of, dense, sample
 
 
 def test_a_small_collection_is_its_own_sample(any_papers: FeatureIndex) -> None:
-    sample, points = any_papers.planner.collection.sample(), all_points(any_papers)
+    sample, points = any_papers.collection.sample(), all_points(any_papers)
     assert list(sample.rows.ids) == [point.id for point in points]
     # The client's local mode normalises what it stores once more with every search.
     np.testing.assert_allclose(sample.rows.x, [dense(point) for point in points], atol=1e-6)
@@ -44,13 +44,13 @@ def test_a_sample_is_kept_until_the_number_of_records_changes(
 ) -> None:
     records = sample_records(12)
     index = memory_index(records[:10], space, encoder)
-    first = index.planner.collection.sample()
-    assert index.planner.collection.sample() is first
+    first = index.collection.sample()
+    assert index.collection.sample() is first
     index.add(records[10:])
-    grown = index.planner.collection.sample()
+    grown = index.collection.sample()
     assert (len(first.rows), len(grown.rows)) == (10, 12)
     index.delete([records[0].id])
-    assert len(index.planner.collection.sample().rows) == 11
+    assert len(index.collection.sample().rows) == 11
 
 
 def test_one_question_meets_one_sample_whatever_is_added_meanwhile(
@@ -58,7 +58,7 @@ def test_one_question_meets_one_sample_whatever_is_added_meanwhile(
 ) -> None:
     records = sample_records(12)
     index = memory_index(records[:10], space, encoder)
-    collection = index.planner.collection
+    collection = index.collection
     with collection.held() as total:
         first = collection.sample()
         index.add(records[10:])
@@ -68,7 +68,7 @@ def test_one_question_meets_one_sample_whatever_is_added_meanwhile(
 
 
 def test_candidates_are_read_once_per_sample(papers: FeatureIndex) -> None:
-    collection, points = papers.planner.collection, all_points(papers)[:20]
+    collection, points = papers.collection, all_points(papers)[:20]
     sample = collection.sample()
     rows, around = collection.candidates(points, sample)
     assert collection.candidates(points, sample) == (rows, around)
@@ -81,7 +81,7 @@ def test_candidates_are_read_once_per_sample(papers: FeatureIndex) -> None:
 def test_a_record_beside_the_sample_has_its_neighbours_among_all_that_are_scored(
     papers: FeatureIndex,
 ) -> None:
-    whole = papers.planner.collection.sample()
+    whole = papers.collection.sample()
     sample = CollectionSample(papers.space, whole.rows.take(np.arange(100)), whole.places, 240)
     rows = whole.rows.take(np.array([7, 120, 121, 122]))
     around = Neighbourhood.of(sample, rows)
@@ -95,7 +95,7 @@ def test_a_record_beside_the_sample_has_its_neighbours_among_all_that_are_scored
 
 
 def test_concepts_are_activations_as_capped_shares_of_their_p90(papers: FeatureIndex) -> None:
-    sample, p90 = papers.planner.collection.sample(), papers.space.calibration.p90
+    sample, p90 = papers.collection.sample(), papers.space.calibration.p90
     for row, point in enumerate(all_points(papers)[:40]):
         expected = np.zeros(papers.space.n_features)
         for feature, activation in zip(code_of(point).indices, code_of(point).values, strict=True):
@@ -106,7 +106,7 @@ def test_concepts_are_activations_as_capped_shares_of_their_p90(papers: FeatureI
 
 
 def test_words_and_shares_are_those_of_a_slow_count(papers: FeatureIndex) -> None:
-    sample, points = papers.planner.collection.sample(), all_points(papers)
+    sample, points = papers.collection.sample(), all_points(papers)
     texts = [set(re.findall(r"[a-z0-9]+|[?!]", point.payload["text"].lower())) for point in points]
     counts = Counter(word for words in texts for word in words)
     assert sample.words == tuple(sorted(word for word, count in counts.items() if count > 1))
@@ -119,7 +119,7 @@ def test_words_and_shares_are_those_of_a_slow_count(papers: FeatureIndex) -> Non
 
 
 def test_concept_shares_are_the_counts_of_the_index(papers: FeatureIndex) -> None:
-    sample = papers.planner.collection.sample()
+    sample = papers.collection.sample()
     for feature in np.argsort(-sample.concept_share)[:5]:
         assert sample.concept_share[feature] == pytest.approx(papers.count(f"#{feature}") / 240)
 
@@ -131,7 +131,7 @@ def test_words_of_a_text_are_lower_case_with_apostrophes_and_marks() -> None:
 
 
 def test_neighbours_are_the_nearest_by_centred_cosine(papers: FeatureIndex) -> None:
-    sample = papers.planner.collection.sample()
+    sample = papers.collection.sample()
     x = sample.rows.x.astype(np.float64) - sample.mean
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     for row, found in enumerate(sample.neighbours):
@@ -158,14 +158,14 @@ def test_the_mean_of_few_records_is_drawn_towards_that_of_the_space(
 ) -> None:
     assert space.calibration.mean is not None
     for count in (1, 25):
-        sample = memory_index(sample_records(count), space, encoder).planner.collection.sample()
+        sample = memory_index(sample_records(count), space, encoder).collection.sample()
         share = count / (count + 50)
         expected = share * sample.rows.x.mean(0) + (1 - share) * space.calibration.mean
         np.testing.assert_allclose(sample.mean, expected, atol=1e-6)
 
 
 def test_the_background_is_the_mean_label_by_how_often_it_applies(papers: FeatureIndex) -> None:
-    sample, expected, total = papers.planner.collection.sample(), np.zeros(384), 0.0
+    sample, expected, total = papers.collection.sample(), np.zeros(384), 0.0
     for point in all_points(papers):
         for feature in code_of(point).indices:
             expected += papers.space.label_vectors[feature]
@@ -176,7 +176,7 @@ def test_the_background_is_the_mean_label_by_how_often_it_applies(papers: Featur
 def test_frequent_words_are_encoded_once_and_centred(
     space: FeatureSpace, encoder: RememberingEncoder
 ) -> None:
-    sample = memory_index(sample_records(60), space, encoder).planner.collection.sample()
+    sample = memory_index(sample_records(60), space, encoder).collection.sample()
     named = sample.named_words(encoder)
     words = [sample.words[column] for column in named.columns]
     assert all(len(word) > 1 and round(sample.word_share[sample.places[word]] * 60) > 2 for word in words)
@@ -191,7 +191,7 @@ def test_frequent_words_are_encoded_once_and_centred(
 
 def test_texts_that_share_no_word_have_no_words(space: FeatureSpace, encoder: RememberingEncoder) -> None:
     texts = [Record("a", "entirely"), Record("b", "different"), Record("c", "")]
-    sample = memory_index(texts[:2], space, encoder).planner.collection.sample()
+    sample = memory_index(texts[:2], space, encoder).collection.sample()
     assert sample.words == ()
     assert len(sample.named_words(encoder).columns) == 0
 
@@ -203,7 +203,7 @@ def test_no_points_are_no_rows(papers: FeatureIndex) -> None:
 
 
 def test_joined_rows_have_each_record_once(papers: FeatureIndex) -> None:
-    rows = papers.planner.collection.sample().rows
+    rows = papers.collection.sample().rows
     first, second = rows.take(np.arange(4)), rows.take(np.array([3, 9]))
     joined = first.joined(second)
     assert joined.ids == (*rows.ids[:4], rows.ids[9])
@@ -215,7 +215,7 @@ def test_joined_rows_have_each_record_once(papers: FeatureIndex) -> None:
 def test_an_empty_index_has_no_sample(space: FeatureSpace, encoder: RememberingEncoder) -> None:
     index = memory_index([], space, encoder)
     with pytest.raises(InvalidInputError, match="index is empty"):
-        index.planner.collection.sample()
+        index.collection.sample()
     for asked in ({"property": "sad"}, {"where": '"a phrase of no label at all"'}):
         with pytest.raises(InvalidInputError, match="index is empty"):
             index.search(**asked)

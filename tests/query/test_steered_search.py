@@ -25,7 +25,7 @@ METHODS = [(m, PHRASES[0]) for m in ("built", "name", "sparse")] + [
 
 def frequent(index: FeatureIndex) -> int:
     """Return a feature that a third of the records or so have."""
-    share = index.planner.collection.sample().concept_share
+    share = index.collection.sample().concept_share
     return int(np.argmin(np.abs(share - 0.3)))
 
 
