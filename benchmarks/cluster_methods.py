@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from saeindex.analysis.cluster.interpembed import interpembed_clusters
+from saeindex.analysis.cluster.cluster import interpembed_clusters
 from saeindex.analysis.cluster.quality import free_clusters
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.diff_calibration import ALPHA, LEAST, pair
 from benchmarks.snapshots import labelled
-from saeindex.analysis.diff.power import power
+from saeindex.analysis.diff.robustness import power
 from saeindex.analysis.stats.design import Design
 from saeindex.analysis.stats.evidence import FAMILIES, evidence_of
 from saeindex.analysis.stats.family_test import run_tests

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from benchmarks import data
 from saeindex.encoders import open_encoder
 from saeindex.encoders.cache import EmbeddingCache
-from saeindex.features.text_views import sentences
+from saeindex.features.fitting import sentences
 from saeindex.indexing.sources.docstrings import STANDARD_LIBRARY, DocstringSource
 from saeindex.protocols import TextEncoder
 from saeindex.types import Record

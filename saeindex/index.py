@@ -26,7 +26,7 @@ from saeindex.indexing.rejects import RejectsFile
 from saeindex.indexing.sources import Columns, open_source
 from saeindex.search.planner import Planner
 from saeindex.search.searcher import FACETS, Searcher
-from saeindex.steering.profile_store import ProfileStore
+from saeindex.steering.profile import ProfileStore
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from saeindex.analysis.cluster.axis import Axis
     from saeindex.analysis.cluster.cluster import Method
     from saeindex.analysis.cluster.results import Clustering
-    from saeindex.analysis.correlate.cooccurrence import Companion
+    from saeindex.analysis.correlate.all_pairs import Companion
     from saeindex.analysis.correlate.results import Correlations
     from saeindex.analysis.correlate.triggers import Triggers
     from saeindex.analysis.diff.hypotheses import HypothesisWriter

@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from saeindex.analysis.cluster.cluster import cluster
-from saeindex.analysis.correlate.all_pairs import correlate_open
-from saeindex.analysis.correlate.cooccurrence import companions
+from saeindex.analysis.correlate.all_pairs import companions, correlate_open
 from saeindex.analysis.correlate.named_pairs import correlate_named
 from saeindex.analysis.correlate.triggers import find_triggers
-from saeindex.analysis.diff.diff import counted_diff, diff, is_countable
+from saeindex.analysis.diff.diff import counted_diff, diff, is_countable, joined
 from saeindex.analysis.diff.options import DiffOptions
-from saeindex.analysis.diff.two_indexes import joined
 from saeindex.analysis.drift.drift import drift
 from saeindex.analysis.drift.options import DriftOptions
 from saeindex.analysis.monitor.baseline import Baseline, baseline_of
@@ -22,8 +20,7 @@ from saeindex.analysis.monitor.monitor import monitor
 from saeindex.analysis.monitor.options import MonitorOptions
 from saeindex.analysis.profile.profile import profile
 from saeindex.analysis.stats.groups import Groups, Selection, Selector, disjoint
-from saeindex.collection.facet_counts import EngineCounts
-from saeindex.collection.records import record_ids
+from saeindex.collection.records import EngineCounts, record_ids
 from saeindex.collection.snapshot_files import content_fingerprint, take_snapshot
 from saeindex.concepts.named_concept import parse_concept
 from saeindex.config import CACHE_FOLDER
@@ -36,7 +33,7 @@ if TYPE_CHECKING:
     from saeindex.analysis.cluster.axis import Axis
     from saeindex.analysis.cluster.cluster import Method
     from saeindex.analysis.cluster.results import Clustering
-    from saeindex.analysis.correlate.cooccurrence import Companion
+    from saeindex.analysis.correlate.all_pairs import Companion
     from saeindex.analysis.correlate.results import Correlations
     from saeindex.analysis.correlate.triggers import Triggers
     from saeindex.analysis.diff.hypotheses import HypothesisWriter

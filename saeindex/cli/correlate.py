@@ -52,7 +52,7 @@ def correlate(  # noqa: PLR0913, PLR0917  (one per setting)
     as_json: Json = False,
 ) -> None:
     """Find concepts that go together, or avoid each other, more than by chance."""
-    from saeindex.analysis.correlate.graph import check_format, write_graph
+    from saeindex.analysis.correlate.results import check_format, write_graph
     from saeindex.index import FeatureIndex
 
     if graph is not None:

@@ -1,16 +1,24 @@
-"""Counting and deleting records, where the store knows passages."""
+"""Records of a store that knows passages: their ids, counts, deletion, and how many have each concept."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from saeindex.stores.scroll import PAGE, pages
+import numpy as np
+
+from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS, suffixed
+from saeindex.stores.engine import PAGE, pages
+from saeindex.types import LevelName
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from qdrant_client.models import Filter
 
     from saeindex.protocols import VectorStore
+
+LEVEL_NUMBER: dict[LevelName, int] = {"present": 0, "typical": 1, "strong": 2}
 
 
 def record_ids(store: VectorStore, condition: Filter | None) -> set[str]:
@@ -41,3 +49,43 @@ def delete_records(store: VectorStore, ids: Iterable[str]) -> int:
         deleted += len(record_ids(store, of_records))
         store.delete(query_filter=of_records)
     return deleted
+
+
+@dataclass(frozen=True, slots=True)
+class EngineCounts:
+    """Counts of one index's concepts, seen through one text field."""
+
+    store: VectorStore
+    n_features: int
+    field: str = ""
+
+    def frequencies(self, condition: Filter | None, level: LevelName) -> tuple[int, NDArray[np.int64]]:
+        """Return how many points match, and how many have each feature at a level (n,): two requests."""
+        counts = np.zeros(self.n_features, np.int64)
+        most = self.n_features * LEVELS
+        for code, count in self.store.facet(suffixed(CONCEPTS, self.field), condition, most):
+            feature, reached = divmod(int(code), LEVEL_STRIDE)
+            if reached == LEVEL_NUMBER[level]:
+                counts[feature] = count
+        return self.store.count(condition), counts
+
+    def cooccurrence(
+        self, feature: int, level: LevelName, condition: Filter | None = None
+    ) -> tuple[int, NDArray[np.int64]]:
+        """Return how many matching points have a feature, and with which others: a row of the matrix (n,)."""
+        from qdrant_client.models import FieldCondition, Filter, MatchValue
+
+        code = feature * LEVEL_STRIDE + LEVEL_NUMBER[level]
+        having = FieldCondition(key=suffixed(CONCEPTS, self.field), match=MatchValue(value=code))
+        both = Filter(must=[having] if condition is None else [having, condition])
+        return self.frequencies(both, level)
+
+
+def apart(conditions: dict[str, Filter]) -> dict[str, Filter]:
+    """Return each condition without what the others take too."""
+    from qdrant_client.models import Filter
+
+    return {
+        name: Filter(must=[own], must_not=[other for key, other in conditions.items() if key != name])
+        for name, own in conditions.items()
+    }

@@ -17,7 +17,7 @@ import numpy as np
 from saeindex.collection.rows import Rows, concept_matrix, ones, tokens, word_matrix
 from saeindex.config import DENSE, SAE
 from saeindex.encoders.cache import EmbeddingCache
-from saeindex.stores.scroll import first_points
+from saeindex.stores.engine import first_points
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -23,7 +23,7 @@ from saeindex.config import DENSE, SAE, TEXT, suffixed
 from saeindex.files import replacing_folder
 from saeindex.indexing.points import point_id
 from saeindex.protocols import Point, SparseVector
-from saeindex.stores.scroll import pages
+from saeindex.stores.engine import pages
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from saeindex.collection.caches import Memo
 from saeindex.collection.sample import PAGE, SAMPLE
 from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS
-from saeindex.language.ast import Exists
+from saeindex.language.ast import RECORD_ID, Exists, path_of
 from saeindex.language.evaluate import found_at, taker
-from saeindex.language.fields import RECORD_ID, path_of
 from saeindex.language.to_text import to_text
-from saeindex.stores.scroll import first_points
+from saeindex.stores.engine import first_points
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter

@@ -12,10 +12,13 @@ from saeindex.collection.sample import Neighbourhood
 from saeindex.concepts.weighting import TINY, contrast
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from saeindex.collection.rows import Rows
     from saeindex.collection.sample import CollectionSample
     from saeindex.concepts.inference import Inference
-    from saeindex.concepts.weighting import Doubles
+
+    Doubles = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

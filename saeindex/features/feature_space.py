@@ -15,12 +15,12 @@ from saeindex.features.families import find_families
 from saeindex.features.fitting import (
     ANNOTATED_TEXTS,
     MAPPED_TEXTS,
+    draw_views,
     seed_directions,
     train_and_measure,
     training_embeddings,
 )
 from saeindex.features.space import Space
-from saeindex.features.text_views import draw_views
 from saeindex.protocols import TextEncoder
 from saeindex.sae.batches import sample
 from saeindex.sae.config import TrainingConfig, suitable_steps

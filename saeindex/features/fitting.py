@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import random
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,7 @@ from saeindex.errors import InvalidInputError
 from saeindex.sae.batches import sample
 from saeindex.sae.metrics import fidelity
 from saeindex.sae.train import TrainingStatus, train
+from saeindex.types import Record
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,6 +33,9 @@ HELD_OUT_SHARE = 0.1
 VALIDATION_TEXTS, ANNOTATED_TEXTS = 4_096, 300_000
 # By which features of two spaces are matched.
 MAPPED_TEXTS = 20_000
+KINDS = ("whole", "sentence", "window", "title")
+SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9])|\n+")
+LEAST_CHARS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,3 +122,44 @@ def seed_directions(seeds: Seeds, encoder: TextEncoder, background: FloatArray) 
     directions = vectors - background
     unit: FloatArray = directions / np.linalg.norm(directions, axis=1, keepdims=True).clip(1e-6)
     return unit.astype(np.float32)
+
+
+def draw_views(
+    records: Iterable[Record | str], kinds: Sequence[str] = ("whole",), seed: int = 0
+) -> tuple[list[str], NDArray[np.int64]]:
+    """Return the views of every record, and the number of the record (m,) that each is of.
+
+    ``whole`` is the text, ``sentence`` a random sentence, ``window`` two of them in a row, ``title`` the
+    metadata field of that name. A view that a record does not have, or that is its whole text, is left out.
+    """
+    unknown = set(kinds) - set(KINDS)
+    if unknown or not kinds:
+        raise InvalidInputError(f"views {sorted(unknown)}", "no such views", f"Use some of {KINDS}.")
+    dice = random.Random(seed)  # noqa: S311  (no secret)
+    views, owners = [], []
+    for owner, entry in enumerate(records):
+        record = Record("", entry) if isinstance(entry, str) else entry
+        for view in _views(record, kinds, dice):
+            views.append(view)
+            owners.append(owner)
+    return views, np.array(owners, np.int64)
+
+
+def sentences(text: str, count: int, dice: random.Random) -> str:
+    """Return a random run of ``count`` sentences, fewer where the text has fewer."""
+    pieces = [piece for piece in SENTENCE_END.split(text) if len(piece) > LEAST_CHARS] or [text]
+    start = dice.randrange(max(1, len(pieces) - count + 1))
+    return " ".join(pieces[start : start + count])
+
+
+def _views(record: Record, kinds: Sequence[str], dice: random.Random) -> Iterator[str]:
+    if "whole" in kinds:
+        yield record.text
+    for kind, count in (("sentence", 1), ("window", 2)):
+        if kind in kinds:
+            view = sentences(record.text, count, dice)
+            if view != record.text or "whole" not in kinds:
+                yield view
+    title = record.metadata.get("title")
+    if "title" in kinds and isinstance(title, str) and title.strip() and title != record.text:
+        yield title

@@ -1,4 +1,4 @@
-"""The manifest of an index: which lens it was built with, and how."""
+"""The manifest of an index: which space it was built with, and how."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from saeindex._version import __version__
 from saeindex.config import CONCEPTS, DENSE, FORMAT_VERSION, RECORD_CONCEPTS, SAE, suffixed
 from saeindex.errors import MismatchError, NotFoundError
 from saeindex.features.calibration import ARRAYS, Calibration
-from saeindex.indexing.fields import checked_field_names
+from saeindex.indexing.points import checked_field_names
 from saeindex.protocols import Layout, PayloadKind
 
 if TYPE_CHECKING:

@@ -8,20 +8,22 @@ have, and ends with the same vectors to the last bit.
 
 from __future__ import annotations
 
+import hashlib
 import queue
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from saeindex.errors import InvalidPointError
 from saeindex.indexing.passages import split_passages
 from saeindex.indexing.points import build_points, content_hash, point_id, texts_of
-from saeindex.indexing.seen_ids import SeenIds
 from saeindex.protocols import Rejected
 from saeindex.types import Record
 
@@ -290,3 +292,31 @@ def _drain(windows: queue.Queue[_Window | BaseException | None]) -> None:
             windows.get_nowait()
     except queue.Empty:
         return
+
+
+class SeenIds:
+    """A set of ids with the position of each, in a private temporary database."""
+
+    def __init__(self) -> None:
+        """Open the database; sqlite removes it when it is closed, or when the process dies."""
+        self.position = 0
+        self._database = sqlite3.connect("")
+        self._database.execute("CREATE TABLE seen (id BLOB PRIMARY KEY, position INTEGER) WITHOUT ROWID")
+
+    def add(self, record_id: str) -> int | None:
+        """Count one more record; return the position (from 1) where its id stood before, if it did."""
+        self.position += 1
+        digest = hashlib.blake2b(record_id.encode(), digest_size=16).digest()
+        added = self._database.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (digest, self.position))
+        if added.rowcount:
+            return None
+        row = self._database.execute("SELECT position FROM seen WHERE id = ?", (digest,)).fetchone()
+        return int(row[0])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self._database.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,12 +13,15 @@ from uuid import uuid5
 import numpy as np
 
 from saeindex.config import CONCEPTS, DENSE, PASSAGES, POINT_NAMESPACE, RECORD_CONCEPTS, SAE, TEXT, suffixed
+from saeindex.errors import InvalidInputError
 from saeindex.protocols import Point, SparseVector
 
 if TYPE_CHECKING:
     from saeindex.features import Calibration
     from saeindex.protocols import Vector
     from saeindex.types import FloatArray, Record, SparseCode
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 def point_id(record_id: str, passage: int = 0) -> str:
@@ -99,3 +103,29 @@ def _passage(record: Record, digest: str, number: int, text: str, coded: _Coded,
         CONCEPTS: coded.concepts(row),
     }
     return Point(point_id(record.id, number), coded.vectors_of(row), payload)
+
+
+# Names of the layout, and of what a second feature space is called in it.
+RESERVED = frozenset(
+    {"id", "record_id", "passage", "metadata", "content_hash", "reader"}
+    | {CONCEPTS, DENSE, PASSAGES, RECORD_CONCEPTS, SAE, TEXT}
+)  # fmt: skip
+
+
+def checked_field_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of further text fields; InvalidInputError for one that an index cannot have."""
+    if isinstance(names, str):
+        raise InvalidInputError(
+            "further text fields", f"the string {names!r}", f"Give a tuple: ({names!r},)."
+        )
+    for name in names:
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            found, do = "not a name", "Use lower-case letters, digits and _, a letter first."
+        elif name in RESERVED:
+            found, do = "a name of the storage layout", "Give it another name."
+        elif names.count(name) > 1:
+            found, do = "named twice", "Name each field once."
+        else:
+            continue
+        raise InvalidInputError(f"further text field {name!r}", found, do)
+    return tuple(names)

@@ -28,8 +28,9 @@ from saeindex.language.ast import (
     Phrase,
     Value,
     check_limits,
+    moment_in,
+    path_of,
 )
-from saeindex.language.fields import moment_in, path_of
 from saeindex.language.to_filter import FeaturesOf, code_of
 from saeindex.language.to_text import to_text
 

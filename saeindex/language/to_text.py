@@ -20,8 +20,8 @@ from saeindex.language.ast import (
     Phrase,
     Value,
     check_limits,
+    is_feature_id,
 )
-from saeindex.language.fields import is_feature_id
 
 # How tight each kind binds; a part that binds looser than what it stands in gets parentheses.
 _OR, _AND, _NOT, _TIGHT = range(4)

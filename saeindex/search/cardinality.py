@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from saeindex.language.ast import (
+    RECORD_ID,
     And,
     AtLeast,
     Between,
@@ -36,7 +37,6 @@ from saeindex.language.ast import (
     Phrase,
     walk,
 )
-from saeindex.language.fields import RECORD_ID
 from saeindex.language.to_filter import FeaturesOf, code_of
 
 if TYPE_CHECKING:

@@ -29,19 +29,20 @@ from saeindex.search.grouping import (
 from saeindex.search.mmr import Diverse
 from saeindex.search.rerank import Rescored
 from saeindex.search.retrieval import EXPLAINED, Listed, Nearest, Scoring
-from saeindex.search.unsteered import Unsteered
 from saeindex.stores.tracing import noted
-from saeindex.types import Explanation, Group, Hit, Hits, Query
+from saeindex.types import Explanation, Group, Hit, Hits, Query, SteeringEffect
 
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
     from saeindex.protocols import Vector, VectorStore
-    from saeindex.search.deadline import Deadline
     from saeindex.search.plan import Plan
+    from saeindex.stores.tracing import Deadline
     from saeindex.types import FloatArray
 
 Selected = list[tuple["GroupValue | None", list[Ranked]]]
 MAX_PASSAGES = 10_000
+# Ranks are exact within the first thousand; one request finds them.
+RANKED = 1_000
 
 
 class Executor:
@@ -247,3 +248,24 @@ def _is_number(value: Any) -> bool:
 
 def _refusal(name: str, value: Any, do: str) -> InvalidInputError:
     return InvalidInputError(f"{name}={value!r}", "out of range", do)
+
+
+class Unsteered:
+    """The ranking that the same query has without its steering."""
+
+    def __init__(self, scoring: Scoring, ranking: Ranking, by_record: bool) -> None:
+        """Rank the first thousand; ``by_record`` where passages of a record stand as one."""
+        self._scoring, self._by_record = scoring, by_record
+        self._places = {self._key(p): (rank, float(p.score or 0.0)) for rank, p in ranking.first(RANKED)}
+
+    def effect(self, ranked: Ranked) -> SteeringEffect:
+        """Return what a hit's rank and score were, and are."""
+        rank, point = ranked
+        place = self._places.get(self._key(point))
+        before = place[1] if place else None
+        if place is None and not isinstance(self._scoring, Fused):
+            before = self._scoring.explain(point).total
+        return SteeringEffect(place and place[0], before, rank, float(point.score or 0.0))
+
+    def _key(self, point: Point) -> object:
+        return point.payload["record_id"] if self._by_record else point.id

@@ -1,7 +1,8 @@
-"""Planning: concepts resolved, the query steered, the property inferred, the filter compiled."""
+"""Planning: the query checked, concepts resolved, the query steered, the property inferred, the filter compiled."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -10,8 +11,9 @@ import numpy as np
 
 from saeindex.collection.caches import Memo
 from saeindex.concepts.feedback import Feedback
-from saeindex.concepts.label_match import Concept
+from saeindex.concepts.label_match import Concept, check_unicode
 from saeindex.concepts.resolver import Resolver
+from saeindex.config import MAX_LIMIT, MAX_QUERY_CHARS
 from saeindex.errors import InvalidInputError
 from saeindex.language.ast import ConceptTerm, Expression, FeatureTerm
 from saeindex.language.parser import parse_steer, parse_where
@@ -21,7 +23,6 @@ from saeindex.search.grouping import RECORD_ID
 from saeindex.search.optimizer import Near, Setting, choose
 from saeindex.search.plan import Plan
 from saeindex.search.property import PropertyRanking, infer_feedback, interpembed_code
-from saeindex.search.validation import check_query
 from saeindex.steering import steering
 from saeindex.steering.steering import ResolvedSteer, Steering, unknown_profile
 from saeindex.types import Query, Resolve
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 NEAREST_SAMPLED = 64
 # Properties whose inference is remembered.
 KEPT = 64
+USINGS = ("dense", "sae", "fused")
+METHODS = ("collection", "interpembed")
+LEVELS = (None, "present", "typical", "strong")
 
 
 class Planner:
@@ -240,3 +244,65 @@ def feedback_of(query: Query) -> Feedback | None:
     given = {"against": query.against, "like": query.like, "unlike": query.unlike}
     lists = {name: tuple(values) for name, values in given.items()}
     return Feedback.read({"description": described, **lists})
+
+
+def check_query(query: Query) -> None:
+    """Raise InvalidInputError unless every field of ``query`` can be used."""
+    _check_texts(query)
+    _check_combination(query)
+    for choice, known in (("using", USINGS), ("method", METHODS), ("level", LEVELS)):
+        if (chosen := getattr(query, choice)) not in known:
+            offered = ", ".join(repr(item) for item in known if item)
+            raise InvalidInputError(f"{choice}={chosen!r}", "no such choice", f"Use {offered}.")
+    for name, value, least in (("limit", query.limit, 1), ("offset", query.offset, 0)):
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MAX_LIMIT:
+            raise InvalidInputError(
+                f"{name}={value!r}", "out of range", f"Use a whole number from {least} to {MAX_LIMIT}."
+            )
+    if query.exact is not None and not isinstance(query.exact, bool):
+        raise InvalidInputError(f"exact={query.exact!r}", "no such choice", "Use True, False or None.")
+    drift = query.max_drift
+    if drift is not None and not (math.isfinite(drift) and 0 <= drift <= 2):
+        raise InvalidInputError(f"max_drift={drift!r}", "out of range", "Use a cosine distance, 0 to 2.")
+    if drift is not None and query.steering == "clamp":
+        raise InvalidInputError(
+            "max_drift with steering='clamp'", "decoding alone moves the query", "Use steering='built'."
+        )
+
+
+def _check_texts(query: Query) -> None:
+    if not isinstance(query.text, str):
+        raise InvalidInputError("search", f"a text of type {type(query.text).__name__}", "Give a string.")
+    for text in (query.text, query.property or "", *query.against):
+        if len(text) > MAX_QUERY_CHARS:
+            raise InvalidInputError(
+                f"a query of {len(text)} characters", f"the limit is {MAX_QUERY_CHARS}", "Shorten it."
+            )
+        check_unicode("search", text)
+    if query.property is not None and not query.property.strip():
+        raise InvalidInputError("search by property", "an empty description", "Describe the property.")
+    for name in ("against", "like", "unlike"):
+        if isinstance(getattr(query, name), str):
+            raise InvalidInputError(f"{name}={getattr(query, name)!r}", "one text", "Give a list.")
+
+
+def _check_combination(query: Query) -> None:
+    ranked = bool(query.text.strip()) or query.property is not None or query.feedback is not None
+    if not ranked and not query.like and query.where is None and query.query_filter is None:
+        raise InvalidInputError(
+            "search", "an empty text", "Give a text, a property, examples, or a where clause."
+        )
+    if not ranked and not query.like and (query.steer or query.unlike or query.against):
+        raise InvalidInputError(
+            "search", "nothing to steer or to contrast", "Give a text, a property or examples (like)."
+        )
+    has_examples = bool(query.like or query.unlike)
+    if query.against and query.property is None and not (query.text.strip() and has_examples):
+        raise InvalidInputError(
+            "search against other values", "no description", "Give the property they are against."
+        )
+    told = query.property is not None or query.against or query.like or query.unlike
+    if query.feedback is not None and told:
+        raise InvalidInputError(
+            "search with feedback", "a property or examples beside it", "The feedback says what it is of."
+        )

@@ -15,13 +15,12 @@ from saeindex.concepts.label_match import FLOOR, Concept, FeatureMatch
 from saeindex.errors import InvalidInputError, SaeIndexError
 from saeindex.search import facets
 from saeindex.search.compare import Comparison, compare
-from saeindex.search.deadline import Deadline
 from saeindex.search.executor import Executor, ranks
 from saeindex.search.explain_analyze import Analysis, analyze
 from saeindex.search.facets import ConceptFacet, Exclusion, ResultSet
 from saeindex.search.plan import Plan
-from saeindex.search.planner import Planner
-from saeindex.search.validation import check_query
+from saeindex.search.planner import Planner, check_query
+from saeindex.stores.tracing import Deadline
 from saeindex.types import Hits, Query
 
 if TYPE_CHECKING:

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from saeindex.errors import InvalidInputError, StorageError
 from saeindex.protocols import Layout, OrderBy, Page, Point, PointId, SearchRequest
-from saeindex.stores.engine import Fetch, Nearest, NearestIds, check_count
+from saeindex.stores.engine import Fetch, Nearest, NearestIds
 from saeindex.stores.filters import check_filter
-from saeindex.stores.points import CheckedPoint, canonical_id, check_fields, check_points
-from saeindex.stores.ranking import rank
-from saeindex.stores.scroll import ordered_page
+from saeindex.stores.points import CheckedPoint, canonical_id, check_count, check_fields, check_points
+from saeindex.stores.ranking import ordered_page, rank
 from saeindex.stores.tracing import noted
 
 if TYPE_CHECKING:

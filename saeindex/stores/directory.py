@@ -6,14 +6,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, StorageError
+from saeindex.errors import IndexLockedError, InvalidInputError, MismatchError, NotFoundError, StorageError
 from saeindex.files import is_draft, replacing
 
 # An engine that runs out of disk dies of SIGBUS, because it writes through memory maps. It grows its files
@@ -21,6 +23,34 @@ from saeindex.files import is_draft, replacing
 RESERVE_BYTES = 256 * 1024 * 1024
 # Log, vectors, payload and indexes all take their share of a batch.
 GROWTH = 4
+if sys.platform == "win32":  # pragma: no cover
+    import msvcrt
+
+    def _try_lock(file: IO[str]) -> bool:
+        # A byte far beyond the text, so that others can still read the pid.
+        file.seek(1 << 20)
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+    def _unlock(file: IO[str]) -> None:
+        file.seek(1 << 20)
+        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
+
+else:
+    import fcntl
+
+    def _try_lock(file: IO[str]) -> bool:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _unlock(file: IO[str]) -> None:
+        fcntl.flock(file, fcntl.LOCK_UN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,3 +146,43 @@ def disk_errors(asked: str) -> Iterator[None]:
     except OSError as error:
         found = f"the file system refused: {error.strerror or error}"
         raise StorageError(asked, found, "Check the path, its permissions and the disk") from error
+
+
+class DirectoryLock:
+    """An exclusive lock on ``directory/lock``, holding the owner's pid.
+
+    The operating system drops the lock when the process ends, however it ends; the file stays, because
+    deleting it would let two processes lock two different files of one name.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        """Take the lock, or raise IndexLockedError naming the process that has it."""
+        self._path = directory / "lock"
+        self._file: IO[str] | None = self._path.open("a+", encoding="ascii")
+        if not _try_lock(self._file):
+            self._file.seek(0)
+            owner = self._file.read().strip()
+            self._file.close()
+            whose = "this process" if owner == str(os.getpid()) else f"process {owner or '(unknown)'}"
+            raise IndexLockedError(
+                f"opening {str(directory)!r}",
+                f"{whose} has it open",
+                "Close it there, or search through the server that owns it",
+            )
+        self._file.truncate(0)
+        self._file.write(str(os.getpid()))
+        self._file.flush()
+
+    def release(self) -> None:
+        """Give the directory up; a second call does nothing."""
+        if self._file is not None:
+            self._file.truncate(0)
+            # Unlock explicitly: a forked child shares the lock, and closing our copy would leave it held.
+            _unlock(self._file)
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Close this process's copy without unlocking, for a forked child: the parent keeps the lock."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None

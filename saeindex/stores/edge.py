@@ -15,11 +15,17 @@ from saeindex.errors import MismatchError, StorageError
 from saeindex.protocols import Layout, OrderBy, Page, Point, PointId
 from saeindex.stores import edge_engine as engine
 from saeindex.stores.base import BaseStore, closed_error
-from saeindex.stores.directory import IndexDirectory, disk_errors, read_json, require_space, write_json
+from saeindex.stores.directory import (
+    DirectoryLock,
+    IndexDirectory,
+    disk_errors,
+    read_json,
+    require_space,
+    write_json,
+)
 from saeindex.stores.engine import Fetch, Nearest, NearestIds
 from saeindex.stores.filters import to_edge
 from saeindex.stores.layouts import check_layout, layout_from_json, layout_to_json
-from saeindex.stores.lock import DirectoryLock
 from saeindex.stores.points import CheckedPoint, chunks
 
 if TYPE_CHECKING:

@@ -17,8 +17,7 @@ from saeindex.errors import (
 )
 from saeindex.protocols import Layout, OrderBy, Page, Point, PointId
 from saeindex.stores.engine import Fetch, Nearest, NearestIds
-from saeindex.stores.points import CheckedPoint
-from saeindex.stores.rows import to_id, to_point
+from saeindex.stores.points import CheckedPoint, to_id, to_point
 
 # No HNSW: its filtered searches lose results silently, and building it blocks the process for minutes.
 INDEXING_THRESHOLD_KB = 10**9

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from saeindex.errors import InvalidInputError
+from saeindex.protocols import Point
 from saeindex.stores.points import PlainVector
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
-    from saeindex.protocols import Layout, OrderBy, Page, Point, PointId
+    from saeindex.protocols import Layout, OrderBy, Page, PointId, VectorStore
 
-
-MAX_COUNT = 2**31 - 1
+PAGE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +51,6 @@ class Nearest:
     timeout: float | None = None
 
 
-def check_count(asked: str, name: str, value: object, least: int) -> None:
-    """Raise InvalidInputError unless ``value`` is an int from ``least`` up that fits an engine's counters."""
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MAX_COUNT:
-        raise InvalidInputError(asked, f"{name} is {value!r}", f"Use an int from {least} to {MAX_COUNT}")
-
-
 class Engine(Protocol):
     """A store as ranking and scrolling see it; :class:`saeindex.stores.base.BaseStore` is one."""
 
@@ -90,3 +83,35 @@ class Engine(Protocol):
         self, order_by: OrderBy, filters: tuple[Filter, ...], limit: int, fetch: Fetch
     ) -> list[tuple[Point, float]]:
         """Return (point, value) in the order of a field, one row per value that a point has."""
+
+
+def pages(
+    store: VectorStore,
+    query_filter: Filter | None = None,
+    size: int = PAGE,
+    with_payload: bool | Sequence[str] = True,
+    with_vectors: bool | Sequence[str] = False,
+) -> Iterator[Page]:
+    """Yield all that matches, in id order, by pages; a collection without any of it has one empty page."""
+    cursor = None
+    while True:
+        page = store.scroll(query_filter, size, cursor, with_payload=with_payload, with_vectors=with_vectors)
+        yield page
+        if (cursor := page.cursor) is None:
+            return
+
+
+def first_points(
+    store: VectorStore,
+    least: int,
+    size: int,
+    with_payload: bool | Sequence[str] = True,
+    with_vectors: bool | Sequence[str] = False,
+) -> list[Point]:
+    """Return the first points in id order, whole pages of them until there are ``least``."""
+    points: list[Point] = []
+    for page in pages(store, None, size, with_payload, with_vectors):
+        points.extend(page.points)
+        if len(points) >= least:
+            break
+    return points

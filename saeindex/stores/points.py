@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saeindex.errors import InvalidInputError, InvalidPointError
-from saeindex.protocols import Layout, Point, PointId, SparseVector
+from saeindex.protocols import Layout, Point, PointId, SparseVector, Vector
 from saeindex.stores.payloads import UnsafePayloadError, payload_size
 
 if TYPE_CHECKING:
@@ -26,11 +26,10 @@ if TYPE_CHECKING:
 
 MAX_ID = 2**64 - 1
 MAX_INDEX = 2**31 - 1
-
 _CANONICAL_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-
 PlainSparse: TypeAlias = tuple[list[int], list[float]]
 PlainVector: TypeAlias = "list[float] | PlainSparse"
+MAX_COUNT = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,3 +273,31 @@ def _refuse_rows(bad: NDArray[np.bool_], why: str) -> None:
 def _refuse_entries(bad: NDArray[np.bool_], owners: NDArray[np.intp], why: str) -> None:
     if bad.any():
         raise _BadRowError(int(owners[bad.argmax()]), why)
+
+
+def to_point(row: Any, score: float | None = None) -> Point:
+    """Return the point of a row of Edge or of qdrant-client."""
+    vectors = row.vector if isinstance(row.vector, Mapping) else {}
+    return Point(
+        id=to_id(row.id),
+        vectors={name: _vector(value) for name, value in vectors.items()},
+        payload=row.payload or {},
+        score=score,
+    )
+
+
+def to_id(value: Any) -> PointId:
+    """Return an id as we give it out: an int, or a UUID as text."""
+    return value if isinstance(value, int) else str(value)
+
+
+def _vector(value: Any) -> Vector:
+    if isinstance(value, list):
+        return np.array(value, dtype=np.float32)
+    return SparseVector(np.array(value.indices, dtype=np.int32), np.array(value.values, dtype=np.float32))
+
+
+def check_count(asked: str, name: str, value: object, least: int) -> None:
+    """Raise InvalidInputError unless ``value`` is an int from ``least`` up that fits an engine's counters."""
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MAX_COUNT:
+        raise InvalidInputError(asked, f"{name} is {value!r}", f"Use an int from {least} to {MAX_COUNT}")

@@ -21,8 +21,7 @@ from saeindex.stores.collection import (
 )
 from saeindex.stores.engine import Fetch, Nearest
 from saeindex.stores.layouts import check_layout
-from saeindex.stores.points import CheckedPoint, chunks
-from saeindex.stores.rows import to_id, to_point
+from saeindex.stores.points import CheckedPoint, chunks, to_id, to_point
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient, models

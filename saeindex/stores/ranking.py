@@ -8,6 +8,7 @@ dot products go, and fusion is computed from lists that are ordered that way.
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,11 +17,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.errors import InvalidInputError
-from saeindex.protocols import Fusion, Point, PointId, SearchRequest
-from saeindex.stores.engine import Fetch, Nearest, check_count
+from saeindex.protocols import Fusion, OrderBy, Point, PointId, SearchRequest
+from saeindex.stores.engine import Fetch, Nearest
 from saeindex.stores.filters import check_filter
-from saeindex.stores.fusion import Scored, distribution_based_fusion, reciprocal_rank_fusion
-from saeindex.stores.points import check_query, id_order
+from saeindex.stores.points import check_count, check_query, id_order
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 MAX_STAGES = 8
 # How many points beyond the page are looked at to put the ties of its last place in id order.
 TIE_WINDOW = 16_384
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+Valued = tuple[Point, float]
+RRF_K = 2
+Scored = tuple[PointId, float]
 
 
 def rank(store: Engine, request: SearchRequest) -> list[Point]:
@@ -178,3 +182,92 @@ def _strictly_below(threshold: float | None) -> float | None:
         return None
     with np.errstate(over="ignore"):
         return float(np.nextafter(np.float32(threshold), np.float32(-np.inf)))
+
+
+def ordered_page(
+    store: Engine, order_by: OrderBy, filters: tuple[Filter, ...], limit: int, fetch: Fetch
+) -> list[Point]:
+    """Return the first ``limit`` points by their best value in the field."""
+    first = _first_distinct(store, order_by, filters, limit + 1, fetch)
+    if len(first) > limit and first[limit][1] == first[limit - 1][1]:
+        # Engines cut equal values anywhere; the field may be a year that half the points share.
+        cut = first[limit][1]
+        better = [item for item in first if item[1] != cut]
+        first = better + _tied(store, order_by, filters, cut, better, limit, fetch)
+    sign = -1 if order_by.descending else 1
+    first.sort(key=lambda item: (sign * item[1], id_order(item[0].id)))
+    return [point for point, _ in first[:limit]]
+
+
+def _first_distinct(
+    store: Engine, order_by: OrderBy, filters: tuple[Filter, ...], wanted: int, fetch: Fetch
+) -> list[Valued]:
+    """Return the first ``wanted`` points, once each: engines give one row per value of a point.
+
+    Edge merges equal values of one point after it has cut at the limit, so a short answer does not yet mean
+    that there is no more: only one that stays as short when far more is asked for does.
+    """
+    asked, before = wanted, -1
+    while True:
+        rows = store.scroll_by_value(order_by, filters, asked, fetch)
+        distinct: dict[PointId, Valued] = {}
+        for point, value in rows:
+            distinct.setdefault(point.id, (point, value))
+        if len(distinct) >= wanted or len(rows) == before:
+            return list(distinct.values())[:wanted]
+        asked, before = 4 * asked, len(rows)
+
+
+def _tied(
+    store: Engine,
+    order_by: OrderBy,
+    filters: tuple[Filter, ...],
+    value: float,
+    better: Sequence[Valued],
+    limit: int,
+    fetch: Fetch,
+) -> list[Valued]:
+    """Return points with ``value`` in id order, enough to fill the page."""
+    from qdrant_client import models
+
+    bounds: models.Range | models.DatetimeRange
+    if store.layout.payload_indexes[order_by.key] == "datetime":
+        moment = EPOCH + dt.timedelta(microseconds=value)
+        bounds = models.DatetimeRange(gte=moment, lte=moment)
+    else:
+        bounds = models.Range(gte=value, lte=value)
+    equal = models.Filter(must=[models.FieldCondition(key=order_by.key, range=bounds)])
+    page = store.scroll_by_id((*filters, equal), limit + len(better), None, fetch)
+    taken = {point.id for point, _ in better}
+    return [(point, value) for point in page.points if point.id not in taken]
+
+
+def reciprocal_rank_fusion(lists: Sequence[Sequence[Scored]]) -> dict[PointId, float]:
+    """Return Σ 1 / (k + rank) per id, with ranks from 0 and k = 2 (Cormack et al. 2009 has k = 60)."""
+    fused: dict[PointId, float] = {}
+    for ranked in lists:
+        for rank, (point_id, _) in enumerate(ranked):
+            fused[point_id] = fused.get(point_id, 0.0) + 1.0 / (RRF_K + rank)
+    return fused
+
+
+def distribution_based_fusion(lists: Sequence[Sequence[Scored]]) -> dict[PointId, float]:
+    """Return the sum per id of each list's scores, scaled so that mean ± 3 standard deviations is 0…1."""
+    fused: dict[PointId, float] = {}
+    for ranked in lists:
+        for (point_id, _), value in zip(
+            ranked, distribution_scaled([score for _, score in ranked]), strict=True
+        ):
+            fused[point_id] = fused.get(point_id, 0.0) + value
+    return fused
+
+
+def distribution_scaled(scores: Sequence[float]) -> list[float]:
+    """Return scores scaled so that mean ± 3 standard deviations is 0…1; 0.5 where they do not differ."""
+    if len(scores) < 2:
+        return [0.5] * len(scores)
+    mean = sum(scores) / len(scores)
+    deviation = (sum((score - mean) ** 2 for score in scores) / (len(scores) - 1)) ** 0.5
+    if deviation == 0.0:
+        return [0.5] * len(scores)
+    return [(score - mean + 3 * deviation) / (6 * deviation) for score in scores]

@@ -4,16 +4,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from saeindex.protocols import Point, SearchRequest, SparseVector, VectorStore
+from saeindex.protocols import Layout, Point, SearchRequest, SparseVector, VectorStore
 from saeindex.testing.reference_store import ReferenceStore
+from saeindex.testing.sample_points import LAYOUT, sample_id, sample_points
 
 # float32 sums of 8 products, or of thousands in an order of the engine's choice.
 TOLERANCE = 2e-6
+MakeStore = Callable[[Layout], VectorStore]
 
 
 def all_points(store: VectorStore, page: int = 17) -> list[Point]:
@@ -71,3 +73,13 @@ def assert_identical_ranking(store: VectorStore, reference: ReferenceStore, requ
     found, expected = store.search(request), reference.search(request)
     assert [(hit.id, hit.score) for hit in found] == [(hit.id, hit.score) for hit in expected]
     assert [hit.payload for hit in found] == [hit.payload for hit in expected]
+
+
+def store_and_reference(make_store: MakeStore, seed: int, count: int) -> tuple[VectorStore, ReferenceStore]:
+    """Return a store and the reference, with the same points, some of them rewritten and deleted."""
+    store, reference = make_store(LAYOUT), ReferenceStore(LAYOUT)
+    for target in (store, reference):
+        target.upsert(sample_points(seed + 1, count))
+        target.delete([sample_id(number) for number in range(0, count, 9)])
+        target.upsert(sample_points(seed, count)[: count // 2])
+    return store, reference

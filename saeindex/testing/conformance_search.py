@@ -13,8 +13,7 @@ from qdrant_client import models
 
 from saeindex.errors import InvalidInputError
 from saeindex.protocols import Fusion, Layout, Point, SearchRequest, SparseVector, VectorStore
-from saeindex.testing.comparison import assert_identical_ranking, assert_same_ranking
-from saeindex.testing.pairs import store_and_reference
+from saeindex.testing.comparison import assert_identical_ranking, assert_same_ranking, store_and_reference
 from saeindex.testing.reference_store import ReferenceStore
 from saeindex.testing.sample_filters import sample_conditions
 from saeindex.testing.sample_points import (

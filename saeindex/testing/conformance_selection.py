@@ -14,8 +14,7 @@ from qdrant_client import models
 
 from saeindex.errors import InvalidInputError
 from saeindex.protocols import Layout, OrderBy, SearchRequest, VectorStore
-from saeindex.testing.comparison import all_points
-from saeindex.testing.pairs import store_and_reference
+from saeindex.testing.comparison import all_points, store_and_reference
 from saeindex.testing.sample_filters import sample_conditions, sample_filter
 from saeindex.testing.sample_points import (
     DIMENSION,

@@ -12,10 +12,9 @@ import pytest
 
 from saeindex.errors import InvalidInputError, InvalidPointError, StorageError
 from saeindex.protocols import Layout, Point, SearchRequest, SparseVector, VectorStore
-from saeindex.testing.bad_points import bad_points
 from saeindex.testing.comparison import all_points, assert_same_points
 from saeindex.testing.reference_store import ReferenceStore
-from saeindex.testing.sample_points import DIMENSION, LAYOUT, sample_id, sample_points
+from saeindex.testing.sample_points import DIMENSION, LAYOUT, bad_points, sample_id, sample_points
 
 MakeStore = Callable[[Layout], VectorStore]
 Reopen = Callable[[VectorStore], VectorStore]

@@ -9,7 +9,7 @@ from scipy.sparse import csr_matrix
 from sklearn.metrics import jaccard_score, normalized_mutual_info_score, silhouette_samples
 
 from saeindex.analysis.cluster.anchored_em import EXAMPLE, Whitened, settle, smoothed, soft, standardised
-from saeindex.analysis.cluster.interpembed import jaccard
+from saeindex.analysis.cluster.cluster import jaccard
 from saeindex.analysis.cluster.quality import (
     agreement,
     conductances,

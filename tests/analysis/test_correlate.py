@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from saeindex import FeatureSpace
 from saeindex.analysis.correlate.all_pairs import correlate_open
-from saeindex.analysis.correlate.graph import concept_graph, write_graph
-from saeindex.analysis.correlate.results import Correlations
+from saeindex.analysis.correlate.results import Correlations, concept_graph, write_graph
 from saeindex.analysis.correlate.trivial import ALIKE, REASONS, WORD, KnownTrivial
 from saeindex.errors import InvalidInputError
 from tests.analysis.made import made_snapshot, unlike_features

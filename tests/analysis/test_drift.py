@@ -11,12 +11,11 @@ from scipy.sparse import csr_matrix
 from scipy.stats import norm
 
 from saeindex import FeatureIndex, FeatureSpace
-from saeindex.analysis.drift.change_points import searched
 from saeindex.analysis.drift.contrasts import contrast
 from saeindex.analysis.drift.drift import drift
 from saeindex.analysis.drift.options import DriftOptions
 from saeindex.analysis.drift.periods import periods_of
-from saeindex.analysis.drift.trend_test import TrendTest, run_trends
+from saeindex.analysis.drift.trend_test import TrendTest, run_trends, searched
 from saeindex.analysis.stats.design import Design
 from saeindex.analysis.stats.evidence import Evidence
 from saeindex.analysis.stats.stratified import Counts

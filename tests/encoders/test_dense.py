@@ -12,8 +12,12 @@ from sentence_transformers import SentenceTransformer
 
 from saeindex import FeatureSpace, open_encoder
 from saeindex.devices import choose_device, choose_dtype
-from saeindex.encoders.model_folder import find_model
-from saeindex.encoders.sentence_transformers import SentenceTransformerEncoder, _LibraryBackend, _TorchBackend
+from saeindex.encoders.sentence_transformers import (
+    SentenceTransformerEncoder,
+    _LibraryBackend,
+    _TorchBackend,
+    find_model,
+)
 from saeindex.errors import EncoderError, InvalidInputError, MismatchError
 from saeindex.types import SparseCode
 from tests.samples import RandomEncoder, sample_records

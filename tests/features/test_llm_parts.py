@@ -16,7 +16,7 @@ from saeindex.errors import InvalidInputError
 from saeindex.features import Calibration
 from saeindex.features.labelers import CodedTexts
 from saeindex.features.labelers.examples import ExamplePicker, Quota, plan_jobs
-from saeindex.features.labelers.predictions import mean_scores, prediction_scores
+from saeindex.features.labelers.llm import mean_scores, prediction_scores
 from saeindex.llm.budget import BudgetReachedError, Ledger, Prices
 from saeindex.llm.chat import Reply, ReplyCache
 from saeindex.llm.prompts import (

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from saeindex import Record
 from saeindex.errors import InvalidInputError
-from saeindex.features.fitting import split_by_group
-from saeindex.features.text_views import draw_views
+from saeindex.features.fitting import draw_views, split_by_group
 
 LONG = "The first sentence is here. Then comes a second sentence. A third sentence ends it all."
 

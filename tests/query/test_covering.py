@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from saeindex.concepts.set_cover import Cover, cover, likely
+from saeindex.concepts.resolver import Cover, cover, likely
 
 M, N = 200, 40
 

@@ -14,9 +14,9 @@ from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.errors import InvalidInputError, QueryTimeoutError, StorageError
 from saeindex.indexing.passages import PassageOptions
 from saeindex.protocols import Point, SearchRequest
-from saeindex.search.deadline import Deadline
 from saeindex.search.explain import code_of
 from saeindex.search.rerank import Rescored
+from saeindex.stores.tracing import Deadline
 from saeindex.types import Explanation, Hits, Part
 from tests.samples import RememberingEncoder, all_points, sample_records
 

@@ -150,7 +150,7 @@ def test_the_choice_reaches_the_engine_on_every_path(
 
 
 def _deadline() -> Any:
-    from saeindex.search.deadline import Deadline
+    from saeindex.stores.tracing import Deadline
 
     return Deadline(None)
 

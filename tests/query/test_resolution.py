@@ -7,9 +7,8 @@ import pytest
 
 from saeindex import FeatureIndex, FeatureSpace
 from saeindex.concepts.inference import Asked, infer, pool_of
-from saeindex.concepts.resolver import MEANT_FROM, RECIPE, STEEPNESS, Resolver
+from saeindex.concepts.resolver import MEANT_FROM, RECIPE, STEEPNESS, Resolver, likely
 from saeindex.concepts.scorer import Scorer
-from saeindex.concepts.set_cover import likely
 from saeindex.errors import InvalidInputError, UnknownConceptError
 from tests.query.indexes import memory_index
 from tests.samples import RememberingEncoder, all_points, code_of, sample_records

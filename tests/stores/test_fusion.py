@@ -12,7 +12,7 @@ from qdrant_client import QdrantClient, models
 
 from saeindex.protocols import Fusion, Layout, Point, SearchRequest, SparseVector
 from saeindex.stores import EdgeStore, QdrantStore
-from saeindex.stores.fusion import distribution_based_fusion, reciprocal_rank_fusion
+from saeindex.stores.ranking import distribution_based_fusion, reciprocal_rank_fusion
 
 LAYOUT = Layout({"dense": 16}, ("sae",))
 Method = Literal["rrf", "dbsf"]

@@ -22,8 +22,7 @@ from saeindex.stores.points import (
     chunks,
     id_order,
 )
-from saeindex.testing.bad_points import bad_points
-from saeindex.testing.sample_points import LAYOUT, sample_points
+from saeindex.testing.sample_points import LAYOUT, bad_points, sample_points
 
 json_values = st.recursive(
     st.none()

@@ -1,15 +1,29 @@
-"""An axis: a name, and the values that records may take on it, described in words or shown by examples."""
+"""An axis: a name, and the values that records may take on it: described, shown by examples, or inferred."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
+from saeindex.concepts.weighting import units
 from saeindex.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from saeindex.collection.sample import CollectionSample
+    from saeindex.concepts.weighting import Doubles
+    from saeindex.protocols import TextEncoder
+    from saeindex.types import FloatArray
 
 MOST_VALUES = 200
 MOST_TEXTS = 50
 _FORMS = 'Write "tone: angry, calm, joking", or {"tone": ["angry", "calm", "joking"]}.'
+VALUES, CANDIDATES, TEXTS = 4, 48, 3
+# A concept is in use where so many records have it.
+LEAST_SHARE = 0.005
+SEED = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,3 +159,54 @@ def _check(axis: Axis) -> None:
     if len(set(owners)) < len(owners):
         twice = next(record for record in owners if owners.count(record) > 1)
         raise InvalidInputError(asked, f"record {twice!r} as example of two values", "Keep it for one.")
+
+
+def with_values(axis: Axis, sample: CollectionSample, collection: Encodes) -> Axis:
+    """Return the axis with values inferred from a sample; InvalidInputError where there is too little."""
+    from sklearn.cluster import KMeans
+
+    texts, vectors = _candidates(axis.name, sample, collection)
+    if len(texts) < 2 * VALUES:
+        raise InvalidInputError(
+            f"values of {axis.name!r}", f"{len(texts)} names to choose from", "Give the values yourself."
+        )
+    found = KMeans(VALUES, n_init=5, random_state=SEED).fit(vectors)
+    values = []
+    for group, centre in enumerate(found.cluster_centers_):
+        inside = np.flatnonzero(found.labels_ == group)
+        nearest = inside[np.argsort(-(vectors[inside] @ centre), kind="stable")][:TEXTS]
+        values.append(AxisValue(texts[nearest[0]], tuple(texts[i] for i in nearest)))
+    return Axis(axis.name, tuple(values), is_inferred=True)
+
+
+def _candidates(name: str, sample: CollectionSample, collection: Encodes) -> tuple[list[str], Doubles]:
+    """Return the names nearest in meaning, and where they lie beside all names (n, d)."""
+    space, words = sample.space, sample.named_words(collection.encoder)
+    in_use = np.flatnonzero(sample.concept_share >= LEAST_SHARE)
+    texts = [sample.words[column] for column in words.columns.tolist()]
+    texts += [space.labels[feature].text for feature in in_use.tolist()]
+    labels = units(space.label_vectors[in_use] - sample.background)
+    every = np.concatenate([np.asarray(words.vectors, np.float64).reshape(len(words.columns), -1), labels])
+    asked = collection.encode(name)
+    near = np.concatenate(
+        [words.vectors @ units(asked - words.mean), labels @ units(asked - sample.background)]
+    )
+    kept: dict[str, int] = {}
+    for place in np.argsort(-near, kind="stable").tolist():
+        text = texts[place].strip().lower()
+        if text and text != name.strip().lower() and text not in kept and len(kept) < CANDIDATES:
+            kept[text] = place
+    return list(kept), every[list(kept.values())]
+
+
+class Encodes(Protocol):
+    """What a collection gives for texts."""
+
+    def encode(self, text: str) -> FloatArray:
+        """Return the embedding (d,) of a query."""
+        ...
+
+    @property
+    def encoder(self) -> TextEncoder:
+        """The space's encoder."""
+        ...

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from saeindex.analysis.cluster.anchored_em import EXAMPLES, Whitened, example_scores, standardised
+from saeindex.analysis.cluster.axis import Encodes
 from saeindex.analysis.cluster.views import Views, common_words, read_rows
 from saeindex.collection.sample import LEAST_RECORDS, MOST_WORDS, CollectionSample
 from saeindex.concepts.inference import Asked, Recipe, infer, pool_of
@@ -22,24 +23,10 @@ if TYPE_CHECKING:
     from saeindex.analysis.cluster.axis import Axis
     from saeindex.collection.snapshot import Snapshot
     from saeindex.concepts.weighting import Doubles
-    from saeindex.protocols import TextEncoder
     from saeindex.types import FloatArray
 
 # What examples alone say is whitened more: few of them lie together by chance.
 EXAMPLE_RIDGE = 30.0
-
-
-class Encodes(Protocol):
-    """What a collection gives for texts."""
-
-    def encode(self, text: str) -> FloatArray:
-        """Return the embedding (d,) of a query."""
-        ...
-
-    @property
-    def encoder(self) -> TextEncoder:
-        """The space's encoder."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,27 +15,29 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from saeindex.analysis.cluster.anchored_em import settle
-from saeindex.analysis.cluster.axis import Axis
+from saeindex.analysis.cluster.anchored_em import settle, soft, standardised
+from saeindex.analysis.cluster.axis import Axis, with_values
 from saeindex.analysis.cluster.axis_scores import Evidence, gather, known_values, read, text_vectors
-from saeindex.analysis.cluster.axis_values import with_values
 from saeindex.analysis.cluster.description import described_clusters, leaks, sized
-from saeindex.analysis.cluster.interpembed import interpembed_clusters
-from saeindex.analysis.cluster.placement import Placer
 from saeindex.analysis.cluster.quality import free_clusters
 from saeindex.analysis.cluster.results import Clustering
 from saeindex.analysis.cluster.verdict import UNJUDGED, judge, signs_of
+from saeindex.analysis.cluster.views import Views, concept_parts, read_rows
+from saeindex.collection.rows import Rows, tokens, word_matrix
 from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
 
     from saeindex.analysis.cluster.anchored_em import Settled
-    from saeindex.analysis.cluster.axis_scores import Encodes
+    from saeindex.analysis.cluster.axis import Encodes
     from saeindex.analysis.cluster.verdict import Verdict
     from saeindex.collection.sample import CollectionSample
     from saeindex.collection.snapshot import Snapshot
     from saeindex.concepts.weighting import Doubles
+    from saeindex.features import FeatureSpace
+    from saeindex.types import FloatArray
 
 Method: TypeAlias = Literal["anchored", "interpembed", "free"]
 METHODS: tuple[Method, ...] = ("anchored", "interpembed", "free")
@@ -44,6 +46,12 @@ MOST = 12_000
 LEAST = 10
 # Records whose embeddings the result keeps for a map.
 MOST_DRAWN = 3_000
+RIDGE = 1.0
+BLOCK = 4_096
+LABELLED = 100
+# A dense similarity matrix: this many records at most are divided, the others go where their likes are.
+MOST_DIVIDED = 3_000
+SEED = 0
 
 
 def cluster(
@@ -168,3 +176,91 @@ def _reported(
         grouped.placer.new,
         np.asarray(snapshot.vectors[rows[:MOST_DRAWN]]),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Placer:
+    """Scores records by ``readout`` (c, J) of what ``views`` show, as those of a sample; ``offset`` (J,)."""
+
+    sample: CollectionSample
+    views: Views
+    readout: Doubles
+    offset: Doubles
+
+    @classmethod
+    def of(cls, views: Views, seen: Doubles, scores: Doubles, sample: CollectionSample) -> Placer:
+        """Fit the ``scores`` (m, J) of records of which views show ``seen`` (m, c), by ridge regression."""
+        shrink = views.variances + RIDGE * views.total / len(views.mean)
+        scaled = standardised(scores)
+        readout = (seen.T @ scaled) / len(seen) / shrink[:, None]
+        # Weak fits are drawn to 0: on one scale again, every cluster has its say.
+        fitted = seen @ readout
+        readout *= scaled.std(0) / np.maximum(fitted.std(0), 1e-9)
+        scale = np.where(scores.std(0) > 0, scores.std(0), 1.0)
+        return cls(sample, views, readout * scale, scores.mean(0))
+
+    @classmethod
+    def fitted(cls, sample: CollectionSample, scores: Doubles) -> Placer:
+        """Fit ``scores`` (m, J) of a sample whose views are not known yet."""
+        views, seen = Views.of(sample.rows)
+        return cls.of(views, seen, scores, sample)
+
+    def scores(self, rows: Rows, has_words: bool = True) -> Doubles:
+        """Return the scores of records (m, J)."""
+        found: Doubles = self.views(rows, has_words) @ self.readout + self.offset
+        return found
+
+    def new(self, vectors: FloatArray, texts: Sequence[str] | None = None) -> NDArray[np.int64]:
+        """Return the cluster of each record by its unit embedding (m, d), and by its text where given."""
+        x = np.atleast_2d(np.asarray(vectors, np.float32))
+        if texts is not None and len(texts) != len(x):
+            raise InvalidInputError("assign", f"{len(texts)} texts, {len(x)} vectors", "Give one text each.")
+        words = word_matrix([tokens(text) for text in texts or [""] * len(x)], self.sample.places)
+        concepts = concept_parts(self.sample.space.sae.encode(x).to_csr(), self.sample.space)
+        rows = Rows(tuple(range(len(x))), x, concepts, words)
+        placed: NDArray[np.int64] = self.scores(rows, texts is not None).argmax(1)
+        return placed
+
+    def of_snapshot(self, snapshot: Snapshot, rows: NDArray[np.int64]) -> Doubles:
+        """Return how far rows of a snapshot belong to each cluster (m, J), block by block."""
+        column = {word: place for place, word in enumerate(snapshot.vocabulary)}
+        columns = np.array([column[word] for word in self.sample.places], np.int64)
+        blocks = np.split(rows, range(BLOCK, len(rows), BLOCK)) if len(rows) else []
+        found = [soft(self.scores(read_rows(snapshot, block, columns))) for block in blocks]
+        return np.concatenate([np.zeros((0, len(self.offset))), *found])
+
+
+def interpembed_clusters(
+    present: csr_matrix, space: FeatureSpace, vectors: FloatArray, count: int
+) -> NDArray[np.int64]:
+    """Divide records (m, n) into ``count`` clusters by features with labels like ``vectors`` (J, d)."""
+    from sklearn.cluster import SpectralClustering
+
+    kept = labelled_features(space, vectors)
+    active = present[:, kept]
+    divided = min(active.shape[0], MOST_DIVIDED)
+    similarity = jaccard(active[:divided], active[:divided])
+    found = SpectralClustering(count, affinity="precomputed", random_state=SEED, assign_labels="kmeans")
+    codes = np.zeros(active.shape[0], np.int64)
+    codes[:divided] = found.fit_predict(similarity + 1e-6)
+    if divided < active.shape[0]:
+        centres = np.eye(count)[codes[:divided]] / np.maximum(
+            np.bincount(codes[:divided], minlength=count), 1
+        )
+        codes[divided:] = (jaccard(active[divided:], active[:divided]) @ centres).argmax(1)
+    return codes
+
+
+def labelled_features(space: FeatureSpace, vectors: FloatArray) -> NDArray[np.int64]:
+    """Return the features whose labels are most like any of ``vectors`` (J, d), in order."""
+    nearness = (space.label_vectors @ vectors.T).max(1)
+    nearness[~np.isfinite(space.calibration.p90)] = -1.0
+    return np.sort(np.argsort(-nearness, kind="stable")[:LABELLED]).astype(np.int64)
+
+
+def jaccard(a: csr_matrix, b: csr_matrix) -> Doubles:
+    """Return the Jaccard index of rows of ones (m, n) and (l, n): shared over either, else 0."""
+    shared = np.asarray((a @ b.T).todense(), np.float64)
+    either = np.asarray(a.sum(1)) + np.asarray(b.sum(1)).T - shared
+    index: Doubles = shared / np.maximum(either, 1.0)
+    return index

@@ -7,6 +7,8 @@ package :mod:`saeindex.analysis.correlations` has the tests, and what is left ou
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +17,7 @@ from saeindex.analysis.correlate.pair_tests import PairTables, corrected, count_
 from saeindex.analysis.correlate.results import Concept, Correlations, described
 from saeindex.analysis.correlate.trivial import REASONS, KnownTrivial, SeenTrivial, rows_with
 from saeindex.analysis.correlate.units import aligned_rows, check_settings, units_of
+from saeindex.analysis.stats.two_by_two import adjusted, two_sided
 from saeindex.types import shown_label
 
 if TYPE_CHECKING:
@@ -23,11 +26,13 @@ if TYPE_CHECKING:
 
     from saeindex.analysis.stats.two_by_two import Correction
     from saeindex.collection.snapshot import Snapshot
+    from saeindex.features import FeatureSpace
     from saeindex.types import LevelName
 
 EXAMPLES = 3
 # Findings are looked at by records until enough are left, at most so many times as many.
 LOOKED_AT = 20
+LEAST = 5
 
 
 def correlate_open(
@@ -148,3 +153,52 @@ def _listed(
 
 def _no_reason(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int8]:
     return np.zeros((len(a), len(b)), np.int8)
+
+
+@dataclass(frozen=True, slots=True)
+class Companion:
+    """A feature in ``support`` of the records that have the one asked for, where chance gives ``expected``.
+
+    ``share`` of those records have it, against ``base`` of all; ``lift`` is their ratio.
+    """
+
+    feature: int
+    label: str
+    support: int
+    expected: float
+    share: float
+    base: float
+    lift: float
+    p: float
+    q: float
+
+
+def companions(
+    space: FeatureSpace,
+    feature: int,
+    own: tuple[int, NDArray[np.int64]],
+    all_: tuple[int, NDArray[np.int64]],
+    alpha: float,
+    limit: int,
+) -> Sequence[Companion]:
+    """Return the features that records with ``feature`` have more than the others, the surest first.
+
+    ``own`` and ``all_`` are the number of records with the feature, and of all, with the counts of every
+    feature among them (n,).
+    """
+    (n_own, counts), (n, totals) = own, all_
+    columns = np.flatnonzero((counts >= LEAST) & (np.arange(len(counts)) != feature))
+    k, total = counts[columns], totals[columns]
+    p = two_sided(k, n_own, total - k, n - n_own)
+    q = adjusted(p)
+    expected = n_own * total / max(1, n)
+    z = (k - expected) / np.sqrt(np.maximum(expected, 1e-9))
+    chosen = [i for i in np.argsort(-z, kind="stable").tolist() if q[i] <= alpha and z[i] > 0][:limit]
+    found = []
+    for i in chosen:
+        label = space.labels[int(columns[i])]
+        share, base = float(k[i] / n_own), float(total[i] / n)
+        shown = shown_label(label.text, label.is_weak)
+        counted = int(k[i]), float(expected[i]), share, base, share / base
+        found.append(Companion(int(columns[i]), shown, *counted, float(p[i]), float(q[i])))
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,31 +17,36 @@ from saeindex.analysis.diff.findings import (
     overlap_of,
     power_of,
 )
-from saeindex.analysis.diff.named_evidence import named_evidence, without_examples
 from saeindex.analysis.diff.options import DiffOptions
-from saeindex.analysis.diff.power import hints_of
 from saeindex.analysis.diff.results import Diff, Finding
-from saeindex.analysis.diff.robustness import changes_of, confirmed
+from saeindex.analysis.diff.robustness import changes_of, confirmed, hints_of
 from saeindex.analysis.stats.design import design_of
 from saeindex.analysis.stats.evidence import Evidence, Family, evidence_of
 from saeindex.analysis.stats.family_test import run_counted, run_tests
+from saeindex.analysis.stats.groups import Groups
 from saeindex.analysis.stats.stratified import Counts
-from saeindex.collection.facet_counts import EngineCounts, apart
-from saeindex.errors import InvalidInputError
+from saeindex.collection.records import EngineCounts, apart
+from saeindex.concepts.named_concept import ConceptReader
+from saeindex.errors import InvalidInputError, MismatchError
 from saeindex.types import shown_label
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from qdrant_client.models import Filter
     from scipy.sparse import csr_matrix
 
     from saeindex.analysis.diff.hypotheses import HypothesisWriter
     from saeindex.analysis.stats.design import Design
     from saeindex.analysis.stats.family_test import FamilyTest
-    from saeindex.analysis.stats.groups import Groups
     from saeindex.collection.snapshot import Snapshot
     from saeindex.concepts.named_concept import NamedConcept
     from saeindex.features import FeatureSpace
     from saeindex.protocols import TextEncoder
+
+# Of the records that are compared, how many are taken to have a property whose share nobody knows: a rare
+# property that one group has shows in the tail of the scores long before it moves their mean.
+TAIL = 0.05
+MARKS = ("a:", "b:")
 
 
 def diff(
@@ -152,3 +158,91 @@ def _nothing(width: int) -> csr_matrix:
     from scipy.sparse import csr_matrix
 
     return csr_matrix((0, width), dtype=np.float32)
+
+
+def named_evidence(
+    snapshot: Snapshot, rows: NDArray[np.int64], concepts: Sequence[NamedConcept], encoder: TextEncoder | None
+) -> Evidence:
+    """Return which records have each named concept: exactly, or the part of them that is most like it."""
+    from scipy.sparse import csr_matrix
+
+    reader = ConceptReader(snapshot, encoder)
+    columns = [_having(reader, concept, rows) for concept in concepts]
+    names = tuple(concept.name for concept in concepts)
+    has = csr_matrix(np.stack(columns, axis=1).astype(np.float32))
+    return Evidence("named", names, names, has)
+
+
+def without_examples(groups: Groups, snapshot: Snapshot, concepts: Sequence[NamedConcept]) -> Groups:
+    """Return groups without the records that were given as examples, which are like themselves."""
+    given = [one for concept in concepts for one in (*concept.like, *concept.unlike)]
+    if not given:
+        return groups
+    shown = snapshot.rows_of(given)
+    kept = tuple(rows[~np.isin(rows, shown)] for rows in groups.rows)
+    note = f"{len(set(given)):,} records are examples of what is asked about, and count in no group"
+    return replace(groups, rows=kept, notes=(*groups.notes, note))
+
+
+def _having(reader: ConceptReader, concept: NamedConcept, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    if concept.metadata is not None or concept.features:
+        exact: NDArray[np.bool_] = reader.membership(concept).weights[rows] > 0
+        return exact
+    scores = reader.scores(concept)[rows]
+    count = max(1, round((concept.share or TAIL) * len(rows)))
+    among: NDArray[np.bool_] = scores >= np.partition(scores, len(scores) - count)[len(scores) - count]
+    return among
+
+
+def joined(first: Snapshot, second: Snapshot) -> tuple[Snapshot, Groups]:
+    """Return both snapshots as one, and each as a group; MismatchError where their spaces differ.
+
+    The records' ids get the name of their group before them: both indexes may have the same ids.
+    """
+    from scipy.sparse import vstack
+
+    ours, theirs = (one.space.fingerprint for one in (first, second))
+    if ours != theirs:
+        raise MismatchError(
+            "a comparison of two indexes",
+            f"they were built with different feature spaces or levels ({ours[:12]} and {theirs[:12]})",
+            "Index both with one space, and calibrate neither or both alike.",
+        )
+    place = {word: column for column, word in enumerate(first.vocabulary)}
+    for word in second.vocabulary:
+        place.setdefault(word, len(place))
+    moved = np.array([place[word] for word in second.vocabulary], np.int64)
+    words = [_widened(first.words, None, len(place)), _widened(second.words, moved, len(place))]
+    both = replace(
+        first,
+        ids=tuple(mark + one for mark, each in zip(MARKS, (first, second), strict=True) for one in each.ids),
+        vectors=np.concatenate([first.vectors, second.vectors]),
+        activations=vstack([first.activations, second.activations], "csr"),
+        words=vstack(words, "csr"),
+        vocabulary=tuple(place),
+        lengths=np.concatenate([first.lengths, second.lengths]),
+        metadata=[*first.metadata, *second.metadata],
+        read_texts=partial(_texts, (first, second)),
+        _levels={},
+        _columns={},
+    )
+    end = len(first)
+    return both, Groups(("a", "b"), (np.arange(end), np.arange(end, end + len(second))))
+
+
+def _texts(snapshots: tuple[Snapshot, Snapshot], wanted: Sequence[str]) -> list[str]:
+    """Return the texts of records, by their marked ids, from the index of each."""
+    found: dict[str, str] = {}
+    for mark, each in zip(MARKS, snapshots, strict=True):
+        own = [one for one in wanted if one.startswith(mark)]
+        found |= dict(zip(own, each.read_texts([one[len(mark) :] for one in own]), strict=True))
+    return [found[one] for one in wanted]
+
+
+def _widened(
+    words: csr_matrix, moved: np.ndarray[tuple[int, ...], np.dtype[np.int64]] | None, width: int
+) -> csr_matrix:
+    from scipy.sparse import csr_matrix
+
+    indices = words.indices if moved is None else moved[words.indices]
+    return csr_matrix((words.data, indices, words.indptr), shape=(words.shape[0], width))

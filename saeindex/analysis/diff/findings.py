@@ -1,4 +1,4 @@
-"""Findings that are one thing: features of one family, or features that point the same way."""
+"""From tests to findings: one row for what is one thing, examples from both sides, methods in words."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.analysis.diff.options import DiffOptions
-from saeindex.analysis.diff.power import BASES, detectable
 from saeindex.analysis.diff.results import Detectable, Finding
+from saeindex.analysis.diff.robustness import BASES, detectable
 from saeindex.analysis.stats.evidence import Family, evidence_of
 from saeindex.analysis.stats.family_test import run_tests
 from saeindex.analysis.stats.two_by_two import told_correction

@@ -15,8 +15,7 @@ from saeindex.errors import InvalidInputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.collection.columns import Column
-    from saeindex.collection.snapshot import Snapshot
+    from saeindex.collection.snapshot import Column, Snapshot
 
     Doubles: TypeAlias = NDArray[np.float64]
 

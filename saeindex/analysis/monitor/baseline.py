@@ -11,12 +11,11 @@ import numpy as np
 
 from saeindex.analysis.diff.findings import findings_of, headlines
 from saeindex.analysis.monitor.results import REFERENCE, WINDOW, Alert, is_real
-from saeindex.analysis.stats.comparison import compared
 from saeindex.analysis.stats.design import AUTO, LENGTH_BINS, binned, design_of, length_edges
 from saeindex.analysis.stats.evidence import Evidence, Family, evidence_of
 from saeindex.analysis.stats.family_test import FamilyTest
 from saeindex.analysis.stats.groups import Groups
-from saeindex.analysis.stats.stratified import Counts, design_effects
+from saeindex.analysis.stats.stratified import Counts, compared, design_effects
 from saeindex.analysis.stats.two_by_two import adjusted
 from saeindex.errors import InvalidInputError
 from saeindex.files import replacing

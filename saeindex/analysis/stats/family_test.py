@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from saeindex.analysis.stats.comparison import Comparison, compared
 from saeindex.analysis.stats.permutation import UnitTotals, against_chance
-from saeindex.analysis.stats.stratified import Z95, Counts, Tested
+from saeindex.analysis.stats.stratified import Z95, Comparison, Counts, Tested, compared
 from saeindex.analysis.stats.two_by_two import adjusted, binomial_tail
 
 if TYPE_CHECKING:

@@ -10,9 +10,8 @@ import numpy as np
 
 from saeindex.config import LEVEL_STRIDE
 from saeindex.errors import InvalidInputError
-from saeindex.language.ast import And, AtLeast, FamilyTerm, FeatureTerm, Not, Or, Phrase
+from saeindex.language.ast import RECORD_ID, And, AtLeast, FamilyTerm, FeatureTerm, Not, Or, Phrase
 from saeindex.language.evaluate import taker
-from saeindex.language.fields import RECORD_ID
 from saeindex.language.parser import parse_where
 from saeindex.language.to_filter import FeaturesOf, code_of
 from saeindex.types import LevelName

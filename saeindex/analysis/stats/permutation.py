@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from saeindex.analysis.stats.comparison import compared
-from saeindex.analysis.stats.stratified import Counts, effects_between, indicator
+from saeindex.analysis.stats.stratified import Counts, compared, effects_between, indicator
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

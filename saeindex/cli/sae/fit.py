@@ -117,7 +117,7 @@ def _fit_texts(
     records: list[Any], encoder: TextEncoder, options: dict[str, Any], extras: dict[str, Any], name: str
 ) -> FeatureSpace:
     from saeindex.features import FeatureSpace
-    from saeindex.features.text_views import draw_views
+    from saeindex.features.fitting import draw_views
 
     texts, groups = draw_views(records, extras.pop("views"), options["seed"])
     config = _config(options, len(texts))

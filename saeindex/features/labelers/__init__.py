@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from saeindex.features.labelers.base import CodedTexts, Labeler, Labeling, LabelingTask
-from saeindex.features.labelers.lexical import LexicalLabeler
+from saeindex.features.labelers.base import (
+    CodedTexts,
+    Labeler,
+    Labeling,
+    LabelingTask,
+    LexicalLabeler,
+    ManualLabeler,
+)
 from saeindex.features.labelers.llm import LLMLabeler
-from saeindex.features.labelers.manual import ManualLabeler
 
 __all__ = [
     "CodedTexts",

@@ -1,10 +1,14 @@
-"""The seam: what a labeler is given, and what it gives back."""
+"""The seam: what a labeler is given and gives back; and the labelers that ask no model."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from saeindex.errors import InvalidInputError
+from saeindex.features.labels import MANUAL
+from saeindex.features.lexical import lexical_labels
 
 if TYPE_CHECKING:
     import numpy as np
@@ -12,6 +16,8 @@ if TYPE_CHECKING:
 
     from saeindex.features.calibration import Calibration
     from saeindex.types import FloatArray, SparseCode
+
+MAX_CHARS = 200
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,3 +69,50 @@ class Labeler(Protocol):
 
     def label(self, task: LabelingTask) -> Labeling:
         """Label ``task.features``, each by a phrase or by a reason why there is none."""
+
+
+class LexicalLabeler:
+    """Labels by :func:`saeindex.features.lexical.lexical_labels`; every feature gets one."""
+
+    method: ClassVar[str] = "lexical"
+
+    def label(self, task: LabelingTask) -> Labeling:
+        """Label from the words of ``task.shown``."""
+        shown = task.shown
+        phrases = lexical_labels(
+            shown.texts, shown.vectors, shown.code, task.calibration, task.encode, task.seed
+        )
+        return Labeling({feature: phrases[feature] for feature in task.features})
+
+
+class ManualLabeler:
+    """Labels as they are given; no other method replaces them, and they are never weak."""
+
+    method = MANUAL
+
+    def __init__(self, names: Mapping[int, str]) -> None:
+        """Take the phrases by feature; InvalidInputError for one that could not be shown or searched."""
+        self.names = {feature: checked_phrase(feature, text) for feature, text in names.items()}
+
+    def label(self, task: LabelingTask) -> Labeling:
+        """Return the given phrases; InvalidInputError where one is for none of ``task.features``."""
+        others = sorted(set(self.names) - set(task.features))
+        if others:
+            raise InvalidInputError(
+                f"a label for feature #{others[0]}",
+                "the space has none, or it was not asked for",
+                "Leave it out.",
+            )
+        return Labeling(self.names)
+
+
+def checked_phrase(feature: int, text: str) -> str:
+    """Return the phrase without outer space: one printable line of at most 200 characters, with a word."""
+    phrase = text.strip()
+    if not phrase.isprintable() or not any(c.isalnum() for c in phrase) or len(phrase) > MAX_CHARS:
+        raise InvalidInputError(
+            f"the label {phrase[:40]!r} for feature #{feature}",
+            f"{len(phrase)} characters" if len(phrase) > MAX_CHARS else "not a line with a word in it",
+            f"Give a short phrase, at most {MAX_CHARS} characters.",
+        )
+    return phrase

@@ -7,7 +7,7 @@ that the interpreter has not seen, and judges several texts a request.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -17,25 +17,28 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import numpy as np
 
 from saeindex.errors import InvalidInputError
+from saeindex.features.contrast_sets import auroc
 from saeindex.features.labelers.base import Labeling, LabelingTask
 from saeindex.features.labelers.examples import Job, plan_jobs
-from saeindex.features.labelers.predictions import mean_scores, prediction_scores
+from saeindex.features.trust import f1
 from saeindex.llm.budget import BudgetReachedError, Estimate, Ledger, Prices
 from saeindex.llm.chat import Chat, RefusedError, ReplyCache, count_tokens, new_client
 from saeindex.llm.prompts import Messages, correction
 from saeindex.llm.replies import BadReplyError, read_phrase, read_scores
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from openai import OpenAI
 
 Read = TypeVar("Read")
-
 # Tokens of replies that are as asked for, for the estimate; and of the longest that are paid for.
 PHRASE_REPLY, SCORE_REPLY = 20, 4
 LONGEST_PHRASE_REPLY, LONGEST_SCORE_REPLY = 200, 24
 EXPECTED_PHRASE = "a phrase of about eight words for it"
 NOTHING = "unclear"
 TOO_FEW, UNPAID = "too few texts have it", "the budget was reached"
+FIGURES = ("auroc", "f1", "pearson")
+KINDS = ("random", "weak", "near")
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,3 +210,52 @@ class LLMLabeler:
         found = read(reply.text)
         self._chat.keep(model, again, reply)
         return found
+
+
+def prediction_scores(
+    likelihood: NDArray[np.float64], kinds: Sequence[str], activation: NDArray[np.float64]
+) -> dict[str, Any]:
+    """Return AUROC, F1 at a likelihood of 0.5 and Pearson correlation of ``likelihood`` (r,).
+
+    AUROC and F1 ask whether the text is of the kind ``active``, typical for the feature; ``auroc_against``
+    does for each kind of negative alone. Pearson's is with the ``activation`` (r,). The texts are chosen to
+    be hard, so none of these is the figure over a corpus. None where something does not vary.
+    """
+    kind = np.array(kinds)
+    is_active = kind == "active"
+    against = {name: _auroc(likelihood, is_active, is_active | (kind == name)) for name in KINDS}
+    return {
+        "auroc": _auroc(likelihood, is_active, np.ones(len(kind), bool)),
+        "f1": f1(likelihood >= 0.5, is_active),
+        "pearson": _pearson(likelihood, activation),
+        "auroc_against": against,
+        "texts": len(kind),
+    }
+
+
+def mean_scores(evidence: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the mean of each figure over features, None where no feature has it."""
+    found: dict[str, Any] = {name: _mean([scores[name] for scores in evidence]) for name in FIGURES}
+    against = [scores["auroc_against"] for scores in evidence]
+    found["auroc_against"] = {name: _mean([scores[name] for scores in against]) for name in KINDS}
+    return found
+
+
+def _auroc(
+    likelihood: NDArray[np.float64], is_active: NDArray[np.bool_], is_compared: NDArray[np.bool_]
+) -> float | None:
+    truth = is_active[is_compared]
+    if truth.all() or not truth.any():
+        return None
+    return float(auroc(likelihood[is_compared, None].astype(np.float32), truth)[0])
+
+
+def _pearson(a: NDArray[np.float64], b: NDArray[np.float64]) -> float | None:
+    a, b = a - a.mean(), b - b.mean()
+    scale = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / scale if scale > 1e-12 else None
+
+
+def _mean(scores: Sequence[float | None]) -> float | None:
+    known = [score for score in scores if score is not None]
+    return float(np.mean(known)) if known else None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from saeindex.errors import InvalidInputError, InvalidRecordError, NotFoundError
-from saeindex.indexing.fields import checked_field_names
+from saeindex.indexing.points import checked_field_names
 from saeindex.indexing.sources.values import checked_id, checked_record, id_of_text
 from saeindex.protocols import Rejected
 from saeindex.types import Record
