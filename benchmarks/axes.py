@@ -21,7 +21,7 @@ from benchmarks.mixture import CACHE
 from benchmarks.suites.retained import properties
 from saeindex import FeatureSpace
 from saeindex.analysis.cluster.axis import Axis, AxisValue
-from saeindex.analysis.cluster.axis_scores import read
+from saeindex.analysis.cluster.axis_scores import axis_evidence
 from saeindex.analysis.cluster.views import Views
 from saeindex.collection.snapshot import Snapshot
 
@@ -116,7 +116,7 @@ class Task:
     @cached_property
     def sample(self) -> CollectionSample:
         """The records as evidence."""
-        return read(self.snapshot, np.arange(len(self.snapshot)), CACHE.folder.parent)
+        return axis_evidence(self.snapshot, np.arange(len(self.snapshot)), CACHE.folder.parent)
 
     @cached_property
     def viewed(self) -> tuple[Views, Doubles]:

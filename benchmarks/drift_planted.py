@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.diff_calibration import ALPHA, LEAST, pair
 from benchmarks.diff_power import higher_in_first, most_telling
 from benchmarks.drift_chance import PERIODS, WINDOW, in_periods, trend_tests
-from saeindex.analysis.drift.findings import kind_of
+from saeindex.analysis.drift.trends import kind_of
 from saeindex.analysis.monitor.monitor import monitor
 from saeindex.analysis.monitor.options import MonitorOptions
 from saeindex.analysis.stats.design import Design

@@ -26,7 +26,7 @@ from saeindex.indexing.rejects import RejectsFile
 from saeindex.indexing.sources import Columns, open_source
 from saeindex.search.planner import Planner
 from saeindex.search.searcher import FACETS, Searcher
-from saeindex.steering.profile import ProfileStore
+from saeindex.steering.saved_profile import ProfileStore
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from saeindex.search.explain_analyze import Analysis
     from saeindex.search.facets import ConceptFacet, Exclusion
     from saeindex.search.plan import Plan
-    from saeindex.steering.profile import Profile
+    from saeindex.steering.saved_profile import Profile
     from saeindex.types import FloatArray, Hits, LevelName, Query, Record
 
 REJECTS_FILE = "rejects.jsonl"

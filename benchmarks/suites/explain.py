@@ -23,7 +23,7 @@ from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.config import DEFAULT_SPACE, DENSE
 from saeindex.indexing.points import point_id
 from saeindex.search.compare import Comparison, compare
-from saeindex.search.explain import code_of
+from saeindex.search.explain import sparse_code_of
 from saeindex.types import Explanation, Hit
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def ablation_figures(index: FeatureIndex, queries: Sequence[str]) -> dict[str, F
             assert hit.explanation is not None
             named = [part for part in hit.explanation.parts if part.kind == "feature"]
             named.sort(key=lambda part: -part.value)
-            active = code_of(point).indices
+            active = sparse_code_of(point).indices
             top = ablated(index, q, point, [part.feature or 0 for part in named[:TOP]])
             random = [ablated(index, q, point, dice.choice(active, TOP, replace=False)) for _ in range(DRAWS)]
             against_mean.append(top < np.mean(random))
@@ -161,7 +161,7 @@ def ablation_figures(index: FeatureIndex, queries: Sequence[str]) -> dict[str, F
 
 def ablated(index: FeatureIndex, q: Any, point: Point, features: Sequence[int] | NDArray[np.int32]) -> float:
     """Return the cosine of ``q`` (d,) and a document without some of its features."""
-    code = code_of(point)
+    code = sparse_code_of(point)
     places = np.searchsorted(code.indices, np.sort(np.asarray(features)))
     directions = index.space.sae.directions[code.indices[places]].astype(np.float64)
     x = np.asarray(point.vectors[DENSE], np.float64) - code.values[places].astype(np.float64) @ directions

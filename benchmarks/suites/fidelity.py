@@ -22,8 +22,8 @@ from saeindex.config import DEFAULT_SPACE
 from saeindex.features.fidelity import one_shot
 from saeindex.sae import SparseAutoencoder, TrainingConfig, train
 from saeindex.sae.checkpoint import training_signature
-from saeindex.sae.config import suitable_steps
 from saeindex.sae.metrics import fidelity, neighbour_overlap, nmse, seed_stability
+from saeindex.sae.training_config import suitable_steps
 
 if TYPE_CHECKING:
     from saeindex.types import FloatArray

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from inspect import signature
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,7 +23,7 @@ from saeindex.collection.records import EngineCounts, record_ids
 from saeindex.collection.snapshot_files import content_fingerprint, take_snapshot
 from saeindex.concepts.named_concept import parse_concept
 from saeindex.config import CACHE_FOLDER
-from saeindex.errors import InvalidInputError
+from saeindex.errors import InvalidInputError, check_options
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -148,9 +147,9 @@ class Analyses:
         other = None if other_field in (None, field) else self.snapshot(other_field or "")
         rows = self._rows(snapshot, where)
         if not concepts:
-            _check_options(correlate_open, options)
+            check_options(correlate_open, options, "correlate", GIVEN)
             return correlate_open(snapshot, other, rows=rows, **options)
-        _check_options(correlate_named, options)
+        check_options(correlate_named, options, "correlate", GIVEN)
         named, against = ([_named(one) for one in group] for group in (concepts, with_concepts))
         is_described = any(one.description for one in (*named, *against))
         encoder = self._collection.encoder if is_described else None
@@ -165,7 +164,7 @@ class Analyses:
         options: Mapping[str, Any],
     ) -> Triggers:
         """Return which concepts of the prompts go with a behaviour of the responses."""
-        _check_options(find_triggers, options)
+        check_options(find_triggers, options, "triggers", GIVEN)
         prompts, responses = self.snapshot(prompt_field), self.snapshot(field)
         named = behaviour if isinstance(behaviour, int) else _named(behaviour)
         is_described = not isinstance(named, int) and named.description is not None
@@ -286,20 +285,10 @@ class Analyses:
         return disjoint({"a": first, "b": select.others(first) if b is None else select(b)})
 
 
-def options_of(kind: type[Options], given: Mapping[str, Any], what: str) -> Options:
+def options_of(kind: type[Options], given: Mapping[str, Any], asked: str) -> Options:
     """Return options by name; InvalidInputError for one that there is not."""
-    try:
-        return kind(**given)
-    except TypeError as error:
-        raise InvalidInputError(what, str(error), f"Use the fields of {kind.__name__}.") from error
-
-
-def _check_options(function: Callable[..., Any], options: Mapping[str, Any]) -> None:
-    """Raise InvalidInputError for an option that a function does not have, or that is not for callers."""
-    known = signature(function).parameters.keys() - GIVEN
-    if unknown := sorted(options.keys() - known):
-        found = f"{function.__name__} has no option {unknown[0]!r}"
-        raise InvalidInputError("correlate", found, f"Use {', '.join(sorted(known))}.")
+    check_options(kind, given, asked)
+    return kind(**given)
 
 
 def _named(concept: NamedConcept | str) -> NamedConcept:

@@ -83,7 +83,7 @@ def diff(  # noqa: PLR0913, PLR0917  (one per option of a comparison)
     from saeindex.index import FeatureIndex
 
     options: dict[str, Any] = {
-        "families": parts_of(evidence),
+        "families": comma_parts(evidence),
         "level": level,
         "unit": unit_of(unit),
         "strata": tuple(strata or ()),
@@ -124,7 +124,7 @@ def _group(text: str) -> tuple[str, str]:
     return name.strip(), condition.strip()
 
 
-def parts_of(text: str) -> tuple[str, ...]:
+def comma_parts(text: str) -> tuple[str, ...]:
     """Return the parts of a text with commas."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
 

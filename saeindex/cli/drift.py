@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from saeindex.cli.delivery import Plot, Report, Table, deliver
-from saeindex.cli.diff import Alpha, Bins, Field, Level, Method, Strata, Unit, parts_of, unit_of
+from saeindex.cli.diff import Alpha, Bins, Field, Level, Method, Strata, Unit, comma_parts, unit_of
 from saeindex.cli.output import Json, Url
 from saeindex.errors import InvalidInputError
 
@@ -48,12 +48,13 @@ def drift(  # noqa: PLR0913, PLR0917  (one per option of a drift)
     from saeindex.index import FeatureIndex
 
     options: dict[str, Any] = {
-        "families": parts_of(evidence), "level": level, "unit": unit_of(unit), "strata": tuple(strata or ()),
+        "families": comma_parts(evidence), "level": level, "unit": unit_of(unit),
+        "strata": tuple(strata or ()),
         "length_bins": length_bins, "periods": periods, "alpha": alpha, "method": method, "least": least,
         "examples": examples,
     }  # fmt: skip
     with FeatureIndex.open(index, url=url) as opened:
-        ordered = None if order is None else parts_of(order)
+        ordered = None if order is None else comma_parts(order)
         found = opened.drift(over, where=where, field=field, order=ordered, **options)
     deliver(found, as_json, table, plot, report, f"What drifts over {over}?")
 
@@ -96,7 +97,8 @@ def monitor(  # noqa: PLR0913, PLR0917  (one per option of a monitor)
         found = "two references" if reference and baseline else "no reference or no window"
         raise InvalidInputError("monitor", found, "Give --window, and --reference or --baseline.")
     options: dict[str, Any] = {
-        "families": parts_of(evidence), "level": level, "unit": unit_of(unit), "strata": tuple(strata or ()),
+        "families": comma_parts(evidence), "level": level, "unit": unit_of(unit),
+        "strata": tuple(strata or ()),
         "length_bins": length_bins, "alpha": alpha, "method": method, "least": least, "examples": examples,
         "looks": looks, "least_effect": least_effect, "least_odds": least_odds,
     }  # fmt: skip

@@ -12,7 +12,7 @@ from saeindex.errors import InvalidInputError, MismatchError
 
 if TYPE_CHECKING:
     from saeindex.index import FeatureIndex
-    from saeindex.steering.profile import Profile
+    from saeindex.steering.saved_profile import Profile
 
 app = typer.Typer(help="Profiles to steer by: fit, list, show, edit, delete.", no_args_is_help=True)
 

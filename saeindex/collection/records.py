@@ -53,7 +53,11 @@ def delete_records(store: VectorStore, ids: Iterable[str]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class EngineCounts:
-    """Counts of one index's concepts, seen through one text field."""
+    """Counts of one index's concepts, seen through one text field.
+
+    Where counts are all that a statistic needs, facets take milliseconds and no snapshot. They count points:
+    an index whose records have several passages is counted in a snapshot.
+    """
 
     store: VectorStore
     n_features: int

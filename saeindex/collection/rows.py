@@ -8,19 +8,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 from saeindex.config import DENSE, SAE
 from saeindex.protocols import Point, PointId, SparseVector
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from scipy.sparse import csr_matrix
 
     from saeindex.features import FeatureSpace
     from saeindex.types import FloatArray
 
-# An activation counts by its p90, and at most this much: one loud concept does not drown the others.
-MOST_ACTIVE = 1.5
 # Texts are read this far: what follows changes which words a text has hardly at all.
 READ_CHARS = 4_000
 # Words, and the two marks that tell a question and an exclamation.
@@ -83,12 +81,9 @@ def concept_matrix(points: Sequence[Point], space: FeatureSpace) -> csr_matrix:
     sizes = [len(code.indices) if isinstance(code, SparseVector) else 0 for code in codes]
     indices = np.concatenate([np.zeros(0, np.int32), *(code.indices for code in rows)])
     values = np.concatenate([np.zeros(0, np.float32), *(code.values for code in rows)])
-    loud = space.calibration.p90[indices]
-    # A feature that was never active on the calibration texts has no p90: it counts as typical.
-    parts = np.where(np.isfinite(loud), values / np.maximum(loud, 1e-6), 1.0)
     starts = np.cumsum([0, *sizes], dtype=np.int64)
     shape = (len(points), space.n_features)
-    return csr_matrix((np.minimum(parts, MOST_ACTIVE).astype(np.float32), indices, starts), shape=shape)
+    return csr_matrix((space.calibration.loudness(indices, values), indices, starts), shape=shape)
 
 
 def word_matrix(found: Sequence[set[str]], places: Mapping[str, int]) -> csr_matrix:
@@ -108,3 +103,18 @@ def ones(matrix: csr_matrix) -> csr_matrix:
     held = matrix.copy()
     held.data = np.ones_like(held.data)
     return held
+
+
+def concept_parts(activations: csr_matrix, space: FeatureSpace) -> csr_matrix:
+    """Return activations (m, n) as parts of each feature's p90, capped."""
+    parts = activations.astype(np.float32)
+    parts.data = space.calibration.loudness(parts.indices, parts.data)
+    return parts
+
+
+def word_parts(words: csr_matrix) -> csr_matrix:
+    """Return which words records have (m, v), over the root of how many different ones."""
+    from scipy.sparse import diags
+
+    counts = np.asarray(words.sum(1), np.float64).ravel()
+    return (diags((counts + 1) ** -0.5) @ words).tocsr().astype(np.float32)

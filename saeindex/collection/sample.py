@@ -17,6 +17,7 @@ import numpy as np
 from saeindex.collection.rows import Rows, concept_matrix, ones, tokens, word_matrix
 from saeindex.config import DENSE, SAE
 from saeindex.encoders.cache import EmbeddingCache
+from saeindex.sae.metrics import nearest
 from saeindex.stores.engine import first_points
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ NEIGHBOURS = 10
 LEAST_RECORDS, MOST_WORDS = 2, 20_000
 # Words whose meaning is looked up in the encoder, the most frequent first.
 MOST_NAMED = 4_000
-_BLOCK = 1_024
 
 
 class NamedWords(NamedTuple):
@@ -160,15 +160,7 @@ def nearest_rows(
     count = min(count, len(among) - skip_self)
     if count < 1:
         return np.zeros((len(asked), 0), np.int64)
-    units = [v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-9) for v in (asked, among)]
-    found = []
-    for start in range(0, len(asked), _BLOCK):
-        cosines = units[0][start : start + _BLOCK] @ units[1].T
-        if skip_self:
-            own = np.arange(len(cosines))
-            cosines[own, start + own] = -np.inf
-        found.append(np.argpartition(-cosines, count - 1, axis=1)[:, :count])
-    return np.concatenate(found) if found else np.zeros((0, count), np.int64)
+    return nearest(asked, among, count, without_itself=skip_self)
 
 
 @dataclass(frozen=True, eq=False)

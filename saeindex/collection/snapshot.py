@@ -10,15 +10,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
-from saeindex.collection.rows import tokens
+from saeindex.collection.rows import Rows, concept_parts, tokens, word_parts
 from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.language.ast import path_of
 from saeindex.language.evaluate import found_at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from scipy.sparse import csr_matrix
 
     from saeindex.features import FeatureSpace
     from saeindex.types import FloatArray, JsonObject, LevelName
@@ -240,3 +240,12 @@ def _sorted(values: list[Any]) -> list[Any]:
         return sorted(values)
     except TypeError:
         return values
+
+
+def rows_of_snapshot(snapshot: Snapshot, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Rows:
+    """Return rows of a snapshot with the words of these columns, as inference takes them."""
+    x = np.asarray(snapshot.vectors[rows], np.float32)
+    words = word_parts(snapshot.words[rows])[:, columns]
+    if not len(columns):
+        words = csr_matrix((len(rows), 1), dtype=np.float32)
+    return Rows(tuple(rows.tolist()), x, concept_parts(snapshot.activations[rows], snapshot.space), words)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from saeindex.errors import InvalidInputError
 from saeindex.llm.budget import Ledger
 from saeindex.llm.chat import Chat, ReplyCache, new_client
-from saeindex.llm.prompts import CLOSE, OPEN, quoted, text_block
+from saeindex.llm.prompts import CLOSE, OPEN, quoted_text, text_block
 from saeindex.llm.replies import answered, read_scores
 
 if TYPE_CHECKING:
@@ -83,9 +83,9 @@ class ConceptJudge:
 
 def judge_messages(description: str, against: tuple[str, ...], labels: list[str]) -> Messages:
     """Return the request for the likelihood of each label under the property."""
-    parts = [f"The property: {quoted(description)}"]
+    parts = [f"The property: {quoted_text(description)}"]
     if against:
-        parts.append("As against: " + ", ".join(quoted(value) for value in against))
+        parts.append("As against: " + ", ".join(quoted_text(value) for value in against))
     parts.append(f"The concepts:\n{text_block(labels)}")
     parts.append(
         f'Answer with {{"scores": [...]}}: {len(labels)} whole numbers from 0 to 100, one for each concept.'

@@ -15,14 +15,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeindex.collection.rows import MOST_ACTIVE, Rows
+from saeindex.collection.rows import Rows
 from saeindex.collection.sample import LEAST_RECORDS, MOST_WORDS, SAMPLE, CollectionSample, Neighbourhood
+from saeindex.collection.snapshot import rows_of_snapshot
 from saeindex.concepts.inference import Asked, Recipe, infer, pool_of
 from saeindex.concepts.scorer import Scorer
 from saeindex.errors import InvalidInputError, UnknownConceptError
@@ -188,20 +189,9 @@ class ConceptReader:
 
     @cached_property
     def _rows(self) -> Rows:
-        from scipy.sparse import csr_matrix, diags
-
         snapshot = self.snapshot
-        a = snapshot.activations
-        loud = snapshot.space.calibration.p90[a.indices]
-        parts = np.where(np.isfinite(loud), a.data / np.maximum(loud, 1e-6), 1.0)
-        capped = np.minimum(parts, MOST_ACTIVE).astype(np.float32)
-        concepts = csr_matrix((capped, a.indices, a.indptr), shape=a.shape)
-        different = np.asarray(snapshot.words.sum(1)).ravel()
-        scale = diags((different + 1.0) ** -0.5)
-        words = (scale @ snapshot.words[:, self._columns]).tocsr().astype(np.float32)
-        if not len(self._columns):
-            words = csr_matrix((len(snapshot), 1), dtype=np.float32)
-        return Rows(tuple(snapshot.ids), np.asarray(snapshot.vectors), concepts, words)
+        everything = np.arange(len(snapshot))
+        return replace(rows_of_snapshot(snapshot, everything, self._columns), ids=tuple(snapshot.ids))
 
     @cached_property
     def _sample(self) -> CollectionSample:
@@ -232,7 +222,12 @@ def _nowhere(count: int, sample: CollectionSample) -> Neighbourhood:
 
 
 def parse_concept(text: str) -> NamedConcept:
-    """Return the concept that a text names; InvalidInputError says how to write one."""
+    """Return the concept that a text names; InvalidInputError says how to write one.
+
+    ``sad=feeling sad; against: being happy; share: 0.05`` is a description, ``sad=like: id1; unlike: id2``
+    shows it, ``sad=#12, #1041@strong`` are features at a level, ``music=metadata.topic=music`` a metadata
+    value. ``field: prompt`` looks for it in a further text field.
+    """
     name, equals, said = text.partition("=")
     name = name.strip()
     if not equals or not name or not said.strip():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from saeindex.types import FloatArray
 
@@ -74,3 +74,12 @@ def units(vectors: NDArray[np.floating]) -> Doubles:
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     units: Doubles = np.asarray(vectors, np.float64) / np.maximum(lengths, TINY)
     return units
+
+
+def wilson(share: ArrayLike, draws: ArrayLike, z: float) -> tuple[Doubles, Doubles]:
+    """Return Wilson's interval (1927) of a share in so many independent draws, ``z`` deviations each way."""
+    p, n = np.asarray(share, np.float64), np.asarray(draws, np.float64)
+    middle = p + z**2 / (2 * n)
+    reach = z * np.sqrt(p * (1 - p) / n + (z / (2 * n)) ** 2)
+    scale = 1 + z**2 / n
+    return (middle - reach) / scale, (middle + reach) / scale

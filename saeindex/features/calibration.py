@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 ARRAYS = ("density", "median", "p90")
 # The median and p90 of fewer activations are noise.
 LEAST_ACTIVE = 10
+# What an activation counts at most, in parts of its p90.
+LOUDEST = 1.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,6 +50,15 @@ class Calibration:
     def levels(self, indices: IntArray, values: FloatArray) -> NDArray[np.int64]:
         """Return the level (0 present, 1 typical, 2 strong) of each active feature."""
         return (values >= self.median[indices]).astype(np.int64) + (values >= self.p90[indices])
+
+    def loudness(self, indices: IntArray, values: FloatArray) -> FloatArray:
+        """Return activations as parts of each feature's p90, at most 1.5: one loud one drowns no other.
+
+        A feature that was never active on the calibration texts has no p90: it counts as typical.
+        """
+        loud = self.p90[indices]
+        parts = np.where(np.isfinite(loud), values / np.maximum(loud, 1e-6), 1.0)
+        return np.minimum(parts, LOUDEST).astype(np.float32)
 
     def concept_codes(self, indices: IntArray, values: FloatArray) -> NDArray[np.int64]:
         """Return the sorted level codes: ``feature * 4 + level`` for every level that is reached."""

@@ -22,10 +22,10 @@ from saeindex.features.fitting import (
 )
 from saeindex.features.space import Space
 from saeindex.protocols import TextEncoder
+from saeindex.sae.autoencoder import SparseAutoencoder
 from saeindex.sae.batches import sample
-from saeindex.sae.config import TrainingConfig, suitable_steps
-from saeindex.sae.model import SparseAutoencoder
 from saeindex.sae.train import TrainingStatus
+from saeindex.sae.training_config import TrainingConfig, suitable_steps
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

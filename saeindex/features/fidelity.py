@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.features.space import Space
-    from saeindex.sae.model import SparseAutoencoder
+    from saeindex.sae.autoencoder import SparseAutoencoder
     from saeindex.types import FloatArray
 
 NEIGHBOURS = 10

@@ -15,7 +15,7 @@ MANY_DEAD = 0.01
 ENOUGH_FOR_DEAD = 50_000
 
 
-class Figure(NamedTuple):
+class FidelityFigure(NamedTuple):
     """One line of the report."""
 
     name: str
@@ -30,24 +30,30 @@ def verdict(report: FidelityReport) -> list[str]:
     return said
 
 
-def figures(report: FidelityReport) -> list[Figure]:
+def figures(report: FidelityReport) -> list[FidelityFigure]:
     """Return every figure with its meaning, in the order in which they are best read."""
     of_variance = f"squared error as a share of the variance about the mean of {report.mean_of}"
     rows = [
-        Figure("NMSE", f"{report.nmse:.3f}", of_variance),
-        Figure("NMSE, not refined", f"{report.nmse_unrefined:.3f}", "with the encoder's own amplitudes"),
-        Figure("cosine", f"{report.cosine:.3f}", "mean, of an embedding and its reconstruction"),
-        Figure("cosine, 5th percentile", f"{report.cosine_p5:.3f}", "one record in twenty lies below"),
-        Figure("active features", f"{report.active:.1f}", f"mean per record, at most {report.k}"),
-        Figure(
+        FidelityFigure("NMSE", f"{report.nmse:.3f}", of_variance),
+        FidelityFigure(
+            "NMSE, not refined", f"{report.nmse_unrefined:.3f}", "with the encoder's own amplitudes"
+        ),
+        FidelityFigure("cosine", f"{report.cosine:.3f}", "mean, of an embedding and its reconstruction"),
+        FidelityFigure(
+            "cosine, 5th percentile", f"{report.cosine_p5:.3f}", "one record in twenty lies below"
+        ),
+        FidelityFigure("active features", f"{report.active:.1f}", f"mean per record, at most {report.k}"),
+        FidelityFigure(
             "dead features", f"{report.dead_share:.1%}", f"never active in these {report.records:,} records"
         ),
-        Figure("top-10 overlap", f"{report.overlap:.3f}", "neighbours that stay, among reconstructions"),
-        Figure(
+        FidelityFigure(
+            "top-10 overlap", f"{report.overlap:.3f}", "neighbours that stay, among reconstructions"
+        ),
+        FidelityFigure(
             "… dense queries", f"{report.overlap_dense_queries:.3f}", "only the documents are reconstructed"
         ),
-        Figure("nDCG@10 retained", f"{report.ndcg_retained:.3f}", _ndcg_meaning(report)),
-        Figure(
+        FidelityFigure("nDCG@10 retained", f"{report.ndcg_retained:.3f}", _ndcg_meaning(report)),
+        FidelityFigure(
             "… dense queries",
             f"{report.ndcg_retained_dense_queries:.3f}",
             "only the documents are reconstructed",
@@ -56,7 +62,7 @@ def figures(report: FidelityReport) -> list[Figure]:
     for each in report.stability:
         level = each.levels[-1]
         meaning = f"features that {each.against} has too, at a decoder cosine above .7 (one to one)"
-        rows.append(Figure("stability", f"{level.matched:.3f}", meaning))
+        rows.append(FidelityFigure("stability", f"{level.matched:.3f}", meaning))
     return rows
 
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.protocols import TextEncoder
-    from saeindex.sae.config import TrainingConfig
-    from saeindex.sae.model import SparseAutoencoder
+    from saeindex.sae.autoencoder import SparseAutoencoder
+    from saeindex.sae.training_config import TrainingConfig
     from saeindex.types import FloatArray
 
     Seeds = Mapping[str, Sequence[str]] | Sequence[str]

@@ -14,7 +14,7 @@ import numpy as np
 from saeindex.errors import InvalidInputError
 from saeindex.features.families import family_label
 from saeindex.features.labelers import CodedTexts, Labeler, Labeling, LabelingTask, LexicalLabeler
-from saeindex.features.labelers.base import ManualLabeler
+from saeindex.features.labelers.labeler import ManualLabeler
 from saeindex.features.labels import MANUAL, FeatureLabel
 from saeindex.features.trust import label_scores, label_summary
 

@@ -31,7 +31,7 @@ CHANCE = 0.5  # the AUROC of a label that says nothing
 
 
 @dataclass(frozen=True, slots=True)
-class FeatureMatch:
+class MappedFeature:
     """An old feature and the new one that took its place.
 
     ``confidence`` in 0…1 is the similarity that was matched on; ``margin`` is how far it lies above the best
@@ -69,7 +69,7 @@ class UnmatchedFeature:
 class SpaceMapping:
     """The matches of two spaces in the order of the old features, and what only one of them has."""
 
-    matches: tuple[FeatureMatch, ...]
+    matches: tuple[MappedFeature, ...]
     lost: tuple[UnmatchedFeature, ...]
     gained: tuple[UnmatchedFeature, ...]
     threshold: float
@@ -233,13 +233,13 @@ def _matches(
     similarity: FloatArray,
     cosine: FloatArray,
     correlation: FloatArray | None,
-) -> tuple[FeatureMatch, ...]:
+) -> tuple[MappedFeature, ...]:
     found = []
     for i, j in zip(*(ids.tolist() for ids in pairs), strict=True):
         confidence = float(similarity[i, j])
         others = np.delete(similarity[i], j)
         found.append(
-            FeatureMatch(
+            MappedFeature(
                 old=i,
                 new=j,
                 old_label=old.labels[i].text,

@@ -17,7 +17,7 @@ from saeindex.features.calibration import Calibration
 from saeindex.features.families import Family
 from saeindex.features.labels import FeatureLabel
 from saeindex.protocols import EncoderIdentity, TextEncoder
-from saeindex.sae.model import SparseAutoencoder
+from saeindex.sae.autoencoder import SparseAutoencoder
 
 if TYPE_CHECKING:
     from saeindex.types import FloatArray

@@ -17,7 +17,7 @@ from saeindex.features.labels import FeatureLabel
 from saeindex.features.space import Space, SpaceT
 from saeindex.files import former, replacing_folder
 from saeindex.protocols import EncoderIdentity
-from saeindex.sae.model import SparseAutoencoder
+from saeindex.sae.autoencoder import SparseAutoencoder
 
 
 def save_space(space: Space, target: Path) -> Path:

@@ -125,7 +125,7 @@ class Manifest(_Strict):
     """The levels of the points, where they are not those that the space came with."""
     recalibration: Recalibration | None = None
     profiles: dict[str, dict[str, Any]] = {}
-    """Saved steering profiles by name; :class:`saeindex.steering.profile.Profile` reads them."""
+    """Saved steering profiles by name; :class:`saeindex.steering.saved_profile.Profile` reads them."""
 
     @classmethod
     def describe(

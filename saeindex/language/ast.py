@@ -9,8 +9,8 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
-from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -27,6 +27,7 @@ from pydantic import (
 from saeindex.errors import QuerySyntaxError
 from saeindex.types import LevelName
 
+T = TypeVar("T")
 MAX_DEPTH = 50
 # Nodes and the values of their lists together: what a plan, a request and a reader can still take.
 MAX_NODES = 2_000
@@ -351,6 +352,27 @@ def walk(expression: Expression) -> Iterator[tuple[Expression, int]]:
         node, depth = waiting.pop()
         yield node, depth
         waiting.extend((part, depth + 1) for part in reversed(parts_of(node)))
+
+
+def required(node: And | Or | AtLeast) -> int:
+    """Return how many parts of a composite node must hold."""
+    if isinstance(node, And):
+        return len(node.parts)
+    return node.count if isinstance(node, AtLeast) else 1
+
+
+def folded(
+    node: Expression,
+    of_leaf: Callable[[Leaf], T],
+    negated: Callable[[T], T],
+    joined: Callable[[And | Or | AtLeast, Sequence[T]], T],
+) -> T:
+    """Return what an expression comes to, from what its leaves come to, up to the root."""
+    if isinstance(node, Not):
+        return negated(folded(node.part, of_leaf, negated, joined))
+    if isinstance(node, And | Or | AtLeast):
+        return joined(node, [folded(part, of_leaf, negated, joined) for part in node.parts])
+    return of_leaf(node)
 
 
 def check_limits(expression: Expression) -> None:

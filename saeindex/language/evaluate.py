@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import ge, gt, le, lt
@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from saeindex.config import CONCEPTS
 from saeindex.language.ast import (
-    And,
-    AtLeast,
     Between,
     Bound,
     ConceptTerm,
@@ -24,14 +22,15 @@ from saeindex.language.ast import (
     Leaf,
     Not,
     OneOf,
-    Or,
     Phrase,
     Value,
     check_limits,
+    folded,
     moment_in,
     path_of,
+    required,
 )
-from saeindex.language.to_filter import FeaturesOf, code_of
+from saeindex.language.to_filter import FeaturesOf, level_code
 from saeindex.language.to_text import to_text
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ class Clause:
 def clauses(expression: Expression) -> tuple[Expression, ...]:
     """Return the leaves of an expression once each, in order, those under an odd number of NOTs negated."""
     check_limits(expression)
-    signed = (leaf if is_positive else Not(part=leaf) for leaf, is_positive in _leaves(expression, True))
+    signed = (leaf if is_positive else Not(part=leaf) for leaf, is_positive in _signed(expression))
     return tuple({to_text(clause): clause for clause in signed}.values())
 
 
@@ -90,14 +89,14 @@ def matches(
     return _Record(payload, features_of, level).holds(expression)
 
 
-def _leaves(node: Expression, is_positive: bool) -> Iterator[tuple[Leaf, bool]]:
-    if isinstance(node, Not):
-        yield from _leaves(node.part, not is_positive)
-    elif isinstance(node, And | Or | AtLeast):
-        for part in node.parts:
-            yield from _leaves(part, is_positive)
-    else:
-        yield node, is_positive
+def _signed(expression: Expression) -> Sequence[tuple[Leaf, bool]]:
+    """Return the leaves, each with whether it stands under an even number of NOTs."""
+    return folded(
+        expression,
+        lambda leaf: [(leaf, True)],
+        lambda part: [(leaf, not is_positive) for leaf, is_positive in part],
+        lambda _, parts: [leaf for part in parts for leaf in part],
+    )
 
 
 class _Record:
@@ -107,25 +106,19 @@ class _Record:
 
     def holds(self, node: Expression) -> bool:
         """Say whether a node holds."""
-        if isinstance(node, Not):
-            return not self.holds(node.part)
-        if isinstance(node, And | Or | AtLeast):
-            return sum(self.holds(part) for part in node.parts) >= _least(node)
-        if isinstance(node, FeatureTerm | Phrase | FamilyTerm):
-            return bool(self.features(node))
-        return condition_holds(node, found_at(self._payload, path_of(node.field)))
+        return folded(
+            node, self._leaf_holds, lambda held: not held, lambda of, held: sum(held) >= required(of)
+        )
+
+    def _leaf_holds(self, leaf: Leaf) -> bool:
+        if isinstance(leaf, FeatureTerm | Phrase | FamilyTerm):
+            return bool(self.features(leaf))
+        return condition_holds(leaf, found_at(self._payload, path_of(leaf.field)))
 
     def features(self, node: ConceptTerm) -> tuple[int, ...]:
         """Return the features of a concept that the record has at the level asked for."""
         wanted = dict.fromkeys(self._features_of(node))
-        return tuple(one for one in wanted if code_of(one, node, self._level) in self._codes)
-
-
-def _least(node: And | Or | AtLeast) -> int:
-    """Return how many parts must hold."""
-    if isinstance(node, And):
-        return len(node.parts)
-    return node.count if isinstance(node, AtLeast) else 1
+        return tuple(one for one in wanted if level_code(one, node, self._level) in self._codes)
 
 
 def condition_holds(node: Condition, found: Any) -> bool:

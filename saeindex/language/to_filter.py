@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from saeindex.config import CONCEPTS, LEVEL_STRIDE
 from saeindex.language.ast import (
@@ -19,12 +19,13 @@ from saeindex.language.ast import (
     Expression,
     FamilyTerm,
     FeatureTerm,
-    Not,
+    Leaf,
     OneOf,
     Or,
     Phrase,
     Value,
     check_limits,
+    folded,
 )
 
 if TYPE_CHECKING:
@@ -66,46 +67,59 @@ def target_of(node: ConceptTerm) -> str:
     return f"family:{node.name}" if isinstance(node, FamilyTerm) else node.text
 
 
-def code_of(feature: int, node: ConceptTerm, default: LevelName | None) -> int:
+def level_code(feature: int, node: ConceptTerm, default: LevelName | None) -> int:
     """Return the level code that a record has where ``feature`` is active as strongly as asked for."""
     return feature * LEVEL_STRIDE + LEVEL_NUMBERS[node.level or default or "present"]
 
 
+class _Part(NamedTuple):
+    """A condition, and whether its opposite is meant: within AND a negation is no more than a clause."""
+
+    condition: Any
+    is_denied: bool = False
+
+
+def _whole(part: _Part) -> Any:
+    """Return a part as one condition."""
+    from qdrant_client.models import Filter
+
+    return Filter(must_not=[part.condition]) if part.is_denied else part.condition
+
+
+def _joined(node: And | Or | AtLeast, parts: Sequence[_Part]) -> _Part:
+    from qdrant_client.models import Filter, MinShould
+
+    if isinstance(node, And):
+        denied = [part.condition for part in parts if part.is_denied]
+        claimed = [part.condition for part in parts if not part.is_denied]
+        return _Part(Filter(must=claimed or None, must_not=denied or None))
+    conditions = [_whole(part) for part in parts]
+    if isinstance(node, AtLeast):
+        return _Part(Filter(min_should=MinShould(conditions=conditions, min_count=node.count)))
+    return _Part(Filter(should=conditions))
+
+
 class _Compiler:
-    """One compilation: each node becomes one condition, a negation within AND no more than a clause."""
+    """One compilation: each node becomes one condition."""
 
     def __init__(self, features_of: FeaturesOf, level: LevelName | None) -> None:
         self._features_of, self._level = features_of, level
 
     def condition(self, node: Expression) -> Any:
         """Return the condition of a node: a FieldCondition, or a Filter."""
-        from qdrant_client.models import Filter, MinShould
+        return _whole(
+            folded(node, self._leaf, lambda part: _Part(part.condition, not part.is_denied), _joined)
+        )
 
-        if isinstance(node, Not):
-            if isinstance(node.part, Not):
-                return self.condition(node.part.part)
-            return Filter(must_not=[self.condition(node.part)])
-        if isinstance(node, And):
-            return self._all(node.parts)
-        if isinstance(node, Or | AtLeast):
-            parts = [self.condition(part) for part in node.parts]
-            few = MinShould(conditions=parts, min_count=node.count) if isinstance(node, AtLeast) else None
-            return Filter(min_should=few) if few else Filter(should=parts)
-        if isinstance(node, FeatureTerm | Phrase | FamilyTerm):
-            return self._concept(node)
-        return _metadata(node)
-
-    def _all(self, parts: Sequence[Expression]) -> Filter:
-        from qdrant_client.models import Filter
-
-        denied = [self.condition(part.part) for part in parts if isinstance(part, Not)]
-        claimed = [self.condition(part) for part in parts if not isinstance(part, Not)]
-        return Filter(must=claimed or None, must_not=denied or None)
+    def _leaf(self, leaf: Leaf) -> _Part:
+        if isinstance(leaf, FeatureTerm | Phrase | FamilyTerm):
+            return _Part(self._concept(leaf))
+        return _Part(_metadata(leaf))
 
     def _concept(self, node: ConceptTerm) -> FieldCondition:
         from qdrant_client.models import FieldCondition, MatchAny, MatchValue
 
-        codes = [code_of(feature, node, self._level) for feature in dict.fromkeys(self._features_of(node))]
+        codes = [level_code(feature, node, self._level) for feature in dict.fromkeys(self._features_of(node))]
         match = MatchValue(value=codes[0]) if len(codes) == 1 else MatchAny(any=codes)
         return FieldCondition(key=CONCEPTS, match=match)
 

@@ -22,7 +22,7 @@ class Prices:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class CostEstimate:
     """What is ahead: requests that are not cached, their tokens, and money where prices are known.
 
     ``skipped`` features have too few texts. Tokens are estimated, rather too many than too few; a bad reply

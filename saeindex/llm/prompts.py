@@ -50,7 +50,9 @@ def interpreter_messages(strong: Sequence[str], weak: Sequence[str], absent: Seq
 def predictor_messages(phrase: str, texts: Sequence[str]) -> Messages:
     """Return the request for the likelihood of ``phrase`` in each text."""
     asked = f'Answer with {{"scores": [...]}}: {len(texts)} whole numbers from 0 to 100, one for each text.'
-    return _messages(PREDICTOR, [f"The concept: {quoted(phrase)}", f"The texts:\n{text_block(texts)}", asked])
+    return _messages(
+        PREDICTOR, [f"The concept: {quoted_text(phrase)}", f"The texts:\n{text_block(texts)}", asked]
+    )
 
 
 def correction(messages: Messages, reason: str) -> Messages:
@@ -64,11 +66,11 @@ def correction(messages: Messages, reason: str) -> Messages:
 
 def text_block(texts: Sequence[str]) -> str:
     """Return texts as numbered lines of JSON between the marks, cut to 700 characters."""
-    lines = [f'{{"n": {n}, "text": {quoted(_cut(text))}}}' for n, text in enumerate(texts, 1)]
+    lines = [f'{{"n": {n}, "text": {quoted_text(_cut(text))}}}' for n, text in enumerate(texts, 1)]
     return "\n".join([OPEN, *lines, CLOSE])
 
 
-def quoted(text: str) -> str:
+def quoted_text(text: str) -> str:
     """Return a JSON string without line ends, marks or control tokens; reading it gives ``text`` back."""
     return _ACTIVE.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(text, ensure_ascii=False))
 

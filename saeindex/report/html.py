@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NOTEBOOK_ROWS = 8
 
 
-def page_html(told: Description, question: str = "") -> str:
+def report_html(told: Description, question: str = "") -> str:
     """Return a page of its own, under ``question`` or the one that the description has."""
     made = f"{datetime.now(UTC):%d %B %Y}"
     return render("page", told=told, question=question or told.question, made=made)

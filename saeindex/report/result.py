@@ -10,7 +10,7 @@ from typing import Any
 
 from saeindex.errors import MissingDependencyError
 from saeindex.files import checked_suffix, replacing
-from saeindex.report.html import notebook_html, page_html
+from saeindex.report.html import notebook_html, report_html
 from saeindex.report.model import describe
 from saeindex.report.text import text_of
 
@@ -71,7 +71,7 @@ def write_report(result: AnalysisResult, path: str | Path, question: str = "") -
     """
     target = Path(path)
     checked_suffix(target, (".html",), "report")
-    page = page_html(describe(result), question.strip())
+    page = report_html(describe(result), question.strip())
     with replacing(target) as draft:
         draft.write_text(page, encoding="utf-8")
     return target

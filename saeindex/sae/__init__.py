@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from saeindex.sae.config import TrainingConfig
-from saeindex.sae.model import SparseAutoencoder
+from saeindex.sae.autoencoder import SparseAutoencoder
 from saeindex.sae.train import train
+from saeindex.sae.training_config import TrainingConfig
 
 __all__ = ["SparseAutoencoder", "TrainingConfig", "train"]

@@ -16,8 +16,8 @@ from saeindex.errors import MismatchError
 from saeindex.files import replacing
 
 if TYPE_CHECKING:
-    from saeindex.sae.config import TrainingConfig
     from saeindex.sae.objective import Weights
+    from saeindex.sae.training_config import TrainingConfig
     from saeindex.types import FloatArray
 
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")

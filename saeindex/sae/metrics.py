@@ -17,7 +17,7 @@ from saeindex.errors import InvalidInputError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.sae.model import SparseAutoencoder
+    from saeindex.sae.autoencoder import SparseAutoencoder
     from saeindex.types import FloatArray
 
 QUERY_BLOCK = 512

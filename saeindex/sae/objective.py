@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from saeindex.sae.config import TrainingConfig
-from saeindex.sae.model import refine
+from saeindex.sae.autoencoder import refine
 from saeindex.sae.products import combine, strengths_on
+from saeindex.sae.training_config import TrainingConfig
 
 TEMPERATURE = 0.1
 

@@ -14,12 +14,12 @@ from torch.nn import functional as F
 
 from saeindex.devices import choose_dtype
 from saeindex.errors import InvalidInputError
+from saeindex.sae.autoencoder import TENSORS, SparseAutoencoder
 from saeindex.sae.batches import Batches, sample
 from saeindex.sae.checkpoint import Progress, load_checkpoint, save_checkpoint, training_signature
-from saeindex.sae.config import TrainingConfig
 from saeindex.sae.metrics import nmse
-from saeindex.sae.model import TENSORS, SparseAutoencoder
 from saeindex.sae.objective import Objective, Weights, remove_parallel_gradient
+from saeindex.sae.training_config import TrainingConfig
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,7 +12,6 @@ what the exact counts of the parts leave possible (Fréchet's bounds):
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from saeindex.concepts.weighting import wilson
 from saeindex.language.ast import (
     RECORD_ID,
     And,
@@ -31,13 +31,15 @@ from saeindex.language.ast import (
     Expression,
     FamilyTerm,
     FeatureTerm,
-    Not,
+    Leaf,
     OneOf,
     Or,
     Phrase,
+    folded,
+    required,
     walk,
 )
-from saeindex.language.to_filter import FeaturesOf, code_of
+from saeindex.language.to_filter import FeaturesOf, level_code
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
@@ -108,39 +110,39 @@ class Estimator:
 
     def mask(self, node: Expression) -> Mask:
         """Return which sampled points a node takes (m,)."""
-        if isinstance(node, Not):
-            return ~self.mask(node.part)
-        if isinstance(node, And | Or | AtLeast):
-            held = np.sum([self.mask(part) for part in node.parts], axis=0)
-            found: Mask = held >= _least(node)
-            return found
-        if isinstance(node, FeatureTerm | Phrase | FamilyTerm):
-            return self._statistics.with_any(self._codes(node))
-        return self._statistics.with_condition(node)
+        return folded(node, self._leaf_mask, np.logical_not, _at_least_of)
+
+    def _leaf_mask(self, leaf: Leaf) -> Mask:
+        if isinstance(leaf, FeatureTerm | Phrase | FamilyTerm):
+            return self._statistics.with_any(self._codes(leaf))
+        return self._statistics.with_condition(leaf)
 
     def bounds(self, node: Expression) -> Bounds:
         """Return what the counts of its parts say of a node."""
         size = self._statistics.total
-        if isinstance(node, Not):
-            low, high, share = self.bounds(node.part)
-            return Bounds(size - high, size - low, 1 - share)
-        if isinstance(node, And | Or | AtLeast):
-            return _at_least(_least(node), [self.bounds(part) for part in node.parts], size)
-        if isinstance(node, FeatureTerm | Phrase | FamilyTerm):
-            counts = self._statistics.code_counts[self._codes(node)]
-            return _at_least(1, [Bounds(int(c), int(c), int(c) / max(1, size)) for c in counts], size)
-        return self._condition_bounds(node)
+        return folded(
+            node,
+            self._leaf_bounds,
+            lambda part: _opposite(part, size),
+            lambda of, parts: _at_least(required(of), parts, size),
+        )
+
+    def _leaf_bounds(self, leaf: Leaf) -> Bounds:
+        if not isinstance(leaf, FeatureTerm | Phrase | FamilyTerm):
+            return self._condition_bounds(leaf)
+        size = self._statistics.total
+        counts = self._statistics.code_counts[self._codes(leaf)]
+        return _at_least(1, [Bounds(int(c), int(c), int(c) / max(1, size)) for c in counts], size)
 
     def _codes(self, node: ConceptTerm) -> list[int]:
-        return [code_of(feature, node, self._level) for feature in dict.fromkeys(self._features_of(node))]
+        return [level_code(feature, node, self._level) for feature in dict.fromkeys(self._features_of(node))]
 
     def _condition_bounds(self, node: Condition) -> Bounds:
         """Return what facets count of a condition; all is possible of a field that has none."""
         size = self._statistics.total
         if isinstance(node, Compare) and node.op == "!=":
             opposite = Compare(field=node.field, op="=", value=node.value)
-            low, high, share = self._condition_bounds(opposite)
-            return Bounds(size - high, size - low, 1 - share)
+            return _opposite(self._condition_bounds(opposite), size)
         if isinstance(node, Compare) and node.op == "=" and node.field == RECORD_ID:
             return Bounds(0, size, 1 / max(1, size))
         counted = self._statistics.counted(node)
@@ -150,10 +152,15 @@ class Estimator:
         return Bounds(*counted, counted[1] / max(1, size))
 
 
-def _least(node: And | Or | AtLeast) -> int:
-    if isinstance(node, And):
-        return len(node.parts)
-    return node.count if isinstance(node, AtLeast) else 1
+def _at_least_of(node: And | Or | AtLeast, masks: Sequence[Mask]) -> Mask:
+    """Return for which points as many masks hold as a node asks for."""
+    held: Mask = np.sum(masks, axis=0) >= required(node)
+    return held
+
+
+def _opposite(part: Bounds, size: int) -> Bounds:
+    """Return what is known of the points that are not among these."""
+    return Bounds(size - part.high, size - part.low, 1 - part.share)
 
 
 def _at_least(count: int, parts: Sequence[Bounds], size: int) -> Bounds:
@@ -177,7 +184,7 @@ def _combined(mask: Mask, bounds: Bounds, size: int) -> Estimate:
     seen, selected = len(mask), int(mask.sum())
     if bounds.low == bounds.high:
         return Estimate(bounds.low, bounds.low, bounds.high, "counted by facets")
-    low, high = (share * size for share in wilson(selected, seen, size))
+    low, high = (share * size for share in sampled_share(selected, seen, size))
     low, high = max(low, bounds.low, selected), min(high, bounds.high, size - (seen - selected))
     low, high = min(low, high), max(low, high)
     if selected >= LEAST_SELECTED or seen == size:
@@ -188,18 +195,15 @@ def _combined(mask: Mask, bounds: Bounds, size: int) -> Estimate:
     return Estimate(min(max(points, low), high), low, high, why)
 
 
-def wilson(selected: int, seen: int, size: int) -> tuple[float, float]:
-    """Return Wilson's interval (1927) of a share, for a sample of ``seen`` out of ``size`` points."""
+def sampled_share(selected: int, seen: int, size: int) -> tuple[float, float]:
+    """Return Wilson's interval of a share, for a sample of ``seen`` out of ``size`` points."""
     if seen == 0:
         return 0.0, 1.0
     share = selected / seen
     if seen >= size:
         return share, share
-    draws = seen * (size - 1) / (size - seen)
-    middle = share + Z**2 / (2 * draws)
-    reach = Z * math.sqrt(share * (1 - share) / draws + (Z / (2 * draws)) ** 2)
-    scale = 1 + Z**2 / draws
-    return max(0.0, (middle - reach) / scale), min(1.0, (middle + reach) / scale)
+    low, high = wilson(share, seen * (size - 1) / (size - seen), Z)
+    return max(0.0, float(low)), min(1.0, float(high))
 
 
 def _aged(found: Estimate, size: int, total: int) -> Estimate:

@@ -14,7 +14,7 @@ from saeindex.language.ast import ConceptTerm, FeatureTerm
 from saeindex.language.evaluate import matched_clauses
 from saeindex.language.to_filter import target_of
 from saeindex.protocols import Point, SearchRequest, SparseVector
-from saeindex.search.explain import Explainer, code_of
+from saeindex.search.explain import Explainer, sparse_code_of
 from saeindex.search.fusion import Fused
 from saeindex.search.grouping import (
     RECORD_ID,
@@ -200,7 +200,7 @@ class Executor:
             score=float(point.score or 0.0),
             text=point.payload["text"],
             metadata=point.payload["metadata"],
-            features=self._explainer.activations(code_of(point)),
+            features=self._explainer.activations(sparse_code_of(point)),
             explanation=self._explanation(point, plan, scoring) if plan.query.explain else None,
             passage=point.payload["passage"],
             steered=None if before is None else before.effect(ranked),

@@ -39,10 +39,10 @@ class Explainer:
     def explain(self, query: Vector, point: Point) -> Explanation:
         """Return why ``point`` (with its vectors) has its score against a dense or sparse ``query``."""
         if isinstance(query, SparseVector):
-            return self.sparse(query, code_of(point))
+            return self.sparse(query, sparse_code_of(point))
         document = point.vectors[DENSE]
         assert isinstance(document, np.ndarray)  # noqa: S101  (the layout says that "dense" is dense)
-        return self.dense(query, document, code_of(point))
+        return self.dense(query, document, sparse_code_of(point))
 
     def dense(self, query: FloatArray, document: FloatArray, code: SparseVector) -> Explanation:
         """Return the parts of the cosine of ``query`` and ``document`` (unit vectors, (d,)), largest first.
@@ -82,7 +82,7 @@ class Explainer:
         return [Part("feature", i, label.text, value, label.is_weak) for i, label, value in named]
 
 
-def code_of(point: Point) -> SparseVector:
+def sparse_code_of(point: Point) -> SparseVector:
     """Return the sparse code of a point that was fetched with it, empty where it has none."""
     found = point.vectors.get(SAE)
     return found if isinstance(found, SparseVector) else NO_CODE

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS, SAE
-from saeindex.search.explain import code_of
+from saeindex.search.explain import sparse_code_of
 from saeindex.types import shown_label
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def presence(points: Sequence[Point], n_features: int) -> csr_matrix:
     """Return a matrix (m, n_features) with a 1 where a point has a feature."""
     from scipy.sparse import csr_matrix
 
-    codes = [code_of(point) for point in points]
+    codes = [sparse_code_of(point) for point in points]
     indptr = np.cumsum([0, *(len(code.indices) for code in codes)])
     indices = np.concatenate([np.zeros(0, np.int32), *(code.indices for code in codes)])
     return csr_matrix((np.ones(len(indices), np.float32), indices, indptr), shape=(len(codes), n_features))

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from saeindex.config import DENSE, SAE
 from saeindex.protocols import Fusion, Point, SearchRequest
 from saeindex.search.retrieval import POOL, fetched
-from saeindex.stores.points import id_order
+from saeindex.stores.point_checks import id_order
 from saeindex.stores.ranking import RRF_K, distribution_scaled
 from saeindex.types import Explanation, Part, SourceExplanation
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.config import SAE
-from saeindex.search.explain import code_of
+from saeindex.search.explain import sparse_code_of
 from saeindex.stores.tracing import noted
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 # The best 500 are put in another order; what comes after them stays where it is.
 DIVERSITY_POOL = 500
-MOST = 1.5
 
 
 class Diverse:
@@ -67,11 +66,11 @@ def code_similarity(points: Sequence[Point], calibration: Calibration) -> NDArra
     """Return the cosines (m, m) of the points' codes, activations as shares of p90 and at most 1.5."""
     from scipy.sparse import csr_matrix
 
-    codes = [code_of(point) for point in points]
+    codes = [sparse_code_of(point) for point in points]
     indptr = np.cumsum([0, *(len(code.indices) for code in codes)])
     indices = np.concatenate([np.zeros(0, np.int32), *(code.indices for code in codes)])
-    values = np.concatenate([np.zeros(0, np.float32), *(code.values for code in codes)]).astype(np.float64)
-    capped = np.minimum(values / calibration.p90[indices], MOST)
+    values = np.concatenate([np.zeros(0, np.float32), *(code.values for code in codes)])
+    capped = calibration.loudness(indices, values).astype(np.float64)
     rows = csr_matrix((capped, indices, indptr), shape=(len(codes), len(calibration.p90)))
     lengths = np.sqrt(np.asarray(rows.multiply(rows).sum(1)).ravel())
     products: NDArray[np.float64] = (rows @ rows.T).toarray()

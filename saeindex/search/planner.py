@@ -1,4 +1,4 @@
-"""Planning: the query checked, concepts resolved, the query steered, the property inferred, the filter compiled."""
+"""Planning: checks, concepts resolved, the query steered, the property inferred, the filter compiled."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Planner:
             concepts=tuple(concepts.values()),
             steers=steers,
             query_filter=query_filter,
-            drift=steering.drift(moved, steered),
+            drift=steering.drift_of(moved, steered),
             total=total,
             estimate=estimate,
             choices=choose(query, self._setting(where, estimate, total, rescorer is not None, near)),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from saeindex.protocols import Point, SearchRequest
 from saeindex.search.retrieval import POOL, fetched
-from saeindex.stores.points import id_order
+from saeindex.stores.point_checks import id_order
 from saeindex.stores.tracing import noted
 
 if TYPE_CHECKING:

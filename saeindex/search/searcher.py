@@ -12,7 +12,7 @@ from saeindex.collection.caches import KEPT
 from saeindex.collection.records import count_records
 from saeindex.concepts.feature_card import FeatureCard, feature_card
 from saeindex.concepts.label_match import FLOOR, Concept, FeatureMatch
-from saeindex.errors import InvalidInputError, SaeIndexError
+from saeindex.errors import InvalidInputError, SaeIndexError, check_options
 from saeindex.search import facets
 from saeindex.search.compare import Comparison, compare
 from saeindex.search.executor import Executor, ranks
@@ -164,10 +164,8 @@ class Searcher:
 
 def as_query(query: str | Query, options: Mapping[str, Any]) -> Query:
     """Return a text or a query with further fields as one query."""
-    try:
-        return replace(query, **options) if isinstance(query, Query) else Query(query, **options)
-    except TypeError as error:
-        raise InvalidInputError("search", str(error), "Use the fields of saeindex.Query.") from error
+    check_options(Query, options, "search")
+    return replace(query, **options) if isinstance(query, Query) else Query(query, **options)
 
 
 @contextmanager

@@ -159,7 +159,7 @@ def within(
     vector: FloatArray, steers: Sequence[ResolvedSteer], max_drift: float
 ) -> tuple[ResolvedSteer, ...]:
     """Return the steers with all strengths scaled alike, by the largest factor up to 1 that drifts so far."""
-    if drift(vector, apply(vector, steers)) <= max_drift:
+    if drift_of(vector, apply(vector, steers)) <= max_drift:
         return tuple(steers)
     low, high = 0.0, 1.0
     for _ in range(HALVINGS):
@@ -169,10 +169,10 @@ def within(
 
 
 def _drifts(vector: FloatArray, steers: Sequence[ResolvedSteer], factor: float) -> float:
-    return drift(vector, apply(vector, [replace(s, strength=s.strength * factor) for s in steers]))
+    return drift_of(vector, apply(vector, [replace(s, strength=s.strength * factor) for s in steers]))
 
 
-def drift(before: FloatArray, after: FloatArray) -> float:
+def drift_of(before: FloatArray, after: FloatArray) -> float:
     """Return 1 - cos(before, after), 0.0 exactly when the query was not moved."""
     if after is before:
         return 0.0

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from saeindex.errors import InvalidInputError, StorageError
 from saeindex.protocols import Layout, OrderBy, Page, Point, PointId, SearchRequest
-from saeindex.stores.engine import Fetch, Nearest, NearestIds
+from saeindex.stores.engine import Fetch, NearestIds, NearestSearch
 from saeindex.stores.filters import check_filter
-from saeindex.stores.points import CheckedPoint, canonical_id, check_count, check_fields, check_points
+from saeindex.stores.point_checks import CheckedPoint, canonical_id, check_count, check_fields, check_points
 from saeindex.stores.ranking import ordered_page, rank
 from saeindex.stores.tracing import noted
 
@@ -208,11 +208,11 @@ class BaseStore(ABC):
         """Return the points of canonical, distinct ``ids`` that exist, in any order."""
         return self._run("get", lambda: self._retrieve(ids, fetch), asked=len(ids)) if ids else []
 
-    def nearest(self, search: Nearest) -> list[Point]:
+    def nearest(self, search: NearestSearch) -> list[Point]:
         """Run one search in the engine: scored points, best first."""
         return self._run("search", lambda: self._nearest(search), search.using, search.limit)
 
-    def nearest_ids(self, search: Nearest) -> NearestIds:
+    def nearest_ids(self, search: NearestSearch) -> NearestIds:
         """Run one search for the ids alone, best first."""
         return self._run(
             "search", lambda: self._nearest_ids(search), f"{search.using} unfiltered", search.limit
@@ -253,9 +253,9 @@ class BaseStore(ABC):
     def _retrieve(self, ids: Sequence[PointId], fetch: Fetch) -> list[Point]: ...
 
     @abstractmethod
-    def _nearest(self, search: Nearest) -> list[Point]: ...
+    def _nearest(self, search: NearestSearch) -> list[Point]: ...
 
-    def _nearest_ids(self, search: Nearest) -> NearestIds:
+    def _nearest_ids(self, search: NearestSearch) -> NearestIds:
         points = self._nearest(search)
         return NearestIds(tuple(p.id for p in points), (points[-1].score or 0.0) if points else 0.0)
 

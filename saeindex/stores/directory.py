@@ -1,4 +1,4 @@
-"""The files of an embedded index: which are there, and writing them so that a crash leaves old or new.
+"""The files of an embedded index: which are there, writing them whole, and the lock of their one owner.
 
 ``layout.json`` is written last of all when an index is created: a directory without it was never complete.
 """

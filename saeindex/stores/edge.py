@@ -23,10 +23,10 @@ from saeindex.stores.directory import (
     require_space,
     write_json,
 )
-from saeindex.stores.engine import Fetch, Nearest, NearestIds
+from saeindex.stores.engine import Fetch, NearestIds, NearestSearch
 from saeindex.stores.filters import to_edge
 from saeindex.stores.layouts import check_layout, layout_from_json, layout_to_json
-from saeindex.stores.points import CheckedPoint, chunks
+from saeindex.stores.point_checks import CheckedPoint, chunks
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
@@ -188,11 +188,11 @@ class EdgeStore(BaseStore):
     def _retrieve(self, ids: Sequence[PointId], fetch: Fetch) -> list[Point]:
         return engine.retrieve(self._shard, ids, fetch)
 
-    def _nearest(self, search: Nearest) -> list[Point]:
+    def _nearest(self, search: NearestSearch) -> list[Point]:
         wanted = to_edge(search.filters, search.among) if search.filters or search.among else None
         return engine.nearest(self._shard, search, wanted)
 
-    def _nearest_ids(self, search: Nearest) -> NearestIds:
+    def _nearest_ids(self, search: NearestSearch) -> NearestIds:
         wanted = to_edge(search.filters, search.among) if search.filters or search.among else None
         return engine.nearest_ids(self._shard, search, wanted)
 

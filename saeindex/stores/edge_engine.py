@@ -16,8 +16,8 @@ from saeindex.errors import (
     StorageError,
 )
 from saeindex.protocols import Layout, OrderBy, Page, Point, PointId
-from saeindex.stores.engine import Fetch, Nearest, NearestIds
-from saeindex.stores.points import CheckedPoint, to_id, to_point
+from saeindex.stores.engine import Fetch, NearestIds, NearestSearch
+from saeindex.stores.point_checks import CheckedPoint, to_id, to_point
 
 # No HNSW: its filtered searches lose results silently, and building it blocks the process for minutes.
 INDEXING_THRESHOLD_KB = 10**9
@@ -182,18 +182,18 @@ def retrieve(shard: Any, ids: Sequence[PointId], fetch: Fetch) -> list[Point]:
     return [to_point(row) for row in shard.retrieve(list(ids), fetch.payload, fetch.vectors or False)]
 
 
-def nearest(shard: Any, search: Nearest, query_filter: Any) -> list[Point]:
+def nearest(shard: Any, search: NearestSearch, query_filter: Any) -> list[Point]:
     """Search once; filtered searches are exact scans whatever was asked (see INDEXING_THRESHOLD_KB)."""
     return [to_point(row, row.score) for row in _nearest(shard, search, query_filter)]
 
 
-def nearest_ids(shard: Any, search: Nearest, query_filter: Any) -> NearestIds:
+def nearest_ids(shard: Any, search: NearestSearch, query_filter: Any) -> NearestIds:
     """Search once for the engine's own ids, a quarter of the time that points of them take."""
     rows = _nearest(shard, search, query_filter)
     return NearestIds(tuple(row.id for row in rows), rows[-1].score if rows else 0.0)
 
 
-def _nearest(shard: Any, search: Nearest, query_filter: Any) -> list[Any]:
+def _nearest(shard: Any, search: NearestSearch, query_filter: Any) -> list[Any]:
     import qdrant_edge as edge
 
     vector = search.vector

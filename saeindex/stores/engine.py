@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from saeindex.protocols import Point
-from saeindex.stores.points import PlainVector
+from saeindex.stores.point_checks import PlainVector
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
@@ -34,7 +34,7 @@ class Fetch:
 
 
 @dataclass(frozen=True, slots=True)
-class Nearest:
+class NearestSearch:
     """One search without stages, as an engine does it: every filter in ``filters`` must hold.
 
     ``above`` is strict (``>``), as engines have it. ``among`` limits the search to some ids.
@@ -68,10 +68,10 @@ class Engine(Protocol):
     def retrieve(self, ids: Sequence[PointId], fetch: Fetch) -> list[Point]:
         """Return the points of canonical, distinct ``ids`` that exist, in any order."""
 
-    def nearest(self, search: Nearest) -> list[Point]:
+    def nearest(self, search: NearestSearch) -> list[Point]:
         """Run one search in the engine: scored points, best first."""
 
-    def nearest_ids(self, search: Nearest) -> NearestIds:
+    def nearest_ids(self, search: NearestSearch) -> NearestIds:
         """Run one search for the ids alone, best first."""
 
     def scroll_by_id(

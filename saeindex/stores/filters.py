@@ -12,7 +12,7 @@ import numpy as np
 
 from saeindex.errors import InvalidInputError
 from saeindex.protocols import PointId
-from saeindex.stores.points import canonical_id
+from saeindex.stores.point_checks import canonical_id
 
 if TYPE_CHECKING:
     from qdrant_client import models

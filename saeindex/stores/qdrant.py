@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any, Self
 from saeindex.errors import NotFoundError
 from saeindex.protocols import Layout, OrderBy, Page, Point, PointId
 from saeindex.stores.base import BaseStore, closed_error
-from saeindex.stores.collection import (
+from saeindex.stores.engine import Fetch, NearestSearch
+from saeindex.stores.layouts import check_layout
+from saeindex.stores.point_checks import CheckedPoint, chunks, to_id, to_point
+from saeindex.stores.server_collection import (
     MANIFEST_KEY,
     create_collection,
     is_local,
@@ -19,9 +22,6 @@ from saeindex.stores.collection import (
     read_metadata,
     translated,
 )
-from saeindex.stores.engine import Fetch, Nearest
-from saeindex.stores.layouts import check_layout
-from saeindex.stores.points import CheckedPoint, chunks, to_id, to_point
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient, models
@@ -176,7 +176,7 @@ class QdrantStore(BaseStore):
         )
         return [to_point(row) for row in rows]
 
-    def _nearest(self, search: Nearest) -> list[Point]:
+    def _nearest(self, search: NearestSearch) -> list[Point]:
         found = self._client.query_points(
             self._collection,
             query=_vector_model(search.vector),

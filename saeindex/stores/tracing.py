@@ -1,4 +1,4 @@
-"""What a query asked of the engine and how long it took, for those who analyse one.
+"""What a query asked of the engine, how long it took, and how long it may take.
 
 A query notes its work in a context variable: of other threads' queries on the same store nothing is seen.
 """

@@ -9,7 +9,7 @@ import numpy as np
 from saeindex.analysis.cluster.axis import Axis
 from saeindex.analysis.cluster.results import Cluster, Clustering, KeyConcept
 from saeindex.analysis.cluster.verdict import Verdict
-from saeindex.analysis.correlate.results import Concept, ConceptPair, Correlations
+from saeindex.analysis.correlate.results import ConceptPair, Correlations, PairedConcept
 from saeindex.analysis.correlate.triggers import Trigger, Triggers
 from saeindex.analysis.diff.results import Confirmation, Detectable, Diff, Finding, Hint, StratumChange
 from saeindex.analysis.drift.periods import Period
@@ -55,7 +55,8 @@ def diff(groups: tuple[str, str] = ("old & new", EVIL)) -> Diff:
 
 def pair(a: str, b: str, sign: float, field: str = "") -> ConceptPair:
     return ConceptPair(
-        Concept(3, a, field), Concept(None, b), 30, 10.0, 3.0, 0.4 * sign, 25.0, 1.2 * sign, (0.5, 1.9), 1e-5,
+        PairedConcept(3, a, field), PairedConcept(None, b), 30, 10.0, 3.0, 0.4 * sign, 25.0, 1.2 * sign,
+        (0.5, 1.9), 1e-5,
         2e-4, 0.5, 0.25, 12.0 * sign, ("doc-1",),
     )  # fmt: skip
 
@@ -68,8 +69,10 @@ def correlations() -> Correlations:
 
 
 def triggers() -> Triggers:
-    one = Trigger(pair(EVIL, "refuses", 1, "prompt"), 0.4, ("doc-1",), (), ("doc-3",), (Concept(4, "rain"),))
-    return Triggers(Concept(None, "refuses"), "prompt", 200, 150, 40.0, 30, 1, 0.05, "bh", 2, (one,))
+    one = Trigger(
+        pair(EVIL, "refuses", 1, "prompt"), 0.4, ("doc-1",), (), ("doc-3",), (PairedConcept(4, "rain"),)
+    )
+    return Triggers(PairedConcept(None, "refuses"), "prompt", 200, 150, 40.0, 30, 1, 0.05, "bh", 2, (one,))
 
 
 def clustering(count: int = 60, expressible: bool = True) -> Clustering:
@@ -136,7 +139,7 @@ def empty_results() -> dict[str, Any]:
     return {
         "diff": Diff({"a": 9, "b": 9}, 0.05, "Mid-p test", "typical", {"concepts": 0}, {"concepts": ()}),
         "correlations": Correlations("", "prompt", 9, 9, "typical", 0, 0, 0.05, "bh", 5, {}, ()),
-        "triggers": Triggers(Concept(1, "rain"), "prompt", 9, 9, 0.0, 0, 0, 0.05, "bh", 0, ()),
+        "triggers": Triggers(PairedConcept(1, "rain"), "prompt", 9, 9, 0.0, 0, 0, 0.05, "bh", 0, ()),
         "drift": Drift("year", periods, "1", 0.05, "Trend", "typical", {"concepts": 0}, {"concepts": ()}),
         "alert": Alert(9, 9, MonitorOptions(), {"concepts": 0}, {"concepts": ()}),
         "profile": SetProfile(9, 9, 0.05, {"concepts": ()}, {"concepts": 0}, (), (), (), (), 0.1),

@@ -11,14 +11,14 @@ from scipy.sparse import csr_matrix
 from scipy.stats import norm
 
 from saeindex import FeatureIndex, FeatureSpace
-from saeindex.analysis.drift.contrasts import contrast
+from saeindex.analysis.drift.contrasts import contrast_test
 from saeindex.analysis.drift.drift import drift
 from saeindex.analysis.drift.options import DriftOptions
 from saeindex.analysis.drift.periods import periods_of
 from saeindex.analysis.drift.trend_test import TrendTest, run_trends, searched
 from saeindex.analysis.stats.design import Design
 from saeindex.analysis.stats.evidence import Evidence
-from saeindex.analysis.stats.stratified import Counts
+from saeindex.analysis.stats.stratified import StratifiedCounts
 from saeindex.errors import InvalidInputError
 from tests.analysis.made import made_snapshot, unlike_features
 
@@ -42,7 +42,7 @@ def trends_of(
 def test_one_stratum_is_tested_as_cochran_and_armitage_did() -> None:
     k, n = np.array([20.0, 35.0, 60.0, 70.0]), np.array([200.0, 210.0, 190.0, 220.0])
     x = np.array([0.0, 1.0, 2.0, 5.0])
-    found = contrast(Counts(k[None, :, None], n[None]), x, np.ones(1))
+    found = contrast_test(StratifiedCounts(k[None, :, None], n[None]), x, np.ones(1))
     share = k.sum() / n.sum()
     total = (x * (k - n * share)).sum()
     variance = share * (1 - share) * ((n * x**2).sum() - (n * x).sum() ** 2 / n.sum())
@@ -54,8 +54,10 @@ def test_one_stratum_is_tested_as_cochran_and_armitage_did() -> None:
 def test_strata_are_summed_as_mantel_did() -> None:
     has, codes = DICE.random((900, 3)) < 0.4, DICE.integers(0, 5, 900)
     strata = DICE.integers(0, 4, 900)
-    counts = Counts.of(csr_matrix(has.astype(np.float32)), codes.astype(np.int32), strata.astype(np.int32), 5)
-    found = contrast(counts, np.arange(5.0), np.ones(3))
+    counts = StratifiedCounts.of(
+        csr_matrix(has.astype(np.float32)), codes.astype(np.int32), strata.astype(np.int32), 5
+    )
+    found = contrast_test(counts, np.arange(5.0), np.ones(3))
     for column in range(3):
         total, variance = 0.0, 0.0
         for stratum in range(4):
@@ -74,7 +76,7 @@ def test_small_counts_have_the_tails_of_all_dealings(held: int, sizes: list[int]
         [np.bincount(DICE.choice(scores, held, replace=False).astype(int), minlength=5) for _ in range(400)]
     )
     n = np.array([sizes], np.float64)
-    found = contrast(Counts(drawn.T[None].astype(float), n), np.arange(5.0), np.ones(400))
+    found = contrast_test(StratifiedCounts(drawn.T[None].astype(float), n), np.arange(5.0), np.ones(400))
     observed = drawn @ np.arange(5.0)
     for one in np.flatnonzero(np.abs(found.z) > 2):
         above = (totals > observed[one]).mean() + (totals == observed[one]).mean() / 2

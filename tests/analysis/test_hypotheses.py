@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from saeindex import FeatureIndex
-from saeindex.analysis.diff.hypotheses import HypothesisWriter, told
+from saeindex.analysis.diff.hypotheses import HypothesisWriter, findings_shown
 from saeindex.errors import InvalidInputError, LabelerError
 from saeindex.report.charts import save_charts
 from saeindex.report.result import write_report
@@ -56,7 +56,9 @@ def test_what_is_true_holds_and_what_is_not_does_not(service: ChatService, paper
 
 def test_records_are_judged_that_were_not_shown(service: ChatService, papers: FeatureIndex) -> None:
     found = papers.diff(MUSIC, OTHERS, families=("words",), writer=writer_of(service))
-    shown = {one.text for finding in told(found) for each in finding.examples.values() for one in each}
+    shown = {
+        one.text for finding in findings_shown(found) for each in finding.examples.values() for one in each
+    }
     judged = {text for body in service.requests[1:] for text in blocks(body)[0]}
     assert not {text for text in judged if text in shown}
     assert all("Group" not in body["messages"][-1]["content"] for body in service.requests[1:])

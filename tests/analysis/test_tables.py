@@ -11,7 +11,7 @@ from scipy.stats import norm
 from saeindex.analysis.stats.design import Design
 from saeindex.analysis.stats.evidence import Evidence
 from saeindex.analysis.stats.family_test import run_tests
-from saeindex.analysis.stats.stratified import Counts, compare, design_effects
+from saeindex.analysis.stats.stratified import StratifiedCounts, compare_groups, design_effects
 
 DICE = np.random.default_rng(0)
 
@@ -28,7 +28,7 @@ def test_counts_are_those_of_a_loop() -> None:
     evidence = some_evidence(60, 7, 0.3)
     groups = DICE.integers(0, 3, 60).astype(np.int32)
     strata = DICE.integers(0, 4, 60).astype(np.int32)
-    counts = Counts.of(evidence.has, groups, strata, 3)
+    counts = StratifiedCounts.of(evidence.has, groups, strata, 3)
     dense = evidence.has.toarray()
     for s in range(4):
         for g in range(3):
@@ -52,7 +52,7 @@ def test_the_design_effect_is_the_variance_between_units_over_that_between_recor
 def test_strata_are_tested_as_mantel_and_haenszel_did() -> None:
     k = np.array([[[40.0], [30.0]], [[90.0], [70.0]], [[25.0], [24.0]]])
     n = np.array([[100.0, 110.0], [200.0, 190.0], [80.0, 75.0]])
-    tested = compare(Counts(k, n), np.ones(1))
+    tested = compare_groups(StratifiedCounts(k, n), np.ones(1))
     total, size = k.sum(1)[:, 0], n.sum(1)
     expected = n[:, 0] * total / size
     variance = n[:, 0] * n[:, 1] * total * (size - total) / (size**2 * (size - 1))
@@ -104,7 +104,7 @@ def test_of_three_groups_the_one_that_differs_is_named() -> None:
 
 def test_an_interval_holds_the_difference_nineteen_times_in_twenty() -> None:
     k1, k2 = DICE.binomial(120, 0.1, 4_000), DICE.binomial(400, 0.04, 4_000)
-    counts = Counts(np.stack([k1, k2])[None].astype(float), np.array([[120.0, 400.0]]))
-    tested = compare(counts, np.ones(4_000))
+    counts = StratifiedCounts(np.stack([k1, k2])[None].astype(float), np.array([[120.0, 400.0]]))
+    tested = compare_groups(counts, np.ones(4_000))
     held = (tested.low <= 0.06) & (tested.high >= 0.06)
     assert 0.93 < held.mean() < 0.98

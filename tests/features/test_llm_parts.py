@@ -26,7 +26,7 @@ from saeindex.llm.prompts import (
     correction,
     interpreter_messages,
     predictor_messages,
-    quoted,
+    quoted_text,
     text_block,
 )
 from tests.features.chat_service import blocks, planted_task, planted_texts
@@ -72,7 +72,7 @@ def test_a_hostile_text_stays_inside_the_data_block(text: str) -> None:
 @settings(max_examples=200, deadline=None)
 @given(st.text(st.characters(codec=None), max_size=200))
 def test_a_quoted_text_is_one_line_of_json_and_reads_back(text: str) -> None:
-    line = quoted(text)
+    line = quoted_text(text)
     assert json.loads(line) == text
     assert len(line.splitlines()) == 1
     assert "<" not in line

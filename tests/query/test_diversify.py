@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.errors import InvalidInputError
-from saeindex.search.mmr import MOST, code_similarity, greedy_order
+from saeindex.features.calibration import LOUDEST
+from saeindex.search.mmr import code_similarity, greedy_order
 from tests.samples import RememberingEncoder, all_points, code_of, sample_records
 
 QUESTION = "how prices and markets change"
@@ -75,7 +76,7 @@ def test_similarity_is_the_cosine_of_capped_shares_of_p90(papers: FeatureIndex) 
     rows = np.zeros((len(points), papers.space.n_features))
     for row, point in enumerate(points):
         for feature, value in zip(code_of(point).indices, code_of(point).values, strict=True):
-            rows[row, feature] = min(float(value) / papers.space.calibration.p90[feature], MOST)
+            rows[row, feature] = min(float(value) / papers.space.calibration.p90[feature], LOUDEST)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     np.testing.assert_allclose(similarity, rows @ rows.T, atol=1e-9)
 

@@ -11,7 +11,7 @@ from qdrant_client.models import FieldCondition, Filter, MatchValue, Range
 
 from saeindex import FeatureIndex, FeatureSpace
 from saeindex.collection import statistics
-from saeindex.search.cardinality import wilson
+from saeindex.search.cardinality import sampled_share
 from tests.samples import RememberingEncoder, sample_records
 
 RECORDS, SAMPLED = 900, 300
@@ -120,6 +120,6 @@ def test_wilson_s_interval_is_that_of_scipy(selected: int, seen: int) -> None:
     from scipy.stats import binomtest
 
     expected = binomtest(selected, seen).proportion_ci(0.95, method="wilson")
-    low, high = wilson(selected, seen, 10**9)
+    low, high = sampled_share(selected, seen, 10**9)
     assert (low, high) == pytest.approx((expected.low, expected.high), abs=1e-4)
-    assert wilson(selected, seen, seen) == (selected / seen, selected / seen)
+    assert sampled_share(selected, seen, seen) == (selected / seen, selected / seen)

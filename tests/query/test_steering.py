@@ -54,9 +54,9 @@ def test_a_steered_vector_is_that_of_the_formula(space: FeatureSpace) -> None:
 def test_drift_is_one_minus_the_cosine_and_zero_where_nothing_moved(space: FeatureSpace) -> None:
     q, other = unit(space, 1), unit(space, 2)
     cosine = sum(float(a) * float(b) for a, b in zip(q, other, strict=True))
-    assert steering.drift(q, other) == pytest.approx(1 - cosine, abs=1e-6)
-    assert steering.drift(q, q) == 0.0
-    assert steering.drift(q, q.copy()) == pytest.approx(0.0, abs=1e-7)
+    assert steering.drift_of(q, other) == pytest.approx(1 - cosine, abs=1e-6)
+    assert steering.drift_of(q, q) == 0.0
+    assert steering.drift_of(q, q.copy()) == pytest.approx(0.0, abs=1e-7)
 
 
 def test_zero_strengths_give_the_same_array(space: FeatureSpace) -> None:

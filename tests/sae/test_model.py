@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from saeindex import FeatureSpace, SparseAutoencoder
 from saeindex.errors import InvalidInputError
+from saeindex.sae.autoencoder import refine
 from saeindex.sae.metrics import fidelity, nmse
-from saeindex.sae.model import refine
 from saeindex.types import SparseCode
 
 Array = NDArray[np.float64]

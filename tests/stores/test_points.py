@@ -14,11 +14,11 @@ from hypothesis.extra.numpy import arrays
 from saeindex.errors import InvalidInputError, InvalidPointError
 from saeindex.protocols import Layout, Point, PointId, SparseVector
 from saeindex.stores.payloads import MAX_BYTES, MAX_DEPTH, payload_size
-from saeindex.stores.points import (
+from saeindex.stores.point_checks import (
     CheckedPoint,
     canonical_id,
     check_points,
-    check_query,
+    check_vector,
     chunks,
     id_order,
 )
@@ -128,20 +128,20 @@ def test_unit_vectors_stay_bit_for_bit() -> None:
 def test_a_checked_point_does_not_share_the_callers_arrays() -> None:
     values = np.full(8, 3.0, dtype=np.float32)
     check_points([Point(1, {"dense": values})], LAYOUT)
-    check_query(values, "dense", LAYOUT)
+    check_vector(values, "dense", LAYOUT)
     assert (values == 3.0).all()
 
 
 def test_queries_are_checked_like_points() -> None:
     sparse = SparseVector(np.array([1, 5], dtype=np.int32), np.array([-1.0, 2.0], dtype=np.float32))
-    assert check_query(sparse, "sae", LAYOUT) == ([1, 5], [-1.0, 2.0])
-    assert check_query([2.0] + [0.0] * 7, "dense", LAYOUT) == [1.0] + [0.0] * 7
+    assert check_vector(sparse, "sae", LAYOUT) == ([1, 5], [-1.0, 2.0])
+    assert check_vector([2.0] + [0.0] * 7, "dense", LAYOUT) == [1.0] + [0.0] * 7
     with pytest.raises(InvalidInputError, match="vectors"):
-        check_query(sparse, "other", LAYOUT)
+        check_vector(sparse, "other", LAYOUT)
     with pytest.raises(InvalidInputError, match="dense"):
-        check_query(sparse, "dense", LAYOUT)
+        check_vector(sparse, "dense", LAYOUT)
     with pytest.raises(InvalidInputError, match="sparse"):
-        check_query([1.0] * 8, "sae", LAYOUT)
+        check_vector([1.0] * 8, "sae", LAYOUT)
 
 
 def test_chunks_keep_order_and_limits() -> None:

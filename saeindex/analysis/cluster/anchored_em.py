@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from saeindex.analysis.stats.stratified import memberships
 from saeindex.concepts.weighting import TINY, units
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def example_scores(
     whitened: Whitened, known: NDArray[np.int64], count: int, nearest: NDArray[np.int64]
 ) -> Doubles:
     """Return how like the examples of each value records and their neighbours are (m, J)."""
-    told = np.eye(count)[known[known >= 0]]
+    told = memberships(known[known >= 0], count)
     # A value without examples has no direction: nothing is like it, nothing unlike.
     centres = told.T @ whitened.g[known >= 0] / np.maximum(told.sum(0), 1)[:, None]
     return smoothed(standardised(whitened.g @ units(centres).T), nearest)
@@ -114,7 +115,7 @@ def held(shares: Doubles, known: NDArray[np.int64] | None) -> Doubles:
     """Return shares with the examples where they belong."""
     if known is not None:
         told = np.flatnonzero(known >= 0)
-        shares[told] = np.eye(shares.shape[1])[known[told]]
+        shares[told] = memberships(known[told], shares.shape[1])
     return shares
 
 

@@ -161,6 +161,9 @@ def _check(axis: Axis) -> None:
         raise InvalidInputError(asked, f"record {twice!r} as example of two values", "Keep it for one.")
 
 
+# Where only the name of an axis is known, the weakest way to ask: the words and concept labels nearest in
+# meaning to the name are grouped, and each group's most central one becomes a value. They are shown, so that
+# a person can do better.
 def with_values(axis: Axis, sample: CollectionSample, collection: Encodes) -> Axis:
     """Return the axis with values inferred from a sample; InvalidInputError where there is too little."""
     from sklearn.cluster import KMeans

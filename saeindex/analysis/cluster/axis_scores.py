@@ -11,8 +11,9 @@ import numpy as np
 
 from saeindex.analysis.cluster.anchored_em import EXAMPLES, Whitened, example_scores, standardised
 from saeindex.analysis.cluster.axis import Encodes
-from saeindex.analysis.cluster.views import Views, common_words, read_rows
+from saeindex.analysis.cluster.views import Views, common_words
 from saeindex.collection.sample import LEAST_RECORDS, MOST_WORDS, CollectionSample
+from saeindex.collection.snapshot import rows_of_snapshot
 from saeindex.concepts.inference import Asked, Recipe, infer, pool_of
 from saeindex.concepts.scorer import Scorer
 from saeindex.concepts.weighting import units
@@ -30,7 +31,7 @@ EXAMPLE_RIDGE = 30.0
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class AxisEvidence:
     """Records as they are clustered: a ``sample`` of them all, their ``views`` and what these show (m, c).
 
     ``start`` (m, J) are standardised scores of the values, ``vectors`` (J, d) those of their texts, None
@@ -57,11 +58,13 @@ class Evidence:
         return nearest
 
 
-def read(snapshot: Snapshot, rows: NDArray[np.int64], cache: Path | None = None) -> CollectionSample:
+def axis_evidence(snapshot: Snapshot, rows: NDArray[np.int64], cache: Path | None = None) -> CollectionSample:
     """Return rows of a snapshot as the collection that inference looks at."""
     columns = common_words(snapshot.words[rows], LEAST_RECORDS, MOST_WORDS)
     places = {snapshot.vocabulary[column]: place for place, column in enumerate(columns.tolist())}
-    return CollectionSample(snapshot.space, read_rows(snapshot, rows, columns), places, len(rows), cache)
+    return CollectionSample(
+        snapshot.space, rows_of_snapshot(snapshot, rows, columns), places, len(rows), cache
+    )
 
 
 def gather(
@@ -70,7 +73,7 @@ def gather(
     axis: Axis,
     known: NDArray[np.int64] | None = None,
     viewed: tuple[Views, Doubles] | None = None,
-) -> Evidence:
+) -> AxisEvidence:
     """Return the evidence of an axis with values; ``known`` (m,) says -1 or the value of an example.
 
     ``viewed``, the views of the sample's rows, need not be learnt for each axis anew.
@@ -79,14 +82,14 @@ def gather(
     vectors = text_vectors(collection, axis) if axis.has_texts else None
     start = np.zeros((len(seen), len(axis.values)))
     if vectors is not None:
-        start += described(collection, sample, vectors)
+        start += described_scores(collection, sample, vectors)
     if known is not None:
         wide = Whitened.of(seen, views, EXAMPLE_RIDGE)
         start += EXAMPLES * example_scores(wide, known, len(axis.values), sample.neighbours)
-    return Evidence(sample, views, seen, Whitened.of(seen, views), standardised(start), vectors, known)
+    return AxisEvidence(sample, views, seen, Whitened.of(seen, views), standardised(start), vectors, known)
 
 
-def described(collection: Encodes, sample: CollectionSample, vectors: FloatArray) -> Doubles:
+def described_scores(collection: Encodes, sample: CollectionSample, vectors: FloatArray) -> Doubles:
     """Return standardised scores (m, J) by descriptions (J, d), as a property search with siblings does."""
     recipe = Recipe()
     inferred = infer(sample, pool_of(sample), Asked(vectors), collection.encoder, recipe)

@@ -17,13 +17,21 @@ import numpy as np
 
 from saeindex.analysis.cluster.anchored_em import settle, soft, standardised
 from saeindex.analysis.cluster.axis import Axis, with_values
-from saeindex.analysis.cluster.axis_scores import Evidence, gather, known_values, read, text_vectors
+from saeindex.analysis.cluster.axis_scores import (
+    AxisEvidence,
+    axis_evidence,
+    gather,
+    known_values,
+    text_vectors,
+)
 from saeindex.analysis.cluster.description import described_clusters, leaks, sized
 from saeindex.analysis.cluster.quality import free_clusters
 from saeindex.analysis.cluster.results import Clustering
 from saeindex.analysis.cluster.verdict import UNJUDGED, judge, signs_of
-from saeindex.analysis.cluster.views import Views, concept_parts, read_rows
-from saeindex.collection.rows import Rows, tokens, word_matrix
+from saeindex.analysis.cluster.views import Views
+from saeindex.analysis.stats.stratified import memberships
+from saeindex.collection.rows import Rows, concept_parts, tokens, word_matrix
+from saeindex.collection.snapshot import rows_of_snapshot
 from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -80,7 +88,7 @@ def cluster(
         found = f"{len(rows)} records for {len(asked.values) or 'open'} values"
         raise InvalidInputError(f"clusters along {asked.name!r}", found, "Cluster more records.")
     taken = _Taken.of(asked, snapshot, rows)
-    sample = read(snapshot, taken.rows, cache)
+    sample = axis_evidence(snapshot, taken.rows, cache)
     if not asked.values:
         asked = with_values(asked, sample, collection)
     grouped = METHOD[method](collection, sample, asked, taken)
@@ -115,7 +123,7 @@ class _Grouped:
 
 
 def _anchored(collection: Encodes, sample: CollectionSample, axis: Axis, taken: _Taken) -> _Grouped:
-    evidence: Evidence = gather(collection, sample, axis, taken.known)
+    evidence: AxisEvidence = gather(collection, sample, axis, taken.known)
     settled: Settled = settle(evidence.whitened, evidence.start, taken.known)
     verdict = judge(signs_of(evidence.whitened, settled, evidence.literal))
     placer = Placer.of(evidence.views, evidence.seen, settled.logits, sample)
@@ -138,7 +146,7 @@ METHOD = {"anchored": _anchored, "interpembed": _interpembed, "free": _free}
 
 
 def _grouped(codes: NDArray[np.int64], sample: CollectionSample, count: int) -> _Grouped:
-    scores = np.eye(count)[codes]
+    scores = memberships(codes, count)
     return _Grouped(scores, UNJUDGED, Placer.fitted(sample, scores))
 
 
@@ -226,10 +234,16 @@ class Placer:
         column = {word: place for place, word in enumerate(snapshot.vocabulary)}
         columns = np.array([column[word] for word in self.sample.places], np.int64)
         blocks = np.split(rows, range(BLOCK, len(rows), BLOCK)) if len(rows) else []
-        found = [soft(self.scores(read_rows(snapshot, block, columns))) for block in blocks]
+        found = [soft(self.scores(rows_of_snapshot(snapshot, block, columns))) for block in blocks]
         return np.concatenate([np.zeros((0, len(self.offset))), *found])
 
 
+# InterpEmbed's way (arXiv 2512.10092), the named baseline: the features whose labels are most like the axis
+# are kept; records are as similar as the Jaccard index of their active kept features, and spectral
+# clustering divides them.
+# InterpEmbed's way (arXiv 2512.10092), the named baseline: the features whose labels are most like the axis
+# are kept; records are as similar as the Jaccard index of their active kept features, and spectral clustering
+# divides them.
 def interpembed_clusters(
     present: csr_matrix, space: FeatureSpace, vectors: FloatArray, count: int
 ) -> NDArray[np.int64]:
@@ -244,7 +258,7 @@ def interpembed_clusters(
     codes = np.zeros(active.shape[0], np.int64)
     codes[:divided] = found.fit_predict(similarity + 1e-6)
     if divided < active.shape[0]:
-        centres = np.eye(count)[codes[:divided]] / np.maximum(
+        centres = memberships(codes[:divided], count) / np.maximum(
             np.bincount(codes[:divided], minlength=count), 1
         )
         codes[divided:] = (jaccard(active[divided:], active[:divided]) @ centres).argmax(1)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from saeindex.analysis.stats.stratified import memberships
 from saeindex.concepts.weighting import TINY, over_represented, units
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def conductances(graph: csr_matrix, codes: NDArray[np.int64], count: int) -> Dou
     Kannan, Vempala and Vetta 2004, φ(S) = cut(S) / min(vol S, vol not S); 1 for an empty cluster.
     """
     degree = np.asarray(graph.sum(1)).ravel()
-    belongs = np.eye(count)[codes]
+    belongs = memberships(codes, count)
     inside = (belongs * (graph @ belongs)).sum(0)
     volume = degree @ belongs
     smaller = np.minimum(volume, degree.sum() - volume)
@@ -48,7 +49,7 @@ def silhouettes(x: FloatArray, codes: NDArray[np.int64], count: int) -> Doubles:
     (b - a) / max(a, b) with a the distance to its own and b to the nearest other (Hruschka and others 2004).
     """
     centred = units(x - x.mean(0))
-    sums = np.eye(count)[codes].T @ centred
+    sums = memberships(codes, count).T @ centred
     apart = 1 - centred @ units(sums).T
     apart[:, np.bincount(codes, minlength=count) == 0] = np.inf
     own = apart[np.arange(len(codes)), codes]
@@ -63,7 +64,7 @@ def distinctive(present: csr_matrix, codes: NDArray[np.int64], count: int) -> tu
     """Return over-representation z and lift (count, n) of features in clusters, beside all records."""
     usual = np.asarray(present.mean(0), np.float64).ravel()
     size = np.bincount(codes, minlength=count).astype(np.float64)
-    share = np.asarray((present.T @ np.eye(count)[codes]).T) / np.maximum(size, 1)[:, None]
+    share = np.asarray((present.T @ memberships(codes, count)).T) / np.maximum(size, 1)[:, None]
     lift: Doubles = share / np.maximum(usual, TINY)
     return over_represented(share, usual.astype(np.float32), size), lift
 

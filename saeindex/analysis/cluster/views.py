@@ -13,15 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from saeindex.collection.rows import MOST_ACTIVE, Rows
+from saeindex.collection.rows import Rows
 from saeindex.concepts.weighting import TINY, units
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.collection.snapshot import Snapshot
     from saeindex.concepts.weighting import Doubles
-    from saeindex.features import FeatureSpace
     from saeindex.types import FloatArray
 
 WORDS, CONCEPTS = 1.5, 1.0
@@ -102,34 +100,8 @@ class Views:
         return seen
 
 
-def concept_parts(activations: csr_matrix, space: FeatureSpace) -> csr_matrix:
-    """Return activations (m, n) as parts of each feature's p90, capped."""
-    parts = activations.astype(np.float32)
-    loud = space.calibration.p90[parts.indices]
-    values = np.where(np.isfinite(loud), parts.data / np.maximum(loud, 1e-6), 1.0)
-    parts.data = np.minimum(values, MOST_ACTIVE).astype(np.float32)
-    return parts
-
-
-def word_parts(words: csr_matrix) -> csr_matrix:
-    """Return which words records have (m, v), over the root of how many different ones."""
-    from scipy.sparse import diags
-
-    counts = np.asarray(words.sum(1), np.float64).ravel()
-    return (diags((counts + 1) ** -0.5) @ words).tocsr().astype(np.float32)
-
-
 def common_words(words: csr_matrix, least: int, most: int) -> NDArray[np.int64]:
     """Return the columns of words that ``least`` records or more have, at most ``most`` of them, in order."""
     counts = np.asarray(words.sum(0)).ravel()
     ranked = np.argsort(-counts, kind="stable")[:most]
     return np.sort(ranked[counts[ranked] >= least]).astype(np.int64)
-
-
-def read_rows(snapshot: Snapshot, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Rows:
-    """Return rows of a snapshot with the words of these columns, as inference takes them."""
-    x = np.asarray(snapshot.vectors[rows], np.float32)
-    words = word_parts(snapshot.words[rows])[:, columns]
-    if not len(columns):
-        words = csr_matrix((len(rows), 1), dtype=np.float32)
-    return Rows(tuple(rows.tolist()), x, concept_parts(snapshot.activations[rows], snapshot.space), words)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.analysis.correlate.pair_tests import PairTables, corrected, count_pairs
-from saeindex.analysis.correlate.results import Concept, Correlations, described
+from saeindex.analysis.correlate.results import Correlations, PairedConcept, described
 from saeindex.analysis.correlate.trivial import REASONS, KnownTrivial, SeenTrivial, rows_with
 from saeindex.analysis.correlate.units import aligned_rows, check_settings, units_of
 from saeindex.analysis.stats.two_by_two import adjusted, two_sided
@@ -109,15 +109,15 @@ class _Describer:
         self._fields = snapshot.field, (other or snapshot).field
         self._a, self._b = of_a, of_b
 
-    def __call__(self, a: int, b: int) -> tuple[Concept, Concept, tuple[str, ...]]:
+    def __call__(self, a: int, b: int) -> tuple[PairedConcept, PairedConcept, tuple[str, ...]]:
         of_a, of_b = rows_with(self._a, a), rows_with(self._b, b)
         both = np.intersect1d(of_a, of_b, assume_unique=True)[:EXAMPLES]
         examples = tuple(self._ids[row] for row in self._kept[both].tolist())
         return self._concept(a, self._fields[0]), self._concept(b, self._fields[1]), examples
 
-    def _concept(self, feature: int, field: str) -> Concept:
+    def _concept(self, feature: int, field: str) -> PairedConcept:
         label = self._space.labels[feature]
-        return Concept(feature, shown_label(label.text, label.is_weak), field)
+        return PairedConcept(feature, shown_label(label.text, label.is_weak), field)
 
 
 def _presence(

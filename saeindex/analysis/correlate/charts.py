@@ -12,7 +12,7 @@ from saeindex.report.charts import BLUE, GREY, INK, LETTER, ORANGE, WIDTH, Chart
 from saeindex.report.model import percent
 
 if TYPE_CHECKING:
-    from saeindex.analysis.correlate.results import Concept, ConceptPair, Correlations
+    from saeindex.analysis.correlate.results import ConceptPair, Correlations, PairedConcept
     from saeindex.analysis.correlate.triggers import Triggers
 
 # Concepts of a heat map's side; pairs of a graph.
@@ -60,17 +60,19 @@ def heat_map(found: Correlations) -> Chart:
     return Chart("Concepts that go together", caption, chart)
 
 
-def _first_concepts(pairs: Sequence[ConceptPair], is_across: bool) -> tuple[list[Concept], list[Concept]]:
+def _first_concepts(
+    pairs: Sequence[ConceptPair], is_across: bool
+) -> tuple[list[PairedConcept], list[PairedConcept]]:
     """Return the concepts of the rows and of the columns: those of the first pairs, as many as fit."""
-    first: dict[Concept, None] = {}
-    second: dict[Concept, None] = {} if is_across else first
+    first: dict[PairedConcept, None] = {}
+    second: dict[PairedConcept, None] = {} if is_across else first
     for pair in pairs:
         if len(first | {pair.a: None}) <= MOST_CONCEPTS and len(second | {pair.b: None}) <= MOST_CONCEPTS:
             first[pair.a] = second[pair.b] = None
     return list(first)[:MOST_CONCEPTS], list(second)[:MOST_CONCEPTS]
 
 
-def _cell(pair: ConceptPair, a: Concept, b: Concept) -> dict[str, Any]:
+def _cell(pair: ConceptPair, a: PairedConcept, b: PairedConcept) -> dict[str, Any]:
     return {
         "a": str(a),
         "b": str(b),
@@ -144,7 +146,7 @@ def graph_of_pairs(found: Correlations) -> Chart:
     return Chart("Graph of the surest pairs", caption, alt.layer(lines, dots, halo, names))
 
 
-def _layout(pairs: Sequence[ConceptPair]) -> dict[Concept, tuple[float, float]]:
+def _layout(pairs: Sequence[ConceptPair]) -> dict[PairedConcept, tuple[float, float]]:
     """Return where concepts stand in pixels: those that go together near each other, no label on another."""
     from networkx import Graph, kamada_kawai_layout
 
@@ -158,7 +160,7 @@ def _layout(pairs: Sequence[ConceptPair]) -> dict[Concept, tuple[float, float]]:
     return dict(zip(graph, map(tuple, places.tolist()), strict=True))
 
 
-def _short(concept: Concept) -> str:
+def _short(concept: PairedConcept) -> str:
     text = concept.label
     return text if len(text) <= LETTERS else text[: LETTERS - 1].rstrip(", ") + "…"
 

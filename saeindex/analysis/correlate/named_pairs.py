@@ -10,7 +10,7 @@ import numpy as np
 
 from saeindex.analysis.correlate.all_pairs import EXAMPLES
 from saeindex.analysis.correlate.pair_tests import PairTables, corrected
-from saeindex.analysis.correlate.results import Concept, ConceptPair, Correlations, described
+from saeindex.analysis.correlate.results import ConceptPair, Correlations, PairedConcept, described
 from saeindex.analysis.correlate.units import Units, aligned_rows, check_settings, units_of
 from saeindex.concepts.named_concept import ConceptReader, Membership, NamedConcept
 from saeindex.errors import InvalidInputError
@@ -109,11 +109,13 @@ class _Describer:
     ) -> None:
         self._ids, self._kept, self._named, self._found = snapshot.ids, kept, named, found
 
-    def __call__(self, a: int, b: int) -> tuple[Concept, Concept, tuple[str, ...]]:
+    def __call__(self, a: int, b: int) -> tuple[PairedConcept, PairedConcept, tuple[str, ...]]:
         both = self._found[a].weights * self._found[b].weights
         best = np.argsort(-both, kind="stable")[:EXAMPLES]
         examples = tuple(self._ids[row] for row in self._kept[best[both[best] > LIKELY]].tolist())
-        first, second = (Concept(None, self._named[side].name, self._named[side].field) for side in (a, b))
+        first, second = (
+            PairedConcept(None, self._named[side].name, self._named[side].field) for side in (a, b)
+        )
         return first, second, examples
 
 

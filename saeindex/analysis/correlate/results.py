@@ -24,7 +24,7 @@ FORMATS = (".graphml", ".json")
 
 
 @dataclass(frozen=True, slots=True)
-class Concept:
+class PairedConcept:
     """One side of a pair: a feature with its label, or (``feature`` None) a concept that was named."""
 
     feature: int | None
@@ -50,8 +50,8 @@ class ConceptPair:
     have both.
     """
 
-    a: Concept
-    b: Concept
+    a: PairedConcept
+    b: PairedConcept
     support: float
     expected: float
     lift: float
@@ -153,7 +153,7 @@ def described(
     tables: PairTables,
     p: NDArray[np.float64],
     q: NDArray[np.float64],
-    sides: Callable[[int, int], tuple[Concept, Concept, tuple[str, ...]]],
+    sides: Callable[[int, int], tuple[PairedConcept, PairedConcept, tuple[str, ...]]],
 ) -> list[ConceptPair]:
     """Return pairs with all their statistics; ``sides`` names a pair's concepts and gives examples."""
     value, low, high = tables.log_odds()
@@ -218,7 +218,7 @@ def check_format(path: Path) -> None:
         )
 
 
-def _key(concept: Concept) -> str:
+def _key(concept: PairedConcept) -> str:
     """Return what tells a concept from all others, its text field included."""
     name = concept.label if concept.feature is None else f"#{concept.feature}"
     return f"{concept.field}:{name}" if concept.field else name

@@ -15,7 +15,7 @@ import numpy as np
 
 from saeindex.analysis.correlate.named_pairs import correlation_z
 from saeindex.analysis.correlate.pair_tests import PairTables, corrected
-from saeindex.analysis.correlate.results import Concept, ConceptPair, described
+from saeindex.analysis.correlate.results import ConceptPair, PairedConcept, described
 from saeindex.analysis.correlate.trivial import KnownTrivial, rows_with
 from saeindex.analysis.correlate.units import Units, aligned_rows, check_settings, units_of
 from saeindex.concepts.named_concept import ConceptReader, Membership, NamedConcept
@@ -52,7 +52,7 @@ class Trigger:
     showing: tuple[str, ...]
     without_behaviour: tuple[str, ...]
     without_trigger: tuple[str, ...]
-    same: tuple[Concept, ...] = ()
+    same: tuple[PairedConcept, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON types."""
@@ -74,7 +74,7 @@ class Triggers(AnalysisResult):
     show the behaviour (as far as can be guessed, where it was described).
     """
 
-    behaviour: Concept
+    behaviour: PairedConcept
     prompt_field: str
     records: int
     units: int
@@ -223,17 +223,17 @@ class _Finder:
         self._prompts, self._kept, self._shown = prompts, kept, shown
         self._columns = present.tocsc()
         feature = named.features[0] if len(named.features) == 1 else None
-        self.behaviour = Concept(feature, named.name)
+        self.behaviour = PairedConcept(feature, named.name)
 
-    def sides(self, a: int, b: int) -> tuple[Concept, Concept, tuple[str, ...]]:
+    def sides(self, a: int, b: int) -> tuple[PairedConcept, PairedConcept, tuple[str, ...]]:
         """Return the trigger and the behaviour; examples stand in the trigger."""
         return self._concept(a), self.behaviour, ()
 
     def distinct(
         self, tables: PairTables, ordered: NDArray[np.int64], limit: int
-    ) -> dict[int, tuple[Concept, ...]]:
+    ) -> dict[int, tuple[PairedConcept, ...]]:
         """Return the tables of triggers of different prompts, each with those that are nearly the same."""
-        found: dict[int, tuple[Concept, ...]] = {}
+        found: dict[int, tuple[PairedConcept, ...]] = {}
         for row in ordered.tolist():
             mine = set(rows_with(self._columns, int(tables.a[row])).tolist())
             twin = next(
@@ -247,7 +247,7 @@ class _Finder:
                 break
         return found
 
-    def trigger(self, pair: ConceptPair, same: Sequence[Concept]) -> Trigger:
+    def trigger(self, pair: ConceptPair, same: Sequence[PairedConcept]) -> Trigger:
         """Return a trigger with records for and against it."""
         has = np.zeros(len(self._kept), bool)
         has[rows_with(self._columns, pair.a.feature or 0)] = True
@@ -267,9 +267,9 @@ class _Finder:
         best = rows[np.argsort(-by[rows], kind="stable")][:EXAMPLES]
         return tuple(self._prompts.ids[row] for row in self._kept[best].tolist())
 
-    def _concept(self, feature: int) -> Concept:
+    def _concept(self, feature: int) -> PairedConcept:
         label = self._prompts.space.labels[feature]
-        return Concept(feature, shown_label(label.text, label.is_weak), self._prompts.field)
+        return PairedConcept(feature, shown_label(label.text, label.is_weak), self._prompts.field)
 
 
 def _is_same(mine: set[int], other: NDArray[np.int64]) -> bool:

@@ -24,7 +24,7 @@ from saeindex.analysis.stats.design import design_of
 from saeindex.analysis.stats.evidence import Evidence, Family, evidence_of
 from saeindex.analysis.stats.family_test import run_counted, run_tests
 from saeindex.analysis.stats.groups import Groups
-from saeindex.analysis.stats.stratified import Counts
+from saeindex.analysis.stats.stratified import StratifiedCounts
 from saeindex.collection.records import EngineCounts, apart
 from saeindex.concepts.named_concept import ConceptReader
 from saeindex.errors import InvalidInputError, MismatchError
@@ -133,7 +133,7 @@ def counted_diff(
     k = np.stack([counts for _, counts in counted.values()]).astype(np.float64)
     support, total = k.sum(0), sum(sizes.values())
     kept = np.flatnonzero((support >= options.least) & (support <= total - options.least))
-    counts = Counts(k[None][:, :, kept], np.array([list(sizes.values())], np.float64))
+    counts = StratifiedCounts(k[None][:, :, kept], np.array([list(sizes.values())], np.float64))
     labels = [space.labels[i] for i in kept.tolist()]
     shown = tuple(shown_label(label.text, label.is_weak) for label in labels)
     evidence = Evidence("concepts", tuple(kept.tolist()), shown, _nothing(len(kept)))

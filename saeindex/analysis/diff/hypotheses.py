@@ -18,9 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from saeindex.analysis.diff.results import Hypothesis
 from saeindex.analysis.stats.two_by_two import adjusted, two_sided
 from saeindex.errors import InvalidInputError
-from saeindex.llm.budget import Estimate, Ledger, Prices
+from saeindex.llm.budget import CostEstimate, Ledger, Prices
 from saeindex.llm.chat import Chat, ReplyCache, count_tokens, new_client
-from saeindex.llm.prompts import CLOSE, OPEN, predictor_messages, quoted, text_block
+from saeindex.llm.prompts import CLOSE, OPEN, predictor_messages, quoted_text, text_block
 from saeindex.llm.replies import BadReplyError, answered, read_scores
 
 if TYPE_CHECKING:
@@ -91,9 +91,9 @@ class HypothesisWriter:
             opened, ReplyCache(None if cache is None else Path(cache)), Ledger(prices, max_tokens, None)
         )
 
-    def estimate(self, found: Diff) -> Estimate:
+    def estimate(self, found: Diff) -> CostEstimate:
         """Return what :meth:`explain` can cost at most: ten hypotheses, and records of full length."""
-        written = writer_messages(found, told(found))
+        written = writer_messages(found, findings_shown(found))
         longest = ["x" * 700] * BATCH
         judged = predictor_messages("x" * MAX_CHARS, longest)
         requests = MOST * 2 * -(-self.records // BATCH)
@@ -101,7 +101,7 @@ class HypothesisWriter:
         out = PHRASE_TOKENS * MOST + requests * (32 + SCORE_TOKENS * BATCH)
         prices = self._chat.ledger.prices
         money = None if prices is None else prices.of(into, out)
-        return Estimate(len(told(found)), 0, requests + 1, 0, into, out, money)
+        return CostEstimate(len(findings_shown(found)), 0, requests + 1, 0, into, out, money)
 
     def explain(
         self, found: Diff, snapshot: Snapshot, groups: Groups, seed: int = 0
@@ -110,7 +110,7 @@ class HypothesisWriter:
 
         Nothing where there are no findings. LabelerError where the service fails or the cap is reached.
         """
-        shown = told(found)
+        shown = findings_shown(found)
         if len(groups.names) != 2:
             raise InvalidInputError("hypotheses", f"{len(groups.names)} groups", "Compare two groups.")
         if not shown:
@@ -149,7 +149,7 @@ class HypothesisWriter:
         return count
 
 
-def told(found: Diff) -> list[Finding]:
+def findings_shown(found: Diff) -> list[Finding]:
     """Return the findings that a writer is told: the largest of every family in turn, ten in all."""
     families = [[one for one in each if one.q <= found.alpha] for each in found.findings.values()]
     in_turn = [each[i] for i in range(MOST) for each in families if i < len(each)]
@@ -169,8 +169,8 @@ def writer_messages(found: Diff, shown: Sequence[Finding]) -> Messages:
                 f"Group {number} has more of:\n{text_block(lines)}\nwith examples:\n{text_block(texts)}"
             )
     asked = (
-        f'Answer with {quoted("hypotheses")}: a list of at most {MOST} objects, each with "group" (1 or 2) '
-        'and "hypothesis" (a short phrase), as one JSON object.'
+        f"Answer with {quoted_text('hypotheses')}: a list of at most {MOST} objects, each with "
+        '"group" (1 or 2) and "hypothesis" (a short phrase), as one JSON object.'
     )
     return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": "\n\n".join([*blocks, asked])}]
 

@@ -164,6 +164,8 @@ def detectable(base: float, n1: float, n2: float, threshold: float) -> float | N
     return high
 
 
+# Hints are ranked by the z-score of the log-odds with an informative prior (Monroe et al. 2008), which finds
+# rare evidence that no test can be sure of, and much that is chance.
 def hints_of(
     groups: Mapping[str, int], tests: Mapping[Family, FamilyTest], options: DiffOptions
 ) -> tuple[Hint, ...]:

@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.analysis.stats.stratified import Counts
+    from saeindex.analysis.stats.stratified import StratifiedCounts
 
     Doubles: TypeAlias = NDArray[np.float64]
 
@@ -26,7 +26,7 @@ ROUNDS, STEEPEST, NEAR = 20, 60.0, 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class Contrast:
+class PeriodContrast:
     """A contrast of (f,) pieces of evidence: ``total``, its null ``variance``, and ``width``, Σ n a².
 
     ``z`` is the total over its standard error, ``less`` and ``more`` the one-sided p-values.
@@ -52,7 +52,7 @@ def centred(n: Doubles, scores: Doubles) -> Doubles:
     return centred
 
 
-def independent_variance(counts: Counts, a: Doubles) -> Doubles:
+def independent_variance(counts: StratifiedCounts, a: Doubles) -> Doubles:
     """Return the variance of the total (f,) if each record is its own unit (hypergeometric)."""
     k, n = counts.k.sum(1), counts.n.sum(1)[:, None]
     width = (counts.n * a**2).sum(1)[:, None]
@@ -60,7 +60,7 @@ def independent_variance(counts: Counts, a: Doubles) -> Doubles:
     return variance
 
 
-def contrast(counts: Counts, scores: Doubles, design: Doubles) -> Contrast:
+def contrast_test(counts: StratifiedCounts, scores: Doubles, design: Doubles) -> PeriodContrast:
     """Test one contrast; counts are divided by the design effects (f,)."""
     from scipy.special import ndtr
 
@@ -77,10 +77,12 @@ def contrast(counts: Counts, scores: Doubles, design: Doubles) -> Contrast:
         up = z[rows] > 0
         more[rows] = np.where(up, tail, 1 - tail)
         less[rows] = np.where(up, 1 - tail, tail)
-    return Contrast(total, variance, float((counts.n * a**2).sum()), z, less, more)
+    return PeriodContrast(total, variance, float((counts.n * a**2).sum()), z, less, more)
 
 
-def _tail(counts: Counts, a: Doubles, total: Doubles, design: Doubles, rows: NDArray[np.int64]) -> Doubles:
+def _tail(
+    counts: StratifiedCounts, a: Doubles, total: Doubles, design: Doubles, rows: NDArray[np.int64]
+) -> Doubles:
     """Return the chance of totals as far out (r,), by Lugannani and Rice's (1980) saddlepoint.
 
     The scores of the records with the evidence are drawn with replacement, which is at least as wide. Where

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeindex.analysis.drift.findings import trends_of
 from saeindex.analysis.drift.options import DriftOptions
 from saeindex.analysis.drift.periods import periods_of
 from saeindex.analysis.drift.results import Drift
 from saeindex.analysis.drift.trend_test import run_trends
+from saeindex.analysis.drift.trends import trends_of
 from saeindex.analysis.stats.design import AUTO, design_of, mean_design_effect
 from saeindex.analysis.stats.evidence import Family, evidence_of
 from saeindex.analysis.stats.two_by_two import told_correction
@@ -53,7 +53,7 @@ def drift(
         periods=periods.periods,
         per=periods.per,
         alpha=options.alpha,
-        method=method_of(design, options),
+        method=trend_method_of(design, options),
         level=options.level,
         tested=tested,
         findings=findings,
@@ -81,7 +81,7 @@ def drift_design(snapshot: Snapshot, periods: Periods, options: DriftOptions) ->
     )
 
 
-def method_of(design: Design, options: DriftOptions) -> str:
+def trend_method_of(design: Design, options: DriftOptions) -> str:
     """Say in words which tests were used."""
     test = "Cochran-Armitage trend test" + (" within strata (Mantel)" if design.by else "")
     test += ", small counts by saddlepoint; change points by the best split, corrected for the search"

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from saeindex.analysis.drift.contrasts import Contrast, centred, contrast, independent_variance
+from saeindex.analysis.drift.contrasts import PeriodContrast, centred, contrast_test, independent_variance
 from saeindex.analysis.stats.design import PAIRED
 from saeindex.analysis.stats.permutation import UnitTotals, as_dealt
-from saeindex.analysis.stats.stratified import Counts, effects_between, indicator
+from saeindex.analysis.stats.stratified import StratifiedCounts, effects_between, indicator
 from saeindex.analysis.stats.two_by_two import adjusted
 
 if TYPE_CHECKING:
@@ -44,9 +44,9 @@ class TrendTest:
     """
 
     evidence: Evidence
-    counts: Counts
+    counts: StratifiedCounts
     scores: Doubles
-    trend: Contrast
+    trend: PeriodContrast
     splits: Splits
     design: Doubles
     p: Doubles
@@ -109,7 +109,7 @@ class PeriodTotals:
         t = self.totals
         return effects_between(t.y, t.sizes, np.zeros(len(t.sizes), np.int64), 1)
 
-    def of_splits(self, counts: Counts, design: Doubles) -> Doubles:
+    def of_splits(self, counts: StratifiedCounts, design: Doubles) -> Doubles:
         """Return the design effects that splits are held against, where that of the line is ``design`` (f,).
 
         A document in the middle period weighs nothing in a line and much in a split: so they are those of
@@ -123,14 +123,14 @@ class PeriodTotals:
         each = [self._effects(counts, t.groups, scores) for scores in split_scores(len(self.scores))]
         return np.stack(each)
 
-    def counted(self, periods: Ints) -> tuple[Counts, Doubles]:
+    def counted(self, periods: Ints) -> tuple[StratifiedCounts, Doubles]:
         """Return the counts and the design effects with the units' parts in these periods."""
         counts = self.totals.counts(periods)
         if not self.totals.has_units:
             return counts, np.ones(counts.k.shape[2])
         return counts, self._effects(counts, periods, self.scores)
 
-    def _effects(self, counts: Counts, periods: Ints, scores: Doubles) -> Doubles:
+    def _effects(self, counts: StratifiedCounts, periods: Ints, scores: Doubles) -> Doubles:
         """Return how much wider a contrast is spread between units than between records (f,).
 
         The variance of a sum over units is that of the units' own sums Σ a (y - p) (Liang and Zeger 1986),
@@ -173,9 +173,11 @@ def run_trends(
     return TrendTest(evidence, counts, scores, trend, splits, effects, p, adjusted(p, method))
 
 
-def _either(totals: PeriodTotals, counts: Counts, design: Doubles) -> tuple[Contrast, Splits, Doubles]:
+def _either(
+    totals: PeriodTotals, counts: StratifiedCounts, design: Doubles
+) -> tuple[PeriodContrast, Splits, Doubles]:
     """Test the line and the splits; p is of either."""
-    trend = contrast(counts, totals.scores, design)
+    trend = contrast_test(counts, totals.scores, design)
     splits = best_splits(counts, totals.of_splits(counts, design))
     return trend, splits, np.minimum(1.0, np.minimum(trend.p / OF_TREND, splits.p / OF_CHANGE))
 
@@ -206,7 +208,7 @@ class Splits:
     design: Doubles
 
 
-def best_splits(counts: Counts, design: Doubles) -> Splits:
+def best_splits(counts: StratifiedCounts, design: Doubles) -> Splits:
     """Test every split of the periods into before and after, and keep the best of each evidence.
 
     The design effects are (f,), or (P - 1, f) where each split has its own.
@@ -216,7 +218,7 @@ def best_splits(counts: Counts, design: Doubles) -> Splits:
     """
     n_periods = counts.n.shape[1]
     own = np.broadcast_to(design, (n_periods - 1, counts.k.shape[2]))
-    each = [contrast(counts, scores, own[i]) for i, scores in enumerate(split_scores(n_periods))]
+    each = [contrast_test(counts, scores, own[i]) for i, scores in enumerate(split_scores(n_periods))]
     z, p = np.stack([one.z for one in each]), np.stack([one.p for one in each])
     best = np.argmin(p, axis=0)
     column = np.arange(z.shape[1])

@@ -15,7 +15,7 @@ from saeindex.analysis.stats.design import AUTO, LENGTH_BINS, binned, design_of,
 from saeindex.analysis.stats.evidence import Evidence, Family, evidence_of
 from saeindex.analysis.stats.family_test import FamilyTest
 from saeindex.analysis.stats.groups import Groups
-from saeindex.analysis.stats.stratified import Counts, compared, design_effects
+from saeindex.analysis.stats.stratified import StratifiedCounts, compared, design_effects
 from saeindex.analysis.stats.two_by_two import adjusted
 from saeindex.errors import InvalidInputError
 from saeindex.files import replacing
@@ -160,7 +160,7 @@ def _tested(
     kept_effects = [baseline.design[family].get(str(key), 1.0) for key in evidence.keys]
     support = k.sum((0, 1))
     kept = np.flatnonzero((support >= options.least) & (support <= n.sum() - options.least))
-    counts, effects = Counts(k[:, :, kept], n), np.maximum(own, kept_effects)[kept]
+    counts, effects = StratifiedCounts(k[:, :, kept], n), np.maximum(own, kept_effects)[kept]
     found = compared(counts, effects)
     q = adjusted(found.tested.p, options.method)
     return FamilyTest(evidence.take(kept), counts.shares, counts.support, found, q, effects)
@@ -199,7 +199,7 @@ def _matrix(snapshot: Snapshot, family: Family, level: LevelName) -> Any:
 
 def _by_bin(evidence: Evidence, bins: NDArray[np.int32], n_bins: int) -> Doubles:
     """Return how many records of each bin have each piece of evidence (B, f)."""
-    counts = Counts.of(evidence.has, np.zeros_like(bins), bins, 1).k[:, 0]
+    counts = StratifiedCounts.of(evidence.has, np.zeros_like(bins), bins, 1).k[:, 0]
     return np.concatenate([counts, np.zeros((n_bins - len(counts), counts.shape[1]))])
 
 

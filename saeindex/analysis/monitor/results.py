@@ -65,7 +65,7 @@ class Alert(AnalysisResult):
             "least_effect": self.options.least_effect,
             "least_odds": self.options.least_odds,
             "tested": dict(self.tested),
-            "changed": [told(one) | one.to_json() for one in self],
+            "changed": [change_of(one) | one.to_json() for one in self],
             "method": self.method,
             "field": self.field,
             "unit": self.unit,
@@ -76,7 +76,7 @@ class Alert(AnalysisResult):
     def tables(self) -> dict[str, list[dict[str, Any]]]:
         """Return the changes by family, related ones included."""
         return {
-            str(family): [told(one) | one.row() for first in found for one in (first, *first.related)]
+            str(family): [change_of(one) | one.row() for first in found for one in (first, *first.related)]
             for family, found in self.changed.items()
         }
 
@@ -92,6 +92,6 @@ def severity_of(one: Finding) -> Severity:
     return "high" if size >= HIGH else "medium" if size >= MEDIUM else "low"
 
 
-def told(one: Finding) -> dict[str, Any]:
+def change_of(one: Finding) -> dict[str, Any]:
     """Return what an alert says of a finding besides its numbers."""
     return {"direction": "up" if one.effect > 0 else "down", "severity": severity_of(one)}

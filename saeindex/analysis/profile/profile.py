@@ -11,8 +11,9 @@ from saeindex.analysis.diff.findings import example_of, found_between, overlap_o
 from saeindex.analysis.diff.options import DiffOptions
 from saeindex.analysis.profile.results import SetProfile, Standing, Theme
 from saeindex.analysis.stats.design import design_of
-from saeindex.analysis.stats.evidence import Family, cluster_names, one_hot
+from saeindex.analysis.stats.evidence import Family, cluster_names
 from saeindex.analysis.stats.groups import Groups
+from saeindex.analysis.stats.stratified import one_hot
 from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
+from saeindex.analysis.stats.stratified import one_hot
 from saeindex.errors import InvalidInputError
 from saeindex.types import LevelName, shown_label
 
@@ -106,14 +107,6 @@ def nearest_centre(x: NDArray[np.float32], centres: NDArray[np.float64]) -> NDAr
     half = (own**2).sum(1) / 2
     found = [np.argmax(x[i : i + 8_192] @ own.T - half, axis=1) for i in range(0, len(x), 8_192)]
     return np.concatenate(found)
-
-
-def one_hot(codes: NDArray[np.int64], width: int) -> csr_matrix:
-    """Return a matrix (m, width) with a 1 at each row's code."""
-    from scipy.sparse import csr_matrix
-
-    ones = np.ones(len(codes), np.float32)
-    return csr_matrix((ones, codes, np.arange(len(codes) + 1)), shape=(len(codes), width))
 
 
 def cluster_names(snapshot: Snapshot, rows: NDArray[np.int64], has: csr_matrix) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from saeindex.analysis.stats.permutation import UnitTotals, against_chance
-from saeindex.analysis.stats.stratified import Z95, Comparison, Counts, Tested, compared
+from saeindex.analysis.stats.stratified import Z95, GroupComparison, StratifiedCounts, Tested, compared
 from saeindex.analysis.stats.two_by_two import adjusted, binomial_tail
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class FamilyTest:
     evidence: Evidence
     shares: Doubles
     support: Doubles
-    comparison: Comparison
+    comparison: GroupComparison
     q: Doubles
     design: Doubles
     pairs: int | None = None
@@ -63,9 +63,9 @@ def run_tests(
     """Test all columns of ``evidence`` between the groups that ``codes`` (m,) numbers."""
     if n_groups == 2 and design.is_paired and design.units is not None:
         tested, pairs = compare_pairs(evidence.has, codes, design.strata, design.units)
-        counts = Counts.of(evidence.has, codes, design.strata, 2)
+        counts = StratifiedCounts.of(evidence.has, codes, design.strata, 2)
         alone = np.ones(len(evidence.keys))
-        found, q = Comparison.of_two(tested), adjusted(tested.p, method)
+        found, q = GroupComparison.of_two(tested), adjusted(tested.p, method)
         return FamilyTest(evidence, counts.shares, counts.support, found, q, alone, pairs)
     totals = UnitTotals.of(evidence.has, codes, design, n_groups)
     counts, effects = totals.counted(totals.groups)
@@ -77,7 +77,7 @@ def run_tests(
     return FamilyTest(evidence, counts.shares, counts.support, found, q, effects)
 
 
-def run_counted(evidence: Evidence, counts: Counts, method: Correction) -> FamilyTest:
+def run_counted(evidence: Evidence, counts: StratifiedCounts, method: Correction) -> FamilyTest:
     """Test counts that the engine made, of independent records."""
     alone = np.ones(len(evidence.keys))
     found = compared(counts, alone)

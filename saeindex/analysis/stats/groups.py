@@ -10,10 +10,21 @@ import numpy as np
 
 from saeindex.config import LEVEL_STRIDE
 from saeindex.errors import InvalidInputError
-from saeindex.language.ast import RECORD_ID, And, AtLeast, FamilyTerm, FeatureTerm, Not, Or, Phrase
+from saeindex.language.ast import (
+    RECORD_ID,
+    And,
+    AtLeast,
+    FamilyTerm,
+    FeatureTerm,
+    Leaf,
+    Or,
+    Phrase,
+    folded,
+    required,
+)
 from saeindex.language.evaluate import taker
 from saeindex.language.parser import parse_where
-from saeindex.language.to_filter import FeaturesOf, code_of
+from saeindex.language.to_filter import FeaturesOf, level_code
 from saeindex.types import LevelName
 
 if TYPE_CHECKING:
@@ -89,22 +100,16 @@ class Selector:
         return disjoint(chosen)
 
     def _mask(self, node: Expression) -> NDArray[np.bool_]:
-        if isinstance(node, Not):
-            return ~self._mask(node.part)
-        if isinstance(node, And | Or | AtLeast):
-            counts = np.sum([self._mask(part) for part in node.parts], axis=0)
-            least = (
-                len(node.parts) if isinstance(node, And) else node.count if isinstance(node, AtLeast) else 1
-            )
-            mask: NDArray[np.bool_] = counts >= least
-            return mask
-        if isinstance(node, FeatureTerm | Phrase | FamilyTerm):
-            return self._with_concept(node)
-        return self._with_condition(node)
+        return folded(node, self._of_leaf, np.logical_not, _at_least)
+
+    def _of_leaf(self, leaf: Leaf) -> NDArray[np.bool_]:
+        if isinstance(leaf, FeatureTerm | Phrase | FamilyTerm):
+            return self._with_concept(leaf)
+        return self._with_condition(leaf)
 
     def _with_concept(self, node: FeatureTerm | Phrase | FamilyTerm) -> NDArray[np.bool_]:
         mask = np.zeros(len(self.snapshot), bool)
-        codes = [code_of(feature, node, None) for feature in self._features_of(node)]
+        codes = [level_code(feature, node, None) for feature in self._features_of(node)]
         for level, name in enumerate(LEVEL_NAMES):
             features = [code // LEVEL_STRIDE for code in codes if code % LEVEL_STRIDE == level]
             if features:
@@ -121,10 +126,9 @@ class Selector:
         return taken[column.codes]
 
 
-def _least(node: And | Or | AtLeast) -> int:
-    if isinstance(node, And):
-        return len(node.parts)
-    return node.count if isinstance(node, AtLeast) else 1
+def _at_least(node: And | Or | AtLeast, masks: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_]:
+    held: NDArray[np.bool_] = np.sum(masks, axis=0) >= required(node)
+    return held
 
 
 def disjoint(chosen: Mapping[str, NDArray[np.int64]]) -> Groups:

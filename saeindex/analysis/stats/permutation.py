@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from saeindex.analysis.stats.stratified import Counts, compared, effects_between, indicator
+from saeindex.analysis.stats.stratified import StratifiedCounts, compared, effects_between, indicator
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,21 +70,21 @@ class UnitTotals:
             design.units is not None,
         )
 
-    def counted(self, groups: Ints) -> tuple[Counts, Doubles]:
+    def counted(self, groups: Ints) -> tuple[StratifiedCounts, Doubles]:
         """Return the counts and the design effects with the units in these groups (u,)."""
         counts = self.counts(groups)
         if not self.has_units:
             return counts, np.ones(self.y.shape[1])
         return counts, effects_between(self.y, self.sizes, groups, self.n_groups)
 
-    def counts(self, groups: Ints) -> Counts:
+    def counts(self, groups: Ints) -> StratifiedCounts:
         """Return the counts with the units in these groups (u,)."""
         n_strata = int(self.cell_strata.max(initial=0)) + 1
         places = self.cell_strata * self.n_groups + groups[self.cell_units]
         width = n_strata * self.n_groups
         k = np.asarray((indicator(places, width) @ self.cells).todense(), np.float64)
         n = np.asarray(np.bincount(places, self.cell_sizes, width), np.float64)
-        return Counts(k.reshape(n_strata, self.n_groups, -1), n.reshape(n_strata, self.n_groups))
+        return StratifiedCounts(k.reshape(n_strata, self.n_groups, -1), n.reshape(n_strata, self.n_groups))
 
 
 def against_chance(p: Doubles, totals: UnitTotals, seed: int) -> Doubles:

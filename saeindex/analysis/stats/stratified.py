@@ -8,14 +8,15 @@ and Scott 1992), measured for each piece of evidence with both groups pooled, an
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from saeindex.analysis.stats.two_by_two import binomial_tail, one_sided
+from saeindex.concepts.weighting import wilson
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
     from scipy.sparse import csr_matrix
 
     Doubles: TypeAlias = NDArray[np.float64]
@@ -28,7 +29,7 @@ NORMAL_FROM = 20.0
 
 
 @dataclass(frozen=True, eq=False)
-class Counts:
+class StratifiedCounts:
     """``k`` (S, G, f) records with each piece of evidence, of ``n`` (S, G), by stratum and group."""
 
     k: Doubles
@@ -37,7 +38,7 @@ class Counts:
     @classmethod
     def of(
         cls, has: csr_matrix, groups: NDArray[np.int32], strata: NDArray[np.int32], n_groups: int
-    ) -> Counts:
+    ) -> StratifiedCounts:
         """Count ``has`` (m, f); ``groups`` and ``strata`` (m,) say where each record belongs."""
         n_strata = int(strata.max(initial=0)) + 1
         cells = strata.astype(np.int64) * n_groups + groups
@@ -57,10 +58,10 @@ class Counts:
         support: Doubles = self.k.sum((0, 1))
         return support
 
-    def pair(self, a: int, b: int) -> Counts:
+    def pair(self, a: int, b: int) -> StratifiedCounts:
         """Return the counts of two groups, in the strata where both have records."""
         both = (self.n[:, a] > 0) & (self.n[:, b] > 0)
-        return Counts(self.k[both][:, [a, b]], self.n[both][:, [a, b]])
+        return StratifiedCounts(self.k[both][:, [a, b]], self.n[both][:, [a, b]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +83,7 @@ class Tested:
     log_odds_high: Doubles
 
 
-def compare(counts: Counts, design: Doubles) -> Tested:
+def compare_groups(counts: StratifiedCounts, design: Doubles) -> Tested:
     """Test two groups: ``counts`` of both, by stratum, and the design effects (f,)."""
     less, more = _tails(counts, design)
     p = np.minimum(1.0, 2.0 * np.minimum(less, more))
@@ -121,15 +122,26 @@ def effects_between(y: csr_matrix, sizes: Doubles, groups: NDArray[np.int64], n_
     return effects
 
 
-def indicator(codes: NDArray[np.int64], width: int) -> csr_matrix:
-    """Return a matrix (width, m) with a 1 for each of m things in the row of its code."""
+def one_hot(codes: NDArray[np.integer[Any]], width: int, dtype: DTypeLike = np.float32) -> csr_matrix:
+    """Return a matrix (m, width) with a 1 at each row's code."""
     from scipy.sparse import csr_matrix
 
-    ones = np.ones(len(codes), np.float32)
-    return csr_matrix((ones, (codes, np.arange(len(codes)))), shape=(width, len(codes)))
+    ones: NDArray[Any] = np.ones(len(codes), dtype)
+    return csr_matrix((ones, codes, np.arange(len(codes) + 1)), shape=(len(codes), width))
 
 
-def _tails(counts: Counts, design: Doubles) -> tuple[Doubles, Doubles]:
+def memberships(codes: NDArray[np.integer[Any]], width: int) -> Doubles:
+    """Return :func:`one_hot` as a dense matrix (m, width)."""
+    dense: Doubles = one_hot(codes, width, np.float64).toarray()
+    return dense
+
+
+def indicator(codes: NDArray[np.integer[Any]], width: int) -> csr_matrix:
+    """Return a matrix (width, m) with a 1 for each of m things in the row of its code."""
+    return one_hot(codes, width).T.tocsr()
+
+
+def _tails(counts: StratifiedCounts, design: Doubles) -> tuple[Doubles, Doubles]:
     """Return the one-sided p-values (f,): Fisher's mid-p or χ², and Mantel-Haenszel over strata."""
     k, n = counts.k, counts.n
     if len(n) == 1:
@@ -163,7 +175,7 @@ def _weights(n: Doubles) -> Doubles:
     return shares
 
 
-def _difference(counts: Counts, design: Doubles) -> tuple[Doubles, Doubles, Doubles]:
+def _difference(counts: StratifiedCounts, design: Doubles) -> tuple[Doubles, Doubles, Doubles]:
     """Return the weighted difference of shares and its 95 % interval.
 
     Of one stratum Newcombe's (1998, method 10); of several Greenland and Robins' (1985), with half a record
@@ -174,7 +186,7 @@ def _difference(counts: Counts, design: Doubles) -> tuple[Doubles, Doubles, Doub
     p1, p2 = k[:, 0] / n[:, :1], k[:, 1] / n[:, 1:]
     effect = (weights * (p1 - p2)).sum(0)
     if len(n) == 1:
-        (l1, u1), (l2, u2) = (wilson(k[0, g], n[0, g], design) for g in (0, 1))
+        (l1, u1), (l2, u2) = (wilson(k[0, g] / n[0, g], n[0, g] / design, Z95) for g in (0, 1))
         low = effect - np.sqrt((p1[0] - l1) ** 2 + (u2 - p2[0]) ** 2)
         return effect, low, effect + np.sqrt((u1 - p1[0]) ** 2 + (p2[0] - l2) ** 2)
     variance = (weights**2 * (_variance(k[:, 0], n[:, :1]) + _variance(k[:, 1], n[:, 1:]))).sum(0) * design
@@ -188,15 +200,7 @@ def _variance(k: Doubles, n: Doubles) -> Doubles:
     return variance
 
 
-def wilson(k: Doubles, n: float, design: Doubles) -> tuple[Doubles, Doubles]:
-    """Return Wilson's 95 % interval of a share, at n over the design effect records."""
-    share, own = k / n, n / design
-    centre = (share + Z95**2 / (2 * own)) / (1 + Z95**2 / own)
-    half = Z95 * np.sqrt(share * (1 - share) / own + Z95**2 / (4 * own**2)) / (1 + Z95**2 / own)
-    return centre - half, centre + half
-
-
-def _log_odds(counts: Counts, design: Doubles) -> tuple[Doubles, Doubles, Doubles]:
+def _log_odds(counts: StratifiedCounts, design: Doubles) -> tuple[Doubles, Doubles, Doubles]:
     """Return the difference of the logits of the weighted shares, half a record added, and its interval."""
     k, n = counts.k, counts.n
     weights = _weights(n)[:, None]
@@ -213,7 +217,7 @@ def _log_odds(counts: Counts, design: Doubles) -> tuple[Doubles, Doubles, Double
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class GroupComparison:
     """Tests (t,): of ``column`` of the evidence, ``group`` against ``against``.
 
     Of two groups there is one test for each column, and its effect has a sign; of more, each group is tested
@@ -226,16 +230,16 @@ class Comparison:
     tested: Tested
 
     @classmethod
-    def of_two(cls, tested: Tested) -> Comparison:
+    def of_two(cls, tested: Tested) -> GroupComparison:
         """Return the tests of the first group against the second."""
         zero = np.zeros(len(tested.p), np.int64)
         return cls(np.arange(len(tested.p)), zero, zero + 1, tested)
 
 
-def compared(counts: Counts, design: Doubles) -> Comparison:
+def compared(counts: StratifiedCounts, design: Doubles) -> GroupComparison:
     """Compare the groups of ``counts``, whose design effects are ``design`` (f,)."""
     if counts.n.shape[1] == 2:
-        return Comparison.of_two(compare(counts.pair(0, 1), design))
+        return GroupComparison.of_two(compare_groups(counts.pair(0, 1), design))
     parts = [_above_others(counts, design, group) for group in range(counts.n.shape[1])]
     tested = {
         name: np.concatenate([getattr(part.tested, name) for part in parts])
@@ -244,10 +248,10 @@ def compared(counts: Counts, design: Doubles) -> Comparison:
     column, group, against = (
         np.concatenate([getattr(part, name) for part in parts]) for name in ("column", "group", "against")
     )
-    return Comparison(column, group, against, Tested(**tested))
+    return GroupComparison(column, group, against, Tested(**tested))
 
 
-def _above_others(counts: Counts, design: Doubles, group: int) -> Comparison:
+def _above_others(counts: StratifiedCounts, design: Doubles, group: int) -> GroupComparison:
     """Test one group, where it has the evidence most, against every other; the weakest test counts.
 
     To say that a group differs from all others, each difference must hold at its level, and none needs
@@ -259,11 +263,11 @@ def _above_others(counts: Counts, design: Doubles, group: int) -> Comparison:
     picked = np.argmax(shares[others], axis=0)
     columns = np.flatnonzero(shares[group] > shares[others[picked], np.arange(f)])
     picked = picked[columns]
-    each = [compare(counts.pair(group, int(other)), design) for other in others]
+    each = [compare_groups(counts.pair(group, int(other)), design) for other in others]
     rows = {
         name: np.stack([getattr(one, name)[columns] for one in each])[picked, np.arange(len(columns))]
         for name in Tested.__dataclass_fields__
     }
     weakest = np.max([one.more[columns] for one in each], axis=0)
     tested = Tested(**{**rows, "p": np.minimum(1.0, 2 * weakest)})
-    return Comparison(columns, np.full(len(columns), group), others[picked], tested)
+    return GroupComparison(columns, np.full(len(columns), group), others[picked], tested)

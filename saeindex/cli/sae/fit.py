@@ -157,7 +157,7 @@ def _fit_embeddings(
 
 def _config(options: dict[str, Any], texts: int) -> Any:
     from saeindex.features.fitting import HELD_OUT_SHARE
-    from saeindex.sae.config import TrainingConfig, suitable_steps
+    from saeindex.sae.training_config import TrainingConfig, suitable_steps
 
     config = TrainingConfig(**options | {"steps": options["steps"] or suitable_steps(texts)})
     config.check(texts - int(texts * HELD_OUT_SHARE))

@@ -92,7 +92,7 @@ def label(  # noqa: PLR0913, PLR0917  (the options of a command)
 
     names = read_names(named or [], names_file)
     chosen = _checked_method(method, bool(names), bool(corpus), features)
-    target = target_of(space, into)
+    target = labels_target(space, into)
     before = FeatureSpace.load(space)
     wanted = sorted(names) if chosen == MANUAL else read_features(features, before)
     labeler: Labeler
@@ -226,7 +226,7 @@ def read_features(listed: str | None, space: FeatureSpace) -> list[int]:
     return sorted(set(wanted))
 
 
-def target_of(space: str, into: Path | None) -> Path:
+def labels_target(space: str, into: Path | None) -> Path:
     """Return where the labelled space goes; InvalidInputError where that would overwrite a packaged one."""
     from saeindex.features.space_io import find_space
 

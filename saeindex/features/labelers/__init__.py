@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from saeindex.features.labelers.base import (
+from saeindex.features.labelers.labeler import (
     CodedTexts,
     Labeler,
     Labeling,

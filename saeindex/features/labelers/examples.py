@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csc_matrix
 
     from saeindex.features.calibration import Calibration
-    from saeindex.features.labelers.base import CodedTexts, LabelingTask
+    from saeindex.features.labelers.labeler import CodedTexts, LabelingTask
     from saeindex.types import FloatArray
 
     Positions = NDArray[np.int64]

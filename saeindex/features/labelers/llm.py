@@ -18,10 +18,10 @@ import numpy as np
 
 from saeindex.errors import InvalidInputError
 from saeindex.features.contrast_sets import auroc
-from saeindex.features.labelers.base import Labeling, LabelingTask
 from saeindex.features.labelers.examples import Job, plan_jobs
+from saeindex.features.labelers.labeler import Labeling, LabelingTask
 from saeindex.features.trust import f1
-from saeindex.llm.budget import BudgetReachedError, Estimate, Ledger, Prices
+from saeindex.llm.budget import BudgetReachedError, CostEstimate, Ledger, Prices
 from saeindex.llm.chat import Chat, RefusedError, ReplyCache, count_tokens, new_client
 from saeindex.llm.prompts import Messages, correction
 from saeindex.llm.replies import BadReplyError, read_phrase, read_scores
@@ -104,7 +104,7 @@ class LLMLabeler:
         """The host name of the service."""
         return self._chat.host
 
-    def estimate(self, task: LabelingTask) -> Estimate:
+    def estimate(self, task: LabelingTask) -> CostEstimate:
         """Return what :meth:`label` will ask and cost, without asking anything."""
         jobs, skipped = self._plan(task)
         requests = cached = input_tokens = output_tokens = 0
@@ -116,7 +116,7 @@ class LLMLabeler:
             input_tokens += count_tokens(messages)
             output_tokens += reply_tokens
         money = None if self._prices is None else self._prices.of(input_tokens, output_tokens)
-        return Estimate(len(jobs), len(skipped), requests, cached, input_tokens, output_tokens, money)
+        return CostEstimate(len(jobs), len(skipped), requests, cached, input_tokens, output_tokens, money)
 
     def label(self, task: LabelingTask) -> Labeling:
         """Label features, several at a time; LabelerError where the service fails for good.

@@ -6,9 +6,9 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 
 from saeindex.errors import InvalidInputError, NotFoundError
+from saeindex.sae.autoencoder import SparseAutoencoder
 from saeindex.sae.importers import csr, saelens, saerch, sparsify
 from saeindex.sae.importers.foreign import ImportedAutoencoder, to_ours
-from saeindex.sae.model import SparseAutoencoder
 
 __all__ = [
     "EXPORT_FORMATS",

@@ -10,16 +10,16 @@ from pathlib import Path
 
 from torch import Tensor
 
-from saeindex.sae.importers.files import (
+from saeindex.sae.importers.foreign import ForeignAutoencoder
+from saeindex.sae.importers.tensors import (
     check_names,
+    json_object,
     read_count,
-    read_json,
     read_safetensors,
     read_state_dict,
     refuse,
     take,
 )
-from saeindex.sae.importers.foreign import ForeignAutoencoder
 
 MODULES, CONFIG = "modules.json", "config.json"
 SAFE, UNSAFE = "model.safetensors", "pytorch_model.bin"
@@ -39,7 +39,7 @@ def read(path: Path) -> ForeignAutoencoder:
     folder, notes = _module(path)
     if folder is None:
         refuse(path, f"no {CONFIG} of a SparseAutoEncoder module", "Give its folder, or that of the model.")
-    config = read_json(folder / CONFIG)
+    config = json_object(folder / CONFIG)
     if config.get("normalize"):
         refuse(folder, "normalize=True (layer norm on the inputs)", "Train it with normalize=False.")
     d, n = read_count(folder, config, "input_dim"), read_count(folder, config, "hidden_dim")
@@ -77,7 +77,7 @@ def _module(path: Path) -> tuple[Path | None, tuple[str, ...]]:
         )
         folder = path / listed[at][1]
         return (folder if folder.resolve().is_relative_to(path.resolve()) else None), notes
-    if (path / CONFIG).is_file() and read_json(path / CONFIG).keys() >= KEYS:
+    if (path / CONFIG).is_file() and json_object(path / CONFIG).keys() >= KEYS:
         return path, ()
     return None, ()
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from saeindex.errors import InvalidInputError
-from saeindex.sae.model import SparseAutoencoder
+from saeindex.sae.autoencoder import SparseAutoencoder
 
 if TYPE_CHECKING:
     from saeindex.types import FloatArray

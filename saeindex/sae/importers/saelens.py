@@ -15,16 +15,16 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from saeindex.sae.importers.files import (
+from saeindex.sae.autoencoder import SparseAutoencoder
+from saeindex.sae.importers.foreign import ForeignAutoencoder
+from saeindex.sae.importers.tensors import (
     check_names,
+    json_object,
     read_count,
-    read_json,
     read_safetensors,
     refuse,
     take,
 )
-from saeindex.sae.importers.foreign import ForeignAutoencoder
-from saeindex.sae.model import SparseAutoencoder
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
 BATCH_TOPK = ("batchtopk", "matryoshka_batchtopk")
@@ -38,7 +38,7 @@ def is_format(path: Path) -> bool:
 
 def read(path: Path) -> ForeignAutoencoder:
     """Read a folder; InvalidInputError for architectures and options that ours cannot represent."""
-    config = _modern(read_json(path / CONFIG))
+    config = _modern(json_object(path / CONFIG))
     architecture = config["architecture"]
     _check_representable(path, config)
     d, n = read_count(path, config, "d_in"), read_count(path, config, "d_sae")

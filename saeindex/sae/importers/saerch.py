@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from saeindex.sae.importers.files import check_names, read_state_dict, refuse, take
 from saeindex.sae.importers.foreign import ForeignAutoencoder
+from saeindex.sae.importers.tensors import check_names, read_state_dict, refuse, take
 
 SUFFIXES = (".pth", ".pt")
 TENSORS = ("encoder.weight", "decoder.weight", "pre_bias", "latent_bias")

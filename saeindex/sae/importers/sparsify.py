@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from saeindex.errors import InvalidInputError
-from saeindex.sae.importers.files import (
+from saeindex.sae.autoencoder import SparseAutoencoder
+from saeindex.sae.importers.foreign import ForeignAutoencoder
+from saeindex.sae.importers.tensors import (
     check_names,
+    json_object,
     read_count,
-    read_json,
     read_safetensors,
     refuse,
     take,
 )
-from saeindex.sae.importers.foreign import ForeignAutoencoder
-from saeindex.sae.model import SparseAutoencoder
 
 CONFIG, WEIGHTS = "cfg.json", "sae.safetensors"
 TENSORS = ("encoder.weight", "encoder.bias", "W_dec", "b_dec")
@@ -36,7 +36,7 @@ def is_format(path: Path) -> bool:
 
 def read(path: Path) -> ForeignAutoencoder:
     """Read a folder; InvalidInputError for options that ours cannot represent."""
-    config = read_json(path / CONFIG)
+    config = json_object(path / CONFIG)
     refused = [option for option in REFUSED if config.get(option)]
     if config.get("activation", "topk") != "topk":
         refused.append(f"activation {config['activation']!r}")

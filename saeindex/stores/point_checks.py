@@ -130,7 +130,7 @@ def chunks(points: Sequence[CheckedPoint], most: int, most_bytes: int) -> Iterat
         yield run
 
 
-def check_query(vector: object, using: str, layout: Layout) -> PlainVector:
+def check_vector(vector: object, using: str, layout: Layout) -> PlainVector:
     """Return a query vector ready to search with: a unit dense list, or sparse (indices, values).
 
     Raises:

@@ -9,7 +9,7 @@ import numpy as np
 from saeindex.analysis.diff.findings import headlines, illustrated
 from saeindex.analysis.diff.results import Finding
 from saeindex.analysis.drift.results import Kind, Trend
-from saeindex.analysis.stats.stratified import Z95, Counts, compare
+from saeindex.analysis.stats.stratified import Z95, StratifiedCounts, compare_groups
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,7 +54,7 @@ def _as_finding(one: Trend) -> Finding:
 
 
 def _described(test: TrendTest, periods: Periods, column: int, alpha: float) -> Trend:
-    own = Counts(test.counts.k[:, :, [column]], test.counts.n)
+    own = StratifiedCounts(test.counts.k[:, :, [column]], test.counts.n)
     design = test.design[[column]]
     kind, at, bound = kind_of(test, column, alpha)
     slope, error = float(test.slope[column]), float(test.slope_error[column])
@@ -86,7 +86,7 @@ def _described(test: TrendTest, periods: Periods, column: int, alpha: float) -> 
 
 def kind_of(test: TrendTest, column: int, alpha: float) -> tuple[Kind, int | None, float | None]:
     """Return what a finding is, the period at which it changes, and the bound of a share that is nothing."""
-    own = Counts(test.counts.k[:, :, [column]], test.counts.n)
+    own = StratifiedCounts(test.counts.k[:, :, [column]], test.counts.n)
     design = float(test.splits.design[column])
     up = (
         test.slope[column] > 0 if test.trend.p[column] <= test.splits.p[column] else test.splits.z[column] > 0
@@ -100,7 +100,7 @@ def kind_of(test: TrendTest, column: int, alpha: float) -> tuple[Kind, int | Non
     return "trend", None, None
 
 
-def _absence(own: Counts, up: bool, design: float, alpha: float) -> tuple[int, float] | None:
+def _absence(own: StratifiedCounts, up: bool, design: float, alpha: float) -> tuple[int, float] | None:
     """Return the period from which a piece of evidence is there (or gone), and what its share may yet be.
 
     Of 0 in n records the share is at most 3 over n (the rule of three), n over the design effect; that must
@@ -121,7 +121,7 @@ def _absence(own: Counts, up: bool, design: float, alpha: float) -> tuple[int, f
     return (at, bound) if differs else None
 
 
-def _step(own: Counts, at: int, design: Doubles) -> Tested:
+def _step(own: StratifiedCounts, at: int, design: Doubles) -> Tested:
     """Compare the periods from ``at`` on with those before."""
     k, n = (np.stack([part[:, at:].sum(1), part[:, :at].sum(1)], axis=1) for part in (own.k, own.n))
-    return compare(Counts(k, n).pair(0, 1), design)
+    return compare_groups(StratifiedCounts(k, n).pair(0, 1), design)

@@ -21,7 +21,7 @@ def refuse(path: Path, found: str, do: str = "Look into what wrote it, or import
     raise InvalidInputError(f"import {path}", found, do)
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def json_object(path: Path) -> dict[str, Any]:
     """Read a JSON object."""
     try:
         found = json.loads(path.read_text())
