@@ -47,8 +47,8 @@ if TYPE_CHECKING:
     from saeindex.analysis.stats.groups import Selection
     from saeindex.collection.snapshot import Snapshot
     from saeindex.concepts.feature_card import FeatureCard
-    from saeindex.concepts.label_match import Concept, FeatureMatch
     from saeindex.concepts.named_concept import NamedConcept
+    from saeindex.concepts.resolver import Concept, FeatureMatch
     from saeindex.features import Calibration
     from saeindex.features.level_drift import LevelDrift
     from saeindex.protocols import PayloadKind, TextEncoder

@@ -20,7 +20,7 @@ from saeindex.analysis.monitor.options import MonitorOptions
 from saeindex.analysis.profile.profile import profile
 from saeindex.analysis.stats.groups import Groups, Selection, Selector, disjoint
 from saeindex.collection.records import EngineCounts, record_ids
-from saeindex.collection.snapshot_files import content_fingerprint, take_snapshot
+from saeindex.collection.snapshot import content_fingerprint, take_snapshot
 from saeindex.concepts.named_concept import parse_concept
 from saeindex.config import CACHE_FOLDER
 from saeindex.errors import InvalidInputError, check_options

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
     from saeindex.concepts.feedback import Feedback
-    from saeindex.concepts.label_match import Concept
+    from saeindex.concepts.resolver import Concept
     from saeindex.language.ast import Expression
     from saeindex.protocols import SparseVector
     from saeindex.search.cardinality import Estimate

@@ -11,8 +11,7 @@ import numpy as np
 
 from saeindex.collection.caches import Memo
 from saeindex.concepts.feedback import Feedback
-from saeindex.concepts.label_match import Concept, check_unicode
-from saeindex.concepts.resolver import Resolver
+from saeindex.concepts.resolver import Concept, Resolver, check_unicode
 from saeindex.config import MAX_LIMIT, MAX_QUERY_CHARS
 from saeindex.errors import InvalidInputError
 from saeindex.language.ast import ConceptTerm, Expression, FeatureTerm

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from saeindex.collection.caches import KEPT
 from saeindex.collection.records import count_records
 from saeindex.concepts.feature_card import FeatureCard, feature_card
-from saeindex.concepts.label_match import FLOOR, Concept, FeatureMatch
+from saeindex.concepts.resolver import FLOOR, Concept, FeatureMatch
 from saeindex.errors import InvalidInputError, SaeIndexError, check_options
 from saeindex.search import facets
 from saeindex.search.compare import Comparison, compare

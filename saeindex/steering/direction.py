@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from saeindex.collection.collection import Collection
     from saeindex.collection.rows import Rows
     from saeindex.collection.sample import CollectionSample
-    from saeindex.concepts.label_match import Concept
+    from saeindex.concepts.resolver import Concept
     from saeindex.concepts.weighting import Doubles
     from saeindex.features import FeatureSpace
     from saeindex.types import FloatArray, Steer

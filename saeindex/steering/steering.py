@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 
 from saeindex.collection.caches import Memo
-from saeindex.concepts.label_match import FAMILY, is_id
+from saeindex.concepts.resolver import FAMILY, is_id
 from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.protocols import SparseVector
 from saeindex.steering.direction import Direction, built_direction, decoder_direction, name_direction
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from saeindex.collection.collection import Collection
-    from saeindex.concepts.label_match import Concept
-    from saeindex.concepts.resolver import Resolver
+    from saeindex.concepts.resolver import Concept, Resolver
     from saeindex.features import FeatureSpace
     from saeindex.types import FloatArray
 

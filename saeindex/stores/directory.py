@@ -9,8 +9,6 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -136,16 +134,6 @@ def require_space(directory: Path, size: int) -> None:
             f"the disk has {free / 2**20:,.0f} MiB free where {needed / 2**20:,.0f} MiB are needed",
             "Free some space and repeat; what was acknowledged is safe",
         )
-
-
-@contextmanager
-def disk_errors(asked: str) -> Iterator[None]:
-    """Turn errors of the file system into StorageError."""
-    try:
-        yield
-    except OSError as error:
-        found = f"the file system refused: {error.strerror or error}"
-        raise StorageError(asked, found, "Check the path, its permissions and the disk") from error
 
 
 class DirectoryLock:

@@ -15,14 +15,7 @@ from saeindex.errors import MismatchError, StorageError
 from saeindex.protocols import Layout, OrderBy, Page, Point, PointId
 from saeindex.stores import edge_engine as engine
 from saeindex.stores.base import BaseStore, closed_error
-from saeindex.stores.directory import (
-    DirectoryLock,
-    IndexDirectory,
-    disk_errors,
-    read_json,
-    require_space,
-    write_json,
-)
+from saeindex.stores.directory import DirectoryLock, IndexDirectory, read_json, require_space, write_json
 from saeindex.stores.engine import Fetch, NearestIds, NearestSearch
 from saeindex.stores.filters import to_edge
 from saeindex.stores.layouts import check_layout, layout_from_json, layout_to_json
@@ -264,3 +257,13 @@ def _abandon_all() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_abandon_all)
+
+
+@contextmanager
+def disk_errors(asked: str) -> Iterator[None]:
+    """Turn errors of the file system into StorageError."""
+    try:
+        yield
+    except OSError as error:
+        found = f"the file system refused: {error.strerror or error}"
+        raise StorageError(asked, found, "Check the path, its permissions and the disk") from error

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from saeindex import FeatureIndex, FeatureSpace, Record
-from saeindex.concepts.label_match import ConceptResolver
+from saeindex.concepts.resolver import ConceptResolver
 from saeindex.errors import MismatchError, UnknownConceptError
 from saeindex.features import FeatureLabel
 from saeindex.features.families import Family, load_families, save_families

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from saeindex import FeatureSpace, Steer
-from saeindex.concepts.label_match import Concept, FeatureMatch
+from saeindex.concepts.resolver import Concept, FeatureMatch
 from saeindex.errors import InvalidInputError
 from saeindex.index import FeatureIndex
 from saeindex.steering import steering

@@ -41,7 +41,7 @@ def families(
 
 
 def _matching(space: FeatureSpace, phrase: str, limit: int) -> list[tuple[Family, float | None]]:
-    from saeindex.concepts.label_match import ConceptResolver
+    from saeindex.concepts.resolver import ConceptResolver
 
     encoder = space.open_encoder()
     resolver = ConceptResolver(space, lambda text: encoder.encode_query([text])[0])
