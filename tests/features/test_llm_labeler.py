@@ -15,7 +15,7 @@ from saeindex.errors import LabelerError
 from saeindex.features.labelers import LLMLabeler
 from saeindex.llm.budget import Prices
 from saeindex.llm.chat import count_tokens
-from tests.features.chat_service import (
+from tests.llm.chat_service import (
     KEY,
     REQUESTS_PER_FEATURE,
     WORDS,

@@ -1,0 +1,261 @@
+"""Where expressions on every engine: random ones over real records, each result set against brute force."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks.corpora import CachedEncoder
+from benchmarks.outcome import Figure, Outcome, at_most
+from benchmarks.suites.boolean.brute_force import BruteForce
+from benchmarks.suites.boolean.expressions import Vocabulary, Writer
+from benchmarks.suites.boolean.records import DATES, FIELDS, fields_of, real_records
+from saeindex import FeatureIndex, FeatureSpace, Record
+from saeindex.config import DEFAULT_SPACE, SAE
+from saeindex.errors import UnknownConceptError
+from saeindex.indexing.points import point_id
+from saeindex.language.ast import Expression, FeatureTerm, walk
+from saeindex.language.evaluate import matches
+from saeindex.language.parser import parse_where
+from saeindex.language.to_filter import FeaturesOf, compile_where, target_of
+from saeindex.language.to_text import to_text
+from saeindex.protocols import SparseVector
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from qdrant_client.models import Filter
+
+    from saeindex.protocols import Point, TextEncoder, VectorStore
+    from saeindex.types import FloatArray, LevelName
+
+SEED = 20260801
+# The levels that queries give to bare concepts, in turn.
+DEFAULTS: tuple[LevelName, ...] = ("present", "present", "typical", "strong")
+PAYLOAD_INDEXES: dict[str, Any] = {
+    "metadata.corpus": "keyword",
+    "metadata.year": "integer-range",
+    "metadata.published": "datetime",
+}
+FEATURES, PHRASES, FAMILIES = 300, 100, 40
+# Of each expression's records, how many the evaluator of explanations is asked about.
+EXPLAINED = 20
+SHOWN = 5
+COLLECTION = "saeindex-boolean"
+# The client's local mode takes 0.2 ms for a record and an expression: it gets fewer records.
+LOCAL_RECORDS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """An expression, the level of its bare concepts, and the records (n,) that it selects."""
+
+    expression: Expression
+    level: LevelName
+    truth: NDArray[np.bool_]
+
+
+def run(quick: bool) -> Outcome:
+    """Measure; ``quick`` takes a tenth of the records and of the expressions."""
+    n_records, n_expressions = (1_000, 200) if quick else (10_000, 2_000)
+    space, records, moments = FeatureSpace.load(DEFAULT_SPACE), *real_records(n_records)
+    encoder = CachedEncoder()
+    outcome = Outcome("boolean", quick, SEED)
+    cases: list[Case] = []
+    total = 0
+    for name, index in engines(space, encoder):
+        step = max(1, n_records // LOCAL_RECORDS) if name == "local" else 1
+        with index:
+            index.add(records[::step])
+            features_of = resolver(index)
+            if not cases:
+                points = all_points(index.store, records)
+                cases = make_cases(index, records, points, moments, features_of, n_expressions)
+                outcome.figures.update(described(cases, points, features_of))
+            started = time.perf_counter()
+            wrong = differing(cases, index.store, records, step, features_of)
+            spent = (time.perf_counter() - started) * 1e3 / len(cases)
+        outcome.figures[f"differences_{name}"] = at_most(len(wrong), 0, "expressions", len(cases))
+        outcome.figures[f"records_{name}"] = Figure(len(records[::step]), "records")
+        outcome.figures[f"time_{name}"] = Figure(spent, "ms per expression", n=len(cases))
+        outcome.tables[f"differing_{name}"] = wrong[:SHOWN]
+        total += len(wrong)
+    outcome.figures["differences"] = at_most(total, 0, "expressions", len(cases))
+    return outcome
+
+
+# Engines ----------------------------------------------------------------------------------------------
+
+
+def engines(space: FeatureSpace, encoder: TextEncoder) -> Iterator[tuple[str, FeatureIndex]]:
+    """Yield an empty index on each engine at hand, by name; a server's collection is removed again."""
+    from qdrant_client import QdrantClient
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/edge"
+        yield "edge", FeatureIndex.create(path, space, encoder=encoder, payload_indexes=PAYLOAD_INDEXES)
+    local = QdrantClient(":memory:")
+    yield "local", FeatureIndex.create(COLLECTION, space, client=local, encoder=encoder)
+    if "QDRANT_URL" not in os.environ:
+        return
+    key = os.environ.get("QDRANT_API_KEY")
+    server = QdrantClient(url=os.environ["QDRANT_URL"], api_key=key, timeout=60)
+    server.delete_collection(COLLECTION)
+    try:
+        yield (
+            "server",
+            FeatureIndex.create(
+                COLLECTION, space, client=server, encoder=encoder, payload_indexes=PAYLOAD_INDEXES
+            ),
+        )
+    finally:
+        server.delete_collection(COLLECTION)
+
+
+def resolver(index: FeatureIndex) -> FeaturesOf:
+    """Return what resolves concepts as the index does, each once."""
+    known: dict[str, list[int]] = {}
+
+    def features_of(node: Any) -> Sequence[int]:
+        if isinstance(node, FeatureTerm):
+            return [node.feature]
+        target = target_of(node)
+        if target not in known:
+            known[target] = [match.id for match in index.concept(target).features]
+        return known[target]
+
+    return features_of
+
+
+def all_points(store: VectorStore, records: Sequence[Record]) -> list[Point]:
+    """Return the records' points, in their order."""
+    found: dict[Any, Point] = {}
+    cursor = None
+    while cursor is not None or not found:
+        page = store.scroll(limit=1_000, cursor=cursor, with_vectors=[SAE])
+        found.update({point.id: point for point in page.points})
+        cursor = page.cursor
+        if cursor is None:
+            break
+    return [found[point_id(record.id)] for record in records]
+
+
+def selected(store: VectorStore, query_filter: Filter | None, rows: dict[Any, int]) -> NDArray[np.bool_]:
+    """Return which records (n,) a store finds; a point found twice, or unknown, is an error."""
+    mask = np.zeros(len(rows), bool)
+    found = [point.id for point in store.scroll(query_filter, len(rows) + 1, with_payload=False).points]
+    assert len(set(found)) == len(found)
+    mask[[rows[one] for one in found]] = True
+    return mask
+
+
+# Cases ------------------------------------------------------------------------------------------------
+
+
+def make_cases(
+    index: FeatureIndex,
+    records: Sequence[Record],
+    points: Sequence[Point],
+    moments: dict[str, int],
+    features_of: FeaturesOf,
+    count: int,
+) -> list[Case]:
+    """Return different random expressions with the records that brute force finds for them."""
+    activations = dense_codes(points, index.space.n_features)
+    levels = {"typical": index.space.calibration.median, "strong": index.space.calibration.p90}
+    fields = fields_of(records)
+    truth = BruteForce(activations, levels, fields, moments, features_of)
+    writer = Writer(vocabulary(index, activations, fields), SEED)
+    expressions: dict[str, Expression] = {}
+    while len(expressions) < count:
+        expression = writer.expression()
+        expressions[to_text(expression)] = expression
+    chosen = ((one, DEFAULTS[number % len(DEFAULTS)]) for number, one in enumerate(expressions.values()))
+    return [Case(one, level, truth.mask(one, level)) for one, level in chosen]
+
+
+def dense_codes(points: Sequence[Point], n_features: int) -> FloatArray:
+    """Return the activations (n, n_features) that the points' sparse vectors hold."""
+    dense = np.zeros((len(points), n_features), np.float32)
+    for row, point in enumerate(points):
+        code = point.vectors.get(SAE)
+        if isinstance(code, SparseVector):
+            dense[row, code.indices] = code.values
+    return dense
+
+
+def vocabulary(index: FeatureIndex, activations: FloatArray, fields: dict[str, list[Any]]) -> Vocabulary:
+    """Return common and rare features, labels that resolve, families, and every field's values."""
+    space = index.space
+    frequency = (activations > 0).sum(axis=0)
+    common = [int(feature) for feature in np.argsort(-frequency, kind="stable")[:FEATURES]]
+    dice = np.random.default_rng(SEED)
+    anywhere = [int(feature) for feature in dice.choice(space.n_features, FEATURES // 3, replace=False)]
+    phrases = []
+    for feature in common:
+        try:
+            index.concept(space.labels[feature].text)
+        except UnknownConceptError:
+            continue
+        phrases.append(space.labels[feature].text)
+    values = {field: seen(fields[field]) or ["x", 1] for field in FIELDS}
+    families = [f"#{family.id}" for family in space.families] + [one.label for one in space.families]
+    return Vocabulary(
+        common + anywhere, phrases[:PHRASES], families[:: max(1, len(families) // FAMILIES)], values, DATES,
+        fields["record_id"],
+    )  # fmt: skip
+
+
+def seen(found: Sequence[Any]) -> list[Any]:
+    """Return the different values of a field, those of lists one by one."""
+    apart = [each for value in found for each in (value if isinstance(value, list) else [value])]
+    return list({(type(each), each): each for each in apart if each is not None}.values())
+
+
+def described(cases: Sequence[Case], points: Sequence[Point], features_of: FeaturesOf) -> dict[str, Figure]:
+    """Return what the expressions are like, and how often explanations judge a record otherwise."""
+    nodes = Counter(node.kind for case in cases for node, _ in walk(case.expression))
+    sizes = [int(case.truth.sum()) for case in cases]
+    telling = np.mean([0 < size < len(points) for size in sizes])
+    dice = np.random.default_rng(SEED)
+    wrong = 0
+    for case in cases:
+        for row in dice.choice(len(points), EXPLAINED, replace=False):
+            found = matches(case.expression, points[row].payload, features_of, case.level)
+            wrong += int(found != case.truth[row])
+    return {
+        "expressions": Figure(len(cases), "expressions", n=len(points)),
+        "kinds_of_nodes": Figure(len(nodes), "kinds", n=sum(nodes.values())),
+        "neither_all_nor_none": Figure(float(telling), "share", n=len(cases)),
+        "differences_explained": at_most(wrong, 0, "records", len(cases) * EXPLAINED),
+    }
+
+
+def differing(
+    cases: Sequence[Case],
+    store: VectorStore,
+    records: Sequence[Record],
+    step: int,
+    features_of: FeaturesOf,
+) -> list[str]:
+    """Return the texts of the expressions for which a store of every ``step``-th record finds others.
+
+    Each goes the way of a query: written, parsed, compiled; one that does not come back the same differs.
+    """
+    rows: dict[Any, int] = {point_id(record.id): row for row, record in enumerate(records[::step])}
+    wrong = []
+    for case in cases:
+        text = to_text(case.expression)
+        parsed = parse_where(text)
+        from_json = parse_where(case.expression.model_dump(mode="json"))
+        is_same = parsed == from_json == case.expression and to_text(parsed) == to_text(from_json) == text
+        query_filter = compile_where(parsed, features_of, case.level)
+        if not is_same or (selected(store, query_filter, rows) != case.truth[::step]).any():
+            wrong.append(text)
+    return wrong

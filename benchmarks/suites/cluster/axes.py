@@ -1,0 +1,190 @@
+"""Axes with known values: fields of labelled corpora, and what describes each of their values.
+
+A value is described by the wording of its property query. Values that have none are described here, from
+their names alone. Utterances are what somebody might write who has the value; they were written without
+looking at the records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmarks import data
+from benchmarks.corpora import CachedEncoder
+from benchmarks.mixture import CACHE
+from benchmarks.suites.cluster.axis_texts import OWN, UTTERANCES
+from benchmarks.suites.fidelity.retained import properties
+from saeindex import FeatureSpace
+from saeindex.analysis.cluster.axis import Axis, AxisValue
+from saeindex.analysis.cluster.axis_scores import axis_evidence
+from saeindex.analysis.cluster.views import Views
+from saeindex.collection.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from saeindex.collection.sample import CollectionSample
+    from saeindex.concepts.weighting import Doubles
+    from saeindex.types import FloatArray, Record
+
+# Fields, and the other axis of the corpus where it has one that is not made of the same labels.
+FIELDS: Mapping[tuple[str, str], str | None] = {
+    ("agnews", "topic"): None,
+    ("arxiv_heldout", "primary_cat"): None,
+    ("clinc150", "domain"): None,
+    ("goemotions", "ekman"): None,
+    ("goemotions", "emotion"): None,
+    ("goemotions", "polarity"): None,
+    ("masc_registers", "mode"): "register",
+    ("masc_registers", "register"): "mode",
+    ("medquad", "question_type"): "source",
+    ("nlupp", "domain"): None,
+    ("product_reviews", "polarity"): "product",
+    ("product_reviews", "product"): "polarity",
+    ("scicite", "citation_intent"): None,
+    ("sentence_polarity", "sentiment"): None,
+    ("stackoverflow_titles", "tag"): None,
+    ("subjectivity", "subjectivity"): None,
+    ("tweeteval_stance", "stance"): "target",
+    ("tweeteval_stance", "target"): "stance",
+    ("us_speeches", "kind"): "party",
+    ("us_speeches", "party"): "kind",
+}
+# Single-valued records that a part must have: nlupp's intents are combined, and few stand alone.
+LEAST = 200
+SEED = 0
+
+
+class Texts:
+    """What clustering asks of a collection: texts encoded, each once for all benchmarks."""
+
+    def __init__(self) -> None:
+        """Open the encoder."""
+        self.encoder = CachedEncoder()
+
+    def encode(self, text: str) -> FloatArray:
+        """Return the embedding (d,) of a text."""
+        vector: FloatArray = self.encoder.encode_query([text])[0]
+        return vector
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """Records of a corpus that have exactly one described value of a field, and which one: ``truth`` (m,)."""
+
+    corpus: str
+    field: str
+    descriptions: Mapping[str, str]
+    records: Sequence[Record]
+    truth: NDArray[np.int64]
+    snapshot: Snapshot
+
+    @property
+    def name(self) -> str:
+        """Corpus and field."""
+        return f"{self.corpus} {self.field}"
+
+    @property
+    def has_fixed_wording(self) -> bool:
+        """Say whether every description is the wording of a property query."""
+        return (self.corpus, self.field) not in OWN
+
+    @property
+    def axis(self) -> Axis:
+        """The axis by descriptions."""
+        return Axis(self.field, tuple(AxisValue(name, (text,)) for name, text in self.descriptions.items()))
+
+    @property
+    def uttered(self) -> Axis | None:
+        """The axis by descriptions and utterances; None where none were written."""
+        said = UTTERANCES.get((self.corpus, self.field))
+        if said is None:
+            return None
+        values = self.descriptions.items()
+        return Axis(self.field, tuple(AxisValue(name, (text, *said[name])) for name, text in values))
+
+    @property
+    def untold(self) -> Axis:
+        """The axis by its values' names, which say nothing."""
+        return Axis(self.field, tuple(AxisValue(name) for name in self.descriptions))
+
+    @cached_property
+    def sample(self) -> CollectionSample:
+        """The records as evidence."""
+        return axis_evidence(self.snapshot, np.arange(len(self.snapshot)), CACHE.folder.parent)
+
+    @cached_property
+    def viewed(self) -> tuple[Views, Doubles]:
+        """The views of the records."""
+        return Views.of(self.sample.rows)
+
+    @cached_property
+    def other(self) -> NDArray[np.int32] | None:
+        """The values (m,) of the corpus's other axis, -1 where there is none."""
+        field = FIELDS[self.corpus, self.field]
+        return None if field is None else self.snapshot.column(f"metadata.{field}").codes
+
+    def draw(self, count: int, number: int) -> NDArray[np.int64]:
+        """Return -1 or the value (m,) of ``count`` random examples of each value."""
+        dice = np.random.default_rng([SEED, number])
+        known = np.full(len(self.truth), -1)
+        for value in range(len(self.descriptions)):
+            known[dice.permutation(np.flatnonzero(self.truth == value))[:count]] = value
+        return known
+
+
+def tasks(
+    part: str, space: FeatureSpace, texts: Texts, only: Sequence[str] = (), limit: int | None = None
+) -> Iterator[Task]:
+    """Yield the tasks of a part, one at a time: corpora without it are left out."""
+    for corpus, field in FIELDS:
+        if only and corpus not in only:
+            continue
+        task = task_of(corpus, field, part, space, texts, limit)
+        if task is not None:
+            yield task
+
+
+def task_of(
+    corpus: str, field: str, part: str, space: FeatureSpace, texts: Texts, limit: int | None
+) -> Task | None:
+    """Return one task; None where the part has too few records."""
+    described = described_values(corpus, field)
+    found = [
+        (record, value)
+        for record in data.read(corpus, part)
+        if (value := single(record.metadata.get(field))) in described
+    ]
+    if len(found) < LEAST:
+        return None
+    order = np.random.default_rng(SEED).permutation(len(found))[:limit]
+    records, values = [found[i][0] for i in order], [found[i][1] for i in order]
+    names = [name for name in described if name in set(values)]
+    vectors = texts.encoder.encode_document([record.text for record in records])
+    snapshot = Snapshot.in_memory(
+        space,
+        [record.id for record in records],
+        vectors,
+        space.sae.encode(vectors).to_csr(),
+        [record.text for record in records],
+        [dict(record.metadata) for record in records],
+    )
+    truth = np.array([names.index(str(value)) for value in values])
+    return Task(corpus, field, {name: described[name] for name in names}, records, truth, snapshot)
+
+
+def described_values(corpus: str, field: str) -> Mapping[str, str]:
+    """Return the values of a field with their descriptions: fixed wording before our own."""
+    fixed = {query["value"]: query["query"] for query in properties()[corpus] if query["field"] == field}
+    return {**OWN.get((corpus, field), {}), **fixed}
+
+
+def single(value: object) -> str | None:
+    """Return the only value of a field; None of several or none."""
+    values = value if isinstance(value, list) else [value]
+    return str(values[0]) if len(values) == 1 else None

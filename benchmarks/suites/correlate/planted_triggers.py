@@ -1,0 +1,86 @@
+"""A planted trigger: responses to prompts of one class mostly have a property that others rarely have."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmarks import data
+from saeindex.analysis.correlate.triggers import find_triggers
+from saeindex.collection.snapshot import Snapshot
+from saeindex.concepts.named_concept import NamedConcept
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from benchmarks.corpora import CachedEncoder
+    from benchmarks.suites.correlate.planted_pairs import Classes
+    from saeindex import FeatureSpace
+
+RECORDS, EXAMPLES, LISTED = 2_000, 10, 50
+# How many responses have the property: to prompts of the class, and to others.
+TRIGGERED, OTHERWISE = 0.7, 0.03
+# Responses are sentences of GoEmotions; the property is one emotion, of which there are enough.
+CORPUS, FIELD, PROPERTY = "goemotions", "emotion", "gratitude"
+DESCRIPTION, OTHERS = "thanking someone", ("joking about something", "being angry", "asking a question")
+
+
+def trigger_rank(
+    classes: Classes, way: str, repeat: int, space: FeatureSpace, encoder: CachedEncoder
+) -> float:
+    """Return the rank of the first feature of the class among the triggers that are listed."""
+    dice = np.random.default_rng([repeat, 13])
+    told = [label for label in classes.told if len(classes.texts[label]) >= EXAMPLES * 2]
+    label = str(dice.choice(told))
+    every = [(one, text) for one in sorted(classes.texts) for text in classes.texts[one]]
+    # About one prompt in seventy: few enough to be looked for.
+    own = [(label, text) for text in classes.texts[label]]
+    others = [every[i] for i in dice.permutation(len(every))[: RECORDS - len(own)]]
+    prompts = own + others
+    prompts = [prompts[i] for i in dice.permutation(len(prompts))]
+    chance = np.array([TRIGGERED if one == label else OTHERWISE for one, _ in prompts])
+    shows = dice.random(len(prompts)) < chance
+    answers = responses(shows, dice)
+    asked = snapshot([text for _, text in prompts], "prompt", space, encoder)
+    answered = snapshot(answers, "", space, encoder)
+    behaviour = described() if way == "described" else shown(answered, shows, dice)
+    found = find_triggers(asked, answered, behaviour, encoder=encoder, limit=LISTED)
+    features = set(classes.features[label].tolist())
+    for rank, trigger in enumerate(found.results, 1):
+        if {trigger.pair.a.feature, *(one.feature for one in trigger.same)} & features:
+            return float(rank)
+    return float(found.tested)
+
+
+def described() -> NamedConcept:
+    """Return the behaviour as a description beside others."""
+    return NamedConcept(PROPERTY, DESCRIPTION, OTHERS)
+
+
+def shown(answered: Snapshot, shows: NDArray[np.bool_], dice: np.random.Generator) -> NamedConcept:
+    """Return the behaviour as ten responses that show it, and ten that do not."""
+    like, unlike = (dice.permutation(np.flatnonzero(which))[:EXAMPLES] for which in (shows, ~shows))
+    ids = [[answered.ids[row] for row in rows.tolist()] for rows in (like, unlike)]
+    return NamedConcept(PROPERTY, like=ids[0], unlike=ids[1])
+
+
+def responses(shows: NDArray[np.bool_], dice: np.random.Generator) -> list[str]:
+    """Return a sentence for each prompt, with the property or without."""
+    having: list[str] = []
+    lacking: list[str] = []
+    for record in data.read(CORPUS, "test"):
+        (having if PROPERTY in record.metadata[FIELD] else lacking).append(record.text)
+    return [
+        pool[int(dice.integers(len(pool)))] for pool in (having if one else lacking for one in shows.tolist())
+    ]
+
+
+def snapshot(texts: Sequence[str], field: str, space: FeatureSpace, encoder: CachedEncoder) -> Snapshot:
+    """Return texts as one field of records."""
+    x = encoder.encode_document(texts)
+    ids = [str(number) for number in range(len(texts))]
+    codes = space.sae.encode(x).to_csr()
+    return Snapshot.in_memory(space, ids, x, codes, texts, [{}] * len(texts), field)

@@ -1,0 +1,232 @@
+"""What a comparison finds of what is there: classes planted in one of two groups, at known shares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from dataclasses import field as made
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from benchmarks.snapshots import labelled
+from benchmarks.suites.diff.calibration import ALPHA, LEAST, pair
+from saeindex.analysis.diff.robustness import power
+from saeindex.analysis.stats.design import Design
+from saeindex.analysis.stats.evidence import FAMILIES, evidence_of
+from saeindex.analysis.stats.family_test import run_tests
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
+
+    from saeindex.analysis.stats.family_test import FamilyTest
+    from saeindex.collection.snapshot import Snapshot
+
+# Evidence, with its shares inside a class and outside.
+Telling: TypeAlias = dict[int | str, tuple[float, float]]
+# Corpora, the field whose values are planted, the kind of the field, and where truth is measured.
+FIELDS = {
+    "stackoverflow_titles": ("metadata.tag", "topic"),
+    "arxiv_heldout": ("metadata.categories", "topic"),
+    "clinc150": ("metadata.domain", "topic"),
+    "medquad": ("metadata.question_type", "function"),
+    "product_reviews": ("metadata.product", "topic"),
+    "scicite": ("metadata.citation_intent", "function"),
+    "goemotions": ("metadata.emotion", "affect"),
+}
+SHARES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+GROUP = 2_000
+TRUE = 5
+# Records of a class that must be there to say what is true of it, and to be planted.
+FEWEST_KNOWN, FEWEST_PLANTED = 30, 40
+# Abstracts of the fit part that say what is true of arXiv's categories.
+KNOWN_ABSTRACTS = 20_000
+# interp_embed calls features findings whose shares differ by more than this, the 200 largest at most.
+RULE, RULE_MOST = 0.03, 200
+PRIOR = 500.0
+
+
+@dataclass(frozen=True, eq=False)
+class Planting:
+    """A corpus: the records to compare, and others of the same field on which the truth is measured."""
+
+    name: str
+    field: str
+    kind: str
+    snapshot: Snapshot
+    known: Snapshot
+    _telling: dict[tuple[Any, str], Telling] = made(default_factory=dict)
+
+    @classmethod
+    def of(cls, name: str) -> Planting:
+        """Read a corpus."""
+        field, kind = FIELDS[name]
+        if name == "arxiv_heldout":
+            return cls(name, field, kind, labelled(name), labelled("arxiv_train", ("fit",), KNOWN_ABSTRACTS))
+        return cls(name, field, kind, labelled(name), labelled(name, ("fit", "choose")))
+
+    @cached_property
+    def classes(self) -> list[Any]:
+        """The values that have enough records, and leave enough others to compare."""
+        values, member = self.snapshot.membership(self.field)
+        known, there = self.known.membership(self.field)
+        sizes = np.asarray(member.sum(0)).ravel()
+        elsewhere = dict(zip(map(str, known), np.asarray(there.sum(0)).ravel(), strict=True))
+        return [
+            value
+            for value, size in zip(values, sizes, strict=True)
+            if size >= FEWEST_PLANTED
+            and elsewhere.get(str(value), 0) >= FEWEST_KNOWN
+            and size <= len(self.snapshot) / 2
+        ]
+
+    def having(self, value: Any, is_known: bool = False) -> NDArray[np.bool_]:
+        """Return which of the records to compare, or of the known ones, have a value."""
+        values, member = self._members[is_known]
+        mask: NDArray[np.bool_] = member[:, values.index(value)].toarray().ravel() > 0
+        return mask
+
+    @cached_property
+    def _members(self) -> tuple[tuple[tuple[Any, ...], csr_matrix], ...]:
+        return self.snapshot.membership(self.field), self.known.membership(self.field)
+
+    def size(self, value: Any) -> int:
+        """How many records a group can have if this class is planted."""
+        return min(GROUP, int((~self.having(value)).sum()) // 2)
+
+    @cached_property
+    def truth(self) -> dict[str, tuple[tuple[int | str, ...], csr_matrix]]:
+        """Which known records have each concept and word, with the keys of the columns."""
+        n, vocabulary = self.known.space.n_features, self.known.vocabulary
+        return {
+            "concepts": (tuple(range(n)), self.known.at("typical").tocsr()),
+            "words": (tuple(vocabulary), self.known.words),
+        }
+
+    def telling(self, value: Any, family: str) -> Telling:
+        """Return the five pieces of evidence that tell a class most, with their shares inside and outside."""
+        if (value, family) not in self._telling:
+            keys, has = self.truth[family]
+            self._telling[value, family] = most_telling(keys, has, self.having(value, is_known=True))
+        return self._telling[value, family]
+
+
+def most_telling(keys: Sequence[int | str], has: csr_matrix, inside: NDArray[np.bool_]) -> Telling:
+    """Return the five columns whose shares differ most between ``inside`` (m,) and the others."""
+    own, others = (np.asarray(has[rows].mean(0)).ravel() for rows in (inside, ~inside))
+    top = np.argsort(others - own, kind="stable")[:TRUE]
+    return {keys[i]: (float(own[i]), float(others[i])) for i in top.tolist()}
+
+
+def planted(
+    planting: Planting, runs: int, shares: Sequence[float], seed: int = 0
+) -> Iterator[dict[str, Any]]:
+    """Yield what each run found: by family, by interp_embed's rule and by words' log-odds."""
+    dice = np.random.default_rng(seed)
+    bounds = by_chance(planting, dice)
+    for run in range(runs):
+        value = planting.classes[run % len(planting.classes)]
+        inside = planting.having(value)
+        n = planting.size(value)
+        for share in shares:
+            count = round(share * n)
+            if count <= int(inside.sum()):
+                others = dice.permutation(np.flatnonzero(~inside))[: 2 * n - count]
+                chosen = dice.permutation(np.flatnonzero(inside))[:count]
+                first = np.concatenate([chosen, others[: n - count]])
+                row = {"corpus": planting.name, "kind": planting.kind, "share": share, "n": n}
+                yield row | one_run(planting, value, first, others[n - count :], share, bounds, run)
+
+
+def one_run(
+    planting: Planting,
+    value: Any,
+    first: NDArray[np.int64],
+    second: NDArray[np.int64],
+    share: float,
+    bounds: dict[str, float],
+    seed: int,
+) -> dict[str, Any]:
+    """Compare two groups; say for each way to find whether a true finding is among what it found."""
+    groups = pair(first, second)
+    rows, codes = groups.pooled, groups.codes
+    design = Design(np.zeros(len(rows), np.int32))
+    inside = planting.having(value)[rows]
+    found: dict[str, Any] = {}
+    for family in FAMILIES:
+        evidence = evidence_of(planting.snapshot, rows, family, "typical", LEAST, seed)
+        test = run_tests(evidence, codes, 2, design)
+        telling = (
+            most_telling(evidence.keys, evidence.has, inside)
+            if family == "clusters"
+            else planting.telling(value, family)
+        )
+        found[family] = bool(higher_in_first(test, ALPHA) & telling.keys())
+        if family != "clusters":
+            found |= foretold(test, telling, share, len(first), family)
+        if family == "words":
+            z = log_odds(test, len(first), len(second))
+            found["log_odds"] = bool(keys_of(test, np.argsort(-z)[:20]) & telling.keys())
+            found["log_odds_at_ours"] = bool(keys_of(test, np.flatnonzero(z > bounds["z"])) & telling.keys())
+        if family == "concepts":
+            difference = test.shares[0] - test.shares[1]
+            by_rule = np.argsort(-np.abs(difference), kind="stable")[:RULE_MOST]
+            by_rule = by_rule[difference[by_rule] > RULE]
+            found["rule"] = bool(keys_of(test, by_rule) & telling.keys())
+            strict = np.flatnonzero(difference > bounds["difference"])
+            found["rule_at_ours"] = bool(keys_of(test, strict) & telling.keys())
+    found["any"] = any(found[family] for family in FAMILIES)
+    return found
+
+
+def higher_in_first(test: FamilyTest, alpha: float) -> set[int | str]:
+    """Return the keys of the findings that the first group has more."""
+    places = test.found(alpha)
+    return keys_of(test, test.comparison.column[places[test.comparison.tested.effect[places] > 0]])
+
+
+def keys_of(test: FamilyTest, columns: NDArray[np.int64]) -> set[int | str]:
+    """Return the keys of columns."""
+    return {test.evidence.keys[column] for column in columns.tolist()}
+
+
+def foretold(test: FamilyTest, telling: Telling, share: float, n: int, family: str) -> dict[str, Any]:
+    """Return the power that was foretold for the most telling evidence, and whether it was found."""
+    key, (own, others) = next(iter(telling.items()))
+    threshold = test.threshold(ALPHA)
+    expected = power(others + share * (own - others), others, n, n, threshold)
+    return {f"foretold_{family}": expected, f"came_{family}": key in higher_in_first(test, ALPHA)}
+
+
+def log_odds(test: FamilyTest, n1: int, n2: int) -> NDArray[np.float64]:
+    """Return the z-scores of words' log-odds with a prior (Monroe et al. 2008); positive: in the first."""
+    k1, k2 = test.shares[0] * n1, test.shares[1] * n2
+    prior = PRIOR * (k1 + k2) / max(1.0, float((k1 + k2).sum()))
+    a, b = k1 + prior, k2 + prior
+    odds = np.log(a / (k1.sum() + PRIOR - a)) - np.log(b / (k2.sum() + PRIOR - b))
+    z: NDArray[np.float64] = odds / np.sqrt(1 / a + 1 / b)
+    return z
+
+
+def by_chance(planting: Planting, dice: np.random.Generator, runs: int = 60) -> dict[str, float]:
+    """Return the bounds above which the rule and the log-odds find anything in one run of twenty by chance.
+
+    Measured on the records that truth is measured on, not on those that are compared.
+    """
+    differences, scores = [], []
+    n = min(GROUP, len(planting.known) // 2)
+    design = Design(np.zeros(2 * n, np.int32))
+    for _ in range(runs):
+        order = dice.permutation(len(planting.known))[: 2 * n]
+        groups = pair(order[:n], order[n:])
+        tests = {
+            family: run_tests(
+                evidence_of(planting.known, groups.pooled, family, "typical", LEAST), groups.codes, 2, design
+            )
+            for family in FAMILIES[:2]
+        }
+        differences.append(float(np.abs(tests["concepts"].shares[0] - tests["concepts"].shares[1]).max()))
+        scores.append(float(np.abs(log_odds(tests["words"], n, n)).max()))
+    return {"difference": float(np.quantile(differences, 0.95)), "z": float(np.quantile(scores, 0.95))}

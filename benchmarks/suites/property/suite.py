@@ -1,0 +1,246 @@
+"""Property retrieval: 199 fixed descriptions on the ``test`` parts of 14 corpora; few-shot too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks.corpora import Corpus, open_corpora
+from benchmarks.outcome import Figure, Outcome, at_least
+from benchmarks.ranking import (
+    Judged,
+    average_precision,
+    by_corpus,
+    by_kind,
+    interval,
+    overall,
+    precision_at_10,
+    ratio_interval,
+)
+from benchmarks.suites.property import methods
+from benchmarks.suites.property.grid import RECIPES, Choice, choose, choose_by_examples, example_ap
+from benchmarks.suites.property.methods import Draw
+from benchmarks.suites.property.pool import feedback_figures, pool_table
+from saeindex.concepts.inference import Recipe
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SEED = 0
+EXAMPLES = (5, 10)
+DRAWS = 2
+LEAST_LEFT = 5
+STRENGTHS = {f"C {c:g}": c for c in (0.1, 1.0, 10.0, 100.0)}
+PRIORS = {f"prior {p:g}": p for p in (0.25, 0.5, 1.0)}
+ROCCHIO = {f"text {t:g}, unlike {u:g}": (t, u) for t in (0.0, 0.5, 1.0) for u in (0.0, 0.3)}
+
+Results = dict[str, list[Judged]]
+
+
+def run(quick: bool) -> Outcome:
+    """Measure; ``quick`` takes three corpora and 300 records of each."""
+    names = ("clinc150", "goemotions", "scicite") if quick else None
+    limit = 300 if quick else None
+    outcome = Outcome("property", quick, SEED)
+    with opened("choose", names, limit) as chosen:
+        tuned = tune(chosen)
+        outcome.tables["property_constants"] = constants_table(tuned)
+        with opened("test", names, limit) as tested:
+            results = described(tested, tuned)
+            for count in EXAMPLES:
+                results |= exampled(tested, tuned, count)
+            outcome.figures.update(figures(results))
+            outcome.figures.update(feedback_figures(chosen, tested))
+            outcome.tables["property_methods"] = methods_table(results)
+            outcome.tables["property_by_corpus"] = corpus_table(results)
+            outcome.tables["property_weakest"] = weakest(results, tested)
+            outcome.tables["property_pool"] = pool_table(tested)
+    return outcome
+
+
+def opened(part: str, names: Sequence[str] | None, limit: int | None) -> Any:
+    """Open the corpora of a part; all of them where none are named."""
+    return open_corpora(part, limit=limit) if names is None else open_corpora(part, names, limit)
+
+
+def tune(corpora: Sequence[Corpus]) -> dict[str, Choice[Any]]:
+    """Return what is best for each corpus on the ``choose`` parts of the others."""
+    tuned: dict[str, Choice[Any]] = {
+        "lone": choose(corpora, RECIPES, lambda c, r: methods.ours(c, r, False)),
+        "siblings": choose(corpora, RECIPES, lambda c, r: methods.ours(c, r, True)),
+    }
+    drawn = {corpus.name: draws(corpus, max(EXAMPLES), 1) for corpus in corpora}
+    tuned["few"] = choose_by_examples(corpora, drawn, RECIPES, methods.few_shot)
+    for count in EXAMPLES:
+        drawn = {corpus.name: draws(corpus, count, 1) for corpus in corpora}
+        tuned[f"logistic {count}"] = choose_by_examples(corpora, drawn, STRENGTHS, methods.logistic)
+        best = max(STRENGTHS, key=tuned[f"logistic {count}"].mean)
+        tuned[f"prior {count}"] = choose_by_examples(corpora, drawn, PRIORS, with_prior(STRENGTHS[best]))
+        tuned[f"rocchio {count}"] = choose_by_examples(
+            corpora, drawn, ROCCHIO, lambda c, d, weights: methods.rocchio(c, d, *weights)
+        )
+    return tuned
+
+
+def with_prior(strength: float) -> Callable[[Corpus, Sequence[Draw], float], NDArray[np.float64]]:
+    """Return logistic regression of this strength, by the weight of its text prior."""
+    return lambda corpus, drawn, prior: methods.logistic(corpus, drawn, strength, prior)
+
+
+def draws(corpus: Corpus, count: int, repeats: int) -> list[Draw]:
+    """Return ``count`` records with and without each property, where enough are left."""
+    found = []
+    for query, relevant in enumerate(corpus.relevant):
+        having, lacking = np.flatnonzero(relevant), np.flatnonzero(~relevant)
+        if len(having) < count + LEAST_LEFT or len(lacking) < count:
+            continue
+        for repeat in range(repeats):
+            dice = np.random.default_rng([SEED, query, repeat])
+            found.append(Draw(query, dice.permutation(having)[:count], dice.permutation(lacking)[:count]))
+    return found
+
+
+def described(corpora: Sequence[Corpus], tuned: Mapping[str, Choice[Any]]) -> Results:
+    """Return the results of every method that has only the description."""
+    results: Results = {}
+    for corpus in corpora:
+        dense, bm25, sae = methods.dense(corpus), methods.bm25(corpus), methods.interpembed(corpus)
+        scores = {
+            "BM25": bm25,
+            "dense": dense,
+            "InterpEmbed SAE": sae,
+            "RRF dense + BM25": methods.rrf(dense, bm25),
+            "RRF dense + SAE": methods.rrf(dense, sae),
+            "dense PRF 20": methods.prf(corpus, 20),
+            "dense PRF 100": methods.prf(corpus, 100),
+            "ours, lone": methods.ours(corpus, tuned["lone"].setting(corpus.name), False),
+            "ours, siblings": methods.ours(corpus, tuned["siblings"].setting(corpus.name), True),
+        }
+        for name, told in (("lone", False), ("siblings", True)):
+            is_default = tuned[name].setting(corpus.name) == Recipe()
+            ours = scores[f"ours, {name}"] if is_default else methods.ours(corpus, Recipe(), told)
+            scores[f"ours, {name}, as shipped"] = ours
+        for name, found in scores.items():
+            judged = [
+                (average_precision(s, r), precision_at_10(s, r))
+                for s, r in zip(found, corpus.relevant, strict=True)
+            ]
+            kept = zip(corpus.kinds, judged, strict=True)
+            results.setdefault(name, []).extend(Judged(corpus.name, kind, pair) for kind, pair in kept)
+    return results
+
+
+def exampled(corpora: Sequence[Corpus], tuned: Mapping[str, Choice[Any]], count: int) -> Results:
+    """Return the results of every method that has examples; dense on the same queries and records."""
+    results: Results = {}
+    for corpus in corpora:
+        drawn, name = draws(corpus, count, DRAWS), corpus.name
+        if not drawn:
+            continue
+        recipe, prior = tuned["few"].setting(name), tuned[f"prior {count}"].setting(name)
+        strength = tuned[f"logistic {count}"].setting(name)
+        scores = {
+            "dense, same queries": methods.dense(corpus)[[draw.query for draw in drawn]],
+            "centroid": methods.centroid(corpus, drawn),
+            "Rocchio, centred": methods.rocchio(corpus, drawn, *tuned[f"rocchio {count}"].setting(name)),
+            "logistic regression": methods.logistic(corpus, drawn, strength),
+            "logistic regression + text": methods.logistic(corpus, drawn, strength, prior),
+            "ours": methods.few_shot(corpus, drawn, recipe),
+            "ours + siblings": methods.few_shot(corpus, drawn, recipe, True),
+        }
+        for method, found in scores.items():
+            for draw, row in zip(drawn, found, strict=True):
+                kept = np.ones(len(row), bool)
+                kept[draw.like] = kept[draw.unlike] = False
+                p10 = precision_at_10(row[kept], corpus.relevant[draw.query][kept])
+                values = (example_ap(row, draw, corpus), p10)
+                one = Judged(name, corpus.kinds[draw.query], values)
+                results.setdefault(f"{count} examples: {method}", []).append(one)
+    return results
+
+
+def figures(results: Results) -> dict[str, Figure]:
+    """Return the figures of the evaluation, overall and by kind."""
+    named = {
+        "map_dense": "dense", "map_bm25": "BM25", "map_sae": "InterpEmbed SAE", "map_prf20": "dense PRF 20",
+        "map_lone": "ours, lone", "map_siblings": "ours, siblings",
+    }  # fmt: skip
+    found = {name: Figure(overall(results[m]), "MAP", n=len(results[m])) for name, m in named.items()}
+    for name, method in named.items():
+        kinds = by_kind(results[method]).items()
+        found |= {f"{name}_{kind}": Figure(value, "MAP") for kind, value in kinds}
+    compared = {
+        "map_lone_over_dense": ("ours, lone", "dense", 1.18),
+        "map_siblings_over_dense": ("ours, siblings", "dense", 1.35),
+        "map_fewshot5_over_dense": ("5 examples: ours", "5 examples: dense, same queries", None),
+        "map_fewshot10_over_dense": ("10 examples: ours", "10 examples: dense, same queries", 1.42),
+    }
+    for name, (ours, theirs, goal) in compared.items():
+        ratio, n = overall(results[ours]) / overall(results[theirs]), len(results[ours])
+        found[name] = Figure(ratio, "ratio", n=n) if goal is None else at_least(ratio, goal, "ratio", n)
+        kinds_of_theirs = by_kind(results[theirs])
+        for kind, value in by_kind(results[ours]).items():
+            found[f"{name}_{kind}"] = Figure(value / kinds_of_theirs[kind], "ratio")
+        low, high = ratio_interval(results[ours], results[theirs])
+        found[f"{name}_low"], found[f"{name}_high"] = Figure(low, "ratio"), Figure(high, "ratio")
+    return found | beaten(results)
+
+
+def beaten(results: Results) -> dict[str, Figure]:
+    """Return by how much ours is above the best method with the same information."""
+    lone = ["BM25", "InterpEmbed SAE", "RRF dense + BM25", "RRF dense + SAE", "dense PRF 20", "dense PRF 100"]
+    found = {"lone_over_best_baseline": over(results, "ours, lone", [*lone, "dense"])}
+    for count in EXAMPLES:
+        theirs = ("centroid", "Rocchio, centred", "logistic regression", "logistic regression + text")
+        names = [f"{count} examples: {method}" for method in theirs]
+        found[f"fewshot{count}_over_best_baseline"] = over(results, f"{count} examples: ours", names)
+    return found
+
+
+def over(results: Results, ours: str, theirs: Sequence[str]) -> Figure:
+    """Return the ratio to the best of other methods; it holds above 1."""
+    best = max(overall(results[name]) for name in theirs)
+    return at_least(overall(results[ours]) / best, 1.0, "ratio", len(results[ours]))
+
+
+def methods_table(results: Results) -> dict[str, dict[str, Any]]:
+    """Return MAP with its interval, P@10 and MAP by kind, for every method."""
+    table = {}
+    for name, judged in results.items():
+        low, high = interval(judged)
+        table[name] = {
+            "MAP": overall(judged), "from": low, "to": high, "P@10": overall(judged, 1), **by_kind(judged)
+        }  # fmt: skip
+    return table
+
+
+def corpus_table(results: Results) -> dict[str, dict[str, float]]:
+    """Return the MAP of some methods by corpus."""
+    shown = ("dense", "dense PRF 20", "ours, lone", "ours, siblings", "10 examples: ours")
+    table: dict[str, dict[str, float]] = {}
+    for name in shown:
+        for corpus, value in by_corpus(results[name]).items():
+            table.setdefault(corpus, {})[name] = value
+    return table
+
+
+def weakest(results: Results, corpora: Sequence[Corpus]) -> list[dict[str, Any]]:
+    """Return the queries on which ours, lone, is lowest beside chance."""
+    chance = [float(row.mean()) for corpus in corpora for row in corpus.relevant]
+    asked = [query for corpus in corpora for query in corpus.queries]
+    rows = [
+        {"corpus": q["corpus"], "value": q["value"], "kind": q["kind"], "chance": share,
+         "dense": dense.values[0], "lone": lone.values[0], "siblings": siblings.values[0]}
+        for q, share, dense, lone, siblings in zip(
+            asked, chance, results["dense"], results["ours, lone"], results["ours, siblings"], strict=True
+        )
+    ]  # fmt: skip
+    return sorted(rows, key=lambda row: float(row["lone"]) - float(row["chance"]))[:15]
+
+
+def constants_table(tuned: Mapping[str, Choice[Any]]) -> dict[str, dict[str, float]]:
+    """Return the MAP on ``choose`` of every constant tried for our recipes."""
+    ours = {name: choice for name, choice in tuned.items() if choice.settings is RECIPES}
+    return {setting: {name: choice.mean(setting) for name, choice in ours.items()} for setting in RECIPES}

@@ -1,0 +1,300 @@
+"""Steering: how much of a concept a step brings (or takes) for how much of the topic, on ``test`` parts.
+
+A record is the query; the concept is a description that is true of it or not; true labels judge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks.corpora import NAMES, Corpus, open_corpora
+from benchmarks.outcome import Figure, Outcome, at_least
+from benchmarks.suites.steering.curves import (
+    Curve,
+    Pair,
+    curve,
+    pairs,
+    rotated_vectors,
+    steered_vectors,
+    success_share,
+)
+from saeindex.concepts.inference import Asked
+from saeindex.steering import steering
+from saeindex.steering.direction import decoder_direction, direction_of, pursue
+from saeindex.steering.steering import ResolvedSteer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Scores = NDArray[np.float64]
+    Directions = Callable[[Corpus, Sequence[Pair]], Scores]
+
+SEED = 0
+PAIRS = 200
+FEW, MANY = 5, 20
+# Fields of two values have no siblings that differ from their negation, and no topic of their own.
+LEFT_OUT = frozenset({"sentence_polarity", "subjectivity", "us_speeches"})
+LEVELS = {"up": (0.95, 0.9, 0.85, 0.8, 0.75, 0.7), "down": (0.98, 0.97, 0.96, 0.94, 0.92, 0.9)}
+COSINES = (0.9, 0.7, 0.35, 0.05)
+DRAWS = 2_000
+
+
+def run(quick: bool) -> Outcome:
+    """Measure; ``quick`` takes three corpora, 500 records and 60 pairs of each."""
+    names = [name for name in NAMES if name not in LEFT_OUT]
+    names, limit, count = (names[1:4], 500, 60) if quick else (names, None, PAIRS)
+    outcome = Outcome("steering", quick, SEED)
+    with open_corpora("test", names, limit) as corpora:
+        for way, is_upward in (("up", True), ("down", False)):
+            asked = {corpus.name: pairs(corpus, count, is_upward, SEED) for corpus in corpora}
+            found = {c.name: measured(c, asked[c.name], is_upward) for c in corpora}
+            curves = {name: curves for name, (curves, _) in found.items()}
+            outcome.tables[f"steering_{way}"] = table(curves, LEVELS[way])
+            gains = gains_of(curves, LEVELS[way], 1 if is_upward else -1)
+            outcome.tables[f"steering_gain_{way}"] = gains
+            worst = min(row["gain"] for row in gains)
+            n = count * len(corpora)
+            outcome.figures[f"gain_{way}_over_best_baseline"] = at_least(worst, 0.0, "precision@10", n)
+            won = successes([shares for _, shares in found.values()])
+            outcome.tables[f"steering_success_{way}"] = won
+            outcome.figures[f"success_{way}_at_cos70"] = Figure(won["ours: name"]["0.7"], "share", n=n)
+            for rows in gains:
+                if rows["kept"] in (0.8, 0.94):
+                    figure = Figure(rows["gain"], "precision@10", n=n)
+                    outcome.figures[f"gain_{way}_{rows['information']}_at_{rows['kept']:g}"] = figure
+        outcome.figures["zero_is_identity"] = identity(corpora)
+    return outcome
+
+
+def directions() -> dict[str, dict[str, Directions]]:
+    """Return the ways to make a direction, by what they are told."""
+    return {
+        "name": {
+            "random": random_directions,
+            "single decoder direction": decoder,
+            "Rocchio": named,
+            "ours": built,
+        },
+        "siblings": {
+            "Rocchio less siblings": named_less_siblings,
+            "ours": lambda c, p: built(c, p, with_siblings=True),
+        },
+        f"{FEW} examples": example_ways(FEW),
+        f"{MANY} examples": example_ways(MANY),
+    }
+
+
+def example_ways(count: int) -> dict[str, Directions]:
+    """Return the ways that see ``count`` records with the concept, and as many without."""
+    ways: dict[str, Directions] = {
+        "mean difference": lambda c, p: mean_difference(c, p, count),
+        "mean difference + name": lambda c, p: unit(mean_difference(c, p, count) + named(c, p)),
+        "ours": lambda c, p: built(c, p, examples=count),
+    }
+    if count == FEW:
+        ways["ours + siblings"] = lambda c, p: built(c, p, examples=count, with_siblings=True)
+    return ways
+
+
+def measured(
+    corpus: Corpus, asked: Sequence[Pair], is_upward: bool
+) -> tuple[dict[str, Curve], dict[str, dict[str, float]]]:
+    """Return the curve of every way, and its share of successes at each cosine."""
+    sign = 1.0 if is_upward else -1.0
+    q = corpus.x[[pair.record for pair in asked]].astype(np.float64)
+    curves, shares = {}, {}
+    for told, ways in directions().items():
+        for name, way in ways.items():
+            u = sign * way(corpus, asked)
+            curves[f"{name}: {told}"] = curve(corpus, asked, partial(stepped, corpus, q, u))
+            shares[f"{name}: {told}"] = {
+                f"{cosine:g}": success_share(corpus, asked, rotated_vectors(q, u, cosine), is_upward)
+                for cosine in COSINES
+            }
+    u = built(corpus, asked)
+    curves["sparse rescoring: name"] = curve(corpus, asked, rescored(corpus, asked, q, sign * u))
+    clamped = clamps(corpus, asked, sign)
+    curves["clamp and decode: name"] = curve(corpus, asked, lambda s: clamped(s) @ corpus.x.T)
+    return curves, shares
+
+
+def stepped(corpus: Corpus, q: Scores, u: Scores, strength: float) -> Scores:
+    """Return the scores of all records after a step."""
+    scores: Scores = steered_vectors(q, u, strength) @ corpus.x.T
+    return scores
+
+
+# Directions (p, d), one row per pair ------------------------------------------------------------------
+
+
+def built(corpus: Corpus, asked: Sequence[Pair], with_siblings: bool = False, examples: int = 0) -> Scores:
+    """The engine's own: from the name, the collection, siblings and examples."""
+    collection = corpus.index.collection
+    sample, known, rows = collection.sample(), {}, []
+    for number, pair in enumerate(asked):
+        key = (pair.concept, number if examples else -1)
+        if key not in known:
+            others = corpus.siblings[pair.concept] if with_siblings else []
+            like, unlike = example_rows(corpus, pair, number, examples) if examples else (None, None)
+            told = Asked(
+                corpus.vectors[[pair.concept, *others]],
+                True,
+                None if like is None else corpus.rows.take(like),
+                None if unlike is None else corpus.rows.take(unlike),
+            )
+            nearest = collection.nearest(told.vectors[0])
+            known[key] = direction_of(sample, told, collection, nearest)[0]
+        rows.append(known[key])
+    return np.array(rows)
+
+
+def random_directions(corpus: Corpus, asked: Sequence[Pair]) -> Scores:
+    """Directions at random."""
+    return unit(np.random.default_rng(SEED).normal(size=(len(asked), corpus.x.shape[1])))
+
+
+def decoder(corpus: Corpus, asked: Sequence[Pair]) -> Scores:
+    """The decoder direction of the feature whose label is nearest to the name."""
+    space = corpus.index.space
+    nearest = (corpus.vectors @ space.label_vectors.T).argmax(axis=1)
+    return unit(space.sae.directions[nearest][concepts(asked)])
+
+
+def named(corpus: Corpus, asked: Sequence[Pair]) -> Scores:
+    """The embedding of the name: Rocchio's step."""
+    return unit(corpus.vectors[concepts(asked)])
+
+
+def named_less_siblings(corpus: Corpus, asked: Sequence[Pair]) -> Scores:
+    """The embedding of the name less the mean of its siblings'."""
+    none = np.zeros_like(corpus.vectors[0])
+    others = np.array([corpus.vectors[i].mean(0) if i else none for i in corpus.siblings])
+    return unit((corpus.vectors - others)[concepts(asked)])
+
+
+def mean_difference(corpus: Corpus, asked: Sequence[Pair], count: int) -> Scores:
+    """The mean of examples less that of counter-examples."""
+    rows = [example_rows(corpus, pair, number, count) for number, pair in enumerate(asked)]
+    return unit(np.array([corpus.x[like].mean(0) - corpus.x[unlike].mean(0) for like, unlike in rows]))
+
+
+def example_rows(
+    corpus: Corpus, pair: Pair, number: int, count: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return rows with and without the concept; the query's own record is not among them."""
+    dice, is_other = np.random.default_rng([SEED, number]), np.arange(len(corpus.x)) != pair.record
+    having = np.flatnonzero(corpus.relevant[pair.concept] & is_other)
+    lacking = np.flatnonzero(~corpus.relevant[pair.concept] & is_other)
+    return dice.permutation(having)[:count], dice.permutation(lacking)[:count]
+
+
+def rescored(corpus: Corpus, asked: Sequence[Pair], q: Scores, u: Scores) -> Callable[[float], Scores]:
+    """The query stays; records gain by the activations of the direction's concepts."""
+    space = corpus.index.space
+    code = space.sae.encode(corpus.x).to_csr()
+    weights = np.zeros((len(asked), space.n_features))
+    for row, direction in enumerate(u):
+        shown = pursue(direction, space, 16)
+        weights[row, list(shown)] = list(shown.values())
+    still, gained = q @ corpus.x.T, np.asarray((code @ weights.T).T)
+    return lambda strength: still + strength * gained
+
+
+def clamps(corpus: Corpus, asked: Sequence[Pair], sign: float) -> Callable[[float], Scores]:
+    """saerch's way: the label's feature set to a value in the query's code, which is then decoded."""
+    index, space = corpus.index, corpus.index.space
+    nearest = (corpus.vectors @ space.label_vectors.T).argmax(axis=1)[concepts(asked)]
+    steps = [decoder_direction(index.concept(f"#{feature}"), space) for feature in nearest]
+
+    def vectors(strength: float) -> Scores:
+        rows = []
+        for pair, step in zip(asked, steps, strict=True):
+            vector = corpus.x[pair.record]
+            # The same scale as a step of that length along a unit direction.
+            amount = strength / max(step.typical, 1e-6)
+            rows.append(steering.clamp(vector, [ResolvedSteer(step, sign * amount)], space))
+        return np.array(rows, np.float64)
+
+    return vectors
+
+
+def concepts(asked: Sequence[Pair]) -> list[int]:
+    """Return the concept of each pair."""
+    return [pair.concept for pair in asked]
+
+
+def unit(vectors: NDArray[np.floating]) -> Scores:
+    """Return rows at unit length."""
+    rows = np.asarray(vectors, np.float64)
+    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return rows
+
+
+# Results ----------------------------------------------------------------------------------------------
+
+
+def table(curves: Mapping[str, Mapping[str, Curve]], levels: Sequence[float]) -> dict[str, dict[str, float]]:
+    """Return the mean over corpora of the concept's precision at each level of topic kept."""
+    ways = next(iter(curves.values()))
+    return {
+        way: {
+            f"{level:g}": float(np.mean([c[way].at(level).mean() for c in curves.values()]))
+            for level in levels
+        }
+        for way in ways
+    }
+
+
+def gains_of(
+    curves: Mapping[str, Mapping[str, Curve]], levels: Sequence[float], sign: int
+) -> list[dict[str, Any]]:
+    """Return at each level what ours gains over the best way with the same information, with an interval."""
+    ways, rows = next(iter(curves.values())), []
+    for told in directions():
+        theirs = [way for way in ways if way.endswith(f": {told}") and not way.startswith("ours")]
+        theirs = [way for way in theirs if not way.startswith("sparse")]
+        for level in levels:
+            means = {way: np.mean([c[way].at(level).mean() for c in curves.values()]) for way in theirs}
+            rival = max(means, key=lambda way: sign * float(means[way]))
+            differences = [
+                sign * (c[f"ours: {told}"].at(level) - c[rival].at(level)) for c in curves.values()
+            ]
+            low, high = bootstrap(differences)
+            gain = float(np.mean([d.mean() for d in differences]))
+            rows.append(
+                {"information": told, "kept": level, "gain": gain, "from": low, "to": high, "over": rival}
+            )
+    return rows
+
+
+def bootstrap(groups: Sequence[Scores]) -> tuple[float, float]:
+    """Return the 95 % interval of the mean over corpora, pairs drawn again within each."""
+    dice = np.random.default_rng(SEED)
+    means = [np.mean([g[dice.integers(len(g), size=len(g))].mean() for g in groups]) for _ in range(DRAWS)]
+    return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
+
+
+def successes(shares: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:
+    """Return the mean over corpora of the successes at the cosines of saerch's protocol."""
+    return {
+        way: {c: float(np.nanmean([of_corpus[way][c] for of_corpus in shares])) for c in row}
+        for way, row in shares[0].items()
+    }
+
+
+def identity(corpora: Sequence[Corpus]) -> Figure:
+    """Say whether a steer of strength zero leaves vector, drift and hits as they were, bit for bit."""
+    same, count = True, 0
+    for corpus in corpora:
+        for query in range(min(5, len(corpus.queries))):
+            text = corpus.text(query)
+            plain = corpus.index.search(text)
+            still = corpus.index.search(text, steer=f'+"{corpus.text(query - 1)}":0 -#5:0')
+            same &= list(plain) == list(still) and still.drift == 0.0
+            same &= plain.plan.vector.tobytes() == still.plan.vector.tobytes()
+            count += 1
+    return at_least(float(same), 1.0, "holds", count)

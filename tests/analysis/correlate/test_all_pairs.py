@@ -1,0 +1,244 @@
+"""Which pairs of features are listed, left out and described, within a field and across two."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from saeindex import FeatureSpace
+from saeindex.analysis.correlate.all_pairs import correlate_open
+from saeindex.analysis.correlate.results import Correlations, concept_graph, write_graph
+from saeindex.analysis.correlate.trivial import ALIKE, REASONS, WORD, KnownTrivial
+from saeindex.errors import InvalidInputError
+from tests.analysis.planted_snapshots import made_snapshot, unlike_features
+
+M = 400
+
+
+@pytest.fixture(scope="module")
+def features(space: FeatureSpace) -> list[int]:
+    return unlike_features(space, 6)
+
+
+@pytest.fixture(scope="module")
+def present() -> NDArray[np.bool_]:
+    """Six concepts: the first two go together, the third and the fourth avoid each other, two are alone."""
+    dice = np.random.default_rng(3)
+    has = dice.random((M, 6)) < 0.3
+    has[:, 1] = np.where(dice.random(M) < 0.7, has[:, 0], has[:, 1])
+    has[:, 3] &= ~has[:, 2]
+    return has
+
+
+@pytest.fixture(scope="module")
+def found(space: FeatureSpace, present: NDArray[np.bool_], features: list[int]) -> Correlations:
+    return correlate_open(made_snapshot(space, present, features))
+
+
+def test_what_goes_together_and_what_avoids_each_other_is_listed(
+    found: Correlations, features: list[int], present: NDArray[np.bool_]
+) -> None:
+    (pair,), (avoiding,) = found.results, found.avoided
+    assert {pair.a.feature, pair.b.feature} == set(features[:2])
+    assert {avoiding.a.feature, avoiding.b.feature} == set(features[2:4])
+    assert (found.tested, found.found, found.records) == (15, 2, M)
+    both = present[:, 0] & present[:, 1]
+    assert pair.support == both.sum()
+    given = both.sum() / present[:, 0].sum(), both.sum() / present[:, 1].sum()
+    swapped = pair.a.feature == features[1]
+    assert (pair.p_b_given_a, pair.p_a_given_b) == pytest.approx(given[::-1] if swapped else given)
+    assert pair.lift > 1 > avoiding.lift
+    assert pair.ci[0] > 0 > avoiding.ci[1]
+    assert pair.evidence > 0 > avoiding.evidence
+    assert max(pair.q, avoiding.q) < 0.05
+    assert set(pair.examples) <= {f"r{row}" for row in np.flatnonzero(both)}
+    assert len(pair.examples) == 3
+
+
+def test_only_the_records_asked_for_count(
+    space: FeatureSpace, present: NDArray[np.bool_], features: list[int]
+) -> None:
+    rows = np.arange(50, 250)
+    part = correlate_open(made_snapshot(space, present, features), rows=rows)
+    assert part.records == 200
+    assert part.results[0].support == (present[rows, 0] & present[rows, 1]).sum()
+    assert all(50 <= int(one[1:]) < 250 for one in part.results[0].examples)
+
+
+def test_across_fields_each_side_is_of_its_own_and_records_lack_neither(
+    space: FeatureSpace, present: NDArray[np.bool_], features: list[int]
+) -> None:
+    texts = ["" if row < 40 else f"word{row}" for row in range(M)]
+    prompts = made_snapshot(
+        space, present[:, [0, 4]], [features[0], features[4]], texts=texts, field="prompt"
+    )
+    responses = made_snapshot(space, present[:, [1, 0]], [features[1], features[0]])
+    across = correlate_open(prompts, responses)
+    (pair,) = across.results
+    assert (pair.a.field, pair.b.field) == ("prompt", "")
+    assert (pair.a.feature, pair.b.feature) == (features[0], features[1])
+    assert across.records == M - 40
+    assert pair.support == (present[40:, 0] & present[40:, 1]).sum()
+    # The same concept on both sides is no finding.
+    assert across.removed == {"the same concept": 1}
+    assert (across.field, across.other_field) == ("prompt", "")
+
+
+def test_answers_to_one_prompt_and_records_of_one_unit_count_as_one(
+    space: FeatureSpace, present: NDArray[np.bool_], features: list[int]
+) -> None:
+    times = 5
+    copies = np.repeat(np.arange(M), times)
+    metadata = [{"author": int(one)} for one in copies]
+    repeated = made_snapshot(space, present[copies], features, metadata=metadata)
+    once = correlate_open(made_snapshot(space, present, features))
+    naive, counted = correlate_open(repeated), correlate_open(repeated, unit="metadata.author")
+    assert (counted.records, counted.units, naive.units) == (times * M, M, times * M)
+    assert naive.results[0].support == times * once.results[0].support
+    assert counted.results[0].support == pytest.approx(once.results[0].support)
+    assert counted.results[0].p == pytest.approx(once.results[0].p, rel=1e-6)
+    assert "independent" in str(counted)
+    prompts = made_snapshot(space, present[:, :1], features[:1], field="prompt").take(copies)
+    # The same prompt has the same embedding; ids are those of the answers.
+    prompts = replace(prompts, ids=repeated.ids)
+    across = correlate_open(prompts, repeated)
+    assert (across.records, across.units) == (times * M, M)
+    assert correlate_open(repeated, prompts).units == M
+    # The same answer to different prompts is no repetition.
+    same = replace(repeated, vectors=np.repeat(repeated.vectors[:1], times * M, axis=0))
+    assert correlate_open(prompts, same).units == M
+    assert correlate_open(replace(prompts, vectors=repeated.vectors), same).units == M * times
+    assert across.results[0].support == pytest.approx(once.results[0].support)
+
+
+def test_repeated_answers_to_few_prompts_are_no_evidence(space: FeatureSpace, features: list[int]) -> None:
+    findings = [0, 0]
+    for seed in range(15):
+        dice = np.random.default_rng(seed)
+        asked, copies = dice.random((60, 1)) < 0.3, np.repeat(np.arange(60), 20)
+        # What is answered depends on the prompt, and not on the concept.
+        answered = dice.random((1_200, 1)) < dice.random((60, 1))[copies]
+        prompts = made_snapshot(space, asked, features[:1], field="prompt", seed=seed).take(copies)
+        responses = made_snapshot(space, answered, features[1:2])
+        prompts = replace(prompts, ids=responses.ids)
+        findings[0] += correlate_open(prompts, responses).found
+        alone = [{"record": row} for row in range(1_200)]
+        apart = replace(prompts, metadata=[json.dumps(one) for one in alone], _columns={})
+        findings[1] += correlate_open(apart, responses, unit="metadata.record").found
+    assert findings[0] <= 2
+    assert findings[1] > 5
+
+
+def test_by_finds_no_more_than_bh_and_a_lower_rate_no_more_than_a_higher(
+    space: FeatureSpace, present: NDArray[np.bool_], features: list[int]
+) -> None:
+    snapshot = made_snapshot(space, present, features)
+    loose, strict = (correlate_open(snapshot, alpha=0.5, method=m) for m in ("bh", "by"))
+    assert loose.found >= strict.found >= 2
+    for one in strict.results:
+        assert one.q >= next(o.q for o in loose.results if o.a == one.a and o.b == one.b)
+
+
+# What says nothing ------------------------------------------------------------------------------------
+
+
+def test_pairs_of_a_family_and_those_alike_by_direction_or_label_are_known_beforehand(
+    space: FeatureSpace,
+) -> None:
+    known = KnownTrivial(space)
+    family = next(family for family in space.families if family.size > 1)
+    every = np.arange(space.n_features)
+    why = known(every[:200], every)
+    directions = np.asarray(space.sae.directions, np.float64)
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    cosines = np.abs(directions[:200] @ directions.T)
+    clear = np.abs(cosines - 0.2) > 1e-3
+    assert (why > 0)[(cosines > 0.2) & clear].all()
+    assert (
+        known(np.array(family.features[:1]), np.array(family.features[1:2]))[0, 0]
+        == REASONS.index("the same family") + 1
+    )
+    np.testing.assert_array_equal(np.diag(why[:, :200]), np.ones(200))
+    np.testing.assert_array_equal(why[:, :200], why[:, :200].T)
+    alike = np.argwhere(why == REASONS.index("labels share a word") + 1)[0]
+    first, second = (space.labels[int(feature)].text.lower() for feature in alike)
+    assert any(word[:5] in second for word in first.replace(",", " ").split() if len(word) >= 4)
+
+
+def test_two_names_of_one_thing_are_left_out_on_sight(space: FeatureSpace, features: list[int]) -> None:
+    dice = np.random.default_rng(5)
+    topic = dice.random(M) < 0.3
+    has = np.stack([topic & (dice.random(M) < 0.7) for _ in range(2)], axis=1)
+    snapshot = made_snapshot(space, has, features[:2])
+    snapshot.vectors[topic] = 0.2 * snapshot.vectors[topic] + 1.0 / np.sqrt(space.encoder.dimension)
+    found = correlate_open(snapshot)
+    assert found.results == ()
+    assert found.removed == {ALIKE: 1}
+    assert len(correlate_open(snapshot, with_trivial=True).results) == 1
+
+
+def test_a_word_that_both_stand_for_is_left_out_on_sight(space: FeatureSpace, features: list[int]) -> None:
+    dice = np.random.default_rng(6)
+    has_word = dice.random(M) < 0.08
+    has = np.stack([has_word & (dice.random(M) < 0.7) for _ in range(2)], axis=1)
+    texts = [f"haskell w{row}" if one else f"w{row}" for row, one in enumerate(has_word)]
+    found = correlate_open(made_snapshot(space, has, features[:2], texts=texts))
+    assert (found.results, found.removed) == ((), {WORD: 1})
+
+
+# Results ----------------------------------------------------------------------------------------------
+
+
+def test_results_are_json_tables_and_text(found: Correlations) -> None:
+    said = json.loads(json.dumps(found.to_json()))
+    assert said["tested"] == 15
+    (pair,) = said["results"]
+    assert pair["a"]["label"]
+    assert pair["ci"][0] < pair["log_odds"] < pair["ci"][1]
+    contract = {"support", "expected", "lift", "npmi", "p", "q", "p_b_given_a", "p_a_given_b"}
+    assert contract <= pair.keys()
+    (row,) = found.tables()["pairs"]
+    assert all(isinstance(value, str | int | float | None) for value in row.values())
+    assert f"#{found.results[0].a.feature} " in str(found)
+    assert "avoid each other:" in str(found)
+
+
+def test_graphs_have_each_pair_as_an_edge(found: Correlations, tmp_path: Path) -> None:
+    from networkx import node_link_graph, read_graphml
+
+    graph = concept_graph(found)
+    assert (graph.number_of_nodes(), graph.number_of_edges()) == (4, 2)
+    assert sorted(sign for _, _, sign in graph.edges(data="sign")) == [-1, 1]
+    read = [
+        read_graphml(write_graph(found, tmp_path / "g.graphml")),
+        node_link_graph(json.loads(write_graph(found, tmp_path / "g.json").read_text()), edges="edges"),
+    ]
+    for other in read:
+        assert set(other.nodes) == set(graph.nodes)
+        for a, b, sides in graph.edges(data=True):
+            assert other.edges[a, b]["lift"] == pytest.approx(sides["lift"])
+    with pytest.raises(InvalidInputError, match=r"\.png"):
+        write_graph(found, tmp_path / "g.png")
+
+
+@pytest.mark.parametrize("options", [{"alpha": 0}, {"alpha": 1.5}, {"least": 0}, {"limit": 0}])
+def test_settings_out_of_range_are_refused(
+    space: FeatureSpace, present: NDArray[np.bool_], features: list[int], options: dict[str, float]
+) -> None:
+    with pytest.raises(InvalidInputError, match="out of range"):
+        correlate_open(made_snapshot(space, present, features), **options)  # type: ignore[arg-type]
+
+
+def test_snapshots_of_different_records_and_too_few_records_are_refused(
+    space: FeatureSpace, present: NDArray[np.bool_], features: list[int]
+) -> None:
+    snapshot = made_snapshot(space, present, features)
+    with pytest.raises(InvalidInputError, match="different records"):
+        correlate_open(snapshot, made_snapshot(space, present[:50], features))
+    with pytest.raises(InvalidInputError, match="1 records"):
+        correlate_open(snapshot, rows=np.array([3]))

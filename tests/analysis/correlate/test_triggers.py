@@ -1,0 +1,131 @@
+"""A behaviour that was planted is led back to the prompts that bring it about, with counter-examples."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from saeindex import FeatureSpace
+from saeindex.analysis.correlate.triggers import Triggers, find_triggers
+from saeindex.collection.snapshot import Snapshot
+from saeindex.concepts.named_concept import NamedConcept
+from saeindex.errors import UnknownConceptError
+from tests.analysis.planted_snapshots import made_snapshot, unlike_features
+
+M = 600
+
+
+@pytest.fixture(scope="module")
+def features(space: FeatureSpace) -> list[int]:
+    return unlike_features(space, 6)
+
+
+@pytest.fixture(scope="module")
+def asked() -> NDArray[np.bool_]:
+    """Four concepts of the prompts; the fifth has nearly the same prompts as the first."""
+    has = np.random.default_rng(1).random((M, 5)) < 0.2
+    has[:, 4] = has[:, 0] & (np.random.default_rng(2).random(M) < 0.9)
+    return has
+
+
+@pytest.fixture(scope="module")
+def answered(asked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The behaviour: in most responses to prompts with the first concept, and in some others."""
+    chance = np.where(asked[:, 0], 0.8, 0.05)
+    return np.random.default_rng(3).random((M, 1)) < chance[:, None]
+
+
+@pytest.fixture(scope="module")
+def prompts(space: FeatureSpace, asked: NDArray[np.bool_], features: list[int]) -> Snapshot:
+    return made_snapshot(space, asked, features[:5], field="prompt")
+
+
+@pytest.fixture(scope="module")
+def responses(space: FeatureSpace, answered: NDArray[np.bool_], features: list[int]) -> Snapshot:
+    metadata = [{"refuses": bool(one)} for one in answered[:, 0]]
+    return made_snapshot(space, answered, features[5:], metadata=metadata, seed=1)
+
+
+@pytest.fixture(scope="module")
+def found(prompts: Snapshot, responses: Snapshot, features: list[int]) -> Triggers:
+    return find_triggers(prompts, responses, features[5])
+
+
+def test_the_trigger_is_found_alone_and_its_twin_stands_beside_it(
+    found: Triggers, features: list[int], asked: NDArray[np.bool_], answered: NDArray[np.bool_]
+) -> None:
+    (trigger,) = found.results
+    assert trigger.pair.a.feature == features[0]
+    assert trigger.pair.a.field == "prompt"
+    assert [one.feature for one in trigger.same] == [features[4]]
+    both = (asked[:, 0] & answered[:, 0]).sum()
+    assert trigger.pair.support == both
+    assert trigger.pair.p_b_given_a == pytest.approx(both / asked[:, 0].sum())
+    assert trigger.coverage == pytest.approx(both / answered.sum())
+    assert (found.tested, found.having, found.records) == (5, answered.sum(), M)
+
+
+def test_records_for_and_against_are_what_they_are_called(
+    found: Triggers, asked: NDArray[np.bool_], answered: NDArray[np.bool_]
+) -> None:
+    (trigger,) = found.results
+    for ids, has_trigger, has_behaviour in (
+        (trigger.showing, True, True),
+        (trigger.without_behaviour, True, False),
+        (trigger.without_trigger, False, True),
+    ):
+        assert len(ids) == 5
+        for one in ids:
+            row = int(one[1:])
+            assert (asked[row, 0], answered[row, 0]) == (has_trigger, has_behaviour)
+
+
+@pytest.mark.parametrize("way", ["metadata", "examples"])
+def test_a_behaviour_may_be_named_in_other_ways(
+    prompts: Snapshot, responses: Snapshot, features: list[int], answered: NDArray[np.bool_], way: str
+) -> None:
+    rows = np.flatnonzero(answered[:, 0])
+    others = np.flatnonzero(~answered[:, 0])
+    behaviour = (
+        NamedConcept("refuses", metadata="metadata.refuses", value=True)
+        if way == "metadata"
+        else NamedConcept("refuses", like=[f"r{row}" for row in rows[:10]],
+                          unlike=[f"r{row}" for row in others[:10]], share=len(rows) / M)
+    )  # fmt: skip
+    found = find_triggers(prompts, responses, behaviour)
+    assert found.results[0].pair.a.feature in (features[0], features[4])
+    assert found.behaviour.label == "refuses"
+
+
+def test_a_topic_that_comes_back_in_the_response_is_no_trigger(
+    space: FeatureSpace, asked: NDArray[np.bool_], features: list[int]
+) -> None:
+    prompts = made_snapshot(space, asked[:, :2], features[:2], field="prompt")
+    echo = made_snapshot(space, asked[:, :2], features[:2])
+    found = find_triggers(prompts, echo, features[0])
+    assert (found.removed, found.results) == (1, ())
+
+
+def test_nothing_is_found_where_nothing_was_planted(
+    prompts: Snapshot, space: FeatureSpace, features: list[int]
+) -> None:
+    findings = 0
+    for seed in range(20):
+        chance = np.random.default_rng(seed + 10).random((M, 1)) < 0.2
+        findings += find_triggers(prompts, made_snapshot(space, chance, features[5:]), features[5]).found
+    assert findings <= 3
+
+
+def test_triggers_are_json_tables_and_text(found: Triggers) -> None:
+    said = json.loads(json.dumps(found.to_json()))
+    assert said["results"][0]["showing"] == list(found.results[0].showing)
+    assert len(found.tables()["records"]) == 15
+    assert "without behaviour: r" in str(found)
+
+
+def test_a_behaviour_that_the_space_does_not_have_is_refused(prompts: Snapshot, responses: Snapshot) -> None:
+    with pytest.raises(UnknownConceptError):
+        find_triggers(prompts, responses, 999_999)

@@ -1,0 +1,260 @@
+"""``saeindex sae label``: by words, by a language model on loopback, and by hand."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from saeindex import FeatureSpace
+from saeindex.features import FeatureLabel
+from saeindex.sae import TrainingConfig
+from tests.cli.test_cli import Done, call, called
+from tests.llm.chat_service import KEY, ChatService, is_interpreter, running_service
+from tests.samples import RememberingEncoder, sample_records, write_records
+
+RECORDS = sample_records(900, seed=40)
+CONFIG = TrainingConfig(n_features=32, k=8, steps=80, batch_size=256)
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory, session_encoder: RememberingEncoder) -> Path:
+    texts = [record.text for record in RECORDS]
+    x = session_encoder.encode_document(texts)
+    space = FeatureSpace.fit(texts, config=CONFIG, encoder=session_encoder, embeddings=x, name="small")
+    return space.save(tmp_path_factory.mktemp("label") / "small")
+
+
+@pytest.fixture(autouse=True)
+def _surroundings(
+    session_encoder: RememberingEncoder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Load the encoder once, keep caches apart, and have a key in the environment."""
+    for module in ("encoders", "features.space", "features.feature_space"):
+        monkeypatch.setattr(f"saeindex.{module}.open_encoder", lambda *_, **__: session_encoder)
+    monkeypatch.setenv("SAEINDEX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+
+
+@pytest.fixture
+def space(fitted: Path, tmp_path: Path) -> str:
+    return str(shutil.copytree(fitted, tmp_path / "space"))
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> str:
+    return str(write_records(tmp_path / "texts.jsonl", RECORDS))
+
+
+@pytest.fixture
+def service() -> Iterator[ChatService]:
+    with running_service() as service:
+        service.speak = lambda body: (
+            '{"label": "some phrase"}'
+            if is_interpreter(body)
+            else json.dumps({"scores": [50] * _asked(body)})
+        )
+        yield service
+
+
+def _asked(body: dict[str, Any]) -> int:
+    return sum(line.startswith('{"n"') for line in body["messages"][-1]["content"].splitlines())
+
+
+def llm(space: str, corpus: str, service: ChatService, *more: str) -> list[str]:
+    return ["sae", "label", space, corpus, "--method", "llm", "--url", service.url, "--model", "m", *more]
+
+
+def test_labels_by_hand_are_set_in_place_and_are_not_weak(space: str) -> None:
+    before = FeatureSpace.load(space)
+    found = called("sae", "label", space, "--set", "3=the oven", "--set", "#5=late trains")
+    after = FeatureSpace.load(space)
+    assert [after.labels[i] for i in (3, 5)] == [
+        FeatureLabel("the oven", "manual"), FeatureLabel("late trains", "manual"),
+    ]  # fmt: skip
+    assert after.labels[4] == before.labels[4]
+    assert found["fingerprint"] == after.fingerprint == before.fingerprint
+    first = found["changed"][0]
+    assert (first["id"], first["label"], first["method"], first["is_weak"]) == (
+        3,
+        "the oven",
+        "manual",
+        False,
+    )
+    assert first["before"]["label"] == before.labels[3].text
+    assert found["labels"]["methods"] == {"lexical": 30, "manual": 2}
+    assert "#3 the oven door; was the oven" in call("sae", "label", space, "--set", "3=the oven door").stdout
+    assert called("sae", "label", space, "--set", "3=the oven door", code=1)["changed"] == []
+
+
+def test_labels_by_hand_come_from_a_file_and_are_measured_where_there_are_texts(
+    space: str, corpus: str, tmp_path: Path
+) -> None:
+    names = tmp_path / "names.jsonl"
+    names.write_text('{"id": 3, "label": "the oven"}\n\n{"id": 5, "label": "late trains"}\n')
+    measured = next(i for i, label in enumerate(FeatureSpace.load(space).labels) if label.trust is not None)
+    found = called(
+        "sae",
+        "label",
+        space,
+        corpus,
+        "--from",
+        str(names),
+        "--set",
+        f"{measured}=said here",
+        "--set",
+        "5=won",
+    )
+    labels = FeatureSpace.load(space).labels
+    assert [labels[i].text for i in (3, 5)] == ["the oven", "won"]
+    assert labels[measured].trust is not None
+    assert {change["id"] for change in found["changed"]} == {3, 5, measured}
+
+
+def test_words_of_another_corpus_make_new_labels_but_for_those_by_hand(
+    space: str, corpus: str, tmp_path: Path
+) -> None:
+    called("sae", "label", space, "--set", "3=the oven")
+    into = tmp_path / "new"
+    found = called("sae", "label", space, corpus, "--into", str(into), "--features", "0-4,9")
+    assert FeatureSpace.load(into).labels[3].text == "the oven"
+    assert found["left"] == [{"id": 3, "reason": "named by hand"}]
+    assert {change["id"] for change in found["changed"]} <= {0, 1, 2, 4, 9}
+    assert found["labels"]["control_auroc"] is not None
+    assert FeatureSpace.load(space).labels[3].text == "the oven"
+
+
+def test_an_llm_run_labels_reports_and_costs_nothing_the_second_time(
+    space: str, corpus: str, service: ChatService, tmp_path: Path
+) -> None:
+    command = llm(space, corpus, service, "--yes", "--into", str(tmp_path / "new"), "--features", "0-5")
+    found = called(*command, "--price-in", "1", "--price-out", "2")
+    done = [change["id"] for change in found["changed"]]
+    assert done
+    assert len(done) + len(found["left"]) == 6
+    labels = FeatureSpace.load(tmp_path / "new").labels
+    assert {labels[i].text for i in done} == {"some phrase"}
+    assert {labels[i].method for i in done} == {"llm"}
+    assert found["changed"][0]["evidence"]["auroc"] == 0.5
+    assert found["run"]["spent"]["money"] > 0
+    assert found["labels"]["llm"]["predictor"]["auroc"] == 0.5
+    assert service.keys == [f"Bearer {KEY}"] * len(service.requests)
+    service.requests.clear()
+    again = call(*command)
+    assert again.returncode == 0
+    assert service.requests == []
+    assert f"{len(done)} labels changed" in again.stdout
+    assert "shuffled labels" in again.stdout
+    assert KEY not in again.stdout + again.stderr
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
+
+
+def answering(arguments: list[str], answer: str, monkeypatch: pytest.MonkeyPatch) -> Done:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stdin", Terminal(answer))
+    return call(*arguments)
+
+
+def test_an_llm_run_says_what_it_costs_and_asks(
+    space: str, corpus: str, service: ChatService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = llm(space, corpus, service, "--features", "0-5", "--price-in", "1", "--price-out", "2")
+    refused = answering(command, "n\n", monkeypatch)
+    assert refused.returncode == 1
+    assert "requests, about" in refused.stderr
+    assert "at these prices" in refused.stderr
+    assert service.requests == []
+    assert {label.method for label in FeatureSpace.load(space).labels} == {"lexical"}
+    agreed = answering(command, "y\n", monkeypatch)
+    assert agreed.returncode == 0, agreed.stderr
+    assert service.requests
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_without_anybody_to_ask_an_llm_run_needs_yes(
+    space: str, corpus: str, service: ChatService, more: list[str]
+) -> None:
+    done = call(*llm(space, corpus, service, "--features", "0-5", *more))
+    assert done.returncode == 2
+    assert "--yes" in done.stderr
+    assert service.requests == []
+
+
+def test_a_cap_leaves_the_rest_and_a_larger_one_goes_on(
+    space: str, corpus: str, service: ChatService
+) -> None:
+    service.usage = {"prompt_tokens": 400, "completion_tokens": 10, "total_tokens": 410}
+    first = called(*llm(space, corpus, service, "--yes", "--concurrency", "1", "--max-tokens", "5000"))
+    spent = first["run"]["spent"]
+    assert spent["input_tokens"] + spent["output_tokens"] <= 5_000
+    assert {"id": int, "reason": str} == {key: type(value) for key, value in first["left"][0].items()}
+    assert "the budget was reached" in {entry["reason"] for entry in first["left"]}
+    second = called(*llm(space, corpus, service, "--yes"))
+    assert "the budget was reached" not in {entry["reason"] for entry in second["left"]}
+    assert len(service.requests) == len({json.dumps(body["messages"]) for body in service.requests})
+
+
+def test_a_failing_service_changes_nothing_and_shows_no_key(
+    space: str, corpus: str, service: ChatService
+) -> None:
+    before = Path(space, "labels.jsonl").read_text()
+    service.fail(401, f"bad key {KEY}", times=500)
+    done = call(*llm(space, corpus, service, "--yes"))
+    assert done.returncode == 3
+    assert "OPENAI_API_KEY" in done.stderr
+    assert KEY not in done.stderr + done.stdout
+    assert Path(space, "labels.jsonl").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["SPACE"], "no texts"),
+        (["SPACE", "CORPUS", "--method", "magic"], "no such method"),
+        (["SPACE", "CORPUS", "--method", "llm"], "--model"),
+        (["SPACE", "CORPUS", "--method", "llm", "--model", "m", "--budget", "2"], "price"),
+        (["SPACE", "CORPUS", "--method", "llm", "--model", "m", "--price-in", "2"], "--price-out"),
+        (["SPACE", "--method", "manual"], "neither --set nor --from"),
+        (["SPACE", "CORPUS", "--method", "lexical", "--set", "3=x"], "only with it"),
+        (["SPACE", "--set", "3"], "ID=TEXT"),
+        (["SPACE", "--set", "99=x"], "#99"),
+        (["SPACE", "--set", "3=,"], "not a line"),
+        (["SPACE", "--set", "3=x", "--features", "1"], "--features"),
+        (["SPACE", "--from", "missing.jsonl"], "missing.jsonl"),
+        (["SPACE", "--from", "CORPUS"], "line 1"),
+        (["SPACE", "CORPUS", "--features", "1,x"], "'x'"),
+        (["SPACE", "CORPUS", "--features", "9-5"], "'9-5'"),
+        (["SPACE", "CORPUS", "--features", "5-40"], "#40"),
+        (["nowhere", "--set", "3=x"], "nowhere"),
+        (["minilm-general", "--set", "3=x"], "--into"),
+        (["SPACE", "--set", "3=x", "--into", "CORPUS"], "other files"),
+    ],
+)
+def test_mistakes_are_answered_with_what_to_do(
+    space: str, corpus: str, arguments: list[str], says: str
+) -> None:
+    before = Path(space, "labels.jsonl").read_text()
+    filled = [{"SPACE": space, "CORPUS": corpus}.get(argument, argument) for argument in arguments]
+    done = call("sae", "label", *filled)
+    assert done.returncode == 2, done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert Path(space, "labels.jsonl").read_text() == before
+
+
+def test_a_packaged_space_is_labelled_into_a_new_one(tmp_path: Path) -> None:
+    into = tmp_path / "mine"
+    called("sae", "label", "minilm-general", "--set", "3=x rays", "--into", str(into))
+    assert FeatureSpace.load(into).labels[3].text == "x rays"
+    assert FeatureSpace.load("minilm-general").labels[3].text != "x rays"
+    folder = str(Path(sys.modules["saeindex"].__path__[0]) / "spaces" / "minilm-general")
+    assert call("sae", "label", folder, "--set", "3=x").returncode == 2

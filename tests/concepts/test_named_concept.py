@@ -1,0 +1,224 @@
+"""Named concepts: which records have them, however they were named, and which of them go together."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import fisher_exact, pearsonr
+
+from saeindex import FeatureSpace, Record
+from saeindex.analysis.correlate.named_pairs import correlate_named, correlation_z, z_scores
+from saeindex.collection.snapshot import Snapshot
+from saeindex.concepts.named_concept import ConceptReader, Membership, NamedConcept, parse_concept, threshold
+from saeindex.errors import InvalidInputError, NotFoundError, UnknownConceptError
+from tests.analysis.planted_snapshots import made_snapshot, unlike_features
+from tests.samples import RememberingEncoder, sample_records
+
+
+@pytest.fixture(scope="module")
+def texts() -> list[Record]:
+    return sample_records(300, seed=9)
+
+
+@pytest.fixture(scope="module")
+def real(space: FeatureSpace, session_encoder: RememberingEncoder, texts: list[Record]) -> Snapshot:
+    """Records of eight topics, with real embeddings."""
+    written = [record.text for record in texts]
+    x = session_encoder.encode_document(written)
+    codes = space.sae.encode(x).to_csr()
+    metadata = [{**record.metadata, "tags": [record.metadata["topic"], "any"]} for record in texts]
+    return Snapshot.in_memory(space, [r.id for r in texts], x, codes, written, metadata)
+
+
+def having(texts: list[Record], topic: str) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    return np.array([record.metadata["topic"] == topic for record in texts])
+
+
+# Memberships ------------------------------------------------------------------------------------------
+
+
+def test_metadata_and_features_say_exactly_who_has_a_concept(real: Snapshot, texts: list[Record]) -> None:
+    reader = ConceptReader(real)
+    music = having(texts, "music")
+    for field in ("metadata.topic", "metadata.tags"):
+        member = reader.membership(NamedConcept("music", metadata=field, value="music"))
+        np.testing.assert_array_equal(member.weights, music)
+        assert member.is_exact
+    pair = [int(feature) for feature in np.argsort(-np.asarray(real.at("strong").sum(0)).ravel())[:2]]
+    member = reader.membership(NamedConcept("both", features=pair, level="strong"))
+    expected = real.at("strong")[:, pair].toarray().any(axis=1)
+    np.testing.assert_array_equal(member.weights, expected)
+    assert 0 < member.weights.sum() < len(texts)
+
+
+def test_ten_examples_find_the_others_and_are_known_themselves(real: Snapshot, texts: list[Record]) -> None:
+    medicine = having(texts, "medicine")
+    ids = np.array(real.ids)
+    like, unlike = ids[medicine][:10].tolist(), ids[~medicine][:10].tolist()
+    share = float(medicine.mean())
+    member = ConceptReader(real).membership(NamedConcept("medical", like=like, unlike=unlike, share=share))
+    rows, against = real.rows_of(like), real.rows_of(unlike)
+    assert (member.weights[rows] == 1).all()
+    assert (member.weights[against] == 0).all()
+    assert (member.evidence[rows] > 1).all()
+    others = np.setdiff1d(np.arange(len(texts)), np.concatenate([rows, against]))
+    assert (
+        member.weights[others][medicine[others]].mean() > 3 * member.weights[others][~medicine[others]].mean()
+    )
+    assert not member.is_exact
+    assert ((member.weights >= 0) & (member.weights <= 1)).all()
+
+
+def test_a_description_beside_others_finds_its_records(
+    real: Snapshot, texts: list[Record], session_encoder: RememberingEncoder
+) -> None:
+    cooking = having(texts, "cooking")
+    concept = NamedConcept("cooking", "about food and recipes", ["about music", "about the weather"])
+    scores = ConceptReader(real, session_encoder).scores(concept)
+    assert cooking[np.argsort(-scores)[:20]].mean() > 0.7
+    np.testing.assert_allclose([scores.mean(), scores.std()], [0.0, 1.0], atol=1e-6)
+
+
+def test_scores_do_not_depend_on_how_many_rows_are_read_at_once(
+    real: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    concept = NamedConcept("some", like=list(real.ids[:5]))
+    whole = ConceptReader(real).scores(concept)
+    monkeypatch.setattr("saeindex.concepts.named_concept.BLOCK", 37)
+    np.testing.assert_allclose(ConceptReader(real).scores(concept), whole, atol=1e-9)
+
+
+def test_the_threshold_gives_the_share_that_is_known() -> None:
+    scores = np.random.default_rng(0).standard_normal(500)
+    for share in (0.01, 0.3, 0.9):
+        weights = 1 / (1 + np.exp(-3.0 * (scores - threshold(scores, share))))
+        assert weights.mean() == pytest.approx(share, rel=1e-6)
+
+
+# Pairs ------------------------------------------------------------------------------------------------
+
+
+def test_exact_concepts_are_tested_as_fisher_would(space: FeatureSpace) -> None:
+    dice = np.random.default_rng(2)
+    has = dice.random((200, 2)) < 0.3
+    has[:, 1] |= has[:, 0] & (dice.random(200) < 0.4)
+    features = unlike_features(space, 2)
+    metadata = [{"kind": "a" if one else "b"} for one in has[:, 1]]
+    snapshot = made_snapshot(space, has[:, :1], features[:1], metadata=metadata)
+    kind = NamedConcept("kind", metadata="metadata.kind", value="a")
+    concepts = [NamedConcept("feature", features=features[:1]), kind]
+    found = correlate_named(snapshot, concepts)
+    (pair,) = found.results
+    cells = np.array([[(a & b).sum() for b in (has[:, 1], ~has[:, 1])] for a in (has[:, 0], ~has[:, 0])])
+    assert pair.support == cells[0, 0]
+    # Mid-p counts half of what was seen: it is below Fisher's, and not by much.
+    p = fisher_exact(cells).pvalue
+    assert 0.3 * p < pair.p < p
+    assert (pair.a.label, pair.b.label, pair.a.feature) == ("feature", "kind", None)
+    assert all(has[int(one[1:])].all() for one in pair.examples)
+
+
+def test_guessed_concepts_are_tested_by_the_correlation_of_their_weights() -> None:
+    dice = np.random.default_rng(3)
+    weights = dice.random((3, 100))
+    members = [Membership(row, row**2, False) for row in weights]
+    z = z_scores(members, [(0, 1), (1, 2)])
+    expected = [
+        pearsonr(weights[i] ** 2, weights[j] ** 2).statistic * np.sqrt(99) for i, j in ((0, 1), (1, 2))
+    ]
+    np.testing.assert_allclose(z, expected)
+
+
+def test_z_of_guessed_concepts_is_normal_when_they_are_dealt_at_random(real: Snapshot) -> None:
+    dice = np.random.default_rng(4)
+    reader = ConceptReader(real)
+    first, second = (
+        reader.membership(NamedConcept("some", like=list(real.ids[s : s + 10]))).evidence for s in (0, 50)
+    )
+    dealt = [
+        z_scores([Membership(first, first, False), Membership(x, x, False)], [(0, 1)])[0]
+        for x in (dice.permutation(second) for _ in range(1_000))
+    ]
+    assert np.mean(dealt) == pytest.approx(0, abs=0.15)
+    assert np.std(dealt) == pytest.approx(1, abs=0.1)
+    assert np.mean(np.abs(dealt) > 1.96) < 0.08
+
+
+def test_columns_of_ones_correlate_with_weights_as_in_numpy(real: Snapshot) -> None:
+    weights = np.random.default_rng(5).random(len(real))
+    present = real.at("typical")[:, np.flatnonzero(np.asarray(real.at("typical").sum(0)).ravel() > 2)]
+    expected = [pearsonr(column, weights).statistic for column in present.toarray().T[:20]]
+    np.testing.assert_allclose(
+        correlation_z(present, weights)[:20], np.array(expected) * np.sqrt(len(real) - 1), rtol=1e-5
+    )
+
+
+def test_topics_avoid_each_other_and_a_tag_of_all_goes_with_none(
+    real: Snapshot, session_encoder: RememberingEncoder
+) -> None:
+    topics = [NamedConcept(t, metadata="metadata.topic", value=t) for t in ("music", "cooking", "weather")]
+    described = NamedConcept("sounds musical", "about music and instruments", ["about food", "about rain"])
+    found = correlate_named(real, topics, [described], encoder=session_encoder)
+    assert found.tested == 3
+    assert found.results[0].a.label == "music"
+    assert {pair.a.label for pair in found.avoided} <= {"cooking", "weather"}
+    assert len(correlate_named(real, topics, least=3).avoided) == 3
+    assert not correlate_named(real, topics, least=200).found
+    json.dumps(found.to_json())
+
+
+def test_concepts_that_cannot_be_told_are_refused(real: Snapshot) -> None:
+    music = NamedConcept("music", metadata="metadata.topic", value="music")
+    refused: list[tuple[NamedConcept, type[Exception], str]] = [
+        (NamedConcept("x", "a description"), InvalidInputError, "no encoder"),
+        (NamedConcept("x", like=["nobody"]), NotFoundError, "nobody"),
+        (NamedConcept("x", features=[99_999]), UnknownConceptError, "99999"),
+        (NamedConcept("x", metadata="metadata.topic", value="chess"), InvalidInputError, "'astronomy'"),
+        (NamedConcept("x", features=[1], field="prompt"), InvalidInputError, "'prompt'"),
+    ]
+    for concept, error, said in refused:
+        with pytest.raises(error, match=said):
+            correlate_named(real, [music, concept])
+    with pytest.raises(InvalidInputError, match="two or more"):
+        correlate_named(real, [music])
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"against": ["b"]}, {"features": [1], "description": "a"}, {"like": ["1"], "share": 1.5}]
+)
+def test_a_concept_says_one_thing(options: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInputError, match="concept 'x'"):
+        NamedConcept("x", **options)
+
+
+# As text ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("sad=feeling sad", NamedConcept("sad", "feeling sad")),
+        (
+            "sad = feeling sad; against: being happy; against: being calm; share: 0.05",
+            NamedConcept("sad", "feeling sad", ["being happy", "being calm"], share=0.05),
+        ),
+        ("odd=like: a-1, b 2; unlike: c", NamedConcept("odd", like=["a-1", "b 2"], unlike=["c"])),
+        ("two=#12, #1041@strong", NamedConcept("two", features=[12, 1041], level="strong")),
+        ("one=#7; field: prompt", NamedConcept("one", features=[7], field="prompt")),
+        ("new=metadata.year=2015", NamedConcept("new", metadata="metadata.year", value=2015)),
+        ("m=metadata.topic = a b", NamedConcept("m", metadata="metadata.topic", value="a b")),
+        ('m=metadata.code="7"', NamedConcept("m", metadata="metadata.code", value="7")),
+    ],
+)
+def test_a_concept_is_read_as_a_person_types_it(text: str, expected: NamedConcept) -> None:
+    assert parse_concept(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "sad", "=x", "sad= ", "x=#1@loud", "x=#1; a text", "x=a; share: much"])
+def test_a_text_that_names_no_concept_is_refused_with_what_to_write(text: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        parse_concept(text)
+    assert caught.value.do

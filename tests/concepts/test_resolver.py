@@ -1,0 +1,152 @@
+"""What a phrase resolves to: by its label, by the collection's evidence, or to an error."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from saeindex import FeatureIndex, FeatureSpace
+from saeindex.concepts.inference import Asked, infer, pool_of
+from saeindex.concepts.resolver import MEANT_FROM, RECIPE, STEEPNESS, Resolver, likely
+from saeindex.concepts.scorer import Scorer
+from saeindex.errors import InvalidInputError, UnknownConceptError
+from tests.samples import RememberingEncoder, all_points, code_of, sample_records
+from tests.search.sampled_indexes import memory_index
+
+DESCRIPTIONS = [
+    "sounds disappointed",
+    "a short history",
+    "about food",
+    "a mathematical statement",
+    "weather and storms",
+    "talks about money",
+]
+NONSENSE = ["zzyzx qwfp", "xqjvkw bzptf", "qqqqqqqq", "asdkjh qwekjh zxmnc", "fnord grblx"]
+
+
+@pytest.fixture
+def resolver(papers: FeatureIndex) -> Resolver:
+    return Resolver(papers.collection)
+
+
+@pytest.mark.parametrize("mode", ["strict", "best", "expand"])
+def test_a_label_is_its_own_feature_in_every_mode(resolver: Resolver, space: FeatureSpace, mode: str) -> None:
+    for feature in (5, 271, 1041, 2078):
+        label = space.labels[feature].text
+        for phrase in (label, label.upper()):
+            found = resolver.resolve(phrase, mode)  # type: ignore[arg-type]
+            assert feature in {match.id for match in found.features}
+            assert {match.label for match in found.features} == {label}
+
+
+@pytest.mark.parametrize("mode", ["strict", "best", "expand"])
+def test_ids_and_families_need_no_evidence(resolver: Resolver, mode: str) -> None:
+    assert [match.id for match in resolver.resolve("#77", mode).features] == [77]  # type: ignore[arg-type]
+    family = resolver.resolve("family:#0", mode)  # type: ignore[arg-type]
+    assert len(family.features) > 1
+    assert family.resolved == "strict"
+
+
+@pytest.mark.parametrize("phrase", DESCRIPTIONS)
+def test_ordinary_descriptions_resolve_to_what_the_evidence_means(
+    papers: FeatureIndex, resolver: Resolver, phrase: str
+) -> None:
+    concept = resolver.resolve(phrase)
+    sample = papers.collection.sample()
+    told = Asked(papers.collection.encode(phrase)[None])
+    scores = Scorer(
+        infer(sample, pool_of(sample), told, papers.encoder, RECIPE), sample, RECIPE.neighbours
+    ).of_sample[:, 0]
+    meant = dict(zip(sample.rows.ids, likely(scores, MEANT_FROM, STEEPNESS), strict=True))
+    chosen = [match.id for match in concept.features]
+    points = all_points(papers)
+    union = [meant[p.id] for p in points if set(chosen) & set(code_of(p).indices.tolist())]
+    assert 1 <= len(chosen) <= 8
+    assert concept.resolved == "best"
+    assert concept.precision == pytest.approx(float(np.mean(union)))
+    assert concept.recall == pytest.approx(sum(union) / sum(meant.values()))
+    for match in concept.features:
+        having = [meant[p.id] for p in points if match.id in code_of(p).indices]
+        assert match.score == pytest.approx(float(np.mean(having)) if having else 0.0)
+
+
+def test_a_phrase_finds_what_it_means(papers: FeatureIndex) -> None:
+    hits = papers.search(where='"deeply disappointed"', limit=240)
+    found = sum("disappointed" in hit.text for hit in hits)
+    wanted = sum("disappointed" in point.payload["text"] for point in all_points(papers))
+    assert found > 0.6 * wanted
+    assert found / len(hits) > wanted / papers.count()
+
+
+def test_best_takes_only_trusted_features_and_expand_takes_any(resolver: Resolver) -> None:
+    kinds: dict[str, list[bool]] = {"best": [], "expand": []}
+    for mode, weak in kinds.items():
+        for phrase in DESCRIPTIONS:
+            named = {match.id for match in resolver.labels.named(phrase)}
+            found = resolver.resolve(phrase, mode).features  # type: ignore[arg-type]
+            weak += [match.is_weak for match in found if match.id not in named]
+    assert not any(kinds["best"])
+    assert any(kinds["expand"])
+
+
+def test_the_wider_choice_expects_to_do_better(resolver: Resolver) -> None:
+    def expected_f1(mode: str) -> float:
+        found = [resolver.resolve(phrase, mode) for phrase in DESCRIPTIONS]  # type: ignore[arg-type]
+        pairs = [(c.precision or 0.0, c.recall or 0.0) for c in found]
+        return float(np.mean([2 * p * r / (p + r) for p, r in pairs]))
+
+    assert expected_f1("expand") >= expected_f1("best")
+
+
+def test_what_is_named_by_a_label_keeps_its_feature(resolver: Resolver) -> None:
+    strict = resolver.resolve("galaxies", "strict")
+    assert strict.features[0].id in [match.id for match in resolver.resolve("galaxies").features]
+
+
+@pytest.mark.parametrize("phrase", NONSENSE)
+@pytest.mark.parametrize("mode", ["strict", "best", "expand"])
+def test_nonsense_is_refused_with_the_nearest_labels(papers: FeatureIndex, phrase: str, mode: str) -> None:
+    with pytest.raises(UnknownConceptError, match="no feature of space") as refused:
+        papers.search("galaxies", where=f'"{phrase}"', resolve=mode)
+    assert refused.value.do.startswith("Nearest: #")
+    assert refused.value.do.count("(") >= 5
+
+
+@pytest.mark.parametrize("phrase", NONSENSE)
+def test_nonsense_is_no_steering_target(papers: FeatureIndex, phrase: str) -> None:
+    with pytest.raises(UnknownConceptError):
+        papers.search("galaxies", steer=f'+"{phrase}"')
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_letters_are_refused(resolver: Resolver, seed: int) -> None:
+    letters = np.random.default_rng(seed).choice(list("bcdfghjklmnpqrstvwxz"), 9)
+    with pytest.raises(UnknownConceptError):
+        resolver.check_meaning("".join(letters))
+
+
+def test_a_concept_is_remembered_until_the_collection_changes(
+    space: FeatureSpace, encoder: RememberingEncoder
+) -> None:
+    records = sample_records(80)
+    index = memory_index(records[:60], space, encoder)
+    first = index.concept("sounds disappointed")
+    assert index.concept("sounds disappointed") is first
+    index.add(records[60:])
+    again = index.concept("sounds disappointed")
+    assert again is not first
+    assert (again.precision, again.recall) != (first.precision, first.recall)
+
+
+def test_a_level_narrows_what_a_phrase_matches(any_papers: FeatureIndex) -> None:
+    counts = [
+        len(any_papers.search(where='"sounds disappointed"', level=level, limit=240))
+        for level in (None, "present", "typical", "strong")
+    ]
+    assert counts[0] == counts[1] >= counts[2] >= counts[3]
+    assert counts[1] > counts[3]
+
+
+def test_an_unknown_mode_is_refused_with_the_known_ones(papers: FeatureIndex) -> None:
+    with pytest.raises(InvalidInputError, match="Use strict, best, expand"):
+        papers.search("galaxies", where='"dark matter"', resolve="loose")

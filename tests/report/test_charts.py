@@ -1,0 +1,198 @@
+"""Pictures: one file that loads nothing, with every label in it as text, and labels that do not overlap."""
+
+from __future__ import annotations
+
+import json
+import struct
+import subprocess
+import sys
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from saeindex.analysis.cluster.charts import neighbour_layout
+from saeindex.errors import InvalidInputError
+from saeindex.report.charts import (
+    GAP,
+    LETTER,
+    LINE,
+    charts_of,
+    free_sides,
+    save_charts,
+    spread,
+    stacked,
+    told_apart,
+)
+from tests.report.html_page import Page
+from tests.report.sample_results import EVIL, clustering, diff, drift, empty_results, results
+
+RESULTS = results()
+PICTURES = {
+    "diff": 3,
+    "correlations": 2,
+    "triggers": 1,
+    "clustering": 2,
+    "drift": 1,
+    "profile": 1,
+    "alert": 1,
+}
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    head = path.read_bytes()[:24]
+    assert head[:8] == b"\x89PNG\r\n\x1a\n" and head[12:16] == b"IHDR"
+    wide, high = struct.unpack(">II", head[16:24])
+    return wide, high
+
+
+def cells(spec: Any) -> list[Any]:
+    return [cell for rows in spec.get("datasets", {}).values() for row in rows for cell in row.values()]
+
+
+@pytest.mark.parametrize("kind", RESULTS)
+def test_a_page_loads_nothing_and_labels_stay_text(kind: str, tmp_path: Path) -> None:
+    page = Page(save_charts(RESULTS[kind], tmp_path / "found.html").read_text(encoding="utf-8"))
+    assert not page.loads and not page.handlers
+    assert page.tags["script"] == PICTURES[kind] + 1 and page.tags["link"] == 0
+    specs = [json.loads(script) for script in page.scripts[:-1]]
+    told = [cell for spec in specs for cell in cells(spec) if isinstance(cell, str)]
+    assert any(EVIL in cell for cell in told)
+    assert not any("url" in json.dumps(spec.get("data", {})) for spec in specs)
+
+
+def test_only_the_program_of_the_page_may_run(tmp_path: Path) -> None:
+    import base64
+    import hashlib
+
+    html = save_charts(diff(), tmp_path / "found.html").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(Page(html).scripts[-1].encode()).digest()).decode()
+    assert f"script-src &#x27;sha256-{digest}&#x27;" in html
+    assert "default-src &#x27;none&#x27;" in html
+
+
+@pytest.mark.parametrize("kind", RESULTS)
+def test_an_image_holds_all_pictures_below_each_other(kind: str, tmp_path: Path) -> None:
+    wide, high = size_of(save_charts(RESULTS[kind], tmp_path / "found.PNG"))
+    parts = [ElementTree.fromstring(picture.svg()) for picture in charts_of(RESULTS[kind])]
+    assert len(parts) == PICTURES[kind]
+    assert wide >= 2 * max(float(part.get("width", 0)) for part in parts)
+    assert high >= 2 * sum(float(part.get("height", 0)) for part in parts)
+
+
+@pytest.mark.parametrize("kind", empty_results())
+@pytest.mark.parametrize("suffix", [".html", ".png"])
+def test_nothing_found_is_said(kind: str, suffix: str, tmp_path: Path) -> None:
+    written = save_charts(empty_results()[kind], tmp_path / f"none{suffix}")
+    if suffix == ".html":
+        assert "Nothing was found" in Page(written.read_text(encoding="utf-8")).text
+    else:
+        assert min(size_of(written)) > 100
+
+
+@pytest.mark.parametrize("name", ["found.pdf", "found"])
+def test_another_ending_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError, match=r"\.html or \.png"):
+        save_charts(diff(), tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_finding_is_drawn_with_its_interval_and_both_groups() -> None:
+    volcano, forest, words = charts_of(diff(("old", "new")))
+    drawn = " ".join(ElementTree.fromstring(forest.svg()).itertext())
+    assert all(label in drawn for label in ("#0 <script>", "#1 rain", "more in old", "more in new"))
+    assert "“storm”" in " ".join(ElementTree.fromstring(words.svg()).itertext())
+    spots = [cell for cell in cells(volcano.chart.to_dict()) if isinstance(cell, str)]
+    assert any("drizzle" in cell for cell in spots)
+
+
+def test_what_is_no_number_is_left_out_of_a_picture() -> None:
+    found = diff()
+    first = found.findings["concepts"][0]
+    broken = replace(first, q=0.0, ci=(float("-inf"), float("inf")))
+    picture = charts_of(replace(found, findings={"concepts": (broken,)}))[1]
+    json.dumps(picture.chart.to_dict(), allow_nan=False)
+    assert "script" in picture.svg()
+
+
+def test_each_period_is_a_point_of_each_panel() -> None:
+    (picture,) = charts_of(drift())
+    (rows,) = picture.chart.to_dict()["datasets"].values()
+    assert [row["share"] for row in rows if "script" in row["label"]] == [0.1, 0.2, 0.3]
+    assert [row["period"] for row in rows if row["starts"]] == ["1990"]
+
+
+def test_a_clustering_without_embeddings_has_no_map() -> None:
+    assert [one.title for one in charts_of(replace(clustering(), vectors=None))] == [
+        "Sizes, and how far clusters are apart"
+    ]
+
+
+def test_the_map_keeps_neighbours_together() -> None:
+    found = clustering(80)
+    assert found.vectors is not None
+    places = neighbour_layout(found.vectors)
+    apart = ((places[:, None] - places) ** 2).sum(-1)
+    np.fill_diagonal(apart, np.inf)
+    assert (found.codes[apart.argmin(1)] == found.codes).mean() > 0.95
+
+
+def test_names_inside_stacked_drawings_do_not_meet() -> None:
+    one = (
+        '<svg xmlns="http://www.w3.org/2000/svg" width="10" height="20"><clipPath id="c0"/>'
+        '<g clip-path="url(#c0)"><text>id="c0" url(#c0)</text></g></svg>'
+    )
+    whole = ElementTree.fromstring(stacked([one, one]))
+    names = [element.get("id") for element in whole.iter() if element.get("id")]
+    used = [element.get("clip-path") for element in whole.iter() if element.get("clip-path")]
+    assert len(set(names)) == 2 and used == [f"url(#{name})" for name in names]
+    assert [text for text in whole.itertext() if text] == ['id="c0" url(#c0)'] * 2
+    assert float(whole.get("height", 0)) > 40
+
+
+@given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 200), st.text("ab", min_size=1, max_size=9))))
+def test_labels_beside_marks_cover_neither_marks_nor_labels(marks: list[tuple[int, int, str]]) -> None:
+    spots, labels = [(x, y) for x, y, _ in marks], [label for *_, label in marks]
+    sides = free_sides(spots, labels, range(len(marks)), 300)
+    boxes = []
+    for (x, y), label, side in zip(spots, labels, sides, strict=True):
+        wide = LETTER * len(label)
+        left = {"right": x + GAP, "left": x - GAP - wide, "above": x - wide / 2}.get(side)
+        top = y - GAP - LINE if side == "above" else y - LINE / 2
+        if left is not None:
+            boxes.append((left, top, left + wide, top + LINE))
+    for a, b in combinations(boxes, 2):
+        assert a[0] >= b[2] or b[0] >= a[2] or a[1] >= b[3] or b[1] >= a[3]
+    for left, top, right, bottom in boxes:
+        assert not any(left < x < right and top < y < bottom for x, y in spots)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 40), st.integers(0, 2**16))
+def test_nodes_are_spread_until_no_label_covers_another(count: int, seed: int) -> None:
+    dice = np.random.default_rng(seed)
+    widths = dice.uniform(20, 150, count)
+    places = spread(dice.uniform(0, 1, (count, 2)) * (600, 500), widths, 27.0)
+    for a, b in combinations(range(count), 2):
+        across = abs(places[a, 0] - places[b, 0]) - (widths[a] + widths[b]) / 2
+        assert max(across, abs(places[a, 1] - places[b, 1]) - 27.0) > -0.5
+
+
+def test_labels_are_told_apart() -> None:
+    assert told_apart(["rain", "sun", "rain"]) == ["rain", "sun", "rain (2)"]
+
+
+def test_importing_loads_no_plotting_library() -> None:
+    code = (
+        "import sys, saeindex\n"
+        "from saeindex.report import charts, html, text\n"
+        "print([one for one in ('altair', 'vl_convert', 'jinja2', 'sklearn.manifold') if one in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
