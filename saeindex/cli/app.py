@@ -10,14 +10,21 @@ from typing import Annotated, Any
 import typer
 
 from saeindex._version import __version__
-from saeindex.cli import cluster as clustering
-from saeindex.cli import correlate as correlating
-from saeindex.cli import demo, doctor, sae, steering
-from saeindex.cli import diff as diffing
-from saeindex.cli import drift as drifting
-from saeindex.cli import features as inspecting
-from saeindex.cli import index as indexing
-from saeindex.cli import search as searching
+from saeindex.cli import (
+    cluster,
+    correlate,
+    demo,
+    diff,
+    doctor,
+    drift,
+    features,
+    index,
+    monitor,
+    profile,
+    sae,
+    search,
+    steering,
+)
 from saeindex.errors import (
     InvalidInputError,
     NotFoundError,
@@ -36,18 +43,18 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("index")(indexing.index)
-app.command("search")(searching.search)
-app.command("features")(inspecting.features)
-app.command("feature")(inspecting.feature)
-app.command("diff")(diffing.diff)
-app.command("correlate")(correlating.correlate)
-app.command("triggers")(correlating.triggers)
-app.command("cluster")(clustering.cluster)
-app.command("drift")(drifting.drift)
-app.command("monitor")(drifting.monitor)
-app.command("profile")(drifting.profile)
-app.command("info")(inspecting.info)
+app.command("index")(index.index)
+app.command("search")(search.search)
+app.command("features")(features.features)
+app.command("feature")(features.feature)
+app.command("diff")(diff.diff)
+app.command("correlate")(correlate.correlate)
+app.command("triggers")(correlate.triggers)
+app.command("cluster")(cluster.cluster)
+app.command("drift")(drift.drift)
+app.command("monitor")(monitor.monitor)
+app.command("profile")(profile.profile)
+app.command("info")(features.info)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 app.add_typer(steering.app, name="steering")

@@ -12,7 +12,9 @@ import typer
 from typer.testing import CliRunner
 
 from saeindex import FeatureIndex, FeatureSpace
-from saeindex.cli.drift import drift, monitor, profile
+from saeindex.cli.drift import drift
+from saeindex.cli.monitor import monitor
+from saeindex.cli.profile import profile
 from saeindex.errors import InvalidInputError
 from tests.samples import RememberingEncoder, sample_records
 
