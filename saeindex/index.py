@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +19,7 @@ from saeindex.indexing import recalibration
 from saeindex.indexing.create_open import IndexParts, create_index, open_index
 from saeindex.indexing.manifest import Counts, KeptManifest, Manifest
 from saeindex.indexing.passages import PassageOptions
-from saeindex.indexing.pipeline import IndexingReport, Pipeline
+from saeindex.indexing.pipeline import IndexingReport, Pipeline, progress_bar
 from saeindex.indexing.rejects import RejectsFile
 from saeindex.indexing.sources import Columns, open_source
 from saeindex.search.planner import Planner
@@ -121,11 +119,11 @@ class FeatureIndex:
         far as the encoder reads. ``store_options`` go to the collection. An index whose creation was
         interrupted is completed; an existing one is a MismatchError.
         """
-        lens = space if isinstance(space, FeatureSpace) else FeatureSpace.load(space)
-        manifest = Manifest.describe(lens, passages, payload_indexes or {}, fields)
+        read = space if isinstance(space, FeatureSpace) else FeatureSpace.load(space)
+        manifest = Manifest.describe(read, passages, payload_indexes or {}, fields)
         if encoder is not None:
-            lens.check_encoder(encoder)
-        parts = create_index(path, lens, manifest, client, url, store_options)
+            read.check_encoder(encoder)
+        parts = create_index(path, read, manifest, client, url, store_options)
         return cls(str(path), parts, encoder)
 
     @classmethod
@@ -160,9 +158,9 @@ class FeatureIndex:
         """
         if batch_size < 1:
             raise InvalidInputError(f"batch_size={batch_size}", "out of range", "Use 1 or more.")
-        source = open_source(records, columns=self._columns(columns))
+        source = open_source(records, columns=columns.of_index(self.name, self.fields))
         revision = self.manifest.revision
-        bar = _progress_bar(source.total if progress else None, " docs", source.name, progress)
+        bar = progress_bar(source.total if progress else None, " docs", source.name, progress)
         with bar, RejectsFile(self.rejects_path, source.name) as rejects:
             pipeline = Pipeline(
                 self.store,
@@ -493,20 +491,19 @@ class FeatureIndex:
         ``open(…, resume=True)``; after an error this index is closed.
         """
         manifest, before, points = self._manifest.read(), self.level_drift(), self.store.count()
-        lens, changed = recalibration.releveled(self.space, self.measure_calibration(), self.name), 0
-        if lens.fingerprint != self.space.fingerprint:
+        space, changed = recalibration.releveled(self.space, self.measure_calibration(), self.name), 0
+        if space.fingerprint != self.space.fingerprint:
             try:
-                with _progress_bar(points, " points", "levels", progress) as bar:
+                with progress_bar(points, " points", "levels", progress) as bar:
                     manifest, changed = recalibration.recalibrate(
-                        self.store, manifest, lens, self.folder, self.name, bar.update
+                        self.store, manifest, space, self.folder, self.name, bar.update
                     )
             except BaseException:
                 self.close()
                 raise
-            self._bind(lens, manifest)
-        return recalibration.RecalibrationReport(
-            points, changed, lens.fingerprint, before, self.level_drift()
-        )
+            self._bind(space, manifest)
+        after = self.level_drift()
+        return recalibration.RecalibrationReport(points, changed, space.fingerprint, before, after)
 
     def info(self) -> dict[str, Any]:
         """Return what the index is: counts, space, encoder, vectors and settings."""
@@ -552,23 +549,7 @@ class FeatureIndex:
     def _encode_queries(self, texts: Sequence[str]) -> FloatArray:
         return self.encoder.encode_query(texts)  # loaded with the first query, not with the index
 
-    def _columns(self, columns: Columns) -> Columns:
-        """Return the columns to read, with those of this index's further texts."""
-        if unknown := sorted(columns.named_fields.keys() - self.fields):
-            raise InvalidInputError(
-                f"further text field {unknown[0]!r}",
-                f"index {self.name} has {', '.join(self.fields) or 'none'}",
-                "Leave it out, or make a new index with it.",
-            )
-        return replace(columns, own_fields=self.fields)
-
     def _write_counts(self, is_changed: bool) -> None:
         counts = Counts(records=self.count(), points=self.store.count())
         kept = self._manifest.read().model_copy(update={"counts": counts})
         self._manifest.write(kept.renewed() if is_changed else kept)
-
-
-def _progress_bar(total: int | None, unit: str, title: str, is_shown: bool) -> Any:
-    from tqdm import tqdm
-
-    return tqdm(total=total, unit=unit, desc=title, disable=not is_shown, file=sys.stderr, smoothing=0.1)

@@ -11,13 +11,14 @@ from __future__ import annotations
 import hashlib
 import queue
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -251,6 +252,13 @@ class _Tally:
     def report(self, seconds: float) -> IndexingReport:
         unchanged = self.read - self.indexed - self.rejected
         return IndexingReport(self.read, self.indexed, unchanged, self.rejected, self.passages, seconds)
+
+
+def progress_bar(total: int | None, unit: str, title: str, is_shown: bool) -> Any:
+    """Return a bar on stderr to be updated by counts, and closed by ``with``."""
+    from tqdm import tqdm
+
+    return tqdm(total=total, unit=unit, desc=title, disable=not is_shown, file=sys.stderr, smoothing=0.1)
 
 
 def _windows(source: RecordSource, size: int) -> Iterator[list[Record | Rejected]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from saeindex.errors import InvalidInputError, InvalidRecordError, NotFoundError
@@ -67,6 +67,16 @@ class Columns:
     def further(self) -> dict[str, str]:
         """The column of each further text, named or the index's own."""
         return {**{name: name for name in self.own_fields}, **self.named_fields}
+
+    def of_index(self, name: str, fields: tuple[str, ...]) -> Columns:
+        """Return the columns to read with those of an index's further texts; InvalidInputError for others."""
+        if unknown := sorted(self.named_fields.keys() - fields):
+            raise InvalidInputError(
+                f"further text field {unknown[0]!r}",
+                f"index {name} has {', '.join(fields) or 'none'}",
+                "Leave it out, or make a new index with it.",
+            )
+        return replace(self, own_fields=fields)
 
 
 @dataclass(frozen=True, slots=True)
