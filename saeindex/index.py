@@ -160,7 +160,7 @@ class FeatureIndex:
             raise InvalidInputError(f"batch_size={batch_size}", "out of range", "Use 1 or more.")
         source = open_source(records, columns=columns.of_index(self.name, self.fields))
         revision = self.manifest.revision
-        bar = progress_bar(source.total if progress else None, " docs", source.name, progress)
+        bar = progress_bar(source.name, "docs", source.total if progress else None, progress)
         with bar, RejectsFile(self.rejects_path, source.name) as rejects:
             pipeline = Pipeline(
                 self.store,
@@ -494,7 +494,7 @@ class FeatureIndex:
         space, changed = recalibration.releveled(self.space, self.measure_calibration(), self.name), 0
         if space.fingerprint != self.space.fingerprint:
             try:
-                with progress_bar(points, " points", "levels", progress) as bar:
+                with progress_bar("levels", "points", points, progress) as bar:
                     manifest, changed = recalibration.recalibrate(
                         self.store, manifest, space, self.folder, self.name, bar.update
                     )

@@ -81,6 +81,11 @@ class SparseCode:
         return csr_matrix((self.values, self.indices, self.indptr), shape=(len(self), self.n_features))
 
 
+def shortened(text: str, most: int) -> str:
+    """Return a text, or its start and an ellipsis where it has more than ``most`` characters."""
+    return text if len(text) <= most else f"{text[: most - 1].rstrip(', ')}…"
+
+
 def shown_label(label: str, is_weak: bool) -> str:
     """Return a label as people are shown it, everywhere: with a mark where its trust is below the floor."""
     return f"{label} (weak)" if is_weak else label

@@ -6,8 +6,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from saeindex.cli.output import progress_bar
 from saeindex.errors import InvalidInputError
+from saeindex.indexing.pipeline import progress_bar
 
 if TYPE_CHECKING:
     from saeindex.protocols import TextEncoder

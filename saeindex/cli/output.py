@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from saeindex.cli.bars import print_explanation
-from saeindex.types import shown_label
+from saeindex.types import shortened, shown_label
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from saeindex.search.facets import ConceptFacet, Exclusion
-    from saeindex.types import Hit, Hits, Query
+    from saeindex.types import Hit, Hits, Query, shortened
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Url = Annotated[
@@ -105,11 +105,11 @@ def print_hit(out: Console, rank: int, hit: Hit) -> None:
 
     title, _, rest = hit.text.partition("\n")
     scored = (f"{rank:>3}  ", "dim"), (f"{hit.score:.3f}  ", "bold cyan")
-    out.print(Text.assemble(*scored, (_cut(title, 88), "bold")), no_wrap=True, overflow="ellipsis")
+    out.print(Text.assemble(*scored, (shortened(title, 88), "bold")), no_wrap=True, overflow="ellipsis")
     details = " · ".join([hit.id, *_scalars(hit), *_steered(hit)])
-    out.print(Text(f"            {_cut(details, 96)}", "dim"), no_wrap=True, overflow="ellipsis")
+    out.print(Text(f"            {shortened(details, 96)}", "dim"), no_wrap=True, overflow="ellipsis")
     if rest.strip() and hit.explanation is None:
-        line = Text(f"            {_cut(' '.join(rest.split()), 96)}")
+        line = Text(f"            {shortened(' '.join(rest.split()), 96)}")
         out.print(line, no_wrap=True, overflow="ellipsis")
     if hit.explanation is not None:
         print_explanation(out, hit.explanation)
@@ -156,15 +156,4 @@ def _scalars(hit: Hit) -> list[str]:
         for key, value in hit.metadata.items()
         if isinstance(value, int | float) or (isinstance(value, str) and value not in seen)
     ]
-    return [_cut(shown, 40) for shown in fields[:4]]
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
-
-
-def progress_bar(title: str, unit: str, total: int) -> Any:
-    """Return a bar on stderr, for a ``with``."""
-    from tqdm import tqdm
-
-    return tqdm(total=total, desc=title, unit=f" {unit}")
+    return [shortened(shown, 40) for shown in fields[:4]]

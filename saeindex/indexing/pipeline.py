@@ -254,11 +254,13 @@ class _Tally:
         return IndexingReport(self.read, self.indexed, unchanged, self.rejected, self.passages, seconds)
 
 
-def progress_bar(total: int | None, unit: str, title: str, is_shown: bool) -> Any:
+def progress_bar(title: str, unit: str, total: int | None, is_shown: bool = True) -> Any:
     """Return a bar on stderr to be updated by counts, and closed by ``with``."""
     from tqdm import tqdm
 
-    return tqdm(total=total, unit=unit, desc=title, disable=not is_shown, file=sys.stderr, smoothing=0.1)
+    return tqdm(
+        total=total, unit=f" {unit}", desc=title, disable=not is_shown, file=sys.stderr, smoothing=0.1
+    )
 
 
 def _windows(source: RecordSource, size: int) -> Iterator[list[Record | Rejected]]:

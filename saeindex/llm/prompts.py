@@ -10,6 +10,8 @@ import json
 import re
 from collections.abc import Sequence
 
+from saeindex.types import shortened
+
 Messages = list[dict[str, str]]
 
 MAX_TEXT_CHARS = 700
@@ -76,8 +78,7 @@ def quoted_text(text: str) -> str:
 
 
 def _cut(text: str) -> str:
-    one_line = " ".join(text.split())
-    return one_line if len(one_line) <= MAX_TEXT_CHARS else one_line[: MAX_TEXT_CHARS - 1] + "…"
+    return shortened(" ".join(text.split()), MAX_TEXT_CHARS)
 
 
 def _messages(system: str, parts: Sequence[str]) -> Messages:

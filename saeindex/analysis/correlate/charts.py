@@ -10,6 +10,7 @@ import numpy as np
 
 from saeindex.report.charts import BLUE, GREY, INK, LETTER, ORANGE, WIDTH, Chart, inline, name_axis, spread
 from saeindex.report.model import percent
+from saeindex.types import shortened
 
 if TYPE_CHECKING:
     from saeindex.analysis.correlate.results import ConceptPair, Correlations, PairedConcept
@@ -161,8 +162,7 @@ def _layout(pairs: Sequence[ConceptPair]) -> dict[PairedConcept, tuple[float, fl
 
 
 def _short(concept: PairedConcept) -> str:
-    text = concept.label
-    return text if len(text) <= LETTERS else text[: LETTERS - 1].rstrip(", ") + "…"
+    return shortened(concept.label, LETTERS)
 
 
 def trigger_bars(found: Triggers) -> Chart:

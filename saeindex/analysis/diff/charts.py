@@ -18,6 +18,7 @@ from saeindex.report.charts import (
     shape_scale,
     told_apart,
 )
+from saeindex.types import shortened
 
 if TYPE_CHECKING:
     from saeindex.analysis.diff.results import Diff, Finding
@@ -52,11 +53,7 @@ def volcano(diff: Diff) -> Chart:
         base.transform_filter(alt.datum.side == side)
         .mark_text(fontSize=10.5, color=INK, align=align, dx=dx, dy=dy)
         .encode(text="short:N")
-        for side, align, dx, dy in (
-            ("right", "left", 7, 0),
-            ("left", "right", -7, 0),
-            ("above", "center", 0, -13),
-        )
+        for side, align, dx, dy in SIDES
     ]
     zero = alt.Chart(inline([{"points": 0}])).mark_rule(color="#b8c0c8").encode(x=alt.X("points:Q"))
     caption = (
@@ -100,7 +97,7 @@ def _all(found: Sequence[Finding]) -> Iterator[Finding]:
 def _row(one: Finding) -> dict[str, Any]:
     return {
         "label": one.shown,
-        "short": one.shown if len(one.shown) <= LETTERS else one.shown[: LETTERS - 1].rstrip(", ") + "…",
+        "short": shortened(one.shown, LETTERS),
         "colour": FAMILY[one.family],
         "group": one.group,
         "points": 100 * one.effect,
@@ -116,11 +113,8 @@ def _row(one: Finding) -> dict[str, Any]:
 def _difference(names: Sequence[str]) -> str:
     if len(names) != 2:
         return "difference to the strongest other group (percentage points)"
-    return f"← more in {_short(names[1])} · percentage points · more in {_short(names[0])} →"
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…"
+    first, second = (shortened(name, LETTERS) for name in names)
+    return f"← more in {second} · percentage points · more in {first} →"
 
 
 def _tooltip(groups: Sequence[str]) -> list[Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from saeindex.analysis.stats.evidence import FAMILY, Family
 from saeindex.report.charts import BLUE, GREY, ORANGE, Chart, inline, told_apart
+from saeindex.types import shortened
 
 if TYPE_CHECKING:
     from saeindex.analysis.drift.results import Drift, Trend
@@ -33,7 +34,7 @@ def _panels(found: Drift, trends: Sequence[Trend]) -> Any:
     import altair as alt
 
     periods = told_apart([one.name for one in found.periods])
-    labels = told_apart([_short(one.shown) for one in trends])
+    labels = told_apart([shortened(one.shown, LETTERS) for one in trends])
     rows = [
         {
             "panel": label,
@@ -73,7 +74,3 @@ def _panels(found: Drift, trends: Sequence[Trend]) -> Any:
         .resolve_scale(y="independent")
         .resolve_axis(x="independent")
     )
-
-
-def _short(label: str) -> str:
-    return label if len(label) <= LETTERS else f"{label[: LETTERS - 1].rstrip(', ')}…"

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saeindex.cli.corpus import embed, is_embeddings, read_embeddings, read_texts
-from saeindex.cli.output import Json, console, print_json, progress_bar
+from saeindex.cli.output import Json, console, print_json
 from saeindex.errors import MismatchError
+from saeindex.indexing.pipeline import progress_bar
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from saeindex.cli.corpus import embed, is_embeddings, read_embeddings, read_records
-from saeindex.cli.output import Json, print_json, progress_bar
+from saeindex.cli.output import Json, print_json
 from saeindex.cli.sae.transfer import check_target
 from saeindex.config import DEFAULT_ENCODER
 from saeindex.errors import InvalidInputError
+from saeindex.indexing.pipeline import progress_bar
 
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from saeindex.cli.corpus import embed, read_texts
-from saeindex.cli.output import Json, print_json, progress_bar
+from saeindex.cli.output import Json, print_json
 from saeindex.cli.sae.transfer import check_target
 from saeindex.errors import InvalidInputError
+from saeindex.indexing.pipeline import progress_bar
 from saeindex.types import shown_label
 
 if TYPE_CHECKING:
