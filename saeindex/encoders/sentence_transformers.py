@@ -165,7 +165,7 @@ class SentenceTransformerEncoder:
 
     def encode_document(self, texts: Sequence[str]) -> FloatArray:
         """Return unit vectors (n, d) float32 for texts that are to be found."""
-        return self._encode([self._document_prompt + text for text in texts])
+        return self._encode(_with_prompt(self._document_prompt, texts))
 
     def encode_query(self, texts: Sequence[str]) -> FloatArray:
         """Return unit vectors (n, d) float32 for texts that search.
@@ -173,7 +173,7 @@ class SentenceTransformerEncoder:
         Only texts that are padded to one length share a batch: a text's vector is then bit for bit the one
         that it has alone, and many searches at once give what they give one by one.
         """
-        return self._encode([self._query_prompt + text for text in texts], of_one_length=True)
+        return self._encode(_with_prompt(self._query_prompt, texts), of_one_length=True)
 
     def token_spans(self, text: str) -> Sequence[tuple[int, int]]:
         """Return the character span of each token of ``text``, untruncated and without special tokens."""
@@ -198,6 +198,12 @@ class SentenceTransformerEncoder:
                 "Try precision='fp32'.",
             )
         return vectors
+
+
+def _with_prompt(prompt: str, texts: Sequence[str]) -> list[str]:
+    if isinstance(texts, str):
+        raise InvalidInputError("texts to embed", "one string", "Give a list of strings.")
+    return [prompt + text for text in texts]
 
 
 def _batches(

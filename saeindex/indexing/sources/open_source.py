@@ -74,7 +74,7 @@ def _open_path(path: Path, columns: Columns) -> RecordSource:
             lambda: json_rows(path) if is_json else csv_rows(path, delimiter),
             columns,
             has_fixed_columns=not is_json,
-            count_rows=lambda: count_lines(path),
+            count_rows=lambda: count_lines(path) if is_json else max(0, count_lines(path) - 1),
         )
     )
 

@@ -1,0 +1,55 @@
+"""What every command keeps to: help, JSON, and the exit code of a call that cannot be understood."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import typer
+
+from saeindex.cli.app import app
+
+# These print no result, or one that is made of other commands'.
+WITHOUT_JSON = {"demo"}
+
+
+def commands(command: Any, name: str = "") -> dict[str, Any]:
+    """Return every command under its full name."""
+    if not hasattr(command, "commands"):
+        return {name: command}
+    return {
+        full: each
+        for part, inner in command.commands.items()
+        for full, each in commands(inner, f"{name} {part}".strip()).items()
+    }
+
+
+COMMANDS = commands(typer.main.get_command(app))
+
+
+def test_the_commands_are_those_of_the_design() -> None:
+    asked = "index search features feature diff correlate cluster drift profile info doctor demo"
+    assert set(asked.split()) <= set(COMMANDS)
+    assert {f"sae {name}" for name in ("fit", "eval", "label", "families", "import", "export")} <= set(
+        COMMANDS
+    )
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_has_help_for_itself_and_for_every_option(name: str) -> None:
+    command = COMMANDS[name]
+    assert (command.help or "").strip()
+    options = [one for one in command.params if one.param_type_name == "option"]
+    assert not [one.name for one in options if not one.help]
+
+
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - WITHOUT_JSON))
+def test_each_has_json(name: str) -> None:
+    assert "--json" in {opt for one in COMMANDS[name].params for opt in one.opts}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_call_that_is_not_understood_is_exit_2(name: str) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        app([*name.split(), "--no-such-option"])
+    assert stopped.value.code == 2

@@ -1,0 +1,56 @@
+"""Every source passes the suite that users' own sources can run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from saeindex.indexing.sources import open_source
+from saeindex.indexing.sources.docstrings import DocstringSource
+from saeindex.protocols import RecordSource
+from saeindex.testing.seam_conformance import RecordSourceConformance
+from tests.indexing.sample_rows import RECORDS, ROWS, json_lines, write
+
+
+class TestIterable(RecordSourceConformance):
+    @pytest.fixture
+    def source(self) -> RecordSource:
+        return open_source(RECORDS)
+
+
+class TestJsonLinesWithABadLine(RecordSourceConformance):
+    @pytest.fixture
+    def source(self, tmp_path: Path) -> RecordSource:
+        rows = json_lines(ROWS) + b'{"id": "d", "text": ""}\n{broken\n'
+        return open_source(write(tmp_path, "rows.jsonl", rows))
+
+
+class TestCsv(RecordSourceConformance):
+    @pytest.fixture
+    def source(self, tmp_path: Path) -> RecordSource:
+        return open_source(write(tmp_path, "rows.csv", "id,text,year\na,Dark matter,2015\nb,Stars,2016\n"))
+
+
+class TestFolder(RecordSourceConformance):
+    @pytest.fixture
+    def source(self, tmp_path: Path) -> RecordSource:
+        for name in ("a.txt", "deep/b.md"):
+            write(tmp_path, name, f"The text of {name}.")
+        return open_source(tmp_path)
+
+
+class TestParquet(RecordSourceConformance):
+    @pytest.fixture
+    def source(self, tmp_path: Path) -> RecordSource:
+        pyarrow = pytest.importorskip("pyarrow")
+        parquet = pytest.importorskip("pyarrow.parquet")
+        columns = {"id": ["a", "b"], "text": ["Dark matter", "Stars"], "year": [2015, 2016]}
+        parquet.write_table(pyarrow.table(columns), tmp_path / "rows.parquet")
+        return open_source(tmp_path / "rows.parquet")
+
+
+class TestDocstrings(RecordSourceConformance):
+    @pytest.fixture
+    def source(self) -> RecordSource:
+        return DocstringSource(20)

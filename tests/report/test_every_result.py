@@ -1,0 +1,58 @@
+"""Every kind of result has a description, and says the same in every rendering of it."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+from saeindex.errors import InvalidInputError
+from saeindex.report.charts import charts_of
+from saeindex.report.model import Table, describe
+from saeindex.report.result import AnalysisResult, write_report, write_tables
+from tests.report.html_page import Page
+from tests.report.sample_results import empty_results, results
+
+RESULTS = results()
+
+
+def test_no_kind_of_result_is_without_a_sample() -> None:
+    importlib.import_module("saeindex.index")  # knows every analysis
+    kinds = {kind.__qualname__ for kind in AnalysisResult.__subclasses__()}
+    assert {type(result).__qualname__ for result in RESULTS.values()} == kinds
+
+
+@pytest.mark.parametrize("kind", RESULTS)
+def test_all_renderings_say_the_same_in_short(kind: str, tmp_path: Path) -> None:
+    result, told = RESULTS[kind], describe(RESULTS[kind])
+    page = Page(write_report(result, tmp_path / "page.html").read_text(encoding="utf-8")).text
+    notebook = Page(result._repr_html_()).text
+    for sentence in told.summary:
+        assert sentence in str(result)
+        assert sentence in page
+        assert sentence in notebook
+    assert told.question in page
+
+
+@pytest.mark.parametrize("kind", RESULTS)
+def test_each_is_charts_and_tables_too(kind: str, tmp_path: Path) -> None:
+    result = RESULTS[kind]
+    assert charts_of(result)
+    assert write_tables(result, tmp_path / "found.csv")
+    blocks = [block for section in describe(result).sections for block in section.blocks]
+    main = [block for block in blocks if isinstance(block, Table) and block.is_main]
+    assert main
+    assert all(block.name and len(row) == len(block.heads) for block in main for row in block.rows)
+
+
+@pytest.mark.parametrize("kind", empty_results())
+def test_nothing_found_is_said_too(kind: str) -> None:
+    result = empty_results()[kind]
+    assert describe(result).summary[0] in str(result)
+    assert not charts_of(result)
+
+
+def test_what_no_analysis_returned_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="a report of int"):
+        describe(5)
