@@ -1,0 +1,77 @@
+"""The page of the architecture is true, and the house keeps to its rules."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from collections import Counter
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "saeindex"
+PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+FILES = [path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"]
+# The same room in every analysis; a command is named like what it does.
+ROOMS = {"options.py", "results.py", "report.py", "charts.py"}
+LONGEST, SHORT = 600, 80
+
+
+def named_files(text: str) -> set[str]:
+    return set(re.findall(r"`([\w/]+\.py)`", text))
+
+
+def lines_of(path: Path) -> int:
+    return len(path.read_text(encoding="utf-8").splitlines())
+
+
+def test_every_file_that_the_page_names_is_there() -> None:
+    folders = ("", "indexing/sources", "analysis", "cli", "report", "search")
+    places = [ROOT, *(PACKAGE / folder for folder in folders)]
+    files = named_files(PAGE) - ROOMS
+    assert len(files) > 50
+    assert not [name for name in files if not any((place / name).is_file() for place in places)]
+
+
+def test_the_floors_are_those_that_imports_are_checked_against() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    layers = settings["tool"]["importlinter"]["contracts"][0]["layers"]
+    checked = [set(re.split(r" \| ", layer)) for layer in layers]
+    table = PAGE.split("## The life of a record")[0]
+    told = [
+        {name.removesuffix(".py").rstrip("/") for name in re.findall(r"`([\w./]+)`", row.split("|")[1])}
+        for row in table.splitlines()
+        if row.startswith("| `")
+    ]
+    flat = [name for names in told for name in sorted(names)]
+    assert set(flat) | {"_version"} == set().union(*checked)
+    order = {name: place for place, names in enumerate(checked) for name in names}
+    assert [min(order[name] for name in names) for names in told] == sorted(
+        min(order[name] for name in names) for names in told
+    )
+
+
+def test_short_files_have_a_reason_and_no_file_is_too_long() -> None:
+    reasons = named_files(PAGE.split("## Short files")[1])
+    short = {str(path.relative_to(PACKAGE)) for path in FILES if lines_of(path) < SHORT}
+    assert short == reasons
+    assert not [path for path in FILES if lines_of(path) > LONGEST]
+
+
+def test_no_base_name_stands_for_two_things() -> None:
+    names = Counter(
+        path.name for path in FILES if path.name not in ROOMS and "cli" not in path.relative_to(PACKAGE).parts
+    )
+    assert not [name for name, count in names.items() if count > 1]
+
+
+def test_no_private_name_is_used_in_another_file() -> None:
+    found = [
+        f"{path.relative_to(PACKAGE)}: {alias.name}"
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("saeindex")
+        for alias in node.names
+        if alias.name.startswith("_") and not alias.name.endswith("__")
+    ]
+    assert not found
