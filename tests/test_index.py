@@ -31,7 +31,7 @@ LONG = {
 
 
 @pytest.fixture(params=["edge", "memory"])
-def fresh(
+def growing_index(
     request: pytest.FixtureRequest,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -136,62 +136,66 @@ def test_a_strange_phrase_is_an_error_of_ours(papers: FeatureIndex, where: str) 
 # Records and passages ---------------------------------------------------------------------------------
 
 
-def test_passages_are_grouped_by_record_under_their_best_score(fresh: FeatureIndex) -> None:
-    fresh.add([Record(key, text, {}) for key, text in LONG.items()])
-    assert fresh.store.count() > len(LONG) == fresh.count() == len(fresh)
-    passages = fresh.search("galaxies and dark matter", limit=100, with_passages=True)
-    assert len(passages) == fresh.store.count()
+def test_passages_are_grouped_by_record_under_their_best_score(growing_index: FeatureIndex) -> None:
+    growing_index.add([Record(key, text, {}) for key, text in LONG.items()])
+    assert growing_index.store.count() > len(LONG) == growing_index.count() == len(growing_index)
+    passages = growing_index.search("galaxies and dark matter", limit=100, with_passages=True)
+    assert len(passages) == growing_index.store.count()
     best: dict[str, float] = {}
     for hit in passages:
         best.setdefault(hit.id, hit.score)
-    hits = fresh.search("galaxies and dark matter", limit=10, explain=True)
+    hits = growing_index.search("galaxies and dark matter", limit=10, explain=True)
     assert [(hit.id, hit.score) for hit in hits] == list(best.items())
     assert all(hit.explanation and abs(hit.explanation.total - hit.score) < 1e-5 for hit in hits)
-    second = fresh.search("galaxies and dark matter", limit=1, offset=1)
+    second = growing_index.search("galaxies and dark matter", limit=1, offset=1)
     assert [hit.id for hit in second] == [hits[1].id]
 
 
-def test_counts_are_of_records_with_any_matching_passage(fresh: FeatureIndex) -> None:
-    fresh.add([Record(key, text, {}) for key, text in LONG.items()])
+def test_counts_are_of_records_with_any_matching_passage(growing_index: FeatureIndex) -> None:
+    growing_index.add([Record(key, text, {}) for key, text in LONG.items()])
     by_record: dict[str, set[int]] = {}
-    for point in all_points(fresh):
+    for point in all_points(growing_index):
         by_record.setdefault(point.payload["record_id"], set()).update(code_of(point).indices.tolist())
     for feature in sorted(set.union(*by_record.values()))[:25]:
-        assert fresh.count(f"#{feature}") == sum(feature in active for active in by_record.values())
+        assert growing_index.count(f"#{feature}") == sum(feature in active for active in by_record.values())
 
 
-def test_an_empty_index_answers(fresh: FeatureIndex) -> None:
-    assert len(fresh.search("anything")) == len(fresh.search("anything", using="sae", steer="+#1")) == 0
-    assert fresh.count() == fresh.count("NOT #1") == fresh.delete(where="#1") == 0
-    assert fresh.feature(0).records_at_level == (0, 0, 0)
+def test_an_empty_index_answers(growing_index: FeatureIndex) -> None:
+    assert (
+        len(growing_index.search("anything"))
+        == len(growing_index.search("anything", using="sae", steer="+#1"))
+        == 0
+    )
+    assert growing_index.count() == growing_index.count("NOT #1") == growing_index.delete(where="#1") == 0
+    assert growing_index.feature(0).records_at_level == (0, 0, 0)
 
 
 # Deletion ---------------------------------------------------------------------------------------------
 
 
-def test_records_are_deleted_by_id_with_all_their_passages(fresh: FeatureIndex) -> None:
-    fresh.add([Record(key, text, {}) for key, text in LONG.items()])
-    assert fresh.delete(["bread", "absent", "bread"]) == 1
-    assert {point.payload["record_id"] for point in all_points(fresh)} == {"stars", "brief"}
-    assert fresh.delete([]) == 0
-    assert fresh.manifest.counts.records == fresh.count() == 2
+def test_records_are_deleted_by_id_with_all_their_passages(growing_index: FeatureIndex) -> None:
+    growing_index.add([Record(key, text, {}) for key, text in LONG.items()])
+    assert growing_index.delete(["bread", "absent", "bread"]) == 1
+    assert {point.payload["record_id"] for point in all_points(growing_index)} == {"stars", "brief"}
+    assert growing_index.delete([]) == 0
+    assert growing_index.manifest.counts.records == growing_index.count() == 2
 
 
-def test_records_are_deleted_by_concept_and_filter(fresh: FeatureIndex) -> None:
-    records = numbered(fresh, 60)
+def test_records_are_deleted_by_concept_and_filter(growing_index: FeatureIndex) -> None:
+    records = numbered(growing_index, 60)
     active: dict[str, set[int]] = {}
-    for point in all_points(fresh):
+    for point in all_points(growing_index):
         active.setdefault(point.payload["record_id"], set()).update(code_of(point).indices.tolist())
     frequency = np.bincount([feature for found in active.values() for feature in found])
     feature = int(np.argmin(np.abs(frequency - 25)))
     recent = {record.id for record in records if record.metadata["year"] >= 2010}
     doomed = {key for key, found in active.items() if feature in found} & recent
-    assert fresh.delete(where=f"#{feature}", query_filter=SINCE_2010) == len(doomed) > 0
+    assert growing_index.delete(where=f"#{feature}", query_filter=SINCE_2010) == len(doomed) > 0
     music = Filter(must=[FieldCondition(key="metadata.topic", match=MatchValue(value="music"))])
     doomed |= {record.id for record in records if record.metadata["topic"] == "music"}
-    fresh.delete(query_filter=music)
-    assert {p.payload["record_id"] for p in all_points(fresh)} == set(active) - doomed
-    assert fresh.add(records).indexed == len(doomed)
+    growing_index.delete(query_filter=music)
+    assert {p.payload["record_id"] for p in all_points(growing_index)} == set(active) - doomed
+    assert growing_index.add(records).indexed == len(doomed)
 
 
 def test_a_deletion_without_or_with_two_selections_is_refused(papers: FeatureIndex) -> None:

@@ -24,7 +24,7 @@ TEXTS = [record.text for record in sample_records(30, seed=51)] + ["tin", "dark 
 
 
 @pytest.fixture(scope="module")
-def real(
+def uncached_index(
     tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, records: list[Record]
 ) -> FeatureIndex:
     """An index whose encoder remembers nothing."""
@@ -34,12 +34,12 @@ def real(
     return FeatureIndex.open(path)
 
 
-def test_many_searches_equal_single_ones_bit_for_bit(real: FeatureIndex) -> None:
+def test_many_searches_equal_single_ones_bit_for_bit(uncached_index: FeatureIndex) -> None:
     queries: list[str | Query] = [*TEXTS, Query("copper", using="fused", explain=True, steer="+#7:1")]
-    many = real.search_many(queries, limit=5)
-    real._bind(real.space, real.manifest)  # forgets the vectors
+    many = uncached_index.search_many(queries, limit=5)
+    uncached_index._bind(uncached_index.space, uncached_index.manifest)  # forgets the vectors
     for query, hits in zip(queries, many, strict=True):
-        alone = real.search(query, limit=5)
+        alone = uncached_index.search(query, limit=5)
         assert alone.plan.vector.tobytes() == hits.plan.vector.tobytes()
         assert list(alone) == list(hits)
 

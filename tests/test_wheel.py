@@ -33,6 +33,7 @@ def test_the_demo_runs_from_an_installed_wheel_in_an_empty_folder(tmp_path: Path
     (wheel,) = wheels.glob("saeindex-*.whl")
     assert wheel.stat().st_size < 8_000_000
     run("-m", "pip", "install", "-q", "--no-deps", "--target", str(site), str(wheel), cwd=tmp_path)
+    assert (site / "saeindex" / "report" / "templates" / "page.html.j2").is_file()
     program = "from saeindex.cli import main; main()"
     printed = run("-c", program, "demo", "--limit", "60", "--json", cwd=elsewhere, PYTHONPATH=str(site))
     shown = json.loads(printed)

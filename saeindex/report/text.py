@@ -58,8 +58,8 @@ def _lines(block: Block) -> Iterator[str]:
             for example, note in list(zip(block.examples, notes, strict=True))[:RECORDS]:
                 yield f"  {f'{note}  ' if note else ''}{_quote(example)}"
         case Sides():
-            shown = [f"    {side}: {_quote(each[0])}" for side, each in block.examples.items() if each]
-            yield from [f"  {block.title} ({block.text})", *shown]
+            first = next((each[0] for each in block.examples.values() if each), None)
+            yield f"  {block.title} ({block.text})" + (f": {_quote(first)}" if first else "")
         case Box():
             yield from (line for inner in block.blocks for line in _lines(inner))
 

@@ -19,7 +19,7 @@ AXIS = "topic: astronomy, medicine, finance, cooking, software, politics, music,
 
 
 @pytest.fixture(scope="module")
-def folder(
+def index_folder(
     tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RememberingEncoder
 ) -> Path:
     path = tmp_path_factory.mktemp("clustered") / "papers.idx"
@@ -35,9 +35,9 @@ def app() -> typer.Typer:
     return made
 
 
-def test_clusters_are_printed_and_written(folder: Path, app: typer.Typer, tmp_path: Path) -> None:
+def test_clusters_are_printed_and_written(index_folder: Path, app: typer.Typer, tmp_path: Path) -> None:
     target = tmp_path / "clusters.csv"
-    run = CliRunner().invoke(app, [str(folder), "--axis", AXIS, "--assign-to", str(target)])
+    run = CliRunner().invoke(app, [str(index_folder), "--axis", AXIS, "--assign-to", str(target)])
     assert run.exit_code == 0
     assert "160 records by topic, anchored" in run.stdout and "astronomy: " in run.stdout
     with target.open() as file:
@@ -45,9 +45,9 @@ def test_clusters_are_printed_and_written(folder: Path, app: typer.Typer, tmp_pa
     assert len(rows) == 160 and {row["cluster"] for row in rows} <= set(AXIS[7:].split(", "))
 
 
-def test_json_has_verdict_clusters_and_leakage(folder: Path, app: typer.Typer) -> None:
+def test_json_has_verdict_clusters_and_leakage(index_folder: Path, app: typer.Typer) -> None:
     options = ["--axis", "topic: cooking, music", "--where", "metadata.year >= 2000", "--json"]
-    run = CliRunner().invoke(app, [str(folder), *options, "--limit", "2"])
+    run = CliRunner().invoke(app, [str(index_folder), *options, "--limit", "2"])
     found = json.loads(run.stdout)
     assert run.exit_code == (0 if found["verdict"]["expressible"] else 1)
     assert [one["name"] for one in found["clusters"]] == ["cooking", "music"]

@@ -19,7 +19,7 @@ AXIS = "topic: cooking, music, weather"
 
 
 @pytest.fixture(scope="module")
-def folder(
+def index_folder(
     tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RememberingEncoder
 ) -> str:
     """Records of which each has an answer to one about the same."""
@@ -38,15 +38,15 @@ def app() -> typer.Typer:
     return made
 
 
-def files(folder: Path) -> list[str]:
-    table, plot, page = folder / "found.csv", folder / "found.png", folder / "found.html"
+def files(index_folder: Path) -> list[str]:
+    table, plot, page = index_folder / "found.csv", index_folder / "found.png", index_folder / "found.html"
     return ["--table", str(table), "--plot", str(plot), "--report", str(page), "--json"]
 
 
 def test_clusters_come_with_tables_a_picture_and_a_page(
-    folder: str, app: typer.Typer, tmp_path: Path
+    index_folder: str, app: typer.Typer, tmp_path: Path
 ) -> None:
-    run = CliRunner().invoke(app, ["cluster", folder, "--axis", AXIS, *files(tmp_path)])
+    run = CliRunner().invoke(app, ["cluster", index_folder, "--axis", AXIS, *files(tmp_path)])
     found = json.loads(run.stdout)
     assert run.exit_code == (0 if found["verdict"]["expressible"] else 1)
     names = [Path(one).name for one in found["written"]]
@@ -55,22 +55,22 @@ def test_clusters_come_with_tables_a_picture_and_a_page(
 
 
 def test_pairs_come_with_them_and_nothing_found_is_exit_1(
-    folder: str, app: typer.Typer, tmp_path: Path
+    index_folder: str, app: typer.Typer, tmp_path: Path
 ) -> None:
     music = ["--concept", "music=metadata.topic=music"]
     with_food = ["--with-concept", "food=metadata.topic=cooking"]
-    run = CliRunner().invoke(app, ["correlate", folder, *music, *with_food, *files(tmp_path)])
+    run = CliRunner().invoke(app, ["correlate", index_folder, *music, *with_food, *files(tmp_path)])
     found = json.loads(run.stdout)
     assert run.exit_code == (0 if found["results"] or found["avoided"] else 1)
     assert "music" in (tmp_path / "found.html").read_text(encoding="utf-8")
-    none = CliRunner().invoke(app, ["correlate", folder, "--alpha", "1e-300", *files(tmp_path)])
+    none = CliRunner().invoke(app, ["correlate", index_folder, "--alpha", "1e-300", *files(tmp_path)])
     assert none.exit_code == 1 and json.loads(none.stdout)["found"] == 0
     assert "Which concepts" in (tmp_path / "found.html").read_text(encoding="utf-8")
 
 
-def test_triggers_come_with_them(folder: str, app: typer.Typer, tmp_path: Path) -> None:
+def test_triggers_come_with_them(index_folder: str, app: typer.Typer, tmp_path: Path) -> None:
     behaviour = "sings=metadata.topic=music"
-    run = CliRunner().invoke(app, ["triggers", folder, behaviour, *files(tmp_path)])
+    run = CliRunner().invoke(app, ["triggers", index_folder, behaviour, *files(tmp_path)])
     found = json.loads(run.stdout)
     assert run.exit_code == 0 and found["results"]
     assert "Counter-examples" in (tmp_path / "found.html").read_text(encoding="utf-8")

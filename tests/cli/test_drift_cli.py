@@ -22,7 +22,7 @@ NEW, OLD = "metadata.year >= 2010", "metadata.year < 2010"
 
 
 @pytest.fixture(scope="module")
-def folder(
+def index_folder(
     tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RememberingEncoder
 ) -> str:
     """An index whose records of 2010 and later are of one topic more often."""
@@ -52,41 +52,43 @@ def invoke(app: typer.Typer, *arguments: str) -> tuple[int, str]:
     return run.exit_code, run.stdout
 
 
-def test_drift_is_printed_and_written(folder: str, app: typer.Typer, tmp_path: Path) -> None:
+def test_drift_is_printed_and_written(index_folder: str, app: typer.Typer, tmp_path: Path) -> None:
     table = tmp_path / "drift.csv"
     code, told = invoke(
-        app, "drift", folder, "--over", "metadata.year", "--periods", "4", "--table", str(table)
+        app, "drift", index_folder, "--over", "metadata.year", "--periods", "4", "--table", str(table)
     )
     assert "records by metadata.year, in 4 periods" in told
     assert code == (0 if "  with " in told or " pp " in told else 1)
     with (tmp_path / "drift-periods.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 4
     order = "2012, 1990, 2000"
-    code, told = invoke(app, "drift", folder, "--over", "metadata.year", "--order", order, "--json")
+    code, told = invoke(app, "drift", index_folder, "--over", "metadata.year", "--order", order, "--json")
     found: dict[str, Any] = json.loads(told)
     assert [one["name"] for one in found["periods"]] == order.split(", ")
     assert code == (0 if found["results"] or found["words"] else 1)
 
 
-def test_monitor_exits_1_on_an_alert_and_0_without(folder: str, app: typer.Typer, tmp_path: Path) -> None:
-    code, told = invoke(app, "monitor", folder, "--reference", 'metadata.topic != "music"',
+def test_monitor_exits_1_on_an_alert_and_0_without(
+    index_folder: str, app: typer.Typer, tmp_path: Path
+) -> None:
+    code, told = invoke(app, "monitor", index_folder, "--reference", 'metadata.topic != "music"',
                         "--window", 'metadata.topic = "music"', "--json")  # fmt: skip
     assert code == 1 and json.loads(told)["alert"] is True
     odd = 'metadata.topic = "finance" AND metadata.score < 0.5'
     even = 'metadata.topic = "finance" AND metadata.score >= 0.5'
-    code, told = invoke(app, "monitor", folder, "--reference", odd, "--window", even)
+    code, told = invoke(app, "monitor", index_folder, "--reference", odd, "--window", even)
     assert code == 0 and told.startswith("No change")
     kept = tmp_path / "kept.json"
-    assert invoke(app, "monitor", folder, "--reference", OLD, "--save-baseline", str(kept))[0] == 0
-    code, told = invoke(app, "monitor", folder, "--baseline", str(kept), "--window", NEW, "--json")
+    assert invoke(app, "monitor", index_folder, "--reference", OLD, "--save-baseline", str(kept))[0] == 0
+    code, told = invoke(app, "monitor", index_folder, "--baseline", str(kept), "--window", NEW, "--json")
     assert code == int(json.loads(told)["alert"])
     assert json.loads(told)["reference"] == sum(json.loads(kept.read_text())["sizes"])
     with pytest.raises(InvalidInputError, match="--window"):
-        invoke(app, "monitor", folder, "--reference", OLD)
+        invoke(app, "monitor", index_folder, "--reference", OLD)
 
 
-def test_profile_is_printed_as_text_and_json(folder: str, app: typer.Typer) -> None:
-    code, told = invoke(app, "profile", folder, "--where", 'metadata.topic = "cooking"')
+def test_profile_is_printed_as_text_and_json(index_folder: str, app: typer.Typer) -> None:
+    code, told = invoke(app, "profile", index_folder, "--where", 'metadata.topic = "cooking"')
     assert code == 0 and "Central records:" in told
-    code, told = invoke(app, "profile", folder, "--where", NEW, "--shown", "2", "--json")
+    code, told = invoke(app, "profile", index_folder, "--where", NEW, "--shown", "2", "--json")
     assert code == 0 and len(json.loads(told)["odd"]) == 2

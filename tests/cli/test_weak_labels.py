@@ -19,7 +19,7 @@ from tests.samples import RememberingEncoder, sample_records
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def index_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("weak")
 
 
@@ -31,11 +31,11 @@ def half_weak(space: FeatureSpace) -> FeatureSpace:
 
 
 @pytest.fixture(scope="module")
-def index(folder: Path, half_weak: FeatureSpace, session_encoder: RememberingEncoder) -> str:
-    path = folder / "weak.idx"
+def index(index_folder: Path, half_weak: FeatureSpace, session_encoder: RememberingEncoder) -> str:
+    path = index_folder / "weak.idx"
     with FeatureIndex.create(path, half_weak, encoder=session_encoder) as made:
         made.add(sample_records(40))
-    half_weak.save(folder / "space")
+    half_weak.save(index_folder / "space")
     return str(path)
 
 
@@ -106,27 +106,27 @@ def test_errors_that_list_labels_mark_weak_ones(index: str, session_encoder: Rem
     assert_marked(str(unknown.value), 5)
 
 
-def test_families_mark_weak_labels_and_a_family_that_has_no_other(folder: Path, index: str) -> None:
-    space = FeatureSpace.load(folder / "space")
-    trees = call("sae", "families", str(folder / "space"), "--limit", "3").stdout
+def test_families_mark_weak_labels_and_a_family_that_has_no_other(index_folder: Path, index: str) -> None:
+    space = FeatureSpace.load(index_folder / "space")
+    trees = call("sae", "families", str(index_folder / "space"), "--limit", "3").stdout
     assert_marked(re.sub(r"family:#\d+ .*", "", trees), 6)
     weak = tuple(replace(label, trust=0.5) for label in space.labels)
-    replace(space, labels=weak).save(folder / "all-weak")
+    replace(space, labels=weak).save(index_folder / "all-weak")
     titles = [
         line
-        for line in call("sae", "families", str(folder / "all-weak")).stdout.splitlines()
+        for line in call("sae", "families", str(index_folder / "all-weak")).stdout.splitlines()
         if "family:" in line
     ]
     assert titles
     assert all("(weak)" in title for title in titles)
-    families: list[Any] = called("sae", "families", str(folder / "all-weak"))["families"]
+    families: list[Any] = called("sae", "families", str(index_folder / "all-weak"))["families"]
     assert all(family["is_weak"] for family in families)
 
 
-def test_maps_and_cards_mark_weak_labels(folder: Path, index: str, half_weak: FeatureSpace) -> None:
-    lost = call("sae", "map", str(folder / "space"), "minilm-general", "--threshold", "1.0")
+def test_maps_and_cards_mark_weak_labels(index_folder: Path, index: str, half_weak: FeatureSpace) -> None:
+    lost = call("sae", "map", str(index_folder / "space"), "minilm-general", "--threshold", "1.0")
     assert lost.returncode in (0, 1)
-    described = called("sae", "map", str(folder / "space"), str(folder / "space"))
+    described = called("sae", "map", str(index_folder / "space"), str(index_folder / "space"))
     assert all(m["old_is_weak"] == (m["old"] % 2 == 0) for m in described["matches"])
     assert all(m["new_is_weak"] == (m["new"] % 2 == 0) for m in described["matches"])
     weak = tuple(FeatureLabel(label.text, label.method, 0.6) for label in half_weak.labels)

@@ -24,7 +24,9 @@ def texts() -> list[Record]:
 
 
 @pytest.fixture(scope="module")
-def real(space: FeatureSpace, session_encoder: RememberingEncoder, texts: list[Record]) -> Snapshot:
+def topics_snapshot(
+    space: FeatureSpace, session_encoder: RememberingEncoder, texts: list[Record]
+) -> Snapshot:
     """Records of eight topics, with real embeddings."""
     written = [record.text for record in texts]
     x = session_encoder.encode_document(written)
@@ -40,27 +42,35 @@ def having(texts: list[Record], topic: str) -> np.ndarray[Any, np.dtype[np.bool_
 # Memberships ------------------------------------------------------------------------------------------
 
 
-def test_metadata_and_features_say_exactly_who_has_a_concept(real: Snapshot, texts: list[Record]) -> None:
-    reader = ConceptReader(real)
+def test_metadata_and_features_say_exactly_who_has_a_concept(
+    topics_snapshot: Snapshot, texts: list[Record]
+) -> None:
+    reader = ConceptReader(topics_snapshot)
     music = having(texts, "music")
     for field in ("metadata.topic", "metadata.tags"):
         member = reader.membership(NamedConcept("music", metadata=field, value="music"))
         np.testing.assert_array_equal(member.weights, music)
         assert member.is_exact
-    pair = [int(feature) for feature in np.argsort(-np.asarray(real.at("strong").sum(0)).ravel())[:2]]
+    pair = [
+        int(feature) for feature in np.argsort(-np.asarray(topics_snapshot.at("strong").sum(0)).ravel())[:2]
+    ]
     member = reader.membership(NamedConcept("both", features=pair, level="strong"))
-    expected = real.at("strong")[:, pair].toarray().any(axis=1)
+    expected = topics_snapshot.at("strong")[:, pair].toarray().any(axis=1)
     np.testing.assert_array_equal(member.weights, expected)
     assert 0 < member.weights.sum() < len(texts)
 
 
-def test_ten_examples_find_the_others_and_are_known_themselves(real: Snapshot, texts: list[Record]) -> None:
+def test_ten_examples_find_the_others_and_are_known_themselves(
+    topics_snapshot: Snapshot, texts: list[Record]
+) -> None:
     medicine = having(texts, "medicine")
-    ids = np.array(real.ids)
+    ids = np.array(topics_snapshot.ids)
     like, unlike = ids[medicine][:10].tolist(), ids[~medicine][:10].tolist()
     share = float(medicine.mean())
-    member = ConceptReader(real).membership(NamedConcept("medical", like=like, unlike=unlike, share=share))
-    rows, against = real.rows_of(like), real.rows_of(unlike)
+    member = ConceptReader(topics_snapshot).membership(
+        NamedConcept("medical", like=like, unlike=unlike, share=share)
+    )
+    rows, against = topics_snapshot.rows_of(like), topics_snapshot.rows_of(unlike)
     assert (member.weights[rows] == 1).all()
     assert (member.weights[against] == 0).all()
     assert (member.evidence[rows] > 1).all()
@@ -73,22 +83,22 @@ def test_ten_examples_find_the_others_and_are_known_themselves(real: Snapshot, t
 
 
 def test_a_description_beside_others_finds_its_records(
-    real: Snapshot, texts: list[Record], session_encoder: RememberingEncoder
+    topics_snapshot: Snapshot, texts: list[Record], session_encoder: RememberingEncoder
 ) -> None:
     cooking = having(texts, "cooking")
     concept = NamedConcept("cooking", "about food and recipes", ["about music", "about the weather"])
-    scores = ConceptReader(real, session_encoder).scores(concept)
+    scores = ConceptReader(topics_snapshot, session_encoder).scores(concept)
     assert cooking[np.argsort(-scores)[:20]].mean() > 0.7
     np.testing.assert_allclose([scores.mean(), scores.std()], [0.0, 1.0], atol=1e-6)
 
 
 def test_scores_do_not_depend_on_how_many_rows_are_read_at_once(
-    real: Snapshot, monkeypatch: pytest.MonkeyPatch
+    topics_snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    concept = NamedConcept("some", like=list(real.ids[:5]))
-    whole = ConceptReader(real).scores(concept)
+    concept = NamedConcept("some", like=list(topics_snapshot.ids[:5]))
+    whole = ConceptReader(topics_snapshot).scores(concept)
     monkeypatch.setattr("saeindex.concepts.named_concept.BLOCK", 37)
-    np.testing.assert_allclose(ConceptReader(real).scores(concept), whole, atol=1e-9)
+    np.testing.assert_allclose(ConceptReader(topics_snapshot).scores(concept), whole, atol=1e-9)
 
 
 def test_the_threshold_gives_the_share_that_is_known() -> None:
@@ -132,11 +142,12 @@ def test_guessed_concepts_are_tested_by_the_correlation_of_their_weights() -> No
     np.testing.assert_allclose(z, expected)
 
 
-def test_z_of_guessed_concepts_is_normal_when_they_are_dealt_at_random(real: Snapshot) -> None:
+def test_z_of_guessed_concepts_is_normal_when_they_are_dealt_at_random(topics_snapshot: Snapshot) -> None:
     dice = np.random.default_rng(4)
-    reader = ConceptReader(real)
+    reader = ConceptReader(topics_snapshot)
     first, second = (
-        reader.membership(NamedConcept("some", like=list(real.ids[s : s + 10]))).evidence for s in (0, 50)
+        reader.membership(NamedConcept("some", like=list(topics_snapshot.ids[s : s + 10]))).evidence
+        for s in (0, 50)
     )
     dealt = [
         z_scores([Membership(first, first, False), Membership(x, x, False)], [(0, 1)])[0]
@@ -147,30 +158,34 @@ def test_z_of_guessed_concepts_is_normal_when_they_are_dealt_at_random(real: Sna
     assert np.mean(np.abs(dealt) > 1.96) < 0.08
 
 
-def test_columns_of_ones_correlate_with_weights_as_in_numpy(real: Snapshot) -> None:
-    weights = np.random.default_rng(5).random(len(real))
-    present = real.at("typical")[:, np.flatnonzero(np.asarray(real.at("typical").sum(0)).ravel() > 2)]
+def test_columns_of_ones_correlate_with_weights_as_in_numpy(topics_snapshot: Snapshot) -> None:
+    weights = np.random.default_rng(5).random(len(topics_snapshot))
+    present = topics_snapshot.at("typical")[
+        :, np.flatnonzero(np.asarray(topics_snapshot.at("typical").sum(0)).ravel() > 2)
+    ]
     expected = [pearsonr(column, weights).statistic for column in present.toarray().T[:20]]
     np.testing.assert_allclose(
-        correlation_z(present, weights)[:20], np.array(expected) * np.sqrt(len(real) - 1), rtol=1e-5
+        correlation_z(present, weights)[:20],
+        np.array(expected) * np.sqrt(len(topics_snapshot) - 1),
+        rtol=1e-5,
     )
 
 
 def test_topics_avoid_each_other_and_a_tag_of_all_goes_with_none(
-    real: Snapshot, session_encoder: RememberingEncoder
+    topics_snapshot: Snapshot, session_encoder: RememberingEncoder
 ) -> None:
     topics = [NamedConcept(t, metadata="metadata.topic", value=t) for t in ("music", "cooking", "weather")]
     described = NamedConcept("sounds musical", "about music and instruments", ["about food", "about rain"])
-    found = correlate_named(real, topics, [described], encoder=session_encoder)
+    found = correlate_named(topics_snapshot, topics, [described], encoder=session_encoder)
     assert found.tested == 3
     assert found.results[0].a.label == "music"
     assert {pair.a.label for pair in found.avoided} <= {"cooking", "weather"}
-    assert len(correlate_named(real, topics, least=3).avoided) == 3
-    assert not correlate_named(real, topics, least=200).found
+    assert len(correlate_named(topics_snapshot, topics, least=3).avoided) == 3
+    assert not correlate_named(topics_snapshot, topics, least=200).found
     json.dumps(found.to_json())
 
 
-def test_concepts_that_cannot_be_told_are_refused(real: Snapshot) -> None:
+def test_concepts_that_cannot_be_told_are_refused(topics_snapshot: Snapshot) -> None:
     music = NamedConcept("music", metadata="metadata.topic", value="music")
     refused: list[tuple[NamedConcept, type[Exception], str]] = [
         (NamedConcept("x", "a description"), InvalidInputError, "no encoder"),
@@ -181,9 +196,9 @@ def test_concepts_that_cannot_be_told_are_refused(real: Snapshot) -> None:
     ]
     for concept, error, said in refused:
         with pytest.raises(error, match=said):
-            correlate_named(real, [music, concept])
+            correlate_named(topics_snapshot, [music, concept])
     with pytest.raises(InvalidInputError, match="two or more"):
-        correlate_named(real, [music])
+        correlate_named(topics_snapshot, [music])
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ FP32_TOLERANCE = 1e-5
 
 
 @pytest.fixture(scope="module")
-def exact() -> SentenceTransformerEncoder:
+def fp32_encoder() -> SentenceTransformerEncoder:
     return SentenceTransformerEncoder(precision="fp32", device="cpu")
 
 
@@ -53,8 +53,8 @@ def library() -> SentenceTransformer:
 
 
 @pytest.fixture(scope="module")
-def vectors(exact: SentenceTransformerEncoder) -> np.ndarray:
-    return exact.encode_document(TEXTS)
+def vectors(fp32_encoder: SentenceTransformerEncoder) -> np.ndarray:
+    return fp32_encoder.encode_document(TEXTS)
 
 
 def test_vectors_equal_those_of_sentence_transformers(
@@ -68,13 +68,13 @@ def test_vectors_equal_those_of_sentence_transformers(
 
 
 def test_order_is_kept_and_company_does_not_matter(
-    exact: SentenceTransformerEncoder, vectors: np.ndarray
+    fp32_encoder: SentenceTransformerEncoder, vectors: np.ndarray
 ) -> None:
     shuffled = np.random.default_rng(0).permutation(len(TEXTS))
-    again = exact.encode_document([TEXTS[i] for i in shuffled])
+    again = fp32_encoder.encode_document([TEXTS[i] for i in shuffled])
     np.testing.assert_allclose(again, vectors[shuffled], atol=FP32_TOLERANCE)
     for i in (0, 5, 7, 10):
-        np.testing.assert_allclose(exact.encode_query([TEXTS[i]])[0], vectors[i], atol=FP32_TOLERANCE)
+        np.testing.assert_allclose(fp32_encoder.encode_query([TEXTS[i]])[0], vectors[i], atol=FP32_TOLERANCE)
 
 
 def test_small_batches_give_the_same_vectors(vectors: np.ndarray) -> None:
@@ -82,8 +82,10 @@ def test_small_batches_give_the_same_vectors(vectors: np.ndarray) -> None:
     np.testing.assert_allclose(small.encode_document(TEXTS), vectors, atol=FP32_TOLERANCE)
 
 
-def test_the_same_batch_gives_the_same_bits(exact: SentenceTransformerEncoder, vectors: np.ndarray) -> None:
-    assert exact.encode_document(TEXTS).tobytes() == vectors.tobytes()
+def test_the_same_batch_gives_the_same_bits(
+    fp32_encoder: SentenceTransformerEncoder, vectors: np.ndarray
+) -> None:
+    assert fp32_encoder.encode_document(TEXTS).tobytes() == vectors.tobytes()
 
 
 def test_bf16_agrees_to_a_cosine_of_three_nines(vectors: np.ndarray) -> None:
@@ -91,13 +93,13 @@ def test_bf16_agrees_to_a_cosine_of_three_nines(vectors: np.ndarray) -> None:
     assert (half * vectors).sum(1).min() >= 0.999
 
 
-def test_nothing_to_encode_is_an_empty_matrix(exact: SentenceTransformerEncoder) -> None:
-    assert exact.encode_document([]).shape == (0, 384)
-    assert exact.encode_query([]).dtype == np.float32
+def test_nothing_to_encode_is_an_empty_matrix(fp32_encoder: SentenceTransformerEncoder) -> None:
+    assert fp32_encoder.encode_document([]).shape == (0, 384)
+    assert fp32_encoder.encode_query([]).dtype == np.float32
 
 
 def test_max_length_cuts_texts_and_is_part_of_the_identity(
-    exact: SentenceTransformerEncoder, vectors: np.ndarray, library: SentenceTransformer
+    fp32_encoder: SentenceTransformerEncoder, vectors: np.ndarray, library: SentenceTransformer
 ) -> None:
     short = SentenceTransformerEncoder(precision="fp32", device="cpu", max_length=16)
     published = library.max_seq_length
@@ -105,7 +107,7 @@ def test_max_length_cuts_texts_and_is_part_of_the_identity(
     expected = library.encode(TEXTS, normalize_embeddings=True, convert_to_numpy=True)
     library.max_seq_length = published
     np.testing.assert_allclose(short.encode_document(TEXTS), expected, atol=FP32_TOLERANCE)
-    assert short.identity == replace(exact.identity, max_length=16)
+    assert short.identity == replace(fp32_encoder.identity, max_length=16)
     assert np.abs(short.encode_document(TEXTS) - vectors).max() > 0.01
 
 
@@ -117,32 +119,32 @@ def test_a_length_that_the_model_cannot_have_is_refused(max_length: int) -> None
         _LibraryBackend(find_model("minilm", None)[0], torch.float32, "cpu", max_length)
 
 
-def test_token_spans_cover_everything_that_is_not_space(exact: SentenceTransformerEncoder) -> None:
+def test_token_spans_cover_everything_that_is_not_space(fp32_encoder: SentenceTransformerEncoder) -> None:
     for text in TEXTS:
-        spans = exact.token_spans(text)
+        spans = fp32_encoder.token_spans(text)
         covered = {i for begin, stop in spans for i in range(begin, stop)}
         # The tokenizer drops control and format characters.
         kept = {i for i, c in enumerate(text) if c.isalnum()}
         assert kept <= covered
         assert list(spans) == sorted(spans)
-    assert len(exact.token_spans("word " * 2_000)) == 2_000
+    assert len(fp32_encoder.token_spans("word " * 2_000)) == 2_000
 
 
-def test_prompts_are_put_before_the_texts(exact: SentenceTransformerEncoder) -> None:
+def test_prompts_are_put_before_the_texts(fp32_encoder: SentenceTransformerEncoder) -> None:
     prompted = SentenceTransformerEncoder(
         precision="fp32", device="cpu", query_prompt="query: ", document_prompt="passage: "
     )
     text = TEXTS[0]
     for found, expected in [
-        (prompted.encode_query([text]), exact.encode_query([f"query: {text}"])),
-        (prompted.encode_document([text]), exact.encode_document([f"passage: {text}"])),
+        (prompted.encode_query([text]), fp32_encoder.encode_query([f"query: {text}"])),
+        (prompted.encode_document([text]), fp32_encoder.encode_document([f"passage: {text}"])),
     ]:
         np.testing.assert_allclose(found, expected, atol=FP32_TOLERANCE)
     assert (prompted.identity.query_prompt, prompted.identity.document_prompt) == ("query: ", "passage: ")
 
 
 def test_the_fallback_through_the_library_agrees(
-    vectors: np.ndarray, exact: SentenceTransformerEncoder
+    vectors: np.ndarray, fp32_encoder: SentenceTransformerEncoder
 ) -> None:
     folder, _ = find_model("minilm", None)
     with warnings.catch_warnings():
@@ -151,22 +153,24 @@ def test_the_fallback_through_the_library_agrees(
     fallback = SentenceTransformerEncoder(precision="fp32", device="cpu")
     fallback._backend = backend
     np.testing.assert_allclose(fallback.encode_document(TEXTS), vectors, atol=FP32_TOLERANCE)
-    assert (backend.dimension, backend.max_length) == (384, exact.identity.max_length)
+    assert (backend.dimension, backend.max_length) == (384, fp32_encoder.identity.max_length)
     for text in TEXTS[:3]:
-        assert list(fallback.token_spans(text)) == list(exact.token_spans(text))
+        assert list(fallback.token_spans(text)) == list(fp32_encoder.token_spans(text))
     shorter = _LibraryBackend(folder, torch.float32, "cpu", 16)
     assert max(map(len, shorter.tokenize(TEXTS))) == 16
 
 
-def test_a_model_of_our_own_pass_is_not_loaded_through_the_library(exact: SentenceTransformerEncoder) -> None:
-    assert isinstance(exact._backend, _TorchBackend)
-    assert exact.identity.pooling == "mean"
+def test_a_model_of_our_own_pass_is_not_loaded_through_the_library(
+    fp32_encoder: SentenceTransformerEncoder,
+) -> None:
+    assert isinstance(fp32_encoder._backend, _TorchBackend)
+    assert fp32_encoder.identity.pooling == "mean"
 
 
 def test_an_encoder_of_another_identity_is_refused(
-    space: FeatureSpace, exact: SentenceTransformerEncoder
+    space: FeatureSpace, fp32_encoder: SentenceTransformerEncoder
 ) -> None:
-    space.check_encoder(exact)
+    space.check_encoder(fp32_encoder)
     space.check_encoder(RandomEncoder(replace(space.encoder, model="a copy of the same weights")))
     for change in (
         {"max_length": 128},
@@ -194,7 +198,7 @@ def test_an_unknown_precision_is_refused() -> None:
     assert choose_device("cpu") == "cpu"
 
 
-def test_weights_that_give_nan_are_reported(exact: SentenceTransformerEncoder) -> None:
+def test_weights_that_give_nan_are_reported(fp32_encoder: SentenceTransformerEncoder) -> None:
     broken = SentenceTransformerEncoder(precision="fp32", device="cpu")
     assert isinstance(broken._backend, _TorchBackend)
     broken._backend._model.positions = torch.full_like(broken._backend._model.positions, torch.nan)

@@ -41,52 +41,61 @@ class Naming:
 
 
 @pytest.fixture(scope="module")
-def x(session_encoder: RememberingEncoder) -> Any:
+def embeddings(session_encoder: RememberingEncoder) -> Any:
     return session_encoder.encode_document(TEXTS)
 
 
 @pytest.fixture(scope="module")
-def fitted(session_encoder: RememberingEncoder, x: Any) -> FeatureSpace:
-    return FeatureSpace.fit(TEXTS, config=CONFIG, encoder=session_encoder, embeddings=x, name="small")
+def fitted_space(session_encoder: RememberingEncoder, embeddings: Any) -> FeatureSpace:
+    return FeatureSpace.fit(
+        TEXTS, config=CONFIG, encoder=session_encoder, embeddings=embeddings, name="small"
+    )
 
 
-def annotated(fitted: FeatureSpace, x: Any, encoder: RememberingEncoder, **options: Any) -> FeatureSpace:
-    return FeatureSpace.annotate(fitted.sae, TEXTS, x, encoder, name="small", report={}, **options)
+def annotated(
+    fitted_space: FeatureSpace, embeddings: Any, encoder: RememberingEncoder, **options: Any
+) -> FeatureSpace:
+    return FeatureSpace.annotate(
+        fitted_space.sae, TEXTS, embeddings, encoder, name="small", report={}, **options
+    )
 
 
-def test_the_report_has_the_figures_of_the_labels(fitted: FeatureSpace) -> None:
-    figures = fitted.report["labels"]
-    trust = [label.trust for label in fitted.labels if label.trust is not None]
+def test_the_report_has_the_figures_of_the_labels(fitted_space: FeatureSpace) -> None:
+    figures = fitted_space.report["labels"]
+    trust = [label.trust for label in fitted_space.labels if label.trust is not None]
     assert figures["mean_trust"] == pytest.approx(np.mean(trust))
-    assert figures["mean_f1"] == pytest.approx(np.mean([la.f1 for la in fitted.labels if la.f1 is not None]))
+    assert figures["mean_f1"] == pytest.approx(
+        np.mean([la.f1 for la in fitted_space.labels if la.f1 is not None])
+    )
     assert figures["methods"] == {"lexical": 48}
     assert figures["tested"] == len(trust) > 20
     assert figures["mean_trust"] > figures["control_auroc"] + 0.2
 
 
 def test_any_labeler_can_be_used_and_what_it_leaves_is_labelled_by_words(
-    fitted: FeatureSpace, x: Any, encoder: RememberingEncoder
+    fitted_space: FeatureSpace, embeddings: Any, encoder: RememberingEncoder
 ) -> None:
     labeler: Labeler = Naming(leaves=[3, 5])
-    space = annotated(fitted, x, encoder, labeler=labeler)
+    space = annotated(fitted_space, embeddings, encoder, labeler=labeler)
     assert [label.method for label in space.labels[:6]] == ["guess"] * 3 + ["lexical", "guess", "lexical"]
-    assert space.labels[3].text == annotated(fitted, x, encoder).labels[3].text
+    assert space.labels[3].text == annotated(fitted_space, embeddings, encoder).labels[3].text
     assert space.labels[0].text == "bread 0"
     assert space.report["labels"]["guess"] == {"asked": 48}
     assert space.report["labels"]["methods"] == {"guess": 46, "lexical": 2}
     np.testing.assert_allclose(space.label_vectors[0], encoder.encode_query(["bread 0"])[0], atol=1e-3)
-    assert space.fingerprint == annotated(fitted, x, encoder).fingerprint
+    assert space.fingerprint == annotated(fitted_space, embeddings, encoder).fingerprint
     assert (
-        annotated(fitted, x, encoder, labeler=LexicalLabeler()).labels == annotated(fitted, x, encoder).labels
+        annotated(fitted_space, embeddings, encoder, labeler=LexicalLabeler()).labels
+        == annotated(fitted_space, embeddings, encoder).labels
     )
 
 
 def test_no_document_makes_labels_and_tests_them(
-    fitted: FeatureSpace, x: Any, encoder: RememberingEncoder
+    fitted_space: FeatureSpace, embeddings: Any, encoder: RememberingEncoder
 ) -> None:
     groups = np.arange(len(TEXTS)) // 7
     labeler = Naming()
-    annotated(fitted, x, encoder, labeler=labeler, groups=groups)
+    annotated(fitted_space, embeddings, encoder, labeler=labeler, groups=groups)
     (task,) = labeler.tasks
     assert task.shown.groups is not None
     assert task.unseen.groups is not None
@@ -96,10 +105,12 @@ def test_no_document_makes_labels_and_tests_them(
     for part in (task.shown, task.unseen):
         i = 11
         at = TEXTS.index(part.texts[i])
-        np.testing.assert_array_equal(part.vectors[i], x[at])
+        np.testing.assert_array_equal(part.vectors[i], embeddings[at])
         assert part.groups is not None
         assert part.groups[i] == groups[at]
-        np.testing.assert_array_equal(part.code.row(i)[0], fitted.sae.encode(x[at : at + 1]).row(0)[0])
+        np.testing.assert_array_equal(
+            part.code.row(i)[0], fitted_space.sae.encode(embeddings[at : at + 1]).row(0)[0]
+        )
 
 
 def test_a_split_is_the_same_each_time_and_uneven_groups_stay_whole() -> None:
@@ -114,48 +125,50 @@ def test_a_split_is_the_same_each_time_and_uneven_groups_stay_whole() -> None:
 
 
 def test_a_manual_label_is_never_weak_and_no_labeler_replaces_it(
-    fitted: FeatureSpace, x: Any, encoder: RememberingEncoder
+    fitted_space: FeatureSpace, embeddings: Any, encoder: RememberingEncoder
 ) -> None:
-    assert fitted.labels[7].trust is not None  # so it can be measured
-    named = fitted.with_labels({7: " of the oven ", 9: "starlight"}, encoder)
+    assert fitted_space.labels[7].trust is not None  # so it can be measured
+    named = fitted_space.with_labels({7: " of the oven ", 9: "starlight"}, encoder)
     assert [named.labels[i] for i in (7, 9)] == [
         FeatureLabel("of the oven", "manual"), FeatureLabel("starlight", "manual"),
     ]  # fmt: skip
     assert not named.labels[7].is_weak
-    assert named.labels[8] == fitted.labels[8]
-    assert named.fingerprint == fitted.fingerprint
-    assert fitted.labels[7].method == "lexical"
+    assert named.labels[8] == fitted_space.labels[8]
+    assert named.fingerprint == fitted_space.fingerprint
+    assert fitted_space.labels[7].method == "lexical"
     np.testing.assert_allclose(named.label_vectors[9], encoder.encode_query(["starlight"])[0], atol=1e-3)
     labeler = Naming()
-    again, done = relabel(named, TEXTS, x, encoder, labeler)
+    again, done = relabel(named, TEXTS, embeddings, encoder, labeler)
     assert 7 not in done.phrases
     assert [again.labels[i].text for i in (7, 8, 9)] == ["of the oven", "bread 8", "starlight"]
     assert again.labels[7].method == "manual"
     # Its trust is measured like any other one's, where there are texts.
     assert again.labels[7].trust is not None
     assert again.report["labels"]["methods"] == {"guess": 46, "manual": 2}
-    by_hand, _ = relabel(again, TEXTS, x, encoder, ManualLabeler({7: "said otherwise"}))
+    by_hand, _ = relabel(again, TEXTS, embeddings, encoder, ManualLabeler({7: "said otherwise"}))
     assert (by_hand.labels[7].text, by_hand.labels[8]) == ("said otherwise", again.labels[8])
 
 
 def test_relabelling_some_features_leaves_the_others_as_they_were(
-    fitted: FeatureSpace, x: Any, encoder: RememberingEncoder
+    fitted_space: FeatureSpace, embeddings: Any, encoder: RememberingEncoder
 ) -> None:
-    first, second = [i for i in range(48) if (fitted.labels[i].trust or 0) > TRUST_FLOOR][:2]
-    after, done = relabel(fitted, TEXTS, x, encoder, Naming(leaves=[second]), features=[first, second])
+    first, second = [i for i in range(48) if (fitted_space.labels[i].trust or 0) > TRUST_FLOOR][:2]
+    after, done = relabel(
+        fitted_space, TEXTS, embeddings, encoder, Naming(leaves=[second]), features=[first, second]
+    )
     assert (done.phrases, done.left) == ({first: f"bread {first}"}, {second: "no idea"})
-    assert [i for i in range(48) if after.labels[i] != fitted.labels[i]] == [first]
-    assert 0 < (after.labels[first].trust or 0) < (fitted.labels[first].trust or 0)
+    assert [i for i in range(48) if after.labels[i] != fitted_space.labels[i]] == [first]
+    assert 0 < (after.labels[first].trust or 0) < (fitted_space.labels[first].trust or 0)
     assert after.labels[first].f1 is not None
     assert after.report["labels"]["guess"] == {"asked": 2}
-    assert "guess" not in fitted.report["labels"]
+    assert "guess" not in fitted_space.report["labels"]
 
 
 def test_families_are_named_after_the_labels_that_there_are(
-    fitted: FeatureSpace, encoder: RememberingEncoder
+    fitted_space: FeatureSpace, encoder: RememberingEncoder
 ) -> None:
     family = Family(0, "old name", (3, 5, 8), (None, 3, 3), 0.5, 0.1)
-    space = replace(fitted, families=(family,))
+    space = replace(fitted_space, families=(family,))
     named = space.with_labels({3: "baking", 5: "cakes", 8: "biscuits"}, encoder)
     (renamed,) = named.families
     assert set(renamed.label.replace(":", ",").replace(",", " ").split()) == {"baking", "cakes", "biscuits"}
@@ -164,32 +177,34 @@ def test_families_are_named_after_the_labels_that_there_are(
 
 @pytest.mark.parametrize("text", ["", "   ", "two\nlines", "\x1b[31mred", ", ,", "x" * 201])
 def test_a_label_that_could_not_be_shown_is_refused(
-    fitted: FeatureSpace, encoder: RememberingEncoder, text: str
+    fitted_space: FeatureSpace, encoder: RememberingEncoder, text: str
 ) -> None:
     with pytest.raises(InvalidInputError, match="feature #7"):
-        fitted.with_labels({7: text}, encoder)
+        fitted_space.with_labels({7: text}, encoder)
 
 
 def test_features_that_do_not_exist_and_parts_that_do_not_fit_are_refused(
-    fitted: FeatureSpace, x: Any, encoder: RememberingEncoder
+    fitted_space: FeatureSpace, embeddings: Any, encoder: RememberingEncoder
 ) -> None:
     with pytest.raises(UnknownConceptError, match="#48"):
-        fitted.with_labels({48: "beyond"}, encoder)
+        fitted_space.with_labels({48: "beyond"}, encoder)
     with pytest.raises(UnknownConceptError, match="#48"):
-        relabel(fitted, TEXTS, x, encoder, Naming(), features=[48])
+        relabel(fitted_space, TEXTS, embeddings, encoder, Naming(), features=[48])
     with pytest.raises(InvalidInputError, match="#48"):
-        relabel(fitted, TEXTS, x, encoder, ManualLabeler({48: "beyond"}))
+        relabel(fitted_space, TEXTS, embeddings, encoder, ManualLabeler({48: "beyond"}))
     with pytest.raises(InvalidInputError, match="one row and one group"):
-        labeling_task(fitted, TEXTS, x[1:], encoder)
+        labeling_task(fitted_space, TEXTS, embeddings[1:], encoder)
     with pytest.raises(InvalidInputError, match="one row and one group"):
-        labeling_task(fitted, TEXTS, x, encoder, groups=np.zeros(3, np.int64))
+        labeling_task(fitted_space, TEXTS, embeddings, encoder, groups=np.zeros(3, np.int64))
 
 
-def test_labels_survive_a_save(fitted: FeatureSpace, encoder: RememberingEncoder, tmp_path: Path) -> None:
-    named = fitted.with_labels({7: "of the oven"}, encoder)
+def test_labels_survive_a_save(
+    fitted_space: FeatureSpace, encoder: RememberingEncoder, tmp_path: Path
+) -> None:
+    named = fitted_space.with_labels({7: "of the oven"}, encoder)
     loaded = FeatureSpace.load(named.save(tmp_path / "named"))
     assert loaded.labels[7] == FeatureLabel("of the oven", "manual")
-    assert loaded.labels[8].f1 == pytest.approx(fitted.labels[8].f1, abs=1e-4)
+    assert loaded.labels[8].f1 == pytest.approx(fitted_space.labels[8].f1, abs=1e-4)
     np.testing.assert_array_equal(loaded.label_vectors, named.label_vectors)
     lines = (tmp_path / "named" / "labels.jsonl").read_text()
     (tmp_path / "named" / "labels.jsonl").write_text(
@@ -213,12 +228,12 @@ def moved(space: FeatureSpace, order: Sequence[int]) -> FeatureSpace:
 
 @pytest.mark.parametrize("with_vectors", [False, True])
 def test_manual_labels_survive_a_refit_and_lost_ones_are_reported(
-    fitted: FeatureSpace, x: Any, encoder: RememberingEncoder, with_vectors: bool
+    fitted_space: FeatureSpace, embeddings: Any, encoder: RememberingEncoder, with_vectors: bool
 ) -> None:
-    old = fitted.with_labels({7: "of the oven", 0: "gone with its feature"}, encoder)
+    old = fitted_space.with_labels({7: "of the oven", 0: "gone with its feature"}, encoder)
     order = [int(i) for i in np.random.default_rng(2).permutation(np.arange(1, 48))]
-    new = moved(fitted, order)
-    carried = carry_manual_labels(old, new, x if with_vectors else None)
+    new = moved(fitted_space, order)
+    carried = carry_manual_labels(old, new, embeddings if with_vectors else None)
     at = order.index(7)
     assert (carried.labels[at].text, carried.labels[at].method) == ("of the oven", "manual")
     assert (carried.labels[at].trust is not None) == with_vectors
@@ -229,17 +244,19 @@ def test_manual_labels_survive_a_refit_and_lost_ones_are_reported(
     assert carried.fingerprint == new.fingerprint
 
 
-def test_nothing_is_mapped_where_no_label_is_manual(fitted: FeatureSpace) -> None:
-    assert carry_manual_labels(fitted, fitted) is fitted
+def test_nothing_is_mapped_where_no_label_is_manual(fitted_space: FeatureSpace) -> None:
+    assert carry_manual_labels(fitted_space, fitted_space) is fitted_space
 
 
 def test_a_seed_names_its_feature_only_where_it_predicts_it(
-    fitted: FeatureSpace, x: Any, encoder: RememberingEncoder
+    fitted_space: FeatureSpace, embeddings: Any, encoder: RememberingEncoder
 ) -> None:
-    trusted = next(i for i in range(48) if (fitted.labels[i].trust or 0) > TRUST_FLOOR)
-    seeds = ["a phrase that fits nothing here"] * trusted + [fitted.labels[trusted].text]
-    space = annotated(fitted, x, encoder, seeds=seeds)
+    trusted = next(i for i in range(48) if (fitted_space.labels[i].trust or 0) > TRUST_FLOOR)
+    seeds = ["a phrase that fits nothing here"] * trusted + [fitted_space.labels[trusted].text]
+    space = annotated(fitted_space, embeddings, encoder, seeds=seeds)
     assert (space.labels[trusted].text, space.labels[trusted].method) == (seeds[-1], "seed")
-    kept = [label.method for label, old in zip(space.labels, fitted.labels, strict=True) if not old.is_weak]
+    kept = [
+        label.method for label, old in zip(space.labels, fitted_space.labels, strict=True) if not old.is_weak
+    ]
     assert "lexical" in kept
     assert all(label.trust is not None for label in space.labels if label.method == "seed")

@@ -13,10 +13,12 @@ from saeindex.features.level_drift import FDR, LevelDrift, counts_by_level, leve
 N = 300
 
 
-def corpus(seed: int, records: int, rates: NDArray[np.float64], scale: float = 1.0) -> NDArray[np.float32]:
+def corpus(
+    seed: int, records: int, active_rates: NDArray[np.float64], scale: float = 1.0
+) -> NDArray[np.float32]:
     """Return activations (records, n): feature i active at ``rates[i]``, its strength gamma distributed."""
     dice = np.random.default_rng(seed)
-    z = dice.gamma(3.0, scale, size=(records, N)) * (dice.random((records, N)) < rates)
+    z = dice.gamma(3.0, scale, size=(records, N)) * (dice.random((records, N)) < active_rates)
     return z.astype(np.float32)
 
 
@@ -37,15 +39,15 @@ def drift_of(fit: NDArray[np.float32], here: NDArray[np.float32]) -> LevelDrift:
 
 
 @pytest.fixture
-def rates() -> NDArray[np.float64]:
+def active_rates() -> NDArray[np.float64]:
     return np.random.default_rng(0).beta(0.8, 12, size=N)
 
 
 @pytest.mark.parametrize("records", [1, 7, 300])
 def test_the_rates_are_those_of_fisher_s_test_on_each_feature(
-    rates: NDArray[np.float64], records: int
+    active_rates: NDArray[np.float64], records: int
 ) -> None:
-    fit, here = corpus(1, 2_000, rates), corpus(2, records, rates[::-1])
+    fit, here = corpus(1, 2_000, active_rates), corpus(2, records, active_rates[::-1])
     drift = drift_of(fit, here)
     ours, theirs = (fit > 0).sum(0), (here > 0).sum(0)
     p = []
@@ -60,8 +62,8 @@ def test_the_rates_are_those_of_fisher_s_test_on_each_feature(
 
 
 @pytest.mark.parametrize("records", [5, 50, 1_000, 5_000])
-def test_a_sample_of_the_same_corpus_has_no_drift(rates: NDArray[np.float64], records: int) -> None:
-    drift = drift_of(corpus(3, 5_000, rates), corpus(4, records, rates))
+def test_a_sample_of_the_same_corpus_has_no_drift(active_rates: NDArray[np.float64], records: int) -> None:
+    drift = drift_of(corpus(3, 5_000, active_rates), corpus(4, records, active_rates))
     assert drift.denser + drift.rarer <= FDR * N
     assert not drift.levels_are_off
     if records >= 1_000:
@@ -69,11 +71,11 @@ def test_a_sample_of_the_same_corpus_has_no_drift(rates: NDArray[np.float64], re
         assert drift.strong_share == pytest.approx(0.1, abs=0.02)
 
 
-def test_features_that_became_frequent_or_rare_are_counted(rates: NDArray[np.float64]) -> None:
-    rates = np.clip(rates, 0.02, 0.2)
-    changed = rates.copy()
-    changed[:20], changed[20:50] = rates[:20] * 4, rates[20:50] / 8
-    drift = drift_of(corpus(5, 5_000, rates), corpus(6, 5_000, changed))
+def test_features_that_became_frequent_or_rare_are_counted(active_rates: NDArray[np.float64]) -> None:
+    active_rates = np.clip(active_rates, 0.02, 0.2)
+    changed = active_rates.copy()
+    changed[:20], changed[20:50] = active_rates[:20] * 4, active_rates[20:50] / 8
+    drift = drift_of(corpus(5, 5_000, active_rates), corpus(6, 5_000, changed))
     assert (drift.denser, drift.rarer) == (20, 30)
     assert (drift.density_ratio[:20] > 2).all()
     assert not drift.levels_are_off
@@ -81,8 +83,10 @@ def test_features_that_became_frequent_or_rare_are_counted(rates: NDArray[np.flo
 
 
 @pytest.mark.parametrize("scale", [2.0, 0.4])
-def test_activations_of_another_strength_put_the_levels_off(rates: NDArray[np.float64], scale: float) -> None:
-    drift = drift_of(corpus(7, 3_000, rates), corpus(8, 3_000, rates, scale))
+def test_activations_of_another_strength_put_the_levels_off(
+    active_rates: NDArray[np.float64], scale: float
+) -> None:
+    drift = drift_of(corpus(7, 3_000, active_rates), corpus(8, 3_000, active_rates, scale))
     assert drift.levels_are_off
     assert drift.off_share > 0.8
     assert drift.typical_share is not None
@@ -91,9 +95,9 @@ def test_activations_of_another_strength_put_the_levels_off(rates: NDArray[np.fl
 
 
 def test_levels_that_are_off_in_both_directions_are_seen_though_their_mean_is_right(
-    rates: NDArray[np.float64],
+    active_rates: NDArray[np.float64],
 ) -> None:
-    fit, here = corpus(7, 3_000, rates), corpus(8, 3_000, rates)
+    fit, here = corpus(7, 3_000, active_rates), corpus(8, 3_000, active_rates)
     here[:, ::2] *= 2
     here[:, 1::2] *= 0.4
     drift = drift_of(fit, here)
@@ -105,8 +109,8 @@ def test_levels_that_are_off_in_both_directions_are_seen_though_their_mean_is_ri
     assert drift.to_json()["levels_off"] == int(drift.is_off.sum())
 
 
-def test_the_share_of_typical_records_is_tested_by_fisher_s_test(rates: NDArray[np.float64]) -> None:
-    fit, here = corpus(9, 1_000, rates), corpus(10, 400, rates, 1.2)
+def test_the_share_of_typical_records_is_tested_by_fisher_s_test(active_rates: NDArray[np.float64]) -> None:
+    fit, here = corpus(9, 1_000, active_rates), corpus(10, 400, active_rates, 1.2)
     calibration = calibrated(fit)
     drift = drift_of(fit, here)
     tested = ((here > 0).sum(0) >= 10) & ((fit > 0).sum(0) > 0)

@@ -26,7 +26,7 @@ CONFIG = TrainingConfig(n_features=64, k=8, steps=120, batch_size=256)
 
 
 @pytest.fixture(scope="module")
-def fitted(session_encoder: RememberingEncoder) -> FeatureSpace:
+def fitted_space(session_encoder: RememberingEncoder) -> FeatureSpace:
     return FeatureSpace.fit(TEXTS, config=CONFIG, encoder=session_encoder, name="old")
 
 
@@ -36,13 +36,13 @@ def refitted(session_encoder: RememberingEncoder) -> FeatureSpace:
     return FeatureSpace.fit(TEXTS, config=config, encoder=session_encoder, name="new")
 
 
-def permuted(space: FeatureSpace, order: list[int], noise: float = 0.0) -> FeatureSpace:
+def permuted(space: FeatureSpace, permutation: list[int], noise: float = 0.0) -> FeatureSpace:
     """Return the space with feature ``order[j]`` at place j, its weights turned by some noise."""
     dice = torch.Generator().manual_seed(9)
 
     def moved(rows: torch.Tensor) -> torch.Tensor:
-        turned: torch.Tensor = torch.randn(rows[order].shape, generator=dice) / rows.shape[1] ** 0.5
-        return rows[order] + noise * turned
+        turned: torch.Tensor = torch.randn(rows[permutation].shape, generator=dice) / rows.shape[1] ** 0.5
+        return rows[permutation] + noise * turned
 
     sae, calibration = space.sae, space.calibration
     return replace(
@@ -50,47 +50,53 @@ def permuted(space: FeatureSpace, order: list[int], noise: float = 0.0) -> Featu
         name="moved",
         sae=SparseAutoencoder(
             moved(sae.encoder),
-            sae.encoder_bias[order],
+            sae.encoder_bias[permutation],
             torch.nn.functional.normalize(moved(sae.decoder), dim=1),
             sae.bias,
             k=sae.k,
         ),
         calibration=Calibration(
             calibration.records,
-            calibration.density[order],
-            calibration.median[order],
-            calibration.p90[order],
+            calibration.density[permutation],
+            calibration.median[permutation],
+            calibration.p90[permutation],
         ),
-        labels=tuple(space.labels[i] for i in order),
-        label_vectors=space.label_vectors[order],
+        labels=tuple(space.labels[i] for i in permutation),
+        label_vectors=space.label_vectors[permutation],
     )
 
 
 @pytest.fixture(scope="module")
-def order() -> list[int]:
+def permutation() -> list[int]:
     return [int(i) for i in np.random.default_rng(2).permutation(64)]
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.4])
 @pytest.mark.parametrize("with_texts", [True, False])
 def test_permuted_and_perturbed_features_find_themselves(
-    fitted: FeatureSpace, encoder: RememberingEncoder, order: list[int], noise: float, with_texts: bool
+    fitted_space: FeatureSpace,
+    encoder: RememberingEncoder,
+    permutation: list[int],
+    noise: float,
+    with_texts: bool,
 ) -> None:
     vectors = encoder.encode_document(TEXTS[:600]) if with_texts else None
-    mapping = map_spaces(fitted, permuted(fitted, order, noise), vectors)
+    mapping = map_spaces(fitted_space, permuted(fitted_space, permutation, noise), vectors)
     found = {match.old: match.new for match in mapping.matches}
     assert len(found) >= (64 if not noise else 58)
-    assert all(order[new] == old for old, new in found.items())
+    assert all(permutation[new] == old for old, new in found.items())
     if not noise:
         assert min(match.confidence for match in mapping.matches) > 0.999
         assert mapping.lost == mapping.gained == ()
     assert all((match.correlation is None) != with_texts for match in mapping.matches)
 
 
-def test_a_match_is_one_to_one_and_the_sum_is_the_best_one(fitted: FeatureSpace, order: list[int]) -> None:
+def test_a_match_is_one_to_one_and_the_sum_is_the_best_one(
+    fitted_space: FeatureSpace, permutation: list[int]
+) -> None:
     """Two old features near one new one: only one gets it, the other one's own second choice counts."""
-    twin = permuted(fitted, [0, 0, *range(2, 64)])
-    mapping = map_spaces(fitted, twin)
+    twin = permuted(fitted_space, [0, 0, *range(2, 64)])
+    mapping = map_spaces(fitted_space, twin)
     news = [match.new for match in mapping.matches]
     assert len(set(news)) == len(news)
     assert [feature.id for feature in mapping.lost] == [1]
@@ -101,15 +107,15 @@ def test_a_match_is_one_to_one_and_the_sum_is_the_best_one(fitted: FeatureSpace,
 
 
 def test_another_seed_finds_part_of_the_features_and_the_rest_is_reported_as_lost(
-    fitted: FeatureSpace, refitted: FeatureSpace, encoder: RememberingEncoder
+    fitted_space: FeatureSpace, refitted: FeatureSpace, encoder: RememberingEncoder
 ) -> None:
-    mapping = map_spaces(fitted, refitted, encoder.encode_document(TEXTS))
+    mapping = map_spaces(fitted_space, refitted, encoder.encode_document(TEXTS))
     assert 8 <= len(mapping.matches) <= 60
     assert len(mapping.matches) + len(mapping.lost) == 64 == len(mapping.matches) + len(mapping.gained)
     assert all(match.confidence >= 0.7 for match in mapping.matches)
     densities = [feature.density for feature in mapping.lost]
     assert densities == sorted(densities, reverse=True)
-    assert {f.label for f in mapping.lost} == {fitted.labels[f.id].text for f in mapping.lost}
+    assert {f.label for f in mapping.lost} == {fitted_space.labels[f.id].text for f in mapping.lost}
     summary = mapping.summary()
     assert summary["matched"] == len(mapping.matches)
     assert summary["lost_density"] == pytest.approx(sum(densities))
@@ -117,10 +123,10 @@ def test_another_seed_finds_part_of_the_features_and_the_rest_is_reported_as_los
 
 
 def test_the_correlation_of_activations_is_pearsons(
-    fitted: FeatureSpace, refitted: FeatureSpace, encoder: RememberingEncoder
+    fitted_space: FeatureSpace, refitted: FeatureSpace, encoder: RememberingEncoder
 ) -> None:
     vectors = encoder.encode_document(TEXTS[:300])
-    old, new = fitted.sae.encode(vectors), refitted.sae.encode(vectors)
+    old, new = fitted_space.sae.encode(vectors), refitted.sae.encode(vectors)
     found = activation_correlation(old, new)
     a, b = old.to_csr().toarray(), new.to_csr().toarray()
     for i, j in np.random.default_rng(0).integers(0, 64, (60, 2)):
@@ -130,15 +136,15 @@ def test_the_correlation_of_activations_is_pearsons(
             assert found[i, j] == 0
 
 
-def test_labels_move_with_their_features(fitted: FeatureSpace, order: list[int]) -> None:
-    labels = list(fitted.labels)
+def test_labels_move_with_their_features(fitted_space: FeatureSpace, permutation: list[int]) -> None:
+    labels = list(fitted_space.labels)
     labels[3] = FeatureLabel("said by a person", "manual")
     labels[4] = FeatureLabel("very sure", "lexical", 0.95)
-    old = replace(fitted, labels=tuple(labels))
-    new = permuted(fitted, order)
+    old = replace(fitted_space, labels=tuple(labels))
+    new = permuted(fitted_space, permutation)
     unsure = tuple(FeatureLabel("unsure", "lexical", 0.6) for _ in range(64))
     carried = carry_labels(old, replace(new, labels=unsure), map_spaces(old, new))
-    at = order.index
+    at = permutation.index
     assert carried.labels[at(3)] == labels[3]
     moved = carried.labels[at(4)]
     assert (moved.text, moved.method) == ("very sure", "carried lexical")
@@ -176,11 +182,11 @@ def test_a_label_moves_where_what_is_left_of_its_trust_is_more(
         assert found.trust == (None if expected[2] is None else pytest.approx(expected[2]))
 
 
-def test_spaces_over_different_encoders_are_not_compared(fitted: FeatureSpace) -> None:
-    other = replace(fitted, encoder=replace(fitted.encoder, max_length=64))
+def test_spaces_over_different_encoders_are_not_compared(fitted_space: FeatureSpace) -> None:
+    other = replace(fitted_space, encoder=replace(fitted_space.encoder, max_length=64))
     with pytest.raises(MismatchError, match="max_length"):
-        map_spaces(fitted, other)
-    renamed = replace(fitted, encoder=replace(fitted.encoder, model="a copy of it"))
-    assert len(map_spaces(fitted, renamed).matches) == 64
+        map_spaces(fitted_space, other)
+    renamed = replace(fitted_space, encoder=replace(fitted_space.encoder, model="a copy of it"))
+    assert len(map_spaces(fitted_space, renamed).matches) == 64
     with pytest.raises(InvalidInputError, match="threshold"):
-        map_spaces(fitted, fitted, threshold=0.0)
+        map_spaces(fitted_space, fitted_space, threshold=0.0)

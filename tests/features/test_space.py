@@ -22,50 +22,56 @@ Damage = Callable[[Path], object]
 
 
 @pytest.fixture(scope="module")
-def fitted(session_encoder: RememberingEncoder) -> FeatureSpace:
+def fitted_space(session_encoder: RememberingEncoder) -> FeatureSpace:
     return FeatureSpace.fit(TEXTS, config=CONFIG, encoder=session_encoder, name="small")
 
 
 @pytest.fixture
-def saved(fitted: FeatureSpace, tmp_path: Path) -> Path:
-    return fitted.save(tmp_path / "small")
+def saved(fitted_space: FeatureSpace, tmp_path: Path) -> Path:
+    return fitted_space.save(tmp_path / "small")
 
 
-def test_a_fitted_space_reconstructs_held_out_texts_and_names_its_features(fitted: FeatureSpace) -> None:
-    assert (fitted.n_features, fitted.sae.k, len(fitted.labels)) == (64, 8, 64)
-    assert (fitted.report["texts"], fitted.report["held_out_texts"]) == (1_350, 75)
-    assert fitted.report["held_out"]["nmse"] < 0.6
-    assert fitted.report["held_out"]["active"] <= 8
-    words = {word for label in fitted.labels for word in label.text.replace(",", "").split()}
+def test_a_fitted_space_reconstructs_held_out_texts_and_names_its_features(
+    fitted_space: FeatureSpace,
+) -> None:
+    assert (fitted_space.n_features, fitted_space.sae.k, len(fitted_space.labels)) == (64, 8, 64)
+    assert (fitted_space.report["texts"], fitted_space.report["held_out_texts"]) == (1_350, 75)
+    assert fitted_space.report["held_out"]["nmse"] < 0.6
+    assert fitted_space.report["held_out"]["active"] <= 8
+    words = {word for label in fitted_space.labels for word in label.text.replace(",", "").split()}
     assert (
         len(words & {"bread", "omelette", "galaxies", "jupiter", "senate", "copper", "guitar", "frost"}) >= 4
     )
-    np.testing.assert_allclose(np.linalg.norm(fitted.label_vectors, axis=1), 1, atol=1e-2)
+    np.testing.assert_allclose(np.linalg.norm(fitted_space.label_vectors, axis=1), 1, atol=1e-2)
 
 
 def test_fitting_is_deterministic_and_embeddings_can_be_given(
-    fitted: FeatureSpace, session_encoder: RememberingEncoder
+    fitted_space: FeatureSpace, session_encoder: RememberingEncoder
 ) -> None:
     embeddings = session_encoder.encode_document(TEXTS)
     again = FeatureSpace.fit(TEXTS, config=CONFIG, encoder=session_encoder, embeddings=embeddings)
-    assert again.fingerprint == fitted.fingerprint
-    assert again.labels == fitted.labels
+    assert again.fingerprint == fitted_space.fingerprint
+    assert again.labels == fitted_space.labels
     with pytest.raises(InvalidInputError, match="one row for each text"):
         FeatureSpace.fit(TEXTS, config=CONFIG, encoder=session_encoder, embeddings=embeddings[1:])
 
 
 def test_a_saved_space_comes_back_the_same(
-    fitted: FeatureSpace, saved: Path, encoder: RememberingEncoder
+    fitted_space: FeatureSpace, saved: Path, encoder: RememberingEncoder
 ) -> None:
     loaded = FeatureSpace.load(saved)
-    assert loaded.fingerprint == fitted.fingerprint
-    assert (loaded.name, loaded.encoder, loaded.report) == (fitted.name, fitted.encoder, fitted.report)
+    assert loaded.fingerprint == fitted_space.fingerprint
+    assert (loaded.name, loaded.encoder, loaded.report) == (
+        fitted_space.name,
+        fitted_space.encoder,
+        fitted_space.report,
+    )
     assert [(label.text, label.is_weak) for label in loaded.labels] == [
-        (label.text, label.is_weak) for label in fitted.labels
+        (label.text, label.is_weak) for label in fitted_space.labels
     ]
-    np.testing.assert_array_equal(loaded.label_vectors, fitted.label_vectors)
+    np.testing.assert_array_equal(loaded.label_vectors, fitted_space.label_vectors)
     x = encoder.encode_document(TEXTS[:50])
-    assert loaded.sae.encode(x).values.tobytes() == fitted.sae.encode(x).values.tobytes()
+    assert loaded.sae.encode(x).values.tobytes() == fitted_space.sae.encode(x).values.tobytes()
     assert {path.name for path in saved.iterdir()} == {
         "space.json", "sae.safetensors", "calibration.safetensors", "labels.jsonl", "labels.safetensors",
         "families.json",
@@ -73,41 +79,41 @@ def test_a_saved_space_comes_back_the_same(
 
 
 def test_a_fingerprint_changes_with_weights_levels_and_encoder_but_not_with_names(
-    fitted: FeatureSpace,
+    fitted_space: FeatureSpace,
 ) -> None:
-    sae, calibration = fitted.sae, fitted.calibration
+    sae, calibration = fitted_space.sae, fitted_space.calibration
     encoder = sae.encoder.clone()
     encoder[3, 3] += 0.25
     median = calibration.median.copy()
     median[5] *= 1.5
     changed = [
         replace(
-            fitted, sae=SparseAutoencoder(encoder, sae.encoder_bias, sae.decoder, sae.bias, k=sae.k)
+            fitted_space, sae=SparseAutoencoder(encoder, sae.encoder_bias, sae.decoder, sae.bias, k=sae.k)
         ),
-        replace(fitted, calibration=Calibration(9, calibration.density, median, calibration.p90)),
-        replace(fitted, encoder=replace(fitted.encoder, max_length=128)),
+        replace(fitted_space, calibration=Calibration(9, calibration.density, median, calibration.p90)),
+        replace(fitted_space, encoder=replace(fitted_space.encoder, max_length=128)),
     ]  # fmt: skip
-    assert len({space.fingerprint for space in [fitted, *changed]}) == 4
+    assert len({space.fingerprint for space in [fitted_space, *changed]}) == 4
     same = [
-        replace(fitted, name="other"),
-        replace(fitted, labels=tuple(FeatureLabel("x") for _ in fitted.labels)),
-        replace(fitted, label_vectors=fitted.label_vectors * 0),
-        replace(fitted, encoder=replace(fitted.encoder, model="a copy of it")),
-        replace(fitted, report={}),
+        replace(fitted_space, name="other"),
+        replace(fitted_space, labels=tuple(FeatureLabel("x") for _ in fitted_space.labels)),
+        replace(fitted_space, label_vectors=fitted_space.label_vectors * 0),
+        replace(fitted_space, encoder=replace(fitted_space.encoder, model="a copy of it")),
+        replace(fitted_space, report={}),
     ]
-    assert {space.fingerprint for space in same} == {fitted.fingerprint}
+    assert {space.fingerprint for space in same} == {fitted_space.fingerprint}
 
 
-def test_saving_over_a_space_replaces_it_whole(fitted: FeatureSpace, saved: Path) -> None:
+def test_saving_over_a_space_replaces_it_whole(fitted_space: FeatureSpace, saved: Path) -> None:
     (saved / "stray.txt").write_text("from an earlier version")
-    replace(fitted, name="second").save(saved)
+    replace(fitted_space, name="second").save(saved)
     assert FeatureSpace.load(saved).name == "second"
     assert not (saved / "stray.txt").exists()
     assert [path.name for path in saved.parent.iterdir()] == ["small"]
 
 
 def test_a_save_that_fails_leaves_the_old_space(
-    fitted: FeatureSpace, saved: Path, monkeypatch: pytest.MonkeyPatch
+    fitted_space: FeatureSpace, saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
         raise OSError("no space left on device")
@@ -115,9 +121,9 @@ def test_a_save_that_fails_leaves_the_old_space(
     for broken in (Calibration, SparseAutoencoder):
         with monkeypatch.context() as patch, pytest.raises(OSError, match="no space left"):
             patch.setattr(broken, "save", full)
-            replace(fitted, name="second").save(saved)
+            replace(fitted_space, name="second").save(saved)
         assert FeatureSpace.load(saved).name == "small"
-    replace(fitted, name="third").save(saved)
+    replace(fitted_space, name="third").save(saved)
     assert FeatureSpace.load(saved).name == "third"
     assert [path.name for path in saved.parent.iterdir()] == ["small"]
 
@@ -166,11 +172,11 @@ def test_an_unknown_space_lists_the_packaged_ones(tmp_path: Path) -> None:
         FeatureSpace.load(tmp_path)
 
 
-def test_a_feature_outside_the_space_is_unknown(fitted: FeatureSpace) -> None:
-    assert fitted.label(63) == fitted.labels[63]
+def test_a_feature_outside_the_space_is_unknown(fitted_space: FeatureSpace) -> None:
+    assert fitted_space.label(63) == fitted_space.labels[63]
     for feature in (-1, 64):
         with pytest.raises(UnknownConceptError, match="#0 to #63"):
-            fitted.label(feature)
+            fitted_space.label(feature)
 
 
 def test_the_packaged_space_belongs_to_the_bundled_encoder(

@@ -25,7 +25,7 @@ from tests.samples import RandomEncoder
 
 
 @pytest.fixture
-def path(tmp_path: Path, space: FeatureSpace) -> Path:
+def index_path(tmp_path: Path, space: FeatureSpace) -> Path:
     """A closed index of three records."""
     path = tmp_path / "notes.idx"
     with FeatureIndex.create(path, space, encoder=RandomEncoder(space.encoder)) as index:
@@ -44,49 +44,49 @@ def other_space(space: FeatureSpace) -> FeatureSpace:
     )
 
 
-def edit_manifest(path: Path, edit: Callable[[dict[str, Any]], object]) -> None:
-    manifest = json.loads((path / "manifest.json").read_text())
+def edit_manifest(index_path: Path, edit: Callable[[dict[str, Any]], object]) -> None:
+    manifest = json.loads((index_path / "manifest.json").read_text())
     edit(manifest)
-    (path / "manifest.json").write_text(json.dumps(manifest))
+    (index_path / "manifest.json").write_text(json.dumps(manifest))
 
 
-def test_an_index_says_its_counts_after_each_run(path: Path) -> None:
-    with FeatureIndex.open(path) as index:
+def test_an_index_says_its_counts_after_each_run(index_path: Path) -> None:
+    with FeatureIndex.open(index_path) as index:
         assert (index.manifest.counts.records, index.manifest.counts.points) == (3, 3)
         index.delete(["1"])
         assert index.manifest.counts.records == 2
-    with FeatureIndex.open(path) as index:
+    with FeatureIndex.open(index_path) as index:
         assert index.manifest.counts.records == index.info()["records"] == 2
 
 
-def test_another_space_is_refused(path: Path, space: FeatureSpace) -> None:
+def test_another_space_is_refused(index_path: Path, space: FeatureSpace) -> None:
     other = other_space(space)
     with pytest.raises(MismatchError) as caught:
-        FeatureIndex.open(path, space=other)
+        FeatureIndex.open(index_path, space=other)
     assert other.fingerprint[:12] in caught.value.asked
     assert space.fingerprint[:12] in caught.value.found
     assert "index the records again" in caught.value.do
-    FeatureIndex.open(path, space=space).close()
-    FeatureIndex.open(path, space=replace(space, name="the same under another name")).close()
+    FeatureIndex.open(index_path, space=space).close()
+    FeatureIndex.open(index_path, space=replace(space, name="the same under another name")).close()
 
 
 def test_another_encoder_is_refused_on_creation_and_on_opening(
-    path: Path, tmp_path: Path, space: FeatureSpace
+    index_path: Path, tmp_path: Path, space: FeatureSpace
 ) -> None:
     wrong = RandomEncoder(replace(space.encoder, max_length=64))
     with pytest.raises(MismatchError, match="max_length: the space has 256, the encoder 64"):
-        FeatureIndex.open(path, encoder=wrong)
+        FeatureIndex.open(index_path, encoder=wrong)
     with pytest.raises(MismatchError, match="max_length"):
         FeatureIndex.create(tmp_path / "new.idx", space, encoder=wrong)
     assert not (tmp_path / "new.idx").exists()
-    FeatureIndex.open(path, encoder=RandomEncoder(replace(space.encoder, model="a copy"))).close()
+    FeatureIndex.open(index_path, encoder=RandomEncoder(replace(space.encoder, model="a copy"))).close()
 
 
 @pytest.mark.parametrize("version", [0, 2, "1", None])
-def test_another_format_version_is_refused(path: Path, version: object) -> None:
-    edit_manifest(path, lambda manifest: manifest.update(format_version=version))
+def test_another_format_version_is_refused(index_path: Path, version: object) -> None:
+    edit_manifest(index_path, lambda manifest: manifest.update(format_version=version))
     with pytest.raises(MismatchError, match="format version"):
-        FeatureIndex.open(path)
+        FeatureIndex.open(index_path)
 
 
 @pytest.mark.parametrize(
@@ -98,24 +98,24 @@ def test_another_format_version_is_refused(path: Path, version: object) -> None:
         lambda manifest: manifest.update(passages={"max_tokens": 128}),
     ],
 )
-def test_a_damaged_manifest_is_refused(path: Path, damage: Callable[[dict[str, Any]], object]) -> None:
-    edit_manifest(path, damage)
+def test_a_damaged_manifest_is_refused(index_path: Path, damage: Callable[[dict[str, Any]], object]) -> None:
+    edit_manifest(index_path, damage)
     with pytest.raises(MismatchError, match="damaged manifest"):
-        FeatureIndex.open(path)
+        FeatureIndex.open(index_path)
 
 
 @pytest.mark.parametrize("content", ["{", "[]", ""])
-def test_a_manifest_that_is_no_json_object_is_refused(path: Path, content: str) -> None:
-    (path / "manifest.json").write_text(content)
+def test_a_manifest_that_is_no_json_object_is_refused(index_path: Path, content: str) -> None:
+    (index_path / "manifest.json").write_text(content)
     with pytest.raises(StorageError, match=r"manifest\.json"):
-        FeatureIndex.open(path)
+        FeatureIndex.open(index_path)
 
 
-def test_a_refused_index_is_not_left_locked(path: Path, space: FeatureSpace) -> None:
+def test_a_refused_index_is_not_left_locked(index_path: Path, space: FeatureSpace) -> None:
     for _ in range(2):
         with pytest.raises(MismatchError):
-            FeatureIndex.open(path, space=other_space(space))
-    FeatureIndex.open(path).close()
+            FeatureIndex.open(index_path, space=other_space(space))
+    FeatureIndex.open(index_path).close()
 
 
 @pytest.mark.parametrize("name", ["absent.idx", "empty", "folder", "file.txt"])
@@ -130,7 +130,7 @@ def test_what_is_no_index_is_not_opened(tmp_path: Path, name: str) -> None:
 
 
 def test_an_index_whose_creation_was_not_finished_is_not_opened_but_completed(
-    path: Path, space: FeatureSpace, tmp_path: Path
+    index_path: Path, space: FeatureSpace, tmp_path: Path
 ) -> None:
     FeatureIndex.create(tmp_path / "b.idx", space).close()
     (tmp_path / "b.idx" / "manifest.json").unlink()
@@ -140,16 +140,16 @@ def test_an_index_whose_creation_was_not_finished_is_not_opened_but_completed(
     FeatureIndex.open(tmp_path / "b.idx").close()
 
 
-def test_an_existing_index_is_not_created_again(path: Path, space: FeatureSpace) -> None:
+def test_an_existing_index_is_not_created_again(index_path: Path, space: FeatureSpace) -> None:
     with pytest.raises(MismatchError, match="already an index"):
-        FeatureIndex.create(path, space)
-    with FeatureIndex.open(path) as index:
+        FeatureIndex.create(index_path, space)
+    with FeatureIndex.open(index_path) as index:
         assert index.count() == 3
         with pytest.raises(IndexLockedError):
-            FeatureIndex.open(path)
-    (path / "manifest.json").unlink()
+            FeatureIndex.open(index_path)
+    (index_path / "manifest.json").unlink()
     with pytest.raises(MismatchError, match="already an index"):
-        FeatureIndex.create(path, space)
+        FeatureIndex.create(index_path, space)
 
 
 def test_a_folder_with_other_files_is_not_taken_over(tmp_path: Path, space: FeatureSpace) -> None:
@@ -159,11 +159,11 @@ def test_a_folder_with_other_files_is_not_taken_over(tmp_path: Path, space: Feat
     assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_an_index_with_a_damaged_space_is_refused(path: Path) -> None:
-    weights = path / "space" / "sae.safetensors"
+def test_an_index_with_a_damaged_space_is_refused(index_path: Path) -> None:
+    weights = index_path / "space" / "sae.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1_000])
     with pytest.raises(SaeIndexError):
-        FeatureIndex.open(path)
+        FeatureIndex.open(index_path)
 
 
 def test_passage_settings_come_back_with_the_index(tmp_path: Path, space: FeatureSpace) -> None:

@@ -25,14 +25,14 @@ from tests.samples import RandomEncoder, all_points, code_of, contents, dense
 
 
 @pytest.fixture(scope="module")
-def small(space: FeatureSpace) -> FeatureSpace:
+def tiny_space(space: FeatureSpace) -> FeatureSpace:
     return small_space(space.encoder)
 
 
 @pytest.fixture(scope="module")
-def filled(small: FeatureSpace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def filled_path(tiny_space: FeatureSpace, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("filled") / "notes"
-    fill(path, small, None).close()
+    fill(path, tiny_space, None).close()
     return path
 
 
@@ -43,11 +43,11 @@ def client(request: pytest.FixtureRequest) -> QdrantClient | None:
 
 @pytest.fixture
 def index(
-    client: QdrantClient | None, small: FeatureSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: QdrantClient | None, tiny_space: FeatureSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[FeatureIndex]:
     """An index of records with several passages, on every store in turn."""
     monkeypatch.chdir(tmp_path)
-    with fill("notes", small, client) as index:
+    with fill("notes", tiny_space, client) as index:
         yield index
 
 
@@ -58,7 +58,7 @@ def stored_code(points: list[Point]) -> SparseCode:
     return SparseCode(ends, indices, values, N)
 
 
-def expected_levels(points: list[Point], small: FeatureSpace, least: int) -> Calibration:
+def expected_levels(points: list[Point], tiny_space: FeatureSpace, least: int) -> Calibration:
     """Compute from the stored codes, one feature at a time, what the levels of this corpus are."""
     z = stored_code(points).to_csr().toarray()
     own = [z[z[:, i] > 0, i] for i in range(N)]
@@ -69,7 +69,7 @@ def expected_levels(points: list[Point], small: FeatureSpace, least: int) -> Cal
     )
     assert is_rare.any()
     assert not is_rare.all()
-    fit = small.calibration
+    fit = tiny_space.calibration
     density = (z > 0).mean(0).astype(np.float32)
     return Calibration(
         len(points), density, np.where(is_rare, fit.median, median), np.where(is_rare, fit.p90, p90)
@@ -91,7 +91,7 @@ def test_the_corpus_of_an_index_is_measured_from_what_it_stores(index: FeatureIn
 
 
 def test_each_point_gets_the_levels_of_its_own_corpus_and_keeps_all_else(
-    index: FeatureIndex, small: FeatureSpace, monkeypatch: pytest.MonkeyPatch
+    index: FeatureIndex, tiny_space: FeatureSpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recalibration, "PAGE", 7)
     before = all_points(index)
@@ -100,7 +100,7 @@ def test_each_point_gets_the_levels_of_its_own_corpus_and_keeps_all_else(
     monkeypatch.setattr(
         Calibration, "with_rare_levels_of", lambda own, fit: with_rare_levels_of(own, fit, least)
     )
-    expected = expected_levels(before, small, least)
+    expected = expected_levels(before, tiny_space, least)
     report = index.recalibrate()
     after = all_points(index)
     unions: dict[str, set[int]] = {}
@@ -134,30 +134,32 @@ def test_levels_that_are_off_are_right_afterwards(index: FeatureIndex) -> None:
 
 
 def test_the_index_opens_with_its_new_levels_and_a_second_time_nothing_changes(
-    index: FeatureIndex, client: QdrantClient | None, small: FeatureSpace
+    index: FeatureIndex, client: QdrantClient | None, tiny_space: FeatureSpace
 ) -> None:
     report = index.recalibrate()
-    assert index.space.fingerprint == report.fingerprint != small.fingerprint
+    assert index.space.fingerprint == report.fingerprint != tiny_space.fingerprint
     again = index.recalibrate()
     assert (again.changed, again.fingerprint) == (0, report.fingerprint)
     stored = contents(index)
     index.close()
-    with FeatureIndex.open("notes", client=client, space=small if client else None) as opened:
+    with FeatureIndex.open("notes", client=client, space=tiny_space if client else None) as opened:
         assert opened.space.fingerprint == report.fingerprint
         assert contents(opened) == stored
         assert opened.info()["levels_of"] == "its own corpus"
-        opened.encoder = RandomEncoder(small.encoder)
+        opened.encoder = RandomEncoder(tiny_space.encoder)
         opened.add([Record("new", "One more note about bread and the stars above", {})])
         assert has_own_levels(opened)
     if client is None:
         kept = FeatureSpace.load("notes/space")
-        assert (kept.fingerprint, kept.labels) == (report.fingerprint, small.labels)
+        assert (kept.fingerprint, kept.labels) == (report.fingerprint, tiny_space.labels)
     with pytest.raises(MismatchError):
-        FeatureIndex.open("notes", client=client, space=replace(small, sae=other_weights(small.sae)))
+        FeatureIndex.open(
+            "notes", client=client, space=replace(tiny_space, sae=other_weights(tiny_space.sae))
+        )
 
 
-def test_an_empty_index_is_not_calibrated(small: FeatureSpace, tmp_path: Path) -> None:
-    with FeatureIndex.create(tmp_path / "empty", small) as index:
+def test_an_empty_index_is_not_calibrated(tiny_space: FeatureSpace, tmp_path: Path) -> None:
+    with FeatureIndex.create(tmp_path / "empty", tiny_space) as index:
         with pytest.raises(InvalidInputError, match="no records"):
             index.recalibrate()
         assert index.level_drift().summary() == "nothing is stored yet"
@@ -168,12 +170,12 @@ def test_an_empty_index_is_not_calibrated(small: FeatureSpace, tmp_path: Path) -
 
 
 def test_who_opened_the_index_before_can_no_longer_write_to_it(
-    small: FeatureSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_space: FeatureSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     client = QdrantClient(":memory:")
-    stale = fill("notes", small, client)
-    with FeatureIndex.open("notes", client=client, space=small) as index:
+    stale = fill("notes", tiny_space, client)
+    with FeatureIndex.open("notes", client=client, space=tiny_space) as index:
         index.recalibrate()
         expected, manifest = contents(index), index.store.read_manifest()
         with pytest.raises(MismatchError, match="Open it again"):
@@ -187,11 +189,11 @@ def test_who_opened_the_index_before_can_no_longer_write_to_it(
 
 
 def test_a_point_written_with_old_levels_meanwhile_is_found_and_the_mark_put_back(
-    small: FeatureSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_space: FeatureSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(recalibration, "PAGE", 50)
-    index = fill("notes", small, QdrantClient(":memory:"))
+    index = fill("notes", tiny_space, QdrantClient(":memory:"))
     old = {point.id: {"concepts": point.payload["concepts"]} for point in all_points(index)}
     plain, set_payload, pages = index.store.read_manifest(), index.store.set_payload, 0
 
@@ -212,9 +214,9 @@ def test_a_point_written_with_old_levels_meanwhile_is_found_and_the_mark_put_bac
 # The manifest -----------------------------------------------------------------------------------------
 
 
-def test_a_manifest_from_before_opens(filled: Path, tmp_path: Path) -> None:
+def test_a_manifest_from_before_opens(filled_path: Path, tmp_path: Path) -> None:
     path = tmp_path / "notes"
-    shutil.copytree(filled, path)
+    shutil.copytree(filled_path, path)
     manifest = json.loads((path / "manifest.json").read_text())
     del manifest["calibration"], manifest["recalibration"]
     (path / "manifest.json").write_text(json.dumps(manifest))
@@ -225,13 +227,13 @@ def test_a_manifest_from_before_opens(filled: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["not base64!", "AAAA", "AAAAAA==", ""])
-def test_damaged_levels_are_refused(filled: Path, tmp_path: Path, damage: str) -> None:
+def test_damaged_levels_are_refused(filled_path: Path, tmp_path: Path, damage: str) -> None:
     path = tmp_path / "notes"
-    shutil.copytree(filled, path)
+    shutil.copytree(filled_path, path)
     with FeatureIndex.open(path) as index:
         index.recalibrate()
     shutil.rmtree(path / "space")
-    shutil.copytree(filled / "space", path / "space")  # so that the manifest's levels are needed
+    shutil.copytree(filled_path / "space", path / "space")  # so that the manifest's levels are needed
     manifest = json.loads((path / "manifest.json").read_text())
     manifest["calibration"]["median"] = damage
     (path / "manifest.json").write_text(json.dumps(manifest))

@@ -24,14 +24,14 @@ from tests.samples import contents
 
 
 @pytest.fixture(scope="module")
-def small(space: FeatureSpace) -> FeatureSpace:
+def tiny_space(space: FeatureSpace) -> FeatureSpace:
     return small_space(space.encoder)
 
 
 @pytest.fixture(scope="module")
-def filled(small: FeatureSpace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def filled_path(tiny_space: FeatureSpace, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("filled") / "notes"
-    fill(path, small, None).close()
+    fill(path, tiny_space, None).close()
     return path
 
 
@@ -55,10 +55,10 @@ def calibrate(path: Path, _: Path, reports: Connection) -> None:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(filled: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[Any]]:
+def uninterrupted(filled_path: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[Any]]:
     """The fingerprint and the points of an index whose calibration ran through."""
     path = tmp_path_factory.mktemp("uninterrupted") / "notes"
-    shutil.copytree(filled, path)
+    shutil.copytree(filled_path, path)
     with FeatureIndex.open(path) as index:
         return index.recalibrate().fingerprint, contents(index)
 
@@ -76,7 +76,7 @@ def state(path: Path, old: str, new: str) -> str:
 
 
 def test_kills_at_random_moments_mix_and_lose_nothing(
-    filled: Path, uninterrupted: tuple[str, list[Any]], small: FeatureSpace, tmp_path: Path
+    filled_path: Path, uninterrupted: tuple[str, list[Any]], tiny_space: FeatureSpace, tmp_path: Path
 ) -> None:
     new, expected = uninterrupted
     context, dice, path = processes(), np.random.default_rng(11), tmp_path / "notes"
@@ -84,7 +84,7 @@ def test_kills_at_random_moments_mix_and_lose_nothing(
     for attempt in range(12):
         if attempt % 4 == 0:  # several kills on the way to one end
             shutil.rmtree(path, ignore_errors=True)
-            shutil.copytree(filled, path)
+            shutil.copytree(filled_path, path)
         with running(context, calibrate, path, path) as (process, reports):
             for _ in range(int(dice.integers(0, 120))):
                 if reports.poll(PATIENCE_S):
@@ -96,7 +96,7 @@ def test_kills_at_random_moments_mix_and_lose_nothing(
             process.kill()
             process.join(PATIENCE_S)
             assert process.exitcode in (-signal.SIGKILL, 0)
-        seen.append(state(path, small.fingerprint, new))
+        seen.append(state(path, tiny_space.fingerprint, new))
         if attempt % 4 == 3:
             with FeatureIndex.open(path, resume=True) as index:
                 index.recalibrate()
@@ -131,14 +131,14 @@ def dying_after(call: Callable[..., Any], times: int) -> Callable[..., Any]:
 @pytest.mark.parametrize("place", ["mark", "first page", "before the folder", "in the folder", "manifest"])
 def test_a_kill_at_each_step_is_resumed(
     place: str,
-    filled: Path,
+    filled_path: Path,
     uninterrupted: tuple[str, list[Any]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     new, expected = uninterrupted
     path = tmp_path / "notes"
-    shutil.copytree(filled, path)
+    shutil.copytree(filled_path, path)
     index = FeatureIndex.open(path)
     with monkeypatch.context() as patch:
         if place == "mark":
@@ -165,10 +165,10 @@ def test_a_kill_at_each_step_is_resumed(
 
 
 def test_an_error_on_the_way_closes_the_index(
-    filled: Path, uninterrupted: tuple[str, list[Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    filled_path: Path, uninterrupted: tuple[str, list[Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "notes"
-    shutil.copytree(filled, path)
+    shutil.copytree(filled_path, path)
     index = FeatureIndex.open(path)
 
     def full(_: object) -> None:
@@ -184,19 +184,19 @@ def test_an_error_on_the_way_closes_the_index(
 
 
 def test_an_interrupted_collection_is_finished_with_the_space_that_it_was_built_on(
-    small: FeatureSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_space: FeatureSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     client = QdrantClient(":memory:")
-    index = fill("notes", small, client)
+    index = fill("notes", tiny_space, client)
     monkeypatch.setattr(index.store, "set_payload", dying_after(index.store.set_payload, 1))
     with pytest.raises(Killed):
         index.recalibrate()
-    wrong = replace(small, sae=other_weights(small.sae))
+    wrong = replace(tiny_space, sae=other_weights(tiny_space.sae))
     with pytest.raises(MismatchError, match="sae calibrate"):
-        FeatureIndex.open("notes", client=client, space=small)
+        FeatureIndex.open("notes", client=client, space=tiny_space)
     with pytest.raises(MismatchError, match="built with"):
         FeatureIndex.open("notes", client=client, space=wrong, resume=True)
-    with FeatureIndex.open("notes", client=client, space=small, resume=True) as resumed:
+    with FeatureIndex.open("notes", client=client, space=tiny_space, resume=True) as resumed:
         assert resumed.recalibrate().changed == 0
-        assert resumed.space.fingerprint != small.fingerprint
+        assert resumed.space.fingerprint != tiny_space.fingerprint

@@ -34,7 +34,7 @@ BAD_LINES = ['{"id": "bad-1"}', "not json at all", '{"id": "doc-3", "text": "a s
 
 
 @pytest.fixture(scope="module")
-def context() -> ForkServerContext:
+def fork_server() -> ForkServerContext:
     return processes()
 
 
@@ -46,10 +46,10 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def uninterrupted(
-    tmp_path_factory: pytest.TempPathFactory, context: ForkServerContext, source: Path
+    tmp_path_factory: pytest.TempPathFactory, fork_server: ForkServerContext, source: Path
 ) -> list[tuple[Any, ...]]:
     path = tmp_path_factory.mktemp("uninterrupted") / "notes.idx"
-    run_to_the_end(context, path, source)
+    run_to_the_end(fork_server, path, source)
     return read(path)
 
 
@@ -59,13 +59,13 @@ def read(path: Path) -> list[tuple[Any, ...]]:
 
 
 def test_ten_kills_at_random_moments_leave_the_index_of_an_uninterrupted_run(
-    tmp_path: Path, context: ForkServerContext, source: Path, uninterrupted: list[tuple[Any, ...]]
+    tmp_path: Path, fork_server: ForkServerContext, source: Path, uninterrupted: list[tuple[Any, ...]]
 ) -> None:
     dice = np.random.default_rng(17)
     path = tmp_path / "notes.idx"
     sizes = [0]
     for _ in range(KILLS):
-        with running(context, index_file, path, source) as (process, reports):
+        with running(fork_server, index_file, path, source) as (process, reports):
             wait_for_documents(reports, int(dice.integers(1, RECORDS // KILLS)))
             reports.poll(float(dice.uniform(0, 0.03)))
             process.kill()
@@ -76,7 +76,7 @@ def test_ten_kills_at_random_moments_leave_the_index_of_an_uninterrupted_run(
         sizes.append(len(stored))
     assert sizes == sorted(sizes), "what was stored must never be lost"
     assert 0 < sizes[-1] < RECORDS
-    run_to_the_end(context, path, source)
+    run_to_the_end(fork_server, path, source)
     assert read(path) == uninterrupted
     rejects = [json.loads(line) for line in (path / "rejects.jsonl").read_text().splitlines()]
     assert [line["position"] for line in rejects] == [
@@ -88,10 +88,10 @@ def test_ten_kills_at_random_moments_leave_the_index_of_an_uninterrupted_run(
 
 @pytest.mark.parametrize("appearing", ["lock", "points", "points/wal/*", "layout.json", ".space.*", "space"])
 def test_a_creation_that_was_killed_is_completed(
-    tmp_path: Path, context: ForkServerContext, source: Path, appearing: str
+    tmp_path: Path, fork_server: ForkServerContext, source: Path, appearing: str
 ) -> None:
     path = tmp_path / "notes.idx"
-    with running(context, only_create, path, source) as (process, _):
+    with running(fork_server, only_create, path, source) as (process, _):
         while process.is_alive() and not any(exists(path, appearing)):
             process.join(0.0005)
         process.kill()
@@ -112,10 +112,10 @@ def exists(path: Path, pattern: str) -> Iterator[Path]:
 
 
 def test_ctrl_c_keeps_what_was_encoded_and_the_next_run_completes_it(
-    tmp_path: Path, context: ForkServerContext, source: Path, uninterrupted: list[tuple[Any, ...]]
+    tmp_path: Path, fork_server: ForkServerContext, source: Path, uninterrupted: list[tuple[Any, ...]]
 ) -> None:
     path = tmp_path / "notes.idx"
-    with running(context, index_until_interrupted, path, source) as (process, reports):
+    with running(fork_server, index_until_interrupted, path, source) as (process, reports):
         wait_for_documents(reports, 5 * BATCH_SIZE)
         interrupt(process)
         process.join(PATIENCE_S)
@@ -123,5 +123,5 @@ def test_ctrl_c_keeps_what_was_encoded_and_the_next_run_completes_it(
     stored = read(path)
     assert 4 * BATCH_SIZE <= len(stored) < RECORDS
     assert len(stored) % BATCH_SIZE == 0
-    run_to_the_end(context, path, source)
+    run_to_the_end(fork_server, path, source)
     assert read(path) == uninterrupted

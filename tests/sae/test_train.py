@@ -37,12 +37,14 @@ def planted(rows: int, seed: int = 0) -> tuple[Array, Array]:
 
 
 @pytest.fixture(scope="module")
-def data() -> tuple[Array, Array]:
+def planted_embeddings() -> tuple[Array, Array]:
     return planted(4_000)
 
 
-def test_training_lowers_the_error_and_recovers_planted_directions(data: tuple[Array, Array]) -> None:
-    x, directions = data
+def test_training_lowers_the_error_and_recovers_planted_directions(
+    planted_embeddings: tuple[Array, Array],
+) -> None:
+    x, directions = planted_embeddings
     seen: list[TrainingStatus] = []
     trained = train(x[:3_500], CONFIG, seen.append)
     untrained = train(x[:3_500], TrainingConfig(n_features=64, k=4, steps=0))
@@ -59,32 +61,34 @@ def test_training_lowers_the_error_and_recovers_planted_directions(data: tuple[A
     np.testing.assert_allclose(np.linalg.norm(trained.directions, axis=1), 1, atol=1e-5)
 
 
-def test_training_is_deterministic_by_seed(data: tuple[Array, Array]) -> None:
+def test_training_is_deterministic_by_seed(planted_embeddings: tuple[Array, Array]) -> None:
     def digest(seed: int) -> str:
         config = TrainingConfig(n_features=64, k=4, steps=20, batch_size=128, seed=seed, input_noise=0.1)
-        return train(data[0][:500], config).digest()
+        return train(planted_embeddings[0][:500], config).digest()
 
     assert digest(1) == digest(1) != digest(2)
 
 
-def test_the_refined_phase_and_noise_can_be_left_out(data: tuple[Array, Array]) -> None:
+def test_the_refined_phase_and_noise_can_be_left_out(planted_embeddings: tuple[Array, Array]) -> None:
     config = TrainingConfig(n_features=64, k=4, steps=10, refined_phase=0.0, input_noise=0.0, refine_steps=0)
-    sae = train(data[0][:200], config)
+    sae = train(planted_embeddings[0][:200], config)
     assert sae.refine_steps == 0
-    assert len(sae.encode(data[0][:5])) == 5
+    assert len(sae.encode(planted_embeddings[0][:5])) == 5
 
 
-def test_fewer_embeddings_than_features_are_refused(data: tuple[Array, Array]) -> None:
+def test_fewer_embeddings_than_features_are_refused(planted_embeddings: tuple[Array, Array]) -> None:
     with pytest.raises(InvalidInputError, match="63 embeddings"):
-        train(data[0][:63], CONFIG)
+        train(planted_embeddings[0][:63], CONFIG)
 
 
 def held_out_error(sae: SparseAutoencoder, x: Array) -> float:
     return nmse(x[3_500:], sae.decode(sae.encode(x[3_500:])), x[:3_500].mean(0))
 
 
-def test_batchtopk_spends_k_per_text_on_average_and_more_where_needed(data: tuple[Array, Array]) -> None:
-    x = data[0]
+def test_batchtopk_spends_k_per_text_on_average_and_more_where_needed(
+    planted_embeddings: tuple[Array, Array],
+) -> None:
+    x = planted_embeddings[0]
     sae = train(x[:3_500], replace(CONFIG, selection="batchtopk"))
     counts = np.diff(sae.encode(x[3_500:]).indptr)
     assert sae.k == 2 * CONFIG.k
@@ -93,8 +97,10 @@ def test_batchtopk_spends_k_per_text_on_average_and_more_where_needed(data: tupl
     assert held_out_error(sae, x) < 0.5
 
 
-def test_matryoshka_makes_each_prefix_an_autoencoder_of_its_own(data: tuple[Array, Array]) -> None:
-    x = data[0]
+def test_matryoshka_makes_each_prefix_an_autoencoder_of_its_own(
+    planted_embeddings: tuple[Array, Array],
+) -> None:
+    x = planted_embeddings[0]
     plain, nested = train(x[:3_500], CONFIG), train(x[:3_500], replace(CONFIG, prefixes=(16, 32)))
     for n in (16, 32):
         assert held_out_error(nested.prefix(n), x) < held_out_error(plain.prefix(n), x) - 0.05
@@ -103,8 +109,10 @@ def test_matryoshka_makes_each_prefix_an_autoencoder_of_its_own(data: tuple[Arra
 
 
 @pytest.mark.parametrize("weight", [0.0, 1 / 32])
-def test_dead_latents_learn_from_auxk_and_from_nothing_else(data: tuple[Array, Array], weight: float) -> None:
-    x = torch.from_numpy(data[0])
+def test_dead_latents_learn_from_auxk_and_from_nothing_else(
+    planted_embeddings: tuple[Array, Array], weight: float
+) -> None:
+    x = torch.from_numpy(planted_embeddings[0])
     directions = torch.nn.functional.normalize(torch.randn(64, D, generator=torch.manual_seed(0)), dim=1)
     weights = Weights(directions, x.mean(0))
     weights.encoder.data[32:] *= 0.001  # never among the k strongest
@@ -118,8 +126,10 @@ def test_dead_latents_learn_from_auxk_and_from_nothing_else(data: tuple[Array, A
     assert (loss > error) == (weight > 0)
 
 
-def test_the_contrastive_term_makes_codes_of_two_noisy_inputs_alike(data: tuple[Array, Array]) -> None:
-    x = data[0]
+def test_the_contrastive_term_makes_codes_of_two_noisy_inputs_alike(
+    planted_embeddings: tuple[Array, Array],
+) -> None:
+    x = planted_embeddings[0]
     noise = np.random.default_rng(0).normal(size=(2, 500, D)).astype(np.float32) / D**0.5
 
     def retrieved(weight: float) -> float:
@@ -130,8 +140,10 @@ def test_the_contrastive_term_makes_codes_of_two_noisy_inputs_alike(data: tuple[
     assert retrieved(0.5) > retrieved(0.0) + 0.05  # .64 and .51
 
 
-def test_seeded_features_stay_near_the_directions_that_they_were_given(data: tuple[Array, Array]) -> None:
-    x, directions = data
+def test_seeded_features_stay_near_the_directions_that_they_were_given(
+    planted_embeddings: tuple[Array, Array],
+) -> None:
+    x, directions = planted_embeddings
     sae = train(x[:3_500], CONFIG, seeds=directions[:5])
     assert (sae.directions[:5] * directions[:5]).sum(1).min() > 0.8
     with pytest.raises(InvalidInputError, match="one row for each feature"):
@@ -139,7 +151,7 @@ def test_seeded_features_stay_near_the_directions_that_they_were_given(data: tup
 
 
 def test_training_stops_early_where_the_held_out_error_rises_and_keeps_the_best(
-    data: tuple[Array, Array],
+    planted_embeddings: tuple[Array, Array],
 ) -> None:
     noise = np.random.default_rng(0).normal(size=(600, D)).astype(np.float32)  # nothing to learn
     seen: list[TrainingStatus] = []
@@ -151,11 +163,13 @@ def test_training_stops_early_where_the_held_out_error_rises_and_keeps_the_best(
     assert found == pytest.approx(min(measured), rel=1e-5)
 
 
-def test_a_killed_training_resumes_to_the_same_weights(data: tuple[Array, Array], tmp_path: Path) -> None:
-    x, checkpoint = data[0][:2_000], tmp_path / "training.safetensors"
+def test_a_killed_training_resumes_to_the_same_weights(
+    planted_embeddings: tuple[Array, Array], tmp_path: Path
+) -> None:
+    x, checkpoint = planted_embeddings[0][:2_000], tmp_path / "training.safetensors"
     config = replace(CONFIG, steps=100, batch_size=128, evaluate_every=20, input_noise=0.1, prefixes=(16,))
-    options: dict[str, Any] = {"held_out": data[0][3_500:], "checkpoint": checkpoint}
-    unbroken = train(x, config, held_out=data[0][3_500:])
+    options: dict[str, Any] = {"held_out": planted_embeddings[0][3_500:], "checkpoint": checkpoint}
+    unbroken = train(x, config, held_out=planted_embeddings[0][3_500:])
 
     class Killed(Exception):
         pass

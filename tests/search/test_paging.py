@@ -37,7 +37,7 @@ TEXT = "the price of copper"
 
 
 @pytest.fixture(scope="module", params=["edge", "memory"])
-def notes(
+def notes_index(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     space: FeatureSpace,
@@ -75,12 +75,14 @@ def test_pages_are_one_ranking(any_papers: FeatureIndex, mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "filtered"])
-def test_pages_of_records_with_passages_are_one_ranking_of_records(notes: FeatureIndex, mode: str) -> None:
-    whole = keys(notes.search(TEXT, limit=60, **MODES[mode]))
+def test_pages_of_records_with_passages_are_one_ranking_of_records(
+    notes_index: FeatureIndex, mode: str
+) -> None:
+    whole = keys(notes_index.search(TEXT, limit=60, **MODES[mode]))
     assert len({key for key, _, _ in whole}) == len(whole) > 30
-    paged = [notes.search(TEXT, limit=7, offset=at, **MODES[mode]) for at in range(0, 63, 7)]
+    paged = [notes_index.search(TEXT, limit=7, offset=at, **MODES[mode]) for at in range(0, 63, 7)]
     assert [key for page in paged for key in keys(page)][:60] == whole
-    passages = notes.search(TEXT, limit=200, with_passages=True, **MODES[mode])
+    passages = notes_index.search(TEXT, limit=200, with_passages=True, **MODES[mode])
     best: dict[str, float] = {}
     for hit in sorted(passages, key=lambda hit: -hit.score):
         best.setdefault(hit.id, round(hit.score, 6))
@@ -102,11 +104,11 @@ def test_a_query_that_only_selects_lists_records_in_id_order(any_papers: Feature
     assert len(any_papers.search(query_filter=ASTRONOMY, score_threshold=0.0, limit=3)) == 3
 
 
-def test_a_selection_has_each_record_with_passages_once(notes: FeatureIndex) -> None:
+def test_a_selection_has_each_record_with_passages_once(notes_index: FeatureIndex) -> None:
     every = Filter(must=[FieldCondition(key="metadata.n", match=MatchValue(value=1))])
-    whole = [hit.id for hit in notes.search(query_filter=every, limit=50)]
+    whole = [hit.id for hit in notes_index.search(query_filter=every, limit=50)]
     assert sorted(whole) == sorted(f"note-{i}" for i in range(60) if i % 4 == 1)
-    paged = [notes.search(query_filter=every, limit=4, offset=at) for at in range(0, 20, 4)]
+    paged = [notes_index.search(query_filter=every, limit=4, offset=at) for at in range(0, 20, 4)]
     assert [hit.id for page in paged for hit in page] == whole
 
 

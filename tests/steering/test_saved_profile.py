@@ -20,7 +20,7 @@ LIKE, UNLIKE = ["doc-4", "doc-17", "doc-30"], ["doc-5", "doc-6"]
 
 
 @pytest.fixture(scope="module")
-def folder(
+def index_folder(
     tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RememberingEncoder
 ) -> Path:
     path = tmp_path_factory.mktemp("profiles") / "notes.idx"
@@ -30,9 +30,9 @@ def folder(
 
 
 @pytest.fixture
-def index(folder: Path, session_encoder: RememberingEncoder) -> Iterator[FeatureIndex]:
+def index(index_folder: Path, session_encoder: RememberingEncoder) -> Iterator[FeatureIndex]:
     """An index of 60 records without profiles."""
-    with FeatureIndex.open(folder, encoder=session_encoder) as opened:
+    with FeatureIndex.open(index_folder, encoder=session_encoder) as opened:
         yield opened
         for name in opened.profiles:
             opened._profile_store._keep({n: k for n, k in opened.manifest.profiles.items() if n != name})
@@ -57,17 +57,17 @@ def test_a_profile_steers_any_query_as_its_examples_would(index: FeatureIndex) -
     assert by_name.plan.to_json()["steer"][0]["target"] == "profile:my voice"
 
 
-def test_a_profile_is_kept_with_the_index(folder: Path, encoder: RememberingEncoder) -> None:
-    with FeatureIndex.open(folder, encoder=encoder) as first:
+def test_a_profile_is_kept_with_the_index(index_folder: Path, encoder: RememberingEncoder) -> None:
+    with FeatureIndex.open(index_folder, encoder=encoder) as first:
         fitted = first.fit_profile("kept", like=LIKE)
         hits = first.search("galaxies", steer="+profile:kept:1")
-    with FeatureIndex.open(folder, encoder=encoder) as again:
+    with FeatureIndex.open(index_folder, encoder=encoder) as again:
         assert again.profiles == ("kept",)
         assert again.steering_profile("kept") == fitted
         found = again.search("galaxies", steer="+profile:kept:1")
         assert [(hit.id, hit.score) for hit in found] == [(hit.id, hit.score) for hit in hits]
         again.delete_profile("kept")
-    with FeatureIndex.open(folder, encoder=encoder) as last:
+    with FeatureIndex.open(index_folder, encoder=encoder) as last:
         assert last.profiles == ()
 
 

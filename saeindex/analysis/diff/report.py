@@ -131,7 +131,7 @@ def _sections(diff: Diff) -> Iterator[Section]:
         findings += family_blocks(family, found, groups, _counted(diff, family), diff.alpha)
     yield Section("Findings", findings)
     if evidence := evidence_blocks(diff.findings):
-        intro = "Records that show the largest findings, from both sides; the words to look at are marked."
+        intro = "Records that show the largest findings; the words to look at are marked."
         yield Section("Evidence", [Paragraph(intro), *evidence])
     if diff.hypotheses:
         yield Section("What a language model makes of it", _hypotheses(diff))
@@ -259,7 +259,7 @@ def _changes(diff: Diff) -> list[Block]:
         Head("gone with it", False),
     ]  # fmt: skip
     rows = [
-        [FAMILY[one.family], one.field, f"{one.without:,}", f"{one.with_it:,}", ", ".join(one.gone) or "–"]
+        [FAMILY[one.family], one.field, f"{one.without:,}", f"{one.with_it:,}", "; ".join(one.gone) or "–"]
         for one in diff.changes
     ]
     intro = "Findings that go when records are compared within a stratum were differences of it."

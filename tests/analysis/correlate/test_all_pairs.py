@@ -26,7 +26,7 @@ def features(space: FeatureSpace) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def present() -> NDArray[np.bool_]:
+def planted_presence() -> NDArray[np.bool_]:
     """Six concepts: the first two go together, the third and the fourth avoid each other, two are alone."""
     dice = np.random.default_rng(3)
     has = dice.random((M, 6)) < 0.3
@@ -36,20 +36,22 @@ def present() -> NDArray[np.bool_]:
 
 
 @pytest.fixture(scope="module")
-def found(space: FeatureSpace, present: NDArray[np.bool_], features: list[int]) -> Correlations:
-    return correlate_open(made_snapshot(space, present, features))
+def correlations(
+    space: FeatureSpace, planted_presence: NDArray[np.bool_], features: list[int]
+) -> Correlations:
+    return correlate_open(made_snapshot(space, planted_presence, features))
 
 
 def test_what_goes_together_and_what_avoids_each_other_is_listed(
-    found: Correlations, features: list[int], present: NDArray[np.bool_]
+    correlations: Correlations, features: list[int], planted_presence: NDArray[np.bool_]
 ) -> None:
-    (pair,), (avoiding,) = found.results, found.avoided
+    (pair,), (avoiding,) = correlations.results, correlations.avoided
     assert {pair.a.feature, pair.b.feature} == set(features[:2])
     assert {avoiding.a.feature, avoiding.b.feature} == set(features[2:4])
-    assert (found.tested, found.found, found.records) == (15, 2, M)
-    both = present[:, 0] & present[:, 1]
+    assert (correlations.tested, correlations.found, correlations.records) == (15, 2, M)
+    both = planted_presence[:, 0] & planted_presence[:, 1]
     assert pair.support == both.sum()
-    given = both.sum() / present[:, 0].sum(), both.sum() / present[:, 1].sum()
+    given = both.sum() / planted_presence[:, 0].sum(), both.sum() / planted_presence[:, 1].sum()
     swapped = pair.a.feature == features[1]
     assert (pair.p_b_given_a, pair.p_a_given_b) == pytest.approx(given[::-1] if swapped else given)
     assert pair.lift > 1 > avoiding.lift
@@ -61,49 +63,49 @@ def test_what_goes_together_and_what_avoids_each_other_is_listed(
 
 
 def test_only_the_records_asked_for_count(
-    space: FeatureSpace, present: NDArray[np.bool_], features: list[int]
+    space: FeatureSpace, planted_presence: NDArray[np.bool_], features: list[int]
 ) -> None:
     rows = np.arange(50, 250)
-    part = correlate_open(made_snapshot(space, present, features), rows=rows)
+    part = correlate_open(made_snapshot(space, planted_presence, features), rows=rows)
     assert part.records == 200
-    assert part.results[0].support == (present[rows, 0] & present[rows, 1]).sum()
+    assert part.results[0].support == (planted_presence[rows, 0] & planted_presence[rows, 1]).sum()
     assert all(50 <= int(one[1:]) < 250 for one in part.results[0].examples)
 
 
 def test_across_fields_each_side_is_of_its_own_and_records_lack_neither(
-    space: FeatureSpace, present: NDArray[np.bool_], features: list[int]
+    space: FeatureSpace, planted_presence: NDArray[np.bool_], features: list[int]
 ) -> None:
     texts = ["" if row < 40 else f"word{row}" for row in range(M)]
     prompts = made_snapshot(
-        space, present[:, [0, 4]], [features[0], features[4]], texts=texts, field="prompt"
+        space, planted_presence[:, [0, 4]], [features[0], features[4]], texts=texts, field="prompt"
     )
-    responses = made_snapshot(space, present[:, [1, 0]], [features[1], features[0]])
+    responses = made_snapshot(space, planted_presence[:, [1, 0]], [features[1], features[0]])
     across = correlate_open(prompts, responses)
     (pair,) = across.results
     assert (pair.a.field, pair.b.field) == ("prompt", "")
     assert (pair.a.feature, pair.b.feature) == (features[0], features[1])
     assert across.records == M - 40
-    assert pair.support == (present[40:, 0] & present[40:, 1]).sum()
+    assert pair.support == (planted_presence[40:, 0] & planted_presence[40:, 1]).sum()
     # The same concept on both sides is no finding.
     assert across.removed == {"the same concept": 1}
     assert (across.field, across.other_field) == ("prompt", "")
 
 
 def test_answers_to_one_prompt_and_records_of_one_unit_count_as_one(
-    space: FeatureSpace, present: NDArray[np.bool_], features: list[int]
+    space: FeatureSpace, planted_presence: NDArray[np.bool_], features: list[int]
 ) -> None:
     times = 5
     copies = np.repeat(np.arange(M), times)
     metadata = [{"author": int(one)} for one in copies]
-    repeated = made_snapshot(space, present[copies], features, metadata=metadata)
-    once = correlate_open(made_snapshot(space, present, features))
+    repeated = made_snapshot(space, planted_presence[copies], features, metadata=metadata)
+    once = correlate_open(made_snapshot(space, planted_presence, features))
     naive, counted = correlate_open(repeated), correlate_open(repeated, unit="metadata.author")
     assert (counted.records, counted.units, naive.units) == (times * M, M, times * M)
     assert naive.results[0].support == times * once.results[0].support
     assert counted.results[0].support == pytest.approx(once.results[0].support)
     assert counted.results[0].p == pytest.approx(once.results[0].p, rel=1e-6)
     assert "independent" in str(counted)
-    prompts = made_snapshot(space, present[:, :1], features[:1], field="prompt").take(copies)
+    prompts = made_snapshot(space, planted_presence[:, :1], features[:1], field="prompt").take(copies)
     # The same prompt has the same embedding; ids are those of the answers.
     prompts = replace(prompts, ids=repeated.ids)
     across = correlate_open(prompts, repeated)
@@ -135,9 +137,9 @@ def test_repeated_answers_to_few_prompts_are_no_evidence(space: FeatureSpace, fe
 
 
 def test_by_finds_no_more_than_bh_and_a_lower_rate_no_more_than_a_higher(
-    space: FeatureSpace, present: NDArray[np.bool_], features: list[int]
+    space: FeatureSpace, planted_presence: NDArray[np.bool_], features: list[int]
 ) -> None:
-    snapshot = made_snapshot(space, present, features)
+    snapshot = made_snapshot(space, planted_presence, features)
     loose, strict = (correlate_open(snapshot, alpha=0.5, method=m) for m in ("bh", "by"))
     assert loose.found >= strict.found >= 2
     for one in strict.results:
@@ -194,51 +196,53 @@ def test_a_word_that_both_stand_for_is_left_out_on_sight(space: FeatureSpace, fe
 # Results ----------------------------------------------------------------------------------------------
 
 
-def test_results_are_json_tables_and_text(found: Correlations) -> None:
-    said = json.loads(json.dumps(found.to_json()))
+def test_results_are_json_tables_and_text(correlations: Correlations) -> None:
+    said = json.loads(json.dumps(correlations.to_json()))
     assert said["tested"] == 15
     (pair,) = said["results"]
     assert pair["a"]["label"]
     assert pair["ci"][0] < pair["log_odds"] < pair["ci"][1]
     contract = {"support", "expected", "lift", "npmi", "p", "q", "p_b_given_a", "p_a_given_b"}
     assert contract <= pair.keys()
-    (row,) = found.tables()["pairs"]
+    (row,) = correlations.tables()["pairs"]
     assert all(isinstance(value, str | int | float | None) for value in row.values())
-    assert f"#{found.results[0].a.feature} " in str(found)
-    assert "avoid each other:" in str(found)
+    assert f"#{correlations.results[0].a.feature} " in str(correlations)
+    assert "avoid each other:" in str(correlations)
 
 
-def test_graphs_have_each_pair_as_an_edge(found: Correlations, tmp_path: Path) -> None:
+def test_graphs_have_each_pair_as_an_edge(correlations: Correlations, tmp_path: Path) -> None:
     from networkx import node_link_graph, read_graphml
 
-    graph = concept_graph(found)
+    graph = concept_graph(correlations)
     assert (graph.number_of_nodes(), graph.number_of_edges()) == (4, 2)
     assert sorted(sign for _, _, sign in graph.edges(data="sign")) == [-1, 1]
     read = [
-        read_graphml(write_graph(found, tmp_path / "g.graphml")),
-        node_link_graph(json.loads(write_graph(found, tmp_path / "g.json").read_text()), edges="edges"),
+        read_graphml(write_graph(correlations, tmp_path / "g.graphml")),
+        node_link_graph(
+            json.loads(write_graph(correlations, tmp_path / "g.json").read_text()), edges="edges"
+        ),
     ]
     for other in read:
         assert set(other.nodes) == set(graph.nodes)
         for a, b, sides in graph.edges(data=True):
             assert other.edges[a, b]["lift"] == pytest.approx(sides["lift"])
     with pytest.raises(InvalidInputError, match=r"\.png"):
-        write_graph(found, tmp_path / "g.png")
+        write_graph(correlations, tmp_path / "g.png")
 
 
 @pytest.mark.parametrize("options", [{"alpha": 0}, {"alpha": 1.5}, {"least": 0}, {"limit": 0}])
 def test_settings_out_of_range_are_refused(
-    space: FeatureSpace, present: NDArray[np.bool_], features: list[int], options: dict[str, float]
+    space: FeatureSpace, planted_presence: NDArray[np.bool_], features: list[int], options: dict[str, float]
 ) -> None:
     with pytest.raises(InvalidInputError, match="out of range"):
-        correlate_open(made_snapshot(space, present, features), **options)  # type: ignore[arg-type]
+        correlate_open(made_snapshot(space, planted_presence, features), **options)  # type: ignore[arg-type]
 
 
 def test_snapshots_of_different_records_and_too_few_records_are_refused(
-    space: FeatureSpace, present: NDArray[np.bool_], features: list[int]
+    space: FeatureSpace, planted_presence: NDArray[np.bool_], features: list[int]
 ) -> None:
-    snapshot = made_snapshot(space, present, features)
+    snapshot = made_snapshot(space, planted_presence, features)
     with pytest.raises(InvalidInputError, match="different records"):
-        correlate_open(snapshot, made_snapshot(space, present[:50], features))
+        correlate_open(snapshot, made_snapshot(space, planted_presence[:50], features))
     with pytest.raises(InvalidInputError, match="1 records"):
         correlate_open(snapshot, rows=np.array([3]))

@@ -45,7 +45,7 @@ def conversations() -> list[Record]:
 
 
 @pytest.fixture(scope="module")
-def path(
+def talks_path(
     tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RememberingEncoder
 ) -> Path:
     path = tmp_path_factory.mktemp("talks") / "talks.idx"
@@ -55,8 +55,8 @@ def path(
 
 
 @pytest.fixture
-def talks(path: Path, session_encoder: RememberingEncoder) -> Iterator[FeatureIndex]:
-    with FeatureIndex.open(path, encoder=session_encoder) as index:
+def talks(talks_path: Path, session_encoder: RememberingEncoder) -> Iterator[FeatureIndex]:
+    with FeatureIndex.open(talks_path, encoder=session_encoder) as index:
         yield index
 
 
@@ -121,10 +121,10 @@ def test_a_mistake_says_what_to_do(talks: FeatureIndex) -> None:
 # The command line -------------------------------------------------------------------------------------
 
 
-def test_the_json_of_correlate_has_the_fields_of_the_contract(path: Path, tmp_path: Path) -> None:
+def test_the_json_of_correlate_has_the_fields_of_the_contract(talks_path: Path, tmp_path: Path) -> None:
     graph = tmp_path / "g.json"
     done = call(
-        "correlate", str(path), "--concept", "music=metadata.topic=music",
+        "correlate", str(talks_path), "--concept", "music=metadata.topic=music",
         "--concept", "thanked=metadata.thanks=true", "--graph", str(graph), "--json",
     )  # fmt: skip
     assert done.exit_code == 0, done.output
@@ -137,18 +137,20 @@ def test_the_json_of_correlate_has_the_fields_of_the_contract(path: Path, tmp_pa
     assert len(json.loads(graph.read_text())["edges"]) == 1
 
 
-def test_triggers_are_printed_with_their_records(path: Path) -> None:
-    done = call("triggers", str(path), "thanked=metadata.thanks=true", "--limit", "3")
+def test_triggers_are_printed_with_their_records(talks_path: Path) -> None:
+    done = call("triggers", str(talks_path), "thanked=metadata.thanks=true", "--limit", "3")
     assert done.exit_code == 0, done.output
     assert "without behaviour: c" in done.stdout
     assert len(
-        json.loads(call("triggers", str(path), "thanked=metadata.thanks=true", "--json").stdout)["results"]
+        json.loads(call("triggers", str(talks_path), "thanked=metadata.thanks=true", "--json").stdout)[
+            "results"
+        ]
     )
 
 
-def test_nothing_found_exits_1_and_a_wrong_option_is_an_error(path: Path) -> None:
-    nothing = call("correlate", str(path), "--where", "metadata.year = 2003", "--least", "15")
+def test_nothing_found_exits_1_and_a_wrong_option_is_an_error(talks_path: Path) -> None:
+    nothing = call("correlate", str(talks_path), "--where", "metadata.year = 2003", "--least", "15")
     assert nothing.exit_code == 1
     for arguments in (["--method", "bonferroni"], ["--graph", "g.png"], ["--concept", "music"]):
-        done = call("correlate", str(path), *arguments)
+        done = call("correlate", str(talks_path), *arguments)
         assert isinstance(done.exception, InvalidInputError)

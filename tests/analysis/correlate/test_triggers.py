@@ -50,14 +50,14 @@ def responses(space: FeatureSpace, answered: NDArray[np.bool_], features: list[i
 
 
 @pytest.fixture(scope="module")
-def found(prompts: Snapshot, responses: Snapshot, features: list[int]) -> Triggers:
+def triggers(prompts: Snapshot, responses: Snapshot, features: list[int]) -> Triggers:
     return find_triggers(prompts, responses, features[5])
 
 
 def test_the_trigger_is_found_alone_and_its_twin_stands_beside_it(
-    found: Triggers, features: list[int], asked: NDArray[np.bool_], answered: NDArray[np.bool_]
+    triggers: Triggers, features: list[int], asked: NDArray[np.bool_], answered: NDArray[np.bool_]
 ) -> None:
-    (trigger,) = found.results
+    (trigger,) = triggers.results
     assert trigger.pair.a.feature == features[0]
     assert trigger.pair.a.field == "prompt"
     assert [one.feature for one in trigger.same] == [features[4]]
@@ -65,13 +65,13 @@ def test_the_trigger_is_found_alone_and_its_twin_stands_beside_it(
     assert trigger.pair.support == both
     assert trigger.pair.p_b_given_a == pytest.approx(both / asked[:, 0].sum())
     assert trigger.coverage == pytest.approx(both / answered.sum())
-    assert (found.tested, found.having, found.records) == (5, answered.sum(), M)
+    assert (triggers.tested, triggers.having, triggers.records) == (5, answered.sum(), M)
 
 
 def test_records_for_and_against_are_what_they_are_called(
-    found: Triggers, asked: NDArray[np.bool_], answered: NDArray[np.bool_]
+    triggers: Triggers, asked: NDArray[np.bool_], answered: NDArray[np.bool_]
 ) -> None:
-    (trigger,) = found.results
+    (trigger,) = triggers.results
     for ids, has_trigger, has_behaviour in (
         (trigger.showing, True, True),
         (trigger.without_behaviour, True, False),
@@ -119,11 +119,11 @@ def test_nothing_is_found_where_nothing_was_planted(
     assert findings <= 3
 
 
-def test_triggers_are_json_tables_and_text(found: Triggers) -> None:
-    said = json.loads(json.dumps(found.to_json()))
-    assert said["results"][0]["showing"] == list(found.results[0].showing)
-    assert len(found.tables()["records"]) == 15
-    assert "without behaviour: r" in str(found)
+def test_triggers_are_json_tables_and_text(triggers: Triggers) -> None:
+    said = json.loads(json.dumps(triggers.to_json()))
+    assert said["results"][0]["showing"] == list(triggers.results[0].showing)
+    assert len(triggers.tables()["records"]) == 15
+    assert "without behaviour: r" in str(triggers)
 
 
 def test_a_behaviour_that_the_space_does_not_have_is_refused(prompts: Snapshot, responses: Snapshot) -> None:

@@ -34,7 +34,7 @@ FAMILIES = (
 
 
 @pytest.fixture(scope="module")
-def folder(
+def space_folder(
     tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RememberingEncoder
 ) -> str:
     labels, vectors = list(space.labels), space.label_vectors.copy()
@@ -55,8 +55,8 @@ def called(*arguments: str, code: int = 0) -> Any:
     return json.loads(call(*arguments, "--json", code=code))
 
 
-def test_families_are_listed_with_their_features(folder: str, space: FeatureSpace) -> None:
-    printed = called(folder)
+def test_families_are_listed_with_their_features(space_folder: str, space: FeatureSpace) -> None:
+    printed = called(space_folder)
     assert (printed["space"], printed["phrase"]) == (space.name, None)
     assert [(f["id"], f["size"], f["match"]) for f in printed["families"]] == [(0, 3, None), (1, 3, None)]
     birds = printed["families"][0]
@@ -66,23 +66,23 @@ def test_families_are_listed_with_their_features(folder: str, space: FeatureSpac
     ]  # fmt: skip
     assert birds["features"][0]["density"] == pytest.approx(float(space.calibration.density[3]))
     assert [f["is_weak"] for f in printed["families"][1]["features"]] == [False, False, True]
-    assert len(called(folder, "--limit", "1")["families"]) == 1
+    assert len(called(space_folder, "--limit", "1")["families"]) == 1
 
 
-def test_people_see_trees(folder: str) -> None:
-    lines = call(folder).splitlines()
+def test_people_see_trees(space_folder: str) -> None:
+    lines = call(space_folder).splitlines()
     assert lines[0].startswith("family:#0 birds: eagles, penguins  3 features, coherence 0.50, in 12.5% of")
     assert [line[: line.index("#")] for line in lines[1:4]] == ["└── ", "    └── ", "        └── "]
     assert "#8 penguins" in lines[3]
     assert [line for line in lines if "(weak)" in line] == [line for line in lines if "debt" in line][1:]
 
 
-def test_a_phrase_finds_the_families_that_answer_to_it(folder: str) -> None:
+def test_a_phrase_finds_the_families_that_answer_to_it(space_folder: str) -> None:
     for phrase, first in (("hawks", 0), ("interest rates", 1)):
-        found = called(folder, phrase)["families"]
+        found = called(space_folder, phrase)["families"]
         assert [family["id"] for family in found] == [first, 1 - first]
         assert found[0]["match"] > 0.7 > found[1]["match"]
-        assert f"match {found[0]['match']:.2f}, 3 features" in call(folder, phrase).splitlines()[0]
+        assert f"match {found[0]['match']:.2f}, 3 features" in call(space_folder, phrase).splitlines()[0]
 
 
 def test_a_space_without_families_gives_no_result(tmp_path: Path, space: FeatureSpace) -> None:

@@ -24,7 +24,7 @@ CONFIG = TrainingConfig(n_features=32, k=8, steps=80, batch_size=256)
 
 
 @pytest.fixture(scope="module")
-def fitted(tmp_path_factory: pytest.TempPathFactory, session_encoder: RememberingEncoder) -> Path:
+def space_folder(tmp_path_factory: pytest.TempPathFactory, session_encoder: RememberingEncoder) -> Path:
     texts = [record.text for record in RECORDS]
     x = session_encoder.encode_document(texts)
     space = FeatureSpace.fit(texts, config=CONFIG, encoder=session_encoder, embeddings=x, name="small")
@@ -43,8 +43,8 @@ def _surroundings(
 
 
 @pytest.fixture
-def space(fitted: Path, tmp_path: Path) -> str:
-    return str(shutil.copytree(fitted, tmp_path / "space"))
+def space(space_folder: Path, tmp_path: Path) -> str:
+    return str(shutil.copytree(space_folder, tmp_path / "space"))
 
 
 @pytest.fixture
