@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from saeindex.errors import InvalidInputError
 from saeindex.llm.budget import Ledger
-from saeindex.llm.chat import Chat, ReplyCache, new_client
+from saeindex.llm.chat import Chat, ReplyCache, chat_client
 from saeindex.llm.prompts import CLOSE, OPEN, quoted_text, text_block
 from saeindex.llm.replies import answered, read_scores
 
@@ -49,7 +49,7 @@ class ConceptJudge:
         ``max_tokens`` caps what all requests together may take, in and out; ``cache`` is a file of replies.
         """
         self.model = model
-        opened = client or new_client(base_url, api_key, max_retries, timeout)
+        opened = client or chat_client(base_url, api_key, max_retries, timeout)
         self._chat = Chat(
             opened, ReplyCache(None if cache is None else Path(cache)), Ledger(None, max_tokens, None)
         )

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from saeindex.errors import EncoderError, InvalidInputError, MissingDependencyError
+from saeindex.errors import EncoderError, InvalidInputError, MissingDependencyError, SaeIndexError
 from saeindex.protocols import EncoderIdentity
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class OpenAIEncoder:
         self._encoding_format = encoding_format
         self._count_tokens = count_tokens or estimate_tokens
         self._known_dimension = dimensions
-        self._client = client or _new_client(base_url, api_key, max_retries, timeout)
+        self._client = client or new_client(base_url, api_key, max_retries, timeout)
 
     def __repr__(self) -> str:
         return f"OpenAIEncoder({self._model!r}, host={self._host!r}, dimensions={self._dimensions})"
@@ -236,18 +236,29 @@ def _decoded(embedding: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
     return vector
 
 
-def _new_client(base_url: str | None, api_key: str | None, max_retries: int, timeout: float) -> OpenAI:
+def new_client(
+    base_url: str | None,
+    api_key: str | None,
+    max_retries: int,
+    timeout: float,
+    purpose: str = "an embedding service",
+    refused: type[SaeIndexError] = EncoderError,
+) -> OpenAI:
+    """Return a client; address and key default to ``OPENAI_BASE_URL`` and ``OPENAI_API_KEY``.
+
+    MissingDependencyError without openai; ``refused`` where there is no key.
+    """
     try:
         from openai import OpenAI, OpenAIError
     except ImportError as error:
         raise MissingDependencyError(
-            "an OpenAI-compatible encoder", "openai is not installed", 'Run pip install "saeindex[openai]".'
+            purpose, "openai is not installed", 'Run pip install "saeindex[openai]".'
         ) from error
     try:
         return OpenAI(base_url=base_url, api_key=api_key, max_retries=max_retries, timeout=timeout)
     except OpenAIError:
-        raise EncoderError(
-            "a client for an embedding service",
+        raise refused(
+            f"a client for {purpose}",
             "no API key",
             "Set OPENAI_API_KEY or give api_key (any word, where the service asks for none).",
         ) from None

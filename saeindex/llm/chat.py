@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 from urllib.parse import urlsplit
 
-from saeindex.encoders.openai import estimate_tokens
-from saeindex.errors import LabelerError, MissingDependencyError
+from saeindex.encoders.openai import estimate_tokens, new_client
+from saeindex.errors import LabelerError
 from saeindex.files import replacing
 from saeindex.llm.prompts import Messages
 
@@ -89,7 +89,7 @@ class Chat:
     """
 
     def __init__(self, client: OpenAI, cache: ReplyCache, ledger: Ledger) -> None:
-        """Take the client (see :func:`new_client`), where replies are kept, and what they may cost."""
+        """Take the client (see :func:`chat_client`), where replies are kept, and what they may cost."""
         self._client, self._cache, self.ledger = client, cache, ledger
         self._refused: set[str] = set()
 
@@ -206,19 +206,6 @@ def count_tokens(messages: Messages) -> int:
     return sum(MESSAGE_TOKENS + estimate_tokens(message["content"]) for message in messages)
 
 
-def new_client(base_url: str | None, api_key: str | None, max_retries: int, timeout: float) -> OpenAI:
-    """Return a client; address and key default to ``OPENAI_BASE_URL`` and ``OPENAI_API_KEY``."""
-    try:
-        from openai import OpenAI, OpenAIError
-    except ImportError as error:
-        raise MissingDependencyError(
-            "labels by a language model", "openai is not installed", 'Run pip install "saeindex[openai]".'
-        ) from error
-    try:
-        return OpenAI(base_url=base_url, api_key=api_key, max_retries=max_retries, timeout=timeout)
-    except OpenAIError:
-        raise LabelerError(
-            "a client for a language model",
-            "no API key",
-            "Set OPENAI_API_KEY (to any word, where the service asks for none).",
-        ) from None
+def chat_client(base_url: str | None, api_key: str | None, max_retries: int, timeout: float) -> OpenAI:
+    """Return a client of a chat service; see :func:`saeindex.encoders.openai.new_client`."""
+    return new_client(base_url, api_key, max_retries, timeout, "a language model", LabelerError)

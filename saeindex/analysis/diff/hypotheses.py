@@ -19,7 +19,7 @@ from saeindex.analysis.diff.results import Hypothesis
 from saeindex.analysis.stats.two_by_two import adjusted, two_sided
 from saeindex.errors import InvalidInputError
 from saeindex.llm.budget import CostEstimate, Ledger, Prices
-from saeindex.llm.chat import Chat, ReplyCache, count_tokens, new_client
+from saeindex.llm.chat import Chat, ReplyCache, chat_client, count_tokens
 from saeindex.llm.prompts import CLOSE, OPEN, predictor_messages, quoted_text, text_block
 from saeindex.llm.replies import BadReplyError, answered, read_scores
 
@@ -86,7 +86,7 @@ class HypothesisWriter:
         if records < 1:
             raise InvalidInputError(f"records={records}", "out of range", "Use 1 or more.")
         self.model, self.judge, self.records = model, judge or model, records
-        opened = client or new_client(base_url, api_key, max_retries, timeout)
+        opened = client or chat_client(base_url, api_key, max_retries, timeout)
         self._chat = Chat(
             opened, ReplyCache(None if cache is None else Path(cache)), Ledger(prices, max_tokens, None)
         )

@@ -178,6 +178,22 @@ def family_blocks(
     return [*blocks, Figure(partial(forest, name, found, groups)), table]
 
 
+def all_families(
+    findings: Mapping[Family, Sequence[Finding]], tested: Mapping[Family, int], groups: Sequence[str]
+) -> list[Block]:
+    """Return every family's findings between two groups, each with how many were tested."""
+    return [
+        block
+        for family, found in findings.items()
+        for block in family_blocks(
+            family,
+            found,
+            groups,
+            f"{counted(len(found), 'row')} of findings; {tested.get(family, 0):,} tested.",
+        )
+    ]
+
+
 def _heads(groups: Sequence[str], is_held: bool) -> list[Head]:
     shares = [f"in {name}" for name in groups] if len(groups) == 2 else ["more in", "in it", "in the next"]
     names = ["finding", *shares, "difference, points", "95 % interval", "odds ratio", "q", "records"]

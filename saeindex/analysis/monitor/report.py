@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from saeindex.analysis.diff.report import LIMITS, evidence_blocks, family_blocks
+from saeindex.analysis.diff.report import LIMITS, all_families, evidence_blocks
 from saeindex.analysis.monitor.results import REFERENCE, WINDOW, Alert
-from saeindex.report.model import Description, Section, counted, describe, percent
+from saeindex.report.model import Description, Section, describe, percent
 
 IN_SHORT = 3
 
@@ -38,16 +38,6 @@ def _(alert: Alert) -> Description:
 
 
 def _sections(alert: Alert) -> Iterator[Section]:
-    blocks = [
-        block
-        for family, found in alert.changed.items()
-        for block in family_blocks(
-            family,
-            found,
-            (WINDOW, REFERENCE),
-            f"{counted(len(found), 'row')} of findings; {alert.tested.get(family, 0):,} tested.",
-        )
-    ]
-    yield Section("Changes", blocks)
+    yield Section("Changes", all_families(alert.changed, alert.tested, (WINDOW, REFERENCE)))
     if evidence := evidence_blocks(alert.changed):
         yield Section("Evidence", evidence)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from saeindex.analysis.diff.report import LIMITS, family_blocks
+from saeindex.analysis.diff.report import LIMITS, all_families
 from saeindex.analysis.profile.results import SetProfile
 from saeindex.report.model import (
     Description,
@@ -47,17 +47,8 @@ def _(profile: SetProfile) -> Description:
 
 
 def _sections(profile: SetProfile) -> Iterator[Section]:
-    blocks = [
-        block
-        for family, found in profile.distinctive.items()
-        for block in family_blocks(
-            family,
-            found,
-            ("set", "rest"),
-            f"{counted(len(found), 'row')} of findings; {profile.tested.get(family, 0):,} tested.",
-        )
-    ]
-    yield Section("What it has more", blocks)
+    more = all_families(profile.distinctive, profile.tested, ("set", "rest"))
+    yield Section("What it has more", more)
     if profile.themes:
         heads = [Head("theme", False), Head("records"), Head("share"), Head("typical records", False)]
         rows = [

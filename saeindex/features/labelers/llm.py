@@ -22,7 +22,7 @@ from saeindex.features.labelers.examples import Job, plan_jobs
 from saeindex.features.labelers.labeler import Labeling, LabelingTask
 from saeindex.features.trust import f1
 from saeindex.llm.budget import BudgetReachedError, CostEstimate, Ledger, Prices
-from saeindex.llm.chat import Chat, RefusedError, ReplyCache, count_tokens, new_client
+from saeindex.llm.chat import Chat, RefusedError, ReplyCache, chat_client, count_tokens
 from saeindex.llm.prompts import Messages, correction
 from saeindex.llm.replies import BadReplyError, read_phrase, read_scores
 
@@ -93,7 +93,7 @@ class LLMLabeler:
         self._prices = prices
         self._planned: tuple[LabelingTask, tuple[list[Job], list[int]]] | None = None
         ledger = Ledger(prices, max_tokens, budget)
-        opened = client or new_client(base_url, api_key, max_retries, timeout)
+        opened = client or chat_client(base_url, api_key, max_retries, timeout)
         self._chat = Chat(opened, ReplyCache(None if cache is None else Path(cache)), ledger)
 
     def __repr__(self) -> str:
