@@ -18,7 +18,7 @@ from saeindex import FeatureIndex, FeatureSpace, Record, open_encoder
 from saeindex.collection.rows import Rows
 from saeindex.collection.sample import Neighbourhood
 from saeindex.config import DEFAULT_SPACE, DENSE, SAE
-from saeindex.stores.engine import pages
+from saeindex.stores.base import pages
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -14,7 +14,7 @@ from saeindex.collection.statistics import Statistics, read_statistics
 from saeindex.config import DENSE, SAE
 from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.protocols import SearchRequest
-from saeindex.stores.engine import pages
+from saeindex.stores.base import pages
 
 if TYPE_CHECKING:
     from saeindex.collection.caches import QueryVectors

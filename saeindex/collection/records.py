@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS, suffixed
-from saeindex.stores.engine import PAGE, pages
+from saeindex.stores.base import PAGE, pages
 from saeindex.types import LevelName
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from saeindex.collection.rows import Rows, concept_matrix, ones, tokens, word_ma
 from saeindex.config import DENSE, SAE
 from saeindex.encoders.cache import EmbeddingCache
 from saeindex.sae.metrics import nearest
-from saeindex.stores.engine import first_points
+from saeindex.stores.base import first_points
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

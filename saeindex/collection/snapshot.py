@@ -28,7 +28,7 @@ from saeindex.indexing.points import point_id
 from saeindex.language.ast import path_of
 from saeindex.language.evaluate import found_at
 from saeindex.protocols import Point, SparseVector
-from saeindex.stores.engine import pages
+from saeindex.stores.base import pages
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -19,7 +19,7 @@ from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS
 from saeindex.language.ast import RECORD_ID, Exists, path_of
 from saeindex.language.evaluate import found_at, taker
 from saeindex.language.to_text import to_text
-from saeindex.stores.engine import first_points
+from saeindex.stores.base import first_points
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter

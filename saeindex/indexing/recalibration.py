@@ -29,7 +29,7 @@ from saeindex.features.level_drift import LevelDrift, counts_by_level, level_dri
 from saeindex.indexing.manifest import Manifest, OwnCalibration, Recalibration, SpaceReference
 from saeindex.indexing.points import point_id
 from saeindex.protocols import SparseVector
-from saeindex.stores.engine import PAGE, pages
+from saeindex.stores.base import PAGE, pages
 from saeindex.types import SparseCode
 
 if TYPE_CHECKING:

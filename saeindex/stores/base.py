@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -24,12 +24,13 @@ from saeindex.stores.tracing import noted
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
+    from saeindex.protocols import VectorStore
     from saeindex.types import JsonObject
 
 T = TypeVar("T")
-
 FACET_KINDS = frozenset({"keyword", "integer", "integer-range", "bool"})
 ORDER_KINDS = frozenset({"integer-range", "float", "datetime"})
+PAGE = 1_000
 
 
 class BaseStore(ABC):
@@ -297,3 +298,35 @@ class BaseStore(ABC):
 def closed_error(action: str) -> StorageError:
     """Return the error of using a store after it was closed."""
     return StorageError(f"{action} on a store", "it was closed", "Open it again")
+
+
+def pages(
+    store: VectorStore,
+    query_filter: Filter | None = None,
+    size: int = PAGE,
+    with_payload: bool | Sequence[str] = True,
+    with_vectors: bool | Sequence[str] = False,
+) -> Iterator[Page]:
+    """Yield all that matches, in id order, by pages; a collection without any of it has one empty page."""
+    cursor = None
+    while True:
+        page = store.scroll(query_filter, size, cursor, with_payload=with_payload, with_vectors=with_vectors)
+        yield page
+        if (cursor := page.cursor) is None:
+            return
+
+
+def first_points(
+    store: VectorStore,
+    least: int,
+    size: int,
+    with_payload: bool | Sequence[str] = True,
+    with_vectors: bool | Sequence[str] = False,
+) -> list[Point]:
+    """Return the first points in id order, whole pages of them until there are ``least``."""
+    points: list[Point] = []
+    for page in pages(store, None, size, with_payload, with_vectors):
+        points.extend(page.points)
+        if len(points) >= least:
+            break
+    return points

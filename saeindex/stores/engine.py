@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,9 +12,7 @@ from saeindex.stores.point_checks import PlainVector
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
-    from saeindex.protocols import Layout, OrderBy, Page, PointId, VectorStore
-
-PAGE = 1_000
+    from saeindex.protocols import Layout, OrderBy, Page, PointId
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,35 +81,3 @@ class Engine(Protocol):
         self, order_by: OrderBy, filters: tuple[Filter, ...], limit: int, fetch: Fetch
     ) -> list[tuple[Point, float]]:
         """Return (point, value) in the order of a field, one row per value that a point has."""
-
-
-def pages(
-    store: VectorStore,
-    query_filter: Filter | None = None,
-    size: int = PAGE,
-    with_payload: bool | Sequence[str] = True,
-    with_vectors: bool | Sequence[str] = False,
-) -> Iterator[Page]:
-    """Yield all that matches, in id order, by pages; a collection without any of it has one empty page."""
-    cursor = None
-    while True:
-        page = store.scroll(query_filter, size, cursor, with_payload=with_payload, with_vectors=with_vectors)
-        yield page
-        if (cursor := page.cursor) is None:
-            return
-
-
-def first_points(
-    store: VectorStore,
-    least: int,
-    size: int,
-    with_payload: bool | Sequence[str] = True,
-    with_vectors: bool | Sequence[str] = False,
-) -> list[Point]:
-    """Return the first points in id order, whole pages of them until there are ``least``."""
-    points: list[Point] = []
-    for page in pages(store, None, size, with_payload, with_vectors):
-        points.extend(page.points)
-        if len(points) >= least:
-            break
-    return points
