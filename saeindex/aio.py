@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial, wraps
 from inspect import iscoroutinefunction
@@ -11,11 +11,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, cast
 
+from saeindex.config import DEFAULT_SPACE
 from saeindex.errors import InvalidInputError
 from saeindex.index import FeatureIndex
 
 if TYPE_CHECKING:
     from qdrant_client import AsyncQdrantClient, QdrantClient
+
+    from saeindex.features import FeatureSpace
+    from saeindex.indexing.passages import PassageOptions
+    from saeindex.protocols import PayloadKind, TextEncoder
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -56,13 +61,36 @@ class AsyncFeatureIndex:
     async def create(
         cls,
         path: str | Path,
-        *args: Any,
+        space: FeatureSpace | str | Path = DEFAULT_SPACE,
+        *,
         client: AsyncQdrantClient | QdrantClient | None = None,
+        url: str | None = None,
+        encoder: TextEncoder | None = None,
+        passages: PassageOptions | None = None,
+        payload_indexes: Mapping[str, PayloadKind] | None = None,
+        fields: Sequence[str] = (),
+        shard_number: int | None = None,
+        replication_factor: int | None = None,
+        write_consistency_factor: int | None = None,
+        on_disk_payload: bool | None = None,
         workers: int = WORKERS,
-        **options: Any,
     ) -> Self:
         """Make an empty index; the arguments are those of :meth:`FeatureIndex.create`."""
-        made = partial(FeatureIndex.create, path, *args, client=_blocking(client), **options)
+        made = partial(
+            FeatureIndex.create,
+            path,
+            space,
+            client=_blocking(client),
+            url=url,
+            encoder=encoder,
+            passages=passages,
+            payload_indexes=payload_indexes,
+            fields=fields,
+            shard_number=shard_number,
+            replication_factor=replication_factor,
+            write_consistency_factor=write_consistency_factor,
+            on_disk_payload=on_disk_payload,
+        )
         return cls(await asyncio.to_thread(made), workers)
 
     @classmethod
@@ -70,12 +98,23 @@ class AsyncFeatureIndex:
         cls,
         path: str | Path,
         *,
+        space: FeatureSpace | str | Path | None = None,
         client: AsyncQdrantClient | QdrantClient | None = None,
+        url: str | None = None,
+        encoder: TextEncoder | None = None,
+        resume: bool = False,
         workers: int = WORKERS,
-        **options: Any,
     ) -> Self:
         """Open an index; the arguments are those of :meth:`FeatureIndex.open`."""
-        opened = partial(FeatureIndex.open, path, client=_blocking(client), **options)
+        opened = partial(
+            FeatureIndex.open,
+            path,
+            space=space,
+            client=_blocking(client),
+            url=url,
+            encoder=encoder,
+            resume=resume,
+        )
         return cls(await asyncio.to_thread(opened), workers)
 
     async def run(self, call: Callable[[], R]) -> R:

@@ -17,9 +17,6 @@ SaeIndexError                     asked, found, do
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from inspect import signature
-
 
 class SaeIndexError(Exception):
     """Root of the tree: says what was asked for, what was found, and what to do."""
@@ -83,12 +80,3 @@ class LabelerError(SaeIndexError):
 
 class MissingDependencyError(SaeIndexError):
     """An optional package is needed for this."""
-
-
-def check_options(
-    target: Callable[..., object], given: Mapping[str, object], asked: str, own: Collection[str] = ()
-) -> None:
-    """Raise InvalidInputError for an option that ``target`` does not take, or that is not for callers."""
-    known = signature(target).parameters.keys() - set(own)
-    if unknown := sorted(given.keys() - known):
-        raise InvalidInputError(asked, f"no option {unknown[0]!r}", f"Use {', '.join(sorted(known))}.")

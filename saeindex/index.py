@@ -6,9 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from saeindex.analysis.analyses import Analyses
+from saeindex.analysis.correlate.options import CorrelateOptions, TriggerOptions
+from saeindex.analysis.diff.options import DiffOptions
+from saeindex.analysis.drift.options import DriftOptions
+from saeindex.analysis.monitor.options import MonitorOptions
 from saeindex.collection.caches import QueryVectors
 from saeindex.collection.collection import Collection
 from saeindex.collection.records import delete_records, record_ids
@@ -24,7 +28,9 @@ from saeindex.indexing.rejects import RejectsFile
 from saeindex.indexing.sources import Columns, open_source
 from saeindex.search.planner import Planner
 from saeindex.search.searcher import FACETS, Searcher
+from saeindex.signatures import takes
 from saeindex.steering.saved_profile import ProfileStore
+from saeindex.types import Query
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -34,12 +40,16 @@ if TYPE_CHECKING:
     from saeindex.analysis.cluster.cluster import Method
     from saeindex.analysis.cluster.results import Clustering
     from saeindex.analysis.correlate.all_pairs import Companion
+    from saeindex.analysis.correlate.options import CorrelateKeywords, TriggerKeywords
     from saeindex.analysis.correlate.results import Correlations
     from saeindex.analysis.correlate.triggers import Triggers
     from saeindex.analysis.diff.hypotheses import HypothesisWriter
+    from saeindex.analysis.diff.options import DiffKeywords
     from saeindex.analysis.diff.results import Diff
+    from saeindex.analysis.drift.options import DriftKeywords
     from saeindex.analysis.drift.results import Drift
     from saeindex.analysis.monitor.baseline import Baseline
+    from saeindex.analysis.monitor.options import MonitorKeywords
     from saeindex.analysis.monitor.results import Alert
     from saeindex.analysis.profile.results import SetProfile
     from saeindex.analysis.stats.groups import Selection
@@ -55,7 +65,7 @@ if TYPE_CHECKING:
     from saeindex.search.facets import ConceptFacet, Exclusion
     from saeindex.search.plan import Plan
     from saeindex.steering.saved_profile import Profile
-    from saeindex.types import FloatArray, Hits, LevelName, Query, Record
+    from saeindex.types import FloatArray, Hits, LevelName, QueryKeywords, Record, ResultKeywords
 
 REJECTS_FILE = "rejects.jsonl"
 # What of a manifest is said in other words, or to nobody.
@@ -109,21 +119,31 @@ class FeatureIndex:
         passages: PassageOptions | None = None,
         payload_indexes: Mapping[str, PayloadKind] | None = None,
         fields: Sequence[str] = (),
-        **store_options: Any,
+        shard_number: int | None = None,
+        replication_factor: int | None = None,
+        write_consistency_factor: int | None = None,
+        on_disk_payload: bool | None = None,
     ) -> Self:
         """Make an empty index: a directory, or a collection where ``client`` or ``url`` is given.
 
         ``passages`` splits long texts; ``payload_indexes`` (such as ``{"metadata.year": "integer-range"}``)
         speeds up filters and allows facets on your own fields. ``fields`` are further texts of a record
         (``("prompt",)`` beside a response): each has its own vectors and concepts, and is encoded whole, as
-        far as the encoder reads. ``store_options`` go to the collection. An index whose creation was
-        interrupted is completed; an existing one is a MismatchError.
+        far as the encoder reads. The last four are Qdrant's, for a collection on a server. An index whose
+        creation was interrupted is completed; an existing one is a MismatchError.
         """
         read = space if isinstance(space, FeatureSpace) else FeatureSpace.load(space)
         manifest = Manifest.describe(read, passages, payload_indexes or {}, fields)
         if encoder is not None:
             read.check_encoder(encoder)
-        parts = create_index(path, read, manifest, client, url, store_options)
+        of_store = {
+            "shard_number": shard_number,
+            "replication_factor": replication_factor,
+            "write_consistency_factor": write_consistency_factor,
+            "on_disk_payload": on_disk_payload,
+        }
+        given = {name: value for name, value in of_store.items() if value is not None}
+        parts = create_index(path, read, manifest, client, url, given)
         return cls(str(path), parts, encoder)
 
     @classmethod
@@ -201,32 +221,37 @@ class FeatureIndex:
 
     # Reading ------------------------------------------------------------------------------------------
 
-    def search(self, /, query: str | Query = "", **options: Any) -> Hits:
+    @takes(Query, without=("text",))
+    def search(self, /, query: str | Query = "", **options: Unpack[QueryKeywords]) -> Hits:
         """Return the best hits of a text, or of a :class:`Query`; ``options`` are the query's fields.
 
         ``index.search("galaxy rotation", where='NOT "simulation"', steer="+theory:0.5", explain=True)``
         """
         return self._searcher.search(query, **options)
 
-    def search_many(self, /, queries: Sequence[str | Query], **options: Any) -> list[Hits]:
+    @takes(Query, without=("text",))
+    def search_many(self, /, queries: Sequence[str | Query], **options: Unpack[QueryKeywords]) -> list[Hits]:
         """Return the hits of each query, the same as :meth:`search` gives; texts are encoded in batches.
 
         ``options`` go for all of them. An error says which query (from 1) it is of, and none is answered.
         """
         return self._searcher.search_many(queries, **options)
 
-    def plan(self, /, query: str | Query = "", **options: Any) -> Plan:
+    @takes(Query, without=("text",))
+    def plan(self, /, query: str | Query = "", **options: Unpack[QueryKeywords]) -> Plan:
         """Return what :meth:`search` will run, without running it."""
         return self._searcher.plan(query, **options)
 
-    def explain_analyze(self, /, query: str | Query = "", **options: Any) -> Analysis:
+    @takes(Query, without=("text",))
+    def explain_analyze(self, /, query: str | Query = "", **options: Unpack[QueryKeywords]) -> Analysis:
         """Return what :meth:`plan` expects of a query beside what came of it, counts and times per stage.
 
         It runs the query, and counts what its filter matches; that count is the analysis' own.
         """
         return self._searcher.explain_analyze(query, **options)
 
-    def compare(self, /, query: str | Query, a: str, b: str, **options: Any) -> Comparison:
+    @takes(Query, without=("text",))
+    def compare(self, /, query: str | Query, a: str, b: str, **options: Unpack[QueryKeywords]) -> Comparison:
         """Return why record ``a`` stands above record ``b``, or below, for a query; whether hits or not.
 
         The differences of their parts sum to the difference of their scores. Filters and thresholds say
@@ -234,8 +259,9 @@ class FeatureIndex:
         """
         return self._searcher.compare(query, a, b, **options)
 
+    @takes(Query, without=("text", "limit"))
     def concept_facets(
-        self, /, query: str | Query = "", limit: int = FACETS, **options: Any
+        self, /, query: str | Query = "", limit: int = FACETS, **options: Unpack[ResultKeywords]
     ) -> list[ConceptFacet]:
         """Return the concepts that a query's results have more often than the index, most so first.
 
@@ -243,8 +269,9 @@ class FeatureIndex:
         """
         return self._searcher.concept_facets(query, limit, **options)
 
+    @takes(Query, without=("text", "limit"))
     def suggest_exclusions(
-        self, /, query: str | Query, limit: int = FACETS, **options: Any
+        self, /, query: str | Query, limit: int = FACETS, **options: Unpack[ResultKeywords]
     ) -> list[Exclusion]:
         """Return concepts that 15 to 60 % of a query's results have and that its text does not ask for.
 
@@ -277,6 +304,7 @@ class FeatureIndex:
         """Return the records as columns, seen through a text field; read once, and again after a write."""
         return self._analyses.snapshot(field)
 
+    @takes(DiffOptions)
     def diff(
         self,
         /,
@@ -289,7 +317,7 @@ class FeatureIndex:
         named: Sequence[NamedConcept | str] = (),
         writer: HypothesisWriter | None = None,
         field: str = "",
-        **options: Any,
+        **options: Unpack[DiffKeywords],
     ) -> Diff:
         """Return what differs between groups of records, tested; see :class:`DiffOptions` for the options.
 
@@ -318,6 +346,7 @@ class FeatureIndex:
         """Return the features that occur with one more than by chance, counted inside the engine."""
         return self._analyses.companions(feature, where, level, field, alpha, limit)
 
+    @takes(CorrelateOptions)
     def correlate(
         self,
         /,
@@ -327,7 +356,7 @@ class FeatureIndex:
         field: str = "",
         other_field: str | None = None,
         where: Selection | None = None,
-        **options: Any,
+        **options: Unpack[CorrelateKeywords],
     ) -> Correlations:
         """Return which concepts go together, or avoid each other, more than by chance.
 
@@ -340,6 +369,7 @@ class FeatureIndex:
         """
         return self._analyses.correlate(concepts, with_concepts, field, other_field, where, options)
 
+    @takes(TriggerOptions)
     def find_triggers(
         self,
         /,
@@ -348,7 +378,7 @@ class FeatureIndex:
         prompt_field: str = "prompt",
         field: str = "",
         where: Selection | None = None,
-        **options: Any,
+        **options: Unpack[TriggerKeywords],
     ) -> Triggers:
         """Return which concepts of the prompts go with a behaviour of the responses (:func:`find_triggers`).
 
@@ -377,6 +407,7 @@ class FeatureIndex:
         """
         return self._analyses.cluster(axis, examples, where, field, method, shown)
 
+    @takes(DriftOptions)
     def drift(
         self,
         /,
@@ -385,7 +416,7 @@ class FeatureIndex:
         where: Selection | None = None,
         field: str = "",
         order: Sequence[Any] | None = None,
-        **options: Any,
+        **options: Unpack[DriftKeywords],
     ) -> Drift:
         """Return which concepts and words drift over a field, tested; see :class:`DriftOptions`.
 
@@ -395,6 +426,7 @@ class FeatureIndex:
         """
         return self._analyses.drift(over, where, field, order, options)
 
+    @takes(MonitorOptions)
     def monitor(
         self,
         /,
@@ -402,7 +434,7 @@ class FeatureIndex:
         window: Selection,
         *,
         field: str = "",
-        **options: Any,
+        **options: Unpack[MonitorKeywords],
     ) -> Alert:
         """Return what changed in a window of records against a reference; see :class:`MonitorOptions`.
 
@@ -423,6 +455,7 @@ class FeatureIndex:
         """Return the counts of a reference, to save and to compare windows with when its records are gone."""
         return self._analyses.baseline(where, field, level, unit)
 
+    @takes(DiffOptions, families=("concepts", "words"))
     def profile(
         self,
         /,
@@ -431,7 +464,7 @@ class FeatureIndex:
         ids: Iterable[str] | None = None,
         field: str = "",
         shown: int = 5,
-        **options: Any,
+        **options: Unpack[DiffKeywords],
     ) -> SetProfile:
         """Return what is distinctive of a set of records, its central, borderline and odd ones, its themes.
 

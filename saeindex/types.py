@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, overload
 
 if TYPE_CHECKING:
     import numpy as np
@@ -232,6 +232,41 @@ class Query:
     with_passages: bool = False
     exact: bool | None = None
     timeout: float | None = None
+
+
+class ResultKeywords(TypedDict, total=False):
+    """The fields of a :class:`Query` that decide which results it has, by name."""
+
+    where: Any
+    query_filter: Any
+    steer: str | Sequence[Steer] | Sequence[str]
+    property: str | None
+    against: Sequence[str]
+    like: Sequence[str]
+    unlike: Sequence[str]
+    feedback: Any
+    using: Using
+    fusion: FusionMethod
+    resolve: Resolve
+    level: LevelName | None
+    steering: SteeringMethod
+    method: PropertyMethod
+    max_drift: float | None
+    diversity: float
+    group_by: str | None
+    group_size: int
+    offset: int
+    score_threshold: float | None
+    explain: bool
+    with_passages: bool
+    exact: bool | None
+    timeout: float | None
+
+
+class QueryKeywords(ResultKeywords, total=False):
+    """The fields of a :class:`Query` but its text, by name."""
+
+    limit: int
 
 
 class Hits(Sequence[Hit]):

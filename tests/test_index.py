@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,7 +57,7 @@ def numbered(index: FeatureIndex, count: int) -> list[Record]:
 
 
 @pytest.mark.parametrize("using", ["dense", "sae"])
-def test_dense_and_sparse_search_equal_brute_force(any_papers: FeatureIndex, using: str) -> None:
+def test_dense_and_sparse_search_equal_brute_force(any_papers: FeatureIndex, using: Any) -> None:
     points = all_points(any_papers)
     ids = np.array([point.payload["record_id"] for point in points])
     for record in sample_records(10, seed=8):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from saeindex.analysis.cluster.cluster import cluster
 from saeindex.analysis.correlate.all_pairs import companions, correlate_open
 from saeindex.analysis.correlate.named_pairs import correlate_named
+from saeindex.analysis.correlate.options import LISTED, LISTED_NAMED, CorrelateOptions, TriggerOptions
 from saeindex.analysis.correlate.triggers import find_triggers
 from saeindex.analysis.diff.diff import counted_diff, diff, is_countable, joined
 from saeindex.analysis.diff.options import DiffOptions
@@ -23,7 +25,8 @@ from saeindex.collection.records import EngineCounts, record_ids
 from saeindex.collection.snapshot import content_fingerprint, take_snapshot
 from saeindex.concepts.named_concept import parse_concept
 from saeindex.config import CACHE_FOLDER
-from saeindex.errors import InvalidInputError, check_options
+from saeindex.errors import InvalidInputError
+from saeindex.signatures import check_options
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,10 +51,6 @@ if TYPE_CHECKING:
     from saeindex.types import LevelName
 
 Options = TypeVar("Options")
-# What the index itself gives to the functions that correlate.
-GIVEN = {
-    "snapshot", "other", "prompts", "responses", "concepts", "with_concepts", "behaviour", "encoder", "rows"
-}  # fmt: skip
 
 
 class Analyses:
@@ -143,17 +142,33 @@ class Analyses:
         options: Mapping[str, Any],
     ) -> Correlations:
         """Return which concepts go together, or avoid each other, more than by chance."""
+        asked = options_of(CorrelateOptions, options, "correlate")
         snapshot = self.snapshot(field)
         other = None if other_field in (None, field) else self.snapshot(other_field or "")
         rows = self._rows(snapshot, where)
         if not concepts:
-            check_options(correlate_open, options, "correlate", GIVEN)
-            return correlate_open(snapshot, other, rows=rows, **options)
-        check_options(correlate_named, options, "correlate", GIVEN)
+            limit = LISTED if asked.limit is None else asked.limit
+            return correlate_open(snapshot, other, rows=rows, **{**asdict(asked), "limit": limit})
+        if unfit := sorted({"level", "with_trivial"} & options.keys()):
+            raise InvalidInputError(
+                "correlate named concepts", f"the option {unfit[0]!r}", "It is of all pairs: leave it out."
+            )
         named, against = ([_named(one) for one in group] for group in (concepts, with_concepts))
         is_described = any(one.description for one in (*named, *against))
         encoder = self._collection.encoder if is_described else None
-        return correlate_named(snapshot, named, against, other=other, encoder=encoder, rows=rows, **options)
+        return correlate_named(
+            snapshot,
+            named,
+            against,
+            other=other,
+            encoder=encoder,
+            rows=rows,
+            unit=asked.unit,
+            alpha=asked.alpha,
+            method=asked.method,
+            least=asked.least,
+            limit=LISTED_NAMED if asked.limit is None else asked.limit,
+        )
 
     def find_triggers(
         self,
@@ -164,13 +179,13 @@ class Analyses:
         options: Mapping[str, Any],
     ) -> Triggers:
         """Return which concepts of the prompts go with a behaviour of the responses."""
-        check_options(find_triggers, options, "triggers", GIVEN)
+        asked = options_of(TriggerOptions, options, "triggers")
         prompts, responses = self.snapshot(prompt_field), self.snapshot(field)
         named = behaviour if isinstance(behaviour, int) else _named(behaviour)
         is_described = not isinstance(named, int) and named.description is not None
         encoder = self._collection.encoder if is_described else None
         rows = self._rows(responses, where)
-        return find_triggers(prompts, responses, named, encoder=encoder, rows=rows, **options)
+        return find_triggers(prompts, responses, named, encoder=encoder, rows=rows, **asdict(asked))
 
     def cluster(
         self,
@@ -236,7 +251,7 @@ class Analyses:
             raise InvalidInputError("a set to profile", "none, or two", "Give a condition, or ids.")
         asked = options_of(DiffOptions, {"families": ("concepts", "words"), **options}, "profile")
         snapshot = self.snapshot(field)
-        rows = self.selector(snapshot)(where if ids is None else list(ids))
+        rows = self.selector(snapshot)(list(ids or ()) if where is None else where)
         return profile(snapshot, rows, shown, asked)
 
     def _rows(self, snapshot: Snapshot, where: Selection | None) -> NDArray[Any] | None:
@@ -270,17 +285,17 @@ class Analyses:
         groups: Mapping[str, Selection] | None,
         by: str | None,
     ) -> Groups:
-        if sum(given is not None for given in (a, groups, by)) != 1 or (b is not None and a is None):
+        select, is_one_way = self.selector(snapshot), sum(way is not None for way in (a, groups, by)) == 1
+        if by is not None and is_one_way and b is None:
+            return select.by_value(by)
+        if groups is not None and is_one_way and b is None:
+            return disjoint({name: select(one) for name, one in groups.items()})
+        if a is None or not is_one_way:
             raise InvalidInputError(
                 "groups to compare",
                 "none, or several ways at once",
                 "Give a and b, or groups, or by a field.",
             )
-        select = self.selector(snapshot)
-        if by is not None:
-            return select.by_value(by)
-        if groups is not None:
-            return disjoint({name: select(one) for name, one in groups.items()})
         first = select(a)
         return disjoint({"a": first, "b": select.others(first) if b is None else select(b)})
 

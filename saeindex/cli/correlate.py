@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -57,7 +57,7 @@ def correlate(  # noqa: PLR0913, PLR0917  (one per setting)
 
     if graph is not None:
         check_format(graph)
-    options = {"unit": unit, "alpha": alpha, "method": method, "least": least, "limit": limit}
+    options: Any = {"unit": unit, "alpha": alpha, "method": method, "least": least, "limit": limit}
     if not concept:
         options["level"] = level
     with FeatureIndex.open(index, url=url) as opened:
@@ -90,7 +90,7 @@ def triggers(  # noqa: PLR0913, PLR0917  (one per setting)
     """Find what in prompts goes with a behaviour of the responses, with examples and counter-examples."""
     from saeindex.index import FeatureIndex
 
-    options = {
+    options: Any = {
         "unit": unit, "level": level, "alpha": alpha, "method": method, "least": least, "limit": limit
     }  # fmt: skip
     with FeatureIndex.open(index, url=url) as opened:

@@ -64,7 +64,8 @@ def monitor(  # noqa: PLR0913, PLR0917  (one per option of a monitor)
             )
         if window is None:
             return
-        alert = opened.monitor(baseline or reference, window, field=field, **options)
+        against: Any = baseline or reference
+        alert = opened.monitor(against, window, field=field, **options)
     deliver(alert, as_json, table, plot, report, "What has changed?", fails_empty=False)
     if len(alert):
         raise typer.Exit(1)

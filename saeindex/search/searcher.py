@@ -6,13 +6,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from saeindex.collection.caches import KEPT
 from saeindex.collection.records import count_records
 from saeindex.concepts.feature_card import FeatureCard, feature_card
 from saeindex.concepts.resolver import FLOOR, Concept, FeatureMatch
-from saeindex.errors import InvalidInputError, SaeIndexError, check_options
+from saeindex.errors import InvalidInputError, SaeIndexError
 from saeindex.search import facets
 from saeindex.search.compare import Comparison, compare
 from saeindex.search.executor import Executor, ranks
@@ -20,6 +20,7 @@ from saeindex.search.explain_analyze import Analysis, analyze
 from saeindex.search.facets import ConceptFacet, Exclusion, ResultSet
 from saeindex.search.plan import Plan
 from saeindex.search.planner import Planner, check_query
+from saeindex.signatures import check_options
 from saeindex.stores.tracing import Deadline
 from saeindex.types import Hits, Query
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
     from saeindex.collection.collection import Collection
+    from saeindex.types import QueryKeywords, ResultKeywords
 
 FACETS = 10
 # Phrases that a query's text answers to are looked for among this many of the nearest labels.
@@ -43,14 +45,14 @@ class Searcher:
         self.planner = planner
         self.executor = Executor(self._store, self._space, self._vectors, has_passages)
 
-    def search(self, /, query: str | Query = "", **options: Any) -> Hits:
+    def search(self, /, query: str | Query = "", **options: Unpack[QueryKeywords]) -> Hits:
         """Return the best hits of a text, or of a :class:`Query`; ``options`` are the query's fields.
 
         ``index.search("galaxy rotation", where='NOT "simulation"', steer="+theory:0.5", explain=True)``
         """
         return self._run(as_query(query, options))
 
-    def search_many(self, /, queries: Sequence[str | Query], **options: Any) -> list[Hits]:
+    def search_many(self, /, queries: Sequence[str | Query], **options: Unpack[QueryKeywords]) -> list[Hits]:
         """Return the hits of each query, the same as :meth:`search` gives; texts are encoded in batches.
 
         ``options`` go for all of them. An error says which query (from 1) it is of, and none is answered.
@@ -68,11 +70,11 @@ class Searcher:
                     found.append(self._run(query))
         return found
 
-    def plan(self, /, query: str | Query = "", **options: Any) -> Plan:
+    def plan(self, /, query: str | Query = "", **options: Unpack[QueryKeywords]) -> Plan:
         """Return what :meth:`search` will run, without running it."""
         return self.planner.plan(as_query(query, options))
 
-    def explain_analyze(self, /, query: str | Query = "", **options: Any) -> Analysis:
+    def explain_analyze(self, /, query: str | Query = "", **options: Unpack[QueryKeywords]) -> Analysis:
         """Return what :meth:`plan` expects of a query beside what came of it, counts and times per stage.
 
         It runs the query, and counts what its filter matches; that count is the analysis' own.
@@ -83,7 +85,7 @@ class Searcher:
 
         return analyze(as_query(query, options), self._store, self.planner.plan, run)
 
-    def compare(self, /, query: str | Query, a: str, b: str, **options: Any) -> Comparison:
+    def compare(self, /, query: str | Query, a: str, b: str, **options: Unpack[QueryKeywords]) -> Comparison:
         """Return why record ``a`` stands above record ``b``, or below, for a query; whether hits or not.
 
         The differences of their parts sum to the difference of their scores. Filters and thresholds say
@@ -94,7 +96,7 @@ class Searcher:
         return compare(first, second)
 
     def concept_facets(
-        self, /, query: str | Query = "", limit: int = FACETS, **options: Any
+        self, /, query: str | Query = "", limit: int = FACETS, **options: Unpack[ResultKeywords]
     ) -> list[ConceptFacet]:
         """Return the concepts that a query's results have more often than the index, most so first.
 
@@ -103,7 +105,7 @@ class Searcher:
         return self._facets(self.plan(as_query(query, options)), limit)
 
     def suggest_exclusions(
-        self, /, query: str | Query, limit: int = FACETS, **options: Any
+        self, /, query: str | Query, limit: int = FACETS, **options: Unpack[ResultKeywords]
     ) -> list[Exclusion]:
         """Return concepts that 15 to 60 % of a query's results have and that its text does not ask for.
 
@@ -164,8 +166,11 @@ class Searcher:
 
 def as_query(query: str | Query, options: Mapping[str, Any]) -> Query:
     """Return a text or a query with further fields as one query."""
-    check_options(Query, options, "search")
-    return replace(query, **options) if isinstance(query, Query) else Query(query, **options)
+    if isinstance(query, Query):
+        check_options(Query, options, "search")
+        return replace(query, **options)
+    check_options(Query, options, "search", ("text",))
+    return Query(query, **options)
 
 
 @contextmanager

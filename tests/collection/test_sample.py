@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -216,7 +217,8 @@ def test_an_empty_index_has_no_sample(space: FeatureSpace, encoder: RememberingE
     index = memory_index([], space, encoder)
     with pytest.raises(InvalidInputError, match="index is empty"):
         index.collection.sample()
-    for asked in ({"property": "sad"}, {"where": '"a phrase of no label at all"'}):
+    wanted: list[Any] = [{"property": "sad"}, {"where": '"a phrase of no label at all"'}]
+    for asked in wanted:
         with pytest.raises(InvalidInputError, match="index is empty"):
             index.search(**asked)
     with pytest.raises(InvalidInputError, match="index is empty"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def steer_of(index: FeatureIndex, dice: np.random.Generator) -> list[Steer]:
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("is_steered", [False, True])
 def test_explained_totals_equal_scores_on_100_queries(
-    papers: FeatureIndex, mode: dict[str, str], is_steered: bool
+    papers: FeatureIndex, mode: dict[str, Any], is_steered: bool
 ) -> None:
     dice = np.random.default_rng(11)
     explained = 0
@@ -82,7 +83,7 @@ def test_activations_come_strongest_first_with_their_labels(papers: FeatureIndex
 
 @pytest.mark.parametrize("mode", MODES)
 def test_explanations_on_every_store_are_the_same(
-    papers: FeatureIndex, memory_papers: FeatureIndex, mode: dict[str, str]
+    papers: FeatureIndex, memory_papers: FeatureIndex, mode: dict[str, Any]
 ) -> None:
     for text in QUERIES[:5]:
         ours, theirs = (index.search(text, **mode, explain=True) for index in (papers, memory_papers))
@@ -120,7 +121,7 @@ def test_explaining_ten_hits_takes_little_time(papers: FeatureIndex) -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_what_steering_did_is_the_rank_and_score_without_it(
-    papers: FeatureIndex, mode: dict[str, str]
+    papers: FeatureIndex, mode: dict[str, Any]
 ) -> None:
     for text in QUERIES[:5]:
         plain = list(papers.search(text, **mode, limit=240))
@@ -158,7 +159,7 @@ def test_without_explain_nothing_is_explained(papers: FeatureIndex) -> None:
 )
 @pytest.mark.parametrize("using", ["dense", "sae"])
 def test_zero_steering_gives_bit_identical_results(
-    papers: FeatureIndex, steer: list[Steer], using: str
+    papers: FeatureIndex, steer: list[Steer], using: Any
 ) -> None:
     for text in QUERIES[:10]:
         plain = papers.search(text, using=using, explain=True)

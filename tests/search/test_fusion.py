@@ -118,4 +118,4 @@ def test_lists_of_none_and_of_one_can_be_fused() -> None:
 
 def test_an_unknown_fusion_is_refused(papers: FeatureIndex) -> None:
     with pytest.raises(InvalidInputError, match="fusion"):
-        papers.search(TEXTS[0], using="fused", fusion="sum")
+        papers.search(TEXTS[0], using="fused", fusion="sum")  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def concepts(index: FeatureIndex, diversity: float) -> int:
 
 
 @pytest.mark.parametrize("using", ["dense", "sae", "fused"])
-def test_diverse_hits_are_of_more_originals(copies: FeatureIndex, using: str) -> None:
+def test_diverse_hits_are_of_more_originals(copies: FeatureIndex, using: Any) -> None:
     originals = [
         len({hit.metadata["of"] for hit in copies.search(QUESTION, using=using, diversity=diversity)})
         for diversity in (0.0, 0.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ def test_a_search_is_the_same_wherever_its_filter_is_asked(
         "NOT #5 AND metadata.year < 2020",
         "#5 OR metadata.year > 2000",
     ]
-    options = [{"where": where, "limit": limit} for where in wheres for limit in (3, 40)]
+    options: list[Any] = [{"where": where, "limit": limit} for where in wheres for limit in (3, 40)]
 
     def found() -> list[list[tuple[str, float]]]:
         return [

@@ -157,7 +157,7 @@ def _deadline() -> Any:
 
 def test_an_exact_that_is_no_truth_value_is_refused(papers: FeatureIndex) -> None:
     with pytest.raises(InvalidInputError, match="exact='yes'"):
-        papers.plan("galaxies", exact="yes")
+        papers.plan("galaxies", exact="yes")  # type: ignore[arg-type]
 
 
 def test_a_filter_that_leaves_much_is_asked_after_the_scan() -> None:

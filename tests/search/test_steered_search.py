@@ -31,7 +31,7 @@ def frequent(index: FeatureIndex) -> int:
 
 @pytest.mark.parametrize(("method", "steer"), METHODS)
 @pytest.mark.parametrize("using", ["dense", "sae", "fused"])
-def test_zero_strength_changes_no_bit(papers: FeatureIndex, steer: str, using: str, method: str) -> None:
+def test_zero_strength_changes_no_bit(papers: FeatureIndex, steer: str, using: Any, method: Any) -> None:
     still = [Steer(s.target, 0.0) for s in parse_steer(steer)]
     plain = papers.search(TEXT, using=using, limit=50)
     zero = papers.search(TEXT, using=using, limit=50, steer=still, steering=method)
@@ -88,7 +88,7 @@ def test_a_phrase_step_brings_up_what_it_means(papers: FeatureIndex) -> None:
 
 
 @pytest.mark.parametrize("using", ["sae", "fused"])
-def test_a_sparse_search_puts_back_records_with_what_is_taken_away(papers: FeatureIndex, using: str) -> None:
+def test_a_sparse_search_puts_back_records_with_what_is_taken_away(papers: FeatureIndex, using: Any) -> None:
     feature = frequent(papers)
     plain = papers.search(TEXT, using=using, limit=60)
     less = papers.search(TEXT, using=using, limit=60, steer=[Steer(f"#{feature}", -2.0)])

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from saeindex.analysis.correlate.options import check_settings
 from saeindex.analysis.correlate.pair_tests import PairTables, corrected, count_pairs
 from saeindex.analysis.correlate.results import Correlations, PairedConcept, described
 from saeindex.analysis.correlate.trivial import REASONS, KnownTrivial, SeenTrivial, rows_with
-from saeindex.analysis.correlate.units import aligned_rows, check_settings, units_of
+from saeindex.analysis.correlate.units import aligned_rows, units_of
 from saeindex.analysis.stats.two_by_two import adjusted, two_sided
 from saeindex.types import shown_label
 

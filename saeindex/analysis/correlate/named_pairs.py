@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.analysis.correlate.all_pairs import EXAMPLES
+from saeindex.analysis.correlate.options import check_settings
 from saeindex.analysis.correlate.pair_tests import PairTables, corrected
 from saeindex.analysis.correlate.results import ConceptPair, Correlations, PairedConcept, described
-from saeindex.analysis.correlate.units import Units, aligned_rows, check_settings, units_of
+from saeindex.analysis.correlate.units import Units, aligned_rows, units_of
 from saeindex.concepts.named_concept import ConceptReader, Membership, NamedConcept
 from saeindex.errors import InvalidInputError
 

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saeindex.analysis.correlate.named_pairs import correlation_z
+from saeindex.analysis.correlate.options import check_settings
 from saeindex.analysis.correlate.pair_tests import PairTables, corrected
 from saeindex.analysis.correlate.results import ConceptPair, PairedConcept, described
 from saeindex.analysis.correlate.trivial import KnownTrivial, rows_with
-from saeindex.analysis.correlate.units import Units, aligned_rows, check_settings, units_of
+from saeindex.analysis.correlate.units import Units, aligned_rows, units_of
 from saeindex.concepts.named_concept import ConceptReader, Membership, NamedConcept
 from saeindex.report.result import AnalysisResult
 from saeindex.types import shown_label

@@ -6,13 +6,11 @@ no more than a single record does: tests that take it for one err on the safe si
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.analysis.stats.two_by_two import check_correction
 from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -107,16 +105,3 @@ def aligned_rows(
             "correlate", f"{len(kept)} records", "Select more, or a field that the records have."
         )
     return kept
-
-
-def check_settings(alpha: float, least: int, limit: int, method: str) -> None:
-    """Raise InvalidInputError for a setting that is out of range."""
-    check_correction(method)
-    checks: Sequence[tuple[str, float, bool, str]] = (
-        ("alpha", alpha, 0 < alpha < 1, "Use a rate between 0 and 1."),
-        ("least", least, least >= 1, "Use 1 or more."),
-        ("limit", limit, limit >= 1, "Use 1 or more."),
-    )
-    for name, value, is_right, do in checks:
-        if not is_right:
-            raise InvalidInputError(f"correlate with {name}={value}", "out of range", do)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from saeindex.analysis.stats.design import AUTO
 from saeindex.analysis.stats.evidence import FAMILIES, Family
@@ -52,3 +52,21 @@ class DiffOptions:
         if unknown or not self.families:
             found = f"{unknown[0]!r}" if unknown else "none"
             raise InvalidInputError("families of evidence", found, f"Use some of {', '.join(FAMILIES)}.")
+
+
+class DiffKeywords(TypedDict, total=False):
+    """The fields of :class:`DiffOptions`, by name."""
+
+    families: Sequence[Family]
+    level: LevelName
+    unit: str | None
+    strata: Sequence[str]
+    length_bins: int | None
+    paired: bool | None
+    alpha: float
+    method: Correction
+    least: int
+    confirm: bool
+    examples: int
+    hints: int
+    seed: int

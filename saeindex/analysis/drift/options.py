@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from saeindex.analysis.diff.options import DiffOptions
 from saeindex.analysis.drift.periods import FEWEST, MOST
@@ -42,3 +42,19 @@ class DriftOptions:
         DiffOptions(families=self.families, alpha=self.alpha, method=self.method, least=self.least)
         if not FEWEST <= self.periods <= 100:
             raise InvalidInputError(f"periods={self.periods}", "out of range", f"Use {FEWEST} to 100.")
+
+
+class DriftKeywords(TypedDict, total=False):
+    """The fields of :class:`DriftOptions`, by name."""
+
+    families: Sequence[Family]
+    level: LevelName
+    unit: str | None
+    strata: Sequence[str]
+    length_bins: int | None
+    periods: int
+    alpha: float
+    method: Correction
+    least: int
+    examples: int
+    seed: int

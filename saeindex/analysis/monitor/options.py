@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from saeindex.analysis.diff.options import DiffOptions
 from saeindex.analysis.stats.design import AUTO
@@ -71,3 +71,21 @@ class MonitorOptions:
             examples=self.examples,
             seed=self.seed,
         )
+
+
+class MonitorKeywords(TypedDict, total=False):
+    """The fields of :class:`MonitorOptions`, by name."""
+
+    families: Sequence[Family]
+    level: LevelName
+    unit: str | None
+    strata: Sequence[str]
+    length_bins: int | None
+    alpha: float
+    looks: int
+    least_effect: float
+    least_odds: float
+    method: Correction
+    least: int
+    examples: int
+    seed: int

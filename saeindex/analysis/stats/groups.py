@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 
@@ -29,12 +29,13 @@ from saeindex.types import LevelName
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from qdrant_client.models import Filter
 
     from saeindex.collection.snapshot import Snapshot
     from saeindex.language.ast import Condition, Expression
 
 # A where text or AST, a Qdrant filter, or the ids of records.
-Selection: TypeAlias = Any
+Selection: TypeAlias = "str | Expression | Mapping[str, Any] | Filter | Collection[str]"
 LEVEL_NAMES: tuple[LevelName, ...] = ("present", "typical", "strong")
 MOST_GROUPS = 50
 
@@ -80,7 +81,8 @@ class Selector:
             return np.sort(self.snapshot.rows_of(self._filtered(selection)))
         if isinstance(selection, list | tuple | set | frozenset | np.ndarray):
             return np.unique(self.snapshot.rows_of(selection))
-        return np.flatnonzero(self._mask(parse_where(selection)))
+        where = cast("str | Expression | Mapping[str, Any]", selection)
+        return np.flatnonzero(self._mask(parse_where(where)))
 
     def others(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the rows that are not among ``rows``."""

@@ -109,11 +109,11 @@ def test_what_brings_about_thanks_is_the_topic_that_was_planted(
 
 def test_a_mistake_says_what_to_do(talks: FeatureIndex) -> None:
     with pytest.raises(InvalidInputError, match="levle"):
-        talks.correlate(levle="strong")
+        talks.correlate(levle="strong")  # type: ignore[call-arg]
     with pytest.raises(InvalidInputError, match="level"):
         talks.correlate(["a=#1", "b=#2"], level="strong")
     with pytest.raises(InvalidInputError, match="other"):
-        talks.find_triggers(1, other=2)
+        talks.find_triggers(1, other=2)  # type: ignore[call-arg]
     with pytest.raises((InvalidInputError, NotFoundError)):
         talks.correlate(other_field="answer")
 

@@ -230,4 +230,4 @@ def test_an_index_tells_its_drift(papers: FeatureIndex) -> None:
     assert str(found).startswith(f"{sum(one.records for one in found.periods)} records by metadata.year")
     assert found.tables()["periods"] == told["periods"]
     with pytest.raises(InvalidInputError, match="speed"):
-        papers.drift("metadata.year", speed=3)
+        papers.drift("metadata.year", speed=3)  # type: ignore[call-arg]

@@ -1,0 +1,48 @@
+"""Options that a method takes by name: checked when it is called, and seen by whoever asks what they are.
+
+The fields of one dataclass are the source. Methods take ``**options: Unpack[Keywords]``, a TypedDict of the
+same names for type checkers; :func:`takes` shows them to ``help()``, ``inspect`` and completion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import MISSING, Field, fields
+from inspect import Parameter, signature
+from typing import Any, TypeVar
+
+from saeindex.errors import InvalidInputError
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def takes(kind: type, without: Collection[str] = (), **defaults: object) -> Callable[[Method], Method]:
+    """Give a method that ends in ``**options`` a signature that lists the fields of ``kind``.
+
+    Those ``without`` are left out; ``defaults`` are other ones than the dataclass has.
+    """
+
+    def shown(method: Method) -> Method:
+        own = signature(method)
+        kept = [one for one in own.parameters.values() if one.kind is not Parameter.VAR_KEYWORD]
+        listed = [_parameter(one, defaults) for one in fields(kind) if one.name not in without]
+        method.__signature__ = own.replace(parameters=[*kept, *listed])  # type: ignore[attr-defined]
+        return method
+
+    return shown
+
+
+def check_options(
+    target: Callable[..., object], given: Mapping[str, object], asked: str, own: Collection[str] = ()
+) -> None:
+    """Raise InvalidInputError for an option that ``target`` does not take, or that is not for callers."""
+    known = signature(target).parameters.keys() - set(own)
+    if unknown := sorted(given.keys() - known):
+        raise InvalidInputError(asked, f"no option {unknown[0]!r}", f"Use {', '.join(sorted(known))}.")
+
+
+def _parameter(one: Field[Any], defaults: Mapping[str, object]) -> Parameter:
+    default = one.default if one.default is not MISSING else Parameter.empty
+    return Parameter(
+        one.name, Parameter.KEYWORD_ONLY, default=defaults.get(one.name, default), annotation=one.type
+    )

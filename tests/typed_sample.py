@@ -1,0 +1,75 @@
+"""Every option of every method, as a program would give them: for the type checker, which reads this file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qdrant_client import QdrantClient
+
+from saeindex import AsyncFeatureIndex, FeatureIndex, Query, Steer
+from saeindex.analysis.correlate.results import Correlations
+from saeindex.analysis.diff.results import Diff
+from saeindex.indexing.passages import PassageOptions
+from saeindex.types import Hits
+
+
+def made(path: Path, client: QdrantClient) -> FeatureIndex:
+    FeatureIndex.open(path, space="minilm-general", client=None, url=None, encoder=None, resume=False).close()
+    return FeatureIndex.create(
+        "papers", "minilm-general", client=client, url=None, encoder=None, passages=PassageOptions(200),
+        payload_indexes={"metadata.year": "integer-range"}, fields=("prompt",), shard_number=3,
+        replication_factor=2, write_consistency_factor=2, on_disk_payload=True,
+    )  # fmt: skip
+
+
+def searched(index: FeatureIndex) -> Hits:
+    index.plan("galaxies", where="NOT #5", limit=3)
+    index.search_many(["galaxies", Query("stars")], using="sae", limit=3)
+    index.explain_analyze("galaxies", where="NOT #5", timeout=2.5)
+    index.compare("galaxies", "a", "b", using="fused", fusion="weighted")
+    index.concept_facets("galaxies", limit=5, where="NOT #5")
+    index.suggest_exclusions("galaxies", limit=5, where="NOT #5")
+    return index.search(
+        "galaxies", where="NOT #5", query_filter=None, steer=[Steer("theory", 0.5)], property="sounds sad",
+        against=["happy"], like=["a"], unlike=["b"], feedback=None, using="dense", fusion="rrf",
+        resolve="expand", level="typical", steering="built", method="collection", max_drift=0.2,
+        diversity=0.3, group_by="metadata.topic", group_size=2, limit=5, offset=5, score_threshold=0.1,
+        explain=True, with_passages=False, exact=True, timeout=1.0,
+    )  # fmt: skip
+
+
+def analysed(index: FeatureIndex) -> tuple[Diff, Correlations]:
+    index.find_triggers(
+        "refuses=declines", prompt_field="prompt", field="", where=None, level="strong", unit=None,
+        alpha=0.01, method="by", least=3, limit=5,
+    )  # fmt: skip
+    index.cluster(
+        "tone: angry, calm", examples={"angry": ["a"]}, where=None, field="", method="free", shown=3
+    )
+    index.drift(
+        "metadata.year", where=None, field="", order=None, families=("words",), level="strong", unit=None,
+        strata=("metadata.kind",), length_bins=3, periods=6, alpha=0.01, method="by", least=3,
+        examples=1, seed=1,
+    )  # fmt: skip
+    index.monitor(
+        "metadata.year < 2010", "metadata.year >= 2010", field="", families=("words",), level="strong",
+        unit=None, strata=(), length_bins=3, alpha=0.01, looks=12, least_effect=0.03, least_odds=2.0,
+        method="by", least=3, examples=1, seed=1,
+    )  # fmt: skip
+    index.profile("metadata.year < 2010", ids=None, field="", shown=3, families=("words",), alpha=0.01)
+    found = index.diff(
+        "metadata.year < 2010", None, groups=None, by=None, other=None, named=("sad=feeling sad",),
+        writer=None, field="", families=("concepts",), level="strong", unit="metadata.author",
+        strata=("metadata.kind",), length_bins=5, paired=False, alpha=0.01, method="by", least=3,
+        confirm=False, examples=1, hints=0, seed=1,
+    )  # fmt: skip
+    return found, index.correlate(
+        (), (), field="", other_field="prompt", where=None, level="strong", unit="metadata.author",
+        alpha=0.01, method="by", least=3, limit=10, with_trivial=True,
+    )  # fmt: skip
+
+
+async def awaited(path: Path) -> Hits:
+    async with await AsyncFeatureIndex.open(path, workers=2) as index:
+        await index.diff("metadata.year < 2010", alpha=0.01)
+        return await index.search("galaxies", where="NOT #5", limit=3)
