@@ -33,6 +33,7 @@ from saeindex.steering.saved_profile import ProfileStore
 from saeindex.types import Query
 
 if TYPE_CHECKING:
+    from narwhals.typing import IntoDataFrame
     from qdrant_client import QdrantClient
     from qdrant_client.models import Filter
 
@@ -165,13 +166,13 @@ class FeatureIndex:
 
     def add(
         self,
-        records: str | Path | Iterable[Record | Mapping[str, Any] | str | Path],
+        records: str | Path | IntoDataFrame | Iterable[Record | Mapping[str, Any] | str | Path],
         *,
         columns: Columns = Columns(),  # noqa: B008  (frozen)
         batch_size: int = 512,
         progress: bool = False,
     ) -> IndexingReport:
-        """Index an iterable of ``Record`` or dict, a path, a list of paths, or a Hugging Face data set.
+        """Index an iterable of ``Record`` or dict, a path or several, a DataFrame or a Hugging Face data set.
 
         Unchanged records are skipped without being encoded, so a run that died is resumed by running it
         again. Bad records go to ``rejects.jsonl`` and the run goes on. Returns when all is flushed to disk.

@@ -33,6 +33,12 @@ def test_every_public_name_resolves_and_is_documented() -> None:
         assert name.startswith("__") or value.__doc__, name
 
 
+def test_completion_lists_the_public_names_before_any_is_used() -> None:
+    told = "import saeindex; print(*dir(saeindex))"
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert set(saeindex.__all__) <= set(done.stdout.split())
+
+
 def test_a_star_import_gives_the_public_names() -> None:
     names: dict[str, object] = {}
     exec("from saeindex import *", names)

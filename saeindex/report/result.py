@@ -6,13 +6,16 @@ import csv
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from saeindex.errors import MissingDependencyError
+from saeindex.errors import InvalidInputError, MissingDependencyError
 from saeindex.files import checked_suffix, replacing
 from saeindex.report.html import notebook_html, report_html
 from saeindex.report.model import describe
 from saeindex.report.text import text_of
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 Row = dict[str, Any]
 TABLE_FORMATS = (".csv", ".parquet")
@@ -37,11 +40,32 @@ class AnalysisResult(ABC):
     def __len__(self) -> int:
         """Return how much was found; 0 is nothing."""
 
+    def to_pandas(self, table: str = "") -> DataFrame:
+        """Return one of its :meth:`tables` as a pandas DataFrame, the first where none is named.
+
+        InvalidInputError lists the tables; MissingDependencyError where pandas is not installed.
+        """
+        tables = self.tables()
+        if table and table not in tables:
+            raise InvalidInputError(f"table {table!r}", "no such table", f"Use one of {', '.join(tables)}.")
+        return data_frame(tables[table] if table else next(iter(tables.values()), []))
+
     def __str__(self) -> str:
         return text_of(describe(self))
 
     def _repr_html_(self) -> str:
         return notebook_html(describe(self))
+
+
+def data_frame(rows: Sequence[Row]) -> DataFrame:
+    """Return rows as a pandas DataFrame; MissingDependencyError where pandas is not installed."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise MissingDependencyError(
+            "a pandas DataFrame", "pandas is not installed", 'Run pip install "saeindex[pandas]".'
+        ) from error
+    return pandas.DataFrame(rows)
 
 
 def write_tables(result: AnalysisResult, path: str | Path) -> list[Path]:

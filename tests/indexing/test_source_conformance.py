@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas
+import polars
 import pytest
 
 from saeindex.indexing.sources import open_source
@@ -48,6 +50,19 @@ class TestParquet(RecordSourceConformance):
         columns = {"id": ["a", "b"], "text": ["Dark matter", "Stars"], "year": [2015, 2016]}
         parquet.write_table(pyarrow.table(columns), tmp_path / "rows.parquet")
         return open_source(tmp_path / "rows.parquet")
+
+
+class TestPandas(RecordSourceConformance):
+    @pytest.fixture
+    def source(self) -> RecordSource:
+        frame = pandas.DataFrame({"text": ["Dark matter", "Stars"], "year": [2015, None]}, index=["x", "y"])
+        return open_source(frame)
+
+
+class TestPolars(RecordSourceConformance):
+    @pytest.fixture
+    def source(self) -> RecordSource:
+        return open_source(polars.DataFrame({"text": ["Dark matter", "Stars"], "year": [2015, None]}))
 
 
 class TestDocstrings(RecordSourceConformance):

@@ -8,6 +8,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pandas
+import polars
 import pytest
 
 from saeindex.errors import InvalidInputError, NotFoundError
@@ -250,3 +252,40 @@ def test_reading_is_lazy() -> None:
     stream = iter(open_source(endless()))
     assert [next(stream) for _ in range(20)][-1] == Record("20", "t")
     assert taken == 20
+
+
+@pytest.mark.parametrize("library", [pandas, polars], ids=lambda library: library.__name__)
+def test_a_data_frame_is_read_by_its_columns(library: Any) -> None:
+    columns = {
+        "id": ["a", "b", None],
+        "text": ["Dark matter", "Stars", "Planets"],
+        "year": [2015, None, 2017],
+        "seen": [date(2020, 1, 2), None, None],
+    }
+    a, b, c = open_source(library.DataFrame(columns))
+    assert a == Record("a", "Dark matter", {"year": 2015, "seen": "2020-01-02"})
+    assert b == Record("b", "Stars", {"year": None, "seen": None})
+    assert isinstance(c, Rejected)
+    assert c.position == "row 3"
+
+
+def test_the_row_labels_of_a_data_frame_are_not_read() -> None:
+    frame = pandas.DataFrame({"body": ["Dark matter", "Stars"], "n": [1, 2]}, index=["x", "y"])
+    records = list(open_source(frame, columns=Columns(text="body")))
+    assert [record.metadata for record in records if isinstance(record, Record)] == [{"n": 1}, {"n": 2}]
+
+
+def test_a_data_frame_without_the_column_asked_for_is_an_error_before_anything_is_read() -> None:
+    frame = pandas.DataFrame({"text": ["Dark matter"]})
+    with pytest.raises(NotFoundError, match="body"):
+        open_source(frame, columns=Columns(text="body"))
+    twice = pandas.DataFrame([["a", "b"]], columns=["text", "text"])
+    with pytest.raises(InvalidInputError, match="text"):
+        open_source(twice)
+
+
+@pytest.mark.parametrize("what", [5, None, {"text": "x"}, polars.LazyFrame({"text": ["x"]})])
+def test_what_holds_no_records_is_refused(what: Any) -> None:
+    with pytest.raises(InvalidInputError, match="records to read") as caught:
+        open_source(what)
+    assert type(what).__name__ in caught.value.found

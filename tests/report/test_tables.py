@@ -46,6 +46,24 @@ def test_every_table_is_a_parquet_file_that_reads_back(kind: str, tmp_path: Path
                 assert row[name] == cell or str(cell) == row[name]
 
 
+@pytest.mark.parametrize("kind", RESULTS)
+def test_every_table_is_a_data_frame(kind: str) -> None:
+    tables = RESULTS[kind].tables()
+    assert RESULTS[kind].to_pandas().equals(RESULTS[kind].to_pandas(next(iter(tables))))
+    for name, rows in tables.items():
+        frame = RESULTS[kind].to_pandas(name)
+        assert len(frame) == len(rows)
+        assert list(frame.columns) == list(dict.fromkeys(key for row in rows for key in row))
+    with pytest.raises(InvalidInputError, match="no such table"):
+        RESULTS[kind].to_pandas("nowhere")
+
+
+def test_a_data_frame_without_pandas_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MissingDependencyError, match=r"saeindex\[pandas\]"):
+        diff().to_pandas()
+
+
 def test_text_is_no_formula_and_a_number_stays_one(tmp_path: Path) -> None:
     written = write_tables(diff(("-old", "+new")), tmp_path / "found.csv")
     rows = read_csv(next(path for path in written if "concepts" in path.name))

@@ -187,15 +187,14 @@ class Diff(AnalysisResult):
     def tables(self) -> dict[str, list[dict[str, Any]]]:
         """Return every table of the result: findings by family, related ones included, and what stands by."""
         tables = {
-            name: [row for one in found for row in (one.row(), *(other.row() for other in one.related))]
+            str(name): [row for one in found for row in (one.row(), *(other.row() for other in one.related))]
             for name, found in self.findings.items()
         }
         further: dict[str, Sequence[Any]] = {
             "hints": self.hints, "power": self.power, "confirmation": self.confirmation,
             "hypotheses": self.hypotheses,
         }  # fmt: skip
-        found = {name: [asdict(one) for one in rows] for name, rows in further.items() if rows}
-        return found | {str(name): rows for name, rows in tables.items()}
+        return tables | {name: [asdict(one) for one in rows] for name, rows in further.items() if rows}
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,7 +137,7 @@ class Drift(AnalysisResult):
         }
 
     def tables(self) -> dict[str, list[dict[str, Any]]]:
-        """Return the periods, and each family's findings with their shares, related ones included."""
+        """Return each family's findings with their shares, related ones included, and the periods."""
         names = [one.name for one in self.periods]
         tables = {
             str(family): [
@@ -147,4 +147,4 @@ class Drift(AnalysisResult):
             ]
             for family, found in self.findings.items()
         }
-        return {"periods": [one.to_json() for one in self.periods], **tables}
+        return tables | {"periods": [one.to_json() for one in self.periods]}

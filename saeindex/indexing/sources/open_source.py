@@ -5,21 +5,25 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, count, islice
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from saeindex.errors import InvalidInputError, InvalidRecordError, NotFoundError
 from saeindex.indexing.sources.columns import METADATA_NAME, ColumnPicker, Columns, Row, choose_columns
 from saeindex.indexing.sources.folders import TEXT_SUFFIXES, TextFiles, open_folder
 from saeindex.indexing.sources.streams import COMPRESSIONS, count_lines
-from saeindex.indexing.sources.tables import csv_rows, json_rows, parquet_length, parquet_rows
+from saeindex.indexing.sources.tables import csv_rows, frame_rows, json_rows, parquet_length, parquet_rows
 from saeindex.indexing.sources.values import checked_record
 from saeindex.protocols import RecordSource, Rejected
 from saeindex.types import Record
 
+if TYPE_CHECKING:
+    from narwhals.typing import IntoDataFrame
+
 PathLike: TypeAlias = str | os.PathLike[str]
-Readable: TypeAlias = PathLike | Iterable[Any]
+Readable: TypeAlias = "PathLike | IntoDataFrame | Iterable[Any]"
 _HEAD_ROWS = 16
 _LINE_SUFFIXES = (".jsonl", ".ndjson", ".csv", ".tsv")
 _KNOWN_SUFFIXES = (*_LINE_SUFFIXES, ".parquet", *TEXT_SUFFIXES)
@@ -30,18 +34,25 @@ def open_source(what: Readable, *, columns: Columns = Columns()) -> RecordSource
 
     ``what`` is the path of a file (``.jsonl``, ``.ndjson``, ``.csv`` or ``.tsv``, each also with ``.gz`` or
     ``.zst`` behind it, ``.parquet``, or a text file), the path of a folder of text files, a sequence of
-    paths, a Hugging Face data set, or an iterable of ``Record`` or dict. A one-shot iterator can be read
-    only once; all else gives the same records again, in the same order.
+    paths, a DataFrame (of pandas, polars, or any that narwhals knows; its row labels are not read), a
+    Hugging Face data set, or an iterable of ``Record`` or dict. A one-shot iterator can be read only once;
+    all else gives the same records again, in the same order.
 
     Raises ``NotFoundError`` for a path, a column or text files that are not there, ``InvalidInputError``
     for a format that is not known. A single bad record becomes a ``Rejected`` when it is read.
     """
+    from narwhals.dependencies import is_into_dataframe
+
     if isinstance(what, str | os.PathLike):
         return _open_path(Path(what), columns)
+    if is_into_dataframe(what):
+        return _open_frame(what, columns)
     if isinstance(what, Mapping) or not isinstance(what, Iterable):
-        kind = f"a {type(what).__name__}" + (f" with {', '.join(map(str, what))}" if what else "")
+        kind = f"a {type(what).__name__}"
+        if isinstance(what, Mapping) and what:
+            kind += f" with {', '.join(map(str, what))}"
         raise InvalidInputError(
-            "records to read", kind, "Give a path, a data set, or an iterable of records."
+            "records to read", kind, "Give a path, a DataFrame, a data set, or an iterable of records."
         )
     if isinstance(what, Sequence) and what and all(isinstance(item, str | os.PathLike) for item in what):
         return _Chain([_open_path(Path(path), columns) for path in what])
@@ -95,6 +106,20 @@ def _open_parquet(path: Path, columns: Columns) -> RecordSource:
         has_fixed_columns=True,
         count_rows=lambda: parquet_length(path),
     )
+
+
+def _open_frame(frame: Any, columns: Columns) -> RecordSource:
+    from narwhals import from_native
+    from narwhals.exceptions import NarwhalsError
+
+    try:
+        read = from_native(frame, eager_only=True)
+    except NarwhalsError as error:
+        raise InvalidInputError(
+            "records in a DataFrame", str(error), "Give each column a name of its own."
+        ) from error
+    rows = partial(frame_rows, read)
+    return _checked(_Rows("DataFrame", rows, columns, has_fixed_columns=True, count_rows=lambda: len(read)))
 
 
 def _iterable_source(items: Iterable[Any], columns: Columns) -> RecordSource:

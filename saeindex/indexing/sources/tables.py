@@ -1,4 +1,4 @@
-"""Rows of JSON Lines, CSV, TSV and Parquet files."""
+"""Rows of JSON Lines, CSV, TSV and Parquet files, and of data frames."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from saeindex.errors import InvalidInputError, MissingDependencyError
 from saeindex.indexing.sources.columns import Row
@@ -21,6 +21,9 @@ from saeindex.indexing.sources.streams import (
 )
 from saeindex.indexing.sources.values import NumericCell
 from saeindex.protocols import Rejected
+
+if TYPE_CHECKING:
+    from narwhals import DataFrame
 
 _PARQUET_ROWS_PER_BATCH = 256
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
@@ -179,6 +182,18 @@ def _batch_rows(batch: Any) -> Iterator[dict[str, Any] | None]:
                 yield batch.slice(i, 1).to_pylist()[0]
             except UnicodeDecodeError:
                 yield None
+
+
+def frame_rows(frame: DataFrame[Any]) -> Iterator[Row]:
+    """Yield the rows of a data frame, by the names of its columns; what is missing is null."""
+    from narwhals import all as all_columns
+
+    names = [str(name) for name in frame.columns]
+    missing = frame.select(all_columns().is_null())
+    pairs = zip(frame.iter_rows(), missing.iter_rows(), strict=True)
+    for number, (values, are_missing) in enumerate(pairs, 1):
+        cells = (None if is_missing else value for value, is_missing in zip(values, are_missing, strict=True))
+        yield Row(f"row {number}", dict(zip(names, cells, strict=True)))
 
 
 def _open_parquet(path: Path) -> Any:
