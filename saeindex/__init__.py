@@ -13,12 +13,15 @@ if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
     from saeindex.index import FeatureIndex
     from saeindex.sae import SparseAutoencoder
+    from saeindex.search.hits import Hit, Hits
     from saeindex.types import Query, Record, Steer
 
 __all__ = [
     "AsyncFeatureIndex",
     "FeatureIndex",
     "FeatureSpace",
+    "Hit",
+    "Hits",
     "Query",
     "Record",
     "SparseAutoencoder",
@@ -31,6 +34,8 @@ _HOME = {
     "AsyncFeatureIndex": "saeindex.aio",
     "FeatureIndex": "saeindex.index",
     "FeatureSpace": "saeindex.features",
+    "Hit": "saeindex.search.hits",
+    "Hits": "saeindex.search.hits",
     "Query": "saeindex.types",
     "Record": "saeindex.types",
     "SparseAutoencoder": "saeindex.sae",

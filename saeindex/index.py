@@ -21,11 +21,13 @@ from saeindex.errors import InvalidInputError
 from saeindex.features import FeatureSpace
 from saeindex.indexing import recalibration
 from saeindex.indexing.create_open import IndexParts, create_index, open_index
-from saeindex.indexing.manifest import Counts, KeptManifest, Manifest
+from saeindex.indexing.manifest import Counts, KeptManifest, Manifest, index_description, index_info
 from saeindex.indexing.passages import PassageOptions
 from saeindex.indexing.pipeline import IndexingReport, Pipeline, progress_bar
 from saeindex.indexing.rejects import RejectsFile
 from saeindex.indexing.sources import Columns, open_source
+from saeindex.report.html import Described
+from saeindex.report.model import Description, describe
 from saeindex.search.planner import Planner
 from saeindex.search.searcher import FACETS, Searcher
 from saeindex.signatures import takes
@@ -64,16 +66,15 @@ if TYPE_CHECKING:
     from saeindex.search.compare import Comparison
     from saeindex.search.explain_analyze import Analysis
     from saeindex.search.facets import ConceptFacet, Exclusion
+    from saeindex.search.hits import Hits
     from saeindex.search.plan import Plan
     from saeindex.steering.saved_profile import Profile
-    from saeindex.types import FloatArray, Hits, LevelName, QueryKeywords, Record, ResultKeywords
+    from saeindex.types import FloatArray, LevelName, QueryKeywords, Record, ResultKeywords
 
 REJECTS_FILE = "rejects.jsonl"
-# What of a manifest is said in other words, or to nobody.
-KEPT_FOR_ITSELF = {"counts", "calibration", "recalibration", "profiles"}
 
 
-class FeatureIndex:
+class FeatureIndex(Described):
     """An index of records: dense vectors, sparse codes and concepts, in one Qdrant collection.
 
     Make one with :meth:`create` or :meth:`open`; use it as a context manager, or :meth:`close` it.
@@ -541,16 +542,7 @@ class FeatureIndex:
 
     def info(self) -> dict[str, Any]:
         """Return what the index is: counts, space, encoder, vectors and settings."""
-        return {
-            "name": self.name,
-            "store": type(self.store).__name__,
-            "records": self.count(),
-            "points": self.store.count(),
-            **self.manifest.model_dump(mode="json", exclude=KEPT_FOR_ITSELF),
-            "profiles": list(self.profiles),
-            "levels_of": "its own corpus" if self.manifest.calibration else "the space",
-            "space_report": self.space.report.get("held_out", {}),
-        }
+        return index_info(self.name, self.manifest, self.store, self.count(), self.space)
 
     @property
     def passages(self) -> PassageOptions | None:
@@ -567,6 +559,10 @@ class FeatureIndex:
     def rejects_path(self) -> Path:
         """Where bad records are reported."""
         return Path(f"{self.name}.rejects.jsonl") if self.folder is None else self.folder / REJECTS_FILE
+
+    def __repr__(self) -> str:
+        counts, space = self.manifest.counts, self.manifest.space
+        return f"FeatureIndex({self.name!r}, {counts.records:,} records, space {space.name!r})"
 
     def close(self) -> None:
         """Flush and release the store."""
@@ -587,3 +583,8 @@ class FeatureIndex:
         counts = Counts(records=self.count(), points=self.store.count())
         kept = self._manifest.read().model_copy(update={"counts": counts})
         self._manifest.write(kept.renewed() if is_changed else kept)
+
+
+@describe.register(FeatureIndex)
+def _(index: FeatureIndex) -> Description:
+    return index_description(index.name, index.manifest)

@@ -1,10 +1,10 @@
-"""The words of the design as frozen dataclasses: records, sparse codes, hits and explanations."""
+"""The words of the design as frozen dataclasses: records, sparse codes, queries and explanations."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
 if TYPE_CHECKING:
     import numpy as np
@@ -141,41 +141,6 @@ class SourceExplanation:
 
 
 @dataclass(frozen=True, slots=True)
-class SteeringEffect:
-    """What steering did to a hit: its rank (from 1) and score without it, and with it.
-
-    The rank before is None where it was not among the first thousand, and then perhaps the score too.
-    """
-
-    rank_before: int | None
-    score_before: float | None
-    rank_after: int
-    score_after: float
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A scored record (its best passage, where a record has several)."""
-
-    id: str
-    score: float
-    text: str
-    metadata: JsonObject
-    features: tuple[Activation, ...] = ()
-    explanation: Explanation | None = None
-    passage: int = 0
-    steered: SteeringEffect | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """The best hits that share a value of the field that was grouped by, best first."""
-
-    value: str | int | float | bool
-    hits: tuple[Hit, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Steer:
     """A signed change of a concept's strength in the query.
 
@@ -267,42 +232,3 @@ class QueryKeywords(ResultKeywords, total=False):
     """The fields of a :class:`Query` but its text, by name."""
 
     limit: int
-
-
-class Hits(Sequence[Hit]):
-    """The hits of one query, best first, with what the query became and what it cost.
-
-    Where the query has ``group_by``, the hits stand group after group, and ``groups`` has them apart.
-    """
-
-    def __init__(
-        self, hits: Sequence[Hit], plan: Any, timings_ms: Mapping[str, float], groups: Sequence[Group] = ()
-    ) -> None:
-        """Keep the hits beside the plan that found them and the time each stage took."""
-        self._hits = tuple(hits)
-        self.groups = tuple(groups)
-        self.plan = plan
-        self.timings_ms = dict(timings_ms)
-
-    @property
-    def drift(self) -> float:
-        """Return 1 - cos(q, q'), how far steering moved the query (0 without steering)."""
-        return float(self.plan.drift)
-
-    @property
-    def feedback(self) -> Any:
-        """What a property search inferred: a :class:`saeindex.concepts.feedback.Feedback`, or None."""
-        return self.plan.feedback
-
-    @overload
-    def __getitem__(self, index: int) -> Hit: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Hit]: ...
-    def __getitem__(self, index: int | slice) -> Hit | Sequence[Hit]:
-        return self._hits[index]
-
-    def __len__(self) -> int:
-        return len(self._hits)
-
-    def __repr__(self) -> str:
-        return f"Hits({list(self._hits)!r})"

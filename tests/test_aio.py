@@ -12,7 +12,8 @@ from qdrant_client import AsyncQdrantClient, QdrantClient
 
 from saeindex import AsyncFeatureIndex, FeatureIndex, FeatureSpace, Query, Record
 from saeindex.errors import InvalidInputError, NotFoundError, StorageError
-from saeindex.types import Hits, Using
+from saeindex.search.hits import Hits
+from saeindex.types import Using
 from tests.samples import RememberingEncoder, sample_records
 
 USING: list[Using] = ["dense", "sae", "fused"]

@@ -10,7 +10,7 @@ from saeindex import AsyncFeatureIndex, FeatureIndex, Query, Steer
 from saeindex.analysis.correlate.results import Correlations
 from saeindex.analysis.diff.results import Diff
 from saeindex.indexing.passages import PassageOptions
-from saeindex.types import Hits
+from saeindex.search.hits import Hits
 
 
 def made(path: Path, client: QdrantClient) -> FeatureIndex:

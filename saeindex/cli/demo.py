@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from saeindex.index import FeatureIndex
-    from saeindex.types import Hits
+    from saeindex.search.hits import Hits
 
 QUESTION = "find the largest one"
 WHERE = '("array" OR "matrix") AND NOT "sorting"'

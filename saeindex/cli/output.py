@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from saeindex.search.facets import ConceptFacet, Exclusion
-    from saeindex.types import Hit, Hits, Query, shortened
+    from saeindex.search.hits import Hit, Hits
+    from saeindex.types import Query, shortened
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Url = Annotated[

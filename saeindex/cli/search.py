@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
     from saeindex.index import FeatureIndex
-    from saeindex.types import Hits
+    from saeindex.search.hits import Hits
 
 MAX_FILTER_CHARS = 100_000
 

@@ -9,6 +9,9 @@ import numpy as np
 
 from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS, SAE
 from saeindex.protocols import SearchRequest, SparseVector
+from saeindex.report.html import Described
+from saeindex.report.model import Description, Head, counted, describe, listing, number, percent
+from saeindex.types import shortened, shown_label
 
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
@@ -25,7 +28,7 @@ class SimilarFeature(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class FeatureCard:
+class FeatureCard(Described):
     """One feature in one index.
 
     ``records_at_level`` counts passages where it is present, typical and strong; ``strongest`` are the
@@ -42,6 +45,14 @@ class FeatureCard:
     records_at_level: tuple[int, ...]
     strongest: tuple[tuple[str, str, float], ...]
     similar: tuple[SimilarFeature, ...]
+
+    @property
+    def name(self) -> str:
+        """Its number and label, with a mark where that is not to be trusted."""
+        return f"#{self.id} {shown_label(self.label, self.is_weak)}"
+
+    def __repr__(self) -> str:
+        return f"FeatureCard({self.name!r}, in {counted(self.records_at_level[0], 'passage')})"
 
 
 def feature_card(feature: int, store: VectorStore, space: FeatureSpace, examples: int) -> FeatureCard:
@@ -76,3 +87,30 @@ def _count_code(store: VectorStore, code: int) -> int:
     from qdrant_client.models import FieldCondition, Filter, MatchValue
 
     return store.count(Filter(must=[FieldCondition(key=CONCEPTS, match=MatchValue(value=code))]))
+
+
+@describe.register(FeatureCard)
+def _(card: FeatureCard) -> Description:
+    present, typical, strong = (counted(count, "passage") for count in card.records_at_level)
+    trust = "not measured" if card.trust is None else number(card.trust)
+    text = Head("Text", is_number=False)
+    strongest = [
+        [number(score, 3), shortened(" ".join(found.split()), 160), record]
+        for record, found, score in card.strongest
+    ]
+    similar = [
+        [number(one.cosine), f"#{one.id} {shown_label(one.label, one.is_weak)}"] for one in card.similar
+    ]
+    return Description(
+        question="What is this feature?",
+        summary=[
+            f"{card.name}: labelled by {card.method}, trust {trust}.",
+            f"Present in {present} of this index, typical in {typical}, strong in {strong}; in "
+            f"{percent(card.density, 2)} of the texts that its levels were measured on.",
+        ],
+        method=[],
+        sections=[
+            listing("Strongest records", [Head("Activation"), text, Head("Id", False)], strongest),
+            listing("Similar features", [Head("Cosine"), Head("Feature", False)], similar),
+        ],
+    )

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from saeindex.config import MAX_QUERY_CHARS
 from saeindex.errors import InvalidInputError
+from saeindex.report.html import Described
+from saeindex.report.model import Description, Head, describe, listing, number
 from saeindex.types import shown_label
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ class FeedbackWord(_Shown):
     weight: _Finite
 
 
-class Feedback(_Shown):
+class Feedback(_Shown, Described):
     """The evidence behind a property search; ``index.search(feedback=…)`` searches again with it.
 
     ``concepts`` and ``words`` are those that weigh most. Judge them by :meth:`accept` and :meth:`reject`, or
@@ -100,9 +102,17 @@ class Feedback(_Shown):
             word_weights={**self.word_weights, **lowered},
         )
 
-    def __str__(self) -> str:
+    @property
+    def headline(self) -> str:
+        """What it was inferred from."""
         asked = f"{self.description!r}" if self.description else "the examples"
-        lines = [f"Inferred from {asked}" + (f", against {', '.join(self.against)}" if self.against else "")]
+        return f"Inferred from {asked}" + (f", against {', '.join(self.against)}" if self.against else "")
+
+    def __repr__(self) -> str:
+        return f"Feedback({self.headline}: {len(self.concepts)} concepts, {len(self.words)} words)"
+
+    def __str__(self) -> str:
+        lines = [self.headline]
         for concept in self.concepts:
             name = shown_label(f"#{concept.id} {concept.label}", concept.is_weak)
             verdict = f"  {concept.verdict}" if concept.verdict else ""
@@ -116,6 +126,25 @@ class Feedback(_Shown):
 
     def _changed(self, **fields: Any) -> Self:
         return self.read({**self.model_dump(), **fields})
+
+
+@describe.register(Feedback)
+def _(feedback: Feedback) -> Description:
+    concepts = [
+        [number(one.weight, 3), shown_label(f"#{one.id} {one.label}", one.is_weak), one.verdict or ""]
+        for one in feedback.concepts
+    ]
+    words = [[number(one.weight), one.word] for one in feedback.words]
+    weight = Head("Weight")
+    return Description(
+        question="What was inferred?",
+        summary=[f"{feedback.headline}."],
+        method=["Weights above 0 speak for a record, those below against it."],
+        sections=[
+            listing("Concepts", [weight, Head("Concept", False), Head("Verdict", False)], concepts),
+            listing("Words", [weight, Head("Word", False)], words),
+        ],
+    )
 
 
 def with_evidence(feedback: Feedback, inferred: Inference, sample: CollectionSample) -> Feedback:

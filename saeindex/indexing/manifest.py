@@ -18,12 +18,17 @@ from saeindex.errors import MismatchError, NotFoundError
 from saeindex.features.calibration import ARRAYS, Calibration
 from saeindex.indexing.points import checked_field_names
 from saeindex.protocols import Layout, PayloadKind
+from saeindex.report.model import Description, Head, counted, listing
 
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
     from saeindex.indexing.passages import PassageOptions
     from saeindex.protocols import VectorStore
     from saeindex.types import FloatArray
+
+
+# What of a manifest is said in other words, or to nobody.
+KEPT_FOR_ITSELF = {"counts", "calibration", "recalibration", "profiles"}
 
 
 class _Strict(BaseModel):
@@ -251,6 +256,45 @@ class KeptManifest:
             self.renew()
         else:
             self.read()
+
+
+def index_info(
+    name: str, manifest: Manifest, store: VectorStore, records: int, space: FeatureSpace
+) -> dict[str, Any]:
+    """Return what an index is, as JSON: counts, space, encoder, vectors and settings."""
+    return {
+        "name": name,
+        "store": type(store).__name__,
+        "records": records,
+        "points": store.count(),
+        **manifest.model_dump(mode="json", exclude=KEPT_FOR_ITSELF),
+        "profiles": sorted(manifest.profiles),
+        "levels_of": "its own corpus" if manifest.calibration else "the space",
+        "space_report": space.report.get("held_out", {}),
+    }
+
+
+def index_description(name: str, manifest: Manifest) -> Description:
+    """Return an index in words, by its manifest."""
+    space, encoder, passages = manifest.space, manifest.encoder, manifest.passages
+    split = "whole texts" if passages is None else f"passages of up to {passages.max_tokens} tokens"
+    rows = [
+        ["Records", f"{manifest.counts.records:,} ({manifest.counts.points:,} points, {split})"],
+        ["Feature space", f"{space.name}: {space.n_features:,} features, {space.k} active in a text"],
+        ["Levels", "measured on this index" if manifest.calibration else "as measured with the space"],
+        ["Encoder", f"{encoder['model']}, {encoder['dimension']} dimensions"],
+        ["Vectors", ", ".join([*manifest.dense, *manifest.sparse])],
+        ["Indexed payload", ", ".join(manifest.payload_indexes)],
+        ["Saved profiles", ", ".join(manifest.profiles)],
+        ["Made", f"{manifest.created} by {manifest.created_by}"],
+    ]
+    heads = [Head("Property", is_number=False), Head("Value", is_number=False)]
+    return Description(
+        question="What is this index?",
+        summary=[f"{name}: {counted(manifest.counts.records, 'record')}"],
+        method=[],
+        sections=[listing("Index", heads, [row for row in rows if row[1]])],
+    )
 
 
 def _to_text(array: FloatArray) -> str:

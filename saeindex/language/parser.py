@@ -169,7 +169,7 @@ def _parse(grammar: str, text: str, build: Callable[[Tree[Token]], Built]) -> Bu
     try:
         return build(_parser(grammar).parse(text))
     except UnexpectedInput as error:
-        raise _syntax_error(grammar, text, error) from error
+        raise _syntax_error(grammar, text, error) from None
     except VisitError as error:
         if not isinstance(error.orig_exc, ValueError):
             raise

@@ -13,14 +13,20 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from saeindex._version import __version__
-from saeindex.report.model import Description, Drawn, Table
+from saeindex.report.model import Description, Drawn, Table, describe
 
 if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-# Rows of each table in a notebook.
-NOTEBOOK_ROWS = 8
+
+class Described:
+    """What shows itself in a notebook, by its description."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        return notebook_html(describe(self))
 
 
 def report_html(told: Description, question: str = "") -> str:
@@ -33,7 +39,7 @@ def notebook_html(told: Description) -> str:
     """Return the answer in short, and the first rows of the main tables."""
     blocks = [block for section in told.sections for block in section.blocks]
     tables = [block for block in blocks if isinstance(block, Table) and block.is_main]
-    return render("notebook", told=told, tables=tables, rows=NOTEBOOK_ROWS)
+    return render("notebook", told=told, tables=tables)
 
 
 def render(template: str, **names: Any) -> str:

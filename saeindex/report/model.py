@@ -19,6 +19,8 @@ from typing import Protocol, TypeAlias
 
 from saeindex.errors import InvalidInputError
 
+# Rows of a table in a notebook, and at most.
+NOTEBOOK_ROWS, MOST_ROWS = 8, 50
 # A rate of error below this is shown as less than it.
 SMALLEST_RATE = 0.001
 # The logarithm of an odds ratio of 1,000, beyond which it is only called large.
@@ -75,7 +77,7 @@ class Cell:
 class Table:
     """Rows under heads; each row's first cell is its head. A page folds those after the first ``shown``.
 
-    ``name`` is what a notebook calls it, which shows the tables that ``is_main``.
+    ``name`` is what a notebook calls it, which shows those tables that ``is_main``: their first rows.
     """
 
     caption: str
@@ -84,6 +86,7 @@ class Table:
     name: str = ""
     shown: int = 20
     is_main: bool = False
+    in_notebook: int = NOTEBOOK_ROWS
     is_folded: bool = False
     page_only: bool = False
 
@@ -177,6 +180,11 @@ class Description:
     notes: Sequence[str] = ()
     limits: Sequence[str] = ()
     made_by: str = "No language model was asked."
+
+
+def listing(name: str, heads: Sequence[Head], rows: Sequence[Sequence[str | Cell]]) -> Section:
+    """Return a section of one table, which a notebook shows whole."""
+    return Section(name, [Table(name, heads, rows, name, is_main=True, in_notebook=MOST_ROWS)])
 
 
 @singledispatch

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from saeindex.errors import InvalidInputError, MissingDependencyError
 from saeindex.files import checked_suffix, replacing
-from saeindex.report.html import notebook_html, report_html
+from saeindex.report.html import Described, report_html
 from saeindex.report.model import describe
 from saeindex.report.text import text_of
 
@@ -23,7 +23,7 @@ TABLE_FORMATS = (".csv", ".parquet")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-class AnalysisResult(ABC):
+class AnalysisResult(Described, ABC):
     """What every analysis returns: it prints as text, and shows itself in a notebook."""
 
     __slots__ = ()
@@ -52,9 +52,6 @@ class AnalysisResult(ABC):
 
     def __str__(self) -> str:
         return text_of(describe(self))
-
-    def _repr_html_(self) -> str:
-        return notebook_html(describe(self))
 
 
 def data_frame(rows: Sequence[Row]) -> DataFrame:

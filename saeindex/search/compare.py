@@ -10,7 +10,8 @@ from saeindex.errors import InvalidInputError
 from saeindex.types import PartKind, shown_label
 
 if TYPE_CHECKING:
-    from saeindex.types import Explanation, Hit, Part
+    from saeindex.search.hits import Hit
+    from saeindex.types import Explanation, Part
 
 SHOWN = 10
 

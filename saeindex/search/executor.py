@@ -26,11 +26,12 @@ from saeindex.search.grouping import (
     check_field,
     grouped,
 )
+from saeindex.search.hits import Group, Hit, Hits, SteeringEffect
 from saeindex.search.mmr import Diverse
 from saeindex.search.rerank import Rescored
 from saeindex.search.retrieval import EXPLAINED, Listed, Nearest, Scoring
 from saeindex.stores.tracing import noted
-from saeindex.types import Explanation, Group, Hit, Hits, Query, SteeringEffect
+from saeindex.types import Explanation, Query
 
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace

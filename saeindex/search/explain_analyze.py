@@ -11,9 +11,10 @@ from saeindex.stores.tracing import watched
 
 if TYPE_CHECKING:
     from saeindex.protocols import VectorStore
+    from saeindex.search.hits import Hits
     from saeindex.search.plan import Plan
     from saeindex.stores.tracing import Note
-    from saeindex.types import Hits, Query
+    from saeindex.types import Query
 
 
 @dataclass(frozen=True, slots=True)

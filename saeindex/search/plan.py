@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from saeindex.config import DENSE, SAE
 from saeindex.language.to_text import to_text
+from saeindex.report.html import Described
+from saeindex.report.model import Cell, Description, Head, describe, listing, number
 from saeindex.search.retrieval import reach
 from saeindex.types import Query
 
@@ -65,12 +67,18 @@ def steps_of(plan: Plan) -> Step:
 
 def _headline(plan: Plan) -> str:
     query = plan.query
-    asked = f" for {query.text!r}" if query.text.strip() else ""
-    if plan.rescorer is not None:
-        asked += f" by {plan.rescorer.feedback.description or 'examples'!r}"
-    return f"{'Search' if asked else 'List'} {query.using!r}{asked}, limit {query.limit}" + (
+    asked = asked_of(plan)
+    return f"{'Search' if asked else 'List'} {query.using!r}{asked and f' {asked}'}, limit {query.limit}" + (
         f", offset {query.offset}" if query.offset else ""
     )
+
+
+def asked_of(plan: Plan) -> str:
+    """Return what ranks, as it was asked: for 'galaxies', by 'sounds defensive'; "" where nothing does."""
+    text = [f"for {plan.query.text!r}"] if plan.query.text.strip() else []
+    if plan.rescorer is not None:
+        text.append(f"by {plan.rescorer.feedback.description or 'examples'!r}")
+    return " ".join(text)
 
 
 def _selection(plan: Plan) -> Iterator[Step]:
@@ -213,7 +221,7 @@ def _completing(plan: Plan) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Plan:
+class Plan(Described):
     """What will run; ``print(plan)`` reads it out.
 
     ``vector`` is the steered query (d,), ``code`` its sparse form where that is not just its code,
@@ -282,3 +290,26 @@ class Plan:
 
     def __str__(self) -> str:
         return "\n".join([*tree(self.steps), *(f"Warning: {warning}" for warning in self.warnings)])
+
+    def __repr__(self) -> str:
+        return f"Plan({_headline(self)})"
+
+
+@describe.register(Plan)
+def _(plan: Plan) -> Description:
+    heads = [Head("Step", False), Head("Why", False), Head("Expected points")]
+    return Description(
+        question="What will be run?",
+        summary=[f"{_headline(plan)}."],
+        method=[],
+        sections=[listing("Steps", heads, list(_rows(plan.steps)))],
+        notes=[warning.rstrip(".") for warning in plan.warnings],
+    )
+
+
+def _rows(step: Step, depth: int = 0) -> Iterator[list[str | Cell]]:
+    """Return a step and its parts as rows, each indented by its depth."""
+    what = " ".join(step.what.split())
+    yield [f"{'· ' * depth}{what}", step.why, "" if step.expected is None else number(step.expected, 0)]
+    for part in step.parts:
+        yield from _rows(part, depth + 1)

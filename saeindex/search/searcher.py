@@ -18,11 +18,12 @@ from saeindex.search.compare import Comparison, compare
 from saeindex.search.executor import Executor, ranks
 from saeindex.search.explain_analyze import Analysis, analyze
 from saeindex.search.facets import ConceptFacet, Exclusion, ResultSet
+from saeindex.search.hits import Hits
 from saeindex.search.plan import Plan
 from saeindex.search.planner import Planner, check_query
 from saeindex.signatures import check_options
 from saeindex.stores.tracing import Deadline
-from saeindex.types import Hits, Query
+from saeindex.types import Query
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter

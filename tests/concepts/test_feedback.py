@@ -12,7 +12,7 @@ from saeindex import FeatureIndex
 from saeindex.concepts.feedback import Feedback
 from saeindex.concepts.inference import Recipe
 from saeindex.errors import InvalidInputError
-from saeindex.types import Hits
+from saeindex.search.hits import Hits
 from tests.samples import all_points, code_of
 
 PROPERTY = "an expression of disappointment"
@@ -41,6 +41,11 @@ def frequent(index: FeatureIndex) -> list[int]:
     return [int(i) for i in np.flatnonzero((share > 0.1) & (share < 0.6))]
 
 
+def evidence(hits: Hits) -> Feedback:
+    assert hits.feedback is not None
+    return hits.feedback
+
+
 def test_hits_carry_what_was_inferred(papers: FeatureIndex, hits: Hits) -> None:
     feedback = hits.feedback
     assert isinstance(feedback, Feedback)
@@ -54,14 +59,14 @@ def test_hits_carry_what_was_inferred(papers: FeatureIndex, hits: Hits) -> None:
 
 
 def test_the_feedback_of_a_search_repeats_it_exactly(papers: FeatureIndex, hits: Hits) -> None:
-    for given in (hits.feedback, hits.feedback.model_dump_json(), hits.feedback.model_dump(mode="json")):
+    for given in (evidence(hits), evidence(hits).model_dump_json(), evidence(hits).model_dump(mode="json")):
         again = papers.search(feedback=given, limit=240)
         assert [(hit.id, hit.score) for hit in again] == [(hit.id, hit.score) for hit in hits]
-        assert again.feedback == hits.feedback
+        assert again.feedback == evidence(hits)
 
 
 def test_feedback_survives_json_whatever_is_in_it(hits: Hits) -> None:
-    full = hits.feedback.accept(5, 9).reject(7, words=("Sadly",)).reweighted({11: 0.25}, {"deeply": -2})
+    full = evidence(hits).accept(5, 9).reject(7, words=("Sadly",)).reweighted({11: 0.25}, {"deeply": -2})
     assert Feedback.read(full.model_dump_json()) == full
     assert Feedback.read(json.loads(full.model_dump_json())) == full
     assert Feedback.read(full) is full
@@ -71,9 +76,9 @@ def test_feedback_survives_json_whatever_is_in_it(hits: Hits) -> None:
 
 def test_accepting_raises_and_rejecting_lowers_what_has_a_concept(papers: FeatureIndex, hits: Hits) -> None:
     for feature in frequent(papers)[:4]:
-        before, others_before = mean_scores(papers, feature, hits.feedback)
-        accepted, others_accepted = mean_scores(papers, feature, hits.feedback.accept(feature))
-        rejected, others_rejected = mean_scores(papers, feature, hits.feedback.reject(feature))
+        before, others_before = mean_scores(papers, feature, evidence(hits))
+        accepted, others_accepted = mean_scores(papers, feature, evidence(hits).accept(feature))
+        rejected, others_rejected = mean_scores(papers, feature, evidence(hits).reject(feature))
         assert accepted - others_accepted > before - others_before
         assert rejected - others_rejected < before - others_before
 
@@ -89,7 +94,7 @@ def test_a_concept_that_is_all_that_is_asked_for_comes_first(papers: FeatureInde
 
 def test_judged_concepts_are_shown_with_the_verdict(papers: FeatureIndex, hits: Hits) -> None:
     first, second = frequent(papers)[:2]
-    shown = papers.search(feedback=hits.feedback.accept(first).reject(second)).feedback
+    shown = evidence(papers.search(feedback=evidence(hits).accept(first).reject(second)))
     verdicts = {concept.id: concept.verdict for concept in shown.concepts[:2]}
     assert verdicts == {first: "accepted", second: "rejected"}
     weights = {concept.id: concept.weight for concept in shown.concepts}
@@ -100,27 +105,29 @@ def test_judged_concepts_are_shown_with_the_verdict(papers: FeatureIndex, hits: 
 
 
 def test_weights_are_taken_as_they_are_given(papers: FeatureIndex, hits: Hits) -> None:
-    feature = hits.feedback.concepts[0].id
-    changed = hits.feedback.reweighted({feature: 0.0}, {"disappointed": 0.0, "question": 3.0})
-    inferred = papers.search(feedback=changed).plan.rescorer.inferred
+    feature = evidence(hits).concepts[0].id
+    changed = evidence(hits).reweighted({feature: 0.0}, {"disappointed": 0.0, "question": 3.0})
+    rescorer = papers.search(feedback=changed).plan.rescorer
+    assert rescorer is not None
+    inferred = rescorer.inferred
     places = papers.collection.sample().places
     assert inferred.concepts[0, feature] == 0.0
     assert inferred.words[0, places["disappointed"]] == 0.0
     # Shown weights are what a word adds to a text of a hundred words; "question" is no word here.
     assert "question" not in places
-    deeply = papers.search(feedback=hits.feedback.reweighted(words={"Deeply": 1.5})).feedback
+    deeply = evidence(papers.search(feedback=evidence(hits).reweighted(words={"Deeply": 1.5})))
     assert next(word.weight for word in deeply.words if word.word == "deeply") == pytest.approx(1.5)
 
 
 def test_a_word_that_counts_for_nothing_is_in_no_explanation(papers: FeatureIndex, hits: Hits) -> None:
-    found = papers.search(feedback=hits.feedback.reject(words=("disappointed",)), explain=True)
+    found = papers.search(feedback=evidence(hits).reject(words=("disappointed",)), explain=True)
     parts = [part for hit in found if hit.explanation for part in hit.explanation.parts]
     assert "disappointed" not in {part.label for part in parts if part.kind == "word"}
     assert any("disappointed" in hit.text for hit in found)
 
 
 def test_a_later_verdict_replaces_the_earlier_and_nothing_changes_in_place(hits: Hits) -> None:
-    feedback = hits.feedback
+    feedback = evidence(hits)
     assert feedback.accept(5).reject(5).judged == {5: "rejected"}
     assert feedback.judged == {}
     assert feedback.reweighted({5: 1.0}).concept_weights == {5: 1.0}

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from saeindex.report.html import NOTEBOOK_ROWS, notebook_html
-from saeindex.report.model import describe
+from saeindex.report.html import notebook_html
+from saeindex.report.model import NOTEBOOK_ROWS, describe
 from tests.report.html_page import Page
 from tests.report.sample_results import EVIL, diff, empty_results, finding, results
 

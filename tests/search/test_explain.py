@@ -10,7 +10,7 @@ import pytest
 from qdrant_client.models import FieldCondition, Filter, MatchValue
 
 from saeindex import FeatureIndex, Query, Steer
-from saeindex.types import Hits
+from saeindex.search.hits import Hits
 from tests.samples import sample_records
 
 QUERIES = [record.text for record in sample_records(100, seed=7, prefix="query")]

@@ -1,0 +1,204 @@
+"""What a search returns: hits, best first, with what the query became and what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, overload
+
+from saeindex.report.html import Described
+from saeindex.report.model import Description, Head, Section, counted, describe, listing, number
+from saeindex.report.result import data_frame
+from saeindex.search.plan import asked_of
+from saeindex.types import Activation, Explanation, JsonObject, shortened, shown_label
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from saeindex.concepts.feedback import Feedback
+    from saeindex.search.plan import Plan
+
+# What a table shows of a text, of its concepts, and of a hit's parts; hits that a repr names.
+TEXT_CHARS, SHOWN_CONCEPTS, SHOWN_PARTS, NAMED_HITS = 160, 4, 12, 3
+
+
+@dataclass(frozen=True, slots=True)
+class SteeringEffect:
+    """What steering did to a hit: its rank (from 1) and score without it, and with it.
+
+    The rank before is None where it was not among the first thousand, and then perhaps the score too.
+    """
+
+    rank_before: int | None
+    score_before: float | None
+    rank_after: int
+    score_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hit(Described):
+    """A scored record (its best passage, where a record has several)."""
+
+    id: str
+    score: float
+    text: str
+    metadata: JsonObject
+    features: tuple[Activation, ...] = ()
+    explanation: Explanation | None = None
+    passage: int = 0
+    steered: SteeringEffect | None = None
+
+    def __repr__(self) -> str:
+        return f"Hit({self.id!r}, {self.score:.3f}, {shortened(' '.join(self.text.split()), 60)!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The best hits that share a value of the field that was grouped by, best first."""
+
+    value: str | int | float | bool
+    hits: tuple[Hit, ...]
+
+
+class Hits(Sequence[Hit], Described):
+    """The hits of one query, best first, with what the query became and what it cost.
+
+    Where the query has ``group_by``, the hits stand group after group, and ``groups`` has them apart.
+    """
+
+    def __init__(
+        self, hits: Sequence[Hit], plan: Plan, timings_ms: Mapping[str, float], groups: Sequence[Group] = ()
+    ) -> None:
+        """Keep the hits beside the plan that found them and the time each stage took."""
+        self._hits = tuple(hits)
+        self.groups = tuple(groups)
+        self.plan = plan
+        self.timings_ms = dict(timings_ms)
+
+    @property
+    def drift(self) -> float:
+        """Return 1 - cos(q, q'), how far steering moved the query (0 without steering)."""
+        return float(self.plan.drift)
+
+    @property
+    def feedback(self) -> Feedback | None:
+        """What a property search inferred, None for other searches."""
+        return self.plan.feedback
+
+    def to_pandas(self) -> DataFrame:
+        """Return a pandas DataFrame: id, score, text, passage, the names of the concepts, and the metadata.
+
+        A field of the metadata is a column of the name that filters know: ``metadata.year``. Where the hits
+        are grouped, ``group`` is the value that they share.
+        """
+        group_of = {id(hit): group.value for group in self.groups for hit in group.hits}
+        return data_frame([({"group": group_of[id(hit)]} if group_of else {}) | _row(hit) for hit in self])
+
+    @overload
+    def __getitem__(self, index: int) -> Hit: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Hit]: ...
+    def __getitem__(self, index: int | slice) -> Hit | Sequence[Hit]:
+        return self._hits[index]
+
+    def __len__(self) -> int:
+        return len(self._hits)
+
+    def __repr__(self) -> str:
+        best = [f"{hit.id!r} {hit.score:.3f}" for hit in self[:NAMED_HITS]]
+        best += ["…"] if len(self) > NAMED_HITS else []
+        return f"Hits({f'{len(self)} {asked_of(self.plan)}'.strip()}{': ' * bool(best)}{', '.join(best)})"
+
+
+# In a notebook ----------------------------------------------------------------------------------------
+
+
+@describe.register(Hits)
+def _(hits: Hits) -> Description:
+    asked = asked_of(hits.plan)
+    summary = [f"{counted(len(hits), 'hit')}{f' {asked}' if asked else ''}."]
+    if hits.drift > 0:
+        summary.append(f"Steering moved the query by {hits.drift:.3f} (1 − cosine).")
+    by = hits.plan.query.group_by
+    if by is None:
+        sections = [_listing(hits, "Hits", hits.drift > 0)]
+    else:
+        sections = [_listing(group.hits, f"{by} = {group.value}", hits.drift > 0) for group in hits.groups]
+    return Description(
+        question="Which records match best?",
+        summary=summary,
+        method=[str(hits.plan)],
+        sections=sections,
+        notes=[warning.rstrip(".") for warning in hits.plan.warnings],
+    )
+
+
+@describe.register(Hit)
+def _(hit: Hit) -> Description:
+    passage = f", passage {hit.passage}" if hit.passage else ""
+    return Description(
+        question="What was found?",
+        summary=[f"{hit.id}{passage}, score {number(hit.score, 3)}", hit.text],
+        method=[],
+        sections=list(_of_hit(hit)),
+    )
+
+
+def _of_hit(hit: Hit) -> Iterator[Section]:
+    if hit.metadata:
+        rows = [[name, shortened(str(value), TEXT_CHARS)] for name, value in hit.metadata.items()]
+        heads = [Head("Field", False), Head("Value", False)]
+        yield listing("Metadata", heads, rows)
+    if hit.features:
+        heads = [Head("Concept", False), Head("Activation")]
+        rows = [[_shown(one), number(one.activation)] for one in hit.features]
+        yield listing("Concepts", heads, rows)
+    if hit.explanation is not None:
+        yield _parts(hit.explanation)
+
+
+def _parts(explanation: Explanation) -> Section:
+    """Return the summands of a score, the largest first."""
+    parts = sorted(explanation.parts, key=lambda part: -abs(part.value))
+    rows = [[shown_label(p.label, p.is_weak), number(p.value, 4)] for p in parts[:SHOWN_PARTS]]
+    if rest := parts[SHOWN_PARTS:]:
+        rows.append([f"{len(rest)} more", number(sum(part.value for part in rest), 4)])
+    rows.append(["Score", number(explanation.total, 4)])
+    heads = [Head("Part of the score", False), Head("Value")]
+    return listing("Why this score", heads, rows)
+
+
+def _listing(hits: Sequence[Hit], name: str, is_steered: bool) -> Section:
+    was = [Head("Rank before steering")] if is_steered and any(hit.steered for hit in hits) else []
+    texts = [Head(each, is_number=False) for each in ("Text", "Concepts", "Id", "Metadata")]
+    rows = [
+        [
+            number(hit.score, 3),
+            *([_rank_before(hit.steered)] if was else []),
+            shortened(" ".join(hit.text.split()), TEXT_CHARS),
+            " · ".join(_shown(one) for one in hit.features[:SHOWN_CONCEPTS]),
+            hit.id,
+            " · ".join(f"{key}: {shortened(str(value), 40)}" for key, value in hit.metadata.items()),
+        ]
+        for hit in hits
+    ]
+    return listing(name, [Head("Score"), *was, *texts], rows)
+
+
+def _rank_before(effect: SteeringEffect | None) -> str:
+    return "beyond 1,000" if effect is None or effect.rank_before is None else f"{effect.rank_before:,}"
+
+
+def _shown(active: Activation) -> str:
+    return shown_label(active.label, active.is_weak)
+
+
+def _row(hit: Hit) -> dict[str, Any]:
+    return {
+        "id": hit.id,
+        "score": hit.score,
+        "text": hit.text,
+        "passage": hit.passage,
+        "concepts": [_shown(one) for one in hit.features],
+        **{f"metadata.{name}": value for name, value in hit.metadata.items()},
+    }
