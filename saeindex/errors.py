@@ -18,6 +18,12 @@ SaeIndexError                     asked, found, do
 from __future__ import annotations
 
 
+def kind_of(value: object) -> str:
+    """Return what a value is, for an error: an int, a dict, no value."""
+    name = type(value).__name__
+    return "no value" if value is None else f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
+
+
 class SaeIndexError(Exception):
     """Root of the tree: says what was asked for, what was found, and what to do."""
 

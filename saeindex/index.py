@@ -30,7 +30,7 @@ from saeindex.report.html import Described
 from saeindex.report.model import Description, describe
 from saeindex.search.planner import Planner
 from saeindex.search.searcher import FACETS, Searcher
-from saeindex.signatures import takes
+from saeindex.signatures import check_kind, takes
 from saeindex.steering.saved_profile import ProfileStore
 from saeindex.types import Query
 
@@ -69,7 +69,7 @@ if TYPE_CHECKING:
     from saeindex.search.hits import Hits
     from saeindex.search.plan import Plan
     from saeindex.steering.saved_profile import Profile
-    from saeindex.types import FloatArray, LevelName, QueryKeywords, Record, ResultKeywords
+    from saeindex.types import FloatArray, JsonObject, LevelName, QueryKeywords, Record, ResultKeywords
 
 REJECTS_FILE = "rejects.jsonl"
 
@@ -204,7 +204,7 @@ class FeatureIndex(Described):
         ids: Sequence[str] | None = None,
         *,
         where: str | None = None,
-        query_filter: Filter | None = None,
+        query_filter: Filter | JsonObject | None = None,
     ) -> int:
         """Delete records by id, or all that match; return how many there were."""
         has_condition = where is not None or query_filter is not None
@@ -215,6 +215,8 @@ class FeatureIndex(Described):
             )  # fmt: skip
         if isinstance(ids, str):
             raise InvalidInputError("delete", "one string as ids", "Give a list of ids.")
+        if ids is not None:
+            check_kind(f"delete {ids!r:.80}", ids, Iterable, "Give a list of ids.")
         self._manifest.renew()
         condition = None if ids is not None else self.planner.condition(where, query_filter)
         deleted = delete_records(self.store, record_ids(self.store, condition) if ids is None else ids)
@@ -289,11 +291,11 @@ class FeatureIndex(Described):
         """Return what ``#id`` or a phrase resolves to; UnknownConceptError lists the nearest labels."""
         return self._searcher.concept(target)
 
-    def feature(self, feature: int, examples: int = 5) -> FeatureCard:
+    def feature(self, feature: int | str, examples: int = 5) -> FeatureCard:
         """Return what the index knows about a feature, with its strongest records."""
         return self._searcher.feature(feature, examples)
 
-    def count(self, where: str | None = None, query_filter: Filter | None = None) -> int:
+    def count(self, where: str | None = None, query_filter: Filter | JsonObject | None = None) -> int:
         """Return the number of records, or of those that match (with passages: in any of them)."""
         return self._searcher.count(where, query_filter)
 

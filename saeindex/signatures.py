@@ -9,11 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, Field, fields
 from inspect import Parameter, signature
+from numbers import Integral, Real
 from typing import Any, TypeVar
 
-from saeindex.errors import InvalidInputError
+from saeindex.errors import InvalidInputError, kind_of
 
 Method = TypeVar("Method", bound=Callable[..., Any])
+# Annotations whose values are checked, and what they are called.
+SCALARS: Mapping[str, tuple[type, str]] = {
+    "str": (str, "a text"),
+    "int": (Integral, "a whole number"),
+    "float": (Real, "a number"),
+    "bool": (bool, "True or False"),
+    "None": (type(None), "None"),
+}
 
 
 def takes(kind: type, without: Collection[str] = (), **defaults: object) -> Callable[[Method], Method]:
@@ -39,6 +48,25 @@ def check_options(
     known = signature(target).parameters.keys() - set(own)
     if unknown := sorted(given.keys() - known):
         raise InvalidInputError(asked, f"no option {unknown[0]!r}", f"Use {', '.join(sorted(known))}.")
+
+
+def check_scalars(kind: type, values: Mapping[str, Any]) -> None:
+    """Raise InvalidInputError where a field of a dataclass is to be a text, a number or a bool and is not."""
+    for one in fields(kind):
+        kinds = str(one.type).split(" | ")
+        if one.name not in values or not all(each in SCALARS for each in kinds):
+            continue
+        value = values[one.name]
+        is_wrong_bool = isinstance(value, bool) and "bool" not in kinds
+        if is_wrong_bool or not isinstance(value, tuple(SCALARS[each][0] for each in kinds)):
+            wanted = " or ".join(SCALARS[each][1] for each in kinds)
+            raise InvalidInputError(f"{one.name}={value!r:.80}", kind_of(value), f"Give {wanted}.")
+
+
+def check_kind(asked: str, value: object, kinds: type | tuple[type, ...], do: str) -> None:
+    """Raise InvalidInputError unless a value is of one of the ``kinds``."""
+    if not isinstance(value, kinds):
+        raise InvalidInputError(asked, kind_of(value), do)
 
 
 def _parameter(one: Field[Any], defaults: Mapping[str, object]) -> Parameter:

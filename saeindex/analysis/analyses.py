@@ -26,7 +26,7 @@ from saeindex.collection.snapshot import content_fingerprint, take_snapshot
 from saeindex.concepts.named_concept import parse_concept
 from saeindex.config import CACHE_FOLDER
 from saeindex.errors import InvalidInputError
-from saeindex.signatures import check_options
+from saeindex.signatures import check_kind, check_options, check_scalars
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -146,6 +146,8 @@ class Analyses:
         snapshot = self.snapshot(field)
         other = None if other_field in (None, field) else self.snapshot(other_field or "")
         rows = self._rows(snapshot, where)
+        for given in (concepts, with_concepts):
+            check_kind(f"concepts {given!r:.80}", given, Iterable, "Give a list of texts or NamedConcepts.")
         if not concepts:
             limit = LISTED if asked.limit is None else asked.limit
             return correlate_open(snapshot, other, rows=rows, **{**asdict(asked), "limit": limit})
@@ -303,6 +305,7 @@ class Analyses:
 def options_of(kind: type[Options], given: Mapping[str, Any], asked: str) -> Options:
     """Return options by name; InvalidInputError for one that there is not."""
     check_options(kind, given, asked)
+    check_scalars(kind, given)
     return kind(**given)
 
 

@@ -57,7 +57,7 @@ class FeatureCard(Described):
 
 def feature_card(feature: int, store: VectorStore, space: FeatureSpace, examples: int) -> FeatureCard:
     """Gather a feature's card; UnknownConceptError for an id that the space does not have."""
-    label = space.label(feature)
+    label, feature = space.label(feature), int(feature)
     code = SparseVector(np.array([feature], np.int32), np.ones(1, np.float32))
     strongest = store.search(SearchRequest(code, using=SAE, limit=examples))
     directions = space.sae.directions

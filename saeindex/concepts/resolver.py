@@ -24,6 +24,7 @@ from saeindex.concepts.inference import Asked, Recipe, infer, pool_of
 from saeindex.concepts.scorer import Scorer
 from saeindex.errors import InvalidInputError, UnknownConceptError
 from saeindex.features.families import is_weak_family
+from saeindex.signatures import check_kind
 from saeindex.types import shown_label
 
 if TYPE_CHECKING:
@@ -248,6 +249,7 @@ def is_id(target: str) -> bool:
 
 def check_unicode(asked: str, text: str) -> None:
     """Raise InvalidInputError for half a surrogate pair, which JSON can carry and no tokenizer takes."""
+    check_kind(asked, text, str, "Give a text.")
     try:
         text.encode()
     except UnicodeEncodeError as error:

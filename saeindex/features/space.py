@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
@@ -18,6 +19,7 @@ from saeindex.features.families import Family
 from saeindex.features.labels import FeatureLabel
 from saeindex.protocols import EncoderIdentity, TextEncoder
 from saeindex.sae.autoencoder import SparseAutoencoder
+from saeindex.signatures import check_kind
 
 if TYPE_CHECKING:
     from saeindex.types import FloatArray
@@ -56,6 +58,8 @@ class Space:
 
     def label(self, feature: int) -> FeatureLabel:
         """Return a feature's label; UnknownConceptError outside 0 … n - 1."""
+        do = "Give its number; index.features(PHRASE) finds one."
+        check_kind(f"feature {feature!r:.80}", feature, Integral, do)
         if not 0 <= feature < self.n_features:
             raise UnknownConceptError(
                 f"feature #{feature}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
@@ -18,6 +19,7 @@ from saeindex.features.space import Space, SpaceT
 from saeindex.files import former, replacing_folder
 from saeindex.protocols import EncoderIdentity
 from saeindex.sae.autoencoder import SparseAutoencoder
+from saeindex.signatures import check_kind
 
 
 def save_space(space: Space, target: Path) -> Path:
@@ -96,6 +98,8 @@ def _read(folder: Path, kind: type[SpaceT]) -> SpaceT:
 
 def find_space(name_or_path: str | Path) -> Path:
     """Return the folder of a packaged space or of a path; NotFoundError lists the packaged ones."""
+    asked = f"feature space {name_or_path!r:.80}"
+    check_kind(asked, name_or_path, (str, os.PathLike), "Give its name, or the path of its folder.")
     folder = Path(name_or_path)
     if (folder / "space.json").is_file():
         return folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,12 +11,15 @@ from saeindex.errors import MismatchError
 from saeindex.features import FeatureSpace
 from saeindex.indexing.manifest import Manifest
 from saeindex.indexing.recalibration import SPACE_FOLDER, finish_recalibration
+from saeindex.signatures import check_kind
 from saeindex.stores import create_store, open_store
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
 
     from saeindex.protocols import TextEncoder, VectorStore
+
+PLACE = "Give the path of a directory, or the name of a collection on a server."
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,7 @@ def create_index(
     store_options: dict[str, Any],
 ) -> IndexParts:
     """Make an empty index, or complete one whose creation was interrupted."""
+    check_kind(f"index {path!r:.80}", path, (str, os.PathLike), PLACE)
     store = _create_or_complete(path, manifest, client, url, store_options)
     folder = Path(path) if client is None and url is None else None
     try:
@@ -63,6 +68,7 @@ def open_index(
         NotFoundError: there is no index of that name.
         MismatchError: it was built with another space or encoder, or its levels are being replaced.
     """
+    check_kind(f"index {path!r:.80}", path, (str, os.PathLike), PLACE)
     store = open_store(path, client=client, url=url)
     try:
         manifest = Manifest.parse(store.read_manifest(), str(path))

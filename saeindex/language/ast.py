@@ -24,7 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from saeindex.errors import QuerySyntaxError
+from saeindex.errors import InvalidInputError, QuerySyntaxError, kind_of
 from saeindex.types import LevelName
 
 T = TypeVar("T")
@@ -74,6 +74,8 @@ def canonical_field(field: str) -> str:
 
 def path_of(field: str) -> tuple[str, ...]:
     """Return the names on the way to a field: ``("metadata", "a", "odd name")``."""
+    if not isinstance(field, str):
+        raise InvalidInputError(f"field {field!r:.80}", kind_of(field), 'Give its name: "metadata.year".')
     return tuple(name.strip('"`') if name[0] in '"`' else name for name in _SEGMENT.findall(field))
 
 

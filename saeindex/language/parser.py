@@ -15,7 +15,7 @@ from lark.visitors import Transformer_NonRecursive
 from pydantic import TypeAdapter, ValidationError
 
 from saeindex.config import MAX_STRENGTH
-from saeindex.errors import InvalidInputError, QuerySyntaxError
+from saeindex.errors import InvalidInputError, QuerySyntaxError, kind_of
 from saeindex.language.ast import (
     MAX_DEPTH,
     MAX_NODES,
@@ -93,13 +93,15 @@ def parse_where(where: str | Expression | Mapping[str, Any]) -> Expression:
     if isinstance(where, str):
         expression = _parse("where", where, where_of)
     elif isinstance(where, Mapping):
+        if where.keys() & {"must", "should", "must_not", "min_should"}:
+            raise InvalidInputError("where", "a filter of Qdrant", "Give it as query_filter.")
         expression = _from_json(where)
     elif isinstance(where, Node):
         expression = where
     else:
         raise InvalidInputError(
             f"where={where!r:.80}",
-            f"a {type(where).__name__}",
+            kind_of(where),
             "Give a text, an expression or its JSON object.",
         )
     check_limits(expression)
@@ -108,12 +110,16 @@ def parse_where(where: str | Expression | Mapping[str, Any]) -> Expression:
 
 def parse_steer(steer: str | Sequence[Steer] | Sequence[str]) -> tuple[Steer, ...]:
     """Return steers from text, from several texts, or from :class:`Steer` objects, checked."""
-    if isinstance(steer, str):
+    if isinstance(steer, str | Steer) or not isinstance(steer, Sequence):
         steer = [steer]
     steers: list[Steer] = []
     for entry in steer:
         if isinstance(entry, Steer):
             steers.append(entry)
+        elif not isinstance(entry, str):
+            raise InvalidInputError(
+                f"steer={entry!r:.80}", kind_of(entry), 'Write "+theory:0.5", or a Steer.'
+            )
         elif entry.strip():
             steers.extend(_parse("steer", entry, steers_of))
     for entry in steers:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,8 +22,10 @@ from saeindex.search.grouping import RECORD_ID
 from saeindex.search.optimizer import Near, Setting, choose
 from saeindex.search.plan import Plan
 from saeindex.search.property import PropertyRanking, infer_feedback, interpembed_code
+from saeindex.signatures import check_kind, check_scalars
 from saeindex.steering import steering
 from saeindex.steering.steering import ResolvedSteer, Steering, unknown_profile
+from saeindex.stores.filters import as_filter
 from saeindex.types import Query, Resolve
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from saeindex.concepts.scorer import Scorer
     from saeindex.protocols import SparseVector
     from saeindex.steering.direction import Direction
-    from saeindex.types import FloatArray, LevelName
+    from saeindex.types import FloatArray, JsonObject, LevelName
 
 # Sampled points around a query that tell how much a filter leaves there.
 NEAREST_SAMPLED = 64
@@ -168,9 +170,10 @@ class Planner:
         """Return where AND query_filter as one native filter; resolved phrases are added to ``concepts``."""
         return compile_where(where, self.features_of(concepts, resolve), level, query_filter)
 
-    def condition(self, where: str | None, query_filter: Filter | None = None) -> Filter | None:
+    def condition(self, where: str | None, query_filter: Filter | JsonObject | None = None) -> Filter | None:
         """Return a where text AND query_filter as one native filter."""
-        return self.compile(None if where is None else parse_where(where), query_filter, {})
+        expression = None if where is None else parse_where(where)
+        return self.compile(expression, as_filter(query_filter), {})
 
     def features_of(self, concepts: dict[str, Concept], resolve: Resolve = "best") -> FeaturesOf:
         """Return what resolves the concepts of a where expression; phrases are added to ``concepts``."""
@@ -247,6 +250,7 @@ def feedback_of(query: Query) -> Feedback | None:
 
 def check_query(query: Query) -> None:
     """Raise InvalidInputError unless every field of ``query`` can be used."""
+    check_scalars(Query, {one.name: getattr(query, one.name) for one in fields(query)})
     _check_texts(query)
     _check_combination(query)
     for choice, known in (("using", USINGS), ("method", METHODS), ("level", LEVELS)):
@@ -270,8 +274,13 @@ def check_query(query: Query) -> None:
 
 
 def _check_texts(query: Query) -> None:
-    if not isinstance(query.text, str):
-        raise InvalidInputError("search", f"a text of type {type(query.text).__name__}", "Give a string.")
+    for name in ("against", "like", "unlike"):
+        values = getattr(query, name)
+        if isinstance(values, str):
+            raise InvalidInputError(f"{name}={values!r}", "one text", "Give a list.")
+        check_kind(f"{name}={values!r:.80}", values, Iterable, "Give a list of texts.")
+    for value in query.against:
+        check_kind(f"against={value!r:.80}", value, str, "Give a list of texts.")
     for text in (query.text, query.property or "", *query.against):
         if len(text) > MAX_QUERY_CHARS:
             raise InvalidInputError(
@@ -280,9 +289,6 @@ def _check_texts(query: Query) -> None:
         check_unicode("search", text)
     if query.property is not None and not query.property.strip():
         raise InvalidInputError("search by property", "an empty description", "Describe the property.")
-    for name in ("against", "like", "unlike"):
-        if isinstance(getattr(query, name), str):
-            raise InvalidInputError(f"{name}={getattr(query, name)!r}", "one text", "Give a list.")
 
 
 def _check_combination(query: Query) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from saeindex.collection.caches import KEPT
 from saeindex.collection.records import count_records
 from saeindex.concepts.feature_card import FeatureCard, feature_card
-from saeindex.concepts.resolver import FLOOR, Concept, FeatureMatch
+from saeindex.concepts.resolver import FLOOR, Concept, FeatureMatch, is_id
 from saeindex.errors import InvalidInputError, SaeIndexError
 from saeindex.search import facets
 from saeindex.search.compare import Comparison, compare
@@ -21,7 +21,8 @@ from saeindex.search.facets import ConceptFacet, Exclusion, ResultSet
 from saeindex.search.hits import Hits
 from saeindex.search.plan import Plan
 from saeindex.search.planner import Planner, check_query
-from saeindex.signatures import check_options
+from saeindex.signatures import check_kind, check_options
+from saeindex.stores.filters import as_filter
 from saeindex.stores.tracing import Deadline
 from saeindex.types import Query
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
     from saeindex.collection.collection import Collection
-    from saeindex.types import QueryKeywords, ResultKeywords
+    from saeindex.types import JsonObject, QueryKeywords, ResultKeywords
 
 FACETS = 10
 # Phrases that a query's text answers to are looked for among this many of the nearest labels.
@@ -58,6 +59,9 @@ class Searcher:
 
         ``options`` go for all of them. An error says which query (from 1) it is of, and none is answered.
         """
+        if isinstance(queries, str | Query):
+            raise InvalidInputError("search_many", "one query", "Give a list, or use search.")
+        check_kind("search_many", queries, Iterable, "Give a list of texts or queries.")
         asked = [as_query(query, options) for query in queries]
         found: list[Hits] = []
         for start in range(0, len(asked), KEPT):
@@ -120,19 +124,26 @@ class Searcher:
 
     def features(self, phrase: str, limit: int = 10) -> list[FeatureMatch]:
         """Return the features that answer to a phrase, best first."""
+        check_kind(f"features of {phrase!r:.80}", phrase, str, "Give a word or a phrase.")
         if not phrase.strip():
             raise InvalidInputError("features", "an empty phrase", "Give a word or a phrase.")
         return self.planner.resolver.match(phrase, limit)
 
     def concept(self, target: str) -> Concept:
         """Return what ``#id`` or a phrase resolves to; UnknownConceptError lists the nearest labels."""
+        check_kind(f"concept {target!r:.80}", target, str, 'Give "#id", or a phrase.')
         return self.planner.resolver.resolve(target)
 
-    def feature(self, feature: int, examples: int = 5) -> FeatureCard:
-        """Return what the index knows about a feature, with its strongest records."""
+    def feature(self, feature: int | str, examples: int = 5) -> FeatureCard:
+        """Return what the index knows about a feature (its number, or "#5"), with its strongest records."""
+        if isinstance(feature, str):
+            if not is_id(feature):
+                do = f"Give its number; index.features({feature!r:.60}) finds it."
+                raise InvalidInputError(f"feature {feature!r:.80}", "not a number", do)
+            feature = int(feature[1:])
         return feature_card(feature, self._store, self._space, examples)
 
-    def count(self, where: str | None = None, query_filter: Filter | None = None) -> int:
+    def count(self, where: str | None = None, query_filter: Filter | JsonObject | None = None) -> int:
         """Return the number of records, or of those that match (with passages: in any of them)."""
         return count_records(self._store, self.planner.condition(where, query_filter), self._has_passages)
 
@@ -169,9 +180,12 @@ def as_query(query: str | Query, options: Mapping[str, Any]) -> Query:
     """Return a text or a query with further fields as one query."""
     if isinstance(query, Query):
         check_options(Query, options, "search")
-        return replace(query, **options)
-    check_options(Query, options, "search", ("text",))
-    return Query(query, **options)
+        asked = replace(query, **options)
+    else:
+        check_options(Query, options, "search", ("text",))
+        asked = Query(query, **options)
+    native = as_filter(asked.query_filter)
+    return asked if native is asked.query_filter else replace(asked, query_filter=native)
 
 
 @contextmanager

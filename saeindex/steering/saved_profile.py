@@ -122,7 +122,7 @@ def _first_fault(error: ValueError) -> str:
 
 def check_name(name: str) -> None:
     """Raise InvalidInputError for a name that a steer text could not say."""
-    if not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise InvalidInputError(
             f"profile name {name!r}", "not a name", "Use up to 64 letters, digits, spaces, dots and dashes."
         )

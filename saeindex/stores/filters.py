@@ -5,12 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import math
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeindex.errors import InvalidInputError
+from saeindex.errors import InvalidInputError, kind_of
 from saeindex.protocols import PointId
 from saeindex.stores.point_checks import canonical_id
 
@@ -44,6 +44,23 @@ _MATCHES = {
 }
 
 
+def as_filter(given: object) -> models.Filter | None:
+    """Return a filter, also of the JSON object that Qdrant's REST API takes; InvalidInputError for others."""
+    from pydantic import ValidationError
+    from qdrant_client import models
+
+    if given is None or isinstance(given, models.Filter):
+        return given
+    if not isinstance(given, Mapping):
+        raise _refusal(f"it is {kind_of(given)}", "Pass a qdrant_client.models.Filter, or its JSON object")
+    try:
+        return models.Filter.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        at = ".".join(str(part) for part in first["loc"])
+        raise _refusal(f"{first['msg']} at {at}", "Use the JSON of Qdrant's filters") from None
+
+
 def check_filter(query_filter: object) -> None:
     """Raise InvalidInputError where engines would disagree on, or break on, ``query_filter``."""
     if query_filter is None:
@@ -51,8 +68,7 @@ def check_filter(query_filter: object) -> None:
     from qdrant_client import models
 
     if not isinstance(query_filter, models.Filter):
-        found = f"it is a {type(query_filter).__name__}"
-        raise _refusal(found, "Pass a qdrant_client.models.Filter")
+        raise _refusal(f"it is {kind_of(query_filter)}", "Pass a qdrant_client.models.Filter")
     _check_clauses(query_filter, 1)
 
 
@@ -115,7 +131,7 @@ def _check_condition(condition: Any, depth: int) -> None:
         condition,
         models.IsEmptyCondition | models.IsNullCondition | models.HasVectorCondition | models.SliceCondition,
     ):
-        raise _refusal(f"a condition is a {type(condition).__name__}", "Use the condition types of models")
+        raise _refusal(f"a condition is {kind_of(condition)}", "Use the condition types of models")
 
 
 def _check_field(condition: models.FieldCondition) -> None:

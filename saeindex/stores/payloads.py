@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from saeindex.errors import kind_of
+
 # Deeper JSON is refused by some parsers on the way to a server, and means nothing to a filter.
 MAX_DEPTH = 32
 # A server takes requests up to 32 MB; one point must fit in with room to spare.
@@ -70,7 +72,7 @@ def _check_value(value: Any, depth: int) -> None:
     elif isinstance(value, list | tuple):
         _check_array(value, depth + 1)
     else:
-        raise UnsafePayloadError(f"the payload holds a {type(value).__name__}, which is no JSON value")
+        raise UnsafePayloadError(f"the payload holds {kind_of(value)}, which is no JSON value")
 
 
 def _check_array(value: list[Any] | tuple[Any, ...], depth: int) -> None:

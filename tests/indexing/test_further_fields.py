@@ -309,7 +309,7 @@ def test_a_further_column_that_is_not_there_is_an_error_and_a_bad_value_a_reject
     assert rejected.reason == "the field 'prompt' is a dict, not a string"
     (wrong,) = open_source([Record("1", "x", {}, {"prompt": 3})])  # type: ignore[dict-item]
     assert not isinstance(wrong, Record)
-    assert wrong.reason == "the field 'prompt' is a int, not a string"
+    assert wrong.reason == "the field 'prompt' is an int, not a string"
 
 
 def test_parquet_reads_the_columns_of_further_texts(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from saeindex.language.ast import (
 from saeindex.language.evaluate import taker
 from saeindex.language.parser import parse_where
 from saeindex.language.to_filter import FeaturesOf, level_code
+from saeindex.stores.filters import as_filter
 from saeindex.types import LevelName
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ class Selector:
         """Return the rows (k,), ascending; of ids in any order."""
         from qdrant_client.models import Filter
 
+        if isinstance(selection, Mapping) and selection.keys() & Filter.model_fields.keys():
+            return self(cast("Filter", as_filter(selection)))
         if isinstance(selection, Filter):
             return np.sort(self.snapshot.rows_of(self._filtered(selection)))
         if isinstance(selection, list | tuple | set | frozenset | np.ndarray):

@@ -10,7 +10,7 @@ from itertools import chain, count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from saeindex.errors import InvalidInputError, InvalidRecordError, NotFoundError
+from saeindex.errors import InvalidInputError, InvalidRecordError, NotFoundError, kind_of
 from saeindex.indexing.sources.columns import METADATA_NAME, ColumnPicker, Columns, Row, choose_columns
 from saeindex.indexing.sources.folders import TEXT_SUFFIXES, TextFiles, open_folder
 from saeindex.indexing.sources.streams import COMPRESSIONS, count_lines
@@ -48,7 +48,7 @@ def open_source(what: Readable, *, columns: Columns = Columns()) -> RecordSource
     if is_into_dataframe(what):
         return _open_frame(what, columns)
     if isinstance(what, Mapping) or not isinstance(what, Iterable):
-        kind = f"a {type(what).__name__}"
+        kind = kind_of(what)
         if isinstance(what, Mapping) and what:
             kind += f" with {', '.join(map(str, what))}"
         raise InvalidInputError(
@@ -202,7 +202,7 @@ class _Items:
             elif isinstance(item, Rejected):
                 yield item
             else:
-                yield Rejected(position, f"a {type(item).__name__}, not a Record or a dict")
+                yield Rejected(position, f"{kind_of(item)}, not a Record or a dict")
 
 
 def _checked_item(record: Record, position: str) -> Record | Rejected:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from saeindex.errors import InvalidInputError, MissingDependencyError
+from saeindex.errors import InvalidInputError, MissingDependencyError, kind_of
 from saeindex.indexing.sources.columns import Row
 from saeindex.indexing.sources.streams import (
     DAMAGE,
@@ -63,7 +63,7 @@ def _json_row(line: bytes, position: str) -> Row | Rejected:
     except ValueError as error:
         return Rejected(position, f"the line is not valid JSON: {error}")
     if not isinstance(value, dict):
-        return Rejected(position, f"the line holds a {type(value).__name__}, not an object")
+        return Rejected(position, f"the line holds {kind_of(value)}, not an object")
     return Row(position, value)
 
 

@@ -16,7 +16,7 @@ from uuid import UUID
 
 import numpy as np
 
-from saeindex.errors import InvalidRecordError
+from saeindex.errors import InvalidRecordError, kind_of
 from saeindex.types import Record
 
 MAX_ID_CHARACTERS = 512
@@ -165,7 +165,7 @@ def _without_surrogates(value: str, part: str) -> str:
 
 
 def _kind(value: Any) -> str:
-    return "null" if value is None else f"a {type(value).__name__}"
+    return "null" if value is None else kind_of(value)
 
 
 def _refused(part: str, reason: str) -> InvalidRecordError:

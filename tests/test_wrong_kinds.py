@@ -1,0 +1,103 @@
+"""What is given in a wrong kind is an error that says what was asked for, what was found, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from qdrant_client.models import FieldCondition, Filter, Range
+
+from saeindex import FeatureIndex, Query
+from saeindex.errors import InvalidInputError
+
+QUERY = "galaxies"
+EARLY = {"must": [{"key": "metadata.year", "range": {"lt": 2016}}]}
+NATIVE = Filter(must=[FieldCondition(key="metadata.year", range=Range(lt=2016))])
+
+SEARCHES: dict[str, dict[str, Any]] = {
+    "steer": {"steer": 5},
+    "a steer in a list": {"steer": [5]},
+    "a dict of steers": {"steer": {"camera": 0.5}},
+    "property": {"property": 5},
+    "against": {"property": "sad", "against": 5},
+    "one against": {"property": "sad", "against": "happy"},
+    "against in a list": {"property": "sad", "against": [5]},
+    "like": {"like": 5},
+    "where": {"where": 5},
+    "a filter as where": {"where": EARLY},
+    "query_filter": {"query_filter": 5},
+    "a misspelt filter": {"query_filter": {"musst": []}},
+    "limit": {"limit": "5"},
+    "a limit that is a bool": {"limit": True},
+    "max_drift": {"max_drift": "a"},
+    "explain": {"explain": "no"},
+    "group_by": {"group_by": 5},
+    "score_threshold": {"score_threshold": "a"},
+}
+CALLS: dict[str, Callable[[FeatureIndex], object]] = {
+    "search_many of one text": lambda index: index.search_many(QUERY),
+    "search_many of a number": lambda index: index.search_many(5),  # type: ignore[arg-type]
+    "search of a list": lambda index: index.search([QUERY]),  # type: ignore[arg-type]
+    "feature by a label": lambda index: index.feature("camera"),
+    "companions of a label": lambda index: index.companions("camera"),  # type: ignore[arg-type]
+    "features of a number": lambda index: index.features(5),  # type: ignore[arg-type]
+    "concept of a number": lambda index: index.concept(5),  # type: ignore[arg-type]
+    "add of a number": lambda index: index.add(5),  # type: ignore[arg-type]
+    "delete of a number": lambda index: index.delete(5),  # type: ignore[arg-type]
+    "diff of numbers": lambda index: index.diff(5, 6),  # type: ignore[arg-type]
+    "diff by a number": lambda index: index.diff(by=5),  # type: ignore[arg-type]
+    "diff with a text as rate": lambda index: index.diff(where(True), where(False), alpha="x"),  # type: ignore[arg-type]
+    "correlate of a number": lambda index: index.correlate(5),  # type: ignore[arg-type]
+    "drift over a number": lambda index: index.drift(5),  # type: ignore[arg-type]
+    "a profile's name": lambda index: index.fit_profile(5),  # type: ignore[arg-type]
+    "opening nothing": lambda _: FeatureIndex.open(None),  # type: ignore[arg-type]
+    "creating nothing": lambda _: FeatureIndex.create(None),  # type: ignore[arg-type]
+    "a space that is a number": lambda _: FeatureIndex.create("never.idx", space=5),  # type: ignore[arg-type]
+}
+
+
+def where(is_early: bool) -> str:
+    return f"metadata.year {'<' if is_early else '>='} 2016"
+
+
+def check(error: InvalidInputError) -> None:
+    assert error.asked
+    assert error.found
+    assert error.do
+    assert "Traceback" not in str(error)
+    assert " a int" not in str(error)
+
+
+@pytest.mark.parametrize("kind", SEARCHES)
+def test_a_field_of_a_query(papers: FeatureIndex, kind: str) -> None:
+    with pytest.raises(InvalidInputError) as by_name:
+        papers.search(QUERY, **SEARCHES[kind]) if kind != "property" else papers.search(**SEARCHES[kind])
+    check(by_name.value)
+    with pytest.raises(InvalidInputError) as whole:
+        papers.search(Query("" if "property" in SEARCHES[kind] else QUERY, **SEARCHES[kind]))
+    check(whole.value)
+
+
+@pytest.mark.parametrize("kind", CALLS)
+def test_an_argument(papers: FeatureIndex, kind: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        CALLS[kind](papers)
+    check(caught.value)
+    assert not Path("never.idx").exists()
+
+
+def test_a_filter_as_json_is_the_filter(papers: FeatureIndex) -> None:
+    native = papers.search(QUERY, query_filter=NATIVE)
+    assert [hit.id for hit in papers.search(QUERY, query_filter=EARLY)] == [hit.id for hit in native]
+    assert papers.search(Query(QUERY, query_filter=EARLY)).plan.query.query_filter == NATIVE
+    assert papers.count(query_filter=EARLY) == papers.count(query_filter=NATIVE)
+    assert papers.diff(EARLY).to_json() == papers.diff(NATIVE).to_json()
+
+
+def test_a_feature_by_any_whole_number_and_by_its_mark(papers: FeatureIndex) -> None:
+    card = papers.feature(5)
+    assert papers.feature(np.int64(5)) == card  # type: ignore[arg-type]
+    assert papers.feature("#5") == card
