@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +26,19 @@ def test_importing_the_package_imports_nothing_slow() -> None:
     report = json.loads(done.stdout)
     assert set(SLOW).isdisjoint(report["modules"])
     assert report["seconds"] < 0.3
+
+
+def test_a_search_in_a_directory_imports_no_client_of_servers(tmp_path: Path) -> None:
+    with saeindex.FeatureIndex.create(tmp_path / "one.idx") as index:
+        index.add([{"id": "a", "text": "Stars and dust in a spiral galaxy"}])
+    asked = (
+        "import sys; from saeindex import FeatureIndex\n"
+        "with FeatureIndex.open(sys.argv[1]) as index: print(len(index.search('galaxies')))\n"
+        "print('qdrant_client' in sys.modules)"
+    )
+    command = [sys.executable, "-c", asked, str(tmp_path / "one.idx")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "False"]
 
 
 def test_every_public_name_resolves_and_is_documented() -> None:

@@ -46,10 +46,12 @@ _MATCHES = {
 
 def as_filter(given: object) -> models.Filter | None:
     """Return a filter, also of the JSON object that Qdrant's REST API takes; InvalidInputError for others."""
+    if given is None:
+        return None
     from pydantic import ValidationError
     from qdrant_client import models
 
-    if given is None or isinstance(given, models.Filter):
+    if isinstance(given, models.Filter):
         return given
     if not isinstance(given, Mapping):
         raise _refusal(f"it is {kind_of(given)}", "Pass a qdrant_client.models.Filter, or its JSON object")
