@@ -86,6 +86,11 @@ def shortened(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1].rstrip(', ')}…"
 
 
+def one_line(text: str, most: int) -> str:
+    """Return the start of a text, :func:`shortened`, with each run of white space as one space."""
+    return shortened(" ".join(text.split()), most)
+
+
 def shown_label(label: str, is_weak: bool) -> str:
     """Return a label as people are shown it, everywhere: with a mark where its trust is below the floor."""
     return f"{label} (weak)" if is_weak else label

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from saeindex.cli.bars import print_explanation
-from saeindex.types import shortened, shown_label
+from saeindex.types import one_line, shortened, shown_label
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from saeindex.search.facets import ConceptFacet, Exclusion
     from saeindex.search.hits import Hit, Hits
-    from saeindex.types import Query, shortened
+    from saeindex.types import Query
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Url = Annotated[
@@ -110,7 +110,7 @@ def print_hit(out: Console, rank: int, hit: Hit) -> None:
     details = " · ".join([hit.id, *_scalars(hit), *_steered(hit)])
     out.print(Text(f"            {shortened(details, 96)}", "dim"), no_wrap=True, overflow="ellipsis")
     if rest.strip() and hit.explanation is None:
-        line = Text(f"            {shortened(' '.join(rest.split()), 96)}")
+        line = Text(f"            {one_line(rest, 96)}")
         out.print(line, no_wrap=True, overflow="ellipsis")
     if hit.explanation is not None:
         print_explanation(out, hit.explanation)

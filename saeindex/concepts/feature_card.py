@@ -11,7 +11,7 @@ from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS, SAE
 from saeindex.protocols import SearchRequest, SparseVector
 from saeindex.report.html import Described
 from saeindex.report.model import Description, Head, counted, describe, listing, number, percent
-from saeindex.types import shortened, shown_label
+from saeindex.types import one_line, shown_label
 
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
@@ -94,10 +94,7 @@ def _(card: FeatureCard) -> Description:
     present, typical, strong = (counted(count, "passage") for count in card.records_at_level)
     trust = "not measured" if card.trust is None else number(card.trust)
     text = Head("Text", is_number=False)
-    strongest = [
-        [number(score, 3), shortened(" ".join(found.split()), 160), record]
-        for record, found, score in card.strongest
-    ]
+    strongest = [[number(score, 3), one_line(found, 160), record] for record, found, score in card.strongest]
     similar = [
         [number(one.cosine), f"#{one.id} {shown_label(one.label, one.is_weak)}"] for one in card.similar
     ]

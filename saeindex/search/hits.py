@@ -10,7 +10,7 @@ from saeindex.report.html import Described
 from saeindex.report.model import Description, Head, Section, counted, describe, listing, number
 from saeindex.report.result import data_frame
 from saeindex.search.plan import asked_of
-from saeindex.types import Activation, Explanation, JsonObject, shortened, shown_label
+from saeindex.types import Activation, Explanation, JsonObject, one_line, shortened, shown_label
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -49,7 +49,7 @@ class Hit(Described):
     steered: SteeringEffect | None = None
 
     def __repr__(self) -> str:
-        return f"Hit({self.id!r}, {self.score:.3f}, {shortened(' '.join(self.text.split()), 60)!r})"
+        return f"Hit({self.id!r}, {self.score:.3f}, {one_line(self.text, 60)!r})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +175,7 @@ def _listing(hits: Sequence[Hit], name: str, is_steered: bool) -> Section:
         [
             number(hit.score, 3),
             *([_rank_before(hit.steered)] if was else []),
-            shortened(" ".join(hit.text.split()), TEXT_CHARS),
+            one_line(hit.text, TEXT_CHARS),
             " · ".join(_shown(one) for one in hit.features[:SHOWN_CONCEPTS]),
             hit.id,
             " · ".join(f"{key}: {shortened(str(value), 40)}" for key, value in hit.metadata.items()),

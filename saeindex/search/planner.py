@@ -258,12 +258,10 @@ def check_query(query: Query) -> None:
             offered = ", ".join(repr(item) for item in known if item)
             raise InvalidInputError(f"{choice}={chosen!r}", "no such choice", f"Use {offered}.")
     for name, value, least in (("limit", query.limit, 1), ("offset", query.offset, 0)):
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MAX_LIMIT:
+        if not isinstance(value, int) or not least <= value <= MAX_LIMIT:
             raise InvalidInputError(
                 f"{name}={value!r}", "out of range", f"Use a whole number from {least} to {MAX_LIMIT}."
             )
-    if query.exact is not None and not isinstance(query.exact, bool):
-        raise InvalidInputError(f"exact={query.exact!r}", "no such choice", "Use True, False or None.")
     drift = query.max_drift
     if drift is not None and not (math.isfinite(drift) and 0 <= drift <= 2):
         raise InvalidInputError(f"max_drift={drift!r}", "out of range", "Use a cosine distance, 0 to 2.")
