@@ -30,9 +30,13 @@ def suffixed(base: str, field: str) -> str:
     return f"{base}_{field}" if field else base
 
 
+# Concepts that facets and suggestions list where nobody says how many.
+FACETS: Final = 10
 MAX_QUERY_CHARS: Final = 100_000
 MAX_LIMIT: Final = 10_000
 MAX_STRENGTH: Final = 100.0
 
 # Beside an index in a directory: embeddings of words, and snapshots. Made anew where they are missing.
 CACHE_FOLDER: Final = "cache"
+# In an index in a directory: the feature space that it was built with.
+SPACE_FOLDER: Final = "space"

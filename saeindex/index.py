@@ -8,30 +8,25 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from saeindex.analysis.analyses import Analyses
-from saeindex.analysis.correlate.options import CorrelateOptions, TriggerOptions
-from saeindex.analysis.diff.options import DiffOptions
-from saeindex.analysis.drift.options import DriftOptions
-from saeindex.analysis.monitor.options import MonitorOptions
+from saeindex.analysis.correlate.options import (
+    CorrelateKeywords,
+    CorrelateOptions,
+    TriggerKeywords,
+    TriggerOptions,
+)
+from saeindex.analysis.diff.options import DiffKeywords, DiffOptions
+from saeindex.analysis.drift.options import DriftKeywords, DriftOptions
+from saeindex.analysis.monitor.options import MonitorKeywords, MonitorOptions
 from saeindex.collection.caches import QueryVectors
-from saeindex.collection.collection import Collection
-from saeindex.collection.records import delete_records, record_ids
-from saeindex.config import CACHE_FOLDER, DEFAULT_SPACE
+from saeindex.collection.records import check_choice, count_records, delete_records, record_ids
+from saeindex.config import CACHE_FOLDER, DEFAULT_SPACE, FACETS
 from saeindex.errors import InvalidInputError
 from saeindex.features import FeatureSpace
-from saeindex.indexing import recalibration
 from saeindex.indexing.create_open import IndexParts, create_index, open_index
 from saeindex.indexing.manifest import Counts, KeptManifest, Manifest, index_description, index_info
 from saeindex.indexing.passages import PassageOptions
-from saeindex.indexing.pipeline import IndexingReport, Pipeline, progress_bar
-from saeindex.indexing.rejects import RejectsFile
-from saeindex.indexing.sources import Columns, open_source
-from saeindex.report.html import Described
-from saeindex.report.model import Description, describe
-from saeindex.search.planner import Planner
-from saeindex.search.searcher import FACETS, Searcher
-from saeindex.signatures import check_kind, takes
-from saeindex.steering.saved_profile import ProfileStore
+from saeindex.indexing.sources.columns import Columns
+from saeindex.signatures import takes
 from saeindex.types import Query
 
 if TYPE_CHECKING:
@@ -39,42 +34,44 @@ if TYPE_CHECKING:
     from qdrant_client import QdrantClient
     from qdrant_client.models import Filter
 
+    from saeindex.analysis.analyses import Analyses
     from saeindex.analysis.cluster.axis import Axis
     from saeindex.analysis.cluster.cluster import Method
     from saeindex.analysis.cluster.results import Clustering
     from saeindex.analysis.correlate.all_pairs import Companion
-    from saeindex.analysis.correlate.options import CorrelateKeywords, TriggerKeywords
-    from saeindex.analysis.correlate.results import Correlations
-    from saeindex.analysis.correlate.triggers import Triggers
+    from saeindex.analysis.correlate.results import Correlations, Triggers
     from saeindex.analysis.diff.hypotheses import HypothesisWriter
-    from saeindex.analysis.diff.options import DiffKeywords
     from saeindex.analysis.diff.results import Diff
-    from saeindex.analysis.drift.options import DriftKeywords
     from saeindex.analysis.drift.results import Drift
     from saeindex.analysis.monitor.baseline import Baseline
-    from saeindex.analysis.monitor.options import MonitorKeywords
     from saeindex.analysis.monitor.results import Alert
     from saeindex.analysis.profile.results import SetProfile
     from saeindex.analysis.stats.groups import Selection
+    from saeindex.collection.collection import Collection
     from saeindex.collection.snapshot import Snapshot
     from saeindex.concepts.feature_card import FeatureCard
     from saeindex.concepts.named_concept import NamedConcept
     from saeindex.concepts.resolver import Concept, FeatureMatch
     from saeindex.features import Calibration
     from saeindex.features.level_drift import LevelDrift
+    from saeindex.indexing.pipeline import IndexingReport
+    from saeindex.indexing.recalibration import RecalibrationReport
     from saeindex.protocols import PayloadKind, TextEncoder
     from saeindex.search.compare import Comparison
     from saeindex.search.explain_analyze import Analysis
     from saeindex.search.facets import ConceptFacet, Exclusion
     from saeindex.search.hits import Hits
     from saeindex.search.plan import Plan
-    from saeindex.steering.saved_profile import Profile
-    from saeindex.types import FloatArray, JsonObject, LevelName, QueryKeywords, Record, ResultKeywords
+    from saeindex.search.planner import Planner
+    from saeindex.search.searcher import Searcher
+    from saeindex.steering.saved_profile import Profile, ProfileStore
+    from saeindex.types import JsonObject, LevelName, QueryKeywords, Record, ResultKeywords
 
 REJECTS_FILE = "rejects.jsonl"
+PARTS = ("collection", "planner", "_profile_store", "_searcher", "_analyses")
 
 
-class FeatureIndex(Described):
+class FeatureIndex:
     """An index of records: dense vectors, sparse codes and concepts, in one Qdrant collection.
 
     Make one with :meth:`create` or :meth:`open`; use it as a context manager, or :meth:`close` it.
@@ -91,13 +88,8 @@ class FeatureIndex(Described):
         """Compose what reads the index through this space."""
         self.space = space
         self._manifest = KeptManifest(self.store, manifest, self.name)
-        cache = None if self.folder is None else self.folder / CACHE_FOLDER
-        vectors, has_passages = QueryVectors(self._encode_queries), self.passages is not None
-        self.collection = Collection(self.store, space, vectors, lambda: self.encoder, cache)
-        self._profile_store = ProfileStore(self.collection, self._manifest)
-        self.planner = Planner(self.collection, self._profile_store.direction, has_passages)
-        self._searcher = Searcher(self.collection, self.planner, has_passages)
-        self._analyses = Analyses(self.collection, self.planner, self._manifest, self.folder, has_passages)
+        for part in PARTS:  # each is made, and what it needs is imported, when a method first asks for it
+            self.__dict__.pop(part, None)
 
     @property
     def manifest(self) -> Manifest:
@@ -108,6 +100,40 @@ class FeatureIndex(Described):
     def encoder(self) -> TextEncoder:
         """The space's encoder, loaded when it is first needed."""
         return self.space.open_encoder()
+
+    @cached_property
+    def collection(self) -> Collection:
+        """The stored points as queries and analyses read them."""
+        from saeindex.collection.collection import Collection
+
+        cache = self.folder and self.folder / CACHE_FOLDER
+        vectors = QueryVectors(lambda texts: self.encoder.encode_query(texts))  # noqa: PLW0108  (opens lazily)
+        return Collection(self.store, self.space, vectors, lambda: self.encoder, cache)
+
+    @cached_property
+    def planner(self) -> Planner:
+        """What turns queries into plans."""
+        from saeindex.search.planner import Planner
+
+        return Planner(self.collection, self._profile_store.direction, self.passages is not None)
+
+    @cached_property
+    def _profile_store(self) -> ProfileStore:
+        from saeindex.steering.saved_profile import ProfileStore
+
+        return ProfileStore(self.collection, self._manifest)
+
+    @cached_property
+    def _searcher(self) -> Searcher:
+        from saeindex.search.searcher import Searcher
+
+        return Searcher(self.collection, self.planner, self.passages is not None)
+
+    @cached_property
+    def _analyses(self) -> Analyses:
+        from saeindex.analysis.analyses import Analyses
+
+        return Analyses(self.collection, self.planner, self._manifest, self.folder)
 
     @classmethod
     def create(
@@ -138,14 +164,13 @@ class FeatureIndex(Described):
         manifest = Manifest.describe(read, passages, payload_indexes or {}, fields)
         if encoder is not None:
             read.check_encoder(encoder)
-        of_store = {
+        of_server = {
             "shard_number": shard_number,
             "replication_factor": replication_factor,
             "write_consistency_factor": write_consistency_factor,
             "on_disk_payload": on_disk_payload,
         }
-        given = {name: value for name, value in of_store.items() if value is not None}
-        parts = create_index(path, read, manifest, client, url, given)
+        parts = create_index(path, read, manifest, client, url, of_server)
         return cls(str(path), parts, encoder)
 
     @classmethod
@@ -178,24 +203,18 @@ class FeatureIndex(Described):
         Unchanged records are skipped without being encoded, so a run that died is resumed by running it
         again. Bad records go to ``rejects.jsonl`` and the run goes on. Returns when all is flushed to disk.
         """
+        from saeindex.indexing.pipeline import Pipeline, index_source
+        from saeindex.indexing.sources.open_source import open_source
+
         if batch_size < 1:
             raise InvalidInputError(f"batch_size={batch_size}", "out of range", "Use 1 or more.")
         source = open_source(records, columns=columns.of_index(self.name, self.fields))
         revision = self.manifest.revision
-        bar = progress_bar(source.name, "docs", source.total if progress else None, progress)
-        with bar, RejectsFile(self.rejects_path, source.name) as rejects:
-            pipeline = Pipeline(
-                self.store,
-                self.space,
-                self.encoder,
-                self.passages,
-                on_reject=rejects.add,
-                on_progress=bar.update,
-                before_write=partial(self._manifest.before_write, revision),
-                window=batch_size,
-                fields=self.fields,
-            )
-            report = pipeline.run(source)
+        pipeline = partial(
+            Pipeline, self.store, self.space, self.encoder, self.passages, window=batch_size,
+            fields=self.fields, before_write=partial(self._manifest.before_write, revision),
+        )  # fmt: skip
+        report = index_source(source, pipeline, self.rejects_path, progress)
         self._write_counts(is_changed=self.manifest.revision != revision)
         return report
 
@@ -207,16 +226,7 @@ class FeatureIndex(Described):
         query_filter: Filter | JsonObject | None = None,
     ) -> int:
         """Delete records by id, or all that match; return how many there were."""
-        has_condition = where is not None or query_filter is not None
-        if (ids is None) == (not has_condition):
-            raise InvalidInputError(
-                "delete", "both ids and a condition" if has_condition else "nothing to select by",
-                "Give ids, or where and query_filter.",
-            )  # fmt: skip
-        if isinstance(ids, str):
-            raise InvalidInputError("delete", "one string as ids", "Give a list of ids.")
-        if ids is not None:
-            check_kind(f"delete {ids!r:.80}", ids, Iterable, "Give a list of ids.")
+        check_choice(ids, where is not None or query_filter is not None)
         self._manifest.renew()
         condition = None if ids is not None else self.planner.condition(where, query_filter)
         deleted = delete_records(self.store, record_ids(self.store, condition) if ids is None else ids)
@@ -285,19 +295,23 @@ class FeatureIndex(Described):
 
     def features(self, phrase: str, limit: int = 10) -> list[FeatureMatch]:
         """Return the features that answer to a phrase, best first."""
-        return self._searcher.features(phrase, limit)
+        return self.planner.resolver.match(phrase, limit)
 
     def concept(self, target: str) -> Concept:
         """Return what ``#id`` or a phrase resolves to; UnknownConceptError lists the nearest labels."""
-        return self._searcher.concept(target)
+        return self.planner.resolver.resolve(target)
 
     def feature(self, feature: int | str, examples: int = 5) -> FeatureCard:
         """Return what the index knows about a feature, with its strongest records."""
-        return self._searcher.feature(feature, examples)
+        from saeindex.concepts.feature_card import feature_card
+
+        return feature_card(feature, self.store, self.space, examples)
 
     def count(self, where: str | None = None, query_filter: Filter | JsonObject | None = None) -> int:
         """Return the number of records, or of those that match (with passages: in any of them)."""
-        return self._searcher.count(where, query_filter)
+        is_all = where is None and query_filter is None
+        condition = None if is_all else self.planner.condition(where, query_filter)
+        return count_records(self.store, condition, self.passages is not None)
 
     def __len__(self) -> int:
         return self.count()
@@ -478,8 +492,6 @@ class FeatureIndex(Described):
         """
         return self._analyses.profile(where, ids, field, shown, options)
 
-    # Saved profiles -----------------------------------------------------------------------------------
-
     def fit_profile(
         self,
         name: str,
@@ -507,40 +519,34 @@ class FeatureIndex(Described):
         """Forget a saved profile; NotFoundError where there is none of that name."""
         self._profile_store.delete(name)
 
-    # Levels and upkeep --------------------------------------------------------------------------------
-
     def measure_calibration(self) -> Calibration:
         """Return the calibration of this index's own corpus; where texts are split, over passages.
 
         One scroll over the stored vectors; memory holds the non-zeros, 8 bytes each.
         """
-        return recalibration.measure_index(self.store, self.space.n_features)
+        from saeindex.indexing.recalibration import measure_index
+
+        return measure_index(self.store, self.space.n_features)
 
     def level_drift(self) -> LevelDrift:
         """Return how far this index's corpus lies from the one that its levels were measured on."""
-        return recalibration.index_drift(self.store, self.space.calibration)
+        from saeindex.indexing.recalibration import index_drift
 
-    def recalibrate(self, progress: bool = False) -> recalibration.RecalibrationReport:
+        return index_drift(self.store, self.space.calibration)
+
+    def recalibrate(self, progress: bool = False) -> RecalibrationReport:
         """Take the levels from this index's own corpus, in place; nothing is encoded again.
 
         The space gets a new fingerprint, and each point new level codes. While that goes on, a filter by
         level meets old codes and new ones, and adding records is refused. Killed, it is finished by
         ``open(…, resume=True)``; after an error this index is closed.
         """
-        manifest, before, points = self._manifest.read(), self.level_drift(), self.store.count()
-        space, changed = recalibration.releveled(self.space, self.measure_calibration(), self.name), 0
-        if space.fingerprint != self.space.fingerprint:
-            try:
-                with progress_bar("levels", "points", points, progress) as bar:
-                    manifest, changed = recalibration.recalibrate(
-                        self.store, manifest, space, self.folder, self.name, bar.update
-                    )
-            except BaseException:
-                self.close()
-                raise
-            self._bind(space, manifest)
-        after = self.level_drift()
-        return recalibration.RecalibrationReport(points, changed, space.fingerprint, before, after)
+        from saeindex.indexing.recalibration import take_own_levels
+
+        own = self.store, self._manifest.read(), self.space, self.folder, self.name
+        space, manifest, report = take_own_levels(*own, progress)
+        self._bind(space, manifest)
+        return report
 
     def info(self) -> dict[str, Any]:
         """Return what the index is: counts, space, encoder, vectors and settings."""
@@ -566,6 +572,11 @@ class FeatureIndex(Described):
         counts, space = self.manifest.counts, self.manifest.space
         return f"FeatureIndex({self.name!r}, {counts.records:,} records, space {space.name!r})"
 
+    def _repr_html_(self) -> str:
+        from saeindex.report.html import notebook_html
+
+        return notebook_html(index_description(self.name, self.manifest))
+
     def close(self) -> None:
         """Flush and release the store."""
         self.store.close()
@@ -578,15 +589,7 @@ class FeatureIndex(Described):
     ) -> None:
         self.close()
 
-    def _encode_queries(self, texts: Sequence[str]) -> FloatArray:
-        return self.encoder.encode_query(texts)  # loaded with the first query, not with the index
-
     def _write_counts(self, is_changed: bool) -> None:
         counts = Counts(records=self.count(), points=self.store.count())
         kept = self._manifest.read().model_copy(update={"counts": counts})
         self._manifest.write(kept.renewed() if is_changed else kept)
-
-
-@describe.register(FeatureIndex)
-def _(index: FeatureIndex) -> Description:
-    return index_description(index.name, index.manifest)

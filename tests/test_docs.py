@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from benchmarks import tables
-from saeindex.cli.app import app
+from saeindex.cli.app import make_app
 
 ROOT = Path(__file__).parents[1]
 PAGES = {path.name: path.read_text() for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]}
@@ -33,7 +33,7 @@ def test_the_python_blocks_of_a_page_run(name: str, tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize("line", COMMANDS)
 def test_the_commands_of_the_docs_have_the_options_they_show(line: str) -> None:
     words = shlex.split(line)
-    command: Any = typer.main.get_command(app)
+    command: Any = typer.main.get_command(make_app())
     while hasattr(command, "commands"):
         command = command.commands[words.pop(0)]
     shown = {word.partition("=")[0] for word in words if word.startswith("--")}

@@ -28,17 +28,49 @@ def test_importing_the_package_imports_nothing_slow() -> None:
     assert report["seconds"] < 0.3
 
 
-def test_a_search_in_a_directory_imports_no_client_of_servers(tmp_path: Path) -> None:
-    with saeindex.FeatureIndex.create(tmp_path / "one.idx") as index:
-        index.add([{"id": "a", "text": "Stars and dust in a spiral galaxy"}])
+@pytest.fixture(scope="module")
+def small_index(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("small") / "one.idx"
+    with saeindex.FeatureIndex.create(path) as index:
+        index.add([{"id": "a", "text": "Stars and dust in a spiral galaxy", "year": 2001}])
+    return path
+
+
+USES = {
+    "the info": "index.info()",
+    "a feature": "index.feature(12)",
+    "features": "index.features('galaxies')",
+    "a search": "assert len(index.search('galaxies', explain=True, using='fused')) == 1",
+    "many searches": "assert len(index.search_many(['galaxies', 'dust'])) == 2",
+    "a picture of the index": "index._repr_html_()",
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_what_encodes_no_document_imports_neither_torch_nor_a_client(use: str, small_index: Path) -> None:
     asked = (
         "import sys; from saeindex import FeatureIndex\n"
-        "with FeatureIndex.open(sys.argv[1]) as index: print(len(index.search('galaxies')))\n"
-        "print('qdrant_client' in sys.modules)"
+        f"with FeatureIndex.open(sys.argv[1]) as index: {USES[use]}\n"
+        "print(*sys.modules)"
     )
-    command = [sys.executable, "-c", asked, str(tmp_path / "one.idx")]
+    command = [sys.executable, "-c", asked, str(small_index)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["1", "False"]
+    assert {"torch", "qdrant_client", "transformers", "sklearn"}.isdisjoint(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "command", [["--help"], ["info", "INDEX"], ["feature", "INDEX", "12"], ["features", "INDEX", "dust"]]
+)
+def test_commands_that_only_look_import_nothing_slow(command: list[str], small_index: Path) -> None:
+    program = (
+        "import sys; from saeindex.cli import main\n"
+        "try: main()\n"
+        "finally: print(*sys.modules, file=sys.stderr)"
+    )
+    given = [str(small_index) if part == "INDEX" else part for part in command]
+    done = subprocess.run([sys.executable, "-c", program, *given], capture_output=True, text=True, check=True)
+    imported = done.stderr.split()
+    assert {*SLOW, "lark"}.difference({"qdrant_edge"}).isdisjoint(imported)
 
 
 def test_every_public_name_resolves_and_is_documented() -> None:

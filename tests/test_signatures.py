@@ -22,7 +22,7 @@ from saeindex.analysis.correlate.options import (
 from saeindex.analysis.diff.options import DiffKeywords, DiffOptions
 from saeindex.analysis.drift.options import DriftKeywords, DriftOptions
 from saeindex.analysis.monitor.options import MonitorKeywords, MonitorOptions
-from saeindex.cli.app import app
+from saeindex.cli.app import make_app
 from saeindex.errors import InvalidInputError
 from saeindex.types import QueryKeywords
 
@@ -113,7 +113,7 @@ def test_the_awaited_twin_has_the_same_options(name: str) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_command_line_has_the_same_options_and_defaults(name: str) -> None:
-    root: Any = typer.main.get_command(app)
+    root: Any = typer.main.get_command(make_app())
     offered = {one.name: one for one in root.commands[COMMANDS[name]].params}
     for one in fields(SOURCES[name]):
         if one.name in PYTHON_ONLY | {"text", "feedback"} or (

@@ -25,13 +25,16 @@ from saeindex.index import FeatureIndex
 from saeindex.types import Record
 
 CORPUS = "arxiv_heldout"
+MAIN = "from saeindex.cli import main; main()"
+# What a cold command may take, in units of "import torch".
+COLD_GOALS = {"import": 0.02, "info": 0.3, "feature": 0.3, "features": 0.6, "search": 0.6}
 # The measured process: index the first N records of a file, then say what memory it took at most.
 INDEX_AND_MEASURE = """
 import re, sys
 from itertools import islice
 from pathlib import Path
 from saeindex import FeatureIndex
-from saeindex.indexing.sources import open_source
+from saeindex.indexing.sources.open_source import open_source
 source, into, limit = sys.argv[1], sys.argv[2], int(sys.argv[3])
 with FeatureIndex.create(into) as index:
     index.add(islice(open_source(source), limit))
@@ -122,13 +125,41 @@ def command_figures(source: Path, into: Path, quick: bool) -> dict[str, Figure]:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         imports.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     figures["import_s"] = at_most(statistics.median(imports), 0.3, "s", 5)
-    return figures
+    return figures | cold_ratios(into, 3 if quick else 9)
+
+
+def cold_ratios(index: Path, rounds: int) -> dict[str, Figure]:
+    """Return the wall time of cold commands in units of ``import torch``: medians of ``rounds`` in turn."""
+    programs = {
+        "import_torch": ["import torch"],
+        "import": ["import saeindex"],
+        "info": [MAIN, "info", str(index)],
+        "feature": [MAIN, "feature", str(index), "12"],
+        "features": [MAIN, "features", str(index), "dark matter"],
+        "search": [MAIN, "search", str(index), "galaxy rotation curves"],
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in programs}
+    for _ in range(rounds):
+        for name, program in programs.items():
+            seconds[name].append(run_python(program)[0])
+    medians = {name: statistics.median(each) for name, each in seconds.items()}
+    unit = medians["import_torch"]
+    return {"import_torch_s": Figure(unit, "s", n=rounds)} | {
+        f"cold_{name}_over_import_torch": at_most(medians[name] / unit, goal, "ratio", rounds)
+        for name, goal in COLD_GOALS.items()
+    }
 
 
 def command(*arguments: str) -> tuple[float, str]:
     """Run the command line; return wall seconds and what it printed."""
-    started = time.perf_counter()
-    program = [sys.executable, "-c", "from saeindex.cli import main; main()", *arguments]
+    return run_python([MAIN, *arguments])
+
+
+def run_python(program: Sequence[str]) -> tuple[float, str]:
+    """Run a program with its arguments; return wall seconds and what it printed."""
     environment = os.environ | {"HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(program, check=True, stdout=subprocess.PIPE, text=True, env=environment)
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", *program], check=True, stdout=subprocess.PIPE, text=True, env=environment
+    )
     return time.perf_counter() - started, done.stdout

@@ -36,8 +36,7 @@ if TYPE_CHECKING:
     from saeindex.analysis.cluster.cluster import Method
     from saeindex.analysis.cluster.results import Clustering
     from saeindex.analysis.correlate.all_pairs import Companion
-    from saeindex.analysis.correlate.results import Correlations
-    from saeindex.analysis.correlate.triggers import Triggers
+    from saeindex.analysis.correlate.results import Correlations, Triggers
     from saeindex.analysis.diff.hypotheses import HypothesisWriter
     from saeindex.analysis.diff.results import Diff
     from saeindex.analysis.drift.results import Drift
@@ -62,13 +61,12 @@ class Analyses:
         planner: Planner,
         manifest: KeptManifest,
         folder: Path | None,
-        has_passages: bool,
     ) -> None:
         """Take what the records are read from, what compiles conditions, and where the index is kept."""
         self._collection, self._planner, self._manifest = collection, planner, manifest
         self._store, self._space = collection.store, collection.space
         self._cache = None if folder is None else folder / CACHE_FOLDER
-        self._has_passages = has_passages
+        self._has_passages = manifest.current.passages is not None
         self._snapshots: dict[str, tuple[str, Snapshot]] = {}
 
     def snapshot(self, field: str = "") -> Snapshot:

@@ -5,26 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sys
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 
 from saeindex._version import __version__
-from saeindex.cli import (
-    cluster,
-    correlate,
-    demo,
-    diff,
-    doctor,
-    drift,
-    features,
-    index,
-    monitor,
-    profile,
-    sae,
-    search,
-    steering,
-)
 from saeindex.errors import (
     InvalidInputError,
     NotFoundError,
@@ -35,30 +21,46 @@ from saeindex.errors import (
 USAGE, RUNTIME, INTERRUPTED = 2, 3, 130
 USAGE_ERRORS = (InvalidInputError, NotFoundError, UnknownConceptError)
 
-app = typer.Typer(
-    name="saeindex",
-    help="Search, filter and steer by concept: sparse-autoencoder features beside every dense vector.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command("index")(index.index)
-app.command("search")(search.search)
-app.command("features")(features.features)
-app.command("feature")(features.feature)
-app.command("diff")(diff.diff)
-app.command("correlate")(correlate.correlate)
-app.command("triggers")(correlate.triggers)
-app.command("cluster")(cluster.cluster)
-app.command("drift")(drift.drift)
-app.command("monitor")(monitor.monitor)
-app.command("profile")(profile.profile)
-app.command("info")(features.info)
-app.command("doctor")(doctor.doctor)
-app.command("demo")(demo.demo)
-app.add_typer(steering.app, name="steering")
-app.add_typer(sae.app, name="sae")
+# The function of each command, and the folder or file of each group of commands, within saeindex.cli.
+COMMANDS = {
+    "index": "index.index",
+    "search": "search.search",
+    "features": "features.features",
+    "feature": "features.feature",
+    "diff": "diff.diff",
+    "correlate": "correlate.correlate",
+    "triggers": "correlate.triggers",
+    "cluster": "cluster.cluster",
+    "drift": "drift.drift",
+    "monitor": "monitor.monitor",
+    "profile": "profile.profile",
+    "info": "features.info",
+    "doctor": "doctor.doctor",
+    "demo": "demo.demo",
+}
+GROUPS = {"steering": "steering", "sae": "sae"}
+
+
+def make_app(asked: str = "") -> typer.Typer:
+    """Return the command line; of the one command that is ``asked`` for, so that no other is imported."""
+    app = typer.Typer(
+        name="saeindex",
+        help="Search, filter and steer by concept: sparse-autoencoder features beside every dense vector.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(options)
+    is_known = asked in COMMANDS or asked in GROUPS
+    for name, place in COMMANDS.items():
+        if name == asked or not is_known:
+            module, _, function = place.partition(".")
+            app.command(name)(getattr(import_module(f"saeindex.cli.{module}"), function))
+    for name, module in GROUPS.items():
+        if name == asked or not is_known:
+            app.add_typer(import_module(f"saeindex.cli.{module}").app, name=name)
+    return app
 
 
 def _show_version(is_asked: bool) -> None:
@@ -67,7 +69,6 @@ def _show_version(is_asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
@@ -81,7 +82,7 @@ def run() -> None:
     # Models are bundled or given by path: a hub that does not answer must not delay a search.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
-        app()
+        make_app(sys.argv[1] if len(sys.argv) > 1 else "")()
     except SaeIndexError as error:
         _report(error)
         sys.exit(USAGE if isinstance(error, USAGE_ERRORS) else RUNTIME)

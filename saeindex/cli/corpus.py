@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from saeindex.errors import InvalidInputError
-from saeindex.indexing.pipeline import progress_bar
 
 if TYPE_CHECKING:
     from saeindex.protocols import TextEncoder
@@ -16,7 +15,8 @@ if TYPE_CHECKING:
 
 def read_records(paths: list[str], text_field: str | None, limit: int | None) -> list[Record]:
     """Return at most ``limit`` records of files or folders; an error where paths hold none."""
-    from saeindex.indexing.sources import Columns, open_source
+    from saeindex.indexing.sources.columns import Columns
+    from saeindex.indexing.sources.open_source import open_source
     from saeindex.types import Record
 
     if not paths:
@@ -36,6 +36,7 @@ def read_texts(paths: list[str], text_field: str | None, limit: int | None) -> l
 def embed(texts: list[str], encoder: TextEncoder) -> FloatArray:
     """Return the cached or new embeddings (m, d) of texts, with a bar."""
     from saeindex.encoders.cache import EmbeddingCache
+    from saeindex.indexing.pipeline import progress_bar
 
     with progress_bar("encoding", "docs", len(texts)) as bar:
         return EmbeddingCache().embed(texts, encoder, bar.update)

@@ -10,7 +10,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
 from saeindex.cli.output import Json, Url, console, print_json
@@ -94,7 +93,7 @@ def _check_encoder() -> tuple[bool, str]:
     from saeindex.features import FeatureSpace
 
     space = FeatureSpace.load(DEFAULT_SPACE)
-    vector = space.open_encoder().encode_query(["Is anything wrong here?"])
+    vector = space.open_encoder().encode_document(["Is anything wrong here?"])
     active = len(space.sae.encode(vector).indices)
     device = choose_device("auto")
     dtype = str(choose_dtype("auto", device)).removeprefix("torch.")
@@ -103,6 +102,8 @@ def _check_encoder() -> tuple[bool, str]:
 
 
 def _check_store() -> tuple[bool, str]:
+    import numpy as np
+
     from saeindex.protocols import Layout, Point, SearchRequest
     from saeindex.stores import create_store, open_store
 
@@ -129,6 +130,8 @@ def _check_counts(index: FeatureIndex) -> tuple[bool, str]:
 
 def _check_codes(index: FeatureIndex) -> tuple[bool, str]:
     """Encode some stored passages again: vectors, codes and levels must come out the same."""
+    import numpy as np
+
     page = index.store.scroll(limit=SAMPLE, with_vectors=True)
     if not page.points:
         return True, "nothing is stored yet"

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from saeindex.cli.output import Json, Url, console, print_json
 from saeindex.errors import InvalidInputError
-from saeindex.types import shown_label
+from saeindex.types import one_line, shortened, shown_label
+
+if TYPE_CHECKING:
+    from saeindex.index import FeatureIndex
 
 INDEX = typer.Argument(help="The index.")
 
@@ -26,7 +31,7 @@ def features(
 
     with FeatureIndex.open(index, url=url) as opened:
         matches = opened.features(phrase, limit)
-        records = {match.id: opened.count(f"#{match.id}") for match in matches}
+        records = _records(opened, [match.id for match in matches])
     if as_json:
         found = [{**asdict(match), "records": records[match.id]} for match in matches]
         print_json({"phrase": phrase, "features": found})
@@ -66,19 +71,17 @@ def feature(
         described["similar"] = [other._asdict() for other in card.similar]
         print_json(described)
         return
-    out = console()
     present, typical, strong = card.records_at_level
-    out.print(f"#{card.id} {shown_label(card.label, card.is_weak)}", style="bold", markup=False)
-    out.print(f"  {card.method} label, trust {_score(card.trust)}, F1 {_score(card.f1)}", markup=False)
-    out.print(f"  present in {present:,} passages, typical in {typical:,}, strong in {strong:,}")
-    out.print("  strongest in", style="dim")
+    width = shutil.get_terminal_size().columns
+    typer.secho(f"#{card.id} {shown_label(card.label, card.is_weak)}", bold=True)
+    typer.echo(f"  {card.method} label, trust {_score(card.trust)}, F1 {_score(card.f1)}")
+    typer.echo(f"  present in {present:,} passages, typical in {typical:,}, strong in {strong:,}")
+    typer.secho("  strongest in", dim=True)
     for record_id, text, activation in card.strongest:
-        line = f"    {activation:.3f}  {record_id}  {text.partition(chr(10))[0]}"
-        out.print(line, markup=False, no_wrap=True, overflow="ellipsis")
-    out.print("  similar", style="dim")
+        typer.echo(shortened(f"    {activation:.3f}  {record_id}  {one_line(text, width)}", width))
+    typer.secho("  similar", dim=True)
     for other in card.similar:
-        label = shown_label(other.label, other.is_weak)
-        out.print(f"    {other.cosine:.3f}  #{other.id} {label}", markup=False)
+        typer.echo(f"    {other.cosine:.3f}  #{other.id} {shown_label(other.label, other.is_weak)}")
 
 
 def info(index: Annotated[str, INDEX], url: Url = None, as_json: Json = False) -> None:
@@ -102,6 +105,16 @@ def info(index: Annotated[str, INDEX], url: Url = None, as_json: Json = False) -
         f"  space    {space['name']} ({space['fingerprint'][:12]}): {space['n_features']:,} features, "
         f"{space['k']} active, {described['space_report'].get('nmse', float('nan')):.3f} NMSE held out"
     )
+
+
+def _records(index: FeatureIndex, features: Sequence[int]) -> dict[int, int]:
+    """Return how many records have each feature."""
+    if index.passages is not None:
+        return {feature: index.count(f"#{feature}") for feature in features}
+    from saeindex.collection.records import EngineCounts
+
+    _, counts = EngineCounts(index.store, index.space.n_features).frequencies(None, "present")
+    return {feature: int(counts[feature]) for feature in features}
 
 
 def _score(score: float | None) -> str:

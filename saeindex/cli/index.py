@@ -46,7 +46,8 @@ def index(
 ) -> None:
     """Index records. Run it again to resume, or to add what is new: unchanged records are skipped."""
     from saeindex.indexing.passages import PassageOptions
-    from saeindex.indexing.sources import Columns, open_source
+    from saeindex.indexing.sources.columns import Columns
+    from saeindex.indexing.sources.open_source import open_source
 
     names = tuple(n.strip() for entry in metadata_fields or () for n in entry.split(",") if n.strip())
     fields = {name: column or name for name, _, column in (f.partition("=") for f in further_field or ())}

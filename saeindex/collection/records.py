@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS, suffixed
+from saeindex.errors import InvalidInputError
+from saeindex.signatures import check_kind
 from saeindex.stores.base import PAGE, pages
 from saeindex.types import LevelName
 
@@ -36,6 +38,17 @@ def count_records(store: VectorStore, condition: Filter | None, has_passages: bo
 
         return store.count(Filter(must=[FieldCondition(key="passage", match=MatchValue(value=0))]))
     return len(record_ids(store, condition))
+
+
+def check_choice(ids: object, has_condition: bool) -> None:
+    """Raise InvalidInputError unless records to delete are chosen by a list of ids or by a condition."""
+    if (ids is None) == (not has_condition):
+        found = "both ids and a condition" if has_condition else "nothing to select by"
+        raise InvalidInputError("delete", found, "Give ids, or where and query_filter.")
+    if isinstance(ids, str):
+        raise InvalidInputError("delete", "one string as ids", "Give a list of ids.")
+    if ids is not None:
+        check_kind(f"delete {ids!r:.80}", ids, Iterable, "Give a list of ids.")
 
 
 def delete_records(store: VectorStore, ids: Iterable[str]) -> int:

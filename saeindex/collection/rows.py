@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import csr_matrix
 
 from saeindex.config import DENSE, SAE
 from saeindex.protocols import Point, PointId, SparseVector
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
 
     from saeindex.features import FeatureSpace
     from saeindex.types import FloatArray

@@ -18,7 +18,6 @@ from tempfile import TemporaryDirectory
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.sparse import csr_matrix
 
 from saeindex.collection.rows import Rows, concept_parts, tokens, word_parts
 from saeindex.config import DENSE, SAE, TEXT, suffixed
@@ -32,6 +31,7 @@ from saeindex.stores.base import pages
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
 
     from saeindex.features import FeatureSpace
     from saeindex.protocols import VectorStore
@@ -273,6 +273,8 @@ def _sorted(values: list[Any]) -> list[Any]:
 
 def rows_of_snapshot(snapshot: Snapshot, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Rows:
     """Return rows of a snapshot with the words of these columns, as inference takes them."""
+    from scipy.sparse import csr_matrix
+
     x = np.asarray(snapshot.vectors[rows], np.float32)
     words = word_parts(snapshot.words[rows])[:, columns]
     if not len(columns):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS, SAE
+from saeindex.errors import InvalidInputError
 from saeindex.protocols import SearchRequest, SparseVector
 from saeindex.report.html import Described
 from saeindex.report.model import Description, Head, counted, describe, listing, number, percent
@@ -55,15 +56,22 @@ class FeatureCard(Described):
         return f"FeatureCard({self.name!r}, in {counted(self.records_at_level[0], 'passage')})"
 
 
-def feature_card(feature: int, store: VectorStore, space: FeatureSpace, examples: int) -> FeatureCard:
-    """Gather a feature's card; UnknownConceptError for an id that the space does not have."""
+def feature_card(feature: int | str, store: VectorStore, space: FeatureSpace, examples: int) -> FeatureCard:
+    """Gather the card of a feature (5 or "#5"); UnknownConceptError for one that the space does not have."""
+    if isinstance(feature, str):
+        digits = feature.removeprefix("#")
+        if not (digits.isascii() and digits.isdigit()):
+            do = f"Give its number; index.features({feature!r:.60}) finds it."
+            raise InvalidInputError(f"feature {feature!r:.80}", "not a number", do)
+        feature = int(digits)
     label, feature = space.label(feature), int(feature)
     code = SparseVector(np.array([feature], np.int32), np.ones(1, np.float32))
     strongest = store.search(SearchRequest(code, using=SAE, limit=examples))
     directions = space.sae.directions
     cosines = directions @ directions[feature]
     similar = [int(i) for i in np.argsort(-cosines) if i != feature][:examples]
-    levels = tuple(_count_code(store, feature * LEVEL_STRIDE + level) for level in range(LEVELS))
+    counts = dict(store.facet(CONCEPTS, None, space.n_features * LEVELS))
+    levels = tuple(counts.get(feature * LEVEL_STRIDE + level, 0) for level in range(LEVELS))
     return FeatureCard(
         id=feature,
         label=label.text,
@@ -81,12 +89,6 @@ def feature_card(feature: int, store: VectorStore, space: FeatureSpace, examples
             for i in similar
         ),
     )
-
-
-def _count_code(store: VectorStore, code: int) -> int:
-    from qdrant_client.models import FieldCondition, Filter, MatchValue
-
-    return store.count(Filter(must=[FieldCondition(key=CONCEPTS, match=MatchValue(value=code))]))
 
 
 @describe.register(FeatureCard)

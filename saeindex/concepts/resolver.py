@@ -218,7 +218,7 @@ class ConceptResolver:
     def _scores(self, phrase: str) -> FloatArray:
         """Return the label evidence, plus what the features that the phrase itself activates gain."""
         scores = self._label_evidence(phrase)
-        indices, values = self._space.sae.encode(self._encode(phrase)[None]).row(0)
+        indices, values = self._space.sae.encode_one(self._encode(phrase))
         typical = self._space.calibration.median[indices]
         scores[indices] += CODE_BONUS * np.minimum(1.0, values / typical)
         return scores
@@ -273,6 +273,9 @@ class Resolver:
 
     def match(self, phrase: str, limit: int = 10) -> list[FeatureMatch]:
         """Return the features whose labels are nearest to a phrase, best first, weak labels included."""
+        check_kind(f"features of {phrase!r:.80}", phrase, str, "Give a word or a phrase.")
+        if not phrase.strip():
+            raise InvalidInputError("features", "an empty phrase", "Give a word or a phrase.")
         return self.labels.match(phrase, limit)
 
     def resolve(self, target: str, mode: Resolve = "best") -> Concept:
@@ -280,6 +283,7 @@ class Resolver:
 
         UnknownConceptError lists the nearest labels. A phrase that is a label is that label's features.
         """
+        check_kind(f"concept {target!r:.80}", target, str, 'Give "#id", or a phrase.')
         if mode not in MODES:
             raise InvalidInputError(f"resolve={mode!r}", "no such way", f"Use {', '.join(MODES)}.")
         if mode == "strict" or target.startswith(FAMILY) or is_id(target) or self.labels.is_label(target):

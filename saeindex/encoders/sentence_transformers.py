@@ -5,115 +5,34 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from saeindex.config import DEFAULT_ENCODER
-from saeindex.devices import choose_device, choose_dtype
+from saeindex.devices import PRECISIONS, choose_device, choose_dtype, no_such_precision
+from saeindex.encoders.bert_config import BertConfig
 from saeindex.errors import EncoderError, InvalidInputError, MissingDependencyError
 from saeindex.protocols import EncoderIdentity
 
 if TYPE_CHECKING:
+    import torch
+    from tokenizers import Tokenizer
+
+    from saeindex.encoders.bert_numpy import BertInNumpy
+    from saeindex.encoders.bert_torch import BertEncoder
     from saeindex.types import FloatArray
 
 # Tokens of one padded batch: larger batches fall out of the cache and are no faster on a CPU.
 CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 4_096, 131_072
 # Lengths are padded to multiples of this: the CPU kernels keep memory for every shape that they meet.
 LENGTH_STEP = 8
+# Queries at a time that numpy embeds: as many as a search of many queries encodes in one go.
+NUMPY_QUERIES = 256
 BUNDLED_NAMES = ("minilm", DEFAULT_ENCODER, f"sentence-transformers/{DEFAULT_ENCODER}")
-SUPPORTED_ACTIVATIONS = {"gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Layer:
-    qkv: tuple[Tensor, Tensor]
-    attended: tuple[Tensor, Tensor]
-    attended_norm: tuple[Tensor, Tensor]
-    up: tuple[Tensor, Tensor]
-    down: tuple[Tensor, Tensor]
-    norm: tuple[Tensor, Tensor]
-
-
-def runs_here(folder: Path, config: dict[str, Any]) -> bool:
-    """Say whether this module computes the model in ``folder`` exactly (``config`` is its config.json)."""
-    return (
-        config.get("model_type") == "bert"
-        and config.get("hidden_act") in SUPPORTED_ACTIVATIONS
-        and config.get("position_embedding_type", "absolute") == "absolute"
-        and not config.get("is_decoder", False)
-        and (folder / "model.safetensors").is_file()
-        and (folder / "tokenizer.json").is_file()
-    )
-
-
-class BertEncoder:
-    """Token ids (n, length) in, token states (n, length, d) out: BERT's forward pass in plain torch.
-
-    The same weights and the same arithmetic as ``transformers.BertModel``, without the five seconds that
-    importing sentence-transformers costs: a search from the command line starts in a third of the time. A
-    model that is not exactly BERT + mean or CLS pooling runs through sentence-transformers instead.
-    """
-
-    def __init__(self, folder: Path, dtype: torch.dtype, device: str) -> None:
-        """Load the weights of ``folder`` in ``dtype`` onto ``device``."""
-        from safetensors.torch import load_file
-
-        config = json.loads((folder / "config.json").read_text())
-        self.heads: int = config["num_attention_heads"]
-        self.eps: float = config["layer_norm_eps"]
-        self.approximate = SUPPORTED_ACTIVATIONS[config["hidden_act"]]
-        loaded = load_file(folder / "model.safetensors", device=device)
-        self._weights = {
-            name.removeprefix("bert."): w.to(dtype) for name, w in loaded.items() if w.is_floating_point()
-        }
-        self.words = self._weights["embeddings.word_embeddings.weight"]
-        # Token type is always 0 for a single text, so its embedding is a constant of every position.
-        self.positions = (
-            self._weights["embeddings.position_embeddings.weight"]
-            + self._weights["embeddings.token_type_embeddings.weight"][0]
-        )
-        self.embedding_norm = self._pair("embeddings.LayerNorm")
-        self.layers = [self._layer(i) for i in range(config["num_hidden_layers"])]
-        del self._weights
-
-    def _pair(self, name: str) -> tuple[Tensor, Tensor]:
-        return self._weights[f"{name}.weight"], self._weights[f"{name}.bias"]
-
-    def _layer(self, i: int) -> _Layer:
-        at = f"encoder.layer.{i}"
-        query, key, value = (self._pair(f"{at}.attention.self.{x}") for x in ("query", "key", "value"))
-        return _Layer(
-            qkv=(torch.cat([query[0], key[0], value[0]]), torch.cat([query[1], key[1], value[1]])),
-            attended=self._pair(f"{at}.attention.output.dense"),
-            attended_norm=self._pair(f"{at}.attention.output.LayerNorm"),
-            up=self._pair(f"{at}.intermediate.dense"),
-            down=self._pair(f"{at}.output.dense"),
-            norm=self._pair(f"{at}.output.LayerNorm"),
-        )
-
-    def __call__(self, ids: Tensor, mask: Tensor | None) -> Tensor:
-        """Return the last layer's states; ``mask`` (n, length) is True on real tokens, None if all are."""
-        n, length = ids.shape
-        states = F.embedding(ids, self.words) + self.positions[:length]
-        width = states.shape[-1]
-        states = F.layer_norm(states, (width,), *self.embedding_norm, self.eps)
-        attend_to = None if mask is None else mask[:, None, None, :]
-        for layer in self.layers:
-            qkv = F.linear(states, *layer.qkv).view(n, length, 3, self.heads, width // self.heads)
-            query, key, value = qkv.permute(2, 0, 3, 1, 4)
-            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=attend_to)
-            mixed = F.linear(mixed.transpose(1, 2).reshape(n, length, width), *layer.attended)
-            states = F.layer_norm(states + mixed, (width,), *layer.attended_norm, self.eps)
-            inner = F.gelu(F.linear(states, *layer.up), approximate=self.approximate)
-            states = F.layer_norm(states + F.linear(inner, *layer.down), (width,), *layer.norm, self.eps)
-        return states
 
 
 class SentenceTransformerEncoder:
@@ -122,6 +41,9 @@ class SentenceTransformerEncoder:
     Texts are sorted by length and batched by padded tokens. ``precision="auto"`` is bf16 where the
     hardware has it. ``max_length`` (tokens) cuts longer texts; it is part of the identity, because a
     third of a text's features change between 128 and 256.
+
+    A model that is BERT with mean or CLS pooling is computed here: queries in numpy, documents in torch,
+    which is imported with the first of them. Every other model runs through sentence-transformers.
     """
 
     def __init__(
@@ -138,14 +60,13 @@ class SentenceTransformerEncoder:
     ) -> None:
         """Load the model; prompts left out are those that the model was published with."""
         folder, name = find_model(str(model), revision)
-        self.device = choose_device(device)
-        self.dtype = choose_dtype(precision, self.device)
-        default_tokens = GPU_BATCH_TOKENS if self.device.startswith("cuda") else CPU_BATCH_TOKENS
-        self.batch_tokens = batch_tokens or default_tokens
+        if precision not in PRECISIONS:
+            raise no_such_precision(precision)
+        self._batch_tokens = batch_tokens
         published = _read(folder / "config_sentence_transformers.json").get("prompts", {})
         self._query_prompt = published.get("query", "") if query_prompt is None else query_prompt
         self._document_prompt = published.get("document", "") if document_prompt is None else document_prompt
-        self._backend = _load_backend(folder, self.dtype, self.device, max_length)
+        self._backend = _load_backend(folder, precision, device, max_length)
         self._identity = EncoderIdentity(
             kind="sentence-transformers",
             model=name,
@@ -163,6 +84,16 @@ class SentenceTransformerEncoder:
         """What decides the vectors: weights by content hash, pooling, maximum length and prompts."""
         return self._identity
 
+    @property
+    def device(self) -> str:
+        """Where documents are encoded: "cpu", "cuda" or "mps"."""
+        return self._backend.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision that documents are encoded in."""
+        return self._backend.dtype
+
     def encode_document(self, texts: Sequence[str]) -> FloatArray:
         """Return unit vectors (n, d) float32 for texts that are to be found."""
         return self._encode(_with_prompt(self._document_prompt, texts))
@@ -170,10 +101,15 @@ class SentenceTransformerEncoder:
     def encode_query(self, texts: Sequence[str]) -> FloatArray:
         """Return unit vectors (n, d) float32 for texts that search.
 
-        Only texts that are padded to one length share a batch: a text's vector is then bit for bit the one
-        that it has alone, and many searches at once give what they give one by one.
+        A text's vector is bit for bit the one that it has alone, so that many searches at once give what
+        they give one by one: up to 256 texts are embedded in numpy, each by itself, where the model is
+        computed here, on a CPU and not asked to be in bf16. Else only texts that are padded to one length
+        share a batch.
         """
-        return self._encode(_with_prompt(self._query_prompt, texts), of_one_length=True)
+        prompted, backend = _with_prompt(self._query_prompt, texts), self._backend
+        if isinstance(backend, _BertBackend) and backend.has_numpy and len(prompted) <= NUMPY_QUERIES:
+            return self._checked(backend.embed_each(backend.tokenize(prompted)), "float32 in numpy")
+        return self._encode(prompted, of_one_length=True)
 
     def token_spans(self, text: str) -> Sequence[tuple[int, int]]:
         """Return the character span of each token of ``text``, untruncated and without special tokens."""
@@ -185,16 +121,22 @@ class SentenceTransformerEncoder:
         vectors = np.empty((len(texts), self._identity.dimension), np.float32)
         if not texts:
             return vectors
-        token_ids = self._backend.tokenize(texts)
+        backend = self._backend
+        on_gpu = backend.device.startswith("cuda")
+        budget = self._batch_tokens or (GPU_BATCH_TOKENS if on_gpu else CPU_BATCH_TOKENS)
+        token_ids = backend.tokenize(texts)
         order = sorted(range(len(texts)), key=lambda i: len(token_ids[i]), reverse=True)
         with torch.inference_mode():
-            for rows in _batches(order, token_ids, self.batch_tokens, of_one_length):
-                states = self._backend.embed([token_ids[i] for i in rows])
+            for rows in _batches(order, token_ids, budget, of_one_length):
+                states = backend.embed([token_ids[i] for i in rows])
                 vectors[rows] = torch.nn.functional.normalize(states.float(), dim=-1).cpu().numpy()
+        return self._checked(vectors, f"{backend.dtype} on {backend.device}")
+
+    def _checked(self, vectors: FloatArray, computed: str) -> FloatArray:
         if not np.isfinite(vectors).all():
             raise EncoderError(
-                f"encode {len(texts)} texts with {self._identity.model}",
-                f"vectors with NaN or infinity in {self.dtype} on {self.device}",
+                f"encode {len(vectors)} texts with {self._identity.model}",
+                f"vectors with NaN or infinity, computed in {computed}",
                 "Try precision='fp32'.",
             )
         return vectors
@@ -234,29 +176,54 @@ def padded_length(longest: Sequence[int]) -> int:
     return -(-max(1, len(longest)) // LENGTH_STEP) * LENGTH_STEP
 
 
-class _TorchBackend:
+class _BertBackend:
     """Our own forward pass, for BERT with mean or CLS pooling."""
 
     def __init__(
-        self, folder: Path, dtype: torch.dtype, device: str, max_length: int | None, pooling: str
+        self, folder: Path, precision: str, device: str, max_length: int | None, pooling: str
     ) -> None:
         from tokenizers import Tokenizer
 
-        config = _read(folder / "config.json")
+        self._folder, self._precision, self._device = folder, precision, device
+        self._config = BertConfig.read(folder)
         published = int(_read(folder / "sentence_bert_config.json").get("max_seq_length") or 512)
         self.max_length = _checked_length(
-            published if max_length is None else max_length, config["max_position_embeddings"]
+            published if max_length is None else max_length, self._config.positions
         )
-        self.dimension: int = config["hidden_size"]
-        self.pooling, self.device = pooling, device
+        self.dimension, self.pooling = self._config.dimension, pooling
+        self.has_numpy = device in ("auto", "cpu") and precision != "bf16"
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
-        self._spans = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._spans.no_padding()
-        self._spans.no_truncation()
         self._tokenizer.enable_truncation(self.max_length)
-        self._pad_id: int = config.get("pad_token_id") or 0
-        self._model = BertEncoder(folder, dtype, device)
+
+    @cached_property
+    def device(self) -> str:
+        return choose_device(self._device)
+
+    @cached_property
+    def dtype(self) -> torch.dtype:
+        return choose_dtype(self._precision, self.device)
+
+    @cached_property
+    def _model(self) -> BertEncoder:
+        from saeindex.encoders.bert_torch import BertEncoder
+
+        return BertEncoder(self._folder, self._config, self.dtype, self.device)
+
+    @cached_property
+    def _numpy_model(self) -> BertInNumpy:
+        from saeindex.encoders.bert_numpy import BertInNumpy
+
+        return BertInNumpy(self._folder, self._config)
+
+    @cached_property
+    def _spans(self) -> Tokenizer:
+        from tokenizers import Tokenizer
+
+        spans = Tokenizer.from_file(str(self._folder / "tokenizer.json"))
+        spans.no_padding()
+        spans.no_truncation()
+        return spans
 
     def tokenize(self, texts: list[str]) -> list[list[int]]:
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts)]
@@ -265,13 +232,22 @@ class _TorchBackend:
         offsets: list[tuple[int, int]] = self._spans.encode(text, add_special_tokens=False).offsets
         return offsets
 
+    def embed_each(self, token_ids: list[list[int]]) -> FloatArray:
+        """Return unit vectors (n, d) float32, each text computed by itself."""
+        vectors = np.empty((len(token_ids), self.dimension), np.float32)
+        for row, ids in enumerate(token_ids):
+            states = self._numpy_model(ids or [self._config.pad_id])
+            pooled = states[0] if self.pooling == "cls" else states.mean(0)
+            vectors[row] = pooled / max(float(np.linalg.norm(pooled)), 1e-12)
+        return vectors
+
     def embed(self, token_ids: list[list[int]]) -> torch.Tensor:
         import torch
 
         longest = min(self.max_length, padded_length(max(token_ids, key=len)))
         # A run of two to seven texts gets rows of one padding token, dropped at the end.
         rows = 1 if len(token_ids) == 1 else max(len(token_ids), LENGTH_STEP)
-        padded = np.full((rows, longest), self._pad_id, np.int64)
+        padded = np.full((rows, longest), self._config.pad_id, np.int64)
         lengths = torch.ones(rows, dtype=torch.int64)
         for row, ids in enumerate(token_ids):
             padded[row, : len(ids)] = ids
@@ -292,6 +268,7 @@ class _LibraryBackend:
     def __init__(self, folder: Path, dtype: torch.dtype, device: str, max_length: int | None) -> None:
         from sentence_transformers import SentenceTransformer
 
+        self.device, self.dtype = device, dtype
         self._model = SentenceTransformer(
             str(folder), device=device, model_kwargs={"torch_dtype": dtype}, local_files_only=True
         )
@@ -324,13 +301,13 @@ class _LibraryBackend:
 
 
 def _load_backend(
-    folder: Path, dtype: torch.dtype, device: str, max_length: int | None
-) -> _TorchBackend | _LibraryBackend:
-
+    folder: Path, precision: str, device: str, max_length: int | None
+) -> _BertBackend | _LibraryBackend:
     pooling = _simple_pooling(folder)
-    if pooling and runs_here(folder, _read(folder / "config.json")):
-        return _TorchBackend(folder, dtype, device, max_length, pooling)
-    return _LibraryBackend(folder, dtype, device, max_length)
+    if pooling and BertConfig.is_supported(folder):
+        return _BertBackend(folder, precision, device, max_length, pooling)
+    chosen = choose_device(device)
+    return _LibraryBackend(folder, choose_dtype(precision, chosen), chosen, max_length)
 
 
 def _simple_pooling(folder: Path) -> str | None:

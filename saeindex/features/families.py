@@ -293,8 +293,9 @@ def load_families(path: Path, n_features: int) -> tuple[Family, ...]:
     if not path.is_file():
         return ()
     families = TypeAdapter(tuple[Family, ...]).validate_json(path.read_bytes(), strict=True)
+    all_features = set(range(n_features))
     for position, family in enumerate(families):
-        known = set(family.features).intersection(range(n_features))
+        known = all_features.intersection(family.features)
         if family.id != position or len(known) != family.size or family.depths.count(0) != 1:
             raise ValueError(f"families.json: entry {position} is no tree of the space's features")
     return families

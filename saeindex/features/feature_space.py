@@ -12,19 +12,9 @@ import numpy as np
 from saeindex.encoders import open_encoder
 from saeindex.features.calibration import Calibration
 from saeindex.features.families import find_families
-from saeindex.features.fitting import (
-    ANNOTATED_TEXTS,
-    MAPPED_TEXTS,
-    draw_views,
-    seed_directions,
-    train_and_measure,
-    training_embeddings,
-)
 from saeindex.features.space import Space
 from saeindex.protocols import TextEncoder
 from saeindex.sae.autoencoder import SparseAutoencoder
-from saeindex.sae.batches import sample
-from saeindex.sae.train import TrainingStatus
 from saeindex.sae.training_config import TrainingConfig, suitable_steps
 
 if TYPE_CHECKING:
@@ -32,6 +22,7 @@ if TYPE_CHECKING:
 
     from saeindex.features.fitting import Seeds
     from saeindex.features.labelers import Labeler
+    from saeindex.sae.train import TrainingStatus
     from saeindex.types import FloatArray, Record
 
 
@@ -72,6 +63,14 @@ class FeatureSpace(Space):
         named by ``labeler`` (else lexically); manual labels of an earlier space, ``labels_from``, move to
         the features that took the place of theirs. A ``checkpoint`` file lets a killed training go on.
         """
+        from saeindex.features.fitting import (
+            MAPPED_TEXTS,
+            draw_views,
+            seed_directions,
+            train_and_measure,
+            training_embeddings,
+        )
+
         encoder = encoder or open_encoder()
         drawn, owners = draw_views(texts, views, config.seed if config else 0)
         groups = owners if groups is None else groups[owners]
@@ -101,6 +100,7 @@ class FeatureSpace(Space):
         if labels_from is None:
             return space
         from saeindex.features.mapping import carry_manual_labels
+        from saeindex.sae.batches import sample
 
         return carry_manual_labels(labels_from, space, sample(x, MAPPED_TEXTS, config.seed))
 
@@ -126,6 +126,7 @@ class FeatureSpace(Space):
         the concepts that the first features started from: where it predicts its feature, it is the label.
         More than 300,000 texts are sampled.
         """
+        from saeindex.features.fitting import ANNOTATED_TEXTS
         from saeindex.features.labelling import labeling_task, labelled, named_by_seeds
 
         sae = sae.half()  # what a save keeps: calibrate what will be used

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from saeindex.config import SPACE_FOLDER
 from saeindex.errors import MismatchError
 from saeindex.features import FeatureSpace
 from saeindex.indexing.manifest import Manifest
-from saeindex.indexing.recalibration import SPACE_FOLDER, finish_recalibration
 from saeindex.signatures import check_kind
 from saeindex.stores import create_store, open_store
 
@@ -38,11 +39,12 @@ def create_index(
     manifest: Manifest,
     client: QdrantClient | None,
     url: str | None,
-    store_options: dict[str, Any],
+    of_server: Mapping[str, Any],
 ) -> IndexParts:
     """Make an empty index, or complete one whose creation was interrupted."""
     check_kind(f"index {path!r:.80}", path, (str, os.PathLike), PLACE)
-    store = _create_or_complete(path, manifest, client, url, store_options)
+    options = {name: value for name, value in of_server.items() if value is not None}
+    store = _create_or_complete(path, manifest, client, url, options)
     folder = Path(path) if client is None and url is None else None
     try:
         if folder is not None:
@@ -79,6 +81,8 @@ def open_index(
             space = manifest.space.name if folder is None else folder / SPACE_FOLDER
         lens = space if isinstance(space, FeatureSpace) else FeatureSpace.load(space)
         if manifest.recalibration is not None:
+            from saeindex.indexing.recalibration import finish_recalibration
+
             manifest = finish_recalibration(store, manifest, lens, folder, str(path))
         lens = manifest.lens(lens, str(path))
         if encoder is not None:

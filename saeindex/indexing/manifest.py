@@ -18,12 +18,12 @@ from saeindex.errors import MismatchError, NotFoundError
 from saeindex.features.calibration import ARRAYS, Calibration
 from saeindex.indexing.points import checked_field_names
 from saeindex.protocols import Layout, PayloadKind
-from saeindex.report.model import Description, Head, counted, listing
 
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
     from saeindex.indexing.passages import PassageOptions
     from saeindex.protocols import VectorStore
+    from saeindex.report.model import Description
     from saeindex.types import FloatArray
 
 
@@ -276,6 +276,8 @@ def index_info(
 
 def index_description(name: str, manifest: Manifest) -> Description:
     """Return an index in words, by its manifest."""
+    from saeindex.report.model import Description, Head, counted, listing
+
     space, encoder, passages = manifest.space, manifest.encoder, manifest.passages
     split = "whole texts" if passages is None else f"passages of up to {passages.max_tokens} tokens"
     rows = [

@@ -25,10 +25,13 @@ import numpy as np
 from saeindex.errors import InvalidPointError
 from saeindex.indexing.passages import split_passages
 from saeindex.indexing.points import build_points, content_hash, point_id, texts_of
+from saeindex.indexing.rejects import RejectsFile
 from saeindex.protocols import Rejected
 from saeindex.types import Record
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from saeindex.features import FeatureSpace
     from saeindex.indexing.passages import PassageOptions
     from saeindex.protocols import Point, RecordSource, TextEncoder, VectorStore
@@ -52,6 +55,15 @@ class IndexingReport:
     rejected: int = 0
     passages: int = 0
     seconds: float = 0.0
+
+
+def index_source(
+    source: RecordSource, pipeline: Callable[..., Pipeline], rejects_path: Path, progress: bool
+) -> IndexingReport:
+    """Run a source through a pipeline that lacks only its callbacks, with a rejects file and a bar."""
+    bar = progress_bar(source.name, "docs", source.total if progress else None, progress)
+    with bar, RejectsFile(rejects_path, source.name) as rejects:
+        return pipeline(on_reject=rejects.add, on_progress=bar.update).run(source)
 
 
 @dataclass(slots=True)

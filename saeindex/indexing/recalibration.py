@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeindex.config import CONCEPTS, DENSE, LEVELS, PASSAGES, RECORD_CONCEPTS, SAE, suffixed
+from saeindex.config import CONCEPTS, DENSE, LEVELS, PASSAGES, RECORD_CONCEPTS, SAE, SPACE_FOLDER, suffixed
 from saeindex.errors import InvalidInputError, MismatchError
 from saeindex.features.calibration import Calibration, CalibrationMeter
 from saeindex.features.level_drift import LevelDrift, counts_by_level, level_drift
 from saeindex.indexing.manifest import Manifest, OwnCalibration, Recalibration, SpaceReference
+from saeindex.indexing.pipeline import progress_bar
 from saeindex.indexing.points import point_id
 from saeindex.protocols import SparseVector
 from saeindex.stores.base import PAGE, pages
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 
     from saeindex.features import FeatureSpace
     from saeindex.protocols import Point, PointId, VectorStore
-
-SPACE_FOLDER = "space"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +85,28 @@ def releveled(space: FeatureSpace, own: Calibration, name: str) -> FeatureSpace:
 def _with_calibration(space: FeatureSpace, calibration: Calibration) -> FeatureSpace:
     report = {**space.report, "calibrated_on_passages": calibration.records}
     return replace(space, calibration=calibration, report=report)
+
+
+def take_own_levels(
+    store: VectorStore,
+    manifest: Manifest,
+    space: FeatureSpace,
+    folder: Path | None,
+    name: str,
+    progress: bool,
+) -> tuple[FeatureSpace, Manifest, RecalibrationReport]:
+    """Give an index the levels of its own corpus; return its new space, manifest, and what was done."""
+    before, points = index_drift(store, space.calibration), store.count()
+    own, changed = releveled(space, measure_index(store, space.n_features), name), 0
+    if own.fingerprint != space.fingerprint:
+        try:
+            with progress_bar("levels", "points", points, progress) as bar:
+                manifest, changed = recalibrate(store, manifest, own, folder, name, bar.update)
+        except BaseException:
+            store.close()  # its points may have levels of two kinds
+            raise
+    after = index_drift(store, own.calibration)
+    return own, manifest, RecalibrationReport(points, changed, own.fingerprint, before, after)
 
 
 def recalibrate(

@@ -1,9 +1,8 @@
-"""Sparse autoencoders over embeddings: the model, its training and its fidelity metrics."""
+"""Sparse autoencoders over embeddings: the model, its training (:mod:`saeindex.sae.train`), its fidelity."""
 
 from __future__ import annotations
 
 from saeindex.sae.autoencoder import SparseAutoencoder
-from saeindex.sae.train import train
 from saeindex.sae.training_config import TrainingConfig
 
-__all__ = ["SparseAutoencoder", "TrainingConfig", "train"]
+__all__ = ["SparseAutoencoder", "TrainingConfig"]

@@ -27,21 +27,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from saeindex.errors import InvalidInputError
-from saeindex.sae.products import combine, project
+from saeindex.sae.one_vector import encode_one
 from saeindex.types import SparseCode
 
 if TYPE_CHECKING:
-    from saeindex.types import FloatArray
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from saeindex.types import FloatArray, IntArray
 
 ENCODE_CHUNK = 1_024
 FAITHFUL_ROUNDS = 2
-# Features beyond k whose strengths are computed again in double precision: rounding moves none further.
-MARGIN = 8
 TENSORS = ("encoder", "encoder_bias", "decoder", "bias")
 OPTIONAL_TENSORS = ("threshold", "gain")
 SETTINGS = ("k", "refine_steps", "support_rounds")
@@ -50,39 +48,38 @@ SETTINGS = ("k", "refine_steps", "support_rounds")
 class SparseAutoencoder:
     """Weights: ``encoder`` (n, d), ``encoder_bias`` (n,), ``decoder`` (n, d) of unit rows, ``bias`` (d,).
 
-    ``threshold`` (n,) and ``gain`` (n,) are for imported ones, else None.
+    ``threshold`` (n,) and ``gain`` (n,) are for imported ones, else None. They are torch tensors; torch is
+    imported when one of them is first used, or a batch is encoded. ``weights`` are the same as numpy arrays.
     """
 
     def __init__(
         self,
-        encoder: Tensor,
-        encoder_bias: Tensor,
-        decoder: Tensor,
-        bias: Tensor,
+        encoder: Tensor | FloatArray,
+        encoder_bias: Tensor | FloatArray,
+        decoder: Tensor | FloatArray,
+        bias: Tensor | FloatArray,
         *,
         k: int,
         refine_steps: int = 2,
         support_rounds: int = 0,
-        threshold: Tensor | None = None,
-        gain: Tensor | None = None,
+        threshold: Tensor | FloatArray | None = None,
+        gain: Tensor | FloatArray | None = None,
     ) -> None:
         """Take the weights in float32; ``k`` is the largest number of active features.
 
         ``refine_steps`` refine amplitudes; before them, ``support_rounds`` choose the support again.
         """
         n, d = decoder.shape
-        found = [tuple(t.shape) for t in (encoder, encoder_bias, decoder, bias)]
-        found += [tuple(t.shape) for t in (threshold, gain) if t is not None]
+        given = (encoder, encoder_bias, decoder, bias, threshold, gain)
+        found = [tuple(t.shape) for t in given if t is not None]
         if found != [(n, d), (n,), (n, d), (d,), *[(n,)] * (len(found) - 4)] or not 1 <= k <= n:
             raise InvalidInputError(
                 "a sparse autoencoder",
                 f"shapes {found} and k={k}",
                 "Give (n, d), (n,), (n, d), (d,), k <= n.",
             )
-        self.encoder, self.encoder_bias = encoder.float(), encoder_bias.float()
-        self.decoder, self.bias = decoder.float(), bias.float()
-        self.threshold = None if threshold is None else threshold.float()
-        self.gain = None if gain is None else gain.float()
+        names = TENSORS + OPTIONAL_TENSORS
+        self._given = {name: _single(t) for name, t in zip(names, given, strict=True) if t is not None}
         self.k, self.refine_steps, self.support_rounds = k, refine_steps, support_rounds
 
     @property
@@ -93,27 +90,70 @@ class SparseAutoencoder:
     @property
     def n_features(self) -> int:
         """Number of latents n."""
-        return self.decoder.shape[0]
+        return self._given["decoder"].shape[0]
 
     @property
     def dimension(self) -> int:
         """Dimension d of the embeddings."""
-        return self.decoder.shape[1]
+        return self._given["decoder"].shape[1]
+
+    @cached_property
+    def encoder(self) -> Tensor:
+        """The encoder's rows (n, d)."""
+        return _tensor(self._given["encoder"])
+
+    @cached_property
+    def encoder_bias(self) -> Tensor:
+        """What is added to the strengths (n,)."""
+        return _tensor(self._given["encoder_bias"])
+
+    @cached_property
+    def decoder(self) -> Tensor:
+        """The unit directions (n, d)."""
+        return _tensor(self._given["decoder"])
+
+    @cached_property
+    def bias(self) -> Tensor:
+        """Where the embeddings are centred (d,)."""
+        return _tensor(self._given["bias"])
+
+    @cached_property
+    def threshold(self) -> Tensor | None:
+        """The strengths (n,) that a feature must exceed, None where there are none."""
+        return _tensor(self._given["threshold"]) if "threshold" in self._given else None
+
+    @cached_property
+    def gain(self) -> Tensor | None:
+        """The amplitude of a unit of strength (n,), None where it is 1."""
+        return _tensor(self._given["gain"]) if "gain" in self._given else None
+
+    @cached_property
+    def weights(self) -> dict[str, FloatArray]:
+        """The weights by name as float32 arrays on the CPU, those that it does not have left out."""
+        return {name: t if isinstance(t, np.ndarray) else t.cpu().numpy() for name, t in self._given.items()}
 
     @property
     def directions(self) -> FloatArray:
         """The unit decoder directions (n, d) float32."""
-        directions: FloatArray = self.decoder.cpu().numpy()
-        return directions
+        return self.weights["decoder"]
+
+    def encode_one(self, vector: FloatArray) -> tuple[IntArray, FloatArray]:
+        """Return the active features of one vector (d,), ascending, and their activations, without torch.
+
+        What :meth:`encode` gives, to the rounding of a float32; InvalidInputError for another shape or NaN.
+        """
+        self._check_shape(vector[None])
+        _check_finite(vector[None], 0)
+        indices, values = encode_one(
+            vector, self.weights, self.k, refine_steps=self.refine_steps, support_rounds=self.support_rounds
+        )
+        return indices, values
 
     def encode(self, vectors: FloatArray) -> SparseCode:
         """Return the sparse codes of ``vectors`` (m, d); InvalidInputError for another shape or NaN."""
-        if vectors.ndim != 2 or vectors.shape[1] != self.dimension:
-            raise InvalidInputError(
-                f"encode vectors of shape {vectors.shape}",
-                f"this autoencoder takes (m, {self.dimension})",
-                "Use the encoder that the feature space names.",
-            )
+        import torch
+
+        self._check_shape(vectors)
         indices, values = [], []
         with torch.inference_mode():
             for start in range(0, len(vectors), ENCODE_CHUNK):
@@ -127,8 +167,12 @@ class SparseAutoencoder:
 
     def encode_dense(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return support (m, k) int64 and amplitudes (m, k) float32 >= 0 of ``x`` (m, d)."""
+        from saeindex.sae.topk import rechoose, refine, strongest
+
         centred = (x - self.bias).double()
-        support, strengths = self._select(centred)
+        support, strengths = strongest(
+            centred, self.encoder, self.encoder_bias, self.k, exact_encoder=self._encoder64
+        )
         amplitudes = strengths.relu()
         if self.threshold is not None:
             amplitudes = amplitudes * (strengths > self.threshold[support])
@@ -141,15 +185,6 @@ class SparseAutoencoder:
             amplitudes = refine(centred, decoder, support, amplitudes, self.refine_steps)
         return support, amplitudes.float()
 
-    def _select(self, centred: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the k strongest features (m, k) and their strengths, ties going to the lower id."""
-        near = min(self.k + MARGIN, self.n_features)
-        strengths = F.linear(centred.float(), self.encoder, self.encoder_bias)
-        candidates = strengths.topk(near, dim=1, sorted=False).indices.sort(dim=1).values
-        exact = project(centred, self._encoder64, candidates) + self.encoder_bias.double()[candidates]
-        chosen = exact.sort(dim=1, descending=True, stable=True).indices[:, : self.k]
-        return candidates.gather(1, chosen), exact.gather(1, chosen)
-
     @cached_property
     def _encoder64(self) -> Tensor:
         return self.encoder.double()
@@ -160,7 +195,7 @@ class SparseAutoencoder:
 
     def decode(self, code: SparseCode) -> FloatArray:
         """Return the reconstructions (m, d) float32 of a batch of codes."""
-        reconstructed: FloatArray = code.to_csr() @ self.directions + self.bias.cpu().numpy()
+        reconstructed: FloatArray = code.to_csr() @ self.directions + self.weights["bias"]
         return reconstructed.astype(np.float32, copy=False)
 
     def to(self, device: str) -> SparseAutoencoder:
@@ -187,39 +222,61 @@ class SparseAutoencoder:
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the weights by name, those that it does not have left out."""
-        found = {name: getattr(self, name) for name in TENSORS + OPTIONAL_TENSORS}
-        return {name: tensor for name, tensor in found.items() if tensor is not None}
+        return {name: _tensor(given) for name, given in self._given.items()}
 
     def digest(self) -> str:
         """Return the hash of everything that changes activations, at the stored precision."""
         mode = f" rounds={self.support_rounds}" if self.support_rounds else ""
         digest = hashlib.sha256(f"topk k={self.k} refine={self.refine_steps}{mode}".encode())
-        for name, tensor in self.tensors().items():
+        for name, array in self._stored().items():
             if name in OPTIONAL_TENSORS:
                 digest.update(name.encode())
-            digest.update(tensor.half().cpu().contiguous().numpy().tobytes())
+            digest.update(array.tobytes())
         return digest.hexdigest()
 
     def save(self, path: Path) -> None:
         """Write the weights as float16 safetensors."""
-        from safetensors.torch import save_file
+        from safetensors.numpy import save_file
 
-        weights = {name: tensor.half().cpu().contiguous() for name, tensor in self.tensors().items()}
-        save_file(weights, path, metadata={name: str(value) for name, value in self.settings.items()})
+        save_file(self._stored(), path, metadata={name: str(value) for name, value in self.settings.items()})
+
+    def _stored(self) -> dict[str, NDArray[np.float16]]:
+        """Return the weights as they are kept on disk."""
+        with np.errstate(over="ignore"):  # a threshold may be infinite
+            return {name: np.ascontiguousarray(w, np.float16) for name, w in self.weights.items()}
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> SparseAutoencoder:
         """Read what :meth:`save` wrote."""
         from safetensors import safe_open
 
-        with safe_open(path, framework="pt", device=device) as file:
+        with safe_open(path, framework="numpy") as file:
             found = {"support_rounds": "0"} | (file.metadata() or {})  # absent from the first files
             names = [*TENSORS, *(name for name in OPTIONAL_TENSORS if name in file.keys())]  # noqa: SIM118
             weights = {name: file.get_tensor(name) for name in names}
-        return _assemble(weights, {name: int(found[name]) for name in SETTINGS})
+        loaded = _assemble(weights, {name: int(found[name]) for name in SETTINGS})
+        return loaded if device == "cpu" else loaded.to(device)
+
+    def _check_shape(self, vectors: FloatArray) -> None:
+        if vectors.ndim != 2 or vectors.shape[1] != self.dimension:
+            raise InvalidInputError(
+                f"encode vectors of shape {vectors.shape}",
+                f"this autoencoder takes (m, {self.dimension})",
+                "Use the encoder that the feature space names.",
+            )
 
 
-def _assemble(weights: Mapping[str, Tensor], settings: Mapping[str, int]) -> SparseAutoencoder:
+def _single(weights: Tensor | FloatArray) -> Tensor | FloatArray:
+    return weights.astype(np.float32) if isinstance(weights, np.ndarray) else weights.float()
+
+
+def _tensor(weights: Tensor | FloatArray) -> Tensor:
+    import torch
+
+    return torch.from_numpy(weights) if isinstance(weights, np.ndarray) else weights
+
+
+def _assemble(weights: Mapping[str, Tensor | FloatArray], settings: Mapping[str, int]) -> SparseAutoencoder:
     return SparseAutoencoder(
         *(weights[name] for name in TENSORS),
         k=settings["k"],
@@ -228,50 +285,6 @@ def _assemble(weights: Mapping[str, Tensor], settings: Mapping[str, int]) -> Spa
         threshold=weights.get("threshold"),
         gain=weights.get("gain"),
     )
-
-
-def refine(target: Tensor, decoder: Tensor, support: Tensor, amplitudes: Tensor, steps: int) -> Tensor:
-    """Lower |target - sum_i z_i d_i|² on a fixed support by projected gradient descent.
-
-    ``target`` (m, d), ``decoder`` (n, d), ``support`` and ``amplitudes`` >= 0 (m, k). Each step moves along
-    the projected gradient by the exact minimiser of the quadratic, then clamps at 0; where clamping would
-    raise the error, the row stays as it is. Entries that start at 0 are outside the support and stay there.
-    """
-    in_support = amplitudes > 0
-    residual = target - combine(support, amplitudes, decoder)
-    for _ in range(steps):
-        gradient = project(residual, decoder, support) * in_support
-        gradient = torch.where((amplitudes <= 0) & (gradient < 0), 0, gradient)
-        step = _exact_step(gradient, combine(support, gradient, decoder))
-        tried = (amplitudes + step * gradient).clamp_min(0)
-        left = target - combine(support, tried, decoder)
-        is_better = (left.square().sum(1) <= residual.square().sum(1))[:, None]
-        amplitudes = torch.where(is_better, tried, amplitudes)
-        residual = torch.where(is_better, left, residual)
-    return amplitudes
-
-
-def rechoose(target: Tensor, decoder: Tensor, support: Tensor, amplitudes: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the support and amplitudes (m, k) after one round of hard thresholding.
-
-    All n amplitudes move along the gradient, by the step that is exact on the present support; the k largest
-    stay, and are refined once. Where that would raise the error, the row stays as it is.
-    """
-    residual = target - combine(support, amplitudes, decoder)
-    correlation = residual @ decoder.T
-    on_support = correlation.gather(1, support) * (amplitudes > 0)
-    step = _exact_step(on_support, combine(support, on_support, decoder))
-    moved = (step * correlation).scatter_add(1, support, amplitudes)
-    values, chosen = moved.topk(support.shape[1], dim=1)
-    values = refine(target, decoder, chosen, values.relu(), 1)
-    left = target - combine(chosen, values, decoder)
-    is_better = (left.square().sum(1) < residual.square().sum(1))[:, None]
-    return torch.where(is_better, chosen, support), torch.where(is_better, values, amplitudes)
-
-
-def _exact_step(gradient: Tensor, moved: Tensor) -> Tensor:
-    """Return the minimiser (m, 1) of the error along ``gradient`` (m, k), moving x̂ by ``moved`` (m, d)."""
-    return (gradient.square().sum(1) / moved.square().sum(1).clamp_min(1e-12))[:, None]
 
 
 def _check_finite(vectors: FloatArray, start: int) -> None:

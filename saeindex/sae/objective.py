@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from saeindex.sae.autoencoder import refine
-from saeindex.sae.products import combine, strengths_on
+from saeindex.sae.topk import combine, refine, strengths_on
 from saeindex.sae.training_config import TrainingConfig
 
 TEMPERATURE = 0.1

@@ -139,7 +139,7 @@ class Executor:
         asked: Vector = vector
         if using == SAE:
             own = plan.code if vector is plan.vector else None
-            asked = SparseVector(*self._space.sae.encode(vector[None]).row(0)) if own is None else own
+            asked = SparseVector(*self._space.sae.encode_one(vector)) if own is None else own
         request = replace(request, query=asked, using=using)
         return Nearest(self._store, asked, request, self._explainer, plan.choices.after.value)
 

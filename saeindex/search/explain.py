@@ -28,13 +28,13 @@ NO_CODE = SparseVector(np.zeros(0, np.int32), np.zeros(0, np.float32))
 
 
 class Explainer:
-    """Takes scores apart in one feature space, whose arrays it holds as numpy: torch is not asked per hit."""
+    """Takes scores apart in one feature space, whose arrays it keeps."""
 
     def __init__(self, space: FeatureSpace) -> None:
         """Take the space's directions, bias and labels."""
         self._labels = space.labels
         self._directions = space.sae.directions
-        self._bias: NDArray[np.float64] = space.sae.bias.cpu().numpy().astype(np.float64)
+        self._bias: NDArray[np.float64] = space.sae.weights["bias"].astype(np.float64)
 
     def explain(self, query: Vector, point: Point) -> Explanation:
         """Return why ``point`` (with its vectors) has its score against a dense or sparse ``query``."""

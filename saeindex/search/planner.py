@@ -15,7 +15,6 @@ from saeindex.concepts.resolver import Concept, Resolver, check_unicode
 from saeindex.config import MAX_LIMIT, MAX_QUERY_CHARS
 from saeindex.errors import InvalidInputError
 from saeindex.language.ast import ConceptTerm, Expression, FeatureTerm
-from saeindex.language.parser import parse_steer, parse_where
 from saeindex.language.to_filter import FeaturesOf, compile_where, target_of
 from saeindex.search.cardinality import Estimate, Estimator, fields_of, warnings_of
 from saeindex.search.grouping import RECORD_ID
@@ -73,7 +72,7 @@ class Planner:
     def _plan(self, query: Query, total: int) -> Plan:
         if query.method == "interpembed" and query.property is not None:
             query = replace(query, using="sae")
-        where = None if query.where is None else parse_where(query.where)
+        where = None if query.where is None else _parsed(query.where)
         concepts: dict[str, Concept] = {}
         query_filter = self.compile(where, query.query_filter, concepts, query.resolve, query.level)
         feedback = feedback_of(query)
@@ -107,6 +106,8 @@ class Planner:
 
     def _steers(self, query: Query, moved: FloatArray) -> tuple[ResolvedSteer, ...]:
         """Return the query's steers, with strengths within its ``max_drift``."""
+        from saeindex.language.parser import parse_steer
+
         steers = tuple(self.steering.resolve(steer, query.steering) for steer in parse_steer(query.steer))
         if steers and not moved.any():
             raise InvalidInputError(
@@ -172,7 +173,7 @@ class Planner:
 
     def condition(self, where: str | None, query_filter: Filter | JsonObject | None = None) -> Filter | None:
         """Return a where text AND query_filter as one native filter."""
-        expression = None if where is None else parse_where(where)
+        expression = None if where is None else _parsed(where)
         return self.compile(expression, as_filter(query_filter), {})
 
     def features_of(self, concepts: dict[str, Concept], resolve: Resolve = "best") -> FeaturesOf:
@@ -309,3 +310,10 @@ def _check_combination(query: Query) -> None:
         raise InvalidInputError(
             "search with feedback", "a property or examples beside it", "The feedback says what it is of."
         )
+
+
+def _parsed(where: str | Expression) -> Expression:
+    """Return a where expression; a query without one does not import the parser."""
+    from saeindex.language.parser import parse_where
+
+    return parse_where(where)

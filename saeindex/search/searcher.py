@@ -9,9 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Unpack
 
 from saeindex.collection.caches import KEPT
-from saeindex.collection.records import count_records
-from saeindex.concepts.feature_card import FeatureCard, feature_card
-from saeindex.concepts.resolver import FLOOR, Concept, FeatureMatch, is_id
+from saeindex.concepts.resolver import FLOOR
+from saeindex.config import FACETS
 from saeindex.errors import InvalidInputError, SaeIndexError
 from saeindex.search import facets
 from saeindex.search.compare import Comparison, compare
@@ -27,12 +26,9 @@ from saeindex.stores.tracing import Deadline
 from saeindex.types import Query
 
 if TYPE_CHECKING:
-    from qdrant_client.models import Filter
-
     from saeindex.collection.collection import Collection
-    from saeindex.types import JsonObject, QueryKeywords, ResultKeywords
+    from saeindex.types import QueryKeywords, ResultKeywords
 
-FACETS = 10
 # Phrases that a query's text answers to are looked for among this many of the nearest labels.
 NEAREST_LABELS = 20
 
@@ -122,31 +118,6 @@ class Searcher:
         )
         return found[:limit]
 
-    def features(self, phrase: str, limit: int = 10) -> list[FeatureMatch]:
-        """Return the features that answer to a phrase, best first."""
-        check_kind(f"features of {phrase!r:.80}", phrase, str, "Give a word or a phrase.")
-        if not phrase.strip():
-            raise InvalidInputError("features", "an empty phrase", "Give a word or a phrase.")
-        return self.planner.resolver.match(phrase, limit)
-
-    def concept(self, target: str) -> Concept:
-        """Return what ``#id`` or a phrase resolves to; UnknownConceptError lists the nearest labels."""
-        check_kind(f"concept {target!r:.80}", target, str, 'Give "#id", or a phrase.')
-        return self.planner.resolver.resolve(target)
-
-    def feature(self, feature: int | str, examples: int = 5) -> FeatureCard:
-        """Return what the index knows about a feature (its number, or "#5"), with its strongest records."""
-        if isinstance(feature, str):
-            if not is_id(feature):
-                do = f"Give its number; index.features({feature!r:.60}) finds it."
-                raise InvalidInputError(f"feature {feature!r:.80}", "not a number", do)
-            feature = int(feature[1:])
-        return feature_card(feature, self._store, self._space, examples)
-
-    def count(self, where: str | None = None, query_filter: Filter | JsonObject | None = None) -> int:
-        """Return the number of records, or of those that match (with passages: in any of them)."""
-        return count_records(self._store, self.planner.condition(where, query_filter), self._has_passages)
-
     def _run(self, query: Query) -> Hits:
         started, deadline = time.perf_counter(), Deadline(query.timeout)
         with deadline.stage("planning"):
@@ -171,7 +142,7 @@ class Searcher:
         """Return the features that a query's text activates, and those whose labels answer to it."""
         if not text.strip():
             return set()
-        active, _ = self._space.sae.encode(self._vectors(text)[None]).row(0)
+        active, _ = self._space.sae.encode_one(self._vectors(text))
         named = self.planner.resolver.match(text, NEAREST_LABELS)
         return {*active.tolist(), *(match.id for match in named if match.score >= FLOOR)}
 

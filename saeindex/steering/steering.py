@@ -143,13 +143,13 @@ def clamp(vector: FloatArray, steers: Sequence[ResolvedSteer], space: FeatureSpa
     """
     if not any(steer.strength for steer in steers):
         return vector
-    indices, values = space.sae.encode(vector[None]).row(0)
+    indices, values = space.sae.encode_one(vector)
     code = dict(zip(indices.tolist(), values.astype(np.float64).tolist(), strict=True))
     for steer in steers:
         for match in steer.direction.concept.features if steer.direction.concept else ():
             code[match.id] = max(0.0, steer.strength) * steer.direction.typical
     atoms = space.sae.directions[list(code)].astype(np.float64)
-    decoded = np.array(list(code.values())) @ atoms + space.sae.bias.cpu().numpy().astype(np.float64)
+    decoded = np.array(list(code.values())) @ atoms + space.sae.weights["bias"].astype(np.float64)
     steered: FloatArray = (decoded / np.linalg.norm(decoded)).astype(np.float32)
     return steered
 
@@ -187,7 +187,7 @@ def steered_code(
     Where a concept goes, records that still show it lose by it; with ``boosts`` ("sparse" steering) the
     unsteered query's own code gains the concepts that are added, too.
     """
-    indices, values = space.sae.encode((before if boosts else after)[None]).row(0)
+    indices, values = space.sae.encode_one(before if boosts else after)
     code = dict(zip(indices.tolist(), values.tolist(), strict=True))
     for steer in steers:
         if steer.strength > 0 and not boosts:

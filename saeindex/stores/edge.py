@@ -110,7 +110,11 @@ class EdgeStore(BaseStore):
 
     def optimize(self) -> bool:
         """Reclaim the space of deleted points; True where there was something to do. Blocks all threads."""
-        return self._run("optimize", lambda: bool(self._shard.optimize()))
+        return self._run("optimize", self._optimize)
+
+    def _optimize(self) -> bool:
+        self._unflushed += 1
+        return bool(self._shard.optimize())
 
     def flush(self) -> None:
         """Make everything written durable against power loss."""
@@ -124,7 +128,8 @@ class EdgeStore(BaseStore):
             try:
                 if self._refusal is None:
                     with self._translated("close"):
-                        self._flush()
+                        if self._unflushed:
+                            self._flush()
                         self._shard.close()
             finally:
                 self._shard, self._refusal = None, closed_error

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import typer
 
-from saeindex.cli.app import app
+from saeindex.cli.app import make_app
 
 # These print no result, or one that is made of other commands'.
 WITHOUT_JSON = {"demo"}
@@ -24,7 +24,7 @@ def commands(command: Any, name: str = "") -> dict[str, Any]:
     }
 
 
-COMMANDS = commands(typer.main.get_command(app))
+COMMANDS = commands(typer.main.get_command(make_app()))
 
 
 def test_the_commands_are_those_of_the_design() -> None:
@@ -51,5 +51,5 @@ def test_each_has_json(name: str) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_call_that_is_not_understood_is_exit_2(name: str) -> None:
     with pytest.raises(SystemExit) as stopped:
-        app([*name.split(), "--no-such-option"])
+        make_app()([*name.split(), "--no-such-option"])
     assert stopped.value.code == 2

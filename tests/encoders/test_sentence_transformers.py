@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -12,10 +13,13 @@ from sentence_transformers import SentenceTransformer
 
 from saeindex import FeatureSpace, open_encoder
 from saeindex.devices import choose_device, choose_dtype
+from saeindex.encoders.bert_config import BertConfig
+from saeindex.encoders.bert_numpy import BertInNumpy
+from saeindex.encoders.bert_torch import BertEncoder
 from saeindex.encoders.sentence_transformers import (
     SentenceTransformerEncoder,
+    _BertBackend,
     _LibraryBackend,
-    _TorchBackend,
     find_model,
 )
 from saeindex.errors import EncoderError, InvalidInputError, MismatchError
@@ -93,6 +97,23 @@ def test_bf16_agrees_to_a_cosine_of_three_nines(vectors: np.ndarray) -> None:
     assert (half * vectors).sum(1).min() >= 0.999
 
 
+def test_a_query_s_vector_in_numpy_equals_that_of_torch(
+    fp32_encoder: SentenceTransformerEncoder, vectors: np.ndarray
+) -> None:
+    np.testing.assert_allclose(fp32_encoder.encode_query(TEXTS), vectors, atol=FP32_TOLERANCE)
+
+
+@pytest.mark.parametrize("approximate", ["none", "tanh"])
+def test_the_pass_in_numpy_gives_the_states_of_torch(approximate: Literal["none", "tanh"]) -> None:
+    folder, _ = find_model("minilm", None)
+    config = replace(BertConfig.read(folder), approximate=approximate)
+    ids = np.random.default_rng(0).integers(0, 30_000, 40)
+    in_torch = BertEncoder(folder, config, torch.float32, "cpu")
+    with torch.inference_mode():
+        expected = in_torch(torch.from_numpy(ids[None]), None)[0].numpy()
+    np.testing.assert_allclose(BertInNumpy(folder, config)(ids.tolist()), expected, atol=1e-4)
+
+
 def test_nothing_to_encode_is_an_empty_matrix(fp32_encoder: SentenceTransformerEncoder) -> None:
     assert fp32_encoder.encode_document([]).shape == (0, 384)
     assert fp32_encoder.encode_query([]).dtype == np.float32
@@ -163,7 +184,7 @@ def test_the_fallback_through_the_library_agrees(
 def test_a_model_of_our_own_pass_is_not_loaded_through_the_library(
     fp32_encoder: SentenceTransformerEncoder,
 ) -> None:
-    assert isinstance(fp32_encoder._backend, _TorchBackend)
+    assert isinstance(fp32_encoder._backend, _BertBackend)
     assert fp32_encoder.identity.pooling == "mean"
 
 
@@ -200,8 +221,11 @@ def test_an_unknown_precision_is_refused() -> None:
 
 def test_weights_that_give_nan_are_reported(fp32_encoder: SentenceTransformerEncoder) -> None:
     broken = SentenceTransformerEncoder(precision="fp32", device="cpu")
-    assert isinstance(broken._backend, _TorchBackend)
+    assert isinstance(broken._backend, _BertBackend)
     broken._backend._model.positions = torch.full_like(broken._backend._model.positions, torch.nan)
+    with pytest.raises(EncoderError, match="NaN"):
+        broken.encode_document(["x"])
+    broken._backend._numpy_model._positions = np.full((512, 384), np.nan, np.float32)
     with pytest.raises(EncoderError, match="NaN"):
         broken.encode_query(["x"])
 

@@ -12,11 +12,12 @@ import pytest
 from qdrant_client import QdrantClient
 
 from saeindex import FeatureIndex, FeatureSpace, Record
-from saeindex.cli.app import app
+from saeindex.cli.app import make_app
 from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.indexing.passages import PassageOptions
 from saeindex.indexing.points import content_hash
-from saeindex.indexing.sources import Columns, open_source
+from saeindex.indexing.sources.columns import Columns
+from saeindex.indexing.sources.open_source import open_source
 from saeindex.protocols import EncoderIdentity, Point, SparseVector
 from tests.indexing.recalibrated import PASSAGES, small_space
 from tests.samples import RandomEncoder, all_points, contents, sample_records
@@ -331,10 +332,10 @@ def test_the_command_line_names_further_texts(
     into = str(tmp_path / "a.idx")
     common = ["index", str(tmp_path / "a.jsonl"), "--into", into, "--text-field", "output"]
     fields = ["--further-field", "prompt=instruction", "--further-field", "system=model.system"]
-    app([*common, *fields], standalone_mode=False)
-    app(["info", into], standalone_mode=False)
+    make_app()([*common, *fields], standalone_mode=False)
+    make_app()(["info", into], standalone_mode=False)
     assert "prompt, system (further texts)" in capsys.readouterr().out
     with FeatureIndex.open(into) as index:
         assert first_passages(index)["1"].payload["text_prompt"] == "A question?"
-    app([*common, *fields], standalone_mode=False)
+    make_app()([*common, *fields], standalone_mode=False)
     assert "1 unchanged" in capsys.readouterr().out

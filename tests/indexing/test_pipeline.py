@@ -14,7 +14,7 @@ from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.errors import EncoderError, InvalidInputError, StorageError
 from saeindex.indexing import pipeline
 from saeindex.indexing.passages import PassageOptions
-from saeindex.indexing.sources import open_source
+from saeindex.indexing.sources.open_source import open_source
 from saeindex.protocols import Point
 from tests.samples import RandomEncoder, RememberingEncoder, all_points, contents, sample_records
 

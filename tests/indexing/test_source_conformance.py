@@ -8,8 +8,8 @@ import pandas
 import polars
 import pytest
 
-from saeindex.indexing.sources import open_source
 from saeindex.indexing.sources.docstrings import DocstringSource
+from saeindex.indexing.sources.open_source import open_source
 from saeindex.protocols import RecordSource
 from saeindex.testing.seam_conformance import RecordSourceConformance
 from tests.indexing.sample_rows import RECORDS, ROWS, json_lines, write

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saeindex.errors import InvalidInputError, NotFoundError
-from saeindex.indexing.sources import open_source
 from saeindex.indexing.sources import streams as streams_module
 from saeindex.indexing.sources import values as values_module
+from saeindex.indexing.sources.open_source import open_source
 from saeindex.protocols import Rejected
 from saeindex.types import Record
 from tests.indexing.sample_rows import COMPRESS, RECORDS, ROWS, json_lines, write

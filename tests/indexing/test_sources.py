@@ -13,7 +13,8 @@ import polars
 import pytest
 
 from saeindex.errors import InvalidInputError, NotFoundError
-from saeindex.indexing.sources import Columns, open_source
+from saeindex.indexing.sources.columns import Columns
+from saeindex.indexing.sources.open_source import open_source
 from saeindex.protocols import Rejected
 from saeindex.types import Record
 from tests.indexing.sample_rows import COMPRESS, RECORDS, ROWS, json_lines, write

@@ -9,8 +9,7 @@ import numpy as np
 from saeindex.analysis.cluster.axis import Axis
 from saeindex.analysis.cluster.results import Cluster, Clustering, KeyConcept
 from saeindex.analysis.cluster.verdict import Verdict
-from saeindex.analysis.correlate.results import ConceptPair, Correlations, PairedConcept
-from saeindex.analysis.correlate.triggers import Trigger, Triggers
+from saeindex.analysis.correlate.results import ConceptPair, Correlations, PairedConcept, Trigger, Triggers
 from saeindex.analysis.diff.results import Confirmation, Detectable, Diff, Finding, Hint, StratumChange
 from saeindex.analysis.drift.periods import Period
 from saeindex.analysis.drift.results import Drift, Trend

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from saeindex import FeatureIndex, Record
-from saeindex.report.html import Described
 from saeindex.search.hits import Hits
 from tests.report.html_page import Page
 
@@ -21,7 +20,7 @@ def hits(papers: FeatureIndex) -> Hits:
 
 
 @pytest.fixture(scope="module")
-def shown(papers: FeatureIndex, hits: Hits) -> dict[str, Described]:
+def shown(papers: FeatureIndex, hits: Hits) -> dict[str, Any]:
     by_property = papers.search(property="sounds disappointed", against=["a question"], limit=3)
     assert by_property.feedback is not None
     return {
@@ -38,7 +37,7 @@ KINDS = ["FeatureIndex", "Hits", "Hit", "Plan", "Feedback", "FeatureCard"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_its_repr_is_one_short_line(shown: dict[str, Described], kind: str) -> None:
+def test_its_repr_is_one_short_line(shown: dict[str, Any], kind: str) -> None:
     line = repr(shown[kind])
     assert line.startswith(f"{kind}(")
     assert line.endswith(")")

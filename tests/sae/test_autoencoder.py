@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from saeindex import FeatureSpace, SparseAutoencoder
 from saeindex.errors import InvalidInputError
-from saeindex.sae.autoencoder import refine
 from saeindex.sae.metrics import fidelity, nmse
+from saeindex.sae.topk import refine
 from saeindex.types import SparseCode
 
 Array = NDArray[np.float64]
@@ -81,6 +81,53 @@ def test_codes_of_the_packaged_space_equal_an_independent_implementation(space: 
     x = random_rows(2, 20, space.sae.dimension)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     assert_code_equals(space.sae.encode(x), [encoded_row(space.sae, row.astype(float)) for row in x], 1e-4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    k=st.integers(1, 60),
+    steps=st.integers(0, 3),
+    rounds=st.integers(0, 2),
+    is_imported=st.booleans(),
+)
+def test_one_vector_has_the_code_that_it_has_in_a_batch(
+    seed: int, k: int, steps: int, rounds: int, is_imported: bool
+) -> None:
+    plain = random_autoencoder(seed, k=k, steps=steps)
+    rng = np.random.default_rng(seed)
+    threshold, gain = (
+        torch.from_numpy(rng.uniform(0, 1, 60).astype(np.float32)) if is_imported else None for _ in range(2)
+    )
+    sae = SparseAutoencoder(
+        *plain.tensors().values(),
+        k=k,
+        refine_steps=steps,
+        support_rounds=rounds,
+        threshold=threshold,
+        gain=gain,
+    )
+    x = random_rows(seed, 8)
+    for row, (indices, values) in zip(x, sae.encode(x).rows(), strict=True):
+        alone = sae.encode_one(row)
+        np.testing.assert_array_equal(alone[0], indices)
+        np.testing.assert_allclose(alone[1], values, rtol=1e-6, atol=1e-7)
+
+
+def test_one_vector_of_the_packaged_space_has_the_code_that_it_has_in_a_batch(space: FeatureSpace) -> None:
+    x = random_rows(9, 50, space.sae.dimension)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    for row, (indices, values) in zip(x, space.sae.encode(x).rows(), strict=True):
+        alone = space.sae.encode_one(row)
+        np.testing.assert_array_equal(alone[0], indices)
+        np.testing.assert_allclose(alone[1], values, rtol=1e-6)
+
+
+def test_one_vector_is_checked_as_a_batch_is(space: FeatureSpace) -> None:
+    with pytest.raises(InvalidInputError, match="384"):
+        space.sae.encode_one(np.zeros(3, np.float32))
+    with pytest.raises(InvalidInputError, match="NaN"):
+        space.sae.encode_one(np.full(384, np.nan, np.float32))
 
 
 @settings(max_examples=150, deadline=None)

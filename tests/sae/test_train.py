@@ -14,11 +14,11 @@ from scipy.optimize import minimize
 from sklearn.preprocessing import normalize
 
 from saeindex.errors import InvalidInputError, MismatchError
-from saeindex.sae import SparseAutoencoder, TrainingConfig, train
+from saeindex.sae import SparseAutoencoder, TrainingConfig
 from saeindex.sae.batches import Batches
 from saeindex.sae.metrics import nmse
 from saeindex.sae.objective import Objective, Weights
-from saeindex.sae.train import TrainingStatus, geometric_median
+from saeindex.sae.train import TrainingStatus, geometric_median, train
 
 Array = NDArray[np.float32]
 D, PLANTED, ACTIVE = 24, 40, 3

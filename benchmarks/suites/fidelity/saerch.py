@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from saeindex.sae import SparseAutoencoder
 from saeindex.sae.batches import Batches
 from saeindex.sae.objective import remove_parallel_gradient
-from saeindex.sae.products import combine, strengths_on
+from saeindex.sae.topk import combine, strengths_on
 
 if TYPE_CHECKING:
     from saeindex.types import FloatArray

@@ -21,9 +21,10 @@ from benchmarks.suites.fidelity.trainings import dead_share, kept, trained
 from saeindex import FeatureSpace, open_encoder
 from saeindex.config import DEFAULT_SPACE
 from saeindex.features.fidelity import one_shot
-from saeindex.sae import SparseAutoencoder, TrainingConfig, train
+from saeindex.sae import SparseAutoencoder, TrainingConfig
 from saeindex.sae.checkpoint import training_signature
 from saeindex.sae.metrics import fidelity, neighbour_overlap, nmse, seed_stability
+from saeindex.sae.train import train
 from saeindex.sae.training_config import suitable_steps
 
 if TYPE_CHECKING:

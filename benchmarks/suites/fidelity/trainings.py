@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.files import replacing
-from saeindex.sae import SparseAutoencoder, TrainingConfig, train
+from saeindex.sae import SparseAutoencoder, TrainingConfig
 from saeindex.sae.checkpoint import training_signature
+from saeindex.sae.train import train
 
 if TYPE_CHECKING:
     from saeindex.types import FloatArray

@@ -13,8 +13,7 @@ from saeindex.report.model import percent
 from saeindex.types import shortened
 
 if TYPE_CHECKING:
-    from saeindex.analysis.correlate.results import ConceptPair, Correlations, PairedConcept
-    from saeindex.analysis.correlate.triggers import Triggers
+    from saeindex.analysis.correlate.results import ConceptPair, Correlations, PairedConcept, Triggers
 
 # Concepts of a heat map's side; pairs of a graph.
 MOST_CONCEPTS, MOST_EDGES = 22, 48

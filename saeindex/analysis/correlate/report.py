@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from saeindex.analysis.correlate.charts import graph_of_pairs, heat_map, trigger_bars
-from saeindex.analysis.correlate.results import ConceptPair, Correlations
-from saeindex.analysis.correlate.triggers import Trigger, Triggers
+from saeindex.analysis.correlate.results import ConceptPair, Correlations, Trigger, Triggers
 from saeindex.report.model import (
     Block,
     Bullets,

@@ -149,6 +149,82 @@ class Correlations(AnalysisResult):
         return {name: getattr(self, name) for name in names}
 
 
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """A concept of prompts that goes with the behaviour, and where to look.
+
+    ``showing`` are records with both, ``without_behaviour`` have the trigger and an ordinary response,
+    ``without_trigger`` the behaviour all the same; ``same`` are triggers of nearly the same prompts.
+    ``coverage`` is the share of the behaviour's records that have the trigger.
+    """
+
+    pair: ConceptPair
+    coverage: float
+    showing: tuple[str, ...]
+    without_behaviour: tuple[str, ...]
+    without_trigger: tuple[str, ...]
+    same: tuple[PairedConcept, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return {
+            **self.pair.to_json(),
+            "coverage": self.coverage,
+            "showing": list(self.showing),
+            "without_behaviour": list(self.without_behaviour),
+            "without_trigger": list(self.without_trigger),
+            "same": [concept.to_json() for concept in self.same],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Triggers(AnalysisResult):
+    """The triggers of a behaviour, the surest first, of ``tested`` concepts of the prompts.
+
+    ``units`` is how many prompts differ: responses to one count together. ``having`` of the ``records``
+    show the behaviour (as far as can be guessed, where it was described).
+    """
+
+    behaviour: PairedConcept
+    prompt_field: str
+    records: int
+    units: int
+    having: float
+    tested: int
+    found: int
+    alpha: float
+    method: Correction
+    removed: int
+    results: tuple[Trigger, ...]
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        names = (
+            "prompt_field", "records", "units", "having", "tested", "found", "alpha", "method", "removed",
+        )  # fmt: skip
+        return {
+            "behaviour": self.behaviour.to_json(),
+            **{name: getattr(self, name) for name in names},
+            "results": [trigger.to_json() for trigger in self.results],
+        }
+
+    def tables(self) -> dict[str, list[dict[str, Any]]]:
+        """Return tables of scalar cells."""
+        kinds = ("showing", "without_behaviour", "without_trigger")
+        return {
+            "triggers": [{**one.pair.row(), "coverage": one.coverage} for one in self.results],
+            "records": [
+                {"trigger": str(one.pair.a), "kind": kind, "record": record}
+                for one in self.results
+                for kind in kinds
+                for record in getattr(one, kind)
+            ],
+        }
+
+
 def described(
     tables: PairTables,
     p: NDArray[np.float64],

@@ -8,19 +8,19 @@ experiment decides.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+import saeindex.analysis.correlate.report  # noqa: F401  (registers how results are described)
 from saeindex.analysis.correlate.named_pairs import correlation_z
 from saeindex.analysis.correlate.options import check_settings
 from saeindex.analysis.correlate.pair_tests import PairTables, corrected
-from saeindex.analysis.correlate.results import ConceptPair, PairedConcept, described
+from saeindex.analysis.correlate.results import ConceptPair, PairedConcept, Trigger, Triggers, described
 from saeindex.analysis.correlate.trivial import KnownTrivial, rows_with
 from saeindex.analysis.correlate.units import Units, aligned_rows, units_of
 from saeindex.concepts.named_concept import ConceptReader, Membership, NamedConcept
-from saeindex.report.result import AnalysisResult
 from saeindex.types import shown_label
 
 if TYPE_CHECKING:
@@ -37,82 +37,6 @@ EXAMPLES = 5
 SAME = 0.5
 # A record of which this is said shows the behaviour.
 LIKELY = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Trigger:
-    """A concept of prompts that goes with the behaviour, and where to look.
-
-    ``showing`` are records with both, ``without_behaviour`` have the trigger and an ordinary response,
-    ``without_trigger`` the behaviour all the same; ``same`` are triggers of nearly the same prompts.
-    ``coverage`` is the share of the behaviour's records that have the trigger.
-    """
-
-    pair: ConceptPair
-    coverage: float
-    showing: tuple[str, ...]
-    without_behaviour: tuple[str, ...]
-    without_trigger: tuple[str, ...]
-    same: tuple[PairedConcept, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON types."""
-        return {
-            **self.pair.to_json(),
-            "coverage": self.coverage,
-            "showing": list(self.showing),
-            "without_behaviour": list(self.without_behaviour),
-            "without_trigger": list(self.without_trigger),
-            "same": [concept.to_json() for concept in self.same],
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Triggers(AnalysisResult):
-    """The triggers of a behaviour, the surest first, of ``tested`` concepts of the prompts.
-
-    ``units`` is how many prompts differ: responses to one count together. ``having`` of the ``records``
-    show the behaviour (as far as can be guessed, where it was described).
-    """
-
-    behaviour: PairedConcept
-    prompt_field: str
-    records: int
-    units: int
-    having: float
-    tested: int
-    found: int
-    alpha: float
-    method: Correction
-    removed: int
-    results: tuple[Trigger, ...]
-
-    def __len__(self) -> int:
-        return len(self.results)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON types."""
-        names = (
-            "prompt_field", "records", "units", "having", "tested", "found", "alpha", "method", "removed",
-        )  # fmt: skip
-        return {
-            "behaviour": self.behaviour.to_json(),
-            **{name: getattr(self, name) for name in names},
-            "results": [trigger.to_json() for trigger in self.results],
-        }
-
-    def tables(self) -> dict[str, list[dict[str, Any]]]:
-        """Return tables of scalar cells."""
-        kinds = ("showing", "without_behaviour", "without_trigger")
-        return {
-            "triggers": [{**one.pair.row(), "coverage": one.coverage} for one in self.results],
-            "records": [
-                {"trigger": str(one.pair.a), "kind": kind, "record": record}
-                for one in self.results
-                for kind in kinds
-                for record in getattr(one, kind)
-            ],
-        }
 
 
 def find_triggers(

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
 from saeindex.analysis.diff.options import DiffOptions
-from saeindex.analysis.drift.periods import FEWEST, MOST
 from saeindex.analysis.stats.design import AUTO
 from saeindex.analysis.stats.evidence import FAMILIES, Family
 from saeindex.errors import InvalidInputError
@@ -15,6 +14,9 @@ from saeindex.errors import InvalidInputError
 if TYPE_CHECKING:
     from saeindex.analysis.stats.two_by_two import Correction
     from saeindex.types import LevelName
+
+# Most periods that a field is cut into, and the fewest different values that are an order.
+MOST, FEWEST = 12, 3
 
 
 @dataclass(frozen=True, slots=True)

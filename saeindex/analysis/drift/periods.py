@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from saeindex.analysis.drift.options import FEWEST, MOST
 from saeindex.analysis.stats.groups import Groups
 from saeindex.errors import InvalidInputError
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
     Doubles: TypeAlias = NDArray[np.float64]
 
-# More values than this are gathered into so many periods of about as many records each.
-MOST, FEWEST = 12, 3
 # Records to a gathered period, at least.
 RECORDS = 25
 DAYS = 365.25

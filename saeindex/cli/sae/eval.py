@@ -10,7 +10,6 @@ import typer
 from saeindex.cli.corpus import embed, is_embeddings, read_embeddings, read_texts
 from saeindex.cli.output import Json, console, print_json
 from saeindex.errors import MismatchError
-from saeindex.indexing.pipeline import progress_bar
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,6 +52,8 @@ def eval_(
     opened = FeatureSpace.load(space)
     others = {name: _comparable(opened, name) for name in against or []}
     x = _embeddings(opened, corpus, text_field, limit)
+    from saeindex.indexing.pipeline import progress_bar
+
     with progress_bar("measuring", "docs", len(x)) as bar:
         report = measure_fidelity(opened, x, against=others, seed=seed, progress=bar.update)
     if page is not None:

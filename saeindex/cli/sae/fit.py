@@ -13,7 +13,6 @@ from saeindex.cli.output import Json, print_json
 from saeindex.cli.sae.transfer import check_target
 from saeindex.config import DEFAULT_ENCODER
 from saeindex.errors import InvalidInputError
-from saeindex.indexing.pipeline import progress_bar
 
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
@@ -123,6 +122,8 @@ def _fit_texts(
     texts, groups = draw_views(records, extras.pop("views"), options["seed"])
     config = _config(options, len(texts))
     embeddings = embed(texts, encoder)
+    from saeindex.indexing.pipeline import progress_bar
+
     with progress_bar("training", "steps", config.steps + config.refined_steps) as bar:
         return FeatureSpace.fit(
             texts,
@@ -150,6 +151,8 @@ def _fit_embeddings(
             "Name the encoder that made them with --encoder.",
         )
     config = _config(options, len(x))
+    from saeindex.indexing.pipeline import progress_bar
+
     with progress_bar("training", "steps", config.steps + config.refined_steps) as bar:
         sae, report = train_and_measure(x, config, progress=_follow(bar), **extras)
     vectors = sample(x, ANNOTATED_TEXTS, config.seed)

@@ -16,7 +16,6 @@ from saeindex.cli.corpus import embed, read_texts
 from saeindex.cli.output import Json, print_json
 from saeindex.cli.sae.transfer import check_target
 from saeindex.errors import InvalidInputError
-from saeindex.indexing.pipeline import progress_bar
 from saeindex.types import shown_label
 
 if TYPE_CHECKING:
@@ -340,6 +339,8 @@ def _agree(labeler: LLMLabeler, task: LabelingTask, is_agreed: bool, may_ask: bo
 
 
 def _followed(labeler: LLMLabeler, task: LabelingTask) -> Labeling:
+    from saeindex.indexing.pipeline import progress_bar
+
     with progress_bar("labelling", "features", len(task.features)) as bar:
         labeler.progress = lambda done, _: bar.update(1)
         return labeler.label(task)

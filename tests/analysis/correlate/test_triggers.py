@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from saeindex import FeatureSpace
-from saeindex.analysis.correlate.triggers import Triggers, find_triggers
+from saeindex.analysis.correlate.results import Triggers
+from saeindex.analysis.correlate.triggers import find_triggers
 from saeindex.collection.snapshot import Snapshot
 from saeindex.concepts.named_concept import NamedConcept
 from saeindex.errors import UnknownConceptError

@@ -1,0 +1,95 @@
+"""BERT's forward pass in numpy, for a query: embedding one takes less time than importing torch does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from saeindex.encoders.bert_config import WEIGHTS_FILE, BertConfig, layer_weights, tensor_pair
+
+if TYPE_CHECKING:
+    from saeindex.types import FloatArray
+
+# erf(x) = 1 - (a1 t + … + a5 t⁵) exp(-x²) with t = 1 / (1 + p x), x >= 0: Abramowitz and Stegun 1964, 7.1.26.
+# Its error is at most 1.5e-7, that of a float32.
+ERF_P = 0.3275911
+ERF_A = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
+
+
+class BertInNumpy:
+    """Token ids of one text in, its token states (length, d) float32 out; as :class:`BertEncoder`."""
+
+    def __init__(self, folder: Path, config: BertConfig) -> None:
+        """Load the weights of ``folder``."""
+        from safetensors.numpy import load_file
+
+        self.config = config
+        weights = {
+            name.removeprefix("bert."): w.astype(np.float32, copy=False)
+            for name, w in load_file(folder / WEIGHTS_FILE).items()
+            if w.dtype.kind == "f"
+        }
+        self._words: FloatArray = weights["embeddings.word_embeddings.weight"]
+        self._positions: FloatArray = (
+            weights["embeddings.position_embeddings.weight"]
+            + weights["embeddings.token_type_embeddings.weight"][0]
+        )
+        self._norm = tensor_pair(weights, "embeddings.LayerNorm")
+        self._layers = [layer_weights(weights, i, np.concatenate) for i in range(config.layers)]
+
+    def __call__(self, ids: Sequence[int]) -> FloatArray:
+        """Return the last layer's states of a text's tokens."""
+        length, heads, eps = len(ids), self.config.heads, self.config.eps
+        states = self._words[list(ids)] + self._positions[:length]
+        width = states.shape[1]
+        states = _layer_norm(states, *self._norm, eps)
+        for layer in self._layers:
+            qkv = _linear(states, *layer.qkv).reshape(length, 3, heads, width // heads)
+            query, key, value = qkv.transpose(1, 2, 0, 3)
+            scores = _softmax(query @ key.transpose(0, 2, 1) / np.float32(np.sqrt(width // heads)))
+            mixed = _linear((scores @ value).transpose(1, 0, 2).reshape(length, width), *layer.attended)
+            states = _layer_norm(states + mixed, *layer.attended_norm, eps)
+            inner = _gelu(_linear(states, *layer.up), self.config.approximate)
+            states = _layer_norm(states + _linear(inner, *layer.down), *layer.norm, eps)
+        return states
+
+
+def _linear(x: FloatArray, weight: FloatArray, bias: FloatArray) -> FloatArray:
+    product: FloatArray = x @ weight.T + bias
+    return product
+
+
+def _layer_norm(x: FloatArray, weight: FloatArray, bias: FloatArray, eps: float) -> FloatArray:
+    centred = x - x.mean(1, keepdims=True)
+    scale = 1 / np.sqrt(np.square(centred).mean(1, keepdims=True) + np.float32(eps))
+    normed: FloatArray = centred * scale * weight + bias
+    return normed
+
+
+def _softmax(scores: FloatArray) -> FloatArray:
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    shares: FloatArray = weights / weights.sum(-1, keepdims=True)
+    return shares
+
+
+def _gelu(x: FloatArray, approximate: str) -> FloatArray:
+    """Return x Φ(x), with Φ that of the normal distribution or its tanh form (Hendrycks and Gimpel 2016)."""
+    if approximate == "tanh":
+        inner = np.tanh(np.float32(np.sqrt(2 / np.pi)) * (x + np.float32(0.044715) * x**3))
+    else:
+        inner = _erf(x * np.float32(np.sqrt(0.5)))
+    activated: FloatArray = np.float32(0.5) * x * (1 + inner)
+    return activated
+
+
+def _erf(x: FloatArray) -> FloatArray:
+    size = np.abs(x)
+    t = 1 / (1 + np.float32(ERF_P) * size)
+    series = np.zeros_like(t)
+    for a in reversed(ERF_A):
+        series = (series + np.float32(a)) * t
+    found: FloatArray = np.copysign(1 - series * np.exp(-size * size), x)
+    return found

@@ -1,0 +1,125 @@
+"""TopK codes in torch: the choice of features, their amplitudes, and products with codes.
+
+A code is (m, k) supports and amplitudes in place of an (m, n) matrix that is mostly zeros. On a CPU its
+products take a tenth of the time of the dense ones, forth and back.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from saeindex.sae.one_vector import MARGIN
+
+# Rows whose directions are gathered at a time: 32 x k x d numbers stay in the cache.
+BLOCK = 32
+
+
+def combine(support: Tensor, amplitudes: Tensor, directions: Tensor) -> Tensor:
+    """Return sum_i z_i d_i (m, d) of ``support`` (m, k), ``amplitudes`` (m, k), ``directions`` (n, d)."""
+    return F.embedding_bag(support, directions, per_sample_weights=amplitudes, mode="sum")
+
+
+def project(x: Tensor, directions: Tensor, support: Tensor) -> Tensor:
+    """Return x · d_i (m, k) for the directions (n, d) in each row's ``support`` (m, k)."""
+    if x.device.type != "cpu":
+        return torch.einsum("md,mkd->mk", x, directions[support])
+    products = x.new_empty(support.shape)
+    for start in range(0, len(x), BLOCK):
+        rows = slice(start, start + BLOCK)
+        products[rows] = (F.embedding(support[rows], directions) * x[rows, None]).sum(-1)
+    return products
+
+
+def transposed_combine(support: Tensor, amplitudes: Tensor, x: Tensor, n: int) -> Tensor:
+    """Return sum_m z_mi x_m (n, d), the gradient of n directions in :func:`combine` and :func:`project`."""
+    flat = support.flatten()
+    order = flat.argsort(stable=True)
+    counts = torch.bincount(flat, minlength=n)
+    offsets = counts.cumsum(0) - counts
+    weights = amplitudes.flatten()[order]
+    return F.embedding_bag(order // support.shape[1], x, offsets, per_sample_weights=weights, mode="sum")
+
+
+def strengths_on(x: Tensor, encoder: Tensor, encoder_bias: Tensor, support: Tensor) -> Tensor:
+    """Return W x + c (m, k) on the support alone, with gradients for all but the support."""
+    strengths: Tensor = _Strengths.apply(x, encoder, encoder_bias, support)  # type: ignore[no-untyped-call]
+    return strengths
+
+
+class _Strengths(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, encoder: Tensor, encoder_bias: Tensor, support: Tensor) -> Tensor:
+        ctx.save_for_backward(x, encoder, support)
+        return project(x, encoder, support) + encoder_bias[support]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        x, encoder, support = ctx.saved_tensors
+        gradient = gradients[0].contiguous()
+        of_bias = torch.zeros(len(encoder), dtype=gradient.dtype, device=gradient.device)
+        of_bias.index_add_(0, support.flatten(), gradient.flatten())
+        of_encoder = transposed_combine(support, gradient, x, len(encoder))
+        return combine(support, gradient, encoder), of_encoder, of_bias, None
+
+
+def strongest(
+    centred: Tensor, encoder: Tensor, encoder_bias: Tensor, k: int, *, exact_encoder: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the k strongest features (m, k) and their strengths, ties going to the lower id.
+
+    ``centred`` (m, d) and ``exact_encoder`` (n, d) are in double precision: the order is decided in it.
+    """
+    near = min(k + MARGIN, len(encoder))
+    strengths = F.linear(centred.float(), encoder, encoder_bias)
+    candidates = strengths.topk(near, dim=1, sorted=False).indices.sort(dim=1).values
+    exact = project(centred, exact_encoder, candidates) + encoder_bias.double()[candidates]
+    chosen = exact.sort(dim=1, descending=True, stable=True).indices[:, :k]
+    return candidates.gather(1, chosen), exact.gather(1, chosen)
+
+
+def refine(target: Tensor, decoder: Tensor, support: Tensor, amplitudes: Tensor, steps: int) -> Tensor:
+    """Lower |target - sum_i z_i d_i|² on a fixed support by projected gradient descent.
+
+    ``target`` (m, d), ``decoder`` (n, d), ``support`` and ``amplitudes`` >= 0 (m, k). Each step moves along
+    the projected gradient by the exact minimiser of the quadratic, then clamps at 0; where clamping would
+    raise the error, the row stays as it is. Entries that start at 0 are outside the support and stay there.
+    """
+    in_support = amplitudes > 0
+    residual = target - combine(support, amplitudes, decoder)
+    for _ in range(steps):
+        gradient = project(residual, decoder, support) * in_support
+        gradient = torch.where((amplitudes <= 0) & (gradient < 0), 0, gradient)
+        step = _exact_step(gradient, combine(support, gradient, decoder))
+        tried = (amplitudes + step * gradient).clamp_min(0)
+        left = target - combine(support, tried, decoder)
+        is_better = (left.square().sum(1) <= residual.square().sum(1))[:, None]
+        amplitudes = torch.where(is_better, tried, amplitudes)
+        residual = torch.where(is_better, left, residual)
+    return amplitudes
+
+
+def rechoose(target: Tensor, decoder: Tensor, support: Tensor, amplitudes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the support and amplitudes (m, k) after one round of hard thresholding.
+
+    All n amplitudes move along the gradient, by the step that is exact on the present support; the k largest
+    stay, and are refined once. Where that would raise the error, the row stays as it is.
+    """
+    residual = target - combine(support, amplitudes, decoder)
+    correlation = residual @ decoder.T
+    on_support = correlation.gather(1, support) * (amplitudes > 0)
+    step = _exact_step(on_support, combine(support, on_support, decoder))
+    moved = (step * correlation).scatter_add(1, support, amplitudes)
+    values, chosen = moved.topk(support.shape[1], dim=1)
+    values = refine(target, decoder, chosen, values.relu(), 1)
+    left = target - combine(chosen, values, decoder)
+    is_better = (left.square().sum(1) < residual.square().sum(1))[:, None]
+    return torch.where(is_better, chosen, support), torch.where(is_better, values, amplitudes)
+
+
+def _exact_step(gradient: Tensor, moved: Tensor) -> Tensor:
+    """Return the minimiser (m, 1) of the error along ``gradient`` (m, k), moving x̂ by ``moved`` (m, d)."""
+    return (gradient.square().sum(1) / moved.square().sum(1).clamp_min(1e-12))[:, None]
