@@ -6,6 +6,7 @@ same names for type checkers; :func:`takes` shows them to ``help()``, ``inspect`
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, Field, fields
 from inspect import Parameter, signature
@@ -15,6 +16,8 @@ from typing import Any, TypeVar
 from saeindex.errors import InvalidInputError, kind_of
 
 Method = TypeVar("Method", bound=Callable[..., Any])
+# Options that were renamed: what they were called until version 0.2, and are called now.
+FORMER_NAMES = {"least": "min_support", "least_effect": "min_effect", "least_odds": "min_odds_ratio"}
 # Annotations whose values are checked, and what they are called.
 SCALARS: Mapping[str, tuple[type, str]] = {
     "str": (str, "a text"),
@@ -39,6 +42,19 @@ def takes(kind: type, without: Collection[str] = (), **defaults: object) -> Call
         return method
 
     return shown
+
+
+def with_present_names(given: Mapping[str, Any], asked: str) -> dict[str, Any]:
+    """Return options by their present names; a former one warns, and goes with the next release."""
+    found = dict(given)
+    for former, present in FORMER_NAMES.items():
+        if former in found:
+            if present in found:
+                raise InvalidInputError(asked, f"both {former!r} and {present!r}", f"Use {present!r} alone.")
+            # The caller's line: a method of the index, that of its part, what reads the options, this.
+            warnings.warn(f"{asked}: {former!r} is now {present!r}.", FutureWarning, stacklevel=5)
+            found[present] = found.pop(former)
+    return found
 
 
 def check_options(

@@ -134,6 +134,18 @@ def test_the_page_of_options_is_what_the_methods_take() -> None:
     assert (ROOT / "docs" / "options.md").read_text(encoding="utf-8") == options_page()
 
 
+def test_a_former_name_of_an_option_still_works_and_warns(papers: FeatureIndex) -> None:
+    a, b = "metadata.year < 2005", "metadata.year >= 2005"
+    for former, present, value in (("least", "min_support", 3), ("least_effect", "min_effect", 0.1)):
+        ask: Any = papers.diff if former == "least" else papers.monitor
+        with pytest.warns(FutureWarning, match=f"{former!r} is now {present!r}") as warned:
+            old = ask(a, b, **{former: value})
+        assert Path(warned[0].filename) == Path(__file__)
+        assert old.to_json() == ask(a, b, **{present: value}).to_json()
+        with pytest.raises(InvalidInputError, match="both"):
+            ask(a, b, **{former: value, present: value})
+
+
 def test_a_misspelt_option_is_an_error_that_lists_the_right_ones(papers: FeatureIndex) -> None:
     for call in (
         lambda: papers.search("a", limmit=3),  # type: ignore[call-arg]

@@ -41,31 +41,31 @@ def searched(index: FeatureIndex) -> Hits:
 def analysed(index: FeatureIndex) -> tuple[Diff, Correlations]:
     index.find_triggers(
         "refuses=declines", prompt_field="prompt", field="", where=None, level="strong", unit=None,
-        alpha=0.01, method="by", least=3, limit=5,
+        alpha=0.01, method="by", min_support=3, limit=5,
     )  # fmt: skip
     index.cluster(
         "tone: angry, calm", examples={"angry": ["a"]}, where=None, field="", method="free", shown=3
     )
     index.drift(
         "metadata.year", where=None, field="", order=None, families=("words",), level="strong", unit=None,
-        strata=("metadata.kind",), length_bins=3, periods=6, alpha=0.01, method="by", least=3,
+        strata=("metadata.kind",), length_bins=3, periods=6, alpha=0.01, method="by", min_support=3,
         examples=1, seed=1,
     )  # fmt: skip
     index.monitor(
         "metadata.year < 2010", "metadata.year >= 2010", field="", families=("words",), level="strong",
-        unit=None, strata=(), length_bins=3, alpha=0.01, looks=12, least_effect=0.03, least_odds=2.0,
-        method="by", least=3, examples=1, seed=1,
+        unit=None, strata=(), length_bins=3, alpha=0.01, looks=12, min_effect=0.03, min_odds_ratio=2.0,
+        method="by", min_support=3, examples=1, seed=1,
     )  # fmt: skip
     index.profile("metadata.year < 2010", ids=None, field="", shown=3, families=("words",), alpha=0.01)
     found = index.diff(
         "metadata.year < 2010", None, groups=None, by=None, other=None, named=("sad=feeling sad",),
         writer=None, field="", families=("concepts",), level="strong", unit="metadata.author",
-        strata=("metadata.kind",), length_bins=5, paired=False, alpha=0.01, method="by", least=3,
+        strata=("metadata.kind",), length_bins=5, paired=False, alpha=0.01, method="by", min_support=3,
         confirm=False, examples=1, hints=0, seed=1,
     )  # fmt: skip
     return found, index.correlate(
         (), (), field="", other_field="prompt", where=None, level="strong", unit="metadata.author",
-        alpha=0.01, method="by", least=3, limit=10, with_trivial=True,
+        alpha=0.01, method="by", min_support=3, limit=10, with_trivial=True,
     )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ from saeindex.collection.snapshot import content_fingerprint, take_snapshot
 from saeindex.concepts.named_concept import parse_concept
 from saeindex.config import CACHE_FOLDER
 from saeindex.errors import InvalidInputError
-from saeindex.signatures import check_kind, check_options, check_scalars
+from saeindex.signatures import check_kind, check_options, check_scalars, with_present_names
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -166,7 +166,7 @@ class Analyses:
             unit=asked.unit,
             alpha=asked.alpha,
             method=asked.method,
-            least=asked.least,
+            min_support=asked.min_support,
             limit=LISTED_NAMED if asked.limit is None else asked.limit,
         )
 
@@ -302,9 +302,10 @@ class Analyses:
 
 def options_of(kind: type[Options], given: Mapping[str, Any], asked: str) -> Options:
     """Return options by name; InvalidInputError for one that there is not."""
-    check_options(kind, given, asked)
-    check_scalars(kind, given)
-    return kind(**given)
+    options = with_present_names(given, asked)
+    check_options(kind, options, asked)
+    check_scalars(kind, options)
+    return kind(**options)
 
 
 def _named(concept: NamedConcept | str) -> NamedConcept:

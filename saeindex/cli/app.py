@@ -17,6 +17,7 @@ from saeindex.errors import (
     SaeIndexError,
     UnknownConceptError,
 )
+from saeindex.signatures import FORMER_NAMES
 
 USAGE, RUNTIME, INTERRUPTED = 2, 3, 130
 USAGE_ERRORS = (InvalidInputError, NotFoundError, UnknownConceptError)
@@ -81,8 +82,9 @@ def run() -> None:
     """Run a command; one line per error, on stderr (as JSON with ``--json``)."""
     # Models are bundled or given by path: a hub that does not answer must not delay a search.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    given = [_present_name(argument) for argument in sys.argv[1:]]
     try:
-        make_app(sys.argv[1] if len(sys.argv) > 1 else "")()
+        make_app(given[0] if given else "")(given)
     except SaeIndexError as error:
         _report(error)
         sys.exit(USAGE if isinstance(error, USAGE_ERRORS) else RUNTIME)
@@ -90,6 +92,17 @@ def run() -> None:
         if stopped.code == INTERRUPTED:
             print("Stopped; what was finished is kept. Run the same command again to go on.", file=sys.stderr)
         raise
+
+
+def _present_name(argument: str) -> str:
+    """Return an argument with the present name of its option; a former one warns for one release."""
+    option, _, value = argument.partition("=")
+    present = FORMER_NAMES.get(option.removeprefix("--").replace("-", "_")) if option[:2] == "--" else None
+    if present is None:
+        return argument
+    renamed = f"--{present.replace('_', '-')}"
+    print(f"Warning: {option} is now {renamed}.", file=sys.stderr)
+    return f"{renamed}={value}" if value else renamed
 
 
 def _report(error: SaeIndexError) -> None:

@@ -24,7 +24,7 @@ Unit = Annotated[
 Level = Annotated[str, typer.Option(help="From where on a concept counts: present, typical or strong.")]
 Alpha = Annotated[float, typer.Option(help="The false discovery rate.")]
 Method = Annotated[str, typer.Option(help="Its control: bh, or by (any dependence).")]
-Least = Annotated[int, typer.Option(min=1, help="Records that a pair must have, or be expected to have.")]
+MinSupport = Annotated[int, typer.Option(min=1, help="Records that a pair must have, observed or expected.")]
 Limit = Annotated[int, typer.Option(min=1, max=100_000, help="Pairs to list.")]
 Graph = Annotated[Path | None, typer.Option(help="Write the pairs as a graph: .graphml or .json.")]
 
@@ -42,7 +42,7 @@ def correlate(  # noqa: PLR0913, PLR0917  (one per setting)
     level: Level = "typical",
     alpha: Alpha = 0.05,
     method: Method = "bh",
-    least: Least = 5,
+    min_support: MinSupport = 5,
     limit: Limit = 100,
     graph: Graph = None,
     table: Table = None,
@@ -57,7 +57,13 @@ def correlate(  # noqa: PLR0913, PLR0917  (one per setting)
 
     if graph is not None:
         check_format(graph)
-    options: Any = {"unit": unit, "alpha": alpha, "method": method, "least": least, "limit": limit}
+    options: Any = {
+        "unit": unit,
+        "alpha": alpha,
+        "method": method,
+        "min_support": min_support,
+        "limit": limit,
+    }
     if not concept:
         options["level"] = level
     with FeatureIndex.open(index, url=url) as opened:
@@ -79,7 +85,7 @@ def triggers(  # noqa: PLR0913, PLR0917  (one per setting)
     level: Level = "typical",
     alpha: Alpha = 0.05,
     method: Method = "bh",
-    least: Least = 5,
+    min_support: MinSupport = 5,
     limit: Limit = 10,
     table: Table = None,
     plot: Plot = None,
@@ -91,7 +97,8 @@ def triggers(  # noqa: PLR0913, PLR0917  (one per setting)
     from saeindex.index import FeatureIndex
 
     options: Any = {
-        "unit": unit, "level": level, "alpha": alpha, "method": method, "least": least, "limit": limit
+        "unit": unit, "level": level, "alpha": alpha, "method": method, "min_support": min_support,
+        "limit": limit,
     }  # fmt: skip
     with FeatureIndex.open(index, url=url) as opened:
         found = opened.find_triggers(

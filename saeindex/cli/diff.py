@@ -67,7 +67,7 @@ def diff(  # noqa: PLR0913, PLR0917  (one per option of a comparison)
     level: Level = "typical",
     alpha: Alpha = 0.05,
     method: Method = "bh",
-    least: Annotated[int, typer.Option(help="Records that must have a piece of evidence.")] = 5,
+    min_support: Annotated[int, typer.Option(help="Records that must have a piece of evidence.")] = 5,
     confirm: Annotated[
         bool, typer.Option(help="Find in one half of the units, and test again in the other.")
     ] = True,
@@ -91,7 +91,7 @@ def diff(  # noqa: PLR0913, PLR0917  (one per option of a comparison)
         "paired": paired,
         "alpha": alpha,
         "method": method,
-        "least": least,
+        "min_support": min_support,
         "confirm": confirm,
         "examples": examples,
     }

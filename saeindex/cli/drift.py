@@ -13,7 +13,7 @@ from saeindex.cli.output import Json, Url
 Index = Annotated[str, typer.Argument(help="The index.")]
 Where = Annotated[str | None, typer.Option(help="Which records: 'metadata.kind = \"report\"'.")]
 Evidence = Annotated[str, typer.Option(help="Families of evidence, with commas: concepts,words,clusters.")]
-Least = Annotated[int, typer.Option(help="Records that must have a piece of evidence.")]
+MinSupport = Annotated[int, typer.Option(help="Records that must have a piece of evidence.")]
 Examples = Annotated[int, typer.Option(help="Records that show a finding, from each side.")]
 BOTH, ALL = "concepts,words", "concepts,words,clusters"
 
@@ -33,7 +33,7 @@ def drift(  # noqa: PLR0913, PLR0917  (one per option of a drift)
     level: Level = "typical",
     alpha: Alpha = 0.05,
     method: Method = "bh",
-    least: Least = 5,
+    min_support: MinSupport = 5,
     examples: Examples = 2,
     field: Field = "",
     table: Table = None,
@@ -48,8 +48,8 @@ def drift(  # noqa: PLR0913, PLR0917  (one per option of a drift)
     options: dict[str, Any] = {
         "families": comma_parts(evidence), "level": level, "unit": unit_of(unit),
         "strata": tuple(strata or ()),
-        "length_bins": length_bins, "periods": periods, "alpha": alpha, "method": method, "least": least,
-        "examples": examples,
+        "length_bins": length_bins, "periods": periods, "alpha": alpha, "method": method,
+        "min_support": min_support, "examples": examples,
     }  # fmt: skip
     with FeatureIndex.open(index, url=url) as opened:
         ordered = None if order is None else comma_parts(order)

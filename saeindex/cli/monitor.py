@@ -9,7 +9,7 @@ import typer
 
 from saeindex.cli.delivery import Plot, Report, Table, deliver
 from saeindex.cli.diff import Bins, Field, Level, Method, Strata, Unit, comma_parts, unit_of
-from saeindex.cli.drift import BOTH, Evidence, Examples, Index, Least
+from saeindex.cli.drift import BOTH, Evidence, Examples, Index, MinSupport
 from saeindex.cli.output import Json, Url
 from saeindex.errors import InvalidInputError
 
@@ -27,8 +27,8 @@ def monitor(  # noqa: PLR0913, PLR0917  (one per option of a monitor)
         Path | None, typer.Option(help="Save the counts of --reference to a file (.json).")
     ] = None,
     looks: Annotated[int, typer.Option(help="How many windows will be compared: they share --alpha.")] = 1,
-    least_effect: Annotated[float, typer.Option(help="The least change of a share that counts.")] = 0.02,
-    least_odds: Annotated[float, typer.Option(help="The least odds ratio that counts.")] = 1.5,
+    min_effect: Annotated[float, typer.Option(help="The smallest change of a share that counts.")] = 0.02,
+    min_odds_ratio: Annotated[float, typer.Option(help="The smallest odds ratio that counts.")] = 1.5,
     unit: Unit = "auto",
     strata: Strata = None,
     length_bins: Bins = None,
@@ -36,7 +36,7 @@ def monitor(  # noqa: PLR0913, PLR0917  (one per option of a monitor)
     level: Level = "typical",
     alpha: Annotated[float, typer.Option(help="The rate of false alerts, over all looks.")] = 0.05,
     method: Method = "bh",
-    least: Least = 5,
+    min_support: MinSupport = 5,
     examples: Examples = 2,
     field: Field = "",
     table: Table = None,
@@ -54,8 +54,9 @@ def monitor(  # noqa: PLR0913, PLR0917  (one per option of a monitor)
     options: dict[str, Any] = {
         "families": comma_parts(evidence), "level": level, "unit": unit_of(unit),
         "strata": tuple(strata or ()),
-        "length_bins": length_bins, "alpha": alpha, "method": method, "least": least, "examples": examples,
-        "looks": looks, "least_effect": least_effect, "least_odds": least_odds,
+        "length_bins": length_bins, "alpha": alpha, "method": method,
+        "min_support": min_support, "examples": examples, "looks": looks,
+        "min_effect": min_effect, "min_odds_ratio": min_odds_ratio,
     }  # fmt: skip
     with FeatureIndex.open(index, url=url) as opened:
         if save_baseline is not None and reference is not None:

@@ -80,7 +80,7 @@ def search(  # noqa: PLR0913, PLR0917  (one per field of a query)
     group_size: Annotated[int, typer.Option(help="Hits per group; --limit counts groups.")] = 3,
     limit: Annotated[int, typer.Option(help="Number of hits.")] = 10,
     offset: Annotated[int, typer.Option(help="Hits to skip.")] = 0,
-    score_threshold: Annotated[float | None, typer.Option(help="Least score of a hit.")] = None,
+    score_threshold: Annotated[float | None, typer.Option(help="Smallest score of a hit.")] = None,
     exact: Exact = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds that the search may take.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show the parts of each score.")] = False,

@@ -180,8 +180,8 @@ def test_topics_avoid_each_other_and_a_tag_of_all_goes_with_none(
     assert found.tested == 3
     assert found.results[0].a.label == "music"
     assert {pair.a.label for pair in found.avoided} <= {"cooking", "weather"}
-    assert len(correlate_named(topics_snapshot, topics, least=3).avoided) == 3
-    assert not correlate_named(topics_snapshot, topics, least=200).found
+    assert len(correlate_named(topics_snapshot, topics, min_support=3).avoided) == 3
+    assert not correlate_named(topics_snapshot, topics, min_support=200).found
     json.dumps(found.to_json())
 
 

@@ -160,13 +160,14 @@ def false_alerts(runs: int, corpora: Sequence[str], is_quick: bool = False) -> l
         for run in range(count):
             window = _window(snapshot, unit, dice)
             reference = np.setdiff1d(np.arange(len(snapshot)), window)
-            options = MonitorOptions(unit=unit, examples=0, seed=run, least_effect=0.0, least_odds=1.0)
+            options = MonitorOptions(unit=unit, examples=0, seed=run, min_effect=0.0, min_odds_ratio=1.0)
             found = list(monitor(snapshot, reference, window, options))
             alerts["unbounded"].append(bool(found))
             bounds = MonitorOptions()
             alerts["any"].append(
                 any(
-                    abs(one.effect) >= bounds.least_effect and abs(one.log_odds) >= np.log(bounds.least_odds)
+                    abs(one.effect) >= bounds.min_effect
+                    and abs(one.log_odds) >= np.log(bounds.min_odds_ratio)
                     for first in found
                     for one in (first, *first.related)
                 )

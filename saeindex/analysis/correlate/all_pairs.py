@@ -46,7 +46,7 @@ def correlate_open(
     unit: str | None = None,
     alpha: float = 0.05,
     method: Correction = "bh",
-    least: int = 5,
+    min_support: int = 5,
     limit: int = 100,
     with_trivial: bool = False,
 ) -> Correlations:
@@ -54,16 +54,16 @@ def correlate_open(
 
     ``rows`` selects records. Those with the same value of the metadata field ``unit`` count together as
     one, and so do, across two fields, those with the same prompt. A feature counts in a record from
-    ``level`` on. Pairs need ``least`` records, observed or expected. The error rate ``alpha`` is the
+    ``level`` on. Pairs need ``min_support`` records, observed or expected. The error rate ``alpha`` is the
     false discovery rate over all pairs of features that have so many records each. At most ``limit`` pairs
     are listed each way; ``with_trivial`` keeps those that say nothing. InvalidInputError for two snapshots
     of different records, or too few of them.
     """
-    check_settings(alpha, least, limit, method)
+    check_settings(alpha, min_support, limit, method)
     kept, of_a, of_b = _presence(snapshot, other, level, rows)
     known = _no_reason if with_trivial else KnownTrivial(snapshot.space)
     units = units_of(snapshot, other, kept, unit)
-    tables, tested, removed = count_pairs(of_a, of_b, least, alpha, known, REASONS, units)
+    tables, tested, removed = count_pairs(of_a, of_b, min_support, alpha, known, REASONS, units)
     found, p, q = _findings(tables, tested, alpha, method)
     columns = of_a.tocsc(), (of_a if of_b is None else of_b).tocsc()
     seen = None if with_trivial else SeenTrivial(snapshot, kept, *columns)
@@ -79,7 +79,7 @@ def correlate_open(
         found=len(found),
         alpha=alpha,
         method=method,
-        least=least,
+        min_support=min_support,
         removed={**removed, **seen_removed},
         results=tuple(described(found.take(together), p[together], q[together], describe)),
         avoided=tuple(described(found.take(apart), p[apart], q[apart], describe)),

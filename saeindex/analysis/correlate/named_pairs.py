@@ -42,7 +42,7 @@ def correlate_named(
     unit: str | None = None,
     alpha: float = 0.05,
     method: Correction = "bh",
-    least: int = 5,
+    min_support: int = 5,
     limit: int = 1_000,
 ) -> Correlations:
     """Test each pair of ``concepts``, or each of them with each of ``with_concepts``.
@@ -56,7 +56,7 @@ def correlate_named(
     are the pairs that were asked for. ``rows`` and ``unit`` are those of :func:`correlate_open`; where
     records count together, r is that of their means.
     """
-    check_settings(alpha, least, limit, method)
+    check_settings(alpha, min_support, limit, method)
     named, pairs = _pairs(concepts, with_concepts)
     readers = {one.field: ConceptReader(one, encoder) for one in (other, snapshot) if one is not None}
     kept = aligned_rows(snapshot, other, rows)
@@ -64,7 +64,7 @@ def correlate_named(
     units = units_of(snapshot, other, kept, unit)
     tables, p = tested_pairs(found, pairs, units)
     # Pairs that are too small are tested all the same: which these are was seen in the counts.
-    p = np.where(np.maximum(tables.both, tables.expected) >= least, p, 1.0)
+    p = np.where(np.maximum(tables.both, tables.expected) >= min_support, p, 1.0)
     q = corrected(p, len(p), method)
     together, apart = _ordered(tables, q < alpha, z_scores([by_unit(one, units) for one in found], pairs))
     describe = _Describer(snapshot, kept, named, found)
@@ -82,7 +82,7 @@ def correlate_named(
         found=len(together) + len(apart),
         alpha=alpha,
         method=method,
-        least=least,
+        min_support=min_support,
         removed={},
         results=listed(together[:limit]),
         avoided=listed(apart[:limit]),

@@ -23,7 +23,7 @@ class CorrelateOptions:
 
     A feature counts in a record from ``level`` on. Records with the same value of the metadata field ``unit``
     count together as one. ``alpha`` is the false discovery rate over all pairs that are tested, held under
-    any dependence by ``method`` "by". ``least`` records must have a pair, or be expected to. At most
+    any dependence by ``method`` "by". ``min_support`` records must have a pair, or be expected to. At most
     ``limit`` pairs are listed each way (None: 100, of named concepts 1,000); ``with_trivial`` keeps those
     that say nothing. ``level`` and ``with_trivial`` are of all pairs: named concepts have their own levels.
     """
@@ -32,13 +32,15 @@ class CorrelateOptions:
     unit: str | None = None
     alpha: float = 0.05
     method: Correction = "bh"
-    least: int = 5
+    min_support: int = 5
     limit: int | None = None
     with_trivial: bool = False
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        check_settings(self.alpha, self.least, LISTED if self.limit is None else self.limit, self.method)
+        check_settings(
+            self.alpha, self.min_support, LISTED if self.limit is None else self.limit, self.method
+        )
 
 
 class CorrelateKeywords(TypedDict, total=False):
@@ -48,7 +50,7 @@ class CorrelateKeywords(TypedDict, total=False):
     unit: str | None
     alpha: float
     method: Correction
-    least: int
+    min_support: int
     limit: int | None
     with_trivial: bool
 
@@ -61,12 +63,12 @@ class TriggerOptions:
     unit: str | None = None
     alpha: float = 0.05
     method: Correction = "bh"
-    least: int = 5
+    min_support: int = 5
     limit: int = 10
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        check_settings(self.alpha, self.least, self.limit, self.method)
+        check_settings(self.alpha, self.min_support, self.limit, self.method)
 
 
 class TriggerKeywords(TypedDict, total=False):
@@ -76,16 +78,16 @@ class TriggerKeywords(TypedDict, total=False):
     unit: str | None
     alpha: float
     method: Correction
-    least: int
+    min_support: int
     limit: int
 
 
-def check_settings(alpha: float, least: int, limit: int, method: str) -> None:
+def check_settings(alpha: float, min_support: int, limit: int, method: str) -> None:
     """Raise InvalidInputError for a setting that is out of range."""
     check_correction(method)
     checks: Sequence[tuple[str, float, bool, str]] = (
         ("alpha", alpha, 0 < alpha < 1, "Use a rate between 0 and 1."),
-        ("least", least, least >= 1, "Use 1 or more."),
+        ("min_support", min_support, min_support >= 1, "Use 1 or more."),
         ("limit", limit, limit >= 1, "Use 1 or more."),
     )
     for name, value, is_right, do in checks:

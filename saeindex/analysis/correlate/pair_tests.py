@@ -112,8 +112,8 @@ class PairTables:
 
         p: Doubles = erfc(np.sqrt(np.abs(self.g2) / 2.0))
         m = self.records
-        least = np.minimum(self.of_a, m - self.of_a) * np.minimum(self.of_b, m - self.of_b) / max(1, m)
-        small = np.flatnonzero(least < EXACT_BELOW)
+        smallest = np.minimum(self.of_a, m - self.of_a) * np.minimum(self.of_b, m - self.of_b) / max(1, m)
+        small = np.flatnonzero(smallest < EXACT_BELOW)
         p[small] = mid_p(self.take(small))
         return p
 
@@ -149,7 +149,7 @@ def mid_p(tables: PairTables) -> Doubles:
 def count_pairs(
     of_a: csr_matrix,
     of_b: csr_matrix | None,
-    least: int,
+    min_support: int,
     alpha: float,
     trivial: Trivial,
     reasons: Sequence[str],
@@ -159,13 +159,13 @@ def count_pairs(
 
     ``of_a`` (m, n) and ``of_b`` (m, n') have a 1 where a record has a concept; without ``of_b`` each pair of
     ``of_a`` is taken once. With ``units`` these are counted, not records. Tested are all pairs of concepts
-    of at least ``least`` records each that ``trivial`` does not know why to leave out. Of these, those with
-    fewer than ``least`` records, expected or observed, count as tested and are no findings.
+    of at least ``min_support`` records each that ``trivial`` gives no reason to leave out. Of these, those
+    with fewer than ``min_support`` records, expected or observed, count as tested and are no findings.
     """
     m = int(of_a.shape[0]) if units is None else len(units)
     weights = np.ones(of_a.shape[0]) if units is None else units.weights
     against = of_a if of_b is None else of_b
-    first, second = _frequent(of_a, weights, least), _frequent(against, weights, least)
+    first, second = _frequent(of_a, weights, min_support), _frequent(against, weights, min_support)
     right = against[:, second.ids].tocsr()
     left = of_a[:, first.ids].tocsc()
     if units is not None and not units.are_records:
@@ -180,7 +180,7 @@ def count_pairs(
         wanted &= why == 0
         tested += int(wanted.sum())
         both = np.asarray((left[:, rows].T @ right).toarray(), np.float32)
-        found.append(_screened(both, wanted, first, second, rows, m, least, alpha))
+        found.append(_screened(both, wanted, first, second, rows, m, min_support, alpha))
     return _joined(found, m), tested, {reason: count for reason, count in removed.items() if count}
 
 
@@ -204,9 +204,9 @@ class _Frequent:
     counts: Doubles
 
 
-def _frequent(matrix: csr_matrix, weights: Doubles, least: int) -> _Frequent:
+def _frequent(matrix: csr_matrix, weights: Doubles, min_support: int) -> _Frequent:
     counts = np.asarray(matrix.T @ weights, np.float64).ravel()
-    ids = np.flatnonzero(counts >= least)
+    ids = np.flatnonzero(counts >= min_support)
     return _Frequent(ids, counts[ids])
 
 
@@ -217,14 +217,14 @@ def _screened(
     second: _Frequent,
     rows: NDArray[np.int64],
     records: int,
-    least: int,
+    min_support: int,
     alpha: float,
 ) -> PairTables:
     """Return a block's pairs that are large enough, and far enough from chance to be tested exactly."""
     from scipy.special import erfc
 
     expected = np.outer(first.counts[rows], second.counts / records)
-    i, j = np.nonzero(wanted & ((both >= least) | (expected >= least)))
+    i, j = np.nonzero(wanted & ((both >= min_support) | (expected >= min_support)))
     a, b = rows[i], j
     tables = PairTables(
         first.ids[a],

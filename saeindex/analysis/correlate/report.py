@@ -56,7 +56,8 @@ def _(found: Correlations) -> Description:
         details=[
             Paragraph(
                 "Pairs are in the order of their evidence, not of their NPMI, which favours rare pairs; "
-                f"pairs of fewer than {counted(found.least, 'record')}, had or expected, are not tested."
+                f"pairs of fewer than {counted(found.min_support, 'record')}, observed or expected, are not "
+                "tested."
             )
         ],
         sections=[Section("Findings", _pairs(found))],

@@ -108,7 +108,7 @@ class Correlations(AnalysisResult):
     found: int
     alpha: float
     method: Correction
-    least: int
+    min_support: int
     removed: Mapping[str, int]
     results: tuple[ConceptPair, ...]
     avoided: tuple[ConceptPair, ...] = ()
@@ -134,19 +134,8 @@ class Correlations(AnalysisResult):
         }
 
     def _said(self) -> dict[str, Any]:
-        names = (
-            "field",
-            "other_field",
-            "records",
-            "units",
-            "level",
-            "tested",
-            "found",
-            "alpha",
-            "method",
-            "least",
-        )
-        return {name: getattr(self, name) for name in names}
+        names = ("field", "other_field", "records", "units", "level", "tested", "found", "alpha", "method")
+        return {name: getattr(self, name) for name in names} | {"least": self.min_support}
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,24 +50,24 @@ def find_triggers(
     unit: str | None = None,
     alpha: float = 0.05,
     method: Correction = "bh",
-    least: int = 5,
+    min_support: int = 5,
     limit: int = 10,
 ) -> Triggers:
     """Return which concepts of the prompts go with a behaviour of the responses.
 
     ``behaviour`` is a feature or a :class:`NamedConcept` (its ``field`` does not count). Concepts that are
     the behaviour's own features, or of their family, are left out: a prompt's topic comes back in its
-    response. Concepts of fewer than ``least`` prompts are not tested. Responses to the same prompt count
-    together as one, or those with the same value of the metadata field ``unit``.
+    response. Concepts of fewer than ``min_support`` prompts are not tested. Responses to the same
+    prompt count together as one, or those with the same value of the metadata field ``unit``.
     """
-    check_settings(alpha, least, limit, method)
+    check_settings(alpha, min_support, limit, method)
     kept = aligned_rows(prompts, responses, rows)
     named = _named(behaviour, responses)
     whole = ConceptReader(responses, encoder).membership(named)
     shown = Membership(whole.weights[kept], whole.evidence[kept], whole.is_exact)
     present = prompts.at(level)[kept]
     units = units_of(prompts, responses, kept, unit)
-    tables, removed = _tables(present, shown.weights, named, prompts, units, least)
+    tables, removed = _tables(present, shown.weights, named, prompts, units, min_support)
     p = tables.p_values() if shown.is_exact else _p_of_weights(present, shown, tables, units)
     q = corrected(p, len(p), method)
     findings = np.flatnonzero((q < alpha) & (tables.both > tables.expected))
@@ -106,11 +106,11 @@ def _tables(
     named: NamedConcept,
     prompts: Snapshot,
     units: Units,
-    least: int,
+    min_support: int,
 ) -> tuple[PairTables, int]:
     """Return one table per concept of enough prompts, and how many were left out as the behaviour's own."""
     counts = np.asarray(present.T @ units.weights, np.float64).ravel()
-    features = np.flatnonzero(counts >= least)
+    features = np.flatnonzero(counts >= min_support)
     own = np.zeros(len(features), bool)
     if named.features:
         known = KnownTrivial(prompts.space)

@@ -66,7 +66,7 @@ def diff(
     groups = without_examples(groups, snapshot, named)
     design = design_of(snapshot, groups, options.unit, options.strata, options.length_bins, options.paired)
     evidence = [
-        evidence_of(snapshot, groups.pooled, family, options.level, options.least, options.seed)
+        evidence_of(snapshot, groups.pooled, family, options.level, options.min_support, options.seed)
         for family in options.families
     ]
     if named:
@@ -133,7 +133,7 @@ def counted_diff(
     sizes = {name: size for name, (size, _) in counted.items()}
     k = np.stack([counts for _, counts in counted.values()]).astype(np.float64)
     support, total = k.sum(0), sum(sizes.values())
-    kept = np.flatnonzero((support >= options.least) & (support <= total - options.least))
+    kept = np.flatnonzero((support >= options.min_support) & (support <= total - options.min_support))
     counts = StratifiedCounts(k[None][:, :, kept], np.array([list(sizes.values())], np.float64))
     labels = [space.labels[i] for i in kept.tolist()]
     shown = tuple(shown_label(label.text, label.is_weak) for label in labels)

@@ -198,7 +198,9 @@ def found_between(
     found: dict[Family, tuple[Finding, ...]] = {}
     counts: dict[Family, int] = {}
     for family in options.families:
-        evidence = evidence_of(snapshot, groups.pooled, family, options.level, options.least, options.seed)
+        evidence = evidence_of(
+            snapshot, groups.pooled, family, options.level, options.min_support, options.seed
+        )
         test = run_tests(evidence, groups.codes, len(groups.names), design, options.method, options.seed)
         wanted = [one for one in findings_of(groups.names, test, options.alpha, {}) if is_wanted(one)]
         told = headlines(wanted, snapshot.space)

@@ -23,8 +23,8 @@ class DiffOptions:
     ``unit`` is the field that records were sampled by ("auto" looks for one, None: each record is its own),
     ``strata`` fields within whose values records are compared, ``length_bins`` the number of quantiles of
     text length that they are compared within (None: 5 where it may matter), ``paired`` whether units have
-    records in both groups (None: find out). ``least`` records must have a piece of evidence. ``method`` "by"
-    holds the false discovery rate ``alpha`` under any dependence.
+    records in both groups (None: find out). ``min_support`` records must have a piece of evidence.
+    ``method`` "by" controls the false discovery rate ``alpha`` under any dependence.
     """
 
     families: Sequence[Family] = FAMILIES
@@ -35,7 +35,7 @@ class DiffOptions:
     paired: bool | None = None
     alpha: float = 0.05
     method: Correction = "bh"
-    least: int = 5
+    min_support: int = 5
     confirm: bool = True
     examples: int = 2
     hints: int = 10
@@ -46,8 +46,8 @@ class DiffOptions:
         if not 0 < self.alpha < 1:
             raise InvalidInputError(f"alpha={self.alpha}", "out of range", "Use a rate between 0 and 1.")
         check_correction(self.method)
-        if self.least < 1:
-            raise InvalidInputError(f"least={self.least}", "out of range", "Use 1 or more.")
+        if self.min_support < 1:
+            raise InvalidInputError(f"min_support={self.min_support}", "out of range", "Use 1 or more.")
         unknown = [one for one in self.families if one not in FAMILIES]
         if unknown or not self.families:
             found = f"{unknown[0]!r}" if unknown else "none"
@@ -65,7 +65,7 @@ class DiffKeywords(TypedDict, total=False):
     paired: bool | None
     alpha: float
     method: Correction
-    least: int
+    min_support: int
     confirm: bool
     examples: int
     hints: int

@@ -45,7 +45,9 @@ def drift(
     findings: dict[Family, tuple[Trend, ...]] = {}
     groups = periods.groups
     for family in options.families:
-        evidence = evidence_of(snapshot, groups.pooled, family, options.level, options.least, options.seed)
+        evidence = evidence_of(
+            snapshot, groups.pooled, family, options.level, options.min_support, options.seed
+        )
         test = run_trends(evidence, groups.codes, periods.scores, design, options.method, options.seed)
         tested[family] = len(test)
         findings[family] = trends_of(snapshot, periods, test, options.alpha, options.examples)

@@ -35,13 +35,15 @@ class DriftOptions:
     periods: int = MOST
     alpha: float = 0.05
     method: Correction = "bh"
-    least: int = 5
+    min_support: int = 5
     examples: int = 2
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        DiffOptions(families=self.families, alpha=self.alpha, method=self.method, least=self.least)
+        DiffOptions(
+            families=self.families, alpha=self.alpha, method=self.method, min_support=self.min_support
+        )
         if not FEWEST <= self.periods <= 100:
             raise InvalidInputError(f"periods={self.periods}", "out of range", f"Use {FEWEST} to 100.")
 
@@ -57,6 +59,6 @@ class DriftKeywords(TypedDict, total=False):
     periods: int
     alpha: float
     method: Correction
-    least: int
+    min_support: int
     examples: int
     seed: int

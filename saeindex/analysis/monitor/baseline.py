@@ -160,7 +160,7 @@ def _tested(
     own = design_effects(evidence.has, np.zeros_like(bins), units)
     kept_effects = [baseline.design[family].get(str(key), 1.0) for key in evidence.keys]
     support = k.sum((0, 1))
-    kept = np.flatnonzero((support >= options.least) & (support <= n.sum() - options.least))
+    kept = np.flatnonzero((support >= options.min_support) & (support <= n.sum() - options.min_support))
     counts, effects = StratifiedCounts(k[:, :, kept], n), np.maximum(own, kept_effects)[kept]
     found = compared(counts, effects)
     q = adjusted(found.tested.p, options.method)
@@ -189,7 +189,7 @@ def _check(snapshot: Snapshot, baseline: Baseline, options: MonitorOptions) -> N
 
 
 def _with_any(snapshot: Snapshot, rows: NDArray[np.int64], family: Family, level: LevelName) -> Evidence:
-    return evidence_of(snapshot, rows, family, level, least=0).take(
+    return evidence_of(snapshot, rows, family, level, min_support=0).take(
         np.flatnonzero(np.asarray(_matrix(snapshot, family, level)[rows].sum(0)).ravel())
     )
 

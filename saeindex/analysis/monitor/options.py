@@ -21,8 +21,8 @@ class MonitorOptions:
     """When an alert is raised; the other names are those of :class:`DiffOptions`.
 
     ``alpha`` is the rate of false alerts over all ``looks`` (how many windows will be compared) and families
-    of evidence together, which share it equally. A change of less than ``least_effect`` in the share, or of
-    odds by less than ``least_odds``, is none.
+    of evidence together, which share it equally. A change of less than ``min_effect`` in the share, or of
+    odds by less than ``min_odds_ratio``, is none.
     """
 
     families: Sequence[Family] = ("concepts", "words")
@@ -32,10 +32,10 @@ class MonitorOptions:
     length_bins: int | None = None
     alpha: float = 0.05
     looks: int = 1
-    least_effect: float = 0.02
-    least_odds: float = 1.5
+    min_effect: float = 0.02
+    min_odds_ratio: float = 1.5
     method: Correction = "bh"
-    least: int = 5
+    min_support: int = 5
     examples: int = 2
     seed: int = 0
 
@@ -43,9 +43,11 @@ class MonitorOptions:
         """Check the numbers."""
         if self.looks < 1:
             raise InvalidInputError(f"looks={self.looks}", "out of range", "Use 1 or more.")
-        if not 0 <= self.least_effect < 1 or self.least_odds < 1:
-            found = f"least_effect={self.least_effect}, least_odds={self.least_odds}"
-            raise InvalidInputError("the least change", found, "Use an effect from 0 to 1, and odds from 1.")
+        if not 0 <= self.min_effect < 1 or self.min_odds_ratio < 1:
+            found = f"min_effect={self.min_effect}, min_odds_ratio={self.min_odds_ratio}"
+            raise InvalidInputError(
+                "the smallest change", found, "Use an effect from 0 to 1, and an odds ratio of 1 or more."
+            )
         self.comparing()
 
     @property
@@ -66,7 +68,7 @@ class MonitorOptions:
             paired=False,
             alpha=self.spent,
             method=self.method,
-            least=self.least,
+            min_support=self.min_support,
             confirm=False,
             examples=self.examples,
             seed=self.seed,
@@ -83,9 +85,9 @@ class MonitorKeywords(TypedDict, total=False):
     length_bins: int | None
     alpha: float
     looks: int
-    least_effect: float
-    least_odds: float
+    min_effect: float
+    min_odds_ratio: float
     method: Correction
-    least: int
+    min_support: int
     examples: int
     seed: int

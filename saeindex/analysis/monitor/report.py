@@ -26,8 +26,8 @@ def _(alert: Alert) -> Description:
         summary=summary,
         method=[
             f"{test}False alerts come in {percent(options.alpha, 0)} of cases at most{looks}.",
-            f"A change counts from {100 * options.least_effect:g} percentage points and an odds ratio of "
-            f"{options.least_odds:g}.",
+            f"A change counts from {100 * options.min_effect:g} percentage points and an odds ratio of "
+            f"{options.min_odds_ratio:g}.",
             f"Compared within {', '.join(alert.strata)}." if alert.strata else "",
             f"Records with the same {alert.unit} count together." if alert.unit else "",
         ],

@@ -62,8 +62,8 @@ class Alert(AnalysisResult):
             "alpha": self.options.alpha,
             "looks": self.options.looks,
             "alpha_spent": self.options.spent,
-            "least_effect": self.options.least_effect,
-            "least_odds": self.options.least_odds,
+            "least_effect": self.options.min_effect,
+            "least_odds": self.options.min_odds_ratio,
             "tested": dict(self.tested),
             "changed": [change_of(one) | one.to_json() for one in self],
             "method": self.method,
@@ -83,7 +83,7 @@ class Alert(AnalysisResult):
 
 def is_real(one: Finding, options: MonitorOptions) -> bool:
     """Say whether a finding is as large a change as an alert asks for."""
-    return abs(one.effect) >= options.least_effect and exp(abs(one.log_odds)) >= options.least_odds
+    return abs(one.effect) >= options.min_effect and exp(abs(one.log_odds)) >= options.min_odds_ratio
 
 
 def severity_of(one: Finding) -> Severity:

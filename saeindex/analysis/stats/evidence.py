@@ -58,9 +58,14 @@ class Evidence:
 
 
 def evidence_of(
-    snapshot: Snapshot, rows: NDArray[np.int64], family: Family, level: LevelName, least: int, seed: int = 0
+    snapshot: Snapshot,
+    rows: NDArray[np.int64],
+    family: Family,
+    level: LevelName,
+    min_support: int,
+    seed: int = 0,
 ) -> Evidence:
-    """Return a family of evidence on some records: what fewer than ``least`` of them have is left out.
+    """Return a family of evidence on some records: what fewer than ``min_support`` of them have is left out.
 
     That looks at all groups together, so it takes nothing from the validity of a test between them.
     """
@@ -74,7 +79,7 @@ def evidence_of(
     else:
         raise InvalidInputError(f"evidence {family!r}", "no such family", f"Use {', '.join(FAMILIES)}.")
     support = np.asarray(found.has.sum(0)).ravel()
-    return found.take(np.flatnonzero((support >= least) & (support <= len(rows) - least)))
+    return found.take(np.flatnonzero((support >= min_support) & (support <= len(rows) - min_support)))
 
 
 def _concepts(snapshot: Snapshot, rows: NDArray[np.int64], level: LevelName) -> Evidence:

@@ -230,7 +230,7 @@ def test_graphs_have_each_pair_as_an_edge(correlations: Correlations, tmp_path: 
         write_graph(correlations, tmp_path / "g.png")
 
 
-@pytest.mark.parametrize("options", [{"alpha": 0}, {"alpha": 1.5}, {"least": 0}, {"limit": 0}])
+@pytest.mark.parametrize("options", [{"alpha": 0}, {"alpha": 1.5}, {"min_support": 0}, {"limit": 0}])
 def test_settings_out_of_range_are_refused(
     space: FeatureSpace, planted_presence: NDArray[np.bool_], features: list[int], options: dict[str, float]
 ) -> None:

@@ -149,7 +149,7 @@ def test_triggers_are_printed_with_their_records(talks_path: Path) -> None:
 
 
 def test_nothing_found_exits_1_and_a_wrong_option_is_an_error(talks_path: Path) -> None:
-    nothing = call("correlate", str(talks_path), "--where", "metadata.year = 2003", "--least", "15")
+    nothing = call("correlate", str(talks_path), "--where", "metadata.year = 2003", "--min-support", "15")
     assert nothing.exit_code == 1
     for arguments in (["--method", "bonferroni"], ["--graph", "g.png"], ["--concept", "music"]):
         done = call("correlate", str(talks_path), *arguments)

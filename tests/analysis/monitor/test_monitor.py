@@ -60,14 +60,14 @@ def test_chance_raises_few(space: FeatureSpace, features: list[int]) -> None:
 
 def test_looks_and_families_share_the_rate() -> None:
     assert MonitorOptions(alpha=0.06, looks=3).spent == pytest.approx(0.01)
-    for wrong in ({"looks": 0}, {"least_effect": 1.5}, {"least_odds": 0.5}, {"alpha": 1.0}):
+    for wrong in ({"looks": 0}, {"min_effect": 1.5}, {"min_odds_ratio": 0.5}, {"alpha": 1.0}):
         with pytest.raises(InvalidInputError):
             MonitorOptions(**wrong)
 
 
 def test_a_trifle_is_no_alert(space: FeatureSpace, features: list[int]) -> None:
     snapshot = windows(space, features, 0.2, 0)
-    for bound in ({"least_effect": 0.4}, {"least_odds": 8.0}):
+    for bound in ({"min_effect": 0.4}, {"min_odds_ratio": 8.0}):
         assert not len(monitor(snapshot, BEFORE, AFTER, MonitorOptions(**ONLY, **bound)))  # type: ignore[arg-type]
 
 
@@ -79,7 +79,7 @@ def test_kept_counts_say_what_records_say(space: FeatureSpace, features: list[in
     assert read.to_json() == kept.to_json() and read.records == 2_400
     column = snapshot.at("typical")[BEFORE][:, features[0]]
     assert sum(read.counts["concepts"][str(features[0])]) == column.sum()
-    options = MonitorOptions(least_effect=0.0, least_odds=1.0)
+    options = MonitorOptions(min_effect=0.0, min_odds_ratio=1.0)
     (one,) = [found for found in monitor(snapshot, read, AFTER, options) if found.family == "concepts"]
     by_records = next(iter(monitor(snapshot, BEFORE, AFTER, options)))
     assert one.key == by_records.key == features[0]
