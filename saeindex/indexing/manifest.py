@@ -18,7 +18,8 @@ from saeindex.errors import MismatchError, NotFoundError
 from saeindex.features.calibration import ARRAYS, Calibration
 from saeindex.indexing.points import checked_field_names
 from saeindex.protocols import Layout, PayloadKind
-from saeindex.report.model import Description, Head, counted, listing
+from saeindex.report.model import Description, listing
+from saeindex.report.numbers import counted
 
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
@@ -288,12 +289,12 @@ def index_description(name: str, manifest: Manifest) -> Description:
         ["Saved profiles", ", ".join(manifest.profiles)],
         ["Made", f"{manifest.created} by {manifest.created_by}"],
     ]
-    heads = [Head("Property", is_number=False), Head("Value", is_number=False)]
+    columns = {"Property": lambda row: row[0], "Value": lambda row: row[1]}
     return Description(
         question="What is this index?",
         summary=[f"{name}: {counted(manifest.counts.records, 'record')}"],
         method=[],
-        sections=[listing("Index", heads, [row for row in rows if row[1]])],
+        sections=[listing("Index", [row for row in rows if row[1]], columns)],
     )
 
 
