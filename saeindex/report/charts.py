@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+from base64 import b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from math import isfinite
 from pathlib import Path
@@ -36,6 +38,8 @@ NOTHING = "Nothing was found, so there is nothing to draw."
 LINE, LETTER, GAP = 13.0, 6.2, 7.0
 # Rounds in which boxes step apart, and how much of their overlap each of two goes in one.
 ROUNDS, STEP = 600, 0.3
+# The width and height of a drawing.
+SVG_SIZE = re.compile(r'\b(?:width|height)="([\d.]+)"')
 # Draws every chart of a page, by its specification.
 DRAW = """
 for (const spec of document.querySelectorAll("script[type='application/json']")) {
@@ -64,14 +68,14 @@ LOOK: dict[str, Any] = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
 class LazyModule:
     """A module that is imported when it is first used: drawing is slow to import, and seldom asked for."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    module: str
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(import_module(self._name), name)
+        return getattr(import_module(self.module), name)
 
 
 alt: Any = LazyModule("altair")
@@ -90,11 +94,20 @@ class Chart:
         """Return the drawing, without title and caption."""
         return str(vl_convert.vegalite_to_svg(self.chart.configure(**LOOK).to_dict()))
 
+    def data_uri(self) -> str:
+        """Return the drawing as the address of an image."""
+        return data_uri(self.svg())
+
     def spec(self) -> str:
         """Return the drawing as JSON (Vega-Lite) for a script element, which no text in it can end."""
         spec = self.chart.configure(**LOOK).to_dict()
         text = json.dumps(spec, ensure_ascii=False, allow_nan=False)
         return text.replace("<", "\\u003c").replace("&", "\\u0026")
+
+
+def data_uri(svg: str) -> str:
+    """Return a drawing as the address of an image, which can run nothing."""
+    return f"data:image/svg+xml;base64,{b64encode(svg.encode()).decode()}"
 
 
 def charts_of(result: AnalysisResult) -> list[Chart]:
@@ -122,10 +135,16 @@ def save_charts(result: AnalysisResult, path: str | Path) -> Path:
 def png_of(charts: Sequence[Chart]) -> bytes:
     """Return all charts below each other as one PNG, each under its title and caption."""
     text = alt.Chart(inline([{"text": NOTHING}])).mark_text(fontSize=15).encode(text="text:N")
-    drawn = [_titled(chart) for chart in charts] or [text.properties(width=480, height=80)]
-    whole = alt.vconcat(*drawn, spacing=BETWEEN)
-    whole = whole.resolve_scale(color="independent", shape="independent", size="independent")
-    return bytes(vl_convert.vegalite_to_png(whole.configure(**LOOK).to_dict(), scale=SCALE))
+    drawn = [_titled(chart) for chart in charts] or [Chart("", "", text.properties(width=480, height=80))]
+    images, wide, high = "", 0.0, 0.0
+    for svg in (chart.svg() for chart in drawn):
+        width, height = (float(size) for size in SVG_SIZE.findall(svg)[:2])
+        images += f'<image y="{high:g}" width="{width:g}" height="{height:g}" href="{data_uri(svg)}"/>'
+        wide, high = max(wide, width), high + height + BETWEEN
+    ground = f'<rect width="{wide:g}" height="{high:g}" fill="white"/>'
+    size = f'width="{wide:g}" height="{high:g}"'
+    whole = f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{ground}{images}</svg>'
+    return bytes(vl_convert.svg_to_png(whole, scale=SCALE))
 
 
 def page_of(
@@ -137,8 +156,9 @@ def page_of(
     return page_html(title, summary, sections, "", script)
 
 
-def _titled(chart: Chart) -> Any:
-    return chart.chart.properties(title=alt.Title(chart.title, subtitle=wrap(chart.caption, CAPTION_CHARS)))
+def _titled(chart: Chart) -> Chart:
+    title = alt.Title(chart.title, subtitle=wrap(chart.caption, CAPTION_CHARS))
+    return replace(chart, chart=chart.chart.properties(title=title))
 
 
 def inline(rows: Sequence[dict[str, Any]]) -> Any:
@@ -164,9 +184,10 @@ def tooltip(*fields: tuple[str, ...]) -> list[Any]:
     ]
 
 
-def name_axis(title: str | None = None, limit: int = LABEL_PIXELS) -> Any:
+def name_axis(**options: Any) -> Any:
     """Return an axis of names: long ones are cut, with all of them in the tooltip."""
-    return alt.Axis(title=title, labelLimit=limit, ticks=False, domain=False, labelPadding=8)
+    plain = {"title": None, "ticks": False, "domain": False, "labelLimit": LABEL_PIXELS, "labelPadding": 8}
+    return alt.Axis(**(plain | options))
 
 
 def top_legend(names: Sequence[str], columns: int = 4) -> Any:
@@ -184,8 +205,8 @@ def colour_scale(names: Sequence[str], shown: Sequence[str] = ()) -> Any:
 
 def rule_at(value: float, colour: str = INK, dash: Sequence[int] = (3, 3)) -> Any:
     """Return a vertical line at a value of the x axis."""
-    rule = alt.Chart(inline([{"at": value}])).mark_rule(color=colour, strokeDash=list(dash))
-    return rule.encode(x="at:Q")
+    chart = alt.Chart(inline([{"at": value}]))
+    return chart.mark_rule(color=colour, strokeDash=list(dash)).encode(x="at:Q")
 
 
 def grouped_bars(rows: Sequence[dict[str, Any]], x: Any, tooltips: Sequence[Any]) -> Any:

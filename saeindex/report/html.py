@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-    from saeindex.report.charts import Chart
-
 
 class Described:
     """What shows itself in a notebook, by its description."""
@@ -77,11 +75,6 @@ def _render(template: str, **names: Any) -> str:
     return _environment().get_template(f"{template}.html.j2").render(**names)
 
 
-def _data_uri(chart: Chart) -> str:
-    """Return a chart as an image that can run nothing."""
-    return f"data:image/svg+xml;base64,{base64.b64encode(chart.svg().encode()).decode()}"
-
-
 @cache
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -90,10 +83,5 @@ def _environment() -> Environment:
     made = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    made.filters |= {
-        "highlighted": highlighted,
-        "data_uri": _data_uri,
-        "kind": lambda value: type(value).__name__,
-        "text_or_number": lambda is_numeric: "number" if is_numeric else "text",
-    }
+    made.filters |= {"highlighted": highlighted, "kind": lambda value: type(value).__name__}
     return made

@@ -9,14 +9,14 @@ Each analysis registers how its results are described, in its ``report.py``::
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, singledispatch
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from saeindex.errors import InvalidInputError
-from saeindex.report.numbers import Number, count, number
+from saeindex.report.numbers import Number, number
 
 if TYPE_CHECKING:
     from saeindex.report.charts import Chart
@@ -71,10 +71,10 @@ class Table:
     page_only: bool = False
 
     @property
-    def is_numeric(self) -> list[bool]:
-        """Whether each column has numbers: these are aligned at the right."""
-        cells_of = zip(*self.rows, strict=True) if self.rows else [()] * len(self.columns)
-        return [any(isinstance(cell, Number) for cell in cells) for cells in cells_of]
+    def kinds(self) -> list[str]:
+        """Whether each column has a "number", to be aligned at the right, or only "text"."""
+        columns = zip(*self.rows, strict=True)
+        return ["number" if any(isinstance(cell, Number) for cell in cells) else "text" for cells in columns]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +86,10 @@ class Heading:
 
 
 @dataclass(frozen=True, slots=True)
-class Ids:
-    """Ids of records, and what these records are."""
-
-    name: str
-    ids: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Bullets:
-    """A list of sentences or of ids."""
+    """A list of sentences, or of what records are with their ids."""
 
-    items: Sequence[str | Ids]
+    items: Sequence[str | tuple[str, Sequence[str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,18 +145,21 @@ class Description:
 def table(caption: str, items: Iterable[Any], columns: Mapping[str, Any], **options: Any) -> Table:
     """Return a table with a row for each item; ``options`` are those of :class:`Table`.
 
-    ``columns`` say how the cells of an item are made: by a function, or by the name of an attribute.
+    ``columns`` say how the cells of an item are made: by a function of it, as its attribute of a name, or
+    (a function and a name) by a function of its attribute.
     """
-    makers = [attrgetter(made_by) if isinstance(made_by, str) else made_by for made_by in columns.values()]
-    return Table(
-        caption, list(columns), [[_cell(make(item)) for make in makers] for item in items], **options
-    )
+    makers = [_maker(column) for column in columns.values()]
+    return Table(caption, list(columns), [[make(item) for make in makers] for item in items], **options)
 
 
-def _cell(value: str | Cell | float) -> str | Cell:
-    if isinstance(value, str | Cell):
-        return value
-    return count(value) if isinstance(value, int) else number(value)
+def _maker(column: Any) -> Callable[[Any], str | Cell]:
+    form, name = column if isinstance(column, tuple) else (_shown, column)
+    get = attrgetter(name) if isinstance(name, str) else name
+    return lambda item: form(get(item))
+
+
+def _shown(value: str | Cell | float) -> str | Cell:
+    return value if isinstance(value, str | Cell) else number(value, 0 if isinstance(value, int) else 2)
 
 
 def listing(name: str, items: Iterable[Any], columns: Mapping[str, Any]) -> Section:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from functools import partial
 
-from saeindex.report.model import Block, Bullets, Cell, Description, Example, Heading, Ids, Quotes, Table
+from saeindex.report.model import Block, Bullets, Cell, Description, Example, Heading, Quotes, Table
 
 # What is shown at most: rows of a table, items behind a cell, records.
 ROWS, ITEMS, RECORDS = 12, 4, 3
@@ -33,7 +33,9 @@ def _lines(block: Block) -> Iterator[str]:
         case Heading():
             yield from ("", f"{block.title}: {block.text}" if block.text else f"{block.title}:")
         case Bullets():
-            yield from (f"  {_item(item)}" for item in block.items)
+            for item in block.items:
+                name, ids = ("", [item]) if isinstance(item, str) else (f"{item[0]}: ", item[1])
+                yield f"  {name}{', '.join(ids[:ITEMS]) or 'none'}"
         case Table():
             yield from () if block.page_only or not block.rows else _table(block)
         case Quotes():
@@ -52,7 +54,7 @@ def _table(table: Table) -> Iterator[str]:
         *([cell.text if isinstance(cell, Cell) else cell for cell in row] for row in shown),
     ]
     widths = [min(COLUMN_CHARS, max(map(len, column))) for column in zip(*rows, strict=True)]
-    aligns = [">" if is_numeric else "<" for is_numeric in table.is_numeric]
+    aligns = [">" if kind == "number" else "<" for kind in table.kinds]
     for place, cells in enumerate(rows):
         padded = (f"{text:{align}{width}}" for text, align, width in zip(cells, aligns, widths, strict=True))
         yield f"  {'  '.join(padded)}".rstrip()
@@ -66,10 +68,6 @@ def _behind(cell: Cell) -> str:
     more = f" and {len(cell.items) - ITEMS:,} more" if len(cell.items) > ITEMS else ""
     is_shown = cell.items and not cell.page_only
     return f"{cell.summary}: {'; '.join(cell.items[:ITEMS])}{more}" if is_shown else ""
-
-
-def _item(item: str | Ids) -> str:
-    return item if isinstance(item, str) else f"{item.name}: {', '.join(item.ids[:ITEMS]) or 'none'}"
 
 
 def _quote(example: Example) -> str:

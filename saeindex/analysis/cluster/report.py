@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from saeindex.analysis.cluster.charts import map_of_records, sizes
 from saeindex.analysis.cluster.results import Cluster, Clustering, KeyConcept
@@ -31,10 +31,8 @@ LIMITS = (
 def _(found: Clustering) -> Description:
     shares = ", ".join(f"{one.name} {percent(one.share)}" for one in found.clusters)
     records, clusters = counted(len(found.ids), "record"), counted(len(found.clusters), "cluster")
-    inferred, asked = "", ""
-    if found.axis.is_inferred:
-        inferred = " (values inferred)"
-        asked = " Its values were inferred from the records; nobody named them."
+    inferred = " (values inferred)" if found.axis.is_inferred else ""
+    asked = " Its values were inferred from the records; nobody named them." if inferred else ""
     return Description(
         question=f"How do the records part by {found.axis.name}?",
         summary=[
@@ -69,35 +67,29 @@ def _sections(found: Clustering) -> Iterator[Section]:
 
 
 def _table(found: Clustering) -> Table:
-    concepts = {
-        "key concepts": lambda one: (
-            "; ".join(f"{_name(each)} (×{each.lift:.1f})" for each in one.concepts[:KEY_CONCEPTS]) or "–"
-        )
-    }
-    measures = {"share": _share, "conductance": "conductance", "silhouette": "silhouette"}
+    columns = {
+        "cluster": "name", "records": "size", "share": (percent, "share"), "conductance": "conductance",
+        "silhouette": "silhouette", "key concepts": (_first, "concepts"),
+    }  # fmt: skip
     caption = "Clusters: conductance is 0 where one is apart, silhouette is 1 where it is"
-    columns = {"cluster": "name", "records": "size", **measures, **concepts}
     return table(caption, found.clusters, columns, in_notebook=model.NOTEBOOK_ROWS)
+
+
+def _first(concepts: Sequence[KeyConcept]) -> str:
+    return "; ".join(f"{_name(one)} (×{one.lift:.1f})" for one in concepts[:KEY_CONCEPTS]) or "–"
 
 
 def _name(one: KeyConcept) -> str:
     return f"#{one.feature} {shown_label(one.label, one.is_weak)}"
 
 
-def _share(one: Cluster | KeyConcept) -> str:
-    return percent(one.share)
-
-
 def _cluster(one: Cluster) -> list[Block]:
-    columns = {
-        "key concept": _name,
-        "times as often": lambda each: number(each.lift, 1),
-        "share of the cluster": _share,
-    }
+    times = {"times as often": lambda each: number(each.lift, 1)}
+    columns = {"key concept": _name, **times, "share of the cluster": (percent, "share")}
     return [
         model.Heading(one.name, f"{counted(one.size, 'record')}, {percent(one.share)} of all."),
         table(f"Key concepts of {one.name}", one.concepts, columns, page_only=True),
-        model.Bullets([model.Ids("Central", one.central), model.Ids("Borderline", one.borderline)]),
+        model.Bullets([("Central", one.central), ("Borderline", one.borderline)]),
     ]
 
 

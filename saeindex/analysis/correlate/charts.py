@@ -36,14 +36,15 @@ def heat_map(found: Correlations) -> Chart:
     if not is_across:
         rows += [row | {"a": row["b"], "b": row["a"]} for row in rows]
     largest = max(abs(row["npmi"]) for row in rows)
-    scale = alt.Scale(domain=[-largest, 0, largest], range=[ORANGE, "#f6f7f8", BLUE], interpolate="lab")
+    colours = alt.Scale(domain=[-largest, 0, largest], range=[ORANGE, "#f6f7f8", BLUE], interpolate="lab")
     legend = alt.Legend(title=["NPMI", "(avoid – together)"], gradientLength=120, format=".2f")
-    x_axis = alt.Axis(title=None, labelAngle=-45, labelLimit=190, ticks=False, domain=False)
-    cells = alt.Chart(inline(rows), width=alt.Step(22), height=alt.Step(22))
-    chart = cells.mark_rect(stroke="white", strokeWidth=1).encode(
-        x=_names("b", kept_b, alt.X, x_axis),
-        y=_names("a", kept_a, alt.Y, charts.name_axis()),
-        color=alt.Color("npmi:Q", scale=scale, legend=legend),
+    names_a, names_b = [str(one) for one in kept_a], [str(one) for one in kept_b]
+    x_axis = charts.name_axis(labelLimit=190, labelAngle=-45, labelPadding=2)
+    cells = alt.Chart(inline(rows), width=alt.Step(22), height=alt.Step(22)).mark_rect(stroke="white")
+    chart = cells.encode(
+        x=alt.X("b:N", sort=names_b, scale=alt.Scale(domain=names_b), axis=x_axis),
+        y=alt.Y("a:N", sort=names_a, scale=alt.Scale(domain=names_a), axis=charts.name_axis()),
+        color=alt.Color("npmi:Q", scale=colours, legend=legend),
         tooltip=_tooltip(),
     )
     caption = (
@@ -53,21 +54,14 @@ def heat_map(found: Correlations) -> Chart:
     return Chart("Concepts that go together", caption, chart)
 
 
-def _names(field: str, concepts: Sequence[PairedConcept], channel: Any, axis: Any) -> Any:
-    names = [str(one) for one in concepts]
-    return channel(f"{field}:N", sort=names, scale=alt.Scale(domain=names), axis=axis)
-
-
-def _first_concepts(
-    pairs: Sequence[ConceptPair], is_across: bool
-) -> tuple[list[PairedConcept], list[PairedConcept]]:
+def _first_concepts(pairs: Sequence[ConceptPair], is_across: bool) -> list[list[PairedConcept]]:
     """Return the concepts of the rows and of the columns: those of the first pairs, as many as fit."""
     first: dict[PairedConcept, None] = {}
     second: dict[PairedConcept, None] = {} if is_across else first
     for pair in pairs:
-        if len(first | {pair.a: None}) <= MAX_CONCEPTS and len(second | {pair.b: None}) <= MAX_CONCEPTS:
+        if max(len(first | {pair.a: None}), len(second | {pair.b: None})) <= MAX_CONCEPTS:
             first[pair.a] = second[pair.b] = None
-    return list(first)[:MAX_CONCEPTS], list(second)[:MAX_CONCEPTS]
+    return [list(first)[:MAX_CONCEPTS], list(second)[:MAX_CONCEPTS]]
 
 
 def _cell(pair: ConceptPair, a: PairedConcept, b: PairedConcept) -> dict[str, Any]:
@@ -90,48 +84,40 @@ def graph_of_pairs(found: Correlations) -> Chart:
     """Return the surest pairs as a graph."""
     pairs = [*found.results[:MAX_EDGES], *found.avoided[: MAX_EDGES // 4]]
     places = _layout(pairs)
+    ends = [(*places[pair.a], *places[pair.b]) for pair in pairs]
     edges = [
         {
-            **_cell(pair, pair.a, pair.b),
-            **dict(zip(("x", "y", "x2", "y2"), (*places[pair.a], *places[pair.b]), strict=True)),
-            "kind": KINDS[pair.npmi < 0],
-            "wide": min(4.0, 0.8 + 6 * abs(pair.npmi)),
+            **_cell(pair, pair.a, pair.b), "x": x, "y": y, "x2": x2, "y2": y2,
+            "kind": KINDS[pair.npmi < 0], "wide": min(4.0, 0.8 + 6 * abs(pair.npmi)),
         }
-        for pair in pairs
-    ]
+        for pair, (x, y, x2, y2) in zip(pairs, ends, strict=True)
+    ]  # fmt: skip
     degree = Counter(concept for pair in pairs for concept in (pair.a, pair.b))
     nodes = [
         {"label": str(one), "short": _short(one), "x": x, "y": y, "pairs": degree[one]}
         for one, (x, y) in places.items()
     ]
-    x, y, size = _frame(list(places.values()))
-    kinds = alt.Color(
-        "kind:N",
-        scale=alt.Scale(domain=KINDS, range=["#9db8cf", ORANGE]),
-        legend=charts.top_legend(KINDS if found.avoided else ()),
+    wide, high = (
+        max(values) + margin
+        for values, margin in zip(zip(*places.values(), strict=True), MARGINS, strict=True)
     )
+    x = alt.X("x:Q", axis=None, scale=alt.Scale(domain=[0, wide], nice=False))
+    y = alt.Y("y:Q", axis=None, scale=alt.Scale(domain=[0, high], nice=False))
+    legend = charts.top_legend(KINDS if found.avoided else ())
+    kinds = alt.Color("kind:N", scale=alt.Scale(domain=KINDS, range=["#9db8cf", ORANGE]), legend=legend)
     width = alt.StrokeWidth("wide:Q", scale=None)
-    lines = alt.Chart(inline(edges), **size).mark_rule(opacity=0.8)
+    lines = alt.Chart(inline(edges), width=wide, height=high).mark_rule(opacity=0.8)
     lines = lines.encode(x=x, y=y, x2="x2:Q", y2="y2:Q", color=kinds, tooltip=_tooltip(), strokeWidth=width)
     base = alt.Chart(inline(nodes)).encode(x=x, y=y)
     dots = base.mark_circle(color=BLUE, opacity=1, stroke="white").encode(
         size=alt.Size("pairs:Q", scale=alt.Scale(range=[40, 260]), legend=None),
         tooltip=charts.tooltip(("label:N", "concept"), ("pairs:Q", "pairs shown")),
     )
-    halo = base.mark_text(dy=-11, fontSize=9.5, stroke="white", strokeWidth=3.5).encode(text="short:N")
-    names = base.mark_text(dy=-11, fontSize=9.5, color=INK).encode(text="short:N")
+    base = base.encode(text="short:N")
+    halo = base.mark_text(dy=-11, fontSize=9.5, stroke="white", strokeWidth=3.5)
+    names = base.mark_text(dy=-11, fontSize=9.5, color=INK)
     caption = f"The {len(found.results[:MAX_EDGES])} surest pairs; wider lines are stronger ties (NPMI)."
     return Chart("Graph of the surest pairs", caption, alt.layer(lines, dots, halo, names))
-
-
-def _frame(places: Sequence[tuple[float, float]]) -> tuple[Any, Any, dict[str, float]]:
-    """Return the axes of places in pixels, and the size of a chart that has room for their labels."""
-    ends = [max(1.0, *values) for values in zip(*places, strict=True)]
-    x, y = (
-        channel(f"{name}:Q", axis=None, scale=alt.Scale(domain=[-margin, end + margin], nice=False))
-        for channel, name, end, margin in zip((alt.X, alt.Y), "xy", ends, MARGINS, strict=True)
-    )
-    return x, y, {"width": ends[0] + 2 * MARGINS[0], "height": ends[1] + 2 * MARGINS[1]}
 
 
 def _layout(pairs: Sequence[ConceptPair]) -> dict[PairedConcept, tuple[float, float]]:
@@ -144,7 +130,7 @@ def _layout(pairs: Sequence[ConceptPair]) -> dict[PairedConcept, tuple[float, fl
     places = (places - places.min(0)) / np.maximum(np.ptp(places, axis=0), 1e-9) * GRAPH_SIZE
     widths = np.array([LETTER * len(_short(one)) + 4 for one in graph])
     places = charts.spread(places, widths, NODE_HEIGHT)
-    places -= places.min(0)
+    places += MARGINS - places.min(0)
     return dict(zip(graph, map(tuple, places.tolist()), strict=True))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from saeindex.analysis.correlate.charts import graph_of_pairs, heat_map, trigger_bars
 from saeindex.analysis.correlate.results import Correlations
@@ -23,26 +24,20 @@ RECORDS = {
     "without_behaviour": "Counter-examples, trigger without behaviour",
     "without_trigger": "Behaviour without trigger",
 }
+# A share without digits after the point.
+WHOLE = partial(percent, digits=0)
 PAIR_COLUMNS = {
-    "concept": lambda one: Cell(str(one.a), "records", one.examples, page_only=True),
-    "with": lambda one: str(one.b),
+    "concept": lambda one: Cell(str(one.a), "records", one.examples, page_only=True), "with": (str, "b"),
     "records (by chance)": lambda one: Number(f"{number(one.support, 0)} ({number(one.expected, 1)})"),
-    "lift": "lift",
-    "NPMI": "npmi",
-    "odds ratio (95 %)": lambda one: ratios(one.log_odds, *one.ci),
-    "2nd given 1st": lambda one: percent(one.p_b_given_a, 0),
-    "1st given 2nd": lambda one: percent(one.p_a_given_b, 0),
-    "q": lambda one: chance(one.q),
-}
+    "lift": "lift", "NPMI": "npmi", "odds ratio (95 %)": lambda one: ratios(one.log_odds, *one.ci),
+    "2nd given 1st": (WHOLE, "p_b_given_a"), "1st given 2nd": (WHOLE, "p_a_given_b"), "q": (chance, "q"),
+}  # fmt: skip
 TRIGGER_COLUMNS = {
-    "trigger": lambda one: str(one.pair.a),
-    "behaviour where it is": lambda one: percent(one.pair.p_b_given_a),
-    "it where the behaviour is": lambda one: percent(one.coverage),
-    "lift": "pair.lift",
-    "odds ratio (95 %)": lambda one: ratios(one.pair.log_odds, *one.pair.ci),
-    "q": lambda one: chance(one.pair.q),
+    "trigger": (str, "pair.a"), "behaviour where it is": (percent, "pair.p_b_given_a"),
+    "it where the behaviour is": (percent, "coverage"), "lift": "pair.lift",
+    "odds ratio (95 %)": lambda one: ratios(one.pair.log_odds, *one.pair.ci), "q": (chance, "pair.q"),
     "of nearly the same prompts": lambda one: "; ".join(map(str, one.same)) or "–",
-}
+}  # fmt: skip
 
 
 @describe.register(Correlations)
@@ -125,6 +120,6 @@ def _trigger_sections(found: Triggers) -> Iterator[Section]:
     yield Section("Findings", [Figure(trigger_bars, found), rows])
     records: list[Block] = []
     for one in found.results:
-        lists = model.Bullets([model.Ids(kind, getattr(one, name)) for name, kind in RECORDS.items()])
+        lists = model.Bullets([(kind, getattr(one, name)) for name, kind in RECORDS.items()])
         records += [model.Heading(str(one.pair.a)), lists]
     yield Section("Records to read", records)

@@ -60,11 +60,8 @@ def volcano(diff: Diff) -> Chart:
 def forest(title: str, found: Sequence[Finding], groups: Sequence[str]) -> Chart:
     """Return the first findings of a family with their intervals."""
     first = found[:SHOWN]
-    labels = charts.unique_labels([one.shown for one in first])
-    rows = [
-        _row(one) | {"label": label, "colour": f"more in {one.group}"}
-        for one, label in zip(first, labels, strict=True)
-    ]
+    unique = zip(first, charts.unique_labels([one.shown for one in first]), strict=True)
+    rows = [_row(one) | {"label": label, "colour": f"more in {one.group}"} for one, label in unique]
     ordered = [row["label"] for row in sorted(rows, key=lambda row: -row["points"])]
     names = [f"more in {name}" for name in groups]
     shown = [name for name in names if any(row["colour"] == name for row in rows)]
@@ -80,18 +77,13 @@ def forest(title: str, found: Sequence[Finding], groups: Sequence[str]) -> Chart
 
 
 def _row(one: Finding) -> dict[str, Any]:
+    shares = {f"share{place}": share for place, share in enumerate(one.freq.values())}
+    low, high = one.ci
     return {
-        "label": one.shown,
-        "short": shortened(one.shown, LETTERS),
-        "colour": FAMILY[one.family],
-        "group": one.group,
-        "points": 100 * one.effect,
-        "low": 100 * one.ci[0],
-        "high": 100 * one.ci[1],
-        "q": one.q,
-        "sure": -log10(max(one.q, SMALLEST_Q)),
-        **{f"share{place}": share for place, share in enumerate(one.freq.values())},
-    }
+        "label": one.shown, "short": shortened(one.shown, LETTERS), "colour": FAMILY[one.family],
+        "group": one.group, **shares, "points": 100 * one.effect, "low": 100 * low, "high": 100 * high,
+        "q": one.q, "sure": -log10(max(one.q, SMALLEST_Q)),
+    }  # fmt: skip
 
 
 def _difference(names: Sequence[str]) -> str:
@@ -102,15 +94,10 @@ def _difference(names: Sequence[str]) -> str:
 
 
 def _tooltip(groups: Sequence[str]) -> list[Any]:
-    return charts.tooltip(
-        ("label:N", "finding"),
-        ("group:N", "more in"),
-        *((f"share{place}:Q", f"share of {name}", ".1%") for place, name in enumerate(groups)),
-        ("points:Q", "difference (points)", "+.1f"),
-        ("low:Q", "95 % from", "+.1f"),
-        ("high:Q", "to", "+.1f"),
-        ("q:Q", "q", ".2g"),
-    )
+    shares = [(f"share{place}:Q", f"share of {name}", ".1%") for place, name in enumerate(groups)]
+    difference = ("points:Q", "difference (points)", "+.1f"), ("low:Q", "95 % from", "+.1f")
+    names = ("label:N", "finding"), ("group:N", "more in")
+    return charts.tooltip(*names, *shares, *difference, ("high:Q", "to", "+.1f"), ("q:Q", "q", ".2g"))
 
 
 def _ends(values: Sequence[float], inside: float) -> list[float]:

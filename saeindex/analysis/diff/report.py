@@ -6,15 +6,16 @@ What drift, alerts and profiles say of their findings in the same way is in the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from saeindex.analysis.diff.charts import forest, volcano
-from saeindex.analysis.diff.results import Diff, Finding
+from saeindex.analysis.diff.results import Diff
 from saeindex.analysis.stats.evidence import FAMILY, Family
 from saeindex.report import model
 from saeindex.report.model import Block, Cell, Description, Figure, Section, describe, table
 from saeindex.report.numbers import chance, count, counted, interval, percent, points, ratio, series
 
+Findings: TypeAlias = Mapping[Family, Sequence[Any]]
 # Of each family: findings that the answer in short names, findings that are shown with their records.
 IN_SHORT, SHOWN_EVIDENCE = 3, 6
 REPLICATED = {True: "yes", False: "no", None: "–"}
@@ -36,11 +37,17 @@ LIMITS = (
 @describe.register(Diff)
 def _(diff: Diff) -> Description:
     pairs = f"Records are compared in {count(diff.pairs)} pairs, each within its unit." if diff.pairs else ""
+    halves = [
+        f"Searched in one half of the units alone, {one.found:,} {FAMILY[one.family].lower()} were found; "
+        f"{one.replicated:,} of these hold in the other half."
+        for one in diff.confirmation
+        if one.found
+    ]
     asked = "A language model wrote and checked hypotheses." if diff.hypotheses else model.NO_MODEL
     return Description(
         question=f"What differs between {series(list(diff.groups))}?",
         summary=_summary(diff),
-        method=[f"{diff.method}. {unit_sentence(diff.unit)}", pairs, strata_sentence(diff.strata)],
+        method=[f"{diff.method}. {unit_sentence(diff.unit)}", pairs, strata_sentence(diff.strata), *halves],
         details=_details(diff),
         sections=list(_sections(diff)),
         notes=diff.notes,
@@ -80,16 +87,9 @@ def _details(diff: Diff) -> list[Block]:
 
 
 def _sections(diff: Diff) -> Iterator[Section]:
-    halves = {
-        one.family: f" Searched in one half of the units alone, {one.found:,} were found; "
-        f"{one.replicated:,} of these hold in the other half."
-        for one in diff.confirmation
-        if one.found
-    }
-    figures = [Figure(volcano, diff)] if len(diff) else []
-    findings = findings_by_group(diff.findings, diff.tested, list(diff.groups), diff.alpha, halves)
-    yield Section("Findings", [*figures, *findings])
-    yield from evidence(diff.findings)
+    findings = findings_by_group(diff.findings, diff.tested, list(diff.groups), diff.alpha)
+    yield Section("Findings", [*([Figure(volcano, diff)] if len(diff) else []), *findings])
+    yield from evidence(diff.findings, more_in)
     if diff.hypotheses:
         yield Section("What a language model makes of it", _hypotheses(diff))
     if diff.power:
@@ -102,26 +102,24 @@ def _sections(diff: Diff) -> Iterator[Section]:
 
 def _hypotheses(diff: Diff) -> list[Block]:
     judged = series([f"{judged:,} records of {name}" for name, judged in diff.hypotheses[0].judged.items()])
-    shares = {f"of {name}": _share_of(name, "verified") for name in diff.hypotheses[0].verified}
-    verdict = {"q": "q", "verdict": lambda one: "✓ holds" if one.holds else "not verified"}
+    columns = {
+        "hypothesis": "text", "more in": "group",
+        **{f"of {name}": _share_of(name, "verified") for name in diff.hypotheses[0].verified},
+        "q": "q", "verdict": lambda one: "✓ holds" if one.holds else "not verified",
+    }  # fmt: skip
     return [
         f"Written from the findings, and checked on {judged} that the writer had not seen: the shares "
         "are of those that the judge found to show it.",
-        table(
-            "Hypotheses and how they were verified",
-            diff.hypotheses,
-            {"hypothesis": "text", "more in": "group", **shares, **verdict},
-        ),
+        table("Hypotheses and how they were verified", diff.hypotheses, columns),
     ]
 
 
 def _power(diff: Diff) -> list[Block]:
     first, second = list(diff.groups)[:2]
     columns = {
-        "family": _family,
-        f"share of {second}": lambda one: percent(one.base),
+        "family": (FAMILY.get, "family"), f"share of {second}": (percent, "base"),
         f"found from, share of {first}": lambda one: "never" if one.share is None else percent(one.share),
-    }
+    }  # fmt: skip
     return [
         f"What is in this share of {second} is found four times in five if it is in that share of "
         f"{first}. Smaller differences may be there and not be found.",
@@ -130,9 +128,10 @@ def _power(diff: Diff) -> list[Block]:
 
 
 def _changes(diff: Diff) -> list[Block]:
-    counts = {"findings without": "without", "with it alone": "with_it"}
-    gone = {"gone with it": lambda one: "; ".join(one.gone) or "–"}
-    columns = {"family": _family, "stratum": "field", **counts, **gone}
+    columns = {
+        "family": (FAMILY.get, "family"), "stratum": "field", "findings without": "without",
+        "with it alone": "with_it", "gone with it": lambda one: "; ".join(one.gone) or "–",
+    }  # fmt: skip
     return [
         "Findings that go when records are compared within a stratum were differences of it.",
         table("Findings without and with each stratum", diff.changes, columns),
@@ -140,19 +139,14 @@ def _changes(diff: Diff) -> list[Block]:
 
 
 def _hints(diff: Diff) -> list[Block]:
-    names = {"hint": "label", "more in": "group", "family": _family}
+    columns = {
+        "hint": "label", "more in": "group", "family": (FAMILY.get, "family"), "log-odds": "log_odds",
+        "records": "support",
+    }  # fmt: skip
     return [
         "These were not tested and have no error rate: many of them are chance. They are places to look.",
-        table("Untested hints", diff.hints, {**names, "log-odds": "log_odds", "records": "support"}),
+        table("Untested hints", diff.hints, columns),
     ]
-
-
-def _family(one: Any) -> str:
-    return FAMILY[one.family]
-
-
-def _share_of(group: str, shares: str = "freq") -> Callable[[Any], str]:
-    return lambda one: percent(getattr(one, shares).get(group, 0.0))
 
 
 # What several analyses say ----------------------------------------------------------------------------
@@ -171,7 +165,7 @@ def strata_sentence(strata: Sequence[str]) -> str:
     return alike if strata else "Records were not matched by any other field."
 
 
-def first_of_each(findings: Mapping[Family, Sequence[Any]], **having: str) -> str:
+def first_of_each(findings: Findings, **having: str) -> str:
     """Return the first findings of each family, of those whose attributes are as in ``having``."""
     names = [
         [one.shown for one in found if all(getattr(one, name) == value for name, value in having.items())]
@@ -181,11 +175,7 @@ def first_of_each(findings: Mapping[Family, Sequence[Any]], **having: str) -> st
 
 
 def by_family(
-    findings: Mapping[Family, Sequence[Any]],
-    tested: Mapping[Family, int],
-    shown: Callable[[Family], Sequence[Block]],
-    alpha: float = 1.0,
-    further: Mapping[Family, str] | None = None,
+    findings: Findings, tested: Mapping[Family, int], shown: Callable[[Family], list[Block]], alpha: float = 1
 ) -> list[Block]:
     """Return each family's findings as they are ``shown``, under a heading that says how many were tested."""
     blocks: list[Block] = []
@@ -194,17 +184,12 @@ def by_family(
         text = f"{counted(total, 'finding')} of {tested.get(family, 0):,} tested"
         if any(one.related for one in found):
             text += f", in {counted(len(found), 'row')}: what is one thing stands together"
-        blocks.append(model.Heading(FAMILY[family], f"{text}.{(further or {}).get(family, '')}"))
-        blocks += shown(family) if found else []
+        blocks += [model.Heading(FAMILY[family], f"{text}."), *(shown(family) if found else [])]
     return blocks
 
 
 def findings_by_group(
-    findings: Mapping[Family, Sequence[Finding]],
-    tested: Mapping[Family, int],
-    groups: Sequence[str],
-    alpha: float = 1.0,
-    further: Mapping[Family, str] | None = None,
+    findings: Findings, tested: Mapping[Family, int], groups: Sequence[str], alpha: float = 1
 ) -> list[Block]:
     """Return findings between groups by family: the largest with their intervals, and all as a table.
 
@@ -219,27 +204,30 @@ def findings_by_group(
         rows = table(caption, findings[family], columns, in_notebook=model.NOTEBOOK_ROWS)
         return [Figure(forest, FAMILY[family], findings[family], groups), rows]
 
-    return by_family(findings, tested, shown, alpha, further)
+    return by_family(findings, tested, shown, alpha)
 
 
 def _columns(groups: Sequence[str], alpha: float, with_halves: bool) -> dict[str, Any]:
     shares: dict[str, Any] = {f"in {name}": _share_of(name) for name in groups}
     if len(groups) != 2:
-        shares = {
-            "more in": "group",
-            "in it": lambda one: percent(one.freq[one.group]),
-            "in the next": lambda one: f"{percent(one.freq[one.against])} ({one.against})",
-        }
+        next_share = {"in the next": lambda one: f"{percent(one.freq[one.against])} ({one.against})"}
+        shares = {"more in": "group", "in it": lambda one: percent(one.freq[one.group]), **next_share}
     return {
         "finding": lambda one: with_related(one, "" if one.q <= alpha else " (no difference found)"),
         **shares,
-        "difference, points": lambda one: points(one.effect),
-        "95 % interval": lambda one: interval(*one.ci),
-        "odds ratio": lambda one: ratio(one.log_odds),
-        "q": lambda one: chance(one.q),
-        "records": "support",
-        **({"replicated": lambda one: REPLICATED[one.replicated]} if with_halves else {}),
-    }
+        "difference, points": (points, "effect"), "95 % interval": lambda one: interval(*one.ci),
+        "odds ratio": (ratio, "log_odds"), "q": (chance, "q"), "records": "support",
+        **({"replicated": (REPLICATED.get, "replicated")} if with_halves else {}),
+    }  # fmt: skip
+
+
+def _share_of(group: str, shares: str = "freq") -> Callable[[Any], str]:
+    return lambda one: percent(getattr(one, shares).get(group, 0.0))
+
+
+def more_in(one: Any) -> str:
+    """Return which group has more of a finding."""
+    return f"more in {one.group}"
 
 
 def with_related(one: Any, remark: str = "") -> Cell:
@@ -248,10 +236,8 @@ def with_related(one: Any, remark: str = "") -> Cell:
     return Cell(f"{one.shown}{remark}", f"and {counted(len(alike), 'other', 'others')} like it", tuple(alike))
 
 
-def evidence(
-    findings: Mapping[Family, Sequence[Any]], note: Callable[[Any], str] = lambda one: f"more in {one.group}"
-) -> list[Section]:
-    """Return a section with records of both sides for the first findings of each family that have any."""
+def evidence(findings: Findings, note: Callable[[Any], str]) -> list[Section]:
+    """Return records of both sides for the first findings of each family; ``note`` says what they show."""
     chosen = [[one for one in found if any(one.examples.values())] for found in findings.values()]
     quotes = [
         model.Quotes([(f"In {side}", each) for side, each in one.examples.items()], one.shown, note(one))

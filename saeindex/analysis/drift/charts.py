@@ -35,17 +35,12 @@ def _panels(found: Drift, trends: Sequence[Trend]) -> Any:
     labels = unique_labels([shortened(one.shown, LETTERS) for one in trends])
     rows = [
         {
-            "panel": label,
-            "label": one.shown,
-            "period": period,
-            "share": share,
-            "records": where.records,
-            "way": "rises" if one.effect > 0 else "falls",
-            "starts": where.name == one.at,
+            "panel": label, "label": one.shown, "period": period, "share": share, "records": where.records,
+            "way": "rises" if one.effect > 0 else "falls", "starts": where.name == one.at,
         }
         for label, one in zip(labels, trends, strict=True)
         for period, where, share in zip(periods, found.periods, one.shares, strict=True)
-    ]
+    ]  # fmt: skip
     named = periods[:: max(1, -(-len(periods) // NAMED))]
     angle = -45 if len(periods) > 4 else 0
     x_axis = alt.Axis(title=None, labelAngle=angle, values=named, labelFontSize=9, labelLimit=70)

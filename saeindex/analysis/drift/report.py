@@ -18,12 +18,7 @@ BARS = "▁▂▃▄▅▆▇█"
 
 @describe.register(Drift)
 def _(drift: Drift) -> Description:
-    columns = {
-        "period": "name",
-        "from": lambda one: Number(one.first),
-        "to": lambda one: Number(one.last),
-        "records": "records",
-    }
+    columns = {"period": "name", "from": (Number, "first"), "to": (Number, "last"), "records": "records"}
     rate = percent(drift.alpha, 0)
     return Description(
         question=f"What drifts over {drift.over}?",
@@ -58,17 +53,13 @@ def _summary(drift: Drift) -> list[str]:
 
 def _findings(drift: Drift) -> list[Block]:
     columns = {
-        "finding": shared.with_related,
-        "course": lambda one: bars(one.shares),
-        "what": lambda one: _kind(one, drift.per),
+        "finding": shared.with_related, "course": (bars, "shares"), "what": lambda one: _kind(one, drift.per),
         "from": lambda one: one.at or "–",
         f"in {drift.periods[0].name}": lambda one: percent(one.shares[0]),
         f"in {drift.periods[-1].name}": lambda one: percent(one.shares[-1]),
-        "effect, points": lambda one: points(one.effect),
-        "95 % interval": lambda one: interval(*one.ci),
-        "q": lambda one: chance(one.q),
-        "records": "support",
-    }
+        "effect, points": (points, "effect"), "95 % interval": lambda one: interval(*one.ci),
+        "q": (chance, "q"), "records": "support",
+    }  # fmt: skip
 
     def shown(family: Family) -> list[Block]:
         caption = f"{FAMILY[family]}, the largest effect first"

@@ -26,7 +26,7 @@ def _(alert: Alert) -> Description:
             f"{options.least_odds:g}.",
             f"{shared.unit_sentence(alert.unit)} {shared.strata_sentence(alert.strata)}",
         ],
-        sections=[Section("Changes", findings), *shared.evidence(alert.changed)],
+        sections=[Section("Changes", findings), *shared.evidence(alert.changed, shared.more_in)],
         notes=alert.notes,
         limits=shared.LIMITS,
     )

@@ -39,12 +39,8 @@ def _(profile: SetProfile) -> Description:
 def _sections(profile: SetProfile) -> Iterator[Section]:
     more = findings_by_group(profile.distinctive, profile.tested, ("set", "rest"))
     yield Section("What it has more", more)
-    columns = {
-        "theme": "name",
-        "records": "size",
-        "share": lambda one: percent(one.share),
-        "typical records": lambda one: ", ".join(one.central),
-    }
+    typical = {"typical records": (", ".join, "central")}
+    columns = {"theme": "name", "records": "size", "share": (percent, "share"), **typical}
     if profile.themes:
         yield Section("Themes", [table("Parts of the set", profile.themes, columns)])
     for kind, shown in profile.records.items():
