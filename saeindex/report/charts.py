@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saeindex.files import checked_suffix, replacing
-from saeindex.report.html import page_html
+from saeindex.report.html import data_uri, page_html
 from saeindex.report.model import Block, Figure, Section, describe
 from saeindex.report.result import AnalysisResult
 
@@ -47,25 +46,21 @@ for (const spec of document.querySelectorAll("script[type='application/json']"))
   vegaEmbed(spec.previousElementSibling, JSON.parse(spec.textContent), options);
 }
 """
+TEXT = {"labelColor": INK, "titleColor": FAINT, "titleFontWeight": "normal", "labelFontSize": 11}
+LINES = {"gridColor": "#e8ebee", "domainColor": AXIS, "tickColor": AXIS}
+SUBTITLE = {"subtitleColor": FAINT, "subtitleFontSize": 11.5, "subtitlePadding": 5}
 # The look of all charts; names on an axis are not clipped.
 LOOK: dict[str, Any] = {
     "font": "DejaVu Sans, Verdana, Arial, sans-serif",
     "background": "white",
     "padding": 10,
-    "axis": {
-        "labelColor": INK, "titleColor": FAINT, "gridColor": "#e8ebee", "domainColor": AXIS,
-        "tickColor": AXIS, "labelFontSize": 11, "titleFontSize": 11.5, "titleFontWeight": "normal",
-        "titlePadding": 8,
-    },
+    "axis": {**TEXT, **LINES, "titleFontSize": 11.5, "titlePadding": 8},
     "axisX": {"labelFlush": False},
-    "legend": {"labelColor": INK, "titleColor": FAINT, "titleFontWeight": "normal", "labelLimit": 400},
+    "legend": {**TEXT, "labelLimit": 400},
     "view": {"stroke": None},
-    "header": {"labelColor": INK, "labelFontSize": 11, "titleColor": FAINT},
-    "title": {
-        "color": INK, "subtitleColor": FAINT, "anchor": "start", "fontSize": 15, "subtitleFontSize": 11.5,
-        "offset": 14, "subtitlePadding": 5,
-    },
-}  # fmt: skip
+    "header": TEXT,
+    "title": {"color": INK, "anchor": "start", "fontSize": 15, "offset": 14, **SUBTITLE},
+}
 
 
 @dataclass(frozen=True)
@@ -94,20 +89,10 @@ class Chart:
         """Return the drawing, without title and caption."""
         return str(vl_convert.vegalite_to_svg(self.chart.configure(**LOOK).to_dict()))
 
-    def data_uri(self) -> str:
-        """Return the drawing as the address of an image."""
-        return data_uri(self.svg())
-
     def spec(self) -> str:
         """Return the drawing as JSON (Vega-Lite) for a script element, which no text in it can end."""
-        spec = self.chart.configure(**LOOK).to_dict()
-        text = json.dumps(spec, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(self.chart.configure(**LOOK).to_dict(), ensure_ascii=False, allow_nan=False)
         return text.replace("<", "\\u003c").replace("&", "\\u0026")
-
-
-def data_uri(svg: str) -> str:
-    """Return a drawing as the address of an image, which can run nothing."""
-    return f"data:image/svg+xml;base64,{b64encode(svg.encode()).decode()}"
 
 
 def charts_of(result: AnalysisResult) -> list[Chart]:
@@ -135,14 +120,15 @@ def save_charts(result: AnalysisResult, path: str | Path) -> Path:
 def png_of(charts: Sequence[Chart]) -> bytes:
     """Return all charts below each other as one PNG, each under its title and caption."""
     text = alt.Chart(inline([{"text": NOTHING}])).mark_text(fontSize=15).encode(text="text:N")
-    drawn = [_titled(chart) for chart in charts] or [Chart("", "", text.properties(width=480, height=80))]
     images, wide, high = "", 0.0, 0.0
-    for svg in (chart.svg() for chart in drawn):
+    for chart in charts or [Chart("", "", text.properties(width=480, height=80))]:
+        title = alt.Title(chart.title, subtitle=wrap(chart.caption, CAPTION_CHARS))
+        svg = replace(chart, chart=chart.chart.properties(title=title)).svg()
         width, height = (float(size) for size in SVG_SIZE.findall(svg)[:2])
         images += f'<image y="{high:g}" width="{width:g}" height="{height:g}" href="{data_uri(svg)}"/>'
         wide, high = max(wide, width), high + height + BETWEEN
-    ground = f'<rect width="{wide:g}" height="{high:g}" fill="white"/>'
-    size = f'width="{wide:g}" height="{high:g}"'
+    size = f'width="{wide:g}" height="{high - BETWEEN:g}"'
+    ground = f'<rect {size} fill="white"/>'
     whole = f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{ground}{images}</svg>'
     return bytes(vl_convert.svg_to_png(whole, scale=SCALE))
 
@@ -156,18 +142,13 @@ def page_of(
     return page_html(title, summary, sections, "", script)
 
 
-def _titled(chart: Chart) -> Chart:
-    title = alt.Title(chart.title, subtitle=wrap(chart.caption, CAPTION_CHARS))
-    return replace(chart, chart=chart.chart.properties(title=title))
-
-
 def inline(rows: Sequence[dict[str, Any]]) -> Any:
     """Return rows as a chart's own data; what is no finite number is left empty."""
-    return alt.InlineData(values=[{name: _finite(cell) for name, cell in row.items()} for row in rows])
 
+    def finite(cell: Any) -> Any:
+        return None if isinstance(cell, float) and not isfinite(cell) else cell
 
-def _finite(cell: Any) -> Any:
-    return None if isinstance(cell, float) and not isfinite(cell) else cell
+    return alt.InlineData(values=[{name: finite(cell) for name, cell in row.items()} for row in rows])
 
 
 def unique_labels(labels: Sequence[str]) -> list[str]:

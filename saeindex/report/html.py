@@ -71,6 +71,11 @@ def highlighted(example: Example) -> Markup:
     return Markup("").join(mark(part) if place % 2 else part for place, part in enumerate(example.parts()))
 
 
+def data_uri(svg: str) -> str:
+    """Return a drawing as the address of an image, which can run nothing."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+
+
 def _render(template: str, **names: Any) -> str:
     return _environment().get_template(f"{template}.html.j2").render(**names)
 
@@ -83,5 +88,6 @@ def _environment() -> Environment:
     made = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    made.filters |= {"highlighted": highlighted, "kind": lambda value: type(value).__name__}
+    made.filters |= {"highlighted": highlighted, "data_uri": data_uri}
+    made.filters["kind"] = lambda value: type(value).__name__
     return made

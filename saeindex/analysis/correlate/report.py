@@ -68,10 +68,8 @@ def _pair_method(found: Correlations) -> list[str]:
     units = "Each record counts as independent of all others."
     if found.units < found.records:
         units = f"{found.units:,} of the records are independent; those that belong together count as one."
-    rate = (
-        f"q is the false discovery rate ({CORRECTION[found.method]}) among all tested pairs, held at "
-        f"{found.alpha:g}."
-    )
+    correction = f"({CORRECTION[found.method]}) among all tested pairs, held at {found.alpha:g}"
+    rate = f"q is the false discovery rate {correction}."
     level = f" A concept counts where it is at least {found.level}." if found.level else ""
     removed = "; ".join(f"{count:,}: {reason}" for reason, count in found.removed.items())
     left_out = f"Pairs that say nothing were left out: {removed}." if removed else ""
