@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from importlib import import_module
 from math import isfinite
@@ -138,7 +139,7 @@ def page_of(
 ) -> str:
     """Return a page with a summary, blocks, and all charts with the program that draws them."""
     script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;") + DRAW
-    sections = [Section("", details), *(Section(chart.title, [chart]) for chart in charts)]
+    sections = [Section("", details), *(Section(chart.title, [Figure(copy, chart)]) for chart in charts)]
     return page_html(title, summary, sections, "", script)
 
 
