@@ -15,7 +15,7 @@ from saeindex.report.charts import WIDTH, Chart, alt, inline
 COMPONENTS, PERPLEXITY, STEPS = 50, 30, 500
 # Pixels of the map.
 MAP_HEIGHT = 520
-MEASURES = ("share of records", "conductance (0 is apart)")
+MEASURES = ("share of records", "conductance (0 is separate)")
 # How the records of a cluster are drawn.
 MARKS: dict[str, dict[str, Any]] = {
     "a member": {"shape": "circle", "size": 22, "opacity": 0.45},
@@ -57,7 +57,7 @@ def map_of_records(found: Clustering) -> Chart:
     ]
     of = f"{len(rows):,} of {len(found.ids):,} records" if len(rows) < len(found.ids) else "The records"
     caption = (
-        f"{of} placed so that those with like embeddings are near each other (t-SNE: distances between "
+        f"{of} placed so that those with similar embeddings are near each other (t-SNE: distances between "
         "far groups mean nothing). Where colours mix, the embedding as a whole follows something else. "
         "Diamonds are central records, crosses borderline ones."
     )

@@ -14,14 +14,14 @@ from saeindex.types import shown_label
 # Concepts of a cluster that the table of clusters names.
 KEY_CONCEPTS = 4
 METHODS = {
-    "anchored": "Records began where the values' texts and examples put them, and settled among their likes "
-    "(anchored expectation-maximisation).",
+    "anchored": "Records began where the values' texts and examples put them, and settled among similar "
+    "records (anchored expectation-maximisation).",
     "interpembed": "Spectral clustering of concepts whose labels are like the axis (the baseline of "
     "InterpEmbed).",
-    "free": "k-means of the embeddings, which asks for no axis.",
+    "free": "k-means of the embeddings, without an axis.",
 }
 LIMITS = (
-    "The verdict sees whether records part where the axis was put, not whether the words mean what they say: "
+    "The verdict says whether records divide along the axis, not whether its words mean what they say: "
     "an axis that stands for another one, such as topic, passes. Read central and borderline records.",
     "Key concepts are features with short labels that a cluster has more often; they were not tested.",
 )
@@ -34,7 +34,7 @@ def _(found: Clustering) -> Description:
     inferred = " (values inferred)" if found.axis.is_inferred else ""
     asked = " Its values were inferred from the records; nobody named them." if inferred else ""
     return Description(
-        question=f"How do the records part by {found.axis.name}?",
+        question=f"How do the records divide by {found.axis.name}?",
         summary=[
             f"{records} by {found.axis.name}, {found.method}{inferred}, in {clusters}: {shares}.",
             _verdict(found),
@@ -63,7 +63,7 @@ def _sections(found: Clustering) -> Iterator[Section]:
     yield Section("Clusters", [*figures, _table(found)])
     yield Section("Each cluster", [block for one in found.clusters for block in _cluster(one)])
     if found.leakage:
-        yield Section("What else they follow", _leakage(found))
+        yield Section("What else they agree with", _leakage(found))
 
 
 def _table(found: Clustering) -> Table:
@@ -71,7 +71,7 @@ def _table(found: Clustering) -> Table:
         "cluster": "name", "records": "size", "share": (percent, "share"), "conductance": "conductance",
         "silhouette": "silhouette", "key concepts": (_first, "concepts"),
     }  # fmt: skip
-    caption = "Clusters: conductance is 0 where one is apart, silhouette is 1 where it is"
+    caption = "Clusters: of one that is well separated, conductance is near 0 and silhouette near 1"
     return table(caption, found.clusters, columns, in_notebook=model.NOTEBOOK_ROWS)
 
 
@@ -95,12 +95,12 @@ def _cluster(one: Cluster) -> list[Block]:
 
 def _leakage(found: Clustering) -> list[Block]:
     columns = {
-        "field": lambda one: "k-means that asks nothing" if one[0] == "(free)" else one[0],
+        "field": lambda one: "k-means without an axis" if one[0] == "(free)" else one[0],
         "NMI": lambda one: one[1]["nmi"],
         "ARI": lambda one: one[1]["ari"],
     }
     return [
-        "Agreement of the clusters with other fields of the records: 0 is none, 1 is the same. What was "
-        "not asked for should be near 0.",
+        "Agreement of the clusters with other fields of the records: 0 is none, 1 is the same. Other "
+        "fields should be near 0.",
         table("Agreement with other fields", found.leakage.items(), columns),
     ]

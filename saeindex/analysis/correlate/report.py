@@ -15,7 +15,7 @@ from saeindex.report.numbers import Number, chance, counted, number, percent, ra
 # Findings that the answer in short names, and rows of a table before the others are folded.
 IN_SHORT, SHOWN = 4, 30
 LIMITS = (
-    "That two concepts go together says neither which brings about which, nor that either does.",
+    "That two concepts go together does not say which causes which, nor that either does.",
     "Concepts are features of the embeddings with short labels; read the records before trusting a label.",
 )
 CORRECTION = {"bh": "Benjamini–Hochberg", "by": "Benjamini–Yekutieli"}
@@ -56,8 +56,8 @@ def _(found: Correlations) -> Description:
         ],
         method=_pair_method(found),
         details=[
-            "Pairs are in the order of their evidence, not of their NPMI, which favours rare pairs; "
-            f"pairs of fewer than {counted(found.least, 'record')}, had or expected, are not tested."
+            "Pairs are ordered by their evidence, not by their NPMI, which favours rare pairs; "
+            f"pairs of fewer than {counted(found.least, 'record')}, observed or expected, are not tested."
         ],
         sections=[Section("Findings", _pairs(found) or ["No pair was found."])],
         limits=LIMITS,
@@ -68,11 +68,11 @@ def _pair_method(found: Correlations) -> list[str]:
     units = "Each record counts as independent of all others."
     if found.units < found.records:
         units = f"{found.units:,} of the records are independent; those that belong together count as one."
-    correction = f"({CORRECTION[found.method]}) among all tested pairs, held at {found.alpha:g}"
+    correction = f"({CORRECTION[found.method]}) among all tested pairs, controlled at {found.alpha:g}"
     rate = f"q is the false discovery rate {correction}."
     level = f" A concept counts where it is at least {found.level}." if found.level else ""
     removed = "; ".join(f"{count:,}: {reason}" for reason, count in found.removed.items())
-    left_out = f"Pairs that say nothing were left out: {removed}." if removed else ""
+    left_out = f"Uninformative pairs were left out: {removed}." if removed else ""
     return [f"{units} {rate}{level}", left_out]
 
 
@@ -90,7 +90,7 @@ def _(found: Triggers) -> Description:
     usual = found.having / max(1, found.records)
     first = "; ".join(str(one.pair.a) for one in found.results[:IN_SHORT])
     own = f"{found.removed:,} concepts that are the behaviour's own were left out." if found.removed else ""
-    cause = "Whether a concept is the cause, the counter-examples help to judge, and an experiment decides."
+    cause = "The counter-examples help to judge whether a concept is the cause; only an experiment decides."
     return Description(
         question=f"What in {found.prompt_field or 'the text'} brings about “{found.behaviour}”?",
         summary=[
@@ -101,7 +101,7 @@ def _(found: Triggers) -> Description:
         ],
         method=[
             "Each concept of the prompts was tested with the behaviour; q is the false discovery rate "
-            f"({CORRECTION[found.method]}), held at {found.alpha:g}. Responses to one prompt count together.",
+            f"({CORRECTION[found.method]}), controlled at {found.alpha:g}. Responses to a prompt count once.",
             own,
         ],
         sections=list(_trigger_sections(found)),

@@ -27,10 +27,10 @@ LEVELS = {
     "made on",
 }
 LIMITS = (
-    "A difference is no cause: groups may differ in more than what they were chosen by.",
+    "A difference is not a cause: groups may differ in more than what they were selected by.",
     "Concepts are features of the embeddings with short labels; read the records before trusting a label. "
     "Labels marked (weak) say little.",
-    "Each family of evidence has its own error rate; they are not to be added up.",
+    "Each family of evidence has its own error rate; the rates must not be added up.",
 )
 
 
@@ -59,7 +59,7 @@ def _(diff: Diff) -> Description:
 def _summary(diff: Diff) -> list[str]:
     sizes = series([f"{size:,} records of {name}" for name, size in diff.groups.items()])
     if not len(diff):
-        return [f"Nothing was found to differ between {sizes}.", "What this could have found is told below."]
+        return [f"Nothing was found to differ between {sizes}.", "What could have been found is shown below."]
     found_in = [
         f"{sum(one.q <= diff.alpha for one in found):,} in {FAMILY[family].lower()}"
         for family, found in diff.findings.items()
@@ -77,10 +77,10 @@ def _details(diff: Diff) -> list[Block]:
     columns = {"group": lambda one: one[0], "records": lambda one: one[1]}
     return [
         table("Groups that were compared", diff.groups.items(), columns),
-        f"Of {field} of each record it was asked which concepts and words it has, and which records are "
-        f"like it. A record has a concept where {LEVELS.get(diff.level, diff.level)}.",
+        f"Compared were the concepts and words in {field} of each record, and the clusters of similar "
+        f"records that it is in. A record has a concept where {LEVELS.get(diff.level, diff.level)}.",
         f"Tested: {tested}. Of the findings of a family about {percent(diff.alpha, 0)} at most are "
-        "expected to be chance (q is that rate for each). Replicated: found in one half of the units "
+        "expected to be due to chance (q is that rate for each). Replicated: found in one half of the units "
         "alone, it holds in the other; a dash says that this half alone did not find it. Intervals are "
         "of 95 % for each finding by itself.",
     ]
@@ -109,7 +109,7 @@ def _hypotheses(diff: Diff) -> list[Block]:
     }  # fmt: skip
     return [
         f"Written from the findings, and checked on {judged} that the writer had not seen: the shares "
-        "are of those that the judge found to show it.",
+        "are those in which the judge found it.",
         table("Hypotheses and how they were verified", diff.hypotheses, columns),
     ]
 
@@ -121,8 +121,8 @@ def _power(diff: Diff) -> list[Block]:
         f"found from, share of {first}": lambda one: "never" if one.share is None else percent(one.share),
     }  # fmt: skip
     return [
-        f"What is in this share of {second} is found four times in five if it is in that share of "
-        f"{first}. Smaller differences may be there and not be found.",
+        f"What this share of {second} has is found four times in five if that share of {first} has it. "
+        "Smaller differences may exist without being found.",
         table("Smallest differences that are found four times in five", diff.power, columns),
     ]
 
@@ -133,7 +133,7 @@ def _changes(diff: Diff) -> list[Block]:
         "with it alone": "with_it", "gone with it": lambda one: "; ".join(one.gone) or "–",
     }  # fmt: skip
     return [
-        "Findings that go when records are compared within a stratum were differences of it.",
+        "Findings that disappear when records are compared within a stratum were differences of the strata.",
         table("Findings without and with each stratum", diff.changes, columns),
     ]
 
@@ -144,7 +144,7 @@ def _hints(diff: Diff) -> list[Block]:
         "records": "support",
     }  # fmt: skip
     return [
-        "These were not tested and have no error rate: many of them are chance. They are places to look.",
+        "These were not tested and have no error rate: many are due to chance. They are places to look.",
         table("Untested hints", diff.hints, columns),
     ]
 
@@ -183,7 +183,7 @@ def by_family(
         total = sum(1 + len(one.related) for one in found if one.q <= alpha)
         text = f"{counted(total, 'finding')} of {tested.get(family, 0):,} tested"
         if any(one.related for one in found):
-            text += f", in {counted(len(found), 'row')}: what is one thing stands together"
+            text += f", in {counted(len(found), 'row')}: related findings share a row"
         blocks += [model.Heading(FAMILY[family], f"{text}."), *(shown(family) if found else [])]
     return blocks
 

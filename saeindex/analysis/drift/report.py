@@ -28,7 +28,7 @@ def _(drift: Drift) -> Description:
             shared.strata_sentence(drift.strata),
         ],
         details=[
-            f"Of the findings of a family about {rate} at most are expected to be chance (q).",
+            f"Of the findings of a family about {rate} at most are expected to be due to chance (q).",
             table(f"Periods of {drift.over}", drift.periods, columns, shown=0),
         ],
         sections=[

@@ -13,7 +13,7 @@ from saeindex.report.numbers import counted, number, percent
 KINDS = {
     "central": "nearest to the set's mean direction",
     "borderline": "as near to records outside the set as to those in it",
-    "odd": "far from the others of the set, with concepts that they have not",
+    "odd": "far from the others of the set, with concepts that those do not have",
 }
 
 
@@ -24,10 +24,11 @@ def _(profile: SetProfile) -> Description:
         question="What is this set of records like?",
         summary=[
             f"{counted(profile.size, 'record')} among {profile.size + profile.rest:,}.",
-            f"Distinctive: {first}." if first else "Nothing was found that the set has more.",
+            f"Distinctive: {first}." if first else "Nothing was found that the set has more often.",
         ],
         method=[
-            f"Compared with the {profile.rest:,} other records; q holds at {profile.alpha:g} in each family.",
+            f"Compared with the {profile.rest:,} other records; the false discovery rate of each family (q) "
+            f"is at most {profile.alpha:g}.",
             f"Cohesion, the mean cosine with the set's mean direction, is {number(profile.cohesion)}.",
         ],
         sections=list(_sections(profile)),
@@ -38,7 +39,7 @@ def _(profile: SetProfile) -> Description:
 
 def _sections(profile: SetProfile) -> Iterator[Section]:
     more = findings_by_group(profile.distinctive, profile.tested, ("set", "rest"))
-    yield Section("What it has more", more)
+    yield Section("What it has more often", more)
     typical = {"typical records": (", ".join, "central")}
     columns = {"theme": "name", "records": "size", "share": (percent, "share"), **typical}
     if profile.themes:
