@@ -11,7 +11,8 @@ from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS, SAE
 from saeindex.errors import InvalidInputError
 from saeindex.protocols import SearchRequest, SparseVector
 from saeindex.report.html import Described
-from saeindex.report.model import Description, Head, counted, describe, listing, number, percent
+from saeindex.report.model import Description, describe, listing
+from saeindex.report.numbers import counted, number, percent
 from saeindex.types import one_line, shown_label
 
 if TYPE_CHECKING:
@@ -95,11 +96,12 @@ def feature_card(feature: int | str, store: VectorStore, space: FeatureSpace, ex
 def _(card: FeatureCard) -> Description:
     present, typical, strong = (counted(count, "passage") for count in card.records_at_level)
     trust = "not measured" if card.trust is None else number(card.trust)
-    text = Head("Text", is_number=False)
-    strongest = [[number(score, 3), one_line(found, 160), record] for record, found, score in card.strongest]
-    similar = [
-        [number(one.cosine), f"#{one.id} {shown_label(one.label, one.is_weak)}"] for one in card.similar
-    ]
+    strongest = {
+        "Activation": lambda one: number(one[2], 3),
+        "Text": lambda one: one_line(one[1], 160),
+        "Id": lambda one: one[0],
+    }
+    feature = {"Feature": lambda one: f"#{one.id} {shown_label(one.label, one.is_weak)}"}
     return Description(
         question="What is this feature?",
         summary=[
@@ -109,7 +111,7 @@ def _(card: FeatureCard) -> Description:
         ],
         method=[],
         sections=[
-            listing("Strongest records", [Head("Activation"), text, Head("Id", False)], strongest),
-            listing("Similar features", [Head("Cosine"), Head("Feature", False)], similar),
+            listing("Strongest records", card.strongest, strongest),
+            listing("Similar features", card.similar, {"Cosine": "cosine", **feature}),
         ],
     )

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from saeindex.config import MAX_QUERY_CHARS
 from saeindex.errors import InvalidInputError
 from saeindex.report.html import Described
-from saeindex.report.model import Description, Head, describe, listing, number
+from saeindex.report.model import Description, describe, listing
+from saeindex.report.numbers import number
 from saeindex.types import shown_label
 
 if TYPE_CHECKING:
@@ -130,19 +131,18 @@ class Feedback(_Shown, Described):
 
 @describe.register(Feedback)
 def _(feedback: Feedback) -> Description:
-    concepts = [
-        [number(one.weight, 3), shown_label(f"#{one.id} {one.label}", one.is_weak), one.verdict or ""]
-        for one in feedback.concepts
-    ]
-    words = [[number(one.weight), one.word] for one in feedback.words]
-    weight = Head("Weight")
+    concepts = {
+        "Weight": lambda one: number(one.weight, 3),
+        "Concept": lambda one: shown_label(f"#{one.id} {one.label}", one.is_weak),
+        "Verdict": lambda one: one.verdict or "",
+    }
     return Description(
         question="What was inferred?",
         summary=[f"{feedback.headline}."],
         method=["Weights above 0 speak for a record, those below against it."],
         sections=[
-            listing("Concepts", [weight, Head("Concept", False), Head("Verdict", False)], concepts),
-            listing("Words", [weight, Head("Word", False)], words),
+            listing("Concepts", feedback.concepts, concepts),
+            listing("Words", feedback.words, {"Weight": "weight", "Word": "word"}),
         ],
     )
 
@@ -150,9 +150,10 @@ def _(feedback: Feedback) -> Description:
 def with_evidence(feedback: Feedback, inferred: Inference, sample: CollectionSample) -> Feedback:
     """Return ``feedback`` with the concepts and words that weigh most in ``inferred``, judged ones first."""
     weights, labels = inferred.concepts[0], sample.space.labels
-    told = list(dict.fromkeys([*feedback.judged, *feedback.concept_weights]))
-    order = [int(i) for i in np.argsort(-np.abs(weights), kind="stable")[: SHOWN + len(told)]]
-    chosen = [*told, *(i for i in order if i not in told and weights[i] != 0.0)][: max(SHOWN, len(told))]
+    judged = list(dict.fromkeys([*feedback.judged, *feedback.concept_weights]))
+    order = [int(i) for i in np.argsort(-np.abs(weights), kind="stable")[: SHOWN + len(judged)]]
+    others = [i for i in order if i not in judged and weights[i] != 0.0]
+    chosen = [*judged, *others][: max(SHOWN, len(judged))]
     concepts = tuple(
         FeedbackConcept(
             id=i,

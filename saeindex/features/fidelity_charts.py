@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from saeindex.features.fidelity_report import figures, verdict
 from saeindex.files import replacing
 from saeindex.report.charts import BLUE, GREEN, GREY, INK, ORANGE, Chart, colour_scale, inline, page_of
-from saeindex.report.model import Head, Paragraph, Table
+from saeindex.report.model import table
+from saeindex.report.numbers import Number
 
 if TYPE_CHECKING:
     from saeindex.features.fidelity import FidelityReport
@@ -32,13 +33,12 @@ def page_html(report: FidelityReport) -> str:
         f"{report.n_features:,} features, at most {report.k} active, on {report.records:,} records. "
         f"Fingerprint {report.fingerprint[:12]}."
     )
-    heads = [Head("figure", False), Head("value"), Head("what it is", False)]
-    rows = [[row.name, row.value, row.meaning] for row in figures(report)]
-    table = Table("Figures", heads, rows, shown=len(rows))
+    columns = {"figure": "name", "value": lambda one: Number(one.value), "what it is": "meaning"}
+    measured = table("Figures", figures(report), columns, shown=len(figures(report)))
     charts = [_error(report), _density(report), _retained(report), _by_k(report)]
     if report.stability:
         charts.append(_stability(report))
-    return page_of(charts, f"Fidelity of {report.space}", verdict(report), [Paragraph(what), table])
+    return page_of(charts, f"Fidelity of {report.space}", verdict(report), [what, measured])
 
 
 def _error(report: FidelityReport) -> Chart:

@@ -276,7 +276,8 @@ def index_info(
 
 def index_description(name: str, manifest: Manifest) -> Description:
     """Return an index in words, by its manifest."""
-    from saeindex.report.model import Description, Head, counted, listing
+    from saeindex.report.model import Description, listing
+    from saeindex.report.numbers import counted
 
     space, encoder, passages = manifest.space, manifest.encoder, manifest.passages
     split = "whole texts" if passages is None else f"passages of up to {passages.max_tokens} tokens"
@@ -290,12 +291,12 @@ def index_description(name: str, manifest: Manifest) -> Description:
         ["Saved profiles", ", ".join(manifest.profiles)],
         ["Made", f"{manifest.created} by {manifest.created_by}"],
     ]
-    heads = [Head("Property", is_number=False), Head("Value", is_number=False)]
+    columns = {"Property": lambda row: row[0], "Value": lambda row: row[1]}
     return Description(
         question="What is this index?",
         summary=[f"{name}: {counted(manifest.counts.records, 'record')}"],
         method=[],
-        sections=[listing("Index", heads, [row for row in rows if row[1]])],
+        sections=[listing("Index", [row for row in rows if row[1]], columns)],
     )
 
 

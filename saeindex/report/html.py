@@ -1,19 +1,19 @@
 """A result as HTML: a page of its own, or a piece of a notebook. Whatever text comes in is escaped (jinja2).
 
-A page is one file that loads nothing and runs nothing.
+A page is one file that loads nothing. It runs nothing but the program that draws charts, where it has one.
 """
 
 from __future__ import annotations
 
 import base64
-import re
+import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from saeindex._version import __version__
-from saeindex.report.model import Description, Drawn, Table, describe
+from saeindex.report.model import Bullets, Description, Example, Section, Table, describe
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -29,54 +29,65 @@ class Described:
         return notebook_html(describe(self))
 
 
-def report_html(told: Description, question: str = "") -> str:
+def report_html(description: Description, question: str = "") -> str:
     """Return a page of its own, under ``question`` or the one that the description has."""
-    made = f"{datetime.now(UTC):%d %B %Y}"
-    return render("page", told=told, question=question or told.question, made=made)
+    limits = Bullets([*(f"{note}." for note in description.notes), *description.limits])
+    sections = [
+        Section("Method", [*filter(None, description.method), *description.details]),
+        *description.sections,
+        Section("Limits", [limits]),
+    ]
+    return page_html(question or description.question, description.summary, sections, description.made_by)
 
 
-def notebook_html(told: Description) -> str:
+def page_html(
+    title: str, summary: Sequence[str], sections: Sequence[Section], made_by: str, script: str = ""
+) -> str:
+    """Return a page: a summary in a box, sections, and how it was made.
+
+    Only ``script`` may run on it (by its hash), whatever labels and texts contain. It draws the charts;
+    without it they are images.
+    """
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    if script:
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        policy += f"; script-src 'sha256-{digest}' 'unsafe-eval'"
+    made = f"By saeindex {__version__} on {datetime.now(UTC):%d %B %Y}. {made_by}"
+    sections = [*sections, Section("How this was made", [made.strip()])]
+    return _render("page", title=title, summary=summary, sections=sections, policy=policy, script=script)
+
+
+def notebook_html(description: Description) -> str:
     """Return the answer in short, and the first rows of the main tables."""
-    blocks = [block for section in told.sections for block in section.blocks]
-    tables = [block for block in blocks if isinstance(block, Table) and block.is_main]
-    return render("notebook", told=told, tables=tables)
+    tables = [block for block in description.blocks() if isinstance(block, Table) and block.in_notebook]
+    return _render("notebook", description=description, tables=tables)
 
 
-def render(template: str, **names: Any) -> str:
-    """Return what a template makes of these names."""
-    return _environment().get_template(f"{template}.html.j2").render(version=__version__, **names)
+def highlighted(example: Example) -> Markup:
+    """Return the text of a record in which its highlights are marked wherever they stand as words."""
+    from markupsafe import Markup
+
+    mark = Markup("<mark>{}</mark>").format
+    return Markup("").join(mark(part) if place % 2 else part for place, part in enumerate(example.parts()))
 
 
-def highlighted(text: str, words: Sequence[str]) -> Markup:
-    """Return a text in which these words are marked wherever they stand as words."""
-    from markupsafe import Markup, escape
-
-    if not words:
-        return escape(text)
-    any_of = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
-    parts = re.split(rf"(?<!\w)({any_of})(?!\w)", text, flags=re.IGNORECASE)
-    return Markup("").join(
-        Markup("<mark>{}</mark>").format(part) if place % 2 else part for place, part in enumerate(parts)
-    )
+def data_uri(svg: str) -> str:
+    """Return a drawing as the address of an image, which can run nothing."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
 
 
-def _data_uri(chart: Drawn) -> str:
-    """Return a chart as an image that can run nothing."""
-    return f"data:image/svg+xml;base64,{base64.b64encode(chart.svg().encode()).decode()}"
+def _render(template: str, **names: Any) -> str:
+    return _environment().get_template(f"{template}.html.j2").render(**names)
 
 
 @cache
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
+    loader = PackageLoader("saeindex.report", "templates")
     made = Environment(
-        loader=PackageLoader("saeindex.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    made.filters |= {"highlighted": highlighted, "data_uri": _data_uri}
-    made.tests["text"] = lambda value: isinstance(value, str)
+    made.filters |= {"highlighted": highlighted, "data_uri": data_uri}
     made.filters["kind"] = lambda value: type(value).__name__
     return made

@@ -3,28 +3,27 @@
 Each analysis registers how its results are described, in its ``report.py``::
 
     @describe.register(Diff)
-    def _(found: Diff) -> Description: ...
-
-Numbers are words here too, so that all renderings have the same ones.
+    def _(diff: Diff) -> Description: ...
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import singledispatch
-from math import exp, isfinite
-from typing import Protocol, TypeAlias
+from functools import partial, singledispatch
+from importlib import import_module
+from operator import attrgetter
+from typing import Any, TypeAlias
 
 from saeindex.errors import InvalidInputError
+from saeindex.report.numbers import Number, number
 
-# Rows of a table in a notebook, and at most.
-NOTEBOOK_ROWS, MOST_ROWS = 8, 50
-# A rate of error below this is shown as less than it.
-SMALLEST_RATE = 0.001
-# The logarithm of an odds ratio of 1,000, beyond which it is only called large.
-LARGEST_LOG_ODDS = 6.9
+# Rows that a notebook shows of a table of findings, and of a table that is all there is to see.
+NOTEBOOK_ROWS, LISTED_ROWS = 8, 50
+# Where the results of an analysis are defined, in its package.
+RESULTS = ".results"
+NO_MODEL = "No language model was asked."
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,35 +35,19 @@ class Example:
     concepts: tuple[str, ...]
     highlights: tuple[str, ...] = ()
 
-
-class Drawn(Protocol):
-    """A chart with what it shows in words; see :class:`saeindex.report.charts.Chart`."""
-
-    @property
-    def title(self) -> str:
-        """What it is."""
-
-    @property
-    def caption(self) -> str:
-        """What it shows, for those who read and for those who cannot see it."""
-
-    def svg(self) -> str:
-        """Return the drawing, without title and caption."""
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The head of a column; numbers stand at the right, and do not break."""
-
-    name: str
-    is_number: bool = True
+    def parts(self, chars: int | None = None) -> list[str]:
+        """Return the text (its first ``chars``) in parts: every second one is a word to look at."""
+        if not self.highlights:
+            return [self.text[:chars]]
+        any_of = "|".join(re.escape(word) for word in sorted(self.highlights, key=len, reverse=True))
+        return re.split(rf"(?<!\w)({any_of})(?!\w)", self.text[:chars], flags=re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
     """A text with ``items`` behind it, which a page shows under ``summary`` when asked to.
 
-    A text shows the first items, unless they are ``page_only``.
+    A terminal shows the first items, unless they are ``page_only``.
     """
 
     text: str
@@ -75,20 +58,23 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under heads; each row's first cell is its head. A page folds those after the first ``shown``.
+    """Rows of cells under the names of their columns; the first cell of a row is its head.
 
-    ``name`` is what a notebook calls it, which shows those tables that ``is_main``: their first rows.
+    A page shows the first ``shown`` rows and folds the others, a notebook the first ``in_notebook``.
     """
 
     caption: str
-    heads: Sequence[Head]
+    columns: Sequence[str]
     rows: Sequence[Sequence[str | Cell]]
-    name: str = ""
     shown: int = 20
-    is_main: bool = False
-    in_notebook: int = NOTEBOOK_ROWS
-    is_folded: bool = False
+    in_notebook: int = 0
     page_only: bool = False
+
+    @property
+    def kinds(self) -> list[str]:
+        """Whether each column has a "number", to be aligned at the right, or only "text"."""
+        columns = zip(*self.rows, strict=True)
+        return ["number" if any(isinstance(cell, Number) for cell in cells) else "text" for cells in columns]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,76 +86,46 @@ class Heading:
 
 
 @dataclass(frozen=True, slots=True)
-class Paragraph:
-    """A sentence or more."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ids:
-    """Ids of records, and what they are."""
-
-    name: str
-    ids: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Bullets:
-    """A list."""
+    """A list of sentences, or of what records are with their ids."""
 
-    items: Sequence[str | Ids]
+    items: Sequence[str | tuple[str, Sequence[str]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Quotes:
-    """Records as they are, each with a note."""
+    """Records as they are, side by side under the name of their side; a side may have none.
 
-    examples: Sequence[Example]
-    notes: Sequence[str] = ()
+    With a ``title`` they all show the same thing, as ``note`` says.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class Sides:
-    """Records of several sides, which show what ``title`` says; a side without any says so."""
-
-    title: str
-    text: str
-    examples: Mapping[str, Sequence[Example]]
+    sides: Sequence[tuple[str, Sequence[Example]]]
+    title: str = ""
+    note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A chart that is drawn when it is shown."""
-
-    draw: Callable[[], Drawn]
-
-
-@dataclass(frozen=True, slots=True)
-class Box:
-    """Blocks that are set apart: a "warning", or what is "untested"."""
-
-    kind: str
-    blocks: Sequence[Block]
-
-
-Block: TypeAlias = "Heading | Paragraph | Bullets | Table | Quotes | Sides | Figure | Box"
+# A function with its arguments that returns a chart (saeindex.report.charts.Chart) when it is shown.
+Figure = partial
+# A text is a paragraph.
+Block: TypeAlias = "str | Heading | Bullets | Table | Quotes | partial[Any]"
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Blocks under a title."""
+    """Blocks under a title; a "warning" or what is "untested" is set apart by its ``kind``."""
 
     title: str
     blocks: Sequence[Block]
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
     """A result in words.
 
-    ``question`` is what was asked where nobody says; ``summary`` the answer in short; ``method`` how it was
-    found, with ``details`` for a page; ``notes`` are of this result, ``limits`` of all of its kind.
+    ``question`` is what was asked, where the caller does not say; ``summary`` is the answer in short;
+    ``method`` is how it was found, with ``details`` for a page; ``notes`` are about this result, ``limits``
+    about all of its kind.
     """
 
     question: str
@@ -179,71 +135,45 @@ class Description:
     details: Sequence[Block] = ()
     notes: Sequence[str] = ()
     limits: Sequence[str] = ()
-    made_by: str = "No language model was asked."
+    made_by: str = NO_MODEL
+
+    def blocks(self) -> list[Block]:
+        """Return the blocks of all sections."""
+        return [block for section in self.sections for block in section.blocks]
 
 
-def listing(name: str, heads: Sequence[Head], rows: Sequence[Sequence[str | Cell]]) -> Section:
-    """Return a section of one table, which a notebook shows whole."""
-    return Section(name, [Table(name, heads, rows, name, is_main=True, in_notebook=MOST_ROWS)])
+def table(caption: str, items: Iterable[Any], columns: Mapping[str, Any], **options: Any) -> Table:
+    """Return a table with a row for each item; ``options`` are those of :class:`Table`.
+
+    ``columns`` say how the cells of an item are made: by a function of it, as its attribute of a name, or
+    (a function and a name) by a function of its attribute.
+    """
+    makers = [_maker(column) for column in columns.values()]
+    return Table(caption, list(columns), [[make(item) for make in makers] for item in items], **options)
+
+
+def _maker(column: Any) -> Callable[[Any], str | Cell]:
+    form, name = column if isinstance(column, tuple) else (_shown, column)
+    get = attrgetter(name) if isinstance(name, str) else name
+    return lambda item: form(get(item))
+
+
+def _shown(value: str | Cell | float) -> str | Cell:
+    return value if isinstance(value, str | Cell) else number(value, 0 if isinstance(value, int) else 2)
+
+
+def listing(name: str, items: Iterable[Any], columns: Mapping[str, Any]) -> Section:
+    """Return a section of one :func:`table`, which a notebook shows whole."""
+    return Section(name, [table(name, items, columns, in_notebook=LISTED_ROWS)])
 
 
 @singledispatch
 def describe(result: object) -> Description:
     """Return a result in words; InvalidInputError for what no analysis returned."""
-    kind = type(result).__name__
-    raise InvalidInputError(f"a report of {kind}", "no description of it", "Use its tables.")
-
-
-def word_in(word: str, text: str) -> re.Match[str] | None:
-    """Return where a word stands first in a text, as a word and whatever its case."""
-    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE)
-
-
-def percent(share: float, digits: int = 1) -> str:
-    """Return a share: 12.3 %."""
-    return f"{100 * share:.{digits}f} %"
-
-
-def points(effect: float) -> str:
-    """Return a difference of two shares in percentage points: +1.2."""
-    return f"{100 * effect:+.1f}".replace("-", "−")
-
-
-def interval(low: float, high: float) -> str:
-    """Return an interval of a difference in percentage points: +0.5 to +1.9."""
-    return f"{points(low)} to {points(high)}"
-
-
-def ratio(log_odds: float) -> str:
-    """Return an odds ratio: 2.5, 0.31; of evidence that only one side has, over 1,000."""
-    if log_odds > LARGEST_LOG_ODDS:
-        return "over 1,000"
-    if log_odds < -LARGEST_LOG_ODDS:
-        return "under 0.001"
-    value = exp(log_odds)
-    return f"{value:,.{0 if value >= 10 else 1 if value >= 1 else 2 if value >= 0.1 else 3}f}"
-
-
-def ratios(log_odds: float, low: float, high: float) -> str:
-    """Return an odds ratio with its interval: 2.5 (1.8 to 3.4)."""
-    return f"{ratio(log_odds)} ({ratio(low)} to {ratio(high)})"
-
-
-def chance(q: float) -> str:
-    """Return a rate of error: < 0.001, 0.012."""
-    return f"< {SMALLEST_RATE:g}" if q < SMALLEST_RATE else f"{q:.3f}"
-
-
-def number(value: float, digits: int = 2) -> str:
-    """Return a number: 1,234 or 0.12; one that is not finite is a dash."""
-    return f"{value:,.{digits}f}".replace("-", "−") if isfinite(value) else "–"
-
-
-def counted(count: float, one: str, many: str = "") -> str:
-    """Return how many there are of what: 1 finding, 2,000 findings."""
-    return f"{count:,.0f} {one if count == 1 else many or one + 's'}"
-
-
-def series(names: Sequence[str]) -> str:
-    """Return names as a series: a, b and c."""
-    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+    kind = type(result)
+    if kind.__module__.endswith(RESULTS):
+        # How an analysis' results are described stands beside them, and registers itself when it is imported.
+        import_module(f"{kind.__module__.removesuffix(RESULTS)}.report")
+        if describe.dispatch(kind) is not describe.dispatch(object):
+            return describe(result)
+    raise InvalidInputError(f"a report of {kind.__name__}", "no description of it", "Use its tables.")

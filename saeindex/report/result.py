@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ class AnalysisResult(Described, ABC):
         """Return all of it as plain JSON types."""
 
     @abstractmethod
-    def tables(self) -> dict[str, list[dict[str, Any]]]:
+    def tables(self) -> dict[str, list[Row]]:
         """Return its tables by name, as rows of scalar cells."""
 
     @abstractmethod
@@ -56,13 +57,7 @@ class AnalysisResult(Described, ABC):
 
 def data_frame(rows: Sequence[Row]) -> DataFrame:
     """Return rows as a pandas DataFrame; MissingDependencyError where pandas is not installed."""
-    try:
-        import pandas
-    except ImportError as error:
-        raise MissingDependencyError(
-            "a pandas DataFrame", "pandas is not installed", 'Run pip install "saeindex[pandas]".'
-        ) from error
-    return pandas.DataFrame(rows)
+    return _installed("pandas", "a pandas DataFrame", "pandas").DataFrame(rows)
 
 
 def write_tables(result: AnalysisResult, path: str | Path) -> list[Path]:
@@ -72,15 +67,13 @@ def write_tables(result: AnalysisResult, path: str | Path) -> list[Path]:
     MissingDependencyError where .parquet is asked for without pyarrow.
     """
     target = Path(path)
-    suffix = checked_suffix(target, TABLE_FORMATS, "table")
-    write = _write_csv if suffix == ".csv" else _write_parquet
-    if suffix == ".parquet":
-        _pyarrow(target)
+    write = _write_csv if checked_suffix(target, TABLE_FORMATS, "table") == ".csv" else _write_parquet
     written = []
     for name, rows in result.tables().items():
         file = target.with_name(f"{target.stem}-{name}{target.suffix}")
         with replacing(file) as draft:
-            write(rows, draft)
+            names = dict.fromkeys(name for row in rows for name in row)
+            write({name: [row.get(name) for row in rows] for name in names}, draft)
         written.append(file)
     return written
 
@@ -98,43 +91,36 @@ def write_report(result: AnalysisResult, path: str | Path, question: str = "") -
     return target
 
 
-def _write_csv(rows: Sequence[Row], path: Path) -> None:
-    columns = list(dict.fromkeys(name for row in rows for name in row))
+def _write_csv(columns: dict[str, list[Any]], path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow([_cell(name) for name in columns])
-        writer.writerows([_cell(row.get(name)) for name in columns] for row in rows)
+        for row in (columns, *zip(*columns.values(), strict=True)):
+            writer.writerow([_safe(cell) for cell in row])
 
 
-def _cell(value: Any) -> Any:
+def _safe(cell: Any) -> Any:
     """Return a cell of a CSV file; text never begins a formula."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
 
 
-def _write_parquet(rows: Sequence[Row], path: Path) -> None:
-    pyarrow = _pyarrow(path)
-    columns = dict.fromkeys(name for row in rows for name in row)
-    arrays = {name: _column(row.get(name) for row in rows) for name in columns}
-    pyarrow.parquet.write_table(pyarrow.table(arrays), path)
+def _write_parquet(columns: dict[str, list[Any]], path: Path) -> None:
+    pyarrow = _installed("pyarrow", f"Parquet file {path.name}", "parquet")
+    arrays = {name: _of_one_type(cells) for name, cells in columns.items()}
+    import_module("pyarrow.parquet").write_table(pyarrow.table(arrays), path)
 
 
-def _column(cells: Iterator[Any]) -> list[Any]:
+def _of_one_type(cells: list[Any]) -> list[Any]:
     """Return a column's cells of one type: numbers and texts in one column are all texts."""
-    values = list(cells)
-    kinds = {type(value) for value in values if value is not None}
-    if str in kinds and len(kinds) > 1:
-        return [None if value is None else str(value) for value in values]
-    if kinds == {int, float}:
-        return [None if value is None else float(value) for value in values]
-    return values
+    kinds = {type(cell) for cell in cells if cell is not None}
+    if len(kinds) < 2:
+        return cells
+    kind = str if str in kinds else float if kinds == {int, float} else lambda cell: cell
+    return [None if cell is None else kind(cell) for cell in cells]
 
 
-def _pyarrow(path: Path) -> Any:
+def _installed(module: str, asked: str, extra: str) -> Any:
     try:
-        import pyarrow
-        import pyarrow.parquet
+        return import_module(module)
     except ImportError as error:
-        raise MissingDependencyError(
-            f"Parquet file {path.name}", "pyarrow is not installed", 'Run pip install "saeindex[parquet]".'
-        ) from error
-    return pyarrow
+        found, do = f"{module} is not installed", f'Run pip install "saeindex[{extra}]".'
+        raise MissingDependencyError(asked, found, do) from error

@@ -3,108 +3,75 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from functools import partial
 
-from saeindex.report.model import (
-    Block,
-    Box,
-    Bullets,
-    Cell,
-    Description,
-    Example,
-    Figure,
-    Heading,
-    Ids,
-    Paragraph,
-    Quotes,
-    Sides,
-    Table,
-    word_in,
-)
+from saeindex.report.model import Block, Bullets, Cell, Description, Example, Heading, Quotes, Table
 
-# Rows of a table, items behind a cell, and records that are shown; characters of a record and of a name.
-ROWS, ITEMS, RECORDS, CHARS, NAME_CHARS = 12, 4, 3, 110, 48
+# What is shown at most: rows of a table, items behind a cell, records.
+ROWS, ITEMS, RECORDS = 12, 4, 3
+# Characters of a record, and of the widest column.
+RECORD_CHARS, COLUMN_CHARS = 110, 48
 
 
-def text_of(told: Description) -> str:
+def text_of(description: Description) -> str:
     """Return the answer in short, how it was found, and what was found."""
-    lines = [
-        *told.summary,
-        *(line for line in told.method if line),
-        *(f"Note: {note}." for note in told.notes),
-    ]
-    for section in told.sections:
-        blocks = [block for block in section.blocks if not isinstance(block, Figure)]
+    notes = [f"Note: {note}." for note in description.notes]
+    lines = [*description.summary, *filter(None, description.method), *notes]
+    for section in description.sections:
+        blocks = [block for block in section.blocks if not isinstance(block, partial)]
         if blocks:
-            has_headings = isinstance(blocks[0], Heading)
-            lines += [""] if has_headings else ["", f"{section.title}:"]
+            lines += [""] if isinstance(blocks[0], Heading) else ["", f"{section.title}:"]
             lines += [line for block in blocks for line in _lines(block)]
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
 
 
 def _lines(block: Block) -> Iterator[str]:
     match block:
+        case str():
+            yield f"  {block}"
         case Heading():
-            yield ""
-            yield f"{block.title}: {block.text}" if block.text else f"{block.title}:"
-        case Paragraph():
-            yield f"  {block.text}"
+            yield from ("", f"{block.title}: {block.text}" if block.text else f"{block.title}:")
         case Bullets():
-            yield from (f"  {_item(item)}" for item in block.items)
+            for item in block.items:
+                name, ids = ("", [item]) if isinstance(item, str) else (f"{item[0]}: ", item[1])
+                yield f"  {name}{', '.join(ids[:ITEMS]) or 'none'}"
         case Table():
-            yield from () if block.page_only else _table(block)
+            yield from () if block.page_only or not block.rows else _table(block)
         case Quotes():
-            notes = block.notes or [""] * len(block.examples)
-            for example, note in list(zip(block.examples, notes, strict=True))[:RECORDS]:
-                yield f"  {f'{note}  ' if note else ''}{_quote(example)}"
-        case Sides():
-            first = next((each[0] for each in block.examples.values() if each), None)
-            yield f"  {block.title} ({block.text})" + (f": {_quote(first)}" if first else "")
-        case Box():
-            yield from (line for inner in block.blocks for line in _lines(inner))
+            quotes = [(side, _quote(each)) for side, examples in block.sides for each in examples]
+            if block.title:
+                yield f"  {block.title} ({block.note})" + (f": {quotes[0][1]}" if quotes else "")
+            else:
+                yield from (f"  {side}  {quote}" for side, quote in quotes[:RECORDS])
 
 
 def _table(table: Table) -> Iterator[str]:
-    """Return aligned columns; what stands behind a cell is on a line of its own."""
+    """Return aligned columns; what is behind a cell is on a line of its own."""
     shown = table.rows[:ROWS]
-    if not shown:
-        return
-    rows = [[cell.text if isinstance(cell, Cell) else cell for cell in row] for row in shown]
-    widths = [
-        min(NAME_CHARS, max(map(len, column)))
-        for column in zip([h.name for h in table.heads], *rows, strict=True)
+    rows = [
+        table.columns,
+        *([cell.text if isinstance(cell, Cell) else cell for cell in row] for row in shown),
     ]
-    yield _row([head.name for head in table.heads], table, widths)
-    for row, cells in zip(shown, rows, strict=True):
-        yield _row(cells, table, widths)
-        yield from (f"      {line}" for cell in row if isinstance(cell, Cell) for line in _behind(cell))
+    widths = [min(COLUMN_CHARS, max(map(len, column))) for column in zip(*rows, strict=True)]
+    aligns = [">" if kind == "number" else "<" for kind in table.kinds]
+    for place, cells in enumerate(rows):
+        padded = (f"{text:{align}{width}}" for text, align, width in zip(cells, aligns, widths, strict=True))
+        yield f"  {'  '.join(padded)}".rstrip()
+        behind = shown[place - 1] if place else []
+        yield from (f"      {_behind(cell)}" for cell in behind if isinstance(cell, Cell) and _behind(cell))
     if len(table.rows) > ROWS:
         yield f"  … and {len(table.rows) - ROWS:,} more"
 
 
-def _row(cells: Sequence[str], table: Table, widths: Sequence[int]) -> str:
-    padded = (
-        cell.rjust(width) if head.is_number else cell.ljust(width)
-        for cell, head, width in zip(cells, table.heads, widths, strict=True)
-    )
-    return f"  {'  '.join(padded)}".rstrip()
-
-
-def _behind(cell: Cell) -> list[str]:
-    if cell.page_only or not cell.items:
-        return []
+def _behind(cell: Cell) -> str:
     more = f" and {len(cell.items) - ITEMS:,} more" if len(cell.items) > ITEMS else ""
-    return [f"{cell.summary}: {'; '.join(cell.items[:ITEMS])}{more}"]
-
-
-def _item(item: str | Ids) -> str:
-    return item if isinstance(item, str) else f"{item.name}: {', '.join(item.ids[:ITEMS]) or 'none'}"
+    is_shown = cell.items and not cell.page_only
+    return f"{cell.summary}: {'; '.join(cell.items[:ITEMS])}{more}" if is_shown else ""
 
 
 def _quote(example: Example) -> str:
     """Return the start of a record, its highlights between asterisks."""
-    text = example.text[:CHARS]
-    for word in example.highlights:
-        if found := word_in(word, text):
-            text = f"{text[: found.start()]}*{found.group()}*{text[found.end() :]}"
-    return f"{example.id}: {text}"
+    parts = enumerate(example.parts(RECORD_CHARS))
+    marked = "".join(f"*{part}*" if place % 2 else part for place, part in parts)
+    return f"{example.id}: {marked}"

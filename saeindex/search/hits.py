@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 from saeindex.report.html import Described
-from saeindex.report.model import Description, Head, Section, counted, describe, listing, number
+from saeindex.report.model import Description, Section, describe, listing
+from saeindex.report.numbers import Number, counted, number
 from saeindex.report.result import data_frame
 from saeindex.search.plan import asked_of
 from saeindex.types import Activation, Explanation, JsonObject, one_line, shortened, shown_label
@@ -146,13 +147,10 @@ def _(hit: Hit) -> Description:
 
 def _of_hit(hit: Hit) -> Iterator[Section]:
     if hit.metadata:
-        rows = [[name, shortened(str(value), TEXT_CHARS)] for name, value in hit.metadata.items()]
-        heads = [Head("Field", False), Head("Value", False)]
-        yield listing("Metadata", heads, rows)
+        value = {"Value": lambda field: shortened(str(field[1]), TEXT_CHARS)}
+        yield listing("Metadata", hit.metadata.items(), {"Field": lambda field: field[0], **value})
     if hit.features:
-        heads = [Head("Concept", False), Head("Activation")]
-        rows = [[_shown(one), number(one.activation)] for one in hit.features]
-        yield listing("Concepts", heads, rows)
+        yield listing("Concepts", hit.features, {"Concept": _shown, "Activation": "activation"})
     if hit.explanation is not None:
         yield _parts(hit.explanation)
 
@@ -160,33 +158,34 @@ def _of_hit(hit: Hit) -> Iterator[Section]:
 def _parts(explanation: Explanation) -> Section:
     """Return the summands of a score, the largest first."""
     parts = sorted(explanation.parts, key=lambda part: -abs(part.value))
-    rows = [[shown_label(p.label, p.is_weak), number(p.value, 4)] for p in parts[:SHOWN_PARTS]]
+    rows = [(shown_label(part.label, part.is_weak), part.value) for part in parts[:SHOWN_PARTS]]
     if rest := parts[SHOWN_PARTS:]:
-        rows.append([f"{len(rest)} more", number(sum(part.value for part in rest), 4)])
-    rows.append(["Score", number(explanation.total, 4)])
-    heads = [Head("Part of the score", False), Head("Value")]
-    return listing("Why this score", heads, rows)
+        rows.append((f"{len(rest)} more", sum(part.value for part in rest)))
+    rows.append(("Score", explanation.total))
+    columns = {"Part of the score": lambda row: row[0], "Value": lambda row: number(row[1], 4)}
+    return listing("Why this score", rows, columns)
 
 
 def _listing(hits: Sequence[Hit], name: str, is_steered: bool) -> Section:
-    was = [Head("Rank before steering")] if is_steered and any(hit.steered for hit in hits) else []
-    texts = [Head(each, is_number=False) for each in ("Text", "Concepts", "Id", "Metadata")]
-    rows = [
-        [
-            number(hit.score, 3),
-            *([_rank_before(hit.steered)] if was else []),
-            one_line(hit.text, TEXT_CHARS),
-            " · ".join(_shown(one) for one in hit.features[:SHOWN_CONCEPTS]),
-            hit.id,
-            " · ".join(f"{key}: {shortened(str(value), 40)}" for key, value in hit.metadata.items()),
-        ]
-        for hit in hits
-    ]
-    return listing(name, [Head("Score"), *was, *texts], rows)
+    columns: dict[str, Any] = {"Score": lambda hit: number(hit.score, 3)}
+    if is_steered and any(hit.steered for hit in hits):
+        columns["Rank before steering"] = lambda hit: _rank_before(hit.steered)
+    columns |= {
+        "Text": lambda hit: one_line(hit.text, TEXT_CHARS),
+        "Concepts": lambda hit: " · ".join(_shown(one) for one in hit.features[:SHOWN_CONCEPTS]),
+        "Id": "id",
+        "Metadata": _metadata,
+    }
+    return listing(name, hits, columns)
 
 
-def _rank_before(effect: SteeringEffect | None) -> str:
-    return "beyond 1,000" if effect is None or effect.rank_before is None else f"{effect.rank_before:,}"
+def _metadata(hit: Hit) -> str:
+    return " · ".join(f"{key}: {shortened(str(value), 40)}" for key, value in hit.metadata.items())
+
+
+def _rank_before(effect: SteeringEffect | None) -> Number:
+    rank = None if effect is None else effect.rank_before
+    return Number("beyond 1,000" if rank is None else f"{rank:,}")
 
 
 def _shown(active: Activation) -> str:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from saeindex.config import DENSE, SAE
 from saeindex.language.to_text import to_text
 from saeindex.report.html import Described
-from saeindex.report.model import Cell, Description, Head, describe, listing, number
+from saeindex.report.model import Description, describe, listing
+from saeindex.report.numbers import count
 from saeindex.search.retrieval import reach
 from saeindex.types import Query
 
@@ -297,19 +298,22 @@ class Plan(Described):
 
 @describe.register(Plan)
 def _(plan: Plan) -> Description:
-    heads = [Head("Step", False), Head("Why", False), Head("Expected points")]
+    columns = {
+        "Step": lambda row: f"{'· ' * row[1]}{' '.join(row[0].what.split())}",
+        "Why": lambda row: row[0].why,
+        "Expected points": lambda row: "" if row[0].expected is None else count(row[0].expected),
+    }
     return Description(
         question="What will be run?",
         summary=[f"{_headline(plan)}."],
         method=[],
-        sections=[listing("Steps", heads, list(_rows(plan.steps)))],
+        sections=[listing("Steps", _with_depth(plan.steps), columns)],
         notes=[warning.rstrip(".") for warning in plan.warnings],
     )
 
 
-def _rows(step: Step, depth: int = 0) -> Iterator[list[str | Cell]]:
-    """Return a step and its parts as rows, each indented by its depth."""
-    what = " ".join(step.what.split())
-    yield [f"{'· ' * depth}{what}", step.why, "" if step.expected is None else number(step.expected, 0)]
+def _with_depth(step: Step, depth: int = 0) -> Iterator[tuple[Step, int]]:
+    """Return a step and its parts, each with its depth in the tree."""
+    yield step, depth
     for part in step.parts:
-        yield from _rows(part, depth + 1)
+        yield from _with_depth(part, depth + 1)

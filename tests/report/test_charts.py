@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 from dataclasses import replace
+from html import unescape
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,7 @@ from saeindex.report.charts import (
     free_sides,
     save_charts,
     spread,
-    stacked,
-    told_apart,
+    unique_labels,
 )
 from tests.report.html_page import Page
 from tests.report.sample_results import EVIL, clustering, diff, drift, empty_results, results
@@ -73,8 +73,8 @@ def test_only_the_program_of_the_page_may_run(tmp_path: Path) -> None:
 
     html = save_charts(diff(), tmp_path / "found.html").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(Page(html).scripts[-1].encode()).digest()).decode()
-    assert f"script-src &#x27;sha256-{digest}&#x27;" in html
-    assert "default-src &#x27;none&#x27;" in html
+    assert f"script-src 'sha256-{digest}' 'unsafe-eval'" in unescape(html)
+    assert "default-src 'none'" in unescape(html)
 
 
 @pytest.mark.parametrize("kind", RESULTS)
@@ -143,19 +143,6 @@ def test_the_map_keeps_neighbours_together() -> None:
     assert (found.codes[apart.argmin(1)] == found.codes).mean() > 0.95
 
 
-def test_names_inside_stacked_drawings_do_not_meet() -> None:
-    one = (
-        '<svg xmlns="http://www.w3.org/2000/svg" width="10" height="20"><clipPath id="c0"/>'
-        '<g clip-path="url(#c0)"><text>id="c0" url(#c0)</text></g></svg>'
-    )
-    whole = ElementTree.fromstring(stacked([one, one]))
-    names = [element.get("id") for element in whole.iter() if element.get("id")]
-    used = [element.get("clip-path") for element in whole.iter() if element.get("clip-path")]
-    assert len(set(names)) == 2 and used == [f"url(#{name})" for name in names]
-    assert [text for text in whole.itertext() if text] == ['id="c0" url(#c0)'] * 2
-    assert float(whole.get("height", 0)) > 40
-
-
 @given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 200), st.text("ab", min_size=1, max_size=9))))
 def test_labels_beside_marks_cover_neither_marks_nor_labels(marks: list[tuple[int, int, str]]) -> None:
     spots, labels = [(x, y) for x, y, _ in marks], [label for *_, label in marks]
@@ -184,8 +171,8 @@ def test_nodes_are_spread_until_no_label_covers_another(count: int, seed: int) -
         assert max(across, abs(places[a, 1] - places[b, 1]) - 27.0) > -0.5
 
 
-def test_labels_are_told_apart() -> None:
-    assert told_apart(["rain", "sun", "rain"]) == ["rain", "sun", "rain (2)"]
+def test_labels_get_unique() -> None:
+    assert unique_labels(["rain", "sun", "rain"]) == ["rain", "sun", "rain (2)"]
 
 
 def test_importing_loads_no_plotting_library() -> None:

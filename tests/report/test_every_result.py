@@ -41,9 +41,9 @@ def test_each_is_charts_and_tables_too(kind: str, tmp_path: Path) -> None:
     assert charts_of(result)
     assert write_tables(result, tmp_path / "found.csv")
     blocks = [block for section in describe(result).sections for block in section.blocks]
-    main = [block for block in blocks if isinstance(block, Table) and block.is_main]
+    main = [block for block in blocks if isinstance(block, Table) and block.in_notebook]
     assert main
-    assert all(block.name and len(row) == len(block.heads) for block in main for row in block.rows)
+    assert all(block.caption and len(row) == len(block.columns) for block in main for row in block.rows)
 
 
 @pytest.mark.parametrize("kind", empty_results())

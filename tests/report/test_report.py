@@ -12,7 +12,8 @@ import pytest
 from saeindex._version import __version__
 from saeindex.errors import InvalidInputError
 from saeindex.report.html import highlighted
-from saeindex.report.model import chance, counted, interval, number, percent, ratio
+from saeindex.report.model import Example
+from saeindex.report.numbers import chance, counted, interval, number, percent, ratio
 from saeindex.report.result import write_report
 from tests.report.html_page import Page
 from tests.report.sample_results import EVIL, clustering, diff, empty_results, finding, results
@@ -69,10 +70,10 @@ def test_records_of_both_sides_are_shown_with_their_words_marked(tmp_path: Path)
 
 
 def test_words_are_marked_as_words_only() -> None:
-    assert highlighted("Storm, stormy <storm>", ["storm"]) == (
+    assert highlighted(Example("1", "Storm, stormy <storm>", (), ("storm",))) == (
         "<mark>Storm</mark>, stormy &lt;<mark>storm</mark>&gt;"
     )
-    assert highlighted("a+b", []) == "a+b"
+    assert highlighted(Example("1", "a+b", ())) == "a+b"
 
 
 def test_many_findings_are_folded_and_none_is_lost(tmp_path: Path) -> None:

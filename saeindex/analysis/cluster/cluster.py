@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-import saeindex.analysis.cluster.report  # noqa: F401  (registers how results are described)
 from saeindex.analysis.cluster.anchored_em import settle, soft, standardised
 from saeindex.analysis.cluster.axis import Axis, with_values
 from saeindex.analysis.cluster.axis_scores import (

@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterator, Sequence
 
 from saeindex.analysis.cluster.charts import map_of_records, sizes
 from saeindex.analysis.cluster.results import Cluster, Clustering, KeyConcept
-from saeindex.report.model import (
-    Block,
-    Box,
-    Bullets,
-    Description,
-    Figure,
-    Head,
-    Heading,
-    Ids,
-    Paragraph,
-    Section,
-    Table,
-    counted,
-    describe,
-    number,
-    percent,
-)
+from saeindex.report import model
+from saeindex.report.model import Block, Description, Figure, Section, Table, describe, table
+from saeindex.report.numbers import counted, number, percent
 from saeindex.types import shown_label
 
+# Concepts of a cluster that the table of clusters names.
 KEY_CONCEPTS = 4
 METHODS = {
-    "anchored": "Records began where the values' texts and examples put them, and settled among their likes "
-    "(anchored expectation-maximisation).",
+    "anchored": "Records began where the values' texts and examples put them, and settled among similar "
+    "records (anchored expectation-maximisation).",
     "interpembed": "Spectral clustering of concepts whose labels are like the axis (the baseline of "
     "InterpEmbed).",
-    "free": "k-means of the embeddings, which asks for no axis.",
+    "free": "k-means of the embeddings, without an axis.",
 }
 LIMITS = (
-    "The verdict sees whether records part where the axis was put, not whether the words mean what they say: "
+    "The verdict says whether records divide along the axis, not whether its words mean what they say: "
     "an axis that stands for another one, such as topic, passes. Read central and borderline records.",
     "Key concepts are features with short labels that a cluster has more often; they were not tested.",
 )
@@ -44,20 +30,17 @@ LIMITS = (
 @describe.register(Clustering)
 def _(found: Clustering) -> Description:
     shares = ", ".join(f"{one.name} {percent(one.share)}" for one in found.clusters)
-    inferred = " (values inferred)" if found.axis.is_inferred else ""
     records, clusters = counted(len(found.ids), "record"), counted(len(found.clusters), "cluster")
-    asked = " Its values were inferred from the records; nobody named them." if found.axis.is_inferred else ""
+    inferred = " (values inferred)" if found.axis.is_inferred else ""
+    asked = " Its values were inferred from the records; nobody named them." if inferred else ""
     return Description(
-        question=f"How do the records part by {found.axis.name}?",
+        question=f"How do the records divide by {found.axis.name}?",
         summary=[
             f"{records} by {found.axis.name}, {found.method}{inferred}, in {clusters}: {shares}.",
             _verdict(found),
         ],
         method=[METHODS.get(found.method, found.method)],
-        details=[
-            Paragraph(f"Axis: {found.axis.name}, with the values {', '.join(found.names)}.{asked}"),
-            *_warning(found),
-        ],
+        details=[f"Axis: {found.axis.name}, with the values {', '.join(found.names)}.{asked}"],
         sections=list(_sections(found)),
         limits=LIMITS,
     )
@@ -71,40 +54,29 @@ def _verdict(found: Clustering) -> str:
     return f"{can}{risk}: {verdict.reason}."
 
 
-def _warning(found: Clustering) -> list[Block]:
-    if found.verdict.expressible:
-        return []
-    told = [Paragraph(_verdict(found)), Paragraph("Do not use these clusters as they are.")]
-    return [Box("warning", told)]
-
-
 def _sections(found: Clustering) -> Iterator[Section]:
-    drawn: list[Block] = []
-    if found.clusters:
-        vectors = found.vectors
-        has_map = vectors is not None and len(vectors) >= 3
-        drawn = [Figure(partial(map_of_records, found))] if has_map else []
-        drawn.append(Figure(partial(sizes, found)))
-    yield Section("Clusters", [*drawn, _table(found)])
+    if not found.verdict.expressible:
+        yield Section("Do not use these clusters as they are", [_verdict(found)], "warning")
+    has_map = found.vectors is not None and len(found.vectors) >= 3
+    figures = [Figure(map_of_records, found)] if has_map else []
+    figures += [Figure(sizes, found)] if found.clusters else []
+    yield Section("Clusters", [*figures, _table(found)])
     yield Section("Each cluster", [block for one in found.clusters for block in _cluster(one)])
     if found.leakage:
-        yield Section("What else they follow", _leakage(found))
+        yield Section("What else they agree with", _leakage(found))
 
 
 def _table(found: Clustering) -> Table:
-    heads = [
-        Head("cluster", False), Head("records"), Head("share"), Head("conductance"), Head("silhouette"),
-        Head("key concepts", False),
-    ]  # fmt: skip
-    rows = [
-        [
-            one.name, f"{one.size:,}", percent(one.share), number(one.conductance), number(one.silhouette),
-            "; ".join(f"{_name(each)} (×{each.lift:.1f})" for each in one.concepts[:KEY_CONCEPTS]) or "–",
-        ]
-        for one in found.clusters
-    ]  # fmt: skip
-    caption = "Clusters: conductance is 0 where one is apart, silhouette is 1 where it is"
-    return Table(caption, heads, rows, caption, is_main=True)
+    columns = {
+        "cluster": "name", "records": "size", "share": (percent, "share"), "conductance": "conductance",
+        "silhouette": "silhouette", "key concepts": (_first, "concepts"),
+    }  # fmt: skip
+    caption = "Clusters: of one that is well separated, conductance is near 0 and silhouette near 1"
+    return table(caption, found.clusters, columns, in_notebook=model.NOTEBOOK_ROWS)
+
+
+def _first(concepts: Sequence[KeyConcept]) -> str:
+    return "; ".join(f"{_name(one)} (×{one.lift:.1f})" for one in concepts[:KEY_CONCEPTS]) or "–"
 
 
 def _name(one: KeyConcept) -> str:
@@ -112,23 +84,23 @@ def _name(one: KeyConcept) -> str:
 
 
 def _cluster(one: Cluster) -> list[Block]:
-    heads = [Head("key concept", False), Head("times as often"), Head("share of the cluster")]
-    rows = [[_name(each), number(each.lift, 1), percent(each.share)] for each in one.concepts]
+    times = {"times as often": lambda each: number(each.lift, 1)}
+    columns = {"key concept": _name, **times, "share of the cluster": (percent, "share")}
     return [
-        Heading(one.name, f"{counted(one.size, 'record')}, {percent(one.share)} of all."),
-        Table(f"Key concepts of {one.name}", heads, rows, page_only=True),
-        Bullets([Ids("Central", one.central), Ids("Borderline", one.borderline)]),
+        model.Heading(one.name, f"{counted(one.size, 'record')}, {percent(one.share)} of all."),
+        table(f"Key concepts of {one.name}", one.concepts, columns, page_only=True),
+        model.Bullets([("Central", one.central), ("Borderline", one.borderline)]),
     ]
 
 
 def _leakage(found: Clustering) -> list[Block]:
-    heads = [Head("field", False), Head("NMI"), Head("ARI")]
-    rows = [
-        ["k-means that asks nothing" if name == "(free)" else name, number(each["nmi"]), number(each["ari"])]
-        for name, each in found.leakage.items()
+    columns = {
+        "field": lambda one: "k-means without an axis" if one[0] == "(free)" else one[0],
+        "NMI": lambda one: one[1]["nmi"],
+        "ARI": lambda one: one[1]["ari"],
+    }
+    return [
+        "Agreement of the clusters with other fields of the records: 0 is none, 1 is the same. Other "
+        "fields should be near 0.",
+        table("Agreement with other fields", found.leakage.items(), columns),
     ]
-    told = (
-        "Agreement of the clusters with other fields of the records: 0 is none, 1 is the same. What was "
-        "not asked for should be near 0."
-    )
-    return [Paragraph(told), Table("Agreement with other fields", heads, rows)]

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-import saeindex.analysis.correlate.report  # noqa: F401  (registers how results are described)
 from saeindex.analysis.correlate.options import check_settings
 from saeindex.analysis.correlate.pair_tests import PairTables, corrected, count_pairs
 from saeindex.analysis.correlate.results import Correlations, PairedConcept, described

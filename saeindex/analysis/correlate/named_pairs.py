@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-import saeindex.analysis.correlate.report  # noqa: F401  (registers how results are described)
 from saeindex.analysis.correlate.all_pairs import EXAMPLES
 from saeindex.analysis.correlate.options import check_settings
 from saeindex.analysis.correlate.pair_tests import PairTables, corrected

@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 
 from saeindex.analysis.correlate.charts import graph_of_pairs, heat_map, trigger_bars
-from saeindex.analysis.correlate.results import ConceptPair, Correlations, Trigger, Triggers
-from saeindex.report.model import (
-    Block,
-    Bullets,
-    Cell,
-    Description,
-    Figure,
-    Head,
-    Heading,
-    Ids,
-    Paragraph,
-    Section,
-    Table,
-    chance,
-    counted,
-    describe,
-    number,
-    percent,
-    ratios,
-)
+from saeindex.analysis.correlate.results import Correlations, Triggers
+from saeindex.report import model
+from saeindex.report.model import Block, Cell, Description, Figure, Section, describe, table
+from saeindex.report.numbers import Number, chance, counted, number, percent, ratios
 
+# Findings that the answer in short names, and rows of a table before the others are folded.
 IN_SHORT, SHOWN = 4, 30
 LIMITS = (
-    "That two concepts go together says neither which brings about which, nor that either does.",
+    "That two concepts go together does not say which causes which, nor that either does.",
     "Concepts are features of the embeddings with short labels; read the records before trusting a label.",
 )
 CORRECTION = {"bh": "Benjamini–Hochberg", "by": "Benjamini–Yekutieli"}
@@ -38,97 +23,86 @@ RECORDS = {
     "without_behaviour": "Counter-examples, trigger without behaviour",
     "without_trigger": "Behaviour without trigger",
 }
+# A share without digits after the point.
+WHOLE = partial(percent, digits=0)
+PAIR_COLUMNS = {
+    "concept": lambda one: Cell(str(one.a), "records", one.examples, page_only=True), "with": (str, "b"),
+    "records (by chance)": lambda one: Number(f"{number(one.support, 0)} ({number(one.expected, 1)})"),
+    "lift": "lift", "NPMI": "npmi", "odds ratio (95 %)": lambda one: ratios(one.log_odds, *one.ci),
+    "2nd given 1st": (WHOLE, "p_b_given_a"), "1st given 2nd": (WHOLE, "p_a_given_b"), "q": (chance, "q"),
+}  # fmt: skip
+TRIGGER_COLUMNS = {
+    "trigger": (str, "pair.a"), "behaviour where it is": (percent, "pair.p_b_given_a"),
+    "it where the behaviour is": (percent, "coverage"), "lift": "pair.lift",
+    "odds ratio (95 %)": lambda one: ratios(one.pair.log_odds, *one.pair.ci), "q": (chance, "pair.q"),
+    "of nearly the same prompts": lambda one: "; ".join(map(str, one.same)) or "–",
+}  # fmt: skip
 
 
 @describe.register(Correlations)
 def _(found: Correlations) -> Description:
     fields = " and ".join(dict.fromkeys(name or "the text" for name in (found.field, found.other_field)))
     total = f"{found.found:,} of {found.tested:,} pairs of concepts go together or avoid each other"
-    summary = [f"{total}, in {found.records:,} records."]
-    for told, pairs in (("These go together", found.results), ("These avoid each other", found.avoided)):
-        if pairs:
-            first = "; ".join(f"{pair.a} with {pair.b}" for pair in pairs[:IN_SHORT])
-            summary.append(f"{told}: {first}.")
+    first = {
+        verb: "; ".join(f"{pair.a} with {pair.b}" for pair in pairs[:IN_SHORT])
+        for verb, pairs in (("go together", found.results), ("avoid each other", found.avoided))
+    }
     return Description(
         question=f"Which concepts of {fields} go together?",
-        summary=summary,
+        summary=[
+            f"{total}, in {found.records:,} records.",
+            *(f"These {verb}: {names}." for verb, names in first.items() if names),
+        ],
         method=_pair_method(found),
         details=[
-            Paragraph(
-                "Pairs are in the order of their evidence, not of their NPMI, which favours rare pairs; "
-                f"pairs of fewer than {counted(found.min_support, 'record')}, observed or expected, are not "
-                "tested."
-            )
+            "Pairs are ordered by their evidence, not by their NPMI, which favours rare pairs; "
+            f"pairs of fewer than {counted(found.min_support, 'record')}, observed or expected, are left out."
         ],
-        sections=[Section("Findings", _pairs(found))],
+        sections=[Section("Findings", _pairs(found) or ["No pair was found."])],
         limits=LIMITS,
     )
 
 
 def _pair_method(found: Correlations) -> list[str]:
-    units = (
-        f"{found.units:,} of the records are independent; those that belong together count as one."
-        if found.units < found.records
-        else "Each record counts as independent of all others."
-    )
-    rate = (
-        f"q is the false discovery rate ({CORRECTION[found.method]}) among all tested pairs, held at "
-        f"{found.alpha:g}."
-    )
-    level = f"A concept counts where it is at least {found.level}." if found.level else ""
+    units = "Each record counts as independent of all others."
+    if found.units < found.records:
+        units = f"{found.units:,} of the records are independent; those that belong together count as one."
+    correction = f"({CORRECTION[found.method]}) among all tested pairs, controlled at {found.alpha:g}"
+    rate = f"q is the false discovery rate {correction}."
+    level = f" A concept counts where it is at least {found.level}." if found.level else ""
     removed = "; ".join(f"{count:,}: {reason}" for reason, count in found.removed.items())
-    left_out = f"Pairs that say nothing were left out: {removed}." if removed else ""
-    return [" ".join(part for part in (units, rate, level) if part), left_out]
+    left_out = f"Uninformative pairs were left out: {removed}." if removed else ""
+    return [f"{units} {rate}{level}", left_out]
 
 
 def _pairs(found: Correlations) -> list[Block]:
-    if not len(found):
-        return [Paragraph("No pair was found.")]
-    blocks: list[Block] = [Figure(partial(heat_map, found)), Figure(partial(graph_of_pairs, found))]
-    for told, pairs in (("Go together", found.results), ("Avoid each other", found.avoided)):
-        if pairs:
-            blocks += [Heading(told), _pairs_table(pairs, told)]
+    blocks: list[Block] = [Figure(heat_map, found), Figure(graph_of_pairs, found)] if len(found) else []
+    for name, pairs in (("Go together", found.results), ("Avoid each other", found.avoided)):
+        caption = f"{name}, the surest first"
+        rows = table(caption, pairs, PAIR_COLUMNS, shown=SHOWN, in_notebook=model.NOTEBOOK_ROWS)
+        blocks += [model.Heading(name), rows] if pairs else []
     return blocks
-
-
-def _pairs_table(pairs: Sequence[ConceptPair], name: str) -> Table:
-    heads = [
-        Head("concept", False), Head("with", False), Head("records (by chance)"), Head("lift"), Head("NPMI"),
-        Head("odds ratio (95 %)"), Head("2nd given 1st"), Head("1st given 2nd"), Head("q"),
-    ]  # fmt: skip
-    rows: list[list[str | Cell]] = [
-        [
-            Cell(str(pair.a), "records", pair.examples, page_only=True), str(pair.b),
-            f"{number(pair.support, 0)} ({number(pair.expected, 1)})", number(pair.lift), number(pair.npmi),
-            ratios(pair.log_odds, *pair.ci), percent(pair.p_b_given_a, 0), percent(pair.p_a_given_b, 0),
-            chance(pair.q),
-        ]
-        for pair in pairs
-    ]  # fmt: skip
-    return Table(f"{name}, the surest first", heads, rows, name, SHOWN, is_main=True)
 
 
 @describe.register(Triggers)
 def _(found: Triggers) -> Description:
     usual = found.having / max(1, found.records)
-    summary = [
-        f"“{found.behaviour}” is in about {number(found.having, 0)} of {found.records:,} records "
-        f"({percent(usual)}), to {found.units:,} prompts.",
-        f"{counted(found.found, 'concept')} of {found.tested:,} tested go with it.",
-    ]
-    if found.results:
-        first = "; ".join(str(one.pair.a) for one in found.results[:IN_SHORT])
-        summary.append(f"First of them: {first}.")
-    rate = (
-        "Each concept of the prompts was tested with the behaviour; q is the false discovery rate "
-        f"({CORRECTION[found.method]}), held at {found.alpha:g}. Responses to one prompt count together."
-    )
+    first = "; ".join(str(one.pair.a) for one in found.results[:IN_SHORT])
     own = f"{found.removed:,} concepts that are the behaviour's own were left out." if found.removed else ""
-    cause = "Whether a concept is the cause, the counter-examples help to judge, and an experiment decides."
+    cause = "The counter-examples help to judge whether a concept is the cause; only an experiment decides."
     return Description(
         question=f"What in {found.prompt_field or 'the text'} brings about “{found.behaviour}”?",
-        summary=summary,
-        method=[rate, own],
+        summary=[
+            f"“{found.behaviour}” is in about {number(found.having, 0)} of {found.records:,} records "
+            f"({percent(usual)}), to {found.units:,} prompts.",
+            f"{counted(found.found, 'concept')} of {found.tested:,} tested go with it.",
+            *([f"First of them: {first}."] if first else []),
+        ],
+        method=[
+            "Each concept of the prompts was tested with the behaviour; q is the false discovery rate "
+            f"({CORRECTION[found.method]}), controlled at {found.alpha:g}. Responses to a prompt count once.",
+            own,
+        ],
         sections=list(_trigger_sections(found)),
         limits=(cause, *LIMITS),
     )
@@ -136,29 +110,13 @@ def _(found: Triggers) -> Description:
 
 def _trigger_sections(found: Triggers) -> Iterator[Section]:
     if not found.results:
-        yield Section("Findings", [Paragraph("No trigger was found.")])
+        yield Section("Findings", ["No trigger was found."])
         return
-    yield Section("Findings", [Figure(partial(trigger_bars, found)), _triggers_table(found.results)])
-    yield Section("Records to read", [block for one in found.results for block in _records(one)])
-
-
-def _triggers_table(found: Sequence[Trigger]) -> Table:
-    heads = [
-        Head("trigger", False), Head("behaviour where it is"), Head("it where the behaviour is"),
-        Head("lift"), Head("odds ratio (95 %)"), Head("q"), Head("of nearly the same prompts", False),
-    ]  # fmt: skip
-    rows = [
-        [
-            str(one.pair.a), percent(one.pair.p_b_given_a), percent(one.coverage), number(one.pair.lift),
-            ratios(one.pair.log_odds, *one.pair.ci), chance(one.pair.q), "; ".join(map(str, one.same)) or "–",
-        ]
-        for one in found
-    ]  # fmt: skip
-    return Table("Triggers, the surest first", heads, rows, "Triggers", SHOWN, is_main=True)
-
-
-def _records(one: Trigger) -> list[Block]:
-    return [
-        Heading(str(one.pair.a)),
-        Bullets([Ids(told, getattr(one, name)) for name, told in RECORDS.items()]),
-    ]
+    caption = "Triggers, the surest first"
+    rows = table(caption, found.results, TRIGGER_COLUMNS, shown=SHOWN, in_notebook=model.NOTEBOOK_ROWS)
+    yield Section("Findings", [Figure(trigger_bars, found), rows])
+    records: list[Block] = []
+    for one in found.results:
+        lists = model.Bullets([(kind, getattr(one, name)) for name, kind in RECORDS.items()])
+        records += [model.Heading(str(one.pair.a)), lists]
+    yield Section("Records to read", records)

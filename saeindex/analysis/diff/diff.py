@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-import saeindex.analysis.diff.report  # noqa: F401  (registers how results are described)
 from saeindex.analysis.diff.findings import (
     findings_of,
     headlines,

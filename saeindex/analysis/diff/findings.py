@@ -15,7 +15,7 @@ from saeindex.analysis.stats.evidence import Family, evidence_of
 from saeindex.analysis.stats.family_test import run_tests
 from saeindex.analysis.stats.two_by_two import told_correction
 from saeindex.collection.rows import tokens
-from saeindex.report.model import Example, word_in
+from saeindex.report.model import Example
 from saeindex.types import shown_label
 
 if TYPE_CHECKING:
@@ -169,13 +169,14 @@ def example_of(snapshot: Snapshot, row: int, text: str, highlights: tuple[str, .
     order = np.argsort(-code.data, kind="stable")[:SHOWN_CONCEPTS]
     labels = [snapshot.space.labels[int(code.indices[i])] for i in order]
     shown = tuple(shown_label(label.text, label.is_weak) for label in labels)
-    return Example(snapshot.ids[row], _excerpt(" ".join(text.split()), highlights), shown, highlights)
+    whole = Example(snapshot.ids[row], " ".join(text.split()), shown, highlights)
+    return replace(whole, text=_excerpt(whole))
 
 
-def _excerpt(line: str, highlights: Sequence[str]) -> str:
+def _excerpt(example: Example) -> str:
     """Return the part of a text that begins a little before the first highlight, cut to what is shown."""
-    places = [found.start() for word in highlights if (found := word_in(word, line))]
-    start = max(0, min(places, default=0) - BEFORE)
+    line, (before, *marked) = example.text, example.parts()
+    start = max(0, len(before) - BEFORE) if marked else 0
     start = line.find(" ", start) + 1 if start else 0
     cut = line[start : start + SHOWN_CHARS]
     return ("…" if start else "") + cut + ("…" if start + len(cut) < len(line) else "")

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import saeindex.analysis.drift.report  # noqa: F401  (registers how results are described)
 from saeindex.analysis.drift.options import DriftOptions
 from saeindex.analysis.drift.periods import periods_of
 from saeindex.analysis.drift.results import Drift

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-import saeindex.analysis.monitor.report  # noqa: F401  (registers how results are described)
 from saeindex.analysis.diff.findings import findings_of, headlines
 from saeindex.analysis.monitor.results import REFERENCE, WINDOW, Alert, is_real
 from saeindex.analysis.stats.design import AUTO, LENGTH_BINS, binned, design_of, length_edges

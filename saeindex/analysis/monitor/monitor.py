@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import saeindex.analysis.monitor.report  # noqa: F401  (registers how results are described)
 from saeindex.analysis.diff.findings import found_between, method_of, overlap_of
 from saeindex.analysis.monitor.baseline import Baseline, against_baseline
 from saeindex.analysis.monitor.options import MonitorOptions

@@ -2,42 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from saeindex.analysis.diff.report import LIMITS, all_families, evidence_blocks
+from saeindex.analysis.diff import report as shared
 from saeindex.analysis.monitor.results import REFERENCE, WINDOW, Alert
-from saeindex.report.model import Description, Section, describe, percent
-
-IN_SHORT = 3
+from saeindex.report.model import Description, Section, describe
+from saeindex.report.numbers import percent
 
 
 @describe.register(Alert)
 def _(alert: Alert) -> Description:
     sizes = f"{alert.window:,} records against {alert.reference:,}."
-    summary = [f"No change, {sizes}"]
-    if len(alert):
-        first = [one.shown for found in alert.changed.values() for one in found[:IN_SHORT]]
-        summary = [f"Alert ({alert.severity}): {len(alert):,} changes, {sizes}", f"{'; '.join(first)}."]
+    first = f"{shared.first_of_each(alert.changed)}."
+    changes = [f"Alert ({alert.severity}): {len(alert):,} changes, {sizes}", first]
     options = alert.options
     looks = f" over {options.looks:,} looks together" if options.looks > 1 else ""
     test = f"{alert.method}. " if alert.method else ""
+    findings = shared.findings_by_group(alert.changed, alert.tested, (WINDOW, REFERENCE))
     return Description(
         question="Has anything changed?",
-        summary=summary,
+        summary=changes if len(alert) else [f"No change, {sizes}"],
         method=[
             f"{test}False alerts come in {percent(options.alpha, 0)} of cases at most{looks}.",
             f"A change counts from {100 * options.min_effect:g} percentage points and an odds ratio of "
             f"{options.min_odds_ratio:g}.",
-            f"Compared within {', '.join(alert.strata)}." if alert.strata else "",
-            f"Records with the same {alert.unit} count together." if alert.unit else "",
+            f"{shared.unit_sentence(alert.unit)} {shared.strata_sentence(alert.strata)}",
         ],
-        sections=list(_sections(alert)),
+        sections=[Section("Changes", findings), *shared.evidence(alert.changed, shared.more_in)],
         notes=alert.notes,
-        limits=LIMITS,
+        limits=shared.LIMITS,
     )
-
-
-def _sections(alert: Alert) -> Iterator[Section]:
-    yield Section("Changes", all_families(alert.changed, alert.tested, (WINDOW, REFERENCE)))
-    if evidence := evidence_blocks(alert.changed):
-        yield Section("Evidence", evidence)

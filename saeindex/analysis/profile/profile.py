@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-import saeindex.analysis.profile.report  # noqa: F401  (registers how results are described)
 from saeindex.analysis.diff.findings import example_of, found_between, overlap_of
 from saeindex.analysis.diff.options import DiffOptions
 from saeindex.analysis.profile.results import SetProfile, Standing, Theme

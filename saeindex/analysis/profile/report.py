@@ -4,40 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from saeindex.analysis.diff.report import LIMITS, all_families
+from saeindex.analysis.diff.report import LIMITS, findings_by_group, first_of_each
 from saeindex.analysis.profile.results import SetProfile
-from saeindex.report.model import (
-    Description,
-    Head,
-    Paragraph,
-    Quotes,
-    Section,
-    Table,
-    counted,
-    describe,
-    number,
-    percent,
-)
+from saeindex.report.model import Description, Quotes, Section, describe, table
+from saeindex.report.numbers import counted, number, percent
 
-IN_SHORT = 3
-WHAT = {
+# What records of each kind are.
+KINDS = {
     "central": "nearest to the set's mean direction",
     "borderline": "as near to records outside the set as to those in it",
-    "odd": "far from the others of the set, with concepts that they have not",
+    "odd": "far from the others of the set, with concepts that those do not have",
 }
 
 
 @describe.register(SetProfile)
 def _(profile: SetProfile) -> Description:
-    first = [one.shown for found in profile.distinctive.values() for one in found[:IN_SHORT]]
+    first = first_of_each(profile.distinctive)
     return Description(
         question="What is this set of records like?",
         summary=[
             f"{counted(profile.size, 'record')} among {profile.size + profile.rest:,}.",
-            f"Distinctive: {'; '.join(first)}." if first else "Nothing was found that the set has more.",
+            f"Distinctive: {first}." if first else "Nothing was found that the set has more often.",
         ],
         method=[
-            f"Compared with the {profile.rest:,} other records; q holds at {profile.alpha:g} in each family.",
+            f"Compared with the {profile.rest:,} other records; the false discovery rate of each family (q) "
+            f"is at most {profile.alpha:g}.",
             f"Cohesion, the mean cosine with the set's mean direction, is {number(profile.cohesion)}.",
         ],
         sections=list(_sections(profile)),
@@ -47,15 +38,13 @@ def _(profile: SetProfile) -> Description:
 
 
 def _sections(profile: SetProfile) -> Iterator[Section]:
-    more = all_families(profile.distinctive, profile.tested, ("set", "rest"))
-    yield Section("What it has more", more)
+    more = findings_by_group(profile.distinctive, profile.tested, ("set", "rest"))
+    yield Section("What it has more often", more)
+    typical = {"typical records": (", ".join, "central")}
+    columns = {"theme": "name", "records": "size", "share": (percent, "share"), **typical}
     if profile.themes:
-        heads = [Head("theme", False), Head("records"), Head("share"), Head("typical records", False)]
-        rows = [
-            [one.name, f"{one.size:,}", percent(one.share), ", ".join(one.central)] for one in profile.themes
-        ]
-        yield Section("Themes", [Table("Parts of the set", heads, rows)])
-    for name, shown in profile.records.items():
+        yield Section("Themes", [table("Parts of the set", profile.themes, columns)])
+    for kind, shown in profile.records.items():
+        quotes = Quotes([(number(one.score), [one.example]) for one in shown])
         if shown:
-            quotes = Quotes([one.example for one in shown], [number(one.score) for one in shown])
-            yield Section(f"{name.capitalize()} records", [Paragraph(f"Records {WHAT[name]}."), quotes])
+            yield Section(f"{kind.capitalize()} records", [f"Records {KINDS[kind]}.", quotes])
