@@ -51,6 +51,9 @@ class AnalysisResult(Described, ABC):
             raise InvalidInputError(f"table {table!r}", "no such table", f"Use one of {', '.join(tables)}.")
         return data_frame(tables[table] if table else next(iter(tables.values()), []))
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({describe(self).summary[0]!r})"
+
     def __str__(self) -> str:
         return text_of(describe(self))
 

@@ -18,7 +18,7 @@ RESULTS = results()
 
 
 def test_no_kind_of_result_is_without_a_sample() -> None:
-    importlib.import_module("saeindex.index")  # knows every analysis
+    importlib.import_module("saeindex.analysis.analyses")  # knows every analysis
     kinds = {kind.__qualname__ for kind in AnalysisResult.__subclasses__()}
     assert {type(result).__qualname__ for result in RESULTS.values()} == kinds
 
@@ -33,6 +33,13 @@ def test_all_renderings_say_the_same_in_short(kind: str, tmp_path: Path) -> None
         assert sentence in page
         assert sentence in notebook
     assert told.question in page
+
+
+@pytest.mark.parametrize("kind", RESULTS)
+def test_its_repr_is_one_line_that_says_what_was_found(kind: str) -> None:
+    result = RESULTS[kind]
+    assert repr(result) == f"{type(result).__name__}({describe(result).summary[0]!r})"
+    assert "\n" not in repr(result)
 
 
 @pytest.mark.parametrize("kind", RESULTS)

@@ -66,7 +66,7 @@ class Cluster:
         return {name: getattr(self, name) for name in names}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Clustering(AnalysisResult):
     """Records clustered along an axis.
 

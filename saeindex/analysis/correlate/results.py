@@ -89,7 +89,7 @@ class ConceptPair:
         return {name: getattr(self, name) for name in names}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Correlations(AnalysisResult):
     """The pairs that go together (``results``) or avoid each other (``avoided``), the surest first.
 
@@ -166,7 +166,7 @@ class Trigger:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Triggers(AnalysisResult):
     """The triggers of a behaviour, the surest first, of ``tested`` concepts of the prompts.
 

@@ -125,7 +125,7 @@ class StratumChange:
     gone: tuple[str, ...]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Diff(AnalysisResult):
     """The result of a comparison; ``findings`` by family, the largest difference first.
 

@@ -88,7 +88,7 @@ class Trend:
         }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Drift(AnalysisResult):
     """What drifts; ``findings`` by family, the largest effect first.
 

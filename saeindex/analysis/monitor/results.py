@@ -22,7 +22,7 @@ ORDER: tuple[Severity, ...] = ("none", "low", "medium", "high")
 MEDIUM, HIGH = 0.05, 0.15
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Alert(AnalysisResult):
     """What ``changed`` between a reference and a window, by family of evidence; nothing: no alert.
 

@@ -34,7 +34,7 @@ class Theme:
     central: tuple[str, ...]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SetProfile(AnalysisResult):
     """A set of records among all others.
 
