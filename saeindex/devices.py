@@ -1,7 +1,9 @@
-"""Which device and which precision a model runs in."""
+"""Which device, which precision and how many threads a model runs in."""
 
 from __future__ import annotations
 
+import threading
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,3 +55,36 @@ def _multiplies_bf16(device: str) -> bool:
         return False
     flags = next((line for line in cpuinfo.read_text().splitlines() if line.startswith("flags")), "")
     return not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags.split())
+
+
+class OneBlasThread:
+    """While it is entered, by one thread or several, numpy's matrix products have one thread each.
+
+    The products of a single text are small: on a busy machine the threads of a product wait for each other
+    a hundred times as long as they work.
+    """
+
+    def __init__(self) -> None:
+        """Find the BLAS libraries that are loaded."""
+        from threadpoolctl import ThreadpoolController
+
+        self._controller = ThreadpoolController()
+        self._lock, self._users = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._users += 1
+            if self._users == 1:
+                self._limiter = self._controller.limit(limits=1, user_api="blas")
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                self._limiter.restore_original_limits()
+
+
+@cache
+def one_blas_thread() -> OneBlasThread:
+    """Return the limit that all threads of this process share."""
+    return OneBlasThread()

@@ -10,7 +10,7 @@ from shutil import disk_usage, rmtree
 import pytest
 import torch
 from qdrant_client import QdrantClient
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from saeindex import FeatureIndex, FeatureSpace, Record, open_encoder
 from saeindex.config import DEFAULT_SPACE

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saeindex.config import DEFAULT_ENCODER
-from saeindex.devices import PRECISIONS, choose_device, choose_dtype, no_such_precision
+from saeindex.devices import PRECISIONS, choose_device, choose_dtype, no_such_precision, one_blas_thread
 from saeindex.encoders.bert_config import BertConfig
 from saeindex.errors import EncoderError, InvalidInputError, MissingDependencyError
 from saeindex.protocols import EncoderIdentity
@@ -235,10 +235,11 @@ class _BertBackend:
     def embed_each(self, token_ids: list[list[int]]) -> FloatArray:
         """Return unit vectors (n, d) float32, each text computed by itself."""
         vectors = np.empty((len(token_ids), self.dimension), np.float32)
-        for row, ids in enumerate(token_ids):
-            states = self._numpy_model(ids or [self._config.pad_id])
-            pooled = states[0] if self.pooling == "cls" else states.mean(0)
-            vectors[row] = pooled / max(float(np.linalg.norm(pooled)), 1e-12)
+        with one_blas_thread():
+            for row, ids in enumerate(token_ids):
+                states = self._numpy_model(ids or [self._config.pad_id])
+                pooled = states[0] if self.pooling == "cls" else states.mean(0)
+                vectors[row] = pooled / max(float(np.linalg.norm(pooled)), 1e-12)
         return vectors
 
     def embed(self, token_ids: list[list[int]]) -> torch.Tensor:

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from saeindex.devices import one_blas_thread
 from saeindex.errors import InvalidInputError
 from saeindex.sae.one_vector import encode_one
 from saeindex.types import SparseCode
@@ -144,10 +145,9 @@ class SparseAutoencoder:
         """
         self._check_shape(vector[None])
         _check_finite(vector[None], 0)
-        indices, values = encode_one(
-            vector, self.weights, self.k, refine_steps=self.refine_steps, support_rounds=self.support_rounds
-        )
-        return indices, values
+        steps = {"refine_steps": self.refine_steps, "support_rounds": self.support_rounds}
+        with one_blas_thread():
+            return encode_one(vector, self.weights, self.k, **steps)
 
     def encode(self, vectors: FloatArray) -> SparseCode:
         """Return the sparse codes of ``vectors`` (m, d); InvalidInputError for another shape or NaN."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Literal
 
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
+from threadpoolctl import threadpool_info
 
 from saeindex import FeatureSpace, open_encoder
-from saeindex.devices import choose_device, choose_dtype
+from saeindex.devices import choose_device, choose_dtype, one_blas_thread
 from saeindex.encoders.bert_config import BertConfig
 from saeindex.encoders.bert_numpy import BertInNumpy
 from saeindex.encoders.bert_torch import BertEncoder
@@ -238,3 +240,19 @@ def test_codes_in_bf16_find_mostly_the_features_of_fp32(space: FeatureSpace, vec
 
     pairs = zip(features(space.sae.encode(half)), features(space.sae.encode(vectors)), strict=True)
     assert np.mean([len(a & b) / len(a | b) for a, b in pairs]) > 0.85
+
+
+def test_blas_has_one_thread_while_any_thread_embeds_and_its_own_number_afterwards() -> None:
+    def threads() -> set[int]:
+        found = threadpool_info()
+        return {library["num_threads"] for library in found if library["user_api"] == "blas"}
+
+    before, limit = threads(), one_blas_thread()
+    with limit, ThreadPoolExecutor(1) as other:
+        other.submit(limit.__enter__).result()
+        assert threads() == {1}
+        limit.__exit__()
+        assert threads() == {1}  # the other thread embeds still
+        limit.__enter__()
+        other.submit(limit.__exit__).result()
+    assert threads() == before
