@@ -74,27 +74,27 @@ def load() -> Mixture:
 
 def _texts() -> dict[str, list[tuple[str, str]]]:
     """Return, by part, each view with the name of its document."""
-    abstracts, dice = _shuffled_abstracts()
+    abstracts, rng = _shuffled_abstracts()
     parts = {
         "arxiv": [(f"arxiv {r.id}", r.text) for r in abstracts[:WHOLE]],
-        "arxiv_sentences": _views("arxiv", abstracts[WHOLE : WHOLE + SENTENCES], 1, dice),
-        "arxiv_windows": _views("arxiv", abstracts[WHOLE + SENTENCES :][:WINDOWS], 2, dice),
+        "arxiv_sentences": _views("arxiv", abstracts[WHOLE : WHOLE + SENTENCES], 1, rng),
+        "arxiv_windows": _views("arxiv", abstracts[WHOLE + SENTENCES :][:WINDOWS], 2, rng),
     }
     for corpus in OTHER_CORPORA:
         records = list(data.read(corpus, "fit"))
         parts[corpus] = [(f"{corpus} {r.id}", r.text) for r in records]
         long = [record for record in records if len(record.text) > 400]
         if long:
-            parts[f"{corpus}_sentences"] = _views(corpus, long, 1, dice)
+            parts[f"{corpus}_sentences"] = _views(corpus, long, 1, rng)
     return parts
 
 
 def abstracts(count: int) -> list[Record]:
     """Return up to 105,000 abstracts as the mixture has them: whole at first, then one sentence of each."""
-    shuffled, dice = _shuffled_abstracts()
+    shuffled, rng = _shuffled_abstracts()
     others = shuffled[WHOLE:count]
     return shuffled[: min(count, WHOLE)] + [
-        Record(r.id, sentences(r.text, 1, dice), r.metadata) for r in others[:SENTENCES]
+        Record(r.id, sentences(r.text, 1, rng), r.metadata) for r in others[:SENTENCES]
     ]
 
 
@@ -104,24 +104,24 @@ def unused_abstracts() -> list[Record]:
 
 
 def _shuffled_abstracts() -> tuple[list[Record], random.Random]:
-    dice = random.Random(SEED)
+    rng = random.Random(SEED)
     abstracts = list(data.read("arxiv_train", "fit"))
-    dice.shuffle(abstracts)
-    return abstracts, dice
+    rng.shuffle(abstracts)
+    return abstracts, rng
 
 
 def _docstrings() -> dict[str, list[tuple[str, str]]]:
     """Return the docstrings of the packages, whole and as single sentences."""
-    dice = random.Random(SEED)
+    rng = random.Random(SEED)
     records = [r for r in DocstringSource(None, packages=PACKAGES) if isinstance(r, Record)]
     return {
         "docstrings": [(f"docstrings {r.id}", r.text) for r in records],
-        "docstrings_sentences": _views("docstrings", [r for r in records if len(r.text) > 300], 1, dice),
+        "docstrings_sentences": _views("docstrings", [r for r in records if len(r.text) > 300], 1, rng),
     }
 
 
-def _views(corpus: str, records: Sequence[Record], count: int, dice: random.Random) -> list[tuple[str, str]]:
-    return [(f"{corpus} {r.id}", sentences(r.text, count, dice)) for r in records]
+def _views(corpus: str, records: Sequence[Record], count: int, rng: random.Random) -> list[tuple[str, str]]:
+    return [(f"{corpus} {r.id}", sentences(r.text, count, rng)) for r in records]
 
 
 def held_out_docstrings() -> list[str]:

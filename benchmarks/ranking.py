@@ -60,14 +60,14 @@ def interval(judged: Sequence[Judged], value: int = 0, seed: int = 0) -> tuple[f
 
 def ratio_interval(ours: Sequence[Judged], theirs: Sequence[Judged], seed: int = 0) -> tuple[float, float]:
     """Return the 95 % bootstrap interval of the ratio of two overalls, on the same queries."""
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     pairs: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for a, b in zip(ours, theirs, strict=True):
         pairs[a.corpus].append((a.values[0], b.values[0]))
     groups = [np.array(group) for group in pairs.values()]
     ratios = []
     for _ in range(DRAWS):
-        means = np.mean([g[dice.integers(len(g), size=len(g))].mean(0) for g in groups], axis=0)
+        means = np.mean([g[rng.integers(len(g), size=len(g))].mean(0) for g in groups], axis=0)
         ratios.append(means[0] / means[1])
     return float(np.quantile(ratios, 0.025)), float(np.quantile(ratios, 0.975))
 
@@ -80,6 +80,6 @@ def _groups(values: Sequence[tuple[str, float]]) -> list[NDArray[np.float64]]:
 
 
 def _interval(groups: Sequence[NDArray[np.float64]], seed: int) -> tuple[float, float]:
-    dice = np.random.default_rng(seed)
-    means = [np.mean([g[dice.integers(len(g), size=len(g))].mean() for g in groups]) for _ in range(DRAWS)]
+    rng = np.random.default_rng(seed)
+    means = [np.mean([g[rng.integers(len(g), size=len(g))].mean() for g in groups]) for _ in range(DRAWS)]
     return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))

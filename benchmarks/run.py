@@ -37,14 +37,14 @@ def main() -> int:
     )
     parser.add_argument("--out", type=Path, help="where the JSON goes (benchmarks/results unless --quick)")
     arguments = parser.parse_args()
-    held = True
+    is_met = True
     for name in arguments.suites:
         outcome: Outcome = import_module(f"benchmarks.suites.{name}").run(arguments.quick)
         outcome.show()
         if arguments.out or not arguments.quick:
             print(outcome.save(arguments.out or RESULTS))
-        held &= all(figure.holds is not False for figure in outcome.figures.values())
-    return 0 if held else 1
+        is_met &= all(figure.holds is not False for figure in outcome.figures.values())
+    return 0 if is_met else 1
 
 
 if __name__ == "__main__":

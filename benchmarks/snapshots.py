@@ -43,11 +43,11 @@ def labelled(
 
 def synthetic(records: int, active: int = 32, seed: int = 0) -> Snapshot:
     """Return a snapshot of random codes, whose features are as frequent as those of the default space."""
-    space, dice = default_space(), np.random.default_rng(seed)
+    space, rng = default_space(), np.random.default_rng(seed)
     density = np.maximum(space.calibration.density, 1e-6)
     cumulated = np.cumsum(density / density.sum())
-    indices = np.searchsorted(cumulated, dice.random(records * active)).astype(np.int32)
-    values = dice.random(records * active, np.float32)
+    indices = np.searchsorted(cumulated, rng.random(records * active)).astype(np.int32)
+    values = rng.random(records * active, np.float32)
     starts = np.arange(0, records * active + 1, active, dtype=np.int64)
     codes = csr_matrix(
         (values, np.minimum(indices, space.n_features - 1), starts), (records, space.n_features)

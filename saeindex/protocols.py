@@ -126,9 +126,9 @@ class SearchRequest:
 
     ``score_threshold`` is inclusive. Results come best first, equal scores by id. A sparse search omits
     points whose dot product is 0. ``exact`` asks for a full scan; a filtered search is always exact on Edge.
-    ``sift`` is a hint that changes no result: to ask the filter about the nearest ``sift`` points first, and
-    about all only where too few of these match. ``timeout`` (seconds) is for a server: an embedded engine
-    cannot be stopped.
+    ``postfilter`` is a hint that does not change the result: the store applies the filter to the nearest
+    ``postfilter`` points first, and to all points only if too few of them match; 0 turns this off.
+    ``timeout`` (seconds) applies to servers: an embedded engine cannot be stopped.
     """
 
     query: Vector | Fusion
@@ -141,7 +141,7 @@ class SearchRequest:
     with_payload: bool | Sequence[str] = True
     with_vectors: bool | Sequence[str] = False
     exact: bool = True
-    sift: int = 0
+    postfilter: int = 0
     timeout: float | None = None
 
 
@@ -173,8 +173,8 @@ class VectorStore(Protocol):
         """Whether a search that does not ask to be exact may be answered from a graph (HNSW)."""
 
     @property
-    def sifts(self) -> bool:
-        """Whether ``SearchRequest.sift`` is worth a thought: the engine scans, and filters slowly."""
+    def prefers_postfilter(self) -> bool:
+        """Whether ``SearchRequest.postfilter`` can make a search faster: the engine filters slowly."""
 
     def read_manifest(self) -> dict[str, Any]:
         """Return the JSON object kept with the collection ({} where there is none)."""

@@ -81,14 +81,14 @@ class SparseCode:
         return csr_matrix((self.values, self.indices, self.indptr), shape=(len(self), self.n_features))
 
 
-def shortened(text: str, most: int) -> str:
-    """Return a text, or its start and an ellipsis where it has more than ``most`` characters."""
-    return text if len(text) <= most else f"{text[: most - 1].rstrip(', ')}…"
+def shortened(text: str, max_chars: int) -> str:
+    """Return a text, or its start and an ellipsis where it has more than ``max_chars`` characters."""
+    return text if len(text) <= max_chars else f"{text[: max_chars - 1].rstrip(', ')}…"
 
 
-def one_line(text: str, most: int) -> str:
+def one_line(text: str, max_chars: int) -> str:
     """Return the start of a text, :func:`shortened`, with each run of white space as one space."""
-    return shortened(" ".join(text.split()), most)
+    return shortened(" ".join(text.split()), max_chars)
 
 
 def shown_label(label: str, is_weak: bool) -> str:

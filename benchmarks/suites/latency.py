@@ -88,17 +88,17 @@ def measure(index: FeatureIndex, sizes: Sizes, outcome: Outcome) -> None:
 
 def asked_phrases(index: FeatureIndex, count: int) -> list[str]:
     """Return phrases that the collection can answer, half of them descriptions and half of them labels."""
-    dice, space, resolver = np.random.default_rng(SEED), index.space, Resolver(index.collection)
+    rng, space, resolver = np.random.default_rng(SEED), index.space, Resolver(index.collection)
     density = index.collection.sample().concept_share
     common = np.flatnonzero((density > SHARE[0]) & (density < SHARE[1]))
-    labels = [space.labels[i].text for i in dice.permutation(common) if not space.labels[i].is_weak]
+    labels = [space.labels[i].text for i in rng.permutation(common) if not space.labels[i].is_weak]
     described = [q["query"] for q in properties()["arxiv_heldout"]]
     described += [
         q["query"] for corpus, found in properties().items() for q in found if corpus != "arxiv_heldout"
     ]
     known = [phrase for phrase in described if is_known(resolver, phrase)][: count // 2]
     chosen = known + labels[: count - len(known)]
-    return [chosen[i] for i in dice.permutation(len(chosen))]
+    return [chosen[i] for i in rng.permutation(len(chosen))]
 
 
 def is_known(resolver: Resolver, phrase: str) -> bool:
@@ -111,12 +111,12 @@ def is_known(resolver: Resolver, phrase: str) -> bool:
 
 def planned(index: FeatureIndex, texts: Sequence[str], phrases: Sequence[str]) -> Iterator[Query]:
     """Yield one query per text: two phrases and a year in ``where``, a phrase and a feature as steers."""
-    dice = np.random.default_rng(SEED)
+    rng = np.random.default_rng(SEED)
     for number, text in enumerate(texts):
-        a, b, c = (phrases[i] for i in dice.choice(len(phrases), 3, replace=False))
-        year = int(dice.integers(*YEARS))
+        a, b, c = (phrases[i] for i in rng.choice(len(phrases), 3, replace=False))
+        year = int(rng.integers(*YEARS))
         where = WHERE[number % len(WHERE)].format(a=a, b=b, year=year)
-        feature = int(dice.integers(index.space.n_features))
+        feature = int(rng.integers(index.space.n_features))
         yield Query(text, where=where, steer=[Steer(c, 0.5), Steer(f"#{feature}", -0.4)])
 
 

@@ -15,11 +15,11 @@ KEPT = 256
 
 
 class Memo(Generic[Value]):
-    """Remembers the last ``most`` values."""
+    """Remembers the last ``size`` values."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, size: int) -> None:
         """Start with nothing remembered."""
-        self._most = most
+        self._size = size
         self._kept: OrderedDict[Hashable, tuple[object, Value]] = OrderedDict()
 
     def get(self, key: Hashable, compute: Callable[[], Value], of: object = None) -> Value:
@@ -27,7 +27,7 @@ class Memo(Generic[Value]):
         found = self._kept.get(key)
         if found is None or found[0] is not of:
             found = self._kept[key] = of, compute()
-            while len(self._kept) > self._most:
+            while len(self._kept) > self._size:
                 self._kept.popitem(last=False)
         return found[1]
 

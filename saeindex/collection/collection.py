@@ -47,19 +47,19 @@ class Collection:
         self._statistics: Statistics | None = None
         self._candidates: tuple[Sequence[Point], CollectionSample, Rows, Neighbourhood] | None = None
         self._lock = threading.Lock()
-        self._held = threading.local()
+        self._pinned = threading.local()
 
     @contextmanager
-    def held(self) -> Iterator[int]:
+    def pinned(self) -> Iterator[int]:
         """Count the points once for all that this thread asks within the block; give their number.
 
         All that is asked within it meets one sample, whatever is added meanwhile.
         """
-        self._held.total, self._held.sample = self.store.count(), None
+        self._pinned.total, self._pinned.sample = self.store.count(), None
         try:
-            yield self._held.total
+            yield self._pinned.total
         finally:
-            self._held.total = self._held.sample = None
+            self._pinned.total = self._pinned.sample = None
 
     @property
     def encoder(self) -> TextEncoder:
@@ -68,10 +68,10 @@ class Collection:
 
     def sample(self) -> CollectionSample:
         """Return a sample of the records as they are: it is read again once their number has changed."""
-        held: CollectionSample | None = getattr(self._held, "sample", None)
-        if held is not None:
-            return held
-        total = getattr(self._held, "total", None)
+        pinned: CollectionSample | None = getattr(self._pinned, "sample", None)
+        if pinned is not None:
+            return pinned
+        total = getattr(self._pinned, "total", None)
         total = self.store.count() if total is None else total
         with self._lock:
             if total == 0:
@@ -80,7 +80,7 @@ class Collection:
                 )
             if self._sample is None or self._sample.total != total:
                 self._sample = read_sample(self.store, self.space, total, self._cache)
-            self._held.sample = self._sample if getattr(self._held, "total", None) is not None else None
+            self._pinned.sample = self._sample if getattr(self._pinned, "total", None) is not None else None
             return self._sample
 
     def statistics(self, total: int) -> Statistics:

@@ -79,8 +79,8 @@ class EngineCounts:
     def frequencies(self, condition: Filter | None, level: LevelName) -> tuple[int, NDArray[np.int64]]:
         """Return how many points match, and how many have each feature at a level (n,): two requests."""
         counts = np.zeros(self.n_features, np.int64)
-        most = self.n_features * LEVELS
-        for code, count in self.store.facet(suffixed(CONCEPTS, self.field), condition, most):
+        max_codes = self.n_features * LEVELS
+        for code, count in self.store.facet(suffixed(CONCEPTS, self.field), condition, max_codes):
             feature, reached = divmod(int(code), LEVEL_STRIDE)
             if reached == LEVEL_NUMBER[level]:
                 counts[feature] = count

@@ -98,11 +98,11 @@ def word_matrix(found: Sequence[set[str]], places: Mapping[str, int]) -> csr_mat
     return csr_matrix((values, indices, starts), shape=(len(found), max(1, len(places))))
 
 
-def ones(matrix: csr_matrix) -> csr_matrix:
+def binarized(matrix: csr_matrix) -> csr_matrix:
     """Return ``matrix`` with every entry that it holds as 1."""
-    held = matrix.copy()
-    held.data = np.ones_like(held.data)
-    return held
+    binary = matrix.copy()
+    binary.data = np.ones_like(binary.data)
+    return binary
 
 
 def concept_parts(activations: csr_matrix, space: FeatureSpace) -> csr_matrix:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from saeindex.collection.rows import Rows, concept_matrix, ones, tokens, word_matrix
+from saeindex.collection.rows import Rows, binarized, concept_matrix, tokens, word_matrix
 from saeindex.config import DENSE, SAE
 from saeindex.encoders.cache import EmbeddingCache
 from saeindex.sae.metrics import nearest
@@ -36,9 +36,9 @@ PAGE = 1_024
 FEW = 50
 NEIGHBOURS = 10
 # Words of fewer records tell nothing about the others; of more words the rarest are left out.
-LEAST_RECORDS, MOST_WORDS = 2, 20_000
+MIN_RECORDS, MAX_WORDS = 2, 20_000
 # Words whose meaning is looked up in the encoder, the most frequent first.
-MOST_NAMED = 4_000
+MAX_NAMED = 4_000
 
 
 class NamedWords(NamedTuple):
@@ -82,12 +82,12 @@ class CollectionSample:
     @cached_property
     def present(self) -> csr_matrix:
         """Which concepts each record has, as ones."""
-        return ones(self.rows.concepts)
+        return binarized(self.rows.concepts)
 
     @cached_property
     def occurring(self) -> csr_matrix:
         """Which words each record has, as ones."""
-        return ones(self.rows.words)
+        return binarized(self.rows.words)
 
     @cached_property
     def concept_share(self) -> FloatArray:
@@ -123,7 +123,7 @@ class CollectionSample:
         if not self._named:
             frequent = np.argsort(-self.word_share[: len(self.words)], kind="stable")
             columns = [int(i) for i in frequent if len(self.words[i]) > 1 and self._is_named(int(i))]
-            columns = columns[:MOST_NAMED]
+            columns = columns[:MAX_NAMED]
             vectors = EmbeddingCache(self.cache).embed([self.words[i] for i in columns], encoder)
             mean = vectors.mean(0) if len(vectors) else self.mean
             centred = vectors - mean
@@ -132,7 +132,7 @@ class CollectionSample:
         return self._named[0]
 
     def _is_named(self, column: int) -> bool:
-        return bool(self.word_share[column] * len(self.rows) > LEAST_RECORDS)
+        return bool(self.word_share[column] * len(self.rows) > MIN_RECORDS)
 
 
 def read_sample(
@@ -142,7 +142,7 @@ def read_sample(
     points = first_points(store, SAMPLE, PAGE, ["text"], [DENSE, SAE])
     found = [tokens(point.payload.get("text", "")) for point in points]
     counts = Counter(word for words in found for word in words)
-    kept = [word for word, count in counts.most_common(MOST_WORDS) if count >= LEAST_RECORDS]
+    kept = [word for word, count in counts.most_common(MAX_WORDS) if count >= MIN_RECORDS]
     places = {word: column for column, word in enumerate(sorted(kept))}
     x = np.array([p.vectors[DENSE] for p in points], np.float32).reshape(len(points), -1)
     ids = tuple(point.id for point in points)

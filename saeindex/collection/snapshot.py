@@ -101,7 +101,7 @@ class Snapshot:
             tuple(ids),
             vectors,
             activations,
-            ones_at(columns, len(vocabulary)),
+            indicators(columns, len(vocabulary)),
             tuple(vocabulary),
             np.array([len(text.split()) for text in texts], np.int32),
             [json.dumps(dict(one), ensure_ascii=False) for one in metadata],
@@ -175,11 +175,11 @@ class Snapshot:
         from scipy.sparse import csr_matrix
 
         calibration = self.space.calibration
-        least = {"present": None, "typical": calibration.median, "strong": calibration.p90}
-        if level not in least:
-            raise InvalidInputError(f"level {level!r}", "no such level", f"Use one of {sorted(least)}.")
+        minimum = {"present": None, "typical": calibration.median, "strong": calibration.p90}
+        if level not in minimum:
+            raise InvalidInputError(f"level {level!r}", "no such level", f"Use one of {sorted(minimum)}.")
         a = self.activations
-        bound = least[level]
+        bound = minimum[level]
         taken = np.ones(len(a.indices), bool) if bound is None else a.data >= bound[a.indices]
         starts = np.concatenate([[0], np.cumsum(taken)])[a.indptr]
         indices = a.indices[taken]
@@ -189,7 +189,7 @@ class Snapshot:
         return f"the records have {', '.join(self.fields[:12]) or 'no metadata'}"
 
 
-def ones_at(columns: Sequence[Sequence[int]], width: int) -> csr_matrix:
+def indicators(columns: Sequence[Sequence[int]], width: int) -> csr_matrix:
     """Return a matrix (m, width) float32 with a 1 at each row's columns."""
     from scipy.sparse import csr_matrix
 

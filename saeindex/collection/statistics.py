@@ -17,7 +17,7 @@ from saeindex.collection.caches import Memo
 from saeindex.collection.sample import PAGE, SAMPLE
 from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS
 from saeindex.language.ast import RECORD_ID, Exists, path_of
-from saeindex.language.evaluate import found_at, taker
+from saeindex.language.evaluate import found_at, predicate
 from saeindex.language.to_text import to_text
 from saeindex.stores.base import first_points
 
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 # A native filter is asked of the engine, and about fewer points: each is named in the request.
 FILTERED = 1_024
 # Fields with more values than this are not counted by facet.
-MOST_VALUES = 10_000
+MAX_VALUES = 10_000
 COUNTED_KINDS = frozenset({"keyword", "integer", "integer-range", "bool"})
 # How deep, and how many, metadata fields are listed for suggestions.
-MOST_NESTED, MOST_FIELDS = 4, 1_000
+MAX_NESTED, MAX_FIELDS = 4, 1_000
 KEPT = 512
 
 Mask: TypeAlias = NDArray[np.bool_]
@@ -58,8 +58,8 @@ class Statistics:
     @cached_property
     def code_counts(self) -> NDArray[np.int64]:
         """In how many points each level code is (codes,): one facet request."""
-        counts, most = np.zeros(self._n_codes, np.int64), self._n_codes // LEVEL_STRIDE * LEVELS
-        for code, count in self._store.facet(CONCEPTS, None, most, approximate=True):
+        counts, max_codes = np.zeros(self._n_codes, np.int64), self._n_codes // LEVEL_STRIDE * LEVELS
+        for code, count in self._store.facet(CONCEPTS, None, max_codes, approximate=True):
             counts[int(code)] = count
         return counts
 
@@ -69,8 +69,8 @@ class Statistics:
             found = None
             is_counted = self._store.layout.payload_indexes.get(field) in COUNTED_KINDS
             if is_counted and field != RECORD_ID:
-                counts = self._store.facet(field, None, MOST_VALUES + 1, approximate=True)
-                found = None if len(counts) > MOST_VALUES else dict(counts)
+                counts = self._store.facet(field, None, MAX_VALUES + 1, approximate=True)
+                found = None if len(counts) > MAX_VALUES else dict(counts)
             self._values[field] = found
         return self._values[field]
 
@@ -84,7 +84,7 @@ class Statistics:
             return None
 
         def computed() -> tuple[int, int]:
-            takes = taker(node)
+            takes = predicate(node)
             taken = [count for value, count in counts.items() if takes(value)]
             return max(taken, default=0), min(self.total, sum(taken))
 
@@ -102,8 +102,8 @@ class Statistics:
         """Return for which sampled points a condition on metadata or id holds (m,)."""
 
         def computed() -> Mask:
-            different, place = self._held(node.field)
-            return np.fromiter(map(taker(node), different), bool, len(different))[place]
+            different, position = self._values_of(node.field)
+            return np.fromiter(map(predicate(node), different), bool, len(different))[position]
 
         return self._masks.get(to_text(node), computed)
 
@@ -120,7 +120,7 @@ class Statistics:
 
         return self._masks.get((query_filter.model_dump_json(exclude_none=True),), computed)
 
-    def _held(self, field: str) -> tuple[list[object], NDArray[np.int64]]:
+    def _values_of(self, field: str) -> tuple[list[object], NDArray[np.int64]]:
         """Return the different values that sampled points hold in a field, and which one each holds (m,)."""
         if field not in self._different:
             path, places, different = path_of(field), [], list[object]()
@@ -140,20 +140,20 @@ class Statistics:
         """The metadata fields that sampled records have, as the where language writes them."""
         found: set[str] = set()
         waiting = [("metadata", payload.get("metadata"), 0) for payload in self._payloads[:FILTERED]]
-        while waiting and len(found) < MOST_FIELDS:
+        while waiting and len(found) < MAX_FIELDS:
             path, value, depth = waiting.pop()
             if depth:
                 found.add(path)
-            if isinstance(value, Mapping) and depth < MOST_NESTED:
+            if isinstance(value, Mapping) and depth < MAX_NESTED:
                 waiting += [(f"{path}.{name}", inner, depth + 1) for name, inner in value.items()]
         return frozenset(found)
 
     @cached_property
     def _rows_by_code(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The sample's codes by column: where the rows of each code start, and the rows."""
-        held = [payload.get(CONCEPTS, ()) for payload in self._payloads]
-        rows = np.repeat(np.arange(len(held)), [len(codes) for codes in held])
-        codes = np.fromiter((code for own in held for code in own), np.int64, len(rows))
+        codes_of = [payload.get(CONCEPTS, ()) for payload in self._payloads]
+        rows = np.repeat(np.arange(len(codes_of)), [len(codes) for codes in codes_of])
+        codes = np.fromiter((code for own in codes_of for code in own), np.int64, len(rows))
         order = np.argsort(codes, kind="stable")
         return np.searchsorted(codes[order], np.arange(self._n_codes + 1)), rows[order]
 

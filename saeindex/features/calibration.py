@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ARRAYS = ("density", "median", "p90")
 # The median and p90 of fewer activations are noise.
-LEAST_ACTIVE = 10
+MIN_ACTIVE = 10
 # What an activation counts at most, in parts of its p90.
 LOUDEST = 1.5
 
@@ -66,9 +66,9 @@ class Calibration:
         codes = [indices[levels >= level] * LEVEL_STRIDE + level for level in range(LEVELS)]
         return np.sort(np.concatenate(codes).astype(np.int64))
 
-    def with_rare_levels_of(self, other: Calibration, least: int = LEAST_ACTIVE) -> Calibration:
-        """Return this one with the levels of ``other`` for features active under ``least`` times."""
-        is_rare = np.rint(self.density.astype(np.float64) * self.records) < least
+    def with_rare_levels_of(self, other: Calibration, min_count: int = MIN_ACTIVE) -> Calibration:
+        """Return this one with the levels of ``other`` for features active under ``min_count`` times."""
+        is_rare = np.rint(self.density.astype(np.float64) * self.records) < min_count
         median, p90 = (
             np.where(is_rare, theirs, ours).astype(np.float32)
             for ours, theirs in ((self.median, other.median), (self.p90, other.p90))

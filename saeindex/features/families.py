@@ -36,9 +36,9 @@ Tree: TypeAlias = dict[int, int | None]
 FALSE_DISCOVERIES = 0.05
 # P(parent | child), saerch's edge threshold; the least NPMI, chosen on one half of the default's mixture; and
 # the least records with both: in fewer an edge is easily strong by luck.
-LEAST_SHARE, LEAST_NPMI, LEAST_RECORDS = 0.1, 0.25, 20
+MIN_SHARE, MIN_NPMI, MIN_RECORDS = 0.1, 0.25, 20
 ROUNDS, SAME = 3, 0.6
-LEAST, MOST = 3, 32
+MIN_FEATURES, MAX_FEATURES = 3, 32
 NAMED = 3
 BLOCK = 256
 
@@ -93,8 +93,8 @@ class Cooccurrence:
         from scipy.sparse import csr_matrix
 
         n = code.n_features
-        ones = np.ones(len(code.indices), np.int32)
-        active = csr_matrix((ones, code.indices, code.indptr), shape=(len(code), n))
+        counted = np.ones(len(code.indices), np.int32)
+        active = csr_matrix((counted, code.indices, code.indptr), shape=(len(code), n))
         columns = active.T.tocsr()
         counts = np.empty((n, n), np.int32)
         for start in range(0, n, BLOCK):
@@ -188,8 +188,8 @@ def candidate_edges(together: Cooccurrence) -> Edges:
     parent = np.where(degrees[i] > degrees[j], i, j)
     child = i + j - parent
     npmi = together.npmi(parent, child)
-    is_kept = (degrees[parent] > degrees[child]) & (npmi >= LEAST_NPMI)
-    is_kept &= together.counts[parent, child] >= np.maximum(LEAST_RECORDS, LEAST_SHARE * degrees[child])
+    is_kept = (degrees[parent] > degrees[child]) & (npmi >= MIN_NPMI)
+    is_kept &= together.counts[parent, child] >= np.maximum(MIN_RECORDS, MIN_SHARE * degrees[child])
     return Edges(parent, child, npmi).take(is_kept)
 
 
@@ -210,7 +210,7 @@ def grow_trees(edges: Edges, density: NDArray[np.int32]) -> list[Tree]:
             tree[feature] = None if feature == root else int(parent_of[feature])
             ahead.extend(reversed(children.get(feature, [])))
         trees.append(tree)
-    return [tree for tree in trees if len(tree) >= LEAST]
+    return [tree for tree in trees if len(tree) >= MIN_FEATURES]
 
 
 def spanning_forest(edges: Edges, n_features: int) -> Edges:
@@ -247,7 +247,7 @@ def _cut(forest: Edges, density: NDArray[np.int32]) -> Ids:
     edge_of = {int(child): edge for edge, child in enumerate(forest.child)}
     for feature in np.argsort(density, kind="stable").tolist():  # children come before their parents
         below = sorted(branches.pop(feature, []))
-        while 1 + sum(size for size, _, _ in below) > MOST:
+        while 1 + sum(size for size, _, _ in below) > MAX_FEATURES:
             parent_of[below.pop()[2]] = -1
         if feature in edge_of:
             size, edge = 1 + sum(size for size, _, _ in below), edge_of[feature]

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray
 
 NEIGHBOURS = 10
-LEAST_RECORDS = NEIGHBOURS + 1
-MOST_COMPARED = 5_000
+MIN_RECORDS = NEIGHBOURS + 1
+MAX_COMPARED = 5_000
 BLOCK = 4_096
 LEVELS = (256, 1_024, 4_096)
 ERROR_BINS = 40
@@ -141,7 +141,7 @@ def measure_fidelity(
     if mean is None:
         mean, mean_of = _mean(x), "the evaluated records"
     sums = _errors(space.sae, x, mean, progress)
-    sample = np.sort(np.random.default_rng(seed).permutation(len(x))[:MOST_COMPARED])
+    sample = np.sort(np.random.default_rng(seed).permutation(len(x))[:MAX_COMPARED])
     compared = np.asarray(x[sample], np.float32)
     reconstructed = space.sae.decode(space.sae.encode(compared))
     return FidelityReport(
@@ -290,11 +290,11 @@ def _mean(x: FloatArray) -> FloatArray:
 
 def _check(space: Space, x: FloatArray) -> None:
     wanted = space.sae.dimension
-    if x.ndim != 2 or x.shape[1] != wanted or len(x) < LEAST_RECORDS:
+    if x.ndim != 2 or x.shape[1] != wanted or len(x) < MIN_RECORDS:
         raise InvalidInputError(
             f"a report on embeddings of shape {x.shape}",
             f"space {space.name!r} takes (m, {wanted})",
-            f"Give {LEAST_RECORDS} or more records, encoded by {space.encoder.model}.",
+            f"Give {MIN_RECORDS} or more records, encoded by {space.encoder.model}.",
         )
 
 

@@ -25,9 +25,9 @@ class FidelityFigure(NamedTuple):
 
 def verdict(report: FidelityReport) -> list[str]:
     """Return a few plain sentences, the most important first."""
-    said = [_error_sentence(report), _neighbour_sentence(report), _refinement_sentence(report)]
-    said += [_dead_sentence(report), *(_stability_sentence(each) for each in report.stability)]
-    return said
+    sentences = [_error_sentence(report), _neighbour_sentence(report), _refinement_sentence(report)]
+    sentences += [_dead_sentence(report), *(_stability_sentence(each) for each in report.stability)]
+    return sentences
 
 
 def figures(report: FidelityReport) -> list[FidelityFigure]:
@@ -105,15 +105,17 @@ def _refinement_sentence(report: FidelityReport) -> str:
 
 
 def _dead_sentence(report: FidelityReport) -> str:
-    said = f"{report.dead_share:.1%} of the {report.n_features:,} features are active in none of the records"
+    sentences = (
+        f"{report.dead_share:.1%} of the {report.n_features:,} features are active in none of the records"
+    )
     if report.records < ENOUGH_FOR_DEAD:
-        return f"{said}; {ENOUGH_FOR_DEAD:,} records or more would show which are dead."
-    return f"{said}, which is {'much' if report.dead_share > MANY_DEAD else 'little'}."
+        return f"{sentences}; {ENOUGH_FOR_DEAD:,} records or more would show which are dead."
+    return f"{sentences}, which is {'much' if report.dead_share > MANY_DEAD else 'little'}."
 
 
 def _stability_sentence(stability: SpaceStability) -> str:
     first, last = stability.levels[0], stability.levels[-1]
-    said = f"{stability.against} has {last.matched:.0%} of the features too"
+    sentences = f"{stability.against} has {last.matched:.0%} of the features too"
     if first is last:
-        return f"{said}."
-    return f"{said}, and {first.matched:.0%} of the first {first.features:,}."
+        return f"{sentences}."
+    return f"{sentences}, and {first.matched:.0%} of the first {first.features:,}."

@@ -35,7 +35,7 @@ VALIDATION_TEXTS, ANNOTATED_TEXTS = 4_096, 300_000
 MAPPED_TEXTS = 20_000
 KINDS = ("whole", "sentence", "window", "title")
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9])|\n+")
-LEAST_CHARS = 20
+MIN_CHARS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +52,9 @@ def split_by_group(groups: NDArray[np.int64], seed: int) -> Split:
     members = np.unique(groups)
     order = np.random.default_rng(seed).permutation(members)
     n = int(len(members) * HELD_OUT_SHARE)
-    is_held, is_validation = np.isin(groups, order[:n]), np.isin(groups, order[: n // 2])
+    is_held_out, is_validation = np.isin(groups, order[:n]), np.isin(groups, order[: n // 2])
     validation = np.flatnonzero(is_validation)[:VALIDATION_TEXTS]
-    return Split(np.flatnonzero(~is_held), validation, np.flatnonzero(is_held & ~is_validation))
+    return Split(np.flatnonzero(~is_held_out), validation, np.flatnonzero(is_held_out & ~is_validation))
 
 
 def training_embeddings(
@@ -135,29 +135,29 @@ def draw_views(
     unknown = set(kinds) - set(KINDS)
     if unknown or not kinds:
         raise InvalidInputError(f"views {sorted(unknown)}", "no such views", f"Use some of {KINDS}.")
-    dice = random.Random(seed)  # noqa: S311  (no secret)
+    rng = random.Random(seed)  # noqa: S311  (no secret)
     views, owners = [], []
     for owner, entry in enumerate(records):
         record = Record("", entry) if isinstance(entry, str) else entry
-        for view in _views(record, kinds, dice):
+        for view in _views(record, kinds, rng):
             views.append(view)
             owners.append(owner)
     return views, np.array(owners, np.int64)
 
 
-def sentences(text: str, count: int, dice: random.Random) -> str:
+def sentences(text: str, count: int, rng: random.Random) -> str:
     """Return a random run of ``count`` sentences, fewer where the text has fewer."""
-    pieces = [piece for piece in SENTENCE_END.split(text) if len(piece) > LEAST_CHARS] or [text]
-    start = dice.randrange(max(1, len(pieces) - count + 1))
+    pieces = [piece for piece in SENTENCE_END.split(text) if len(piece) > MIN_CHARS] or [text]
+    start = rng.randrange(max(1, len(pieces) - count + 1))
     return " ".join(pieces[start : start + count])
 
 
-def _views(record: Record, kinds: Sequence[str], dice: random.Random) -> Iterator[str]:
+def _views(record: Record, kinds: Sequence[str], rng: random.Random) -> Iterator[str]:
     if "whole" in kinds:
         yield record.text
     for kind, count in (("sentence", 1), ("window", 2)):
         if kind in kinds:
-            view = sentences(record.text, count, dice)
+            view = sentences(record.text, count, rng)
             if view != record.text or "whole" not in kinds:
                 yield view
     title = record.metadata.get("title")

@@ -105,12 +105,12 @@ def split_texts(
 
     With ``groups`` (count,) no group is in both.
     """
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     if groups is None:
-        first, second = np.split(dice.permutation(count), [int(count * share)])
+        first, second = np.split(rng.permutation(count), [int(count * share)])
         return first, second
     _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    order = dice.permutation(len(sizes))
+    order = rng.permutation(len(sizes))
     is_first = np.zeros(len(sizes), bool)
     is_first[order[np.cumsum(sizes[order]) <= count * share]] = True
     return np.flatnonzero(is_first[group]), np.flatnonzero(~is_first[group])

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray, SparseCode
 
 TRUST_FLOOR = 0.8
-MOST_ACTIVE = 300
+MAX_ACTIVE = 300
 MANUAL = "manual"
 
 
@@ -55,7 +55,7 @@ def trust_scores(
     ``vectors`` (m, d) and ``code`` are of texts that did not make the labels; see :func:`contrast_sets` for
     which of them are compared. None where the feature has too few.
     """
-    return label_aurocs(label_vectors, vectors, contrast_sets(vectors, code, calibration, MOST_ACTIVE, seed))
+    return label_aurocs(label_vectors, vectors, contrast_sets(vectors, code, calibration, MAX_ACTIVE, seed))
 
 
 def label_aurocs(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saeindex.config import LEVEL_STRIDE, LEVELS
-from saeindex.features.calibration import LEAST_ACTIVE
+from saeindex.features.calibration import MIN_ACTIVE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -32,7 +32,7 @@ TYPICAL_RANGE = (0.25, 0.75)
 # Over 15 labelled corpora the share of activations with levels off is .01 to .16 (and .38 for one made of
 # templates): beyond this, levels measured on the corpus itself are worth a new fingerprint.
 OFF_SHARE = 0.2
-LEAST_ACTIVATIONS = 1_000
+MIN_ACTIVATIONS = 1_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +83,7 @@ class LevelDrift:
     @property
     def levels_are_off(self) -> bool:
         """Say whether "typical" and "strong" mean something else here; False where too little is known."""
-        return self.activations >= LEAST_ACTIVATIONS and self.off_share > OFF_SHARE
+        return self.activations >= MIN_ACTIVATIONS and self.off_share > OFF_SHARE
 
     def summary(self) -> str:
         """Say it in a sentence or two."""
@@ -91,7 +91,7 @@ class LevelDrift:
             return "the space is not calibrated: no concept is ever typical or strong"
         if not self.records:
             return "nothing is stored yet"
-        if self.typical_share is None or self.strong_share is None or self.activations < LEAST_ACTIVATIONS:
+        if self.typical_share is None or self.strong_share is None or self.activations < MIN_ACTIVATIONS:
             return "too few records to tell"
         return (
             f"{self.typical_share:.0%} of activations are typical and {self.strong_share:.0%} strong "
@@ -127,7 +127,7 @@ def level_drift(calibration: Calibration, level_counts: NDArray[np.int64], recor
     fit = np.rint(calibration.density.astype(np.float64) * calibration.records).astype(np.int64)
     ratio = ((present + 0.5) / (records + 1)) / ((fit + 0.5) / (calibration.records + 1))
     density_q = _discovery_rates(fit, calibration.records, present, records, fit + present > 0)
-    is_measurable = (present >= LEAST_ACTIVE) & (fit > 0)
+    is_measurable = (present >= MIN_ACTIVE) & (fit > 0)
     # In the fit corpus a feature is typical in half of its records, that of the median itself included.
     typical_q = _discovery_rates((fit + 1) // 2, fit, typical, present, is_measurable)
     activations = int(present[is_measurable].sum())

@@ -34,14 +34,14 @@ TERMS, MARKING, NEAR, JOINING = 3, 60, 150, 12
 # a stranger name.
 LEADING = 0.8
 # A candidate's correlation must be this many standard errors above 0.
-LEAST_Z = 3.0
+MIN_Z = 3.0
 # A candidate stands in this many of the texts where the feature is typical.
-LEAST_TEXTS = 3
+MIN_TEXTS = 3
 # A joining term must raise the AUROC by this much: a shorter label reads better.
-LEAST_GAIN = 0.01
+MIN_GAIN = 0.01
 # Of terms that differ by no more than this in AUROC, the one that correlates best is the commoner word.
 TOLERANCE = 0.005
-MOST_ACTIVE, MOST_TERMS = 200, 40_000
+MAX_ACTIVE, MAX_TERMS = 200, 40_000
 UNCLEAR = "unclear"
 BLOCK = 128
 # A word, a number, or one mark of punctuation: phrases cross neither of the last two.
@@ -63,7 +63,7 @@ def lexical_labels(
     """
     presence, terms = _presence(texts)
     term_vectors = encode(terms)
-    contrasts = list(contrast_sets(vectors, code, calibration, MOST_ACTIVE, seed))
+    contrasts = list(contrast_sets(vectors, code, calibration, MAX_ACTIVE, seed))
     directions = _directions(contrasts, vectors)
     candidates = _candidates(presence, term_vectors, code, calibration, directions)
     growing = [
@@ -137,7 +137,7 @@ def _grow(growing: Sequence[_Growing], terms: Sequence[str], vectors: FloatArray
         scores = auroc(vectors[label.contrast.texts] @ embedded[span].T, label.contrast.is_active)
         correlations = np.array([label.joining[term] for term in options], np.float32)
         winner = _commonest_of_the_best(scores, correlations)
-        if scores[winner] > label.best + LEAST_GAIN:
+        if scores[winner] > label.best + MIN_GAIN:
             label.parts.append(options[winner])
             label.best = float(scores[winner])
 
@@ -164,19 +164,19 @@ def _candidates(
     centred = term_vectors - term_vectors.mean(0)
     unit = centred / np.linalg.norm(centred, axis=1, keepdims=True).clip(1e-9)
     marking, near = (min(size, len(background)) for size in (MARKING, NEAR))
-    least = LEAST_Z / len(code) ** 0.5
+    min_correlation = MIN_Z / len(code) ** 0.5
     for start, counts, correlations in _evidence(presence, code, calibration):
         log_odds = _log_odds(counts, background)
         closeness = directions[start : start + BLOCK] @ unit.T
         for i in range(len(counts)):
-            telling = np.argpartition(-log_odds[i], marking - 1)[:marking]
+            informative = np.argpartition(-log_odds[i], marking - 1)[:marking]
             if directions[start + i].any():
-                telling = np.union1d(telling, np.argpartition(-closeness[i], near - 1)[:near])
-            scores = correlations[i, telling]
-            is_telling = (counts[i, telling] >= LEAST_TEXTS) & (scores > least)
-            telling, scores = telling[is_telling], scores[is_telling]
+                informative = np.union1d(informative, np.argpartition(-closeness[i], near - 1)[:near])
+            scores = correlations[i, informative]
+            is_informative = (counts[i, informative] >= MIN_TEXTS) & (scores > min_correlation)
+            informative, scores = informative[is_informative], scores[is_informative]
             order = np.argsort(-scores, kind="stable")
-            yield telling[order], scores[order]
+            yield informative[order], scores[order]
 
 
 def _evidence(
@@ -211,7 +211,7 @@ def _presence(texts: Sequence[str]) -> tuple[csr_matrix, list[str]]:
         binary=True,
         min_df=max(2, min(20, len(texts) // 2_000)),
         max_df=0.2 if len(texts) >= 1_000 else 1.0,
-        max_features=MOST_TERMS,
+        max_features=MAX_TERMS,
         dtype=np.float32,
     )
     try:

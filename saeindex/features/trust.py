@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saeindex.features.contrast_sets import contrast_sets
-from saeindex.features.labels import MOST_ACTIVE, TRUST_FLOOR, label_aurocs
+from saeindex.features.labels import MAX_ACTIVE, TRUST_FLOOR, label_aurocs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,7 +38,7 @@ def label_scores(
     The control gives each feature that can be measured the label of another one of them: labels that say
     something about their own feature alone leave it near 0.5.
     """
-    contrasts = list(contrast_sets(vectors, code, calibration, MOST_ACTIVE, seed))
+    contrasts = list(contrast_sets(vectors, code, calibration, MAX_ACTIVE, seed))
     tested = np.array([i for i, contrast in enumerate(contrasts) if contrast is not None], np.int64)
     control: list[float | None] = [None] * len(contrasts)
     if len(tested) > 1:
@@ -57,14 +57,14 @@ def f1_scores(
     The threshold is the best one on one half of the feature's contrast set; the score is that of the other
     half. A third of a contrast set is active, so a label that says yes to everything has an F1 of 0.5.
     """
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     scores: list[float | None] = []
     for label, contrast in zip(label_vectors, contrasts, strict=True):
         if contrast is None:
             scores.append(None)
             continue
         cosine = vectors[contrast.texts] @ label
-        is_first, active = _first_half(contrast, dice), contrast.is_active
+        is_first, active = _first_half(contrast, rng), contrast.is_active
         threshold = best_threshold(cosine[is_first], active[is_first])
         scores.append(f1(cosine[~is_first] >= threshold, active[~is_first]))
     return scores
@@ -136,11 +136,11 @@ def describe_summary(summary: Mapping[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def _first_half(contrast: Contrast, dice: np.random.Generator) -> NDArray[np.bool_]:
+def _first_half(contrast: Contrast, rng: np.random.Generator) -> NDArray[np.bool_]:
     """Return which entries are in the first half (r,): of both kinds alike, each text in one half only."""
     halves = []
     for is_kind in (contrast.is_active, ~contrast.is_active):
-        texts = dice.permutation(np.unique(contrast.texts[is_kind]))
+        texts = rng.permutation(np.unique(contrast.texts[is_kind]))
         halves.append(texts[: len(texts) // 2])
     return np.isin(contrast.texts, np.concatenate(halves))
 

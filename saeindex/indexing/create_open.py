@@ -79,15 +79,15 @@ def open_index(
             manifest.check_settled(str(path))
         if space is None:
             space = manifest.space.name if folder is None else folder / SPACE_FOLDER
-        lens = space if isinstance(space, FeatureSpace) else FeatureSpace.load(space)
+        loaded = space if isinstance(space, FeatureSpace) else FeatureSpace.load(space)
         if manifest.recalibration is not None:
             from saeindex.indexing.recalibration import finish_recalibration
 
-            manifest = finish_recalibration(store, manifest, lens, folder, str(path))
-        lens = manifest.lens(lens, str(path))
+            manifest = finish_recalibration(store, manifest, loaded, folder, str(path))
+        loaded = manifest.with_own_levels(loaded, str(path))
         if encoder is not None:
-            lens.check_encoder(encoder)
-        return IndexParts(store, lens, manifest, folder)
+            loaded.check_encoder(encoder)
+        return IndexParts(store, loaded, manifest, folder)
     except BaseException:
         store.close()
         raise

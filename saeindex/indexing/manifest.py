@@ -195,21 +195,21 @@ class Manifest(_Strict):
                 "Restore it from a backup.",
             ) from error
 
-    def lens(self, space: FeatureSpace, name: str) -> FeatureSpace:
+    def with_own_levels(self, space: FeatureSpace, name: str) -> FeatureSpace:
         """Return ``space`` with the levels of this index.
 
         Any space of the same encoder and autoencoder will do; MismatchError for another.
         """
-        lens = space
-        if lens.fingerprint != self.space.fingerprint and self.calibration is not None:
-            lens = replace(space, calibration=self.calibration.calibration())
-        if lens.fingerprint != self.space.fingerprint:
+        own = space
+        if own.fingerprint != self.space.fingerprint and self.calibration is not None:
+            own = replace(space, calibration=self.calibration.calibration())
+        if own.fingerprint != self.space.fingerprint:
             raise MismatchError(
                 f"index {name} with feature space {space.name!r} ({space.fingerprint[:12]})",
                 f"it was built with {self.space.name!r} ({self.space.fingerprint[:12]})",
                 "Open it without naming a space, or index the records again into a new index.",
             )
-        return lens
+        return own
 
     def check_settled(self, name: str, fingerprint: str | None = None) -> None:
         """Raise MismatchError where new levels are being written, or are not those of ``fingerprint``."""

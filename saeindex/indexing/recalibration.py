@@ -112,18 +112,18 @@ def take_own_levels(
 def recalibrate(
     store: VectorStore,
     manifest: Manifest,
-    lens: FeatureSpace,
+    space: FeatureSpace,
     folder: Path | None,
     name: str,
     on_points: Callable[[int], object] = lambda _: None,
 ) -> tuple[Manifest, int]:
-    """Give an index the levels of ``lens``; return its new manifest, and how many points changed."""
-    mark = Recalibration(fingerprint=lens.fingerprint, calibration=OwnCalibration.keep(lens.calibration))
+    """Give an index the levels of ``space``; return its new manifest, and how many points changed."""
+    mark = Recalibration(fingerprint=space.fingerprint, calibration=OwnCalibration.keep(space.calibration))
     marked = manifest.model_copy(update={"recalibration": mark})
     store.write_manifest(marked.model_dump(mode="json"))
     hold = partial(_hold, store, marked, name)
-    changed = _rewrite(store, manifest.fields, lens.calibration, hold, on_points)
-    return _settle(store, marked, lens, folder), changed
+    changed = _rewrite(store, manifest.fields, space.calibration, hold, on_points)
+    return _settle(store, marked, space, folder), changed
 
 
 def finish_recalibration(
@@ -133,24 +133,24 @@ def finish_recalibration(
     mark = marked.recalibration
     if mark is None:
         return marked
-    lens = space
-    if lens.fingerprint != mark.fingerprint:
-        lens = _with_calibration(space, mark.calibration.calibration())
-    if lens.fingerprint != mark.fingerprint:
+    recalibrated = space
+    if space.fingerprint != mark.fingerprint:
+        recalibrated = _with_calibration(space, mark.calibration.calibration())
+    if recalibrated.fingerprint != mark.fingerprint:
         raise MismatchError(
             f"finish calibrating index {name} with feature space {space.name!r}",
             f"it was built with {marked.space.name!r} ({marked.space.fingerprint[:12]})",
             "Open it with that space.",
         )
-    return recalibrate(store, marked, lens, folder, name)[0]
+    return recalibrate(store, marked, recalibrated, folder, name)[0]
 
 
-def _settle(store: VectorStore, marked: Manifest, lens: FeatureSpace, folder: Path | None) -> Manifest:
+def _settle(store: VectorStore, marked: Manifest, space: FeatureSpace, folder: Path | None) -> Manifest:
     store.flush()
     if folder is not None:
-        lens.save(folder / SPACE_FOLDER)
-    reference = SpaceReference.of(lens).model_copy(update={"name": marked.space.name})
-    kept = OwnCalibration.keep(lens.calibration)
+        space.save(folder / SPACE_FOLDER)
+    reference = SpaceReference.of(space).model_copy(update={"name": marked.space.name})
+    kept = OwnCalibration.keep(space.calibration)
     settled = {"space": reference, "calibration": kept, "recalibration": None}
     manifest = marked.renewed().model_copy(update=settled)
     store.write_manifest(manifest.model_dump(mode="json"))

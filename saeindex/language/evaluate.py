@@ -107,7 +107,10 @@ class _Record:
     def holds(self, node: Expression) -> bool:
         """Say whether a node holds."""
         return folded(
-            node, self._leaf_holds, lambda held: not held, lambda of, held: sum(held) >= required(of)
+            node,
+            self._leaf_holds,
+            lambda is_true: not is_true,
+            lambda of, is_true: sum(is_true) >= required(of),
         )
 
     def _leaf_holds(self, leaf: Leaf) -> bool:
@@ -137,7 +140,7 @@ def condition_holds(node: Condition, found: Any) -> bool:
     return any(_ordered(value, node.op, node.value) for value in values)
 
 
-def taker(node: Condition) -> Callable[[Any], bool]:
+def predicate(node: Condition) -> Callable[[Any], bool]:
     """Return :func:`condition_holds` for many values: a long list is not walked for each of them."""
     if not isinstance(node, OneOf) or not all(type(value) in (str, int, bool) for value in node.values):
         return partial(condition_holds, node)

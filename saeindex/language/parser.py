@@ -80,7 +80,7 @@ if TYPE_CHECKING:
 else:
     _Builder = Transformer_NonRecursive
 _ESCAPED = re.compile(r'\\(["\\])')
-_MOST_DIGITS = 25
+_MAX_DIGITS = 25
 
 
 def parse_where(where: str | Expression | Mapping[str, Any]) -> Expression:
@@ -351,7 +351,7 @@ def _number(text: str) -> int | float:
     if re.search(r"[.eE]", text):
         return float(text)
     # Python refuses to read thousands of digits, and the node all beyond 64 bits.
-    return int(text) if len(text) <= _MOST_DIGITS else 10**_MOST_DIGITS
+    return int(text) if len(text) <= _MAX_DIGITS else 10**_MAX_DIGITS
 
 
 def _unquoted(text: str) -> str:

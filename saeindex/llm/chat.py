@@ -149,8 +149,8 @@ class Chat:
         """Say whether the service refuses one of the options by name; it is left out from then on."""
         if getattr(error, "status_code", None) not in REFUSALS:
             return False
-        said = f"{getattr(error, 'param', None) or error.message}"
-        named = {name for name in options if re.search(rf"\b{name}\b", said)}
+        message = f"{getattr(error, 'param', None) or error.message}"
+        named = {name for name in options if re.search(rf"\b{name}\b", message)}
         named -= {"max_completion_tokens"}  # without any limit a reply could cost what it likes
         self._refused |= named
         return bool(named)
@@ -181,7 +181,7 @@ class Chat:
         if status is None:
             found = f"no usable answer ({type(error).__name__})"
             return LabelerError(asked, found, "Check the URL, the network and the timeout, and run it again.")
-        found = f"status {status}: {self._said(error, messages)}"
+        found = f"status {status}: {self._message(error, messages)}"
         if status in REFUSALS:
             return RefusedError(found)
         do = (
@@ -191,14 +191,14 @@ class Chat:
         )
         return LabelerError(asked, found, f"{do}; what is cached is not paid for twice.")
 
-    def _said(self, error: Any, messages: Messages) -> str:
+    def _message(self, error: Any, messages: Messages) -> str:
         """Return the service's words without the key; nothing of them where they quote a text."""
-        said = re.sub(r"^Error code: \d+ - |\s+", " ", str(error.message)).strip()[:300]
+        message = re.sub(r"^Error code: \d+ - |\s+", " ", str(error.message)).strip()[:300]
         key, sent = str(self._client.api_key), messages[-1]["content"]
-        parts = (said[i : i + LONGEST_QUOTE] for i in range(max(1, len(said) - LONGEST_QUOTE + 1)))
+        parts = (message[i : i + LONGEST_QUOTE] for i in range(max(1, len(message) - LONGEST_QUOTE + 1)))
         if any(len(part) == LONGEST_QUOTE and part in sent for part in parts):
             return "a message that quotes the texts (withheld)"
-        return said.replace(key, "[key]") if key else said
+        return message.replace(key, "[key]") if key else message
 
 
 def count_tokens(messages: Messages) -> int:

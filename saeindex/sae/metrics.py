@@ -25,7 +25,7 @@ BINS_PER_DECADE = 4
 # A feature recurs in another dictionary at this decoder cosine: what chance gives is far below it.
 RECURS = 0.7
 # The assignment holds all pairs in double precision: 2 GB.
-MOST_ASSIGNED = 16_384
+MAX_ASSIGNED = 16_384
 
 
 # Errors -----------------------------------------------------------------------------------------------
@@ -204,10 +204,10 @@ def seed_stability(
     Pairs are those of the largest summed cosine (the Hungarian algorithm). Raises InvalidInputError above
     16,384 features.
     """
-    if directions.shape[1] != other.shape[1] or max(len(directions), len(other)) > MOST_ASSIGNED:
+    if directions.shape[1] != other.shape[1] or max(len(directions), len(other)) > MAX_ASSIGNED:
         raise InvalidInputError(
             f"compare dictionaries of shape {directions.shape} and {other.shape}",
-            f"other dimensions, or more than {MOST_ASSIGNED:,} features",
+            f"other dimensions, or more than {MAX_ASSIGNED:,} features",
             "Give autoencoders over one encoder, of a size that can be matched.",
         )
     from scipy.optimize import linear_sum_assignment

@@ -18,7 +18,7 @@ class Weights(torch.nn.Module):
     """The four tensors while they are trained, and since when each latent has been silent."""
 
     silent_since: Tensor
-    least_strength: Tensor
+    min_strength: Tensor
 
     def __init__(self, decoder: Tensor, bias: Tensor) -> None:
         """Start with the encoder equal to the decoder (n, d), unit rows, and the bias (d,)."""
@@ -56,8 +56,8 @@ class Objective:
     def __call__(self, batch: Tensor, weights: Weights, step: int, is_refined: bool) -> tuple[Tensor, Tensor]:
         """Return (loss, error) of ``batch`` (b, d); notes in ``weights`` which latents were active."""
         config = self.config
-        dice = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-        centred = self._noisy(batch, dice) - weights.bias
+        rng = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
+        centred = self._noisy(batch, rng) - weights.bias
         strengths = self._strengths(centred, weights)
         support, values = self._choose(strengths, centred, weights, weights.decoder.shape[0])
         error = self._error(batch, support, values, weights)
@@ -71,16 +71,16 @@ class Objective:
             target = (batch - weights.bias - combine(support, values, weights.decoder)).detach()
             loss = loss + config.auxiliary_weight * self._auxiliary(target, strengths, dead, centred, weights)
         if config.contrastive_weight:
-            other = self._noisy(batch, dice) - weights.bias
+            other = self._noisy(batch, rng) - weights.bias
             loss = loss + config.contrastive_weight * self._contrastive(support, values, other, weights)
         self._note_active(support, values, weights)
         return loss, error.detach()
 
-    def _noisy(self, batch: Tensor, dice: torch.Generator) -> Tensor:
+    def _noisy(self, batch: Tensor, rng: torch.Generator) -> Tensor:
         if not self.config.input_noise:
             return batch
         scale: float = self.config.input_noise / batch.shape[1] ** 0.5
-        return batch + scale * torch.randn(batch.shape, generator=dice).to(batch.device)
+        return batch + scale * torch.randn(batch.shape, generator=rng).to(batch.device)
 
     @torch.no_grad()
     def _strengths(self, centred: Tensor, weights: Weights) -> Tensor:
@@ -89,15 +89,15 @@ class Objective:
 
     def _choose(self, strengths: Tensor, centred: Tensor, weights: Weights, n: int) -> tuple[Tensor, Tensor]:
         """Return the support (b, ≤ 2k) among the first ``n`` latents, and its activations."""
-        most = min(self.config.most_active, n)
-        support = strengths[:, :n].topk(most, dim=1, sorted=False).indices
+        max_active = min(self.config.most_active, n)
+        support = strengths[:, :n].topk(max_active, dim=1, sorted=False).indices
         values = strengths_on(centred, weights.encoder, weights.encoder_bias, support).relu()
         if self.config.selection == "batchtopk":
             kept = min(self.config.k, n) * len(values)
-            least = values.detach().flatten().topk(kept).values[-1]
-            values = values * (values >= least)
+            smallest = values.detach().flatten().topk(kept).values[-1]
+            values = values * (values >= smallest)
             if n == len(weights.decoder):
-                weights.least_strength.lerp_(least, 0.01 if weights.least_strength else 1.0)
+                weights.min_strength.lerp_(smallest, 0.01 if weights.min_strength else 1.0)
         return support, values
 
     def _error(self, batch: Tensor, support: Tensor, values: Tensor, weights: Weights) -> Tensor:

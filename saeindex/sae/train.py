@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray
 
 MEDIAN_ROWS = 20_000
-LEAST_RATE = 0.02
+MIN_RATE = 0.02
 REPORT_EVERY = 25
 
 
@@ -147,10 +147,10 @@ class _Training:
             return (
                 config.learning_rate
                 * min(1.0, (step + 1) / (config.warmup + 1))
-                * (1 - (1 - LEAST_RATE) * fall)
+                * (1 - (1 - MIN_RATE) * fall)
             )
         done = (step - decay_from - falling) / max(1, config.refined_steps)
-        return config.learning_rate * 0.5 * (1 - (1 - LEAST_RATE) * done)
+        return config.learning_rate * 0.5 * (1 - (1 - MIN_RATE) * done)
 
     def _evaluate(self) -> None:
         """Measure on what is held out, keep the best weights; where the error stalls, let the rate fall."""
@@ -198,8 +198,8 @@ def _frozen(state: dict[str, Tensor], config: TrainingConfig) -> SparseAutoencod
 
 def _initial_weights(rows: Tensor, config: TrainingConfig, seeds: FloatArray | None) -> Weights:
     """Bias at the geometric median, decoder rows random unit vectors after the seeds, encoder equal to it."""
-    dice = torch.Generator().manual_seed(config.seed)
-    directions = torch.randn(config.n_features, rows.shape[1], generator=dice)
+    rng = torch.Generator().manual_seed(config.seed)
+    directions = torch.randn(config.n_features, rows.shape[1], generator=rng)
     if seeds is not None:
         if seeds.ndim != 2 or seeds.shape[1] != rows.shape[1] or len(seeds) > config.n_features:
             raise InvalidInputError(

@@ -52,8 +52,8 @@ class BaseStore(ABC):
         return False
 
     @property
-    def sifts(self) -> bool:
-        """Whether ``SearchRequest.sift`` is worth a thought: the engine scans, and filters slowly."""
+    def prefers_postfilter(self) -> bool:
+        """Whether ``SearchRequest.postfilter`` can make a search faster: the engine filters slowly."""
         return False
 
     def __enter__(self) -> Self:
@@ -318,15 +318,15 @@ def pages(
 
 def first_points(
     store: VectorStore,
-    least: int,
+    minimum: int,
     size: int,
     with_payload: bool | Sequence[str] = True,
     with_vectors: bool | Sequence[str] = False,
 ) -> list[Point]:
-    """Return the first points in id order, whole pages of them until there are ``least``."""
+    """Return the first points in id order, whole pages of them until there are ``minimum``."""
     points: list[Point] = []
     for page in pages(store, None, size, with_payload, with_vectors):
         points.extend(page.points)
-        if len(points) >= least:
+        if len(points) >= minimum:
             break
     return points

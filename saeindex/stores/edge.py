@@ -96,8 +96,8 @@ class EdgeStore(BaseStore):
             return cls(directory, layout, engine.load_shard(directory.points), lock)
 
     @property
-    def sifts(self) -> bool:
-        """Whether ``SearchRequest.sift`` is worth a thought: the engine scans, and filters slowly."""
+    def prefers_postfilter(self) -> bool:
+        """Whether ``SearchRequest.postfilter`` can make a search faster: the engine filters slowly."""
         return True
 
     def read_manifest(self) -> dict[str, Any]:

@@ -101,16 +101,16 @@ def remove_unfinished(points: Path) -> None:
         return
     try:
         shard = load_shard(points)
-        held = count(shard, None)
+        n_points = count(shard, None)
         shard.close()
     except IndexLockedError:
         raise
     except StorageError:
-        held = 0  # too unfinished to open: then nothing was ever written to it
-    if held:
+        n_points = 0  # too unfinished to open: then nothing was ever written to it
+    if n_points:
         raise MismatchError(
             f"creating an index at {str(points.parent)!r}",
-            f"it holds {held:,} points, but no layout.json",
+            f"it holds {n_points:,} points, but no layout.json",
             "Restore layout.json, or choose another path",
         )
     shutil.rmtree(points)

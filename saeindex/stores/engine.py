@@ -57,8 +57,8 @@ class Engine(Protocol):
         """The named vectors and payload indexes that the collection was made with."""
 
     @property
-    def sifts(self) -> bool:
-        """Whether ``SearchRequest.sift`` is worth a thought: the engine scans, and filters slowly."""
+    def prefers_postfilter(self) -> bool:
+        """Whether ``SearchRequest.postfilter`` can make a search faster: the engine filters slowly."""
 
     def fetch(self, with_payload: bool | Sequence[str], with_vectors: bool | Sequence[str]) -> Fetch:
         """Return what to bring with each point; raise InvalidInputError for an unknown vector name."""

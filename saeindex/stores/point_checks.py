@@ -116,12 +116,12 @@ def check_fields(payloads: Mapping[PointId, JsonObject]) -> list[CheckedPoint]:
     return check_points(points, Layout({}))
 
 
-def chunks(points: Sequence[CheckedPoint], most: int, most_bytes: int) -> Iterator[list[CheckedPoint]]:
-    """Cut a batch into runs of at most ``most`` points and, unless one is larger, ``most_bytes`` bytes."""
+def chunks(points: Sequence[CheckedPoint], max_points: int, max_bytes: int) -> Iterator[list[CheckedPoint]]:
+    """Yield runs of at most ``max_points`` points and ``max_bytes`` bytes; a larger point is a run alone."""
     run: list[CheckedPoint] = []
     size = 0
     for point in points:
-        if run and (len(run) == most or size + point.size > most_bytes):
+        if run and (len(run) == max_points or size + point.size > max_bytes):
             yield run
             run, size = [], 0
         run.append(point)
@@ -297,7 +297,7 @@ def _vector(value: Any) -> Vector:
     return SparseVector(np.array(value.indices, dtype=np.int32), np.array(value.values, dtype=np.float32))
 
 
-def check_count(asked: str, name: str, value: object, least: int) -> None:
-    """Raise InvalidInputError unless ``value`` is an int from ``least`` up that fits an engine's counters."""
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MAX_COUNT:
-        raise InvalidInputError(asked, f"{name} is {value!r}", f"Use an int from {least} to {MAX_COUNT}")
+def check_count(asked: str, name: str, value: object, minimum: int) -> None:
+    """Raise InvalidInputError unless ``value`` is an int from ``minimum`` to ``MAX_COUNT``."""
+    if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= MAX_COUNT:
+        raise InvalidInputError(asked, f"{name} is {value!r}", f"Use an int from {minimum} to {MAX_COUNT}")

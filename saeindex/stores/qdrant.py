@@ -241,9 +241,9 @@ class QdrantStore(BaseStore):
         self, key: str, value_type: type, query_filter: models.Filter | None, limit: int, exact: bool
     ) -> list[tuple[str | int | bool, int]]:
         # An approximate facet adds up what each shard and segment estimates.
-        def hits(most: int) -> list[tuple[str | int | bool, int]]:
+        def hits(count: int) -> list[tuple[str | int | bool, int]]:
             found = self._client.facet(
-                self._collection, key, query_filter, limit=most, exact=exact, **self._options
+                self._collection, key, query_filter, limit=count, exact=exact, **self._options
             )
             return [(hit.value, hit.count) for hit in found.hits]
 

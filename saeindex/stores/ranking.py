@@ -105,8 +105,8 @@ def _staged(store: Engine, request: SearchRequest, outer: tuple[Filter, ...]) ->
         return _single(store, search, request)[0] if search and among else []
     fuse = reciprocal_rank_fusion if request.query.method == "rrf" else distribution_based_fusion
     scored = fuse(lists).items()
-    least = -math.inf if request.score_threshold is None else request.score_threshold
-    return _page([item for item in scored if item[1] >= least], request)
+    minimum = -math.inf if request.score_threshold is None else request.score_threshold
+    return _page([item for item in scored if item[1] >= minimum], request)
 
 
 def _nearest(
@@ -132,8 +132,8 @@ def _single(
     store: Engine, search: NearestSearch, request: SearchRequest
 ) -> tuple[list[Scored], dict[PointId, Point]]:
     """Return a page of (id, score), and those of its points that came complete with the first fetch."""
-    if request.sift and store.sifts and search.filters and search.among is None:
-        found = _sifted(store, search, request)
+    if request.postfilter and store.prefers_postfilter and search.filters and search.among is None:
+        found = _postfiltered(store, search, request)
         if found is not None:
             return found
     wanted = request.limit + request.offset
@@ -150,25 +150,25 @@ def _single(
         points = store.nearest(search)
 
 
-def _sifted(
+def _postfiltered(
     store: Engine, search: NearestSearch, request: SearchRequest
 ) -> tuple[list[Scored], dict[PointId, Point]] | None:
     """Return the page from the nearest points without the filter; None where these are too few to tell."""
-    near = store.nearest_ids(replace(search, filters=(), limit=request.sift, fetch=Fetch()))
+    near = store.nearest_ids(replace(search, filters=(), limit=request.postfilter, fetch=Fetch()))
     if not near.points:
         return [], {}
-    page, complete = _single(store, replace(search, among=near.points), replace(request, sift=0))
+    page, complete = _single(store, replace(search, among=near.points), replace(request, postfilter=0))
     # Equal scores stand in id order: those of the last one may go on beyond it.
     is_whole = len(page) == request.limit and page[-1][1] > float(np.float32(near.last))
-    return (page, complete) if is_whole or len(near.points) < request.sift else None
+    return (page, complete) if is_whole or len(near.points) < request.postfilter else None
 
 
 def _scored(points: Sequence[Point], request: SearchRequest, sparse: bool) -> list[Scored]:
     """Return (id, float32 score), without zero dot products and what is below the threshold."""
     # Local mode computes in float64: the same vectors then differ in the ninth digit, and tie nowhere.
     scored = [(point.id, float(np.float32(point.score or 0.0))) for point in points]
-    least = -math.inf if request.score_threshold is None else request.score_threshold
-    return [item for item in scored if item[1] >= least and not (sparse and item[1] == 0.0)]
+    minimum = -math.inf if request.score_threshold is None else request.score_threshold
+    return [item for item in scored if item[1] >= minimum and not (sparse and item[1] == 0.0)]
 
 
 def _page(scored: Sequence[Scored], request: SearchRequest) -> list[Scored]:

@@ -23,7 +23,7 @@ class ReferenceStore:
 
     def __init__(self, layout: Layout) -> None:
         """Start empty."""
-        self.layout, self.has_graph, self.sifts = layout, False, False
+        self.layout, self.has_graph, self.prefers_postfilter = layout, False, False
         self._points: dict[PointId, Point] = {}
         self._manifest: dict[str, Any] = {}
 
@@ -140,8 +140,8 @@ class ReferenceStore:
             }
             sparse = isinstance(request.query, SparseVector)
             scores = {key: score for key, score in found.items() if not (sparse and score == 0.0)}
-        least = -math.inf if request.score_threshold is None else request.score_threshold
-        return {point_id: score for point_id, score in scores.items() if score >= least}
+        minimum = -math.inf if request.score_threshold is None else request.score_threshold
+        return {point_id: score for point_id, score in scores.items() if score >= minimum}
 
 
 def _order(point_id: PointId) -> tuple[bool, PointId]:

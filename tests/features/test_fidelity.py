@@ -33,9 +33,9 @@ def directions(seed: int = 0) -> torch.Tensor:
 
 def texts_like(count: int, seed: int = 1) -> Floats:
     """Return embeddings that a few of the directions and some noise make."""
-    dice = np.random.default_rng(seed)
-    z = dice.gamma(2, size=(count, N)) * (dice.random((count, N)) < 0.1)
-    x = z @ directions().numpy() + 0.3 * dice.normal(size=(count, D)) + 0.2
+    rng = np.random.default_rng(seed)
+    z = rng.gamma(2, size=(count, N)) * (rng.random((count, N)) < 0.1)
+    x = z @ directions().numpy() + 0.3 * rng.normal(size=(count, D)) + 0.2
     unit: Floats = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
     return unit
 
@@ -151,9 +151,9 @@ def test_a_file_of_embeddings_is_measured_like_an_array(space: FeatureSpace, tmp
 
 
 def test_stability_is_told_by_level() -> None:
-    dice = np.random.default_rng(0)
-    ours = dice.normal(size=(1_500, 16)).astype(np.float32)
-    other = np.concatenate([ours[:300], dice.normal(size=(900, 16)).astype(np.float32)])
+    rng = np.random.default_rng(0)
+    ours = rng.normal(size=(1_500, 16)).astype(np.float32)
+    other = np.concatenate([ours[:300], rng.normal(size=(900, 16)).astype(np.float32)])
     levels = stability_by_level(ours, other)
     assert [level.features for level in levels] == [256, 1_024, 1_500]
     assert levels[0].matched == 1

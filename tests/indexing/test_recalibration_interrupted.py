@@ -79,20 +79,20 @@ def test_kills_at_random_moments_mix_and_lose_nothing(
     filled_path: Path, uninterrupted: tuple[str, list[Any]], tiny_space: FeatureSpace, tmp_path: Path
 ) -> None:
     new, expected = uninterrupted
-    context, dice, path = processes(), np.random.default_rng(11), tmp_path / "notes"
+    context, rng, path = processes(), np.random.default_rng(11), tmp_path / "notes"
     seen = []
     for attempt in range(12):
         if attempt % 4 == 0:  # several kills on the way to one end
             shutil.rmtree(path, ignore_errors=True)
             shutil.copytree(filled_path, path)
         with running(context, calibrate, path, path) as (process, reports):
-            for _ in range(int(dice.integers(0, 120))):
+            for _ in range(int(rng.integers(0, 120))):
                 if reports.poll(PATIENCE_S):
                     try:
                         reports.recv()
                     except EOFError:
                         break
-            reports.poll(float(dice.uniform(0, 0.05)))
+            reports.poll(float(rng.uniform(0, 0.05)))
             process.kill()
             process.join(PATIENCE_S)
             assert process.exitcode in (-signal.SIGKILL, 0)

@@ -166,10 +166,10 @@ def test_a_checkpoint_without_a_tensor_says_which(tmp_path: Path, missing: str) 
 def csr_module(normalize: bool = False) -> Any:
     modules = pytest.importorskip("sentence_transformers.sparse_encoder.modules")
     module = modules.SparseAutoEncoder(D, N, k=K, k_aux=8, normalize=normalize)
-    dice = torch.Generator().manual_seed(4)
+    rng = torch.Generator().manual_seed(4)
     with torch.no_grad():
-        module.pre_bias.copy_(0.2 * torch.randn(D, generator=dice))
-        module.latent_bias.copy_(0.1 * torch.randn(N, generator=dice))
+        module.pre_bias.copy_(0.2 * torch.randn(D, generator=rng))
+        module.latent_bias.copy_(0.1 * torch.randn(N, generator=rng))
     return module.eval()
 
 

@@ -82,9 +82,9 @@ class BruteForce:
         if node.kind == "not":
             return ~self.mask(node.part, default)
         if node.kind in ("and", "or", "at_least"):
-            held = np.sum([self.mask(part, default) for part in node.parts], axis=0)
-            least = {"and": len(node.parts), "or": 1}.get(node.kind) or node.count  # type: ignore[union-attr]
-            return np.asarray(held >= least)
+            n_true = np.sum([self.mask(part, default) for part in node.parts], axis=0)
+            needed = {"and": len(node.parts), "or": 1}.get(node.kind) or node.count  # type: ignore[union-attr]
+            return np.asarray(n_true >= needed)
         if node.kind in ("feature", "phrase", "family"):
             return self._active(self._features_of(node), node.level or default)
         return self._metadata(node)

@@ -195,8 +195,8 @@ def vocabulary(index: FeatureIndex, activations: FloatArray, fields: dict[str, l
     space = index.space
     frequency = (activations > 0).sum(axis=0)
     common = [int(feature) for feature in np.argsort(-frequency, kind="stable")[:FEATURES]]
-    dice = np.random.default_rng(SEED)
-    anywhere = [int(feature) for feature in dice.choice(space.n_features, FEATURES // 3, replace=False)]
+    rng = np.random.default_rng(SEED)
+    anywhere = [int(feature) for feature in rng.choice(space.n_features, FEATURES // 3, replace=False)]
     phrases = []
     for feature in common:
         try:
@@ -222,17 +222,17 @@ def described(cases: Sequence[Case], points: Sequence[Point], features_of: Featu
     """Return what the expressions are like, and how often explanations judge a record otherwise."""
     nodes = Counter(node.kind for case in cases for node, _ in walk(case.expression))
     sizes = [int(case.truth.sum()) for case in cases]
-    telling = np.mean([0 < size < len(points) for size in sizes])
-    dice = np.random.default_rng(SEED)
+    informative = np.mean([0 < size < len(points) for size in sizes])
+    rng = np.random.default_rng(SEED)
     wrong = 0
     for case in cases:
-        for row in dice.choice(len(points), EXPLAINED, replace=False):
+        for row in rng.choice(len(points), EXPLAINED, replace=False):
             found = matches(case.expression, points[row].payload, features_of, case.level)
             wrong += int(found != case.truth[row])
     return {
         "expressions": Figure(len(cases), "expressions", n=len(points)),
         "kinds_of_nodes": Figure(len(nodes), "kinds", n=sum(nodes.values())),
-        "neither_all_nor_none": Figure(float(telling), "share", n=len(cases)),
+        "neither_all_nor_none": Figure(float(informative), "share", n=len(cases)),
         "differences_explained": at_most(wrong, 0, "records", len(cases) * EXPLAINED),
     }
 

@@ -39,7 +39,7 @@ PILOT = {
 PLANTED = {"stackoverflow_titles": "tag", "clinc150": "intent"}
 COUNTS, REPEATS, DRAWS, LISTED = (10, 30, 50), 20, 10, 300
 # A baseline counts pairs of so many records, where it says so.
-LEAST = 5
+MIN_SUPPORT = 5
 
 
 def run(quick: bool) -> Outcome:
@@ -152,7 +152,7 @@ def baseline_ranks(planted: Planted, truth: set[frozenset[int]]) -> dict[str, fl
     keys = zip(tables.a.tolist(), tables.b.tolist(), strict=True)
     is_true = np.array([frozenset(key) in truth for key in keys])
     value, low, _ = tables.log_odds()
-    is_large = tables.both >= LEAST
+    is_large = tables.both >= MIN_SUPPORT
     scores = {
         "NPMI": tables.npmi,
         "NPMI, 5 records or more": np.where(is_large, tables.npmi, -9.0),
@@ -243,12 +243,12 @@ def trigger_figures(
 ) -> dict[str, Figure]:
     """Return the rank of the planted trigger of a behaviour that is described, and that is shown."""
     figures = {}
-    for way in ("described", "shown"):
-        ranks = [trigger_rank(classes, way, repeat, space, encoder) for repeat in range(repeats)]
-        figures[f"trigger_{way}_first_share"] = Figure(
+    for kind in ("described", "shown"):
+        ranks = [trigger_rank(classes, kind, repeat, space, encoder) for repeat in range(repeats)]
+        figures[f"trigger_{kind}_first_share"] = Figure(
             float(np.mean(np.array(ranks) == 1)), "share", n=repeats
         )
-        figures[f"trigger_{way}_rank_median"] = Figure(float(np.median(ranks)), "rank", n=repeats)
+        figures[f"trigger_{kind}_rank_median"] = Figure(float(np.median(ranks)), "rank", n=repeats)
     return figures
 
 

@@ -92,12 +92,12 @@ def generations() -> list[dict[str, Any]]:
             for name in DETECTORS:
                 flags = detector_flags("test", snapshot, name)[groups.pooled]
                 truth = _rule(snapshot, groups, flags, bins, name)
-                told = _signs(tests, stands[name])
+                signs = _signs(tests, stands[name])
                 rows.append({
                     "vendor": vendor, "detector": name, "length_bins": "none" if bins == 0 else "as needed",
                     "findings": sum(len(test.found(ALPHA)) for test in tests.values()),
-                    **truth, "shown": np.sign(truth["effect"]) in told,
-                    "opposite": -np.sign(truth["effect"]) in told,
+                    **truth, "shown": np.sign(truth["effect"]) in signs,
+                    "opposite": -np.sign(truth["effect"]) in signs,
                     "is_real": abs(truth["effect"]) >= DIFFERS and truth["p"] < 1e-3,
                 })  # fmt: skip
     return rows

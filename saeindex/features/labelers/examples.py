@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Positions = NDArray[np.int64]
 
-LEAST_ACTIVE = 5
+MIN_ACTIVE = 5
 NEAR_POOL = 8
 
 
@@ -89,20 +89,20 @@ class ExamplePicker:
         order = np.argsort(-activation, kind="stable")
         is_typical = activation[order] >= self.calibration.median[feature]
         typical, weak = present[order][is_typical], present[order][~is_typical]
-        dice = np.random.default_rng([self.seed, feature])
+        rng = np.random.default_rng([self.seed, feature])
         picked = _Picked(self.texts)
-        ranked = typical if quota.is_strongest else _spread(typical, quota.active, dice)
+        ranked = typical if quota.is_strongest else _spread(typical, quota.active, rng)
         active = picked.take(ranked, quota.active)
-        if len(active) < LEAST_ACTIVE:
+        if len(active) < MIN_ACTIVE:
             return None
         is_absent = np.ones(len(self.texts.texts), bool)
         is_absent[present] = False
         absent = np.flatnonzero(is_absent)
         return Examples(
             active,
-            picked.take(_spread(weak, quota.weak, dice), quota.weak),
-            picked.take(dice.permutation(self._nearest(absent, typical, quota.near)), quota.near),
-            picked.take(dice.permutation(absent), quota.random),
+            picked.take(_spread(weak, quota.weak, rng), quota.weak),
+            picked.take(rng.permutation(self._nearest(absent, typical, quota.near)), quota.near),
+            picked.take(rng.permutation(absent), quota.random),
         )
 
     def _nearest(self, absent: Positions, typical: Positions, count: int) -> Positions:
@@ -133,13 +133,13 @@ class _Picked:
         return tuple(found)
 
 
-def _spread(ranked: Positions, count: int, dice: np.random.Generator) -> Positions:
+def _spread(ranked: Positions, count: int, rng: np.random.Generator) -> Positions:
     """Return the positions with one of each of ``count`` equal strata first, then the others at random."""
     if len(ranked) <= count or not count:
         return ranked
-    firsts = [int(dice.choice(stratum)) for stratum in np.array_split(ranked, count)]
+    firsts = [int(rng.choice(stratum)) for stratum in np.array_split(ranked, count)]
     rest = ranked[~np.isin(ranked, firsts)]
-    return np.concatenate([firsts, dice.permutation(rest)]).astype(np.int64)
+    return np.concatenate([firsts, rng.permutation(rest)]).astype(np.int64)
 
 
 INTERPRETED = Quota(active=10, weak=4, near=5, random=5, is_strongest=True)
