@@ -1,4 +1,4 @@
-"""Which device and which precision a model runs in."""
+"""The device and the precision that a model runs in."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PRECISIONS = ("auto", "fp32", "bf16")
 
 
 def choose_device(device: str) -> str:
-    """Return ``device``, or for ``"auto"`` the first of cuda, mps and cpu that is there."""
+    """Return ``device``, or for ``"auto"`` the first available of cuda, mps and cpu."""
     if device != "auto":
         return device
     import torch
@@ -25,9 +25,9 @@ def choose_device(device: str) -> str:
 
 
 def choose_dtype(precision: str, device: str) -> torch.dtype:
-    """Return the dtype of ``precision``; ``"auto"`` is bf16 where the hardware multiplies it, else fp32.
+    """Return the dtype of ``precision``; ``"auto"`` is bf16 where the hardware supports it, else fp32.
 
-    On a CPU with AVX512_BF16 or AMX this is 2.4 times as fast at a cosine of .9999; emulated, it is slower.
+    On a CPU with AVX512_BF16 or AMX, bf16 is 2.4 times as fast at a cosine of .9999; emulated, it is slower.
     """
     if precision not in PRECISIONS:
         raise no_such_precision(precision)
@@ -39,7 +39,7 @@ def choose_dtype(precision: str, device: str) -> torch.dtype:
 
 
 def no_such_precision(precision: str) -> InvalidInputError:
-    """Return the error of a precision that there is not."""
+    """Return the error for an unknown precision."""
     return InvalidInputError(f"precision={precision!r}", "no such precision", f"Use one of {PRECISIONS}.")
 
 

@@ -1,4 +1,4 @@
-"""The model card of a feature space: README.md, written from what was measured and nothing else."""
+"""The model card of a feature space: README.md, written from measured figures only."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ EXAMPLES = 12
 def model_card(space: Space, repo_id: str | None = None, *, license: str = "apache-2.0") -> str:
     """Return the card of ``space`` as Markdown with YAML front matter; the same space gives the same text.
 
-    ``repo_id`` is the name to load it by; what the report does not hold is left out, never guessed.
+    ``repo_id`` is the name that the usage example loads. Figures that the report lacks are left out.
     """
     sections = [
         _front_matter(space, license),
@@ -196,6 +196,6 @@ def _number(value: Any) -> str:
 
 
 def _escape(text: str) -> str:
-    """Keep text from outside on its line and out of the Markdown and HTML around it."""
+    """Return external text on one line, with the characters of Markdown and HTML escaped."""
     one_line = " ".join(text.split())
     return re.sub(r"([\\`*_\[\]|<>#])", r"\\\1", one_line)

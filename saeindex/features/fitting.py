@@ -1,4 +1,4 @@
-"""Fitting a feature space: views, embeddings, a split by document, training, and what the fit is worth."""
+"""Fitting a feature space: views, embeddings, a split by document, training, and measuring the fit."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     Seeds = Mapping[str, Sequence[str]] | Sequence[str]
 
 HELD_OUT_SHARE = 0.1
-# Held-out texts that steer the training, and those that are calibrated, labelled and measured on.
+# Held-out texts that validate the training; texts for calibration, labels and measurements.
 VALIDATION_TEXTS, ANNOTATED_TEXTS = 4_096, 300_000
-# By which features of two spaces are matched.
+# Texts on which the features of two spaces are matched.
 MAPPED_TEXTS = 20_000
 KINDS = ("whole", "sentence", "window", "title")
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9])|\n+")
@@ -40,7 +40,7 @@ MIN_CHARS = 20
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Rows (m,) that train, that steer the training, and that only judge it."""
+    """Rows (m,) for training, for validation during training, and for the final test."""
 
     kept: NDArray[np.int64]
     validation: NDArray[np.int64]
@@ -60,7 +60,7 @@ def split_by_group(groups: NDArray[np.int64], seed: int) -> Split:
 def training_embeddings(
     texts: Sequence[str], encoder: TextEncoder, embeddings: FloatArray | None
 ) -> FloatArray:
-    """Return ``embeddings`` (m, d) where they are at hand and fit the texts, else cached or new ones."""
+    """Return ``embeddings`` (m, d) if given and of the right shape, else encode the texts (cached)."""
     x = EmbeddingCache().embed(texts, encoder) if embeddings is None else embeddings
     if x.shape != (len(texts), encoder.identity.dimension):
         raise InvalidInputError(
@@ -79,7 +79,7 @@ def train_and_measure(
     checkpoint: Path | None = None,
     progress: Callable[[TrainingStatus], None] | None = None,
 ) -> tuple[SparseAutoencoder, dict[str, Any]]:
-    """Return an autoencoder trained on ``x`` (m, d), and the report of how it does on what is held out."""
+    """Return an autoencoder trained on ``x`` (m, d), and its report on the held-out rows."""
     groups = np.arange(len(x)) if groups is None else groups
     split = split_by_group(groups, config.seed)
     last: list[TrainingStatus] = []
@@ -107,10 +107,10 @@ def train_and_measure(
 
 
 def seed_directions(seeds: Seeds, encoder: TextEncoder, background: FloatArray) -> FloatArray:
-    """Return a unit direction (s, d) for each concept that a user wants to exist.
+    """Return a unit direction (s, d) for each concept that the space should have.
 
-    A phrase becomes its embedding, a concept with example texts their mean, both less the ``background``
-    (d,), the mean of the corpus: what is left is what sets the concept apart.
+    A phrase becomes its embedding, a concept with example texts their mean embedding, both minus the
+    ``background`` (d,), the mean of the corpus, which leaves what is specific to the concept.
     """
     if isinstance(seeds, Mapping):
         empty = [name for name, examples in seeds.items() if not examples]
@@ -127,10 +127,10 @@ def seed_directions(seeds: Seeds, encoder: TextEncoder, background: FloatArray) 
 def draw_views(
     records: Iterable[Record | str], kinds: Sequence[str] = ("whole",), seed: int = 0
 ) -> tuple[list[str], NDArray[np.int64]]:
-    """Return the views of every record, and the number of the record (m,) that each is of.
+    """Return the views of every record, and the number of each view's record (m,).
 
-    ``whole`` is the text, ``sentence`` a random sentence, ``window`` two of them in a row, ``title`` the
-    metadata field of that name. A view that a record does not have, or that is its whole text, is left out.
+    ``whole`` is the text, ``sentence`` a random sentence, ``window`` two consecutive sentences, ``title``
+    the metadata field of that name. A view that a record lacks, or that equals its text, is left out.
     """
     unknown = set(kinds) - set(KINDS)
     if unknown or not kinds:

@@ -22,7 +22,7 @@ def shown(points: list[Point]) -> list[tuple[object, float | None]]:
     return [(point.id, point.score) for point in points]
 
 
-@pytest.mark.parametrize("sift", [1, 10, 60, 239, 240, 500])
+@pytest.mark.parametrize("postfilter", [1, 10, 60, 239, 240, 500])
 def test_sifting_changes_no_result(papers: FeatureIndex, postfilter: int) -> None:
     plan = papers.plan(TEXTS[0], where="NOT #5")
     requests = [
