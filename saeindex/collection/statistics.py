@@ -1,7 +1,7 @@
-"""What the payloads of a collection look like: counts by facet, and a random sample of them.
+"""Statistics of the payloads of a collection: counts by facet, and a random sample.
 
-Point ids are UUIDv5: the first ones in id order are a uniform random sample. Over it a condition becomes a
-mask (m,): what holds together is counted together, and no independence is assumed.
+Point ids are UUIDv5, so the first points in id order are a uniform random sample. A condition is evaluated as
+a mask (m,) over the sample, so joint counts are exact there and no independence is assumed.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from saeindex.language.ast import Condition
     from saeindex.protocols import Point, VectorStore
 
-# A native filter is asked of the engine, and about fewer points: each is named in the request.
+# Sampled points for a native filter, which the engine evaluates: the request names each point.
 FILTERED = 1_024
-# Fields with more values than this are not counted by facet.
+# Maximum number of values of a field that is counted by facet.
 MAX_VALUES = 10_000
 COUNTED_KINDS = frozenset({"keyword", "integer", "integer-range", "bool"})
-# How deep, and how many, metadata fields are listed for suggestions.
+# Maximum depth and number of the metadata fields that are listed for suggestions.
 MAX_NESTED, MAX_FIELDS = 4, 1_000
 KEPT = 512
 
@@ -40,10 +40,10 @@ Mask: TypeAlias = NDArray[np.bool_]
 
 
 class Statistics:
-    """Counts and masks of one state of a collection, each computed when it is first asked for, and kept."""
+    """Counts and masks of one state of a collection, each computed on first use and cached."""
 
     def __init__(self, store: VectorStore, n_features: int, total: int, points: Sequence[Point]) -> None:
-        """Take a sample of the ``total`` points, with their payloads; for :func:`read_statistics`."""
+        """``points`` are a sample of the ``total`` points, with payloads; see :func:`read_statistics`."""
         self._store, self._n_codes, self.total = store, n_features * LEVEL_STRIDE, total
         self.ids = tuple(point.id for point in points)
         self._payloads = tuple(point.payload for point in points)
@@ -57,14 +57,14 @@ class Statistics:
 
     @cached_property
     def code_counts(self) -> NDArray[np.int64]:
-        """In how many points each level code is (codes,): one facet request."""
+        """The number of points with each level code (codes,): one facet request."""
         counts, max_codes = np.zeros(self._n_codes, np.int64), self._n_codes // LEVEL_STRIDE * LEVELS
         for code, count in self._store.facet(CONCEPTS, None, max_codes, approximate=True):
             counts[int(code)] = count
         return counts
 
     def value_counts(self, field: str) -> Mapping[str | int, int] | None:
-        """In how many points each value of an indexed field is; None where that is not counted."""
+        """Return the number of points with each value of an indexed field; None if it is not counted."""
         if field not in self._values:
             found = None
             is_counted = self._store.layout.payload_indexes.get(field) in COUNTED_KINDS
@@ -75,9 +75,9 @@ class Statistics:
         return self._values[field]
 
     def counted(self, node: Condition) -> tuple[int, int] | None:
-        """Return the least and the most points that a condition on an indexed field takes; None if unknown.
+        """Return the minimum and maximum number of points that a condition on an indexed field matches.
 
-        A point may have several values: by one that takes more than one value it may be counted twice.
+        They differ because a point with several matching values is counted more than once. None if unknown.
         """
         counts = self.value_counts(node.field)
         if counts is None or isinstance(node, Exists):
@@ -99,7 +99,7 @@ class Statistics:
         return mask
 
     def with_condition(self, node: Condition) -> Mask:
-        """Return for which sampled points a condition on metadata or id holds (m,)."""
+        """Return which sampled points fulfil a condition on metadata or id (m,)."""
 
         def computed() -> Mask:
             different, position = self._values_of(node.field)
@@ -108,7 +108,7 @@ class Statistics:
         return self._masks.get(to_text(node), computed)
 
     def with_filter(self, query_filter: Filter) -> Mask:
-        """Return which of the first 1,024 sampled points a native filter takes: one request."""
+        """Return which of the first 1,024 sampled points match a native filter: one request."""
         from qdrant_client.models import Filter, HasIdCondition
 
         ids = self.ids[:FILTERED]
@@ -121,7 +121,7 @@ class Statistics:
         return self._masks.get((query_filter.model_dump_json(exclude_none=True),), computed)
 
     def _values_of(self, field: str) -> tuple[list[object], NDArray[np.int64]]:
-        """Return the different values that sampled points hold in a field, and which one each holds (m,)."""
+        """Return the different values of a field in sampled points, and each point's position among them."""
         if field not in self._different:
             path, places, different = path_of(field), [], list[object]()
             known: dict[Hashable, int] = {}

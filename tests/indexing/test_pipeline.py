@@ -132,7 +132,7 @@ def test_bad_records_are_reported_with_position_and_the_rest_is_indexed(
         ("record 5", "x"),
     ]
     (duplicate,) = [line for line in rejects(index) if line["position"] == "record 4"]
-    assert "already at record 1 " in duplicate["reason"]
+    assert "record 1 of this source" in duplicate["reason"]
 
 
 def test_a_duplicate_is_found_across_windows_and_the_first_is_kept(
