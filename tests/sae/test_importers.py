@@ -295,5 +295,5 @@ def test_what_is_no_autoencoder_is_told_apart(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="JSON list"):
         read_autoencoder(tmp_path)
     (tmp_path / "cfg.json").write_text(json.dumps({"d_in": D, "num_latents": N, "k": K}))
-    with pytest.raises(InvalidInputError, match="no safetensors file"):
+    with pytest.raises(InvalidInputError, match="not a safetensors file"):
         read_autoencoder(tmp_path)
