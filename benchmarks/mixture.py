@@ -1,6 +1,7 @@
 """The training mixture of the default feature space: texts and views of texts, and their embeddings.
 
-Only `fit` parts. alpaca_eval and agnews stay out: their licences are non-commercial and weights are shipped.
+Only `fit` parts are used. alpaca_eval and agnews are left out: their licences are non-commercial, and the
+weights are shipped.
 A *view* is a sentence or a two-sentence window of a text that is not used whole: views multiply the training
 data for little cost and let the space fit short texts as well as long ones.
 """
@@ -34,7 +35,7 @@ OTHER_CORPORA = (
     "sentence_polarity", "stackoverflow_titles", "subjectivity", "tweeteval_stance", "us_speeches",
 )  # fmt: skip
 HELD_OUT_PACKAGES = ("sklearn", "pydantic", "networkx")
-# Named, so that what else is installed does not change the mixture; one that is not there is left out.
+# A fixed list, so that other installed packages do not change the mixture; missing packages are left out.
 PACKAGES = (
     STANDARD_LIBRARY, "annotated_types", "anyio", "charset_normalizer", "click", "datasets", "dateutil",
     "dill", "filelock", "fsspec", "functorch", "grimp", "grpc", "h11", "h2", "hpack", "httpcore",
@@ -53,7 +54,7 @@ CACHE = EmbeddingCache(Path(".cache"))
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """Texts (m,), the document (m,) that each is a view of, and how many each part gave."""
+    """Texts (m,), the document (m,) of each text, and the number of texts of each part."""
 
     texts: list[str]
     groups: NDArray[np.int64]
@@ -90,7 +91,7 @@ def _texts() -> dict[str, list[tuple[str, str]]]:
 
 
 def abstracts(count: int) -> list[Record]:
-    """Return up to 105,000 abstracts as the mixture has them: whole at first, then one sentence of each."""
+    """Return up to 105,000 abstracts in the order of the mixture: first whole abstracts, then sentences."""
     shuffled, rng = _shuffled_abstracts()
     others = shuffled[WHOLE:count]
     return shuffled[: min(count, WHOLE)] + [
@@ -99,7 +100,7 @@ def abstracts(count: int) -> list[Record]:
 
 
 def unused_abstracts() -> list[Record]:
-    """Return the abstracts of which the mixture uses nothing."""
+    """Return the abstracts that are not used in the mixture."""
     return _shuffled_abstracts()[0][WHOLE + SENTENCES + WINDOWS :]
 
 
@@ -125,7 +126,7 @@ def _views(corpus: str, records: Sequence[Record], count: int, rng: random.Rando
 
 
 def held_out_docstrings() -> list[str]:
-    """Return the docstrings of packages of which the mixture has nothing."""
+    """Return the docstrings of packages that are not in the mixture."""
     records = DocstringSource(None, packages=HELD_OUT_PACKAGES)
     return [record.text for record in records if isinstance(record, Record)]
 

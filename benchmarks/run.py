@@ -29,13 +29,13 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> int:
-    """Run the suites named; exit 1 if a figure with a goal does not hold."""
+    """Run the named suites; return 1 if a figure misses its goal."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
     parser.add_argument("suites", nargs="+", choices=SUITES, metavar="SUITE", help=", ".join(SUITES))
     parser.add_argument(
-        "--quick", action="store_true", help="a minute or two: does it run, is the order right"
+        "--quick", action="store_true", help="a short run of a minute or two, to check that the suite works"
     )
-    parser.add_argument("--out", type=Path, help="where the JSON goes (benchmarks/results unless --quick)")
+    parser.add_argument("--out", type=Path, help="folder of the JSON (benchmarks/results unless --quick)")
     arguments = parser.parse_args()
     is_met = True
     for name in arguments.suites:

@@ -125,7 +125,7 @@ class Objective:
     def _auxiliary(
         self, target: Tensor, strengths: Tensor, dead: Tensor, centred: Tensor, weights: Weights
     ) -> Tensor:
-        """Return the error of reconstructing the residual ``target`` (b, d) by the 2k strongest dead latents."""
+        """Return the error of the residual ``target`` (b, d) rebuilt by the 2k strongest dead latents."""
         size = min(2 * self.config.k, int(dead.sum()))
         support = strengths.masked_fill(~dead, -torch.inf).topk(size, dim=1, sorted=False).indices
         values = strengths_on(centred, weights.encoder, weights.encoder_bias, support).relu()
