@@ -26,7 +26,7 @@ from saeindex.config import DEFAULT_SPACE, DENSE
 from saeindex.errors import UnknownConceptError
 
 SEED = 0
-# Labels in this share of the records are asked for: neither everywhere nor nowhere.
+# Range of the record shares of labels in queries: neither everywhere nor nowhere.
 SHARE = (0.005, 0.2)
 WHERE = (
     '"{a}" AND NOT "{b}" AND metadata.year >= {year}',
@@ -102,7 +102,7 @@ def asked_phrases(index: FeatureIndex, count: int) -> list[str]:
 
 
 def is_known(resolver: Resolver, phrase: str) -> bool:
-    """Say whether the collection has what a phrase describes."""
+    """Return whether the collection has records that a phrase describes."""
     try:
         return bool(resolver.resolve(phrase).features)
     except UnknownConceptError:
@@ -206,7 +206,7 @@ def estimate_figures(index: FeatureIndex, queries: Sequence[Query]) -> dict[str,
 
 
 def cold_figures(index: FeatureIndex, texts: Sequence[str], phrases: Sequence[str]) -> dict[str, Figure]:
-    """Return the time of searches whose three phrases nobody has asked for; they are encoded beforehand."""
+    """Return the time of searches with three new phrases each, which are encoded beforehand."""
     times = []
     for number in range(len(phrases) // 3):
         a, b, c = phrases[3 * number : 3 * number + 3]
@@ -221,7 +221,7 @@ def cold_figures(index: FeatureIndex, texts: Sequence[str], phrases: Sequence[st
 
 
 def explain_figures(index: FeatureIndex, queries: Sequence[Query]) -> dict[str, Figure]:
-    """Return what explaining ten hits adds, without steers and with them: then ranks without them, too."""
+    """Return the extra time to explain ten hits, without steers and with them (and ranks without them)."""
 
     def fastest(query: Query, steer: Any, explain: bool) -> float:
         runs = [index.search(query, steer=steer, explain=explain).timings_ms for _ in range(2)]
@@ -239,7 +239,7 @@ def explain_figures(index: FeatureIndex, queries: Sequence[Query]) -> dict[str, 
 
 
 def property_figures(index: FeatureIndex, count: int) -> dict[str, Figure]:
-    """Return the time of a property's first search, and of its further ones (median of three)."""
+    """Return the time of a property's first search, and of further searches (median of three)."""
     first, further = [], []
     index.search(property="warming up the words of the collection")
     for entry in properties()["arxiv_heldout"][:count]:

@@ -1,4 +1,4 @@
-"""What a where expression means, over whole columns: the truth that engines are held against.
+"""The meaning of a where expression over whole columns: the truth that engines are compared with.
 
 Nothing here is shared with the package's own reading: levels come from the activations and the thresholds,
 metadata from the records, and what a date means from the moments that it was written of.
@@ -41,7 +41,7 @@ class Column:
 
     @classmethod
     def of(cls, found: Sequence[Any]) -> Column:
-        """Take what each record holds in the field, None where it is missing."""
+        """``values`` are the field's values by record, None where it is missing."""
         apart = [(row, each) for row, value in enumerate(found) for each in as_list(value)]
         rows = np.array([row for row, _ in apart], np.int64)
         return cls(

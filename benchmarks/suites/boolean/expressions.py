@@ -31,7 +31,7 @@ ORDERS = ("<", "<=", ">", ">=")
 class Vocabulary:
     """What expressions are made of: concepts, and of each metadata field the values that were seen there.
 
-    ``dates`` names the fields of dates; every field may also be asked for a value of another one.
+    ``dates`` names the fields of dates; a field may also be compared with a value of another field.
     """
 
     features: Sequence[int]
@@ -147,7 +147,7 @@ class Writer:
 
 
 def in_order(value: Any) -> Any:
-    """Return what numbers, and dates as text, are sorted by."""
+    """Return the sort key of numbers, and of dates as text."""
     if not isinstance(value, str):
         return value
     moment = dt.datetime.fromisoformat(value)

@@ -1,4 +1,4 @@
-"""Where expressions on every engine: random ones over real records, each result set against brute force."""
+"""Random where expressions over real records on every engine, compared with brute force."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ PAYLOAD_INDEXES: dict[str, Any] = {
     "metadata.published": "datetime",
 }
 FEATURES, PHRASES, FAMILIES = 300, 100, 40
-# Of each expression's records, how many the evaluator of explanations is asked about.
+# Number of each expression's records that the evaluator of explanations is run on.
 EXPLAINED = 20
 SHOWN = 5
 COLLECTION = "saeindex-boolean"
@@ -119,7 +119,7 @@ def engines(space: FeatureSpace, encoder: TextEncoder) -> Iterator[tuple[str, Fe
 
 
 def resolver(index: FeatureIndex) -> FeaturesOf:
-    """Return what resolves concepts as the index does, each once."""
+    """Return a resolver of concepts like that of the index, which resolves each concept once."""
     known: dict[str, list[int]] = {}
 
     def features_of(node: Any) -> Sequence[int]:
@@ -181,7 +181,7 @@ def make_cases(
 
 
 def dense_codes(points: Sequence[Point], n_features: int) -> FloatArray:
-    """Return the activations (n, n_features) that the points' sparse vectors hold."""
+    """Return the activations (n, n_features) of the points' sparse vectors."""
     dense = np.zeros((len(points), n_features), np.float32)
     for row, point in enumerate(points):
         code = point.vectors.get(SAE)
@@ -219,7 +219,7 @@ def seen(found: Sequence[Any]) -> list[Any]:
 
 
 def described(cases: Sequence[Case], points: Sequence[Point], features_of: FeaturesOf) -> dict[str, Figure]:
-    """Return what the expressions are like, and how often explanations judge a record otherwise."""
+    """Return statistics of the expressions, and how often explanations judge a record differently."""
     nodes = Counter(node.kind for case in cases for node, _ in walk(case.expression))
     sizes = [int(case.truth.sum()) for case in cases]
     informative = np.mean([0 < size < len(points) for size in sizes])

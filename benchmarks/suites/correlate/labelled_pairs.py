@@ -1,4 +1,4 @@
-"""Pairs of labels: what they say of each other, and how well named and open concepts follow that."""
+"""Correlations of pairs of labels, and how well named and open concepts reproduce them."""
 
 from __future__ import annotations
 

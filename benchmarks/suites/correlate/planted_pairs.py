@@ -1,4 +1,4 @@
-"""Planted pairs: records in which two unrelated classes stand together, among records of one class each."""
+"""Planted pairs: records with two unrelated classes, among records of one class each."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CLASSES = 60
 
 @dataclass(frozen=True, eq=False)
 class Classes:
-    """A corpus's texts by class, and which features tell each class, best first, on another part."""
+    """A corpus's texts by class, and each class's informative features, best first, from another part."""
 
     name: str
     texts: Mapping[str, Sequence[str]]
@@ -37,7 +37,7 @@ class Classes:
     means: Mapping[str, NDArray[np.float64]]
 
     def unrelated(self, rng: np.random.Generator) -> tuple[str, str]:
-        """Draw two classes that no feature tells both of, and whose texts are not alike."""
+        """Draw two classes without a common informative feature, and with dissimilar texts."""
         while True:
             a, b = (str(label) for label in rng.choice(self.named, 2, replace=False))
             is_alike = float(self.means[a] @ self.means[b]) > 0.0
@@ -61,7 +61,7 @@ def open_classes(name: str, field: str, part: str, space: FeatureSpace, encoder:
     texts: dict[str, list[str]] = {}
     for record in data.read(name, part):
         texts.setdefault(record.metadata[field], []).append(record.text)
-    texts.pop("oos", None)  # what belongs to no class
+    texts.pop("oos", None)  # texts without a class
     other: list[str] = []
     labels: list[str] = []
     for record in data.read(name, "test" if part == "choose" else "choose"):

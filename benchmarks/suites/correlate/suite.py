@@ -38,7 +38,7 @@ PILOT = {
 }  # fmt: skip
 PLANTED = {"stackoverflow_titles": "tag", "clinc150": "intent"}
 COUNTS, REPEATS, DRAWS, LISTED = (10, 30, 50), 20, 10, 300
-# A baseline counts pairs of so many records, where it says so.
+# Minimum number of common records of a pair, for baselines with this limit.
 MIN_SUPPORT = 5
 
 
@@ -91,7 +91,7 @@ def by_labels(
 
 
 def without_share(concept: NamedConcept) -> NamedConcept:
-    """Return a concept of which nobody knows how frequent it is."""
+    """Return a concept of unknown frequency."""
     return replace(concept, share=None)
 
 
@@ -123,7 +123,7 @@ Ranks = dict[int, dict[str, list[float]]]
 
 
 def open_ranks(classes: Classes, repeats: int, space: FeatureSpace, encoder: CachedEncoder) -> Ranks:
-    """Return by count and score the rank of the first pair of features that tell the two planted classes."""
+    """Return by count and score the rank of the first pair of informative features of two planted classes."""
     found: Ranks = {count: {} for count in COUNTS}
     for planted in planted_pairs(classes, COUNTS, repeats, space, encoder):
         truth = {
@@ -256,7 +256,7 @@ def trigger_figures(
 
 
 def cost_figures(quick: bool) -> dict[str, Figure]:
-    """Return what all pairs of 4,096 concepts cost, all 32 active ones of each record counting."""
+    """Return the cost of all pairs of 4,096 concepts, counting all 32 active concepts of each record."""
     records = 10_000 if quick else 100_000
     seconds, mib = measured(records)
     figures = {

@@ -28,10 +28,10 @@ BY_DOCUMENT = {
     "us_speeches": "metadata.year",
 }
 FEW, MANY = 100, 2_000
-# Of the documents, how many make the smaller group of unequal ones.
+# Share of the documents in the smaller of two unequal groups.
 FEW_DOCUMENTS = 0.1
 CLUSTERINGS = 5
-# The confounders: for each corpus fields whose values are dealt unequally, besides length.
+# Confounders: for each corpus the fields whose values are assigned unequally, besides length.
 CONFOUNDED: dict[str, tuple[str, ...]] = {
     "product_reviews": ("metadata.product",),
     "medquad": ("metadata.source",),
@@ -117,7 +117,7 @@ def equal_groups(runs: int, corpora: Sequence[str] = CORPORA) -> list[dict[str, 
 
 
 def documents(runs: int, names: Sequence[str] = tuple(BY_DOCUMENT)) -> list[dict[str, Any]]:
-    """Return the same where whole documents are dealt."""
+    """Return the same for whole documents assigned at random."""
     rows = []
     for name in names:
         unit = BY_DOCUMENT[name]

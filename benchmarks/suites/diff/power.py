@@ -43,7 +43,7 @@ TRUE = 5
 FEWEST_KNOWN, FEWEST_PLANTED = 30, 40
 # Abstracts of the fit part that say what is true of arXiv's categories.
 KNOWN_ABSTRACTS = 20_000
-# interp_embed calls features findings whose shares differ by more than this, the 200 largest at most.
+# Rule of interp_embed: features whose shares differ by more than this are findings, at most the 200 largest.
 RULE, MAX_RULE = 0.03, 200
 PRIOR = 500.0
 
@@ -106,7 +106,7 @@ class Planting:
         }
 
     def informative(self, value: Any, family: str) -> Informative:
-        """Return the five pieces of evidence that tell a class most, with their shares inside and outside."""
+        """Return a class's five most informative pieces of evidence, with their shares inside and outside."""
         if (value, family) not in self._informative:
             keys, has = self.truth[family]
             self._informative[value, family] = most_informative(keys, has, self.having(value, is_known=True))
@@ -149,7 +149,7 @@ def one_run(
     bounds: dict[str, float],
     seed: int,
 ) -> dict[str, Any]:
-    """Compare two groups; say for each way to find whether a true finding is among what it found."""
+    """Compare two groups; return for each method whether its findings include a true finding."""
     groups = pair(first, second)
     rows, codes = groups.pooled, groups.codes
     design = Design(np.zeros(len(rows), np.int32))
@@ -195,7 +195,7 @@ def keys_of(test: FamilyTest, columns: NDArray[np.int64]) -> set[int | str]:
 
 
 def foretold(test: FamilyTest, informative: Informative, share: float, n: int, family: str) -> dict[str, Any]:
-    """Return the power that was foretold for the most telling evidence, and whether it was found."""
+    """Return the predicted power for the most informative evidence, and whether it was found."""
     key, (own, others) = next(iter(informative.items()))
     threshold = test.threshold(ALPHA)
     expected = power(others + share * (own - others), others, n, n, threshold)

@@ -1,6 +1,6 @@
 """Differences: what is found where there is nothing, and of what there is; how fast.
 
-Groups are dealt at random or by a confounder (calibration), classes are planted in one of two groups (power),
+Groups are random or assigned by a confounder (calibration), classes are planted in one of two groups (power),
 and classes and models are compared (real differences). Everything is judged on test parts. What is true of a
 class, the bounds of the baselines and what stands for a rule come from the fit and choose parts, and so do
 our constants: the sizes of clusters and the level.
@@ -117,7 +117,7 @@ def mean_by_corpus(rows: Sequence[dict[str, Any]], column: str) -> float:
 
 
 def powers(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the share of runs with a true finding, by corpus and planted share, for every way."""
+    """Return the share of runs with a true finding, by corpus and planted share, for every method."""
     table = []
     for corpus, share in sorted({(row["corpus"], row["share"]) for row in rows}):
         kept = [row for row in rows if (row["corpus"], row["share"]) == (corpus, share)]

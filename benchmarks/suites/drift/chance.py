@@ -32,7 +32,7 @@ GROWTH = 1.6
 GROWING = ("goemotions", "clinc150")
 # The records, or the share of the documents, of a window.
 WINDOW, WINDOW_DOCUMENTS = 500, 0.2
-# Of the runs, how many deal documents, which takes longer.
+# Number of runs that assign whole documents, which takes longer.
 OF_DOCUMENTS = 0.6
 
 
@@ -75,7 +75,7 @@ def prepared_of(snapshot: Snapshot) -> Prepared:
 
 
 def shuffled(snapshot: Snapshot, runs: int, is_equal: bool, unit: str | None) -> Iterator[Groups]:
-    """Yield periods whose order means nothing: records, or whole units, dealt at random."""
+    """Yield periods without meaning: records, or whole units, are assigned to them at random."""
     rng = np.random.default_rng(3)
     sizes = np.ones(PERIODS) if is_equal else GROWTH ** np.arange(PERIODS)
     for _ in range(runs):
@@ -90,7 +90,7 @@ def shuffled(snapshot: Snapshot, runs: int, is_equal: bool, unit: str | None) ->
 
 
 def false_trends(runs: int, corpora: Sequence[str] = CORPORA) -> list[dict[str, Any]]:
-    """Return the share of runs with any finding, by corpus and family; records dealt at random."""
+    """Return the share of runs with any finding, by corpus and family; records are assigned at random."""
     rows = []
     for name in corpora:
         snapshot = labelled(name)
@@ -100,7 +100,7 @@ def false_trends(runs: int, corpora: Sequence[str] = CORPORA) -> list[dict[str, 
 
 
 def false_trends_by_unit(runs: int) -> list[dict[str, Any]]:
-    """Return the same where whole units are dealt, and where versions are dealt anew within prompts."""
+    """Return the same for whole units, and for versions that are permuted within prompts."""
     rows = []
     for name, unit in UNITS.items():
         snapshot = labelled(name)
@@ -112,7 +112,7 @@ def false_trends_by_unit(runs: int) -> list[dict[str, Any]]:
 
 
 def _within(snapshot: Snapshot, runs: int, over: str, unit: str) -> Iterator[Groups]:
-    """Yield periods that the records of each unit are dealt out to at random, one each."""
+    """Yield periods to which the records of each unit are assigned at random, one record each."""
     rng = np.random.default_rng(4)
     units, versions = snapshot.column(unit).codes, snapshot.column(over).codes
     kept = versions < PERIODS

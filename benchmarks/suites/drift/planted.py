@@ -1,4 +1,4 @@
-"""What is found of classes whose share rises over periods, or jumps, and of those that a window brings."""
+"""Findings on classes whose share rises over periods or jumps, and on classes that a window adds."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ REFERENCE = 2_000
 def rising(
     planting: Planting, runs: int, shares: Sequence[float] = SHARES, seed: int = 0
 ) -> Iterator[dict[str, Any]]:
-    """Yield what each run found of a class whose share rises to ``share`` along a line, and in a step."""
+    """Yield each run's findings on a class whose share rises to ``share`` along a line, and in a step."""
     rng = np.random.default_rng(seed)
     for run in range(runs):
         value = planting.classes[run % len(planting.classes)]
@@ -89,14 +89,14 @@ def _found(planting: Planting, value: Any, groups: Groups, at: int) -> dict[str,
 def _informative(
     planting: Planting, value: Any, evidence: Evidence, inside: NDArray[np.bool_]
 ) -> Mapping[int | str, Any]:
-    """Return what tells a class: measured elsewhere, but of clusters, which are those of these records."""
+    """Return the informative evidence of a class, measured on other records, except that of clusters."""
     if evidence.family == "clusters":
         return most_informative(evidence.keys, evidence.has, inside)
     return planting.informative(value, evidence.family)
 
 
 def _rising(test: TrendTest, informative: Any) -> list[int]:
-    """Return the columns that are found to rise and tell the class, the largest change first."""
+    """Return the columns found to rise that are informative of the class, largest change first."""
     return [
         column
         for column in test.found(ALPHA).tolist()
@@ -126,7 +126,7 @@ def _by_halves(planting: Planting, value: Any, groups: Groups) -> bool:
 def arriving(
     planting: Planting, runs: int, shares: Sequence[float] = SHARES, seed: int = 0
 ) -> Iterator[dict[str, Any]]:
-    """Yield whether a window raises an alert that has a share of a class, which the reference lacks."""
+    """Yield whether a window with a share of a class that the reference lacks raises an alert."""
     rng = np.random.default_rng(seed)
     options = MonitorOptions(unit=None, examples=0, length_bins=0)
     for run in range(runs):

@@ -115,7 +115,7 @@ def _rule(
 
 
 def _signs(tests: dict[Any, TrendTest], stands: dict[str, set[int | str]]) -> set[float]:
-    """Return the directions in which what stands for a rule is found to drift."""
+    """Return the directions of drift found in the evidence that represents a rule."""
     return {
         float(np.sign(test.slope[column]))
         for family, test in tests.items()

@@ -1,6 +1,6 @@
 """Drift: what is found where nothing drifts, of what rises or jumps, and of what is known to have changed.
 
-Records and whole documents are dealt to periods at random (calibration), classes are planted at shares that
+Records and whole documents get random periods (calibration), classes are planted at shares that
 rise along a line or in a step (power, kind and place), windows are compared with a reference (alerts), and
 abstracts, speeches and models are read over their years and generations. All is judged on test parts; what
 is true of a class, what stands for a rule and our constants come from the fit and choose parts.
@@ -91,7 +91,7 @@ def _mean(outcome: Outcome, name: str, values: Sequence[float], unit: str) -> No
 
 
 def powers(rows: Sequence[dict[str, Any]], by: Sequence[str], ways: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the share of runs with a true finding for every way, by corpus and other columns."""
+    """Return the share of runs with a true finding for every method, by corpus and other columns."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         groups[tuple(row[name] for name in ("corpus", *by))].append(row)

@@ -66,7 +66,7 @@ def opened(part: str, names: Sequence[str] | None, limit: int | None) -> Any:
 
 
 def tune(corpora: Sequence[Corpus]) -> dict[str, Choice[Any]]:
-    """Return what is best for each corpus on the ``choose`` parts of the others."""
+    """Return the best setting for each corpus on the ``choose`` parts of the others."""
     tuned: dict[str, Choice[Any]] = {
         "lone": choose(corpora, RECIPES, lambda c, r: methods.ours(c, r, False)),
         "siblings": choose(corpora, RECIPES, lambda c, r: methods.ours(c, r, True)),

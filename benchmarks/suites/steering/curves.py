@@ -1,4 +1,4 @@
-"""How steering is judged: what a query gains of a concept, and what it keeps of its topic, by strength."""
+"""Evaluation of steering: the gain of a concept, and the topic that is kept, by strength."""
 
 from __future__ import annotations
 

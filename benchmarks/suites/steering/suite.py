@@ -71,7 +71,7 @@ def run(quick: bool) -> Outcome:
 
 
 def directions() -> dict[str, dict[str, Directions]]:
-    """Return the ways to make a direction, by what they are told."""
+    """Return the methods to make a direction, by the information that they use."""
     return {
         "name": {
             "random": random_directions,
@@ -89,7 +89,7 @@ def directions() -> dict[str, dict[str, Directions]]:
 
 
 def example_ways(count: int) -> dict[str, Directions]:
-    """Return the ways that see ``count`` records with the concept, and as many without."""
+    """Return the methods that use ``count`` records with the concept, and as many without it."""
     ways: dict[str, Directions] = {
         "mean difference": lambda c, p: mean_difference(c, p, count),
         "mean difference + name": lambda c, p: unit(mean_difference(c, p, count) + named(c, p)),
@@ -103,7 +103,7 @@ def example_ways(count: int) -> dict[str, Directions]:
 def measured(
     corpus: Corpus, asked: Sequence[Pair], is_upward: bool
 ) -> tuple[dict[str, Curve], dict[str, dict[str, float]]]:
-    """Return the curve of every way, and its share of successes at each cosine."""
+    """Return the curve of every method, and its share of successes at each cosine."""
     sign = 1.0 if is_upward else -1.0
     q = corpus.x[[pair.record for pair in asked]].astype(np.float64)
     curves, shares = {}, {}
@@ -205,7 +205,7 @@ def rescored(corpus: Corpus, asked: Sequence[Pair], q: Scores, u: Scores) -> Cal
 
 
 def clamps(corpus: Corpus, asked: Sequence[Pair], sign: float) -> Callable[[float], Scores]:
-    """saerch's way: the label's feature set to a value in the query's code, which is then decoded."""
+    """saerch's method: the label's feature is set to a value in the query's code, which is then decoded."""
     index, space = corpus.index, corpus.index.space
     nearest = (corpus.vectors @ space.label_vectors.T).argmax(axis=1)[concepts(asked)]
     steps = [decoder_direction(index.concept(f"#{feature}"), space) for feature in nearest]
@@ -252,7 +252,7 @@ def table(curves: Mapping[str, Mapping[str, Curve]], levels: Sequence[float]) ->
 def gains_of(
     curves: Mapping[str, Mapping[str, Curve]], levels: Sequence[float], sign: int
 ) -> list[dict[str, Any]]:
-    """Return at each level what ours gains over the best way with the same information, with an interval."""
+    """Return the gain of ours over the best method with the same information by level, with an interval."""
     ways, rows = next(iter(curves.values())), []
     for information in directions():
         theirs = [
