@@ -1,4 +1,4 @@
-"""Texts to index, an encoder that remembers what it was asked, and ways to look into an index."""
+"""Texts to index, an encoder that records its requests, and helpers to inspect an index."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def write_records(path: Path, records: Sequence[Record], extra_lines: Sequence[s
 
 
 class RememberingEncoder:
-    """A real encoder that encodes each text once, and lists every document that it was asked for."""
+    """A real encoder that encodes each text once, and records every requested document."""
 
     def __init__(self, encoder: TextEncoder) -> None:
         self._encoder = encoder

@@ -151,16 +151,16 @@ def read_sample(
 
 
 def nearest_rows(
-    asked: FloatArray, among: FloatArray, count: int, skip_self: bool = False
+    queries: FloatArray, among: FloatArray, count: int, skip_self: bool = False
 ) -> NDArray[np.int64]:
-    """Return for each row of ``asked`` (a, d) the ``count`` rows of ``among`` (b, d) nearest by cosine.
+    """Return for each row of ``queries`` (a, d) the ``count`` rows of ``among`` (b, d) nearest by cosine.
 
-    With ``skip_self`` row i of ``asked`` is row i of ``among``, and is not its own neighbour.
+    With ``skip_self`` row i of ``queries`` is row i of ``among``, and is not its own neighbour.
     """
     count = min(count, len(among) - skip_self)
     if count < 1:
-        return np.zeros((len(asked), 0), np.int64)
-    return nearest(asked, among, count, without_itself=skip_self)
+        return np.zeros((len(queries), 0), np.int64)
+    return nearest(queries, among, count, without_itself=skip_self)
 
 
 @dataclass(frozen=True, eq=False)

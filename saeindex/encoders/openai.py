@@ -100,11 +100,11 @@ class OpenAIEncoder:
         )
 
     def encode_document(self, texts: Sequence[str]) -> FloatArray:
-        """Return unit vectors (n, d) float32; raises ``EncoderError`` where the service fails for good."""
+        """Return unit vectors (n, d) float32; raises ``EncoderError`` if the service fails permanently."""
         return self._encode(texts, self._document_prompt)
 
     def encode_query(self, texts: Sequence[str]) -> FloatArray:
-        """Return unit vectors (n, d) float32; raises ``EncoderError`` where the service fails for good."""
+        """Return unit vectors (n, d) float32; raises ``EncoderError`` if the service fails permanently."""
         return self._encode(texts, self._query_prompt)
 
     def token_spans(self, text: str) -> list[tuple[int, int]]:

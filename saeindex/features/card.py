@@ -127,9 +127,10 @@ def _labels(space: Space) -> str:
     rows += [(title, f"{figures[key]:.3f}") for key, title in LABELS if figures.get(key) is not None]
     parts = [
         "## Labels",
-        "Trust is the AUROC with which the label tells texts where the feature is active from others, on\n"
+        "Trust is the AUROC with which the label separates texts with the active feature from others, on\n"
         f"texts that did not make it; 0.5 is chance, and a label below {TRUST_FLOOR} is shown as weak. F1\n"
-        "is at the best threshold of one half of those texts, on the other half; yes to all would have 0.5.",
+        "is at the best threshold of one half of those texts, on the other half; a label that always\n"
+        "predicts yes would have 0.5.",
         _table(("", ""), rows),
     ]
     if len(trusts):

@@ -1,4 +1,4 @@
-"""The sample of a collection: which records it has, and what it says of them, counted once more by hand."""
+"""The sample of a collection: its records and its figures, compared with counts by hand."""
 
 from __future__ import annotations
 

@@ -185,7 +185,7 @@ def test_equal_zero_and_negative_weights_are_edges_and_ties_go_by_feature_id() -
 def test_trees_are_disjoint_acyclic_within_size_and_general_above_specific(seed: int, most: int) -> None:
     edges, density = random_edges(seed, features=20)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "MOST", most)
+        patch.setattr(module, "MAX_FEATURES", most)
         trees = grow_trees(edges, density)
     members = [feature for tree in trees for feature in tree]
     assert len(members) == len(set(members))

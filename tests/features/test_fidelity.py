@@ -112,7 +112,7 @@ def test_refinement_is_what_lies_between_the_two_errors(space: FeatureSpace) -> 
 def test_neighbours_are_compared_on_a_sample_of_many_records(
     space: FeatureSpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fidelity, "MOST_COMPARED", 60)
+    monkeypatch.setattr(fidelity, "MAX_COMPARED", 60)
     x = texts_like(200)
     report = measure_fidelity(space, x, seed=3)
     rows = np.sort(np.random.default_rng(3).permutation(200)[:60])

@@ -1,4 +1,4 @@
-"""Labels find planted words, and trust tells a label that predicts from one that does not."""
+"""Labels find planted words, and trust distinguishes labels that predict from labels that do not."""
 
 from __future__ import annotations
 

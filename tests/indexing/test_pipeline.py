@@ -40,7 +40,7 @@ def split_index(tmp_path: Path, space: FeatureSpace, encoder: RememberingEncoder
 
 @pytest.fixture
 def cheap_index(tmp_path: Path, space: FeatureSpace) -> Iterator[FeatureIndex]:
-    """An index for what does not depend on what vectors mean."""
+    """An index for tests that do not depend on the meaning of vectors."""
     path = tmp_path / "cheap.idx"
     with FeatureIndex.create(path, space, encoder=RandomEncoder(space.encoder)) as index:
         yield index

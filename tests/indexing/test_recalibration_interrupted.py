@@ -1,4 +1,4 @@
-"""A recalibration that is killed at any moment is finished, or the index says what to do."""
+"""A recalibration that is killed at any moment is finished, or the error says what to do."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def filled_path(tiny_space: FeatureSpace, tmp_path_factory: pytest.TempPathFacto
 
 
 def calibrate(path: Path, _: Path, reports: Connection) -> None:
-    """Do what `saeindex sae calibrate` does, in small steps that it tells of."""
+    """Do the steps of `saeindex sae calibrate`, in small steps that are printed."""
     torch.set_num_threads(1)
     recalibration.PAGE = 10  # type: ignore[attr-defined]
     hold = recalibration._hold

@@ -1,4 +1,4 @@
-"""Every way in which a record or a file can be bad: it is rejected with a reason, and reading goes on."""
+"""Every kind of bad record or file is rejected with a reason, and reading continues."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def answer_of(content: str | None, usage: dict[str, int] | None = None) -> dict[
 
 
 class ChatService:
-    """``script`` says what to do with the next requests; ``speak`` answers the others."""
+    """``script`` determines the replies to the next requests; ``speak`` answers the others."""
 
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []

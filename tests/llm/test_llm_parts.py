@@ -1,4 +1,4 @@
-"""What goes into prompts, which texts are picked, and how predictions are scored."""
+"""The content of prompts, the selection of texts, and the scores of predictions."""
 
 from __future__ import annotations
 
