@@ -1,4 +1,4 @@
-"""Labelled corpora as indexes: records, their matrices, the fixed property queries and who is relevant."""
+"""Labelled corpora as indexes: records, their matrices, fixed property queries and relevant records."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NAMES = tuple(properties()) if data.is_present() else ()
 
 
 class CachedEncoder:
-    """The default encoder, for texts that are embedded once for all benchmarks."""
+    """The default encoder with a cache: a text is embedded once for all benchmarks."""
 
     def __init__(self) -> None:
         """Open the encoder."""
@@ -38,7 +38,7 @@ class CachedEncoder:
 
     @property
     def identity(self) -> EncoderIdentity:
-        """That of the encoder."""
+        """The identity of the encoder."""
         return self._encoder.identity
 
     def encode_document(self, texts: Sequence[str]) -> FloatArray:
@@ -50,13 +50,13 @@ class CachedEncoder:
         return self.encode_document(texts)
 
     def token_spans(self, text: str) -> Sequence[tuple[int, int]]:
-        """Return the encoder's."""
+        """Return the encoder's token spans."""
         return self._encoder.token_spans(text)
 
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """One part of a corpus: ``rows`` of all records, and the queries that it has relevant records for.
+    """A part of a corpus: ``rows`` of all records, and the queries with relevant records in it.
 
     ``relevant`` (q, m), ``vectors`` (q, d) of the descriptions, ``siblings[i]`` the other queries of the
     field of query i.
@@ -77,7 +77,7 @@ class Corpus:
 
     @cached_property
     def around(self) -> Neighbourhood:
-        """Where the rows' neighbours are, which no query changes."""
+        """The neighbourhood of the rows, which is the same for all queries."""
         return Neighbourhood.of(self.index.collection.sample(), self.rows)
 
     @cached_property
@@ -87,7 +87,7 @@ class Corpus:
 
     @cached_property
     def siblings(self) -> list[list[int]]:
-        """For each query the others of its field."""
+        """For each query the other queries of its field."""
         fields = [query["field"] for query in self.queries]
         return [[j for j, other in enumerate(fields) if other == f and j != i] for i, f in enumerate(fields)]
 
@@ -103,7 +103,7 @@ class Corpus:
 
 @contextmanager
 def open_corpora(part: str, names: Sequence[str] = NAMES, limit: int | None = None) -> Iterator[list[Corpus]]:
-    """Index a part of corpora on Edge, for as long as the context lasts; corpora without it are left out."""
+    """Yield indexes on Edge of a part of corpora, for the time of the context; skip corpora without it."""
     space, encoder = FeatureSpace.load(DEFAULT_SPACE), CachedEncoder()
     with TemporaryDirectory() as folder:
         corpora = [open_corpus(Path(folder), space, encoder, name, part, limit) for name in names]
@@ -118,7 +118,7 @@ def open_corpora(part: str, names: Sequence[str] = NAMES, limit: int | None = No
 def open_corpus(
     folder: Path, space: FeatureSpace, encoder: CachedEncoder, name: str, part: str, limit: int | None
 ) -> Corpus | None:
-    """Index one part of a corpus; None where it has no such part."""
+    """Index a part of a corpus; return None if the corpus has no such part."""
     records = list(data.read(name, part, limit))
     if not records:
         return None
@@ -130,7 +130,7 @@ def open_corpus(
 def described(
     name: str, index: FeatureIndex, records: Sequence[Record], queries: Sequence[dict[str, Any]]
 ) -> Corpus:
-    """Return an index with its queries that have relevant records; rows stand in the records' order."""
+    """Return an index with the queries that have relevant records; rows are in the records' order."""
     collection = index.collection
     read = pages(index.store, with_payload=["record_id", "text"], with_vectors=[DENSE, SAE])
     points = {point.payload["record_id"]: point for page in read for point in page.points}

@@ -1,4 +1,4 @@
-"""Real, labelled corpora for fitting, choosing and judging; read from `SAEINDEX_DATA` or `../shared/data`."""
+"""Real, labelled corpora for fitting, selection and tests; read from `SAEINDEX_DATA` or `../shared/data`."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ DEFAULT_FOLDER = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 def folder() -> Path:
-    """Return the folder of the corpora; NotFoundError says where they can be had."""
+    """Return the folder of the corpora; NotFoundError says where to get them."""
     path = Path(os.environ.get(FOLDER_VARIABLE, DEFAULT_FOLDER))
     if not (path / "MANIFEST.md").is_file():
         raise NotFoundError(
             f"the benchmark corpora in {path}",
-            "no MANIFEST.md there",
-            f"Set {FOLDER_VARIABLE} to their folder; docs/data.md says where each corpus can be had.",
+            "it has no MANIFEST.md",
+            f"Set {FOLDER_VARIABLE} to their folder; docs/data.md lists the source of each corpus.",
         )
     return path
 
 
 def is_present() -> bool:
-    """Say whether the corpora are on this machine."""
+    """Return whether the corpora are on this machine."""
     try:
         return folder().is_dir()
     except NotFoundError:

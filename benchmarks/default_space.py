@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def show(status: TrainingStatus) -> None:
-    """Print where the training stands, on one line."""
+    """Print the progress of the training, on one line."""
     held_out = "" if status.held_out is None else f", held out {status.held_out:.4f}"
     print(f"\rstep {status.step} of {status.steps}: {status.error:.4f}{held_out}", end="", flush=True)
 

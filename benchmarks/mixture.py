@@ -1,6 +1,7 @@
 """The training mixture of the default feature space: texts and views of texts, and their embeddings.
 
-Only `fit` parts. alpaca_eval and agnews stay out: their licences are non-commercial and weights are shipped.
+Only `fit` parts are used. alpaca_eval and agnews are left out: their licences are non-commercial, and the
+weights are shipped.
 A *view* is a sentence or a two-sentence window of a text that is not used whole: views multiply the training
 data for little cost and let the space fit short texts as well as long ones.
 """
@@ -34,7 +35,7 @@ OTHER_CORPORA = (
     "sentence_polarity", "stackoverflow_titles", "subjectivity", "tweeteval_stance", "us_speeches",
 )  # fmt: skip
 HELD_OUT_PACKAGES = ("sklearn", "pydantic", "networkx")
-# Named, so that what else is installed does not change the mixture; one that is not there is left out.
+# A fixed list, so that other installed packages do not change the mixture; missing packages are left out.
 PACKAGES = (
     STANDARD_LIBRARY, "annotated_types", "anyio", "charset_normalizer", "click", "datasets", "dateutil",
     "dill", "filelock", "fsspec", "functorch", "grimp", "grpc", "h11", "h2", "hpack", "httpcore",
@@ -53,7 +54,7 @@ CACHE = EmbeddingCache(Path(".cache"))
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """Texts (m,), the document (m,) that each is a view of, and how many each part gave."""
+    """Texts (m,), the document (m,) of each text, and the number of texts of each part."""
 
     texts: list[str]
     groups: NDArray[np.int64]
@@ -74,58 +75,58 @@ def load() -> Mixture:
 
 def _texts() -> dict[str, list[tuple[str, str]]]:
     """Return, by part, each view with the name of its document."""
-    abstracts, dice = _shuffled_abstracts()
+    abstracts, rng = _shuffled_abstracts()
     parts = {
         "arxiv": [(f"arxiv {r.id}", r.text) for r in abstracts[:WHOLE]],
-        "arxiv_sentences": _views("arxiv", abstracts[WHOLE : WHOLE + SENTENCES], 1, dice),
-        "arxiv_windows": _views("arxiv", abstracts[WHOLE + SENTENCES :][:WINDOWS], 2, dice),
+        "arxiv_sentences": _views("arxiv", abstracts[WHOLE : WHOLE + SENTENCES], 1, rng),
+        "arxiv_windows": _views("arxiv", abstracts[WHOLE + SENTENCES :][:WINDOWS], 2, rng),
     }
     for corpus in OTHER_CORPORA:
         records = list(data.read(corpus, "fit"))
         parts[corpus] = [(f"{corpus} {r.id}", r.text) for r in records]
         long = [record for record in records if len(record.text) > 400]
         if long:
-            parts[f"{corpus}_sentences"] = _views(corpus, long, 1, dice)
+            parts[f"{corpus}_sentences"] = _views(corpus, long, 1, rng)
     return parts
 
 
 def abstracts(count: int) -> list[Record]:
-    """Return up to 105,000 abstracts as the mixture has them: whole at first, then one sentence of each."""
-    shuffled, dice = _shuffled_abstracts()
+    """Return up to 105,000 abstracts in the order of the mixture: first whole abstracts, then sentences."""
+    shuffled, rng = _shuffled_abstracts()
     others = shuffled[WHOLE:count]
     return shuffled[: min(count, WHOLE)] + [
-        Record(r.id, sentences(r.text, 1, dice), r.metadata) for r in others[:SENTENCES]
+        Record(r.id, sentences(r.text, 1, rng), r.metadata) for r in others[:SENTENCES]
     ]
 
 
 def unused_abstracts() -> list[Record]:
-    """Return the abstracts of which the mixture uses nothing."""
+    """Return the abstracts that are not used in the mixture."""
     return _shuffled_abstracts()[0][WHOLE + SENTENCES + WINDOWS :]
 
 
 def _shuffled_abstracts() -> tuple[list[Record], random.Random]:
-    dice = random.Random(SEED)
+    rng = random.Random(SEED)
     abstracts = list(data.read("arxiv_train", "fit"))
-    dice.shuffle(abstracts)
-    return abstracts, dice
+    rng.shuffle(abstracts)
+    return abstracts, rng
 
 
 def _docstrings() -> dict[str, list[tuple[str, str]]]:
     """Return the docstrings of the packages, whole and as single sentences."""
-    dice = random.Random(SEED)
+    rng = random.Random(SEED)
     records = [r for r in DocstringSource(None, packages=PACKAGES) if isinstance(r, Record)]
     return {
         "docstrings": [(f"docstrings {r.id}", r.text) for r in records],
-        "docstrings_sentences": _views("docstrings", [r for r in records if len(r.text) > 300], 1, dice),
+        "docstrings_sentences": _views("docstrings", [r for r in records if len(r.text) > 300], 1, rng),
     }
 
 
-def _views(corpus: str, records: Sequence[Record], count: int, dice: random.Random) -> list[tuple[str, str]]:
-    return [(f"{corpus} {r.id}", sentences(r.text, count, dice)) for r in records]
+def _views(corpus: str, records: Sequence[Record], count: int, rng: random.Random) -> list[tuple[str, str]]:
+    return [(f"{corpus} {r.id}", sentences(r.text, count, rng)) for r in records]
 
 
 def held_out_docstrings() -> list[str]:
-    """Return the docstrings of packages of which the mixture has nothing."""
+    """Return the docstrings of packages that are not in the mixture."""
     records = DocstringSource(None, packages=HELD_OUT_PACKAGES)
     return [record.text for record in records if isinstance(record, Record)]
 

@@ -1,4 +1,4 @@
-"""What a suite measured: figures against goals, printed as a table and written as JSON."""
+"""The outcome of a suite: figures against goals, printed as a table and written as JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PACKAGES = ("saeindex", "torch", "numpy", "qdrant-client", "qdrant-edge-py", "se
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number, the goal it is held against (None where it only informs), and over how many things."""
+    """A number, its goal (None if it is only informative), and the number of measured items."""
 
     value: float
     unit: str
@@ -67,12 +67,12 @@ class Outcome:
 
 
 def at_most(value: float, goal: float, unit: str, n: int | None = None) -> Figure:
-    """Return a figure that holds where it is at most ``goal``."""
+    """Return a figure that meets its goal if it is at most ``goal``."""
     return Figure(value, unit, f"<= {goal:g}", value <= goal, n)
 
 
 def at_least(value: float, goal: float, unit: str, n: int | None = None) -> Figure:
-    """Return a figure that holds where it is at least ``goal``."""
+    """Return a figure that meets its goal if it is at least ``goal``."""
     return Figure(value, unit, f">= {goal:g}", value >= goal, n)
 
 

@@ -1,4 +1,4 @@
-"""How good a ranking is, averaged as the evaluation asks: over queries, then over corpora or kinds."""
+"""Measures of rankings, averaged over queries, then over corpora or kinds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DRAWS = 2_000
 
 
 class Judged(NamedTuple):
-    """One query's result: its corpus, its kind, and what was measured of it."""
+    """The result of a query: its corpus, its kind, and the measured values."""
 
     corpus: str
     kind: str
@@ -23,7 +23,7 @@ class Judged(NamedTuple):
 
 
 def average_precision(scores: NDArray[np.float64], relevant: NDArray[np.bool_]) -> float:
-    """Return AP of records by descending score, equal scores in their own order."""
+    """Return the average precision of records by descending score; equal scores keep their order."""
     hits = relevant[np.argsort(-scores, kind="stable")]
     precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
     return float((precision * hits).sum() / hits.sum())
@@ -48,7 +48,7 @@ def overall(judged: Sequence[Judged], value: int = 0) -> float:
 
 
 def by_kind(judged: Sequence[Judged], value: int = 0) -> dict[str, float]:
-    """Return, for each kind of query, the mean over the corpora that have it."""
+    """Return, for each kind of query, the mean over the corpora with this kind."""
     kinds = sorted({one.kind for one in judged})
     return {kind: overall([one for one in judged if one.kind == kind], value) for kind in kinds}
 
@@ -59,15 +59,15 @@ def interval(judged: Sequence[Judged], value: int = 0, seed: int = 0) -> tuple[f
 
 
 def ratio_interval(ours: Sequence[Judged], theirs: Sequence[Judged], seed: int = 0) -> tuple[float, float]:
-    """Return the 95 % bootstrap interval of the ratio of two overalls, on the same queries."""
-    dice = np.random.default_rng(seed)
+    """Return the 95 % bootstrap interval of the ratio of two :func:`overall`, on the same queries."""
+    rng = np.random.default_rng(seed)
     pairs: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for a, b in zip(ours, theirs, strict=True):
         pairs[a.corpus].append((a.values[0], b.values[0]))
     groups = [np.array(group) for group in pairs.values()]
     ratios = []
     for _ in range(DRAWS):
-        means = np.mean([g[dice.integers(len(g), size=len(g))].mean(0) for g in groups], axis=0)
+        means = np.mean([g[rng.integers(len(g), size=len(g))].mean(0) for g in groups], axis=0)
         ratios.append(means[0] / means[1])
     return float(np.quantile(ratios, 0.025)), float(np.quantile(ratios, 0.975))
 
@@ -80,6 +80,6 @@ def _groups(values: Sequence[tuple[str, float]]) -> list[NDArray[np.float64]]:
 
 
 def _interval(groups: Sequence[NDArray[np.float64]], seed: int) -> tuple[float, float]:
-    dice = np.random.default_rng(seed)
-    means = [np.mean([g[dice.integers(len(g), size=len(g))].mean() for g in groups]) for _ in range(DRAWS)]
+    rng = np.random.default_rng(seed)
+    means = [np.mean([g[rng.integers(len(g), size=len(g))].mean() for g in groups]) for _ in range(DRAWS)]
     return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))

@@ -29,22 +29,22 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> int:
-    """Run the suites named; exit 1 if a figure with a goal does not hold."""
+    """Run the named suites; return 1 if a figure misses its goal."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
     parser.add_argument("suites", nargs="+", choices=SUITES, metavar="SUITE", help=", ".join(SUITES))
     parser.add_argument(
-        "--quick", action="store_true", help="a minute or two: does it run, is the order right"
+        "--quick", action="store_true", help="a short run of a minute or two, to check that the suite works"
     )
-    parser.add_argument("--out", type=Path, help="where the JSON goes (benchmarks/results unless --quick)")
+    parser.add_argument("--out", type=Path, help="folder of the JSON (benchmarks/results unless --quick)")
     arguments = parser.parse_args()
-    held = True
+    is_met = True
     for name in arguments.suites:
         outcome: Outcome = import_module(f"benchmarks.suites.{name}").run(arguments.quick)
         outcome.show()
         if arguments.out or not arguments.quick:
             print(outcome.save(arguments.out or RESULTS))
-        held &= all(figure.holds is not False for figure in outcome.figures.values())
-    return 0 if held else 1
+        is_met &= all(figure.holds is not False for figure in outcome.figures.values())
+    return 0 if is_met else 1
 
 
 if __name__ == "__main__":

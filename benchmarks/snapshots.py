@@ -1,4 +1,4 @@
-"""Labelled corpora as snapshots in memory: what analyses are judged on, without an index."""
+"""Labelled corpora as snapshots in memory, to measure analyses without an index."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from saeindex.config import DEFAULT_SPACE
 
 @lru_cache
 def default_space() -> FeatureSpace:
-    """Return the space that comes with the package."""
+    """Return the packaged space."""
     return FeatureSpace.load(DEFAULT_SPACE)
 
 
@@ -30,7 +30,7 @@ def encoder() -> CachedEncoder:
 def labelled(
     name: str, parts: Sequence[str] = ("test",), limit: int | None = None, seed: int = 0
 ) -> Snapshot:
-    """Return parts of a corpus in a random order, as an index has them."""
+    """Return parts of a corpus in a random order, as in an index."""
     records = [record for part in parts for record in data.read(name, part)]
     order = np.random.default_rng(seed).permutation(len(records))[:limit]
     chosen = [records[i] for i in order.tolist()]
@@ -43,11 +43,11 @@ def labelled(
 
 def synthetic(records: int, active: int = 32, seed: int = 0) -> Snapshot:
     """Return a snapshot of random codes, whose features are as frequent as those of the default space."""
-    space, dice = default_space(), np.random.default_rng(seed)
+    space, rng = default_space(), np.random.default_rng(seed)
     density = np.maximum(space.calibration.density, 1e-6)
     cumulated = np.cumsum(density / density.sum())
-    indices = np.searchsorted(cumulated, dice.random(records * active)).astype(np.int32)
-    values = dice.random(records * active, np.float32)
+    indices = np.searchsorted(cumulated, rng.random(records * active)).astype(np.int32)
+    values = rng.random(records * active, np.float32)
     starts = np.arange(0, records * active + 1, active, dtype=np.int64)
     codes = csr_matrix(
         (values, np.minimum(indices, space.n_features - 1), starts), (records, space.n_features)

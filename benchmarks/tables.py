@@ -11,7 +11,7 @@ TARGET = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 INTRODUCTION = """# Benchmarks
 
 What was measured, on which machine, by which command. Written from `benchmarks/results` by
-`python -m benchmarks.tables`; edit neither by hand. [data.md](data.md) says which corpora there are, and
+`python -m benchmarks.tables`; edit neither by hand. [data.md](data.md) lists the corpora, and says
 which of their parts fit, choose and judge. NMSE is mean |x - x̂|² over mean |x - x̄|², with x̄ the mean of the
 fit records.
 """
@@ -31,7 +31,7 @@ def main() -> None:
 
 
 def page() -> str:
-    """Return the page for the results that are committed."""
+    """Return the page of the committed results."""
     results = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
     return INTRODUCTION + "".join(section(result) for result in results)
 
@@ -63,44 +63,44 @@ SHOWN = {
     "overlap10_by_records": "Its overlap of the ten nearest neighbours, by the number of abstracts searched:",
     "concepts": "Best single feature for a known class (AUROC, chosen on one part, measured on another), the "
     "feature whose label is nearest to the class's description, and that description's embedding:",
-    "on_test_parts": "Labels on texts that neither the space nor its labels were made of:",
+    "on_test_parts": "Labels on texts that neither the space nor its labels were made from:",
     "weights": "Forests by edge weight:",
     "latency_ms": "The engine's own query and planned ones in turn, in ms; a planned one has two phrases and "
     "a year in `where` and two steers, and is filtered after the scan or within it, as the plan chose:",
     "sum_error": "Score and sum of its parts, by kind of query, each source of a fused score included:",
-    "power": "Share of runs in which a true finding appears (one of the five that tell the class most), "
+    "power": "Share of runs in which a true finding appears (one of the five most informative of the class), "
     "by the share of one group that was planted; by family, by any, by interp_embed's rule and by words' "
     "log-odds, these two also at our rate of false runs:",
-    "foretold": "Power that was foretold for the most telling piece of evidence, beside what came:",
+    "foretold": "Predicted power for the most informative piece of evidence, beside the measured power:",
     "confounded": "False findings a run between groups that a confounder made, without and with strata:",
-    "aa": "Share of runs that find anything between groups dealt at random (the rate held is .05):",
+    "aa": "Share of runs that find anything between groups assigned at random (controlled at .05):",
     "cluster_by_task": "ARI of each axis, described and by five examples, beside the baselines (prompted "
     "k-means on 400 records of each task):",
-    "cluster_leakage": "How far clusters along one axis follow another:",
-    "chance": "Share of runs with any trend where the order was dealt at random:",
+    "cluster_leakage": "Agreement of clusters along one axis with another axis:",
+    "chance": "Share of runs with any trend where the order is random:",
     "planted": "Share of runs that find a class whose share rises in a line or a step to the share named, "
     "beside a comparison of the two halves of the same records:",
     "false_alerts": "Share of windows like their reference that alert:",
     "correlate_labels": "Spearman of pair statistics with those of the labels, by corpus:",
     "correlate_planted": "Median rank of planted pairs among all pairs:",
-    "property_methods": "Every way to rank by a property, means over corpora, 95 % intervals over queries; "
+    "property_methods": "Methods to rank by a property, means over corpora, 95 % intervals over queries; "
     "examples are left out of the ranking:",
     "property_by_corpus": "MAP by corpus:",
     "property_pool": "The same searches in one index of all corpora, over the first 1,000 hits:",
-    "property_weakest": "Where it fails: the descriptions whose MAP is lowest beside chance:",
+    "property_weakest": "The descriptions with the lowest MAP relative to chance:",
     "property_constants": "MAP on the `choose` parts by constant, one changed at a time:",
     "resolution": "Records of a clause by how its phrase is resolved, beside a cosine threshold:",
     "steering_up": "Steering towards a concept: its share of the ten hits, by the topic that is kept:",
-    "steering_gain_up": "What ours gains there over the best way with the same information:",
+    "steering_gain_up": "Gain of ours over the best method with the same information:",
     "steering_success_up": "Share of queries that gain, by the cosine of steered and unsteered query:",
     "steering_down": "Steering away from a concept that the query has (lower is better):",
-    "steering_gain_down": "What ours takes away there more than the best way with the same information:",
+    "steering_gain_down": "Further reduction by ours over the best method with the same information:",
     "steering_success_down": "Share of queries whose hits have less of it, by that cosine:",
 }
 
 
 def figure_row(name: str, figure: dict[str, Any]) -> list[str]:
-    """Return a figure's cells; one that misses its goal says so."""
+    """Return a figure's cells, with a mark if it misses its goal."""
     missed = " **missed**" if figure["holds"] is False else ""
     n = "" if figure["n"] is None else f"{figure['n']:,}"
     return [f"`{name}`", f"{number(figure['value'])} {figure['unit']}", (figure["goal"] or "") + missed, n]
@@ -118,7 +118,7 @@ def as_table(rows: Any) -> str:
 
 
 def flattened(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row with nested dicts as columns "outer inner"; of fidelities the NMSE alone."""
+    """Return a row with nested dicts as columns "outer inner"; of fidelities only the NMSE."""
     cells: dict[str, Any] = {}
     for name, value in row.items():
         if isinstance(value, dict):
@@ -141,7 +141,7 @@ def table(columns: list[str], rows: list[list[str]]) -> str:
 
 
 def number(value: Any) -> str:
-    """Return a number with three significant places, a whole one as it is."""
+    """Return a number with three significant digits, a whole number unchanged."""
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}"
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,4 +1,4 @@
-"""``AsyncFeatureIndex``: the index for programs with an event loop."""
+"""``AsyncFeatureIndex``: the index for programs that run an event loop."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WORKERS = 4
 def _awaited(
     method: Callable[Concatenate[FeatureIndex, P], R],
 ) -> Callable[Concatenate[AsyncFeatureIndex, P], Awaitable[R]]:
-    """Return a method that runs the one of :class:`FeatureIndex` on a worker thread."""
+    """Return an async method that runs ``method`` of :class:`FeatureIndex` on a worker thread."""
 
     @wraps(method)
     async def call(self: AsyncFeatureIndex, /, *args: P.args, **options: P.kwargs) -> R:
@@ -41,17 +41,17 @@ def _awaited(
 
 
 class AsyncFeatureIndex:
-    """A :class:`FeatureIndex` whose methods are awaited; ``async with`` closes it.
+    """A :class:`FeatureIndex` with async methods; ``async with`` closes it.
 
-    At most ``workers`` calls run at once, on threads of its own; others wait. Over a server they overlap,
-    and the client may be an ``AsyncQdrantClient``: its requests then run on the event loop that opened the
-    index. Over a directory they take turns, and each holds Python's GIL while the engine works, so that the
-    event loop waits too: a server under load keeps such an index in a worker process. A cancelled call is
-    not awaited any more, but runs on to its end.
+    At most ``workers`` calls run at the same time, each on a thread; further calls wait. Over a server the
+    calls overlap, and the client may be an ``AsyncQdrantClient``: its requests then run on the event loop
+    that opened the index. Over a directory the calls run one after another, and each holds Python's GIL
+    while the engine works, so the event loop waits too: under load, put such an index in a worker process.
+    A cancelled call is no longer awaited, but runs to its end.
     """
 
     def __init__(self, index: FeatureIndex, workers: int = WORKERS) -> None:
-        """Take over an open index: it is closed with this one."""
+        """Wrap an open index; closing this object closes it too."""
         if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
             raise InvalidInputError(f"workers={workers!r}", "out of range", "Use a whole number from 1 up.")
         self.index = index
@@ -75,7 +75,7 @@ class AsyncFeatureIndex:
         on_disk_payload: bool | None = None,
         workers: int = WORKERS,
     ) -> Self:
-        """Make an empty index; the arguments are those of :meth:`FeatureIndex.create`."""
+        """Create an empty index; the arguments are those of :meth:`FeatureIndex.create`."""
         made = partial(
             FeatureIndex.create,
             path,
@@ -118,7 +118,7 @@ class AsyncFeatureIndex:
         return cls(await asyncio.to_thread(opened), workers)
 
     async def run(self, call: Callable[[], R]) -> R:
-        """Return what ``call`` returns on one of the worker threads."""
+        """Run ``call`` on a worker thread and return its result."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
     add = _awaited(FeatureIndex.add)
@@ -154,7 +154,7 @@ class AsyncFeatureIndex:
     suggest_exclusions = _awaited(FeatureIndex.suggest_exclusions)
 
     async def close(self) -> None:
-        """Wait for the calls that run, then flush and release the store."""
+        """Wait for running calls, then flush and release the store."""
         await asyncio.to_thread(self._threads.shutdown)
         await asyncio.to_thread(self.index.close)
 
@@ -170,8 +170,8 @@ class AsyncFeatureIndex:
 class _BlockingClient:
     """An ``AsyncQdrantClient`` for worker threads: each call waits for the event loop's answer.
 
-    So the store, and with it all of the query logic, is the same one. Never called on the loop's own
-    thread, which would wait for itself.
+    So the same store and query logic serve both. It must not be called on the loop's own thread, which
+    would then wait for itself.
     """
 
     def __init__(self, client: AsyncQdrantClient, loop: asyncio.AbstractEventLoop) -> None:
@@ -187,7 +187,7 @@ class _BlockingClient:
 
 
 def _blocking(client: AsyncQdrantClient | QdrantClient | None) -> QdrantClient | None:
-    """Return a client that worker threads can call."""
+    """Return a blocking client that worker threads can call."""
     if client is None:
         return None
     from qdrant_client import AsyncQdrantClient

@@ -9,7 +9,7 @@ FORMAT_VERSION: Final = 1
 DEFAULT_ENCODER: Final = "all-MiniLM-L6-v2"
 DEFAULT_SPACE: Final = "minilm-general"
 
-# Named vectors and payload fields of DESIGN's storage layout; a further field or space is a suffix.
+# Named vectors and payload fields of the storage layout; a further text field adds a suffix.
 DENSE: Final = "dense"
 SAE: Final = "sae"
 CONCEPTS: Final = "concepts"
@@ -17,7 +17,7 @@ RECORD_CONCEPTS: Final = "record_concepts"
 TEXT: Final = "text"
 PASSAGES: Final = "passages"
 
-# A point's id is uuid5(POINT_NAMESPACE, f"{record_id}\n{passage}"): the same record replaces itself.
+# A point's id is uuid5(POINT_NAMESPACE, f"{record_id}\n{passage}"): indexing a record again replaces it.
 POINT_NAMESPACE: Final = UUID("6f1d7c1e-52a5-5a0b-9c8e-3d1f0a5e7b42")
 
 # A level code is feature * LEVEL_STRIDE + level; level 0 present, 1 typical, 2 strong.
@@ -26,17 +26,17 @@ LEVELS: Final = 3
 
 
 def suffixed(base: str, field: str) -> str:
-    """Return the name of a vector or payload key of a text field; the main text's ("") has no suffix."""
+    """Return the name of a text field's vector or payload key; the main text ("") has no suffix."""
     return f"{base}_{field}" if field else base
 
 
-# Concepts that facets and suggestions list where nobody says how many.
+# Default number of concepts that facets and suggestions list.
 FACETS: Final = 10
 MAX_QUERY_CHARS: Final = 100_000
 MAX_LIMIT: Final = 10_000
 MAX_STRENGTH: Final = 100.0
 
-# Beside an index in a directory: embeddings of words, and snapshots. Made anew where they are missing.
+# Folder in an index directory with embeddings of words and snapshots; rebuilt where they are missing.
 CACHE_FOLDER: Final = "cache"
-# In an index in a directory: the feature space that it was built with.
+# Folder in an index directory with the feature space that the index was built with.
 SPACE_FOLDER: Final = "space"

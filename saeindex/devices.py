@@ -1,4 +1,4 @@
-"""Which device, which precision and how many threads a model runs in."""
+"""The device, the precision and the number of threads that a model runs with."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PRECISIONS = ("auto", "fp32", "bf16")
 
 
 def choose_device(device: str) -> str:
-    """Return ``device``, or for ``"auto"`` the first of cuda, mps and cpu that is there."""
+    """Return ``device``, or for ``"auto"`` the first available of cuda, mps and cpu."""
     if device != "auto":
         return device
     import torch
@@ -27,9 +27,9 @@ def choose_device(device: str) -> str:
 
 
 def choose_dtype(precision: str, device: str) -> torch.dtype:
-    """Return the dtype of ``precision``; ``"auto"`` is bf16 where the hardware multiplies it, else fp32.
+    """Return the dtype of ``precision``; ``"auto"`` is bf16 where the hardware supports it, else fp32.
 
-    On a CPU with AVX512_BF16 or AMX this is 2.4 times as fast at a cosine of .9999; emulated, it is slower.
+    On a CPU with AVX512_BF16 or AMX, bf16 is 2.4 times as fast at a cosine of .9999; emulated, it is slower.
     """
     if precision not in PRECISIONS:
         raise no_such_precision(precision)
@@ -41,7 +41,7 @@ def choose_dtype(precision: str, device: str) -> torch.dtype:
 
 
 def no_such_precision(precision: str) -> InvalidInputError:
-    """Return the error of a precision that there is not."""
+    """Return the error for an unknown precision."""
     return InvalidInputError(f"precision={precision!r}", "no such precision", f"Use one of {PRECISIONS}.")
 
 

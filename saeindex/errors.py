@@ -1,16 +1,16 @@
 """Every error that saeindex raises on purpose.
 
-SaeIndexError                     asked, found, do
-├── InvalidInputError             a value that no index could take (also a ValueError)
-│   ├── InvalidPointError         a point that would harm or silently distort a store
-│   ├── InvalidRecordError        one bad record of a source (reported, the run goes on)
+SaeIndexError                     the root; has asked, found, do
+├── InvalidInputError             a value that cannot be used (also a ValueError)
+│   ├── InvalidPointError         a point that a store must not accept
+│   ├── InvalidRecordError        a bad record of a source (it is rejected, the run continues)
 │   └── QuerySyntaxError          a where or steer text that does not parse
 ├── UnknownConceptError           a label or feature id that the space does not have
-├── NotFoundError                 no index, record, space or file of that name
-├── MismatchError                 an index and a feature space or setting that do not belong together
-├── IndexLockedError              another process owns the directory
-├── StorageError                  the engine or the disk refused
-├── QueryTimeoutError             a search took longer than it was given
+├── NotFoundError                 no index, record, space or file has that name
+├── MismatchError                 an index and a feature space or setting that do not fit together
+├── IndexLockedError              another process has the index open
+├── StorageError                  the engine, the server or the disk refused an operation
+├── QueryTimeoutError             a search took longer than its timeout
 ├── EncoderError                  an encoder or an embedding service failed
 └── MissingDependencyError        an optional package is not installed
 """
@@ -19,16 +19,16 @@ from __future__ import annotations
 
 
 def kind_of(value: object) -> str:
-    """Return what a value is, for an error: an int, a dict, no value."""
+    """Return the kind of a value in words, for an error message: "an int", "a dict", "no value"."""
     name = type(value).__name__
     return "no value" if value is None else f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
 class SaeIndexError(Exception):
-    """Root of the tree: says what was asked for, what was found, and what to do."""
+    """Root of all errors: ``asked`` is the request, ``found`` the problem, ``do`` the remedy."""
 
     def __init__(self, asked: str, found: str, do: str) -> None:
-        """Keep the three parts apart, so that programs and people can both use them."""
+        """Store the three parts; programs read them as attributes, people read them joined."""
         self.asked, self.found, self.do = asked, found, do
         super().__init__(asked, found, do)
 
@@ -37,23 +37,23 @@ class SaeIndexError(Exception):
 
 
 class InvalidInputError(SaeIndexError, ValueError):
-    """A value that cannot be used as it is."""
+    """A value cannot be used as it is."""
 
 
 class InvalidPointError(InvalidInputError):
-    """A point that a store must not be given."""
+    """A point would damage a store, or would be stored in a changed form."""
 
 
 class InvalidRecordError(InvalidInputError):
-    """A record that cannot be indexed; the run rejects it and goes on."""
+    """A record cannot be indexed; the run rejects it and continues."""
 
 
 class QuerySyntaxError(InvalidInputError):
-    """A where or steer text that does not parse."""
+    """A where or steer text does not parse."""
 
 
 class UnknownConceptError(SaeIndexError):
-    """No feature, or no clear one, answers to that name."""
+    """No feature, or more than one, matches the given name."""
 
 
 class NotFoundError(SaeIndexError):
@@ -61,7 +61,7 @@ class NotFoundError(SaeIndexError):
 
 
 class MismatchError(SaeIndexError):
-    """Two things that do not belong together, such as an index and another feature space."""
+    """Two things do not fit together, such as an index and another index's feature space."""
 
 
 class IndexLockedError(SaeIndexError):
@@ -77,12 +77,12 @@ class QueryTimeoutError(SaeIndexError):
 
 
 class EncoderError(SaeIndexError):
-    """An encoder could not be loaded, or an embedding service failed for good."""
+    """An encoder could not be loaded, or an embedding service failed permanently."""
 
 
 class LabelerError(SaeIndexError):
-    """A service that labels features failed for good."""
+    """A service that labels features failed permanently."""
 
 
 class MissingDependencyError(SaeIndexError):
-    """An optional package is needed for this."""
+    """An optional package is not installed."""

@@ -1,8 +1,8 @@
-"""Writing files and folders so that what is there is the old or the new, never a half.
+"""Atomic replacement of files and folders: a reader finds the old or the new content, never a part.
 
-A draft is written beside the target and takes its place by a rename. ``durable`` also asks the disk to keep
-it (fsync of the content and of the folder that names it): for what a caller was promised. What is durable has
-one writer at a time, so its draft has one name, and what a killed process left of it is written over.
+A draft is written beside the target and renamed over it. ``durable`` also calls fsync on the content and on
+the parent folder, for data that must survive a power loss. A durable target has one writer at a time, so its
+draft has a fixed name, and the draft of a killed process is overwritten.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from pathlib import Path
 from saeindex.errors import InvalidInputError
 
 DRAFT = ".draft"
-# Seconds after which a draft is taken for what a killed process left.
+# Age in seconds from which a draft counts as left by a killed process.
 STALE_AFTER = 3_600.0
 
 
 @contextmanager
 def replacing(target: Path, durable: bool = False) -> Iterator[Path]:
-    """Give the name of a draft in the folder of ``target``; it takes its place when all went well."""
+    """Yield the path of a draft in the folder of ``target``; without an error it then replaces ``target``."""
     draft = _draft_of(target, durable)
     try:
         draft.touch()
@@ -42,9 +42,9 @@ def replacing(target: Path, durable: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(target: Path, durable: bool = False) -> Iterator[Path]:
-    """Give an empty folder beside ``target``; it takes its place when all went well.
+    """Yield an empty folder beside ``target``; without an error it then replaces ``target``.
 
-    Where the process is killed between the two renames, the former folder is at :func:`former`.
+    If the process is killed between the two renames, the former folder is at :func:`former`.
     """
     draft = _draft_of(target, durable)
     try:
@@ -63,17 +63,17 @@ def replacing_folder(target: Path, durable: bool = False) -> Iterator[Path]:
 
 
 def former(target: Path) -> Path:
-    """Return where the folder that ``target`` replaces stands until it is replaced."""
+    """Return the path that the old folder of ``target`` has during the replacement."""
     return target.with_name(f".{target.name}.old")
 
 
 def is_draft(path: Path) -> bool:
-    """Say whether a file or folder is a draft, being written or left by a killed process."""
+    """Return whether a file or folder is a draft: being written, or left by a killed process."""
     return path.name.startswith(".") and path.name.endswith(DRAFT)
 
 
 def checked_suffix(path: Path, known: Sequence[str], what: str) -> str:
-    """Return how a file's name ends, in lower case; InvalidInputError names what is ``known``."""
+    """Return a file's suffix in lower case; raise InvalidInputError unless it is one of ``known``."""
     suffix = path.suffix.lower()
     if suffix not in known:
         found = f"a name that ends in {path.suffix!r}" if path.suffix else "a name without an ending"
@@ -82,7 +82,7 @@ def checked_suffix(path: Path, known: Sequence[str], what: str) -> str:
 
 
 def _draft_of(target: Path, has_one_writer: bool) -> Path:
-    """Return the name of a draft of ``target``; where it is a new one, remove those that were left."""
+    """Return the path of a draft of ``target``; remove stale drafts where it has many writers."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if has_one_writer:
         return target.with_name(f".{target.name}{DRAFT}")
@@ -93,7 +93,7 @@ def _draft_of(target: Path, has_one_writer: bool) -> Path:
 
 
 def _swap(draft: Path, target: Path) -> None:
-    """Put ``draft`` in the place of ``target``; where that fails, ``target`` is as it was."""
+    """Replace ``target`` by ``draft``; if that fails, ``target`` stays as it was."""
     old = former(target)
     if target.exists():
         shutil.rmtree(old, ignore_errors=True)
@@ -108,9 +108,9 @@ def _swap(draft: Path, target: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Ask the disk to keep a file's content, or the names in a folder."""
+    """Call fsync on a file's content, or on the entries of a folder."""
     if path.is_dir() and os.name != "posix":
-        return  # Windows has no handles of folders
+        return  # Windows has no file descriptors of folders
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(descriptor)

@@ -1,6 +1,6 @@
-"""The seams: what an encoder, a vector store and a record source must be able to do.
+"""The extension points: what an encoder, a vector store and a record source must be able to do.
 
-Filters are ``qdrant_client.models.Filter`` on every store: users know them, and the server speaks them.
+Filters are ``qdrant_client.models.Filter`` on every store: users know them, and the server accepts them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PayloadKind: TypeAlias = Literal["keyword", "integer", "integer-range", "float",
 
 @dataclass(frozen=True, slots=True)
 class EncoderIdentity:
-    """All that decides which vector a text gets, up to rounding. Part of a feature space's fingerprint.
+    """All that determines the vector of a text, up to rounding. Part of a feature space's fingerprint.
 
     Precision and device are left out on purpose: bf16 and fp32 agree to a cosine of .9999, and an index
     built on a GPU must open on a laptop.
@@ -40,10 +40,10 @@ class EncoderIdentity:
     document_prompt: str = ""
 
     def signature(self) -> dict[str, Any]:
-        """Return the fields that tell encoders apart.
+        """Return the fields that distinguish encoders.
 
-        The model's name is none of them where the revision is a hash of its content: a copy of the same
-        weights under another name is the same encoder.
+        The model's name is left out where the revision is a hash of its content: a copy of the same weights
+        under another name is the same encoder.
         """
         fields = asdict(self)
         if self.revision.startswith("sha256:"):
@@ -51,7 +51,7 @@ class EncoderIdentity:
         return fields
 
     def differences(self, other: EncoderIdentity) -> dict[str, tuple[Any, Any]]:
-        """Return, by name, the fields in which ``other`` makes different vectors: (ours, theirs)."""
+        """Return, by name, the fields in which two encoders differ: (this one's value, ``other``'s value)."""
         ours = self.signature()
         return {
             name: (value, getattr(other, name))
@@ -65,13 +65,13 @@ class TextEncoder(Protocol):
 
     @property
     def identity(self) -> EncoderIdentity:
-        """What decides the vectors; goes into the feature space's fingerprint."""
+        """All that determines the vectors; part of the feature space's fingerprint."""
 
     def encode_document(self, texts: Sequence[str]) -> FloatArray:
-        """Return unit vectors (n, d) float32 for texts that are to be found."""
+        """Return unit vectors (n, d) float32 for texts that are indexed."""
 
     def encode_query(self, texts: Sequence[str]) -> FloatArray:
-        """Return unit vectors (n, d) float32 for texts that search."""
+        """Return unit vectors (n, d) float32 for query texts."""
 
     def token_spans(self, text: str) -> Sequence[tuple[int, int]]:
         """Return the character span of each token of ``text``, untruncated, for splitting into passages."""
@@ -102,9 +102,9 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What a store keeps: an id, named vectors and a payload; ``score`` is set on search results.
+    """A stored point: an id, named vectors and a payload; ``score`` is set on search results.
 
-    A sparse vector without entries may be left out, or given empty: both are stored as no vector.
+    A sparse vector without entries may be left out or given empty: in both cases no vector is stored.
     """
 
     id: PointId
@@ -126,9 +126,9 @@ class SearchRequest:
 
     ``score_threshold`` is inclusive. Results come best first, equal scores by id. A sparse search omits
     points whose dot product is 0. ``exact`` asks for a full scan; a filtered search is always exact on Edge.
-    ``sift`` is a hint that changes no result: to ask the filter about the nearest ``sift`` points first, and
-    about all only where too few of these match. ``timeout`` (seconds) is for a server: an embedded engine
-    cannot be stopped.
+    ``postfilter`` is a hint that does not change the result: the store applies the filter to the nearest
+    ``postfilter`` points first, and to all points only if too few of them match; 0 turns this off.
+    ``timeout`` (seconds) applies to servers: an embedded engine cannot be stopped.
     """
 
     query: Vector | Fusion
@@ -141,7 +141,7 @@ class SearchRequest:
     with_payload: bool | Sequence[str] = True
     with_vectors: bool | Sequence[str] = False
     exact: bool = True
-    sift: int = 0
+    postfilter: int = 0
     timeout: float | None = None
 
 
@@ -155,14 +155,14 @@ class OrderBy:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A run of points, and where the next one starts (None at the end)."""
+    """Consecutive points, and the cursor of the next page (None at the end)."""
 
     points: Sequence[Point]
     cursor: PointId | None
 
 
 class VectorStore(Protocol):
-    """A collection of points. Writes are validated whole before any of it is sent."""
+    """A collection of points. The whole of a write is validated before any of it is sent."""
 
     @property
     def layout(self) -> Layout:
@@ -170,29 +170,29 @@ class VectorStore(Protocol):
 
     @property
     def has_graph(self) -> bool:
-        """Whether a search that does not ask to be exact may be answered from a graph (HNSW)."""
+        """Whether a search with ``exact=False`` may use a graph (HNSW)."""
 
     @property
-    def sifts(self) -> bool:
-        """Whether ``SearchRequest.sift`` is worth a thought: the engine scans, and filters slowly."""
+    def prefers_postfilter(self) -> bool:
+        """Whether ``SearchRequest.postfilter`` can make a search faster: the engine filters slowly."""
 
     def read_manifest(self) -> dict[str, Any]:
-        """Return the JSON object kept with the collection ({} where there is none)."""
+        """Return the JSON object stored with the collection ({} if none was written)."""
 
     def write_manifest(self, manifest: JsonObject) -> None:
-        """Replace the JSON object kept with the collection, atomically."""
+        """Replace the JSON object stored with the collection, atomically."""
 
     def upsert(self, points: Sequence[Point]) -> None:
-        """Write points, replacing those with the same id. Acknowledged means it survives ``kill -9``."""
+        """Write points and replace those with the same id; when this returns, they survive ``kill -9``."""
 
     def set_payload(self, payloads: Mapping[PointId, JsonObject]) -> None:
-        """Replace these payload fields of points, and leave all else; ids that are absent are no error.
+        """Replace the given payload fields of points and keep all others; absent ids are no error.
 
-        Each point changes whole or not at all. No field may be null: engines differ on what that does.
+        Each point changes atomically. No field may be null: engines treat null differently.
         """
 
     def delete(self, ids: Sequence[PointId] | None = None, query_filter: Filter | None = None) -> None:
-        """Delete by ids or by filter (exactly one of them); ids that are absent are no error."""
+        """Delete by ids or by filter (exactly one of them); absent ids are no error."""
 
     def get(
         self,
@@ -200,7 +200,7 @@ class VectorStore(Protocol):
         with_payload: bool | Sequence[str] = True,
         with_vectors: bool | Sequence[str] = False,
     ) -> list[Point]:
-        """Return the points that exist, in the order asked for."""
+        """Return the points that exist, in the order of ``ids``."""
 
     def scroll(
         self,
@@ -221,17 +221,17 @@ class VectorStore(Protocol):
     ) -> list[tuple[str | int | bool, int]]:
         """Return (value, number of points) of an indexed field, most frequent first, then by value.
 
-        ``approximate`` lets a server count sooner, and a little off.
+        ``approximate`` lets a server count faster and slightly inexactly.
         """
 
     def search(self, request: SearchRequest) -> list[Point]:
         """Return scored points, best first."""
 
     def flush(self) -> None:
-        """Make everything written durable against power loss, where the store can say so."""
+        """Make all writes durable against power loss, where the store supports it."""
 
     def close(self) -> None:
-        """Flush and release; a second close does nothing."""
+        """Flush and release the collection; a second call does nothing."""
 
 
 # Sources ----------------------------------------------------------------------------------------------
@@ -239,7 +239,7 @@ class VectorStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """One bad record: where it stands in its source, and why it cannot be indexed."""
+    """A bad record: its position in the source, and the reason why it cannot be indexed."""
 
     position: str
     reason: str
@@ -251,10 +251,10 @@ class RecordSource(Protocol):
 
     @property
     def name(self) -> str:
-        """What progress and reject lines call it."""
+        """The source's name in progress bars and reject lines."""
 
     @property
     def total(self) -> int | None:
-        """The number of records, where that is known without reading them."""
+        """The number of records, or None where it is not known without reading them."""
 
     def __iter__(self) -> Iterator[Record | Rejected]: ...

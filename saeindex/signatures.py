@@ -1,6 +1,6 @@
-"""Options that a method takes by name: checked when it is called, and seen by whoever asks what they are.
+"""Keyword options of methods: they are checked on each call and shown by ``help()``.
 
-The fields of one dataclass are the source. Methods take ``**options: Unpack[Keywords]``, a TypedDict of the
+The fields of one dataclass define them. Methods take ``**options: Unpack[Keywords]``, a TypedDict of the
 same names for type checkers; :func:`takes` shows them to ``help()``, ``inspect`` and completion.
 """
 
@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 from saeindex.errors import InvalidInputError, kind_of
 
 Method = TypeVar("Method", bound=Callable[..., Any])
-# Options that were renamed: what they were called until version 0.2, and are called now.
+# Renamed options: the name until version 0.2, and the present name.
 FORMER_NAMES = {"least": "min_support", "least_effect": "min_effect", "least_odds": "min_odds_ratio"}
-# Annotations whose values are checked, and what they are called.
+# Annotations whose values are checked: the type, and its name in messages.
 SCALARS: Mapping[str, tuple[type, str]] = {
     "str": (str, "a text"),
     "int": (Integral, "a whole number"),
@@ -31,7 +31,7 @@ SCALARS: Mapping[str, tuple[type, str]] = {
 def takes(kind: type, without: Collection[str] = (), **defaults: object) -> Callable[[Method], Method]:
     """Give a method that ends in ``**options`` a signature that lists the fields of ``kind``.
 
-    Those ``without`` are left out; ``defaults`` are other ones than the dataclass has.
+    Fields in ``without`` are left out; ``defaults`` replace the defaults of the dataclass.
     """
 
     def shown(method: Method) -> Method:
@@ -45,13 +45,13 @@ def takes(kind: type, without: Collection[str] = (), **defaults: object) -> Call
 
 
 def with_present_names(given: Mapping[str, Any], asked: str) -> dict[str, Any]:
-    """Return options by their present names; a former one warns, and goes with the next release."""
+    """Return options by their present names; a former name warns, and is removed in the next release."""
     found = dict(given)
     for former, present in FORMER_NAMES.items():
         if former in found:
             if present in found:
                 raise InvalidInputError(asked, f"both {former!r} and {present!r}", f"Use {present!r} alone.")
-            # The caller's line: a method of the index, that of its part, what reads the options, this.
+            # The caller's line is 5 frames up: index method, method of its part, option reader, this.
             warnings.warn(f"{asked}: {former!r} is now {present!r}.", FutureWarning, stacklevel=5)
             found[present] = found.pop(former)
     return found
@@ -60,14 +60,14 @@ def with_present_names(given: Mapping[str, Any], asked: str) -> dict[str, Any]:
 def check_options(
     target: Callable[..., object], given: Mapping[str, object], asked: str, own: Collection[str] = ()
 ) -> None:
-    """Raise InvalidInputError for an option that ``target`` does not take, or that is not for callers."""
+    """Raise InvalidInputError for an option that ``target`` does not take, or that is in ``own``."""
     known = signature(target).parameters.keys() - set(own)
     if unknown := sorted(given.keys() - known):
         raise InvalidInputError(asked, f"no option {unknown[0]!r}", f"Use {', '.join(sorted(known))}.")
 
 
 def check_scalars(kind: type, values: Mapping[str, Any]) -> None:
-    """Raise InvalidInputError where a field of a dataclass is to be a text, a number or a bool and is not."""
+    """Raise InvalidInputError where the value of a text, number or bool field has another type."""
     for one in fields(kind):
         kinds = str(one.type).split(" | ")
         if one.name not in values or not all(each in SCALARS for each in kinds):

@@ -1,4 +1,4 @@
-"""The words of the design as frozen dataclasses: records, sparse codes, queries and explanations."""
+"""The shared data types as frozen dataclasses: records, sparse codes, queries and explanations."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ PropertyMethod: TypeAlias = Literal["collection", "interpembed"]
 class Record:
     """One input document.
 
-    ``fields`` are further texts by name (the ``prompt`` beside a response): an index that has a field of
-    that name gives each its own vectors and concepts.
+    ``fields`` are further texts by name, such as the ``prompt`` of a response. An index that was created
+    with a field of that name stores separate vectors and concepts for it.
     """
 
     id: str
@@ -81,18 +81,18 @@ class SparseCode:
         return csr_matrix((self.values, self.indices, self.indptr), shape=(len(self), self.n_features))
 
 
-def shortened(text: str, most: int) -> str:
-    """Return a text, or its start and an ellipsis where it has more than ``most`` characters."""
-    return text if len(text) <= most else f"{text[: most - 1].rstrip(', ')}…"
+def shortened(text: str, max_chars: int) -> str:
+    """Return the text, cut to ``max_chars`` characters with an ellipsis where it is longer."""
+    return text if len(text) <= max_chars else f"{text[: max_chars - 1].rstrip(', ')}…"
 
 
-def one_line(text: str, most: int) -> str:
-    """Return the start of a text, :func:`shortened`, with each run of white space as one space."""
-    return shortened(" ".join(text.split()), most)
+def one_line(text: str, max_chars: int) -> str:
+    """Return the text on one line, :func:`shortened`: each run of white space becomes one space."""
+    return shortened(" ".join(text.split()), max_chars)
 
 
 def shown_label(label: str, is_weak: bool) -> str:
-    """Return a label as people are shown it, everywhere: with a mark where its trust is below the floor."""
+    """Return a label as it is shown everywhere: marked "(weak)" where its trust is below the floor."""
     return f"{label} (weak)" if is_weak else label
 
 
@@ -108,7 +108,7 @@ class Activation:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One summand of a score: a feature's contribution, or the residual or bias of the reconstruction."""
+    """A summand of a score: the contribution of a feature, or the residual or bias of the reconstruction."""
 
     kind: PartKind
     feature: int | None
@@ -121,8 +121,8 @@ class Part:
 class Explanation:
     """The parts of a score; ``total`` is their sum, and equals the hit's score to 1e-5.
 
-    A fused score has one part per source, and ``sources`` takes each source's own score apart, in the same
-    order. ``clauses`` are those of the where expression, with the features by which each held.
+    A fused score has one part per source, and ``sources`` explains the score of each source, in the same
+    order. ``clauses`` are those of the where expression, each with the features that fulfilled it.
     """
 
     parts: tuple[Part, ...]
@@ -133,9 +133,9 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class SourceExplanation:
-    """One source of a fused score: its own rank (from 1) and score; None where it did not find the record.
+    """A source of a fused score: its rank (from 1) and score of the record, None where it did not find it.
 
-    ``weight`` is the factor that its normalised score enters the fused score with.
+    ``weight`` is the factor of its normalised score in the fused score.
     """
 
     name: str
@@ -149,11 +149,11 @@ class SourceExplanation:
 class Steer:
     """A signed change of a concept's strength in the query.
 
-    ``target`` is ``"#1041"``, ``"family:NAME"``, ``"profile:NAME"`` or a phrase; a strength of 1.0 adds as
-    much of the concept as a typical record that has it carries, -1.0 takes as much away. ``against`` names
-    the other values of the same field ("sad", as against "happy" and "angry"); ``like`` and ``unlike`` are
-    ids of records that have and have not what is meant. ``edits`` replaces the weights of features in the
-    direction that was built: 0 strikes one.
+    ``target`` is ``"#1041"``, ``"family:NAME"``, ``"profile:NAME"`` or a phrase. A strength of 1.0 adds as
+    much of the concept as a typical record that has it; -1.0 subtracts as much. ``against`` names the
+    other values of the same field ("happy" and "angry" for the target "sad"); ``like`` and ``unlike`` are
+    ids of records that have the concept and that lack it. ``edits`` replaces the weights of features in
+    the direction that was built: 0 removes a feature.
     """
 
     target: str
@@ -166,14 +166,14 @@ class Steer:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is asked of an index: at least one of ``text``, ``property``, ``like``, ``feedback``, ``where``.
+    """A query to an index: at least one of ``text``, ``property``, ``like``, ``feedback``, ``where``.
 
-    ``text`` ranks by topic, ``property`` by what a text is like ("sounds defensive"), best as one value
-    ``against`` the others of its field; ``like`` and ``unlike`` (record ids) show it by example, and
-    ``feedback`` repeats an earlier search with what a person made of its :class:`Feedback`. ``where`` (text
-    or AST) and ``query_filter`` (a ``qdrant_client.models.Filter``) select. ``steer`` moves the query, at
-    most ``max_drift`` far. ``using`` names the vector that ranks, or "fused" for both. ``exact`` (None: the
-    planner chooses) scans all points rather than searching a graph.
+    ``text`` ranks by topic, ``property`` by a description of the text ("sounds defensive"), which works best
+    with the other values of its field in ``against``. ``like`` and ``unlike`` (record ids) describe it by
+    examples. ``feedback`` is the :class:`Feedback` of an earlier search with a user's judgements. ``where``
+    (text or AST) and ``query_filter`` (a ``qdrant_client.models.Filter``) select records. ``steer`` moves
+    the query by at most ``max_drift``. ``using`` names the vector that ranks, or "fused" for both.
+    ``exact`` scans all points instead of searching a graph (None: the planner chooses).
     """
 
     text: str = ""
@@ -205,7 +205,7 @@ class Query:
 
 
 class ResultKeywords(TypedDict, total=False):
-    """The fields of a :class:`Query` that decide which results it has, by name."""
+    """The fields of a :class:`Query` that determine its results, by name."""
 
     where: Any
     query_filter: Any
@@ -234,6 +234,6 @@ class ResultKeywords(TypedDict, total=False):
 
 
 class QueryKeywords(ResultKeywords, total=False):
-    """The fields of a :class:`Query` but its text, by name."""
+    """The fields of a :class:`Query` except its text, by name."""
 
     limit: int

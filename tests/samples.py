@@ -1,4 +1,4 @@
-"""Texts to index, an encoder that remembers what it was asked, and ways to look into an index."""
+"""Texts to index, an encoder that records its requests, and helpers to inspect an index."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ ENDINGS = ["", " It went well.", " The cost was far too high.", " Details are in
 
 def sample_records(count: int, seed: int = 0, prefix: str = "doc") -> list[Record]:
     """Return short records of many topics and tones; all texts differ."""
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     topics = list(SUBJECTS)
     records = []
     for number in range(count):
-        topic = topics[int(dice.integers(len(topics)))]
-        pair = dice.permutation(SUBJECTS[topic])[:2]
-        opening = OPENINGS[int(dice.integers(len(OPENINGS)))].format(*pair)
-        text = f"{opening}{ENDINGS[int(dice.integers(len(ENDINGS)))]} Note {int(dice.integers(90))}-{number}."
-        metadata = {"topic": topic, "year": int(dice.integers(1990, 2025)), "score": float(dice.random())}
+        topic = topics[int(rng.integers(len(topics)))]
+        pair = rng.permutation(SUBJECTS[topic])[:2]
+        opening = OPENINGS[int(rng.integers(len(OPENINGS)))].format(*pair)
+        text = f"{opening}{ENDINGS[int(rng.integers(len(ENDINGS)))]} Note {int(rng.integers(90))}-{number}."
+        metadata = {"topic": topic, "year": int(rng.integers(1990, 2025)), "score": float(rng.random())}
         records.append(Record(f"{prefix}-{number}", text, metadata))
     return records
 
@@ -65,7 +65,7 @@ def write_records(path: Path, records: Sequence[Record], extra_lines: Sequence[s
 
 
 class RememberingEncoder:
-    """A real encoder that encodes each text once, and lists every document that it was asked for."""
+    """A real encoder that encodes each text once, and records every requested document."""
 
     def __init__(self, encoder: TextEncoder) -> None:
         self._encoder = encoder

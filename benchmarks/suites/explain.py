@@ -135,7 +135,7 @@ def ablation_figures(index: FeatureIndex, queries: Sequence[str]) -> dict[str, F
     Deleting features takes z_i d_i off the document's vector, which is then scaled to unit length, as a
     store would: the score is the cosine. Random sets are of all active features, the top three included.
     """
-    dice = np.random.default_rng(SEED)
+    rng = np.random.default_rng(SEED)
     against_mean, against_one, drops = [], [], []
     for text in queries:
         q = index.plan(text).vector.astype(np.float64)
@@ -147,7 +147,7 @@ def ablation_figures(index: FeatureIndex, queries: Sequence[str]) -> dict[str, F
             named.sort(key=lambda part: -part.value)
             active = sparse_code_of(point).indices
             top = ablated(index, q, point, [part.feature or 0 for part in named[:TOP]])
-            random = [ablated(index, q, point, dice.choice(active, TOP, replace=False)) for _ in range(DRAWS)]
+            random = [ablated(index, q, point, rng.choice(active, TOP, replace=False)) for _ in range(DRAWS)]
             against_mean.append(top < np.mean(random))
             against_one.append(top < random[0])
             drops.append((hit.score - top, hit.score - float(np.mean(random))))

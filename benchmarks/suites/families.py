@@ -15,7 +15,7 @@ from saeindex import FeatureSpace, open_encoder
 from saeindex.config import DEFAULT_SPACE
 from saeindex.features.families import (
     FALSE_DISCOVERIES,
-    LEAST_SHARE,
+    MIN_SHARE,
     Cooccurrence,
     Edges,
     Family,
@@ -40,9 +40,9 @@ SHOWN = 20
 def run(quick: bool) -> Outcome:
     """Measure; ``quick`` uses a tenth of the records."""
     space = FeatureSpace.load(DEFAULT_SPACE)
-    build, held = halves(space, 20_000 if quick else None)
+    build, unseen = halves(space, 20_000 if quick else None)
     found = find_families(build, space.labels)
-    here, there = Cooccurrence.measure(build), Cooccurrence.measure(held)
+    here, there = Cooccurrence.measure(build), Cooccurrence.measure(unseen)
     outcome = Outcome("families", quick, SEED)
     outcome.figures.update(edge_figures(found, here, there))
     outcome.figures.update(size_figures(found, space))
@@ -63,8 +63,8 @@ def halves(space: FeatureSpace, limit: int | None) -> tuple[SparseCode, SparseCo
     x = corpus.embed(open_encoder())
     _, first = np.unique(corpus.groups, return_index=True)
     order = np.random.default_rng(SEED).permutation(first)[:limit]
-    build, held = np.array_split(order, 2)
-    return space.sae.encode(x[build]), space.sae.encode(x[held])
+    build, unseen = np.array_split(order, 2)
+    return space.sae.encode(x[build]), space.sae.encode(x[unseen])
 
 
 def edge_figures(found: tuple[Family, ...], here: Cooccurrence, there: Cooccurrence) -> dict[str, Figure]:
@@ -119,9 +119,9 @@ def coherence_figures(
     directions play no part in how families are found.
     """
     live = np.flatnonzero(there.degrees)
-    dice = np.random.default_rng(SEED)
+    rng = np.random.default_rng(SEED)
     ours = [np.array(family.features) for family in found]
-    at_random = [dice.choice(live, family.size, replace=False) for family in found]
+    at_random = [rng.choice(live, family.size, replace=False) for family in found]
     figures = {}
     for name, groups in (("", ours), ("_random", at_random)):
         figures[f"coherence_held_out{name}"] = np.mean(
@@ -169,7 +169,7 @@ def saerch_edges(together: Cooccurrence) -> Edges:
     parent = np.where(degrees[i] >= degrees[j], i, j)
     child = i + j - parent
     share = together.counts[parent, child] / degrees[child]
-    return Edges(parent, child, share).take(share >= LEAST_SHARE)
+    return Edges(parent, child, share).take(share >= MIN_SHARE)
 
 
 def largest_tree(forest: Edges, n_features: int) -> int:
@@ -195,13 +195,13 @@ def curveball(code: SparseCode, trades: int, seed: int) -> SparseCode:
 
     Two records at a time trade what only one of them has (Strona et al. 2014, Nature Communications 5:4114).
     """
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     rows = [set(indices.tolist()) for indices, _ in code.rows()]
     for _ in range(trades):
-        a, b = dice.sample(range(len(rows)), 2)
+        a, b = rng.sample(range(len(rows)), 2)
         shared = rows[a] & rows[b]
         pool = sorted(rows[a] ^ rows[b])
-        dice.shuffle(pool)
+        rng.shuffle(pool)
         cut = len(rows[a]) - len(shared)
         rows[a], rows[b] = shared.union(pool[:cut]), shared.union(pool[cut:])
     indices = np.concatenate([np.array(sorted(row), np.int32) for row in rows])

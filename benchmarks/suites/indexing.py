@@ -28,7 +28,7 @@ CORPUS = "arxiv_heldout"
 MAIN = "from saeindex.cli import main; main()"
 # What a cold command may take, in units of "import torch".
 COLD_GOALS = {"import": 0.02, "info": 0.3, "feature": 0.3, "features": 0.6, "search": 0.6}
-# The measured process: index the first N records of a file, then say what memory it took at most.
+# The measured process: it indexes the first N records of a file, then prints its peak memory.
 INDEX_AND_MEASURE = """
 import re, sys
 from itertools import islice
@@ -151,12 +151,12 @@ def cold_ratios(index: Path, rounds: int) -> dict[str, Figure]:
 
 
 def command(*arguments: str) -> tuple[float, str]:
-    """Run the command line; return wall seconds and what it printed."""
+    """Run the command line; return wall seconds and its output."""
     return run_python([MAIN, *arguments])
 
 
 def run_python(program: Sequence[str]) -> tuple[float, str]:
-    """Run a program with its arguments; return wall seconds and what it printed."""
+    """Run a program with its arguments; return wall seconds and its output."""
     environment = os.environ | {"HF_HUB_OFFLINE": "1"}
     started = time.perf_counter()
     done = subprocess.run(

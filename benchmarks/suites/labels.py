@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray, SparseCode
 
 SEED = 0
-RECORDS, ABSTRACTS, LEAST_RECORDS = 1_500, 5_000, 20
+RECORDS, ABSTRACTS, MIN_RECORDS = 1_500, 5_000, 20
 CORPORA = (*mixture.OTHER_CORPORA, "agnews", "alpaca_eval")
 
 
@@ -136,7 +136,7 @@ def recovered(
         np.array([has_value(m, query["field"], query["value"]) for m in metadata])
         for metadata, _, _ in halves
     ]
-    if any(min(members.sum(), (~members).sum()) < LEAST_RECORDS for members in is_in):
+    if any(min(members.sum(), (~members).sum()) < MIN_RECORDS for members in is_in):
         return None
     best = int(np.argmax(feature_aurocs(halves[0][2], is_in[0])))
     phrase = space.open_encoder().encode_query([query["query"]])[0]

@@ -26,7 +26,7 @@ from saeindex.config import DEFAULT_SPACE, DENSE
 from saeindex.errors import UnknownConceptError
 
 SEED = 0
-# Labels in this share of the records are asked for: neither everywhere nor nowhere.
+# Range of the record shares of labels in queries: neither everywhere nor nowhere.
 SHARE = (0.005, 0.2)
 WHERE = (
     '"{a}" AND NOT "{b}" AND metadata.year >= {year}',
@@ -88,21 +88,21 @@ def measure(index: FeatureIndex, sizes: Sizes, outcome: Outcome) -> None:
 
 def asked_phrases(index: FeatureIndex, count: int) -> list[str]:
     """Return phrases that the collection can answer, half of them descriptions and half of them labels."""
-    dice, space, resolver = np.random.default_rng(SEED), index.space, Resolver(index.collection)
+    rng, space, resolver = np.random.default_rng(SEED), index.space, Resolver(index.collection)
     density = index.collection.sample().concept_share
     common = np.flatnonzero((density > SHARE[0]) & (density < SHARE[1]))
-    labels = [space.labels[i].text for i in dice.permutation(common) if not space.labels[i].is_weak]
+    labels = [space.labels[i].text for i in rng.permutation(common) if not space.labels[i].is_weak]
     described = [q["query"] for q in properties()["arxiv_heldout"]]
     described += [
         q["query"] for corpus, found in properties().items() for q in found if corpus != "arxiv_heldout"
     ]
     known = [phrase for phrase in described if is_known(resolver, phrase)][: count // 2]
     chosen = known + labels[: count - len(known)]
-    return [chosen[i] for i in dice.permutation(len(chosen))]
+    return [chosen[i] for i in rng.permutation(len(chosen))]
 
 
 def is_known(resolver: Resolver, phrase: str) -> bool:
-    """Say whether the collection has what a phrase describes."""
+    """Return whether the collection has records that a phrase describes."""
     try:
         return bool(resolver.resolve(phrase).features)
     except UnknownConceptError:
@@ -111,12 +111,12 @@ def is_known(resolver: Resolver, phrase: str) -> bool:
 
 def planned(index: FeatureIndex, texts: Sequence[str], phrases: Sequence[str]) -> Iterator[Query]:
     """Yield one query per text: two phrases and a year in ``where``, a phrase and a feature as steers."""
-    dice = np.random.default_rng(SEED)
+    rng = np.random.default_rng(SEED)
     for number, text in enumerate(texts):
-        a, b, c = (phrases[i] for i in dice.choice(len(phrases), 3, replace=False))
-        year = int(dice.integers(*YEARS))
+        a, b, c = (phrases[i] for i in rng.choice(len(phrases), 3, replace=False))
+        year = int(rng.integers(*YEARS))
         where = WHERE[number % len(WHERE)].format(a=a, b=b, year=year)
-        feature = int(dice.integers(index.space.n_features))
+        feature = int(rng.integers(index.space.n_features))
         yield Query(text, where=where, steer=[Steer(c, 0.5), Steer(f"#{feature}", -0.4)])
 
 
@@ -206,7 +206,7 @@ def estimate_figures(index: FeatureIndex, queries: Sequence[Query]) -> dict[str,
 
 
 def cold_figures(index: FeatureIndex, texts: Sequence[str], phrases: Sequence[str]) -> dict[str, Figure]:
-    """Return the time of searches whose three phrases nobody has asked for; they are encoded beforehand."""
+    """Return the time of searches with three new phrases each, which are encoded beforehand."""
     times = []
     for number in range(len(phrases) // 3):
         a, b, c = phrases[3 * number : 3 * number + 3]
@@ -221,7 +221,7 @@ def cold_figures(index: FeatureIndex, texts: Sequence[str], phrases: Sequence[st
 
 
 def explain_figures(index: FeatureIndex, queries: Sequence[Query]) -> dict[str, Figure]:
-    """Return what explaining ten hits adds, without steers and with them: then ranks without them, too."""
+    """Return the extra time to explain ten hits, without steers and with them (and ranks without them)."""
 
     def fastest(query: Query, steer: Any, explain: bool) -> float:
         runs = [index.search(query, steer=steer, explain=explain).timings_ms for _ in range(2)]
@@ -239,7 +239,7 @@ def explain_figures(index: FeatureIndex, queries: Sequence[Query]) -> dict[str, 
 
 
 def property_figures(index: FeatureIndex, count: int) -> dict[str, Figure]:
-    """Return the time of a property's first search, and of its further ones (median of three)."""
+    """Return the time of a property's first search, and of further searches (median of three)."""
     first, further = [], []
     index.search(property="warming up the words of the collection")
     for entry in properties()["arxiv_heldout"][:count]:

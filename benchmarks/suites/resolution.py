@@ -33,7 +33,7 @@ def run(quick: bool) -> Outcome:
     with open_corpora("choose", **options) as corpora:
         thresholds = chosen_thresholds(corpora)
     with open_corpora("test", **options) as corpora:
-        results = {name: resolved(corpora, way) for name, way in WAYS.items()}
+        results = {name: resolved(corpora, method) for name, method in WAYS.items()}
         results["dense at a threshold"] = cut(corpora, thresholds)
     named = {
         "f1": "best",
@@ -51,7 +51,7 @@ def run(quick: bool) -> Outcome:
     return outcome
 
 
-def resolved(corpora: Sequence[Corpus], way: dict[str, Any]) -> list[Judged]:
+def resolved(corpora: Sequence[Corpus], method: dict[str, Any]) -> list[Judged]:
     """Return precision, recall and F1 of each description as a clause; a refusal selects nothing."""
     found = []
     for corpus in corpora:
@@ -59,7 +59,7 @@ def resolved(corpora: Sequence[Corpus], way: dict[str, Any]) -> list[Judged]:
         for query, relevant in enumerate(corpus.relevant):
             selected = np.zeros(len(relevant), bool)
             try:
-                ids = selection(corpus, query, way)
+                ids = selection(corpus, query, method)
             except UnknownConceptError:
                 ids = []
             selected[[place[i] for i in ids]] = True
@@ -67,12 +67,12 @@ def resolved(corpora: Sequence[Corpus], way: dict[str, Any]) -> list[Judged]:
     return found
 
 
-def selection(corpus: Corpus, query: int, way: dict[str, Any]) -> list[str]:
+def selection(corpus: Corpus, query: int, method: dict[str, Any]) -> list[str]:
     """Return the ids of the records that a where clause of the description selects."""
     from saeindex.collection.records import record_ids
 
     text = corpus.text(query).replace('"', '\\"')
-    plan = corpus.index.plan(where=f'"{text}"', **way)
+    plan = corpus.index.plan(where=f'"{text}"', **method)
     return sorted(record_ids(corpus.index.store, plan.query_filter))
 
 

@@ -1,1 +1,1 @@
-"""An index as it is read: sample, statistics, records, rows, snapshots, counts, caches."""
+"""Reading of an index: sample, statistics, records, rows, snapshots, counts and caches."""

@@ -1,4 +1,4 @@
-"""What was computed before, for as long as what it was computed from stays the same."""
+"""Caches of computed values, valid while their inputs stay the same."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ KEPT = 256
 
 
 class Memo(Generic[Value]):
-    """Remembers the last ``most`` values."""
+    """A cache of the last ``size`` values."""
 
-    def __init__(self, most: int) -> None:
-        """Start with nothing remembered."""
-        self._most = most
+    def __init__(self, size: int) -> None:
+        """``size`` is the maximum number of values."""
+        self._size = size
         self._kept: OrderedDict[Hashable, tuple[object, Value]] = OrderedDict()
 
     def get(self, key: Hashable, compute: Callable[[], Value], of: object = None) -> Value:
-        """Return the value of ``key``, computed where it is not known, or known ``of`` another object."""
+        """Return the value of ``key``; compute it unless it is cached for the same object ``of``."""
         found = self._kept.get(key)
         if found is None or found[0] is not of:
             found = self._kept[key] = of, compute()
-            while len(self._kept) > self._most:
+            while len(self._kept) > self._size:
                 self._kept.popitem(last=False)
         return found[1]
 
 
 class QueryVectors:
-    """Encodes query texts, and remembers the last 256; safe to share between threads."""
+    """Encodes query texts and caches the last 256 vectors; thread-safe."""
 
     def __init__(self, encode: Callable[[Sequence[str]], FloatArray]) -> None:
-        """Take what turns texts into vectors (n, d)."""
+        """``encode`` turns texts into vectors (n, d)."""
         self._encode = encode
         self._kept: OrderedDict[str, FloatArray] = OrderedDict()
         self._lock = threading.Lock()
@@ -50,7 +50,7 @@ class QueryVectors:
         return self._keep([text], self._encode([text]))[0]
 
     def warm(self, texts: Sequence[str]) -> None:
-        """Encode those of at most 256 texts that are not known yet, in one batch."""
+        """Encode the texts (at most 256) that are not cached yet, in one batch."""
         with self._lock:
             fresh = [text for text in dict.fromkeys(texts) if text not in self._kept]
         if fresh:
@@ -59,9 +59,9 @@ class QueryVectors:
     def _keep(self, texts: Sequence[str], vectors: FloatArray) -> list[FloatArray]:
         rows = [row.copy() for row in vectors]
         for row in rows:
-            row.flags.writeable = False  # it is shared, and zero steering hands out this very array
+            row.flags.writeable = False  # the array is shared: zero steering returns it unchanged
         with self._lock:
-            # Two threads may have encoded one text: the first vector stays, which others hold already.
+            # Two threads may have encoded the same text: keep the first vector, which others may already use.
             kept = [self._kept.setdefault(text, row) for text, row in zip(texts, rows, strict=True)]
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)

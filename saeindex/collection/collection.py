@@ -1,4 +1,4 @@
-"""A store seen through a space: what planning needs to know of the records, read when it is first needed."""
+"""The data about a store's records that planning needs, read on first use."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from saeindex.protocols import Point, TextEncoder, VectorStore
     from saeindex.types import FloatArray
 
-# The nearest records that are looked at beside the sample, where that is not the whole collection.
+# Nearest records that are read in addition to the sample, if that is not the whole collection.
 NEAREST = 512
 MAX_EXAMPLES = 1_000
 REREAD = 16
 
 
 class Collection:
-    """One index as its queries see it."""
+    """The sample, statistics and records of an index, for its queries."""
 
     def __init__(
         self,
@@ -40,38 +40,38 @@ class Collection:
         open_encoder: Callable[[], TextEncoder],
         cache: Path | None = None,
     ) -> None:
-        """Take the store, its space, what encodes query texts, the encoder, and a cache folder."""
+        """``encode`` turns query texts into vectors; ``cache`` is a folder for embeddings of words."""
         self.store, self.space, self.encode = store, space, encode
         self._open_encoder, self._cache = open_encoder, cache
         self._sample: CollectionSample | None = None
         self._statistics: Statistics | None = None
         self._candidates: tuple[Sequence[Point], CollectionSample, Rows, Neighbourhood] | None = None
         self._lock = threading.Lock()
-        self._held = threading.local()
+        self._pinned = threading.local()
 
     @contextmanager
-    def held(self) -> Iterator[int]:
-        """Count the points once for all that this thread asks within the block; give their number.
+    def pinned(self) -> Iterator[int]:
+        """Count the points once for all calls of this thread within the block; yield their number.
 
-        All that is asked within it meets one sample, whatever is added meanwhile.
+        All calls within it use the same sample, even if records are added meanwhile.
         """
-        self._held.total, self._held.sample = self.store.count(), None
+        self._pinned.total, self._pinned.sample = self.store.count(), None
         try:
-            yield self._held.total
+            yield self._pinned.total
         finally:
-            self._held.total = self._held.sample = None
+            self._pinned.total = self._pinned.sample = None
 
     @property
     def encoder(self) -> TextEncoder:
-        """The space's encoder; loaded when it is first needed."""
+        """The space's encoder, loaded on first use."""
         return self._open_encoder()
 
     def sample(self) -> CollectionSample:
-        """Return a sample of the records as they are: it is read again once their number has changed."""
-        held: CollectionSample | None = getattr(self._held, "sample", None)
-        if held is not None:
-            return held
-        total = getattr(self._held, "total", None)
+        """Return a sample of the records; it is read again when their number has changed."""
+        pinned: CollectionSample | None = getattr(self._pinned, "sample", None)
+        if pinned is not None:
+            return pinned
+        total = getattr(self._pinned, "total", None)
         total = self.store.count() if total is None else total
         with self._lock:
             if total == 0:
@@ -80,11 +80,11 @@ class Collection:
                 )
             if self._sample is None or self._sample.total != total:
                 self._sample = read_sample(self.store, self.space, total, self._cache)
-            self._held.sample = self._sample if getattr(self._held, "total", None) is not None else None
+            self._pinned.sample = self._sample if getattr(self._pinned, "total", None) is not None else None
             return self._sample
 
     def statistics(self, total: int) -> Statistics:
-        """Return what the payloads of ``total`` points look like: read again once a sixteenth is new."""
+        """Return payload statistics of ``total`` points, read again when that changed by a sixteenth."""
         with self._lock:
             known = self._statistics
             if known is None or REREAD * abs(total - known.total) > known.total:
@@ -96,9 +96,9 @@ class Collection:
         return read_rows(points, self.space, self.sample().places)
 
     def candidates(self, points: Sequence[Point], sample: CollectionSample) -> tuple[Rows, Neighbourhood]:
-        """Return candidates as rows, and where they stand in ``sample``.
+        """Return candidates as rows, and their neighbourhood in ``sample``.
 
-        Those of the last list of points are remembered: the explanation of each hit asks for them again.
+        The result for the last list of points is cached: the explanation of each hit needs it again.
         """
         known = self._candidates
         if known is None or known[0] is not points or known[1] is not sample:
@@ -107,14 +107,14 @@ class Collection:
         return known[2], known[3]
 
     def nearest(self, vector: FloatArray) -> Rows | None:
-        """Return the records nearest to a vector (d,); None where the sample has all there are."""
+        """Return the records nearest to a vector (d,); None if the sample has all records."""
         if self.sample().weight <= 1:
             return None
         request = SearchRequest(vector, limit=NEAREST, with_payload=["text"], with_vectors=[DENSE, SAE])
         return self.rows(self.store.search(request))
 
     def records(self, ids: Sequence[str], asked: str) -> Rows | None:
-        """Return the passages of records given as examples; NotFoundError names those that are not there."""
+        """Return the passages of records given as examples; NotFoundError names the missing records."""
         if not ids:
             return None
         from qdrant_client.models import FieldCondition, Filter, MatchAny

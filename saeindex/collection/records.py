@@ -1,4 +1,4 @@
-"""Records of a store that knows passages: their ids, counts, deletion, and how many have each concept."""
+"""Records in a store of passages: their ids, counts and deletion, and counts of their concepts."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def count_records(store: VectorStore, condition: Filter | None, has_passages: bo
 
 
 def check_choice(ids: object, has_condition: bool) -> None:
-    """Raise InvalidInputError unless records to delete are chosen by a list of ids or by a condition."""
+    """Raise InvalidInputError unless records to delete are selected by a list of ids or by a condition."""
     if (ids is None) == (not has_condition):
         found = "both ids and a condition" if has_condition else "nothing to select by"
         raise InvalidInputError("delete", found, "Give ids, or where and query_filter.")
@@ -52,7 +52,7 @@ def check_choice(ids: object, has_condition: bool) -> None:
 
 
 def delete_records(store: VectorStore, ids: Iterable[str]) -> int:
-    """Delete whole records by id; return how many of them there were."""
+    """Delete whole records by id; return the number of deleted records."""
     from qdrant_client.models import FieldCondition, Filter, MatchAny
 
     doomed, deleted = sorted(set(ids)), 0
@@ -66,10 +66,10 @@ def delete_records(store: VectorStore, ids: Iterable[str]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class EngineCounts:
-    """Counts of one index's concepts, seen through one text field.
+    """Counts of an index's concepts in one text field, made by the engine.
 
-    Where counts are all that a statistic needs, facets take milliseconds and no snapshot. They count points:
-    an index whose records have several passages is counted in a snapshot.
+    Where a statistic needs only counts, facets take milliseconds and need no snapshot. They count points, so
+    an index whose records have several passages is counted in a snapshot instead.
     """
 
     store: VectorStore
@@ -77,10 +77,10 @@ class EngineCounts:
     field: str = ""
 
     def frequencies(self, condition: Filter | None, level: LevelName) -> tuple[int, NDArray[np.int64]]:
-        """Return how many points match, and how many have each feature at a level (n,): two requests."""
+        """Return the number of matching points, and of those with each feature at a level (n,)."""
         counts = np.zeros(self.n_features, np.int64)
-        most = self.n_features * LEVELS
-        for code, count in self.store.facet(suffixed(CONCEPTS, self.field), condition, most):
+        max_codes = self.n_features * LEVELS
+        for code, count in self.store.facet(suffixed(CONCEPTS, self.field), condition, max_codes):
             feature, reached = divmod(int(code), LEVEL_STRIDE)
             if reached == LEVEL_NUMBER[level]:
                 counts[feature] = count
@@ -89,7 +89,7 @@ class EngineCounts:
     def cooccurrence(
         self, feature: int, level: LevelName, condition: Filter | None = None
     ) -> tuple[int, NDArray[np.int64]]:
-        """Return how many matching points have a feature, and with which others: a row of the matrix (n,)."""
+        """Return the number of matching points with a feature, and of those with each other feature (n,)."""
         from qdrant_client.models import FieldCondition, Filter, MatchValue
 
         code = feature * LEVEL_STRIDE + LEVEL_NUMBER[level]
@@ -99,7 +99,7 @@ class EngineCounts:
 
 
 def apart(conditions: dict[str, Filter]) -> dict[str, Filter]:
-    """Return each condition without what the others take too."""
+    """Return each condition without the points that another condition also matches."""
     from qdrant_client.models import Filter
 
     return {

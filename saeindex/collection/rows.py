@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
     from saeindex.types import FloatArray
 
-# Texts are read this far: what follows changes which words a text has hardly at all.
+# Characters of a text that are read: the rest hardly changes its set of words.
 READ_CHARS = 4_000
-# Words, and the two marks that tell a question and an exclamation.
+# Words, and the marks of a question and an exclamation.
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?|[?!]")
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Records: ``x`` (m, d), ``concepts`` (m, n) as parts of their p90, ``words`` (m, v) by text length."""
+    """Records: ``x`` (m, d), ``concepts`` (m, n) relative to their p90, ``words`` (m, v) by text length."""
 
     ids: tuple[PointId, ...]
     x: FloatArray
@@ -42,7 +42,7 @@ class Rows:
         return Rows(tuple(self.ids[i] for i in rows), self.x[rows], self.concepts[rows], self.words[rows])
 
     def joined(self, other: Rows) -> Rows:
-        """Return these rows and below them the ones of ``other`` that are not among them."""
+        """Return these rows, followed by the rows of ``other`` that are not among them."""
         from scipy.sparse import vstack
 
         known = set(self.ids)
@@ -64,7 +64,7 @@ def tokens(text: str) -> set[str]:
 
 
 def read_rows(points: Sequence[Point], space: FeatureSpace, places: Mapping[str, int]) -> Rows:
-    """Return points (with both vectors and their text) as rows; ``places`` are the columns of the words."""
+    """Return points (with both vectors and their text) as rows; ``places`` maps words to columns."""
     x = np.array([point.vectors[DENSE] for point in points], np.float32).reshape(
         len(points), space.sae.dimension
     )
@@ -73,7 +73,7 @@ def read_rows(points: Sequence[Point], space: FeatureSpace, places: Mapping[str,
 
 
 def concept_matrix(points: Sequence[Point], space: FeatureSpace) -> csr_matrix:
-    """Return the points' activations as parts of each feature's p90, capped (m, n)."""
+    """Return the points' activations relative to each feature's p90, capped (m, n)."""
     from scipy.sparse import csr_matrix
 
     codes = [point.vectors.get(SAE) for point in points]
@@ -87,7 +87,7 @@ def concept_matrix(points: Sequence[Point], space: FeatureSpace) -> csr_matrix:
 
 
 def word_matrix(found: Sequence[set[str]], places: Mapping[str, int]) -> csr_matrix:
-    """Return which words each text has, over the root of how many different ones it has (m, v)."""
+    """Return the presence of words, divided by the root of a text's number of different words (m, v)."""
     from scipy.sparse import csr_matrix
 
     columns = [sorted(places[word] for word in words if word in places) for words in found]
@@ -98,22 +98,22 @@ def word_matrix(found: Sequence[set[str]], places: Mapping[str, int]) -> csr_mat
     return csr_matrix((values, indices, starts), shape=(len(found), max(1, len(places))))
 
 
-def ones(matrix: csr_matrix) -> csr_matrix:
-    """Return ``matrix`` with every entry that it holds as 1."""
-    held = matrix.copy()
-    held.data = np.ones_like(held.data)
-    return held
+def binarized(matrix: csr_matrix) -> csr_matrix:
+    """Return ``matrix`` with every stored entry replaced by 1."""
+    binary = matrix.copy()
+    binary.data = np.ones_like(binary.data)
+    return binary
 
 
 def concept_parts(activations: csr_matrix, space: FeatureSpace) -> csr_matrix:
-    """Return activations (m, n) as parts of each feature's p90, capped."""
+    """Return activations (m, n) relative to each feature's p90, capped."""
     parts = activations.astype(np.float32)
     parts.data = space.calibration.loudness(parts.indices, parts.data)
     return parts
 
 
 def word_parts(words: csr_matrix) -> csr_matrix:
-    """Return which words records have (m, v), over the root of how many different ones."""
+    """Return the presence of words (m, v), divided by the root of a record's number of different words."""
     from scipy.sparse import diags
 
     counts = np.asarray(words.sum(1), np.float64).ravel()

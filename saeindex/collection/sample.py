@@ -1,4 +1,4 @@
-"""What a collection looks like: a random sample of its records, read once and kept.
+"""A random sample of a collection's records, read once and cached.
 
 Point ids are UUIDv5, hashes of the record ids: the first points in id order are a uniform random sample,
 at the cost of one scroll.
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from saeindex.collection.rows import Rows, concept_matrix, ones, tokens, word_matrix
+from saeindex.collection.rows import Rows, binarized, concept_matrix, tokens, word_matrix
 from saeindex.config import DENSE, SAE
 from saeindex.encoders.cache import EmbeddingCache
 from saeindex.sae.metrics import nearest
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
 
 SAMPLE = 4_096
 PAGE = 1_024
-# Records below which a sample is more noise than evidence.
+# Number of records below which a sample counts for less: it is more noise than evidence.
 FEW = 50
 NEIGHBOURS = 10
-# Words of fewer records tell nothing about the others; of more words the rarest are left out.
-LEAST_RECORDS, MOST_WORDS = 2, 20_000
-# Words whose meaning is looked up in the encoder, the most frequent first.
-MOST_NAMED = 4_000
+# Minimum records of a word, and maximum number of words, of which the rarest are left out.
+MIN_RECORDS, MAX_WORDS = 2, 20_000
+# Number of words that are embedded, the most frequent first.
+MAX_NAMED = 4_000
 
 
 class NamedWords(NamedTuple):
-    """Words as the encoder sees them: their columns, centred unit vectors (w, d), and what was taken off."""
+    """Words with embeddings: columns, centred unit vectors (w, d), and the mean that was subtracted."""
 
     columns: NDArray[np.int64]
     vectors: FloatArray
@@ -51,7 +51,7 @@ class NamedWords(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class CollectionSample:
-    """Up to 4,096 random records of ``total``, each standing for ``weight`` of them."""
+    """Up to 4,096 random records of ``total``; each represents ``weight`` records."""
 
     space: FeatureSpace
     rows: Rows
@@ -62,17 +62,17 @@ class CollectionSample:
 
     @property
     def weight(self) -> float:
-        """How many records each row stands for."""
+        """The number of records that each row represents."""
         return self.total / max(1, len(self.rows))
 
     @property
     def trust(self) -> float:
-        """How far the sample's evidence counts, 0 to 1: a few records are no collection."""
+        """The weight of the sample as evidence, 0 to 1: low for few records."""
         return len(self.rows) / (len(self.rows) + FEW)
 
     @cached_property
     def mean(self) -> FloatArray:
-        """The mean embedding (d,), that of few records drawn towards the space's own."""
+        """The mean embedding (d,), for few records shrunk towards the space's own mean."""
         mean: FloatArray = self.rows.x.mean(0)
         usual = self.space.calibration.mean
         if usual is not None:
@@ -81,13 +81,13 @@ class CollectionSample:
 
     @cached_property
     def present(self) -> csr_matrix:
-        """Which concepts each record has, as ones."""
-        return ones(self.rows.concepts)
+        """The presence (0 or 1) of concepts in records."""
+        return binarized(self.rows.concepts)
 
     @cached_property
     def occurring(self) -> csr_matrix:
-        """Which words each record has, as ones."""
-        return ones(self.rows.words)
+        """The presence (0 or 1) of words in records."""
+        return binarized(self.rows.words)
 
     @cached_property
     def concept_share(self) -> FloatArray:
@@ -103,14 +103,14 @@ class CollectionSample:
 
     @cached_property
     def background(self) -> FloatArray:
-        """What a description of any record would be like: the labels' mean, by how often they apply (d,)."""
+        """The mean label vector, weighted by the frequency of the labels' features (d,)."""
         share = self.concept_share
         mean: FloatArray = share @ self.space.label_vectors / max(float(share.sum()), 1e-6)
         return mean
 
     @cached_property
     def neighbours(self) -> NDArray[np.int64]:
-        """The rows nearest to each row, itself not among them (m, up to 10)."""
+        """The rows nearest to each row, without the row itself (m, up to 10)."""
         return nearest_rows(self.rows.x - self.mean, self.rows.x - self.mean, NEIGHBOURS, skip_self=True)
 
     @cached_property
@@ -119,11 +119,11 @@ class CollectionSample:
         return tuple(self.places)
 
     def named_words(self, encoder: TextEncoder) -> NamedWords:
-        """Return the most frequent words with their meanings; encoded once, and kept beside the index."""
+        """Return the most frequent words with embeddings; they are computed once and cached on disk."""
         if not self._named:
             frequent = np.argsort(-self.word_share[: len(self.words)], kind="stable")
             columns = [int(i) for i in frequent if len(self.words[i]) > 1 and self._is_named(int(i))]
-            columns = columns[:MOST_NAMED]
+            columns = columns[:MAX_NAMED]
             vectors = EmbeddingCache(self.cache).embed([self.words[i] for i in columns], encoder)
             mean = vectors.mean(0) if len(vectors) else self.mean
             centred = vectors - mean
@@ -132,7 +132,7 @@ class CollectionSample:
         return self._named[0]
 
     def _is_named(self, column: int) -> bool:
-        return bool(self.word_share[column] * len(self.rows) > LEAST_RECORDS)
+        return bool(self.word_share[column] * len(self.rows) > MIN_RECORDS)
 
 
 def read_sample(
@@ -142,7 +142,7 @@ def read_sample(
     points = first_points(store, SAMPLE, PAGE, ["text"], [DENSE, SAE])
     found = [tokens(point.payload.get("text", "")) for point in points]
     counts = Counter(word for words in found for word in words)
-    kept = [word for word, count in counts.most_common(MOST_WORDS) if count >= LEAST_RECORDS]
+    kept = [word for word, count in counts.most_common(MAX_WORDS) if count >= MIN_RECORDS]
     places = {word: column for column, word in enumerate(sorted(kept))}
     x = np.array([p.vectors[DENSE] for p in points], np.float32).reshape(len(points), -1)
     ids = tuple(point.id for point in points)
@@ -151,23 +151,23 @@ def read_sample(
 
 
 def nearest_rows(
-    asked: FloatArray, among: FloatArray, count: int, skip_self: bool = False
+    queries: FloatArray, among: FloatArray, count: int, skip_self: bool = False
 ) -> NDArray[np.int64]:
-    """Return for each row of ``asked`` (a, d) the ``count`` rows of ``among`` (b, d) nearest by cosine.
+    """Return for each row of ``queries`` (a, d) the ``count`` rows of ``among`` (b, d) nearest by cosine.
 
-    With ``skip_self`` row i of ``asked`` is row i of ``among``, and no neighbour of its own.
+    With ``skip_self`` row i of ``queries`` is row i of ``among``, and is not its own neighbour.
     """
     count = min(count, len(among) - skip_self)
     if count < 1:
-        return np.zeros((len(asked), 0), np.int64)
-    return nearest(asked, among, count, without_itself=skip_self)
+        return np.zeros((len(queries), 0), np.int64)
+    return nearest(queries, among, count, without_itself=skip_self)
 
 
 @dataclass(frozen=True, eq=False)
 class Neighbourhood:
-    """Where rows stand among the sample's and themselves: ``here`` (m,), and their neighbours (m, up to 10).
+    """Positions of rows among the sample and themselves: ``here`` (m,), and neighbours (m, up to 10).
 
-    A sampled row's neighbours are those that it has in the sample. ``fresh`` rows are not in the sample.
+    The neighbours of a sampled row are its neighbours in the sample. ``fresh`` rows are not in the sample.
     """
 
     here: NDArray[np.int64]
@@ -176,7 +176,7 @@ class Neighbourhood:
 
     @classmethod
     def of(cls, sample: CollectionSample, rows: Rows) -> Neighbourhood:
-        """Look for the neighbours of ``rows`` among them and in the sample."""
+        """Return the neighbourhood of ``rows`` among themselves and in the sample."""
         among, m = sample.rows.joined(rows), len(sample.rows)
         place = {point_id: i for i, point_id in enumerate(among.ids)}
         here = np.array([place[point_id] for point_id in rows.ids], np.int64)

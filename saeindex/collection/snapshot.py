@@ -1,7 +1,7 @@
-"""Records as columns: what an analysis needs of an index, read once and kept in memory-mapped files.
+"""Records as columns: the data of an index for analyses, read once into memory-mapped files.
 
-One scroll over the points appends to the columns page by page, so memory holds one page; only where records
-have several passages are they brought together in memory, some 300 bytes a passage.
+One scroll over the points appends to the columns page by page, so only one page is in memory. Only if records
+have several passages, these are merged in memory, at about 300 bytes per passage.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 ReadTexts = Callable[[Sequence[str]], list[str]]
 FORMAT = 1
 PAGE = 2_000
-# A write that saeindex did not make changes no revision: so many points are looked at as well.
+# Points that are compared to detect writes by other programs, which do not change the revision.
 PROBED = 1_000
 ARRAYS = {
     "vectors": "<f4",
@@ -57,12 +57,12 @@ LINES = ("ids", "metadata")
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """The records of an index in random order, one row each, seen through one text field.
+    """The records of an index in random order, one row each, with the data of one text field.
 
-    ``vectors`` (m, d) are unit embeddings, ``activations`` (m, n) those of the features; of a record with
-    several passages the mean direction, and the strongest activation. ``words`` (m, v) has a 1 where a
-    record has a word of ``vocabulary``, ``lengths`` (m,) counts each record's words. ``metadata`` holds a
-    JSON object per record, as text. A record without the field has neither features nor words.
+    ``vectors`` (m, d) are unit embeddings, ``activations`` (m, n) the features' activations; for a record
+    with several passages they are the mean direction and the strongest activation. ``words`` (m, v) is 1
+    where a record has a word of ``vocabulary``, ``lengths`` (m,) is each record's number of words.
+    ``metadata`` has a JSON object per record, as text. A record without the field has no features or words.
     """
 
     space: FeatureSpace
@@ -89,7 +89,7 @@ class Snapshot:
         metadata: Sequence[JsonObject],
         field: str = "",
     ) -> Snapshot:
-        """Make a snapshot of records that are no index."""
+        """Make a snapshot of records that are not in an index."""
         found = [sorted(tokens(text)) for text in texts]
         vocabulary = sorted({word for words in found for word in words})
         place = {word: column for column, word in enumerate(vocabulary)}
@@ -101,7 +101,7 @@ class Snapshot:
             tuple(ids),
             vectors,
             activations,
-            ones_at(columns, len(vocabulary)),
+            indicators(columns, len(vocabulary)),
             tuple(vocabulary),
             np.array([len(text.split()) for text in texts], np.int32),
             [json.dumps(dict(one), ensure_ascii=False) for one in metadata],
@@ -112,13 +112,13 @@ class Snapshot:
         return len(self.ids)
 
     def at(self, level: LevelName) -> csr_matrix:
-        """Return a matrix (m, n) float32 with a 1 where a feature is at least as active as ``level``."""
+        """Return a matrix (m, n) float32 with a 1 where a feature is at ``level`` or above."""
         if level not in self._levels:
             self._levels[level] = self._at(level)
         return self._levels[level]
 
     def column(self, name: str) -> Column:
-        """Return a field of the records, such as ``metadata.year``; NotFoundError where none has it."""
+        """Return a field of the records, such as ``metadata.year``; NotFoundError if no record has it."""
         if name not in self._columns:
             found = column_of(self.metadata, path_of(name))
             if not found.values:
@@ -129,15 +129,15 @@ class Snapshot:
         return self._columns[name]
 
     def membership(self, name: str) -> tuple[tuple[Any, ...], csr_matrix]:
-        """Return the values of a field, and which records have each (m, v): a list counts as its elements."""
+        """Return the values of a field, and their presence in records (m, v); lists count by element."""
         return membership_of(self.column(name))
 
     def texts(self, rows: Iterable[int]) -> list[str]:
-        """Return the texts of rows (the first passage, where there are several), read from the store."""
+        """Return the texts of rows (the first passage of several), read from the store."""
         return self.read_texts([self.ids[row] for row in rows])
 
     def rows_of(self, ids: Iterable[str]) -> NDArray[np.int64]:
-        """Return where records stand; NotFoundError names those that are not there."""
+        """Return the rows of records by id; NotFoundError names the missing records."""
         wanted = [str(one) for one in ids]
         missing = [one for one in wanted if one not in self._places]
         if missing:
@@ -175,11 +175,11 @@ class Snapshot:
         from scipy.sparse import csr_matrix
 
         calibration = self.space.calibration
-        least = {"present": None, "typical": calibration.median, "strong": calibration.p90}
-        if level not in least:
-            raise InvalidInputError(f"level {level!r}", "no such level", f"Use one of {sorted(least)}.")
+        minimum = {"present": None, "typical": calibration.median, "strong": calibration.p90}
+        if level not in minimum:
+            raise InvalidInputError(f"level {level!r}", "no such level", f"Use one of {sorted(minimum)}.")
         a = self.activations
-        bound = least[level]
+        bound = minimum[level]
         taken = np.ones(len(a.indices), bool) if bound is None else a.data >= bound[a.indices]
         starts = np.concatenate([[0], np.cumsum(taken)])[a.indptr]
         indices = a.indices[taken]
@@ -189,7 +189,7 @@ class Snapshot:
         return f"the records have {', '.join(self.fields[:12]) or 'no metadata'}"
 
 
-def ones_at(columns: Sequence[Sequence[int]], width: int) -> csr_matrix:
+def indicators(columns: Sequence[Sequence[int]], width: int) -> csr_matrix:
     """Return a matrix (m, width) float32 with a 1 at each row's columns."""
     from scipy.sparse import csr_matrix
 
@@ -200,19 +200,19 @@ def ones_at(columns: Sequence[Sequence[int]], width: int) -> csr_matrix:
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """``values`` of a field, in order where they are of one kind; ``codes`` (m,) says which, -1 for none."""
+    """``values`` of a field, sorted if comparable; ``codes`` (m,) is each record's value, -1 for none."""
 
     values: tuple[Any, ...]
     codes: NDArray[np.int32]
 
     @cached_property
     def counts(self) -> NDArray[np.int64]:
-        """How many records have each value."""
+        """The number of records with each value."""
         return np.bincount(self.codes[self.codes >= 0], minlength=len(self.values))
 
     @property
     def is_numeric(self) -> bool:
-        """Say whether all values are numbers."""
+        """Return whether all values are numbers."""
         return all(isinstance(one, int | float) and not isinstance(one, bool) for one in self.values)
 
     def take(self, rows: NDArray[np.int64]) -> Column:
@@ -221,7 +221,7 @@ class Column:
 
 
 def column_of(metadata: Sequence[str], path: Sequence[str]) -> Column:
-    """Return what records (JSON objects as text) have at a path below the payload."""
+    """Return the values of records (JSON objects as text) at a path below the payload."""
     inside = path[1:] if path and path[0] == "metadata" else path
     known: dict[str, int] = {}
     found: list[Any] = []
@@ -239,7 +239,7 @@ def column_of(metadata: Sequence[str], path: Sequence[str]) -> Column:
 
 
 def membership_of(column: Column) -> tuple[tuple[Any, ...], csr_matrix]:
-    """Return the single values of a column, and which records have each (m, v); lists by their elements."""
+    """Return the different values of a column, and their presence in records (m, v); lists by element."""
     from scipy.sparse import csr_matrix
 
     elements = [value if isinstance(value, list) else [value] for value in column.values]
@@ -252,8 +252,8 @@ def membership_of(column: Column) -> tuple[tuple[Any, ...], csr_matrix]:
         if code >= 0:
             rows += [row] * len(by_code[code])
             columns += by_code[code]
-    held = np.ones(len(rows), np.float32)
-    return tuple(values), csr_matrix((held, (rows, columns)), shape=(len(column.codes), len(values)))
+    present = np.ones(len(rows), np.float32)
+    return tuple(values), csr_matrix((present, (rows, columns)), shape=(len(column.codes), len(values)))
 
 
 def _ordered(found: list[Any], codes: NDArray[np.int32]) -> Column:
@@ -264,7 +264,7 @@ def _ordered(found: list[Any], codes: NDArray[np.int32]) -> Column:
 
 
 def _sorted(values: list[Any]) -> list[Any]:
-    """Return values in their own order where they can be compared, else as they came."""
+    """Return the values sorted if they can be compared, else unchanged."""
     try:
         return sorted(values)
     except TypeError:
@@ -272,7 +272,7 @@ def _sorted(values: list[Any]) -> list[Any]:
 
 
 def rows_of_snapshot(snapshot: Snapshot, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Rows:
-    """Return rows of a snapshot with the words of these columns, as inference takes them."""
+    """Return rows of a snapshot with the words of these columns, in the form that inference needs."""
     from scipy.sparse import csr_matrix
 
     x = np.asarray(snapshot.vectors[rows], np.float32)
@@ -283,7 +283,7 @@ def rows_of_snapshot(snapshot: Snapshot, rows: NDArray[np.int64], columns: NDArr
 
 
 def content_fingerprint(store: VectorStore, space: FeatureSpace, revision: str) -> str:
-    """Return what tells one state of a collection from another: revision, number of points, a sample."""
+    """Return a fingerprint of a collection's state: revision, number of points, and a sample."""
     points = store.scroll(None, PROBED, with_payload=["content_hash"]).points
     probe = [[str(point.id), point.payload.get("content_hash")] for point in points]
     parts = [FORMAT, space.fingerprint, revision, store.count(), probe]
@@ -293,7 +293,7 @@ def content_fingerprint(store: VectorStore, space: FeatureSpace, revision: str) 
 def take_snapshot(
     store: VectorStore, space: FeatureSpace, revision: str, cache: Path | None, field: str = ""
 ) -> Snapshot:
-    """Return the snapshot of a collection as it is; taken anew where it changed since the last one.
+    """Return a snapshot of a collection; a cached snapshot is used if the collection has not changed.
 
     ``cache`` is a folder of the index; without one the files live as long as the snapshot.
     """
@@ -302,10 +302,10 @@ def take_snapshot(
     if kept is not None and _fingerprint_of(kept) == fingerprint:
         return _opened(kept, store, space, field)
     if kept is None:
-        held = TemporaryDirectory(prefix="saeindex-")
-        _write(Path(held.name), store, space, field, fingerprint)
-        return _opened(Path(held.name), store, space, field, held)
-    with replacing_folder(kept) as draft:  # what is mapped stays readable until it is let go
+        temporary = TemporaryDirectory(prefix="saeindex-")
+        _write(Path(temporary.name), store, space, field, fingerprint)
+        return _opened(Path(temporary.name), store, space, field, temporary)
+    with replacing_folder(kept) as draft:  # mapped files stay readable until they are released
         _write(draft, store, space, field, fingerprint)
     return _opened(kept, store, space, field)
 
@@ -353,7 +353,7 @@ def _write(folder: Path, store: VectorStore, space: FeatureSpace, field: str, fi
 def _arrays(
     points: Sequence[Point], dense: str, sae: str, text: str, space: FeatureSpace, places: dict[str, int]
 ) -> dict[str, np.ndarray[Any, Any]]:
-    """Return one page as columns; ``places`` gets the words that it adds."""
+    """Return a page of points as columns; new words are added to ``places``."""
     none = np.zeros(space.sae.dimension, np.float32)
     codes = [point.vectors.get(sae) for point in points]
     rows = [code for code in codes if isinstance(code, SparseVector)]
@@ -372,7 +372,7 @@ def _arrays(
 
 
 def _opened(
-    folder: Path, store: VectorStore, space: FeatureSpace, field: str, held: object = None
+    folder: Path, store: VectorStore, space: FeatureSpace, field: str, owner: object = None
 ) -> Snapshot:
     from scipy.sparse import csr_matrix
 
@@ -385,7 +385,7 @@ def _opened(
     text = suffixed(TEXT, field)
 
     def read_texts(ids: Sequence[str]) -> list[str]:
-        _ = held  # the files live as long as what reads beside them
+        _ = owner  # a reference, so that the temporary files exist as long as this reader
         points = {point.id: point for point in store.get([point_id(one) for one in ids], [text])}
         return [str(points[point_id(one)].payload.get(text) or "") for one in ids]
 
@@ -416,13 +416,13 @@ def _lines(path: Path) -> list[str]:
 def merged_passages(snapshot: Snapshot, numbers: NDArray[np.int32]) -> Snapshot:
     """Return one row per record of a snapshot whose rows are passages with these ``numbers`` (p,).
 
-    A record has the strongest activation of each feature, the mean direction of its passages (of those that
-    have a vector), all their words, and the sum of their lengths. Its row stands where its first passage
-    stood, so the order stays random.
+    A record has the strongest activation of each feature, the mean direction of its passages (those with a
+    vector), all their words, and the sum of their lengths. Its row is at the position of its first passage,
+    so the order stays random.
     """
     first = np.flatnonzero(np.asarray(numbers) == 0).tolist()
     place = {snapshot.ids[row]: position for position, row in enumerate(first)}
-    # A passage whose first is missing is what an interrupted write left: it belongs to no whole record.
+    # Passages without a first passage are left by an interrupted write: they belong to no complete record.
     owner = np.array([place.get(record, -1) for record in snapshot.ids], np.int64)
     kept = owner >= 0
     vectors = np.zeros((len(first), snapshot.vectors.shape[1]), np.float32)

@@ -1,7 +1,7 @@
-"""What the payloads of a collection look like: counts by facet, and a random sample of them.
+"""Statistics of the payloads of a collection: counts by facet, and a random sample.
 
-Point ids are UUIDv5: the first ones in id order are a uniform random sample. Over it a condition becomes a
-mask (m,): what holds together is counted together, and no independence is assumed.
+Point ids are UUIDv5, so the first points in id order are a uniform random sample. A condition is evaluated as
+a mask (m,) over the sample, so joint counts are exact there and no independence is assumed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from saeindex.collection.caches import Memo
 from saeindex.collection.sample import PAGE, SAMPLE
 from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS
 from saeindex.language.ast import RECORD_ID, Exists, path_of
-from saeindex.language.evaluate import found_at, taker
+from saeindex.language.evaluate import found_at, predicate
 from saeindex.language.to_text import to_text
 from saeindex.stores.base import first_points
 
@@ -27,23 +27,23 @@ if TYPE_CHECKING:
     from saeindex.language.ast import Condition
     from saeindex.protocols import Point, VectorStore
 
-# A native filter is asked of the engine, and about fewer points: each is named in the request.
+# Sampled points for a native filter, which the engine evaluates: the request names each point.
 FILTERED = 1_024
-# Fields with more values than this are not counted by facet.
-MOST_VALUES = 10_000
+# Maximum number of values of a field that is counted by facet.
+MAX_VALUES = 10_000
 COUNTED_KINDS = frozenset({"keyword", "integer", "integer-range", "bool"})
-# How deep, and how many, metadata fields are listed for suggestions.
-MOST_NESTED, MOST_FIELDS = 4, 1_000
+# Maximum depth and number of the metadata fields that are listed for suggestions.
+MAX_NESTED, MAX_FIELDS = 4, 1_000
 KEPT = 512
 
 Mask: TypeAlias = NDArray[np.bool_]
 
 
 class Statistics:
-    """Counts and masks of one state of a collection, each computed when it is first asked for, and kept."""
+    """Counts and masks of one state of a collection, each computed on first use and cached."""
 
     def __init__(self, store: VectorStore, n_features: int, total: int, points: Sequence[Point]) -> None:
-        """Take a sample of the ``total`` points, with their payloads; for :func:`read_statistics`."""
+        """``points`` are a sample of the ``total`` points, with payloads; see :func:`read_statistics`."""
         self._store, self._n_codes, self.total = store, n_features * LEVEL_STRIDE, total
         self.ids = tuple(point.id for point in points)
         self._payloads = tuple(point.payload for point in points)
@@ -57,34 +57,34 @@ class Statistics:
 
     @cached_property
     def code_counts(self) -> NDArray[np.int64]:
-        """In how many points each level code is (codes,): one facet request."""
-        counts, most = np.zeros(self._n_codes, np.int64), self._n_codes // LEVEL_STRIDE * LEVELS
-        for code, count in self._store.facet(CONCEPTS, None, most, approximate=True):
+        """The number of points with each level code (codes,): one facet request."""
+        counts, max_codes = np.zeros(self._n_codes, np.int64), self._n_codes // LEVEL_STRIDE * LEVELS
+        for code, count in self._store.facet(CONCEPTS, None, max_codes, approximate=True):
             counts[int(code)] = count
         return counts
 
     def value_counts(self, field: str) -> Mapping[str | int, int] | None:
-        """In how many points each value of an indexed field is; None where that is not counted."""
+        """Return the number of points with each value of an indexed field; None if it is not counted."""
         if field not in self._values:
             found = None
             is_counted = self._store.layout.payload_indexes.get(field) in COUNTED_KINDS
             if is_counted and field != RECORD_ID:
-                counts = self._store.facet(field, None, MOST_VALUES + 1, approximate=True)
-                found = None if len(counts) > MOST_VALUES else dict(counts)
+                counts = self._store.facet(field, None, MAX_VALUES + 1, approximate=True)
+                found = None if len(counts) > MAX_VALUES else dict(counts)
             self._values[field] = found
         return self._values[field]
 
     def counted(self, node: Condition) -> tuple[int, int] | None:
-        """Return the least and the most points that a condition on an indexed field takes; None if unknown.
+        """Return the minimum and maximum number of points that a condition on an indexed field matches.
 
-        A point may have several values: by one that takes more than one value it may be counted twice.
+        They differ because a point with several matching values is counted more than once. None if unknown.
         """
         counts = self.value_counts(node.field)
         if counts is None or isinstance(node, Exists):
             return None
 
         def computed() -> tuple[int, int]:
-            takes = taker(node)
+            takes = predicate(node)
             taken = [count for value, count in counts.items() if takes(value)]
             return max(taken, default=0), min(self.total, sum(taken))
 
@@ -99,16 +99,16 @@ class Statistics:
         return mask
 
     def with_condition(self, node: Condition) -> Mask:
-        """Return for which sampled points a condition on metadata or id holds (m,)."""
+        """Return which sampled points fulfil a condition on metadata or id (m,)."""
 
         def computed() -> Mask:
-            different, place = self._held(node.field)
-            return np.fromiter(map(taker(node), different), bool, len(different))[place]
+            different, position = self._values_of(node.field)
+            return np.fromiter(map(predicate(node), different), bool, len(different))[position]
 
         return self._masks.get(to_text(node), computed)
 
     def with_filter(self, query_filter: Filter) -> Mask:
-        """Return which of the first 1,024 sampled points a native filter takes: one request."""
+        """Return which of the first 1,024 sampled points match a native filter: one request."""
         from qdrant_client.models import Filter, HasIdCondition
 
         ids = self.ids[:FILTERED]
@@ -120,8 +120,8 @@ class Statistics:
 
         return self._masks.get((query_filter.model_dump_json(exclude_none=True),), computed)
 
-    def _held(self, field: str) -> tuple[list[object], NDArray[np.int64]]:
-        """Return the different values that sampled points hold in a field, and which one each holds (m,)."""
+    def _values_of(self, field: str) -> tuple[list[object], NDArray[np.int64]]:
+        """Return the different values of a field in sampled points, and each point's position among them."""
         if field not in self._different:
             path, places, different = path_of(field), [], list[object]()
             known: dict[Hashable, int] = {}
@@ -140,20 +140,20 @@ class Statistics:
         """The metadata fields that sampled records have, as the where language writes them."""
         found: set[str] = set()
         waiting = [("metadata", payload.get("metadata"), 0) for payload in self._payloads[:FILTERED]]
-        while waiting and len(found) < MOST_FIELDS:
+        while waiting and len(found) < MAX_FIELDS:
             path, value, depth = waiting.pop()
             if depth:
                 found.add(path)
-            if isinstance(value, Mapping) and depth < MOST_NESTED:
+            if isinstance(value, Mapping) and depth < MAX_NESTED:
                 waiting += [(f"{path}.{name}", inner, depth + 1) for name, inner in value.items()]
         return frozenset(found)
 
     @cached_property
     def _rows_by_code(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The sample's codes by column: where the rows of each code start, and the rows."""
-        held = [payload.get(CONCEPTS, ()) for payload in self._payloads]
-        rows = np.repeat(np.arange(len(held)), [len(codes) for codes in held])
-        codes = np.fromiter((code for own in held for code in own), np.int64, len(rows))
+        codes_of = [payload.get(CONCEPTS, ()) for payload in self._payloads]
+        rows = np.repeat(np.arange(len(codes_of)), [len(codes) for codes in codes_of])
+        codes = np.fromiter((code for own in codes_of for code in own), np.int64, len(rows))
         order = np.argsort(codes, kind="stable")
         return np.searchsorted(codes[order], np.arange(self._n_codes + 1)), rows[order]
 

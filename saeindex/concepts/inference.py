@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.collection.rows import ones
+from saeindex.collection.rows import binarized
 from saeindex.concepts.weighting import TINY, contrast, over_represented, scaled, softmax, standard, units
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def pool_of(sample: CollectionSample, nearest: Rows | None = None) -> Pool:
     is_nearest = np.array([point_id in near for point_id in rows.ids])
     others = max(1, int((~is_nearest).sum()))
     weight = np.where(is_nearest, 1.0, max(0.0, sample.total - int(is_nearest.sum())) / others)
-    return Pool(rows, weight / weight.sum(), ones(rows.concepts), ones(rows.words))
+    return Pool(rows, weight / weight.sum(), binarized(rows.concepts), binarized(rows.words))
 
 
 def infer(

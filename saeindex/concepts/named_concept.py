@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saeindex.collection.rows import Rows
-from saeindex.collection.sample import LEAST_RECORDS, MOST_WORDS, SAMPLE, CollectionSample, Neighbourhood
+from saeindex.collection.sample import MAX_WORDS, MIN_RECORDS, SAMPLE, CollectionSample, Neighbourhood
 from saeindex.collection.snapshot import rows_of_snapshot
 from saeindex.concepts.inference import Asked, Recipe, infer, pool_of
 from saeindex.concepts.scorer import Scorer
@@ -184,8 +184,8 @@ class ConceptReader:
     def _columns(self) -> NDArray[np.int64]:
         """The words that count, as columns of the snapshot: those of some records of the sample."""
         counts = np.asarray(self.snapshot.words[:SAMPLE].sum(0)).ravel()
-        frequent = np.argsort(-counts, kind="stable")[:MOST_WORDS]
-        return np.sort(frequent[counts[frequent] >= LEAST_RECORDS])
+        frequent = np.argsort(-counts, kind="stable")[:MAX_WORDS]
+        return np.sort(frequent[counts[frequent] >= MIN_RECORDS])
 
     @cached_property
     def _rows(self) -> Rows:

@@ -1,4 +1,4 @@
-"""Text encoders: local sentence-transformers models, and services that speak the OpenAI protocol."""
+"""Text encoders: local sentence-transformers models, and services with the OpenAI protocol."""
 
 from __future__ import annotations
 

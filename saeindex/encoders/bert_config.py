@@ -1,4 +1,4 @@
-"""BERT models that are computed here: what their config.json says, and their weights by name."""
+"""BERT models with a forward pass in this package: their config.json, and their weights by name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WEIGHTS_FILE = "model.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class BertConfig:
-    """What decides the forward pass besides the weights; ``approximate`` is GELU's ("none" is exact)."""
+    """The settings of the forward pass; ``approximate`` is the form of GELU ("none" is exact)."""
 
     layers: int
     heads: int
@@ -43,7 +43,7 @@ class BertConfig:
 
     @staticmethod
     def is_supported(folder: Path) -> bool:
-        """Say whether the model in ``folder`` is computed here exactly."""
+        """Return whether this package computes the model in ``folder`` exactly."""
         config = _read(folder)
         return (
             config.get("model_type") == "bert"

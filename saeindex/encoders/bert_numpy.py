@@ -1,4 +1,4 @@
-"""BERT's forward pass in numpy, for a query: embedding one takes less time than importing torch does."""
+"""BERT's forward pass in numpy, for queries: embedding a query takes less time than importing torch."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray
 
 # erf(x) = 1 - (a1 t + … + a5 t⁵) exp(-x²) with t = 1 / (1 + p x), x >= 0: Abramowitz and Stegun 1964, 7.1.26.
-# Its error is at most 1.5e-7, that of a float32.
+# The error is at most 1.5e-7, about the precision of float32.
 ERF_P = 0.3275911
 ERF_A = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
 
 
 class BertInNumpy:
-    """Token ids of one text in, its token states (length, d) float32 out; as :class:`BertEncoder`."""
+    """Maps the token ids of one text to its token states (length, d) float32, like :class:`BertEncoder`."""
 
     def __init__(self, folder: Path, config: BertConfig) -> None:
         """Load the weights of ``folder``."""
@@ -76,7 +76,7 @@ def _softmax(scores: FloatArray) -> FloatArray:
 
 
 def _gelu(x: FloatArray, approximate: str) -> FloatArray:
-    """Return x Φ(x), with Φ that of the normal distribution or its tanh form (Hendrycks and Gimpel 2016)."""
+    """Return x Φ(x), with Φ of the normal distribution or its tanh form (Hendrycks and Gimpel 2016)."""
     if approximate == "tanh":
         inner = np.tanh(np.float32(np.sqrt(2 / np.pi)) * (x + np.float32(0.044715) * x**3))
     else:

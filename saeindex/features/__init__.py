@@ -1,4 +1,4 @@
-"""Feature spaces: an encoder, an autoencoder over it, and what its features mean."""
+"""Feature spaces: an encoder, an autoencoder over it, and labels for its features."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What counts as typical and as strong for each feature, measured on a corpus."""
+"""The activation levels of each feature, present, typical and strong, measured on a corpus."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray, IntArray, SparseCode
 
 ARRAYS = ("density", "median", "p90")
-# The median and p90 of fewer activations are noise.
-LEAST_ACTIVE = 10
-# What an activation counts at most, in parts of its p90.
+# Activations that a feature needs for a reliable median and p90.
+MIN_ACTIVE = 10
+# Upper bound of an activation's loudness, as a multiple of the feature's p90.
 LOUDEST = 1.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Calibration:
-    """Per feature: ``density`` (share of records where active), ``median`` and ``p90`` of its non-zeros.
+    """Per feature: ``density`` (share of records where active), ``median`` and ``p90`` of its activations.
 
-    All (n,) float32. A feature that was never active has infinite levels: where it appears it is present,
-    never typical. ``mean`` (d,) float32 is that of the embeddings, where they were at hand: the x̄ of NMSE.
+    All (n,) float32. A feature that was never active has infinite thresholds: where it appears it is
+    present, never typical. ``mean`` (d,) float32 is the mean embedding, the x̄ of NMSE; None if the
+    embeddings were not given.
     """
 
     records: int
@@ -39,9 +40,9 @@ class Calibration:
 
     @classmethod
     def measure(cls, code: SparseCode, vectors: FloatArray | None = None) -> Calibration:
-        """Measure a batch of codes, and the mean of the embeddings (m, d) that they are of.
+        """Measure a batch of codes, and the mean of their embeddings (m, d).
 
-        A corpus that comes in parts is measured by :class:`CalibrationMeter`.
+        For a corpus that arrives in parts, use :class:`CalibrationMeter`.
         """
         meter = CalibrationMeter(code.n_features)
         meter.add(code, vectors)
@@ -52,7 +53,7 @@ class Calibration:
         return (values >= self.median[indices]).astype(np.int64) + (values >= self.p90[indices])
 
     def loudness(self, indices: IntArray, values: FloatArray) -> FloatArray:
-        """Return activations as parts of each feature's p90, at most 1.5: one loud one drowns no other.
+        """Return activations divided by each feature's p90, at most 1.5, so that no single one dominates.
 
         A feature that was never active on the calibration texts has no p90: it counts as typical.
         """
@@ -61,14 +62,14 @@ class Calibration:
         return np.minimum(parts, LOUDEST).astype(np.float32)
 
     def concept_codes(self, indices: IntArray, values: FloatArray) -> NDArray[np.int64]:
-        """Return the sorted level codes: ``feature * 4 + level`` for every level that is reached."""
+        """Return the sorted level codes: ``feature * 4 + level`` for every level that a feature reaches."""
         levels = self.levels(indices, values)
         codes = [indices[levels >= level] * LEVEL_STRIDE + level for level in range(LEVELS)]
         return np.sort(np.concatenate(codes).astype(np.int64))
 
-    def with_rare_levels_of(self, other: Calibration, least: int = LEAST_ACTIVE) -> Calibration:
-        """Return this one with the levels of ``other`` for features active under ``least`` times."""
-        is_rare = np.rint(self.density.astype(np.float64) * self.records) < least
+    def with_rare_levels_of(self, other: Calibration, min_count: int = MIN_ACTIVE) -> Calibration:
+        """Return a copy with the levels of ``other`` for features active fewer than ``min_count`` times."""
+        is_rare = np.rint(self.density.astype(np.float64) * self.records) < min_count
         median, p90 = (
             np.where(is_rare, theirs, ours).astype(np.float32)
             for ours, theirs in ((self.median, other.median), (self.p90, other.p90))
@@ -76,7 +77,7 @@ class Calibration:
         return replace(self, median=median, p90=p90)
 
     def digest(self) -> str:
-        """Return a hash of the thresholds, which decide the level codes."""
+        """Return a hash of the thresholds, which determine the level codes."""
         return hashlib.sha256(self.median.tobytes() + self.p90.tobytes()).hexdigest()
 
     def save(self, path: Path) -> None:
@@ -90,7 +91,7 @@ class Calibration:
 
     @classmethod
     def load(cls, path: Path) -> Calibration:
-        """Read what :meth:`save` wrote; files of old have no mean."""
+        """Read a file written by :meth:`save`; files of earlier versions have no mean."""
         from safetensors import safe_open
 
         with safe_open(path, framework="numpy") as file:
@@ -100,13 +101,13 @@ class Calibration:
 
 
 class CalibrationMeter:
-    """Measures a corpus part by part; keeps its non-zeros (8 bytes each), not its embeddings.
+    """Measures a corpus part by part; keeps the activations (8 bytes each), not the embeddings.
 
-    The result does not depend on the order of the records, nor on how they are cut into parts.
+    The result does not depend on the order of the records or on their division into parts.
     """
 
     def __init__(self, n_features: int) -> None:
-        """Start with nothing measured."""
+        """Start with no records."""
         self.n_features, self.records = n_features, 0
         self._indices: list[IntArray] = []
         self._values: list[FloatArray] = []
@@ -114,7 +115,7 @@ class CalibrationMeter:
         self._summed = 0
 
     def add(self, code: SparseCode, vectors: FloatArray | None = None) -> None:
-        """Take in a batch of codes, and their embeddings (m, d) where they are at hand."""
+        """Add a batch of codes, and optionally their embeddings (m, d)."""
         self.records += len(code)
         self._indices.append(code.indices)
         self._values.append(code.values)
@@ -137,7 +138,7 @@ class CalibrationMeter:
         return Calibration(self.records, density, median, p90, self._mean())
 
     def _columns(self) -> tuple[NDArray[np.int64], FloatArray]:
-        """Return how often each feature is active, and its values, feature after feature."""
+        """Return the number of activations of each feature, and the values, grouped by feature."""
         indices = np.concatenate([np.zeros(0, np.int32), *self._indices])
         values = np.concatenate([np.zeros(0, np.float32), *self._values])
         order = np.argsort(indices, kind="stable")

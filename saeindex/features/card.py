@@ -1,4 +1,4 @@
-"""The model card of a feature space: README.md, written from what was measured and nothing else."""
+"""The model card of a feature space: README.md, written from measured figures only."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ EXAMPLES = 12
 def model_card(space: Space, repo_id: str | None = None, *, license: str = "apache-2.0") -> str:
     """Return the card of ``space`` as Markdown with YAML front matter; the same space gives the same text.
 
-    ``repo_id`` is the name to load it by; what the report does not hold is left out, never guessed.
+    ``repo_id`` is the name that the usage example loads. Figures that the report lacks are left out.
     """
     sections = [
         _front_matter(space, license),
@@ -127,9 +127,10 @@ def _labels(space: Space) -> str:
     rows += [(title, f"{figures[key]:.3f}") for key, title in LABELS if figures.get(key) is not None]
     parts = [
         "## Labels",
-        "Trust is the AUROC with which the label tells texts where the feature is active from others, on\n"
+        "Trust is the AUROC with which the label separates texts with the active feature from others, on\n"
         f"texts that did not make it; 0.5 is chance, and a label below {TRUST_FLOOR} is shown as weak. F1\n"
-        "is at the best threshold of one half of those texts, on the other half; yes to all would have 0.5.",
+        "is at the best threshold of one half of those texts, on the other half; a label that always\n"
+        "predicts yes would have 0.5.",
         _table(("", ""), rows),
     ]
     if len(trusts):
@@ -196,6 +197,6 @@ def _number(value: Any) -> str:
 
 
 def _escape(text: str) -> str:
-    """Keep text from outside on its line and out of the Markdown and HTML around it."""
+    """Return external text on one line, with the characters of Markdown and HTML escaped."""
     one_line = " ".join(text.split())
     return re.sub(r"([\\`*_\[\]|<>#])", r"\\\1", one_line)

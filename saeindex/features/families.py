@@ -1,14 +1,16 @@
-"""Families: trees of features that are active together, general above specific.
+"""Families: trees of features that are active together, with general features above specific ones.
 
-After saerch (arXiv 2408.00657, "feature families"): co-occurrence, threshold, maximum spanning forest, edges
-from denser to sparser, three rounds without the roots of the last, families that are alike dropped. But:
+The method follows saerch (arXiv 2408.00657, "feature families"): co-occurrence, threshold, maximum spanning
+forest, edges from denser to sparser features, three rounds, each without the roots of the rounds before, and
+no near-duplicate families. It differs in these points:
 
 - An edge must be significant: more common than in random codes with the same number of records per feature
   and of features per record, at a false discovery rate of 5 % over all pairs.
-- saerch's weight P(parent | child) makes a few of the densest features the parents of hundreds. Here it only
-  has to reach saerch's threshold; the weight is NPMI (Bouma 2009), corrected for how common the two are.
-- The forest does not depend on the order of anything: equal weights are ordered by feature id, no weight is
-  taken for an absent edge, and a child keeps one parent, its strongest.
+- saerch's weight P(parent | child) makes a few of the densest features the parents of hundreds. Here
+P(parent | child) only has to reach saerch's threshold; the weight is NPMI (Bouma 2009), which corrects for
+the frequency of both features.
+- The forest does not depend on the order of the input: equal weights are ordered by feature id, no weight
+stands for an absent edge, and a child keeps only its strongest parent.
 """
 
 from __future__ import annotations
@@ -30,15 +32,15 @@ if TYPE_CHECKING:
 
     Ids: TypeAlias = NDArray[np.int64]
 
-# A tree of features: each with its parent, the root (whose parent is None) first, then depth first.
+# The parent of each feature of a tree: the root first (its parent is None), then depth first.
 Tree: TypeAlias = dict[int, int | None]
 
 FALSE_DISCOVERIES = 0.05
-# P(parent | child), saerch's edge threshold; the least NPMI, chosen on one half of the default's mixture; and
-# the least records with both: in fewer an edge is easily strong by luck.
-LEAST_SHARE, LEAST_NPMI, LEAST_RECORDS = 0.1, 0.25, 20
+# Thresholds of an edge: P(parent | child) as in saerch; NPMI, chosen on one half of the default space's
+# mixture; and the number of records with both features, since with fewer an edge is easily strong by chance.
+MIN_SHARE, MIN_NPMI, MIN_RECORDS = 0.1, 0.25, 20
 ROUNDS, SAME = 3, 0.6
-LEAST, MOST = 3, 32
+MIN_FEATURES, MAX_FEATURES = 3, 32
 NAMED = 3
 BLOCK = 256
 
@@ -47,8 +49,8 @@ BLOCK = 256
 class Family:
     """A tree of ``features``, root first; ``parents[i]`` is the parent of ``features[i]``, None for the root.
 
-    ``coherence`` is the mean NPMI of its edges (0 as by chance, 1 never apart), ``density`` the share of the
-    corpus's records in which any of its features is active.
+    ``coherence`` is the mean NPMI of its edges (0: as by chance, 1: always together), ``density`` the share
+    of the corpus's records in which any of its features is active.
     """
 
     id: int
@@ -58,7 +60,7 @@ class Family:
     coherence: float
     density: float
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}  # for what is read from a file
+    __pydantic_config__: ClassVar = {"extra": "forbid"}  # for families read from a file
 
     @property
     def size(self) -> int:
@@ -76,11 +78,11 @@ class Family:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cooccurrence:
-    """``counts`` (n, n) int32: records where both are active; its diagonal: records where the one is.
+    """``counts`` (n, n) int32: records in which both features are active; diagonal: records per feature.
 
-    ``chance`` times the product n_i n_j of two features' records is the count to expect of random codes with
-    the same n_i and the same features per record k_r (configuration model): these keep the sum of all counts,
-    so it is sum_r k_r (k_r - 1) / ((sum_i n_i)² - sum_i n_i²).
+    ``chance`` times n_i n_j, the record numbers of two features, is their expected count in random codes
+    with the same n_i and the same features per record k_r (configuration model). The sum of all counts is
+    the same in such codes, so ``chance`` is sum_r k_r (k_r - 1) / ((sum_i n_i)² - sum_i n_i²).
     """
 
     records: int
@@ -93,8 +95,8 @@ class Cooccurrence:
         from scipy.sparse import csr_matrix
 
         n = code.n_features
-        ones = np.ones(len(code.indices), np.int32)
-        active = csr_matrix((ones, code.indices, code.indptr), shape=(len(code), n))
+        counted = np.ones(len(code.indices), np.int32)
+        active = csr_matrix((counted, code.indices, code.indptr), shape=(len(code), n))
         columns = active.T.tocsr()
         counts = np.empty((n, n), np.int32)
         for start in range(0, n, BLOCK):
@@ -109,15 +111,16 @@ class Cooccurrence:
         return self.counts.diagonal()
 
     def expected(self, i: Ids, j: Ids) -> NDArray[np.float64]:
-        """Return the count to expect by chance of each pair (m,)."""
+        """Return the expected count of each pair by chance (m,)."""
         degrees = self.degrees.astype(np.float64)
         return self.chance * degrees[i] * degrees[j]
 
     def p_values(self, i: Ids, j: Ids) -> NDArray[np.float64]:
-        """Return P(count or more) of each pair under chance (m,).
+        """Return the probability by chance of each pair's count or a higher count (m,).
 
-        By a Poisson of the expected count. Its upper tail bounds that of a sum of independent records with
-        different probabilities (Hoeffding 1956; Anderson and Samuels 1967), so the test is conservative.
+        It uses a Poisson distribution with the expected count. Its upper tail bounds that of a sum of
+        independent records with different probabilities (Hoeffding 1956; Anderson and Samuels 1967), so the
+        test is conservative.
         """
         from scipy.special import pdtrc
 
@@ -126,7 +129,7 @@ class Cooccurrence:
         return np.where(counts, tail, 1.0)
 
     def npmi(self, i: Ids, j: Ids) -> NDArray[np.float64]:
-        """Return log(count / expected) / -log(count / records) (m,), at most 1; -1 where never together."""
+        """Return log(count / expected) / -log(count / records) (m,), at most 1; -1 for a count of 0."""
         counts = self.counts[i, j].astype(np.float64)
         npmi = np.full(len(counts), -1.0)
         met = np.flatnonzero(counts)
@@ -173,9 +176,9 @@ def find_families(code: SparseCode, labels: Sequence[FeatureLabel]) -> tuple[Fam
 
 
 def candidate_edges(together: Cooccurrence) -> Edges:
-    """Return the edges that a forest may use: significant, strong enough, and from denser to sparser.
+    """Return the edges for the forest: significant, strong enough, and from denser to sparser features.
 
-    Features of equal density have no edge: neither is the more general.
+    Features of equal density have no edge, since neither is more general.
     """
     from scipy.stats import false_discovery_control
 
@@ -188,8 +191,8 @@ def candidate_edges(together: Cooccurrence) -> Edges:
     parent = np.where(degrees[i] > degrees[j], i, j)
     child = i + j - parent
     npmi = together.npmi(parent, child)
-    is_kept = (degrees[parent] > degrees[child]) & (npmi >= LEAST_NPMI)
-    is_kept &= together.counts[parent, child] >= np.maximum(LEAST_RECORDS, LEAST_SHARE * degrees[child])
+    is_kept = (degrees[parent] > degrees[child]) & (npmi >= MIN_NPMI)
+    is_kept &= together.counts[parent, child] >= np.maximum(MIN_RECORDS, MIN_SHARE * degrees[child])
     return Edges(parent, child, npmi).take(is_kept)
 
 
@@ -210,14 +213,14 @@ def grow_trees(edges: Edges, density: NDArray[np.int32]) -> list[Tree]:
             tree[feature] = None if feature == root else int(parent_of[feature])
             ahead.extend(reversed(children.get(feature, [])))
         trees.append(tree)
-    return [tree for tree in trees if len(tree) >= LEAST]
+    return [tree for tree in trees if len(tree) >= MIN_FEATURES]
 
 
 def spanning_forest(edges: Edges, n_features: int) -> Edges:
-    """Return the maximum spanning forest, strongest edge first; the directions play no part.
+    """Return the maximum spanning forest, strongest edge first; directions are ignored.
 
-    The ranks of the weights stand for them: all different, so that there is one forest, and none of them 0,
-    which a sparse graph would take for no edge.
+    The weights are replaced by their ranks: these are all different, so the forest is unique, and never 0,
+    which a sparse graph would read as an absent edge.
     """
     from scipy.sparse import csr_matrix
     from scipy.sparse.csgraph import minimum_spanning_tree
@@ -231,13 +234,13 @@ def spanning_forest(edges: Edges, n_features: int) -> Edges:
 
 
 def single_parents(forest: Edges) -> Edges:
-    """Return each child's strongest edge of a forest that is sorted by strength."""
+    """Return each child's strongest edge in a forest that is sorted by strength."""
     _, strongest = np.unique(forest.child, return_index=True)
     return forest.take(np.sort(strongest))
 
 
 def _cut(forest: Edges, density: NDArray[np.int32]) -> Ids:
-    """Return each feature's parent (n,), -1 without one.
+    """Return each feature's parent (n,), -1 for none.
 
     A tree that grows beyond 32 features loses its largest branches, which become trees of their own.
     """
@@ -247,7 +250,7 @@ def _cut(forest: Edges, density: NDArray[np.int32]) -> Ids:
     edge_of = {int(child): edge for edge, child in enumerate(forest.child)}
     for feature in np.argsort(density, kind="stable").tolist():  # children come before their parents
         below = sorted(branches.pop(feature, []))
-        while 1 + sum(size for size, _, _ in below) > MOST:
+        while 1 + sum(size for size, _, _ in below) > MAX_FEATURES:
             parent_of[below.pop()[2]] = -1
         if feature in edge_of:
             size, edge = 1 + sum(size for size, _, _ in below), edge_of[feature]
@@ -257,9 +260,10 @@ def _cut(forest: Edges, density: NDArray[np.int32]) -> Ids:
 
 
 def family_label(tree: Tree, labels: Sequence[FeatureLabel], density: NDArray[np.int32]) -> str:
-    """Return ``term: term, term, term``: those of the trusted labels whose words most of the features share.
+    """Return ``term: term, term, term``: terms of trusted labels whose words occur in most features' labels.
 
-    Of equals the densest feature's come first: the root's, where no word recurs. No word is named twice.
+    Among equals the terms of the densest feature come first: the root, where no word recurs. No word is
+    named twice.
     """
     trusted = [feature for feature in tree if not labels[feature].is_weak] or list(tree)
     texts = [labels[feature].text for feature in sorted(trusted, key=lambda feature: -density[feature])]
@@ -273,20 +277,20 @@ def family_label(tree: Tree, labels: Sequence[FeatureLabel], density: NDArray[np
 
 
 def is_weak_family(family: Family, labels: Sequence[FeatureLabel]) -> bool:
-    """Say whether a family is named by weak labels, since none of its features has a trusted one."""
+    """Return whether a family's name comes from weak labels: none of its features has a trusted label."""
     return all(labels[feature].is_weak for feature in family.features)
 
 
 def save_families(families: Sequence[Family], path: Path) -> None:
-    """Write as JSON, a line for each family."""
+    """Write the families as JSON, one per line."""
     lines = ",\n".join(json.dumps(asdict(family)) for family in families)
     path.write_text(f"[\n{lines}\n]\n")
 
 
 def load_families(path: Path, n_features: int) -> tuple[Family, ...]:
-    """Read what :func:`save_families` wrote; none where there is no file, as in spaces of old.
+    """Read a file written by :func:`save_families`; return () if there is none, as in early spaces.
 
-    The format's version is that of the space. Raises ValueError or KeyError for what is no family.
+    The format's version is that of the space. Raises ValueError or KeyError for invalid families.
     """
     from pydantic import TypeAdapter
 
@@ -297,7 +301,7 @@ def load_families(path: Path, n_features: int) -> tuple[Family, ...]:
     for position, family in enumerate(families):
         known = all_features.intersection(family.features)
         if family.id != position or len(known) != family.size or family.depths.count(0) != 1:
-            raise ValueError(f"families.json: entry {position} is no tree of the space's features")
+            raise ValueError(f"families.json: entry {position} is not a tree of the space's features")
     return families
 
 

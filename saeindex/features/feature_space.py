@@ -1,4 +1,4 @@
-"""``FeatureSpace``: a space with its verbs: fit, annotate, relabel, save, load, share."""
+"""``FeatureSpace``: a space with the operations fit, annotate, relabel, save, load and share."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class FeatureSpace(Space):
-    """How texts become features, and what the features mean.
+    """Turns texts into features, and says what the features mean.
 
-    ``labels[i]`` names feature i, ``label_vectors`` (n, d) are the labels' embeddings, ``report`` holds what
-    was measured on held-out texts. Saved as safetensors and JSON; never pickled.
+    ``labels[i]`` names feature i, ``label_vectors`` (n, d) are the labels' embeddings, ``report`` has the
+    figures measured on held-out texts. Saved as safetensors and JSON; never pickled.
     """
 
     @classmethod
@@ -54,14 +54,15 @@ class FeatureSpace(Space):
         name: str = "fitted",
         progress: Callable[[TrainingStatus], None] | None = None,
     ) -> Self:
-        """Fit a space on ``texts``: train, calibrate, label, and measure on documents held out.
+        """Fit a space on ``texts``: train, calibrate, label, and measure it on held-out documents.
 
-        ``embeddings`` (m, d) spares the encoding where they are at hand. ``config`` overrides ``n_features``
-        and ``k``. ``views`` trains on several views of a text, see :func:`draw_views`; where ``texts`` are
+        ``embeddings`` (m, d) of the texts, if given, save the encoding. ``config`` overrides ``n_features``
+        and ``k``. ``views`` trains on several views of a text, see :func:`draw_views`; if ``texts`` are
         views already, ``groups`` (m,) numbers their documents. ``seeds`` are concepts that should exist, as
-        phrases or as names with example texts; ``faithful`` codes are truer and less stable. Features are
-        named by ``labeler`` (else lexically); manual labels of an earlier space, ``labels_from``, move to
-        the features that took the place of theirs. A ``checkpoint`` file lets a killed training go on.
+        phrases or as names with example texts; ``faithful`` codes are more accurate and less stable.
+        ``labeler`` names the features (default: lexically); manual labels of an earlier space,
+        ``labels_from``, move to the corresponding features. With a ``checkpoint`` file a killed training
+        can be resumed.
         """
         from saeindex.features.fitting import (
             MAPPED_TEXTS,
@@ -119,17 +120,17 @@ class FeatureSpace(Space):
         groups: NDArray[np.int64] | None = None,
         seeds: Sequence[str] = (),
     ) -> Self:
-        """Make a space of a trained autoencoder: calibrate and label it on texts and their embeddings.
+        """Make a space from a trained autoencoder: calibrate and label it on texts and their embeddings.
 
-        Labels are made on 70 % of the texts, by ``labeler`` (else lexically), and their trust is measured on
-        the others. ``groups`` (m,) numbers the document of each text: none is on both sides. ``seeds`` are
-        the concepts that the first features started from: where it predicts its feature, it is the label.
-        More than 300,000 texts are sampled.
+        ``labeler`` (default: lexical) makes the labels on 70 % of the texts, and their trust is measured on
+        the others. ``groups`` (m,) numbers the document of each text: no document is on both sides.
+        ``seeds`` are the concepts that the first features started from: a seed that predicts its feature
+        becomes its label. Of more than 300,000 texts a sample is used.
         """
         from saeindex.features.fitting import ANNOTATED_TEXTS
         from saeindex.features.labelling import labeling_task, labelled, named_by_seeds
 
-        sae = sae.half()  # what a save keeps: calibrate what will be used
+        sae = sae.half()  # saved in half precision: calibrate the weights that will be used
         if len(x) > ANNOTATED_TEXTS:
             chosen = np.random.default_rng(seed).choice(len(x), ANNOTATED_TEXTS, replace=False)
             texts, x = [texts[i] for i in chosen], x[chosen]
@@ -143,10 +144,10 @@ class FeatureSpace(Space):
         return replace(space, families=find_families(code, space.labels))
 
     def with_labels(self, names: Mapping[int, str], encoder: TextEncoder | None = None) -> Self:
-        """Return a space with labels given by a person, by feature: never weak, and kept by every refit.
+        """Return a space with manual labels, by feature: they are never weak, and every refit keeps them.
 
-        ``encoder`` spares opening the space's own. Their trust is measured where texts are at hand, by
-        :func:`saeindex.features.labelling.relabel`.
+        ``encoder``, if given, is used instead of opening the space's own. Their trust is measured by
+        :func:`saeindex.features.labelling.relabel`, which needs texts.
         """
         from saeindex.features.labelling import with_manual_labels
 

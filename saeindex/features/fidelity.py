@@ -1,7 +1,7 @@
-"""The fidelity report: what of its embeddings a feature space keeps, on records it was not fitted on.
+"""The fidelity report: how much of the embeddings a feature space preserves, on records it was not fitted on.
 
 The embeddings are read block by block, and may be a memory-mapped file larger than memory. Neighbours and
-rankings compare every record with every other, on a sample where there are more than 5,000.
+rankings compare every record with every other; of more than 5,000 records a sample is compared.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray
 
 NEIGHBOURS = 10
-LEAST_RECORDS = NEIGHBOURS + 1
-MOST_COMPARED = 5_000
+MIN_RECORDS = NEIGHBOURS + 1
+MAX_COMPARED = 5_000
 BLOCK = 4_096
 LEVELS = (256, 1_024, 4_096)
 ERROR_BINS = 40
@@ -43,7 +43,7 @@ ERROR_BINS = 40
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Relevance:
-    """Queries with known answers: embeddings (q, d), and for each the rows of the records that answer it."""
+    """Queries with known answers: embeddings (q, d), and for each query the rows of its relevant records."""
 
     queries: FloatArray
     relevant: Sequence[Sequence[int]]
@@ -51,7 +51,7 @@ class Relevance:
 
 @dataclass(frozen=True, slots=True)
 class ErrorAtK:
-    """NMSE with only the k strongest features, amplitudes refined and as the encoder gives them."""
+    """NMSE with only the k strongest features, with refined amplitudes and with the encoder's amplitudes."""
 
     k: int
     nmse: float
@@ -60,7 +60,7 @@ class ErrorAtK:
 
 @dataclass(frozen=True, slots=True)
 class SpaceStability:
-    """How much of a space another one has, for its first features and for all."""
+    """The share of a space's features that another space has too, for its first features and for all."""
 
     against: str
     levels: tuple[SeedStability, ...]
@@ -68,13 +68,13 @@ class SpaceStability:
 
 @dataclass(frozen=True, slots=True)
 class FidelityReport:
-    """What was measured; errors are shares of the variance, neighbours and nDCG are among ``compared``.
+    """All figures; errors are shares of the variance, neighbours and nDCG are among ``compared`` records.
 
-    ``mean_of`` says whose mean x̄ is. ``dead_share`` is that of features never active in ``records``.
-    ``overlap`` searches reconstructions with reconstructions, ``overlap_dense_queries`` with the embeddings
-    themselves. ``ndcg_retained`` has the cosines of the embeddings as gains; or, where ``ndcg_of`` says
+    ``mean_of`` names the texts whose mean is x̄. ``dead_share`` is the share of features never active in
+    ``records``. ``overlap`` searches reconstructions with reconstructed queries, ``overlap_dense_queries``
+    with the embeddings. ``ndcg_retained`` uses the cosines of the embeddings as gains; or, if ``ndcg_of`` is
     "relevance", it is nDCG@10 by reconstruction over nDCG@10 by embedding. ``error_counts`` are records by
-    their error, in bins between ``error_edges``; the last bin also has all beyond it.
+    their error, in bins between ``error_edges``; the last bin includes all larger errors.
     """
 
     space: str
@@ -128,7 +128,7 @@ def measure_fidelity(
     seed: int = 0,
     progress: Callable[[int], object] = lambda _: None,
 ) -> FidelityReport:
-    """Measure a space on embeddings ``x`` (m, d) of records, at best such as it was not fitted on.
+    """Measure a space on embeddings ``x`` (m, d) of records, ideally records that it was not fitted on.
 
     ``against`` are the decoder directions (o, d) of other autoencoders over the same encoder, by name.
     ``progress(n)`` is called with the number of records just done. Raises InvalidInputError for another
@@ -141,7 +141,7 @@ def measure_fidelity(
     if mean is None:
         mean, mean_of = _mean(x), "the evaluated records"
     sums = _errors(space.sae, x, mean, progress)
-    sample = np.sort(np.random.default_rng(seed).permutation(len(x))[:MOST_COMPARED])
+    sample = np.sort(np.random.default_rng(seed).permutation(len(x))[:MAX_COMPARED])
     compared = np.asarray(x[sample], np.float32)
     reconstructed = space.sae.decode(space.sae.encode(compared))
     return FidelityReport(
@@ -172,7 +172,7 @@ def stability_by_level(directions: FloatArray, other: FloatArray) -> tuple[SeedS
 
 
 def one_shot(sae: SparseAutoencoder, k: int | None = None) -> SparseAutoencoder:
-    """Return the autoencoder with the amplitudes of its encoder: no refinement, no second choice."""
+    """Return the autoencoder with the amplitudes of its encoder: no refinement, one round of selection."""
     plain = _truncated(sae, k or sae.k)
     plain.refine_steps = plain.support_rounds = 0
     return plain
@@ -186,7 +186,7 @@ def _truncated(sae: SparseAutoencoder, k: int) -> SparseAutoencoder:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Errors:
-    """Per record (m,): squared errors and cosine; per feature (n,): in how many records it is active."""
+    """Per record (m,): squared errors and cosine; per feature (n,): the records in which it is active."""
 
     squared: FloatArray
     squared_unrefined: FloatArray
@@ -290,11 +290,11 @@ def _mean(x: FloatArray) -> FloatArray:
 
 def _check(space: Space, x: FloatArray) -> None:
     wanted = space.sae.dimension
-    if x.ndim != 2 or x.shape[1] != wanted or len(x) < LEAST_RECORDS:
+    if x.ndim != 2 or x.shape[1] != wanted or len(x) < MIN_RECORDS:
         raise InvalidInputError(
             f"a report on embeddings of shape {x.shape}",
             f"space {space.name!r} takes (m, {wanted})",
-            f"Give {LEAST_RECORDS} or more records, encoded by {space.encoder.model}.",
+            f"Give {MIN_RECORDS} or more records, encoded by {space.encoder.model}.",
         )
 
 

@@ -28,7 +28,7 @@ def write_page(report: FidelityReport, path: str | Path) -> Path:
 
 
 def page_html(report: FidelityReport) -> str:
-    """Return the page: a verdict, what was measured, the figures, and charts that answer to the pointer."""
+    """Return the page: a verdict, what was measured, the figures, and interactive charts."""
     what = (
         f"{report.n_features:,} features, at most {report.k} active, on {report.records:,} records. "
         f"Fingerprint {report.fingerprint[:12]}."
@@ -111,7 +111,7 @@ def _by_k(report: FidelityReport) -> Chart:
 
 
 def _grouped(names: Sequence[str], measured: dict[str, list[float]], y: str) -> Any:
-    """Return bars beside each other for each name, one for each kind of measure."""
+    """Return grouped bars: a group for each name, a bar for each measure."""
     import altair as alt
 
     kinds = list(measured)

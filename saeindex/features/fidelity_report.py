@@ -1,4 +1,4 @@
-"""A fidelity report in words: a verdict of a few sentences, and each figure with what it means."""
+"""A fidelity report in words: a verdict of a few sentences, and each figure with its meaning."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from saeindex.features.fidelity import FidelityReport, SpaceStability
 
-# Judged on the corpora of our own benchmark: the default space reaches the first, a space on foreign
-# texts the second; beyond the third, steering and explanations say little about the text.
+# Bounds of NMSE, judged on the corpora of our own benchmark: the default space reaches the first, a space on
+# texts of another kind the second; above the third, steering and explanations say little about the text.
 FAITHFUL, USABLE, POOR = 0.2, 0.3, 0.5
 MANY_DEAD = 0.01
-# Below so many records a dead feature is no finding: rare features had no chance to appear.
+# Records needed to call a feature dead: in fewer, rare features may not appear.
 ENOUGH_FOR_DEAD = 50_000
 
 
@@ -25,13 +25,13 @@ class FidelityFigure(NamedTuple):
 
 def verdict(report: FidelityReport) -> list[str]:
     """Return a few plain sentences, the most important first."""
-    said = [_error_sentence(report), _neighbour_sentence(report), _refinement_sentence(report)]
-    said += [_dead_sentence(report), *(_stability_sentence(each) for each in report.stability)]
-    return said
+    sentences = [_error_sentence(report), _neighbour_sentence(report), _refinement_sentence(report)]
+    sentences += [_dead_sentence(report), *(_stability_sentence(each) for each in report.stability)]
+    return sentences
 
 
 def figures(report: FidelityReport) -> list[FidelityFigure]:
-    """Return every figure with its meaning, in the order in which they are best read."""
+    """Return every figure with its meaning, in reading order."""
     of_variance = f"squared error as a share of the variance about the mean of {report.mean_of}"
     rows = [
         FidelityFigure("NMSE", f"{report.nmse:.3f}", of_variance),
@@ -84,7 +84,7 @@ def _error_sentence(report: FidelityReport) -> str:
             judged = words
             break
     return (
-        f"The codes keep {1 - report.nmse:.0%} of what tells these {report.records:,} records apart "
+        f"The codes keep {1 - report.nmse:.0%} of the variance of these {report.records:,} records "
         f"(NMSE {report.nmse:.3f}): {judged}."
     )
 
@@ -105,15 +105,17 @@ def _refinement_sentence(report: FidelityReport) -> str:
 
 
 def _dead_sentence(report: FidelityReport) -> str:
-    said = f"{report.dead_share:.1%} of the {report.n_features:,} features are active in none of the records"
+    sentences = (
+        f"{report.dead_share:.1%} of the {report.n_features:,} features are active in none of the records"
+    )
     if report.records < ENOUGH_FOR_DEAD:
-        return f"{said}; {ENOUGH_FOR_DEAD:,} records or more would show which are dead."
-    return f"{said}, which is {'much' if report.dead_share > MANY_DEAD else 'little'}."
+        return f"{sentences}; {ENOUGH_FOR_DEAD:,} records or more would show which are dead."
+    return f"{sentences}, which is {'much' if report.dead_share > MANY_DEAD else 'little'}."
 
 
 def _stability_sentence(stability: SpaceStability) -> str:
     first, last = stability.levels[0], stability.levels[-1]
-    said = f"{stability.against} has {last.matched:.0%} of the features too"
+    sentences = f"{stability.against} has {last.matched:.0%} of the features too"
     if first is last:
-        return f"{said}."
-    return f"{said}, and {first.matched:.0%} of the first {first.features:,}."
+        return f"{sentences}."
+    return f"{sentences}, and {first.matched:.0%} of the first {first.features:,}."

@@ -1,4 +1,4 @@
-"""Fitting a feature space: views, embeddings, a split by document, training, and what the fit is worth."""
+"""Fitting a feature space: views, embeddings, a split by document, training, and measuring the fit."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
     Seeds = Mapping[str, Sequence[str]] | Sequence[str]
 
 HELD_OUT_SHARE = 0.1
-# Held-out texts that steer the training, and those that are calibrated, labelled and measured on.
+# Held-out texts that validate the training; texts for calibration, labels and measurements.
 VALIDATION_TEXTS, ANNOTATED_TEXTS = 4_096, 300_000
-# By which features of two spaces are matched.
+# Texts on which the features of two spaces are matched.
 MAPPED_TEXTS = 20_000
 KINDS = ("whole", "sentence", "window", "title")
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9])|\n+")
-LEAST_CHARS = 20
+MIN_CHARS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Rows (m,) that train, that steer the training, and that only judge it."""
+    """Rows (m,) for training, for validation during training, and for the final test."""
 
     kept: NDArray[np.int64]
     validation: NDArray[np.int64]
@@ -52,15 +52,15 @@ def split_by_group(groups: NDArray[np.int64], seed: int) -> Split:
     members = np.unique(groups)
     order = np.random.default_rng(seed).permutation(members)
     n = int(len(members) * HELD_OUT_SHARE)
-    is_held, is_validation = np.isin(groups, order[:n]), np.isin(groups, order[: n // 2])
+    is_held_out, is_validation = np.isin(groups, order[:n]), np.isin(groups, order[: n // 2])
     validation = np.flatnonzero(is_validation)[:VALIDATION_TEXTS]
-    return Split(np.flatnonzero(~is_held), validation, np.flatnonzero(is_held & ~is_validation))
+    return Split(np.flatnonzero(~is_held_out), validation, np.flatnonzero(is_held_out & ~is_validation))
 
 
 def training_embeddings(
     texts: Sequence[str], encoder: TextEncoder, embeddings: FloatArray | None
 ) -> FloatArray:
-    """Return ``embeddings`` (m, d) where they are at hand and fit the texts, else cached or new ones."""
+    """Return ``embeddings`` (m, d) if given and of the right shape, else encode the texts (cached)."""
     x = EmbeddingCache().embed(texts, encoder) if embeddings is None else embeddings
     if x.shape != (len(texts), encoder.identity.dimension):
         raise InvalidInputError(
@@ -79,7 +79,7 @@ def train_and_measure(
     checkpoint: Path | None = None,
     progress: Callable[[TrainingStatus], None] | None = None,
 ) -> tuple[SparseAutoencoder, dict[str, Any]]:
-    """Return an autoencoder trained on ``x`` (m, d), and the report of how it does on what is held out."""
+    """Return an autoencoder trained on ``x`` (m, d), and its report on the held-out rows."""
     groups = np.arange(len(x)) if groups is None else groups
     split = split_by_group(groups, config.seed)
     last: list[TrainingStatus] = []
@@ -107,10 +107,10 @@ def train_and_measure(
 
 
 def seed_directions(seeds: Seeds, encoder: TextEncoder, background: FloatArray) -> FloatArray:
-    """Return a unit direction (s, d) for each concept that a user wants to exist.
+    """Return a unit direction (s, d) for each concept that the space should have.
 
-    A phrase becomes its embedding, a concept with example texts their mean, both less the ``background``
-    (d,), the mean of the corpus: what is left is what sets the concept apart.
+    A phrase becomes its embedding, a concept with example texts their mean embedding, both minus the
+    ``background`` (d,), the mean of the corpus, which leaves what is specific to the concept.
     """
     if isinstance(seeds, Mapping):
         empty = [name for name, examples in seeds.items() if not examples]
@@ -127,37 +127,37 @@ def seed_directions(seeds: Seeds, encoder: TextEncoder, background: FloatArray) 
 def draw_views(
     records: Iterable[Record | str], kinds: Sequence[str] = ("whole",), seed: int = 0
 ) -> tuple[list[str], NDArray[np.int64]]:
-    """Return the views of every record, and the number of the record (m,) that each is of.
+    """Return the views of every record, and the number of each view's record (m,).
 
-    ``whole`` is the text, ``sentence`` a random sentence, ``window`` two of them in a row, ``title`` the
-    metadata field of that name. A view that a record does not have, or that is its whole text, is left out.
+    ``whole`` is the text, ``sentence`` a random sentence, ``window`` two consecutive sentences, ``title``
+    the metadata field of that name. A view that a record lacks, or that equals its text, is left out.
     """
     unknown = set(kinds) - set(KINDS)
     if unknown or not kinds:
         raise InvalidInputError(f"views {sorted(unknown)}", "no such views", f"Use some of {KINDS}.")
-    dice = random.Random(seed)  # noqa: S311  (no secret)
+    rng = random.Random(seed)  # noqa: S311  (no secret)
     views, owners = [], []
     for owner, entry in enumerate(records):
         record = Record("", entry) if isinstance(entry, str) else entry
-        for view in _views(record, kinds, dice):
+        for view in _views(record, kinds, rng):
             views.append(view)
             owners.append(owner)
     return views, np.array(owners, np.int64)
 
 
-def sentences(text: str, count: int, dice: random.Random) -> str:
+def sentences(text: str, count: int, rng: random.Random) -> str:
     """Return a random run of ``count`` sentences, fewer where the text has fewer."""
-    pieces = [piece for piece in SENTENCE_END.split(text) if len(piece) > LEAST_CHARS] or [text]
-    start = dice.randrange(max(1, len(pieces) - count + 1))
+    pieces = [piece for piece in SENTENCE_END.split(text) if len(piece) > MIN_CHARS] or [text]
+    start = rng.randrange(max(1, len(pieces) - count + 1))
     return " ".join(pieces[start : start + count])
 
 
-def _views(record: Record, kinds: Sequence[str], dice: random.Random) -> Iterator[str]:
+def _views(record: Record, kinds: Sequence[str], rng: random.Random) -> Iterator[str]:
     if "whole" in kinds:
         yield record.text
     for kind, count in (("sentence", 1), ("window", 2)):
         if kind in kinds:
-            view = sentences(record.text, count, dice)
+            view = sentences(record.text, count, rng)
             if view != record.text or "whole" not in kinds:
                 yield view
     title = record.metadata.get("title")

@@ -1,7 +1,7 @@
 """Feature spaces on the Hugging Face hub, by its conventions: ``push_to_hub`` and ``from_pretrained``.
 
-Only the files of a space go up or come down, whatever else lies beside them. Tokens are handed to
-huggingface_hub and kept nowhere: no message of ours holds one, nor the error that it came from.
+Only the files of a space are uploaded or downloaded, whatever else is in the folder. Tokens are passed to
+huggingface_hub and not stored; no message of ours contains a token or the text of the original error.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class HubApi(Protocol):
     """The part of ``huggingface_hub.HfApi`` that uploads."""
 
     def create_repo(self, repo_id: str, *, private: bool, repo_type: str, exist_ok: bool) -> Any:
-        """Make the repository, where there is none."""
+        """Create the repository, if there is none."""
 
     def upload_folder(
         self,
@@ -46,7 +46,7 @@ class HubApi(Protocol):
         commit_message: str,
         allow_patterns: list[str],
     ) -> Any:
-        """Upload files as one commit; returns what has its address as ``commit_url``."""
+        """Upload files as one commit; the result has its address as ``commit_url``."""
 
 
 def push_to_hub(
@@ -61,8 +61,8 @@ def push_to_hub(
 ) -> str:
     """Upload a space with its model card to ``repo_id`` as one commit; return the commit's address.
 
-    The repository is made where there is none. ``token`` is by default the one that huggingface_hub has.
-    Raises InvalidInputError for a name that is none, StorageError where the hub refuses.
+    The repository is created if there is none. ``token`` defaults to that of huggingface_hub. Raises
+    InvalidInputError for an invalid name, StorageError where the hub refuses.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
@@ -77,7 +77,7 @@ def push_to_hub(
         problem = InvalidInputError(asked, "not the name of a repository", "Give USER/NAME.")
     except (HfHubHTTPError, OSError) as error:
         problem = StorageError(asked, _reason(error), "Check the name, the token's rights and the network.")
-    raise problem  # here, and not above: what the hub said could quote the request
+    raise problem  # outside the except block: the hub's own error could quote the request
 
 
 def from_pretrained(
@@ -91,11 +91,11 @@ def from_pretrained(
     local_files_only: bool = False,
     download: Callable[..., str] | None = None,
 ) -> SpaceT:
-    """Load a space from a folder, by the name of a packaged one, or from a repository of the hub.
+    """Load a space from a folder, from the package by name, or from a repository of the hub.
 
-    The options are those of huggingface_hub's ``from_pretrained``; ``download`` takes the place of its
+    The options are those of huggingface_hub's ``from_pretrained``; ``download`` replaces its
     ``snapshot_download``. Raises NotFoundError where there is no such folder or repository, MismatchError for
-    files that are damaged or do not belong together.
+    files that are damaged or do not fit together.
     """
     if revision is None:
         try:
@@ -116,7 +116,7 @@ def from_pretrained(
 
 
 def write_with_card(space: Space, path: str | Path, repo_id: str | None = None) -> Path:
-    """Save a space with its model card beside it, as it goes to the hub."""
+    """Save a space with its model card, in the layout that is uploaded to the hub."""
     folder = save_space(space, Path(path))
     (folder / CARD).write_text(model_card(space, repo_id))
     return folder
@@ -158,6 +158,6 @@ def _download(repo_id: str, download: Callable[..., str] | None, **options: Any)
 
 
 def _reason(error: Exception) -> str:
-    """Say what kind of error it was; its text is the hub's, and could quote the request."""
+    """Return the kind of an error, not its text: the hub's text could quote the request."""
     status = getattr(getattr(error, "response", None), "status_code", None)
     return f"{type(error).__name__}{f', HTTP {status}' if status else ''}"

@@ -1,6 +1,6 @@
-"""Labelling a space: by any labeler, measured on texts that did not make the labels.
+"""Labelling a space with any labeler; the labels are measured on texts that they were not made from.
 
-A manual label wins over every other: no labeler replaces it but another person.
+A manual label has priority: no labeler replaces it, only another manual label.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def relabel(
     groups: NDArray[np.int64] | None = None,
     seed: int = 0,
 ) -> tuple[SpaceT, Labeling]:
-    """Return the space with ``features`` (else all) labelled anew, and what the labeler says of it.
+    """Return the space with new labels for ``features`` (default: all), and the labeler's result.
 
     ``x`` (m, d) are the texts' embeddings, ``groups`` (m,) the number of each text's document.
     """
@@ -54,7 +54,7 @@ def relabel(
 
 
 def labelled(space: SpaceT, task: LabelingTask, labeler: Labeler | None = None) -> tuple[SpaceT, Labeling]:
-    """Label a space that has no labels yet; features that ``labeler`` leaves get a lexical label."""
+    """Label a space that has no labels yet; features without a phrase by ``labeler`` get a lexical label."""
     chosen = labeler or LexicalLabeler()
     labeling = chosen.label(task)
     named = with_labeling(space, task, labeling, chosen.method)
@@ -78,10 +78,10 @@ def labeling_task(
     code: SparseCode | None = None,
     keeps_manual: bool = True,
 ) -> LabelingTask:
-    """Split texts into those that make labels (70 %) and those that test them, whole documents at a time.
+    """Return a task with texts split into those to make labels from (70 %) and those to test them on.
 
-    Features that a person named are left out, if the task ``keeps_manual`` labels. ``code`` spares the
-    encoding where it is at hand. Raises InvalidInputError where the parts differ in
+    The split is by document. Features with a manual label are left out if ``keeps_manual``. ``code`` of the
+    texts, if given, saves the encoding. Raises InvalidInputError where the parts differ in
     length, UnknownConceptError for a feature that the space does not have.
     """
     sizes = {len(texts), len(x)} | (set() if groups is None else {len(groups)})
@@ -105,22 +105,22 @@ def split_texts(
 
     With ``groups`` (count,) no group is in both.
     """
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     if groups is None:
-        first, second = np.split(dice.permutation(count), [int(count * share)])
+        first, second = np.split(rng.permutation(count), [int(count * share)])
         return first, second
     _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-    order = dice.permutation(len(sizes))
+    order = rng.permutation(len(sizes))
     is_first = np.zeros(len(sizes), bool)
     is_first[order[np.cumsum(sizes[order]) <= count * share]] = True
     return np.flatnonzero(is_first[group]), np.flatnonzero(~is_first[group])
 
 
 def with_labeling(space: SpaceT, task: LabelingTask, labeling: Labeling, method: str) -> SpaceT:
-    """Return the space with a labeler's phrases, their trust measured, and the figures in its report.
+    """Return the space with a labeler's phrases, their measured trust, and the figures in its report.
 
-    New labels and manual ones are measured on ``task.unseen``; the others keep the trust that they have,
-    since the texts at hand may be those that made them.
+    New and manual labels are measured on ``task.unseen``; the others keep their trust, since they may have
+    been made from these texts.
     """
     phrases = {
         feature: phrase
@@ -143,10 +143,10 @@ def with_labeling(space: SpaceT, task: LabelingTask, labeling: Labeling, method:
 
 
 def named_by_seeds(space: SpaceT, task: LabelingTask, seeds: Sequence[str]) -> SpaceT:
-    """Return the space with the concepts that its first features started from as their labels.
+    """Return the space with the seed concepts as labels of the first features, which started from them.
 
-    A seed whose trust is below the floor, and below that of the label that the feature has, names it no
-    longer: training moved the feature elsewhere.
+    A seed whose trust is below the floor and below that of the feature's label is not used: training has
+    moved the feature elsewhere.
     """
     if not seeds:
         return space
@@ -165,19 +165,19 @@ def with_phrases(
     method: str,
     encode: Callable[[Sequence[str]], FloatArray],
 ) -> SpaceT:
-    """Return the space with these labels, their vectors and the families' names; trust is not measured."""
+    """Return the space with these labels, their vectors and new family names; trust is not measured."""
     if not phrases:
         return space
     labels, vectors = list(space.labels), space.label_vectors.copy()
     for feature, phrase in phrases.items():
         labels[feature] = FeatureLabel(phrase, method)
-    # Half precision is what a save keeps.
+    # Saved in half precision.
     vectors[list(phrases)] = encode(list(phrases.values())).astype(np.float16)
     return refreshed(replace(space, labels=tuple(labels), label_vectors=vectors))
 
 
 def with_manual_labels(space: SpaceT, names: Mapping[int, str], encoder: TextEncoder | None = None) -> SpaceT:
-    """Return the space with labels given by a person, by feature; without an encoder its own is opened.
+    """Return the space with manual labels, by feature; without an encoder its own is opened.
 
     Raises UnknownConceptError for a feature that it does not have, InvalidInputError for an unusable label.
     """
@@ -190,9 +190,9 @@ def with_manual_labels(space: SpaceT, names: Mapping[int, str], encoder: TextEnc
 
 
 def refreshed(space: SpaceT, control: Sequence[float | None] | None = None) -> SpaceT:
-    """Return the space with all that follows from its labels: the families' names, the report's figures.
+    """Return the space with family names and report figures recomputed from its labels.
 
-    ``control`` are the trusts of shuffled labels, where they were measured anew.
+    ``control`` are the trusts of shuffled labels, if they were measured again.
     """
     calibration = space.calibration
     density = np.rint(calibration.density * calibration.records).astype(np.int32)

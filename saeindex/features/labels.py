@@ -1,4 +1,4 @@
-"""Labels: a short phrase per feature, how it was made, and how far it can be trusted."""
+"""Labels: a short phrase per feature, the method that made it, and its measured trust."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray, SparseCode
 
 TRUST_FLOOR = 0.8
-MOST_ACTIVE = 300
+MAX_ACTIVE = 300
 MANUAL = "manual"
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureLabel:
-    """A phrase, and how well it predicts its feature on records that did not make it.
+    """A phrase, and how well it predicts its feature on records that it was not made from.
 
-    ``trust`` is an AUROC and ``f1`` an F1 score, see :mod:`saeindex.features.trust`; None where too few
-    records were active, or none were at hand.
+    ``trust`` is an AUROC and ``f1`` an F1 score, see :mod:`saeindex.features.trust`; None where the feature
+    was active in too few records, or no records were given.
     """
 
     text: str
@@ -33,7 +33,7 @@ class FeatureLabel:
 
     @property
     def is_weak(self) -> bool:
-        """Say whether the label is not known to predict its feature; a person's word is never weak."""
+        """Return whether the label is not known to predict its feature; a manual label is never weak."""
         return self.method != MANUAL and (self.trust is None or self.trust < TRUST_FLOOR)
 
     def to_json(self) -> dict[str, Any]:
@@ -43,19 +43,19 @@ class FeatureLabel:
 
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> FeatureLabel:
-        """Read what :meth:`to_json` gave; spaces of old have no F1."""
+        """Read the result of :meth:`to_json`; spaces of earlier versions have no F1."""
         return cls(line["label"], line["method"], line["trust"], line.get("f1"))
 
 
 def trust_scores(
     label_vectors: FloatArray, vectors: FloatArray, code: SparseCode, calibration: Calibration, seed: int = 0
 ) -> list[float | None]:
-    """Return each label's AUROC: does cos(label, text) tell active texts from inactive ones?
+    """Return each label's AUROC: does cos(label, text) separate active from inactive texts?
 
-    ``vectors`` (m, d) and ``code`` are of texts that did not make the labels; see :func:`contrast_sets` for
-    which of them are compared. None where the feature has too few.
+    ``vectors`` (m, d) and ``code`` are of texts that the labels were not made from; :func:`contrast_sets`
+    selects the texts that are compared. None where the feature has too few.
     """
-    return label_aurocs(label_vectors, vectors, contrast_sets(vectors, code, calibration, MOST_ACTIVE, seed))
+    return label_aurocs(label_vectors, vectors, contrast_sets(vectors, code, calibration, MAX_ACTIVE, seed))
 
 
 def label_aurocs(

@@ -1,9 +1,9 @@
-"""How far a corpus lies from the one that a space was calibrated on: densities and levels.
+"""Drift of a corpus from the calibration corpus of its space: densities and levels of the features.
 
-Shares are compared by Fisher's exact test (two-sided by doubling the smaller tail), which holds for an index
-of ten records as for a million; the false discovery rate over all features is kept at 5 % (Benjamini and
-Hochberg 1995). On a large index every small change is significant, so that a change counts only where it is
-also large.
+Shares are compared by Fisher's exact test (two-sided by doubling the smaller tail), which is valid for an
+index of ten records as well as a million; the false discovery rate over all features is controlled at 5 %
+(Benjamini and Hochberg 1995). On a large index every small change is significant, so a change counts only if
+it is also large.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saeindex.config import LEVEL_STRIDE, LEVELS
-from saeindex.features.calibration import LEAST_ACTIVE
+from saeindex.features.calibration import MIN_ACTIVE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,26 +25,26 @@ if TYPE_CHECKING:
 
 FDR = 0.05
 CHANGED = 2.0
-# By the definition of the levels, on the corpus that they were measured on.
+# Share of activations at each level on the calibration corpus, by definition of the levels.
 TYPICAL_SHARE, STRONG_SHARE = 0.5, 0.1
-# A feature's levels are off where it is typical in fewer or more of its records than this.
+# A feature's levels are off where its share of typical records is outside this range.
 TYPICAL_RANGE = (0.25, 0.75)
-# Over 15 labelled corpora the share of activations with levels off is .01 to .16 (and .38 for one made of
-# templates): beyond this, levels measured on the corpus itself are worth a new fingerprint.
+# Share of activations with levels off from which a recalibration is recommended. Over 15 labelled corpora it
+# is .01 to .16, and .38 for a corpus made of templates.
 OFF_SHARE = 0.2
-LEAST_ACTIVATIONS = 1_000
+MIN_ACTIVATIONS = 1_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LevelDrift:
-    """A corpus against the calibration of its space.
+    """A corpus compared with the calibration of its space.
 
-    ``density_ratio`` (n,) is a feature's density here over that of the fit corpus, half a record added to
-    both counts, and ``density_q`` (n,) its false discovery rate. ``typical`` (n,) is the share of a feature's
-    ``present`` (n,) records in which it is typical, and ``typical_q`` (n,) the false discovery rate of its
-    not being one half; only features that are present ten times or more are tested.
-    ``typical_share`` and ``strong_share`` are of all ``activations`` of those features: .5 and .1 mean that
-    the levels fit. They are None where there are no such.
+    ``density_ratio`` (n,) is a feature's density here over its density in the fit corpus, with half a record
+    added to both counts, and ``density_q`` (n,) its false discovery rate. ``typical`` (n,) is the share of a
+    feature's ``present`` (n,) records in which it is typical, and ``typical_q`` (n,) the false discovery rate
+    of a difference from one half; only features with at least ten present records are tested.
+    ``typical_share`` and ``strong_share`` are shares of all ``activations`` of these features: .5 and .1
+    mean that the levels fit. They are None where no feature was tested.
     """
 
     fit_records: int
@@ -60,39 +60,39 @@ class LevelDrift:
 
     @property
     def denser(self) -> int:
-        """How many features are at least twice as dense here, at a false discovery rate of 5 %."""
+        """Number of features at least twice as dense here, at a false discovery rate of 5 %."""
         return int(((self.density_q < FDR) & (self.density_ratio >= CHANGED)).sum())
 
     @property
     def rarer(self) -> int:
-        """How many features are at most half as dense here, at a false discovery rate of 5 %."""
+        """Number of features at most half as dense here, at a false discovery rate of 5 %."""
         return int(((self.density_q < FDR) & (self.density_ratio <= 1 / CHANGED)).sum())
 
     @property
     def is_off(self) -> NDArray[np.bool_]:
-        """Features (n,) that are typical in under a quarter or over three quarters of their records."""
+        """Features (n,) typical in less than a quarter or more than three quarters of their records."""
         low, high = TYPICAL_RANGE
         is_off: NDArray[np.bool_] = (self.typical_q < FDR) & ((self.typical < low) | (self.typical > high))
         return is_off
 
     @property
     def off_share(self) -> float:
-        """The share of activations that belong to such features."""
+        """The share of activations that belong to features whose levels are off."""
         return float(self.present[self.is_off].sum() / max(1, self.activations))
 
     @property
     def levels_are_off(self) -> bool:
-        """Say whether "typical" and "strong" mean something else here; False where too little is known."""
-        return self.activations >= LEAST_ACTIVATIONS and self.off_share > OFF_SHARE
+        """Return whether "typical" and "strong" have another meaning here; False for too few records."""
+        return self.activations >= MIN_ACTIVATIONS and self.off_share > OFF_SHARE
 
     def summary(self) -> str:
-        """Say it in a sentence or two."""
+        """Return the result as a sentence or two."""
         if not self.fit_records:
-            return "the space is not calibrated: no concept is ever typical or strong"
+            return "the space is not calibrated: no concept is typical or strong anywhere"
         if not self.records:
             return "nothing is stored yet"
-        if self.typical_share is None or self.strong_share is None or self.activations < LEAST_ACTIVATIONS:
-            return "too few records to tell"
+        if self.typical_share is None or self.strong_share is None or self.activations < MIN_ACTIVATIONS:
+            return "too few records for a comparison"
         return (
             f"{self.typical_share:.0%} of activations are typical and {self.strong_share:.0%} strong "
             f"(in the fit corpus {TYPICAL_SHARE:.0%} and {STRONG_SHARE:.0%}); the levels of "
@@ -120,15 +120,15 @@ class LevelDrift:
 def level_drift(calibration: Calibration, level_counts: NDArray[np.int64], records: int) -> LevelDrift:
     """Compare a corpus with the calibration of its space.
 
-    ``level_counts`` (n, 3) says in how many of its ``records`` each feature is present, typical and strong
-    by that calibration.
+    ``level_counts`` (n, 3) are the numbers of its ``records`` in which each feature is present, typical and
+    strong by that calibration.
     """
     present, typical, strong = level_counts.T
     fit = np.rint(calibration.density.astype(np.float64) * calibration.records).astype(np.int64)
     ratio = ((present + 0.5) / (records + 1)) / ((fit + 0.5) / (calibration.records + 1))
     density_q = _discovery_rates(fit, calibration.records, present, records, fit + present > 0)
-    is_measurable = (present >= LEAST_ACTIVE) & (fit > 0)
-    # In the fit corpus a feature is typical in half of its records, that of the median itself included.
+    is_measurable = (present >= MIN_ACTIVE) & (fit > 0)
+    # In the fit corpus a feature is typical in half of its records, including the record at the median.
     typical_q = _discovery_rates((fit + 1) // 2, fit, typical, present, is_measurable)
     activations = int(present[is_measurable].sum())
     shares = [
@@ -149,7 +149,7 @@ def level_drift(calibration: Calibration, level_counts: NDArray[np.int64], recor
 
 
 def counts_by_level(facet: Iterable[tuple[str | int | bool, int]], n_features: int) -> NDArray[np.int64]:
-    """Return the counts (n, 3) of an index's level codes as its engine counted them."""
+    """Return the counts (n, 3) per feature and level from an engine's facet of level codes."""
     counts = np.zeros((n_features, LEVEL_STRIDE), np.int64)
     for code, count in facet:
         counts[divmod(int(code), LEVEL_STRIDE)] = count
@@ -163,7 +163,7 @@ def _discovery_rates(
     here_of: NDArray[np.int64] | int,
     is_tested: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
-    """Return the q (n,) of Fisher's exact test of ``fit`` in ``fit_of`` and ``here`` in ``here_of``."""
+    """Return the q values (n,) of Fisher's exact tests: ``fit`` of ``fit_of``, ``here`` of ``here_of``."""
     from scipy.stats import false_discovery_control, hypergeom
 
     q = np.ones(len(fit))

@@ -1,10 +1,10 @@
-"""Lexical labels: the words of a corpus that best tell a feature's texts from others, without an LLM.
+"""Lexical labels: the words of a corpus that best distinguish a feature's texts, without an LLM.
 
-Candidates are the words and phrases that mark the texts where the feature is typical (weighted log-odds), and
-those whose embeddings point from the nearest texts that do not have the feature to those that do. A label
-leads with a term whose presence correlates about as well with the activation as any: a word that a person
-would use. Among those, and among the terms that join it, it takes what trust will ask of a label: that its
-cosine with a text predicts the feature, also against the nearest texts that do not have it.
+Candidates are words and phrases that are over-represented in texts where the feature is typical (weighted
+log-odds), and those whose embeddings point from the nearest texts without the feature to the texts with it.
+The leading term of a label is among the terms whose presence correlates best with the activation: a word that
+a person would use. Among these, and among the further terms, the choice is by the measure of trust: how well
+the label's cosine with a text predicts the feature, also against the nearest texts without it.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ if TYPE_CHECKING:
 
     Encode = Callable[[Sequence[str]], FloatArray]
 
-# Terms of a label; candidates per feature by words, and by embeddings; how many of the best may join.
+# Terms of a label; candidates per feature by words, and by embeddings; candidates for the further terms.
 TERMS, MARKING, NEAR, JOINING = 3, 60, 150, 12
-# The leading term correlates at least this well, by comparison with the best: less gives a higher AUROC and
-# a stranger name.
+# Minimum correlation of the leading term, as a share of the best candidate's: a lower share gives a higher
+# AUROC and stranger names.
 LEADING = 0.8
-# A candidate's correlation must be this many standard errors above 0.
-LEAST_Z = 3.0
-# A candidate stands in this many of the texts where the feature is typical.
-LEAST_TEXTS = 3
-# A joining term must raise the AUROC by this much: a shorter label reads better.
-LEAST_GAIN = 0.01
-# Of terms that differ by no more than this in AUROC, the one that correlates best is the commoner word.
+# Minimum correlation of a candidate, in standard errors above 0.
+MIN_Z = 3.0
+# Minimum number of texts with a candidate among those where the feature is typical.
+MIN_TEXTS = 3
+# Minimum gain in AUROC by a further term: a shorter label reads better.
+MIN_GAIN = 0.01
+# AUROCs that differ by at most this count as equal: the term that correlates best, the commoner word, wins.
 TOLERANCE = 0.005
-MOST_ACTIVE, MOST_TERMS = 200, 40_000
+MAX_ACTIVE, MAX_TERMS = 200, 40_000
 UNCLEAR = "unclear"
 BLOCK = 128
-# A word, a number, or one mark of punctuation: phrases cross neither of the last two.
+# A word, a number or a punctuation mark; phrases do not span numbers or punctuation marks.
 TOKEN = re.compile(r"[^\W\d_][\w+#'-]*[\w+#]|[^\W\d_]|\d+|[^\w\s]")
 
 
@@ -58,12 +58,12 @@ def lexical_labels(
 ) -> list[str]:
     """Label each feature from ``texts``, their embeddings (m, d) and their codes.
 
-    ``encode`` embeds a label as a query. A feature that is typical in too few texts to compare keeps the
-    term that correlates best, or is "unclear".
+    ``encode`` embeds a label as a query. A feature that is typical in too few texts for a comparison gets
+    the term that correlates best, or "unclear".
     """
     presence, terms = _presence(texts)
     term_vectors = encode(terms)
-    contrasts = list(contrast_sets(vectors, code, calibration, MOST_ACTIVE, seed))
+    contrasts = list(contrast_sets(vectors, code, calibration, MAX_ACTIVE, seed))
     directions = _directions(contrasts, vectors)
     candidates = _candidates(presence, term_vectors, code, calibration, directions)
     growing = [
@@ -77,16 +77,16 @@ def lexical_labels(
 
 @dataclass(slots=True)
 class _Growing:
-    """A label on the way: its terms, by number, and its AUROC so far."""
+    """An unfinished label: the numbers of its terms, and its AUROC so far."""
 
     parts: list[int]
     joining: dict[int, float]
-    """The terms that may join, the best AUROC first, and how well each correlates with the feature."""
+    """The candidates for further terms, best AUROC first, and their correlations with the feature."""
     best: float
     contrast: Contrast | None
 
     def options(self, stems: Callable[[int], set[str]]) -> list[int]:
-        """Return the terms that may join and do not repeat a word of the label."""
+        """Return the candidates that do not repeat a word of the label."""
         taken = set().union(*map(stems, self.parts)) if self.parts else set()
         return [term for term in self.joining if taken.isdisjoint(stems(term))][:JOINING]
 
@@ -98,7 +98,7 @@ def _started(
     term_vectors: FloatArray,
     vectors: FloatArray,
 ) -> _Growing:
-    """Return a label of the leading term of candidates and their correlations, the best of these first."""
+    """Return a label with its leading term, from candidates and their correlations, best first."""
     candidates, correlations = chosen
     if contrast is None or not len(candidates):
         return _Growing(candidates[:1].tolist(), {}, 1.0, None)
@@ -111,12 +111,12 @@ def _started(
 
 
 def _commonest_of_the_best(aurocs: NDArray[np.float64], correlations: FloatArray) -> int:
-    """Return the position of the highest correlation among AUROCs (c,) that are as good as the best."""
+    """Return the position of the highest correlation among AUROCs (c,) within ``TOLERANCE`` of the best."""
     return int(np.argmax(np.where(aurocs >= aurocs.max() - TOLERANCE, correlations, -1)))
 
 
 def _grow(growing: Sequence[_Growing], terms: Sequence[str], vectors: FloatArray, encode: Encode) -> None:
-    """Try one more term on every label; the trials of all labels are embedded in one go."""
+    """Try one more term for every label; the trials of all labels are embedded in one batch."""
 
     def stems(term: int) -> set[str]:
         return {word[:5].rstrip("s") for word in terms[term].split()}
@@ -137,13 +137,13 @@ def _grow(growing: Sequence[_Growing], terms: Sequence[str], vectors: FloatArray
         scores = auroc(vectors[label.contrast.texts] @ embedded[span].T, label.contrast.is_active)
         correlations = np.array([label.joining[term] for term in options], np.float32)
         winner = _commonest_of_the_best(scores, correlations)
-        if scores[winner] > label.best + LEAST_GAIN:
+        if scores[winner] > label.best + MIN_GAIN:
             label.parts.append(options[winner])
             label.best = float(scores[winner])
 
 
 def _directions(contrasts: Sequence[Contrast | None], vectors: FloatArray) -> FloatArray:
-    """Return the mean of each feature's active texts less that of the others (n, d), 0 without a contrast."""
+    """Return the mean of each feature's active texts minus that of the others (n, d); 0 if not compared."""
     directions = np.zeros((len(contrasts), vectors.shape[1]), np.float32)
     for feature, contrast in enumerate(contrasts):
         if contrast is not None:
@@ -159,31 +159,31 @@ def _candidates(
     calibration: Calibration,
     directions: FloatArray,
 ) -> Iterator[tuple[NDArray[np.int64], FloatArray]]:
-    """Yield each feature's telling terms and how well their presence correlates with it, the best first."""
+    """Yield each feature's informative terms and the correlations of their presence with it, best first."""
     background = np.asarray(presence.sum(0)).ravel()
     centred = term_vectors - term_vectors.mean(0)
     unit = centred / np.linalg.norm(centred, axis=1, keepdims=True).clip(1e-9)
     marking, near = (min(size, len(background)) for size in (MARKING, NEAR))
-    least = LEAST_Z / len(code) ** 0.5
+    min_correlation = MIN_Z / len(code) ** 0.5
     for start, counts, correlations in _evidence(presence, code, calibration):
         log_odds = _log_odds(counts, background)
         closeness = directions[start : start + BLOCK] @ unit.T
         for i in range(len(counts)):
-            telling = np.argpartition(-log_odds[i], marking - 1)[:marking]
+            informative = np.argpartition(-log_odds[i], marking - 1)[:marking]
             if directions[start + i].any():
-                telling = np.union1d(telling, np.argpartition(-closeness[i], near - 1)[:near])
-            scores = correlations[i, telling]
-            is_telling = (counts[i, telling] >= LEAST_TEXTS) & (scores > least)
-            telling, scores = telling[is_telling], scores[is_telling]
+                informative = np.union1d(informative, np.argpartition(-closeness[i], near - 1)[:near])
+            scores = correlations[i, informative]
+            is_informative = (counts[i, informative] >= MIN_TEXTS) & (scores > min_correlation)
+            informative, scores = informative[is_informative], scores[is_informative]
             order = np.argsort(-scores, kind="stable")
-            yield telling[order], scores[order]
+            yield informative[order], scores[order]
 
 
 def _evidence(
     presence: csr_matrix, code: SparseCode, calibration: Calibration
 ) -> Iterator[tuple[int, FloatArray, FloatArray]]:
-    """Yield blocks of features: the first, in how many of the texts where each is typical every term stands
-    (b, terms), and the Pearson correlation of the term's presence with the activation (b, terms)."""
+    """Yield blocks of features: the first feature, the number of texts with each term among those where the
+    feature is typical (b, terms), and the Pearson correlation of presence and activation (b, terms)."""
     activations = code.to_csr()
     typical = activations.copy()
     typical.data = (typical.data >= calibration.median[typical.indices]).astype(np.float32)
@@ -200,7 +200,7 @@ def _evidence(
 
 
 def _presence(texts: Sequence[str]) -> tuple[csr_matrix, list[str]]:
-    """Return which text has which term (m, terms), and the terms, rare and common ones left out.
+    """Return the presence of terms in texts (m, terms), and the terms, without rare and common terms.
 
     Raises InvalidInputError where the texts share no words.
     """
@@ -211,24 +211,25 @@ def _presence(texts: Sequence[str]) -> tuple[csr_matrix, list[str]]:
         binary=True,
         min_df=max(2, min(20, len(texts) // 2_000)),
         max_df=0.2 if len(texts) >= 1_000 else 1.0,
-        max_features=MOST_TERMS,
+        max_features=MAX_TERMS,
         dtype=np.float32,
     )
     try:
         presence = vectorizer.fit_transform(texts)
-    except ValueError as error:  # scikit-learn's only word for an empty vocabulary
+    except ValueError as error:  # scikit-learn raises it for an empty vocabulary
         raise InvalidInputError(
             f"label features by the words of {len(texts)} texts",
-            "no word stands in at least two of them",
+            "no word occurs in at least two of them",
             "Fit on more texts.",
         ) from error
     return presence.tocsr(), list(vectorizer.get_feature_names_out())
 
 
 def _phrases() -> Callable[[str], set[str]]:
-    """Return what takes a text's words and runs of up to three, without function words at their ends.
+    """Return a function that maps a text to its words and phrases of up to three words.
 
-    That is what noun phrases are made of ("state of the art", "hidden markov model"), with no tagger.
+    Phrases have no function word at either end. This finds noun phrases ("state of the art", "hidden markov
+    model") without a tagger.
     """
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
@@ -251,9 +252,9 @@ def _phrases() -> Callable[[str], set[str]]:
 
 
 def _log_odds(counts: FloatArray, background: FloatArray) -> FloatArray:
-    """Return the z-score of each term's log-odds (b, terms), each feature against the rest.
+    """Return the z-score of each term's log-odds (b, terms), for each feature against the rest.
 
-    Monroe et al. 2008, eq. 22; the prior is the corpus, weighing as much as 500 words.
+    Monroe et al. 2008, eq. 22; the prior is the corpus, with the weight of 500 words.
     """
     prior = background / background.sum() * 500
     ours, theirs = counts + prior, background - counts + prior

@@ -1,10 +1,9 @@
-"""Transfer between versions: which feature of a new space is which of an old one, and what was lost.
+"""Mapping between versions of a space: the new feature for each old feature, and the lost features.
 
 Features are matched one to one by the assignment that maximises the summed similarity of the pairs above a
-threshold. The similarity is the cosine of the decoder directions, or, where embeddings are given, the mean of
-that and of the correlation of the activations. Two fits on the same texts share under half of their features
-at a cosine of .7, so a match is never taken for granted: each pair has its confidence, and what has none is
-listed as lost.
+threshold. The similarity is the cosine of the decoder directions, or, if embeddings are given, the mean of
+this cosine and the correlation of the activations. Two fits on the same texts share less than half of their
+features at a cosine of .7, so each pair has a confidence, and features without a match are listed as lost.
 """
 
 from __future__ import annotations
@@ -27,16 +26,16 @@ if TYPE_CHECKING:
 
 MATCH_FLOOR = 0.7
 CARRIED = "carried"
-CHANCE = 0.5  # the AUROC of a label that says nothing
+CHANCE = 0.5  # AUROC of an uninformative label
 
 
 @dataclass(frozen=True, slots=True)
 class MappedFeature:
-    """An old feature and the new one that took its place.
+    """An old feature and the new feature that corresponds to it.
 
-    ``confidence`` in 0…1 is the similarity that was matched on; ``margin`` is how far it lies above the best
-    other new feature for ``old`` (negative where the assignment gave that one away). ``correlation`` is None
-    without embeddings.
+    ``confidence`` in 0…1 is the similarity used for matching; ``margin`` is its difference to the best other
+    new feature for ``old`` (negative if the assignment gave a better feature to another). ``correlation`` is
+    None without embeddings.
     """
 
     old: int
@@ -53,7 +52,7 @@ class MappedFeature:
 
 @dataclass(frozen=True, slots=True)
 class UnmatchedFeature:
-    """A feature without a counterpart, and the nearest one of the other space (which may be matched)."""
+    """A feature without a match, and the nearest feature of the other space (which may be matched)."""
 
     id: int
     label: str
@@ -67,7 +66,7 @@ class UnmatchedFeature:
 
 @dataclass(frozen=True, slots=True)
 class SpaceMapping:
-    """The matches of two spaces in the order of the old features, and what only one of them has."""
+    """The matches of two spaces in the order of the old features, and the features of only one space."""
 
     matches: tuple[MappedFeature, ...]
     lost: tuple[UnmatchedFeature, ...]
@@ -88,7 +87,7 @@ class SpaceMapping:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything as JSON; lost features with the densest first."""
+        """Return everything as JSON; lost features are sorted by density, highest first."""
         return {
             **self.summary(),
             "matches": [asdict(match) for match in self.matches],
@@ -106,9 +105,9 @@ def map_spaces(
 ) -> SpaceMapping:
     """Match the features of two spaces over one encoder.
 
-    ``vectors`` (m, d) are embeddings of texts to compare activations on; thousands are needed for rare
-    features to be active at all. Pairs below ``threshold`` are no matches. Raises MismatchError for spaces
-    over different encoders.
+    ``vectors`` (m, d) are embeddings of texts to compare activations on; rare features need thousands to be
+    active at all. Pairs below ``threshold`` are not matched. Raises MismatchError for spaces over different
+    encoders.
     """
     _check_encoders(old, new)
     if not 0 < threshold <= 1:
@@ -120,7 +119,7 @@ def map_spaces(
     if vectors is not None and len(vectors):
         correlation = activation_correlation(old.sae.encode(vectors), new.sae.encode(vectors))
     similarity = cosine if correlation is None else _combined(cosine, correlation)
-    # Pairs below the threshold count for nothing: the assignment must not give up a good pair for them.
+    # Pairs below the threshold count as 0: the assignment must not give up a good pair for them.
     rows, columns = _assigned(np.where(similarity >= threshold, similarity, 0))
     is_match = similarity[rows, columns] >= threshold
     rows, columns = rows[is_match], columns[is_match]
@@ -135,9 +134,9 @@ def map_spaces(
 def carry_labels(old: Space, new: SpaceT, mapping: SpaceMapping) -> SpaceT:
     """Return the new space with the old labels where they are worth keeping.
 
-    A manual label always moves with its feature. Another one moves where what is left of its trust,
-    0.5 + (trust - 0.5) · confidence, is above that of the new space's own label; its method then says that it
-    was carried. The fingerprint stays: labels are no part of it.
+    A manual label always moves with its feature. Any other label moves if its reduced trust,
+    0.5 + (trust - 0.5) · confidence, is above the trust of the new space's own label; its method then says
+    that it was carried. The fingerprint stays: labels are not part of it.
     """
     labels, vectors = list(new.labels), new.label_vectors.copy()
     for match in mapping.matches:
@@ -149,10 +148,10 @@ def carry_labels(old: Space, new: SpaceT, mapping: SpaceMapping) -> SpaceT:
 
 
 def carry_manual_labels(old: Space, new: SpaceT, vectors: FloatArray | None = None) -> SpaceT:
-    """Return the new space with the manual labels of the old one, on the features that took their place.
+    """Return the new space with the manual labels of the old space, on the corresponding features.
 
     ``vectors`` (m, d) are embeddings of texts: features are then matched by their activations too, and the
-    labels' trust is measured on them. A label whose feature has no counterpart is listed with its nearest one
+    labels' trust is measured on them. A label whose feature has no match is listed with the nearest feature
     in ``report["labels"]["lost_manual"]``. Raises MismatchError for spaces over different encoders.
     """
     manual = {i for i, label in enumerate(old.labels) if label.method == MANUAL}
@@ -173,7 +172,7 @@ def carry_manual_labels(old: Space, new: SpaceT, vectors: FloatArray | None = No
 
 
 def carried_label(old: FeatureLabel, new: FeatureLabel, confidence: float) -> FeatureLabel | None:
-    """Return the label that the new feature takes over, or None where it keeps its own."""
+    """Return the label that the new feature takes over, or None if it keeps its own."""
     if old.method == MANUAL:
         return old
     if new.method == MANUAL or old.trust is None:
@@ -186,7 +185,7 @@ def carried_label(old: FeatureLabel, new: FeatureLabel, confidence: float) -> Fe
 
 
 def _measured(space: SpaceT, features: set[int], vectors: FloatArray) -> SpaceT:
-    """Return the space with the trust of these labels as it is on its own features."""
+    """Return the space with the trust of these labels measured on its own features."""
     code = space.sae.encode(vectors)
     scores = label_scores(space.label_vectors, vectors, code, space.calibration)
     labels = tuple(
@@ -213,7 +212,7 @@ def activation_correlation(old: SparseCode, new: SparseCode) -> FloatArray:
 
 
 def _combined(cosine: FloatArray, correlation: FloatArray) -> FloatArray:
-    """Return the mean of both, where both features were active at all, else the cosine."""
+    """Return the mean of both where both features were active in some text, else the cosine."""
     was_active = np.outer((correlation != 0).any(1), (correlation != 0).any(0))
     combined: FloatArray = np.where(was_active, (cosine + correlation) / 2, cosine)
     return combined
@@ -282,5 +281,5 @@ def _check_encoders(old: Space, new: Space) -> None:
         raise MismatchError(
             f"map {old.name!r} to {new.name!r}",
             "; ".join(f"{key}: {ours!r} and {theirs!r}" for key, (ours, theirs) in differing.items()),
-            "Features can be compared only over one encoder: fit the new space on the old one's.",
+            "Fit the new space on the encoder of the old space.",
         )

@@ -1,4 +1,4 @@
-"""What a feature space is: encoder identity, autoencoder, calibration and labels."""
+"""The data of a feature space: encoder identity, autoencoder, calibration and labels."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ SpaceT = TypeVar("SpaceT", bound="Space")
 
 @dataclass(frozen=True, eq=False)
 class Space:
-    """How texts become features, and what the features mean; :class:`FeatureSpace` is this with its verbs.
+    """Turns texts into features, and says what they mean; :class:`FeatureSpace` adds the operations.
 
-    ``labels[i]`` names feature i, ``label_vectors`` (n, d) are the labels' embeddings, ``report`` holds what
-    was measured on held-out texts. Saved as safetensors and JSON; never pickled.
+    ``labels[i]`` names feature i, ``label_vectors`` (n, d) are the labels' embeddings, ``report`` has the
+    figures measured on held-out texts. Saved as safetensors and JSON; never pickled.
     """
 
     name: str
@@ -46,8 +46,8 @@ class Space:
 
     @cached_property
     def fingerprint(self) -> str:
-        """The hash of everything that changes activations or levels (labels do not)."""
-        # Nor do families: they group features for a query, and nothing that an index keeps depends on them.
+        """The hash of all that affects activations or levels (labels do not)."""
+        # Families do not either: they group features in queries, and no stored data depends on them.
         parts = [FORMAT_VERSION, self.encoder.signature(), self.sae.digest(), self.calibration.digest()]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -57,7 +57,7 @@ class Space:
         return self.sae.n_features
 
     def label(self, feature: int) -> FeatureLabel:
-        """Return a feature's label; UnknownConceptError outside 0 … n - 1."""
+        """Return a feature's label; raise UnknownConceptError outside 0 … n - 1."""
         do = "Give its number; index.features(PHRASE) finds one."
         check_kind(f"feature {feature!r:.80}", feature, Integral, do)
         if not 0 <= feature < self.n_features:
@@ -69,7 +69,7 @@ class Space:
         return self.labels[feature]
 
     def open_encoder(self, **options: Any) -> TextEncoder:
-        """Open the encoder that this space was fitted on; MismatchError where the weights differ."""
+        """Open the encoder that this space was fitted on; raise MismatchError if its weights differ."""
         wanted = self.encoder
         prefix = "openai:" if wanted.kind == "openai" else ""
         encoder = open_encoder(
@@ -105,7 +105,7 @@ class Space:
         report: dict[str, Any],
         vectors: FloatArray | None = None,
     ) -> Self:
-        """Make a space without texts: its features have no names, and levels only where ``vectors`` are."""
+        """Make a space without texts: it has no labels, and levels only if ``vectors`` are given."""
         sae = sae.half()
         never = np.full(sae.n_features, np.inf, np.float32)
         calibration = Calibration(0, np.zeros(sae.n_features, np.float32), never, never.copy())

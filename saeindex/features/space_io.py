@@ -44,12 +44,12 @@ def save_space(space: Space, target: Path) -> Path:
         (draft / "labels.jsonl").write_text("\n".join(lines) + "\n")
         save_families(space.families, draft / "families.json")
         for file in draft.iterdir():
-            file.chmod(0o644)  # safetensors writes for the owner alone; a package is read by others
+            file.chmod(0o644)  # safetensors lets only the owner read; a packaged space is read by others
     return target
 
 
 def load_space(name_or_path: str | Path, kind: type[SpaceT]) -> SpaceT:
-    """Load a packaged space by name, or a directory; MismatchError where its files are damaged."""
+    """Load a packaged space by name, or a directory; raise MismatchError if its files are damaged."""
     from safetensors import SafetensorError
 
     folder = find_space(name_or_path)
@@ -59,7 +59,7 @@ def load_space(name_or_path: str | Path, kind: type[SpaceT]) -> SpaceT:
         raise MismatchError(
             f"feature space {folder}",
             f"its files are damaged or missing ({type(error).__name__}: {error})",
-            "Restore the directory from where it came, or fit the space again.",
+            "Restore the directory from its source, or fit the space again.",
         ) from error
 
 
@@ -90,14 +90,14 @@ def _read(folder: Path, kind: type[SpaceT]) -> SpaceT:
     if len(sizes) > 1 or space.fingerprint != described["fingerprint"]:
         raise MismatchError(
             f"feature space {folder}",
-            "its files do not belong together (sizes or fingerprint differ)",
-            "Restore the directory from where it came, or fit the space again.",
+            "its files do not fit together (sizes or fingerprint differ)",
+            "Restore the directory from its source, or fit the space again.",
         )
     return space
 
 
 def find_space(name_or_path: str | Path) -> Path:
-    """Return the folder of a packaged space or of a path; NotFoundError lists the packaged ones."""
+    """Return the folder of a packaged space or a path; NotFoundError lists the packaged spaces."""
     asked = f"feature space {name_or_path!r:.80}"
     check_kind(asked, name_or_path, (str, os.PathLike), "Give its name, or the path of its folder.")
     folder = Path(name_or_path)

@@ -1,4 +1,4 @@
-"""How far labels can be trusted: AUROC, F1 and a shuffled control, on records that did not make them."""
+"""The trust of labels: AUROC, F1 and a shuffled control, on records that they were not made from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saeindex.features.contrast_sets import contrast_sets
-from saeindex.features.labels import MOST_ACTIVE, TRUST_FLOOR, label_aurocs
+from saeindex.features.labels import MAX_ACTIVE, TRUST_FLOOR, label_aurocs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LabelScores:
-    """Per feature, None where it has too few records: AUROC, F1, and the AUROC of another one's label."""
+    """Per feature, None where it has too few records: AUROC, F1, and the AUROC of another feature's label."""
 
     trust: Sequence[float | None]
     f1: Sequence[float | None]
@@ -33,12 +33,12 @@ class LabelScores:
 def label_scores(
     label_vectors: FloatArray, vectors: FloatArray, code: SparseCode, calibration: Calibration, seed: int = 0
 ) -> LabelScores:
-    """Measure labels (n, d) on texts (m, d) that did not make them.
+    """Measure labels (n, d) on texts (m, d) that they were not made from.
 
-    The control gives each feature that can be measured the label of another one of them: labels that say
-    something about their own feature alone leave it near 0.5.
+    The control assigns each measurable feature the label of another measurable feature: it is near 0.5 if
+    labels describe only their own feature.
     """
-    contrasts = list(contrast_sets(vectors, code, calibration, MOST_ACTIVE, seed))
+    contrasts = list(contrast_sets(vectors, code, calibration, MAX_ACTIVE, seed))
     tested = np.array([i for i, contrast in enumerate(contrasts) if contrast is not None], np.int64)
     control: list[float | None] = [None] * len(contrasts)
     if len(tested) > 1:
@@ -52,19 +52,19 @@ def label_scores(
 def f1_scores(
     label_vectors: FloatArray, vectors: FloatArray, contrasts: Iterable[Contrast | None], seed: int = 0
 ) -> list[float | None]:
-    """Return each label's F1: does cos(label, text) above a threshold say that the feature is typical?
+    """Return each label's F1: does cos(label, text) above a threshold predict that the feature is typical?
 
-    The threshold is the best one on one half of the feature's contrast set; the score is that of the other
-    half. A third of a contrast set is active, so a label that says yes to everything has an F1 of 0.5.
+    The threshold is chosen on one half of the feature's contrast set, the score is measured on the other
+    half. A third of a contrast set is active, so a label that always predicts yes has an F1 of 0.5.
     """
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     scores: list[float | None] = []
     for label, contrast in zip(label_vectors, contrasts, strict=True):
         if contrast is None:
             scores.append(None)
             continue
         cosine = vectors[contrast.texts] @ label
-        is_first, active = _first_half(contrast, dice), contrast.is_active
+        is_first, active = _first_half(contrast, rng), contrast.is_active
         threshold = best_threshold(cosine[is_first], active[is_first])
         scores.append(f1(cosine[~is_first] >= threshold, active[~is_first]))
     return scores
@@ -75,7 +75,7 @@ def best_threshold(scores: FloatArray, is_active: NDArray[np.bool_]) -> float:
     order = np.argsort(-scores, kind="stable")
     hits = np.cumsum(is_active[order])
     f1_at = 2 * hits / (np.arange(1, len(order) + 1) + is_active.sum())
-    # A threshold takes in all texts of equal score.
+    # A threshold includes all texts of equal score.
     is_last = np.append(np.diff(scores[order]) != 0, True)
     return float(scores[order][np.argmax(np.where(is_last, f1_at, -1.0))])
 
@@ -87,7 +87,7 @@ def f1(is_predicted: NDArray[np.bool_], is_active: NDArray[np.bool_]) -> float:
 
 
 def derangement(count: int, seed: int = 0) -> NDArray[np.int64]:
-    """Return a random permutation (count,) of one cycle, which leaves nothing in its place (count > 1)."""
+    """Return a random cyclic permutation (count,): no element stays in its position (count > 1)."""
     cycle = np.random.default_rng(seed).permutation(count)
     deranged = np.empty(count, np.int64)
     deranged[cycle] = np.roll(cycle, 1)
@@ -97,10 +97,10 @@ def derangement(count: int, seed: int = 0) -> NDArray[np.int64]:
 def label_summary(
     labels: Sequence[FeatureLabel], density: FloatArray, control: Sequence[float | None] | None = None
 ) -> dict[str, Any]:
-    """Return the figures of ``report["labels"]``; those that nothing was measured for are None.
+    """Return the figures of ``report["labels"]``; figures that were not measured are None.
 
-    A live feature is one of ``density`` (n,) above 0; the share above the floor counts features whose trust
-    could not be measured as below it. Without ``control`` there is no ``control_auroc``.
+    A live feature has a ``density`` (n,) above 0; the share above the floor counts features whose trust could
+    not be measured as below it. Without ``control`` there is no ``control_auroc``.
     """
     trust = [label.trust for label in labels if label.trust is not None]
     above = [score for score in trust if score >= TRUST_FLOOR]
@@ -121,7 +121,7 @@ def label_summary(
 
 
 def describe_summary(summary: Mapping[str, Any]) -> str:
-    """Return the figures of :func:`label_summary` as a line, the control beside the mean."""
+    """Return the figures of :func:`label_summary` on one line, with the control next to the mean."""
     if summary.get("mean_trust") is None:
         return "trust of labels not measured"
     parts = [f"trust of labels {summary['mean_trust']:.3f}"]
@@ -136,11 +136,11 @@ def describe_summary(summary: Mapping[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def _first_half(contrast: Contrast, dice: np.random.Generator) -> NDArray[np.bool_]:
-    """Return which entries are in the first half (r,): of both kinds alike, each text in one half only."""
+def _first_half(contrast: Contrast, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Return which entries are in the first half (r,): split within each kind, each text in one half only."""
     halves = []
     for is_kind in (contrast.is_active, ~contrast.is_active):
-        texts = dice.permutation(np.unique(contrast.texts[is_kind]))
+        texts = rng.permutation(np.unique(contrast.texts[is_kind]))
         halves.append(texts[: len(texts) // 2])
     return np.isin(contrast.texts, np.concatenate(halves))
 

@@ -1,1 +1,1 @@
-"""Getting records in: sources, passages, points, the pipeline and the manifest."""
+"""Indexing of records: sources, passages, points, the pipeline and the manifest."""

@@ -1,4 +1,4 @@
-"""Creating and opening the parts of an index: its store, its manifest and its lens."""
+"""Creating and opening the parts of an index: its store, its manifest and its feature space."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PLACE = "Give the path of a directory, or the name of a collection on a server."
 
 @dataclass(frozen=True, slots=True)
 class IndexParts:
-    """What an index stands on; ``folder`` is None where it is a collection behind a client."""
+    """The parts of an index; ``folder`` is None where the index is a collection on a server."""
 
     store: VectorStore
     space: FeatureSpace
@@ -41,7 +41,7 @@ def create_index(
     url: str | None,
     of_server: Mapping[str, Any],
 ) -> IndexParts:
-    """Make an empty index, or complete one whose creation was interrupted."""
+    """Create an empty index, or complete an index whose creation was interrupted."""
     check_kind(f"index {path!r:.80}", path, (str, os.PathLike), PLACE)
     options = {name: value for name, value in of_server.items() if value is not None}
     store = _create_or_complete(path, manifest, client, url, options)
@@ -64,10 +64,10 @@ def open_index(
     encoder: TextEncoder | None,
     resume: bool,
 ) -> IndexParts:
-    """Open what :func:`create_index` made; with ``resume`` an interrupted recalibration is finished first.
+    """Open an index made by :func:`create_index`; ``resume`` first finishes an interrupted recalibration.
 
     Raises:
-        NotFoundError: there is no index of that name.
+        NotFoundError: no index has that name.
         MismatchError: it was built with another space or encoder, or its levels are being replaced.
     """
     check_kind(f"index {path!r:.80}", path, (str, os.PathLike), PLACE)
@@ -79,15 +79,15 @@ def open_index(
             manifest.check_settled(str(path))
         if space is None:
             space = manifest.space.name if folder is None else folder / SPACE_FOLDER
-        lens = space if isinstance(space, FeatureSpace) else FeatureSpace.load(space)
+        loaded = space if isinstance(space, FeatureSpace) else FeatureSpace.load(space)
         if manifest.recalibration is not None:
             from saeindex.indexing.recalibration import finish_recalibration
 
-            manifest = finish_recalibration(store, manifest, lens, folder, str(path))
-        lens = manifest.lens(lens, str(path))
+            manifest = finish_recalibration(store, manifest, loaded, folder, str(path))
+        loaded = manifest.with_own_levels(loaded, str(path))
         if encoder is not None:
-            lens.check_encoder(encoder)
-        return IndexParts(store, lens, manifest, folder)
+            loaded.check_encoder(encoder)
+        return IndexParts(store, loaded, manifest, folder)
     except BaseException:
         store.close()
         raise
@@ -100,7 +100,7 @@ def _create_or_complete(
     url: str | None,
     options: dict[str, Any],
 ) -> VectorStore:
-    """Make the store, or take over an empty one that was left without a manifest."""
+    """Create the store, or take over an empty store that was left without a manifest."""
     try:
         return create_store(path, manifest.layout, client=client, url=url, **options)
     except MismatchError:

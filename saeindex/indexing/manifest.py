@@ -1,4 +1,4 @@
-"""The manifest of an index: which space it was built with, and how."""
+"""The manifest of an index: the space and the settings that it was built with."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray
 
 
-# What of a manifest is said in other words, or to nobody.
+# Fields of a manifest that ``index_info`` shows in another form or not at all.
 KEPT_FOR_ITSELF = {"counts", "calibration", "recalibration", "profiles"}
 
 
@@ -66,7 +66,7 @@ class PassageSetting(_Strict):
 
 
 class Counts(_Strict):
-    """What the index held when it was last written to the end of a run."""
+    """The number of records and points at the end of the last complete run."""
 
     records: int = 0
     points: int = 0
@@ -90,27 +90,27 @@ class OwnCalibration(_Strict):
 
     @classmethod
     def keep(cls, calibration: Calibration) -> OwnCalibration:
-        """Describe ``calibration``, bit for bit: its levels go into the fingerprint."""
+        """Encode ``calibration`` bit for bit: its levels are part of the fingerprint."""
         arrays = {name: getattr(calibration, name) for name in (*ARRAYS, "mean")}
         kept = {name: _to_text(array) for name, array in arrays.items() if array is not None}
         return cls(records=calibration.records, **kept)
 
     def calibration(self) -> Calibration:
-        """Return what was kept."""
+        """Return the calibration."""
         arrays = {name: _from_text(getattr(self, name)) for name in ARRAYS}
         mean = None if self.mean is None else _from_text(self.mean)
         return Calibration(self.records, **arrays, mean=mean)
 
 
 class Recalibration(_Strict):
-    """New levels that are being written, to a space of that fingerprint; a reader would find old and new."""
+    """New levels that are being written, and the fingerprint of their space; points may have old or new."""
 
     fingerprint: str
     calibration: OwnCalibration
 
 
 class Manifest(_Strict):
-    """Kept beside the points; an index without one was never finished being created."""
+    """The settings stored with the points; without a manifest the creation of the index was not finished."""
 
     format_version: int = FORMAT_VERSION
     created: str
@@ -125,9 +125,9 @@ class Manifest(_Strict):
     passages: PassageSetting | None = None
     counts: Counts = Counts()
     revision: str = ""
-    """Random, and another one whenever points change: what was read of the points is known by it."""
+    """A random id that changes whenever points change; it identifies the state that a cache was read from."""
     calibration: OwnCalibration | None = None
-    """The levels of the points, where they are not those that the space came with."""
+    """The calibration of the points' levels, if it is not that of the original space."""
     recalibration: Recalibration | None = None
     profiles: dict[str, dict[str, Any]] = {}
     """Saved steering profiles by name; :class:`saeindex.steering.saved_profile.Profile` reads them."""
@@ -164,16 +164,16 @@ class Manifest(_Strict):
 
     @property
     def layout(self) -> Layout:
-        """The collection's shape."""
+        """The layout of the collection."""
         return Layout(self.dense, tuple(self.sparse), self.payload_indexes)
 
     def renewed(self) -> Manifest:
-        """Return this manifest with another revision."""
+        """Return a copy with a new revision."""
         return self.model_copy(update={"revision": uuid4().hex})
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any], name: str) -> Manifest:
-        """Check what a store kept; NotFoundError where nothing was, MismatchError for another format."""
+        """Return the manifest of a store's JSON; NotFoundError if it is empty, MismatchError if invalid."""
         if not raw:
             raise NotFoundError(
                 f"index {name}",
@@ -195,28 +195,28 @@ class Manifest(_Strict):
                 "Restore it from a backup.",
             ) from error
 
-    def lens(self, space: FeatureSpace, name: str) -> FeatureSpace:
+    def with_own_levels(self, space: FeatureSpace, name: str) -> FeatureSpace:
         """Return ``space`` with the levels of this index.
 
-        Any space of the same encoder and autoencoder will do; MismatchError for another.
+        ``space`` may be any space of the same encoder and autoencoder; MismatchError for another space.
         """
-        lens = space
-        if lens.fingerprint != self.space.fingerprint and self.calibration is not None:
-            lens = replace(space, calibration=self.calibration.calibration())
-        if lens.fingerprint != self.space.fingerprint:
+        own = space
+        if own.fingerprint != self.space.fingerprint and self.calibration is not None:
+            own = replace(space, calibration=self.calibration.calibration())
+        if own.fingerprint != self.space.fingerprint:
             raise MismatchError(
                 f"index {name} with feature space {space.name!r} ({space.fingerprint[:12]})",
                 f"it was built with {self.space.name!r} ({self.space.fingerprint[:12]})",
                 "Open it without naming a space, or index the records again into a new index.",
             )
-        return lens
+        return own
 
     def check_settled(self, name: str, fingerprint: str | None = None) -> None:
-        """Raise MismatchError where new levels are being written, or are not those of ``fingerprint``."""
+        """Raise MismatchError if new levels are being written, or the levels are not of ``fingerprint``."""
         if self.recalibration is not None:
             raise MismatchError(
                 f"index {name}",
-                "its levels are being replaced, or that was interrupted",
+                "its levels are being replaced, or the replacement was interrupted",
                 f"Run `saeindex sae calibrate {name}` to finish it (in Python: open it with resume=True).",
             )
         if fingerprint not in (None, self.space.fingerprint):
@@ -226,31 +226,31 @@ class Manifest(_Strict):
 
 
 class KeptManifest:
-    """The manifest of an open index: ``current`` is what it was when it was last read or written here."""
+    """The manifest of an open index; ``current`` is its state when this process last read or wrote it."""
 
     def __init__(self, store: VectorStore, manifest: Manifest, name: str) -> None:
-        """Take the store that keeps it, and the index's name for errors."""
+        """``store`` has the manifest; ``name`` is the index's name in errors."""
         self._store, self._name, self.current = store, name, manifest
 
     def read(self) -> Manifest:
-        """Return the manifest as it is now; MismatchError where the levels were replaced meanwhile."""
+        """Read the manifest again and return it; MismatchError if the levels were replaced meanwhile."""
         kept = Manifest.parse(self._store.read_manifest(), self._name)
         kept.check_settled(self._name, self.current.space.fingerprint)
         return kept
 
     def write(self, manifest: Manifest) -> None:
-        """Keep another manifest."""
+        """Replace the manifest."""
         self.current = manifest
         self._store.write_manifest(manifest.model_dump(mode="json"))
 
     def renew(self) -> None:
-        """Give the index another revision: its points are about to change."""
+        """Write a new revision, before points change."""
         self.write(self.read().renewed())
 
     def before_write(self, revision: str) -> None:
-        """Refuse to write where the levels were replaced; make the first write a new revision.
+        """Raise MismatchError if the levels were replaced; write a new revision before the first write.
 
-        Before it, not after: what a killed run wrote must not pass for what was there when it began.
+        It is written before the points, so that after a killed run no cache counts as current.
         """
         if self.current.revision == revision:
             self.renew()
@@ -261,7 +261,7 @@ class KeptManifest:
 def index_info(
     name: str, manifest: Manifest, store: VectorStore, records: int, space: FeatureSpace
 ) -> dict[str, Any]:
-    """Return what an index is, as JSON: counts, space, encoder, vectors and settings."""
+    """Return the description of an index as JSON: counts, space, encoder, vectors and settings."""
     return {
         "name": name,
         "store": type(store).__name__,
@@ -275,7 +275,7 @@ def index_info(
 
 
 def index_description(name: str, manifest: Manifest) -> Description:
-    """Return an index in words, by its manifest."""
+    """Return the description of an index in words, from its manifest."""
     from saeindex.report.model import Description, listing
     from saeindex.report.numbers import counted
 

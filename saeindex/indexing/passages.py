@@ -1,4 +1,4 @@
-"""Long texts as overlapping passages that an encoder reads whole."""
+"""Splitting of long texts into overlapping passages that fit the encoder."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ MIN_TOKENS = 8
 _SENTENCE_ENDS = ".!?…"
 _UNSPACED_SENTENCE_ENDS = "。！？｡"
 _CLOSERS = "\"')]}”’»›」』）"
-# How much of a passage may be given up to end it at a paragraph or sentence.
+# Share of a passage, at its end, that is searched for the end of a paragraph or sentence.
 _SEARCHED_SHARE = 0.4
 _MAX_WHITESPACE = 64
 
 
 @dataclass(frozen=True, slots=True)
 class PassageOptions:
-    """How long passages are, and how many tokens each may share with the one before.
+    """The maximum length of passages, and the maximum overlap with the previous passage, in tokens.
 
     ``max_tokens`` counts the text's own tokens: leave room for the special tokens that the encoder adds.
     """
@@ -29,7 +29,7 @@ class PassageOptions:
     overlap: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse lengths with which splitting would not move forward."""
+        """Raise InvalidInputError for lengths with which splitting would not advance."""
         if self.max_tokens < MIN_TOKENS:
             raise InvalidInputError(
                 "passage length", f"{self.max_tokens} tokens", f"Use {MIN_TOKENS} or more."
@@ -67,7 +67,7 @@ def split_passages(text: str, token_spans: Sequence[tuple[int, int]], options: P
 
 
 class _Cut(IntEnum):
-    """What lies between two tokens, from the worst place to cut to the best."""
+    """The kinds of boundary between two tokens, from the worst to the best position for a cut."""
 
     CHARACTER = 0
     LETTERS = 1
@@ -82,7 +82,7 @@ def _passage_end(text: str, spans: Sequence[tuple[int, int]], start: int, option
     limit = start + options.max_tokens
     if limit >= len(spans):
         return len(spans)
-    # Later than the overlap, so that the next passage starts after this one did.
+    # After the overlap, so that the next passage starts after the start of this passage.
     earliest = start + options.overlap + 1
     preferred = max(earliest, limit - int(_SEARCHED_SHARE * options.max_tokens))
     cuts = [(_cut_before(text, spans, token), token) for token in range(preferred, limit + 1)]
@@ -103,11 +103,11 @@ def _next_start(text: str, spans: Sequence[tuple[int, int]], end: int, overlap: 
 
 
 def _cut_before(text: str, spans: Sequence[tuple[int, int]], token: int) -> _Cut:
-    """Return how well the text can be cut before a token (not the first)."""
+    """Return the kind of boundary before a token (not the first)."""
     (_, previous_end), (begin, stop) = spans[token - 1], spans[token]
     if begin < previous_end:
         return _Cut.CHARACTER
-    # Byte-level tokenizers count the space before a word into its token.
+    # Byte-level tokenizers include the space before a word in its token.
     right = begin
     while right < min(stop, begin + _MAX_WHITESPACE) and text[right].isspace():
         right += 1
@@ -126,5 +126,5 @@ def _cut_before(text: str, spans: Sequence[tuple[int, int]], token: int) -> _Cut
 
 
 def _is_unspaced(character: str) -> bool:
-    """Tell whether words of the character's script stand without spaces (Chinese, Japanese, Thai, …)."""
+    """Return whether the character's script has no spaces between words (Chinese, Japanese, Thai, …)."""
     return "\u0e00" <= character <= "\u0eff" or "\u2e80" <= character <= "\ua4cf"

@@ -1,9 +1,8 @@
 """Read, encode and write at the same time, window by window; safe to kill and to run again.
 
 A *window* is a run of consecutive source records. Its changed records are cut into *parts*, each encoded
-together and written in one upsert, which the engine's log makes whole or not at all. So a run that resumes
-meets whole parts: it skips those that are stored, encodes the same batches as an uninterrupted run would
-have, and ends with the same vectors to the last bit.
+together and written in one atomic upsert. So a resumed run finds whole parts: it skips the stored parts,
+encodes the same batches as an uninterrupted run, and ends with bit-identical vectors.
 """
 
 from __future__ import annotations
@@ -39,15 +38,15 @@ if TYPE_CHECKING:
 
 WINDOW_CHARS = 4_000_000
 WINDOWS_AHEAD = 2
-# Passages of one part, unless a single record has more: what a store writes whole.
+# Maximum passages of a part, unless a single record has more: a store writes so many atomically.
 PART_PASSAGES = 1_000
-# Passages encoded at once: bounds memory when one record has thousands of them.
+# Passages encoded in one batch; bounds memory when one record has thousands of passages.
 ENCODE_PASSAGES = 2_048
 
 
 @dataclass(frozen=True, slots=True)
 class IndexingReport:
-    """What a run did. ``read`` = ``indexed`` + ``unchanged`` + ``rejected``."""
+    """The counts of a run, in records: ``read`` = ``indexed`` + ``unchanged`` + ``rejected``."""
 
     read: int = 0
     indexed: int = 0
@@ -60,7 +59,7 @@ class IndexingReport:
 def index_source(
     source: RecordSource, pipeline: Callable[..., Pipeline], rejects_path: Path, progress: bool
 ) -> IndexingReport:
-    """Run a source through a pipeline that lacks only its callbacks, with a rejects file and a bar."""
+    """Index a source with a rejects file and a progress bar; ``pipeline`` only lacks its callbacks."""
     bar = progress_bar(source.name, "docs", source.total if progress else None, progress)
     with bar, RejectsFile(rejects_path, source.name) as rejects:
         return pipeline(on_reject=rejects.add, on_progress=bar.update).run(source)
@@ -68,7 +67,7 @@ def index_source(
 
 @dataclass(slots=True)
 class _Window:
-    """Records of one window that must be encoded, with hash and passages; and what happened to the rest."""
+    """The records of a window to encode, with hash and passages; and its rejected and read records."""
 
     records: list[tuple[Record, str, list[str]]] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
@@ -84,9 +83,9 @@ class _Encoded:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """One indexing run's parts; :meth:`run` drives a source through them.
+    """The settings of an indexing run; :meth:`run` indexes a source with them.
 
-    ``before_write`` is called before each write, and stops the run by raising.
+    ``before_write`` is called before each write; it can raise to stop the run.
     """
 
     store: VectorStore
@@ -100,10 +99,10 @@ class Pipeline:
     fields: tuple[str, ...] = ()
 
     def run(self, source: RecordSource) -> IndexingReport:
-        """Index every record of ``source``; returns when all of it is written and flushed.
+        """Index every record of ``source``; return when all are written and flushed.
 
-        Reading and writing have a thread each; encoding, which keeps every core busy, has the caller's. On
-        an error or Ctrl-C what was encoded is still written before it is raised.
+        Reading and writing run on a thread each; encoding, which uses every core, runs on the caller's
+        thread. On an error or Ctrl-C the encoded records are still written before it is raised.
         """
         started = time.perf_counter()
         windows: queue.Queue[_Window | BaseException | None] = queue.Queue(WINDOWS_AHEAD)
@@ -139,12 +138,12 @@ class Pipeline:
                     if stop.is_set():
                         break
                     out.put(self._prepare(run, seen))
-            out.put(None)  # also when told to stop: the caller's thread may be waiting for a window
-        except BaseException as error:  # handed to the caller's thread, which raises it
+            out.put(None)  # also after a stop: the caller's thread may be waiting for a window
+        except BaseException as error:  # passed to the caller's thread, which raises it
             out.put(error)
 
     def _prepare(self, run: list[Record | Rejected], seen: SeenIds) -> _Window:
-        """Set aside what is rejected or unchanged, and split the rest into passages."""
+        """Count rejected and unchanged records, and split the others into passages."""
         window = _Window(read=len(run))
         fresh: list[Record] = []
         for entry in run:
@@ -152,7 +151,7 @@ class Pipeline:
                 seen.position += 1
                 window.rejected.append(entry)
             elif (first := seen.add(entry.id)) is not None:
-                reason = f"the id stands already at record {first} of this source"
+                reason = f"record {first} of this source has the same id"
                 window.rejected.append(Rejected(f"record {seen.position}", reason, entry.id))
             elif unknown := sorted(entry.fields.keys() - self.fields):
                 reason = f"the index has no further text field {unknown[0]!r}"
@@ -193,12 +192,12 @@ class Pipeline:
                 tally.add(batch, refused)
                 self.on_progress(batch.window.read)
             except BaseException as error:
-                # Kept for the caller; this thread goes on emptying the queue so that nobody blocks.
+                # Stored for the caller; this thread continues to empty the queue, so that no thread blocks.
                 tally.error = error
                 stop.set()
 
     def _write_window(self, batch: _Encoded) -> int:
-        """Write a window; return how many of its encoded records the store refused."""
+        """Write a window; return the number of its encoded records that the store refused."""
         for rejected in batch.window.rejected:
             self.on_reject(rejected)
         if not batch.window.records:
@@ -215,9 +214,9 @@ class Pipeline:
         return 0
 
     def _write_record_by_record(self, points: list[Point]) -> int:
-        """Write the records that the store takes of a batch that it refused whole, and reject the rest.
+        """Write the records of a refused batch one by one, and reject those that the store refuses.
 
-        A record is written whole or not at all: its first passage would mark it as done.
+        Each record is written atomically, since its first passage marks it as done.
         """
         refused = 0
         for record_id, passages in groupby(points, lambda point: str(point.payload["record_id"])):
@@ -229,10 +228,10 @@ class Pipeline:
         return refused
 
     def _delete_stale_passages(self, window: _Window) -> None:
-        """Remove passages that a shorter new version would leave behind.
+        """Delete passages that the shorter new version of a record does not have.
 
-        Before the new version is written: after a crash in between, the old content hash still asks for
-        the record to be indexed again.
+        This comes before the new version is written: after a crash in between, the stored content hash is
+        still the old hash, so the record is indexed again.
         """
         from qdrant_client.models import FieldCondition, Filter, MatchAny, Range
 
@@ -247,7 +246,7 @@ class Pipeline:
 
 @dataclass(slots=True)
 class _Tally:
-    """What the writer has finished, and the error that stopped it."""
+    """The counts of the writer, and the error that stopped it."""
 
     read: int = 0
     indexed: int = 0
@@ -267,7 +266,7 @@ class _Tally:
 
 
 def progress_bar(title: str, unit: str, total: int | None, is_shown: bool = True) -> Any:
-    """Return a bar on stderr to be updated by counts, and closed by ``with``."""
+    """Return a progress bar on stderr: a context manager with ``update(count)``."""
     from tqdm import tqdm
 
     return tqdm(
@@ -276,7 +275,7 @@ def progress_bar(title: str, unit: str, total: int | None, is_shown: bool = True
 
 
 def _windows(source: RecordSource, size: int) -> Iterator[list[Record | Rejected]]:
-    """Cut a source into runs of ``size`` entries, fewer where their texts are very long."""
+    """Yield windows of ``size`` consecutive entries of a source, fewer where their texts are very long."""
     run: list[Record | Rejected] = []
     chars = 0
     for entry in source:
@@ -291,7 +290,7 @@ def _windows(source: RecordSource, size: int) -> Iterator[list[Record | Rejected
 
 
 def _parts(window: _Window) -> Iterator[_Window]:
-    """Cut a window between records; the last part also carries what else happened in the window."""
+    """Yield the parts of a window; the last part also has the window's rejects and counts."""
     part, size = _Window(), 0
     for entry in window.records:
         texts = len(entry[2]) + len(entry[0].fields)
@@ -308,7 +307,7 @@ def _parts(window: _Window) -> Iterator[_Window]:
 
 
 def _drain(windows: queue.Queue[_Window | BaseException | None]) -> None:
-    """Make room, so that a reader blocked on a full queue sees that it should stop."""
+    """Empty the queue, so that a reader blocked on a full queue notices the stop."""
     try:
         while True:
             windows.get_nowait()
@@ -326,7 +325,7 @@ class SeenIds:
         self._database.execute("CREATE TABLE seen (id BLOB PRIMARY KEY, position INTEGER) WITHOUT ROWID")
 
     def add(self, record_id: str) -> int | None:
-        """Count one more record; return the position (from 1) where its id stood before, if it did."""
+        """Add a record; return the position (from 1) of an earlier record with its id, or None."""
         self.position += 1
         digest = hashlib.blake2b(record_id.encode(), digest_size=16).digest()
         added = self._database.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (digest, self.position))

@@ -1,4 +1,4 @@
-"""Records to points: ids, content hashes and payloads of the storage layout."""
+"""Conversion of records to points: ids, content hashes and payloads of the storage layout."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def point_id(record_id: str, passage: int = 0) -> str:
 
 def content_hash(record: Record) -> str:
     """Return a hash of texts and metadata; a record whose hash is stored is not encoded again."""
-    # Without further fields the hash is what it was before there were any.
+    # Without further fields the hash equals that of earlier versions, which had none.
     further = [dict(record.fields)] if record.fields else []
     content = json.dumps([record.text, record.metadata, *further], sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 
 def texts_of(record: Record, passages: Sequence[str], fields: Sequence[str]) -> list[str]:
-    """Return what of a record is encoded: its passages, then its further texts whole, in field order."""
+    """Return the texts of a record to encode: its passages, then its whole further texts in field order."""
     return [*passages, *(record.fields[name] for name in fields if name in record.fields)]
 
 
@@ -51,9 +51,9 @@ def build_points(
 ) -> Iterator[Point]:
     """Yield the points of records, each with its content hash and passages.
 
-    ``vectors`` (m, d) and ``code`` hold the texts of all records, in the order of :func:`texts_of`. The
-    first passage of a record comes last: it carries the content hash that marks the record as wholly
-    written. Further texts stand on the first passage alone.
+    ``vectors`` (m, d) and ``code`` are of the texts of all records, in the order of :func:`texts_of`. The
+    first passage of a record comes last: it has the content hash, which marks the record as complete. Only
+    the first passage has the further texts.
     """
     coded = _Coded(vectors, code, calibration)
     row = 0
@@ -105,7 +105,7 @@ def _passage(record: Record, digest: str, number: int, text: str, coded: _Coded,
     return Point(point_id(record.id, number), coded.vectors_of(row), payload)
 
 
-# Names of the layout, and of what a second feature space is called in it.
+# Names of the storage layout, which a further text field must not have.
 RESERVED = frozenset(
     {"id", "record_id", "passage", "metadata", "content_hash", "reader"}
     | {CONCEPTS, DENSE, PASSAGES, RECORD_CONCEPTS, SAE, TEXT}
@@ -113,16 +113,16 @@ RESERVED = frozenset(
 
 
 def checked_field_names(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of further text fields; InvalidInputError for one that an index cannot have."""
+    """Return the names of further text fields; InvalidInputError for a name that an index cannot have."""
     if isinstance(names, str):
         raise InvalidInputError(
             "further text fields", f"the string {names!r}", f"Give a tuple: ({names!r},)."
         )
     for name in names:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
-            found, do = "not a name", "Use lower-case letters, digits and _, a letter first."
+            found, do = "not a name", "Use lower-case letters, digits and _, and start with a letter."
         elif name in RESERVED:
-            found, do = "a name of the storage layout", "Give it another name."
+            found, do = "a name of the storage layout", "Choose another name."
         elif names.count(name) > 1:
             found, do = "named twice", "Name each field once."
         else:

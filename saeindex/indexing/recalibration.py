@@ -1,16 +1,16 @@
-"""Giving an index the levels of its own corpus, in place; safe to kill at any moment.
+"""Recalibration of an index to its own corpus, in place; safe to kill at any moment.
 
-Three steps, each of them a single durable write or safe to repeat:
+It has three steps, each a single durable write or safe to repeat:
 
-1. *Mark*: the manifest says which levels are being written, with the levels themselves. From here on the
-   index opens only to be finished, and a run that is still adding records stops.
+1. *Mark*: the new levels are written to the manifest. From here on the index can only be opened to finish
+the recalibration, and a run that is still adding records stops.
 2. *Rewrite*: the level codes of each point are computed again from its stored sparse vector, page by page,
-   and those that differ are replaced; over and over, until a pass finds nothing to replace. Vectors, texts
-   and metadata are not touched.
-3. *Settle*: the space folder is replaced, then the manifest, which now names the new fingerprint.
+and replaced where they differ. This is repeated until a pass finds no difference. Vectors, texts and
+metadata are not changed.
+3. *Settle*: the space folder is replaced, then the manifest, which now has the new fingerprint.
 
-The levels stay in the manifest, so that an index without a folder of its own opens with the space that it
-was built on.
+The levels stay in the manifest, so that an index without its own space folder can be opened with the space
+that it was built with.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RecalibrationReport:
-    """What a recalibration did: ``changed`` of the ``points`` got other level codes."""
+    """The result of a recalibration: ``changed`` of the ``points`` got different level codes."""
 
     points: int
     changed: int
@@ -52,7 +52,7 @@ class RecalibrationReport:
 
 
 def measure_index(store: VectorStore, n_features: int) -> Calibration:
-    """Measure the main texts that a store holds, in one scroll; passages, where texts are split."""
+    """Measure the main texts of a store, or their passages if they are split, in one scroll."""
     meter = CalibrationMeter(n_features)
     for page in pages(store, None, PAGE, False, [SAE, DENSE]):
         codes = [_code_of(point) for point in page.points]
@@ -66,7 +66,7 @@ def measure_index(store: VectorStore, n_features: int) -> Calibration:
 
 
 def index_drift(store: VectorStore, calibration: Calibration) -> LevelDrift:
-    """Compare what a store holds with its space's calibration, by counts that the engine makes."""
+    """Compare a store with its space's calibration, using the engine's counts."""
     n_features = len(calibration.density)
     counts = counts_by_level(store.facet(CONCEPTS, limit=LEVELS * n_features), n_features)
     return level_drift(calibration, counts, store.count())
@@ -75,7 +75,7 @@ def index_drift(store: VectorStore, calibration: Calibration) -> LevelDrift:
 def releveled(space: FeatureSpace, own: Calibration, name: str) -> FeatureSpace:
     """Return ``space`` with the levels of an index's own corpus; InvalidInputError for an empty one.
 
-    A feature that is hardly ever active there keeps the levels that it has.
+    A feature that is active too rarely there keeps its levels.
     """
     if not own.records:
         raise InvalidInputError(f"calibrate index {name}", "it holds no records", "Add records first.")
@@ -95,7 +95,7 @@ def take_own_levels(
     name: str,
     progress: bool,
 ) -> tuple[FeatureSpace, Manifest, RecalibrationReport]:
-    """Give an index the levels of its own corpus; return its new space, manifest, and what was done."""
+    """Recalibrate an index to its own corpus; return its new space, its manifest and a report."""
     before, points = index_drift(store, space.calibration), store.count()
     own, changed = releveled(space, measure_index(store, space.n_features), name), 0
     if own.fingerprint != space.fingerprint:
@@ -103,7 +103,7 @@ def take_own_levels(
             with progress_bar("levels", "points", points, progress) as bar:
                 manifest, changed = recalibrate(store, manifest, own, folder, name, bar.update)
         except BaseException:
-            store.close()  # its points may have levels of two kinds
+            store.close()  # its points may have old and new levels
             raise
     after = index_drift(store, own.calibration)
     return own, manifest, RecalibrationReport(points, changed, own.fingerprint, before, after)
@@ -112,45 +112,45 @@ def take_own_levels(
 def recalibrate(
     store: VectorStore,
     manifest: Manifest,
-    lens: FeatureSpace,
+    space: FeatureSpace,
     folder: Path | None,
     name: str,
     on_points: Callable[[int], object] = lambda _: None,
 ) -> tuple[Manifest, int]:
-    """Give an index the levels of ``lens``; return its new manifest, and how many points changed."""
-    mark = Recalibration(fingerprint=lens.fingerprint, calibration=OwnCalibration.keep(lens.calibration))
+    """Write the levels of ``space`` into an index; return its manifest and the number of changed points."""
+    mark = Recalibration(fingerprint=space.fingerprint, calibration=OwnCalibration.keep(space.calibration))
     marked = manifest.model_copy(update={"recalibration": mark})
     store.write_manifest(marked.model_dump(mode="json"))
     hold = partial(_hold, store, marked, name)
-    changed = _rewrite(store, manifest.fields, lens.calibration, hold, on_points)
-    return _settle(store, marked, lens, folder), changed
+    changed = _rewrite(store, manifest.fields, space.calibration, hold, on_points)
+    return _settle(store, marked, space, folder), changed
 
 
 def finish_recalibration(
     store: VectorStore, marked: Manifest, space: FeatureSpace, folder: Path | None, name: str
 ) -> Manifest:
-    """Finish what a killed :func:`recalibrate` left; ``space`` may have the old levels or the new ones."""
+    """Finish a killed :func:`recalibrate`; ``space`` may have the old or the new levels."""
     mark = marked.recalibration
     if mark is None:
         return marked
-    lens = space
-    if lens.fingerprint != mark.fingerprint:
-        lens = _with_calibration(space, mark.calibration.calibration())
-    if lens.fingerprint != mark.fingerprint:
+    recalibrated = space
+    if space.fingerprint != mark.fingerprint:
+        recalibrated = _with_calibration(space, mark.calibration.calibration())
+    if recalibrated.fingerprint != mark.fingerprint:
         raise MismatchError(
             f"finish calibrating index {name} with feature space {space.name!r}",
             f"it was built with {marked.space.name!r} ({marked.space.fingerprint[:12]})",
             "Open it with that space.",
         )
-    return recalibrate(store, marked, lens, folder, name)[0]
+    return recalibrate(store, marked, recalibrated, folder, name)[0]
 
 
-def _settle(store: VectorStore, marked: Manifest, lens: FeatureSpace, folder: Path | None) -> Manifest:
+def _settle(store: VectorStore, marked: Manifest, space: FeatureSpace, folder: Path | None) -> Manifest:
     store.flush()
     if folder is not None:
-        lens.save(folder / SPACE_FOLDER)
-    reference = SpaceReference.of(lens).model_copy(update={"name": marked.space.name})
-    kept = OwnCalibration.keep(lens.calibration)
+        space.save(folder / SPACE_FOLDER)
+    reference = SpaceReference.of(space).model_copy(update={"name": marked.space.name})
+    kept = OwnCalibration.keep(space.calibration)
     settled = {"space": reference, "calibration": kept, "recalibration": None}
     manifest = marked.renewed().model_copy(update=settled)
     store.write_manifest(manifest.model_dump(mode="json"))
@@ -158,7 +158,7 @@ def _settle(store: VectorStore, marked: Manifest, lens: FeatureSpace, folder: Pa
 
 
 def _hold(store: VectorStore, marked: Manifest, name: str) -> None:
-    """Put the mark back where a run that was ending wrote an older manifest over it."""
+    """Restore the mark if a run that was ending overwrote it with an older manifest."""
     found = store.read_manifest().get("recalibration")
     if found is None:
         store.write_manifest(marked.model_dump(mode="json"))
@@ -166,7 +166,7 @@ def _hold(store: VectorStore, marked: Manifest, name: str) -> None:
         raise MismatchError(
             f"calibrate index {name}",
             "another process began to calibrate it too",
-            f"Wait until that one ends; if it does not, run `saeindex sae calibrate {name}` again.",
+            f"Wait until that process ends; if it fails, run `saeindex sae calibrate {name}` again.",
         )
 
 
@@ -177,9 +177,9 @@ def _rewrite(
     before_page: Callable[[], object],
     on_points: Callable[[int], object],
 ) -> int:
-    """Replace level codes that are not those of ``calibration``; return how many points had such.
+    """Replace level codes that are not those of ``calibration``; return the number of changed points.
 
-    A last pass that finds nothing shows that no writer was still at work with the old levels.
+    The last pass finds no difference, which shows that no writer still used the old levels.
     """
     codes, vectors = ([suffixed(base, name) for name in ("", *fields)] for base in (CONCEPTS, SAE))
     keys = ["record_id", PASSAGES, RECORD_CONCEPTS, *codes]
@@ -204,7 +204,7 @@ def _differing(
     unions = _record_concepts(store, [p for p in points if PASSAGES in p.payload], calibration)
     changes = {}
     for point in points:
-        # A further text stands on the first passage alone, and not on that of every record.
+        # Only the first passage can have a further text, and not every record has it.
         has = [name for name in ("", *fields) if not name or suffixed(CONCEPTS, name) in point.payload]
         wanted = {suffixed(CONCEPTS, name): _concepts(point, calibration, name) for name in has}
         if point.id in unions:
@@ -218,7 +218,7 @@ def _differing(
 def _record_concepts(
     store: VectorStore, firsts: Sequence[Point], calibration: Calibration
 ) -> dict[PointId, set[int]]:
-    """Return the union of the level codes of all passages, by the id of each record's first one."""
+    """Return the union of the level codes of all passages, by the id of each record's first passage."""
     unions: dict[PointId, set[int]] = {point.id: set() for point in firsts}
     owners: dict[PointId, PointId] = {
         point_id(point.payload["record_id"], number): point.id

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 class RejectsFile:
-    """Collects the rejects of one source; those of other sources in the same file are kept.
+    """Collects the rejects of one source and keeps those of other sources in the same file.
 
-    A run over a source replaces what an earlier run over it reported, so resuming reports nothing twice.
+    A run over a source replaces the rejects of an earlier run over it, so a resumed run repeats none.
     """
 
     def __init__(self, path: Path, source: str) -> None:
-        """Name the file and the source whose rejects are about to be written."""
+        """``path`` is the rejects file, ``source`` the name of the source whose rejects are written."""
         self.path, self.source = path, source
         self._lines: IO[str] | None = None
 
@@ -31,7 +31,7 @@ class RejectsFile:
         return self
 
     def add(self, rejected: Rejected) -> None:
-        """Append one reject; the file comes into being with the first."""
+        """Append a reject; the first reject creates the file."""
         if self._lines is None:
             self._lines = self.path.open("a", encoding="utf-8")
         line = {"source": self.source, **asdict(rejected)}
@@ -50,7 +50,7 @@ class RejectsFile:
             self.path.open(encoding="utf-8") as lines,
             draft.open("w", encoding="utf-8") as kept,
         ):
-            # A line that a crash cut off has no end: without one, the next would be glued to it.
+            # A line cut off by a crash has no line end; add it, or the next line would be appended to it.
             kept.writelines(line.rstrip("\n") + "\n" for line in lines if _source_of(line) != self.source)
         if not self.path.stat().st_size:
             self.path.unlink()
@@ -60,5 +60,5 @@ def _source_of(line: str) -> str | None:
     try:
         source: str | None = json.loads(line).get("source")
     except (json.JSONDecodeError, AttributeError):
-        return None  # a line cut off by a crash: kept, a person may want to see it
+        return None  # a line cut off by a crash; it is kept for inspection
     return source

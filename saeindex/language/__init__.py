@@ -1,1 +1,1 @@
-"""Where and steer as languages: grammar, AST, parser, suggestions, filters, texts."""
+"""The where and steer languages: grammar, AST, parser, suggestions, filters and texts."""

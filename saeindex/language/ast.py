@@ -1,7 +1,7 @@
-"""The where expression as data: for programs, for JSON, and as what the planner compiles.
+"""The where expression as data: for programs, for JSON, and for the planner.
 
-Two expressions that mean the same by associativity are the same object: ``And`` and ``Or`` take in parts of
-their own kind, so that printing needs no parentheses there and parsing gives back what was printed.
+Expressions that are equal by associativity have the same form: ``And`` and ``Or`` absorb parts of their own
+kind, so they are printed without parentheses, and parsing a printed expression gives it back.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from saeindex.types import LevelName
 
 T = TypeVar("T")
 MAX_DEPTH = 50
-# Nodes and the values of their lists together: what a plan, a request and a reader can still take.
+# Maximum number of nodes plus values in lists, so that plans and requests stay small.
 MAX_NODES = 2_000
 MAX_VALUES = 1_000
 MAX_TEXT_CHARS = 1_000
-# What payloads may hold, and indexes of integers can.
+# Range of the integers in payloads and in payload indexes.
 MIN_INT, MAX_INT = -(2**63), 2**63 - 1
 Comparison: TypeAlias = Literal["=", "!=", "<", "<=", ">", ">="]
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS)]
 _CONFIG = ConfigDict(extra="forbid", frozen=True)
 RECORD_ID = "record_id"
 MAX_FIELD_CHARS = 300
-# As the engines write a key: names with other characters stand in double quotes. They know no escapes.
+# The engines' syntax of keys: names with other characters are in double quotes, without escapes.
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _NAME = r'\w[\w-]*|"[^"]+"|`[^`]+`'
 _FIELD = re.compile(rf"metadata(?:\.(?:{_NAME}))+")
@@ -48,22 +48,22 @@ _SEGMENT = re.compile(_NAME)
 _DATE = re.compile(
     r"\d{4}-\d\d-\d\d(?:[Tt ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:[Zz]|[+-]\d\d:\d\d)?)?", re.ASCII
 )
-# What engines read as a date in a payload: more than people should write, but not all that Python reads.
+# Dates that engines accept in payloads: more forms than in queries, but fewer than Python accepts.
 _STORED_DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[Tt ]\d\d:\d\d.*)?", re.ASCII)
 _DAY_CHARS = len("2015-03-01")
 _FEATURE_ID = re.compile(r"#[0-9]{1,9}")
-# A zone, or the end of a day, must not lead out of what a datetime can hold.
+# Years of dates: a time zone, or the end of a day, must stay within the range of datetime.
 _YEARS = range(2, 9_999)
 
 
 def canonical_field(field: str) -> str:
-    """Return ``record_id`` or ``metadata.a."odd name"`` as the engines' key; ValueError where it is none."""
+    """Return a field, ``record_id`` or ``metadata.a."odd name"``, as the engines' key; else ValueError."""
     if field == RECORD_ID:
         return field
     if len(field) > MAX_FIELD_CHARS:
         raise ValueError(f"a field of {len(field)} characters, more than {MAX_FIELD_CHARS}")
     if not _FIELD.fullmatch(field):
-        raise ValueError(f"{field!r} is no field: use record_id, metadata.name or metadata.`odd name`")
+        raise ValueError(f"{field!r} is not a field: use record_id, metadata.name or metadata.`odd name`")
     names = path_of(field)[1:]
     for name in names:
         if '"' in name or "\\" in name:
@@ -73,38 +73,38 @@ def canonical_field(field: str) -> str:
 
 
 def path_of(field: str) -> tuple[str, ...]:
-    """Return the names on the way to a field: ``("metadata", "a", "odd name")``."""
+    """Return the path of a field as names: ``("metadata", "a", "odd name")``."""
     if not isinstance(field, str):
         raise InvalidInputError(f"field {field!r:.80}", kind_of(field), 'Give its name: "metadata.year".')
     return tuple(name.strip('"`') if name[0] in '"`' else name for name in _SEGMENT.findall(field))
 
 
 def canonical_date(date: str) -> str:
-    """Return a day, or a moment in RFC 3339 with ``T`` and ``Z``; ValueError where it is neither.
+    """Return a day, or a moment in RFC 3339 with ``T`` and ``Z``; ValueError if it is neither.
 
     A moment without a zone is UTC, as on a Qdrant server.
     """
     if not _DATE.fullmatch(date):
-        raise ValueError(f"{date[:40]!r} is no date such as 2015-03-01 or 2015-03-01T12:00:00Z")
+        raise ValueError(f"{date[:40]!r} is not a date such as 2015-03-01 or 2015-03-01T12:00:00Z")
     written = date.upper().replace(" ", "T")
     try:
         moment = dt.datetime.fromisoformat(written)
     except ValueError as error:
-        raise ValueError(f"{date!r} is no date: {error}") from None
+        raise ValueError(f"{date!r} is not a date: {error}") from None
     if moment.year not in _YEARS:
-        raise ValueError(f"{date!r} is no date from the year {_YEARS[0]} to {_YEARS[-1]}")
+        raise ValueError(f"{date!r} is not a date from the year {_YEARS[0]} to {_YEARS[-1]}")
     return written
 
 
 def span_of(date: str) -> tuple[dt.datetime, dt.datetime | None]:
-    """Return the start of a canonical date, and where it is a whole day the start of the next one."""
+    """Return the start of a canonical date, and the start of the next day if it is a day, else None."""
     start = dt.datetime.fromisoformat(date)
     start = start if start.tzinfo else start.replace(tzinfo=dt.UTC)
     return start, (start + dt.timedelta(days=1) if len(date) == _DAY_CHARS else None)
 
 
 def moment_in(text: str) -> dt.datetime | None:
-    """Return the moment that a payload's text is, without a zone in UTC; None where it is no date."""
+    """Return the moment of a payload's text, in UTC if it has no zone; None if it is not a date."""
     if not _STORED_DATE.fullmatch(text):
         return None
     try:
@@ -115,7 +115,7 @@ def moment_in(text: str) -> dt.datetime | None:
 
 
 def is_feature_id(text: str) -> bool:
-    """Say whether a text is ``#id``, which both languages read without quotes."""
+    """Return whether a text is ``#id``, which both languages read without quotes."""
     return _FEATURE_ID.fullmatch(text) is not None
 
 
@@ -123,7 +123,7 @@ FieldPath = Annotated[str, AfterValidator(canonical_field)]
 
 
 class Node(BaseModel):
-    """One node of an expression; ``kind`` tells JSON which."""
+    """A node of an expression; ``kind`` distinguishes the nodes in JSON."""
 
     model_config = _CONFIG
 
@@ -137,17 +137,17 @@ class Date(BaseModel):
 
     @property
     def start(self) -> dt.datetime:
-        """The moment, or the first of the day."""
+        """The moment, or the start of the day."""
         return span_of(self.date)[0]
 
     @property
     def end(self) -> dt.datetime | None:
-        """The first moment after the day; None of a moment."""
+        """The first moment after the day; None for a moment."""
         return span_of(self.date)[1]
 
 
 def _as_value(given: Any) -> Any:
-    """Return a value of a payload, with one clear fault where a union would list all that it is not."""
+    """Return a value of a payload, with a single clear error where a union would list all alternatives."""
     if isinstance(given, dict):
         if set(given) != {"date"} or not isinstance(given["date"], str):
             raise ValueError('a date is {"date": "2015-03-01"}')
@@ -155,16 +155,16 @@ def _as_value(given: Any) -> Any:
     if not isinstance(given, bool | int | float | str | Date):
         raise ValueError("a value is a number, a text, true, false or a date")
     if isinstance(given, int | float) and not MIN_INT <= given <= MAX_INT and not _is_finite_float(given):
-        raise ValueError("a number must be finite, and a whole one within 64 bits")
+        raise ValueError("a number must be finite, and a whole number within 64 bits")
     if isinstance(given, str):
-        given.encode()  # a UnicodeEncodeError, which is a ValueError, for half a surrogate pair
+        given.encode()  # raises UnicodeEncodeError, a ValueError, for half a surrogate pair
         if len(given) > MAX_TEXT_CHARS:
             raise ValueError(f"a text of {len(given)} characters, more than {MAX_TEXT_CHARS}")
     return given
 
 
 def _as_bound(given: Any) -> Any:
-    """Return what has an order in the engines: numbers, and dates, which may come as a text."""
+    """Return a bound, a number or a date (also given as a text): only these have an order in the engines."""
     if isinstance(given, bool):
         raise ValueError("true and false have no order: give a number or a date")
     if not isinstance(given, str):
@@ -190,7 +190,7 @@ Bound: TypeAlias = Annotated[
 
 
 class FeatureTerm(Node):
-    """``#1041``: the feature is active, at least at ``level`` (None: the query's level)."""
+    """``#1041``: the feature is active at ``level`` or above (None: the query's level)."""
 
     kind: Literal["feature"] = "feature"
     feature: int = Field(strict=True, ge=0, lt=10**9)
@@ -214,10 +214,10 @@ class FamilyTerm(Node):
 
 
 class Compare(Node):
-    """``metadata.year >= 2015``: a value of the field compares so; ``!=``: none is equal, or there is none.
+    """``metadata.year >= 2015``: some value of the field fulfils it; ``!=``: no value is equal.
 
-    ``=`` is exact: texts by every character, a whole number only with whole numbers (``= 2015.0`` finds
-    2015 as well). The other comparisons are between numbers or between dates.
+    ``=`` is exact: texts by every character, whole numbers only with whole numbers (``= 2015.0`` also
+    matches 2015). The other comparisons are between numbers or between dates.
     """
 
     kind: Literal["compare"] = "compare"
@@ -248,12 +248,12 @@ class OneOf(Node):
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if self.field == RECORD_ID and not all(isinstance(value, str) for value in self.values):
-            raise ValueError('record_id is one of some "quoted ids"')
+            raise ValueError('record_id takes "quoted ids"')
         return self
 
 
 class Between(Node):
-    """``metadata.year BETWEEN 2010 AND 2015``: one value of the field lies there, ends included."""
+    """``metadata.year BETWEEN 2010 AND 2015``: some value of the field is in the range, ends included."""
 
     kind: Literal["between"] = "between"
     field: FieldPath
@@ -267,12 +267,12 @@ class Between(Node):
         if isinstance(self.low, Date) != isinstance(self.high, Date):
             raise ValueError("BETWEEN takes two numbers or two dates")
         if _first(self.low) > _last(self.high):
-            raise ValueError("the first end is above the second: nothing lies between")
+            raise ValueError("the first end is above the second")
         return self
 
 
 class Exists(Node):
-    """``EXISTS(metadata.doi)``: the field is there, and neither null nor an empty list."""
+    """``EXISTS(metadata.doi)``: the field is present, and neither null nor an empty list."""
 
     kind: Literal["exists"] = "exists"
     field: FieldPath
@@ -286,14 +286,14 @@ class Exists(Node):
 
 
 class Not(Node):
-    """The part does not hold."""
+    """The part is false."""
 
     kind: Literal["not"] = "not"
     part: Expression
 
 
 class And(Node):
-    """All parts hold."""
+    """All parts are true."""
 
     kind: Literal["and"] = "and"
     parts: tuple[Expression, ...] = Field(min_length=2)
@@ -305,7 +305,7 @@ class And(Node):
 
 
 class Or(Node):
-    """At least one part holds."""
+    """At least one part is true."""
 
     kind: Literal["or"] = "or"
     parts: tuple[Expression, ...] = Field(min_length=2)
@@ -317,7 +317,7 @@ class Or(Node):
 
 
 class AtLeast(Node):
-    """``AT LEAST 2 OF (a, b, c)``: so many parts hold, or more."""
+    """``AT LEAST 2 OF (a, b, c)``: ``count`` or more parts are true."""
 
     kind: Literal["at_least"] = "at_least"
     count: int = Field(strict=True, ge=1)
@@ -326,7 +326,7 @@ class AtLeast(Node):
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if self.count > len(self.parts):
-            raise ValueError(f"AT LEAST {self.count} OF {len(self.parts)} parts can never hold")
+            raise ValueError(f"AT LEAST {self.count} OF {len(self.parts)} parts can never be true")
         return self
 
 
@@ -348,7 +348,7 @@ def parts_of(node: Expression) -> tuple[Expression, ...]:
 
 
 def walk(expression: Expression) -> Iterator[tuple[Expression, int]]:
-    """Yield every node with the number of nodes around it, without recursion: input may be hostile."""
+    """Yield every node with its depth, without recursion: input may be hostile."""
     waiting = [(expression, 0)]
     while waiting:
         node, depth = waiting.pop()
@@ -357,7 +357,7 @@ def walk(expression: Expression) -> Iterator[tuple[Expression, int]]:
 
 
 def required(node: And | Or | AtLeast) -> int:
-    """Return how many parts of a composite node must hold."""
+    """Return the number of parts of a composite node that must be true."""
     if isinstance(node, And):
         return len(node.parts)
     return node.count if isinstance(node, AtLeast) else 1
@@ -369,7 +369,7 @@ def folded(
     negated: Callable[[T], T],
     joined: Callable[[And | Or | AtLeast, Sequence[T]], T],
 ) -> T:
-    """Return what an expression comes to, from what its leaves come to, up to the root."""
+    """Return the value of an expression, computed from the values of its leaves up to the root."""
     if isinstance(node, Not):
         return negated(folded(node.part, of_leaf, negated, joined))
     if isinstance(node, And | Or | AtLeast):
@@ -378,7 +378,7 @@ def folded(
 
 
 def check_limits(expression: Expression) -> None:
-    """Raise QuerySyntaxError where an expression is nested too deep or has too many nodes and values."""
+    """Raise QuerySyntaxError if an expression is nested too deep or has too many nodes and values."""
     size = 0
     for node, depth in walk(expression):
         size += len(node.values) if isinstance(node, OneOf) else 1

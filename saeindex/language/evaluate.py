@@ -1,4 +1,4 @@
-"""A where expression on one record, in plain Python: which of its clauses hold, and why."""
+"""Evaluation of a where expression on a record in Python: which clauses are true, and why."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ _ORDERS: Mapping[str, Callable[[Any, Any], bool]] = {"<": lt, "<=": le, ">": gt,
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """One leaf of an expression, with the NOT that applies to it, on one record.
+    """A leaf of an expression, with the NOT that applies to it, evaluated on a record.
 
-    ``features`` are the concept's features that the record has as strongly as asked: what a concept matched
-    by, and what a negated one failed by.
+    ``features`` are the concept's features that the record has at the required level: those that made a
+    concept match, or a negated concept fail.
     """
 
     text: str
@@ -53,7 +53,7 @@ class Clause:
 
 
 def clauses(expression: Expression) -> tuple[Expression, ...]:
-    """Return the leaves of an expression once each, in order, those under an odd number of NOTs negated."""
+    """Return the different leaves of an expression in order, negated under an odd number of NOTs."""
     check_limits(expression)
     signed = (leaf if is_positive else Not(part=leaf) for leaf, is_positive in _signed(expression))
     return tuple({to_text(clause): clause for clause in signed}.values())
@@ -84,13 +84,13 @@ def matches(
     features_of: FeaturesOf,
     level: LevelName | None = None,
 ) -> bool:
-    """Say whether the record of ``payload`` satisfies ``expression``, as the compiled filter does."""
+    """Return whether the record of ``payload`` satisfies ``expression``; the compiled filter agrees."""
     check_limits(expression)
     return _Record(payload, features_of, level).holds(expression)
 
 
 def _signed(expression: Expression) -> Sequence[tuple[Leaf, bool]]:
-    """Return the leaves, each with whether it stands under an even number of NOTs."""
+    """Return the leaves, each with True if it is under an even number of NOTs."""
     return folded(
         expression,
         lambda leaf: [(leaf, True)],
@@ -105,9 +105,12 @@ class _Record:
         self._codes = frozenset(payload.get(CONCEPTS, ()))
 
     def holds(self, node: Expression) -> bool:
-        """Say whether a node holds."""
+        """Return whether a node is true."""
         return folded(
-            node, self._leaf_holds, lambda held: not held, lambda of, held: sum(held) >= required(of)
+            node,
+            self._leaf_holds,
+            lambda is_true: not is_true,
+            lambda of, is_true: sum(is_true) >= required(of),
         )
 
     def _leaf_holds(self, leaf: Leaf) -> bool:
@@ -116,13 +119,13 @@ class _Record:
         return condition_holds(leaf, found_at(self._payload, path_of(leaf.field)))
 
     def features(self, node: ConceptTerm) -> tuple[int, ...]:
-        """Return the features of a concept that the record has at the level asked for."""
+        """Return the features of a concept that the record has at the required level."""
         wanted = dict.fromkeys(self._features_of(node))
         return tuple(one for one in wanted if level_code(one, node, self._level) in self._codes)
 
 
 def condition_holds(node: Condition, found: Any) -> bool:
-    """Say whether a condition holds for a record whose field holds ``found`` (None: it is missing)."""
+    """Return whether a condition is true for a record whose field has the value ``found`` (None: missing)."""
     if isinstance(node, Exists):
         return found not in (None, [])
     # A list counts as its elements.
@@ -137,8 +140,8 @@ def condition_holds(node: Condition, found: Any) -> bool:
     return any(_ordered(value, node.op, node.value) for value in values)
 
 
-def taker(node: Condition) -> Callable[[Any], bool]:
-    """Return :func:`condition_holds` for many values: a long list is not walked for each of them."""
+def predicate(node: Condition) -> Callable[[Any], bool]:
+    """Return :func:`condition_holds` of ``node`` as a function that is fast for long lists of values."""
     if not isinstance(node, OneOf) or not all(type(value) in (str, int, bool) for value in node.values):
         return partial(condition_holds, node)
     wanted = {(type(value), value) for value in node.values}
@@ -151,7 +154,7 @@ def taker(node: Condition) -> Callable[[Any], bool]:
 
 
 def found_at(payload: Any, path: Sequence[str]) -> Any:
-    """Return what a field holds, None where it is missing."""
+    """Return the value of a field, None if it is missing."""
     for name in path:
         if not isinstance(payload, Mapping):
             return None
@@ -166,7 +169,7 @@ def _equal(value: Any, wanted: Value) -> bool:
 
 
 def _ordered(value: Any, operator: str, bound: Bound | Value) -> bool:
-    """Compare as the engines do: numbers as 64-bit floats, texts where they are dates, nothing else."""
+    """Compare like the engines: numbers as 64-bit floats, texts that are dates, nothing else."""
     if isinstance(bound, Date):
         moment = moment_in(value) if isinstance(value, str) else None
         if moment is None:

@@ -1,4 +1,4 @@
-"""Parsing of where and steer texts; errors point at the column and say what was expected."""
+"""Parsing of where and steer texts; errors give the column and the expected input."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from saeindex.types import Steer
 
 Built = TypeVar("Built")
 MAX_CHARS = 10_000
-# A node of the tree is an object within a list of its parent, and holds a few entries.
+# Limits of JSON input: a node is an object in a list of its parent, with a few entries.
 _MAX_JSON_DEPTH, _MAX_JSON_ENTRIES = 2 * MAX_DEPTH + 4, 10 * MAX_NODES
 _SHOWN_CHARS = 80
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"|`[^`]*`', re.DOTALL)
@@ -51,7 +51,7 @@ EXAMPLES = {
     "json": '{"kind": "phrase", "text": "dark matter", "level": "strong"}',
     "steer": '+theory:0.5 -astronomy +"dark matter":0.3 -#1041:1',
 }
-# In the order in which an error lists them; terminals that are not here are keywords, and come last.
+# Names of terminals in errors, in the order of the list; other terminals are keywords, and come last.
 EXPECTED = {
     "$END": "the end",
     "SIGN": "+ or -",
@@ -80,15 +80,15 @@ if TYPE_CHECKING:
 else:
     _Builder = Transformer_NonRecursive
 _ESCAPED = re.compile(r'\\(["\\])')
-_MOST_DIGITS = 25
+_MAX_DIGITS = 25
 
 
 def parse_where(where: str | Expression | Mapping[str, Any]) -> Expression:
-    """Return the expression of a text, of its JSON object, or itself, within the limits.
+    """Return the expression of a text, of a JSON object, or the given expression, within the limits.
 
     Raises:
         QuerySyntaxError: it does not parse, with the column; or it is too deep or too large.
-        InvalidInputError: it is none of the three.
+        InvalidInputError: it has another type.
     """
     if isinstance(where, str):
         expression = _parse("where", where, where_of)
@@ -150,7 +150,7 @@ def _adapter() -> TypeAdapter[Expression]:
 
 
 def _check_json(where: Mapping[str, Any]) -> None:
-    """Refuse what would exhaust the stack or the memory before any of it is validated."""
+    """Raise QuerySyntaxError for input that could exhaust the stack or the memory, before validation."""
     entries, waiting = 0, list[tuple[Any, int]]([(where, 1)])
     while waiting:
         value, depth = waiting.pop()
@@ -159,7 +159,7 @@ def _check_json(where: Mapping[str, Any]) -> None:
         if depth > _MAX_JSON_DEPTH or entries > _MAX_JSON_ENTRIES:
             raise QuerySyntaxError(
                 "a where expression as JSON",
-                f"more than {MAX_DEPTH} levels deep, or than {MAX_NODES} parts",
+                f"more than {MAX_DEPTH} levels deep, or more than {MAX_NODES} parts",
                 "Split it, or use query_filter.",
             )
         waiting.extend((one, depth + 1) for one in inner if isinstance(one, Mapping | list | tuple))
@@ -185,7 +185,7 @@ def _parse(grammar: str, text: str, build: Callable[[Tree[Token]], Built]) -> Bu
 
 
 def _nesting(text: str) -> int:
-    """Return how deep parentheses are nested outside quotes."""
+    """Return the nesting depth of parentheses outside quotes."""
     steps = ((char == "(") - (char == ")") for char in _QUOTED.sub("", text))
     return max(accumulate(steps), default=0)
 
@@ -195,7 +195,7 @@ def _syntax_error(grammar: str, text: str, error: UnexpectedInput) -> QuerySynta
     at = len(text) if is_end else error.pos_in_stream or 0
     expected = _accepted(grammar, text[:at])
     what = "the text ends" if is_end else _excerpt(text, at)
-    found = f"at column {at + 1} {what}, where {_listed(expected)} could stand"
+    found = f"at column {at + 1} {what}, expected {_listed(expected)}"
     meant = f"{hint(text, at, expected)} For example: {EXAMPLES[grammar]}".lstrip()
     return QuerySyntaxError(_shown(grammar, text), found, meant)
 
@@ -203,7 +203,7 @@ def _syntax_error(grammar: str, text: str, error: UnexpectedInput) -> QuerySynta
 def _accepted(grammar: str, start: str) -> set[str]:
     """Return the terminals that can follow ``start``.
 
-    The error's own lists were made after the parser had closed what could be closed, or by its lexer.
+    The lists in lark's error cannot be used: they come from the lexer, or from a later state of the parser.
     """
     parser = _parser(grammar).parse_interactive(start)
     parser.exhaust_lexer()
@@ -226,7 +226,7 @@ def _shown(grammar: str, text: str) -> str:
 
 
 def _first_fault(error: ValueError, with_place: bool = False) -> str:
-    """Return what is wrong, without pydantic's own introduction, and where in a JSON object it is."""
+    """Return the first error's message without pydantic's introduction; with its place in a JSON object."""
     if not isinstance(error, ValidationError):
         return str(error)
     fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
@@ -242,13 +242,13 @@ def _parser(grammar: str) -> Lark:
 
 
 def where_of(tree: Tree[Token]) -> Expression:
-    """Return the expression of a parsed where text; lark's VisitError holds what a node refused."""
+    """Return the expression of a parsed where text; lark's VisitError has the error of a node."""
     expression: Expression = _WhereBuilder().transform(tree)
     return expression
 
 
 def steers_of(tree: Tree[Token]) -> list[Steer]:
-    """Return the steers of a parsed steer text; lark's VisitError holds what was refused."""
+    """Return the steers of a parsed steer text; lark's VisitError has the error of a steer."""
     steers: list[Steer] = _SteerBuilder().transform(tree)
     return steers
 
@@ -282,7 +282,7 @@ class _WhereBuilder(_Builder):
         return AtLeast(count=int(count), parts=parts)
 
     def compare(self, field: Token, operator: Token, value: Value) -> Expression:
-        # As JSON: the node reads a text as a date where the comparison needs one, and checks the operator.
+        # Validated like JSON: the node checks the operator, and reads a text as a date where it needs one.
         return Compare.model_validate(
             {"field": str(field), "op": operator.replace("==", "="), "value": value}
         )
@@ -336,7 +336,7 @@ class _SteerBuilder(_Builder):
 
 
 def _text_of(token: Token) -> str:
-    """Return a token's text without quotes, also those within ``family:"dark matter"``."""
+    """Return a token's text without quotes, including the quotes in ``family:"dark matter"``."""
     if token.type == "NAMED":
         kind, _, name = token.partition(":")
         bare = _unquoted(name) if name.startswith('"') else name
@@ -350,8 +350,8 @@ def _text_of(token: Token) -> str:
 def _number(text: str) -> int | float:
     if re.search(r"[.eE]", text):
         return float(text)
-    # Python refuses to read thousands of digits, and the node all beyond 64 bits.
-    return int(text) if len(text) <= _MOST_DIGITS else 10**_MOST_DIGITS
+    # Python refuses to read thousands of digits; the node refuses all numbers beyond 64 bits.
+    return int(text) if len(text) <= _MAX_DIGITS else 10**_MAX_DIGITS
 
 
 def _unquoted(text: str) -> str:

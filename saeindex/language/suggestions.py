@@ -1,4 +1,4 @@
-"""What the writer of a text that does not parse most likely meant."""
+"""Suggestions for a text that does not parse."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection
 from difflib import get_close_matches
 
-# By terminal: how the words are spelt that a reader could have meant.
+# The keywords of each terminal, for suggestions.
 WORDS = {
     "_AND": ("AND",),
     "_OR": ("OR",),
@@ -24,7 +24,7 @@ WORDS = {
     "_AGAINST": ("AGAINST",),
     "NAMED": ("family", "profile"),
 }
-# What other languages, keyboards and word processors write for the same.
+# Symbols and words of other languages, keyboards and word processors, and their replacement here.
 SYMBOLS = {
     "&&": "AND", "&": "AND", "||": "OR", "|": "OR", "!": "NOT", "~": "NOT", "=>": ">=", "=<": "<=",
     "<>": "!=", "===": "=", "[": "(", "{": "(", ";": ",",
@@ -49,7 +49,7 @@ _YEAR_CHARS, _SHOWN_CHARS = 4, 60
 
 
 def hint(text: str, at: int, expected: Collection[str]) -> str:
-    """Return a suggestion for the text at index ``at``, where ``expected`` terminals could stand, or ""."""
+    """Return a suggestion for the text at index ``at``, where ``expected`` terminals are allowed, or ""."""
     rest = text[at:]
     if rest.startswith('"') and "QUOTED" in expected:
         return "Close the quotation mark."
@@ -78,7 +78,7 @@ def _about_word(word: str, rest: str, expected: Collection[str]) -> str:
 
 
 def _nearest(word: str, expected: Collection[str]) -> str | None:
-    """Return the keyword that ``word`` is nearly, one that could stand here before all others."""
+    """Return the keyword most similar to ``word``; keywords that are allowed here have priority."""
     for names in (expected, WORDS):
         spelt = {w.casefold(): w for name in names for w in WORDS.get(name, ())}
         near = get_close_matches(word.casefold(), spelt, n=1, cutoff=_NEAR)
@@ -95,5 +95,5 @@ def _about_symbol(text: str, at: int, expected: Collection[str]) -> str:
     if text[at : at + 1] in ('"', "#", "(") and "_AND" in expected:
         return "Put AND or OR between."
     if text[at : at + 1] == ")" and not set(expected) - {"_AND", "_OR", "$END"}:
-        return "There is a parenthesis too many."
+        return "Remove the extra parenthesis."
     return ""

@@ -1,4 +1,4 @@
-"""Where expressions as native filters: exact, and composed with any filter of the user's own."""
+"""Compilation of where expressions to native filters, exactly, combined with the user's own filter."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from saeindex.types import LevelName
 
-# What turns a concept into the ids of its features; it raises UnknownConceptError.
+# Resolves a concept to the ids of its features; raises UnknownConceptError.
 FeaturesOf: TypeAlias = Callable[[ConceptTerm], Sequence[int]]
 LEVEL_NUMBERS = {"present": 0, "typical": 1, "strong": 2}
 
@@ -44,10 +44,10 @@ def compile_where(
     level: LevelName | None = None,
     query_filter: Filter | None = None,
 ) -> Filter | None:
-    """Return ``expression`` AND ``query_filter`` as one filter, None where there is neither.
+    """Return ``expression`` AND ``query_filter`` as one filter, None if both are None.
 
-    ``level`` (None: present) is that of the concepts that name none. The user's filter stays whole beside
-    ours: joined, the ``should`` of both would become alternatives to each other.
+    ``level`` (None: present) applies to concepts without a level. The user's filter stays a separate
+    condition: if both were merged, the ``should`` clauses of both would become alternatives.
     """
     if expression is None:
         return query_filter
@@ -61,19 +61,19 @@ def compile_where(
 
 
 def target_of(node: ConceptTerm) -> str:
-    """Return what a concept is resolved by: ``#id``, ``family:NAME`` or the phrase."""
+    """Return the text that a concept is resolved from: ``#id``, ``family:NAME`` or the phrase."""
     if isinstance(node, FeatureTerm):
         return f"#{node.feature}"
     return f"family:{node.name}" if isinstance(node, FamilyTerm) else node.text
 
 
 def level_code(feature: int, node: ConceptTerm, default: LevelName | None) -> int:
-    """Return the level code that a record has where ``feature`` is active as strongly as asked for."""
+    """Return the level code of a record where ``feature`` is active at the level of ``node``."""
     return feature * LEVEL_STRIDE + LEVEL_NUMBERS[node.level or default or "present"]
 
 
 class _Part(NamedTuple):
-    """A condition, and whether its opposite is meant: within AND a negation is no more than a clause."""
+    """A condition, and whether it is negated; an AND adds a negated condition to ``must_not``."""
 
     condition: Any
     is_denied: bool = False
@@ -100,7 +100,7 @@ def _joined(node: And | Or | AtLeast, parts: Sequence[_Part]) -> _Part:
 
 
 class _Compiler:
-    """One compilation: each node becomes one condition."""
+    """The state of a compilation; each node becomes one condition."""
 
     def __init__(self, features_of: FeaturesOf, level: LevelName | None) -> None:
         self._features_of, self._level = features_of, level
@@ -144,7 +144,7 @@ def _metadata(node: Condition) -> Any:
 
 
 def _equals(field: str, value: Value) -> FieldCondition:
-    """Return equality; of numbers with a point and of dates, which no match takes, as a range."""
+    """Return the condition of equality; a range for floats and dates, which a match does not support."""
     from qdrant_client.models import FieldCondition, MatchValue
 
     if isinstance(value, float | Date):
@@ -153,7 +153,7 @@ def _equals(field: str, value: Value) -> FieldCondition:
 
 
 def _one_of(field: str, values: Sequence[Value]) -> Any:
-    """Return membership: one match for all texts, one for all whole numbers, as the engines want them."""
+    """Return the condition of membership: one match for all texts, one for all whole numbers."""
     from qdrant_client.models import FieldCondition, Filter, MatchAny
 
     texts = list(dict.fromkeys(value for value in values if isinstance(value, str)))
@@ -166,7 +166,7 @@ def _one_of(field: str, values: Sequence[Value]) -> Any:
 
 
 def _range(field: str, bounds: Sequence[tuple[str, Bound]]) -> FieldCondition:
-    """Return one range over all bounds: a single value of the field must keep within them."""
+    """Return one range with all bounds: the same value of the field must be within all of them."""
     from qdrant_client.models import DatetimeRange, FieldCondition, Range
 
     limits = dict(_limit(operator, bound) for operator, bound in bounds)
@@ -175,7 +175,7 @@ def _range(field: str, bounds: Sequence[tuple[str, Bound]]) -> FieldCondition:
 
 
 def _limit(operator: str, bound: Bound) -> tuple[str, Any]:
-    """Return a range's argument. A day is all of it: after a day, and up to one, begin at its end."""
+    """Return a range's argument; ``>`` and ``<=`` of a day refer to the end of the day."""
     names = {">=": "gte", ">": "gt", "<=": "lte", "<": "lt"}
     if not isinstance(bound, Date):
         return names[operator], bound

@@ -1,4 +1,4 @@
-"""A where expression as text, with no more parentheses than it needs."""
+"""Conversion of a where expression to text, with only the necessary parentheses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from saeindex.language.ast import (
     is_feature_id,
 )
 
-# How tight each kind binds; a part that binds looser than what it stands in gets parentheses.
+# Precedence of each kind; a part with a lower precedence than its parent gets parentheses.
 _OR, _AND, _NOT, _TIGHT = range(4)
 
 
@@ -31,20 +31,20 @@ def to_text(expression: Expression) -> str:
     """Return the text that :func:`~saeindex.language.parser.parse_where` reads back as ``expression``.
 
     Raises:
-        QuerySyntaxError: the expression is beyond the limits. Its text may be longer than a text may be.
+        QuerySyntaxError: the expression exceeds the limits. Its text may exceed the limit of a text's length.
     """
     check_limits(expression)
     return _written(expression)[0]
 
 
 def quoted(text: str) -> str:
-    """Return a text in double quotes, as both languages write one."""
+    """Return a text in double quotes, in the syntax of both languages."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
 def _written(node: Expression) -> tuple[str, int]:
-    """Return the text of a node and how tight it binds."""
+    """Return the text and the precedence of a node."""
     if isinstance(node, Or):
         return " OR ".join(_within(part, _OR) for part in node.parts), _OR
     if isinstance(node, And):

@@ -1,1 +1,1 @@
-"""One client of OpenAI-compatible services: budget, cache, replies, prompts."""
+"""A client of OpenAI-compatible chat services: budget, cache, replies and prompts."""

@@ -1,4 +1,4 @@
-"""What a run by a language model will cost, has cost, and may cost."""
+"""The estimated, actual and maximum cost of a run with a language model."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from saeindex.errors import InvalidInputError
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """Money per million tokens, in any currency; the dearer model's, where two are used."""
+    """Money per million tokens, in any currency; of the more expensive model if two are used."""
 
     input: float
     output: float
 
     def of(self, input_tokens: int, output_tokens: int) -> float:
-        """Return what these tokens cost."""
+        """Return the cost of these tokens."""
         return (input_tokens * self.input + output_tokens * self.output) / 1e6
 
 
 @dataclass(frozen=True, slots=True)
 class CostEstimate:
-    """What is ahead: requests that are not cached, their tokens, and money where prices are known.
+    """The estimate of a run: requests that are not cached, their tokens, and money if prices are known.
 
-    ``skipped`` features have too few texts. Tokens are estimated, rather too many than too few; a bad reply
-    that is asked for again comes on top.
+    ``skipped`` features have too few texts. Tokens are estimated with a bias to too many; requests that are
+    repeated after a bad reply are not included.
     """
 
     features: int
@@ -52,13 +52,13 @@ class CostEstimate:
 
 
 def shown_money(money: float) -> str:
-    """Return an amount to the hundredth, and a small one to two digits."""
+    """Return an amount rounded to hundredths, a small amount to two significant digits."""
     return f"{money:,.2f}" if money >= 1 else f"{money:.2g}"
 
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What a run has cost; cached replies cost nothing."""
+    """The cost of a run; cached replies cost nothing."""
 
     requests: int
     input_tokens: int
@@ -67,25 +67,26 @@ class Spent:
 
 
 class BudgetReachedError(Exception):
-    """The next request could pass the cap; never leaves this package."""
+    """The next request could exceed the cap; never leaves this package."""
 
 
 class Ledger:
-    """Counts tokens and refuses the request that could pass a cap, and every one after it.
+    """Counts tokens; refuses the first request that could exceed a cap, and every later request.
 
-    A request reserves its estimated input and its longest reply before it is sent, and settles for what the
-    service counted. Where a service counts more than was estimated, later reservations grow by that factor.
+    A request reserves its estimated input and its longest reply before it is sent; afterwards the reservation
+    is replaced by the service's count. If a service counts more than was estimated, later reservations grow
+    by that factor.
     """
 
     def __init__(
         self, prices: Prices | None = None, max_tokens: int | None = None, budget: float | None = None
     ) -> None:
-        """Take the caps: tokens in and out together, and money, which needs ``prices``."""
+        """The caps are for tokens, in and out together, and for money, which needs ``prices``."""
         if budget is not None and prices is None:
             raise InvalidInputError("a budget in money", "no prices", "Give the prices per million tokens.")
         for name, cap in (("max_tokens", max_tokens), ("budget", budget)):
             if cap is not None and cap <= 0:
-                raise InvalidInputError(f"{name}={cap}", "nothing could be asked", "Use more than 0.")
+                raise InvalidInputError(f"{name}={cap}", "no request is possible", "Use more than 0.")
         self.prices, self._max_tokens, self._budget = prices, max_tokens, budget
         self._requests = self._input = self._output = self._reserved_in = self._reserved_out = 0
         self._growth = 1.0
@@ -94,11 +95,11 @@ class Ledger:
 
     @property
     def spent(self) -> Spent:
-        """What was settled so far."""
+        """The settled cost so far."""
         return Spent(self._requests, self._input, self._output, self._money(self._input, self._output))
 
     def reserve(self, input_tokens: int, output_tokens: int) -> tuple[int, int]:
-        """Set tokens aside and return how many; BudgetReachedError where they could pass a cap."""
+        """Reserve tokens and return their numbers; BudgetReachedError if they could exceed a cap."""
         with self._lock:
             wanted = round(input_tokens * self._growth), output_tokens
             into = self._input + self._reserved_in + wanted[0]
@@ -111,7 +112,7 @@ class Ledger:
             return wanted
 
     def settle(self, reserved: tuple[int, int], used: tuple[int, int] | None) -> None:
-        """Replace a reservation by what was used; None where no answer came."""
+        """Replace a reservation by the used tokens; None if there was no reply."""
         with self._lock:
             self._reserved_in -= reserved[0]
             self._reserved_out -= reserved[1]

@@ -1,4 +1,4 @@
-"""Chat services that speak the OpenAI protocol, at any base URL: cached, counted, within a budget."""
+"""Chat services with the OpenAI protocol, at any base URL, with a cache and a budget."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ if TYPE_CHECKING:
 
     from saeindex.llm.budget import Ledger
 
-# Roles and separators of a chat template, per message; rather too many than too few.
+# Tokens of roles and separators of a chat template, per message, with a bias to too many.
 MESSAGE_TOKENS = 16
-# Statuses that refuse one request, and not all of them: too long, filtered, not understood.
+# Statuses that refuse a single request and not all requests: too long, filtered, not understood.
 REFUSALS = (400, 413, 422)
 LONGEST_QUOTE = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A reply's text and the tokens that it cost."""
+    """A reply's text and its cost in tokens."""
 
     text: str
     input_tokens: int
     output_tokens: int
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}  # for what is read from a file
+    __pydantic_config__: ClassVar = {"extra": "forbid"}  # for replies read from a file
 
 
 class ReplyCache:
     """One JSON file per reply, named by the hash of the model, the service's host and the messages.
 
-    The files hold replies and counts, never what was asked. A file that cannot be read is as none at all.
+    The files contain replies and counts, never the request. A file that cannot be read counts as absent.
     """
 
     def __init__(self, folder: Path | None) -> None:
-        """Take the folder, which need not exist; None remembers nothing."""
+        """``folder`` need not exist; with None nothing is cached."""
         self._folder = folder
 
     def get(self, model: str, host: str, messages: Messages) -> Reply | None:
@@ -62,7 +62,7 @@ class ReplyCache:
             return None
 
     def put(self, model: str, host: str, messages: Messages, reply: Reply) -> None:
-        """Keep a reply; it is whole or not there, also where several processes write it."""
+        """Store a reply atomically, also if several processes write it."""
         path = self._path(model, host, messages)
         if path is None:
             return
@@ -78,18 +78,18 @@ class ReplyCache:
 
 
 class RefusedError(Exception):
-    """The service refuses this one request; never leaves this package."""
+    """The service refuses a single request; never leaves this package."""
 
 
 class Chat:
-    """Asks a service. Failures that may pass are tried again by the ``openai`` client.
+    """Sends requests to a service. The ``openai`` client retries temporary failures.
 
-    A service that refuses an option by name (some take no temperature, no JSON mode, or another name for the
-    longest reply) is not given that option again.
+    If a service refuses an option by name (some accept no temperature, no JSON mode, or another name for the
+    longest reply), later requests do not have that option.
     """
 
     def __init__(self, client: OpenAI, cache: ReplyCache, ledger: Ledger) -> None:
-        """Take the client (see :func:`chat_client`), where replies are kept, and what they may cost."""
+        """``client`` is made by :func:`chat_client`, ``cache`` stores replies, ``ledger`` limits the cost."""
         self._client, self._cache, self.ledger = client, cache, ledger
         self._refused: set[str] = set()
 
@@ -103,14 +103,14 @@ class Chat:
         return self._cache.get(model, self.host, messages)
 
     def keep(self, model: str, messages: Messages, reply: Reply) -> None:
-        """Remember an answer."""
+        """Store a reply in the cache."""
         self._cache.put(model, self.host, messages, reply)
 
     def ask(self, model: str, messages: Messages, reply_tokens: int, is_kept: bool = True) -> Reply:
-        """Return the answer, of at most ``reply_tokens`` tokens; ask only where none is remembered.
+        """Return the reply, of at most ``reply_tokens`` tokens; send a request only if it is not cached.
 
-        A new one is remembered if it ``is_kept``. Raises BudgetReachedError, RefusedError for this request
-        alone, and LabelerError where the service fails for good.
+        A new reply is cached if ``is_kept``. Raises BudgetReachedError, RefusedError if only this request is
+        refused, and LabelerError if the service fails permanently.
         """
         known = self.cached(model, messages)
         if known is not None:
@@ -137,7 +137,7 @@ class Chat:
                 )
             except (APIError, JSONDecodeError, UnicodeDecodeError) as error:
                 if not self._learns(error, options):
-                    # Not chained: services quote keys and texts in their messages; tracebacks print those.
+                    # Not chained: services quote keys and texts in their messages, which tracebacks print.
                     raise self._failure(error, model, messages) from None
 
     def _options(self, reply_tokens: int) -> dict[str, Any]:
@@ -146,12 +146,12 @@ class Chat:
         return {name: value for name, value in options.items() if name not in self._refused}
 
     def _learns(self, error: Any, options: dict[str, Any]) -> bool:
-        """Say whether the service refuses one of the options by name; it is left out from then on."""
+        """Return whether the service refuses one of the options by name; it is left out from then on."""
         if getattr(error, "status_code", None) not in REFUSALS:
             return False
-        said = f"{getattr(error, 'param', None) or error.message}"
-        named = {name for name in options if re.search(rf"\b{name}\b", said)}
-        named -= {"max_completion_tokens"}  # without any limit a reply could cost what it likes
+        message = f"{getattr(error, 'param', None) or error.message}"
+        named = {name for name in options if re.search(rf"\b{name}\b", message)}
+        named -= {"max_completion_tokens"}  # never left out: without a limit the cost of a reply is unbounded
         self._refused |= named
         return bool(named)
 
@@ -176,12 +176,12 @@ class Chat:
             return LabelerError(
                 asked,
                 f"status {status}: the service refuses the key",
-                "Check OPENAI_API_KEY and the access it has to the model",
+                "Check OPENAI_API_KEY and its access to the model.",
             )
         if status is None:
             found = f"no usable answer ({type(error).__name__})"
             return LabelerError(asked, found, "Check the URL, the network and the timeout, and run it again.")
-        found = f"status {status}: {self._said(error, messages)}"
+        found = f"status {status}: {self._message(error, messages)}"
         if status in REFUSALS:
             return RefusedError(found)
         do = (
@@ -189,20 +189,20 @@ class Chat:
             if status == 429 or status >= 500
             else "Check the model's name and its limits"
         )
-        return LabelerError(asked, found, f"{do}; what is cached is not paid for twice.")
+        return LabelerError(asked, found, f"{do}; cached replies are not paid for twice.")
 
-    def _said(self, error: Any, messages: Messages) -> str:
-        """Return the service's words without the key; nothing of them where they quote a text."""
-        said = re.sub(r"^Error code: \d+ - |\s+", " ", str(error.message)).strip()[:300]
+    def _message(self, error: Any, messages: Messages) -> str:
+        """Return the service's message without the key, or a note if the message quotes a text."""
+        message = re.sub(r"^Error code: \d+ - |\s+", " ", str(error.message)).strip()[:300]
         key, sent = str(self._client.api_key), messages[-1]["content"]
-        parts = (said[i : i + LONGEST_QUOTE] for i in range(max(1, len(said) - LONGEST_QUOTE + 1)))
+        parts = (message[i : i + LONGEST_QUOTE] for i in range(max(1, len(message) - LONGEST_QUOTE + 1)))
         if any(len(part) == LONGEST_QUOTE and part in sent for part in parts):
             return "a message that quotes the texts (withheld)"
-        return said.replace(key, "[key]") if key else said
+        return message.replace(key, "[key]") if key else message
 
 
 def count_tokens(messages: Messages) -> int:
-    """Return about how many tokens messages are, rather too many than too few."""
+    """Return an estimate of the tokens of messages, with a bias to too many."""
     return sum(MESSAGE_TOKENS + estimate_tokens(message["content"]) for message in messages)
 
 

@@ -1,7 +1,7 @@
-"""What a language model is asked: to name a feature, and to find a named feature in texts.
+"""The requests to a language model: to name a feature, and to find a named feature in texts.
 
-Texts are data. Each stands in one line of JSON between two marks, with every character escaped that could
-end the line, be one of the marks, or be read as a control token of a chat template.
+Texts are data. Each is one line of JSON between two marks; every character is escaped that could end the
+line, form a mark, or be read as a control token of a chat template.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ Messages = list[dict[str, str]]
 MAX_TEXT_CHARS = 700
 OPEN, CLOSE = "<<<TEXTS", "TEXTS>>>"
 
-# Small models give the example back: "..." is no label, and is refused like any other bad reply.
+# Small models repeat the example: "..." is not a label, and is refused like any other bad reply.
 ANSWER_WITH_PHRASE = 'Answer with {"label": "..."}, your phrase in place of the dots.'
 
-# What json.dumps leaves as it is: angle brackets (<|im_end|>, </s>, our marks), bracketed capitals ([INST]),
-# and what some programs take for the end of a line, or for nothing at all.
+# Characters that json.dumps does not escape: angle brackets (<|im_end|>, </s>, our marks), bracketed capitals
+# ([INST]), and characters that some programs read as the end of a line, or ignore.
 _ACTIVE = re.compile(
     r"[<>\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff\ud800-\udfff]|\[(?=/?[A-Z_]+\])"
 )
@@ -58,7 +58,7 @@ def predictor_messages(phrase: str, texts: Sequence[str]) -> Messages:
 
 
 def correction(messages: Messages, reason: str) -> Messages:
-    """Return the request once more, with why the answer to it could not be used."""
+    """Return the request again, with the reason why the earlier reply could not be used."""
     system, user = messages
     again = (
         f"{user['content']}\n\nAn earlier answer could not be used: {reason}. Answer with that JSON alone."

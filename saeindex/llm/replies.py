@@ -1,4 +1,4 @@
-"""Replies of a language model, read strictly: one JSON object of the asked form, or a BadReplyError."""
+"""Strict parsing of a language model's replies: one JSON object of the requested form, else BadReplyError."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Read = TypeVar("Read")
 
 
 class BadReplyError(Exception):
-    """Says what is wrong with a reply, in our words alone; never leaves this package."""
+    """A reply is invalid, with the reason in our own words; never leaves this package."""
 
 
 class InterpreterReply(BaseModel):
@@ -36,7 +36,7 @@ class InterpreterReply(BaseModel):
 
 
 class PredictorReply(BaseModel):
-    """How likely each text has the concept, 0 to 100, in the order of the texts."""
+    """The likelihood of the concept in each text, 0 to 100, in the order of the texts."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     scores: Annotated[list[Score], Field(max_length=1_000)]
@@ -64,7 +64,7 @@ def _read(reply: str, form: type[Form]) -> Form:
     try:
         return form.model_validate_json(reply)
     except ValidationError as error:
-        # The kind and place of the first problem: what was written there may quote a text.
+        # Report only the kind and place of the first problem: the reply itself may quote a text.
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         known = [str(part) for part in first["loc"] if part in form.model_fields or isinstance(part, int)]
         place = f" at {'.'.join(known)}" if known else ""
@@ -74,10 +74,10 @@ def _read(reply: str, form: type[Form]) -> Form:
 def answered(
     chat: Chat, model: str, messages: Messages, reply_tokens: int, read: Callable[[str], Read], asked: str
 ) -> Read:
-    """Return what ``read`` makes of an answer, which is remembered once it could be read.
+    """Return the reply parsed by ``read``; it is cached only if it can be parsed.
 
-    LabelerError (``asked`` for what) where the service refuses, where two answers cannot be read, and where
-    the answer could cost more than the cap leaves.
+    Raises LabelerError (with ``asked``) if the service refuses, if two replies cannot be parsed, or if the
+    reply could exceed the remaining budget.
     """
     try:
         try:
@@ -85,12 +85,12 @@ def answered(
         except BadReplyError as error:
             return _once(chat, model, correction(messages, str(error)), reply_tokens, read)
     except BadReplyError as again:
-        raise LabelerError(asked, f"an answer that cannot be read: {again}", "Use a larger model.") from None
+        raise LabelerError(asked, f"a reply that cannot be read: {again}", "Use a larger model.") from None
     except RefusedError as error:
         raise LabelerError(asked, str(error), "Shorten the texts, or use another model.") from None
     except BudgetReachedError:
-        found = "the cap on tokens would be passed"
-        raise LabelerError(asked, found, "Raise max_tokens; what was answered is cached.") from None
+        found = "the cap on tokens would be exceeded"
+        raise LabelerError(asked, found, "Raise max_tokens; earlier replies are cached.") from None
 
 
 def _once(chat: Chat, model: str, messages: Messages, reply_tokens: int, read: Callable[[str], Read]) -> Read:

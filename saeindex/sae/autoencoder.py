@@ -4,18 +4,18 @@
     code     z >= 0 on S, refined by projected gradient steps on  |x - b - sum_i z_i d_i|^2
     x̂        = sum_i z_i d_i + b,  with unit-norm decoder directions d_i
 
-An imported autoencoder, or one trained by BatchTopK, may also have a threshold (a strength at or below it
-is no activation), an imported one a gain (the amplitude of a unit of strength, where its decoder rows were
-not of one norm).
+An autoencoder that is imported or trained by BatchTopK may have a threshold (a strength at or below it is not
+an activation). An imported autoencoder may also have a gain (the amplitude of a unit of strength), if its
+decoder rows had different norms.
 
-The one-shot encoder picks good features and poor amplitudes: two exact-line-search steps on the chosen
-support take a tenth off the error, and leave the choice of features, and so their meaning, as it was. The
-*faithful* mode also chooses again: in each round it steps along the whole gradient and keeps the k largest
-amplitudes (normalised iterative hard thresholding, Blumensath & Davies 2010, IEEE JSTSP 4:298). That
-takes another quarter off the error, and makes the choice less stable and harder to name.
+The encoder alone selects good features but gives poor amplitudes: two exact-line-search steps on the selected
+support reduce the error by a tenth, and do not change the selection of features or their meaning. The
+*faithful* mode also selects again: in each round it steps along the whole gradient and keeps the k largest
+amplitudes (normalised iterative hard thresholding, Blumensath & Davies 2010, IEEE JSTSP 4:298). This
+reduces the error by another quarter, and makes the selection less stable and harder to name.
 
-The support is chosen, and amplitudes are refined, in double precision among the few best of a single
-precision product, so that a text's code does not depend on what else was in its batch.
+The support is selected, and amplitudes are refined, in double precision among the best candidates of a
+single-precision product, so that a text's code does not depend on the other texts of its batch.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ SETTINGS = ("k", "refine_steps", "support_rounds")
 class SparseAutoencoder:
     """Weights: ``encoder`` (n, d), ``encoder_bias`` (n,), ``decoder`` (n, d) of unit rows, ``bias`` (d,).
 
-    ``threshold`` (n,) and ``gain`` (n,) are for imported ones, else None. They are torch tensors; torch is
-    imported when one of them is first used, or a batch is encoded. ``weights`` are the same as numpy arrays.
+    ``threshold`` (n,) and ``gain`` (n,) are None if not used. All are torch tensors; torch is imported when
+    the first of them is used, or a batch is encoded. ``weights`` are the same as numpy arrays.
     """
 
     def __init__(
@@ -66,9 +66,9 @@ class SparseAutoencoder:
         threshold: Tensor | FloatArray | None = None,
         gain: Tensor | FloatArray | None = None,
     ) -> None:
-        """Take the weights in float32; ``k`` is the largest number of active features.
+        """The weights are converted to float32; ``k`` is the maximum number of active features.
 
-        ``refine_steps`` refine amplitudes; before them, ``support_rounds`` choose the support again.
+        ``refine_steps`` refine amplitudes; before them, ``support_rounds`` select the support again.
         """
         n, d = decoder.shape
         given = (encoder, encoder_bias, decoder, bias, threshold, gain)
@@ -85,7 +85,7 @@ class SparseAutoencoder:
 
     @property
     def settings(self) -> dict[str, int]:
-        """Return what besides the weights decides a code."""
+        """Return the settings that affect a code besides the weights."""
         return {name: getattr(self, name) for name in SETTINGS}
 
     @property
@@ -105,7 +105,7 @@ class SparseAutoencoder:
 
     @cached_property
     def encoder_bias(self) -> Tensor:
-        """What is added to the strengths (n,)."""
+        """The bias that is added to the strengths (n,)."""
         return _tensor(self._given["encoder_bias"])
 
     @cached_property
@@ -115,22 +115,22 @@ class SparseAutoencoder:
 
     @cached_property
     def bias(self) -> Tensor:
-        """Where the embeddings are centred (d,)."""
+        """The centre that is subtracted from the embeddings (d,)."""
         return _tensor(self._given["bias"])
 
     @cached_property
     def threshold(self) -> Tensor | None:
-        """The strengths (n,) that a feature must exceed, None where there are none."""
+        """The strengths (n,) that features must exceed, None without thresholds."""
         return _tensor(self._given["threshold"]) if "threshold" in self._given else None
 
     @cached_property
     def gain(self) -> Tensor | None:
-        """The amplitude of a unit of strength (n,), None where it is 1."""
+        """The amplitude of a unit of strength (n,), None if it is 1."""
         return _tensor(self._given["gain"]) if "gain" in self._given else None
 
     @cached_property
     def weights(self) -> dict[str, FloatArray]:
-        """The weights by name as float32 arrays on the CPU, those that it does not have left out."""
+        """The weights by name as float32 arrays on the CPU, without those that are None."""
         return {name: t if isinstance(t, np.ndarray) else t.cpu().numpy() for name, t in self._given.items()}
 
     @property
@@ -141,7 +141,7 @@ class SparseAutoencoder:
     def encode_one(self, vector: FloatArray) -> tuple[IntArray, FloatArray]:
         """Return the active features of one vector (d,), ascending, and their activations, without torch.
 
-        What :meth:`encode` gives, to the rounding of a float32; InvalidInputError for another shape or NaN.
+        Equals :meth:`encode` up to float32 rounding; InvalidInputError for another shape or NaN.
         """
         self._check_shape(vector[None])
         _check_finite(vector[None], 0)
@@ -204,28 +204,28 @@ class SparseAutoencoder:
         return _assemble(weights, self.settings)
 
     def faithful(self, rounds: int = FAITHFUL_ROUNDS) -> SparseAutoencoder:
-        """Return the autoencoder that chooses its support again ``rounds`` times: truer, less stable codes.
+        """Return the autoencoder in faithful mode with ``rounds``: more accurate, less stable codes.
 
-        Its codes are other codes: an index and its space use one mode, which the fingerprint tells apart.
+        Its codes differ, so an index and its space use the same mode; the fingerprint depends on the mode.
         """
         return _assemble(self.tensors(), self.settings | {"support_rounds": rounds})
 
     def prefix(self, n_features: int, k: int | None = None) -> SparseAutoencoder:
-        """Return the autoencoder of the first ``n_features``: a Matryoshka level is one of its own."""
+        """Return the autoencoder of the first ``n_features``, such as a Matryoshka level."""
         weights = {name: t[:n_features] if name != "bias" else t for name, t in self.tensors().items()}
         return _assemble(weights, self.settings | {"k": min(k or self.k, n_features)})
 
     def half(self) -> SparseAutoencoder:
-        """Return the autoencoder that a save and a load give: weights rounded to float16."""
+        """Return the autoencoder with weights rounded to float16, as after saving and loading."""
         weights = {name: tensor.half().float() for name, tensor in self.tensors().items()}
         return _assemble(weights, self.settings)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the weights by name, those that it does not have left out."""
+        """Return the weights by name, without those that are None."""
         return {name: _tensor(given) for name, given in self._given.items()}
 
     def digest(self) -> str:
-        """Return the hash of everything that changes activations, at the stored precision."""
+        """Return the hash of all that affects activations, at the stored precision."""
         mode = f" rounds={self.support_rounds}" if self.support_rounds else ""
         digest = hashlib.sha256(f"topk k={self.k} refine={self.refine_steps}{mode}".encode())
         for name, array in self._stored().items():
@@ -241,13 +241,13 @@ class SparseAutoencoder:
         save_file(self._stored(), path, metadata={name: str(value) for name, value in self.settings.items()})
 
     def _stored(self) -> dict[str, NDArray[np.float16]]:
-        """Return the weights as they are kept on disk."""
+        """Return the weights in the form stored on disk."""
         with np.errstate(over="ignore"):  # a threshold may be infinite
             return {name: np.ascontiguousarray(w, np.float16) for name, w in self.weights.items()}
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> SparseAutoencoder:
-        """Read what :meth:`save` wrote."""
+        """Read a file written by :meth:`save`."""
         from safetensors import safe_open
 
         with safe_open(path, framework="numpy") as file:
@@ -262,7 +262,7 @@ class SparseAutoencoder:
             raise InvalidInputError(
                 f"encode vectors of shape {vectors.shape}",
                 f"this autoencoder takes (m, {self.dimension})",
-                "Use the encoder that the feature space names.",
+                "Use the encoder of the feature space.",
             )
 
 
@@ -293,7 +293,7 @@ def _check_finite(vectors: FloatArray, start: int) -> None:
         raise InvalidInputError(
             "encode vectors",
             f"NaN or infinity in row {start + int(np.argmin(is_finite))}",
-            "Look into what computed them.",
+            "Check the program that computed them.",
         )
 
 

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray
 
 BUFFER_BYTES = 2**30
-# Rows that are read together: one seek for each block, not for each row.
+# Rows that are read together, with one seek per block instead of one per row.
 BLOCK = 512
 
 
 class Batches:
-    """Batch number i is a function of the seed and i alone, so that a resumed training sees the same ones.
+    """Batches of embeddings; batch i depends only on the seed and i, so a resumed training sees the same.
 
-    An epoch visits every row once, but for a rest of less than a batch in each buffer. Rows larger than
-    ``buffer_bytes`` in all are read in shuffled blocks, and shuffled again within a buffer.
+    An epoch visits every row once, except for a remainder of less than a batch in each buffer. If the rows
+    exceed ``buffer_bytes``, they are read in shuffled blocks, and shuffled again within a buffer.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Batches:
         rows: NDArray[np.int64] | None = None,
         buffer_bytes: int = BUFFER_BYTES,
     ) -> None:
-        """Take embeddings (m, d), or ascending ``rows`` of them; fewer than a batch are drawn at random."""
+        """``x`` are embeddings (m, d), ``rows`` ascending rows to use; fewer than a batch are resampled."""
         self._x, self._batch_size, self._seed = x, batch_size, seed
         self._rows = np.arange(len(x)) if rows is None else rows
         buffered = max(1, buffer_bytes // (BLOCK * x.shape[1] * 4)) * BLOCK
@@ -55,7 +55,7 @@ class Batches:
         return torch.from_numpy(self._buffer[rows])
 
     def _fill(self, epoch: int, buffer: int) -> NDArray[np.int64]:
-        """Read a buffer, unless it is there, and return the order of its rows."""
+        """Read a buffer, unless it is loaded, and return the order of its rows."""
         if self._filled != (epoch, buffer):
             if not self._is_whole:
                 self._buffer = np.asarray(self._x[self._blocks(epoch, buffer)], np.float32)
@@ -66,7 +66,7 @@ class Batches:
         return self._order
 
     def _blocks(self, epoch: int, buffer: int) -> NDArray[np.int64]:
-        """Return the ascending rows of a buffer: whole blocks of neighbours, shuffled anew in each epoch."""
+        """Return the ascending rows of a buffer: whole blocks of adjacent rows, reshuffled in each epoch."""
         blocks = np.random.default_rng((self._seed, epoch)).permutation(len(self._rows) // BLOCK)
         here = self._per_read // BLOCK
         starts = np.sort(blocks[buffer * here : (buffer + 1) * here]) * BLOCK
@@ -75,7 +75,7 @@ class Batches:
 
 
 def sample(x: FloatArray, size: int, seed: int, rows: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
-    """Return at most ``size`` random rows of ``x`` (m, d), or of ``rows`` of it, read in their order."""
+    """Return at most ``size`` random rows of ``x`` (m, d), or of its ``rows``, in ascending order."""
     among = np.arange(len(x)) if rows is None else rows
     chosen = np.random.default_rng(seed).choice(among, min(size, len(among)), replace=False)
     return np.asarray(x[np.sort(chosen)], np.float32)

@@ -1,4 +1,4 @@
-"""Checkpoints of a training: everything that the next step depends on, in one safetensors file."""
+"""Checkpoints of a training: the whole state that the next step depends on, in one safetensors file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 @dataclass(slots=True)
 class Progress:
-    """Where a training stands; ``step`` steps are done."""
+    """The progress of a training; ``step`` is the number of finished steps."""
 
     step: int = 0
     decay_from: int = 0
@@ -58,7 +58,7 @@ def save_checkpoint(
 def load_checkpoint(
     path: Path, weights: Weights, optimizer: torch.optim.Optimizer, training: str
 ) -> tuple[dict[str, Tensor], Progress]:
-    """Restore ``weights`` and ``optimizer``; return the best weights and where the training stood.
+    """Restore ``weights`` and ``optimizer``; return the best weights and the progress.
 
     MismatchError where the checkpoint is of another training: other options or other embeddings.
     """
@@ -69,8 +69,8 @@ def load_checkpoint(
         if found.get("training") != training:
             raise MismatchError(
                 f"resume the training in {path}",
-                "its options or its embeddings are others",
-                "Give those that it was started with, or delete the file to start again.",
+                "it has other options or other embeddings",
+                "Use its original options and embeddings, or delete the file to start again.",
             )
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     progress = Progress(**json.loads(found["progress"]))
@@ -84,7 +84,7 @@ def load_checkpoint(
 
 
 def training_signature(x: FloatArray, config: TrainingConfig, seeds: FloatArray | None) -> str:
-    """Return a hash of what decides a training: its options, seeds, and a sample of the embeddings."""
+    """Return a hash of a training's inputs: its options, seeds, and a sample of the embeddings."""
     digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode())
     digest.update(repr(x.shape).encode())
     for row in np.linspace(0, len(x) - 1, 64).astype(int):

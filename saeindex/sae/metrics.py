@@ -1,7 +1,7 @@
-"""How much of an embedding a sparse code keeps, and how much of a dictionary another training finds again.
+"""Measures of the error of sparse codes, and of the stability of dictionaries between trainings.
 
 Plain functions on arrays: errors, densities, neighbours, rankings, decoder directions. Similarities are
-cosines, as in the store. All work in blocks: memory grows with the rows, not with their square.
+cosines, as in the store. All functions work in blocks: memory grows with the rows, not with their square.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 QUERY_BLOCK = 512
 BINS_PER_DECADE = 4
-# A feature recurs in another dictionary at this decoder cosine: what chance gives is far below it.
+# Decoder cosine from which a feature recurs in another dictionary; chance gives far lower cosines.
 RECURS = 0.7
-# The assignment holds all pairs in double precision: 2 GB.
-MOST_ASSIGNED = 16_384
+# Maximum number of features of an assignment, whose matrix of all pairs in double precision takes 2 GB.
+MAX_ASSIGNED = 16_384
 
 
 # Errors -----------------------------------------------------------------------------------------------
@@ -38,7 +38,7 @@ def nmse(x: FloatArray, reconstructed: FloatArray, fit_mean: FloatArray) -> floa
 
 
 def cosines(x: FloatArray, reconstructed: FloatArray) -> FloatArray:
-    """Return cos(x, x̂) (m,) of each row; 0 where one of them is 0."""
+    """Return cos(x, x̂) (m,) of each row; 0 if x or x̂ is 0."""
     dot = np.einsum("ij,ij->i", x, reconstructed)
     norms = np.linalg.norm(x, axis=1) * np.linalg.norm(reconstructed, axis=1)
     cosine: FloatArray = np.divide(dot, norms, out=np.zeros_like(norms), where=norms > 0)
@@ -61,7 +61,7 @@ def fidelity(sae: SparseAutoencoder, x: FloatArray, fit_mean: FloatArray) -> dic
 
 @dataclass(frozen=True, slots=True)
 class DensityHistogram:
-    """How many features have which density: bin i holds log10 densities in [edges[i], edges[i + 1])."""
+    """Counts of features by density: bin i counts log10 densities in [edges[i], edges[i + 1])."""
 
     edges: tuple[float, ...]
     counts: tuple[int, ...]
@@ -71,7 +71,7 @@ class DensityHistogram:
 def density_histogram(
     density: NDArray[np.floating], bins_per_decade: int = BINS_PER_DECADE
 ) -> DensityHistogram:
-    """Return the histogram of log10 densities (n,), the last bin closed; features of density 0 beside it."""
+    """Return the histogram of log10 densities (n,), with the last bin closed; density 0 is counted apart."""
     active = np.log10(density[density > 0].astype(np.float64))
     lowest = min(-1, int(np.floor(active.min(initial=0.0) * bins_per_decade)))
     edges = np.arange(lowest, 1) / bins_per_decade
@@ -87,7 +87,7 @@ def nearest(
 ) -> NDArray[np.int64]:
     """Return the rows (q, k) of ``documents`` (m, d) nearest to ``queries`` (q, d) by cosine, best first.
 
-    ``without_itself`` leaves out document i for query i. InvalidInputError where fewer than k are left.
+    ``without_itself`` leaves out document i for query i. InvalidInputError if fewer than k are left.
     """
     if k > len(documents) - without_itself:
         raise InvalidInputError(f"the {k} nearest", f"{len(documents)} records", "Give more records.")
@@ -98,10 +98,9 @@ def nearest(
 def neighbour_overlap(
     x: FloatArray, reconstructed: FloatArray, k: int = 10, queries: FloatArray | None = None
 ) -> float:
-    """Return the mean share of the k nearest neighbours in ``x`` (m, d) that are so in ``reconstructed`` too.
+    """Return the mean share of the k nearest neighbours in ``x`` (m, d) also found in ``reconstructed``.
 
-    There they are searched for with ``queries`` (m, d), else with the reconstructions themselves. A record
-    is no neighbour of itself.
+    The queries there are ``queries`` (m, d), else the reconstructions. A record is not its own neighbour.
     """
     true = nearest(x, x, k, without_itself=True)
     searched = reconstructed if queries is None else queries
@@ -110,9 +109,9 @@ def neighbour_overlap(
 
 
 def ndcg(gains: FloatArray, scores: FloatArray, k: int = 10) -> NDArray[np.float64]:
-    """Return nDCG@k (q,) of ranking by ``scores`` (q, m), with linear ``gains`` (q, m) >= 0.
+    """Return nDCG@k (q,) of a ranking by ``scores`` (q, m), with linear ``gains`` (q, m) >= 0.
 
-    Discounts are 1 / log2(1 + rank) (Järvelin & Kekäläinen 2002); 0 for a query without any gain.
+    Discounts are 1 / log2(1 + rank) (Järvelin & Kekäläinen 2002); nDCG is 0 for a query without any gain.
     """
     k = min(k, gains.shape[1])
     discounts = 1 / np.log2(np.arange(2, k + 2))
@@ -127,7 +126,7 @@ def similarity_ndcg(
     """Return the mean nDCG@k of searching ``reconstructed`` (m, d), with the cosines in ``x`` as gains.
 
     Each record is a query: in ``x`` with its embedding, in ``reconstructed`` with ``queries`` (m, d), else
-    with its reconstruction. A record is not its own hit, and a negative cosine is no gain.
+    with its reconstruction. A record is not its own hit, and a negative cosine counts as gain 0.
     """
     searched = reconstructed if queries is None else queries
     true, found = _similarities(x, x, True), _similarities(searched, reconstructed, True)
@@ -140,7 +139,7 @@ def relevance_ndcg(
 ) -> float:
     """Return the mean nDCG@k of searching ``documents`` (m, d); ``relevant[i]`` are the rows for query i.
 
-    A query without relevant rows says nothing and is left out; InvalidInputError where all are such.
+    A query without relevant rows is left out; InvalidInputError if no query has relevant rows.
     """
     hits = nearest(queries, documents, min(k, len(documents)))
     discounts = 1 / np.log2(np.arange(2, hits.shape[1] + 2))
@@ -155,7 +154,7 @@ def relevance_ndcg(
 
 
 def _similarities(queries: FloatArray, documents: FloatArray, without_itself: bool) -> Iterator[FloatArray]:
-    """Yield cosines (block, m); -2, below every cosine, where a record meets itself."""
+    """Yield cosines (block, m); -2, below every cosine, for a record with itself."""
     against = _unit(documents).T
     for start in range(0, len(queries), QUERY_BLOCK):
         similarity = _unit(queries[start : start + QUERY_BLOCK]) @ against
@@ -183,11 +182,11 @@ def _unit(x: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True, slots=True)
 class SeedStability:
-    """How much of one dictionary another has, by the cosine of decoder directions.
+    """The share of a dictionary that another dictionary has too, by the cosine of decoder directions.
 
-    Of the first ``features``: ``recurring`` is the share whose nearest feature there lies above .7,
-    ``matched`` the share that does when each feature there may be taken once, ``mean_cosine`` the mean over
-    those one-to-one pairs, whatever their cosine.
+    Of the first ``features``: ``recurring`` is the share whose nearest feature in the other dictionary has a
+    cosine above .7, ``matched`` the share above .7 in a one-to-one assignment, ``mean_cosine`` the mean
+    cosine of all these one-to-one pairs.
     """
 
     features: int
@@ -199,16 +198,16 @@ class SeedStability:
 def seed_stability(
     directions: FloatArray, other: FloatArray, prefix: int | None = None, threshold: float = RECURS
 ) -> SeedStability:
-    """Look for the first ``prefix`` features of ``directions`` (n, d), else all, among ``other`` (o, d).
+    """Return the stability of the first ``prefix`` (None: all) of ``directions`` (n, d) in ``other`` (o, d).
 
-    Pairs are those of the largest summed cosine (the Hungarian algorithm). Raises InvalidInputError above
-    16,384 features.
+    The pairs maximise the summed cosine (the Hungarian algorithm). Raises InvalidInputError above 16,384
+    features.
     """
-    if directions.shape[1] != other.shape[1] or max(len(directions), len(other)) > MOST_ASSIGNED:
+    if directions.shape[1] != other.shape[1] or max(len(directions), len(other)) > MAX_ASSIGNED:
         raise InvalidInputError(
             f"compare dictionaries of shape {directions.shape} and {other.shape}",
-            f"other dimensions, or more than {MOST_ASSIGNED:,} features",
-            "Give autoencoders over one encoder, of a size that can be matched.",
+            f"different dimensions, or more than {MAX_ASSIGNED:,} features",
+            "Give smaller autoencoders, or autoencoders over the same encoder.",
         )
     from scipy.optimize import linear_sum_assignment
 

@@ -1,4 +1,4 @@
-"""What a training step lowers: the reconstruction error, and the terms that shape the dictionary."""
+"""The training objective: the reconstruction error, and the terms that shape the dictionary."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ TEMPERATURE = 0.1
 
 
 class Weights(torch.nn.Module):
-    """The four tensors while they are trained, and since when each latent has been silent."""
+    """The four tensors in training, and the number of steps since each latent was active."""
 
     silent_since: Tensor
     least_strength: Tensor
 
     def __init__(self, decoder: Tensor, bias: Tensor) -> None:
-        """Start with the encoder equal to the decoder (n, d), unit rows, and the bias (d,)."""
+        """The encoder starts equal to the decoder (n, d), which has unit rows; ``bias`` is (d,)."""
         super().__init__()
         self.encoder = torch.nn.Parameter(decoder.clone())
         self.encoder_bias = torch.nn.Parameter(torch.zeros(len(decoder), device=decoder.device))
@@ -32,13 +32,13 @@ class Weights(torch.nn.Module):
 
     @torch.no_grad()
     def normalize(self) -> None:
-        """Give the decoder rows norm 1."""
+        """Normalise the decoder rows to norm 1."""
         self.decoder.div_(self.decoder.norm(dim=1, keepdim=True).clamp_min(1e-8))
 
 
 @torch.no_grad()
 def remove_parallel_gradient(decoder: Tensor) -> None:
-    """Drop the part of the gradient of unit rows (n, d) that would only change their norms."""
+    """Remove the part of the gradient of unit rows (n, d) that would only change their norms."""
     gradient = decoder.grad
     if gradient is not None:
         gradient -= (gradient * decoder).sum(1, keepdim=True) * decoder
@@ -51,13 +51,13 @@ class Objective:
     config: TrainingConfig
     variance: float
     dtype: torch.dtype
-    """Of the one dense product, which only chooses the support."""
+    """Precision of the dense product, which only selects the support."""
 
     def __call__(self, batch: Tensor, weights: Weights, step: int, is_refined: bool) -> tuple[Tensor, Tensor]:
-        """Return (loss, error) of ``batch`` (b, d); notes in ``weights`` which latents were active."""
+        """Return (loss, error) of ``batch`` (b, d); record in ``weights`` which latents were active."""
         config = self.config
-        dice = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-        centred = self._noisy(batch, dice) - weights.bias
+        rng = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
+        centred = self._noisy(batch, rng) - weights.bias
         strengths = self._strengths(centred, weights)
         support, values = self._choose(strengths, centred, weights, weights.decoder.shape[0])
         error = self._error(batch, support, values, weights)
@@ -71,16 +71,16 @@ class Objective:
             target = (batch - weights.bias - combine(support, values, weights.decoder)).detach()
             loss = loss + config.auxiliary_weight * self._auxiliary(target, strengths, dead, centred, weights)
         if config.contrastive_weight:
-            other = self._noisy(batch, dice) - weights.bias
+            other = self._noisy(batch, rng) - weights.bias
             loss = loss + config.contrastive_weight * self._contrastive(support, values, other, weights)
         self._note_active(support, values, weights)
         return loss, error.detach()
 
-    def _noisy(self, batch: Tensor, dice: torch.Generator) -> Tensor:
+    def _noisy(self, batch: Tensor, rng: torch.Generator) -> Tensor:
         if not self.config.input_noise:
             return batch
         scale: float = self.config.input_noise / batch.shape[1] ** 0.5
-        return batch + scale * torch.randn(batch.shape, generator=dice).to(batch.device)
+        return batch + scale * torch.randn(batch.shape, generator=rng).to(batch.device)
 
     @torch.no_grad()
     def _strengths(self, centred: Tensor, weights: Weights) -> Tensor:
@@ -89,15 +89,15 @@ class Objective:
 
     def _choose(self, strengths: Tensor, centred: Tensor, weights: Weights, n: int) -> tuple[Tensor, Tensor]:
         """Return the support (b, ≤ 2k) among the first ``n`` latents, and its activations."""
-        most = min(self.config.most_active, n)
-        support = strengths[:, :n].topk(most, dim=1, sorted=False).indices
+        max_active = min(self.config.max_active, n)
+        support = strengths[:, :n].topk(max_active, dim=1, sorted=False).indices
         values = strengths_on(centred, weights.encoder, weights.encoder_bias, support).relu()
         if self.config.selection == "batchtopk":
             kept = min(self.config.k, n) * len(values)
-            least = values.detach().flatten().topk(kept).values[-1]
-            values = values * (values >= least)
+            smallest = values.detach().flatten().topk(kept).values[-1]
+            values = values * (values >= smallest)
             if n == len(weights.decoder):
-                weights.least_strength.lerp_(least, 0.01 if weights.least_strength else 1.0)
+                weights.least_strength.lerp_(smallest, 0.01 if weights.least_strength else 1.0)
         return support, values
 
     def _error(self, batch: Tensor, support: Tensor, values: Tensor, weights: Weights) -> Tensor:
@@ -113,7 +113,7 @@ class Objective:
     def _with_prefixes(
         self, loss: Tensor, batch: Tensor, strengths: Tensor, centred: Tensor, weights: Weights
     ) -> Tensor:
-        """Return the loss with its share for the prefixes, weighted by 1, 2, 3 … from the smallest."""
+        """Return the loss including the prefixes, which are weighted by 1, 2, 3 … from the smallest."""
         prefixes, share = self.config.prefixes, self.config.prefix_weight
         total = len(prefixes) * (len(prefixes) + 1) / 2
         loss = (1 - share) * loss
@@ -125,7 +125,7 @@ class Objective:
     def _auxiliary(
         self, target: Tensor, strengths: Tensor, dead: Tensor, centred: Tensor, weights: Weights
     ) -> Tensor:
-        """Return the error of the residual ``target`` (b, d) as the 2k strongest dead latents rebuild it."""
+        """Return the error of the residual ``target`` (b, d) rebuilt by the 2k strongest dead latents."""
         size = min(2 * self.config.k, int(dead.sum()))
         support = strengths.masked_fill(~dead, -torch.inf).topk(size, dim=1, sorted=False).indices
         values = strengths_on(centred, weights.encoder, weights.encoder_bias, support).relu()
@@ -133,7 +133,7 @@ class Objective:
         return error / target.square().sum(1).mean().clamp_min(1e-12)
 
     def _contrastive(self, support: Tensor, values: Tensor, other: Tensor, weights: Weights) -> Tensor:
-        """Return the cross-entropy of finding each text's other noisy input by the cosine of codes."""
+        """Return the cross-entropy of identifying each text's other noisy input by the cosine of codes."""
         n = len(weights.decoder)
         chosen, partner = self._choose(self._strengths(other, weights), other, weights, n)
         codes = [

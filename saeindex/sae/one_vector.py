@@ -1,4 +1,4 @@
-"""The code of one vector in numpy: a query needs no torch, whose import takes longer than a search.
+"""The code of one vector in numpy, so that a query needs no torch, whose import takes longer than a search.
 
 The steps and the precision are those of :mod:`saeindex.sae.topk`, for a single row.
 """
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from saeindex.types import FloatArray, IntArray
 
-# Features beyond k whose strengths are computed again in double precision: rounding moves none further.
+# Features beyond k whose strengths are computed again in double precision; rounding changes no rank by more.
 MARGIN = 8
 
 
@@ -23,7 +23,7 @@ def encode_one(
     vector: FloatArray, weights: Mapping[str, FloatArray], k: int, *, refine_steps: int, support_rounds: int
 ) -> tuple[IntArray, FloatArray]:
     """Return the active features of ``vector`` (d,), ascending int32, and their float32 activations > 0."""
-    # Subtracted in single precision, as a batch does it: the code must not depend on the path.
+    # Subtracted in single precision, as for a batch: both functions must give the same code.
     centred = (vector.astype(np.float32) - weights["bias"]).astype(np.float64)
     support, strengths = _strongest(centred, weights, k)
     amplitudes = np.maximum(strengths, 0.0)
@@ -55,7 +55,7 @@ def _strongest(
 def _refined(
     target: NDArray[np.float64], directions: NDArray[np.float64], start: NDArray[np.float64], steps: int
 ) -> NDArray[np.float64]:
-    """Lower |target - sum_i z_i d_i|² for ``directions`` (k, d) by projected gradient descent."""
+    """Minimise |target - sum_i z_i d_i|² for ``directions`` (k, d) by projected gradient descent."""
     amplitudes, residual = start, target - start @ directions
     for _ in range(steps):
         gradient = (directions @ residual) * (start > 0)

@@ -1,7 +1,7 @@
-"""TopK codes in torch: the choice of features, their amplitudes, and products with codes.
+"""TopK codes in torch: the selection of features, their amplitudes, and products with codes.
 
-A code is (m, k) supports and amplitudes in place of an (m, n) matrix that is mostly zeros. On a CPU its
-products take a tenth of the time of the dense ones, forth and back.
+A code is stored as supports and amplitudes (m, k) instead of a sparse matrix (m, n). On a CPU its products
+take a tenth of the time of dense products, forward and backward.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from saeindex.sae.one_vector import MARGIN
 
-# Rows whose directions are gathered at a time: 32 x k x d numbers stay in the cache.
+# Rows whose directions are gathered at a time: 32 x k x d numbers fit in the cache.
 BLOCK = 32
 
 
@@ -45,7 +45,7 @@ def transposed_combine(support: Tensor, amplitudes: Tensor, x: Tensor, n: int) -
 
 
 def strengths_on(x: Tensor, encoder: Tensor, encoder_bias: Tensor, support: Tensor) -> Tensor:
-    """Return W x + c (m, k) on the support alone, with gradients for all but the support."""
+    """Return W x + c (m, k) only on the support, with gradients for all arguments except the support."""
     strengths: Tensor = _Strengths.apply(x, encoder, encoder_bias, support)  # type: ignore[no-untyped-call]
     return strengths
 
@@ -71,7 +71,7 @@ def strongest(
 ) -> tuple[Tensor, Tensor]:
     """Return the k strongest features (m, k) and their strengths, ties going to the lower id.
 
-    ``centred`` (m, d) and ``exact_encoder`` (n, d) are in double precision: the order is decided in it.
+    ``centred`` (m, d) and ``exact_encoder`` (n, d) are in double precision, which determines the order.
     """
     near = min(k + MARGIN, len(encoder))
     strengths = F.linear(centred.float(), encoder, encoder_bias)
@@ -82,11 +82,11 @@ def strongest(
 
 
 def refine(target: Tensor, decoder: Tensor, support: Tensor, amplitudes: Tensor, steps: int) -> Tensor:
-    """Lower |target - sum_i z_i d_i|² on a fixed support by projected gradient descent.
+    """Minimise |target - sum_i z_i d_i|² on a fixed support by projected gradient descent.
 
     ``target`` (m, d), ``decoder`` (n, d), ``support`` and ``amplitudes`` >= 0 (m, k). Each step moves along
-    the projected gradient by the exact minimiser of the quadratic, then clamps at 0; where clamping would
-    raise the error, the row stays as it is. Entries that start at 0 are outside the support and stay there.
+    the projected gradient by the exact minimiser of the quadratic, then clamps at 0; if clamping would raise
+    the error, the row is not changed. Entries that start at 0 are outside the support and stay 0.
     """
     in_support = amplitudes > 0
     residual = target - combine(support, amplitudes, decoder)
@@ -106,7 +106,7 @@ def rechoose(target: Tensor, decoder: Tensor, support: Tensor, amplitudes: Tenso
     """Return the support and amplitudes (m, k) after one round of hard thresholding.
 
     All n amplitudes move along the gradient, by the step that is exact on the present support; the k largest
-    stay, and are refined once. Where that would raise the error, the row stays as it is.
+    are kept and refined once. If that would raise the error, the row is not changed.
     """
     residual = target - combine(support, amplitudes, decoder)
     correlation = residual @ decoder.T

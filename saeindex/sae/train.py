@@ -27,20 +27,20 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray
 
 MEDIAN_ROWS = 20_000
-LEAST_RATE = 0.02
+MIN_RATE = 0.02
 REPORT_EVERY = 25
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingStatus:
-    """What a training reports as it goes: errors are shares of the variance (NMSE)."""
+    """The progress report of a training; errors are shares of the variance (NMSE)."""
 
     step: int
     steps: int
     error: float
-    """Of the last batch, with the noise and without refinement."""
+    """Error of the last batch, with noise and without refinement."""
     held_out: float | None
-    """The last measurement on held-out embeddings, as they will be indexed."""
+    """Last error on held-out embeddings, encoded as in an index."""
     dead_share: float
 
 
@@ -56,10 +56,10 @@ def train(
 ) -> SparseAutoencoder:
     """Fit a sparse autoencoder to embeddings ``x`` (m, d); deterministic by seed on one device.
 
-    ``x`` may be a memory-mapped array that is larger than memory, ``rows`` ascending ones of it. With
-    ``held_out`` (h, d) training stops early where the error there no longer falls, and the best weights are
+    ``x`` may be a memory-mapped array larger than memory, ``rows`` are its ascending rows to use. With
+    ``held_out`` (h, d) training stops early when the error on it no longer falls, and the best weights are
     returned. ``seeds`` (s, d) are directions that the first features start from. A ``checkpoint`` file is
-    written now and then, resumed from where it exists, and deleted at the end.
+    written at intervals, resumed from if it exists, and deleted at the end.
     """
     rows = np.arange(len(x)) if rows is None else rows
     config.check(len(rows))
@@ -93,7 +93,7 @@ class _Training:
 
     @property
     def steps(self) -> int:
-        """Steps in all, with what an early fall of the learning rate takes off."""
+        """Total number of steps, reduced by an early fall of the learning rate."""
         main = self.progress.decay_from + self.config.steps - self.config.steps // 2
         return main + self.config.refined_steps
 
@@ -117,7 +117,7 @@ class _Training:
                     )
             if self.report is not None and self.progress.step % REPORT_EVERY == 0:
                 self.report(self._status(error.item()))
-        if self.progress.step % self.config.evaluate_every:  # else they were measured in the loop
+        if self.progress.step % self.config.evaluate_every:  # else the loop has measured them
             self._evaluate()
         if self.checkpoint is not None:
             self.checkpoint.unlink(missing_ok=True)
@@ -139,7 +139,7 @@ class _Training:
         return error
 
     def _learning_rate(self, step: int) -> float:
-        """Rise, hold, then fall linearly; the second phase starts again at half the rate."""
+        """Return the rate of a step: it rises, stays, then falls linearly; phase two starts at half of it."""
         config, decay_from = self.config, self.progress.decay_from
         falling = config.steps - config.steps // 2
         if step < decay_from + falling:
@@ -147,13 +147,13 @@ class _Training:
             return (
                 config.learning_rate
                 * min(1.0, (step + 1) / (config.warmup + 1))
-                * (1 - (1 - LEAST_RATE) * fall)
+                * (1 - (1 - MIN_RATE) * fall)
             )
         done = (step - decay_from - falling) / max(1, config.refined_steps)
-        return config.learning_rate * 0.5 * (1 - (1 - LEAST_RATE) * done)
+        return config.learning_rate * 0.5 * (1 - (1 - MIN_RATE) * done)
 
     def _evaluate(self) -> None:
-        """Measure on what is held out, keep the best weights; where the error stalls, let the rate fall."""
+        """Measure the held-out error, keep the best weights, and lower the rate if the error stalls."""
         progress = self.progress
         if self.held_out is None or not len(self.held_out):
             self.best = _copy(self.weights)
@@ -190,16 +190,16 @@ def _frozen(state: dict[str, Tensor], config: TrainingConfig) -> SparseAutoencod
         threshold = state["least_strength"].cpu().expand(len(state["decoder"])).clone()
     return SparseAutoencoder(
         *(state[name].cpu() for name in TENSORS),
-        k=config.most_active,
+        k=config.max_active,
         refine_steps=config.refine_steps,
         threshold=threshold,
     )
 
 
 def _initial_weights(rows: Tensor, config: TrainingConfig, seeds: FloatArray | None) -> Weights:
-    """Bias at the geometric median, decoder rows random unit vectors after the seeds, encoder equal to it."""
-    dice = torch.Generator().manual_seed(config.seed)
-    directions = torch.randn(config.n_features, rows.shape[1], generator=dice)
+    """Return weights: bias at the geometric median, decoder with the seeds and random rows, encoder equal."""
+    rng = torch.Generator().manual_seed(config.seed)
+    directions = torch.randn(config.n_features, rows.shape[1], generator=rng)
     if seeds is not None:
         if seeds.ndim != 2 or seeds.shape[1] != rows.shape[1] or len(seeds) > config.n_features:
             raise InvalidInputError(
@@ -212,7 +212,7 @@ def _initial_weights(rows: Tensor, config: TrainingConfig, seeds: FloatArray | N
 
 
 def geometric_median(x: Tensor, iterations: int = 30) -> Tensor:
-    """Return the point with the least sum of distances to ``x`` (m, d), by Weiszfeld's iteration."""
+    """Return the point with the smallest sum of distances to ``x`` (m, d), by Weiszfeld's iteration."""
     median = x.mean(0)
     for _ in range(iterations):
         weight = 1 / (x - median).norm(dim=1).clamp_min(1e-6)

@@ -1,4 +1,4 @@
-"""Every option of a training, and what suits a corpus of a given size."""
+"""The options of a training, and the number of steps for a corpus of a given size."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Literal
 
 from saeindex.errors import InvalidInputError
 
-# A latent is dead when none of this many texts activated it (the definition that benchmarks use too).
+# Number of texts without an activation after which a latent is dead (also in the benchmarks).
 DEAD_AFTER_TEXTS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingConfig:
-    """The defaults suit 20,000 to 300,000 sentence embeddings."""
+    """Options of a training; the defaults are for 20,000 to 300,000 sentence embeddings."""
 
     n_features: int = 2_048
     k: int = 32
     steps: int = 3_000
-    """Steps of the main phase; the learning rate holds for half of them, then falls linearly to 2 %."""
+    """Steps of the main phase; the learning rate is constant for half of them, then falls linearly to 2 %."""
     batch_size: int = 1_024
     learning_rate: float = 3e-3
     warmup: int = 50
@@ -32,33 +32,33 @@ class TrainingConfig:
     selection: Literal["topk", "batchtopk"] = "topk"
     """``batchtopk`` keeps k per text on average, up to 2k (Bussmann et al. 2024, arXiv 2412.06410)."""
     prefixes: tuple[int, ...] = ()
-    """Matryoshka (Bussmann et al. 2025, arXiv 2503.17547): the first p features are trained to be an
-    autoencoder of their own, for each p, so that general features come first."""
+    """Matryoshka (Bussmann et al. 2025, arXiv 2503.17547): for each p, the first p features are trained as an
+    autoencoder, so that general features come first."""
     prefix_weight: float = 0.4
-    """Share of the loss that the prefixes have together, the larger ones more."""
+    """Total share of the loss for the prefixes; larger prefixes have more."""
     auxiliary_weight: float = 1 / 32
-    """Weight of AuxK (Gao et al. 2024, arXiv 2406.04093): dead latents learn what the live ones leave."""
+    """Weight of AuxK (Gao et al. 2024, arXiv 2406.04093): dead latents learn the residual of live latents."""
     contrastive_weight: float = 0.0
-    """Weight of the contrastive term of CSR (Wen et al. 2025, arXiv 2503.01776): two noisy inputs of one text
-    have alike codes, those of different texts not."""
+    """Weight of the contrastive term of CSR (Wen et al. 2025, arXiv 2503.01776): two noisy inputs of the same
+    text get similar codes, inputs of different texts different codes."""
     evaluate_every: int = 250
     """Steps between measurements on held-out embeddings, and between checkpoints."""
     patience: int = 4
-    """Measurements without a lower held-out error before the learning rate falls early, and, where it has
-    fallen, before training stops. The best weights are kept."""
+    """Measurements without a lower held-out error before the learning rate falls early, and, after that,
+    before training stops. The best weights are kept."""
     seed: int = 0
     device: str = "cpu"
 
     def check(self, texts: int) -> None:
-        """Raise InvalidInputError unless ``texts`` embeddings can train this."""
+        """Raise InvalidInputError unless the options are valid for ``texts`` embeddings."""
         if texts < self.n_features:
             raise InvalidInputError(
                 f"train {self.n_features} features",
                 f"{texts} embeddings",
-                "Give at least as many texts as features, or ask for fewer features.",
+                "Give at least as many texts as features, or fewer features.",
             )
         if not 1 <= self.k <= self.n_features:
-            raise InvalidInputError(f"k={self.k}", f"{self.n_features} features", "Use 1 to their number.")
+            raise InvalidInputError(f"k={self.k}", f"{self.n_features} features", "Use 1 to n_features.")
         if list(self.prefixes) != sorted({p for p in self.prefixes if self.k <= p < self.n_features}):
             raise InvalidInputError(
                 f"prefixes {self.prefixes}",
@@ -74,8 +74,8 @@ class TrainingConfig:
         return int(self.steps * self.refined_phase)
 
     @property
-    def most_active(self) -> int:
-        """The largest number of active features that a text may have."""
+    def max_active(self) -> int:
+        """The maximum number of active features of a text."""
         return self.k if self.selection == "topk" else min(2 * self.k, self.n_features)
 
     @property

@@ -64,7 +64,7 @@ class Setting:
     total: int
     has_graph: bool
     has_rescorer: bool
-    sifts: bool = False
+    prefers_postfilter: bool = False
     is_indexed: bool = True
     near: Near = lambda: None
 
@@ -99,7 +99,7 @@ def _after(query: Query, setting: Setting) -> Choice[float | None]:
     least = AFTER_SHARE if setting.is_indexed else AFTER_SHARE_UNINDEXED
     if not is_filtered:
         return Choice(None, "no filter")
-    if not setting.sifts or not is_plain or setting.total < AFTER_FROM or share < least:
+    if not setting.prefers_postfilter or not is_plain or setting.total < AFTER_FROM or share < least:
         return Choice(None, "the engine filters as it searches")
     near = setting.near()
     if near is not None and near < NEAR_SHARE:

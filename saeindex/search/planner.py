@@ -66,7 +66,7 @@ class Planner:
     def plan(self, query: Query) -> Plan:
         """Return the plan of ``query``; raises on bad input and on unknown concepts."""
         check_query(query)
-        with self.collection.held() as total:
+        with self.collection.pinned() as total:
             return self._plan(query, total)
 
     def _plan(self, query: Query, total: int) -> Plan:
@@ -128,7 +128,9 @@ class Planner:
         """Return what the choices depend on."""
         store = self.collection.store
         is_indexed = set(fields_of(where)) <= store.layout.payload_indexes.keys()
-        return Setting(estimate, total, store.has_graph, is_rescored, store.sifts, is_indexed, near)
+        return Setting(
+            estimate, total, store.has_graph, is_rescored, store.prefers_postfilter, is_indexed, near
+        )
 
     def _estimate(
         self,

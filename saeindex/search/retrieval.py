@@ -66,8 +66,8 @@ class Nearest:
         vectors: Sequence[str] = (),
     ) -> list[Point]:
         """See :class:`Scoring`."""
-        sift = 0 if self._share is None else reach(count + offset, self._share)
-        page = replace(self.request, limit=count, offset=offset, sift=sift)
+        postfilter = 0 if self._share is None else reach(count + offset, self._share)
+        page = replace(self.request, limit=count, offset=offset, postfilter=postfilter)
         return self._store.search(replace(page, with_payload=payload, with_vectors=list(vectors)))
 
     def explain(self, point: Point) -> Explanation:

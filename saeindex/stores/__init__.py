@@ -1,4 +1,4 @@
-"""Where points live: Qdrant Edge in a directory, or a Qdrant server or cluster."""
+"""Stores of points: Qdrant Edge in a directory, or a Qdrant server or cluster."""
 
 from saeindex.stores.edge import EdgeStore
 from saeindex.stores.open import create_store, open_store

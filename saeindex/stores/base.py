@@ -1,6 +1,6 @@
-"""What a store means, whatever engine is below: :class:`BaseStore` checks, ranks and orders.
+"""The behaviour that is the same for every engine: :class:`BaseStore` checks, ranks and orders.
 
-An engine gives a few primitives (the abstract methods). Everything in which engines differ is decided
+An engine implements a few primitives (the abstract methods). All points in which engines differ are decided
 here: ties, thresholds, zero dot products, fusion, orders, absent ids.
 """
 
@@ -37,7 +37,7 @@ class BaseStore(ABC):
     """A :class:`saeindex.protocols.VectorStore` over the primitives of one engine."""
 
     def __init__(self, layout: Layout) -> None:
-        """Keep the layout; engines open themselves in their own ``open`` and ``create``."""
+        """Store the layout; engines are opened in the ``open`` and ``create`` of the subclasses."""
         self._layout = layout
         self._mutex: AbstractContextManager[object] = threading.RLock()
 
@@ -48,12 +48,12 @@ class BaseStore(ABC):
 
     @property
     def has_graph(self) -> bool:
-        """Whether a search that does not ask to be exact may be answered from a graph (HNSW)."""
+        """Whether a search with ``exact=False`` may use a graph (HNSW)."""
         return False
 
     @property
-    def sifts(self) -> bool:
-        """Whether ``SearchRequest.sift`` is worth a thought: the engine scans, and filters slowly."""
+    def prefers_postfilter(self) -> bool:
+        """Whether ``SearchRequest.postfilter`` can make a search faster: the engine filters slowly."""
         return False
 
     def __enter__(self) -> Self:
@@ -67,7 +67,7 @@ class BaseStore(ABC):
     # The protocol ------------------------------------------------------------------------------------
 
     def upsert(self, points: Sequence[Point]) -> None:
-        """Write points, replacing those with the same id; the last one wins within a batch.
+        """Write points and replace those with the same id; of equal ids in a batch the last is written.
 
         Raises:
             InvalidPointError: for a point that must not be stored; nothing was written.
@@ -79,9 +79,9 @@ class BaseStore(ABC):
             self._run("upsert", lambda: self._upsert(checked))
 
     def set_payload(self, payloads: Mapping[PointId, JsonObject]) -> None:
-        """Replace these payload fields of points, and leave all else; ids that are absent are no error.
+        """Replace the given payload fields of points and keep all others; absent ids are no error.
 
-        Each point changes whole or not at all.
+        Each point changes atomically.
 
         Raises:
             InvalidPointError: for a field that is null or must not be stored; nothing was written.
@@ -93,13 +93,13 @@ class BaseStore(ABC):
             self._run("set_payload", lambda: self._set_payload(checked))
 
     def delete(self, ids: Sequence[PointId] | None = None, query_filter: Filter | None = None) -> None:
-        """Delete by ids or by filter (exactly one of them); ids that are absent are no error."""
+        """Delete by ids or by filter (exactly one of them); absent ids are no error."""
         self._check_open("delete")
         if (ids is None) == (query_filter is None):
             raise InvalidInputError(
                 "a delete",
                 "it has both ids and a filter" if ids is not None else "it has neither ids nor a filter",
-                "Give exactly one of them",
+                "Give exactly one of them.",
             )
         check_filter(query_filter)
         wanted = None if ids is None else list(dict.fromkeys(map(canonical_id, ids)))
@@ -112,7 +112,7 @@ class BaseStore(ABC):
         with_payload: bool | Sequence[str] = True,
         with_vectors: bool | Sequence[str] = False,
     ) -> list[Point]:
-        """Return the points that exist, in the order asked for, as often as asked for."""
+        """Return the points that exist, in the order of ``ids``; a repeated id gives a repeated point."""
         self._check_open("get")
         wanted = [canonical_id(each) for each in ids]
         fetch = self.fetch(with_payload, with_vectors)
@@ -130,8 +130,8 @@ class BaseStore(ABC):
     ) -> Page:
         """Return a page in id order, or the first ``limit`` points in the order of a field (no cursor).
 
-        Integers come before UUIDs. A point with several values in the field stands at its best one; points
-        without a value are left out; equal values are in id order.
+        Integers come before UUIDs. A point with several values in the field is sorted by its best value;
+        points without a value are left out; equal values are in id order.
         """
         self._check_open("scroll")
         check_filter(query_filter)
@@ -143,7 +143,7 @@ class BaseStore(ABC):
             return self.scroll_by_id(filters, limit, start, fetch)
         self._check_kind("an ordered scroll", order_by.key, ORDER_KINDS)
         if cursor is not None:
-            raise InvalidInputError("an ordered scroll", "it has a cursor", "Raise the limit instead")
+            raise InvalidInputError("an ordered scroll", "it has a cursor", "Raise the limit instead.")
         return Page(ordered_page(self, order_by, filters, limit, fetch), None)
 
     def count(self, query_filter: Filter | None = None) -> int:
@@ -157,7 +157,7 @@ class BaseStore(ABC):
     ) -> list[tuple[str | int | bool, int]]:
         """Return (value, number of points) of an indexed field, most frequent first, then by value.
 
-        ``approximate`` lets a server count sooner, and a little off.
+        ``approximate`` lets a server count faster and slightly inexactly.
         """
         self._check_open("facet")
         check_filter(query_filter)
@@ -170,31 +170,31 @@ class BaseStore(ABC):
     def search(self, request: SearchRequest) -> list[Point]:
         """Return scored points, best first, equal scores in id order; scores are float32.
 
-        The order of ties holds to the last place of the page, as far as 16,384 points share its score.
+        Ties are in id order to the end of the page, if at most 16,384 points share its last score.
         """
         self._check_open("search")
         return rank(self, request)
 
     @abstractmethod
     def read_manifest(self) -> dict[str, Any]:
-        """Return the JSON object kept with the collection ({} where there is none)."""
+        """Return the JSON object stored with the collection ({} if none was written)."""
 
     @abstractmethod
     def write_manifest(self, manifest: JsonObject) -> None:
-        """Replace the JSON object kept with the collection, atomically."""
+        """Replace the JSON object stored with the collection, atomically."""
 
     @abstractmethod
     def flush(self) -> None:
-        """Make everything written durable against power loss, where the store can say so."""
+        """Make all writes durable against power loss, where the store supports it."""
 
     @abstractmethod
     def close(self) -> None:
-        """Flush and release; a second close does nothing."""
+        """Flush and release the collection; a second call does nothing."""
 
     # For the modules beside this one -----------------------------------------------------------------
 
     def fetch(self, with_payload: bool | Sequence[str], with_vectors: bool | Sequence[str]) -> Fetch:
-        """Return what to bring with each point; raise InvalidInputError for an unknown vector name."""
+        """Return the parts to fetch of each point; raise InvalidInputError for an unknown vector name."""
         names = [*self._layout.dense, *self._layout.sparse]
         payload = with_payload if isinstance(with_payload, bool) else list(with_payload)
         if isinstance(with_vectors, bool):
@@ -202,7 +202,7 @@ class BaseStore(ABC):
         unknown = sorted(set(with_vectors) - set(names))
         if unknown:
             found = f"the collection has {names}, not {unknown}"
-            raise InvalidInputError("the vectors of a point", found, "Ask for names that it has")
+            raise InvalidInputError("the vectors of a point", found, "Use names of its vectors.")
         return Fetch(payload, list(with_vectors))
 
     def retrieve(self, ids: Sequence[PointId], fetch: Fetch) -> list[Point]:
@@ -214,7 +214,7 @@ class BaseStore(ABC):
         return self._run("search", lambda: self._nearest(search), search.using, search.limit)
 
     def nearest_ids(self, search: NearestSearch) -> NearestIds:
-        """Run one search for the ids alone, best first."""
+        """Run one search that returns only ids, best first."""
         return self._run(
             "search", lambda: self._nearest_ids(search), f"{search.using} unfiltered", search.limit
         )
@@ -222,24 +222,24 @@ class BaseStore(ABC):
     def scroll_by_id(
         self, filters: tuple[Filter, ...], limit: int, cursor: PointId | None, fetch: Fetch
     ) -> Page:
-        """Return a page in id order, from ``cursor`` on."""
+        """Return a page in id order, starting at ``cursor``."""
         return self._run("scroll", lambda: self._scroll(filters, limit, cursor, fetch), asked=limit)
 
     def scroll_by_value(
         self, order_by: OrderBy, filters: tuple[Filter, ...], limit: int, fetch: Fetch
     ) -> list[tuple[Point, float]]:
-        """Return (point, value) in the order of a field, one row per value that a point has."""
+        """Return (point, value) in the order of a field, one row per value of a point."""
         return self._run("scroll", lambda: self._scroll_ordered(order_by, filters, limit, fetch))
 
     # The primitives of an engine ---------------------------------------------------------------------
 
     @abstractmethod
     def _check_open(self, action: str) -> None:
-        """Raise StorageError where ``action`` cannot be done any more."""
+        """Raise StorageError if the store is no longer usable for ``action``."""
 
     @abstractmethod
     def _translated(self, action: str) -> AbstractContextManager[None]:
-        """Turn the engine's errors into ours."""
+        """Convert the engine's errors to ours."""
 
     @abstractmethod
     def _upsert(self, points: Sequence[CheckedPoint]) -> None: ...
@@ -290,14 +290,14 @@ class BaseStore(ABC):
         kind = self._layout.payload_indexes.get(key)
         if kind not in kinds:
             found = f"it is indexed as {kind!r}" if kind else "it has no index"
-            do = f"Create the collection with a {' or '.join(sorted(kinds))} index on it"
+            do = f"Create the collection with a {' or '.join(sorted(kinds))} index on it."
             raise InvalidInputError(f"{asked} on {key!r}", found, do)
         return kind
 
 
 def closed_error(action: str) -> StorageError:
-    """Return the error of using a store after it was closed."""
-    return StorageError(f"{action} on a store", "it was closed", "Open it again")
+    """Return the error for the use of a closed store."""
+    return StorageError(f"{action} on a store", "it was closed", "Open it again.")
 
 
 def pages(
@@ -307,7 +307,7 @@ def pages(
     with_payload: bool | Sequence[str] = True,
     with_vectors: bool | Sequence[str] = False,
 ) -> Iterator[Page]:
-    """Yield all that matches, in id order, by pages; a collection without any of it has one empty page."""
+    """Yield all matching points in id order, page by page; one empty page if there are none."""
     cursor = None
     while True:
         page = store.scroll(query_filter, size, cursor, with_payload=with_payload, with_vectors=with_vectors)
@@ -318,15 +318,15 @@ def pages(
 
 def first_points(
     store: VectorStore,
-    least: int,
+    minimum: int,
     size: int,
     with_payload: bool | Sequence[str] = True,
     with_vectors: bool | Sequence[str] = False,
 ) -> list[Point]:
-    """Return the first points in id order, whole pages of them until there are ``least``."""
+    """Return the first points in id order: whole pages until there are at least ``minimum`` points."""
     points: list[Point] = []
     for page in pages(store, None, size, with_payload, with_vectors):
         points.extend(page.points)
-        if len(points) >= least:
+        if len(points) >= minimum:
             break
     return points

@@ -1,6 +1,6 @@
-"""The files of an embedded index: which are there, writing them whole, and the lock of their one owner.
+"""The files of an embedded index: their paths, atomic writes, and the lock of the owner process.
 
-``layout.json`` is written last of all when an index is created: a directory without it was never complete.
+``layout.json`` is written last when an index is created: a directory without it is incomplete.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import IO, Any
 from saeindex.errors import IndexLockedError, InvalidInputError, MismatchError, NotFoundError, StorageError
 from saeindex.files import is_draft, replacing
 
-# An engine that runs out of disk dies of SIGBUS, because it writes through memory maps. It grows its files
-# in pages of 32 MB: leave room for a page of each.
+# Free bytes that a write must leave: on a full disk the engine dies of SIGBUS, because it writes through
+# memory maps. It grows its files in pages of 32 MB, so there must be room for a page of each.
 RESERVE_BYTES = 256 * 1024 * 1024
-# Log, vectors, payload and indexes all take their share of a batch.
+# Bytes on disk per byte of a batch: log, vectors, payload and indexes each store a part.
 GROWTH = 4
 if sys.platform == "win32":  # pragma: no cover
     import msvcrt
 
     def _try_lock(file: IO[str]) -> bool:
-        # A byte far beyond the text, so that others can still read the pid.
+        # Lock a byte far beyond the text, so that other processes can still read the pid.
         file.seek(1 << 20)
         try:
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
@@ -53,7 +53,7 @@ else:
 
 @dataclass(frozen=True, slots=True)
 class IndexDirectory:
-    """The paths of an index, and what state it is in."""
+    """The paths and the state of an index directory."""
 
     root: Path
 
@@ -64,87 +64,89 @@ class IndexDirectory:
 
     @property
     def layout(self) -> Path:
-        """The layout, and the mark of a complete index."""
+        """The layout; it marks a complete index."""
         return self.root / "layout.json"
 
     @property
     def manifest(self) -> Path:
-        """The JSON object that the index's owner keeps with it."""
+        """The JSON object that is stored with the index."""
         return self.root / "manifest.json"
 
     def check_complete(self) -> None:
-        """Raise NotFoundError unless there is a complete index."""
+        """Raise NotFoundError unless the directory has a complete index."""
         if self.layout.is_file():
             return
         asked = f"opening the index {str(self.root)!r}"
         if self.points.exists():
-            raise NotFoundError(asked, "its creation was interrupted", "Create it again at the same path")
+            raise NotFoundError(asked, "its creation was interrupted", "Create it again at the same path.")
         found = "there is no index" if self.root.is_dir() else "there is no such directory"
-        do = f"Create it first (`saeindex index FILES --into {self.root}`), or correct the path"
+        do = f"Create it first (`saeindex index FILES --into {self.root}`), or correct the path."
         raise NotFoundError(asked, found, do)
 
     def check_free_for_index(self) -> None:
-        """Raise unless an index can be created: nothing there, or the rest of an interrupted creation."""
+        """Raise unless the directory is empty, absent or left by an interrupted creation."""
         asked = f"creating an index at {str(self.root)!r}"
         if not self.root.exists():
             return
         if not self.root.is_dir():
-            raise InvalidInputError(asked, "it is a file", "Use the path of a directory")
+            raise InvalidInputError(asked, "it is a file", "Use the path of a directory.")
         names = {entry.name for entry in self.root.iterdir() if not is_draft(entry)}
         if self.layout.name in names:
-            raise MismatchError(asked, "it is already an index", "Open it, or choose another path")
+            raise MismatchError(asked, "it is already an index", "Open it, or choose another path.")
         foreign = sorted(names - {"lock", "points"})
         if foreign:
-            found = f"the directory holds other files, such as {foreign[0]!r}"
-            raise InvalidInputError(asked, found, "Use a new or empty directory")
+            found = f"the directory has other files, such as {foreign[0]!r}"
+            raise InvalidInputError(asked, found, "Use a new or empty directory.")
 
 
 def write_json(path: Path, value: object) -> None:
-    """Replace ``path`` by ``value`` as JSON: after a crash it holds the old text or the new."""
+    """Replace ``path`` by ``value`` as JSON: after a crash it has the old or the new text."""
     try:
         text = json.dumps(value, allow_nan=False, ensure_ascii=False, indent=1).encode()
     except (ValueError, TypeError) as error:
-        found = f"it is no JSON: {error}"
-        raise InvalidInputError(f"writing {path.name}", found, "Use text, finite numbers and lists") from None
+        found = f"it is not JSON: {error}"
+        raise InvalidInputError(
+            f"writing {path.name}", found, "Use text, finite numbers and lists."
+        ) from None
     with replacing(path, durable=True) as draft:
         draft.write_bytes(text)
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object in ``path``; {} where there is no file."""
+    """Return the JSON object in ``path``; {} if there is no file."""
     try:
         value = json.loads(path.read_bytes())
     except FileNotFoundError:
         return {}
     except ValueError as error:
         raise StorageError(
-            f"reading {str(path)!r}", f"it is no JSON: {error}", "Restore it from a backup"
+            f"reading {str(path)!r}", f"it is not JSON: {error}", "Restore it from a backup."
         ) from None
     if not isinstance(value, dict):
-        raise StorageError(f"reading {str(path)!r}", "it is no JSON object", "Restore it from a backup")
+        raise StorageError(f"reading {str(path)!r}", "it is not a JSON object", "Restore it from a backup.")
     return value
 
 
 def require_space(directory: Path, size: int) -> None:
-    """Raise StorageError unless the disk can take ``size`` more bytes, with a reserve."""
+    """Raise StorageError unless the disk has room for ``size`` more bytes and a reserve."""
     free, needed = shutil.disk_usage(directory).free, RESERVE_BYTES + GROWTH * size
     if free < needed:
         raise StorageError(
             f"writing to {str(directory)!r}",
             f"the disk has {free / 2**20:,.0f} MiB free where {needed / 2**20:,.0f} MiB are needed",
-            "Free some space and repeat; what was acknowledged is safe",
+            "Free some space and repeat; what was acknowledged is safe.",
         )
 
 
 class DirectoryLock:
-    """An exclusive lock on ``directory/lock``, holding the owner's pid.
+    """An exclusive lock on the file ``directory/lock``, which contains the owner's pid.
 
-    The operating system drops the lock when the process ends, however it ends; the file stays, because
-    deleting it would let two processes lock two different files of one name.
+    The operating system releases the lock when the process ends in any way. The file stays, because after
+    deleting it two processes could lock two different files of the same name.
     """
 
     def __init__(self, directory: Path) -> None:
-        """Take the lock, or raise IndexLockedError naming the process that has it."""
+        """Take the lock, or raise IndexLockedError with the process that has it."""
         self._path = directory / "lock"
         self._file: IO[str] | None = self._path.open("a+", encoding="ascii")
         if not _try_lock(self._file):
@@ -155,17 +157,17 @@ class DirectoryLock:
             raise IndexLockedError(
                 f"opening {str(directory)!r}",
                 f"{whose} has it open",
-                "Close it there, or search through the server that owns it",
+                "Close it there, or search through the server that owns it.",
             )
         self._file.truncate(0)
         self._file.write(str(os.getpid()))
         self._file.flush()
 
     def release(self) -> None:
-        """Give the directory up; a second call does nothing."""
+        """Release the lock; a second call does nothing."""
         if self._file is not None:
             self._file.truncate(0)
-            # Unlock explicitly: a forked child shares the lock, and closing our copy would leave it held.
+            # Unlock explicitly: a forked child shares the lock, and closing our copy would not release it.
             _unlock(self._file)
             self.abandon()
 

@@ -1,4 +1,4 @@
-"""The embedded store: Qdrant Edge in a directory, with its hazards removed."""
+"""The embedded store: Qdrant Edge in a directory, with protection against its hazards."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ if TYPE_CHECKING:
 
     from saeindex.types import JsonObject
 
-# The log survives `kill -9`, not a power cut: what is lost then is at most this many points.
+# Points between two flushes: the log survives `kill -9`, but a power cut can lose at most so many points.
 FLUSH_EVERY = 5_000
-# A chunk holds the GIL for about 40 ms, and stays far below the log's segments of 32 MB.
+# Points of a chunk: it holds the GIL for about 40 ms, and is far smaller than the log's segments of 32 MB.
 CHUNK_POINTS = 1_000
 CHUNK_BYTES = 16 * 1024 * 1024
 
 
 class EdgeStore(BaseStore):
-    """A collection in a directory that one process owns; make one with :meth:`create` or :meth:`open`.
+    """A collection in a directory that one process owns; use :meth:`create` or :meth:`open`.
 
     Searches are exact scans (10 ms for 100,000 vectors of 384 dimensions). An acknowledged write survives
     ``kill -9``; :meth:`flush`, which also runs every 5,000 points and at close, makes it survive a power cut.
-    Payload floats are kept to 1 unit in the last place.
+    Payload floats are exact to 1 unit in the last place.
 
-    Every call holds Python's GIL until the engine is done: threads may share a store, but gain no speed by
-    it, and an asynchronous server must keep the store in a worker process. Use that process's ``spawn``
-    start method: after ``fork`` the child's engine hangs, so a store refuses to work there.
+    Every call holds Python's GIL until the engine is done: threads may share a store, but are not faster, and
+    an asynchronous server must use the store in a worker process. Start that process with ``spawn``: after
+    ``fork`` the engine hangs in the child, so the store refuses all calls there.
     """
 
     def __init__(self, directory: IndexDirectory, layout: Layout, shard: Any, lock: DirectoryLock) -> None:
@@ -57,12 +57,12 @@ class EdgeStore(BaseStore):
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], layout: Layout) -> Self:
-        """Make an empty index at ``path``: a new or empty directory, or one whose creation was interrupted.
+        """Create an empty index at ``path``: an absent or empty directory, or an interrupted creation.
 
         Raises:
-            MismatchError: there is an index already.
-            InvalidInputError: ``path`` holds other files, or the layout is not possible.
-            IndexLockedError: another process is at work there.
+            MismatchError: ``path`` is an index already.
+            InvalidInputError: ``path`` has other files, or the layout is not possible.
+            IndexLockedError: another process uses the directory.
         """
         directory = IndexDirectory(Path(path))
         layout = check_layout(layout)
@@ -82,7 +82,7 @@ class EdgeStore(BaseStore):
         """Open the index at ``path``.
 
         Raises:
-            NotFoundError: there is none, or its creation was interrupted.
+            NotFoundError: there is no index, or its creation was interrupted.
             IndexLockedError: it is open already, here or in another process.
             StorageError: the engine cannot read it.
         """
@@ -92,16 +92,16 @@ class EdgeStore(BaseStore):
             layout = layout_from_json(read_json(directory.layout), repr(str(path)))
             if not directory.points.is_dir():
                 found = "its directory 'points' is missing"
-                raise MismatchError(f"opening the index {str(path)!r}", found, "Restore it from a backup")
+                raise MismatchError(f"opening the index {str(path)!r}", found, "Restore it from a backup.")
             return cls(directory, layout, engine.load_shard(directory.points), lock)
 
     @property
-    def sifts(self) -> bool:
-        """Whether ``SearchRequest.sift`` is worth a thought: the engine scans, and filters slowly."""
+    def prefers_postfilter(self) -> bool:
+        """Whether ``SearchRequest.postfilter`` can make a search faster: the engine filters slowly."""
         return True
 
     def read_manifest(self) -> dict[str, Any]:
-        """Return the JSON object in ``manifest.json`` ({} where there is none)."""
+        """Return the JSON object in ``manifest.json`` ({} if there is no file)."""
         return self._run("read_manifest", lambda: read_json(self._directory.manifest))
 
     def write_manifest(self, manifest: JsonObject) -> None:
@@ -109,7 +109,7 @@ class EdgeStore(BaseStore):
         self._run("write_manifest", lambda: write_json(self._directory.manifest, dict(manifest)))
 
     def optimize(self) -> bool:
-        """Reclaim the space of deleted points; True where there was something to do. Blocks all threads."""
+        """Reclaim the space of deleted points; return whether anything changed. It blocks all threads."""
         return self._run("optimize", self._optimize)
 
     def _optimize(self) -> bool:
@@ -117,11 +117,11 @@ class EdgeStore(BaseStore):
         return bool(self._shard.optimize())
 
     def flush(self) -> None:
-        """Make everything written durable against power loss."""
+        """Make all writes durable against power loss."""
         self._run("flush", self._flush)
 
     def close(self) -> None:
-        """Flush and release the directory; a second close does nothing, nor one in a forked child."""
+        """Flush and release the directory; a second call, or a call in a forked child, does nothing."""
         if self._pid != os.getpid() or self._shard is None:
             return
         with self._mutex:
@@ -148,13 +148,13 @@ class EdgeStore(BaseStore):
             with disk_errors(f"{action} in {str(self._directory.root)!r}"), engine.translated(action):
                 yield
         except engine.EnginePanicError:
-            # What the engine holds in memory is undefined after a panic; the disk is not harmed further.
+            # After a panic the engine's memory is undefined; refuse further calls to protect the disk.
             self._refusal = _panicked
             raise
 
     def _upsert(self, points: Sequence[CheckedPoint]) -> None:
         require_space(self._directory.root, sum(point.size for point in points))
-        self._total = None  # at first: a batch that fails is written in part
+        self._total = None  # before the write: a batch that fails may be written in part
         for chunk in chunks(points, CHUNK_POINTS, CHUNK_BYTES):
             engine.upsert(self._shard, chunk)
             self._wrote(len(chunk))
@@ -205,7 +205,7 @@ class EdgeStore(BaseStore):
     def _count(self, query_filter: Filter | None) -> int:
         if query_filter is not None:
             return engine.count(self._shard, _edge_filter((query_filter,)))
-        # The engine walks over all points to count them (8 ms for 100,000); nobody else writes here.
+        # The engine visits all points to count them (8 ms for 100,000); no other process writes here.
         if self._total is None:
             self._total = engine.count(self._shard, None)
         return self._total
@@ -216,20 +216,20 @@ class EdgeStore(BaseStore):
         return engine.facet(self._shard, key, _edge_filter((query_filter,) if query_filter else ()), limit)
 
     def _abandon(self) -> None:
-        """Forget the shard in a forked child, where any call, and its destructor, could hang or harm."""
+        """Drop the shard in a forked child, where any call, and its destructor, could hang or do damage."""
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._shard))
         self._refusal, self._mutex = _forked, threading.RLock()
         self._lock.abandon()
 
 
 def _edge_filter(filters: Sequence[Filter]) -> Any:
-    """Return Edge's filter, without importing qdrant_client where there is nothing to translate."""
+    """Return Edge's filter; qdrant_client is not imported if there is nothing to translate."""
     return to_edge(filters) if filters else None
 
 
 @contextmanager
 def _locked(directory: IndexDirectory) -> Iterator[DirectoryLock]:
-    """Hold the directory's lock; give it back only where the block fails."""
+    """Take the directory's lock; release it only if the block fails."""
     lock = DirectoryLock(directory.root)
     try:
         yield lock
@@ -240,7 +240,7 @@ def _locked(directory: IndexDirectory) -> Iterator[DirectoryLock]:
 
 def _panicked(action: str) -> StorageError:
     return StorageError(
-        f"{action} on a store", "its engine crashed in an earlier call", "Close the store and open it again"
+        f"{action} on a store", "its engine crashed in an earlier call", "Close the store and open it again."
     )
 
 
@@ -248,7 +248,7 @@ def _forked(action: str) -> StorageError:
     return StorageError(
         f"{action} on a store",
         "this process was forked from the one that opened it, and the engine does not survive a fork",
-        "Use the 'spawn' start method and open the store where it is used",
+        "Use the 'spawn' start method and open the store where it is used.",
     )
 
 
@@ -266,9 +266,9 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def disk_errors(asked: str) -> Iterator[None]:
-    """Turn errors of the file system into StorageError."""
+    """Convert errors of the file system to StorageError."""
     try:
         yield
     except OSError as error:
         found = f"the file system refused: {error.strerror or error}"
-        raise StorageError(asked, found, "Check the path, its permissions and the disk") from error
+        raise StorageError(asked, found, "Check the path, its permissions and the disk.") from error

@@ -1,4 +1,4 @@
-"""Qdrant Edge's own calls: positional arguments, own types and bare exceptions end in this file."""
+"""The calls of Qdrant Edge: only this file uses its positional arguments, types and bare exceptions."""
 
 from __future__ import annotations
 
@@ -24,36 +24,40 @@ INDEXING_THRESHOLD_KB = 10**9
 
 
 class EnginePanicError(StorageError):
-    """The engine panicked: what it holds in memory can no longer be trusted."""
+    """The engine panicked: its state in memory can no longer be trusted."""
 
 
 @contextmanager
 def translated(action: str) -> Iterator[None]:
-    """Turn Edge's bare exceptions, and its panics (a BaseException), into ours."""
+    """Convert Edge's bare exceptions, and its panics (a BaseException), to ours."""
     try:
         yield
     except (SaeIndexError, OSError):
         raise
     except (ValueError, TypeError, OverflowError) as error:
-        # Only its conversion of Python arguments raises these: a JSON path that does not parse, say.
-        raise InvalidInputError(action, f"the engine refused: {_line(error)}", "Correct the value") from error
+        # Only its conversion of Python arguments raises these, for example for an invalid JSON path.
+        raise InvalidInputError(
+            action, f"the engine refused: {_line(error)}", "Correct the value."
+        ) from error
     except Exception as error:
         raise _engine_error(action, error) from error
     except BaseException as error:
         if type(error).__name__ != "PanicException":
             raise
         found = f"the engine crashed: {_line(error)}"
-        raise EnginePanicError(action, found, "Close the store and open it again") from error
+        raise EnginePanicError(action, found, "Close the store and open it again.") from error
 
 
 def _engine_error(action: str, error: Exception) -> SaeIndexError:
     text = _line(error)
     if "WouldBlock" in text:
         found = "another process uses the engine's files directly"
-        return IndexLockedError(action, found, "Close it there first")
+        return IndexLockedError(action, found, "Close it there first.")
     if "No space left" in text:
-        return StorageError(action, "the disk is full", "Free some space, then open the store again")
-    return StorageError(action, f"the engine refused: {text}", "Repeat it; reopen the store if it stays")
+        return StorageError(action, "the disk is full", "Free some space, then open the store again.")
+    return StorageError(
+        action, f"the engine refused: {text}", "Repeat it; if it fails again, reopen the store."
+    )
 
 
 def _line(error: BaseException) -> str:
@@ -64,7 +68,7 @@ def _line(error: BaseException) -> str:
 
 
 def create_shard(points: Path, layout: Layout) -> Any:
-    """Make the engine's files in the new directory ``points``, with every payload index, flushed."""
+    """Create the engine's files in the new directory ``points``, with every payload index, flushed."""
     import qdrant_edge as edge
 
     dense = {name: edge.EdgeVectorParams(size, edge.Distance.Cosine) for name, size in layout.dense.items()}
@@ -84,34 +88,34 @@ def create_shard(points: Path, layout: Layout) -> Any:
 
 
 def load_shard(points: Path) -> Any:
-    """Open the engine's files; raise StorageError, with the way to recover, where it cannot."""
+    """Open the engine's files; raise StorageError, with advice for recovery, if that fails."""
     import qdrant_edge as edge
 
     try:
         with translated(f"opening {str(points)!r}"):
             return edge.EdgeShard.load(str(points))
     except EnginePanicError as error:
-        do = f"Restore a backup, or remove {str(points / 'wal')!r} to go back to the last flush"
+        do = f"Restore a backup, or remove {str(points / 'wal')!r} to go back to the last flush."
         raise StorageError(error.asked, error.found, do) from error
 
 
 def remove_unfinished(points: Path) -> None:
-    """Remove the files of a creation that was interrupted; refuse where they hold points after all."""
+    """Remove the files of an interrupted creation; raise an error if they have points."""
     if not points.exists():
         return
     try:
         shard = load_shard(points)
-        held = count(shard, None)
+        n_points = count(shard, None)
         shard.close()
     except IndexLockedError:
         raise
     except StorageError:
-        held = 0  # too unfinished to open: then nothing was ever written to it
-    if held:
+        n_points = 0  # too incomplete to open, so no point was ever written
+    if n_points:
         raise MismatchError(
             f"creating an index at {str(points.parent)!r}",
-            f"it holds {held:,} points, but no layout.json",
-            "Restore layout.json, or choose another path",
+            f"it has {n_points:,} points, but no layout.json",
+            "Restore layout.json, or choose another path.",
         )
     shutil.rmtree(points)
 
@@ -124,7 +128,7 @@ def _index_of(edge: Any, kind: str) -> Any:
         "datetime": edge.DatetimeIndexParams,
     }
     if kind == "text":
-        # The word tokenizer is what unindexed text matching uses: an index must not change the answer.
+        # Unindexed text matching uses the word tokenizer too: an index must not change the result.
         return edge.TextIndexParams(tokenizer=edge.TokenizerType.Word, lowercase=True, phrase_matching=True)
     if kind in indexes:
         return indexes[kind]()
@@ -149,10 +153,10 @@ def upsert(shard: Any, points: Sequence[CheckedPoint]) -> None:
 
 
 def set_payload(shard: Any, points: Sequence[CheckedPoint]) -> int:
-    """Set the payload fields of the points that exist; return how many did."""
+    """Set the payload fields of the points that exist; return their number."""
     import qdrant_edge as edge
 
-    # The engine refuses an absent id, but only after it has written the operation to its log.
+    # The engine refuses absent ids only after it has written the operation to its log, so leave them out.
     found = {to_id(row.id) for row in shard.retrieve([point.id for point in points], False, False)}
     for point in points:
         if point.id in found:
@@ -183,12 +187,12 @@ def retrieve(shard: Any, ids: Sequence[PointId], fetch: Fetch) -> list[Point]:
 
 
 def nearest(shard: Any, search: NearestSearch, query_filter: Any) -> list[Point]:
-    """Search once; filtered searches are exact scans whatever was asked (see INDEXING_THRESHOLD_KB)."""
+    """Search once; filtered searches are always exact scans (see INDEXING_THRESHOLD_KB)."""
     return [to_point(row, row.score) for row in _nearest(shard, search, query_filter)]
 
 
 def nearest_ids(shard: Any, search: NearestSearch, query_filter: Any) -> NearestIds:
-    """Search once for the engine's own ids, a quarter of the time that points of them take."""
+    """Search once for the engine's ids only, in a quarter of the time of a search for points."""
     rows = _nearest(shard, search, query_filter)
     return NearestIds(tuple(row.id for row in rows), rows[-1].score if rows else 0.0)
 
@@ -253,8 +257,8 @@ def count(shard: Any, query_filter: Any) -> int:
 def facet(shard: Any, key: str, query_filter: Any, limit: int) -> list[tuple[str | int | bool, int]]:
     """Return value counts, in the engine's order: by count, then value.
 
-    ``exact=False`` equals the truth on Edge, where one shard counts everything, and is 40 to 200 times
-    faster than ``exact=True``. The conformance suite holds it to that.
+    On Edge ``exact=False`` gives exact counts, since one shard counts everything, and is 40 to 200 times
+    faster than ``exact=True``. The conformance suite checks this.
     """
     import qdrant_edge as edge
 

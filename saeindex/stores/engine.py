@@ -1,4 +1,4 @@
-"""What ranking and scrolling ask of an engine: parts to fetch, one plain search, and pages."""
+"""The interface of an engine for ranking and scrolling: parts to fetch, one plain search, and pages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class NearestIds:
-    """The ids of a search, as the engine has them and ``Nearest.among`` takes them, and the last score."""
+    """The ids of a search, in the engine's type, for ``NearestSearch.among``; and the last score."""
 
     points: tuple[Any, ...]
     last: float
@@ -25,7 +25,7 @@ class NearestIds:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """Which parts of a point to bring: payload (all, none or some keys), and vectors by name."""
+    """The parts of a point to fetch: payload (all, none or some keys), and vectors by name."""
 
     payload: bool | list[str] = False
     vectors: list[str] = field(default_factory=list)
@@ -33,9 +33,9 @@ class Fetch:
 
 @dataclass(frozen=True, slots=True)
 class NearestSearch:
-    """One search without stages, as an engine does it: every filter in ``filters`` must hold.
+    """A search without stages, as an engine runs it: a point must match every filter in ``filters``.
 
-    ``above`` is strict (``>``), as engines have it. ``among`` limits the search to some ids.
+    The threshold ``above`` is strict (``>``), as in the engines. ``among`` limits the search to some ids.
     """
 
     vector: PlainVector
@@ -50,18 +50,18 @@ class NearestSearch:
 
 
 class Engine(Protocol):
-    """A store as ranking and scrolling see it; :class:`saeindex.stores.base.BaseStore` is one."""
+    """The part of a store that ranking and scrolling use, such as :class:`saeindex.stores.base.BaseStore`."""
 
     @property
     def layout(self) -> Layout:
         """The named vectors and payload indexes that the collection was made with."""
 
     @property
-    def sifts(self) -> bool:
-        """Whether ``SearchRequest.sift`` is worth a thought: the engine scans, and filters slowly."""
+    def prefers_postfilter(self) -> bool:
+        """Whether ``SearchRequest.postfilter`` can make a search faster: the engine filters slowly."""
 
     def fetch(self, with_payload: bool | Sequence[str], with_vectors: bool | Sequence[str]) -> Fetch:
-        """Return what to bring with each point; raise InvalidInputError for an unknown vector name."""
+        """Return the parts to fetch of each point; raise InvalidInputError for an unknown vector name."""
 
     def retrieve(self, ids: Sequence[PointId], fetch: Fetch) -> list[Point]:
         """Return the points of canonical, distinct ``ids`` that exist, in any order."""
@@ -70,14 +70,14 @@ class Engine(Protocol):
         """Run one search in the engine: scored points, best first."""
 
     def nearest_ids(self, search: NearestSearch) -> NearestIds:
-        """Run one search for the ids alone, best first."""
+        """Run one search that returns only ids, best first."""
 
     def scroll_by_id(
         self, filters: tuple[Filter, ...], limit: int, cursor: PointId | None, fetch: Fetch
     ) -> Page:
-        """Return a page in id order, from ``cursor`` on."""
+        """Return a page in id order, starting at ``cursor``."""
 
     def scroll_by_value(
         self, order_by: OrderBy, filters: tuple[Filter, ...], limit: int, fetch: Fetch
     ) -> list[tuple[Point, float]]:
-        """Return (point, value) in the order of a field, one row per value that a point has."""
+        """Return (point, value) in the order of a field, one row per value of a point."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 32
 
-# The tests that one FieldCondition can hold. Engines read the first they find and ignore the others.
+# The tests of a FieldCondition. Engines use the first that is set and ignore the others.
 _PREDICATES = (
     "match",
     "range",
@@ -31,7 +31,7 @@ _PREDICATES = (
     "is_null",
 )
 
-# The matches, and the field that holds what to match: Edge's classes have the same names.
+# The match classes, and the field with the value to match; Edge's classes have the same names.
 _MATCHES = {
     "MatchValue": "value",
     "MatchAny": "any",
@@ -45,7 +45,7 @@ _MATCHES = {
 
 
 def as_filter(given: object) -> models.Filter | None:
-    """Return a filter, also of the JSON object that Qdrant's REST API takes; InvalidInputError for others."""
+    """Return a filter from a filter or a JSON object of Qdrant's REST API; InvalidInputError for others."""
     if given is None:
         return None
     from pydantic import ValidationError
@@ -54,38 +54,38 @@ def as_filter(given: object) -> models.Filter | None:
     if isinstance(given, models.Filter):
         return given
     if not isinstance(given, Mapping):
-        raise _refusal(f"it is {kind_of(given)}", "Pass a qdrant_client.models.Filter, or its JSON object")
+        raise _refusal(f"it is {kind_of(given)}", "Pass a qdrant_client.models.Filter, or its JSON object.")
     try:
         return models.Filter.model_validate(given)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         at = ".".join(str(part) for part in first["loc"])
-        raise _refusal(f"{first['msg']} at {at}", "Use the JSON of Qdrant's filters") from None
+        raise _refusal(f"{first['msg']} at {at}", "Use the JSON of Qdrant's filters.") from None
 
 
 def check_filter(query_filter: object) -> None:
-    """Raise InvalidInputError where engines would disagree on, or break on, ``query_filter``."""
+    """Raise InvalidInputError if engines would disagree on ``query_filter`` or fail."""
     if query_filter is None:
         return
     from qdrant_client import models
 
     if not isinstance(query_filter, models.Filter):
-        raise _refusal(f"it is {kind_of(query_filter)}", "Pass a qdrant_client.models.Filter")
+        raise _refusal(f"it is {kind_of(query_filter)}", "Pass a qdrant_client.models.Filter.")
     _check_clauses(query_filter, 1)
 
 
 def conditions_of(clause: object) -> list[Any]:
-    """Return a clause of a filter as a list: the model also takes a single condition, or None."""
+    """Return a clause of a filter as a list; in the model it can also be a single condition or None."""
     if clause is None:
         return []
     return list(clause) if isinstance(clause, Sequence) else [clause]
 
 
 def to_edge(filters: Sequence[models.Filter], among: Iterable[PointId] | None = None) -> Any:
-    """Return the Edge filter that is the AND of checked ``filters``, among some ids only; None for all.
+    """Return the Edge filter of the AND of checked ``filters``, limited to the ids ``among``; None for all.
 
     Raises:
-        InvalidInputError: a condition that Edge does not have, or a value that it refuses.
+        InvalidInputError: Edge does not support a condition, or refuses a value.
     """
     import qdrant_edge as edge
 
@@ -96,7 +96,7 @@ def to_edge(filters: Sequence[models.Filter], among: Iterable[PointId] | None = 
     except (ValueError, TypeError, OverflowError) as error:
         if isinstance(error, InvalidInputError):
             raise
-        raise _refusal(f"Edge refused a value: {error!s:.200}", "Correct the filter") from None
+        raise _refusal(f"Edge refused a value: {error!s:.200}", "Correct the filter.") from None
     return edge.Filter(must=must) if must else None
 
 
@@ -106,13 +106,13 @@ def _refusal(found: str, do: str) -> InvalidInputError:
 
 def _check_clauses(one: models.Filter, depth: int) -> None:
     if depth > MAX_DEPTH:
-        raise _refusal(f"it is nested more than {MAX_DEPTH} levels deep", "Flatten it")
+        raise _refusal(f"it is nested more than {MAX_DEPTH} levels deep", "Flatten it.")
     for clause in (one.must, one.should, one.must_not):
         for condition in conditions_of(clause):
             _check_condition(condition, depth)
     if one.min_should is not None:
         if one.min_should.min_count < 1:
-            raise _refusal(f"min_should has min_count={one.min_should.min_count}", "Use 1 or more")
+            raise _refusal(f"min_should has min_count={one.min_should.min_count}", "Use 1 or more.")
         for condition in one.min_should.conditions:
             _check_condition(condition, depth)
 
@@ -133,21 +133,21 @@ def _check_condition(condition: Any, depth: int) -> None:
         condition,
         models.IsEmptyCondition | models.IsNullCondition | models.HasVectorCondition | models.SliceCondition,
     ):
-        raise _refusal(f"a condition is {kind_of(condition)}", "Use the condition types of models")
+        raise _refusal(f"a condition is {kind_of(condition)}", "Use the condition types of models.")
 
 
 def _check_field(condition: models.FieldCondition) -> None:
     given = [name for name in _PREDICATES if getattr(condition, name) is not None]
     if len(given) != 1:
         found = f"the condition on {condition.key!r} has {len(given)} tests {given}"
-        raise _refusal(found, "Give each test its own FieldCondition")
+        raise _refusal(found, "Give each test its own FieldCondition.")
     bounds = condition.range or condition.values_count
     if bounds is not None:
         limits = [getattr(bounds, name) for name in ("lt", "lte", "gt", "gte")]
         if any(isinstance(limit, float) and math.isnan(limit) for limit in limits):
-            raise _refusal(f"the range on {condition.key!r} has a NaN limit", "Use a number")
+            raise _refusal(f"the range on {condition.key!r} has a NaN limit", "Use a number.")
         if condition.values_count and any(limit is not None and limit < 0 for limit in limits):
-            raise _refusal(f"the values_count of {condition.key!r} is negative", "Use 0 or more")
+            raise _refusal(f"the values_count of {condition.key!r} is negative", "Use 0 or more.")
 
 
 def _filter(edge: Any, one: models.Filter) -> Any:
@@ -183,7 +183,7 @@ def _condition(edge: Any, condition: Any) -> Any:
         case models.HasVectorCondition():
             converted = edge.HasVectorCondition(condition.has_vector)
         case _:
-            do = "Use another condition, or an index on a Qdrant server"
+            do = "Use another condition, or an index on a Qdrant server."
             raise _refusal(f"Edge has no {type(condition).__name__}", do)
     return converted
 
@@ -210,9 +210,9 @@ def _field(edge: Any, condition: models.FieldCondition) -> Any:
 def _match(edge: Any, match: Any) -> Any:
     name = type(match).__name__
     if name not in _MATCHES:
-        raise _refusal(f"Edge has no {name}", "Use another match")
+        raise _refusal(f"Edge has no {name}", "Use another match.")
     value = getattr(match, _MATCHES[name])
-    # Edge reads Python's True as the integer 1, and then finds 1 and not true.
+    # Edge reads Python's True as the integer 1, and would match 1 instead of true.
     return getattr(edge, name)(np.bool_(value) if isinstance(value, bool) else value)
 
 
@@ -224,7 +224,7 @@ def _range(edge: Any, bounds: models.Range | models.DatetimeRange) -> Any:
 
 
 def _timestamp(value: dt.datetime | dt.date | None) -> str | None:
-    """Return RFC 3339 text; a date is its midnight, and no zone means UTC, as on a server."""
+    """Return RFC 3339 text; a date means its midnight, a missing zone means UTC, as on a server."""
     if value is None:
         return None
     if not isinstance(value, dt.datetime):

@@ -1,4 +1,4 @@
-"""Layouts as JSON, and the check that both engines can hold one."""
+"""Layouts as JSON, and the check that both engines support a layout."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ _FORBIDDEN = frozenset('<>:"/\\|?*\0\x1f')
 
 
 def check_layout(layout: Layout) -> Layout:
-    """Return ``layout`` with plain containers; raise InvalidInputError where an engine would refuse it."""
+    """Return ``layout`` with plain containers; raise InvalidInputError if an engine would refuse it."""
     names = [*layout.dense, *layout.sparse]
     if not names:
-        raise _refusal("there is no vector", "Name at least one dense or sparse vector")
+        raise _refusal("there is no vector", "Name at least one dense or sparse vector.")
     if len(set(names)) < len(names):
-        raise _refusal(f"a name is used twice in {names}", "Name every vector differently")
+        raise _refusal(f"a name is used twice in {names}", "Use a different name for every vector.")
     for name in names:
         _check_name(name)
     for name, dimension in layout.dense.items():
         if isinstance(dimension, bool) or not isinstance(dimension, int):
-            raise _refusal(f"the dimension of {name!r} is {dimension!r}", "Give it as an int")
+            raise _refusal(f"the dimension of {name!r} is {dimension!r}", "Give it as an int.")
         if not 1 <= dimension <= MAX_DIMENSION:
-            raise _refusal(f"{name!r} has {dimension} dimensions", f"Use 1 to {MAX_DIMENSION}")
+            raise _refusal(f"{name!r} has {dimension} dimensions", f"Use 1 to {MAX_DIMENSION}.")
     for key, kind in layout.payload_indexes.items():
         if kind not in get_args(PayloadKind):
-            raise _refusal(f"{key!r} is to be indexed as {kind!r}", f"Use one of {get_args(PayloadKind)}")
+            raise _refusal(f"{key!r} is to be indexed as {kind!r}", f"Use one of {get_args(PayloadKind)}.")
     return Layout(dict(layout.dense), tuple(layout.sparse), dict(layout.payload_indexes))
 
 
 def layout_to_json(layout: Layout) -> dict[str, Any]:
-    """Return a JSON object that :func:`layout_from_json` turns back."""
+    """Return the layout as a JSON object for :func:`layout_from_json`."""
     return {
         "format": FORMAT,
         "dense": dict(layout.dense),
@@ -44,20 +44,20 @@ def layout_to_json(layout: Layout) -> dict[str, Any]:
 
 
 def layout_from_json(kept: Mapping[str, Any], where: str) -> Layout:
-    """Return the layout kept at ``where``; raise MismatchError where this version cannot read it."""
+    """Return the layout stored at ``where``; raise MismatchError if this version cannot read it."""
     found = kept.get("format")
     if found != FORMAT:
         raise MismatchError(
-            f"the layout of {where}", f"its format is {found!r}, not {FORMAT}", "Upgrade saeindex to open it"
+            f"the layout of {where}", f"its format is {found!r}, not {FORMAT}", "Upgrade saeindex to open it."
         )
     return Layout(dict(kept["dense"]), tuple(kept["sparse"]), dict(kept["payload_indexes"]))
 
 
 def _check_name(name: object) -> None:
     if not isinstance(name, str) or not name or name in {".", ".."}:
-        raise _refusal(f"a vector is named {name!r}", "Use a short text")
+        raise _refusal(f"a vector is named {name!r}", "Use a short text.")
     if len(name.encode(errors="replace")) > 200 or not name.isprintable() or _FORBIDDEN & set(name):
-        raise _refusal(f"a vector is named {name!r}", "Use at most 200 letters, digits, '_' and '-'")
+        raise _refusal(f"a vector is named {name!r}", "Use at most 200 letters, digits, '_' and '-'.")
 
 
 def _refusal(found: str, do: str) -> InvalidInputError:

@@ -1,4 +1,4 @@
-"""Opening and creating a store by what the user has: a path, a client, or a server's URL."""
+"""Opening and creating a store from a path, a client, or a server's URL."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def open_store(
 ) -> BaseStore:
     """Open an index: a directory, or with ``client`` or ``url`` a collection on a server.
 
-    With ``url`` (``"env"``: that of ``QDRANT_URL``) the API key is read from ``QDRANT_API_KEY``, and the
-    store closes the client that it made.
+    With ``url`` (``"env"``: the value of ``QDRANT_URL``) the API key is read from ``QDRANT_API_KEY``, and the
+    store closes its client.
 
     Raises:
-        NotFoundError: there is no such index.
+        NotFoundError: the index does not exist.
         IndexLockedError: the directory is open in another process.
         StorageError: the server cannot be reached, or the directory cannot be read.
     """
@@ -56,7 +56,7 @@ def create_store(
     """Create an empty index; ``options`` are those of :meth:`QdrantStore.create`, for a server only.
 
     Raises:
-        MismatchError: an index of that name exists already.
+        MismatchError: an index with that name exists already.
         InvalidInputError: the layout, the name or an option is not possible.
         StorageError: the server cannot be reached, or the directory cannot be written.
     """
@@ -64,7 +64,7 @@ def create_store(
     if client is None and url is None:
         if options:
             found = f"a directory has no options {sorted(options)}"
-            raise InvalidInputError("creating an index", found, "Leave them out, or give a client or url")
+            raise InvalidInputError("creating an index", found, "Leave them out, or give a client or url.")
         return EdgeStore.create(path_or_collection, layout)
     owned = client is None
     client = _connect(url, timeout) if client is None else client
@@ -79,7 +79,7 @@ def create_store(
 
 def _check(client: QdrantClient | None, url: str | None) -> None:
     if client is not None and url is not None:
-        raise InvalidInputError("a store", "both a client and a url are given", "Give one of them")
+        raise InvalidInputError("a store", "both a client and a url are given", "Give one of them.")
 
 
 def _connect(url: str | None, timeout: int | None) -> QdrantClient:
@@ -88,11 +88,13 @@ def _connect(url: str | None, timeout: int | None) -> QdrantClient:
     if url == "env":
         url = os.environ.get("QDRANT_URL")
         if not url:
-            raise InvalidInputError("url='env'", "QDRANT_URL is not set", "Set it, or give the url itself")
+            raise InvalidInputError("url='env'", "QDRANT_URL is not set", "Set it, or give the url itself.")
     key = os.environ.get("QDRANT_API_KEY") or None
     try:
-        # Our first call finds out whether the server is there, and says it better than a warning.
+        # The first call checks whether the server is reachable, with a better message than this warning.
         return QdrantClient(url=url, api_key=key, timeout=timeout, check_compatibility=False)
     except ValueError as error:
         found = f"the url is not usable: {error!s:.200}"
-        raise InvalidInputError("a connection to Qdrant", found, "Use a form like http://host:6333") from None
+        raise InvalidInputError(
+            "a connection to Qdrant", found, "Use a form like http://host:6333."
+        ) from None

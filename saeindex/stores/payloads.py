@@ -1,4 +1,4 @@
-"""What a payload may hold: JSON that every engine stores and gives back unchanged."""
+"""Validation of payloads: JSON that every engine stores and returns unchanged."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Any
 
 from saeindex.errors import kind_of
 
-# Deeper JSON is refused by some parsers on the way to a server, and means nothing to a filter.
+# Maximum depth of JSON: some parsers refuse deeper JSON, and filters cannot use it.
 MAX_DEPTH = 32
-# A server takes requests up to 32 MB; one point must fit in with room to spare.
+# Maximum bytes of a payload: a server accepts requests up to 32 MB, in which a point must fit.
 MAX_BYTES = 8 * 1024 * 1024
-# The engine stores integers up to u64, but its indexes and filters are i64, and so is gRPC.
+# Range of integers: the engine stores u64, but its indexes and filters, and gRPC, use i64.
 MIN_INT, MAX_INT = -(2**63), 2**63 - 1
 
 _PLAIN = frozenset({str, float, bool, type(None)})
 
 
 class UnsafePayloadError(ValueError):
-    """Says which part of a payload cannot be stored, and why; never leaves this package."""
+    """A part of a payload cannot be stored, with the reason; never leaves this package."""
 
 
 def payload_size(payload: Mapping[str, Any]) -> int:
-    """Return the bytes of ``payload`` as JSON; raise UnsafePayloadError where it is not safe to store."""
+    """Return the bytes of ``payload`` as JSON; raise UnsafePayloadError if it is not safe to store."""
     if type(payload) is not dict:
         if not isinstance(payload, Mapping):
             raise UnsafePayloadError(f"the payload is of type {type(payload).__name__}, not an object")
@@ -39,7 +39,7 @@ def payload_size(payload: Mapping[str, Any]) -> int:
 
 
 def _culprit(payload: Mapping[str, Any], error: Exception) -> str:
-    """Find the field that the JSON encoder refused: it does not say."""
+    """Return a message with the field that the JSON encoder refused, which its error does not name."""
     for key, value in payload.items():
         try:
             json.dumps([key, value], allow_nan=False, ensure_ascii=False).encode()
@@ -48,8 +48,8 @@ def _culprit(payload: Mapping[str, Any], error: Exception) -> str:
         except ValueError:
             return f"the payload field {key!r} holds NaN or an infinity, which JSON does not have"
         except TypeError as inner:
-            return f"the payload field {key!r} is no JSON: {inner}"
-    return f"the payload is no JSON: {error}"
+            return f"the payload field {key!r} is not JSON: {inner}"
+    return f"the payload is not JSON: {error}"
 
 
 def _check_object(value: Mapping[Any, Any], depth: int) -> None:
@@ -72,13 +72,13 @@ def _check_value(value: Any, depth: int) -> None:
     elif isinstance(value, list | tuple):
         _check_array(value, depth + 1)
     else:
-        raise UnsafePayloadError(f"the payload holds {kind_of(value)}, which is no JSON value")
+        raise UnsafePayloadError(f"the payload holds {kind_of(value)}, which is not a JSON value")
 
 
 def _check_array(value: list[Any] | tuple[Any, ...], depth: int) -> None:
     if depth > MAX_DEPTH:
         raise UnsafePayloadError(f"the payload is nested more than {MAX_DEPTH} levels deep")
-    # One pass in C over the long arrays that an index is full of: concepts and tags.
+    # One pass in C, since indexes have many long arrays: concepts and tags.
     kinds = set(map(type, value))
     if kinds == {int}:
         _check_integers((min(value), max(value)))
@@ -94,5 +94,5 @@ def _check_integers(values: tuple[int, ...]) -> None:
 
 
 def _shortened(value: int) -> str:
-    """Show an integer that may have more digits than Python agrees to print."""
+    """Return an integer as text, or its number of bits if it is too long to print."""
     return str(value) if value.bit_length() < 200 else f"of {value.bit_length()} bits"

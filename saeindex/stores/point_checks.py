@@ -1,9 +1,9 @@
-"""The checks that every point and query vector passes before an engine sees any of them.
+"""The checks of all points and query vectors before they reach an engine.
 
-A batch that an engine refuses half way is half written, and a malformed sparse vector makes an Edge shard
-impossible to open again; so whole batches are checked here, and what comes out is plain Python that no
-engine refuses. Dense vectors are normalised here too: the engine leaves vectors shorter than about 3e-4 as
-they are, which would make their cosine scores wrong.
+If an engine refuses a point, the batch is partly written, and after a malformed sparse vector an Edge shard
+cannot be opened again. So whole batches are checked here and converted to plain Python that every engine
+accepts. Dense vectors are normalised here too: the engine does not normalise vectors shorter than about 3e-4,
+which would make their cosine scores wrong.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MAX_COUNT = 2**31 - 1
 class CheckedPoint:
     """A point in plain Python: canonical id, unit dense lists, sparse (indices, values), JSON payload.
 
-    ``size`` estimates its bytes on the wire and in a log.
+    ``size`` is the estimated number of bytes in a request and in the log.
     """
 
     id: PointId
@@ -57,7 +57,7 @@ def canonical_id(value: object) -> PointId:
     """Return an int from 0 to 2**64 - 1, or a UUID in its lower-case hyphened form; else raise.
 
     Raises:
-        InvalidInputError: ``value`` is neither (``True`` would silently become the id 1).
+        InvalidInputError: ``value`` is neither; this includes ``True``, which would become the id 1.
     """
     if type(value) is str:
         if _CANONICAL_UUID.fullmatch(value):
@@ -65,26 +65,26 @@ def canonical_id(value: object) -> PointId:
         try:
             return str(uuid.UUID(value))
         except ValueError:
-            found = "the text is no UUID"
+            found = "the text is not a UUID"
     elif isinstance(value, int) and not isinstance(value, bool):
         if 0 <= value <= MAX_ID:
             return int(value)
         found = "the number is not between 0 and 2**64 - 1"
     else:
         found = f"it is of type {type(value).__name__}"
-    raise InvalidInputError(f"point id {value!r:.80}", found, "Use an int from 0 up, or a UUID as text")
+    raise InvalidInputError(f"point id {value!r:.80}", found, "Use an int from 0 up, or a UUID as text.")
 
 
 def id_order(value: PointId) -> tuple[bool, Any]:
-    """Sort key of ids, the engines' own order: integers ascending, then UUIDs."""
+    """Return the sort key of an id in the engines' order: integers ascending, then UUIDs."""
     return isinstance(value, str), value
 
 
 def check_points(points: Sequence[Point], layout: Layout) -> list[CheckedPoint]:
-    """Return ``points`` ready to write, the last of each id; raise before anything is written.
+    """Return ``points`` in checked form, of equal ids the last; raise before anything is written.
 
     Raises:
-        InvalidPointError: naming the first bad point's id, and what is wrong with it.
+        InvalidPointError: a point is bad; the error has its id and the reason.
     """
     ids = [_checked_id(point) for point in points]
     vectors: list[dict[str, PlainVector]] = [{} for _ in points]
@@ -103,11 +103,11 @@ def check_points(points: Sequence[Point], layout: Layout) -> list[CheckedPoint]:
 
 
 def check_fields(payloads: Mapping[PointId, JsonObject]) -> list[CheckedPoint]:
-    """Return payload fields ready to set, as points without vectors; raise before anything is written.
+    """Return checked payload fields, as points without vectors; raise before anything is written.
 
     Raises:
-        InvalidPointError: naming the id, and what is wrong with its fields. A null is refused: setting it
-            removes the field on a server, and keeps it in the client's local mode.
+        InvalidPointError: a field is bad; the error has the id and the reason. A null is refused: setting it
+        removes the field on a server, but not in the client's local mode.
     """
     points = [Point(point_id, {}, payload) for point_id, payload in payloads.items()]
     for point in points:
@@ -116,12 +116,12 @@ def check_fields(payloads: Mapping[PointId, JsonObject]) -> list[CheckedPoint]:
     return check_points(points, Layout({}))
 
 
-def chunks(points: Sequence[CheckedPoint], most: int, most_bytes: int) -> Iterator[list[CheckedPoint]]:
-    """Cut a batch into runs of at most ``most`` points and, unless one is larger, ``most_bytes`` bytes."""
+def chunks(points: Sequence[CheckedPoint], max_points: int, max_bytes: int) -> Iterator[list[CheckedPoint]]:
+    """Yield runs of at most ``max_points`` points and ``max_bytes`` bytes; a larger point is a run alone."""
     run: list[CheckedPoint] = []
     size = 0
     for point in points:
-        if run and (len(run) == most or size + point.size > most_bytes):
+        if run and (len(run) == max_points or size + point.size > max_bytes):
             yield run
             run, size = [], 0
         run.append(point)
@@ -131,10 +131,10 @@ def chunks(points: Sequence[CheckedPoint], most: int, most_bytes: int) -> Iterat
 
 
 def check_vector(vector: object, using: str, layout: Layout) -> PlainVector:
-    """Return a query vector ready to search with: a unit dense list, or sparse (indices, values).
+    """Return a checked query vector: a unit dense list, or sparse (indices, values).
 
     Raises:
-        InvalidInputError: an unknown vector name, the wrong kind, or what a point may not hold.
+        InvalidInputError: the vector name is unknown, or the vector has the wrong kind or invalid values.
     """
     try:
         if using in layout.dense:
@@ -143,12 +143,12 @@ def check_vector(vector: object, using: str, layout: Layout) -> PlainVector:
             return _sparse_rows([vector])[0]
     except _BadRowError as error:
         raise InvalidInputError(
-            f"a search by {using!r}", f"of the query vector, {error.why}", "Correct the vector"
+            f"a search by {using!r}", f"of the query vector, {error.why}", "Correct the vector."
         ) from None
     raise InvalidInputError(
         f"a search by {using!r}",
         f"the collection has the vectors {sorted((*layout.dense, *layout.sparse))}",
-        "Use one of them",
+        "Use one of them.",
     )
 
 
@@ -167,7 +167,7 @@ def _checked_payload(point: Point) -> int:
 
 
 def _refusal(point: Point, why: str) -> InvalidPointError:
-    return InvalidPointError(f"point {point.id!r:.80}", why, "Correct the point; nothing was written")
+    return InvalidPointError(f"point {point.id!r:.80}", why, "Correct the point; nothing was written.")
 
 
 def _fill_dense(
@@ -196,14 +196,14 @@ def _fill_sparse(
     except _BadRowError as error:
         raise _refusal(points[rows[error.row]], f"of its vector {name!r}, {error.why}") from None
     for i, entries in zip(rows, plain, strict=True):
-        # Engines differ on an empty sparse vector (has_vector counts it on Edge): it is left out.
+        # Engines treat an empty sparse vector differently (has_vector counts it on Edge): leave it out.
         if entries[0]:
             vectors[i][name] = entries
             sizes[i] += 32 * len(entries[0])
 
 
 def _unit_rows(rows: Sequence[object], dimension: int) -> NDArray[np.float32]:
-    """Return unit vectors (n, dimension); unit rows stay bit for bit as they are."""
+    """Return unit vectors (n, dimension); rows that are unit vectors already do not change."""
     if not rows:
         return np.zeros((0, dimension), dtype=np.float32)
     matrix = np.stack([_dense_row(row, vector, dimension) for row, vector in enumerate(rows)])
@@ -222,7 +222,7 @@ def _dense_row(row: int, vector: object, dimension: int) -> NDArray[np.float32]:
     try:
         array = np.asarray(vector)
     except ValueError:
-        raise _BadRowError(row, "the values are no array of numbers") from None
+        raise _BadRowError(row, "the values are not an array of numbers") from None
     if array.dtype.kind not in "fiu":
         raise _BadRowError(row, f"the values are of type {array.dtype}, not numbers")
     if array.shape != (dimension,):
@@ -232,7 +232,7 @@ def _dense_row(row: int, vector: object, dimension: int) -> NDArray[np.float32]:
 
 
 def _sparse_rows(rows: Sequence[object]) -> list[PlainSparse]:
-    """Check the rows together, as one concatenation: a batch costs a few numpy calls."""
+    """Check all rows in one concatenated array, with a few numpy calls per batch."""
     if not rows:
         return []
     pairs = [_sparse_row(row, vector) for row, vector in enumerate(rows)]
@@ -287,7 +287,7 @@ def to_point(row: Any, score: float | None = None) -> Point:
 
 
 def to_id(value: Any) -> PointId:
-    """Return an id as we give it out: an int, or a UUID as text."""
+    """Return an id in our form: an int, or a UUID as text."""
     return value if isinstance(value, int) else str(value)
 
 
@@ -297,7 +297,7 @@ def _vector(value: Any) -> Vector:
     return SparseVector(np.array(value.indices, dtype=np.int32), np.array(value.values, dtype=np.float32))
 
 
-def check_count(asked: str, name: str, value: object, least: int) -> None:
-    """Raise InvalidInputError unless ``value`` is an int from ``least`` up that fits an engine's counters."""
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MAX_COUNT:
-        raise InvalidInputError(asked, f"{name} is {value!r}", f"Use an int from {least} to {MAX_COUNT}")
+def check_count(asked: str, name: str, value: object, minimum: int) -> None:
+    """Raise InvalidInputError unless ``value`` is an int from ``minimum`` to ``MAX_COUNT``."""
+    if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= MAX_COUNT:
+        raise InvalidInputError(asked, f"{name} is {value!r}", f"Use an int from {minimum} to {MAX_COUNT}.")

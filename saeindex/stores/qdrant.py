@@ -28,21 +28,21 @@ if TYPE_CHECKING:
 
     from saeindex.types import JsonObject
 
-# A server refuses requests above 32 MB; sizes are estimates, and one point may have 8 MB by itself.
+# Points and bytes of a chunk: a server refuses requests above 32 MB, and a single point may have 8 MB.
 CHUNK_POINTS = 1_000
 CHUNK_BYTES = 8 * 1024 * 1024
 ALL_VALUES = 2**31 - 1
-# Candidates of a graph search, whatever the page: pages up to this rank are cut from one ranking.
+# Candidates of a graph search, independent of the page: all pages up to this rank have the same ranking.
 BEAM = 1_000
 
 
 class QdrantStore(BaseStore):
-    """A collection behind a synchronous ``QdrantClient``; make one with :meth:`create` or :meth:`open`.
+    """A collection behind a synchronous ``QdrantClient``; use :meth:`create` or :meth:`open`.
 
-    Every write waits until the server has applied it. The manifest and the layout are kept in the
-    collection's metadata (Qdrant 1.16 or newer). Searches are exact unless the request says otherwise.
-    A server may be shared by threads and processes; the client's local mode is for tests: it has no payload
-    indexes, so it counts 2.0 apart from 2 in a facet, where the engine's integer index reads both as 2.
+    Every write waits until the server has applied it. The manifest and the layout are stored in the
+    collection's metadata (Qdrant 1.16 or newer). Searches are exact unless the request has ``exact=False``.
+    Threads and processes may share a server. The client's local mode is for tests: it has no payload indexes,
+    so a facet counts 2.0 separately from 2, where the engine's integer index reads both as 2.
     """
 
     def __init__(
@@ -56,11 +56,11 @@ class QdrantStore(BaseStore):
         """Take over an existing collection; for :meth:`create` and :meth:`open`."""
         super().__init__(layout)
         self._client, self._collection = client, collection
-        # Only what the caller set: without it the client's own timeout applies.
+        # Without a timeout by the caller the client's own timeout applies.
         self._options: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
         self._owns_client, self._closed = owns_client, False
         if not is_local(client):
-            self._mutex = contextlib.nullcontext()  # the HTTP client is safe to share, and calls overlap
+            self._mutex = contextlib.nullcontext()  # the HTTP client is thread-safe, and calls overlap
 
     @classmethod
     def create(
@@ -72,12 +72,12 @@ class QdrantStore(BaseStore):
         owns_client: bool = False,
         **options: Any,
     ) -> Self:
-        """Make an empty collection, or finish one whose creation was interrupted.
+        """Create an empty collection, or finish an interrupted creation.
 
         ``options`` are Qdrant's: shard_number, replication_factor, write_consistency_factor, on_disk_payload.
 
         Raises:
-            MismatchError: a collection of that name exists already, or the server is too old.
+            MismatchError: a collection with that name exists already, or the server is too old.
             InvalidInputError: the layout, the name or an option is not possible.
             StorageError: the server cannot be reached, or refused.
         """
@@ -93,8 +93,8 @@ class QdrantStore(BaseStore):
         """Open an existing collection; its layout is read from its configuration.
 
         Raises:
-            NotFoundError: there is none, or its creation was interrupted.
-            MismatchError: its vectors are not what saeindex stores: named, cosine or sparse.
+            NotFoundError: there is no collection, or its creation was interrupted.
+            MismatchError: its vectors are not named vectors with cosine distance or sparse vectors.
             StorageError: the server cannot be reached, or refused.
         """
         with translated("open", collection):
@@ -102,18 +102,18 @@ class QdrantStore(BaseStore):
                 raise NotFoundError(
                     f"opening the collection {collection!r}",
                     "the server has no such collection",
-                    "Create it first, or correct the name",
+                    "Create it first, or correct the name.",
                 )
             layout = read_layout(client, collection)
         return cls(client, collection, layout, timeout, owns_client)
 
     @property
     def has_graph(self) -> bool:
-        """Whether a search that does not ask to be exact may be answered from a graph (HNSW)."""
+        """Whether a search with ``exact=False`` may use a graph (HNSW)."""
         return not is_local(self._client)
 
     def read_manifest(self) -> dict[str, Any]:
-        """Return the JSON object in the collection's metadata ({} where there is none)."""
+        """Return the JSON object in the collection's metadata ({} if none was written)."""
         return self._run(
             "read_manifest",
             lambda: dict(read_metadata(self._client, self._collection).get(MANIFEST_KEY) or {}),
@@ -122,8 +122,8 @@ class QdrantStore(BaseStore):
     def write_manifest(self, manifest: JsonObject) -> None:
         """Replace the JSON object in the collection's metadata.
 
-        An update merges the top-level keys of the metadata, on servers and in local mode alike: the
-        manifest is one key, and is replaced whole.
+        An update merges the top-level keys of the metadata, on servers and in local mode: the manifest is
+        one key, so it is replaced as a whole.
         """
         metadata = {MANIFEST_KEY: dict(manifest)}
         self._run(
@@ -132,11 +132,11 @@ class QdrantStore(BaseStore):
         )
 
     def flush(self) -> None:
-        """Do nothing: writes have waited for the server, whose log and flushing are its own."""
+        """Do nothing: writes have waited for the server, which flushes its log itself."""
         self._check_open("flush")
 
     def close(self) -> None:
-        """Release the collection, and the client where this store made it; a second close does nothing."""
+        """Release the collection, and the client if this store made it; a second call does nothing."""
         if not self._closed and self._owns_client:
             self._client.close()
         self._closed = True
@@ -192,12 +192,12 @@ class QdrantStore(BaseStore):
         return [to_point(row, row.score) for row in found.points]
 
     def _within(self, seconds: float | None) -> dict[str, Any]:
-        """Return the options of a call that has its own timeout; Qdrant takes whole seconds, from 1 up."""
+        """Return the options of a call with its own timeout, in whole seconds of at least 1."""
         return self._options if seconds is None else self._options | {"timeout": max(1, math.ceil(seconds))}
 
     def _search_params(self, exact: bool) -> models.SearchParams | None:
         if is_local(self._client):
-            return None  # it is exact anyway, and warns about being told
+            return None  # local mode is always exact, and warns about this parameter
         from qdrant_client import models
 
         return models.SearchParams(exact=True) if exact else models.SearchParams(exact=False, hnsw_ef=BEAM)
@@ -240,17 +240,17 @@ class QdrantStore(BaseStore):
     def _facet(
         self, key: str, value_type: type, query_filter: models.Filter | None, limit: int, exact: bool
     ) -> list[tuple[str | int | bool, int]]:
-        # An approximate facet adds up what each shard and segment estimates.
-        def hits(most: int) -> list[tuple[str | int | bool, int]]:
+        # An approximate facet is the sum of the estimates of shards and segments.
+        def hits(count: int) -> list[tuple[str | int | bool, int]]:
             found = self._client.facet(
-                self._collection, key, query_filter, limit=most, exact=exact, **self._options
+                self._collection, key, query_filter, limit=count, exact=exact, **self._options
             )
             return [(hit.value, hit.count) for hit in found.hits]
 
         found = hits(limit)
         if all(type(value) is value_type for value, _ in found):
             return found
-        # Local mode has no index, so it also counts values that the index of this kind would leave out.
+        # Local mode has no index, so it also counts values that an index of this kind would leave out.
         return [hit for hit in hits(ALL_VALUES) if type(hit[0]) is value_type][:limit]
 
 
@@ -264,7 +264,7 @@ def _row(point: CheckedPoint) -> models.PointStruct:
 def _payload_operation(point: CheckedPoint) -> models.SetPayloadOperation:
     from qdrant_client import models
 
-    # By a filter: a server refuses an id that is absent, and with it the rest of the batch.
+    # Select by a filter: for an absent id a server refuses the whole batch.
     only = models.Filter(must=[models.HasIdCondition(has_id=[point.id])])
     return models.SetPayloadOperation(set_payload=models.SetPayload(payload=point.payload, filter=only))
 
@@ -280,7 +280,7 @@ def _vector_model(vector: Any) -> Any:
 def _conjunction(
     filters: Sequence[models.Filter], among: Sequence[PointId] | None = None
 ) -> models.Filter | None:
-    """Return the AND of filters, each kept whole, among some ids only."""
+    """Return the AND of filters, each as a separate condition, limited to the ids ``among``."""
     if among is None and len(filters) < 2:
         return filters[0] if filters else None
     from qdrant_client import models

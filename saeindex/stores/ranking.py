@@ -1,9 +1,9 @@
-"""Searching in stages, with one answer for every engine.
+"""Searching in stages, with the same result on every engine.
 
 Engines cut equal scores at the limit arbitrarily, compare thresholds strictly, and disagree on sparse
 documents whose dot product is 0 (Edge leaves them out, the client's local mode gives them a score of 0).
-Here the last place's ties are fetched until they can be put in id order, thresholds are inclusive, zero
-dot products go, and fusion is computed from lists that are ordered that way.
+Here ties at the end of the page are fetched until they can be sorted by id, thresholds are inclusive, zero
+dot products are left out, and fusion uses lists that are ordered in this way.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from saeindex.stores.engine import Engine
 
 MAX_STAGES = 8
-# How many points beyond the page are looked at to put the ties of its last place in id order.
+# Points beyond the page that are read to sort the ties at its end by id.
 TIE_WINDOW = 16_384
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 Valued = tuple[Point, float]
@@ -52,24 +52,24 @@ def rank(store: Engine, request: SearchRequest) -> list[Point]:
         return [Point(point_id, score=score) for point_id, score in ranked]
     missing = [point_id for point_id, _ in ranked if point_id not in complete]
     complete |= {point.id: point for point in store.retrieve(missing, fetch)}
-    # A point that another thread or process deleted between the stages is no hit any more.
+    # A point that another thread or process deleted between the stages is left out.
     return [replace(complete[point_id], score=score) for point_id, score in ranked if point_id in complete]
 
 
 def check_request(request: SearchRequest, depth: int) -> None:
-    """Raise InvalidInputError for a search that engines would refuse, or read differently."""
+    """Raise InvalidInputError for a search that engines would refuse or interpret differently."""
     check_filter(request.query_filter)
     check_count("a search", "limit", request.limit, 0)
     check_count("a search", "offset", request.offset, 0)
     threshold = request.score_threshold
     if threshold is not None and not math.isfinite(threshold):
-        raise _refusal(f"score_threshold is {threshold}", "Use a finite number")
+        raise _refusal(f"score_threshold is {threshold}", "Use a finite number.")
     if depth > MAX_STAGES:
-        raise _refusal(f"it has more than {MAX_STAGES} stages", "Nest fewer prefetches")
+        raise _refusal(f"it has more than {MAX_STAGES} stages", "Nest fewer prefetches.")
     if isinstance(request.query, Fusion) and not request.prefetch:
-        raise _refusal("it fuses nothing", "Give the searches to fuse as prefetch")
+        raise _refusal("it fuses nothing", "Give the searches to fuse as prefetch.")
     if isinstance(request.query, Fusion) and request.query.method not in {"rrf", "dbsf"}:
-        raise _refusal(f"the fusion is {request.query.method!r}", "Use 'rrf' or 'dbsf'")
+        raise _refusal(f"the fusion is {request.query.method!r}", "Use 'rrf' or 'dbsf'.")
     for inner in request.prefetch:
         check_request(inner, depth + 1)
 
@@ -79,9 +79,9 @@ def _refusal(found: str, do: str) -> InvalidInputError:
 
 
 def _filters(request: SearchRequest, outer: tuple[Filter, ...]) -> tuple[Filter, ...]:
-    """Return every filter that holds at this stage: a stage's filter also holds for its prefetches.
+    """Return every filter that applies at this stage: a stage's filter also applies to its prefetches.
 
-    They stay apart, to be ANDed: engines merge them clause by clause, which turns two ``should`` into one.
+    They stay separate conditions of an AND: merged clause by clause, two ``should`` would become one.
     """
     return outer if request.query_filter is None else (*outer, request.query_filter)
 
@@ -96,7 +96,7 @@ def _ranked(store: Engine, request: SearchRequest, outer: tuple[Filter, ...]) ->
 
 
 def _staged(store: Engine, request: SearchRequest, outer: tuple[Filter, ...]) -> list[Scored]:
-    """Fuse the prefetched lists, or search again among what they found."""
+    """Fuse the prefetched lists, or search again among their points."""
     filters = _filters(request, outer)
     lists = [_ranked(store, inner, filters) for inner in request.prefetch]
     if not isinstance(request.query, Fusion):
@@ -105,14 +105,14 @@ def _staged(store: Engine, request: SearchRequest, outer: tuple[Filter, ...]) ->
         return _single(store, search, request)[0] if search and among else []
     fuse = reciprocal_rank_fusion if request.query.method == "rrf" else distribution_based_fusion
     scored = fuse(lists).items()
-    least = -math.inf if request.score_threshold is None else request.score_threshold
-    return _page([item for item in scored if item[1] >= least], request)
+    minimum = -math.inf if request.score_threshold is None else request.score_threshold
+    return _page([item for item in scored if item[1] >= minimum], request)
 
 
 def _nearest(
     store: Engine, request: SearchRequest, filters: tuple[Filter, ...], among: tuple[PointId, ...] | None
 ) -> NearestSearch | None:
-    """Return the engine's part of a search by vector; None where no document can have a score."""
+    """Return the engine's part of a search by vector; None if no document can have a score."""
     vector = check_vector(request.query, request.using, store.layout)
     if isinstance(vector, tuple) and not vector[0]:
         return None
@@ -131,9 +131,9 @@ def _nearest(
 def _single(
     store: Engine, search: NearestSearch, request: SearchRequest
 ) -> tuple[list[Scored], dict[PointId, Point]]:
-    """Return a page of (id, score), and those of its points that came complete with the first fetch."""
-    if request.sift and store.sifts and search.filters and search.among is None:
-        found = _sifted(store, search, request)
+    """Return a page of (id, score), and the points of it that the first fetch returned completely."""
+    if request.postfilter and store.prefers_postfilter and search.filters and search.among is None:
+        found = _postfiltered(store, search, request)
         if found is not None:
             return found
     wanted = request.limit + request.offset
@@ -150,25 +150,25 @@ def _single(
         points = store.nearest(search)
 
 
-def _sifted(
+def _postfiltered(
     store: Engine, search: NearestSearch, request: SearchRequest
 ) -> tuple[list[Scored], dict[PointId, Point]] | None:
-    """Return the page from the nearest points without the filter; None where these are too few to tell."""
-    near = store.nearest_ids(replace(search, filters=(), limit=request.sift, fetch=Fetch()))
+    """Return the page from the nearest points, filtered afterwards; None if these were too few."""
+    near = store.nearest_ids(replace(search, filters=(), limit=request.postfilter, fetch=Fetch()))
     if not near.points:
         return [], {}
-    page, complete = _single(store, replace(search, among=near.points), replace(request, sift=0))
-    # Equal scores stand in id order: those of the last one may go on beyond it.
+    page, complete = _single(store, replace(search, among=near.points), replace(request, postfilter=0))
+    # Equal scores are in id order, and points with the last score may lie beyond the nearest points.
     is_whole = len(page) == request.limit and page[-1][1] > float(np.float32(near.last))
-    return (page, complete) if is_whole or len(near.points) < request.sift else None
+    return (page, complete) if is_whole or len(near.points) < request.postfilter else None
 
 
 def _scored(points: Sequence[Point], request: SearchRequest, sparse: bool) -> list[Scored]:
-    """Return (id, float32 score), without zero dot products and what is below the threshold."""
-    # Local mode computes in float64: the same vectors then differ in the ninth digit, and tie nowhere.
+    """Return (id, float32 score), without zero dot products and scores below the threshold."""
+    # Local mode computes in float64: equal vectors then differ in the ninth digit, and never tie.
     scored = [(point.id, float(np.float32(point.score or 0.0))) for point in points]
-    least = -math.inf if request.score_threshold is None else request.score_threshold
-    return [item for item in scored if item[1] >= least and not (sparse and item[1] == 0.0)]
+    minimum = -math.inf if request.score_threshold is None else request.score_threshold
+    return [item for item in scored if item[1] >= minimum and not (sparse and item[1] == 0.0)]
 
 
 def _page(scored: Sequence[Scored], request: SearchRequest) -> list[Scored]:
@@ -177,7 +177,7 @@ def _page(scored: Sequence[Scored], request: SearchRequest) -> list[Scored]:
 
 
 def _strictly_below(threshold: float | None) -> float | None:
-    """Return the float32 just below ``threshold``: engines compare with ``>``, we promise ``>=``."""
+    """Return the float32 just below ``threshold``: engines compare with ``>``, our interface with ``>=``."""
     if threshold is None:
         return None
     with np.errstate(over="ignore"):
@@ -190,7 +190,7 @@ def ordered_page(
     """Return the first ``limit`` points by their best value in the field."""
     first = _first_distinct(store, order_by, filters, limit + 1, fetch)
     if len(first) > limit and first[limit][1] == first[limit - 1][1]:
-        # Engines cut equal values anywhere; the field may be a year that half the points share.
+        # Engines cut equal values arbitrarily; the field may be a year that half the points share.
         cut = first[limit][1]
         better = [item for item in first if item[1] != cut]
         first = better + _tied(store, order_by, filters, cut, better, limit, fetch)
@@ -202,10 +202,10 @@ def ordered_page(
 def _first_distinct(
     store: Engine, order_by: OrderBy, filters: tuple[Filter, ...], wanted: int, fetch: Fetch
 ) -> list[Valued]:
-    """Return the first ``wanted`` points, once each: engines give one row per value of a point.
+    """Return the first ``wanted`` different points: engines return one row per value of a point.
 
-    Edge merges equal values of one point after it has cut at the limit, so a short answer does not yet mean
-    that there is no more: only one that stays as short when far more is asked for does.
+    Edge merges equal values of a point after it has applied the limit, so a short result does not mean that
+    there are no more points. It does if the result is not longer with a much higher limit.
     """
     asked, before = wanted, -1
     while True:
@@ -242,9 +242,9 @@ def _tied(
     return [(point, value) for point in page.points if point.id not in taken]
 
 
-# Fusion has the formulas and constants of Qdrant 1.x. Both engines can fuse by themselves, but they cut ties
-# inside the prefetched lists arbitrarily, so the same points got different ranks (and scores) on Edge and on
-# a server. Measured: same scores as the engines to 1e-6 where there are no ties.
+# Fusion uses the formulas and constants of Qdrant 1.x. Both engines support fusion, but they cut ties inside
+# the prefetched lists arbitrarily, so the same points got different ranks (and scores) on Edge and on a
+# server. Measured: the same scores as the engines to 1e-6 where there are no ties.
 def reciprocal_rank_fusion(lists: Sequence[Sequence[Scored]]) -> dict[PointId, float]:
     """Return Σ 1 / (k + rank) per id, with ranks from 0 and k = 2 (Cormack et al. 2009 has k = 60)."""
     fused: dict[PointId, float] = {}
@@ -266,7 +266,7 @@ def distribution_based_fusion(lists: Sequence[Sequence[Scored]]) -> dict[PointId
 
 
 def distribution_scaled(scores: Sequence[float]) -> list[float]:
-    """Return scores scaled so that mean ± 3 standard deviations is 0…1; 0.5 where they do not differ."""
+    """Return scores scaled so that mean ± 3 standard deviations is 0…1; 0.5 if all are equal."""
     if len(scores) < 2:
         return [0.5] * len(scores)
     mean = sum(scores) / len(scores)

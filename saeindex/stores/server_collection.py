@@ -1,4 +1,4 @@
-"""Creating a collection on a Qdrant server, reading its layout back, and its client's errors as ours."""
+"""Creating a collection on a Qdrant server, reading its layout, and converting the client's errors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OPTIONS = frozenset({"shard_number", "replication_factor", "write_consistency_fa
 
 
 def is_local(client: QdrantClient) -> bool:
-    """Tell whether ``client`` is the client's own local mode, in memory or in a directory."""
+    """Return whether ``client`` uses its local mode, in memory or in a directory."""
     options = client.init_options
     return options.get("location") == ":memory:" or options.get("path") is not None
 
@@ -30,15 +30,15 @@ def is_local(client: QdrantClient) -> bool:
 def create_collection(
     client: QdrantClient, name: str, layout: Layout, timeout: int | None, options: dict[str, Any]
 ) -> None:
-    """Make the collection and its payload indexes; the state in its metadata says when it is complete."""
+    """Create the collection and its payload indexes; the state in its metadata marks completion."""
     unknown = sorted(options.keys() - OPTIONS)
     if unknown:
-        do = f"Use {sorted(OPTIONS)} or timeout"
+        do = f"Use {sorted(OPTIONS)} or timeout."
         raise InvalidInputError(f"creating {name!r}", f"the options {unknown} are not known", do)
     if not client.collection_exists(name):
         _create(client, name, layout, timeout, options)
     _check_unfinished(client, name, layout)
-    # A local collection has no payload indexes, and says so with a warning for each.
+    # A local collection has no payload indexes, and the client warns about each.
     if not is_local(client):
         for key, kind in layout.payload_indexes.items():
             client.create_payload_index(name, key, _schema(kind), wait=True, timeout=timeout)
@@ -46,20 +46,22 @@ def create_collection(
 
 
 def read_metadata(client: QdrantClient, name: str) -> dict[str, Any]:
-    """Return the metadata of a collection ({} where there is none)."""
+    """Return the metadata of a collection ({} if it has none)."""
     return dict(client.get_collection(name).config.metadata or {})
 
 
 def read_layout(client: QdrantClient, name: str) -> Layout:
     """Return the layout of a collection: its vectors from its configuration, its indexes as created.
 
-    A collection that saeindex did not make has the indexes of its payload schema.
+    For a collection that saeindex did not create, the indexes are read from its payload schema.
     """
     described = client.get_collection(name)
     metadata = described.config.metadata or {}
     if metadata.get(STATE_KEY, "complete") != "complete":
         raise NotFoundError(
-            f"opening the collection {name!r}", "its creation was interrupted", "Create it again, unchanged"
+            f"opening the collection {name!r}",
+            "its creation was interrupted",
+            "Create it again with the same options.",
         )
     dense = _dense(name, described.config.params.vectors)
     sparse = tuple(described.config.params.sparse_vectors or {})
@@ -92,7 +94,7 @@ def _create(
         raise MismatchError(
             f"creating the collection {name!r}",
             "the server does not keep metadata with a collection",
-            "Upgrade Qdrant to 1.16 or newer",
+            "Upgrade Qdrant to 1.16 or newer.",
         )
 
 
@@ -100,10 +102,10 @@ def _check_unfinished(client: QdrantClient, name: str, layout: Layout) -> None:
     metadata = read_metadata(client, name)
     asked = f"creating the collection {name!r}"
     if metadata.get(STATE_KEY) != "creating":
-        raise MismatchError(asked, "it is already a collection", "Open it, or choose another name")
+        raise MismatchError(asked, "it is already a collection", "Open it, or choose another name.")
     if metadata.get(LAYOUT_KEY) != layout_to_json(layout):
         found = "an interrupted creation left it with another layout"
-        raise MismatchError(asked, found, "Delete that empty collection, or choose another name")
+        raise MismatchError(asked, found, "Delete that empty collection, or choose another name.")
 
 
 def _dense(name: str, vectors: Any) -> dict[str, int]:
@@ -111,11 +113,11 @@ def _dense(name: str, vectors: Any) -> dict[str, int]:
 
     asked = f"opening the collection {name!r}"
     if isinstance(vectors, models.VectorParams):
-        raise MismatchError(asked, "its vector has no name", "Use a collection with named vectors")
+        raise MismatchError(asked, "its vector has no name", "Use a collection with named vectors.")
     for key, params in (vectors or {}).items():
         if params.distance != models.Distance.COSINE or params.multivector_config is not None:
             found = f"its vector {key!r} is not a single vector compared by cosine"
-            raise MismatchError(asked, found, "Use a collection that saeindex created")
+            raise MismatchError(asked, found, "Use a collection that saeindex created.")
     return {key: int(params.size) for key, params in (vectors or {}).items()}
 
 
@@ -123,7 +125,7 @@ def _schema(kind: PayloadKind) -> Any:
     from qdrant_client import models
 
     if kind == "text":
-        # The word tokenizer is what unindexed text matching uses: an index must not change the answer.
+        # Unindexed text matching uses the word tokenizer too: an index must not change the result.
         return models.TextIndexParams(
             type=models.TextIndexType.TEXT,
             tokenizer=models.TokenizerType.WORD,
@@ -155,7 +157,7 @@ def _kind(schema: models.PayloadIndexInfo) -> PayloadKind | None:
 
 @contextmanager
 def translated(action: str, name: str) -> Iterator[None]:
-    """Turn the client's errors into ours, without their chain: a client's error may quote its API key."""
+    """Convert the client's errors to ours, without their chain: a client's error may quote its API key."""
     try:
         yield
     except SaeIndexError:
@@ -170,27 +172,27 @@ def _our_error(asked: str, error: Exception) -> SaeIndexError:
     if isinstance(error, UnexpectedResponse):
         return _response_error(asked, error)
     if isinstance(error, ResponseHandlingException):
-        # Only the kind of error: its text may quote the request's headers, and the key among them.
+        # Report only the kind of error: its text may quote the request's headers, including the key.
         found = f"the server did not answer ({type(error.source).__name__})"
-        return StorageError(asked, found, "Check the URL and that Qdrant runs there, or raise the timeout")
+        return StorageError(asked, found, "Check the URL and that Qdrant runs there, or raise the timeout.")
     if isinstance(error, ValueError | TypeError):
-        return InvalidInputError(asked, f"the client refused: {_line(str(error))}", "Correct the value")
+        return InvalidInputError(asked, f"the client refused: {_line(str(error))}", "Correct the value.")
     code = getattr(error, "code", None)
     found = f"{type(error).__name__} {code() if callable(code) else ''}".strip()
-    return StorageError(asked, f"the client failed with {found}", "Check the server and repeat")
+    return StorageError(asked, f"the client failed with {found}", "Check the server and repeat.")
 
 
 def _response_error(asked: str, error: Any) -> SaeIndexError:
     found = f"the server answered {error.status_code}: {_reason(error.content)}"
     if error.status_code in {401, 403}:
-        return StorageError(asked, found, "Set QDRANT_API_KEY to a key that may do this")
+        return StorageError(asked, found, "Set QDRANT_API_KEY to a key with the right to do this.")
     if error.status_code == 404:
-        return NotFoundError(asked, found, "Create it first, or correct the name")
+        return NotFoundError(asked, found, "Create it first, or correct the name.")
     if error.status_code == 409:
-        return MismatchError(asked, found, "Open it, or choose another name")
+        return MismatchError(asked, found, "Open it, or choose another name.")
     if error.status_code in {400, 422}:
-        return InvalidInputError(asked, found, "Correct the request")
-    return StorageError(asked, found, "Check the server's log and repeat")
+        return InvalidInputError(asked, found, "Correct the request.")
+    return StorageError(asked, found, "Check the server's log and repeat.")
 
 
 def _reason(content: bytes) -> str:

@@ -1,6 +1,6 @@
-"""What a query asked of the engine, how long it took, and how long it may take.
+"""The engine requests of a query, their time, and the query's time limit.
 
-A query notes its work in a context variable: of other threads' queries on the same store nothing is seen.
+A query records its work in a context variable, so it does not see queries of other threads on the same store.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One piece of work: ``asked`` points at most (None: no limit), ``points`` came (None: not points).
+    """A step of work: ``asked`` is the limit of points (None: no limit), ``points`` the number returned.
 
-    ``action`` is an engine's request ("search", "get", "scroll", "count", "facet") where ``is_request``,
-    else a stage of the query.
+    ``points`` is None if the result is not points. ``action`` is an engine's request ("search", "get",
+    "scroll", "count", "facet") if ``is_request``, else a stage of the query.
     """
 
     action: str
@@ -39,7 +39,7 @@ _NOTES: ContextVar[list[Note] | None] = ContextVar("saeindex_notes", default=Non
 
 @contextmanager
 def watched() -> Iterator[list[Note]]:
-    """Note what this thread's queries do inside the block."""
+    """Record the steps of this thread's queries inside the block."""
     notes: list[Note] = []
     token = _NOTES.set(notes)
     try:
@@ -51,7 +51,7 @@ def watched() -> Iterator[list[Note]]:
 def noted(
     action: str, call: Callable[[], T], what: str = "", asked: int | None = None, is_request: bool = False
 ) -> T:
-    """Return what ``call`` returns, with a note where someone watches."""
+    """Return the result of ``call``, and record it as a note inside :func:`watched`."""
     notes = _NOTES.get()
     if notes is None:
         return call()
@@ -63,15 +63,15 @@ def noted(
 
 
 def _points(found: object) -> int | None:
-    points = getattr(found, "points", found)  # those of a page
+    points = getattr(found, "points", found)  # the points of a page
     return len(points) if isinstance(points, Sized) else None
 
 
 class Deadline:
-    """``seconds`` from now; without them, never.
+    """A time limit of ``seconds`` from now, or no limit for None.
 
-    A server is told how long each request may take. An embedded engine cannot be stopped: there the time
-    is looked at between the stages of a search.
+    A server gets the remaining time as the timeout of each request. An embedded engine cannot be stopped:
+    there the time is checked between the stages of a search.
     """
 
     def __init__(self, seconds: float | None) -> None:
@@ -83,12 +83,12 @@ class Deadline:
 
     @property
     def left(self) -> float | None:
-        """The seconds that are left, at least a millisecond; None where there is no end."""
+        """The remaining seconds, at least a millisecond; None without a limit."""
         return None if self.seconds is None else max(1e-3, self._ends - time.monotonic())
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Raise QueryTimeoutError where the time is over after the block, or made the server give up."""
+        """Raise QueryTimeoutError if the time is over after the block, or the server has timed out."""
         try:
             yield
         except StorageError as error:
@@ -102,5 +102,5 @@ class Deadline:
         return QueryTimeoutError(
             f"a search within {self.seconds:g} s",
             f"the time was over after {name}",
-            "Raise the timeout, or ask for less: a narrower where, a lower limit.",
+            "Raise the timeout, or use a narrower where or a lower limit.",
         )

@@ -1,4 +1,4 @@
-"""Fakes and conformance suites for what stands below the seams; the suites need pytest."""
+"""Fakes and conformance suites for stores, encoders, labelers and sources; the suites need pytest."""
 
 from saeindex.testing.reference_store import ReferenceStore
 

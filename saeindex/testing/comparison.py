@@ -1,4 +1,4 @@
-"""Comparing what a store returned with what it should have returned."""
+"""Comparison of a store's results with the expected results."""
 
 # ruff: noqa: S101 - assertions for tests
 
@@ -13,7 +13,7 @@ from saeindex.protocols import Layout, Point, SearchRequest, SparseVector, Vecto
 from saeindex.testing.reference_store import ReferenceStore
 from saeindex.testing.sample_points import LAYOUT, sample_id, sample_points
 
-# float32 sums of 8 products, or of thousands in an order of the engine's choice.
+# Tolerance of float32 sums of 8 products, or of thousands of products in any order.
 TOLERANCE = 2e-6
 MakeStore = Callable[[Layout], VectorStore]
 
@@ -31,7 +31,7 @@ def all_points(store: VectorStore, page: int = 17) -> list[Point]:
 
 
 def assert_same_points(found: Sequence[Point], expected: Sequence[Point]) -> None:
-    """Check that the same points stand in the same order, vectors equal to rounding."""
+    """Check that the points and their order are the same, with vectors equal up to rounding."""
     assert [point.id for point in found] == [point.id for point in expected]
     for one, other in zip(found, expected, strict=True):
         assert one.payload == other.payload, one.id
@@ -49,9 +49,9 @@ def assert_same_points(found: Sequence[Point], expected: Sequence[Point]) -> Non
 
 
 def assert_same_ranking(store: VectorStore, reference: ReferenceStore, request: SearchRequest) -> None:
-    """Check a search: as many hits, right scores, best first with ties by id, and none better left out.
+    """Check a search: number of hits, scores, order with ties by id, and that no better hit is missing.
 
-    Where float32 rounding may swap two scores, either order is right.
+    Where float32 rounding may swap two scores, both orders are accepted.
     """
     hits = store.search(request)
     every = reference.search(replace(request, limit=10**6, offset=0))
@@ -76,7 +76,7 @@ def assert_identical_ranking(store: VectorStore, reference: ReferenceStore, requ
 
 
 def store_and_reference(make_store: MakeStore, seed: int, count: int) -> tuple[VectorStore, ReferenceStore]:
-    """Return a store and the reference, with the same points, some of them rewritten and deleted."""
+    """Return a store and the reference with the same points, some of them rewritten or deleted."""
     store, reference = make_store(LAYOUT), ReferenceStore(LAYOUT)
     for target in (store, reference):
         target.upsert(sample_points(seed + 1, count))

@@ -1,4 +1,4 @@
-"""The half of the conformance suite that writes, reads back, and is given what it must refuse."""
+"""The part of the conformance suite that writes, reads back, and checks that bad points are refused."""
 
 # ruff: noqa: S101, D102 - a suite of tests: asserts are its point, and names tell the behaviour
 

@@ -1,4 +1,4 @@
-"""What a filter means, in plain Python: the oracle that stores are compared with."""
+"""The semantics of filters in plain Python: the oracle that stores are compared with."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from saeindex.protocols import Point
 
 
 def matches(query_filter: models.Filter | None, point: Point) -> bool:
-    """Tell whether ``point`` satisfies ``query_filter`` (everything satisfies None)."""
+    """Return whether ``point`` satisfies ``query_filter`` (every point satisfies None)."""
     return query_filter is None or _holds(query_filter, point.payload, point)
 
 
 def values_at(payload: Any, key: str) -> list[Any]:
-    """Return the values at a dotted key: arrays count as their elements, ``[]`` goes into objects."""
+    """Return the values at a dotted key; arrays count by element, ``[]`` enters arrays of objects."""
     head, _, rest = key.partition(".")
     name = head.removesuffix("[]")
     if not isinstance(payload, dict) or name not in payload:
@@ -119,7 +119,7 @@ def _within(value: Any, bounds: Any) -> bool:
 
 
 def moment_of(value: Any) -> dt.datetime:
-    """Return a datetime, a date or ISO 8601 text as a moment; without a zone it is UTC."""
+    """Return a datetime, a date or ISO 8601 text as a moment, in UTC if it has no zone."""
     moment = dt.datetime.fromisoformat(value) if isinstance(value, str) else value
     if not isinstance(moment, dt.datetime):
         moment = dt.datetime(moment.year, moment.month, moment.day)

@@ -1,4 +1,4 @@
-"""A store in plain Python and numpy: slow, obvious, and the oracle of the conformance suite."""
+"""A store in plain Python and numpy: slow, simple, and the oracle of the conformance suite."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ if TYPE_CHECKING:
 
 
 class ReferenceStore:
-    """A :class:`saeindex.protocols.VectorStore` over a dict. It trusts its input: check it elsewhere."""
+    """A :class:`saeindex.protocols.VectorStore` over a dict; it does not check its input."""
 
     def __init__(self, layout: Layout) -> None:
         """Start empty."""
-        self.layout, self.has_graph, self.sifts = layout, False, False
+        self.layout, self.has_graph, self.prefers_postfilter = layout, False, False
         self._points: dict[PointId, Point] = {}
         self._manifest: dict[str, Any] = {}
 
     def read_manifest(self) -> dict[str, Any]:
-        """Return the JSON object kept with the collection."""
+        """Return the JSON object stored with the collection."""
         return dict(self._manifest)
 
     def write_manifest(self, manifest: JsonObject) -> None:
-        """Replace the JSON object kept with the collection."""
+        """Replace the JSON object stored with the collection."""
         self._manifest = dict(manifest)
 
     def upsert(self, points: Sequence[Point]) -> None:
-        """Write points with unit vectors, and without empty sparse ones."""
+        """Write points with normalised vectors, and without empty sparse vectors."""
         for point in points:
             vectors = {name: _stored(vector) for name, vector in point.vectors.items()}
             kept = {name: vector for name, vector in vectors.items() if vector is not None}
             self._points[point.id] = Point(point.id, kept, dict(point.payload))
 
     def set_payload(self, payloads: Mapping[PointId, JsonObject]) -> None:
-        """Replace these payload fields of the points that exist."""
+        """Replace the given payload fields of the points that exist."""
         for point_id, fields in payloads.items():
             if point_id in self._points:
                 point = self._points[point_id]
@@ -61,7 +61,7 @@ class ReferenceStore:
         with_payload: bool | Sequence[str] = True,
         with_vectors: bool | Sequence[str] = False,
     ) -> list[Point]:
-        """Return the points that exist, in the order asked for."""
+        """Return the points that exist, in the order of ``ids``."""
         found = [self._points[point_id] for point_id in ids if point_id in self._points]
         return [_part(point, with_payload, with_vectors) for point in found]
 
@@ -140,8 +140,8 @@ class ReferenceStore:
             }
             sparse = isinstance(request.query, SparseVector)
             scores = {key: score for key, score in found.items() if not (sparse and score == 0.0)}
-        least = -math.inf if request.score_threshold is None else request.score_threshold
-        return {point_id: score for point_id, score in scores.items() if score >= least}
+        minimum = -math.inf if request.score_threshold is None else request.score_threshold
+        return {point_id: score for point_id, score in scores.items() if score >= minimum}
 
 
 def _order(point_id: PointId) -> tuple[bool, PointId]:
@@ -173,7 +173,7 @@ def _numbers(point: Point, key: str) -> list[float]:
 
 
 def _similarity(query: Any, stored: Any) -> float:
-    """Return the cosine of dense vectors, the dot product of sparse ones, in float64."""
+    """Return the cosine of dense vectors or the dot product of sparse vectors, in float64."""
     if isinstance(query, SparseVector):
         weights = dict(zip(query.indices.tolist(), query.values.tolist(), strict=True))
         entries = zip(stored.indices.tolist(), stored.values.tolist(), strict=True)
@@ -183,7 +183,7 @@ def _similarity(query: Any, stored: Any) -> float:
 
 
 def _narrowed(request: SearchRequest, outer: Filter | None) -> SearchRequest:
-    """Return a stage that also obeys the filter of the stage above it."""
+    """Return a stage with the filter of its parent stage added."""
     from qdrant_client.models import Filter
 
     both: list[Any] = [each for each in (outer, request.query_filter) if each is not None]

@@ -1,4 +1,4 @@
-"""Filters for tests: one of each kind over :mod:`saeindex.testing.sample_points`, and random trees."""
+"""Filters for tests: every kind of condition on :mod:`saeindex.testing.sample_points`, and random trees."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Field = models.FieldCondition
 
 
 def sample_conditions() -> dict[str, Any]:
-    """Return one condition or more of every kind, by name."""
+    """Return at least one condition of every kind, by name."""
     return {**_matches(), **_ranges(), **_structural()}
 
 

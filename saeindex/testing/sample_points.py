@@ -31,7 +31,7 @@ FIRST = np.arange(DIMENSION) == 0
 
 
 def sample_id(number: int) -> PointId:
-    """Return the ``number``-th id: even numbers are integers, odd ones UUIDs."""
+    """Return the ``number``-th id: integers for even numbers, UUIDs for odd numbers."""
     return number if number % 2 == 0 else str(uuid.uuid5(uuid.NAMESPACE_OID, str(number)))
 
 
@@ -41,7 +41,7 @@ def sample_dense(rng: np.random.Generator) -> np.ndarray[Any, np.dtype[np.float3
 
 
 def sample_sparse(rng: np.random.Generator) -> SparseVector:
-    """Return a vector of up to 4 of 12 entries: small integers, so that scores are exact and tie."""
+    """Return a vector of up to 4 of 12 entries: small integers, so that scores are exact and have ties."""
     indices = np.sort(rng.choice(12, size=rng.integers(0, 5), replace=False)).astype(np.int32)
     return SparseVector(indices, rng.integers(-2, 4, size=len(indices)).astype(np.float32))
 
@@ -85,7 +85,7 @@ def sample_points(seed: int, count: int) -> list[Point]:
 
 
 def bad_points() -> dict[str, Point]:
-    """Return points that no store may take, by what is wrong with them."""
+    """Return points that every store must refuse, by the kind of their error."""
     vectors = {**_bad_dense(), **_bad_sparse()}
     ids: dict[str, Any] = {
         "bool": True,

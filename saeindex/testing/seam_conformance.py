@@ -1,4 +1,4 @@
-"""Suites for the other seams: encoders, labelers and record sources. Subclass one in your tests.
+"""Suites for encoders, labelers and record sources. Subclass a suite in your tests.
 
 class TestMyEncoder(TextEncoderConformance):
     @pytest.fixture
@@ -30,7 +30,7 @@ TEXTS = [
 
 
 class TextEncoderConformance:
-    """What every :class:`TextEncoder` does; needs a fixture ``encoder``."""
+    """The requirements of every :class:`TextEncoder`; needs a fixture ``encoder``."""
 
     def test_vectors_are_unit_float32_of_the_dimension_it_says(self, encoder: TextEncoder) -> None:
         for vectors in (encoder.encode_document(TEXTS), encoder.encode_query(TEXTS)):
@@ -72,7 +72,7 @@ class TextEncoderConformance:
 
 
 class LabelerConformance:
-    """What every :class:`Labeler` does; needs fixtures ``labeler`` and ``task``."""
+    """The requirements of every :class:`Labeler`; needs fixtures ``labeler`` and ``task``."""
 
     def test_each_feature_gets_a_phrase_or_a_reason(self, labeler: Labeler, task: LabelingTask) -> None:
         found = labeler.label(task)
@@ -94,7 +94,7 @@ class LabelerConformance:
 
 
 class RecordSourceConformance:
-    """What every :class:`RecordSource` does; needs a fixture ``source`` of a few records."""
+    """The requirements of every :class:`RecordSource`; needs a fixture ``source`` of a few records."""
 
     def test_it_gives_records_and_rejects_and_nothing_else(self, source: RecordSource) -> None:
         found = list(source)

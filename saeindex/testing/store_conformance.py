@@ -60,11 +60,11 @@ NUMBERS = 40
 
 
 class VectorStoreConformance(WriteConformance, SelectionConformance, SearchConformance):
-    """All that a :class:`saeindex.protocols.VectorStore` promises."""
+    """The requirements of every :class:`saeindex.protocols.VectorStore`."""
 
     @pytest.fixture
     def make_store(self) -> Any:
-        """Return a function that makes an empty store with a layout; override it."""
+        """Return a function from a layout to an empty store; override it."""
         raise NotImplementedError("override the fixture make_store")
 
     @pytest.fixture

@@ -1,4 +1,4 @@
-"""The sample of a collection: which records it has, and what it says of them, counted once more by hand."""
+"""The sample of a collection: its records and its figures, compared with counts by hand."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_one_question_meets_one_sample_whatever_is_added_meanwhile(
     records = sample_records(12)
     index = memory_index(records[:10], space, encoder)
     collection = index.collection
-    with collection.held() as total:
+    with collection.pinned() as total:
         first = collection.sample()
         index.add(records[10:])
         assert collection.sample() is first
@@ -145,8 +145,8 @@ def test_neighbours_are_the_nearest_by_centred_cosine(papers: FeatureIndex) -> N
 
 @pytest.mark.parametrize(("asked", "among", "count"), [(7, 30, 4), (1_500, 40, 3), (3, 5, 9), (2, 0, 3)])
 def test_nearest_rows_are_those_of_a_full_sort(asked: int, among: int, count: int) -> None:
-    dice = np.random.default_rng(asked)
-    a, b = (dice.normal(size=(size, 6)).astype(np.float32) for size in (asked, among))
+    rng = np.random.default_rng(asked)
+    a, b = (rng.normal(size=(size, 6)).astype(np.float32) for size in (asked, among))
     found = nearest_rows(a, b, count)
     assert found.shape == (asked, min(count, among))
     units = [v / np.linalg.norm(v, axis=1, keepdims=True) for v in (a, b)]

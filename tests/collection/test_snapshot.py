@@ -1,4 +1,4 @@
-"""A snapshot is what the index holds, and is taken again when that changes."""
+"""A snapshot equals the content of the index, and is read again when that changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An embedding service on loopback that answers as OpenAI's does, or as a test tells it to."""
+"""An embedding service on loopback that answers like OpenAI's, or as a test requires."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def answer_of(body: dict[str, Any]) -> dict[str, Any]:
 
 
 class Service:
-    """A service on loopback: ``script`` holds what to do with the next requests, before it behaves."""
+    """A service on loopback: ``script`` determines the replies to the next requests, before valid replies."""
 
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []

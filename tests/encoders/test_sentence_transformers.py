@@ -1,4 +1,4 @@
-"""The encoder against sentence-transformers itself, and what must not change a vector."""
+"""The encoder against sentence-transformers, and conditions that must not change a vector."""
 
 from __future__ import annotations
 

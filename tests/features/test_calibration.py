@@ -24,8 +24,8 @@ def sparse(z: NDArray[np.float32]) -> SparseCode:
 
 
 def random_code(seed: int, rows: int = 200) -> NDArray[np.float32]:
-    dice = np.random.default_rng(seed)
-    z = dice.gamma(2.0, size=(rows, FEATURES)) * (dice.random((rows, FEATURES)) < dice.random(FEATURES) ** 2)
+    rng = np.random.default_rng(seed)
+    z = rng.gamma(2.0, size=(rows, FEATURES)) * (rng.random((rows, FEATURES)) < rng.random(FEATURES) ** 2)
     z[:, 3] = 0
     return z.astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""The model card says what was measured, the same way each time, and nothing that was not."""
+"""The model card has all measured figures and no others, and is the same each time."""
 
 from __future__ import annotations
 

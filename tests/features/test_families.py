@@ -37,25 +37,25 @@ def sparse(is_active: NDArray[np.bool_]) -> SparseCode:
     return SparseCode(indptr, indices.astype(np.int32), np.ones(len(indices), np.float32), is_active.shape[1])
 
 
-def background(dice: np.random.Generator, records: int, features: int) -> NDArray[np.bool_]:
+def background(rng: np.random.Generator, records: int, features: int) -> NDArray[np.bool_]:
     """Return independent features of very different densities."""
-    return dice.random((records, features)) < dice.uniform(0.01, 0.15, features)
+    return rng.random((records, features)) < rng.uniform(0.01, 0.15, features)
 
 
 def planted(
     seed: int = 0, records: int = 6_000, features: int = 60
 ) -> tuple[NDArray[np.bool_], list[set[int]]]:
     """Return codes with three families of five: a root, two children, and two below the first of them."""
-    dice = np.random.default_rng(seed)
-    z = background(dice, records, features)
-    ids = dice.permutation(features)[:15].reshape(3, 5)
+    rng = np.random.default_rng(seed)
+    z = background(rng, records, features)
+    ids = rng.permutation(features)[:15].reshape(3, 5)
     for root, a, b, aa, ab in ids:
         z[:, [root, a, b, aa, ab]] = False
-        z[:, root] = dice.random(records) < 0.2
-        z[:, a] = z[:, root] & (dice.random(records) < 0.5)
-        z[:, b] = z[:, root] & (dice.random(records) < 0.3)
-        z[:, aa] = z[:, a] & (dice.random(records) < 0.4)
-        z[:, ab] = z[:, a] & (dice.random(records) < 0.2)
+        z[:, root] = rng.random(records) < 0.2
+        z[:, a] = z[:, root] & (rng.random(records) < 0.5)
+        z[:, b] = z[:, root] & (rng.random(records) < 0.3)
+        z[:, aa] = z[:, a] & (rng.random(records) < 0.4)
+        z[:, ab] = z[:, a] & (rng.random(records) < 0.2)
     return z, [set(family.tolist()) for family in ids]
 
 
@@ -65,12 +65,12 @@ def named(count: int) -> list[FeatureLabel]:
 
 def random_edges(seed: int, features: int = 14, share: float = 0.4) -> tuple[Edges, NDArray[np.int32]]:
     """Return edges of distinct weights from denser to sparser, and the densities, all different."""
-    dice = np.random.default_rng(seed)
-    density = dice.permutation(np.arange(1, features + 1)).astype(np.int32)
-    pairs = [pair for pair in combinations(range(features), 2) if dice.random() < share]
+    rng = np.random.default_rng(seed)
+    density = rng.permutation(np.arange(1, features + 1)).astype(np.int32)
+    pairs = [pair for pair in combinations(range(features), 2) if rng.random() < share]
     pairs = [(i, j) if density[i] > density[j] else (j, i) for i, j in pairs]
     parent, child = np.array(pairs, np.int64).reshape(-1, 2).T
-    return Edges(parent, child, dice.permutation(len(pairs)) / max(1, len(pairs))), density
+    return Edges(parent, child, rng.permutation(len(pairs)) / max(1, len(pairs))), density
 
 
 def as_set(edges: Edges) -> set[tuple[int, int]]:
@@ -100,9 +100,9 @@ def test_blocks_do_not_show_in_the_counts(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_the_null_agrees_with_codes_randomised_by_trades() -> None:
     """The mean count of all pairs to 1e-9, of each within 15 %; tails no heavier than the p-values say."""
-    dice = np.random.default_rng(2)
+    rng = np.random.default_rng(2)
     z, _ = planted(2, records=600, features=24)
-    code = sparse(z | (dice.random(z.shape) < 0.1))
+    code = sparse(z | (rng.random(z.shape) < 0.1))
     together = Cooccurrence.measure(code)
     i, j = np.triu_indices(24, 1)
     draws = np.array([Cooccurrence.measure(curveball(code, 3_000, seed)).counts[i, j] for seed in range(60)])
@@ -185,7 +185,7 @@ def test_equal_zero_and_negative_weights_are_edges_and_ties_go_by_feature_id() -
 def test_trees_are_disjoint_acyclic_within_size_and_general_above_specific(seed: int, most: int) -> None:
     edges, density = random_edges(seed, features=20)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "MOST", most)
+        patch.setattr(module, "MAX_FEATURES", most)
         trees = grow_trees(edges, density)
     members = [feature for tree in trees for feature in tree]
     assert len(members) == len(set(members))
@@ -203,11 +203,11 @@ def test_trees_are_disjoint_acyclic_within_size_and_general_above_specific(seed:
 @given(seed=seeds)
 def test_trees_depend_on_no_order_and_on_no_numbering(seed: int) -> None:
     edges, density = random_edges(seed, features=18)
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     trees = {frozenset(tree.items()) for tree in grow_trees(edges, density)}
-    shuffled = edges.take(dice.permutation(len(edges.parent)))
+    shuffled = edges.take(rng.permutation(len(edges.parent)))
     assert {frozenset(tree.items()) for tree in grow_trees(shuffled, density)} == trees
-    new = dice.permutation(18)
+    new = rng.permutation(18)
     renumbered = np.empty_like(density)
     renumbered[new] = density
     moved = grow_trees(Edges(new[edges.parent], new[edges.child], edges.weight), renumbered)
@@ -246,10 +246,10 @@ def test_families_do_not_depend_on_the_order_of_records() -> None:
 
 def test_later_rounds_go_below_the_roots_and_repeat_no_family() -> None:
     z, _ = planted(4, features=40)
-    dice = np.random.default_rng(9)
+    rng = np.random.default_rng(9)
     for parent in np.argsort(-z.sum(0))[:3]:
         for child in range(34, 40):
-            z[:, child] |= z[:, parent] & (dice.random(len(z)) < 0.1)
+            z[:, child] |= z[:, parent] & (rng.random(len(z)) < 0.1)
     found = find_families(sparse(z), named(40))
     assert [family.id for family in found] == list(range(len(found)))
     assert [family.size for family in found] == sorted((f.size for f in found), reverse=True)

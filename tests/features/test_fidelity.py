@@ -33,9 +33,9 @@ def directions(seed: int = 0) -> torch.Tensor:
 
 def texts_like(count: int, seed: int = 1) -> Floats:
     """Return embeddings that a few of the directions and some noise make."""
-    dice = np.random.default_rng(seed)
-    z = dice.gamma(2, size=(count, N)) * (dice.random((count, N)) < 0.1)
-    x = z @ directions().numpy() + 0.3 * dice.normal(size=(count, D)) + 0.2
+    rng = np.random.default_rng(seed)
+    z = rng.gamma(2, size=(count, N)) * (rng.random((count, N)) < 0.1)
+    x = z @ directions().numpy() + 0.3 * rng.normal(size=(count, D)) + 0.2
     unit: Floats = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
     return unit
 
@@ -112,7 +112,7 @@ def test_refinement_is_what_lies_between_the_two_errors(space: FeatureSpace) -> 
 def test_neighbours_are_compared_on_a_sample_of_many_records(
     space: FeatureSpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fidelity, "MOST_COMPARED", 60)
+    monkeypatch.setattr(fidelity, "MAX_COMPARED", 60)
     x = texts_like(200)
     report = measure_fidelity(space, x, seed=3)
     rows = np.sort(np.random.default_rng(3).permutation(200)[:60])
@@ -151,9 +151,9 @@ def test_a_file_of_embeddings_is_measured_like_an_array(space: FeatureSpace, tmp
 
 
 def test_stability_is_told_by_level() -> None:
-    dice = np.random.default_rng(0)
-    ours = dice.normal(size=(1_500, 16)).astype(np.float32)
-    other = np.concatenate([ours[:300], dice.normal(size=(900, 16)).astype(np.float32)])
+    rng = np.random.default_rng(0)
+    ours = rng.normal(size=(1_500, 16)).astype(np.float32)
+    other = np.concatenate([ours[:300], rng.normal(size=(900, 16)).astype(np.float32)])
     levels = stability_by_level(ours, other)
     assert [level.features for level in levels] == [256, 1_024, 1_500]
     assert levels[0].matched == 1

@@ -1,4 +1,4 @@
-"""The page of a fidelity report: whole, offline, and safe from what it is told."""
+"""The page of a fidelity report: complete, offline, and safe against hostile text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sharing a space: a local folder stands for the hub, and an api that records what it was asked to upload."""
+"""Sharing a space: a local folder replaces the hub, and a fake api records the uploads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECRET = "hf_aSecretThatNobodyMaySee"
 
 
 class RecordingApi:
-    """Keeps what would have been uploaded in a folder, as the hub's commit would."""
+    """Stores the uploaded files in a folder, like a commit on the hub."""
 
     def __init__(self, remote: Path) -> None:
         self.remote = remote

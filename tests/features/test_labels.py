@@ -1,4 +1,4 @@
-"""Labels find planted words, and trust tells a label that predicts from one that does not."""
+"""Labels find planted words, and trust distinguishes labels that predict from labels that do not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from saeindex.errors import InvalidInputError
 from saeindex.features import Calibration, FeatureLabel
 from saeindex.features.contrast_sets import MIN_ACTIVE, auroc, contrast_sets
-from saeindex.features.labels import MOST_ACTIVE, TRUST_FLOOR, trust_scores
+from saeindex.features.labels import MAX_ACTIVE, TRUST_FLOOR, trust_scores
 from saeindex.features.lexical import TERMS, _evidence, _phrases, _presence, lexical_labels
 from saeindex.types import SparseCode
 
@@ -25,13 +25,13 @@ FILLERS = [
 
 def planted(rows: int = 1_500, seed: int = 0) -> tuple[list[str], SparseCode]:
     """Return texts of filler words, and a code whose feature i is active where planted word i is present."""
-    dice = np.random.default_rng(seed)
-    has_word = dice.random((rows, len(PLANTED))) < 0.12
+    rng = np.random.default_rng(seed)
+    has_word = rng.random((rows, len(PLANTED))) < 0.12
     texts = []
     for row in has_word:
-        words = [*dice.choice(FILLERS, 6), *[word for word, is_in in zip(PLANTED, row, strict=True) if is_in]]
-        texts.append(" ".join(dice.permutation(words)))
-    z = np.where(has_word, dice.uniform(0.5, 1.5, has_word.shape), 0).astype(np.float32)
+        words = [*rng.choice(FILLERS, 6), *[word for word, is_in in zip(PLANTED, row, strict=True) if is_in]]
+        texts.append(" ".join(rng.permutation(words)))
+    z = np.where(has_word, rng.uniform(0.5, 1.5, has_word.shape), 0).astype(np.float32)
     return texts, sparse(z)
 
 
@@ -119,7 +119,7 @@ def test_a_contrast_set_holds_active_near_and_random_absent_texts() -> None:
     vectors, code, _ = separable()
     calibration = Calibration.measure(code)
     z = code.to_csr().toarray()
-    for feature, contrast in enumerate(contrast_sets(vectors, code, calibration, MOST_ACTIVE)):
+    for feature, contrast in enumerate(contrast_sets(vectors, code, calibration, MAX_ACTIVE)):
         typical = np.flatnonzero(z[:, feature] >= calibration.median[feature])
         typical = typical[z[typical, feature] > 0]
         if len(typical) < MIN_ACTIVE:
@@ -142,9 +142,9 @@ def cosine(vectors: NDArray[np.float32], point: NDArray[np.float32]) -> NDArray[
 
 
 def test_auroc_equals_that_of_sklearn_with_ties() -> None:
-    dice = np.random.default_rng(3)
-    scores = dice.integers(0, 6, (120, 3)).astype(np.float32)
-    truth = dice.random(120) < 0.3
+    rng = np.random.default_rng(3)
+    scores = rng.integers(0, 6, (120, 3)).astype(np.float32)
+    truth = rng.random(120) < 0.3
     expected = [roc_auc_score(truth, column) for column in scores.T]
     assert auroc(scores, truth) == pytest.approx(expected, abs=1e-12)
 
@@ -153,7 +153,7 @@ def test_trust_is_the_auroc_over_the_contrast_set_and_unknown_without_one() -> N
     vectors, code, labels = separable()
     calibration = Calibration.measure(code)
     trust = trust_scores(labels, vectors, code, calibration, seed=4)
-    for feature, contrast in enumerate(contrast_sets(vectors, code, calibration, MOST_ACTIVE, seed=4)):
+    for feature, contrast in enumerate(contrast_sets(vectors, code, calibration, MAX_ACTIVE, seed=4)):
         if contrast is None:
             assert trust[feature] is None
         else:
@@ -173,11 +173,11 @@ def test_labels_that_point_at_their_records_are_trusted_and_shuffled_ones_are_no
 
 def separable() -> tuple[NDArray[np.float32], SparseCode, NDArray[np.float32]]:
     """Return records that lie towards their features' directions, their code, and those directions."""
-    dice = np.random.default_rng(1)
-    directions = dice.normal(size=(6, 32)) / 32**0.5
+    rng = np.random.default_rng(1)
+    directions = rng.normal(size=(6, 32)) / 32**0.5
     share = np.array([0.3, 0.25, 0.2, 0.2, 0.15, 0.01])
-    z = dice.uniform(0.5, 1.5, (900, 6)) * (dice.random((900, 6)) < share)
-    vectors = z @ directions + dice.normal(size=(900, 32)) * 0.05
+    z = rng.uniform(0.5, 1.5, (900, 6)) * (rng.random((900, 6)) < share)
+    vectors = z @ directions + rng.normal(size=(900, 32)) * 0.05
     return vectors.astype(np.float32), sparse(z.astype(np.float32)), directions.astype(np.float32)
 
 

@@ -17,8 +17,8 @@ def corpus(
     seed: int, records: int, active_rates: NDArray[np.float64], scale: float = 1.0
 ) -> NDArray[np.float32]:
     """Return activations (records, n): feature i active at ``rates[i]``, its strength gamma distributed."""
-    dice = np.random.default_rng(seed)
-    z = dice.gamma(3.0, scale, size=(records, N)) * (dice.random((records, N)) < active_rates)
+    rng = np.random.default_rng(seed)
+    z = rng.gamma(3.0, scale, size=(records, N)) * (rng.random((records, N)) < active_rates)
     return z.astype(np.float32)
 
 

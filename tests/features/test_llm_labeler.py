@@ -1,4 +1,4 @@
-"""The LLM labeler against a real HTTP server: labels, cache, budget, bad replies, and what is sent."""
+"""The LLM labeler against a real HTTP server: labels, cache, budget, bad replies, and requests."""
 
 from __future__ import annotations
 

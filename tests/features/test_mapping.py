@@ -38,10 +38,10 @@ def refitted(session_encoder: RememberingEncoder) -> FeatureSpace:
 
 def permuted(space: FeatureSpace, permutation: list[int], noise: float = 0.0) -> FeatureSpace:
     """Return the space with feature ``order[j]`` at place j, its weights turned by some noise."""
-    dice = torch.Generator().manual_seed(9)
+    rng = torch.Generator().manual_seed(9)
 
     def moved(rows: torch.Tensor) -> torch.Tensor:
-        turned: torch.Tensor = torch.randn(rows[permutation].shape, generator=dice) / rows.shape[1] ** 0.5
+        turned: torch.Tensor = torch.randn(rows[permutation].shape, generator=rng) / rows.shape[1] ** 0.5
         return rows[permutation] + noise * turned
 
     sae, calibration = space.sae, space.calibration

@@ -12,7 +12,7 @@ from sklearn.metrics import f1_score, precision_recall_curve
 from saeindex import FeatureSpace
 from saeindex.features import Calibration, FeatureLabel
 from saeindex.features.contrast_sets import contrast_sets
-from saeindex.features.labels import MOST_ACTIVE, TRUST_FLOOR, trust_scores
+from saeindex.features.labels import MAX_ACTIVE, TRUST_FLOOR, trust_scores
 from saeindex.features.trust import (
     best_threshold,
     derangement,
@@ -29,11 +29,11 @@ def separable(
     features: int = 40, rows: int = 3_000, noise: float = 0.05
 ) -> tuple[NDArray[np.float32], SparseCode, NDArray[np.float32]]:
     """Return records that lie towards their features' directions, their code, and those directions."""
-    dice = np.random.default_rng(1)
-    directions = dice.normal(size=(features, 64)) / 8
-    is_active = dice.random((rows, features)) < dice.uniform(0.06, 0.12, features)
-    z = (dice.uniform(0.5, 1.5, is_active.shape) * is_active).astype(np.float32)
-    vectors = z @ directions + dice.normal(size=(rows, 64)) * noise
+    rng = np.random.default_rng(1)
+    directions = rng.normal(size=(features, 64)) / 8
+    is_active = rng.random((rows, features)) < rng.uniform(0.06, 0.12, features)
+    z = (rng.uniform(0.5, 1.5, is_active.shape) * is_active).astype(np.float32)
+    vectors = z @ directions + rng.normal(size=(rows, 64)) * noise
     at, ids = np.nonzero(z)
     indptr = np.concatenate([[0], np.cumsum(np.bincount(at, minlength=rows))]).astype(np.int64)
     code = SparseCode(indptr, ids.astype(np.int32), z[at, ids], features)
@@ -58,7 +58,7 @@ def test_the_best_threshold_has_the_best_f1_of_all(pairs: list[tuple[int, bool]]
 def test_f1_is_measured_on_the_half_that_did_not_choose_the_threshold() -> None:
     vectors, code, labels = separable(features=8, noise=0.3)
     calibration = Calibration.measure(code)
-    contrasts = list(contrast_sets(vectors, code, calibration, MOST_ACTIVE, seed=3))
+    contrasts = list(contrast_sets(vectors, code, calibration, MAX_ACTIVE, seed=3))
     found = f1_scores(labels, vectors, contrasts, seed=3)
     for feature, contrast in enumerate(contrasts):
         assert contrast is not None

@@ -1,4 +1,4 @@
-"""The docstring corpus: what counts as a document, which definitions are taken, in which order."""
+"""The docstring corpus: its documents, the selected definitions and their order."""
 
 from __future__ import annotations
 

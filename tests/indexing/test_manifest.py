@@ -1,4 +1,4 @@
-"""What does not belong together is refused, saying what was asked, found and to be done."""
+"""Parts that do not fit together are refused, with the fields asked, found and do."""
 
 from __future__ import annotations
 

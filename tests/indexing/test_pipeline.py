@@ -40,7 +40,7 @@ def split_index(tmp_path: Path, space: FeatureSpace, encoder: RememberingEncoder
 
 @pytest.fixture
 def cheap_index(tmp_path: Path, space: FeatureSpace) -> Iterator[FeatureIndex]:
-    """An index for what does not depend on what vectors mean."""
+    """An index for tests that do not depend on the meaning of vectors."""
     path = tmp_path / "cheap.idx"
     with FeatureIndex.create(path, space, encoder=RandomEncoder(space.encoder)) as index:
         yield index
@@ -132,7 +132,7 @@ def test_bad_records_are_reported_with_position_and_the_rest_is_indexed(
         ("record 5", "x"),
     ]
     (duplicate,) = [line for line in rejects(index) if line["position"] == "record 4"]
-    assert "already at record 1 " in duplicate["reason"]
+    assert "record 1 of this source" in duplicate["reason"]
 
 
 def test_a_duplicate_is_found_across_windows_and_the_first_is_kept(

@@ -59,7 +59,7 @@ def stored_code(points: list[Point]) -> SparseCode:
 
 
 def expected_levels(points: list[Point], tiny_space: FeatureSpace, least: int) -> Calibration:
-    """Compute from the stored codes, one feature at a time, what the levels of this corpus are."""
+    """Return the levels of this corpus, computed from the stored codes one feature at a time."""
     z = stored_code(points).to_csr().toarray()
     own = [z[z[:, i] > 0, i] for i in range(N)]
     is_rare = np.array([len(values) < least for values in own])

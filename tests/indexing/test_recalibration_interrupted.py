@@ -1,4 +1,4 @@
-"""A recalibration that is killed at any moment is finished, or the index says what to do."""
+"""A recalibration that is killed at any moment is finished, or the error says what to do."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def filled_path(tiny_space: FeatureSpace, tmp_path_factory: pytest.TempPathFacto
 
 
 def calibrate(path: Path, _: Path, reports: Connection) -> None:
-    """Do what `saeindex sae calibrate` does, in small steps that it tells of."""
+    """Do the steps of `saeindex sae calibrate`, in small steps that are printed."""
     torch.set_num_threads(1)
     recalibration.PAGE = 10  # type: ignore[attr-defined]
     hold = recalibration._hold
@@ -79,20 +79,20 @@ def test_kills_at_random_moments_mix_and_lose_nothing(
     filled_path: Path, uninterrupted: tuple[str, list[Any]], tiny_space: FeatureSpace, tmp_path: Path
 ) -> None:
     new, expected = uninterrupted
-    context, dice, path = processes(), np.random.default_rng(11), tmp_path / "notes"
+    context, rng, path = processes(), np.random.default_rng(11), tmp_path / "notes"
     seen = []
     for attempt in range(12):
         if attempt % 4 == 0:  # several kills on the way to one end
             shutil.rmtree(path, ignore_errors=True)
             shutil.copytree(filled_path, path)
         with running(context, calibrate, path, path) as (process, reports):
-            for _ in range(int(dice.integers(0, 120))):
+            for _ in range(int(rng.integers(0, 120))):
                 if reports.poll(PATIENCE_S):
                     try:
                         reports.recv()
                     except EOFError:
                         break
-            reports.poll(float(dice.uniform(0, 0.05)))
+            reports.poll(float(rng.uniform(0, 0.05)))
             process.kill()
             process.join(PATIENCE_S)
             assert process.exitcode in (-signal.SIGKILL, 0)

@@ -61,13 +61,13 @@ def read(path: Path) -> list[tuple[Any, ...]]:
 def test_ten_kills_at_random_moments_leave_the_index_of_an_uninterrupted_run(
     tmp_path: Path, fork_server: ForkServerContext, source: Path, uninterrupted: list[tuple[Any, ...]]
 ) -> None:
-    dice = np.random.default_rng(17)
+    rng = np.random.default_rng(17)
     path = tmp_path / "notes.idx"
     sizes = [0]
     for _ in range(KILLS):
         with running(fork_server, index_file, path, source) as (process, reports):
-            wait_for_documents(reports, int(dice.integers(1, RECORDS // KILLS)))
-            reports.poll(float(dice.uniform(0, 0.03)))
+            wait_for_documents(reports, int(rng.integers(1, RECORDS // KILLS)))
+            reports.poll(float(rng.uniform(0, 0.03)))
             process.kill()
             process.join(PATIENCE_S)
             assert process.exitcode == -signal.SIGKILL

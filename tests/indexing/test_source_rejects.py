@@ -1,4 +1,4 @@
-"""Every way in which a record or a file can be bad: it is rejected with a reason, and reading goes on."""
+"""Every kind of bad record or file is rejected with a reason, and reading continues."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def reject_of(fields: Any) -> Rejected:
         (b'{"text": "\xff"}', "not valid UTF-8"),
         (b"[1, 2]", "a list, not an object"),
         (b'"text"', "a str, not an object"),
-        (b'{"text": "t", "x": NaN}', "NaN is no JSON value"),
-        (b'{"text": "t", "x": -Infinity}', "-Infinity is no JSON value"),
+        (b'{"text": "t", "x": NaN}', "NaN is not a JSON value"),
+        (b'{"text": "t", "x": -Infinity}', "-Infinity is not a JSON value"),
         (b'{"text": "t", "x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply"),
         (b'{"text": "t", "x": ' + b"[" * 20 + b"]" * 20 + b"}", "nested deeper than 16"),
         (b'{"text": "t", "x": ' + b"9" * 5000 + b"}", "not valid JSON"),

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from saeindex import FeatureIndex
 from saeindex.config import LEVEL_STRIDE
 from saeindex.language.ast import ConceptTerm, Expression, FeatureTerm, Not
-from saeindex.language.evaluate import Clause, clauses, condition_holds, matched_clauses, matches, taker
+from saeindex.language.evaluate import Clause, clauses, condition_holds, matched_clauses, matches, predicate
 from saeindex.language.parser import parse_where
 from saeindex.language.to_text import to_text
 from tests.language.random_expressions import expressions
@@ -133,4 +133,4 @@ def test_what_takes_many_values_takes_them_as_one_by_one(text: str) -> None:
     node: Any = parse_where(text)
     held: list[Any] = [1, True, 1.0, 2.5, "a", "1", None, [], ["b", "a"], [1, 7], {"a": 1}, [[1]], [{}]]
     for found in held:
-        assert taker(node)(found) == condition_holds(node, found)
+        assert predicate(node)(found) == condition_holds(node, found)

@@ -1,4 +1,4 @@
-"""Expressions as text and as JSON: what is written is read back the same, with no parenthesis too many."""
+"""Expressions as text and as JSON: a written expression is read back the same, without extra parentheses."""
 
 from __future__ import annotations
 

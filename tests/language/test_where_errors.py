@@ -1,4 +1,4 @@
-"""What is wrong with a where text: the column, what could stand there, what was meant; and the limits."""
+"""Errors of a where text: the column, the expected input, the suggestion; and the limits."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def refusal(where: Any) -> QuerySyntaxError:
         ("#1 #2", 4, "Put AND or OR between."),
         ('"a" "b"', 5, "Put AND or OR between."),
         ('#1 AND "open', 8, "Close the quotation mark."),
-        ("#1)", 3, "There is a parenthesis too many."),
+        ("#1)", 3, "Remove the extra parenthesis."),
         ("metadata.year => 3", 16, "Did you mean >=?"),
         ("metadata.year <> 3", 16, "Did you mean !=?"),
         ("#1 && #2", 4, "Did you mean AND?"),
@@ -84,14 +84,14 @@ def test_a_near_miss_is_told_what_was_meant(text: str, column: int, meant: str) 
 @pytest.mark.parametrize(
     ("text", "column", "expected"),
     [
-        ("AT LEAST two OF (#1)", 10, "a number could stand"),
-        ("AT LEAST 1 (#1)", 12, "OF could stand"),
-        ("AT LEAST 1 OF #1", 15, "( could stand"),
+        ("AT LEAST two OF (#1)", 10, "expected a number"),
+        ("AT LEAST 1 (#1)", 12, "expected OF"),
+        ("AT LEAST 1 OF #1", 15, "expected ("),
         ("AT LEAST 1 OF (#1", 18, ")"),
-        ("metadata.x IN 3", 15, "( could stand"),
+        ("metadata.x IN 3", 15, "expected ("),
         ('metadata.x IN ("a"', 19, ") or ,"),
         ("metadata.x", 11, "a comparison, BETWEEN, IN or NOT"),
-        ("metadata.x BETWEEN 1", 21, "AND could stand"),
+        ("metadata.x BETWEEN 1", 21, "expected AND"),
         ("metadata.year >= ", 18, "a number, a date"),
         ("strong(strong(#1))", 8, 'a "quoted phrase", #id or family(…)'),
         ("(#1", 4, "), AND or OR"),
@@ -107,7 +107,7 @@ def test_an_error_lists_only_what_could_stand_there(text: str, column: int, expe
 @pytest.mark.parametrize(
     ("text", "column", "fault"),
     [
-        ("#1 AND AT LEAST 3 OF (#1, #2)", 8, "AT LEAST 3 OF 2 parts can never hold"),
+        ("#1 AND AT LEAST 3 OF (#1, #2)", 8, "AT LEAST 3 OF 2 parts can never be true"),
         ("AT LEAST 0 OF (#1)", 1, "greater than or equal to 1"),
         ('#1 OR metadata.year > "abc"', 7, "only numbers and dates have an order"),
         ("metadata.x > true", 1, "true and false have no order"),
@@ -229,7 +229,7 @@ def test_what_is_no_expression_at_all_is_an_error(where: Any) -> None:
         ({"kind": "and", "parts": [{"kind": "feature", "feature": 1}]}, "at least 2"),
         ({"kind": "feature", "feature": "1"}, r"valid integer .*\(at feature.feature\)"),
         ({"kind": "feature", "feature": True}, "valid integer"),
-        ({"kind": "compare", "field": "year", "op": "=", "value": 1}, "'year' is no field"),
+        ({"kind": "compare", "field": "year", "op": "=", "value": 1}, "'year' is not a field"),
         ({"kind": "compare", "field": "metadata.y", "op": "=", "value": [1]}, "a value is a number"),
         ({"kind": "compare", "field": "metadata.y", "op": "=", "value": {"day": "x"}}, "a date is"),
         ({"kind": "compare", "field": "metadata.y", "op": "<", "value": float("nan")}, "must be finite"),
@@ -270,5 +270,5 @@ def test_any_json_is_an_expression_or_a_syntax_error(where: dict[str, Any], kind
 
 def test_a_field_that_the_engines_would_misread_is_refused_by_the_node() -> None:
     for field in ("year", "metadata", "metadata.", "metadata..a", 'metadata."a', "metadata.a[0]", "concepts"):
-        with pytest.raises(ValueError, match="is no field"):
+        with pytest.raises(ValueError, match="is not a field"):
             Compare(field=field, op="=", value=1)

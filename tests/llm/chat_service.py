@@ -68,7 +68,7 @@ def answer_of(content: str | None, usage: dict[str, int] | None = None) -> dict[
 
 
 class ChatService:
-    """``script`` says what to do with the next requests; ``speak`` answers the others."""
+    """``script`` determines the replies to the next requests; ``speak`` answers the others."""
 
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
@@ -146,17 +146,17 @@ def labeler_of(service: ChatService, **options: Any) -> LLMLabeler:
 
 def planted_texts(rows: int, seed: int = 0) -> tuple[list[str], SparseCode, NDArray[np.float32]]:
     """Return texts, a code whose feature i is word i, and embeddings by the words that a text has."""
-    dice = np.random.default_rng(seed)
-    has_word = dice.random((rows, len(WORDS))) < 0.2
+    rng = np.random.default_rng(seed)
+    has_word = rng.random((rows, len(WORDS))) < 0.2
     texts = []
     for number, row in enumerate(has_word):
         words = [
-            *dice.choice(FILLERS, 6),
+            *rng.choice(FILLERS, 6),
             *[w for w, is_in in zip(WORDS, row, strict=True) if is_in],
             f"t{number}",
         ]
-        texts.append(" ".join(dice.permutation(words)))
-    z = np.where(has_word, dice.uniform(0.5, 1.5, has_word.shape), 0).astype(np.float32)
+        texts.append(" ".join(rng.permutation(words)))
+    z = np.where(has_word, rng.uniform(0.5, 1.5, has_word.shape), 0).astype(np.float32)
     at, features = np.nonzero(z)
     indptr = np.concatenate([[0], np.cumsum(np.bincount(at, minlength=rows))]).astype(np.int64)
     code = SparseCode(indptr, features.astype(np.int32), z[at, features], len(WORDS))

@@ -1,4 +1,4 @@
-"""What goes into prompts, which texts are picked, and how predictions are scored."""
+"""The content of prompts, the selection of texts, and the scores of predictions."""
 
 from __future__ import annotations
 
@@ -156,10 +156,10 @@ def test_dense_features_come_first() -> None:
 
 
 def test_prediction_scores_are_those_of_sklearn_and_scipy() -> None:
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     kinds = np.array(["active"] * 10 + ["weak"] * 5 + ["near"] * 5 + ["random"] * 5)
-    activation = np.where(kinds == "active", dice.uniform(1, 2, 25), 0) + np.where(kinds == "weak", 0.4, 0)
-    likelihood = np.round(np.clip(activation / 3 + dice.normal(0, 0.2, 25), 0, 1), 1).astype(np.float64)
+    activation = np.where(kinds == "active", rng.uniform(1, 2, 25), 0) + np.where(kinds == "weak", 0.4, 0)
+    likelihood = np.round(np.clip(activation / 3 + rng.normal(0, 0.2, 25), 0, 1), 1).astype(np.float64)
     scores = prediction_scores(likelihood, kinds.tolist(), activation)
     truth = kinds == "active"
     assert scores["auroc"] == pytest.approx(roc_auc_score(truth, likelihood))

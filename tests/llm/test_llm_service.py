@@ -1,4 +1,4 @@
-"""Services that fail, refuse or talk too much: what the LLM labeler does, and what it never shows."""
+"""The LLM labeler with services that fail, refuse or reply too much; it never shows keys or texts."""
 
 from __future__ import annotations
 

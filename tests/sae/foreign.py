@@ -31,15 +31,15 @@ def unit_rows(count: int = 200, seed: int = 1) -> NDArray[np.float32]:
 
 def random_weights(seed: int = 0, unit_decoder: bool = False) -> Weights:
     """Return encoder (n, d), decoder (n, d), encoder_bias (n,), bias (d,)."""
-    dice = torch.Generator().manual_seed(seed)
-    decoder = torch.randn(N, D, generator=dice)
+    rng = torch.Generator().manual_seed(seed)
+    decoder = torch.randn(N, D, generator=rng)
     if unit_decoder:
         decoder = torch.nn.functional.normalize(decoder, dim=1)
     return {
-        "encoder": decoder + 0.2 * torch.randn(N, D, generator=dice),
+        "encoder": decoder + 0.2 * torch.randn(N, D, generator=rng),
         "decoder": decoder,
-        "encoder_bias": 0.1 * torch.randn(N, generator=dice),
-        "bias": 0.2 * torch.randn(D, generator=dice),
+        "encoder_bias": 0.1 * torch.randn(N, generator=rng),
+        "bias": 0.2 * torch.randn(D, generator=rng),
     }
 
 

@@ -166,10 +166,10 @@ def test_a_checkpoint_without_a_tensor_says_which(tmp_path: Path, missing: str) 
 def csr_module(normalize: bool = False) -> Any:
     modules = pytest.importorskip("sentence_transformers.sparse_encoder.modules")
     module = modules.SparseAutoEncoder(D, N, k=K, k_aux=8, normalize=normalize)
-    dice = torch.Generator().manual_seed(4)
+    rng = torch.Generator().manual_seed(4)
     with torch.no_grad():
-        module.pre_bias.copy_(0.2 * torch.randn(D, generator=dice))
-        module.latent_bias.copy_(0.1 * torch.randn(N, generator=dice))
+        module.pre_bias.copy_(0.2 * torch.randn(D, generator=rng))
+        module.latent_bias.copy_(0.1 * torch.randn(N, generator=rng))
     return module.eval()
 
 
@@ -295,5 +295,5 @@ def test_what_is_no_autoencoder_is_told_apart(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="JSON list"):
         read_autoencoder(tmp_path)
     (tmp_path / "cfg.json").write_text(json.dumps({"d_in": D, "num_latents": N, "k": K}))
-    with pytest.raises(InvalidInputError, match="no safetensors file"):
+    with pytest.raises(InvalidInputError, match="not a safetensors file"):
         read_autoencoder(tmp_path)

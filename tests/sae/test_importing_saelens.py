@@ -164,7 +164,7 @@ def test_saelens_configurations_from_before_version_6_are_understood(tmp_path: P
         ({"architecture": "gated"}, "architecture 'gated'"),
         ({"architecture": "transcoder"}, "architecture 'transcoder'"),
         ({"activation_fn_str": "tanh-relu"}, "tanh-relu"),
-        ({"normalize_activations": "layer_norm"}, "layer norm is not linear"),
+        ({"normalize_activations": "layer_norm"}, "it is not linear"),
         ({"normalize_activations": "expected_average_only_in"}, "Fold it into the weights"),
         ({"normalize_activations": True}, "expected_average_only_in"),
         ({"normalize_activations": "covariance_whitening"}, "covariance_whitening"),

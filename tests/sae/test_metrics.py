@@ -124,9 +124,9 @@ def test_too_few_records_for_ten_neighbours_is_an_error() -> None:
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10**6), k=st.integers(1, 12), graded=st.booleans())
 def test_ndcg_is_that_of_sklearn(seed: int, k: int, graded: bool) -> None:
-    dice = np.random.default_rng(seed)
-    gains = dice.random((6, 9)) if graded else (dice.random((6, 9)) < 0.3).astype(float)
-    scores = dice.normal(size=(6, 9))
+    rng = np.random.default_rng(seed)
+    gains = rng.random((6, 9)) if graded else (rng.random((6, 9)) < 0.3).astype(float)
+    scores = rng.normal(size=(6, 9))
     expected = [ndcg_score(g[None], s[None], k=k) for g, s in zip(gains, scores, strict=True)]
     np.testing.assert_allclose(ndcg(gains, scores, k), expected, atol=1e-9)  # type: ignore[arg-type]
 
@@ -146,8 +146,8 @@ def test_similarity_ndcg_is_that_of_sklearn_on_all_pairs_but_the_diagonal() -> N
 
 def test_relevance_ndcg_is_that_of_sklearn_over_queries_that_have_relevant_records() -> None:
     x, queries = vectors(11), vectors(12, 25)
-    dice = np.random.default_rng(0)
-    relevant = [dice.choice(len(x), size=dice.integers(0, 15), replace=False).tolist() for _ in queries]
+    rng = np.random.default_rng(0)
+    relevant = [rng.choice(len(x), size=rng.integers(0, 15), replace=False).tolist() for _ in queries]
     truth = np.zeros((len(queries), len(x)))
     for row, wanted in zip(truth, relevant, strict=True):
         row[wanted] = 1

@@ -27,12 +27,12 @@ CONFIG = TrainingConfig(n_features=64, k=4, steps=400, batch_size=256, learning_
 
 def planted(rows: int, seed: int = 0) -> tuple[Array, Array]:
     """Return sparse combinations of random unit directions (rows, d), and the directions."""
-    dice = np.random.default_rng(seed)
-    directions = dice.normal(size=(PLANTED, D))
+    rng = np.random.default_rng(seed)
+    directions = rng.normal(size=(PLANTED, D))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     code = np.zeros((rows, PLANTED))
     for row in code:
-        row[dice.choice(PLANTED, ACTIVE, replace=False)] = dice.uniform(0.5, 1.5, ACTIVE)
+        row[rng.choice(PLANTED, ACTIVE, replace=False)] = rng.uniform(0.5, 1.5, ACTIVE)
     return (code @ directions + 0.3).astype(np.float32), directions.astype(np.float32)
 
 

@@ -22,8 +22,8 @@ def shown(points: list[Point]) -> list[tuple[object, float | None]]:
     return [(point.id, point.score) for point in points]
 
 
-@pytest.mark.parametrize("sift", [1, 10, 60, 239, 240, 500])
-def test_sifting_changes_no_result(papers: FeatureIndex, sift: int) -> None:
+@pytest.mark.parametrize("postfilter", [1, 10, 60, 239, 240, 500])
+def test_sifting_changes_no_result(papers: FeatureIndex, postfilter: int) -> None:
     plan = papers.plan(TEXTS[0], where="NOT #5")
     requests = [
         SearchRequest(plan.vector, query_filter=plan.query_filter, limit=limit, offset=offset)
@@ -32,7 +32,9 @@ def test_sifting_changes_no_result(papers: FeatureIndex, sift: int) -> None:
     requests += [replace(request, score_threshold=0.15) for request in requests]
     requests.append(SearchRequest(plan.vector, query_filter=papers.plan(where="#5 AND NOT #5").query_filter))
     for request in requests:
-        assert shown(papers.store.search(replace(request, sift=sift))) == shown(papers.store.search(request))
+        assert shown(papers.store.search(replace(request, postfilter=postfilter))) == shown(
+            papers.store.search(request)
+        )
 
 
 def test_equal_scores_at_the_edge_of_what_is_sifted_stay_in_id_order(papers: FeatureIndex) -> None:
@@ -40,8 +42,10 @@ def test_equal_scores_at_the_edge_of_what_is_sifted_stay_in_id_order(papers: Fea
     zero[0] = 1e-30  # all scores are as good as equal
     plan = papers.plan(TEXTS[1], where="NOT #5")
     request = SearchRequest(plan.vector * 0 + zero, query_filter=plan.query_filter, limit=5)
-    for sift in (5, 8, 50):
-        assert shown(papers.store.search(replace(request, sift=sift))) == shown(papers.store.search(request))
+    for postfilter in (5, 8, 50):
+        assert shown(papers.store.search(replace(request, postfilter=postfilter))) == shown(
+            papers.store.search(request)
+        )
 
 
 def test_a_search_is_the_same_wherever_its_filter_is_asked(
@@ -72,5 +76,5 @@ def test_random_filters_sifted(papers: FeatureIndex) -> None:
     vector = papers.plan(TEXTS[2]).vector
     for _ in range(40):
         request = SearchRequest(vector, query_filter=sample_filter(dice), limit=int(dice.integers(1, 30)))
-        sifted = replace(request, sift=int(dice.integers(1, 300)))
+        sifted = replace(request, postfilter=int(dice.integers(1, 300)))
         assert shown(papers.store.search(sifted)) == shown(papers.store.search(request))

@@ -1,4 +1,4 @@
-"""The directory of an embedded index: what creating and opening do to what they find."""
+"""The directory of an embedded index: creating and opening with any existing content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The checks before a write: what passes unchanged, what is normalised, and what they say."""
+"""The checks before a write: valid points, normalisation, and messages."""
 
 from __future__ import annotations
 

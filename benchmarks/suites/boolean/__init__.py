@@ -1,3 +1,3 @@
-"""Where expressions on every engine: random ones over real records, each result set against brute force."""
+"""Random where expressions over real records on every engine, compared with brute force."""
 
 from benchmarks.suites.boolean.suite import run as run

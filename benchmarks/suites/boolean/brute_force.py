@@ -1,4 +1,4 @@
-"""What a where expression means, over whole columns: the truth that engines are held against.
+"""The meaning of a where expression over whole columns: the truth that engines are compared with.
 
 Nothing here is shared with the package's own reading: levels come from the activations and the thresholds,
 metadata from the records, and what a date means from the moments that it was written of.
@@ -41,7 +41,7 @@ class Column:
 
     @classmethod
     def of(cls, found: Sequence[Any]) -> Column:
-        """Take what each record holds in the field, None where it is missing."""
+        """``values`` are the field's values by record, None where it is missing."""
         apart = [(row, each) for row, value in enumerate(found) for each in as_list(value)]
         rows = np.array([row for row, _ in apart], np.int64)
         return cls(
@@ -82,9 +82,9 @@ class BruteForce:
         if node.kind == "not":
             return ~self.mask(node.part, default)
         if node.kind in ("and", "or", "at_least"):
-            held = np.sum([self.mask(part, default) for part in node.parts], axis=0)
-            least = {"and": len(node.parts), "or": 1}.get(node.kind) or node.count  # type: ignore[union-attr]
-            return np.asarray(held >= least)
+            n_true = np.sum([self.mask(part, default) for part in node.parts], axis=0)
+            needed = {"and": len(node.parts), "or": 1}.get(node.kind) or node.count  # type: ignore[union-attr]
+            return np.asarray(n_true >= needed)
         if node.kind in ("feature", "phrase", "family"):
             return self._active(self._features_of(node), node.level or default)
         return self._metadata(node)

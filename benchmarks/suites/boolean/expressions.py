@@ -31,7 +31,7 @@ ORDERS = ("<", "<=", ">", ">=")
 class Vocabulary:
     """What expressions are made of: concepts, and of each metadata field the values that were seen there.
 
-    ``dates`` names the fields of dates; every field may also be asked for a value of another one.
+    ``dates`` names the fields of dates; a field may also be compared with a value of another field.
     """
 
     features: Sequence[int]
@@ -46,19 +46,19 @@ class Writer:
     """Makes random expressions, the same for the same seed."""
 
     def __init__(self, vocabulary: Vocabulary, seed: int) -> None:
-        self._words, self._dice = vocabulary, random.Random(seed)
+        self._words, self._rng = vocabulary, random.Random(seed)
 
     def expression(self, depth: int = 3) -> Expression:
         """Return an expression with at most ``depth`` nodes around each leaf."""
-        if depth == 0 or self._dice.random() < 0.2:
+        if depth == 0 or self._rng.random() < 0.2:
             return self._leaf()
-        kind = self._dice.choices(("not", "and", "or", "at_least"), (2, 3, 3, 2))[0]
+        kind = self._rng.choices(("not", "and", "or", "at_least"), (2, 3, 3, 2))[0]
         if kind == "not":
             return Not(part=self.expression(depth - 1))
-        most = 5 if kind == "at_least" else 3
-        parts = tuple(self.expression(depth - 1) for _ in range(self._dice.randint(2, most)))
+        max_parts = 5 if kind == "at_least" else 3
+        parts = tuple(self.expression(depth - 1) for _ in range(self._rng.randint(2, max_parts)))
         if kind == "at_least":
-            return AtLeast(count=self._dice.randint(1, len(parts)), parts=parts)
+            return AtLeast(count=self._rng.randint(1, len(parts)), parts=parts)
         return And(parts=parts) if kind == "and" else Or(parts=parts)
 
     def _leaf(self) -> Expression:
@@ -73,28 +73,28 @@ class Writer:
             self._existence: 2,
             self._record: 1,
         }
-        return self._dice.choices(list(makers), list(makers.values()))[0]()
+        return self._rng.choices(list(makers), list(makers.values()))[0]()
 
     def _feature(self) -> Expression:
-        return FeatureTerm(feature=self._dice.choice(self._words.features), level=self._level())
+        return FeatureTerm(feature=self._rng.choice(self._words.features), level=self._level())
 
     def _phrase(self) -> Expression:
-        return Phrase(text=self._dice.choice(self._words.phrases), level=self._level())
+        return Phrase(text=self._rng.choice(self._words.phrases), level=self._level())
 
     def _family(self) -> Expression:
-        return FamilyTerm(name=self._dice.choice(self._words.families), level=self._level())
+        return FamilyTerm(name=self._rng.choice(self._words.families), level=self._level())
 
     def _level(self) -> Any:
-        return self._dice.choice(LEVELS)
+        return self._rng.choice(LEVELS)
 
     def _equality(self) -> Expression:
         field = self._field()
-        op = self._dice.choice(("=", "!="))
+        op = self._rng.choice(("=", "!="))
         return Compare.model_validate({"field": field, "op": op, "value": self._value(field)})
 
     def _order(self) -> Expression:
         field, low, _ = self._bounds()
-        return Compare.model_validate({"field": field, "op": self._dice.choice(ORDERS), "value": low})
+        return Compare.model_validate({"field": field, "op": self._rng.choice(ORDERS), "value": low})
 
     def _interval(self) -> Expression:
         field, low, high = self._bounds()
@@ -103,7 +103,7 @@ class Writer:
     def _membership(self) -> Expression:
         field = self._field()
         others = [
-            self._field() if self._dice.random() < 0.1 else field for _ in range(self._dice.randint(1, 6))
+            self._field() if self._rng.random() < 0.1 else field for _ in range(self._rng.randint(1, 6))
         ]
         return OneOf(field=field, values=tuple(self._value(other) for other in others))
 
@@ -111,23 +111,23 @@ class Writer:
         return Exists(field=self._field())
 
     def _record(self) -> Expression:
-        ids = tuple(self._dice.sample(self._words.ids, self._dice.randint(1, 40)))
+        ids = tuple(self._rng.sample(self._words.ids, self._rng.randint(1, 40)))
         if len(ids) == 1:
-            return Compare(field="record_id", op=self._dice.choice(("=", "!=")), value=ids[0])
+            return Compare(field="record_id", op=self._rng.choice(("=", "!=")), value=ids[0])
         return OneOf(field="record_id", values=ids)
 
     def _field(self) -> str:
-        return self._dice.choice(list(self._words.values))
+        return self._rng.choice(list(self._words.values))
 
     def _value(self, field: str) -> Any:
         """Return a value that records have in ``field``; now and then another field's, or a near miss."""
-        source = self._field() if self._dice.random() < 0.08 else field
-        value = self._dice.choice(self._words.values[source])
+        source = self._field() if self._rng.random() < 0.08 else field
+        value = self._rng.choice(self._words.values[source])
         if isinstance(value, str):
-            if source in self._words.dates and self._dice.random() < 0.7:
+            if source in self._words.dates and self._rng.random() < 0.7:
                 return {"date": value}
-            return value.upper() if self._dice.random() < 0.05 else value
-        return value if isinstance(value, bool) or self._dice.random() < 0.7 else float(value)
+            return value.upper() if self._rng.random() < 0.05 else value
+        return value if isinstance(value, bool) or self._rng.random() < 0.7 else float(value)
 
     def _bounds(self) -> tuple[str, Any, Any]:
         """Return a field whose values have an order, and two of them, the lower first."""
@@ -135,19 +135,19 @@ class Writer:
             field: [value for value in values if field in self._words.dates or type(value) in (int, float)]
             for field, values in self._words.values.items()
         }
-        field = self._dice.choice([field for field, values in ordered.items() if values])
+        field = self._rng.choice([field for field, values in ordered.items() if values])
         is_date = field in self._words.dates
-        ends = self._dice.choices(ordered[field], k=2)
+        ends = self._rng.choices(ordered[field], k=2)
         low, high = sorted((self._shortened(end) if is_date else end for end in ends), key=in_order)
         return (field, {"date": low}, {"date": high}) if is_date else (field, low, high)
 
     def _shortened(self, date: str) -> str:
         """Return a moment, or the whole day of its text."""
-        return date[:10] if self._dice.random() < 0.5 else date
+        return date[:10] if self._rng.random() < 0.5 else date
 
 
 def in_order(value: Any) -> Any:
-    """Return what numbers, and dates as text, are sorted by."""
+    """Return the sort key of numbers, and of dates as text."""
     if not isinstance(value, str):
         return value
     moment = dt.datetime.fromisoformat(value)

@@ -1,4 +1,4 @@
-"""Where expressions on every engine: random ones over real records, each result set against brute force."""
+"""Random where expressions over real records on every engine, compared with brute force."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ PAYLOAD_INDEXES: dict[str, Any] = {
     "metadata.published": "datetime",
 }
 FEATURES, PHRASES, FAMILIES = 300, 100, 40
-# Of each expression's records, how many the evaluator of explanations is asked about.
+# Number of each expression's records that the evaluator of explanations is run on.
 EXPLAINED = 20
 SHOWN = 5
 COLLECTION = "saeindex-boolean"
@@ -119,7 +119,7 @@ def engines(space: FeatureSpace, encoder: TextEncoder) -> Iterator[tuple[str, Fe
 
 
 def resolver(index: FeatureIndex) -> FeaturesOf:
-    """Return what resolves concepts as the index does, each once."""
+    """Return a resolver of concepts like that of the index, which resolves each concept once."""
     known: dict[str, list[int]] = {}
 
     def features_of(node: Any) -> Sequence[int]:
@@ -181,7 +181,7 @@ def make_cases(
 
 
 def dense_codes(points: Sequence[Point], n_features: int) -> FloatArray:
-    """Return the activations (n, n_features) that the points' sparse vectors hold."""
+    """Return the activations (n, n_features) of the points' sparse vectors."""
     dense = np.zeros((len(points), n_features), np.float32)
     for row, point in enumerate(points):
         code = point.vectors.get(SAE)
@@ -195,8 +195,8 @@ def vocabulary(index: FeatureIndex, activations: FloatArray, fields: dict[str, l
     space = index.space
     frequency = (activations > 0).sum(axis=0)
     common = [int(feature) for feature in np.argsort(-frequency, kind="stable")[:FEATURES]]
-    dice = np.random.default_rng(SEED)
-    anywhere = [int(feature) for feature in dice.choice(space.n_features, FEATURES // 3, replace=False)]
+    rng = np.random.default_rng(SEED)
+    anywhere = [int(feature) for feature in rng.choice(space.n_features, FEATURES // 3, replace=False)]
     phrases = []
     for feature in common:
         try:
@@ -219,20 +219,20 @@ def seen(found: Sequence[Any]) -> list[Any]:
 
 
 def described(cases: Sequence[Case], points: Sequence[Point], features_of: FeaturesOf) -> dict[str, Figure]:
-    """Return what the expressions are like, and how often explanations judge a record otherwise."""
+    """Return statistics of the expressions, and how often explanations judge a record differently."""
     nodes = Counter(node.kind for case in cases for node, _ in walk(case.expression))
     sizes = [int(case.truth.sum()) for case in cases]
-    telling = np.mean([0 < size < len(points) for size in sizes])
-    dice = np.random.default_rng(SEED)
+    informative = np.mean([0 < size < len(points) for size in sizes])
+    rng = np.random.default_rng(SEED)
     wrong = 0
     for case in cases:
-        for row in dice.choice(len(points), EXPLAINED, replace=False):
+        for row in rng.choice(len(points), EXPLAINED, replace=False):
             found = matches(case.expression, points[row].payload, features_of, case.level)
             wrong += int(found != case.truth[row])
     return {
         "expressions": Figure(len(cases), "expressions", n=len(points)),
         "kinds_of_nodes": Figure(len(nodes), "kinds", n=sum(nodes.values())),
-        "neither_all_nor_none": Figure(float(telling), "share", n=len(cases)),
+        "neither_all_nor_none": Figure(float(informative), "share", n=len(cases)),
         "differences_explained": at_most(wrong, 0, "records", len(cases) * EXPLAINED),
     }
 

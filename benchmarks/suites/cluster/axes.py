@@ -56,7 +56,7 @@ FIELDS: Mapping[tuple[str, str], str | None] = {
     ("us_speeches", "party"): "kind",
 }
 # Single-valued records that a part must have: nlupp's intents are combined, and few stand alone.
-LEAST = 200
+MIN_RECORDS = 200
 SEED = 0
 
 
@@ -102,11 +102,11 @@ class Task:
     @property
     def uttered(self) -> Axis | None:
         """The axis by descriptions and utterances; None where none were written."""
-        said = UTTERANCES.get((self.corpus, self.field))
-        if said is None:
+        utterances = UTTERANCES.get((self.corpus, self.field))
+        if utterances is None:
             return None
         values = self.descriptions.items()
-        return Axis(self.field, tuple(AxisValue(name, (text, *said[name])) for name, text in values))
+        return Axis(self.field, tuple(AxisValue(name, (text, *utterances[name])) for name, text in values))
 
     @property
     def untold(self) -> Axis:
@@ -131,10 +131,10 @@ class Task:
 
     def draw(self, count: int, number: int) -> NDArray[np.int64]:
         """Return -1 or the value (m,) of ``count`` random examples of each value."""
-        dice = np.random.default_rng([SEED, number])
+        rng = np.random.default_rng([SEED, number])
         known = np.full(len(self.truth), -1)
         for value in range(len(self.descriptions)):
-            known[dice.permutation(np.flatnonzero(self.truth == value))[:count]] = value
+            known[rng.permutation(np.flatnonzero(self.truth == value))[:count]] = value
         return known
 
 
@@ -160,7 +160,7 @@ def task_of(
         for record in data.read(corpus, part)
         if (value := single(record.metadata.get(field))) in described
     ]
-    if len(found) < LEAST:
+    if len(found) < MIN_RECORDS:
         return None
     order = np.random.default_rng(SEED).permutation(len(found))[:limit]
     records, values = [found[i][0] for i in order], [found[i][1] for i in order]

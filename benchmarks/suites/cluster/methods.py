@@ -1,4 +1,4 @@
-"""Other ways to cluster records: embeddings alone, embeddings of prompted texts, and InterpEmbed's way."""
+"""Other methods to cluster records: embeddings alone, embeddings of prompted texts, and InterpEmbed."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def note(scores: dict[str, list[float]], name: str, task: Task, codes: NDArray[n
 
 
 def others(task: Task, texts: Texts, tuned: Mapping[str, str], measured: Measured) -> None:
-    """Measure every other way on one task."""
+    """Measure every other method on one task."""
     measured.add("dense k-means", task, methods.kmeans(task))
     measured.add("dense spectral", task, methods.spectral(task, methods.NEIGHBOURS[tuned["spectral"]]))
     measured.add("HDBSCAN on PCA", task, methods.hdbscan(task, methods.SMALLEST[tuned["hdbscan"]]))
@@ -104,7 +104,7 @@ def others(task: Task, texts: Texts, tuned: Mapping[str, str], measured: Measure
 
 
 def ours(task: Task, texts: Texts, measured: Measured) -> None:
-    """Measure ours on one task, with everything that an axis may be told by."""
+    """Measure ours on one task, with every kind of description of an axis."""
     anchored(task, texts, task.axis, measured, "described")
     anchored(task, texts, task.uttered or task.axis, measured, "utterances")
     for name, axis in (("5 examples", task.axis), ("5 examples alone", task.untold)):

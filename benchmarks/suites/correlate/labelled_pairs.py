@@ -1,4 +1,4 @@
-"""Pairs of labels: what they say of each other, and how well named and open concepts follow that."""
+"""Correlations of pairs of labels, and how well named and open concepts reproduce them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FIELDS = {
 }
 # Of a corpus whose descriptions are of another field than its labels.
 DESCRIBED = {"arxiv_heldout": "primary_cat"}
-LEAST_RECORDS, EXAMPLES, HALVES = 20, 10, 10
+MIN_RECORDS, EXAMPLES, HALVES = 20, 10, 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +79,7 @@ def open_labelled(
     for field in FIELDS[name]:
         values, membership = snapshot.membership(f"metadata.{field}")
         for value, column in zip(values, membership.toarray().T > 0, strict=True):
-            if column.sum() >= LEAST_RECORDS:
+            if column.sum() >= MIN_RECORDS:
                 labels.append(str(value))
                 fields.append(field)
                 columns.append(column)
@@ -94,8 +94,8 @@ def by_examples(corpus: Labelled, draw: int) -> list[NamedConcept]:
     ids = np.array(corpus.snapshot.ids)
     concepts = []
     for number, column in enumerate(corpus.having.T):
-        dice = np.random.default_rng([draw, number])
-        like, unlike = (dice.permutation(np.flatnonzero(which))[:EXAMPLES] for which in (column, ~column))
+        rng = np.random.default_rng([draw, number])
+        like, unlike = (rng.permutation(np.flatnonzero(which))[:EXAMPLES] for which in (column, ~column))
         share = float(column.mean())
         name = corpus.labels[number]
         concepts.append(NamedConcept(name, like=ids[like].tolist(), unlike=ids[unlike].tolist(), share=share))
@@ -168,11 +168,11 @@ def open_spearman(corpus: Labelled, chosen: Labelled | None) -> float:
     own = chosen or corpus
     choosing = np.arange(len(own.snapshot)) if chosen is not None else np.arange(m // 2)
     known = {key: number for number, key in enumerate(zip(own.fields, own.labels, strict=True))}
-    present, told = corpus.snapshot.at("typical")[rows], own.snapshot.at("typical")[choosing]
+    present, active = corpus.snapshot.at("typical")[rows], own.snapshot.at("typical")[choosing]
     members: dict[int, Membership] = {}
     for number, key in enumerate(zip(corpus.fields, corpus.labels, strict=True)):
         if key in known:
-            phi = correlation(told, own.having[choosing, known[key]])
+            phi = correlation(active, own.having[choosing, known[key]])
             members[number] = exact(present[:, [int(phi.argmax())]].toarray().ravel() > 0)
     kept = [row for row, (i, j) in enumerate(corpus.pairs) if i in members and j in members]
     place = {number: at for at, number in enumerate(members)}

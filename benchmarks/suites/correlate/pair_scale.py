@@ -36,11 +36,11 @@ def measured(records: int) -> tuple[float, float]:
 
 def _measure(records: int) -> tuple[float, float]:
     snapshot = synthetic(records)
-    process, most, done = psutil.Process(), [0], threading.Event()
+    process, peak, done = psutil.Process(), [0], threading.Event()
 
     def watch() -> None:
         while not done.wait(INTERVAL):
-            most[0] = max(most[0], process.memory_info().rss)
+            peak[0] = max(peak[0], process.memory_info().rss)
 
     before = process.memory_info().rss
     watcher = threading.Thread(target=watch)
@@ -50,40 +50,40 @@ def _measure(records: int) -> tuple[float, float]:
     seconds = time.perf_counter() - started
     done.set()
     watcher.join()
-    return seconds, max(0, most[0] - before) / 2**20
+    return seconds, max(0, peak[0] - before) / 2**20
 
 
 def synthetic(records: int) -> Snapshot:
     """Return records of 32 concepts of Zipf-like frequency, some of them of the record's topic."""
     from scipy.sparse import random as random_matrix
 
-    dice = np.random.default_rng(0)
-    vectors = dice.standard_normal((records, DIMENSION), np.float32)
-    words = random_matrix(records, WORDS, 0.01, "csr", np.float32, rng=dice)
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((records, DIMENSION), np.float32)
+    words = random_matrix(records, WORDS, 0.01, "csr", np.float32, rng=rng)
     words.data[:] = 1.0
     vocabulary = tuple(f"w{number}" for number in range(WORDS))
     ids = [str(number) for number in range(records)]
     lengths = np.full(records, 10, np.int32)
     metadata = ["{}"] * records
     return Snapshot(
-        space(), "", ids, vectors, codes(records, dice), words, vocabulary, lengths, metadata, lambda _: []
+        space(), "", ids, vectors, codes(records, rng), words, vocabulary, lengths, metadata, lambda _: []
     )
 
 
-def codes(records: int, dice: np.random.Generator) -> csr_matrix:
+def codes(records: int, rng: np.random.Generator) -> csr_matrix:
     """Return activations (m, 4096), all above any level."""
     from scipy.sparse import csr_matrix
 
     weights = np.arange(1, FEATURES + 1) ** -0.7
     cumulative = np.cumsum(weights / weights.sum())
     shape = (records, ACTIVE)
-    drawn = np.searchsorted(cumulative, dice.random(shape, np.float32)).astype(np.int32)
+    drawn = np.searchsorted(cumulative, rng.random(shape, np.float32)).astype(np.int32)
     drawn = np.minimum(drawn, FEATURES - 1)
     size = FEATURES // TOPICS
-    topical = (dice.integers(TOPICS, size=(records, 1)) * size + dice.integers(size, size=shape)).astype(
+    topical = (rng.integers(TOPICS, size=(records, 1)) * size + rng.integers(size, size=shape)).astype(
         np.int32
     )
-    indices = np.where(dice.random(shape, np.float32) < OF_TOPIC, topical, drawn)
+    indices = np.where(rng.random(shape, np.float32) < OF_TOPIC, topical, drawn)
     indices.sort(axis=1)
     matrix = csr_matrix(
         (np.ones(indices.size, np.float32), indices.ravel(), np.arange(records + 1) * ACTIVE),

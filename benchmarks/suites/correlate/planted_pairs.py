@@ -1,4 +1,4 @@
-"""Planted pairs: records in which two unrelated classes stand together, among records of one class each."""
+"""Planted pairs: records with two unrelated classes, among records of one class each."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ if TYPE_CHECKING:
 
 RECORDS = 1_000
 # The features of a class: the best three by correlation; classes whose best is below are not planted.
-FEATURES, LEAST_CORRELATION = 3, 0.5
+FEATURES, MIN_CORRELATION = 3, 0.5
 # Classes in the test of named pairs: 1,770 pairs.
 CLASSES = 60
 
 
 @dataclass(frozen=True, eq=False)
 class Classes:
-    """A corpus's texts by class, and which features tell each class, best first, on another part."""
+    """A corpus's texts by class, and each class's informative features, best first, from another part."""
 
     name: str
     texts: Mapping[str, Sequence[str]]
     features: Mapping[str, NDArray[np.int64]]
-    told: Sequence[str]
+    named: Sequence[str]
     means: Mapping[str, NDArray[np.float64]]
 
-    def unrelated(self, dice: np.random.Generator) -> tuple[str, str]:
-        """Draw two classes that no feature tells both of, and whose texts are not alike."""
+    def unrelated(self, rng: np.random.Generator) -> tuple[str, str]:
+        """Draw two classes without a common informative feature, and with dissimilar texts."""
         while True:
-            a, b = (str(label) for label in dice.choice(self.told, 2, replace=False))
+            a, b = (str(label) for label in rng.choice(self.named, 2, replace=False))
             is_alike = float(self.means[a] @ self.means[b]) > 0.0
             if not is_alike and not set(self.features[a]) & set(self.features[b]):
                 return a, b
@@ -61,7 +61,7 @@ def open_classes(name: str, field: str, part: str, space: FeatureSpace, encoder:
     texts: dict[str, list[str]] = {}
     for record in data.read(name, part):
         texts.setdefault(record.metadata[field], []).append(record.text)
-    texts.pop("oos", None)  # what belongs to no class
+    texts.pop("oos", None)  # texts without a class
     other: list[str] = []
     labels: list[str] = []
     for record in data.read(name, "test" if part == "choose" else "choose"):
@@ -70,7 +70,7 @@ def open_classes(name: str, field: str, part: str, space: FeatureSpace, encoder:
     snapshot = of_texts(other, space, encoder)
     present = snapshot.at("typical")
     whose = np.array(labels)[[int(one) for one in snapshot.ids]]
-    features, told, means = {}, [], {}
+    features, named, means = {}, [], {}
     centred = snapshot.vectors - snapshot.vectors.mean(0)
     for label in sorted(texts):
         own = whose == label
@@ -78,9 +78,9 @@ def open_classes(name: str, field: str, part: str, space: FeatureSpace, encoder:
             phi = correlation(present, own)
             means[label] = units(centred[own].mean(0))
             features[label] = np.argsort(-phi, kind="stable")[:FEATURES]
-            if phi.max() >= LEAST_CORRELATION:
-                told.append(label)
-    return Classes(name, texts, features, told, means)
+            if phi.max() >= MIN_CORRELATION:
+                named.append(label)
+    return Classes(name, texts, features, named, means)
 
 
 def correlation(present: csr_matrix, own: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -107,11 +107,11 @@ def planted_pairs(
     """Yield records of one text each, of which ``count`` are two texts of two unrelated classes, joined."""
     every = [(label, text) for label in sorted(classes.texts) for text in classes.texts[label]]
     for repeat in range(repeats):
-        dice = np.random.default_rng([repeat, 7])
-        a, b = classes.unrelated(dice)
+        rng = np.random.default_rng([repeat, 7])
+        a, b = classes.unrelated(rng)
         for count in counts:
-            back = [every[i] for i in dice.permutation(len(every))[: RECORDS - count]]
-            both = [f"{x.rstrip()} {y}" for x, y in joined(classes, a, b, count, dice)]
+            back = [every[i] for i in rng.permutation(len(every))[: RECORDS - count]]
+            both = [f"{x.rstrip()} {y}" for x, y in joined(classes, a, b, count, rng)]
             texts = [text for _, text in back] + both
             of = [frozenset([label]) for label, _ in back] + [frozenset([a, b])] * count
             snapshot = of_texts(texts, space, encoder)
@@ -123,18 +123,18 @@ def planted_in_parts(
 ) -> Iterator[Planted]:
     """Yield records of two passages of different classes by chance, but ``count`` with both planted ones."""
     for repeat in range(repeats):
-        dice = np.random.default_rng([repeat, 11])
-        a, b = classes.unrelated(dice)
-        others = [label for label in classes.told if label not in (a, b)]
-        used = [a, b, *(str(label) for label in dice.choice(others, CLASSES - 2, replace=False))]
+        rng = np.random.default_rng([repeat, 11])
+        a, b = classes.unrelated(rng)
+        others = [label for label in classes.named if label not in (a, b)]
+        used = [a, b, *(str(label) for label in rng.choice(others, CLASSES - 2, replace=False))]
         every = [(label, text) for label in used for text in classes.texts[label]]
         pairs: list[tuple[tuple[str, str], tuple[str, str]]] = []
         while len(pairs) < RECORDS - count:
-            first, second = (every[int(i)] for i in dice.integers(len(every), size=2))
+            first, second = (every[int(i)] for i in rng.integers(len(every), size=2))
             if first[0] != second[0] and {first[0], second[0]} != {a, b}:
                 pairs.append((first, second))
-        pairs += [((a, x), (b, y)) for x, y in joined(classes, a, b, count, dice, in_order=True)]
-        pairs = [pairs[i] for i in dice.permutation(len(pairs))]
+        pairs += [((a, x), (b, y)) for x, y in joined(classes, a, b, count, rng, in_order=True)]
+        pairs = [pairs[i] for i in rng.permutation(len(pairs))]
         texts = [text for pair in pairs for _, text in pair]
         x = encoder.encode_document(texts)
         ids = [str(number) for number in range(len(pairs)) for _ in range(2)]
@@ -145,12 +145,12 @@ def planted_in_parts(
 
 
 def joined(
-    classes: Classes, a: str, b: str, count: int, dice: np.random.Generator, in_order: bool = False
+    classes: Classes, a: str, b: str, count: int, rng: np.random.Generator, in_order: bool = False
 ) -> list[tuple[str, str]]:
     """Return ``count`` pairs of texts of the two classes, in either order unless ``in_order``."""
     first, second = (
-        [classes.texts[label][int(i)] for i in dice.integers(len(classes.texts[label]), size=count)]
+        [classes.texts[label][int(i)] for i in rng.integers(len(classes.texts[label]), size=count)]
         for label in (a, b)
     )
-    turned = np.zeros(count, bool) if in_order else dice.random(count) < 0.5
+    turned = np.zeros(count, bool) if in_order else rng.random(count) < 0.5
     return [(y, x) if turn else (x, y) for x, y, turn in zip(first, second, turned, strict=True)]

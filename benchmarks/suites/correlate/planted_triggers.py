@@ -29,24 +29,24 @@ DESCRIPTION, OTHERS = "thanking someone", ("joking about something", "being angr
 
 
 def trigger_rank(
-    classes: Classes, way: str, repeat: int, space: FeatureSpace, encoder: CachedEncoder
+    classes: Classes, kind: str, repeat: int, space: FeatureSpace, encoder: CachedEncoder
 ) -> float:
     """Return the rank of the first feature of the class among the triggers that are listed."""
-    dice = np.random.default_rng([repeat, 13])
-    told = [label for label in classes.told if len(classes.texts[label]) >= EXAMPLES * 2]
-    label = str(dice.choice(told))
+    rng = np.random.default_rng([repeat, 13])
+    named = [label for label in classes.named if len(classes.texts[label]) >= EXAMPLES * 2]
+    label = str(rng.choice(named))
     every = [(one, text) for one in sorted(classes.texts) for text in classes.texts[one]]
     # About one prompt in seventy: few enough to be looked for.
     own = [(label, text) for text in classes.texts[label]]
-    others = [every[i] for i in dice.permutation(len(every))[: RECORDS - len(own)]]
+    others = [every[i] for i in rng.permutation(len(every))[: RECORDS - len(own)]]
     prompts = own + others
-    prompts = [prompts[i] for i in dice.permutation(len(prompts))]
+    prompts = [prompts[i] for i in rng.permutation(len(prompts))]
     chance = np.array([TRIGGERED if one == label else OTHERWISE for one, _ in prompts])
-    shows = dice.random(len(prompts)) < chance
-    answers = responses(shows, dice)
+    shows = rng.random(len(prompts)) < chance
+    answers = responses(shows, rng)
     asked = snapshot([text for _, text in prompts], "prompt", space, encoder)
     answered = snapshot(answers, "", space, encoder)
-    behaviour = described() if way == "described" else shown(answered, shows, dice)
+    behaviour = described() if kind == "described" else shown(answered, shows, rng)
     found = find_triggers(asked, answered, behaviour, encoder=encoder, limit=LISTED)
     features = set(classes.features[label].tolist())
     for rank, trigger in enumerate(found.results, 1):
@@ -60,21 +60,21 @@ def described() -> NamedConcept:
     return NamedConcept(PROPERTY, DESCRIPTION, OTHERS)
 
 
-def shown(answered: Snapshot, shows: NDArray[np.bool_], dice: np.random.Generator) -> NamedConcept:
+def shown(answered: Snapshot, shows: NDArray[np.bool_], rng: np.random.Generator) -> NamedConcept:
     """Return the behaviour as ten responses that show it, and ten that do not."""
-    like, unlike = (dice.permutation(np.flatnonzero(which))[:EXAMPLES] for which in (shows, ~shows))
+    like, unlike = (rng.permutation(np.flatnonzero(which))[:EXAMPLES] for which in (shows, ~shows))
     ids = [[answered.ids[row] for row in rows.tolist()] for rows in (like, unlike)]
     return NamedConcept(PROPERTY, like=ids[0], unlike=ids[1])
 
 
-def responses(shows: NDArray[np.bool_], dice: np.random.Generator) -> list[str]:
+def responses(shows: NDArray[np.bool_], rng: np.random.Generator) -> list[str]:
     """Return a sentence for each prompt, with the property or without."""
     having: list[str] = []
     lacking: list[str] = []
     for record in data.read(CORPUS, "test"):
         (having if PROPERTY in record.metadata[FIELD] else lacking).append(record.text)
     return [
-        pool[int(dice.integers(len(pool)))] for pool in (having if one else lacking for one in shows.tolist())
+        pool[int(rng.integers(len(pool)))] for pool in (having if one else lacking for one in shows.tolist())
     ]
 
 

@@ -38,8 +38,8 @@ PILOT = {
 }  # fmt: skip
 PLANTED = {"stackoverflow_titles": "tag", "clinc150": "intent"}
 COUNTS, REPEATS, DRAWS, LISTED = (10, 30, 50), 20, 10, 300
-# A baseline counts pairs of so many records, where it says so.
-LEAST = 5
+# Minimum number of common records of a pair, for baselines with this limit.
+MIN_SUPPORT = 5
 
 
 def run(quick: bool) -> Outcome:
@@ -91,7 +91,7 @@ def by_labels(
 
 
 def without_share(concept: NamedConcept) -> NamedConcept:
-    """Return a concept of which nobody knows how frequent it is."""
+    """Return a concept of unknown frequency."""
     return replace(concept, share=None)
 
 
@@ -123,7 +123,7 @@ Ranks = dict[int, dict[str, list[float]]]
 
 
 def open_ranks(classes: Classes, repeats: int, space: FeatureSpace, encoder: CachedEncoder) -> Ranks:
-    """Return by count and score the rank of the first pair of features that tell the two planted classes."""
+    """Return by count and score the rank of the first pair of informative features of two planted classes."""
     found: Ranks = {count: {} for count in COUNTS}
     for planted in planted_pairs(classes, COUNTS, repeats, space, encoder):
         truth = {
@@ -152,7 +152,7 @@ def baseline_ranks(planted: Planted, truth: set[frozenset[int]]) -> dict[str, fl
     keys = zip(tables.a.tolist(), tables.b.tolist(), strict=True)
     is_true = np.array([frozenset(key) in truth for key in keys])
     value, low, _ = tables.log_odds()
-    is_large = tables.both >= LEAST
+    is_large = tables.both >= MIN_SUPPORT
     scores = {
         "NPMI": tables.npmi,
         "NPMI, 5 records or more": np.where(is_large, tables.npmi, -9.0),
@@ -243,12 +243,12 @@ def trigger_figures(
 ) -> dict[str, Figure]:
     """Return the rank of the planted trigger of a behaviour that is described, and that is shown."""
     figures = {}
-    for way in ("described", "shown"):
-        ranks = [trigger_rank(classes, way, repeat, space, encoder) for repeat in range(repeats)]
-        figures[f"trigger_{way}_first_share"] = Figure(
+    for kind in ("described", "shown"):
+        ranks = [trigger_rank(classes, kind, repeat, space, encoder) for repeat in range(repeats)]
+        figures[f"trigger_{kind}_first_share"] = Figure(
             float(np.mean(np.array(ranks) == 1)), "share", n=repeats
         )
-        figures[f"trigger_{way}_rank_median"] = Figure(float(np.median(ranks)), "rank", n=repeats)
+        figures[f"trigger_{kind}_rank_median"] = Figure(float(np.median(ranks)), "rank", n=repeats)
     return figures
 
 
@@ -256,7 +256,7 @@ def trigger_figures(
 
 
 def cost_figures(quick: bool) -> dict[str, Figure]:
-    """Return what all pairs of 4,096 concepts cost, all 32 active ones of each record counting."""
+    """Return the cost of all pairs of 4,096 concepts, counting all 32 active concepts of each record."""
     records = 10_000 if quick else 100_000
     seconds, mib = measured(records)
     figures = {

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from saeindex.collection.snapshot import Snapshot
 
-ALPHA, LEAST = 0.05, 5
+ALPHA, MIN_SUPPORT = 0.05, 5
 CORPORA = ("goemotions", "stackoverflow_titles", "clinc150", "medquad", "arxiv_heldout")
 # Corpora whose records share a document, and the field of it (a speech: the address of one year).
 BY_DOCUMENT = {
@@ -28,10 +28,10 @@ BY_DOCUMENT = {
     "us_speeches": "metadata.year",
 }
 FEW, MANY = 100, 2_000
-# Of the documents, how many make the smaller group of unequal ones.
+# Share of the documents in the smaller of two unequal groups.
 FEW_DOCUMENTS = 0.1
 CLUSTERINGS = 5
-# The confounders: for each corpus fields whose values are dealt unequally, besides length.
+# Confounders: for each corpus the fields whose values are assigned unequally, besides length.
 CONFOUNDED: dict[str, tuple[str, ...]] = {
     "product_reviews": ("metadata.product",),
     "medquad": ("metadata.source",),
@@ -69,7 +69,7 @@ class Prepared:
         has = chosen.has[rows]
         support = np.asarray(has.sum(0)).ravel()
         kept = Evidence(chosen.family, chosen.keys, chosen.labels, has)
-        return kept.take(np.flatnonzero((support >= LEAST) & (support <= len(rows) - LEAST)))
+        return kept.take(np.flatnonzero((support >= MIN_SUPPORT) & (support <= len(rows) - MIN_SUPPORT)))
 
 
 def false_findings(
@@ -86,16 +86,16 @@ def false_findings(
 
 def splits(snapshot: Snapshot, runs: int, is_equal: bool, unit: str | None) -> Iterator[Groups]:
     """Yield random groups: halves, or a small one and a large one; of whole units where there is a unit."""
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     for _ in range(runs):
         if unit is None:
-            order = dice.permutation(len(snapshot))
+            order = rng.permutation(len(snapshot))
             half = len(order) // 2
             first, second = (half, half) if is_equal else (FEW, min(MANY, len(order) - FEW))
             yield pair(order[:first], order[first : first + second])
             continue
         codes = snapshot.column(unit).codes
-        units = dice.permutation(int(codes.max()) + 1)
+        units = rng.permutation(int(codes.max()) + 1)
         count = len(units) // 2 if is_equal else max(3, round(len(units) * FEW_DOCUMENTS))
         inside = np.isin(codes, units[:count])
         yield pair(np.flatnonzero(inside), np.flatnonzero(~inside))
@@ -117,7 +117,7 @@ def equal_groups(runs: int, corpora: Sequence[str] = CORPORA) -> list[dict[str, 
 
 
 def documents(runs: int, names: Sequence[str] = tuple(BY_DOCUMENT)) -> list[dict[str, Any]]:
-    """Return the same where whole documents are dealt."""
+    """Return the same for whole documents assigned at random."""
     rows = []
     for name in names:
         unit = BY_DOCUMENT[name]
@@ -168,24 +168,24 @@ def confounded(runs: int, names: Sequence[str] = tuple(CONFOUNDED)) -> list[dict
 
 
 def _confounded(prepared: Prepared, runs: int, strata: tuple[str, ...], by_length: bool) -> dict[str, Any]:
-    dice = np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     plain: dict[Family, list[int]] = {family: [] for family in FAMILIES}
-    held: dict[Family, list[int]] = {family: [] for family in FAMILIES}
+    stratified: dict[Family, list[int]] = {family: [] for family in FAMILIES}
     for run in range(runs):
-        chance = _chances(prepared.snapshot, strata, by_length, dice)
-        inside = dice.random(len(chance)) < chance
+        chance = _chances(prepared.snapshot, strata, by_length, rng)
+        inside = rng.random(len(chance)) < chance
         groups = pair(np.flatnonzero(inside), np.flatnonzero(~inside))
-        for found, options in ((plain, ((), 0)), (held, (strata, 10 if by_length else 0))):
+        for found, options in ((plain, ((), 0)), (stratified, (strata, 10 if by_length else 0))):
             for family, count in false_findings(prepared, groups, run, None, *options).items():
                 found[family].append(count)
     return {
         **{f"unstratified_{family}": float(np.mean(counts)) for family, counts in plain.items()},
-        **{f"stratified_{family}": float(np.mean(counts)) for family, counts in held.items()},
+        **{f"stratified_{family}": float(np.mean(counts)) for family, counts in stratified.items()},
     }
 
 
 def _chances(
-    snapshot: Snapshot, strata: tuple[str, ...], by_length: bool, dice: np.random.Generator
+    snapshot: Snapshot, strata: tuple[str, ...], by_length: bool, rng: np.random.Generator
 ) -> NDArray[np.float64]:
     """Return each record's chance of the first group: .2 to .8 with the rank of its length, and by value."""
     logit = np.zeros(len(snapshot))
@@ -194,6 +194,6 @@ def _chances(
         logit += 2.8 * (ranks - 0.5)
     for field in strata:
         column = snapshot.column(field)
-        logit += dice.normal(0, 1.0, len(column.values) + 1)[column.codes]
+        logit += rng.normal(0, 1.0, len(column.values) + 1)[column.codes]
     chance: NDArray[np.float64] = 1 / (1 + np.exp(-logit))
     return chance

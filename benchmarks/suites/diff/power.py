@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from benchmarks.snapshots import labelled
-from benchmarks.suites.diff.calibration import ALPHA, LEAST, pair
+from benchmarks.suites.diff.calibration import ALPHA, MIN_SUPPORT, pair
 from saeindex.analysis.diff.robustness import power
 from saeindex.analysis.stats.design import Design
 from saeindex.analysis.stats.evidence import FAMILIES, evidence_of
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from saeindex.collection.snapshot import Snapshot
 
 # Evidence, with its shares inside a class and outside.
-Telling: TypeAlias = dict[int | str, tuple[float, float]]
+Informative: TypeAlias = dict[int | str, tuple[float, float]]
 # Corpora, the field whose values are planted, the kind of the field, and where truth is measured.
 FIELDS = {
     "stackoverflow_titles": ("metadata.tag", "topic"),
@@ -43,8 +43,8 @@ TRUE = 5
 FEWEST_KNOWN, FEWEST_PLANTED = 30, 40
 # Abstracts of the fit part that say what is true of arXiv's categories.
 KNOWN_ABSTRACTS = 20_000
-# interp_embed calls features findings whose shares differ by more than this, the 200 largest at most.
-RULE, RULE_MOST = 0.03, 200
+# Rule of interp_embed: features whose shares differ by more than this are findings, at most the 200 largest.
+RULE, MAX_RULE = 0.03, 200
 PRIOR = 500.0
 
 
@@ -57,7 +57,7 @@ class Planting:
     kind: str
     snapshot: Snapshot
     known: Snapshot
-    _telling: dict[tuple[Any, str], Telling] = made(default_factory=dict)
+    _informative: dict[tuple[Any, str], Informative] = made(default_factory=dict)
 
     @classmethod
     def of(cls, name: str) -> Planting:
@@ -105,15 +105,15 @@ class Planting:
             "words": (tuple(vocabulary), self.known.words),
         }
 
-    def telling(self, value: Any, family: str) -> Telling:
-        """Return the five pieces of evidence that tell a class most, with their shares inside and outside."""
-        if (value, family) not in self._telling:
+    def informative(self, value: Any, family: str) -> Informative:
+        """Return a class's five most informative pieces of evidence, with their shares inside and outside."""
+        if (value, family) not in self._informative:
             keys, has = self.truth[family]
-            self._telling[value, family] = most_telling(keys, has, self.having(value, is_known=True))
-        return self._telling[value, family]
+            self._informative[value, family] = most_informative(keys, has, self.having(value, is_known=True))
+        return self._informative[value, family]
 
 
-def most_telling(keys: Sequence[int | str], has: csr_matrix, inside: NDArray[np.bool_]) -> Telling:
+def most_informative(keys: Sequence[int | str], has: csr_matrix, inside: NDArray[np.bool_]) -> Informative:
     """Return the five columns whose shares differ most between ``inside`` (m,) and the others."""
     own, others = (np.asarray(has[rows].mean(0)).ravel() for rows in (inside, ~inside))
     top = np.argsort(others - own, kind="stable")[:TRUE]
@@ -124,8 +124,8 @@ def planted(
     planting: Planting, runs: int, shares: Sequence[float], seed: int = 0
 ) -> Iterator[dict[str, Any]]:
     """Yield what each run found: by family, by interp_embed's rule and by words' log-odds."""
-    dice = np.random.default_rng(seed)
-    bounds = by_chance(planting, dice)
+    rng = np.random.default_rng(seed)
+    bounds = by_chance(planting, rng)
     for run in range(runs):
         value = planting.classes[run % len(planting.classes)]
         inside = planting.having(value)
@@ -133,8 +133,8 @@ def planted(
         for share in shares:
             count = round(share * n)
             if count <= int(inside.sum()):
-                others = dice.permutation(np.flatnonzero(~inside))[: 2 * n - count]
-                chosen = dice.permutation(np.flatnonzero(inside))[:count]
+                others = rng.permutation(np.flatnonzero(~inside))[: 2 * n - count]
+                chosen = rng.permutation(np.flatnonzero(inside))[:count]
                 first = np.concatenate([chosen, others[: n - count]])
                 row = {"corpus": planting.name, "kind": planting.kind, "share": share, "n": n}
                 yield row | one_run(planting, value, first, others[n - count :], share, bounds, run)
@@ -149,34 +149,36 @@ def one_run(
     bounds: dict[str, float],
     seed: int,
 ) -> dict[str, Any]:
-    """Compare two groups; say for each way to find whether a true finding is among what it found."""
+    """Compare two groups; return for each method whether its findings include a true finding."""
     groups = pair(first, second)
     rows, codes = groups.pooled, groups.codes
     design = Design(np.zeros(len(rows), np.int32))
     inside = planting.having(value)[rows]
     found: dict[str, Any] = {}
     for family in FAMILIES:
-        evidence = evidence_of(planting.snapshot, rows, family, "typical", LEAST, seed)
+        evidence = evidence_of(planting.snapshot, rows, family, "typical", MIN_SUPPORT, seed)
         test = run_tests(evidence, codes, 2, design)
-        telling = (
-            most_telling(evidence.keys, evidence.has, inside)
+        informative = (
+            most_informative(evidence.keys, evidence.has, inside)
             if family == "clusters"
-            else planting.telling(value, family)
+            else planting.informative(value, family)
         )
-        found[family] = bool(higher_in_first(test, ALPHA) & telling.keys())
+        found[family] = bool(higher_in_first(test, ALPHA) & informative.keys())
         if family != "clusters":
-            found |= foretold(test, telling, share, len(first), family)
+            found |= foretold(test, informative, share, len(first), family)
         if family == "words":
             z = log_odds(test, len(first), len(second))
-            found["log_odds"] = bool(keys_of(test, np.argsort(-z)[:20]) & telling.keys())
-            found["log_odds_at_ours"] = bool(keys_of(test, np.flatnonzero(z > bounds["z"])) & telling.keys())
+            found["log_odds"] = bool(keys_of(test, np.argsort(-z)[:20]) & informative.keys())
+            found["log_odds_at_ours"] = bool(
+                keys_of(test, np.flatnonzero(z > bounds["z"])) & informative.keys()
+            )
         if family == "concepts":
             difference = test.shares[0] - test.shares[1]
-            by_rule = np.argsort(-np.abs(difference), kind="stable")[:RULE_MOST]
+            by_rule = np.argsort(-np.abs(difference), kind="stable")[:MAX_RULE]
             by_rule = by_rule[difference[by_rule] > RULE]
-            found["rule"] = bool(keys_of(test, by_rule) & telling.keys())
+            found["rule"] = bool(keys_of(test, by_rule) & informative.keys())
             strict = np.flatnonzero(difference > bounds["difference"])
-            found["rule_at_ours"] = bool(keys_of(test, strict) & telling.keys())
+            found["rule_at_ours"] = bool(keys_of(test, strict) & informative.keys())
     found["any"] = any(found[family] for family in FAMILIES)
     return found
 
@@ -192,9 +194,9 @@ def keys_of(test: FamilyTest, columns: NDArray[np.int64]) -> set[int | str]:
     return {test.evidence.keys[column] for column in columns.tolist()}
 
 
-def foretold(test: FamilyTest, telling: Telling, share: float, n: int, family: str) -> dict[str, Any]:
-    """Return the power that was foretold for the most telling evidence, and whether it was found."""
-    key, (own, others) = next(iter(telling.items()))
+def foretold(test: FamilyTest, informative: Informative, share: float, n: int, family: str) -> dict[str, Any]:
+    """Return the predicted power for the most informative evidence, and whether it was found."""
+    key, (own, others) = next(iter(informative.items()))
     threshold = test.threshold(ALPHA)
     expected = power(others + share * (own - others), others, n, n, threshold)
     return {f"foretold_{family}": expected, f"came_{family}": key in higher_in_first(test, ALPHA)}
@@ -210,7 +212,7 @@ def log_odds(test: FamilyTest, n1: int, n2: int) -> NDArray[np.float64]:
     return z
 
 
-def by_chance(planting: Planting, dice: np.random.Generator, runs: int = 60) -> dict[str, float]:
+def by_chance(planting: Planting, rng: np.random.Generator, runs: int = 60) -> dict[str, float]:
     """Return the bounds above which the rule and the log-odds find anything in one run of twenty by chance.
 
     Measured on the records that truth is measured on, not on those that are compared.
@@ -219,11 +221,14 @@ def by_chance(planting: Planting, dice: np.random.Generator, runs: int = 60) -> 
     n = min(GROUP, len(planting.known) // 2)
     design = Design(np.zeros(2 * n, np.int32))
     for _ in range(runs):
-        order = dice.permutation(len(planting.known))[: 2 * n]
+        order = rng.permutation(len(planting.known))[: 2 * n]
         groups = pair(order[:n], order[n:])
         tests = {
             family: run_tests(
-                evidence_of(planting.known, groups.pooled, family, "typical", LEAST), groups.codes, 2, design
+                evidence_of(planting.known, groups.pooled, family, "typical", MIN_SUPPORT),
+                groups.codes,
+                2,
+                design,
             )
             for family in FAMILIES[:2]
         }

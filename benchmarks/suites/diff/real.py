@@ -14,7 +14,7 @@ from scipy.sparse import csr_matrix
 
 from benchmarks import data
 from benchmarks.snapshots import labelled
-from benchmarks.suites.diff.calibration import ALPHA, LEAST, pair
+from benchmarks.suites.diff.calibration import ALPHA, MIN_SUPPORT, pair
 from benchmarks.suites.diff.detectors import DETECTORS, detected
 from benchmarks.suites.fidelity.retained import has_value, properties
 from saeindex.analysis.stats.design import design_of
@@ -80,7 +80,7 @@ def _top(snapshot: Snapshot, groups: Groups) -> list[int]:
 
 
 def _test(snapshot: Snapshot, groups: Groups, family: Any, unit: str | None) -> FamilyTest:
-    evidence = evidence_of(snapshot, groups.pooled, family, "typical", LEAST)
+    evidence = evidence_of(snapshot, groups.pooled, family, "typical", MIN_SUPPORT)
     design = design_of(snapshot, groups, unit, (), None, None)
     return run_tests(evidence, groups.codes, 2, design)
 

@@ -1,6 +1,6 @@
 """Differences: what is found where there is nothing, and of what there is; how fast.
 
-Groups are dealt at random or by a confounder (calibration), classes are planted in one of two groups (power),
+Groups are random or assigned by a confounder (calibration), classes are planted in one of two groups (power),
 and classes and models are compared (real differences). Everything is judged on test parts. What is true of a
 class, the bounds of the baselines and what stands for a rule come from the fit and choose parts, and so do
 our constants: the sizes of clusters and the level.
@@ -89,12 +89,12 @@ def find_planted(outcome: Outcome, runs: int, corpora: Sequence[str]) -> None:
     for share, kind, goal in ((0.05, "topic", 0.8), (0.02, "topic", None), (0.05, "function", None),
                               (0.05, "affect", 0.5), (0.1, "affect", None)):  # fmt: skip
         kept = [row for row in rows if row["share"] == share and row["kind"] == kind]
-        for way in ("any", "rule", "rule_at_ours") if kept else ():
-            prefix = "" if way == "any" else f"{way}_"
-            value = mean_by_corpus(kept, way)
+        for column in ("any", "rule", "rule_at_ours") if kept else ():
+            prefix = "" if column == "any" else f"{column}_"
+            value = mean_by_corpus(kept, column)
             figure = (
                 at_least(value, goal, "of runs", len(kept))
-                if goal and way == "any"
+                if goal and column == "any"
                 else Figure(value, "of runs")
             )
             outcome.figures[f"{prefix}power_{round(100 * share)}pct_{kind}"] = figure
@@ -108,20 +108,20 @@ def find_planted(outcome: Outcome, runs: int, corpora: Sequence[str]) -> None:
         )
 
 
-def mean_by_corpus(rows: Sequence[dict[str, Any]], way: str) -> float:
+def mean_by_corpus(rows: Sequence[dict[str, Any]], column: str) -> float:
     """Return the share of runs, each corpus with equal weight."""
     groups: dict[str, list[bool]] = defaultdict(list)
     for row in rows:
-        groups[row["corpus"]].append(row[way])
+        groups[row["corpus"]].append(row[column])
     return float(np.mean([np.mean(found) for found in groups.values()]))
 
 
 def powers(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the share of runs with a true finding, by corpus and planted share, for every way."""
+    """Return the share of runs with a true finding, by corpus and planted share, for every method."""
     table = []
     for corpus, share in sorted({(row["corpus"], row["share"]) for row in rows}):
         kept = [row for row in rows if (row["corpus"], row["share"]) == (corpus, share)]
-        shares = {way: float(np.mean([row[way] for row in kept])) for way in WAYS}
+        shares = {column: float(np.mean([row[column] for row in kept])) for column in WAYS}
         table.append({"corpus": corpus, "share": share, "n": kept[0]["n"], "runs": len(kept)} | shares)
     return table
 

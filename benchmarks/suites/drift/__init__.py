@@ -1,3 +1,3 @@
-"""Drift: what is found where nothing drifts, of what rises or jumps, and of what is known to have changed."""
+"""Drift: findings where nothing drifts, where classes rise or jump, and where changes are known."""
 
 from benchmarks.suites.drift.suite import run as run

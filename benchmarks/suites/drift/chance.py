@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.snapshots import labelled
-from benchmarks.suites.diff.calibration import ALPHA, BY_DOCUMENT, LEAST, Prepared
+from benchmarks.suites.diff.calibration import ALPHA, BY_DOCUMENT, MIN_SUPPORT, Prepared
 from saeindex.analysis.drift.trend_test import run_trends
 from saeindex.analysis.monitor.monitor import monitor
 from saeindex.analysis.monitor.options import MonitorOptions
@@ -32,7 +32,7 @@ GROWTH = 1.6
 GROWING = ("goemotions", "clinc150")
 # The records, or the share of the documents, of a window.
 WINDOW, WINDOW_DOCUMENTS = 500, 0.2
-# Of the runs, how many deal documents, which takes longer.
+# Number of runs that assign whole documents, which takes longer.
 OF_DOCUMENTS = 0.6
 
 
@@ -58,7 +58,7 @@ def trend_tests(
     tests: dict[Family, TrendTest] = {}
     for family in FAMILIES:
         evidence = (
-            evidence_of(snapshot, rows, family, "typical", LEAST, seed)
+            evidence_of(snapshot, rows, family, "typical", MIN_SUPPORT, seed)
             if prepared is None
             else prepared.on(rows, family, seed)
         )
@@ -75,22 +75,22 @@ def prepared_of(snapshot: Snapshot) -> Prepared:
 
 
 def shuffled(snapshot: Snapshot, runs: int, is_equal: bool, unit: str | None) -> Iterator[Groups]:
-    """Yield periods whose order means nothing: records, or whole units, dealt at random."""
-    dice = np.random.default_rng(3)
+    """Yield periods without meaning: records, or whole units, are assigned to them at random."""
+    rng = np.random.default_rng(3)
     sizes = np.ones(PERIODS) if is_equal else GROWTH ** np.arange(PERIODS)
     for _ in range(runs):
         if unit is None:
-            codes = dice.choice(PERIODS, len(snapshot), p=sizes / sizes.sum())
-            codes[dice.permutation(len(snapshot))[RECORDS:]] = -1
+            codes = rng.choice(PERIODS, len(snapshot), p=sizes / sizes.sum())
+            codes[rng.permutation(len(snapshot))[RECORDS:]] = -1
         else:
             column = snapshot.column(unit)
-            dealt = np.arange(len(column.values)) * PERIODS // len(column.values)
-            codes = dice.permutation(dealt)[column.codes]
+            assigned = np.arange(len(column.values)) * PERIODS // len(column.values)
+            codes = rng.permutation(assigned)[column.codes]
         yield in_periods(codes)
 
 
 def false_trends(runs: int, corpora: Sequence[str] = CORPORA) -> list[dict[str, Any]]:
-    """Return the share of runs with any finding, by corpus and family; records dealt at random."""
+    """Return the share of runs with any finding, by corpus and family; records are assigned at random."""
     rows = []
     for name in corpora:
         snapshot = labelled(name)
@@ -100,7 +100,7 @@ def false_trends(runs: int, corpora: Sequence[str] = CORPORA) -> list[dict[str, 
 
 
 def false_trends_by_unit(runs: int) -> list[dict[str, Any]]:
-    """Return the same where whole units are dealt, and where versions are dealt anew within prompts."""
+    """Return the same for whole units, and for versions that are permuted within prompts."""
     rows = []
     for name, unit in UNITS.items():
         snapshot = labelled(name)
@@ -112,13 +112,13 @@ def false_trends_by_unit(runs: int) -> list[dict[str, Any]]:
 
 
 def _within(snapshot: Snapshot, runs: int, over: str, unit: str) -> Iterator[Groups]:
-    """Yield periods that the records of each unit are dealt out to at random, one each."""
-    dice = np.random.default_rng(4)
+    """Yield periods to which the records of each unit are assigned at random, one record each."""
+    rng = np.random.default_rng(4)
     units, versions = snapshot.column(unit).codes, snapshot.column(over).codes
     kept = versions < PERIODS
     for _ in range(runs):
         codes = np.full(len(snapshot), -1)
-        order = np.lexsort((dice.random(len(snapshot)), units))
+        order = np.lexsort((rng.random(len(snapshot)), units))
         order = order[kept[order]]
         starts = np.r_[0, np.flatnonzero(np.diff(units[order])) + 1]
         counts = np.diff(np.r_[starts, len(order)])
@@ -127,11 +127,11 @@ def _within(snapshot: Snapshot, runs: int, over: str, unit: str) -> Iterator[Gro
 
 
 def _shares(
-    name: str, snapshot: Snapshot, dealt: Iterator[Groups], unit: str | None, runs: int, is_equal: bool
+    name: str, snapshot: Snapshot, assigned: Iterator[Groups], unit: str | None, runs: int, is_equal: bool
 ) -> list[dict[str, Any]]:
     counts: dict[Family, list[int]] = {family: [] for family in FAMILIES}
     prepared = prepared_of(snapshot)
-    for run, groups in enumerate(dealt):
+    for run, groups in enumerate(assigned):
         for family, test in trend_tests(snapshot, groups, unit, run, prepared=prepared).items():
             counts[family].append(len(test.found(ALPHA)))
     return [
@@ -154,11 +154,11 @@ def false_alerts(runs: int, corpora: Sequence[str], is_quick: bool = False) -> l
     cases += [] if is_quick else list(BY_DOCUMENT.items())
     rows = []
     for name, unit in cases:
-        snapshot, dice = labelled(name), np.random.default_rng(5)
+        snapshot, rng = labelled(name), np.random.default_rng(5)
         alerts: dict[str, list[bool]] = {"any": [], "unbounded": []}
         count = runs if unit is None else round(runs * OF_DOCUMENTS)
         for run in range(count):
-            window = _window(snapshot, unit, dice)
+            window = _window(snapshot, unit, rng)
             reference = np.setdiff1d(np.arange(len(snapshot)), window)
             options = MonitorOptions(unit=unit, examples=0, seed=run, min_effect=0.0, min_odds_ratio=1.0)
             found = list(monitor(snapshot, reference, window, options))
@@ -172,14 +172,14 @@ def false_alerts(runs: int, corpora: Sequence[str], is_quick: bool = False) -> l
                     for one in (first, *first.related)
                 )
             )
-        shares = {f"alerts_{way}": float(np.mean(each)) for way, each in alerts.items()}
+        shares = {f"alerts_{alert}": float(np.mean(each)) for alert, each in alerts.items()}
         rows.append({"corpus": name, "unit": unit or "", "runs": count} | shares)
     return rows
 
 
-def _window(snapshot: Snapshot, unit: str | None, dice: np.random.Generator) -> NDArray[np.int64]:
+def _window(snapshot: Snapshot, unit: str | None, rng: np.random.Generator) -> NDArray[np.int64]:
     if unit is None:
-        return np.sort(dice.permutation(len(snapshot))[:WINDOW])
+        return np.sort(rng.permutation(len(snapshot))[:WINDOW])
     codes = snapshot.column(unit).codes
-    units = dice.permutation(int(codes.max()) + 1)
+    units = rng.permutation(int(codes.max()) + 1)
     return np.flatnonzero(np.isin(codes, units[: max(3, round(len(units) * WINDOW_DOCUMENTS))]))

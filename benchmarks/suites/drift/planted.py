@@ -1,4 +1,4 @@
-"""What is found of classes whose share rises over periods, or jumps, and of those that a window brings."""
+"""Findings on classes whose share rises over periods or jumps, and on classes that a window adds."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.suites.diff.calibration import ALPHA, LEAST, pair
-from benchmarks.suites.diff.power import higher_in_first, most_telling
+from benchmarks.suites.diff.calibration import ALPHA, MIN_SUPPORT, pair
+from benchmarks.suites.diff.power import higher_in_first, most_informative
 from benchmarks.suites.drift.chance import PERIODS, WINDOW, in_periods, trend_tests
 from saeindex.analysis.drift.trends import kind_of
 from saeindex.analysis.monitor.monitor import monitor
@@ -35,8 +35,8 @@ REFERENCE = 2_000
 def rising(
     planting: Planting, runs: int, shares: Sequence[float] = SHARES, seed: int = 0
 ) -> Iterator[dict[str, Any]]:
-    """Yield what each run found of a class whose share rises to ``share`` along a line, and in a step."""
-    dice = np.random.default_rng(seed)
+    """Yield each run's findings on a class whose share rises to ``share`` along a line, and in a step."""
+    rng = np.random.default_rng(seed)
     for run in range(runs):
         value = planting.classes[run % len(planting.classes)]
         inside = planting.having(value)
@@ -46,7 +46,7 @@ def rising(
                 at = STEPS[run % len(STEPS)]
                 counts = _counts(shape, at, share, n)
                 if counts.sum() <= int(inside.sum()):
-                    groups = _planted(inside, counts, n, dice)
+                    groups = _planted(inside, counts, n, rng)
                     row = {"corpus": planting.name, "kind": planting.kind, "share": share, "shape": shape}
                     yield row | {"n": n, "value": str(value)} | _found(planting, value, groups, at)
 
@@ -59,10 +59,10 @@ def _counts(shape: str, at: int, share: float, n: int) -> NDArray[np.int64]:
 
 
 def _planted(
-    inside: NDArray[np.bool_], counts: NDArray[np.int64], n: int, dice: np.random.Generator
+    inside: NDArray[np.bool_], counts: NDArray[np.int64], n: int, rng: np.random.Generator
 ) -> Groups:
     codes = np.full(len(inside), -1)
-    of_class, others = (dice.permutation(np.flatnonzero(mask)) for mask in (inside, ~inside))
+    of_class, others = (rng.permutation(np.flatnonzero(mask)) for mask in (inside, ~inside))
     codes[of_class[: counts.sum()]] = np.repeat(np.arange(PERIODS), counts)
     codes[others[: (n - counts).sum()]] = np.repeat(np.arange(PERIODS), n - counts)
     return in_periods(codes)
@@ -75,8 +75,8 @@ def _found(planting: Planting, value: Any, groups: Groups, at: int) -> dict[str,
     found: dict[str, Any] = {}
     kinds: list[tuple[str, int]] = []
     for family, test in tests.items():
-        telling = _telling(planting, value, test.evidence, inside)
-        own = _rising(test, telling.keys())
+        informative = _informative(planting, value, test.evidence, inside)
+        own = _rising(test, informative.keys())
         found[family] = bool(own)
         kinds += [_told(test, column) for column in own[:1]]
     found["any"] = any(found[family] for family in FAMILIES)
@@ -86,21 +86,21 @@ def _found(planting: Planting, value: Any, groups: Groups, at: int) -> dict[str,
     return found
 
 
-def _telling(
+def _informative(
     planting: Planting, value: Any, evidence: Evidence, inside: NDArray[np.bool_]
 ) -> Mapping[int | str, Any]:
-    """Return what tells a class: measured elsewhere, but of clusters, which are those of these records."""
+    """Return the informative evidence of a class, measured on other records, except that of clusters."""
     if evidence.family == "clusters":
-        return most_telling(evidence.keys, evidence.has, inside)
-    return planting.telling(value, evidence.family)
+        return most_informative(evidence.keys, evidence.has, inside)
+    return planting.informative(value, evidence.family)
 
 
-def _rising(test: TrendTest, telling: Any) -> list[int]:
-    """Return the columns that are found to rise and tell the class, the largest change first."""
+def _rising(test: TrendTest, informative: Any) -> list[int]:
+    """Return the columns found to rise that are informative of the class, largest change first."""
     return [
         column
         for column in test.found(ALPHA).tolist()
-        if test.evidence.keys[column] in telling and test.slope[column] > 0
+        if test.evidence.keys[column] in informative and test.slope[column] > 0
     ]
 
 
@@ -116,9 +116,9 @@ def _by_halves(planting: Planting, value: Any, groups: Groups) -> bool:
     design = Design(np.zeros(len(halves.pooled), np.int32))
     inside = planting.having(value)[halves.pooled]
     for family in FAMILIES:
-        evidence = evidence_of(planting.snapshot, halves.pooled, family, "typical", LEAST)
+        evidence = evidence_of(planting.snapshot, halves.pooled, family, "typical", MIN_SUPPORT)
         test = run_tests(evidence, halves.codes, 2, design)
-        if higher_in_first(test, ALPHA) & _telling(planting, value, evidence, inside).keys():
+        if higher_in_first(test, ALPHA) & _informative(planting, value, evidence, inside).keys():
             return True
     return False
 
@@ -126,20 +126,20 @@ def _by_halves(planting: Planting, value: Any, groups: Groups) -> bool:
 def arriving(
     planting: Planting, runs: int, shares: Sequence[float] = SHARES, seed: int = 0
 ) -> Iterator[dict[str, Any]]:
-    """Yield whether a window raises an alert that has a share of a class, which the reference lacks."""
-    dice = np.random.default_rng(seed)
+    """Yield whether a window with a share of a class that the reference lacks raises an alert."""
+    rng = np.random.default_rng(seed)
     options = MonitorOptions(unit=None, examples=0, length_bins=0)
     for run in range(runs):
         value = planting.classes[run % len(planting.classes)]
         inside = planting.having(value)
         for share in shares:
-            of_class, others = (dice.permutation(np.flatnonzero(mask)) for mask in (inside, ~inside))
+            of_class, others = (rng.permutation(np.flatnonzero(mask)) for mask in (inside, ~inside))
             count = round(share * WINDOW)
             window = np.concatenate([of_class[:count], others[: WINDOW - count]])
             reference = others[WINDOW:][:REFERENCE]
             found = monitor(planting.snapshot, np.sort(reference), np.sort(window), options)
             true = any(
-                one.effect > 0 and one.key in planting.telling(value, one.family)
+                one.effect > 0 and one.key in planting.informative(value, one.family)
                 for first in found
                 for one in (first, *first.related)
             )

@@ -92,12 +92,12 @@ def generations() -> list[dict[str, Any]]:
             for name in DETECTORS:
                 flags = detector_flags("test", snapshot, name)[groups.pooled]
                 truth = _rule(snapshot, groups, flags, bins, name)
-                told = _signs(tests, stands[name])
+                signs = _signs(tests, stands[name])
                 rows.append({
                     "vendor": vendor, "detector": name, "length_bins": "none" if bins == 0 else "as needed",
                     "findings": sum(len(test.found(ALPHA)) for test in tests.values()),
-                    **truth, "shown": np.sign(truth["effect"]) in told,
-                    "opposite": -np.sign(truth["effect"]) in told,
+                    **truth, "shown": np.sign(truth["effect"]) in signs,
+                    "opposite": -np.sign(truth["effect"]) in signs,
                     "is_real": abs(truth["effect"]) >= DIFFERS and truth["p"] < 1e-3,
                 })  # fmt: skip
     return rows
@@ -115,7 +115,7 @@ def _rule(
 
 
 def _signs(tests: dict[Any, TrendTest], stands: dict[str, set[int | str]]) -> set[float]:
-    """Return the directions in which what stands for a rule is found to drift."""
+    """Return the directions of drift found in the evidence that represents a rule."""
     return {
         float(np.sign(test.slope[column]))
         for family, test in tests.items()

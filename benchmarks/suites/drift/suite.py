@@ -1,6 +1,6 @@
 """Drift: what is found where nothing drifts, of what rises or jumps, and of what is known to have changed.
 
-Records and whole documents are dealt to periods at random (calibration), classes are planted at shares that
+Records and whole documents get random periods (calibration), classes are planted at shares that
 rise along a line or in a step (power, kind and place), windows are compared with a reference (alerts), and
 abstracts, speeches and models are read over their years and generations. All is judged on test parts; what
 is true of a class, what stands for a rule and our constants come from the fit and choose parts.
@@ -71,10 +71,10 @@ def find_planted(outcome: Outcome, plantings: Sequence[Planting], runs: int) -> 
     for shape in ("line", "step"):
         for share in drift_planted.SHARES:
             kept = [row for row in rows if (row["shape"], row["share"]) == (shape, share)]
-            for way in ("any", "halves") if kept else ():
-                prefix = "halves" if way == "halves" else "planted_trend"
+            for column in ("any", "halves") if kept else ():
+                prefix = "halves" if column == "halves" else "planted_trend"
                 name = f"{prefix}_power_{shape}_{round(100 * share)}pct"
-                value = mean_by_corpus(kept, way)
+                value = mean_by_corpus(kept, column)
                 outcome.figures[name] = Figure(value, "of runs, mean over corpora", n=len(kept))
     lines, steps = ([row for row in rows if row["shape"] == shape] for shape in ("line", "step"))
     outcome.figures["planted_trend_power"] = outcome.figures["planted_trend_power_line_5pct"]
@@ -91,13 +91,13 @@ def _mean(outcome: Outcome, name: str, values: Sequence[float], unit: str) -> No
 
 
 def powers(rows: Sequence[dict[str, Any]], by: Sequence[str], ways: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the share of runs with a true finding for every way, by corpus and other columns."""
+    """Return the share of runs with a true finding for every method, by corpus and other columns."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         groups[tuple(row[name] for name in ("corpus", *by))].append(row)
     table = []
     for key, kept in sorted(groups.items()):
-        shares = {way: float(np.mean([row[way] for row in kept])) for way in ways}
+        shares = {column: float(np.mean([row[column] for row in kept])) for column in ways}
         table.append(dict(zip(("corpus", *by), key, strict=True)) | {"runs": len(kept)} | shares)
     return table
 

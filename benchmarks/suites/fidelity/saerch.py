@@ -22,7 +22,7 @@ from saeindex.sae.topk import combine, strengths_on
 if TYPE_CHECKING:
     from saeindex.types import FloatArray
 
-LEARNING_RATE, BATCH_SIZE, AUXILIARY_WEIGHT, MOST_GRADIENT = 1e-4, 1_024, 1 / 32, 1.0
+LEARNING_RATE, BATCH_SIZE, AUXILIARY_WEIGHT, MAX_GRADIENT = 1e-4, 1_024, 1 / 32, 1.0
 DEAD_AFTER, MEDIAN_ROWS = 266, 10_000
 
 
@@ -42,7 +42,7 @@ def train(
         optimizer.zero_grad(set_to_none=True)
         _loss(batches[step], weights, k, silent).backward()  # type: ignore[no-untyped-call]
         remove_parallel_gradient(weights[2])
-        torch.nn.utils.clip_grad_norm_(weights, MOST_GRADIENT)
+        torch.nn.utils.clip_grad_norm_(weights, MAX_GRADIENT)
         optimizer.step()
         with torch.no_grad():
             weights[2].div_(weights[2].norm(dim=1, keepdim=True))

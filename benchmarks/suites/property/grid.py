@@ -57,7 +57,7 @@ def choose(
     settings: Mapping[str, Setting],
     rank: Callable[[Corpus, Setting], NDArray[np.float64]],
 ) -> Choice[Setting]:
-    """Measure every setting of a way to rank by description."""
+    """Measure every setting of a method to rank by description."""
     scores = {
         name: {corpus.name: mean_ap(rank(corpus, setting), corpus.relevant) for corpus in corpora}
         for name, setting in settings.items()
@@ -71,7 +71,7 @@ def choose_by_examples(
     settings: Mapping[str, Setting],
     rank: Callable[[Corpus, Sequence[Draw], Setting], NDArray[np.float64]],
 ) -> Choice[Setting]:
-    """Measure every setting of a way to rank by examples; these are left out of the ranking."""
+    """Measure every setting of a method to rank by examples; these are left out of the ranking."""
     scores: dict[str, dict[str, float]] = {name: {} for name in settings}
     for corpus in corpora:
         if not draws[corpus.name]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 SEED = 0
 EXAMPLES = (5, 10)
 DRAWS = 2
-LEAST_LEFT = 5
+MIN_LEFT = 5
 STRENGTHS = {f"C {c:g}": c for c in (0.1, 1.0, 10.0, 100.0)}
 PRIORS = {f"prior {p:g}": p for p in (0.25, 0.5, 1.0)}
 ROCCHIO = {f"text {t:g}, unlike {u:g}": (t, u) for t in (0.0, 0.5, 1.0) for u in (0.0, 0.3)}
@@ -66,7 +66,7 @@ def opened(part: str, names: Sequence[str] | None, limit: int | None) -> Any:
 
 
 def tune(corpora: Sequence[Corpus]) -> dict[str, Choice[Any]]:
-    """Return what is best for each corpus on the ``choose`` parts of the others."""
+    """Return the best setting for each corpus on the ``choose`` parts of the others."""
     tuned: dict[str, Choice[Any]] = {
         "lone": choose(corpora, RECIPES, lambda c, r: methods.ours(c, r, False)),
         "siblings": choose(corpora, RECIPES, lambda c, r: methods.ours(c, r, True)),
@@ -94,11 +94,11 @@ def draws(corpus: Corpus, count: int, repeats: int) -> list[Draw]:
     found = []
     for query, relevant in enumerate(corpus.relevant):
         having, lacking = np.flatnonzero(relevant), np.flatnonzero(~relevant)
-        if len(having) < count + LEAST_LEFT or len(lacking) < count:
+        if len(having) < count + MIN_LEFT or len(lacking) < count:
             continue
         for repeat in range(repeats):
-            dice = np.random.default_rng([SEED, query, repeat])
-            found.append(Draw(query, dice.permutation(having)[:count], dice.permutation(lacking)[:count]))
+            rng = np.random.default_rng([SEED, query, repeat])
+            found.append(Draw(query, rng.permutation(having)[:count], rng.permutation(lacking)[:count]))
     return found
 
 
@@ -118,9 +118,9 @@ def described(corpora: Sequence[Corpus], tuned: Mapping[str, Choice[Any]]) -> Re
             "ours, lone": methods.ours(corpus, tuned["lone"].setting(corpus.name), False),
             "ours, siblings": methods.ours(corpus, tuned["siblings"].setting(corpus.name), True),
         }
-        for name, told in (("lone", False), ("siblings", True)):
+        for name, with_siblings in (("lone", False), ("siblings", True)):
             is_default = tuned[name].setting(corpus.name) == Recipe()
-            ours = scores[f"ours, {name}"] if is_default else methods.ours(corpus, Recipe(), told)
+            ours = scores[f"ours, {name}"] if is_default else methods.ours(corpus, Recipe(), with_siblings)
             scores[f"ours, {name}, as shipped"] = ours
         for name, found in scores.items():
             judged = [

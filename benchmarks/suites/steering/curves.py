@@ -1,4 +1,4 @@
-"""How steering is judged: what a query gains of a concept, and what it keeps of its topic, by strength."""
+"""Evaluation of steering: the gain of a concept, and the topic that is kept, by strength."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GAINS = 1 / np.log2(np.arange(2, TOP + 2))
 STRENGTHS = np.array(
     [0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0]
 )
-LEAST_RELEVANT = 25
+MIN_RELEVANT = 25
 
 
 class Pair(NamedTuple):
@@ -50,13 +50,13 @@ class Curve:
 
 def pairs(corpus: Corpus, count: int, is_upward: bool, seed: int) -> list[Pair]:
     """Return records with concepts that they lack (upward) or have, of those with 25 relevant records."""
-    dice = np.random.default_rng(seed)
-    concepts = [i for i, row in enumerate(corpus.relevant) if LEAST_RELEVANT <= row.sum() < len(row)]
+    rng = np.random.default_rng(seed)
+    concepts = [i for i, row in enumerate(corpus.relevant) if MIN_RELEVANT <= row.sum() < len(row)]
     found: list[Pair] = []
     while len(found) < count:
-        concept = int(dice.choice(concepts))
+        concept = int(rng.choice(concepts))
         records = np.flatnonzero(corpus.relevant[concept] != is_upward)
-        found.append(Pair(concept, int(dice.choice(records))))
+        found.append(Pair(concept, int(rng.choice(records))))
     return found
 
 

@@ -49,29 +49,29 @@ def run(quick: bool) -> Outcome:
     names, limit, count = (names[1:4], 500, 60) if quick else (names, None, PAIRS)
     outcome = Outcome("steering", quick, SEED)
     with open_corpora("test", names, limit) as corpora:
-        for way, is_upward in (("up", True), ("down", False)):
+        for direction, is_upward in (("up", True), ("down", False)):
             asked = {corpus.name: pairs(corpus, count, is_upward, SEED) for corpus in corpora}
             found = {c.name: measured(c, asked[c.name], is_upward) for c in corpora}
             curves = {name: curves for name, (curves, _) in found.items()}
-            outcome.tables[f"steering_{way}"] = table(curves, LEVELS[way])
-            gains = gains_of(curves, LEVELS[way], 1 if is_upward else -1)
-            outcome.tables[f"steering_gain_{way}"] = gains
+            outcome.tables[f"steering_{direction}"] = table(curves, LEVELS[direction])
+            gains = gains_of(curves, LEVELS[direction], 1 if is_upward else -1)
+            outcome.tables[f"steering_gain_{direction}"] = gains
             worst = min(row["gain"] for row in gains)
             n = count * len(corpora)
-            outcome.figures[f"gain_{way}_over_best_baseline"] = at_least(worst, 0.0, "precision@10", n)
+            outcome.figures[f"gain_{direction}_over_best_baseline"] = at_least(worst, 0.0, "precision@10", n)
             won = successes([shares for _, shares in found.values()])
-            outcome.tables[f"steering_success_{way}"] = won
-            outcome.figures[f"success_{way}_at_cos70"] = Figure(won["ours: name"]["0.7"], "share", n=n)
+            outcome.tables[f"steering_success_{direction}"] = won
+            outcome.figures[f"success_{direction}_at_cos70"] = Figure(won["ours: name"]["0.7"], "share", n=n)
             for rows in gains:
                 if rows["kept"] in (0.8, 0.94):
                     figure = Figure(rows["gain"], "precision@10", n=n)
-                    outcome.figures[f"gain_{way}_{rows['information']}_at_{rows['kept']:g}"] = figure
+                    outcome.figures[f"gain_{direction}_{rows['information']}_at_{rows['kept']:g}"] = figure
         outcome.figures["zero_is_identity"] = identity(corpora)
     return outcome
 
 
 def directions() -> dict[str, dict[str, Directions]]:
-    """Return the ways to make a direction, by what they are told."""
+    """Return the methods to make a direction, by the information that they use."""
     return {
         "name": {
             "random": random_directions,
@@ -89,7 +89,7 @@ def directions() -> dict[str, dict[str, Directions]]:
 
 
 def example_ways(count: int) -> dict[str, Directions]:
-    """Return the ways that see ``count`` records with the concept, and as many without."""
+    """Return the methods that use ``count`` records with the concept, and as many without it."""
     ways: dict[str, Directions] = {
         "mean difference": lambda c, p: mean_difference(c, p, count),
         "mean difference + name": lambda c, p: unit(mean_difference(c, p, count) + named(c, p)),
@@ -103,15 +103,15 @@ def example_ways(count: int) -> dict[str, Directions]:
 def measured(
     corpus: Corpus, asked: Sequence[Pair], is_upward: bool
 ) -> tuple[dict[str, Curve], dict[str, dict[str, float]]]:
-    """Return the curve of every way, and its share of successes at each cosine."""
+    """Return the curve of every method, and its share of successes at each cosine."""
     sign = 1.0 if is_upward else -1.0
     q = corpus.x[[pair.record for pair in asked]].astype(np.float64)
     curves, shares = {}, {}
-    for told, ways in directions().items():
-        for name, way in ways.items():
-            u = sign * way(corpus, asked)
-            curves[f"{name}: {told}"] = curve(corpus, asked, partial(stepped, corpus, q, u))
-            shares[f"{name}: {told}"] = {
+    for information, ways in directions().items():
+        for name, method in ways.items():
+            u = sign * method(corpus, asked)
+            curves[f"{name}: {information}"] = curve(corpus, asked, partial(stepped, corpus, q, u))
+            shares[f"{name}: {information}"] = {
                 f"{cosine:g}": success_share(corpus, asked, rotated_vectors(q, u, cosine), is_upward)
                 for cosine in COSINES
             }
@@ -140,14 +140,14 @@ def built(corpus: Corpus, asked: Sequence[Pair], with_siblings: bool = False, ex
         if key not in known:
             others = corpus.siblings[pair.concept] if with_siblings else []
             like, unlike = example_rows(corpus, pair, number, examples) if examples else (None, None)
-            told = Asked(
+            request = Asked(
                 corpus.vectors[[pair.concept, *others]],
                 True,
                 None if like is None else corpus.rows.take(like),
                 None if unlike is None else corpus.rows.take(unlike),
             )
-            nearest = collection.nearest(told.vectors[0])
-            known[key] = direction_of(sample, told, collection, nearest)[0]
+            nearest = collection.nearest(request.vectors[0])
+            known[key] = direction_of(sample, request, collection, nearest)[0]
         rows.append(known[key])
     return np.array(rows)
 
@@ -186,10 +186,10 @@ def example_rows(
     corpus: Corpus, pair: Pair, number: int, count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return rows with and without the concept; the query's own record is not among them."""
-    dice, is_other = np.random.default_rng([SEED, number]), np.arange(len(corpus.x)) != pair.record
+    rng, is_other = np.random.default_rng([SEED, number]), np.arange(len(corpus.x)) != pair.record
     having = np.flatnonzero(corpus.relevant[pair.concept] & is_other)
     lacking = np.flatnonzero(~corpus.relevant[pair.concept] & is_other)
-    return dice.permutation(having)[:count], dice.permutation(lacking)[:count]
+    return rng.permutation(having)[:count], rng.permutation(lacking)[:count]
 
 
 def rescored(corpus: Corpus, asked: Sequence[Pair], q: Scores, u: Scores) -> Callable[[float], Scores]:
@@ -205,7 +205,7 @@ def rescored(corpus: Corpus, asked: Sequence[Pair], q: Scores, u: Scores) -> Cal
 
 
 def clamps(corpus: Corpus, asked: Sequence[Pair], sign: float) -> Callable[[float], Scores]:
-    """saerch's way: the label's feature set to a value in the query's code, which is then decoded."""
+    """saerch's method: the label's feature is set to a value in the query's code, which is then decoded."""
     index, space = corpus.index, corpus.index.space
     nearest = (corpus.vectors @ space.label_vectors.T).argmax(axis=1)[concepts(asked)]
     steps = [decoder_direction(index.concept(f"#{feature}"), space) for feature in nearest]
@@ -241,48 +241,59 @@ def table(curves: Mapping[str, Mapping[str, Curve]], levels: Sequence[float]) ->
     """Return the mean over corpora of the concept's precision at each level of topic kept."""
     ways = next(iter(curves.values()))
     return {
-        way: {
-            f"{level:g}": float(np.mean([c[way].at(level).mean() for c in curves.values()]))
+        method: {
+            f"{level:g}": float(np.mean([c[method].at(level).mean() for c in curves.values()]))
             for level in levels
         }
-        for way in ways
+        for method in ways
     }
 
 
 def gains_of(
     curves: Mapping[str, Mapping[str, Curve]], levels: Sequence[float], sign: int
 ) -> list[dict[str, Any]]:
-    """Return at each level what ours gains over the best way with the same information, with an interval."""
+    """Return the gain of ours over the best method with the same information by level, with an interval."""
     ways, rows = next(iter(curves.values())), []
-    for told in directions():
-        theirs = [way for way in ways if way.endswith(f": {told}") and not way.startswith("ours")]
-        theirs = [way for way in theirs if not way.startswith("sparse")]
+    for information in directions():
+        theirs = [
+            method for method in ways if method.endswith(f": {information}") and not method.startswith("ours")
+        ]
+        theirs = [method for method in theirs if not method.startswith("sparse")]
         for level in levels:
-            means = {way: np.mean([c[way].at(level).mean() for c in curves.values()]) for way in theirs}
-            rival = max(means, key=lambda way: sign * float(means[way]))
+            means = {
+                method: np.mean([c[method].at(level).mean() for c in curves.values()]) for method in theirs
+            }
+            rival = max(means, key=lambda method: sign * float(means[method]))
             differences = [
-                sign * (c[f"ours: {told}"].at(level) - c[rival].at(level)) for c in curves.values()
+                sign * (c[f"ours: {information}"].at(level) - c[rival].at(level)) for c in curves.values()
             ]
             low, high = bootstrap(differences)
             gain = float(np.mean([d.mean() for d in differences]))
             rows.append(
-                {"information": told, "kept": level, "gain": gain, "from": low, "to": high, "over": rival}
+                {
+                    "information": information,
+                    "kept": level,
+                    "gain": gain,
+                    "from": low,
+                    "to": high,
+                    "over": rival,
+                }
             )
     return rows
 
 
 def bootstrap(groups: Sequence[Scores]) -> tuple[float, float]:
     """Return the 95 % interval of the mean over corpora, pairs drawn again within each."""
-    dice = np.random.default_rng(SEED)
-    means = [np.mean([g[dice.integers(len(g), size=len(g))].mean() for g in groups]) for _ in range(DRAWS)]
+    rng = np.random.default_rng(SEED)
+    means = [np.mean([g[rng.integers(len(g), size=len(g))].mean() for g in groups]) for _ in range(DRAWS)]
     return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
 
 
 def successes(shares: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:
     """Return the mean over corpora of the successes at the cosines of saerch's protocol."""
     return {
-        way: {c: float(np.nanmean([of_corpus[way][c] for of_corpus in shares])) for c in row}
-        for way, row in shares[0].items()
+        method: {c: float(np.nanmean([of_corpus[method][c] for of_corpus in shares])) for c in row}
+        for method, row in shares[0].items()
     }
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from saeindex.analysis.cluster.anchored_em import EXAMPLES, Whitened, example_scores, standardised
 from saeindex.analysis.cluster.axis import Encodes
 from saeindex.analysis.cluster.views import Views, common_words
-from saeindex.collection.sample import LEAST_RECORDS, MOST_WORDS, CollectionSample
+from saeindex.collection.sample import MAX_WORDS, MIN_RECORDS, CollectionSample
 from saeindex.collection.snapshot import rows_of_snapshot
 from saeindex.concepts.inference import Asked, Recipe, infer, pool_of
 from saeindex.concepts.scorer import Scorer
@@ -60,7 +60,7 @@ class AxisEvidence:
 
 def axis_evidence(snapshot: Snapshot, rows: NDArray[np.int64], cache: Path | None = None) -> CollectionSample:
     """Return rows of a snapshot as the collection that inference looks at."""
-    columns = common_words(snapshot.words[rows], LEAST_RECORDS, MOST_WORDS)
+    columns = common_words(snapshot.words[rows], MIN_RECORDS, MAX_WORDS)
     places = {snapshot.vocabulary[column]: place for place, column in enumerate(columns.tolist())}
     return CollectionSample(
         snapshot.space, rows_of_snapshot(snapshot, rows, columns), places, len(rows), cache

@@ -22,7 +22,7 @@ from saeindex.language.ast import (
     folded,
     required,
 )
-from saeindex.language.evaluate import taker
+from saeindex.language.evaluate import predicate
 from saeindex.language.parser import parse_where
 from saeindex.language.to_filter import FeaturesOf, level_code
 from saeindex.stores.filters import as_filter
@@ -123,7 +123,7 @@ class Selector:
         return mask
 
     def _with_condition(self, node: Condition) -> NDArray[np.bool_]:
-        takes = taker(node)
+        takes = predicate(node)
         if node.field == RECORD_ID:
             return np.fromiter((takes(one) for one in self.snapshot.ids), bool, len(self.snapshot))
         column = self.snapshot.column(node.field)

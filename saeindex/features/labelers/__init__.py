@@ -1,4 +1,4 @@
-"""Labelers: what names the features of a space."""
+"""Labelers name the features of a space."""
 
 from __future__ import annotations
 

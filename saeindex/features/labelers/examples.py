@@ -1,8 +1,8 @@
-"""Which texts a language model is shown of a feature, and which it is tested on.
+"""The texts of a feature that a language model interprets, and those that test its phrase.
 
-Beside the texts that have a feature stand three kinds that do not, or hardly: random ones, which any label
-tells apart; weak ones, where it is active below its median; and near ones, where it is absent though they lie
-nearest to those that have it.
+Besides texts with the feature there are three kinds with little or none of it: random texts, which any label
+distinguishes; weak texts, where it is active below its median; and near texts, where it is absent although
+they lie nearest to the texts with it.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
     Positions = NDArray[np.int64]
 
-LEAST_ACTIVE = 5
+MIN_ACTIVE = 5
 NEAR_POOL = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """How many texts of each kind; with ``is_strongest`` the active ones are those with the most."""
+    """The number of texts of each kind; with ``is_strongest`` the active texts are the strongest."""
 
     active: int
     weak: int
@@ -44,7 +44,7 @@ class Quota:
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Positions of texts by kind: no text twice, and no document twice where documents are known."""
+    """Positions of texts by kind; no text occurs twice, and no document twice where documents are known."""
 
     active: tuple[int, ...]
     weak: tuple[int, ...]
@@ -59,7 +59,7 @@ class Examples:
 
 @dataclass(frozen=True)
 class ExamplePicker:
-    """Picks examples from texts; what it picks depends on the texts, the feature and the seed alone."""
+    """Picks examples from texts; the result depends only on the texts, the feature and the seed."""
 
     texts: CodedTexts
     calibration: Calibration
@@ -74,39 +74,39 @@ class ExamplePicker:
         return Closeness(self.texts.vectors)
 
     def activation(self, feature: int) -> FloatArray:
-        """Return how active a feature is in each text (m,)."""
+        """Return the activation of a feature in each text (m,)."""
         column: FloatArray = self._columns[:, [feature]].toarray().ravel()
         return column
 
     def pick(self, feature: int, quota: Quota) -> Examples | None:
-        """Return examples of a feature, or None with fewer than 5 typical texts.
+        """Return examples of a feature, or None if it has fewer than 5 typical texts.
 
-        Active texts are typical (at the median or above), spread over the range or the strongest; weak ones
-        are spread over the range below the median.
+        Active texts are typical (at or above the median): spread over the range, or the strongest. Weak
+        texts are spread over the range below the median.
         """
         span = slice(self._columns.indptr[feature], self._columns.indptr[feature + 1])
         present, activation = self._columns.indices[span], self._columns.data[span]
         order = np.argsort(-activation, kind="stable")
         is_typical = activation[order] >= self.calibration.median[feature]
         typical, weak = present[order][is_typical], present[order][~is_typical]
-        dice = np.random.default_rng([self.seed, feature])
+        rng = np.random.default_rng([self.seed, feature])
         picked = _Picked(self.texts)
-        ranked = typical if quota.is_strongest else _spread(typical, quota.active, dice)
+        ranked = typical if quota.is_strongest else _spread(typical, quota.active, rng)
         active = picked.take(ranked, quota.active)
-        if len(active) < LEAST_ACTIVE:
+        if len(active) < MIN_ACTIVE:
             return None
         is_absent = np.ones(len(self.texts.texts), bool)
         is_absent[present] = False
         absent = np.flatnonzero(is_absent)
         return Examples(
             active,
-            picked.take(_spread(weak, quota.weak, dice), quota.weak),
-            picked.take(dice.permutation(self._nearest(absent, typical, quota.near)), quota.near),
-            picked.take(dice.permutation(absent), quota.random),
+            picked.take(_spread(weak, quota.weak, rng), quota.weak),
+            picked.take(rng.permutation(self._nearest(absent, typical, quota.near)), quota.near),
+            picked.take(rng.permutation(absent), quota.random),
         )
 
     def _nearest(self, absent: Positions, typical: Positions, count: int) -> Positions:
-        """Return the absent texts nearest to the typical ones, eight times as many as are wanted."""
+        """Return the texts without the feature nearest to the typical texts: 8 times ``count`` of them."""
         centroid = self.texts.vectors[typical].mean(0, keepdims=True)
         farness = -self._closeness.to(centroid)[absent, 0]
         size = min(count * NEAR_POOL, len(absent))
@@ -115,7 +115,7 @@ class ExamplePicker:
 
 @dataclass
 class _Picked:
-    """Takes texts in an order, leaving out those whose document or wording was taken before."""
+    """Takes texts in order, and skips those whose document or wording was taken before."""
 
     texts: CodedTexts
     _taken: set[object] = field(default_factory=set)
@@ -133,13 +133,13 @@ class _Picked:
         return tuple(found)
 
 
-def _spread(ranked: Positions, count: int, dice: np.random.Generator) -> Positions:
-    """Return the positions with one of each of ``count`` equal strata first, then the others at random."""
+def _spread(ranked: Positions, count: int, rng: np.random.Generator) -> Positions:
+    """Return all positions: first one from each of ``count`` equal strata, then the others at random."""
     if len(ranked) <= count or not count:
         return ranked
-    firsts = [int(dice.choice(stratum)) for stratum in np.array_split(ranked, count)]
+    firsts = [int(rng.choice(stratum)) for stratum in np.array_split(ranked, count)]
     rest = ranked[~np.isin(ranked, firsts)]
-    return np.concatenate([firsts, dice.permutation(rest)]).astype(np.int64)
+    return np.concatenate([firsts, rng.permutation(rest)]).astype(np.int64)
 
 
 INTERPRETED = Quota(active=10, weak=4, near=5, random=5, is_strongest=True)
@@ -148,10 +148,10 @@ PREDICTED = Quota(active=10, weak=5, near=5, random=5)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
-    """A feature, the texts that are to be interpreted, and those that the phrase is then tested on.
+    """A feature, the texts to interpret, and the texts to test the phrase on.
 
-    ``strong``, ``weak`` and ``absent`` are interpreted; ``tested`` (r,) are of ``kinds`` (r,) and have
-    ``activation`` (r,), in a random order that tells nothing.
+    ``strong``, ``weak`` and ``absent`` are interpreted; ``tested`` (r,), in a random order, have ``kinds``
+    (r,) and ``activation`` (r,).
     """
 
     feature: int
@@ -167,16 +167,16 @@ class Job:
         return interpreter_messages(self.strong, self.weak, self.absent)
 
     def predict(self, phrase: str, texts_per_request: int) -> Iterator[tuple[Messages, int]]:
-        """Yield the requests for the likelihood of a phrase, and how many texts each has."""
+        """Yield the requests for the likelihood of a phrase, and the number of texts of each."""
         for start in range(0, len(self.tested), texts_per_request):
             texts = self.tested[start : start + texts_per_request]
             yield predictor_messages(phrase, texts), len(texts)
 
 
 def plan_jobs(task: LabelingTask) -> tuple[list[Job], list[int]]:
-    """Return the jobs, of the densest feature first, and the features with too few texts for one.
+    """Return the jobs, densest feature first, and the features with too few texts for a job.
 
-    A feature's job does not depend on which others are asked for: the cache would miss.
+    A feature's job does not depend on the other features of the task, since the cache would miss.
     """
     shown = ExamplePicker(task.shown, task.calibration, task.seed)
     unseen = ExamplePicker(task.unseen, task.calibration, task.seed)

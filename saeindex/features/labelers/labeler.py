@@ -1,4 +1,4 @@
-"""The seam: what a labeler is given and gives back; and the labelers that ask no model."""
+"""The labeler protocol with its input and result; and the labelers that use no language model."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class CodedTexts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelingTask:
-    """The features to label, and the texts to do it by.
+    """The features to label, and the texts to label them from.
 
-    A label is made from ``shown`` alone; ``unseen`` is there to test it on, and shares no document with
-    ``shown``. ``encode`` embeds phrases as queries (n, d).
+    A label is made only from ``shown``; ``unseen`` tests it, and shares no document with ``shown``.
+    ``encode`` embeds phrases as queries (n, d).
     """
 
     shown: CodedTexts
@@ -48,10 +48,10 @@ class LabelingTask:
 
 @dataclass(frozen=True, slots=True)
 class Labeling:
-    """What a labeler made of a task.
+    """The result of a labeler.
 
-    ``phrases`` by feature; ``left`` says of each feature that got none why (it keeps its earlier label).
-    ``evidence`` by feature and ``report`` are JSON: what the labeler itself measured, and what it spent.
+    ``phrases`` by feature; ``left`` has the reason for each feature without a phrase, which keeps its
+    earlier label. ``evidence`` by feature and ``report`` are JSON: the labeler's own measurements and costs.
     """
 
     phrases: Mapping[int, str]
@@ -65,14 +65,14 @@ class Labeler(Protocol):
 
     @property
     def method(self) -> str:
-        """What the labels say of how they were made: lexical, llm, manual or another word."""
+        """The ``method`` of the labels: lexical, llm, manual or another word."""
 
     def label(self, task: LabelingTask) -> Labeling:
-        """Label ``task.features``, each by a phrase or by a reason why there is none."""
+        """Return a phrase for each of ``task.features``, or the reason why it has none."""
 
 
 class LexicalLabeler:
-    """Labels by :func:`saeindex.features.lexical.lexical_labels`; every feature gets one."""
+    """Labels from :func:`saeindex.features.lexical.lexical_labels`; every feature gets a label."""
 
     method: ClassVar[str] = "lexical"
 
@@ -86,28 +86,28 @@ class LexicalLabeler:
 
 
 class ManualLabeler:
-    """Labels as they are given; no other method replaces them, and they are never weak."""
+    """Labels given by a person; no other method replaces them, and they are never weak."""
 
     method = MANUAL
 
     def __init__(self, names: Mapping[int, str]) -> None:
-        """Take the phrases by feature; InvalidInputError for one that could not be shown or searched."""
+        """``names`` are the phrases by feature; InvalidInputError for an unusable phrase."""
         self.names = {feature: checked_phrase(feature, text) for feature, text in names.items()}
 
     def label(self, task: LabelingTask) -> Labeling:
-        """Return the given phrases; InvalidInputError where one is for none of ``task.features``."""
+        """Return the given phrases; InvalidInputError for a feature that is not in ``task.features``."""
         others = sorted(set(self.names) - set(task.features))
         if others:
             raise InvalidInputError(
                 f"a label for feature #{others[0]}",
-                "the space has none, or it was not asked for",
+                "it is not among the features to label",
                 "Leave it out.",
             )
         return Labeling(self.names)
 
 
 def checked_phrase(feature: int, text: str) -> str:
-    """Return the phrase without outer space: one printable line of at most 200 characters, with a word."""
+    """Return the phrase, stripped; it must be one printable line of at most 200 characters with a word."""
     phrase = text.strip()
     if not phrase.isprintable() or not any(c.isalnum() for c in phrase) or len(phrase) > MAX_CHARS:
         raise InvalidInputError(

@@ -1,8 +1,8 @@
 """Labels by a language model: an interpreter writes a phrase, a predictor that sees only the phrase tests it.
 
-After saerch (arXiv 2408.00657, "automated interpretability"). But the interpreter also sees texts where the
-feature is weak and near ones where it is absent; the predictor is tested against these kinds too, on texts
-that the interpreter has not seen, and judges several texts a request.
+The method follows saerch (arXiv 2408.00657, "automated interpretability"). In addition, the interpreter
+sees texts where the feature is weak, and near texts where it is absent; the predictor is tested on these
+kinds too, on texts that the interpreter has not seen, and judges several texts per request.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from openai import OpenAI
 
 Read = TypeVar("Read")
-# Tokens of replies that are as asked for, for the estimate; and of the longest that are paid for.
+# Tokens of a reply in the requested format, for the estimate; and the limits of a reply.
 PHRASE_REPLY, SCORE_REPLY = 20, 4
 LONGEST_PHRASE_REPLY, LONGEST_SCORE_REPLY = 200, 24
 EXPECTED_PHRASE = "a phrase of about eight words for it"
@@ -43,7 +43,7 @@ KINDS = ("random", "weak", "near")
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """A phrase and how it was tested, or why there is none."""
+    """A phrase and its scores, or the reason why there is no phrase."""
 
     feature: int
     phrase: str | None = None
@@ -52,11 +52,11 @@ class _Outcome:
 
 
 class LLMLabeler:
-    """A labeler over ``POST /chat/completions`` of any service that speaks the OpenAI protocol.
+    """A labeler over ``POST /chat/completions`` of any service with the OpenAI protocol.
 
-    Dense features come first, so that a budget goes to what is used most. A feature whose reply cannot be
-    read, twice in a row, keeps its earlier label, and so does one that the budget does not reach. With
-    ``cache`` a run that was stopped resumes without paying for a reply twice.
+    Dense features come first, so that a budget is spent on the most used features. A feature keeps its
+    earlier label if its reply cannot be read twice in a row, or if the budget does not reach it. With
+    ``cache`` a stopped run resumes without paying for a reply twice.
     """
 
     method: ClassVar[str] = "llm"
@@ -82,8 +82,8 @@ class LLMLabeler:
         """Prepare a client; no request is made yet.
 
         ``base_url`` and ``api_key`` default to ``OPENAI_BASE_URL`` and ``OPENAI_API_KEY``. ``max_tokens``
-        (in and out together) and ``budget`` (money, by ``prices``) are caps: the request that could pass
-        one is not sent. ``progress`` is told how many features are done, and of how many.
+        (in and out together) and ``budget`` (money, by ``prices``) are caps: a request that could exceed a
+        cap is not sent. ``progress`` is called with the number of finished features and the total.
         """
         for name, value in (("texts_per_request", texts_per_request), ("concurrency", concurrency)):
             if value < 1:
@@ -105,7 +105,7 @@ class LLMLabeler:
         return self._chat.host
 
     def estimate(self, task: LabelingTask) -> CostEstimate:
-        """Return what :meth:`label` will ask and cost, without asking anything."""
+        """Return the requests and the cost of :meth:`label`, without sending a request."""
         jobs, skipped = self._plan(task)
         requests = cached = input_tokens = output_tokens = 0
         for model, messages, reply_tokens in (ahead for job in jobs for ahead in self._ahead(job)):
@@ -119,10 +119,10 @@ class LLMLabeler:
         return CostEstimate(len(jobs), len(skipped), requests, cached, input_tokens, output_tokens, money)
 
     def label(self, task: LabelingTask) -> Labeling:
-        """Label features, several at a time; LabelerError where the service fails for good.
+        """Label features concurrently; LabelerError if the service fails permanently.
 
-        ``report`` holds the models, the predictor's mean figures and what was spent; ``evidence`` the
-        predictor's figures of each feature, see :func:`prediction_scores`.
+        ``report`` has the models, the predictor's mean figures and the cost; ``evidence`` the predictor's
+        figures of each feature, see :func:`prediction_scores`.
         """
         jobs, skipped = self._plan(task)
         outcomes = sorted(self._run(jobs), key=lambda outcome: outcome.feature)
@@ -141,13 +141,13 @@ class LLMLabeler:
         return Labeling(phrases, left, evidence, report)
 
     def _plan(self, task: LabelingTask) -> tuple[list[Job], list[int]]:
-        """Return the jobs of a task; planning takes minutes for thousands of features, so it is done once."""
+        """Return the jobs of a task, cached: planning takes minutes for thousands of features."""
         if self._planned is None or self._planned[0] is not task:
             self._planned = task, plan_jobs(task)
         return self._planned[1]
 
     def _ahead(self, job: Job) -> Iterator[tuple[str, Messages, int]]:
-        """Yield what a job will ask, as far as it is known: model, messages and the length of the reply."""
+        """Yield the requests of a job, as far as they are known: model, messages and reply length."""
         phrase, messages = EXPECTED_PHRASE, job.interpret()
         for _ in range(2):
             yield self.model, messages, PHRASE_REPLY
@@ -163,7 +163,7 @@ class LLMLabeler:
             yield self.predictor_model, messages, SCORE_REPLY * (count + 2)
 
     def _run(self, jobs: Sequence[Job]) -> Iterator[_Outcome]:
-        """Yield outcomes as they come; what is under way when one fails for good is let finish."""
+        """Yield outcomes as they arrive; after a permanent failure the requests already sent still finish."""
         pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="labels")
         try:
             running = [pool.submit(self._outcome, job) for job in jobs]
@@ -199,8 +199,8 @@ class LLMLabeler:
         )
 
     def _ask(self, model: str, messages: Messages, longest: int, read: Callable[[str], Read]) -> Read:
-        """Return what a reply says; one that cannot be read is asked for once more, with the reason."""
-        # A bad reply is remembered too: a resumed run must not pay for it again to get to the second one.
+        """Return the parsed reply; ask once more, with the reason, if it cannot be parsed."""
+        # A bad reply is cached too: a resumed run must not pay for it again before the second attempt.
         reply = self._chat.ask(model, messages, longest)
         try:
             return read(reply.text)
@@ -217,9 +217,9 @@ def prediction_scores(
 ) -> dict[str, Any]:
     """Return AUROC, F1 at a likelihood of 0.5 and Pearson correlation of ``likelihood`` (r,).
 
-    AUROC and F1 ask whether the text is of the kind ``active``, typical for the feature; ``auroc_against``
-    does for each kind of negative alone. Pearson's is with the ``activation`` (r,). The texts are chosen to
-    be hard, so none of these is the figure over a corpus. None where something does not vary.
+    AUROC and F1 are for the kind ``active`` (typical for the feature) against the others; ``auroc_against``
+    has an AUROC against each other kind alone. The Pearson correlation is with the ``activation`` (r,). The
+    texts are chosen to be hard, so the figures over a corpus differ. None where a value does not vary.
     """
     kind = np.array(kinds)
     is_active = kind == "active"

@@ -1,1 +1,1 @@
-"""Where records come from: files, folders, data sets and Python iterables, all opened by ``open_source``."""
+"""Sources of records: files, folders, data sets and Python iterables, all opened by ``open_source``."""

@@ -1,4 +1,4 @@
-"""Which fields of a row are the text, the id and the metadata."""
+"""Selection of the fields of a row that are the text, the id and the metadata."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ _ABSENT = object()
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Which fields to read; None means detect.
+    """The fields to read; None means that the field is detected.
 
-    ``text`` and ``id`` are found by their usual names. Without ``metadata`` names, the object in a field
-    called ``metadata`` is taken together with all other fields but the text and the id (the object wins
-    where both have a name); with names, only those, each looked up in the row, as a dotted path, and in the
-    ``metadata`` object. A row without an id gets one from its text, unless ``id`` was named.
+    ``text`` and ``id`` are detected by common names. Without ``metadata`` names, the metadata is the object
+    in a field called ``metadata`` together with all other fields except the text and the id (the object has
+    priority); with names, only these, each looked up in the row, as a dotted path, and in the ``metadata``
+    object. A row without an id gets an id from its text, unless ``id`` was given.
 
-    ``fields`` are further texts, as names or as ``{name: column}``; what they are read from is not
-    metadata too. ``own_fields`` are those of the index: each is read from the column of its name, where
-    there is one and ``fields`` does not say otherwise.
+    ``fields`` are further texts, as names or as ``{name: column}``; their columns are not part of the
+    metadata. ``own_fields`` are the further text fields of the index: each is read from the column of its
+    name, if there is such a column and ``fields`` has no other.
     """
 
     text: str | None = None
@@ -51,7 +51,7 @@ class Columns:
     own_fields: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse a single string of metadata names, which would be read as its letters."""
+        """Raise InvalidInputError for a string as metadata names, which would be read as its letters."""
         if isinstance(self.metadata, str):
             raise InvalidInputError(
                 "metadata columns", f"the string {self.metadata!r}", f"Give a tuple: ({self.metadata!r},)."
@@ -60,28 +60,28 @@ class Columns:
 
     @property
     def named_fields(self) -> dict[str, str]:
-        """The column of each further text that was named."""
+        """The column of each further text in ``fields``."""
         return dict(self.fields) if isinstance(self.fields, Mapping) else {n: n for n in self.fields}
 
     @property
     def further(self) -> dict[str, str]:
-        """The column of each further text, named or the index's own."""
+        """The column of each further text, from ``fields`` and ``own_fields``."""
         return {**{name: name for name in self.own_fields}, **self.named_fields}
 
     def of_index(self, name: str, fields: tuple[str, ...]) -> Columns:
-        """Return the columns to read with those of an index's further texts; InvalidInputError for others."""
+        """Return a copy with the further text fields of an index; InvalidInputError for unknown fields."""
         if unknown := sorted(self.named_fields.keys() - fields):
             raise InvalidInputError(
                 f"further text field {unknown[0]!r}",
                 f"index {name} has {', '.join(fields) or 'none'}",
-                "Leave it out, or make a new index with it.",
+                "Leave it out, or create a new index with it.",
             )
         return replace(self, own_fields=fields)
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of any format, and where it stands."""
+    """A row of any format, and its position."""
 
     position: str
     fields: Mapping[str, Any]
@@ -98,7 +98,7 @@ class ColumnPicker:
     further: Mapping[str, str] = field(default_factory=dict)
 
     def record(self, row: Row) -> Record | Rejected:
-        """Return the row's record, or why there is none."""
+        """Return the row's record, or a reject with the reason."""
         record_id = None
         try:
             text = _look_up(row.fields, self.text)
@@ -151,10 +151,10 @@ class ColumnPicker:
 def choose_columns(
     columns: Columns, head: Iterable[Row], source: str, has_fixed_columns: bool = False
 ) -> ColumnPicker:
-    """Settle the columns from the first rows of a source.
+    """Return a picker with the columns chosen from the first rows of a source.
 
-    Raises ``NotFoundError`` where no row of the head has the text or id that was named (with
-    ``has_fixed_columns``, the metadata too), or none has a text by a usual name.
+    Raises ``NotFoundError`` if no row of the head has the given text or id field (with
+    ``has_fixed_columns``, also the metadata), or none has a text field with a common name.
     """
     rows = list(head)
     present = list(dict.fromkeys(name for row in rows for name in row.fields))
@@ -175,7 +175,7 @@ def choose_columns(
 
 
 def _detect(names: tuple[str, ...], rows: list[Row]) -> str | None:
-    """Return the field of the most usual name; one that holds a string or an integer goes before others."""
+    """Return the field with the most common name; fields with a string or an integer have priority."""
     usual = {name: rank for rank, name in enumerate(names)}
     candidates = {
         (not isinstance(value, str | int), usual[name.casefold()], name)
@@ -193,7 +193,7 @@ def _has(fields: Mapping[str, Any], name: str) -> bool:
 
 
 def _look_up(fields: Mapping[str, Any], path: str) -> Any:
-    """Return the value under a name, or under a dotted path where no field has that very name."""
+    """Return the value of a field, or of a dotted path if no field has exactly that name."""
     if path in fields:
         return fields[path]
     first, dot, rest = path.partition(".")

@@ -53,9 +53,9 @@ _NOISE = re.compile(
 def readable_prose(docstring: str) -> str | None:
     """Return the prose of a docstring, at most 1,500 characters, or None where there is too little.
 
-    Listings (parameters, returns, examples, references), code, tables and directives are left out, inline
-    markup is replaced by what it shows. Licence headers, deprecated stubs, generated texts and unfilled
-    templates count as no prose.
+    Listings (parameters, returns, examples, references), code, tables and directives are left out; inline
+    markup is replaced by its visible text. Licence headers, deprecated stubs, generated texts and unfilled
+    templates do not count as prose.
     """
     cleaned = cleandoc(docstring)
     if ".. deprecated::" in cleaned:
@@ -93,7 +93,7 @@ def _reads_as_prose(prose: str) -> bool:
 
 
 def _prose_lines(lines: list[str]) -> Iterator[str]:
-    """Yield the lines that are prose; a skipped block ends at the next line that is not deeper than it."""
+    """Yield the lines of prose; a skipped block ends at the next line that is not indented deeper."""
     skipped_indent: int | None = None
     in_fence = in_listing = in_code = False
     for number, line in enumerate(lines):

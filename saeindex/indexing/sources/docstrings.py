@@ -1,6 +1,6 @@
 """Your own Python environment as a corpus: the docstrings of the standard library and installed packages.
 
-Nothing is imported: source files are read and parsed with ``ast``, as few as the limit asks for.
+No module is imported: source files are parsed with ``ast``, and only as many as the limit needs.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ MAX_FILE_BYTES = 1_000_000
 MIN_RECORDS_PER_PACKAGE = 5
 RECORDS_PER_FILE_FIRST = 8
 
-# How many records a package gives per turn: those that most people know come first, so that a small
-# corpus reads well; every other package gives one.
+# Records that a package gives per turn, more for well-known packages, which come first; 1 for all others.
 _RECORDS_PER_TURN = {
     STANDARD_LIBRARY: 30,
     "scipy": 15,
@@ -61,7 +60,7 @@ _Definition: TypeAlias = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass(frozen=True, slots=True)
 class _Package:
-    """A top-level package: its import name, the folder that paths are relative to, and where it lies."""
+    """A top-level package: its import name, the folder that paths are relative to, and its location."""
 
     name: str
     root: Path
@@ -83,7 +82,7 @@ class DocstringSource:
         packages: Collection[str] | None = None,
         exclude_packages: Collection[str] = (),
     ) -> None:
-        """Take at most ``limit`` records (None: all) from ``packages`` (None: all that are installed).
+        """``limit`` is the maximum number of records (None: all), ``packages`` None means all installed.
 
         Raises ``InvalidInputError`` for a limit below 1 and ``NotFoundError`` for a package without source.
         """
@@ -109,12 +108,12 @@ class DocstringSource:
 
     @property
     def name(self) -> str:
-        """What progress lines call it."""
+        """The source's name in progress bars."""
         return "python docstrings"
 
     @property
     def total(self) -> int | None:
-        """The limit: an environment holds that many or fewer, which only parsing would tell."""
+        """The limit; the actual number may be smaller, and is known only after parsing."""
         return self._limit
 
     def __iter__(self) -> Iterator[Record]:
@@ -138,12 +137,12 @@ def _take_turns(packages: list[_Package]) -> Iterator[Record]:
 
 
 def _without_repeats(records: Iterator[Record]) -> Iterator[Record]:
-    """Drop records with the id, or nearly the text below the first line, of an earlier one."""
+    """Drop records with the same id, or nearly the same text below the first line, as an earlier record."""
     seen_ids: set[str] = set()
     seen_texts: set[str] = set()
     for record in records:
         body = record.text.partition("\n")[2]
-        # Names and numbers aside, for families of functions whose texts differ in nothing else.
+        # Names and numbers are ignored: the texts of some families of functions differ only in these.
         words = " ".join(re.findall(r"\b[a-z]{2,}\b", body)[:25])
         if record.id not in seen_ids and words not in seen_texts:
             seen_ids.add(record.id)
@@ -170,7 +169,7 @@ def _installed_packages() -> list[_Package]:
 
 
 def _source_files(package: _Package) -> list[PurePosixPath]:
-    """Return the source files, relative to the root, in an order that is fixed and mixes subpackages."""
+    """Return the source files, relative to the root, in a fixed order that mixes subpackages."""
     paths = package.location.rglob("*.py") if package.location.is_dir() else [package.location]
     relative = [path.relative_to(package.root).as_posix() for path in paths]
     kept = [path for path in relative if not _SKIPPED_FILES.search(path)]
@@ -182,7 +181,7 @@ def _source_files(package: _Package) -> list[PurePosixPath]:
 
 
 def _package_records(package: _Package) -> Iterator[Record]:
-    """Yield the first few records of every file, then the rest, so that no one file fills the corpus."""
+    """Yield the first few records of every file, then the rest, so that no single file fills the corpus."""
     rest: list[Record] = []
     for file in _source_files(package):
         records = list(_file_records(package, file))
@@ -242,7 +241,7 @@ def _is_public(node: _Definition) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Exports:
-    """What a package's ``__init__`` takes from its modules: names, the modules, and whether by a star."""
+    """The imports of a package's ``__init__`` from its modules: names, modules, and star imports."""
 
     names: frozenset[str]
     sources: frozenset[str]
@@ -275,7 +274,7 @@ def _listed_names(tree: ast.Module) -> frozenset[str]:
 
 
 def _parse(path: Path) -> ast.Module | None:
-    """Return the syntax tree, or None for a file that is absent, too large or not Python of this version."""
+    """Return the syntax tree, or None if the file is absent, too large or not Python of this version."""
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             return None

@@ -20,7 +20,7 @@ class TextFiles:
     """Records from text files: the id is the path below ``root``, the metadata has ``path`` and ``name``."""
 
     def __init__(self, root: Path, files: Sequence[Path]) -> None:
-        """Read ``files``, which lie under ``root``, in this order."""
+        """``files`` are read in this order; all are below ``root``."""
         self._root = root
         self._files = tuple(files)
         self.name = root.name if len(files) != 1 else files[0].name
@@ -35,7 +35,7 @@ class TextFiles:
 
     def _record(self, file: Path) -> Record | Rejected:
         position = file.relative_to(self._root).as_posix()
-        # A name that is no UTF-8 would make the reject line itself unwritable.
+        # A name that is not valid UTF-8 could not be written to the rejects file.
         shown = position.encode(errors="replace").decode()
         try:
             if file.stat().st_size > _MAX_FILE_BYTES:
@@ -53,8 +53,8 @@ class TextFiles:
 def open_folder(folder: Path) -> TextFiles:
     """Open all text files below a folder, in the order of their paths.
 
-    Hidden files and folders, and links that lead out of the folder, are passed over; linked folders are not
-    entered. Raises ``NotFoundError`` where no text file is left.
+    Hidden files and folders, links that lead out of the folder, and linked folders are skipped. Raises
+    ``NotFoundError`` if no text file is left.
     """
     files = sorted(_text_files(folder), key=lambda file: file.relative_to(folder).as_posix())
     if not files:

@@ -1,4 +1,4 @@
-"""``open_source``: one way in for every format."""
+"""``open_source`` opens records of every format."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ _KNOWN_SUFFIXES = (*_LINE_SUFFIXES, ".parquet", *TEXT_SUFFIXES)
 
 
 def open_source(what: Readable, *, columns: Columns = Columns()) -> RecordSource:  # noqa: B008
-    """Open anything that holds records.
+    """Open any source of records.
 
-    ``what`` is the path of a file (``.jsonl``, ``.ndjson``, ``.csv`` or ``.tsv``, each also with ``.gz`` or
-    ``.zst`` behind it, ``.parquet``, or a text file), the path of a folder of text files, a sequence of
-    paths, a DataFrame (of pandas, polars, or any that narwhals knows; its row labels are not read), a
-    Hugging Face data set, or an iterable of ``Record`` or dict. A one-shot iterator can be read only once;
-    all else gives the same records again, in the same order.
+    ``what`` is the path of a file (``.jsonl``, ``.ndjson``, ``.csv`` or ``.tsv``, each also followed by
+    ``.gz`` or ``.zst``, ``.parquet``, or a text file), the path of a folder of text files, a sequence of
+    paths, a DataFrame (of pandas, polars or any library that narwhals supports; its row labels are not
+    read), a Hugging Face data set, or an iterable of ``Record`` or dict. A one-shot iterator can be read only
+    once; all other sources give the same records again, in the same order.
 
-    Raises ``NotFoundError`` for a path, a column or text files that are not there, ``InvalidInputError``
-    for a format that is not known. A single bad record becomes a ``Rejected`` when it is read.
+    Raises ``NotFoundError`` for a missing path or column or a folder without text files,
+    ``InvalidInputError`` for an unknown format. A single bad record becomes a ``Rejected`` when it is read.
     """
     from narwhals.dependencies import is_into_dataframe
 
@@ -63,7 +63,7 @@ def _open_path(path: Path, columns: Columns) -> RecordSource:
     if path.is_dir():
         return open_folder(path)
     if not path.exists():
-        raise NotFoundError(f"records in {path}", "no file or folder of that name", "Check the path.")
+        raise NotFoundError(f"records in {path}", "no file or folder has that name", "Check the path.")
     suffix = path.suffix.lower()
     if suffix in TEXT_SUFFIXES:
         return TextFiles(path.parent, [path])
@@ -96,7 +96,7 @@ def _open_parquet(path: Path, columns: Columns) -> RecordSource:
         names = [columns.text, METADATA_NAME, columns.id or "", *columns.metadata]
         names += columns.further.values()
         wanted = [part for name in names for part in (name, name.partition(".")[0])]
-    # All columns are looked at once, so that an error can list them and an id can be detected.
+    # All columns are read once, so that an error can list them and an id can be detected.
     picker = _checked(_Rows(path.name, lambda: parquet_rows(path), columns, has_fixed_columns=True)).picker()
     read = None if wanted is None else list(dict.fromkeys([*wanted, picker.id or ""]))
     return _Rows(
@@ -116,7 +116,7 @@ def _open_frame(frame: Any, columns: Columns) -> RecordSource:
         read = from_native(frame, eager_only=True)
     except NarwhalsError as error:
         raise InvalidInputError(
-            "records in a DataFrame", str(error), "Give each column a name of its own."
+            "records in a DataFrame", str(error), "Give each column a different name."
         ) from error
     rows = partial(frame_rows, read)
     return _checked(_Rows("DataFrame", rows, columns, has_fixed_columns=True, count_rows=lambda: len(read)))
@@ -135,7 +135,7 @@ def _iterable_source(items: Iterable[Any], columns: Columns) -> RecordSource:
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """A source of rows whose columns are settled from its first rows."""
+    """A source of rows; its columns are chosen from its first rows."""
 
     name: str
     read: Callable[[], Iterator[Row | Rejected]]
@@ -163,7 +163,7 @@ class _Rows:
 
 
 def _checked(rows: _Rows) -> _Rows:
-    """Settle the columns once, so that a wrong name is an error before anything is indexed."""
+    """Choose the columns, so that a wrong name is an error before any record is indexed."""
     rows.picker()
     return rows
 

@@ -1,4 +1,4 @@
-"""Bytes and lines of plain and compressed files, in bounded memory whatever the file holds."""
+"""Bytes and lines of plain and compressed files, in bounded memory for any content."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 MAX_LINE_BYTES = 16 * 2**20
 COMPRESSIONS = (".gz", ".zst")
-# What reading a truncated or damaged compressed file raises.
+# Exceptions from reading a truncated or damaged compressed file.
 DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError)
 
-# A block of 4 bytes can stand for 128 KiB, so this much input makes 32 MiB at worst.
+# Bytes decompressed at a time: 4 bytes can expand to 128 KiB, so the output is at most 32 MiB.
 _ZSTD_INPUT_BYTES = 1024
 _BUFFER_BYTES = 2**18
 
 
 class LineTooLongError(Exception):
-    """A line above ``MAX_LINE_BYTES``; the next read gives the line after it."""
+    """A line is longer than ``MAX_LINE_BYTES``; the next read gives the line after it."""
 
 
 class Lines(Iterator[bytes]):
-    """The lines of a binary stream, counted, that can be read on after an overlong one."""
+    """The lines of a binary stream, counted; reading can continue after an overlong line."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         """Start before the first line of ``stream``."""
@@ -52,7 +52,7 @@ class Lines(Iterator[bytes]):
 
 
 def open_bytes(path: Path) -> IO[bytes]:
-    """Open a file for reading, decompressing ``.gz`` and ``.zst`` on the way."""
+    """Open a file for reading and decompress ``.gz`` and ``.zst``."""
     suffix = path.suffix.lower()
     try:
         file = cast("IO[bytes]", gzip.GzipFile(path)) if suffix == ".gz" else path.open("rb")
@@ -66,7 +66,7 @@ def open_bytes(path: Path) -> IO[bytes]:
 
 
 def count_lines(path: Path) -> int:
-    """Return the number of line ends in a file (as far as it can be read): what an estimate needs."""
+    """Return the number of line ends in a file, as far as it can be read; for an estimate of records."""
     lines = 0
     with open_bytes(path) as stream:
         try:
@@ -78,16 +78,16 @@ def count_lines(path: Path) -> int:
 
 
 def damage_reason(error: Exception) -> str:
-    """Return why a compressed file cannot be read on."""
+    """Return the reason why reading a compressed file cannot continue."""
     if isinstance(error, EOFError):
-        return "the compressed file is truncated: what follows is lost"
-    return f"the compressed file is damaged, what follows is lost ({error})"
+        return "the compressed file is truncated: the rest is lost"
+    return f"the compressed file is damaged, the rest is lost ({error})"
 
 
 class _ZstdStream(io.RawIOBase):
     """Zstandard frames, one after another.
 
-    ``ZstdDecompressor.stream_reader`` takes a truncated file for a complete one; this raises ``EOFError``.
+    For a truncated file this raises ``EOFError``; ``ZstdDecompressor.stream_reader`` reports no error.
     """
 
     def __init__(self, file: IO[bytes]) -> None:

@@ -35,7 +35,7 @@ _TOO_LONG = f"the line is longer than {MAX_LINE_BYTES} bytes"
 
 
 def json_rows(path: Path) -> Iterator[Row | Rejected]:
-    """Yield the objects of a JSON Lines file; empty lines are passed over."""
+    """Yield the objects of a JSON Lines file; empty lines are skipped."""
     with open_bytes(path) as stream:
         lines = Lines(stream)
         while True:
@@ -68,7 +68,7 @@ def _json_row(line: bytes, position: str) -> Row | Rejected:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON value")
+    raise ValueError(f"{name} is not a JSON value")
 
 
 _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
@@ -83,7 +83,7 @@ def csv_rows(path: Path, delimiter: str) -> Iterator[Row | Rejected]:
     Cells are strings; those in plain decimal notation (``12``, ``-0.5``, but not ``007`` or ``1e3``) become
     numbers in metadata. Empty cells are null.
     """
-    # The csv module has one limit for the whole process, and no way to give a reader its own.
+    # The csv module has one limit for the whole process, none per reader.
     csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE_BYTES))
     with open_bytes(path) as stream:
         lines = Lines(stream)
@@ -104,7 +104,7 @@ def csv_rows(path: Path, delimiter: str) -> Iterator[Row | Rejected]:
 
 
 def _csv_cells(path: Path, lines: Lines, delimiter: str) -> Iterator[list[str] | Rejected]:
-    # Bytes that are no UTF-8 become surrogates here, for which the record is rejected later.
+    # Bytes that are not valid UTF-8 become surrogates here; the record is rejected later because of them.
     text_lines = map(lambda line: line.decode(errors="surrogateescape"), lines)  # noqa: C417
     reader = csv.reader(text_lines, delimiter=delimiter, strict=True)
     while True:
@@ -130,7 +130,9 @@ def _header_names(path: Path, header: list[str]) -> list[str]:
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise InvalidInputError(
-            f"columns of {path.name}", f"{', '.join(repeated)} more than once", "Give each its own name."
+            f"columns of {path.name}",
+            f"{', '.join(repeated)} more than once",
+            "Give each column its own name.",
         )
     return names
 
@@ -145,7 +147,7 @@ def _cell(value: str) -> str | None:
 
 
 def parquet_rows(path: Path, columns: list[str] | None = None) -> Iterator[Row | Rejected]:
-    """Yield the rows of a Parquet file, batch by batch; ``columns`` limits what is read of each."""
+    """Yield the rows of a Parquet file, batch by batch; ``columns`` are the columns to read (None: all)."""
     from pyarrow import ArrowException
 
     number = 0
@@ -162,9 +164,7 @@ def parquet_rows(path: Path, columns: list[str] | None = None) -> Iterator[Row |
                     else:
                         yield Row(position, fields)
         except (ArrowException, OSError) as error:
-            yield Rejected(
-                f"{path.name}:{number + 1}", f"the file is damaged, what follows is lost ({error})"
-            )
+            yield Rejected(f"{path.name}:{number + 1}", f"the file is damaged, the rest is lost ({error})")
 
 
 def parquet_length(path: Path) -> int:
@@ -185,7 +185,7 @@ def _batch_rows(batch: Any) -> Iterator[dict[str, Any] | None]:
 
 
 def frame_rows(frame: DataFrame[Any]) -> Iterator[Row]:
-    """Yield the rows of a data frame, by the names of its columns; what is missing is null."""
+    """Yield the rows of a data frame, by the names of its columns; missing values are null."""
     from narwhals import all as all_columns
 
     names = [str(name) for name in frame.columns]
@@ -207,4 +207,4 @@ def _open_parquet(path: Path) -> Any:
     try:
         return ParquetFile(path)
     except (ArrowException, OSError) as error:
-        raise InvalidInputError(f"Parquet file {path.name}", str(error), "Write the file anew.") from error
+        raise InvalidInputError(f"Parquet file {path.name}", str(error), "Write the file again.") from error

@@ -1,6 +1,6 @@
-"""What a record may hold: the limits on ids, texts and metadata, and how values become JSON.
+"""Validation of records: the limits on ids, texts and metadata, and the conversion of values to JSON.
 
-Every function here raises ``InvalidRecordError``, whose ``found`` is the reason that a reject carries.
+Every function here raises ``InvalidRecordError``, whose ``found`` becomes the reason of the reject.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ _INT64 = range(-(2**63), 2**63)
 
 
 class NumericCell(str):
-    """A cell that reads as a number: a string as text or id, a number as metadata."""
+    """A cell with the text of a number: it is a string as text or id, and a number as metadata."""
 
     __slots__ = ()
 
     def number(self) -> int | float:
-        """Return the number that the cell shows."""
+        """Return the number of the cell."""
         return float(self) if "." in self else int(self)
 
 
 def checked_record(
     record_id: Any, text: Any, metadata: Mapping[str, Any], fields: Mapping[str, Any] | None = None
 ) -> Record:
-    """Return a record whose parts an index can take, its metadata as plain JSON values."""
+    """Return a record with validated parts, its metadata as plain JSON values."""
     valid_text = checked_text(text)
     return Record(checked_id(record_id), valid_text, json_metadata(metadata), checked_fields(fields or {}))
 
 
 def id_of_text(text: Any) -> str:
-    """Return the id of a record that has none: the same text always gets the same."""
+    """Return an id for a record without id; the same text always gets the same id."""
     return "sha256:" + hashlib.sha256(checked_text(text).encode()).hexdigest()[:32]
 
 
 def checked_id(value: Any) -> str:
-    """Return a str or int id as str; floats and booleans are no ids, for they do not survive a round trip."""
+    """Return a str or int id as str; floats and booleans are refused, since they may change when stored."""
     if isinstance(value, bool) or not isinstance(value, str | int | np.integer):
         raise _refused("id", f"the id is {_kind(value)}, not a string or an integer")
     if isinstance(value, int) and value not in _INT64:
@@ -64,7 +64,7 @@ def checked_id(value: Any) -> str:
 
 
 def checked_text(value: Any, part: str = "text") -> str:
-    """Return the text unchanged (NUL and other control characters may be in it)."""
+    """Return the text unchanged; NUL and other control characters are allowed."""
     if not isinstance(value, str):
         raise _refused(part, f"the {part} is {_kind(value)}, not a string")
     if not value or value.isspace():
@@ -75,7 +75,7 @@ def checked_text(value: Any, part: str = "text") -> str:
 
 
 def checked_fields(fields: Mapping[str, Any]) -> dict[str, str]:
-    """Return the further texts; one that is null or blank is one that the record does not have."""
+    """Return the further texts without those that are null or blank."""
     if not isinstance(fields, Mapping):
         raise _refused("fields", f"the further texts are {_kind(fields)}, not a mapping")
     present = {
@@ -87,7 +87,7 @@ def checked_fields(fields: Mapping[str, Any]) -> dict[str, str]:
 
 
 def json_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the metadata as JSON values: dates as ISO strings, numbers that are not finite as null."""
+    """Return the metadata as JSON values: dates as ISO strings, non-finite numbers as null."""
     converted: dict[str, Any] = _json_value(metadata, "metadata", 1)
     size = len(json.dumps(converted, ensure_ascii=False).encode())
     if size > MAX_METADATA_BYTES:
@@ -113,10 +113,10 @@ def _json_scalar(value: Any, path: str) -> str | int | float | bool | None:
     if isinstance(value, timedelta):
         return value.total_seconds()
     if isinstance(value, date | time):
-        # pandas' NaT is a datetime, and unequal to itself like NaN.
+        # pandas' NaT is a datetime that is unequal to itself, like NaN.
         return value.isoformat() if value == value else None  # noqa: PLR0124
     if not isinstance(value, UUID):
-        raise _refused("metadata", f"{path} is {_kind(value)}, which JSON cannot hold")
+        raise _refused("metadata", f"{path} is {_kind(value)}, which JSON cannot represent")
     return str(value)
 
 

@@ -1,4 +1,4 @@
-"""Autoencoders trained elsewhere, read into ours: SAELens, sparsify, saerch, sentence-transformers (CSR)."""
+"""Import and export of autoencoders of SAELens, sparsify, saerch and sentence-transformers (CSR)."""
 
 from __future__ import annotations
 
@@ -27,20 +27,21 @@ EXPORT_FORMATS = ("saelens", "sparsify")
 
 
 def import_autoencoder(path: str | Path, format: str = "auto", *, k: int | None = None) -> SparseAutoencoder:
-    """Read a foreign autoencoder into ours; its activations are the same, times the decoder's norms.
+    """Convert a foreign autoencoder to ours; its activations are the same, times the decoder's norms.
 
-    ``format`` is one of ``FORMATS``, or is told from the files. ``k`` is the largest number of active
-    features where the file has none (ReLU, JumpReLU), and overrides it where it has. Amplitudes are not
-    refined (``refine_steps=0``). Raises NotFoundError, and InvalidInputError for what ours cannot represent.
+    ``format`` is one of ``FORMATS``, or "auto" to detect it from the files. ``k``, the maximum number of
+    active features, is needed if the file has none (ReLU, JumpReLU), and overrides that of the file.
+    Amplitudes are not refined (``refine_steps=0``). Raises NotFoundError, and InvalidInputError for an
+    autoencoder that ours cannot represent.
     """
     return read_autoencoder(path, format, k=k).autoencoder
 
 
 def read_autoencoder(path: str | Path, format: str = "auto", *, k: int | None = None) -> ImportedAutoencoder:
-    """Do as :func:`import_autoencoder`, and return also what the file says."""
+    """Return the result of :func:`import_autoencoder` together with notes about the file."""
     found = Path(path)
     if not found.exists():
-        raise NotFoundError(f"import {path}", "no file or folder of that name", "Check the path.")
+        raise NotFoundError(f"import {path}", "no file or folder has that name", "Check the path.")
     if k is not None and k < 1:
         raise InvalidInputError(f"import {path} with k={k}", "not a number of features", "Give at least 1.")
     reader = _reader(found, format)
@@ -48,14 +49,14 @@ def read_autoencoder(path: str | Path, format: str = "auto", *, k: int | None = 
 
 
 def export_autoencoder(autoencoder: SparseAutoencoder, folder: Path, format: str) -> list[str]:
-    """Write into an existing folder in one of ``EXPORT_FORMATS``; return notes on what it cannot carry."""
+    """Write into an existing folder in one of ``EXPORT_FORMATS``; return notes on what is lost."""
     if format not in EXPORT_FORMATS:
         raise InvalidInputError(
             f"export to {format!r}", "no such format", f"Use one of {', '.join(EXPORT_FORMATS)}."
         )
     notes: list[str] = _FORMATS[format].write(autoencoder, folder)
     if autoencoder.refine_steps:
-        notes.append("amplitudes are the encoder's own there: refinement on the support is ours")
+        notes.append("amplitudes are those of the encoder: the format has no refinement on the support")
     return notes
 
 
@@ -71,6 +72,6 @@ def _reader(path: Path, format: str) -> ModuleType:
             return module
     raise InvalidInputError(
         f"import {path}",
-        "neither of the formats that can be told from their files",
+        "no format that can be detected from its files",
         f"Give a folder or file of {', '.join(FORMATS)}.",
     )

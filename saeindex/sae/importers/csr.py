@@ -1,6 +1,6 @@
 """The ``SparseAutoEncoder`` module of sentence-transformers (CSR, arXiv 2503.01776), tied weights, TopK.
 
-Its folder, or that of the whole ``SparseEncoder`` model, whose ``modules.json`` says where it is.
+The path is its folder, or that of the whole ``SparseEncoder`` model, whose ``modules.json`` has its folder.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from saeindex.sae.importers.tensors import (
 
 MODULES, CONFIG = "modules.json", "config.json"
 SAFE, UNSAFE = "model.safetensors", "pytorch_model.bin"
-# The decoder is the encoder transposed; safetensors keeps one name of the shared tensor.
+# The decoder is the transposed encoder; safetensors stores one of the names of the shared tensor.
 ENCODER = ("encoder.weight", "decoder.linear.weight")
 KEYS = {"input_dim", "hidden_dim", "k"}
 
 
 def is_format(path: Path) -> bool:
-    """Say whether ``path`` is such a module, or a model that has one."""
+    """Return whether ``path`` is such a module, or a model with such a module."""
     folder, _ = _module(path)
     return folder is not None
 
 
 def read(path: Path) -> ForeignAutoencoder:
-    """Read a module; InvalidInputError for one that normalises its inputs by layer norm."""
+    """Read a module; InvalidInputError if it normalises its inputs by layer norm."""
     folder, notes = _module(path)
     if folder is None:
         refuse(path, f"no {CONFIG} of a SparseAutoEncoder module", "Give its folder, or that of the model.")
@@ -60,7 +60,7 @@ def read(path: Path) -> ForeignAutoencoder:
 
 
 def _module(path: Path) -> tuple[Path | None, tuple[str, ...]]:
-    """Return the module's folder, and whether the model gives it vectors that are not of unit norm."""
+    """Return the module's folder, and a note if the model gives it vectors that are not unit vectors."""
     if (path / MODULES).is_file():
         try:
             listed = [

@@ -1,4 +1,4 @@
-"""What a foreign autoencoder computes, in one form for all formats, and how that becomes ours.
+"""The computation of a foreign autoencoder in one form for all formats, and its conversion to ours.
 
     u = f x - b  (or f x)         f a fixed scale of the input
     p = W_enc u + c               times |d_i| where activations are scaled by the decoder's norms
@@ -24,7 +24,7 @@ from saeindex.sae.autoencoder import SparseAutoencoder
 if TYPE_CHECKING:
     from saeindex.types import FloatArray
 
-# Rows whose norms differ by less than this share are of one norm: float16 files are no better.
+# Relative difference below which norms count as equal: the precision of float16 files.
 SAME_NORM = 1e-3
 FLOAT16_MAX = 65_504.0
 FLOAT16_ERROR = 1e-2
@@ -32,7 +32,7 @@ FLOAT16_ERROR = 1e-2
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ForeignAutoencoder:
-    """The weights as the file has them: ``encoder`` and ``decoder`` (n, d), any decoder norms."""
+    """The weights of the file: ``encoder`` and ``decoder`` (n, d), with any decoder norms."""
 
     format: str
     activation: Literal["topk", "relu", "jumprelu"]
@@ -52,9 +52,9 @@ class ForeignAutoencoder:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImportedAutoencoder:
-    """An autoencoder of ours, and what its file says.
+    """An autoencoder in our form, and notes about its file.
 
-    ``scale`` (n,) float32: our activation of a feature is the foreign one times this.
+    ``scale`` (n,) float32: our activation of a feature is the foreign activation times this.
     """
 
     autoencoder: SparseAutoencoder
@@ -66,10 +66,10 @@ class ImportedAutoencoder:
 
 
 def to_ours(foreign: ForeignAutoencoder, k: int | None = None) -> ImportedAutoencoder:
-    """Fold a foreign autoencoder into ours; ``k`` sets or overrides the largest number of active features.
+    """Convert a foreign autoencoder to ours; ``k`` sets or overrides the maximum number of active features.
 
-    Raises InvalidInputError where the file gives no ``k`` and none is given, and for weights that are not
-    finite or that float16, the precision of a saved space, cannot hold.
+    Raises InvalidInputError if neither the file nor the caller gives ``k``, and for weights that are not
+    finite or exceed float16, the precision of a saved space.
     """
     chosen = _choose_k(foreign, k)
     norms = foreign.decoder.norm(dim=1)
@@ -106,20 +106,20 @@ def _choose_k(foreign: ForeignAutoencoder, k: int | None) -> int:
         raise InvalidInputError(
             f"import a {foreign.format} autoencoder",
             f"{foreign.activation} activations, and no number k of active features in the file",
-            "Give k, the most features that a text may have; beyond it the strongest are kept.",
+            "Give k, the maximum number of features of a text; the k strongest are kept.",
         )
     return chosen
 
 
 def _picks_by_unscaled_strength(foreign: ForeignAutoencoder, norms: Tensor) -> bool:
-    """Say whether TopK ranks strengths that are not amplitudes, so that norms cannot be folded in."""
+    """Return whether TopK ranks strengths that are not amplitudes, so that norms cannot be folded in."""
     if foreign.activation != "topk" or foreign.is_scaled_by_norm:
         return False
     return bool((norms - norms.mean()).abs().max() > SAME_NORM * norms.mean())
 
 
 def _directions(foreign: ForeignAutoencoder) -> Tensor:
-    """Return unit decoder rows; a row of zeros, which reconstructs nothing, gets its encoder's direction."""
+    """Return unit decoder rows; a row of zeros, which has no effect, gets its encoder's direction."""
     is_dead = foreign.decoder.norm(dim=1, keepdim=True) == 0
     rows = torch.where(is_dead, foreign.encoder, foreign.decoder)
     rows = torch.where(rows.norm(dim=1, keepdim=True) == 0, torch.ones_like(rows), rows)
@@ -149,7 +149,7 @@ def _check_precision(autoencoder: SparseAutoencoder) -> list[str]:
             raise InvalidInputError(
                 "import an autoencoder",
                 f"{name} has values that are not finite or beyond {FLOAT16_MAX:,.0f}",
-                "Scale it down, or look into what wrote it.",
+                "Scale it down, or check the program that wrote it.",
             )
         error = float((tensor - tensor.half().float()).norm() / tensor.norm().clamp_min(1e-12))
         if error > FLOAT16_ERROR:

@@ -1,6 +1,6 @@
 """SAELens: a folder with ``cfg.json`` and ``sae_weights.safetensors`` (W_enc (d, n), W_dec (n, d)).
 
-Read as sae-lens 6 reads it, older configurations included: ``standard`` (ReLU), ``topk``, ``jumprelu``, and
+It is read as by sae-lens 6, including older configurations: ``standard`` (ReLU), ``topk``, ``jumprelu``, and
 the training checkpoints ``batchtopk`` and ``matryoshka_batchtopk``, whose inference form is a JumpReLU with
 one threshold. https://github.com/decoderesearch/SAELens
 """
@@ -32,7 +32,7 @@ ARCHITECTURES = ("standard", "topk", "jumprelu", *BATCH_TOPK)
 
 
 def is_format(path: Path) -> bool:
-    """Say whether ``path`` is a folder that SAELens wrote."""
+    """Return whether ``path`` is a folder that SAELens wrote."""
     return (path / WEIGHTS).is_file() and (path / CONFIG).is_file()
 
 
@@ -65,7 +65,7 @@ def read(path: Path) -> ForeignAutoencoder:
 
 
 def _modern(config: dict[str, Any]) -> dict[str, Any]:
-    """Return a configuration as version 6 has it: older ones name the activation function instead."""
+    """Return a configuration in the form of version 6; older forms name the activation function instead."""
     modern = {"architecture": "standard", "normalize_activations": "none", **config}
     function = config.get("activation_fn_str", config.get("activation_fn", "relu"))
     settings = config.get("activation_fn_kwargs") or {}
@@ -85,7 +85,7 @@ def _check_representable(path: Path, config: Mapping[str, Any]) -> None:
         refuse(
             path,
             f"architecture {config['architecture']!r}",
-            f"Import one of {', '.join(ARCHITECTURES)}: others have activations that ours cannot compute.",
+            f"Import one of {', '.join(ARCHITECTURES)}; saeindex cannot compute other activations.",
         )
     if config.get("reshape_activations", "none") != "none":
         refuse(path, f"reshaped activations ({config['reshape_activations']})", "Import one for embeddings.")
@@ -112,12 +112,12 @@ def _input_scale(path: Path, config: Mapping[str, Any], d: int) -> tuple[float, 
         return d**0.5, ("inputs are rescaled to norm sqrt(d): folded in, exact for unit vectors",)
     do = "Fold it into the weights with SAELens (its fold_activation_… methods), and save."
     if kind == "layer_norm":
-        do = "Train without it: layer norm is not linear, and cannot be folded in."
+        do = "Train without layer norm: it is not linear, so it cannot be folded in."
     return refuse(path, f"inputs are normalised by {kind!r}, with statistics that are not in the file", do)
 
 
 def write(autoencoder: SparseAutoencoder, folder: Path) -> list[str]:
-    """Write a folder that SAELens loads with ``SAE.load_from_disk``; return what it cannot carry."""
+    """Write a folder that SAELens loads with ``SAE.load_from_disk``; return notes on what is lost."""
     from safetensors.torch import save_file
 
     n, d = autoencoder.decoder.shape

@@ -18,12 +18,12 @@ NAME = re.compile(r"^(\d+)_(\d+)_\d+_auxk")
 
 
 def is_format(path: Path) -> bool:
-    """Say whether ``path`` is a file that torch.save may have written."""
+    """Return whether ``path`` is a file that torch.save may have written."""
     return path.is_file() and path.suffix in SUFFIXES
 
 
 def read(path: Path) -> ForeignAutoencoder:
-    """Read a checkpoint; ``k`` is None where the file's name does not say it."""
+    """Read a checkpoint; ``k`` is None if the file's name does not contain it."""
     tensors = read_state_dict(path)
     check_names(path, tensors, TENSORS)
     for name in ("pre_bias", "latent_bias"):

@@ -25,12 +25,12 @@ from saeindex.sae.importers.tensors import (
 CONFIG, WEIGHTS = "cfg.json", "sae.safetensors"
 TENSORS = ("encoder.weight", "encoder.bias", "W_dec", "b_dec")
 EXPANSION = 32  # the library's default
-# Options that change what is computed; ``multi_topk`` and ``normalize_decoder`` matter in training only.
+# Options that change the computation; ``multi_topk`` and ``normalize_decoder`` only affect training.
 REFUSED = ("transcode", "skip_connection", "embed_skip", "gram_lookup", "signed")
 
 
 def is_format(path: Path) -> bool:
-    """Say whether ``path`` is a folder that sparsify wrote."""
+    """Return whether ``path`` is a folder that sparsify wrote."""
     return (path / WEIGHTS).is_file() and (path / CONFIG).is_file()
 
 
@@ -64,13 +64,13 @@ def read(path: Path) -> ForeignAutoencoder:
 
 
 def write(autoencoder: SparseAutoencoder, folder: Path) -> list[str]:
-    """Write a folder that sparsify loads with ``SparseCoder.load_from_disk``; return what is lost."""
+    """Write a folder that sparsify loads with ``SparseCoder.load_from_disk``; return notes on losses."""
     from safetensors.torch import save_file
 
     if autoencoder.threshold is not None:
         raise InvalidInputError(
             "export to sparsify",
-            "an autoencoder with thresholds, and sparsify has TopK alone",
+            "the autoencoder has thresholds, and sparsify supports only TopK",
             "Use saelens.",
         )
     n, d = autoencoder.decoder.shape

@@ -1,4 +1,4 @@
-"""Reading files that others wrote: JSON and tensors, checked, and never unpickled."""
+"""Reading of files of other programs: JSON and tensors, checked, and never unpickled."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from saeindex.errors import InvalidInputError
 MAX_BYTES = 16 * 2**30
 
 
-def refuse(path: Path, found: str, do: str = "Look into what wrote it, or import another file.") -> NoReturn:
+def refuse(
+    path: Path, found: str, do: str = "Check the program that wrote it, or import another file."
+) -> NoReturn:
     """Raise InvalidInputError for a file that cannot be imported."""
     raise InvalidInputError(f"import {path}", found, do)
 
@@ -26,7 +28,7 @@ def json_object(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        refuse(path, f"no readable JSON ({type(error).__name__})")
+        refuse(path, f"not readable JSON ({type(error).__name__})")
     if not isinstance(found, dict):
         refuse(path, f"a JSON {type(found).__name__}, not an object")
     return found
@@ -49,12 +51,12 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         tensors: dict[str, Tensor] = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        refuse(path, f"no safetensors file ({error})")
+        refuse(path, f"not a safetensors file ({error})")
     return tensors
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Read a ``torch.save`` of tensors by name; anything that would need unpickling is refused."""
+    """Read tensors by name from a ``torch.save`` file; refuse any content that needs unpickling."""
     _check_size(path)
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
@@ -62,15 +64,15 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         refuse(
             path,
             f"not a file of plain tensors ({type(error).__name__})",
-            "Files that hold Python objects are never loaded: save the state dict, or safetensors.",
+            "Save the state dict, or safetensors: files with Python objects are never loaded.",
         )
     if not isinstance(found, Mapping) or not all(isinstance(v, Tensor) for v in found.values()):
-        refuse(path, "not a mapping of names to tensors", "Save the state dict alone.")
+        refuse(path, "not a mapping of names to tensors", "Save only the state dict.")
     return dict(found)
 
 
 def take(path: Path, tensors: Mapping[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:
-    """Return a tensor in float32, transposed where the file has it the other way round."""
+    """Return a tensor of this shape in float32; a transposed tensor of the file is transposed."""
     if name not in tensors:
         refuse(path, f"no tensor {name!r} among {', '.join(sorted(tensors)) or 'none'}")
     tensor = tensors[name]
@@ -82,7 +84,7 @@ def take(path: Path, tensors: Mapping[str, Tensor], name: str, shape: tuple[int,
 
 
 def check_names(path: Path, tensors: Mapping[str, Tensor], known: Collection[str]) -> None:
-    """Refuse a file with tensors that the format, as we know it, does not have: they could change results."""
+    """Refuse a file with tensors that the known format does not have: they could change results."""
     unknown = sorted(tensors.keys() - set(known))
     if unknown:
         refuse(path, f"tensors that this importer does not know: {', '.join(unknown)}")

@@ -1,0 +1,150 @@
+"""All errors that the package raises on purpose, read from its source: what was asked, was found, is to do.
+
+``python -m tests.error_table`` writes docs/errors.md.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from saeindex import errors
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "errors.md"
+KINDS = {name for name, kind in vars(errors).items() if isinstance(kind, type)}
+ABOUT = """# Errors
+
+Every error of saeindex is a `SaeIndexError` with three parts, which it prints in this order: what was asked
+(`error.asked`), what was found (`error.found`), and what to do (`error.do`). The command line prints them
+with `--json` as JSON. Names in ‹brackets› are filled in. Made by `python -m tests.error_table`.
+"""
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+Names = Mapping[str, ast.expr]
+
+
+@dataclass(frozen=True, order=True)
+class Message:
+    """One place that makes an error, with its three parts as text."""
+
+    file: str
+    line: int
+    kind: str
+    parts: tuple[str, str, str]
+
+
+def messages() -> list[Message]:
+    """Return all errors of the package, by file and line."""
+    paths = sorted((ROOT / "saeindex").rglob("*.py"))
+    return sorted(one for path in paths for one in _of_file(path))
+
+
+def _of_file(path: Path) -> Iterator[Message]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    module = _assigned(tree.body)
+    makers = {
+        node.name: made for node in ast.walk(tree) if isinstance(node, Function) and (made := _maker(node))
+    }
+    inside = {id(call) for _, _, call in makers.values()}
+    for function, names in _functions(tree, module):
+        for node in ast.walk(function):
+            if not isinstance(node, ast.Call) or id(node) in inside:
+                continue
+            called = node.func.id if isinstance(node.func, ast.Name) else getattr(node.func, "attr", "")
+            if called in KINDS and len(node.args) == 3:
+                yield _message(path, node, called, node.args, names)
+            elif called in makers and len(node.args) >= len(makers[called][0]):
+                parameters, own, call = makers[called]
+                given = dict(zip(parameters, (_resolved(arg, names) for arg in node.args), strict=False))
+                kind = call.func.id if isinstance(call.func, ast.Name) else ""
+                yield _message(path, node, kind, call.args, {**names, **own, **given})
+
+
+def _message(path: Path, node: ast.Call, kind: str, args: list[ast.expr], names: Names) -> Message:
+    asked, found, do = (_text(arg, names) for arg in args)
+    return Message(str(path.relative_to(ROOT / "saeindex")), node.lineno, kind, (asked, found, do))
+
+
+def _maker(node: Function) -> tuple[list[str], dict[str, ast.expr], ast.Call] | None:
+    """Return the parameters, names and error of a function that only makes an error."""
+    if not isinstance(node.body[-1], ast.Return):
+        return None
+    call = node.body[-1].value
+    is_error = isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in KINDS
+    if not is_error or not isinstance(call, ast.Call) or len(call.args) != 3:
+        return None
+    parameters = [one.arg for one in node.args.args if one.arg != "self"]
+    return parameters, _assigned(node.body), call
+
+
+def _functions(tree: ast.Module, module: Names) -> Iterator[tuple[ast.AST, Names]]:
+    """Return every function that stands in no other, with what its names were set to."""
+    waiting: list[ast.AST] = list(tree.body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.ClassDef):
+            waiting += node.body
+        elif isinstance(node, Function):
+            yield node, {**module, **_assigned(ast.walk(node))}
+
+
+def _assigned(nodes: Iterator[ast.AST] | list[ast.stmt]) -> dict[str, ast.expr]:
+    found: dict[str, ast.expr] = {}
+    for node in nodes:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            found[node.targets[0].id] = node.value
+    return found
+
+
+def _resolved(node: ast.expr, names: Names, depth: int = 4) -> ast.expr:
+    while (
+        isinstance(node, ast.Name) and isinstance(names.get(node.id), ast.Constant | ast.JoinedStr) and depth
+    ):
+        node, depth = names[node.id], depth - 1
+    return node
+
+
+def _text(node: ast.expr, names: Names) -> str:
+    """Return an expression of a message as a person reads it."""
+    node = _resolved(node, names)
+    match node:
+        case ast.Constant(value=str() as text):
+            return text
+        case ast.JoinedStr():
+            return "".join(_text(part, names) for part in node.values)
+        case ast.FormattedValue():
+            inner = _resolved(node.value, names)
+            is_text = isinstance(inner, ast.Constant | ast.JoinedStr) and inner is not node.value
+            return _text(inner, names) if is_text else f"‹{_short(node.value)}›"
+        case ast.BinOp(op=ast.Add()):
+            return _text(node.left, names) + _text(node.right, names)
+        case ast.IfExp():
+            return f"{_text(node.body, names)} / {_text(node.orelse, names)}"
+    return f"‹{_short(node)}›"
+
+
+def _short(node: ast.expr) -> str:
+    text = ast.unparse(node)
+    return text if len(text) <= 40 else f"{text[:39]}…"
+
+
+def page() -> str:
+    """Return the table of all errors as Markdown, a section for each kind."""
+    found = messages()
+    parts = [ABOUT]
+    for kind in sorted({one.kind for one in found}):
+        doc = (getattr(errors, kind).__doc__ or "").splitlines()[0]
+        rows = sorted({one.parts for one in found if one.kind == kind})
+        parts.append(f"\n## {kind}\n\n{doc}\n\n| asked | found | do |\n| --- | --- | --- |")
+        parts += [f"| {' | '.join(map(_cell, row))} |" for row in rows]
+    return "\n".join(parts) + "\n"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").replace("<", "&lt;").split())
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
