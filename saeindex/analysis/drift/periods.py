@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from saeindex.analysis.drift.options import FEWEST, MOST
+from saeindex.analysis.drift.options import MAX_PERIODS, MIN_PERIODS
 from saeindex.analysis.stats.groups import Groups
 from saeindex.errors import InvalidInputError
 
@@ -76,7 +76,7 @@ def periods_of(
     over: str,
     rows: NDArray[np.int64] | None = None,
     order: Sequence[Any] | None = None,
-    most: int = MOST,
+    most: int = MAX_PERIODS,
 ) -> Periods:
     """Return the records of ``rows`` (all, where None) by period of the field ``over``.
 
@@ -91,7 +91,7 @@ def periods_of(
     known = np.flatnonzero(~np.isnan(placed))
     distinct = np.unique(placed[known])
     gathered = _gathered(placed[known], distinct, most)
-    if len(np.unique(gathered)) < FEWEST:
+    if len(np.unique(gathered)) < MIN_PERIODS:
         raise InvalidInputError(
             f"a trend over {over}", f"{len(distinct)} different values among {len(known):,} records",
             "Use a field of three or more values; two groups are compared with diff.",
@@ -121,7 +121,7 @@ def _gathered(placed: Doubles, distinct: Doubles, most: int) -> NDArray[np.int64
     """Return the period of each record (m,): its value, or its quantile, where no value is in two."""
     if len(distinct) <= most:
         return np.searchsorted(distinct, placed)
-    count = max(FEWEST, min(most, len(placed) // RECORDS))
+    count = max(MIN_PERIODS, min(most, len(placed) // RECORDS))
     ranks = np.searchsorted(np.sort(placed), distinct, side="left") / len(placed)
     above = np.searchsorted(np.sort(placed), distinct, side="right") / len(placed)
     period_of = np.minimum(((ranks + above) / 2 * count).astype(np.int64), count - 1)
