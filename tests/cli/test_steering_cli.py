@@ -171,7 +171,7 @@ def test_a_verdict_that_changes_nothing_repeats_the_search(index: str, arguments
         (("--feedback", "missing.json"), "no such file"),
         (("--property", "sad", "--feedback", "sad.json"), "a property or examples beside it"),
         (("--feedback", "text.json"), "not JSON"),
-        (("--feedback", "list.json"), "at the whole"),
+        (("--feedback", "list.json"), "at the top level"),
         (("--feedback", "other.json"), "Extra inputs are not permitted at mood"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

@@ -34,7 +34,7 @@ PAIRED = 0.8
 LENGTH_BINS = 5
 # Below this median number of words a text's length decides how many concepts and words it can have.
 SHORT = 64
-MOST_STRATA = 2_000
+MAX_STRATA = 2_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,7 +191,7 @@ def _combined(columns: Sequence[NDArray[np.int32]], count: int) -> NDArray[np.in
         return np.zeros(count, np.int32)
     _, codes = np.unique(np.stack(columns, 1), axis=0, return_inverse=True)
     combined = codes.ravel().astype(np.int32)
-    if combined.max(initial=0) >= MOST_STRATA:
+    if combined.max(initial=0) >= MAX_STRATA:
         raise InvalidInputError(
             "strata", f"{int(combined.max()) + 1:,} combinations of values",
             f"Use fields of fewer values, at most {MOST_STRATA:,} combinations.",

@@ -25,7 +25,7 @@ FAMILIES: tuple[Family, ...] = ("concepts", "words", "clusters")
 # Clusters at three resolutions; chosen on the fit and choose parts of six corpora, see docs/analysis.md.
 CLUSTERS = (30, 60, 120)
 # Records to a cluster at least, on the average; records that the centres are found on at most.
-LEAST_PER_CLUSTER, MOST_FITTED = 12, 10_000
+MIN_PER_CLUSTER, MAX_FITTED = 12, 10_000
 # A random start and ten rounds come nearer than a careful start and minibatches, in a fifth of the time.
 ROUNDS = 10
 NAMED = 3
@@ -93,11 +93,11 @@ def _clusters(snapshot: Snapshot, rows: NDArray[np.int64], seed: int) -> Evidenc
     from sklearn.cluster import KMeans
 
     x = np.asarray(snapshot.vectors[rows])
-    dice = np.random.default_rng(seed)
-    fitted = x if len(x) <= MOST_FITTED else x[np.sort(dice.choice(len(x), MOST_FITTED, replace=False))]
+    rng = np.random.default_rng(seed)
+    fitted = x if len(x) <= MAX_FITTED else x[np.sort(rng.choice(len(x), MAX_FITTED, replace=False))]
     different = len(np.unique(np.round(fitted[:, :8], 5), axis=0))
-    most = max(1, different // LEAST_PER_CLUSTER)
-    sizes = [k for k in CLUSTERS if k <= most] or [most]
+    max_clusters = max(1, different // MIN_PER_CLUSTER)
+    sizes = [k for k in CLUSTERS if k <= max_clusters] or [max_clusters]
     placed = []
     for k in sizes:
         model = KMeans(k, init="random", n_init=1, max_iter=ROUNDS, random_state=seed).fit(fitted)

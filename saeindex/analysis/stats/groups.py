@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 # A where text or AST, a Qdrant filter, or the ids of records.
 Selection: TypeAlias = "str | Expression | Mapping[str, Any] | Filter | Collection[str]"
 LEVEL_NAMES: tuple[LevelName, ...] = ("present", "typical", "strong")
-MOST_GROUPS = 50
+MAX_GROUPS = 50
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,10 +95,10 @@ class Selector:
         """Return one group for each value of a field, the largest first; lists count as their elements."""
         values, member = self.snapshot.membership(field)
         sizes = np.asarray(member.sum(0)).ravel()
-        if not 2 <= len(values) <= MOST_GROUPS:
+        if not 2 <= len(values) <= MAX_GROUPS:
             raise InvalidInputError(
                 f"groups by {field}", f"{len(values):,} different values",
-                f"Use a field of 2 to {MOST_GROUPS} values, or give conditions.",
+                f"Use a field of 2 to {MAX_GROUPS} values, or give conditions.",
             )  # fmt: skip
         columns, order = member.tocsc(), np.argsort(-sizes, kind="stable").tolist()
         chosen = {str(values[i]): np.sort(columns[:, i].indices.astype(np.int64)) for i in order}

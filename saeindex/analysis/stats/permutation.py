@@ -102,7 +102,7 @@ def as_dealt(p: Doubles, groups: Ints, tested: Callable[[Ints], Doubles], seed: 
     """
     if not len(p):
         return p
-    dice = np.random.default_rng(seed)
-    dealt = np.sort(np.concatenate([tested(dice.permutation(groups)) for _ in range(DEALINGS)]))
+    rng = np.random.default_rng(seed)
+    dealt = np.sort(np.concatenate([tested(rng.permutation(groups)) for _ in range(DEALINGS)]))
     as_small = np.searchsorted(dealt, p * (1 + 1e-9), side="right")
     return np.maximum(p, (as_small + 1) / (len(dealt) + 1))
