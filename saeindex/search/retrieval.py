@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # offset, because all pages of a query must come from one ranking.
 POOL = 1_000
 # The nearest points that a filter may be asked about by themselves: each is named to the engine.
-LEAST_SIFTED, MOST_SIFTED = 192, 4_096
+MIN_SIFTED, MAX_SIFTED = 192, 4_096
 # The vectors that an explanation needs.
 EXPLAINED = (DENSE, SAE)
 
@@ -115,8 +115,8 @@ def reach(wanted: int, share: float) -> int:
 
     It is four times the number needed on average, because the share near the query is known from a sample.
     """
-    sifted = max(LEAST_SIFTED, math.ceil(4 * wanted / share))
-    return sifted if sifted <= MOST_SIFTED else 0
+    sifted = max(MIN_SIFTED, math.ceil(4 * wanted / share))
+    return sifted if sifted <= MAX_SIFTED else 0
 
 
 def fetched(

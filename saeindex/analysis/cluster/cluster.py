@@ -49,16 +49,16 @@ if TYPE_CHECKING:
 
 Method: TypeAlias = Literal["anchored", "interpembed", "free"]
 METHODS: tuple[Method, ...] = ("anchored", "interpembed", "free")
-# Records that are clustered together; the others are placed.
-MOST = 12_000
-LEAST = 10
-# Records whose embeddings the result keeps for a map.
-MOST_DRAWN = 3_000
+# The maximum and minimum number of records that are clustered together; the others are placed afterwards.
+MAX_RECORDS = 12_000
+MIN_RECORDS = 10
+# The maximum number of records whose embeddings are kept for a map.
+MAX_DRAWN = 3_000
 RIDGE = 1.0
 BLOCK = 4_096
 LABELLED = 100
-# A dense similarity matrix: this many records at most are divided, the others go where their likes are.
-MOST_DIVIDED = 3_000
+# The maximum records of a dense similarity matrix; the others join the cluster of similar records.
+MAX_DIVIDED = 3_000
 SEED = 0
 
 
@@ -82,9 +82,9 @@ def cluster(
         raise InvalidInputError(f"method {method!r}", "no such method", f"Use one of {', '.join(METHODS)}.")
     asked = Axis.of(axis)
     asked = asked.with_examples(examples) if examples else asked
-    asked.check_told()
+    asked.check_described()
     rows = np.arange(len(snapshot), dtype=np.int64) if rows is None else np.asarray(rows, np.int64)
-    if len(rows) < max(LEAST, 2 * len(asked.values)):
+    if len(rows) < max(MIN_RECORDS, 2 * len(asked.values)):
         found = f"{len(rows)} records for {len(asked.values) or 'open'} values"
         raise InvalidInputError(f"clusters along {asked.name!r}", found, "Cluster more records.")
     taken = _Taken.of(asked, snapshot, rows)
@@ -106,9 +106,9 @@ class _Taken:
     def of(cls, axis: Axis, snapshot: Snapshot, rows: NDArray[np.int64]) -> _Taken:
         """Take the examples, wherever they are, and the first of the rows, which stand in random order."""
         if not any(value.examples for value in axis.values):
-            return cls(rows[:MOST], None)
+            return cls(rows[:MAX_RECORDS], None)
         examples, values = known_values(axis, snapshot)
-        others = rows[~np.isin(rows, examples)][:MOST]
+        others = rows[~np.isin(rows, examples)][:MAX_RECORDS]
         known = np.concatenate([values, np.full(len(others), -1)])
         return cls(np.concatenate([examples, others]), known)
 
@@ -182,7 +182,7 @@ def _reported(
         codes,
         shares.max(1),
         grouped.placer.new,
-        np.asarray(snapshot.vectors[rows[:MOST_DRAWN]]),
+        np.asarray(snapshot.vectors[rows[:MAX_DRAWN]]),
     )
 
 
@@ -201,7 +201,7 @@ class Placer:
         shrink = views.variances + RIDGE * views.total / len(views.mean)
         scaled = standardised(scores)
         readout = (seen.T @ scaled) / len(seen) / shrink[:, None]
-        # Weak fits are drawn to 0: on one scale again, every cluster has its say.
+        # Weak fits are near 0; the scores are standardised so that every cluster has the same weight.
         fitted = seen @ readout
         readout *= scaled.std(0) / np.maximum(fitted.std(0), 1e-9)
         scale = np.where(scores.std(0) > 0, scores.std(0), 1.0)
@@ -252,7 +252,7 @@ def interpembed_clusters(
 
     kept = labelled_features(space, vectors)
     active = present[:, kept]
-    divided = min(active.shape[0], MOST_DIVIDED)
+    divided = min(active.shape[0], MAX_DIVIDED)
     similarity = jaccard(active[:divided], active[:divided])
     found = SpectralClustering(count, affinity="precomputed", random_state=SEED, assign_labels="kmeans")
     codes = np.zeros(active.shape[0], np.int64)
