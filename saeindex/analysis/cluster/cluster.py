@@ -1,9 +1,9 @@
 """Clustering along an axis: by described values, by examples, or by both, and nothing else.
 
-A property search with the values as each other's siblings scores every record (``cluster_evidence``),
-anchored expectation-maximisation lets the records themselves say where the values part (``cluster_em``), and
-the result is measured (``cluster_measures``) and judged (``cluster_verdict``). Of very many records a random
-part is clustered so; the others are placed by a linear readout of where that part settled.
+Every record is scored for each value against the other values, as in a property search (``axis_scores``).
+Anchored expectation-maximisation adapts the clusters to the records (``anchored_em``). The result is measured
+(``quality``) and judged (``verdict``). Of very many records, a random part is clustered, and the others are
+assigned by a linear model that is fitted on this part.
 """
 
 from __future__ import annotations
@@ -97,14 +97,14 @@ def cluster(
 
 @dataclass(frozen=True, eq=False)
 class _Taken:
-    """The ``rows`` clustered together, examples among them; ``known`` (m,) says -1 or their value."""
+    """The ``rows`` that are clustered together; ``known`` (m,) is the value of an example, else -1."""
 
     rows: NDArray[np.int64]
     known: NDArray[np.int64] | None
 
     @classmethod
     def of(cls, axis: Axis, snapshot: Snapshot, rows: NDArray[np.int64]) -> _Taken:
-        """Take the examples, wherever they are, and the first of the rows, which stand in random order."""
+        """Return all examples and the first of the rows, which are in random order."""
         if not any(value.examples for value in axis.values):
             return cls(rows[:MAX_RECORDS], None)
         examples, values = known_values(axis, snapshot)
@@ -238,12 +238,9 @@ class Placer:
         return np.concatenate([np.zeros((0, len(self.offset))), *found])
 
 
-# InterpEmbed's way (arXiv 2512.10092), the named baseline: the features whose labels are most like the axis
-# are kept; records are as similar as the Jaccard index of their active kept features, and spectral
-# clustering divides them.
-# InterpEmbed's way (arXiv 2512.10092), the named baseline: the features whose labels are most like the axis
-# are kept; records are as similar as the Jaccard index of their active kept features, and spectral clustering
-# divides them.
+# InterpEmbed's method (arXiv 2512.10092), a baseline: only the features whose labels are most similar to the
+# axis are used; the similarity of records is the Jaccard index of these features, and spectral clustering
+# divides the records.
 def interpembed_clusters(
     present: csr_matrix, space: FeatureSpace, vectors: FloatArray, count: int
 ) -> NDArray[np.int64]:

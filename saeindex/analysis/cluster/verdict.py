@@ -1,7 +1,7 @@
 """The verdict whether a space can express an axis, from signs of failure that need no true labels.
 
-The signs tell whether records part where the axis was put. They cannot tell whether words that do part
-records mean what they say: an axis that stands for another one, such as topic, passes.
+The signs measure whether the records divide along the axis. They cannot measure whether the division has the
+meaning of the axis: an axis that is confused with another one, such as topic, passes.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ EMPTY = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Signs:
-    """What can be seen of a clustering.
+    """Signs of the quality of a clustering.
 
-    ``kept`` is the agreement (ARI) of where records settled with where they began, ``literal`` that with the
-    nearest text by embedding alone. ``told`` is the correlation of where each began with what all others say
-    of it, ``smallest`` the share of the smallest cluster times their number.
+    ``kept`` is the agreement (ARI) of the final clusters with the starting clusters, ``literal`` that with
+    the nearest text by embedding only. ``told`` is the correlation of each record's starting scores with its
+    prediction from all other records. ``smallest`` is the share of the smallest cluster, times their number.
     """
 
     kept: float

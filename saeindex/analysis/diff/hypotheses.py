@@ -1,8 +1,8 @@
 """Hypotheses in words: written by a language model from findings, each checked on unseen records.
 
-Optional, and never asked unbidden. A model reads the first findings with their examples and writes what they
-could mean; a judge then reads random records of both groups, without being told which, and says of each
-whether it shows what was claimed. The shares that it finds are compared like any others.
+Optional, only used on request. A model reads the first findings with their examples and writes hypotheses. A
+judge then reads random records of both groups, without knowing their group, and judges whether each record
+fits the hypothesis. The shares of fitting records are tested like any others.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class HypothesisWriter:
     ) -> tuple[Hypothesis, ...]:
         """Return hypotheses for the findings of two groups, each checked on random records of both.
 
-        Nothing where there are no findings. LabelerError where the service fails or the cap is reached.
+        Empty if there are no findings. LabelerError if the service fails or the limit is reached.
         """
         shown = findings_shown(found)
         if len(groups.names) != 2:

@@ -49,7 +49,7 @@ def confirmed(
     sizes = [np.bincount(codes[side], minlength=n_groups).min() for side in (in_first, ~in_first)]
     if not options.confirm or min(sizes) < MIN_RECORDS:
         return (), {}
-    found, held = [], {}
+    found, confirmed_by_family = [], {}
     for family, test in tests.items():
         halves = [_tested_on(side, test, codes, n_groups, design, options) for side in (in_first, ~in_first)]
         discovered = halves[0].found(options.alpha)
@@ -67,8 +67,8 @@ def confirmed(
                 halves[1], again, float(at.tested.effect[place])
             )
         found.append(Confirmation(family, len(verdicts), sum(verdicts.values())))
-        held[family] = verdicts
-    return tuple(found), held
+        confirmed_by_family[family] = verdicts
+    return tuple(found), confirmed_by_family
 
 
 def _half(design: Design, count: int, seed: int) -> NDArray[np.bool_]:

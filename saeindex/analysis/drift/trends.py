@@ -101,23 +101,23 @@ def kind_of(test: TrendTest, column: int, alpha: float) -> tuple[Kind, int | Non
 
 
 def _absence(own: StratifiedCounts, up: bool, design: float, alpha: float) -> tuple[int, float] | None:
-    """Return the period from which a concept or word is new (or gone), and the bound of its share elsewhere.
+    """Return the period from which a concept or word is new (or gone), and its bound.
 
     Of 0 in n records the share is at most 3 over n (the rule of three), n over the design effect; that must
     be less than half of the share on the other side, and the two sides must differ.
     """
-    held, records = own.k.sum(0)[:, 0], own.n.sum(0)
-    there = np.flatnonzero(held)
+    counts, records = own.k.sum(0)[:, 0], own.n.sum(0)
+    there = np.flatnonzero(counts)
     at = int(there[0]) if up else int(there[-1]) + 1
-    if not 0 < at < len(held):
+    if not 0 < at < len(counts):
         return None
-    absent, others = (records[:at], held[at:].sum() / records[at:].sum()) if up else (
-        records[at:], held[:at].sum() / records[:at].sum()
+    absent, others = (records[:at], counts[at:].sum() / records[at:].sum()) if up else (
+        records[at:], counts[:at].sum() / records[:at].sum()
     )  # fmt: skip
     bound = 3 * design / float(absent.sum())
     if absent.sum() < ABSENT * records.sum() or bound > others / 2:
         return None
-    differs = _step(own, at, np.array([design])).p[0] <= alpha / len(held)
+    differs = _step(own, at, np.array([design])).p[0] <= alpha / len(counts)
     return (at, bound) if differs else None
 
 
