@@ -77,7 +77,7 @@ def test_profiles_are_listed_and_deleted(index: str, profile: dict[str, Any]) ->
     ("arguments", "found"),
     [
         (("fit", "a:b", "--like", "doc-1"), "not a name"),
-        (("fit", "mine"), "no record that is liked"),
+        (("fit", "mine"), "no liked record"),
         (("fit", "mine", "--like", "doc-999"), "no record 'doc-999'"),
         (("show", "other"), "the index has voice"),
         (("delete", "other"), "the index has voice"),

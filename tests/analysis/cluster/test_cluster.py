@@ -129,7 +129,7 @@ def test_examples_may_lie_outside_the_records_that_are_clustered(
 def test_records_beyond_the_most_are_placed(
     papers: FeatureIndex, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MOST", 160)
+    monkeypatch.setattr(module, "MAX_RECORDS", 160)
     found = cluster(papers.collection, snapshot, TOPICS)
     assert len(found.codes) == len(snapshot)
     assert agreement(truth(snapshot)[160:], found.codes[160:])["ari"] > 0.5
