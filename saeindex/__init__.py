@@ -45,12 +45,12 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name on first use: ``import saeindex`` must not pay for torch."""
+    """Import a public name on first use, so that ``import saeindex`` does not import torch."""
     if name not in _HOME:
         raise AttributeError(f"module 'saeindex' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)
 
 
 def __dir__() -> list[str]:
-    """List the public names, also those that were not used yet."""
+    """List the public names, including names that were not imported yet."""
     return sorted({*globals(), *__all__})

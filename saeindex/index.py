@@ -1,4 +1,4 @@
-"""``FeatureIndex``: records in; filtered, steered and explained search out."""
+"""``FeatureIndex``: index records, then search, filter, steer, explain and analyse them."""
 
 from __future__ import annotations
 
@@ -74,36 +74,37 @@ PARTS = ("collection", "planner", "_profile_store", "_searcher", "_analyses")
 class FeatureIndex:
     """An index of records: dense vectors, sparse codes and concepts, in one Qdrant collection.
 
-    Make one with :meth:`create` or :meth:`open`; use it as a context manager, or :meth:`close` it.
+    Create an index with :meth:`create`, or open an existing one with :meth:`open`. Use it as a context
+    manager, or call :meth:`close` at the end.
     """
 
     def __init__(self, name: str, parts: IndexParts, encoder: TextEncoder | None = None) -> None:
-        """Bind the parts; for :meth:`create` and :meth:`open`."""
+        """Store the parts of the index. Called by :meth:`create` and :meth:`open`, not by users."""
         self.name, self.store, self.folder = name, parts.store, parts.folder
         if encoder is not None:
             self.encoder = encoder
         self._bind(parts.space, parts.manifest)
 
     def _bind(self, space: FeatureSpace, manifest: Manifest) -> None:
-        """Compose what reads the index through this space."""
+        """Set the feature space and the manifest, and drop the parts that were built for the old ones."""
         self.space = space
         self._manifest = KeptManifest(self.store, manifest, self.name)
-        for part in PARTS:  # each is made, and what it needs is imported, when a method first asks for it
+        for part in PARTS:  # each part is built, with its imports, when a method first uses it
             self.__dict__.pop(part, None)
 
     @property
     def manifest(self) -> Manifest:
-        """What the index is: its format, space, encoder, vectors and counts."""
+        """The description of the index: its format, space, encoder, vectors and counts."""
         return self._manifest.current
 
     @cached_property
     def encoder(self) -> TextEncoder:
-        """The space's encoder, loaded when it is first needed."""
+        """The encoder of the space, loaded on first use."""
         return self.space.open_encoder()
 
     @cached_property
     def collection(self) -> Collection:
-        """The stored points as queries and analyses read them."""
+        """The stored points, in the form that queries and analyses read."""
         from saeindex.collection.collection import Collection
 
         cache = self.folder and self.folder / CACHE_FOLDER
@@ -112,7 +113,7 @@ class FeatureIndex:
 
     @cached_property
     def planner(self) -> Planner:
-        """What turns queries into plans."""
+        """The planner, which turns queries into plans."""
         from saeindex.search.planner import Planner
 
         return Planner(self.collection, self._profile_store.direction, self.passages is not None)
@@ -152,13 +153,14 @@ class FeatureIndex:
         write_consistency_factor: int | None = None,
         on_disk_payload: bool | None = None,
     ) -> Self:
-        """Make an empty index: a directory, or a collection where ``client`` or ``url`` is given.
+        """Create an empty index: a directory, or a Qdrant collection if ``client`` or ``url`` is given.
 
-        ``passages`` splits long texts; ``payload_indexes`` (such as ``{"metadata.year": "integer-range"}``)
-        speeds up filters and allows facets on your own fields. ``fields`` are further texts of a record
-        (``("prompt",)`` beside a response): each has its own vectors and concepts, and is encoded whole, as
-        far as the encoder reads. The last four are Qdrant's, for a collection on a server. An index whose
-        creation was interrupted is completed; an existing one is a MismatchError.
+        ``passages`` splits long texts. ``payload_indexes`` (such as ``{"metadata.year": "integer-range"}``)
+        speeds up filters and allows facets on your own fields. ``fields`` names further texts of a record
+        (``("prompt",)`` beside a response): each has its own vectors and concepts. These texts are not
+        split; the encoder truncates them at its maximum length. The last four options are passed to Qdrant,
+        for a collection on a server. If an earlier creation was interrupted, it is completed. If the index
+        exists already, MismatchError is raised.
         """
         read = space if isinstance(space, FeatureSpace) else FeatureSpace.load(space)
         manifest = Manifest.describe(read, passages, payload_indexes or {}, fields)
@@ -184,9 +186,10 @@ class FeatureIndex:
         encoder: TextEncoder | None = None,
         resume: bool = False,
     ) -> Self:
-        """Open an index; MismatchError where ``space`` or ``encoder`` is not the one it was built with.
+        """Open an index; MismatchError if ``space`` or ``encoder`` is not the one it was built with.
 
-        ``resume`` first finishes a :meth:`recalibrate` that was interrupted; without it that is an error.
+        ``resume`` first finishes a :meth:`recalibrate` that was interrupted. Without ``resume``, an
+        interrupted recalibration is an error.
         """
         return cls(str(path), open_index(path, space, client, url, encoder, resume), encoder)
 
@@ -198,10 +201,11 @@ class FeatureIndex:
         batch_size: int = 512,
         progress: bool = False,
     ) -> IndexingReport:
-        """Index an iterable of ``Record`` or dict, a path or several, a DataFrame or a Hugging Face data set.
+        """Index an iterable of ``Record`` or dict, one or more paths, a DataFrame or a Hugging Face data set.
 
-        Unchanged records are skipped without being encoded, so a run that died is resumed by running it
-        again. Bad records go to ``rejects.jsonl`` and the run goes on. Returns when all is flushed to disk.
+        Unchanged records are skipped without being encoded, so an interrupted run can be resumed by running
+        it again. Bad records are written to ``rejects.jsonl``, and the run continues. Returns when all data
+        is flushed to disk.
         """
         from saeindex.indexing.pipeline import Pipeline, index_source
         from saeindex.indexing.sources.open_source import open_source
@@ -225,7 +229,7 @@ class FeatureIndex:
         where: str | None = None,
         query_filter: Filter | JsonObject | None = None,
     ) -> int:
-        """Delete records by id, or all that match; return how many there were."""
+        """Delete records by id, or all records that match; return the number of deleted records."""
         check_choice(ids, where is not None or query_filter is not None)
         self._manifest.renew()
         condition = None if ids is not None else self.planner.condition(where, query_filter)
@@ -237,7 +241,7 @@ class FeatureIndex:
 
     @takes(Query, without=("text",))
     def search(self, /, query: str | Query = "", **options: Unpack[QueryKeywords]) -> Hits:
-        """Return the best hits of a text, or of a :class:`Query`; ``options`` are the query's fields.
+        """Return the best hits for a text or a :class:`Query`; ``options`` are the fields of the query.
 
         ``index.search("galaxy rotation", where='NOT "simulation"', steer="+theory:0.5", explain=True)``
         """
@@ -245,31 +249,31 @@ class FeatureIndex:
 
     @takes(Query, without=("text",))
     def search_many(self, /, queries: Sequence[str | Query], **options: Unpack[QueryKeywords]) -> list[Hits]:
-        """Return the hits of each query, the same as :meth:`search` gives; texts are encoded in batches.
+        """Return the hits of each query, the same as :meth:`search` returns; texts are encoded in batches.
 
-        ``options`` go for all of them. An error says which query (from 1) it is of, and none is answered.
+        ``options`` apply to all queries. If one is wrong, none is run, and the error gives its number from 1.
         """
         return self._searcher.search_many(queries, **options)
 
     @takes(Query, without=("text",))
     def plan(self, /, query: str | Query = "", **options: Unpack[QueryKeywords]) -> Plan:
-        """Return what :meth:`search` will run, without running it."""
+        """Return the plan that :meth:`search` would run, without running it."""
         return self._searcher.plan(query, **options)
 
     @takes(Query, without=("text",))
     def explain_analyze(self, /, query: str | Query = "", **options: Unpack[QueryKeywords]) -> Analysis:
-        """Return what :meth:`plan` expects of a query beside what came of it, counts and times per stage.
+        """Run a query and return its plan beside the measured counts and times of each stage.
 
-        It runs the query, and counts what its filter matches; that count is the analysis' own.
+        The records that match the filter are counted for this analysis only; a search does not count them.
         """
         return self._searcher.explain_analyze(query, **options)
 
     @takes(Query, without=("text",))
     def compare(self, /, query: str | Query, a: str, b: str, **options: Unpack[QueryKeywords]) -> Comparison:
-        """Return why record ``a`` stands above record ``b``, or below, for a query; whether hits or not.
+        """Return why record ``a`` ranks above or below record ``b`` for a query. They need not be hits.
 
-        The differences of their parts sum to the difference of their scores. Filters and thresholds say
-        what is a hit, not what it scores: here they count only where a fused score is of ranks among hits.
+        The differences of their parts sum to the difference of their scores. Filters and thresholds are
+        ignored, except where a fused score depends on the ranks among the hits.
         """
         return self._searcher.compare(query, a, b, **options)
 
@@ -277,9 +281,9 @@ class FeatureIndex:
     def concept_facets(
         self, /, query: str | Query = "", limit: int = FACETS, **options: Unpack[ResultKeywords]
     ) -> list[ConceptFacet]:
-        """Return the concepts that a query's results have more often than the index, most so first.
+        """Return the concepts that are more frequent in a query's results than in the index, best first.
 
-        Of a query that ranks, the best 50 results count, of one that only selects, all that match.
+        For a query that ranks, the best 50 results count; for a query that only filters, all its matches.
         """
         return self._searcher.concept_facets(query, limit, **options)
 
@@ -287,28 +291,28 @@ class FeatureIndex:
     def suggest_exclusions(
         self, /, query: str | Query, limit: int = FACETS, **options: Unpack[ResultKeywords]
     ) -> list[Exclusion]:
-        """Return concepts that 15 to 60 % of a query's results have and that its text does not ask for.
+        """Return the concepts that 15 to 60 % of a query's results have and that its text does not mention.
 
-        Each comes with a ``where`` clause that excludes it, and the number of results that this removes.
+        Each has a ``where`` clause that excludes it, and the number of results that the clause removes.
         """
         return self._searcher.suggest_exclusions(query, limit, **options)
 
     def features(self, phrase: str, limit: int = 10) -> list[FeatureMatch]:
-        """Return the features that answer to a phrase, best first."""
+        """Return the features that match a phrase, best first."""
         return self.planner.resolver.match(phrase, limit)
 
     def concept(self, target: str) -> Concept:
-        """Return what ``#id`` or a phrase resolves to; UnknownConceptError lists the nearest labels."""
+        """Return the concept that ``#id`` or a phrase names; UnknownConceptError lists the nearest labels."""
         return self.planner.resolver.resolve(target)
 
     def feature(self, feature: int | str, examples: int = 5) -> FeatureCard:
-        """Return what the index knows about a feature, with its strongest records."""
+        """Return the label, frequency and relations of a feature, with its strongest records."""
         from saeindex.concepts.feature_card import feature_card
 
         return feature_card(feature, self.store, self.space, examples)
 
     def count(self, where: str | None = None, query_filter: Filter | JsonObject | None = None) -> int:
-        """Return the number of records, or of those that match (with passages: in any of them)."""
+        """Return the number of records, or of those that match (a split record: if any passage matches)."""
         is_all = where is None and query_filter is None
         condition = None if is_all else self.planner.condition(where, query_filter)
         return count_records(self.store, condition, self.passages is not None)
@@ -319,7 +323,7 @@ class FeatureIndex:
     # Analysing ----------------------------------------------------------------------------------------
 
     def snapshot(self, field: str = "") -> Snapshot:
-        """Return the records as columns, seen through a text field; read once, and again after a write."""
+        """Return the records as columns for one text field; they are read once, and again after a write."""
         return self._analyses.snapshot(field)
 
     @takes(DiffOptions)
@@ -337,13 +341,13 @@ class FeatureIndex:
         field: str = "",
         **options: Unpack[DiffKeywords],
     ) -> Diff:
-        """Return what differs between groups of records, tested; see :class:`DiffOptions` for the options.
+        """Return the significant differences between groups of records; see :class:`DiffOptions`.
 
-        Groups are where texts, Qdrant filters or lists of record ids: ``a`` and ``b`` (the others, where it
-        is left out), or ``groups`` by name, or one for each value of the field ``by``, or all of this index
-        against all of the index ``other``. ``named`` are properties to ask about: :class:`NamedConcept`, or
-        texts such as ``"sad=feeling sad; against: being happy"``. ``writer`` has a language model write
-        hypotheses from the findings, and check them on further records.
+        A group is a ``where`` text, a Qdrant filter or a list of record ids. Give ``a`` and ``b`` (without
+        ``b``: all other records), or ``groups`` by name, or ``by``, a field each value of which is a group,
+        or ``other``, an index to compare this index with. ``named`` are properties to test: a
+        :class:`NamedConcept`, or a text such as ``"sad=feeling sad; against: being happy"``. ``writer`` is a
+        language model that writes hypotheses from the findings and checks them on further records.
 
         ``index.diff(a="metadata.year < 2010", b="metadata.year >= 2010", unit="metadata.author")``
         """
@@ -361,7 +365,7 @@ class FeatureIndex:
         alpha: float = 0.05,
         limit: int = 20,
     ) -> Sequence[Companion]:
-        """Return the features that occur with one more than by chance, counted inside the engine."""
+        """Return the features that co-occur with a feature more often than by chance, counted by Qdrant."""
         return self._analyses.companions(feature, where, level, field, alpha, limit)
 
     @takes(CorrelateOptions)
@@ -376,12 +380,12 @@ class FeatureIndex:
         where: Selection | None = None,
         **options: Unpack[CorrelateKeywords],
     ) -> Correlations:
-        """Return which concepts go together, or avoid each other, more than by chance.
+        """Return the pairs of concepts that occur together more often, or less often, than by chance.
 
-        Without ``concepts`` all pairs of features are tested (:func:`correlate_open`), with them the pairs
-        that they make (:func:`correlate_named`); each is a :class:`NamedConcept` or a text such as
-        ``"sad=feeling sad; against: being happy"``. ``other_field`` takes the other side from another text
-        field; ``where`` selects records; ``options`` are those of the two functions.
+        Without ``concepts``, all pairs of features are tested (:func:`correlate_open`); with them, only the
+        pairs of the given concepts (:func:`correlate_named`). A concept is a :class:`NamedConcept` or a text
+        such as ``"sad=feeling sad; against: being happy"``. ``other_field`` is the text field of the second
+        concept of each pair; ``where`` selects records.
 
         ``index.correlate(field="prompt", other_field="")``
         """
@@ -398,9 +402,9 @@ class FeatureIndex:
         where: Selection | None = None,
         **options: Unpack[TriggerKeywords],
     ) -> Triggers:
-        """Return which concepts of the prompts go with a behaviour of the responses (:func:`find_triggers`).
+        """Return the concepts of prompts that are associated with a behaviour of the responses.
 
-        ``behaviour`` is a feature's number, a :class:`NamedConcept`, or a text such as
+        ``behaviour`` is a feature id, a :class:`NamedConcept`, or a text such as
         ``"refuses=declines to answer; against: answers"``.
         """
         return self._analyses.find_triggers(behaviour, prompt_field, field, where, options)
@@ -415,11 +419,11 @@ class FeatureIndex:
         method: Method = "anchored",
         shown: int = 5,
     ) -> Clustering:
-        """Return clusters of the records along an axis, and whether the space can express it.
+        """Return clusters of the records along an axis, and whether the space can express this axis.
 
         ``axis`` is a text (``"tone: angry, calm, joking"``), ``{name: [value, …]}``, ``{name: {value: text or
-        texts}}`` or an :class:`Axis`; ``examples`` gives record ids by value, beside the texts or instead.
-        ``where`` selects records; ``method`` "interpembed" is that paper's way.
+        texts}}`` or an :class:`Axis`. ``examples`` gives record ids by value, with or without texts.
+        ``where`` selects records; ``method`` "interpembed" is the method of the InterpEmbed paper.
 
         ``index.cluster({"tone": ["angry", "calm", "joking"]})``
         """
@@ -436,9 +440,9 @@ class FeatureIndex:
         order: Sequence[Any] | None = None,
         **options: Unpack[DriftKeywords],
     ) -> Drift:
-        """Return which concepts and words drift over a field, tested; see :class:`DriftOptions`.
+        """Return the concepts and words with a trend over a field; see :class:`DriftOptions`.
 
-        The field holds numbers or ISO dates, or values whose ``order`` is given; ``where`` selects records.
+        The field has numbers, ISO dates, or values whose ``order`` is given; ``where`` selects records.
 
         ``index.drift("metadata.model", order=["v1", "v2", "v3"], unit="metadata.prompt_id")``
         """
@@ -454,9 +458,9 @@ class FeatureIndex:
         field: str = "",
         **options: Unpack[MonitorKeywords],
     ) -> Alert:
-        """Return what changed in a window of records against a reference; see :class:`MonitorOptions`.
+        """Return the changes in a window of records against a reference; see :class:`MonitorOptions`.
 
-        ``reference`` is a condition, record ids, or a :class:`Baseline` (or the path of a saved one).
+        ``reference`` is a condition, record ids, a :class:`Baseline`, or the path of a saved baseline.
 
         ``index.monitor("metadata.year < 2015", "metadata.year >= 2015", looks=12)``
         """
@@ -470,7 +474,7 @@ class FeatureIndex:
         level: LevelName = "typical",
         unit: str | None = "auto",
     ) -> Baseline:
-        """Return the counts of a reference, to save and to compare windows with when its records are gone."""
+        """Return the counts of a reference: save them to compare windows after its records are deleted."""
         return self._analyses.baseline(where, field, level, unit)
 
     @takes(DiffOptions, families=("concepts", "words"))
@@ -484,9 +488,9 @@ class FeatureIndex:
         shown: int = 5,
         **options: Unpack[DiffKeywords],
     ) -> SetProfile:
-        """Return what is distinctive of a set of records, its central, borderline and odd ones, its themes.
+        """Return the distinctive concepts and words of a set, its themes, and its central and odd records.
 
-        The set is given by a condition, or by ``ids``; ``options`` are those of :class:`DiffOptions`.
+        The set is given by a condition or by ``ids``; ``options`` are those of :class:`DiffOptions`.
 
         ``index.profile('metadata.topic = "music"')``
         """
@@ -499,7 +503,7 @@ class FeatureIndex:
         unlike: Sequence[str] = (),
         description: str | None = None,
     ) -> Profile:
-        """Fit a profile on records that were liked and not liked (by id), and keep it with the index."""
+        """Fit a profile on the ids of liked and disliked records, and save it with the index."""
         return self._profile_store.fit(name, like, unlike, description)
 
     @property
@@ -508,38 +512,38 @@ class FeatureIndex:
         return self._profile_store.names
 
     def steering_profile(self, name: str) -> Profile:
-        """Return a saved profile; NotFoundError lists those that there are."""
+        """Return a saved profile; NotFoundError lists the saved profiles."""
         return self._profile_store.get(name)
 
     def save_profile(self, profile: Profile) -> None:
-        """Keep a profile with the index, in place of one of the same name."""
+        """Save a profile with the index; a profile of the same name is replaced."""
         self._profile_store.save(profile)
 
     def delete_profile(self, name: str) -> None:
-        """Forget a saved profile; NotFoundError where there is none of that name."""
+        """Delete a saved profile; NotFoundError if no profile has this name."""
         self._profile_store.delete(name)
 
     def measure_calibration(self) -> Calibration:
-        """Return the calibration of this index's own corpus; where texts are split, over passages.
+        """Return the calibration of this index's own corpus, measured on passages if texts are split.
 
-        One scroll over the stored vectors; memory holds the non-zeros, 8 bytes each.
+        Reads the stored vectors once; the non-zero values take 8 bytes of memory each.
         """
         from saeindex.indexing.recalibration import measure_index
 
         return measure_index(self.store, self.space.n_features)
 
     def level_drift(self) -> LevelDrift:
-        """Return how far this index's corpus lies from the one that its levels were measured on."""
+        """Return how far this index's corpus is from the corpus that its levels were measured on."""
         from saeindex.indexing.recalibration import index_drift
 
         return index_drift(self.store, self.space.calibration)
 
     def recalibrate(self, progress: bool = False) -> RecalibrationReport:
-        """Take the levels from this index's own corpus, in place; nothing is encoded again.
+        """Replace the levels by levels of this index's own corpus, in place; no text is encoded again.
 
-        The space gets a new fingerprint, and each point new level codes. While that goes on, a filter by
-        level meets old codes and new ones, and adding records is refused. Killed, it is finished by
-        ``open(…, resume=True)``; after an error this index is closed.
+        The space gets a new fingerprint, and each point gets new level codes. Until this is finished, a
+        filter by level sees a mix of old and new codes, and adding records is refused. If it is interrupted,
+        finish it with ``open(…, resume=True)``. After an error this index is closed.
         """
         from saeindex.indexing.recalibration import take_own_levels
 
@@ -549,23 +553,23 @@ class FeatureIndex:
         return report
 
     def info(self) -> dict[str, Any]:
-        """Return what the index is: counts, space, encoder, vectors and settings."""
+        """Return a description of the index: counts, space, encoder, vectors and settings."""
         return index_info(self.name, self.manifest, self.store, self.count(), self.space)
 
     @property
     def passages(self) -> PassageOptions | None:
-        """How long texts are split, None where they are not."""
+        """How long texts are split; None if they are not split."""
         setting = self.manifest.passages
         return None if setting is None else PassageOptions(setting.max_tokens, setting.overlap)
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The further text fields."""
+        """The names of the further text fields."""
         return tuple(self.manifest.fields)
 
     @property
     def rejects_path(self) -> Path:
-        """Where bad records are reported."""
+        """The file in which bad records are reported."""
         return Path(f"{self.name}.rejects.jsonl") if self.folder is None else self.folder / REJECTS_FILE
 
     def __repr__(self) -> str:
@@ -578,7 +582,7 @@ class FeatureIndex:
         return notebook_html(index_description(self.name, self.manifest))
 
     def close(self) -> None:
-        """Flush and release the store."""
+        """Flush and close the store."""
         self.store.close()
 
     def __enter__(self) -> Self:

@@ -37,7 +37,7 @@ def test_the_floors_are_those_that_imports_are_checked_against() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     layers = settings["tool"]["importlinter"]["contracts"][0]["layers"]
     checked = [set(re.split(r" \| ", layer)) for layer in layers]
-    table = PAGE.split("## The life of a record")[0]
+    table = PAGE.split("## The path of a record")[0]
     told = [
         {name.removesuffix(".py").rstrip("/") for name in re.findall(r"`([\w./]+)`", row.split("|")[1])}
         for row in table.splitlines()

@@ -1,4 +1,4 @@
-"""All analyses over one index; :class:`saeindex.index.FeatureIndex` says what each does and takes."""
+"""All analyses of one index; see :class:`saeindex.index.FeatureIndex` for their description and options."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Analyses:
         manifest: KeptManifest,
         folder: Path | None,
     ) -> None:
-        """Take what the records are read from, what compiles conditions, and where the index is kept."""
+        """Bind the collection, the planner that compiles conditions, the manifest and the index's folder."""
         self._collection, self._planner, self._manifest = collection, planner, manifest
         self._store, self._space = collection.store, collection.space
         self._cache = None if folder is None else folder / CACHE_FOLDER
@@ -70,11 +70,11 @@ class Analyses:
         self._snapshots: dict[str, tuple[str, Snapshot]] = {}
 
     def snapshot(self, field: str = "") -> Snapshot:
-        """Return the records as columns, seen through a text field; read once, and again after a write."""
+        """Return the records as columns for one text field; they are read once, and again after a write."""
         known_fields = self._manifest.current.fields
         if field and field not in known_fields:
             fields = ", ".join(known_fields) or "none beside the text"
-            do = "Use one of them, or leave it out."
+            do = "Use one of these fields, or leave the option out."
             raise InvalidInputError(f"the text field {field!r}", f"the index has {fields}", do)
         revision = self._manifest.read().revision
         fingerprint = content_fingerprint(self._store, self._space, revision)
@@ -87,7 +87,7 @@ class Analyses:
         return known[1]
 
     def selector(self, snapshot: Snapshot) -> Selector:
-        """Return what finds the rows of a snapshot that a selection takes."""
+        """Return the selector, which finds the rows of a selection in a snapshot."""
 
         def filtered(condition: Filter) -> list[str]:
             return sorted(record_ids(self._store, condition))
@@ -106,10 +106,10 @@ class Analyses:
         field: str,
         options: Mapping[str, Any],
     ) -> Diff:
-        """Return what differs between groups of records, or between two indexes."""
+        """Return the significant differences between groups of records, or between two indexes."""
         asked = options_of(DiffOptions, options, "diff")
-        wanted = [_named(one) for one in named]
-        encoder = self._collection.encoder if any(one.description for one in wanted) else None
+        wanted = [_named(concept) for concept in named]
+        encoder = self._collection.encoder if any(concept.description for concept in wanted) else None
         if other is not None:
             both, chosen = joined(self.snapshot(field), other.snapshot(field))
             return diff(both, chosen, asked, wanted, encoder, writer)
@@ -123,7 +123,7 @@ class Analyses:
     def companions(
         self, feature: int, where: str | None, level: LevelName, field: str, alpha: float, limit: int
     ) -> Sequence[Companion]:
-        """Return the features that occur with one more than by chance, counted inside the engine."""
+        """Return the features that co-occur with a feature more often than by chance, counted by Qdrant."""
         self._space.label(feature)
         condition = self._planner.condition(where)
         engine = self._counts(field)
@@ -139,7 +139,7 @@ class Analyses:
         where: Selection | None,
         options: Mapping[str, Any],
     ) -> Correlations:
-        """Return which concepts go together, or avoid each other, more than by chance."""
+        """Return the pairs of concepts that occur together more often, or less often, than by chance."""
         asked = options_of(CorrelateOptions, options, "correlate")
         snapshot = self.snapshot(field)
         other = None if other_field in (None, field) else self.snapshot(other_field or "")
@@ -151,7 +151,7 @@ class Analyses:
             return correlate_open(snapshot, other, rows=rows, **{**asdict(asked), "limit": limit})
         if unfit := sorted({"level", "with_trivial"} & options.keys()):
             raise InvalidInputError(
-                "correlate named concepts", f"the option {unfit[0]!r}", "It is of all pairs: leave it out."
+                "correlate named concepts", f"the option {unfit[0]!r} is for all pairs only", "Leave it out."
             )
         named, against = ([_named(one) for one in group] for group in (concepts, with_concepts))
         is_described = any(one.description for one in (*named, *against))
@@ -178,7 +178,7 @@ class Analyses:
         where: Selection | None,
         options: Mapping[str, Any],
     ) -> Triggers:
-        """Return which concepts of the prompts go with a behaviour of the responses."""
+        """Return the concepts of prompts that are associated with a behaviour of the responses."""
         asked = options_of(TriggerOptions, options, "triggers")
         prompts, responses = self.snapshot(prompt_field), self.snapshot(field)
         named = behaviour if isinstance(behaviour, int) else _named(behaviour)
@@ -211,7 +211,7 @@ class Analyses:
         order: Sequence[Any] | None,
         options: Mapping[str, Any],
     ) -> Drift:
-        """Return which concepts and words drift over a field, tested."""
+        """Return the concepts and words with a trend over a field."""
         asked = options_of(DriftOptions, options, "drift")
         snapshot = self.snapshot(field)
         return drift(snapshot, over, self._rows(snapshot, where), order, asked)
@@ -223,7 +223,7 @@ class Analyses:
         field: str,
         options: Mapping[str, Any],
     ) -> Alert:
-        """Return what changed in a window of records against a reference."""
+        """Return the changes in a window of records against a reference."""
         asked = options_of(MonitorOptions, options, "monitor")
         snapshot = self.snapshot(field)
         select = self.selector(snapshot)
@@ -232,7 +232,7 @@ class Analyses:
         return monitor(snapshot, rows, select(window), asked)
 
     def baseline(self, where: Selection | None, field: str, level: LevelName, unit: str | None) -> Baseline:
-        """Return the counts of a reference, to compare windows with when its records are gone."""
+        """Return the counts of a reference, to compare windows with after its records are deleted."""
         snapshot = self.snapshot(field)
         select = self.selector(snapshot)
         rows = select.others(snapshot.rows_of([])) if where is None else select(where)
@@ -246,9 +246,9 @@ class Analyses:
         shown: int,
         options: Mapping[str, Any],
     ) -> SetProfile:
-        """Return what is distinctive of a set of records, and which records stand for it."""
+        """Return the distinctive concepts and words of a set of records, and its central and odd records."""
         if (where is None) == (ids is None):
-            raise InvalidInputError("a set to profile", "none, or two", "Give a condition, or ids.")
+            raise InvalidInputError("a set to profile", "none, or two", "Give either a condition or ids.")
         asked = options_of(DiffOptions, {"families": ("concepts", "words"), **options}, "profile")
         snapshot = self.snapshot(field)
         rows = self.selector(snapshot)(list(ids or ()) if where is None else where)
@@ -263,7 +263,7 @@ class Analyses:
     def _conditions(
         self, a: Selection | None, b: Selection | None, groups: Mapping[str, Selection] | None
     ) -> dict[str, Filter] | None:
-        """Return the groups as native filters; None where one is a list of ids, or was not given."""
+        """Return the groups as native filters; None if a group is a list of ids or was not given."""
         from qdrant_client.models import Filter
 
         given = groups if groups is not None else {"a": a} if b is None else {"a": a, "b": b}
@@ -285,23 +285,23 @@ class Analyses:
         groups: Mapping[str, Selection] | None,
         by: str | None,
     ) -> Groups:
-        select, is_one_way = self.selector(snapshot), sum(way is not None for way in (a, groups, by)) == 1
-        if by is not None and is_one_way and b is None:
+        select, is_single = self.selector(snapshot), sum(given is not None for given in (a, groups, by)) == 1
+        if by is not None and is_single and b is None:
             return select.by_value(by)
-        if groups is not None and is_one_way and b is None:
+        if groups is not None and is_single and b is None:
             return disjoint({name: select(one) for name, one in groups.items()})
-        if a is None or not is_one_way:
+        if a is None or not is_single:
             raise InvalidInputError(
                 "groups to compare",
-                "none, or several ways at once",
-                "Give a and b, or groups, or by a field.",
+                "none, or more than one of a, groups and by",
+                "Give a and b, or groups, or by.",
             )
         first = select(a)
         return disjoint({"a": first, "b": select.others(first) if b is None else select(b)})
 
 
 def options_of(kind: type[Options], given: Mapping[str, Any], asked: str) -> Options:
-    """Return options by name; InvalidInputError for one that there is not."""
+    """Return the options as an object of ``kind``; InvalidInputError for an unknown option."""
     options = with_present_names(given, asked)
     check_options(kind, options, asked)
     check_scalars(kind, options)

@@ -1,4 +1,4 @@
-"""The commands, their shared options, and what becomes of errors."""
+"""The commands, their shared options, and how errors are reported."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from saeindex.signatures import FORMER_NAMES
 USAGE, RUNTIME, INTERRUPTED = 2, 3, 130
 USAGE_ERRORS = (InvalidInputError, NotFoundError, UnknownConceptError)
 
-# The function of each command, and the folder or file of each group of commands, within saeindex.cli.
+# The function of each command, and the module of each group of commands, within saeindex.cli.
 COMMANDS = {
     "index": "index.index",
     "search": "search.search",
@@ -42,8 +42,8 @@ COMMANDS = {
 GROUPS = {"steering": "steering", "sae": "sae"}
 
 
-def make_app(asked: str = "") -> typer.Typer:
-    """Return the command line; of the one command that is ``asked`` for, so that no other is imported."""
+def make_app(command: str = "") -> typer.Typer:
+    """Return the command line; if ``command`` is known, with this command only, to import no other."""
     app = typer.Typer(
         name="saeindex",
         help="Search, filter and steer by concept: sparse-autoencoder features beside every dense vector.",
@@ -53,13 +53,13 @@ def make_app(asked: str = "") -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(options)
-    is_known = asked in COMMANDS or asked in GROUPS
+    is_known = command in COMMANDS or command in GROUPS
     for name, place in COMMANDS.items():
-        if name == asked or not is_known:
+        if name == command or not is_known:
             module, _, function = place.partition(".")
             app.command(name)(getattr(import_module(f"saeindex.cli.{module}"), function))
     for name, module in GROUPS.items():
-        if name == asked or not is_known:
+        if name == command or not is_known:
             app.add_typer(import_module(f"saeindex.cli.{module}").app, name=name)
     return app
 
@@ -79,8 +79,8 @@ def options(
 
 
 def run() -> None:
-    """Run a command; one line per error, on stderr (as JSON with ``--json``)."""
-    # Models are bundled or given by path: a hub that does not answer must not delay a search.
+    """Run a command; an error is printed as one line on stderr (as JSON with ``--json``)."""
+    # Models are bundled or given by path: a hub that does not respond must not delay a search.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     given = [_present_name(argument) for argument in sys.argv[1:]]
     try:
@@ -90,12 +90,12 @@ def run() -> None:
         sys.exit(USAGE if isinstance(error, USAGE_ERRORS) else RUNTIME)
     except SystemExit as stopped:
         if stopped.code == INTERRUPTED:
-            print("Stopped; what was finished is kept. Run the same command again to go on.", file=sys.stderr)
+            print("Stopped. Finished work is kept; run the same command again to continue.", file=sys.stderr)
         raise
 
 
 def _present_name(argument: str) -> str:
-    """Return an argument with the present name of its option; a former one warns for one release."""
+    """Return an argument with the current name of its option; a former name prints a warning."""
     option, _, value = argument.partition("=")
     present = FORMER_NAMES.get(option.removeprefix("--").replace("-", "_")) if option[:2] == "--" else None
     if present is None:

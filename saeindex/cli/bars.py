@@ -1,4 +1,4 @@
-"""Scores taken apart, as pictures: one bar per part, red where it takes away."""
+"""Explanations of scores as bar charts: one bar per part, red if the part is negative."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from saeindex.search.compare import Comparison
     from saeindex.types import Explanation, Part
 
-BAR = 24
+BAR = 24  # the longest bar, in characters
 SHOWN_PARTS = 8
 
-# A value, what it is of, and the colour of its bar.
+# A value, its name, and the colour of its bar.
 Row = tuple[float, str, str]
 
 
 def print_explanation(out: Console, explanation: Explanation, indent: int = 7) -> None:
-    """Print the largest parts as bars; what is not shown is one line, so that the sum can be checked."""
+    """Print the largest parts as bars; one line sums up the other parts, so that the total can be checked."""
     from rich.text import Text
 
     print_bars(out, _rows(explanation.parts), indent)
@@ -36,7 +36,7 @@ def print_explanation(out: Console, explanation: Explanation, indent: int = 7) -
 
 
 def print_clauses(out: Console, explanation: Explanation, indent: int = 7) -> None:
-    """Print the clauses of the where expression, with those that held marked."""
+    """Print the clauses of the where expression, each marked as matched or not."""
     from rich.text import Text
 
     for clause in explanation.clauses:
@@ -47,7 +47,7 @@ def print_clauses(out: Console, explanation: Explanation, indent: int = 7) -> No
 
 
 def print_comparison(out: Console, comparison: Comparison, indent: int = 2) -> None:
-    """Print why one hit stands above another: what lifts the first to the right of what lifts the second."""
+    """Print why one hit ranks above another: one bar per difference, positive if it favours the first."""
     from rich.text import Text
 
     header = f"{comparison.a} {comparison.score_a:.4f}  against  {comparison.b} {comparison.score_b:.4f}"

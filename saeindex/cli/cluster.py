@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Examples = Annotated[
     list[str] | None,
-    typer.Option("--example", metavar="VALUE=ID", help="A record (id) that has a value. May be repeated."),
+    typer.Option("--example", metavar="VALUE=ID", help="The id of a record that has a value. Repeatable."),
 ]
 
 
@@ -26,19 +26,21 @@ def cluster(
     axis: Annotated[
         str,
         typer.Option(
-            help="What to cluster by, and its values: 'tone: angry, calm, joking'. A value may be described: "
-            "'tone: angry = furious; calm = at ease'. A name alone leaves the values open."
+            help="The axis to cluster along and its values: 'tone: angry, calm, joking'. Values can have "
+            "descriptions: 'tone: angry = furious; calm = at ease'. With a name only, values are found."
         ),
     ],
     example: Examples = None,
     where: Annotated[
-        str | None, typer.Option(help="Which records to cluster: 'metadata.year >= 2015'.")
+        str | None, typer.Option(help="Condition of the records to cluster: 'metadata.year >= 2015'.")
     ] = None,
     field: Annotated[str, typer.Option(help="The text field (the main text has no name).")] = "",
-    method: Annotated[str, typer.Option(help="How: anchored, interpembed, or free.")] = "anchored",
-    limit: Annotated[int, typer.Option(min=1, help="Records to show of each cluster.")] = 3,
+    method: Annotated[
+        str, typer.Option(help="Clustering method: anchored, interpembed or free.")
+    ] = "anchored",
+    limit: Annotated[int, typer.Option(min=1, help="Records to show for each cluster.")] = 3,
     assign_to: Annotated[
-        Path | None, typer.Option(help="Write the cluster of every record: a CSV file.")
+        Path | None, typer.Option(help="Write the cluster of every record to this CSV file.")
     ] = None,
     table: Table = None,
     plot: Plot = None,
@@ -46,7 +48,7 @@ def cluster(
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """Cluster records along one axis; exit 1 where the space cannot express it."""
+    """Cluster records along one axis. Exits with 1 if the space cannot express the axis."""
     from saeindex.analysis.cluster.cluster import METHODS
     from saeindex.index import FeatureIndex
 
@@ -63,18 +65,18 @@ def cluster(
 
 
 def read_examples(given: list[str] | tuple[str, ...]) -> dict[str, list[str]]:
-    """Return record ids by value; InvalidInputError names what is no VALUE=ID."""
+    """Return record ids by value; InvalidInputError for a text that is not VALUE=ID."""
     found: dict[str, list[str]] = {}
-    for one in given:
-        value, equals, record = one.partition("=")
+    for text in given:
+        value, equals, record = text.partition("=")
         if not equals or not value.strip() or not record.strip():
-            raise InvalidInputError(f"--example {one!r}", "no VALUE=ID", "Write --example angry=doc-17.")
+            raise InvalidInputError(f"--example {text!r}", "not VALUE=ID", "Write --example angry=doc-17.")
         found.setdefault(value.strip(), []).append(record.strip())
     return found
 
 
 def write_assignments(found: Clustering, path: Path) -> None:
-    """Write a CSV file with the id, the cluster and its share for every record."""
+    """Write a CSV file with the id, the cluster and the confidence of every record."""
     rows = found.tables()["assignments"]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, ["id", "cluster", "confidence"])

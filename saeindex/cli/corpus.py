@@ -1,4 +1,4 @@
-"""Records, texts and embeddings for the commands that need a corpus and no index."""
+"""Records, texts and embeddings for the commands that need a corpus but no index."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def read_records(paths: list[str], text_field: str | None, limit: int | None) -> list[Record]:
-    """Return at most ``limit`` records of files or folders; an error where paths hold none."""
+    """Return at most ``limit`` records of files or folders; InvalidInputError if there are none."""
     from saeindex.indexing.sources.columns import Columns
     from saeindex.indexing.sources.open_source import open_source
     from saeindex.types import Record
@@ -24,7 +24,9 @@ def read_records(paths: list[str], text_field: str | None, limit: int | None) ->
     source = open_source(paths[0] if len(paths) == 1 else paths, columns=Columns(text=text_field))
     records = list(islice((entry for entry in source if isinstance(entry, Record)), limit))
     if not records:
-        raise InvalidInputError(f"texts in {', '.join(paths)}", "no records", "Give files that hold texts.")
+        raise InvalidInputError(
+            f"texts in {', '.join(paths)}", "no records", "Give files that contain texts."
+        )
     return records
 
 
@@ -34,7 +36,7 @@ def read_texts(paths: list[str], text_field: str | None, limit: int | None) -> l
 
 
 def embed(texts: list[str], encoder: TextEncoder) -> FloatArray:
-    """Return the cached or new embeddings (m, d) of texts, with a bar."""
+    """Return the embeddings (m, d) of texts, from the cache where possible, with a progress bar."""
     from saeindex.encoders.cache import EmbeddingCache
     from saeindex.indexing.pipeline import progress_bar
 
@@ -43,12 +45,12 @@ def embed(texts: list[str], encoder: TextEncoder) -> FloatArray:
 
 
 def is_embeddings(paths: list[str]) -> bool:
-    """Say whether the corpus is one file of embeddings."""
+    """Return whether the corpus is one file of embeddings."""
     return len(paths) == 1 and paths[0].endswith(".npy")
 
 
 def read_embeddings(path: str, limit: int | None = None) -> FloatArray:
-    """Return the embeddings (m, d) of a ``.npy`` file, memory-mapped; no code in it is ever run."""
+    """Return the embeddings (m, d) of a ``.npy`` file, memory-mapped; pickled objects are refused."""
     import numpy as np
 
     try:
@@ -61,6 +63,6 @@ def read_embeddings(path: str, limit: int | None = None) -> FloatArray:
         raise InvalidInputError(
             f"embeddings in {path}",
             f"shape {vectors.shape} of {vectors.dtype}",
-            "Give a float array of one row per text.",
+            "Give a float array with one row per text.",
         )
     return vectors[:limit]

@@ -12,20 +12,20 @@ from saeindex.cli.output import Json, Url
 
 INDEX = typer.Argument(help="The index.")
 CONCEPT_HELP = (
-    "A named concept: NAME=DESCRIPTION (more behind semicolons: against: TEXT; share: 0.05), "
-    "NAME=like: ID, ID; unlike: ID, NAME=#12,#41@strong, or NAME=metadata.FIELD=VALUE. May be repeated."
+    "A named concept: NAME=DESCRIPTION (further parts after semicolons: against: TEXT; share: 0.05), "
+    "NAME=like: ID, ID; unlike: ID, NAME=#12,#41@strong, or NAME=metadata.FIELD=VALUE. Repeatable."
 )
-Where = Annotated[str | None, typer.Option(help="Which records count: 'metadata.year >= 2015'.")]
+Where = Annotated[str | None, typer.Option(help="Condition of the records to use: 'metadata.year >= 2015'.")]
 Field = Annotated[str, typer.Option(help="The text field (the main text has no name).")]
 Unit = Annotated[
     str | None,
-    typer.Option(help="Records that count together as one: metadata.author (else: answers to one prompt)."),
+    typer.Option(help="Field whose records count as one unit: metadata.author. Default: the same prompt."),
 ]
-Level = Annotated[str, typer.Option(help="From where on a concept counts: present, typical or strong.")]
-Alpha = Annotated[float, typer.Option(help="The false discovery rate.")]
-Method = Annotated[str, typer.Option(help="Its control: bh, or by (any dependence).")]
-MinSupport = Annotated[int, typer.Option(min=1, help="Records that a pair must have, observed or expected.")]
-Limit = Annotated[int, typer.Option(min=1, max=100_000, help="Pairs to list.")]
+Level = Annotated[str, typer.Option(help="Minimum strength of a concept: present, typical or strong.")]
+Alpha = Annotated[float, typer.Option(help="False discovery rate.")]
+Method = Annotated[str, typer.Option(help="Control of the rate: bh, or by (any dependence).")]
+MinSupport = Annotated[int, typer.Option(min=1, help="Minimum records of a pair, observed or expected.")]
+Limit = Annotated[int, typer.Option(min=1, max=100_000, help="Maximum number of pairs to list.")]
 Graph = Annotated[Path | None, typer.Option(help="Write the pairs as a graph: .graphml or .json.")]
 
 
@@ -33,10 +33,13 @@ def correlate(  # noqa: PLR0913, PLR0917  (one per setting)
     index: Annotated[str, INDEX],
     concept: Annotated[list[str] | None, typer.Option(help=CONCEPT_HELP)] = None,
     with_concept: Annotated[
-        list[str] | None, typer.Option(help="The other side of the pairs, else all pairs of --concept.")
+        list[str] | None,
+        typer.Option(help="Second concept of each pair. Default: all pairs of --concept. Repeatable."),
     ] = None,
     field: Field = "",
-    other_field: Annotated[str | None, typer.Option(help="The other side's text field.")] = None,
+    other_field: Annotated[
+        str | None, typer.Option(help="Text field of the second concept of each pair.")
+    ] = None,
     where: Where = None,
     unit: Unit = None,
     level: Level = "typical",
@@ -51,7 +54,7 @@ def correlate(  # noqa: PLR0913, PLR0917  (one per setting)
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """Find concepts that go together, or avoid each other, more than by chance."""
+    """Find concepts that occur together more often, or less often, than by chance."""
     from saeindex.analysis.correlate.results import check_format, write_graph
     from saeindex.index import FeatureIndex
 
@@ -72,12 +75,19 @@ def correlate(  # noqa: PLR0913, PLR0917  (one per setting)
         )
     if graph is not None:
         write_graph(found, graph)
-    deliver(found, as_json, table, plot, report, f"What goes with {', '.join(concept)}?" if concept else "")
+    deliver(
+        found,
+        as_json,
+        table,
+        plot,
+        report,
+        f"Which concepts occur with {', '.join(concept)}?" if concept else "",
+    )
 
 
 def triggers(  # noqa: PLR0913, PLR0917  (one per setting)
     index: Annotated[str, INDEX],
-    behaviour: Annotated[str, typer.Argument(help=f"What responses do. {CONCEPT_HELP}")],
+    behaviour: Annotated[str, typer.Argument(help=f"The behaviour of the responses. {CONCEPT_HELP}")],
     prompt_field: Annotated[str, typer.Option(help="The text field of the prompts.")] = "prompt",
     field: Field = "",
     where: Where = None,
@@ -93,7 +103,7 @@ def triggers(  # noqa: PLR0913, PLR0917  (one per setting)
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """Find what in prompts goes with a behaviour of the responses, with examples and counter-examples."""
+    """Find concepts of prompts that trigger a behaviour of the responses, with examples."""
     from saeindex.index import FeatureIndex
 
     options: Any = {

@@ -1,4 +1,4 @@
-"""What becomes of an analysis: JSON or text, tables, charts, a page."""
+"""Output of an analysis: JSON or text, tables, charts and a page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def ending(what: str, *known: str) -> Callable[[Path | None], Path | None]:
-    """Return what refuses a file name before the work is done: it must end in one of ``known``."""
+    """Return an option callback that refuses file names that do not end in one of ``known``."""
 
     def checked(path: Path | None) -> Path | None:
         if path is not None:
@@ -31,19 +31,20 @@ Table = Annotated[
     Path | None,
     typer.Option(
         callback=ending("table", ".csv", ".parquet"),
-        help="Write every table: to a .csv or .parquet file each, named after this one.",
+        help="Write the tables, each to a .csv or .parquet file whose name starts with this name.",
     ),
 ]
 Plot = Annotated[
     Path | None,
     typer.Option(
-        callback=ending("chart", ".html", ".png"), help="Draw it: .html (one file, works offline) or .png."
+        callback=ending("chart", ".html", ".png"),
+        help="Write the charts: .html (one file, works offline) or .png.",
     ),
 ]
 Report = Annotated[
     Path | None,
     typer.Option(
-        callback=ending("report", ".html"), help="Write a readable page (.html): method, findings, limits."
+        callback=ending("report", ".html"), help="Write a page (.html) with method, findings and limits."
     ),
 ]
 
@@ -57,9 +58,9 @@ def deliver(
     question: str = "",
     fails_empty: bool = True,
 ) -> None:
-    """Print a result, and write the files that were asked for; exit 1 where nothing was found.
+    """Print a result and write the requested files; exit with 1 if nothing was found.
 
-    With ``fails_empty`` off, nothing found is no failure: the caller decides.
+    With ``fails_empty`` off, an empty result does not exit: the caller decides.
     """
     written = _written(result, table, plot, report, question)
     if as_json:

@@ -24,7 +24,7 @@ SHOWN = 5
 
 
 def demo(
-    into: Annotated[str, typer.Option(help="Where the demo's index goes.")] = "saeindex-demo.idx",
+    into: Annotated[str, typer.Option(help="Directory of the demo's index.")] = "saeindex-demo.idx",
     limit: Annotated[int, typer.Option(min=50, help="Number of docstrings.")] = 2_500,
     as_json: Json = False,
 ) -> None:
@@ -34,7 +34,7 @@ def demo(
 
     out = console()
     if not as_json:
-        out.print("Your own Python environment as a corpus: the docstrings of what is installed here.\n")
+        out.print("Your own Python environment as a corpus: the docstrings of the installed packages.\n")
     try:
         index = FeatureIndex.open(into)
     except NotFoundError:
@@ -52,7 +52,7 @@ def demo(
             out.print(
                 f"{len(index):,} docstrings, {features:,} concepts, one Qdrant collection in {into}{rate}"
             )
-            _tell(out, searches, into)
+            _print_searches(out, searches, into)
 
 
 def _searches(index: FeatureIndex) -> dict[str, Hits]:
@@ -64,14 +64,14 @@ def _searches(index: FeatureIndex) -> dict[str, Hits]:
     }
 
 
-def _tell(out: Console, searches: dict[str, Hits], into: str) -> None:
-    """Print the four searches as a person would type them, each with what it shows."""
+def _print_searches(out: Console, searches: dict[str, Hits], into: str) -> None:
+    """Print the four searches as a person would type them, each with its results."""
     command = f'saeindex search {into} "{QUESTION}"'
-    _section(out, "1  Search", command, "What any vector database does; the concepts are what it does not.")
+    _section(out, "1  Search", command, "As in any vector database, but with the concepts of each hit.")
     print_hits(out, searches["plain"])
     filtered = searches["filtered"]
     _section(
-        out, "2  Filter by concept", f"{command} --where '{WHERE}'", "Exact boolean algebra over concepts."
+        out, "2  Filter by concept", f"{command} --where '{WHERE}'", "Exact Boolean conditions on concepts."
     )
     _resolved(out, filtered)
     out.print(f"{filtered.plan.estimate} of {filtered.plan.total:,} match.".capitalize(), style="dim")
@@ -92,13 +92,13 @@ def _tell(out: Console, searches: dict[str, Hits], into: str) -> None:
         out.print(hit.text.partition("\n")[0], style="bold", markup=False)
         if hit.explanation is not None:
             print_explanation(out, hit.explanation)
-    out.print("\nNow yours:", style="bold")
+    out.print("\nNow try your own data:", style="bold")
     out.print(f'  saeindex features {into} "sorting"', markup=False)
     out.print('  saeindex index YOUR.jsonl --into yours.idx && saeindex search yours.idx "…"', markup=False)
 
 
-def _section(out: Console, title: str, command: str, says: str) -> None:
-    out.print(f"\n── {title} ──  {says}", style="bold", markup=False)
+def _section(out: Console, title: str, command: str, description: str) -> None:
+    out.print(f"\n── {title} ──  {description}", style="bold", markup=False)
     out.print(f"$ {command}", style="cyan", markup=False, soft_wrap=True)
 
 

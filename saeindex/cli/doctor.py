@@ -1,4 +1,4 @@
-"""``saeindex doctor``: does everything that an index stands on work here, and is this index sound?"""
+"""``saeindex doctor``: check the installation and an index."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from saeindex.index import FeatureIndex
 
 SAMPLE = 32
-# bf16 against fp32 gives .9999; another model, prompt or length gives far less.
-LEAST_COSINE = 0.999
+# Minimum cosine of a stored and a new vector: bf16 against fp32 gives .9999, another model far less.
+MIN_COSINE = 0.999
 PACKAGES = ("numpy", "torch", "tokenizers", "qdrant-client", "qdrant-edge-py")
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One finding: what was checked, whether it is well, and what was seen."""
+    """One check: its name, whether it passed, and its result in words."""
 
     name: str
     is_well: bool
@@ -36,11 +36,11 @@ class Check:
 
 
 def doctor(
-    index: Annotated[str | None, typer.Argument(help="An index to examine too.")] = None,
+    index: Annotated[str | None, typer.Argument(help="An index to check, too.")] = None,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """Check this installation and, where one is named, an index; exits 1 if anything is wrong."""
+    """Check this installation and, if given, an index. Exits with 1 if anything is wrong."""
     checks = list(_installation())
     if index is not None:
         checks += _index(index, url)
@@ -134,10 +134,10 @@ def _check_codes(index: FeatureIndex) -> tuple[bool, str]:
 
     page = index.store.scroll(limit=SAMPLE, with_vectors=True)
     if not page.points:
-        return True, "nothing is stored yet"
+        return True, "no records yet"
     stored = np.stack([np.asarray(point.vectors[DENSE]) for point in page.points])
     again = index.encoder.encode_document([point.payload["text"] for point in page.points])
-    least = float((stored * again).sum(1).min())
+    lowest = float((stored * again).sum(1).min())
     wrong = 0
     for point in page.points:
         code = point.vectors.get(SAE)
@@ -145,8 +145,8 @@ def _check_codes(index: FeatureIndex) -> tuple[bool, str]:
         if isinstance(code, SparseVector):
             expected = index.space.calibration.concept_codes(code.indices, code.values).tolist()
         wrong += expected != list(point.payload[CONCEPTS])
-    seen = f"{len(page.points)} encoded again: cosine at least {least:.5f}, {wrong} with other levels"
-    return least >= LEAST_COSINE and wrong == 0, seen
+    seen = f"{len(page.points)} encoded again: lowest cosine {lowest:.5f}, {wrong} with other levels"
+    return lowest >= MIN_COSINE and wrong == 0, seen
 
 
 def _check_facets(index: FeatureIndex) -> tuple[bool, str]:
@@ -156,12 +156,12 @@ def _check_facets(index: FeatureIndex) -> tuple[bool, str]:
     for code, count in commonest:
         match = FieldCondition(key=CONCEPTS, match=MatchValue(value=code))
         if index.store.count(Filter(must=[match])) != count:
-            return False, f"the facet of level code {code} says {count}, a count says otherwise"
+            return False, f"the facet count of level code {code} is {count}, the exact count differs"
     return True, f"{len(commonest)} facet counts equal exact counts"
 
 
 def _check_drift(index: FeatureIndex) -> tuple[bool, str]:
-    """Say how far the index's corpus lies from the one of its levels; another corpus is no fault."""
+    """Report how far the corpus is from the corpus of the levels; a difference is not a failure."""
     drift = index.level_drift()
     if drift.levels_are_off:
         return True, f"{drift.summary()}. Run `saeindex sae calibrate {index.name}` for its own levels."

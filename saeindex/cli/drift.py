@@ -1,4 +1,4 @@
-"""``saeindex drift``: which concepts and words drift over an ordered field."""
+"""``saeindex drift``: concepts and words that drift over an ordered field."""
 
 from __future__ import annotations
 
@@ -11,24 +11,27 @@ from saeindex.cli.diff import Alpha, Bins, Field, Level, Method, Strata, Unit, c
 from saeindex.cli.output import Json, Url
 
 Index = Annotated[str, typer.Argument(help="The index.")]
-Where = Annotated[str | None, typer.Option(help="Which records: 'metadata.kind = \"report\"'.")]
-Evidence = Annotated[str, typer.Option(help="Families of evidence, with commas: concepts,words,clusters.")]
-MinSupport = Annotated[int, typer.Option(help="Records that must have a piece of evidence.")]
-Examples = Annotated[int, typer.Option(help="Records that show a finding, from each side.")]
+Where = Annotated[str | None, typer.Option(help="Condition of the records: 'metadata.kind = \"report\"'.")]
+Evidence = Annotated[
+    str, typer.Option(help="Families of evidence, comma-separated: concepts,words,clusters.")
+]
+MinSupport = Annotated[int, typer.Option(help="Minimum records that have a concept or word.")]
+Examples = Annotated[int, typer.Option(help="Example records of a finding, from each side.")]
 BOTH, ALL = "concepts,words", "concepts,words,clusters"
 
 
 def drift(  # noqa: PLR0913, PLR0917  (one per option of a drift)
     index: Index,
-    over: Annotated[str, typer.Option(help="A field of numbers or ISO dates, or one with an --order.")],
+    over: Annotated[str, typer.Option(help="A field of numbers, ISO dates, or values in an --order.")],
     order: Annotated[
-        str | None, typer.Option(help="The field's values from early to late, with commas: 'v1, v2, v3'.")
+        str | None,
+        typer.Option(help="Values of the field from first to last, comma-separated: 'v1, v2, v3'."),
     ] = None,
     where: Where = None,
     unit: Unit = "auto",
     strata: Strata = None,
     length_bins: Bins = None,
-    periods: Annotated[int, typer.Option(help="The largest number of periods.")] = 12,
+    periods: Annotated[int, typer.Option(help="Maximum number of periods.")] = 12,
     evidence: Evidence = ALL,
     level: Level = "typical",
     alpha: Alpha = 0.05,
@@ -42,7 +45,7 @@ def drift(  # noqa: PLR0913, PLR0917  (one per option of a drift)
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """Test which concepts and words drift over an ordered field; exit 1 where none does."""
+    """Test which concepts and words drift over an ordered field. Exits with 1 if none does."""
     from saeindex.index import FeatureIndex
 
     options: dict[str, Any] = {

@@ -26,7 +26,7 @@ def features(
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """Find the features that answer to a phrase."""
+    """Find the features that match a phrase."""
     from saeindex.index import FeatureIndex
 
     with FeatureIndex.open(index, url=url) as opened:
@@ -85,7 +85,7 @@ def feature(
 
 
 def info(index: Annotated[str, INDEX], url: Url = None, as_json: Json = False) -> None:
-    """Show what an index holds and what it was built with."""
+    """Show the contents and settings of an index."""
     from saeindex.index import FeatureIndex
 
     with FeatureIndex.open(index, url=url) as opened:
@@ -108,7 +108,7 @@ def info(index: Annotated[str, INDEX], url: Url = None, as_json: Json = False) -
 
 
 def _records(index: FeatureIndex, features: Sequence[int]) -> dict[int, int]:
-    """Return how many records have each feature."""
+    """Return the number of records that have each feature."""
     if index.passages is not None:
         return {feature: index.count(f"#{feature}") for feature in features}
     from saeindex.collection.records import EngineCounts

@@ -1,4 +1,4 @@
-"""What a property search inferred, on the command line: shown, read from a file, judged by features."""
+"""Feedback of a property search on the command line: printing, reading, accepting and rejecting."""
 
 from __future__ import annotations
 
@@ -27,50 +27,50 @@ MAX_FEEDBACK_CHARS = 10_000_000
 FeedbackFile = Annotated[
     str | None,
     typer.Option(
-        "--feedback", metavar="FILE", help="What an earlier --json search inferred, to repeat it; - is stdin."
+        "--feedback", metavar="FILE", help="Repeat an earlier search from its --json output; - is stdin."
     ),
 ]
 Accept = Annotated[
-    list[str] | None, typer.Option(metavar="ID", help="An inferred concept that is meant; searches again.")
+    list[str] | None, typer.Option(metavar="ID", help="Inferred concept to keep; searches again.")
 ]
 Reject = Annotated[
-    list[str] | None, typer.Option(metavar="ID", help="An inferred concept that is not; searches again.")
+    list[str] | None, typer.Option(metavar="ID", help="Inferred concept to drop; searches again.")
 ]
 
 
 def read_feedback(path: str | None) -> Feedback | None:
-    """Return the feedback in a JSON file: by itself, or in what a search with ``--json`` printed."""
+    """Return the feedback of a JSON file: feedback alone, or the output of a search with ``--json``."""
     if path is None:
         return None
     from saeindex.concepts.feedback import Feedback
 
     asked = f"--feedback {path}"
     if path != "-" and not Path(path).is_file():
-        raise NotFoundError(asked, "no such file", "Give a file of JSON, or - for stdin.")
+        raise NotFoundError(asked, "no such file", "Give a JSON file, or - for stdin.")
     text = ""
     try:
         with sys.stdin if path == "-" else Path(path).open(encoding="utf-8") as file:
             text = file.read(MAX_FEEDBACK_CHARS + 1)
         given = json.loads(text)
     except (ValueError, RecursionError) as error:
-        found = "a too large file" if len(text) > MAX_FEEDBACK_CHARS else f"no JSON: {error}"
-        raise InvalidInputError(asked, found, "Give what --json printed.") from error
+        found = "the file is too large" if len(text) > MAX_FEEDBACK_CHARS else f"not JSON: {error}"
+        raise InvalidInputError(asked, found, "Give the output of a search with --json.") from error
     if isinstance(given, dict) and "hits" in given:
         given = given.get("feedback")
     return Feedback.read(given)
 
 
 def judged(index: FeatureIndex, query: Query, accept: Sequence[str], reject: Sequence[str]) -> Query:
-    """Return a query that repeats ``query``, less its page, with verdicts on what it infers."""
+    """Return ``query`` without its page, with verdicts on the concepts that it infers."""
     accepted, rejected = (feature_ids(given) for given in (accept, reject))
     if both := sorted({*accepted} & {*rejected}):
-        raise InvalidInputError(f"--accept and --reject #{both[0]}", "both", "Say one of them.")
+        raise InvalidInputError(f"--accept and --reject #{both[0]}", "both", "Use only one of them.")
     feedback = index.plan(query).feedback
     if feedback is None:
         raise InvalidInputError(
             "--accept and --reject", "no property search", "Give --property, --like or --feedback."
         )
-    # Examples beside a text alone are more of what it asks for: then the text is in the feedback.
+    # If examples are given beside a text alone, the inferred feedback contains the text already.
     is_described = query.property is not None or query.feedback is not None
     return replace(
         query,
@@ -84,7 +84,7 @@ def judged(index: FeatureIndex, query: Query, accept: Sequence[str], reject: Seq
 
 
 def feature_ids(given: Sequence[str]) -> list[int]:
-    """Return features of ``1041`` or ``#1041``."""
+    """Return the feature ids of texts such as ``1041`` or ``#1041``."""
     digits = [text.removeprefix("#") for text in given]
     for text in digits:
         if not (text.isascii() and text.isdigit() and len(text) < 10):
@@ -93,7 +93,7 @@ def feature_ids(given: Sequence[str]) -> list[int]:
 
 
 def print_feedback(out: Console, feedback: Feedback) -> None:
-    """Print the concepts and words that weigh most, in two lines."""
+    """Print the concepts and words of the largest weights, in two lines."""
     from rich.text import Text
 
     concepts = [

@@ -1,4 +1,4 @@
-"""``saeindex index``: records into an index."""
+"""``saeindex index``: add records to an index."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def index(
         list[str],
         typer.Argument(help="JSONL, CSV or TSV (also .gz, .zst), Parquet, or a folder of text files."),
     ],
-    into: Annotated[str, typer.Option(help="The index: a directory, or with --url a collection.")],
-    text_field: Annotated[str | None, typer.Option(help="Column of the text (else detected).")] = None,
-    id_field: Annotated[str | None, typer.Option(help="Column of the id (else detected).")] = None,
+    into: Annotated[str, typer.Option(help="The index: a directory, or a collection with --url.")],
+    text_field: Annotated[str | None, typer.Option(help="Column of the text. Default: detected.")] = None,
+    id_field: Annotated[str | None, typer.Option(help="Column of the id. Default: detected.")] = None,
     metadata_fields: Annotated[
-        list[str] | None, typer.Option(help="Columns to keep as metadata, comma-separated (else all).")
+        list[str] | None, typer.Option(help="Columns to keep as metadata, comma-separated. Default: all.")
     ] = None,
     further_field: Annotated[
         list[str] | None,
-        typer.Option(help="Column of a further text: prompt, or NAME=COLUMN (may be repeated)."),
+        typer.Option(help="Column of a further text: prompt, or NAME=COLUMN. Repeatable."),
     ] = None,
     url: Url = None,
     space: Annotated[
-        str | None, typer.Option(help=f"Feature space: a name or a directory (else {DEFAULT_SPACE}).")
+        str | None, typer.Option(help=f"Feature space: a name or a directory. Default: {DEFAULT_SPACE}.")
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="CPU threads of the encoder.")] = None,
     passage_tokens: Annotated[
@@ -44,7 +44,7 @@ def index(
     batch_size: Annotated[int, typer.Option(min=1, help="Records per batch.")] = 512,
     as_json: Json = False,
 ) -> None:
-    """Index records. Run it again to resume, or to add what is new: unchanged records are skipped."""
+    """Index records. Run it again to resume, or to add new records: unchanged records are skipped."""
     from saeindex.indexing.passages import PassageOptions
     from saeindex.indexing.sources.columns import Columns
     from saeindex.indexing.sources.open_source import open_source
@@ -82,8 +82,8 @@ def _open_or_create(
         opened.close()
         raise InvalidInputError(
             f"index into {into} with {passages}",
-            f"it was made with {found or 'whole texts'}",
-            "Leave the passage options out, or make a new index.",
+            f"it was created with {found or 'whole texts'}",
+            "Leave the passage options out, or create a new index.",
         )
     return opened
 

@@ -1,4 +1,4 @@
-"""``saeindex monitor``: what changed in a window of records against a reference."""
+"""``saeindex monitor``: changes in a window of records against a reference."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from saeindex.errors import InvalidInputError
 def monitor(  # noqa: PLR0913, PLR0917  (one per option of a monitor)
     index: Index,
     window: Annotated[
-        str | None, typer.Option(help="The records to look at: 'metadata.year >= 2015'.")
+        str | None, typer.Option(help="Condition of the records to check: 'metadata.year >= 2015'.")
     ] = None,
-    reference: Annotated[str | None, typer.Option(help="The records to compare them with.")] = None,
+    reference: Annotated[str | None, typer.Option(help="Condition of the records to compare with.")] = None,
     baseline: Annotated[
         Path | None, typer.Option(help="Compare with these saved counts instead of --reference.")
     ] = None,
     save_baseline: Annotated[
         Path | None, typer.Option(help="Save the counts of --reference to a file (.json).")
     ] = None,
-    looks: Annotated[int, typer.Option(help="How many windows will be compared: they share --alpha.")] = 1,
-    min_effect: Annotated[float, typer.Option(help="The smallest change of a share that counts.")] = 0.02,
-    min_odds_ratio: Annotated[float, typer.Option(help="The smallest odds ratio that counts.")] = 1.5,
+    looks: Annotated[int, typer.Option(help="Number of windows that share --alpha.")] = 1,
+    min_effect: Annotated[float, typer.Option(help="Minimum change of a share.")] = 0.02,
+    min_odds_ratio: Annotated[float, typer.Option(help="Minimum odds ratio.")] = 1.5,
     unit: Unit = "auto",
     strata: Strata = None,
     length_bins: Bins = None,
     evidence: Evidence = BOTH,
     level: Level = "typical",
-    alpha: Annotated[float, typer.Option(help="The rate of false alerts, over all looks.")] = 0.05,
+    alpha: Annotated[float, typer.Option(help="Rate of false alerts over all looks.")] = 0.05,
     method: Method = "bh",
     min_support: MinSupport = 5,
     examples: Examples = 2,
@@ -45,7 +45,7 @@ def monitor(  # noqa: PLR0913, PLR0917  (one per option of a monitor)
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """Compare a window of records with a reference; exit 0 without change, 1 with an alert."""
+    """Compare a window of records with a reference. Exits with 0 if unchanged, 1 with an alert."""
     from saeindex.index import FeatureIndex
 
     if (reference is None) == (baseline is None) or (window is None and save_baseline is None):

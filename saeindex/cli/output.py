@@ -1,4 +1,4 @@
-"""How results look: JSON for programs, text for people."""
+"""Output of search results: JSON for programs, text for people."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Url = Annotated[
     str | None,
     typer.Option(
-        help="A Qdrant server (env: that of QDRANT_URL); INDEX is then a collection. Key: QDRANT_API_KEY."
+        help="A Qdrant server (env: QDRANT_URL's), where INDEX is a collection. Key: QDRANT_API_KEY."
     ),
 ]
 
@@ -31,7 +31,7 @@ SHOWN_FEATURES = 4
 
 
 def console() -> Console:
-    """Return what text results are printed with: plain where stdout is no terminal."""
+    """Return the console that prints text results; its output is plain if stdout is not a terminal."""
     from rich.console import Console
 
     return Console(highlight=False, soft_wrap=False)
@@ -56,7 +56,7 @@ def hits_json(hits: Hits) -> dict[str, Any]:
 
 
 def query_json(query: Query) -> dict[str, Any]:
-    """Return a query as JSON: a native filter as Qdrant's own JSON, steers in full."""
+    """Return a query as JSON: a native filter as Qdrant's JSON, and each steer with all its fields."""
     from pydantic import BaseModel
 
     from saeindex.concepts.feedback import Feedback
@@ -88,7 +88,7 @@ def hit_json(hit: Hit) -> dict[str, Any]:
 
 
 def print_hits(out: Console, hits: Hits) -> None:
-    """Print hits as a numbered list, group by group where they are grouped."""
+    """Print hits as a numbered list, by group if they are grouped."""
     from rich.text import Text
 
     if not hits.groups:
@@ -101,7 +101,7 @@ def print_hits(out: Console, hits: Hits) -> None:
 
 
 def print_hit(out: Console, rank: int, hit: Hit) -> None:
-    """Print a hit: score, title, metadata, strongest concepts, what steering did to it, and why."""
+    """Print a hit: score, title, metadata, strongest concepts, change of rank, and explanation."""
     from rich.text import Text
 
     title, _, rest = hit.text.partition("\n")
@@ -121,28 +121,28 @@ def print_hit(out: Console, rank: int, hit: Hit) -> None:
 
 
 def print_facets(out: Console, facets: Sequence[ConceptFacet]) -> None:
-    """Print the concepts that results split into."""
-    out.print("\nThese results split into", style="bold")
+    """Print the concepts that are more frequent in the results than in the index."""
+    out.print("\nMore frequent in these results than in the index", style="bold")
     for facet in facets:
         also = f"  (with {', '.join(f'#{i}' for i in facet.features[1:])})" if facet.features[1:] else ""
         share = f"{facet.count:>5,}  {facet.share:>4.0%} against {facet.index_share:.1%}"
         out.print(f"  {share}  {facet.shown}{also}", markup=False, no_wrap=True, overflow="ellipsis")
     if not facets:
-        out.print("  nothing: no concept is more frequent here than in the index", style="dim")
+        out.print("  no concept", style="dim")
 
 
 def print_suggestions(out: Console, suggestions: Sequence[Exclusion]) -> None:
-    """Print what a --where could exclude."""
-    out.print("\nNot asked for, and in a part of the results", style="bold")
+    """Print the concepts that a --where could exclude."""
+    out.print("\nIn a part of the results, but not in the query", style="bold")
     for each in suggestions:
         line = f"  --where '{each.clause}'  removes {each.removes:,}: {each.facet.shown}"
         out.print(line, markup=False, no_wrap=True, overflow="ellipsis")
     if not suggestions:
-        out.print("  nothing", style="dim")
+        out.print("  no concept", style="dim")
 
 
 def _steered(hit: Hit) -> list[str]:
-    """Return how steering moved the hit."""
+    """Return the ranks of the hit with and without steering, as text."""
     if hit.steered is None:
         return []
     before = hit.steered.rank_before

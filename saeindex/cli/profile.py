@@ -1,4 +1,4 @@
-"""``saeindex profile``: what a set of records is like."""
+"""``saeindex profile``: the profile of a set of records."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from saeindex.cli.output import Json, Url
 def profile(
     index: Index,
     where: Where = None,
-    record: Annotated[list[str] | None, typer.Option(help="A record (id) of the set, instead.")] = None,
+    record: Annotated[
+        list[str] | None, typer.Option(help="Id of a record of the set, in place of --where. Repeatable.")
+    ] = None,
     shown: Annotated[int, typer.Option(min=1, help="Records to show of each kind.")] = 5,
     unit: Unit = "auto",
     level: Level = "typical",
@@ -27,10 +29,10 @@ def profile(
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """Tell what is distinctive of a set: concepts, words, themes; its central, borderline and odd records."""
+    """Show the distinctive concepts, words and themes of a set, and its central and odd records."""
     from saeindex.index import FeatureIndex
 
     options: dict[str, Any] = {"unit": unit_of(unit), "level": level, "alpha": alpha}
     with FeatureIndex.open(index, url=url) as opened:
         found = opened.profile(where, ids=record or None, field=field, shown=shown, **options)
-    deliver(found, as_json, table, plot, report, f"What is {where or 'this set'} like?")
+    deliver(found, as_json, table, plot, report, f"What is distinctive of {where or 'this set'}?")

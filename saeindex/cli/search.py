@@ -29,40 +29,45 @@ if TYPE_CHECKING:
 
 MAX_FILTER_CHARS = 100_000
 
-Where = Annotated[str | None, typer.Option(help="Concepts that must hold: '\"dark matter\" AND NOT #1041'.")]
+Where = Annotated[
+    str | None, typer.Option(help="Condition on concepts and metadata: '\"dark matter\" AND NOT #1041'.")
+]
 Steered = Annotated[
-    list[str] | None, typer.Option(help="Concepts to add or take away: +theory:0.5, --steer=-#1041:1.")
+    list[str] | None,
+    typer.Option(help="Concept to add or subtract: +theory:0.5, --steer=-#1041:1. Repeatable."),
 ]
 Against = Annotated[
-    list[str] | None, typer.Option(help="Another value of the property's field: a better question.")
+    list[str] | None, typer.Option(help="Another value of the property's field, for contrast. Repeatable.")
 ]
-Like = Annotated[list[str] | None, typer.Option(help="A record (id) that is like what is sought.")]
-Unlike = Annotated[list[str] | None, typer.Option(help="A record (id) that is not.")]
-Resolve = Annotated[str, typer.Option(help="How phrases become features: strict, best or expand.")]
-Level = Annotated[str | None, typer.Option(help="How strong concepts must be: present, typical or strong.")]
+Like = Annotated[list[str] | None, typer.Option(help="Id of a record like those to find. Repeatable.")]
+Unlike = Annotated[list[str] | None, typer.Option(help="Id of a record unlike those to find. Repeatable.")]
+Resolve = Annotated[str, typer.Option(help="Mapping of phrases to features: strict, best or expand.")]
+Level = Annotated[str | None, typer.Option(help="Minimum strength of a concept: present, typical or strong.")]
 Exact = Annotated[
-    bool | None, typer.Option("--exact/--approximate", help="Scan all, or search the graph; else planned.")
+    bool | None, typer.Option("--exact/--approximate", help="Scan all points, or search the graph.")
 ]
 Compare = Annotated[
     tuple[str, str] | None,
-    typer.Option(metavar="ID_A ID_B", help="Show why one record stands above another, hits or not."),
+    typer.Option(metavar="ID_A ID_B", help="Show why one record ranks above another."),
 ]
 
 
 def search(  # noqa: PLR0913, PLR0917  (one per field of a query)
     index: Annotated[str, typer.Argument(help="The index.")],
-    text: Annotated[
-        str, typer.Argument(help="What to search for; may be left out beside other options.")
-    ] = "",
+    text: Annotated[str, typer.Argument(help="Text to search for; optional beside other options.")] = "",
     where: Where = None,
     filter_json: Annotated[str | None, typer.Option("--filter", help="A Qdrant filter, as JSON.")] = None,
     steer: Steered = None,
-    steering: Annotated[str, typer.Option(help="How steering moves the query.")] = "built",
-    max_drift: Annotated[float | None, typer.Option(help="The most that steering may move it.")] = None,
-    property: Annotated[str | None, typer.Option(help="What texts are like: 'sounds defensive'.")] = None,
+    steering: Annotated[
+        str, typer.Option(help="Steering method: built, decoder, clamp, name or sparse.")
+    ] = "built",
+    max_drift: Annotated[float | None, typer.Option(help="Maximum drift of the query by steering.")] = None,
+    property: Annotated[
+        str | None, typer.Option(help="Property of the texts to find: 'sounds defensive'.")
+    ] = None,
     against: Against = None,
     method: Annotated[
-        str, typer.Option(help="How a property is found: collection, interpembed.")
+        str, typer.Option(help="Method of property search: collection or interpembed.")
     ] = "collection",
     like: Like = None,
     unlike: Unlike = None,
@@ -71,25 +76,27 @@ def search(  # noqa: PLR0913, PLR0917  (one per field of a query)
     reject: Reject = None,
     resolve: Resolve = "best",
     level: Level = None,
-    using: Annotated[
-        str, typer.Option(help="The vector that ranks: dense, sae, or fused for both.")
-    ] = "dense",
-    fusion: Annotated[str, typer.Option(help="How both become one: rrf, dbsf or weighted.")] = "rrf",
-    diversity: Annotated[float, typer.Option(help="From 0 (off) to 1: hits of different concepts.")] = 0.0,
-    group_by: Annotated[str | None, typer.Option(help="A field: metadata.topic, record_id.")] = None,
+    using: Annotated[str, typer.Option(help="Vector to rank by: dense, sae, or fused for both.")] = "dense",
+    fusion: Annotated[str, typer.Option(help="Fusion method: rrf, dbsf or weighted.")] = "rrf",
+    diversity: Annotated[float, typer.Option(help="Diversity of the hits' concepts, 0 (off) to 1.")] = 0.0,
+    group_by: Annotated[
+        str | None, typer.Option(help="Field to group by: metadata.topic, record_id.")
+    ] = None,
     group_size: Annotated[int, typer.Option(help="Hits per group; --limit counts groups.")] = 3,
     limit: Annotated[int, typer.Option(help="Number of hits.")] = 10,
     offset: Annotated[int, typer.Option(help="Hits to skip.")] = 0,
-    score_threshold: Annotated[float | None, typer.Option(help="Smallest score of a hit.")] = None,
+    score_threshold: Annotated[float | None, typer.Option(help="Minimum score of a hit.")] = None,
     exact: Exact = None,
-    timeout: Annotated[float | None, typer.Option(help="Seconds that the search may take.")] = None,
+    timeout: Annotated[float | None, typer.Option(help="Time limit in seconds.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show the parts of each score.")] = False,
     compare: Compare = None,
-    facets: Annotated[bool, typer.Option("--facets", help="Show what the results split into.")] = False,
-    suggest: Annotated[bool, typer.Option("--suggest", help="Show what --where could exclude.")] = False,
-    plan: Annotated[bool, typer.Option("--plan", help="Show how the query was understood.")] = False,
+    facets: Annotated[bool, typer.Option("--facets", help="Show concepts frequent in the results.")] = False,
+    suggest: Annotated[
+        bool, typer.Option("--suggest", help="Show concepts that --where could exclude.")
+    ] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="Show the plan of the query.")] = False,
     analyze: Annotated[
-        bool, typer.Option("--analyze", help="Show the plan beside what came of it, and how long it took.")
+        bool, typer.Option("--analyze", help="Show the plan with measured counts and times.")
     ] = False,
     url: Url = None,
     as_json: Json = False,
@@ -98,7 +105,7 @@ def search(  # noqa: PLR0913, PLR0917  (one per field of a query)
     from saeindex.index import FeatureIndex
     from saeindex.types import Query
 
-    given = locals()  # the options have the names of the fields
+    given = locals()  # the options have the names of the query's fields
     fields = {name: given[name] for name in Query.__dataclass_fields__ if given.get(name) is not None}
     query = Query(**fields, query_filter=_parse_filter(filter_json), feedback=read_feedback(feedback_file))
     with FeatureIndex.open(index, url=url) as opened:
@@ -119,7 +126,7 @@ def search(  # noqa: PLR0913, PLR0917  (one per field of a query)
 def _further(
     index: FeatureIndex, query: Any, facets: bool, suggest: bool, compare: tuple[str, str] | None
 ) -> dict[str, Any]:
-    """Return what was asked for besides hits, by its name in the JSON."""
+    """Return the requested results besides hits, by their names in the JSON output."""
     further: dict[str, Any] = {}
     if facets:
         further["facets"] = index.concept_facets(query)
@@ -167,5 +174,5 @@ def _parse_filter(text: str | None) -> Filter | None:
         return Filter.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
-        at = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise InvalidInputError("--filter", f"{first['msg']} at {at}", f"For example: {example}") from error
+        at = ".".join(str(part) for part in first["loc"]) or "the top level"
+        raise InvalidInputError("--filter", f"{first['msg']} at {at}", f"Give JSON such as {example}.") from error

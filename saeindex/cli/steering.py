@@ -1,4 +1,4 @@
-"""``saeindex steering``: profiles, fitted on records that were liked and not liked, and kept by name."""
+"""``saeindex steering``: profiles that are fitted on liked and disliked records and saved by name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from saeindex.index import FeatureIndex
     from saeindex.steering.saved_profile import Profile
 
-app = typer.Typer(help="Profiles to steer by: fit, list, show, edit, delete.", no_args_is_help=True)
+app = typer.Typer(help="Fit, list, show, edit and delete steering profiles.", no_args_is_help=True)
 
 Index = Annotated[str, typer.Argument(help="The index.")]
 Name = Annotated[str, typer.Argument(help="The profile.")]
@@ -24,17 +24,17 @@ Name = Annotated[str, typer.Argument(help="The profile.")]
 def fit(
     index: Index,
     name: Name,
-    like: Annotated[list[str] | None, typer.Option(help="A record (id) that was liked.")] = None,
-    unlike: Annotated[list[str] | None, typer.Option(help="A record (id) that was not.")] = None,
-    describe: Annotated[str | None, typer.Option(help="What they have in common, in words.")] = None,
+    like: Annotated[list[str] | None, typer.Option(help="Id of a liked record. Repeatable.")] = None,
+    unlike: Annotated[list[str] | None, typer.Option(help="Id of a disliked record. Repeatable.")] = None,
+    describe: Annotated[str | None, typer.Option(help="Description of the liked records, in words.")] = None,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """Fit a profile on records, and keep it: apply it with --steer '+profile:NAME:0.5'."""
+    """Fit a profile on records and save it. Apply it with --steer '+profile:NAME:0.5'."""
     from saeindex.index import FeatureIndex
 
     with FeatureIndex.open(index, url=url) as opened:
-        _tell(opened, opened.fit_profile(name, like or (), unlike or (), describe), as_json)
+        _print(opened, opened.fit_profile(name, like or (), unlike or (), describe), as_json)
 
 
 @app.command("list")
@@ -56,11 +56,11 @@ def show_all(index: Index, url: Url = None, as_json: Json = False) -> None:
 
 @app.command()
 def show(index: Index, name: Name, url: Url = None, as_json: Json = False) -> None:
-    """Show a profile as the concepts that its direction is made of."""
+    """Show a profile as the concepts of its direction."""
     from saeindex.index import FeatureIndex
 
     with FeatureIndex.open(index, url=url) as opened:
-        _tell(opened, opened.steering_profile(name), as_json)
+        _print(opened, opened.steering_profile(name), as_json)
 
 
 @app.command()
@@ -70,7 +70,7 @@ def edit(
     changes: Annotated[
         list[str],
         typer.Option(
-            "--set", metavar="ID=WEIGHT", help="A concept and its weight in the direction; 0: none."
+            "--set", metavar="ID=WEIGHT", help="Concept and its weight in the direction; 0 removes it."
         ),
     ],
     url: Url = None,
@@ -83,12 +83,12 @@ def edit(
     with FeatureIndex.open(index, url=url) as opened:
         edited = opened.steering_profile(name).edited(edits)
         opened.save_profile(edited)
-        _tell(opened, edited, as_json)
+        _print(opened, edited, as_json)
 
 
 @app.command()
 def delete(index: Index, name: Name, url: Url = None, as_json: Json = False) -> None:
-    """Forget a profile."""
+    """Delete a profile."""
     from saeindex.index import FeatureIndex
 
     with FeatureIndex.open(index, url=url) as opened:
@@ -104,8 +104,8 @@ def _edit(change: str) -> tuple[int, float]:
     feature, _, weight = change.partition("=")
     try:
         return feature_ids([feature.strip()])[0], float(weight)
-    except ValueError as error:  # what is no id is one, too
-        raise InvalidInputError(f"--set {change}", "no ID=WEIGHT", "For example: --set 1041=0.") from error
+    except ValueError as error:  # InvalidInputError is a ValueError, too
+        raise InvalidInputError(f"--set {change}", "not ID=WEIGHT", "For example: --set 1041=0.") from error
 
 
 def _summary(index: FeatureIndex, name: str) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def _summary(index: FeatureIndex, name: str) -> dict[str, Any]:
     return {"name": name, "description": profile.description, **counts, "fault": None}
 
 
-def _tell(index: FeatureIndex, profile: Profile, as_json: bool) -> None:
+def _print(index: FeatureIndex, profile: Profile, as_json: bool) -> None:
     direction = profile.direction(index.space)
     if as_json:
         kept = profile.model_dump(mode="json", exclude={"unit", "typical"})

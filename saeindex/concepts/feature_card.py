@@ -1,4 +1,4 @@
-"""What an index knows about one feature."""
+"""The card of one feature in an index: label, frequencies, strongest records, similar features."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class SimilarFeature(NamedTuple):
-    """A feature whose direction is near, by its cosine."""
+    """A feature with a similar direction, and the cosine of the directions."""
 
     id: int
     label: str
@@ -33,8 +33,9 @@ class SimilarFeature(NamedTuple):
 class FeatureCard(Described):
     """One feature in one index.
 
-    ``records_at_level`` counts passages where it is present, typical and strong; ``strongest`` are the
-    records with the highest activations (id, text, activation); ``similar`` have the nearest directions.
+    ``records_at_level`` are the numbers of passages in which it is present, typical and strong. ``strongest``
+    are the records with the highest activations (id, text, activation). ``similar`` features have the nearest
+    directions.
     """
 
     id: int
@@ -50,7 +51,7 @@ class FeatureCard(Described):
 
     @property
     def name(self) -> str:
-        """Its number and label, with a mark where that is not to be trusted."""
+        """The feature's id and label; a weak label is marked."""
         return f"#{self.id} {shown_label(self.label, self.is_weak)}"
 
     def __repr__(self) -> str:
@@ -58,7 +59,7 @@ class FeatureCard(Described):
 
 
 def feature_card(feature: int | str, store: VectorStore, space: FeatureSpace, examples: int) -> FeatureCard:
-    """Gather the card of a feature (5 or "#5"); UnknownConceptError for one that the space does not have."""
+    """Return the card of a feature (5 or "#5"); UnknownConceptError if the space lacks it."""
     if isinstance(feature, str):
         digits = feature.removeprefix("#")
         if not (digits.isascii() and digits.isdigit()):

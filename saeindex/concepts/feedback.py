@@ -1,4 +1,4 @@
-"""What a search inferred, as a person sees it: concepts and words with weights, to accept or to reject."""
+"""Feedback on a property search: inferred concepts and words with weights, to accept or to reject."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _Shown(BaseModel):
 
 
 class FeedbackConcept(_Shown):
-    """A concept that was inferred: what one record that has it strongly gains or loses by it."""
+    """An inferred concept; ``weight`` is its contribution to the score of a record that has it strongly."""
 
     id: int = Field(ge=0)
     label: _Text
@@ -46,7 +46,7 @@ class FeedbackConcept(_Shown):
 
 
 class FeedbackWord(_Shown):
-    """A word that was inferred, with its weight; what a text gains by it also depends on its length."""
+    """An inferred word with its weight; its contribution to a score also depends on the text's length."""
 
     word: _Text
     weight: _Finite
@@ -55,8 +55,8 @@ class FeedbackWord(_Shown):
 class Feedback(_Shown, Described):
     """The evidence behind a property search; ``index.search(feedback=…)`` searches again with it.
 
-    ``concepts`` and ``words`` are those that weigh most. Judge them by :meth:`accept` and :meth:`reject`, or
-    set weights by :meth:`reweighted`: the other evidence is then inferred anew, with these judgements.
+    ``concepts`` and ``words`` are those of the largest weights. Judge them by :meth:`accept` and
+    :meth:`reject`, or set weights by :meth:`reweighted`: the other evidence is then inferred again.
     """
 
     description: _Text | None = None
@@ -71,27 +71,27 @@ class Feedback(_Shown, Described):
 
     @classmethod
     def read(cls, given: Any) -> Self:
-        """Return a feedback from a JSON object or its text; InvalidInputError says what is wrong with it."""
+        """Return a feedback from a JSON object or its text; InvalidInputError if it is not valid."""
         try:
             return cls.model_validate_json(given) if isinstance(given, str) else cls.model_validate(given)
         except ValidationError as error:
             first = error.errors()[0]
-            at = ".".join(str(part) for part in first["loc"]) or "the whole"
+            at = ".".join(str(part) for part in first["loc"]) or "the top level"
             raise InvalidInputError("feedback", f"{first['msg']} at {at}", "Use hits.feedback.") from error
 
     def accept(self, *features: int) -> Self:
-        """Return a feedback in which these concepts are what is meant."""
+        """Return a feedback in which these concepts are accepted."""
         return self._judge(features, "accepted")
 
     def reject(self, *features: int, words: tuple[str, ...] = ()) -> Self:
-        """Return a feedback in which these concepts are not meant, and these words count for nothing."""
+        """Return a feedback in which these concepts are rejected, and these words have no weight."""
         judged = self._judge(features, "rejected")
         return judged.reweighted(words=dict.fromkeys(words, 0.0)) if words else judged
 
     def reweighted(
         self, concepts: Mapping[int, float] | None = None, words: Mapping[str, float] | None = None
     ) -> Self:
-        """Return a feedback with these weights of concepts (by id) and words, whatever is inferred."""
+        """Return a feedback with these fixed weights of concepts (by id) and words."""
         for name, weight in [*(concepts or {}).items(), *(words or {}).items()]:
             if not math.isfinite(weight) or abs(weight) > MAX_WEIGHT:
                 raise InvalidInputError(
@@ -105,7 +105,7 @@ class Feedback(_Shown, Described):
 
     @property
     def headline(self) -> str:
-        """What it was inferred from."""
+        """The evidence that it was inferred from."""
         asked = f"{self.description!r}" if self.description else "the examples"
         return f"Inferred from {asked}" + (f", against {', '.join(self.against)}" if self.against else "")
 
@@ -139,7 +139,7 @@ def _(feedback: Feedback) -> Description:
     return Description(
         question="What was inferred?",
         summary=[f"{feedback.headline}."],
-        method=["Weights above 0 speak for a record, those below against it."],
+        method=["Positive weights raise the score of a record, negative weights lower it."],
         sections=[
             listing("Concepts", feedback.concepts, concepts),
             listing("Words", feedback.words, {"Weight": "weight", "Word": "word"}),
@@ -148,7 +148,7 @@ def _(feedback: Feedback) -> Description:
 
 
 def with_evidence(feedback: Feedback, inferred: Inference, sample: CollectionSample) -> Feedback:
-    """Return ``feedback`` with the concepts and words that weigh most in ``inferred``, judged ones first."""
+    """Return ``feedback`` with the inferred concepts and words of the largest weights, judged ones first."""
     weights, labels = inferred.concepts[0], sample.space.labels
     judged = list(dict.fromkeys([*feedback.judged, *feedback.concept_weights]))
     order = [int(i) for i in np.argsort(-np.abs(weights), kind="stable")[: SHOWN + len(judged)]]
@@ -164,7 +164,7 @@ def with_evidence(feedback: Feedback, inferred: Inference, sample: CollectionSam
         )
         for i in chosen
     )
-    # What a word adds to a text of a hundred different words.
+    # The contribution of a word to a text of a hundred different words.
     by_word = inferred.words[0] / 10.0
     heavy = [int(i) for i in np.argsort(-np.abs(by_word), kind="stable")[:SHOWN] if by_word[i] != 0.0]
     words = tuple(FeedbackWord(word=sample.words[i], weight=float(by_word[i])) for i in heavy)

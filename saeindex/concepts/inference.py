@@ -1,15 +1,15 @@
-"""From what a person asks for to what to look for: the collection itself is the evidence.
+"""Inference of a property from a description or examples, with the collection itself as evidence.
 
-A description (or examples, or both) scores a sample of the collection. The softmax of these scores says
-softly which records are meant; what these have more often than the others, in direction, concepts and
-words, is what to look for. Where the other values of the same field are described too, each record counts
-for a value only as far as it fits that one better than the others.
+A description (or examples, or both) scores a sample of the collection. The softmax of these scores weights
+the records by how well they match. The inferred property is what these records have more often than the
+others, in direction, concepts and words. If the other values of the same field are described too, a record
+counts for a value only as far as it fits this value better than the others.
 
     first   s = z(q'·x) + a z(semantic words) [+ e z(examples·x)] [+ judged concepts]
     weights w = softmax(t · contrast(s))
     then    r = z(g·x) + z(concept weights · concepts) + z(word weights · words)
             g = n + β nz(w·X - μ) [+ ε nz(centred examples)],   n = nz(q' - μ)
-    q' is the query less the mean embedding of the labels by how often they apply (the background);
+    q' is the query minus the mean embedding of the labels, weighted by their frequency (the background);
     contrast(s)_j = s_j - log mean_(i≠j) exp s_i; weights of concepts and words are over-representation
     z-scores (p n - n df) / sqrt(n df (1 - df) + 1) under w, with n = 1 / Σ w².
 
@@ -42,10 +42,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How much each kind of evidence counts; none of it depends on the corpus."""
+    """The weights of the kinds of evidence; they do not depend on the corpus."""
 
     first_words: float = 0.2
-    # The softmax is as sharp as this, and sharper where it would mean more records than so many.
+    # The minimum sharpness of the softmax; it is sharper if more than ``most_meant`` records would match.
     temperature: float = 1.0
     most_meant: float = 500.0
     feedback: float = 4.0
@@ -53,13 +53,13 @@ class Recipe:
     found_words: float = 0.7
     meant_words: float = 0.25
     neighbours: float = 0.4
-    # Examples: in the first pass, in the direction, in concepts and in words, each for ten of them.
+    # Weights of ten examples: in the first pass, in the direction, in concepts and in words.
     first_examples: float = 2.5
     examples: float = 8.0
     example_concepts: float = 0.5
     example_words: float = 0.9
     counter_examples: float = 0.5
-    # One accepted or rejected concept, in the first pass and in the score.
+    # Weight of an accepted or rejected concept, in the first pass and in the score.
     judged: float = 2.0
     # Semantic words: exp(min(z, cap) / width).
     word_width: float = 0.7
@@ -68,9 +68,9 @@ class Recipe:
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """What is looked for: ``vectors`` (J, d) of descriptions, the asked one first; the rest is evidence.
+    """The given evidence: ``vectors`` (J, d) of descriptions, that of the property first, and examples.
 
-    ``judged`` holds +1 for each accepted and -1 for each rejected concept.
+    ``judged`` has +1 for each accepted and -1 for each rejected concept.
     """
 
     vectors: FloatArray
@@ -82,9 +82,9 @@ class Asked:
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """The records that inference looks at: the sample, and perhaps the nearest ones. ``weight`` sums to 1.
+    """The records used for inference: the sample, and possibly the nearest records. ``weight`` sums to 1.
 
-    ``present`` and ``occurring`` are the rows' concepts and words as ones.
+    ``present`` and ``occurring`` are the concepts and words of the rows as 0 or 1.
     """
 
     rows: Rows
@@ -95,10 +95,10 @@ class Pool:
 
 @dataclass(frozen=True, eq=False)
 class Inference:
-    """What to look for, per value (the asked one first), on scales on which they compare.
+    """The inferred property, per value (the described property first), on comparable scales.
 
-    ``directions`` (J, d), ``concepts`` (J, n), ``words`` (J, v), ``offset`` (J,): their scores of a row add
-    up to its own score. ``softly`` (m, J) is the weight of each row of the pool.
+    The scores of a row by ``directions`` (J, d), ``concepts`` (J, n), ``words`` (J, v) and ``offset`` (J,)
+    add up to its own score. ``softly`` (m, J) is the weight of each row of the pool.
     """
 
     directions: Doubles
@@ -116,7 +116,7 @@ class Inference:
         return total
 
     def edited(self, concepts: Mapping[int, float], words: Mapping[int, float]) -> Inference:
-        """Return this one with these weights of the asked value's concepts and words (by column)."""
+        """Return the inference with these weights of the property's concepts and words (by column)."""
         new_concepts, new_words = self.concepts.copy(), self.words.copy()
         for feature, weight in concepts.items():
             new_concepts[0, feature] = weight
@@ -126,9 +126,9 @@ class Inference:
 
 
 def pool_of(sample: CollectionSample, nearest: Rows | None = None) -> Pool:
-    """Return the sample and, where it is not the whole collection, the nearest records beside it.
+    """Return the sample and, if it is not the whole collection, the nearest records.
 
-    A nearest record stands for itself, a sampled one for its share of all others.
+    A nearest record represents itself, a sampled record an equal share of all other records.
     """
     m = len(sample.rows)
     if nearest is None or sample.weight <= 1:
@@ -144,7 +144,7 @@ def pool_of(sample: CollectionSample, nearest: Rows | None = None) -> Pool:
 def infer(
     sample: CollectionSample, pool: Pool, asked: Asked, encoder: TextEncoder, recipe: Recipe = Recipe()
 ) -> Inference:
-    """Return what to look for."""
+    """Return the inferred property."""
     x = pool.rows.x.astype(np.float64)
     mean, texts = sample.mean.astype(np.float64), units(asked.vectors - sample.background)
     named = units(texts - mean) * asked.has_text
@@ -177,15 +177,15 @@ def infer(
     return _with_judgements(_with_examples(inferred, sample, asked, trust, recipe), asked, recipe)
 
 
-def _sharpness(total: int, most: float) -> float:
-    """Return t for which softmax(t z) of normal z means about ``most`` of ``total`` records: 1 / Σ w²."""
-    return math.sqrt(math.log(max(1.0, total / most)))
+def _sharpness(total: int, limit: float) -> float:
+    """Return t for which softmax(t z) of normal z selects about ``limit`` of ``total`` records: 1 / Σ w²."""
+    return math.sqrt(math.log(max(1.0, total / limit)))
 
 
 def _example_trust(asked: Asked, recipe: Recipe) -> float:
-    """Return how much examples count, beside ten of them: their mean's error falls with the root.
+    """Return the weight of the examples relative to ten: the error of their mean falls with the root.
 
-    Where there are only counter-examples, these count by as much as they do beside examples.
+    If there are only counter-examples, they have the same weight as they have beside examples.
     """
     if asked.like is not None and len(asked.like):
         return float(min(2.0, (len(asked.like) / 10) ** 0.5))
@@ -194,7 +194,7 @@ def _example_trust(asked: Asked, recipe: Recipe) -> float:
 
 
 def example_direction(asked: Asked, mean: Doubles, recipe: Recipe) -> Doubles | None:
-    """Return where the examples lie, seen from the mean, and away from the counter-examples (d,)."""
+    """Return the direction (d,) from the mean to the examples and away from the counter-examples."""
     like = None if asked.like is None or not len(asked.like) else units(asked.like.x.mean(0) - mean)
     if asked.unlike is None or not len(asked.unlike):
         return like
@@ -203,7 +203,7 @@ def example_direction(asked: Asked, mean: Doubles, recipe: Recipe) -> Doubles | 
 
 
 def _meant_words(sample: CollectionSample, asked: Asked, encoder: TextEncoder, recipe: Recipe) -> Doubles:
-    """Return for each description how near the meaning of each word of the collection is to it (J, v)."""
+    """Return the nearness of each word of the collection to each description, as weights (J, v)."""
     weights = np.zeros((len(asked.vectors), max(1, len(sample.words))))
     if not asked.has_text or (not recipe.meant_words and not recipe.first_words):
         return weights
@@ -221,7 +221,7 @@ def _meant_words(sample: CollectionSample, asked: Asked, encoder: TextEncoder, r
 def _with_examples(
     inferred: Inference, sample: CollectionSample, asked: Asked, trust: float, recipe: Recipe
 ) -> Inference:
-    """Add what the examples have more often than the collection to the asked value's weights."""
+    """Add the over-representation among the examples to the property's weights."""
     if asked.like is None or not len(asked.like):
         return inferred
     concepts, words, offset = inferred.concepts.copy(), inferred.words.copy(), inferred.offset.copy()
@@ -239,7 +239,7 @@ def _with_examples(
 
 
 def _with_judgements(inferred: Inference, asked: Asked, recipe: Recipe) -> Inference:
-    """Let accepted concepts count for at least as much, rejected ones against the score."""
+    """Give accepted concepts at least the ``judged`` weight, and rejected concepts the negative of it."""
     if not asked.judged:
         return inferred
     concepts = inferred.concepts.copy()
@@ -249,7 +249,7 @@ def _with_judgements(inferred: Inference, asked: Asked, recipe: Recipe) -> Infer
 
 
 def _over(having: csr_matrix, usual: FloatArray, softly: Doubles) -> Doubles:
-    """Return what the softly meant rows have more often than is usual (J, n)."""
+    """Return the over-representation (J, n) in the weighted rows against the ``usual`` shares."""
     return over_represented(np.asarray((having.T @ softly).T), usual, 1 / (softly**2).sum(0))
 
 

@@ -1,4 +1,4 @@
-"""A language model in place of the person who judges inferred concepts: optional, never asked unbidden."""
+"""A language model that judges inferred concepts in place of a person: optional, only used on request."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from saeindex.concepts.feedback import Feedback
     from saeindex.llm.prompts import Messages
 
-# From which likelihood (0 to 1) on a concept is accepted, and up to which it is rejected.
+# The minimum likelihood (0 to 1) to accept a concept, and the maximum to reject it.
 ACCEPTED_FROM, REJECTED_TO = 0.7, 0.2
 REPLY_TOKENS = 8
 SYSTEM = (
@@ -44,9 +44,9 @@ class ConceptJudge:
         timeout: float = 60.0,
         client: OpenAI | None = None,
     ) -> None:
-        """Prepare a client; address and key default to ``OPENAI_BASE_URL`` and ``OPENAI_API_KEY``.
+        """Create a client; address and key default to ``OPENAI_BASE_URL`` and ``OPENAI_API_KEY``.
 
-        ``max_tokens`` caps what all requests together may take, in and out; ``cache`` is a file of replies.
+        ``max_tokens`` limits the tokens of all requests, input and output; ``cache`` is a file of replies.
         """
         self.model = model
         opened = client or chat_client(base_url, api_key, max_retries, timeout)
@@ -55,14 +55,12 @@ class ConceptJudge:
         )
 
     def judge(self, feedback: Feedback) -> Feedback:
-        """Return the feedback with verdicts on its concepts; those of a person stay.
+        """Return the feedback with verdicts on its concepts; a person's verdicts are kept.
 
-        LabelerError where the service fails, or answers twice in a row with what cannot be read.
+        LabelerError if the service fails, or if two replies in a row cannot be read.
         """
         if not feedback.description:
-            raise InvalidInputError(
-                "judge concepts", "no description", "Describe the property that is meant."
-            )
+            raise InvalidInputError("judge concepts", "no description", "Describe the property.")
         open_ones = [concept for concept in feedback.concepts if concept.id not in feedback.judged]
         if not open_ones:
             return feedback

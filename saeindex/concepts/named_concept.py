@@ -1,13 +1,13 @@
-"""Named concepts: which records have what a person described, showed by examples, listed, or recorded.
+"""Named concepts: which records have a concept, given by a description, examples, features or metadata.
 
-A set of features or a metadata value says it exactly. A description (best with the other values of its field)
-and examples become scores, as in a search by property but without looking at neighbours, which would make
-records alike that are only near; and scores become probabilities
+A set of features or a metadata value gives an exact answer. A description (best with the other values of its
+field) and examples give scores, as in a search by property, but without neighbours, which would make near
+records too similar. Scores are turned into probabilities
 
     w = 1 / (1 + exp(-s (score - t)))
 
-where t is such that the mean is the ``share`` of records that have the concept, where a person knows it.
-Records given as examples are known to have it, or not.
+where t is such that the mean is the ``share`` of records that have the concept, if this share is given.
+Records that are given as examples have a probability of 1 or 0.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 
     Doubles = NDArray[np.float64]
 
-# Chosen on `choose` parts: by how well the pairs of ten-example concepts follow those of the labels, and by
+# Chosen on `choose` parts: by the agreement of pairs of ten-example concepts with those of the labels, and by
 # the rank of planted pairs.
 RECIPE = Recipe(neighbours=0.0, example_words=1.5)
 SLOPE = 3.0
-# Where the share is not known: the score (in standard deviations) from which a record rather has the concept.
+# If the share is not given: the score, in standard deviations, at which the probability is 0.5.
 STANDS_OUT = 2.0
-# A known record says as much of a pair as so many guessed ones.
+# The weight of an example record as evidence for a pair, relative to an estimated record.
 EXAMPLE_WEIGHT = 3.0
 BLOCK = 16_384
 LEVELS = ("present", "typical", "strong")
@@ -55,12 +55,12 @@ _METADATA = re.compile(r"(metadata\.[^=\s]+)\s*=\s*(.*)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class NamedConcept:
-    """What a person means, in one of four ways; ``field`` is the text field that it is looked for in.
+    """A concept with a name, defined by a description and examples, by features, or by metadata.
 
-    ``description`` (with ``against``, the other values of its field) and ``like`` and ``unlike`` (record
-    ids) may come together; ``features`` at ``level``, any of them; or ``metadata`` (such as
-    ``"metadata.topic"``) equal to ``value``, or a list with it. ``share`` is the part of the records that
-    have the concept, as far as known: pairs are found much better with it.
+    ``description`` (with ``against``, the other values of its field) can be combined with ``like`` and
+    ``unlike`` (record ids). ``features`` means any of these features at ``level``. ``metadata`` (such as
+    ``"metadata.topic"``) equals ``value``, or is a list that contains it. ``share`` is the share of records
+    that have the concept, if known: it improves the detection of pairs much. ``field`` is the text field.
     """
 
     name: str
@@ -76,23 +76,23 @@ class NamedConcept:
     field: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse a concept that says nothing, or two things."""
-        is_shown = bool(self.description or self.like or self.unlike)
-        ways = [is_shown, bool(self.features), self.metadata is not None]
-        if sum(ways) != 1:
-            found = "nothing that says what it is" if not any(ways) else "several ways of saying what it is"
+        """Raise InvalidInputError for a concept without a definition, or with more than one."""
+        is_described = bool(self.description or self.like or self.unlike)
+        definitions = [is_described, bool(self.features), self.metadata is not None]
+        if sum(definitions) != 1:
+            found = "more than one definition" if any(definitions) else "no definition"
             do = "Give a description or examples, or features, or a metadata field with its value."
             raise InvalidInputError(f"concept {self.name!r}", found, do)
         if self.share is not None and not 0 < self.share < 1:
-            found, do = f"a share of {self.share}", "Use a part of the records between 0 and 1."
+            found, do = f"a share of {self.share}", "Use a share between 0 and 1."
             raise InvalidInputError(f"concept {self.name!r}", found, do)
 
 
 @dataclass(frozen=True, eq=False)
 class Membership:
-    """How far each record has a concept: ``weights`` (m,) in 0…1; ``is_exact`` where all are 0 or 1.
+    """The probabilities ``weights`` (m,) that records have a concept; ``is_exact`` if all are 0 or 1.
 
-    ``evidence`` (m,) are the weights by which records count for or against a pair: examples count for more.
+    ``evidence`` (m,) are the weights of the records as evidence for a pair; examples have larger weights.
     """
 
     weights: Doubles
@@ -101,16 +101,16 @@ class Membership:
 
 
 class ConceptReader:
-    """Says which records of a snapshot have named concepts, and keeps what they have in common."""
+    """Determines which records of a snapshot have named concepts, and caches shared intermediate data."""
 
     def __init__(self, snapshot: Snapshot, encoder: TextEncoder | None = None) -> None:
-        """Take the records, and the space's encoder (needed for descriptions alone)."""
+        """Bind the records and the space's encoder, which only descriptions need."""
         self.snapshot, self._encoder = snapshot, encoder
 
     def membership(self, concept: NamedConcept) -> Membership:
         """Return which records have ``concept``.
 
-        InvalidInputError, NotFoundError or UnknownConceptError for one that the snapshot cannot tell.
+        InvalidInputError, NotFoundError or UnknownConceptError if it does not apply to the snapshot.
         """
         if concept.metadata is not None:
             return _exact(self._recorded(concept))
@@ -119,7 +119,7 @@ class ConceptReader:
         return self._guessed(concept)
 
     def scores(self, concept: NamedConcept) -> Doubles:
-        """Return how far each record is like what was described or shown, in standard deviations (m,)."""
+        """Return how well each record fits the description and examples, in standard deviations (m,)."""
         like, unlike = (self.snapshot.rows_of(ids) for ids in (concept.like, concept.unlike))
         zero = np.zeros((1, self._rows.x.shape[1]), np.float32)
         vectors = zero if concept.description is None else self._described(concept)
@@ -129,7 +129,7 @@ class ConceptReader:
             self._rows.take(like) if len(like) else None,
             self._rows.take(unlike) if len(unlike) else None,
         )
-        # Without a text the encoder is not asked for anything.
+        # Without a text the encoder is not used.
         encoder: Any = self._encoder
         inferred = infer(self._sample, pool_of(self._sample), asked, encoder, RECIPE)
         scorer = Scorer(inferred, self._sample, RECIPE.neighbours)
@@ -182,7 +182,7 @@ class ConceptReader:
 
     @cached_property
     def _columns(self) -> NDArray[np.int64]:
-        """The words that count, as columns of the snapshot: those of some records of the sample."""
+        """The columns of the snapshot with words that are frequent enough in the sample."""
         counts = np.asarray(self.snapshot.words[:SAMPLE].sum(0)).ravel()
         frequent = np.argsort(-counts, kind="stable")[:MAX_WORDS]
         return np.sort(frequent[counts[frequent] >= MIN_RECORDS])
@@ -195,7 +195,7 @@ class ConceptReader:
 
     @cached_property
     def _sample(self) -> CollectionSample:
-        # Rows stand in the order of point ids, which are hashes: the first are a random sample.
+        # Rows are in the order of point ids, which are hashes: the first rows are a random sample.
         sampled = self._rows.take(np.arange(min(SAMPLE, len(self._rows))))
         places = {self.snapshot.vocabulary[c]: i for i, c in enumerate(self._columns.tolist())}
         return CollectionSample(self.snapshot.space, sampled, places, len(self._rows))
@@ -216,24 +216,24 @@ def _exact(is_member: NDArray[np.bool_]) -> Membership:
 
 
 def _nowhere(count: int, sample: CollectionSample) -> Neighbourhood:
-    """Return rows without neighbours, all beside the sample."""
+    """Return rows without neighbours, all outside the sample."""
     here = len(sample.rows) + np.arange(count)
     return Neighbourhood(here, np.zeros((count, 0), np.int64), count)
 
 
 def parse_concept(text: str) -> NamedConcept:
-    """Return the concept that a text names; InvalidInputError says how to write one.
+    """Return the concept that a text defines; InvalidInputError shows how to write a concept.
 
     ``sad=feeling sad; against: being happy; share: 0.05`` is a description, ``sad=like: id1; unlike: id2``
-    shows it, ``sad=#12, #1041@strong`` are features at a level, ``music=metadata.topic=music`` a metadata
-    value. ``field: prompt`` looks for it in a further text field.
+    are examples, ``sad=#12, #1041@strong`` are features at a level, ``music=metadata.topic=music`` is a
+    metadata value. ``field: prompt`` is a further text field.
     """
-    name, equals, said = text.partition("=")
+    name, equals, definition = text.partition("=")
     name = name.strip()
-    if not equals or not name or not said.strip():
-        raise InvalidInputError(f"concept {text!r}", "no name, or nothing that says what it is", DO)
+    if not equals or not name or not definition.strip():
+        raise InvalidInputError(f"concept {text!r}", "no name or no definition", DO)
     options: dict[str, Any] = {}
-    for part in filter(None, (part.strip() for part in said.split(";"))):
+    for part in filter(None, (part.strip() for part in definition.split(";"))):
         found = _PART.fullmatch(part)
         if found is not None:
             _add_part(options, found[1], found[2].strip(), text)
@@ -254,7 +254,7 @@ def _add_part(options: dict[str, Any], key: str, value: str, text: str) -> None:
         try:
             options[key] = float(value)
         except ValueError:
-            raise InvalidInputError(f"concept {text!r}", f"the share {value!r} is no number", DO) from None
+            raise InvalidInputError(f"concept {text!r}", f"the share {value!r} is not a number", DO) from None
 
 
 def _add_meaning(options: dict[str, Any], part: str, text: str) -> None:
@@ -277,7 +277,7 @@ def _add_meaning(options: dict[str, Any], part: str, text: str) -> None:
 
 
 def _value(text: str) -> Any:
-    """Return a number or a truth value where the text is one in JSON, else the text (without quotes)."""
+    """Return the value of a JSON text (number, bool or quoted string); else the text itself."""
     try:
         return json.loads(text)
     except json.JSONDecodeError:

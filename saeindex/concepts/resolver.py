@@ -1,9 +1,9 @@
-"""From a phrase to its set of features, by the evidence of the collection.
+"""Resolution of a phrase to a set of features, by the evidence of the collection.
 
-``strict`` trusts labels alone: the features whose labels clearly say the phrase. ``best`` asks the
-collection which records the phrase means, and adds to those the few features, among trusted ones whose
-labels are near, that cover these records best. ``expand`` takes them among all features. Chosen on the
-``choose`` parts of 13 corpora by F1 against true labels; the benchmark ``resolution`` reports ``test``.
+``strict`` uses labels only: the features whose labels clearly match the phrase. ``best`` infers from the
+collection which records match the phrase, and adds the few features that cover these records best, among
+trusted features with near labels. ``expand`` chooses them among all features. The constants were chosen on
+the ``choose`` parts of 13 corpora by F1 against true labels; the benchmark ``resolution`` reports ``test``.
 """
 
 from __future__ import annotations
@@ -40,28 +40,29 @@ if TYPE_CHECKING:
     from saeindex.features.families import Family
     from saeindex.types import FloatArray, Resolve
 
-# Words of the collection serve to rank; for a set of features they changed nothing, and cost an encoding.
+# Words of the collection help to rank; for a set of features they changed nothing, and need an encoding.
 RECIPE = Recipe(first_words=0.0, meant_words=0.0, most_meant=math.inf)
-# A record is as likely meant as not at one deviation above the mean.
+# The score, in deviations above the mean, at which a record matches with probability 0.5; the slope there.
 MEANT_FROM, STEEPNESS = 1.0, 2.0
-MOST, MOST_NAMED, NEAREST_LABELS = 8, 2, 100
-# A phrase that no label answers to is taken for a description only where the collection has records near to
-# it, and it is made of words: of the collection's, or of such as the encoder does not have to spell. Of 199
-# descriptions 99 % reach the similarity; random letters have two to a token, words five.
-LEAST_KNOWN, LEAST_SIMILARITY, NEAREST_RECORDS, LEAST_LETTERS = 0.5, 0.2, 10, 2.5
+# The maximum number of features of a phrase, and of those by label; the number of considered labels.
+MAX_FEATURES, MAX_NAMED, NEAREST_LABELS = 8, 2, 100
+# A phrase without a matching label counts as a description only if the collection has records near to it, and
+# if it consists of words: either of words of the collection, or of words that the encoder does not split into
+# letters. Of 199 descriptions 99 % reach the similarity; random letters have two per token, words five.
+MIN_KNOWN, MIN_SIMILARITY, NEAREST_RECORDS, MIN_LETTERS = 0.5, 0.2, 10, 2.5
 KEPT = 512
 MODES = ("strict", "best", "expand")
-# Features that by themselves say most; the set is chosen among them.
+# The number of best single features among which the set is chosen.
 CONSIDERED = 150
-# A further feature must better the expected F1 by this share, and be in this many records of the sample.
-LEAST_GAIN, LEAST_RECORDS = 0.01, 5
-# Cosine of phrase and label, plus what shared words and the phrase's own sparse code add to it.
+# The minimum relative gain in expected F1 of a further feature, and its minimum number of sampled records.
+MIN_GAIN, MIN_RECORDS = 0.01, 5
+# Bonuses on the cosine of phrase and label: for shared words, and for features of the phrase's own code.
 WORD_BONUS, CODE_BONUS = 0.25, 0.15
-# A phrase whose label evidence (cosine and shared words) is below the floor is unknown: nonsense reaches .6.
-# Features within the margin of the best belong to the concept.
-FLOOR, MARGIN, MOST_MATCHED = 0.6, 0.12, 8
+# A phrase with label evidence (cosine and shared words) below the floor is unknown: nonsense reaches .6.
+# Features within the margin below the best feature belong to the concept, up to the maximum number.
+FLOOR, MARGIN, MAX_MATCHED = 0.6, 0.12, 8
 FAMILY_FLOOR = 0.7
-# How much worse a family answers to a phrase with each step from its root to the feature that does.
+# The penalty on a family's score for each step from its root to the matching feature.
 DEPTH_MALUS = 0.1
 FAMILY = "family:"
 _ID = re.compile(r"#\d{1,9}")
@@ -69,7 +70,7 @@ _ID = re.compile(r"#\d{1,9}")
 
 @dataclass(frozen=True, slots=True)
 class FeatureMatch:
-    """A feature that answers to a phrase; ``score`` is higher for a better match."""
+    """A feature that matches a phrase; ``score`` is higher for a better match."""
 
     id: int
     label: str
@@ -86,7 +87,7 @@ class FeatureMatch:
 
 @dataclass(frozen=True, slots=True)
 class FamilyMatch:
-    """A family that answers to a phrase; ``score`` is higher for a better match."""
+    """A family that matches a phrase; ``score`` is higher for a better match."""
 
     family: Family
     score: float
@@ -102,8 +103,8 @@ class FamilyMatch:
 class Concept:
     """A phrase, ``#id`` or ``family:…`` and the features it resolved to, best first.
 
-    ``resolved`` says how. By the collection's evidence, a feature's score is the share of its records that
-    are meant, and ``precision`` and ``recall`` are those that the set is expected to have.
+    ``resolved`` is the mode. If the collection's evidence was used, a feature's score is the share of its
+    records that match the phrase, and ``precision`` and ``recall`` are the expected ones of the set.
     """
 
     phrase: str
@@ -117,7 +118,7 @@ class ConceptResolver:
     """Resolves phrases against the labels of one feature space."""
 
     def __init__(self, space: FeatureSpace, encode_query: Callable[[str], FloatArray]) -> None:
-        """Take the space, and what turns a phrase into its vector (d,)."""
+        """Bind the space and the function from a phrase to its vector (d,)."""
         self._space, self._encode = space, encode_query
         self._resolved: Memo[Concept] = Memo(KEPT)
 
@@ -149,32 +150,32 @@ class ConceptResolver:
         return Concept(target, named)
 
     def named(self, phrase: str) -> tuple[FeatureMatch, ...]:
-        """Return the features whose labels clearly say a phrase, best first; none where no label does."""
-        candidates = self.match(phrase, 4 * MOST_MATCHED)
+        """Return the features whose labels clearly match a phrase, best first."""
+        candidates = self.match(phrase, 4 * MAX_MATCHED)
         exact = [c for c in candidates if c.label.casefold() == phrase.casefold()]
         trusted = exact or [c for c in candidates if not c.is_weak]
         if not trusted or self._label_evidence(phrase)[trusted[0].id] < FLOOR:
             return ()
         best = trusted[0].score
-        return tuple(c for c in trusted if c.score >= best - MARGIN)[:MOST_MATCHED]
+        return tuple(c for c in trusted if c.score >= best - MARGIN)[:MAX_MATCHED]
 
     def is_label(self, phrase: str) -> bool:
-        """Say whether a phrase is the label of a feature, letter for letter."""
+        """Return whether a phrase equals the label of a feature, ignoring case."""
         return phrase.casefold() in self._labels
 
     def unknown(self, phrase: str) -> UnknownConceptError:
-        """Return the error that says that no feature means a phrase, and which come nearest."""
+        """Return the error for a phrase without a matching feature, with the nearest features."""
         nearest = "; ".join(f"{c.shown} ({c.score:.2f})" for c in self.match(phrase, 5))
         return UnknownConceptError(
             f"concept {phrase!r}",
-            f"no feature of space {self._space.name!r} clearly means that",
+            f"no feature of space {self._space.name!r} clearly matches it",
             f"Nearest: {nearest}. Use one of these labels in quotes, or its #id.",
         )
 
     def match_families(self, phrase: str, limit: int = 10) -> list[FamilyMatch]:
-        """Return the families nearest to a phrase, best first: those with the phrase's feature near the root.
+        """Return the families nearest to a phrase, best first: those with a matching feature near the root.
 
-        A feature with a weak label does not answer for its family.
+        Features with weak labels do not count.
         """
         check_unicode("a phrase", phrase)
         scores = self._scores(phrase)
@@ -187,7 +188,7 @@ class ConceptResolver:
         return sorted(matches, key=lambda match: -match.score)[:limit]
 
     def _family(self, name: str) -> Family:
-        """Return the family of ``#ID``, of a label or its first word, or the one that clearly answers."""
+        """Return the family of ``#ID``, of a label or its first word, or the family that clearly matches."""
         families = self._space.families
         if is_id(name) and int(name[1:]) < len(families):
             return families[int(name[1:])]
@@ -201,14 +202,14 @@ class ConceptResolver:
         nearest = "; ".join(f"{m.shown} ({m.score:.2f})" for m in matches)
         raise UnknownConceptError(
             f"family {name!r}",
-            f"none of the {len(families)} families of space {self._space.name!r} clearly is that",
+            f"none of the {len(families)} families of space {self._space.name!r} clearly matches it",
             f"Nearest: {nearest}. Use family:#id."
             if nearest
             else "List them: `saeindex sae families SPACE`.",
         )
 
     def _label_evidence(self, phrase: str) -> FloatArray:
-        """Return how well each label answers: its cosine, and the words that it shares with the phrase."""
+        """Return how well each label matches: its cosine, plus a bonus for words shared with the phrase."""
         evidence: FloatArray = self._space.label_vectors @ self._encode(phrase)
         stems = _stems(phrase)
         for stem in stems & self._features_by_stem.keys():
@@ -216,7 +217,7 @@ class ConceptResolver:
         return evidence
 
     def _scores(self, phrase: str) -> FloatArray:
-        """Return the label evidence, plus what the features that the phrase itself activates gain."""
+        """Return the label evidence, plus a bonus for features that the phrase itself activates."""
         scores = self._label_evidence(phrase)
         indices, values = self._space.sae.encode_one(self._encode(phrase))
         typical = self._space.calibration.median[indices]
@@ -243,12 +244,12 @@ class ConceptResolver:
 
 
 def is_id(target: str) -> bool:
-    """Say whether a target is ``#id``."""
+    """Return whether a target is ``#id``."""
     return _ID.fullmatch(target) is not None
 
 
 def check_unicode(asked: str, text: str) -> None:
-    """Raise InvalidInputError for half a surrogate pair, which JSON can carry and no tokenizer takes."""
+    """Raise InvalidInputError for a lone surrogate, which is valid in JSON but not for tokenizers."""
     check_kind(asked, text, str, "Give a text.")
     try:
         text.encode()
@@ -262,10 +263,10 @@ def _stems(text: str) -> set[str]:
 
 
 class Resolver:
-    """Resolves phrases against one collection; remembers what it found until the collection changes."""
+    """Resolves phrases against one collection; caches the results until the collection changes."""
 
     def __init__(self, collection: Collection) -> None:
-        """Take the collection; nothing is read of it before a phrase asks for it."""
+        """Bind the collection; it is read when a phrase is first resolved."""
         self._collection = collection
         self._space = collection.space
         self.labels = ConceptResolver(collection.space, collection.encode)
@@ -285,36 +286,36 @@ class Resolver:
         """
         check_kind(f"concept {target!r:.80}", target, str, 'Give "#id", or a phrase.')
         if mode not in MODES:
-            raise InvalidInputError(f"resolve={mode!r}", "no such way", f"Use {', '.join(MODES)}.")
+            raise InvalidInputError(f"resolve={mode!r}", "no such mode", f"Use {', '.join(MODES)}.")
         if mode == "strict" or target.startswith(FAMILY) or is_id(target) or self.labels.is_label(target):
             return self.labels.resolve(target)
         sample = self._collection.sample()
         return self._known.get((target, mode), lambda: self._by_evidence(target, mode, sample), of=sample)
 
     def check_meaning(self, phrase: str) -> None:
-        """Raise UnknownConceptError where neither labels nor records answer to a phrase."""
+        """Raise UnknownConceptError if neither labels nor records match a phrase."""
         if not self.labels.named(phrase):
             self._check_records(phrase)
 
     def _check_records(self, phrase: str) -> None:
         sample, vector = self._collection.sample(), self._collection.encode(phrase)
         near = nearest_rows(vector[None], sample.rows.x, NEAREST_RECORDS)[0]
-        if not len(near) or float((sample.rows.x[near] @ vector).mean()) < LEAST_SIMILARITY:
+        if not len(near) or float((sample.rows.x[near] @ vector).mean()) < MIN_SIMILARITY:
             raise self.labels.unknown(phrase)
         words = {word for word in tokens(phrase) if word.isalpha()}
         known = sum(word in sample.places for word in words)
-        if known < LEAST_KNOWN * len(words) and not self._reads(phrase):
+        if known < MIN_KNOWN * len(words) and not self._reads(phrase):
             raise self.labels.unknown(phrase)
 
     def _reads(self, phrase: str) -> bool:
-        """Say whether the encoder's tokens of a phrase are words, rather than letters."""
+        """Return whether the encoder's tokens of a phrase are words, rather than letters."""
         spans = self._collection.encoder.token_spans(phrase)
         letters = sum(character.isalnum() for character in phrase)
-        return letters >= LEAST_LETTERS * max(1, len(spans))
+        return letters >= MIN_LETTERS * max(1, len(spans))
 
     def _by_evidence(self, phrase: str, mode: Resolve, sample: CollectionSample) -> Concept:
-        # Whoever asks by a label means its feature.
-        named = [match.id for match in self.labels.named(phrase)[:MOST_NAMED]]
+        # A phrase that matches a label includes the feature of this label.
+        named = [match.id for match in self.labels.named(phrase)[:MAX_NAMED]]
         if not named:
             self._check_records(phrase)
         vector = self._collection.encode(phrase)
@@ -322,7 +323,7 @@ class Resolver:
         inferred = infer(sample, pool, Asked(vector[None]), self._collection.encoder, RECIPE)
         scores = Scorer(inferred, sample, RECIPE.neighbours).of_sample[:, 0]
         meant = likely(scores, MEANT_FROM, STEEPNESS)
-        found = cover(meant, sample.present, self._allowed(vector, mode, sample), MOST, named)
+        found = cover(meant, sample.present, self._allowed(vector, mode, sample), MAX_FEATURES, named)
         if not found.features:
             raise self.labels.unknown(phrase)
         matches = tuple(
@@ -343,9 +344,9 @@ class Resolver:
 
 @dataclass(frozen=True, slots=True)
 class Cover:
-    """A set of features, in the order of choice, and how well their union is expected to do.
+    """A set of features, in the order of choice, with the expected precision and recall of their union.
 
-    ``shares`` is how much of each feature's records are meant; ``precision`` and ``recall`` are the union's.
+    ``shares`` are the shares of each feature's records that match.
     """
 
     features: tuple[int, ...]
@@ -355,18 +356,18 @@ class Cover:
 
 
 def likely(scores: Doubles, floor: float, steepness: float) -> Doubles:
-    """Return how likely each record is meant, from its score in deviations above the mean (m,)."""
+    """Return the probability that each record matches (m,), from its score in deviations above the mean."""
     probability: Doubles = 1.0 / (1.0 + np.exp(-steepness * (scores - floor)))
     return probability
 
 
 def cover(
-    meant: Doubles, present: csr_matrix, allowed: NDArray[np.int64], most: int, named: Sequence[int] = ()
+    meant: Doubles, present: csr_matrix, allowed: NDArray[np.int64], limit: int, named: Sequence[int] = ()
 ) -> Cover:
-    """Return up to ``most`` features, the ``named`` and of the ``allowed``, with the best expected F1.
+    """Return up to ``limit`` features, the ``named`` and some of the ``allowed``, with the best expected F1.
 
-    ``meant`` (m,) is the probability of each record, ``present`` (m, n) which features it has. Greedy: each
-    step adds the feature that betters 2 |union ∩ meant| / (|union| + |meant|) most.
+    ``meant`` (m,) is the probability that each record matches, ``present`` (m, n) which features it has.
+    Greedy: each step adds the feature that increases 2 |union ∩ meant| / (|union| + |meant|) most.
     """
     total = float(meant.sum())
     chosen = list(named)
@@ -375,16 +376,16 @@ def cover(
     columns: csc_matrix = present.tocsc()[:, allowed]
     sizes = np.asarray(columns.sum(0)).ravel()
     alone = 2 * np.asarray(meant @ columns).ravel() / (sizes + total)
-    alone[sizes < LEAST_RECORDS] = 0.0
+    alone[sizes < MIN_RECORDS] = 0.0
     tried = np.argsort(-alone, kind="stable")[:CONSIDERED]
     tried = tried[alone[tried] > 0]
     columns = columns[:, tried]
-    while len(chosen) < most and len(tried):
+    while len(chosen) < limit and len(tried):
         left = np.where(inside, 0.0, 1.0)
         hits = np.asarray((meant * left) @ columns).ravel() + meant[inside].sum()
         f1 = 2 * hits / (np.asarray(left @ columns).ravel() + inside.sum() + total)
         winner = int(f1.argmax())
-        if f1[winner] <= best * (1 + LEAST_GAIN):
+        if f1[winner] <= best * (1 + MIN_GAIN):
             break
         best = float(f1[winner])
         chosen.append(int(allowed[tried[winner]]))

@@ -1,4 +1,4 @@
-"""From what was inferred to a score: a row's own, its neighbours', and against the other values."""
+"""Scores of rows by an inferred property: their own, their neighbours', and against the other values."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """Scores of rows, for every value (m, J), and the steps to them.
+    """Scores of rows, for every value (m, J), with their intermediate results.
 
-    ``total`` = ``fits`` of the asked value, scaled; ``fits`` = contrast of ``both``; ``both`` = ``own`` plus
-    that of the neighbours, each scaled by the sample's mean and deviation.
+    ``total`` is the scaled contrast of ``both`` for the property; ``both`` is ``own`` plus the weighted score
+    of the neighbours, ``near``. Each is scaled by the sample's mean and deviation.
     """
 
     own: Doubles
@@ -44,7 +44,7 @@ class Scorer:
     neighbours: float
 
     def __call__(self, rows: Rows, around: Neighbourhood | None = None) -> Scored:
-        """Return the scores of ``rows``; ``around`` spares looking for their neighbours once more."""
+        """Return the scores of ``rows``; ``around`` are their neighbours, if known."""
         around = around or Neighbourhood.of(self.sample, rows)
         own = self.own(self.inference.own_scores(rows))
         every = np.concatenate([self.sampled, np.zeros((around.fresh, own.shape[1]))])
@@ -98,7 +98,7 @@ class Scorer:
 
 
 class _Measured(NamedTuple):
-    """The sample's scores, and the scales that they set."""
+    """The sample's scores, and the scales computed from them."""
 
     own: Scale
     near: Scale
@@ -109,7 +109,7 @@ class _Measured(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Scale:
-    """Takes off ``mean`` and divides by ``deviation``, per value (J,)."""
+    """Subtracts ``mean`` and divides by ``deviation``, per value (J,)."""
 
     mean: Doubles
     deviation: Doubles

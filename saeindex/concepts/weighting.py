@@ -25,7 +25,7 @@ def contrast(scores: Doubles) -> Doubles:
     raised = np.exp(scores - largest)
     others = np.maximum(raised.sum(axis=1, keepdims=True) - raised, 1e-300) / (count - 1)
     fits: Doubles = scores - largest - np.log(others)
-    # Far above the others, nothing is left of them beside the largest: they are summed by themselves.
+    # If the largest score is far above the others, their sum underflows: they are summed without it.
     top = scores.argmax(axis=1)[:, None]
     without = scores.copy()
     np.put_along_axis(without, top, -np.inf, axis=1)
@@ -36,7 +36,7 @@ def contrast(scores: Doubles) -> Doubles:
 
 
 def over_represented(share: Doubles, usual: FloatArray, count: NDArray[np.float64 | np.int64]) -> Doubles:
-    """Return z of a share (J, n) among ``count`` (J,) records, beside the usual one (n,)."""
+    """Return z of a share (J, n) among ``count`` (J,) records, against the usual share (n,)."""
     n = np.asarray(count, np.float64)[:, None]
     z: Doubles = n * (share - usual) / np.sqrt(n * usual * (1 - usual) + 1)
     return z
@@ -58,7 +58,7 @@ def scaled(scores: Doubles, share: Doubles) -> Doubles:
 def _moments(scores: Doubles, share: Doubles) -> tuple[Doubles, Doubles]:
     mean = share @ scores
     deviation = np.sqrt(share @ (scores - mean) ** 2)
-    # Where nothing differs, nothing is told: a huge deviation makes it 0 everywhere.
+    # If all scores are equal, they have no information: a huge deviation scales them to 0.
     return mean, np.where(deviation > TINY, deviation, 1e12)
 
 
@@ -77,7 +77,7 @@ def units(vectors: NDArray[np.floating]) -> Doubles:
 
 
 def wilson(share: ArrayLike, draws: ArrayLike, z: float) -> tuple[Doubles, Doubles]:
-    """Return Wilson's interval (1927) of a share in so many independent draws, ``z`` deviations each way."""
+    """Return Wilson's interval (1927) of a share in independent draws, ``z`` deviations to each side."""
     p, n = np.asarray(share, np.float64), np.asarray(draws, np.float64)
     middle = p + z**2 / (2 * n)
     reach = z * np.sqrt(p * (1 - p) / n + (z / (2 * n)) ** 2)

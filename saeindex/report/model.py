@@ -1,4 +1,4 @@
-"""What a result says, described once: its text, page, notebook piece and charts are rendered from this.
+"""The description of a result, from which its text, page, notebook output and charts are rendered.
 
 Each analysis registers how its results are described, in its ``report.py``::
 
@@ -19,16 +19,16 @@ from typing import Any, TypeAlias
 from saeindex.errors import InvalidInputError
 from saeindex.report.numbers import Number, number
 
-# Rows that a notebook shows of a table of findings, and of a table that is all there is to see.
+# The number of rows in a notebook: of a table of findings, and of a table on its own.
 NOTEBOOK_ROWS, LISTED_ROWS = 8, 50
-# Where the results of an analysis are defined, in its package.
+# The module of an analysis' package that defines its results.
 RESULTS = ".results"
-NO_MODEL = "No language model was asked."
+NO_MODEL = "No language model was used."
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A record that shows a finding: the start of its text, its strongest concepts, words to look at."""
+    """An example record of a finding: the start of its text, its strongest concepts, highlighted words."""
 
     id: str
     text: str
@@ -36,7 +36,7 @@ class Example:
     highlights: tuple[str, ...] = ()
 
     def parts(self, chars: int | None = None) -> list[str]:
-        """Return the text (its first ``chars``) in parts: every second one is a word to look at."""
+        """Return the text (its first ``chars``) in parts: every second part is a highlighted word."""
         if not self.highlights:
             return [self.text[:chars]]
         any_of = "|".join(re.escape(word) for word in sorted(self.highlights, key=len, reverse=True))
@@ -87,16 +87,16 @@ class Heading:
 
 @dataclass(frozen=True, slots=True)
 class Bullets:
-    """A list of sentences, or of what records are with their ids."""
+    """A list of sentences, or of descriptions of records with their ids."""
 
     items: Sequence[str | tuple[str, Sequence[str]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Quotes:
-    """Records as they are, side by side under the name of their side; a side may have none.
+    """Example records, side by side under the names of their sides; a side may be empty.
 
-    With a ``title`` they all show the same thing, as ``note`` says.
+    With a ``title`` they are examples of one finding, described by ``note``.
     """
 
     sides: Sequence[tuple[str, Sequence[Example]]]
@@ -123,9 +123,9 @@ class Section:
 class Description:
     """A result in words.
 
-    ``question`` is what was asked, where the caller does not say; ``summary`` is the answer in short;
-    ``method`` is how it was found, with ``details`` for a page; ``notes`` are about this result, ``limits``
-    about all of its kind.
+    ``question`` is the default question of the page; ``summary`` is the short answer; ``method`` describes
+    how it was found, with ``details`` for a page; ``notes`` are about this result, ``limits`` about all
+    results of its kind.
     """
 
     question: str
@@ -169,7 +169,7 @@ def listing(name: str, items: Iterable[Any], columns: Mapping[str, Any]) -> Sect
 
 @singledispatch
 def describe(result: object) -> Description:
-    """Return a result in words; InvalidInputError for what no analysis returned."""
+    """Return the description of a result; InvalidInputError for an object that is not a result."""
     kind = type(result)
     if kind.__module__.endswith(RESULTS):
         # How an analysis' results are described stands beside them, and registers itself when it is imported.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import exp, isfinite
 
-# The smallest rate of error that is shown as itself; below it only "less than" is said.
+# The smallest error rate that is shown as a number; smaller rates are shown as "less than".
 SMALLEST_RATE = 0.001
-# The logarithm of an odds ratio of 1,000; beyond it only "over" or "under" is said.
+# The logarithm of an odds ratio of 1,000; ratios beyond it are shown as "over" or "under".
 LARGEST_LOG_ODDS = 6.9
 
 
@@ -51,7 +51,7 @@ def chance(q: float) -> Number:
 
 
 def number(value: float, digits: int = 2) -> Number:
-    """Return a number: 1,234 or 0.12; one that is not finite is a dash."""
+    """Return a number: 1,234 or 0.12; a dash if it is not finite."""
     return Number(f"{value:,.{digits}f}".replace("-", "−") if isfinite(value) else "–")
 
 

@@ -1,4 +1,4 @@
-"""What every analysis returns, and its files: tables that other programs read, a page that people read."""
+"""The base class of analysis results, and their files: tables for programs, a page for people."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 TABLE_FORMATS = (".csv", ".parquet")
-# Spreadsheets take text that begins so for a formula, and run it.
+# Spreadsheets run text with these first characters as a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class AnalysisResult(Described, ABC):
-    """What every analysis returns: it prints as text, and shows itself in a notebook."""
+    """The result of an analysis; it prints as text, and a notebook displays it as tables."""
 
     __slots__ = ()
 
     @abstractmethod
     def to_json(self) -> dict[str, Any]:
-        """Return all of it as plain JSON types."""
+        """Return the whole result as plain JSON types."""
 
     @abstractmethod
     def tables(self) -> dict[str, list[Row]]:
@@ -39,12 +39,12 @@ class AnalysisResult(Described, ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """Return how much was found; 0 is nothing."""
+        """Return the number of findings; 0 if nothing was found."""
 
     def to_pandas(self, table: str = "") -> DataFrame:
-        """Return one of its :meth:`tables` as a pandas DataFrame, the first where none is named.
+        """Return one of its :meth:`tables` as a pandas DataFrame; by default, the first.
 
-        InvalidInputError lists the tables; MissingDependencyError where pandas is not installed.
+        InvalidInputError lists the tables; MissingDependencyError if pandas is not installed.
         """
         tables = self.tables()
         if table and table not in tables:
@@ -66,8 +66,8 @@ def data_frame(rows: Sequence[Row]) -> DataFrame:
 def write_tables(result: AnalysisResult, path: str | Path) -> list[Path]:
     """Write each table beside ``path``: of ``found.csv``, to ``found-concepts.csv`` and so on.
 
-    Return the files. InvalidInputError where the name ends neither in .csv nor in .parquet,
-    MissingDependencyError where .parquet is asked for without pyarrow.
+    Return the files. InvalidInputError if the name does not end in .csv or .parquet,
+    MissingDependencyError for .parquet if pyarrow is not installed.
     """
     target = Path(path)
     write = _write_csv if checked_suffix(target, TABLE_FORMATS, "table") == ".csv" else _write_parquet
@@ -102,7 +102,7 @@ def _write_csv(columns: dict[str, list[Any]], path: Path) -> None:
 
 
 def _safe(cell: Any) -> Any:
-    """Return a cell of a CSV file; text never begins a formula."""
+    """Return a cell of a CSV file; text is quoted if a spreadsheet would run it as a formula."""
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
 
 

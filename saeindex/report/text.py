@@ -8,7 +8,7 @@ from functools import partial
 
 from saeindex.report.model import Block, Bullets, Cell, Description, Example, Heading, Quotes, Table
 
-# What is shown at most: rows of a table, items behind a cell, records.
+# The maximum number of rows of a table, items behind a cell, and records.
 ROWS, ITEMS, RECORDS = 12, 4, 3
 # Characters of a record, and of the widest column.
 RECORD_CHARS, COLUMN_CHARS = 110, 48

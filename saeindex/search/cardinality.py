@@ -1,9 +1,9 @@
-"""How many points a condition selects, before it is asked: from counts, and from what a sample has in common.
+"""Estimates of the number of points that match a condition, from exact counts and from a sample.
 
-With k of m sampled points selected out of N, the estimate is N k / m, and the interval Wilson's (95 %), for
-m (N - 1) / (N - m) draws: a sample drawn without putting back says more, and the whole collection all.
-Where too few are selected to tell, the parts are taken to be independent of each other. Both are held within
-what the exact counts of the parts leave possible (Fréchet's bounds):
+If k of m sampled points match, out of N points, the estimate is N k / m. The interval is Wilson's (95 %), for
+m (N - 1) / (N - m) draws, because the sample is drawn without replacement. If too few sampled points match,
+the parts are taken as independent of each other. Both estimates are limited to the range that the exact
+counts of the parts allow (Fréchet's bounds):
 
     AND        max(0, a + b - N)       to  min(a, b)
     OR         max(a, b)               to  min(N, a + b)
@@ -48,14 +48,15 @@ if TYPE_CHECKING:
     from saeindex.language.ast import ConceptTerm
     from saeindex.types import LevelName
 
-# 95 %, two-sided; and how many selected points a sample must have to be believed.
-Z, LEAST_SELECTED = 1.96, 5
+# The deviations of a two-sided 95 % interval, and the minimum number of sampled matches for an estimate.
+Z, MIN_SELECTED = 1.96, 5
+# The minimum similarity (difflib) of a suggested field name.
 METADATA, NEAR = "metadata.", 0.6
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A number of points, an interval that has the true one 19 times in 20, and where they come from."""
+    """An estimated number of points, its 95 % interval, and the source of the estimate."""
 
     points: float
     low: float
@@ -64,7 +65,7 @@ class Estimate:
 
     @property
     def is_certain(self) -> bool:
-        """Say whether the interval leaves no other number."""
+        """Whether the number is exact."""
         return self.low == self.high
 
     def __str__(self) -> str:
@@ -74,7 +75,7 @@ class Estimate:
 
 
 class Bounds(NamedTuple):
-    """What exact counts leave possible, and the share that independent parts would have."""
+    """The range that exact counts allow, and the share of matches if parts were independent."""
 
     low: float
     high: float
@@ -82,16 +83,16 @@ class Bounds(NamedTuple):
 
 
 class Estimator:
-    """Estimates conditions on one state of a collection."""
+    """Estimates the matches of conditions on one state of a collection."""
 
     def __init__(
         self, statistics: Statistics, features_of: FeaturesOf, level: LevelName | None = None
     ) -> None:
-        """Take the counts and the sample, and what resolves concepts, as compiling does."""
+        """Bind the counts and the sample, and the function from a concept to its features."""
         self._statistics, self._features_of, self._level = statistics, features_of, level
 
     def estimate(self, where: Expression | None, query_filter: Filter | None, total: int) -> Estimate:
-        """Return how many of now ``total`` points match ``where`` and ``query_filter``."""
+        """Return the estimated number of the current ``total`` points that match both conditions."""
         size = self._statistics.total
         bounds = Bounds(0, size, 1.0) if where is None else self.bounds(where)
         if query_filter is not None:
@@ -101,7 +102,7 @@ class Estimator:
         return _aged(_combined(self.selected(where, query_filter), bounds, size), size, total)
 
     def selected(self, where: Expression | None, query_filter: Filter | None) -> Mask:
-        """Return which sampled points ``where`` and ``query_filter`` take (m,); a native one reads fewer."""
+        """Return which sampled points match both conditions (m,); with a native filter, m is smaller."""
         mask = np.ones(len(self._statistics), bool) if where is None else self.mask(where)
         if query_filter is None:
             return mask
@@ -109,7 +110,7 @@ class Estimator:
         return mask[: len(chosen)] & chosen
 
     def mask(self, node: Expression) -> Mask:
-        """Return which sampled points a node takes (m,)."""
+        """Return which sampled points match a node (m,)."""
         return folded(node, self._leaf_mask, np.logical_not, _at_least_of)
 
     def _leaf_mask(self, leaf: Leaf) -> Mask:
@@ -118,7 +119,7 @@ class Estimator:
         return self._statistics.with_condition(leaf)
 
     def bounds(self, node: Expression) -> Bounds:
-        """Return what the counts of its parts say of a node."""
+        """Return the bounds of a node from the counts of its parts."""
         size = self._statistics.total
         return folded(
             node,
@@ -138,7 +139,7 @@ class Estimator:
         return [level_code(feature, node, self._level) for feature in dict.fromkeys(self._features_of(node))]
 
     def _condition_bounds(self, node: Condition) -> Bounds:
-        """Return what facets count of a condition; all is possible of a field that has none."""
+        """Return the bounds of a condition from facets; without a facet, any number is possible."""
         size = self._statistics.total
         if isinstance(node, Compare) and node.op == "!=":
             opposite = Compare(field=node.field, op="=", value=node.value)
@@ -153,18 +154,18 @@ class Estimator:
 
 
 def _at_least_of(node: And | Or | AtLeast, masks: Sequence[Mask]) -> Mask:
-    """Return for which points as many masks hold as a node asks for."""
-    held: Mask = np.sum(masks, axis=0) >= required(node)
-    return held
+    """Return for which points enough masks are true for a node."""
+    is_enough: Mask = np.sum(masks, axis=0) >= required(node)
+    return is_enough
 
 
 def _opposite(part: Bounds, size: int) -> Bounds:
-    """Return what is known of the points that are not among these."""
+    """Return the bounds of the negation."""
     return Bounds(size - part.high, size - part.low, 1 - part.share)
 
 
 def _at_least(count: int, parts: Sequence[Bounds], size: int) -> Bounds:
-    """Return what is known of the points for which ``count`` of the parts hold, or more."""
+    """Return the bounds of the points that match at least ``count`` of the parts."""
     lows, highs = sum(part.low for part in parts), sum(part.high for part in parts)
     low = max(0.0, (lows - (count - 1) * size) / (len(parts) - count + 1))
     high = min(size, highs / count)
@@ -172,22 +173,22 @@ def _at_least(count: int, parts: Sequence[Bounds], size: int) -> Bounds:
         low = max(low, *(part.low for part in parts))
     if count == len(parts):
         high = min(high, *(part.high for part in parts))
-    # The distribution of how many independent parts hold, one part after the other.
-    held = np.array([1.0])
+    # The distribution of the number of matching parts, if independent, one part after the other.
+    matching = np.array([1.0])
     for part in parts:
-        held = np.convolve(held, [1 - part.share, part.share])
-    return Bounds(low, high, float(held[count:].sum()))
+        matching = np.convolve(matching, [1 - part.share, part.share])
+    return Bounds(low, high, float(matching[count:].sum()))
 
 
 def _combined(mask: Mask, bounds: Bounds, size: int) -> Estimate:
-    """Return the sample's estimate of ``size`` points, within the bounds; or that of independent parts."""
+    """Return the estimate from the sample, or from independent parts, within the bounds."""
     seen, selected = len(mask), int(mask.sum())
     if bounds.low == bounds.high:
         return Estimate(bounds.low, bounds.low, bounds.high, "counted by facets")
     low, high = (share * size for share in sampled_share(selected, seen, size))
     low, high = max(low, bounds.low, selected), min(high, bounds.high, size - (seen - selected))
     low, high = min(low, high), max(low, high)
-    if selected >= LEAST_SELECTED or seen == size:
+    if selected >= MIN_SELECTED or seen == size:
         points, why = size * selected / max(1, seen), f"{selected:,} of {seen:,} sampled points"
     else:
         points = size * bounds.share
@@ -207,7 +208,7 @@ def sampled_share(selected: int, seen: int, size: int) -> tuple[float, float]:
 
 
 def _aged(found: Estimate, size: int, total: int) -> Estimate:
-    """Return an estimate of ``size`` points for now ``total``: any that came or went may match."""
+    """Return an estimate of ``size`` points for the current ``total``: any new or deleted point may match."""
     if size in (0, total):
         return found
     change = abs(total - size)
@@ -223,7 +224,7 @@ def fields_of(where: Expression | None) -> tuple[str, ...]:
 
 
 def warnings_of(where: Expression | None, estimate: Estimate, statistics: Statistics) -> tuple[str, ...]:
-    """Return what whoever asks should look at again, a sentence each."""
+    """Return warnings on the filter, one sentence each."""
     found = [_unknown(field, statistics) for field in fields_of(where) if _is_unknown(field, statistics)]
     if statistics.total and estimate.points < 0.5:
         found.append("no point seems to match the filter" if not estimate.is_certain else "no point matches")

@@ -1,4 +1,4 @@
-"""Why one hit stands above another: the difference of two scores, part by part."""
+"""Why one hit ranks above another: the difference of two scores, part by part."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A part in both scores (0 where one has it not); ``value`` is ``a`` - ``b``."""
+    """A part of two scores (0 if a score lacks it); ``value`` is ``a`` - ``b``."""
 
     kind: PartKind
     feature: int | None
@@ -29,12 +29,12 @@ class Difference:
 
     @property
     def value(self) -> float:
-        """What this part adds to the difference of the scores."""
+        """The contribution of this part to the difference of the scores."""
         return self.a - self.b
 
     @property
     def shown(self) -> str:
-        """The part as people are shown it."""
+        """The name of the part for people to read."""
         label = shown_label(self.label, self.is_weak)
         return f"#{self.feature} {label}" if self.feature is not None else f"{self.kind}: {label}"
 
@@ -43,8 +43,8 @@ class Difference:
 class Comparison:
     """Two hits of a query, ``a`` and ``b`` (ids). ``differences``, largest first, sum to score_a - score_b.
 
-    For fused scores the differences are by source, and ``sources`` compares each source's own score, where
-    it found both.
+    For fused scores the differences are by source, and ``sources`` compares the scores in each source that
+    found both hits.
     """
 
     a: str
@@ -82,20 +82,22 @@ class Comparison:
 
 
 def compare(a: Hit, b: Hit) -> Comparison:
-    """Return why ``a`` stands above ``b``, or below; both must come from one query, explained."""
+    """Return why ``a`` ranks above or below ``b``; both must be explained hits of the same query."""
     if a.explanation is None or b.explanation is None:
         raise InvalidInputError(
-            f"compare hits {a.id!r} and {b.id!r}", "they are not explained", "Search with explain=True."
+            f"compare hits {a.id!r} and {b.id!r}", "they have no explanations", "Search with explain=True."
         )
     return compare_explanations(a.id, b.id, a.explanation, b.explanation)
 
 
 def compare_explanations(a: str, b: str, first: Explanation, second: Explanation) -> Comparison:
-    """Return the comparison of two explanations; ``a`` and ``b`` name what they explain."""
+    """Return the comparison of the explanations of two hits with the ids ``a`` and ``b``."""
     names = [[source.name for source in explanation.sources] for explanation in (first, second)]
     if names[0] != names[1]:
         raise InvalidInputError(
-            f"compare hits {a!r} and {b!r}", "their scores are of different kinds", "Take two of one query."
+            f"compare hits {a!r} and {b!r}",
+            "their scores are of different kinds",
+            "Use two hits of one query.",
         )
     if names[0]:
         differences = _by_source(names[0], first.parts, second.parts)
@@ -111,7 +113,7 @@ def compare_explanations(a: str, b: str, first: Explanation, second: Explanation
 
 
 def _by_source(names: Sequence[str], ours: Sequence[Part], theirs: Sequence[Part]) -> list[Difference]:
-    """Match the parts of fused scores by their place: a label names the rank, which differs."""
+    """Match the parts of fused scores by position, because their labels contain the rank."""
     return [
         Difference("source", None, f"{name} ({a.label.removeprefix(name).strip()} and "
                    f"{b.label.removeprefix(name).strip()})", a.value, b.value)

@@ -1,4 +1,4 @@
-"""Running a plan, in stages: candidates, a second pass, diversity and groups, the page, explanations."""
+"""Execution of a plan in stages: candidates, second pass, diversity and groups, page, explanations."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ if TYPE_CHECKING:
 
 Selected = list[tuple["GroupValue | None", list[Ranked]]]
 MAX_PASSAGES = 10_000
-# Ranks are exact within the first thousand; one request finds them.
+# The number of exact ranks; one request finds them.
 RANKED = 1_000
 
 
 class Executor:
-    """Runs plans over one store; where records have passages, a hit is a record (its best passage)."""
+    """Runs plans on one store; if records have passages, a hit is a record with its best passage."""
 
     def __init__(
         self,
@@ -56,13 +56,13 @@ class Executor:
         encode_query: Callable[[str], FloatArray],
         has_passages: bool,
     ) -> None:
-        """Take the store, what it was indexed with, and what turns a text into its vector (d,)."""
+        """Bind the store, the space it was indexed with, and the function from a text to its vector (d,)."""
         self._store, self._space, self._encode = store, space, encode_query
         self._has_passages = has_passages
         self._explainer = Explainer(space)
 
     def run(self, plan: Plan, deadline: Deadline) -> Hits:
-        """Return the hits of ``plan``; QueryTimeoutError where the time is over."""
+        """Return the hits of ``plan``; QueryTimeoutError if the time limit is exceeded."""
         started = time.perf_counter()
         scoring = self.scoring(plan, plan.vector, deadline)
         with deadline.stage("the search"):
@@ -80,7 +80,7 @@ class Executor:
         return Hits(hits, plan, timings, named)
 
     def scoring(self, plan: Plan, vector: FloatArray, deadline: Deadline) -> Scoring:
-        """Return how ``plan`` ranks points, with ``vector`` (d,) as its query."""
+        """Return the scoring of points by ``plan``, with ``vector`` (d,) as its query."""
         query = plan.query
         check_stages(query)
         request = SearchRequest(
@@ -103,22 +103,24 @@ class Executor:
         return Fused(self._store, sources, query.fusion, request, is_read_again)
 
     def ranking(self, query: Query, scoring: Scoring, keys: Sequence[str] = ()) -> Ranking:
-        """Return the ranking of what a hit of ``query`` is: a record, or a point."""
+        """Return the ranking of the hits of ``query``, which are records or points."""
         kind = ByRecord if self._by_record(query) else ByPoint
         return kind(scoring, keys)
 
     def passages(self, record_id: str) -> list[Point]:
-        """Return a record's points, with all their parts; NotFoundError where there are none."""
+        """Return a record's points with payload and vectors; NotFoundError if there are none."""
         from qdrant_client.models import FieldCondition, Filter, MatchValue
 
         own = Filter(must=[FieldCondition(key=RECORD_ID, match=MatchValue(value=record_id))])
         points = list(self._store.scroll(own, MAX_PASSAGES, with_vectors=list(EXPLAINED)).points)
         if not points:
-            raise NotFoundError(f"record {record_id!r}", "the index has none of that id", "Check the id.")
+            raise NotFoundError(
+                f"record {record_id!r}", "the index has no record with this id", "Check the id."
+            )
         return points
 
     def explained(self, plan: Plan, record_ids: Sequence[str], deadline: Deadline) -> list[Hit]:
-        """Return records as the hits that they are under ``plan``, or would be: best passages, explained."""
+        """Return records as explained hits of ``plan``, by their best passages, even if not found."""
         scoring = self.scoring(plan, plan.vector, deadline)
         hits = []
         for record_id in record_ids:
@@ -128,7 +130,7 @@ class Executor:
         return hits
 
     def coded(self, plan: Plan, count: int, deadline: Deadline) -> list[Point]:
-        """Return the first ``count`` of a plan's ranking with their codes, whatever page it asks for."""
+        """Return the first ``count`` points of a plan's ranking with their codes, for any page."""
         with deadline.stage("the search"):
             found = self.ranking(plan.query, self.scoring(plan, plan.vector, deadline)).first(count)
             return self._store.get([point.id for _, point in found], False, [SAE])
@@ -136,15 +138,15 @@ class Executor:
     # Stages ------------------------------------------------------------------------------------------
 
     def _nearest(self, using: str, vector: FloatArray, plan: Plan, request: SearchRequest) -> Nearest:
-        asked: Vector = vector
+        searched: Vector = vector
         if using == SAE:
             own = plan.code if vector is plan.vector else None
-            asked = SparseVector(*self._space.sae.encode_one(vector)) if own is None else own
-        request = replace(request, query=asked, using=using)
-        return Nearest(self._store, asked, request, self._explainer, plan.choices.after.value)
+            searched = SparseVector(*self._space.sae.encode_one(vector)) if own is None else own
+        request = replace(request, query=searched, using=using)
+        return Nearest(self._store, searched, request, self._explainer, plan.choices.after.value)
 
     def _selected(self, query: Query, scoring: Scoring) -> Selected:
-        """Return the points of the page, complete, each with its rank before any other order; by group."""
+        """Return the complete points of the page by group, each with its rank before it was reordered."""
         vectors = EXPLAINED if query.explain else (SAE,)
         if not self._is_reordered(query):
             points = scoring.best(query.limit, query.offset, vectors=vectors)
@@ -177,7 +179,7 @@ class Executor:
         ]
 
     def _unsteered(self, plan: Plan, deadline: Deadline) -> Unsteered | None:
-        """Return the ranking without steering, where hits are to say what it did to them."""
+        """Return the ranking without steering, if the hits report the effect of steering."""
         query = plan.query
         if not (query.explain and plan.drift > 0 and query.text.strip()):
             return None
@@ -188,7 +190,7 @@ class Executor:
         return Unsteered(before, self.ranking(query, before), self._by_record(query))
 
     def _is_reordered(self, query: Query) -> bool:
-        """Tell whether more than the page must be read, in one or several steps, before it is known."""
+        """Return whether more than the page must be read to determine the page."""
         return self._by_record(query) or bool(query.diversity) or query.group_by is not None
 
     def _by_record(self, query: Query) -> bool:
@@ -223,18 +225,18 @@ class Executor:
 
 
 def ranks(query: Query) -> bool:
-    """Tell whether a query orders records, rather than only selecting them."""
+    """Return whether a query ranks records, rather than only filtering them."""
     named = query.text.strip() or query.property or query.like or query.unlike
     return bool(named) or query.feedback is not None
 
 
 def check_stages(query: Query) -> None:
-    """Raise InvalidInputError for a diversity, a group or a threshold that the stages cannot use."""
+    """Raise InvalidInputError for an invalid diversity, group or score threshold."""
     if query.group_by is not None:
         check_field(query.group_by)
     size = query.group_size
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise _refusal("group_size", size, "Use a whole number from 1 up.")
+        raise _refusal("group_size", size, "Use a whole number of 1 or more.")
     if not _is_number(query.diversity) or not 0 <= query.diversity <= 1:
         raise _refusal("diversity", query.diversity, "Use a number from 0 (off) to 1.")
     if query.fusion not in ("rrf", "dbsf", "weighted"):
@@ -252,15 +254,15 @@ def _refusal(name: str, value: Any, do: str) -> InvalidInputError:
 
 
 class Unsteered:
-    """The ranking that the same query has without its steering."""
+    """The ranking of the same query without steering."""
 
     def __init__(self, scoring: Scoring, ranking: Ranking, by_record: bool) -> None:
-        """Rank the first thousand; ``by_record`` where passages of a record stand as one."""
+        """Rank the first thousand points; with ``by_record``, the passages of a record count as one hit."""
         self._scoring, self._by_record = scoring, by_record
         self._places = {self._key(p): (rank, float(p.score or 0.0)) for rank, p in ranking.first(RANKED)}
 
     def effect(self, ranked: Ranked) -> SteeringEffect:
-        """Return what a hit's rank and score were, and are."""
+        """Return a hit's rank and score without and with steering."""
         rank, point = ranked
         place = self._places.get(self._key(point))
         before = place[1] if place else None

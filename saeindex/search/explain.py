@@ -28,10 +28,10 @@ NO_CODE = SparseVector(np.zeros(0, np.int32), np.zeros(0, np.float32))
 
 
 class Explainer:
-    """Takes scores apart in one feature space, whose arrays it keeps."""
+    """Explains scores by the features of one space."""
 
     def __init__(self, space: FeatureSpace) -> None:
-        """Take the space's directions, bias and labels."""
+        """Read the space's directions, bias and labels."""
         self._labels = space.labels
         self._directions = space.sae.directions
         self._bias: NDArray[np.float64] = space.sae.weights["bias"].astype(np.float64)
@@ -47,7 +47,7 @@ class Explainer:
     def dense(self, query: FloatArray, document: FloatArray, code: SparseVector) -> Explanation:
         """Return the parts of the cosine of ``query`` and ``document`` (unit vectors, (d,)), largest first.
 
-        The residual's part q·r is what the features and the bias leave of q·x.
+        The residual's part q·r is q·x minus the parts of the features and the bias.
         """
         q, x = query.astype(np.float64), document.astype(np.float64)
         cosine = float(q @ x / (np.linalg.norm(q) * np.linalg.norm(x)))
@@ -83,6 +83,6 @@ class Explainer:
 
 
 def sparse_code_of(point: Point) -> SparseVector:
-    """Return the sparse code of a point that was fetched with it, empty where it has none."""
+    """Return the sparse code that a point was fetched with; empty if it has none."""
     found = point.vectors.get(SAE)
     return found if isinstance(found, SparseVector) else NO_CODE

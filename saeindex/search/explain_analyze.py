@@ -1,4 +1,4 @@
-"""A plan beside what came of it: per stage, the points expected, the points that came, and the time."""
+"""A plan with its measurements: the expected points, the actual points and the time of each stage."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One piece of work: what was expected of it, what came, and the time it took.
+    """A stage of the work, with its expected and actual number of points, and its time.
 
-    ``expected`` and ``actual`` count points, or hits; None where there is nothing to count.
+    ``expected`` and ``actual`` are numbers of points or hits; None if there is nothing to count.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Stage:
 
     @property
     def ratio(self) -> float | None:
-        """Expected over actual; None where nothing came, or nothing was expected."""
+        """Expected divided by actual; None if there were no actual points or no expectation."""
         return self.expected / self.actual if self.actual and self.expected is not None else None
 
     def __str__(self) -> str:
@@ -39,13 +39,13 @@ class Stage:
         if self.actual is not None:
             expected = "" if self.expected is None else f"{self.expected:,.0f} expected, "
             ratio = "" if self.ratio is None else f" ({self.ratio:.2f})"
-            counted = f"{expected}{self.actual:,} came{ratio}"
+            counted = f"{expected}{self.actual:,} actual{ratio}"
         return f"  {self.ms:>9.2f} ms  {self.name:<34}  {counted}".rstrip()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Analysis:
-    """A plan that was run: its ``plan`` has the exact number of matching points, ``hits`` what it found."""
+    """A plan that was run, with its ``hits``; ``plan`` has the exact number of matching points."""
 
     plan: Plan
     stages: tuple[Stage, ...]
@@ -53,7 +53,7 @@ class Analysis:
 
     @property
     def total_ms(self) -> float:
-        """Planning and search together, without the counting that only the analysis does."""
+        """The time of planning and search, without the count of matches for the analysis."""
         return self.hits.timings_ms["total"]
 
     def to_json(self) -> dict[str, Any]:
@@ -71,7 +71,7 @@ class Analysis:
         return {"plan": self.plan.to_json(), "stages": stages, "total_ms": self.total_ms}
 
     def __str__(self) -> str:
-        lines = [str(self.plan), f"Ran in {self.total_ms:.2f} ms, counting apart", *map(str, self.stages)]
+        lines = [str(self.plan), f"Ran in {self.total_ms:.2f} ms, without the count", *map(str, self.stages)]
         return "\n".join(lines)
 
 
@@ -101,7 +101,7 @@ def analyze(
 
 
 def _stage(note: Note, matching: float | None, prefix: str = "") -> Stage:
-    """Return a note as a stage: a request gives what it asks for, or all that matches."""
+    """Return a note as a stage; a request is expected to return its limit, or all matches if fewer."""
     name = " ".join(filter(None, [note.action, note.what, f"{note.asked:,}" if note.asked else ""]))
     expected: float | None = note.asked
     if note.action in ("search", "scroll") and matching is not None and note.asked is not None:

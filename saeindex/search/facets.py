@@ -1,11 +1,11 @@
-"""The concepts that a result set has more often than the index: what the results split into.
+"""Concept facets: the concepts that are more frequent in a result set than in the index.
 
 For a feature in c of n results and in a share df of the index,
 
     z = (c - n df) / sqrt(n df (1 - df) + 1)
 
-the excess over chance in standard deviations; the 1 keeps rare features from winning on a single record.
-Features whose sets of records in the results overlap (Jaccard above .8) are one facet.
+is the excess over chance in standard deviations; the 1 prevents that a rare feature ranks first because of a
+single record. Features whose sets of records in the results overlap (Jaccard above .8) form one facet.
 """
 
 from __future__ import annotations
@@ -29,19 +29,21 @@ if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
     from saeindex.protocols import Point, VectorStore
 
-# Results that are counted where a query ranks; where it only selects, all that match are counted, and the
-# overlap of features is measured on the first thousand.
+# The number of counted results of a query that ranks. For a query that only filters, all matches are counted,
+# and the overlap of features is measured on this sample of them.
 FACET_RESULTS, SAMPLE = 50, 1_000
-SAME, LEAST_Z, LEAST_COUNT = 0.8, 2.0, 2
+# The Jaccard overlap of features of one facet; the minimum z and number of results of a facet.
+SAME, MIN_Z, MIN_COUNT = 0.8, 2.0, 2
+# The minimum and maximum share of the results for a suggested exclusion.
 SPLIT = (0.15, 0.6)
 
 
 @dataclass(frozen=True, slots=True)
 class ConceptFacet:
-    """A concept of the results: in ``count`` of them (``share``), and in ``index_share`` of the index.
+    """A concept in ``count`` of the results (``share``) and in a share ``index_share`` of the index.
 
-    ``features`` are those that occur in the same results, the most over-represented first; the other
-    fields are of that one. ``z`` is the excess over chance in standard deviations.
+    ``features`` occur in the same results, the most over-represented first; the other fields describe this
+    first feature. ``z`` is the excess over chance in standard deviations.
     """
 
     features: tuple[int, ...]
@@ -54,13 +56,13 @@ class ConceptFacet:
 
     @property
     def shown(self) -> str:
-        """The feature as people are shown it."""
+        """The first feature's id and label for people to read."""
         return f"#{self.features[0]} {shown_label(self.label, self.is_weak)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Exclusion:
-    """A concept that some results have and the query does not ask for: ``clause`` removes ``removes``."""
+    """A concept of some results that the query does not mention; ``clause`` removes ``removes`` results."""
 
     clause: str
     removes: int
@@ -69,7 +71,7 @@ class Exclusion:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ResultSet:
-    """``counts`` (n_features,) over ``n`` results; ``present`` (m, n_features) for all or some of them."""
+    """The ``counts`` (n_features,) of ``n`` results, and ``present`` (m, n_features) of all or some."""
 
     n: int
     counts: NDArray[np.int64]
@@ -77,20 +79,20 @@ class ResultSet:
 
 
 def result_set(points: Sequence[Point], n_features: int) -> ResultSet:
-    """Return the result set of points that come with their codes."""
+    """Return the result set of points that were fetched with their codes."""
     present = presence(points, n_features)
     return ResultSet(len(points), np.asarray(present.sum(0)).ravel().astype(np.int64), present)
 
 
 def matching_set(store: VectorStore, condition: Filter | None, n_features: int) -> ResultSet:
-    """Return the result set of all that match, counted inside the engine."""
+    """Return the result set of all points that match, counted by the engine."""
     sample = store.scroll(condition, SAMPLE, with_payload=False, with_vectors=[SAE]).points
     counts = feature_counts(store, condition, n_features)
     return ResultSet(store.count(condition), counts, presence(sample, n_features))
 
 
 def feature_counts(store: VectorStore, condition: Filter | None, n_features: int) -> NDArray[np.int64]:
-    """Return in how many matching points each feature is active (n_features,): one facet request."""
+    """Return the number of matching points in which each feature is active (n_features,), by one request."""
     counts = np.zeros(n_features, np.int64)
     for code, count in store.facet(CONCEPTS, condition, n_features * LEVELS):
         feature, level = divmod(int(code), LEVEL_STRIDE)
@@ -115,7 +117,7 @@ def concept_facets(
     """Return the most over-represented concepts, against ``counts`` (n_features,) in ``total`` points."""
     share = counts / max(1, total)
     z = (results.counts - results.n * share) / np.sqrt(results.n * share * (1 - share) + 1)
-    is_over = (z >= LEAST_Z) & (results.counts >= LEAST_COUNT)
+    is_over = (z >= MIN_Z) & (results.counts >= MIN_COUNT)
     order = [int(feature) for feature in np.argsort(-z, kind="stable") if is_over[feature]]
     facets = []
     for features in merged(order, results.present)[:limit]:
@@ -127,7 +129,7 @@ def concept_facets(
 
 
 def merged(features: Sequence[int], present: csr_matrix) -> list[tuple[int, ...]]:
-    """Return features (best first) in sets: each joins the best one that it overlaps with by more than .8."""
+    """Return features (best first) in sets: each joins the best feature with an overlap above .8."""
     columns = present[:, list(features)]
     together = (columns.T @ columns).toarray()
     sizes = together.diagonal()
@@ -139,11 +141,11 @@ def merged(features: Sequence[int], present: csr_matrix) -> list[tuple[int, ...]
     return [tuple(features[place] for place in group) for group in groups.values()]
 
 
-def exclusions(facets: Sequence[ConceptFacet], asked_for: Collection[int]) -> list[Exclusion]:
-    """Return the facets that split the results and have no feature that the query asks for."""
-    least, most = SPLIT
+def exclusions(facets: Sequence[ConceptFacet], mentioned: Collection[int]) -> list[Exclusion]:
+    """Return the facets that split the results and have no feature ``mentioned`` by the query."""
+    low, high = SPLIT
     return [
         Exclusion(f"NOT #{facet.features[0]}", facet.count, facet)
         for facet in facets
-        if least <= facet.share <= most and not facet.is_weak and not set(facet.features) & set(asked_for)
+        if low <= facet.share <= high and not facet.is_weak and not set(facet.features) & set(mentioned)
     ]

@@ -1,4 +1,4 @@
-"""Fused search: the dense and the sparse ranking of one query as one.
+"""Fused search: the dense and the sparse ranking of a query are combined into one.
 
 With r_v(x) the rank from 0 of record x in source v's list, and s_v(x) its score there:
 
@@ -6,8 +6,8 @@ With r_v(x) the rank from 0 of record x in source v's list, and s_v(x) its score
     dbsf      sum_v (s_v(x) - (m_v - 3 o_v)) / (6 o_v)            m, o: mean and deviation of v's list
     weighted  sum_v w_v (s_v(x) - min_v) / (max_v - min_v)        w = 0.6 dense, 0.4 sae
 
-A source that does not have x among its best 1,000 adds 0. The convex sum of min-max scores is that of
-Bruch et al. 2023 (arXiv 2210.11934, eq. 2 and 3), who find it to beat reciprocal ranks in and out of domain.
+A source that does not have x among its best 1,000 adds 0. The convex sum of min-max scores follows Bruch et
+al. 2023 (arXiv 2210.11934, eq. 2 and 3), who find it better than reciprocal ranks in and out of domain.
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ if TYPE_CHECKING:
     from saeindex.search.retrieval import Nearest
     from saeindex.types import FusionMethod
 
-# Chosen by nDCG@10 of the fixed property queries on `choose` parts: 0.5 to 0.7 differ by less than .01.
+# Weights of the sources, chosen by nDCG@10 of the fixed property queries on `choose` parts: dense weights
+# from 0.5 to 0.7 differ by less than .01.
 WEIGHTS: Mapping[str, float] = {DENSE: 0.6, SAE: 0.4}
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What one source gives to one point: its rank there from 1, its score there, and the summand."""
+    """The contribution of a source to a point: rank (from 1) and score in the source, and the summand."""
 
     rank: int
     score: float
@@ -43,10 +44,10 @@ class Share:
 
 
 class Fused:
-    """The fusion of the best 1,000 points of each source; nothing is ranked beyond them.
+    """The fusion of the best 1,000 points of each source; other points are not ranked.
 
-    A page by reciprocal ranks or DBSF is one request to the store. Where the lists themselves are needed,
-    and for weighted scores, each source is asked by itself and they are fused here, to the same scores.
+    A page by reciprocal ranks or DBSF is one request to the store. If the lists themselves are needed, and
+    for weighted scores, each source is searched separately and the lists are fused here, to equal scores.
     """
 
     def __init__(
@@ -57,12 +58,12 @@ class Fused:
         request: SearchRequest,
         keeps_lists: bool,
     ) -> None:
-        """Take the sources by name, and the threshold and timeout of ``request``.
+        """Bind the sources by name, and the threshold and timeout of ``request``.
 
-        ``keeps_lists`` where ranks are to be explained, or more than one page is read.
+        ``keeps_lists`` is needed if ranks are explained or more than one page is read.
         """
         self._store, self._sources, self._method = store, sources, method
-        self._request = replace(request, query_filter=None)  # each source has it
+        self._request = replace(request, query_filter=None)  # each source has the filter
         self._keeps_lists = keeps_lists
 
     def best(
@@ -81,7 +82,7 @@ class Fused:
         return self._store.search(replace(page, with_payload=payload, with_vectors=list(vectors)))
 
     def explain(self, point: Point) -> Explanation:
-        """Return one part per source, and each source's own explanation of its own score."""
+        """Return one part per source, and each source's explanation of its score."""
         parts, sources = [], []
         for name, source in self._sources.items():
             share = self._shares[name].get(point.id)
@@ -100,7 +101,7 @@ class Fused:
 
     @cached_property
     def _shares(self) -> dict[str, dict[PointId, Share]]:
-        """Return, by source, what it gives to each point of its list."""
+        """Return the contributions of each source to the points of its list."""
         shares = {}
         for name, source in self._sources.items():
             points = source.best(POOL, payload=False)
@@ -116,8 +117,8 @@ class Fused:
         for shares in self._shares.values():
             for point_id, share in shares.items():
                 totals[point_id] = totals.get(point_id, 0.0) + share.value
-        least = self._request.score_threshold
-        kept = [item for item in totals.items() if least is None or item[1] >= least]
+        minimum = self._request.score_threshold
+        kept = [item for item in totals.items() if minimum is None or item[1] >= minimum]
         return sorted(kept, key=lambda item: (-item[1], id_order(item[0])))
 
     @staticmethod
@@ -126,7 +127,7 @@ class Fused:
 
 
 def summands(scores: Sequence[float], method: FusionMethod, weight: float) -> list[float]:
-    """Return what each place of a source's list (its scores, best first) adds to a fused score."""
+    """Return the summand of the fused score for each rank of a source with these scores, best first."""
     if method == "rrf":
         return [1.0 / (RRF_K + rank) for rank in range(len(scores))]
     if method == "dbsf":

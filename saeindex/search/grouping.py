@@ -17,24 +17,24 @@ RECORD_ID = "record_id"
 METADATA = "metadata."
 GroupValue: TypeAlias = str | int | float | bool
 Members: TypeAlias = list[tuple[GroupValue, list["Ranked"]]]
-# Beyond this many points no further records, groups or members are looked for.
+# The maximum number of points among which records, groups and members are searched.
 MAX_REACH = 64 * MAX_LIMIT
-# A point and its rank (from 1) before anything was put in another order.
+# A point and its rank (from 1) before it was reordered.
 Ranked = tuple[int, Point]
 
 
 class Ranking(Protocol):
-    """A sequence that is read from its start; how far it is read changes nothing in what was read."""
+    """A sequence that is read from its start; reading more of it does not change the first elements."""
 
     def first(self, count: int) -> list[Ranked]:
-        """Return the first ``count`` of the ranking, fewer where there are no more."""
+        """Return the first ``count`` points of the ranking, or all if there are fewer."""
 
 
 class ByPoint:
-    """Every point of a scoring by itself."""
+    """A ranking of points."""
 
     def __init__(self, scoring: Scoring, keys: Sequence[str]) -> None:
-        """Take the payload fields that are looked at."""
+        """Bind the scoring and the payload fields to read."""
         self._scoring, self._keys = scoring, list(keys)
 
     def first(self, count: int) -> list[Ranked]:
@@ -43,14 +43,14 @@ class ByPoint:
 
 
 class ByRecord:
-    """One point per record, its best passage."""
+    """A ranking of records, each represented by the point of its best passage."""
 
     def __init__(self, scoring: Scoring, keys: Sequence[str]) -> None:
-        """Take the payload fields that are looked at besides the record's id."""
+        """Bind the scoring and the payload fields to read, besides the record's id."""
         self._scoring, self._keys = scoring, ["record_id", *keys]
 
     def first(self, count: int) -> list[Ranked]:
-        """Widen the search until it holds enough different records, or everything that matches."""
+        """Widen the search until it has enough different records, or all matches."""
         reach = 2 * count
         while True:
             points = self._scoring.best(reach, payload=self._keys)
@@ -66,15 +66,17 @@ def check_field(field: str) -> None:
     """Raise InvalidInputError unless hits can be grouped by ``field``."""
     if field != RECORD_ID and str(field).removeprefix(METADATA) in ("", str(field)):
         raise InvalidInputError(
-            f"group_by={field!r}", "no field to group by", 'Use "record_id" or a field like "metadata.topic".'
+            f"group_by={field!r}",
+            "not a field to group by",
+            'Use "record_id" or a field like "metadata.topic".',
         )
 
 
 def grouped(ranking: Ranking, field: str, size: int, limit: int, offset: int) -> Members:
-    """Return ``limit`` groups from ``offset`` on, each with its best ``size`` members, best group first.
+    """Return ``limit`` groups from ``offset`` on, the best first, each with its best ``size`` members.
 
-    A record whose field has several values is in several groups, one without the field in none. Members
-    are looked for among the first 10,000 of the ranking, on every page.
+    A record with several values in the field is in several groups; a record without the field is in none.
+    Members are searched among the first 10,000 of the ranking, on every page.
     """
     wanted = offset + limit
     reach = 4 * wanted * size
@@ -93,7 +95,7 @@ def grouped(ranking: Ranking, field: str, size: int, limit: int, offset: int) ->
 
 
 def values_at(payload: JsonObject, field: str) -> list[GroupValue]:
-    """Return the different scalar values at a dotted path, in order."""
+    """Return the distinct scalar values at a dotted path, in order."""
     found: Any = payload
     for key in field.split("."):
         found = found.get(key) if isinstance(found, Mapping) else None

@@ -1,4 +1,4 @@
-"""What a search returns: hits, best first, with what the query became and what it cost."""
+"""The result of a search: hits, best first, with the plan and the timings."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from saeindex.concepts.feedback import Feedback
     from saeindex.search.plan import Plan
 
-# What a table shows of a text, of its concepts, and of a hit's parts; hits that a repr names.
+# Limits of tables: characters of a text, concepts of a hit, parts of a score; hits in a repr.
 TEXT_CHARS, SHOWN_CONCEPTS, SHOWN_PARTS, NAMED_HITS = 160, 4, 12, 3
 
 
 @dataclass(frozen=True, slots=True)
 class SteeringEffect:
-    """What steering did to a hit: its rank (from 1) and score without it, and with it.
+    """The rank (from 1) and score of a hit without steering and with it.
 
-    The rank before is None where it was not among the first thousand, and then perhaps the score too.
+    The rank before is None if it is beyond the first thousand; the score before may then be None, too.
     """
 
     rank_before: int | None
@@ -38,7 +38,7 @@ class SteeringEffect:
 
 @dataclass(frozen=True, slots=True)
 class Hit(Described):
-    """A scored record (its best passage, where a record has several)."""
+    """A scored record (its best passage, if the record has several)."""
 
     id: str
     score: float
@@ -55,22 +55,22 @@ class Hit(Described):
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The best hits that share a value of the field that was grouped by, best first."""
+    """The best hits that share a value of the ``group_by`` field, best first."""
 
     value: str | int | float | bool
     hits: tuple[Hit, ...]
 
 
 class Hits(Sequence[Hit], Described):
-    """The hits of one query, best first, with what the query became and what it cost.
+    """The hits of one query, best first, with the plan and the timings.
 
-    Where the query has ``group_by``, the hits stand group after group, and ``groups`` has them apart.
+    If the query has ``group_by``, the hits are in the order of their groups, and ``groups`` has each group.
     """
 
     def __init__(
         self, hits: Sequence[Hit], plan: Plan, timings_ms: Mapping[str, float], groups: Sequence[Group] = ()
     ) -> None:
-        """Keep the hits beside the plan that found them and the time each stage took."""
+        """Bind the hits, the plan that found them and the time of each stage in milliseconds."""
         self._hits = tuple(hits)
         self.groups = tuple(groups)
         self.plan = plan
@@ -78,19 +78,19 @@ class Hits(Sequence[Hit], Described):
 
     @property
     def drift(self) -> float:
-        """Return 1 - cos(q, q'), how far steering moved the query (0 without steering)."""
+        """The drift 1 - cos(q, q') of the query by steering (0 without steering)."""
         return float(self.plan.drift)
 
     @property
     def feedback(self) -> Feedback | None:
-        """What a property search inferred, None for other searches."""
+        """The concepts and words that a property search inferred; None for other searches."""
         return self.plan.feedback
 
     def to_pandas(self) -> DataFrame:
         """Return a pandas DataFrame: id, score, text, passage, the names of the concepts, and the metadata.
 
-        A field of the metadata is a column of the name that filters know: ``metadata.year``. Where the hits
-        are grouped, ``group`` is the value that they share.
+        A metadata field is a column with its name in filters: ``metadata.year``. If the hits are grouped,
+        the column ``group`` is the value that they share.
         """
         group_of = {id(hit): group.value for group in self.groups for hit in group.hits}
         return data_frame([({"group": group_of[id(hit)]} if group_of else {}) | _row(hit) for hit in self])
@@ -138,7 +138,7 @@ def _(hits: Hits) -> Description:
 def _(hit: Hit) -> Description:
     passage = f", passage {hit.passage}" if hit.passage else ""
     return Description(
-        question="What was found?",
+        question="What is this hit?",
         summary=[f"{hit.id}{passage}, score {number(hit.score, 3)}", hit.text],
         method=[],
         sections=list(_of_hit(hit)),
@@ -156,7 +156,7 @@ def _of_hit(hit: Hit) -> Iterator[Section]:
 
 
 def _parts(explanation: Explanation) -> Section:
-    """Return the summands of a score, the largest first."""
+    """Return the parts of a score, the largest first."""
     parts = sorted(explanation.parts, key=lambda part: -abs(part.value))
     rows = [(shown_label(part.label, part.is_weak), part.value) for part in parts[:SHOWN_PARTS]]
     if rest := parts[SHOWN_PARTS:]:

@@ -4,9 +4,9 @@ Greedily, the next record i is the one with the largest
 
     (1 - diversity) * relevance(i)  -  diversity * max_{j chosen} similarity(i, j)
 
-Relevance is the score, scaled so that it goes from 0 to 1 over the candidates; similarity is the cosine of
-the sparse codes, each activation as a share of its feature's p90 and at most 1.5: two records are alike
-where they have the same concepts, however strong one of them is.
+Relevance is the score, scaled to 0 to 1 over the candidates. Similarity is the cosine of sparse codes, with
+each activation as a fraction of its feature's p90 and at most 1.5, so that two records are similar if they
+have the same concepts, even if one concept is much stronger.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from saeindex.protocols import Point, VectorStore
     from saeindex.search.grouping import Ranked, Ranking
 
-# The best 500 are put in another order; what comes after them stays where it is.
+# The number of records that are reordered; the others keep their rank.
 DIVERSITY_POOL = 500
 
 
@@ -39,7 +39,7 @@ class Diverse:
     def __init__(
         self, ranking: Ranking, store: VectorStore, calibration: Calibration, diversity: float
     ) -> None:
-        """Take a ranking and what its codes are compared by; ``diversity`` goes from 0 to 1."""
+        """Bind a ranking, the store and calibration of its codes, and the ``diversity``, 0 to 1."""
         self._ranking, self._store = ranking, store
         self._calibration, self._diversity = calibration, diversity
 
@@ -63,7 +63,7 @@ class Diverse:
 
 
 def code_similarity(points: Sequence[Point], calibration: Calibration) -> NDArray[np.float64]:
-    """Return the cosines (m, m) of the points' codes, activations as shares of p90 and at most 1.5."""
+    """Return the cosines (m, m) of the points' codes, activations as fractions of p90, at most 1.5."""
     from scipy.sparse import csr_matrix
 
     codes = [sparse_code_of(point) for point in points]
@@ -78,7 +78,7 @@ def code_similarity(points: Sequence[Point], calibration: Calibration) -> NDArra
 
 
 def greedy_order(scores: NDArray[np.float64], similarity: NDArray[np.float64], diversity: float) -> list[int]:
-    """Return all rows in the order of maximal marginal relevance; of equals the first one comes first."""
+    """Return all rows in the order of maximal marginal relevance; equal rows keep their order."""
     spread = float(np.ptp(scores)) if len(scores) else 0.0
     relevance = (scores - scores.min()) / spread if spread > 0 else np.zeros(len(scores))
     nearest = np.zeros(len(scores))

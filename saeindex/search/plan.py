@@ -1,4 +1,4 @@
-"""The plan: what a query becomes before the store sees it, and how it reads."""
+"""The plan of a query: its steps, choices and requests, as data and as text."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SHOWN_PARTS, WIDTH = 6, 100
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step: ``what`` is done, ``why`` so, how many points it is expected to give, and its parts."""
+    """One step: the action ``what``, the reason ``why``, the expected number of points, and its parts."""
 
     kind: StepKind
     what: str
@@ -61,7 +61,7 @@ def tree(step: Step, depth: int = 0) -> list[str]:
 
 
 def steps_of(plan: Plan) -> Step:
-    """Return a plan's steps, in the order in which they are done."""
+    """Return a plan's steps, in the order of execution."""
     parts = [*_selection(plan), *_steering(plan), *_ranking(plan), *_reordering(plan), _page(plan)]
     return Step("search", _headline(plan), expected=_page_size(plan), parts=tuple(parts))
 
@@ -75,7 +75,7 @@ def _headline(plan: Plan) -> str:
 
 
 def asked_of(plan: Plan) -> str:
-    """Return what ranks, as it was asked: for 'galaxies', by 'sounds defensive'; "" where nothing does."""
+    """Return the ranking part of a query in words: for 'galaxies', by 'sounds defensive'; "" if none."""
     text = [f"for {plan.query.text!r}"] if plan.query.text.strip() else []
     if plan.rescorer is not None:
         text.append(f"by {plan.rescorer.feedback.description or 'examples'!r}")
@@ -160,14 +160,14 @@ def _page(plan: Plan) -> Step:
     counted = "groups" if query.group_by is not None else "hits"
     what = f"Page: {counted} {query.offset + 1:,} to {query.offset + query.limit:,}"
     if query.explain:
-        what += ", each score taken apart"
+        what += ", each score explained"
     asked = plan.requests
     parts = (Step("requests", f"{len(asked)} request{'s' if len(asked) > 1 else ''}: {'; '.join(asked)}"),)
     return Step("page", what, expected=_page_size(plan), parts=parts)
 
 
 def _page_size(plan: Plan) -> float | None:
-    """Return how many hits are expected; None where a hit is not a point."""
+    """Return the expected number of hits; None if a hit is not a point."""
     if plan.by_record or plan.query.group_by is not None or plan.query.score_threshold is not None:
         return None
     reached = plan.estimate.points
@@ -177,12 +177,12 @@ def _page_size(plan: Plan) -> float | None:
 
 
 def is_ranked(plan: Plan) -> bool:
-    """Say whether a plan orders records, rather than only selecting them."""
+    """Return whether a plan ranks records, rather than only filtering them."""
     return bool(plan.query.text.strip()) or plan.rescorer is not None or plan.code is not None
 
 
 def _sources(plan: Plan) -> tuple[str, ...]:
-    """Return what is searched: one vector, or several whose lists are fused."""
+    """Return the searched vectors: one, or several whose lists are fused."""
     if plan.rescorer is not None:
         return tuple(each.using for each in plan.rescorer.requests(1).prefetch)
     if not is_ranked(plan):
@@ -191,7 +191,7 @@ def _sources(plan: Plan) -> tuple[str, ...]:
 
 
 def requests_of(plan: Plan) -> tuple[str, ...]:
-    """Return the requests that the engine gets; those of planning, which are kept, are not among them."""
+    """Return the requests to the engine, without those of the planning, whose results are cached."""
     query, after = plan.query, plan.choices.after.value
     if not is_ranked(plan):
         listed = ("scroll to the page", "scroll") if query.offset else ("scroll",)
@@ -201,7 +201,7 @@ def requests_of(plan: Plan) -> tuple[str, ...]:
         sifted = reach(query.limit + query.offset, after)
         asked = [f"search {sources[0]} unfiltered, {sifted:,}", f"search {sources[0]} among these, filtered"]
     else:
-        wider = ", wider where groups lack hits" if query.group_by is not None else ""
+        wider = ", wider if groups lack hits" if query.group_by is not None else ""
         asked = [f"search {name}{wider}" for name in sources]
     if plan.rescorer is not None:
         asked.append("get the candidates")
@@ -214,7 +214,7 @@ def requests_of(plan: Plan) -> tuple[str, ...]:
 
 
 def _completing(plan: Plan) -> tuple[str, ...]:
-    """Return what is asked further where more than the page is read."""
+    """Return the further requests if more than the page is read."""
     query = plan.query
     diverse = ("get the codes of the first 500",) if query.diversity else ()
     is_reordered = plan.by_record or query.diversity or query.group_by is not None
@@ -223,12 +223,12 @@ def _completing(plan: Plan) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan(Described):
-    """What will run; ``print(plan)`` reads it out.
+    """The plan of a query; ``print(plan)`` shows it as text.
 
-    ``vector`` is the steered query (d,), ``code`` its sparse form where that is not just its code,
-    ``rescorer`` the second pass of a property. ``estimate`` says how many of ``total`` points match;
-    ``matching`` is their exact number, None where nobody counted. ``by_record``: passages of a record are
-    one hit.
+    ``vector`` is the steered query (d,), ``code`` its sparse form if this is not simply its code, and
+    ``rescorer`` the second pass of a property search. ``estimate`` is the estimated number of matches among
+    ``total`` points, ``matching`` the exact number, or None if it was not counted. With ``by_record``, the
+    passages of a record form one hit.
     """
 
     query: Query
@@ -249,12 +249,12 @@ class Plan(Described):
 
     @property
     def feedback(self) -> Feedback | None:
-        """What a property search inferred, None for other searches."""
+        """The concepts and words that a property search inferred; None for other searches."""
         return None if self.rescorer is None else self.rescorer.shown
 
     @property
     def exact(self) -> bool:
-        """Whether all points are scanned, rather than a graph searched."""
+        """Whether all points are scanned, rather than searched by a graph."""
         return self.choices.exact.value
 
     @property
@@ -264,7 +264,7 @@ class Plan(Described):
 
     @property
     def requests(self) -> tuple[str, ...]:
-        """The requests that the engine gets, in order."""
+        """The requests to the engine, in order."""
         return requests_of(self)
 
     def to_json(self) -> dict[str, Any]:

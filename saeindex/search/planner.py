@@ -1,4 +1,4 @@
-"""Planning: checks, concepts resolved, the query steered, the property inferred, the filter compiled."""
+"""Planning: check the query, resolve concepts, steer, infer a property, compile the filter."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from saeindex.steering.direction import Direction
     from saeindex.types import FloatArray, JsonObject, LevelName
 
-# Sampled points around a query that tell how much a filter leaves there.
+# The number of sampled points near a query, from which the share of matches there is estimated.
 NEAREST_SAMPLED = 64
-# Properties whose inference is remembered.
+# The number of cached property inferences.
 KEPT = 64
 USINGS = ("dense", "sae", "fused")
 METHODS = ("collection", "interpembed")
@@ -57,7 +57,7 @@ class Planner:
         profile: Callable[[str], Direction] = unknown_profile,
         has_passages: bool = False,
     ) -> None:
-        """Take the collection, what finds a saved profile by name, and whether records have passages."""
+        """Bind the collection, the function that returns a saved profile, and whether there are passages."""
         self.collection, self._has_passages = collection, has_passages
         self._scorers: Memo[Scorer] = Memo(KEPT)
         self.resolver = Resolver(collection)
@@ -81,7 +81,7 @@ class Planner:
         steers = self._steers(query, moved)
         steered = self._steered(moved, steers, query)
         is_text = bool(query.text.strip())
-        # Beside examples alone the text is what is described: it is that which steering moves.
+        # With examples only, the text is the description of the property, and steering moves it.
         is_described = feedback is not None and query.property is None and query.feedback is None
         asked = steered if asked is not None and (is_described or not is_text) else asked
         rescorer = self._rescorer(query, feedback, asked, steered if is_text else None)
@@ -111,7 +111,7 @@ class Planner:
         steers = tuple(self.steering.resolve(steer, query.steering) for steer in parse_steer(query.steer))
         if steers and not moved.any():
             raise InvalidInputError(
-                "steer", "only examples, which it does not move", "Give a text or a property."
+                "steer", "only examples, which steering does not move", "Give a text or a property."
             )
         if query.max_drift is None or not steers:
             return steers
@@ -125,7 +125,7 @@ class Planner:
         is_rescored: bool,
         near: Near,
     ) -> Setting:
-        """Return what the choices depend on."""
+        """Return the inputs of the choices."""
         store = self.collection.store
         is_indexed = set(fields_of(where)) <= store.layout.payload_indexes.keys()
         return Setting(
@@ -140,7 +140,7 @@ class Planner:
         total: int,
         vector: FloatArray,
     ) -> tuple[Estimate, tuple[str, ...], Near]:
-        """Return how many points should match, what is odd, and what counts the share near the query."""
+        """Return the estimated matches, warnings, and a function for the share of matches near the query."""
         if where is None and query.query_filter is None:
             return Estimate(total, total, total, "no filter"), (), lambda: None
         statistics = self.collection.statistics(total)
@@ -157,7 +157,7 @@ class Planner:
         """Return the share of the sampled points nearest to ``vector`` that are selected."""
         rows = self.collection.sample().rows
         if rows.ids[: len(selected)] != statistics.ids[: len(selected)]:
-            return None  # they were read at different times
+            return None  # sample and statistics were read at different times
         nearness = rows.x[: len(selected)] @ vector
         nearest = np.argpartition(-nearness, min(NEAREST_SAMPLED, len(nearness)) - 1)[:NEAREST_SAMPLED]
         return float(selected[nearest].mean())
@@ -179,7 +179,7 @@ class Planner:
         return self.compile(expression, as_filter(query_filter), {})
 
     def features_of(self, concepts: dict[str, Concept], resolve: Resolve = "best") -> FeaturesOf:
-        """Return what resolves the concepts of a where expression; phrases are added to ``concepts``."""
+        """Return the resolver of concepts in a where expression; it adds phrases to ``concepts``."""
 
         def found(node: ConceptTerm) -> list[int]:
             if isinstance(node, FeatureTerm):
@@ -193,7 +193,7 @@ class Planner:
         return found
 
     def _vectors(self, query: Query, feedback: Feedback | None) -> tuple[FloatArray, FloatArray | None]:
-        """Return the vector of the text (zeros where there is none) and that of the property."""
+        """Return the vectors of the text (zeros if there is none) and of the property."""
         description = None if feedback is None else feedback.description
         asked = None if description is None else self.collection.encode(description)
         if query.text.strip():
@@ -230,16 +230,16 @@ class Planner:
         return PropertyRanking(scorer, self.collection, feedback, text if is_named else None)
 
     def _scorer(self, feedback: Feedback, asked: FloatArray | None) -> Scorer:
-        """Return what was inferred, remembered until the collection changes: pages, and other filters."""
+        """Return the inferred scorer, cached until the collection changes, for other pages and filters."""
         key = (feedback.model_dump_json(), None if asked is None else asked.tobytes())
         sample = self.collection.sample()
         return self._scorers.get(key, lambda: infer_feedback(self.collection, feedback, asked), of=sample)
 
 
 def feedback_of(query: Query) -> Feedback | None:
-    """Return the evidence that a property search starts from, None for other searches.
+    """Return the given evidence of a property search; None for other searches.
 
-    Examples without a property are more, or less, of what the text asks for.
+    With examples and no property, the text is the description.
     """
     if query.feedback is not None:
         return query.feedback if isinstance(query.feedback, Feedback) else Feedback.read(query.feedback)
@@ -252,7 +252,7 @@ def feedback_of(query: Query) -> Feedback | None:
 
 
 def check_query(query: Query) -> None:
-    """Raise InvalidInputError unless every field of ``query`` can be used."""
+    """Raise InvalidInputError unless every field of ``query`` is valid."""
     check_scalars(Query, {one.name: getattr(query, one.name) for one in fields(query)})
     _check_texts(query)
     _check_combination(query)
@@ -260,17 +260,17 @@ def check_query(query: Query) -> None:
         if (chosen := getattr(query, choice)) not in known:
             offered = ", ".join(repr(item) for item in known if item)
             raise InvalidInputError(f"{choice}={chosen!r}", "no such choice", f"Use {offered}.")
-    for name, value, least in (("limit", query.limit, 1), ("offset", query.offset, 0)):
-        if not isinstance(value, int) or not least <= value <= MAX_LIMIT:
+    for name, value, minimum in (("limit", query.limit, 1), ("offset", query.offset, 0)):
+        if not isinstance(value, int) or not minimum <= value <= MAX_LIMIT:
             raise InvalidInputError(
-                f"{name}={value!r}", "out of range", f"Use a whole number from {least} to {MAX_LIMIT}."
+                f"{name}={value!r}", "out of range", f"Use a whole number from {minimum} to {MAX_LIMIT}."
             )
     drift = query.max_drift
     if drift is not None and not (math.isfinite(drift) and 0 <= drift <= 2):
         raise InvalidInputError(f"max_drift={drift!r}", "out of range", "Use a cosine distance, 0 to 2.")
     if drift is not None and query.steering == "clamp":
         raise InvalidInputError(
-            "max_drift with steering='clamp'", "decoding alone moves the query", "Use steering='built'."
+            "max_drift with steering='clamp'", "decoding itself moves the query", "Use steering='built'."
         )
 
 
@@ -305,17 +305,17 @@ def _check_combination(query: Query) -> None:
     has_examples = bool(query.like or query.unlike)
     if query.against and query.property is None and not (query.text.strip() and has_examples):
         raise InvalidInputError(
-            "search against other values", "no description", "Give the property they are against."
+            "search against other values", "no description", "Give the property to contrast with them."
         )
-    told = query.property is not None or query.against or query.like or query.unlike
-    if query.feedback is not None and told:
+    has_more = query.property is not None or query.against or query.like or query.unlike
+    if query.feedback is not None and has_more:
         raise InvalidInputError(
-            "search with feedback", "a property or examples beside it", "The feedback says what it is of."
+            "search with feedback", "a property or examples beside it", "Use the feedback alone."
         )
 
 
 def _parsed(where: str | Expression) -> Expression:
-    """Return a where expression; a query without one does not import the parser."""
+    """Return a parsed where expression; the parser is imported only here."""
     from saeindex.language.parser import parse_where
 
     return parse_where(where)

@@ -1,9 +1,9 @@
-"""Ranking by a property: inferred from the collection, searched for, and scored over the candidates.
+"""Ranking by a property, which is inferred from the collection.
 
 The first pass (:mod:`saeindex.concepts.inference`) turns a description, the other values of its field,
-examples and judgements into a direction, concepts and words; one request then finds candidates by
-direction and by concepts, and the second pass scores them with their neighbours. Scores are standard
-deviations above the collection's mean.
+examples and judgements into a direction, concepts and words. One request then finds candidates by direction
+and by concepts, and the second pass scores them with their neighbours. Scores are standard deviations above
+the collection's mean.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
     from saeindex.types import FloatArray
 
-# Concepts by which candidates are looked for, beside the direction.
+# The number of concepts in the search for candidates, beside the direction.
 SEARCHED = 32
 SIGNS = {"accepted": 1.0, "rejected": -1.0}
-# InterpEmbed's method: so many features by label, weighted exp(-rank / DECAY).
+# InterpEmbed's method: the number of features, chosen by label, with weights exp(-rank / DECAY).
 LABELLED, DECAY = 100, 30.0
 
 
@@ -45,7 +45,7 @@ def infer_feedback(
     vector: FloatArray | None,
     recipe: Recipe = Recipe(),  # noqa: B008
 ) -> Scorer:
-    """Return what scores records by ``feedback``, whose description has ``vector`` (d,)."""
+    """Return the scorer of records for ``feedback``, whose description has ``vector`` (d,)."""
     _check_evidence(feedback)
     sample = collection.sample()
     vectors = [] if vector is None else [vector]
@@ -71,11 +71,11 @@ def infer_feedback(
 
 
 def _check_evidence(feedback: Feedback) -> None:
-    """Raise InvalidInputError where a feedback says nothing of what is looked for."""
+    """Raise InvalidInputError for a feedback without a description, examples or judgements."""
     if feedback.description is not None and not feedback.description.strip():
         raise InvalidInputError("feedback", "an empty description", "Describe the property, or leave it out.")
-    told = feedback.description, feedback.like, feedback.unlike, feedback.judged
-    if not any((*told, feedback.concept_weights, feedback.word_weights)):
+    evidence = feedback.description, feedback.like, feedback.unlike, feedback.judged
+    if not any((*evidence, feedback.concept_weights, feedback.word_weights)):
         raise InvalidInputError("feedback", "nothing to look for", "Use hits.feedback of a property search.")
 
 
@@ -85,13 +85,13 @@ def _check_features(features: Sequence[int], space: FeatureSpace) -> None:
             raise UnknownConceptError(
                 f"feedback on feature #{feature}",
                 f"space {space.name!r} has features #0 to #{space.n_features - 1}",
-                "Use feedback that was given on this space.",
+                "Use feedback of a search in this space.",
             )
 
 
 @dataclass(frozen=True, eq=False)
 class PropertyRanking:
-    """A :class:`saeindex.search.rerank.Rescorer`: by property, and by ``text`` (d,) where there is one."""
+    """A :class:`saeindex.search.rerank.Rescorer` by a property and, if given, by the vector ``text`` (d,)."""
 
     scorer: Scorer
     collection: Collection
@@ -100,16 +100,16 @@ class PropertyRanking:
 
     @property
     def inferred(self) -> Inference:
-        """What is looked for."""
+        """The inferred property."""
         return self.scorer.inference
 
     @cached_property
     def shown(self) -> Feedback:
-        """The feedback, with what was inferred."""
+        """The feedback with the inferred concepts and words."""
         return with_evidence(self.feedback, self.inferred, self.scorer.sample)
 
     def requests(self, limit: int) -> SearchRequest:
-        """Return one search: the nearest by direction, by concepts and by text, fused by rank."""
+        """Return one search for the nearest points by direction, concepts and text, fused by rank."""
         sources = [SearchRequest(self._direction, using=DENSE, limit=limit)]
         if (concepts := self._concepts) is not None:
             sources.append(SearchRequest(concepts, using=SAE, limit=limit))
@@ -143,7 +143,7 @@ class PropertyRanking:
 
     @property
     def _concepts(self) -> SparseVector | None:
-        """The concepts that weigh most, as a sparse query: a record's p90 of each counts by its weight."""
+        """The concepts of the largest weights as a sparse query: an activation at its p90 adds the weight."""
         weights = self.inferred.concepts[0]
         top = np.sort(np.argsort(-weights, kind="stable")[:SEARCHED])
         p90 = self.scorer.sample.space.calibration.p90[top]
@@ -166,7 +166,7 @@ class PropertyRanking:
 
 
 def _parts(scorer: Scorer, row: Rows, scored: Scored, place: int, code: SparseVector | None) -> list[Part]:
-    """Return one row's score taken apart: concepts, words, neighbours, others, and the rest."""
+    """Return the parts of one row's score: concepts, words, neighbours, other values and the rest."""
     inferred, own, both, fits = scorer.inference, scorer.own, scorer.both, scorer.fits
     fit = 1.0 / float(fits.deviation[0])
     unit = fit / float(own.deviation[0] * both.deviation[0])
@@ -181,8 +181,8 @@ def _parts(scorer: Scorer, row: Rows, scored: Scored, place: int, code: SparseVe
     parts.append(Part("neighbours", None, "the records most like it", near))
     others = scored.both[place, 1:]
     if len(others):
-        most = float(others.max())
-        fitting = most + float(np.log(np.mean(np.exp(others - most))))
+        largest = float(others.max())
+        fitting = largest + float(np.log(np.mean(np.exp(others - largest))))
         parts.append(Part("against", None, "fits the other values", -fitting * fit))
     common = unit * float(inferred.offset[0] - own.mean[0])
     common -= float(both.mean[0] / both.deviation[0]) * fit + float(fits.mean[0]) * fit
@@ -193,7 +193,7 @@ def _parts(scorer: Scorer, row: Rows, scored: Scored, place: int, code: SparseVe
 def _concept_parts(
     scorer: Scorer, row: Rows, code: SparseVector | None, unit: float
 ) -> tuple[list[Part], float]:
-    """Return what each active concept adds, by the direction and by its own weight; and the former's sum."""
+    """Return each active concept's part, from direction and weight, and the sum of the direction's parts."""
     if code is None:
         return [], 0.0
     space, inferred = scorer.sample.space, scorer.inference
@@ -207,10 +207,10 @@ def _concept_parts(
 
 
 def interpembed_code(vector: FloatArray, space: FeatureSpace) -> SparseVector:
-    """Return the sparse query of InterpEmbed's method (arXiv 2512.10092), the named baseline.
+    """Return the sparse query of InterpEmbed's method (arXiv 2512.10092), a baseline.
 
-    The features whose labels are most like the description count by similarity, less with each rank;
-    activations count as parts of their p90.
+    The features whose labels are most similar to the description are weighted by similarity, with a decay by
+    rank; activations count as fractions of their p90.
     """
     similarity = space.label_vectors @ vector
     similarity[~np.isfinite(space.calibration.p90)] = -1.0

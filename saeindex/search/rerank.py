@@ -1,4 +1,4 @@
-"""A second pass: candidates found by one request, ranked by scores that no store can compute."""
+"""A second pass: candidates are found by one request and ranked by scores that a store cannot compute."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ if TYPE_CHECKING:
 
 
 class Rescorer(Protocol):
-    """What a plan has where its ranking needs a second pass, such as that of a property."""
+    """The second pass of a plan that needs one, such as that of a property search."""
 
     def requests(self, limit: int) -> SearchRequest:
         """Return the search for ``limit`` candidates, with the payload and vectors that scoring needs.
 
-        Where it has no filter, the plan's is put in.
+        If the search has no filter, it gets the filter of the plan.
         """
 
     def scores(self, points: Sequence[Point]) -> NDArray[np.float64]:
         """Return the score (m,) of each candidate; higher is better. NaN drops a candidate."""
 
     def explain(self, points: Sequence[Point], row: int) -> Explanation:
-        """Return the parts of the score that :meth:`scores` gives to ``points[row]``."""
+        """Return the parts of the score of ``points[row]`` in :meth:`scores`."""
 
 
 class Rescored:
-    """The candidates of a rescorer by its scores; nothing is ranked beyond them."""
+    """The candidates of a rescorer, ranked by its scores; other points are not ranked."""
 
     def __init__(self, store: VectorStore, rescorer: Rescorer, request: SearchRequest) -> None:
-        """Take the rescorer, and the filter, threshold and timeout of ``request``."""
+        """Bind the rescorer, and the filter, threshold and timeout of ``request``."""
         self._store, self._rescorer, self._request = store, rescorer, request
 
     def best(
@@ -55,7 +55,7 @@ class Rescored:
         return fetched(self._store, self._ranked[offset : offset + count], payload, vectors)
 
     def explain(self, point: Point) -> Explanation:
-        """See :class:`saeindex.search.retrieval.Scoring`; a point that is no candidate is put beside them."""
+        """See :class:`saeindex.search.retrieval.Scoring`; other points are scored beside candidates."""
         row = self._rows.get(point.id)
         if row is not None:
             return self._rescorer.explain(self._pool, row)
@@ -63,12 +63,12 @@ class Rescored:
 
     @cached_property
     def _pool(self) -> list[Point]:
-        asked = self._rescorer.requests(POOL)
+        request = self._rescorer.requests(POOL)
         exact = self._request.exact
-        asked = replace(asked, prefetch=tuple(replace(each, exact=exact) for each in asked.prefetch))
-        if asked.query_filter is None:
-            asked = replace(asked, query_filter=self._request.query_filter)
-        return self._store.search(replace(asked, timeout=self._request.timeout))
+        request = replace(request, prefetch=tuple(replace(each, exact=exact) for each in request.prefetch))
+        if request.query_filter is None:
+            request = replace(request, query_filter=self._request.query_filter)
+        return self._store.search(replace(request, timeout=self._request.timeout))
 
     @cached_property
     def _rows(self) -> dict[PointId, int]:
@@ -80,7 +80,9 @@ class Rescored:
             return []
         pool = self._pool
         scores = noted("rescore", lambda: self._rescorer.scores(pool).tolist(), asked=len(pool))
-        least = self._request.score_threshold
+        minimum = self._request.score_threshold
         scored = [(point.id, score) for point, score in zip(self._pool, scores, strict=True)]
-        kept = [item for item in scored if not math.isnan(item[1]) and (least is None or item[1] >= least)]
+        kept = [
+            item for item in scored if not math.isnan(item[1]) and (minimum is None or item[1] >= minimum)
+        ]
         return sorted(kept, key=lambda item: (-item[1], id_order(item[0])))

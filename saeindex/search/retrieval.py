@@ -1,4 +1,4 @@
-"""How a plan ranks points: by one vector, by several lists, or (where only) not at all."""
+"""Scoring of points: by one vector, by several lists, or (with a filter only) without a ranking."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from saeindex.protocols import PointId, Vector, VectorStore
     from saeindex.search.explain import Explainer
 
-# Candidates of a fused or a second-pass search, per source. It depends on neither limit nor offset: all
-# pages of a query must be cut from one ranking.
+# The number of candidates per source of a fused or second-pass search. It depends on neither limit nor
+# offset, because all pages of a query must come from one ranking.
 POOL = 1_000
 # The nearest points that a filter may be asked about by themselves: each is named to the engine.
-LEAST_SIFTED, MOST_SIFTED = 192, 4_096
-# What an explanation needs of a point.
+MIN_SIFTED, MAX_SIFTED = 192, 4_096
+# The vectors that an explanation needs.
 EXPLAINED = (DENSE, SAE)
 
 
 class Scoring(Protocol):
-    """One ranking of points. Any two pages of it agree: equal scores stand in id order."""
+    """One ranking of points. All its pages are consistent: equal scores are in id order."""
 
     def best(
         self,
@@ -34,10 +34,10 @@ class Scoring(Protocol):
         payload: bool | Sequence[str] = True,
         vectors: Sequence[str] = (),
     ) -> list[Point]:
-        """Return ``count`` scored points of the ranking from ``offset`` on, with these parts of them."""
+        """Return ``count`` scored points of the ranking from ``offset`` on, with this payload and vectors."""
 
     def explain(self, point: Point) -> Explanation:
-        """Return the parts of a point's score; the point has both vectors, and need not be in the ranking."""
+        """Return the parts of a point's score; the point has both vectors, and may be outside the ranking."""
 
 
 class Nearest:
@@ -51,9 +51,9 @@ class Nearest:
         explainer: Explainer,
         share: float | None = None,
     ) -> None:
-        """Take the vector of ``request``, whose page and parts :meth:`best` fills in.
+        """Bind the vector and the request; :meth:`best` sets its page, payload and vectors.
 
-        ``share`` of the points match, where the nearest ones are to be sifted by the filter.
+        ``share`` is the share of points that match, if the filter is applied after the scan; else None.
         """
         self._store, self._explainer, self._share = store, explainer, share
         self.vector, self.request = vector, request
@@ -76,10 +76,10 @@ class Nearest:
 
 
 class Listed:
-    """All that matches, in id order, each with a score of 0: a query that selects and does not rank."""
+    """All matches, in id order, each with a score of 0: for a query that filters and does not rank."""
 
     def __init__(self, store: VectorStore, request: SearchRequest) -> None:
-        """Take the filter and the threshold of ``request``; above 0 nothing reaches it."""
+        """Bind the filter and the threshold of ``request``; with a threshold above 0 there are no hits."""
         self._store, self._filter = store, request.query_filter
         self._is_empty = request.score_threshold is not None and request.score_threshold > 0.0
 
@@ -95,7 +95,7 @@ class Listed:
             return []
         cursor = None
         if offset:
-            # Without the last point of the pages before, there is no telling where this one starts.
+            # The page starts after the last point of the previous pages.
             passed = self._store.scroll(self._filter, offset, with_payload=False)
             if passed.cursor is None:
                 return []
@@ -111,12 +111,12 @@ class Listed:
 
 
 def reach(wanted: int, share: float) -> int:
-    """Return how many of the nearest points to sift for ``wanted`` ones, of which ``share`` match; 0: none.
+    """Return how many nearest points to filter to find ``wanted`` matches, of which ``share`` match; 0: none.
 
-    Four times what is needed on average: the share is that near to the query, as far as a sample tells.
+    It is four times the number needed on average, because the share near the query is known from a sample.
     """
-    sifted = max(LEAST_SIFTED, math.ceil(4 * wanted / share))
-    return sifted if sifted <= MOST_SIFTED else 0
+    sifted = max(MIN_SIFTED, math.ceil(4 * wanted / share))
+    return sifted if sifted <= MAX_SIFTED else 0
 
 
 def fetched(
@@ -125,7 +125,7 @@ def fetched(
     payload: bool | Sequence[str],
     vectors: Sequence[str],
 ) -> list[Point]:
-    """Return points in this order, with these scores and parts; one that was deleted since is left out."""
+    """Return points in this order, with these scores, payloads and vectors, without those deleted since."""
     if payload is False and not vectors:
         return [Point(point_id, score=score) for point_id, score in scored]
     scores = dict(scored)

@@ -1,4 +1,4 @@
-"""What can be asked of an index: search, plans, comparisons, concepts."""
+"""Queries of an index: search, plans, comparisons and concepts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from saeindex.collection.collection import Collection
     from saeindex.types import QueryKeywords, ResultKeywords
 
-# Phrases that a query's text answers to are looked for among this many of the nearest labels.
+# The number of nearest labels among which the concepts of a query's text are searched.
 NEAREST_LABELS = 20
 
 
@@ -37,23 +37,23 @@ class Searcher:
     """Search, comparison and concepts over one collection."""
 
     def __init__(self, collection: Collection, planner: Planner, has_passages: bool) -> None:
-        """Take the collection, what plans queries, and whether records have passages."""
+        """Bind the collection, the planner, and whether records have passages."""
         self._store, self._space, self._vectors = collection.store, collection.space, collection.encode
         self._has_passages = has_passages
         self.planner = planner
         self.executor = Executor(self._store, self._space, self._vectors, has_passages)
 
     def search(self, /, query: str | Query = "", **options: Unpack[QueryKeywords]) -> Hits:
-        """Return the best hits of a text, or of a :class:`Query`; ``options`` are the query's fields.
+        """Return the best hits for a text or a :class:`Query`; ``options`` are the fields of the query.
 
         ``index.search("galaxy rotation", where='NOT "simulation"', steer="+theory:0.5", explain=True)``
         """
         return self._run(as_query(query, options))
 
     def search_many(self, /, queries: Sequence[str | Query], **options: Unpack[QueryKeywords]) -> list[Hits]:
-        """Return the hits of each query, the same as :meth:`search` gives; texts are encoded in batches.
+        """Return the hits of each query, the same as :meth:`search` returns; texts are encoded in batches.
 
-        ``options`` go for all of them. An error says which query (from 1) it is of, and none is answered.
+        ``options`` apply to all queries. If one is wrong, none is run, and the error gives its number from 1.
         """
         if isinstance(queries, str | Query):
             raise InvalidInputError("search_many", "one query", "Give a list, or use search.")
@@ -72,13 +72,13 @@ class Searcher:
         return found
 
     def plan(self, /, query: str | Query = "", **options: Unpack[QueryKeywords]) -> Plan:
-        """Return what :meth:`search` will run, without running it."""
+        """Return the plan that :meth:`search` would run, without running it."""
         return self.planner.plan(as_query(query, options))
 
     def explain_analyze(self, /, query: str | Query = "", **options: Unpack[QueryKeywords]) -> Analysis:
-        """Return what :meth:`plan` expects of a query beside what came of it, counts and times per stage.
+        """Run a query and return its plan beside the measured counts and times of each stage.
 
-        It runs the query, and counts what its filter matches; that count is the analysis' own.
+        The records that match the filter are counted for this analysis only; a search does not count them.
         """
 
         def run(plan: Plan) -> Hits:
@@ -87,10 +87,10 @@ class Searcher:
         return analyze(as_query(query, options), self._store, self.planner.plan, run)
 
     def compare(self, /, query: str | Query, a: str, b: str, **options: Unpack[QueryKeywords]) -> Comparison:
-        """Return why record ``a`` stands above record ``b``, or below, for a query; whether hits or not.
+        """Return why record ``a`` ranks above or below record ``b`` for a query. They need not be hits.
 
-        The differences of their parts sum to the difference of their scores. Filters and thresholds say
-        what is a hit, not what it scores: here they count only where a fused score is of ranks among hits.
+        The differences of their parts sum to the difference of their scores. Filters and thresholds are
+        ignored, except where a fused score depends on the ranks among the hits.
         """
         plan = self.plan(replace(as_query(query, options), explain=True))
         first, second = self.executor.explained(plan, (a, b), Deadline(plan.query.timeout))
@@ -99,22 +99,22 @@ class Searcher:
     def concept_facets(
         self, /, query: str | Query = "", limit: int = FACETS, **options: Unpack[ResultKeywords]
     ) -> list[ConceptFacet]:
-        """Return the concepts that a query's results have more often than the index, most so first.
+        """Return the concepts that are more frequent in a query's results than in the index, best first.
 
-        Of a query that ranks, the best 50 results count, of one that only selects, all that match.
+        For a query that ranks, the best 50 results count; for a query that only filters, all its matches.
         """
         return self._facets(self.plan(as_query(query, options)), limit)
 
     def suggest_exclusions(
         self, /, query: str | Query, limit: int = FACETS, **options: Unpack[ResultKeywords]
     ) -> list[Exclusion]:
-        """Return concepts that 15 to 60 % of a query's results have and that its text does not ask for.
+        """Return the concepts that 15 to 60 % of a query's results have and that its text does not mention.
 
-        Each comes with a ``where`` clause that excludes it, and the number of results that this removes.
+        Each has a ``where`` clause that excludes it, and the number of results that the clause removes.
         """
         plan = self.plan(as_query(query, options))
         found = facets.exclusions(
-            self._facets(plan, self._space.n_features), self._asked_for(plan.query.text)
+            self._facets(plan, self._space.n_features), self._mentioned(plan.query.text)
         )
         return found[:limit]
 
@@ -138,8 +138,8 @@ class Searcher:
             return facets.result_set(points, self._space.n_features)
         return facets.matching_set(self._store, plan.query_filter, self._space.n_features)
 
-    def _asked_for(self, text: str) -> set[int]:
-        """Return the features that a query's text activates, and those whose labels answer to it."""
+    def _mentioned(self, text: str) -> set[int]:
+        """Return the features that a query's text activates, and the features whose labels match it."""
         if not text.strip():
             return set()
         active, _ = self._space.sae.encode_one(self._vectors(text))
@@ -161,7 +161,7 @@ def as_query(query: str | Query, options: Mapping[str, Any]) -> Query:
 
 @contextmanager
 def _located(place: int, total: int) -> Iterator[None]:
-    """Say in an error which of several queries it is of."""
+    """Add the number of the query, of several, to an error."""
     try:
         yield
     except SaeIndexError as error:

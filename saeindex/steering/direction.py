@@ -1,14 +1,14 @@
-"""What a steering target means as a step of the query, and of which concepts that step is made.
+"""Directions of steering targets, and the concepts of a direction.
 
-A feature or a family moves along its decoder directions. A phrase is more than one of them: its direction
-is built from its name, from the records of the collection that it means, from the other values of its field
-and from examples:
+The direction of a feature or a family is made of decoder directions. The direction of a phrase is built from
+its name, from the records of the collection that match it, from the other values of its field and from
+examples:
 
     u = nz(n + φ f + ε e),   n = nz(q' - μ),  f = nz(w·X - μ),  e = nz(centred examples)
 
-with q' the name less the labels' background, w the softmax of the property's scores over the sample, and
-where other values are described, n and f less the mean of theirs. One unit of strength adds as much of the
-direction as the typical record that has the concept shows of it.
+with q' the name minus the labels' background, w the softmax of the property's scores over the sample, and, if
+other values are described, n and f minus the mean of those of the other values. One unit of strength adds as
+much of the direction as a typical record with the concept has.
 """
 
 from __future__ import annotations
@@ -36,25 +36,25 @@ if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
     from saeindex.types import FloatArray, Steer
 
-# Names are encoded, words of the collection are not: they gained a direction nothing.
+# Names are encoded; words of the collection are not used, because they did not improve the direction.
 RECIPE = Recipe(first_words=0.0, meant_words=0.0, most_meant=math.inf)
-# How soft the choice of records that show a direction is, and what they count beside its name.
+# The sharpness of the softmax over records, and the weight of these records beside the name.
 SOFTNESS, SHOWN_RECORDS = 0.65, 1.5
-# What five examples count beside the name; more count by the root of their number, up to this.
-FIVE_EXAMPLES, MOST_EXAMPLES = 2.0, 6.0
-# A record has the concept from so many deviations above the mean on; so many records always have it.
-HAS_FROM, LEAST_HAVING = 1.5, 10
-# What a typical record shows of a direction in most collections: that of one with hardly any records.
+# The weight of five examples beside the name; it grows with the root of their number, up to the maximum.
+FIVE_EXAMPLES, MAX_EXAMPLES = 2.0, 6.0
+# The score, in deviations above the mean, from which a record has the concept; the minimum of such records.
+HAS_FROM, MIN_HAVING = 1.5, 10
+# The projection of a typical record on a direction in most collections; used for tiny collections.
 USUAL = 0.25
-# Concepts that a direction is shown as.
+# The number of concepts that describe a direction.
 SHOWN = 16
-# The length from which on a vector is one, and not what rounding leaves of it (decoders are float32).
+# The length up to which a vector counts as zero, because of rounding (decoders are float32).
 NOTHING = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class DirectionPart:
-    """One concept of a direction: how much of its decoder direction the unit vector holds."""
+    """One concept of a direction, and the weight of its decoder direction in the unit vector."""
 
     feature: int
     label: str
@@ -67,9 +67,9 @@ class DirectionPart:
 
 @dataclass(frozen=True, eq=False)
 class Direction:
-    """One target's step: ``unit`` (d,), and how long a step of strength 1.0 is.
+    """The direction of a target: ``unit`` (d,), and ``typical``, the length of a step of strength 1.0.
 
-    ``concept`` is what a feature, family or label resolved to, None for a direction built from evidence.
+    ``concept`` has the features of a feature, family or label; None for a direction built from evidence.
     """
 
     target: str
@@ -80,7 +80,7 @@ class Direction:
 
     @cached_property
     def parts(self) -> tuple[DirectionPart, ...]:
-        """The concepts that the direction is made of, by matching pursuit."""
+        """The concepts of the direction, by matching pursuit."""
         labels = self.space.labels
         return tuple(
             DirectionPart(i, labels[i].text, weight, labels[i].is_weak)
@@ -89,28 +89,28 @@ class Direction:
 
     @property
     def residual(self) -> float:
-        """The length of what the shown concepts leave of the unit vector."""
+        """The length of the unit vector's residual after subtracting these concepts."""
         return float(
             np.linalg.norm(self.unit - combined({p.feature: p.weight for p in self.parts}, self.space))
         )
 
     def edited(self, edits: Mapping[int, float]) -> Direction:
-        """Return the direction with these weights of concepts: 0 strikes one, others are set or added."""
+        """Return the direction with these weights of concepts; 0 removes a concept."""
         if not edits:
             return self
         for feature in edits:
             self.space.label(feature)
-        held = pursue(self.unit, self.space, SHOWN)
-        change = {feature: weight - held.get(feature, 0.0) for feature, weight in edits.items()}
+        weights = pursue(self.unit, self.space, SHOWN)
+        change = {feature: weight - weights.get(feature, 0.0) for feature, weight in edits.items()}
         changed = self.unit + combined(change, self.space)
         if np.linalg.norm(changed) <= NOTHING:
             raise InvalidInputError(
-                f"steer {self.target!r} with edits", "they strike all of it", "Keep a concept of it."
+                f"steer {self.target!r} with edits", "they remove all of it", "Keep a concept of it."
             )
         return replace(self, unit=units(changed))
 
     def to_json(self) -> dict[str, Any]:
-        """Return the direction as people are shown it."""
+        """Return the direction as a JSON object."""
         return {
             "target": self.target,
             "typical": self.typical,
@@ -130,7 +130,7 @@ class Direction:
 
 
 def decoder_direction(concept: Concept, space: FeatureSpace) -> Direction:
-    """Return the step along the decoder directions of features, each weighted by how well it matches."""
+    """Return the direction of features: decoder directions, weighted by the scores of the matches."""
     ids = np.array([match.id for match in concept.features])
     weights = np.array([match.score for match in concept.features], np.float64)
     weights /= weights.sum()
@@ -140,14 +140,14 @@ def decoder_direction(concept: Concept, space: FeatureSpace) -> Direction:
 
 
 def name_direction(collection: Collection, target: str) -> Direction:
-    """Return the step along the name's own embedding, the baseline of Rocchio's."""
+    """Return the direction of the name's own embedding, the baseline of Rocchio."""
     sample, unit = collection.sample(), units(collection.encode(target))
     scores = sample.rows.x @ unit
     return Direction(target, unit, _typical(unit, scores, sample), sample.space)
 
 
 def built_direction(collection: Collection, steer: Steer) -> Direction:
-    """Return the step that a phrase, the other values of its field and examples stand for."""
+    """Return the direction built from a phrase, the other values of its field and examples."""
     sample = collection.sample()
     like = collection.records(steer.like, f"steer {steer.target!r} like")
     unlike = collection.records(steer.unlike, f"steer {steer.target!r} unlike")
@@ -162,7 +162,7 @@ def built_direction(collection: Collection, steer: Steer) -> Direction:
 def direction_of(
     sample: CollectionSample, asked: Asked, collection: Collection, nearest: Rows | None = None
 ) -> tuple[Doubles, Doubles]:
-    """Return the unit direction (d,) of what is asked, and how well each sampled record fits (m,)."""
+    """Return the unit direction (d,) of the evidence ``asked``, and the score of each sampled record (m,)."""
     pool = pool_of(sample, nearest)
     scorer = Scorer(infer(sample, pool, asked, collection.encoder, RECIPE), sample, RECIPE.neighbours)
     fits = scorer.of_sample
@@ -178,23 +178,23 @@ def direction_of(
     toward = named[0] + shown[0]
     if (example := example_direction(asked, mean, RECIPE)) is not None:
         count = len(asked.like) if asked.like is not None else 0
-        toward = toward + min(MOST_EXAMPLES, FIVE_EXAMPLES * (max(1, count) / 5) ** 0.5) * example
+        toward = toward + min(MAX_EXAMPLES, FIVE_EXAMPLES * (max(1, count) / 5) ** 0.5) * example
     return units(toward), fits[:, 0]
 
 
 def _typical(unit: Doubles, scores: Doubles, sample: CollectionSample) -> float:
-    """Return how far the typical record that has a concept lies along its direction from the mean."""
+    """Return the typical projection of records with a concept on its direction, from the mean."""
     has = (scores - scores.mean()) / max(float(scores.std()), 1e-9) >= HAS_FROM
-    if has.sum() < LEAST_HAVING:
-        has = np.argsort(-scores, kind="stable")[:LEAST_HAVING]
+    if has.sum() < MIN_HAVING:
+        has = np.argsort(-scores, kind="stable")[:MIN_HAVING]
     along = max(float(np.median((sample.rows.x[has] - sample.mean) @ unit)), 0.0)
     return sample.trust * along + (1 - sample.trust) * USUAL
 
 
 def pursue(vector: Doubles, space: FeatureSpace, count: int) -> dict[int, float]:
-    """Return the decoder directions that say most of a vector, with weights: orthogonal matching pursuit.
+    """Return up to ``count`` features and weights that approximate a vector, by orthogonal matching pursuit.
 
-    Largest weight first; fewer where these say all of it. Pati, Rezaiifar and Krishnaprasad 1993 (Asilomar).
+    Largest weight first; fewer if these are exact. Pati, Rezaiifar and Krishnaprasad 1993 (Asilomar).
     """
     directions: FloatArray = space.sae.directions
     chosen: list[int] = []

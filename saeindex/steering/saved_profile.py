@@ -1,4 +1,4 @@
-"""Profiles: a direction that a person's judgements of records make, kept by name and applied to any query."""
+"""Profiles: directions fitted on a person's judgements of records, saved by name, for any query."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from saeindex.indexing.manifest import KeptManifest
 
 MAX_PROFILES, MAX_EXAMPLES = 100, 1_000
-# How far a kept direction's length may be from 1: it is float32.
+# The maximum difference of a saved direction's length from 1 (it is float32).
 UNIT_ERROR = 1e-3
 _NAME = re.compile(r"[\w][\w .-]{0,63}")
 _Weight = Annotated[float, Field(ge=-100.0, le=100.0, allow_inf_nan=False)]
 
 
 class Profile(BaseModel):
-    """A saved steering direction. ``edits`` are weights of concepts that a person set: 0 strikes one."""
+    """A saved steering direction. ``edits`` are weights of concepts set by a person; 0 removes a concept."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -43,19 +43,19 @@ class Profile(BaseModel):
 
     @classmethod
     def read(cls, kept: Mapping[str, Any], name: str, dimension: int) -> Self:
-        """Return what was kept; MismatchError where it is none, or not of this dimension."""
+        """Return a saved profile; MismatchError if it is invalid or has another dimension."""
         try:
             profile = cls.model_validate(kept)
             size = len(base64.b64decode(profile.unit, validate=True))
-        except ValueError as error:  # a ValidationError is one
+        except ValueError as error:  # ValidationError is a ValueError, too
             raise MismatchError(f"profile {name!r}", _first_fault(error), "Fit it again.") from error
         found = None
         if profile.name != name:
-            found = f"kept under that name is {profile.name!r}"
+            found = f"the profile saved under this name is {profile.name!r}"
         elif size != 4 * dimension:
             found = f"a direction of {size // 4} dimensions, not {dimension}"
         elif not abs(float(np.linalg.norm(profile.vector)) - 1.0) < UNIT_ERROR:
-            found = "a direction that is no unit vector"
+            found = "a direction that is not a unit vector"
         if found is not None:
             raise MismatchError(f"profile {name!r}", found, "Fit it again.")
         return profile
@@ -66,11 +66,11 @@ class Profile(BaseModel):
         return np.frombuffer(base64.b64decode(self.unit), "<f4").astype(np.float64)
 
     def direction(self, space: FeatureSpace) -> Direction:
-        """Return the step that the profile stands for, edits included."""
+        """Return the direction of the profile, with its edits."""
         return Direction(f"profile:{self.name}", self.vector, self.typical, space).edited(self.edits)
 
     def edited(self, edits: Mapping[int, float]) -> Profile:
-        """Return the profile with these weights of concepts besides the earlier ones; 0 strikes one."""
+        """Return the profile with these further weights of concepts; 0 removes a concept."""
         return _made(self.name, **{**self.model_dump(), "edits": {**self.edits, **edits}})
 
 
@@ -81,7 +81,7 @@ def fit_profile(
     unlike: Sequence[str] = (),
     description: str | None = None,
 ) -> Profile:
-    """Return the profile of records that were liked and not liked (clicks and skips), by record id."""
+    """Return a profile fitted on the ids of liked and disliked records (clicks and skips)."""
     check_name(name)
     for given in (like, unlike):
         if isinstance(given, str):
@@ -90,9 +90,7 @@ def fit_profile(
             )
     description = (description or "").strip() or None
     if not like and not description:
-        raise InvalidInputError(
-            f"profile {name!r}", "no record that is liked", "Give like, or a description."
-        )
+        raise InvalidInputError(f"profile {name!r}", "no liked record", "Give like, or a description.")
     steer = Steer(description or "", like=tuple(like), unlike=tuple(unlike))
     direction = built_direction(collection, steer)
     return _made(
@@ -117,11 +115,11 @@ def _first_fault(error: ValueError) -> str:
     if not isinstance(error, ValidationError):
         return str(error)
     first = error.errors(include_url=False, include_input=False)[0]
-    return f"{first['msg']} at {'.'.join(str(part) for part in first['loc']) or 'the whole'}"
+    return f"{first['msg']} at {'.'.join(str(part) for part in first['loc']) or 'the top level'}"
 
 
 def check_name(name: str) -> None:
-    """Raise InvalidInputError for a name that a steer text could not say."""
+    """Raise InvalidInputError for a name that cannot be written in a steer text."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise InvalidInputError(
             f"profile name {name!r}", "not a name", "Use up to 64 letters, digits, spaces, dots and dashes."
@@ -132,7 +130,7 @@ class ProfileStore:
     """Profiles in the index's manifest, by name; ``steer="+profile:NAME:0.5"`` applies one."""
 
     def __init__(self, collection: Collection, manifest: KeptManifest) -> None:
-        """Take the collection that profiles are fitted on, and where they are kept."""
+        """Bind the collection that profiles are fitted on, and the manifest that stores them."""
         self._collection, self._manifest = collection, manifest
         self._space = collection.space
 
@@ -143,7 +141,7 @@ class ProfileStore:
         unlike: Sequence[str] = (),
         description: str | None = None,
     ) -> Profile:
-        """Fit a profile on records that were liked and not liked (by id), and keep it with the index."""
+        """Fit a profile on the ids of liked and disliked records, and save it with the index."""
         profile = fit_profile(self._collection, name, like, unlike, description)
         self.save(profile)
         return profile
@@ -154,17 +152,17 @@ class ProfileStore:
         return tuple(sorted(self._manifest.current.profiles))
 
     def get(self, name: str) -> Profile:
-        """Return a saved profile; NotFoundError lists those that there are."""
+        """Return a saved profile; NotFoundError lists the saved profiles."""
         kept = self._manifest.current.profiles.get(name)
         if kept is None:
             raise self._unknown(name)
         return Profile.read(kept, name, self._space.sae.dimension)
 
     def save(self, profile: Profile) -> None:
-        """Keep a profile with the index, in place of one of the same name."""
+        """Save a profile with the index; a profile of the same name is replaced."""
         check_name(profile.name)
         Profile.read(profile.model_dump(mode="json"), profile.name, self._space.sae.dimension)
-        profile.direction(self._space)  # edits of features that there are, and that leave something
+        profile.direction(self._space)  # raises for edits of unknown features or that remove all
         others = {name: kept for name, kept in self._manifest.read().profiles.items() if name != profile.name}
         if len(others) >= MAX_PROFILES:
             raise InvalidInputError(
@@ -173,7 +171,7 @@ class ProfileStore:
         self._keep({**others, profile.name: profile.model_dump(mode="json")})
 
     def delete(self, name: str) -> None:
-        """Forget a saved profile; NotFoundError where there is none of that name."""
+        """Delete a saved profile; NotFoundError if no profile has this name."""
         kept = self._manifest.read().profiles
         if name not in kept:
             raise self._unknown(name)
@@ -187,5 +185,5 @@ class ProfileStore:
         self._manifest.write(self._manifest.read().model_copy(update={"profiles": profiles}))
 
     def direction(self, name: str) -> Direction:
-        """Return the step that a saved profile stands for."""
+        """Return the direction of a saved profile."""
         return self.get(name).direction(self._space)

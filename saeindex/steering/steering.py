@@ -1,9 +1,9 @@
-"""Steering: moving the query along directions and keeping what the autoencoder cannot say.
+"""Steering: moving the query along directions, without losing what the autoencoder cannot represent.
 
     q' = normalise(q + sum_t s_t m_t u_t)
 
-``u_t`` is the unit direction of target t and ``m_t`` how far along it the typical record lies that has it
-(:mod:`saeindex.steering.direction`). The part of q outside the dictionary is never touched.
+``u_t`` is the unit direction of target t, and ``m_t`` the projection on it of a typical record that has the
+target (:mod:`saeindex.steering.direction`). The part of q outside the dictionary is not changed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray
 
 PROFILE = "profile:"
-# Steps of the bisection for the largest strength within a drift: to one part in a million.
+# Steps of the bisection for the largest factor within a drift, to one part in a million.
 HALVINGS = 20
 KEPT = 256
 
@@ -44,20 +44,20 @@ class ResolvedSteer:
 
 
 class Steering:
-    """Resolves targets to directions, and remembers them until the collection changes."""
+    """Resolves targets to directions, and caches them until the collection changes."""
 
     def __init__(
         self, collection: Collection, resolver: Resolver, profile: Callable[[str], Direction]
     ) -> None:
-        """Take the collection, what resolves its concepts, and what finds a saved profile by name."""
+        """Bind the collection, its resolver of concepts, and the function from a name to a saved profile."""
         self._collection, self._resolver, self._profile = collection, resolver, profile
         self._known: Memo[Direction] = Memo(KEPT)
 
     def resolve(self, steer: Steer, method: SteeringMethod = "built") -> ResolvedSteer:
-        """Return a steer with its direction; raises UnknownConceptError where nothing answers to it."""
+        """Return a steer with its direction; UnknownConceptError if nothing matches its target."""
         if method not in get_args(SteeringMethod):
             known = ", ".join(get_args(SteeringMethod))
-            raise InvalidInputError(f"steering={method!r}", "no such way", f"Use {known}.")
+            raise InvalidInputError(f"steering={method!r}", "no such method", f"Use {known}.")
         _check_evidence(steer, method)
         direction = self._direction(steer, method).edited(steer.edits)
         if method == "clamp" and direction.concept is None:
@@ -77,16 +77,16 @@ class Steering:
             return decoder_direction(self._named(target, method), self._collection.space)
         if not target.strip() and not has_examples:
             raise InvalidInputError("steer", "no target", "Name a concept, or give like and unlike.")
-        return self._remembered(steer, method)
+        return self._cached(steer, method)
 
     def _named(self, target: str, method: SteeringMethod) -> Concept:
         concept = self._resolver.resolve(target, "strict")
         is_single = method in ("decoder", "clamp") and not target.startswith(FAMILY)
         return replace(concept, features=concept.features[:1]) if is_single else concept
 
-    def _remembered(self, steer: Steer, method: SteeringMethod) -> Direction:
-        told = (tuple(ids) for ids in (steer.against, steer.like, steer.unlike))
-        key = (method == "name", steer.target, *told)
+    def _cached(self, steer: Steer, method: SteeringMethod) -> Direction:
+        evidence = (tuple(given) for given in (steer.against, steer.like, steer.unlike))
+        key = (method == "name", steer.target, *evidence)
         return self._known.get(key, lambda: self._made(steer, method), of=self._collection.sample())
 
     def _made(self, steer: Steer, method: SteeringMethod) -> Direction:
@@ -98,31 +98,31 @@ class Steering:
 
 
 def _check_evidence(steer: Steer, method: SteeringMethod) -> None:
-    """Raise InvalidInputError where other values or examples are given that the direction would ignore."""
+    """Raise InvalidInputError if the direction would ignore given other values or examples."""
     target = steer.target
-    told = {name: getattr(steer, name) for name in ("against", "like", "unlike")}
-    for name, given in told.items():
+    evidence = {name: getattr(steer, name) for name in ("against", "like", "unlike")}
+    for name, given in evidence.items():
         if isinstance(given, str):
             raise InvalidInputError(f"steer {target!r}, {name}={given!r}", "one text", "Give a list.")
     is_fixed = target.startswith((PROFILE, FAMILY)) or is_id(target)
-    if any(told.values()) and (is_fixed or method not in ("built", "sparse")):
+    if any(evidence.values()) and (is_fixed or method not in ("built", "sparse")):
         found = (
             "a direction that they do not change" if is_fixed else f"steering={method!r} takes a name alone"
         )
         raise InvalidInputError(
-            f"steer {target!r} with {' and '.join(name for name in told if told[name])}",
+            f"steer {target!r} with {' and '.join(name for name in evidence if evidence[name])}",
             found,
-            "Name a phrase, with steering='built'.",
+            "Use a phrase with steering='built'.",
         )
 
 
 def unknown_profile(name: str) -> Direction:
-    """Raise NotFoundError; for an index without profiles."""
+    """Raise NotFoundError, for an index without profiles."""
     raise NotFoundError(f"profile {name!r}", "the index has none", "Fit one with index.fit_profile(…).")
 
 
 def apply(vector: FloatArray, steers: Sequence[ResolvedSteer]) -> FloatArray:
-    """Return q' (d,) float32; with no or only zero strengths the very same array."""
+    """Return q' (d,) float32; without non-zero strengths, the same array object."""
     moves = [
         steer.strength * steer.direction.typical * steer.direction.unit for steer in steers if steer.strength
     ]
@@ -131,7 +131,9 @@ def apply(vector: FloatArray, steers: Sequence[ResolvedSteer]) -> FloatArray:
     moved = vector.astype(np.float64) + np.sum(moves, axis=0)
     length = float(np.linalg.norm(moved))
     if length < 1e-6:
-        raise InvalidInputError("steer this query", "the steps cancel it out", "Use smaller strengths.")
+        raise InvalidInputError(
+            "steer this query", "the steps cancel the query out", "Use smaller strengths."
+        )
     steered: FloatArray = (moved / length).astype(np.float32)
     return steered
 
@@ -139,7 +141,7 @@ def apply(vector: FloatArray, steers: Sequence[ResolvedSteer]) -> FloatArray:
 def clamp(vector: FloatArray, steers: Sequence[ResolvedSteer], space: FeatureSpace) -> FloatArray:
     """Return the query decoded from its code with features set to strengths (saerch, arXiv 2408.00657).
 
-    A baseline: what the code does not rebuild of the query is lost. A negative strength clamps to 0.
+    This is a baseline: the residual of the query is lost. A negative strength sets the feature to 0.
     """
     if not any(steer.strength for steer in steers):
         return vector
@@ -157,7 +159,7 @@ def clamp(vector: FloatArray, steers: Sequence[ResolvedSteer], space: FeatureSpa
 def within(
     vector: FloatArray, steers: Sequence[ResolvedSteer], max_drift: float
 ) -> tuple[ResolvedSteer, ...]:
-    """Return the steers with all strengths scaled alike, by the largest factor up to 1 that drifts so far."""
+    """Return the steers scaled by the largest common factor, at most 1, within ``max_drift``."""
     if drift_of(vector, apply(vector, steers)) <= max_drift:
         return tuple(steers)
     low, high = 0.0, 1.0
@@ -172,7 +174,7 @@ def _drifts(vector: FloatArray, steers: Sequence[ResolvedSteer], factor: float) 
 
 
 def drift_of(before: FloatArray, after: FloatArray) -> float:
-    """Return 1 - cos(before, after), 0.0 exactly when the query was not moved."""
+    """Return 1 - cos(before, after); exactly 0.0 if the query was not moved."""
     if after is before:
         return 0.0
     a, b = before.astype(np.float64), after.astype(np.float64)
@@ -182,10 +184,10 @@ def drift_of(before: FloatArray, after: FloatArray) -> float:
 def steered_code(
     before: FloatArray, after: FloatArray, steers: Sequence[ResolvedSteer], space: FeatureSpace, boosts: bool
 ) -> SparseVector:
-    """Return the sparse query of a steered one: that of q', less the concepts that are taken away.
+    """Return the sparse form of a steered query: the code of q' with subtracted concepts at lower weight.
 
-    Where a concept goes, records that still show it lose by it; with ``boosts`` ("sparse" steering) the
-    unsteered query's own code gains the concepts that are added, too.
+    Records that have a subtracted concept score lower. With ``boosts`` ("sparse" steering), the code is that
+    of the unsteered query, and added concepts are added to it, too.
     """
     indices, values = space.sae.encode_one(before if boosts else after)
     code = dict(zip(indices.tolist(), values.tolist(), strict=True))

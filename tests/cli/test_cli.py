@@ -199,8 +199,8 @@ def test_facets_and_suggestions_come_with_the_hits(index: str) -> None:
     assert isinstance(found["facets"], list)
     assert isinstance(found["suggestions"], list)
     shown = call(*asked).stdout
-    assert "These results split into" in shown
-    assert "Not asked for" in shown
+    assert "More frequent in these results" in shown
+    assert "In a part of the results" in shown
 
 
 def test_a_search_that_takes_too_long_exits_3(index: str) -> None:

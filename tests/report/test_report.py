@@ -56,7 +56,7 @@ def test_a_comparison_is_told_with_its_numbers(tmp_path: Path) -> None:
     page = page_of(diff(("old", "new")), tmp_path, "What changed?")
     for told in (
         "#1 rain", "drizzle", "“storm”", "55.0 %", "+30.0", "+25.0 to +35.0", "0.010", "Mid-p test",
-        "length (5 bins)", "metadata.author", "3 of these hold in the other half", "snow", "hail",
+        "length (5 bins)", "metadata.author", "3 of these are confirmed in the other half", "snow", "hail",
         "have no error rate", "Two & more authors wrote both.", "never",
     ):  # fmt: skip
         assert told in page.text, told

@@ -7,7 +7,7 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from saeindex import FeatureIndex
-from saeindex.search.facets import FACET_RESULTS, LEAST_Z, concept_facets, merged, result_set
+from saeindex.search.facets import FACET_RESULTS, MIN_Z, concept_facets, merged, result_set
 from tests.samples import all_points, code_of
 
 TEXT = "the senate election and tax reform"
@@ -40,7 +40,7 @@ def test_facets_are_the_most_over_represented_concepts(any_papers: FeatureIndex)
         assert facet.z == pytest.approx(z, abs=1e-5)
         assert facet.label == any_papers.space.labels[facet.features[0]].text
     listed = {feature for facet in facets for feature in facet.features}
-    assert listed == {f for f, (count, z) in wanted.items() if z >= LEAST_Z + 1e-9 and count >= 2}
+    assert listed == {f for f, (count, z) in wanted.items() if z >= MIN_Z + 1e-9 and count >= 2}
     strengths = [facet.z for facet in facets]
     assert strengths == sorted(strengths, reverse=True)
     assert any_papers.concept_facets(TEXT, limit=3) == facets[:3]

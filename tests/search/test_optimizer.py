@@ -66,7 +66,7 @@ def test_a_search_is_the_same_wherever_its_filter_is_asked(
 
     within = found()
     monkeypatch.setattr(choices, "AFTER_FROM", 1)
-    monkeypatch.setattr(scoring, "LEAST_SIFTED", 5)
+    monkeypatch.setattr(scoring, "MIN_SIFTED", 5)
     assert papers.plan(TEXTS[0], where="NOT #5").choices.after.value
     assert found() == within
 

@@ -124,7 +124,7 @@ def test_exact_overrides_the_choice_where_there_is_a_graph(exact: bool) -> None:
     for points in (10, 900_000):
         chosen = choose(Query("galaxies", exact=exact), setting(points, 1_000_000, has_graph=True))
         assert chosen.exact.value is exact
-        assert chosen.exact.why == "as asked for"
+        assert chosen.exact.why == "as requested"
     assert choose(Query("galaxies", exact=exact), setting(10, 100)).exact.value
 
 

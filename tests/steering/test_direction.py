@@ -137,7 +137,7 @@ def test_an_edit_moves_a_concept_s_weight_to_the_one_given(papers: FeatureIndex)
 
 
 def test_edits_that_strike_all_or_name_no_feature_are_refused(papers: FeatureIndex) -> None:
-    with pytest.raises(InvalidInputError, match="strike all of it"):
+    with pytest.raises(InvalidInputError, match="remove all of it"):
         papers.search("galaxies", steer=[Steer("#5", edits={5: 0.0})])
     with pytest.raises(UnknownConceptError):
         papers.search("galaxies", steer=[Steer("#5", edits={9_999: 0.5})])

@@ -126,9 +126,9 @@ def test_other_names_are_kept_and_said_in_a_text(index: FeatureIndex, name: str)
 @pytest.mark.parametrize(
     ("options", "found"),
     [
-        ({}, "no record that is liked"),
-        ({"unlike": ["doc-1"]}, "no record that is liked"),
-        ({"description": "  "}, "no record that is liked"),
+        ({}, "no liked record"),
+        ({"unlike": ["doc-1"]}, "no liked record"),
+        ({"description": "  "}, "no liked record"),
         ({"like": "doc-1"}, "one text"),
         ({"like": ["doc-1"], "unlike": "doc-2"}, "one text"),
         ({"like": ["doc-1"], "description": "x" * 10_001}, "at most 10000 characters"),
@@ -168,13 +168,13 @@ def of(vector: np.ndarray) -> str:
     [
         ({"unit": "not base64"}, "base64"),
         ({"unit": of(np.ones(10) / 10**0.5)}, "10 dimensions, not 384"),
-        ({"unit": of(np.full(384, np.nan))}, "no unit vector"),
-        ({"unit": of(np.zeros(384))}, "no unit vector"),
+        ({"unit": of(np.full(384, np.nan))}, "not a unit vector"),
+        ({"unit": of(np.zeros(384))}, "not a unit vector"),
         ({"typical": -1.0}, "greater than or equal to 0 at typical"),
         ({"typical": "much"}, "valid number.* at typical"),
         ({"mood": 1}, "Extra inputs are not permitted at mood"),
         ({"edits": {"x": 1.0}}, "at edits"),
-        ({"name": "other"}, "kept under that name is 'other'"),
+        ({"name": "other"}, "the profile saved under this name is 'other'"),
     ],
     ids=str,
 )

@@ -1,4 +1,4 @@
-"""Anchored expectation-maximisation: clusters that stay with what was asked while they follow the records.
+"""Anchored expectation-maximisation: clusters that follow the records and stay near the described values.
 
 Each round fits, by ridge regression, which value each record has from what its views show (the fit of a
 record leaves that record out), and softly assigns the records by this fit and by the scores that they started
@@ -8,7 +8,7 @@ with, the anchor:
     P = softmax(SHARPNESS · (z(fit) + ANCHOR · start)),   z: mean 0 and deviation 1 by value
 
 Ridge regression on indicators is linear discriminant analysis (Hastie, Tibshirani and Friedman, 4.3); its
-exact leave-one-out form (7.10) is what keeps many components from confirming whatever they are told.
+exact leave-one-out form (7.10) prevents that many components reproduce any starting point.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 RIDGE, SHARPNESS, ANCHOR = 10.0, 5.0, 0.4
 ROUNDS, SETTLED = 30, 1e-3
-# How much an example counts in a fit, and how much what examples say counts beside descriptions.
+# Weights: of an example in a fit, of examples beside descriptions, and of the neighbours' mean.
 EXAMPLE, EXAMPLES, SMOOTHING = 3.0, 1.0, 1.0
 
 
@@ -96,10 +96,10 @@ def settle(
 def example_scores(
     whitened: Whitened, known: NDArray[np.int64], count: int, nearest: NDArray[np.int64]
 ) -> Doubles:
-    """Return how like the examples of each value records and their neighbours are (m, J)."""
-    told = memberships(known[known >= 0], count)
-    # A value without examples has no direction: nothing is like it, nothing unlike.
-    centres = told.T @ whitened.g[known >= 0] / np.maximum(told.sum(0), 1)[:, None]
+    """Return the similarity of records and their neighbours to the examples of each value (m, J)."""
+    known_shares = memberships(known[known >= 0], count)
+    # A value without examples has no direction: its similarity is 0.
+    centres = known_shares.T @ whitened.g[known >= 0] / np.maximum(known_shares.sum(0), 1)[:, None]
     return smoothed(standardised(whitened.g @ units(centres).T), nearest)
 
 
@@ -112,10 +112,10 @@ def smoothed(scores: Doubles, nearest: NDArray[np.int64]) -> Doubles:
 
 
 def held(shares: Doubles, known: NDArray[np.int64] | None) -> Doubles:
-    """Return shares with the examples where they belong."""
+    """Return shares in which the examples belong to their values."""
     if known is not None:
-        told = np.flatnonzero(known >= 0)
-        shares[told] = memberships(known[told], shares.shape[1])
+        known_shares = np.flatnonzero(known >= 0)
+        shares[known_shares] = memberships(known[known_shares], shares.shape[1])
     return shares
 
 

@@ -1,4 +1,4 @@
-"""An axis: a name, and the values that records may take on it: described, shown by examples, or inferred."""
+"""An axis: a name and its values, which are described, given by examples, or inferred."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from saeindex.protocols import TextEncoder
     from saeindex.types import FloatArray
 
-MOST_VALUES = 200
-MOST_TEXTS = 50
+MAX_VALUES = 200
+MAX_TEXTS = 50
 _FORMS = 'Write "tone: angry, calm, joking", or {"tone": ["angry", "calm", "joking"]}.'
 VALUES, CANDIDATES, TEXTS = 4, 48, 3
-# A concept is in use where so many records have it.
-LEAST_SHARE = 0.005
+# The minimum share of records with a concept for it to name a value.
+MIN_SHARE = 0.005
 SEED = 0
 
 
@@ -47,7 +47,7 @@ class Axis:
     is_inferred: bool = False
 
     def __post_init__(self) -> None:
-        """Check the values; InvalidInputError says what is wrong with them."""
+        """Raise InvalidInputError for values that cannot be used."""
         _check(self)
 
     def __str__(self) -> str:
@@ -60,19 +60,23 @@ class Axis:
 
     @property
     def has_texts(self) -> bool:
-        """Say whether every value is described."""
+        """Whether every value has a description."""
         return all(value.texts for value in self.values)
 
     @property
     def has_examples(self) -> bool:
-        """Say whether every value has an example."""
+        """Whether every value has an example."""
         return all(value.examples for value in self.values)
 
-    def check_told(self) -> None:
-        """Raise InvalidInputError where values are told neither all by texts nor all by examples."""
+    def check_described(self) -> None:
+        """Raise InvalidInputError unless all values have texts or all have examples."""
         if self.values and not self.has_texts and not self.has_examples:
             silent = next((v.name for v in self.values if not v.texts and not v.examples), None)
-            found = "some have texts, others examples" if silent is None else f"nothing tells {silent!r}"
+            found = (
+                "some have texts, others examples"
+                if silent is None
+                else f"{silent!r} has neither texts nor examples"
+            )
             do = "Describe every value, or give examples of every one."
             raise InvalidInputError(f"the axis {self.name!r}", found, do)
 
@@ -101,9 +105,9 @@ class Axis:
         return cls(name.strip(), tuple(_parsed(part) for part in parts if part))
 
     def with_examples(self, examples: Mapping[str, Sequence[str]]) -> Axis:
-        """Return this axis with record ids as examples of values; those without values take them from here.
+        """Return this axis with record ids as examples of its values; without values, it gets these values.
 
-        InvalidInputError where a value is not one of the axis.
+        InvalidInputError if the axis lacks a value.
         """
         known = {value.name: value for value in self.values or (AxisValue(n, (n,)) for n in examples)}
         strange = [name for name in examples if name not in known]
@@ -147,25 +151,25 @@ def _check(axis: Axis) -> None:
     asked, names = f"the axis {axis.name!r}", axis.names
     if not axis.name.strip():
         raise InvalidInputError("an axis", "no name", _FORMS)
-    if len(names) == 1 or len(names) > MOST_VALUES:
-        raise InvalidInputError(asked, f"{len(names)} values", f"Give 2 to {MOST_VALUES} values, or none.")
+    if len(names) == 1 or len(names) > MAX_VALUES:
+        raise InvalidInputError(asked, f"{len(names)} values", f"Give 2 to {MAX_VALUES} values, or none.")
     if len(set(names)) < len(names) or not all(name.strip() for name in names):
-        raise InvalidInputError(asked, f"the values {', '.join(names)}", "Give each value a name of its own.")
+        raise InvalidInputError(asked, f"the values {', '.join(names)}", "Give each value a different name.")
     if any(not text.strip() for value in axis.values for text in value.texts):
         raise InvalidInputError(asked, "an empty description", "Describe the value, or leave its texts out.")
-    if any(len(value.texts) > MOST_TEXTS for value in axis.values):
-        raise InvalidInputError(asked, "too many texts", f"Give at most {MOST_TEXTS} for a value.")
+    if any(len(value.texts) > MAX_TEXTS for value in axis.values):
+        raise InvalidInputError(asked, "too many texts", f"Give at most {MAX_TEXTS} for a value.")
     owners = [record for value in axis.values for record in set(value.examples)]
     if len(set(owners)) < len(owners):
         twice = next(record for record in owners if owners.count(record) > 1)
-        raise InvalidInputError(asked, f"record {twice!r} as example of two values", "Keep it for one.")
+        raise InvalidInputError(asked, f"record {twice!r} as example of two values", "Keep it for one value.")
 
 
 # Where only the name of an axis is known, the weakest way to ask: the words and concept labels nearest in
 # meaning to the name are grouped, and each group's most central one becomes a value. They are shown, so that
 # a person can do better.
 def with_values(axis: Axis, sample: CollectionSample, collection: Encodes) -> Axis:
-    """Return the axis with values inferred from a sample; InvalidInputError where there is too little."""
+    """Return the axis with values inferred from a sample; InvalidInputError if it has too few names."""
     from sklearn.cluster import KMeans
 
     texts, vectors = _candidates(axis.name, sample, collection)
@@ -185,7 +189,7 @@ def with_values(axis: Axis, sample: CollectionSample, collection: Encodes) -> Ax
 def _candidates(name: str, sample: CollectionSample, collection: Encodes) -> tuple[list[str], Doubles]:
     """Return the names nearest in meaning, and where they lie beside all names (n, d)."""
     space, words = sample.space, sample.named_words(collection.encoder)
-    in_use = np.flatnonzero(sample.concept_share >= LEAST_SHARE)
+    in_use = np.flatnonzero(sample.concept_share >= MIN_SHARE)
     texts = [sample.words[column] for column in words.columns.tolist()]
     texts += [space.labels[feature].text for feature in in_use.tolist()]
     labels = units(space.label_vectors[in_use] - sample.background)

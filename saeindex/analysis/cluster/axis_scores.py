@@ -76,7 +76,7 @@ def gather(
 ) -> AxisEvidence:
     """Return the evidence of an axis with values; ``known`` (m,) says -1 or the value of an example.
 
-    ``viewed``, the views of the sample's rows, need not be learnt for each axis anew.
+    ``viewed`` are the views of the sample's rows, if known from another axis.
     """
     views, seen = viewed or Views.of(sample.rows)
     vectors = text_vectors(collection, axis) if axis.has_texts else None

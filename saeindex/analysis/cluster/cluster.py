@@ -1,9 +1,9 @@
 """Clustering along an axis: by described values, by examples, or by both, and nothing else.
 
-A property search with the values as each other's siblings scores every record (``cluster_evidence``),
-anchored expectation-maximisation lets the records themselves say where the values part (``cluster_em``), and
-the result is measured (``cluster_measures``) and judged (``cluster_verdict``). Of very many records a random
-part is clustered so; the others are placed by a linear readout of where that part settled.
+Every record is scored for each value against the other values, as in a property search (``axis_scores``).
+Anchored expectation-maximisation adapts the clusters to the records (``anchored_em``). The result is measured
+(``quality``) and judged (``verdict``). Of very many records, a random part is clustered, and the others are
+assigned by a linear model that is fitted on this part.
 """
 
 from __future__ import annotations
@@ -49,16 +49,16 @@ if TYPE_CHECKING:
 
 Method: TypeAlias = Literal["anchored", "interpembed", "free"]
 METHODS: tuple[Method, ...] = ("anchored", "interpembed", "free")
-# Records that are clustered together; the others are placed.
-MOST = 12_000
-LEAST = 10
-# Records whose embeddings the result keeps for a map.
-MOST_DRAWN = 3_000
+# The maximum and minimum number of records that are clustered together; the others are placed afterwards.
+MAX_RECORDS = 12_000
+MIN_RECORDS = 10
+# The maximum number of records whose embeddings are kept for a map.
+MAX_DRAWN = 3_000
 RIDGE = 1.0
 BLOCK = 4_096
 LABELLED = 100
-# A dense similarity matrix: this many records at most are divided, the others go where their likes are.
-MOST_DIVIDED = 3_000
+# The maximum records of a dense similarity matrix; the others join the cluster of similar records.
+MAX_DIVIDED = 3_000
 SEED = 0
 
 
@@ -82,9 +82,9 @@ def cluster(
         raise InvalidInputError(f"method {method!r}", "no such method", f"Use one of {', '.join(METHODS)}.")
     asked = Axis.of(axis)
     asked = asked.with_examples(examples) if examples else asked
-    asked.check_told()
+    asked.check_described()
     rows = np.arange(len(snapshot), dtype=np.int64) if rows is None else np.asarray(rows, np.int64)
-    if len(rows) < max(LEAST, 2 * len(asked.values)):
+    if len(rows) < max(MIN_RECORDS, 2 * len(asked.values)):
         found = f"{len(rows)} records for {len(asked.values) or 'open'} values"
         raise InvalidInputError(f"clusters along {asked.name!r}", found, "Cluster more records.")
     taken = _Taken.of(asked, snapshot, rows)
@@ -97,18 +97,18 @@ def cluster(
 
 @dataclass(frozen=True, eq=False)
 class _Taken:
-    """The ``rows`` clustered together, examples among them; ``known`` (m,) says -1 or their value."""
+    """The ``rows`` that are clustered together; ``known`` (m,) is the value of an example, else -1."""
 
     rows: NDArray[np.int64]
     known: NDArray[np.int64] | None
 
     @classmethod
     def of(cls, axis: Axis, snapshot: Snapshot, rows: NDArray[np.int64]) -> _Taken:
-        """Take the examples, wherever they are, and the first of the rows, which stand in random order."""
+        """Return all examples and the first of the rows, which are in random order."""
         if not any(value.examples for value in axis.values):
-            return cls(rows[:MOST], None)
+            return cls(rows[:MAX_RECORDS], None)
         examples, values = known_values(axis, snapshot)
-        others = rows[~np.isin(rows, examples)][:MOST]
+        others = rows[~np.isin(rows, examples)][:MAX_RECORDS]
         known = np.concatenate([values, np.full(len(others), -1)])
         return cls(np.concatenate([examples, others]), known)
 
@@ -182,7 +182,7 @@ def _reported(
         codes,
         shares.max(1),
         grouped.placer.new,
-        np.asarray(snapshot.vectors[rows[:MOST_DRAWN]]),
+        np.asarray(snapshot.vectors[rows[:MAX_DRAWN]]),
     )
 
 
@@ -201,7 +201,7 @@ class Placer:
         shrink = views.variances + RIDGE * views.total / len(views.mean)
         scaled = standardised(scores)
         readout = (seen.T @ scaled) / len(seen) / shrink[:, None]
-        # Weak fits are drawn to 0: on one scale again, every cluster has its say.
+        # Weak fits are near 0; the scores are standardised so that every cluster has the same weight.
         fitted = seen @ readout
         readout *= scaled.std(0) / np.maximum(fitted.std(0), 1e-9)
         scale = np.where(scores.std(0) > 0, scores.std(0), 1.0)
@@ -238,12 +238,9 @@ class Placer:
         return np.concatenate([np.zeros((0, len(self.offset))), *found])
 
 
-# InterpEmbed's way (arXiv 2512.10092), the named baseline: the features whose labels are most like the axis
-# are kept; records are as similar as the Jaccard index of their active kept features, and spectral
-# clustering divides them.
-# InterpEmbed's way (arXiv 2512.10092), the named baseline: the features whose labels are most like the axis
-# are kept; records are as similar as the Jaccard index of their active kept features, and spectral clustering
-# divides them.
+# InterpEmbed's method (arXiv 2512.10092), a baseline: only the features whose labels are most similar to the
+# axis are used; the similarity of records is the Jaccard index of these features, and spectral clustering
+# divides the records.
 def interpembed_clusters(
     present: csr_matrix, space: FeatureSpace, vectors: FloatArray, count: int
 ) -> NDArray[np.int64]:
@@ -252,7 +249,7 @@ def interpembed_clusters(
 
     kept = labelled_features(space, vectors)
     active = present[:, kept]
-    divided = min(active.shape[0], MOST_DIVIDED)
+    divided = min(active.shape[0], MAX_DIVIDED)
     similarity = jaccard(active[:divided], active[:divided])
     found = SpectralClustering(count, affinity="precomputed", random_state=SEED, assign_labels="kmeans")
     codes = np.zeros(active.shape[0], np.int64)

@@ -1,4 +1,4 @@
-"""Clusters as people read them: sizes, concepts, central and borderline records, what else they follow."""
+"""Description of clusters: sizes, concepts, central and borderline records, leakage."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 FREE = "(free)"
 CONCEPTS = 8
-# A concept of a cluster: this sure, this much more often than elsewhere, and in this share of its records.
-LEAST_Z, LEAST_LIFT, LEAST_SHARE = 3.0, 1.2, 0.02
+# The minimum z, lift and share of records for a concept of a cluster.
+MIN_Z, MIN_LIFT, MIN_SHARE = 3.0, 1.2, 0.02
 
 
 def described_clusters(
@@ -81,8 +81,8 @@ def key_concepts(sample: CollectionSample, over: Doubles, lift: Doubles) -> tupl
     """Return the features that are over-represented, the surest first; weak labels after clear ones."""
     space, usual = sample.space, sample.concept_share
     share = lift * usual
-    kept = [f for f in np.argsort(-over)[: 4 * CONCEPTS].tolist() if over[f] >= LEAST_Z]
-    kept = [f for f in kept if lift[f] >= LEAST_LIFT and share[f] >= LEAST_SHARE]
+    kept = [f for f in np.argsort(-over)[: 4 * CONCEPTS].tolist() if over[f] >= MIN_Z]
+    kept = [f for f in kept if lift[f] >= MIN_LIFT and share[f] >= MIN_SHARE]
     ordered = sorted(kept, key=lambda feature: space.labels[feature].is_weak)[:CONCEPTS]
     labels = [space.labels[feature] for feature in ordered]
     return tuple(
@@ -98,7 +98,7 @@ def leaks(
     codes: NDArray[np.int64],
     count: int,
 ) -> dict[str, dict[str, float]]:
-    """Return how far clusters agree with other fields, and with what k-means finds when nothing is asked."""
+    """Return the agreement of clusters with other fields, and with k-means clusters without an axis."""
     found = leakage(snapshot, rows, codes)
     found[FREE] = agreement(free_clusters(sample.rows.x, count), codes)
     return found

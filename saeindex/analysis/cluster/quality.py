@@ -1,4 +1,4 @@
-"""How good clusters are: conductance, silhouette, what is distinctive of each, and what else they follow."""
+"""Quality of clusters: conductance, silhouette, distinctive features, and agreement with other fields."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from saeindex.concepts.weighting import Doubles
     from saeindex.types import FloatArray
 
-# Fields with more different values than this are names of records, not an axis.
-MOST_LEAKED = 300
-LEAST_KNOWN = 20
+# The maximum number of values of a field for leakage, and the minimum number of records with a value.
+MAX_LEAKED = 300
+MIN_KNOWN = 20
 
 
 def neighbour_graph(nearest: NDArray[np.int64]) -> csr_matrix:
@@ -78,7 +78,7 @@ def leakage(
         column = snapshot.column(field).take(rows)
         known = column.codes >= 0
         values = len(np.unique(column.codes[known]))
-        if known.sum() >= LEAST_KNOWN and 2 <= values <= min(MOST_LEAKED, known.sum() / 2):
+        if known.sum() >= MIN_KNOWN and 2 <= values <= min(MAX_LEAKED, known.sum() / 2):
             found[field] = agreement(column.codes[known], codes[known])
     return found
 

@@ -1,4 +1,4 @@
-"""A clustering in words: whether to trust it, the clusters, and what else they follow."""
+"""The report of a clustering: the verdict, the clusters, and other fields that they follow."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ METHODS = {
     "free": "k-means of the embeddings, without an axis.",
 }
 LIMITS = (
-    "The verdict says whether records divide along the axis, not whether its words mean what they say: "
-    "an axis that stands for another one, such as topic, passes. Read central and borderline records.",
+    "The verdict is about whether records divide along the axis, not about the meaning of its words: "
+    "an axis that is confused with another one, such as topic, passes. Read central and borderline records.",
     "Key concepts are features with short labels that a cluster has more often; they were not tested.",
 )
 

@@ -1,4 +1,4 @@
-"""What clustering finds: clusters with their concepts, whether to trust them, and where new records go."""
+"""The result of clustering: clusters with their concepts, the verdict, and the cluster of new records."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Place = Callable[["FloatArray", "Sequence[str] | None"], "NDArray[np.int64]"]
 
 @dataclass(frozen=True, slots=True)
 class KeyConcept:
-    """A feature that a cluster has ``lift`` times as often as all records, at this ``share`` of its own."""
+    """A feature of a ``share`` of a cluster's records; this is ``lift`` times its share of all records."""
 
     feature: int
     label: str
@@ -38,8 +38,9 @@ class KeyConcept:
 class Cluster:
     """One value of the axis and its records.
 
-    ``central`` records fit it best, ``borderline`` ones fit another nearly as well. ``conductance`` is the
-    share of neighbours outside (0 is apart, 1 is none of its own), ``silhouette`` from -1 to 1.
+    ``central`` are the records that fit the cluster best; ``borderline`` records fit another cluster nearly
+    as well. ``conductance`` is the share of the records' neighbours that are outside the cluster, 0 to 1;
+    ``silhouette`` is from -1 to 1.
     """
 
     name: str
@@ -70,9 +71,10 @@ class Cluster:
 class Clustering(AnalysisResult):
     """Records clustered along an axis.
 
-    ``ids`` and ``codes`` (m,) say which of ``clusters`` each record is in, ``confidence`` (m,) how surely.
-    ``leakage`` is the agreement (NMI, ARI) with other fields of the records, and with ``"(free)"``, what
-    k-means finds when nothing is asked. ``vectors`` (at most m, d) are embeddings of the first, for a map.
+    ``codes`` (m,) is the number of the cluster of each record in ``ids`` (m,), and ``confidence`` (m,) its
+    probability. ``leakage`` is the agreement (NMI, ARI) with other fields of the records and with
+    ``"(free)"``, the clusters of k-means without an axis. ``vectors`` (at most m, d) are the embeddings of
+    the first records, for a map.
     """
 
     axis: Axis
@@ -91,13 +93,13 @@ class Clustering(AnalysisResult):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The clusters' names; ``codes`` count by them."""
+        """The names of the clusters, in the order of ``codes``."""
         return tuple(cluster.name for cluster in self.clusters)
 
     def assign(self, vectors: FloatArray, texts: Sequence[str] | None = None) -> list[str]:
-        """Return the cluster of records by their unit embeddings (m, d), and better by their texts as well.
+        """Return the cluster of records by their unit embeddings (m, d); texts make it more accurate.
 
-        InvalidInputError where the vectors have another dimension.
+        InvalidInputError if the vectors have another dimension.
         """
         return [self.names[code] for code in self.place(vectors, texts)]
 

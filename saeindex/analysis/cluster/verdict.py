@@ -1,7 +1,7 @@
-"""Whether a space can express an axis: signs of failure that can be seen without knowing the truth.
+"""The verdict whether a space can express an axis, from signs of failure that need no true labels.
 
-The signs tell whether records part where the axis was put. They cannot tell whether words that do part
-records mean what they say: an axis that stands for another one, such as topic, passes.
+The signs measure whether the records divide along the axis. They cannot measure whether the division has the
+meaning of the axis: an axis that is confused with another one, such as topic, passes.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ FAILS_FROM = 0.5
 # parts of 13 corpora, whose truth is known (the benchmark ``cluster`` measures it on other parts).
 BIAS, KEPT, LITERAL = 1.91, -2.26, -3.37
 LOW_KEPT, LOW_LITERAL, LOW_TOLD = 0.5, 0.2, 0.7
-# A cluster with less than this share of what each would have is empty as good as.
+# A cluster with less than this fraction of an equal share counts as empty.
 EMPTY = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class Signs:
-    """What can be seen of a clustering.
+    """Signs of the quality of a clustering.
 
-    ``kept`` is the agreement (ARI) of where records settled with where they began, ``literal`` that with the
-    nearest text by embedding alone. ``told`` is the correlation of where each began with what all others say
-    of it, ``smallest`` the share of the smallest cluster times their number.
+    ``kept`` is the agreement (ARI) of the final clusters with the starting clusters, ``literal`` that with
+    the nearest text by embedding only. ``told`` is the correlation of each record's starting scores with its
+    prediction from all other records. ``smallest`` is the share of the smallest cluster, times their number.
     """
 
     kept: float
@@ -93,14 +93,16 @@ def judge(signs: Signs) -> Verdict:
     """Return the verdict on a clustering with these signs."""
     score = signs.failure_score
     if score < FAILS_FROM:
-        return Verdict(True, "records stay where the axis put them, and agree with their likes", score, signs)
+        return Verdict(
+            True, "records stay where the axis put them, and agree with similar records", score, signs
+        )
     reasons = []
     if signs.kept < LOW_KEPT:
         reasons.append(f"records drifted from where the axis put them (agreement {signs.kept:.2f})")
     if signs.literal < LOW_LITERAL:
         reasons.append(f"they are not where the words alone put them (agreement {signs.literal:.2f})")
     if signs.told < LOW_TOLD:
-        reasons.append(f"records that are alike differ on the axis (correlation {signs.told:.2f})")
+        reasons.append(f"similar records differ on the axis (correlation {signs.told:.2f})")
     if signs.smallest < EMPTY:
         reasons.append("a value has next to no records")
     usual = (

@@ -1,8 +1,8 @@
-"""What clustering sees of records: embedding, words and concepts side by side, in few dimensions.
+"""The views of records for clustering: embedding, words and concepts side by side, in few dimensions.
 
 Words and concepts are reduced by a truncated SVD of their weighted counts (latent semantic analysis), each
-view is centred and scaled to one mean length, and the three beside each other are turned into principal
-components. What a view says of new records is projected in the same way.
+view is centred and scaled to the same mean length, and the three views together are reduced to principal
+components. The views of new records are projected in the same way.
 """
 
 from __future__ import annotations
@@ -100,8 +100,8 @@ class Views:
         return seen
 
 
-def common_words(words: csr_matrix, least: int, most: int) -> NDArray[np.int64]:
-    """Return the columns of words that ``least`` records or more have, at most ``most`` of them, in order."""
+def common_words(words: csr_matrix, min_records: int, limit: int) -> NDArray[np.int64]:
+    """Return the columns of words in at least ``min_records`` records, at most ``limit``, in order."""
     counts = np.asarray(words.sum(0)).ravel()
-    ranked = np.argsort(-counts, kind="stable")[:most]
-    return np.sort(ranked[counts[ranked] >= least]).astype(np.int64)
+    ranked = np.argsort(-counts, kind="stable")[:limit]
+    return np.sort(ranked[counts[ranked] >= min_records]).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Which concepts go together in records more often than by chance, or less often: all pairs of features.
+"""Concepts that occur together more often than by chance, or less often: all pairs of features.
 
 Within a text field, or across two fields of the same records (what is asked × how it is answered). The
 package :mod:`saeindex.analysis.correlations` has the tests, and what is left out.
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from saeindex.types import LevelName
 
 EXAMPLES = 3
-# Findings are looked at by records until enough are left, at most so many times as many.
+# The maximum number of findings checked for trivial reasons in records, as a multiple of the listed pairs.
 LOOKED_AT = 20
-LEAST = 5
+MIN_SUPPORT = 5
 
 
 def correlate_open(
@@ -135,7 +135,7 @@ def _presence(
 def _listed(
     tables: PairTables, seen: SeenTrivial | None, limit: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], Counter[str]]:
-    """Return which tables to list, together and apart, and how many were left out on sight, by reason."""
+    """Return the tables to list, together and apart, and the number of trivial pairs by reason."""
     evidence = tables.evidence
     order = np.argsort(-evidence, kind="stable")
     removed: Counter[str] = Counter()
@@ -158,7 +158,7 @@ def _no_reason(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int8]:
 
 @dataclass(frozen=True, slots=True)
 class Companion:
-    """A feature in ``support`` of the records that have the one asked for, where chance gives ``expected``.
+    """A feature in ``support`` of the records with the given feature; ``expected`` is that by chance.
 
     ``share`` of those records have it, against ``base`` of all; ``lift`` is their ratio.
     """
@@ -182,13 +182,13 @@ def companions(
     alpha: float,
     limit: int,
 ) -> Sequence[Companion]:
-    """Return the features that records with ``feature`` have more than the others, the surest first.
+    """Return the features that are more frequent in records with ``feature``, best evidence first.
 
     ``own`` and ``all_`` are the number of records with the feature, and of all, with the counts of every
     feature among them (n,).
     """
     (n_own, counts), (n, totals) = own, all_
-    columns = np.flatnonzero((counts >= LEAST) & (np.arange(len(counts)) != feature))
+    columns = np.flatnonzero((counts >= MIN_SUPPORT) & (np.arange(len(counts)) != feature))
     k, total = counts[columns], totals[columns]
     p = two_sided(k, n_own, total - k, n - n_own)
     q = adjusted(p)

@@ -1,4 +1,4 @@
-"""Which named concepts go together: described, shown by examples, as features, or as metadata."""
+"""Correlations of named concepts: given by descriptions, examples, features or metadata."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Doubles = NDArray[np.float64]
 
-# A record of which this is said of both is an example of a pair.
+# The probability of both concepts from which a record is an example of a pair.
 LIKELY = 0.5
 
 
@@ -51,9 +51,9 @@ def correlate_named(
 
         z = r √(m - 1),
 
-    which has variance 1 when the one's weights are dealt to records at random. Nothing is left out: these
-    are the pairs that were asked for. ``rows`` and ``unit`` are those of :func:`correlate_open`; where
-    records count together, r is that of their means.
+    which has variance 1 when the weights of one concept are assigned to records at random. No pair is left
+    out as trivial, because the caller named them. ``rows`` and ``unit`` are those of :func:`correlate_open`;
+    if records count together, r is the correlation of their means.
     """
     check_settings(alpha, min_support, limit, method)
     named, pairs = _pairs(concepts, with_concepts)
@@ -62,7 +62,7 @@ def correlate_named(
     found = [_of(readers, concept, kept) for concept in named]
     units = units_of(snapshot, other, kept, unit)
     tables, p = tested_pairs(found, pairs, units)
-    # Pairs that are too small are tested all the same: which these are was seen in the counts.
+    # Pairs with few records are tested too: leaving them out would depend on the counts.
     p = np.where(np.maximum(tables.both, tables.expected) >= min_support, p, 1.0)
     q = corrected(p, len(p), method)
     together, apart = _ordered(tables, q < alpha, z_scores([by_unit(one, units) for one in found], pairs))
@@ -91,7 +91,7 @@ def correlate_named(
 def _ordered(
     tables: PairTables, is_found: NDArray[np.bool_], z: Doubles
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the findings together and those apart, the surest first."""
+    """Return the findings that occur together and those that avoid each other, best evidence first."""
     order = np.argsort(-np.abs(z), kind="stable")
     order = order[is_found[order]]
     is_together = tables.both[order] > tables.expected[order]
@@ -123,7 +123,7 @@ class _Describer:
 def tested_pairs(
     found: Sequence[Membership], pairs: Sequence[tuple[int, int]], units: Units
 ) -> tuple[PairTables, Doubles]:
-    """Return the pairs' tables, of expected counts where membership is guessed, and their p-values."""
+    """Return the pairs' tables, with expected counts if membership is estimated, and their p-values."""
     from scipy.special import erfc
 
     a, b = np.array(pairs, np.int64).reshape(-1, 2).T
@@ -148,7 +148,7 @@ def by_unit(member: Membership, units: Units) -> Membership:
 
 
 def z_scores(found: Sequence[Membership], pairs: Sequence[tuple[int, int]]) -> Doubles:
-    """Return r √(m - 1) of each pair's weights of evidence (p,); 0 where one of them never differs."""
+    """Return r √(m - 1) of each pair's weights of evidence (p,); 0 if one of them is constant."""
     weights = np.array([one.evidence for one in found])
     centred = weights - weights.mean(1, keepdims=True)
     lengths = np.linalg.norm(centred, axis=1)

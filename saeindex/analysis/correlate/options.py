@@ -1,4 +1,4 @@
-"""What may be asked of correlations and triggers."""
+"""Options of correlations and triggers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from saeindex.analysis.stats.two_by_two import Correction
     from saeindex.types import LevelName
 
-# Pairs that are listed each way: of all features, of concepts that were named.
+# The maximum number of listed pairs for each sign of the association: of all features, of named concepts.
 LISTED, LISTED_NAMED = 100, 1_000
 
 
@@ -21,11 +21,16 @@ LISTED, LISTED_NAMED = 100, 1_000
 class CorrelateOptions:
     """How pairs of concepts are tested.
 
-    A feature counts in a record from ``level`` on. Records with the same value of the metadata field ``unit``
-    count together as one. ``alpha`` is the false discovery rate over all pairs that are tested, held under
-    any dependence by ``method`` "by". ``min_support`` records must have a pair, or be expected to. At most
-    ``limit`` pairs are listed each way (None: 100, of named concepts 1,000); ``with_trivial`` keeps those
-    that say nothing. ``level`` and ``with_trivial`` are of all pairs: named concepts have their own levels.
+    - ``level``: the minimum strength at which a record counts as having a feature. Named concepts have
+      their own levels.
+    - ``unit``: a metadata field; records with the same value of it count together as one unit.
+    - ``alpha``: the false discovery rate over all tested pairs.
+    - ``method``: "bh" (Benjamini-Hochberg), or "by", which controls the rate under any dependence.
+    - ``min_support``: the minimum number of records that have, or are expected to have, both concepts.
+    - ``limit``: the maximum number of listed pairs that occur together, and of pairs that avoid each other.
+      With None, 100, and 1,000 for named concepts.
+    - ``with_trivial``: whether pairs that are associated for a trivial reason are listed. Not for named
+      concepts.
     """
 
     level: LevelName = "typical"
@@ -57,7 +62,7 @@ class CorrelateKeywords(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class TriggerOptions:
-    """How concepts of prompts are tested with a behaviour; the names are those of correlations."""
+    """How concepts of prompts are tested against a behaviour; see :class:`CorrelateOptions`."""
 
     level: LevelName = "typical"
     unit: str | None = None

@@ -1,8 +1,8 @@
-"""Pairs of concepts: how many records have both, and what that says, for millions of pairs at once.
+"""Tests of pairs of concepts: counts of records with both concepts, for millions of pairs at once.
 
-Counts come from a sparse product of presence matrices, block by block, so that memory holds one block's
-counts and the pairs that stand out. Which pairs are tested depends on how many records have each concept and
-never on how many have both: leaving out pairs after looking at them would void the error rate.
+Counts are sparse products of presence matrices, block by block, so that only one block's counts and the
+possible findings are in memory. The choice of tested pairs depends on the number of records of each concept
+and never on the number with both: leaving out pairs by their counts would invalidate the error rate.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def count_pairs(
     reasons: Sequence[str],
     units: Units | None = None,
 ) -> tuple[PairTables, int, Mapping[str, int]]:
-    """Return the pairs that may be findings, how many were tested, and how many say nothing, by reason.
+    """Return the possible findings, the number of tests, and the number of trivial pairs by reason.
 
     ``of_a`` (m, n) and ``of_b`` (m, n') have a 1 where a record has a concept; without ``of_b`` each pair of
     ``of_a`` is taken once. With ``units`` these are counted, not records. Tested are all pairs of concepts

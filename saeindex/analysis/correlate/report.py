@@ -1,4 +1,4 @@
-"""Correlations and triggers in words."""
+"""The reports of correlations and triggers."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from saeindex.report import model
 from saeindex.report.model import Block, Cell, Description, Figure, Section, describe, table
 from saeindex.report.numbers import Number, chance, counted, number, percent, ratios
 
-# Findings that the answer in short names, and rows of a table before the others are folded.
+# The number of findings in the summary, and of rows of a table before the others are folded.
 IN_SHORT, SHOWN = 4, 30
 LIMITS = (
-    "That two concepts go together does not say which causes which, nor that either does.",
+    "A correlation of two concepts does not show that one causes the other.",
     "Concepts are features of the embeddings with short labels; read the records before trusting a label.",
 )
 CORRECTION = {"bh": "Benjamini–Hochberg", "by": "Benjamini–Yekutieli"}

@@ -1,4 +1,4 @@
-"""What correlating finds: pairs of concepts with their statistics, as JSON, tables and graphs."""
+"""The result of correlating: pairs of concepts with their statistics, as JSON, tables and graphs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FORMATS = (".graphml", ".json")
 
 @dataclass(frozen=True, slots=True)
 class PairedConcept:
-    """One side of a pair: a feature with its label, or (``feature`` None) a concept that was named."""
+    """One concept of a pair: a feature with its label, or (``feature`` None) a named concept."""
 
     feature: int | None
     label: str
@@ -44,10 +44,10 @@ class PairedConcept:
 class ConceptPair:
     """Two concepts and how many records have both.
 
-    ``support`` and ``expected`` count records, fractions where membership is a probability; ``log_odds``
-    has a 95 % interval ``ci``; ``q`` is the false discovery rate among all that was tested; ``evidence``
-    is what pairs are ranked by, negative where they avoid each other. ``examples`` are ids of records that
-    have both.
+    ``support`` and ``expected`` are numbers of records, fractional if membership is a probability.
+    ``log_odds`` has the 95 % interval ``ci``. ``q`` is the false discovery rate among all tested pairs.
+    Pairs are ranked by ``evidence``, which is negative if they avoid each other. ``examples`` are ids of
+    records that have both concepts.
     """
 
     a: PairedConcept
@@ -91,12 +91,12 @@ class ConceptPair:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Correlations(AnalysisResult):
-    """The pairs that go together (``results``) or avoid each other (``avoided``), the surest first.
+    """The pairs that occur together (``results``) or avoid each other (``avoided``), best evidence first.
 
-    ``units`` is how many of the records are independent: these are what is counted. ``tested`` pairs
-    entered the correction of the error rate ``alpha``; ``found`` is how many of them were findings, of
-    which the first are listed. ``removed`` counts pairs that say nothing, by reason: those known from the
-    space before the tests, those seen in the records among what would have been listed.
+    ``units`` is the number of independent units, which are counted. ``tested`` is the number of pairs in the
+    correction for the error rate ``alpha``, and ``found`` the number of findings, of which the first are
+    listed. ``removed`` is the number of trivial pairs by reason; some reasons are known from the space before
+    the tests, others are found in the records of the pairs that would be listed.
     """
 
     field: str
@@ -119,7 +119,7 @@ class Correlations(AnalysisResult):
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON types."""
         return {
-            **self._said(),
+            **self._summary(),
             "removed": dict(self.removed),
             "results": [pair.to_json() for pair in self.results],
             "avoided": [pair.to_json() for pair in self.avoided],
@@ -133,18 +133,18 @@ class Correlations(AnalysisResult):
             "removed": [{"reason": reason, "pairs": count} for reason, count in self.removed.items()],
         }
 
-    def _said(self) -> dict[str, Any]:
+    def _summary(self) -> dict[str, Any]:
         names = ("field", "other_field", "records", "units", "level", "tested", "found", "alpha", "method")
         return {name: getattr(self, name) for name in names} | {"least": self.min_support}
 
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """A concept of prompts that goes with the behaviour, and where to look.
+    """A concept of prompts that is associated with the behaviour, with example records.
 
-    ``showing`` are records with both, ``without_behaviour`` have the trigger and an ordinary response,
-    ``without_trigger`` the behaviour all the same; ``same`` are triggers of nearly the same prompts.
-    ``coverage`` is the share of the behaviour's records that have the trigger.
+    ``showing`` are records with the trigger and the behaviour, ``without_behaviour`` records with the trigger
+    only, and ``without_trigger`` records with the behaviour only. ``same`` are triggers of nearly the same
+    prompts. ``coverage`` is the share of the behaviour's records that have the trigger.
     """
 
     pair: ConceptPair
@@ -168,10 +168,10 @@ class Trigger:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Triggers(AnalysisResult):
-    """The triggers of a behaviour, the surest first, of ``tested`` concepts of the prompts.
+    """The triggers of a behaviour, strongest evidence first, among ``tested`` concepts of the prompts.
 
-    ``units`` is how many prompts differ: responses to one count together. ``having`` of the ``records``
-    show the behaviour (as far as can be guessed, where it was described).
+    ``units`` is the number of different prompts; responses to the same prompt count together. ``having`` is
+    the number of ``records`` with the behaviour (an estimate if the behaviour is a description).
     """
 
     behaviour: PairedConcept
@@ -220,7 +220,7 @@ def described(
     q: NDArray[np.float64],
     sides: Callable[[int, int], tuple[PairedConcept, PairedConcept, tuple[str, ...]]],
 ) -> list[ConceptPair]:
-    """Return pairs with all their statistics; ``sides`` names a pair's concepts and gives examples."""
+    """Return pairs with all their statistics; ``sides`` returns the two concepts of a pair and examples."""
     value, low, high = tables.log_odds()
     columns = (tables.both, tables.expected, tables.lift, tables.npmi, tables.g2, tables.evidence)
     given = tables.both / np.maximum(tables.of_a, 1e-12), tables.both / np.maximum(tables.of_b, 1e-12)
@@ -243,7 +243,7 @@ def described(
 def concept_graph(correlations: Correlations) -> Graph:
     """Return the listed pairs as an undirected graph; an edge's ``weight`` is its evidence.
 
-    ``sign`` is 1 where two concepts go together, -1 where they avoid each other.
+    ``sign`` is 1 if two concepts occur together, -1 if they avoid each other.
     """
     from networkx import Graph
 
@@ -251,8 +251,8 @@ def concept_graph(correlations: Correlations) -> Graph:
     for sign, pairs in ((1, correlations.results), (-1, correlations.avoided)):
         for pair in pairs:
             for concept in (pair.a, pair.b):
-                said = {name: value for name, value in concept.to_json().items() if value is not None}
-                graph.add_node(_key(concept), **said)
+                attributes = {name: value for name, value in concept.to_json().items() if value is not None}
+                graph.add_node(_key(concept), **attributes)
             graph.add_edge(
                 _key(pair.a), _key(pair.b),
                 weight=abs(pair.evidence), sign=sign, support=pair.support, lift=pair.lift,
@@ -262,7 +262,7 @@ def concept_graph(correlations: Correlations) -> Graph:
 
 
 def write_graph(correlations: Correlations, path: str | Path) -> Path:
-    """Write the graph as GraphML or as node-link JSON, by the name's ending; return the path."""
+    """Write the graph as GraphML or as node-link JSON, by the file's extension; return the path."""
     from networkx import node_link_data, write_graphml
 
     target = Path(path)
@@ -276,7 +276,7 @@ def write_graph(correlations: Correlations, path: str | Path) -> Path:
 
 
 def check_format(path: Path) -> None:
-    """Raise InvalidInputError for a file name whose ending says no format."""
+    """Raise InvalidInputError for a file name without the extension of a graph format."""
     if path.suffix not in FORMATS:
         raise InvalidInputError(
             f"graph in {path}", f"a file that ends in {path.suffix!r}", f"Use {' or '.join(FORMATS)}."
@@ -284,6 +284,6 @@ def check_format(path: Path) -> None:
 
 
 def _key(concept: PairedConcept) -> str:
-    """Return what tells a concept from all others, its text field included."""
+    """Return the unique key of a concept, including its text field."""
     name = concept.label if concept.feature is None else f"#{concept.feature}"
     return f"{concept.field}:{name}" if concept.field else name

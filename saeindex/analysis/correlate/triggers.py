@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from saeindex.types import LevelName
 
 EXAMPLES = 5
-# Prompts of two triggers that overlap so far (Jaccard) show one thing: the surer one is listed.
+# The overlap (Jaccard) of the prompts of two triggers from which only the stronger one is listed.
 SAME = 0.5
-# A record of which this is said shows the behaviour.
+# The probability from which a record counts as having the behaviour.
 LIKELY = 0.5
 
 
@@ -52,7 +52,7 @@ def find_triggers(
     min_support: int = 5,
     limit: int = 10,
 ) -> Triggers:
-    """Return which concepts of the prompts go with a behaviour of the responses.
+    """Return the concepts of prompts that are associated with a behaviour of the responses.
 
     ``behaviour`` is a feature or a :class:`NamedConcept` (its ``field`` does not count). Concepts that are
     the behaviour's own features, or of their family, are left out: a prompt's topic comes back in its
@@ -150,13 +150,13 @@ class _Finder:
         self.behaviour = PairedConcept(feature, named.name)
 
     def sides(self, a: int, b: int) -> tuple[PairedConcept, PairedConcept, tuple[str, ...]]:
-        """Return the trigger and the behaviour; examples stand in the trigger."""
+        """Return the trigger and the behaviour; examples are in the trigger."""
         return self._concept(a), self.behaviour, ()
 
     def distinct(
         self, tables: PairTables, ordered: NDArray[np.int64], limit: int
     ) -> dict[int, tuple[PairedConcept, ...]]:
-        """Return the tables of triggers of different prompts, each with those that are nearly the same."""
+        """Return the tables of triggers of different prompts, each with triggers of nearly the same."""
         found: dict[int, tuple[PairedConcept, ...]] = {}
         for row in ordered.tolist():
             mine = set(rows_with(self._columns, int(tables.a[row])).tolist())

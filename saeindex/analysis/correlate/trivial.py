@@ -1,8 +1,8 @@
-"""Pairs of concepts that go together for no interesting reason, and by what that is seen.
+"""Pairs of concepts that occur together for a trivial reason.
 
-Some are known before anything is counted: both stand in one family, their decoder directions or their
-labels are alike, or their labels share a word. Others show in the records: what has only the one is like
-what has only the other (two names of one thing), or one word stands in both.
+Some reasons are known before anything is counted: both concepts are in one family, their decoder directions
+or labels are similar, or their labels share a word. Other reasons are found in the records: records with only
+one concept are similar to records with only the other (two names of one thing), or both have the same word.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ ALIKE = "what has only one is like what has only the other"
 WORD = "one word stands in both"
 # Chosen on the `choose` parts of two corpora, by the rank of planted pairs.
 DECODER_COSINE, LABEL_COSINE, ALIKE_COSINE = 0.2, 0.5, 0.2
-# A word that so many of the records of each have, and so few of all.
+# The minimum share of a common word in the records of each concept, and its maximum share in all records.
 WORD_SHARE, COMMON_WORD = 0.4, 0.1
-# Records that have only the one concept, below which all that have it are looked at; and the most looked at.
-FEW, MOST = 3, 1_000
-# Of all records so many times as many tell what is usual.
+# With fewer records that have only one of the concepts, all its records are used; the maximum number of them.
+FEW, MAX_SAMPLED = 3, 1_000
+# The size of the sample of all records, as a multiple of that maximum.
 SAMPLED = 20
-# Two words of labels are the same by their first letters; shorter ones are no content.
+# The number of first letters by which words of labels are equal; the minimum length of a content word.
 STEM, SHORTEST = 5, 4
-# Nor is a word that so many labels have.
-MOST_WITH_WORD = 20
+# The maximum number of labels with a content word.
+MAX_WITH_WORD = 20
 
 
 class KnownTrivial:
-    """Tells, before anything is counted, which pairs of a space's features say nothing."""
+    """Finds the trivial pairs of a space's features before anything is counted."""
 
     def __init__(self, space: FeatureSpace) -> None:
         """Read directions, labels and families of ``space``."""
@@ -61,11 +61,11 @@ class KnownTrivial:
         for feature, label in enumerate(space.labels):
             for stem in {word[:STEM] for word in tokens(label.text) if len(word) >= SHORTEST}:
                 by_stem.setdefault(stem, []).append(feature)
-        rare = [group for group in by_stem.values() if len(group) <= MOST_WITH_WORD]
+        rare = [group for group in by_stem.values() if len(group) <= MAX_WITH_WORD]
         self._stems = _membership(rare, space.n_features)
 
     def __call__(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int8]:
-        """Return for each pair of ``a`` (p,) with ``b`` (q,) the number of its reason, 0 for none (p, q)."""
+        """Return the number of the reason (p, q) for each pair of ``a`` (p,) and ``b`` (q,); 0 is none."""
         why = np.zeros((len(a), len(b)), np.int8)
         shared = (self._stems[a] @ self._stems[b].T).tocoo()
         why[shared.row, shared.col] = WORD_OF_LABEL
@@ -95,17 +95,17 @@ def rows_with(columns: csc_matrix, concept: int) -> NDArray[np.int64]:
 
 
 class SeenTrivial:
-    """Tells from the records of a pair why it says nothing; slower, for pairs that would be shown."""
+    """Finds from records the reason why a pair is trivial; slower, for pairs that would be listed."""
 
     def __init__(
         self, snapshot: Snapshot, kept: NDArray[np.int64], of_a: csc_matrix, of_b: csc_matrix
     ) -> None:
-        """Take a snapshot, the rows that count, and which of these have each concept of a side (m, n)."""
+        """Bind a snapshot, the selected rows, and which of them have each concept of a side (m, n)."""
         self._snapshot, self._kept = snapshot, kept
         self._a, self._b = of_a, of_b
 
     def reason(self, a: int, b: int) -> str | None:
-        """Return why the pair says nothing, None where nothing is known."""
+        """Return the reason why the pair is trivial, or None."""
         of_a, of_b = self.rows(a, b)
         only_a, only_b = (
             self._kept[self._alone(rows, other)] for rows, other in ((of_a, of_b), (of_b, of_a))
@@ -128,7 +128,7 @@ class SeenTrivial:
 
     @property
     def _sampled(self) -> NDArray[np.int64]:
-        return self._kept[: SAMPLED * MOST]
+        return self._kept[: SAMPLED * MAX_SAMPLED]
 
     @cached_property
     def _mean(self) -> NDArray[np.float64]:
@@ -141,5 +141,5 @@ class SeenTrivial:
     @staticmethod
     def _alone(rows: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
         alone = np.setdiff1d(rows, other, assume_unique=True)
-        # Rows stand in random order: the first are a sample.
-        return (alone if len(alone) >= FEW else rows)[:MOST]
+        # Rows are in random order: the first rows are a sample.
+        return (alone if len(alone) >= FEW else rows)[:MAX_SAMPLED]

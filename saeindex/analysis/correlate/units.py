@@ -27,7 +27,7 @@ COMPARED, DECIMALS = 6, 3
 
 @dataclass(frozen=True, eq=False)
 class Units:
-    """Which unit each record is of: ``codes`` (m,), and how many records each unit has, ``sizes`` (u,)."""
+    """The unit of each record, ``codes`` (m,), and the number of records of each unit, ``sizes`` (u,)."""
 
     codes: NDArray[np.int64]
     sizes: NDArray[np.int64]
@@ -37,12 +37,12 @@ class Units:
 
     @property
     def are_records(self) -> bool:
-        """Say whether each record is a unit of its own."""
+        """Whether each record is a unit of its own."""
         return len(self.sizes) == len(self.codes)
 
     @property
     def weights(self) -> Doubles:
-        """What each record counts (m,)."""
+        """The weight of each record (m,)."""
         weights: Doubles = 1.0 / self.sizes[self.codes]
         return weights
 
@@ -75,7 +75,7 @@ def units_of(snapshot: Snapshot, other: Snapshot | None, kept: NDArray[np.int64]
         alone = np.flatnonzero(codes < 0)
         codes[alone] = codes.max(initial=0) + 1 + np.arange(len(alone))
     elif other is not None:
-        # Not the main texts: that answers are the same is what may be found.
+        # Not the main texts: equal answers may be a finding.
         codes = _same_text(snapshot if snapshot.field or not other.field else other, kept)
     else:
         codes = np.arange(len(kept))
@@ -92,7 +92,7 @@ def _same_text(snapshot: Snapshot, kept: NDArray[np.int64]) -> NDArray[np.int64]
 def aligned_rows(
     snapshot: Snapshot, other: Snapshot | None, rows: NDArray[np.int64] | None
 ) -> NDArray[np.int64]:
-    """Return the selected rows that have a text in both fields; InvalidInputError where there are too few."""
+    """Return the selected rows that have a text in both fields; InvalidInputError if there are too few."""
     kept = np.arange(len(snapshot)) if rows is None else np.unique(rows)
     if other is not None:
         if other.space.fingerprint != snapshot.space.fingerprint or list(other.ids) != list(snapshot.ids):

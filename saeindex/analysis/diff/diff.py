@@ -1,4 +1,4 @@
-"""What differs between groups of records: tested, with the error rate held for each family of evidence."""
+"""Differences between groups of records: tests with a controlled error rate for each family of evidence."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def _told(
     tests: Mapping[Family, FamilyTest],
     options: DiffOptions,
 ) -> Diff:
-    """Return what the tests found, whether it holds, what shows it, and what could have been found."""
+    """Return the findings of the tests, with confirmation, examples and power."""
     confirmations, held = confirmed(groups, design, tests, options)
     findings: dict[Family, tuple[Finding, ...]] = {}
     for family, test in tests.items():
@@ -112,7 +112,7 @@ def _told(
 
 
 def is_countable(options: DiffOptions, has_passages: bool) -> bool:
-    """Say whether counts are all that a comparison needs: of concepts, with no unit, stratum or half."""
+    """Return whether counts are enough for a comparison: concepts only, no unit, strata or halves."""
     is_plain = options.unit is None and not options.strata and options.length_bins == 0
     return is_plain and tuple(options.families) == ("concepts",) and not has_passages and not options.confirm
 
@@ -163,7 +163,7 @@ def _nothing(width: int) -> csr_matrix:
 def named_evidence(
     snapshot: Snapshot, rows: NDArray[np.int64], concepts: Sequence[NamedConcept], encoder: TextEncoder | None
 ) -> Evidence:
-    """Return which records have each named concept: exactly, or the part of them that is most like it."""
+    """Return which records have each named concept: exactly, or the share of records that fit it best."""
     from scipy.sparse import csr_matrix
 
     reader = ConceptReader(snapshot, encoder)
@@ -174,13 +174,13 @@ def named_evidence(
 
 
 def without_examples(groups: Groups, snapshot: Snapshot, concepts: Sequence[NamedConcept]) -> Groups:
-    """Return groups without the records that were given as examples, which are like themselves."""
+    """Return groups without the example records, which fit the concept trivially."""
     given = [one for concept in concepts for one in (*concept.like, *concept.unlike)]
     if not given:
         return groups
     shown = snapshot.rows_of(given)
     kept = tuple(rows[~np.isin(rows, shown)] for rows in groups.rows)
-    note = f"{len(set(given)):,} records are examples of what is asked about, and count in no group"
+    note = f"{len(set(given)):,} records are examples of named properties, and count in no group"
     return replace(groups, rows=kept, notes=(*groups.notes, note))
 
 
@@ -195,7 +195,7 @@ def _having(reader: ConceptReader, concept: NamedConcept, rows: NDArray[np.int64
 
 
 def joined(first: Snapshot, second: Snapshot) -> tuple[Snapshot, Groups]:
-    """Return both snapshots as one, and each as a group; MismatchError where their spaces differ.
+    """Return both snapshots as one, and each as a group; MismatchError if their spaces differ.
 
     The records' ids get the name of their group before them: both indexes may have the same ids.
     """

@@ -1,4 +1,4 @@
-"""From tests to findings: one row for what is one thing, examples from both sides, methods in words."""
+"""Findings from tests: related findings in one row, examples from both sides, methods in words."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from saeindex.analysis.diff.results import Detectable, Finding
 from saeindex.analysis.diff.robustness import BASES, detectable
 from saeindex.analysis.stats.evidence import Family, evidence_of
 from saeindex.analysis.stats.family_test import run_tests
-from saeindex.analysis.stats.two_by_two import told_correction
+from saeindex.analysis.stats.two_by_two import described_correction
 from saeindex.collection.rows import tokens
 from saeindex.report.model import Example
 from saeindex.types import shown_label
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from saeindex.collection.snapshot import Snapshot
     from saeindex.features import FeatureSpace
 
-# Cosine of two features' decoder directions from which they are told as one.
+# The cosine of two features' decoder directions from which they share a row.
 SAME = 0.6
-# Findings that get examples, of each family; the start of a text that is shown, and its strongest concepts.
+# Limits of examples: findings of each family with examples, characters of a text, concepts of a text.
 ILLUSTRATED, SHOWN_CHARS, SHOWN_CONCEPTS = 20, 240, 4
-# Characters before the first highlight.
+# Characters of a text before the first highlight.
 BEFORE = 40
 
 
 def headlines(found: Sequence[Finding], space: FeatureSpace) -> tuple[Finding, ...]:
-    """Return one finding for each family of features and group, with the others of it as ``related``.
+    """Return one finding for each family of features and group, with the other findings as ``related``.
 
     The first, which has the largest difference, is the headline; words and clusters stay as they are.
     """
@@ -52,7 +52,7 @@ def headlines(found: Sequence[Finding], space: FeatureSpace) -> tuple[Finding, .
 
 
 def alike(space: FeatureSpace, features: Sequence[int]) -> NDArray[np.bool_]:
-    """Return which features (f, f) are of one family, or point nearly the same way."""
+    """Return which features (f, f) are of one family or have nearly the same direction."""
     family_of = {feature: family.id for family in reversed(space.families) for feature in family.features}
     families = np.array([family_of.get(feature, -1 - place) for place, feature in enumerate(features)])
     directions = space.sae.directions[list(features)]
@@ -94,7 +94,7 @@ def findings_of(
 
 
 def power_of(test: FamilyTest, sizes: Mapping[str, int], options: DiffOptions) -> list[Detectable]:
-    """Return what the family's tests could have found, at the mean design effect; of two groups only."""
+    """Return the detectable differences of the family, at the mean design effect; for two groups only."""
     if len(sizes) != 2 or not len(test):
         return []
     effect = float(np.mean(test.design))
@@ -104,7 +104,7 @@ def power_of(test: FamilyTest, sizes: Mapping[str, int], options: DiffOptions) -
 
 
 def method_of(design: Design, n_groups: int, options: DiffOptions) -> str:
-    """Say in words which test was used."""
+    """Return the test that was used, in words."""
     if design.is_paired:
         test = f"McNemar's test, mid-p, within {design.unit}"
     elif design.by:
@@ -115,18 +115,20 @@ def method_of(design: Design, n_groups: int, options: DiffOptions) -> str:
         test += f", counts divided by the design effect of {design.unit}"
     if n_groups > 2:
         test += "; each group against every other, the weakest counts"
-    return f"{test}; {told_correction(options.method, options.alpha)}"
+    return f"{test}; {described_correction(options.method, options.alpha)}"
 
 
 def overlap_of(groups: Groups, design: Design) -> list[str]:
-    """Say how many records have nobody to be compared with."""
+    """Return a note if many records have no record to be compared with."""
     if len(groups.names) != 2 or not design.by:
         return []
     in_first, in_second = (np.unique(design.strata[groups.codes == g]) for g in (0, 1))
     alone = ~np.isin(design.strata, np.intersect1d(in_first, in_second))
     if alone.mean() < 0.05:
         return []
-    return [f"{alone.sum():,} of {len(alone):,} records say nothing: in their strata one group has no record"]
+    return [
+        f"{alone.sum():,} of {len(alone):,} records do not count: in their strata one group has no record"
+    ]
 
 
 def illustrated(
@@ -149,7 +151,7 @@ def illustrated(
 
 
 def _strongest(snapshot: Snapshot, one: Finding, rows: NDArray[np.int64]) -> list[int]:
-    """Return rows in the order in which they show a finding: by activation, else as they come (at random)."""
+    """Return rows in the order of examples: by activation, otherwise as they are (at random)."""
     if one.family != "concepts" or not len(rows):
         return [int(row) for row in rows]
     activation = snapshot.activations[rows][:, int(one.key)].toarray().ravel()
@@ -174,7 +176,7 @@ def example_of(snapshot: Snapshot, row: int, text: str, highlights: tuple[str, .
 
 
 def _excerpt(example: Example) -> str:
-    """Return the part of a text that begins a little before the first highlight, cut to what is shown."""
+    """Return the part of a text that begins a little before the first highlight, cut to the limit."""
     line, (before, *marked) = example.text, example.parts()
     start = max(0, len(before) - BEFORE) if marked else 0
     start = line.find(" ", start) + 1 if start else 0
@@ -204,7 +206,7 @@ def found_between(
         )
         test = run_tests(evidence, groups.codes, len(groups.names), design, options.method, options.seed)
         wanted = [one for one in findings_of(groups.names, test, options.alpha, {}) if is_wanted(one)]
-        told = headlines(wanted, snapshot.space)
-        found[family] = illustrated(snapshot, groups, evidence, told, options.examples)
+        reported = headlines(wanted, snapshot.space)
+        found[family] = illustrated(snapshot, groups, evidence, reported, options.examples)
         counts[family] = len(test)
     return found, counts

@@ -1,8 +1,8 @@
-"""Hypotheses in words: written by a language model from findings, each checked on records it has not seen.
+"""Hypotheses in words: written by a language model from findings, each checked on unseen records.
 
-Optional, and never asked unbidden. A model reads the first findings with their examples and writes what they
-could mean; a judge then reads random records of both groups, without being told which, and says of each
-whether it shows what was claimed. The shares that it finds are compared like any others.
+Optional, only used on request. A model reads the first findings with their examples and writes hypotheses. A
+judge then reads random records of both groups, without knowing their group, and judges whether each record
+fits the hypothesis. The shares of fitting records are tested like any others.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from saeindex.collection.snapshot import Snapshot
     from saeindex.llm.prompts import Messages
 
-MOST, JUDGED, BATCH = 10, 20, 10
-# A record shows what is claimed from this likelihood on.
+MAX_HYPOTHESES, JUDGED, BATCH = 10, 20, 10
+# The likelihood from which a record counts as fitting a hypothesis.
 SHOWS = 0.5
 PHRASE_TOKENS, SCORE_TOKENS, MAX_CHARS = 40, 8, 160
 SYSTEM = (
@@ -54,10 +54,10 @@ class WrittenHypothesis(BaseModel):
 
 
 class WriterReply(BaseModel):
-    """What the writer answers."""
+    """The reply of the writer."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    hypotheses: Annotated[list[WrittenHypothesis], Field(min_length=1, max_length=MOST)]
+    hypotheses: Annotated[list[WrittenHypothesis], Field(min_length=1, max_length=MAX_HYPOTHESES)]
 
 
 class HypothesisWriter:
@@ -92,13 +92,13 @@ class HypothesisWriter:
         )
 
     def estimate(self, found: Diff) -> CostEstimate:
-        """Return what :meth:`explain` can cost at most: ten hypotheses, and records of full length."""
+        """Return the maximum cost of :meth:`explain`: ten hypotheses, and records of full length."""
         written = writer_messages(found, findings_shown(found))
         longest = ["x" * 700] * BATCH
         judged = predictor_messages("x" * MAX_CHARS, longest)
-        requests = MOST * 2 * -(-self.records // BATCH)
+        requests = MAX_HYPOTHESES * 2 * -(-self.records // BATCH)
         into = count_tokens(written) + requests * count_tokens(judged)
-        out = PHRASE_TOKENS * MOST + requests * (32 + SCORE_TOKENS * BATCH)
+        out = PHRASE_TOKENS * MAX_HYPOTHESES + requests * (32 + SCORE_TOKENS * BATCH)
         prices = self._chat.ledger.prices
         money = None if prices is None else prices.of(into, out)
         return CostEstimate(len(findings_shown(found)), 0, requests + 1, 0, into, out, money)
@@ -108,7 +108,7 @@ class HypothesisWriter:
     ) -> tuple[Hypothesis, ...]:
         """Return hypotheses for the findings of two groups, each checked on random records of both.
 
-        Nothing where there are no findings. LabelerError where the service fails or the cap is reached.
+        Empty if there are no findings. LabelerError if the service fails or the limit is reached.
         """
         shown = findings_shown(found)
         if len(groups.names) != 2:
@@ -117,22 +117,24 @@ class HypothesisWriter:
             return ()
         messages = writer_messages(found, shown)
         asked = f"hypotheses by {self.model!r} at {self._chat.host}"
-        written = answered(self._chat, self.model, messages, PHRASE_TOKENS * MOST, read_hypotheses, asked)
-        dice = np.random.default_rng(seed)
+        written = answered(
+            self._chat, self.model, messages, PHRASE_TOKENS * MAX_HYPOTHESES, read_hypotheses, asked
+        )
+        rng = np.random.default_rng(seed)
         used = {one.id for finding in shown for each in finding.examples.values() for one in each}
-        samples = [self._sample(snapshot, rows, used, dice) for rows in groups.rows]
+        samples = [self._sample(snapshot, rows, used, rng) for rows in groups.rows]
         counts = np.array([[self._shows(one.hypothesis, texts) for texts in samples] for one in written])
         return _hypotheses(written, counts, [len(texts) for texts in samples], groups.names, found.alpha)
 
     def _sample(
         self, snapshot: Snapshot, rows: np.ndarray[tuple[int, ...], np.dtype[np.int64]], used: set[str],
-        dice: np.random.Generator,
+        rng: np.random.Generator,
     ) -> list[str]:  # fmt: skip
-        fresh = [row for row in dice.permutation(rows).tolist() if snapshot.ids[row] not in used]
+        fresh = [row for row in rng.permutation(rows).tolist() if snapshot.ids[row] not in used]
         return snapshot.texts(fresh[: self.records])
 
     def _shows(self, hypothesis: str, texts: Sequence[str]) -> int:
-        """Return how many texts show what a hypothesis says."""
+        """Return the number of texts that fit a hypothesis."""
         count = 0
         asked = f"a check of a hypothesis by {self.judge!r} at {self._chat.host}"
         for start in range(0, len(texts), BATCH):
@@ -150,10 +152,10 @@ class HypothesisWriter:
 
 
 def findings_shown(found: Diff) -> list[Finding]:
-    """Return the findings that a writer is told: the largest of every family in turn, ten in all."""
+    """Return the findings for the writer: the largest of every family in turn, ten in all."""
     families = [[one for one in each if one.q <= found.alpha] for each in found.findings.values()]
-    in_turn = [each[i] for i in range(MOST) for each in families if i < len(each)]
-    return in_turn[:MOST]
+    in_turn = [each[i] for i in range(MAX_HYPOTHESES) for each in families if i < len(each)]
+    return in_turn[:MAX_HYPOTHESES]
 
 
 def writer_messages(found: Diff, shown: Sequence[Finding]) -> Messages:
@@ -169,7 +171,7 @@ def writer_messages(found: Diff, shown: Sequence[Finding]) -> Messages:
                 f"Group {number} has more of:\n{text_block(lines)}\nwith examples:\n{text_block(texts)}"
             )
     asked = (
-        f"Answer with {quoted_text('hypotheses')}: a list of at most {MOST} objects, each with "
+        f"Answer with {quoted_text('hypotheses')}: a list of at most {MAX_HYPOTHESES} objects, each with "
         '"group" (1 or 2) and "hypothesis" (a short phrase), as one JSON object.'
     )
     return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": "\n\n".join([*blocks, asked])}]

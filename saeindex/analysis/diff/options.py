@@ -1,4 +1,4 @@
-"""What may be asked of a comparison."""
+"""Options of a comparison."""
 
 from __future__ import annotations
 
@@ -20,11 +20,21 @@ if TYPE_CHECKING:
 class DiffOptions:
     """How groups are compared.
 
-    ``unit`` is the field that records were sampled by ("auto" looks for one, None: each record is its own),
-    ``strata`` fields within whose values records are compared, ``length_bins`` the number of quantiles of
-    text length that they are compared within (None: 5 where it may matter), ``paired`` whether units have
-    records in both groups (None: find out). ``min_support`` records must have a piece of evidence.
-    ``method`` "by" controls the false discovery rate ``alpha`` under any dependence.
+    - ``families``: the kinds of evidence to test.
+    - ``level``: the minimum strength at which a record counts as having a concept.
+    - ``unit``: the metadata field by which records were sampled. "auto" looks for such a field; with None,
+      each record is a unit of its own.
+    - ``strata``: metadata fields; records are compared only with records of the same values.
+    - ``length_bins``: the number of quantiles of text length within which records are compared. With None,
+      5 if length may matter.
+    - ``paired``: whether units have records in both groups. With None, this is detected.
+    - ``alpha``: the false discovery rate.
+    - ``method``: "bh" (Benjamini-Hochberg), or "by", which controls the rate under any dependence.
+    - ``min_support``: the minimum number of records that have a concept or word, for it to be tested.
+    - ``confirm``: whether findings are confirmed on records that were kept apart.
+    - ``examples``: the number of example records of each finding.
+    - ``hints``: the maximum number of hints of each family: large differences that are not significant.
+    - ``seed``: the seed of the random number generator.
     """
 
     families: Sequence[Family] = FAMILIES

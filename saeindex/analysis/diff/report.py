@@ -1,6 +1,6 @@
-"""A comparison in words: method, findings, evidence, and what limits them.
+"""The report of a comparison: method, findings, evidence and limits.
 
-What drift, alerts and profiles say of their findings in the same way is in the second half.
+The second half has functions that the reports of drift, alerts and profiles share.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from saeindex.report.model import Block, Cell, Description, Figure, Section, des
 from saeindex.report.numbers import chance, count, counted, interval, percent, points, ratio, series
 
 Findings: TypeAlias = Mapping[Family, Sequence[Any]]
-# Of each family: findings that the answer in short names, findings that are shown with their records.
+# Findings of each family: in the summary, and with example records.
 IN_SHORT, SHOWN_EVIDENCE = 3, 6
 REPLICATED = {True: "yes", False: "no", None: "–"}
 LEVELS = {
-    "present": "it is active at all",
-    "typical": "it is at least as active as in the median record that has it, of the corpus that the space "
-    "was made on",
-    "strong": "it is as active as in a tenth of the records that have it, of the corpus that the space was "
-    "made on",
+    "present": "the concept is active at all",
+    "typical": "the concept is at least as active as in the median record that has it, in the corpus that "
+    "the space was fitted on",
+    "strong": "the concept is as active as in the top tenth of the records that have it, in the corpus that "
+    "the space was fitted on",
 }
 LIMITS = (
-    "A difference is not a cause: groups may differ in more than what they were selected by.",
+    "A difference is not a cause: groups may also differ in properties that they were not selected by.",
     "Concepts are features of the embeddings with short labels; read the records before trusting a label. "
-    "Labels marked (weak) say little.",
+    "Labels marked (weak) are unreliable.",
     "Each family of evidence has its own error rate; the rates must not be added up.",
 )
 
@@ -38,8 +38,8 @@ LIMITS = (
 def _(diff: Diff) -> Description:
     pairs = f"Records are compared in {count(diff.pairs)} pairs, each within its unit." if diff.pairs else ""
     halves = [
-        f"Searched in one half of the units alone, {one.found:,} {FAMILY[one.family].lower()} were found; "
-        f"{one.replicated:,} of these hold in the other half."
+        f"In one half of the units alone, {one.found:,} {FAMILY[one.family].lower()} were found; "
+        f"{one.replicated:,} of these are confirmed in the other half."
         for one in diff.confirmation
         if one.found
     ]
@@ -59,7 +59,7 @@ def _(diff: Diff) -> Description:
 def _summary(diff: Diff) -> list[str]:
     sizes = series([f"{size:,} records of {name}" for name, size in diff.groups.items()])
     if not len(diff):
-        return [f"Nothing was found to differ between {sizes}.", "What could have been found is shown below."]
+        return [f"No difference was found between {sizes}.", "The differences that could be found are below."]
     found_in = [
         f"{sum(one.q <= diff.alpha for one in found):,} in {FAMILY[family].lower()}"
         for family, found in diff.findings.items()
@@ -76,13 +76,13 @@ def _details(diff: Diff) -> list[Block]:
     tested = series([f"{tests:,} {FAMILY[family].lower()}" for family, tests in diff.tested.items()])
     columns = {"group": lambda one: one[0], "records": lambda one: one[1]}
     return [
-        table("Groups that were compared", diff.groups.items(), columns),
-        f"Compared were the concepts and words in {field} of each record, and the clusters of similar "
-        f"records that it is in. A record has a concept where {LEVELS.get(diff.level, diff.level)}.",
-        f"Tested: {tested}. Of the findings of a family about {percent(diff.alpha, 0)} at most are "
-        "expected to be due to chance (q is that rate for each). Replicated: found in one half of the units "
-        "alone, it holds in the other; a dash says that this half alone did not find it. Intervals are "
-        "of 95 % for each finding by itself.",
+        table("Compared groups", diff.groups.items(), columns),
+        f"The comparison uses the concepts and words in {field} of each record, and the clusters of similar "
+        f"records. A record has a concept if {LEVELS.get(diff.level, diff.level)}.",
+        f"Tested: {tested}. At most about {percent(diff.alpha, 0)} of the findings of a family are "
+        "expected to be due to chance (q is this rate for each finding). Replicated: it was found in "
+        "one half of the units and confirmed in the other; a dash means that the first half alone did not "
+        "find it. Intervals are 95 % intervals of each finding by itself.",
     ]
 
 
@@ -91,11 +91,11 @@ def _sections(diff: Diff) -> Iterator[Section]:
     yield Section("Findings", [*([Figure(volcano, diff)] if len(diff) else []), *findings])
     yield from evidence(diff.findings, more_in)
     if diff.hypotheses:
-        yield Section("What a language model makes of it", _hypotheses(diff))
+        yield Section("Hypotheses of a language model", _hypotheses(diff))
     if diff.power:
         yield Section("What could have been found", _power(diff))
     if diff.changes:
-        yield Section("What the strata changed", _changes(diff))
+        yield Section("Effect of the strata", _changes(diff))
     if diff.hints:
         yield Section("Hints, untested", _hints(diff), "untested")
 
@@ -108,8 +108,8 @@ def _hypotheses(diff: Diff) -> list[Block]:
         "q": "q", "verdict": lambda one: "✓ holds" if one.holds else "not verified",
     }  # fmt: skip
     return [
-        f"Written from the findings, and checked on {judged} that the writer had not seen: the shares "
-        "are those in which the judge found it.",
+        f"Written from the findings, and checked on {judged} that the writer had not seen. The shares are "
+        "those of records that fit the hypothesis, according to the judge.",
         table("Hypotheses and how they were verified", diff.hypotheses, columns),
     ]
 
@@ -121,9 +121,9 @@ def _power(diff: Diff) -> list[Block]:
         f"found from, share of {first}": lambda one: "never" if one.share is None else percent(one.share),
     }  # fmt: skip
     return [
-        f"What this share of {second} has is found four times in five if that share of {first} has it. "
-        "Smaller differences may exist without being found.",
-        table("Smallest differences that are found four times in five", diff.power, columns),
+        f"For each share of {second}, the table has the share of {first} from which a difference is found "
+        "with power 0.8 (four times in five). Smaller differences may exist without being found.",
+        table("Smallest differences that are found with power 0.8", diff.power, columns),
     ]
 
 
@@ -133,7 +133,7 @@ def _changes(diff: Diff) -> list[Block]:
         "with it alone": "with_it", "gone with it": lambda one: "; ".join(one.gone) or "–",
     }  # fmt: skip
     return [
-        "Findings that disappear when records are compared within a stratum were differences of the strata.",
+        "Findings that disappear when records are compared within strata were differences of the strata.",
         table("Findings without and with each stratum", diff.changes, columns),
     ]
 
@@ -144,29 +144,29 @@ def _hints(diff: Diff) -> list[Block]:
         "records": "support",
     }  # fmt: skip
     return [
-        "These were not tested and have no error rate: many are due to chance. They are places to look.",
+        "Hints were not tested and have no error rate: many are due to chance.",
         table("Untested hints", diff.hints, columns),
     ]
 
 
-# What several analyses say ----------------------------------------------------------------------------
+# Shared by several analyses ---------------------------------------------------------------------------
 
 
 def unit_sentence(unit: str | None) -> str:
-    """Return which records count as independent."""
+    """Return a sentence on which records count as independent."""
     if unit is None:
         return "Each record counts as independent of all others."
-    return f"Records with the same {unit} are not independent; they count by how far units differ."
+    return f"Records with the same {unit} are not independent; counts are divided by the design effect."
 
 
 def strata_sentence(strata: Sequence[str]) -> str:
-    """Return which records are compared with each other."""
-    alike = f"Records are compared only with those alike in: {', '.join(strata)}."
+    """Return a sentence on which records are compared with each other."""
+    alike = f"Records are compared only with records of the same: {', '.join(strata)}."
     return alike if strata else "Records were not matched by any other field."
 
 
 def first_of_each(findings: Findings, **having: str) -> str:
-    """Return the first findings of each family, of those whose attributes are as in ``having``."""
+    """Return the names of the first findings of each family whose attributes equal those in ``having``."""
     names = [
         [one.shown for one in found if all(getattr(one, name) == value for name, value in having.items())]
         for found in findings.values()
@@ -177,7 +177,7 @@ def first_of_each(findings: Findings, **having: str) -> str:
 def by_family(
     findings: Findings, tested: Mapping[Family, int], shown: Callable[[Family], list[Block]], alpha: float = 1
 ) -> list[Block]:
-    """Return each family's findings as they are ``shown``, under a heading that says how many were tested."""
+    """Return each family's findings as blocks of ``shown``, under a heading with the number of tests."""
     blocks: list[Block] = []
     for family, found in findings.items():
         total = sum(1 + len(one.related) for one in found if one.q <= alpha)
@@ -193,13 +193,13 @@ def findings_by_group(
 ) -> list[Block]:
     """Return findings between groups by family: the largest with their intervals, and all as a table.
 
-    Those with ``q`` above ``alpha``, which were asked about by name, are said to be none.
+    Named properties with ``q`` above ``alpha`` are marked as no difference.
     """
 
     def shown(family: Family) -> list[Block]:
         caption = f"{FAMILY[family]}, the largest difference first"
         if len(groups) == 2:
-            caption += f"; differences are {groups[0]} less {groups[1]}"
+            caption += f"; differences are {groups[0]} minus {groups[1]}"
         columns = _columns(groups, alpha, any(one.replicated is not None for one in findings[family]))
         rows = table(caption, findings[family], columns, in_notebook=model.NOTEBOOK_ROWS)
         return [Figure(forest, FAMILY[family], findings[family], groups), rows]
@@ -231,18 +231,18 @@ def more_in(one: Any) -> str:
 
 
 def with_related(one: Any, remark: str = "") -> Cell:
-    """Return the name of a finding with those that are one thing with it."""
+    """Return the name of a finding with its related findings."""
     alike = [f"{other.shown}: {points(other.effect)} points, q {chance(other.q)}" for other in one.related]
-    return Cell(f"{one.shown}{remark}", f"and {counted(len(alike), 'other', 'others')} like it", tuple(alike))
+    return Cell(f"{one.shown}{remark}", f"and {counted(len(alike), 'related finding')}", tuple(alike))
 
 
 def evidence(findings: Findings, note: Callable[[Any], str]) -> list[Section]:
-    """Return records of both sides for the first findings of each family; ``note`` says what they show."""
+    """Return example records of both sides for the first findings of each family, with a ``note`` on each."""
     chosen = [[one for one in found if any(one.examples.values())] for found in findings.values()]
     quotes = [
         model.Quotes([(f"In {side}", each) for side, each in one.examples.items()], one.shown, note(one))
         for family in chosen
         for one in family[:SHOWN_EVIDENCE]
     ]
-    intro = "Records that show the largest findings; the words to look at are marked."
+    intro = "Example records of the largest findings; the relevant words are marked."
     return [Section("Evidence", [intro, *quotes])] if quotes else []

@@ -1,4 +1,4 @@
-"""What a comparison found: findings, hints, and what stands behind them."""
+"""The result of a comparison: findings, hints, power and confirmation."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from saeindex.report.result import AnalysisResult
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A piece of evidence that ``group`` has more than ``against``.
+    """A concept, word or cluster that is more frequent in ``group`` than in ``against``.
 
-    ``freq`` is each group's share of records, ``effect`` the difference between the first group and the
-    second (of more than two: between ``group`` and the strongest other), weighted over strata, with its 95 %
-    interval ``ci``. ``q`` is the false discovery rate within the family. ``replicated``: found in one half of
-    the units, does it hold in the other? None where that half alone did not find it. ``related`` are findings
-    of the same feature family.
+    ``freq`` is the share of records in each group. ``effect`` is the difference between the first group and
+    the second (with more than two groups: between ``group`` and the strongest other group), weighted over
+    strata, with its 95 % interval ``ci``. ``q`` is the false discovery rate within the family. ``replicated``
+    is whether a finding of one half of the units holds in the other half, and None if that half alone did not
+    find it. ``related`` are findings of the same feature family.
     """
 
     family: Family
@@ -42,7 +42,7 @@ class Finding:
 
     @property
     def shown(self) -> str:
-        """The evidence as people are shown it."""
+        """The name of the finding in reports."""
         if self.family == "concepts":
             return f"#{self.key} {self.label}"
         return f"“{self.label}”" if self.family in ("words", "named") else self.label
@@ -86,7 +86,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """Evidence that is no finding and may be worth a look: untested, with no error rate."""
+    """An apparent difference that is not a finding: not tested, without an error rate."""
 
     family: Family
     key: int | str
@@ -98,7 +98,7 @@ class Hint:
 
 @dataclass(frozen=True, slots=True)
 class Detectable:
-    """Evidence in ``base`` of the second group is found four times in five if in ``share`` of the first."""
+    """The ``share`` of the first group that is detected with power 0.8, at a share ``base`` of the second."""
 
     family: Family
     base: float
@@ -107,7 +107,7 @@ class Detectable:
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """Of ``found`` findings of one half of the units, ``replicated`` hold in the other half at p < .05."""
+    """The numbers of findings in one half of the units, and of those that hold in the other at p < .05."""
 
     family: Family
     found: int
@@ -116,7 +116,7 @@ class Confirmation:
 
 @dataclass(frozen=True, slots=True)
 class StratumChange:
-    """Findings of a family with no stratum, and with this field as the only one."""
+    """The number of findings of a family without strata, and with this field as the only stratum."""
 
     family: Family
     field: str
@@ -129,8 +129,8 @@ class StratumChange:
 class Diff(AnalysisResult):
     """The result of a comparison; ``findings`` by family, the largest difference first.
 
-    Each family of evidence holds its own false discovery rate ``alpha``: they are not to be added up. Of
-    properties that were asked about by name, ``findings`` has those with ``q`` above ``alpha`` too.
+    Each family of evidence has its own false discovery rate ``alpha``; the rates must not be added up.
+    ``findings`` has all named properties, including those with ``q`` above ``alpha``.
     """
 
     groups: Mapping[str, int]
@@ -158,7 +158,7 @@ class Diff(AnalysisResult):
         return (finding for found in self.findings.values() for finding in found)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the result as JSON: ``results`` are the concepts, the other families stand beside them."""
+        """Return the result as JSON: ``results`` are the concepts; the other families have their own keys."""
         families = {name: [one.to_json() for one in found] for name, found in self.findings.items()}
         return {
             "groups": dict(self.groups),
@@ -185,7 +185,7 @@ class Diff(AnalysisResult):
         }
 
     def tables(self) -> dict[str, list[dict[str, Any]]]:
-        """Return every table of the result: findings by family, related ones included, and what stands by."""
+        """Return every table: findings by family, hints, power, confirmation and hypotheses."""
         tables = {
             str(name): [row for one in found for row in (one.row(), *(other.row() for other in one.related))]
             for name, found in self.findings.items()
@@ -199,10 +199,10 @@ class Diff(AnalysisResult):
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """What ``group`` is said to do more; ``verified`` are the shares of judged records that do, by group.
+    """A hypothesis on texts of ``group``; ``verified`` is the share of judged records that fit it, by group.
 
-    ``p`` tests that they are equal, ``q`` is corrected for the number of hypotheses, and ``holds`` says that
-    the group named has it more at the comparison's rate.
+    ``p`` tests that the shares are equal, ``q`` is corrected for the number of hypotheses, and ``holds`` is
+    whether ``group`` has the significantly larger share.
     """
 
     text: str

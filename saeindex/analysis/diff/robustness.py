@@ -1,4 +1,4 @@
-"""How far to trust a comparison: confirmed by halves, without strata, what it could have found, hints."""
+"""Robustness of a comparison: confirmation by halves, effect of strata, power, and hints."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     Doubles: TypeAlias = NDArray[np.float64]
 
 HOLDS = 0.05
-# Records of a group in each half below which a confirmation says nothing.
-FEWEST = 10
+# The minimum number of records of a group in each half for a confirmation.
+MIN_RECORDS = 10
 NAMED = 5
-# Shares of the second group that statements are made for, and the power that is asked.
+# The shares of the second group in the table of power, and the required power.
 BASES = (0.001, 0.01, 0.05, 0.2)
 ASKED = 0.8
 DRAWS, STEPS, SEED = 400, 14, 20261120
 PRIOR = 500.0
-LEAST_Z = 1.5
+MIN_Z = 1.5
 
 
 def confirmed(
@@ -43,13 +43,13 @@ def confirmed(
     tests: Mapping[Family, FamilyTest],
     options: DiffOptions,
 ) -> tuple[tuple[Confirmation, ...], Held]:
-    """Return how many findings of a random half of the units hold in the other, and which."""
+    """Return the number of findings of a random half of the units that hold in the other, and which."""
     codes, n_groups = groups.codes, len(groups.names)
     in_first = _half(design, len(codes), options.seed)
     sizes = [np.bincount(codes[side], minlength=n_groups).min() for side in (in_first, ~in_first)]
-    if not options.confirm or min(sizes) < FEWEST:
+    if not options.confirm or min(sizes) < MIN_RECORDS:
         return (), {}
-    found, held = [], {}
+    found, confirmed_by_family = [], {}
     for family, test in tests.items():
         halves = [_tested_on(side, test, codes, n_groups, design, options) for side in (in_first, ~in_first)]
         discovered = halves[0].found(options.alpha)
@@ -67,12 +67,12 @@ def confirmed(
                 halves[1], again, float(at.tested.effect[place])
             )
         found.append(Confirmation(family, len(verdicts), sum(verdicts.values())))
-        held[family] = verdicts
-    return tuple(found), held
+        confirmed_by_family[family] = verdicts
+    return tuple(found), confirmed_by_family
 
 
 def _half(design: Design, count: int, seed: int) -> NDArray[np.bool_]:
-    """Return which records (m,) are in the first half; all of a unit are in one."""
+    """Return which records (m,) are in the first half; all records of a unit are in the same half."""
     units = np.arange(count) if design.units is None else design.units
     chosen = np.random.default_rng(seed).random(int(units.max(initial=0)) + 1) < 0.5
     half: NDArray[np.bool_] = chosen[units]
@@ -106,7 +106,7 @@ def changes_of(
     tests: Mapping[Family, FamilyTest],
     options: DiffOptions,
 ) -> tuple[StratumChange, ...]:
-    """Return, for each family and each field that records are stratified by, which findings it takes away."""
+    """Return, for each family and each stratum field, the findings that disappear with it."""
     changes = []
     for family, test in tests.items() if design.by else ():
         if family == "named":
@@ -135,22 +135,22 @@ def _keys(test: FamilyTest, options: DiffOptions) -> dict[tuple[int, int], str]:
 
 
 def power(first: float, second: float, n1: float, n2: float, threshold: float) -> float:
-    """Return how often shares ``first`` and ``second`` give a p-value of at most ``threshold``, by drawing.
+    """Return how often shares ``first`` and ``second`` give p of at most ``threshold``, by simulation.
 
     ``n1`` and ``n2`` are records, over the design effect where they are not independent.
     """
-    dice = np.random.default_rng(SEED)
-    k1 = dice.binomial(max(1, round(n1)), first, DRAWS)
-    k2 = dice.binomial(max(1, round(n2)), second, DRAWS)
+    rng = np.random.default_rng(SEED)
+    k1 = rng.binomial(max(1, round(n1)), first, DRAWS)
+    k2 = rng.binomial(max(1, round(n2)), second, DRAWS)
     p = two_sided(k1, max(1, round(n1)), k2, max(1, round(n2)))
     return float(((p <= threshold) & (k1 / n1 > k2 / n2)).mean())
 
 
 @lru_cache(maxsize=256)
 def detectable(base: float, n1: float, n2: float, threshold: float) -> float | None:
-    """Return the share of the first group from which ``base`` of the second is told apart 80 % of the time.
+    """Return the share of the first group that differs significantly from ``base`` with power 0.8.
 
-    None where even every record of the first group would not do.
+    None if even a share of 1 is not enough.
     """
     if power(1.0, base, n1, n2, threshold) < ASKED:
         return None
@@ -165,7 +165,7 @@ def detectable(base: float, n1: float, n2: float, threshold: float) -> float | N
 
 
 # Hints are ranked by the z-score of the log-odds with an informative prior (Monroe et al. 2008), which finds
-# rare evidence that no test can be sure of, and much that is chance.
+# rare evidence that is not significant in any test, and much that is due to chance.
 def hints_of(
     groups: Mapping[str, int], tests: Mapping[Family, FamilyTest], options: DiffOptions
 ) -> tuple[Hint, ...]:
@@ -182,7 +182,7 @@ def hints_of(
         z, log_odds = _log_odds(counts, sizes, support)
         for place in np.argsort(-z, axis=None, kind="stable")[: 4 * options.hints + len(known)].tolist():
             group, column = divmod(place, z.shape[1])
-            if z[group, column] < LEAST_Z or sum(one.family == family for one in found) >= options.hints:
+            if z[group, column] < MIN_Z or sum(one.family == family for one in found) >= options.hints:
                 break
             if column not in known:
                 found.append(

@@ -1,4 +1,4 @@
-"""What drifts over an ordered field: tested, with the error rate held for each family of evidence."""
+"""Drift over an ordered field: tests with a controlled error rate for each family of evidence."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from saeindex.analysis.drift.trend_test import run_trends
 from saeindex.analysis.drift.trends import trends_of
 from saeindex.analysis.stats.design import AUTO, design_of, mean_design_effect
 from saeindex.analysis.stats.evidence import Family, evidence_of
-from saeindex.analysis.stats.two_by_two import told_correction
+from saeindex.analysis.stats.two_by_two import described_correction
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -84,9 +84,9 @@ def drift_design(snapshot: Snapshot, periods: Periods, options: DriftOptions) ->
 
 
 def trend_method_of(design: Design, options: DriftOptions) -> str:
-    """Say in words which tests were used."""
+    """Return the tests that were used, in words."""
     test = "Cochran-Armitage trend test" + (" within strata (Mantel)" if design.by else "")
     test += ", small counts by saddlepoint; change points by the best split, corrected for the search"
     if design.unit:
         test += f"; counts divided by the design effect of {design.unit}"
-    return f"{test}; {told_correction(options.method, options.alpha)}"
+    return f"{test}; {described_correction(options.method, options.alpha)}"

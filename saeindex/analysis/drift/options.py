@@ -1,4 +1,4 @@
-"""What may be asked of a drift."""
+"""Options of a drift analysis."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ if TYPE_CHECKING:
     from saeindex.analysis.stats.two_by_two import Correction
     from saeindex.types import LevelName
 
-# Most periods that a field is cut into, and the fewest different values that are an order.
-MOST, FEWEST = 12, 3
+# The maximum number of periods of a field, and the minimum number of different values that have an order.
+MAX_PERIODS, MIN_PERIODS = 12, 3
 
 
 @dataclass(frozen=True, slots=True)
 class DriftOptions:
-    """How drift is tested; the names are those of :class:`saeindex.analysis.diff.options.DiffOptions`.
+    """How drift is tested. The other options are as in :class:`saeindex.analysis.diff.options.DiffOptions`.
 
-    ``unit`` "auto" also takes the ordered field itself, where the records of one of its values are far more
-    alike than those of the values beside it. ``periods`` is the largest number of periods.
+    - ``unit``: the metadata field by which records were sampled. "auto" can also choose the ordered field
+      itself, if records of one of its values are far more alike than records of neighbouring values.
+    - ``periods``: the maximum number of periods.
     """
 
     families: Sequence[Family] = FAMILIES
@@ -32,7 +33,7 @@ class DriftOptions:
     unit: str | None = AUTO
     strata: Sequence[str] = ()
     length_bins: int | None = None
-    periods: int = MOST
+    periods: int = MAX_PERIODS
     alpha: float = 0.05
     method: Correction = "bh"
     min_support: int = 5
@@ -44,8 +45,8 @@ class DriftOptions:
         DiffOptions(
             families=self.families, alpha=self.alpha, method=self.method, min_support=self.min_support
         )
-        if not FEWEST <= self.periods <= 100:
-            raise InvalidInputError(f"periods={self.periods}", "out of range", f"Use {FEWEST} to 100.")
+        if not MIN_PERIODS <= self.periods <= 100:
+            raise InvalidInputError(f"periods={self.periods}", "out of range", f"Use {MIN_PERIODS} to 100.")
 
 
 class DriftKeywords(TypedDict, total=False):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from saeindex.analysis.drift.options import FEWEST, MOST
+from saeindex.analysis.drift.options import MAX_PERIODS, MIN_PERIODS
 from saeindex.analysis.stats.groups import Groups
 from saeindex.errors import InvalidInputError
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
     Doubles: TypeAlias = NDArray[np.float64]
 
-# Records to a gathered period, at least.
+# The minimum number of records of a gathered period.
 RECORDS = 25
 DAYS = 365.25
 
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """A part of the order: ``first`` to ``last`` of the field's values, and how many records it has."""
+    """A period: the ``first`` and ``last`` of the field's values, and the number of records."""
 
     name: str
     first: Any
@@ -66,7 +66,7 @@ class Periods:
 
     @property
     def middle(self) -> int:
-        """The period at which the halves that have most nearly the same number of records part."""
+        """The period that splits the records into halves of the most equal size."""
         counts = np.cumsum([one.records for one in self.periods])
         return int(np.argmin(np.abs(counts[:-1] - counts[-1] / 2))) + 1
 
@@ -76,12 +76,12 @@ def periods_of(
     over: str,
     rows: NDArray[np.int64] | None = None,
     order: Sequence[Any] | None = None,
-    most: int = MOST,
+    max_periods: int = MAX_PERIODS,
 ) -> Periods:
     """Return the records of ``rows`` (all, where None) by period of the field ``over``.
 
-    The field holds numbers, or dates (ISO 8601), or values whose ``order`` is given. Up to ``most`` values
-    are periods themselves, more are gathered by quantiles. InvalidInputError where there is no order, or
+    The field has numbers, dates (ISO 8601), or values whose ``order`` is given. Up to ``max_periods`` values
+    are periods themselves; more values are gathered by quantiles. InvalidInputError if there is no order, or
     fewer than three periods.
     """
     every = np.arange(len(snapshot)) if rows is None else rows
@@ -90,8 +90,8 @@ def periods_of(
     placed = np.append(places, np.nan)[column.codes]
     known = np.flatnonzero(~np.isnan(placed))
     distinct = np.unique(placed[known])
-    gathered = _gathered(placed[known], distinct, most)
-    if len(np.unique(gathered)) < FEWEST:
+    gathered = _gathered(placed[known], distinct, max_periods)
+    if len(np.unique(gathered)) < MIN_PERIODS:
         raise InvalidInputError(
             f"a trend over {over}", f"{len(distinct)} different values among {len(known):,} records",
             "Use a field of three or more values; two groups are compared with diff.",
@@ -106,7 +106,7 @@ def periods_of(
 
 
 def _period(column: Column, placed: Doubles, inside: NDArray[np.int64]) -> Period:
-    """Return the period of some records, which stand at ``placed``."""
+    """Return the period of some records with the positions ``placed``."""
     ends = inside[np.argmin(placed[inside])], inside[np.argmax(placed[inside])]
     first, last = (column.values[column.codes[end]] for end in ends)
     shown = [f"{value:g}" if isinstance(value, float) else str(value) for value in (first, last)]
@@ -117,11 +117,11 @@ def _left_out(count: int, over: str) -> tuple[str, ...]:
     return (f"{count:,} records have no {over} in the order, and count in no period",) if count else ()
 
 
-def _gathered(placed: Doubles, distinct: Doubles, most: int) -> NDArray[np.int64]:
-    """Return the period of each record (m,): its value, or its quantile, where no value is in two."""
-    if len(distinct) <= most:
+def _gathered(placed: Doubles, distinct: Doubles, max_periods: int) -> NDArray[np.int64]:
+    """Return the period of each record (m,): its value, or its quantile; no value is in two periods."""
+    if len(distinct) <= max_periods:
         return np.searchsorted(distinct, placed)
-    count = max(FEWEST, min(most, len(placed) // RECORDS))
+    count = max(MIN_PERIODS, min(max_periods, len(placed) // RECORDS))
     ranks = np.searchsorted(np.sort(placed), distinct, side="left") / len(placed)
     above = np.searchsorted(np.sort(placed), distinct, side="right") / len(placed)
     period_of = np.minimum(((ranks + above) / 2 * count).astype(np.int64), count - 1)
@@ -129,7 +129,7 @@ def _gathered(placed: Doubles, distinct: Doubles, most: int) -> NDArray[np.int64
 
 
 def _in_order(column: Column, over: str, order: Sequence[Any] | None) -> tuple[Doubles, str]:
-    """Return where each of a column's values stands (v,), NaN for none, and what one step of it is."""
+    """Return the position of each value of a column (v,), NaN for none, and the unit of one step."""
     if order is not None:
         return _given(column, over, order), "step"
     if column.is_numeric:

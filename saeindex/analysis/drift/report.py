@@ -1,4 +1,4 @@
-"""Drift in words: what rises and falls, where changes begin, and records from both ends."""
+"""The report of drift: rising and falling concepts, change points, and early and late records."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ def _(drift: Drift) -> Description:
 
 def _summary(drift: Drift) -> list[str]:
     records = sum(one.records for one in drift.periods)
-    rising, falling = (shared.first_of_each(drift.findings, direction=way) for way in ("up", "down"))
+    rising, falling = (
+        shared.first_of_each(drift.findings, direction=direction) for direction in ("up", "down")
+    )
     return [
         f"{records:,} records by {drift.over}, in {len(drift.periods)} periods.",
         f"{counted(len(drift), 'finding')}." if len(drift) else "Nothing was found to drift.",
@@ -74,6 +76,6 @@ def _kind(one: Trend, per: str) -> str:
 
 
 def bars(shares: Sequence[float]) -> str:
-    """Return shares as bars, the largest full."""
+    """Return shares as bars, relative to the largest."""
     top = max(*shares, 1e-12)
     return "".join(BARS[min(len(BARS) - 1, int(share / top * len(BARS)))] for share in shares)

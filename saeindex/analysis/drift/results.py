@@ -1,4 +1,4 @@
-"""What drifts: trends, change points, and what is new or gone, with its shares by period."""
+"""The result of a drift analysis: trends, change points, new and vanished concepts, with shares by period."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ Kind: TypeAlias = Literal["trend", "change", "new", "vanished"]
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """A piece of evidence whose share of the records drifts.
+    """A concept, word or cluster whose share of the records drifts.
 
-    ``shares`` (P,) are those of the periods, as counted. ``effect`` with its 95 % interval ``ci`` is, for a
-    trend, the change along the fitted line from the first period to the last; else the difference between
-    the periods from ``at`` on and those before; both within strata. ``slope`` is per unit of the field. A
-    ``new`` piece of evidence is in no record before ``at``, one that ``vanished`` in none from there on; its
-    share there is then at most ``bound``, with 95 % confidence. ``p`` is of either a trend or a change,
-    ``p_trend`` and ``p_change`` of each, ``q`` the false discovery rate within the family. ``examples`` are
-    from "early" and "late".
+    ``shares`` (P,) are the counted shares of the periods. ``effect``, with its 95 % interval ``ci``, is the
+    change along the fitted line from the first period to the last for a trend, and otherwise the difference
+    between the periods from ``at`` on and the periods before; both are computed within strata. ``slope`` is
+    per unit of the field. A "new" concept is in no record before ``at``, a "vanished" concept in no record
+    from ``at`` on; its true share there is at most ``bound``, with 95 % confidence. ``p_trend`` and
+    ``p_change`` test for a trend and a change, ``p`` for either, and ``q`` is the false discovery rate within
+    the family. ``examples`` are "early" and "late" records.
     """
 
     family: Family
@@ -49,12 +49,12 @@ class Trend:
 
     @property
     def direction(self) -> str:
-        """Say whether the share rises or falls."""
+        """Whether the share rises ("up") or falls ("down")."""
         return "up" if self.effect > 0 else "down"
 
     @property
     def shown(self) -> str:
-        """The evidence as people are shown it."""
+        """The name of the finding in reports."""
         if self.family == "concepts":
             return f"#{self.key} {self.label}"
         return f"“{self.label}”" if self.family == "words" else self.label
@@ -90,10 +90,10 @@ class Trend:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Drift(AnalysisResult):
-    """What drifts; ``findings`` by family, the largest effect first.
+    """The result of a drift analysis; ``findings`` by family, the largest effect first.
 
-    Each family of evidence holds its own false discovery rate ``alpha``: they are not to be added up.
-    ``per`` is what slopes are per: 1, a year, or a step of a given order.
+    Each family of evidence has its own false discovery rate ``alpha``; the rates must not be added up.
+    ``per`` is the unit of slopes: 1, a year, or a step of a given order.
     """
 
     over: str
@@ -116,7 +116,7 @@ class Drift(AnalysisResult):
         return (one for found in self.findings.values() for one in found)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the result as JSON: ``results`` are the concepts, the other families stand beside them."""
+        """Return the result as JSON: ``results`` are the concepts; the other families have their own keys."""
         families = {name: [one.to_json() for one in found] for name, found in self.findings.items()}
         return {
             "over": self.over,
@@ -137,7 +137,7 @@ class Drift(AnalysisResult):
         }
 
     def tables(self) -> dict[str, list[dict[str, Any]]]:
-        """Return each family's findings with their shares, related ones included, and the periods."""
+        """Return each family's findings and related findings with their shares, and the periods."""
         names = [one.name for one in self.periods]
         tables = {
             str(family): [

@@ -1,4 +1,4 @@
-"""One family of evidence over periods: does its share of the records drift, and where does that begin?"""
+"""Tests of one family of evidence over periods: for a trend and for a change point."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from saeindex.analysis.drift.contrasts import PeriodContrast, centred, contrast_test, independent_variance
 from saeindex.analysis.stats.design import PAIRED
-from saeindex.analysis.stats.permutation import UnitTotals, as_dealt
+from saeindex.analysis.stats.permutation import UnitTotals, permuted_p
 from saeindex.analysis.stats.stratified import StratifiedCounts, effects_between, indicator
 from saeindex.analysis.stats.two_by_two import adjusted
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     Doubles: TypeAlias = NDArray[np.float64]
     Ints: TypeAlias = NDArray[np.int64]
 
-# How the error rate of a family is dealt out between trends and change points (a weighted Bonferroni).
+# The shares of a family's error rate for trends and change points (a weighted Bonferroni correction).
 OF_TREND, OF_CHANGE = 0.7, 0.3
-# Units below which p-values are held against those of units dealt anew.
+# The number of units below which p-values are compared with those of permuted units.
 MANY_UNITS = 400
-# A design effect below 1 is a gain of comparing records of a unit with each other; it is taken no lower.
-LEAST_CROSSED = 0.25
+# The minimum of a design effect below 1, which is a gain from comparing records within a unit.
+MIN_CROSSED = 0.25
 # Standard normal bounds that the chance of the largest of all splits is tabulated at.
 GRID = np.linspace(0.0, 9.0, 46)
 NODES = 40
@@ -40,7 +40,7 @@ NODES = 40
 class TrendTest:
     """The tests of a family (f,): the linear ``trend``, the best of the ``splits``, and both as one.
 
-    ``p`` is that of either, corrected for there being two, and ``q`` its false discovery rate in the family.
+    ``p`` is for either test, corrected for two tests, and ``q`` is its false discovery rate in the family.
     """
 
     evidence: Evidence
@@ -65,8 +65,8 @@ class TrendTest:
         """The standard error of the slope (f,), half a record added."""
         k, n = self.counts.support, float(self.counts.n.sum())
         share = (k + 0.5) / (n + 1)
-        least = share * (1 - share) * self.trend.width * self.design
-        error: Doubles = np.sqrt(np.maximum(self.trend.variance, least)) / max(self.trend.width, 1e-12)
+        min_variance = share * (1 - share) * self.trend.width * self.design
+        error: Doubles = np.sqrt(np.maximum(self.trend.variance, min_variance)) / max(self.trend.width, 1e-12)
         return error
 
     def found(self, alpha: float) -> Ints:
@@ -77,7 +77,7 @@ class TrendTest:
 
 @dataclass(frozen=True, eq=False)
 class PeriodTotals:
-    """Counts by unit, stratum and period, in which the units can be dealt other periods."""
+    """Counts by unit, stratum and period, in which the periods of units can be permuted."""
 
     totals: UnitTotals
     owners: Ints
@@ -93,24 +93,24 @@ class PeriodTotals:
 
     @cached_property
     def n_units(self) -> int:
-        """How many units there are."""
+        """The number of units."""
         return int(self.owners.max(initial=0)) + 1
 
     @cached_property
     def is_crossed(self) -> bool:
-        """Say whether nearly all records have others of their unit in other periods."""
+        """Whether nearly all records have other records of their unit in other periods."""
         several = np.bincount(self.owners) > 1
         shared = float(self.totals.sizes[several[self.owners]].sum())
         return shared >= PAIRED * float(self.totals.sizes.sum())
 
     @cached_property
     def between(self) -> Doubles:
-        """The design effects of shares (f,), if nothing drifts; of units in one period each."""
+        """The design effects of shares (f,) if nothing drifts, for units in one period each."""
         t = self.totals
         return effects_between(t.y, t.sizes, np.zeros(len(t.sizes), np.int64), 1)
 
     def of_splits(self, counts: StratifiedCounts, design: Doubles) -> Doubles:
-        """Return the design effects that splits are held against, where that of the line is ``design`` (f,).
+        """Return the design effects of splits, if that of the line is ``design`` (f,).
 
         A document in the middle period weighs nothing in a line and much in a split: so they are those of
         shares, or of each split by itself (P - 1, f) where units have records in several periods.
@@ -131,7 +131,7 @@ class PeriodTotals:
         return counts, self._effects(counts, periods, self.scores)
 
     def _effects(self, counts: StratifiedCounts, periods: Ints, scores: Doubles) -> Doubles:
-        """Return how much wider a contrast is spread between units than between records (f,).
+        """Return the ratio of a contrast's variance between units to that between records (f,).
 
         The variance of a sum over units is that of the units' own sums Σ a (y - p) (Liang and Zeger 1986),
         whichever periods a unit has records in.
@@ -149,8 +149,8 @@ class PeriodTotals:
         spread = squares - 2 * cross + (share * ((exposure.T @ exposure) @ share)).sum(0)
         spread *= self.n_units / max(1, self.n_units - 1)
         alone = independent_variance(counts, a)
-        least = LEAST_CROSSED if self.is_crossed else 1.0
-        effects: Doubles = np.maximum(least, spread / np.maximum(alone, 1e-12))
+        min_variance = MIN_CROSSED if self.is_crossed else 1.0
+        effects: Doubles = np.maximum(min_variance, spread / np.maximum(alone, 1e-12))
         return effects
 
 
@@ -167,28 +167,28 @@ def run_trends(
     counts, effects = totals.counted(totals.totals.groups)
     trend, splits, p = _either(totals, counts, effects)
     if totals.totals.has_units and totals.n_units < MANY_UNITS and len(p):
-        is_dealt = totals.totals.is_nested
-        dealt = partial(_p_of_dealt, totals)
-        p = as_dealt(p, totals.totals.groups, dealt, seed) if is_dealt else _of_few(p, totals.n_units)
+        is_nested = totals.totals.is_nested
+        permuted = partial(_p_of_permuted, totals)
+        p = permuted_p(p, totals.totals.groups, permuted, seed) if is_nested else _of_few(p, totals.n_units)
     return TrendTest(evidence, counts, scores, trend, splits, effects, p, adjusted(p, method))
 
 
 def _either(
     totals: PeriodTotals, counts: StratifiedCounts, design: Doubles
 ) -> tuple[PeriodContrast, Splits, Doubles]:
-    """Test the line and the splits; p is of either."""
+    """Test the line and the splits; return both and the combined p."""
     trend = contrast_test(counts, totals.scores, design)
     splits = best_splits(counts, totals.of_splits(counts, design))
     return trend, splits, np.minimum(1.0, np.minimum(trend.p / OF_TREND, splits.p / OF_CHANGE))
 
 
-def _p_of_dealt(totals: PeriodTotals, periods: Ints) -> Doubles:
+def _p_of_permuted(totals: PeriodTotals, periods: Ints) -> Doubles:
     """Return the p-values with the units in these periods."""
     return _either(totals, *totals.counted(periods))[2]
 
 
 def _of_few(p: Doubles, n_units: int) -> Doubles:
-    """Return p-values as Student's distribution has them, where a variance comes from few units."""
+    """Return p-values of Student's distribution, for a variance that is estimated from few units."""
     from scipy.special import ndtri, stdtr
 
     wider: Doubles = 2.0 * stdtr(max(1, n_units - 1), ndtri(np.clip(p, 1e-300, 1.0) / 2))
@@ -199,7 +199,7 @@ def _of_few(p: Doubles, n_units: int) -> Doubles:
 class Splits:
     """The best split (f,): the first period after it, its score ``z``, and ``p`` corrected for the search.
 
-    ``design`` are the design effects that it was held against.
+    ``design`` are the design effects of the test.
     """
 
     at: NDArray[np.int64]
@@ -209,11 +209,11 @@ class Splits:
 
 
 def best_splits(counts: StratifiedCounts, design: Doubles) -> Splits:
-    """Test every split of the periods into before and after, and keep the best of each evidence.
+    """Test every split of the periods into before and after, and return the best split of each column.
 
-    The design effects are (f,), or (P - 1, f) where each split has its own.
+    The design effects are (f,), or (P - 1, f) if each split has its own.
 
-    The score test stands for the likelihood ratio of two binomials, which it equals in the limit; the strata
+    The score test replaces the likelihood ratio of two binomials, which it equals in the limit; the strata
     are those of the trend.
     """
     n_periods = counts.n.shape[1]

@@ -1,4 +1,4 @@
-"""Tests over periods as findings: of which kind, how large, with what shown."""
+"""Findings from tests over periods: their kind, size and examples."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     Doubles: TypeAlias = NDArray[np.float64]
 
-# How much larger z² of the best split must be than that of the line to be told as a change at once; chosen on
-# the fit and choose parts of four corpora: of planted lines 3 % are told as steps, of planted steps 94 %.
+# The minimum difference of z² between the best split and the line for a finding to be a change point; chosen
+# on the fit and choose parts of four corpora: 3 % of planted lines and 94 % of planted steps are reported so.
 SHARPER = 4.0
-# Of the records, how many must lie before the first occurrence for it to be an arrival.
+# The minimum share of records before the first occurrence of a new concept (or after the last).
 ABSENT = 0.2
 
 
@@ -35,8 +35,8 @@ def trends_of(
     every = {test.evidence.keys[column]: _described(test, periods, column, alpha)
              for column in test.found(alpha).tolist()}  # fmt: skip
     found = sorted(every.values(), key=lambda one: -abs(one.effect))
-    told = headlines([_as_finding(one) for one in found], snapshot.space)
-    shown = illustrated(snapshot, periods.halves(periods.middle), test.evidence, told, examples)
+    reported = headlines([_as_finding(one) for one in found], snapshot.space)
+    shown = illustrated(snapshot, periods.halves(periods.middle), test.evidence, reported, examples)
     return tuple(_with(every, one) for one in shown)
 
 
@@ -85,7 +85,7 @@ def _described(test: TrendTest, periods: Periods, column: int, alpha: float) -> 
 
 
 def kind_of(test: TrendTest, column: int, alpha: float) -> tuple[Kind, int | None, float | None]:
-    """Return what a finding is, the period at which it changes, and the bound of a share that is nothing."""
+    """Return the kind of a finding, the period at which it changes, and the bound of a zero share."""
     own = StratifiedCounts(test.counts.k[:, :, [column]], test.counts.n)
     design = float(test.splits.design[column])
     up = (
@@ -101,27 +101,27 @@ def kind_of(test: TrendTest, column: int, alpha: float) -> tuple[Kind, int | Non
 
 
 def _absence(own: StratifiedCounts, up: bool, design: float, alpha: float) -> tuple[int, float] | None:
-    """Return the period from which a piece of evidence is there (or gone), and what its share may yet be.
+    """Return the period from which a concept or word is new (or gone), and its bound.
 
     Of 0 in n records the share is at most 3 over n (the rule of three), n over the design effect; that must
     be less than half of the share on the other side, and the two sides must differ.
     """
-    held, records = own.k.sum(0)[:, 0], own.n.sum(0)
-    there = np.flatnonzero(held)
+    counts, records = own.k.sum(0)[:, 0], own.n.sum(0)
+    there = np.flatnonzero(counts)
     at = int(there[0]) if up else int(there[-1]) + 1
-    if not 0 < at < len(held):
+    if not 0 < at < len(counts):
         return None
-    absent, others = (records[:at], held[at:].sum() / records[at:].sum()) if up else (
-        records[at:], held[:at].sum() / records[:at].sum()
+    absent, others = (records[:at], counts[at:].sum() / records[at:].sum()) if up else (
+        records[at:], counts[:at].sum() / records[:at].sum()
     )  # fmt: skip
     bound = 3 * design / float(absent.sum())
     if absent.sum() < ABSENT * records.sum() or bound > others / 2:
         return None
-    differs = _step(own, at, np.array([design])).p[0] <= alpha / len(held)
+    differs = _step(own, at, np.array([design])).p[0] <= alpha / len(counts)
     return (at, bound) if differs else None
 
 
 def _step(own: StratifiedCounts, at: int, design: Doubles) -> Tested:
-    """Compare the periods from ``at`` on with those before."""
+    """Compare the periods from ``at`` on with the periods before."""
     k, n = (np.stack([part[:, at:].sum(1), part[:, :at].sum(1)], axis=1) for part in (own.k, own.n))
     return compare_groups(StratifiedCounts(k, n).pair(0, 1), design)

@@ -1,4 +1,4 @@
-"""Counts of a reference, kept as JSON, that later windows are compared with when its records are gone."""
+"""Counts of a reference, saved as JSON, to compare later windows with after its records are deleted."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 KEPT: tuple[Family, ...] = ("concepts", "words")
-# Fewer units than this say little of how alike records of one are.
+# The minimum number of units to estimate a design effect.
 FEW_UNITS = 50
 
 
@@ -55,7 +55,7 @@ class Baseline:
 
     @property
     def records(self) -> int:
-        """How many records were counted."""
+        """The number of counted records."""
         return sum(self.sizes)
 
     def to_json(self) -> dict[str, Any]:
@@ -69,11 +69,11 @@ class Baseline:
 
     @classmethod
     def load(cls, path: str | Path) -> Baseline:
-        """Read a JSON file; InvalidInputError where it is no baseline."""
+        """Read a JSON file; InvalidInputError if it is not a baseline."""
         try:
             found = json.loads(Path(path).read_text())
             if found.pop("format") != FORMAT:
-                raise InvalidInputError(f"the baseline {path}", "another format", "Save it anew.")
+                raise InvalidInputError(f"the baseline {path}", "another format", "Save it again.")
             edges, sizes = tuple(found.pop("edges")), tuple(found.pop("sizes"))
             return cls(edges=edges, sizes=sizes, **found)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -181,10 +181,12 @@ def _check(snapshot: Snapshot, baseline: Baseline, options: MonitorOptions) -> N
     for what, (kept, own) in found.items():
         if kept != own:
             raise InvalidInputError(
-                f"a baseline of {what} {kept!r}", f"the window has {own!r}", "Save the baseline anew."
+                f"a baseline of {what} {kept!r}", f"the window has {own!r}", "Save the baseline again."
             )
     if options.strata:
-        raise InvalidInputError("strata against a baseline", "it has lengths only", "Compare with records.")
+        raise InvalidInputError(
+            "strata against a baseline", "a baseline has only lengths", "Compare with records."
+        )
 
 
 def _with_any(snapshot: Snapshot, rows: NDArray[np.int64], family: Family, level: LevelName) -> Evidence:
@@ -198,7 +200,7 @@ def _matrix(snapshot: Snapshot, family: Family, level: LevelName) -> Any:
 
 
 def _by_bin(evidence: Evidence, bins: NDArray[np.int32], n_bins: int) -> Doubles:
-    """Return how many records of each bin have each piece of evidence (B, f)."""
+    """Return the number of records of each bin that have each concept or word (B, f)."""
     counts = StratifiedCounts.of(evidence.has, np.zeros_like(bins), bins, 1).k[:, 0]
     return np.concatenate([counts, np.zeros((n_bins - len(counts), counts.shape[1]))])
 

@@ -1,4 +1,4 @@
-"""Does what comes in now differ from what came before, and by enough to be told?"""
+"""Comparison of incoming records with a reference: significant changes that are large enough to report."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def monitor(
     window: NDArray[np.int64],
     options: MonitorOptions = MonitorOptions(),
 ) -> Alert:
-    """Compare a window of records with a reference, rows or a kept baseline; see :class:`Alert`."""
+    """Compare a window of records with a reference: rows or a saved baseline; see :class:`Alert`."""
     if isinstance(reference, Baseline):
         return against_baseline(snapshot, reference, window, options)
     asked = options.comparing()

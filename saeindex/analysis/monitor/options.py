@@ -1,4 +1,4 @@
-"""What may be asked of a monitor."""
+"""Options of a monitor."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class MonitorOptions:
-    """When an alert is raised; the other names are those of :class:`DiffOptions`.
+    """When an alert is raised. The other options are as in :class:`DiffOptions`.
 
-    ``alpha`` is the rate of false alerts over all ``looks`` (how many windows will be compared) and families
-    of evidence together, which share it equally. A change of less than ``min_effect`` in the share, or of
-    odds by less than ``min_odds_ratio``, is none.
+    - ``alpha``: the rate of false alerts over all looks and families together; they share it equally.
+    - ``looks``: the number of windows that will be compared.
+    - ``min_effect``: the minimum change of a share; a smaller change raises no alert.
+    - ``min_odds_ratio``: the minimum change of the odds, as a ratio; a smaller change raises no alert.
     """
 
     families: Sequence[Family] = ("concepts", "words")
@@ -46,13 +47,13 @@ class MonitorOptions:
         if not 0 <= self.min_effect < 1 or self.min_odds_ratio < 1:
             found = f"min_effect={self.min_effect}, min_odds_ratio={self.min_odds_ratio}"
             raise InvalidInputError(
-                "the smallest change", found, "Use an effect from 0 to 1, and an odds ratio of 1 or more."
+                "the minimum change", found, "Use an effect from 0 to 1, and an odds ratio of 1 or more."
             )
         self.comparing()
 
     @property
     def spent(self) -> float:
-        """The error rate of one family of evidence in one look."""
+        """The error rate for one family of evidence in one look."""
         return self.alpha / (self.looks * max(1, len(self.families)))
 
     def comparing(self) -> DiffOptions:

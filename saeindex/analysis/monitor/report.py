@@ -1,4 +1,4 @@
-"""An alert in words: what a window of records differs in from its reference."""
+"""The report of an alert: the differences of a window of records from its reference."""
 
 from __future__ import annotations
 

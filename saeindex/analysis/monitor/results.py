@@ -1,4 +1,4 @@
-"""What a window of records differs in from a reference."""
+"""The result of monitoring: the changes in a window of records against a reference."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from saeindex.report.result import AnalysisResult
 if TYPE_CHECKING:
     from saeindex.analysis.monitor.options import MonitorOptions
 
-# What the two groups are called.
+# The names of the two groups.
 WINDOW, REFERENCE = "window", "reference"
 Severity: TypeAlias = Literal["none", "low", "medium", "high"]
 ORDER: tuple[Severity, ...] = ("none", "low", "medium", "high")
-# A change of the share from which it is medium, and from which it is high.
+# The minimum change of a share with medium severity, and with high severity.
 MEDIUM, HIGH = 0.05, 0.15
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Alert(AnalysisResult):
-    """What ``changed`` between a reference and a window, by family of evidence; nothing: no alert.
+    """The findings that ``changed`` between a reference and a window, by family; no finding, no alert.
 
     ``options.alpha`` is the rate of false alerts over all looks and families together. In a finding, "window"
-    is the first group: its ``effect`` is the share in the window less that of the reference.
+    is the first group: ``effect`` is the share in the window minus the share in the reference.
     """
 
     reference: int
@@ -49,7 +49,7 @@ class Alert(AnalysisResult):
 
     @property
     def severity(self) -> Severity:
-        """That of the largest change."""
+        """The severity of the largest change."""
         return max((severity_of(one) for one in self), key=ORDER.index, default="none")
 
     def to_json(self) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class Alert(AnalysisResult):
         }
 
     def tables(self) -> dict[str, list[dict[str, Any]]]:
-        """Return the changes by family, related ones included."""
+        """Return the changes by family, with related changes."""
         return {
             str(family): [change_of(one) | one.row() for first in found for one in (first, *first.related)]
             for family, found in self.changed.items()
@@ -82,16 +82,16 @@ class Alert(AnalysisResult):
 
 
 def is_real(one: Finding, options: MonitorOptions) -> bool:
-    """Say whether a finding is as large a change as an alert asks for."""
+    """Return whether a change reaches the minimum effect and odds ratio of an alert."""
     return abs(one.effect) >= options.min_effect and exp(abs(one.log_odds)) >= options.min_odds_ratio
 
 
 def severity_of(one: Finding) -> Severity:
-    """Return how large a change is."""
+    """Return the severity of a change."""
     size = abs(one.effect)
     return "high" if size >= HIGH else "medium" if size >= MEDIUM else "low"
 
 
 def change_of(one: Finding) -> dict[str, Any]:
-    """Return what an alert says of a finding besides its numbers."""
+    """Return the direction and the severity of a change."""
     return {"direction": "up" if one.effect > 0 else "down", "severity": severity_of(one)}

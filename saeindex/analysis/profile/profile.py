@@ -1,4 +1,4 @@
-"""What a set of records is like: what it has more than the others, its typical records and its odd ones."""
+"""The profile of a set of records: distinctive concepts and words, typical and odd records."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 
 SET, REST = "set", "rest"
 NEIGHBOURS = 10
-# Records that neighbours are looked for among, on each side, and rows at a time.
-MOST_NEIGHBOURS, BLOCK = 20_000, 1_024
-# A set of so many records has themes: at most so many, of so many records each, on the average.
-THEMED, MOST_THEMES, PER_THEME, JUDGED = 60, 8, 20, 2_000
+# The maximum number of records on each side in the search for neighbours, and the rows of a block.
+MAX_NEIGHBOURS, BLOCK = 20_000, 1_024
+# The minimum number of records for themes, the maximum number of themes, and the mean records per theme.
+THEMED, MAX_THEMES, PER_THEME, JUDGED = 60, 8, 20, 2_000
 CENTRAL_OF_THEME = 3
 
 
 @dataclass(frozen=True, eq=False)
 class Standings:
-    """Where the records of a set stand (m,): ``centrality`` is the cosine with the set's mean direction.
+    """Measures of the records of a set (m,): ``centrality`` is the cosine with the set's mean direction.
 
     ``density`` is the mean cosine with the nearest records of the set, ``margin`` that less the same with the
     nearest of the rest, ``surprise`` the mean of -log the share of the set that has each of its concepts.
@@ -58,26 +58,26 @@ class Standings:
 
 
 def profile(snapshot: Snapshot, rows: Ints, shown: int = 5, options: DiffOptions | None = None) -> SetProfile:
-    """Return what is distinctive of some records among all; see :class:`SetProfile`."""
+    """Return the profile of some records among all; see :class:`SetProfile`."""
     if not len(rows):
         raise InvalidInputError("a profile", "no record is in the set", "Correct its condition.")
-    asked = options or DiffOptions(families=("concepts", "words"))
+    chosen_options = options or DiffOptions(families=("concepts", "words"))
     rest = np.setdiff1d(np.arange(len(snapshot)), rows)
-    distinctive, tested, notes = _distinctive(snapshot, rows, rest, asked)
-    stands = standings(snapshot, rows, rest)
-    central = _standing(snapshot, rows, stands.centrality, shown, lowest=False)
-    borderline = _standing(snapshot, rows, stands.margin, shown, lowest=True)
+    distinctive, tested, notes = _distinctive(snapshot, rows, rest, chosen_options)
+    standing = standings(snapshot, rows, rest)
+    central = _standing(snapshot, rows, standing.centrality, shown, lowest=False)
+    borderline = _standing(snapshot, rows, standing.margin, shown, lowest=True)
     return SetProfile(
         size=len(rows),
         rest=len(rest),
-        alpha=asked.alpha,
+        alpha=chosen_options.alpha,
         distinctive=distinctive,
         tested=tested,
         central=central,
         borderline=borderline if len(rest) else (),
-        odd=_standing(snapshot, rows, stands.oddity, shown, lowest=False),
-        themes=themes_of(snapshot, rows, asked.seed),
-        cohesion=float(stands.centrality.mean()),
+        odd=_standing(snapshot, rows, standing.oddity, shown, lowest=False),
+        themes=themes_of(snapshot, rows, chosen_options.seed),
+        cohesion=float(standing.centrality.mean()),
         notes=notes,
         field=snapshot.field,
     )
@@ -95,7 +95,7 @@ def _distinctive(
 
 
 def standings(snapshot: Snapshot, rows: Ints, rest: Ints) -> Standings:
-    """Return where each record of the set stands, by its embedding and its concepts."""
+    """Return the measures of each record of the set, by its embedding and its concepts."""
     x = np.asarray(snapshot.vectors[rows])
     centre = x.mean(0)
     centrality = x @ (centre / max(float(np.linalg.norm(centre)), 1e-12))
@@ -108,14 +108,14 @@ def standings(snapshot: Snapshot, rows: Ints, rest: Ints) -> Standings:
 
 
 def _sampled(rows: Ints) -> Ints:
-    if len(rows) <= MOST_NEIGHBOURS:
+    if len(rows) <= MAX_NEIGHBOURS:
         return rows
-    return np.sort(np.random.default_rng(0).choice(rows, MOST_NEIGHBOURS, replace=False))
+    return np.sort(np.random.default_rng(0).choice(rows, MAX_NEIGHBOURS, replace=False))
 
 
 def nearness(x: FloatArray, others: FloatArray, is_own: bool) -> FloatArray:
     """Return the mean cosine (m,) of ``x`` (m, d) with the nearest of ``others``, no row with itself."""
-    if is_own and len(others) > MOST_NEIGHBOURS:
+    if is_own and len(others) > MAX_NEIGHBOURS:
         others = others[_sampled(np.arange(len(others)))]
     nearest = min(NEIGHBOURS + is_own, len(others))
     if nearest <= is_own:
@@ -131,7 +131,7 @@ def nearness(x: FloatArray, others: FloatArray, is_own: bool) -> FloatArray:
 def _standing(
     snapshot: Snapshot, rows: Ints, scores: FloatArray, shown: int, lowest: bool
 ) -> tuple[Standing, ...]:
-    """Return the records of the highest scores, or of the lowest."""
+    """Return the records with the highest scores, or with the lowest."""
     places = np.argsort(scores if lowest else -scores, kind="stable")[:shown].tolist()
     chosen = rows[places].tolist()
     return tuple(
@@ -147,8 +147,8 @@ def themes_of(snapshot: Snapshot, rows: Ints, seed: int = 0) -> tuple[Theme, ...
     from sklearn.cluster import KMeans
 
     x = np.asarray(snapshot.vectors[rows])
-    most = min(MOST_THEMES, len(rows) // PER_THEME)
-    models = [KMeans(k, n_init=2, random_state=seed).fit(x) for k in range(2, most + 1)]
+    max_themes = min(MAX_THEMES, len(rows) // PER_THEME)
+    models = [KMeans(k, n_init=2, random_state=seed).fit(x) for k in range(2, max_themes + 1)]
     model = max(models, key=lambda one: _silhouette(x, one.labels_, seed))
     codes = model.labels_.astype(np.int64)
     names = cluster_names(snapshot, rows, one_hot(codes, model.n_clusters))

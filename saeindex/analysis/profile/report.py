@@ -1,4 +1,4 @@
-"""A set's profile in words: what it has more, its themes, and records that stand for it."""
+"""The report of a profile: distinctive concepts and words, themes, and example records."""
 
 from __future__ import annotations
 

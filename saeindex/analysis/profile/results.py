@@ -1,4 +1,4 @@
-"""What a set of records is like, as a result."""
+"""The result of profiling a set of records."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from saeindex.report.result import AnalysisResult
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A record of the set, and how central, borderline or odd it is."""
+    """A record of the set, with its score as a central, borderline or odd record."""
 
     example: Example
     score: float
@@ -26,7 +26,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Theme:
-    """A part of the set: ``name`` from its concepts, ``central`` the ids of its most typical records."""
+    """A part of the set: ``name`` lists its concepts, ``central`` are ids of its most typical records."""
 
     name: str
     size: int
@@ -36,13 +36,13 @@ class Theme:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SetProfile(AnalysisResult):
-    """A set of records among all others.
+    """The profile of a set of records against all other records.
 
-    ``distinctive``: what the set has more than the rest, by family, tested at the rate ``alpha`` each.
-    ``central`` records score by cosine with the set's mean direction, highest first; ``borderline`` ones by
-    how much nearer their neighbours in the set are than those outside, lowest first; ``odd`` ones by how far
-    from the others and how unusual in their concepts they are, from 0 to 1. ``cohesion`` is the mean cosine
-    with the mean direction.
+    ``distinctive`` are the findings that are more frequent in the set, by family, tested at the rate
+    ``alpha`` each. The score of ``central`` records is the cosine with the set's mean direction, highest
+    first. The score of ``borderline`` records is how much nearer their neighbours in the set are than their
+    neighbours outside, lowest first. The score of ``odd`` records, from 0 to 1, measures how far from the
+    others and how unusual in their concepts they are. ``cohesion`` is the mean cosine with that direction.
     """
 
     size: int
@@ -63,7 +63,7 @@ class SetProfile(AnalysisResult):
 
     @property
     def records(self) -> dict[str, tuple[Standing, ...]]:
-        """The records that are shown, by what they show."""
+        """The example records: central, borderline and odd."""
         return {"central": self.central, "borderline": self.borderline, "odd": self.odd}
 
     def to_json(self) -> dict[str, Any]:
@@ -82,7 +82,7 @@ class SetProfile(AnalysisResult):
         }
 
     def tables(self) -> dict[str, list[dict[str, Any]]]:
-        """Return findings by family, the records shown, and the themes."""
+        """Return findings by family, the example records, and the themes."""
         tables = {str(name): [one.row() for one in each] for name, each in self.distinctive.items()}
         for name, each in self.records.items():
             tables[name] = [

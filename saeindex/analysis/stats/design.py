@@ -1,4 +1,4 @@
-"""How records were sampled, as far as a comparison must know: units, pairs and strata."""
+"""The sampling design of a comparison: units, pairs and strata."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from saeindex.collection.snapshot import Snapshot
 
 AUTO = "auto"
-# Fields whose name says that records share an origin; which are asked about by how alike such records are.
+# Names of fields that may be units: records of one value have a common origin.
 _ORIGIN = re.compile(
     r"(^|[._])(doc(ument)?|author|user|speaker|thread|conversation|session|prompt|instruction|question|file|url"
     r"|page|book|article|source)(_?(id|key|name|no|number))?$"
 )
-# Records share a unit where there are so many of them to a unit, on the average.
+# The minimum mean number of records per unit.
 SHARED = 1.2
-# A mean design effect from which a unit makes a difference to p-values.
+# The minimum mean design effect at which a unit is used.
 MATTERS = 1.1
-# Of the records, how many must have their like in the other group for a design to be paired.
+# The minimum share of records whose unit is in both groups, for a paired design.
 PAIRED = 0.8
 LENGTH_BINS = 5
-# Below this median number of words a text's length decides how many concepts and words it can have.
+# The median number of words below which length is a stratum: it limits the concepts and words of a text.
 SHORT = 64
-MOST_STRATA = 2_000
+MAX_STRATA = 2_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,7 @@ class Design:
 
     @property
     def by(self) -> tuple[str, ...]:
-        """The names of the fields that the strata combine."""
+        """The names of the fields of the strata."""
         return tuple(self.fields)
 
 
@@ -90,7 +90,7 @@ def design_of(
 def _guessed(
     snapshot: Snapshot, rows: NDArray[np.int64], codes: NDArray[np.int32], notes: list[str]
 ) -> str | None:
-    """Return the field of an origin that makes records alike; of several that which does it most."""
+    """Return the field with the largest design effect among the possible units; None if too small."""
     found: dict[str, float] = {}
     for field in snapshot.fields:
         column = snapshot.column(field).take(rows)
@@ -98,7 +98,7 @@ def _guessed(
         distinct = len(np.unique(present))
         is_shared = len(present) > len(rows) / 2 and 10 <= distinct <= len(present) / SHARED
         if is_shared and _ORIGIN.search(field):
-            # Records of a unit in both groups are alike across groups; in one group, only within it.
+            # Records of a unit that is in both groups are alike across groups.
             spans = shared_between(column.codes, codes) >= PAIRED
             within = np.zeros_like(codes) if spans else codes
             found[field] = mean_design_effect(snapshot, rows, within, column.codes)
@@ -125,7 +125,7 @@ def mean_design_effect(
 
 
 def _unit_codes(snapshot: Snapshot, rows: NDArray[np.int64], unit: str) -> NDArray[np.int32]:
-    """Return the unit of each record (m,); one without a value is a unit of its own."""
+    """Return the unit of each record (m,); a record without a value is a unit of its own."""
     codes = snapshot.column(unit).take(rows).codes.astype(np.int64)
     alone = codes.max(initial=0) + 1 + np.arange(len(codes))
     _, dense = np.unique(np.where(codes >= 0, codes, alone), return_inverse=True)
@@ -171,29 +171,29 @@ def _bins(snapshot: Snapshot, rows: NDArray[np.int64], codes: NDArray[np.int32],
 
 
 def _length_codes(lengths: NDArray[np.int32], bins: int) -> NDArray[np.int32]:
-    """Return which quantile of all lengths each is in (m,)."""
+    """Return the quantile of each length among all lengths (m,)."""
     return binned(lengths, length_edges(lengths, bins))
 
 
 def length_edges(lengths: NDArray[np.int32], bins: int) -> NDArray[np.float64]:
-    """Return the lengths that part the quantiles, each once."""
+    """Return the distinct lengths between the quantiles."""
     return np.unique(np.quantile(lengths, np.linspace(0, 1, bins + 1)[1:-1]))
 
 
 def binned(lengths: NDArray[np.int32], edges: Sequence[float] | NDArray[np.float64]) -> NDArray[np.int32]:
-    """Return which bin each length is in (m,)."""
+    """Return the bin of each length (m,)."""
     return np.searchsorted(np.asarray(edges), lengths, side="right").astype(np.int32)
 
 
 def _combined(columns: Sequence[NDArray[np.int32]], count: int) -> NDArray[np.int32]:
-    """Return one code for each combination of values that occurs (m,)."""
+    """Return the code of each record's combination of values (m,)."""
     if not columns:
         return np.zeros(count, np.int32)
     _, codes = np.unique(np.stack(columns, 1), axis=0, return_inverse=True)
     combined = codes.ravel().astype(np.int32)
-    if combined.max(initial=0) >= MOST_STRATA:
+    if combined.max(initial=0) >= MAX_STRATA:
         raise InvalidInputError(
             "strata", f"{int(combined.max()) + 1:,} combinations of values",
-            f"Use fields of fewer values, at most {MOST_STRATA:,} combinations.",
+            f"Use fields of fewer values, at most {MAX_STRATA:,} combinations.",
         )  # fmt: skip
     return combined

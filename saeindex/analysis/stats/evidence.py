@@ -1,4 +1,4 @@
-"""What records may differ in: concepts, words, and clusters of the records that are compared."""
+"""Evidence of a comparison: concepts, words, and clusters of the compared records."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ if TYPE_CHECKING:
 
     from saeindex.collection.snapshot import Snapshot
 
-# "named" are properties that a person asks about.
+# "named" are properties that the caller names.
 Family: TypeAlias = Literal["concepts", "words", "clusters", "named"]
 FAMILIES: tuple[Family, ...] = ("concepts", "words", "clusters")
 # Clusters at three resolutions; chosen on the fit and choose parts of six corpora, see docs/analysis.md.
 CLUSTERS = (30, 60, 120)
-# Records to a cluster at least, on the average; records that the centres are found on at most.
-LEAST_PER_CLUSTER, MOST_FITTED = 12, 10_000
-# A random start and ten rounds come nearer than a careful start and minibatches, in a fifth of the time.
+# The minimum mean number of records per cluster; the maximum number of records to fit the centres on.
+MIN_PER_CLUSTER, MAX_FITTED = 12, 10_000
+# A random start and ten rounds fit better than a careful start and minibatches, in a fifth of the time.
 ROUNDS = 10
 NAMED = 3
-# What findings of each family are called.
+# The names of the families.
 FAMILY: dict[Family, str] = {
     "concepts": "Concepts",
     "words": "Words",
     "clusters": "Clusters of records",
-    "named": "What was asked about",
+    "named": "Named properties",
 }
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """A family of things that a record has or has not: ``has`` (m, f) ones, and what each column is.
+    """A family of evidence: ``has`` (m, f) is 1 where a record has the concept, word or cluster of a column.
 
-    ``keys`` are feature ids, words, or numbers of clusters; ``labels`` what people are shown.
+    ``keys`` are feature ids, words, or numbers of clusters; ``labels`` are their names in reports.
     """
 
     family: Family
@@ -65,9 +65,9 @@ def evidence_of(
     min_support: int,
     seed: int = 0,
 ) -> Evidence:
-    """Return a family of evidence on some records: what fewer than ``min_support`` of them have is left out.
+    """Return a family of evidence on some records, without columns that fewer than ``min_support`` have.
 
-    That looks at all groups together, so it takes nothing from the validity of a test between them.
+    The support is counted over all groups together, so tests between the groups stay valid.
     """
     if family == "concepts":
         found = _concepts(snapshot, rows, level)
@@ -93,11 +93,11 @@ def _clusters(snapshot: Snapshot, rows: NDArray[np.int64], seed: int) -> Evidenc
     from sklearn.cluster import KMeans
 
     x = np.asarray(snapshot.vectors[rows])
-    dice = np.random.default_rng(seed)
-    fitted = x if len(x) <= MOST_FITTED else x[np.sort(dice.choice(len(x), MOST_FITTED, replace=False))]
+    rng = np.random.default_rng(seed)
+    fitted = x if len(x) <= MAX_FITTED else x[np.sort(rng.choice(len(x), MAX_FITTED, replace=False))]
     different = len(np.unique(np.round(fitted[:, :8], 5), axis=0))
-    most = max(1, different // LEAST_PER_CLUSTER)
-    sizes = [k for k in CLUSTERS if k <= most] or [most]
+    max_clusters = max(1, different // MIN_PER_CLUSTER)
+    sizes = [k for k in CLUSTERS if k <= max_clusters] or [max_clusters]
     placed = []
     for k in sizes:
         model = KMeans(k, init="random", n_init=1, max_iter=ROUNDS, random_state=seed).fit(fitted)
@@ -107,7 +107,7 @@ def _clusters(snapshot: Snapshot, rows: NDArray[np.int64], seed: int) -> Evidenc
 
 
 def nearest_centre(x: NDArray[np.float32], centres: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return which of ``centres`` (k, d) each row of ``x`` (m, d) is nearest to (m,)."""
+    """Return the nearest of ``centres`` (k, d) for each row of ``x`` (m, d) (m,)."""
     own = centres.astype(np.float32)
     half = (own**2).sum(1) / 2
     found = [np.argmax(x[i : i + 8_192] @ own.T - half, axis=1) for i in range(0, len(x), 8_192)]
@@ -115,7 +115,7 @@ def nearest_centre(x: NDArray[np.float32], centres: NDArray[np.float64]) -> NDAr
 
 
 def cluster_names(snapshot: Snapshot, rows: NDArray[np.int64], has: csr_matrix) -> tuple[str, ...]:
-    """Name clusters (columns of ``has``) by the concepts that they have more than the others (z-score)."""
+    """Name clusters (columns of ``has``) by their most over-represented concepts (z-score)."""
     typical = snapshot.at("typical")[rows]
     share = np.asarray(typical.mean(0)).ravel()
     counts, sizes = (has.T @ typical).toarray(), np.asarray(has.sum(0)).ravel()

@@ -78,7 +78,7 @@ def run_tests(
 
 
 def run_counted(evidence: Evidence, counts: StratifiedCounts, method: Correction) -> FamilyTest:
-    """Test counts that the engine made, of independent records."""
+    """Test the engine's counts of independent records."""
     alone = np.ones(len(evidence.keys))
     found = compared(counts, alone)
     return FamilyTest(evidence, counts.shares, counts.support, found, adjusted(found.tested.p, method), alone)
@@ -87,10 +87,10 @@ def run_counted(evidence: Evidence, counts: StratifiedCounts, method: Correction
 def compare_pairs(
     has: csr_matrix, groups: NDArray[np.int32], strata: NDArray[np.int32], units: NDArray[np.int32]
 ) -> tuple[Tested, int]:
-    """Test two groups within units, and say how many units (of one stratum) have records in both.
+    """Test two groups within units; return the tests and the number of units with records in both groups.
 
-    With one record each this is McNemar's exact test, mid-p. Of several records of a unit in a group their
-    share counts; what differs in part then counts in part, which is on the safe side.
+    With one record per unit and group this is McNemar's exact test, mid-p. If a unit has several records in a
+    group, their share counts; a partial difference counts in part, which is conservative.
     """
     difference = _differences(has, groups, strata, units)
     count = difference.shape[0]

@@ -38,12 +38,12 @@ if TYPE_CHECKING:
 # A where text or AST, a Qdrant filter, or the ids of records.
 Selection: TypeAlias = "str | Expression | Mapping[str, Any] | Filter | Collection[str]"
 LEVEL_NAMES: tuple[LevelName, ...] = ("present", "typical", "strong")
-MOST_GROUPS = 50
+MAX_GROUPS = 50
 
 
 @dataclass(frozen=True, eq=False)
 class Groups:
-    """``names`` of groups, and for each the rows of the snapshot that are in it; no row is in two."""
+    """The ``names`` of groups, and the rows of the snapshot in each; no row is in two groups."""
 
     names: tuple[str, ...]
     rows: tuple[NDArray[np.int64], ...]
@@ -51,7 +51,7 @@ class Groups:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """How many records each group has."""
+        """The number of records of each group."""
         return {name: len(rows) for name, rows in zip(self.names, self.rows, strict=True)}
 
     @property
@@ -61,21 +61,21 @@ class Groups:
 
     @property
     def codes(self) -> NDArray[np.int32]:
-        """Which group each of the pooled rows is in (m,)."""
+        """The group of each of the pooled rows (m,)."""
         return np.repeat(np.arange(len(self.names), dtype=np.int32), [len(rows) for rows in self.rows])
 
 
 class Selector:
-    """Finds the rows of a snapshot that a selection takes; where conditions need no request."""
+    """Finds the rows of a selection in a snapshot; ``where`` conditions need no request."""
 
     def __init__(
         self, snapshot: Snapshot, features_of: FeaturesOf, filtered: Callable[[Any], Sequence[str]]
     ) -> None:
-        """Take what resolves concepts, and what asks the engine for the record ids that a filter takes."""
+        """Bind the snapshot, the resolver of concepts, and the function from a filter to record ids."""
         self.snapshot, self._features_of, self._filtered = snapshot, features_of, filtered
 
     def __call__(self, selection: Selection) -> NDArray[np.int64]:
-        """Return the rows (k,), ascending; of ids in any order."""
+        """Return the rows (k,) of a selection, ascending; ids may be in any order."""
         from qdrant_client.models import Filter
 
         if isinstance(selection, Mapping) and selection.keys() & Filter.model_fields.keys():
@@ -92,13 +92,13 @@ class Selector:
         return np.setdiff1d(np.arange(len(self.snapshot)), rows)
 
     def by_value(self, field: str) -> Groups:
-        """Return one group for each value of a field, the largest first; lists count as their elements."""
+        """Return one group for each value of a field, the largest first; lists count by element."""
         values, member = self.snapshot.membership(field)
         sizes = np.asarray(member.sum(0)).ravel()
-        if not 2 <= len(values) <= MOST_GROUPS:
+        if not 2 <= len(values) <= MAX_GROUPS:
             raise InvalidInputError(
                 f"groups by {field}", f"{len(values):,} different values",
-                f"Use a field of 2 to {MOST_GROUPS} values, or give conditions.",
+                f"Use a field of 2 to {MAX_GROUPS} values, or give conditions.",
             )  # fmt: skip
         columns, order = member.tocsc(), np.argsort(-sizes, kind="stable").tolist()
         chosen = {str(values[i]): np.sort(columns[:, i].indices.astype(np.int64)) for i in order}
@@ -118,8 +118,8 @@ class Selector:
         for level, name in enumerate(LEVEL_NAMES):
             features = [code // LEVEL_STRIDE for code in codes if code % LEVEL_STRIDE == level]
             if features:
-                held = self.snapshot.at(name)[:, features]
-                mask |= np.asarray(held.sum(1)).ravel() > 0
+                active = self.snapshot.at(name)[:, features]
+                mask |= np.asarray(active.sum(1)).ravel() > 0
         return mask
 
     def _with_condition(self, node: Condition) -> NDArray[np.bool_]:
@@ -132,12 +132,12 @@ class Selector:
 
 
 def _at_least(node: And | Or | AtLeast, masks: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_]:
-    held: NDArray[np.bool_] = np.sum(masks, axis=0) >= required(node)
-    return held
+    is_enough: NDArray[np.bool_] = np.sum(masks, axis=0) >= required(node)
+    return is_enough
 
 
 def disjoint(chosen: Mapping[str, NDArray[np.int64]]) -> Groups:
-    """Return groups without the records that are in several of them; InvalidInputError where one is empty."""
+    """Return groups without the records that are in several of them; InvalidInputError if one is empty."""
     if len(chosen) < 2:
         raise InvalidInputError("a comparison", f"{len(chosen)} group", "Give two groups or more.")
     rows = np.concatenate(list(chosen.values()))

@@ -1,8 +1,8 @@
-"""What units by themselves would do to p-values: the same tests with the units dealt out anew.
+"""Permutation of units: the distribution of p-values if units were assigned to groups at random.
 
 A design effect that is estimated from few units is itself uncertain, and then the tails of a test are too
-thin. Where every unit lies in one group, which group it is in can be exchanged: the p-values of all tests of
-a family over some dealings, pooled, say how often a p-value as small as one observed comes about by chance.
+thin. If every unit is in one group, the groups of the units can be permuted. The pooled p-values of all tests
+of a family over some permutations show how often a p-value as small as the observed one occurs by chance.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     Doubles: TypeAlias = NDArray[np.float64]
     Ints: TypeAlias = NDArray[np.int64]
 
-DEALINGS = 60
-# With so many units in each group a design effect is known well enough.
+PERMUTATIONS = 60
+# The number of units in each group from which a design effect is known well enough.
 MANY_UNITS = 200
 
 
@@ -33,7 +33,7 @@ MANY_UNITS = 200
 class UnitTotals:
     """Counts by unit: ``y`` (u, f) of ``sizes`` (u,) records, and by unit and stratum (cells).
 
-    ``groups`` (u,) says which group each unit is in; one with records in several groups is several units,
+    ``groups`` (u,) is the group of each unit. A unit with records in several groups counts as several units,
     and then ``is_nested`` is False.
     """
 
@@ -88,21 +88,21 @@ class UnitTotals:
 
 
 def against_chance(p: Doubles, totals: UnitTotals, seed: int) -> Doubles:
-    """Return p-values (t,) held against those of dealt units, where some group has few units."""
+    """Return p-values (t,), compared with those of permuted units if some group has few units."""
     fewest = int(np.bincount(totals.groups, minlength=totals.n_groups).min())
     if not totals.is_nested or fewest >= MANY_UNITS:
         return p
-    return as_dealt(p, totals.groups, lambda dealt: compared(*totals.counted(dealt)).tested.p, seed)
+    return permuted_p(p, totals.groups, lambda permuted: compared(*totals.counted(permuted)).tested.p, seed)
 
 
-def as_dealt(p: Doubles, groups: Ints, tested: Callable[[Ints], Doubles], seed: int) -> Doubles:
-    """Return p-values (t,) as the share of dealt units' p-values that are as small, but no smaller than p.
+def permuted_p(p: Doubles, groups: Ints, tested: Callable[[Ints], Doubles], seed: int) -> Doubles:
+    """Return the share of p-values of permuted units that are as small as each of ``p`` (t,), at least ``p``.
 
-    ``tested`` gives the p-values with the units in other groups than ``groups`` (u,).
+    ``tested`` returns the p-values for a permutation of ``groups`` (u,).
     """
     if not len(p):
         return p
-    dice = np.random.default_rng(seed)
-    dealt = np.sort(np.concatenate([tested(dice.permutation(groups)) for _ in range(DEALINGS)]))
-    as_small = np.searchsorted(dealt, p * (1 + 1e-9), side="right")
-    return np.maximum(p, (as_small + 1) / (len(dealt) + 1))
+    rng = np.random.default_rng(seed)
+    permuted = np.sort(np.concatenate([tested(rng.permutation(groups)) for _ in range(PERMUTATIONS)]))
+    as_small = np.searchsorted(permuted, p * (1 + 1e-9), side="right")
+    return np.maximum(p, (as_small + 1) / (len(permuted) + 1))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Doubles: TypeAlias = NDArray[np.float64]
 
 Correction: TypeAlias = Literal["bh", "by"]
-# Below this least expected count a table is tested exactly.
+# The minimum expected count below which a table is tested exactly.
 EXACT_BELOW = 20.0
 BLOCK = 256
 
@@ -92,7 +92,7 @@ def _exact_tails(
 def hypergeometric(
     total: NDArray[np.int64], n1: NDArray[np.int64], n2: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], Doubles]:
-    """Return the least possible count of the first group and the chances of it and those above (f, width)."""
+    """Return the minimum count of the first group, and the probabilities of counts from it on (f, width)."""
     from scipy.special import gammaln
 
     low, high = np.maximum(0, total - n2), np.minimum(total, n1)
@@ -121,13 +121,13 @@ def binomial_tail(k: ArrayLike, n: ArrayLike, chance: ArrayLike) -> Doubles:
     return tail
 
 
-def told_correction(method: Correction, alpha: float) -> str:
-    """Say in words how the error rate of a family is held."""
+def described_correction(method: Correction, alpha: float) -> str:
+    """Return the method that controls the error rate of a family, in words."""
     rule = {"bh": "Benjamini-Hochberg", "by": "Benjamini-Yekutieli"}[method]
     return f"{rule} at {alpha:g} within each family"
 
 
 def check_correction(method: str) -> None:
-    """Raise InvalidInputError for a correction that there is not."""
+    """Raise InvalidInputError for an unknown correction."""
     if method not in get_args(Correction):
         raise InvalidInputError(f"method {method!r}", "no such correction", "Use bh or by.")

@@ -1,4 +1,4 @@
-"""``saeindex sae …``: fitting feature spaces and moving them about."""
+"""``saeindex sae …``: fit, label, measure, import and export feature spaces."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import typer
 
 from saeindex.cli.sae import calibrate, eval, families, fit, label, transfer
 
-app = typer.Typer(help="Fit feature spaces, look at them, and move them about.", no_args_is_help=True)
+app = typer.Typer(help="Fit, label, measure, import and export feature spaces.", no_args_is_help=True)
 app.command("fit")(fit.fit)
 app.command("label")(label.label)
 app.command("eval")(eval.eval_)

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 def calibrate(
     index: Annotated[str, typer.Argument(help="The index.")],
     space: Annotated[
-        str | None, typer.Option(help="Its space, where it is a collection on a server (else by its name).")
+        str | None, typer.Option(help="Space of a collection on a server. Default: the space of this name.")
     ] = None,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """Measure what is typical and strong on the index's own records, and rewrite its levels in place.
+    """Measure the levels (typical, strong) on the index's own records and rewrite them in place.
 
-    Nothing is encoded again. Killed, it is finished by running it again.
+    No text is encoded again. If it is interrupted, run the same command again to finish it.
     """
     from saeindex.index import FeatureIndex
 
@@ -33,7 +33,7 @@ def calibrate(
     if as_json:
         print_json(described)
         return
-    print(f"{index}: {report.changed:,} of {report.points:,} points have other levels now")
+    print(f"{index}: {report.changed:,} of {report.points:,} points have new levels")
     print(f"  before  {report.before.summary()}")
     print(f"  now     {report.after.summary()}")
     print(f"  space   {described['space']} ({report.fingerprint[:12]})")

@@ -1,4 +1,4 @@
-"""``saeindex sae eval``: how much of a corpus a feature space keeps."""
+"""``saeindex sae eval``: measure how well a feature space represents a corpus."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ Space = Annotated[str, typer.Argument(metavar="SPACE", help="A feature space: a 
 Corpus = Annotated[
     list[str],
     typer.Argument(
-        help="Texts, as for `index`, or one .npy of embeddings; best such as it was not fitted on."
+        help="Texts, as for `index`, or one .npy file of embeddings; best not those it was fitted on."
     ),
 ]
 Page = Annotated[Path | None, typer.Option(help="Write the report as an HTML page with plots.")]
 Against = Annotated[
     list[str] | None,
-    typer.Option(help="Another space: how many features recur there? Repeat it for several."),
+    typer.Option(help="Another space, to count the features that recur in it. Repeatable."),
 ]
-TextField = Annotated[str | None, typer.Option(help="Column of the text (else detected).")]
+TextField = Annotated[str | None, typer.Option(help="Column of the text. Default: detected.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Use only this many records.")]
-Seed = Annotated[int, typer.Option(help="Same seed, same sample for neighbours.")]
+Seed = Annotated[int, typer.Option(help="Seed of the sample for neighbours.")]
 
 
 def eval_(
@@ -45,7 +45,7 @@ def eval_(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Measure a space: error, neighbours and ranking that stay, dead features, features that recur."""
+    """Measure a space: error, preserved neighbours and ranking, dead and recurring features."""
     from saeindex.features import FeatureSpace
     from saeindex.features.fidelity import measure_fidelity
 
@@ -67,7 +67,7 @@ def eval_(
 
 
 def _comparable(space: FeatureSpace, name: str) -> FloatArray:
-    """Return the directions of another space; MismatchError where it is over another encoder."""
+    """Return the directions of another space; MismatchError if it has another encoder."""
     from saeindex.features import FeatureSpace
 
     other = FeatureSpace.load(name)
@@ -76,7 +76,7 @@ def _comparable(space: FeatureSpace, name: str) -> FloatArray:
         raise MismatchError(
             f"compare space {space.name!r} with {name!r}",
             "; ".join(f"{key}: {ours!r} and {theirs!r}" for key, (ours, theirs) in differing.items()),
-            "Features can be compared only over one encoder.",
+            "Compare spaces of the same encoder.",
         )
     return other.sae.directions
 

@@ -1,4 +1,4 @@
-"""``saeindex sae families``: what the features of a space group into."""
+"""``saeindex sae families``: the families of features of a space."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 
 def families(
     space: Annotated[str, typer.Argument(help="A packaged space, or a directory.")],
-    phrase: Annotated[str | None, typer.Argument(help="Show those nearest to a word or phrase.")] = None,
+    phrase: Annotated[
+        str | None, typer.Argument(help="Show the families nearest to a word or phrase.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="Number of families.")] = 10,
     as_json: Json = False,
 ) -> None:
-    """List the families of a feature space, largest first, or those that answer to a phrase."""
+    """List the families of a feature space: the largest first, or the nearest to a phrase."""
     from saeindex.features import FeatureSpace
 
     opened = FeatureSpace.load(space)

@@ -1,4 +1,4 @@
-"""``saeindex sae fit``: a feature space of one's own corpus, or of embeddings that are at hand."""
+"""``saeindex sae fit``: fit a feature space to your own corpus, or to existing embeddings."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ if TYPE_CHECKING:
 
 Corpus = Annotated[
     list[str],
-    typer.Argument(help="Files or folders, as for `index`; or one .npy of embeddings."),
+    typer.Argument(help="Files or folders, as for `index`; or one .npy file of embeddings."),
 ]
 Into = Annotated[Path, typer.Option(help="The directory of the new space.")]
 Features = Annotated[int, typer.Option(min=2, help="Number of features.")]
 Active = Annotated[int, typer.Option("--k", min=1, help="Active features per text.")]
-Steps = Annotated[int | None, typer.Option(min=1, help="Training steps (else by the corpus's size).")]
+Steps = Annotated[int | None, typer.Option(min=1, help="Training steps. Default: by the size of the corpus.")]
 Views = Annotated[
-    str, typer.Option(help="Views of a text to train on: whole, sentence, window, title; comma-separated.")
+    str, typer.Option(help="Views of texts to train on, comma-separated: whole, sentence, window, title.")
 ]
 Prefixes = Annotated[
-    str, typer.Option(help="Matryoshka levels, such as 256,1024: general features come first.")
+    str, typer.Option(help="Matryoshka prefix sizes, such as 256,1024: general features come first.")
 ]
-Selection = Annotated[str, typer.Option(help="topk, or batchtopk: k per text on average.")]
+Selection = Annotated[str, typer.Option(help="topk: exactly k per text. batchtopk: k on average.")]
 Contrastive = Annotated[float, typer.Option(min=0.0, help="Weight of the contrastive term.")]
-InputNoise = Annotated[float, typer.Option(min=0.0, help="Noise on the input; 0.3 generalises better.")]
+InputNoise = Annotated[float, typer.Option(min=0.0, help="Noise on the input, for generalisation.")]
 Concepts = Annotated[
-    list[str] | None, typer.Option("--concept", help="A phrase that should become a feature; repeat it.")
+    list[str] | None, typer.Option("--concept", help="A phrase that should become a feature. Repeatable.")
 ]
 Faithful = Annotated[
-    bool, typer.Option("--faithful", help="Choose features again when encoding: truer, less stable.")
+    bool, typer.Option("--faithful", help="Choose features again when encoding: lower error, less stable.")
 ]
 LabelsFrom = Annotated[
-    str | None, typer.Option(help="An earlier space: its manual labels move to the features they belong to.")
+    str | None, typer.Option(help="An earlier space, whose manual labels move to the matching features.")
 ]
 Encoder = Annotated[str, typer.Option(help="Encoder: a name, a path or openai:MODEL.")]
-TextField = Annotated[str | None, typer.Option(help="Column of the text (else detected).")]
+TextField = Annotated[str | None, typer.Option(help="Column of the text. Default: detected.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Use only this many texts.")]
-Device = Annotated[str, typer.Option(help="Where to train: auto, cpu or cuda.")]
-Seed = Annotated[int, typer.Option(help="Same seed, same space.")]
+Device = Annotated[str, typer.Option(help="Device to train on: auto, cpu or cuda.")]
+Seed = Annotated[int, typer.Option(help="Seed of the random number generator.")]
 
 
 def fit(  # noqa: PLR0913, PLR0917  (the options of a command)
@@ -74,9 +74,9 @@ def fit(  # noqa: PLR0913, PLR0917  (the options of a command)
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Fit a space: train, calibrate, label, and measure on documents held out.
+    """Fit a space: train, calibrate and label it, and measure it on held-out documents.
 
-    Embeddings are cached, and a fit that was interrupted goes on where it stood when it is run again.
+    Embeddings are cached. An interrupted fit continues from its checkpoint when it is run again.
     """
     from saeindex.devices import choose_device
     from saeindex.encoders import open_encoder
@@ -101,7 +101,7 @@ def fit(  # noqa: PLR0913, PLR0917  (the options of a command)
             raise InvalidInputError(
                 "concepts, labels or views of embeddings",
                 f"no texts in {corpus[0]}",
-                "Give the corpus itself.",
+                "Give the texts of the corpus.",
             )
         space = _fit_embeddings(read_embeddings(corpus[0], limit), opened, options, extras, into.name)
     else:
@@ -147,8 +147,8 @@ def _fit_embeddings(
     if x.shape[1] != encoder.identity.dimension:
         raise InvalidInputError(
             f"embeddings of dimension {x.shape[1]}",
-            f"encoder {encoder.identity.model!r} makes {encoder.identity.dimension}",
-            "Name the encoder that made them with --encoder.",
+            f"encoder {encoder.identity.model!r} has dimension {encoder.identity.dimension}",
+            "Name the encoder of these embeddings with --encoder.",
         )
     config = _config(options, len(x))
     from saeindex.indexing.pipeline import progress_bar
@@ -198,6 +198,6 @@ def _report(space: FeatureSpace, into: Path, as_json: bool) -> None:
         f"{into}: {space.n_features:,} features, {space.sae.k} active; held out: "
         f"NMSE {held_out['nmse']:.3f}, cosine {held_out['cosine']:.3f}; {trusted:,} labels trusted"
     )
-    if "labels" in space.report:  # a fit on embeddings alone has none
+    if "labels" in space.report:  # a space that was fitted on embeddings has no labels
         print(f"  {describe_summary(space.report['labels'])}")
     print(f"Use it: saeindex index FILES --into NAME --space {into}")

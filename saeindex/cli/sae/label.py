@@ -26,36 +26,40 @@ if TYPE_CHECKING:
 LEXICAL, LLM, MANUAL = METHODS = "lexical", "llm", "manual"
 Space = Annotated[str, typer.Argument(metavar="SPACE", help="A feature space: a name or a directory.")]
 Corpus = Annotated[
-    list[str] | None, typer.Argument(metavar="[CORPUS]...", help="Texts, as for `index`: 70 % make labels.")
+    list[str] | None, typer.Argument(metavar="[CORPUS]...", help="Texts, as for `index`; 70 % make labels.")
 ]
 Method = Annotated[
-    str | None, typer.Option(help="lexical, llm or manual (else manual with --set or --from, or lexical).")
+    str | None,
+    typer.Option(help="lexical, llm or manual. Default: manual with --set or --from, else lexical."),
 ]
 Named = Annotated[
-    list[str] | None, typer.Option("--set", metavar="ID=TEXT", help="A label by hand; repeat it for several.")
+    list[str] | None, typer.Option("--set", metavar="ID=TEXT", help="A manual label. Repeatable.")
 ]
 NamesFile = Annotated[
-    Path | None, typer.Option("--from", help='Labels by hand: lines of {"id": 1041, "label": "dark matter"}.')
+    Path | None,
+    typer.Option("--from", help='File of manual labels: lines of {"id": 1041, "label": "dark matter"}.'),
 ]
-Features = Annotated[str | None, typer.Option(help="Label only these: 1,2,5-9.")]
+Features = Annotated[str | None, typer.Option(help="Label only these features: 1,2,5-9.")]
 Url = Annotated[
-    str | None, typer.Option(help="An OpenAI-compatible service (env: OPENAI_BASE_URL). Key: OPENAI_API_KEY.")
+    str | None,
+    typer.Option(help="URL of an OpenAI-compatible service (env: OPENAI_BASE_URL; key: OPENAI_API_KEY)."),
 ]
-Model = Annotated[str | None, typer.Option(help="The model that writes labels.")]
-Predictor = Annotated[str | None, typer.Option(help="The model that tests them (else the same).")]
-MaxTokens = Annotated[int | None, typer.Option(min=1, help="Stop before this many tokens, in and out.")]
-Budget = Annotated[float | None, typer.Option(min=0.0, help="Stop before this much money; needs prices.")]
+Model = Annotated[str | None, typer.Option(help="Model that writes labels.")]
+Predictor = Annotated[str | None, typer.Option(help="Model that tests labels. Default: --model.")]
+MaxTokens = Annotated[int | None, typer.Option(min=1, help="Maximum tokens, input and output.")]
+Budget = Annotated[float | None, typer.Option(min=0.0, help="Maximum cost; needs both prices.")]
 PriceIn = Annotated[float | None, typer.Option(min=0.0, help="Price of a million input tokens.")]
 PriceOut = Annotated[float | None, typer.Option(min=0.0, help="Price of a million output tokens.")]
-Concurrency = Annotated[int, typer.Option(min=1, max=256, help="Requests at a time.")]
+Concurrency = Annotated[int, typer.Option(min=1, max=256, help="Concurrent requests.")]
 Cache = Annotated[
-    Path | None, typer.Option(help="Where replies are kept (else $SAEINDEX_CACHE or ~/.cache/saeindex).")
+    Path | None,
+    typer.Option(help="Directory of cached replies. Default: $SAEINDEX_CACHE or ~/.cache/saeindex."),
 ]
-Yes = Annotated[bool, typer.Option("--yes", help="Spend without asking.")]
-Into = Annotated[Path | None, typer.Option(help="Write a new space here (else SPACE is changed).")]
-TextField = Annotated[str | None, typer.Option(help="Column of the text (else detected).")]
+Yes = Annotated[bool, typer.Option("--yes", help="Start without asking for confirmation of the cost.")]
+Into = Annotated[Path | None, typer.Option(help="Directory of the labelled space. Default: change SPACE.")]
+TextField = Annotated[str | None, typer.Option(help="Column of the text. Default: detected.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Use only this many texts.")]
-Seed = Annotated[int, typer.Option(help="Same seed, same examples.")]
+Seed = Annotated[int, typer.Option(help="Seed of the choice of examples.")]
 SHOWN = 10
 NAMED_BY_HAND = "named by hand"
 
@@ -83,10 +87,10 @@ def label(  # noqa: PLR0913, PLR0917  (the options of a command)
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Label features anew; labels by hand stay. Neither the fingerprint nor any index changes.
+    """Label features again; manual labels are kept. The fingerprint and existing indexes do not change.
 
-    Labels are made on 70 % of the texts and their trust is measured on the others. An LLM run prints what
-    it will cost and asks before it starts; replies are kept, so a run that was stopped goes on.
+    Labels are made from 70 % of the texts, and their trust is measured on the other texts. An LLM run
+    prints its cost and asks before it starts. Replies are cached, so an interrupted run can be continued.
     """
     from saeindex.features import FeatureSpace
 
@@ -110,17 +114,17 @@ def label(  # noqa: PLR0913, PLR0917  (the options of a command)
 
 
 def _checked_method(method: str | None, has_names: bool, has_corpus: bool, features: str | None) -> str:
-    """Return the method that the options ask for; InvalidInputError where they do not go together."""
+    """Return the method of the options; InvalidInputError if the options contradict each other."""
     chosen = method or (MANUAL if has_names else LEXICAL)
     if chosen not in METHODS:
         raise InvalidInputError(f"--method {chosen}", "no such method", f"Use {', '.join(METHODS)}.")
     if (chosen == MANUAL) != has_names:
-        found = "labels by hand" if has_names else "neither --set nor --from"
+        found = "manual labels" if has_names else "neither --set nor --from"
         raise InvalidInputError(
             f"--method {chosen}", found, "Give --set or --from with --method manual, and only with it."
         )
     if chosen == MANUAL and features:
-        raise InvalidInputError("--features", "labels by hand name their features", "Leave it out.")
+        raise InvalidInputError("--features", "manual labels name their features", "Leave the option out.")
     if chosen != MANUAL and not has_corpus:
         raise InvalidInputError(f"--method {chosen}", "no texts", "Name a corpus after the space.")
     return chosen
@@ -171,7 +175,7 @@ def _prices(input_price: float | None, output_price: float | None) -> Prices | N
 
 
 def read_names(named: Sequence[str], file: Path | None) -> dict[int, str]:
-    """Return labels by feature from ``ID=TEXT`` and from a file of JSON lines; the former win."""
+    """Return labels by feature, from a file of JSON lines and from ``ID=TEXT``, which takes priority."""
     names = _names_in(file) if file is not None else {}
     for text in named:
         feature, is_there, label = text.partition("=")
@@ -210,7 +214,7 @@ def _names_in(file: Path) -> dict[int, str]:
 
 
 def read_features(listed: str | None, space: FeatureSpace) -> list[int]:
-    """Return the features of ``1,2,5-9``, or all; UnknownConceptError for one that the space has not."""
+    """Return the ids in ``1,2,5-9``, or all ids; UnknownConceptError if the space lacks a feature."""
     if listed is None:
         return list(range(space.n_features))
     wanted: list[int] = []
@@ -219,7 +223,7 @@ def read_features(listed: str | None, space: FeatureSpace) -> list[int]:
         start, stop = _number(first), _number(last if is_range else first)
         if start is None or stop is None or stop < start:
             raise InvalidInputError(
-                f"--features {listed}", f"{part!r} is no feature or range", "Write 1,2,5-9."
+                f"--features {listed}", f"{part!r} is not a feature or a range", "Write 1,2,5-9."
             )
         space.label(stop)
         wanted.extend(range(start, stop + 1))
@@ -227,7 +231,7 @@ def read_features(listed: str | None, space: FeatureSpace) -> list[int]:
 
 
 def labels_target(space: str, into: Path | None) -> Path:
-    """Return where the labelled space goes; InvalidInputError where that would overwrite a packaged one."""
+    """Return the directory of the labelled space; InvalidInputError if it is in the package."""
     from saeindex.features.space_io import find_space
 
     if into is not None:
@@ -235,7 +239,7 @@ def labels_target(space: str, into: Path | None) -> Path:
     target = (find_space(space) if into is None else into).resolve()
     if target.is_relative_to(Path(str(resources.files("saeindex"))).resolve()):
         raise InvalidInputError(
-            f"label {space!r} in place", "it comes with the package", "Write a new one with --into NEW."
+            f"label {space!r} in place", "it is part of the package", "Write a new space with --into NEW."
         )
     return target
 
@@ -250,7 +254,7 @@ def relabelled(
     is_agreed: bool,
     may_ask: bool,
 ) -> tuple[FeatureSpace, Labeling]:
-    """Run a labeler on texts; one that costs money says how much before, and asks unless it ``is_agreed``."""
+    """Run a labeler on texts; an LLM labeler first prints its cost and asks, unless ``is_agreed``."""
     from saeindex.features.labelers import Labeling, LLMLabeler, ManualLabeler
     from saeindex.features.labelling import labeling_task, with_labeling
 
@@ -271,13 +275,13 @@ def relabelled(
 
 
 def changed_features(before: FeatureSpace, after: FeatureSpace) -> list[int]:
-    """Return the features whose label says something else, or was made by another method."""
+    """Return the features whose label has another text or was made by another method."""
     pairs = enumerate(zip(before.labels, after.labels, strict=True))
     return [i for i, (old, new) in pairs if (old.text, old.method) != (new.text, new.method)]
 
 
 def show(before: FeatureSpace, after: FeatureSpace, done: Labeling, target: Path, as_json: bool) -> None:
-    """Print what changed, what was left as it was and why, and how far labels can be trusted now."""
+    """Print the changed labels, the unchanged labels with reasons, and a summary of the trust in labels."""
     from saeindex.features.trust import describe_summary
     from saeindex.llm.budget import shown_money
 
@@ -326,16 +330,16 @@ def _described(
 
 
 def _agree(labeler: LLMLabeler, task: LabelingTask, is_agreed: bool, may_ask: bool) -> None:
-    """Say what a run will cost; go on where that is agreed to."""
+    """Print the cost of a run and ask for agreement, unless given; InvalidInputError if it cannot ask."""
     estimate = labeler.estimate(task)
     print(f"{labeler.model} at {labeler.host}: {estimate}", file=sys.stderr)
     if is_agreed or not estimate.requests:
         return
     if not (may_ask and sys.stdin.isatty()):
         raise InvalidInputError(
-            "an LLM run", "nobody to ask whether to spend that", "Pass --yes to agree to it."
+            "an LLM run", "no terminal to confirm the cost", "Pass --yes to agree to the cost."
         )
-    typer.confirm("Go on?", abort=True, err=True)
+    typer.confirm("Continue?", abort=True, err=True)
 
 
 def _followed(labeler: LLMLabeler, task: LabelingTask) -> Labeling:

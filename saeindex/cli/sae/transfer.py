@@ -1,4 +1,4 @@
-"""``saeindex sae import``, ``export`` and ``map``: spaces from elsewhere, to elsewhere, between versions."""
+"""``saeindex sae import``, ``export`` and ``map``: exchange spaces with other libraries, match two spaces."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ if TYPE_CHECKING:
     from saeindex.protocols import TextEncoder
     from saeindex.sae.importers import ImportedAutoencoder
 
-Into = Annotated[Path, typer.Option(help="The directory to write.")]
-Texts = Annotated[list[str] | None, typer.Option(help="Texts as for `index`; repeat it for several.")]
-TextField = Annotated[str | None, typer.Option(help="Column of the text (else detected).")]
+Into = Annotated[Path, typer.Option(help="Directory to write.")]
+Texts = Annotated[list[str] | None, typer.Option(help="Texts, as for `index`. Repeatable.")]
+TextField = Annotated[str | None, typer.Option(help="Column of the text. Default: detected.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Use only this many texts.")]
-Foreign = Annotated[Path, typer.Argument(help="The foreign folder or .pt file.")]
+Foreign = Annotated[Path, typer.Argument(help="Folder or .pt file of the other library.")]
 ForeignFormat = Annotated[str, typer.Option(help="auto, saelens, sparsify, saerch or sentence-transformers.")]
-Most = Annotated[
-    int | None, typer.Option("--k", min=1, help="Most active features per text, where the file has none.")
+MaxActive = Annotated[
+    int | None, typer.Option("--k", min=1, help="Maximum active features per text, if the file has none.")
 ]
 RefineSteps = Annotated[
-    int, typer.Option(min=0, help="Steps that refine amplitudes; 0 keeps the foreign activations.")
+    int, typer.Option(min=0, help="Refinement steps of the activations; 0 keeps them as they are.")
 ]
-Encoder = Annotated[str, typer.Option(help="The encoder that it was trained on.")]
-Name = Annotated[str | None, typer.Option(help="Name of the space (else that of the directory).")]
+Encoder = Annotated[str, typer.Option(help="Encoder that it was trained on.")]
+Name = Annotated[str | None, typer.Option(help="Name of the space. Default: name of the directory.")]
 Unlabelled = Annotated[
-    bool, typer.Option("--unlabelled", help="Without texts: no labels, no levels, no report.")
+    bool, typer.Option("--unlabelled", help="Import without texts: no labels, levels or report.")
 ]
 SpaceToExport = Annotated[
     str, typer.Argument(metavar="SPACE", help="A feature space: a name or a directory.")
 ]
 ExportFormat = Annotated[str, typer.Option(help="saeindex (with a model card), saelens or sparsify.")]
-Old = Annotated[str, typer.Argument(help="The space whose labels are known.")]
+Old = Annotated[str, typer.Argument(help="The space with labels.")]
 New = Annotated[str, typer.Argument(help="The space that replaces it.")]
-Threshold = Annotated[float, typer.Option(help="Least similarity of a pair, 0 to 1.")]
-Carried = Annotated[Path | None, typer.Option(help="Write NEW here, with the labels of OLD carried over.")]
+Threshold = Annotated[float, typer.Option(help="Minimum similarity of a pair, 0 to 1.")]
+Carried = Annotated[Path | None, typer.Option(help="Directory to write NEW to, with the labels of OLD.")]
 SHOWN = 10
 
 
@@ -52,7 +52,7 @@ def import_(
     path: Foreign,
     into: Into,
     format: ForeignFormat = "auto",
-    k: Most = None,
+    k: MaxActive = None,
     refine_steps: RefineSteps = 0,
     encoder: Encoder = DEFAULT_ENCODER,
     name: Name = None,
@@ -62,7 +62,7 @@ def import_(
     limit: Limit = None,
     as_json: Json = False,
 ) -> None:
-    """Make a feature space of an autoencoder trained elsewhere; texts calibrate, label and measure it."""
+    """Make a feature space from an autoencoder of another library; texts calibrate, label and measure it."""
     from saeindex.encoders import open_encoder
     from saeindex.sae.importers import read_autoencoder
 
@@ -86,7 +86,7 @@ def import_(
 def export(
     space: SpaceToExport, into: Into, format: ExportFormat = "saeindex", as_json: Json = False
 ) -> None:
-    """Write a space for sharing, or its autoencoder in another library's format (weights only)."""
+    """Write a space to share, or its autoencoder in another library's format (weights only)."""
     from saeindex.features import FeatureSpace
     from saeindex.features.hub import write_with_card
 
@@ -116,7 +116,7 @@ def map_(
     limit: Limit = None,
     as_json: Json = False,
 ) -> None:
-    """Match the features of two spaces; with texts by their activations too. Says what was lost."""
+    """Match the features of two spaces, with texts also by their activations; list lost features."""
     from saeindex.features import FeatureSpace
     from saeindex.features.mapping import carry_labels, map_spaces
 
@@ -155,29 +155,29 @@ def make_space(
 
 
 def _export_weights(space: FeatureSpace, into: Path, format: str) -> list[str]:
-    """Write beside the target, then rename: half an export is worse than none."""
+    """Write to a temporary directory, then rename it, so that no partial export is left behind."""
     from saeindex.sae.importers import export_autoencoder
 
     with replacing_folder(into) as draft:
         notes = export_autoencoder(space.sae, draft, format)
-    return [*notes, "labels, levels and the encoder's identity stay behind"]
+    return [*notes, "labels, levels and the encoder's identity are not exported"]
 
 
 def check_target(into: Path, is_space: bool) -> None:
-    """Refuse a directory that holds something else; a space may be replaced by a space."""
+    """Raise InvalidInputError for a directory with other files; a space may replace a space."""
     is_replaced = is_space and (into / "space.json").is_file()
     is_empty = not into.exists() or (into.is_dir() and not any(into.iterdir()))
     if not is_replaced and not is_empty:
-        raise InvalidInputError(f"--into {into}", "it holds other files", "Name a new directory.")
+        raise InvalidInputError(f"--into {into}", "it contains other files", "Name a new directory.")
 
 
 def _check_purpose(path: Path, texts: list[str] | None, unlabelled: bool) -> None:
-    """A space without labels is asked for, never made because texts were forgotten."""
+    """Raise InvalidInputError unless either texts or ``--unlabelled`` are given."""
     if bool(texts) == unlabelled:
         raise InvalidInputError(
             f"import {path}",
             "both --texts and --unlabelled" if texts else "neither --texts nor --unlabelled",
-            "Give texts like those to be indexed, or --unlabelled for a space whose features have no names.",
+            "Give texts like those to be indexed, or --unlabelled for a space without labels.",
         )
 
 
@@ -186,7 +186,7 @@ def _check_dimension(imported: ImportedAutoencoder, encoder: TextEncoder) -> Non
     if wanted != found:
         raise MismatchError(
             f"an autoencoder for {wanted} dimensions with encoder {encoder.identity.model!r}",
-            f"that one has {found}",
+            f"the encoder has {found}",
             "Name the encoder that it was trained on with --encoder.",
         )
 
@@ -194,7 +194,7 @@ def _check_dimension(imported: ImportedAutoencoder, encoder: TextEncoder) -> Non
 def _doubts(space: FeatureSpace) -> list[str]:
     nmse = (space.report.get("held_out") or {}).get("nmse")
     if nmse is not None and nmse >= 1:
-        return [f"NMSE {nmse:.2f}: no better than the mean, so it was probably made for other vectors"]
+        return [f"NMSE {nmse:.2f}: no better than the mean, so it was probably trained on other vectors"]
     return []
 
 
@@ -230,7 +230,7 @@ def _print_mapping(mapping: SpaceMapping, changed: int, into: Path | None) -> No
     verb = f"carried into {into}" if into else "would be carried (give --into)"
     print(f"{changed:,} labels {verb}; {summary['lost_manual_labels']:,} manual labels lost")
     if mapping.lost:
-        print("Lost, the most frequent first:")
+        print("Lost, most frequent first:")
     for feature in mapping.lost[:SHOWN]:
         label = shown_label(feature.label, feature.is_weak)
         print(

@@ -129,7 +129,7 @@ def test_failure_is_likelier_the_farther_records_drift() -> None:
 def test_a_refusal_gives_its_reasons() -> None:
     refused = judge(Signs(0.05, 0.0, 0.3, 0.0))
     assert not refused.expressible and (refused.failure_score or 0) >= FAILS_FROM
-    for part in ("drifted", "not where the words", "alike differ", "next to no records"):
+    for part in ("drifted", "not where the words", "similar records differ", "next to no records"):
         assert part in refused.reason
     assert "NOT EXPRESSIBLE" in str(refused)
     accepted = judge(Signs(0.9, 0.9, 0.8, 0.5))

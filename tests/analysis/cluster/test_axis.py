@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saeindex.analysis.cluster.axis import MOST_VALUES, Axis, AxisValue
+from saeindex.analysis.cluster.axis import MAX_VALUES, Axis, AxisValue
 from saeindex.errors import InvalidInputError
 
 NAME = st.text("abcdefgh ", min_size=1, max_size=8).map(str.strip).filter(bool)
@@ -62,7 +62,7 @@ def test_values_are_taken_from_examples_where_the_axis_has_none() -> None:
         ("tone: angry, angry", "angry, angry"),
         ("tone: angry,, calm", "an empty value"),
         ("tone: angry = ; calm = quiet", "an empty description"),
-        ({"tone": [str(i) for i in range(MOST_VALUES + 1)]}, "201 values"),
+        ({"tone": [str(i) for i in range(MAX_VALUES + 1)]}, "201 values"),
         ({"tone": 3}, "3"),
         ({"tone": {"angry": 3, "calm": "x"}}, "3"),
         ({"tone": ["a", "b"], "topic": ["c", "d"]}, "dict"),
@@ -90,10 +90,10 @@ def test_examples_that_do_not_fit_the_axis_are_refused(examples: Any, message: s
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ((AxisValue("angry", ("mad",)), AxisValue("calm")), "nothing tells 'calm'"),
+        ((AxisValue("angry", ("mad",)), AxisValue("calm")), "'calm' has neither texts"),
         ((AxisValue("angry", ("mad",)), AxisValue("calm", (), ("b",))), "some have texts"),
     ],
 )
 def test_values_that_are_not_told_alike_are_refused(values: tuple[AxisValue, ...], message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
-        Axis("tone", values).check_told()
+        Axis("tone", values).check_described()

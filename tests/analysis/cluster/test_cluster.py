@@ -129,7 +129,7 @@ def test_examples_may_lie_outside_the_records_that_are_clustered(
 def test_records_beyond_the_most_are_placed(
     papers: FeatureIndex, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MOST", 160)
+    monkeypatch.setattr(module, "MAX_RECORDS", 160)
     found = cluster(papers.collection, snapshot, TOPICS)
     assert len(found.codes) == len(snapshot)
     assert agreement(truth(snapshot)[160:], found.codes[160:])["ari"] > 0.5
@@ -162,7 +162,7 @@ def test_results_are_plain_json_and_tables_of_cells(by_topic: Clustering) -> Non
     [
         ({"axis": TOPICS, "method": "dense"}, InvalidInputError, "dense"),
         ({"axis": TOPICS, "rows": np.arange(12)}, InvalidInputError, "12 records for 8 values"),
-        ({"axis": {"t": {"a": [], "b": []}}}, InvalidInputError, "nothing tells 'a'"),
+        ({"axis": {"t": {"a": [], "b": []}}}, InvalidInputError, "'a' has neither texts"),
         ({"axis": "t: a, b", "examples": {"a": ["no such"], "b": ["doc-1"]}}, NotFoundError, "no such"),
     ],
 )

@@ -105,6 +105,6 @@ def test_a_page_tells_hypotheses_and_what_was_asked_about(
     found = papers.diff(MUSIC, OTHERS, families=("words",), named=named, writer=writer_of(service))
     page = write_report(found, tmp_path / "page.html", "What is music?").read_text()
     assert "is about music" in page and "not verified" in page and "A language model wrote" in page
-    assert "What was asked about" in page
+    assert "Named properties" in page
     save_charts(found, tmp_path / "page.png")
     assert (tmp_path / "page.png").stat().st_size > 1_000

@@ -192,7 +192,7 @@ def test_periods_come_from_numbers_dates_and_orders(space: FeatureSpace) -> None
     ordered = periods_of(snapshot, "metadata.model", order=["v3", "v0", "v2"])
     assert ordered.names == ("v3", "v0", "v2") and ordered.scores.tolist() == [0, 1, 2]
     assert "90 records" in ordered.groups.notes[0]
-    gathered = periods_of(snapshot, "metadata.number", most=6)
+    gathered = periods_of(snapshot, "metadata.number", max_periods=6)
     assert [one.records for one in gathered.periods] == [60] * 6
     assert gathered.periods[0].name == "0 to 59"
 

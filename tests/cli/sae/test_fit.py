@@ -95,7 +95,7 @@ def test_options_out_of_range_are_refused_before_anything_is_encoded(
 
 
 @pytest.mark.parametrize(
-    ("array", "said"), [(np.zeros(5), "one row per text"), (np.zeros((100, 3)), "makes 384")]
+    ("array", "said"), [(np.zeros(5), "one row per text"), (np.zeros((100, 3)), "has dimension 384")]
 )
 def test_embeddings_that_do_not_fit_are_refused(
     tmp_path: Path, array: NDArray[np.float64], said: str

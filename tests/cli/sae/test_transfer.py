@@ -121,7 +121,7 @@ def test_an_import_of_the_wrong_thing_leaves_nothing_behind(foreign: Path, tmp_p
     with pytest.raises(MismatchError, match="for 8 dimensions"):
         call("import", foreign, "--into", into, "--unlabelled")
     assert not into.exists()
-    with pytest.raises(InvalidInputError, match="it holds other files"):
+    with pytest.raises(InvalidInputError, match="it contains other files"):
         call("import", foreign, "--into", foreign, "--unlabelled")
 
 
@@ -133,7 +133,7 @@ def test_an_export_round_trips_through_the_importer(format: str, space: FeatureS
     back = import_autoencoder(tmp_path / "out")
     for name, tensor in space.sae.tensors().items():
         torch.testing.assert_close(back.tensors()[name], tensor, atol=1e-6, rtol=1e-3)
-    with pytest.raises(InvalidInputError, match="it holds other files"):
+    with pytest.raises(InvalidInputError, match="it contains other files"):
         call("export", "minilm-general", "--into", tmp_path / "out", "--format", format)
     with pytest.raises(InvalidInputError, match="onnx"):
         call("export", "minilm-general", "--into", tmp_path / "other", "--format", "onnx")
