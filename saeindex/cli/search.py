@@ -175,4 +175,6 @@ def _parse_filter(text: str | None) -> Filter | None:
     except ValidationError as error:
         first = error.errors()[0]
         at = ".".join(str(part) for part in first["loc"]) or "the top level"
-        raise InvalidInputError("--filter", f"{first['msg']} at {at}", f"Give JSON such as {example}.") from error
+        raise InvalidInputError(
+            "--filter", f"{first['msg']} at {at}", f"Give JSON such as {example}."
+        ) from error
