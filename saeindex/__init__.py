@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from saeindex.index import FeatureIndex
     from saeindex.sae import SparseAutoencoder
     from saeindex.search.hits import Hit, Hits
-    from saeindex.types import Query, Record, Steer
+    from saeindex.search.query import Query
+    from saeindex.types import Record, Steer
 
 __all__ = [
     "AsyncFeatureIndex",
@@ -36,7 +37,7 @@ _HOME = {
     "FeatureSpace": "saeindex.features",
     "Hit": "saeindex.search.hits",
     "Hits": "saeindex.search.hits",
-    "Query": "saeindex.types",
+    "Query": "saeindex.search.query",
     "Record": "saeindex.types",
     "SparseAutoencoder": "saeindex.sae",
     "Steer": "saeindex.types",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
@@ -118,34 +118,6 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation:
-    """The parts of a score; ``total`` is their sum, and equals the hit's score to 1e-5.
-
-    A fused score has one part per source, and ``sources`` explains the score of each source, in the same
-    order. ``clauses`` are those of the where expression, each with the features that fulfilled it.
-    """
-
-    parts: tuple[Part, ...]
-    total: float
-    sources: tuple[SourceExplanation, ...] = ()
-    clauses: tuple[Any, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class SourceExplanation:
-    """A source of a fused score: its rank (from 1) and score of the record, None where it did not find it.
-
-    ``weight`` is the factor of its normalised score in the fused score.
-    """
-
-    name: str
-    rank: int | None
-    score: float | None
-    weight: float
-    explanation: Explanation | None
-
-
-@dataclass(frozen=True, slots=True)
 class Steer:
     """A signed change of a concept's strength in the query.
 
@@ -162,78 +134,3 @@ class Steer:
     like: tuple[str, ...] = ()
     unlike: tuple[str, ...] = ()
     edits: Mapping[int, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """A query to an index: at least one of ``text``, ``property``, ``like``, ``feedback``, ``where``.
-
-    ``text`` ranks by topic, ``property`` by a description of the text ("sounds defensive"), which works best
-    with the other values of its field in ``against``. ``like`` and ``unlike`` (record ids) describe it by
-    examples. ``feedback`` is the :class:`Feedback` of an earlier search with a user's judgements. ``where``
-    (text or AST) and ``query_filter`` (a ``qdrant_client.models.Filter``) select records. ``steer`` moves
-    the query by at most ``max_drift``. ``using`` names the vector that ranks, or "fused" for both.
-    ``exact`` scans all points instead of searching a graph (None: the planner chooses).
-    """
-
-    text: str = ""
-    where: Any = None
-    query_filter: Any = None
-    steer: str | Sequence[Steer] | Sequence[str] = ()
-    property: str | None = None
-    against: Sequence[str] = ()
-    like: Sequence[str] = ()
-    unlike: Sequence[str] = ()
-    feedback: Any = None
-    using: Using = "dense"
-    fusion: FusionMethod = "rrf"
-    resolve: Resolve = "best"
-    level: LevelName | None = None
-    steering: SteeringMethod = "built"
-    method: PropertyMethod = "collection"
-    max_drift: float | None = None
-    diversity: float = 0.0
-    group_by: str | None = None
-    group_size: int = 3
-    limit: int = 10
-    offset: int = 0
-    score_threshold: float | None = None
-    explain: bool = False
-    with_passages: bool = False
-    exact: bool | None = None
-    timeout: float | None = None
-
-
-class ResultKeywords(TypedDict, total=False):
-    """The fields of a :class:`Query` that determine its results, by name."""
-
-    where: Any
-    query_filter: Any
-    steer: str | Sequence[Steer] | Sequence[str]
-    property: str | None
-    against: Sequence[str]
-    like: Sequence[str]
-    unlike: Sequence[str]
-    feedback: Any
-    using: Using
-    fusion: FusionMethod
-    resolve: Resolve
-    level: LevelName | None
-    steering: SteeringMethod
-    method: PropertyMethod
-    max_drift: float | None
-    diversity: float
-    group_by: str | None
-    group_size: int
-    offset: int
-    score_threshold: float | None
-    explain: bool
-    with_passages: bool
-    exact: bool | None
-    timeout: float | None
-
-
-class QueryKeywords(ResultKeywords, total=False):
-    """The fields of a :class:`Query` except its text, by name."""
-
-    limit: int

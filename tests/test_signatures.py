@@ -24,7 +24,7 @@ from saeindex.analysis.drift.options import DriftKeywords, DriftOptions
 from saeindex.analysis.monitor.options import MonitorKeywords, MonitorOptions
 from saeindex.cli.app import make_app
 from saeindex.errors import InvalidInputError
-from saeindex.types import QueryKeywords
+from saeindex.search.query import QueryKeywords
 
 ROOT = Path(__file__).parents[1]
 QUERIES = (

@@ -23,9 +23,8 @@ from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.config import DEFAULT_SPACE, DENSE
 from saeindex.indexing.points import point_id
 from saeindex.search.compare import Comparison, compare
-from saeindex.search.explain import sparse_code_of
+from saeindex.search.explain import Explanation, sparse_code_of
 from saeindex.search.hits import Hit
-from saeindex.types import Explanation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from saeindex.search.compare import Comparison
-    from saeindex.types import Explanation, Part
+    from saeindex.search.explain import Explanation
+    from saeindex.types import Part
 
 BAR = 24  # the longest bar, in characters
 SHOWN_PARTS = 8

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from saeindex.concepts.feedback import Feedback
     from saeindex.index import FeatureIndex
-    from saeindex.types import Query
+    from saeindex.search.query import Query
 
 SHOWN_CONCEPTS, SHOWN_WORDS = 6, 8
 MAX_FEEDBACK_CHARS = 10_000_000

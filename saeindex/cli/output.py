@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from saeindex.search.facets import ConceptFacet, Exclusion
     from saeindex.search.hits import Hit, Hits
-    from saeindex.types import Query
+    from saeindex.search.query import Query
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Url = Annotated[
@@ -61,14 +61,15 @@ def query_json(query: Query) -> dict[str, Any]:
 
     from saeindex.concepts.feedback import Feedback
     from saeindex.language.parser import parse_steer
+    from saeindex.stores.filters import as_filter
 
     described = {name: getattr(query, name) for name in query.__dataclass_fields__}
     if isinstance(query.where, BaseModel):
         described["where"] = query.where.model_dump(mode="json")
     if query.feedback is not None:
         described["feedback"] = Feedback.read(query.feedback).model_dump(mode="json")
-    if query.query_filter is not None:
-        described["query_filter"] = query.query_filter.model_dump(mode="json", exclude_none=True)
+    if (native := as_filter(query.query_filter)) is not None:
+        described["query_filter"] = native.model_dump(mode="json", exclude_none=True)
     described["steer"] = [asdict(steer) for steer in parse_steer(query.steer)]
     return described
 

@@ -103,7 +103,7 @@ def search(  # noqa: PLR0913, PLR0917  (one per field of a query)
 ) -> None:
     """Search an index: by text, filtered and steered by concept, each score explained."""
     from saeindex.index import FeatureIndex
-    from saeindex.types import Query
+    from saeindex.search.query import Query
 
     given = locals()  # the options have the names of the query's fields
     fields = {name: given[name] for name in Query.__dataclass_fields__ if given.get(name) is not None}

@@ -10,8 +10,9 @@ from saeindex.errors import InvalidInputError
 from saeindex.types import PartKind, shown_label
 
 if TYPE_CHECKING:
+    from saeindex.search.explain import Explanation
     from saeindex.search.hits import Hit
-    from saeindex.types import Explanation, Part
+    from saeindex.types import Part
 
 SHOWN = 10
 

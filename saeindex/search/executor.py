@@ -14,7 +14,7 @@ from saeindex.language.ast import ConceptTerm, FeatureTerm
 from saeindex.language.evaluate import matched_clauses
 from saeindex.language.to_filter import target_of
 from saeindex.protocols import Point, SearchRequest, SparseVector
-from saeindex.search.explain import Explainer, sparse_code_of
+from saeindex.search.explain import Explainer, Explanation, sparse_code_of
 from saeindex.search.fusion import Fused
 from saeindex.search.grouping import (
     RECORD_ID,
@@ -28,10 +28,10 @@ from saeindex.search.grouping import (
 )
 from saeindex.search.hits import Group, Hit, Hits, SteeringEffect
 from saeindex.search.mmr import Diverse
+from saeindex.search.query import Query
 from saeindex.search.rerank import Rescored
 from saeindex.search.retrieval import EXPLAINED, Listed, Nearest, Scoring
 from saeindex.stores.tracing import noted
-from saeindex.types import Explanation, Query
 
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace

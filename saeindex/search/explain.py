@@ -9,22 +9,52 @@ For a search in the sparse vector it is sum_i q_i z_i over the shared features.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from saeindex.config import DENSE, SAE
 from saeindex.protocols import SparseVector
-from saeindex.types import Activation, Explanation, Part
+from saeindex.types import Activation, Part
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.features import FeatureSpace
+    from saeindex.language.evaluate import Clause
     from saeindex.protocols import Point, Vector
     from saeindex.types import FloatArray
 
 NO_CODE = SparseVector(np.zeros(0, np.int32), np.zeros(0, np.float32))
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The parts of a score; ``total`` is their sum, and equals the hit's score to 1e-5.
+
+    A fused score has one part per source, and ``sources`` explains the score of each source, in the same
+    order. ``clauses`` are those of the where expression, each with the features that fulfilled it.
+    """
+
+    parts: tuple[Part, ...]
+    total: float
+    sources: tuple[SourceExplanation, ...] = ()
+    clauses: tuple[Clause, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SourceExplanation:
+    """A source of a fused score: its rank (from 1) and score of the record, None where it did not find it.
+
+    ``weight`` is the factor of its normalised score in the fused score.
+    """
+
+    name: str
+    rank: int | None
+    score: float | None
+    weight: float
+    explanation: Explanation | None
 
 
 class Explainer:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from saeindex.protocols import VectorStore
     from saeindex.search.hits import Hits
     from saeindex.search.plan import Plan
+    from saeindex.search.query import Query
     from saeindex.stores.tracing import Note
-    from saeindex.types import Query
 
 
 @dataclass(frozen=True, slots=True)

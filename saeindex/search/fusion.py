@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING
 
 from saeindex.config import DENSE, SAE
 from saeindex.protocols import Fusion, Point, SearchRequest
+from saeindex.search.explain import Explanation, SourceExplanation
 from saeindex.search.retrieval import POOL, fetched
 from saeindex.stores.point_checks import id_order
 from saeindex.stores.ranking import RRF_K, distribution_scaled
-from saeindex.types import Explanation, Part, SourceExplanation
+from saeindex.types import Part
 
 if TYPE_CHECKING:
     from saeindex.protocols import PointId, VectorStore

@@ -10,8 +10,9 @@ from saeindex.report.html import Described
 from saeindex.report.model import Description, Section, describe, listing
 from saeindex.report.numbers import Number, counted, number
 from saeindex.report.result import data_frame
+from saeindex.search.explain import Explanation
 from saeindex.search.plan import asked_of
-from saeindex.types import Activation, Explanation, JsonObject, one_line, shortened, shown_label
+from saeindex.types import Activation, JsonObject, one_line, shortened, shown_label
 
 if TYPE_CHECKING:
     from pandas import DataFrame

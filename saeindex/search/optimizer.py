@@ -18,7 +18,7 @@ from saeindex.search.retrieval import POOL
 
 if TYPE_CHECKING:
     from saeindex.search.cardinality import Estimate
-    from saeindex.types import Query
+    from saeindex.search.query import Query
 
 T = TypeVar("T")
 

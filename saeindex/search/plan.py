@@ -11,8 +11,8 @@ from saeindex.language.to_text import to_text
 from saeindex.report.html import Described
 from saeindex.report.model import Description, describe, listing
 from saeindex.report.numbers import count
+from saeindex.search.query import Query
 from saeindex.search.retrieval import reach
-from saeindex.types import Query
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter

@@ -21,11 +21,12 @@ from saeindex.search.grouping import RECORD_ID
 from saeindex.search.optimizer import Near, Setting, choose
 from saeindex.search.plan import Plan
 from saeindex.search.property import PropertyRanking, infer_feedback, interpembed_code
+from saeindex.search.query import Query
 from saeindex.signatures import check_kind, check_scalars
 from saeindex.steering import steering
 from saeindex.steering.steering import ResolvedSteer, Steering, unknown_profile
 from saeindex.stores.filters import as_filter
-from saeindex.types import Query, Resolve
+from saeindex.types import Resolve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +75,9 @@ class Planner:
             query = replace(query, using="sae")
         where = None if query.where is None else _parsed(query.where)
         concepts: dict[str, Concept] = {}
-        query_filter = self.compile(where, query.query_filter, concepts, query.resolve, query.level)
+        query_filter = self.compile(
+            where, as_filter(query.query_filter), concepts, query.resolve, query.level
+        )
         feedback = feedback_of(query)
         vector, asked = self._vectors(query, feedback)
         moved = vector if query.text.strip() or asked is None else asked
@@ -141,15 +144,16 @@ class Planner:
         vector: FloatArray,
     ) -> tuple[Estimate, tuple[str, ...], Near]:
         """Return the estimated matches, warnings, and a function for the share of matches near the query."""
-        if where is None and query.query_filter is None:
+        native = as_filter(query.query_filter)
+        if where is None and native is None:
             return Estimate(total, total, total, "no filter"), (), lambda: None
         statistics = self.collection.statistics(total)
 
         estimator = Estimator(statistics, self.features_of(concepts), query.level)
-        estimate = estimator.estimate(where, query.query_filter, total)
+        estimate = estimator.estimate(where, native, total)
 
         def near() -> float | None:
-            return self._near(estimator.selected(where, query.query_filter), statistics, vector)
+            return self._near(estimator.selected(where, native), statistics, vector)
 
         return estimate, warnings_of(where, estimate, statistics), near
 
@@ -314,7 +318,7 @@ def _check_combination(query: Query) -> None:
         )
 
 
-def _parsed(where: str | Expression) -> Expression:
+def _parsed(where: str | Expression | JsonObject) -> Expression:
     """Return a parsed where expression; the parser is imported only here."""
     from saeindex.language.parser import parse_where
 

@@ -21,7 +21,8 @@ from saeindex.concepts.scorer import Scale, Scorer
 from saeindex.config import DENSE, SAE
 from saeindex.errors import InvalidInputError, UnknownConceptError
 from saeindex.protocols import Fusion, Point, SearchRequest, SparseVector
-from saeindex.types import Explanation, Part
+from saeindex.search.explain import Explanation
+from saeindex.types import Part
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.protocols import PointId, VectorStore
-    from saeindex.types import Explanation
+    from saeindex.search.explain import Explanation
 
 
 class Rescorer(Protocol):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from saeindex.config import DENSE, SAE
 from saeindex.protocols import Point, SearchRequest
-from saeindex.types import Explanation
+from saeindex.search.explain import Explanation
 
 if TYPE_CHECKING:
     from saeindex.protocols import PointId, Vector, VectorStore

@@ -20,14 +20,14 @@ from saeindex.search.facets import ConceptFacet, Exclusion, ResultSet
 from saeindex.search.hits import Hits
 from saeindex.search.plan import Plan
 from saeindex.search.planner import Planner, check_query
+from saeindex.search.query import Query
 from saeindex.signatures import check_kind, check_options
 from saeindex.stores.filters import as_filter
 from saeindex.stores.tracing import Deadline
-from saeindex.types import Query
 
 if TYPE_CHECKING:
     from saeindex.collection.collection import Collection
-    from saeindex.types import QueryKeywords, ResultKeywords
+    from saeindex.search.query import QueryKeywords, ResultKeywords
 
 # The number of nearest labels among which the concepts of a query's text are searched.
 NEAREST_LABELS = 20

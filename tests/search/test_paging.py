@@ -14,11 +14,11 @@ from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.errors import InvalidInputError, QueryTimeoutError, StorageError
 from saeindex.indexing.passages import PassageOptions
 from saeindex.protocols import Point, SearchRequest
-from saeindex.search.explain import sparse_code_of
+from saeindex.search.explain import Explanation, sparse_code_of
 from saeindex.search.hits import Hits
 from saeindex.search.rerank import Rescored
 from saeindex.stores.tracing import Deadline
-from saeindex.types import Explanation, Part
+from saeindex.types import Part
 from tests.samples import RememberingEncoder, all_points, sample_records
 
 ASTRONOMY = Filter(must=[FieldCondition(key="metadata.topic", match=MatchValue(value="astronomy"))])

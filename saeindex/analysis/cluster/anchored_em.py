@@ -82,11 +82,11 @@ def settle(
     weight = np.ones(len(start)) if weight is None else weight.copy()
     if known is not None:
         weight[known >= 0] *= EXAMPLE
-    shares = began = held(soft(start), known)
+    shares = began = with_known(soft(start), known)
     logits = start
     for _ in range(ROUNDS):
         logits = standardised(whitened.fit(shares, weight)) + ANCHOR * start
-        found = held(soft(logits), known)
+        found = with_known(soft(logits), known)
         moved, shares = float(np.abs(found - shares).mean()), found
         if moved < SETTLED / start.shape[1]:
             break
@@ -111,7 +111,7 @@ def smoothed(scores: Doubles, nearest: NDArray[np.int64]) -> Doubles:
     return standardised(scores + SMOOTHING * standardised(around))
 
 
-def held(shares: Doubles, known: NDArray[np.int64] | None) -> Doubles:
+def with_known(shares: Doubles, known: NDArray[np.int64] | None) -> Doubles:
     """Return shares in which the examples belong to their values."""
     if known is not None:
         known_shares = np.flatnonzero(known >= 0)

@@ -83,8 +83,8 @@ def _membership(groups: Sequence[Sequence[int]], n: int) -> csr_matrix:
 
     features = np.array([f for group in groups for f in group], np.int64)
     owners = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
-    held = np.ones(len(features), np.float32)
-    return csr_matrix((held, (features, owners)), shape=(n, max(1, len(groups))))
+    entries = np.ones(len(features), np.float32)
+    return csr_matrix((entries, (features, owners)), shape=(n, max(1, len(groups))))
 
 
 def rows_with(columns: csc_matrix, concept: int) -> NDArray[np.int64]:

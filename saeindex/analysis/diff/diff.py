@@ -59,7 +59,7 @@ def diff(
 ) -> Diff:
     """Compare groups of a snapshot's records; see :class:`Diff`.
 
-    ``named`` are properties that are asked about: all of them are told, found or not. ``encoder`` reads their
+    ``named`` are properties that are asked about: all are reported, found or not. ``encoder`` reads their
     descriptions. ``writer`` asks a language model what the findings mean.
     """
     groups = without_examples(groups, snapshot, named)
@@ -86,11 +86,11 @@ def _told(
     options: DiffOptions,
 ) -> Diff:
     """Return the findings of the tests, with confirmation, examples and power."""
-    confirmations, held = confirmed(groups, design, tests, options)
+    confirmations, replicated = confirmed(groups, design, tests, options)
     findings: dict[Family, tuple[Finding, ...]] = {}
     for family, test in tests.items():
         alpha = 1.0 if family == "named" else options.alpha
-        rows = headlines(findings_of(groups.names, test, alpha, held.get(family, {})), snapshot.space)
+        rows = headlines(findings_of(groups.names, test, alpha, replicated.get(family, {})), snapshot.space)
         findings[family] = illustrated(snapshot, groups, test.evidence, rows, options.examples)
     return Diff(
         groups=groups.sizes,
