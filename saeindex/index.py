@@ -26,7 +26,7 @@ from saeindex.indexing.create_open import IndexParts, create_index, open_index
 from saeindex.indexing.manifest import Counts, KeptManifest, Manifest, index_description, index_info
 from saeindex.indexing.passages import PassageOptions
 from saeindex.indexing.sources.columns import Columns
-from saeindex.search.query import Query
+from saeindex.search.query import Query, QueryKeywords, ResultKeywords
 from saeindex.signatures import takes
 
 if TYPE_CHECKING:
@@ -63,7 +63,6 @@ if TYPE_CHECKING:
     from saeindex.search.hits import Hits
     from saeindex.search.plan import Plan
     from saeindex.search.planner import Planner
-    from saeindex.search.query import QueryKeywords, ResultKeywords
     from saeindex.search.searcher import Searcher
     from saeindex.steering.saved_profile import Profile, ProfileStore
     from saeindex.types import JsonObject, LevelName, Record
