@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.features.fitting import Seeds
+    from saeindex.features.hub import HubApi
     from saeindex.features.labelers import Labeler
     from saeindex.sae.train import TrainingStatus
     from saeindex.types import FloatArray, Record
@@ -166,15 +167,40 @@ class FeatureSpace(Space):
 
         return load_space(name_or_path, cls)
 
-    def push_to_hub(self, repo_id: str, **options: Any) -> str:
-        """Upload with a model card; see :func:`saeindex.features.hub.push_to_hub`."""
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool = False,
+        token: str | None = None,
+        revision: str | None = None,
+        commit_message: str | None = None,
+        api: HubApi | None = None,
+    ) -> str:
+        """Upload the space with a model card; see :func:`saeindex.features.hub.push_to_hub`."""
         from saeindex.features.hub import push_to_hub
 
-        return push_to_hub(self, repo_id, **options)
+        return push_to_hub(
+            self, repo_id, private=private, token=token, revision=revision,
+            commit_message=commit_message, api=api,
+        )  # fmt: skip
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str | Path, **options: Any) -> Self:
-        """Load a folder, a packaged space or a hub repository."""
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
+        download: Callable[..., str] | None = None,
+    ) -> Self:
+        """Load a folder, a packaged space or a hub repository; see :mod:`saeindex.features.hub`."""
         from saeindex.features.hub import from_pretrained
 
-        return from_pretrained(name_or_path, cls, **options)
+        return from_pretrained(
+            name_or_path, cls, revision=revision, token=token, cache_dir=cache_dir,
+            force_download=force_download, local_files_only=local_files_only, download=download,
+        )  # fmt: skip
