@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from saeindex.encoders import open_encoder
     from saeindex.features import FeatureSpace
     from saeindex.index import FeatureIndex
+    from saeindex.indexing.sources.columns import Columns
     from saeindex.sae import SparseAutoencoder
     from saeindex.search.hits import Hit, Hits
     from saeindex.search.query import Query
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncFeatureIndex",
+    "Columns",
     "FeatureIndex",
     "FeatureSpace",
     "Hit",
@@ -33,6 +35,7 @@ __all__ = [
 
 _HOME = {
     "AsyncFeatureIndex": "saeindex.aio",
+    "Columns": "saeindex.indexing.sources.columns",
     "FeatureIndex": "saeindex.index",
     "FeatureSpace": "saeindex.features",
     "Hit": "saeindex.search.hits",
@@ -54,4 +57,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """List the public names, including names that were not imported yet."""
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

@@ -197,22 +197,22 @@ class FeatureIndex:
         self,
         records: str | Path | IntoDataFrame | Iterable[Record | Mapping[str, Any] | str | Path],
         *,
-        columns: Columns = Columns(),  # noqa: B008  (frozen)
+        columns: Columns | Mapping[str, Any] = Columns(),  # noqa: B008  (frozen)
         batch_size: int = 512,
         progress: bool = False,
     ) -> IndexingReport:
         """Index an iterable of ``Record`` or dict, one or more paths, a DataFrame or a Hugging Face data set.
 
-        Unchanged records are skipped without being encoded, so an interrupted run can be resumed by running
-        it again. Bad records are written to ``rejects.jsonl``, and the run continues. Returns when all data
-        is flushed to disk.
+        ``index.add("reviews.csv", columns={"text": "review", "id": "review_id"})`` names the columns; else
+        text and id are detected by common names, and an id is made from the text. Unchanged records are
+        skipped: an interrupted run is resumed by running it again. Bad records go to ``rejects.jsonl``.
         """
         from saeindex.indexing.pipeline import Pipeline, index_source
         from saeindex.indexing.sources.open_source import open_source
 
         if batch_size < 1:
             raise InvalidInputError(f"batch_size={batch_size}", "out of range", "Use 1 or more.")
-        source = open_source(records, columns=columns.of_index(self.name, self.fields))
+        source = open_source(records, columns=Columns.read(columns).of_index(self.name, self.fields))
         revision = self.manifest.revision
         pipeline = partial(
             Pipeline, self.store, self.space, self.encoder, self.passages, window=batch_size,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, Field, fields
+from difflib import get_close_matches
 from inspect import Parameter, signature
 from numbers import Integral, Real
 from typing import Any, TypeVar
@@ -63,7 +64,9 @@ def check_options(
     """Raise InvalidInputError for an option that ``target`` does not take, or that is in ``own``."""
     known = signature(target).parameters.keys() - set(own)
     if unknown := sorted(given.keys() - known):
-        raise InvalidInputError(asked, f"no option {unknown[0]!r}", f"Use {', '.join(sorted(known))}.")
+        near = get_close_matches(unknown[0], known, 1)
+        hint = f"Did you mean {near[0]}? " if near else ""
+        raise InvalidInputError(asked, f"no option {unknown[0]!r}", f"{hint}Use {', '.join(sorted(known))}.")
 
 
 def check_scalars(kind: type, values: Mapping[str, Any]) -> None:

@@ -184,3 +184,10 @@ def options_page() -> str:
 
 if __name__ == "__main__":
     (ROOT / "docs" / "options.md").write_text(options_page(), encoding="utf-8")
+
+
+def test_a_misspelt_option_is_answered_with_the_nearest_one(papers: FeatureIndex) -> None:
+    with pytest.raises(InvalidInputError, match="Did you mean limit"):
+        papers.search("a", limt=3)  # type: ignore[call-arg]
+    with pytest.raises(InvalidInputError, match="Give a list"):
+        papers.diff("metadata.year < 2005", "metadata.year >= 2005", strata="metadata.topic")

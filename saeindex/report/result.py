@@ -51,6 +51,14 @@ class AnalysisResult(Described, ABC):
             raise InvalidInputError(f"table {table!r}", "no such table", f"Use one of {', '.join(tables)}.")
         return data_frame(tables[table] if table else next(iter(tables.values()), []))
 
+    def write_report(self, path: str | Path, question: str = "") -> Path:
+        """Write a page (.html) under ``question``, and return its path; see :func:`write_report`."""
+        return write_report(self, path, question)
+
+    def write_tables(self, path: str | Path) -> list[Path]:
+        """Write each table beside ``path`` (.csv or .parquet); see :func:`write_tables`."""
+        return write_tables(self, path)
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({describe(self).summary[0]!r})"
 

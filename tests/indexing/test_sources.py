@@ -12,6 +12,7 @@ import pandas
 import polars
 import pytest
 
+from saeindex import FeatureIndex, FeatureSpace
 from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.indexing.sources.columns import Columns
 from saeindex.indexing.sources.open_source import open_source
@@ -290,3 +291,14 @@ def test_what_holds_no_records_is_refused(what: Any) -> None:
     with pytest.raises(InvalidInputError, match="records to read") as caught:
         open_source(what)
     assert caught.value.found.startswith(("an int", "no value", "a dict with text", "a LazyFrame"))
+
+
+def test_columns_of_an_index_are_named_by_a_mapping_too(space: FeatureSpace, tmp_path: Path) -> None:
+    rows = [{"review_id": "r1", "review": "It broke after a day", "product": "lamp"}]
+    with FeatureIndex.create(tmp_path / "reviews.idx", space) as index:
+        index.add(rows, columns={"text": "review", "id": "review_id", "metadata": ["product"]})
+        (point,) = index.store.scroll(limit=2).points
+        assert (point.payload["record_id"], point.payload["metadata"]) == ("r1", {"product": "lamp"})
+        for wrong in ("review", 5, {"txt": "review"}, {"own_fields": ("a",)}):
+            with pytest.raises(InvalidInputError, match="columns"):
+                index.add(rows, columns=wrong)  # type: ignore[arg-type]

@@ -63,3 +63,9 @@ def test_nothing_found_is_said_too(kind: str) -> None:
 def test_what_no_analysis_returned_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="a report of int"):
         describe(5)
+
+
+def test_a_result_writes_its_own_report_and_tables(tmp_path: Path) -> None:
+    result = RESULTS["diff"]
+    assert result.write_report(tmp_path / "own.html", "Why?").read_text(encoding="utf-8").count("Why?") == 2
+    assert result.write_tables(tmp_path / "own.csv") == write_tables(result, tmp_path / "own.csv")

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from saeindex.errors import InvalidInputError, InvalidRecordError, NotFoundError
+from saeindex.errors import InvalidInputError, InvalidRecordError, NotFoundError, kind_of
 from saeindex.indexing.points import checked_field_names
 from saeindex.indexing.sources.values import checked_id, checked_record, id_of_text
 from saeindex.protocols import Rejected
+from saeindex.signatures import check_options
 from saeindex.types import Record
 
 TEXT_NAMES = (
@@ -57,6 +58,18 @@ class Columns:
                 "metadata columns", f"the string {self.metadata!r}", f"Give a tuple: ({self.metadata!r},)."
             )
         checked_field_names(self.fields if isinstance(self.fields, str) else tuple(self.fields))
+
+    @classmethod
+    def read(cls, given: object) -> Columns:
+        """Return columns as they are, or those of a mapping such as ``{"text": "review"}``."""
+        if isinstance(given, cls):
+            return given
+        if not isinstance(given, Mapping):
+            do = 'Give a mapping: {"text": "review", "id": "review_id"}.'
+            raise InvalidInputError(f"columns={given!r:.80}", kind_of(given), do)
+        check_options(cls, given, "columns", ("own_fields",))
+        metadata = given.get("metadata")
+        return cls(**{**given, "metadata": tuple(metadata) if isinstance(metadata, list) else metadata})
 
     @property
     def named_fields(self) -> dict[str, str]:
