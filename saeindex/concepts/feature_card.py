@@ -10,14 +10,13 @@ import numpy as np
 from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS, SAE
 from saeindex.errors import InvalidInputError
 from saeindex.protocols import SearchRequest, SparseVector
-from saeindex.report.html import Described
-from saeindex.report.model import Description, describe, listing
 from saeindex.report.numbers import counted, number, percent
 from saeindex.types import one_line, shown_label
 
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
     from saeindex.protocols import VectorStore
+    from saeindex.report.model import Description
 
 
 class SimilarFeature(NamedTuple):
@@ -30,7 +29,7 @@ class SimilarFeature(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class FeatureCard(Described):
+class FeatureCard:
     """One feature in one index.
 
     ``records_at_level`` are the numbers of passages in which it is present, typical and strong. ``strongest``
@@ -53,6 +52,11 @@ class FeatureCard(Described):
     def name(self) -> str:
         """The feature's id and label; a weak label is marked."""
         return f"#{self.id} {shown_label(self.label, self.is_weak)}"
+
+    def _repr_html_(self) -> str:
+        from saeindex.report.html import notebook_html
+
+        return notebook_html(card_description(self))
 
     def __repr__(self) -> str:
         return f"FeatureCard({self.name!r}, in {counted(self.records_at_level[0], 'passage')})"
@@ -93,8 +97,10 @@ def feature_card(feature: int | str, store: VectorStore, space: FeatureSpace, ex
     )
 
 
-@describe.register(FeatureCard)
-def _(card: FeatureCard) -> Description:
+def card_description(card: FeatureCard) -> Description:
+    """Return a card in words."""
+    from saeindex.report.model import Description, listing
+
     present, typical, strong = (counted(count, "passage") for count in card.records_at_level)
     trust = "not measured" if card.trust is None else number(card.trust)
     strongest = {

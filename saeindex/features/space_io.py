@@ -73,7 +73,7 @@ def _read(folder: Path, kind: type[SpaceT]) -> SpaceT:
             f"format version {described.get('format_version')}, this saeindex reads {FORMAT_VERSION}",
             "Install the saeindex version that wrote it, or fit it again.",
         )
-    entries = [json.loads(line) for line in (folder / "labels.jsonl").read_text().splitlines()]
+    entries = json.loads(f"[{','.join((folder / 'labels.jsonl').read_text().splitlines())}]")
     if [entry["id"] for entry in entries] != list(range(len(entries))):
         raise ValueError("labels.jsonl is not in the order of the features")
     space = kind(

@@ -80,7 +80,8 @@ class SparseAutoencoder:
                 "Give (n, d), (n,), (n, d), (d,), k <= n.",
             )
         names = TENSORS + OPTIONAL_TENSORS
-        self._given = {name: _single(t) for name, t in zip(names, given, strict=True) if t is not None}
+        self._given = {name: t for name, t in zip(names, given, strict=True) if t is not None}
+        self._arrays: dict[str, FloatArray] = {}
         self.k, self.refine_steps, self.support_rounds = k, refine_steps, support_rounds
 
     @property
@@ -101,42 +102,42 @@ class SparseAutoencoder:
     @cached_property
     def encoder(self) -> Tensor:
         """The encoder's rows (n, d)."""
-        return _tensor(self._given["encoder"])
+        return self._tensor("encoder")
 
     @cached_property
     def encoder_bias(self) -> Tensor:
         """The bias that is added to the strengths (n,)."""
-        return _tensor(self._given["encoder_bias"])
+        return self._tensor("encoder_bias")
 
     @cached_property
     def decoder(self) -> Tensor:
         """The unit directions (n, d)."""
-        return _tensor(self._given["decoder"])
+        return self._tensor("decoder")
 
     @cached_property
     def bias(self) -> Tensor:
         """The centre that is subtracted from the embeddings (d,)."""
-        return _tensor(self._given["bias"])
+        return self._tensor("bias")
 
     @cached_property
     def threshold(self) -> Tensor | None:
         """The strengths (n,) that features must exceed, None without thresholds."""
-        return _tensor(self._given["threshold"]) if "threshold" in self._given else None
+        return self._tensor("threshold") if "threshold" in self._given else None
 
     @cached_property
     def gain(self) -> Tensor | None:
         """The amplitude of a unit of strength (n,), None if it is 1."""
-        return _tensor(self._given["gain"]) if "gain" in self._given else None
+        return self._tensor("gain") if "gain" in self._given else None
 
     @cached_property
     def weights(self) -> dict[str, FloatArray]:
         """The weights by name as float32 arrays on the CPU, without those that are None."""
-        return {name: t if isinstance(t, np.ndarray) else t.cpu().numpy() for name, t in self._given.items()}
+        return {name: self._array(name) for name in self._given}
 
     @property
     def directions(self) -> FloatArray:
         """The unit decoder directions (n, d) float32."""
-        return self.weights["decoder"]
+        return self._array("decoder")
 
     def encode_one(self, vector: FloatArray) -> tuple[IntArray, FloatArray]:
         """Return the active features of one vector (d,), ascending, and their activations, without torch.
@@ -222,7 +223,7 @@ class SparseAutoencoder:
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the weights by name, without those that are None."""
-        return {name: _tensor(given) for name, given in self._given.items()}
+        return {name: self._tensor(name) for name in self._given}
 
     def digest(self) -> str:
         """Return the hash of all that affects activations, at the stored precision."""
@@ -243,7 +244,10 @@ class SparseAutoencoder:
     def _stored(self) -> dict[str, NDArray[np.float16]]:
         """Return the weights in the form stored on disk."""
         with np.errstate(over="ignore"):  # a threshold may be infinite
-            return {name: np.ascontiguousarray(w, np.float16) for name, w in self.weights.items()}
+            return {
+                name: np.ascontiguousarray(w if isinstance(w, np.ndarray) else self._array(name), np.float16)
+                for name, w in self._given.items()
+            }
 
     @classmethod
     def load(cls, path: Path, device: str = "cpu") -> SparseAutoencoder:
@@ -257,6 +261,20 @@ class SparseAutoencoder:
         loaded = _assemble(weights, {name: int(found[name]) for name in SETTINGS})
         return loaded if device == "cpu" else loaded.to(device)
 
+    def _array(self, name: str) -> FloatArray:
+        """Return weights in float32; they are converted when they are first used."""
+        if name not in self._arrays:
+            given = self._given[name]
+            array = given if isinstance(given, np.ndarray) else given.float().cpu().numpy()
+            self._arrays[name] = array.astype(np.float32, copy=False)
+        return self._arrays[name]
+
+    def _tensor(self, name: str) -> Tensor:
+        import torch
+
+        given = self._given[name]
+        return torch.from_numpy(self._array(name)) if isinstance(given, np.ndarray) else given.float()
+
     def _check_shape(self, vectors: FloatArray) -> None:
         if vectors.ndim != 2 or vectors.shape[1] != self.dimension:
             raise InvalidInputError(
@@ -264,16 +282,6 @@ class SparseAutoencoder:
                 f"this autoencoder takes (m, {self.dimension})",
                 "Use the encoder of the feature space.",
             )
-
-
-def _single(weights: Tensor | FloatArray) -> Tensor | FloatArray:
-    return weights.astype(np.float32) if isinstance(weights, np.ndarray) else weights.float()
-
-
-def _tensor(weights: Tensor | FloatArray) -> Tensor:
-    import torch
-
-    return torch.from_numpy(weights) if isinstance(weights, np.ndarray) else weights
 
 
 def _assemble(weights: Mapping[str, Tensor | FloatArray], settings: Mapping[str, int]) -> SparseAutoencoder:
