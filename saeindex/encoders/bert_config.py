@@ -12,7 +12,7 @@ Array = TypeVar("Array")
 ACTIVATIONS: dict[str, Literal["none", "tanh"]] = {
     "gelu": "none", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh",
 }  # fmt: skip
-WEIGHTS_FILE = "model.safetensors"
+WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class BertConfig:
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Read the config.json of a model's folder."""
-        config = _read(folder)
+        config = read_config(folder / CONFIG_FILE)
         return cls(
             layers=config["num_hidden_layers"],
             heads=config["num_attention_heads"],
@@ -44,7 +44,7 @@ class BertConfig:
     @staticmethod
     def is_supported(folder: Path) -> bool:
         """Return whether this package computes the model in ``folder`` exactly."""
-        config = _read(folder)
+        config = read_config(folder / CONFIG_FILE)
         return (
             config.get("model_type") == "bert"
             and config.get("hidden_act") in ACTIVATIONS
@@ -89,7 +89,6 @@ def tensor_pair(weights: Mapping[str, Array], name: str) -> tuple[Array, Array]:
     return weights[f"{name}.weight"], weights[f"{name}.bias"]
 
 
-def _read(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
-    found: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
-    return found
+def read_config(path: Path, default: Any = None) -> Any:
+    """Return the content of one of a model's JSON files; if there is none, ``default`` (None: {})."""
+    return json.loads(path.read_text()) if path.is_file() else ({} if default is None else default)

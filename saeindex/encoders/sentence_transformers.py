@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from saeindex.config import DEFAULT_ENCODER
 from saeindex.devices import PRECISIONS, choose_device, choose_dtype, no_such_precision, one_blas_thread
-from saeindex.encoders.bert_config import BertConfig
+from saeindex.encoders.bert_config import CONFIG_FILE, BertConfig, read_config
 from saeindex.errors import EncoderError, InvalidInputError, MissingDependencyError
 from saeindex.protocols import EncoderIdentity
 
@@ -63,7 +62,7 @@ class SentenceTransformerEncoder:
         if precision not in PRECISIONS:
             raise no_such_precision(precision)
         self._batch_tokens = batch_tokens
-        published = _read(folder / "config_sentence_transformers.json").get("prompts", {})
+        published = read_config(folder / "config_sentence_transformers.json").get("prompts", {})
         self._query_prompt = published.get("query", "") if query_prompt is None else query_prompt
         self._document_prompt = published.get("document", "") if document_prompt is None else document_prompt
         self._backend = _load_backend(folder, precision, device, max_length)
@@ -186,7 +185,7 @@ class _BertBackend:
 
         self._folder, self._precision, self._device = folder, precision, device
         self._config = BertConfig.read(folder)
-        published = int(_read(folder / "sentence_bert_config.json").get("max_seq_length") or 512)
+        published = int(read_config(folder / "sentence_bert_config.json").get("max_seq_length") or 512)
         self.max_length = _checked_length(
             published if max_length is None else max_length, self._config.positions
         )
@@ -313,17 +312,13 @@ def _load_backend(
 
 def _simple_pooling(folder: Path) -> str | None:
     """Return "mean" or "cls" if the modules are Transformer, Pooling and optionally Normalize, else None."""
-    listed = _read(folder / "modules.json", default=[])
+    listed = read_config(folder / "modules.json", default=[])
     kinds = [module["type"].rsplit(".", 1)[-1] for module in listed]
     if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
         return None
-    config = _read(folder / listed[1]["path"] / "config.json")
+    config = read_config(folder / listed[1]["path"] / CONFIG_FILE)
     modes = [mode for mode, is_on in config.items() if mode.startswith("pooling_mode_") and is_on is True]
     return {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}.get("+".join(modes))
-
-
-def _read(path: Path, default: Any = None) -> Any:
-    return json.loads(path.read_text()) if path.is_file() else ({} if default is None else default)
 
 
 def _checked_length(max_length: int, positions: int) -> int:
