@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from saeindex.search.compare import Difference
 from saeindex.types import shown_label
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from saeindex.search.compare import Comparison
+    from saeindex.search.compare import Comparison, Difference
     from saeindex.search.explain import Explanation
     from saeindex.types import Part
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -76,17 +76,11 @@ def deliver(
 def _written(
     result: AnalysisResult, table: Path | None, plot: Path | None, report: Path | None, question: str
 ) -> list[str]:
-    written: list[Any] = []
+    written: list[Path] = []
     if table is not None:
-        from saeindex.report.result import write_tables
-
-        written += write_tables(result, table)
+        written += result.write_tables(table)
     if plot is not None:
-        from saeindex.report.charts import save_charts
-
-        written.append(save_charts(result, plot))
+        written.append(result.write_charts(plot))
     if report is not None:
-        from saeindex.report.result import write_report
-
-        written.append(write_report(result, report, question))
+        written.append(result.write_report(report, question))
     return [str(path) for path in written]

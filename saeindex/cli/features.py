@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saeindex.cli.output import Json, Url, console, print_json
-from saeindex.errors import InvalidInputError
 from saeindex.types import one_line, shortened, shown_label
 
 if TYPE_CHECKING:
@@ -58,13 +57,8 @@ def feature(
     """Show one feature: label, trust, frequencies, strongest records, similar features."""
     from saeindex.index import FeatureIndex
 
-    digits = feature_id.removeprefix("#")
-    if not (digits.isascii() and digits.isdigit()):
-        raise InvalidInputError(
-            f"feature {feature_id!r}", "not a number", "Find one with `saeindex features`."
-        )
     with FeatureIndex.open(index, url=url) as opened:
-        card = opened.feature(int(digits))
+        card = opened.feature(feature_id)
     if as_json:
         described = asdict(card)
         described["strongest"] = [{"id": i, "text": t, "activation": a} for i, t, a in card.strongest]

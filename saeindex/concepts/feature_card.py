@@ -67,7 +67,7 @@ def feature_card(feature: int | str, store: VectorStore, space: FeatureSpace, ex
     if isinstance(feature, str):
         digits = feature.removeprefix("#")
         if not (digits.isascii() and digits.isdigit()):
-            do = f"Give its number; index.features({feature!r:.60}) finds it."
+            do = "Give its number. Run `saeindex features INDEX PHRASE` to find one."
             raise InvalidInputError(f"feature {feature!r:.80}", "not a number", do)
         feature = int(digits)
     label, feature = space.label(feature), int(feature)

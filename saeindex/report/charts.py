@@ -191,20 +191,6 @@ def rule_at(value: float, colour: str = INK, dash: Sequence[int] = (3, 3)) -> An
     return chart.mark_rule(color=colour, strokeDash=list(dash)).encode(x="at:Q")
 
 
-def grouped_bars(rows: Sequence[dict[str, Any]], x: Any, tooltips: Sequence[Any]) -> Any:
-    """Return horizontal bars of ``x``: for each ``label`` of the rows, one for each ``what``."""
-    labels, kinds = (list(dict.fromkeys(row[name] for row in rows)) for name in ("label", "what"))
-    colours = alt.Scale(domain=kinds, range=[BLUE, GREY])
-    bars = alt.Chart(inline(rows), width=WIDTH - 230, height=alt.Step(11)).mark_bar()
-    return bars.encode(
-        x=x,
-        y=alt.Y("label:N", sort=labels, axis=name_axis()),
-        yOffset=alt.YOffset("what:N", sort=kinds),
-        color=alt.Color("what:N", scale=colours, legend=top_legend(kinds, columns=1)),
-        tooltip=list(tooltips),
-    )
-
-
 def free_sides(
     spots: Sequence[tuple[float, float]], labels: Sequence[str], order: Sequence[int], width: float
 ) -> list[str]:

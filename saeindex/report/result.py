@@ -52,12 +52,39 @@ class AnalysisResult(Described, ABC):
         return data_frame(tables[table] if table else next(iter(tables.values()), []))
 
     def write_report(self, path: str | Path, question: str = "") -> Path:
-        """Write a page (.html) under ``question``, and return its path; see :func:`write_report`."""
-        return write_report(self, path, question)
+        """Write a page (.html) under ``question``, and return its path.
+
+        InvalidInputError for a name with another ending.
+        """
+        target = Path(path)
+        checked_suffix(target, (".html",), "report")
+        page = report_html(describe(self), question.strip())
+        with replacing(target) as draft:
+            draft.write_text(page, encoding="utf-8")
+        return target
 
     def write_tables(self, path: str | Path) -> list[Path]:
-        """Write each table beside ``path`` (.csv or .parquet); see :func:`write_tables`."""
-        return write_tables(self, path)
+        """Write each table beside ``path``: of ``found.csv``, to ``found-concepts.csv`` and so on.
+
+        Return the files. InvalidInputError if the name does not end in .csv or .parquet,
+        MissingDependencyError for .parquet if pyarrow is not installed.
+        """
+        target = Path(path)
+        write = _write_csv if checked_suffix(target, TABLE_FORMATS, "table") == ".csv" else _write_parquet
+        written = []
+        for name, rows in self.tables().items():
+            file = target.with_name(f"{target.stem}-{name}{target.suffix}")
+            with replacing(file) as draft:
+                names = dict.fromkeys(name for row in rows for name in row)
+                write({name: [row.get(name) for row in rows] for name in names}, draft)
+            written.append(file)
+        return written
+
+    def write_charts(self, path: str | Path) -> Path:
+        """Write its charts to one page (.html) or image (.png), and return its path."""
+        from saeindex.report.charts import save_charts
+
+        return save_charts(self, path)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({describe(self).summary[0]!r})"
@@ -69,37 +96,6 @@ class AnalysisResult(Described, ABC):
 def data_frame(rows: Sequence[Row]) -> DataFrame:
     """Return rows as a pandas DataFrame; MissingDependencyError where pandas is not installed."""
     return _installed("pandas", "a pandas DataFrame", "pandas").DataFrame(rows)
-
-
-def write_tables(result: AnalysisResult, path: str | Path) -> list[Path]:
-    """Write each table beside ``path``: of ``found.csv``, to ``found-concepts.csv`` and so on.
-
-    Return the files. InvalidInputError if the name does not end in .csv or .parquet,
-    MissingDependencyError for .parquet if pyarrow is not installed.
-    """
-    target = Path(path)
-    write = _write_csv if checked_suffix(target, TABLE_FORMATS, "table") == ".csv" else _write_parquet
-    written = []
-    for name, rows in result.tables().items():
-        file = target.with_name(f"{target.stem}-{name}{target.suffix}")
-        with replacing(file) as draft:
-            names = dict.fromkeys(name for row in rows for name in row)
-            write({name: [row.get(name) for row in rows] for name in names}, draft)
-        written.append(file)
-    return written
-
-
-def write_report(result: AnalysisResult, path: str | Path, question: str = "") -> Path:
-    """Write a result as a page (.html) under ``question``, and return its path.
-
-    InvalidInputError for a name with another ending.
-    """
-    target = Path(path)
-    checked_suffix(target, (".html",), "report")
-    page = report_html(describe(result), question.strip())
-    with replacing(target) as draft:
-        draft.write_text(page, encoding="utf-8")
-    return target
 
 
 def _write_csv(columns: dict[str, list[Any]], path: Path) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from saeindex.errors import InvalidInputError
 from saeindex.protocols import Layout
 from saeindex.stores.edge import EdgeStore
-from saeindex.stores.qdrant import QdrantStore
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
@@ -35,6 +34,8 @@ def open_store(
     _check(client, url)
     if client is None and url is None:
         return EdgeStore.open(path_or_collection)
+    from saeindex.stores.qdrant import QdrantStore
+
     owned = client is None
     client = _connect(url, timeout) if client is None else client
     try:
@@ -66,6 +67,8 @@ def create_store(
             found = f"a directory has no options {sorted(options)}"
             raise InvalidInputError("creating an index", found, "Leave them out, or give a client or url.")
         return EdgeStore.create(path_or_collection, layout)
+    from saeindex.stores.qdrant import QdrantStore
+
     owned = client is None
     client = _connect(url, timeout) if client is None else client
     name = os.fspath(path_or_collection)

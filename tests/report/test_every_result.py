@@ -10,7 +10,7 @@ import pytest
 from saeindex.errors import InvalidInputError
 from saeindex.report.charts import charts_of
 from saeindex.report.model import Table, describe
-from saeindex.report.result import AnalysisResult, write_report, write_tables
+from saeindex.report.result import AnalysisResult
 from tests.report.html_page import Page
 from tests.report.sample_results import empty_results, results
 
@@ -26,7 +26,7 @@ def test_no_kind_of_result_is_without_a_sample() -> None:
 @pytest.mark.parametrize("kind", RESULTS)
 def test_all_renderings_say_the_same_in_short(kind: str, tmp_path: Path) -> None:
     result, told = RESULTS[kind], describe(RESULTS[kind])
-    page = Page(write_report(result, tmp_path / "page.html").read_text(encoding="utf-8")).text
+    page = Page(result.write_report(tmp_path / "page.html").read_text(encoding="utf-8")).text
     notebook = Page(result._repr_html_()).text
     for sentence in told.summary:
         assert sentence in str(result)
@@ -46,7 +46,7 @@ def test_its_repr_is_one_line_that_says_what_was_found(kind: str) -> None:
 def test_each_is_charts_and_tables_too(kind: str, tmp_path: Path) -> None:
     result = RESULTS[kind]
     assert charts_of(result)
-    assert write_tables(result, tmp_path / "found.csv")
+    assert result.write_tables(tmp_path / "found.csv")
     blocks = [block for section in describe(result).sections for block in section.blocks]
     main = [block for block in blocks if isinstance(block, Table) and block.in_notebook]
     assert main
@@ -65,7 +65,6 @@ def test_what_no_analysis_returned_is_refused() -> None:
         describe(5)
 
 
-def test_a_result_writes_its_own_report_and_tables(tmp_path: Path) -> None:
+def test_the_page_of_a_result_has_its_question_as_title_and_heading(tmp_path: Path) -> None:
     result = RESULTS["diff"]
     assert result.write_report(tmp_path / "own.html", "Why?").read_text(encoding="utf-8").count("Why?") == 2
-    assert result.write_tables(tmp_path / "own.csv") == write_tables(result, tmp_path / "own.csv")

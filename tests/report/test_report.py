@@ -14,15 +14,15 @@ from saeindex.errors import InvalidInputError
 from saeindex.report.html import highlighted
 from saeindex.report.model import Example
 from saeindex.report.numbers import chance, counted, interval, number, percent, ratio
-from saeindex.report.result import write_report
+from saeindex.report.result import AnalysisResult
 from tests.report.html_page import Page
 from tests.report.sample_results import EVIL, clustering, diff, empty_results, finding, results
 
 RESULTS = results()
 
 
-def page_of(result: object, folder: Path, question: str = "") -> Page:
-    return Page(write_report(result, folder / "out.html", question).read_text(encoding="utf-8"))  # type: ignore[arg-type]
+def page_of(result: AnalysisResult, folder: Path, question: str = "") -> Page:
+    return Page(result.write_report(folder / "out.html", question).read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("kind", RESULTS)
@@ -97,7 +97,7 @@ def test_a_clustering_that_fails_is_warned_of(tmp_path: Path) -> None:
 
 def test_another_ending_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match=r"Use \.html"):
-        write_report(diff(), tmp_path / "out.pdf")
+        diff().write_report(tmp_path / "out.pdf")
 
 
 def test_numbers_read_well() -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from saeindex.errors import InvalidInputError, MissingDependencyError
-from saeindex.report.result import write_tables
 from tests.report.sample_results import FORMULA, diff, empty_results, results
 
 RESULTS = results()
@@ -23,7 +22,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 @pytest.mark.parametrize("kind", RESULTS)
 def test_every_table_is_a_csv_file_that_reads_back(kind: str, tmp_path: Path) -> None:
     tables = RESULTS[kind].tables()
-    written = write_tables(RESULTS[kind], tmp_path / "found.csv")
+    written = RESULTS[kind].write_tables(tmp_path / "found.csv")
     assert [path.name for path in written] == [f"found-{name}.csv" for name in tables]
     assert sorted(tmp_path.iterdir()) == sorted(written)
     for path, rows in zip(written, tables.values(), strict=True):
@@ -39,7 +38,7 @@ def test_every_table_is_a_parquet_file_that_reads_back(kind: str, tmp_path: Path
     from pyarrow.parquet import read_table
 
     tables = RESULTS[kind].tables()
-    for path, rows in zip(write_tables(RESULTS[kind], tmp_path / "f.parquet"), tables.values(), strict=True):
+    for path, rows in zip(RESULTS[kind].write_tables(tmp_path / "f.parquet"), tables.values(), strict=True):
         read = read_table(path).to_pylist()
         for was, row in zip(rows, read, strict=True):
             for name, cell in was.items():
@@ -65,7 +64,7 @@ def test_a_data_frame_without_pandas_says_what_to_install(monkeypatch: pytest.Mo
 
 
 def test_text_is_no_formula_and_a_number_stays_one(tmp_path: Path) -> None:
-    written = write_tables(diff(("-old", "+new")), tmp_path / "found.csv")
+    written = diff(("-old", "+new")).write_tables(tmp_path / "found.csv")
     rows = read_csv(next(path for path in written if "concepts" in path.name))
     assert [row["label"] for row in rows][-1] == f"'{FORMULA}"
     assert {row["group"] for row in rows} == {"'-old", "'+new"}
@@ -76,14 +75,14 @@ def test_text_is_no_formula_and_a_number_stays_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_empty_tables_are_files_too(kind: str, suffix: str, tmp_path: Path) -> None:
     result = empty_results()[kind]
-    written = write_tables(result, tmp_path / f"none{suffix}")
+    written = result.write_tables(tmp_path / f"none{suffix}")
     assert len(written) == len(result.tables()) and all(path.is_file() for path in written)
 
 
 @pytest.mark.parametrize("name", ["found.xlsx", "found"])
 def test_another_ending_is_refused_and_nothing_written(name: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match=r"\.csv or \.parquet"):
-        write_tables(diff(), tmp_path / name)
+        diff().write_tables(tmp_path / name)
     assert not list(tmp_path.iterdir())
 
 
@@ -92,5 +91,5 @@ def test_parquet_without_pyarrow_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingDependencyError, match=r"saeindex\[parquet\]"):
-        write_tables(diff(), tmp_path / "found.parquet")
+        diff().write_tables(tmp_path / "found.parquet")
     assert not list(tmp_path.iterdir())

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from saeindex.protocols import Layout
-from saeindex.stores import EdgeStore
+from saeindex.stores.edge import EdgeStore
 
 pytest.register_assert_rewrite("saeindex.testing")
 

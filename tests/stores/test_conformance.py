@@ -11,7 +11,8 @@ import pytest
 from qdrant_client import QdrantClient
 
 from saeindex.protocols import Layout, VectorStore
-from saeindex.stores import EdgeStore, QdrantStore
+from saeindex.stores.edge import EdgeStore
+from saeindex.stores.qdrant import QdrantStore
 from saeindex.testing.store_conformance import VectorStoreConformance
 
 MakeStore = Callable[[Layout], VectorStore]

@@ -13,7 +13,8 @@ import pytest
 
 from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, StorageError
 from saeindex.protocols import Layout, Point
-from saeindex.stores import EdgeStore, edge, edge_engine
+from saeindex.stores import edge, edge_engine
+from saeindex.stores.edge import EdgeStore
 
 ONES = np.ones(4, dtype=np.float32)
 LAYOUT = Layout({"dense": 4}, ("sae",), {"concepts": "integer"})
@@ -144,7 +145,7 @@ def test_impossible_layouts_are_refused_before_anything_is_written(index_path: P
 LEAN = """
 import sys
 from saeindex.protocols import SearchRequest
-from saeindex.stores import EdgeStore
+from saeindex.stores.edge import EdgeStore
 assert not {"qdrant_client", "qdrant_edge"} & set(sys.modules)
 with EdgeStore.open(sys.argv[1]) as store:
     assert len(store.search(SearchRequest([1.0, 1.0, 1.0, 1.0]))) == 1

@@ -15,7 +15,8 @@ from qdrant_client import models
 
 from saeindex.errors import InvalidPointError, StorageError
 from saeindex.protocols import Layout, Point, SearchRequest, SparseVector
-from saeindex.stores import EdgeStore, edge_engine
+from saeindex.stores import edge_engine
+from saeindex.stores.edge import EdgeStore
 from saeindex.stores.point_checks import CheckedPoint
 from tests.stores.conftest import ONES
 

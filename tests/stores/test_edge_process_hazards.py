@@ -19,7 +19,8 @@ import pytest
 
 from saeindex.errors import IndexLockedError, InvalidPointError, StorageError
 from saeindex.protocols import Point, SearchRequest
-from saeindex.stores import EdgeStore, edge
+from saeindex.stores import edge
+from saeindex.stores.edge import EdgeStore
 from tests.stores.conftest import LAYOUT, ONES
 
 
@@ -53,7 +54,7 @@ def test_5_a_batch_that_may_not_fit_on_the_disk_is_refused(
 KILLED = """
 import os, signal, sys
 from saeindex.protocols import Layout, Point
-from saeindex.stores import EdgeStore
+from saeindex.stores.edge import EdgeStore
 store = EdgeStore.create(sys.argv[1], Layout({"dense": 4}, ("sae",), {"group": "integer"}))
 points = [Point(n, {"dense": [1.0, n, 0.0, 1.0]}, {"group": n % 7}) for n in range(300)]
 for start in range(0, 300, 100):
@@ -140,7 +141,7 @@ def test_8_a_forked_child_is_refused_and_the_parent_goes_on(store: EdgeStore, in
 FORKED = """
 import os, sys
 from saeindex.protocols import Layout, Point
-from saeindex.stores import EdgeStore
+from saeindex.stores.edge import EdgeStore
 store = EdgeStore.create(sys.argv[1], Layout({"dense": 4}))
 store.upsert([Point(1, {"dense": [1.0, 0.0, 0.0, 0.0]})])
 if os.fork() == 0:
@@ -162,7 +163,7 @@ def test_8_a_forked_child_can_end_with_the_store_in_its_hands(index_path: Path) 
 OPENED = """
 import sys
 from saeindex.errors import IndexLockedError
-from saeindex.stores import EdgeStore
+from saeindex.stores.edge import EdgeStore
 try:
     EdgeStore.open(sys.argv[1])
 except IndexLockedError as error:

@@ -16,7 +16,8 @@ from qdrant_client import QdrantClient, models
 
 from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, SaeIndexError, StorageError
 from saeindex.protocols import Fusion, Layout, Point, SearchRequest
-from saeindex.stores import QdrantStore, create_store, open_store
+from saeindex.stores import create_store, open_store
+from saeindex.stores.qdrant import QdrantStore
 
 LAYOUT = Layout({"dense": 4}, ("sae",), {"concepts": "integer", "year": "integer-range"})
 ONES = np.ones(4, dtype=np.float32)

@@ -11,7 +11,8 @@ import qdrant_edge
 from qdrant_client import QdrantClient, models
 
 from saeindex.protocols import Fusion, Layout, Point, SearchRequest, SparseVector
-from saeindex.stores import EdgeStore, QdrantStore
+from saeindex.stores.edge import EdgeStore
+from saeindex.stores.qdrant import QdrantStore
 from saeindex.stores.ranking import distribution_based_fusion, reciprocal_rank_fusion
 
 LAYOUT = Layout({"dense": 16}, ("sae",))

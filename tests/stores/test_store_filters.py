@@ -11,8 +11,9 @@ from qdrant_client import QdrantClient, models
 
 from saeindex.errors import InvalidInputError
 from saeindex.protocols import Layout, Point
-from saeindex.stores import EdgeStore, QdrantStore
 from saeindex.stores.base import BaseStore
+from saeindex.stores.edge import EdgeStore
+from saeindex.stores.qdrant import QdrantStore
 
 LAYOUT = Layout({"dense": 2}, (), {"tag": "keyword"})
 PLACES = {1: (13.4, 52.5), 2: (2.35, 48.85), 3: (-179.9, 10.0), 4: (179.9, 10.0)}

@@ -13,8 +13,9 @@ import numpy as np
 from benchmarks.snapshots import labelled
 from benchmarks.suites.diff.calibration import ALPHA, MIN_SUPPORT, pair
 from saeindex.analysis.diff.robustness import power
+from saeindex.analysis.stats.choices import FAMILIES
 from saeindex.analysis.stats.design import Design
-from saeindex.analysis.stats.evidence import FAMILIES, evidence_of
+from saeindex.analysis.stats.evidence import evidence_of
 from saeindex.analysis.stats.family_test import run_tests
 
 if TYPE_CHECKING:

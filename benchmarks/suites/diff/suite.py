@@ -26,7 +26,7 @@ from benchmarks.suites.diff import real as diff_real
 from benchmarks.suites.latency import built
 from saeindex.analysis.diff.diff import diff
 from saeindex.analysis.diff.options import DiffOptions
-from saeindex.analysis.stats.evidence import FAMILIES
+from saeindex.analysis.stats.choices import FAMILIES
 from saeindex.analysis.stats.groups import Groups
 
 SEED = 0

@@ -13,8 +13,9 @@ from benchmarks.suites.drift.chance import PERIODS, WINDOW, in_periods, trend_te
 from saeindex.analysis.drift.trends import kind_of
 from saeindex.analysis.monitor.monitor import monitor
 from saeindex.analysis.monitor.options import MonitorOptions
+from saeindex.analysis.stats.choices import FAMILIES
 from saeindex.analysis.stats.design import Design
-from saeindex.analysis.stats.evidence import FAMILIES, evidence_of
+from saeindex.analysis.stats.evidence import evidence_of
 from saeindex.analysis.stats.family_test import run_tests
 
 if TYPE_CHECKING:

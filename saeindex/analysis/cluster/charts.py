@@ -1,4 +1,4 @@
-"""Charts of clusters: where their records are among similar ones, how large and how separate they are."""
+"""The chart of clusters: where their records are among similar ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from saeindex.report.charts import WIDTH, Chart, alt, inline
 COMPONENTS, PERPLEXITY, STEPS = 50, 30, 500
 # Pixels of the map.
 MAP_HEIGHT = 520
-MEASURES = ("share of records", "conductance (0 is separate)")
 # How the records of a cluster are drawn.
 MARKS: dict[str, dict[str, Any]] = {
     "a member": {"shape": "circle", "size": 22, "opacity": 0.45},
@@ -72,19 +71,3 @@ def _map_rows(found: Clustering, places: NDArray[np.float64], names: list[str]) 
         {"id": one, "x": x, "y": y, "colour": names[code], "sure": sure, "role": roles.get(one, "a member")}
         for (x, y), one, code, sure in zip(*columns, strict=False)
     ]
-
-
-def sizes(found: Clustering) -> Chart:
-    """Return how large clusters are, and how separate."""
-    rows = [
-        {"label": name, "what": what, "value": value, "size": cluster.size}
-        for name, cluster in zip(charts.unique_labels(found.names), found.clusters, strict=True)
-        for what, value in zip(MEASURES, (cluster.share, cluster.conductance), strict=True)
-    ]
-    tips = charts.tooltip(
-        ("label:N", "cluster"), ("what:N", "what"), ("value:Q", "value", ".2f"), ("size:Q", "records", ",")
-    )
-    x = alt.X("value:Q", title=None, scale=alt.Scale(domain=[0, 1]))
-    caption = "Conductance is the share of a cluster's nearest neighbours that are in other clusters."
-    bars = charts.grouped_bars(rows, x, tips)
-    return Chart("Sizes, and how far clusters are apart", caption, bars)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from saeindex.analysis.cluster.charts import map_of_records, sizes
+from saeindex.analysis.cluster.charts import map_of_records
 from saeindex.analysis.cluster.results import Cluster, Clustering, KeyConcept
 from saeindex.report import model
 from saeindex.report.model import Block, Description, Figure, Section, Table, describe, table
@@ -59,7 +59,6 @@ def _sections(found: Clustering) -> Iterator[Section]:
         yield Section("Do not use these clusters as they are", [_verdict(found)], "warning")
     has_map = found.vectors is not None and len(found.vectors) >= 3
     figures = [Figure(map_of_records, found)] if has_map else []
-    figures += [Figure(sizes, found)] if found.clusters else []
     yield Section("Clusters", [*figures, _table(found)])
     yield Section("Each cluster", [block for one in found.clusters for block in _cluster(one)])
     if found.leakage:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.analysis.correlate.options import check_settings
+from saeindex.analysis.correlate.options import check_listing
 from saeindex.analysis.correlate.pair_tests import PairTables, corrected, count_pairs
 from saeindex.analysis.correlate.results import Correlations, PairedConcept, described
 from saeindex.analysis.correlate.trivial import REASONS, KnownTrivial, SeenTrivial, rows_with
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csc_matrix, csr_matrix
 
-    from saeindex.analysis.stats.two_by_two import Correction
+    from saeindex.analysis.stats.choices import Correction
     from saeindex.collection.snapshot import Snapshot
     from saeindex.features import FeatureSpace
     from saeindex.types import LevelName
@@ -58,7 +58,7 @@ def correlate_open(
     are listed each way; ``with_trivial`` keeps those that say nothing. InvalidInputError for two snapshots
     of different records, or too few of them.
     """
-    check_settings(alpha, min_support, limit, method)
+    check_listing(alpha, method, min_support, limit)
     kept, of_a, of_b = _presence(snapshot, other, level, rows)
     known = _no_reason if with_trivial else KnownTrivial(snapshot.space)
     units = units_of(snapshot, other, kept, unit)

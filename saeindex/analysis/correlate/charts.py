@@ -10,7 +10,7 @@ import numpy as np
 
 from saeindex.analysis.correlate.results import ConceptPair, Correlations, PairedConcept, Triggers
 from saeindex.report import charts
-from saeindex.report.charts import BLUE, INK, LETTER, ORANGE, Chart, alt, inline
+from saeindex.report.charts import BLUE, GREY, INK, LETTER, ORANGE, WIDTH, Chart, alt, inline
 from saeindex.report.numbers import percent
 from saeindex.types import shortened
 
@@ -139,7 +139,7 @@ def _short(concept: PairedConcept) -> str:
 
 def trigger_bars(found: Triggers) -> Chart:
     """Return how much of the behaviour each trigger covers, and how often it brings it about."""
-    names = ("behaviour among records with the trigger", "trigger among records with the behaviour")
+    names = ["behaviour among records with the trigger", "trigger among records with the behaviour"]
     rows = [
         {"label": str(one.pair.a), "what": what, "share": share, "lift": one.pair.lift, "q": one.pair.q}
         for one in found.results
@@ -149,9 +149,17 @@ def trigger_bars(found: Triggers) -> Chart:
     tips = charts.tooltip(trigger, what, share, ("lift:Q", "lift", ".2f"), ("q:Q", "q", ".2g"))
     x = alt.X("share:Q", title="share of records", axis=alt.Axis(format="%"), scale=alt.Scale(domainMin=0))
     usual = found.having / max(1, found.records)
-    bars = alt.layer(charts.grouped_bars(rows, x, tips), charts.rule_at(usual))
+    colours = alt.Scale(domain=names, range=[BLUE, GREY])
+    bars = alt.Chart(inline(rows), width=WIDTH - 230, height=alt.Step(11)).mark_bar()
+    bars = bars.encode(
+        x=x,
+        y=alt.Y("label:N", sort=[str(one.pair.a) for one in found.results], axis=charts.name_axis()),
+        yOffset=alt.YOffset("what:N", sort=names),
+        color=alt.Color("what:N", scale=colours, legend=charts.top_legend(names, columns=1)),
+        tooltip=tips,
+    )
     caption = (
         f"“{found.behaviour}” is in {percent(usual)} of all records (the dashed line). "
         "A trigger that reaches far beyond it still has counter-examples to read."
     )
-    return Chart("Triggers", caption, bars)
+    return Chart("Triggers", caption, alt.layer(bars, charts.rule_at(usual)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.analysis.correlate.all_pairs import EXAMPLES
-from saeindex.analysis.correlate.options import check_settings
+from saeindex.analysis.correlate.options import check_listing
 from saeindex.analysis.correlate.pair_tests import PairTables, corrected
 from saeindex.analysis.correlate.results import ConceptPair, Correlations, PairedConcept, described
 from saeindex.analysis.correlate.units import Units, aligned_rows, units_of
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
-    from saeindex.analysis.stats.two_by_two import Correction
+    from saeindex.analysis.stats.choices import Correction
     from saeindex.collection.snapshot import Snapshot
     from saeindex.protocols import TextEncoder
 
@@ -55,7 +55,7 @@ def correlate_named(
     out as trivial, because the caller named them. ``rows`` and ``unit`` are those of :func:`correlate_open`;
     if records count together, r is the correlation of their means.
     """
-    check_settings(alpha, min_support, limit, method)
+    check_listing(alpha, method, min_support, limit)
     named, pairs = _pairs(concepts, with_concepts)
     readers = {one.field: ConceptReader(one, encoder) for one in (other, snapshot) if one is not None}
     kept = aligned_rows(snapshot, other, rows)

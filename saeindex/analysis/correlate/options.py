@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
-from saeindex.analysis.stats.two_by_two import check_correction
+from saeindex.analysis.stats.choices import check_settings
 from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from saeindex.analysis.stats.two_by_two import Correction
+    from saeindex.analysis.stats.choices import Correction
     from saeindex.types import LevelName
 
 # The maximum number of listed pairs for each sign of the association: of all features, of named concepts.
@@ -43,9 +42,7 @@ class CorrelateOptions:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        check_settings(
-            self.alpha, self.min_support, LISTED if self.limit is None else self.limit, self.method
-        )
+        check_listing(self.alpha, self.method, self.min_support, self.limit)
 
 
 class CorrelateKeywords(TypedDict, total=False):
@@ -73,7 +70,7 @@ class TriggerOptions:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        check_settings(self.alpha, self.min_support, self.limit, self.method)
+        check_listing(self.alpha, self.method, self.min_support, self.limit)
 
 
 class TriggerKeywords(TypedDict, total=False):
@@ -87,14 +84,8 @@ class TriggerKeywords(TypedDict, total=False):
     limit: int
 
 
-def check_settings(alpha: float, min_support: int, limit: int, method: str) -> None:
-    """Raise InvalidInputError for a setting that is out of range."""
-    check_correction(method)
-    checks: Sequence[tuple[str, float, bool, str]] = (
-        ("alpha", alpha, 0 < alpha < 1, "Use a rate between 0 and 1."),
-        ("min_support", min_support, min_support >= 1, "Use 1 or more."),
-        ("limit", limit, limit >= 1, "Use 1 or more."),
-    )
-    for name, value, is_right, do in checks:
-        if not is_right:
-            raise InvalidInputError(f"correlate with {name}={value}", "out of range", do)
+def check_listing(alpha: float, method: str, min_support: int, limit: int | None) -> None:
+    """Raise InvalidInputError for a setting that is not possible."""
+    check_settings(alpha, method, min_support)
+    if limit is not None and limit < 1:
+        raise InvalidInputError(f"limit={limit}", "out of range", "Use 1 or more.")

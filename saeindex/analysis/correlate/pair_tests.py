@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from saeindex.analysis.stats.choices import Correction
 from saeindex.analysis.stats.stratified import Z95
-from saeindex.analysis.stats.two_by_two import EXACT_BELOW, Correction
+from saeindex.analysis.stats.two_by_two import EXACT_BELOW
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

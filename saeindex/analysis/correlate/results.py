@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from networkx import Graph
     from numpy.typing import NDArray
 
-    from saeindex.analysis.stats.two_by_two import Correction
+    from saeindex.analysis.stats.choices import Correction
 
 FORMATS = (".graphml", ".json")
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.analysis.correlate.named_pairs import correlation_z
-from saeindex.analysis.correlate.options import check_settings
+from saeindex.analysis.correlate.options import check_listing
 from saeindex.analysis.correlate.pair_tests import PairTables, corrected
 from saeindex.analysis.correlate.results import ConceptPair, PairedConcept, Trigger, Triggers, described
 from saeindex.analysis.correlate.trivial import KnownTrivial, rows_with
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
-    from saeindex.analysis.stats.two_by_two import Correction
+    from saeindex.analysis.stats.choices import Correction
     from saeindex.collection.snapshot import Snapshot
     from saeindex.protocols import TextEncoder
     from saeindex.types import LevelName
@@ -59,7 +59,7 @@ def find_triggers(
     response. Concepts of fewer than ``min_support`` prompts are not tested. Responses to the same
     prompt count together as one, or those with the same value of the metadata field ``unit``.
     """
-    check_settings(alpha, min_support, limit, method)
+    check_listing(alpha, method, min_support, limit)
     kept = aligned_rows(prompts, responses, rows)
     named = _named(behaviour, responses)
     whole = ConceptReader(responses, encoder).membership(named)

@@ -7,7 +7,7 @@ from math import log10
 from typing import Any
 
 from saeindex.analysis.diff.results import Diff, Finding
-from saeindex.analysis.stats.evidence import FAMILY
+from saeindex.analysis.stats.choices import FAMILY
 from saeindex.report import charts
 from saeindex.report.charts import AXIS, INK, WIDTH, Chart, alt, inline
 from saeindex.types import shortened

@@ -20,8 +20,9 @@ from saeindex.analysis.diff.findings import (
 from saeindex.analysis.diff.options import DiffOptions
 from saeindex.analysis.diff.results import Diff, Finding
 from saeindex.analysis.diff.robustness import changes_of, confirmed, hints_of
+from saeindex.analysis.stats.choices import Family
 from saeindex.analysis.stats.design import design_of
-from saeindex.analysis.stats.evidence import Evidence, Family, evidence_of
+from saeindex.analysis.stats.evidence import Evidence, evidence_of
 from saeindex.analysis.stats.family_test import run_counted, run_tests
 from saeindex.analysis.stats.groups import Groups
 from saeindex.analysis.stats.stratified import StratifiedCounts

@@ -11,9 +11,9 @@ import numpy as np
 from saeindex.analysis.diff.options import DiffOptions
 from saeindex.analysis.diff.results import Detectable, Finding
 from saeindex.analysis.diff.robustness import BASES, detectable
-from saeindex.analysis.stats.evidence import Family, evidence_of
+from saeindex.analysis.stats.choices import Family, described_correction
+from saeindex.analysis.stats.evidence import evidence_of
 from saeindex.analysis.stats.family_test import run_tests
-from saeindex.analysis.stats.two_by_two import described_correction
 from saeindex.collection.rows import tokens
 from saeindex.report.model import Example
 from saeindex.types import shown_label

@@ -6,13 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
-from saeindex.analysis.stats.design import AUTO
-from saeindex.analysis.stats.evidence import FAMILIES, Family
-from saeindex.analysis.stats.two_by_two import check_correction
-from saeindex.errors import InvalidInputError
+from saeindex.analysis.stats.choices import AUTO, FAMILIES, Family, check_settings
 
 if TYPE_CHECKING:
-    from saeindex.analysis.stats.two_by_two import Correction
+    from saeindex.analysis.stats.choices import Correction
     from saeindex.types import LevelName
 
 
@@ -52,16 +49,8 @@ class DiffOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Check the numbers."""
-        if not 0 < self.alpha < 1:
-            raise InvalidInputError(f"alpha={self.alpha}", "out of range", "Use a rate between 0 and 1.")
-        check_correction(self.method)
-        if self.min_support < 1:
-            raise InvalidInputError(f"min_support={self.min_support}", "out of range", "Use 1 or more.")
-        unknown = [one for one in self.families if one not in FAMILIES]
-        if unknown or not self.families:
-            found = f"{unknown[0]!r}" if unknown else "none"
-            raise InvalidInputError("families of evidence", found, f"Use some of {', '.join(FAMILIES)}.")
+        """Check the settings."""
+        check_settings(self.alpha, self.method, self.min_support, self.families)
 
 
 class DiffKeywords(TypedDict, total=False):

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from saeindex.analysis.diff.charts import forest, volcano
 from saeindex.analysis.diff.results import Diff
-from saeindex.analysis.stats.evidence import FAMILY, Family
+from saeindex.analysis.stats.choices import FAMILY, Family
 from saeindex.report import model
 from saeindex.report.model import Block, Cell, Description, Figure, Section, describe, table
 from saeindex.report.numbers import chance, count, counted, interval, percent, points, ratio, series

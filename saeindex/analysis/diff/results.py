@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from saeindex.analysis.stats.evidence import Family
+from saeindex.analysis.stats.choices import Family
 from saeindex.report.model import Example
 from saeindex.report.result import AnalysisResult
 

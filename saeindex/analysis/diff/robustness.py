@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.analysis.diff.options import DiffOptions
+    from saeindex.analysis.stats.choices import Family
     from saeindex.analysis.stats.design import Design
-    from saeindex.analysis.stats.evidence import Family
     from saeindex.analysis.stats.family_test import FamilyTest
     from saeindex.analysis.stats.groups import Groups
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from saeindex.analysis.drift.results import Drift, Trend
-from saeindex.analysis.stats.evidence import FAMILY, Family
+from saeindex.analysis.stats.choices import FAMILY, Family
 from saeindex.report.charts import BLUE, GREY, ORANGE, Chart, alt, inline, tooltip, unique_labels
 from saeindex.types import shortened
 

@@ -13,9 +13,9 @@ from saeindex.analysis.drift.periods import periods_of
 from saeindex.analysis.drift.results import Drift
 from saeindex.analysis.drift.trend_test import run_trends
 from saeindex.analysis.drift.trends import trends_of
-from saeindex.analysis.stats.design import AUTO, design_of, mean_design_effect
-from saeindex.analysis.stats.evidence import Family, evidence_of
-from saeindex.analysis.stats.two_by_two import described_correction
+from saeindex.analysis.stats.choices import AUTO, Family, described_correction
+from saeindex.analysis.stats.design import design_of, mean_design_effect
+from saeindex.analysis.stats.evidence import evidence_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

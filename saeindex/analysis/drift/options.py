@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
-from saeindex.analysis.diff.options import DiffOptions
-from saeindex.analysis.stats.design import AUTO
-from saeindex.analysis.stats.evidence import FAMILIES, Family
+from saeindex.analysis.stats.choices import AUTO, FAMILIES, Family, check_settings
 from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from saeindex.analysis.stats.two_by_two import Correction
+    from saeindex.analysis.stats.choices import Correction
     from saeindex.types import LevelName
 
 # The maximum number of periods of a field, and the minimum number of different values that have an order.
@@ -41,10 +39,8 @@ class DriftOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Check the numbers."""
-        DiffOptions(
-            families=self.families, alpha=self.alpha, method=self.method, min_support=self.min_support
-        )
+        """Check the settings."""
+        check_settings(self.alpha, self.method, self.min_support, self.families)
         if not MIN_PERIODS <= self.periods <= 100:
             raise InvalidInputError(f"periods={self.periods}", "out of range", f"Use {MIN_PERIODS} to 100.")
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from saeindex.analysis.diff import report as shared
 from saeindex.analysis.drift.charts import panels
 from saeindex.analysis.drift.results import Drift, Trend
-from saeindex.analysis.stats.evidence import FAMILY, Family
+from saeindex.analysis.stats.choices import FAMILY, Family
 from saeindex.report import model
 from saeindex.report.model import Block, Description, Figure, Section, describe, table
 from saeindex.report.numbers import Number, chance, counted, interval, percent, points

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from saeindex.analysis.drift.periods import Period
-from saeindex.analysis.stats.evidence import Family
+from saeindex.analysis.stats.choices import Family
 from saeindex.report.model import Example
 from saeindex.report.result import AnalysisResult
 

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
+    from saeindex.analysis.stats.choices import Correction
     from saeindex.analysis.stats.design import Design
     from saeindex.analysis.stats.evidence import Evidence
-    from saeindex.analysis.stats.two_by_two import Correction
 
     Doubles: TypeAlias = NDArray[np.float64]
     Ints: TypeAlias = NDArray[np.int64]

@@ -11,8 +11,9 @@ import numpy as np
 
 from saeindex.analysis.diff.findings import findings_of, headlines
 from saeindex.analysis.monitor.results import REFERENCE, WINDOW, Alert, is_real
-from saeindex.analysis.stats.design import AUTO, LENGTH_BINS, binned, design_of, length_edges
-from saeindex.analysis.stats.evidence import Evidence, Family, evidence_of
+from saeindex.analysis.stats.choices import AUTO, Family
+from saeindex.analysis.stats.design import LENGTH_BINS, binned, design_of, length_edges
+from saeindex.analysis.stats.evidence import Evidence, evidence_of
 from saeindex.analysis.stats.family_test import FamilyTest
 from saeindex.analysis.stats.groups import Groups
 from saeindex.analysis.stats.stratified import StratifiedCounts, compared, design_effects

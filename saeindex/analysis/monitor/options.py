@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
 from saeindex.analysis.diff.options import DiffOptions
-from saeindex.analysis.stats.design import AUTO
-from saeindex.analysis.stats.evidence import Family
+from saeindex.analysis.stats.choices import AUTO, Family, check_settings
 from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from saeindex.analysis.stats.two_by_two import Correction
+    from saeindex.analysis.stats.choices import Correction
     from saeindex.types import LevelName
 
 
@@ -49,7 +48,7 @@ class MonitorOptions:
             raise InvalidInputError(
                 "the minimum change", found, "Use an effect from 0 to 1, and an odds ratio of 1 or more."
             )
-        self.comparing()
+        check_settings(self.alpha, self.method, self.min_support, self.families)
 
     @property
     def spent(self) -> float:
@@ -58,8 +57,6 @@ class MonitorOptions:
 
     def comparing(self) -> DiffOptions:
         """Return the options of the comparison."""
-        if not 0 < self.alpha < 1:
-            raise InvalidInputError(f"alpha={self.alpha}", "out of range", "Use a rate between 0 and 1.")
         return DiffOptions(
             families=self.families,
             level=self.level,

@@ -8,7 +8,7 @@ from math import exp
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from saeindex.analysis.diff.results import Finding
-from saeindex.analysis.stats.evidence import Family
+from saeindex.analysis.stats.choices import Family
 from saeindex.report.result import AnalysisResult
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ import numpy as np
 from saeindex.analysis.diff.findings import example_of, found_between, overlap_of
 from saeindex.analysis.diff.options import DiffOptions
 from saeindex.analysis.profile.results import SetProfile, Standing, Theme
+from saeindex.analysis.stats.choices import Family
 from saeindex.analysis.stats.design import design_of
-from saeindex.analysis.stats.evidence import Family, cluster_names
+from saeindex.analysis.stats.evidence import cluster_names
 from saeindex.analysis.stats.groups import Groups
 from saeindex.analysis.stats.stratified import one_hot
 from saeindex.errors import InvalidInputError

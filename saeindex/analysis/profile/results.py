@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from saeindex.analysis.diff.results import Finding
-from saeindex.analysis.stats.evidence import Family
+from saeindex.analysis.stats.choices import Family
 from saeindex.report.model import Example
 from saeindex.report.result import AnalysisResult
 

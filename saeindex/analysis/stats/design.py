@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from saeindex.analysis.stats.choices import AUTO
 from saeindex.analysis.stats.stratified import design_effects
 from saeindex.errors import InvalidInputError
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from saeindex.analysis.stats.groups import Groups
     from saeindex.collection.snapshot import Snapshot
 
-AUTO = "auto"
 # Names of fields that may be units: records of one value have a common origin.
 _ORIGIN = re.compile(
     r"(^|[._])(doc(ument)?|author|user|speaker|thread|conversation|session|prompt|instruction|question|file|url"

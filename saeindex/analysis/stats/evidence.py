@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from saeindex.analysis.stats.choices import FAMILIES, Family
 from saeindex.analysis.stats.stratified import one_hot
 from saeindex.errors import InvalidInputError
 from saeindex.types import LevelName, shown_label
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
     from saeindex.collection.snapshot import Snapshot
 
-# "named" are properties that the caller names.
-Family: TypeAlias = Literal["concepts", "words", "clusters", "named"]
-FAMILIES: tuple[Family, ...] = ("concepts", "words", "clusters")
 # Clusters at three resolutions; chosen on the fit and choose parts of six corpora, see docs/analysis.md.
 CLUSTERS = (30, 60, 120)
 # The minimum mean number of records per cluster; the maximum number of records to fit the centres on.
@@ -29,13 +27,6 @@ MIN_PER_CLUSTER, MAX_FITTED = 12, 10_000
 # A random start and ten rounds fit better than a careful start and minibatches, in a fifth of the time.
 ROUNDS = 10
 NAMED = 3
-# The names of the families.
-FAMILY: dict[Family, str] = {
-    "concepts": "Concepts",
-    "words": "Words",
-    "clusters": "Clusters of records",
-    "named": "Named properties",
-}
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,18 +7,17 @@ design effect (Rao and Scott 1992): exact tests round them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from saeindex.errors import InvalidInputError
+from saeindex.analysis.stats.choices import Correction
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     Doubles: TypeAlias = NDArray[np.float64]
 
-Correction: TypeAlias = Literal["bh", "by"]
 # The minimum expected count below which a table is tested exactly.
 EXACT_BELOW = 20.0
 BLOCK = 256
@@ -119,15 +118,3 @@ def binomial_tail(k: ArrayLike, n: ArrayLike, chance: ArrayLike) -> Doubles:
     )
     tail: Doubles = (at_least + np.where(own >= trials, 0.0, beyond)) / 2
     return tail
-
-
-def described_correction(method: Correction, alpha: float) -> str:
-    """Return the method that controls the error rate of a family, in words."""
-    rule = {"bh": "Benjamini-Hochberg", "by": "Benjamini-Yekutieli"}[method]
-    return f"{rule} at {alpha:g} within each family"
-
-
-def check_correction(method: str) -> None:
-    """Raise InvalidInputError for an unknown correction."""
-    if method not in get_args(Correction):
-        raise InvalidInputError(f"method {method!r}", "no such correction", "Use bh or by.")

@@ -13,7 +13,6 @@ from saeindex import FeatureIndex
 from saeindex.analysis.diff.hypotheses import HypothesisWriter, findings_shown
 from saeindex.errors import InvalidInputError, LabelerError
 from saeindex.report.charts import save_charts
-from saeindex.report.result import write_report
 from tests.llm.chat_service import KEY, ChatService, blocks, phrase_of, running_service
 
 MUSIC, OTHERS = 'metadata.topic = "music"', 'metadata.topic != "music"'
@@ -103,7 +102,7 @@ def test_a_page_tells_hypotheses_and_what_was_asked_about(
 ) -> None:
     named = ["law=a court decision"]
     found = papers.diff(MUSIC, OTHERS, families=("words",), named=named, writer=writer_of(service))
-    page = write_report(found, tmp_path / "page.html", "What is music?").read_text()
+    page = found.write_report(tmp_path / "page.html", "What is music?").read_text()
     assert "is about music" in page and "not verified" in page and "A language model wrote" in page
     assert "Named properties" in page
     save_charts(found, tmp_path / "page.png")
