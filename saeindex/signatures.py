@@ -69,9 +69,12 @@ def check_options(
         raise InvalidInputError(asked, f"no option {unknown[0]!r}", f"{hint}Use {', '.join(sorted(known))}.")
 
 
-def check_scalars(kind: type, values: Mapping[str, Any]) -> None:
-    """Raise InvalidInputError where the value of a text, number or bool field has another type."""
+def check_types(kind: type, values: Mapping[str, Any]) -> None:
+    """Raise InvalidInputError for a text, number or bool field of another type, and for a text as a list."""
     for one in fields(kind):
+        if isinstance(text := values.get(one.name), str) and str(one.type).startswith("Sequence["):
+            do = f"Give a list: [{text!r:.80}]."
+            raise InvalidInputError(f"{one.name}={text!r:.80}", kind_of(text), do)
         kinds = str(one.type).split(" | ")
         if one.name not in values or not all(each in SCALARS for each in kinds):
             continue

@@ -25,8 +25,8 @@ from saeindex.collection.records import EngineCounts, record_ids
 from saeindex.collection.snapshot import content_fingerprint, take_snapshot
 from saeindex.concepts.named_concept import parse_concept
 from saeindex.config import CACHE_FOLDER
-from saeindex.errors import InvalidInputError, kind_of
-from saeindex.signatures import check_kind, check_options, check_scalars, with_present_names
+from saeindex.errors import InvalidInputError
+from saeindex.signatures import check_kind, check_options, check_types, with_present_names
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -304,10 +304,7 @@ def options_of(kind: type[Options], given: Mapping[str, Any], asked: str) -> Opt
     """Return the options as an object of ``kind``; InvalidInputError for an unknown option."""
     options = with_present_names(given, asked)
     check_options(kind, options, asked)
-    check_scalars(kind, options)
-    for name in ("families", "strata"):
-        if isinstance(value := options.get(name), str):
-            raise InvalidInputError(f"{name}={value!r:.80}", kind_of(value), f"Give a list: [{value!r:.80}].")
+    check_types(kind, options)
     return kind(**options)
 
 

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from saeindex.files import checked_suffix, replacing
 from saeindex.report.html import data_uri, page_html
 from saeindex.report.model import Block, Figure, Section, describe
-from saeindex.report.result import AnalysisResult
 
 FORMATS = (".html", ".png")
 # Pixels of an image for each pixel of a chart; pixels between the charts of an image.
@@ -96,12 +95,12 @@ class Chart:
         return text.replace("<", "\\u003c").replace("&", "\\u0026")
 
 
-def charts_of(result: AnalysisResult) -> list[Chart]:
+def charts_of(result: object) -> list[Chart]:
     """Return the charts of a result, none where it found nothing; InvalidInputError for an unknown kind."""
     return [block() for block in describe(result).blocks() if isinstance(block, Figure)]
 
 
-def save_charts(result: AnalysisResult, path: str | Path) -> Path:
+def save_charts(result: object, path: str | Path) -> Path:
     """Draw a result to one .html file that works offline, or to one .png, and return its path.
 
     InvalidInputError where the name ends in anything else.

@@ -70,6 +70,9 @@ class Comparison:
             "sources": {name: source.to_json() for name, source in self.sources},
         }
 
+    def __repr__(self) -> str:
+        return f"Comparison({str(self).splitlines()[0]!r})"
+
     def __str__(self) -> str:
         above, below = (self.a, self.b) if self.total >= 0 else (self.b, self.a)
         lines = [f"{above} is {abs(self.total):.4f} above {below}: {self.score_a:.4f} and {self.score_b:.4f}"]

@@ -16,6 +16,7 @@ import numpy as np
 
 from saeindex.config import DENSE, SAE
 from saeindex.protocols import SparseVector
+from saeindex.report.numbers import counted
 from saeindex.types import Activation, Part
 
 if TYPE_CHECKING:
@@ -41,6 +42,10 @@ class Explanation:
     total: float
     sources: tuple[SourceExplanation, ...] = ()
     clauses: tuple[Clause, ...] = ()
+
+    def __repr__(self) -> str:
+        first = f", most by {self.parts[0].label!r}" if self.parts else ""
+        return f"Explanation({self.total:.4f} in {counted(len(self.parts), 'part')}{first})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from saeindex.report.html import Described
 from saeindex.report.model import Description, describe, listing
 from saeindex.report.numbers import count
 from saeindex.search.query import Query
-from saeindex.search.retrieval import reach
+from saeindex.search.retrieval import postfilter_depth
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
@@ -198,8 +198,8 @@ def requests_of(plan: Plan) -> tuple[str, ...]:
         return (*listed, *_completing(plan))
     sources = _sources(plan)
     if len(sources) == 1 and after is not None:
-        sifted = reach(query.limit + query.offset, after)
-        asked = [f"search {sources[0]} unfiltered, {sifted:,}", f"search {sources[0]} among these, filtered"]
+        depth = postfilter_depth(query.limit + query.offset, after)
+        asked = [f"search {sources[0]} unfiltered, {depth:,}", f"search {sources[0]} among these, filtered"]
     else:
         wider = ", wider if groups lack hits" if query.group_by is not None else ""
         asked = [f"search {name}{wider}" for name in sources]

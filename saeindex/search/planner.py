@@ -22,7 +22,7 @@ from saeindex.search.optimizer import Near, Setting, choose
 from saeindex.search.plan import Plan
 from saeindex.search.property import PropertyRanking, infer_feedback, interpembed_code
 from saeindex.search.query import Query
-from saeindex.signatures import check_kind, check_scalars
+from saeindex.signatures import check_kind, check_types
 from saeindex.steering import steering
 from saeindex.steering.steering import ResolvedSteer, Steering, unknown_profile
 from saeindex.stores.filters import as_filter
@@ -257,7 +257,7 @@ def feedback_of(query: Query) -> Feedback | None:
 
 def check_query(query: Query) -> None:
     """Raise InvalidInputError unless every field of ``query`` is valid."""
-    check_scalars(Query, {one.name: getattr(query, one.name) for one in fields(query)})
+    check_types(Query, {one.name: getattr(query, one.name) for one in fields(query)})
     _check_texts(query)
     _check_combination(query)
     for choice, known in (("using", USINGS), ("method", METHODS), ("level", LEVELS)):
@@ -281,8 +281,6 @@ def check_query(query: Query) -> None:
 def _check_texts(query: Query) -> None:
     for name in ("against", "like", "unlike"):
         values = getattr(query, name)
-        if isinstance(values, str):
-            raise InvalidInputError(f"{name}={values!r}", "one text", "Give a list.")
         check_kind(f"{name}={values!r:.80}", values, Iterable, "Give a list of texts.")
     for value in query.against:
         check_kind(f"against={value!r:.80}", value, str, "Give a list of texts.")

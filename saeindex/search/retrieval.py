@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 # The number of candidates per source of a fused or second-pass search. It depends on neither limit nor
 # offset, because all pages of a query must come from one ranking.
 POOL = 1_000
-# The nearest points that a filter may be asked about by themselves: each is named to the engine.
-MIN_SIFTED, MAX_SIFTED = 192, 4_096
+# The least and the most nearest points that a filter is applied to after the scan, by their ids.
+MIN_POSTFILTERED, MAX_POSTFILTERED = 192, 4_096
 # The vectors that an explanation needs.
 EXPLAINED = (DENSE, SAE)
 
@@ -66,7 +66,7 @@ class Nearest:
         vectors: Sequence[str] = (),
     ) -> list[Point]:
         """See :class:`Scoring`."""
-        postfilter = 0 if self._share is None else reach(count + offset, self._share)
+        postfilter = 0 if self._share is None else postfilter_depth(count + offset, self._share)
         page = replace(self.request, limit=count, offset=offset, postfilter=postfilter)
         return self._store.search(replace(page, with_payload=payload, with_vectors=list(vectors)))
 
@@ -110,13 +110,13 @@ class Listed:
         return Explanation((), 0.0)
 
 
-def reach(wanted: int, share: float) -> int:
-    """Return how many nearest points to filter to find ``wanted`` matches, of which ``share`` match; 0: none.
+def postfilter_depth(wanted: int, share: float) -> int:
+    """Return how many nearest points to filter for ``wanted`` matches if ``share`` match; 0 if too many.
 
     It is four times the number needed on average, because the share near the query is known from a sample.
     """
-    sifted = max(MIN_SIFTED, math.ceil(4 * wanted / share))
-    return sifted if sifted <= MAX_SIFTED else 0
+    depth = max(MIN_POSTFILTERED, math.ceil(4 * wanted / share))
+    return depth if depth <= MAX_POSTFILTERED else 0
 
 
 def fetched(

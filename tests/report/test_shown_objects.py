@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from saeindex import FeatureIndex, Record
+from saeindex.search.compare import compare
 from saeindex.search.hits import Hits
 from tests.report.html_page import Page
 
@@ -30,13 +31,15 @@ def shown(papers: FeatureIndex, hits: Hits) -> dict[str, Any]:
         "Plan": hits.plan,
         "Feedback": by_property.feedback,
         "FeatureCard": papers.feature(hits[0].features[0].id),
+        "Explanation": hits[0].explanation,
+        "Comparison": compare(hits[0], hits[1]),
     }
 
 
 KINDS = ["FeatureIndex", "Hits", "Hit", "Plan", "Feedback", "FeatureCard"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, "Explanation", "Comparison"])
 def test_its_repr_is_one_short_line(shown: dict[str, Any], kind: str) -> None:
     line = repr(shown[kind])
     assert line.startswith(f"{kind}(")

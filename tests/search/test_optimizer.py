@@ -66,12 +66,12 @@ def test_a_search_is_the_same_wherever_its_filter_is_asked(
 
     within = found()
     monkeypatch.setattr(choices, "AFTER_FROM", 1)
-    monkeypatch.setattr(scoring, "MIN_SIFTED", 5)
+    monkeypatch.setattr(scoring, "MIN_POSTFILTERED", 5)
     assert papers.plan(TEXTS[0], where="NOT #5").choices.after.value
     assert found() == within
 
 
-def test_random_filters_sifted(papers: FeatureIndex) -> None:
+def test_random_filters_after_the_scan_find_the_same_points(papers: FeatureIndex) -> None:
     dice = np.random.default_rng(4)
     vector = papers.plan(TEXTS[2]).vector
     for _ in range(40):
