@@ -146,7 +146,9 @@ def test_passages_are_grouped_by_record_under_their_best_score(growing_index: Fe
     for hit in passages:
         best.setdefault(hit.id, hit.score)
     hits = growing_index.search("galaxies and dark matter", limit=10, explain=True)
-    assert [(hit.id, hit.score) for hit in hits] == list(best.items())
+    assert [hit.id for hit in hits] == list(best)
+    # The two requests differ in their limits, and numpy may add in another order (the client in memory).
+    assert [hit.score for hit in hits] == pytest.approx(list(best.values()), abs=1e-6)
     assert all(hit.explanation and abs(hit.explanation.total - hit.score) < 1e-5 for hit in hits)
     second = growing_index.search("galaxies and dark matter", limit=1, offset=1)
     assert [hit.id for hit in second] == [hits[1].id]
