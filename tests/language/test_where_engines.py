@@ -12,8 +12,8 @@ from qdrant_client.models import FieldCondition, Filter, MatchValue
 
 from benchmarks.suites.boolean import suite as boolean
 from benchmarks.suites.boolean.brute_force import BruteForce
-from benchmarks.suites.boolean.expressions import Vocabulary, Writer
-from benchmarks.suites.boolean.records import DATES, FIELDS, date_text, fields_of, made_up
+from benchmarks.suites.boolean.expressions import ExpressionGenerator, Vocabulary
+from benchmarks.suites.boolean.records import DATES, FIELDS, date_text, fields_of, synthetic_fields
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.config import CONCEPTS, LEVEL_STRIDE
 from saeindex.errors import InvalidInputError, UnknownConceptError
@@ -34,7 +34,7 @@ LEVELS: tuple[LevelName, ...] = ("present", "typical", "strong")
 def described(number: int, record: Record) -> Record:
     """Return a record with a field of every kind: lists, nulls, nested and odd names, dates in all forms."""
     date = date_text(number, 1990 + number % 35)
-    metadata: dict[str, Any] = {"corpus": record.metadata["topic"], **made_up(number, record)}
+    metadata: dict[str, Any] = {"corpus": record.metadata["topic"], **synthetic_fields(number, record)}
     if number % 3:
         metadata |= {"year": record.metadata["year"], "categories": [["a", "b"], ["b"], []][number % 3]}
     if date is not None:
@@ -278,7 +278,7 @@ def words_for(index: FeatureIndex, fields: dict[str, list[Any]]) -> Vocabulary:
         except UnknownConceptError:
             continue
         phrases.append(index.space.labels[feature].text)
-    values = {field: boolean.seen(fields[field]) or ["x", 1] for field in FIELDS}
+    values = {field: boolean.distinct_values(fields[field]) or ["x", 1] for field in FIELDS}
     return Vocabulary([*common, 0, 1], phrases, ["#0", "#1", "#2"], values, DATES, fields["record_id"])
 
 
@@ -287,7 +287,7 @@ def cases_of(index: FeatureIndex, count: int) -> list[boolean.Case]:
     levels = {"typical": index.space.calibration.median, "strong": index.space.calibration.p90}
     activations = boolean.dense_codes(points, index.space.n_features)
     truth = BruteForce(activations, levels, fields, MOMENTS, boolean.resolver(index))
-    writer = Writer(words_for(index, fields), 7)
+    writer = ExpressionGenerator(words_for(index, fields), 7)
     expressions = [writer.expression() for _ in range(count)]
     return [
         boolean.Case(one, LEVELS[n % 3], truth.mask(one, LEVELS[n % 3])) for n, one in enumerate(expressions)
