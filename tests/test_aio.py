@@ -38,7 +38,7 @@ def test_fifty_concurrent_searches_equal_the_sequential_ones(papers: FeatureInde
 
 
 @pytest.mark.parametrize("kind", ["edge", "client", "async client"])
-def test_an_index_is_made_filled_and_asked(
+def test_an_index_is_created_filled_and_searched(
     kind: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -77,7 +77,7 @@ def test_an_index_is_made_filled_and_asked(
     assert len(asyncio.run(used())) == len(QUERIES)
 
 
-def test_errors_come_through(papers: FeatureIndex, tmp_path: Path) -> None:
+def test_errors_are_raised_unchanged(papers: FeatureIndex, tmp_path: Path) -> None:
     async def failed() -> None:
         index = AsyncFeatureIndex(papers)
         with pytest.raises(InvalidInputError, match="limit"):
@@ -105,7 +105,7 @@ def test_a_closed_index_is_closed(
         asyncio.run(closed()).store.count()
 
 
-def test_all_that_can_be_asked_can_be_awaited() -> None:
+def test_every_method_has_an_async_version() -> None:
     members = [name for name, _ in inspect.getmembers(FeatureIndex, inspect.isfunction)]
     asked = [name for name in members if not name.startswith("_") and name != "close"]
     assert {"search", "search_many", "compare", "concept_facets", "fit_profile"} <= set(asked)

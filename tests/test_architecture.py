@@ -25,7 +25,7 @@ def lines_of(path: Path) -> int:
     return len(path.read_text(encoding="utf-8").splitlines())
 
 
-def test_every_file_that_the_page_names_is_there() -> None:
+def test_every_file_named_in_the_architecture_page_exists() -> None:
     folders = ("", "indexing/sources", "analysis", "cli", "report", "search")
     places = [ROOT, *(PACKAGE / folder for folder in folders)]
     files = named_files(PAGE) - ROOMS
@@ -33,7 +33,7 @@ def test_every_file_that_the_page_names_is_there() -> None:
     assert not [name for name in files if not any((place / name).is_file() for place in places)]
 
 
-def test_the_floors_are_those_that_imports_are_checked_against() -> None:
+def test_the_layers_of_the_page_are_those_of_the_import_contract() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     layers = settings["tool"]["importlinter"]["contracts"][0]["layers"]
     checked = [set(re.split(r" \| ", layer)) for layer in layers]
@@ -58,7 +58,7 @@ def test_short_files_have_a_reason_and_no_file_is_too_long() -> None:
     assert not [path for path in FILES if lines_of(path) > LONGEST]
 
 
-def test_no_base_name_stands_for_two_things() -> None:
+def test_file_names_are_unique() -> None:
     names = Counter(
         path.name for path in FILES if path.name not in ROOMS and "cli" not in path.relative_to(PACKAGE).parts
     )

@@ -76,7 +76,7 @@ def test_dense_and_sparse_search_equal_brute_force(any_papers: FeatureIndex, usi
 
 @pytest.mark.parametrize("using", ["dense", "sae"])
 @pytest.mark.parametrize("steer", ["", "+#7:0.5 -#100"])
-def test_a_client_gives_the_same_hits_as_a_directory(
+def test_a_client_and_a_directory_give_the_same_hits(
     papers: FeatureIndex, memory_papers: FeatureIndex, using: Using, steer: str
 ) -> None:
     for record in sample_records(10, seed=9):
@@ -95,7 +95,7 @@ def test_offset_continues_where_limit_ended(any_papers: FeatureIndex) -> None:
     assert [hit.id for page in pages for hit in page] == whole
 
 
-def test_a_score_threshold_keeps_what_reaches_it(papers: FeatureIndex) -> None:
+def test_a_score_threshold_keeps_hits_at_or_above_it(papers: FeatureIndex) -> None:
     hits = papers.search("jazz improvisation", limit=20)
     threshold = hits[7].score
     kept = papers.search("jazz improvisation", limit=20, score_threshold=threshold)
@@ -117,19 +117,19 @@ def test_a_score_threshold_keeps_what_reaches_it(papers: FeatureIndex) -> None:
         {"colour": "red"},
     ],
 )
-def test_a_query_that_cannot_be_used_is_refused(papers: FeatureIndex, options: dict[str, object]) -> None:
+def test_an_invalid_query_is_refused(papers: FeatureIndex, options: dict[str, object]) -> None:
     with pytest.raises(InvalidInputError):
         papers.search(**{"query": options.pop("text", "some text"), **options})  # type: ignore[arg-type]
 
 
-def test_a_superscript_is_no_digit_of_an_id(papers: FeatureIndex) -> None:
+def test_a_superscript_is_not_a_digit_of_an_id(papers: FeatureIndex) -> None:
     with pytest.raises(QuerySyntaxError):
         papers.count("#²")
     assert papers.planner.resolver.match("#²")  # a phrase like any other
 
 
 @pytest.mark.parametrize("where", ['"half a pair \ud800"', '"' + "x" * 999 + '"'])
-def test_a_strange_phrase_is_an_error_of_ours(papers: FeatureIndex, where: str) -> None:
+def test_an_unusual_phrase_raises_a_saeindex_error(papers: FeatureIndex, where: str) -> None:
     with pytest.raises(SaeIndexError):
         papers.search("some text", where=where)
 
@@ -199,7 +199,7 @@ def test_records_are_deleted_by_concept_and_filter(growing_index: FeatureIndex) 
     assert growing_index.add(records).indexed == len(doomed)
 
 
-def test_a_deletion_without_or_with_two_selections_is_refused(papers: FeatureIndex) -> None:
+def test_a_deletion_needs_exactly_one_selection(papers: FeatureIndex) -> None:
     with pytest.raises(InvalidInputError, match="nothing to select by"):
         papers.delete()
     with pytest.raises(InvalidInputError, match="both"):
@@ -248,7 +248,7 @@ def test_a_feature_card_counts_levels_and_shows_the_strongest(papers: FeatureInd
         papers.feature(papers.space.n_features)
 
 
-def test_a_label_resolves_to_the_features_that_have_it(papers: FeatureIndex) -> None:
+def test_a_label_resolves_to_all_features_with_that_label(papers: FeatureIndex) -> None:
     trusted = [i for i, label in enumerate(papers.space.labels) if not label.is_weak]
     for feature in trusted[:: max(1, len(trusted) // 20)]:
         label = papers.space.labels[feature].text

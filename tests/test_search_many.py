@@ -44,7 +44,7 @@ def test_many_searches_equal_single_ones_bit_for_bit(uncached_index: FeatureInde
         assert list(alone) == list(hits)
 
 
-def test_a_query_s_vector_does_not_depend_on_what_is_encoded_with_it() -> None:
+def test_a_query_s_vector_does_not_depend_on_its_batch() -> None:
     encoder = open_encoder()
     together = encoder.encode_query(TEXTS)
     alone = np.concatenate([encoder.encode_query([text]) for text in TEXTS])
@@ -67,7 +67,7 @@ def test_texts_are_encoded_in_one_batch(papers: FeatureIndex, encoder: Rememberi
     assert batches == [len(TEXTS)]
 
 
-def test_an_error_says_which_query_it_is_of(papers: FeatureIndex) -> None:
+def test_an_error_names_its_query(papers: FeatureIndex) -> None:
     with pytest.raises(InvalidInputError, match="query 2 of 3: limit=0"):
         papers.search_many(["copper", Query("copper", limit=0), "tin"])
     with pytest.raises(UnknownConceptError, match="query 3 of 3"):
@@ -75,7 +75,7 @@ def test_an_error_says_which_query_it_is_of(papers: FeatureIndex) -> None:
     assert papers.search_many([]) == []
 
 
-def test_only_the_last_vectors_are_kept() -> None:
+def test_only_the_latest_vectors_are_cached() -> None:
     asked: list[str] = []
 
     def encode(texts: Sequence[str]) -> FloatArray:

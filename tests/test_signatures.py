@@ -105,7 +105,7 @@ def test_type_checkers_see_the_same_names_and_types(kind: type, keywords: type) 
 
 
 @pytest.mark.parametrize("name", [*SOURCES, *WRITTEN_OUT])
-def test_the_awaited_twin_has_the_same_options(name: str) -> None:
+def test_the_async_method_has_the_same_options(name: str) -> None:
     parameters = inspect.signature(getattr(AsyncFeatureIndex, name)).parameters
     twin = {key: one.default for key, one in parameters.items() if key not in ("self", "workers")}
     assert twin == {key: one.default for key, one in options_of(name).items()}
@@ -130,11 +130,11 @@ def test_the_command_line_has_the_same_options_and_defaults(name: str) -> None:
         assert default == one.default or (default is None and not one.default), one.name
 
 
-def test_the_page_of_options_is_what_the_methods_take() -> None:
+def test_the_page_of_options_equals_the_signatures() -> None:
     assert (ROOT / "docs" / "options.md").read_text(encoding="utf-8") == options_page()
 
 
-def test_a_former_name_of_an_option_still_works_and_warns(papers: FeatureIndex) -> None:
+def test_a_deprecated_option_name_works_and_warns(papers: FeatureIndex) -> None:
     a, b = "metadata.year < 2005", "metadata.year >= 2005"
     for former, present, value in (("least", "min_support", 3), ("least_effect", "min_effect", 0.1)):
         ask: Any = papers.diff if former == "least" else papers.monitor

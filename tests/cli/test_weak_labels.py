@@ -55,7 +55,7 @@ def assert_marked(text: str, least: int = 1) -> None:
     assert all(is_marked == (feature % 2 == 0) for feature, is_marked in shown), text
 
 
-def test_one_function_says_how_a_label_is_shown() -> None:
+def test_one_function_formats_labels() -> None:
     assert shown_label("dark matter", True) == "dark matter (weak)"
     assert shown_label("dark matter", False) == "dark matter"
 
@@ -86,7 +86,7 @@ def test_steering_and_filters_mark_the_labels_that_they_resolved_to(
     assert_marked(call("search", index, "galaxies", "--where", where, "--plan").stdout)
 
 
-def test_features_and_a_feature_mark_weak_labels(index: str) -> None:
+def test_the_features_and_feature_commands_mark_weak_labels(index: str) -> None:
     assert_marked(call("features", index, "galaxies").stdout, 10)
     assert all(m["is_weak"] == (m["id"] % 2 == 0) for m in called("features", index, "galaxies")["features"])
     for feature in ("4", "5"):
@@ -106,7 +106,7 @@ def test_errors_that_list_labels_mark_weak_ones(index: str, session_encoder: Rem
     assert_marked(str(unknown.value), 5)
 
 
-def test_families_mark_weak_labels_and_a_family_that_has_no_other(index_folder: Path, index: str) -> None:
+def test_families_mark_weak_labels_and_families_with_only_weak_labels(index_folder: Path, index: str) -> None:
     space = FeatureSpace.load(index_folder / "space")
     trees = call("sae", "families", str(index_folder / "space"), "--limit", "3").stdout
     assert_marked(re.sub(r"family:#\d+ .*", "", trees), 6)

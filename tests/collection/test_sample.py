@@ -54,7 +54,7 @@ def test_a_sample_is_kept_until_the_number_of_records_changes(
     assert len(index.collection.sample().rows) == 11
 
 
-def test_one_question_meets_one_sample_whatever_is_added_meanwhile(
+def test_a_query_uses_one_sample_while_records_are_added(
     space: FeatureSpace, encoder: RememberingEncoder
 ) -> None:
     records = sample_records(12)
@@ -79,7 +79,7 @@ def test_candidates_are_read_once_per_sample(papers: FeatureIndex) -> None:
     assert collection.candidates(points[:5], few)[0].ids == rows.ids[:5]
 
 
-def test_a_record_beside_the_sample_has_its_neighbours_among_all_that_are_scored(
+def test_a_record_outside_the_sample_has_neighbours_among_all_scored_records(
     papers: FeatureIndex,
 ) -> None:
     whole = papers.collection.sample()
@@ -106,7 +106,7 @@ def test_concepts_are_activations_as_capped_shares_of_their_p90(papers: FeatureI
         assert np.array_equal(sample.present[row].toarray()[0], expected > 0)
 
 
-def test_words_and_shares_are_those_of_a_slow_count(papers: FeatureIndex) -> None:
+def test_words_and_shares_equal_those_of_a_loop(papers: FeatureIndex) -> None:
     sample, points = papers.collection.sample(), all_points(papers)
     texts = [set(re.findall(r"[a-z0-9]+|[?!]", point.payload["text"].lower())) for point in points]
     counts = Counter(word for words in texts for word in words)
@@ -154,7 +154,7 @@ def test_nearest_rows_are_those_of_a_full_sort(asked: int, among: int, count: in
     assert np.array_equal(np.sort(found, axis=1), np.sort(expected, axis=1))
 
 
-def test_the_mean_of_few_records_is_drawn_towards_that_of_the_space(
+def test_the_mean_of_few_records_is_shrunk_towards_that_of_the_space(
     space: FeatureSpace, encoder: RememberingEncoder
 ) -> None:
     assert space.calibration.mean is not None
@@ -190,14 +190,14 @@ def test_frequent_words_are_encoded_once_and_centred(
     assert not encoder.asked
 
 
-def test_texts_that_share_no_word_have_no_words(space: FeatureSpace, encoder: RememberingEncoder) -> None:
+def test_words_in_only_one_text_are_left_out(space: FeatureSpace, encoder: RememberingEncoder) -> None:
     texts = [Record("a", "entirely"), Record("b", "different"), Record("c", "")]
     sample = memory_index(texts[:2], space, encoder).collection.sample()
     assert sample.words == ()
     assert len(sample.named_words(encoder).columns) == 0
 
 
-def test_no_points_are_no_rows(papers: FeatureIndex) -> None:
+def test_without_points_there_are_no_rows(papers: FeatureIndex) -> None:
     rows = read_rows([], papers.space, {"a": 0})
     assert (len(rows), rows.x.shape, rows.words.shape) == (0, (0, 384), (0, 1))
     assert concept_matrix([], papers.space).shape == (0, papers.space.n_features)

@@ -53,7 +53,7 @@ def test_levels_are_the_codes_that_filters_use(papers: FeatureIndex) -> None:
         snapshot.at("loud")  # type: ignore[arg-type]
 
 
-def test_columns_know_values_and_what_is_missing(papers: FeatureIndex, records: list[Record]) -> None:
+def test_columns_have_values_and_mark_missing_ones(papers: FeatureIndex, records: list[Record]) -> None:
     snapshot = papers.snapshot()
     years = snapshot.column("metadata.year")
     assert years.is_numeric and list(years.values) == sorted(years.values)
@@ -79,7 +79,7 @@ def test_lists_count_as_their_elements(
         assert member[rows].toarray().tolist() == [[1, 1], [0, 1], [0, 0]]
 
 
-def test_a_write_makes_a_snapshot_stale(
+def test_a_write_invalidates_the_snapshot(
     space: FeatureSpace, tmp_path: Path, encoder: RememberingEncoder
 ) -> None:
     path = tmp_path / "x.idx"
@@ -102,7 +102,9 @@ def test_a_write_makes_a_snapshot_stale(
     assert not list((path / "cache").glob("*.part"))
 
 
-def test_passages_are_one_row(space: FeatureSpace, tmp_path: Path, encoder: RememberingEncoder) -> None:
+def test_the_passages_of_a_record_are_one_row(
+    space: FeatureSpace, tmp_path: Path, encoder: RememberingEncoder
+) -> None:
     long = "Dark matter halos and spiral galaxies. " * 3 + "A lentil soup with roasted peppers. " * 3
     with FeatureIndex.create(
         tmp_path / "x.idx", space, encoder=encoder, passages=PassageOptions(16, 0)

@@ -24,7 +24,7 @@ FAMILIES = (
 )
 
 
-def test_families_come_back_from_a_file_the_same(tmp_path: Path) -> None:
+def test_families_are_loaded_unchanged_from_a_file(tmp_path: Path) -> None:
     for families in ((), FAMILIES):
         save_families(families, tmp_path / "families.json")
         assert load_families(tmp_path / "families.json", 8) == families
@@ -64,7 +64,7 @@ def change(**values: Any) -> Callable[[list[dict[str, Any]]], object]:
         lambda entries: entries.append({}),
     ],
 )
-def test_a_file_that_holds_no_families_is_refused(
+def test_a_file_without_families_is_refused(
     space: FeatureSpace, tmp_path: Path, damage: Callable[[list[dict[str, Any]]], object]
 ) -> None:
     folder = replace(space, families=FAMILIES).save(tmp_path / "space")
@@ -129,7 +129,7 @@ def resolver(organised: FeatureSpace, encoder: RememberingEncoder) -> ConceptRes
 @pytest.mark.parametrize(
     "target", ["family:#0", "family:stars", "family: Stars", "family:STARS: planets, solar", "family:a star"]
 )
-def test_a_family_resolves_by_id_by_name_and_by_what_it_is_about(
+def test_a_family_resolves_by_id_by_name_and_by_phrase(
     resolver: ConceptResolver, organised: FeatureSpace, target: str
 ) -> None:
     concept = resolver.resolve(target)
@@ -138,7 +138,7 @@ def test_a_family_resolves_by_id_by_name_and_by_what_it_is_about(
     assert [match.score for match in concept.features] == pytest.approx([1, 1 / 2, 1 / 3])
 
 
-def test_the_family_with_the_phrase_nearest_to_its_root_answers_best(resolver: ConceptResolver) -> None:
+def test_a_phrase_resolves_to_the_family_with_the_nearest_root(resolver: ConceptResolver) -> None:
     for phrase, first in (("planets", 0), ("a song", 1)):
         matches = resolver.match_families(phrase)
         assert [match.family.id for match in matches] == [first, 1 - first]
@@ -147,7 +147,7 @@ def test_the_family_with_the_phrase_nearest_to_its_root_answers_best(resolver: C
 
 
 @pytest.mark.parametrize("target", ["family:prescription drugs", "family:#2", "family:#999999999", "family:"])
-def test_an_unknown_family_is_an_error_that_says_where_to_look(
+def test_the_error_of_an_unknown_family_says_how_to_list_families(
     resolver: ConceptResolver, target: str
 ) -> None:
     with pytest.raises(UnknownConceptError, match="2 families") as caught:
@@ -155,13 +155,13 @@ def test_an_unknown_family_is_an_error_that_says_where_to_look(
     assert ("Nearest: #" if "drugs" in target else "saeindex sae families") in str(caught.value)
 
 
-def test_a_space_without_families_says_so(space: FeatureSpace, encoder: RememberingEncoder) -> None:
+def test_a_space_without_families_is_an_error(space: FeatureSpace, encoder: RememberingEncoder) -> None:
     bare = ConceptResolver(replace(space, families=()), lambda text: encoder.encode_query([text])[0])
     with pytest.raises(UnknownConceptError, match="none of the 0 families"):
         bare.resolve("family:stars")
 
 
-def test_where_takes_records_with_any_feature_of_the_family(index: FeatureIndex) -> None:
+def test_where_selects_records_with_any_feature_of_the_family(index: FeatureIndex) -> None:
     family = index.space.families[0]
     counts = {index.count(f'"family:{name}"') for name in ("stars", "#0")}
     assert counts == {index.count(" OR ".join(f"#{feature}" for feature in family.features))}

@@ -39,7 +39,7 @@ def nz(v: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("values", [1, 2, 3, 7])
-def test_a_contrast_is_that_with_the_mean_of_the_others(values: int) -> None:
+def test_a_contrast_is_taken_with_the_mean_of_the_others(values: int) -> None:
     scores = np.random.default_rng(values).normal(scale=3.0, size=(50, values))
     for row, fits in zip(scores, contrast(scores), strict=True):
         for j in range(values):
@@ -48,7 +48,7 @@ def test_a_contrast_is_that_with_the_mean_of_the_others(values: int) -> None:
             assert fits[j] == pytest.approx(expected, abs=1e-12)
 
 
-def test_a_contrast_of_far_scores_loses_nothing() -> None:
+def test_a_contrast_of_extreme_scores_keeps_precision() -> None:
     scores = np.array([[80.0, 1.0, 0.0], [-900.0, 5.0, 5.0], [0.0, 0.0, 2_000.0]])
     for row, fits in zip(scores, contrast(scores), strict=True):
         for j in range(3):
@@ -67,7 +67,7 @@ def test_over_representation_is_a_z_score() -> None:
             assert found[j, i] == pytest.approx(z, rel=1e-5)
 
 
-def test_directions_are_those_of_the_formula(papers: FeatureIndex) -> None:
+def test_directions_equal_the_formula(papers: FeatureIndex) -> None:
     sample, told = sample_of(papers), asked(papers, *TEXTS)
     x, mean = sample.rows.x.astype(np.float64), sample.mean.astype(np.float64)
     names = [nz(vector - sample.background) for vector in told.vectors]
@@ -85,7 +85,7 @@ def test_directions_are_those_of_the_formula(papers: FeatureIndex) -> None:
         np.testing.assert_allclose(found.directions[j], toward / (x @ toward).std(), rtol=1e-6, atol=1e-7)
 
 
-def test_weights_of_concepts_are_over_representation_among_the_soft_choice(papers: FeatureIndex) -> None:
+def test_weights_of_concepts_are_over_representation_in_the_soft_selection(papers: FeatureIndex) -> None:
     sample, told = sample_of(papers), asked(papers, TEXTS[0])
     found = inferred(papers, told, replace(ONLY_DIRECTION, concepts=0.25))
     softly, present = found.softly[:, 0], sample.present.toarray()
@@ -105,7 +105,7 @@ def test_weights_of_concepts_are_over_representation_among_the_soft_choice(paper
         (replace(ONLY_DIRECTION, meant_words=0.5), 0.5),
     ],
 )
-def test_each_kind_of_evidence_is_centred_and_as_wide_as_the_recipe_says(
+def test_each_kind_of_evidence_is_centred_and_scaled_by_the_recipe(
     papers: FeatureIndex, recipe: Recipe, deviation: float
 ) -> None:
     sample, told = sample_of(papers), asked(papers, *TEXTS)
@@ -150,7 +150,7 @@ def encoder_was_not_asked(index: FeatureIndex, told: Asked) -> bool:
 
 
 @pytest.mark.parametrize("has_text", [True, False])
-def test_counter_examples_lower_what_is_like_them(papers: FeatureIndex, has_text: bool) -> None:
+def test_counter_examples_lower_similar_records(papers: FeatureIndex, has_text: bool) -> None:
     sample, told = sample_of(papers), asked(papers, TEXTS[0])
     rows = np.arange(40, 52)
     told = told if has_text else Asked(np.zeros((1, 384), np.float32), has_text=False)
@@ -159,14 +159,14 @@ def test_counter_examples_lower_what_is_like_them(papers: FeatureIndex, has_text
     assert Scorer(inferred(papers, told), sample, 0.4).of_sample[rows, 0].mean() < without - 0.1
 
 
-def test_the_same_question_gives_the_same_bits(papers: FeatureIndex) -> None:
+def test_the_same_query_gives_bitwise_equal_scores(papers: FeatureIndex) -> None:
     told = asked(papers, *TEXTS)
     first, second = inferred(papers, told), inferred(papers, told)
     for name in ("directions", "concepts", "words", "offset", "softly"):
         assert getattr(first, name).tobytes() == getattr(second, name).tobytes()
 
 
-def test_a_pool_weighs_nearest_records_as_themselves_and_sampled_ones_as_their_share(
+def test_a_pool_weights_nearest_records_by_one_and_sampled_ones_by_their_share(
     papers: FeatureIndex,
 ) -> None:
     whole = sample_of(papers).rows
@@ -182,7 +182,7 @@ def test_a_pool_weighs_nearest_records_as_themselves_and_sampled_ones_as_their_s
     assert (pool.occurring.toarray() == (pool.rows.words.toarray() > 0)).all()
 
 
-def test_a_weighted_pool_is_the_same_as_one_of_repeated_records(papers: FeatureIndex) -> None:
+def test_a_weighted_pool_equals_one_of_repeated_records(papers: FeatureIndex) -> None:
     sample = sample_of(papers)
     rows = sample.rows.take(np.arange(30))
     counts = np.random.default_rng(5).integers(1, 4, 30)
@@ -210,7 +210,7 @@ def test_scores_have_mean_zero_and_deviation_one_over_the_sample(papers: Feature
     np.testing.assert_allclose(scores, scorer.of_sample[:, 0], atol=1e-9)
 
 
-def test_neighbours_lend_a_share_of_their_mean_score(papers: FeatureIndex) -> None:
+def test_a_share_of_the_neighbours_mean_score_is_added(papers: FeatureIndex) -> None:
     sample = sample_of(papers)
     found = inferred(papers, asked(papers, TEXTS[0]))
     own = found.own_scores(sample.rows)[:, 0]
@@ -222,7 +222,7 @@ def test_neighbours_lend_a_share_of_their_mean_score(papers: FeatureIndex) -> No
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_collections_of_hardly_any_records_can_be_asked_everything(
+def test_every_kind_of_query_works_on_tiny_collections(
     count: int, space: FeatureSpace, encoder: RememberingEncoder
 ) -> None:
     index = memory_index(sample_records(count), space, encoder)

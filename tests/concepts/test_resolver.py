@@ -50,7 +50,7 @@ def test_ids_and_families_need_no_evidence(resolver: Resolver, mode: Any) -> Non
 
 
 @pytest.mark.parametrize("phrase", DESCRIPTIONS)
-def test_ordinary_descriptions_resolve_to_what_the_evidence_means(
+def test_ordinary_descriptions_resolve_by_evidence(
     papers: FeatureIndex, resolver: Resolver, phrase: str
 ) -> None:
     concept = resolver.resolve(phrase)
@@ -72,7 +72,7 @@ def test_ordinary_descriptions_resolve_to_what_the_evidence_means(
         assert match.score == pytest.approx(float(np.mean(having)) if having else 0.0)
 
 
-def test_a_phrase_finds_what_it_means(papers: FeatureIndex) -> None:
+def test_a_phrase_finds_matching_records(papers: FeatureIndex) -> None:
     hits = papers.search(where='"deeply disappointed"', limit=240)
     found = sum("disappointed" in hit.text for hit in hits)
     wanted = sum("disappointed" in point.payload["text"] for point in all_points(papers))
@@ -80,7 +80,7 @@ def test_a_phrase_finds_what_it_means(papers: FeatureIndex) -> None:
     assert found / len(hits) > wanted / papers.count()
 
 
-def test_best_takes_only_trusted_features_and_expand_takes_any(resolver: Resolver) -> None:
+def test_best_uses_only_trusted_features_and_expand_uses_any(resolver: Resolver) -> None:
     kinds: dict[str, list[bool]] = {"best": [], "expand": []}
     for mode, weak in kinds.items():
         for phrase in DESCRIPTIONS:
@@ -91,7 +91,7 @@ def test_best_takes_only_trusted_features_and_expand_takes_any(resolver: Resolve
     assert any(kinds["expand"])
 
 
-def test_the_wider_choice_expects_to_do_better(resolver: Resolver) -> None:
+def test_expand_has_the_higher_expected_f1(resolver: Resolver) -> None:
     def expected_f1(mode: Any) -> float:
         found = [resolver.resolve(phrase, mode) for phrase in DESCRIPTIONS]
         pairs = [(c.precision or 0.0, c.recall or 0.0) for c in found]
@@ -100,7 +100,7 @@ def test_the_wider_choice_expects_to_do_better(resolver: Resolver) -> None:
     assert expected_f1("expand") >= expected_f1("best")
 
 
-def test_what_is_named_by_a_label_keeps_its_feature(resolver: Resolver) -> None:
+def test_a_phrase_equal_to_a_label_keeps_its_feature(resolver: Resolver) -> None:
     strict = resolver.resolve("galaxies", "strict")
     assert strict.features[0].id in [match.id for match in resolver.resolve("galaxies").features]
 
@@ -115,7 +115,7 @@ def test_nonsense_is_refused_with_the_nearest_labels(papers: FeatureIndex, phras
 
 
 @pytest.mark.parametrize("phrase", NONSENSE)
-def test_nonsense_is_no_steering_target(papers: FeatureIndex, phrase: str) -> None:
+def test_nonsense_is_refused_as_a_steering_target(papers: FeatureIndex, phrase: str) -> None:
     with pytest.raises(UnknownConceptError):
         papers.search("galaxies", steer=f'+"{phrase}"')
 
@@ -127,7 +127,7 @@ def test_random_letters_are_refused(resolver: Resolver, seed: int) -> None:
         resolver.check_meaning("".join(letters))
 
 
-def test_a_concept_is_remembered_until_the_collection_changes(
+def test_a_concept_is_cached_until_the_collection_changes(
     space: FeatureSpace, encoder: RememberingEncoder
 ) -> None:
     records = sample_records(80)
@@ -140,7 +140,7 @@ def test_a_concept_is_remembered_until_the_collection_changes(
     assert (again.precision, again.recall) != (first.precision, first.recall)
 
 
-def test_a_level_narrows_what_a_phrase_matches(any_papers: FeatureIndex) -> None:
+def test_a_higher_level_narrows_the_matches_of_a_phrase(any_papers: FeatureIndex) -> None:
     counts = [
         len(any_papers.search(where='"sounds disappointed"', level=level, limit=240))
         for level in (None, "present", "typical", "strong")

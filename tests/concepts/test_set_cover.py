@@ -46,7 +46,7 @@ def exhaustive(
 
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("named", [[], [3], [0, 1]])
-def test_the_choice_is_that_of_an_exhaustive_greedy_loop(seed: int, named: list[int]) -> None:
+def test_the_choice_equals_an_exhaustive_greedy_loop(seed: int, named: list[int]) -> None:
     meant, present = drawn(seed)
     allowed = np.arange(0 if seed % 2 else 10, N)
     found = cover(meant, csr_matrix(present.astype(np.float32)), allowed, 8, named)
@@ -64,7 +64,7 @@ def test_precision_recall_and_shares_are_those_of_the_union(seed: int) -> None:
     assert found.shares == pytest.approx(shares)
 
 
-def test_named_features_stay_whatever_they_cover() -> None:
+def test_named_features_are_always_kept() -> None:
     meant, present = drawn(1)
     present[:, 7] = False
     found = cover(meant, csr_matrix(present.astype(np.float32)), np.arange(N), 8, named=[7])
@@ -74,7 +74,7 @@ def test_named_features_stay_whatever_they_cover() -> None:
     assert cover(meant, csr_matrix(present.astype(np.float32)), np.arange(0), 8, [7, 2]).features == (7, 2)
 
 
-def test_few_allowed_features_are_added_to_many_named_ones() -> None:
+def test_allowed_features_are_added_to_named_ones() -> None:
     meant = np.array([0.9] * 20 + [0.1] * 80)
     present = np.zeros((100, 3), np.float32)
     present[:10, 2] = present[10:20, 0] = 1
@@ -82,7 +82,7 @@ def test_few_allowed_features_are_added_to_many_named_ones() -> None:
     assert found.features == (0, 1, 2)
 
 
-def test_nothing_allowed_is_nothing_chosen() -> None:
+def test_without_allowed_features_nothing_is_chosen() -> None:
     meant, present = drawn(2)
     matrix = csr_matrix(present.astype(np.float32))
     assert cover(meant, matrix, np.arange(0), 8) == Cover((), (), 0.0, 0.0)
@@ -90,7 +90,7 @@ def test_nothing_allowed_is_nothing_chosen() -> None:
     assert cover(meant, matrix, np.arange(N), 0).features == ()
 
 
-def test_features_of_hardly_any_record_are_not_chosen() -> None:
+def test_very_rare_features_are_not_chosen() -> None:
     meant = np.array([1.0] * 4 + [0.001] * 96)
     present = np.zeros((100, 1), np.float32)
     present[:4] = 1

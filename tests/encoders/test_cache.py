@@ -14,7 +14,7 @@ from tests.samples import RememberingEncoder
 TEXTS = ["a galaxy", "a violin", "a galaxy", "café 😀"]
 
 
-def test_texts_are_encoded_once_and_come_back_equal(tmp_path: Path, encoder: RememberingEncoder) -> None:
+def test_texts_are_encoded_once_and_read_back_equal(tmp_path: Path, encoder: RememberingEncoder) -> None:
     first = EmbeddingCache(tmp_path).embed(TEXTS, encoder)
     assert sorted(encoder.asked) == sorted(set(TEXTS))
     encoder.asked.clear()
@@ -54,7 +54,7 @@ def test_a_result_larger_than_memory_is_a_mapped_file(
     np.testing.assert_array_equal(found, EmbeddingCache(tmp_path).embed(TEXTS, encoder))
 
 
-def test_the_folder_comes_from_the_environment_and_holds_no_text(
+def test_the_folder_is_set_by_the_environment_and_contains_no_text(
     tmp_path: Path, encoder: RememberingEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "here"))

@@ -65,7 +65,7 @@ def with_mean(space: FeatureSpace) -> FeatureSpace:
 
 @pytest.mark.parametrize("has_mean", [True, False])
 @pytest.mark.parametrize("block", [7, 4_096])
-def test_the_figures_are_those_of_a_loop_over_the_records(
+def test_the_figures_equal_a_loop_over_the_records(
     space: FeatureSpace, monkeypatch: pytest.MonkeyPatch, has_mean: bool, block: int
 ) -> None:
     monkeypatch.setattr(fidelity, "BLOCK", block)
@@ -91,7 +91,7 @@ def test_the_figures_are_those_of_a_loop_over_the_records(
     assert report.mean_of == ("the calibration corpus" if has_mean else "the evaluated records")
 
 
-def test_refinement_is_what_lies_between_the_two_errors(space: FeatureSpace) -> None:
+def test_refinement_is_the_difference_of_the_two_errors(space: FeatureSpace) -> None:
     x = texts_like(200)
     sae = space.sae
     plain = SparseAutoencoder(*sae.tensors().values(), k=K, refine_steps=0)
@@ -150,7 +150,7 @@ def test_a_file_of_embeddings_is_measured_like_an_array(space: FeatureSpace, tmp
     assert sum(done) == 200
 
 
-def test_stability_is_told_by_level() -> None:
+def test_stability_is_reported_by_level() -> None:
     rng = np.random.default_rng(0)
     ours = rng.normal(size=(1_500, 16)).astype(np.float32)
     other = np.concatenate([ours[:300], rng.normal(size=(900, 16)).astype(np.float32)])
@@ -161,7 +161,7 @@ def test_stability_is_told_by_level() -> None:
     assert [level.features for level in stability_by_level(ours[:256], other)] == [256]
 
 
-def test_the_report_is_json_and_words(space: FeatureSpace) -> None:
+def test_the_report_is_json_and_text(space: FeatureSpace) -> None:
     x = texts_like(200)
     report = measure_fidelity(space, x, against={"the same": space.sae.directions})
     described = json.loads(json.dumps(report.to_json(), allow_nan=False))
@@ -176,7 +176,7 @@ def test_the_report_is_json_and_words(space: FeatureSpace) -> None:
     assert {row.name for row in figures(report)} >= {"NMSE", "cosine", "dead features", "stability"}
 
 
-def test_a_space_of_other_embeddings_is_called_so(space: FeatureSpace) -> None:
+def test_a_mismatch_of_space_and_embeddings_is_reported(space: FeatureSpace) -> None:
     report = measure_fidelity(space, texts_like(200) / np.float32(100) + np.float32(3))
     assert report.nmse > 1
     assert "made for other embeddings" in verdict(report)[0]
@@ -185,7 +185,9 @@ def test_a_space_of_other_embeddings_is_called_so(space: FeatureSpace) -> None:
 # What is refused --------------------------------------------------------------------------------------
 
 
-def test_what_cannot_be_measured_is_refused(space: FeatureSpace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inputs_that_cannot_be_measured_are_refused(
+    space: FeatureSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fidelity, "BLOCK", 50)
     x = texts_like(200)
     for wrong in (x[:, :-1], x[0], x[:10]):

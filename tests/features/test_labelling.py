@@ -72,7 +72,7 @@ def test_the_report_has_the_figures_of_the_labels(fitted_space: FeatureSpace) ->
     assert figures["mean_trust"] > figures["control_auroc"] + 0.2
 
 
-def test_any_labeler_can_be_used_and_what_it_leaves_is_labelled_by_words(
+def test_any_labeler_can_be_used_and_words_label_the_remaining_features(
     fitted_space: FeatureSpace, embeddings: Any, encoder: RememberingEncoder
 ) -> None:
     labeler: Labeler = Naming(leaves=[3, 5])
@@ -90,7 +90,7 @@ def test_any_labeler_can_be_used_and_what_it_leaves_is_labelled_by_words(
     )
 
 
-def test_no_document_makes_labels_and_tests_them(
+def test_no_document_is_used_for_both_labelling_and_testing(
     fitted_space: FeatureSpace, embeddings: Any, encoder: RememberingEncoder
 ) -> None:
     groups = np.arange(len(TEXTS)) // 7
@@ -149,7 +149,7 @@ def test_a_manual_label_is_never_weak_and_no_labeler_replaces_it(
     assert (by_hand.labels[7].text, by_hand.labels[8]) == ("said otherwise", again.labels[8])
 
 
-def test_relabelling_some_features_leaves_the_others_as_they_were(
+def test_relabelling_some_features_leaves_the_others_unchanged(
     fitted_space: FeatureSpace, embeddings: Any, encoder: RememberingEncoder
 ) -> None:
     first, second = [i for i in range(48) if (fitted_space.labels[i].trust or 0) > TRUST_FLOOR][:2]
@@ -164,7 +164,7 @@ def test_relabelling_some_features_leaves_the_others_as_they_were(
     assert "guess" not in fitted_space.report["labels"]
 
 
-def test_families_are_named_after_the_labels_that_there_are(
+def test_families_are_named_after_the_current_labels(
     fitted_space: FeatureSpace, encoder: RememberingEncoder
 ) -> None:
     family = Family(0, "old name", (3, 5, 8), (None, 3, 3), 0.5, 0.1)
@@ -176,14 +176,14 @@ def test_families_are_named_after_the_labels_that_there_are(
 
 
 @pytest.mark.parametrize("text", ["", "   ", "two\nlines", "\x1b[31mred", ", ,", "x" * 201])
-def test_a_label_that_could_not_be_shown_is_refused(
+def test_a_label_that_cannot_be_displayed_is_refused(
     fitted_space: FeatureSpace, encoder: RememberingEncoder, text: str
 ) -> None:
     with pytest.raises(InvalidInputError, match="feature #7"):
         fitted_space.with_labels({7: text}, encoder)
 
 
-def test_features_that_do_not_exist_and_parts_that_do_not_fit_are_refused(
+def test_unknown_features_and_inconsistent_inputs_are_refused(
     fitted_space: FeatureSpace, embeddings: Any, encoder: RememberingEncoder
 ) -> None:
     with pytest.raises(UnknownConceptError, match="#48"):
@@ -244,11 +244,11 @@ def test_manual_labels_survive_a_refit_and_lost_ones_are_reported(
     assert carried.fingerprint == new.fingerprint
 
 
-def test_nothing_is_mapped_where_no_label_is_manual(fitted_space: FeatureSpace) -> None:
+def test_without_manual_labels_nothing_is_mapped(fitted_space: FeatureSpace) -> None:
     assert carry_manual_labels(fitted_space, fitted_space) is fitted_space
 
 
-def test_a_seed_names_its_feature_only_where_it_predicts_it(
+def test_a_seed_names_its_feature_only_if_it_predicts_it(
     fitted_space: FeatureSpace, embeddings: Any, encoder: RememberingEncoder
 ) -> None:
     trusted = next(i for i in range(48) if (fitted_space.labels[i].trust or 0) > TRUST_FLOOR)

@@ -73,7 +73,7 @@ def permutation() -> list[int]:
 
 @pytest.mark.parametrize("noise", [0.0, 0.4])
 @pytest.mark.parametrize("with_texts", [True, False])
-def test_permuted_and_perturbed_features_find_themselves(
+def test_permuted_and_perturbed_features_are_matched(
     fitted_space: FeatureSpace,
     encoder: RememberingEncoder,
     permutation: list[int],
@@ -91,7 +91,7 @@ def test_permuted_and_perturbed_features_find_themselves(
     assert all((match.correlation is None) != with_texts for match in mapping.matches)
 
 
-def test_a_match_is_one_to_one_and_the_sum_is_the_best_one(
+def test_a_matching_is_one_to_one_with_the_largest_sum(
     fitted_space: FeatureSpace, permutation: list[int]
 ) -> None:
     """Two old features near one new one: only one gets it, the other one's own second choice counts."""
@@ -106,7 +106,7 @@ def test_a_match_is_one_to_one_and_the_sum_is_the_best_one(
     assert mapping.gained[0].similarity == pytest.approx(1, abs=1e-4)
 
 
-def test_another_seed_finds_part_of_the_features_and_the_rest_is_reported_as_lost(
+def test_another_seed_finds_some_features_and_the_others_are_reported_lost(
     fitted_space: FeatureSpace, refitted: FeatureSpace, encoder: RememberingEncoder
 ) -> None:
     mapping = map_spaces(fitted_space, refitted, encoder.encode_document(TEXTS))
@@ -122,7 +122,7 @@ def test_another_seed_finds_part_of_the_features_and_the_rest_is_reported_as_los
     assert {"matches", "lost_features", "gained_features"} <= mapping.to_json().keys()
 
 
-def test_the_correlation_of_activations_is_pearsons(
+def test_the_correlation_of_activations_is_pearson_s(
     fitted_space: FeatureSpace, refitted: FeatureSpace, encoder: RememberingEncoder
 ) -> None:
     vectors = encoder.encode_document(TEXTS[:300])
@@ -167,7 +167,7 @@ def test_labels_move_with_their_features(fitted_space: FeatureSpace, permutation
         (FeatureLabel("a", "lexical", 0.9), FeatureLabel("a", "lexical", 0.6), 1.0, None),
     ],
 )
-def test_a_label_moves_where_what_is_left_of_its_trust_is_more(
+def test_a_label_is_mapped_if_its_remaining_trust_is_higher(
     old: FeatureLabel,
     new: FeatureLabel,
     confidence: float,

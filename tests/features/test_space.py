@@ -56,7 +56,7 @@ def test_fitting_is_deterministic_and_embeddings_can_be_given(
         FeatureSpace.fit(TEXTS, config=CONFIG, encoder=session_encoder, embeddings=embeddings[1:])
 
 
-def test_a_saved_space_comes_back_the_same(
+def test_a_saved_space_is_loaded_unchanged(
     fitted_space: FeatureSpace, saved: Path, encoder: RememberingEncoder
 ) -> None:
     loaded = FeatureSpace.load(saved)
@@ -104,7 +104,7 @@ def test_a_fingerprint_changes_with_weights_levels_and_encoder_but_not_with_name
     assert {space.fingerprint for space in same} == {fitted_space.fingerprint}
 
 
-def test_saving_over_a_space_replaces_it_whole(fitted_space: FeatureSpace, saved: Path) -> None:
+def test_saving_over_a_space_replaces_it_completely(fitted_space: FeatureSpace, saved: Path) -> None:
     (saved / "stray.txt").write_text("from an earlier version")
     replace(fitted_space, name="second").save(saved)
     assert FeatureSpace.load(saved).name == "second"

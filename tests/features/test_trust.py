@@ -42,7 +42,7 @@ def separable(
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 8), st.booleans()), min_size=2, max_size=40))
-def test_the_best_threshold_has_the_best_f1_of_all(pairs: list[tuple[int, bool]]) -> None:
+def test_the_best_threshold_has_the_highest_f1(pairs: list[tuple[int, bool]]) -> None:
     scores = np.array([score for score, _ in pairs], np.float32)
     truth = np.array([is_active for _, is_active in pairs])
     found = f1_score(truth, scores >= best_threshold(scores, truth), zero_division=0)
@@ -78,7 +78,7 @@ def test_a_feature_without_enough_records_has_neither_score() -> None:
     assert list(scores.trust) == list(scores.f1) == list(scores.control) == [None] * 8
 
 
-def test_shuffled_labels_are_at_chance_beside_labels_that_are_not() -> None:
+def test_shuffled_labels_are_at_chance_and_real_labels_above() -> None:
     vectors, code, labels = separable()
     scores = label_scores(labels, vectors, code, Calibration.measure(code))
     trust, control = (np.array([s for s in part if s is not None]) for part in (scores.trust, scores.control))
@@ -89,7 +89,7 @@ def test_shuffled_labels_are_at_chance_beside_labels_that_are_not() -> None:
 
 
 @given(st.integers(2, 60), st.integers(0, 5))
-def test_a_derangement_leaves_nothing_in_its_place(count: int, seed: int) -> None:
+def test_a_derangement_has_no_fixed_point(count: int, seed: int) -> None:
     deranged = derangement(count, seed)
     assert sorted(deranged) == list(range(count))
     assert (deranged != np.arange(count)).all()
@@ -133,7 +133,7 @@ def test_a_manual_label_is_never_weak_and_old_labels_without_f1_are_read() -> No
 
 
 @pytest.mark.parametrize("name", ["minilm-general"])
-def test_the_control_of_the_packaged_space_stands_at_chance(name: str) -> None:
+def test_the_control_of_the_packaged_space_is_at_chance(name: str) -> None:
     summary = FeatureSpace.load(name).report["labels"]
     if "control_auroc" in summary:  # spaces of old have none
         assert summary["control_auroc"] == pytest.approx(0.5, abs=0.02)

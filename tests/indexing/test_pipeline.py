@@ -89,13 +89,13 @@ def test_a_changed_record_is_encoded_alone_and_replaced(
     assert stored.payload["metadata"] == {"topic": "new"}
 
 
-def test_records_that_a_later_run_does_not_mention_stay(index: FeatureIndex, records: list[Record]) -> None:
+def test_records_missing_in_a_later_run_stay(index: FeatureIndex, records: list[Record]) -> None:
     index.add(records[:5])
     index.add(records[5:8])
     assert stored_ids(index) == {record.id for record in records[:8]}
 
 
-def test_a_shorter_new_version_leaves_no_old_passage(split_index: FeatureIndex) -> None:
+def test_a_shorter_version_removes_old_passages(split_index: FeatureIndex) -> None:
     others = [Record("other", LONG + " Other.", {}), Record("short", "Only a line.", {})]
     split_index.add([Record("long", LONG, {}), *others])
     passages = {p.payload["passage"] for p in all_points(split_index) if p.payload["record_id"] == "long"}
@@ -113,7 +113,7 @@ def test_a_shorter_new_version_leaves_no_old_passage(split_index: FeatureIndex) 
 # Bad records ------------------------------------------------------------------------------------------
 
 
-def test_bad_records_are_reported_with_position_and_the_rest_is_indexed(
+def test_invalid_records_are_reported_with_position_and_the_rest_is_indexed(
     index: FeatureIndex, records: list[Record]
 ) -> None:
     source: list[Any] = [
@@ -210,7 +210,7 @@ def test_a_source_error_is_raised_after_what_was_read_is_written(
     assert stored_ids(index) == {record.id for record in records[:20]}
 
 
-def test_a_store_error_ends_the_run_even_while_the_source_has_nothing_to_give(
+def test_a_store_error_ends_the_run_while_the_source_is_waiting(
     cheap_index: FeatureIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, batch_size = 20, 2
@@ -245,7 +245,7 @@ def test_an_error_of_the_progress_bar_ends_the_run(cheap_index: FeatureIndex) ->
         within_a_minute(lambda: run.run(open_source(sample_records(60))))
 
 
-def test_every_upsert_is_small_enough_to_be_written_whole(
+def test_every_upsert_is_small_enough_to_be_atomic(
     cheap_index: FeatureIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[list[str]] = []

@@ -53,7 +53,7 @@ def test_a_short_record_is_one_point_with_exactly_the_fields_of_the_layout(
     assert point.payload["concepts"] == expected_codes(space, point)
 
 
-def test_only_the_first_passage_carries_the_number_of_passages_and_the_union_of_concepts(
+def test_only_the_first_passage_has_the_passage_count_and_the_concept_union(
     stored: dict[str, list[Point]], space: FeatureSpace
 ) -> None:
     first, *others = stored["long"]

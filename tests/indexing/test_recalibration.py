@@ -90,7 +90,7 @@ def test_the_corpus_of_an_index_is_measured_from_what_it_stores(index: FeatureIn
     np.testing.assert_allclose(measured.mean, vectors.mean(0), atol=1e-6)  # type: ignore[arg-type]
 
 
-def test_each_point_gets_the_levels_of_its_own_corpus_and_keeps_all_else(
+def test_each_point_gets_the_levels_of_its_corpus_and_is_otherwise_unchanged(
     index: FeatureIndex, tiny_space: FeatureSpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recalibration, "PAGE", 7)
@@ -125,7 +125,7 @@ def test_each_point_gets_the_levels_of_its_own_corpus_and_keeps_all_else(
     assert changed > len(after) / 2
 
 
-def test_levels_that_are_off_are_right_afterwards(index: FeatureIndex) -> None:
+def test_wrong_levels_are_right_afterwards(index: FeatureIndex) -> None:
     report = index.recalibrate()
     assert report.before.levels_are_off
     assert not report.after.levels_are_off
@@ -133,7 +133,7 @@ def test_levels_that_are_off_are_right_afterwards(index: FeatureIndex) -> None:
     assert report.after.strong_share == pytest.approx(0.1, abs=0.03)
 
 
-def test_the_index_opens_with_its_new_levels_and_a_second_time_nothing_changes(
+def test_the_index_opens_with_new_levels_and_a_second_run_changes_nothing(
     index: FeatureIndex, client: QdrantClient | None, tiny_space: FeatureSpace
 ) -> None:
     report = index.recalibrate()
@@ -169,7 +169,7 @@ def test_an_empty_index_is_not_calibrated(tiny_space: FeatureSpace, tmp_path: Pa
 # Two at work on one collection -------------------------------------------------------------------------
 
 
-def test_who_opened_the_index_before_can_no_longer_write_to_it(
+def test_an_earlier_handle_can_no_longer_write(
     tiny_space: FeatureSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -188,7 +188,7 @@ def test_who_opened_the_index_before_can_no_longer_write_to_it(
         assert index.store.read_manifest() == manifest
 
 
-def test_a_point_written_with_old_levels_meanwhile_is_found_and_the_mark_put_back(
+def test_a_point_written_with_old_levels_is_found_and_the_mark_restored(
     tiny_space: FeatureSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -214,7 +214,7 @@ def test_a_point_written_with_old_levels_meanwhile_is_found_and_the_mark_put_bac
 # The manifest -----------------------------------------------------------------------------------------
 
 
-def test_a_manifest_from_before_opens(filled_path: Path, tmp_path: Path) -> None:
+def test_an_older_manifest_opens(filled_path: Path, tmp_path: Path) -> None:
     path = tmp_path / "notes"
     shutil.copytree(filled_path, path)
     manifest = json.loads((path / "manifest.json").read_text())

@@ -75,7 +75,7 @@ def state(path: Path, old: str, new: str) -> str:
     return {old: "old", new: "new"}[fingerprint]
 
 
-def test_kills_at_random_moments_mix_and_lose_nothing(
+def test_kills_at_random_moments_lose_no_records_and_mix_no_levels(
     filled_path: Path, uninterrupted: tuple[str, list[Any]], tiny_space: FeatureSpace, tmp_path: Path
 ) -> None:
     new, expected = uninterrupted
@@ -164,7 +164,7 @@ def test_a_kill_at_each_step_is_resumed(
     assert not list(path.glob(".space*"))
 
 
-def test_an_error_on_the_way_closes_the_index(
+def test_an_error_during_recalibration_closes_the_index(
     filled_path: Path, uninterrupted: tuple[str, list[Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "notes"

@@ -134,7 +134,7 @@ def listed(value: Any) -> list[Any]:
         ("EXISTS(metadata.mixed)", lambda m: m["mixed"] is not None),
     ],
 )
-def test_a_condition_on_metadata_finds_what_it_says(
+def test_a_condition_on_metadata_selects_the_expected_records(
     index: FeatureIndex, where: str, holds: Callable[[dict[str, Any]], bool]
 ) -> None:
     assert found_by(index, where) == those(holds)
@@ -145,7 +145,7 @@ def day_of(metadata: dict[str, Any]) -> int | None:
     return None if text is None else MOMENTS[text] // (86_400 * 10**6)
 
 
-def test_a_day_is_all_of_it_in_every_comparison(index: FeatureIndex) -> None:
+def test_every_comparison_treats_a_day_as_a_period(index: FeatureIndex) -> None:
     for day in ("1991-02-02", "2000-11-11", "2013-12-24"):
         number = int(np.datetime64(day, "D").astype(int))
         expected: dict[str, Callable[[int], bool]] = {
@@ -190,7 +190,7 @@ def codes(index: FeatureIndex) -> dict[str, set[int]]:
     return {point.payload["record_id"]: set(point.payload[CONCEPTS]) for point in points}
 
 
-def test_levels_nest_and_a_bare_concept_takes_the_level_of_the_query(index: FeatureIndex) -> None:
+def test_levels_are_nested_and_a_bare_concept_has_the_level_of_the_query(index: FeatureIndex) -> None:
     stored = codes(index)
     strong = [code // LEVEL_STRIDE for found in stored.values() for code in found if code % LEVEL_STRIDE == 2]
     feature = max(set(strong), key=strong.count)
@@ -209,7 +209,7 @@ def common_features(index: FeatureIndex, count: int) -> list[int]:
     return sorted(set(active), key=lambda feature: -active.count(feature))[:count]
 
 
-def test_at_least_k_counts_parts_of_any_kind(index: FeatureIndex) -> None:
+def test_at_least_counts_parts_of_any_kind(index: FeatureIndex) -> None:
     a, b, c = common_features(index, 20)[-3:]
     parts = [f"#{a}", f"NOT #{b} AND metadata.words > 9", f'(#{c} OR metadata.corpus = "music")']
     sets = [found_by(index, part) for part in parts]
@@ -221,7 +221,7 @@ def test_at_least_k_counts_parts_of_any_kind(index: FeatureIndex) -> None:
         )
 
 
-def test_a_family_is_any_of_its_features_at_the_level_asked_for(index: FeatureIndex) -> None:
+def test_a_family_matches_any_of_its_features_at_the_level(index: FeatureIndex) -> None:
     family = index.space.families[0]
     for level in LEVELS:
         any_of = Or(parts=tuple(FeatureTerm(feature=one, level=level) for one in family.features))
@@ -229,7 +229,7 @@ def test_a_family_is_any_of_its_features_at_the_level_asked_for(index: FeatureIn
         assert found_by(index, "family(#0)", level) == found_by(index, any_of)
 
 
-def test_a_filter_of_one_s_own_is_and_ed_whole(index: FeatureIndex) -> None:
+def test_a_native_filter_is_combined_by_and(index: FeatureIndex) -> None:
     a, b = common_features(index, 12)[-2:]
     query_filter = Filter(
         should=[
@@ -243,7 +243,7 @@ def test_a_filter_of_one_s_own_is_and_ed_whole(index: FeatureIndex) -> None:
     assert compile_where(None, lambda _: []) is None
 
 
-def test_deep_alternation_runs_to_the_engines_limit_and_is_refused_beyond_it(index: FeatureIndex) -> None:
+def test_deep_nesting_works_up_to_the_engine_limit_and_is_refused_above(index: FeatureIndex) -> None:
     a, b = common_features(index, 2)
     for depth, is_possible in ((30, True), (40, False)):
         node: Expression = FeatureTerm(feature=a)
@@ -258,7 +258,7 @@ def test_deep_alternation_runs_to_the_engines_limit_and_is_refused_beyond_it(ind
     assert found_by(index, "NOT " * 50 + f"#{a}") == found_by(index, f"#{a}")
 
 
-def test_a_whole_query_takes_the_language_in_every_form(index: FeatureIndex) -> None:
+def test_a_query_accepts_every_form_of_an_expression(index: FeatureIndex) -> None:
     text = 'metadata.words BETWEEN 5 AND 9 AND NOT metadata.corpus IN ("music")'
     parsed = parse_where(text)
     wanted = found_by(index, text)
@@ -306,7 +306,7 @@ def test_random_expressions_select_exactly_the_brute_force_set(index: FeatureInd
 
 
 @pytest.mark.parametrize("broken", [{"present": 0, "typical": 0, "strong": 2}, {"present": 1}])
-def test_the_comparison_would_notice_a_wrong_compilation(
+def test_the_comparison_detects_a_wrong_compilation(
     on_edge: FeatureIndex, monkeypatch: pytest.MonkeyPatch, broken: dict[str, int]
 ) -> None:
     monkeypatch.setattr(compiling, "LEVEL_NUMBERS", {**compiling.LEVEL_NUMBERS, **broken})

@@ -64,7 +64,7 @@ def test_nineteen_of_twenty_counts_lie_within_the_interval(index: FeatureIndex, 
     assert np.mean(within) >= 0.93
 
 
-def test_an_interval_is_narrow_where_the_sample_is_large(index: FeatureIndex) -> None:
+def test_an_interval_is_narrow_if_the_sample_is_large(index: FeatureIndex) -> None:
     estimate = index.plan("anything", where="metadata.score < 0.5").estimate
     assert 0.3 * RECORDS < estimate.low < estimate.high < 0.7 * RECORDS
     assert estimate.why == f"{estimate.points / RECORDS * SAMPLED:.0f} of {SAMPLED} sampled points"
@@ -78,19 +78,19 @@ def test_a_single_concept_is_counted_exactly(index: FeatureIndex, leaves: list[s
             assert estimate.points == index.count(where)
 
 
-def test_an_indexed_field_is_counted_exactly_where_one_value_is_asked_for(index: FeatureIndex) -> None:
+def test_an_indexed_field_is_counted_exactly_for_one_value(index: FeatureIndex) -> None:
     estimate = index.plan("anything", where="metadata.year = 2003").estimate
     assert (estimate.low, estimate.high) == (index.count("metadata.year = 2003"),) * 2
 
 
-def test_what_never_occurs_together_is_not_taken_for_independent(index: FeatureIndex) -> None:
+def test_conditions_that_never_occur_together_are_not_treated_as_independent(index: FeatureIndex) -> None:
     both = 'metadata.topic = "music" AND metadata.topic = "cooking"'
     assert index.plan("anything", where=both).estimate.high < 0.02 * RECORDS
     either = 'metadata.topic = "music" OR NOT metadata.topic = "music"'
     assert index.plan("anything", where=either).estimate.points == pytest.approx(RECORDS)
 
 
-def test_a_native_filter_is_asked_about_the_sample(index: FeatureIndex) -> None:
+def test_a_native_filter_is_evaluated_on_the_sample(index: FeatureIndex) -> None:
     year = FieldCondition(key="metadata.year", range=Range(lt=2000))
     topic = FieldCondition(key="metadata.topic", match=MatchValue(value="music"))
     for query_filter in (Filter(must=[year]), Filter(must_not=[topic]), Filter(must=[year, topic])):
@@ -99,7 +99,7 @@ def test_a_native_filter_is_asked_about_the_sample(index: FeatureIndex) -> None:
             assert estimate.low <= index.count(where, query_filter) <= estimate.high
 
 
-def test_estimates_keep_up_with_records_that_come_and_go(
+def test_estimates_follow_added_and_deleted_records(
     tmp_path: Path, space: FeatureSpace, encoder: RememberingEncoder
 ) -> None:
     where = 'metadata.topic = "music"'
@@ -116,7 +116,7 @@ def test_estimates_keep_up_with_records_that_come_and_go(
 
 
 @pytest.mark.parametrize(("selected", "seen"), [(0, 50), (7, 50), (50, 50), (400, 1_000)])
-def test_wilson_s_interval_is_that_of_scipy(selected: int, seen: int) -> None:
+def test_wilson_s_interval_equals_that_of_scipy(selected: int, seen: int) -> None:
     from scipy.stats import binomtest
 
     expected = binomtest(selected, seen).proportion_ci(0.95, method="wilson")

@@ -77,7 +77,7 @@ def feature_sets(papers: FeatureIndex) -> dict[str, set[int]]:
     return atoms
 
 
-def test_atoms_cover_ids_and_quoted_labels(feature_sets: dict[str, set[int]]) -> None:
+def test_clauses_accept_ids_and_quoted_labels(feature_sets: dict[str, set[int]]) -> None:
     assert sum(text.startswith("#") for text in feature_sets) >= 30
     assert sum(text.startswith('"') for text in feature_sets) >= 10
 
@@ -103,7 +103,9 @@ def test_filters_select_exactly_the_brute_force_set(
     assert len(set(sizes)) > 15, "the expressions should be neither all empty nor all full"
 
 
-def test_a_plan_expects_what_matches(papers: FeatureIndex, feature_sets: dict[str, set[int]]) -> None:
+def test_a_plan_s_estimate_fits_the_matching_records(
+    papers: FeatureIndex, feature_sets: dict[str, set[int]]
+) -> None:
     text = next(iter(feature_sets))
     plan = papers.plan("anything", where=f"NOT {text}")
     assert plan.estimate.points == papers.count(f"NOT {text}") < plan.total == papers.count()

@@ -23,7 +23,7 @@ def shown(points: list[Point]) -> list[tuple[object, float | None]]:
 
 
 @pytest.mark.parametrize("postfilter", [1, 10, 60, 239, 240, 500])
-def test_sifting_changes_no_result(papers: FeatureIndex, postfilter: int) -> None:
+def test_filtering_after_the_scan_changes_no_result(papers: FeatureIndex, postfilter: int) -> None:
     plan = papers.plan(TEXTS[0], where="NOT #5")
     requests = [
         SearchRequest(plan.vector, query_filter=plan.query_filter, limit=limit, offset=offset)
@@ -37,7 +37,7 @@ def test_sifting_changes_no_result(papers: FeatureIndex, postfilter: int) -> Non
         )
 
 
-def test_equal_scores_at_the_edge_of_what_is_sifted_stay_in_id_order(papers: FeatureIndex) -> None:
+def test_equal_scores_at_the_cutoff_stay_in_id_order(papers: FeatureIndex) -> None:
     zero = np.zeros(384, np.float32)
     zero[0] = 1e-30  # all scores are as good as equal
     plan = papers.plan(TEXTS[1], where="NOT #5")
@@ -48,7 +48,7 @@ def test_equal_scores_at_the_edge_of_what_is_sifted_stay_in_id_order(papers: Fea
         )
 
 
-def test_a_search_is_the_same_wherever_its_filter_is_asked(
+def test_a_search_is_the_same_wherever_its_filter_is_applied(
     papers: FeatureIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wheres = [
@@ -71,7 +71,7 @@ def test_a_search_is_the_same_wherever_its_filter_is_asked(
     assert found() == within
 
 
-def test_random_filters_sifted(papers: FeatureIndex) -> None:
+def test_random_filters_after_the_scan_change_no_result(papers: FeatureIndex) -> None:
     dice = np.random.default_rng(4)
     vector = papers.plan(TEXTS[2]).vector
     for _ in range(40):

@@ -46,7 +46,7 @@ def built(index: FeatureIndex, steer: Steer) -> Direction:
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("count", [1, 4, 16])
-def test_pursuit_is_that_of_scikit_learn(space: FeatureSpace, seed: int, count: int) -> None:
+def test_pursuit_equals_that_of_scikit_learn(space: FeatureSpace, seed: int, count: int) -> None:
     vector = nz(np.random.default_rng(seed).normal(size=384))
     atoms = space.sae.directions.astype(np.float64)
     reference = OrthogonalMatchingPursuit(n_nonzero_coefs=count, fit_intercept=False).fit(atoms.T, vector)
@@ -54,13 +54,13 @@ def test_pursuit_is_that_of_scikit_learn(space: FeatureSpace, seed: int, count: 
     assert pursue(vector, space, count) == pytest.approx(expected, abs=1e-5)
 
 
-def test_pursuit_stops_where_nothing_is_left(space: FeatureSpace) -> None:
+def test_pursuit_stops_at_a_zero_residual(space: FeatureSpace) -> None:
     vector = combined({5: 0.8, 9: -0.3}, space)
     assert pursue(vector, space, 16) == pytest.approx({5: 0.8, 9: -0.3}, abs=1e-6)
     assert pursue(np.zeros(384), space, 16) == {}
 
 
-def test_the_shown_concepts_and_the_rest_make_up_the_direction(papers: FeatureIndex) -> None:
+def test_the_concepts_and_the_residual_sum_to_the_direction(papers: FeatureIndex) -> None:
     for steer in TARGETS:
         direction = built(papers, steer)
         shown = sum(p.weight * papers.space.sae.directions[p.feature].astype(float) for p in direction.parts)
@@ -80,7 +80,7 @@ def test_a_built_direction_is_a_unit_with_a_positive_step(papers: FeatureIndex, 
     assert 0 < direction.typical < 1
 
 
-def test_a_phrase_is_its_name_and_the_records_that_it_means(papers: FeatureIndex) -> None:
+def test_the_direction_of_a_phrase_uses_its_text_and_matching_records(papers: FeatureIndex) -> None:
     sample, x = papers.collection.sample(), papers.collection.sample().rows.x.astype(float)
     vector, mean = papers.collection.encode("sounds disappointed"), sample.mean.astype(float)
     told = Asked(vector[None])
@@ -117,12 +117,12 @@ def test_examples_turn_the_direction_towards_them_and_away_from_the_others(paper
     assert only @ unlike < 0
 
 
-def test_the_name_alone_is_the_baseline(papers: FeatureIndex) -> None:
+def test_the_direction_of_the_name_alone_is_the_baseline(papers: FeatureIndex) -> None:
     found = name_direction(papers.collection, "sad")
     np.testing.assert_allclose(found.unit, nz(papers.collection.encode("sad")), atol=1e-6)
 
 
-def test_an_edit_moves_a_concept_s_weight_to_the_one_given(papers: FeatureIndex) -> None:
+def test_an_edit_sets_the_weight_of_a_concept(papers: FeatureIndex) -> None:
     direction = built(papers, Steer("sounds disappointed"))
     struck, added = direction.parts[0], 7
     held = {part.feature: part.weight for part in direction.parts}
@@ -136,14 +136,14 @@ def test_an_edit_moves_a_concept_s_weight_to_the_one_given(papers: FeatureIndex)
     assert direction.edited({}) is direction
 
 
-def test_edits_that_strike_all_or_name_no_feature_are_refused(papers: FeatureIndex) -> None:
+def test_edits_that_remove_everything_or_name_no_feature_are_refused(papers: FeatureIndex) -> None:
     with pytest.raises(InvalidInputError, match="remove all of it"):
         papers.search("galaxies", steer=[Steer("#5", edits={5: 0.0})])
     with pytest.raises(UnknownConceptError):
         papers.search("galaxies", steer=[Steer("#5", edits={9_999: 0.5})])
 
 
-def test_a_feature_moves_along_its_decoder_by_its_median(papers: FeatureIndex) -> None:
+def test_a_feature_steers_along_its_decoder_by_its_median(papers: FeatureIndex) -> None:
     space = papers.space
     direction = decoder_direction(papers.concept("#5"), space)
     np.testing.assert_allclose(direction.unit, nz(space.sae.directions[5]), atol=1e-7)

@@ -47,7 +47,7 @@ def test_creating_over_other_files_is_refused_and_leaves_them(index_path: Path) 
     assert [path.name for path in index_path.iterdir()] == ["thesis.tex"]
 
 
-def test_opening_nothing_says_what_is_missing(index_path: Path) -> None:
+def test_opening_an_empty_folder_reports_what_is_missing(index_path: Path) -> None:
     with pytest.raises(NotFoundError, match="no such directory"):
         EdgeStore.open(index_path / "absent")
     with pytest.raises(NotFoundError, match="there is no index"):
@@ -78,7 +78,7 @@ def test_an_interrupted_creation_is_completed_by_creating_again(
         assert store.facet("concepts") == [(1, 1)]
 
 
-def test_points_whose_layout_is_lost_are_not_wiped(index_path: Path) -> None:
+def test_points_without_a_layout_are_not_deleted(index_path: Path) -> None:
     with EdgeStore.create(index_path, LAYOUT) as store:
         store.upsert([Point(1, {"dense": ONES})])
     kept = (index_path / "layout.json").read_bytes()
@@ -105,7 +105,9 @@ def test_a_newer_format_and_broken_files_are_errors(index_path: Path) -> None:
     EdgeStore.open(index_path).close()
 
 
-def test_a_write_that_dies_leaves_the_old_manifest(index_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_write_leaves_the_old_manifest(
+    index_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with EdgeStore.create(index_path, LAYOUT) as store:
         store.write_manifest({"version": 1})
 

@@ -63,7 +63,7 @@ def test_2_a_bare_exception_becomes_a_storage_error(
         store.count()
 
 
-def test_2_what_python_raises_on_purpose_passes_through(
+def test_2_deliberate_python_exceptions_pass_through(
     store: EdgeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(*_: object) -> None:
@@ -79,7 +79,7 @@ def test_2_what_python_raises_on_purpose_passes_through(
 # 3. Every call holds the GIL.
 
 
-def test_3_that_calls_hold_the_gil_is_said_where_users_look() -> None:
+def test_3_the_documentation_says_that_calls_hold_the_gil() -> None:
     text = EdgeStore.__doc__ or ""
     assert "GIL" in text
     assert "worker process" in text
@@ -94,7 +94,7 @@ def _filtered_ids(store: EdgeStore, query: Any, group: int, exact: bool) -> list
     return [hit.id for hit in store.search(SearchRequest(query, query_filter=wanted, exact=exact))]
 
 
-def test_4_filtered_searches_are_brute_force_even_over_an_hnsw_graph(
+def test_4_filtered_searches_equal_brute_force_with_an_hnsw_graph(
     index_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(edge_engine, "INDEXING_THRESHOLD_KB", 1)
@@ -122,7 +122,7 @@ def test_4_no_graph_is_ever_built(store: EdgeStore) -> None:
     assert store.count() == 1500
 
 
-def test_4_searches_ask_for_an_exact_scan(store: EdgeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_4_searches_request_an_exact_scan(store: EdgeStore, monkeypatch: pytest.MonkeyPatch) -> None:
     import qdrant_edge
 
     asked: list[bool] = []
@@ -152,7 +152,7 @@ def test_a_filter_on_true_does_not_find_1(store: EdgeStore) -> None:
 # And what the speed of facets rests on: the engine's approximate counts are true on one shard.
 
 
-def test_facets_stay_true_over_segments_deletes_and_rewrites(store: EdgeStore, index_path: Path) -> None:
+def test_facets_are_correct_after_segments_deletes_and_rewrites(store: EdgeStore, index_path: Path) -> None:
     rng = np.random.default_rng(6)
     groups: dict[int, list[int]] = {}
 

@@ -76,7 +76,7 @@ def test_6_acknowledged_writes_survive_kill_9_and_the_lock_does_not(index_path: 
         assert sum(number for _, number in store.facet("group")) == 298
 
 
-def test_6_the_tail_that_a_power_cut_could_take_is_bounded(
+def test_6_the_data_that_a_power_cut_could_lose_is_bounded(
     store: EdgeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flushed: list[int] = []
@@ -119,7 +119,7 @@ def _in_child(store: EdgeStore, answers: Any) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_8_a_forked_child_is_refused_and_the_parent_goes_on(store: EdgeStore, index_path: Path) -> None:
+def test_8_a_forked_child_is_refused_and_the_parent_continues(store: EdgeStore, index_path: Path) -> None:
     store.upsert([Point(1, {"dense": ONES})])
     context = multiprocessing.get_context("fork")
     answers = context.Queue()
@@ -151,7 +151,7 @@ print(store.count())
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_8_a_forked_child_can_end_with_the_store_in_its_hands(index_path: Path) -> None:
+def test_8_a_forked_child_that_has_the_store_can_exit(index_path: Path) -> None:
     ended = _run(FORKED, index_path / "index")
     assert (ended.returncode, ended.stdout) == (0, "1\n"), ended.stderr
 
@@ -170,7 +170,9 @@ except IndexLockedError as error:
 """
 
 
-def test_9_a_second_process_is_told_who_has_the_index(store: EdgeStore, index_path: Path) -> None:
+def test_9_the_error_in_a_second_process_names_the_owner_of_the_index(
+    store: EdgeStore, index_path: Path
+) -> None:
     ended = _run(OPENED, index_path / "index")
     assert f"process {os.getpid()} has it open" in ended.stdout, ended.stderr
 

@@ -66,7 +66,7 @@ def test_the_error_names_the_point(name: str) -> None:
     assert f"{bad.id!r:.80}" in str(caught.value)
 
 
-def test_the_error_says_what_is_wrong() -> None:
+def test_the_error_names_the_invalid_part() -> None:
     said = {}
     for name, bad in bad_points().items():
         with pytest.raises(InvalidPointError) as caught:

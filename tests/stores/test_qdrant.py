@@ -35,7 +35,7 @@ def test_the_layout_is_read_back(client: QdrantClient) -> None:
     assert QdrantStore.open(client, "c").layout == LAYOUT
 
 
-def test_creating_twice_is_refused_whoever_made_the_first(client: QdrantClient) -> None:
+def test_creating_twice_is_refused(client: QdrantClient) -> None:
     QdrantStore.create(client, "ours", LAYOUT)
     client.create_collection("theirs", vectors_config={})
     for name in ("ours", "theirs"):
@@ -61,7 +61,7 @@ def test_an_interrupted_creation_is_completed(client: QdrantClient, monkeypatch:
     assert QdrantStore.open(client, "c").layout == LAYOUT
 
 
-def test_a_collection_of_others_opens_where_its_vectors_fit(client: QdrantClient) -> None:
+def test_a_foreign_collection_opens_if_its_vectors_fit(client: QdrantClient) -> None:
     cosine = models.VectorParams(size=4, distance=models.Distance.COSINE)
     client.create_collection(
         "fits", vectors_config={"dense": cosine}, sparse_vectors_config={"sae": models.SparseVectorParams()}
@@ -93,7 +93,7 @@ def test_options_pass_through_and_unknown_ones_are_refused(client: QdrantClient)
         QdrantStore.create(client, "a/b", LAYOUT)
 
 
-def test_a_large_batch_is_sent_in_requests_that_a_server_takes(
+def test_a_large_batch_is_split_into_requests_within_the_server_limit(
     client: QdrantClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = QdrantStore.create(client, "c", LAYOUT)
@@ -117,7 +117,7 @@ def test_a_client_passed_in_stays_open(client: QdrantClient) -> None:
     assert client.collection_exists("c")
 
 
-def test_a_search_s_own_timeout_is_sent_in_whole_seconds(
+def test_the_timeout_of_a_search_is_sent_in_whole_seconds(
     client: QdrantClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = QdrantStore.create(client, "c", LAYOUT, timeout=30)
@@ -137,7 +137,7 @@ def test_a_search_s_own_timeout_is_sent_in_whole_seconds(
     assert sent == [30] * 3 + [1] * 3 + [3] * 3 + [7] * 3
 
 
-def test_open_store_chooses_by_what_is_given(client: QdrantClient, index_path: Path) -> None:
+def test_open_store_chooses_by_its_arguments(client: QdrantClient, index_path: Path) -> None:
     create_store(index_path / "edge", LAYOUT).close()
     with open_store(index_path / "edge") as store:
         assert store.layout == LAYOUT
@@ -194,7 +194,7 @@ def _error(url: str) -> SaeIndexError:
         (500, StorageError, "answered 500: as the server says"),
     ],
 )
-def test_what_a_server_answers_becomes_our_error_without_the_key(
+def test_a_server_error_becomes_a_saeindex_error_without_the_key(
     url: str, monkeypatch: pytest.MonkeyPatch, status: int, kind: type[SaeIndexError], said: str
 ) -> None:
     monkeypatch.setenv("QDRANT_API_KEY", SECRET)
@@ -205,14 +205,16 @@ def test_what_a_server_answers_becomes_our_error_without_the_key(
     assert said in str(error)
 
 
-def test_no_server_and_a_key_that_no_header_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_server_and_a_key_invalid_in_a_header_are_errors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for key in (SECRET, SECRET + "\nx"):
         monkeypatch.setenv("QDRANT_API_KEY", key)
         error = _error("http://127.0.0.1:9")
         assert isinstance(error, StorageError | InvalidInputError)
 
 
-def test_a_url_from_the_environment_is_asked_for_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_url_from_the_environment_is_used_when_the_name_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("QDRANT_URL", raising=False)
     with pytest.raises(InvalidInputError, match="QDRANT_URL is not set"):
         open_store("papers", url="env")

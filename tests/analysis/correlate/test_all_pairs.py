@@ -42,7 +42,7 @@ def correlations(
     return correlate_open(made_snapshot(space, planted_presence, features))
 
 
-def test_what_goes_together_and_what_avoids_each_other_is_listed(
+def test_pairs_that_go_together_and_pairs_that_avoid_each_other_are_listed(
     correlations: Correlations, features: list[int], planted_presence: NDArray[np.bool_]
 ) -> None:
     (pair,), (avoiding,) = correlations.results, correlations.avoided
@@ -62,7 +62,7 @@ def test_what_goes_together_and_what_avoids_each_other_is_listed(
     assert len(pair.examples) == 3
 
 
-def test_only_the_records_asked_for_count(
+def test_only_the_selected_records_count(
     space: FeatureSpace, planted_presence: NDArray[np.bool_], features: list[int]
 ) -> None:
     rows = np.arange(50, 250)
@@ -72,7 +72,7 @@ def test_only_the_records_asked_for_count(
     assert all(50 <= int(one[1:]) < 250 for one in part.results[0].examples)
 
 
-def test_across_fields_each_side_is_of_its_own_and_records_lack_neither(
+def test_across_fields_each_side_has_its_field_and_records_have_both(
     space: FeatureSpace, planted_presence: NDArray[np.bool_], features: list[int]
 ) -> None:
     texts = ["" if row < 40 else f"word{row}" for row in range(M)]
@@ -136,7 +136,7 @@ def test_repeated_answers_to_few_prompts_are_no_evidence(space: FeatureSpace, fe
     assert findings[1] > 5
 
 
-def test_by_finds_no_more_than_bh_and_a_lower_rate_no_more_than_a_higher(
+def test_stricter_corrections_find_no_more_pairs(
     space: FeatureSpace, planted_presence: NDArray[np.bool_], features: list[int]
 ) -> None:
     snapshot = made_snapshot(space, planted_presence, features)
@@ -149,7 +149,7 @@ def test_by_finds_no_more_than_bh_and_a_lower_rate_no_more_than_a_higher(
 # What says nothing ------------------------------------------------------------------------------------
 
 
-def test_pairs_of_a_family_and_those_alike_by_direction_or_label_are_known_beforehand(
+def test_trivial_pairs_are_known_by_family_direction_and_label(
     space: FeatureSpace,
 ) -> None:
     known = KnownTrivial(space)
@@ -172,7 +172,7 @@ def test_pairs_of_a_family_and_those_alike_by_direction_or_label_are_known_befor
     assert any(word[:5] in second for word in first.replace(",", " ").split() if len(word) >= 4)
 
 
-def test_two_names_of_one_thing_are_left_out_on_sight(space: FeatureSpace, features: list[int]) -> None:
+def test_pairs_of_the_same_records_are_left_out(space: FeatureSpace, features: list[int]) -> None:
     dice = np.random.default_rng(5)
     topic = dice.random(M) < 0.3
     has = np.stack([topic & (dice.random(M) < 0.7) for _ in range(2)], axis=1)
@@ -184,7 +184,7 @@ def test_two_names_of_one_thing_are_left_out_on_sight(space: FeatureSpace, featu
     assert len(correlate_open(snapshot, with_trivial=True).results) == 1
 
 
-def test_a_word_that_both_stand_for_is_left_out_on_sight(space: FeatureSpace, features: list[int]) -> None:
+def test_pairs_explained_by_a_common_word_are_left_out(space: FeatureSpace, features: list[int]) -> None:
     dice = np.random.default_rng(6)
     has_word = dice.random(M) < 0.08
     has = np.stack([has_word & (dice.random(M) < 0.7) for _ in range(2)], axis=1)
@@ -196,7 +196,7 @@ def test_a_word_that_both_stand_for_is_left_out_on_sight(space: FeatureSpace, fe
 # Results ----------------------------------------------------------------------------------------------
 
 
-def test_results_are_json_tables_and_text(correlations: Correlations) -> None:
+def test_results_are_given_as_json_tables_and_text(correlations: Correlations) -> None:
     said = json.loads(json.dumps(correlations.to_json()))
     assert said["tested"] == 15
     (pair,) = said["results"]
@@ -231,7 +231,7 @@ def test_graphs_have_each_pair_as_an_edge(correlations: Correlations, tmp_path: 
 
 
 @pytest.mark.parametrize("options", [{"alpha": 0}, {"alpha": 1.5}, {"min_support": 0}, {"limit": 0}])
-def test_settings_out_of_range_are_refused(
+def test_options_out_of_range_are_refused(
     space: FeatureSpace, planted_presence: NDArray[np.bool_], features: list[int], options: dict[str, float]
 ) -> None:
     with pytest.raises(InvalidInputError, match="out of range"):

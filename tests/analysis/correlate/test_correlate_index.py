@@ -93,9 +93,7 @@ def test_where_selects_records(talks: FeatureIndex) -> None:
     assert talks.correlate(concepts, where="metadata.year >= 2010").records == 160
 
 
-def test_what_brings_about_thanks_is_the_topic_that_was_planted(
-    talks: FeatureIndex, space: FeatureSpace
-) -> None:
+def test_the_trigger_of_thanks_is_the_planted_topic(talks: FeatureIndex, space: FeatureSpace) -> None:
     found = talks.find_triggers("thanked=metadata.thanks=true")
     snapshot = talks.snapshot("prompt")
     music = snapshot.column("metadata.topic")
@@ -107,7 +105,7 @@ def test_what_brings_about_thanks_is_the_topic_that_was_planted(
     assert shown.results[0].pair.q < 0.05
 
 
-def test_a_mistake_says_what_to_do(talks: FeatureIndex) -> None:
+def test_an_error_has_a_remedy(talks: FeatureIndex) -> None:
     with pytest.raises(InvalidInputError, match="levle"):
         talks.correlate(levle="strong")  # type: ignore[call-arg]
     with pytest.raises(InvalidInputError, match="level"):

@@ -34,7 +34,7 @@ def a_table(draw: st.DrawFn) -> tuple[int, int, int, int]:
 
 @settings(max_examples=200, deadline=None)
 @given(a_table())
-def test_mid_p_is_twice_the_hypergeometric_tail_with_half_of_what_was_seen(
+def test_mid_p_is_the_two_sided_hypergeometric_mid_p_value(
     table: tuple[int, int, int, int],
 ) -> None:
     both, of_a, of_b, records = table
@@ -47,7 +47,7 @@ def test_mid_p_is_twice_the_hypergeometric_tail_with_half_of_what_was_seen(
     assert got == pytest.approx(expected, rel=1e-6, abs=1e-12)
 
 
-def test_statistics_of_a_pair_are_those_of_the_libraries() -> None:
+def test_statistics_of_a_pair_equal_those_of_libraries() -> None:
     both, of_a, of_b, records = 30, 80, 120, 1_000
     pair = tables([both], [of_a], [of_b], records)
     cells = [[both, of_a - both], [of_b - both, records - of_a - of_b + both]]
@@ -64,7 +64,7 @@ def test_statistics_of_a_pair_are_those_of_the_libraries() -> None:
     assert (low, high) == pytest.approx((np.log(interval.low), np.log(interval.high)), abs=0.05)
 
 
-def test_pairs_never_together_and_never_apart_are_at_the_ends_of_the_scale() -> None:
+def test_exclusive_and_inseparable_pairs_are_at_the_ends_of_the_scale() -> None:
     pair = tables([0, 50], [50, 50], [50, 50], 1_000)
     np.testing.assert_allclose(pair.npmi, [-1.0, 1.0])
     assert pair.evidence[0] < 0 < pair.evidence[1]
@@ -77,7 +77,9 @@ def test_large_counts_are_tested_like_small_ones() -> None:
 
 
 @pytest.mark.parametrize("is_cross", [False, True])
-def test_all_pairs_are_counted_as_by_a_loop(is_cross: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_counts_of_all_pairs_equal_those_of_a_loop(
+    is_cross: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("saeindex.analysis.correlate.pair_tests.BLOCK", 7)
     dice = np.random.default_rng(0)
     dense = dice.random((60, 25)) < dice.random(25) * 0.6
@@ -101,7 +103,7 @@ def test_all_pairs_are_counted_as_by_a_loop(is_cross: bool, monkeypatch: pytest.
     assert len(expected) > 50
 
 
-def test_pairs_that_say_nothing_are_counted_by_reason_and_not_tested() -> None:
+def test_uninformative_pairs_are_counted_by_reason_and_not_tested() -> None:
     present = csr_matrix(np.ones((20, 6), np.float32))
 
     def why(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int8]:
@@ -114,14 +116,14 @@ def test_pairs_that_say_nothing_are_counted_by_reason_and_not_tested() -> None:
 
 
 @pytest.mark.parametrize("method", ["bh", "by"])
-def test_q_values_are_those_of_all_tests_whose_others_are_1(method: str) -> None:
+def test_q_values_treat_untested_pairs_as_p_1(method: str) -> None:
     p = np.random.default_rng(1).random(40) ** 6
     expected = false_discovery_control(np.concatenate([p, np.ones(160)]), method=method)[:40]
     np.testing.assert_allclose(corrected(p, 200, method), expected)  # type: ignore[arg-type]
     assert not len(corrected(np.zeros(0), 10))
 
 
-def test_concepts_that_are_independent_are_hardly_ever_found_to_go_together() -> None:
+def test_independent_concepts_are_rarely_found_to_go_together() -> None:
     runs_with_finding = 0
     for seed in range(40):
         dice = np.random.default_rng(seed)

@@ -55,7 +55,7 @@ def triggers(prompts: Snapshot, responses: Snapshot, features: list[int]) -> Tri
     return find_triggers(prompts, responses, features[5])
 
 
-def test_the_trigger_is_found_alone_and_its_twin_stands_beside_it(
+def test_a_trigger_is_listed_once_with_its_equivalent_feature(
     triggers: Triggers, features: list[int], asked: NDArray[np.bool_], answered: NDArray[np.bool_]
 ) -> None:
     (trigger,) = triggers.results
@@ -69,7 +69,7 @@ def test_the_trigger_is_found_alone_and_its_twin_stands_beside_it(
     assert (triggers.tested, triggers.having, triggers.records) == (5, answered.sum(), M)
 
 
-def test_records_for_and_against_are_what_they_are_called(
+def test_supporting_and_contradicting_records_are_correct(
     triggers: Triggers, asked: NDArray[np.bool_], answered: NDArray[np.bool_]
 ) -> None:
     (trigger,) = triggers.results
@@ -85,7 +85,7 @@ def test_records_for_and_against_are_what_they_are_called(
 
 
 @pytest.mark.parametrize("way", ["metadata", "examples"])
-def test_a_behaviour_may_be_named_in_other_ways(
+def test_a_behaviour_can_be_defined_in_several_ways(
     prompts: Snapshot, responses: Snapshot, features: list[int], answered: NDArray[np.bool_], way: str
 ) -> None:
     rows = np.flatnonzero(answered[:, 0])
@@ -101,7 +101,7 @@ def test_a_behaviour_may_be_named_in_other_ways(
     assert found.behaviour.label == "refuses"
 
 
-def test_a_topic_that_comes_back_in_the_response_is_no_trigger(
+def test_a_topic_repeated_in_the_response_is_not_a_trigger(
     space: FeatureSpace, asked: NDArray[np.bool_], features: list[int]
 ) -> None:
     prompts = made_snapshot(space, asked[:, :2], features[:2], field="prompt")
@@ -110,7 +110,7 @@ def test_a_topic_that_comes_back_in_the_response_is_no_trigger(
     assert (found.removed, found.results) == (1, ())
 
 
-def test_nothing_is_found_where_nothing_was_planted(
+def test_without_a_planted_trigger_nothing_is_found(
     prompts: Snapshot, space: FeatureSpace, features: list[int]
 ) -> None:
     findings = 0
@@ -120,13 +120,13 @@ def test_nothing_is_found_where_nothing_was_planted(
     assert findings <= 3
 
 
-def test_triggers_are_json_tables_and_text(triggers: Triggers) -> None:
+def test_triggers_are_given_as_json_tables_and_text(triggers: Triggers) -> None:
     said = json.loads(json.dumps(triggers.to_json()))
     assert said["results"][0]["showing"] == list(triggers.results[0].showing)
     assert len(triggers.tables()["records"]) == 15
     assert "without behaviour: r" in str(triggers)
 
 
-def test_a_behaviour_that_the_space_does_not_have_is_refused(prompts: Snapshot, responses: Snapshot) -> None:
+def test_an_unknown_behaviour_is_refused(prompts: Snapshot, responses: Snapshot) -> None:
     with pytest.raises(UnknownConceptError):
         find_triggers(prompts, responses, 999_999)

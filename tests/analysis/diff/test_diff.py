@@ -60,7 +60,7 @@ def test_half_of_the_records_do_not_differ_from_the_others(papers: FeatureIndex)
     assert sum(found) <= 1
 
 
-def test_shares_are_counts_of_the_index(papers: FeatureIndex) -> None:
+def test_shares_equal_the_counts_of_the_index(papers: FeatureIndex) -> None:
     found = papers.diff(MUSIC, OTHERS, families=("concepts",), length_bins=0)
     first = found.findings["concepts"][0]
     for name, where in (("a", MUSIC), ("b", OTHERS)):
@@ -100,7 +100,7 @@ def test_groups_come_from_filters_values_and_names(papers: FeatureIndex) -> None
     assert set(named.groups) == {"old", "new"}
 
 
-def test_pairs_are_compared_with_each_other(answers: FeatureIndex) -> None:
+def test_paired_groups_are_compared_by_pair(answers: FeatureIndex) -> None:
     found = answers.diff(
         'metadata.model = "polite"', 'metadata.model = "plain"', families=("concepts", "words"), length_bins=0
     )
@@ -111,7 +111,7 @@ def test_pairs_are_compared_with_each_other(answers: FeatureIndex) -> None:
     assert not words.keys() & {"violin", "bread", "tax"}
 
 
-def test_findings_are_confirmed_in_the_other_half(papers: FeatureIndex) -> None:
+def test_findings_are_confirmed_on_the_other_half(papers: FeatureIndex) -> None:
     found = papers.diff(MUSIC, OTHERS, families=("words",))
     (told,) = found.confirmation
     assert 0 < told.replicated <= told.found
@@ -126,7 +126,7 @@ def test_examples_show_the_finding(papers: FeatureIndex) -> None:
             assert str(one.key) in example.text.lower()
 
 
-def test_what_could_have_been_found_falls_with_more_records(papers: FeatureIndex) -> None:
+def test_the_detectable_difference_falls_with_more_records(papers: FeatureIndex) -> None:
     few = papers.diff('metadata.topic = "music" AND metadata.year < 2000', OTHERS, families=("words",))
     many = papers.diff("metadata.year < 2007", "metadata.year >= 2007", families=("words",))
     of_few, of_many = (next(o for o in found.power if o.base == 0.05).share for found in (few, many))
@@ -153,14 +153,14 @@ def test_what_could_have_been_found_falls_with_more_records(papers: FeatureIndex
         ({"a": MUSIC, "level": "loud"}, InvalidInputError, "loud"),
     ],
 )
-def test_bad_questions_say_what_is_wrong(
+def test_invalid_options_are_reported(
     papers: FeatureIndex, arguments: dict[str, object], error: type[Exception], says: str
 ) -> None:
     with pytest.raises(error, match=says):
         papers.diff(**arguments)  # type: ignore[arg-type]
 
 
-def test_companions_are_counted_in_the_engine(any_papers: FeatureIndex) -> None:
+def test_related_features_are_counted_in_the_engine(any_papers: FeatureIndex) -> None:
     feature = int(np.argmax(np.asarray(any_papers.snapshot().at("typical").sum(0)).ravel()))
     found = any_papers.companions(feature, limit=5)
     held = any_papers.snapshot().at("typical")
@@ -170,7 +170,7 @@ def test_companions_are_counted_in_the_engine(any_papers: FeatureIndex) -> None:
         assert one.lift > 1 and one.q <= 0.05
 
 
-def test_json_has_what_the_contract_names(papers: FeatureIndex, tmp_path: Path) -> None:
+def test_json_has_the_fields_of_the_contract(papers: FeatureIndex, tmp_path: Path) -> None:
     found = papers.diff(MUSIC, OTHERS).to_json()
     assert {"groups", "tested", "alpha", "results"} <= found.keys()
     first = found["results"][0]
@@ -178,7 +178,7 @@ def test_json_has_what_the_contract_names(papers: FeatureIndex, tmp_path: Path) 
     assert isinstance(first["feature"], int) and len(first["ci"]) == 2
 
 
-def test_two_indexes_are_compared_whole(
+def test_two_whole_indexes_are_compared(
     papers: FeatureIndex, space: FeatureSpace, session_encoder: RememberingEncoder, tmp_path: Path
 ) -> None:
     polite = [Record(one.id, one.text + " Thank you so much!") for one in sample_records(100, seed=9)]
@@ -191,7 +191,7 @@ def test_two_indexes_are_compared_whole(
     assert thanks.examples["b"][0].id.startswith("b:") and "Thank you" in thanks.examples["b"][0].text
 
 
-def test_named_properties_are_told_found_or_not(papers: FeatureIndex) -> None:
+def test_named_properties_are_reported_found_or_not(papers: FeatureIndex) -> None:
     named = ["music=music and concerts; against: food and cooking", "law=a court decision"]
     found = papers.diff(MUSIC, OTHERS, families=("words",), named=named)
     told = {one.key: one for one in found.findings["named"]}

@@ -39,7 +39,7 @@ def trends_of(
     return run_trends(evidence_from(has), codes.astype(np.int32), scores, design, seed=seed)
 
 
-def test_one_stratum_is_tested_as_cochran_and_armitage_did() -> None:
+def test_one_stratum_is_tested_by_cochran_armitage() -> None:
     k, n = np.array([20.0, 35.0, 60.0, 70.0]), np.array([200.0, 210.0, 190.0, 220.0])
     x = np.array([0.0, 1.0, 2.0, 5.0])
     found = contrast_test(StratifiedCounts(k[None, :, None], n[None]), x, np.ones(1))
@@ -51,7 +51,7 @@ def test_one_stratum_is_tested_as_cochran_and_armitage_did() -> None:
     assert found.p[0] == pytest.approx(2 * norm.sf(abs(found.z[0])), rel=1e-6)
 
 
-def test_strata_are_summed_as_mantel_did() -> None:
+def test_strata_are_combined_by_mantel_s_test() -> None:
     has, codes = DICE.random((900, 3)) < 0.4, DICE.integers(0, 5, 900)
     strata = DICE.integers(0, 4, 900)
     counts = StratifiedCounts.of(
@@ -69,7 +69,7 @@ def test_strata_are_summed_as_mantel_did() -> None:
 
 
 @pytest.mark.parametrize(("held", "sizes"), [(6, [40, 50, 30, 60, 45]), (9, [200, 30, 20, 10, 5])])
-def test_small_counts_have_the_tails_of_all_dealings(held: int, sizes: list[int]) -> None:
+def test_small_counts_have_the_tails_of_all_permutations(held: int, sizes: list[int]) -> None:
     scores = np.repeat(np.arange(5.0), sizes)
     totals = np.array([DICE.choice(scores, held, replace=False).sum() for _ in range(60_000)])
     drawn = np.array(
@@ -85,7 +85,7 @@ def test_small_counts_have_the_tails_of_all_dealings(held: int, sizes: list[int]
         assert 0.6 * exact - 1e-3 < tail < 1.8 * exact + 4e-3
 
 
-def test_the_best_of_all_splits_is_paid_for() -> None:
+def test_the_choice_of_the_best_split_is_corrected_for() -> None:
     records = np.array([100.0, 200, 50, 300, 100, 150])
     x = DICE.standard_normal((60_000, 6)) * np.sqrt(records)
     x -= records * (x.sum(1) / records.sum())[:, None]
@@ -98,7 +98,7 @@ def test_the_best_of_all_splits_is_paid_for() -> None:
         assert searched(np.array([p]), records)[0] == pytest.approx((best > bound).mean(), rel=0.2)
 
 
-def test_nothing_drifts_in_records_that_are_dealt_at_random() -> None:
+def test_randomly_permuted_records_have_no_drift() -> None:
     found = 0
     for run in range(30):
         dice = np.random.default_rng(run)
@@ -142,7 +142,7 @@ def test_a_prompt_with_every_version_is_compared_with_itself() -> None:
     assert paired.trend.p[0] < alone.trend.p[0] / 3
 
 
-def test_lines_and_steps_are_told_apart(space: FeatureSpace) -> None:
+def test_lines_and_steps_are_distinguished(space: FeatureSpace) -> None:
     features = unlike_features(space, 5)
     year = np.repeat(np.arange(2010, 2018), 300)
     share = np.stack(
@@ -206,7 +206,7 @@ def test_periods_come_from_numbers_dates_and_orders(space: FeatureSpace) -> None
         ("metadata.number", None, "compared with diff"),
     ],
 )
-def test_what_has_no_order_is_said(
+def test_values_without_an_order_are_reported(
     space: FeatureSpace, over: str, order: list[str] | None, says: str
 ) -> None:
     metadata = [{"model": f"v{i % 3}", "number": i % 2} for i in range(60)]
@@ -221,7 +221,7 @@ def test_wrong_options_are_refused(wrong: dict[str, Any]) -> None:
         DriftOptions(**wrong)
 
 
-def test_an_index_tells_its_drift(papers: FeatureIndex) -> None:
+def test_an_index_reports_drift(papers: FeatureIndex) -> None:
     found = papers.drift("metadata.year", where='metadata.topic != "music"', examples=1)
     told = found.to_json()
     assert {"over", "periods", "tested", "alpha", "results", "words"} <= told.keys()

@@ -50,7 +50,7 @@ def test_a_real_change_raises_an_alert(space: FeatureSpace, features: list[int])
     assert alert.tables()["concepts"][0]["severity"] == "high"
 
 
-def test_chance_raises_few(space: FeatureSpace, features: list[int]) -> None:
+def test_random_windows_raise_few_alerts(space: FeatureSpace, features: list[int]) -> None:
     raised = [
         len(monitor(windows(space, features, 0.0, seed), BEFORE, AFTER, MonitorOptions(**ONLY))) > 0  # type: ignore[arg-type]
         for seed in range(1, 21)
@@ -58,20 +58,22 @@ def test_chance_raises_few(space: FeatureSpace, features: list[int]) -> None:
     assert sum(raised) <= 3  # of 20, where 1 is due
 
 
-def test_looks_and_families_share_the_rate() -> None:
+def test_looks_and_families_share_the_error_rate() -> None:
     assert MonitorOptions(alpha=0.06, looks=3).spent == pytest.approx(0.01)
     for wrong in ({"looks": 0}, {"min_effect": 1.5}, {"min_odds_ratio": 0.5}, {"alpha": 1.0}):
         with pytest.raises(InvalidInputError):
             MonitorOptions(**wrong)
 
 
-def test_a_trifle_is_no_alert(space: FeatureSpace, features: list[int]) -> None:
+def test_a_negligible_change_is_not_an_alert(space: FeatureSpace, features: list[int]) -> None:
     snapshot = windows(space, features, 0.2, 0)
     for bound in ({"min_effect": 0.4}, {"min_odds_ratio": 8.0}):
         assert not len(monitor(snapshot, BEFORE, AFTER, MonitorOptions(**ONLY, **bound)))  # type: ignore[arg-type]
 
 
-def test_kept_counts_say_what_records_say(space: FeatureSpace, features: list[int], tmp_path: Path) -> None:
+def test_stored_counts_and_records_give_the_same_alerts(
+    space: FeatureSpace, features: list[int], tmp_path: Path
+) -> None:
     snapshot = windows(space, features, 0.2, 2)
     kept = baseline_of(snapshot, BEFORE)
     kept.save(tmp_path / "kept.json")
@@ -87,7 +89,7 @@ def test_kept_counts_say_what_records_say(space: FeatureSpace, features: list[in
     assert one.effect == pytest.approx(by_records.effect, abs=0.01)
 
 
-def test_a_baseline_of_something_else_is_refused(
+def test_a_baseline_of_another_space_is_refused(
     space: FeatureSpace, features: list[int], tmp_path: Path
 ) -> None:
     snapshot = windows(space, features, 0.0, 3)
@@ -107,7 +109,7 @@ def test_a_baseline_of_something_else_is_refused(
         monitor(snapshot, baseline_of(snapshot, BEFORE), np.zeros(0, np.int64))
 
 
-def test_an_index_is_watched(papers: FeatureIndex) -> None:
+def test_an_index_is_monitored(papers: FeatureIndex) -> None:
     music, others = 'metadata.topic = "music"', 'metadata.topic != "music"'
     alert = papers.monitor(others, music)
     assert {one.key for one in alert.changed["words"]} & {"violin", "jazz", "opera", "guitar"}

@@ -24,7 +24,7 @@ def drift_check(index: str) -> dict[str, object]:
     return found
 
 
-def test_an_index_gets_the_levels_of_its_own_corpus(index: str) -> None:
+def test_calibrate_sets_the_levels_of_the_index_s_corpus(index: str) -> None:
     before = drift_check(index)
     assert before["is_well"]
     assert "sae calibrate" in str(before["seen"])
@@ -40,7 +40,9 @@ def test_an_index_gets_the_levels_of_its_own_corpus(index: str) -> None:
     assert called("search", index, "jazz")["hits"]
 
 
-def test_what_was_killed_is_finished_by_the_same_command(index: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_calibration_is_completed_by_the_same_command(
+    index: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def die(*_: object) -> None:
         raise KeyboardInterrupt
 

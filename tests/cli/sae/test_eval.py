@@ -48,7 +48,7 @@ def test_the_report_is_printed_and_written_as_a_page(embeddings: Path, tmp_path:
     assert "<h1>Fidelity of minilm-general</h1>" in page.read_text()
 
 
-def test_another_space_is_compared_only_over_the_same_encoder(
+def test_spaces_are_compared_only_over_the_same_encoder(
     embeddings: Path, tmp_path: Path, space: FeatureSpace
 ) -> None:
     other = replace(space, name="other", encoder=replace(space.encoder, max_length=64))
@@ -68,7 +68,7 @@ def test_another_space_is_compared_only_over_the_same_encoder(
         (np.array([{"a": 1}], object), "Python objects"),
     ],
 )
-def test_a_file_that_holds_no_such_embeddings_is_refused(tmp_path: Path, array: object, says: str) -> None:
+def test_a_file_without_suitable_embeddings_is_refused(tmp_path: Path, array: object, says: str) -> None:
     np.save(tmp_path / "x.npy", array, allow_pickle=True)  # type: ignore[arg-type]
     done = call("sae", "eval", "minilm-general", str(tmp_path / "x.npy"), "--json")
     assert done.returncode == 2

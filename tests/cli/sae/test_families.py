@@ -69,7 +69,7 @@ def test_families_are_listed_with_their_features(space_folder: str, space: Featu
     assert len(called(space_folder, "--limit", "1")["families"]) == 1
 
 
-def test_people_see_trees(space_folder: str) -> None:
+def test_text_output_has_trees(space_folder: str) -> None:
     lines = call(space_folder).splitlines()
     assert lines[0].startswith("family:#0 birds: eagles, penguins  3 features, coherence 0.50, in 12.5% of")
     assert [line[: line.index("#")] for line in lines[1:4]] == ["└── ", "    └── ", "        └── "]
@@ -77,7 +77,7 @@ def test_people_see_trees(space_folder: str) -> None:
     assert [line for line in lines if "(weak)" in line] == [line for line in lines if "debt" in line][1:]
 
 
-def test_a_phrase_finds_the_families_that_answer_to_it(space_folder: str) -> None:
+def test_a_phrase_finds_matching_families(space_folder: str) -> None:
     for phrase, first in (("hawks", 0), ("interest rates", 1)):
         found = called(space_folder, phrase)["families"]
         assert [family["id"] for family in found] == [first, 1 - first]

@@ -41,7 +41,7 @@ def test_too_few_texts_are_refused_before_anything_is_encoded(tmp_path: Path) ->
     assert not (tmp_path / "mine").exists()
 
 
-def test_a_space_is_fitted_on_embeddings_alone_and_has_levels_but_no_names(tmp_path: Path) -> None:
+def test_a_space_fitted_on_embeddings_has_levels_but_no_labels(tmp_path: Path) -> None:
     x = np.random.default_rng(0).normal(size=(400, 384)).astype(np.float16)
     np.save(tmp_path / "x.npy", x / np.linalg.norm(x, axis=1, keepdims=True))
     report = called(

@@ -89,9 +89,7 @@ def test_an_import_with_texts_is_calibrated_labelled_and_measured(
     assert FeatureSpace.load(into).sae.refine_steps == 2
 
 
-def test_a_space_without_labels_is_made_only_where_it_is_asked_for(
-    foreign: Path, corpus: Path, tmp_path: Path
-) -> None:
+def test_a_space_without_labels_needs_an_option(foreign: Path, corpus: Path, tmp_path: Path) -> None:
     into = tmp_path / "bare"
     with pytest.raises(InvalidInputError, match="neither --texts nor --unlabelled"):
         call("import", foreign, "--into", into)
@@ -104,7 +102,7 @@ def test_a_space_without_labels_is_made_only_where_it_is_asked_for(
     assert all(label.is_weak for label in space.labels)
 
 
-def test_an_import_of_the_wrong_thing_leaves_nothing_behind(foreign: Path, tmp_path: Path) -> None:
+def test_a_failed_import_leaves_no_files(foreign: Path, tmp_path: Path) -> None:
     into = tmp_path / "new"
     with pytest.raises(NotFoundError):
         call("import", tmp_path / "nowhere", "--into", into, "--unlabelled")
@@ -146,7 +144,9 @@ def test_an_export_of_the_whole_space_has_a_card(space: FeatureSpace, tmp_path: 
     assert FeatureSpace.load(tmp_path / "out").fingerprint == space.fingerprint
 
 
-def test_a_map_carries_labels_and_says_what_was_lost(foreign: Path, corpus: Path, tmp_path: Path) -> None:
+def test_a_map_transfers_labels_and_reports_the_lost_ones(
+    foreign: Path, corpus: Path, tmp_path: Path
+) -> None:
     called("import", foreign, "--into", tmp_path / "old", "--texts", corpus)
     called("import", foreign, "--into", tmp_path / "new", "--unlabelled")
     old = FeatureSpace.load(tmp_path / "old")
