@@ -1,4 +1,4 @@
-"""The asynchronous index: the same answers, many at once, over a directory and over an async client."""
+"""The asynchronous index: the same results with concurrent calls, on a directory and an async client."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from saeindex import AsyncFeatureIndex, FeatureIndex, FeatureSpace, Query, Recor
 from saeindex.errors import InvalidInputError, NotFoundError, StorageError
 from saeindex.search.hits import Hits
 from saeindex.types import Using
-from tests.samples import RememberingEncoder, sample_records
+from tests.samples import RecordingEncoder, sample_records
 
 USING: list[Using] = ["dense", "sae", "fused"]
 QUERIES = [
@@ -43,7 +43,7 @@ def test_an_index_is_created_filled_and_searched(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     space: FeatureSpace,
-    encoder: RememberingEncoder,
+    encoder: RecordingEncoder,
     records: list[Record],
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -91,7 +91,7 @@ def test_errors_are_raised_unchanged(papers: FeatureIndex, tmp_path: Path) -> No
 
 
 def test_a_closed_index_is_closed(
-    tmp_path: Path, space: FeatureSpace, encoder: RememberingEncoder, records: list[Record]
+    tmp_path: Path, space: FeatureSpace, encoder: RecordingEncoder, records: list[Record]
 ) -> None:
     async def closed() -> FeatureIndex:
         async with await AsyncFeatureIndex.create(tmp_path / "x.idx", space, encoder=encoder) as index:

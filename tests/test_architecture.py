@@ -1,4 +1,4 @@
-"""The page of the architecture is true, and the house keeps to its rules."""
+"""The architecture page is correct, and the package follows its rules."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "saeindex"
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 FILES = [path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"]
-# The same room in every analysis; a command is named like what it does.
+# Every analysis has these files; a command is named like its subject.
 ROOMS = {"options.py", "results.py", "report.py", "charts.py"}
 LONGEST, SHORT = 600, 80
 
@@ -38,16 +38,16 @@ def test_the_layers_of_the_page_are_those_of_the_import_contract() -> None:
     layers = settings["tool"]["importlinter"]["contracts"][0]["layers"]
     checked = [set(re.split(r" \| ", layer)) for layer in layers]
     table = PAGE.split("## The path of a record")[0]
-    told = [
+    named_layers = [
         {name.removesuffix(".py").rstrip("/") for name in re.findall(r"`([\w./]+)`", row.split("|")[1])}
         for row in table.splitlines()
         if row.startswith("| `")
     ]
-    flat = [name for names in told for name in sorted(names)]
+    flat = [name for names in named_layers for name in sorted(names)]
     assert set(flat) | {"_version"} == set().union(*checked)
     order = {name: place for place, names in enumerate(checked) for name in names}
-    assert [min(order[name] for name in names) for names in told] == sorted(
-        min(order[name] for name in names) for names in told
+    assert [min(order[name] for name in names) for names in named_layers] == sorted(
+        min(order[name] for name in names) for names in named_layers
     )
 
 

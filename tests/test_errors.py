@@ -1,4 +1,4 @@
-"""Errors say what was asked, what was found and what to do, in plain sentences; the docs list them all."""
+"""Errors have three parts (asked, found, do) in plain sentences; the docs list them all."""
 
 from __future__ import annotations
 

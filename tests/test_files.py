@@ -1,4 +1,4 @@
-"""Files and folders are replaced whole; what a killed process left does no harm."""
+"""Files and folders are replaced atomically; remains of a killed process are harmless."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from saeindex.files import former, is_draft, replacing, replacing_folder
 
 
 class Interrupted(BaseException):
-    """What a signal raises in the middle of a write."""
+    """The exception of a signal during a write."""
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
@@ -73,11 +73,11 @@ def test_durable_writes_are_synced_with_their_folder(tmp_path: Path, monkeypatch
     synced: list[Path] = []
     sync = files._sync
 
-    def noting(path: Path) -> None:
+    def record(path: Path) -> None:
         synced.append(path)
         sync(path)
 
-    monkeypatch.setattr(files, "_sync", noting)
+    monkeypatch.setattr(files, "_sync", record)
     with replacing(tmp_path / "a") as draft:
         draft.write_text("a")
     assert not synced

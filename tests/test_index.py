@@ -1,4 +1,4 @@
-"""The façade: the same answers on every store, records rather than passages, and deletion."""
+"""The façade: the same results on every store, records rather than passages, and deletion."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from saeindex.errors import (
 )
 from saeindex.indexing.passages import PassageOptions
 from saeindex.types import Using
-from tests.samples import RememberingEncoder, all_points, code_of, dense, sample_records
+from tests.samples import RecordingEncoder, all_points, code_of, dense, sample_records
 
 SINCE_2010 = Filter(must=[FieldCondition(key="metadata.year", range=Range(gte=2010))])
 LONG = {
@@ -37,7 +37,7 @@ def growing_index(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     space: FeatureSpace,
-    encoder: RememberingEncoder,
+    encoder: RecordingEncoder,
 ) -> Iterator[FeatureIndex]:
     """An empty index that splits texts, on every store in turn."""
     monkeypatch.chdir(tmp_path)  # where an index without a directory reports rejects
@@ -65,8 +65,10 @@ def test_dense_and_sparse_search_equal_brute_force(any_papers: FeatureIndex, usi
         if using == "dense":
             scores = np.stack([dense(p) for p in points]).astype(np.float64) @ query[0].astype(np.float64)
         else:
-            asked = any_papers.space.sae.encode(query).to_csr().toarray()[0]
-            scores = np.array([code_of(p).values.astype(float) @ asked[code_of(p).indices] for p in points])
+            query_code = any_papers.space.sae.encode(query).to_csr().toarray()[0]
+            scores = np.array(
+                [code_of(p).values.astype(float) @ query_code[code_of(p).indices] for p in points]
+            )
         best = np.argsort(-scores)[:5]
         hits = any_papers.search(record.text, using=using, limit=5)
         np.testing.assert_allclose([hit.score for hit in hits], scores[best], atol=1e-5)
@@ -190,13 +192,13 @@ def test_records_are_deleted_by_concept_and_filter(growing_index: FeatureIndex) 
     frequency = np.bincount([feature for found in active.values() for feature in found])
     feature = int(np.argmin(np.abs(frequency - 25)))
     recent = {record.id for record in records if record.metadata["year"] >= 2010}
-    doomed = {key for key, found in active.items() if feature in found} & recent
-    assert growing_index.delete(where=f"#{feature}", query_filter=SINCE_2010) == len(doomed) > 0
+    deleted = {key for key, found in active.items() if feature in found} & recent
+    assert growing_index.delete(where=f"#{feature}", query_filter=SINCE_2010) == len(deleted) > 0
     music = Filter(must=[FieldCondition(key="metadata.topic", match=MatchValue(value="music"))])
-    doomed |= {record.id for record in records if record.metadata["topic"] == "music"}
+    deleted |= {record.id for record in records if record.metadata["topic"] == "music"}
     growing_index.delete(query_filter=music)
-    assert {p.payload["record_id"] for p in all_points(growing_index)} == set(active) - doomed
-    assert growing_index.add(records).indexed == len(doomed)
+    assert {p.payload["record_id"] for p in all_points(growing_index)} == set(active) - deleted
+    assert growing_index.add(records).indexed == len(deleted)
 
 
 def test_a_deletion_needs_exactly_one_selection(papers: FeatureIndex) -> None:
@@ -213,7 +215,7 @@ def test_a_deletion_needs_exactly_one_selection(papers: FeatureIndex) -> None:
 
 
 def test_an_index_behind_a_client_can_be_opened_again(
-    space: FeatureSpace, encoder: RememberingEncoder, records: list[Record]
+    space: FeatureSpace, encoder: RecordingEncoder, records: list[Record]
 ) -> None:
     client = QdrantClient(":memory:")
     with pytest.raises(NotFoundError):

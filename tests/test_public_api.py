@@ -1,4 +1,4 @@
-"""What ``import saeindex`` costs and gives."""
+"""The cost and the names of ``import saeindex``."""
 
 from __future__ import annotations
 
@@ -80,8 +80,8 @@ def test_every_public_name_resolves_and_is_documented() -> None:
 
 
 def test_completion_lists_the_public_names_before_any_is_used() -> None:
-    told = "import saeindex; print(*dir(saeindex))"
-    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    program = "import saeindex; print(*dir(saeindex))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert set(saeindex.__all__) <= set(done.stdout.split())
 
 

@@ -1,4 +1,4 @@
-"""What is given in a wrong kind is an error that says what was asked for, what was found, and what to do."""
+"""An argument of a wrong type is an error with its three parts: asked, found and do."""
 
 from __future__ import annotations
 

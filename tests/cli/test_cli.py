@@ -36,7 +36,7 @@ class Done:
 
 
 def call(*arguments: str, cwd: Path | None = None) -> Done:
-    """Run the command line in this process: what it prints and its exit code are the same."""
+    """Run the command line in this process, with the same output and exit code."""
     out, err = io.StringIO(), io.StringIO()
     code: object = 0
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
@@ -223,7 +223,7 @@ def test_features_feature_info_and_doctor_answer_in_json(index: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "says"),
+    ("arguments", "code", "message"),
     [
         (["search", "nowhere.idx", "text"], 2, "nowhere.idx"),
         (["search", "INDEX", "text", "--wrong"], 2, "--wrong"),
@@ -245,10 +245,12 @@ def test_features_feature_info_and_doctor_answer_in_json(index: str) -> None:
         (["doctor", "nowhere.idx"], 1, "nowhere.idx"),
     ],
 )
-def test_errors_have_a_remedy(index: str, arguments: list[str], code: int, says: str, tmp_path: Path) -> None:
+def test_errors_have_a_remedy(
+    index: str, arguments: list[str], code: int, message: str, tmp_path: Path
+) -> None:
     done = call(*[index if a == "INDEX" else a for a in arguments], cwd=tmp_path)
     assert done.returncode == code, done.stderr
-    assert says in done.stderr + done.stdout
+    assert message in done.stderr + done.stdout
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
 

@@ -1,4 +1,4 @@
-"""What every command keeps to: help, JSON, and the exit code of a call that cannot be understood."""
+"""The contract of every command: help, JSON, and the exit code of an invalid call."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from saeindex.cli.app import make_app
 
-# These print no result, or one that is made of other commands'.
+# These print no result, or the results of other commands.
 WITHOUT_JSON = {"demo"}
 
 

@@ -1,4 +1,4 @@
-"""What becomes of an analysis on the command line: tables, a picture and a page beside what is printed."""
+"""The files of an analysis on the command line: tables, an image and a page in addition to the output."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typer.testing import CliRunner
 from saeindex import FeatureIndex, FeatureSpace
 from saeindex.cli.cluster import cluster
 from saeindex.cli.correlate import correlate, triggers
-from tests.samples import RememberingEncoder, sample_records
+from tests.samples import RecordingEncoder, sample_records
 
 AXIS = "topic: cooking, music, weather"
 
 
 @pytest.fixture(scope="module")
 def index_folder(
-    tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RememberingEncoder
+    tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RecordingEncoder
 ) -> str:
-    """Records of which each has an answer to one about the same."""
+    """Records, each with an answer about the same topic."""
     path = tmp_path_factory.mktemp("delivered") / "papers.idx"
     records = [replace(record, fields={"prompt": record.text}) for record in sample_records(150)]
     with FeatureIndex.create(path, space, encoder=session_encoder, fields=["prompt"]) as index:

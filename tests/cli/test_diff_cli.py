@@ -13,7 +13,7 @@ from tests.cli.test_cli import call
 
 @pytest.fixture(scope="module")
 def index(papers: FeatureIndex, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A copy of the index, which this process does not hold open."""
+    """A copy of the index, which is not open in this process."""
     from shutil import copytree
 
     papers.store.flush()
@@ -30,8 +30,8 @@ def test_differences_are_printed_as_text_and_json(index: str) -> None:
     found = json.loads(done.stdout)
     assert found["groups"].keys() == {"a", "b"}
     assert any("music" in one["label"] for one in found["results"])
-    told = call("diff", index, "--a", 'metadata.topic = "music"', "--evidence", "words")
-    assert "“jazz”" in told.stdout and "Concepts" not in told.stdout
+    done = call("diff", index, "--a", 'metadata.topic = "music"', "--evidence", "words")
+    assert "“jazz”" in done.stdout and "Concepts" not in done.stdout
 
 
 def test_groups_have_names_and_invalid_ones_are_refused(index: str) -> None:

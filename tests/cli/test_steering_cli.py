@@ -52,11 +52,11 @@ def test_text_output_has_the_concepts_of_a_profile(index: str, profile: dict[str
 
 
 def test_edits_are_stored_and_accumulate(index: str, profile: dict[str, Any]) -> None:
-    struck = profile["direction"]["parts"][0]["feature"]
-    edited = called("steering", "edit", index, "voice", "--set", f"{struck}=0", "--set", "#7=0.5")
-    assert edited["edits"] == {str(struck): 0.0, "7": 0.5}
+    removed = profile["direction"]["parts"][0]["feature"]
+    edited = called("steering", "edit", index, "voice", "--set", f"{removed}=0", "--set", "#7=0.5")
+    assert edited["edits"] == {str(removed): 0.0, "7": 0.5}
     assert called("steering", "edit", index, "voice", "--set", "7=-0.25")["edits"] == {
-        str(struck): 0.0,
+        str(removed): 0.0,
         "7": -0.25,
     }
     assert called("steering", "show", index, "voice")["edits"]["7"] == -0.25

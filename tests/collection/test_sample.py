@@ -1,4 +1,4 @@
-"""The sample of a collection: its records and its figures, compared with counts by hand."""
+"""The sample of a collection: its records and statistics, compared with loops."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.collection.rows import concept_matrix, read_rows, tokens
 from saeindex.collection.sample import CollectionSample, Neighbourhood, nearest_rows, read_sample
 from saeindex.errors import InvalidInputError
-from tests.samples import RememberingEncoder, all_points, code_of, dense, sample_records
+from tests.samples import RecordingEncoder, all_points, code_of, dense, sample_records
 from tests.search.sampled_indexes import memory_index, sampled
 
 
 def test_a_small_collection_is_its_own_sample(any_papers: FeatureIndex) -> None:
     sample, points = any_papers.collection.sample(), all_points(any_papers)
     assert list(sample.rows.ids) == [point.id for point in points]
-    # The client's local mode normalises what it stores once more with every search.
+    # The client's local mode normalises its stored vectors again with every search.
     np.testing.assert_allclose(sample.rows.x, [dense(point) for point in points], atol=1e-6)
     assert (sample.total, sample.weight) == (240, 1.0)
     assert sample.trust == pytest.approx(240 / 290)
@@ -36,12 +36,12 @@ def test_a_larger_collection_is_sampled_by_the_order_of_its_hashed_ids(memory_pa
 def test_the_first_ids_are_spread_over_all_that_was_added(memory_papers: FeatureIndex) -> None:
     points = sorted(all_points(memory_papers), key=lambda point: str(point.id))
     places = np.array([int(point.payload["record_id"].removeprefix("doc-")) for point in points])
-    # Of uniformly drawn places among 240 the mean of 60 is within 4 standard errors of 119.5.
+    # The mean of 60 uniformly drawn positions among 240 is within 4 standard errors of 119.5.
     assert abs(places[:60].mean() - 119.5) < 4 * (240 / 12**0.5) / 60**0.5
 
 
 def test_a_sample_is_kept_until_the_number_of_records_changes(
-    space: FeatureSpace, encoder: RememberingEncoder
+    space: FeatureSpace, encoder: RecordingEncoder
 ) -> None:
     records = sample_records(12)
     index = memory_index(records[:10], space, encoder)
@@ -55,7 +55,7 @@ def test_a_sample_is_kept_until_the_number_of_records_changes(
 
 
 def test_a_query_uses_one_sample_while_records_are_added(
-    space: FeatureSpace, encoder: RememberingEncoder
+    space: FeatureSpace, encoder: RecordingEncoder
 ) -> None:
     records = sample_records(12)
     index = memory_index(records[:10], space, encoder)
@@ -155,7 +155,7 @@ def test_nearest_rows_are_those_of_a_full_sort(asked: int, among: int, count: in
 
 
 def test_the_mean_of_few_records_is_shrunk_towards_that_of_the_space(
-    space: FeatureSpace, encoder: RememberingEncoder
+    space: FeatureSpace, encoder: RecordingEncoder
 ) -> None:
     assert space.calibration.mean is not None
     for count in (1, 25):
@@ -174,9 +174,7 @@ def test_the_background_is_the_mean_label_by_how_often_it_applies(papers: Featur
     np.testing.assert_allclose(sample.background, expected / total, atol=1e-5)
 
 
-def test_frequent_words_are_encoded_once_and_centred(
-    space: FeatureSpace, encoder: RememberingEncoder
-) -> None:
+def test_frequent_words_are_encoded_once_and_centred(space: FeatureSpace, encoder: RecordingEncoder) -> None:
     sample = memory_index(sample_records(60), space, encoder).collection.sample()
     named = sample.named_words(encoder)
     words = [sample.words[column] for column in named.columns]
@@ -185,12 +183,12 @@ def test_frequent_words_are_encoded_once_and_centred(
     centred = raw - raw.mean(0)
     expected = centred / np.linalg.norm(centred, axis=1, keepdims=True)
     np.testing.assert_allclose(named.vectors, expected, atol=1e-5)
-    encoder.asked.clear()
+    encoder.requested.clear()
     assert sample.named_words(encoder) is named
-    assert not encoder.asked
+    assert not encoder.requested
 
 
-def test_words_in_only_one_text_are_left_out(space: FeatureSpace, encoder: RememberingEncoder) -> None:
+def test_words_in_only_one_text_are_left_out(space: FeatureSpace, encoder: RecordingEncoder) -> None:
     texts = [Record("a", "entirely"), Record("b", "different"), Record("c", "")]
     sample = memory_index(texts[:2], space, encoder).collection.sample()
     assert sample.words == ()
@@ -213,7 +211,7 @@ def test_joined_rows_have_each_record_once(papers: FeatureIndex) -> None:
     assert first.joined(first) is first
 
 
-def test_an_empty_index_has_no_sample(space: FeatureSpace, encoder: RememberingEncoder) -> None:
+def test_an_empty_index_has_no_sample(space: FeatureSpace, encoder: RecordingEncoder) -> None:
     index = memory_index([], space, encoder)
     with pytest.raises(InvalidInputError, match="index is empty"):
         index.collection.sample()

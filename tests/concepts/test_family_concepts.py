@@ -1,4 +1,4 @@
-"""Families in a space: kept, and used as concepts and steering targets."""
+"""Families in a space: stored, and used as concepts and steering targets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from saeindex.concepts.resolver import ConceptResolver
 from saeindex.errors import MismatchError, UnknownConceptError
 from saeindex.features import FeatureLabel
 from saeindex.features.families import Family, load_families, save_families
-from tests.samples import RememberingEncoder
+from tests.samples import RecordingEncoder
 
 FAMILIES = (
     Family(0, "a: b", (4, 2, 1), (None, 4, 2), 0.5, 0.25),
@@ -81,21 +81,23 @@ def test_a_file_without_families_is_refused(
 # As concepts ---------------------------------------------------------------------------------------------
 
 
-def telling(space: FeatureSpace, encoder: RememberingEncoder, records: list[Record], topic: str) -> list[int]:
-    """Return the features that tell the records of a topic from the others, best first."""
+def informative(
+    space: FeatureSpace, encoder: RecordingEncoder, records: list[Record], topic: str
+) -> list[int]:
+    """Return the features that distinguish the records of a topic, best first."""
     active = space.sae.encode(encoder.encode_document([r.text for r in records])).to_csr().toarray() > 0
     is_topic = np.array([record.metadata["topic"] == topic for record in records])
-    advantage = active[is_topic].mean(0) - active[~is_topic].mean(0)
-    return [int(feature) for feature in np.argsort(-advantage, kind="stable")]
+    difference = active[is_topic].mean(0) - active[~is_topic].mean(0)
+    return [int(feature) for feature in np.argsort(-difference, kind="stable")]
 
 
 @pytest.fixture(scope="module")
-def organised(
-    space: FeatureSpace, session_encoder: RememberingEncoder, records: list[Record]
+def space_with_families(
+    space: FeatureSpace, session_encoder: RecordingEncoder, records: list[Record]
 ) -> FeatureSpace:
-    """The default space with two families by hand, and labels that do not change with the space."""
-    stars, planets, solar = telling(space, session_encoder, records, "astronomy")[:3]
-    music, song = telling(space, session_encoder, records, "music")[:2]
+    """The default space with two manual families and fixed labels."""
+    stars, planets, solar = informative(space, session_encoder, records, "astronomy")[:3]
+    music, song = informative(space, session_encoder, records, "music")[:2]
     names = {stars: "stars", planets: "planets", solar: "solar", music: "music", song: "song"}
     labels, vectors = list(space.labels), space.label_vectors.copy()
     for feature, name in names.items():
@@ -111,30 +113,30 @@ def organised(
 @pytest.fixture(scope="module")
 def index(
     tmp_path_factory: pytest.TempPathFactory,
-    organised: FeatureSpace,
-    session_encoder: RememberingEncoder,
+    space_with_families: FeatureSpace,
+    session_encoder: RecordingEncoder,
     records: list[Record],
 ) -> Iterator[FeatureIndex]:
     path = tmp_path_factory.mktemp("families") / "families.idx"
-    with FeatureIndex.create(path, organised, encoder=session_encoder) as created:
+    with FeatureIndex.create(path, space_with_families, encoder=session_encoder) as created:
         created.add(records)
         yield created
 
 
 @pytest.fixture
-def resolver(organised: FeatureSpace, encoder: RememberingEncoder) -> ConceptResolver:
-    return ConceptResolver(organised, lambda text: encoder.encode_query([text])[0])
+def resolver(space_with_families: FeatureSpace, encoder: RecordingEncoder) -> ConceptResolver:
+    return ConceptResolver(space_with_families, lambda text: encoder.encode_query([text])[0])
 
 
 @pytest.mark.parametrize(
     "target", ["family:#0", "family:stars", "family: Stars", "family:STARS: planets, solar", "family:a star"]
 )
 def test_a_family_resolves_by_id_by_name_and_by_phrase(
-    resolver: ConceptResolver, organised: FeatureSpace, target: str
+    resolver: ConceptResolver, space_with_families: FeatureSpace, target: str
 ) -> None:
     concept = resolver.resolve(target)
     assert concept.phrase == target
-    assert tuple(match.id for match in concept.features) == organised.families[0].features
+    assert tuple(match.id for match in concept.features) == space_with_families.families[0].features
     assert [match.score for match in concept.features] == pytest.approx([1, 1 / 2, 1 / 3])
 
 
@@ -155,7 +157,7 @@ def test_the_error_of_an_unknown_family_says_how_to_list_families(
     assert ("Nearest: #" if "drugs" in target else "saeindex sae families") in str(caught.value)
 
 
-def test_a_space_without_families_is_an_error(space: FeatureSpace, encoder: RememberingEncoder) -> None:
+def test_a_space_without_families_is_an_error(space: FeatureSpace, encoder: RecordingEncoder) -> None:
     bare = ConceptResolver(replace(space, families=()), lambda text: encoder.encode_query([text])[0])
     with pytest.raises(UnknownConceptError, match="none of the 0 families"):
         bare.resolve("family:stars")

@@ -1,4 +1,4 @@
-"""What a person makes of what was inferred, and what the next search makes of that."""
+"""Feedback on inferred evidence, and its effect on the next search."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_weights_are_used_as_given(papers: FeatureIndex, hits: Hits) -> None:
     places = papers.collection.sample().places
     assert inferred.concepts[0, feature] == 0.0
     assert inferred.words[0, places["disappointed"]] == 0.0
-    # Shown weights are what a word adds to a text of a hundred words; "question" is no word here.
+    # Displayed weights are the effect of a word on a text of a hundred words; "question" is not a word here.
     assert "question" not in places
     deeply = evidence(papers.search(feedback=evidence(hits).reweighted(words={"Deeply": 1.5})))
     assert next(word.weight for word in deeply.words if word.word == "deeply") == pytest.approx(1.5)

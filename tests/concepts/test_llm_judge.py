@@ -1,4 +1,4 @@
-"""A language model that judges concepts: a real HTTP service on loopback, which says what the test wants."""
+"""A language model that judges concepts: a real HTTP service on loopback with scripted replies."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tests.llm.chat_service import KEY, ChatService, blocks, running_service
 @pytest.fixture
 def service() -> Iterator[ChatService]:
     with running_service() as running:
-        running.speak = by_letter
+        running.default_reply = scores_by_letter
         yield running
 
 
-def by_letter(body: dict[str, Any]) -> str:
-    """Find labels with an "a" in them certain, with an "e" and no "a" impossible, others open."""
+def scores_by_letter(body: dict[str, Any]) -> str:
+    """Score labels with an "a" high, labels with an "e" and no "a" low, and others in between."""
     (labels,) = blocks(body)
     return json.dumps({"scores": [95 if "a" in label else 5 if "e" in label else 50 for label in labels]})
 
@@ -71,9 +71,9 @@ def test_an_answer_is_cached(service: ChatService, feedback: Feedback, tmp_path:
 def test_an_invalid_answer_is_requested_again_and_then_an_error(
     service: ChatService, feedback: Feedback
 ) -> None:
-    service.say("no JSON at all")
+    service.reply("no JSON at all")
     assert judge_of(service).judge(feedback).judged
-    service.say('{"scores": [1]}', '{"scores": [101]}')
+    service.reply('{"scores": [1]}', '{"scores": [101]}')
     with pytest.raises(LabelerError, match="cannot be read"):
         judge_of(service).judge(feedback)
 

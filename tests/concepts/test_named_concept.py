@@ -1,4 +1,4 @@
-"""Named concepts: which records have them, however they were named, and which of them go together."""
+"""Named concepts: the records that have them, for every kind of definition, and correlations of pairs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from saeindex.collection.snapshot import Snapshot
 from saeindex.concepts.named_concept import ConceptReader, Membership, NamedConcept, parse_concept, threshold
 from saeindex.errors import InvalidInputError, NotFoundError, UnknownConceptError
 from tests.analysis.planted_snapshots import made_snapshot, unlike_features
-from tests.samples import RememberingEncoder, sample_records
+from tests.samples import RecordingEncoder, sample_records
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +24,7 @@ def texts() -> list[Record]:
 
 
 @pytest.fixture(scope="module")
-def topics_snapshot(
-    space: FeatureSpace, session_encoder: RememberingEncoder, texts: list[Record]
-) -> Snapshot:
+def topics_snapshot(space: FeatureSpace, session_encoder: RecordingEncoder, texts: list[Record]) -> Snapshot:
     """Records of eight topics, with real embeddings."""
     written = [record.text for record in texts]
     x = session_encoder.encode_document(written)
@@ -81,7 +79,7 @@ def test_ten_examples_find_the_others_and_are_exact_themselves(
 
 
 def test_a_description_with_contrasting_ones_finds_its_records(
-    topics_snapshot: Snapshot, texts: list[Record], session_encoder: RememberingEncoder
+    topics_snapshot: Snapshot, texts: list[Record], session_encoder: RecordingEncoder
 ) -> None:
     cooking = having(texts, "cooking")
     concept = NamedConcept("cooking", "about food and recipes", ["about music", "about the weather"])
@@ -110,9 +108,9 @@ def test_the_threshold_gives_the_known_share() -> None:
 
 
 def test_exact_concepts_are_tested_by_fisher_s_test(space: FeatureSpace) -> None:
-    dice = np.random.default_rng(2)
-    has = dice.random((200, 2)) < 0.3
-    has[:, 1] |= has[:, 0] & (dice.random(200) < 0.4)
+    rng = np.random.default_rng(2)
+    has = rng.random((200, 2)) < 0.3
+    has[:, 1] |= has[:, 0] & (rng.random(200) < 0.4)
     features = unlike_features(space, 2)
     metadata = [{"kind": "a" if one else "b"} for one in has[:, 1]]
     snapshot = made_snapshot(space, has[:, :1], features[:1], metadata=metadata)
@@ -122,7 +120,7 @@ def test_exact_concepts_are_tested_by_fisher_s_test(space: FeatureSpace) -> None
     (pair,) = found.results
     cells = np.array([[(a & b).sum() for b in (has[:, 1], ~has[:, 1])] for a in (has[:, 0], ~has[:, 0])])
     assert pair.support == cells[0, 0]
-    # Mid-p counts half of what was seen: it is below Fisher's, and not by much.
+    # Mid-p counts half of the observed table: it is slightly below Fisher's p.
     p = fisher_exact(cells).pvalue
     assert 0.3 * p < pair.p < p
     assert (pair.a.label, pair.b.label, pair.a.feature) == ("feature", "kind", None)
@@ -130,8 +128,8 @@ def test_exact_concepts_are_tested_by_fisher_s_test(space: FeatureSpace) -> None
 
 
 def test_estimated_concepts_are_tested_by_the_correlation_of_weights() -> None:
-    dice = np.random.default_rng(3)
-    weights = dice.random((3, 100))
+    rng = np.random.default_rng(3)
+    weights = rng.random((3, 100))
     members = [Membership(row, row**2, False) for row in weights]
     z = z_scores(members, [(0, 1), (1, 2)])
     expected = [
@@ -141,19 +139,19 @@ def test_estimated_concepts_are_tested_by_the_correlation_of_weights() -> None:
 
 
 def test_z_of_estimated_concepts_is_normal_under_permutation(topics_snapshot: Snapshot) -> None:
-    dice = np.random.default_rng(4)
+    rng = np.random.default_rng(4)
     reader = ConceptReader(topics_snapshot)
     first, second = (
         reader.membership(NamedConcept("some", like=list(topics_snapshot.ids[s : s + 10]))).evidence
         for s in (0, 50)
     )
-    dealt = [
+    z_values = [
         z_scores([Membership(first, first, False), Membership(x, x, False)], [(0, 1)])[0]
-        for x in (dice.permutation(second) for _ in range(1_000))
+        for x in (rng.permutation(second) for _ in range(1_000))
     ]
-    assert np.mean(dealt) == pytest.approx(0, abs=0.15)
-    assert np.std(dealt) == pytest.approx(1, abs=0.1)
-    assert np.mean(np.abs(dealt) > 1.96) < 0.08
+    assert np.mean(z_values) == pytest.approx(0, abs=0.15)
+    assert np.std(z_values) == pytest.approx(1, abs=0.1)
+    assert np.mean(np.abs(z_values) > 1.96) < 0.08
 
 
 def test_columns_of_ones_correlate_with_weights_as_in_numpy(topics_snapshot: Snapshot) -> None:
@@ -170,7 +168,7 @@ def test_columns_of_ones_correlate_with_weights_as_in_numpy(topics_snapshot: Sna
 
 
 def test_topics_avoid_each_other_and_a_universal_tag_correlates_with_none(
-    topics_snapshot: Snapshot, session_encoder: RememberingEncoder
+    topics_snapshot: Snapshot, session_encoder: RecordingEncoder
 ) -> None:
     topics = [NamedConcept(t, metadata="metadata.topic", value=t) for t in ("music", "cooking", "weather")]
     described = NamedConcept("sounds musical", "about music and instruments", ["about food", "about rain"])
@@ -192,8 +190,8 @@ def test_concepts_without_a_usable_definition_are_refused(topics_snapshot: Snaps
         (NamedConcept("x", metadata="metadata.topic", value="chess"), InvalidInputError, "'astronomy'"),
         (NamedConcept("x", features=[1], field="prompt"), InvalidInputError, "'prompt'"),
     ]
-    for concept, error, said in refused:
-        with pytest.raises(error, match=said):
+    for concept, error, message in refused:
+        with pytest.raises(error, match=message):
             correlate_named(topics_snapshot, [music, concept])
     with pytest.raises(InvalidInputError, match="two or more"):
         correlate_named(topics_snapshot, [music])

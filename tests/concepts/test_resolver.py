@@ -1,4 +1,4 @@
-"""What a phrase resolves to: by its label, by the collection's evidence, or to an error."""
+"""Phrases resolve by label or by the collection's evidence, or they are errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from saeindex.concepts.inference import Asked, infer, pool_of
 from saeindex.concepts.resolver import MEANT_FROM, RECIPE, STEEPNESS, Resolver, likely
 from saeindex.concepts.scorer import Scorer
 from saeindex.errors import InvalidInputError, UnknownConceptError
-from tests.samples import RememberingEncoder, all_points, code_of, sample_records
+from tests.samples import RecordingEncoder, all_points, code_of, sample_records
 from tests.search.sampled_indexes import memory_index
 
 DESCRIPTIONS = [
@@ -55,20 +55,20 @@ def test_ordinary_descriptions_resolve_by_evidence(
 ) -> None:
     concept = resolver.resolve(phrase)
     sample = papers.collection.sample()
-    told = Asked(papers.collection.encode(phrase)[None])
+    request = Asked(papers.collection.encode(phrase)[None])
     scores = Scorer(
-        infer(sample, pool_of(sample), told, papers.encoder, RECIPE), sample, RECIPE.neighbours
+        infer(sample, pool_of(sample), request, papers.encoder, RECIPE), sample, RECIPE.neighbours
     ).of_sample[:, 0]
-    meant = dict(zip(sample.rows.ids, likely(scores, MEANT_FROM, STEEPNESS), strict=True))
+    likelihood = dict(zip(sample.rows.ids, likely(scores, MEANT_FROM, STEEPNESS), strict=True))
     chosen = [match.id for match in concept.features]
     points = all_points(papers)
-    union = [meant[p.id] for p in points if set(chosen) & set(code_of(p).indices.tolist())]
+    union = [likelihood[p.id] for p in points if set(chosen) & set(code_of(p).indices.tolist())]
     assert 1 <= len(chosen) <= 8
     assert concept.resolved == "best"
     assert concept.precision == pytest.approx(float(np.mean(union)))
-    assert concept.recall == pytest.approx(sum(union) / sum(meant.values()))
+    assert concept.recall == pytest.approx(sum(union) / sum(likelihood.values()))
     for match in concept.features:
-        having = [meant[p.id] for p in points if match.id in code_of(p).indices]
+        having = [likelihood[p.id] for p in points if match.id in code_of(p).indices]
         assert match.score == pytest.approx(float(np.mean(having)) if having else 0.0)
 
 
@@ -128,7 +128,7 @@ def test_random_letters_are_refused(resolver: Resolver, seed: int) -> None:
 
 
 def test_a_concept_is_cached_until_the_collection_changes(
-    space: FeatureSpace, encoder: RememberingEncoder
+    space: FeatureSpace, encoder: RecordingEncoder
 ) -> None:
     records = sample_records(80)
     index = memory_index(records[:60], space, encoder)

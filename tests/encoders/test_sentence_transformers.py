@@ -1,4 +1,4 @@
-"""The encoder against sentence-transformers, and conditions that must not change a vector."""
+"""The encoder compared with sentence-transformers, and conditions that must not change a vector."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ TEXTS = [
     "supercalifragilistic" * 100,
     *[record.text for record in sample_records(20, seed=30)],
 ]
-# float32 sums in another order: far below what any ranking could notice.
+# float32 sums in another order: far too little to change a ranking.
 FP32_TOLERANCE = 1e-5
 
 
@@ -252,7 +252,7 @@ def test_blas_has_one_thread_during_embedding_and_is_restored_afterwards() -> No
         other.submit(limit.__enter__).result()
         assert threads() == {1}
         limit.__exit__()
-        assert threads() == {1}  # the other thread embeds still
+        assert threads() == {1}  # the other thread is still embedding
         limit.__enter__()
         other.submit(limit.__exit__).result()
     assert threads() == before

@@ -139,8 +139,8 @@ def test_the_mean_is_saved_and_changes_no_digest(tmp_path: Path) -> None:
 def test_a_rare_feature_can_keep_the_levels_of_the_space() -> None:
     ours, theirs = Calibration.measure(sparse(random_code(6))), Calibration.measure(sparse(random_code(7)))
     counts = (random_code(6) > 0).sum(0)
-    least = int(np.median(counts))
-    mixed = ours.with_rare_levels_of(theirs, least)
-    np.testing.assert_array_equal(mixed.median, np.where(counts < least, theirs.median, ours.median))
-    np.testing.assert_array_equal(mixed.p90, np.where(counts < least, theirs.p90, ours.p90))
+    min_count = int(np.median(counts))
+    mixed = ours.with_rare_levels_of(theirs, min_count)
+    np.testing.assert_array_equal(mixed.median, np.where(counts < min_count, theirs.median, ours.median))
+    np.testing.assert_array_equal(mixed.p90, np.where(counts < min_count, theirs.p90, ours.p90))
     np.testing.assert_array_equal(mixed.density, ours.density)

@@ -1,4 +1,4 @@
-"""Families against brute force, networkx, explicit randomisation, and families that were planted."""
+"""Families compared with brute force, networkx, explicit randomisation, and planted families."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_the_block_size_does_not_change_the_counts(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_null_distribution_agrees_with_curveball_randomisation() -> None:
-    """The mean count of all pairs to 1e-9, of each within 15 %; tails no heavier than the p-values say."""
+    """The mean count of all pairs to 1e-9, of each within 15 %; tails no heavier than expected."""
     rng = np.random.default_rng(2)
     z, _ = planted(2, records=600, features=24)
     code = sparse(z | (rng.random(z.shape) < 0.1))

@@ -1,4 +1,4 @@
-"""The fidelity report against plain loops over the same codes, and what it refuses."""
+"""The fidelity report compared with plain loops over the same codes, and invalid inputs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def directions(seed: int = 0) -> torch.Tensor:
 
 
 def texts_like(count: int, seed: int = 1) -> Floats:
-    """Return embeddings that a few of the directions and some noise make."""
+    """Return embeddings that are sums of a few directions and noise."""
     rng = np.random.default_rng(seed)
     z = rng.gamma(2, size=(count, N)) * (rng.random((count, N)) < 0.1)
     x = z @ directions().numpy() + 0.3 * rng.normal(size=(count, D)) + 0.2
@@ -169,10 +169,10 @@ def test_the_report_is_json_and_text(space: FeatureSpace) -> None:
     assert described["density"]["never"] == report.density.never
     assert described["stability"][0]["levels"][0]["matched"] == 1
     assert set(report.held_out()) >= {"nmse", "cosine", "active"}
-    said = " ".join(verdict(report))
-    assert f"NMSE {report.nmse:.3f}" in said
-    assert "the same has 100% of the features too" in said
-    assert "50,000 records or more" in said
+    text = " ".join(verdict(report))
+    assert f"NMSE {report.nmse:.3f}" in text
+    assert "the same has 100% of the features too" in text
+    assert "50,000 records or more" in text
     assert {row.name for row in figures(report)} >= {"NMSE", "cosine", "dead features", "stability"}
 
 
@@ -182,7 +182,7 @@ def test_a_mismatch_of_space_and_embeddings_is_reported(space: FeatureSpace) -> 
     assert "made for other embeddings" in verdict(report)[0]
 
 
-# What is refused --------------------------------------------------------------------------------------
+# Invalid inputs ---------------------------------------------------------------------------------------
 
 
 def test_inputs_that_cannot_be_measured_are_refused(

@@ -49,7 +49,7 @@ def refusal(kind: type[HfHubHTTPError], status: int) -> HfHubHTTPError:
 
 
 class Downloading:
-    """Stands for ``snapshot_download``: copies the allowed files of a folder."""
+    """Replaces ``snapshot_download``: copies the allowed files of a folder."""
 
     def __init__(self, remote: Path, cache: Path) -> None:
         self.remote, self.cache = remote, cache

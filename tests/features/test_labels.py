@@ -42,7 +42,7 @@ def sparse(z: NDArray[np.float32]) -> SparseCode:
 
 
 def embed(texts: Sequence[str]) -> NDArray[np.float32]:
-    """Embed by the words that a text has, so that a label of the planted word finds its texts."""
+    """Embed a text by its words, so that the planted word as a label finds its texts."""
     known = [*PLANTED, "cello", *FILLERS]
     counts = np.array([text.split().count(word) for text in texts for word in known], np.float32)
     counts = counts.reshape(len(texts), len(known))
@@ -129,8 +129,8 @@ def test_a_contrast_set_holds_active_near_and_random_absent_texts() -> None:
         active, absent = contrast.texts[contrast.is_active], contrast.texts[~contrast.is_active]
         assert set(active) == set(typical)
         assert (z[absent, feature] == 0).all()
-        closeness = cosine(vectors - vectors.mean(0), vectors[typical].mean(0) - vectors.mean(0))
-        nearest = sorted(np.flatnonzero(z[:, feature] == 0), key=lambda i: -closeness[i])[: len(typical)]
+        similarity = cosine(vectors - vectors.mean(0), vectors[typical].mean(0) - vectors.mean(0))
+        nearest = sorted(np.flatnonzero(z[:, feature] == 0), key=lambda i: -similarity[i])[: len(typical)]
         assert set(nearest) <= set(absent)
         assert len(absent) == 2 * len(active)
 
@@ -172,7 +172,7 @@ def test_labels_that_predict_their_records_are_trusted_and_shuffled_ones_not() -
 
 
 def separable() -> tuple[NDArray[np.float32], SparseCode, NDArray[np.float32]]:
-    """Return records that lie towards their features' directions, their code, and those directions."""
+    """Return records near their features' directions, their code, and those directions."""
     rng = np.random.default_rng(1)
     directions = rng.normal(size=(6, 32)) / 32**0.5
     share = np.array([0.3, 0.25, 0.2, 0.2, 0.15, 0.01])

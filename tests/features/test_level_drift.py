@@ -1,4 +1,4 @@
-"""Drift against scipy's own exact test, one feature at a time, and against corpora that have none."""
+"""Drift compared with scipy's exact test of each feature, and on corpora without drift."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ N = 300
 def corpus(
     seed: int, records: int, active_rates: NDArray[np.float64], scale: float = 1.0
 ) -> NDArray[np.float32]:
-    """Return activations (records, n): feature i active at ``rates[i]``, its strength gamma distributed."""
+    """Return activations (records, n): feature i active at ``rates[i]``, gamma distributed."""
     rng = np.random.default_rng(seed)
     z = rng.gamma(3.0, scale, size=(records, N)) * (rng.random((records, N)) < active_rates)
     return z.astype(np.float32)

@@ -19,7 +19,7 @@ PROSE = (
 
 @pytest.fixture
 def site_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that the running interpreter takes for installed packages."""
+    """A folder that the running interpreter treats as installed packages."""
     folder = tmp_path / "site-packages"
     folder.mkdir()
     monkeypatch.syspath_prepend(str(folder))

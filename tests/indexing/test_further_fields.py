@@ -228,10 +228,10 @@ def test_batches_account_for_further_texts(
         return encode(texts)
 
     monkeypatch.setattr(encoder, "encode_document", counted)
-    with whole, make(tmp_path / "b.idx", space, encoder) as parted:
-        parted.add(records)
+    with whole, make(tmp_path / "b.idx", space, encoder) as batched:
+        batched.add(records)
         assert sizes == [6, 6, 6, 6, 6, 6, 4]
-        assert contents(parted) == contents(whole)
+        assert contents(batched) == contents(whole)
 
 
 # The revision -----------------------------------------------------------------------------------------
@@ -268,11 +268,11 @@ def test_a_run_interrupted_after_its_first_write_has_another_revision(
         before = index.store.read_manifest()["revision"]
         upsert: Callable[..., None] = index.store.upsert
 
-        def dies(points: Any) -> None:
+        def fail(points: Any) -> None:
             upsert(points)
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(index.store, "upsert", dies)
+        monkeypatch.setattr(index.store, "upsert", fail)
         with pytest.raises(KeyboardInterrupt):
             index.add([Record("new", "text")])
         assert index.store.read_manifest()["revision"] != before

@@ -1,4 +1,4 @@
-"""Parts that do not fit together are refused, with the fields asked, found and do."""
+"""Mismatches of an index and its parts are refused, with the fields asked, found and do."""
 
 from __future__ import annotations
 

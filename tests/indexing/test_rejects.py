@@ -1,4 +1,4 @@
-"""The rejects file: one line for each bad record, however often a run is repeated."""
+"""The rejects file: one line for each invalid record, also after repeated runs."""
 
 from __future__ import annotations
 

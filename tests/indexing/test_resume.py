@@ -1,4 +1,4 @@
-"""Killed at any moment and run again, indexing ends with the same index, to the last bit."""
+"""Indexing that is killed and run again gives a bitwise equal index."""
 
 from __future__ import annotations
 

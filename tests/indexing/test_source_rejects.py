@@ -1,4 +1,4 @@
-"""Every kind of bad record or file is rejected with a reason, and reading continues."""
+"""Every kind of invalid record or file is rejected with a reason, and reading continues."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def read(what: Any) -> list[Record]:
 
 
 def reject_of(fields: Any) -> Rejected:
-    """Read one record that must be rejected (a good one before it settles the columns)."""
+    """Read one record that must be rejected, after a valid one that determines the columns."""
     good = {"id": "good", "text": "A good text."}
     *_, last = open_source([good, fields])
     assert isinstance(last, Rejected), last

@@ -1,4 +1,4 @@
-"""Which clauses of an expression a record satisfies, and by which features."""
+"""The clauses of an expression that a record satisfies, and the features that match."""
 
 from __future__ import annotations
 
@@ -131,6 +131,6 @@ def test_a_store_finds_the_matching_records(any_papers: FeatureIndex) -> None:
 )
 def test_lists_of_values_are_evaluated_like_single_values(text: str) -> None:
     node: Any = parse_where(text)
-    held: list[Any] = [1, True, 1.0, 2.5, "a", "1", None, [], ["b", "a"], [1, 7], {"a": 1}, [[1]], [{}]]
-    for found in held:
+    values: list[Any] = [1, True, 1.0, 2.5, "a", "1", None, [], ["b", "a"], [1, 7], {"a": 1}, [[1]], [{}]]
+    for found in values:
         assert predicate(node)(found) == condition_holds(node, found)

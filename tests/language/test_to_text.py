@@ -1,4 +1,4 @@
-"""Expressions as text and as JSON: a written expression is read back the same, without extra parentheses."""
+"""Expressions as text and as JSON: printing and parsing is lossless, without extra parentheses."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_an_expression_survives_being_printed_and_parsed(expression: Expression)
     text = to_text(expression)
     parsed = parse_where(text)
     assert parsed == expression
-    # == takes 1, 1.0 and true for the same, the text does not.
+    # == treats 1, 1.0 and true as equal, the text does not.
     assert to_text(parsed) == text
 
 

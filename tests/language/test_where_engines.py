@@ -23,7 +23,7 @@ from saeindex.language.evaluate import matches
 from saeindex.language.parser import parse_where
 from saeindex.language.to_filter import compile_where
 from saeindex.types import LevelName
-from tests.samples import RememberingEncoder, sample_records
+from tests.samples import RecordingEncoder, sample_records
 
 # Local mode evaluates filters in Python, condition by condition.
 EXPRESSIONS = {"EdgeStore": 150, "QdrantStore": 40}
@@ -48,7 +48,7 @@ MOMENTS = dict(date for number in range(COUNT) if (date := date_text(number, 199
 
 @pytest.fixture(scope="module")
 def on_edge(
-    tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RememberingEncoder
+    tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RecordingEncoder
 ) -> Iterator[FeatureIndex]:
     path = tmp_path_factory.mktemp("where") / "where.idx"
     with FeatureIndex.create(
@@ -59,7 +59,7 @@ def on_edge(
 
 
 @pytest.fixture(scope="module")
-def in_memory(space: FeatureSpace, session_encoder: RememberingEncoder) -> Iterator[FeatureIndex]:
+def in_memory(space: FeatureSpace, session_encoder: RecordingEncoder) -> Iterator[FeatureIndex]:
     with FeatureIndex.create(
         "where", space, client=QdrantClient(":memory:"), encoder=session_encoder
     ) as index:

@@ -38,7 +38,7 @@ def refusal(where: Any) -> QuerySyntaxError:
 
 
 @pytest.mark.parametrize(
-    ("text", "column", "meant"),
+    ("text", "column", "suggestion"),
     [
         ("#1 ADN #2", 4, "Did you mean AND?"),
         ("#1 Andd #2", 4, "Did you mean AND?"),
@@ -75,10 +75,10 @@ def refusal(where: Any) -> QuerySyntaxError:
         ('strong("a" OR "b")', 12, 'A level takes one concept: strong("a") OR strong("b").'),
     ],
 )
-def test_a_near_miss_is_answered_with_a_suggestion(text: str, column: int, meant: str) -> None:
+def test_a_near_miss_is_answered_with_a_suggestion(text: str, column: int, suggestion: str) -> None:
     error = refusal(text)
     assert f"at column {column} " in error.found
-    assert meant in error.do
+    assert suggestion in error.do
 
 
 @pytest.mark.parametrize(

@@ -95,9 +95,9 @@ def coded(rows: int = 500) -> tuple[CodedTexts, Calibration]:
 def test_the_negatives_are_random_weak_and_near() -> None:
     texts, calibration = coded()
     z, x = texts.code.to_csr().toarray(), texts.vectors
-    picker = ExamplePicker(texts, calibration)
+    example_picker = ExamplePicker(texts, calibration)
     for feature in range(4):
-        picked = picker.pick(feature, Quota(active=10, weak=6, near=7, random=8))
+        picked = example_picker.pick(feature, Quota(active=10, weak=6, near=7, random=8))
         assert picked is not None
         level = z[:, feature]
         assert [len(p) for p in picked.kinds.values()] == [10, 6, 7, 8]
@@ -107,10 +107,10 @@ def test_the_negatives_are_random_weak_and_near() -> None:
         everything = [i for positions in picked.kinds.values() for i in positions]
         assert len(everything) == len(set(everything))
         centred = (x - x.mean(0)) / np.linalg.norm(x - x.mean(0), axis=1, keepdims=True)
-        closeness = centred @ (x[level >= calibration.median[feature]].mean(0) - x.mean(0))
-        absent = sorted(np.flatnonzero(level == 0), key=lambda i: -closeness[i])
+        similarity = centred @ (x[level >= calibration.median[feature]].mean(0) - x.mean(0))
+        absent = sorted(np.flatnonzero(level == 0), key=lambda i: -similarity[i])
         assert set(picked.near) <= set(absent[: 7 * 8])
-        assert np.mean(closeness[list(picked.near)]) > np.mean(closeness[list(picked.random)]) + 0.05
+        assert np.mean(similarity[list(picked.near)]) > np.mean(similarity[list(picked.random)]) + 0.05
 
 
 def test_active_and_weak_texts_are_spread_over_their_range() -> None:

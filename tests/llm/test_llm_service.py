@@ -1,4 +1,4 @@
-"""The LLM labeler with services that fail, refuse or reply too much; it never shows keys or texts."""
+"""The LLM labeler with services that fail, refuse or reply too much; keys and texts are never shown."""
 
 from __future__ import annotations
 
@@ -37,11 +37,13 @@ def test_a_temporary_failure_is_retried(service: ChatService, status: int) -> No
 
 
 @pytest.mark.parametrize(
-    ("status", "says"), [(401, "refuses the key"), (404, "no such model"), (500, "busy")]
+    ("status", "message"), [(401, "refuses the key"), (404, "no such model"), (500, "busy")]
 )
-def test_a_permanent_failure_ends_the_run_with_a_remedy(service: ChatService, status: int, says: str) -> None:
+def test_a_permanent_failure_ends_the_run_with_a_remedy(
+    service: ChatService, status: int, message: str
+) -> None:
     service.fail(status, "no such model" if status == 404 else "busy", times=200)
-    with pytest.raises(LabelerError, match=says):
+    with pytest.raises(LabelerError, match=message):
         labeler_of(service, max_retries=0).label(planted_task())
     assert len(service.requests) <= 4
 

@@ -1,4 +1,4 @@
-"""Pictures: one file that loads nothing, with every label in it as text, and labels that do not overlap."""
+"""Charts: one file without external resources, labels as text, and labels that do not overlap."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tests.report.html_page import Page
 from tests.report.sample_results import EVIL, clustering, diff, drift, empty_results, results
 
 RESULTS = results()
-PICTURES = {
+N_CHARTS = {
     "diff": 3,
     "correlations": 2,
     "triggers": 1,
@@ -60,10 +60,10 @@ def cells(spec: Any) -> list[Any]:
 def test_a_page_loads_nothing_and_labels_stay_text(kind: str, tmp_path: Path) -> None:
     page = Page(save_charts(RESULTS[kind], tmp_path / "found.html").read_text(encoding="utf-8"))
     assert not page.loads and not page.handlers
-    assert page.tags["script"] == PICTURES[kind] + 1 and page.tags["link"] == 0
+    assert page.tags["script"] == N_CHARTS[kind] + 1 and page.tags["link"] == 0
     specs = [json.loads(script) for script in page.scripts[:-1]]
-    told = [cell for spec in specs for cell in cells(spec) if isinstance(cell, str)]
-    assert any(EVIL in cell for cell in told)
+    texts = [cell for spec in specs for cell in cells(spec) if isinstance(cell, str)]
+    assert any(EVIL in cell for cell in texts)
     assert not any("url" in json.dumps(spec.get("data", {})) for spec in specs)
 
 
@@ -80,8 +80,8 @@ def test_only_the_script_of_the_page_may_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", RESULTS)
 def test_an_image_has_all_charts_in_one_column(kind: str, tmp_path: Path) -> None:
     wide, high = size_of(save_charts(RESULTS[kind], tmp_path / "found.PNG"))
-    parts = [ElementTree.fromstring(picture.svg()) for picture in charts_of(RESULTS[kind])]
-    assert len(parts) == PICTURES[kind]
+    parts = [ElementTree.fromstring(chart.svg()) for chart in charts_of(RESULTS[kind])]
+    assert len(parts) == N_CHARTS[kind]
     assert wide >= 2 * max(float(part.get("width", 0)) for part in parts)
     assert high >= 2 * sum(float(part.get("height", 0)) for part in parts)
 
@@ -116,14 +116,14 @@ def test_values_that_are_not_finite_are_left_out_of_a_chart() -> None:
     found = diff()
     first = found.findings["concepts"][0]
     broken = replace(first, q=0.0, ci=(float("-inf"), float("inf")))
-    picture = charts_of(replace(found, findings={"concepts": (broken,)}))[1]
-    json.dumps(picture.chart.to_dict(), allow_nan=False)
-    assert "script" in picture.svg()
+    chart = charts_of(replace(found, findings={"concepts": (broken,)}))[1]
+    json.dumps(chart.chart.to_dict(), allow_nan=False)
+    assert "script" in chart.svg()
 
 
 def test_each_period_is_a_point_of_each_panel() -> None:
-    (picture,) = charts_of(drift())
-    (rows,) = picture.chart.to_dict()["datasets"].values()
+    (chart,) = charts_of(drift())
+    (rows,) = chart.chart.to_dict()["datasets"].values()
     assert [row["share"] for row in rows if "script" in row["label"]] == [0.1, 0.2, 0.3]
     assert [row["period"] for row in rows if row["starts"]] == ["1990"]
 
@@ -137,10 +137,10 @@ def test_a_clustering_without_embeddings_has_no_map() -> None:
 def test_the_map_keeps_neighbours_together() -> None:
     found = clustering(80)
     assert found.vectors is not None
-    places = neighbour_layout(found.vectors)
-    apart = ((places[:, None] - places) ** 2).sum(-1)
-    np.fill_diagonal(apart, np.inf)
-    assert (found.codes[apart.argmin(1)] == found.codes).mean() > 0.95
+    positions = neighbour_layout(found.vectors)
+    squared_distances = ((positions[:, None] - positions) ** 2).sum(-1)
+    np.fill_diagonal(squared_distances, np.inf)
+    assert (found.codes[squared_distances.argmin(1)] == found.codes).mean() > 0.95
 
 
 @given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 200), st.text("ab", min_size=1, max_size=9))))
@@ -163,12 +163,12 @@ def test_labels_next_to_marks_overlap_neither_marks_nor_labels(marks: list[tuple
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 40), st.integers(0, 2**16))
 def test_nodes_are_spread_until_no_labels_overlap(count: int, seed: int) -> None:
-    dice = np.random.default_rng(seed)
-    widths = dice.uniform(20, 150, count)
-    places = spread(dice.uniform(0, 1, (count, 2)) * (600, 500), widths, 27.0)
+    rng = np.random.default_rng(seed)
+    widths = rng.uniform(20, 150, count)
+    positions = spread(rng.uniform(0, 1, (count, 2)) * (600, 500), widths, 27.0)
     for a, b in combinations(range(count), 2):
-        across = abs(places[a, 0] - places[b, 0]) - (widths[a] + widths[b]) / 2
-        assert max(across, abs(places[a, 1] - places[b, 1]) - 27.0) > -0.5
+        across = abs(positions[a, 0] - positions[b, 0]) - (widths[a] + widths[b]) / 2
+        assert max(across, abs(positions[a, 1] - positions[b, 1]) - 27.0) > -0.5
 
 
 def test_duplicate_labels_become_unique() -> None:

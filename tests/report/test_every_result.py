@@ -1,4 +1,4 @@
-"""Every kind of result has a description, and says the same in every rendering of it."""
+"""Every kind of result has a description, which is the same in every rendering."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ RESULTS = results()
 
 
 def test_every_kind_of_result_has_a_sample() -> None:
-    importlib.import_module("saeindex.analysis.analyses")  # knows every analysis
+    importlib.import_module("saeindex.analysis.analyses")  # imports every analysis
     kinds = {kind.__qualname__ for kind in AnalysisResult.__subclasses__()}
     assert {type(result).__qualname__ for result in RESULTS.values()} == kinds
 
 
 @pytest.mark.parametrize("kind", RESULTS)
 def test_all_renderings_have_the_same_summary(kind: str, tmp_path: Path) -> None:
-    result, told = RESULTS[kind], describe(RESULTS[kind])
+    result, description = RESULTS[kind], describe(RESULTS[kind])
     page = Page(write_report(result, tmp_path / "page.html").read_text(encoding="utf-8")).text
     notebook = Page(result._repr_html_()).text
-    for sentence in told.summary:
+    for sentence in description.summary:
         assert sentence in str(result)
         assert sentence in page
         assert sentence in notebook
-    assert told.question in page
+    assert description.question in page
 
 
 @pytest.mark.parametrize("kind", RESULTS)

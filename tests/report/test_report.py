@@ -1,4 +1,4 @@
-"""Reports: one page that loads and runs nothing, and says how, what, on which records, and how surely."""
+"""Reports: one page without scripts, with the findings, their records, methods and certainty."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def test_a_report_of_an_empty_result_is_complete(kind: str, tmp_path: Path) -> N
 
 def test_a_report_of_a_comparison_has_its_numbers(tmp_path: Path) -> None:
     page = page_of(diff(("old", "new")), tmp_path, "What changed?")
-    for told in (
+    for expected in (
         "#1 rain", "drizzle", "“storm”", "55.0 %", "+30.0", "+25.0 to +35.0", "0.010", "Mid-p test",
         "length (5 bins)", "metadata.author", "3 of these are confirmed in the other half", "snow", "hail",
         "have no error rate", "Two & more authors wrote both.", "never",
     ):  # fmt: skip
-        assert told in page.text, told
+        assert expected in page.text, expected
 
 
 def test_records_of_both_groups_are_shown_with_words_marked(tmp_path: Path) -> None:

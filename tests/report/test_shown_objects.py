@@ -1,4 +1,4 @@
-"""What a notebook shows of an index and of what searching it gives: one line, and a table."""
+"""The display of an index and of hits in a notebook: one line, and a table."""
 
 from __future__ import annotations
 

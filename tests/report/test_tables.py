@@ -1,4 +1,4 @@
-"""Tables as files: one for each, whole or not at all, and harmless in a spreadsheet."""
+"""Tables as files: one for each, written atomically, and harmless in a spreadsheet."""
 
 from __future__ import annotations
 

@@ -187,7 +187,7 @@ def test_codes_of_the_packaged_space_agree_between_precisions(space: FeatureSpac
     x = random_rows(9, 300, space.sae.dimension)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     expected = space.sae.encode(x)
-    torch.set_float32_matmul_precision("medium")  # what a GPU may use, and some CPUs
+    torch.set_float32_matmul_precision("medium")  # as on GPUs and some CPUs
     try:
         found = space.sae.encode(x)
     finally:
@@ -197,8 +197,8 @@ def test_codes_of_the_packaged_space_agree_between_precisions(space: FeatureSpac
 
 
 def test_equal_activations_are_given_to_the_lower_feature() -> None:
-    eye = torch.eye(4).repeat(5, 1)  # features i, i + 4, i + 8 … are equal
-    sae = SparseAutoencoder(eye, torch.zeros(20), eye, torch.zeros(4), k=3, refine_steps=0)
+    identity = torch.eye(4).repeat(5, 1)  # features i, i + 4, i + 8 … are equal
+    sae = SparseAutoencoder(identity, torch.zeros(20), identity, torch.zeros(4), k=3, refine_steps=0)
     indices, _ = sae.encode(np.array([[0, 1, 0, 0]], np.float32)).row(0)
     assert indices.tolist() == [1, 5, 9]
 

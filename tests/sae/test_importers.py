@@ -1,4 +1,4 @@
-"""Importers against each format's own forward pass, written here from its documentation, or run for real."""
+"""Importers compared with each format's forward pass, from its documentation or its library."""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ def test_saelens_configurations_from_before_version_6_are_understood(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("config", "says"),
+    ("config", "message"),
     [
         ({"architecture": "gated"}, "architecture 'gated'"),
         ({"architecture": "transcoder"}, "architecture 'transcoder'"),
@@ -177,10 +177,10 @@ def test_saelens_configurations_from_before_version_6_are_understood(tmp_path: P
     ],
 )
 def test_saelens_files_that_cannot_be_represented_are_refused(
-    tmp_path: Path, config: dict[str, Any], says: str
+    tmp_path: Path, config: dict[str, Any], message: str
 ) -> None:
     folder = write_saelens(tmp_path / "sae", random_weights(), **config)
-    with pytest.raises(InvalidInputError, match=re.escape(says)):
+    with pytest.raises(InvalidInputError, match=re.escape(message)):
         read_autoencoder(folder)
 
 

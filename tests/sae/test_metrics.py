@@ -41,7 +41,7 @@ def noisy(x: Floats, seed: int, noise: float = 0.5) -> Floats:
 
 @pytest.fixture(autouse=True, params=[7, 512])
 def block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks that divide the rows, and one that holds them all: nothing may depend on it."""
+    """Block sizes that divide the rows, and one larger than all: results must not depend on it."""
     monkeypatch.setattr(metrics, "QUERY_BLOCK", request.param)
 
 

@@ -169,7 +169,7 @@ def test_a_killed_training_resumes_to_the_same_weights(
     x, checkpoint = planted_embeddings[0][:2_000], tmp_path / "training.safetensors"
     config = replace(CONFIG, steps=100, batch_size=128, evaluate_every=20, input_noise=0.1, prefixes=(16,))
     options: dict[str, Any] = {"held_out": planted_embeddings[0][3_500:], "checkpoint": checkpoint}
-    unbroken = train(x, config, held_out=planted_embeddings[0][3_500:])
+    uninterrupted = train(x, config, held_out=planted_embeddings[0][3_500:])
 
     class Killed(Exception):
         pass
@@ -186,7 +186,7 @@ def test_a_killed_training_resumes_to_the_same_weights(
     seen: list[TrainingStatus] = []
     resumed = train(x, config, seen.append, **options)
     assert seen[0].step == 75
-    assert resumed.digest() == unbroken.digest()
+    assert resumed.digest() == uninterrupted.digest()
     assert not checkpoint.exists()
 
 

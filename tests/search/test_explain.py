@@ -24,9 +24,9 @@ MODES: list[dict[str, str]] = [
 ]
 
 
-def steer_of(index: FeatureIndex, dice: np.random.Generator) -> list[Steer]:
-    features = dice.integers(index.space.n_features, size=3)
-    return [Steer(f"#{feature}", float(dice.uniform(-1.5, 1.5))) for feature in features]
+def steer_of(index: FeatureIndex, rng: np.random.Generator) -> list[Steer]:
+    features = rng.integers(index.space.n_features, size=3)
+    return [Steer(f"#{feature}", float(rng.uniform(-1.5, 1.5))) for feature in features]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -34,10 +34,10 @@ def steer_of(index: FeatureIndex, dice: np.random.Generator) -> list[Steer]:
 def test_explained_totals_equal_scores_on_100_queries(
     papers: FeatureIndex, mode: dict[str, Any], is_steered: bool
 ) -> None:
-    dice = np.random.default_rng(11)
+    rng = np.random.default_rng(11)
     explained = 0
     for text in QUERIES:
-        steer = steer_of(papers, dice) if is_steered else []
+        steer = steer_of(papers, rng) if is_steered else []
         for hit in papers.search(text, **mode, steer=steer, limit=3, explain=True):
             assert hit.explanation is not None
             assert hit.explanation.total == pytest.approx(hit.score, abs=TOLERANCE)
@@ -189,7 +189,7 @@ def only(record_id: str) -> Filter:
 
 
 def part(hits: Hits, feature: int) -> float:
-    """Return the mean part of ``feature`` over the hits, 0 in those that do not have it."""
+    """Return the mean part of ``feature`` over the hits, 0 where it is missing."""
     parts = [part for hit in hits if hit.explanation for part in hit.explanation.parts]
     return sum(part.value for part in parts if part.feature == feature) / len(hits)
 

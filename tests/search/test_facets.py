@@ -1,4 +1,4 @@
-"""Concept facets against counts by hand, and what they suggest to exclude."""
+"""Concept facets compared with loops, and suggested exclusions."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def test_a_fused_score_equals_the_formula(papers: FeatureIndex, method: FusionMe
         wanted = expected(papers, text, method, steer)
         hits = papers.search(text, using="fused", fusion=method, steer=steer, limit=240)
         assert len(hits) == len(wanted)
-        # Float32 scores that are nearly equal may change places in a list of exact ones.
+        # Nearly equal float32 scores may be in another order in a list of exact ones.
         tolerance = 0.02 if method == "rrf" else 1e-4
         assert all(hit.score == pytest.approx(wanted[hit.id], abs=tolerance) for hit in hits)
         assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
@@ -100,12 +100,12 @@ def test_the_score_of_each_source_is_explained(papers: FeatureIndex, method: Fus
 @pytest.mark.parametrize("method", METHODS)
 def test_a_threshold_applies_to_the_fused_score(papers: FeatureIndex, method: FusionMethod) -> None:
     hits = papers.search(TEXTS[1], using="fused", fusion=method, limit=50)
-    least = hits[9].score
+    threshold = hits[9].score
     for explain in (False, True):
         kept = papers.search(
-            TEXTS[1], using="fused", fusion=method, limit=50, score_threshold=least, explain=explain
+            TEXTS[1], using="fused", fusion=method, limit=50, score_threshold=threshold, explain=explain
         )
-        assert [hit.id for hit in kept] == [hit.id for hit in hits if hit.score >= least]
+        assert [hit.id for hit in kept] == [hit.id for hit in hits if hit.score >= threshold]
 
 
 def test_empty_and_single_lists_can_be_fused() -> None:

@@ -12,7 +12,7 @@ from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.errors import InvalidInputError
 from saeindex.indexing.passages import PassageOptions
 from saeindex.search.grouping import values_at
-from tests.samples import RememberingEncoder
+from tests.samples import RecordingEncoder
 
 TEXT = "the price of copper"
 MODES: list[dict[str, Any]] = [
@@ -60,7 +60,7 @@ def test_pages_of_groups_neither_overlap_nor_skip(any_papers: FeatureIndex, mode
 
 @pytest.fixture(scope="module")
 def letters(
-    tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RememberingEncoder
+    tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RecordingEncoder
 ) -> Iterator[FeatureIndex]:
     """Letters with passages; some have several tags, some none."""
     text = "Copper rose today. Bonds fell a little. The mayor spoke of taxes. Nobody was surprised by it. "

@@ -14,14 +14,14 @@ from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.errors import InvalidInputError
 from saeindex.features.calibration import LOUDEST
 from saeindex.search.mmr import code_similarity, greedy_order
-from tests.samples import RememberingEncoder, all_points, code_of, sample_records
+from tests.samples import RecordingEncoder, all_points, code_of, sample_records
 
 QUESTION = "how prices and markets change"
 
 
 @pytest.fixture(scope="module")
 def copies(
-    tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RememberingEncoder
+    tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RecordingEncoder
 ) -> Iterator[FeatureIndex]:
     """Eight near-copies of each of the texts of a few topics."""
     records = [
@@ -85,9 +85,9 @@ def test_similarity_is_the_cosine_of_capped_shares_of_p90(papers: FeatureIndex) 
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10_000), m=st.integers(1, 12), diversity=st.floats(0, 1))
 def test_the_greedy_order_equals_the_definition(seed: int, m: int, diversity: float) -> None:
-    dice = np.random.default_rng(seed)
-    scores = -np.sort(-dice.normal(size=m))
-    vectors = dice.random((m, 4))
+    rng = np.random.default_rng(seed)
+    scores = -np.sort(-rng.normal(size=m))
+    vectors = rng.random((m, 4))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     similarity = vectors @ vectors.T
     spread = np.ptp(scores)

@@ -1,4 +1,4 @@
-"""Filtering after the scan gives what filtering within it gives, bit for bit."""
+"""Filtering after the scan and within it give bitwise equal results."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_filtering_after_the_scan_changes_no_result(papers: FeatureIndex, postfi
 
 def test_equal_scores_at_the_cutoff_stay_in_id_order(papers: FeatureIndex) -> None:
     zero = np.zeros(384, np.float32)
-    zero[0] = 1e-30  # all scores are as good as equal
+    zero[0] = 1e-30  # all scores are nearly equal
     plan = papers.plan(TEXTS[1], where="NOT #5")
     request = SearchRequest(plan.vector * 0 + zero, query_filter=plan.query_filter, limit=5)
     for postfilter in (5, 8, 50):
@@ -72,9 +72,9 @@ def test_a_search_is_the_same_wherever_its_filter_is_applied(
 
 
 def test_random_filters_after_the_scan_change_no_result(papers: FeatureIndex) -> None:
-    dice = np.random.default_rng(4)
+    rng = np.random.default_rng(4)
     vector = papers.plan(TEXTS[2]).vector
     for _ in range(40):
-        request = SearchRequest(vector, query_filter=sample_filter(dice), limit=int(dice.integers(1, 30)))
-        sifted = replace(request, postfilter=int(dice.integers(1, 300)))
-        assert shown(papers.store.search(sifted)) == shown(papers.store.search(request))
+        request = SearchRequest(vector, query_filter=sample_filter(rng), limit=int(rng.integers(1, 30)))
+        postfiltered = replace(request, postfilter=int(rng.integers(1, 300)))
+        assert shown(papers.store.search(postfiltered)) == shown(papers.store.search(request))

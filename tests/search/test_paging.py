@@ -1,4 +1,4 @@
-"""Pages of a query are cut from one ranking: put together they are one long page."""
+"""Pages of a query are parts of one ranking: together they equal one long page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from saeindex.search.hits import Hits
 from saeindex.search.rerank import Rescored
 from saeindex.stores.tracing import Deadline
 from saeindex.types import Part
-from tests.samples import RememberingEncoder, all_points, sample_records
+from tests.samples import RecordingEncoder, all_points, sample_records
 
 ASTRONOMY = Filter(must=[FieldCondition(key="metadata.topic", match=MatchValue(value="astronomy"))])
 MODES: dict[str, dict[str, Any]] = {
@@ -42,7 +42,7 @@ def notes_index(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     space: FeatureSpace,
-    session_encoder: RememberingEncoder,
+    session_encoder: RecordingEncoder,
 ) -> Iterator[FeatureIndex]:
     """Records with one to three passages, many of which are equal, on every store in turn."""
     client = QdrantClient(":memory:") if request.param == "memory" else None
@@ -63,7 +63,7 @@ def notes_index(
 
 
 def keys(hits: Hits) -> list[tuple[str, int, float]]:
-    # The client's local mode is not the same to the last bit from call to call: numpy's products are not.
+    # Scores of the client's local mode vary in the last bit between calls, like numpy's products.
     return [(hit.id, hit.passage, round(hit.score, 6)) for hit in hits]
 
 

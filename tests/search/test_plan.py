@@ -1,4 +1,4 @@
-"""What a plan says: its tree, its JSON, its warnings, its choices, and what an analysis finds of them."""
+"""A plan: its tree, its JSON, its warnings, its choices, and their analysis."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def setting(points: float, total: int, has_graph: bool = False, **others: Any) -
     return Setting(Estimate(points, points, points, ""), total, has_graph, False, not has_graph, **others)
 
 
-# How it reads ---------------------------------------------------------------------------------------------
+# Text and JSON --------------------------------------------------------------------------------------------
 
 
 def test_a_plan_prints_as_a_tree_from_the_filter_to_the_page(papers: FeatureIndex) -> None:
@@ -134,15 +134,15 @@ def test_the_choice_reaches_the_engine_on_every_path(
     asked: list[bool] = []
     nearest = type(papers.store)._nearest  # type: ignore[attr-defined]
 
-    def noted(self: Any, search: Any) -> Any:
+    def recorded(self: Any, search: Any) -> Any:
         asked.append(search.exact)
         return nearest(self, search)
 
-    monkeypatch.setattr(type(papers.store), "_nearest", noted)
+    monkeypatch.setattr(type(papers.store), "_nearest", recorded)
     monkeypatch.setattr(type(papers.store), "has_graph", True)
     queries = [Query("galaxies"), Query("galaxies", using="fused"), Query(property="about food")]
     for query in queries:
-        papers.plan(query)  # what planning asks is not what is counted
+        papers.plan(query)  # requests of the planner are not counted
         asked.clear()
         papers._searcher.executor.run(papers.plan(query, exact=False), _deadline())
         assert asked

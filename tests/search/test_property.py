@@ -1,4 +1,4 @@
-"""Search by property: on every store alike, explained to the sum, filtered, paged, refused where unclear."""
+"""Search by property: equal on every store, explained, filtered, paged, and refused if invalid."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from saeindex.concepts.inference import Asked, Recipe, infer, pool_of
 from saeindex.concepts.scorer import Scorer
 from saeindex.errors import InvalidInputError, NotFoundError, UnknownConceptError
 from saeindex.search.property import interpembed_code
-from tests.samples import RememberingEncoder, sample_records
+from tests.samples import RecordingEncoder, sample_records
 from tests.search.sampled_indexes import memory_index, sampled
 
 LIKE, UNLIKE = ["doc-4", "doc-17", "doc-30"], ["doc-5", "doc-6"]
@@ -35,7 +35,7 @@ QUERIES: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def other_papers(space: FeatureSpace, session_encoder: RememberingEncoder) -> FeatureIndex:
+def other_papers(space: FeatureSpace, session_encoder: RecordingEncoder) -> FeatureIndex:
     return memory_index(sample_records(240), space, session_encoder)
 
 
@@ -108,22 +108,22 @@ def test_a_property_search_finds_records_with_the_property(
 def test_the_sampled_and_the_whole_collection_mostly_agree(
     papers: FeatureIndex, sampled_papers: FeatureIndex
 ) -> None:
-    asked = {"property": "an expression of disappointment", "limit": 30}
-    assert len(set(ids(papers, **asked)) & set(ids(sampled_papers, **asked))) >= 20
+    query = {"property": "an expression of disappointment", "limit": 30}
+    assert len(set(ids(papers, **query)) & set(ids(sampled_papers, **query))) >= 20
 
 
 def test_a_filter_keeps_the_ranking_of_matching_records(any_papers: FeatureIndex) -> None:
-    asked: dict[str, Any] = {"property": "a complaint", "limit": 240}
+    query: dict[str, Any] = {"property": "a complaint", "limit": 240}
     where = 'metadata.topic IN ("music", "cooking") AND NOT #5'
     passing = set(ids(any_papers, where=where, limit=240))
     assert 0 < len(passing) < 240
-    assert ids(any_papers, where=where, **asked) == [i for i in ids(any_papers, **asked) if i in passing]
+    assert ids(any_papers, where=where, **query) == [i for i in ids(any_papers, **query) if i in passing]
 
 
 def test_pages_of_a_property_search_are_cut_from_one_ranking(any_papers: FeatureIndex) -> None:
-    asked: dict[str, Any] = {"property": "a complaint", "against": ["praise"]}
-    whole = ids(any_papers, **asked, limit=50)
-    paged = [i for start in range(0, 50, 7) for i in ids(any_papers, **asked, limit=7, offset=start)]
+    query: dict[str, Any] = {"property": "a complaint", "against": ["praise"]}
+    whole = ids(any_papers, **query, limit=50)
+    paged = [i for start in range(0, 50, 7) for i in ids(any_papers, **query, limit=7, offset=start)]
     assert paged[:50] == whole
     assert len(set(whole)) == 50
 
@@ -133,7 +133,7 @@ def test_the_same_search_gives_bitwise_equal_scores(papers: FeatureIndex) -> Non
         first, second = (papers.search(**options, limit=50) for _ in range(2))
         assert [(hit.id, hit.score) for hit in first] == [(hit.id, hit.score) for hit in second]
     first = papers.search(property="a complaint")
-    papers.collection._sample = None  # what was inferred of it is forgotten with it
+    papers.collection._sample = None  # its inference is removed with it
     second = papers.search(property="a complaint")
     assert [(hit.id, hit.score) for hit in first] == [(hit.id, hit.score) for hit in second]
 

@@ -1,4 +1,4 @@
-"""Steered searches: exact zeros and caps, what each way of steering does, and what it refuses."""
+"""Steered searches: exact zeros and caps, the effect of each method, and invalid steers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.samples import all_points, code_of
 TEXT = "roasted peppers"
 LABELS = "+medicine -music"
 PHRASES = ['+"sounds disappointed"', LABELS, '-"deeply disappointed"']
-# A decoder direction is that of a label, the others are of any phrase.
+# A decoder direction needs a label; the others work with any phrase.
 METHODS = [(m, PHRASES[0]) for m in ("built", "name", "sparse")] + [
     (m, LABELS) for m in ("built", "decoder", "clamp", "name", "sparse")
 ]
@@ -72,7 +72,7 @@ def test_a_cap_that_is_not_reached_changes_nothing(papers: FeatureIndex) -> None
 
 
 def test_a_negative_step_lowers_the_share_of_hits_with_the_concept(any_papers: FeatureIndex) -> None:
-    # Over several features: with one, a tie of two counts among 60 hits hangs on the machine's rounding.
+    # Over several features, because a tie among 60 hits depends on the machine's rounding.
     sample = any_papers.collection.sample()
     features = np.argsort(np.abs(sample.concept_share - 0.3), kind="stable")[:5].tolist()
     counts = []
@@ -158,11 +158,11 @@ def test_a_clamped_query_is_the_decoded_code_with_the_feature_set(papers: Featur
 
 
 def test_other_values_and_examples_are_equal_in_text_and_as_objects(papers: FeatureIndex) -> None:
-    told = papers.plan(TEXT, steer=[Steer("sad", 0.5, against=["happy", "angry"])])  # type: ignore[arg-type]
+    by_object = papers.plan(TEXT, steer=[Steer("sad", 0.5, against=["happy", "angry"])])  # type: ignore[arg-type]
     same = papers.plan(TEXT, steer=[Steer("sad", 0.5, against=("happy", "angry"))])
-    assert told.vector.tobytes() == same.vector.tobytes()
+    assert by_object.vector.tobytes() == same.vector.tobytes()
     alone = papers.plan(TEXT, steer="+sad:0.5")
-    assert told.vector.tobytes() != alone.vector.tobytes()
+    assert by_object.vector.tobytes() != alone.vector.tobytes()
 
 
 def test_a_text_with_examples_can_be_steered(papers: FeatureIndex) -> None:

@@ -1,4 +1,4 @@
-"""Profiles: fitted, kept with the index, applied, edited and deleted."""
+"""Profiles: fitted, stored with the index, applied, edited and deleted."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from saeindex import FeatureIndex, FeatureSpace, Record, Steer
 from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, UnknownConceptError
 from saeindex.steering.direction import built_direction
 from saeindex.steering.saved_profile import Profile
-from tests.samples import RememberingEncoder, sample_records
+from tests.samples import RecordingEncoder, sample_records
 
 LIKE, UNLIKE = ["doc-4", "doc-17", "doc-30"], ["doc-5", "doc-6"]
 
 
 @pytest.fixture(scope="module")
 def index_folder(
-    tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RememberingEncoder
+    tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RecordingEncoder
 ) -> Path:
     path = tmp_path_factory.mktemp("profiles") / "notes.idx"
     with FeatureIndex.create(path, space, encoder=session_encoder) as index:
@@ -30,7 +30,7 @@ def index_folder(
 
 
 @pytest.fixture
-def index(index_folder: Path, session_encoder: RememberingEncoder) -> Iterator[FeatureIndex]:
+def index(index_folder: Path, session_encoder: RecordingEncoder) -> Iterator[FeatureIndex]:
     """An index of 60 records without profiles."""
     with FeatureIndex.open(index_folder, encoder=session_encoder) as opened:
         yield opened
@@ -57,7 +57,7 @@ def test_a_profile_steers_any_query_as_its_examples_would(index: FeatureIndex) -
     assert by_name.plan.to_json()["steer"][0]["target"] == "profile:my voice"
 
 
-def test_a_profile_is_stored_with_the_index(index_folder: Path, encoder: RememberingEncoder) -> None:
+def test_a_profile_is_stored_with_the_index(index_folder: Path, encoder: RecordingEncoder) -> None:
     with FeatureIndex.open(index_folder, encoder=encoder) as first:
         fitted = first.fit_profile("kept", like=LIKE)
         hits = first.search("galaxies", steer="+profile:kept:1")
@@ -73,14 +73,14 @@ def test_a_profile_is_stored_with_the_index(index_folder: Path, encoder: Remembe
 
 def test_edits_change_the_direction_and_are_stored(index: FeatureIndex) -> None:
     profile = index.fit_profile("mine", like=LIKE)
-    struck = profile.direction(index.space).parts[0].feature
-    index.save_profile(profile.edited({struck: 0.0}).edited({7: 0.5}))
+    removed = profile.direction(index.space).parts[0].feature
+    index.save_profile(profile.edited({removed: 0.0}).edited({7: 0.5}))
     kept = index.steering_profile("mine")
-    assert kept.edits == {struck: 0.0, 7: 0.5}
+    assert kept.edits == {removed: 0.0, 7: 0.5}
     assert kept.unit == profile.unit
     before, after = profile.direction(index.space).unit, kept.direction(index.space).unit
     atoms = index.space.sae.directions
-    assert after @ atoms[struck] < before @ atoms[struck]
+    assert after @ atoms[removed] < before @ atoms[removed]
     assert after @ atoms[7] > before @ atoms[7]
     plan = index.plan("galaxies", steer="+profile:mine:1")
     np.testing.assert_allclose(plan.steers[0].direction.unit, after)
@@ -207,7 +207,7 @@ def test_at_most_a_hundred_profiles_are_stored(index: FeatureIndex) -> None:
 
 
 def test_profiles_survive_more_records_and_new_levels(
-    tmp_path: Path, space: FeatureSpace, encoder: RememberingEncoder
+    tmp_path: Path, space: FeatureSpace, encoder: RecordingEncoder
 ) -> None:
     records = sample_records(70)
     with FeatureIndex.create(tmp_path / "notes.idx", space, encoder=encoder) as index:
@@ -223,7 +223,7 @@ def test_profiles_survive_more_records_and_new_levels(
         assert again.steering_profile("mine") == profile
 
 
-def test_two_handles_keep_each_other_s_changes(space: FeatureSpace, encoder: RememberingEncoder) -> None:
+def test_two_handles_keep_each_other_s_changes(space: FeatureSpace, encoder: RecordingEncoder) -> None:
     from qdrant_client import QdrantClient
 
     client = QdrantClient(":memory:")

@@ -38,13 +38,13 @@ def expected(space: FeatureSpace, q: np.ndarray, steers: list[tuple[Concept, flo
 
 
 def test_a_steered_vector_equals_the_formula(space: FeatureSpace) -> None:
-    dice = np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     for seed in range(30):
         q = unit(space, seed)
-        features = dice.choice(space.n_features, 6, replace=False).tolist()
+        features = rng.choice(space.n_features, 6, replace=False).tolist()
         steers = [
-            (concept((features[0], 1.0)), float(dice.uniform(-2, 2))),
-            (concept(*[(i, float(dice.uniform(0.4, 1))) for i in features[1:]]), 0.7),
+            (concept((features[0], 1.0)), float(rng.uniform(-2, 2))),
+            (concept(*[(i, float(rng.uniform(0.4, 1))) for i in features[1:]]), 0.7),
         ]
         steered = steering.apply(q, [ResolvedSteer(decoder_direction(t, space), s) for t, s in steers])
         assert steered.dtype == np.float32

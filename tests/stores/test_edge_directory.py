@@ -59,16 +59,16 @@ def test_opening_an_empty_folder_reports_what_is_missing(index_path: Path) -> No
 def test_an_interrupted_creation_is_completed_by_creating_again(
     index_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    def die(*_: object) -> None:
+    def fail(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
         if moment == "before the shard":
-            patched.setattr(edge_engine, "create_shard", die)
+            patched.setattr(edge_engine, "create_shard", fail)
         elif moment == "before the indexes":
-            patched.setattr(edge_engine, "_index_of", die)
+            patched.setattr(edge_engine, "_index_of", fail)
         else:
-            patched.setattr(edge, "write_json", die)
+            patched.setattr(edge, "write_json", fail)
         with pytest.raises(KeyboardInterrupt):
             EdgeStore.create(index_path, LAYOUT)
     with pytest.raises(NotFoundError):
@@ -111,11 +111,11 @@ def test_an_interrupted_write_leaves_the_old_manifest(
     with EdgeStore.create(index_path, LAYOUT) as store:
         store.write_manifest({"version": 1})
 
-        def die(*_: object) -> None:
+        def fail(*_: object) -> None:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patched:
-            patched.setattr(os, "fsync", die)
+            patched.setattr(os, "fsync", fail)
             with pytest.raises(KeyboardInterrupt):
                 store.write_manifest({"version": 2})
         assert store.read_manifest() == {"version": 1}
@@ -143,7 +143,7 @@ def test_impossible_layouts_are_refused_before_anything_is_written(index_path: P
     assert list(index_path.iterdir()) == []
 
 
-LEAN = """
+SEARCH_PROGRAM = """
 import sys
 from saeindex.protocols import SearchRequest
 from saeindex.stores import EdgeStore
@@ -160,6 +160,6 @@ def test_searching_without_a_filter_does_not_import_the_client(index_path: Path)
     with EdgeStore.create(index_path, LAYOUT) as store:
         store.upsert([Point(1, {"dense": ONES})])
     ended = subprocess.run(
-        [sys.executable, "-c", LEAN, str(index_path)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", SEARCH_PROGRAM, str(index_path)], capture_output=True, text=True, check=False
     )
     assert ended.returncode == 0, ended.stderr

@@ -1,4 +1,4 @@
-"""What Qdrant Edge does wrong when used bare: disk, batches and processes (hazards 5 to 9).
+"""Faults of Qdrant Edge without EdgeStore: disk, batches and processes (hazards 5 to 9).
 
 One test or more for each hazard; EdgeStore must remove it.
 """
@@ -47,7 +47,7 @@ def test_5_a_batch_that_may_not_fit_on_the_disk_is_refused(
     EdgeStore.create(store._directory.root.parent / "other", LAYOUT).close()
 
 
-# 6. What is not flushed can be lost.
+# 6. Data that is not flushed can be lost.
 
 
 KILLED = """
@@ -82,11 +82,11 @@ def test_6_the_data_that_a_power_cut_could_lose_is_bounded(
     flushed: list[int] = []
     flush = store._flush
 
-    def noted() -> None:
+    def recorded() -> None:
         flushed.append(store._unflushed)
         flush()
 
-    monkeypatch.setattr(store, "_flush", noted)
+    monkeypatch.setattr(store, "_flush", recorded)
     monkeypatch.setattr(edge, "FLUSH_EVERY", 50)
     monkeypatch.setattr(edge, "CHUNK_POINTS", 20)
     store.upsert([Point(n, {"dense": ONES}) for n in range(130)])
@@ -156,7 +156,7 @@ def test_8_a_forked_child_that_has_the_store_can_exit(index_path: Path) -> None:
     assert (ended.returncode, ended.stdout) == (0, "1\n"), ended.stderr
 
 
-# 9. The engine's own lock is an exception about a log.
+# 9. The engine reports its lock as an error of its log.
 
 
 OPENED = """

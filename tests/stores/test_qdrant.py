@@ -46,11 +46,11 @@ def test_creating_twice_is_refused(client: QdrantClient) -> None:
 
 
 def test_an_interrupted_creation_is_completed(client: QdrantClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    def die(*_: object, **__: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(client, "update_collection", die)
+        patched.setattr(client, "update_collection", fail)
         with pytest.raises(KeyboardInterrupt):
             QdrantStore.create(client, "c", LAYOUT)
     with pytest.raises(NotFoundError, match="interrupted"):
@@ -99,11 +99,11 @@ def test_a_large_batch_is_split_into_requests_within_the_server_limit(
     store = QdrantStore.create(client, "c", LAYOUT)
     sent: list[int] = []
 
-    def note(_: str, points: list[models.PointStruct], **options: Any) -> None:
+    def record(_: str, points: list[models.PointStruct], **options: Any) -> None:
         assert options["wait"] is True
         sent.append(sum(len(point.model_dump_json()) for point in points))
 
-    monkeypatch.setattr(client, "upsert", note)
+    monkeypatch.setattr(client, "upsert", record)
     text = "é" * 500_000
     store.upsert([Point(n, {"dense": ONES}, {"text": text}) for n in range(30)])
     store.upsert([Point(n, {"dense": ONES}) for n in range(2500)])
@@ -125,11 +125,11 @@ def test_the_timeout_of_a_search_is_sent_in_whole_seconds(
     sent: list[Any] = []
     search = client.query_points
 
-    def watched(*arguments: Any, timeout: int | None = None, **options: Any) -> Any:
+    def recorded(*arguments: Any, timeout: int | None = None, **options: Any) -> Any:
         sent.append(timeout)
         return search(*arguments, **options)
 
-    monkeypatch.setattr(client, "query_points", watched)
+    monkeypatch.setattr(client, "query_points", recorded)
     for timeout in (None, 0.01, 2.5, 7):
         prefetch = (SearchRequest(ONES, timeout=timeout), SearchRequest(ONES, timeout=timeout))
         assert len(store.search(SearchRequest(ONES, timeout=timeout))) == 1
@@ -150,7 +150,7 @@ def test_open_store_chooses_by_its_arguments(client: QdrantClient, index_path: P
 
 
 class _Server(BaseHTTPRequestHandler):
-    """Answers everything with one status, and its reason as Qdrant gives it."""
+    """Answers every request with one status, and a reason in Qdrant's format."""
 
     status, seen = 401, ""
 
@@ -163,7 +163,7 @@ class _Server(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Stay quiet."""
+        """Print nothing."""
 
 
 @pytest.fixture
@@ -184,7 +184,7 @@ def _error(url: str) -> SaeIndexError:
 
 
 @pytest.mark.parametrize(
-    ("status", "kind", "said"),
+    ("status", "kind", "message"),
     [
         (401, StorageError, "QDRANT_API_KEY"),
         (403, StorageError, "QDRANT_API_KEY"),
@@ -195,14 +195,14 @@ def _error(url: str) -> SaeIndexError:
     ],
 )
 def test_a_server_error_becomes_a_saeindex_error_without_the_key(
-    url: str, monkeypatch: pytest.MonkeyPatch, status: int, kind: type[SaeIndexError], said: str
+    url: str, monkeypatch: pytest.MonkeyPatch, status: int, kind: type[SaeIndexError], message: str
 ) -> None:
     monkeypatch.setenv("QDRANT_API_KEY", SECRET)
     monkeypatch.setattr(_Server, "status", status)
     error = _error(url)
     assert _Server.seen == SECRET
     assert isinstance(error, kind)
-    assert said in str(error)
+    assert message in str(error)
 
 
 def test_an_unreachable_server_and_a_key_invalid_in_a_header_are_errors(

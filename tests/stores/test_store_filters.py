@@ -1,4 +1,4 @@
-"""Filters that the conformance suite does not reach: places, limits, and what Edge does not have."""
+"""Filters that the conformance suite does not cover: locations, limits, and what Edge lacks."""
 
 from __future__ import annotations
 

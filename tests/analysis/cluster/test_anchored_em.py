@@ -1,4 +1,4 @@
-"""The parts of clustering against independent computations: fits, measures, the baseline, the verdict."""
+"""The steps of clustering against independent computations: fits, measures, the baseline, the verdict."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from saeindex.analysis.cluster.quality import (
 from saeindex.analysis.cluster.verdict import FAILS_FROM, Signs, judge, signs_of
 from saeindex.collection.sample import nearest_rows
 
-DICE = np.random.default_rng(5)
-G = DICE.normal(size=(40, 6))
+RNG = np.random.default_rng(5)
+G = RNG.normal(size=(40, 6))
 
 
 def whitened(g: np.ndarray) -> Whitened:
     return Whitened(g, (g**2).sum(1) / len(g))
 
 
-def clouds(apart: float, count: int = 60) -> tuple[np.ndarray, np.ndarray]:
-    """Two clouds of points in ten dimensions, the first cloud twice as large; and which is which."""
+def clouds(separation: float, count: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    """Two clouds of points in ten dimensions, the first cloud twice as large; and the cloud of each point."""
     truth = np.repeat([0, 1], [2 * count, count])
     x = np.random.default_rng(1).normal(size=(3 * count, 10))
-    x[:, 0] += apart * truth
+    x[:, 0] += separation * truth
     return x - x.mean(0), truth
 
 
 def test_a_fit_leaves_its_own_record_out() -> None:
-    shares = soft(DICE.normal(size=(40, 3)))
-    weight = DICE.uniform(0.5, 2.0, 40)
+    shares = soft(RNG.normal(size=(40, 3)))
+    weight = RNG.uniform(0.5, 2.0, 40)
     centred = weight[:, None] * (shares - shares.mean(0))
     for row in range(5):
         others = np.delete(np.arange(40), row)
@@ -74,7 +74,7 @@ def test_examples_stay_in_their_cluster() -> None:
 
 
 def test_without_neighbours_scores_are_unchanged() -> None:
-    scores = DICE.normal(size=(5, 2))
+    scores = RNG.normal(size=(5, 2))
     assert smoothed(scores, np.zeros((5, 0), np.int64)) is scores
 
 
@@ -89,13 +89,13 @@ def test_conductance_equals_that_of_the_graph() -> None:
 
 def test_silhouettes_rise_with_separation() -> None:
     means = []
-    for apart in (0.0, 3.0, 8.0):
-        x, truth = clouds(apart)
+    for separation in (0.0, 3.0, 8.0):
+        x, truth = clouds(separation)
         mine = silhouettes(x.astype(np.float32), truth, 3)
         theirs = silhouette_samples(x, truth, metric="cosine")
         means.append(mine.mean())
         assert np.all(np.abs(mine) <= 1)
-        if apart == 8.0:
+        if separation == 8.0:
             assert np.corrcoef(mine, theirs)[0, 1] > 0.8
     assert means == sorted(means)
 
@@ -108,13 +108,13 @@ def test_lift_is_the_share_over_the_base_rate() -> None:
 
 
 def test_agreement_equals_that_of_scikit_learn() -> None:
-    a, b = DICE.integers(0, 3, 50), DICE.integers(0, 4, 50)
+    a, b = RNG.integers(0, 3, 50), RNG.integers(0, 4, 50)
     assert agreement(a, b)["nmi"] == pytest.approx(normalized_mutual_info_score(a, b))
     assert agreement(a, a) == pytest.approx({"nmi": 1.0, "ari": 1.0})
 
 
 def test_jaccard_equals_that_of_scikit_learn() -> None:
-    a, b = DICE.random((6, 20)) < 0.3, DICE.random((5, 20)) < 0.3
+    a, b = RNG.random((6, 20)) < 0.3, RNG.random((5, 20)) < 0.3
     found = jaccard(csr_matrix(a.astype(np.float32)), csr_matrix(b.astype(np.float32)))
     expected = [[jaccard_score(one, other, zero_division=0) for other in b] for one in a]
     assert found == pytest.approx(np.array(expected))

@@ -1,4 +1,4 @@
-"""An axis reads text, lists and mappings alike, and refuses what says nothing."""
+"""An axis is given as text, lists or mappings; an empty one is refused."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ def test_an_axis_by_name_has_no_values() -> None:
 
 def test_examples_are_added_to_those_of_the_axis_once() -> None:
     axis = Axis("tone", (AxisValue("angry", (), ("a",)), AxisValue("calm", (), ("b",))))
-    told = axis.with_examples({"angry": ["a", "c"], "calm": ["d"]})
-    assert [value.examples for value in told.values] == [("a", "c"), ("b", "d")]
-    assert told.has_examples and not told.has_texts
+    extended = axis.with_examples({"angry": ["a", "c"], "calm": ["d"]})
+    assert [value.examples for value in extended.values] == [("a", "c"), ("b", "d")]
+    assert extended.has_examples and not extended.has_texts
 
 
 def test_values_are_taken_from_examples_if_the_axis_has_none() -> None:
-    told = Axis.parse("tone").with_examples({"angry": ["a"], "calm": ["b"]})
-    assert told.names == ("angry", "calm")
-    assert told.has_texts and told.has_examples
+    extended = Axis.parse("tone").with_examples({"angry": ["a"], "calm": ["b"]})
+    assert extended.names == ("angry", "calm")
+    assert extended.has_texts and extended.has_examples
 
 
 @pytest.mark.parametrize(

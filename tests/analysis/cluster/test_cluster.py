@@ -1,4 +1,4 @@
-"""Clusters of an index along an axis: by words, by examples, by a name alone; new records; refusals."""
+"""Clusters of an index along an axis: descriptions, examples, names; new records; invalid inputs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from saeindex.analysis.cluster.quality import agreement
 from saeindex.analysis.cluster.results import Clustering
 from saeindex.collection.snapshot import Snapshot
 from saeindex.errors import InvalidInputError, NotFoundError
-from tests.samples import SUBJECTS, RememberingEncoder
+from tests.samples import SUBJECTS, RecordingEncoder
 
 TOPICS = {"topic": list(SUBJECTS)}
 
@@ -79,7 +79,7 @@ def test_an_axis_that_the_records_do_not_express_is_rejected(
 
 
 def test_new_records_are_assigned_to_similar_ones(
-    by_topic: Clustering, session_encoder: RememberingEncoder
+    by_topic: Clustering, session_encoder: RecordingEncoder
 ) -> None:
     texts = ["The opera house and a violin concerto.", "A spiral galaxy and a distant quasar."]
     vectors = session_encoder.encode_document(texts)

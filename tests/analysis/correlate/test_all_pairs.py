@@ -28,9 +28,9 @@ def features(space: FeatureSpace) -> list[int]:
 @pytest.fixture(scope="module")
 def planted_presence() -> NDArray[np.bool_]:
     """Six concepts: the first two go together, the third and the fourth avoid each other, two are alone."""
-    dice = np.random.default_rng(3)
-    has = dice.random((M, 6)) < 0.3
-    has[:, 1] = np.where(dice.random(M) < 0.7, has[:, 0], has[:, 1])
+    rng = np.random.default_rng(3)
+    has = rng.random((M, 6)) < 0.3
+    has[:, 1] = np.where(rng.random(M) < 0.7, has[:, 0], has[:, 1])
     has[:, 3] &= ~has[:, 2]
     return has
 
@@ -86,7 +86,7 @@ def test_across_fields_each_side_has_its_field_and_records_have_both(
     assert (pair.a.feature, pair.b.feature) == (features[0], features[1])
     assert across.records == M - 40
     assert pair.support == (planted_presence[40:, 0] & planted_presence[40:, 1]).sum()
-    # The same concept on both sides is no finding.
+    # The same concept on both sides is not a finding.
     assert across.removed == {"the same concept": 1}
     assert (across.field, across.other_field) == ("prompt", "")
 
@@ -121,17 +121,17 @@ def test_answers_to_one_prompt_and_records_of_one_unit_count_as_one(
 def test_repeated_answers_to_few_prompts_are_no_evidence(space: FeatureSpace, features: list[int]) -> None:
     findings = [0, 0]
     for seed in range(15):
-        dice = np.random.default_rng(seed)
-        asked, copies = dice.random((60, 1)) < 0.3, np.repeat(np.arange(60), 20)
-        # What is answered depends on the prompt, and not on the concept.
-        answered = dice.random((1_200, 1)) < dice.random((60, 1))[copies]
+        rng = np.random.default_rng(seed)
+        asked, copies = rng.random((60, 1)) < 0.3, np.repeat(np.arange(60), 20)
+        # The answer depends on the prompt, and not on the concept.
+        answered = rng.random((1_200, 1)) < rng.random((60, 1))[copies]
         prompts = made_snapshot(space, asked, features[:1], field="prompt", seed=seed).take(copies)
         responses = made_snapshot(space, answered, features[1:2])
         prompts = replace(prompts, ids=responses.ids)
         findings[0] += correlate_open(prompts, responses).found
         alone = [{"record": row} for row in range(1_200)]
-        apart = replace(prompts, metadata=[json.dumps(one) for one in alone], _columns={})
-        findings[1] += correlate_open(apart, responses, unit="metadata.record").found
+        separate = replace(prompts, metadata=[json.dumps(one) for one in alone], _columns={})
+        findings[1] += correlate_open(separate, responses, unit="metadata.record").found
     assert findings[0] <= 2
     assert findings[1] > 5
 
@@ -146,7 +146,7 @@ def test_stricter_corrections_find_no_more_pairs(
         assert one.q >= next(o.q for o in loose.results if o.a == one.a and o.b == one.b)
 
 
-# What says nothing ------------------------------------------------------------------------------------
+# Uninformative pairs ----------------------------------------------------------------------------------
 
 
 def test_trivial_pairs_are_known_by_family_direction_and_label(
@@ -173,9 +173,9 @@ def test_trivial_pairs_are_known_by_family_direction_and_label(
 
 
 def test_pairs_of_the_same_records_are_left_out(space: FeatureSpace, features: list[int]) -> None:
-    dice = np.random.default_rng(5)
-    topic = dice.random(M) < 0.3
-    has = np.stack([topic & (dice.random(M) < 0.7) for _ in range(2)], axis=1)
+    rng = np.random.default_rng(5)
+    topic = rng.random(M) < 0.3
+    has = np.stack([topic & (rng.random(M) < 0.7) for _ in range(2)], axis=1)
     snapshot = made_snapshot(space, has, features[:2])
     snapshot.vectors[topic] = 0.2 * snapshot.vectors[topic] + 1.0 / np.sqrt(space.encoder.dimension)
     found = correlate_open(snapshot)
@@ -185,9 +185,9 @@ def test_pairs_of_the_same_records_are_left_out(space: FeatureSpace, features: l
 
 
 def test_pairs_explained_by_a_common_word_are_left_out(space: FeatureSpace, features: list[int]) -> None:
-    dice = np.random.default_rng(6)
-    has_word = dice.random(M) < 0.08
-    has = np.stack([has_word & (dice.random(M) < 0.7) for _ in range(2)], axis=1)
+    rng = np.random.default_rng(6)
+    has_word = rng.random(M) < 0.08
+    has = np.stack([has_word & (rng.random(M) < 0.7) for _ in range(2)], axis=1)
     texts = [f"haskell w{row}" if one else f"w{row}" for row, one in enumerate(has_word)]
     found = correlate_open(made_snapshot(space, has, features[:2], texts=texts))
     assert (found.results, found.removed) == ((), {WORD: 1})
@@ -197,9 +197,9 @@ def test_pairs_explained_by_a_common_word_are_left_out(space: FeatureSpace, feat
 
 
 def test_results_are_given_as_json_tables_and_text(correlations: Correlations) -> None:
-    said = json.loads(json.dumps(correlations.to_json()))
-    assert said["tested"] == 15
-    (pair,) = said["results"]
+    as_json = json.loads(json.dumps(correlations.to_json()))
+    assert as_json["tested"] == 15
+    (pair,) = as_json["results"]
     assert pair["a"]["label"]
     assert pair["ci"][0] < pair["log_odds"] < pair["ci"][1]
     contract = {"support", "expected", "lift", "npmi", "p", "q", "p_b_given_a", "p_a_given_b"}

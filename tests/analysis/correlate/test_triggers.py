@@ -1,4 +1,4 @@
-"""A behaviour that was planted is led back to the prompts that bring it about, with counter-examples."""
+"""The triggers of a planted behaviour are found, with counter-examples."""
 
 from __future__ import annotations
 
@@ -121,8 +121,8 @@ def test_without_a_planted_trigger_nothing_is_found(
 
 
 def test_triggers_are_given_as_json_tables_and_text(triggers: Triggers) -> None:
-    said = json.loads(json.dumps(triggers.to_json()))
-    assert said["results"][0]["showing"] == list(triggers.results[0].showing)
+    as_json = json.loads(json.dumps(triggers.to_json()))
+    assert as_json["results"][0]["showing"] == list(triggers.results[0].showing)
     assert len(triggers.tables()["records"]) == 15
     assert "without behaviour: r" in str(triggers)
 

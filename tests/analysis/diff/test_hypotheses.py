@@ -1,4 +1,4 @@
-"""Hypotheses of a language model: a real HTTP service on loopback, whose claims are checked."""
+"""Hypotheses of a language model: the claims of a real HTTP service on loopback are verified."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from saeindex.report.result import write_report
 from tests.llm.chat_service import KEY, ChatService, blocks, phrase_of, running_service
 
 MUSIC, OTHERS = 'metadata.topic = "music"', 'metadata.topic != "music"'
-TUNES = ("violin", "jazz", "opera", "guitar")
+MUSIC_WORDS = ("violin", "jazz", "opera", "guitar")
 
 
 @pytest.fixture
 def service() -> Iterator[ChatService]:
     with running_service() as running:
-        running.speak = reader
+        running.default_reply = reader
         yield running
 
 
@@ -37,7 +37,9 @@ def reader(body: dict[str, Any]) -> str:
         return json.dumps({"hypotheses": claims})
     (texts,) = blocks(body)
     about = phrase_of(body) == "is about music"
-    return json.dumps({"scores": [90 if not about or any(t in text for t in TUNES) else 5 for text in texts]})
+    return json.dumps(
+        {"scores": [90 if not about or any(t in text for t in MUSIC_WORDS) else 5 for text in texts]}
+    )
 
 
 def writer_of(service: ChatService, **options: Any) -> HypothesisWriter:

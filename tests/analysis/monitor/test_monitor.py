@@ -1,4 +1,4 @@
-"""Alerts: raised on real change, not on chance nor on trifles; against records and against kept counts."""
+"""Alerts: raised on real change, not on chance or on small effects; against records and stored counts."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def features(space: FeatureSpace) -> list[int]:
 
 def windows(space: FeatureSpace, features: list[int], rises: float, seed: int) -> Snapshot:
     """Return 3,000 records, of which the last 600 are a window where the first feature is more frequent."""
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     share = np.full((3_000, len(features)), 0.1)
     share[2_400:, 0] += rises
-    texts = [f"word{number} and {'more ' * int(dice.integers(1, 40))}" for number in range(3_000)]
-    return made_snapshot(space, dice.random(share.shape) < share, features, texts=texts)
+    texts = [f"word{number} and {'more ' * int(rng.integers(1, 40))}" for number in range(3_000)]
+    return made_snapshot(space, rng.random(share.shape) < share, features, texts=texts)
 
 
 BEFORE, AFTER = np.arange(2_400), np.arange(2_400, 3_000)
@@ -40,9 +40,9 @@ def test_a_real_change_raises_an_alert(space: FeatureSpace, features: list[int])
     alert = monitor(windows(space, features, 0.2, 0), BEFORE, AFTER, MonitorOptions(**ONLY))  # type: ignore[arg-type]
     (one,) = alert
     assert one.key == features[0] and one.effect == pytest.approx(0.2, abs=0.05)
-    told = alert.to_json()
-    assert told["alert"] and told["severity"] == "high"
-    assert told["changed"][0]["direction"] == "up" and told["changed"][0]["freq"].keys() == {
+    as_json = alert.to_json()
+    assert as_json["alert"] and as_json["severity"] == "high"
+    assert as_json["changed"][0]["direction"] == "up" and as_json["changed"][0]["freq"].keys() == {
         "window",
         "reference",
     }
@@ -55,7 +55,7 @@ def test_random_windows_raise_few_alerts(space: FeatureSpace, features: list[int
         len(monitor(windows(space, features, 0.0, seed), BEFORE, AFTER, MonitorOptions(**ONLY))) > 0  # type: ignore[arg-type]
         for seed in range(1, 21)
     ]
-    assert sum(raised) <= 3  # of 20, where 1 is due
+    assert sum(raised) <= 3  # of 20, where 1 is expected
 
 
 def test_looks_and_families_share_the_error_rate() -> None:

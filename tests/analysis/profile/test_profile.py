@@ -1,4 +1,4 @@
-"""Profiles of sets: what is distinctive is over-represented, and records stand where they should."""
+"""Profiles of sets: distinctive concepts are over-represented, and records are central, borderline or odd."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from saeindex.analysis.profile.profile import nearness, profile, standings, them
 from saeindex.errors import InvalidInputError
 from tests.analysis.planted_snapshots import made_snapshot
 
-DICE = np.random.default_rng(2)
+RNG = np.random.default_rng(2)
 
 
 def test_a_topic_is_characterised_by_its_concepts_and_words(papers: FeatureIndex) -> None:
@@ -42,7 +42,7 @@ def test_central_records_are_those_of_the_highest_cosine(papers: FeatureIndex) -
 
 
 def test_similarity_is_the_mean_of_the_ten_nearest() -> None:
-    x = DICE.standard_normal((50, 8)).astype(np.float32)
+    x = RNG.standard_normal((50, 8)).astype(np.float32)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     cosines = x @ x.T
     for row in range(50):
@@ -57,15 +57,15 @@ def test_outliers_and_borderline_records_are_found(space: FeatureSpace) -> None:
     base = np.concatenate([np.tile(own, (40, 1)), np.tile(other, (40, 1))])
     base[0] = 0.7 * own + 0.75 * other  # in the set, and near the rest
     base[1] = elsewhere  # in the set, and near nothing
-    noisy = base + 0.02 * DICE.standard_normal(base.shape).astype(np.float32)
+    noisy = base + 0.02 * RNG.standard_normal(base.shape).astype(np.float32)
     present = np.zeros((80, 2), bool)
     present[1:40, 0], present[1] = True, (False, True)
     made = made_snapshot(space, present, [3, 9])
     snapshot = replace(made, vectors=noisy / np.linalg.norm(noisy, axis=1, keepdims=True))
     rows = np.arange(40)
-    stands = standings(snapshot, rows, np.arange(40, 80))
-    assert np.argmin(stands.margin) == 0
-    assert np.argmax(stands.oddity) == 1
+    standing = standings(snapshot, rows, np.arange(40, 80))
+    assert np.argmin(standing.margin) == 0
+    assert np.argmax(standing.oddity) == 1
     found = profile(snapshot, rows, shown=1)
     assert found.borderline[0].example.id == "r0" and found.odd[0].example.id == "r1"
 

@@ -1,4 +1,4 @@
-"""Tests of many tables at once agree with scipy's of one, and hold their level."""
+"""Tests of many tables at once agree with scipy's tests of one, and control their level."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ def test_swapping_the_groups_changes_the_sign(k1: int, n1: int, k2: int, n2: int
 
 
 def test_the_level_is_controlled_with_unequal_groups() -> None:
-    dice = np.random.default_rng(0)
-    totals = dice.integers(5, 400, 20_000)
-    k1 = dice.hypergeometric(100, 2_000, totals)
+    rng = np.random.default_rng(0)
+    totals = rng.integers(5, 400, 20_000)
+    k1 = rng.hypergeometric(100, 2_000, totals)
     p = two_sided(k1, 100, totals - k1, 2_000)
     for level in (0.05, 0.01, 0.001):
         assert (p <= level).mean() <= level * 1.35 + 3e-4

@@ -1,4 +1,4 @@
-"""`saeindex sae calibrate`, and what `saeindex doctor` says about the levels of an index."""
+"""`saeindex sae calibrate`, and the report of `saeindex doctor` on the levels of an index."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def test_calibrate_sets_the_levels_of_the_index_s_corpus(index: str) -> None:
 def test_an_interrupted_calibration_is_completed_by_the_same_command(
     index: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def die(*_: object) -> None:
+    def fail(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, FeatureIndex.open(index) as opened:
-        patch.setattr(recalibration, "_settle", die)
+        patch.setattr(recalibration, "_settle", fail)
         with pytest.raises(KeyboardInterrupt):
             opened.recalibrate()
     refused = call("search", index, "jazz")

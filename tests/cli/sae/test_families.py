@@ -15,7 +15,7 @@ from saeindex import FeatureSpace
 from saeindex.cli.sae.families import families
 from saeindex.features import FeatureLabel
 from saeindex.features.families import Family
-from tests.samples import RememberingEncoder
+from tests.samples import RecordingEncoder
 
 app = typer.Typer()
 app.command("families")(families)
@@ -35,14 +35,14 @@ FAMILIES = (
 
 @pytest.fixture(scope="module")
 def space_folder(
-    tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RememberingEncoder
+    tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RecordingEncoder
 ) -> str:
     labels, vectors = list(space.labels), space.label_vectors.copy()
     for feature, name in NAMES.items():
         labels[feature] = FeatureLabel(name, trust=0.5 if name == "debt" else 0.9)
         vectors[feature] = session_encoder.encode_query([name])[0]
-    organised = replace(space, labels=tuple(labels), label_vectors=vectors, families=FAMILIES)
-    return str(organised.save(tmp_path_factory.mktemp("spaces") / "organised"))
+    space_with_families = replace(space, labels=tuple(labels), label_vectors=vectors, families=FAMILIES)
+    return str(space_with_families.save(tmp_path_factory.mktemp("spaces") / "organised"))
 
 
 def call(*arguments: str, code: int = 0) -> str:

@@ -1,4 +1,4 @@
-"""``saeindex sae label``: by words, by a language model on loopback, and by hand."""
+"""``saeindex sae label``: lexical labels, labels of a language model on loopback, and manual labels."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from saeindex.features import FeatureLabel
 from saeindex.sae import TrainingConfig
 from tests.cli.test_cli import Done, call, called
 from tests.llm.chat_service import KEY, ChatService, is_interpreter, running_service
-from tests.samples import RememberingEncoder, sample_records, write_records
+from tests.samples import RecordingEncoder, sample_records, write_records
 
 RECORDS = sample_records(900, seed=40)
 CONFIG = TrainingConfig(n_features=32, k=8, steps=80, batch_size=256)
 
 
 @pytest.fixture(scope="module")
-def space_folder(tmp_path_factory: pytest.TempPathFactory, session_encoder: RememberingEncoder) -> Path:
+def space_folder(tmp_path_factory: pytest.TempPathFactory, session_encoder: RecordingEncoder) -> Path:
     texts = [record.text for record in RECORDS]
     x = session_encoder.encode_document(texts)
     space = FeatureSpace.fit(texts, config=CONFIG, encoder=session_encoder, embeddings=x, name="small")
@@ -32,10 +32,8 @@ def space_folder(tmp_path_factory: pytest.TempPathFactory, session_encoder: Reme
 
 
 @pytest.fixture(autouse=True)
-def _surroundings(
-    session_encoder: RememberingEncoder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Load the encoder once, keep caches apart, and have a key in the environment."""
+def _surroundings(session_encoder: RecordingEncoder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Load the encoder once, use a cache per test, and set a key in the environment."""
     for module in ("encoders", "features.space", "features.feature_space"):
         monkeypatch.setattr(f"saeindex.{module}.open_encoder", lambda *_, **__: session_encoder)
     monkeypatch.setenv("SAEINDEX_CACHE", str(tmp_path / "cache"))
@@ -55,7 +53,7 @@ def corpus(tmp_path: Path) -> str:
 @pytest.fixture
 def service() -> Iterator[ChatService]:
     with running_service() as service:
-        service.speak = lambda body: (
+        service.default_reply = lambda body: (
             '{"label": "some phrase"}'
             if is_interpreter(body)
             else json.dumps({"scores": [50] * _asked(body)})
@@ -214,7 +212,7 @@ def test_a_failing_service_changes_nothing_and_the_key_is_not_printed(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (["SPACE"], "no texts"),
         (["SPACE", "CORPUS", "--method", "magic"], "no such method"),
@@ -237,12 +235,12 @@ def test_a_failing_service_changes_nothing_and_the_key_is_not_printed(
         (["SPACE", "--set", "3=x", "--into", "CORPUS"], "other files"),
     ],
 )
-def test_errors_have_a_remedy(space: str, corpus: str, arguments: list[str], says: str) -> None:
+def test_errors_have_a_remedy(space: str, corpus: str, arguments: list[str], message: str) -> None:
     before = Path(space, "labels.jsonl").read_text()
     filled = [{"SPACE": space, "CORPUS": corpus}.get(argument, argument) for argument in arguments]
     done = call("sae", "label", *filled)
     assert done.returncode == 2, done.stderr
-    assert says in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert Path(space, "labels.jsonl").read_text() == before
 

@@ -18,7 +18,7 @@ from saeindex.cli.sae import transfer as sae_transfer
 from saeindex.errors import InvalidInputError, MismatchError, NotFoundError
 from saeindex.features import FeatureLabel
 from saeindex.sae.importers import import_autoencoder
-from tests.samples import RememberingEncoder, sample_records, write_records
+from tests.samples import RecordingEncoder, sample_records, write_records
 
 N, D, K = 32, 384, 4
 app = typer.Typer()
@@ -38,7 +38,7 @@ def called(*arguments: object, code: int = 0) -> Any:
 
 
 @pytest.fixture(autouse=True)
-def _one_encoder(session_encoder: RememberingEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+def _one_encoder(session_encoder: RecordingEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Load the encoder once for all commands."""
     for module in ("encoders", "features.space", "features.feature_space"):
         monkeypatch.setattr(f"saeindex.{module}.open_encoder", lambda *_, **__: session_encoder)
@@ -50,7 +50,7 @@ def corpus(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def foreign(tmp_path: Path, session_encoder: RememberingEncoder) -> Path:
+def foreign(tmp_path: Path, session_encoder: RecordingEncoder) -> Path:
     """A sparsify folder whose features are the directions of real texts."""
     folder = tmp_path / "foreign"
     folder.mkdir()
@@ -69,7 +69,7 @@ def foreign(tmp_path: Path, session_encoder: RememberingEncoder) -> Path:
 
 
 def test_an_import_with_texts_is_calibrated_labelled_and_measured(
-    foreign: Path, corpus: Path, tmp_path: Path, encoder: RememberingEncoder
+    foreign: Path, corpus: Path, tmp_path: Path, encoder: RecordingEncoder
 ) -> None:
     into = tmp_path / "mine"
     described = called("import", foreign, "--into", into, "--texts", corpus, "--name", "from-sparsify")
@@ -156,9 +156,9 @@ def test_a_map_transfers_labels_and_reports_the_lost_ones(
     mapped = called("map", tmp_path / "old", tmp_path / "new", "--texts", corpus, "--into", into)
     assert (mapped["matched"], mapped["lost"], mapped["lost_manual_labels"]) == (N, 0, 0)
     assert mapped["matches"][0]["old_label"] == "named by hand"
-    carried = FeatureSpace.load(into)
-    assert (carried.labels[0].text, carried.labels[0].method) == ("named by hand", "manual")
-    assert mapped["labels_carried"] == sum(label.method != "none" for label in carried.labels) >= 1
+    mapped_space = FeatureSpace.load(into)
+    assert (mapped_space.labels[0].text, mapped_space.labels[0].method) == ("named by hand", "manual")
+    assert mapped["labels_carried"] == sum(label.method != "none" for label in mapped_space.labels) >= 1
     text = call("map", tmp_path / "old", "minilm-general", "--threshold", 0.95, code=1).stdout
     assert "0 matched, 32 lost" in text
     assert "1 manual labels lost" in text
