@@ -153,18 +153,18 @@ def test_a_selection_does_not_need_a_text(index: str) -> None:
 
 def test_clauses_and_steering_are_explained(index: str) -> None:
     feature = called("search", index, "galaxies", "--limit", "1")["hits"][0]["features"][0]["id"]
-    asked = ["search", index, "galaxies", "--where", f"#{feature}", f"--steer=+#{feature}:1", "--explain"]
-    for rank, hit in enumerate(called(*asked)["hits"], 1):
+    command = ["search", index, "galaxies", "--where", f"#{feature}", f"--steer=+#{feature}:1", "--explain"]
+    for rank, hit in enumerate(called(*command)["hits"], 1):
         clause = {"text": f"#{feature}", "matched": True, "features": [feature]}
         assert hit["explanation"]["clauses"] == [clause]
         assert hit["steered"]["rank_after"] == rank
-    shown = call(*asked).stdout
+    shown = call(*command).stdout
     assert f"✓ #{feature}" in shown
     assert "unsteered 1" in shown
 
 
 def test_groups_are_printed_under_their_value(index: str) -> None:
-    asked = [
+    command = [
         "search",
         index,
         "galaxies",
@@ -175,30 +175,30 @@ def test_groups_are_printed_under_their_value(index: str) -> None:
         "--limit",
         "3",
     ]
-    found = called(*asked)
+    found = called(*command)
     assert [group["hits"] for group in found["groups"]] == [[hit["id"]] for hit in found["hits"]]
     assert [group["value"] for group in found["groups"]] == [len(TEXTS[h["id"]]) for h in found["hits"]]
-    assert f"metadata.length = {found['groups'][0]['value']}" in call(*asked).stdout
+    assert f"metadata.length = {found['groups'][0]['value']}" in call(*command).stdout
 
 
 def test_two_records_are_compared_with_bars(index: str) -> None:
-    asked = ["search", index, "galaxies", "--compare", "dark-matter", "sad", "--limit", "1"]
-    comparison = called(*asked)["comparison"]
+    command = ["search", index, "galaxies", "--compare", "dark-matter", "sad", "--limit", "1"]
+    comparison = called(*command)["comparison"]
     assert (comparison["a"]["id"], comparison["b"]["id"]) == ("dark-matter", "sad")
     total = sum(part["value"] for part in comparison["differences"])
     assert total == pytest.approx(comparison["a"]["score"] - comparison["b"]["score"], abs=1e-5)
-    shown = call(*asked).stdout
+    shown = call(*command).stdout
     assert "against  sad" in shown
     assert "█" in shown
     assert call("search", index, "galaxies", "--compare", "dark-matter", "nobody").returncode == 2
 
 
 def test_facets_and_suggestions_are_printed_with_the_hits(index: str) -> None:
-    asked = ["search", index, "galaxies", "--facets", "--suggest", "--diversity", "0.3", "--timeout", "60"]
-    found = called(*asked)
+    command = ["search", index, "galaxies", "--facets", "--suggest", "--diversity", "0.3", "--timeout", "60"]
+    found = called(*command)
     assert isinstance(found["facets"], list)
     assert isinstance(found["suggestions"], list)
-    shown = call(*asked).stdout
+    shown = call(*command).stdout
     assert "More frequent in these results" in shown
     assert "In a part of the results" in shown
 

@@ -143,12 +143,12 @@ def test_neighbours_are_the_nearest_by_centred_cosine(papers: FeatureIndex) -> N
         np.testing.assert_allclose(np.sort(cosines[found]), np.sort(others)[-10:], atol=1e-5)
 
 
-@pytest.mark.parametrize(("asked", "among", "count"), [(7, 30, 4), (1_500, 40, 3), (3, 5, 9), (2, 0, 3)])
-def test_nearest_rows_are_those_of_a_full_sort(asked: int, among: int, count: int) -> None:
-    rng = np.random.default_rng(asked)
-    a, b = (rng.normal(size=(size, 6)).astype(np.float32) for size in (asked, among))
+@pytest.mark.parametrize(("n_queries", "among", "count"), [(7, 30, 4), (1_500, 40, 3), (3, 5, 9), (2, 0, 3)])
+def test_nearest_rows_are_those_of_a_full_sort(n_queries: int, among: int, count: int) -> None:
+    rng = np.random.default_rng(n_queries)
+    a, b = (rng.normal(size=(size, 6)).astype(np.float32) for size in (n_queries, among))
     found = nearest_rows(a, b, count)
-    assert found.shape == (asked, min(count, among))
+    assert found.shape == (n_queries, min(count, among))
     units = [v / np.linalg.norm(v, axis=1, keepdims=True) for v in (a, b)]
     expected = np.argsort(-(units[0] @ units[1].T), axis=1)[:, :count]
     assert np.array_equal(np.sort(found, axis=1), np.sort(expected, axis=1))
@@ -216,8 +216,8 @@ def test_an_empty_index_has_no_sample(space: FeatureSpace, encoder: RecordingEnc
     with pytest.raises(InvalidInputError, match="index is empty"):
         index.collection.sample()
     wanted: list[Any] = [{"property": "sad"}, {"where": '"a phrase of no label at all"'}]
-    for asked in wanted:
+    for options in wanted:
         with pytest.raises(InvalidInputError, match="index is empty"):
-            index.search(**asked)
+            index.search(**options)
     with pytest.raises(InvalidInputError, match="index is empty"):
         index.search("galaxies", steer='+"sad and lonely"')

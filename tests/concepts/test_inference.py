@@ -21,7 +21,7 @@ TEXTS = ("an expression of disappointment", "a mathematical statement", "a quest
 ONLY_DIRECTION = Recipe(first_words=0.0, concepts=0.0, found_words=0.0, meant_words=0.0)
 
 
-def asked(index: FeatureIndex, *texts: str) -> Asked:
+def request_of(index: FeatureIndex, *texts: str) -> Asked:
     return Asked(np.stack([index.collection.encode(text) for text in texts]))
 
 
@@ -68,7 +68,7 @@ def test_over_representation_is_a_z_score() -> None:
 
 
 def test_directions_equal_the_formula(papers: FeatureIndex) -> None:
-    sample, request = sample_of(papers), asked(papers, *TEXTS)
+    sample, request = sample_of(papers), request_of(papers, *TEXTS)
     x, mean = sample.rows.x.astype(np.float64), sample.mean.astype(np.float64)
     names = [nz(vector - sample.background) for vector in request.vectors]
     first = np.array([[row @ name for name in names] for row in x])
@@ -86,7 +86,7 @@ def test_directions_equal_the_formula(papers: FeatureIndex) -> None:
 
 
 def test_weights_of_concepts_are_over_representation_in_the_soft_selection(papers: FeatureIndex) -> None:
-    sample, request = sample_of(papers), asked(papers, TEXTS[0])
+    sample, request = sample_of(papers), request_of(papers, TEXTS[0])
     found = inferred(papers, request, replace(ONLY_DIRECTION, concepts=0.25))
     soft, present = found.softly[:, 0], sample.present.toarray()
     n = 1 / float((soft**2).sum())
@@ -108,7 +108,7 @@ def test_weights_of_concepts_are_over_representation_in_the_soft_selection(paper
 def test_each_kind_of_evidence_is_centred_and_scaled_by_the_recipe(
     papers: FeatureIndex, recipe: Recipe, deviation: float
 ) -> None:
-    sample, request = sample_of(papers), asked(papers, *TEXTS)
+    sample, request = sample_of(papers), request_of(papers, *TEXTS)
     found, plain = inferred(papers, request, recipe), inferred(papers, request, ONLY_DIRECTION)
     scores = found.own_scores(sample.rows)
     if recipe != ONLY_DIRECTION:
@@ -118,7 +118,7 @@ def test_each_kind_of_evidence_is_centred_and_scaled_by_the_recipe(
 
 
 def test_own_scores_are_linear_in_directions_concepts_and_words(papers: FeatureIndex) -> None:
-    sample, found = sample_of(papers), inferred(papers, asked(papers, *TEXTS))
+    sample, found = sample_of(papers), inferred(papers, request_of(papers, *TEXTS))
     scores = found.own_scores(sample.rows)
     for row in (0, 17, 200):
         for j in range(3):
@@ -138,10 +138,10 @@ def test_examples_alone_need_no_text(papers: FeatureIndex) -> None:
     scores = Scorer(found, sample, 0.4).of_sample[:, 0]
     assert np.isfinite(scores).all()
     assert scores[:6].min() > np.median(scores)
-    assert encoder_was_not_asked(papers, Asked(zero, has_text=False, like=like))
+    assert encoder_was_not_called(papers, Asked(zero, has_text=False, like=like))
 
 
-def encoder_was_not_asked(index: FeatureIndex, request: Asked) -> bool:
+def encoder_was_not_called(index: FeatureIndex, request: Asked) -> bool:
     encoder = index.encoder
     assert isinstance(encoder, RecordingEncoder)
     encoder.requested.clear()
@@ -151,7 +151,7 @@ def encoder_was_not_asked(index: FeatureIndex, request: Asked) -> bool:
 
 @pytest.mark.parametrize("has_text", [True, False])
 def test_counter_examples_lower_similar_records(papers: FeatureIndex, has_text: bool) -> None:
-    sample, request = sample_of(papers), asked(papers, TEXTS[0])
+    sample, request = sample_of(papers), request_of(papers, TEXTS[0])
     rows = np.arange(40, 52)
     request = request if has_text else Asked(np.zeros((1, 384), np.float32), has_text=False)
     without = Scorer(inferred(papers, request), sample, 0.4).of_sample[rows, 0].mean()
@@ -160,7 +160,7 @@ def test_counter_examples_lower_similar_records(papers: FeatureIndex, has_text: 
 
 
 def test_the_same_query_gives_bitwise_equal_scores(papers: FeatureIndex) -> None:
-    request = asked(papers, *TEXTS)
+    request = request_of(papers, *TEXTS)
     first, second = inferred(papers, request), inferred(papers, request)
     for name in ("directions", "concepts", "words", "offset", "softly"):
         assert getattr(first, name).tobytes() == getattr(second, name).tobytes()
@@ -193,7 +193,7 @@ def test_a_weighted_pool_equals_one_of_repeated_records(papers: FeatureIndex) ->
         Pool(rows, counts / counts.sum(), sample.present[:30], sample.occurring[:30]),
         Pool(repeated, np.full(len(again), 1 / len(again)), sample.present[again], sample.occurring[again]),
     ]
-    request = asked(papers, *TEXTS[:2])
+    request = request_of(papers, *TEXTS[:2])
     # The size of the soft selection, and so over-representation, depends on the number of rows.
     recipe = replace(ONLY_DIRECTION, first_words=0.4, meant_words=0.5)
     weighted, plain = (infer(sample, pool, request, papers.encoder, recipe) for pool in pools)
@@ -204,7 +204,7 @@ def test_a_weighted_pool_equals_one_of_repeated_records(papers: FeatureIndex) ->
 
 def test_scores_have_mean_zero_and_deviation_one_over_the_sample(papers: FeatureIndex) -> None:
     sample = sample_of(papers)
-    scorer = Scorer(inferred(papers, asked(papers, *TEXTS)), sample, 0.4)
+    scorer = Scorer(inferred(papers, request_of(papers, *TEXTS)), sample, 0.4)
     scores = scorer(sample.rows).total
     assert (scores.mean(), scores.std()) == (pytest.approx(0.0, abs=1e-9), pytest.approx(1.0))
     np.testing.assert_allclose(scores, scorer.of_sample[:, 0], atol=1e-9)
@@ -212,7 +212,7 @@ def test_scores_have_mean_zero_and_deviation_one_over_the_sample(papers: Feature
 
 def test_a_share_of_the_neighbours_mean_score_is_added(papers: FeatureIndex) -> None:
     sample = sample_of(papers)
-    found = inferred(papers, asked(papers, TEXTS[0]))
+    found = inferred(papers, request_of(papers, TEXTS[0]))
     own = found.own_scores(sample.rows)[:, 0]
     own = (own - own.mean()) / own.std()
     near = np.array([own[neighbours].mean() for neighbours in sample.neighbours])

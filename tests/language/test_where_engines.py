@@ -84,7 +84,7 @@ def found_by(
     return {point.payload["record_id"] for point in page.points}
 
 
-def those(holds: Callable[[dict[str, Any]], bool]) -> set[str]:
+def ids_where(holds: Callable[[dict[str, Any]], bool]) -> set[str]:
     return {record.id for record in RECORDS if holds(dict(record.metadata))}
 
 
@@ -137,7 +137,7 @@ def listed(value: Any) -> list[Any]:
 def test_a_condition_on_metadata_selects_the_expected_records(
     index: FeatureIndex, where: str, holds: Callable[[dict[str, Any]], bool]
 ) -> None:
-    assert found_by(index, where) == those(holds)
+    assert found_by(index, where) == ids_where(holds)
 
 
 def day_of(metadata: dict[str, Any]) -> int | None:
@@ -156,23 +156,23 @@ def test_every_comparison_treats_a_day_as_a_period(index: FeatureIndex) -> None:
             ">=": lambda d, n=number: d >= n,  # type: ignore[misc]
         }
         for op, holds in expected.items():
-            wanted = those(lambda m, h=holds: (d := day_of(m)) is not None and h(d))  # type: ignore[misc]
+            wanted = ids_where(lambda m, h=holds: (d := day_of(m)) is not None and h(d))  # type: ignore[misc]
             assert found_by(index, f"metadata.published {op} {day}") == wanted, (op, day)
-        same = those(lambda m, n=number: day_of(m) == n)  # type: ignore[misc]
+        same = ids_where(lambda m, n=number: day_of(m) == n)  # type: ignore[misc]
         assert len(same) > 0
         assert found_by(index, f"metadata.published BETWEEN {day} AND {day}") == same
         assert found_by(index, f"metadata.published IN ({day})") == same
-        assert found_by(index, f"metadata.published != {day}") == those(lambda m: True) - same
+        assert found_by(index, f"metadata.published != {day}") == ids_where(lambda m: True) - same
 
 
 def test_a_moment_is_compared_to_the_microsecond_and_across_zones(index: FeatureIndex) -> None:
     text, moment = date_text(8, 1998) or ("", 0)
-    assert found_by(index, f"metadata.published = {text}") == those(
+    assert found_by(index, f"metadata.published = {text}") == ids_where(
         lambda m: MOMENTS.get(m.get("published", "")) == moment
     )
     east = np.datetime_as_string(np.datetime64(moment, "us") + np.timedelta64(2, "h"), unit="us")
     for op, holds in (("<=", moment.__ge__), (">=", moment.__le__), ("=", moment.__eq__)):
-        wanted = those(lambda m, h=holds: "published" in m and h(MOMENTS[m["published"]]))  # type: ignore[misc]
+        wanted = ids_where(lambda m, h=holds: "published" in m and h(MOMENTS[m["published"]]))  # type: ignore[misc]
         assert found_by(index, f"metadata.published {op} {east}+02:00") == wanted
 
 
@@ -217,7 +217,8 @@ def test_at_least_counts_parts_of_any_kind(index: FeatureIndex) -> None:
         wanted = {record.id for record in RECORDS if sum(record.id in one for one in sets) >= count}
         assert found_by(index, f"AT LEAST {count} OF ({', '.join(parts)})") == wanted
         assert (
-            found_by(index, f"NOT AT LEAST {count} OF ({', '.join(parts)})") == those(lambda m: True) - wanted
+            found_by(index, f"NOT AT LEAST {count} OF ({', '.join(parts)})")
+            == ids_where(lambda m: True) - wanted
         )
 
 
@@ -237,7 +238,7 @@ def test_a_native_filter_is_combined_by_and(index: FeatureIndex) -> None:
             FieldCondition(key="metadata.corpus", match=MatchValue(value="cooking")),
         ]
     )
-    topics = those(lambda m: m["corpus"] in ("music", "cooking"))
+    topics = ids_where(lambda m: m["corpus"] in ("music", "cooking"))
     assert found_by(index, f"#{a} OR #{b}", None, query_filter) == found_by(index, f"#{a} OR #{b}") & topics
     assert compile_where(None, lambda _: [], None, query_filter) is query_filter
     assert compile_where(None, lambda _: []) is None

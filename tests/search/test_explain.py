@@ -61,12 +61,12 @@ def test_a_dense_explanation_has_the_code_s_features_then_residual_and_bias(pape
 
 def test_a_sparse_explanation_lists_only_features_that_query_and_record_share(papers: FeatureIndex) -> None:
     code = papers.space.sae.encode(papers.encoder.encode_query([QUERIES[1]]))
-    asked = set(code.row(0)[0].tolist())
+    query_features = set(code.row(0)[0].tolist())
     hits = papers.search(QUERIES[1], using="sae", explain=True)
     assert len(hits) > 0
     for hit in hits:
         assert hit.explanation is not None
-        assert {part.feature for part in hit.explanation.parts} <= asked
+        assert {part.feature for part in hit.explanation.parts} <= query_features
         assert all(part.kind == "feature" and part.value > 0 for part in hit.explanation.parts)
 
 

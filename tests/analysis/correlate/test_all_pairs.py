@@ -122,11 +122,11 @@ def test_repeated_answers_to_few_prompts_are_no_evidence(space: FeatureSpace, fe
     findings = [0, 0]
     for seed in range(15):
         rng = np.random.default_rng(seed)
-        asked, copies = rng.random((60, 1)) < 0.3, np.repeat(np.arange(60), 20)
+        prompt_presence, copies = rng.random((60, 1)) < 0.3, np.repeat(np.arange(60), 20)
         # The answer depends on the prompt, and not on the concept.
-        answered = rng.random((1_200, 1)) < rng.random((60, 1))[copies]
-        prompts = made_snapshot(space, asked, features[:1], field="prompt", seed=seed).take(copies)
-        responses = made_snapshot(space, answered, features[1:2])
+        response_presence = rng.random((1_200, 1)) < rng.random((60, 1))[copies]
+        prompts = made_snapshot(space, prompt_presence, features[:1], field="prompt", seed=seed).take(copies)
+        responses = made_snapshot(space, response_presence, features[1:2])
         prompts = replace(prompts, ids=responses.ids)
         findings[0] += correlate_open(prompts, responses).found
         alone = [{"record": row} for row in range(1_200)]

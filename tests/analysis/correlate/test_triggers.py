@@ -25,7 +25,7 @@ def features(space: FeatureSpace) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def asked() -> NDArray[np.bool_]:
+def prompt_presence() -> NDArray[np.bool_]:
     """Four concepts of the prompts; the fifth has nearly the same prompts as the first."""
     has = np.random.default_rng(1).random((M, 5)) < 0.2
     has[:, 4] = has[:, 0] & (np.random.default_rng(2).random(M) < 0.9)
@@ -33,21 +33,21 @@ def asked() -> NDArray[np.bool_]:
 
 
 @pytest.fixture(scope="module")
-def answered(asked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def response_presence(prompt_presence: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The behaviour: in most responses to prompts with the first concept, and in some others."""
-    chance = np.where(asked[:, 0], 0.8, 0.05)
+    chance = np.where(prompt_presence[:, 0], 0.8, 0.05)
     return np.random.default_rng(3).random((M, 1)) < chance[:, None]
 
 
 @pytest.fixture(scope="module")
-def prompts(space: FeatureSpace, asked: NDArray[np.bool_], features: list[int]) -> Snapshot:
-    return made_snapshot(space, asked, features[:5], field="prompt")
+def prompts(space: FeatureSpace, prompt_presence: NDArray[np.bool_], features: list[int]) -> Snapshot:
+    return made_snapshot(space, prompt_presence, features[:5], field="prompt")
 
 
 @pytest.fixture(scope="module")
-def responses(space: FeatureSpace, answered: NDArray[np.bool_], features: list[int]) -> Snapshot:
-    metadata = [{"refuses": bool(one)} for one in answered[:, 0]]
-    return made_snapshot(space, answered, features[5:], metadata=metadata, seed=1)
+def responses(space: FeatureSpace, response_presence: NDArray[np.bool_], features: list[int]) -> Snapshot:
+    metadata = [{"refuses": bool(one)} for one in response_presence[:, 0]]
+    return made_snapshot(space, response_presence, features[5:], metadata=metadata, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -56,21 +56,24 @@ def triggers(prompts: Snapshot, responses: Snapshot, features: list[int]) -> Tri
 
 
 def test_a_trigger_is_listed_once_with_its_equivalent_feature(
-    triggers: Triggers, features: list[int], asked: NDArray[np.bool_], answered: NDArray[np.bool_]
+    triggers: Triggers,
+    features: list[int],
+    prompt_presence: NDArray[np.bool_],
+    response_presence: NDArray[np.bool_],
 ) -> None:
     (trigger,) = triggers.results
     assert trigger.pair.a.feature == features[0]
     assert trigger.pair.a.field == "prompt"
     assert [one.feature for one in trigger.same] == [features[4]]
-    both = (asked[:, 0] & answered[:, 0]).sum()
+    both = (prompt_presence[:, 0] & response_presence[:, 0]).sum()
     assert trigger.pair.support == both
-    assert trigger.pair.p_b_given_a == pytest.approx(both / asked[:, 0].sum())
-    assert trigger.coverage == pytest.approx(both / answered.sum())
-    assert (triggers.tested, triggers.having, triggers.records) == (5, answered.sum(), M)
+    assert trigger.pair.p_b_given_a == pytest.approx(both / prompt_presence[:, 0].sum())
+    assert trigger.coverage == pytest.approx(both / response_presence.sum())
+    assert (triggers.tested, triggers.having, triggers.records) == (5, response_presence.sum(), M)
 
 
 def test_supporting_and_contradicting_records_are_correct(
-    triggers: Triggers, asked: NDArray[np.bool_], answered: NDArray[np.bool_]
+    triggers: Triggers, prompt_presence: NDArray[np.bool_], response_presence: NDArray[np.bool_]
 ) -> None:
     (trigger,) = triggers.results
     for ids, has_trigger, has_behaviour in (
@@ -81,15 +84,19 @@ def test_supporting_and_contradicting_records_are_correct(
         assert len(ids) == 5
         for one in ids:
             row = int(one[1:])
-            assert (asked[row, 0], answered[row, 0]) == (has_trigger, has_behaviour)
+            assert (prompt_presence[row, 0], response_presence[row, 0]) == (has_trigger, has_behaviour)
 
 
 @pytest.mark.parametrize("way", ["metadata", "examples"])
 def test_a_behaviour_can_be_defined_in_several_ways(
-    prompts: Snapshot, responses: Snapshot, features: list[int], answered: NDArray[np.bool_], way: str
+    prompts: Snapshot,
+    responses: Snapshot,
+    features: list[int],
+    response_presence: NDArray[np.bool_],
+    way: str,
 ) -> None:
-    rows = np.flatnonzero(answered[:, 0])
-    others = np.flatnonzero(~answered[:, 0])
+    rows = np.flatnonzero(response_presence[:, 0])
+    others = np.flatnonzero(~response_presence[:, 0])
     behaviour = (
         NamedConcept("refuses", metadata="metadata.refuses", value=True)
         if way == "metadata"
@@ -102,10 +109,10 @@ def test_a_behaviour_can_be_defined_in_several_ways(
 
 
 def test_a_topic_repeated_in_the_response_is_not_a_trigger(
-    space: FeatureSpace, asked: NDArray[np.bool_], features: list[int]
+    space: FeatureSpace, prompt_presence: NDArray[np.bool_], features: list[int]
 ) -> None:
-    prompts = made_snapshot(space, asked[:, :2], features[:2], field="prompt")
-    echo = made_snapshot(space, asked[:, :2], features[:2])
+    prompts = made_snapshot(space, prompt_presence[:, :2], features[:2], field="prompt")
+    echo = made_snapshot(space, prompt_presence[:, :2], features[:2])
     found = find_triggers(prompts, echo, features[0])
     assert (found.removed, found.results) == (1, ())
 

@@ -32,7 +32,7 @@ def space_folder(tmp_path_factory: pytest.TempPathFactory, session_encoder: Reco
 
 
 @pytest.fixture(autouse=True)
-def _surroundings(session_encoder: RecordingEncoder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _environment(session_encoder: RecordingEncoder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Load the encoder once, use a cache per test, and set a key in the environment."""
     for module in ("encoders", "features.space", "features.feature_space"):
         monkeypatch.setattr(f"saeindex.{module}.open_encoder", lambda *_, **__: session_encoder)
@@ -56,12 +56,12 @@ def service() -> Iterator[ChatService]:
         service.default_reply = lambda body: (
             '{"label": "some phrase"}'
             if is_interpreter(body)
-            else json.dumps({"scores": [50] * _asked(body)})
+            else json.dumps({"scores": [50] * _count_texts(body)})
         )
         yield service
 
 
-def _asked(body: dict[str, Any]) -> int:
+def _count_texts(body: dict[str, Any]) -> int:
     return sum(line.startswith('{"n"') for line in body["messages"][-1]["content"].splitlines())
 
 

@@ -1,4 +1,4 @@
-"""``saeindex sae import``, ``export`` and ``map``, in a small app of their own."""
+"""``saeindex sae import``, ``export`` and ``map``, in a small app."""
 
 from __future__ import annotations
 
