@@ -139,7 +139,7 @@ def described(
     relevant = np.array(
         [[has_value(r.metadata, query["field"], query["value"]) for r in kept] for query in queries]
     )
-    asked = [i for i in range(len(queries)) if relevant[i].any()]
-    chosen = [queries[i] for i in asked]
+    answerable = [i for i in range(len(queries)) if relevant[i].any()]
+    chosen = [queries[i] for i in answerable]
     vectors = np.array([collection.encode(query["query"]) for query in chosen])
-    return Corpus(name, index, kept, rows, chosen, relevant[asked], vectors)
+    return Corpus(name, index, kept, rows, chosen, relevant[answerable], vectors)

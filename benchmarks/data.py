@@ -40,14 +40,14 @@ def is_present() -> bool:
 
 def read(corpus: str, part: str | None = None, limit: int | None = None) -> Iterator[Record]:
     """Yield the records of ``corpus`` (of its ``fit``, ``choose`` or ``test`` part), in file order."""
-    given = 0
+    count = 0
     with (folder() / f"{corpus}.jsonl.zst").open("rb") as raw:
         lines = io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(raw), encoding="utf-8")
         for line in lines:
             entry: dict[str, Any] = json.loads(line)
             if part is not None and entry["metadata"].get("part") != part:
                 continue
-            if given == limit:
+            if count == limit:
                 return
-            given += 1
+            count += 1
             yield Record(entry["id"], entry["text"], entry["metadata"])

@@ -1,1 +1,1 @@
-"""Tests, laid out like the package; ``samples`` holds what several of them share."""
+"""Tests, laid out like the package; ``samples`` holds what several of them use."""

@@ -15,9 +15,9 @@ from threadpoolctl import threadpool_limits
 from saeindex import FeatureIndex, FeatureSpace, Record, open_encoder
 from saeindex.config import DEFAULT_SPACE
 from saeindex.encoders.cache import FOLDER_VARIABLE
-from tests.samples import RememberingEncoder, sample_records
+from tests.samples import RecordingEncoder, sample_records
 
-# The matrices here are small: on a busy machine threads that wait for each other cost ten times as much.
+# The matrices here are small: on a busy machine several threads take ten times as long as one.
 torch.set_num_threads(1)
 ONE_THREAD = threadpool_limits(limits=1)
 MEMORY, ENOUGH_BYTES = Path("/dev/shm"), 8 * 2**30
@@ -25,7 +25,7 @@ MEMORY, ENOUGH_BYTES = Path("/dev/shm"), 8 * 2**30
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep temporary directories in memory, where there is such a disk: tests mostly wait for fsync."""
+    """Keep temporary directories in memory if possible: most of the time of tests is fsync."""
     if config.option.basetemp is None and MEMORY.is_dir() and disk_usage(MEMORY).free > ENOUGH_BYTES:
         config.option.basetemp = MEMORY / f"saeindex-tests-{os.getpid()}"
 
@@ -49,14 +49,14 @@ def space() -> FeatureSpace:
 
 
 @pytest.fixture(scope="session")
-def session_encoder() -> RememberingEncoder:
-    return RememberingEncoder(open_encoder())
+def session_encoder() -> RecordingEncoder:
+    return RecordingEncoder(open_encoder())
 
 
 @pytest.fixture
-def encoder(session_encoder: RememberingEncoder) -> RememberingEncoder:
-    """The real encoder; ``asked`` is empty at the start of every test."""
-    session_encoder.asked.clear()
+def encoder(session_encoder: RecordingEncoder) -> RecordingEncoder:
+    """The real encoder; ``requested`` is empty at the start of every test."""
+    session_encoder.requested.clear()
     return session_encoder
 
 
@@ -69,7 +69,7 @@ def records() -> list[Record]:
 def papers(
     tmp_path_factory: pytest.TempPathFactory,
     space: FeatureSpace,
-    session_encoder: RememberingEncoder,
+    session_encoder: RecordingEncoder,
     records: list[Record],
 ) -> Iterator[FeatureIndex]:
     """An Edge index of ``records``, for tests that only read."""
@@ -83,7 +83,7 @@ def papers(
 
 @pytest.fixture(scope="session")
 def memory_papers(
-    space: FeatureSpace, session_encoder: RememberingEncoder, records: list[Record]
+    space: FeatureSpace, session_encoder: RecordingEncoder, records: list[Record]
 ) -> Iterator[FeatureIndex]:
     """The same index on the client's local mode, for tests that only read."""
     client = QdrantClient(":memory:")

@@ -1,4 +1,4 @@
-"""All errors that the package raises on purpose, read from its source: what was asked, was found, is to do.
+"""All errors that the package raises on purpose, read from its source, with their three parts.
 
 ``python -m tests.error_table`` writes docs/errors.md.
 """
@@ -27,7 +27,7 @@ Names = Mapping[str, ast.expr]
 
 @dataclass(frozen=True, order=True)
 class Message:
-    """One place that makes an error, with its three parts as text."""
+    """One place that raises an error, with its three parts as text."""
 
     file: str
     line: int
@@ -80,7 +80,7 @@ def _maker(node: Function) -> tuple[list[str], dict[str, ast.expr], ast.Call] | 
 
 
 def _functions(tree: ast.Module, module: Names) -> Iterator[tuple[ast.AST, Names]]:
-    """Return every function that stands in no other, with what its names were set to."""
+    """Return every outer function, with the expressions assigned to its names."""
     waiting: list[ast.AST] = list(tree.body)
     while waiting:
         node = waiting.pop()
@@ -107,7 +107,7 @@ def _resolved(node: ast.expr, names: Names, depth: int = 4) -> ast.expr:
 
 
 def _text(node: ast.expr, names: Names) -> str:
-    """Return an expression of a message as a person reads it."""
+    """Return an expression of a message as readable text."""
     node = _resolved(node, names)
     match node:
         case ast.Constant(value=str() as text):

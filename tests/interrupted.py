@@ -1,4 +1,4 @@
-"""Indexing in processes of its own, to be killed from outside; what they run is what a user would run."""
+"""Indexing in separate processes that tests kill; they use the public interface."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PATIENCE_S = 60.0
 
 
 class ReportingEncoder(SentenceTransformerEncoder):
-    """Says how many documents it was given so far, before it encodes them."""
+    """Reports the number of documents that it has received, before it encodes them."""
 
     def __init__(self, reports: Connection, waits_after: float = float("inf")) -> None:
         super().__init__()
@@ -43,13 +43,13 @@ class ReportingEncoder(SentenceTransformerEncoder):
         return super().encode_document(texts)
 
     def _report_and_wait(self) -> None:
-        """Report, and wait for Ctrl-C: on a busy machine the run would end before it comes.
+        """Report, and wait for Ctrl-C: otherwise the run could end before it.
 
-        Whichever thread gets the signal, and whenever it comes, its number is written to the wake-up socket.
+        The number of the signal is written to the wake-up socket, whichever thread receives it.
         """
-        waiting, woken = socket.socketpair()
-        woken.setblocking(False)
-        signal.set_wakeup_fd(woken.fileno())
+        waiting, wakeup = socket.socketpair()
+        wakeup.setblocking(False)
+        signal.set_wakeup_fd(wakeup.fileno())
         self._reports.send(self._given)
         waiting.recv(1)
 
@@ -63,13 +63,13 @@ def create_or_open(path: Path) -> FeatureIndex:
 
 def index_until_interrupted(path: Path, source: Path, reports: Connection) -> None:
     """Index five batches of ``source`` into ``path``, and wait in the last of them for a signal."""
-    # A shell starts what runs in the background with Ctrl-C ignored.
+    # A shell starts background processes with Ctrl-C ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     index_file(path, source, reports, waits_after=5 * BATCH_SIZE)
 
 
 def index_file(path: Path, source: Path, reports: Connection, waits_after: float = float("inf")) -> None:
-    """Index ``source`` into ``path``, which may hold nothing, a part of an index, or all of it."""
+    """Index ``source`` into ``path``, which may have no index, a part of it, or all of it."""
     import torch
 
     torch.set_num_threads(1)
@@ -90,7 +90,7 @@ Command = Callable[[Path, Path, Connection], None]
 
 
 def processes() -> ForkServerContext:
-    """Return a context whose processes find the slow imports done, and share nothing else."""
+    """Return a context whose processes share the slow imports and nothing else."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     return context
@@ -100,7 +100,7 @@ def processes() -> ForkServerContext:
 def running(
     context: ForkServerContext, command: Command, path: Path, source: Path
 ) -> Iterator[tuple[ForkServerProcess, Connection]]:
-    """Run a command in a process; leaving kills it if it still runs."""
+    """Run a command in a process, and kill it at the end if it still runs."""
     reports, theirs = context.Pipe(duplex=False)
     process = context.Process(target=command, args=(path, source, theirs))
     process.start()
@@ -122,7 +122,7 @@ def run_to_the_end(context: ForkServerContext, path: Path, source: Path) -> None
 
 
 def wait_for_documents(reports: Connection, at_least: int) -> None:
-    """Wait until the encoder was given so many documents."""
+    """Wait until the encoder has received so many documents."""
     given = 0
     while given < at_least:
         assert reports.poll(PATIENCE_S), "the process says nothing"
@@ -130,6 +130,6 @@ def wait_for_documents(reports: Connection, at_least: int) -> None:
 
 
 def interrupt(process: ForkServerProcess) -> None:
-    """Do what Ctrl-C does."""
+    """Send the signal of Ctrl-C."""
     assert process.pid is not None
     os.kill(process.pid, signal.SIGINT)

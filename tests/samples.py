@@ -64,29 +64,29 @@ def write_records(path: Path, records: Sequence[Record], extra_lines: Sequence[s
     return path
 
 
-class RememberingEncoder:
+class RecordingEncoder:
     """A real encoder that encodes each text once, and records every requested document."""
 
     def __init__(self, encoder: TextEncoder) -> None:
         self._encoder = encoder
         self._known: dict[str, FloatArray] = {}
-        self.asked: list[str] = []
+        self.requested: list[str] = []
 
     @property
     def identity(self) -> EncoderIdentity:
         return self._encoder.identity
 
     def encode_document(self, texts: Sequence[str]) -> FloatArray:
-        self.asked.extend(texts)
-        return self._remembered(texts)
+        self.requested.extend(texts)
+        return self._cached(texts)
 
     def encode_query(self, texts: Sequence[str]) -> FloatArray:
-        return self._remembered(texts)
+        return self._cached(texts)
 
     def token_spans(self, text: str) -> Sequence[tuple[int, int]]:
         return self._encoder.token_spans(text)
 
-    def _remembered(self, texts: Sequence[str]) -> FloatArray:
+    def _cached(self, texts: Sequence[str]) -> FloatArray:
         fresh = [text for text in dict.fromkeys(texts) if text not in self._known]
         self._known.update(zip(fresh, self._encoder.encode_document(fresh), strict=True))
         if not texts:

@@ -1,4 +1,4 @@
-"""The asynchronous index: the same answers, many at once, over a directory and over an async client."""
+"""The asynchronous index: the same results with concurrent calls, on a directory and an async client."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from saeindex import AsyncFeatureIndex, FeatureIndex, FeatureSpace, Query, Recor
 from saeindex.errors import InvalidInputError, NotFoundError, StorageError
 from saeindex.search.hits import Hits
 from saeindex.types import Using
-from tests.samples import RememberingEncoder, sample_records
+from tests.samples import RecordingEncoder, sample_records
 
 USING: list[Using] = ["dense", "sae", "fused"]
 QUERIES = [
@@ -38,12 +38,12 @@ def test_fifty_concurrent_searches_equal_the_sequential_ones(papers: FeatureInde
 
 
 @pytest.mark.parametrize("kind", ["edge", "client", "async client"])
-def test_an_index_is_made_filled_and_asked(
+def test_an_index_is_created_filled_and_searched(
     kind: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     space: FeatureSpace,
-    encoder: RememberingEncoder,
+    encoder: RecordingEncoder,
     records: list[Record],
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -77,7 +77,7 @@ def test_an_index_is_made_filled_and_asked(
     assert len(asyncio.run(used())) == len(QUERIES)
 
 
-def test_errors_come_through(papers: FeatureIndex, tmp_path: Path) -> None:
+def test_errors_are_raised_unchanged(papers: FeatureIndex, tmp_path: Path) -> None:
     async def failed() -> None:
         index = AsyncFeatureIndex(papers)
         with pytest.raises(InvalidInputError, match="limit"):
@@ -91,7 +91,7 @@ def test_errors_come_through(papers: FeatureIndex, tmp_path: Path) -> None:
 
 
 def test_a_closed_index_is_closed(
-    tmp_path: Path, space: FeatureSpace, encoder: RememberingEncoder, records: list[Record]
+    tmp_path: Path, space: FeatureSpace, encoder: RecordingEncoder, records: list[Record]
 ) -> None:
     async def closed() -> FeatureIndex:
         async with await AsyncFeatureIndex.create(tmp_path / "x.idx", space, encoder=encoder) as index:
@@ -105,7 +105,7 @@ def test_a_closed_index_is_closed(
         asyncio.run(closed()).store.count()
 
 
-def test_all_that_can_be_asked_can_be_awaited() -> None:
+def test_every_method_has_an_async_version() -> None:
     members = [name for name, _ in inspect.getmembers(FeatureIndex, inspect.isfunction)]
     asked = [name for name in members if not name.startswith("_") and name != "close"]
     assert {"search", "search_many", "compare", "concept_facets", "fit_profile"} <= set(asked)

@@ -1,4 +1,4 @@
-"""The page of the architecture is true, and the house keeps to its rules."""
+"""The architecture page is correct, and the package follows its rules."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "saeindex"
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 FILES = [path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py"]
-# The same room in every analysis; a command is named like what it does.
+# Every analysis has these files; a command is named like its subject.
 ROOMS = {"options.py", "results.py", "report.py", "charts.py"}
 LONGEST, SHORT = 600, 80
 
@@ -25,7 +25,7 @@ def lines_of(path: Path) -> int:
     return len(path.read_text(encoding="utf-8").splitlines())
 
 
-def test_every_file_that_the_page_names_is_there() -> None:
+def test_every_file_named_in_the_architecture_page_exists() -> None:
     folders = ("", "indexing/sources", "analysis", "cli", "report", "search")
     places = [ROOT, *(PACKAGE / folder for folder in folders)]
     files = named_files(PAGE) - ROOMS
@@ -33,21 +33,21 @@ def test_every_file_that_the_page_names_is_there() -> None:
     assert not [name for name in files if not any((place / name).is_file() for place in places)]
 
 
-def test_the_floors_are_those_that_imports_are_checked_against() -> None:
+def test_the_layers_of_the_page_are_those_of_the_import_contract() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     layers = settings["tool"]["importlinter"]["contracts"][0]["layers"]
     checked = [set(re.split(r" \| ", layer)) for layer in layers]
     table = PAGE.split("## The path of a record")[0]
-    told = [
+    named_layers = [
         {name.removesuffix(".py").rstrip("/") for name in re.findall(r"`([\w./]+)`", row.split("|")[1])}
         for row in table.splitlines()
         if row.startswith("| `")
     ]
-    flat = [name for names in told for name in sorted(names)]
+    flat = [name for names in named_layers for name in sorted(names)]
     assert set(flat) | {"_version"} == set().union(*checked)
     order = {name: place for place, names in enumerate(checked) for name in names}
-    assert [min(order[name] for name in names) for names in told] == sorted(
-        min(order[name] for name in names) for names in told
+    assert [min(order[name] for name in names) for names in named_layers] == sorted(
+        min(order[name] for name in names) for names in named_layers
     )
 
 
@@ -58,7 +58,7 @@ def test_short_files_have_a_reason_and_no_file_is_too_long() -> None:
     assert not [path for path in FILES if lines_of(path) > LONGEST]
 
 
-def test_no_base_name_stands_for_two_things() -> None:
+def test_file_names_are_unique() -> None:
     names = Counter(
         path.name for path in FILES if path.name not in ROOMS and "cli" not in path.relative_to(PACKAGE).parts
     )

@@ -1,4 +1,4 @@
-"""The docs run: their Python blocks, their commands with the options shown, their tables as measured."""
+"""The docs are correct: their Python blocks run, their commands exist, their tables equal the results."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_the_python_blocks_of_a_page_run(name: str, tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.parametrize("line", COMMANDS)
-def test_the_commands_of_the_docs_have_the_options_they_show(line: str) -> None:
+def test_the_commands_of_the_docs_have_the_options_that_are_used(line: str) -> None:
     words = shlex.split(line)
     command: Any = typer.main.get_command(make_app())
     while hasattr(command, "commands"):
@@ -46,5 +46,5 @@ def test_the_first_screen_of_the_readme_has_both_commands() -> None:
     assert any(line.startswith("make test") for line in first_screen)
 
 
-def test_the_table_of_benchmarks_is_that_of_the_committed_results() -> None:
+def test_the_table_of_benchmarks_equals_the_committed_results() -> None:
     assert PAGES["benchmarks.md"] == tables.page()

@@ -1,4 +1,4 @@
-"""Errors say what was asked, what was found and what to do, in plain sentences; the docs list them all."""
+"""Errors have three parts (asked, found, do) in plain sentences; the docs list them all."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from tests.error_table import PAGE, Message, messages, page
 MESSAGES = messages()
 
 
-def test_the_page_of_errors_is_what_the_code_raises() -> None:
+def test_the_page_of_errors_equals_the_errors_in_the_code() -> None:
     assert PAGE.read_text(encoding="utf-8") == page()
 
 
-def test_the_table_has_every_part_of_the_package() -> None:
+def test_the_table_covers_every_part_of_the_package() -> None:
     assert len(MESSAGES) > 250
     assert len({one.kind for one in MESSAGES}) >= 12
 
 
 @pytest.mark.parametrize("one", MESSAGES, ids=lambda one: f"{one.file}:{one.line}")
-def test_what_to_do_is_a_sentence_that_begins_with_a_verb(one: Message) -> None:
+def test_every_remedy_is_a_sentence_that_begins_with_a_verb(one: Message) -> None:
     asked, found, do = one.parts
     assert asked.strip() and found.strip()
     if not do.startswith("‹"):

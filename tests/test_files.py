@@ -1,4 +1,4 @@
-"""Files and folders are replaced whole; what a killed process left does no harm."""
+"""Files and folders are replaced atomically; remains of a killed process are harmless."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from saeindex.files import former, is_draft, replacing, replacing_folder
 
 
 class Interrupted(BaseException):
-    """What a signal raises in the middle of a write."""
+    """The exception of a signal during a write."""
 
 
-def test_a_file_is_the_old_one_where_writing_fails(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "kept.txt"
     with replacing(target) as draft:
         assert is_draft(draft)
@@ -28,7 +28,7 @@ def test_a_file_is_the_old_one_where_writing_fails(tmp_path: Path) -> None:
     assert list(target.parent.iterdir()) == [target]
 
 
-def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
+def test_a_folder_is_replaced_completely(tmp_path: Path) -> None:
     target = tmp_path / "space"
     for name in ("old", "new"):
         with replacing_folder(target, durable=True) as draft:
@@ -38,7 +38,7 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_a_folder_stays_where_writing_its_successor_fails(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_the_old_folder(tmp_path: Path) -> None:
     target = tmp_path / "space"
     with replacing_folder(target) as draft:
         (draft / "kept").write_text("kept")
@@ -49,7 +49,7 @@ def test_a_folder_stays_where_writing_its_successor_fails(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_a_folder_comes_back_where_the_second_rename_fails(
+def test_a_folder_is_restored_if_the_second_rename_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = tmp_path / "space"
@@ -73,11 +73,11 @@ def test_durable_writes_are_synced_with_their_folder(tmp_path: Path, monkeypatch
     synced: list[Path] = []
     sync = files._sync
 
-    def noting(path: Path) -> None:
+    def record(path: Path) -> None:
         synced.append(path)
         sync(path)
 
-    monkeypatch.setattr(files, "_sync", noting)
+    monkeypatch.setattr(files, "_sync", record)
     with replacing(tmp_path / "a") as draft:
         draft.write_text("a")
     assert not synced
@@ -90,7 +90,7 @@ def test_durable_writes_are_synced_with_their_folder(tmp_path: Path, monkeypatch
     assert synced == [draft / "b", draft, tmp_path]
 
 
-def test_drafts_of_killed_processes_go_and_those_of_others_stay(tmp_path: Path) -> None:
+def test_drafts_of_dead_processes_are_removed_and_others_kept(tmp_path: Path) -> None:
     stale, young, other = (tmp_path / f".{name}.0f0f0f0f.draft" for name in ("kept", "kept.1", "other"))
     fresh = tmp_path / ".kept.aaaaaaaa.draft"
     for path in (stale, young, other, fresh):
@@ -104,6 +104,6 @@ def test_drafts_of_killed_processes_go_and_those_of_others_stay(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", ["found", "found.pdf"])
-def test_endings_are_checked(name: str) -> None:
+def test_file_suffixes_are_checked(name: str) -> None:
     with pytest.raises(InvalidInputError, match=r"Use \.csv or \.parquet"):
         files.checked_suffix(Path(name), (".csv", ".parquet"), "table")

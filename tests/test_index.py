@@ -1,4 +1,4 @@
-"""The façade: the same answers on every store, records rather than passages, and deletion."""
+"""The façade: the same results on every store, records rather than passages, and deletion."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from saeindex.errors import (
 )
 from saeindex.indexing.passages import PassageOptions
 from saeindex.types import Using
-from tests.samples import RememberingEncoder, all_points, code_of, dense, sample_records
+from tests.samples import RecordingEncoder, all_points, code_of, dense, sample_records
 
 SINCE_2010 = Filter(must=[FieldCondition(key="metadata.year", range=Range(gte=2010))])
 LONG = {
@@ -37,7 +37,7 @@ def growing_index(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     space: FeatureSpace,
-    encoder: RememberingEncoder,
+    encoder: RecordingEncoder,
 ) -> Iterator[FeatureIndex]:
     """An empty index that splits texts, on every store in turn."""
     monkeypatch.chdir(tmp_path)  # where an index without a directory reports rejects
@@ -65,8 +65,10 @@ def test_dense_and_sparse_search_equal_brute_force(any_papers: FeatureIndex, usi
         if using == "dense":
             scores = np.stack([dense(p) for p in points]).astype(np.float64) @ query[0].astype(np.float64)
         else:
-            asked = any_papers.space.sae.encode(query).to_csr().toarray()[0]
-            scores = np.array([code_of(p).values.astype(float) @ asked[code_of(p).indices] for p in points])
+            query_code = any_papers.space.sae.encode(query).to_csr().toarray()[0]
+            scores = np.array(
+                [code_of(p).values.astype(float) @ query_code[code_of(p).indices] for p in points]
+            )
         best = np.argsort(-scores)[:5]
         hits = any_papers.search(record.text, using=using, limit=5)
         np.testing.assert_allclose([hit.score for hit in hits], scores[best], atol=1e-5)
@@ -76,7 +78,7 @@ def test_dense_and_sparse_search_equal_brute_force(any_papers: FeatureIndex, usi
 
 @pytest.mark.parametrize("using", ["dense", "sae"])
 @pytest.mark.parametrize("steer", ["", "+#7:0.5 -#100"])
-def test_a_client_gives_the_same_hits_as_a_directory(
+def test_a_client_and_a_directory_give_the_same_hits(
     papers: FeatureIndex, memory_papers: FeatureIndex, using: Using, steer: str
 ) -> None:
     for record in sample_records(10, seed=9):
@@ -95,7 +97,7 @@ def test_offset_continues_where_limit_ended(any_papers: FeatureIndex) -> None:
     assert [hit.id for page in pages for hit in page] == whole
 
 
-def test_a_score_threshold_keeps_what_reaches_it(papers: FeatureIndex) -> None:
+def test_a_score_threshold_keeps_hits_at_or_above_it(papers: FeatureIndex) -> None:
     hits = papers.search("jazz improvisation", limit=20)
     threshold = hits[7].score
     kept = papers.search("jazz improvisation", limit=20, score_threshold=threshold)
@@ -117,19 +119,19 @@ def test_a_score_threshold_keeps_what_reaches_it(papers: FeatureIndex) -> None:
         {"colour": "red"},
     ],
 )
-def test_a_query_that_cannot_be_used_is_refused(papers: FeatureIndex, options: dict[str, object]) -> None:
+def test_an_invalid_query_is_refused(papers: FeatureIndex, options: dict[str, object]) -> None:
     with pytest.raises(InvalidInputError):
         papers.search(**{"query": options.pop("text", "some text"), **options})  # type: ignore[arg-type]
 
 
-def test_a_superscript_is_no_digit_of_an_id(papers: FeatureIndex) -> None:
+def test_a_superscript_is_not_a_digit_of_an_id(papers: FeatureIndex) -> None:
     with pytest.raises(QuerySyntaxError):
         papers.count("#²")
     assert papers.planner.resolver.match("#²")  # a phrase like any other
 
 
 @pytest.mark.parametrize("where", ['"half a pair \ud800"', '"' + "x" * 999 + '"'])
-def test_a_strange_phrase_is_an_error_of_ours(papers: FeatureIndex, where: str) -> None:
+def test_an_unusual_phrase_raises_a_saeindex_error(papers: FeatureIndex, where: str) -> None:
     with pytest.raises(SaeIndexError):
         papers.search("some text", where=where)
 
@@ -192,16 +194,16 @@ def test_records_are_deleted_by_concept_and_filter(growing_index: FeatureIndex) 
     frequency = np.bincount([feature for found in active.values() for feature in found])
     feature = int(np.argmin(np.abs(frequency - 25)))
     recent = {record.id for record in records if record.metadata["year"] >= 2010}
-    doomed = {key for key, found in active.items() if feature in found} & recent
-    assert growing_index.delete(where=f"#{feature}", query_filter=SINCE_2010) == len(doomed) > 0
+    deleted = {key for key, found in active.items() if feature in found} & recent
+    assert growing_index.delete(where=f"#{feature}", query_filter=SINCE_2010) == len(deleted) > 0
     music = Filter(must=[FieldCondition(key="metadata.topic", match=MatchValue(value="music"))])
-    doomed |= {record.id for record in records if record.metadata["topic"] == "music"}
+    deleted |= {record.id for record in records if record.metadata["topic"] == "music"}
     growing_index.delete(query_filter=music)
-    assert {p.payload["record_id"] for p in all_points(growing_index)} == set(active) - doomed
-    assert growing_index.add(records).indexed == len(doomed)
+    assert {p.payload["record_id"] for p in all_points(growing_index)} == set(active) - deleted
+    assert growing_index.add(records).indexed == len(deleted)
 
 
-def test_a_deletion_without_or_with_two_selections_is_refused(papers: FeatureIndex) -> None:
+def test_a_deletion_needs_exactly_one_selection(papers: FeatureIndex) -> None:
     with pytest.raises(InvalidInputError, match="nothing to select by"):
         papers.delete()
     with pytest.raises(InvalidInputError, match="both"):
@@ -215,7 +217,7 @@ def test_a_deletion_without_or_with_two_selections_is_refused(papers: FeatureInd
 
 
 def test_an_index_behind_a_client_can_be_opened_again(
-    space: FeatureSpace, encoder: RememberingEncoder, records: list[Record]
+    space: FeatureSpace, encoder: RecordingEncoder, records: list[Record]
 ) -> None:
     client = QdrantClient(":memory:")
     with pytest.raises(NotFoundError):
@@ -250,7 +252,7 @@ def test_a_feature_card_counts_levels_and_shows_the_strongest(papers: FeatureInd
         papers.feature(papers.space.n_features)
 
 
-def test_a_label_resolves_to_the_features_that_have_it(papers: FeatureIndex) -> None:
+def test_a_label_resolves_to_all_features_with_that_label(papers: FeatureIndex) -> None:
     trusted = [i for i, label in enumerate(papers.space.labels) if not label.is_weak]
     for feature in trusted[:: max(1, len(trusted) // 20)]:
         label = papers.space.labels[feature].text

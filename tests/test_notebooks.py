@@ -12,12 +12,12 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "docs").glob("*.ipynb"))
 
 
-def test_there_is_one_for_the_first_steps() -> None:
+def test_the_first_steps_have_a_notebook() -> None:
     assert [path.name for path in NOTEBOOKS] == ["first_steps.ipynb"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_it_runs_and_shows_what_was_committed(path: Path) -> None:
+def test_a_notebook_runs_and_gives_the_committed_outputs(path: Path) -> None:
     committed = nbformat.read(path, as_version=4)
     shown = [[one.output_type for one in cell.get("outputs", ())] for cell in committed.cells]
     where = {"metadata": {"path": str(ROOT)}}

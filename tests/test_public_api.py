@@ -1,4 +1,4 @@
-"""What ``import saeindex`` costs and gives."""
+"""The cost and the names of ``import saeindex``."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ USES = {
 
 
 @pytest.mark.parametrize("use", USES)
-def test_what_encodes_no_document_imports_neither_torch_nor_a_client(use: str, small_index: Path) -> None:
+def test_operations_without_encoding_import_neither_torch_nor_a_client(use: str, small_index: Path) -> None:
     asked = (
         "import sys; from saeindex import FeatureIndex\n"
         f"with FeatureIndex.open(sys.argv[1]) as index: {USES[use]}\n"
@@ -61,7 +61,7 @@ def test_what_encodes_no_document_imports_neither_torch_nor_a_client(use: str, s
 @pytest.mark.parametrize(
     "command", [["--help"], ["info", "INDEX"], ["feature", "INDEX", "12"], ["features", "INDEX", "dust"]]
 )
-def test_commands_that_only_look_import_nothing_slow(command: list[str], small_index: Path) -> None:
+def test_read_only_commands_import_nothing_slow(command: list[str], small_index: Path) -> None:
     program = (
         "import sys; from saeindex.cli import main\n"
         "try: main()\n"
@@ -80,8 +80,8 @@ def test_every_public_name_resolves_and_is_documented() -> None:
 
 
 def test_completion_lists_the_public_names_before_any_is_used() -> None:
-    told = "import saeindex; print(*dir(saeindex))"
-    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    program = "import saeindex; print(*dir(saeindex))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert set(saeindex.__all__) <= set(done.stdout.split())
 
 

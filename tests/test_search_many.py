@@ -1,4 +1,4 @@
-"""Many queries at once give, bit for bit, what they give one by one."""
+"""Many queries at once and one by one give bitwise equal results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from saeindex.collection.collection import Collection
 from saeindex.errors import InvalidInputError, UnknownConceptError
 from saeindex.search.planner import Planner
 from saeindex.search.searcher import Searcher
-from tests.samples import RememberingEncoder, sample_records
+from tests.samples import RecordingEncoder, sample_records
 
 if TYPE_CHECKING:
     from saeindex.types import FloatArray
@@ -27,7 +27,7 @@ TEXTS = [record.text for record in sample_records(30, seed=51)] + ["tin", "dark 
 def uncached_index(
     tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, records: list[Record]
 ) -> FeatureIndex:
-    """An index whose encoder remembers nothing."""
+    """An index whose encoder has no cache."""
     path = tmp_path_factory.mktemp("real") / "real.idx"
     with FeatureIndex.create(path, space) as index:
         index.add(records[:60])
@@ -37,21 +37,21 @@ def uncached_index(
 def test_many_searches_equal_single_ones_bit_for_bit(uncached_index: FeatureIndex) -> None:
     queries: list[str | Query] = [*TEXTS, Query("copper", using="fused", explain=True, steer="+#7:1")]
     many = uncached_index.search_many(queries, limit=5)
-    uncached_index._bind(uncached_index.space, uncached_index.manifest)  # forgets the vectors
+    uncached_index._bind(uncached_index.space, uncached_index.manifest)  # clears the cached vectors
     for query, hits in zip(queries, many, strict=True):
         alone = uncached_index.search(query, limit=5)
         assert alone.plan.vector.tobytes() == hits.plan.vector.tobytes()
         assert list(alone) == list(hits)
 
 
-def test_a_query_s_vector_does_not_depend_on_what_is_encoded_with_it() -> None:
+def test_a_query_s_vector_does_not_depend_on_its_batch() -> None:
     encoder = open_encoder()
     together = encoder.encode_query(TEXTS)
     alone = np.concatenate([encoder.encode_query([text]) for text in TEXTS])
     assert together.tobytes() == alone.tobytes()
 
 
-def test_texts_are_encoded_in_one_batch(papers: FeatureIndex, encoder: RememberingEncoder) -> None:
+def test_texts_are_encoded_in_one_batch(papers: FeatureIndex, encoder: RecordingEncoder) -> None:
     batches: list[int] = []
 
     def encode(texts: Sequence[str]) -> FloatArray:
@@ -67,7 +67,7 @@ def test_texts_are_encoded_in_one_batch(papers: FeatureIndex, encoder: Rememberi
     assert batches == [len(TEXTS)]
 
 
-def test_an_error_says_which_query_it_is_of(papers: FeatureIndex) -> None:
+def test_an_error_names_its_query(papers: FeatureIndex) -> None:
     with pytest.raises(InvalidInputError, match="query 2 of 3: limit=0"):
         papers.search_many(["copper", Query("copper", limit=0), "tin"])
     with pytest.raises(UnknownConceptError, match="query 3 of 3"):
@@ -75,12 +75,12 @@ def test_an_error_says_which_query_it_is_of(papers: FeatureIndex) -> None:
     assert papers.search_many([]) == []
 
 
-def test_only_the_last_vectors_are_kept() -> None:
-    asked: list[str] = []
+def test_only_the_latest_vectors_are_cached() -> None:
+    encoded: list[str] = []
 
     def encode(texts: Sequence[str]) -> FloatArray:
-        asked.extend(texts)
-        return np.full((len(texts), 2), len(asked), np.float32)
+        encoded.extend(texts)
+        return np.full((len(texts), 2), len(encoded), np.float32)
 
     vectors = QueryVectors(encode)
     first = vectors("a")
@@ -89,5 +89,5 @@ def test_only_the_last_vectors_are_kept() -> None:
     vectors.warm([f"text {i}" for i in range(KEPT)])
     vectors("text 1")
     vectors("a")
-    assert asked.count("a") == 2
-    assert asked.count("text 1") == 1
+    assert encoded.count("a") == 2
+    assert encoded.count("text 1") == 1

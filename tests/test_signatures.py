@@ -50,7 +50,7 @@ KEYWORDS = [
     (Query, QueryKeywords), (DiffOptions, DiffKeywords), (CorrelateOptions, CorrelateKeywords),
     (TriggerOptions, TriggerKeywords), (DriftOptions, DriftKeywords), (MonitorOptions, MonitorKeywords),
 ]  # fmt: skip
-# What the command line calls otherwise, and defaults that it says otherwise.
+# Options with another name, and defaults with another spelling, on the command line.
 RENAMED = {
     "families": "evidence",
     "filter": "filter_json",
@@ -62,7 +62,7 @@ COMMANDS = {
     "drift": "drift", "monitor": "monitor", "profile": "profile",
 }  # fmt: skip
 PYTHON_ONLY = {"seed", "with_passages", "hints", "with_trivial"}
-# A profile on the command line has what its reader sees; the rest is Python's.
+# The command line has the options of the printed profile; the others are Python's.
 OF_PROFILE = {"unit", "level", "alpha"}
 
 ABOUT = (
@@ -87,7 +87,7 @@ def test_the_fields_of_one_dataclass_are_the_options(name: str) -> None:
     shown, own = options_of(name), {"text"}
     defaults = {"families": ("concepts", "words")} if name == "profile" else {}
     if name in ("concept_facets", "suggest_exclusions"):
-        own.add("limit")  # theirs is of what they return
+        own.add("limit")  # these describe their return value
     for one in fields(SOURCES[name]):
         if one.name not in own:
             assert shown[one.name].default == defaults.get(one.name, one.default), one.name
@@ -96,31 +96,31 @@ def test_the_fields_of_one_dataclass_are_the_options(name: str) -> None:
 
 @pytest.mark.parametrize(("kind", "keywords"), KEYWORDS)
 def test_type_checkers_see_the_same_names_and_types(kind: type, keywords: type) -> None:
-    told = {
+    declared = {
         name: str(note.__forward_arg__ if isinstance(note, typing.ForwardRef) else note)
         for base in reversed(keywords.__mro__)
         for name, note in inspect.get_annotations(base).items()
     }
-    assert told == {one.name: one.type for one in fields(kind) if one.name != "text"}
+    assert declared == {one.name: one.type for one in fields(kind) if one.name != "text"}
 
 
 @pytest.mark.parametrize("name", [*SOURCES, *WRITTEN_OUT])
-def test_the_awaited_twin_has_the_same_options(name: str) -> None:
+def test_the_async_method_has_the_same_options(name: str) -> None:
     parameters = inspect.signature(getattr(AsyncFeatureIndex, name)).parameters
-    twin = {key: one.default for key, one in parameters.items() if key not in ("self", "workers")}
-    assert twin == {key: one.default for key, one in options_of(name).items()}
+    async_options = {key: one.default for key, one in parameters.items() if key not in ("self", "workers")}
+    assert async_options == {key: one.default for key, one in options_of(name).items()}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_command_line_has_the_same_options_and_defaults(name: str) -> None:
     root: Any = typer.main.get_command(make_app())
-    offered = {one.name: one for one in root.commands[COMMANDS[name]].params}
+    parameters_of_command = {one.name: one for one in root.commands[COMMANDS[name]].params}
     for one in fields(SOURCES[name]):
         if one.name in PYTHON_ONLY | {"text", "feedback"} or (
             name == "profile" and one.name not in OF_PROFILE
         ):
             continue
-        option = offered[RENAMED.get(one.name, one.name)]
+        option = parameters_of_command[RENAMED.get(one.name, one.name)]
         assert option.help or one.name == "text"
         default = option.default
         if one.name == "families":
@@ -130,20 +130,20 @@ def test_the_command_line_has_the_same_options_and_defaults(name: str) -> None:
         assert default == one.default or (default is None and not one.default), one.name
 
 
-def test_the_page_of_options_is_what_the_methods_take() -> None:
+def test_the_page_of_options_equals_the_signatures() -> None:
     assert (ROOT / "docs" / "options.md").read_text(encoding="utf-8") == options_page()
 
 
-def test_a_former_name_of_an_option_still_works_and_warns(papers: FeatureIndex) -> None:
+def test_a_deprecated_option_name_works_and_warns(papers: FeatureIndex) -> None:
     a, b = "metadata.year < 2005", "metadata.year >= 2005"
-    for former, present, value in (("least", "min_support", 3), ("least_effect", "min_effect", 0.1)):
-        ask: Any = papers.diff if former == "least" else papers.monitor
-        with pytest.warns(FutureWarning, match=f"{former!r} is now {present!r}") as warned:
-            old = ask(a, b, **{former: value})
+    for old_name, present, value in (("least", "min_support", 3), ("least_effect", "min_effect", 0.1)):
+        ask: Any = papers.diff if old_name == "least" else papers.monitor
+        with pytest.warns(FutureWarning, match=f"{old_name!r} is now {present!r}") as warned:
+            old = ask(a, b, **{old_name: value})
         assert Path(warned[0].filename) == Path(__file__)
         assert old.to_json() == ask(a, b, **{present: value}).to_json()
         with pytest.raises(InvalidInputError, match="both"):
-            ask(a, b, **{former: value, present: value})
+            ask(a, b, **{old_name: value, present: value})
 
 
 def test_a_misspelt_option_is_an_error_that_lists_the_right_ones(papers: FeatureIndex) -> None:
@@ -163,10 +163,10 @@ def test_the_type_checker_refuses_a_misspelt_option(tmp_path: Path) -> None:
         "from saeindex import FeatureIndex\n\n\ndef found(index: FeatureIndex) -> None:\n"
         '    index.search("galaxies", limit=3)\n    index.search("galaxies", limmit=3)\n'
     )
-    said, _, code = mypy.run(["--config-file", str(ROOT / "pyproject.toml"), str(sample)])
+    output, _, code = mypy.run(["--config-file", str(ROOT / "pyproject.toml"), str(sample)])
     assert code == 1
-    assert said.count("error:") == 1
-    assert 'misspelt.py:6: error: Unexpected keyword argument "limmit"' in said
+    assert output.count("error:") == 1
+    assert 'misspelt.py:6: error: Unexpected keyword argument "limmit"' in output
 
 
 def options_page() -> str:

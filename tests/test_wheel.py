@@ -1,4 +1,4 @@
-"""An installed wheel works from any folder: the feature space and the grammars travel in the package."""
+"""An installed wheel works from any folder: it contains the feature space and the grammars."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def run(*arguments: str, cwd: Path, **environment: str) -> str:
 def test_the_demo_runs_from_an_installed_wheel_in_an_empty_folder(tmp_path: Path) -> None:
     wheels, site, elsewhere = tmp_path / "wheels", tmp_path / "site", tmp_path / "elsewhere"
     elsewhere.mkdir()
-    # A copy: building in place would take up what an earlier build left behind.
+    # A copy, because building in place would include files of an earlier build.
     source = tmp_path / "source"
     shutil.copytree(ROOT / "saeindex", source / "saeindex", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):

@@ -1,4 +1,4 @@
-"""What is given in a wrong kind is an error that says what was asked for, what was found, and what to do."""
+"""An argument of a wrong type is an error with its three parts: asked, found and do."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def check(error: InvalidInputError) -> None:
 
 
 @pytest.mark.parametrize("kind", SEARCHES)
-def test_a_field_of_a_query(papers: FeatureIndex, kind: str) -> None:
+def test_a_query_field_of_the_wrong_type_is_refused(papers: FeatureIndex, kind: str) -> None:
     with pytest.raises(InvalidInputError) as by_name:
         papers.search(QUERY, **SEARCHES[kind]) if kind != "property" else papers.search(**SEARCHES[kind])
     check(by_name.value)
@@ -82,14 +82,14 @@ def test_a_field_of_a_query(papers: FeatureIndex, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", CALLS)
-def test_an_argument(papers: FeatureIndex, kind: str) -> None:
+def test_an_argument_of_the_wrong_type_is_refused(papers: FeatureIndex, kind: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
         CALLS[kind](papers)
     check(caught.value)
     assert not Path("never.idx").exists()
 
 
-def test_a_filter_as_json_is_the_filter(papers: FeatureIndex) -> None:
+def test_a_filter_as_json_equals_the_filter(papers: FeatureIndex) -> None:
     native = papers.search(QUERY, query_filter=NATIVE)
     assert [hit.id for hit in papers.search(QUERY, query_filter=EARLY)] == [hit.id for hit in native]
     assert papers.search(Query(QUERY, query_filter=EARLY)).plan.query.query_filter == NATIVE
@@ -97,7 +97,7 @@ def test_a_filter_as_json_is_the_filter(papers: FeatureIndex) -> None:
     assert papers.diff(EARLY).to_json() == papers.diff(NATIVE).to_json()
 
 
-def test_a_feature_by_any_whole_number_and_by_its_mark(papers: FeatureIndex) -> None:
+def test_a_feature_is_given_by_any_integer_or_by_its_text(papers: FeatureIndex) -> None:
     card = papers.feature(5)
     assert papers.feature(np.int64(5)) == card  # type: ignore[arg-type]
     assert papers.feature("#5") == card

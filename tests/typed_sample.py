@@ -1,4 +1,4 @@
-"""Every option of every method, as a program would give them: for the type checker, which reads this file."""
+"""Every option of every method in use, for the type checker."""
 
 from __future__ import annotations
 

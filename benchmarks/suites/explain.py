@@ -1,6 +1,6 @@
-"""Explanations: do their parts add up, and do the features they name carry the score.
+"""Explanations: whether their parts sum to the score, and whether the named features determine it.
 
-An index of real records, asked with other records' texts and with the fixed property descriptions.
+An index of real records, queried with other records' texts and with the fixed property descriptions.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ TOP, DRAWS = 3, 20
 
 def run(quick: bool) -> Outcome:
     """Measure; ``quick`` uses a tenth of the records and queries."""
-    size, asked = (100, 10) if quick else (1_000, 100)
-    records, queries = corpus(size, asked)
+    size, count = (100, 10) if quick else (1_000, 100)
+    records, queries = corpus(size, count)
     space = FeatureSpace.load(DEFAULT_SPACE)
     outcome = Outcome("explain", quick, SEED)
     with tempfile.TemporaryDirectory() as folder:
@@ -60,18 +60,18 @@ def run(quick: bool) -> Outcome:
     return outcome
 
 
-def corpus(size: int, asked: int) -> tuple[list[Record], list[str]]:
-    """Return ``size`` records per corpus, and ``asked`` queries: half further records, half descriptions."""
+def corpus(size: int, count: int) -> tuple[list[Record], list[str]]:
+    """Return ``size`` records per corpus, and ``count`` queries: half further records, half descriptions."""
     records: list[Record] = []
     others: list[str] = []
-    each = math.ceil(asked / 2 / len(CORPORA))
+    each = math.ceil(count / 2 / len(CORPORA))
     for name in CORPORA:
         read = list(data.read(name, "test", size + each))
         records += [Record(f"{name}-{r.id}", r.text, r.metadata) for r in read[:-each]]
         others += [record.text for record in read[-each:]]
     described = [query["query"] for queries in properties().values() for query in queries]
-    chosen = np.random.default_rng(SEED).permutation(len(described))[: asked // 2]
-    return records, others[: asked - len(chosen)] + [described[i] for i in chosen]
+    chosen = np.random.default_rng(SEED).permutation(len(described))[: count // 2]
+    return records, others[: count - len(chosen)] + [described[i] for i in chosen]
 
 
 def sum_figures(index: FeatureIndex, queries: Sequence[str], tables: dict[str, Any]) -> dict[str, Figure]:

@@ -1,4 +1,4 @@
-"""Families of the default space: found in one half of the mixture's records, judged on the other half."""
+"""Families of the default space: found in one half of the mixture's records, evaluated on the other."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def run(quick: bool) -> Outcome:
     space = FeatureSpace.load(DEFAULT_SPACE)
     build, unseen = halves(space, 20_000 if quick else None)
     found = find_families(build, space.labels)
-    here, there = Cooccurrence.measure(build), Cooccurrence.measure(unseen)
+    train, test = Cooccurrence.measure(build), Cooccurrence.measure(unseen)
     outcome = Outcome("families", quick, SEED)
-    outcome.figures.update(edge_figures(found, here, there))
+    outcome.figures.update(edge_figures(found, train, test))
     outcome.figures.update(size_figures(found, space))
-    outcome.figures.update(coherence_figures(found, there, space))
+    outcome.figures.update(coherence_figures(found, test, space))
     tested, significant = pairs_in_random_codes(build.take(np.arange(2_000 if quick else 20_000)))
     outcome.figures["significant_pairs_in_random_codes"] = at_most(significant, 0, "pairs", tested)
-    outcome.tables["weights"] = weights_table(here, there, space)
+    outcome.tables["weights"] = weights_table(train, test, space)
     outcome.tables["largest"] = [outline(family, space) for family in found[:SHOWN]]
     return outcome
 
@@ -57,7 +57,7 @@ def run(quick: bool) -> Outcome:
 def halves(space: FeatureSpace, limit: int | None) -> tuple[SparseCode, SparseCode]:
     """Return the codes of two random halves of the mixture.
 
-    One view of each text: the split could part two of them.
+    Only one view of each text is used, because a split could separate two views.
     """
     corpus = mixture.load()
     x = corpus.embed(open_encoder())
@@ -67,16 +67,16 @@ def halves(space: FeatureSpace, limit: int | None) -> tuple[SparseCode, SparseCo
     return space.sae.encode(x[build]), space.sae.encode(x[unseen])
 
 
-def edge_figures(found: tuple[Family, ...], here: Cooccurrence, there: Cooccurrence) -> dict[str, Figure]:
-    """Return how many of the edges hold on the records that did not make them."""
+def edge_figures(found: tuple[Family, ...], train: Cooccurrence, test: Cooccurrence) -> dict[str, Figure]:
+    """Return the share of the edges that is significant on held-out records."""
     parent, child = edges_of(found)
-    degrees = there.degrees
+    degrees = test.degrees
     return {
         "edges_significant_share": at_least(
-            significant_share(there, parent, child), 0.8, "share", len(parent)
+            significant_share(test, parent, child), 0.8, "share", len(parent)
         ),
         "parents_denser_share": at_least(
-            float((here.degrees[parent] > here.degrees[child]).mean()), 1.0, "share", len(parent)
+            float((train.degrees[parent] > train.degrees[child]).mean()), 1.0, "share", len(parent)
         ),
         "parents_denser_held_out_share": Figure(
             float((degrees[parent] > degrees[child]).mean()), "share", n=len(parent)
@@ -111,21 +111,21 @@ def size_figures(found: tuple[Family, ...], space: FeatureSpace) -> dict[str, Fi
 
 
 def coherence_figures(
-    found: tuple[Family, ...], there: Cooccurrence, space: FeatureSpace
+    found: tuple[Family, ...], test: Cooccurrence, space: FeatureSpace
 ) -> dict[str, Figure]:
-    """Return how alike a family's features are, beside random families of the same sizes.
+    """Return how similar a family's features are, compared with random families of the same sizes.
 
     NPMI is that of a tree's edges in held-out records, the cosines are those of all its pairs; labels and
-    directions play no part in how families are found.
+    directions are not used to find families.
     """
-    live = np.flatnonzero(there.degrees)
+    live = np.flatnonzero(test.degrees)
     rng = np.random.default_rng(SEED)
     ours = [np.array(family.features) for family in found]
     at_random = [rng.choice(live, family.size, replace=False) for family in found]
     figures = {}
     for name, groups in (("", ours), ("_random", at_random)):
         figures[f"coherence_held_out{name}"] = np.mean(
-            [edge_npmi(there, family, group) for family, group in zip(found, groups, strict=True)]
+            [edge_npmi(test, family, group) for family, group in zip(found, groups, strict=True)]
         )
         figures[f"label_cosine{name}"] = np.mean([pair_cosine(space.label_vectors, g) for g in groups])
         figures[f"direction_cosine{name}"] = np.mean([pair_cosine(space.sae.directions, g) for g in groups])
@@ -145,15 +145,15 @@ def pair_cosine(vectors: FloatArray, group: NDArray[np.int64]) -> float:
     return float(np.einsum("md,md->m", vectors[first], vectors[second]).mean())
 
 
-def weights_table(here: Cooccurrence, there: Cooccurrence, space: FeatureSpace) -> dict[str, dict[str, Any]]:
-    """Return what the forest of the first round looks like by our edges and by saerch's."""
+def weights_table(train: Cooccurrence, test: Cooccurrence, space: FeatureSpace) -> dict[str, dict[str, Any]]:
+    """Return statistics of the forest of the first round, with our edges and with saerch's."""
     table = {}
-    for name, edges in (("ours", candidate_edges(here)), ("saerch", saerch_edges(here))):
+    for name, edges in (("ours", candidate_edges(train)), ("saerch", saerch_edges(train))):
         forest = single_parents(spanning_forest(edges, space.n_features))
         cosines = np.einsum("md,md->m", space.label_vectors[forest.parent], space.label_vectors[forest.child])
         table[name] = {
             "edges": len(forest.parent),
-            "significant_held_out": significant_share(there, forest.parent, forest.child),
+            "significant_held_out": significant_share(test, forest.parent, forest.child),
             "most_children": int(np.bincount(forest.parent).max()),
             "largest_tree": int(largest_tree(forest, space.n_features)),
             "label_cosine_of_edges": float(cosines.mean()),
@@ -162,7 +162,7 @@ def weights_table(here: Cooccurrence, there: Cooccurrence, space: FeatureSpace) 
 
 
 def saerch_edges(together: Cooccurrence) -> Edges:
-    """Return saerch's edges: weight P(parent | child), at least 0.1, whatever chance would give."""
+    """Return saerch's edges: weight P(parent | child), at least 0.1, without a test against chance."""
     live = np.flatnonzero(together.degrees)
     i, j = (live[side] for side in np.triu_indices(len(live), 1))
     degrees = together.degrees
@@ -182,7 +182,7 @@ def largest_tree(forest: Edges, n_features: int) -> int:
 
 
 def pairs_in_random_codes(code: SparseCode) -> tuple[int, int]:
-    """Return how many pairs were tested in randomised codes, and how many came out significant."""
+    """Return how many pairs were tested in randomised codes, and how many were significant."""
     together = Cooccurrence.measure(curveball(code, 5 * len(code), SEED))
     live = np.flatnonzero(together.degrees)
     i, j = (live[side] for side in np.triu_indices(len(live), 1))
@@ -209,7 +209,7 @@ def curveball(code: SparseCode, trades: int, seed: int) -> SparseCode:
 
 
 def outline(family: Family, space: FeatureSpace) -> dict[str, Any]:
-    """Return a family for a reader: its tree, indented by depth."""
+    """Return a family with its tree as text, indented by depth."""
     members = zip(family.depths, family.features, strict=True)
     tree = [f"{'  ' * depth}{space.labels[feature].text}" for depth, feature in members]
     return {"label": family.label, "size": family.size, "coherence": family.coherence, "tree": tree}

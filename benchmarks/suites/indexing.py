@@ -1,6 +1,6 @@
 """Indexing: speed against the bare encoder, memory, and what a cold start costs.
 
-Timing is noisy: ours and the bare encoder take turns on the same texts, and the ratio of each pair counts.
+Timing is noisy: ours and the bare encoder alternate on the same texts; the ratio of each pair is reported.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from saeindex.types import Record
 
 CORPUS = "arxiv_heldout"
 MAIN = "from saeindex.cli import main; main()"
-# What a cold command may take, in units of "import torch".
+# Maximum time of a cold command, in units of "import torch".
 COLD_GOALS = {"import": 0.02, "info": 0.3, "feature": 0.3, "features": 0.6, "search": 0.6}
 # The measured process: it indexes the first N records of a file, then prints its peak memory.
 INDEX_AND_MEASURE = """
@@ -44,7 +44,7 @@ print(*(re.search(rf"{name}:\\s+(\\d+)", status)[1] for name in ("VmHWM", "RssAn
 
 
 def run(quick: bool) -> Outcome:
-    """Measure; ``quick`` uses a tenth of the records, where only the ratios mean something."""
+    """Measure; ``quick`` uses a tenth of the records, for which only the ratios are meaningful."""
     source = data.folder() / f"{CORPUS}.jsonl.zst"
     block, pairs, large = (96, 2, 200) if quick else (1_000, 5, 10_000)
     outcome = Outcome("indexing", quick)

@@ -1,7 +1,7 @@
 """Labels of the default space: how well they predict their features, and how well features fit known classes.
 
 Splits: labels were made on 70 % of the mixture's documents and are tested on the others, with the trust
-floor as it ships; again on `test` parts, of which neither the space nor its labels saw anything. The best
+floor as it ships; again on `test` parts, which neither the space nor its labels used. The best
 feature for a class is chosen on the corpus's `choose` part and measured on its `test` part.
 """
 
@@ -46,7 +46,7 @@ def run(quick: bool) -> Outcome:
 
 
 def unseen_by_labels() -> FloatArray:
-    """Return the embeddings of the mixture's documents that made no label."""
+    """Return the embeddings of the mixture's documents that labels were not made from."""
     corpus = mixture.load()
     _, tested = split_texts(len(corpus.texts), corpus.groups, LABELLED_SHARE, SEED)
     x = corpus.embed(open_encoder())
@@ -72,12 +72,12 @@ def trust_figures(outcome: Outcome, space: FeatureSpace, scores: LabelScores) ->
 
 
 def control_figure(value: float, n: int) -> Figure:
-    """Return the control, which holds within .02 of one half."""
+    """Return the control, whose goal is one half, within .02."""
     return Figure(value, "AUROC", "0.50 ± 0.02", abs(value - 0.5) <= 0.02, n)
 
 
 def on_test_parts(space: FeatureSpace, quick: bool) -> dict[str, Any]:
-    """Return the same figures on texts that neither the space nor its labels were made of."""
+    """Return the same figures on texts that neither the space nor its labels were made from."""
     encoder, limit = open_encoder(), 300 if quick else RECORDS
     texts = [r.text for corpus in CORPORA for r in data.read(corpus, "test", limit)]
     texts += [r.text for r in data.read("arxiv_heldout", "test", 300 if quick else ABSTRACTS)]
@@ -97,7 +97,7 @@ def on_test_parts(space: FeatureSpace, quick: bool) -> dict[str, Any]:
 
 
 def concept_figures(outcome: Outcome, space: FeatureSpace, quick: bool) -> None:
-    """Add the best single feature's AUROC per class, and beside it a feature chosen by its label."""
+    """Add the AUROC per class of the best single feature, and of a feature chosen by its label."""
     table = {}
     for corpus in properties():
         halves = [halved(corpus, part, space, quick) for part in ("choose", "test")]
@@ -130,7 +130,7 @@ def halved(corpus: str, part: str, space: FeatureSpace, quick: bool) -> Half:
 def recovered(
     query: dict[str, Any], halves: list[Half], space: FeatureSpace
 ) -> tuple[float, float, float] | None:
-    """Return the test AUROC of the feature that is best on `choose`, of the one whose label is nearest, and
+    """Return the test AUROC of the feature that is best on `choose`, of the one with the nearest label, and
     of the description itself; None with fewer than 20 records of the class in either part."""
     is_in = [
         np.array([has_value(m, query["field"], query["value"]) for m in metadata])

@@ -1,7 +1,7 @@
-"""What planning costs: planned queries beside the engine's own bare one, on 100,000 records in a directory.
+"""The cost of planning: planned queries compared with the engine's bare query, on 100,000 records.
 
 Bare is the engine's dense query itself, ten points with their payload, without store, plan or filter. Planned
-is a search by text with two phrases and a comparison in `where` and two steers. Both run in turn, one query
+is a search by text with two phrases and a comparison in `where` and two steers. They alternate, one query
 after the other; texts are encoded beforehand. Warm: each phrase was resolved before; cold: none was.
 """
 
@@ -26,7 +26,7 @@ from saeindex.config import DEFAULT_SPACE, DENSE
 from saeindex.errors import UnknownConceptError
 
 SEED = 0
-# Range of the record shares of labels in queries: neither everywhere nor nowhere.
+# Range of the record shares of labels in queries.
 SHARE = (0.005, 0.2)
 WHERE = (
     '"{a}" AND NOT "{b}" AND metadata.year >= {year}',
@@ -72,9 +72,9 @@ def built(path: Path, count: int) -> FeatureIndex:
 
 
 def measure(index: FeatureIndex, sizes: Sizes, outcome: Outcome) -> None:
-    """Fill in the figures of one index."""
+    """Add the figures of one index."""
     texts = [str(r.metadata["title"]) for r in data.read("arxiv_heldout", "test", sizes.queries)]
-    phrases = asked_phrases(index, sizes.phrases + 3 * sizes.cold)
+    phrases = resolvable_phrases(index, sizes.phrases + 3 * sizes.cold)
     warm, cold = phrases[: sizes.phrases], phrases[sizes.phrases :]
     for phrase in warm:
         index.plan(texts[0], where=f'"{phrase}" AND metadata.year > 0', steer=[Steer(phrase)])
@@ -86,8 +86,8 @@ def measure(index: FeatureIndex, sizes: Sizes, outcome: Outcome) -> None:
     outcome.figures.update(property_figures(index, sizes.properties))
 
 
-def asked_phrases(index: FeatureIndex, count: int) -> list[str]:
-    """Return phrases that the collection can answer, half of them descriptions and half of them labels."""
+def resolvable_phrases(index: FeatureIndex, count: int) -> list[str]:
+    """Return phrases that the collection can resolve, half of them descriptions and half labels."""
     rng, space, resolver = np.random.default_rng(SEED), index.space, Resolver(index.collection)
     density = index.collection.sample().concept_share
     common = np.flatnonzero((density > SHARE[0]) & (density < SHARE[1]))
@@ -121,7 +121,7 @@ def planned(index: FeatureIndex, texts: Sequence[str], phrases: Sequence[str]) -
 
 
 def bare(index: FeatureIndex, text: str) -> Callable[[], object]:
-    """Return the engine's own dense query, made beforehand: an exact scan, ten points with payload."""
+    """Return the engine's dense query, built beforehand: an exact scan, ten points with payload."""
     import qdrant_edge as edge
 
     request = edge.QueryRequest(
@@ -135,7 +135,7 @@ def bare(index: FeatureIndex, text: str) -> Callable[[], object]:
     return lambda: shard.query(request)
 
 
-def took(call: Callable[[], object]) -> float:
+def elapsed_ms(call: Callable[[], object]) -> float:
     """Return the milliseconds of one call."""
     started = time.perf_counter()
     call()
@@ -144,7 +144,7 @@ def took(call: Callable[[], object]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """One query: the engine's bare time, the planned one and its stages, in ms, and where it was filtered."""
+    """One query: the engine's bare time, the planned one and its stages, in ms, and when it was filtered."""
 
     bare: float
     planned: float
@@ -154,7 +154,7 @@ class Timed:
 
 def timed(index: FeatureIndex, query: Query) -> Timed:
     """Run a query bare and planned, one after the other."""
-    alone = took(bare(index, query.text))
+    alone = elapsed_ms(bare(index, query.text))
     hits = index.search(query)
     stages = tuple(hits.timings_ms[name] for name in STAGES)
     filtered = "within the scan" if hits.plan.choices.after.value is None else "after the scan"
@@ -164,7 +164,7 @@ def timed(index: FeatureIndex, query: Query) -> Timed:
 def latency_figures(
     index: FeatureIndex, queries: Sequence[Query], tables: dict[str, Any]
 ) -> dict[str, Figure]:
-    """Return planned queries over bare ones; the table has both, stages, and by where the filter acts."""
+    """Return planned queries over bare ones; the table has both, and details."""
     runs = [timed(index, query) for query in [*queries[:5], *queries]][5:]
     bares, totals = [run.bare for run in runs], [run.planned for run in runs]
     tables["latency_ms"] = {"bare": percentiles(bares), "planned": percentiles(totals)}
@@ -192,16 +192,16 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
 
 
 def estimate_figures(index: FeatureIndex, queries: Sequence[Query]) -> dict[str, Figure]:
-    """Return how often the number of matching points lies in the plan's interval, and how far it is off."""
-    within, off = [], []
+    """Return how often the number of matching points lies in the plan's interval, and the median error."""
+    within, errors = [], []
     for query in queries:
         plan = index.plan(query)
         matching = index.store.count(plan.query_filter)
         within.append(plan.estimate.low <= matching <= plan.estimate.high)
-        off.append(abs(plan.estimate.points - matching) / max(1, matching))
+        errors.append(abs(plan.estimate.points - matching) / max(1, matching))
     return {
         "estimate_within_interval": at_least(float(np.mean(within)), 0.9, "share", len(within)),
-        "estimate_median_error": Figure(float(np.median(off)), "share of the number", n=len(off)),
+        "estimate_median_error": Figure(float(np.median(errors)), "share of the number", n=len(errors)),
     }
 
 
@@ -244,7 +244,7 @@ def property_figures(index: FeatureIndex, count: int) -> dict[str, Figure]:
     index.search(property="warming up the words of the collection")
     for entry in properties()["arxiv_heldout"][:count]:
         index.collection.encode.warm([entry["query"]])
-        first.append(took(lambda: index.search(property=entry["query"])))  # noqa: B023  (called at once)
+        first.append(elapsed_ms(lambda: index.search(property=entry["query"])))  # noqa: B023  (called at once)
         further += [index.search(property=entry["query"]).timings_ms["total"] for _ in range(3)]
     return {
         "property_first_ms": Figure(float(np.median(first)), "ms", n=len(first)),

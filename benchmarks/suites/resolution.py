@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SEED = 0
 THRESHOLDS = np.round(np.arange(0.04, 0.4, 0.02), 2)
-WAYS: dict[str, dict[str, Any]] = {
+METHODS: dict[str, dict[str, Any]] = {
     "best": {},
     "expand": {"resolve": "expand"},
     "strict": {"resolve": "strict"},
@@ -33,8 +33,8 @@ def run(quick: bool) -> Outcome:
     with open_corpora("choose", **options) as corpora:
         thresholds = chosen_thresholds(corpora)
     with open_corpora("test", **options) as corpora:
-        results = {name: resolved(corpora, method) for name, method in WAYS.items()}
-        results["dense at a threshold"] = cut(corpora, thresholds)
+        results = {name: resolved(corpora, method) for name, method in METHODS.items()}
+        results["dense at a threshold"] = above_threshold(corpora, thresholds)
     named = {
         "f1": "best",
         "f1_expand": "expand",
@@ -52,7 +52,7 @@ def run(quick: bool) -> Outcome:
 
 
 def resolved(corpora: Sequence[Corpus], method: dict[str, Any]) -> list[Judged]:
-    """Return precision, recall and F1 of each description as a clause; a refusal selects nothing."""
+    """Return precision, recall and F1 of each description as a clause; unresolved ones select nothing."""
     found = []
     for corpus in corpora:
         place = {record.id: row for row, record in enumerate(corpus.records)}
@@ -97,8 +97,8 @@ def chosen_thresholds(corpora: Sequence[Corpus]) -> dict[str, float]:
     return best
 
 
-def cut(corpora: Sequence[Corpus], thresholds: dict[str, float]) -> list[Judged]:
-    """Return what a cosine threshold on the embeddings selects."""
+def above_threshold(corpora: Sequence[Corpus], thresholds: dict[str, float]) -> list[Judged]:
+    """Return the same for the records above a cosine threshold."""
     found = []
     for corpus in corpora:
         threshold = thresholds.get(corpus.name, thresholds[""])
@@ -110,9 +110,9 @@ def cut(corpora: Sequence[Corpus], thresholds: dict[str, float]) -> list[Judged]
 
 def scores(selected: NDArray[np.bool_], relevant: NDArray[np.bool_]) -> tuple[float, float, float]:
     """Return precision, recall and F1 of a set; the precision of an empty one is 0."""
-    met = float((selected & relevant).sum())
+    found = float((selected & relevant).sum())
     both = float(selected.sum() + relevant.sum())
-    return met / max(1.0, float(selected.sum())), met / float(relevant.sum()), 2 * met / both
+    return found / max(1.0, float(selected.sum())), found / float(relevant.sum()), 2 * found / both
 
 
 def table(results: dict[str, list[Judged]]) -> dict[str, dict[str, float]]:

@@ -1,4 +1,4 @@
-"""Snapshots of which it is known what goes together."""
+"""Snapshots with known correlations."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def made_snapshot(
     field: str = "",
     seed: int = 0,
 ) -> Snapshot:
-    """Return records whose strong features are ``features[j]`` where ``present`` (m, len(features)) says so.
+    """Return records with ``features[j]`` strong where ``present`` (m, len(features)) is true.
 
-    Embeddings are random, so that nothing is alike by them.
+    Embeddings are random, so that no records are similar.
     """
     m = len(present)
     rows, columns = np.nonzero(present)
-    loud = np.full(len(rows), 1_000.0, np.float32)
+    strengths = np.full(len(rows), 1_000.0, np.float32)
     ids = np.asarray(features)[columns]
-    activations = csr_matrix((loud, (rows, ids)), shape=(m, space.n_features))
+    activations = csr_matrix((strengths, (rows, ids)), shape=(m, space.n_features))
     vectors = np.random.default_rng(seed).standard_normal((m, space.encoder.dimension)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return Snapshot.in_memory(
@@ -46,7 +46,7 @@ def made_snapshot(
 
 
 def unlike_features(space: FeatureSpace, count: int) -> list[int]:
-    """Return features that are in no way alike: neither family, label nor direction."""
+    """Return features that are not similar by family, label or direction."""
     from saeindex.analysis.correlate.trivial import KnownTrivial
 
     known, found = KnownTrivial(space), [0]

@@ -36,7 +36,7 @@ class Done:
 
 
 def call(*arguments: str, cwd: Path | None = None) -> Done:
-    """Run the command line in this process: what it prints and its exit code are the same."""
+    """Run the command line in this process, with the same output and exit code."""
     out, err = io.StringIO(), io.StringIO()
     code: object = 0
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
@@ -97,7 +97,7 @@ def test_search_json_has_the_fields_of_the_contract(index: str) -> None:
         assert sum(part["value"] for part in parts) == pytest.approx(hit["score"], abs=1e-5)
 
 
-def test_search_analyzes_what_it_did(index: str) -> None:
+def test_search_prints_its_analysis(index: str) -> None:
     arguments = ("search", index, "galaxies", "--where", "metadata.length > 45", "--analyze")
     found = called(*arguments)
     stages = {stage["name"]: stage for stage in found["analysis"]["stages"]}
@@ -145,7 +145,7 @@ def test_fused_search_explains_each_source(index: str) -> None:
     assert "not in the dictionary" in shown
 
 
-def test_a_selection_needs_no_text(index: str) -> None:
+def test_a_selection_does_not_need_a_text(index: str) -> None:
     every = called("search", index, "--where", "NOT #0", "--limit", "20")["hits"]
     assert {hit["id"] for hit in every} <= set(TEXTS)
     assert {hit["score"] for hit in every} == {0.0}
@@ -153,18 +153,18 @@ def test_a_selection_needs_no_text(index: str) -> None:
 
 def test_clauses_and_steering_are_explained(index: str) -> None:
     feature = called("search", index, "galaxies", "--limit", "1")["hits"][0]["features"][0]["id"]
-    asked = ["search", index, "galaxies", "--where", f"#{feature}", f"--steer=+#{feature}:1", "--explain"]
-    for rank, hit in enumerate(called(*asked)["hits"], 1):
+    command = ["search", index, "galaxies", "--where", f"#{feature}", f"--steer=+#{feature}:1", "--explain"]
+    for rank, hit in enumerate(called(*command)["hits"], 1):
         clause = {"text": f"#{feature}", "matched": True, "features": [feature]}
         assert hit["explanation"]["clauses"] == [clause]
         assert hit["steered"]["rank_after"] == rank
-    shown = call(*asked).stdout
+    shown = call(*command).stdout
     assert f"✓ #{feature}" in shown
     assert "unsteered 1" in shown
 
 
-def test_groups_stand_under_their_value(index: str) -> None:
-    asked = [
+def test_groups_are_printed_under_their_value(index: str) -> None:
+    command = [
         "search",
         index,
         "galaxies",
@@ -175,30 +175,30 @@ def test_groups_stand_under_their_value(index: str) -> None:
         "--limit",
         "3",
     ]
-    found = called(*asked)
+    found = called(*command)
     assert [group["hits"] for group in found["groups"]] == [[hit["id"]] for hit in found["hits"]]
     assert [group["value"] for group in found["groups"]] == [len(TEXTS[h["id"]]) for h in found["hits"]]
-    assert f"metadata.length = {found['groups'][0]['value']}" in call(*asked).stdout
+    assert f"metadata.length = {found['groups'][0]['value']}" in call(*command).stdout
 
 
-def test_two_records_are_compared_in_bars(index: str) -> None:
-    asked = ["search", index, "galaxies", "--compare", "dark-matter", "sad", "--limit", "1"]
-    comparison = called(*asked)["comparison"]
+def test_two_records_are_compared_with_bars(index: str) -> None:
+    command = ["search", index, "galaxies", "--compare", "dark-matter", "sad", "--limit", "1"]
+    comparison = called(*command)["comparison"]
     assert (comparison["a"]["id"], comparison["b"]["id"]) == ("dark-matter", "sad")
     total = sum(part["value"] for part in comparison["differences"])
     assert total == pytest.approx(comparison["a"]["score"] - comparison["b"]["score"], abs=1e-5)
-    shown = call(*asked).stdout
+    shown = call(*command).stdout
     assert "against  sad" in shown
     assert "█" in shown
     assert call("search", index, "galaxies", "--compare", "dark-matter", "nobody").returncode == 2
 
 
-def test_facets_and_suggestions_come_with_the_hits(index: str) -> None:
-    asked = ["search", index, "galaxies", "--facets", "--suggest", "--diversity", "0.3", "--timeout", "60"]
-    found = called(*asked)
+def test_facets_and_suggestions_are_printed_with_the_hits(index: str) -> None:
+    command = ["search", index, "galaxies", "--facets", "--suggest", "--diversity", "0.3", "--timeout", "60"]
+    found = called(*command)
     assert isinstance(found["facets"], list)
     assert isinstance(found["suggestions"], list)
-    shown = call(*asked).stdout
+    shown = call(*command).stdout
     assert "More frequent in these results" in shown
     assert "In a part of the results" in shown
 
@@ -223,7 +223,7 @@ def test_features_feature_info_and_doctor_answer_in_json(index: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "says"),
+    ("arguments", "code", "message"),
     [
         (["search", "nowhere.idx", "text"], 2, "nowhere.idx"),
         (["search", "INDEX", "text", "--wrong"], 2, "--wrong"),
@@ -245,12 +245,12 @@ def test_features_feature_info_and_doctor_answer_in_json(index: str) -> None:
         (["doctor", "nowhere.idx"], 1, "nowhere.idx"),
     ],
 )
-def test_mistakes_are_answered_with_what_to_do(
-    index: str, arguments: list[str], code: int, says: str, tmp_path: Path
+def test_errors_have_a_remedy(
+    index: str, arguments: list[str], code: int, message: str, tmp_path: Path
 ) -> None:
     done = call(*[index if a == "INDEX" else a for a in arguments], cwd=tmp_path)
     assert done.returncode == code, done.stderr
-    assert says in done.stderr + done.stdout
+    assert message in done.stderr + done.stdout
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
 
@@ -260,7 +260,7 @@ def test_a_search_without_hits_exits_1_and_still_prints_json(index: str) -> None
     assert called("search", index, "galaxies", "--filter", nothing, code=1)["hits"] == []
 
 
-def test_text_output_is_for_people(index: str) -> None:
+def test_text_output_is_readable(index: str) -> None:
     done = call("search", index, "galaxies", "--limit", "2", "--explain", "--plan")
     assert done.returncode == 0, done.stderr
     assert "limit 2" in done.stdout
@@ -268,7 +268,7 @@ def test_text_output_is_for_people(index: str) -> None:
     assert "not in the dictionary" in done.stdout
 
 
-def test_errors_are_json_on_stderr_when_json_is_asked_for() -> None:
+def test_errors_are_json_on_stderr_with_the_json_option() -> None:
     done = call("info", "nowhere.idx", "--json")
     error = json.loads(done.stderr)
     assert (done.returncode, error["error"]) == (2, "NotFoundError")

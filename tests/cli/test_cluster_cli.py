@@ -1,4 +1,4 @@
-"""``saeindex cluster``: along an axis, with examples, as JSON and CSV; exit 1 where it is not expressible."""
+"""``saeindex cluster``: along an axis, with examples, as JSON and CSV; exit 1 if it is not expressible."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typer.testing import CliRunner
 from saeindex import FeatureIndex, FeatureSpace
 from saeindex.cli.cluster import cluster, read_examples
 from saeindex.errors import InvalidInputError
-from tests.samples import RememberingEncoder, sample_records
+from tests.samples import RecordingEncoder, sample_records
 
 AXIS = "topic: astronomy, medicine, finance, cooking, software, politics, music, weather"
 
 
 @pytest.fixture(scope="module")
 def index_folder(
-    tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RememberingEncoder
+    tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RecordingEncoder
 ) -> Path:
     path = tmp_path_factory.mktemp("clustered") / "papers.idx"
     with FeatureIndex.create(path, space, encoder=session_encoder) as index:

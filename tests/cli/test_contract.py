@@ -1,4 +1,4 @@
-"""What every command keeps to: help, JSON, and the exit code of a call that cannot be understood."""
+"""The contract of every command: help, JSON, and the exit code of an invalid call."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from saeindex.cli.app import make_app
 
-# These print no result, or one that is made of other commands'.
+# These print no result, or the results of other commands.
 WITHOUT_JSON = {"demo"}
 
 
@@ -27,16 +27,16 @@ def commands(command: Any, name: str = "") -> dict[str, Any]:
 COMMANDS = commands(typer.main.get_command(make_app()))
 
 
-def test_the_commands_are_those_of_the_design() -> None:
-    asked = "index search features feature diff correlate cluster drift profile info doctor demo"
-    assert set(asked.split()) <= set(COMMANDS)
+def test_the_commands_are_the_documented_ones() -> None:
+    documented = "index search features feature diff correlate cluster drift profile info doctor demo"
+    assert set(documented.split()) <= set(COMMANDS)
     assert {f"sae {name}" for name in ("fit", "eval", "label", "families", "import", "export")} <= set(
         COMMANDS
     )
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_each_has_help_for_itself_and_for_every_option(name: str) -> None:
+def test_each_command_and_option_has_help(name: str) -> None:
     command = COMMANDS[name]
     assert (command.help or "").strip()
     options = [one for one in command.params if one.param_type_name == "option"]
@@ -44,12 +44,12 @@ def test_each_has_help_for_itself_and_for_every_option(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(COMMANDS) - WITHOUT_JSON))
-def test_each_has_json(name: str) -> None:
+def test_each_command_has_json(name: str) -> None:
     assert "--json" in {opt for one in COMMANDS[name].params for opt in one.opts}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_call_that_is_not_understood_is_exit_2(name: str) -> None:
+def test_an_invalid_call_exits_2(name: str) -> None:
     with pytest.raises(SystemExit) as stopped:
         make_app()([*name.split(), "--no-such-option"])
     assert stopped.value.code == 2

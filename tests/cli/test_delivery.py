@@ -1,4 +1,4 @@
-"""What becomes of an analysis on the command line: tables, a picture and a page beside what is printed."""
+"""The files of an analysis on the command line: tables, an image and a page in addition to the output."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typer.testing import CliRunner
 from saeindex import FeatureIndex, FeatureSpace
 from saeindex.cli.cluster import cluster
 from saeindex.cli.correlate import correlate, triggers
-from tests.samples import RememberingEncoder, sample_records
+from tests.samples import RecordingEncoder, sample_records
 
 AXIS = "topic: cooking, music, weather"
 
 
 @pytest.fixture(scope="module")
 def index_folder(
-    tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RememberingEncoder
+    tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RecordingEncoder
 ) -> str:
-    """Records of which each has an answer to one about the same."""
+    """Records, each with an answer about the same topic."""
     path = tmp_path_factory.mktemp("delivered") / "papers.idx"
     records = [replace(record, fields={"prompt": record.text}) for record in sample_records(150)]
     with FeatureIndex.create(path, space, encoder=session_encoder, fields=["prompt"]) as index:
@@ -43,7 +43,7 @@ def files(index_folder: Path) -> list[str]:
     return ["--table", str(table), "--plot", str(plot), "--report", str(page), "--json"]
 
 
-def test_clusters_come_with_tables_a_picture_and_a_page(
+def test_clusters_are_written_as_tables_an_image_and_a_page(
     index_folder: str, app: typer.Typer, tmp_path: Path
 ) -> None:
     run = CliRunner().invoke(app, ["cluster", index_folder, "--axis", AXIS, *files(tmp_path)])
@@ -54,7 +54,7 @@ def test_clusters_come_with_tables_a_picture_and_a_page(
     assert sorted(names) == sorted(one.name for one in tmp_path.iterdir())
 
 
-def test_pairs_come_with_them_and_nothing_found_is_exit_1(
+def test_pairs_are_written_as_files_and_an_empty_result_exits_1(
     index_folder: str, app: typer.Typer, tmp_path: Path
 ) -> None:
     music = ["--concept", "music=metadata.topic=music"]
@@ -68,7 +68,7 @@ def test_pairs_come_with_them_and_nothing_found_is_exit_1(
     assert "Which concepts" in (tmp_path / "found.html").read_text(encoding="utf-8")
 
 
-def test_triggers_come_with_them(index_folder: str, app: typer.Typer, tmp_path: Path) -> None:
+def test_triggers_are_written_as_files(index_folder: str, app: typer.Typer, tmp_path: Path) -> None:
     behaviour = "sings=metadata.topic=music"
     run = CliRunner().invoke(app, ["triggers", index_folder, behaviour, *files(tmp_path)])
     found = json.loads(run.stdout)

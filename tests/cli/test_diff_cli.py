@@ -13,7 +13,7 @@ from tests.cli.test_cli import call
 
 @pytest.fixture(scope="module")
 def index(papers: FeatureIndex, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A copy of the index, which this process does not hold open."""
+    """A copy of the index, which is not open in this process."""
     from shutil import copytree
 
     papers.store.flush()
@@ -24,17 +24,17 @@ def index(papers: FeatureIndex, tmp_path_factory: pytest.TempPathFactory) -> str
     return str(target)
 
 
-def test_differences_are_printed_and_given_as_json(index: str) -> None:
+def test_differences_are_printed_as_text_and_json(index: str) -> None:
     done = call("diff", index, "--a", 'metadata.topic = "music"', "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["groups"].keys() == {"a", "b"}
     assert any("music" in one["label"] for one in found["results"])
-    told = call("diff", index, "--a", 'metadata.topic = "music"', "--evidence", "words")
-    assert "“jazz”" in told.stdout and "Concepts" not in told.stdout
+    done = call("diff", index, "--a", 'metadata.topic = "music"', "--evidence", "words")
+    assert "“jazz”" in done.stdout and "Concepts" not in done.stdout
 
 
-def test_groups_have_names_and_bad_ones_are_refused(index: str) -> None:
+def test_groups_have_names_and_invalid_ones_are_refused(index: str) -> None:
     groups = ["--group", 'tunes=metadata.topic = "music"', "--group", 'food=metadata.topic = "cooking"']
     named = call("diff", index, *groups, "--evidence", "words", "--json")
     assert json.loads(named.stdout)["groups"].keys() == {"tunes", "food"}
@@ -44,7 +44,7 @@ def test_groups_have_names_and_bad_ones_are_refused(index: str) -> None:
     assert empty.returncode == 2 and json.loads(empty.stderr)["found"] == "no record is in it"
 
 
-def test_nothing_found_is_exit_1(index: str) -> None:
+def test_an_empty_result_exits_1(index: str) -> None:
     done = call("diff", index, "--a", "metadata.score < 0.5", "--evidence", "clusters", "--alpha", "0.0001")
     assert done.returncode == 1 and "0 findings" in done.stdout
 

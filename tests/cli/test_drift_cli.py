@@ -16,16 +16,16 @@ from saeindex.cli.drift import drift
 from saeindex.cli.monitor import monitor
 from saeindex.cli.profile import profile
 from saeindex.errors import InvalidInputError
-from tests.samples import RememberingEncoder, sample_records
+from tests.samples import RecordingEncoder, sample_records
 
 NEW, OLD = "metadata.year >= 2010", "metadata.year < 2010"
 
 
 @pytest.fixture(scope="module")
 def index_folder(
-    tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RememberingEncoder
+    tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RecordingEncoder
 ) -> str:
-    """An index whose records of 2010 and later are of one topic more often."""
+    """An index in which one topic is more frequent from 2010 on."""
     path = tmp_path_factory.mktemp("drifting") / "papers.idx"
     records = [
         one
@@ -54,16 +54,16 @@ def invoke(app: typer.Typer, *arguments: str) -> tuple[int, str]:
 
 def test_drift_is_printed_and_written(index_folder: str, app: typer.Typer, tmp_path: Path) -> None:
     table = tmp_path / "drift.csv"
-    code, told = invoke(
+    code, output = invoke(
         app, "drift", index_folder, "--over", "metadata.year", "--periods", "4", "--table", str(table)
     )
-    assert "records by metadata.year, in 4 periods" in told
-    assert code == (0 if "  with " in told or " pp " in told else 1)
+    assert "records by metadata.year, in 4 periods" in output
+    assert code == (0 if "  with " in output or " pp " in output else 1)
     with (tmp_path / "drift-periods.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 4
     order = "2012, 1990, 2000"
-    code, told = invoke(app, "drift", index_folder, "--over", "metadata.year", "--order", order, "--json")
-    found: dict[str, Any] = json.loads(told)
+    code, output = invoke(app, "drift", index_folder, "--over", "metadata.year", "--order", order, "--json")
+    found: dict[str, Any] = json.loads(output)
     assert [one["name"] for one in found["periods"]] == order.split(", ")
     assert code == (0 if found["results"] or found["words"] else 1)
 
@@ -71,24 +71,24 @@ def test_drift_is_printed_and_written(index_folder: str, app: typer.Typer, tmp_p
 def test_monitor_exits_1_on_an_alert_and_0_without(
     index_folder: str, app: typer.Typer, tmp_path: Path
 ) -> None:
-    code, told = invoke(app, "monitor", index_folder, "--reference", 'metadata.topic != "music"',
+    code, output = invoke(app, "monitor", index_folder, "--reference", 'metadata.topic != "music"',
                         "--window", 'metadata.topic = "music"', "--json")  # fmt: skip
-    assert code == 1 and json.loads(told)["alert"] is True
+    assert code == 1 and json.loads(output)["alert"] is True
     odd = 'metadata.topic = "finance" AND metadata.score < 0.5'
     even = 'metadata.topic = "finance" AND metadata.score >= 0.5'
-    code, told = invoke(app, "monitor", index_folder, "--reference", odd, "--window", even)
-    assert code == 0 and told.startswith("No change")
+    code, output = invoke(app, "monitor", index_folder, "--reference", odd, "--window", even)
+    assert code == 0 and output.startswith("No change")
     kept = tmp_path / "kept.json"
     assert invoke(app, "monitor", index_folder, "--reference", OLD, "--save-baseline", str(kept))[0] == 0
-    code, told = invoke(app, "monitor", index_folder, "--baseline", str(kept), "--window", NEW, "--json")
-    assert code == int(json.loads(told)["alert"])
-    assert json.loads(told)["reference"] == sum(json.loads(kept.read_text())["sizes"])
+    code, output = invoke(app, "monitor", index_folder, "--baseline", str(kept), "--window", NEW, "--json")
+    assert code == int(json.loads(output)["alert"])
+    assert json.loads(output)["reference"] == sum(json.loads(kept.read_text())["sizes"])
     with pytest.raises(InvalidInputError, match="--window"):
         invoke(app, "monitor", index_folder, "--reference", OLD)
 
 
 def test_profile_is_printed_as_text_and_json(index_folder: str, app: typer.Typer) -> None:
-    code, told = invoke(app, "profile", index_folder, "--where", 'metadata.topic = "cooking"')
-    assert code == 0 and "Central records:" in told
-    code, told = invoke(app, "profile", index_folder, "--where", NEW, "--shown", "2", "--json")
-    assert code == 0 and len(json.loads(told)["odd"]) == 2
+    code, output = invoke(app, "profile", index_folder, "--where", 'metadata.topic = "cooking"')
+    assert code == 0 and "Central records:" in output
+    code, output = invoke(app, "profile", index_folder, "--where", NEW, "--shown", "2", "--json")
+    assert code == 0 and len(json.loads(output)["odd"]) == 2

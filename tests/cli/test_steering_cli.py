@@ -43,7 +43,7 @@ def test_a_fitted_profile_is_shown_and_steers(index: str, profile: dict[str, Any
     assert steered["plan"]["steer"][0]["target"] == "profile:voice"
 
 
-def test_people_are_shown_the_concepts_of_a_profile(index: str, profile: dict[str, Any]) -> None:
+def test_text_output_has_the_concepts_of_a_profile(index: str, profile: dict[str, Any]) -> None:
     shown = call("steering", "show", index, "voice").stdout
     first = profile["direction"]["parts"][0]
     assert f"#{first['feature']} {first['label']}" in shown
@@ -51,12 +51,12 @@ def test_people_are_shown_the_concepts_of_a_profile(index: str, profile: dict[st
     assert "not in the dictionary" in shown
 
 
-def test_edits_are_kept_and_add_up(index: str, profile: dict[str, Any]) -> None:
-    struck = profile["direction"]["parts"][0]["feature"]
-    edited = called("steering", "edit", index, "voice", "--set", f"{struck}=0", "--set", "#7=0.5")
-    assert edited["edits"] == {str(struck): 0.0, "7": 0.5}
+def test_edits_are_stored_and_accumulate(index: str, profile: dict[str, Any]) -> None:
+    removed = profile["direction"]["parts"][0]["feature"]
+    edited = called("steering", "edit", index, "voice", "--set", f"{removed}=0", "--set", "#7=0.5")
+    assert edited["edits"] == {str(removed): 0.0, "7": 0.5}
     assert called("steering", "edit", index, "voice", "--set", "7=-0.25")["edits"] == {
-        str(struck): 0.0,
+        str(removed): 0.0,
         "7": -0.25,
     }
     assert called("steering", "show", index, "voice")["edits"]["7"] == -0.25
@@ -90,7 +90,7 @@ def test_profiles_are_listed_and_deleted(index: str, profile: dict[str, Any]) ->
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_mistakes_are_usage_errors(
+def test_invalid_arguments_are_usage_errors(
     index: str, profile: dict[str, Any], arguments: tuple[str, ...], found: str
 ) -> None:
     command, name, *options = arguments
@@ -101,7 +101,7 @@ def test_mistakes_are_usage_errors(
     assert error["do"]
 
 
-def test_a_property_search_says_what_it_inferred(index: str) -> None:
+def test_a_property_search_prints_the_inferred_evidence(index: str) -> None:
     found = called("search", index, *ASKED)
     assert found["feedback"]["description"] == ASKED[1]
     assert len(found["feedback"]["concepts"]) == 20
@@ -113,7 +113,7 @@ def test_a_property_search_says_what_it_inferred(index: str) -> None:
     assert "Inferred" not in call("search", index, "galaxies").stdout
 
 
-def test_feedback_in_a_file_repeats_a_search(index: str, tmp_path: Path) -> None:
+def test_a_file_of_feedback_repeats_a_search(index: str, tmp_path: Path) -> None:
     first = called("search", index, *ASKED)
     for name, written in (("search.json", first), ("feedback.json", first["feedback"])):
         (tmp_path / name).write_text(json.dumps(written))
@@ -130,7 +130,7 @@ def test_feedback_is_read_from_stdin(index: str, monkeypatch: pytest.MonkeyPatch
     assert found["feedback"]["concepts"][0]["verdict"] == "rejected"
 
 
-def test_verdicts_on_concepts_search_again(index: str) -> None:
+def test_verdicts_on_concepts_change_the_search(index: str) -> None:
     first = called("search", index, *ASKED)
     accepted, rejected = first["hits"][-1]["features"][0]["id"], first["hits"][0]["features"][0]["id"]
     if accepted == rejected:
@@ -176,7 +176,7 @@ def test_a_verdict_that_changes_nothing_repeats_the_search(index: str, arguments
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_feedback_that_cannot_be_used_is_a_usage_error(
+def test_invalid_feedback_is_a_usage_error(
     index: str, tmp_path: Path, arguments: tuple[str, ...], found: str
 ) -> None:
     files = {"sad": '{"description": "sad"}', "text": "sad", "list": "[]", "other": '{"mood": 1}'}

@@ -1,4 +1,4 @@
-"""A label below the trust floor is shown as weak wherever labels are shown, to people and to programs."""
+"""A label below the trust floor is marked as weak wherever labels are shown, in text and in JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from saeindex.features import FeatureLabel
 from saeindex.features.card import model_card
 from saeindex.types import shown_label
 from tests.cli.test_cli import call, called
-from tests.samples import RememberingEncoder, sample_records
+from tests.samples import RecordingEncoder, sample_records
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def half_weak(space: FeatureSpace) -> FeatureSpace:
 
 
 @pytest.fixture(scope="module")
-def index(index_folder: Path, half_weak: FeatureSpace, session_encoder: RememberingEncoder) -> str:
+def index(index_folder: Path, half_weak: FeatureSpace, session_encoder: RecordingEncoder) -> str:
     path = index_folder / "weak.idx"
     with FeatureIndex.create(path, half_weak, encoder=session_encoder) as made:
         made.add(sample_records(40))
@@ -44,18 +44,18 @@ def marks(text: str) -> list[tuple[int, bool]]:
     found = []
     for line in text.splitlines():
         for part in re.split(r"(?=#\d+ )", line)[1:]:
-            if "…" not in part:  # a narrow terminal may cut the mark away, with what it marks
+            if "…" not in part:  # a narrow terminal may cut off the mark together with the label
                 found.append((int(part[1 : part.index(" ")]), "(weak)" in part))
     return found
 
 
-def assert_marked(text: str, least: int = 1) -> None:
+def assert_marked(text: str, min_count: int = 1) -> None:
     shown = marks(text)
-    assert len(shown) >= least, text
+    assert len(shown) >= min_count, text
     assert all(is_marked == (feature % 2 == 0) for feature, is_marked in shown), text
 
 
-def test_one_function_says_how_a_label_is_shown() -> None:
+def test_one_function_formats_labels() -> None:
     assert shown_label("dark matter", True) == "dark matter (weak)"
     assert shown_label("dark matter", False) == "dark matter"
 
@@ -82,11 +82,11 @@ def test_steering_and_filters_mark_the_labels_that_they_resolved_to(
     assert_marked(re.sub(r"Steer '#\d+' by ", "", steps), 2)
     plan = called("search", index, "galaxies", "--steer", "+#4:0.2 +#5:0.2", "--limit", "1")["plan"]
     assert [step["parts"][0]["is_weak"] for step in plan["steer"]] == [True, False]
-    where = f'"{half_weak.labels[4].text}"'  # a label stands for its feature
+    where = f'"{half_weak.labels[4].text}"'  # a label selects its feature
     assert_marked(call("search", index, "galaxies", "--where", where, "--plan").stdout)
 
 
-def test_features_and_a_feature_mark_weak_labels(index: str) -> None:
+def test_the_features_and_feature_commands_mark_weak_labels(index: str) -> None:
     assert_marked(call("features", index, "galaxies").stdout, 10)
     assert all(m["is_weak"] == (m["id"] % 2 == 0) for m in called("features", index, "galaxies")["features"])
     for feature in ("4", "5"):
@@ -97,7 +97,7 @@ def test_features_and_a_feature_mark_weak_labels(index: str) -> None:
         assert "f1" in card
 
 
-def test_errors_that_list_labels_mark_weak_ones(index: str, session_encoder: RememberingEncoder) -> None:
+def test_errors_that_list_labels_mark_weak_ones(index: str, session_encoder: RecordingEncoder) -> None:
     with (
         FeatureIndex.open(index, encoder=session_encoder) as opened,
         pytest.raises(UnknownConceptError) as unknown,
@@ -106,7 +106,7 @@ def test_errors_that_list_labels_mark_weak_ones(index: str, session_encoder: Rem
     assert_marked(str(unknown.value), 5)
 
 
-def test_families_mark_weak_labels_and_a_family_that_has_no_other(index_folder: Path, index: str) -> None:
+def test_families_mark_weak_labels_and_families_with_only_weak_labels(index_folder: Path, index: str) -> None:
     space = FeatureSpace.load(index_folder / "space")
     trees = call("sae", "families", str(index_folder / "space"), "--limit", "3").stdout
     assert_marked(re.sub(r"family:#\d+ .*", "", trees), 6)

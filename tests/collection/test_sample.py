@@ -1,4 +1,4 @@
-"""The sample of a collection: its records and its figures, compared with counts by hand."""
+"""The sample of a collection: its records and statistics, compared with loops."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.collection.rows import concept_matrix, read_rows, tokens
 from saeindex.collection.sample import CollectionSample, Neighbourhood, nearest_rows, read_sample
 from saeindex.errors import InvalidInputError
-from tests.samples import RememberingEncoder, all_points, code_of, dense, sample_records
+from tests.samples import RecordingEncoder, all_points, code_of, dense, sample_records
 from tests.search.sampled_indexes import memory_index, sampled
 
 
 def test_a_small_collection_is_its_own_sample(any_papers: FeatureIndex) -> None:
     sample, points = any_papers.collection.sample(), all_points(any_papers)
     assert list(sample.rows.ids) == [point.id for point in points]
-    # The client's local mode normalises what it stores once more with every search.
+    # The client's local mode normalises its stored vectors again with every search.
     np.testing.assert_allclose(sample.rows.x, [dense(point) for point in points], atol=1e-6)
     assert (sample.total, sample.weight) == (240, 1.0)
     assert sample.trust == pytest.approx(240 / 290)
@@ -36,12 +36,12 @@ def test_a_larger_collection_is_sampled_by_the_order_of_its_hashed_ids(memory_pa
 def test_the_first_ids_are_spread_over_all_that_was_added(memory_papers: FeatureIndex) -> None:
     points = sorted(all_points(memory_papers), key=lambda point: str(point.id))
     places = np.array([int(point.payload["record_id"].removeprefix("doc-")) for point in points])
-    # Of uniformly drawn places among 240 the mean of 60 is within 4 standard errors of 119.5.
+    # The mean of 60 uniformly drawn positions among 240 is within 4 standard errors of 119.5.
     assert abs(places[:60].mean() - 119.5) < 4 * (240 / 12**0.5) / 60**0.5
 
 
 def test_a_sample_is_kept_until_the_number_of_records_changes(
-    space: FeatureSpace, encoder: RememberingEncoder
+    space: FeatureSpace, encoder: RecordingEncoder
 ) -> None:
     records = sample_records(12)
     index = memory_index(records[:10], space, encoder)
@@ -54,8 +54,8 @@ def test_a_sample_is_kept_until_the_number_of_records_changes(
     assert len(index.collection.sample().rows) == 11
 
 
-def test_one_question_meets_one_sample_whatever_is_added_meanwhile(
-    space: FeatureSpace, encoder: RememberingEncoder
+def test_a_query_uses_one_sample_while_records_are_added(
+    space: FeatureSpace, encoder: RecordingEncoder
 ) -> None:
     records = sample_records(12)
     index = memory_index(records[:10], space, encoder)
@@ -79,7 +79,7 @@ def test_candidates_are_read_once_per_sample(papers: FeatureIndex) -> None:
     assert collection.candidates(points[:5], few)[0].ids == rows.ids[:5]
 
 
-def test_a_record_beside_the_sample_has_its_neighbours_among_all_that_are_scored(
+def test_a_record_outside_the_sample_has_neighbours_among_all_scored_records(
     papers: FeatureIndex,
 ) -> None:
     whole = papers.collection.sample()
@@ -106,7 +106,7 @@ def test_concepts_are_activations_as_capped_shares_of_their_p90(papers: FeatureI
         assert np.array_equal(sample.present[row].toarray()[0], expected > 0)
 
 
-def test_words_and_shares_are_those_of_a_slow_count(papers: FeatureIndex) -> None:
+def test_words_and_shares_equal_those_of_a_loop(papers: FeatureIndex) -> None:
     sample, points = papers.collection.sample(), all_points(papers)
     texts = [set(re.findall(r"[a-z0-9]+|[?!]", point.payload["text"].lower())) for point in points]
     counts = Counter(word for words in texts for word in words)
@@ -143,19 +143,19 @@ def test_neighbours_are_the_nearest_by_centred_cosine(papers: FeatureIndex) -> N
         np.testing.assert_allclose(np.sort(cosines[found]), np.sort(others)[-10:], atol=1e-5)
 
 
-@pytest.mark.parametrize(("asked", "among", "count"), [(7, 30, 4), (1_500, 40, 3), (3, 5, 9), (2, 0, 3)])
-def test_nearest_rows_are_those_of_a_full_sort(asked: int, among: int, count: int) -> None:
-    rng = np.random.default_rng(asked)
-    a, b = (rng.normal(size=(size, 6)).astype(np.float32) for size in (asked, among))
+@pytest.mark.parametrize(("n_queries", "among", "count"), [(7, 30, 4), (1_500, 40, 3), (3, 5, 9), (2, 0, 3)])
+def test_nearest_rows_are_those_of_a_full_sort(n_queries: int, among: int, count: int) -> None:
+    rng = np.random.default_rng(n_queries)
+    a, b = (rng.normal(size=(size, 6)).astype(np.float32) for size in (n_queries, among))
     found = nearest_rows(a, b, count)
-    assert found.shape == (asked, min(count, among))
+    assert found.shape == (n_queries, min(count, among))
     units = [v / np.linalg.norm(v, axis=1, keepdims=True) for v in (a, b)]
     expected = np.argsort(-(units[0] @ units[1].T), axis=1)[:, :count]
     assert np.array_equal(np.sort(found, axis=1), np.sort(expected, axis=1))
 
 
-def test_the_mean_of_few_records_is_drawn_towards_that_of_the_space(
-    space: FeatureSpace, encoder: RememberingEncoder
+def test_the_mean_of_few_records_is_shrunk_towards_that_of_the_space(
+    space: FeatureSpace, encoder: RecordingEncoder
 ) -> None:
     assert space.calibration.mean is not None
     for count in (1, 25):
@@ -174,9 +174,7 @@ def test_the_background_is_the_mean_label_by_how_often_it_applies(papers: Featur
     np.testing.assert_allclose(sample.background, expected / total, atol=1e-5)
 
 
-def test_frequent_words_are_encoded_once_and_centred(
-    space: FeatureSpace, encoder: RememberingEncoder
-) -> None:
+def test_frequent_words_are_encoded_once_and_centred(space: FeatureSpace, encoder: RecordingEncoder) -> None:
     sample = memory_index(sample_records(60), space, encoder).collection.sample()
     named = sample.named_words(encoder)
     words = [sample.words[column] for column in named.columns]
@@ -185,19 +183,19 @@ def test_frequent_words_are_encoded_once_and_centred(
     centred = raw - raw.mean(0)
     expected = centred / np.linalg.norm(centred, axis=1, keepdims=True)
     np.testing.assert_allclose(named.vectors, expected, atol=1e-5)
-    encoder.asked.clear()
+    encoder.requested.clear()
     assert sample.named_words(encoder) is named
-    assert not encoder.asked
+    assert not encoder.requested
 
 
-def test_texts_that_share_no_word_have_no_words(space: FeatureSpace, encoder: RememberingEncoder) -> None:
+def test_words_in_only_one_text_are_left_out(space: FeatureSpace, encoder: RecordingEncoder) -> None:
     texts = [Record("a", "entirely"), Record("b", "different"), Record("c", "")]
     sample = memory_index(texts[:2], space, encoder).collection.sample()
     assert sample.words == ()
     assert len(sample.named_words(encoder).columns) == 0
 
 
-def test_no_points_are_no_rows(papers: FeatureIndex) -> None:
+def test_without_points_there_are_no_rows(papers: FeatureIndex) -> None:
     rows = read_rows([], papers.space, {"a": 0})
     assert (len(rows), rows.x.shape, rows.words.shape) == (0, (0, 384), (0, 1))
     assert concept_matrix([], papers.space).shape == (0, papers.space.n_features)
@@ -213,13 +211,13 @@ def test_joined_rows_have_each_record_once(papers: FeatureIndex) -> None:
     assert first.joined(first) is first
 
 
-def test_an_empty_index_has_no_sample(space: FeatureSpace, encoder: RememberingEncoder) -> None:
+def test_an_empty_index_has_no_sample(space: FeatureSpace, encoder: RecordingEncoder) -> None:
     index = memory_index([], space, encoder)
     with pytest.raises(InvalidInputError, match="index is empty"):
         index.collection.sample()
     wanted: list[Any] = [{"property": "sad"}, {"where": '"a phrase of no label at all"'}]
-    for asked in wanted:
+    for options in wanted:
         with pytest.raises(InvalidInputError, match="index is empty"):
-            index.search(**asked)
+            index.search(**options)
     with pytest.raises(InvalidInputError, match="index is empty"):
         index.search("galaxies", steer='+"sad and lonely"')

@@ -19,7 +19,7 @@ from saeindex.indexing.points import point_id
 if TYPE_CHECKING:
     from saeindex import FeatureSpace
     from saeindex.types import LevelName
-    from tests.samples import RememberingEncoder
+    from tests.samples import RecordingEncoder
 
 
 def test_rows_are_the_records_of_the_index(any_papers: FeatureIndex, records: list[Record]) -> None:
@@ -45,15 +45,15 @@ def test_levels_are_the_codes_that_filters_use(papers: FeatureIndex) -> None:
     snapshot = papers.snapshot()
     levels: tuple[LevelName, ...] = ("present", "typical", "strong")
     for number, level in enumerate(levels):
-        held = snapshot.at(level)
+        present = snapshot.at(level)
         for row, point in enumerate(papers.store.get([point_id(one) for one in snapshot.ids[:20]])):
             codes = {code // 4 for code in point.payload["concepts"] if code % 4 == number}
-            assert set(held[row].indices.tolist()) == codes
+            assert set(present[row].indices.tolist()) == codes
     with pytest.raises(InvalidInputError, match="no such level"):
         snapshot.at("loud")  # type: ignore[arg-type]
 
 
-def test_columns_know_values_and_what_is_missing(papers: FeatureIndex, records: list[Record]) -> None:
+def test_columns_have_values_and_mark_missing_ones(papers: FeatureIndex, records: list[Record]) -> None:
     snapshot = papers.snapshot()
     years = snapshot.column("metadata.year")
     assert years.is_numeric and list(years.values) == sorted(years.values)
@@ -64,7 +64,7 @@ def test_columns_know_values_and_what_is_missing(papers: FeatureIndex, records: 
 
 
 def test_lists_count_as_their_elements(
-    space: FeatureSpace, tmp_path: Path, encoder: RememberingEncoder
+    space: FeatureSpace, tmp_path: Path, encoder: RecordingEncoder
 ) -> None:
     records = [
         Record("a", "red and blue", {"colour": ["red", "blue"]}),
@@ -79,8 +79,8 @@ def test_lists_count_as_their_elements(
         assert member[rows].toarray().tolist() == [[1, 1], [0, 1], [0, 0]]
 
 
-def test_a_write_makes_a_snapshot_stale(
-    space: FeatureSpace, tmp_path: Path, encoder: RememberingEncoder
+def test_a_write_invalidates_the_snapshot(
+    space: FeatureSpace, tmp_path: Path, encoder: RecordingEncoder
 ) -> None:
     path = tmp_path / "x.idx"
     with FeatureIndex.create(path, space, encoder=encoder) as index:
@@ -98,11 +98,13 @@ def test_a_write_makes_a_snapshot_stale(
     kept = (path / "cache" / "snapshot" / "vectors.bin").stat().st_mtime_ns
     with FeatureIndex.open(path, encoder=encoder) as index:
         assert tuple(index.snapshot().ids) == ("a",)
-    assert (path / "cache" / "snapshot" / "vectors.bin").stat().st_mtime_ns == kept  # mapped, not taken again
+    assert (path / "cache" / "snapshot" / "vectors.bin").stat().st_mtime_ns == kept  # not written again
     assert not list((path / "cache").glob("*.part"))
 
 
-def test_passages_are_one_row(space: FeatureSpace, tmp_path: Path, encoder: RememberingEncoder) -> None:
+def test_the_passages_of_a_record_are_one_row(
+    space: FeatureSpace, tmp_path: Path, encoder: RecordingEncoder
+) -> None:
     long = "Dark matter halos and spiral galaxies. " * 3 + "A lentil soup with roasted peppers. " * 3
     with FeatureIndex.create(
         tmp_path / "x.idx", space, encoder=encoder, passages=PassageOptions(16, 0)

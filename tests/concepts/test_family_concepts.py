@@ -1,4 +1,4 @@
-"""Families in a space: kept, and used as concepts and steering targets."""
+"""Families in a space: stored, and used as concepts and steering targets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from saeindex.concepts.resolver import ConceptResolver
 from saeindex.errors import MismatchError, UnknownConceptError
 from saeindex.features import FeatureLabel
 from saeindex.features.families import Family, load_families, save_families
-from tests.samples import RememberingEncoder
+from tests.samples import RecordingEncoder
 
 FAMILIES = (
     Family(0, "a: b", (4, 2, 1), (None, 4, 2), 0.5, 0.25),
@@ -24,7 +24,7 @@ FAMILIES = (
 )
 
 
-def test_families_come_back_from_a_file_the_same(tmp_path: Path) -> None:
+def test_families_are_loaded_unchanged_from_a_file(tmp_path: Path) -> None:
     for families in ((), FAMILIES):
         save_families(families, tmp_path / "families.json")
         assert load_families(tmp_path / "families.json", 8) == families
@@ -64,7 +64,7 @@ def change(**values: Any) -> Callable[[list[dict[str, Any]]], object]:
         lambda entries: entries.append({}),
     ],
 )
-def test_a_file_that_holds_no_families_is_refused(
+def test_a_file_without_families_is_refused(
     space: FeatureSpace, tmp_path: Path, damage: Callable[[list[dict[str, Any]]], object]
 ) -> None:
     folder = replace(space, families=FAMILIES).save(tmp_path / "space")
@@ -81,21 +81,23 @@ def test_a_file_that_holds_no_families_is_refused(
 # As concepts ---------------------------------------------------------------------------------------------
 
 
-def telling(space: FeatureSpace, encoder: RememberingEncoder, records: list[Record], topic: str) -> list[int]:
-    """Return the features that tell the records of a topic from the others, best first."""
+def informative(
+    space: FeatureSpace, encoder: RecordingEncoder, records: list[Record], topic: str
+) -> list[int]:
+    """Return the features that distinguish the records of a topic, best first."""
     active = space.sae.encode(encoder.encode_document([r.text for r in records])).to_csr().toarray() > 0
     is_topic = np.array([record.metadata["topic"] == topic for record in records])
-    advantage = active[is_topic].mean(0) - active[~is_topic].mean(0)
-    return [int(feature) for feature in np.argsort(-advantage, kind="stable")]
+    difference = active[is_topic].mean(0) - active[~is_topic].mean(0)
+    return [int(feature) for feature in np.argsort(-difference, kind="stable")]
 
 
 @pytest.fixture(scope="module")
-def organised(
-    space: FeatureSpace, session_encoder: RememberingEncoder, records: list[Record]
+def space_with_families(
+    space: FeatureSpace, session_encoder: RecordingEncoder, records: list[Record]
 ) -> FeatureSpace:
-    """The default space with two families by hand, and labels that do not change with the space."""
-    stars, planets, solar = telling(space, session_encoder, records, "astronomy")[:3]
-    music, song = telling(space, session_encoder, records, "music")[:2]
+    """The default space with two manual families and fixed labels."""
+    stars, planets, solar = informative(space, session_encoder, records, "astronomy")[:3]
+    music, song = informative(space, session_encoder, records, "music")[:2]
     names = {stars: "stars", planets: "planets", solar: "solar", music: "music", song: "song"}
     labels, vectors = list(space.labels), space.label_vectors.copy()
     for feature, name in names.items():
@@ -111,34 +113,34 @@ def organised(
 @pytest.fixture(scope="module")
 def index(
     tmp_path_factory: pytest.TempPathFactory,
-    organised: FeatureSpace,
-    session_encoder: RememberingEncoder,
+    space_with_families: FeatureSpace,
+    session_encoder: RecordingEncoder,
     records: list[Record],
 ) -> Iterator[FeatureIndex]:
     path = tmp_path_factory.mktemp("families") / "families.idx"
-    with FeatureIndex.create(path, organised, encoder=session_encoder) as created:
+    with FeatureIndex.create(path, space_with_families, encoder=session_encoder) as created:
         created.add(records)
         yield created
 
 
 @pytest.fixture
-def resolver(organised: FeatureSpace, encoder: RememberingEncoder) -> ConceptResolver:
-    return ConceptResolver(organised, lambda text: encoder.encode_query([text])[0])
+def resolver(space_with_families: FeatureSpace, encoder: RecordingEncoder) -> ConceptResolver:
+    return ConceptResolver(space_with_families, lambda text: encoder.encode_query([text])[0])
 
 
 @pytest.mark.parametrize(
     "target", ["family:#0", "family:stars", "family: Stars", "family:STARS: planets, solar", "family:a star"]
 )
-def test_a_family_resolves_by_id_by_name_and_by_what_it_is_about(
-    resolver: ConceptResolver, organised: FeatureSpace, target: str
+def test_a_family_resolves_by_id_by_name_and_by_phrase(
+    resolver: ConceptResolver, space_with_families: FeatureSpace, target: str
 ) -> None:
     concept = resolver.resolve(target)
     assert concept.phrase == target
-    assert tuple(match.id for match in concept.features) == organised.families[0].features
+    assert tuple(match.id for match in concept.features) == space_with_families.families[0].features
     assert [match.score for match in concept.features] == pytest.approx([1, 1 / 2, 1 / 3])
 
 
-def test_the_family_with_the_phrase_nearest_to_its_root_answers_best(resolver: ConceptResolver) -> None:
+def test_a_phrase_resolves_to_the_family_with_the_nearest_root(resolver: ConceptResolver) -> None:
     for phrase, first in (("planets", 0), ("a song", 1)):
         matches = resolver.match_families(phrase)
         assert [match.family.id for match in matches] == [first, 1 - first]
@@ -147,7 +149,7 @@ def test_the_family_with_the_phrase_nearest_to_its_root_answers_best(resolver: C
 
 
 @pytest.mark.parametrize("target", ["family:prescription drugs", "family:#2", "family:#999999999", "family:"])
-def test_an_unknown_family_is_an_error_that_says_where_to_look(
+def test_the_error_of_an_unknown_family_says_how_to_list_families(
     resolver: ConceptResolver, target: str
 ) -> None:
     with pytest.raises(UnknownConceptError, match="2 families") as caught:
@@ -155,13 +157,13 @@ def test_an_unknown_family_is_an_error_that_says_where_to_look(
     assert ("Nearest: #" if "drugs" in target else "saeindex sae families") in str(caught.value)
 
 
-def test_a_space_without_families_says_so(space: FeatureSpace, encoder: RememberingEncoder) -> None:
+def test_a_space_without_families_is_an_error(space: FeatureSpace, encoder: RecordingEncoder) -> None:
     bare = ConceptResolver(replace(space, families=()), lambda text: encoder.encode_query([text])[0])
     with pytest.raises(UnknownConceptError, match="none of the 0 families"):
         bare.resolve("family:stars")
 
 
-def test_where_takes_records_with_any_feature_of_the_family(index: FeatureIndex) -> None:
+def test_where_selects_records_with_any_feature_of_the_family(index: FeatureIndex) -> None:
     family = index.space.families[0]
     counts = {index.count(f'"family:{name}"') for name in ("stars", "#0")}
     assert counts == {index.count(" OR ".join(f"#{feature}" for feature in family.features))}

@@ -1,4 +1,4 @@
-"""What a person makes of what was inferred, and what the next search makes of that."""
+"""Feedback on inferred evidence, and its effect on the next search."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def evidence(hits: Hits) -> Feedback:
     return hits.feedback
 
 
-def test_hits_carry_what_was_inferred(papers: FeatureIndex, hits: Hits) -> None:
+def test_hits_have_the_inferred_evidence(papers: FeatureIndex, hits: Hits) -> None:
     feedback = hits.feedback
     assert isinstance(feedback, Feedback)
     assert (feedback.description, feedback.against, feedback.like) == (PROPERTY, ("a question",), ("doc-4",))
@@ -65,7 +65,7 @@ def test_the_feedback_of_a_search_repeats_it_exactly(papers: FeatureIndex, hits:
         assert again.feedback == evidence(hits)
 
 
-def test_feedback_survives_json_whatever_is_in_it(hits: Hits) -> None:
+def test_any_feedback_survives_json(hits: Hits) -> None:
     full = evidence(hits).accept(5, 9).reject(7, words=("Sadly",)).reweighted({11: 0.25}, {"deeply": -2})
     assert Feedback.read(full.model_dump_json()) == full
     assert Feedback.read(json.loads(full.model_dump_json())) == full
@@ -74,7 +74,9 @@ def test_feedback_survives_json_whatever_is_in_it(hits: Hits) -> None:
     assert full.word_weights == {"sadly": 0.0, "deeply": -2.0}
 
 
-def test_accepting_raises_and_rejecting_lowers_what_has_a_concept(papers: FeatureIndex, hits: Hits) -> None:
+def test_accepting_a_concept_raises_its_records_and_rejecting_lowers_them(
+    papers: FeatureIndex, hits: Hits
+) -> None:
     for feature in frequent(papers)[:4]:
         before, others_before = mean_scores(papers, feature, evidence(hits))
         accepted, others_accepted = mean_scores(papers, feature, evidence(hits).accept(feature))
@@ -83,7 +85,7 @@ def test_accepting_raises_and_rejecting_lowers_what_has_a_concept(papers: Featur
         assert rejected - others_rejected < before - others_before
 
 
-def test_a_concept_that_is_all_that_is_asked_for_comes_first(papers: FeatureIndex) -> None:
+def test_a_query_by_a_concept_alone_ranks_its_records_first(papers: FeatureIndex) -> None:
     feature = frequent(papers)[0]
     found = papers.search(feedback=Feedback().accept(feature), limit=10, explain=True)
     assert all(feature in [activation.id for activation in hit.features] for hit in found)
@@ -104,7 +106,7 @@ def test_judged_concepts_are_shown_with_the_verdict(papers: FeatureIndex, hits: 
     assert f"#{second}" in str(shown)
 
 
-def test_weights_are_taken_as_they_are_given(papers: FeatureIndex, hits: Hits) -> None:
+def test_weights_are_used_as_given(papers: FeatureIndex, hits: Hits) -> None:
     feature = evidence(hits).concepts[0].id
     changed = evidence(hits).reweighted({feature: 0.0}, {"disappointed": 0.0, "question": 3.0})
     rescorer = papers.search(feedback=changed).plan.rescorer
@@ -113,20 +115,20 @@ def test_weights_are_taken_as_they_are_given(papers: FeatureIndex, hits: Hits) -
     places = papers.collection.sample().places
     assert inferred.concepts[0, feature] == 0.0
     assert inferred.words[0, places["disappointed"]] == 0.0
-    # Shown weights are what a word adds to a text of a hundred words; "question" is no word here.
+    # Displayed weights are the effect of a word on a text of a hundred words; "question" is not a word here.
     assert "question" not in places
     deeply = evidence(papers.search(feedback=evidence(hits).reweighted(words={"Deeply": 1.5})))
     assert next(word.weight for word in deeply.words if word.word == "deeply") == pytest.approx(1.5)
 
 
-def test_a_word_that_counts_for_nothing_is_in_no_explanation(papers: FeatureIndex, hits: Hits) -> None:
+def test_a_word_with_weight_zero_is_in_no_explanation(papers: FeatureIndex, hits: Hits) -> None:
     found = papers.search(feedback=evidence(hits).reject(words=("disappointed",)), explain=True)
     parts = [part for hit in found if hit.explanation for part in hit.explanation.parts]
     assert "disappointed" not in {part.label for part in parts if part.kind == "word"}
     assert any("disappointed" in hit.text for hit in found)
 
 
-def test_a_later_verdict_replaces_the_earlier_and_nothing_changes_in_place(hits: Hits) -> None:
+def test_a_later_verdict_replaces_the_earlier_in_a_new_object(hits: Hits) -> None:
     feedback = evidence(hits)
     assert feedback.accept(5).reject(5).judged == {5: "rejected"}
     assert feedback.judged == {}
@@ -163,19 +165,19 @@ def test_a_later_verdict_replaces_the_earlier_and_nothing_changes_in_place(hits:
     ],
     ids=lambda given: str(given)[:40],
 )
-def test_json_that_is_no_feedback_is_refused(given: Any) -> None:
+def test_json_that_is_not_feedback_is_refused(given: Any) -> None:
     with pytest.raises(InvalidInputError, match=r"^feedback: .* Use hits\.feedback\.$"):
         Feedback.read(given)
 
 
 @pytest.mark.parametrize("weight", [float("nan"), float("inf"), 101, -1e9])
-def test_a_senseless_weight_is_refused(weight: float) -> None:
+def test_an_invalid_weight_is_refused(weight: float) -> None:
     with pytest.raises(InvalidInputError, match="out of range"):
         Feedback(description="sad").reweighted({5: weight})
     with pytest.raises(InvalidInputError, match="out of range"):
         Feedback(description="sad").reweighted(words={"sad": weight})
 
 
-def test_a_verdict_on_no_number_is_refused() -> None:
+def test_a_verdict_without_a_feature_number_is_refused() -> None:
     with pytest.raises(InvalidInputError, match=r"valid integer.* at judged"):
         Feedback(description="sad").accept("sad")  # type: ignore[arg-type]

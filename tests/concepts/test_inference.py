@@ -1,4 +1,4 @@
-"""What is inferred, against the formulas of the module's page computed in loops."""
+"""Inference against its documented formulas, computed in loops."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from saeindex.collection.sample import CollectionSample
 from saeindex.concepts.inference import Asked, Inference, Pool, Recipe, infer, pool_of
 from saeindex.concepts.scorer import Scorer
 from saeindex.concepts.weighting import contrast, over_represented
-from tests.samples import RememberingEncoder, sample_records
+from tests.samples import RecordingEncoder, sample_records
 from tests.search.sampled_indexes import memory_index
 
 TEXTS = ("an expression of disappointment", "a mathematical statement", "a question")
 ONLY_DIRECTION = Recipe(first_words=0.0, concepts=0.0, found_words=0.0, meant_words=0.0)
 
 
-def asked(index: FeatureIndex, *texts: str) -> Asked:
+def request_of(index: FeatureIndex, *texts: str) -> Asked:
     return Asked(np.stack([index.collection.encode(text) for text in texts]))
 
 
-def inferred(index: FeatureIndex, told: Asked, recipe: Recipe = Recipe()) -> Inference:  # noqa: B008
+def inferred(index: FeatureIndex, request: Asked, recipe: Recipe = Recipe()) -> Inference:  # noqa: B008
     sample = index.collection.sample()
-    return infer(sample, pool_of(sample), told, index.encoder, recipe)
+    return infer(sample, pool_of(sample), request, index.encoder, recipe)
 
 
 def sample_of(index: FeatureIndex) -> CollectionSample:
@@ -39,7 +39,7 @@ def nz(v: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("values", [1, 2, 3, 7])
-def test_a_contrast_is_that_with_the_mean_of_the_others(values: int) -> None:
+def test_a_contrast_is_taken_with_the_mean_of_the_others(values: int) -> None:
     scores = np.random.default_rng(values).normal(scale=3.0, size=(50, values))
     for row, fits in zip(scores, contrast(scores), strict=True):
         for j in range(values):
@@ -48,7 +48,7 @@ def test_a_contrast_is_that_with_the_mean_of_the_others(values: int) -> None:
             assert fits[j] == pytest.approx(expected, abs=1e-12)
 
 
-def test_a_contrast_of_far_scores_loses_nothing() -> None:
+def test_a_contrast_of_extreme_scores_keeps_precision() -> None:
     scores = np.array([[80.0, 1.0, 0.0], [-900.0, 5.0, 5.0], [0.0, 0.0, 2_000.0]])
     for row, fits in zip(scores, contrast(scores), strict=True):
         for j in range(3):
@@ -57,8 +57,8 @@ def test_a_contrast_of_far_scores_loses_nothing() -> None:
 
 
 def test_over_representation_is_a_z_score() -> None:
-    dice = np.random.default_rng(1)
-    share, usual = dice.random((3, 20)), dice.random(20).astype(np.float32)
+    rng = np.random.default_rng(1)
+    share, usual = rng.random((3, 20)), rng.random(20).astype(np.float32)
     count = np.array([4.0, 9.5, 200.0])
     found = over_represented(share, usual, count)
     for j, n in enumerate(count):
@@ -67,31 +67,31 @@ def test_over_representation_is_a_z_score() -> None:
             assert found[j, i] == pytest.approx(z, rel=1e-5)
 
 
-def test_directions_are_those_of_the_formula(papers: FeatureIndex) -> None:
-    sample, told = sample_of(papers), asked(papers, *TEXTS)
+def test_directions_equal_the_formula(papers: FeatureIndex) -> None:
+    sample, request = sample_of(papers), request_of(papers, *TEXTS)
     x, mean = sample.rows.x.astype(np.float64), sample.mean.astype(np.float64)
-    names = [nz(vector - sample.background) for vector in told.vectors]
+    names = [nz(vector - sample.background) for vector in request.vectors]
     first = np.array([[row @ name for name in names] for row in x])
     first = (first - first.mean(0)) / first.std(0)
     fits = np.array([[r[j] - logsumexp(np.delete(r, j)) + np.log(2) for j in range(3)] for r in first])
     fits = (fits - fits.mean(0)) / fits.std(0)
-    found = inferred(papers, told, ONLY_DIRECTION)
+    found = inferred(papers, request, ONLY_DIRECTION)
     for j, name in enumerate(names):
         raised = np.exp(ONLY_DIRECTION.temperature * fits[:, j])
-        softly = raised / raised.sum()
-        np.testing.assert_allclose(found.softly[:, j], softly, rtol=1e-9)
-        meant = sum(weight * row for weight, row in zip(softly, x, strict=True))
+        soft = raised / raised.sum()
+        np.testing.assert_allclose(found.softly[:, j], soft, rtol=1e-9)
+        meant = sum(weight * row for weight, row in zip(soft, x, strict=True))
         toward = nz(name - mean) + ONLY_DIRECTION.feedback * sample.trust * nz(meant - mean)
         np.testing.assert_allclose(found.directions[j], toward / (x @ toward).std(), rtol=1e-6, atol=1e-7)
 
 
-def test_weights_of_concepts_are_over_representation_among_the_soft_choice(papers: FeatureIndex) -> None:
-    sample, told = sample_of(papers), asked(papers, TEXTS[0])
-    found = inferred(papers, told, replace(ONLY_DIRECTION, concepts=0.25))
-    softly, present = found.softly[:, 0], sample.present.toarray()
-    n = 1 / float((softly**2).sum())
+def test_weights_of_concepts_are_over_representation_in_the_soft_selection(papers: FeatureIndex) -> None:
+    sample, request = sample_of(papers), request_of(papers, TEXTS[0])
+    found = inferred(papers, request, replace(ONLY_DIRECTION, concepts=0.25))
+    soft, present = found.softly[:, 0], sample.present.toarray()
+    n = 1 / float((soft**2).sum())
     df = present.mean(0)
-    z = (n * (softly @ present) - n * df) / np.sqrt(n * df * (1 - df) + 1)
+    z = (n * (soft @ present) - n * df) / np.sqrt(n * df * (1 - df) + 1)
     scores = sample.rows.concepts.toarray() @ z
     np.testing.assert_allclose(found.concepts[0], 0.25 * z / scores.std(), rtol=1e-4, atol=1e-7)
 
@@ -105,11 +105,11 @@ def test_weights_of_concepts_are_over_representation_among_the_soft_choice(paper
         (replace(ONLY_DIRECTION, meant_words=0.5), 0.5),
     ],
 )
-def test_each_kind_of_evidence_is_centred_and_as_wide_as_the_recipe_says(
+def test_each_kind_of_evidence_is_centred_and_scaled_by_the_recipe(
     papers: FeatureIndex, recipe: Recipe, deviation: float
 ) -> None:
-    sample, told = sample_of(papers), asked(papers, *TEXTS)
-    found, plain = inferred(papers, told, recipe), inferred(papers, told, ONLY_DIRECTION)
+    sample, request = sample_of(papers), request_of(papers, *TEXTS)
+    found, plain = inferred(papers, request, recipe), inferred(papers, request, ONLY_DIRECTION)
     scores = found.own_scores(sample.rows)
     if recipe != ONLY_DIRECTION:
         scores = scores - plain.own_scores(sample.rows)
@@ -118,7 +118,7 @@ def test_each_kind_of_evidence_is_centred_and_as_wide_as_the_recipe_says(
 
 
 def test_own_scores_are_linear_in_directions_concepts_and_words(papers: FeatureIndex) -> None:
-    sample, found = sample_of(papers), inferred(papers, asked(papers, *TEXTS))
+    sample, found = sample_of(papers), inferred(papers, request_of(papers, *TEXTS))
     scores = found.own_scores(sample.rows)
     for row in (0, 17, 200):
         for j in range(3):
@@ -138,35 +138,35 @@ def test_examples_alone_need_no_text(papers: FeatureIndex) -> None:
     scores = Scorer(found, sample, 0.4).of_sample[:, 0]
     assert np.isfinite(scores).all()
     assert scores[:6].min() > np.median(scores)
-    assert encoder_was_not_asked(papers, Asked(zero, has_text=False, like=like))
+    assert encoder_was_not_called(papers, Asked(zero, has_text=False, like=like))
 
 
-def encoder_was_not_asked(index: FeatureIndex, told: Asked) -> bool:
+def encoder_was_not_called(index: FeatureIndex, request: Asked) -> bool:
     encoder = index.encoder
-    assert isinstance(encoder, RememberingEncoder)
-    encoder.asked.clear()
-    inferred(index, told)
-    return not encoder.asked
+    assert isinstance(encoder, RecordingEncoder)
+    encoder.requested.clear()
+    inferred(index, request)
+    return not encoder.requested
 
 
 @pytest.mark.parametrize("has_text", [True, False])
-def test_counter_examples_lower_what_is_like_them(papers: FeatureIndex, has_text: bool) -> None:
-    sample, told = sample_of(papers), asked(papers, TEXTS[0])
+def test_counter_examples_lower_similar_records(papers: FeatureIndex, has_text: bool) -> None:
+    sample, request = sample_of(papers), request_of(papers, TEXTS[0])
     rows = np.arange(40, 52)
-    told = told if has_text else Asked(np.zeros((1, 384), np.float32), has_text=False)
-    without = Scorer(inferred(papers, told), sample, 0.4).of_sample[rows, 0].mean()
-    told = replace(told, unlike=sample.rows.take(rows))
-    assert Scorer(inferred(papers, told), sample, 0.4).of_sample[rows, 0].mean() < without - 0.1
+    request = request if has_text else Asked(np.zeros((1, 384), np.float32), has_text=False)
+    without = Scorer(inferred(papers, request), sample, 0.4).of_sample[rows, 0].mean()
+    request = replace(request, unlike=sample.rows.take(rows))
+    assert Scorer(inferred(papers, request), sample, 0.4).of_sample[rows, 0].mean() < without - 0.1
 
 
-def test_the_same_question_gives_the_same_bits(papers: FeatureIndex) -> None:
-    told = asked(papers, *TEXTS)
-    first, second = inferred(papers, told), inferred(papers, told)
+def test_the_same_query_gives_bitwise_equal_scores(papers: FeatureIndex) -> None:
+    request = request_of(papers, *TEXTS)
+    first, second = inferred(papers, request), inferred(papers, request)
     for name in ("directions", "concepts", "words", "offset", "softly"):
         assert getattr(first, name).tobytes() == getattr(second, name).tobytes()
 
 
-def test_a_pool_weighs_nearest_records_as_themselves_and_sampled_ones_as_their_share(
+def test_a_pool_weights_nearest_records_by_one_and_sampled_ones_by_their_share(
     papers: FeatureIndex,
 ) -> None:
     whole = sample_of(papers).rows
@@ -182,7 +182,7 @@ def test_a_pool_weighs_nearest_records_as_themselves_and_sampled_ones_as_their_s
     assert (pool.occurring.toarray() == (pool.rows.words.toarray() > 0)).all()
 
 
-def test_a_weighted_pool_is_the_same_as_one_of_repeated_records(papers: FeatureIndex) -> None:
+def test_a_weighted_pool_equals_one_of_repeated_records(papers: FeatureIndex) -> None:
     sample = sample_of(papers)
     rows = sample.rows.take(np.arange(30))
     counts = np.random.default_rng(5).integers(1, 4, 30)
@@ -193,10 +193,10 @@ def test_a_weighted_pool_is_the_same_as_one_of_repeated_records(papers: FeatureI
         Pool(rows, counts / counts.sum(), sample.present[:30], sample.occurring[:30]),
         Pool(repeated, np.full(len(again), 1 / len(again)), sample.present[again], sample.occurring[again]),
     ]
-    told = asked(papers, *TEXTS[:2])
-    # How many records are softly meant, and so over-representation, does depend on the number of rows.
+    request = request_of(papers, *TEXTS[:2])
+    # The size of the soft selection, and so over-representation, depends on the number of rows.
     recipe = replace(ONLY_DIRECTION, first_words=0.4, meant_words=0.5)
-    weighted, plain = (infer(sample, pool, told, papers.encoder, recipe) for pool in pools)
+    weighted, plain = (infer(sample, pool, request, papers.encoder, recipe) for pool in pools)
     np.testing.assert_allclose(weighted.directions, plain.directions, rtol=1e-8)
     np.testing.assert_allclose(weighted.words, plain.words, rtol=1e-6, atol=1e-12)
     np.testing.assert_allclose(weighted.offset, plain.offset, rtol=1e-6, atol=1e-9)
@@ -204,15 +204,15 @@ def test_a_weighted_pool_is_the_same_as_one_of_repeated_records(papers: FeatureI
 
 def test_scores_have_mean_zero_and_deviation_one_over_the_sample(papers: FeatureIndex) -> None:
     sample = sample_of(papers)
-    scorer = Scorer(inferred(papers, asked(papers, *TEXTS)), sample, 0.4)
+    scorer = Scorer(inferred(papers, request_of(papers, *TEXTS)), sample, 0.4)
     scores = scorer(sample.rows).total
     assert (scores.mean(), scores.std()) == (pytest.approx(0.0, abs=1e-9), pytest.approx(1.0))
     np.testing.assert_allclose(scores, scorer.of_sample[:, 0], atol=1e-9)
 
 
-def test_neighbours_lend_a_share_of_their_mean_score(papers: FeatureIndex) -> None:
+def test_a_share_of_the_neighbours_mean_score_is_added(papers: FeatureIndex) -> None:
     sample = sample_of(papers)
-    found = inferred(papers, asked(papers, TEXTS[0]))
+    found = inferred(papers, request_of(papers, TEXTS[0]))
     own = found.own_scores(sample.rows)[:, 0]
     own = (own - own.mean()) / own.std()
     near = np.array([own[neighbours].mean() for neighbours in sample.neighbours])
@@ -222,8 +222,8 @@ def test_neighbours_lend_a_share_of_their_mean_score(papers: FeatureIndex) -> No
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_collections_of_hardly_any_records_can_be_asked_everything(
-    count: int, space: FeatureSpace, encoder: RememberingEncoder
+def test_every_kind_of_query_works_on_tiny_collections(
+    count: int, space: FeatureSpace, encoder: RecordingEncoder
 ) -> None:
     index = memory_index(sample_records(count), space, encoder)
     first, last = "doc-0", f"doc-{count - 1}"

@@ -1,4 +1,4 @@
-"""Named concepts: which records have them, however they were named, and which of them go together."""
+"""Named concepts: the records that have them, for every kind of definition, and correlations of pairs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from saeindex.collection.snapshot import Snapshot
 from saeindex.concepts.named_concept import ConceptReader, Membership, NamedConcept, parse_concept, threshold
 from saeindex.errors import InvalidInputError, NotFoundError, UnknownConceptError
 from tests.analysis.planted_snapshots import made_snapshot, unlike_features
-from tests.samples import RememberingEncoder, sample_records
+from tests.samples import RecordingEncoder, sample_records
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +24,7 @@ def texts() -> list[Record]:
 
 
 @pytest.fixture(scope="module")
-def topics_snapshot(
-    space: FeatureSpace, session_encoder: RememberingEncoder, texts: list[Record]
-) -> Snapshot:
+def topics_snapshot(space: FeatureSpace, session_encoder: RecordingEncoder, texts: list[Record]) -> Snapshot:
     """Records of eight topics, with real embeddings."""
     written = [record.text for record in texts]
     x = session_encoder.encode_document(written)
@@ -42,9 +40,7 @@ def having(texts: list[Record], topic: str) -> np.ndarray[Any, np.dtype[np.bool_
 # Memberships ------------------------------------------------------------------------------------------
 
 
-def test_metadata_and_features_say_exactly_who_has_a_concept(
-    topics_snapshot: Snapshot, texts: list[Record]
-) -> None:
+def test_metadata_and_features_give_exact_membership(topics_snapshot: Snapshot, texts: list[Record]) -> None:
     reader = ConceptReader(topics_snapshot)
     music = having(texts, "music")
     for field in ("metadata.topic", "metadata.tags"):
@@ -60,7 +56,7 @@ def test_metadata_and_features_say_exactly_who_has_a_concept(
     assert 0 < member.weights.sum() < len(texts)
 
 
-def test_ten_examples_find_the_others_and_are_known_themselves(
+def test_ten_examples_find_the_others_and_are_exact_themselves(
     topics_snapshot: Snapshot, texts: list[Record]
 ) -> None:
     medicine = having(texts, "medicine")
@@ -82,8 +78,8 @@ def test_ten_examples_find_the_others_and_are_known_themselves(
     assert ((member.weights >= 0) & (member.weights <= 1)).all()
 
 
-def test_a_description_beside_others_finds_its_records(
-    topics_snapshot: Snapshot, texts: list[Record], session_encoder: RememberingEncoder
+def test_a_description_with_contrasting_ones_finds_its_records(
+    topics_snapshot: Snapshot, texts: list[Record], session_encoder: RecordingEncoder
 ) -> None:
     cooking = having(texts, "cooking")
     concept = NamedConcept("cooking", "about food and recipes", ["about music", "about the weather"])
@@ -101,7 +97,7 @@ def test_scores_do_not_depend_on_how_many_rows_are_read_at_once(
     np.testing.assert_allclose(ConceptReader(topics_snapshot).scores(concept), whole, atol=1e-9)
 
 
-def test_the_threshold_gives_the_share_that_is_known() -> None:
+def test_the_threshold_gives_the_known_share() -> None:
     scores = np.random.default_rng(0).standard_normal(500)
     for share in (0.01, 0.3, 0.9):
         weights = 1 / (1 + np.exp(-3.0 * (scores - threshold(scores, share))))
@@ -111,10 +107,10 @@ def test_the_threshold_gives_the_share_that_is_known() -> None:
 # Pairs ------------------------------------------------------------------------------------------------
 
 
-def test_exact_concepts_are_tested_as_fisher_would(space: FeatureSpace) -> None:
-    dice = np.random.default_rng(2)
-    has = dice.random((200, 2)) < 0.3
-    has[:, 1] |= has[:, 0] & (dice.random(200) < 0.4)
+def test_exact_concepts_are_tested_by_fisher_s_test(space: FeatureSpace) -> None:
+    rng = np.random.default_rng(2)
+    has = rng.random((200, 2)) < 0.3
+    has[:, 1] |= has[:, 0] & (rng.random(200) < 0.4)
     features = unlike_features(space, 2)
     metadata = [{"kind": "a" if one else "b"} for one in has[:, 1]]
     snapshot = made_snapshot(space, has[:, :1], features[:1], metadata=metadata)
@@ -124,16 +120,16 @@ def test_exact_concepts_are_tested_as_fisher_would(space: FeatureSpace) -> None:
     (pair,) = found.results
     cells = np.array([[(a & b).sum() for b in (has[:, 1], ~has[:, 1])] for a in (has[:, 0], ~has[:, 0])])
     assert pair.support == cells[0, 0]
-    # Mid-p counts half of what was seen: it is below Fisher's, and not by much.
+    # Mid-p counts half of the observed table: it is slightly below Fisher's p.
     p = fisher_exact(cells).pvalue
     assert 0.3 * p < pair.p < p
     assert (pair.a.label, pair.b.label, pair.a.feature) == ("feature", "kind", None)
     assert all(has[int(one[1:])].all() for one in pair.examples)
 
 
-def test_guessed_concepts_are_tested_by_the_correlation_of_their_weights() -> None:
-    dice = np.random.default_rng(3)
-    weights = dice.random((3, 100))
+def test_estimated_concepts_are_tested_by_the_correlation_of_weights() -> None:
+    rng = np.random.default_rng(3)
+    weights = rng.random((3, 100))
     members = [Membership(row, row**2, False) for row in weights]
     z = z_scores(members, [(0, 1), (1, 2)])
     expected = [
@@ -142,20 +138,20 @@ def test_guessed_concepts_are_tested_by_the_correlation_of_their_weights() -> No
     np.testing.assert_allclose(z, expected)
 
 
-def test_z_of_guessed_concepts_is_normal_when_they_are_dealt_at_random(topics_snapshot: Snapshot) -> None:
-    dice = np.random.default_rng(4)
+def test_z_of_estimated_concepts_is_normal_under_permutation(topics_snapshot: Snapshot) -> None:
+    rng = np.random.default_rng(4)
     reader = ConceptReader(topics_snapshot)
     first, second = (
         reader.membership(NamedConcept("some", like=list(topics_snapshot.ids[s : s + 10]))).evidence
         for s in (0, 50)
     )
-    dealt = [
+    z_values = [
         z_scores([Membership(first, first, False), Membership(x, x, False)], [(0, 1)])[0]
-        for x in (dice.permutation(second) for _ in range(1_000))
+        for x in (rng.permutation(second) for _ in range(1_000))
     ]
-    assert np.mean(dealt) == pytest.approx(0, abs=0.15)
-    assert np.std(dealt) == pytest.approx(1, abs=0.1)
-    assert np.mean(np.abs(dealt) > 1.96) < 0.08
+    assert np.mean(z_values) == pytest.approx(0, abs=0.15)
+    assert np.std(z_values) == pytest.approx(1, abs=0.1)
+    assert np.mean(np.abs(z_values) > 1.96) < 0.08
 
 
 def test_columns_of_ones_correlate_with_weights_as_in_numpy(topics_snapshot: Snapshot) -> None:
@@ -171,8 +167,8 @@ def test_columns_of_ones_correlate_with_weights_as_in_numpy(topics_snapshot: Sna
     )
 
 
-def test_topics_avoid_each_other_and_a_tag_of_all_goes_with_none(
-    topics_snapshot: Snapshot, session_encoder: RememberingEncoder
+def test_topics_avoid_each_other_and_a_universal_tag_correlates_with_none(
+    topics_snapshot: Snapshot, session_encoder: RecordingEncoder
 ) -> None:
     topics = [NamedConcept(t, metadata="metadata.topic", value=t) for t in ("music", "cooking", "weather")]
     described = NamedConcept("sounds musical", "about music and instruments", ["about food", "about rain"])
@@ -185,7 +181,7 @@ def test_topics_avoid_each_other_and_a_tag_of_all_goes_with_none(
     json.dumps(found.to_json())
 
 
-def test_concepts_that_cannot_be_told_are_refused(topics_snapshot: Snapshot) -> None:
+def test_concepts_without_a_usable_definition_are_refused(topics_snapshot: Snapshot) -> None:
     music = NamedConcept("music", metadata="metadata.topic", value="music")
     refused: list[tuple[NamedConcept, type[Exception], str]] = [
         (NamedConcept("x", "a description"), InvalidInputError, "no encoder"),
@@ -194,8 +190,8 @@ def test_concepts_that_cannot_be_told_are_refused(topics_snapshot: Snapshot) -> 
         (NamedConcept("x", metadata="metadata.topic", value="chess"), InvalidInputError, "'astronomy'"),
         (NamedConcept("x", features=[1], field="prompt"), InvalidInputError, "'prompt'"),
     ]
-    for concept, error, said in refused:
-        with pytest.raises(error, match=said):
+    for concept, error, message in refused:
+        with pytest.raises(error, match=message):
             correlate_named(topics_snapshot, [music, concept])
     with pytest.raises(InvalidInputError, match="two or more"):
         correlate_named(topics_snapshot, [music])
@@ -204,7 +200,7 @@ def test_concepts_that_cannot_be_told_are_refused(topics_snapshot: Snapshot) -> 
 @pytest.mark.parametrize(
     "options", [{}, {"against": ["b"]}, {"features": [1], "description": "a"}, {"like": ["1"], "share": 1.5}]
 )
-def test_a_concept_says_one_thing(options: dict[str, Any]) -> None:
+def test_a_concept_has_exactly_one_definition(options: dict[str, Any]) -> None:
     with pytest.raises(InvalidInputError, match="concept 'x'"):
         NamedConcept("x", **options)
 
@@ -228,12 +224,12 @@ def test_a_concept_says_one_thing(options: dict[str, Any]) -> None:
         ('m=metadata.code="7"', NamedConcept("m", metadata="metadata.code", value="7")),
     ],
 )
-def test_a_concept_is_read_as_a_person_types_it(text: str, expected: NamedConcept) -> None:
+def test_a_concept_is_parsed_from_text(text: str, expected: NamedConcept) -> None:
     assert parse_concept(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "sad", "=x", "sad= ", "x=#1@loud", "x=#1; a text", "x=a; share: much"])
-def test_a_text_that_names_no_concept_is_refused_with_what_to_write(text: str) -> None:
+def test_a_text_that_is_not_a_concept_is_refused_with_the_syntax(text: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
         parse_concept(text)
     assert caught.value.do

@@ -1,4 +1,4 @@
-"""What a phrase resolves to: by its label, by the collection's evidence, or to an error."""
+"""Phrases resolve by label or by the collection's evidence, or they are errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from saeindex.concepts.inference import Asked, infer, pool_of
 from saeindex.concepts.resolver import MEANT_FROM, RECIPE, STEEPNESS, Resolver, likely
 from saeindex.concepts.scorer import Scorer
 from saeindex.errors import InvalidInputError, UnknownConceptError
-from tests.samples import RememberingEncoder, all_points, code_of, sample_records
+from tests.samples import RecordingEncoder, all_points, code_of, sample_records
 from tests.search.sampled_indexes import memory_index
 
 DESCRIPTIONS = [
@@ -50,29 +50,29 @@ def test_ids_and_families_need_no_evidence(resolver: Resolver, mode: Any) -> Non
 
 
 @pytest.mark.parametrize("phrase", DESCRIPTIONS)
-def test_ordinary_descriptions_resolve_to_what_the_evidence_means(
+def test_ordinary_descriptions_resolve_by_evidence(
     papers: FeatureIndex, resolver: Resolver, phrase: str
 ) -> None:
     concept = resolver.resolve(phrase)
     sample = papers.collection.sample()
-    told = Asked(papers.collection.encode(phrase)[None])
+    request = Asked(papers.collection.encode(phrase)[None])
     scores = Scorer(
-        infer(sample, pool_of(sample), told, papers.encoder, RECIPE), sample, RECIPE.neighbours
+        infer(sample, pool_of(sample), request, papers.encoder, RECIPE), sample, RECIPE.neighbours
     ).of_sample[:, 0]
-    meant = dict(zip(sample.rows.ids, likely(scores, MEANT_FROM, STEEPNESS), strict=True))
+    likelihood = dict(zip(sample.rows.ids, likely(scores, MEANT_FROM, STEEPNESS), strict=True))
     chosen = [match.id for match in concept.features]
     points = all_points(papers)
-    union = [meant[p.id] for p in points if set(chosen) & set(code_of(p).indices.tolist())]
+    union = [likelihood[p.id] for p in points if set(chosen) & set(code_of(p).indices.tolist())]
     assert 1 <= len(chosen) <= 8
     assert concept.resolved == "best"
     assert concept.precision == pytest.approx(float(np.mean(union)))
-    assert concept.recall == pytest.approx(sum(union) / sum(meant.values()))
+    assert concept.recall == pytest.approx(sum(union) / sum(likelihood.values()))
     for match in concept.features:
-        having = [meant[p.id] for p in points if match.id in code_of(p).indices]
+        having = [likelihood[p.id] for p in points if match.id in code_of(p).indices]
         assert match.score == pytest.approx(float(np.mean(having)) if having else 0.0)
 
 
-def test_a_phrase_finds_what_it_means(papers: FeatureIndex) -> None:
+def test_a_phrase_finds_matching_records(papers: FeatureIndex) -> None:
     hits = papers.search(where='"deeply disappointed"', limit=240)
     found = sum("disappointed" in hit.text for hit in hits)
     wanted = sum("disappointed" in point.payload["text"] for point in all_points(papers))
@@ -80,7 +80,7 @@ def test_a_phrase_finds_what_it_means(papers: FeatureIndex) -> None:
     assert found / len(hits) > wanted / papers.count()
 
 
-def test_best_takes_only_trusted_features_and_expand_takes_any(resolver: Resolver) -> None:
+def test_best_uses_only_trusted_features_and_expand_uses_any(resolver: Resolver) -> None:
     kinds: dict[str, list[bool]] = {"best": [], "expand": []}
     for mode, weak in kinds.items():
         for phrase in DESCRIPTIONS:
@@ -91,7 +91,7 @@ def test_best_takes_only_trusted_features_and_expand_takes_any(resolver: Resolve
     assert any(kinds["expand"])
 
 
-def test_the_wider_choice_expects_to_do_better(resolver: Resolver) -> None:
+def test_expand_has_the_higher_expected_f1(resolver: Resolver) -> None:
     def expected_f1(mode: Any) -> float:
         found = [resolver.resolve(phrase, mode) for phrase in DESCRIPTIONS]
         pairs = [(c.precision or 0.0, c.recall or 0.0) for c in found]
@@ -100,7 +100,7 @@ def test_the_wider_choice_expects_to_do_better(resolver: Resolver) -> None:
     assert expected_f1("expand") >= expected_f1("best")
 
 
-def test_what_is_named_by_a_label_keeps_its_feature(resolver: Resolver) -> None:
+def test_a_phrase_equal_to_a_label_keeps_its_feature(resolver: Resolver) -> None:
     strict = resolver.resolve("galaxies", "strict")
     assert strict.features[0].id in [match.id for match in resolver.resolve("galaxies").features]
 
@@ -115,7 +115,7 @@ def test_nonsense_is_refused_with_the_nearest_labels(papers: FeatureIndex, phras
 
 
 @pytest.mark.parametrize("phrase", NONSENSE)
-def test_nonsense_is_no_steering_target(papers: FeatureIndex, phrase: str) -> None:
+def test_nonsense_is_refused_as_a_steering_target(papers: FeatureIndex, phrase: str) -> None:
     with pytest.raises(UnknownConceptError):
         papers.search("galaxies", steer=f'+"{phrase}"')
 
@@ -127,8 +127,8 @@ def test_random_letters_are_refused(resolver: Resolver, seed: int) -> None:
         resolver.check_meaning("".join(letters))
 
 
-def test_a_concept_is_remembered_until_the_collection_changes(
-    space: FeatureSpace, encoder: RememberingEncoder
+def test_a_concept_is_cached_until_the_collection_changes(
+    space: FeatureSpace, encoder: RecordingEncoder
 ) -> None:
     records = sample_records(80)
     index = memory_index(records[:60], space, encoder)
@@ -140,7 +140,7 @@ def test_a_concept_is_remembered_until_the_collection_changes(
     assert (again.precision, again.recall) != (first.precision, first.recall)
 
 
-def test_a_level_narrows_what_a_phrase_matches(any_papers: FeatureIndex) -> None:
+def test_a_higher_level_narrows_the_matches_of_a_phrase(any_papers: FeatureIndex) -> None:
     counts = [
         len(any_papers.search(where='"sounds disappointed"', level=level, limit=240))
         for level in (None, "present", "typical", "strong")

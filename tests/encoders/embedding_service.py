@@ -77,7 +77,7 @@ class Service:
         self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
 
     def fail(self, status: int, times: int = 1, message: str = "busy") -> None:
-        """Answer with an error, asking for a wait of a millisecond so that tests do not sit and wait."""
+        """Answer with an error, with a retry delay of a millisecond, so that tests do not wait."""
         headers = {"Retry-After": "0.001"}
         self.script += [lambda body: (status, headers, {"error": {"message": message}})] * times
 

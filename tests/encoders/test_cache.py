@@ -1,4 +1,4 @@
-"""The embedding cache: every text is encoded once, whoever asks."""
+"""The embedding cache: every text is encoded only once."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import pytest
 
 from saeindex.encoders import cache
 from saeindex.encoders.cache import FOLDER_VARIABLE, EmbeddingCache
-from tests.samples import RememberingEncoder
+from tests.samples import RecordingEncoder
 
 TEXTS = ["a galaxy", "a violin", "a galaxy", "café 😀"]
 
 
-def test_texts_are_encoded_once_and_come_back_equal(tmp_path: Path, encoder: RememberingEncoder) -> None:
+def test_texts_are_encoded_once_and_read_back_equal(tmp_path: Path, encoder: RecordingEncoder) -> None:
     first = EmbeddingCache(tmp_path).embed(TEXTS, encoder)
-    assert sorted(encoder.asked) == sorted(set(TEXTS))
-    encoder.asked.clear()
+    assert sorted(encoder.requested) == sorted(set(TEXTS))
+    encoder.requested.clear()
     steps: list[int] = []
     again = EmbeddingCache(tmp_path).embed(["a violin", *TEXTS, "new"], encoder, steps.append)
-    assert encoder.asked == ["new"]
+    assert encoder.requested == ["new"]
     assert sum(steps) == len(TEXTS) + 2
     np.testing.assert_array_equal(again[1:5], first)
     np.testing.assert_array_equal(first[0], first[2])
@@ -28,24 +28,24 @@ def test_texts_are_encoded_once_and_come_back_equal(tmp_path: Path, encoder: Rem
 
 
 def test_a_killed_run_keeps_what_it_encoded(
-    tmp_path: Path, encoder: RememberingEncoder, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, encoder: RecordingEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache, "CHUNK", 10)
     texts = [f"text number {i}" for i in range(25)]
 
     def stop(done: int) -> None:
-        if len(encoder.asked) >= 20:
+        if len(encoder.requested) >= 20:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         EmbeddingCache(tmp_path).embed(texts, encoder, stop)
-    encoder.asked.clear()
+    encoder.requested.clear()
     EmbeddingCache(tmp_path).embed(texts, encoder)
-    assert encoder.asked == texts[20:]
+    assert encoder.requested == texts[20:]
 
 
 def test_a_result_larger_than_memory_is_a_mapped_file(
-    tmp_path: Path, encoder: RememberingEncoder, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, encoder: RecordingEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache, "IN_MEMORY_BYTES", 1_000)
     found = EmbeddingCache(tmp_path).embed(TEXTS, encoder)
@@ -54,8 +54,8 @@ def test_a_result_larger_than_memory_is_a_mapped_file(
     np.testing.assert_array_equal(found, EmbeddingCache(tmp_path).embed(TEXTS, encoder))
 
 
-def test_the_folder_comes_from_the_environment_and_holds_no_text(
-    tmp_path: Path, encoder: RememberingEncoder, monkeypatch: pytest.MonkeyPatch
+def test_the_folder_is_set_by_the_environment_and_contains_no_text(
+    tmp_path: Path, encoder: RecordingEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "here"))
     EmbeddingCache().embed(["a very secret text"], encoder)

@@ -1,4 +1,4 @@
-"""Every encoder passes the suite that users' own encoders can run."""
+"""Every encoder passes the suite that is available for users' encoders."""
 
 from __future__ import annotations
 

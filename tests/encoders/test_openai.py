@@ -37,7 +37,7 @@ def test_vectors_are_unit_float32_in_the_order_of_the_texts(service: Service, en
     assert service.requests[0]["encoding_format"] == encoding_format
 
 
-def test_a_service_that_ignores_the_asked_format_is_understood(service: Service) -> None:
+def test_a_service_that_ignores_the_requested_format_is_supported(service: Service) -> None:
     service.script.append(lambda body: (200, {}, answer_of(body | {"encoding_format": "float"})))
     vectors = encoder_of(service, encoding_format="base64").encode_document(["a"])
     np.testing.assert_allclose(vectors, unit_vectors(["a"]), atol=1e-6)
@@ -49,7 +49,7 @@ def test_items_out_of_order_are_put_back(service: Service) -> None:
     np.testing.assert_allclose(encoder_of(service).encode_document(texts), unit_vectors(texts), atol=1e-6)
 
 
-def test_items_without_an_index_are_taken_as_they_come(service: Service) -> None:
+def test_items_without_an_index_keep_their_order(service: Service) -> None:
     service.alter(lambda items: [{"embedding": item["embedding"]} for item in items])
     np.testing.assert_allclose(
         encoder_of(service).encode_document(["a", "b"]), unit_vectors(["a", "b"]), atol=1e-6
@@ -66,20 +66,20 @@ def test_batches_are_limited_by_texts_and_by_tokens(service: Service) -> None:
     np.testing.assert_allclose(vectors, unit_vectors(texts), atol=1e-6)
 
 
-def test_prompts_stand_before_the_texts(service: Service) -> None:
+def test_prompts_precede_the_texts(service: Service) -> None:
     encoder = encoder_of(service, query_prompt="query: ", document_prompt="passage: ")
     encoder.encode_query(["a"])
     encoder.encode_document(["a"])
     assert [request["input"] for request in service.requests] == [["query: a"], ["passage: a"]]
 
 
-def test_long_texts_are_cut_to_the_model_length(service: Service) -> None:
+def test_long_texts_are_truncated_to_the_model_length(service: Service) -> None:
     encoder_of(service, max_length=50).encode_document(["word " * 1000])
     (sent,) = service.requests[0]["input"]
     assert 30 < estimate_tokens(sent) <= 50
 
 
-def test_identity_learns_the_dimension_once_and_holds_no_address_or_key(service: Service) -> None:
+def test_the_identity_has_the_dimension_and_no_address_or_key(service: Service) -> None:
     encoder = encoder_of(service)
     identity = encoder.identity
     assert encoder.identity == identity
@@ -96,7 +96,7 @@ def test_an_empty_list_has_the_dimension_of_the_model(service: Service) -> None:
     assert len(service.requests) == 1
 
 
-def test_shorter_vectors_are_asked_for_and_checked(service: Service) -> None:
+def test_shorter_vectors_are_requested_and_checked(service: Service) -> None:
     encoder = encoder_of(service, dimensions=4)
     assert encoder.encode_document(["a"]).shape == (1, 4)
     assert service.requests[0]["dimensions"] == 4
@@ -107,13 +107,13 @@ def test_shorter_vectors_are_asked_for_and_checked(service: Service) -> None:
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 503])
-def test_a_passing_failure_is_tried_again(service: Service, status: int) -> None:
+def test_a_temporary_failure_is_retried(service: Service, status: int) -> None:
     service.fail(status, times=2)
     np.testing.assert_allclose(encoder_of(service).encode_document(["a"]), unit_vectors(["a"]), atol=1e-6)
     assert len(service.requests) == 3
 
 
-def test_lasting_failures_end_in_an_error_that_says_what_to_do(service: Service) -> None:
+def test_permanent_failures_are_errors_with_a_remedy(service: Service) -> None:
     service.fail(500, times=3, message="out of memory")
     with pytest.raises(EncoderError, match=r"status 500.*out of memory.*Try again later"):
         encoder_of(service).encode_document(["a"])
@@ -121,7 +121,7 @@ def test_lasting_failures_end_in_an_error_that_says_what_to_do(service: Service)
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404])
-def test_a_refusal_is_not_tried_again_and_never_shows_the_key(service: Service, status: int) -> None:
+def test_a_refusal_is_not_retried_and_never_contains_the_key(service: Service, status: int) -> None:
     service.fail(status, message=f"refused key {KEY}")
     with pytest.raises(EncoderError) as caught:
         encoder_of(service).encode_document(["a"])
@@ -149,7 +149,7 @@ def test_an_unreachable_service_is_an_encoder_error(service: Service) -> None:
         (lambda items: [item | {"embedding": [0.0] * 8} for item in items], "zero"),
     ],
 )
-def test_answers_that_are_not_vectors_are_refused(service: Service, change: Any, found: str) -> None:
+def test_responses_without_vectors_are_refused(service: Service, change: Any, found: str) -> None:
     service.alter(change)
     with pytest.raises(EncoderError, match=found):
         encoder_of(service).encode_document(["a", "b"])
@@ -158,7 +158,7 @@ def test_answers_that_are_not_vectors_are_refused(service: Service, change: Any,
 @pytest.mark.parametrize(
     ("content_type", "payload"), [("text/html", b"<html>"), ("application/json", b"{nonsense")]
 )
-def test_an_answer_that_is_no_json_is_an_encoder_error(
+def test_a_response_that_is_not_json_is_an_encoder_error(
     service: Service, content_type: str, payload: bytes
 ) -> None:
     service.script.append(lambda body: (200, {"Content-Type": content_type}, payload))
@@ -176,7 +176,7 @@ def test_empty_texts_and_single_strings_are_refused_before_a_request(service: Se
     assert service.requests == []
 
 
-def test_token_spans_cover_all_but_single_spaces(service: Service) -> None:
+def test_token_spans_cover_everything_except_single_spaces(service: Service) -> None:
     text = "Quantization, 12345 – 星座  é😀\n"
     spans = encoder_of(service).token_spans(text)
     assert spans == sorted(spans)
@@ -197,7 +197,7 @@ def test_a_missing_key_and_a_missing_package_are_explained(monkeypatch: pytest.M
         OpenAIEncoder("tiny-embedding", api_key=KEY)
 
 
-def test_the_address_and_key_come_from_the_environment(
+def test_the_address_and_key_are_read_from_the_environment(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", service.url)
@@ -205,7 +205,7 @@ def test_the_address_and_key_come_from_the_environment(
     assert OpenAIEncoder("tiny-embedding").encode_query(["a"]).shape == (1, DIMENSION)
 
 
-def test_a_failing_count_of_tokens_is_not_hidden(service: Service) -> None:
+def test_an_error_in_counting_tokens_is_raised(service: Service) -> None:
     def fail(text: str) -> NoReturn:
         raise RuntimeError("no tokenizer")
 

@@ -1,4 +1,4 @@
-"""The encoder against sentence-transformers, and conditions that must not change a vector."""
+"""The encoder compared with sentence-transformers, and conditions that must not change a vector."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ TEXTS = [
     "supercalifragilistic" * 100,
     *[record.text for record in sample_records(20, seed=30)],
 ]
-# float32 sums in another order: far below what any ranking could notice.
+# float32 sums in another order: far too little to change a ranking.
 FP32_TOLERANCE = 1e-5
 
 
@@ -73,7 +73,7 @@ def test_vectors_equal_those_of_sentence_transformers(
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
 
 
-def test_order_is_kept_and_company_does_not_matter(
+def test_order_is_kept_and_vectors_do_not_depend_on_the_batch(
     fp32_encoder: SentenceTransformerEncoder, vectors: np.ndarray
 ) -> None:
     shuffled = np.random.default_rng(0).permutation(len(TEXTS))
@@ -88,13 +88,13 @@ def test_small_batches_give_the_same_vectors(vectors: np.ndarray) -> None:
     np.testing.assert_allclose(small.encode_document(TEXTS), vectors, atol=FP32_TOLERANCE)
 
 
-def test_the_same_batch_gives_the_same_bits(
+def test_the_same_batch_gives_bitwise_equal_vectors(
     fp32_encoder: SentenceTransformerEncoder, vectors: np.ndarray
 ) -> None:
     assert fp32_encoder.encode_document(TEXTS).tobytes() == vectors.tobytes()
 
 
-def test_bf16_agrees_to_a_cosine_of_three_nines(vectors: np.ndarray) -> None:
+def test_bf16_agrees_to_a_cosine_of_0_999(vectors: np.ndarray) -> None:
     half = SentenceTransformerEncoder(precision="bf16", device="cpu").encode_document(TEXTS)
     assert (half * vectors).sum(1).min() >= 0.999
 
@@ -106,7 +106,7 @@ def test_a_query_s_vector_in_numpy_equals_that_of_torch(
 
 
 @pytest.mark.parametrize("approximate", ["none", "tanh"])
-def test_the_pass_in_numpy_gives_the_states_of_torch(approximate: Literal["none", "tanh"]) -> None:
+def test_the_numpy_forward_pass_equals_torch(approximate: Literal["none", "tanh"]) -> None:
     folder, _ = find_model("minilm", None)
     config = replace(BertConfig.read(folder), approximate=approximate)
     ids = np.random.default_rng(0).integers(0, 30_000, 40)
@@ -116,12 +116,12 @@ def test_the_pass_in_numpy_gives_the_states_of_torch(approximate: Literal["none"
     np.testing.assert_allclose(BertInNumpy(folder, config)(ids.tolist()), expected, atol=1e-4)
 
 
-def test_nothing_to_encode_is_an_empty_matrix(fp32_encoder: SentenceTransformerEncoder) -> None:
+def test_no_texts_give_an_empty_matrix(fp32_encoder: SentenceTransformerEncoder) -> None:
     assert fp32_encoder.encode_document([]).shape == (0, 384)
     assert fp32_encoder.encode_query([]).dtype == np.float32
 
 
-def test_max_length_cuts_texts_and_is_part_of_the_identity(
+def test_max_length_truncates_texts_and_is_part_of_the_identity(
     fp32_encoder: SentenceTransformerEncoder, vectors: np.ndarray, library: SentenceTransformer
 ) -> None:
     short = SentenceTransformerEncoder(precision="fp32", device="cpu", max_length=16)
@@ -135,14 +135,14 @@ def test_max_length_cuts_texts_and_is_part_of_the_identity(
 
 
 @pytest.mark.parametrize("max_length", [-1, 0, 2, 513])
-def test_a_length_that_the_model_cannot_have_is_refused(max_length: int) -> None:
+def test_a_length_above_that_of_the_model_is_refused(max_length: int) -> None:
     with pytest.raises(InvalidInputError, match="positions"):
         SentenceTransformerEncoder(max_length=max_length, device="cpu")
     with pytest.raises(InvalidInputError, match="positions"):
         _LibraryBackend(find_model("minilm", None)[0], torch.float32, "cpu", max_length)
 
 
-def test_token_spans_cover_everything_that_is_not_space(fp32_encoder: SentenceTransformerEncoder) -> None:
+def test_token_spans_cover_everything_except_whitespace(fp32_encoder: SentenceTransformerEncoder) -> None:
     for text in TEXTS:
         spans = fp32_encoder.token_spans(text)
         covered = {i for begin, stop in spans for i in range(begin, stop)}
@@ -166,7 +166,7 @@ def test_prompts_are_put_before_the_texts(fp32_encoder: SentenceTransformerEncod
     assert (prompted.identity.query_prompt, prompted.identity.document_prompt) == ("query: ", "passage: ")
 
 
-def test_the_fallback_through_the_library_agrees(
+def test_the_fallback_to_the_library_agrees(
     vectors: np.ndarray, fp32_encoder: SentenceTransformerEncoder
 ) -> None:
     folder, _ = find_model("minilm", None)
@@ -183,7 +183,7 @@ def test_the_fallback_through_the_library_agrees(
     assert max(map(len, shorter.tokenize(TEXTS))) == 16
 
 
-def test_a_model_of_our_own_pass_is_not_loaded_through_the_library(
+def test_a_model_with_our_forward_pass_is_not_loaded_by_the_library(
     fp32_encoder: SentenceTransformerEncoder,
 ) -> None:
     assert isinstance(fp32_encoder._backend, _BertBackend)
@@ -208,7 +208,7 @@ def test_an_encoder_of_another_identity_is_refused(
 
 
 @pytest.mark.parametrize("name", ["no/such-model", "/no/such/folder", "two//slashes"])
-def test_a_model_that_is_not_there_is_an_error_of_ours(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_model_raises_a_saeindex_error(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(EncoderError, match="needs no network"):
         open_encoder(name)
@@ -232,7 +232,7 @@ def test_weights_that_give_nan_are_reported(fp32_encoder: SentenceTransformerEnc
         broken.encode_query(["x"])
 
 
-def test_codes_in_bf16_find_mostly_the_features_of_fp32(space: FeatureSpace, vectors: np.ndarray) -> None:
+def test_codes_in_bf16_mostly_equal_those_in_fp32(space: FeatureSpace, vectors: np.ndarray) -> None:
     half = SentenceTransformerEncoder(precision="bf16", device="cpu").encode_document(TEXTS)
 
     def features(code: SparseCode) -> list[set[int]]:
@@ -242,7 +242,7 @@ def test_codes_in_bf16_find_mostly_the_features_of_fp32(space: FeatureSpace, vec
     assert np.mean([len(a & b) / len(a | b) for a, b in pairs]) > 0.85
 
 
-def test_blas_has_one_thread_while_any_thread_embeds_and_its_own_number_afterwards() -> None:
+def test_blas_has_one_thread_during_embedding_and_is_restored_afterwards() -> None:
     def threads() -> set[int]:
         found = threadpool_info()
         return {library["num_threads"] for library in found if library["user_api"] == "blas"}
@@ -252,7 +252,7 @@ def test_blas_has_one_thread_while_any_thread_embeds_and_its_own_number_afterwar
         other.submit(limit.__enter__).result()
         assert threads() == {1}
         limit.__exit__()
-        assert threads() == {1}  # the other thread embeds still
+        assert threads() == {1}  # the other thread is still embedding
         limit.__enter__()
         other.submit(limit.__exit__).result()
     assert threads() == before

@@ -42,7 +42,7 @@ def test_thresholds_are_the_quantiles_of_each_feature_s_non_zeros() -> None:
             np.testing.assert_allclose(calibration.p90[feature], np.percentile(active, 90), rtol=1e-6)
 
 
-def test_a_feature_that_was_never_active_is_only_ever_present() -> None:
+def test_a_feature_that_was_never_active_only_reaches_the_level_present() -> None:
     calibration = Calibration.measure(sparse(random_code(0)))
     assert np.isinf(calibration.median[3])
     assert calibration.density[3] == 0
@@ -86,7 +86,7 @@ def test_an_empty_batch_and_an_empty_row_have_no_codes() -> None:
     assert codes.dtype == np.int64
 
 
-def test_a_saved_calibration_comes_back_the_same(tmp_path: Path) -> None:
+def test_a_saved_calibration_is_loaded_unchanged(tmp_path: Path) -> None:
     calibration = Calibration.measure(sparse(random_code(2)))
     calibration.save(tmp_path / "calibration.safetensors")
     loaded = Calibration.load(tmp_path / "calibration.safetensors")
@@ -102,7 +102,7 @@ def embeddings(rows: int) -> NDArray[np.float32]:
 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10**6), cuts=st.lists(st.integers(0, 200), max_size=6))
-def test_parts_in_any_order_measure_as_the_whole(seed: int, cuts: list[int]) -> None:
+def test_parts_in_any_order_give_the_calibration_of_the_whole(seed: int, cuts: list[int]) -> None:
     z, x = random_code(seed), embeddings(200)
     whole = Calibration.measure(sparse(z), x)
     order = np.random.default_rng(seed).permutation(200)
@@ -116,7 +116,7 @@ def test_parts_in_any_order_measure_as_the_whole(seed: int, cuts: list[int]) -> 
     np.testing.assert_allclose(measured.mean, x.mean(0, dtype=np.float64), rtol=1e-6, atol=1e-7)
 
 
-def test_the_mean_is_known_only_where_every_embedding_was_given() -> None:
+def test_the_mean_is_known_only_if_every_embedding_was_given() -> None:
     z, x = random_code(4), embeddings(200)
     assert Calibration.measure(sparse(z)).mean is None
     meter = CalibrationMeter(FEATURES)
@@ -136,11 +136,11 @@ def test_the_mean_is_saved_and_changes_no_digest(tmp_path: Path) -> None:
     assert Calibration.load(tmp_path / "without.safetensors").mean is None
 
 
-def test_a_rare_feature_can_keep_the_levels_of_another_corpus() -> None:
+def test_a_rare_feature_can_keep_the_levels_of_the_space() -> None:
     ours, theirs = Calibration.measure(sparse(random_code(6))), Calibration.measure(sparse(random_code(7)))
     counts = (random_code(6) > 0).sum(0)
-    least = int(np.median(counts))
-    mixed = ours.with_rare_levels_of(theirs, least)
-    np.testing.assert_array_equal(mixed.median, np.where(counts < least, theirs.median, ours.median))
-    np.testing.assert_array_equal(mixed.p90, np.where(counts < least, theirs.p90, ours.p90))
+    min_count = int(np.median(counts))
+    mixed = ours.with_rare_levels_of(theirs, min_count)
+    np.testing.assert_array_equal(mixed.median, np.where(counts < min_count, theirs.median, ours.median))
+    np.testing.assert_array_equal(mixed.p90, np.where(counts < min_count, theirs.p90, ours.p90))
     np.testing.assert_array_equal(mixed.density, ours.density)

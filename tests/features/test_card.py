@@ -41,7 +41,7 @@ def test_the_card_of_the_default_space_has_its_measured_figures(space: FeatureSp
     assert "apache-2.0" in section(body, "Licence")
 
 
-def test_what_was_not_measured_is_not_claimed(space: FeatureSpace) -> None:
+def test_figures_that_were_not_measured_are_not_on_the_card(space: FeatureSpace) -> None:
     n = space.n_features
     never = np.full(n, np.inf, np.float32)
     bare = replace(
@@ -61,7 +61,7 @@ def test_what_was_not_measured_is_not_claimed(space: FeatureSpace) -> None:
     assert "nan" not in card
 
 
-def test_the_figures_of_the_labels_stand_on_the_card_with_their_control(space: FeatureSpace) -> None:
+def test_the_figures_of_the_labels_are_on_the_card_with_their_control(space: FeatureSpace) -> None:
     figures = {
         "mean_trust_above_floor": 0.8765,
         "share_above_floor": 0.7,
@@ -97,13 +97,13 @@ def test_labels_and_names_cannot_break_out_of_the_card(space: FeatureSpace, text
     assert text not in card.replace("apache-2.0", "")
 
 
-def test_the_licence_can_be_another_one(space: FeatureSpace) -> None:
+def test_the_licence_can_be_changed(space: FeatureSpace) -> None:
     card = model_card(space, license="cc-by-4.0")
     assert "license: cc-by-4.0" in card
     assert "apache" not in card
 
 
-def test_what_a_fidelity_report_measured_is_in_the_card(space: FeatureSpace) -> None:
+def test_the_figures_of_a_fidelity_report_are_on_the_card(space: FeatureSpace) -> None:
     held_out = {"nmse": 0.21, "cosine": 0.9, "active": 31.5, "overlap10": 0.7312, "ndcg_retained": 0.977}
     card = model_card(replace(space, report={"held_out": held_out, "calibrated_on_passages": 5_000}))
     fidelity = section(card, "Fidelity")

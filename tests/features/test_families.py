@@ -1,4 +1,4 @@
-"""Families against brute force, networkx, explicit randomisation, and families that were planted."""
+"""Families compared with brute force, networkx, explicit randomisation, and planted families."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def as_set(edges: Edges) -> set[tuple[int, int]]:
 
 @settings(max_examples=30, deadline=None)
 @given(seed=seeds)
-def test_counts_are_those_of_a_loop_over_records(seed: int) -> None:
+def test_counts_equal_those_of_a_loop_over_records(seed: int) -> None:
     z = background(np.random.default_rng(seed), 80, 12)
     together = Cooccurrence.measure(sparse(z))
     for i in range(12):
@@ -91,15 +91,15 @@ def test_counts_are_those_of_a_loop_over_records(seed: int) -> None:
     np.testing.assert_array_equal(together.degrees, z.sum(0))
 
 
-def test_blocks_do_not_show_in_the_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_block_size_does_not_change_the_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     code = sparse(background(np.random.default_rng(1), 300, 50))
     whole = Cooccurrence.measure(code)
     monkeypatch.setattr(module, "BLOCK", 7)
     np.testing.assert_array_equal(Cooccurrence.measure(code).counts, whole.counts)
 
 
-def test_the_null_agrees_with_codes_randomised_by_trades() -> None:
-    """The mean count of all pairs to 1e-9, of each within 15 %; tails no heavier than the p-values say."""
+def test_the_null_distribution_agrees_with_curveball_randomisation() -> None:
+    """The mean count of all pairs to 1e-9, of each within 15 %; tails no heavier than expected."""
     rng = np.random.default_rng(2)
     z, _ = planted(2, records=600, features=24)
     code = sparse(z | (rng.random(z.shape) < 0.1))
@@ -127,7 +127,7 @@ def _symmetric(counts: NDArray[np.int32], together: Cooccurrence) -> NDArray[np.
 
 @settings(max_examples=20, deadline=None)
 @given(seed=seeds)
-def test_p_values_are_the_sum_of_the_poisson_tail(seed: int) -> None:
+def test_p_values_are_the_poisson_tail(seed: int) -> None:
     together = Cooccurrence.measure(sparse(background(np.random.default_rng(seed), 200, 8)))
     i, j = np.triu_indices(8, 1)
     expected, p = together.expected(i, j), together.p_values(i, j)
@@ -144,7 +144,7 @@ def test_codes_without_structure_have_no_edges() -> None:
         assert len(candidate_edges(randomised).parent) == 0
 
 
-def test_npmi_is_one_for_features_that_are_never_apart_and_minus_one_for_those_never_together() -> None:
+def test_npmi_is_1_for_inseparable_and_minus_1_for_exclusive_features() -> None:
     z = np.zeros((1_000, 14), bool)
     z[:50, :2] = True
     z[50:100, 2] = True
@@ -162,7 +162,7 @@ def test_npmi_is_one_for_features_that_are_never_apart_and_minus_one_for_those_n
 
 @settings(max_examples=100, deadline=None)
 @given(seed=seeds, share=st.floats(0.05, 1))
-def test_the_forest_is_that_of_networkx(seed: int, share: float) -> None:
+def test_the_forest_equals_that_of_networkx(seed: int, share: float) -> None:
     edges, density = random_edges(seed, share=share)
     graph = nx.Graph()
     graph.add_weighted_edges_from(zip(edges.parent, edges.child, edges.weight, strict=True))
@@ -172,7 +172,7 @@ def test_the_forest_is_that_of_networkx(seed: int, share: float) -> None:
     assert forest.weight.tolist() == sorted(forest.weight, reverse=True)
 
 
-def test_equal_zero_and_negative_weights_are_edges_and_ties_go_by_feature_id() -> None:
+def test_weights_may_be_zero_or_negative_and_ties_are_broken_by_feature_id() -> None:
     for weight in (0.0, 0.3, -1.0):
         edges = Edges(np.array([3, 3, 1]), np.array([0, 1, 0]), np.full(3, weight))
         for order in ([0, 1, 2], [2, 1, 0], [1, 2, 0]):
@@ -182,7 +182,7 @@ def test_equal_zero_and_negative_weights_are_edges_and_ties_go_by_feature_id() -
 
 @settings(max_examples=100, deadline=None)
 @given(seed=seeds, most=st.integers(3, 8))
-def test_trees_are_disjoint_acyclic_within_size_and_general_above_specific(seed: int, most: int) -> None:
+def test_trees_are_disjoint_acyclic_bounded_and_have_general_parents(seed: int, most: int) -> None:
     edges, density = random_edges(seed, features=20)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "MAX_FEATURES", most)
@@ -201,7 +201,7 @@ def test_trees_are_disjoint_acyclic_within_size_and_general_above_specific(seed:
 
 @settings(max_examples=50, deadline=None)
 @given(seed=seeds)
-def test_trees_depend_on_no_order_and_on_no_numbering(seed: int) -> None:
+def test_trees_do_not_depend_on_order_or_numbering(seed: int) -> None:
     edges, density = random_edges(seed, features=18)
     rng = np.random.default_rng(seed)
     trees = {frozenset(tree.items()) for tree in grow_trees(edges, density)}
@@ -244,7 +244,7 @@ def test_families_do_not_depend_on_the_order_of_records() -> None:
     assert find_families(sparse(z), named(60)) == find_families(sparse(shuffled), named(60))
 
 
-def test_later_rounds_go_below_the_roots_and_repeat_no_family() -> None:
+def test_later_rounds_continue_below_the_roots_and_repeat_no_family() -> None:
     z, _ = planted(4, features=40)
     rng = np.random.default_rng(9)
     for parent in np.argsort(-z.sum(0))[:3]:
@@ -258,12 +258,12 @@ def test_later_rounds_go_below_the_roots_and_repeat_no_family() -> None:
         assert shared / (one.size + other.size - shared) < 0.6
 
 
-def test_codes_with_nothing_in_them_have_no_families() -> None:
+def test_empty_codes_have_no_families() -> None:
     for z in (np.zeros((0, 5), bool), np.zeros((9, 5), bool), np.eye(5, dtype=bool), np.ones((9, 1), bool)):
         assert find_families(sparse(z), named(z.shape[1])) == ()
 
 
-def test_a_label_names_what_most_trusted_labels_say_then_the_root_and_the_densest_members() -> None:
+def test_a_family_label_prefers_trusted_words_then_the_root_then_dense_members() -> None:
     tree: module.Tree = {0: None, 1: 0, 2: 0, 3: 0, 4: 3, 5: 3}
     density = np.array([90, 80, 70, 60, 10, 50], np.int32)
     texts = ["sky, night", "dwarf", "galaxy, halo", "dust", "spiral galaxies", "redshift"]

@@ -1,4 +1,4 @@
-"""The fidelity report against plain loops over the same codes, and what it refuses."""
+"""The fidelity report compared with plain loops over the same codes, and invalid inputs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def directions(seed: int = 0) -> torch.Tensor:
 
 
 def texts_like(count: int, seed: int = 1) -> Floats:
-    """Return embeddings that a few of the directions and some noise make."""
+    """Return embeddings that are sums of a few directions and noise."""
     rng = np.random.default_rng(seed)
     z = rng.gamma(2, size=(count, N)) * (rng.random((count, N)) < 0.1)
     x = z @ directions().numpy() + 0.3 * rng.normal(size=(count, D)) + 0.2
@@ -65,7 +65,7 @@ def with_mean(space: FeatureSpace) -> FeatureSpace:
 
 @pytest.mark.parametrize("has_mean", [True, False])
 @pytest.mark.parametrize("block", [7, 4_096])
-def test_the_figures_are_those_of_a_loop_over_the_records(
+def test_the_figures_equal_a_loop_over_the_records(
     space: FeatureSpace, monkeypatch: pytest.MonkeyPatch, has_mean: bool, block: int
 ) -> None:
     monkeypatch.setattr(fidelity, "BLOCK", block)
@@ -91,7 +91,7 @@ def test_the_figures_are_those_of_a_loop_over_the_records(
     assert report.mean_of == ("the calibration corpus" if has_mean else "the evaluated records")
 
 
-def test_refinement_is_what_lies_between_the_two_errors(space: FeatureSpace) -> None:
+def test_refinement_is_the_difference_of_the_two_errors(space: FeatureSpace) -> None:
     x = texts_like(200)
     sae = space.sae
     plain = SparseAutoencoder(*sae.tensors().values(), k=K, refine_steps=0)
@@ -150,7 +150,7 @@ def test_a_file_of_embeddings_is_measured_like_an_array(space: FeatureSpace, tmp
     assert sum(done) == 200
 
 
-def test_stability_is_told_by_level() -> None:
+def test_stability_is_reported_by_level() -> None:
     rng = np.random.default_rng(0)
     ours = rng.normal(size=(1_500, 16)).astype(np.float32)
     other = np.concatenate([ours[:300], rng.normal(size=(900, 16)).astype(np.float32)])
@@ -161,7 +161,7 @@ def test_stability_is_told_by_level() -> None:
     assert [level.features for level in stability_by_level(ours[:256], other)] == [256]
 
 
-def test_the_report_is_json_and_words(space: FeatureSpace) -> None:
+def test_the_report_is_json_and_text(space: FeatureSpace) -> None:
     x = texts_like(200)
     report = measure_fidelity(space, x, against={"the same": space.sae.directions})
     described = json.loads(json.dumps(report.to_json(), allow_nan=False))
@@ -169,23 +169,25 @@ def test_the_report_is_json_and_words(space: FeatureSpace) -> None:
     assert described["density"]["never"] == report.density.never
     assert described["stability"][0]["levels"][0]["matched"] == 1
     assert set(report.held_out()) >= {"nmse", "cosine", "active"}
-    said = " ".join(verdict(report))
-    assert f"NMSE {report.nmse:.3f}" in said
-    assert "the same has 100% of the features too" in said
-    assert "50,000 records or more" in said
+    text = " ".join(verdict(report))
+    assert f"NMSE {report.nmse:.3f}" in text
+    assert "the same has 100% of the features too" in text
+    assert "50,000 records or more" in text
     assert {row.name for row in figures(report)} >= {"NMSE", "cosine", "dead features", "stability"}
 
 
-def test_a_space_of_other_embeddings_is_called_so(space: FeatureSpace) -> None:
+def test_a_mismatch_of_space_and_embeddings_is_reported(space: FeatureSpace) -> None:
     report = measure_fidelity(space, texts_like(200) / np.float32(100) + np.float32(3))
     assert report.nmse > 1
     assert "made for other embeddings" in verdict(report)[0]
 
 
-# What is refused --------------------------------------------------------------------------------------
+# Invalid inputs ---------------------------------------------------------------------------------------
 
 
-def test_what_cannot_be_measured_is_refused(space: FeatureSpace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inputs_that_cannot_be_measured_are_refused(
+    space: FeatureSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(fidelity, "BLOCK", 50)
     x = texts_like(200)
     for wrong in (x[:, :-1], x[0], x[:10]):

@@ -81,7 +81,7 @@ def test_the_page_has_the_verdict_the_figures_and_the_plots(page: str) -> None:
     assert without.count(chart) == page.count(chart) - 1
 
 
-def test_the_page_asks_for_nothing_from_outside(page: str) -> None:
+def test_the_page_loads_no_external_resources(page: str) -> None:
     for tag, attributes in Elements(page).tags:
         assert tag not in {"link", "img", "iframe", "object", "base"}
         assert not {"src", "href"} & attributes.keys(), tag
@@ -95,7 +95,7 @@ def test_the_page_asks_for_nothing_from_outside(page: str) -> None:
 @pytest.mark.parametrize(
     "name", ["</script><script>alert(1)</script>", "<img src=x onerror=alert(1)>", "a & b"]
 )
-def test_names_from_outside_stay_text(name: str) -> None:
+def test_names_from_input_stay_text(name: str) -> None:
     plain = [tag for tag, _ in Elements(page_html(REPORT)).tags]
     odd = page_html(replace(REPORT, space=name, stability=(replace(STABILITY, against=name),)))
     found = Elements(odd)
@@ -104,7 +104,7 @@ def test_names_from_outside_stay_text(name: str) -> None:
     assert name not in odd
 
 
-def test_a_page_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_is_replaced_completely_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "deep" / "page.html"
     assert write_page(REPORT, target) == target
     first = target.read_text()

@@ -49,7 +49,7 @@ def refusal(kind: type[HfHubHTTPError], status: int) -> HfHubHTTPError:
 
 
 class Downloading:
-    """Stands for ``snapshot_download``: copies the allowed files of a folder."""
+    """Replaces ``snapshot_download``: copies the allowed files of a folder."""
 
     def __init__(self, remote: Path, cache: Path) -> None:
         self.remote, self.cache = remote, cache
@@ -64,7 +64,7 @@ class Downloading:
         return str(self.cache)
 
 
-def test_a_pushed_space_comes_back_the_same(space: FeatureSpace, tmp_path: Path) -> None:
+def test_a_pushed_space_is_loaded_unchanged(space: FeatureSpace, tmp_path: Path) -> None:
     api = RecordingApi(tmp_path / "remote")
     address = push_to_hub(space, "me/lens", private=True, token=SECRET, api=api)
     assert address == "https://hub.example/commit/1"
@@ -84,7 +84,7 @@ def test_a_pushed_space_comes_back_the_same(space: FeatureSpace, tmp_path: Path)
     assert not (tmp_path / "cache" / "stray.py").exists()
 
 
-def test_every_file_of_a_saved_space_may_pass(space: FeatureSpace, tmp_path: Path) -> None:
+def test_every_file_of_a_saved_space_is_allowed(space: FeatureSpace, tmp_path: Path) -> None:
     folder = write_with_card(space, tmp_path / "lens", "me/lens")
     assert {path.name for path in folder.iterdir()} <= set(FILES)
 
@@ -102,7 +102,7 @@ def test_a_folder_and_a_packaged_name_need_no_hub(space: FeatureSpace, tmp_path:
         FeatureSpace.from_pretrained("no-such-space")
 
 
-def test_a_refusal_is_an_error_of_ours_without_the_token(space: FeatureSpace, tmp_path: Path) -> None:
+def test_a_refusal_is_a_saeindex_error_without_the_token(space: FeatureSpace, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="HTTP 403") as pushed:
         push_to_hub(space, "me/lens", token=SECRET, api=RefusingApi(tmp_path / "remote"))
 
@@ -117,7 +117,7 @@ def test_a_refusal_is_an_error_of_ours_without_the_token(space: FeatureSpace, tm
         assert caught.value.__context__ is None
 
 
-def test_names_that_are_none_and_repositories_of_other_things_are_told(
+def test_invalid_names_and_repositories_without_a_space_are_reported(
     space: FeatureSpace, tmp_path: Path
 ) -> None:
     with pytest.raises(InvalidInputError, match="USER/NAME"):

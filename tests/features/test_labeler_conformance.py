@@ -1,4 +1,4 @@
-"""Every labeler passes the suite that users' own labelers can run."""
+"""Every labeler passes the suite that is available for users' labelers."""
 
 from __future__ import annotations
 

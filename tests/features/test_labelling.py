@@ -1,4 +1,4 @@
-"""Labelling a space: any labeler, whole documents apart, and a person's word above all."""
+"""Labelling a space: any labeler, splits by document, and manual labels that are never replaced."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from saeindex.features.labelling import labeling_task, relabel, split_texts
 from saeindex.features.labels import TRUST_FLOOR
 from saeindex.features.mapping import carry_manual_labels
 from saeindex.sae import SparseAutoencoder, TrainingConfig
-from tests.samples import RememberingEncoder, sample_records
+from tests.samples import RecordingEncoder, sample_records
 
 TEXTS = [record.text for record in sample_records(2_000, seed=40)]
 CONFIG = TrainingConfig(n_features=48, k=12, steps=120, batch_size=256)
 
 
 class Naming:
-    """A labeler that names features by a word, but for those that it leaves; it remembers its task."""
+    """A labeler that names features by a word, skips some of them, and records its task."""
 
     method = "guess"
 
@@ -41,19 +41,19 @@ class Naming:
 
 
 @pytest.fixture(scope="module")
-def embeddings(session_encoder: RememberingEncoder) -> Any:
+def embeddings(session_encoder: RecordingEncoder) -> Any:
     return session_encoder.encode_document(TEXTS)
 
 
 @pytest.fixture(scope="module")
-def fitted_space(session_encoder: RememberingEncoder, embeddings: Any) -> FeatureSpace:
+def fitted_space(session_encoder: RecordingEncoder, embeddings: Any) -> FeatureSpace:
     return FeatureSpace.fit(
         TEXTS, config=CONFIG, encoder=session_encoder, embeddings=embeddings, name="small"
     )
 
 
 def annotated(
-    fitted_space: FeatureSpace, embeddings: Any, encoder: RememberingEncoder, **options: Any
+    fitted_space: FeatureSpace, embeddings: Any, encoder: RecordingEncoder, **options: Any
 ) -> FeatureSpace:
     return FeatureSpace.annotate(
         fitted_space.sae, TEXTS, embeddings, encoder, name="small", report={}, **options
@@ -72,8 +72,8 @@ def test_the_report_has_the_figures_of_the_labels(fitted_space: FeatureSpace) ->
     assert figures["mean_trust"] > figures["control_auroc"] + 0.2
 
 
-def test_any_labeler_can_be_used_and_what_it_leaves_is_labelled_by_words(
-    fitted_space: FeatureSpace, embeddings: Any, encoder: RememberingEncoder
+def test_any_labeler_can_be_used_and_words_label_the_remaining_features(
+    fitted_space: FeatureSpace, embeddings: Any, encoder: RecordingEncoder
 ) -> None:
     labeler: Labeler = Naming(leaves=[3, 5])
     space = annotated(fitted_space, embeddings, encoder, labeler=labeler)
@@ -90,8 +90,8 @@ def test_any_labeler_can_be_used_and_what_it_leaves_is_labelled_by_words(
     )
 
 
-def test_no_document_makes_labels_and_tests_them(
-    fitted_space: FeatureSpace, embeddings: Any, encoder: RememberingEncoder
+def test_no_document_is_used_for_both_labelling_and_testing(
+    fitted_space: FeatureSpace, embeddings: Any, encoder: RecordingEncoder
 ) -> None:
     groups = np.arange(len(TEXTS)) // 7
     labeler = Naming()
@@ -125,7 +125,7 @@ def test_a_split_is_the_same_each_time_and_uneven_groups_stay_whole() -> None:
 
 
 def test_a_manual_label_is_never_weak_and_no_labeler_replaces_it(
-    fitted_space: FeatureSpace, embeddings: Any, encoder: RememberingEncoder
+    fitted_space: FeatureSpace, embeddings: Any, encoder: RecordingEncoder
 ) -> None:
     assert fitted_space.labels[7].trust is not None  # so it can be measured
     named = fitted_space.with_labels({7: " of the oven ", 9: "starlight"}, encoder)
@@ -142,15 +142,15 @@ def test_a_manual_label_is_never_weak_and_no_labeler_replaces_it(
     assert 7 not in done.phrases
     assert [again.labels[i].text for i in (7, 8, 9)] == ["of the oven", "bread 8", "starlight"]
     assert again.labels[7].method == "manual"
-    # Its trust is measured like any other one's, where there are texts.
+    # Its trust is measured like that of any other label, if there are texts.
     assert again.labels[7].trust is not None
     assert again.report["labels"]["methods"] == {"guess": 46, "manual": 2}
     by_hand, _ = relabel(again, TEXTS, embeddings, encoder, ManualLabeler({7: "said otherwise"}))
     assert (by_hand.labels[7].text, by_hand.labels[8]) == ("said otherwise", again.labels[8])
 
 
-def test_relabelling_some_features_leaves_the_others_as_they_were(
-    fitted_space: FeatureSpace, embeddings: Any, encoder: RememberingEncoder
+def test_relabelling_some_features_leaves_the_others_unchanged(
+    fitted_space: FeatureSpace, embeddings: Any, encoder: RecordingEncoder
 ) -> None:
     first, second = [i for i in range(48) if (fitted_space.labels[i].trust or 0) > TRUST_FLOOR][:2]
     after, done = relabel(
@@ -164,8 +164,8 @@ def test_relabelling_some_features_leaves_the_others_as_they_were(
     assert "guess" not in fitted_space.report["labels"]
 
 
-def test_families_are_named_after_the_labels_that_there_are(
-    fitted_space: FeatureSpace, encoder: RememberingEncoder
+def test_families_are_named_after_the_current_labels(
+    fitted_space: FeatureSpace, encoder: RecordingEncoder
 ) -> None:
     family = Family(0, "old name", (3, 5, 8), (None, 3, 3), 0.5, 0.1)
     space = replace(fitted_space, families=(family,))
@@ -176,15 +176,15 @@ def test_families_are_named_after_the_labels_that_there_are(
 
 
 @pytest.mark.parametrize("text", ["", "   ", "two\nlines", "\x1b[31mred", ", ,", "x" * 201])
-def test_a_label_that_could_not_be_shown_is_refused(
-    fitted_space: FeatureSpace, encoder: RememberingEncoder, text: str
+def test_a_label_that_cannot_be_displayed_is_refused(
+    fitted_space: FeatureSpace, encoder: RecordingEncoder, text: str
 ) -> None:
     with pytest.raises(InvalidInputError, match="feature #7"):
         fitted_space.with_labels({7: text}, encoder)
 
 
-def test_features_that_do_not_exist_and_parts_that_do_not_fit_are_refused(
-    fitted_space: FeatureSpace, embeddings: Any, encoder: RememberingEncoder
+def test_unknown_features_and_inconsistent_inputs_are_refused(
+    fitted_space: FeatureSpace, embeddings: Any, encoder: RecordingEncoder
 ) -> None:
     with pytest.raises(UnknownConceptError, match="#48"):
         fitted_space.with_labels({48: "beyond"}, encoder)
@@ -198,9 +198,7 @@ def test_features_that_do_not_exist_and_parts_that_do_not_fit_are_refused(
         labeling_task(fitted_space, TEXTS, embeddings, encoder, groups=np.zeros(3, np.int64))
 
 
-def test_labels_survive_a_save(
-    fitted_space: FeatureSpace, encoder: RememberingEncoder, tmp_path: Path
-) -> None:
+def test_labels_survive_a_save(fitted_space: FeatureSpace, encoder: RecordingEncoder, tmp_path: Path) -> None:
     named = fitted_space.with_labels({7: "of the oven"}, encoder)
     loaded = FeatureSpace.load(named.save(tmp_path / "named"))
     assert loaded.labels[7] == FeatureLabel("of the oven", "manual")
@@ -214,7 +212,7 @@ def test_labels_survive_a_save(
 
 
 def moved(space: FeatureSpace, order: Sequence[int]) -> FeatureSpace:
-    """Return the space with feature ``order[j]`` at place j, and only the first of those features."""
+    """Return the space with feature ``order[j]`` at position j, without the remaining features."""
     sae, c, at = space.sae, space.calibration, list(order)
     return replace(
         space,
@@ -228,28 +226,28 @@ def moved(space: FeatureSpace, order: Sequence[int]) -> FeatureSpace:
 
 @pytest.mark.parametrize("with_vectors", [False, True])
 def test_manual_labels_survive_a_refit_and_lost_ones_are_reported(
-    fitted_space: FeatureSpace, embeddings: Any, encoder: RememberingEncoder, with_vectors: bool
+    fitted_space: FeatureSpace, embeddings: Any, encoder: RecordingEncoder, with_vectors: bool
 ) -> None:
     old = fitted_space.with_labels({7: "of the oven", 0: "gone with its feature"}, encoder)
     order = [int(i) for i in np.random.default_rng(2).permutation(np.arange(1, 48))]
     new = moved(fitted_space, order)
-    carried = carry_manual_labels(old, new, embeddings if with_vectors else None)
+    mapped = carry_manual_labels(old, new, embeddings if with_vectors else None)
     at = order.index(7)
-    assert (carried.labels[at].text, carried.labels[at].method) == ("of the oven", "manual")
-    assert (carried.labels[at].trust is not None) == with_vectors
-    np.testing.assert_array_equal(carried.label_vectors[at], old.label_vectors[7])
-    assert [i for i in range(47) if carried.labels[i] != new.labels[i]] == [at]
-    (lost,) = carried.report["labels"]["lost_manual"]
+    assert (mapped.labels[at].text, mapped.labels[at].method) == ("of the oven", "manual")
+    assert (mapped.labels[at].trust is not None) == with_vectors
+    np.testing.assert_array_equal(mapped.label_vectors[at], old.label_vectors[7])
+    assert [i for i in range(47) if mapped.labels[i] != new.labels[i]] == [at]
+    (lost,) = mapped.report["labels"]["lost_manual"]
     assert (lost["id"], lost["label"]) == (0, "gone with its feature")
-    assert carried.fingerprint == new.fingerprint
+    assert mapped.fingerprint == new.fingerprint
 
 
-def test_nothing_is_mapped_where_no_label_is_manual(fitted_space: FeatureSpace) -> None:
+def test_without_manual_labels_nothing_is_mapped(fitted_space: FeatureSpace) -> None:
     assert carry_manual_labels(fitted_space, fitted_space) is fitted_space
 
 
-def test_a_seed_names_its_feature_only_where_it_predicts_it(
-    fitted_space: FeatureSpace, embeddings: Any, encoder: RememberingEncoder
+def test_a_seed_names_its_feature_only_if_it_predicts_it(
+    fitted_space: FeatureSpace, embeddings: Any, encoder: RecordingEncoder
 ) -> None:
     trusted = next(i for i in range(48) if (fitted_space.labels[i].trust or 0) > TRUST_FLOOR)
     seeds = ["a phrase that fits nothing here"] * trusted + [fitted_space.labels[trusted].text]

@@ -42,7 +42,7 @@ def sparse(z: NDArray[np.float32]) -> SparseCode:
 
 
 def embed(texts: Sequence[str]) -> NDArray[np.float32]:
-    """Embed by the words that a text has, so that a label of the planted word finds its texts."""
+    """Embed a text by its words, so that the planted word as a label finds its texts."""
     known = [*PLANTED, "cello", *FILLERS]
     counts = np.array([text.split().count(word) for text in texts for word in known], np.float32)
     counts = counts.reshape(len(texts), len(known))
@@ -59,7 +59,7 @@ def commaless(texts: Sequence[str]) -> list[str]:
     return [text.replace(",", "") for text in texts]
 
 
-def test_the_planted_word_leads_each_feature_s_label() -> None:
+def test_the_planted_word_is_first_in_each_feature_s_label() -> None:
     texts, code = planted()
     assert [label.split(", ")[0] for label in labels_of(texts, code)] == PLANTED
 
@@ -79,7 +79,7 @@ def test_a_label_is_short_and_does_not_repeat_a_word_or_its_stem() -> None:
         assert len(stems) <= TERMS
 
 
-def test_a_second_term_joins_only_where_it_helps_to_find_the_texts() -> None:
+def test_a_second_term_is_added_only_if_it_helps_to_find_the_texts() -> None:
     texts, code = planted()
     halves = [text.replace("violin", "cello" if i % 2 else "violin") for i, text in enumerate(texts)]
     assert set(labels_of(halves, code)[1].split(", ")) == {"violin", "cello"}
@@ -109,7 +109,7 @@ def test_correlations_and_counts_equal_a_dense_computation() -> None:
     np.testing.assert_allclose(correlations, expected, atol=1e-4)
 
 
-def test_texts_without_words_in_common_cannot_be_labelled() -> None:
+def test_texts_without_common_words_cannot_be_labelled() -> None:
     _, code = planted(rows=3)
     with pytest.raises(InvalidInputError, match="no word"):
         labels_of(["alpha beta", "gamma delta", "epsilon zeta"], code)
@@ -129,8 +129,8 @@ def test_a_contrast_set_holds_active_near_and_random_absent_texts() -> None:
         active, absent = contrast.texts[contrast.is_active], contrast.texts[~contrast.is_active]
         assert set(active) == set(typical)
         assert (z[absent, feature] == 0).all()
-        closeness = cosine(vectors - vectors.mean(0), vectors[typical].mean(0) - vectors.mean(0))
-        nearest = sorted(np.flatnonzero(z[:, feature] == 0), key=lambda i: -closeness[i])[: len(typical)]
+        similarity = cosine(vectors - vectors.mean(0), vectors[typical].mean(0) - vectors.mean(0))
+        nearest = sorted(np.flatnonzero(z[:, feature] == 0), key=lambda i: -similarity[i])[: len(typical)]
         assert set(nearest) <= set(absent)
         assert len(absent) == 2 * len(active)
 
@@ -161,7 +161,7 @@ def test_trust_is_the_auroc_over_the_contrast_set_and_unknown_without_one() -> N
             assert trust[feature] == pytest.approx(expected, abs=1e-6)
 
 
-def test_labels_that_point_at_their_records_are_trusted_and_shuffled_ones_are_not() -> None:
+def test_labels_that_predict_their_records_are_trusted_and_shuffled_ones_not() -> None:
     vectors, code, labels = separable()
     calibration = Calibration.measure(code)
     good = [score for score in trust_scores(labels, vectors, code, calibration) if score is not None]
@@ -172,7 +172,7 @@ def test_labels_that_point_at_their_records_are_trusted_and_shuffled_ones_are_no
 
 
 def separable() -> tuple[NDArray[np.float32], SparseCode, NDArray[np.float32]]:
-    """Return records that lie towards their features' directions, their code, and those directions."""
+    """Return records near their features' directions, their code, and those directions."""
     rng = np.random.default_rng(1)
     directions = rng.normal(size=(6, 32)) / 32**0.5
     share = np.array([0.3, 0.25, 0.2, 0.2, 0.15, 0.01])
@@ -181,7 +181,7 @@ def separable() -> tuple[NDArray[np.float32], SparseCode, NDArray[np.float32]]:
     return vectors.astype(np.float32), sparse(z.astype(np.float32)), directions.astype(np.float32)
 
 
-def test_a_label_is_weak_where_trust_is_low_or_unknown() -> None:
+def test_a_label_is_weak_if_trust_is_low_or_unknown() -> None:
     assert FeatureLabel("x").is_weak
     assert FeatureLabel("x", trust=TRUST_FLOOR - 0.01).is_weak
     assert not FeatureLabel("x", trust=TRUST_FLOOR).is_weak

@@ -1,4 +1,4 @@
-"""Drift against scipy's own exact test, one feature at a time, and against corpora that have none."""
+"""Drift compared with scipy's exact test of each feature, and on corpora without drift."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ N = 300
 def corpus(
     seed: int, records: int, active_rates: NDArray[np.float64], scale: float = 1.0
 ) -> NDArray[np.float32]:
-    """Return activations (records, n): feature i active at ``rates[i]``, its strength gamma distributed."""
+    """Return activations (records, n): feature i active at ``rates[i]``, gamma distributed."""
     rng = np.random.default_rng(seed)
     z = rng.gamma(3.0, scale, size=(records, N)) * (rng.random((records, N)) < active_rates)
     return z.astype(np.float32)
@@ -44,7 +44,7 @@ def active_rates() -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize("records", [1, 7, 300])
-def test_the_rates_are_those_of_fisher_s_test_on_each_feature(
+def test_the_rates_equal_fisher_s_test_on_each_feature(
     active_rates: NDArray[np.float64], records: int
 ) -> None:
     fit, here = corpus(1, 2_000, active_rates), corpus(2, records, active_rates[::-1])
@@ -83,7 +83,7 @@ def test_features_that_became_frequent_or_rare_are_counted(active_rates: NDArray
 
 
 @pytest.mark.parametrize("scale", [2.0, 0.4])
-def test_activations_of_another_strength_put_the_levels_off(
+def test_activations_of_another_strength_are_level_drift(
     active_rates: NDArray[np.float64], scale: float
 ) -> None:
     drift = drift_of(corpus(7, 3_000, active_rates), corpus(8, 3_000, active_rates, scale))
@@ -94,7 +94,7 @@ def test_activations_of_another_strength_put_the_levels_off(
     assert drift.denser + drift.rarer <= FDR * N
 
 
-def test_levels_that_are_off_in_both_directions_are_seen_though_their_mean_is_right(
+def test_drift_of_levels_in_both_directions_is_detected(
     active_rates: NDArray[np.float64],
 ) -> None:
     fit, here = corpus(7, 3_000, active_rates), corpus(8, 3_000, active_rates)
@@ -125,7 +125,7 @@ def test_the_share_of_typical_records_is_tested_by_fisher_s_test(active_rates: N
     assert (drift.typical_q[~tested] == 1).all()
 
 
-def test_too_little_to_tell_is_said() -> None:
+def test_too_few_records_are_reported() -> None:
     none = drift_of(corpus(1, 100, np.full(N, 0.1)), np.zeros((0, N), np.float32))
     assert none.typical_share is None
     assert none.summary() == "nothing is stored yet"

@@ -24,10 +24,10 @@ from tests.llm.chat_service import (
     blocks,
     is_interpreter,
     labeler_of,
+    model_reply,
     phrase_of,
     planted_task,
     running_service,
-    sensible,
 )
 
 
@@ -37,12 +37,12 @@ def service() -> Iterator[ChatService]:
         yield service
 
 
-def test_features_get_the_phrase_that_tells_them_and_the_predictor_s_scores(service: ChatService) -> None:
+def test_features_get_the_phrase_of_the_interpreter_and_the_predictor_s_scores(service: ChatService) -> None:
     done = labeler_of(service, predictor_model="judge").label(planted_task())
     assert done.phrases == dict(enumerate(WORDS))
     assert done.left == {}
     for scores in done.evidence.values():
-        # The weak texts have the word too: a label alone cannot tell how much of it is in a text.
+        # The weak texts have the word too: a label alone does not determine how strong it is in a text.
         assert scores["auroc_against"] == {"random": 1.0, "near": 1.0, "weak": 0.5}
         assert scores["texts"] == 25
         assert 0.5 < scores["pearson"] < 1
@@ -56,7 +56,7 @@ def test_features_get_the_phrase_that_tells_them_and_the_predictor_s_scores(serv
     assert done.report["predictor"]["auroc_against"]["near"] == 1.0
 
 
-def test_the_interpreter_sees_strong_weak_and_absent_texts_and_the_predictor_none_of_them(
+def test_the_predictor_sees_none_of_the_texts_of_the_interpreter(
     service: ChatService,
 ) -> None:
     task = planted_task([1])
@@ -69,9 +69,9 @@ def test_the_interpreter_sees_strong_weak_and_absent_texts_and_the_predictor_non
     assert all(z[i] == 0 for i in absent)
     # Half of the absent ones are near: nearer to the typical texts than nine in ten of all absent texts.
     centred = (x - x.mean(0)) / np.linalg.norm(x - x.mean(0), axis=1, keepdims=True)
-    closeness = centred @ (x[z >= task.calibration.median[1]].mean(0) - x.mean(0))
-    bar = sorted(closeness[z == 0])[int((z == 0).sum() * 0.9)]
-    assert sum(closeness[i] >= bar for i in absent[:5]) == 5
+    similarity = centred @ (x[z >= task.calibration.median[1]].mean(0) - x.mean(0))
+    bar = sorted(similarity[z == 0])[int((z == 0).sum() * 0.9)]
+    assert sum(similarity[i] >= bar for i in absent[:5]) == 5
     shown = {text for block in blocks(interpreted) for text in block}
     tested = [text for body in predicted for text in blocks(body)[0]]
     assert len(tested) == len(set(tested)) == 25
@@ -83,20 +83,20 @@ def test_the_interpreter_sees_strong_weak_and_absent_texts_and_the_predictor_non
     assert sum(0 < level < task.calibration.median[1] for level in levels) == 5
 
 
-def test_a_resumed_run_asks_nothing_twice(service: ChatService, tmp_path: Path) -> None:
+def test_a_resumed_run_repeats_no_request(service: ChatService, tmp_path: Path) -> None:
     task = planted_task()
     # Killed after six requests: two features, of which one is half done.
-    service.script = [lambda body: (200, answer_of(sensible(body), service.usage))] * 6
-    service.speak = lambda body: None
+    service.script = [lambda body: (200, answer_of(model_reply(body), service.usage))] * 6
+    service.default_reply = lambda body: None
     first = labeler_of(service, cache=tmp_path, concurrency=1).label(task)
     assert len(first.phrases) == 1
     service.requests.clear()
-    service.speak = sensible
+    service.default_reply = model_reply
     again = labeler_of(service, cache=tmp_path, concurrency=1)
     estimate = again.estimate(task)
     done = again.label(task)
     assert done.phrases == dict(enumerate(WORDS))
-    asked = len(service.requests)
+    first_requests = len(service.requests)
     service.requests.clear()
     finished = labeler_of(service, cache=tmp_path)
     assert finished.estimate(task).requests == 0
@@ -105,24 +105,26 @@ def test_a_resumed_run_asks_nothing_twice(service: ChatService, tmp_path: Path) 
     assert service.requests == []
     assert (last.phrases, last.evidence) == (done.phrases, done.evidence)
     assert last.report["spent"]["input_tokens"] == 0
-    assert asked <= 16 - 6 + 3  # the bad first replies are not asked for again, but their corrections are
+    assert (
+        first_requests <= 16 - 6 + 3
+    )  # the invalid first replies are not requested again, but their corrections are
     assert estimate.cached >= 6
 
 
-def test_a_run_that_dies_in_the_middle_goes_on_where_it_stood(service: ChatService, tmp_path: Path) -> None:
+def test_an_interrupted_run_continues_where_it_stopped(service: ChatService, tmp_path: Path) -> None:
     task = planted_task()
-    service.script = [lambda body: (200, answer_of(sensible(body), service.usage))] * 6
-    service.speak = lambda body: pytest.fail("not reached")
+    service.script = [lambda body: (200, answer_of(model_reply(body), service.usage))] * 6
+    service.default_reply = lambda body: pytest.fail("not reached")
     service.fail(401, times=50)
     with pytest.raises(LabelerError, match="refuses the key"):
         labeler_of(service, cache=tmp_path, concurrency=1).label(task)
-    service.script, service.speak = [], sensible
+    service.script, service.default_reply = [], model_reply
     service.requests.clear()
     assert len(labeler_of(service, cache=tmp_path).label(task).phrases) == len(WORDS)
     assert len(service.requests) == 16 - 6
 
 
-def test_another_model_or_service_has_replies_of_its_own(service: ChatService, tmp_path: Path) -> None:
+def test_another_model_or_service_has_its_own_cached_replies(service: ChatService, tmp_path: Path) -> None:
     task = planted_task([0])
     labeler_of(service, cache=tmp_path).label(task)
     assert labeler_of(service, cache=tmp_path, predictor_model="judge").estimate(task).requests == 3
@@ -132,9 +134,9 @@ def test_another_model_or_service_has_replies_of_its_own(service: ChatService, t
     assert other_port.estimate(task).requests == 0
 
 
-def test_the_cache_holds_neither_texts_nor_the_key(service: ChatService, tmp_path: Path) -> None:
+def test_the_cache_contains_neither_texts_nor_the_key(service: ChatService, tmp_path: Path) -> None:
     task = planted_task([0])
-    service.speak = lambda body: '{"label": "sky"}' if is_interpreter(body) else sensible(body)
+    service.default_reply = lambda body: '{"label": "sky"}' if is_interpreter(body) else model_reply(body)
     labeler_of(service, cache=tmp_path).label(task)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) == REQUESTS_PER_FEATURE
@@ -145,7 +147,7 @@ def test_the_cache_holds_neither_texts_nor_the_key(service: ChatService, tmp_pat
     assert labeler_of(service, cache=tmp_path).estimate(task).requests >= 1
 
 
-def test_the_estimate_is_what_the_run_then_asks(service: ChatService) -> None:
+def test_the_estimate_equals_the_requests_of_the_run(service: ChatService) -> None:
     task = planted_task()
     labeler = labeler_of(service, prices=Prices(2.0, 10.0))
     estimate = labeler.estimate(task)
@@ -161,7 +163,7 @@ def test_the_estimate_is_what_the_run_then_asks(service: ChatService) -> None:
 
 
 @pytest.mark.parametrize("caps", [{"max_tokens": 14_000}, {"budget": 0.03, "prices": Prices(1.0, 5.0)}])
-def test_a_cap_is_never_passed_and_what_is_done_is_kept(
+def test_a_cap_is_never_exceeded_and_finished_work_is_kept(
     service: ChatService, caps: dict[str, Any], tmp_path: Path
 ) -> None:
     service.usage = {"prompt_tokens": 2_000, "completion_tokens": 200, "total_tokens": 2_200}
@@ -182,16 +184,16 @@ def test_a_cap_is_never_passed_and_what_is_done_is_kept(
     assert len(service.requests) == 16
 
 
-def test_requests_under_way_are_counted_before_they_come_back(service: ChatService) -> None:
+def test_pending_requests_count_towards_the_cap(service: ChatService) -> None:
     together = threading.Barrier(2, timeout=10)
 
     def wait(body: dict[str, Any]) -> str:
         together.wait()
-        return sensible(body)
+        return model_reply(body)
 
-    # Four requests at a time are allowed; the cap lets two of them be sent before any is answered.
+    # Four requests at a time are allowed; the cap permits two of them before any is answered.
     longest = count_tokens(_interpreter_request(service)["messages"]) + 200
-    service.speak = wait
+    service.default_reply = wait
     done = labeler_of(service, concurrency=4, max_tokens=int(2.5 * longest)).label(planted_task())
     assert service.most_under_way == 2
     assert done.report["spent"]["requests"] == len(service.requests) == 2
@@ -205,14 +207,14 @@ def _interpreter_request(service: ChatService) -> dict[str, Any]:
     return request
 
 
-def test_no_more_requests_are_under_way_than_allowed(service: ChatService) -> None:
+def test_no_more_requests_are_pending_than_allowed(service: ChatService) -> None:
     together = threading.Barrier(2, timeout=10)
 
     def wait(body: dict[str, Any]) -> str:
         together.wait()
-        return sensible(body)
+        return model_reply(body)
 
-    service.speak = wait
+    service.default_reply = wait
     labeler_of(service, concurrency=2).label(planted_task([0, 1]))
     assert service.most_under_way == 2
 
@@ -235,8 +237,8 @@ def test_no_more_requests_are_under_way_than_allowed(service: ChatService) -> No
         '{"label": "galaxy"' + " " * 30_000 + "}",
     ],
 )
-def test_a_bad_reply_is_asked_for_again_with_the_reason(service: ChatService, bad: str) -> None:
-    service.say(bad)
+def test_an_invalid_reply_is_requested_again_with_the_reason(service: ChatService, bad: str) -> None:
+    service.reply(bad)
     done = labeler_of(service).label(planted_task([0]))
     assert done.phrases == {0: "galaxy"}
     first, second = service.requests[:2]
@@ -256,8 +258,10 @@ def test_a_bad_reply_is_asked_for_again_with_the_reason(service: ChatService, ba
         '{"scores": null}',
     ],
 )
-def test_a_feature_whose_replies_stay_bad_is_left_with_the_reason(service: ChatService, bad: str) -> None:
-    service.speak = lambda body: sensible(body) if is_interpreter(body) else bad
+def test_a_feature_with_only_invalid_replies_is_skipped_with_the_reason(
+    service: ChatService, bad: str
+) -> None:
+    service.default_reply = lambda body: model_reply(body) if is_interpreter(body) else bad
     done = labeler_of(service).label(planted_task([0, 1]))
     assert done.phrases == {}
     assert set(done.left) == {0, 1}
@@ -265,14 +269,14 @@ def test_a_feature_whose_replies_stay_bad_is_left_with_the_reason(service: ChatS
     assert len(service.requests) == 2 * 3  # a phrase, its test, the test again
 
 
-def test_nothing_in_common_is_no_label(service: ChatService) -> None:
-    service.speak = lambda body: '{"label": "Unclear."}'
+def test_texts_with_nothing_in_common_get_no_label(service: ChatService) -> None:
+    service.default_reply = lambda body: '{"label": "Unclear."}'
     done = labeler_of(service).label(planted_task([0]))
     assert (done.phrases, list(done.left)) == ({}, [0])
     assert len(service.requests) == 1
 
 
-def test_a_feature_with_too_few_texts_is_never_asked_about(service: ChatService) -> None:
+def test_a_feature_with_too_few_texts_gets_no_request(service: ChatService) -> None:
     task = planted_task(rows=40)
     done = labeler_of(service).label(task)
     assert set(done.left.values()) == {"too few texts have it"}

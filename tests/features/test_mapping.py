@@ -19,25 +19,25 @@ from saeindex.features.mapping import (
     map_spaces,
 )
 from saeindex.sae import SparseAutoencoder, TrainingConfig
-from tests.samples import RememberingEncoder, sample_records
+from tests.samples import RecordingEncoder, sample_records
 
 TEXTS = [record.text for record in sample_records(900, seed=40)]
 CONFIG = TrainingConfig(n_features=64, k=8, steps=120, batch_size=256)
 
 
 @pytest.fixture(scope="module")
-def fitted_space(session_encoder: RememberingEncoder) -> FeatureSpace:
+def fitted_space(session_encoder: RecordingEncoder) -> FeatureSpace:
     return FeatureSpace.fit(TEXTS, config=CONFIG, encoder=session_encoder, name="old")
 
 
 @pytest.fixture(scope="module")
-def refitted(session_encoder: RememberingEncoder) -> FeatureSpace:
+def refitted(session_encoder: RecordingEncoder) -> FeatureSpace:
     config = replace(CONFIG, seed=5)
     return FeatureSpace.fit(TEXTS, config=config, encoder=session_encoder, name="new")
 
 
 def permuted(space: FeatureSpace, permutation: list[int], noise: float = 0.0) -> FeatureSpace:
-    """Return the space with feature ``order[j]`` at place j, its weights turned by some noise."""
+    """Return the space with feature ``order[j]`` at position j and noise added to its weights."""
     rng = torch.Generator().manual_seed(9)
 
     def moved(rows: torch.Tensor) -> torch.Tensor:
@@ -73,9 +73,9 @@ def permutation() -> list[int]:
 
 @pytest.mark.parametrize("noise", [0.0, 0.4])
 @pytest.mark.parametrize("with_texts", [True, False])
-def test_permuted_and_perturbed_features_find_themselves(
+def test_permuted_and_perturbed_features_are_matched(
     fitted_space: FeatureSpace,
-    encoder: RememberingEncoder,
+    encoder: RecordingEncoder,
     permutation: list[int],
     noise: float,
     with_texts: bool,
@@ -91,12 +91,12 @@ def test_permuted_and_perturbed_features_find_themselves(
     assert all((match.correlation is None) != with_texts for match in mapping.matches)
 
 
-def test_a_match_is_one_to_one_and_the_sum_is_the_best_one(
+def test_a_matching_is_one_to_one_with_the_largest_sum(
     fitted_space: FeatureSpace, permutation: list[int]
 ) -> None:
-    """Two old features near one new one: only one gets it, the other one's own second choice counts."""
-    twin = permuted(fitted_space, [0, 0, *range(2, 64)])
-    mapping = map_spaces(fitted_space, twin)
+    """Two old features are near one new one: one gets it, the other gets its second choice."""
+    with_duplicate = permuted(fitted_space, [0, 0, *range(2, 64)])
+    mapping = map_spaces(fitted_space, with_duplicate)
     news = [match.new for match in mapping.matches]
     assert len(set(news)) == len(news)
     assert [feature.id for feature in mapping.lost] == [1]
@@ -106,8 +106,8 @@ def test_a_match_is_one_to_one_and_the_sum_is_the_best_one(
     assert mapping.gained[0].similarity == pytest.approx(1, abs=1e-4)
 
 
-def test_another_seed_finds_part_of_the_features_and_the_rest_is_reported_as_lost(
-    fitted_space: FeatureSpace, refitted: FeatureSpace, encoder: RememberingEncoder
+def test_another_seed_finds_some_features_and_the_others_are_reported_lost(
+    fitted_space: FeatureSpace, refitted: FeatureSpace, encoder: RecordingEncoder
 ) -> None:
     mapping = map_spaces(fitted_space, refitted, encoder.encode_document(TEXTS))
     assert 8 <= len(mapping.matches) <= 60
@@ -122,8 +122,8 @@ def test_another_seed_finds_part_of_the_features_and_the_rest_is_reported_as_los
     assert {"matches", "lost_features", "gained_features"} <= mapping.to_json().keys()
 
 
-def test_the_correlation_of_activations_is_pearsons(
-    fitted_space: FeatureSpace, refitted: FeatureSpace, encoder: RememberingEncoder
+def test_the_correlation_of_activations_is_pearson_s(
+    fitted_space: FeatureSpace, refitted: FeatureSpace, encoder: RecordingEncoder
 ) -> None:
     vectors = encoder.encode_document(TEXTS[:300])
     old, new = fitted_space.sae.encode(vectors), refitted.sae.encode(vectors)
@@ -143,14 +143,14 @@ def test_labels_move_with_their_features(fitted_space: FeatureSpace, permutation
     old = replace(fitted_space, labels=tuple(labels))
     new = permuted(fitted_space, permutation)
     unsure = tuple(FeatureLabel("unsure", "lexical", 0.6) for _ in range(64))
-    carried = carry_labels(old, replace(new, labels=unsure), map_spaces(old, new))
+    mapped = carry_labels(old, replace(new, labels=unsure), map_spaces(old, new))
     at = permutation.index
-    assert carried.labels[at(3)] == labels[3]
-    moved = carried.labels[at(4)]
+    assert mapped.labels[at(3)] == labels[3]
+    moved = mapped.labels[at(4)]
     assert (moved.text, moved.method) == ("very sure", "carried lexical")
     assert moved.trust == pytest.approx(0.95, abs=1e-3)
-    np.testing.assert_array_equal(carried.label_vectors[at(4)], old.label_vectors[4])
-    assert carried.fingerprint == new.fingerprint
+    np.testing.assert_array_equal(mapped.label_vectors[at(4)], old.label_vectors[4])
+    assert mapped.fingerprint == new.fingerprint
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_labels_move_with_their_features(fitted_space: FeatureSpace, permutation
         (FeatureLabel("a", "lexical", 0.9), FeatureLabel("a", "lexical", 0.6), 1.0, None),
     ],
 )
-def test_a_label_moves_where_what_is_left_of_its_trust_is_more(
+def test_a_label_is_mapped_if_its_remaining_trust_is_higher(
     old: FeatureLabel,
     new: FeatureLabel,
     confidence: float,

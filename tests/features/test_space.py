@@ -1,4 +1,4 @@
-"""A feature space: fitted, saved, loaded, fingerprinted and guarded."""
+"""A feature space: fitted, saved, loaded, fingerprinted and validated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from saeindex import FeatureSpace
 from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, UnknownConceptError
 from saeindex.features import Calibration, FeatureLabel
 from saeindex.sae import SparseAutoencoder, TrainingConfig
-from tests.samples import RememberingEncoder, sample_records
+from tests.samples import RecordingEncoder, sample_records
 
 TEXTS = [record.text for record in sample_records(1_500, seed=40)]
 CONFIG = TrainingConfig(n_features=64, k=8, steps=120, batch_size=256)
@@ -22,7 +22,7 @@ Damage = Callable[[Path], object]
 
 
 @pytest.fixture(scope="module")
-def fitted_space(session_encoder: RememberingEncoder) -> FeatureSpace:
+def fitted_space(session_encoder: RecordingEncoder) -> FeatureSpace:
     return FeatureSpace.fit(TEXTS, config=CONFIG, encoder=session_encoder, name="small")
 
 
@@ -46,7 +46,7 @@ def test_a_fitted_space_reconstructs_held_out_texts_and_names_its_features(
 
 
 def test_fitting_is_deterministic_and_embeddings_can_be_given(
-    fitted_space: FeatureSpace, session_encoder: RememberingEncoder
+    fitted_space: FeatureSpace, session_encoder: RecordingEncoder
 ) -> None:
     embeddings = session_encoder.encode_document(TEXTS)
     again = FeatureSpace.fit(TEXTS, config=CONFIG, encoder=session_encoder, embeddings=embeddings)
@@ -56,8 +56,8 @@ def test_fitting_is_deterministic_and_embeddings_can_be_given(
         FeatureSpace.fit(TEXTS, config=CONFIG, encoder=session_encoder, embeddings=embeddings[1:])
 
 
-def test_a_saved_space_comes_back_the_same(
-    fitted_space: FeatureSpace, saved: Path, encoder: RememberingEncoder
+def test_a_saved_space_is_loaded_unchanged(
+    fitted_space: FeatureSpace, saved: Path, encoder: RecordingEncoder
 ) -> None:
     loaded = FeatureSpace.load(saved)
     assert loaded.fingerprint == fitted_space.fingerprint
@@ -104,7 +104,7 @@ def test_a_fingerprint_changes_with_weights_levels_and_encoder_but_not_with_name
     assert {space.fingerprint for space in same} == {fitted_space.fingerprint}
 
 
-def test_saving_over_a_space_replaces_it_whole(fitted_space: FeatureSpace, saved: Path) -> None:
+def test_saving_over_a_space_replaces_it_completely(fitted_space: FeatureSpace, saved: Path) -> None:
     (saved / "stray.txt").write_text("from an earlier version")
     replace(fitted_space, name="second").save(saved)
     assert FeatureSpace.load(saved).name == "second"
@@ -180,7 +180,7 @@ def test_a_feature_outside_the_space_is_unknown(fitted_space: FeatureSpace) -> N
 
 
 def test_the_packaged_space_belongs_to_the_bundled_encoder(
-    space: FeatureSpace, encoder: RememberingEncoder
+    space: FeatureSpace, encoder: RecordingEncoder
 ) -> None:
     space.check_encoder(encoder)
     assert (space.n_features, space.sae.k) == (len(space.labels), 32)

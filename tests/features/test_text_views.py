@@ -14,7 +14,7 @@ from saeindex.features.fitting import draw_views, split_by_group
 LONG = "The first sentence is here. Then comes a second sentence. A third sentence ends it all."
 
 
-def test_each_record_gives_the_views_that_it_has() -> None:
+def test_each_record_gives_its_available_views() -> None:
     records: list[Record | str] = [Record("1", LONG, {"title": "On sentences"}), "Too short to be cut."]
     texts, owners = draw_views(records, ("whole", "sentence", "window", "title"), seed=1)
     assert owners.tolist() == [0, 0, 0, 0, 1]

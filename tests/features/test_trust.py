@@ -28,7 +28,7 @@ from saeindex.types import SparseCode
 def separable(
     features: int = 40, rows: int = 3_000, noise: float = 0.05
 ) -> tuple[NDArray[np.float32], SparseCode, NDArray[np.float32]]:
-    """Return records that lie towards their features' directions, their code, and those directions."""
+    """Return records near their features' directions, their code, and those directions."""
     rng = np.random.default_rng(1)
     directions = rng.normal(size=(features, 64)) / 8
     is_active = rng.random((rows, features)) < rng.uniform(0.06, 0.12, features)
@@ -42,7 +42,7 @@ def separable(
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 8), st.booleans()), min_size=2, max_size=40))
-def test_the_best_threshold_has_the_best_f1_of_all(pairs: list[tuple[int, bool]]) -> None:
+def test_the_best_threshold_has_the_highest_f1(pairs: list[tuple[int, bool]]) -> None:
     scores = np.array([score for score, _ in pairs], np.float32)
     truth = np.array([is_active for _, is_active in pairs])
     found = f1_score(truth, scores >= best_threshold(scores, truth), zero_division=0)
@@ -63,10 +63,10 @@ def test_f1_is_measured_on_the_half_that_did_not_choose_the_threshold() -> None:
     for feature, contrast in enumerate(contrasts):
         assert contrast is not None
         cosine = vectors[contrast.texts] @ labels[feature]
-        # Any half will do to within sampling error: the best F1 on the whole set is near.
+        # The F1 of any half is within sampling error of the best F1 on the whole set.
         whole = f1_score(contrast.is_active, cosine >= best_threshold(cosine, contrast.is_active))
         assert found[feature] == pytest.approx(whole, abs=0.12)
-    # A label that says nothing: the threshold that flatters one half does nothing for the other.
+    # An uninformative label: the threshold chosen on one half does not help on the other.
     random = np.random.default_rng(5).normal(size=labels.shape).astype(np.float32)
     chance = f1_scores(random, vectors, contrasts, seed=3)
     assert np.mean([score for score in chance if score is not None]) == pytest.approx(0.5, abs=0.06)
@@ -78,7 +78,7 @@ def test_a_feature_without_enough_records_has_neither_score() -> None:
     assert list(scores.trust) == list(scores.f1) == list(scores.control) == [None] * 8
 
 
-def test_shuffled_labels_are_at_chance_beside_labels_that_are_not() -> None:
+def test_shuffled_labels_are_at_chance_and_real_labels_above() -> None:
     vectors, code, labels = separable()
     scores = label_scores(labels, vectors, code, Calibration.measure(code))
     trust, control = (np.array([s for s in part if s is not None]) for part in (scores.trust, scores.control))
@@ -89,10 +89,10 @@ def test_shuffled_labels_are_at_chance_beside_labels_that_are_not() -> None:
 
 
 @given(st.integers(2, 60), st.integers(0, 5))
-def test_a_derangement_leaves_nothing_in_its_place(count: int, seed: int) -> None:
-    deranged = derangement(count, seed)
-    assert sorted(deranged) == list(range(count))
-    assert (deranged != np.arange(count)).all()
+def test_a_derangement_has_no_fixed_point(count: int, seed: int) -> None:
+    permutation = derangement(count, seed)
+    assert sorted(permutation) == list(range(count))
+    assert (permutation != np.arange(count)).all()
 
 
 def test_a_summary_counts_live_features_and_keeps_unmeasured_ones_below_the_floor() -> None:
@@ -133,7 +133,7 @@ def test_a_manual_label_is_never_weak_and_old_labels_without_f1_are_read() -> No
 
 
 @pytest.mark.parametrize("name", ["minilm-general"])
-def test_the_control_of_the_packaged_space_stands_at_chance(name: str) -> None:
+def test_the_control_of_the_packaged_space_is_at_chance(name: str) -> None:
     summary = FeatureSpace.load(name).report["labels"]
-    if "control_auroc" in summary:  # spaces of old have none
+    if "control_auroc" in summary:  # older spaces have none
         assert summary["control_auroc"] == pytest.approx(0.5, abs=0.02)

@@ -1,4 +1,4 @@
-"""An index to recalibrate: records of several passages, under a small space calibrated on something else."""
+"""An index to recalibrate: records of several passages, under a small space calibrated on another corpus."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PASSAGES = PassageOptions(10, 2)
 
 
 def small_space(encoder: EncoderIdentity) -> FeatureSpace:
-    """A space of few features, calibrated on vectors that are nothing like the index's."""
+    """A space of few features, calibrated on vectors unlike those of the index."""
     torch.manual_seed(5)
     decoder = torch.nn.functional.normalize(torch.randn(N, encoder.dimension), dim=1)
     sae = SparseAutoencoder(decoder, torch.zeros(N), decoder, torch.zeros(encoder.dimension), k=K)
@@ -58,7 +58,7 @@ def other_weights(sae: SparseAutoencoder) -> SparseAutoencoder:
 
 
 def has_own_levels(index: FeatureIndex) -> bool:
-    """Say whether the level codes of every point are those of the index's space."""
+    """Return whether the level codes of every point are those of the index's space."""
     for point in all_points(index):
         code = code_of(point)
         levels = index.space.calibration.concept_codes(code.indices, code.values)

@@ -19,7 +19,7 @@ PROSE = (
 
 @pytest.fixture
 def site_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that the running interpreter takes for installed packages."""
+    """A folder that the running interpreter treats as installed packages."""
     folder = tmp_path / "site-packages"
     folder.mkdir()
     monkeypatch.syspath_prepend(str(folder))
@@ -67,7 +67,7 @@ def test_tests_vendored_and_generated_files_are_left_out(site_packages: Path, pa
     assert ids("galaxy") == []
 
 
-def test_files_that_do_not_parse_or_are_too_large_are_passed_over(site_packages: Path) -> None:
+def test_files_that_do_not_parse_or_are_too_large_are_skipped(site_packages: Path) -> None:
     write_module(site_packages, "galaxy/__init__.py", "def rotate():")
     write_module(site_packages, "galaxy/broken.py", "def rotate():", head="def (")
     write_module(site_packages, "galaxy/large.py", "def rotate():", head="#" * 1_000_001)
@@ -173,11 +173,11 @@ def test_google_sections_directives_and_fences_are_left_out() -> None:
         "a_b=1 " * 60,
     ],
 )
-def test_stubs_headers_and_templates_are_no_prose(docstring: str) -> None:
+def test_stubs_headers_and_templates_are_not_prose(docstring: str) -> None:
     assert readable_prose(docstring) is None
 
 
-def test_a_long_text_is_cut_at_a_paragraph_else_a_sentence_else_anywhere() -> None:
+def test_a_long_text_is_cut_at_a_paragraph_or_a_sentence_or_anywhere() -> None:
     assert cut_at_paragraph("aaaa bbbb\n\ncccc dddd", 15) == "aaaa bbbb"
     assert cut_at_paragraph("Aaaa bbb. Cccc dddd eeee", 15) == "Aaaa bbb."
     assert cut_at_paragraph("a" * 20, 15) == "a" * 15

@@ -69,7 +69,7 @@ def test_a_further_text_has_its_own_vectors_and_concepts_under_its_name(
     assert point.payload["concepts_prompt"] == space.calibration.concept_codes(indices, values).tolist()
 
 
-def test_a_record_without_a_further_text_has_nothing_of_it(
+def test_a_record_without_a_further_text_has_no_vectors_of_it(
     tmp_path: Path, space: FeatureSpace, encoder: RandomEncoder
 ) -> None:
     with make(tmp_path / "a.idx", space, encoder) as index:
@@ -81,7 +81,7 @@ def test_a_record_without_a_further_text_has_nothing_of_it(
         assert points[record_id].payload["metadata"] == {}
 
 
-def test_only_the_main_text_is_split_and_further_texts_stand_on_its_first_passage(
+def test_only_the_main_text_is_split_and_the_first_passage_has_further_texts(
     tmp_path: Path, space: FeatureSpace, encoder: RandomEncoder
 ) -> None:
     with make(tmp_path / "a.idx", space, encoder, passages=PassageOptions(20)) as index:
@@ -100,7 +100,7 @@ def test_only_the_main_text_is_split_and_further_texts_stand_on_its_first_passag
         assert point.payload["passage"] == number
 
 
-def test_concepts_of_a_further_text_are_counted_by_the_engine_of_each_store(
+def test_every_store_counts_concepts_of_a_further_text(
     tmp_path: Path, space: FeatureSpace, encoder: RandomEncoder
 ) -> None:
     counts = []
@@ -112,7 +112,7 @@ def test_concepts_of_a_further_text_are_counted_by_the_engine_of_each_store(
     assert sum(count for _, count in counts[0]) > 0
 
 
-def test_an_index_says_which_further_texts_it_has_also_when_opened_again(
+def test_an_index_names_its_further_texts_after_reopening(
     tmp_path: Path, space: FeatureSpace, encoder: RandomEncoder
 ) -> None:
     make(tmp_path / "a.idx", space, encoder).close()
@@ -125,7 +125,7 @@ def test_an_index_says_which_further_texts_it_has_also_when_opened_again(
         assert point.payload["metadata"] == {"year": 2020}
 
 
-def test_a_manifest_from_before_further_texts_is_read(
+def test_a_manifest_older_than_further_texts_is_read(
     tmp_path: Path, space: FeatureSpace, encoder: RandomEncoder
 ) -> None:
     path = tmp_path / "a.idx"
@@ -141,7 +141,7 @@ def test_a_manifest_from_before_further_texts_is_read(
 @pytest.mark.parametrize(
     "names", ["prompt", ("Prompt",), ("a b",), ("text",), ("reader",), ("p", "p"), ("",)]
 )
-def test_a_name_that_a_field_cannot_have_is_refused(
+def test_an_invalid_field_name_is_refused(
     tmp_path: Path, space: FeatureSpace, encoder: RandomEncoder, names: Any
 ) -> None:
     with pytest.raises(InvalidInputError, match="further text field"):
@@ -152,7 +152,7 @@ def test_a_name_that_a_field_cannot_have_is_refused(
 # Indexing again ---------------------------------------------------------------------------------------
 
 
-def test_a_content_hash_counts_further_texts_and_is_what_it_was_without_them() -> None:
+def test_a_content_hash_includes_further_texts_and_is_unchanged_without_them() -> None:
     plain = Record("a", "text", {"x": 1})
     assert content_hash(plain) == "0ec07142747f3f1160272b739452f303"
     asked = content_hash(Record("a", "text", {"x": 1}, {"prompt": "p"}))
@@ -162,7 +162,7 @@ def test_a_content_hash_counts_further_texts_and_is_what_it_was_without_them() -
     assert content_hash(Record("b", "text", {"x": 1}, {"prompt": "p"})) == asked
 
 
-def test_a_further_text_that_changed_or_went_is_written_anew(
+def test_a_changed_or_removed_further_text_is_written_again(
     tmp_path: Path, space: FeatureSpace, encoder: RandomEncoder
 ) -> None:
     with make(tmp_path / "a.idx", space, encoder) as index:
@@ -213,7 +213,7 @@ def test_recalibrating_replaces_the_levels_of_further_texts_too(tmp_path: Path, 
     assert 0.3 < levels.count(1) / levels.count(0) < 0.7
 
 
-def test_a_part_of_a_run_has_the_texts_that_its_further_fields_add(
+def test_batches_account_for_further_texts(
     tmp_path: Path, space: FeatureSpace, encoder: RandomEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     records = [Record(str(n), f"text {n}", {}, {"prompt": f"prompt {n}"}) for n in range(20)]
@@ -228,16 +228,16 @@ def test_a_part_of_a_run_has_the_texts_that_its_further_fields_add(
         return encode(texts)
 
     monkeypatch.setattr(encoder, "encode_document", counted)
-    with whole, make(tmp_path / "b.idx", space, encoder) as parted:
-        parted.add(records)
+    with whole, make(tmp_path / "b.idx", space, encoder) as batched:
+        batched.add(records)
         assert sizes == [6, 6, 6, 6, 6, 6, 4]
-        assert contents(parted) == contents(whole)
+        assert contents(batched) == contents(whole)
 
 
 # The revision -----------------------------------------------------------------------------------------
 
 
-def test_the_revision_changes_when_points_change_and_only_then(
+def test_the_revision_changes_only_if_points_change(
     tmp_path: Path, space: FeatureSpace, encoder: RandomEncoder
 ) -> None:
     path = tmp_path / "a.idx"
@@ -260,7 +260,7 @@ def test_the_revision_changes_when_points_change_and_only_then(
         assert index.manifest.revision == seen[-1]
 
 
-def test_a_run_that_dies_after_its_first_write_has_another_revision(
+def test_a_run_interrupted_after_its_first_write_has_another_revision(
     tmp_path: Path, space: FeatureSpace, encoder: RandomEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with make(tmp_path / "a.idx", space, encoder) as index:
@@ -268,11 +268,11 @@ def test_a_run_that_dies_after_its_first_write_has_another_revision(
         before = index.store.read_manifest()["revision"]
         upsert: Callable[..., None] = index.store.upsert
 
-        def dies(points: Any) -> None:
+        def fail(points: Any) -> None:
             upsert(points)
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(index.store, "upsert", dies)
+        monkeypatch.setattr(index.store, "upsert", fail)
         with pytest.raises(KeyboardInterrupt):
             index.add([Record("new", "text")])
         assert index.store.read_manifest()["revision"] != before
@@ -283,7 +283,7 @@ def test_a_run_that_dies_after_its_first_write_has_another_revision(
 ROW = {"id": "1", "output": "An answer.", "instruction": "A question?", "model": {"system": "Be brief."}}
 
 
-def test_columns_name_what_further_texts_are_read_from() -> None:
+def test_columns_of_further_texts_can_be_named() -> None:
     columns = Columns(text="output", fields={"prompt": "instruction", "system": "model.system"})
     (record,) = open_source([ROW], columns=columns)
     assert record == Record(
@@ -296,13 +296,13 @@ def test_columns_name_what_further_texts_are_read_from() -> None:
     assert "instruction" not in named.metadata
 
 
-def test_a_column_that_is_a_further_text_is_not_taken_for_the_text() -> None:
+def test_the_column_of_a_further_text_is_not_used_as_the_text() -> None:
     row = {"id": 1, "text": "A question?", "content": "An answer."}
     (record,) = open_source([row], columns=Columns(fields={"prompt": "text"}))
     assert record == Record("1", "An answer.", {}, {"prompt": "A question?"})
 
 
-def test_a_further_column_that_is_not_there_is_an_error_and_a_bad_value_a_reject() -> None:
+def test_a_missing_further_column_is_an_error_and_an_invalid_value_a_reject() -> None:
     with pytest.raises(NotFoundError, match="'question'"):
         list(open_source([ROW], columns=Columns(text="output", fields={"prompt": "question"})))
     (rejected,) = open_source([ROW], columns=Columns(text="output", fields={"prompt": "model"}))

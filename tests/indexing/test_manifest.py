@@ -1,4 +1,4 @@
-"""Parts that do not fit together are refused, with the fields asked, found and do."""
+"""Mismatches of an index and its parts are refused, with the fields asked, found and do."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def edit_manifest(index_path: Path, edit: Callable[[dict[str, Any]], object]) ->
     (index_path / "manifest.json").write_text(json.dumps(manifest))
 
 
-def test_an_index_says_its_counts_after_each_run(index_path: Path) -> None:
+def test_an_index_reports_its_counts_after_each_run(index_path: Path) -> None:
     with FeatureIndex.open(index_path) as index:
         assert (index.manifest.counts.records, index.manifest.counts.points) == (3, 3)
         index.delete(["1"])
@@ -105,7 +105,7 @@ def test_a_damaged_manifest_is_refused(index_path: Path, damage: Callable[[dict[
 
 
 @pytest.mark.parametrize("content", ["{", "[]", ""])
-def test_a_manifest_that_is_no_json_object_is_refused(index_path: Path, content: str) -> None:
+def test_a_manifest_that_is_not_a_json_object_is_refused(index_path: Path, content: str) -> None:
     (index_path / "manifest.json").write_text(content)
     with pytest.raises(StorageError, match=r"manifest\.json"):
         FeatureIndex.open(index_path)
@@ -119,7 +119,7 @@ def test_a_refused_index_is_not_left_locked(index_path: Path, space: FeatureSpac
 
 
 @pytest.mark.parametrize("name", ["absent.idx", "empty", "folder", "file.txt"])
-def test_what_is_no_index_is_not_opened(tmp_path: Path, name: str) -> None:
+def test_a_folder_without_an_index_is_not_opened(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "notes.txt").write_text("not an index")
@@ -129,7 +129,7 @@ def test_what_is_no_index_is_not_opened(tmp_path: Path, name: str) -> None:
     assert name in str(caught.value)
 
 
-def test_an_index_whose_creation_was_not_finished_is_not_opened_but_completed(
+def test_an_unfinished_index_is_not_opened_but_completed(
     index_path: Path, space: FeatureSpace, tmp_path: Path
 ) -> None:
     FeatureIndex.create(tmp_path / "b.idx", space).close()
@@ -152,7 +152,7 @@ def test_an_existing_index_is_not_created_again(index_path: Path, space: Feature
         FeatureIndex.create(index_path, space)
 
 
-def test_a_folder_with_other_files_is_not_taken_over(tmp_path: Path, space: FeatureSpace) -> None:
+def test_a_folder_with_other_files_is_not_used_for_an_index(tmp_path: Path, space: FeatureSpace) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(InvalidInputError, match="thesis"):
         FeatureIndex.create(tmp_path, space)
@@ -166,7 +166,7 @@ def test_an_index_with_a_damaged_space_is_refused(index_path: Path) -> None:
         FeatureIndex.open(index_path)
 
 
-def test_passage_settings_come_back_with_the_index(tmp_path: Path, space: FeatureSpace) -> None:
+def test_passage_options_are_stored_with_the_index(tmp_path: Path, space: FeatureSpace) -> None:
     options = PassageOptions(100, 20)
     FeatureIndex.create(tmp_path / "a.idx", space, passages=options).close()
     with FeatureIndex.open(tmp_path / "a.idx") as index:

@@ -56,7 +56,7 @@ def test_passages_are_substrings_that_lose_no_character_of_a_token(
 
 @settings(max_examples=200, deadline=None)
 @given(count=st.integers(0, 300), options=options())
-def test_every_distinct_token_is_covered_within_the_limit_and_passages_move_on(
+def test_every_token_is_covered_within_the_limit_and_passages_advance(
     count: int, options: PassageOptions
 ) -> None:
     text = "".join(f"w{i}" + (". " if i % 7 == 3 else "\n\n" if i % 23 == 5 else " ") for i in range(count))
@@ -72,7 +72,7 @@ def test_every_distinct_token_is_covered_within_the_limit_and_passages_move_on(
 
 @settings(max_examples=50, deadline=None)
 @given(text=st.text(alphabet="ab ", min_size=1, max_size=300), options=options())
-def test_any_spans_at_all_end_in_finite_time(text: str, options: PassageOptions) -> None:
+def test_any_token_spans_terminate(text: str, options: PassageOptions) -> None:
     overlapping = [(i, min(len(text), i + 5)) for i in range(len(text))] + [(3, 3)]
     passages = split_passages(text, overlapping, options)
     assert all(passage in text for passage in passages)
@@ -95,7 +95,7 @@ def test_the_cut_prefers_a_paragraph_to_a_sentence_and_a_sentence_to_a_word() ->
     assert split_passages(words, word_spans(words), PassageOptions(8)) == [words[:39], "nine ten"]
 
 
-def test_a_cut_falls_between_words_where_tokens_are_pieces_of_them() -> None:
+def test_a_cut_is_between_words_if_tokens_are_parts_of_words() -> None:
     text = "abcdefg hijklmn opqrstu vwxyzab"
     spans = [match.span() for match in re.finditer(r"\w{1,2}", text)]
     assert split_passages(text, spans, PassageOptions(11)) == ["abcdefg hijklmn", "opqrstu vwxyzab"]
@@ -124,6 +124,6 @@ def test_chinese_is_cut_after_a_full_stop() -> None:
 
 
 @pytest.mark.parametrize(("max_tokens", "overlap"), [(7, 0), (0, 0), (10, -1), (10, 6)])
-def test_lengths_that_cannot_work_are_refused(max_tokens: int, overlap: int) -> None:
+def test_invalid_lengths_are_refused(max_tokens: int, overlap: int) -> None:
     with pytest.raises(InvalidInputError, match="passage"):
         PassageOptions(max_tokens, overlap)

@@ -1,4 +1,4 @@
-"""Indexing again, in part, with bad records, and with parts that fail."""
+"""Indexing again, with changes, with invalid records, and with failures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from saeindex.indexing import pipeline
 from saeindex.indexing.passages import PassageOptions
 from saeindex.indexing.sources.open_source import open_source
 from saeindex.protocols import Point
-from tests.samples import RandomEncoder, RememberingEncoder, all_points, contents, sample_records
+from tests.samples import RandomEncoder, RecordingEncoder, all_points, contents, sample_records
 
 if TYPE_CHECKING:
     from saeindex.types import FloatArray
@@ -25,13 +25,13 @@ LONG = " ".join(f"Sentence {n} is about {topic}." for n, topic in enumerate(["st
 
 
 @pytest.fixture
-def index(tmp_path: Path, space: FeatureSpace, encoder: RememberingEncoder) -> Iterator[FeatureIndex]:
+def index(tmp_path: Path, space: FeatureSpace, encoder: RecordingEncoder) -> Iterator[FeatureIndex]:
     with FeatureIndex.create(tmp_path / "notes.idx", space, encoder=encoder) as index:
         yield index
 
 
 @pytest.fixture
-def split_index(tmp_path: Path, space: FeatureSpace, encoder: RememberingEncoder) -> Iterator[FeatureIndex]:
+def split_index(tmp_path: Path, space: FeatureSpace, encoder: RecordingEncoder) -> Iterator[FeatureIndex]:
     """An index that splits texts into passages."""
     path = tmp_path / "split.idx"
     with FeatureIndex.create(path, space, encoder=encoder, passages=PassageOptions(20, 4)) as index:
@@ -60,28 +60,28 @@ def stored_ids(index: FeatureIndex) -> set[str]:
 
 
 def test_indexing_unchanged_records_again_encodes_nothing(
-    index: FeatureIndex, encoder: RememberingEncoder, records: list[Record]
+    index: FeatureIndex, encoder: RecordingEncoder, records: list[Record]
 ) -> None:
     first = index.add(records[:50], batch_size=16)
     assert (first.read, first.indexed, first.unchanged, first.passages) == (50, 50, 0, 50)
     before = contents(index)
-    encoder.asked.clear()
+    encoder.requested.clear()
     again = index.add(records[:50], batch_size=7)
-    assert encoder.asked == []
+    assert encoder.requested == []
     assert (again.read, again.indexed, again.unchanged, again.passages) == (50, 0, 50, 0)
     assert contents(index) == before
 
 
 @pytest.mark.parametrize("what", ["text", "metadata"])
 def test_a_changed_record_is_encoded_alone_and_replaced(
-    index: FeatureIndex, encoder: RememberingEncoder, records: list[Record], what: str
+    index: FeatureIndex, encoder: RecordingEncoder, records: list[Record], what: str
 ) -> None:
     index.add(records[:20])
     old = records[11]
     changed = Record(old.id, old.text + (" Changed." if what == "text" else ""), {"topic": "new"})
-    encoder.asked.clear()
+    encoder.requested.clear()
     report = index.add([*records[:11], changed, *records[12:20]])
-    assert encoder.asked == [changed.text]
+    assert encoder.requested == [changed.text]
     assert (report.indexed, report.unchanged) == (1, 19)
     assert index.count() == 20
     (stored,) = [p for p in all_points(index) if p.payload["record_id"] == old.id]
@@ -89,13 +89,13 @@ def test_a_changed_record_is_encoded_alone_and_replaced(
     assert stored.payload["metadata"] == {"topic": "new"}
 
 
-def test_records_that_a_later_run_does_not_mention_stay(index: FeatureIndex, records: list[Record]) -> None:
+def test_records_missing_in_a_later_run_stay(index: FeatureIndex, records: list[Record]) -> None:
     index.add(records[:5])
     index.add(records[5:8])
     assert stored_ids(index) == {record.id for record in records[:8]}
 
 
-def test_a_shorter_new_version_leaves_no_old_passage(split_index: FeatureIndex) -> None:
+def test_a_shorter_version_removes_old_passages(split_index: FeatureIndex) -> None:
     others = [Record("other", LONG + " Other.", {}), Record("short", "Only a line.", {})]
     split_index.add([Record("long", LONG, {}), *others])
     passages = {p.payload["passage"] for p in all_points(split_index) if p.payload["record_id"] == "long"}
@@ -110,10 +110,10 @@ def test_a_shorter_new_version_leaves_no_old_passage(split_index: FeatureIndex) 
         assert split_index.count() == 3
 
 
-# Bad records ------------------------------------------------------------------------------------------
+# Invalid records --------------------------------------------------------------------------------------
 
 
-def test_bad_records_are_reported_with_position_and_the_rest_is_indexed(
+def test_invalid_records_are_reported_with_position_and_the_rest_is_indexed(
     index: FeatureIndex, records: list[Record]
 ) -> None:
     source: list[Any] = [
@@ -175,11 +175,11 @@ def test_a_record_with_a_refused_passage_is_not_stored_in_part(
     assert split_index.add([Record("bad", LONG, {})]).indexed == 1
 
 
-# Parts that fail --------------------------------------------------------------------------------------
+# Failures ---------------------------------------------------------------------------------------------
 
 
 def test_an_encoder_error_loses_nothing_that_was_encoded_before(
-    index: FeatureIndex, encoder: RememberingEncoder, records: list[Record]
+    index: FeatureIndex, encoder: RecordingEncoder, records: list[Record]
 ) -> None:
     class Failing(RandomEncoder):
         def encode_document(self, texts: Sequence[str]) -> FloatArray:
@@ -192,9 +192,9 @@ def test_an_encoder_error_loses_nothing_that_was_encoded_before(
         index.add(records[:60], batch_size=10)
     assert stored_ids(index) == {record.id for record in records[:40]}
     index.encoder = encoder
-    encoder.asked.clear()
+    encoder.requested.clear()
     assert index.add(records[:60], batch_size=10).indexed == 20
-    assert encoder.asked == [record.text for record in records[40:60]]
+    assert encoder.requested == [record.text for record in records[40:60]]
     assert stored_ids(index) == {record.id for record in records[:60]}
 
 
@@ -210,7 +210,7 @@ def test_a_source_error_is_raised_after_what_was_read_is_written(
     assert stored_ids(index) == {record.id for record in records[:20]}
 
 
-def test_a_store_error_ends_the_run_even_while_the_source_has_nothing_to_give(
+def test_a_store_error_ends_the_run_while_the_source_is_waiting(
     cheap_index: FeatureIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, batch_size = 20, 2
@@ -245,7 +245,7 @@ def test_an_error_of_the_progress_bar_ends_the_run(cheap_index: FeatureIndex) ->
         within_a_minute(lambda: run.run(open_source(sample_records(60))))
 
 
-def test_every_upsert_is_small_enough_to_be_written_whole(
+def test_every_upsert_is_small_enough_to_be_atomic(
     cheap_index: FeatureIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[list[str]] = []
@@ -274,7 +274,7 @@ def test_a_batch_size_below_one_is_refused(index: FeatureIndex, batch_size: int)
 
 
 def within_a_minute(call: Callable[[], object]) -> None:
-    """Raise what ``call`` raises; fail instead of hanging with it."""
+    """Call ``call`` and raise its error; fail if it takes a minute."""
     raised: list[BaseException] = []
 
     def run() -> None:

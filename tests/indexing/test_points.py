@@ -1,4 +1,4 @@
-"""The storage layout, field by field, as other programs may rely on it."""
+"""The storage layout, field by field, which other programs may rely on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from saeindex.config import POINT_NAMESPACE
 from saeindex.indexing.passages import PassageOptions
 from saeindex.indexing.points import content_hash, point_id
 from saeindex.protocols import Point
-from tests.samples import RandomEncoder, RememberingEncoder, all_points, code_of, dense
+from tests.samples import RandomEncoder, RecordingEncoder, all_points, code_of, dense
 
 LONG = " ".join(f"Sentence {n} is about {topic}." for n, topic in enumerate(["stars", "bread", "tax"] * 8))
 PLAIN_KEYS = {"record_id", "passage", "text", "metadata", "content_hash", "concepts"}
@@ -53,7 +53,7 @@ def test_a_short_record_is_one_point_with_exactly_the_fields_of_the_layout(
     assert point.payload["concepts"] == expected_codes(space, point)
 
 
-def test_only_the_first_passage_carries_the_number_of_passages_and_the_union_of_concepts(
+def test_only_the_first_passage_has_the_passage_count_and_the_concept_union(
     stored: dict[str, list[Point]], space: FeatureSpace
 ) -> None:
     first, *others = stored["long"]
@@ -102,7 +102,7 @@ def test_a_content_hash_depends_on_text_and_metadata_but_not_on_id_or_key_order(
 
 
 def test_an_index_on_disk_has_the_layout_that_the_manifest_names(
-    tmp_path: Path, space: FeatureSpace, encoder: RememberingEncoder
+    tmp_path: Path, space: FeatureSpace, encoder: RecordingEncoder
 ) -> None:
     path = tmp_path / "notes.idx"
     FeatureIndex.create(path, space, encoder=encoder, payload_indexes={"metadata.year": "float"}).close()

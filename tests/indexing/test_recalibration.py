@@ -58,11 +58,11 @@ def stored_code(points: list[Point]) -> SparseCode:
     return SparseCode(ends, indices, values, N)
 
 
-def expected_levels(points: list[Point], tiny_space: FeatureSpace, least: int) -> Calibration:
+def expected_levels(points: list[Point], tiny_space: FeatureSpace, min_count: int) -> Calibration:
     """Return the levels of this corpus, computed from the stored codes one feature at a time."""
     z = stored_code(points).to_csr().toarray()
     own = [z[z[:, i] > 0, i] for i in range(N)]
-    is_rare = np.array([len(values) < least for values in own])
+    is_rare = np.array([len(values) < min_count for values in own])
     median, p90 = (
         np.array([np.quantile(values, share) if len(values) else np.inf for values in own], np.float32)
         for share in (0.5, 0.9)
@@ -76,7 +76,7 @@ def expected_levels(points: list[Point], tiny_space: FeatureSpace, least: int) -
     )
 
 
-# What it does -----------------------------------------------------------------------------------------
+# Effects ----------------------------------------------------------------------------------------------
 
 
 def test_the_corpus_of_an_index_is_measured_from_what_it_stores(index: FeatureIndex) -> None:
@@ -90,17 +90,17 @@ def test_the_corpus_of_an_index_is_measured_from_what_it_stores(index: FeatureIn
     np.testing.assert_allclose(measured.mean, vectors.mean(0), atol=1e-6)  # type: ignore[arg-type]
 
 
-def test_each_point_gets_the_levels_of_its_own_corpus_and_keeps_all_else(
+def test_each_point_gets_the_levels_of_its_corpus_and_is_otherwise_unchanged(
     index: FeatureIndex, tiny_space: FeatureSpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recalibration, "PAGE", 7)
     before = all_points(index)
-    least = int(np.median(np.bincount(stored_code(before).indices, minlength=N)))
+    min_count = int(np.median(np.bincount(stored_code(before).indices, minlength=N)))
     with_rare_levels_of = Calibration.with_rare_levels_of
     monkeypatch.setattr(
-        Calibration, "with_rare_levels_of", lambda own, fit: with_rare_levels_of(own, fit, least)
+        Calibration, "with_rare_levels_of", lambda own, fit: with_rare_levels_of(own, fit, min_count)
     )
-    expected = expected_levels(before, tiny_space, least)
+    expected = expected_levels(before, tiny_space, min_count)
     report = index.recalibrate()
     after = all_points(index)
     unions: dict[str, set[int]] = {}
@@ -125,7 +125,7 @@ def test_each_point_gets_the_levels_of_its_own_corpus_and_keeps_all_else(
     assert changed > len(after) / 2
 
 
-def test_levels_that_are_off_are_right_afterwards(index: FeatureIndex) -> None:
+def test_wrong_levels_are_right_afterwards(index: FeatureIndex) -> None:
     report = index.recalibrate()
     assert report.before.levels_are_off
     assert not report.after.levels_are_off
@@ -133,7 +133,7 @@ def test_levels_that_are_off_are_right_afterwards(index: FeatureIndex) -> None:
     assert report.after.strong_share == pytest.approx(0.1, abs=0.03)
 
 
-def test_the_index_opens_with_its_new_levels_and_a_second_time_nothing_changes(
+def test_the_index_opens_with_new_levels_and_a_second_run_changes_nothing(
     index: FeatureIndex, client: QdrantClient | None, tiny_space: FeatureSpace
 ) -> None:
     report = index.recalibrate()
@@ -166,10 +166,10 @@ def test_an_empty_index_is_not_calibrated(tiny_space: FeatureSpace, tmp_path: Pa
         assert index.count() == 0
 
 
-# Two at work on one collection -------------------------------------------------------------------------
+# Two processes on one collection -----------------------------------------------------------------------
 
 
-def test_who_opened_the_index_before_can_no_longer_write_to_it(
+def test_an_earlier_handle_can_no_longer_write(
     tiny_space: FeatureSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -188,7 +188,7 @@ def test_who_opened_the_index_before_can_no_longer_write_to_it(
         assert index.store.read_manifest() == manifest
 
 
-def test_a_point_written_with_old_levels_meanwhile_is_found_and_the_mark_put_back(
+def test_a_point_written_with_old_levels_is_found_and_the_mark_restored(
     tiny_space: FeatureSpace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -197,15 +197,15 @@ def test_a_point_written_with_old_levels_meanwhile_is_found_and_the_mark_put_bac
     old = {point.id: {"concepts": point.payload["concepts"]} for point in all_points(index)}
     plain, set_payload, pages = index.store.read_manifest(), index.store.set_payload, 0
 
-    def meddled(payloads: Any) -> None:
+    def write_in_between(payloads: Any) -> None:
         nonlocal pages
         set_payload(payloads)
         pages += 1
-        if pages == 3:  # what a run that was in the middle of a write may still do
+        if pages == 3:  # like a run that was in the middle of a write
             set_payload(dict(list(old.items())[:20]))
             index.store.write_manifest(plain)
 
-    monkeypatch.setattr(index.store, "set_payload", meddled)
+    monkeypatch.setattr(index.store, "set_payload", write_in_between)
     index.recalibrate()
     assert has_own_levels(index)
     assert index.store.read_manifest()["space"]["fingerprint"] == index.space.fingerprint
@@ -214,7 +214,7 @@ def test_a_point_written_with_old_levels_meanwhile_is_found_and_the_mark_put_bac
 # The manifest -----------------------------------------------------------------------------------------
 
 
-def test_a_manifest_from_before_opens(filled_path: Path, tmp_path: Path) -> None:
+def test_an_older_manifest_opens(filled_path: Path, tmp_path: Path) -> None:
     path = tmp_path / "notes"
     shutil.copytree(filled_path, path)
     manifest = json.loads((path / "manifest.json").read_text())

@@ -1,4 +1,4 @@
-"""A recalibration that is killed at any moment is finished, or the error says what to do."""
+"""An interrupted recalibration is completed, or the error has a remedy."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def filled_path(tiny_space: FeatureSpace, tmp_path_factory: pytest.TempPathFacto
 
 
 def calibrate(path: Path, _: Path, reports: Connection) -> None:
-    """Do the steps of `saeindex sae calibrate`, in small steps that are printed."""
+    """Run `saeindex sae calibrate` in small steps that are printed."""
     torch.set_num_threads(1)
     recalibration.PAGE = 10  # type: ignore[attr-defined]
     hold = recalibration._hold
@@ -56,7 +56,7 @@ def calibrate(path: Path, _: Path, reports: Connection) -> None:
 
 @pytest.fixture(scope="module")
 def uninterrupted(filled_path: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[Any]]:
-    """The fingerprint and the points of an index whose calibration ran through."""
+    """The fingerprint and the points of an index whose calibration was not interrupted."""
     path = tmp_path_factory.mktemp("uninterrupted") / "notes"
     shutil.copytree(filled_path, path)
     with FeatureIndex.open(path) as index:
@@ -75,14 +75,14 @@ def state(path: Path, old: str, new: str) -> str:
     return {old: "old", new: "new"}[fingerprint]
 
 
-def test_kills_at_random_moments_mix_and_lose_nothing(
+def test_kills_at_random_moments_lose_no_records_and_mix_no_levels(
     filled_path: Path, uninterrupted: tuple[str, list[Any]], tiny_space: FeatureSpace, tmp_path: Path
 ) -> None:
     new, expected = uninterrupted
     context, rng, path = processes(), np.random.default_rng(11), tmp_path / "notes"
     seen = []
     for attempt in range(12):
-        if attempt % 4 == 0:  # several kills on the way to one end
+        if attempt % 4 == 0:  # several kills before it completes
             shutil.rmtree(path, ignore_errors=True)
             shutil.copytree(filled_path, path)
         with running(context, calibrate, path, path) as (process, reports):
@@ -106,15 +106,15 @@ def test_kills_at_random_moments_mix_and_lose_nothing(
 
 
 class Killed(BaseException):
-    """Stands for a kill at a given place: nothing may catch it."""
+    """Simulates a kill at a given place: nothing may catch it."""
 
 
-def die(*_: object) -> None:
+def kill(*_: object) -> None:
     raise Killed
 
 
-def dying_after(call: Callable[..., Any], times: int) -> Callable[..., Any]:
-    """Return ``call`` that kills after it was called so many times."""
+def killing_after(call: Callable[..., Any], times: int) -> Callable[..., Any]:
+    """Return ``call``, which raises Killed after it was called so many times."""
     left = times
 
     def counted(*arguments: Any) -> Any:
@@ -142,15 +142,15 @@ def test_a_kill_at_each_step_is_resumed(
     index = FeatureIndex.open(path)
     with monkeypatch.context() as patch:
         if place == "mark":
-            patch.setattr(index.store, "write_manifest", dying_after(index.store.write_manifest, 1))
+            patch.setattr(index.store, "write_manifest", killing_after(index.store.write_manifest, 1))
         elif place == "first page":
-            patch.setattr(index.store, "set_payload", dying_after(index.store.set_payload, 1))
+            patch.setattr(index.store, "set_payload", killing_after(index.store.set_payload, 1))
         elif place == "before the folder":
-            patch.setattr(files, "_swap", die)
+            patch.setattr(files, "_swap", kill)
         elif place == "in the folder":
-            patch.setattr(Path, "rename", dying_after(Path.rename, 1))
+            patch.setattr(Path, "rename", killing_after(Path.rename, 1))
         else:
-            patch.setattr(index.store, "write_manifest", dying_after(index.store.write_manifest, 2))
+            patch.setattr(index.store, "write_manifest", killing_after(index.store.write_manifest, 2))
         with pytest.raises(Killed):
             index.recalibrate()
     if place != "manifest":
@@ -164,7 +164,7 @@ def test_a_kill_at_each_step_is_resumed(
     assert not list(path.glob(".space*"))
 
 
-def test_an_error_on_the_way_closes_the_index(
+def test_an_error_during_recalibration_closes_the_index(
     filled_path: Path, uninterrupted: tuple[str, list[Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "notes"
@@ -189,7 +189,7 @@ def test_an_interrupted_collection_is_finished_with_the_space_that_it_was_built_
     monkeypatch.chdir(tmp_path)
     client = QdrantClient(":memory:")
     index = fill("notes", tiny_space, client)
-    monkeypatch.setattr(index.store, "set_payload", dying_after(index.store.set_payload, 1))
+    monkeypatch.setattr(index.store, "set_payload", killing_after(index.store.set_payload, 1))
     with pytest.raises(Killed):
         index.recalibrate()
     wrong = replace(tiny_space, sae=other_weights(tiny_space.sae))

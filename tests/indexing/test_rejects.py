@@ -1,4 +1,4 @@
-"""The rejects file: one line for each bad record, however often a run is repeated."""
+"""The rejects file: one line for each invalid record, also after repeated runs."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_lines_are_on_disk_as_soon_as_they_are_added(tmp_path: Path) -> None:
         assert len(lines(path)) == 1
 
 
-def test_a_line_that_a_crash_cut_off_does_not_spoil_the_next_one(tmp_path: Path) -> None:
+def test_a_line_truncated_by_a_crash_does_not_damage_the_next(tmp_path: Path) -> None:
     path = tmp_path / "rejects.jsonl"
     path.write_text('{"source": "a.jsonl", "posi')
     for _ in range(2):

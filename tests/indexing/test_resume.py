@@ -1,4 +1,4 @@
-"""Killed at any moment and run again, indexing ends with the same index, to the last bit."""
+"""Indexing that is killed and run again gives a bitwise equal index."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_ten_kills_at_random_moments_leave_the_index_of_an_uninterrupted_run(
 
 
 @pytest.mark.parametrize("appearing", ["lock", "points", "points/wal/*", "layout.json", ".space.*", "space"])
-def test_a_creation_that_was_killed_is_completed(
+def test_an_interrupted_creation_is_completed_on_the_next_run(
     tmp_path: Path, fork_server: ForkServerContext, source: Path, appearing: str
 ) -> None:
     path = tmp_path / "notes.idx"

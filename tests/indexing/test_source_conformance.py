@@ -1,4 +1,4 @@
-"""Every source passes the suite that users' own sources can run."""
+"""Every source passes the suite that is available for users' sources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every kind of bad record or file is rejected with a reason, and reading continues."""
+"""Every kind of invalid record or file is rejected with a reason, and reading continues."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def read(what: Any) -> list[Record]:
 
 
 def reject_of(fields: Any) -> Rejected:
-    """Read one record that must be rejected (a good one before it settles the columns)."""
+    """Read one record that must be rejected, after a valid one that determines the columns."""
     good = {"id": "good", "text": "A good text."}
     *_, last = open_source([good, fields])
     assert isinstance(last, Rejected), last
@@ -53,7 +53,7 @@ def reject_of(fields: Any) -> Rejected:
         (b'{"id": 3}', "no field 'text'"),
     ],
 )
-def test_a_bad_line_is_rejected_and_the_next_is_read(tmp_path: Path, line: bytes, reason: str) -> None:
+def test_an_invalid_line_is_rejected_and_the_next_is_read(tmp_path: Path, line: bytes, reason: str) -> None:
     content = json_lines(ROWS[:1]) + b"\n" + line + b"\n" + json_lines(ROWS[1:2])
     first, rejected, last = open_source(write(tmp_path, "a.jsonl", content))
     assert [first, last] == RECORDS[:2]
@@ -62,7 +62,7 @@ def test_a_bad_line_is_rejected_and_the_next_is_read(tmp_path: Path, line: bytes
     assert reason in rejected.reason
 
 
-def test_an_overlong_line_is_passed_over_without_loading_it(
+def test_an_overlong_line_is_skipped_without_loading_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streams_module, "MAX_LINE_BYTES", 200)
@@ -98,7 +98,7 @@ def test_a_truncated_file_gives_what_can_be_read_and_the_next_file_follows(
 
 @pytest.mark.parametrize("compression", [".gz", ".zst"])
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv"])
-def test_a_file_that_is_not_compressed_as_its_name_says_is_one_reject(
+def test_a_file_without_the_compression_of_its_name_is_one_reject(
     tmp_path: Path, suffix: str, compression: str
 ) -> None:
     path = write(tmp_path, f"a{suffix}{compression}", json_lines(ROWS))
@@ -107,7 +107,7 @@ def test_a_file_that_is_not_compressed_as_its_name_says_is_one_reject(
     assert "damaged" in rejected.reason
 
 
-def test_frames_and_members_one_after_another_are_all_read(tmp_path: Path) -> None:
+def test_concatenated_frames_and_members_are_all_read(tmp_path: Path) -> None:
     for suffix in (".gz", ".zst"):
         content = b"".join(COMPRESS[suffix](json_lines([row])) for row in ROWS)
         assert read(write(tmp_path, f"a.jsonl{suffix}", content)) == RECORDS
@@ -121,7 +121,7 @@ def test_a_zstd_bomb_is_read_line_by_line(tmp_path: Path) -> None:
     assert "longer than" in rejected.reason
 
 
-def test_bad_table_rows_are_rejected_and_the_next_is_read(tmp_path: Path) -> None:
+def test_invalid_table_rows_are_rejected_and_the_next_is_read(tmp_path: Path) -> None:
     lines = [b"id,text", b"1,one", b"2,two,three", b"4", b'5,"fi"ve', b"6,\xff", b",seven", b"8,", b"9,nine"]
     first, *rejects, last = open_source(write(tmp_path, "a.csv", b"\n".join(lines)))
     assert [first, last] == [Record("1", "one"), Record("9", "nine")]
@@ -140,7 +140,7 @@ def test_an_unclosed_quote_is_rejected(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "bad_id", [True, 1.0, None, "", "  ", "x" * 513, "\ud800", ["x"], 2**64, float("nan")]
 )
-def test_ids_that_do_not_survive_are_rejected(bad_id: Any) -> None:
+def test_ids_that_cannot_be_stored_are_rejected(bad_id: Any) -> None:
     assert "id" in reject_of({"id": bad_id, "text": "t"}).reason
 
 
@@ -168,7 +168,7 @@ def test_texts_and_metadata_above_their_limits_are_rejected(monkeypatch: pytest.
 @pytest.mark.parametrize(
     "bad", [b"bytes", {1: "x"}, {1, 2}, object(), 2**63, 1 + 2j, "\ud800", {"\ud800": 1}]
 )
-def test_metadata_that_json_cannot_hold_is_rejected(bad: Any) -> None:
+def test_metadata_that_json_cannot_represent_is_rejected(bad: Any) -> None:
     rejected = reject_of({"id": "x", "text": "t", "field": bad})
     assert "metadata.field" in rejected.reason
     assert rejected.id == "x"
@@ -221,7 +221,7 @@ def test_any_rows_become_storable_records_or_rejects(rows: list[dict[str, Any]])
 
 @settings(max_examples=100, deadline=None)
 @given(content=st.binary(max_size=300), suffix=st.sampled_from([".jsonl", ".csv", ".jsonl.gz", ".tsv.zst"]))
-def test_any_bytes_at_all_are_read_or_refused(
+def test_any_bytes_are_read_or_refused(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, suffix: str
 ) -> None:
     path = write(tmp_path_factory.getbasetemp(), f"bytes{suffix}", content)

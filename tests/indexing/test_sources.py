@@ -83,7 +83,7 @@ def test_parquet_is_read_in_batches_with_dates_and_decimals(tmp_path: Path) -> N
     assert chosen == [Record(str(i), f"text {i}", {"price": 1.5}) for i in range(count)]
 
 
-def test_a_parquet_string_that_is_no_utf8_is_rejected_alone(tmp_path: Path) -> None:
+def test_only_the_parquet_string_with_invalid_utf8_is_rejected(tmp_path: Path) -> None:
     pa = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
     texts = pa.array([b"good", b"bad \xff", b"fine"]).view(pa.string())
@@ -92,7 +92,7 @@ def test_a_parquet_string_that_is_no_utf8_is_rejected_alone(tmp_path: Path) -> N
     assert kinds == [Record, Rejected, Record]
 
 
-def test_a_hugging_face_data_set_is_read_whole_and_streamed() -> None:
+def test_a_hugging_face_dataset_is_read_loaded_and_streamed() -> None:
     datasets = pytest.importorskip("datasets")
     dataset = datasets.Dataset.from_list(ROWS)
     source = open_source(dataset)
@@ -119,7 +119,7 @@ def test_a_folder_gives_a_record_per_text_file_in_the_order_of_paths(tmp_path: P
     assert next(iter(source)) == Record("a/y.rst", "Text of a/y.rst", {"path": "a/y.rst", "name": "y.rst"})
 
 
-def test_bad_text_files_are_rejected_and_the_others_read(tmp_path: Path) -> None:
+def test_invalid_text_files_are_rejected_and_the_others_read(tmp_path: Path) -> None:
     write(tmp_path, "a.txt", b"\xff\xfe\x00")
     write(tmp_path, "b.txt", " \n")
     write(tmp_path, "c.txt", "\ufeffgood")
@@ -152,7 +152,7 @@ def test_iterables_of_records_and_dicts_are_checked() -> None:
     ]
 
 
-def test_a_one_shot_iterator_is_read_once_and_says_so() -> None:
+def test_a_second_pass_over_an_iterator_is_an_error() -> None:
     source = open_source(iter(RECORDS))
     assert list(source) == RECORDS
     with pytest.raises(InvalidInputError, match="only once"):
@@ -162,25 +162,25 @@ def test_a_one_shot_iterator_is_read_once_and_says_so() -> None:
 # Columns ----------------------------------------------------------------------------------------------
 
 
-def test_usual_names_are_found_whatever_their_case() -> None:
+def test_usual_column_names_are_found_in_any_case() -> None:
     assert read([{"Doc_ID": 7, "Abstract": "An abstract.", "Year": 2015}]) == [
         Record("7", "An abstract.", {"Year": 2015})
     ]
 
 
-def test_text_goes_before_other_usual_names_unless_it_holds_no_string() -> None:
+def test_the_column_text_is_preferred_if_it_has_strings() -> None:
     (record,) = read([{"title": "A title", "text": "A text", "id": "x"}])
     assert (record.text, record.metadata) == ("A text", {"title": "A title"})
     (record,) = read([{"text": ["no"], "body": "A body", "id": "x"}])
     assert record.text == "A body"
 
 
-def test_the_metadata_object_is_merged_with_other_fields_and_wins() -> None:
+def test_the_metadata_object_is_merged_and_overrides_other_fields() -> None:
     row = {"id": 1, "text": "t", "year": 1, "lang": "en", "metadata": {"year": 2, "deep": {"a": [1]}}}
     assert read([row])[0].metadata == {"year": 2, "lang": "en", "deep": {"a": [1]}}
 
 
-def test_chosen_metadata_is_found_at_the_top_in_the_object_and_by_path() -> None:
+def test_chosen_metadata_is_found_at_the_top_level_in_the_object_and_by_path() -> None:
     row = {
         "id": 1,
         "text": "t",
@@ -287,13 +287,13 @@ def test_a_data_frame_without_the_column_asked_for_is_an_error_before_anything_i
 
 
 @pytest.mark.parametrize("what", [5, None, {"text": "x"}, polars.LazyFrame({"text": ["x"]})])
-def test_what_holds_no_records_is_refused(what: Any) -> None:
+def test_a_source_without_records_is_refused(what: Any) -> None:
     with pytest.raises(InvalidInputError, match="records to read") as caught:
         open_source(what)
     assert caught.value.found.startswith(("an int", "no value", "a dict with text", "a LazyFrame"))
 
 
-def test_columns_of_an_index_are_named_by_a_mapping_too(space: FeatureSpace, tmp_path: Path) -> None:
+def test_columns_can_be_named_by_a_mapping(space: FeatureSpace, tmp_path: Path) -> None:
     rows = [{"review_id": "r1", "review": "It broke after a day", "product": "lamp"}]
     with FeatureIndex.create(tmp_path / "reviews.idx", space) as index:
         index.add(rows, columns={"text": "review", "id": "review_id", "metadata": ["product"]})

@@ -1,4 +1,4 @@
-"""Which clauses of an expression a record satisfies, and by which features."""
+"""The clauses of an expression that a record satisfies, and the features that match."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def matched(text: str, level: Any = None) -> list[Clause]:
     return matched_clauses(parse_where(text), PAYLOAD, features_of, level)
 
 
-def test_each_leaf_is_a_clause_with_the_features_that_it_matched_by() -> None:
+def test_each_leaf_is_a_clause_with_its_matching_features() -> None:
     text = (
         '(#1 OR strong(#1)) AND "music" AND metadata.year >= 2010 AND AT LEAST 1 OF (EXISTS(metadata.x), #3)'
     )
@@ -55,7 +55,7 @@ def test_each_leaf_is_a_clause_with_the_features_that_it_matched_by() -> None:
     ]
 
 
-def test_a_leaf_under_not_is_a_negated_clause_and_under_two_a_plain_one() -> None:
+def test_a_leaf_under_not_is_negated_and_under_two_nots_is_not() -> None:
     text = 'NOT (#1 AND NOT metadata.year = 2015) AND NOT metadata.tags IN ("c") AND NOT "music"'
     assert matched(text) == [
         Clause("NOT #1", False, (1,)),
@@ -65,12 +65,12 @@ def test_a_leaf_under_not_is_a_negated_clause_and_under_two_a_plain_one() -> Non
     ]
 
 
-def test_a_clause_that_stands_twice_is_listed_once() -> None:
+def test_a_repeated_clause_is_listed_once() -> None:
     assert [clause.text for clause in matched("#1 AND #2 OR #1 AND NOT #1")] == ["#1", "#2", "NOT #1"]
     assert clauses(parse_where("NOT #1")) == (Not(part=FeatureTerm(feature=1)),)
 
 
-def test_bare_concepts_take_the_level_of_the_query() -> None:
+def test_bare_concepts_have_the_level_of_the_query() -> None:
     assert [clause.matched for clause in matched("#1 AND #2 AND present(#1)", "strong")] == [
         False,
         True,
@@ -98,14 +98,14 @@ def test_bare_concepts_take_the_level_of_the_query() -> None:
         ("AT LEAST 3 OF (#1, #3, #2)", False),
     ],
 )
-def test_an_expression_is_judged_on_one_record(text: str, is_match: bool) -> None:
+def test_an_expression_is_evaluated_on_one_record(text: str, is_match: bool) -> None:
     assert matches(parse_where(text), PAYLOAD, features_of) is is_match
     assert matches(Not(part=parse_where(text)), PAYLOAD, features_of) is not is_match
 
 
 @settings(max_examples=150, deadline=None)
 @given(expressions)
-def test_any_expression_can_be_judged_on_any_payload(expression: Expression) -> None:
+def test_any_expression_can_be_evaluated_on_any_payload(expression: Expression) -> None:
     for payload in ({}, PAYLOAD):
         listed = matched_clauses(expression, payload, features_of)
         assert listed
@@ -113,7 +113,7 @@ def test_any_expression_can_be_judged_on_any_payload(expression: Expression) -> 
         assert isinstance(matches(expression, payload, features_of), bool)
 
 
-def test_what_a_store_finds_is_what_matches(any_papers: FeatureIndex) -> None:
+def test_a_store_finds_the_matching_records(any_papers: FeatureIndex) -> None:
     points = all_points(any_papers)
     active = [code // LEVEL_STRIDE for code in points[0].payload["concepts"]]
     text = f"typical(#{active[0]}) OR AT LEAST 2 OF (#{active[0]}, #{active[-1]}, metadata.year > 2000)"
@@ -129,8 +129,8 @@ def test_what_a_store_finds_is_what_matches(any_papers: FeatureIndex) -> None:
 @pytest.mark.parametrize(
     "text", ['metadata.x IN (1, "a", true)', "metadata.x IN (1, 2.5)", "metadata.x >= 1", 'metadata.x != "a"']
 )
-def test_what_takes_many_values_takes_them_as_one_by_one(text: str) -> None:
+def test_lists_of_values_are_evaluated_like_single_values(text: str) -> None:
     node: Any = parse_where(text)
-    held: list[Any] = [1, True, 1.0, 2.5, "a", "1", None, [], ["b", "a"], [1, 7], {"a": 1}, [[1]], [{}]]
-    for found in held:
+    values: list[Any] = [1, True, 1.0, 2.5, "a", "1", None, [], ["b", "a"], [1, 7], {"a": 1}, [[1]], [{}]]
+    for found in values:
         assert predicate(node)(found) == condition_holds(node, found)

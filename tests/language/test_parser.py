@@ -125,7 +125,7 @@ def test_any_steer_text_parses_or_is_a_syntax_error_or_too_strong(text: str) -> 
         ("#1)", 3, "the end"),
     ],
 )
-def test_a_syntax_error_names_the_column_and_what_could_stand_there(
+def test_a_syntax_error_names_the_column_and_the_expected_tokens(
     text: str, column: int, expected: str
 ) -> None:
     with pytest.raises(QuerySyntaxError) as caught:
@@ -148,12 +148,12 @@ def test_a_syntax_error_names_the_column_and_what_could_stand_there(
         '""',
     ],
 )
-def test_what_is_beyond_the_limits_is_a_syntax_error(text: str) -> None:
+def test_text_above_the_limits_is_a_syntax_error(text: str) -> None:
     with pytest.raises(QuerySyntaxError):
         parse_where(text)
 
 
-def test_what_is_within_the_limits_is_taken() -> None:
+def test_text_within_the_limits_is_accepted() -> None:
     assert parse_where("(" * MAX_DEPTH + "#1" + ")" * MAX_DEPTH) == A
     parse_where("NOT " * MAX_DEPTH + "#1")
     parse_where(" OR ".join(["#1"] * (MAX_CHARS // 6)))
@@ -221,7 +221,7 @@ def test_a_steer_that_does_not_parse_is_a_syntax_error(text: str) -> None:
 
 
 @pytest.mark.parametrize("strength", [math.nan, math.inf, -math.inf, MAX_STRENGTH * 1.01, -101.0])
-def test_a_strength_that_is_no_sensible_number_is_refused(strength: float) -> None:
+def test_an_invalid_strength_is_refused(strength: float) -> None:
     with pytest.raises(InvalidInputError, match="strengths go from -100 to 100"):
         parse_steer([Steer("#1", strength)])
 

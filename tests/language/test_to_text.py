@@ -1,4 +1,4 @@
-"""Expressions as text and as JSON: a written expression is read back the same, without extra parentheses."""
+"""Expressions as text and as JSON: printing and parsing is lossless, without extra parentheses."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_an_expression_survives_being_printed_and_parsed(expression: Expression)
     text = to_text(expression)
     parsed = parse_where(text)
     assert parsed == expression
-    # == takes 1, 1.0 and true for the same, the text does not.
+    # == treats 1, 1.0 and true as equal, the text does not.
     assert to_text(parsed) == text
 
 
@@ -70,7 +70,7 @@ def test_an_expression_survives_json(expression: Expression) -> None:
         'record_id IN ("x", "y") OR record_id != "z"',
     ],
 )
-def test_a_text_in_its_shortest_form_is_printed_as_it_was(text: str) -> None:
+def test_a_text_in_its_shortest_form_is_printed_unchanged(text: str) -> None:
     assert to_text(parse_where(text)) == text
 
 
@@ -97,13 +97,13 @@ def test_other_spellings_are_printed_in_the_shortest_form(text: str, shortest: s
     assert to_text(parse_where(text)) == shortest
 
 
-def test_and_within_and_is_one_and() -> None:
+def test_nested_ands_become_one() -> None:
     assert And(parts=(A, And(parts=(B, C)))) == And(parts=(And(parts=(A, B)), C)) == And(parts=(A, B, C))
     assert Or(parts=(Or(parts=(A, B)), C)) == Or(parts=(A, B, C))
     assert Or(parts=(And(parts=(A, B)), C)) != Or(parts=(A, B, C))
 
 
-def test_an_order_takes_a_quoted_date_and_equality_a_text() -> None:
+def test_a_quoted_date_is_a_date_in_an_order_and_a_text_in_an_equality() -> None:
     assert parse_where('metadata.d > "2015-03-01"') == Compare(
         field="metadata.d", op=">", value=Date(date="2015-03-01")
     )
@@ -113,13 +113,13 @@ def test_an_order_takes_a_quoted_date_and_equality_a_text() -> None:
     )
 
 
-def test_whole_numbers_others_and_truth_values_stay_what_they_are() -> None:
+def test_integers_floats_and_booleans_keep_their_type() -> None:
     node = parse_where('metadata.f IN (1, 1.0, true, "1")')
     assert isinstance(node, OneOf)
     assert [type(value) for value in node.values] == [int, float, bool, str]
 
 
-def test_an_expression_is_taken_as_text_as_json_and_as_itself() -> None:
+def test_an_expression_is_accepted_as_text_json_and_object() -> None:
     expression = And(parts=(Phrase(text="dark matter", level="strong"), Not(part=FamilyTerm(name="stars"))))
     as_json = {
         "kind": "and",
@@ -138,7 +138,7 @@ def test_the_json_of_expressions_has_a_schema() -> None:
     assert {"Compare", "OneOf", "AtLeast", "FamilyTerm"} <= schema["$defs"].keys()
 
 
-def test_nodes_cannot_be_changed_nor_given_unknown_fields() -> None:
+def test_nodes_are_immutable_and_refuse_unknown_fields() -> None:
     with pytest.raises(ValidationError):
         A.feature = 2
     with pytest.raises(QuerySyntaxError, match="Extra inputs"):

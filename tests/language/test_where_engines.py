@@ -12,8 +12,8 @@ from qdrant_client.models import FieldCondition, Filter, MatchValue
 
 from benchmarks.suites.boolean import suite as boolean
 from benchmarks.suites.boolean.brute_force import BruteForce
-from benchmarks.suites.boolean.expressions import Vocabulary, Writer
-from benchmarks.suites.boolean.records import DATES, FIELDS, date_text, fields_of, made_up
+from benchmarks.suites.boolean.expressions import ExpressionGenerator, Vocabulary
+from benchmarks.suites.boolean.records import DATES, FIELDS, date_text, fields_of, synthetic_fields
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.config import CONCEPTS, LEVEL_STRIDE
 from saeindex.errors import InvalidInputError, UnknownConceptError
@@ -23,7 +23,7 @@ from saeindex.language.evaluate import matches
 from saeindex.language.parser import parse_where
 from saeindex.language.to_filter import compile_where
 from saeindex.types import LevelName
-from tests.samples import RememberingEncoder, sample_records
+from tests.samples import RecordingEncoder, sample_records
 
 # Local mode evaluates filters in Python, condition by condition.
 EXPRESSIONS = {"EdgeStore": 150, "QdrantStore": 40}
@@ -34,7 +34,7 @@ LEVELS: tuple[LevelName, ...] = ("present", "typical", "strong")
 def described(number: int, record: Record) -> Record:
     """Return a record with a field of every kind: lists, nulls, nested and odd names, dates in all forms."""
     date = date_text(number, 1990 + number % 35)
-    metadata: dict[str, Any] = {"corpus": record.metadata["topic"], **made_up(number, record)}
+    metadata: dict[str, Any] = {"corpus": record.metadata["topic"], **synthetic_fields(number, record)}
     if number % 3:
         metadata |= {"year": record.metadata["year"], "categories": [["a", "b"], ["b"], []][number % 3]}
     if date is not None:
@@ -48,7 +48,7 @@ MOMENTS = dict(date for number in range(COUNT) if (date := date_text(number, 199
 
 @pytest.fixture(scope="module")
 def on_edge(
-    tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RememberingEncoder
+    tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RecordingEncoder
 ) -> Iterator[FeatureIndex]:
     path = tmp_path_factory.mktemp("where") / "where.idx"
     with FeatureIndex.create(
@@ -59,7 +59,7 @@ def on_edge(
 
 
 @pytest.fixture(scope="module")
-def in_memory(space: FeatureSpace, session_encoder: RememberingEncoder) -> Iterator[FeatureIndex]:
+def in_memory(space: FeatureSpace, session_encoder: RecordingEncoder) -> Iterator[FeatureIndex]:
     with FeatureIndex.create(
         "where", space, client=QdrantClient(":memory:"), encoder=session_encoder
     ) as index:
@@ -84,7 +84,7 @@ def found_by(
     return {point.payload["record_id"] for point in page.points}
 
 
-def those(holds: Callable[[dict[str, Any]], bool]) -> set[str]:
+def ids_where(holds: Callable[[dict[str, Any]], bool]) -> set[str]:
     return {record.id for record in RECORDS if holds(dict(record.metadata))}
 
 
@@ -134,10 +134,10 @@ def listed(value: Any) -> list[Any]:
         ("EXISTS(metadata.mixed)", lambda m: m["mixed"] is not None),
     ],
 )
-def test_a_condition_on_metadata_finds_what_it_says(
+def test_a_condition_on_metadata_selects_the_expected_records(
     index: FeatureIndex, where: str, holds: Callable[[dict[str, Any]], bool]
 ) -> None:
-    assert found_by(index, where) == those(holds)
+    assert found_by(index, where) == ids_where(holds)
 
 
 def day_of(metadata: dict[str, Any]) -> int | None:
@@ -145,7 +145,7 @@ def day_of(metadata: dict[str, Any]) -> int | None:
     return None if text is None else MOMENTS[text] // (86_400 * 10**6)
 
 
-def test_a_day_is_all_of_it_in_every_comparison(index: FeatureIndex) -> None:
+def test_every_comparison_treats_a_day_as_a_period(index: FeatureIndex) -> None:
     for day in ("1991-02-02", "2000-11-11", "2013-12-24"):
         number = int(np.datetime64(day, "D").astype(int))
         expected: dict[str, Callable[[int], bool]] = {
@@ -156,23 +156,23 @@ def test_a_day_is_all_of_it_in_every_comparison(index: FeatureIndex) -> None:
             ">=": lambda d, n=number: d >= n,  # type: ignore[misc]
         }
         for op, holds in expected.items():
-            wanted = those(lambda m, h=holds: (d := day_of(m)) is not None and h(d))  # type: ignore[misc]
+            wanted = ids_where(lambda m, h=holds: (d := day_of(m)) is not None and h(d))  # type: ignore[misc]
             assert found_by(index, f"metadata.published {op} {day}") == wanted, (op, day)
-        same = those(lambda m, n=number: day_of(m) == n)  # type: ignore[misc]
+        same = ids_where(lambda m, n=number: day_of(m) == n)  # type: ignore[misc]
         assert len(same) > 0
         assert found_by(index, f"metadata.published BETWEEN {day} AND {day}") == same
         assert found_by(index, f"metadata.published IN ({day})") == same
-        assert found_by(index, f"metadata.published != {day}") == those(lambda m: True) - same
+        assert found_by(index, f"metadata.published != {day}") == ids_where(lambda m: True) - same
 
 
 def test_a_moment_is_compared_to_the_microsecond_and_across_zones(index: FeatureIndex) -> None:
     text, moment = date_text(8, 1998) or ("", 0)
-    assert found_by(index, f"metadata.published = {text}") == those(
+    assert found_by(index, f"metadata.published = {text}") == ids_where(
         lambda m: MOMENTS.get(m.get("published", "")) == moment
     )
     east = np.datetime_as_string(np.datetime64(moment, "us") + np.timedelta64(2, "h"), unit="us")
     for op, holds in (("<=", moment.__ge__), (">=", moment.__le__), ("=", moment.__eq__)):
-        wanted = those(lambda m, h=holds: "published" in m and h(MOMENTS[m["published"]]))  # type: ignore[misc]
+        wanted = ids_where(lambda m, h=holds: "published" in m and h(MOMENTS[m["published"]]))  # type: ignore[misc]
         assert found_by(index, f"metadata.published {op} {east}+02:00") == wanted
 
 
@@ -190,7 +190,7 @@ def codes(index: FeatureIndex) -> dict[str, set[int]]:
     return {point.payload["record_id"]: set(point.payload[CONCEPTS]) for point in points}
 
 
-def test_levels_nest_and_a_bare_concept_takes_the_level_of_the_query(index: FeatureIndex) -> None:
+def test_levels_are_nested_and_a_bare_concept_has_the_level_of_the_query(index: FeatureIndex) -> None:
     stored = codes(index)
     strong = [code // LEVEL_STRIDE for found in stored.values() for code in found if code % LEVEL_STRIDE == 2]
     feature = max(set(strong), key=strong.count)
@@ -209,7 +209,7 @@ def common_features(index: FeatureIndex, count: int) -> list[int]:
     return sorted(set(active), key=lambda feature: -active.count(feature))[:count]
 
 
-def test_at_least_k_counts_parts_of_any_kind(index: FeatureIndex) -> None:
+def test_at_least_counts_parts_of_any_kind(index: FeatureIndex) -> None:
     a, b, c = common_features(index, 20)[-3:]
     parts = [f"#{a}", f"NOT #{b} AND metadata.words > 9", f'(#{c} OR metadata.corpus = "music")']
     sets = [found_by(index, part) for part in parts]
@@ -217,11 +217,12 @@ def test_at_least_k_counts_parts_of_any_kind(index: FeatureIndex) -> None:
         wanted = {record.id for record in RECORDS if sum(record.id in one for one in sets) >= count}
         assert found_by(index, f"AT LEAST {count} OF ({', '.join(parts)})") == wanted
         assert (
-            found_by(index, f"NOT AT LEAST {count} OF ({', '.join(parts)})") == those(lambda m: True) - wanted
+            found_by(index, f"NOT AT LEAST {count} OF ({', '.join(parts)})")
+            == ids_where(lambda m: True) - wanted
         )
 
 
-def test_a_family_is_any_of_its_features_at_the_level_asked_for(index: FeatureIndex) -> None:
+def test_a_family_matches_any_of_its_features_at_the_level(index: FeatureIndex) -> None:
     family = index.space.families[0]
     for level in LEVELS:
         any_of = Or(parts=tuple(FeatureTerm(feature=one, level=level) for one in family.features))
@@ -229,7 +230,7 @@ def test_a_family_is_any_of_its_features_at_the_level_asked_for(index: FeatureIn
         assert found_by(index, "family(#0)", level) == found_by(index, any_of)
 
 
-def test_a_filter_of_one_s_own_is_and_ed_whole(index: FeatureIndex) -> None:
+def test_a_native_filter_is_combined_by_and(index: FeatureIndex) -> None:
     a, b = common_features(index, 12)[-2:]
     query_filter = Filter(
         should=[
@@ -237,13 +238,13 @@ def test_a_filter_of_one_s_own_is_and_ed_whole(index: FeatureIndex) -> None:
             FieldCondition(key="metadata.corpus", match=MatchValue(value="cooking")),
         ]
     )
-    topics = those(lambda m: m["corpus"] in ("music", "cooking"))
+    topics = ids_where(lambda m: m["corpus"] in ("music", "cooking"))
     assert found_by(index, f"#{a} OR #{b}", None, query_filter) == found_by(index, f"#{a} OR #{b}") & topics
     assert compile_where(None, lambda _: [], None, query_filter) is query_filter
     assert compile_where(None, lambda _: []) is None
 
 
-def test_deep_alternation_runs_to_the_engines_limit_and_is_refused_beyond_it(index: FeatureIndex) -> None:
+def test_deep_nesting_works_up_to_the_engine_limit_and_is_refused_above(index: FeatureIndex) -> None:
     a, b = common_features(index, 2)
     for depth, is_possible in ((30, True), (40, False)):
         node: Expression = FeatureTerm(feature=a)
@@ -258,7 +259,7 @@ def test_deep_alternation_runs_to_the_engines_limit_and_is_refused_beyond_it(ind
     assert found_by(index, "NOT " * 50 + f"#{a}") == found_by(index, f"#{a}")
 
 
-def test_a_whole_query_takes_the_language_in_every_form(index: FeatureIndex) -> None:
+def test_a_query_accepts_every_form_of_an_expression(index: FeatureIndex) -> None:
     text = 'metadata.words BETWEEN 5 AND 9 AND NOT metadata.corpus IN ("music")'
     parsed = parse_where(text)
     wanted = found_by(index, text)
@@ -278,7 +279,7 @@ def words_for(index: FeatureIndex, fields: dict[str, list[Any]]) -> Vocabulary:
         except UnknownConceptError:
             continue
         phrases.append(index.space.labels[feature].text)
-    values = {field: boolean.seen(fields[field]) or ["x", 1] for field in FIELDS}
+    values = {field: boolean.distinct_values(fields[field]) or ["x", 1] for field in FIELDS}
     return Vocabulary([*common, 0, 1], phrases, ["#0", "#1", "#2"], values, DATES, fields["record_id"])
 
 
@@ -287,7 +288,7 @@ def cases_of(index: FeatureIndex, count: int) -> list[boolean.Case]:
     levels = {"typical": index.space.calibration.median, "strong": index.space.calibration.p90}
     activations = boolean.dense_codes(points, index.space.n_features)
     truth = BruteForce(activations, levels, fields, MOMENTS, boolean.resolver(index))
-    writer = Writer(words_for(index, fields), 7)
+    writer = ExpressionGenerator(words_for(index, fields), 7)
     expressions = [writer.expression() for _ in range(count)]
     return [
         boolean.Case(one, LEVELS[n % 3], truth.mask(one, LEVELS[n % 3])) for n, one in enumerate(expressions)
@@ -306,7 +307,7 @@ def test_random_expressions_select_exactly_the_brute_force_set(index: FeatureInd
 
 
 @pytest.mark.parametrize("broken", [{"present": 0, "typical": 0, "strong": 2}, {"present": 1}])
-def test_the_comparison_would_notice_a_wrong_compilation(
+def test_the_comparison_detects_a_wrong_compilation(
     on_edge: FeatureIndex, monkeypatch: pytest.MonkeyPatch, broken: dict[str, int]
 ) -> None:
     monkeypatch.setattr(compiling, "LEVEL_NUMBERS", {**compiling.LEVEL_NUMBERS, **broken})

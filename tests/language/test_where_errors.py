@@ -38,7 +38,7 @@ def refusal(where: Any) -> QuerySyntaxError:
 
 
 @pytest.mark.parametrize(
-    ("text", "column", "meant"),
+    ("text", "column", "suggestion"),
     [
         ("#1 ADN #2", 4, "Did you mean AND?"),
         ("#1 Andd #2", 4, "Did you mean AND?"),
@@ -75,10 +75,10 @@ def refusal(where: Any) -> QuerySyntaxError:
         ('strong("a" OR "b")', 12, 'A level takes one concept: strong("a") OR strong("b").'),
     ],
 )
-def test_a_near_miss_is_told_what_was_meant(text: str, column: int, meant: str) -> None:
+def test_a_near_miss_is_answered_with_a_suggestion(text: str, column: int, suggestion: str) -> None:
     error = refusal(text)
     assert f"at column {column} " in error.found
-    assert meant in error.do
+    assert suggestion in error.do
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_a_near_miss_is_told_what_was_meant(text: str, column: int, meant: str) 
         ("#1234567890", 1, "#id"),
     ],
 )
-def test_an_error_lists_only_what_could_stand_there(text: str, column: int, expected: str) -> None:
+def test_an_error_lists_only_the_expected_tokens(text: str, column: int, expected: str) -> None:
     error = refusal(text)
     assert f"at column {column} " in error.found
     assert expected in error.found
@@ -128,7 +128,7 @@ def test_an_error_lists_only_what_could_stand_there(text: str, column: int, expe
         (f'metadata.x = "{"y" * 1_001}"', 1, "a text of 1001 characters"),
     ],
 )
-def test_what_parses_and_cannot_be_meant_is_an_error_with_its_column(
+def test_valid_syntax_without_a_meaning_is_an_error_with_its_column(
     text: str, column: int, fault: str
 ) -> None:
     error = refusal(text)
@@ -180,7 +180,7 @@ def test_size_is_limited_in_objects_and_in_json() -> None:
     refusal({"kind": "or", "parts": [A.model_dump()] * 10**6})
 
 
-def test_shared_parts_that_unfold_into_millions_are_refused_soon() -> None:
+def test_shared_parts_that_expand_into_millions_are_refused_quickly() -> None:
     expression: Expression = A
     shared: dict[str, Any] = A.model_dump()
     for level in range(40):
@@ -193,13 +193,13 @@ def test_shared_parts_that_unfold_into_millions_are_refused_soon() -> None:
     assert time.perf_counter() - started < 5
 
 
-def test_what_holds_itself_is_refused() -> None:
+def test_an_expression_that_contains_itself_is_refused() -> None:
     loop: dict[str, Any] = {"kind": "not"}
     loop["part"] = loop
     refusal(loop)
 
 
-def test_a_million_characters_are_refused_at_once() -> None:
+def test_a_million_characters_are_refused_quickly() -> None:
     started = time.perf_counter()
     for text in ("(" * 10**6, "#1 OR " * 170_000, '"' + "x" * 10**6, "\\" * 10**6):
         assert "1,0" in refusal(text).asked or "characters" in refusal(text).asked
@@ -208,7 +208,7 @@ def test_a_million_characters_are_refused_at_once() -> None:
     assert time.perf_counter() - started < 1
 
 
-def test_every_use_of_an_expression_holds_the_limits() -> None:
+def test_every_use_of_an_expression_checks_the_limits() -> None:
     deep = nested(5_000)
     for use in (to_text, clauses, lambda one: compile_where(one, lambda _: [1])):
         with pytest.raises(QuerySyntaxError, match="deep"):
@@ -216,7 +216,7 @@ def test_every_use_of_an_expression_holds_the_limits() -> None:
 
 
 @pytest.mark.parametrize("where", [3, b"#1", ["#1"], None, object(), Phrase])
-def test_what_is_no_expression_at_all_is_an_error(where: Any) -> None:
+def test_an_object_that_is_not_an_expression_is_an_error(where: Any) -> None:
     with pytest.raises(InvalidInputError, match="Give a text"):
         parse_where(where)
 
@@ -239,7 +239,7 @@ def test_what_is_no_expression_at_all_is_an_error(where: Any) -> None:
         ({1: 2}, "kind"),
     ],
 )
-def test_json_that_is_no_expression_says_where_it_is_not(where: Any, found: str) -> None:
+def test_an_error_in_json_has_its_path(where: Any, found: str) -> None:
     with pytest.raises(QuerySyntaxError, match=found):
         parse_where(where)
 
@@ -261,14 +261,14 @@ kinds = st.sampled_from(["feature", "phrase", "not", "and", "at_least", "compare
     st.dictionaries(st.sampled_from(["part", "parts", "field", "op", "value", "values"]), json_values), kinds
 )
 @example({"field": "metadata.x", "op": "=", "value": 10**400}, "compare")
-def test_any_json_is_an_expression_or_a_syntax_error(where: dict[str, Any], kind: str) -> None:
+def test_any_json_is_parsed_or_a_syntax_error(where: dict[str, Any], kind: str) -> None:
     try:
         parse_where({"kind": kind, **where})
     except QuerySyntaxError as error:
         assert error.found
 
 
-def test_a_field_that_the_engines_would_misread_is_refused_by_the_node() -> None:
+def test_a_field_that_engines_would_misread_is_refused() -> None:
     for field in ("year", "metadata", "metadata.", "metadata..a", 'metadata."a', "metadata.a[0]", "concepts"):
         with pytest.raises(ValueError, match="is not a field"):
             Compare(field=field, op="=", value=1)

@@ -1,4 +1,4 @@
-"""A chat service on loopback that speaks the OpenAI protocol, and texts whose features are planted words."""
+"""A chat service on loopback with the OpenAI protocol, and texts whose features are planted words."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ FILLERS = ["zorak", "plimol", "kratin", "mulur", "venep", "tasak", "zorol", "pli
 
 REQUESTS_PER_FEATURE = 1 + 3  # a phrase, and 25 texts by tens
 
-# What the service does with a request: a status and the JSON of the answer, or the raw body.
+# The reply to a request: a status and the JSON of the answer, or the raw body.
 Answer = tuple[int, Any]
 Step = Callable[[dict[str, Any]], Answer]
 
 
 def blocks(body: dict[str, Any]) -> list[list[str]]:
-    """Return the texts of each data block of a request, as any reader of the prompt would find them."""
+    """Return the texts of each data block of a request."""
     content = body["messages"][-1]["content"]
     found = re.findall(rf"^{re.escape(OPEN)}\n(.*?)^{re.escape(CLOSE)}$", content, re.DOTALL | re.MULTILINE)
     return [[json.loads(line)["text"] for line in block.splitlines()] for block in found]
@@ -47,8 +47,8 @@ def phrase_of(body: dict[str, Any]) -> str:
     return str(json.loads(found[1]))
 
 
-def sensible(body: dict[str, Any]) -> str:
-    """Answer as a good model would: name the word that the strong texts share, and find it in others."""
+def model_reply(body: dict[str, Any]) -> str:
+    """Answer as a good model would: name the word common to the strong texts, and find it in others."""
     if is_interpreter(body):
         strong, *_, absent = blocks(body)
         elsewhere = {word for text in absent for word in text.split()}
@@ -68,13 +68,13 @@ def answer_of(content: str | None, usage: dict[str, int] | None = None) -> dict[
 
 
 class ChatService:
-    """``script`` determines the replies to the next requests; ``speak`` answers the others."""
+    """``script`` determines the replies to the next requests; ``default_reply`` answers the others."""
 
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
         self.script: list[Step] = []
-        self.speak: Callable[[dict[str, Any]], str | None] = sensible
+        self.default_reply: Callable[[dict[str, Any]], str | None] = model_reply
         self.usage: dict[str, int] | None = {
             "prompt_tokens": 500,
             "completion_tokens": 20,
@@ -110,18 +110,18 @@ class ChatService:
             self.under_way += 1
             self.most_under_way = max(self.most_under_way, self.under_way)
         try:
-            return step(body) if step else (200, answer_of(self.speak(body), self.usage))
+            return step(body) if step else (200, answer_of(self.default_reply(body), self.usage))
         finally:
             with self._lock:
                 self.under_way -= 1
 
-    def say(self, *contents: str) -> None:
+    def reply(self, *contents: str) -> None:
         """Answer the next requests with these contents."""
 
-        def saying(content: str) -> Step:
+        def reply_with(content: str) -> Step:
             return lambda body: (200, answer_of(content, self.usage))
 
-        self.script += [saying(content) for content in contents]
+        self.script += [reply_with(content) for content in contents]
 
     def fail(self, status: int, message: str = "busy", times: int = 1, **fields: Any) -> None:
         self.script += [lambda body: (status, {"error": {"message": message, **fields}})] * times
@@ -145,7 +145,7 @@ def labeler_of(service: ChatService, **options: Any) -> LLMLabeler:
 
 
 def planted_texts(rows: int, seed: int = 0) -> tuple[list[str], SparseCode, NDArray[np.float32]]:
-    """Return texts, a code whose feature i is word i, and embeddings by the words that a text has."""
+    """Return texts, a code whose feature i is word i, and embeddings by the words of a text."""
     rng = np.random.default_rng(seed)
     has_word = rng.random((rows, len(WORDS))) < 0.2
     texts = []

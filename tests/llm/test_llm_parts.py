@@ -43,7 +43,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_a_hostile_text_stays_inside_the_data_block(text: str) -> None:
+def test_a_prompt_injection_stays_inside_the_data_block(text: str) -> None:
     for messages in (
         interpreter_messages(["harmless", text], [text], ["harmless"]),
         predictor_messages("a phrase", ["harmless", text]),
@@ -79,7 +79,7 @@ def test_a_quoted_text_is_one_line_of_json_and_reads_back(text: str) -> None:
     assert ">" not in line
 
 
-def test_a_long_text_is_cut_and_space_is_folded() -> None:
+def test_a_long_text_is_truncated_and_whitespace_is_collapsed() -> None:
     _, line, _ = text_block(["word \n\t " * 1_000]).splitlines()
     text = json.loads(line)["text"]
     assert len(text) == MAX_TEXT_CHARS
@@ -95,9 +95,9 @@ def coded(rows: int = 500) -> tuple[CodedTexts, Calibration]:
 def test_the_negatives_are_random_weak_and_near() -> None:
     texts, calibration = coded()
     z, x = texts.code.to_csr().toarray(), texts.vectors
-    picker = ExamplePicker(texts, calibration)
+    example_picker = ExamplePicker(texts, calibration)
     for feature in range(4):
-        picked = picker.pick(feature, Quota(active=10, weak=6, near=7, random=8))
+        picked = example_picker.pick(feature, Quota(active=10, weak=6, near=7, random=8))
         assert picked is not None
         level = z[:, feature]
         assert [len(p) for p in picked.kinds.values()] == [10, 6, 7, 8]
@@ -107,10 +107,10 @@ def test_the_negatives_are_random_weak_and_near() -> None:
         everything = [i for positions in picked.kinds.values() for i in positions]
         assert len(everything) == len(set(everything))
         centred = (x - x.mean(0)) / np.linalg.norm(x - x.mean(0), axis=1, keepdims=True)
-        closeness = centred @ (x[level >= calibration.median[feature]].mean(0) - x.mean(0))
-        absent = sorted(np.flatnonzero(level == 0), key=lambda i: -closeness[i])
+        similarity = centred @ (x[level >= calibration.median[feature]].mean(0) - x.mean(0))
+        absent = sorted(np.flatnonzero(level == 0), key=lambda i: -similarity[i])
         assert set(picked.near) <= set(absent[: 7 * 8])
-        assert np.mean(closeness[list(picked.near)]) > np.mean(closeness[list(picked.random)]) + 0.05
+        assert np.mean(similarity[list(picked.near)]) > np.mean(similarity[list(picked.random)]) + 0.05
 
 
 def test_active_and_weak_texts_are_spread_over_their_range() -> None:
@@ -127,7 +127,7 @@ def test_active_and_weak_texts_are_spread_over_their_range() -> None:
         assert len(set(np.minimum(strata, len(positions)))) >= len(positions) - 1
 
 
-def test_one_text_of_a_document_is_enough() -> None:
+def test_only_one_text_of_a_document_is_used() -> None:
     texts, calibration = coded()
     groups = np.arange(len(texts.texts)) // 5
     grouped = CodedTexts(texts.texts, texts.vectors, texts.code, groups)
@@ -140,7 +140,7 @@ def test_one_text_of_a_document_is_enough() -> None:
     assert ExamplePicker(repeated, calibration).pick(1, quota) is None
 
 
-def test_what_is_asked_of_a_feature_does_not_depend_on_the_others() -> None:
+def test_the_requests_for_a_feature_do_not_depend_on_other_features() -> None:
     alone, _ = plan_jobs(planted_task([2]))
     among, _ = plan_jobs(planted_task())
     (same,) = [job for job in among if job.feature == 2]
@@ -170,7 +170,7 @@ def test_prediction_scores_are_those_of_sklearn_and_scipy() -> None:
         assert scores["auroc_against"][kind] == pytest.approx(roc_auc_score(truth[part], likelihood[part]))
 
 
-def test_what_does_not_vary_has_no_score_and_means_leave_it_out() -> None:
+def test_constant_values_have_no_score_and_are_left_out_of_means() -> None:
     flat = prediction_scores(
         np.full(6, 0.5, np.float64), ["active"] * 5 + ["random"], np.array([1.0, 2, 1, 2, 1, 0])
     )
@@ -183,9 +183,7 @@ def test_what_does_not_vary_has_no_score_and_means_leave_it_out() -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 500), st.integers(1, 100), st.floats(0, 1))), st.integers(1, 3_000))
-def test_a_ledger_never_lets_more_through_than_the_cap(
-    requests: list[tuple[int, int, float]], cap: int
-) -> None:
+def test_a_ledger_never_exceeds_the_cap(requests: list[tuple[int, int, float]], cap: int) -> None:
     ledger = Ledger(Prices(1.0, 3.0), max_tokens=cap)
     for input_tokens, longest, share in requests:
         try:
@@ -208,7 +206,7 @@ def test_a_service_that_counts_more_than_estimated_makes_later_reservations_larg
         Ledger(budget=1.0)
 
 
-def test_a_cached_reply_comes_back_for_the_same_question_only(tmp_path: Path) -> None:
+def test_a_cached_reply_is_returned_for_the_same_request_only(tmp_path: Path) -> None:
     cache, messages = ReplyCache(tmp_path), predictor_messages("a \ud83d", ["b"])
     assert cache.get("m", "host", messages) is None
     cache.put("m", "host", messages, Reply("{}", 3, 4))

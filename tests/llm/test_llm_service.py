@@ -1,4 +1,4 @@
-"""The LLM labeler with services that fail, refuse or reply too much; it never shows keys or texts."""
+"""The LLM labeler with services that fail, refuse or reply too much; keys and texts are never shown."""
 
 from __future__ import annotations
 
@@ -30,32 +30,32 @@ def service() -> Iterator[ChatService]:
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_passing_failure_is_tried_again(service: ChatService, status: int) -> None:
+def test_a_temporary_failure_is_retried(service: ChatService, status: int) -> None:
     service.fail(status, times=2)
     assert labeler_of(service).label(planted_task([0])).phrases == {0: "galaxy"}
     assert len(service.requests) == REQUESTS_PER_FEATURE + 2
 
 
 @pytest.mark.parametrize(
-    ("status", "says"), [(401, "refuses the key"), (404, "no such model"), (500, "busy")]
+    ("status", "message"), [(401, "refuses the key"), (404, "no such model"), (500, "busy")]
 )
-def test_a_lasting_failure_ends_the_run_and_says_what_to_do(
-    service: ChatService, status: int, says: str
+def test_a_permanent_failure_ends_the_run_with_a_remedy(
+    service: ChatService, status: int, message: str
 ) -> None:
     service.fail(status, "no such model" if status == 404 else "busy", times=200)
-    with pytest.raises(LabelerError, match=says):
+    with pytest.raises(LabelerError, match=message):
         labeler_of(service, max_retries=0).label(planted_task())
     assert len(service.requests) <= 4
 
 
-def test_one_request_that_is_refused_leaves_one_feature(service: ChatService) -> None:
+def test_a_refused_request_skips_one_feature(service: ChatService) -> None:
     service.fail(400, "content filter")
     done = labeler_of(service, concurrency=1).label(planted_task())
     assert len(done.phrases) == len(WORDS) - 1
     assert list(done.left.values()) == ["refused: status 400: content filter"]
 
 
-def test_options_that_a_service_refuses_by_name_are_left_out_from_then_on(service: ChatService) -> None:
+def test_options_that_a_service_refuses_by_name_are_omitted_afterwards(service: ChatService) -> None:
     service.fail(400, "Unsupported value: 'temperature' does not support 0.", param="temperature")
     service.fail(400, "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens'.", param="max_tokens")
     service.fail(400, "response_format is not available with this model")
@@ -86,7 +86,7 @@ def test_the_key_is_sent_and_never_shown(service: ChatService, caplog: pytest.Lo
     assert KEY not in caplog.text + repr(labeler)
 
 
-def test_a_service_that_quotes_texts_does_not_get_them_into_messages(service: ChatService) -> None:
+def test_texts_quoted_by_a_service_do_not_get_into_messages(service: ChatService) -> None:
     service.script = [
         lambda body: (400, {"error": {"message": f"filtered: {blocks(body)[0][0]}"}})
     ] * 2  # fmt: skip
@@ -104,7 +104,7 @@ def test_a_missing_key_and_a_missing_package_are_explained(monkeypatch: pytest.M
         LLMLabeler("writer", api_key=KEY)
 
 
-def test_caps_and_limits_that_make_no_sense_are_refused(service: ChatService) -> None:
+def test_invalid_caps_and_limits_are_refused(service: ChatService) -> None:
     with pytest.raises(InvalidInputError, match="prices"):
         labeler_of(service, budget=1.0)
     with pytest.raises(InvalidInputError, match="max_tokens"):

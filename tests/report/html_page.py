@@ -1,4 +1,4 @@
-"""What a browser would make of a page: its elements, its text, and what it would load."""
+"""A parsed HTML page: its elements, its text, and its external resources."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ LOADING = ("src", "href", "srcset", "data", "poster", "action")
 
 
 class Page(HTMLParser):
-    """A page as it is read: ``tags`` counted, ``text`` outside of scripts, ``loads`` from elsewhere."""
+    """A parsed page: counts of ``tags``, ``text`` outside of scripts, external resources (``loads``)."""
 
     def __init__(self, html: str) -> None:
         super().__init__()

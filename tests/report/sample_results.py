@@ -1,4 +1,4 @@
-"""Results of every analysis, made by hand, with labels that try to be markup or a formula."""
+"""Manual results of every analysis, with labels that look like markup or a formula."""
 
 from __future__ import annotations
 
@@ -75,9 +75,9 @@ def triggers() -> Triggers:
 
 
 def clustering(count: int = 60, expressible: bool = True) -> Clustering:
-    dice = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     codes = np.arange(count) % 2
-    vectors = dice.standard_normal((count, 16)).astype(np.float32) * 0.1
+    vectors = rng.standard_normal((count, 16)).astype(np.float32) * 0.1
     vectors[:, 0] += 2.0 * codes - 1
     concepts = (KeyConcept(5, FORMULA, 3.0, 0.5), KeyConcept(6, "rain", 2.0, 0.4, True))
     clusters = tuple(
@@ -133,7 +133,7 @@ def results() -> dict[str, Any]:
 
 
 def empty_results() -> dict[str, Any]:
-    """What finds nothing: every kind that can."""
+    """Return a result without findings of every kind that can be empty."""
     periods = (Period("1980", 1980, 1980, 9), Period("1990", 1990, 1990, 9))
     return {
         "diff": Diff({"a": 9, "b": 9}, 0.05, "Mid-p test", "typical", {"concepts": 0}, {"concepts": ()}),

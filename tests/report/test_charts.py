@@ -1,4 +1,4 @@
-"""Pictures: one file that loads nothing, with every label in it as text, and labels that do not overlap."""
+"""Charts: one file without external resources, labels as text, and labels that do not overlap."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tests.report.html_page import Page
 from tests.report.sample_results import EVIL, clustering, diff, drift, empty_results, results
 
 RESULTS = results()
-PICTURES = {
+N_CHARTS = {
     "diff": 3,
     "correlations": 2,
     "triggers": 1,
@@ -60,14 +60,14 @@ def cells(spec: Any) -> list[Any]:
 def test_a_page_loads_nothing_and_labels_stay_text(kind: str, tmp_path: Path) -> None:
     page = Page(save_charts(RESULTS[kind], tmp_path / "found.html").read_text(encoding="utf-8"))
     assert not page.loads and not page.handlers
-    assert page.tags["script"] == PICTURES[kind] + 1 and page.tags["link"] == 0
+    assert page.tags["script"] == N_CHARTS[kind] + 1 and page.tags["link"] == 0
     specs = [json.loads(script) for script in page.scripts[:-1]]
-    told = [cell for spec in specs for cell in cells(spec) if isinstance(cell, str)]
-    assert any(EVIL in cell for cell in told)
+    texts = [cell for spec in specs for cell in cells(spec) if isinstance(cell, str)]
+    assert any(EVIL in cell for cell in texts)
     assert not any("url" in json.dumps(spec.get("data", {})) for spec in specs)
 
 
-def test_only_the_program_of_the_page_may_run(tmp_path: Path) -> None:
+def test_only_the_script_of_the_page_may_run(tmp_path: Path) -> None:
     import base64
     import hashlib
 
@@ -78,17 +78,17 @@ def test_only_the_program_of_the_page_may_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", RESULTS)
-def test_an_image_holds_all_pictures_below_each_other(kind: str, tmp_path: Path) -> None:
+def test_an_image_has_all_charts_in_one_column(kind: str, tmp_path: Path) -> None:
     wide, high = size_of(save_charts(RESULTS[kind], tmp_path / "found.PNG"))
-    parts = [ElementTree.fromstring(picture.svg()) for picture in charts_of(RESULTS[kind])]
-    assert len(parts) == PICTURES[kind]
+    parts = [ElementTree.fromstring(chart.svg()) for chart in charts_of(RESULTS[kind])]
+    assert len(parts) == N_CHARTS[kind]
     assert wide >= 2 * max(float(part.get("width", 0)) for part in parts)
     assert high >= 2 * sum(float(part.get("height", 0)) for part in parts)
 
 
 @pytest.mark.parametrize("kind", empty_results())
 @pytest.mark.parametrize("suffix", [".html", ".png"])
-def test_nothing_found_is_said(kind: str, suffix: str, tmp_path: Path) -> None:
+def test_an_empty_result_has_a_message(kind: str, suffix: str, tmp_path: Path) -> None:
     written = save_charts(empty_results()[kind], tmp_path / f"none{suffix}")
     if suffix == ".html":
         assert "Nothing was found" in Page(written.read_text(encoding="utf-8")).text
@@ -97,13 +97,13 @@ def test_nothing_found_is_said(kind: str, suffix: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["found.pdf", "found"])
-def test_another_ending_is_refused(name: str, tmp_path: Path) -> None:
+def test_an_unknown_file_suffix_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match=r"\.html or \.png"):
         save_charts(diff(), tmp_path / name)
     assert not list(tmp_path.iterdir())
 
 
-def test_every_finding_is_drawn_with_its_interval_and_both_groups() -> None:
+def test_every_finding_is_plotted_with_its_interval_and_both_groups() -> None:
     volcano, forest, words = charts_of(diff(("old", "new")))
     drawn = " ".join(ElementTree.fromstring(forest.svg()).itertext())
     assert all(label in drawn for label in ("#0 <script>", "#1 rain", "more in old", "more in new"))
@@ -112,18 +112,18 @@ def test_every_finding_is_drawn_with_its_interval_and_both_groups() -> None:
     assert any("drizzle" in cell for cell in spots)
 
 
-def test_what_is_no_number_is_left_out_of_a_picture() -> None:
+def test_values_that_are_not_finite_are_left_out_of_a_chart() -> None:
     found = diff()
     first = found.findings["concepts"][0]
     broken = replace(first, q=0.0, ci=(float("-inf"), float("inf")))
-    picture = charts_of(replace(found, findings={"concepts": (broken,)}))[1]
-    json.dumps(picture.chart.to_dict(), allow_nan=False)
-    assert "script" in picture.svg()
+    chart = charts_of(replace(found, findings={"concepts": (broken,)}))[1]
+    json.dumps(chart.chart.to_dict(), allow_nan=False)
+    assert "script" in chart.svg()
 
 
 def test_each_period_is_a_point_of_each_panel() -> None:
-    (picture,) = charts_of(drift())
-    (rows,) = picture.chart.to_dict()["datasets"].values()
+    (chart,) = charts_of(drift())
+    (rows,) = chart.chart.to_dict()["datasets"].values()
     assert [row["share"] for row in rows if "script" in row["label"]] == [0.1, 0.2, 0.3]
     assert [row["period"] for row in rows if row["starts"]] == ["1990"]
 
@@ -135,14 +135,14 @@ def test_a_clustering_without_embeddings_has_no_map() -> None:
 def test_the_map_keeps_neighbours_together() -> None:
     found = clustering(80)
     assert found.vectors is not None
-    places = neighbour_layout(found.vectors)
-    apart = ((places[:, None] - places) ** 2).sum(-1)
-    np.fill_diagonal(apart, np.inf)
-    assert (found.codes[apart.argmin(1)] == found.codes).mean() > 0.95
+    positions = neighbour_layout(found.vectors)
+    squared_distances = ((positions[:, None] - positions) ** 2).sum(-1)
+    np.fill_diagonal(squared_distances, np.inf)
+    assert (found.codes[squared_distances.argmin(1)] == found.codes).mean() > 0.95
 
 
 @given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 200), st.text("ab", min_size=1, max_size=9))))
-def test_labels_beside_marks_cover_neither_marks_nor_labels(marks: list[tuple[int, int, str]]) -> None:
+def test_labels_next_to_marks_overlap_neither_marks_nor_labels(marks: list[tuple[int, int, str]]) -> None:
     spots, labels = [(x, y) for x, y, _ in marks], [label for *_, label in marks]
     sides = free_sides(spots, labels, range(len(marks)), 300)
     boxes = []
@@ -160,16 +160,16 @@ def test_labels_beside_marks_cover_neither_marks_nor_labels(marks: list[tuple[in
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 40), st.integers(0, 2**16))
-def test_nodes_are_spread_until_no_label_covers_another(count: int, seed: int) -> None:
-    dice = np.random.default_rng(seed)
-    widths = dice.uniform(20, 150, count)
-    places = spread(dice.uniform(0, 1, (count, 2)) * (600, 500), widths, 27.0)
+def test_nodes_are_spread_until_no_labels_overlap(count: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    widths = rng.uniform(20, 150, count)
+    positions = spread(rng.uniform(0, 1, (count, 2)) * (600, 500), widths, 27.0)
     for a, b in combinations(range(count), 2):
-        across = abs(places[a, 0] - places[b, 0]) - (widths[a] + widths[b]) / 2
-        assert max(across, abs(places[a, 1] - places[b, 1]) - 27.0) > -0.5
+        across = abs(positions[a, 0] - positions[b, 0]) - (widths[a] + widths[b]) / 2
+        assert max(across, abs(positions[a, 1] - positions[b, 1]) - 27.0) > -0.5
 
 
-def test_labels_get_unique() -> None:
+def test_duplicate_labels_become_unique() -> None:
     assert unique_labels(["rain", "sun", "rain"]) == ["rain", "sun", "rain (2)"]
 
 

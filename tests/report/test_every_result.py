@@ -1,4 +1,4 @@
-"""Every kind of result has a description, and says the same in every rendering of it."""
+"""Every kind of result has a description, which is the same in every rendering."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from tests.report.sample_results import empty_results, results
 RESULTS = results()
 
 
-def test_no_kind_of_result_is_without_a_sample() -> None:
-    importlib.import_module("saeindex.analysis.analyses")  # knows every analysis
+def test_every_kind_of_result_has_a_sample() -> None:
+    importlib.import_module("saeindex.analysis.analyses")  # imports every analysis
     kinds = {kind.__qualname__ for kind in AnalysisResult.__subclasses__()}
     assert {type(result).__qualname__ for result in RESULTS.values()} == kinds
 
 
 @pytest.mark.parametrize("kind", RESULTS)
-def test_all_renderings_say_the_same_in_short(kind: str, tmp_path: Path) -> None:
-    result, told = RESULTS[kind], describe(RESULTS[kind])
+def test_all_renderings_have_the_same_summary(kind: str, tmp_path: Path) -> None:
+    result, description = RESULTS[kind], describe(RESULTS[kind])
     page = Page(result.write_report(tmp_path / "page.html").read_text(encoding="utf-8")).text
     notebook = Page(result._repr_html_()).text
-    for sentence in told.summary:
+    for sentence in description.summary:
         assert sentence in str(result)
         assert sentence in page
         assert sentence in notebook
-    assert told.question in page
+    assert description.question in page
 
 
 @pytest.mark.parametrize("kind", RESULTS)
-def test_its_repr_is_one_line_that_says_what_was_found(kind: str) -> None:
+def test_the_repr_is_one_line_that_summarises_the_result(kind: str) -> None:
     result = RESULTS[kind]
     assert repr(result) == f"{type(result).__name__}({describe(result).summary[0]!r})"
     assert "\n" not in repr(result)
 
 
 @pytest.mark.parametrize("kind", RESULTS)
-def test_each_is_charts_and_tables_too(kind: str, tmp_path: Path) -> None:
+def test_each_result_has_charts_and_tables(kind: str, tmp_path: Path) -> None:
     result = RESULTS[kind]
     assert charts_of(result)
     assert result.write_tables(tmp_path / "found.csv")
@@ -54,13 +54,13 @@ def test_each_is_charts_and_tables_too(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", empty_results())
-def test_nothing_found_is_said_too(kind: str) -> None:
+def test_empty_results_have_a_message(kind: str) -> None:
     result = empty_results()[kind]
     assert describe(result).summary[0] in str(result)
     assert not charts_of(result)
 
 
-def test_what_no_analysis_returned_is_refused() -> None:
+def test_an_object_that_is_not_a_result_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="a report of int"):
         describe(5)
 

@@ -22,17 +22,17 @@ def test_a_result_is_shown_as_tables_without_script(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", RESULTS)
-def test_notebooks_find_it_by_themselves(kind: str) -> None:
+def test_notebooks_display_a_result_without_a_call(kind: str) -> None:
     assert RESULTS[kind]._repr_html_() == notebook_html(describe(RESULTS[kind]))
 
 
 @pytest.mark.parametrize("kind", empty_results())
-def test_nothing_found_is_shown(kind: str) -> None:
+def test_an_empty_result_is_displayed(kind: str) -> None:
     page = Page(notebook_html(describe(empty_results()[kind])))
     assert page.tags["table"] == 0 and page.tags["p"] >= 1
 
 
-def test_only_the_first_findings_are_shown_and_notes_stand_below() -> None:
+def test_only_the_first_findings_are_displayed_with_notes_below() -> None:
     groups = ("old", "new")
     many = tuple(finding(place, f"label{place}", groups) for place in range(30))
     page = Page(notebook_html(describe(replace(diff(groups), findings={"concepts": many}))))

@@ -1,4 +1,4 @@
-"""What a notebook shows of an index and of what searching it gives: one line, and a table."""
+"""The display of an index and of hits in a notebook: one line, and a table."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ KINDS = ["FeatureIndex", "Hits", "Hit", "Plan", "Feedback", "FeatureCard"]
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "Explanation", "Comparison"])
-def test_its_repr_is_one_short_line(shown: dict[str, Any], kind: str) -> None:
+def test_the_repr_is_one_short_line(shown: dict[str, Any], kind: str) -> None:
     line = repr(shown[kind])
     assert line.startswith(f"{kind}(")
     assert line.endswith(")")
@@ -49,7 +49,9 @@ def test_its_repr_is_one_short_line(shown: dict[str, Any], kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_notebook_shows_a_table_that_runs_and_loads_nothing(shown: dict[str, Any], kind: str) -> None:
+def test_a_notebook_displays_a_table_without_scripts_or_external_resources(
+    shown: dict[str, Any], kind: str
+) -> None:
     html = shown[kind]._repr_html_()
     page = Page(html)
     assert page.tags["table"] >= 1
@@ -77,7 +79,7 @@ def test_the_parts_that_a_hit_shows_sum_to_its_score(hits: Hits) -> None:
     assert total == pytest.approx(hits[0].score, abs=1e-4)
 
 
-def test_steered_hits_say_where_they_stood_before(papers: FeatureIndex) -> None:
+def test_steered_hits_report_their_rank_without_steering(papers: FeatureIndex) -> None:
     feature = papers.features("galaxy")[0].id
     steered = papers.search("stars", steer=f"+#{feature}:0.5", limit=3, explain=True)
     text = Page(steered._repr_html_()).text
@@ -92,14 +94,14 @@ def test_grouped_hits_are_a_table_for_each_group(papers: FeatureIndex) -> None:
     assert list(grouped.to_pandas()["group"]) == [group.value for group in grouped.groups for _ in group.hits]
 
 
-def test_no_hits_are_shown_too(papers: FeatureIndex) -> None:
+def test_an_empty_list_of_hits_is_displayed(papers: FeatureIndex) -> None:
     none = papers.search("stars", where="metadata.year = 1800")
     assert repr(none) == "Hits(0 for 'stars')"
     assert "0 hits for 'stars'." in Page(none._repr_html_()).text
     assert len(none.to_pandas()) == 0
 
 
-def test_hits_are_a_data_frame_with_the_names_that_filters_know(hits: Hits) -> None:
+def test_hits_are_a_data_frame_with_the_column_names_of_filters(hits: Hits) -> None:
     frame = hits.to_pandas()
     assert list(frame["id"]) == [hit.id for hit in hits]
     assert list(frame["score"]) == [hit.score for hit in hits]

@@ -1,4 +1,4 @@
-"""Tables as files: one for each, whole or not at all, and harmless in a spreadsheet."""
+"""Tables as files: one for each, written atomically, and harmless in a spreadsheet."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def test_every_table_is_a_data_frame(kind: str) -> None:
         RESULTS[kind].to_pandas("nowhere")
 
 
-def test_a_data_frame_without_pandas_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_data_frame_without_pandas_names_the_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(MissingDependencyError, match=r"saeindex\[pandas\]"):
         diff().to_pandas()
 
 
-def test_text_is_no_formula_and_a_number_stays_one(tmp_path: Path) -> None:
+def test_text_is_not_a_formula_and_a_number_stays_a_number(tmp_path: Path) -> None:
     written = diff(("-old", "+new")).write_tables(tmp_path / "found.csv")
     rows = read_csv(next(path for path in written if "concepts" in path.name))
     assert [row["label"] for row in rows][-1] == f"'{FORMULA}"
@@ -73,20 +73,20 @@ def test_text_is_no_formula_and_a_number_stays_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", empty_results())
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_empty_tables_are_files_too(kind: str, suffix: str, tmp_path: Path) -> None:
+def test_empty_tables_are_written_as_files(kind: str, suffix: str, tmp_path: Path) -> None:
     result = empty_results()[kind]
     written = result.write_tables(tmp_path / f"none{suffix}")
     assert len(written) == len(result.tables()) and all(path.is_file() for path in written)
 
 
 @pytest.mark.parametrize("name", ["found.xlsx", "found"])
-def test_another_ending_is_refused_and_nothing_written(name: str, tmp_path: Path) -> None:
+def test_an_unknown_suffix_is_refused_and_nothing_is_written(name: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match=r"\.csv or \.parquet"):
         diff().write_tables(tmp_path / name)
     assert not list(tmp_path.iterdir())
 
 
-def test_parquet_without_pyarrow_says_what_to_install(
+def test_parquet_without_pyarrow_names_the_package_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)

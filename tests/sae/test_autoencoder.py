@@ -91,7 +91,7 @@ def test_codes_of_the_packaged_space_equal_an_independent_implementation(space: 
     rounds=st.integers(0, 2),
     is_imported=st.booleans(),
 )
-def test_one_vector_has_the_code_that_it_has_in_a_batch(
+def test_one_vector_has_the_same_code_as_in_a_batch(
     seed: int, k: int, steps: int, rounds: int, is_imported: bool
 ) -> None:
     plain = random_autoencoder(seed, k=k, steps=steps)
@@ -114,7 +114,7 @@ def test_one_vector_has_the_code_that_it_has_in_a_batch(
         np.testing.assert_allclose(alone[1], values, rtol=1e-6, atol=1e-7)
 
 
-def test_one_vector_of_the_packaged_space_has_the_code_that_it_has_in_a_batch(space: FeatureSpace) -> None:
+def test_a_vector_of_the_packaged_space_has_the_same_code_as_in_a_batch(space: FeatureSpace) -> None:
     x = random_rows(9, 50, space.sae.dimension)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     for row, (indices, values) in zip(x, space.sae.encode(x).rows(), strict=True):
@@ -123,7 +123,7 @@ def test_one_vector_of_the_packaged_space_has_the_code_that_it_has_in_a_batch(sp
         np.testing.assert_allclose(alone[1], values, rtol=1e-6)
 
 
-def test_one_vector_is_checked_as_a_batch_is(space: FeatureSpace) -> None:
+def test_one_vector_is_validated_like_a_batch(space: FeatureSpace) -> None:
     with pytest.raises(InvalidInputError, match="384"):
         space.sae.encode_one(np.zeros(3, np.float32))
     with pytest.raises(InvalidInputError, match="NaN"):
@@ -183,11 +183,11 @@ def test_a_code_does_not_depend_on_its_batch(size: int, rounds: int) -> None:
         assert batch.values.tobytes() == code.values[span].tobytes()
 
 
-def test_codes_of_the_packaged_space_hold_between_precisions_of_the_product(space: FeatureSpace) -> None:
+def test_codes_of_the_packaged_space_agree_between_precisions(space: FeatureSpace) -> None:
     x = random_rows(9, 300, space.sae.dimension)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     expected = space.sae.encode(x)
-    torch.set_float32_matmul_precision("medium")  # what a GPU may use, and some CPUs
+    torch.set_float32_matmul_precision("medium")  # as on GPUs and some CPUs
     try:
         found = space.sae.encode(x)
     finally:
@@ -196,9 +196,9 @@ def test_codes_of_the_packaged_space_hold_between_precisions_of_the_product(spac
     assert found.values.tobytes() == expected.values.tobytes()
 
 
-def test_equal_strengths_go_to_the_lower_feature() -> None:
-    eye = torch.eye(4).repeat(5, 1)  # features i, i + 4, i + 8 … are equal
-    sae = SparseAutoencoder(eye, torch.zeros(20), eye, torch.zeros(4), k=3, refine_steps=0)
+def test_equal_activations_are_given_to_the_lower_feature() -> None:
+    identity = torch.eye(4).repeat(5, 1)  # features i, i + 4, i + 8 … are equal
+    sae = SparseAutoencoder(identity, torch.zeros(20), identity, torch.zeros(4), k=3, refine_steps=0)
     indices, _ = sae.encode(np.array([[0, 1, 0, 0]], np.float32)).row(0)
     assert indices.tolist() == [1, 5, 9]
 
@@ -249,7 +249,7 @@ def test_a_saved_autoencoder_gives_identical_codes(tmp_path: Path) -> None:
     assert loaded.digest() == sae.digest()
 
 
-def test_a_digest_changes_with_whatever_changes_activations() -> None:
+def test_a_digest_changes_if_activations_change() -> None:
     sae = random_autoencoder()
     weights = [sae.encoder, sae.encoder_bias, sae.decoder, sae.bias]
     digests = {sae.digest(), random_autoencoder(steps=3).digest(), random_autoencoder(k=5).digest()}
@@ -272,7 +272,7 @@ def test_vectors_of_another_shape_or_with_nan_are_refused() -> None:
             sae.encode(x)
 
 
-def test_weights_that_do_not_fit_together_are_refused() -> None:
+def test_inconsistent_weights_are_refused() -> None:
     sae = random_autoencoder()
     with pytest.raises(InvalidInputError):
         SparseAutoencoder(sae.encoder, sae.encoder_bias, sae.decoder, sae.bias, k=61)

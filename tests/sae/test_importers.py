@@ -1,4 +1,4 @@
-"""Importers against each format's own forward pass, written here from its documentation, or run for real."""
+"""Importers compared with each format's forward pass, from its documentation or its library."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_sparsify(tmp_path: Path, unit_decoder: bool) -> None:
     assert "the file has k=5; imported with k=9" in read_autoencoder(folder, k=9).notes
 
 
-def test_sparsify_width_may_be_an_expansion_factor_and_the_file_in_bfloat16(tmp_path: Path) -> None:
+def test_sparsify_accepts_an_expansion_factor_and_bfloat16(tmp_path: Path) -> None:
     rounded = {name: t.bfloat16().float() for name, t in random_weights(5).items()}
     folder = write_sparsify(tmp_path / "sae", rounded, torch.bfloat16, num_latents=0, expansion_factor=N // D)
     assert_same(read_autoencoder(folder), plain_forward(rounded))
@@ -78,7 +78,7 @@ def test_sparsify_width_may_be_an_expansion_factor_and_the_file_in_bfloat16(tmp_
     "config",
     [{"transcode": True}, {"skip_connection": True}, {"activation": "groupmax"}, {"gram_lookup": True}],
 )
-def test_sparsify_files_that_ours_cannot_represent_are_refused(
+def test_sparsify_files_that_cannot_be_represented_are_refused(
     tmp_path: Path, config: dict[str, Any]
 ) -> None:
     folder = write_sparsify(tmp_path / "sae", random_weights(), **config)
@@ -100,7 +100,7 @@ def write_saerch(path: Path, weights: Weights) -> Path:
     return path
 
 
-def test_saerch_checkpoints_tell_k_by_their_name(tmp_path: Path) -> None:
+def test_saerch_checkpoints_have_k_in_their_name(tmp_path: Path) -> None:
     weights = random_weights(3, unit_decoder=True)
     imported = read_autoencoder(write_saerch(tmp_path / f"{K}_{N}_10_auxk_csLG_epoch_137.pth", weights))
     assert (imported.format, imported.k, imported.notes) == ("saerch", K, ())
@@ -111,7 +111,7 @@ def test_saerch_checkpoints_tell_k_by_their_name(tmp_path: Path) -> None:
     assert_same(read_autoencoder(unnamed, k=8), plain_forward(weights, 8))
 
 
-def test_a_matrix_the_other_way_round_is_turned(tmp_path: Path) -> None:
+def test_a_transposed_matrix_is_corrected(tmp_path: Path) -> None:
     weights = random_weights(3, unit_decoder=True)
     turned = weights | {"encoder": weights["encoder"].T, "decoder": weights["decoder"].T}
     path = write_saerch(tmp_path / "turned.pth", turned)
@@ -127,7 +127,7 @@ class _Malicious:
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
-def test_a_pickle_is_never_run(tmp_path: Path) -> None:
+def test_a_pickle_is_never_executed(tmp_path: Path) -> None:
     marker = tmp_path / "was-run"
     torch.save({"encoder.weight": _Malicious(marker)}, tmp_path / "a.pth")
     (tmp_path / "b.pt").write_bytes(pickle.dumps(_Malicious(marker)))
@@ -143,7 +143,7 @@ def test_a_pickle_is_never_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [torch.nan, torch.inf, 1e6])
-def test_values_that_a_saved_space_cannot_hold_are_refused(tmp_path: Path, damage: float) -> None:
+def test_values_that_a_saved_space_cannot_store_are_refused(tmp_path: Path, damage: float) -> None:
     weights = random_weights(3, unit_decoder=True)
     weights["encoder"][2, 3] = damage
     with pytest.raises(InvalidInputError, match="not finite or beyond"):
@@ -151,7 +151,7 @@ def test_values_that_a_saved_space_cannot_hold_are_refused(tmp_path: Path, damag
 
 
 @pytest.mark.parametrize("missing", ["pre_bias", "encoder.weight"])
-def test_a_checkpoint_without_a_tensor_says_which(tmp_path: Path, missing: str) -> None:
+def test_the_error_names_the_tensor_that_a_checkpoint_lacks(tmp_path: Path, missing: str) -> None:
     path = write_saerch(tmp_path / "model.pt", random_weights())
     state = torch.load(path, weights_only=True)
     del state[missing]
@@ -192,7 +192,7 @@ def test_a_csr_module_of_sentence_transformers(tmp_path: Path, is_safe: bool) ->
     assert_same(imported, csr_forward(module))
 
 
-def test_a_csr_model_says_where_its_module_is_and_whether_vectors_were_unit(tmp_path: Path) -> None:
+def test_a_csr_model_gives_the_path_of_its_module_and_normalisation(tmp_path: Path) -> None:
     module = csr_module()
     folder = tmp_path / "2_SparseAutoEncoder"
     folder.mkdir()
@@ -220,7 +220,7 @@ def test_a_csr_module_with_layer_norm_is_refused(tmp_path: Path) -> None:
 # All formats ------------------------------------------------------------------------------------------
 
 
-def test_features_without_a_decoder_stay_silent(tmp_path: Path) -> None:
+def test_features_without_a_decoder_stay_inactive(tmp_path: Path) -> None:
     weights = random_weights()
     weights["decoder"][7] = 0
     weights["decoder"][8] = weights["encoder"][8] = 0
@@ -251,7 +251,7 @@ def test_an_imported_autoencoder_survives_a_save_with_its_threshold_and_gain(tmp
 
 @pytest.mark.parametrize("format", ["saelens", "sparsify"])
 @pytest.mark.parametrize("unit_decoder", [True, False])
-def test_an_export_comes_back_the_same(tmp_path: Path, format: str, unit_decoder: bool) -> None:
+def test_an_export_is_imported_unchanged(tmp_path: Path, format: str, unit_decoder: bool) -> None:
     sae = import_autoencoder(write_sparsify(tmp_path / "a", random_weights(6, unit_decoder)))
     (tmp_path / "b").mkdir()
     assert export_autoencoder(sae, tmp_path / "b", format) == []
@@ -261,7 +261,7 @@ def test_an_export_comes_back_the_same(tmp_path: Path, format: str, unit_decoder
         torch.testing.assert_close(back.autoencoder.tensors()[name], tensor, atol=1e-6, rtol=1e-5)
 
 
-def test_an_export_says_what_it_cannot_carry(tmp_path: Path) -> None:
+def test_an_export_reports_what_it_cannot_represent(tmp_path: Path) -> None:
     folder = write_saelens(
         tmp_path / "a", random_weights(), {"threshold": torch.full((N,), 0.4)}, architecture="jumprelu"
     )
@@ -278,7 +278,7 @@ def test_an_export_says_what_it_cannot_carry(tmp_path: Path) -> None:
         export_autoencoder(sae, tmp_path / "b", "onnx")
 
 
-def test_what_is_no_autoencoder_is_told_apart(tmp_path: Path) -> None:
+def test_files_that_are_not_autoencoders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError):
         read_autoencoder(tmp_path / "nowhere")
     with pytest.raises(InvalidInputError, match=", ".join(FORMATS)):

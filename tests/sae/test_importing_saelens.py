@@ -72,7 +72,7 @@ def test_saelens_topk(tmp_path: Path, subtracts_bias: bool, rescales: bool, unit
     assert (imported.autoencoder.gain is not None) == (not rescales and not unit_decoder)
 
 
-def test_saelens_standard_is_exact_where_k_allows_all_and_keeps_the_strongest_elsewhere(
+def test_saelens_standard_is_exact_or_keeps_the_k_strongest(
     tmp_path: Path,
 ) -> None:
     weights = random_weights()
@@ -130,7 +130,7 @@ def test_saelens_training_checkpoints_have_one_threshold(
     assert_same(read_autoencoder(folder, k=N), forward)
 
 
-def test_saelens_inputs_scaled_to_a_constant_norm_are_folded_for_unit_vectors(tmp_path: Path) -> None:
+def test_saelens_input_scaling_to_a_constant_norm_is_folded_into_weights(tmp_path: Path) -> None:
     for rescales in (True, False):
         weights = random_weights()
         folder = write_saelens(
@@ -159,7 +159,7 @@ def test_saelens_configurations_from_before_version_6_are_understood(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("config", "says"),
+    ("config", "message"),
     [
         ({"architecture": "gated"}, "architecture 'gated'"),
         ({"architecture": "transcoder"}, "architecture 'transcoder'"),
@@ -176,11 +176,11 @@ def test_saelens_configurations_from_before_version_6_are_understood(tmp_path: P
         ({"k": N + 1}, f"k={N + 1}"),
     ],
 )
-def test_saelens_files_that_ours_cannot_represent_are_refused(
-    tmp_path: Path, config: dict[str, Any], says: str
+def test_saelens_files_that_cannot_be_represented_are_refused(
+    tmp_path: Path, config: dict[str, Any], message: str
 ) -> None:
     folder = write_saelens(tmp_path / "sae", random_weights(), **config)
-    with pytest.raises(InvalidInputError, match=re.escape(says)):
+    with pytest.raises(InvalidInputError, match=re.escape(message)):
         read_autoencoder(folder)
 
 

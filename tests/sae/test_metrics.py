@@ -41,7 +41,7 @@ def noisy(x: Floats, seed: int, noise: float = 0.5) -> Floats:
 
 @pytest.fixture(autouse=True, params=[7, 512])
 def block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks that divide the rows, and one that holds them all: nothing may depend on it."""
+    """Block sizes that divide the rows, and one larger than all: results must not depend on it."""
     monkeypatch.setattr(metrics, "QUERY_BLOCK", request.param)
 
 
@@ -58,7 +58,7 @@ def test_nmse_is_the_error_as_a_share_of_the_variance_about_the_fit_mean() -> No
     assert nmse(x, np.broadcast_to(mean, x.shape), mean) == pytest.approx(1, rel=1e-6)
 
 
-def test_cosines_are_those_of_sklearn_and_0_for_a_zero_row() -> None:
+def test_cosines_equal_sklearn_and_are_0_for_a_zero_row() -> None:
     x, other = vectors(3), noisy(vectors(3), 4)
     np.testing.assert_allclose(cosines(x, other), np.diag(cosine_similarity(x, other)), atol=1e-6)
     assert cosines(x, np.zeros_like(x)).tolist() == [0] * len(x)
@@ -85,7 +85,7 @@ def test_every_feature_is_in_one_bin_or_never_active(active: list[float], never:
 # Neighbours -------------------------------------------------------------------------------------------
 
 
-def test_the_nearest_are_those_of_sklearn() -> None:
+def test_nearest_neighbours_equal_those_of_sklearn() -> None:
     x, queries = vectors(5), vectors(6, 30)
     searched = NearestNeighbors(n_neighbors=10, metric="cosine", algorithm="brute").fit(x)
     np.testing.assert_array_equal(nearest(queries, x), searched.kneighbors(queries, return_distance=False))
@@ -123,7 +123,7 @@ def test_too_few_records_for_ten_neighbours_is_an_error() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10**6), k=st.integers(1, 12), graded=st.booleans())
-def test_ndcg_is_that_of_sklearn(seed: int, k: int, graded: bool) -> None:
+def test_ndcg_equals_that_of_sklearn(seed: int, k: int, graded: bool) -> None:
     rng = np.random.default_rng(seed)
     gains = rng.random((6, 9)) if graded else (rng.random((6, 9)) < 0.3).astype(float)
     scores = rng.normal(size=(6, 9))
@@ -131,7 +131,7 @@ def test_ndcg_is_that_of_sklearn(seed: int, k: int, graded: bool) -> None:
     np.testing.assert_allclose(ndcg(gains, scores, k), expected, atol=1e-9)  # type: ignore[arg-type]
 
 
-def test_similarity_ndcg_is_that_of_sklearn_on_all_pairs_but_the_diagonal() -> None:
+def test_similarity_ndcg_equals_sklearn_without_the_diagonal() -> None:
     x = vectors(9)
     reconstructed = noisy(x, 10)
     others = ~np.eye(len(x), dtype=bool)
@@ -144,7 +144,7 @@ def test_similarity_ndcg_is_that_of_sklearn_on_all_pairs_but_the_diagonal() -> N
     assert similarity_ndcg(x, x) == pytest.approx(1)
 
 
-def test_relevance_ndcg_is_that_of_sklearn_over_queries_that_have_relevant_records() -> None:
+def test_relevance_ndcg_equals_sklearn_over_queries_with_relevant_records() -> None:
     x, queries = vectors(11), vectors(12, 25)
     rng = np.random.default_rng(0)
     relevant = [rng.choice(len(x), size=rng.integers(0, 15), replace=False).tolist() for _ in queries]
@@ -162,7 +162,7 @@ def test_relevance_ndcg_is_that_of_sklearn_over_queries_that_have_relevant_recor
 # Stability --------------------------------------------------------------------------------------------
 
 
-def test_pairs_are_the_best_of_all_assignments() -> None:
+def test_pairs_are_the_optimal_assignment() -> None:
     a, b = vectors(13, 5, 4), vectors(14, 6, 4)
     cosine = cosine_similarity(a, b)
     best = max(permutations(range(6), 5), key=lambda p: sum(cosine[i, j] for i, j in enumerate(p)))
@@ -174,7 +174,7 @@ def test_pairs_are_the_best_of_all_assignments() -> None:
     assert found.recurring == pytest.approx((cosine.max(1) > 0.4).mean())
 
 
-def test_the_same_dictionary_in_another_order_and_scale_is_found_whole() -> None:
+def test_a_permuted_and_scaled_dictionary_is_matched_completely() -> None:
     a = vectors(15, 60)
     shuffled = a[np.random.default_rng(1).permutation(60)] * 3
     for prefix in (None, 10):
@@ -184,7 +184,7 @@ def test_the_same_dictionary_in_another_order_and_scale_is_found_whole() -> None
         assert found.features == (prefix or 60)
 
 
-def test_a_feature_that_is_there_once_matches_once() -> None:
+def test_a_feature_matches_at_most_once() -> None:
     a = np.repeat(vectors(16, 1), 4, axis=0)
     b = np.concatenate([a[:1], -vectors(17, 3)])
     found = seed_stability(a, b)
@@ -192,12 +192,12 @@ def test_a_feature_that_is_there_once_matches_once() -> None:
     assert found.matched == 0.25
 
 
-def test_a_prefix_is_looked_for_in_the_whole_of_the_other() -> None:
+def test_a_prefix_is_matched_with_the_whole_other_dictionary() -> None:
     a = vectors(18, 40)
     assert seed_stability(a, a[::-1].copy(), 5).matched == 1
 
 
 @pytest.mark.parametrize("other", [(10, 5), (20_000, 12)])
-def test_dictionaries_that_cannot_be_compared_are_refused(other: tuple[int, int]) -> None:
+def test_incomparable_dictionaries_are_refused(other: tuple[int, int]) -> None:
     with pytest.raises(InvalidInputError, match="compare dictionaries"):
         seed_stability(vectors(0), np.zeros(other, np.float32))

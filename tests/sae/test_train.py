@@ -85,7 +85,7 @@ def held_out_error(sae: SparseAutoencoder, x: Array) -> float:
     return nmse(x[3_500:], sae.decode(sae.encode(x[3_500:])), x[:3_500].mean(0))
 
 
-def test_batchtopk_spends_k_per_text_on_average_and_more_where_needed(
+def test_batchtopk_uses_k_per_text_on_average_and_more_if_needed(
     planted_embeddings: tuple[Array, Array],
 ) -> None:
     x = planted_embeddings[0]
@@ -109,7 +109,7 @@ def test_matryoshka_makes_each_prefix_an_autoencoder_of_its_own(
 
 
 @pytest.mark.parametrize("weight", [0.0, 1 / 32])
-def test_dead_latents_learn_from_auxk_and_from_nothing_else(
+def test_dead_latents_get_gradients_from_auxk_only(
     planted_embeddings: tuple[Array, Array], weight: float
 ) -> None:
     x = torch.from_numpy(planted_embeddings[0])
@@ -126,7 +126,7 @@ def test_dead_latents_learn_from_auxk_and_from_nothing_else(
     assert (loss > error) == (weight > 0)
 
 
-def test_the_contrastive_term_makes_codes_of_two_noisy_inputs_alike(
+def test_the_contrastive_term_makes_codes_of_noisy_inputs_similar(
     planted_embeddings: tuple[Array, Array],
 ) -> None:
     x = planted_embeddings[0]
@@ -140,7 +140,7 @@ def test_the_contrastive_term_makes_codes_of_two_noisy_inputs_alike(
     assert retrieved(0.5) > retrieved(0.0) + 0.05  # .64 and .51
 
 
-def test_seeded_features_stay_near_the_directions_that_they_were_given(
+def test_seeded_features_stay_near_their_initial_directions(
     planted_embeddings: tuple[Array, Array],
 ) -> None:
     x, directions = planted_embeddings
@@ -150,7 +150,7 @@ def test_seeded_features_stay_near_the_directions_that_they_were_given(
         train(x[:100], CONFIG, seeds=np.ones((65, D), np.float32))
 
 
-def test_training_stops_early_where_the_held_out_error_rises_and_keeps_the_best(
+def test_training_stops_early_if_the_held_out_error_rises_and_keeps_the_best(
     planted_embeddings: tuple[Array, Array],
 ) -> None:
     noise = np.random.default_rng(0).normal(size=(600, D)).astype(np.float32)  # nothing to learn
@@ -169,7 +169,7 @@ def test_a_killed_training_resumes_to_the_same_weights(
     x, checkpoint = planted_embeddings[0][:2_000], tmp_path / "training.safetensors"
     config = replace(CONFIG, steps=100, batch_size=128, evaluate_every=20, input_noise=0.1, prefixes=(16,))
     options: dict[str, Any] = {"held_out": planted_embeddings[0][3_500:], "checkpoint": checkpoint}
-    unbroken = train(x, config, held_out=planted_embeddings[0][3_500:])
+    uninterrupted = train(x, config, held_out=planted_embeddings[0][3_500:])
 
     class Killed(Exception):
         pass
@@ -186,7 +186,7 @@ def test_a_killed_training_resumes_to_the_same_weights(
     seen: list[TrainingStatus] = []
     resumed = train(x, config, seen.append, **options)
     assert seen[0].step == 75
-    assert resumed.digest() == unbroken.digest()
+    assert resumed.digest() == uninterrupted.digest()
     assert not checkpoint.exists()
 
 
@@ -212,7 +212,7 @@ def test_batches_of_a_file_larger_than_the_buffer_visit_every_row_once(tmp_path:
     assert np.corrcoef(epoch, np.arange(len(epoch)))[0, 1] < 0.9
 
 
-def test_the_geometric_median_is_that_of_an_optimiser() -> None:
+def test_the_geometric_median_equals_that_of_an_optimiser() -> None:
     for seed in range(5):
         x = np.random.default_rng(seed).gamma(1.0, size=(80, 4))
 
@@ -226,6 +226,6 @@ def test_the_geometric_median_is_that_of_an_optimiser() -> None:
         assert distances(quick.double().numpy()) == pytest.approx(best.fun, rel=1e-4)
 
 
-def test_the_geometric_median_survives_points_that_coincide_with_it() -> None:
+def test_the_geometric_median_may_coincide_with_a_point() -> None:
     x = torch.cat([torch.zeros(9, 3), torch.ones(2, 3)])
     np.testing.assert_allclose(geometric_median(x).numpy(), 0, atol=1e-3)

@@ -1,4 +1,4 @@
-"""Indexes that the tests of properties and steering share the making of."""
+"""Indexes for the tests of properties and steering."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def memory_index(records: Sequence[Record], space: FeatureSpace, encoder: TextEn
 
 @contextmanager
 def sampled(size: int, nearest: int) -> Iterator[None]:
-    """Let a sample be of ``size`` records, so that a small collection is more than its sample."""
+    """Limit samples to ``size`` records, so that a small collection is larger than its sample."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sample, "SAMPLE", size)
         patch.setattr(sample, "PAGE", size)

@@ -1,4 +1,4 @@
-"""Estimates against exact counts, of random expressions; the sample is made small, so that it is a sample."""
+"""Estimates compared with exact counts, for random expressions and a small sample."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from qdrant_client.models import FieldCondition, Filter, MatchValue, Range
 from saeindex import FeatureIndex, FeatureSpace
 from saeindex.collection import statistics
 from saeindex.search.cardinality import sampled_share
-from tests.samples import RememberingEncoder, sample_records
+from tests.samples import RecordingEncoder, sample_records
 
 RECORDS, SAMPLED = 900, 300
 
 
 @pytest.fixture(scope="module")
 def index(
-    tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RememberingEncoder
+    tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RecordingEncoder
 ) -> Iterator[FeatureIndex]:
     """An index of which only the first third is sampled."""
     path = tmp_path_factory.mktemp("estimates") / "estimates.idx"
@@ -43,28 +43,28 @@ def leaves(index: FeatureIndex) -> list[str]:
     return [*chosen, *topics, "metadata.year >= 2010", "metadata.year = 1999", "metadata.score < 0.3"]
 
 
-def expression(leaves: list[str], dice: np.random.Generator, depth: int = 2) -> str:
+def expression(leaves: list[str], rng: np.random.Generator, depth: int = 2) -> str:
     if depth == 0:
-        leaf = leaves[int(dice.integers(len(leaves)))]
-        return f"NOT ({leaf})" if dice.random() < 0.3 else leaf
-    parts = [expression(leaves, dice, depth - 1) for _ in range(int(dice.integers(2, 4)))]
-    kind = int(dice.integers(3))
+        leaf = leaves[int(rng.integers(len(leaves)))]
+        return f"NOT ({leaf})" if rng.random() < 0.3 else leaf
+    parts = [expression(leaves, rng, depth - 1) for _ in range(int(rng.integers(2, 4)))]
+    kind = int(rng.integers(3))
     joined = (" AND ", " OR ", ", ")[kind].join(f"({part})" for part in parts)
-    return joined if kind < 2 else f"AT LEAST {int(dice.integers(1, len(parts) + 1))} OF ({joined})"
+    return joined if kind < 2 else f"AT LEAST {int(rng.integers(1, len(parts) + 1))} OF ({joined})"
 
 
 def test_nineteen_of_twenty_counts_lie_within_the_interval(index: FeatureIndex, leaves: list[str]) -> None:
-    dice = np.random.default_rng(3)
+    rng = np.random.default_rng(3)
     within = []
     for number in range(150):
-        where = expression(leaves, dice, depth=number % 3)
+        where = expression(leaves, rng, depth=number % 3)
         estimate, matching = index.plan("anything", where=where).estimate, index.count(where)
         assert 0 <= estimate.low <= estimate.points <= estimate.high <= RECORDS
         within.append(estimate.low <= matching <= estimate.high)
     assert np.mean(within) >= 0.93
 
 
-def test_an_interval_is_narrow_where_the_sample_is_large(index: FeatureIndex) -> None:
+def test_an_interval_is_narrow_if_the_sample_is_large(index: FeatureIndex) -> None:
     estimate = index.plan("anything", where="metadata.score < 0.5").estimate
     assert 0.3 * RECORDS < estimate.low < estimate.high < 0.7 * RECORDS
     assert estimate.why == f"{estimate.points / RECORDS * SAMPLED:.0f} of {SAMPLED} sampled points"
@@ -78,19 +78,19 @@ def test_a_single_concept_is_counted_exactly(index: FeatureIndex, leaves: list[s
             assert estimate.points == index.count(where)
 
 
-def test_an_indexed_field_is_counted_exactly_where_one_value_is_asked_for(index: FeatureIndex) -> None:
+def test_an_indexed_field_is_counted_exactly_for_one_value(index: FeatureIndex) -> None:
     estimate = index.plan("anything", where="metadata.year = 2003").estimate
     assert (estimate.low, estimate.high) == (index.count("metadata.year = 2003"),) * 2
 
 
-def test_what_never_occurs_together_is_not_taken_for_independent(index: FeatureIndex) -> None:
+def test_conditions_that_never_occur_together_are_not_treated_as_independent(index: FeatureIndex) -> None:
     both = 'metadata.topic = "music" AND metadata.topic = "cooking"'
     assert index.plan("anything", where=both).estimate.high < 0.02 * RECORDS
     either = 'metadata.topic = "music" OR NOT metadata.topic = "music"'
     assert index.plan("anything", where=either).estimate.points == pytest.approx(RECORDS)
 
 
-def test_a_native_filter_is_asked_about_the_sample(index: FeatureIndex) -> None:
+def test_a_native_filter_is_evaluated_on_the_sample(index: FeatureIndex) -> None:
     year = FieldCondition(key="metadata.year", range=Range(lt=2000))
     topic = FieldCondition(key="metadata.topic", match=MatchValue(value="music"))
     for query_filter in (Filter(must=[year]), Filter(must_not=[topic]), Filter(must=[year, topic])):
@@ -99,8 +99,8 @@ def test_a_native_filter_is_asked_about_the_sample(index: FeatureIndex) -> None:
             assert estimate.low <= index.count(where, query_filter) <= estimate.high
 
 
-def test_estimates_keep_up_with_records_that_come_and_go(
-    tmp_path: Path, space: FeatureSpace, encoder: RememberingEncoder
+def test_estimates_follow_added_and_deleted_records(
+    tmp_path: Path, space: FeatureSpace, encoder: RecordingEncoder
 ) -> None:
     where = 'metadata.topic = "music"'
     records = sample_records(120, seed=5)
@@ -116,7 +116,7 @@ def test_estimates_keep_up_with_records_that_come_and_go(
 
 
 @pytest.mark.parametrize(("selected", "seen"), [(0, 50), (7, 50), (50, 50), (400, 1_000)])
-def test_wilson_s_interval_is_that_of_scipy(selected: int, seen: int) -> None:
+def test_wilson_s_interval_equals_that_of_scipy(selected: int, seen: int) -> None:
     from scipy.stats import binomtest
 
     expected = binomtest(selected, seen).proportion_ci(0.95, method="wilson")

@@ -49,7 +49,7 @@ def test_differences_sum_to_the_difference_of_the_scores(
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_records_that_are_no_hits_can_be_compared(papers: FeatureIndex, mode: dict[str, Any]) -> None:
+def test_records_that_are_not_hits_can_be_compared(papers: FeatureIndex, mode: dict[str, Any]) -> None:
     whole = papers.search(TEXT, limit=240, **mode)
     first, last = whole[0], whole[len(whole) - 1]
     comparison = papers.compare(TEXT, last.id, first.id, limit=1, **mode)
@@ -60,7 +60,7 @@ def test_records_that_are_no_hits_can_be_compared(papers: FeatureIndex, mode: di
         assert papers.compare(TEXT, last.id, first.id, query_filter=nowhere, **mode) == comparison
 
 
-def test_a_comparison_reads_out_and_is_json(papers: FeatureIndex) -> None:
+def test_a_comparison_can_be_printed_and_is_json(papers: FeatureIndex) -> None:
     first, second = papers.search(TEXT, limit=2)
     comparison = papers.compare(TEXT, second.id, first.id)
     assert f"{first.id} is {first.score - second.score:.4f} above {second.id}" in str(comparison)
@@ -74,7 +74,7 @@ def test_a_comparison_reads_out_and_is_json(papers: FeatureIndex) -> None:
     assert "dense (rank 1 and rank 2)" in str(fused)
 
 
-def test_what_cannot_be_compared_is_refused(papers: FeatureIndex) -> None:
+def test_invalid_comparisons_are_refused(papers: FeatureIndex) -> None:
     first, second = papers.search(TEXT, limit=2)
     with pytest.raises(InvalidInputError, match="explain=True"):
         compare(first, second)

@@ -24,9 +24,9 @@ MODES: list[dict[str, str]] = [
 ]
 
 
-def steer_of(index: FeatureIndex, dice: np.random.Generator) -> list[Steer]:
-    features = dice.integers(index.space.n_features, size=3)
-    return [Steer(f"#{feature}", float(dice.uniform(-1.5, 1.5))) for feature in features]
+def steer_of(index: FeatureIndex, rng: np.random.Generator) -> list[Steer]:
+    features = rng.integers(index.space.n_features, size=3)
+    return [Steer(f"#{feature}", float(rng.uniform(-1.5, 1.5))) for feature in features]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -34,10 +34,10 @@ def steer_of(index: FeatureIndex, dice: np.random.Generator) -> list[Steer]:
 def test_explained_totals_equal_scores_on_100_queries(
     papers: FeatureIndex, mode: dict[str, Any], is_steered: bool
 ) -> None:
-    dice = np.random.default_rng(11)
+    rng = np.random.default_rng(11)
     explained = 0
     for text in QUERIES:
-        steer = steer_of(papers, dice) if is_steered else []
+        steer = steer_of(papers, rng) if is_steered else []
         for hit in papers.search(text, **mode, steer=steer, limit=3, explain=True):
             assert hit.explanation is not None
             assert hit.explanation.total == pytest.approx(hit.score, abs=TOLERANCE)
@@ -61,12 +61,12 @@ def test_a_dense_explanation_has_the_code_s_features_then_residual_and_bias(pape
 
 def test_a_sparse_explanation_lists_only_features_that_query_and_record_share(papers: FeatureIndex) -> None:
     code = papers.space.sae.encode(papers.encoder.encode_query([QUERIES[1]]))
-    asked = set(code.row(0)[0].tolist())
+    query_features = set(code.row(0)[0].tolist())
     hits = papers.search(QUERIES[1], using="sae", explain=True)
     assert len(hits) > 0
     for hit in hits:
         assert hit.explanation is not None
-        assert {part.feature for part in hit.explanation.parts} <= asked
+        assert {part.feature for part in hit.explanation.parts} <= query_features
         assert all(part.kind == "feature" and part.value > 0 for part in hit.explanation.parts)
 
 
@@ -95,7 +95,7 @@ def test_explanations_on_every_store_are_the_same(
             assert b.explanation.total == pytest.approx(b.score, abs=TOLERANCE)
 
 
-def test_an_explanation_says_which_clauses_hold_and_by_which_features(papers: FeatureIndex) -> None:
+def test_an_explanation_names_the_satisfied_clauses_and_their_features(papers: FeatureIndex) -> None:
     active = papers.search(QUERIES[0], limit=1)[0].features[0].id
     absent = next(i for i in range(papers.space.n_features) if papers.count(f"#{i}") == 0)
     for hit in papers.search(QUERIES[0], where=f"#{active} OR NOT #{absent}", explain=True, limit=40):
@@ -120,7 +120,7 @@ def test_explaining_ten_hits_takes_little_time(papers: FeatureIndex) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_what_steering_did_is_the_rank_and_score_without_it(
+def test_the_steering_effect_is_the_rank_and_score_without_steering(
     papers: FeatureIndex, mode: dict[str, Any]
 ) -> None:
     for text in QUERIES[:5]:
@@ -141,7 +141,7 @@ def test_without_steering_there_is_no_effect_to_show(papers: FeatureIndex) -> No
     assert all(hit.steered is None for hit in papers.search(QUERIES[0], steer="+#7:2"))
 
 
-def test_without_explain_nothing_is_explained(papers: FeatureIndex) -> None:
+def test_without_explain_there_are_no_explanations(papers: FeatureIndex) -> None:
     assert all(hit.explanation is None for hit in papers.search(QUERIES[3]))
 
 
@@ -158,7 +158,7 @@ def test_without_explain_nothing_is_explained(papers: FeatureIndex) -> None:
     ],
 )
 @pytest.mark.parametrize("using", ["dense", "sae"])
-def test_zero_steering_gives_bit_identical_results(
+def test_zero_steering_gives_bitwise_equal_results(
     papers: FeatureIndex, steer: list[Steer], using: Any
 ) -> None:
     for text in QUERIES[:10]:
@@ -175,7 +175,7 @@ def test_zero_steering_towards_a_phrase_changes_nothing(papers: FeatureIndex) ->
     assert list(papers.search(QUERIES[0], steer=f'+"{label}":0')) == list(plain)
 
 
-def test_steering_a_concept_up_and_down_moves_its_part_of_the_score(papers: FeatureIndex) -> None:
+def test_steering_a_concept_changes_its_part_of_the_score(papers: FeatureIndex) -> None:
     first = papers.search(QUERIES[0], limit=1)[0]
     feature = first.features[0].id
     plain = part(papers.search(QUERIES[0], explain=True), feature)
@@ -189,7 +189,7 @@ def only(record_id: str) -> Filter:
 
 
 def part(hits: Hits, feature: int) -> float:
-    """Return the mean part of ``feature`` over the hits, 0 in those that do not have it."""
+    """Return the mean part of ``feature`` over the hits, 0 where it is missing."""
     parts = [part for hit in hits if hit.explanation for part in hit.explanation.parts]
     return sum(part.value for part in parts if part.feature == feature) / len(hits)
 

@@ -1,4 +1,4 @@
-"""Concept facets against counts by hand, and what they suggest to exclude."""
+"""Concept facets compared with loops, and suggested exclusions."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_facets_are_the_most_over_represented_concepts(any_papers: FeatureIndex)
     assert any_papers.concept_facets(TEXT, limit=3) == facets[:3]
 
 
-def test_of_a_selection_all_that_match_are_counted(any_papers: FeatureIndex) -> None:
+def test_facets_of_a_selection_count_all_matching_records(any_papers: FeatureIndex) -> None:
     records = presence(any_papers)
     counts = np.bincount([feature for active in records.values() for feature in active])
     feature = int(np.argmin(np.abs(counts - 80)))
@@ -59,7 +59,7 @@ def test_of_a_selection_all_that_match_are_counted(any_papers: FeatureIndex) -> 
         assert facet.z == pytest.approx(wanted[facet.features[0]][1], abs=1e-5)
 
 
-def test_features_of_the_same_records_are_one_facet() -> None:
+def test_features_with_the_same_records_are_one_facet() -> None:
     rows = np.zeros((10, 5), np.float32)
     rows[:9, 0], rows[:8, 1], rows[:5, 2], rows[5:, 3] = 1, 1, 1, 1  # 0 and 1 overlap by 8 / 9
     assert merged([0, 1, 2, 3], csr_matrix(rows)) == [(0, 1), (2,), (3,)]
@@ -75,7 +75,7 @@ def test_an_empty_result_has_no_facets(papers: FeatureIndex) -> None:
     assert concept_facets(nothing, counts, 0, papers.space, 10) == []
 
 
-def test_what_is_suggested_removes_what_it_says_and_is_not_asked_for(any_papers: FeatureIndex) -> None:
+def test_a_suggested_exclusion_removes_its_count_and_no_queried_concept(any_papers: FeatureIndex) -> None:
     hits = any_papers.search(TEXT, limit=FACET_RESULTS)
     code, _ = any_papers.space.sae.encode(any_papers.encoder.encode_query([TEXT])).row(0)
     suggestions = any_papers.suggest_exclusions(TEXT)

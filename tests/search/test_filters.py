@@ -15,7 +15,7 @@ from tests.samples import all_points, code_of
 
 # Local mode evaluates filters in Python, record by record.
 EXPRESSIONS = {"EdgeStore": 200, "QdrantStore": 40}
-Holds = Callable[[set[int]], bool]
+Condition = Callable[[set[int]], bool]
 
 
 @dataclass(frozen=True)
@@ -23,43 +23,43 @@ class Term:
     """A where text and the same condition on a record's active features."""
 
     text: str
-    holds: Holds
+    holds: Condition
 
 
-def atom(feature_sets: dict[str, set[int]], dice: np.random.Generator) -> Term:
-    text = list(feature_sets)[int(dice.integers(len(feature_sets)))]
+def atom(feature_sets: dict[str, set[int]], rng: np.random.Generator) -> Term:
+    text = list(feature_sets)[int(rng.integers(len(feature_sets)))]
     wanted = feature_sets[text]
     return Term(text, lambda active: bool(wanted & active))
 
 
-def expression(feature_sets: dict[str, set[int]], dice: np.random.Generator, depth: int) -> Term:
-    """Return a random expression; parentheses stand around every part that needs them, and some others."""
-    kind = dice.integers(4) if depth else 0
+def expression(feature_sets: dict[str, set[int]], rng: np.random.Generator, depth: int) -> Term:
+    """Return a random expression; parentheses are around every part that needs them, and some others."""
+    kind = rng.integers(4) if depth else 0
     if kind == 0:
-        return atom(feature_sets, dice)
+        return atom(feature_sets, rng)
     if kind == 1:
-        part = expression(feature_sets, dice, depth - 1)
+        part = expression(feature_sets, rng, depth - 1)
         return Term(f"NOT ({part.text})", lambda active: not part.holds(active))
-    parts = [expression(feature_sets, dice, depth - 1) for _ in range(dice.integers(2, 5))]
+    parts = [expression(feature_sets, rng, depth - 1) for _ in range(rng.integers(2, 5))]
     word, combine = ("AND", all) if kind == 2 else ("or", any)
     joined = f" {word} ".join(f"({part.text})" for part in parts)
     return Term(joined, lambda active: combine([part.holds(active) for part in parts]))
 
 
-def random_filter(dice: np.random.Generator) -> tuple[Filter, Callable[[dict[str, object]], bool]]:
+def random_filter(rng: np.random.Generator) -> tuple[Filter, Callable[[dict[str, object]], bool]]:
     """Return a metadata filter and the same condition in Python."""
-    topic = ["astronomy", "medicine", "cooking", "music"][int(dice.integers(4))]
-    year = int(dice.integers(1995, 2020))
+    topic = ["astronomy", "medicine", "cooking", "music"][int(rng.integers(4))]
+    year = int(rng.integers(1995, 2020))
     of_topic = FieldCondition(key="metadata.topic", match=MatchValue(value=topic))
     since = FieldCondition(key="metadata.year", range=Range(gte=year))
-    if dice.random() < 0.5:
+    if rng.random() < 0.5:
         return Filter(must=[since], must_not=[of_topic]), lambda m: m["year"] >= year and m["topic"] != topic
     return Filter(should=[since, of_topic]), lambda m: m["year"] >= year or m["topic"] == topic
 
 
 @pytest.fixture(scope="module")
 def feature_sets(papers: FeatureIndex) -> dict[str, set[int]]:
-    """Atoms of the where language, and the features that each means."""
+    """Atoms of the where language, and the features of each."""
     frequency: dict[int, int] = {}
     for point in all_points(papers):
         for feature in code_of(point).indices.tolist():
@@ -77,7 +77,7 @@ def feature_sets(papers: FeatureIndex) -> dict[str, set[int]]:
     return atoms
 
 
-def test_atoms_cover_ids_and_quoted_labels(feature_sets: dict[str, set[int]]) -> None:
+def test_clauses_accept_ids_and_quoted_labels(feature_sets: dict[str, set[int]]) -> None:
     assert sum(text.startswith("#") for text in feature_sets) >= 30
     assert sum(text.startswith('"') for text in feature_sets) >= 10
 
@@ -88,11 +88,11 @@ def test_filters_select_exactly_the_brute_force_set(
     points = all_points(any_papers)
     active = {p.payload["record_id"]: set(code_of(p).indices.tolist()) for p in points}
     metadata = {p.payload["record_id"]: dict(p.payload["metadata"]) for p in points}
-    dice = np.random.default_rng(5)
+    rng = np.random.default_rng(5)
     sizes = []
     for number in range(EXPRESSIONS[type(any_papers.store).__name__]):
-        term = expression(feature_sets, dice, depth=3)
-        query_filter, holds = random_filter(dice) if number % 3 == 0 else (None, lambda _: True)
+        term = expression(feature_sets, rng, depth=3)
+        query_filter, holds = random_filter(rng) if number % 3 == 0 else (None, lambda _: True)
         expected = {key for key in active if term.holds(active[key]) and holds(metadata[key])}
         query = Query("anything at all", where=term.text, query_filter=query_filter, limit=len(active))
         found = [hit.id for hit in any_papers.search(query)]
@@ -103,7 +103,9 @@ def test_filters_select_exactly_the_brute_force_set(
     assert len(set(sizes)) > 15, "the expressions should be neither all empty nor all full"
 
 
-def test_a_plan_expects_what_matches(papers: FeatureIndex, feature_sets: dict[str, set[int]]) -> None:
+def test_a_plan_s_estimate_fits_the_matching_records(
+    papers: FeatureIndex, feature_sets: dict[str, set[int]]
+) -> None:
     text = next(iter(feature_sets))
     plan = papers.plan("anything", where=f"NOT {text}")
     assert plan.estimate.points == papers.count(f"NOT {text}") < plan.total == papers.count()

@@ -45,19 +45,19 @@ def expected(index: FeatureIndex, text: str, method: str, steer: str = "") -> di
 
 @pytest.mark.parametrize("steer", ["", "+#7:2"])
 @pytest.mark.parametrize("method", METHODS)
-def test_a_fused_score_is_that_of_the_formula(papers: FeatureIndex, method: FusionMethod, steer: str) -> None:
+def test_a_fused_score_equals_the_formula(papers: FeatureIndex, method: FusionMethod, steer: str) -> None:
     for text in TEXTS:
         wanted = expected(papers, text, method, steer)
         hits = papers.search(text, using="fused", fusion=method, steer=steer, limit=240)
         assert len(hits) == len(wanted)
-        # Float32 scores that are nearly equal may change places in a list of exact ones.
+        # Nearly equal float32 scores may be in another order in a list of exact ones.
         tolerance = 0.02 if method == "rrf" else 1e-4
         assert all(hit.score == pytest.approx(wanted[hit.id], abs=tolerance) for hit in hits)
         assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_explained_and_unexplained_fused_scores_are_bit_for_bit_the_same(
+def test_explained_and_unexplained_fused_scores_are_bitwise_equal(
     papers: FeatureIndex, method: FusionMethod
 ) -> None:
     for text in TEXTS[:3]:
@@ -84,7 +84,7 @@ def test_the_parts_of_reciprocal_ranks_name_each_rank(papers: FeatureIndex) -> N
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_each_source_s_own_score_is_taken_apart_too(papers: FeatureIndex, method: FusionMethod) -> None:
+def test_the_score_of_each_source_is_explained(papers: FeatureIndex, method: FusionMethod) -> None:
     seen = 0
     for text in TEXTS:
         for hit in papers.search(text, using="fused", fusion=method, explain=True):
@@ -98,17 +98,17 @@ def test_each_source_s_own_score_is_taken_apart_too(papers: FeatureIndex, method
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_threshold_holds_for_the_fused_score(papers: FeatureIndex, method: FusionMethod) -> None:
+def test_a_threshold_applies_to_the_fused_score(papers: FeatureIndex, method: FusionMethod) -> None:
     hits = papers.search(TEXTS[1], using="fused", fusion=method, limit=50)
-    least = hits[9].score
+    threshold = hits[9].score
     for explain in (False, True):
         kept = papers.search(
-            TEXTS[1], using="fused", fusion=method, limit=50, score_threshold=least, explain=explain
+            TEXTS[1], using="fused", fusion=method, limit=50, score_threshold=threshold, explain=explain
         )
-        assert [hit.id for hit in kept] == [hit.id for hit in hits if hit.score >= least]
+        assert [hit.id for hit in kept] == [hit.id for hit in hits if hit.score >= threshold]
 
 
-def test_lists_of_none_and_of_one_can_be_fused() -> None:
+def test_empty_and_single_lists_can_be_fused() -> None:
     for method in METHODS:
         assert summands([], method, 0.7) == []
     assert summands([0.4], "weighted", 0.7) == [0.7]

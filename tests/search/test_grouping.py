@@ -12,7 +12,7 @@ from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.errors import InvalidInputError
 from saeindex.indexing.passages import PassageOptions
 from saeindex.search.grouping import values_at
-from tests.samples import RememberingEncoder
+from tests.samples import RecordingEncoder
 
 TEXT = "the price of copper"
 MODES: list[dict[str, Any]] = [
@@ -25,7 +25,7 @@ MODES: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("size", [1, 3])
-def test_groups_are_the_ranking_cut_by_value(
+def test_groups_are_the_ranking_split_by_value(
     any_papers: FeatureIndex, mode: dict[str, Any], size: int
 ) -> None:
     wanted: dict[str, list[str]] = {}
@@ -38,7 +38,7 @@ def test_groups_are_the_ranking_cut_by_value(
     assert list(hits) == [hit for group in hits.groups for hit in group.hits]
 
 
-def test_groups_are_those_of_qdrant(memory_papers: FeatureIndex) -> None:
+def test_groups_equal_those_of_qdrant(memory_papers: FeatureIndex) -> None:
     client: QdrantClient = memory_papers.store._client  # type: ignore[attr-defined]
     vector = memory_papers.plan(TEXT).vector.tolist()
     found = client.query_points_groups(
@@ -60,7 +60,7 @@ def test_pages_of_groups_neither_overlap_nor_skip(any_papers: FeatureIndex, mode
 
 @pytest.fixture(scope="module")
 def letters(
-    tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RememberingEncoder
+    tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RecordingEncoder
 ) -> Iterator[FeatureIndex]:
     """Letters with passages; some have several tags, some none."""
     text = "Copper rose today. Bonds fell a little. The mayor spoke of taxes. Nobody was surprised by it. "
@@ -115,7 +115,7 @@ def test_values_are_read_at_a_dotted_path() -> None:
         {"group_by": "record_id", "group_size": True},
     ],
 )
-def test_a_group_that_cannot_be_made_is_refused(papers: FeatureIndex, options: dict[str, Any]) -> None:
+def test_invalid_grouping_is_refused(papers: FeatureIndex, options: dict[str, Any]) -> None:
     with pytest.raises(InvalidInputError, match="group"):
         papers.search(TEXT, **options)
 

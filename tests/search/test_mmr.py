@@ -14,14 +14,14 @@ from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.errors import InvalidInputError
 from saeindex.features.calibration import LOUDEST
 from saeindex.search.mmr import code_similarity, greedy_order
-from tests.samples import RememberingEncoder, all_points, code_of, sample_records
+from tests.samples import RecordingEncoder, all_points, code_of, sample_records
 
 QUESTION = "how prices and markets change"
 
 
 @pytest.fixture(scope="module")
 def copies(
-    tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RememberingEncoder
+    tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RecordingEncoder
 ) -> Iterator[FeatureIndex]:
     """Eight near-copies of each of the texts of a few topics."""
     records = [
@@ -57,14 +57,14 @@ def test_diverse_hits_have_more_concepts(copies: FeatureIndex) -> None:
     assert concepts(copies, 0.5) > 1.3 * concepts(copies, 0.0)
 
 
-def test_the_best_hit_stays_first_and_scores_stay_as_they_are(copies: FeatureIndex) -> None:
+def test_the_best_hit_stays_first_and_scores_are_unchanged(copies: FeatureIndex) -> None:
     plain = {hit.id: hit.score for hit in copies.search(QUESTION, limit=200)}
     diverse = copies.search(QUESTION, diversity=0.4, limit=30)
     assert diverse[0].id == next(iter(plain))
     assert all(plain[hit.id] == hit.score for hit in diverse)
 
 
-def test_all_of_a_ranking_comes_once_whatever_its_order(papers: FeatureIndex) -> None:
+def test_every_record_of_a_ranking_occurs_once(papers: FeatureIndex) -> None:
     plain = papers.search(QUESTION, limit=240)
     diverse = papers.search(QUESTION, limit=240, diversity=0.8)
     assert [hit.id for hit in plain] != [hit.id for hit in diverse]
@@ -84,10 +84,10 @@ def test_similarity_is_the_cosine_of_capped_shares_of_p90(papers: FeatureIndex) 
 
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10_000), m=st.integers(1, 12), diversity=st.floats(0, 1))
-def test_the_greedy_order_is_that_of_the_definition(seed: int, m: int, diversity: float) -> None:
-    dice = np.random.default_rng(seed)
-    scores = -np.sort(-dice.normal(size=m))
-    vectors = dice.random((m, 4))
+def test_the_greedy_order_equals_the_definition(seed: int, m: int, diversity: float) -> None:
+    rng = np.random.default_rng(seed)
+    scores = -np.sort(-rng.normal(size=m))
+    vectors = rng.random((m, 4))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     similarity = vectors @ vectors.T
     spread = np.ptp(scores)
@@ -113,6 +113,6 @@ def test_a_diversity_outside_0_to_1_is_refused(papers: FeatureIndex, diversity: 
 
 
 @pytest.mark.parametrize("diversity", [0.0, 0.5, 1.0])
-def test_nothing_can_be_diversified(papers: FeatureIndex, diversity: float) -> None:
+def test_an_empty_ranking_can_be_diversified(papers: FeatureIndex, diversity: float) -> None:
     assert len(papers.search(QUESTION, diversity=diversity, score_threshold=0.999)) == 0
     assert len(papers.search(where="#7 AND NOT #7", diversity=diversity)) == 0

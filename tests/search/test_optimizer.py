@@ -1,4 +1,4 @@
-"""Filtering after the scan gives what filtering within it gives, bit for bit."""
+"""Filtering after the scan and within it give bitwise equal results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def shown(points: list[Point]) -> list[tuple[object, float | None]]:
 
 
 @pytest.mark.parametrize("postfilter", [1, 10, 60, 239, 240, 500])
-def test_sifting_changes_no_result(papers: FeatureIndex, postfilter: int) -> None:
+def test_filtering_after_the_scan_changes_no_result(papers: FeatureIndex, postfilter: int) -> None:
     plan = papers.plan(TEXTS[0], where="NOT #5")
     requests = [
         SearchRequest(plan.vector, query_filter=plan.query_filter, limit=limit, offset=offset)
@@ -37,9 +37,9 @@ def test_sifting_changes_no_result(papers: FeatureIndex, postfilter: int) -> Non
         )
 
 
-def test_equal_scores_at_the_edge_of_what_is_sifted_stay_in_id_order(papers: FeatureIndex) -> None:
+def test_equal_scores_at_the_cutoff_stay_in_id_order(papers: FeatureIndex) -> None:
     zero = np.zeros(384, np.float32)
-    zero[0] = 1e-30  # all scores are as good as equal
+    zero[0] = 1e-30  # all scores are nearly equal
     plan = papers.plan(TEXTS[1], where="NOT #5")
     request = SearchRequest(plan.vector * 0 + zero, query_filter=plan.query_filter, limit=5)
     for postfilter in (5, 8, 50):
@@ -48,7 +48,7 @@ def test_equal_scores_at_the_edge_of_what_is_sifted_stay_in_id_order(papers: Fea
         )
 
 
-def test_a_search_is_the_same_wherever_its_filter_is_asked(
+def test_a_search_is_the_same_wherever_its_filter_is_applied(
     papers: FeatureIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wheres = [
@@ -71,10 +71,10 @@ def test_a_search_is_the_same_wherever_its_filter_is_asked(
     assert found() == within
 
 
-def test_random_filters_after_the_scan_find_the_same_points(papers: FeatureIndex) -> None:
-    dice = np.random.default_rng(4)
+def test_random_filters_after_the_scan_change_no_result(papers: FeatureIndex) -> None:
+    rng = np.random.default_rng(4)
     vector = papers.plan(TEXTS[2]).vector
     for _ in range(40):
-        request = SearchRequest(vector, query_filter=sample_filter(dice), limit=int(dice.integers(1, 30)))
-        sifted = replace(request, postfilter=int(dice.integers(1, 300)))
-        assert shown(papers.store.search(sifted)) == shown(papers.store.search(request))
+        request = SearchRequest(vector, query_filter=sample_filter(rng), limit=int(rng.integers(1, 30)))
+        postfiltered = replace(request, postfilter=int(rng.integers(1, 300)))
+        assert shown(papers.store.search(postfiltered)) == shown(papers.store.search(request))

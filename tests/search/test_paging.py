@@ -1,4 +1,4 @@
-"""Pages of a query are cut from one ranking: put together they are one long page."""
+"""Pages of a query are parts of one ranking: together they equal one long page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from saeindex.search.hits import Hits
 from saeindex.search.rerank import Rescored
 from saeindex.stores.tracing import Deadline
 from saeindex.types import Part
-from tests.samples import RememberingEncoder, all_points, sample_records
+from tests.samples import RecordingEncoder, all_points, sample_records
 
 ASTRONOMY = Filter(must=[FieldCondition(key="metadata.topic", match=MatchValue(value="astronomy"))])
 MODES: dict[str, dict[str, Any]] = {
@@ -42,7 +42,7 @@ def notes_index(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     space: FeatureSpace,
-    session_encoder: RememberingEncoder,
+    session_encoder: RecordingEncoder,
 ) -> Iterator[FeatureIndex]:
     """Records with one to three passages, many of which are equal, on every store in turn."""
     client = QdrantClient(":memory:") if request.param == "memory" else None
@@ -63,12 +63,12 @@ def notes_index(
 
 
 def keys(hits: Hits) -> list[tuple[str, int, float]]:
-    # The client's local mode is not the same to the last bit from call to call: numpy's products are not.
+    # Scores of the client's local mode vary in the last bit between calls, like numpy's products.
     return [(hit.id, hit.passage, round(hit.score, 6)) for hit in hits]
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_pages_are_one_ranking(any_papers: FeatureIndex, mode: str) -> None:
+def test_pages_are_parts_of_one_ranking(any_papers: FeatureIndex, mode: str) -> None:
     whole = keys(any_papers.search(TEXT, limit=60, **MODES[mode]))
     assert len({key for key, _, _ in whole}) == len(whole) > 20
     paged = [any_papers.search(TEXT, limit=7, offset=at, **MODES[mode]) for at in range(0, 63, 7)]
@@ -76,7 +76,7 @@ def test_pages_are_one_ranking(any_papers: FeatureIndex, mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "filtered"])
-def test_pages_of_records_with_passages_are_one_ranking_of_records(
+def test_pages_of_records_with_passages_are_parts_of_one_ranking(
     notes_index: FeatureIndex, mode: str
 ) -> None:
     whole = keys(notes_index.search(TEXT, limit=60, **MODES[mode]))
@@ -105,7 +105,7 @@ def test_a_query_that_only_selects_lists_records_in_id_order(any_papers: Feature
     assert len(any_papers.search(query_filter=ASTRONOMY, score_threshold=0.0, limit=3)) == 3
 
 
-def test_a_selection_has_each_record_with_passages_once(notes_index: FeatureIndex) -> None:
+def test_a_selection_lists_a_record_with_passages_once(notes_index: FeatureIndex) -> None:
     every = Filter(must=[FieldCondition(key="metadata.n", match=MatchValue(value=1))])
     whole = [hit.id for hit in notes_index.search(query_filter=every, limit=50)]
     assert sorted(whole) == sorted(f"note-{i}" for i in range(60) if i % 4 == 1)
@@ -157,7 +157,7 @@ def test_a_second_pass_ranks_its_candidates_by_its_own_scores(any_papers: Featur
 
 
 @pytest.mark.parametrize("mode", ["dense", "rrf", "diverse"])
-def test_a_search_that_takes_too_long_says_so(any_papers: FeatureIndex, mode: str) -> None:
+def test_a_search_that_takes_too_long_raises_a_timeout(any_papers: FeatureIndex, mode: str) -> None:
     with pytest.raises(QueryTimeoutError, match="Raise the timeout"):
         any_papers.search(TEXT, timeout=1e-9, **MODES[mode])
     plain = any_papers.search(TEXT, **MODES[mode])
@@ -165,12 +165,12 @@ def test_a_search_that_takes_too_long_says_so(any_papers: FeatureIndex, mode: st
 
 
 @pytest.mark.parametrize("timeout", [0, -1.0, float("nan"), float("inf"), "soon"])
-def test_a_senseless_timeout_is_refused(papers: FeatureIndex, timeout: Any) -> None:
+def test_an_invalid_timeout_is_refused(papers: FeatureIndex, timeout: Any) -> None:
     with pytest.raises(InvalidInputError, match="timeout"):
         papers.search(TEXT, timeout=timeout)
 
 
-def test_a_server_that_gave_up_in_time_is_a_timeout_and_any_other_failure_is_not() -> None:
+def test_only_a_server_timeout_is_reported_as_a_timeout() -> None:
     failure = StorageError("a search", "the server gave up", "Repeat")
     with pytest.raises(QueryTimeoutError), Deadline(1e-9).stage("the search"):
         raise failure

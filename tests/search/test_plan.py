@@ -1,4 +1,4 @@
-"""What a plan says: its tree, its JSON, its warnings, its choices, and what an analysis finds of them."""
+"""A plan: its tree, its JSON, its warnings, its choices, and their analysis."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def setting(points: float, total: int, has_graph: bool = False, **others: Any) -
     return Setting(Estimate(points, points, points, ""), total, has_graph, False, not has_graph, **others)
 
 
-# How it reads ---------------------------------------------------------------------------------------------
+# Text and JSON --------------------------------------------------------------------------------------------
 
 
-def test_a_plan_reads_as_a_tree_from_the_filter_to_the_page(papers: FeatureIndex) -> None:
+def test_a_plan_prints_as_a_tree_from_the_filter_to_the_page(papers: FeatureIndex) -> None:
     plan = papers.plan("spiral galaxies", where=WHERE, steer="+#7:0.5", limit=5, offset=10)
     count = papers.count(WHERE)
     heads = [line.partition(":")[0] for line in lines(plan)]
@@ -61,7 +61,7 @@ def test_a_property_s_plan_shows_what_it_inferred_and_rescores(papers: FeatureIn
     )
 
 
-def test_a_plan_without_a_filter_matches_everything_and_says_nothing_of_it(papers: FeatureIndex) -> None:
+def test_a_plan_without_a_filter_matches_everything_and_prints_no_filter(papers: FeatureIndex) -> None:
     plan = papers.plan("galaxies")
     assert (plan.matching, plan.estimate.points) == (240, 240)
     assert "Filter" not in str(plan)
@@ -92,7 +92,7 @@ def test_a_plan_and_its_analysis_are_json(papers: FeatureIndex, query: Query) ->
 # Warnings -------------------------------------------------------------------------------------------------
 
 
-def test_a_field_that_no_record_has_is_named_with_the_one_that_was_meant(papers: FeatureIndex) -> None:
+def test_a_missing_field_is_reported_with_the_nearest_existing_one(papers: FeatureIndex) -> None:
     plan = papers.plan("galaxies", where="metadata.yaer >= 2000")
     assert plan.warnings[0] == "no sampled record has metadata.yaer; did you mean metadata.year?"
     assert plan.warnings[1:] == ("no point seems to match the filter",) or "no point matches" in plan.warnings
@@ -101,7 +101,7 @@ def test_a_field_that_no_record_has_is_named_with_the_one_that_was_meant(papers:
     assert papers.plan("galaxies", where="metadata.q >= 1").warnings[0] == "no sampled record has metadata.q"
 
 
-def test_a_filter_that_nothing_passes_is_warned_of(papers: FeatureIndex) -> None:
+def test_a_filter_that_matches_nothing_gives_a_warning(papers: FeatureIndex) -> None:
     assert papers.plan("galaxies", where="metadata.year > 2100").warnings == ("no point matches",)
     assert not papers.plan("galaxies", where=WHERE).warnings
 
@@ -109,7 +109,7 @@ def test_a_filter_that_nothing_passes_is_warned_of(papers: FeatureIndex) -> None
 # Choices --------------------------------------------------------------------------------------------------
 
 
-def test_a_graph_is_searched_only_where_there_is_one_and_much_is_left() -> None:
+def test_a_graph_is_searched_only_if_it_exists_and_many_points_match() -> None:
     query = Query("galaxies", where="#1")
     assert choose(query, setting(900_000, 1_000_000)).exact.value
     assert not choose(query, setting(900_000, 1_000_000, has_graph=True)).exact.value
@@ -120,7 +120,7 @@ def test_a_graph_is_searched_only_where_there_is_one_and_much_is_left() -> None:
 
 
 @pytest.mark.parametrize("exact", [True, False])
-def test_exact_overrides_the_choice_where_there_is_a_graph(exact: bool) -> None:
+def test_exact_overrides_the_choice_if_there_is_a_graph(exact: bool) -> None:
     for points in (10, 900_000):
         chosen = choose(Query("galaxies", exact=exact), setting(points, 1_000_000, has_graph=True))
         assert chosen.exact.value is exact
@@ -134,15 +134,15 @@ def test_the_choice_reaches_the_engine_on_every_path(
     asked: list[bool] = []
     nearest = type(papers.store)._nearest  # type: ignore[attr-defined]
 
-    def noted(self: Any, search: Any) -> Any:
+    def recorded(self: Any, search: Any) -> Any:
         asked.append(search.exact)
         return nearest(self, search)
 
-    monkeypatch.setattr(type(papers.store), "_nearest", noted)
+    monkeypatch.setattr(type(papers.store), "_nearest", recorded)
     monkeypatch.setattr(type(papers.store), "has_graph", True)
     queries = [Query("galaxies"), Query("galaxies", using="fused"), Query(property="about food")]
     for query in queries:
-        papers.plan(query)  # what planning asks is not what is counted
+        papers.plan(query)  # requests of the planner are not counted
         asked.clear()
         papers._searcher.executor.run(papers.plan(query, exact=False), _deadline())
         assert asked
@@ -155,12 +155,12 @@ def _deadline() -> Any:
     return Deadline(None)
 
 
-def test_an_exact_that_is_no_truth_value_is_refused(papers: FeatureIndex) -> None:
+def test_a_value_of_exact_that_is_not_a_boolean_is_refused(papers: FeatureIndex) -> None:
     with pytest.raises(InvalidInputError, match="exact='yes'"):
         papers.plan("galaxies", exact="yes")  # type: ignore[arg-type]
 
 
-def test_a_filter_that_leaves_much_is_asked_after_the_scan() -> None:
+def test_a_filter_that_matches_many_points_is_applied_after_the_scan() -> None:
     query = Query("galaxies", where="NOT #1")
     assert choose(query, setting(50_000, 100_000)).after.value == 0.5
     assert choose(query, setting(2_500, 100_000)).after.value is None
@@ -173,7 +173,7 @@ def test_a_filter_that_leaves_much_is_asked_after_the_scan() -> None:
 # Analysis -------------------------------------------------------------------------------------------------
 
 
-def test_an_analysis_counts_what_the_store_counts(papers: FeatureIndex) -> None:
+def test_an_analysis_and_the_store_give_equal_counts(papers: FeatureIndex) -> None:
     analysis = papers.explain_analyze("galaxies", where=WHERE, limit=7)
     stages = {stage.name: stage for stage in analysis.stages}
     assert analysis.plan.matching == stages["filter, counted"].actual == papers.count(WHERE)
@@ -187,7 +187,7 @@ def test_an_analysis_counts_what_the_store_counts(papers: FeatureIndex) -> None:
     assert all(stage.ms >= 0 for stage in analysis.stages)
 
 
-def test_an_analysis_tells_candidates_from_those_rescored_and_returned(papers: FeatureIndex) -> None:
+def test_an_analysis_separates_candidates_rescored_and_returned_points(papers: FeatureIndex) -> None:
     analysis = papers.explain_analyze(property="about food", where="metadata.year >= 2000", limit=4)
     matching = papers.count("metadata.year >= 2000")
     named = {stage.name: stage for stage in analysis.stages}
@@ -221,7 +221,7 @@ def test_a_plan_names_the_requests_that_the_engine_gets(
     assert asked == [request.partition(" ")[0] for request in plan.requests]
 
 
-def test_watching_sees_one_s_own_queries_only(papers: FeatureIndex) -> None:
+def test_a_watcher_records_only_its_own_queries(papers: FeatureIndex) -> None:
     with watched() as outer:
         papers.search("galaxies")
         with watched() as inner:

@@ -1,4 +1,4 @@
-"""Search by property: on every store alike, explained to the sum, filtered, paged, refused where unclear."""
+"""Search by property: equal on every store, explained, filtered, paged, and refused if invalid."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from saeindex.concepts.inference import Asked, Recipe, infer, pool_of
 from saeindex.concepts.scorer import Scorer
 from saeindex.errors import InvalidInputError, NotFoundError, UnknownConceptError
 from saeindex.search.property import interpembed_code
-from tests.samples import RememberingEncoder, sample_records
+from tests.samples import RecordingEncoder, sample_records
 from tests.search.sampled_indexes import memory_index, sampled
 
 LIKE, UNLIKE = ["doc-4", "doc-17", "doc-30"], ["doc-5", "doc-6"]
@@ -35,7 +35,7 @@ QUERIES: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def other_papers(space: FeatureSpace, session_encoder: RememberingEncoder) -> FeatureIndex:
+def other_papers(space: FeatureSpace, session_encoder: RecordingEncoder) -> FeatureIndex:
     return memory_index(sample_records(240), space, session_encoder)
 
 
@@ -70,7 +70,7 @@ def test_the_parts_of_a_property_score_sum_to_it(
             assert math.fsum(p.value for p in hit.explanation.parts) == pytest.approx(hit.score, abs=1e-5)
 
 
-def test_a_hit_s_parts_say_of_what_kind_they_are(papers: FeatureIndex) -> None:
+def test_the_parts_of_a_hit_have_a_kind(papers: FeatureIndex) -> None:
     hits = papers.search("galaxies", property="a question", against=["a complaint"], explain=True, limit=3)
     for hit in hits:
         assert hit.explanation is not None
@@ -84,7 +84,7 @@ def test_a_hit_s_parts_say_of_what_kind_they_are(papers: FeatureIndex) -> None:
         assert words <= set(re.findall(r"\w+|[?!]", hit.text.lower()))
 
 
-def test_scores_are_those_of_the_inference_computed_beside_the_index(papers: FeatureIndex) -> None:
+def test_scores_equal_an_inference_computed_outside_the_index(papers: FeatureIndex) -> None:
     sample = papers.collection.sample()
     vectors = np.stack([papers.collection.encode(text) for text in ("a question", "a complaint")])
     found = infer(sample, pool_of(sample), Asked(vectors), papers.encoder)
@@ -95,7 +95,9 @@ def test_scores_are_those_of_the_inference_computed_beside_the_index(papers: Fea
     assert [hit.score for hit in hits] == pytest.approx(sorted(scores.values(), reverse=True), abs=1e-6)
 
 
-def test_a_property_finds_what_has_it(papers: FeatureIndex, records: list[Record]) -> None:
+def test_a_property_search_finds_records_with_the_property(
+    papers: FeatureIndex, records: list[Record]
+) -> None:
     texts = [hit.text for hit in papers.search(property="an expression of disappointment", limit=10)]
     assert sum("disappointed" in text or "Sadly" in text for text in texts) >= 8
     like = [record.id for record in records if "We prove" in record.text][:3]
@@ -106,37 +108,37 @@ def test_a_property_finds_what_has_it(papers: FeatureIndex, records: list[Record
 def test_the_sampled_and_the_whole_collection_mostly_agree(
     papers: FeatureIndex, sampled_papers: FeatureIndex
 ) -> None:
-    asked = {"property": "an expression of disappointment", "limit": 30}
-    assert len(set(ids(papers, **asked)) & set(ids(sampled_papers, **asked))) >= 20
+    query = {"property": "an expression of disappointment", "limit": 30}
+    assert len(set(ids(papers, **query)) & set(ids(sampled_papers, **query))) >= 20
 
 
-def test_a_filter_keeps_the_ranking_of_what_passes_it(any_papers: FeatureIndex) -> None:
-    asked: dict[str, Any] = {"property": "a complaint", "limit": 240}
+def test_a_filter_keeps_the_ranking_of_matching_records(any_papers: FeatureIndex) -> None:
+    query: dict[str, Any] = {"property": "a complaint", "limit": 240}
     where = 'metadata.topic IN ("music", "cooking") AND NOT #5'
     passing = set(ids(any_papers, where=where, limit=240))
     assert 0 < len(passing) < 240
-    assert ids(any_papers, where=where, **asked) == [i for i in ids(any_papers, **asked) if i in passing]
+    assert ids(any_papers, where=where, **query) == [i for i in ids(any_papers, **query) if i in passing]
 
 
 def test_pages_of_a_property_search_are_cut_from_one_ranking(any_papers: FeatureIndex) -> None:
-    asked: dict[str, Any] = {"property": "a complaint", "against": ["praise"]}
-    whole = ids(any_papers, **asked, limit=50)
-    paged = [i for start in range(0, 50, 7) for i in ids(any_papers, **asked, limit=7, offset=start)]
+    query: dict[str, Any] = {"property": "a complaint", "against": ["praise"]}
+    whole = ids(any_papers, **query, limit=50)
+    paged = [i for start in range(0, 50, 7) for i in ids(any_papers, **query, limit=7, offset=start)]
     assert paged[:50] == whole
     assert len(set(whole)) == 50
 
 
-def test_the_same_search_gives_the_same_bits(papers: FeatureIndex) -> None:
+def test_the_same_search_gives_bitwise_equal_scores(papers: FeatureIndex) -> None:
     for options in QUERIES.values():
         first, second = (papers.search(**options, limit=50) for _ in range(2))
         assert [(hit.id, hit.score) for hit in first] == [(hit.id, hit.score) for hit in second]
     first = papers.search(property="a complaint")
-    papers.collection._sample = None  # what was inferred of it is forgotten with it
+    papers.collection._sample = None  # its inference is removed with it
     second = papers.search(property="a complaint")
     assert [(hit.id, hit.score) for hit in first] == [(hit.id, hit.score) for hit in second]
 
 
-def test_counter_examples_alone_lower_their_like(papers: FeatureIndex) -> None:
+def test_counter_examples_alone_lower_similar_records(papers: FeatureIndex) -> None:
     plain = papers.search(property="a complaint", limit=240)
     unlike = [hit.id for hit in plain[:12]]
     without = papers.search(property="a complaint", unlike=unlike, limit=240)
@@ -183,7 +185,7 @@ def test_unknown_examples_are_named(papers: FeatureIndex) -> None:
         ({"feedback": {"description": "sad", "mood": 1}}, "Extra inputs"),
     ],
 )
-def test_what_cannot_be_looked_for_is_refused(
+def test_invalid_property_queries_are_refused(
     papers: FeatureIndex, options: dict[str, Any], found: str
 ) -> None:
     with pytest.raises(InvalidInputError, match=found):

@@ -1,4 +1,4 @@
-"""Steered searches: exact zeros and caps, what each way of steering does, and what it refuses."""
+"""Steered searches: exact zeros and caps, the effect of each method, and invalid steers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.samples import all_points, code_of
 TEXT = "roasted peppers"
 LABELS = "+medicine -music"
 PHRASES = ['+"sounds disappointed"', LABELS, '-"deeply disappointed"']
-# A decoder direction is that of a label, the others are of any phrase.
+# A decoder direction needs a label; the others work with any phrase.
 METHODS = [(m, PHRASES[0]) for m in ("built", "name", "sparse")] + [
     (m, LABELS) for m in ("built", "decoder", "clamp", "name", "sparse")
 ]
@@ -31,7 +31,9 @@ def frequent(index: FeatureIndex) -> int:
 
 @pytest.mark.parametrize(("method", "steer"), METHODS)
 @pytest.mark.parametrize("using", ["dense", "sae", "fused"])
-def test_zero_strength_changes_no_bit(papers: FeatureIndex, steer: str, using: Any, method: Any) -> None:
+def test_zero_strength_gives_bitwise_equal_results(
+    papers: FeatureIndex, steer: str, using: Any, method: Any
+) -> None:
     still = [Steer(s.target, 0.0) for s in parse_steer(steer)]
     plain = papers.search(TEXT, using=using, limit=50)
     zero = papers.search(TEXT, using=using, limit=50, steer=still, steering=method)
@@ -42,7 +44,7 @@ def test_zero_strength_changes_no_bit(papers: FeatureIndex, steer: str, using: A
 
 @pytest.mark.parametrize("steer", PHRASES)
 @pytest.mark.parametrize("cap", [0.0, 0.001, 0.01, 0.05, 0.2])
-def test_a_cap_on_the_drift_is_reached_and_kept(papers: FeatureIndex, steer: str, cap: float) -> None:
+def test_a_cap_on_the_drift_is_reached_and_not_exceeded(papers: FeatureIndex, steer: str, cap: float) -> None:
     strong = [Steer(s.target, 4 * s.strength) for s in parse_steer(steer)]
     free = papers.plan(TEXT, steer=strong).drift
     drift = papers.plan(TEXT, steer=strong, max_drift=cap).drift
@@ -51,7 +53,7 @@ def test_a_cap_on_the_drift_is_reached_and_kept(papers: FeatureIndex, steer: str
 
 
 @pytest.mark.parametrize("steer", PHRASES)
-def test_strengths_under_a_wider_cap_are_larger_and_in_proportion(papers: FeatureIndex, steer: str) -> None:
+def test_strengths_under_a_larger_cap_are_larger_in_proportion(papers: FeatureIndex, steer: str) -> None:
     strong = [Steer(s.target, 4 * s.strength) for s in parse_steer(steer)]
     last = 0.0
     for cap in (0.001, 0.01, 0.05, 0.1, 0.5, 2.0):
@@ -70,7 +72,7 @@ def test_a_cap_that_is_not_reached_changes_nothing(papers: FeatureIndex) -> None
 
 
 def test_a_negative_step_lowers_the_share_of_hits_with_the_concept(any_papers: FeatureIndex) -> None:
-    # Over several features: with one, a tie of two counts among 60 hits hangs on the machine's rounding.
+    # Over several features, because a tie among 60 hits depends on the machine's rounding.
     sample = any_papers.collection.sample()
     features = np.argsort(np.abs(sample.concept_share - 0.3), kind="stable")[:5].tolist()
     counts = []
@@ -83,7 +85,7 @@ def test_a_negative_step_lowers_the_share_of_hits_with_the_concept(any_papers: F
     assert counts[0] > counts[1] > counts[2]
 
 
-def test_a_phrase_step_brings_up_what_it_means(papers: FeatureIndex) -> None:
+def test_steering_by_a_phrase_raises_matching_records(papers: FeatureIndex) -> None:
     def share(**options: Any) -> float:
         hits = papers.search("the opera house", limit=30, **options)
         return sum("disappointed" in hit.text for hit in hits) / 30
@@ -92,7 +94,7 @@ def test_a_phrase_step_brings_up_what_it_means(papers: FeatureIndex) -> None:
 
 
 @pytest.mark.parametrize("using", ["sae", "fused"])
-def test_a_sparse_search_puts_back_records_with_what_is_taken_away(papers: FeatureIndex, using: Any) -> None:
+def test_a_sparse_search_lowers_records_with_the_removed_concept(papers: FeatureIndex, using: Any) -> None:
     feature = frequent(papers)
     plain = papers.search(TEXT, using=using, limit=60)
     less = papers.search(TEXT, using=using, limit=60, steer=[Steer(f"#{feature}", -2.0)])
@@ -103,7 +105,7 @@ def test_a_sparse_search_puts_back_records_with_what_is_taken_away(papers: Featu
     assert share(less) < share(plain)
 
 
-def test_the_code_of_a_negative_step_penalises_the_concept(papers: FeatureIndex) -> None:
+def test_a_negative_step_penalises_the_concept_in_the_code(papers: FeatureIndex) -> None:
     feature = frequent(papers)
     plan = papers.plan(TEXT, using="sae", steer=[Steer(f"#{feature}", -2.0)])
     assert plan.code is not None
@@ -155,21 +157,21 @@ def test_a_clamped_query_is_the_decoded_code_with_the_feature_set(papers: Featur
     assert steering.clamp(q, still, space) is q
 
 
-def test_other_values_and_examples_in_text_and_as_objects_are_one(papers: FeatureIndex) -> None:
-    told = papers.plan(TEXT, steer=[Steer("sad", 0.5, against=["happy", "angry"])])  # type: ignore[arg-type]
+def test_other_values_and_examples_are_equal_in_text_and_as_objects(papers: FeatureIndex) -> None:
+    by_object = papers.plan(TEXT, steer=[Steer("sad", 0.5, against=["happy", "angry"])])  # type: ignore[arg-type]
     same = papers.plan(TEXT, steer=[Steer("sad", 0.5, against=("happy", "angry"))])
-    assert told.vector.tobytes() == same.vector.tobytes()
+    assert by_object.vector.tobytes() == same.vector.tobytes()
     alone = papers.plan(TEXT, steer="+sad:0.5")
-    assert told.vector.tobytes() != alone.vector.tobytes()
+    assert by_object.vector.tobytes() != alone.vector.tobytes()
 
 
-def test_a_text_that_examples_explain_is_steered_as_well(papers: FeatureIndex) -> None:
+def test_a_text_with_examples_can_be_steered(papers: FeatureIndex) -> None:
     plain, steered = (papers.search(TEXT, like=["doc-3"], steer=steer) for steer in ("", "+medicine:3"))
     assert steered.drift > 0
     assert [hit.score for hit in steered] != [hit.score for hit in plain]
 
 
-def test_a_direction_is_remembered(papers: FeatureIndex) -> None:
+def test_a_direction_is_cached(papers: FeatureIndex) -> None:
     first, second = (papers.plan(TEXT, steer='+"sounds disappointed"').steers[0] for _ in range(2))
     assert first.direction is second.direction
 
@@ -191,7 +193,7 @@ def test_a_direction_is_remembered(papers: FeatureIndex) -> None:
     ],
     ids=str,
 )
-def test_steps_that_would_be_silently_wrong_are_refused(
+def test_steps_that_would_be_ignored_are_refused(
     papers: FeatureIndex, steer: Steer, options: dict[str, Any], found: str
 ) -> None:
     with pytest.raises(InvalidInputError, match=found):

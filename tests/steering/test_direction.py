@@ -1,4 +1,4 @@
-"""Directions: their formula, the concepts that they are shown as, and what edits make of them."""
+"""Directions: their formula, their decomposition into concepts, and edits."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def built(index: FeatureIndex, steer: Steer) -> Direction:
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("count", [1, 4, 16])
-def test_pursuit_is_that_of_scikit_learn(space: FeatureSpace, seed: int, count: int) -> None:
+def test_pursuit_equals_that_of_scikit_learn(space: FeatureSpace, seed: int, count: int) -> None:
     vector = nz(np.random.default_rng(seed).normal(size=384))
     atoms = space.sae.directions.astype(np.float64)
     reference = OrthogonalMatchingPursuit(n_nonzero_coefs=count, fit_intercept=False).fit(atoms.T, vector)
@@ -54,13 +54,13 @@ def test_pursuit_is_that_of_scikit_learn(space: FeatureSpace, seed: int, count: 
     assert pursue(vector, space, count) == pytest.approx(expected, abs=1e-5)
 
 
-def test_pursuit_stops_where_nothing_is_left(space: FeatureSpace) -> None:
+def test_pursuit_stops_at_a_zero_residual(space: FeatureSpace) -> None:
     vector = combined({5: 0.8, 9: -0.3}, space)
     assert pursue(vector, space, 16) == pytest.approx({5: 0.8, 9: -0.3}, abs=1e-6)
     assert pursue(np.zeros(384), space, 16) == {}
 
 
-def test_the_shown_concepts_and_the_rest_make_up_the_direction(papers: FeatureIndex) -> None:
+def test_the_concepts_and_the_residual_sum_to_the_direction(papers: FeatureIndex) -> None:
     for steer in TARGETS:
         direction = built(papers, steer)
         shown = sum(p.weight * papers.space.sae.directions[p.feature].astype(float) for p in direction.parts)
@@ -80,16 +80,16 @@ def test_a_built_direction_is_a_unit_with_a_positive_step(papers: FeatureIndex, 
     assert 0 < direction.typical < 1
 
 
-def test_a_phrase_is_its_name_and_the_records_that_it_means(papers: FeatureIndex) -> None:
+def test_the_direction_of_a_phrase_uses_its_text_and_matching_records(papers: FeatureIndex) -> None:
     sample, x = papers.collection.sample(), papers.collection.sample().rows.x.astype(float)
     vector, mean = papers.collection.encode("sounds disappointed"), sample.mean.astype(float)
-    told = Asked(vector[None])
+    request = Asked(vector[None])
     scores = Scorer(
-        infer(sample, pool_of(sample), told, papers.encoder, RECIPE), sample, RECIPE.neighbours
+        infer(sample, pool_of(sample), request, papers.encoder, RECIPE), sample, RECIPE.neighbours
     ).of_sample[:, 0]
-    softly = np.exp(SOFTNESS * scores) / np.exp(SOFTNESS * scores).sum()
+    weights = np.exp(SOFTNESS * scores) / np.exp(SOFTNESS * scores).sum()
     name = nz(nz(vector - sample.background) - mean)
-    unit = nz(name + SHOWN_RECORDS * sample.trust * nz(softly @ x - mean))
+    unit = nz(name + SHOWN_RECORDS * sample.trust * nz(weights @ x - mean))
     found = built(papers, Steer("sounds disappointed"))
     np.testing.assert_allclose(found.unit, unit, atol=1e-6)
     has = scores >= HAS_FROM if (scores >= HAS_FROM).sum() >= 10 else np.argsort(-scores)[:10]
@@ -99,9 +99,9 @@ def test_a_phrase_is_its_name_and_the_records_that_it_means(papers: FeatureIndex
 
 def test_other_values_turn_the_direction_away_from_them(papers: FeatureIndex) -> None:
     alone = built(papers, Steer("a question")).unit
-    told = built(papers, Steer("a question", against=("a complaint",))).unit
+    contrasted = built(papers, Steer("a question", against=("a complaint",))).unit
     other = nz(papers.collection.encode("a complaint"))
-    assert told @ other < alone @ other
+    assert contrasted @ other < alone @ other
 
 
 def test_examples_turn_the_direction_towards_them_and_away_from_the_others(papers: FeatureIndex) -> None:
@@ -110,40 +110,40 @@ def test_examples_turn_the_direction_towards_them_and_away_from_the_others(paper
     x = rows.x - papers.collection.sample().mean
     like, unlike = nz(x[:6].mean(0)), nz(x[6:12].mean(0))
     plain = built(papers, Steer("sad")).unit
-    told = built(papers, Steer("sad", like=tuple(ids[:6]), unlike=tuple(ids[6:12]))).unit
-    assert told @ like > plain @ like
-    assert told @ unlike < plain @ unlike
+    guided = built(papers, Steer("sad", like=tuple(ids[:6]), unlike=tuple(ids[6:12]))).unit
+    assert guided @ like > plain @ like
+    assert guided @ unlike < plain @ unlike
     only = built(papers, Steer("", unlike=tuple(ids[6:12]))).unit
     assert only @ unlike < 0
 
 
-def test_the_name_alone_is_the_baseline(papers: FeatureIndex) -> None:
+def test_the_direction_of_the_name_alone_is_the_baseline(papers: FeatureIndex) -> None:
     found = name_direction(papers.collection, "sad")
     np.testing.assert_allclose(found.unit, nz(papers.collection.encode("sad")), atol=1e-6)
 
 
-def test_an_edit_moves_a_concept_s_weight_to_the_one_given(papers: FeatureIndex) -> None:
+def test_an_edit_sets_the_weight_of_a_concept(papers: FeatureIndex) -> None:
     direction = built(papers, Steer("sounds disappointed"))
-    struck, added = direction.parts[0], 7
-    held = {part.feature: part.weight for part in direction.parts}
-    assert added not in held
-    edited = direction.edited({struck.feature: 0.0, added: 0.5})
+    removed, added = direction.parts[0], 7
+    parts = {part.feature: part.weight for part in direction.parts}
+    assert added not in parts
+    edited = direction.edited({removed.feature: 0.0, added: 0.5})
     atoms = papers.space.sae.directions.astype(float)
-    expected = nz(direction.unit - struck.weight * atoms[struck.feature] + 0.5 * atoms[added])
+    expected = nz(direction.unit - removed.weight * atoms[removed.feature] + 0.5 * atoms[added])
     np.testing.assert_allclose(edited.unit, expected, atol=1e-6)
-    assert edited.unit @ atoms[struck.feature] < direction.unit @ atoms[struck.feature]
+    assert edited.unit @ atoms[removed.feature] < direction.unit @ atoms[removed.feature]
     assert edited.typical == direction.typical
     assert direction.edited({}) is direction
 
 
-def test_edits_that_strike_all_or_name_no_feature_are_refused(papers: FeatureIndex) -> None:
+def test_edits_that_remove_everything_or_name_no_feature_are_refused(papers: FeatureIndex) -> None:
     with pytest.raises(InvalidInputError, match="remove all of it"):
         papers.search("galaxies", steer=[Steer("#5", edits={5: 0.0})])
     with pytest.raises(UnknownConceptError):
         papers.search("galaxies", steer=[Steer("#5", edits={9_999: 0.5})])
 
 
-def test_a_feature_moves_along_its_decoder_by_its_median(papers: FeatureIndex) -> None:
+def test_a_feature_steers_along_its_decoder_by_its_median(papers: FeatureIndex) -> None:
     space = papers.space
     direction = decoder_direction(papers.concept("#5"), space)
     np.testing.assert_allclose(direction.unit, nz(space.sae.directions[5]), atol=1e-7)

@@ -1,4 +1,4 @@
-"""Profiles: fitted, kept with the index, applied, edited and deleted."""
+"""Profiles: fitted, stored with the index, applied, edited and deleted."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from saeindex import FeatureIndex, FeatureSpace, Record, Steer
 from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, UnknownConceptError
 from saeindex.steering.direction import built_direction
 from saeindex.steering.saved_profile import Profile
-from tests.samples import RememberingEncoder, sample_records
+from tests.samples import RecordingEncoder, sample_records
 
 LIKE, UNLIKE = ["doc-4", "doc-17", "doc-30"], ["doc-5", "doc-6"]
 
 
 @pytest.fixture(scope="module")
 def index_folder(
-    tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RememberingEncoder
+    tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RecordingEncoder
 ) -> Path:
     path = tmp_path_factory.mktemp("profiles") / "notes.idx"
     with FeatureIndex.create(path, space, encoder=session_encoder) as index:
@@ -30,7 +30,7 @@ def index_folder(
 
 
 @pytest.fixture
-def index(index_folder: Path, session_encoder: RememberingEncoder) -> Iterator[FeatureIndex]:
+def index(index_folder: Path, session_encoder: RecordingEncoder) -> Iterator[FeatureIndex]:
     """An index of 60 records without profiles."""
     with FeatureIndex.open(index_folder, encoder=session_encoder) as opened:
         yield opened
@@ -57,7 +57,7 @@ def test_a_profile_steers_any_query_as_its_examples_would(index: FeatureIndex) -
     assert by_name.plan.to_json()["steer"][0]["target"] == "profile:my voice"
 
 
-def test_a_profile_is_kept_with_the_index(index_folder: Path, encoder: RememberingEncoder) -> None:
+def test_a_profile_is_stored_with_the_index(index_folder: Path, encoder: RecordingEncoder) -> None:
     with FeatureIndex.open(index_folder, encoder=encoder) as first:
         fitted = first.fit_profile("kept", like=LIKE)
         hits = first.search("galaxies", steer="+profile:kept:1")
@@ -71,16 +71,16 @@ def test_a_profile_is_kept_with_the_index(index_folder: Path, encoder: Rememberi
         assert last.profiles == ()
 
 
-def test_edits_change_the_direction_and_are_kept(index: FeatureIndex) -> None:
+def test_edits_change_the_direction_and_are_stored(index: FeatureIndex) -> None:
     profile = index.fit_profile("mine", like=LIKE)
-    struck = profile.direction(index.space).parts[0].feature
-    index.save_profile(profile.edited({struck: 0.0}).edited({7: 0.5}))
+    removed = profile.direction(index.space).parts[0].feature
+    index.save_profile(profile.edited({removed: 0.0}).edited({7: 0.5}))
     kept = index.steering_profile("mine")
-    assert kept.edits == {struck: 0.0, 7: 0.5}
+    assert kept.edits == {removed: 0.0, 7: 0.5}
     assert kept.unit == profile.unit
     before, after = profile.direction(index.space).unit, kept.direction(index.space).unit
     atoms = index.space.sae.directions
-    assert after @ atoms[struck] < before @ atoms[struck]
+    assert after @ atoms[removed] < before @ atoms[removed]
     assert after @ atoms[7] > before @ atoms[7]
     plan = index.plan("galaxies", steer="+profile:mine:1")
     np.testing.assert_allclose(plan.steers[0].direction.unit, after)
@@ -93,7 +93,7 @@ def test_fitting_again_replaces_a_profile(index: FeatureIndex) -> None:
     assert index.steering_profile("mine") == second != first
 
 
-def test_deleting_forgets_one_profile(index: FeatureIndex) -> None:
+def test_deleting_removes_one_profile(index: FeatureIndex) -> None:
     index.fit_profile("mine", like=LIKE)
     index.fit_profile("other", like=UNLIKE)
     index.delete_profile("mine")
@@ -102,7 +102,7 @@ def test_deleting_forgets_one_profile(index: FeatureIndex) -> None:
         index.search("galaxies", steer="+profile:mine:1")
 
 
-def test_an_unknown_profile_lists_those_that_there_are(index: FeatureIndex) -> None:
+def test_an_unknown_profile_lists_the_existing_ones(index: FeatureIndex) -> None:
     index.fit_profile("first", like=LIKE)
     index.fit_profile("second", like=LIKE)
     for asked in (index.steering_profile, index.delete_profile):
@@ -111,13 +111,13 @@ def test_an_unknown_profile_lists_those_that_there_are(index: FeatureIndex) -> N
 
 
 @pytest.mark.parametrize("name", ["", " x", "a:b", 'a"b', "a/b", "x" * 65, "-x", "a\nb", "a\n", "…"])
-def test_names_that_no_steer_text_could_say_are_refused(index: FeatureIndex, name: str) -> None:
+def test_names_that_a_steer_text_cannot_contain_are_refused(index: FeatureIndex, name: str) -> None:
     with pytest.raises(InvalidInputError, match="not a name"):
         index.fit_profile(name, like=LIKE)
 
 
 @pytest.mark.parametrize("name", ["a", "my-voice.2", "Größe 2", "2024", "x" * 64, "_x"])
-def test_other_names_are_kept_and_said_in_a_text(index: FeatureIndex, name: str) -> None:
+def test_other_names_are_stored_and_usable_in_a_steer_text(index: FeatureIndex, name: str) -> None:
     index.fit_profile(name, like=LIKE)
     assert index.profiles == (name,)
     assert index.plan("galaxies", steer=f'+"profile:{name}":0.5').drift > 0
@@ -136,7 +136,7 @@ def test_other_names_are_kept_and_said_in_a_text(index: FeatureIndex, name: str)
     ],
     ids=lambda value: str(value)[:30],
 )
-def test_what_no_profile_can_be_fitted_on_is_refused(
+def test_unusable_examples_of_a_profile_are_refused(
     index: FeatureIndex, options: dict[str, Any], found: str
 ) -> None:
     with pytest.raises(InvalidInputError, match=found):
@@ -149,7 +149,7 @@ def test_unknown_records_are_named(index: FeatureIndex) -> None:
         index.fit_profile("mine", like=["doc-1", "doc-999"])
 
 
-def test_senseless_edits_are_refused_before_they_are_kept(index: FeatureIndex) -> None:
+def test_invalid_edits_are_refused_before_they_are_stored(index: FeatureIndex) -> None:
     profile = index.fit_profile("mine", like=LIKE)
     for weight in (float("nan"), float("inf"), 101.0):
         with pytest.raises(InvalidInputError, match=r"profile 'mine': .* at edits\.7"):
@@ -178,9 +178,7 @@ def of(vector: np.ndarray) -> str:
     ],
     ids=str,
 )
-def test_a_damaged_profile_is_told_from_a_sound_one(
-    index: FeatureIndex, damage: dict[str, Any], found: str
-) -> None:
+def test_a_damaged_profile_is_detected(index: FeatureIndex, damage: dict[str, Any], found: str) -> None:
     kept = index.fit_profile("mine", like=LIKE).model_dump(mode="json")
     index._profile_store._keep({"mine": {**kept, **damage}})
     with pytest.raises(MismatchError, match=f"profile 'mine': .*{found}.*Fit it again"):
@@ -196,7 +194,7 @@ def test_a_damaged_profile_can_be_deleted(index: FeatureIndex) -> None:
     assert index.profiles == ()
 
 
-def test_a_hundred_profiles_are_the_most(index: FeatureIndex) -> None:
+def test_at_most_a_hundred_profiles_are_stored(index: FeatureIndex) -> None:
     profile = index.fit_profile("mine", like=LIKE)
     kept = profile.model_dump(mode="json")
     index._profile_store._keep({f"p{i}": {**kept, "name": f"p{i}"} for i in range(100)})
@@ -209,7 +207,7 @@ def test_a_hundred_profiles_are_the_most(index: FeatureIndex) -> None:
 
 
 def test_profiles_survive_more_records_and_new_levels(
-    tmp_path: Path, space: FeatureSpace, encoder: RememberingEncoder
+    tmp_path: Path, space: FeatureSpace, encoder: RecordingEncoder
 ) -> None:
     records = sample_records(70)
     with FeatureIndex.create(tmp_path / "notes.idx", space, encoder=encoder) as index:
@@ -225,7 +223,7 @@ def test_profiles_survive_more_records_and_new_levels(
         assert again.steering_profile("mine") == profile
 
 
-def test_two_handles_do_not_undo_each_other(space: FeatureSpace, encoder: RememberingEncoder) -> None:
+def test_two_handles_keep_each_other_s_changes(space: FeatureSpace, encoder: RecordingEncoder) -> None:
     from qdrant_client import QdrantClient
 
     client = QdrantClient(":memory:")
@@ -237,6 +235,6 @@ def test_two_handles_do_not_undo_each_other(space: FeatureSpace, encoder: Rememb
         assert two.profiles == ("first", "second")
 
 
-def test_what_an_index_is_names_its_profiles(index: FeatureIndex) -> None:
+def test_the_info_of_an_index_names_its_profiles(index: FeatureIndex) -> None:
     index.fit_profile("mine", like=LIKE)
     assert index.info()["profiles"] == ["mine"]

@@ -37,21 +37,21 @@ def expected(space: FeatureSpace, q: np.ndarray, steers: list[tuple[Concept, flo
     return np.asarray(moved / np.sqrt((moved**2).sum()))
 
 
-def test_a_steered_vector_is_that_of_the_formula(space: FeatureSpace) -> None:
-    dice = np.random.default_rng(1)
+def test_a_steered_vector_equals_the_formula(space: FeatureSpace) -> None:
+    rng = np.random.default_rng(1)
     for seed in range(30):
         q = unit(space, seed)
-        features = dice.choice(space.n_features, 6, replace=False).tolist()
+        features = rng.choice(space.n_features, 6, replace=False).tolist()
         steers = [
-            (concept((features[0], 1.0)), float(dice.uniform(-2, 2))),
-            (concept(*[(i, float(dice.uniform(0.4, 1))) for i in features[1:]]), 0.7),
+            (concept((features[0], 1.0)), float(rng.uniform(-2, 2))),
+            (concept(*[(i, float(rng.uniform(0.4, 1))) for i in features[1:]]), 0.7),
         ]
         steered = steering.apply(q, [ResolvedSteer(decoder_direction(t, space), s) for t, s in steers])
         assert steered.dtype == np.float32
         np.testing.assert_allclose(steered, expected(space, q, steers), atol=1e-6)
 
 
-def test_drift_is_one_minus_the_cosine_and_zero_where_nothing_moved(space: FeatureSpace) -> None:
+def test_drift_is_one_minus_the_cosine_and_zero_without_a_change(space: FeatureSpace) -> None:
     q, other = unit(space, 1), unit(space, 2)
     cosine = sum(float(a) * float(b) for a, b in zip(q, other, strict=True))
     assert steering.drift_of(q, other) == pytest.approx(1 - cosine, abs=1e-6)
@@ -59,7 +59,7 @@ def test_drift_is_one_minus_the_cosine_and_zero_where_nothing_moved(space: Featu
     assert steering.drift_of(q, q.copy()) == pytest.approx(0.0, abs=1e-7)
 
 
-def test_zero_strengths_give_the_same_array(space: FeatureSpace) -> None:
+def test_zero_strengths_return_the_same_array(space: FeatureSpace) -> None:
     q = unit(space, 3)
     assert steering.apply(q, []) is q
     still = ResolvedSteer(decoder_direction(concept((3, 1.0)), space), 0.0)
@@ -93,12 +93,12 @@ def test_steps_that_cancel_the_query_out_are_refused(space: FeatureSpace) -> Non
 
 
 @pytest.mark.parametrize("strength", [float("nan"), float("inf"), 1e9])
-def test_a_query_with_a_senseless_strength_is_refused(papers: FeatureIndex, strength: float) -> None:
+def test_a_query_with_an_invalid_strength_is_refused(papers: FeatureIndex, strength: float) -> None:
     with pytest.raises(InvalidInputError, match="strengths"):
         papers.search("roasted peppers", steer=[Steer("#5", strength)])
 
 
-def test_a_plan_reads_out_what_is_steered(papers: FeatureIndex) -> None:
+def test_a_printed_plan_lists_the_steers(papers: FeatureIndex) -> None:
     plan = papers.plan("roasted peppers", steer="+#5:0.5")
     assert "Steer '#5' by +0.5" in str(plan)
     assert f"Drift: {plan.drift:.4f}" in str(plan)

@@ -17,7 +17,7 @@ MEMORY = Path("/dev/shm")
 
 @pytest.fixture
 def index_path() -> Iterator[Path]:
-    """A directory for an index, in memory where there is such a disk: most of a test is waiting for fsync."""
+    """A directory for an index, in memory if possible: most of the time of a test is fsync."""
     where = MEMORY if MEMORY.is_dir() else None
     with tempfile.TemporaryDirectory(prefix="saeindex-test-", dir=where) as directory:
         yield Path(directory)

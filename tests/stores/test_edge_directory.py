@@ -48,7 +48,7 @@ def test_creating_over_other_files_is_refused_and_leaves_them(index_path: Path) 
     assert [path.name for path in index_path.iterdir()] == ["thesis.tex"]
 
 
-def test_opening_nothing_says_what_is_missing(index_path: Path) -> None:
+def test_opening_an_empty_folder_reports_what_is_missing(index_path: Path) -> None:
     with pytest.raises(NotFoundError, match="no such directory"):
         EdgeStore.open(index_path / "absent")
     with pytest.raises(NotFoundError, match="there is no index"):
@@ -60,16 +60,16 @@ def test_opening_nothing_says_what_is_missing(index_path: Path) -> None:
 def test_an_interrupted_creation_is_completed_by_creating_again(
     index_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    def die(*_: object) -> None:
+    def fail(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
         if moment == "before the shard":
-            patched.setattr(edge_engine, "create_shard", die)
+            patched.setattr(edge_engine, "create_shard", fail)
         elif moment == "before the indexes":
-            patched.setattr(edge_engine, "_index_of", die)
+            patched.setattr(edge_engine, "_index_of", fail)
         else:
-            patched.setattr(edge, "write_json", die)
+            patched.setattr(edge, "write_json", fail)
         with pytest.raises(KeyboardInterrupt):
             EdgeStore.create(index_path, LAYOUT)
     with pytest.raises(NotFoundError):
@@ -79,7 +79,7 @@ def test_an_interrupted_creation_is_completed_by_creating_again(
         assert store.facet("concepts") == [(1, 1)]
 
 
-def test_points_whose_layout_is_lost_are_not_wiped(index_path: Path) -> None:
+def test_points_without_a_layout_are_not_deleted(index_path: Path) -> None:
     with EdgeStore.create(index_path, LAYOUT) as store:
         store.upsert([Point(1, {"dense": ONES})])
     kept = (index_path / "layout.json").read_bytes()
@@ -106,15 +106,17 @@ def test_a_newer_format_and_broken_files_are_errors(index_path: Path) -> None:
     EdgeStore.open(index_path).close()
 
 
-def test_a_write_that_dies_leaves_the_old_manifest(index_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_write_leaves_the_old_manifest(
+    index_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with EdgeStore.create(index_path, LAYOUT) as store:
         store.write_manifest({"version": 1})
 
-        def die(*_: object) -> None:
+        def fail(*_: object) -> None:
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patched:
-            patched.setattr(os, "fsync", die)
+            patched.setattr(os, "fsync", fail)
             with pytest.raises(KeyboardInterrupt):
                 store.write_manifest({"version": 2})
         assert store.read_manifest() == {"version": 1}
@@ -142,7 +144,7 @@ def test_impossible_layouts_are_refused_before_anything_is_written(index_path: P
     assert list(index_path.iterdir()) == []
 
 
-LEAN = """
+SEARCH_PROGRAM = """
 import sys
 from saeindex.protocols import SearchRequest
 from saeindex.stores.edge import EdgeStore
@@ -159,6 +161,6 @@ def test_searching_without_a_filter_does_not_import_the_client(index_path: Path)
     with EdgeStore.create(index_path, LAYOUT) as store:
         store.upsert([Point(1, {"dense": ONES})])
     ended = subprocess.run(
-        [sys.executable, "-c", LEAN, str(index_path)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", SEARCH_PROGRAM, str(index_path)], capture_output=True, text=True, check=False
     )
     assert ended.returncode == 0, ended.stderr

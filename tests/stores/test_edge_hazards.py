@@ -1,4 +1,4 @@
-"""What Qdrant Edge does wrong when used bare: values, errors and searches (hazards 1 to 4).
+"""Faults of Qdrant Edge without EdgeStore: values, errors and searches (hazards 1 to 4).
 
 One test or more for each hazard; EdgeStore must remove it. Hazards 5 to 9 are in test_edge_process_hazards.
 """
@@ -25,7 +25,7 @@ def _sparse(indices: list[int], values: list[float]) -> SparseVector:
     return SparseVector(np.array(indices, dtype=np.int32), np.array(values, dtype=np.float32))
 
 
-# 1. A malformed sparse vector makes a shard impossible to open for ever.
+# 1. After a malformed sparse vector a shard can never be opened again.
 
 
 def test_1_a_malformed_sparse_vector_never_reaches_the_engine(store: EdgeStore, index_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_1_a_malformed_sparse_vector_never_reaches_the_engine(store: EdgeStore, 
         assert again.count() == 1
 
 
-# 2. Errors are bare exceptions; panics are no Exception at all, and leave the shard undefined.
+# 2. Errors are bare exceptions; panics are not of type Exception, and leave the shard undefined.
 
 
 def test_2_a_panic_becomes_a_storage_error_and_the_store_stops(store: EdgeStore, index_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_2_a_bare_exception_becomes_a_storage_error(
         store.count()
 
 
-def test_2_what_python_raises_on_purpose_passes_through(
+def test_2_deliberate_python_exceptions_pass_through(
     store: EdgeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(*_: object) -> None:
@@ -80,7 +80,7 @@ def test_2_what_python_raises_on_purpose_passes_through(
 # 3. Every call holds the GIL.
 
 
-def test_3_that_calls_hold_the_gil_is_said_where_users_look() -> None:
+def test_3_the_documentation_says_that_calls_hold_the_gil() -> None:
     text = EdgeStore.__doc__ or ""
     assert "GIL" in text
     assert "worker process" in text
@@ -95,7 +95,7 @@ def _filtered_ids(store: EdgeStore, query: Any, group: int, exact: bool) -> list
     return [hit.id for hit in store.search(SearchRequest(query, query_filter=wanted, exact=exact))]
 
 
-def test_4_filtered_searches_are_brute_force_even_over_an_hnsw_graph(
+def test_4_filtered_searches_equal_brute_force_with_an_hnsw_graph(
     index_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(edge_engine, "INDEXING_THRESHOLD_KB", 1)
@@ -123,24 +123,24 @@ def test_4_no_graph_is_ever_built(store: EdgeStore) -> None:
     assert store.count() == 1500
 
 
-def test_4_searches_ask_for_an_exact_scan(store: EdgeStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_4_searches_request_an_exact_scan(store: EdgeStore, monkeypatch: pytest.MonkeyPatch) -> None:
     import qdrant_edge
 
-    asked: list[bool] = []
+    exact_values: list[bool] = []
     parameters = qdrant_edge.SearchParams
 
-    def noted(exact: bool) -> Any:
-        asked.append(exact)
+    def recorded(exact: bool) -> Any:
+        exact_values.append(exact)
         return parameters(exact=exact)
 
-    monkeypatch.setattr(qdrant_edge, "SearchParams", noted)
+    monkeypatch.setattr(qdrant_edge, "SearchParams", recorded)
     store.search(SearchRequest(ONES))
     store.search(SearchRequest(ONES, exact=False))
     _filtered_ids(store, ONES, 1, exact=False)
-    assert asked == [True, False, True]
+    assert exact_values == [True, False, True]
 
 
-# And one more, found later: Edge reads Python's True as the integer 1.
+# Another one, found later: Edge reads Python's True as the integer 1.
 
 
 def test_a_filter_on_true_does_not_find_1(store: EdgeStore) -> None:
@@ -150,10 +150,10 @@ def test_a_filter_on_true_does_not_find_1(store: EdgeStore) -> None:
         assert [point.id for point in store.scroll(models.Filter(must=[has])).points] == found
 
 
-# And what the speed of facets rests on: the engine's approximate counts are true on one shard.
+# An assumption of facets: the engine's approximate counts are exact on one shard.
 
 
-def test_facets_stay_true_over_segments_deletes_and_rewrites(store: EdgeStore, index_path: Path) -> None:
+def test_facets_are_correct_after_segments_deletes_and_rewrites(store: EdgeStore, index_path: Path) -> None:
     rng = np.random.default_rng(6)
     groups: dict[int, list[int]] = {}
 
@@ -167,7 +167,7 @@ def test_facets_stay_true_over_segments_deletes_and_rewrites(store: EdgeStore, i
         store.upsert(points)
 
     def check(opened: EdgeStore) -> None:
-        counts = Counter(group for held in groups.values() for group in held)
+        counts = Counter(group for values in groups.values() for group in values)
         expected = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         assert opened.facet("group", limit=1000) == expected
         assert opened.facet("group", limit=7) == expected[:7]

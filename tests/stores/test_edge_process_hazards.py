@@ -1,4 +1,4 @@
-"""What Qdrant Edge does wrong when used bare: disk, batches and processes (hazards 5 to 9).
+"""Faults of Qdrant Edge without EdgeStore: disk, batches and processes (hazards 5 to 9).
 
 One test or more for each hazard; EdgeStore must remove it.
 """
@@ -48,7 +48,7 @@ def test_5_a_batch_that_may_not_fit_on_the_disk_is_refused(
     EdgeStore.create(store._directory.root.parent / "other", LAYOUT).close()
 
 
-# 6. What is not flushed can be lost.
+# 6. Data that is not flushed can be lost.
 
 
 KILLED = """
@@ -77,17 +77,17 @@ def test_6_acknowledged_writes_survive_kill_9_and_the_lock_does_not(index_path: 
         assert sum(number for _, number in store.facet("group")) == 298
 
 
-def test_6_the_tail_that_a_power_cut_could_take_is_bounded(
+def test_6_the_data_that_a_power_cut_could_lose_is_bounded(
     store: EdgeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flushed: list[int] = []
     flush = store._flush
 
-    def noted() -> None:
+    def recorded() -> None:
         flushed.append(store._unflushed)
         flush()
 
-    monkeypatch.setattr(store, "_flush", noted)
+    monkeypatch.setattr(store, "_flush", recorded)
     monkeypatch.setattr(edge, "FLUSH_EVERY", 50)
     monkeypatch.setattr(edge, "CHUNK_POINTS", 20)
     store.upsert([Point(n, {"dense": ONES}) for n in range(130)])
@@ -120,7 +120,7 @@ def _in_child(store: EdgeStore, answers: Any) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_8_a_forked_child_is_refused_and_the_parent_goes_on(store: EdgeStore, index_path: Path) -> None:
+def test_8_a_forked_child_is_refused_and_the_parent_continues(store: EdgeStore, index_path: Path) -> None:
     store.upsert([Point(1, {"dense": ONES})])
     context = multiprocessing.get_context("fork")
     answers = context.Queue()
@@ -152,12 +152,12 @@ print(store.count())
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_8_a_forked_child_can_end_with_the_store_in_its_hands(index_path: Path) -> None:
+def test_8_a_forked_child_that_has_the_store_can_exit(index_path: Path) -> None:
     ended = _run(FORKED, index_path / "index")
     assert (ended.returncode, ended.stdout) == (0, "1\n"), ended.stderr
 
 
-# 9. The engine's own lock is an exception about a log.
+# 9. The engine reports its lock as an error of its log.
 
 
 OPENED = """
@@ -171,7 +171,9 @@ except IndexLockedError as error:
 """
 
 
-def test_9_a_second_process_is_told_who_has_the_index(store: EdgeStore, index_path: Path) -> None:
+def test_9_the_error_in_a_second_process_names_the_owner_of_the_index(
+    store: EdgeStore, index_path: Path
+) -> None:
     ended = _run(OPENED, index_path / "index")
     assert f"process {os.getpid()} has it open" in ended.stdout, ended.stderr
 

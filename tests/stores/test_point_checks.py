@@ -66,20 +66,20 @@ def test_the_error_names_the_point(name: str) -> None:
     assert f"{bad.id!r:.80}" in str(caught.value)
 
 
-def test_the_error_says_what_is_wrong() -> None:
-    said = {}
+def test_the_error_names_the_invalid_part() -> None:
+    messages = {}
     for name, bad in bad_points().items():
         with pytest.raises(InvalidPointError) as caught:
             check_points([bad], LAYOUT)
-        said[name] = caught.value.found
-    assert "not a finite float32" in said["vector: beyond float32"]
-    assert "'dense'" in said["vector: zero dense"]
-    assert "(7,)" in said["vector: wrong dimension"]
-    assert "2 indices and 1 values" in said["vector: more indices than values"]
-    assert "ascending" in said["vector: duplicate indices"]
-    assert "'text' holds a lone surrogate" in said["payload: lone surrogate"]
-    assert "9223372036854775808" in said["payload: huge integer"]
-    assert "'n' holds NaN" in said["payload: NaN"]
+        messages[name] = caught.value.found
+    assert "not a finite float32" in messages["vector: beyond float32"]
+    assert "'dense'" in messages["vector: zero dense"]
+    assert "(7,)" in messages["vector: wrong dimension"]
+    assert "2 indices and 1 values" in messages["vector: more indices than values"]
+    assert "ascending" in messages["vector: duplicate indices"]
+    assert "'text' holds a lone surrogate" in messages["payload: lone surrogate"]
+    assert "9223372036854775808" in messages["payload: huge integer"]
+    assert "'n' holds NaN" in messages["payload: NaN"]
 
 
 @given(st.dictionaries(st.text(), json_values, max_size=4))

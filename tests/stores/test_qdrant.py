@@ -36,7 +36,7 @@ def test_the_layout_is_read_back(client: QdrantClient) -> None:
     assert QdrantStore.open(client, "c").layout == LAYOUT
 
 
-def test_creating_twice_is_refused_whoever_made_the_first(client: QdrantClient) -> None:
+def test_creating_twice_is_refused(client: QdrantClient) -> None:
     QdrantStore.create(client, "ours", LAYOUT)
     client.create_collection("theirs", vectors_config={})
     for name in ("ours", "theirs"):
@@ -47,11 +47,11 @@ def test_creating_twice_is_refused_whoever_made_the_first(client: QdrantClient) 
 
 
 def test_an_interrupted_creation_is_completed(client: QdrantClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    def die(*_: object, **__: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(client, "update_collection", die)
+        patched.setattr(client, "update_collection", fail)
         with pytest.raises(KeyboardInterrupt):
             QdrantStore.create(client, "c", LAYOUT)
     with pytest.raises(NotFoundError, match="interrupted"):
@@ -62,7 +62,7 @@ def test_an_interrupted_creation_is_completed(client: QdrantClient, monkeypatch:
     assert QdrantStore.open(client, "c").layout == LAYOUT
 
 
-def test_a_collection_of_others_opens_where_its_vectors_fit(client: QdrantClient) -> None:
+def test_a_foreign_collection_opens_if_its_vectors_fit(client: QdrantClient) -> None:
     cosine = models.VectorParams(size=4, distance=models.Distance.COSINE)
     client.create_collection(
         "fits", vectors_config={"dense": cosine}, sparse_vectors_config={"sae": models.SparseVectorParams()}
@@ -94,17 +94,17 @@ def test_options_pass_through_and_unknown_ones_are_refused(client: QdrantClient)
         QdrantStore.create(client, "a/b", LAYOUT)
 
 
-def test_a_large_batch_is_sent_in_requests_that_a_server_takes(
+def test_a_large_batch_is_split_into_requests_within_the_server_limit(
     client: QdrantClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = QdrantStore.create(client, "c", LAYOUT)
     sent: list[int] = []
 
-    def note(_: str, points: list[models.PointStruct], **options: Any) -> None:
+    def record(_: str, points: list[models.PointStruct], **options: Any) -> None:
         assert options["wait"] is True
         sent.append(sum(len(point.model_dump_json()) for point in points))
 
-    monkeypatch.setattr(client, "upsert", note)
+    monkeypatch.setattr(client, "upsert", record)
     text = "é" * 500_000
     store.upsert([Point(n, {"dense": ONES}, {"text": text}) for n in range(30)])
     store.upsert([Point(n, {"dense": ONES}) for n in range(2500)])
@@ -118,7 +118,7 @@ def test_a_client_passed_in_stays_open(client: QdrantClient) -> None:
     assert client.collection_exists("c")
 
 
-def test_a_search_s_own_timeout_is_sent_in_whole_seconds(
+def test_the_timeout_of_a_search_is_sent_in_whole_seconds(
     client: QdrantClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = QdrantStore.create(client, "c", LAYOUT, timeout=30)
@@ -126,11 +126,11 @@ def test_a_search_s_own_timeout_is_sent_in_whole_seconds(
     sent: list[Any] = []
     search = client.query_points
 
-    def watched(*arguments: Any, timeout: int | None = None, **options: Any) -> Any:
+    def recorded(*arguments: Any, timeout: int | None = None, **options: Any) -> Any:
         sent.append(timeout)
         return search(*arguments, **options)
 
-    monkeypatch.setattr(client, "query_points", watched)
+    monkeypatch.setattr(client, "query_points", recorded)
     for timeout in (None, 0.01, 2.5, 7):
         prefetch = (SearchRequest(ONES, timeout=timeout), SearchRequest(ONES, timeout=timeout))
         assert len(store.search(SearchRequest(ONES, timeout=timeout))) == 1
@@ -138,7 +138,7 @@ def test_a_search_s_own_timeout_is_sent_in_whole_seconds(
     assert sent == [30] * 3 + [1] * 3 + [3] * 3 + [7] * 3
 
 
-def test_open_store_chooses_by_what_is_given(client: QdrantClient, index_path: Path) -> None:
+def test_open_store_chooses_by_its_arguments(client: QdrantClient, index_path: Path) -> None:
     create_store(index_path / "edge", LAYOUT).close()
     with open_store(index_path / "edge") as store:
         assert store.layout == LAYOUT
@@ -151,7 +151,7 @@ def test_open_store_chooses_by_what_is_given(client: QdrantClient, index_path: P
 
 
 class _Server(BaseHTTPRequestHandler):
-    """Answers everything with one status, and its reason as Qdrant gives it."""
+    """Answers every request with one status, and a reason in Qdrant's format."""
 
     status, seen = 401, ""
 
@@ -164,7 +164,7 @@ class _Server(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Stay quiet."""
+        """Print nothing."""
 
 
 @pytest.fixture
@@ -185,7 +185,7 @@ def _error(url: str) -> SaeIndexError:
 
 
 @pytest.mark.parametrize(
-    ("status", "kind", "said"),
+    ("status", "kind", "message"),
     [
         (401, StorageError, "QDRANT_API_KEY"),
         (403, StorageError, "QDRANT_API_KEY"),
@@ -195,25 +195,27 @@ def _error(url: str) -> SaeIndexError:
         (500, StorageError, "answered 500: as the server says"),
     ],
 )
-def test_what_a_server_answers_becomes_our_error_without_the_key(
-    url: str, monkeypatch: pytest.MonkeyPatch, status: int, kind: type[SaeIndexError], said: str
+def test_a_server_error_becomes_a_saeindex_error_without_the_key(
+    url: str, monkeypatch: pytest.MonkeyPatch, status: int, kind: type[SaeIndexError], message: str
 ) -> None:
     monkeypatch.setenv("QDRANT_API_KEY", SECRET)
     monkeypatch.setattr(_Server, "status", status)
     error = _error(url)
     assert _Server.seen == SECRET
     assert isinstance(error, kind)
-    assert said in str(error)
+    assert message in str(error)
 
 
-def test_no_server_and_a_key_that_no_header_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_server_and_a_key_invalid_in_a_header_are_errors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for key in (SECRET, SECRET + "\nx"):
         monkeypatch.setenv("QDRANT_API_KEY", key)
         error = _error("http://127.0.0.1:9")
         assert isinstance(error, StorageError | InvalidInputError)
 
 
-def test_a_url_from_the_environment_is_asked_for_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_url_from_the_environment_is_used_when_the_name_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("QDRANT_URL", raising=False)
     with pytest.raises(InvalidInputError, match="QDRANT_URL is not set"):
         open_store("papers", url="env")

@@ -1,4 +1,4 @@
-"""Our fusion against the engines' own, on lists without ties, where all must agree."""
+"""Our fusion compared with the engines', on lists without ties, where all must agree."""
 
 from __future__ import annotations
 

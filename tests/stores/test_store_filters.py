@@ -1,4 +1,4 @@
-"""Filters that the conformance suite does not reach: places, limits, and what Edge does not have."""
+"""Filters that the conformance suite does not cover: locations, limits, and what Edge lacks."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _point(lon: float, lat: float) -> models.GeoPoint:
     return models.GeoPoint(lon=lon, lat=lat)
 
 
-def test_places(store: BaseStore) -> None:
+def test_results_name_the_conditions_of_a_filter(store: BaseStore) -> None:
     box = models.GeoBoundingBox(top_left=_point(0, 50), bottom_right=_point(10, 40))
     pacific = models.GeoBoundingBox(top_left=_point(170, 20), bottom_right=_point(-170, 0))
     circle = models.GeoRadius(center=_point(13.0, 52.0), radius=100_000)
@@ -76,13 +76,13 @@ def test_a_clause_may_be_a_single_condition(store: BaseStore) -> None:
     assert store.count(models.Filter(must=[], should=[], must_not=[])) == 4
 
 
-def test_a_condition_with_two_tests_is_refused_not_half_read(store: BaseStore) -> None:
+def test_a_condition_with_two_tests_is_refused(store: BaseStore) -> None:
     both = models.FieldCondition(key="tag", match=models.MatchValue(value="tag-1"), is_empty=True)
     with pytest.raises(InvalidInputError, match=r"2 tests.*its own FieldCondition"):
         store.count(models.Filter(must=[both]))
 
 
-def test_values_that_no_engine_takes_are_invalid_input(store: BaseStore) -> None:
+def test_values_that_no_engine_accepts_are_invalid_input(store: BaseStore) -> None:
     if isinstance(store, QdrantStore):
         pytest.skip("local mode accepts them")
     for test in (
@@ -96,7 +96,7 @@ def test_values_that_no_engine_takes_are_invalid_input(store: BaseStore) -> None
 
 
 @pytest.mark.skipif(not hasattr(models, "SliceCondition"), reason="this client has no such condition")
-def test_what_edge_does_not_have_is_said(index_path: Path) -> None:
+def test_conditions_that_edge_lacks_are_reported(index_path: Path) -> None:
     part = models.SliceCondition(slice=models.Slice(total=2, index=0))
     with (
         EdgeStore.create(index_path, LAYOUT) as store,

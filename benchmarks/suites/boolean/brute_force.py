@@ -1,7 +1,7 @@
-"""The meaning of a where expression over whole columns: the truth that engines are compared with.
+"""Brute-force evaluation of where expressions over whole columns: the reference for the engines.
 
-Nothing here is shared with the package's own reading: levels come from the activations and the thresholds,
-metadata from the records, and what a date means from the moments that it was written of.
+It shares no code with the package: levels come from the activations and the thresholds, metadata from the
+records, and the meaning of a date text from the moment that it was made of.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def microseconds(moment: dt.datetime) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A field's values over n records, lists taken apart: ``rows`` (m,) says whose each of m values is."""
+    """A field's values over n records, lists flattened: ``rows`` (m,) is the record of each of m values."""
 
     n: int
     has_some: Mask
@@ -42,19 +42,19 @@ class Column:
     @classmethod
     def of(cls, found: Sequence[Any]) -> Column:
         """``values`` are the field's values by record, None where it is missing."""
-        apart = [(row, each) for row, value in enumerate(found) for each in as_list(value)]
-        rows = np.array([row for row, _ in apart], np.int64)
+        flat = [(row, each) for row, value in enumerate(found) for each in as_list(value)]
+        rows = np.array([row for row, _ in flat], np.int64)
         return cls(
             len(found),
             np.array([value is not None and value != [] for value in found]),
             rows,
-            [each for _, each in apart],
+            [each for _, each in flat],
         )
 
-    def any(self, holds: Callable[[Any], bool]) -> Mask:
-        """Return which records (n,) have a value that ``holds``."""
+    def any(self, test: Callable[[Any], bool]) -> Mask:
+        """Return which records (n,) have a value for which ``test`` is true."""
         mask = np.zeros(self.n, bool)
-        mask[self.rows[np.fromiter((holds(value) for value in self.values), bool, len(self.values))]] = True
+        mask[self.rows[np.fromiter((test(value) for value in self.values), bool, len(self.values))]] = True
         return mask
 
 
@@ -62,7 +62,7 @@ class BruteForce:
     """Evaluates expressions over n records.
 
     ``activations`` (n, n_features), ``thresholds`` (n_features,) of the levels typical and strong,
-    ``fields`` what each record holds by field, ``moments`` the microseconds that each date text stands for.
+    ``fields`` the records' values by field, ``moments`` the microseconds of each date text.
     """
 
     def __init__(
@@ -92,8 +92,8 @@ class BruteForce:
     def _active(self, features: Sequence[int], level: str) -> Mask:
         columns = list(features)
         active = self._activations[:, columns]
-        is_reached = active > 0 if level == "present" else active >= self._thresholds[level][columns]
-        return np.asarray(is_reached.any(axis=1))
+        is_above = active > 0 if level == "present" else active >= self._thresholds[level][columns]
+        return np.asarray(is_above.any(axis=1))
 
     def _metadata(self, node: Any) -> Mask:
         column = self._columns[node.field]
@@ -110,7 +110,7 @@ class BruteForce:
         return column.any(self._test(node.op, node.value))
 
     def _test(self, op: str, wanted: Any) -> Callable[[Any], bool]:
-        """Return what tells whether one value of a record compares so with ``wanted``."""
+        """Return a test: does one value of a record compare with ``wanted`` by ``op``?"""
         if hasattr(wanted, "date"):
             return self._date_test(op, wanted.date)
         if op == "=" and not isinstance(wanted, float):

@@ -1,4 +1,4 @@
-"""Random where expressions: every kind of node, every level, values that records have or have not."""
+"""Random where expressions: every kind of node, every level, values that occur and values that do not."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ORDERS = ("<", "<=", ">", ">=")
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """What expressions are made of: concepts, and of each metadata field the values that were seen there.
+    """The parts of expressions: concepts, and the values that occur in each metadata field.
 
     ``dates`` names the fields of dates; a field may also be compared with a value of another field.
     """
@@ -42,14 +42,14 @@ class Vocabulary:
     ids: Sequence[str]
 
 
-class Writer:
-    """Makes random expressions, the same for the same seed."""
+class ExpressionGenerator:
+    """Generates random expressions, the same for the same seed."""
 
     def __init__(self, vocabulary: Vocabulary, seed: int) -> None:
-        self._words, self._rng = vocabulary, random.Random(seed)
+        self._known, self._rng = vocabulary, random.Random(seed)
 
     def expression(self, depth: int = 3) -> Expression:
-        """Return an expression with at most ``depth`` nodes around each leaf."""
+        """Return an expression with at most ``depth`` nodes above each leaf."""
         if depth == 0 or self._rng.random() < 0.2:
             return self._leaf()
         kind = self._rng.choices(("not", "and", "or", "at_least"), (2, 3, 3, 2))[0]
@@ -62,7 +62,7 @@ class Writer:
         return And(parts=parts) if kind == "and" else Or(parts=parts)
 
     def _leaf(self) -> Expression:
-        makers: dict[Callable[[], Expression], int] = {
+        generators: dict[Callable[[], Expression], int] = {
             self._feature: 4,
             self._phrase: 4,
             self._family: 2,
@@ -73,16 +73,16 @@ class Writer:
             self._existence: 2,
             self._record: 1,
         }
-        return self._rng.choices(list(makers), list(makers.values()))[0]()
+        return self._rng.choices(list(generators), list(generators.values()))[0]()
 
     def _feature(self) -> Expression:
-        return FeatureTerm(feature=self._rng.choice(self._words.features), level=self._level())
+        return FeatureTerm(feature=self._rng.choice(self._known.features), level=self._level())
 
     def _phrase(self) -> Expression:
-        return Phrase(text=self._rng.choice(self._words.phrases), level=self._level())
+        return Phrase(text=self._rng.choice(self._known.phrases), level=self._level())
 
     def _family(self) -> Expression:
-        return FamilyTerm(name=self._rng.choice(self._words.families), level=self._level())
+        return FamilyTerm(name=self._rng.choice(self._known.families), level=self._level())
 
     def _level(self) -> Any:
         return self._rng.choice(LEVELS)
@@ -111,42 +111,42 @@ class Writer:
         return Exists(field=self._field())
 
     def _record(self) -> Expression:
-        ids = tuple(self._rng.sample(self._words.ids, self._rng.randint(1, 40)))
+        ids = tuple(self._rng.sample(self._known.ids, self._rng.randint(1, 40)))
         if len(ids) == 1:
             return Compare(field="record_id", op=self._rng.choice(("=", "!=")), value=ids[0])
         return OneOf(field="record_id", values=ids)
 
     def _field(self) -> str:
-        return self._rng.choice(list(self._words.values))
+        return self._rng.choice(list(self._known.values))
 
     def _value(self, field: str) -> Any:
-        """Return a value that records have in ``field``; now and then another field's, or a near miss."""
+        """Return a value that records have in ``field``; sometimes another field's, or in upper case."""
         source = self._field() if self._rng.random() < 0.08 else field
-        value = self._rng.choice(self._words.values[source])
+        value = self._rng.choice(self._known.values[source])
         if isinstance(value, str):
-            if source in self._words.dates and self._rng.random() < 0.7:
+            if source in self._known.dates and self._rng.random() < 0.7:
                 return {"date": value}
             return value.upper() if self._rng.random() < 0.05 else value
         return value if isinstance(value, bool) or self._rng.random() < 0.7 else float(value)
 
     def _bounds(self) -> tuple[str, Any, Any]:
-        """Return a field whose values have an order, and two of them, the lower first."""
+        """Return a field with ordered values, and two of these, the lower first."""
         ordered = {
-            field: [value for value in values if field in self._words.dates or type(value) in (int, float)]
-            for field, values in self._words.values.items()
+            field: [value for value in values if field in self._known.dates or type(value) in (int, float)]
+            for field, values in self._known.values.items()
         }
         field = self._rng.choice([field for field, values in ordered.items() if values])
-        is_date = field in self._words.dates
+        is_date = field in self._known.dates
         ends = self._rng.choices(ordered[field], k=2)
-        low, high = sorted((self._shortened(end) if is_date else end for end in ends), key=in_order)
+        low, high = sorted((self._shortened(end) if is_date else end for end in ends), key=sort_key)
         return (field, {"date": low}, {"date": high}) if is_date else (field, low, high)
 
     def _shortened(self, date: str) -> str:
-        """Return a moment, or the whole day of its text."""
+        """Return a date text, or only its day."""
         return date[:10] if self._rng.random() < 0.5 else date
 
 
-def in_order(value: Any) -> Any:
+def sort_key(value: Any) -> Any:
     """Return the sort key of numbers, and of dates as text."""
     if not isinstance(value, str):
         return value

@@ -1,4 +1,4 @@
-"""The records of the boolean suite: real texts and metadata, and made-up fields of every kind beside them."""
+"""The records of the boolean suite: real texts and metadata, with synthetic fields of every kind added."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CORPORA = (
     "arxiv_heldout", "us_speeches", "medquad", "goemotions", "masc_registers", "product_reviews",
     "stackoverflow_titles", "scicite",
 )  # fmt: skip
-# Every field that expressions ask for; no record has the last.
+# Every field of the expressions; no record has the last.
 FIELDS = (
     "metadata.corpus", "metadata.year", "metadata.categories", "metadata.emotion", "metadata.source",
     "metadata.published", "metadata.score", "metadata.words", "metadata.checked", "metadata.note",
@@ -24,13 +24,13 @@ DATES = frozenset({"metadata.published"})
 
 
 def real_records(count: int) -> tuple[list[Record], dict[str, int]]:
-    """Return records of all corpora, and the microseconds that each date text in them stands for."""
+    """Return records of all corpora, and the microseconds of each date text in them."""
     records: list[Record] = []
     moments: dict[str, int] = {}
     for corpus in CORPORA:
         for record in data.read(corpus, "test", limit=count // len(CORPORA)):
             number = len(records)
-            metadata = {**record.metadata, "corpus": corpus, **made_up(number, record)}
+            metadata = {**record.metadata, "corpus": corpus, **synthetic_fields(number, record)}
             published = date_text(number, record.metadata.get("year", 1990 + number % 35))
             if published is not None:
                 metadata["published"], moments[published[0]] = published
@@ -38,8 +38,8 @@ def real_records(count: int) -> tuple[list[Record], dict[str, int]]:
     return records, moments
 
 
-def made_up(number: int, record: Record) -> dict[str, Any]:
-    """Return the fields that the corpora lack: numbers, true and false, nested, odd and mixed ones, nulls."""
+def synthetic_fields(number: int, record: Record) -> dict[str, Any]:
+    """Return the fields that the corpora lack: numbers, booleans, nested and mixed values, nulls."""
     fields: dict[str, Any] = {"words": len(record.text.split()), "odd name": {"n": number % 17}}
     if number % 3:
         fields["score"] = [round(number / 7, 3), float(number % 50), [0.5, float(number % 9)]][number % 3]
@@ -79,7 +79,7 @@ def date_text(number: int, year: int) -> tuple[str, int] | None:
 
 
 def fields_of(records: Sequence[Record]) -> dict[str, list[Any]]:
-    """Return what each record holds in each of FIELDS and in record_id, None where it is missing."""
+    """Return the records' values of each of FIELDS and of record_id, None where one is missing."""
     found: dict[str, list[Any]] = {"record_id": [record.id for record in records]}
     for field in FIELDS:
         names = [name.strip('"') for name in field.split(".")[1:]]

@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.corpora import CachedEncoder
 from benchmarks.outcome import Figure, Outcome, at_most
 from benchmarks.suites.boolean.brute_force import BruteForce
-from benchmarks.suites.boolean.expressions import Vocabulary, Writer
+from benchmarks.suites.boolean.expressions import ExpressionGenerator, Vocabulary
 from benchmarks.suites.boolean.records import DATES, FIELDS, fields_of, real_records
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.config import DEFAULT_SPACE, SAE
@@ -44,7 +44,7 @@ PAYLOAD_INDEXES: dict[str, Any] = {
     "metadata.published": "datetime",
 }
 FEATURES, PHRASES, FAMILIES = 300, 100, 40
-# Number of each expression's records that the evaluator of explanations is run on.
+# Records of each expression on which the evaluator of explanations is run.
 EXPLAINED = 20
 SHOWN = 5
 COLLECTION = "saeindex-boolean"
@@ -80,10 +80,10 @@ def run(quick: bool) -> Outcome:
                 outcome.figures.update(described(cases, points, features_of))
             started = time.perf_counter()
             wrong = differing(cases, index.store, records, step, features_of)
-            spent = (time.perf_counter() - started) * 1e3 / len(cases)
+            elapsed = (time.perf_counter() - started) * 1e3 / len(cases)
         outcome.figures[f"differences_{name}"] = at_most(len(wrong), 0, "expressions", len(cases))
         outcome.figures[f"records_{name}"] = Figure(len(records[::step]), "records")
-        outcome.figures[f"time_{name}"] = Figure(spent, "ms per expression", n=len(cases))
+        outcome.figures[f"time_{name}"] = Figure(elapsed, "ms per expression", n=len(cases))
         outcome.tables[f"differing_{name}"] = wrong[:SHOWN]
         total += len(wrong)
     outcome.figures["differences"] = at_most(total, 0, "expressions", len(cases))
@@ -94,7 +94,7 @@ def run(quick: bool) -> Outcome:
 
 
 def engines(space: FeatureSpace, encoder: TextEncoder) -> Iterator[tuple[str, FeatureIndex]]:
-    """Yield an empty index on each engine at hand, by name; a server's collection is removed again."""
+    """Yield an empty index on each available engine, with its name; delete a server's collection."""
     from qdrant_client import QdrantClient
 
     with tempfile.TemporaryDirectory() as folder:
@@ -166,15 +166,15 @@ def make_cases(
     features_of: FeaturesOf,
     count: int,
 ) -> list[Case]:
-    """Return different random expressions with the records that brute force finds for them."""
+    """Return distinct random expressions with the records that brute force finds for them."""
     activations = dense_codes(points, index.space.n_features)
     levels = {"typical": index.space.calibration.median, "strong": index.space.calibration.p90}
     fields = fields_of(records)
     truth = BruteForce(activations, levels, fields, moments, features_of)
-    writer = Writer(vocabulary(index, activations, fields), SEED)
+    generator = ExpressionGenerator(vocabulary(index, activations, fields), SEED)
     expressions: dict[str, Expression] = {}
     while len(expressions) < count:
-        expression = writer.expression()
+        expression = generator.expression()
         expressions[to_text(expression)] = expression
     chosen = ((one, DEFAULTS[number % len(DEFAULTS)]) for number, one in enumerate(expressions.values()))
     return [Case(one, level, truth.mask(one, level)) for one, level in chosen]
@@ -191,12 +191,12 @@ def dense_codes(points: Sequence[Point], n_features: int) -> FloatArray:
 
 
 def vocabulary(index: FeatureIndex, activations: FloatArray, fields: dict[str, list[Any]]) -> Vocabulary:
-    """Return common and rare features, labels that resolve, families, and every field's values."""
+    """Return common and rare features, labels that resolve, families, and the values of every field."""
     space = index.space
     frequency = (activations > 0).sum(axis=0)
     common = [int(feature) for feature in np.argsort(-frequency, kind="stable")[:FEATURES]]
     rng = np.random.default_rng(SEED)
-    anywhere = [int(feature) for feature in rng.choice(space.n_features, FEATURES // 3, replace=False)]
+    at_random = [int(feature) for feature in rng.choice(space.n_features, FEATURES // 3, replace=False)]
     phrases = []
     for feature in common:
         try:
@@ -204,18 +204,18 @@ def vocabulary(index: FeatureIndex, activations: FloatArray, fields: dict[str, l
         except UnknownConceptError:
             continue
         phrases.append(space.labels[feature].text)
-    values = {field: seen(fields[field]) or ["x", 1] for field in FIELDS}
+    values = {field: distinct_values(fields[field]) or ["x", 1] for field in FIELDS}
     families = [f"#{family.id}" for family in space.families] + [one.label for one in space.families]
     return Vocabulary(
-        common + anywhere, phrases[:PHRASES], families[:: max(1, len(families) // FAMILIES)], values, DATES,
+        common + at_random, phrases[:PHRASES], families[:: max(1, len(families) // FAMILIES)], values, DATES,
         fields["record_id"],
     )  # fmt: skip
 
 
-def seen(found: Sequence[Any]) -> list[Any]:
-    """Return the different values of a field, those of lists one by one."""
-    apart = [each for value in found for each in (value if isinstance(value, list) else [value])]
-    return list({(type(each), each): each for each in apart if each is not None}.values())
+def distinct_values(found: Sequence[Any]) -> list[Any]:
+    """Return the distinct values of a field, those of lists one by one."""
+    flat = [each for value in found for each in (value if isinstance(value, list) else [value])]
+    return list({(type(each), each): each for each in flat if each is not None}.values())
 
 
 def described(cases: Sequence[Case], points: Sequence[Point], features_of: FeaturesOf) -> dict[str, Figure]:
@@ -246,7 +246,7 @@ def differing(
 ) -> list[str]:
     """Return the texts of the expressions for which a store of every ``step``-th record finds others.
 
-    Each goes the way of a query: written, parsed, compiled; one that does not come back the same differs.
+    Each is written, parsed and compiled like a query; one that changes on the way counts as differing.
     """
     rows: dict[Any, int] = {point_id(record.id): row for row, record in enumerate(records[::step])}
     wrong = []

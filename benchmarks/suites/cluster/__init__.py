@@ -1,3 +1,3 @@
-"""Clusters along an axis: agreement with what was asked for, leakage onto other axes, failure foreseen."""
+"""Clusters along an axis: agreement with known values, leakage onto other axes, predicted failure."""
 
 from benchmarks.suites.cluster.suite import run as run

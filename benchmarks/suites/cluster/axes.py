@@ -1,7 +1,7 @@
-"""Axes with known values: fields of labelled corpora, and what describes each of their values.
+"""Axes with known values: fields of labelled corpora, with descriptions of their values.
 
 A value is described by the wording of its property query. Values that have none are described here, from
-their names alone. Utterances are what somebody might write who has the value; they were written without
+their names alone. Utterances are texts that a record with the value might contain; they were written without
 looking at the records.
 """
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from saeindex.concepts.weighting import Doubles
     from saeindex.types import FloatArray, Record
 
-# Fields, and the other axis of the corpus where it has one that is not made of the same labels.
+# Fields, each with another axis of the corpus that is independent of its labels, if there is one.
 FIELDS: Mapping[tuple[str, str], str | None] = {
     ("agnews", "topic"): None,
     ("arxiv_heldout", "primary_cat"): None,
@@ -55,13 +55,13 @@ FIELDS: Mapping[tuple[str, str], str | None] = {
     ("us_speeches", "kind"): "party",
     ("us_speeches", "party"): "kind",
 }
-# Single-valued records that a part must have: nlupp's intents are combined, and few stand alone.
+# Single-valued records that a part must have: nlupp's intents are combined, and few occur alone.
 MIN_RECORDS = 200
 SEED = 0
 
 
 class Texts:
-    """What clustering asks of a collection: texts encoded, each once for all benchmarks."""
+    """The part of a collection that clustering needs; it encodes each text once for all benchmarks."""
 
     def __init__(self) -> None:
         """Open the encoder."""
@@ -91,7 +91,7 @@ class Task:
 
     @property
     def has_fixed_wording(self) -> bool:
-        """Say whether every description is the wording of a property query."""
+        """Return whether every description is the wording of a property query."""
         return (self.corpus, self.field) not in OWN
 
     @property
@@ -100,7 +100,7 @@ class Task:
         return Axis(self.field, tuple(AxisValue(name, (text,)) for name, text in self.descriptions.items()))
 
     @property
-    def uttered(self) -> Axis | None:
+    def with_utterances(self) -> Axis | None:
         """The axis by descriptions and utterances; None where none were written."""
         utterances = UTTERANCES.get((self.corpus, self.field))
         if utterances is None:
@@ -109,17 +109,17 @@ class Task:
         return Axis(self.field, tuple(AxisValue(name, (text, *utterances[name])) for name, text in values))
 
     @property
-    def untold(self) -> Axis:
-        """The axis by its values' names, which say nothing."""
+    def undescribed(self) -> Axis:
+        """The axis by the names of its values, without descriptions."""
         return Axis(self.field, tuple(AxisValue(name) for name in self.descriptions))
 
     @cached_property
     def sample(self) -> CollectionSample:
-        """The records as evidence."""
+        """The evidence of the records."""
         return axis_evidence(self.snapshot, np.arange(len(self.snapshot)), CACHE.folder.parent)
 
     @cached_property
-    def viewed(self) -> tuple[Views, Doubles]:
+    def views(self) -> tuple[Views, Doubles]:
         """The views of the records."""
         return Views.of(self.sample.rows)
 
@@ -130,7 +130,7 @@ class Task:
         return None if field is None else self.snapshot.column(f"metadata.{field}").codes
 
     def draw(self, count: int, number: int) -> NDArray[np.int64]:
-        """Return -1 or the value (m,) of ``count`` random examples of each value."""
+        """Return the value (m,) of ``count`` random examples of each value, -1 of other records."""
         rng = np.random.default_rng([SEED, number])
         known = np.full(len(self.truth), -1)
         for value in range(len(self.descriptions)):
@@ -179,12 +179,12 @@ def task_of(
 
 
 def described_values(corpus: str, field: str) -> Mapping[str, str]:
-    """Return the values of a field with their descriptions: fixed wording before our own."""
+    """Return the values of a field with their descriptions: the fixed wording where there is one."""
     fixed = {query["value"]: query["query"] for query in properties()[corpus] if query["field"] == field}
     return {**OWN.get((corpus, field), {}), **fixed}
 
 
 def single(value: object) -> str | None:
-    """Return the only value of a field; None of several or none."""
+    """Return the only value of a field; None if it has several or none."""
     values = value if isinstance(value, list) else [value]
     return str(values[0]) if len(values) == 1 else None

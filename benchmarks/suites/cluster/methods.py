@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Codes: TypeAlias = "NDArray[np.int64]"
 SEED = 0
-# Texts are encoded anew for each axis: these many of each task's.
+# Texts of each task in a prompt; they are encoded again for each axis.
 PROMPTED = 400
 TEMPLATES = {"axis first": "{axis}: {text}", "question": "What is the {axis} of this text? {text}"}
 NEIGHBOURS = {f"{n} neighbours": n for n in (10, 30)}
@@ -41,13 +41,13 @@ def spectral(task: Task, neighbours: int) -> Codes:
     return codes
 
 
-def hdbscan(task: Task, smallest: int) -> Codes:
-    """HDBSCAN of principal components; what it calls noise goes to the nearest cluster."""
+def hdbscan(task: Task, min_size: int) -> Codes:
+    """HDBSCAN of principal components; noise is assigned to the nearest cluster."""
     from sklearn.cluster import HDBSCAN
     from sklearn.decomposition import PCA
 
     x = PCA(PARTS, random_state=SEED).fit_transform(task.snapshot.vectors)
-    codes: Codes = HDBSCAN(min_cluster_size=smallest, copy=True).fit_predict(x)
+    codes: Codes = HDBSCAN(min_cluster_size=min_size, copy=True).fit_predict(x)
     found = np.unique(codes[codes >= 0])
     if not len(found):
         return np.zeros(len(x), np.int64)
@@ -57,14 +57,14 @@ def hdbscan(task: Task, smallest: int) -> Codes:
 
 
 def interpembed(task: Task, texts: Texts) -> Codes:
-    """InterpEmbed's: features by label, Jaccard index, spectral clustering."""
+    """InterpEmbed's method: features by label, Jaccard index, spectral clustering."""
     vectors = np.array([texts.encode(text) for text in task.descriptions.values()])
     present = task.sample.present
     return interpembed_clusters(present, task.snapshot.space, vectors, len(task.descriptions))
 
 
 def prompted(task: Task, texts: Texts, template: str, limit: int = PROMPTED) -> Codes:
-    """k-means of the first records' embeddings, their texts within a prompt that names the axis."""
+    """k-means of the first records' embeddings, their texts in a prompt that names the axis."""
     axis = task.field.replace("_", " ")
     written = [template.format(axis=axis, text=record.text) for record in task.records[:limit]]
     return free_clusters(texts.encoder.encode_document(written), len(task.descriptions))
@@ -73,6 +73,3 @@ def prompted(task: Task, texts: Texts, template: str, limit: int = PROMPTED) -> 
 def best(scores: Mapping[str, list[float]]) -> str:
     """Return the setting with the best mean."""
     return max(scores, key=lambda name: float(np.mean(scores[name])))
-
-
-Tuned: TypeAlias = "dict[str, Callable[[Task], Codes]]"

@@ -1,4 +1,4 @@
-"""Clusters along an axis: agreement with what was asked for, leakage onto other axes, failure foreseen."""
+"""Clusters along an axis: agreement with known values, leakage onto other axes, predicted failure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SEED = 0
 EXAMPLES, DRAWS = 5, 3
-# Below this ARI a clustering has failed; the verdict should foresee it.
+# Below this ARI a clustering has failed; the verdict should predict it.
 FAILED = 0.1
 QUICK = ("agnews", "scicite", "tweeteval_stance")
 OURS = ("described", "utterances", "5 examples", "5 examples alone")
@@ -33,22 +33,22 @@ OURS = ("described", "utterances", "5 examples", "5 examples alone")
 
 @dataclass
 class Measured:
-    """ARI by method and task, ARI with the other axis, and what was foreseen of each of ours."""
+    """ARI by method and task, ARI with the other axis, and the predicted failure of our clusterings."""
 
     ari: dict[str, dict[str, float]] = field(default_factory=dict)
     leaked: dict[str, dict[str, float]] = field(default_factory=dict)
-    foreseen: list[dict[str, Any]] = field(default_factory=list)
+    predictions: list[dict[str, Any]] = field(default_factory=list)
 
     def add(
         self, method: str, task: Task, codes: NDArray[np.int64], judged: NDArray[np.bool_] | None = None
     ) -> float:
-        """Note the ARI of a task's first records, those that are ``judged``."""
+        """Add the ARI of a task's first records, or of those that are ``judged``."""
         kept = np.flatnonzero(np.ones(len(codes), bool) if judged is None else judged)
         ari = float(adjusted_rand_score(task.truth[kept], codes[kept]))
         self.ari.setdefault(method, {})[task.name] = ari
         if task.other is not None:
-            others = kept[task.other[kept] >= 0]
-            leak = float(adjusted_rand_score(task.other[others], codes[others])) if len(others) else 0.0
+            rows = kept[task.other[kept] >= 0]
+            leak = float(adjusted_rand_score(task.other[rows], codes[rows])) if len(rows) else 0.0
             self.leaked.setdefault(method, {})[task.name] = leak
         return ari
 
@@ -64,12 +64,12 @@ def run(quick: bool) -> Outcome:
     space, texts = FeatureSpace.load(DEFAULT_SPACE), Texts()
     only, limit = (QUICK, 300) if quick else ((), None)
     tuned = tune([*tasks("choose", space, texts, only, limit or 1_000)], texts)
-    measured, wording = Measured(), []
+    measured, fixed_wording = Measured(), []
     for task in tasks("test", space, texts, only, limit):
-        others(task, texts, tuned, measured)
-        ours(task, texts, measured)
-        wording += [task.name] * task.has_fixed_wording
-    outcome.figures.update(figures(measured, wording))
+        measure_baselines(task, texts, tuned, measured)
+        measure_ours(task, texts, measured)
+        fixed_wording += [task.name] * task.has_fixed_wording
+    outcome.figures.update(figures(measured, fixed_wording))
     outcome.tables.update(tables(measured, tuned))
     return outcome
 
@@ -79,21 +79,21 @@ def tune(chosen: Sequence[Task], texts: Texts) -> dict[str, str]:
     found: dict[str, dict[str, list[float]]] = {"spectral": {}, "hdbscan": {}, "prompted": {}}
     for task in chosen:
         for name, neighbours in methods.NEIGHBOURS.items():
-            note(found["spectral"], name, task, methods.spectral(task, neighbours))
-        for name, smallest in methods.SMALLEST.items():
-            note(found["hdbscan"], name, task, methods.hdbscan(task, smallest))
+            add_ari(found["spectral"], name, task, methods.spectral(task, neighbours))
+        for name, min_size in methods.SMALLEST.items():
+            add_ari(found["hdbscan"], name, task, methods.hdbscan(task, min_size))
         for name, template in methods.TEMPLATES.items():
-            note(found["prompted"], name, task, methods.prompted(task, texts, template, 200))
+            add_ari(found["prompted"], name, task, methods.prompted(task, texts, template, 200))
     return {method: methods.best(scores) for method, scores in found.items()}
 
 
-def note(scores: dict[str, list[float]], name: str, task: Task, codes: NDArray[np.int64]) -> None:
+def add_ari(scores: dict[str, list[float]], name: str, task: Task, codes: NDArray[np.int64]) -> None:
     """Add one ARI."""
     scores.setdefault(name, []).append(float(adjusted_rand_score(task.truth[: len(codes)], codes)))
 
 
-def others(task: Task, texts: Texts, tuned: Mapping[str, str], measured: Measured) -> None:
-    """Measure every other method on one task."""
+def measure_baselines(task: Task, texts: Texts, tuned: Mapping[str, str], measured: Measured) -> None:
+    """Measure every baseline on one task."""
     measured.add("dense k-means", task, methods.kmeans(task))
     measured.add("dense spectral", task, methods.spectral(task, methods.NEIGHBOURS[tuned["spectral"]]))
     measured.add("HDBSCAN on PCA", task, methods.hdbscan(task, methods.SMALLEST[tuned["hdbscan"]]))
@@ -103,11 +103,11 @@ def others(task: Task, texts: Texts, tuned: Mapping[str, str], measured: Measure
     measured.add("InterpEmbed", task, methods.interpembed(task, texts))
 
 
-def ours(task: Task, texts: Texts, measured: Measured) -> None:
-    """Measure ours on one task, with every kind of description of an axis."""
+def measure_ours(task: Task, texts: Texts, measured: Measured) -> None:
+    """Measure our method on one task, with every kind of description of an axis."""
     anchored(task, texts, task.axis, measured, "described")
-    anchored(task, texts, task.uttered or task.axis, measured, "utterances")
-    for name, axis in (("5 examples", task.axis), ("5 examples alone", task.untold)):
+    anchored(task, texts, task.with_utterances or task.axis, measured, "utterances")
+    for name, axis in (("5 examples", task.axis), ("5 examples alone", task.undescribed)):
         drawn = [anchored(task, texts, axis, measured, name, number) for number in range(DRAWS)]
         measured.ari[name][task.name] = float(np.mean(drawn))
 
@@ -115,21 +115,21 @@ def ours(task: Task, texts: Texts, measured: Measured) -> None:
 def anchored(
     task: Task, texts: Texts, axis: Axis, measured: Measured, name: str, draw: int | None = None
 ) -> float:
-    """Cluster once; the ARI is that of the records which are no examples."""
+    """Cluster once; return the ARI of the records that are not examples."""
     known = None if draw is None else task.draw(EXAMPLES, draw)
-    evidence = gather(texts, task.sample, axis, known, task.viewed)
+    evidence = gather(texts, task.sample, axis, known, task.views)
     settled = settle(evidence.whitened, evidence.start, known)
     signs = signs_of(evidence.whitened, settled, evidence.literal)
     ari = measured.add(name, task, settled.codes, None if known is None else known < 0)
     if draw is None and name == "described":
         measured.add("start alone", task, evidence.start.argmax(1))
     verdict = judge(signs)
-    foreseen = {"task": task.name, "told by": name, "ari": ari, "expressible": verdict.expressible}
-    measured.foreseen.append(foreseen | {"failure_score": verdict.failure_score} | asdict(signs))
+    prediction = {"task": task.name, "told by": name, "ari": ari, "expressible": verdict.expressible}
+    measured.predictions.append(prediction | {"failure_score": verdict.failure_score} | asdict(signs))
     return ari
 
 
-def figures(measured: Measured, wording: Sequence[str]) -> dict[str, Figure]:
+def figures(measured: Measured, fixed_wording: Sequence[str]) -> dict[str, Figure]:
     """Return the figures of the evaluation."""
     n = len(measured.ari["described"])
     dense = ("dense k-means", "dense spectral", "prompted k-means", "HDBSCAN on PCA")
@@ -145,11 +145,11 @@ def figures(measured: Measured, wording: Sequence[str]) -> dict[str, Figure]:
         "leakage": leakage(measured, "described"),
         "leakage_dense": leakage(measured, "dense k-means"),
     }
-    # Of the axes whose values all have a property query: no description of them is ours.
-    for name in ("described", "5 examples", "dense k-means") if wording else ():
-        figure = Figure(measured.mean(name, wording), "ARI", n=len(wording))
+    # Only axes whose values all have a property query: their descriptions were not written for this suite.
+    for name in ("described", "5 examples", "dense k-means") if fixed_wording else ():
+        figure = Figure(measured.mean(name, fixed_wording), "ARI", n=len(fixed_wording))
         found[f"ari_{name.replace(' ', '_').replace('-', '_')}_fixed_wording"] = figure
-    return found | foresight(measured)
+    return found | failure_prediction(measured)
 
 
 def leakage(measured: Measured, method: str) -> Figure:
@@ -158,17 +158,17 @@ def leakage(measured: Measured, method: str) -> Figure:
     return Figure(float(np.mean(found)), "ARI", n=len(found))
 
 
-def foresight(measured: Measured) -> dict[str, Figure]:
-    """Return how well failures are foreseen: AUROC over all of ours, and over those by descriptions."""
+def failure_prediction(measured: Measured) -> dict[str, Figure]:
+    """Return the AUROC of predicted failure, over all our clusterings and over those by descriptions."""
     found = {}
-    described = [one for one in measured.foreseen if one["told by"] == "described"]
-    for name, judged in (("failure_auroc", measured.foreseen), ("failure_auroc_described", described)):
+    described = [one for one in measured.predictions if one["told by"] == "described"]
+    for name, judged in (("failure_auroc", measured.predictions), ("failure_auroc_described", described)):
         failed = np.array([one["ari"] < FAILED for one in judged])
         scores = [one["failure_score"] for one in judged]
         if 0 < failed.sum() < len(failed):
             found[name] = at_least(float(roc_auc_score(failed, scores)), 0.8, "AUROC", len(failed))
-    refused = [one["ari"] for one in measured.foreseen if not one["expressible"]]
-    passed = [one["ari"] for one in measured.foreseen if one["expressible"]]
+    refused = [one["ari"] for one in measured.predictions if not one["expressible"]]
+    passed = [one["ari"] for one in measured.predictions if one["expressible"]]
     for name, values in (("ari_called_inexpressible", refused), ("ari_called_expressible", passed)):
         if values:
             found[name] = Figure(float(np.mean(values)), "ARI", n=len(values))
@@ -176,7 +176,7 @@ def foresight(measured: Measured) -> dict[str, Figure]:
 
 
 def tables(measured: Measured, tuned: Mapping[str, str]) -> dict[str, Any]:
-    """Return ARI by task and method, leakage, and what was foreseen."""
+    """Return ARI by task and method, leakage, and predictions of failure."""
     by_task: dict[str, dict[str, float]] = {}
     for method, values in measured.ari.items():
         for task, ari in values.items():
@@ -188,6 +188,6 @@ def tables(measured: Measured, tuned: Mapping[str, str]) -> dict[str, Any]:
     return {
         "cluster_by_task": by_task,
         "cluster_leakage": leaked,
-        "cluster_foreseen": measured.foreseen,
+        "cluster_foreseen": measured.predictions,
         "cluster_tuned": dict(tuned),
     }

@@ -1,3 +1,3 @@
-"""Correlations: named and open pairs beside the labels' own, planted pairs by rank, triggers, cost."""
+"""Correlations: named and open pairs compared with labels, ranks of planted pairs, triggers, cost."""
 
 from benchmarks.suites.correlate.suite import run as run

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     Doubles = NDArray[np.float64]
 
-# The fields whose values are the labels; of two fields, pairs across them count.
+# The fields whose values are the labels; with two fields, only pairs across them count.
 FIELDS = {
     "nlupp": ("intent",),
     "goemotions": ("emotion",),
@@ -34,7 +34,7 @@ FIELDS = {
     "product_reviews": ("aspect", "polarity"),
     "arxiv_heldout": ("categories",),
 }
-# Of a corpus whose descriptions are of another field than its labels.
+# The described field of a corpus, where it is not the field of its labels.
 DESCRIBED = {"arxiv_heldout": "primary_cat"}
 MIN_RECORDS, EXAMPLES, HALVES = 20, 10, 10
 
@@ -84,13 +84,13 @@ def open_labelled(
                 fields.append(field)
                 columns.append(column)
     is_crossed = len(FIELDS[name]) > 1
-    every = combinations(range(len(labels)), 2)
-    pairs = [(i, j) for i, j in every if not is_crossed or fields[i] != fields[j]]
+    label_pairs = combinations(range(len(labels)), 2)
+    pairs = [(i, j) for i, j in label_pairs if not is_crossed or fields[i] != fields[j]]
     return Labelled(name, snapshot, labels, fields, np.array(columns).T, pairs)
 
 
 def by_examples(corpus: Labelled, draw: int) -> list[NamedConcept]:
-    """Return each label as ten records that have it and ten that have not, its share known."""
+    """Return each label as ten records with it, ten without it, and its true share."""
     ids = np.array(corpus.snapshot.ids)
     concepts = []
     for number, column in enumerate(corpus.having.T):
@@ -105,7 +105,7 @@ def by_examples(corpus: Labelled, draw: int) -> list[NamedConcept]:
 def named_spearman(
     corpus: Labelled, draws: int, change: Callable[[NamedConcept], NamedConcept] = lambda concept: concept
 ) -> float:
-    """Return how the pairs of ten-example concepts follow those of the labels, over draws of the examples."""
+    """Return the correlation of z of ten-example concepts with z of the labels, over draws of examples."""
     reader, truth = ConceptReader(corpus.snapshot), corpus.z()
     found = []
     for draw in range(draws):
@@ -115,7 +115,7 @@ def named_spearman(
 
 
 def logistic_spearman(corpus: Labelled, draws: int) -> float:
-    """Return the same for logistic regression on the examples' embeddings, cut at the labels' own share."""
+    """Return the same for logistic regression on the examples' embeddings, cut at the label's true share."""
     x, truth, found = np.asarray(corpus.snapshot.vectors), corpus.z(), []
     for draw in range(draws):
         members = []
@@ -136,7 +136,7 @@ def logistic_spearman(corpus: Labelled, draws: int) -> float:
 def described_spearman(corpus: Labelled, encoder: CachedEncoder, with_siblings: bool) -> tuple[float, int]:
     """Return the same for the labels that have a description, and the number of their pairs.
 
-    A label's siblings are the other described values of its field. A field without descriptions is known.
+    A label's siblings are the other described values of its field. Fields without descriptions are exact.
     """
     texts = {(q["field"], str(q["value"])): q["query"] for q in properties().get(corpus.name, [])}
     keys = [(DESCRIBED.get(corpus.name, f), v) for f, v in zip(corpus.fields, corpus.labels, strict=True)]
@@ -161,7 +161,7 @@ def described_spearman(corpus: Labelled, encoder: CachedEncoder, with_siblings: 
 def open_spearman(corpus: Labelled, chosen: Labelled | None) -> float:
     """Return the same for each label's best single feature at the typical level.
 
-    It is chosen on ``chosen``; without, on one half of the records, and measured on the other.
+    It is chosen on ``chosen``, or without that on one half of the records and measured on the other.
     """
     m = len(corpus.snapshot)
     rows = np.arange(m) if chosen is not None else np.arange(m // 2, m)
@@ -181,7 +181,7 @@ def open_spearman(corpus: Labelled, chosen: Labelled | None) -> float:
 
 
 def exact(is_member: NDArray[np.bool_]) -> Membership:
-    """Return a membership that is known."""
+    """Return a membership without uncertainty."""
     weights = is_member.astype(np.float64)
     return Membership(weights, weights, True)
 

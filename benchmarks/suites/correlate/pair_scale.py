@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 FEATURES, ACTIVE, DIMENSION, TOPICS, WORDS = 4_096, 32, 384, 64, 1_000
-# A share of a record's concepts comes from its topic, so that there are pairs to be found.
+# A share of a record's concepts comes from its topic, so that there are pairs to find.
 OF_TOPIC = 0.3
-# Seconds between two looks at the process's memory.
+# Seconds between two readings of the process's memory.
 INTERVAL = 0.005
 
 
 def measured(records: int) -> tuple[float, float]:
-    """Return seconds and MiB of :func:`correlate_open` over synthetic codes, all 32 of a record counting."""
+    """Return seconds and MiB of :func:`correlate_open` over synthetic codes, at the level "present"."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(_measure, records).result()
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from benchmarks.corpora import CachedEncoder
 
 RECORDS = 1_000
-# The features of a class: the best three by correlation; classes whose best is below are not planted.
+# The features of a class: the best three by correlation; a class whose best is below this is not planted.
 FEATURES, MIN_CORRELATION = 3, 0.5
 # Classes in the test of named pairs: 1,770 pairs.
 CLASSES = 60
@@ -47,7 +47,7 @@ class Classes:
 
 @dataclass(frozen=True, eq=False)
 class Planted:
-    """Records of which ``count`` hold texts of both classes ``a`` and ``b``; ``classes`` of each record."""
+    """Records of which ``count`` have texts of both classes ``a`` and ``b``; ``classes`` of each record."""
 
     snapshot: Snapshot
     a: str
@@ -57,7 +57,7 @@ class Planted:
 
 
 def open_classes(name: str, field: str, part: str, space: FeatureSpace, encoder: CachedEncoder) -> Classes:
-    """Read a part of a corpus; its classes' features are chosen on ``choose``, or on ``test`` for that."""
+    """Read a part of a corpus; features are chosen on ``choose``, or on ``test`` if that is the part."""
     texts: dict[str, list[str]] = {}
     for record in data.read(name, part):
         texts.setdefault(record.metadata[field], []).append(record.text)
@@ -69,11 +69,11 @@ def open_classes(name: str, field: str, part: str, space: FeatureSpace, encoder:
         labels.append(record.metadata[field])
     snapshot = of_texts(other, space, encoder)
     present = snapshot.at("typical")
-    whose = np.array(labels)[[int(one) for one in snapshot.ids]]
+    label_of_row = np.array(labels)[[int(one) for one in snapshot.ids]]
     features, named, means = {}, [], {}
     centred = snapshot.vectors - snapshot.vectors.mean(0)
     for label in sorted(texts):
-        own = whose == label
+        own = label_of_row == label
         if own.any():
             phi = correlation(present, own)
             means[label] = units(centred[own].mean(0))
@@ -105,32 +105,32 @@ def planted_pairs(
     classes: Classes, counts: Sequence[int], repeats: int, space: FeatureSpace, encoder: CachedEncoder
 ) -> Iterator[Planted]:
     """Yield records of one text each, of which ``count`` are two texts of two unrelated classes, joined."""
-    every = [(label, text) for label in sorted(classes.texts) for text in classes.texts[label]]
+    labelled = [(label, text) for label in sorted(classes.texts) for text in classes.texts[label]]
     for repeat in range(repeats):
         rng = np.random.default_rng([repeat, 7])
         a, b = classes.unrelated(rng)
         for count in counts:
-            back = [every[i] for i in rng.permutation(len(every))[: RECORDS - count]]
+            background = [labelled[i] for i in rng.permutation(len(labelled))[: RECORDS - count]]
             both = [f"{x.rstrip()} {y}" for x, y in joined(classes, a, b, count, rng)]
-            texts = [text for _, text in back] + both
-            of = [frozenset([label]) for label, _ in back] + [frozenset([a, b])] * count
+            texts = [text for _, text in background] + both
+            sets = [frozenset([label]) for label, _ in background] + [frozenset([a, b])] * count
             snapshot = of_texts(texts, space, encoder)
-            yield Planted(snapshot, a, b, count, [of[int(one)] for one in snapshot.ids])
+            yield Planted(snapshot, a, b, count, [sets[int(one)] for one in snapshot.ids])
 
 
 def planted_in_parts(
     classes: Classes, count: int, repeats: int, space: FeatureSpace, encoder: CachedEncoder
 ) -> Iterator[Planted]:
-    """Yield records of two passages of different classes by chance, but ``count`` with both planted ones."""
+    """Yield records of two passages of random classes, of which ``count`` have both planted classes."""
     for repeat in range(repeats):
         rng = np.random.default_rng([repeat, 11])
         a, b = classes.unrelated(rng)
         others = [label for label in classes.named if label not in (a, b)]
         used = [a, b, *(str(label) for label in rng.choice(others, CLASSES - 2, replace=False))]
-        every = [(label, text) for label in used for text in classes.texts[label]]
+        labelled = [(label, text) for label in used for text in classes.texts[label]]
         pairs: list[tuple[tuple[str, str], tuple[str, str]]] = []
         while len(pairs) < RECORDS - count:
-            first, second = (every[int(i)] for i in rng.integers(len(every), size=2))
+            first, second = (labelled[int(i)] for i in rng.integers(len(labelled), size=2))
             if first[0] != second[0] and {first[0], second[0]} != {a, b}:
                 pairs.append((first, second))
         pairs += [((a, x), (b, y)) for x, y in joined(classes, a, b, count, rng, in_order=True)]
@@ -152,5 +152,5 @@ def joined(
         [classes.texts[label][int(i)] for i in rng.integers(len(classes.texts[label]), size=count)]
         for label in (a, b)
     )
-    turned = np.zeros(count, bool) if in_order else rng.random(count) < 0.5
-    return [(y, x) if turn else (x, y) for x, y, turn in zip(first, second, turned, strict=True)]
+    swapped = np.zeros(count, bool) if in_order else rng.random(count) < 0.5
+    return [(y, x) if swap else (x, y) for x, y, swap in zip(first, second, swapped, strict=True)]

@@ -1,4 +1,4 @@
-"""A planted trigger: responses to prompts of one class mostly have a property that others rarely have."""
+"""A planted trigger: responses to prompts of one class often have a property that others rarely have."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from saeindex import FeatureSpace
 
 RECORDS, EXAMPLES, LISTED = 2_000, 10, 50
-# How many responses have the property: to prompts of the class, and to others.
+# Share of responses with the property: to prompts of the class, and to others.
 TRIGGERED, OTHERWISE = 0.7, 0.03
-# Responses are sentences of GoEmotions; the property is one emotion, of which there are enough.
+# Responses are sentences of GoEmotions; the property is one frequent emotion.
 CORPUS, FIELD, PROPERTY = "goemotions", "emotion", "gratitude"
 DESCRIPTION, OTHERS = "thanking someone", ("joking about something", "being angry", "asking a question")
 
@@ -31,23 +31,22 @@ DESCRIPTION, OTHERS = "thanking someone", ("joking about something", "being angr
 def trigger_rank(
     classes: Classes, kind: str, repeat: int, space: FeatureSpace, encoder: CachedEncoder
 ) -> float:
-    """Return the rank of the first feature of the class among the triggers that are listed."""
+    """Return the rank of the first feature of the class among the listed triggers."""
     rng = np.random.default_rng([repeat, 13])
     named = [label for label in classes.named if len(classes.texts[label]) >= EXAMPLES * 2]
     label = str(rng.choice(named))
-    every = [(one, text) for one in sorted(classes.texts) for text in classes.texts[one]]
-    # About one prompt in seventy: few enough to be looked for.
+    labelled = [(one, text) for one in sorted(classes.texts) for text in classes.texts[one]]
+    # About one prompt in seventy has the class.
     own = [(label, text) for text in classes.texts[label]]
-    others = [every[i] for i in rng.permutation(len(every))[: RECORDS - len(own)]]
+    others = [labelled[i] for i in rng.permutation(len(labelled))[: RECORDS - len(own)]]
     prompts = own + others
     prompts = [prompts[i] for i in rng.permutation(len(prompts))]
     chance = np.array([TRIGGERED if one == label else OTHERWISE for one, _ in prompts])
     shows = rng.random(len(prompts)) < chance
-    answers = responses(shows, rng)
-    asked = snapshot([text for _, text in prompts], "prompt", space, encoder)
-    answered = snapshot(answers, "", space, encoder)
-    behaviour = described() if kind == "described" else shown(answered, shows, rng)
-    found = find_triggers(asked, answered, behaviour, encoder=encoder, limit=LISTED)
+    prompt_records = snapshot([text for _, text in prompts], "prompt", space, encoder)
+    responses = snapshot(response_texts(shows, rng), "", space, encoder)
+    behaviour = described() if kind == "described" else by_examples(responses, shows, rng)
+    found = find_triggers(prompt_records, responses, behaviour, encoder=encoder, limit=LISTED)
     features = set(classes.features[label].tolist())
     for rank, trigger in enumerate(found.results, 1):
         if {trigger.pair.a.feature, *(one.feature for one in trigger.same)} & features:
@@ -56,18 +55,18 @@ def trigger_rank(
 
 
 def described() -> NamedConcept:
-    """Return the behaviour as a description beside others."""
+    """Return the behaviour by its description and contrasting ones."""
     return NamedConcept(PROPERTY, DESCRIPTION, OTHERS)
 
 
-def shown(answered: Snapshot, shows: NDArray[np.bool_], rng: np.random.Generator) -> NamedConcept:
-    """Return the behaviour as ten responses that show it, and ten that do not."""
+def by_examples(responses: Snapshot, shows: NDArray[np.bool_], rng: np.random.Generator) -> NamedConcept:
+    """Return the behaviour by ten responses that show it and ten that do not."""
     like, unlike = (rng.permutation(np.flatnonzero(which))[:EXAMPLES] for which in (shows, ~shows))
-    ids = [[answered.ids[row] for row in rows.tolist()] for rows in (like, unlike)]
+    ids = [[responses.ids[row] for row in rows.tolist()] for rows in (like, unlike)]
     return NamedConcept(PROPERTY, like=ids[0], unlike=ids[1])
 
 
-def responses(shows: NDArray[np.bool_], rng: np.random.Generator) -> list[str]:
+def response_texts(shows: NDArray[np.bool_], rng: np.random.Generator) -> list[str]:
     """Return a sentence for each prompt, with the property or without."""
     having: list[str] = []
     lacking: list[str] = []

@@ -1,4 +1,4 @@
-"""Correlations: named and open pairs beside the labels' own, planted pairs by rank, triggers, cost."""
+"""Correlations: named and open pairs compared with labels, ranks of planted pairs, triggers, cost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.stats import rankdata
 
 from benchmarks.corpora import CachedEncoder
 from benchmarks.outcome import Figure, Outcome, at_least, at_most
-from benchmarks.suites.correlate import labelled_pairs as pairs_of
+from benchmarks.suites.correlate import labelled_pairs
 from benchmarks.suites.correlate.pair_scale import measured
 from benchmarks.suites.correlate.planted_pairs import (
     CLASSES,
@@ -32,7 +32,7 @@ from saeindex.config import DEFAULT_SPACE
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# What logistic regression on ten examples reached before (PILOT), by corpus.
+# Spearman of logistic regression on ten examples in a pilot study, by corpus.
 PILOT = {
     "nlupp": 0.62, "goemotions": 0.38, "medquad": 0.59, "product_reviews": 0.48, "arxiv_heldout": 0.68
 }  # fmt: skip
@@ -46,7 +46,7 @@ def run(quick: bool) -> Outcome:
     """Measure; ``quick`` takes two corpora, few records and no large index."""
     outcome = Outcome("correlate", quick)
     space, encoder = FeatureSpace.load(DEFAULT_SPACE), CachedEncoder()
-    names = ["goemotions", "medquad"] if quick else list(pairs_of.FIELDS)
+    names = ["goemotions", "medquad"] if quick else list(labelled_pairs.FIELDS)
     named = {name: by_labels(name, space, encoder, 1_500 if quick else None) for name in names}
     outcome.tables["correlate_labels"] = named
     outcome.figures.update(label_figures(named))
@@ -68,25 +68,25 @@ def run(quick: bool) -> Outcome:
 def by_labels(
     name: str, space: FeatureSpace, encoder: CachedEncoder, limit: int | None
 ) -> dict[str, float | int | None]:
-    """Return how each kind of concept's pairs follow the labels' own, on the ``test`` part."""
-    corpus = pairs_of.open_labelled(name, "test", space, encoder, limit)
+    """Return the Spearman correlation of each kind of concept with the labels, on the ``test`` part."""
+    corpus = labelled_pairs.open_labelled(name, "test", space, encoder, limit)
     has_choose = name != "arxiv_heldout"
-    chosen = pairs_of.open_labelled(name, "choose", space, encoder, limit) if has_choose else None
+    chosen = labelled_pairs.open_labelled(name, "choose", space, encoder, limit) if has_choose else None
     draws = DRAWS if len(corpus.labels) < 100 else 1
-    lone, _ = pairs_of.described_spearman(corpus, encoder, False)
-    siblings, described = pairs_of.described_spearman(corpus, encoder, True)
+    alone, _ = labelled_pairs.described_spearman(corpus, encoder, False)
+    siblings, described = labelled_pairs.described_spearman(corpus, encoder, True)
     return {
         "records": len(corpus.snapshot),
         "labels": len(corpus.labels),
         "pairs": len(corpus.pairs),
         "ceiling": corpus.ceiling(),
-        "10 examples": pairs_of.named_spearman(corpus, draws),
-        "10 examples, share unknown": pairs_of.named_spearman(corpus, draws, without_share),
-        "logistic regression, 10 examples": pairs_of.logistic_spearman(corpus, draws),
+        "10 examples": labelled_pairs.named_spearman(corpus, draws),
+        "10 examples, share unknown": labelled_pairs.named_spearman(corpus, draws, without_share),
+        "logistic regression, 10 examples": labelled_pairs.logistic_spearman(corpus, draws),
         "described pairs": described,
-        "described": lone,
+        "described": alone,
         "described with siblings": siblings,
-        "best single feature": pairs_of.open_spearman(corpus, chosen),
+        "best single feature": labelled_pairs.open_spearman(corpus, chosen),
     }
 
 
@@ -123,7 +123,7 @@ Ranks = dict[int, dict[str, list[float]]]
 
 
 def open_ranks(classes: Classes, repeats: int, space: FeatureSpace, encoder: CachedEncoder) -> Ranks:
-    """Return by count and score the rank of the first pair of informative features of two planted classes."""
+    """Return by count and score the rank of the first pair of informative features of the planted classes."""
     found: Ranks = {count: {} for count in COUNTS}
     for planted in planted_pairs(classes, COUNTS, repeats, space, encoder):
         truth = {
@@ -131,14 +131,14 @@ def open_ranks(classes: Classes, repeats: int, space: FeatureSpace, encoder: Cac
             for i in classes.features[planted.a]
             for j in classes.features[planted.b]
         }
-        of = found[planted.count]
+        ranks = found[planted.count]
         for name, rank in {"ours": our_rank(planted, truth), **baseline_ranks(planted, truth)}.items():
-            of.setdefault(name, []).append(rank)
+            ranks.setdefault(name, []).append(rank)
     return found
 
 
 def our_rank(planted: Planted, truth: set[frozenset[int]]) -> float:
-    """Return the rank among the findings that are listed; beyond these, that of the last of all pairs."""
+    """Return the rank among the listed findings, or the number of all pairs if none of them is true."""
     listed = correlate_open(planted.snapshot, limit=LISTED)
     for rank, pair in enumerate(listed.results, 1):
         if frozenset((pair.a.feature or 0, pair.b.feature or 0)) in truth:
@@ -147,7 +147,7 @@ def our_rank(planted: Planted, truth: set[frozenset[int]]) -> float:
 
 
 def baseline_ranks(planted: Planted, truth: set[frozenset[int]]) -> dict[str, float]:
-    """Return the rank among all pairs that occur, by other scores, with nothing left out."""
+    """Return the rank among all pairs that occur, by other scores, without filters."""
     tables = every_pair(planted)
     keys = zip(tables.a.tolist(), tables.b.tolist(), strict=True)
     is_true = np.array([frozenset(key) in truth for key in keys])
@@ -166,7 +166,7 @@ def baseline_ranks(planted: Planted, truth: set[frozenset[int]]) -> dict[str, fl
 
 
 def every_pair(planted: Planted) -> PairTables:
-    """Return the tables of all pairs of features that some record has both of."""
+    """Return the tables of all pairs of features that occur together in a record."""
     present = planted.snapshot.at("typical")
     counts = np.asarray(present.sum(0), np.float64).ravel()
     both = (present.T @ present).tocoo()
@@ -177,7 +177,7 @@ def every_pair(planted: Planted) -> PairTables:
 
 
 def first_rank(scores: NDArray[np.float64], is_true: NDArray[np.bool_]) -> float:
-    """Return the rank of the best true pair, ties at their worst; the last where there is none."""
+    """Return the rank of the best true pair, ties at the worst rank; the last rank if no pair is true."""
     if not is_true.any():
         return float(len(scores))
     return float(rankdata(-scores, method="max")[is_true].min())
@@ -200,7 +200,7 @@ def planted_figures(ranks: Mapping[str, Ranks], repeats: int) -> dict[str, Figur
     n = repeats * len(ranks)
 
     def median(score: str, count: int) -> float:
-        return float(np.median([rank for of in ranks.values() for rank in of[count][score]]))
+        return float(np.median([rank for counts in ranks.values() for rank in counts[count][score]]))
 
     return {
         "planted50_rank_median": at_most(median("ours", 50), 10, "rank", n),
@@ -214,7 +214,7 @@ def planted_figures(ranks: Mapping[str, Ranks], repeats: int) -> dict[str, Figur
 def parts_figures(
     classes: Classes, repeats: int, space: FeatureSpace, encoder: CachedEncoder
 ) -> dict[str, Figure]:
-    """Return where ten planted records put a pair of named concepts, of records of two passages each."""
+    """Return the rank of a named pair with ten planted records of two passages, as a share of all pairs."""
     changes: dict[str, Callable[[NamedConcept], NamedConcept]] = {
         "planted10_named_share_of_pairs": without_share,
         "planted10_named_share_known": lambda concept: concept,
@@ -222,14 +222,14 @@ def parts_figures(
     total = CLASSES * (CLASSES - 1) / 2
     ranks: dict[str, list[int]] = {name: [] for name in changes}
     for planted in planted_in_parts(classes, 10, repeats, space, encoder):
-        labels = sorted({label for of in planted.classes for label in of})
-        having = np.array([[label in of for label in labels] for of in planted.classes])
+        labels = sorted({label for classes in planted.classes for label in classes})
+        having = np.array([[label in classes for label in labels] for classes in planted.classes])
         pairs = [(i, j) for i in range(len(labels)) for j in range(i + 1, len(labels))]
         first, second = sorted((labels.index(planted.a), labels.index(planted.b)))
-        corpus = pairs_of.Labelled("", planted.snapshot, labels, [""] * len(labels), having, pairs)
+        corpus = labelled_pairs.Labelled("", planted.snapshot, labels, [""] * len(labels), having, pairs)
         reader = ConceptReader(planted.snapshot)
         for name, change in changes.items():
-            members = [reader.membership(change(one)) for one in pairs_of.by_examples(corpus, 0)]
+            members = [reader.membership(change(one)) for one in labelled_pairs.by_examples(corpus, 0)]
             z = z_scores(members, pairs)
             ranks[name].append(int((z >= z[pairs.index((first, second))]).sum()))
     return {
@@ -241,7 +241,7 @@ def parts_figures(
 def trigger_figures(
     classes: Classes, repeats: int, space: FeatureSpace, encoder: CachedEncoder
 ) -> dict[str, Figure]:
-    """Return the rank of the planted trigger of a behaviour that is described, and that is shown."""
+    """Return the rank of the planted trigger of a behaviour by description and by examples."""
     figures = {}
     for kind in ("described", "shown"):
         ranks = [trigger_rank(classes, kind, repeat, space, encoder) for repeat in range(repeats)]

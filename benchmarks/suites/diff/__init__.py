@@ -1,3 +1,3 @@
-"""Differences: what is found where there is nothing, and of what there is; how fast."""
+"""Differences: false findings, power on planted and real differences, and speed."""
 
 from benchmarks.suites.diff.suite import run as run

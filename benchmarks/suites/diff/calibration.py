@@ -1,4 +1,4 @@
-"""How often a comparison finds what is not there: in equal groups, and in groups that a confounder made."""
+"""False findings of a comparison: between random groups, and between groups made by a confounder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ALPHA, MIN_SUPPORT = 0.05, 5
 CORPORA = ("goemotions", "stackoverflow_titles", "clinc150", "medquad", "arxiv_heldout")
-# Corpora whose records share a document, and the field of it (a speech: the address of one year).
+# Corpora whose records are parts of documents, and the field of the document (of a speech, its year).
 BY_DOCUMENT = {
     "masc_registers": "metadata.doc",
     "medquad": "metadata.focus",
@@ -44,7 +44,7 @@ CONFOUNDED: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A corpus with its evidence on all records; clusters of several seeds, which runs take in turn."""
+    """A corpus with its evidence on all records; with clusterings of several seeds that runs use in turn."""
 
     snapshot: Snapshot
     evidence: dict[Family, list[Evidence]]
@@ -53,10 +53,10 @@ class Prepared:
     def of(cls, name: str) -> Prepared:
         """Read the test part of a corpus."""
         snapshot = labelled(name)
-        every = np.arange(len(snapshot))
+        all_rows = np.arange(len(snapshot))
         found = {
             family: [
-                evidence_of(snapshot, every, family, "typical", 1, seed)
+                evidence_of(snapshot, all_rows, family, "typical", 1, seed)
                 for seed in range(CLUSTERINGS if family == "clusters" else 1)
             ]
             for family in FAMILIES
@@ -64,7 +64,7 @@ class Prepared:
         return cls(snapshot, found)
 
     def on(self, rows: NDArray[np.int64], family: Family, run: int) -> Evidence:
-        """Return a family's evidence on some records, as a comparison of them has it."""
+        """Return a family's evidence on some records, as in a comparison of them."""
         choices = self.evidence[family]
         chosen = choices[run % len(choices)]
         has = chosen.has[rows]
@@ -86,7 +86,7 @@ def false_findings(
 
 
 def splits(snapshot: Snapshot, runs: int, is_equal: bool, unit: str | None) -> Iterator[Groups]:
-    """Yield random groups: halves, or a small one and a large one; of whole units where there is a unit."""
+    """Yield random groups: halves, or a small and a large group; of whole units if there is a unit."""
     rng = np.random.default_rng(0)
     for _ in range(runs):
         if unit is None:
@@ -108,7 +108,7 @@ def pair(a: NDArray[np.int64], b: NDArray[np.int64]) -> Groups:
 
 
 def equal_groups(runs: int, corpora: Sequence[str] = CORPORA) -> list[dict[str, Any]]:
-    """Return for each corpus, family and size of groups the share of runs that find anything."""
+    """Return for each corpus, family and size of groups the share of runs with any finding."""
     rows = []
     for name in corpora:
         prepared = Prepared.of(name)
@@ -153,7 +153,7 @@ def shares(
 def confounded(runs: int, names: Sequence[str] = tuple(CONFOUNDED)) -> list[dict[str, Any]]:
     """Return false findings per run between groups that differ in a confounder only, with and without strata.
 
-    The first group takes records with a chance that grows with length, or differs by value of the field.
+    The probability of the first group grows with length, or differs by value of the field.
     """
     rows = []
     for name in names:
@@ -173,8 +173,8 @@ def _confounded(prepared: Prepared, runs: int, strata: tuple[str, ...], by_lengt
     plain: dict[Family, list[int]] = {family: [] for family in FAMILIES}
     stratified: dict[Family, list[int]] = {family: [] for family in FAMILIES}
     for run in range(runs):
-        chance = _chances(prepared.snapshot, strata, by_length, rng)
-        inside = rng.random(len(chance)) < chance
+        probability = _probabilities(prepared.snapshot, strata, by_length, rng)
+        inside = rng.random(len(probability)) < probability
         groups = pair(np.flatnonzero(inside), np.flatnonzero(~inside))
         for found, options in ((plain, ((), 0)), (stratified, (strata, 10 if by_length else 0))):
             for family, count in false_findings(prepared, groups, run, None, *options).items():
@@ -185,10 +185,10 @@ def _confounded(prepared: Prepared, runs: int, strata: tuple[str, ...], by_lengt
     }
 
 
-def _chances(
+def _probabilities(
     snapshot: Snapshot, strata: tuple[str, ...], by_length: bool, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Return each record's chance of the first group: .2 to .8 with the rank of its length, and by value."""
+    """Return each record's probability of the first group: .2 to .8 by rank of its length, and by value."""
     logit = np.zeros(len(snapshot))
     if by_length:
         ranks = np.argsort(np.argsort(snapshot.lengths, kind="stable"), kind="stable") / len(snapshot)
@@ -196,5 +196,5 @@ def _chances(
     for field in strata:
         column = snapshot.column(field)
         logit += rng.normal(0, 1.0, len(column.values) + 1)[column.codes]
-    chance: NDArray[np.float64] = 1 / (1 + np.exp(-logit))
-    return chance
+    probability: NDArray[np.float64] = 1 / (1 + np.exp(-logit))
+    return probability

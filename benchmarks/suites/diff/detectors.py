@@ -1,4 +1,4 @@
-"""Rules that say of a model's answer what it is like: lists, hedges, first person, code, headings."""
+"""Rules that detect properties of a model's answer: lists, hedges, first person, code, headings."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ DETECTORS: Mapping[str, re.Pattern[str]] = {
 
 
 def detected(name: str, text: str) -> bool:
-    """Say whether a text is what a rule looks for."""
+    """Return whether a text matches a rule."""
     return DETECTORS[name].search(text) is not None

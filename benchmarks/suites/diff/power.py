@@ -1,4 +1,4 @@
-"""What a comparison finds of what is there: classes planted in one of two groups, at known shares."""
+"""Power of a comparison: classes planted in one of two groups, at known shares."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # Evidence, with its shares inside a class and outside.
 Informative: TypeAlias = dict[int | str, tuple[float, float]]
-# Corpora, the field whose values are planted, the kind of the field, and where truth is measured.
+# Corpora, the field whose values are planted, and the kind of the field.
 FIELDS = {
     "stackoverflow_titles": ("metadata.tag", "topic"),
     "arxiv_heldout": ("metadata.categories", "topic"),
@@ -39,10 +39,10 @@ FIELDS = {
 }
 SHARES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 GROUP = 2_000
-TRUE = 5
-# Records of a class that must be there to say what is true of it, and to be planted.
-FEWEST_KNOWN, FEWEST_PLANTED = 30, 40
-# Abstracts of the fit part that say what is true of arXiv's categories.
+N_INFORMATIVE = 5
+# Minimum records of a class: to measure its informative evidence, and to be planted.
+MIN_KNOWN, MIN_PLANTED = 30, 40
+# Abstracts of the fit part on which the evidence of arXiv's categories is measured.
 KNOWN_ABSTRACTS = 20_000
 # Rule of interp_embed: features whose shares differ by more than this are findings, at most the 200 largest.
 RULE, MAX_RULE = 0.03, 200
@@ -51,7 +51,7 @@ PRIOR = 500.0
 
 @dataclass(frozen=True, eq=False)
 class Planting:
-    """A corpus: the records to compare, and others of the same field on which the truth is measured."""
+    """A corpus: the records to compare, and the ``known`` ones on which informative evidence is measured."""
 
     name: str
     field: str
@@ -70,16 +70,16 @@ class Planting:
 
     @cached_property
     def classes(self) -> list[Any]:
-        """The values that have enough records, and leave enough others to compare."""
+        """The values with enough records, and enough records without them."""
         values, member = self.snapshot.membership(self.field)
-        known, there = self.known.membership(self.field)
+        known_values, known_member = self.known.membership(self.field)
         sizes = np.asarray(member.sum(0)).ravel()
-        elsewhere = dict(zip(map(str, known), np.asarray(there.sum(0)).ravel(), strict=True))
+        known = dict(zip(map(str, known_values), np.asarray(known_member.sum(0)).ravel(), strict=True))
         return [
             value
             for value, size in zip(values, sizes, strict=True)
-            if size >= FEWEST_PLANTED
-            and elsewhere.get(str(value), 0) >= FEWEST_KNOWN
+            if size >= MIN_PLANTED
+            and known.get(str(value), 0) >= MIN_KNOWN
             and size <= len(self.snapshot) / 2
         ]
 
@@ -94,7 +94,7 @@ class Planting:
         return self.snapshot.membership(self.field), self.known.membership(self.field)
 
     def size(self, value: Any) -> int:
-        """How many records a group can have if this class is planted."""
+        """Return how many records a group can have if this class is planted."""
         return min(GROUP, int((~self.having(value)).sum()) // 2)
 
     @cached_property
@@ -107,7 +107,7 @@ class Planting:
         }
 
     def informative(self, value: Any, family: str) -> Informative:
-        """Return a class's five most informative pieces of evidence, with their shares inside and outside."""
+        """Return the five most informative pieces of evidence of a class, with shares inside and outside."""
         if (value, family) not in self._informative:
             keys, has = self.truth[family]
             self._informative[value, family] = most_informative(keys, has, self.having(value, is_known=True))
@@ -117,16 +117,16 @@ class Planting:
 def most_informative(keys: Sequence[int | str], has: csr_matrix, inside: NDArray[np.bool_]) -> Informative:
     """Return the five columns whose shares differ most between ``inside`` (m,) and the others."""
     own, others = (np.asarray(has[rows].mean(0)).ravel() for rows in (inside, ~inside))
-    top = np.argsort(others - own, kind="stable")[:TRUE]
+    top = np.argsort(others - own, kind="stable")[:N_INFORMATIVE]
     return {keys[i]: (float(own[i]), float(others[i])) for i in top.tolist()}
 
 
 def planted(
     planting: Planting, runs: int, shares: Sequence[float], seed: int = 0
 ) -> Iterator[dict[str, Any]]:
-    """Yield what each run found: by family, by interp_embed's rule and by words' log-odds."""
+    """Yield the results of each run: by family, by interp_embed's rule and by words' log-odds."""
     rng = np.random.default_rng(seed)
-    bounds = by_chance(planting, rng)
+    bounds = chance_bounds(planting, rng)
     for run in range(runs):
         value = planting.classes[run % len(planting.classes)]
         inside = planting.having(value)
@@ -166,7 +166,7 @@ def one_run(
         )
         found[family] = bool(higher_in_first(test, ALPHA) & informative.keys())
         if family != "clusters":
-            found |= foretold(test, informative, share, len(first), family)
+            found |= predicted(test, informative, share, len(first), family)
         if family == "words":
             z = log_odds(test, len(first), len(second))
             found["log_odds"] = bool(keys_of(test, np.argsort(-z)[:20]) & informative.keys())
@@ -185,7 +185,7 @@ def one_run(
 
 
 def higher_in_first(test: FamilyTest, alpha: float) -> set[int | str]:
-    """Return the keys of the findings that the first group has more."""
+    """Return the keys of the findings that are more frequent in the first group."""
     places = test.found(alpha)
     return keys_of(test, test.comparison.column[places[test.comparison.tested.effect[places] > 0]])
 
@@ -195,7 +195,9 @@ def keys_of(test: FamilyTest, columns: NDArray[np.int64]) -> set[int | str]:
     return {test.evidence.keys[column] for column in columns.tolist()}
 
 
-def foretold(test: FamilyTest, informative: Informative, share: float, n: int, family: str) -> dict[str, Any]:
+def predicted(
+    test: FamilyTest, informative: Informative, share: float, n: int, family: str
+) -> dict[str, Any]:
     """Return the predicted power for the most informative evidence, and whether it was found."""
     key, (own, others) = next(iter(informative.items()))
     threshold = test.threshold(ALPHA)
@@ -213,10 +215,10 @@ def log_odds(test: FamilyTest, n1: int, n2: int) -> NDArray[np.float64]:
     return z
 
 
-def by_chance(planting: Planting, rng: np.random.Generator, runs: int = 60) -> dict[str, float]:
-    """Return the bounds above which the rule and the log-odds find anything in one run of twenty by chance.
+def chance_bounds(planting: Planting, rng: np.random.Generator, runs: int = 60) -> dict[str, float]:
+    """Return the bounds that the rule and the log-odds exceed by chance in one run of twenty.
 
-    Measured on the records that truth is measured on, not on those that are compared.
+    Measured on the known records, not on those that are compared.
     """
     differences, scores = [], []
     n = min(GROUP, len(planting.known) // 2)

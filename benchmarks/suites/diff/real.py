@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from saeindex.collection.snapshot import Snapshot
 
 TOP = 5
-FEWEST = 30
-# Words of descriptions that name nothing.
+MIN_RECORDS = 30
+# Words of descriptions that do not name the class.
 COMMON = {
     "about", "article", "articles", "asking", "describes", "describing", "expresses", "from", "medical",
     "message", "news", "other", "paper", "papers", "question", "questions", "says", "sentence", "someone",
@@ -39,7 +39,7 @@ COMMON = {
     "written",
 }  # fmt: skip
 STEM = 5
-# How much a detector must differ between two models to be a difference, and how little to be none.
+# A share that differs by this much between two models is a real difference; by less than the second, none.
 DIFFERS, DIFFERS_NOT = 0.05, 0.01
 
 
@@ -47,7 +47,7 @@ DIFFERS, DIFFERS_NOT = 0.05, 0.01
 
 
 def classes(names: Sequence[str]) -> list[dict[str, Any]]:
-    """Return for each class of a corpus what its findings tell of records that were not compared."""
+    """Return for each class how well its findings predict it on records that were not compared."""
     return [row for name in names for row in _classes(name)]
 
 
@@ -59,14 +59,14 @@ def _classes(name: str) -> list[dict[str, Any]]:
     rows = []
     for query in properties()[name]:
         has = np.array([has_value(records[one], query["field"], query["value"]) for one in snapshot.ids])
-        if min(has[compared].sum(), has[held_out].sum()) < FEWEST or has.mean() > 0.9:
+        if min(has[compared].sum(), has[held_out].sum()) < MIN_RECORDS or has.mean() > 0.9:
             continue
         groups = pair(compared[has[compared]], compared[~has[compared]])
         found = _top(snapshot, groups)
         rows.append(
             {"corpus": name, "value": str(query["value"]), "kind": query["kind"], "findings": len(found)}
-            | _told(snapshot, found[:TOP], held_out, has[held_out])
-            | {"label_names": any(names_it(snapshot, one, query) for one in found[:TOP])}
+            | _held_out_aurocs(snapshot, found[:TOP], held_out, has[held_out])
+            | {"label_names": any(label_names_class(snapshot, one, query) for one in found[:TOP])}
         )
     return rows
 
@@ -85,7 +85,7 @@ def _test(snapshot: Snapshot, groups: Groups, family: Any, unit: str | None) -> 
     return run_tests(evidence, groups.codes, 2, design)
 
 
-def _told(
+def _held_out_aurocs(
     snapshot: Snapshot, features: Sequence[int], rows: NDArray[np.int64], has: NDArray[np.bool_]
 ) -> dict[str, float]:
     """Return the AUROC of the first feature's activation, and of all of them as parts of their p90."""
@@ -98,11 +98,10 @@ def _told(
     return {"top1_auroc": float(first), "top5_auroc": float(all_)}
 
 
-def names_it(snapshot: Snapshot, feature: int, query: dict[str, Any]) -> bool:
-    """The written rule: a label names a class if it shares the first five letters of a word with it.
+def label_names_class(snapshot: Snapshot, feature: int, query: dict[str, Any]) -> bool:
+    """Return whether a label names a class: it shares the first five letters of a word with it.
 
-    The class's words are those of its value and of its description, of four letters or more, without the
-    words that say only that something is described.
+    The class's words are those of its value and of its description, of four letters or more, without COMMON.
     """
     wanted = _stems(f"{query['value']} {query['query']}")
     return bool(wanted & _stems(snapshot.space.labels[feature].text))
@@ -117,13 +116,13 @@ def _stems(text: str) -> set[str]:
 
 
 def models() -> dict[str, Any]:
-    """Return how often what rules detect to differ between two models is among the findings, and the reverse.
+    """Return how often findings show the differences between two models that rules detect, and the reverse.
 
-    What stands for a rule (the five concepts and five words whose presence correlates most with it) is chosen
+    The proxies of a rule (the five concepts and five words whose presence correlates most with it) are chosen
     on the fit and choose parts. Models are paired by instruction, and within bins of length.
     """
     known, snapshot = labelled("alpaca_eval", ("fit", "choose")), labelled("alpaca_eval")
-    stands = {name: _stand_ins(known, _flags("fit choose", known, name)) for name in DETECTORS}
+    proxies = {name: _proxies(known, _flags("fit choose", known, name)) for name in DETECTORS}
     column = snapshot.column("metadata.model")
     rows = []
     for first, second in combinations(range(len(column.values)), 2):
@@ -132,20 +131,20 @@ def models() -> dict[str, Any]:
         tests = {f: _test(snapshot, groups, f, "metadata.instruction_id") for f in ("concepts", "words")}
         for name in DETECTORS:
             rows.append(
-                {"models": names, "detector": name} | _judged(snapshot, groups, tests, name, stands[name])
+                {"models": names, "detector": name} | _judged(snapshot, groups, tests, name, proxies[name])
             )
     return {"pairs": rows} | summary(rows)
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the share of real differences that findings show, and of those that are none that they claim."""
+    """Return the share of real differences that findings show, and of equal pairs where they claim one."""
     real = [row for row in rows if abs(row["difference"]) >= DIFFERS and row["p"] < 1e-3]
-    none = [row for row in rows if abs(row["difference"]) < DIFFERS_NOT]
+    equal = [row for row in rows if abs(row["difference"]) < DIFFERS_NOT]
     return {
         "real": len(real),
         "shown": float(np.mean([row["shown"] for row in real])) if real else 0.0,
-        "none": len(none),
-        "claimed": float(np.mean([row["shown"] or row["opposite"] for row in none])) if none else 0.0,
+        "none": len(equal),
+        "claimed": float(np.mean([row["shown"] or row["opposite"] for row in equal])) if equal else 0.0,
         "opposite": float(np.mean([row["opposite"] for row in real])) if real else 0.0,
     }
 
@@ -155,9 +154,9 @@ def _judged(
     groups: Groups,
     tests: dict[str, FamilyTest],
     detector: str,
-    stands: dict[str, set[int | str]],
+    proxies: dict[str, set[int | str]],
 ) -> dict[str, Any]:
-    """Return a detector's own difference, tested alike, and whether findings that stand for it agree."""
+    """Return a detector's own difference, tested the same way, and whether findings on its proxies agree."""
     flags = _flags("test", snapshot, detector)[groups.pooled]
     sample = tests["words"].evidence
     own = replace(
@@ -169,7 +168,7 @@ def _judged(
     signs = []
     for family, test in tests.items():
         for place in test.found(ALPHA).tolist():
-            if test.evidence.keys[int(test.comparison.column[place])] in stands[family]:
+            if test.evidence.keys[int(test.comparison.column[place])] in proxies[family]:
                 signs.append(np.sign(test.comparison.tested.effect[place]))
     return {
         "difference": difference,
@@ -179,7 +178,7 @@ def _judged(
     }
 
 
-def _stand_ins(known: Snapshot, flags: NDArray[np.bool_]) -> dict[str, set[int | str]]:
+def _proxies(known: Snapshot, flags: NDArray[np.bool_]) -> dict[str, set[int | str]]:
     """Return the five concepts and words whose presence correlates most with a rule."""
     words = _correlations(known.words, flags)
     concepts = _correlations(known.at("typical"), flags)

@@ -1,9 +1,9 @@
-"""Differences: what is found where there is nothing, and of what there is; how fast.
+"""Differences: false findings, power on planted and real differences, and speed.
 
 Groups are random or assigned by a confounder (calibration), classes are planted in one of two groups (power),
-and classes and models are compared (real differences). Everything is judged on test parts. What is true of a
-class, the bounds of the baselines and what stands for a rule come from the fit and choose parts, and so do
-our constants: the sizes of clusters and the level.
+and classes and models are compared (real differences). Everything is judged on test parts. The
+informative evidence of a class, the bounds of the baselines and the proxies of a rule come from the fit and
+choose parts, and so do our constants: the sizes of clusters and the level.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from saeindex.analysis.stats.choices import FAMILIES
 from saeindex.analysis.stats.groups import Groups
 
 SEED = 0
-WAYS = (*FAMILIES, "any", "rule", "rule_at_ours", "log_odds", "log_odds_at_ours")
-# Foretold power is compared with what came in bins of this width that hold so many runs.
-BIN, FEWEST = 0.2, 50
+METHODS = (*FAMILIES, "any", "rule", "rule_at_ours", "log_odds", "log_odds_at_ours")
+# Predicted power is compared with observed power in bins of this width with at least so many runs.
+BIN, MIN_RUNS = 0.2, 50
 SYNTHETIC = 1_000_000
 
 
@@ -45,7 +45,7 @@ def run(quick: bool) -> Outcome:
     find_planted(
         outcome, 6 if quick else 24, ("stackoverflow_titles",) if quick else tuple(diff_power.FIELDS)
     )
-    tell_classes(outcome, ("stackoverflow_titles", "scicite") if quick else NAMES)
+    measure_classes(outcome, ("stackoverflow_titles", "scicite") if quick else NAMES)
     if not quick:
         compare_models(outcome)
     cost(outcome, 3_000 if quick else 100_000, SYNTHETIC // (100 if quick else 1))
@@ -53,7 +53,7 @@ def run(quick: bool) -> Outcome:
 
 
 def calibrate(outcome: Outcome, runs: int, corpora: Sequence[str]) -> None:
-    """Fill in what is found where there is nothing."""
+    """Add the false findings between groups that do not differ."""
     rows = diff_calibration.equal_groups(runs, corpora)
     few = len(corpora) < len(diff_calibration.CORPORA)
     by_document = diff_calibration.documents(runs, tuple(diff_calibration.BY_DOCUMENT)[: 1 if few else None])
@@ -81,7 +81,7 @@ def calibrate(outcome: Outcome, runs: int, corpora: Sequence[str]) -> None:
 
 
 def find_planted(outcome: Outcome, runs: int, corpora: Sequence[str]) -> None:
-    """Fill in what is found of planted classes."""
+    """Add the power on planted classes."""
     rows: list[dict[str, Any]] = []
     for name in corpora:
         rows += diff_power.planted(diff_power.Planting.of(name), runs, diff_power.SHARES)
@@ -98,9 +98,9 @@ def find_planted(outcome: Outcome, runs: int, corpora: Sequence[str]) -> None:
                 else Figure(value, "of runs")
             )
             outcome.figures[f"{prefix}power_{round(100 * share)}pct_{kind}"] = figure
-    bins = foretold_bins(rows)
+    bins = predicted_bins(rows)
     outcome.tables["foretold"] = bins
-    judged = [one for one in bins if one["runs"] >= FEWEST]
+    judged = [one for one in bins if one["runs"] >= MIN_RUNS]
     if judged:
         worst = max(abs(one["foretold"] - one["came"]) for one in judged)
         outcome.figures["power_statement_error"] = at_most(
@@ -121,27 +121,27 @@ def powers(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     table = []
     for corpus, share in sorted({(row["corpus"], row["share"]) for row in rows}):
         kept = [row for row in rows if (row["corpus"], row["share"]) == (corpus, share)]
-        shares = {column: float(np.mean([row[column] for row in kept])) for column in WAYS}
+        shares = {column: float(np.mean([row[column] for row in kept])) for column in METHODS}
         table.append({"corpus": corpus, "share": share, "n": kept[0]["n"], "runs": len(kept)} | shares)
     return table
 
 
-def foretold_bins(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the foretold power beside what came, by family and by foretold power."""
+def predicted_bins(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the predicted and the observed power, by family and by predicted power."""
     bins = []
     for family in FAMILIES[:2]:
         expected = np.array([row[f"foretold_{family}"] for row in rows])
-        came = np.array([row[f"came_{family}"] for row in rows])
+        observed = np.array([row[f"came_{family}"] for row in rows])
         places = np.minimum((expected / BIN).astype(int), round(1 / BIN) - 1)
         for place in np.unique(places):
             inside = places == place
-            means = {"foretold": float(expected[inside].mean()), "came": float(came[inside].mean())}
+            means = {"foretold": float(expected[inside].mean()), "came": float(observed[inside].mean())}
             bins.append({"family": family, "runs": int(inside.sum())} | means)
     return bins
 
 
-def tell_classes(outcome: Outcome, corpora: Sequence[str]) -> None:
-    """Fill in what findings tell of records that were not compared."""
+def measure_classes(outcome: Outcome, corpora: Sequence[str]) -> None:
+    """Add how well findings predict classes on records that were not compared."""
     rows = diff_real.classes(corpora)
     outcome.tables["classes"] = rows
     for kind in ("", *sorted({row["kind"] for row in rows})):
@@ -154,7 +154,7 @@ def tell_classes(outcome: Outcome, corpora: Sequence[str]) -> None:
 
 
 def compare_models(outcome: Outcome) -> None:
-    """Fill in what findings say of models that answered the same instructions."""
+    """Add the findings on models that answered the same instructions."""
     found = diff_real.models()
     outcome.tables["models"] = found.pop("pairs")
     for name in ("shown", "opposite"):
@@ -163,7 +163,7 @@ def compare_models(outcome: Outcome) -> None:
 
 
 def cost(outcome: Outcome, records: int, synthetic_records: int) -> None:
-    """Fill in how long comparisons take."""
+    """Add how long comparisons take."""
     early, late = "metadata.year < 2012", "metadata.year >= 2012"
     with tempfile.TemporaryDirectory() as folder, built(Path(folder, "diff.idx"), records) as index:
         first = seconds(index.snapshot)

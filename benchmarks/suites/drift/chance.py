@@ -1,4 +1,4 @@
-"""How often drift is found where there is none, and windows raise alerts that differ in nothing."""
+"""False findings of drift where there is none, and false alerts of windows that do not differ."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ CORPORA = ("goemotions", "stackoverflow_titles", "clinc150", "medquad", "arxiv_h
 UNITS = {"masc_registers": "metadata.doc", "us_speeches": "metadata.year"}
 CROSSED = ("alpaca_eval", "metadata.model", "metadata.instruction_id")
 PERIODS, RECORDS = 8, 2_000
-# Of the periods of unequal sizes each has so many times as many records as the one before.
+# Unequal periods: how many times as many records each has as the one before.
 GROWTH = 1.6
 GROWING = ("goemotions", "clinc150")
 # The records, or the share of the documents, of a window.
 WINDOW, WINDOW_DOCUMENTS = 500, 0.2
-# Number of runs that assign whole documents, which takes longer.
-OF_DOCUMENTS = 0.6
+# Share of the runs for whole documents, which take longer.
+DOCUMENT_RUNS = 0.6
 
 
 def in_periods(codes: NDArray[np.int64]) -> Groups:
@@ -69,14 +69,14 @@ def trend_tests(
 
 def prepared_of(snapshot: Snapshot) -> Prepared:
     """Return the evidence on all records of a corpus, clustered once."""
-    every = np.arange(len(snapshot))
+    all_rows = np.arange(len(snapshot))
     return Prepared(
-        snapshot, {family: [evidence_of(snapshot, every, family, "typical", 1)] for family in FAMILIES}
+        snapshot, {family: [evidence_of(snapshot, all_rows, family, "typical", 1)] for family in FAMILIES}
     )
 
 
 def shuffled(snapshot: Snapshot, runs: int, is_equal: bool, unit: str | None) -> Iterator[Groups]:
-    """Yield periods without meaning: records, or whole units, are assigned to them at random."""
+    """Yield random periods: records, or whole units, are assigned to them at random."""
     rng = np.random.default_rng(3)
     sizes = np.ones(PERIODS) if is_equal else GROWTH ** np.arange(PERIODS)
     for _ in range(runs):
@@ -150,14 +150,14 @@ def _shares(
 
 
 def false_alerts(runs: int, corpora: Sequence[str], is_quick: bool = False) -> list[dict[str, Any]]:
-    """Return how often a window that differs in nothing raises an alert, in any family of evidence."""
+    """Return how often a random window raises an alert, in any family of evidence."""
     cases: list[tuple[str, str | None]] = [(name, None) for name in corpora]
     cases += [] if is_quick else list(BY_DOCUMENT.items())
     rows = []
     for name, unit in cases:
         snapshot, rng = labelled(name), np.random.default_rng(5)
         alerts: dict[str, list[bool]] = {"any": [], "unbounded": []}
-        count = runs if unit is None else round(runs * OF_DOCUMENTS)
+        count = runs if unit is None else round(runs * DOCUMENT_RUNS)
         for run in range(count):
             window = _window(snapshot, unit, rng)
             reference = np.setdiff1d(np.arange(len(snapshot)), window)

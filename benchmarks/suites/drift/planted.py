@@ -70,7 +70,7 @@ def _planted(
 
 
 def _found(planting: Planting, value: Any, groups: Groups, at: int) -> dict[str, Any]:
-    """Say whether true evidence is found to rise, as what, from when, and by the halves compared."""
+    """Return whether true evidence is found to rise, its kind and start, and whether halves show it."""
     tests = trend_tests(planting.snapshot, groups, None, length_bins=0)
     inside = planting.having(value)[groups.pooled]
     found: dict[str, Any] = {}
@@ -79,7 +79,7 @@ def _found(planting: Planting, value: Any, groups: Groups, at: int) -> dict[str,
         informative = _informative(planting, value, test.evidence, inside)
         own = _rising(test, informative.keys())
         found[family] = bool(own)
-        kinds += [_told(test, column) for column in own[:1]]
+        kinds += [_kind_and_place(test, column) for column in own[:1]]
     found["any"] = any(found[family] for family in FAMILIES)
     found["halves"] = _by_halves(planting, value, groups)
     found["as_line"] = [kind == "trend" for kind, _ in kinds]
@@ -105,13 +105,13 @@ def _rising(test: TrendTest, informative: Any) -> list[int]:
     ]
 
 
-def _told(test: TrendTest, column: int) -> tuple[str, int]:
+def _kind_and_place(test: TrendTest, column: int) -> tuple[str, int]:
     kind, place, _ = kind_of(test, column, ALPHA)
     return kind, -1 if place is None else place
 
 
 def _by_halves(planting: Planting, value: Any, groups: Groups) -> bool:
-    """Say whether a comparison of the later half with the earlier finds true evidence."""
+    """Return whether a comparison of the later half with the earlier finds true evidence."""
     middle = len(groups.names) // 2
     halves = pair(np.concatenate(groups.rows[middle:]), np.concatenate(groups.rows[:middle]))
     design = Design(np.zeros(len(halves.pooled), np.int32))

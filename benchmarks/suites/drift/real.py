@@ -12,7 +12,7 @@ from benchmarks.suites.diff.calibration import ALPHA
 from benchmarks.suites.diff.detectors import DETECTORS
 from benchmarks.suites.diff.real import DIFFERS
 from benchmarks.suites.diff.real import _flags as detector_flags
-from benchmarks.suites.diff.real import _stand_ins as stand_ins
+from benchmarks.suites.diff.real import _proxies as proxies_of
 from benchmarks.suites.drift.chance import in_periods, trend_tests
 from saeindex.analysis.drift.drift import drift
 from saeindex.analysis.drift.options import DriftOptions
@@ -37,7 +37,7 @@ GENERATIONS = {
     "anthropic": ("claude", "claude-2", "claude-3-opus-20240229", "claude-3-5-sonnet-20240620"),
 }  # fmt: skip
 UNIT = "metadata.instruction_id"
-# Words that were written down before looking, as becoming more frequent in arXiv's abstracts, and less.
+# Words expected, before any result was seen, to become more, and less, frequent in arXiv's abstracts.
 MORE = ("deep", "neural", "learning", "networks", "convolutional", "adversarial", "datasets", "gpu",
         "reinforcement", "graphene", "lhc", "exoplanets")  # fmt: skip
 LESS = ("superstring", "soliton", "supersymmetric", "string", "qcd", "preprint")
@@ -77,12 +77,12 @@ def _row(one: Any) -> dict[str, Any]:
 
 
 def generations() -> list[dict[str, Any]]:
-    """Return for each vendor and rule its drift over the models, and whether what stands for it shows it.
+    """Return for each vendor and rule its drift over the models, and whether its proxies show it.
 
-    What stands for a rule is chosen on the fit and choose parts, as in the comparison of models.
+    Proxies are chosen on the fit and choose parts, as in the comparison of models.
     """
     known, snapshot = labelled("alpaca_eval", ("fit", "choose")), labelled("alpaca_eval")
-    stands = {name: stand_ins(known, detector_flags("fit choose", known, name)) for name in DETECTORS}
+    proxies = {name: proxies_of(known, detector_flags("fit choose", known, name)) for name in DETECTORS}
     column = snapshot.column("metadata.model")
     rows = []
     for vendor, order in GENERATIONS.items():
@@ -93,7 +93,7 @@ def generations() -> list[dict[str, Any]]:
             for name in DETECTORS:
                 flags = detector_flags("test", snapshot, name)[groups.pooled]
                 truth = _rule(snapshot, groups, flags, bins, name)
-                signs = _signs(tests, stands[name])
+                signs = _signs(tests, proxies[name])
                 rows.append({
                     "vendor": vendor, "detector": name, "length_bins": "none" if bins == 0 else "as needed",
                     "findings": sum(len(test.found(ALPHA)) for test in tests.values()),
@@ -107,7 +107,7 @@ def generations() -> list[dict[str, Any]]:
 def _rule(
     snapshot: Snapshot, groups: Groups, flags: NDArray[np.bool_], bins: int | None, name: str
 ) -> dict[str, Any]:
-    """Return a rule's own change from the first model to the last, tested alike."""
+    """Return a rule's own change from the first model to the last, tested in the same way."""
     design = design_of(snapshot, groups, UNIT, (), bins, paired=False)
     sample = Evidence("words", (name,), (name,), csr_matrix(flags[:, None].astype(np.float32)))
     test = run_trends(sample, groups.codes, np.arange(len(groups.names), dtype=np.float64), design)
@@ -115,11 +115,11 @@ def _rule(
     return {"effect": effect, "p": float(test.trend.p[0]), "shares": test.counts.shares[:, 0].tolist()}
 
 
-def _signs(tests: dict[Any, TrendTest], stands: dict[str, set[int | str]]) -> set[float]:
+def _signs(tests: dict[Any, TrendTest], proxies: dict[str, set[int | str]]) -> set[float]:
     """Return the directions of drift found in the evidence that represents a rule."""
     return {
         float(np.sign(test.slope[column]))
         for family, test in tests.items()
         for column in test.found(ALPHA).tolist()
-        if test.evidence.keys[column] in stands[family]
+        if test.evidence.keys[column] in proxies[family]
     }

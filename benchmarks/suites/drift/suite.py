@@ -1,9 +1,9 @@
-"""Drift: what is found where nothing drifts, of what rises or jumps, and of what is known to have changed.
+"""Drift: false findings, power on planted rises and steps, and known changes.
 
 Records and whole documents get random periods (calibration), classes are planted at shares that
 rise along a line or in a step (power, kind and place), windows are compared with a reference (alerts), and
-abstracts, speeches and models are read over their years and generations. All is judged on test parts; what
-is true of a class, what stands for a rule and our constants come from the fit and choose parts.
+abstracts, speeches and models are analysed over their years and generations. All is judged on test parts; the
+informative evidence of a class, the proxies of a rule and our constants come from the fit and choose parts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from saeindex.analysis.stats.choices import FAMILIES
 SEED = 0
 PLANTED = ("stackoverflow_titles", "clinc150", "arxiv_heldout", "medquad", "goemotions")
 RUNS, UNIT_RUNS, ALERT_RUNS, PLANTINGS = 100, 25, 80, 10
-WAYS = (*FAMILIES, "any", "halves")
+METHODS = (*FAMILIES, "any", "halves")
 
 
 def run(quick: bool) -> Outcome:
@@ -34,14 +34,14 @@ def run(quick: bool) -> Outcome:
     calibrate(outcome, quick)
     plantings = [Planting.of(name) for name in (PLANTED[:1] if quick else PLANTED)]
     find_planted(outcome, plantings, 5 if quick else PLANTINGS)
-    watch(outcome, plantings, quick)
+    measure_alerts(outcome, plantings, quick)
     if not quick:
-        look_at_real(outcome)
+        measure_real(outcome)
     return outcome
 
 
 def calibrate(outcome: Outcome, quick: bool) -> None:
-    """Fill in how often drift is found where there is none."""
+    """Add how often drift is found where there is none."""
     corpora = drift_chance.CORPORA[:1] if quick else drift_chance.CORPORA
     runs = 10 if quick else RUNS
     by_record = drift_chance.false_trends(runs, corpora)
@@ -52,7 +52,7 @@ def calibrate(outcome: Outcome, quick: bool) -> None:
 
 
 def rates(outcome: Outcome, name: str, rows: Sequence[dict[str, Any]]) -> None:
-    """Fill in the share of runs that find anything, of the worst family and of the worst corpus."""
+    """Add the share of runs with any finding, of the worst family and of the worst corpus."""
     by_family: dict[str, list[float]] = defaultdict(list)
     for row in rows:
         by_family[row["family"]].append(row["runs_with_finding"])
@@ -65,9 +65,9 @@ def rates(outcome: Outcome, name: str, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def find_planted(outcome: Outcome, plantings: Sequence[Planting], runs: int) -> None:
-    """Fill in what is found of planted classes, as what, and where."""
+    """Add the power on planted classes, and the kinds and places that are found."""
     rows = [row for one in plantings for row in drift_planted.rising(one, runs)]
-    outcome.tables["planted"] = powers(rows, ("shape", "share"), WAYS)
+    outcome.tables["planted"] = powers(rows, ("shape", "share"), METHODS)
     for shape in ("line", "step"):
         for share in drift_planted.SHARES:
             kept = [row for row in rows if (row["shape"], row["share"]) == (shape, share)]
@@ -90,25 +90,25 @@ def _mean(outcome: Outcome, name: str, values: Sequence[float], unit: str) -> No
         outcome.figures[name] = Figure(float(np.mean(values)), unit, n=len(values))
 
 
-def powers(rows: Sequence[dict[str, Any]], by: Sequence[str], ways: Sequence[str]) -> list[dict[str, Any]]:
+def powers(rows: Sequence[dict[str, Any]], by: Sequence[str], methods: Sequence[str]) -> list[dict[str, Any]]:
     """Return the share of runs with a true finding for every method, by corpus and other columns."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
         groups[tuple(row[name] for name in ("corpus", *by))].append(row)
     table = []
     for key, kept in sorted(groups.items()):
-        shares = {column: float(np.mean([row[column] for row in kept])) for column in ways}
+        shares = {column: float(np.mean([row[column] for row in kept])) for column in methods}
         table.append(dict(zip(("corpus", *by), key, strict=True)) | {"runs": len(kept)} | shares)
     return table
 
 
-def watch(outcome: Outcome, plantings: Sequence[Planting], quick: bool) -> None:
-    """Fill in how often windows raise alerts, without reason and with it."""
+def measure_alerts(outcome: Outcome, plantings: Sequence[Planting], quick: bool) -> None:
+    """Add how often windows raise false and true alerts."""
     runs = 10 if quick else ALERT_RUNS
     corpora = drift_chance.CORPORA[:1] if quick else drift_chance.CORPORA
     rows = drift_chance.false_alerts(runs, corpora, quick)
     outcome.tables["false_alerts"] = rows
-    alarms(outcome, rows)
+    add_false_alerts(outcome, rows)
     found = [row for one in plantings for row in drift_planted.arriving(one, 5 if quick else PLANTINGS)]
     outcome.tables["alerts"] = powers(found, ("share",), ("alert", "true"))
     for share in drift_planted.SHARES:
@@ -118,8 +118,8 @@ def watch(outcome: Outcome, plantings: Sequence[Planting], quick: bool) -> None:
         outcome.figures[f"monitor_power_{round(100 * share)}pct"] = figure
 
 
-def alarms(outcome: Outcome, rows: Sequence[dict[str, Any]]) -> None:
-    """Fill in the share of windows that raise an alert without reason: of records, and of whole documents."""
+def add_false_alerts(outcome: Outcome, rows: Sequence[dict[str, Any]]) -> None:
+    """Add the share of windows with a false alert: of records, and of whole documents."""
     for suffix, kept in (
         ("", [row for row in rows if not row["unit"]]),
         ("_by_document", [row for row in rows if row["unit"]]),
@@ -131,8 +131,8 @@ def alarms(outcome: Outcome, rows: Sequence[dict[str, Any]]) -> None:
             outcome.figures[f"{name}_worst_corpus"] = Figure(max(shares), "share of runs", n=kept[0]["runs"])
 
 
-def look_at_real(outcome: Outcome) -> None:
-    """Fill in what is found of what is known to have changed."""
+def measure_real(outcome: Outcome) -> None:
+    """Add the findings on known changes."""
     papers, speeches, models = drift_real.known_trends(), drift_real.speeches(), drift_real.generations()
     outcome.tables.update(arxiv=papers, us_speeches=speeches, generations=models)
     outcome.figures["arxiv_known_trends"] = at_least(papers["known"], 0.8, "of words written down before")

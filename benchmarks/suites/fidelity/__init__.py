@@ -1,3 +1,3 @@
-"""How much the default space keeps of unseen texts, and our training beside saerch's on equal terms."""
+"""Fidelity of the default space on unseen texts, and our training compared with saerch's on equal terms."""
 
 from benchmarks.suites.fidelity.suite import run as run

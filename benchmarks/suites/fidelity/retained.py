@@ -1,4 +1,4 @@
-"""What of a ranking's quality is left when the documents are replaced by what their codes rebuild."""
+"""The ranking quality that remains when documents are replaced by their reconstructions."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def properties() -> dict[str, list[dict[str, Any]]]:
 
 
 def has_value(metadata: Any, field: str, value: Any) -> bool:
-    """Say whether a record is relevant: its field equals the value or contains it."""
+    """Return whether a record is relevant: its field equals the value or contains it."""
     found = metadata.get(field)
     return value in found if isinstance(found, list) else found == value
 
 
 def ndcg_retained(space: FeatureSpace) -> tuple[float, str, None, None, int]:
-    """Return the mean over corpora of nDCG@10 with rebuilt documents over that with dense ones.
+    """Return the mean over corpora of nDCG@10 with reconstructed documents over that with dense ones.
 
     Queries are the fixed property queries with their true labels, on `test` parts.
     """
@@ -47,9 +47,9 @@ def ndcg_retained(space: FeatureSpace) -> tuple[float, str, None, None, int]:
             for q in queries
         ]
         kept = [i for i, rows in enumerate(relevant) if rows]
-        asked = encoder.encode_query([queries[i]["query"] for i in kept])
+        q = encoder.encode_query([queries[i]["query"] for i in kept])
         wanted = [relevant[i] for i in kept]
-        rebuilt = space.sae.decode(space.sae.encode(x))
-        ratios.append(relevance_ndcg(asked, rebuilt, wanted) / relevance_ndcg(asked, x, wanted))
+        reconstructed = space.sae.decode(space.sae.encode(x))
+        ratios.append(relevance_ndcg(q, reconstructed, wanted) / relevance_ndcg(q, x, wanted))
         queries_used += len(kept)
     return float(np.mean(ratios)), "ratio", None, None, queries_used

@@ -1,9 +1,9 @@
 """saerch's training recipe, from its paper (arXiv 2408.00657) and its published settings.
 
 TopK with AuxK: encoder starting at decoderᵀ, bias at the coordinate-wise median, Xavier decoder of unit
-columns with the parallel gradient removed, loss 1 - R² of the batch + 1/32 · AuxK (2k dead latents rebuild
-the residual; dead after 266 steps without activation), gradient norm clipped at 1, Adam at a constant 1e-4,
-batches of 1,024, full precision. Only the products are ours, which makes it as fast as our own training.
+columns with the parallel gradient removed, loss 1 - R² of the batch + 1/32 · AuxK (2k dead latents fit the
+residual; dead after 266 steps without activation), gradient norm clipped at 1, Adam at a constant 1e-4,
+batches of 1,024, full precision. Only the matrix products are ours, to be as fast as our training.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ def _loss(batch: Tensor, weights: list[Tensor], k: int, silent: Tensor) -> Tenso
     if is_dead.any():
         dead = (strengths * is_dead).topk(2 * k, dim=1, sorted=False).indices
         values = strengths_on(centred, encoder, encoder_bias, dead).relu() * is_dead[dead]
-        left = (batch - reconstructed).detach()
-        loss = loss + AUXILIARY_WEIGHT * _normalised_error(combine(dead, values, decoder), left)
+        residual = (batch - reconstructed).detach()
+        loss = loss + AUXILIARY_WEIGHT * _normalised_error(combine(dead, values, decoder), residual)
     return loss
 
 
-def _normalised_error(found: Tensor, wanted: Tensor) -> Tensor:
-    return (found - wanted).square().mean() / (wanted - wanted.mean(0)).square().mean()
+def _normalised_error(reconstructed: Tensor, target: Tensor) -> Tensor:
+    return (reconstructed - target).square().mean() / (target - target.mean(0)).square().mean()

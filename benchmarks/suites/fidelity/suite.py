@@ -1,7 +1,7 @@
-"""How much the default space keeps of unseen texts, and our training beside saerch's on equal terms.
+"""Fidelity of the default space on unseen texts, and our training compared with saerch's on equal terms.
 
 Splits: the default was fitted on `fit` parts, its settings chosen on `choose` parts, its figures are of
-`test` parts and of packages whose docstrings it never saw. Recipes are trained on abstracts of the `fit`
+`test` parts and of packages whose docstrings were not used. Recipes are trained on abstracts of the `fit`
 part; saerch's learning rate is chosen on abstracts that neither saw; both are judged on `test`.
 """
 
@@ -17,7 +17,7 @@ from benchmarks import data, mixture
 from benchmarks.outcome import Figure, Outcome, at_least, at_most
 from benchmarks.suites.fidelity import saerch
 from benchmarks.suites.fidelity.retained import ndcg_retained
-from benchmarks.suites.fidelity.trainings import dead_share, kept, trained
+from benchmarks.suites.fidelity.trainings import cached, dead_share, trained
 from saeindex import FeatureSpace, open_encoder
 from saeindex.config import DEFAULT_SPACE
 from saeindex.features.fidelity import one_shot
@@ -77,7 +77,7 @@ def default_figures(outcome: Outcome, space: FeatureSpace, parts: Parts) -> None
     outcome.tables["default"] = table
     others = {name: table[name]["as indexed"]["nmse"] for name in CORPORA}
     arxiv, x = table["arxiv"], parts["arxiv"]
-    rebuilt = space.sae.decode(space.sae.encode(x))
+    reconstructed = space.sae.decode(space.sae.encode(x))
     figures = {
         "default_nmse_arxiv": at_most(arxiv["as indexed"]["nmse"], 0.20, "NMSE", len(x)),
         "default_nmse_arxiv_unrefined": Figure(arxiv["one-shot"]["nmse"], "NMSE", n=len(x)),
@@ -87,13 +87,13 @@ def default_figures(outcome: Outcome, space: FeatureSpace, parts: Parts) -> None
         "default_nmse_docstrings": at_most(
             table["docstrings"]["as indexed"]["nmse"], 0.24, "NMSE", len(parts["docstrings"])
         ),
-        "default_overlap10": at_least(neighbour_overlap(x, rebuilt), 0.75, "share", len(x)),
+        "default_overlap10": at_least(neighbour_overlap(x, reconstructed), 0.75, "share", len(x)),
         "default_overlap10_dense_queries": Figure(
-            neighbour_overlap(x, rebuilt, queries=x), "share", n=len(x)
+            neighbour_overlap(x, reconstructed, queries=x), "share", n=len(x)
         ),
     }
     outcome.tables["overlap10_by_records"] = {
-        str(n): neighbour_overlap(x[:n], rebuilt[:n]) for n in (500, 1_000, 2_000, 5_000) if n <= len(x)
+        str(n): neighbour_overlap(x[:n], reconstructed[:n]) for n in (500, 1_000, 2_000, 5_000) if n <= len(x)
     }
     outcome.figures.update(figures)
 
@@ -121,7 +121,7 @@ def recipe_texts(quick: bool) -> tuple[FloatArray, FloatArray]:
 
 
 def recipes(outcome: Outcome, x: FloatArray, choose: FloatArray, test: FloatArray, quick: bool) -> None:
-    """Add our recipe beside saerch's at every width and k: same embeddings, same number of steps."""
+    """Add our recipe and saerch's at every width and k: same embeddings, same number of steps."""
     mean, d = x.mean(0), x.shape[1]
     cells = [(2 * d, 16)] if quick else [(width * d, k) for width in WIDTHS for k in ACTIVE]
     recipe = replace(RECIPE, steps=120) if quick else RECIPE
@@ -151,7 +151,7 @@ def recipes(outcome: Outcome, x: FloatArray, choose: FloatArray, test: FloatArra
 
 
 def best_rate(outcome: Outcome, x: FloatArray, choose: FloatArray, steps: int) -> float:
-    """Return the learning rate that suits saerch's recipe best here, so that it is tuned as ours is.
+    """Return the learning rate with the lowest error of saerch's recipe here, so that it is tuned as ours is.
 
     Its own, 1e-4, is meant for ten times as many steps.
     """
@@ -162,10 +162,10 @@ def best_rate(outcome: Outcome, x: FloatArray, choose: FloatArray, steps: int) -
 
 
 def saerch_of(x: FloatArray, n: int, k: int, steps: int, rate: float) -> SparseAutoencoder:
-    """Return what saerch's recipe makes of ``x``."""
+    """Return the autoencoder that saerch's recipe trains on ``x``."""
     data_signature = training_signature(x, TrainingConfig(), None)
     signature = f"saerch {data_signature} {n} {k} {steps} {rate}"
-    return kept(signature, lambda: saerch.train(x, n, k, steps, rate, SEED))
+    return cached(signature, lambda: saerch.train(x, n, k, steps, rate, SEED))
 
 
 def candidates(outcome: Outcome, x: FloatArray) -> None:
@@ -195,14 +195,14 @@ def candidates(outcome: Outcome, x: FloatArray) -> None:
 
 
 def stability(outcome: Outcome, space: FeatureSpace, x: FloatArray) -> None:
-    """Add how much of the default another seed finds again, and what makes that more."""
+    """Add the share of the default's features that another seed finds, also for variants."""
     recipe = TrainingConfig(**_settings(space))
-    again = trained(x, replace(recipe, seed=recipe.seed + 1))
-    found = seed_stability(space.sae.directions, again.directions)
+    reseeded = trained(x, replace(recipe, seed=recipe.seed + 1))
+    found = seed_stability(space.sae.directions, reseeded.directions)
     outcome.figures["seed_stability"] = Figure(found.matched, "share", n=found.features)
     levels = (256, 1_024, None)
     variants = {
-        "default": (space.sae.directions, again.directions),
+        "default": (space.sae.directions, reseeded.directions),
         **{name: pair(x, change) for name, change in VARIANTS.items()},
     }
     outcome.tables["stability"] = {
@@ -218,13 +218,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 def pair(x: FloatArray, change: dict[str, Any]) -> tuple[FloatArray, FloatArray]:
-    """Return the directions that two seeds find, at the candidates' budget."""
+    """Return the directions of two seeds, at the candidates' budget."""
     first, second = (trained(x, replace(CANDIDATE, seed=seed, **change)) for seed in (0, 1))
     return first.directions, second.directions
 
 
 def fit_time(outcome: Outcome, x: FloatArray) -> None:
-    """Add how long 4,096 features take on 50,000 embeddings that are at hand."""
+    """Add how long 4,096 features take on 50,000 given embeddings."""
     some = x[np.random.default_rng(SEED).choice(len(x), 50_000, replace=False)]
     config = TrainingConfig(n_features=4_096, k=32, steps=suitable_steps(len(some)), input_noise=0.3)
     _, seconds = timed(lambda: train(some, config))

@@ -1,4 +1,4 @@
-"""Trainings that benchmarks share: each is run once, its weights kept by what decides them."""
+"""Trainings that benchmarks share: each is run once, its weights cached by their inputs."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ CACHE = Path(".cache/trained")
 
 
 def trained(x: FloatArray, config: TrainingConfig) -> SparseAutoencoder:
-    """Return our autoencoder for ``x`` (m, d), as a save keeps it."""
-    return kept(training_signature(x, config, None), lambda: train(x, config))
+    """Return our autoencoder for ``x`` (m, d), at the precision in which it is saved."""
+    return cached(training_signature(x, config, None), lambda: train(x, config))
 
 
-def kept(signature: str, make: Callable[[], SparseAutoencoder]) -> SparseAutoencoder:
-    """Return the autoencoder of this signature, made unless it is on disk."""
+def cached(signature: str, make: Callable[[], SparseAutoencoder]) -> SparseAutoencoder:
+    """Return the autoencoder of this signature, trained unless it is on disk."""
     path = CACHE / f"{hashlib.sha256(signature.encode()).hexdigest()[:32]}.safetensors"
     if not path.is_file():
         with replacing(path) as draft:
@@ -35,6 +35,6 @@ def kept(signature: str, make: Callable[[], SparseAutoencoder]) -> SparseAutoenc
 
 
 def dead_share(sae: SparseAutoencoder, x: FloatArray) -> float:
-    """Return the share of features that none of 50,000 fit records (fewer where there are fewer) activate."""
+    """Return the share of features that none of up to 50,000 fit records activates."""
     active = np.unique(sae.encode(x[:50_000]).indices)
     return 1 - len(active) / sae.n_features

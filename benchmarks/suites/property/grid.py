@@ -1,4 +1,4 @@
-"""Constants chosen on ``choose`` parts, for each corpus on the others: what is judged is never tuned on."""
+"""Constants chosen on ``choose`` parts, for each corpus on the others, so that none is tuned on its test."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def mean_ap(scores: NDArray[np.float64], relevant: NDArray[np.bool_]) -> float:
 
 
 def example_ap(scores: NDArray[np.float64], draw: Draw, corpus: Corpus) -> float:
-    """Return the average precision of one draw's ranking of the records that are no examples."""
+    """Return the average precision of one draw's ranking of the records that are not examples."""
     kept = np.ones(len(scores), bool)
     kept[draw.like] = kept[draw.unlike] = False
     return average_precision(scores[kept], corpus.relevant[draw.query][kept])

@@ -27,7 +27,7 @@ RRF_K = 60
 
 
 class Draw(NamedTuple):
-    """A query with examples: rows that have the property, and as many that have not."""
+    """A query with examples: rows with the property, and as many without it."""
 
     query: int
     like: NDArray[np.int64]
@@ -54,7 +54,7 @@ def bm25(corpus: Corpus) -> Scores:
 
 
 def interpembed(corpus: Corpus) -> Scores:
-    """InterpEmbed's method, as the engine offers it."""
+    """InterpEmbed's method, as implemented in the engine."""
     space = corpus.index.space
     p90 = np.where(np.isfinite(space.calibration.p90), space.calibration.p90, 1.0)
     scores = []
@@ -83,7 +83,7 @@ def prf(corpus: Corpus, depth: int) -> Scores:
 
 
 def ours(corpus: Corpus, recipe: Recipe, with_siblings: bool) -> Scores:
-    """Our default, over the whole corpus: description, and where asked the other values of its field."""
+    """Our default, over the whole corpus: description, and optionally the other values of its field."""
     found = []
     for query in range(len(corpus.queries)):
         others = corpus.siblings[query] if with_siblings else []
@@ -109,7 +109,7 @@ def shown_concepts(corpus: Corpus, query: int) -> list[int]:
 
 
 def few_shot(corpus: Corpus, draws: Sequence[Draw], recipe: Recipe, with_siblings: bool = False) -> Scores:
-    """Our default with examples beside the description."""
+    """Our default with the description and examples."""
     found = []
     for draw in draws:
         others = corpus.siblings[draw.query] if with_siblings else []

@@ -1,4 +1,4 @@
-"""Property retrieval as it is used: judged concepts beside judged documents, and all corpora in one index."""
+"""Property retrieval with feedback (judged concepts or documents), and with all corpora in one index."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 SHOWN = 10
 # A person accepts a concept that makes the property twice as likely, and rejects one that makes it less so.
 ACCEPTED_FROM, REJECTED_BELOW = 2.0, 1.0
-# The depth of a ranking in the mixed pool: what the engine's second pass looks at.
+# The depth of a ranking in the mixed pool: the records of the engine's second pass.
 DEPTH = 1_000
-# One query in so many is asked there.
+# One query in so many is searched there.
 EVERY = 3
 
 
 def feedback_figures(chosen: Sequence[Corpus], tested: Sequence[Corpus]) -> dict[str, Figure]:
-    """Return what ten judged concepts are worth, beside ten judged documents, on the records not judged.
+    """Return MAP with ten judged concepts and with ten judged documents, on the records not judged.
 
     Concepts are judged by the labels of the ``choose`` part, documents (the first ten hits) by their own.
     """
@@ -123,6 +123,6 @@ def measured(pool: FeatureIndex, corpora: Sequence[Corpus]) -> dict[str, dict[st
 
 
 def truncated_ap(is_hit: NDArray[np.bool_], relevant: int) -> float:
-    """Return AP where nothing is ranked beyond the hits: what is not found counts as never found."""
+    """Return AP where nothing is ranked beyond the hits: records that are not found add nothing."""
     precision = np.cumsum(is_hit) / np.arange(1, len(is_hit) + 1)
     return float((precision * is_hit).sum() / relevant)

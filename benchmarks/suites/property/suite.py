@@ -48,9 +48,9 @@ def run(quick: bool) -> Outcome:
         tuned = tune(chosen)
         outcome.tables["property_constants"] = constants_table(tuned)
         with opened("test", names, limit) as tested:
-            results = described(tested, tuned)
+            results = by_description(tested, tuned)
             for count in EXAMPLES:
-                results |= exampled(tested, tuned, count)
+                results |= by_examples(tested, tuned, count)
             outcome.figures.update(figures(results))
             outcome.figures.update(feedback_figures(chosen, tested))
             outcome.tables["property_methods"] = methods_table(results)
@@ -61,7 +61,7 @@ def run(quick: bool) -> Outcome:
 
 
 def opened(part: str, names: Sequence[str] | None, limit: int | None) -> Any:
-    """Open the corpora of a part; all of them where none are named."""
+    """Open the corpora of a part; all of them if ``names`` is None."""
     return open_corpora(part, limit=limit) if names is None else open_corpora(part, names, limit)
 
 
@@ -90,7 +90,7 @@ def with_prior(strength: float) -> Callable[[Corpus, Sequence[Draw], float], NDA
 
 
 def draws(corpus: Corpus, count: int, repeats: int) -> list[Draw]:
-    """Return ``count`` records with and without each property, where enough are left."""
+    """Return ``count`` records with and without each property, if enough remain."""
     found = []
     for query, relevant in enumerate(corpus.relevant):
         having, lacking = np.flatnonzero(relevant), np.flatnonzero(~relevant)
@@ -102,7 +102,7 @@ def draws(corpus: Corpus, count: int, repeats: int) -> list[Draw]:
     return found
 
 
-def described(corpora: Sequence[Corpus], tuned: Mapping[str, Choice[Any]]) -> Results:
+def by_description(corpora: Sequence[Corpus], tuned: Mapping[str, Choice[Any]]) -> Results:
     """Return the results of every method that has only the description."""
     results: Results = {}
     for corpus in corpora:
@@ -132,7 +132,7 @@ def described(corpora: Sequence[Corpus], tuned: Mapping[str, Choice[Any]]) -> Re
     return results
 
 
-def exampled(corpora: Sequence[Corpus], tuned: Mapping[str, Choice[Any]], count: int) -> Results:
+def by_examples(corpora: Sequence[Corpus], tuned: Mapping[str, Choice[Any]], count: int) -> Results:
     """Return the results of every method that has examples; dense on the same queries and records."""
     results: Results = {}
     for corpus in corpora:
@@ -185,11 +185,11 @@ def figures(results: Results) -> dict[str, Figure]:
             found[f"{name}_{kind}"] = Figure(value / kinds_of_theirs[kind], "ratio")
         low, high = ratio_interval(results[ours], results[theirs])
         found[f"{name}_low"], found[f"{name}_high"] = Figure(low, "ratio"), Figure(high, "ratio")
-    return found | beaten(results)
+    return found | baseline_figures(results)
 
 
-def beaten(results: Results) -> dict[str, Figure]:
-    """Return by how much ours is above the best method with the same information."""
+def baseline_figures(results: Results) -> dict[str, Figure]:
+    """Return the ratios of ours to the best method with the same information."""
     lone = ["BM25", "InterpEmbed SAE", "RRF dense + BM25", "RRF dense + SAE", "dense PRF 20", "dense PRF 100"]
     found = {"lone_over_best_baseline": over(results, "ours, lone", [*lone, "dense"])}
     for count in EXAMPLES:
@@ -200,7 +200,7 @@ def beaten(results: Results) -> dict[str, Figure]:
 
 
 def over(results: Results, ours: str, theirs: Sequence[str]) -> Figure:
-    """Return the ratio to the best of other methods; it holds above 1."""
+    """Return the ratio to the best of other methods; the goal is 1."""
     best = max(overall(results[name]) for name in theirs)
     return at_least(overall(results[ours]) / best, 1.0, "ratio", len(results[ours]))
 
@@ -227,14 +227,14 @@ def corpus_table(results: Results) -> dict[str, dict[str, float]]:
 
 
 def weakest(results: Results, corpora: Sequence[Corpus]) -> list[dict[str, Any]]:
-    """Return the queries on which ours, lone, is lowest beside chance."""
+    """Return the queries on which ours, lone, is lowest relative to chance."""
     chance = [float(row.mean()) for corpus in corpora for row in corpus.relevant]
-    asked = [query for corpus in corpora for query in corpus.queries]
+    queries = [query for corpus in corpora for query in corpus.queries]
     rows = [
         {"corpus": q["corpus"], "value": q["value"], "kind": q["kind"], "chance": share,
          "dense": dense.values[0], "lone": lone.values[0], "siblings": siblings.values[0]}
         for q, share, dense, lone, siblings in zip(
-            asked, chance, results["dense"], results["ours, lone"], results["ours, siblings"], strict=True
+            queries, chance, results["dense"], results["ours, lone"], results["ours, siblings"], strict=True
         )
     ]  # fmt: skip
     return sorted(rows, key=lambda row: float(row["lone"]) - float(row["chance"]))[:15]

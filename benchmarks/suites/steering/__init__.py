@@ -1,3 +1,3 @@
-"""Steering: how much of a concept a step brings (or takes) for how much of the topic, on ``test`` parts."""
+"""Steering: the gain (or loss) of a concept at a given loss of the topic, on ``test`` parts."""
 
 from benchmarks.suites.steering.suite import run as run

@@ -24,7 +24,7 @@ MIN_RELEVANT = 25
 
 
 class Pair(NamedTuple):
-    """A record that serves as the query, and the concept (a query of the corpus) that it is steered by."""
+    """A record used as the query, and the concept (a query of the corpus) by which it is steered."""
 
     concept: int
     record: int
@@ -38,7 +38,7 @@ class Curve:
     kept: Scores
 
     def at(self, level: float) -> Scores:
-        """Return each pair's precision (p,) at the strength at which so much of the topic is kept."""
+        """Return each pair's precision (p,) at the strength that keeps this share of the topic."""
         kept = self.kept.mean(0)
         falling = np.minimum.accumulate(kept)
         place = np.interp(-level, -falling, np.arange(len(falling)))
@@ -49,7 +49,7 @@ class Curve:
 
 
 def pairs(corpus: Corpus, count: int, is_upward: bool, seed: int) -> list[Pair]:
-    """Return records with concepts that they lack (upward) or have, of those with 25 relevant records."""
+    """Return records with concepts that they lack (upward) or have, if at least 25 records have them."""
     rng = np.random.default_rng(seed)
     concepts = [i for i, row in enumerate(corpus.relevant) if MIN_RELEVANT <= row.sum() < len(row)]
     found: list[Pair] = []
@@ -68,9 +68,9 @@ def steered_vectors(q: Scores, unit: Scores, strength: float) -> Scores:
 
 
 def rotated_vectors(q: Scores, unit: Scores, cosine: float) -> Scores:
-    """Return what q becomes on its way towards u when its cosine with q has fallen to ``cosine`` (p, d).
+    """Return q rotated towards u until its cosine with q has fallen to ``cosine`` (p, d).
 
-    A step in a direction nearer than that ends at the direction.
+    If u is nearer to q than that, the result is u.
     """
     along = np.einsum("pd,pd->p", q, unit)[:, None]
     across = unit - along * q
@@ -83,7 +83,7 @@ def rotated_vectors(q: Scores, unit: Scores, cosine: float) -> Scores:
 def curve(
     corpus: Corpus, asked: Sequence[Pair], score: Callable[[float], Scores], strengths: Scores = STRENGTHS
 ) -> Curve:
-    """Measure ``score(strength)`` (p, m) over all strengths; a query's own record is no hit."""
+    """Measure ``score(strength)`` (p, m) over all strengths; a query's own record is left out."""
     own, relevant, base, ideal = baseline(corpus, asked)
     precision, kept = [], []
     for strength in strengths:
@@ -98,7 +98,7 @@ def curve(
 def baseline(
     corpus: Corpus, asked: Sequence[Pair]
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_], Scores, Scores]:
-    """Return the queries' rows (p,), who is relevant, unsteered scores (p, m), and the best DCG (p,)."""
+    """Return the queries' rows (p,), relevance (p, m), unsteered scores (p, m), and the best DCG (p,)."""
     own = np.array([pair.record for pair in asked])
     relevant = corpus.relevant[[pair.concept for pair in asked]]
     base = corpus.x[own].astype(np.float64) @ corpus.x.T
@@ -117,12 +117,12 @@ def best(scores: Scores) -> NDArray[np.int64]:
 def success_share(corpus: Corpus, asked: Sequence[Pair], vectors: Scores, is_upward: bool) -> float:
     """Return the share of pairs whose ten hits have more (downward: less) of the concept than unsteered.
 
-    Pairs count whose unsteered hits can gain (lose) it.
+    Only pairs whose unsteered hits can gain (lose) it count.
     """
     own, relevant, base, _ = baseline(corpus, asked)
     scores = vectors @ corpus.x.T
     scores[np.arange(len(own)), own] = -np.inf
     before = np.take_along_axis(relevant, best(base), 1).mean(1)
     after = np.take_along_axis(relevant, best(scores), 1).mean(1)
-    won = (after > before) if is_upward else (after < before)
-    return float(won[before < 1 if is_upward else before > 0].mean())
+    is_success = (after > before) if is_upward else (after < before)
+    return float(is_success[before < 1 if is_upward else before > 0].mean())

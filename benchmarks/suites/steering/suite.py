@@ -1,6 +1,6 @@
-"""Steering: how much of a concept a step brings (or takes) for how much of the topic, on ``test`` parts.
+"""Steering: the gain (or loss) of a concept at a given loss of the topic, on ``test`` parts.
 
-A record is the query; the concept is a description that is true of it or not; true labels judge.
+A record is the query; the concept is a description that is true of it or not, according to its labels.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 SEED = 0
 PAIRS = 200
 FEW, MANY = 5, 20
-# Fields of two values have no siblings that differ from their negation, and no topic of their own.
+# Corpora whose fields have two values: siblings are negations there, and the field is the topic.
 LEFT_OUT = frozenset({"sentence_polarity", "subjectivity", "us_speeches"})
 LEVELS = {"up": (0.95, 0.9, 0.85, 0.8, 0.75, 0.7), "down": (0.98, 0.97, 0.96, 0.94, 0.92, 0.9)}
 COSINES = (0.9, 0.7, 0.35, 0.05)
@@ -71,33 +71,33 @@ def run(quick: bool) -> Outcome:
 
 
 def directions() -> dict[str, dict[str, Directions]]:
-    """Return the methods to make a direction, by the information that they use."""
+    """Return the methods to make a direction, grouped by the information that they use."""
     return {
         "name": {
             "random": random_directions,
             "single decoder direction": decoder,
             "Rocchio": named,
-            "ours": built,
+            "ours": engine,
         },
         "siblings": {
             "Rocchio less siblings": named_less_siblings,
-            "ours": lambda c, p: built(c, p, with_siblings=True),
+            "ours": lambda c, p: engine(c, p, with_siblings=True),
         },
-        f"{FEW} examples": example_ways(FEW),
-        f"{MANY} examples": example_ways(MANY),
+        f"{FEW} examples": example_methods(FEW),
+        f"{MANY} examples": example_methods(MANY),
     }
 
 
-def example_ways(count: int) -> dict[str, Directions]:
+def example_methods(count: int) -> dict[str, Directions]:
     """Return the methods that use ``count`` records with the concept, and as many without it."""
-    ways: dict[str, Directions] = {
+    methods: dict[str, Directions] = {
         "mean difference": lambda c, p: mean_difference(c, p, count),
         "mean difference + name": lambda c, p: unit(mean_difference(c, p, count) + named(c, p)),
-        "ours": lambda c, p: built(c, p, examples=count),
+        "ours": lambda c, p: engine(c, p, examples=count),
     }
     if count == FEW:
-        ways["ours + siblings"] = lambda c, p: built(c, p, examples=count, with_siblings=True)
-    return ways
+        methods["ours + siblings"] = lambda c, p: engine(c, p, examples=count, with_siblings=True)
+    return methods
 
 
 def measured(
@@ -107,15 +107,15 @@ def measured(
     sign = 1.0 if is_upward else -1.0
     q = corpus.x[[pair.record for pair in asked]].astype(np.float64)
     curves, shares = {}, {}
-    for information, ways in directions().items():
-        for name, method in ways.items():
+    for information, methods in directions().items():
+        for name, method in methods.items():
             u = sign * method(corpus, asked)
             curves[f"{name}: {information}"] = curve(corpus, asked, partial(stepped, corpus, q, u))
             shares[f"{name}: {information}"] = {
                 f"{cosine:g}": success_share(corpus, asked, rotated_vectors(q, u, cosine), is_upward)
                 for cosine in COSINES
             }
-    u = built(corpus, asked)
+    u = engine(corpus, asked)
     curves["sparse rescoring: name"] = curve(corpus, asked, rescored(corpus, asked, q, sign * u))
     clamped = clamps(corpus, asked, sign)
     curves["clamp and decode: name"] = curve(corpus, asked, lambda s: clamped(s) @ corpus.x.T)
@@ -131,8 +131,8 @@ def stepped(corpus: Corpus, q: Scores, u: Scores, strength: float) -> Scores:
 # Directions (p, d), one row per pair ------------------------------------------------------------------
 
 
-def built(corpus: Corpus, asked: Sequence[Pair], with_siblings: bool = False, examples: int = 0) -> Scores:
-    """The engine's own: from the name, the collection, siblings and examples."""
+def engine(corpus: Corpus, asked: Sequence[Pair], with_siblings: bool = False, examples: int = 0) -> Scores:
+    """The engine's direction, from the name, the collection, siblings and examples."""
     collection = corpus.index.collection
     sample, known, rows = collection.sample(), {}, []
     for number, pair in enumerate(asked):
@@ -153,7 +153,7 @@ def built(corpus: Corpus, asked: Sequence[Pair], with_siblings: bool = False, ex
 
 
 def random_directions(corpus: Corpus, asked: Sequence[Pair]) -> Scores:
-    """Directions at random."""
+    """Random directions."""
     return unit(np.random.default_rng(SEED).normal(size=(len(asked), corpus.x.shape[1])))
 
 
@@ -193,15 +193,15 @@ def example_rows(
 
 
 def rescored(corpus: Corpus, asked: Sequence[Pair], q: Scores, u: Scores) -> Callable[[float], Scores]:
-    """The query stays; records gain by the activations of the direction's concepts."""
+    """Sparse rescoring: the query is unchanged; activations of the direction's concepts add to the score."""
     space = corpus.index.space
     code = space.sae.encode(corpus.x).to_csr()
     weights = np.zeros((len(asked), space.n_features))
     for row, direction in enumerate(u):
         shown = pursue(direction, space, 16)
         weights[row, list(shown)] = list(shown.values())
-    still, gained = q @ corpus.x.T, np.asarray((code @ weights.T).T)
-    return lambda strength: still + strength * gained
+    unsteered, gained = q @ corpus.x.T, np.asarray((code @ weights.T).T)
+    return lambda strength: unsteered + strength * gained
 
 
 def clamps(corpus: Corpus, asked: Sequence[Pair], sign: float) -> Callable[[float], Scores]:
@@ -239,13 +239,13 @@ def unit(vectors: NDArray[np.floating]) -> Scores:
 
 def table(curves: Mapping[str, Mapping[str, Curve]], levels: Sequence[float]) -> dict[str, dict[str, float]]:
     """Return the mean over corpora of the concept's precision at each level of topic kept."""
-    ways = next(iter(curves.values()))
+    methods = next(iter(curves.values()))
     return {
         method: {
             f"{level:g}": float(np.mean([c[method].at(level).mean() for c in curves.values()]))
             for level in levels
         }
-        for method in ways
+        for method in methods
     }
 
 
@@ -253,19 +253,21 @@ def gains_of(
     curves: Mapping[str, Mapping[str, Curve]], levels: Sequence[float], sign: int
 ) -> list[dict[str, Any]]:
     """Return the gain of ours over the best method with the same information by level, with an interval."""
-    ways, rows = next(iter(curves.values())), []
+    methods, rows = next(iter(curves.values())), []
     for information in directions():
         theirs = [
-            method for method in ways if method.endswith(f": {information}") and not method.startswith("ours")
+            method
+            for method in methods
+            if method.endswith(f": {information}") and not method.startswith("ours")
         ]
         theirs = [method for method in theirs if not method.startswith("sparse")]
         for level in levels:
             means = {
                 method: np.mean([c[method].at(level).mean() for c in curves.values()]) for method in theirs
             }
-            rival = max(means, key=lambda method: sign * float(means[method]))
+            baseline = max(means, key=lambda method: sign * float(means[method]))
             differences = [
-                sign * (c[f"ours: {information}"].at(level) - c[rival].at(level)) for c in curves.values()
+                sign * (c[f"ours: {information}"].at(level) - c[baseline].at(level)) for c in curves.values()
             ]
             low, high = bootstrap(differences)
             gain = float(np.mean([d.mean() for d in differences]))
@@ -276,14 +278,14 @@ def gains_of(
                     "gain": gain,
                     "from": low,
                     "to": high,
-                    "over": rival,
+                    "over": baseline,
                 }
             )
     return rows
 
 
 def bootstrap(groups: Sequence[Scores]) -> tuple[float, float]:
-    """Return the 95 % interval of the mean over corpora, pairs drawn again within each."""
+    """Return the 95 % interval of the mean over corpora, pairs resampled within each."""
     rng = np.random.default_rng(SEED)
     means = [np.mean([g[rng.integers(len(g), size=len(g))].mean() for g in groups]) for _ in range(DRAWS)]
     return float(np.quantile(means, 0.025)), float(np.quantile(means, 0.975))
@@ -298,14 +300,14 @@ def successes(shares: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, 
 
 
 def identity(corpora: Sequence[Corpus]) -> Figure:
-    """Say whether a steer of strength zero leaves vector, drift and hits as they were, bit for bit."""
+    """Return whether a steer of strength zero leaves vector, drift and hits bitwise unchanged."""
     same, count = True, 0
     for corpus in corpora:
         for query in range(min(5, len(corpus.queries))):
             text = corpus.text(query)
             plain = corpus.index.search(text)
-            still = corpus.index.search(text, steer=f'+"{corpus.text(query - 1)}":0 -#5:0')
-            same &= list(plain) == list(still) and still.drift == 0.0
-            same &= plain.plan.vector.tobytes() == still.plan.vector.tobytes()
+            steered = corpus.index.search(text, steer=f'+"{corpus.text(query - 1)}":0 -#5:0')
+            same &= list(plain) == list(steered) and steered.drift == 0.0
+            same &= plain.plan.vector.tobytes() == steered.plan.vector.tobytes()
             count += 1
     return at_least(float(same), 1.0, "holds", count)

@@ -11,7 +11,7 @@ from saeindex.analysis.cluster.results import Clustering
 from saeindex.report import charts
 from saeindex.report.charts import WIDTH, Chart, alt, inline
 
-# What the layout is made from (van der Maaten and Hinton 2008).
+# Settings of t-SNE (van der Maaten and Hinton 2008).
 COMPONENTS, PERPLEXITY, STEPS = 50, 30, 500
 # Pixels of the map.
 MAP_HEIGHT = 520
@@ -24,22 +24,22 @@ MARKS: dict[str, dict[str, Any]] = {
 
 
 def neighbour_layout(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return places (m, 2) of embeddings (m, d) that keep neighbours together (t-SNE)."""
+    """Return positions (m, 2) of embeddings (m, d) that preserve neighbourhoods (t-SNE)."""
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
     count, dimension = vectors.shape
-    parts = min(COMPONENTS, count - 1, dimension)
-    reduced = PCA(parts, random_state=0).fit_transform(np.asarray(vectors, np.float32))
+    components = min(COMPONENTS, count - 1, dimension)
+    reduced = PCA(components, random_state=0).fit_transform(np.asarray(vectors, np.float32))
     perplexity = min(PERPLEXITY, (count - 1) / 3)
-    start = "pca" if parts >= 2 else "random"
-    layout = TSNE(2, init=start, perplexity=perplexity, max_iter=STEPS, random_state=0, n_jobs=1)
+    initial = "pca" if components >= 2 else "random"
+    layout = TSNE(2, init=initial, perplexity=perplexity, max_iter=STEPS, random_state=0, n_jobs=1)
     return np.asarray(layout.fit_transform(reduced), np.float64)
 
 
 def map_of_records(found: Clustering) -> Chart:
-    """Return the records that have embeddings, near to similar ones."""
-    assert found.vectors is not None  # noqa: S101  (only then there is a map)
+    """Return a map of the records that have embeddings, with similar records near each other."""
+    assert found.vectors is not None  # noqa: S101  (the caller has checked it)
     names = charts.unique_labels(found.names)
     rows = _map_rows(found, neighbour_layout(found.vectors), names)
     base = alt.Chart(inline(rows), width=WIDTH, height=MAP_HEIGHT).encode(
@@ -51,22 +51,22 @@ def map_of_records(found: Clustering) -> Chart:
         ),
     )
     marks = [
-        base.transform_filter(alt.datum.role == role).mark_point(filled=True, **look)
-        for role, look in MARKS.items()
+        base.transform_filter(alt.datum.role == role).mark_point(filled=True, **style)
+        for role, style in MARKS.items()
     ]
-    of = f"{len(rows):,} of {len(found.ids):,} records" if len(rows) < len(found.ids) else "The records"
+    count = f"{len(rows):,} of {len(found.ids):,} records" if len(rows) < len(found.ids) else "The records"
     caption = (
-        f"{of} placed so that those with similar embeddings are near each other (t-SNE: distances between "
+        f"{count} placed so that those with similar embeddings are near each other (t-SNE: distances between "
         "far groups mean nothing). Where colours mix, the embedding as a whole follows something else. "
         "Diamonds are central records, crosses borderline ones."
     )
     return Chart(f"Map by {found.axis.name}", caption, alt.layer(*marks))
 
 
-def _map_rows(found: Clustering, places: NDArray[np.float64], names: list[str]) -> list[dict[str, Any]]:
+def _map_rows(found: Clustering, positions: NDArray[np.float64], names: list[str]) -> list[dict[str, Any]]:
     roles = {record: "borderline" for cluster in found.clusters for record in cluster.borderline}
     roles |= {record: "central" for cluster in found.clusters for record in cluster.central}
-    columns = places.tolist(), found.ids, found.codes.tolist(), found.confidence.tolist()
+    columns = positions.tolist(), found.ids, found.codes.tolist(), found.confidence.tolist()
     return [
         {"id": one, "x": x, "y": y, "colour": names[code], "sure": sure, "role": roles.get(one, "a member")}
         for (x, y), one, code, sure in zip(*columns, strict=False)

@@ -1,4 +1,4 @@
-"""Charts of correlations: which concepts go together, as a heat map and as a graph."""
+"""Charts of correlations: a heat map and a graph of concepts that occur together, and bars of triggers."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from saeindex.report.charts import BLUE, GREY, INK, LETTER, ORANGE, WIDTH, Chart
 from saeindex.report.numbers import percent
 from saeindex.types import shortened
 
-# Concepts of a heat map's side; pairs of a graph.
+# Maximum number of concepts on a side of the heat map, and of pairs in the graph.
 MAX_CONCEPTS, MAX_EDGES = 22, 48
-# Pixels that a graph is laid out in, before labels push nodes apart, and the height of a node with its label.
+# Pixels of a graph before its nodes are moved apart for the labels, and of the height of a node with a label.
 GRAPH_SIZE, NODE_HEIGHT = (620, 520), 27.0
-# Pixels around the nodes of a graph: half of a label, and a node.
+# Pixels around the nodes of a graph: half the width of a label, and the height of a node.
 MARGINS = (90, 24)
-# Letters of a node's label.
+# Maximum number of letters of a node's label.
 LETTERS = 24
 KINDS = ("go together", "avoid each other")
 MEASURES = ("npmi", "support", "expected", "lift", "q")
 
 
 def heat_map(found: Correlations) -> Chart:
-    """Return the concepts of the surest pairs with each other."""
+    """Return a heat map of the concepts of the most certain pairs."""
     pairs = [*found.results, *found.avoided]
     is_across = found.other_field != found.field
     kept_a, kept_b = _first_concepts(pairs, is_across)
@@ -54,7 +54,7 @@ def heat_map(found: Correlations) -> Chart:
 
 
 def _first_concepts(pairs: Sequence[ConceptPair], is_across: bool) -> list[list[PairedConcept]]:
-    """Return the concepts of the rows and of the columns: those of the first pairs, as many as fit."""
+    """Return the concepts of the rows and of the columns: those of as many first pairs as fit."""
     first: dict[PairedConcept, None] = {}
     second: dict[PairedConcept, None] = {} if is_across else first
     for pair in pairs:
@@ -80,10 +80,10 @@ def _tooltip() -> list[Any]:
 
 
 def graph_of_pairs(found: Correlations) -> Chart:
-    """Return the surest pairs as a graph."""
+    """Return a graph of the most certain pairs."""
     pairs = [*found.results[:MAX_EDGES], *found.avoided[: MAX_EDGES // 4]]
-    places = _layout(pairs)
-    ends = [(*places[pair.a], *places[pair.b]) for pair in pairs]
+    positions = _layout(pairs)
+    ends = [(*positions[pair.a], *positions[pair.b]) for pair in pairs]
     edges = [
         {
             **_cell(pair, pair.a, pair.b), "x": x, "y": y, "x2": x2, "y2": y2,
@@ -94,19 +94,19 @@ def graph_of_pairs(found: Correlations) -> Chart:
     degree = Counter(concept for pair in pairs for concept in (pair.a, pair.b))
     nodes = [
         {"label": str(one), "short": _short(one), "x": x, "y": y, "pairs": degree[one]}
-        for one, (x, y) in places.items()
+        for one, (x, y) in positions.items()
     ]
-    wide, high = (
+    width, height = (
         max(values) + margin
-        for values, margin in zip(zip(*places.values(), strict=True), MARGINS, strict=True)
+        for values, margin in zip(zip(*positions.values(), strict=True), MARGINS, strict=True)
     )
-    x = alt.X("x:Q", axis=None, scale=alt.Scale(domain=[0, wide], nice=False))
-    y = alt.Y("y:Q", axis=None, scale=alt.Scale(domain=[0, high], nice=False))
+    x = alt.X("x:Q", axis=None, scale=alt.Scale(domain=[0, width], nice=False))
+    y = alt.Y("y:Q", axis=None, scale=alt.Scale(domain=[0, height], nice=False))
     legend = charts.top_legend(KINDS if found.avoided else ())
     kinds = alt.Color("kind:N", scale=alt.Scale(domain=KINDS, range=["#9db8cf", ORANGE]), legend=legend)
-    width = alt.StrokeWidth("wide:Q", scale=None)
-    lines = alt.Chart(inline(edges), width=wide, height=high).mark_rule(opacity=0.8)
-    lines = lines.encode(x=x, y=y, x2="x2:Q", y2="y2:Q", color=kinds, tooltip=_tooltip(), strokeWidth=width)
+    stroke = alt.StrokeWidth("wide:Q", scale=None)
+    lines = alt.Chart(inline(edges), width=width, height=height).mark_rule(opacity=0.8)
+    lines = lines.encode(x=x, y=y, x2="x2:Q", y2="y2:Q", color=kinds, tooltip=_tooltip(), strokeWidth=stroke)
     base = alt.Chart(inline(nodes)).encode(x=x, y=y)
     dots = base.mark_circle(color=BLUE, opacity=1, stroke="white").encode(
         size=alt.Size("pairs:Q", scale=alt.Scale(range=[40, 260]), legend=None),
@@ -120,17 +120,17 @@ def graph_of_pairs(found: Correlations) -> Chart:
 
 
 def _layout(pairs: Sequence[ConceptPair]) -> dict[PairedConcept, tuple[float, float]]:
-    """Return the places of concepts in pixels: near each other where they go together, labels apart."""
+    """Return the positions of concepts in pixels: near if they occur together, without overlapping labels."""
     from networkx import Graph, kamada_kawai_layout
 
     graph = Graph([(pair.a, pair.b) for pair in pairs])
     found = kamada_kawai_layout(graph)
-    places = np.array([found[one] for one in graph], np.float64)
-    places = (places - places.min(0)) / np.maximum(np.ptp(places, axis=0), 1e-9) * GRAPH_SIZE
+    positions = np.array([found[one] for one in graph], np.float64)
+    positions = (positions - positions.min(0)) / np.maximum(np.ptp(positions, axis=0), 1e-9) * GRAPH_SIZE
     widths = np.array([LETTER * len(_short(one)) + 4 for one in graph])
-    places = charts.spread(places, widths, NODE_HEIGHT)
-    places += MARGINS - places.min(0)
-    return dict(zip(graph, map(tuple, places.tolist()), strict=True))
+    positions = charts.spread(positions, widths, NODE_HEIGHT)
+    positions += MARGINS - positions.min(0)
+    return dict(zip(graph, map(tuple, positions.tolist()), strict=True))
 
 
 def _short(concept: PairedConcept) -> str:
@@ -138,7 +138,7 @@ def _short(concept: PairedConcept) -> str:
 
 
 def trigger_bars(found: Triggers) -> Chart:
-    """Return how much of the behaviour each trigger covers, and how often it brings it about."""
+    """Return bars of the share of the behaviour that each trigger covers, and of the reverse."""
     names = ["behaviour among records with the trigger", "trigger among records with the behaviour"]
     rows = [
         {"label": str(one.pair.a), "what": what, "share": share, "lift": one.pair.lift, "q": one.pair.q}
@@ -146,9 +146,9 @@ def trigger_bars(found: Triggers) -> Chart:
         for what, share in zip(names, (one.pair.p_b_given_a, one.coverage), strict=True)
     ]
     trigger, what, share = ("label:N", "trigger"), ("what:N", "share of"), ("share:Q", "share", ".1%")
-    tips = charts.tooltip(trigger, what, share, ("lift:Q", "lift", ".2f"), ("q:Q", "q", ".2g"))
+    tooltip = charts.tooltip(trigger, what, share, ("lift:Q", "lift", ".2f"), ("q:Q", "q", ".2g"))
     x = alt.X("share:Q", title="share of records", axis=alt.Axis(format="%"), scale=alt.Scale(domainMin=0))
-    usual = found.having / max(1, found.records)
+    base_rate = found.having / max(1, found.records)
     colours = alt.Scale(domain=names, range=[BLUE, GREY])
     bars = alt.Chart(inline(rows), width=WIDTH - 230, height=alt.Step(11)).mark_bar()
     bars = bars.encode(
@@ -156,10 +156,10 @@ def trigger_bars(found: Triggers) -> Chart:
         y=alt.Y("label:N", sort=[str(one.pair.a) for one in found.results], axis=charts.name_axis()),
         yOffset=alt.YOffset("what:N", sort=names),
         color=alt.Color("what:N", scale=colours, legend=charts.top_legend(names, columns=1)),
-        tooltip=tips,
+        tooltip=tooltip,
     )
     caption = (
-        f"“{found.behaviour}” is in {percent(usual)} of all records (the dashed line). "
+        f"“{found.behaviour}” is in {percent(base_rate)} of all records (the dashed line). "
         "A trigger that reaches far beyond it still has counter-examples to read."
     )
-    return Chart("Triggers", caption, alt.layer(bars, charts.rule_at(usual)))
+    return Chart("Triggers", caption, alt.layer(bars, charts.rule_at(base_rate)))

@@ -1,4 +1,4 @@
-"""Charts of drift: shares by period, one small panel for each finding."""
+"""Charts of drift: shares by period, one panel for each finding."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from saeindex.analysis.stats.choices import FAMILY, Family
 from saeindex.report.charts import BLUE, GREY, ORANGE, Chart, alt, inline, tooltip, unique_labels
 from saeindex.types import shortened
 
-# Panels of each family, and of a row of them.
+# Maximum number of panels of each family, and of a row.
 SHOWN, COLUMNS = 12, 3
-# Pixels of a panel, and letters of its title.
+# Pixels of a panel, and maximum number of letters of its title.
 PANEL_WIDTH, PANEL_HEIGHT, LETTERS = 185, 84, 30
-# Periods that are named on an axis.
+# Maximum number of periods that are named on an axis.
 NAMED = 8
 
 
@@ -35,11 +35,11 @@ def _panels(found: Drift, trends: Sequence[Trend]) -> Any:
     labels = unique_labels([shortened(one.shown, LETTERS) for one in trends])
     rows = [
         {
-            "panel": label, "label": one.shown, "period": period, "share": share, "records": where.records,
-            "way": "rises" if one.effect > 0 else "falls", "starts": where.name == one.at,
+            "panel": label, "label": one.shown, "period": period, "share": share, "records": interval.records,
+            "way": "rises" if one.effect > 0 else "falls", "starts": interval.name == one.at,
         }
         for label, one in zip(labels, trends, strict=True)
-        for period, where, share in zip(periods, found.periods, one.shares, strict=True)
+        for period, interval, share in zip(periods, found.periods, one.shares, strict=True)
     ]  # fmt: skip
     named = periods[:: max(1, -(-len(periods) // NAMED))]
     angle = -45 if len(periods) > 4 else 0
@@ -47,14 +47,14 @@ def _panels(found: Drift, trends: Sequence[Trend]) -> Any:
     y_axis = alt.Axis(title=None, format=".3~%", tickCount=3, labelFontSize=9)
     x = alt.X("period:O", sort=periods, scale=alt.Scale(domain=periods), axis=x_axis)
     y = alt.Y("share:Q", axis=y_axis, scale=alt.Scale(domainMin=0))
-    way = alt.Color("way:N", scale=alt.Scale(domain=["rises", "falls"], range=[BLUE, ORANGE]), legend=None)
+    colour = alt.Color("way:N", scale=alt.Scale(domain=["rises", "falls"], range=[BLUE, ORANGE]), legend=None)
     records = ("records:Q", "of records", ",")
     tips = tooltip(("label:N", "finding"), ("period:N", found.over), ("share:Q", "share", ".1%"), records)
     base = alt.Chart(width=PANEL_WIDTH, height=PANEL_HEIGHT).encode(x=x)
     rule = base.transform_filter("datum.starts").mark_rule(color=GREY, strokeDash=[3, 3])
-    lines = base.mark_line(strokeWidth=1.8).encode(y=y, color=way)
-    dots = base.mark_point(filled=True, size=24, opacity=1).encode(y=y, color=way, tooltip=tips)
+    lines = base.mark_line(strokeWidth=1.8).encode(y=y, color=colour)
+    dots = base.mark_point(filled=True, size=24, opacity=1).encode(y=y, color=colour, tooltip=tips)
     header = alt.Header(title=None, labelLimit=PANEL_WIDTH + 25, labelAnchor="start", labelPadding=4)
     facet = alt.Facet("panel:N", sort=labels, header=header)
-    whole = alt.layer(rule, lines, dots, data=inline(rows)).facet(facet=facet, columns=COLUMNS, spacing=22)
-    return whole.resolve_scale(y="independent").resolve_axis(x="independent")
+    chart = alt.layer(rule, lines, dots, data=inline(rows)).facet(facet=facet, columns=COLUMNS, spacing=22)
+    return chart.resolve_scale(y="independent").resolve_axis(x="independent")

@@ -1,4 +1,4 @@
-"""The parts of clustering against independent computations: fits, measures, the baseline, the verdict."""
+"""The steps of clustering against independent computations: fits, measures, the baseline, the verdict."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from saeindex.analysis.cluster.quality import (
 from saeindex.analysis.cluster.verdict import FAILS_FROM, Signs, judge, signs_of
 from saeindex.collection.sample import nearest_rows
 
-DICE = np.random.default_rng(5)
-G = DICE.normal(size=(40, 6))
+RNG = np.random.default_rng(5)
+G = RNG.normal(size=(40, 6))
 
 
 def whitened(g: np.ndarray) -> Whitened:
     return Whitened(g, (g**2).sum(1) / len(g))
 
 
-def clouds(apart: float, count: int = 60) -> tuple[np.ndarray, np.ndarray]:
-    """Two clouds of points in ten dimensions, the first cloud twice as large; and which is which."""
+def clouds(separation: float, count: int = 60) -> tuple[np.ndarray, np.ndarray]:
+    """Two clouds of points in ten dimensions, the first cloud twice as large; and the cloud of each point."""
     truth = np.repeat([0, 1], [2 * count, count])
     x = np.random.default_rng(1).normal(size=(3 * count, 10))
-    x[:, 0] += apart * truth
+    x[:, 0] += separation * truth
     return x - x.mean(0), truth
 
 
 def test_a_fit_leaves_its_own_record_out() -> None:
-    shares = soft(DICE.normal(size=(40, 3)))
-    weight = DICE.uniform(0.5, 2.0, 40)
+    shares = soft(RNG.normal(size=(40, 3)))
+    weight = RNG.uniform(0.5, 2.0, 40)
     centred = weight[:, None] * (shares - shares.mean(0))
     for row in range(5):
         others = np.delete(np.arange(40), row)
@@ -46,7 +46,7 @@ def test_a_fit_leaves_its_own_record_out() -> None:
         assert whitened(G).fit(shares, weight)[row] == pytest.approx(expected, abs=1e-12)
 
 
-def test_records_settle_where_they_part_though_the_start_is_vague() -> None:
+def test_em_converges_to_the_separation_from_a_vague_start() -> None:
     x, truth = clouds(6.0)
     vague = np.stack([-truth, truth], 1) + np.random.default_rng(2).normal(scale=2.0, size=(len(x), 2))
     start = standardised(vague)
@@ -55,7 +55,7 @@ def test_records_settle_where_they_part_though_the_start_is_vague() -> None:
     assert agreement(truth, ended.codes)["ari"] > 0.7
 
 
-def test_a_start_that_nothing_supports_is_not_kept() -> None:
+def test_an_unsupported_start_is_not_kept() -> None:
     x, _ = clouds(0.0)
     start = standardised(np.random.default_rng(3).normal(size=(len(x), 2)))
     ended = settle(whitened(x), start)
@@ -64,7 +64,7 @@ def test_a_start_that_nothing_supports_is_not_kept() -> None:
     assert not judge(signs).expressible
 
 
-def test_examples_stay_where_they_are_told_to_be() -> None:
+def test_examples_stay_in_their_cluster() -> None:
     x, truth = clouds(6.0)
     known = np.full(len(x), -1)
     known[:4] = 1
@@ -73,12 +73,12 @@ def test_examples_stay_where_they_are_told_to_be() -> None:
     assert EXAMPLE > 1
 
 
-def test_without_neighbours_scores_are_left_alone() -> None:
-    scores = DICE.normal(size=(5, 2))
+def test_without_neighbours_scores_are_unchanged() -> None:
+    scores = RNG.normal(size=(5, 2))
     assert smoothed(scores, np.zeros((5, 0), np.int64)) is scores
 
 
-def test_conductance_is_that_of_the_graph() -> None:
+def test_conductance_equals_that_of_the_graph() -> None:
     nearest = nearest_rows(G.astype(np.float32), G.astype(np.float32), 4, skip_self=True)
     codes = np.repeat([0, 1, 2], [10, 25, 5])
     graph = neighbour_graph(nearest)
@@ -87,46 +87,46 @@ def test_conductance_is_that_of_the_graph() -> None:
     assert conductances(graph, codes, 4) == pytest.approx([*expected, 1.0])
 
 
-def test_silhouettes_rise_as_clusters_part() -> None:
+def test_silhouettes_rise_with_separation() -> None:
     means = []
-    for apart in (0.0, 3.0, 8.0):
-        x, truth = clouds(apart)
+    for separation in (0.0, 3.0, 8.0):
+        x, truth = clouds(separation)
         mine = silhouettes(x.astype(np.float32), truth, 3)
         theirs = silhouette_samples(x, truth, metric="cosine")
         means.append(mine.mean())
         assert np.all(np.abs(mine) <= 1)
-        if apart == 8.0:
+        if separation == 8.0:
             assert np.corrcoef(mine, theirs)[0, 1] > 0.8
     assert means == sorted(means)
 
 
-def test_lift_is_the_share_beside_the_usual_one() -> None:
+def test_lift_is_the_share_over_the_base_rate() -> None:
     has = csr_matrix(np.array([[1, 0], [1, 1], [0, 1], [0, 1]], np.float32))
     over, lift = distinctive(has, np.array([0, 0, 1, 1]), 2)
     assert lift == pytest.approx(np.array([[2.0, 2 / 3], [0.0, 4 / 3]]))
     assert over[0, 0] == pytest.approx(2 * 0.5 / np.sqrt(2 * 0.25 + 1))
 
 
-def test_agreement_is_that_of_scikit_learn() -> None:
-    a, b = DICE.integers(0, 3, 50), DICE.integers(0, 4, 50)
+def test_agreement_equals_that_of_scikit_learn() -> None:
+    a, b = RNG.integers(0, 3, 50), RNG.integers(0, 4, 50)
     assert agreement(a, b)["nmi"] == pytest.approx(normalized_mutual_info_score(a, b))
     assert agreement(a, a) == pytest.approx({"nmi": 1.0, "ari": 1.0})
 
 
-def test_jaccard_is_that_of_scikit_learn() -> None:
-    a, b = DICE.random((6, 20)) < 0.3, DICE.random((5, 20)) < 0.3
+def test_jaccard_equals_that_of_scikit_learn() -> None:
+    a, b = RNG.random((6, 20)) < 0.3, RNG.random((5, 20)) < 0.3
     found = jaccard(csr_matrix(a.astype(np.float32)), csr_matrix(b.astype(np.float32)))
     expected = [[jaccard_score(one, other, zero_division=0) for other in b] for one in a]
     assert found == pytest.approx(np.array(expected))
 
 
-def test_failure_is_likelier_the_farther_records_drift() -> None:
+def test_the_failure_score_rises_with_the_drift_of_records() -> None:
     scores = [Signs(kept, 0.5, 0.8, 0.5).failure_score for kept in (0.1, 0.4, 0.7, 1.0)]
     assert scores == sorted(scores, reverse=True)
     assert all(0 < score < 1 for score in scores)
 
 
-def test_a_refusal_gives_its_reasons() -> None:
+def test_a_negative_verdict_gives_its_reasons() -> None:
     refused = judge(Signs(0.05, 0.0, 0.3, 0.0))
     assert not refused.expressible and (refused.failure_score or 0) >= FAILS_FROM
     for part in ("drifted", "not where the words", "similar records differ", "next to no records"):

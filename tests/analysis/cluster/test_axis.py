@@ -1,4 +1,4 @@
-"""An axis reads text, lists and mappings alike, and refuses what says nothing."""
+"""An axis is given as text, lists or mappings; an empty one is refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAME = st.text("abcdefgh ", min_size=1, max_size=8).map(str.strip).filter(bool)
 
 
 @given(NAME, st.lists(NAME, min_size=2, max_size=6, unique=True))
-def test_an_axis_reads_back_what_it_prints(name: str, values: list[str]) -> None:
+def test_a_printed_axis_can_be_parsed(name: str, values: list[str]) -> None:
     axis = Axis.of({name: values})
     assert Axis.parse(str(axis)) == axis
     assert axis.names == tuple(values)
@@ -29,7 +29,7 @@ def test_an_axis_reads_back_what_it_prints(name: str, values: list[str]) -> None
         Axis("tone", (AxisValue("angry", ("furious, mad",)), AxisValue("calm", ("at ease",)))),
     ],
 )
-def test_values_are_described_alike_in_every_form(asked: Any) -> None:
+def test_every_form_gives_the_same_descriptions(asked: Any) -> None:
     axis = Axis.of(asked)
     assert [(value.name, value.texts) for value in axis.values] == [
         ("angry", ("furious, mad",)),
@@ -37,21 +37,21 @@ def test_values_are_described_alike_in_every_form(asked: Any) -> None:
     ]
 
 
-def test_a_name_alone_leaves_the_values_open() -> None:
+def test_an_axis_by_name_has_no_values() -> None:
     assert Axis.parse("tone") == Axis("tone")
 
 
-def test_examples_join_those_of_the_axis_once() -> None:
+def test_examples_are_added_to_those_of_the_axis_once() -> None:
     axis = Axis("tone", (AxisValue("angry", (), ("a",)), AxisValue("calm", (), ("b",))))
-    told = axis.with_examples({"angry": ["a", "c"], "calm": ["d"]})
-    assert [value.examples for value in told.values] == [("a", "c"), ("b", "d")]
-    assert told.has_examples and not told.has_texts
+    extended = axis.with_examples({"angry": ["a", "c"], "calm": ["d"]})
+    assert [value.examples for value in extended.values] == [("a", "c"), ("b", "d")]
+    assert extended.has_examples and not extended.has_texts
 
 
-def test_values_are_taken_from_examples_where_the_axis_has_none() -> None:
-    told = Axis.parse("tone").with_examples({"angry": ["a"], "calm": ["b"]})
-    assert told.names == ("angry", "calm")
-    assert told.has_texts and told.has_examples
+def test_values_are_taken_from_examples_if_the_axis_has_none() -> None:
+    extended = Axis.parse("tone").with_examples({"angry": ["a"], "calm": ["b"]})
+    assert extended.names == ("angry", "calm")
+    assert extended.has_texts and extended.has_examples
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_values_are_taken_from_examples_where_the_axis_has_none() -> None:
         (["tone"], "list"),
     ],
 )
-def test_an_axis_that_says_nothing_is_refused(asked: Any, message: str) -> None:
+def test_an_empty_axis_is_refused(asked: Any, message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
         Axis.of(asked)
 
@@ -94,6 +94,8 @@ def test_examples_that_do_not_fit_the_axis_are_refused(examples: Any, message: s
         ((AxisValue("angry", ("mad",)), AxisValue("calm", (), ("b",))), "some have texts"),
     ],
 )
-def test_values_that_are_not_told_alike_are_refused(values: tuple[AxisValue, ...], message: str) -> None:
+def test_a_mix_of_described_and_undescribed_values_is_refused(
+    values: tuple[AxisValue, ...], message: str
+) -> None:
     with pytest.raises(InvalidInputError, match=message):
         Axis("tone", values).check_described()

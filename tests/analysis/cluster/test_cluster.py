@@ -1,4 +1,4 @@
-"""Clusters of an index along an axis: by words, by examples, by a name alone; new records; refusals."""
+"""Clusters of an index along an axis: descriptions, examples, names; new records; invalid inputs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from saeindex.analysis.cluster.quality import agreement
 from saeindex.analysis.cluster.results import Clustering
 from saeindex.collection.snapshot import Snapshot
 from saeindex.errors import InvalidInputError, NotFoundError
-from tests.samples import SUBJECTS, RememberingEncoder
+from tests.samples import SUBJECTS, RecordingEncoder
 
 TOPICS = {"topic": list(SUBJECTS)}
 
@@ -52,7 +52,7 @@ def test_described_values_find_their_records(snapshot: Snapshot, by_topic: Clust
     assert by_topic.leakage["metadata.topic"]["ari"] > 0.6 > by_topic.leakage["metadata.year"]["ari"]
 
 
-def test_clusters_say_what_they_are(snapshot: Snapshot, by_topic: Clustering) -> None:
+def test_clusters_have_a_description(snapshot: Snapshot, by_topic: Clustering) -> None:
     assert sum(one.size for one in by_topic.clusters) == len(snapshot)
     assert sum(one.share for one in by_topic.clusters) == pytest.approx(1.0)
     for code, one in enumerate(by_topic.clusters):
@@ -70,7 +70,7 @@ def test_clusters_say_what_they_are(snapshot: Snapshot, by_topic: Clustering) ->
     "axis",
     ["author: written by Anna, written by Bob", "day: monday, tuesday, wednesday", "side: left, right"],
 )
-def test_an_axis_that_the_records_do_not_have_is_refused(
+def test_an_axis_that_the_records_do_not_express_is_rejected(
     papers: FeatureIndex, snapshot: Snapshot, axis: str
 ) -> None:
     found = cluster(papers.collection, snapshot, axis)
@@ -78,15 +78,15 @@ def test_an_axis_that_the_records_do_not_have_is_refused(
     assert "NOT EXPRESSIBLE" in str(found)
 
 
-def test_new_records_go_where_their_likes_are(
-    by_topic: Clustering, session_encoder: RememberingEncoder
+def test_new_records_are_assigned_to_similar_ones(
+    by_topic: Clustering, session_encoder: RecordingEncoder
 ) -> None:
     texts = ["The opera house and a violin concerto.", "A spiral galaxy and a distant quasar."]
     vectors = session_encoder.encode_document(texts)
     assert by_topic.assign(vectors, texts) == by_topic.assign(vectors) == ["music", "astronomy"]
 
 
-def test_records_placed_anew_stay_in_their_cluster(
+def test_records_assigned_again_stay_in_their_cluster(
     snapshot: Snapshot, by_topic: Clustering, records: list[Record]
 ) -> None:
     texts = {record.id: record.text for record in records}
@@ -96,7 +96,7 @@ def test_records_placed_anew_stay_in_their_cluster(
 
 
 @pytest.mark.parametrize("is_named", [True, False])
-def test_examples_tell_values_beside_words_or_alone(
+def test_examples_define_values_with_or_without_descriptions(
     papers: FeatureIndex, snapshot: Snapshot, is_named: bool
 ) -> None:
     examples = ids_by_topic(snapshot, 4)
@@ -107,16 +107,14 @@ def test_examples_tell_values_beside_words_or_alone(
     assert all(assigned[one] == name for name, ids in examples.items() for one in ids)
 
 
-def test_a_value_may_have_examples_where_others_have_none(papers: FeatureIndex, snapshot: Snapshot) -> None:
+def test_only_some_values_may_have_examples(papers: FeatureIndex, snapshot: Snapshot) -> None:
     examples = {"music": ids_by_topic(snapshot, 3)["music"]}
     found = cluster(papers.collection, snapshot, TOPICS, examples=examples)
     assert agreement(truth(snapshot), found.codes)["ari"] > 0.6
     assert {found.assignments()[one] for one in examples["music"]} == {"music"}
 
 
-def test_examples_may_lie_outside_the_records_that_are_clustered(
-    papers: FeatureIndex, snapshot: Snapshot
-) -> None:
+def test_examples_may_be_outside_the_clustered_records(papers: FeatureIndex, snapshot: Snapshot) -> None:
     examples = ids_by_topic(snapshot, 3)
     outside = {one for ids in examples.values() for one in ids}
     rows = np.array([row for row, one in enumerate(snapshot.ids) if one not in outside])
@@ -126,7 +124,7 @@ def test_examples_may_lie_outside_the_records_that_are_clustered(
     assert not outside & {one for c in found.clusters for one in (*c.central, *c.borderline)}
 
 
-def test_records_beyond_the_most_are_placed(
+def test_records_above_the_limit_are_assigned(
     papers: FeatureIndex, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MAX_RECORDS", 160)
@@ -166,7 +164,7 @@ def test_results_are_plain_json_and_tables_of_cells(by_topic: Clustering) -> Non
         ({"axis": "t: a, b", "examples": {"a": ["no such"], "b": ["doc-1"]}}, NotFoundError, "no such"),
     ],
 )
-def test_what_cannot_be_clustered_is_refused(
+def test_invalid_inputs_of_clustering_are_refused(
     papers: FeatureIndex, snapshot: Snapshot, options: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
@@ -180,6 +178,6 @@ def test_texts_and_vectors_must_match(snapshot: Snapshot, by_topic: Clustering) 
         by_topic.assign(np.ones((1, 7), np.float32))
 
 
-def test_an_axis_may_be_given_as_such(papers: FeatureIndex, snapshot: Snapshot) -> None:
+def test_an_axis_object_is_accepted(papers: FeatureIndex, snapshot: Snapshot) -> None:
     axis = Axis.parse("topic: astronomy, cooking")
     assert cluster(papers.collection, snapshot, axis).names == ("astronomy", "cooking")

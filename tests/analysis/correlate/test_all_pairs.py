@@ -28,9 +28,9 @@ def features(space: FeatureSpace) -> list[int]:
 @pytest.fixture(scope="module")
 def planted_presence() -> NDArray[np.bool_]:
     """Six concepts: the first two go together, the third and the fourth avoid each other, two are alone."""
-    dice = np.random.default_rng(3)
-    has = dice.random((M, 6)) < 0.3
-    has[:, 1] = np.where(dice.random(M) < 0.7, has[:, 0], has[:, 1])
+    rng = np.random.default_rng(3)
+    has = rng.random((M, 6)) < 0.3
+    has[:, 1] = np.where(rng.random(M) < 0.7, has[:, 0], has[:, 1])
     has[:, 3] &= ~has[:, 2]
     return has
 
@@ -42,7 +42,7 @@ def correlations(
     return correlate_open(made_snapshot(space, planted_presence, features))
 
 
-def test_what_goes_together_and_what_avoids_each_other_is_listed(
+def test_pairs_that_go_together_and_pairs_that_avoid_each_other_are_listed(
     correlations: Correlations, features: list[int], planted_presence: NDArray[np.bool_]
 ) -> None:
     (pair,), (avoiding,) = correlations.results, correlations.avoided
@@ -62,7 +62,7 @@ def test_what_goes_together_and_what_avoids_each_other_is_listed(
     assert len(pair.examples) == 3
 
 
-def test_only_the_records_asked_for_count(
+def test_only_the_selected_records_count(
     space: FeatureSpace, planted_presence: NDArray[np.bool_], features: list[int]
 ) -> None:
     rows = np.arange(50, 250)
@@ -72,7 +72,7 @@ def test_only_the_records_asked_for_count(
     assert all(50 <= int(one[1:]) < 250 for one in part.results[0].examples)
 
 
-def test_across_fields_each_side_is_of_its_own_and_records_lack_neither(
+def test_across_fields_each_side_has_its_field_and_records_have_both(
     space: FeatureSpace, planted_presence: NDArray[np.bool_], features: list[int]
 ) -> None:
     texts = ["" if row < 40 else f"word{row}" for row in range(M)]
@@ -86,7 +86,7 @@ def test_across_fields_each_side_is_of_its_own_and_records_lack_neither(
     assert (pair.a.feature, pair.b.feature) == (features[0], features[1])
     assert across.records == M - 40
     assert pair.support == (planted_presence[40:, 0] & planted_presence[40:, 1]).sum()
-    # The same concept on both sides is no finding.
+    # The same concept on both sides is not a finding.
     assert across.removed == {"the same concept": 1}
     assert (across.field, across.other_field) == ("prompt", "")
 
@@ -121,22 +121,22 @@ def test_answers_to_one_prompt_and_records_of_one_unit_count_as_one(
 def test_repeated_answers_to_few_prompts_are_no_evidence(space: FeatureSpace, features: list[int]) -> None:
     findings = [0, 0]
     for seed in range(15):
-        dice = np.random.default_rng(seed)
-        asked, copies = dice.random((60, 1)) < 0.3, np.repeat(np.arange(60), 20)
-        # What is answered depends on the prompt, and not on the concept.
-        answered = dice.random((1_200, 1)) < dice.random((60, 1))[copies]
-        prompts = made_snapshot(space, asked, features[:1], field="prompt", seed=seed).take(copies)
-        responses = made_snapshot(space, answered, features[1:2])
+        rng = np.random.default_rng(seed)
+        prompt_presence, copies = rng.random((60, 1)) < 0.3, np.repeat(np.arange(60), 20)
+        # The answer depends on the prompt, and not on the concept.
+        response_presence = rng.random((1_200, 1)) < rng.random((60, 1))[copies]
+        prompts = made_snapshot(space, prompt_presence, features[:1], field="prompt", seed=seed).take(copies)
+        responses = made_snapshot(space, response_presence, features[1:2])
         prompts = replace(prompts, ids=responses.ids)
         findings[0] += correlate_open(prompts, responses).found
         alone = [{"record": row} for row in range(1_200)]
-        apart = replace(prompts, metadata=[json.dumps(one) for one in alone], _columns={})
-        findings[1] += correlate_open(apart, responses, unit="metadata.record").found
+        separate = replace(prompts, metadata=[json.dumps(one) for one in alone], _columns={})
+        findings[1] += correlate_open(separate, responses, unit="metadata.record").found
     assert findings[0] <= 2
     assert findings[1] > 5
 
 
-def test_by_finds_no_more_than_bh_and_a_lower_rate_no_more_than_a_higher(
+def test_stricter_corrections_find_no_more_pairs(
     space: FeatureSpace, planted_presence: NDArray[np.bool_], features: list[int]
 ) -> None:
     snapshot = made_snapshot(space, planted_presence, features)
@@ -146,10 +146,10 @@ def test_by_finds_no_more_than_bh_and_a_lower_rate_no_more_than_a_higher(
         assert one.q >= next(o.q for o in loose.results if o.a == one.a and o.b == one.b)
 
 
-# What says nothing ------------------------------------------------------------------------------------
+# Uninformative pairs ----------------------------------------------------------------------------------
 
 
-def test_pairs_of_a_family_and_those_alike_by_direction_or_label_are_known_beforehand(
+def test_trivial_pairs_are_known_by_family_direction_and_label(
     space: FeatureSpace,
 ) -> None:
     known = KnownTrivial(space)
@@ -172,10 +172,10 @@ def test_pairs_of_a_family_and_those_alike_by_direction_or_label_are_known_befor
     assert any(word[:5] in second for word in first.replace(",", " ").split() if len(word) >= 4)
 
 
-def test_two_names_of_one_thing_are_left_out_on_sight(space: FeatureSpace, features: list[int]) -> None:
-    dice = np.random.default_rng(5)
-    topic = dice.random(M) < 0.3
-    has = np.stack([topic & (dice.random(M) < 0.7) for _ in range(2)], axis=1)
+def test_pairs_of_the_same_records_are_left_out(space: FeatureSpace, features: list[int]) -> None:
+    rng = np.random.default_rng(5)
+    topic = rng.random(M) < 0.3
+    has = np.stack([topic & (rng.random(M) < 0.7) for _ in range(2)], axis=1)
     snapshot = made_snapshot(space, has, features[:2])
     snapshot.vectors[topic] = 0.2 * snapshot.vectors[topic] + 1.0 / np.sqrt(space.encoder.dimension)
     found = correlate_open(snapshot)
@@ -184,10 +184,10 @@ def test_two_names_of_one_thing_are_left_out_on_sight(space: FeatureSpace, featu
     assert len(correlate_open(snapshot, with_trivial=True).results) == 1
 
 
-def test_a_word_that_both_stand_for_is_left_out_on_sight(space: FeatureSpace, features: list[int]) -> None:
-    dice = np.random.default_rng(6)
-    has_word = dice.random(M) < 0.08
-    has = np.stack([has_word & (dice.random(M) < 0.7) for _ in range(2)], axis=1)
+def test_pairs_explained_by_a_common_word_are_left_out(space: FeatureSpace, features: list[int]) -> None:
+    rng = np.random.default_rng(6)
+    has_word = rng.random(M) < 0.08
+    has = np.stack([has_word & (rng.random(M) < 0.7) for _ in range(2)], axis=1)
     texts = [f"haskell w{row}" if one else f"w{row}" for row, one in enumerate(has_word)]
     found = correlate_open(made_snapshot(space, has, features[:2], texts=texts))
     assert (found.results, found.removed) == ((), {WORD: 1})
@@ -196,10 +196,10 @@ def test_a_word_that_both_stand_for_is_left_out_on_sight(space: FeatureSpace, fe
 # Results ----------------------------------------------------------------------------------------------
 
 
-def test_results_are_json_tables_and_text(correlations: Correlations) -> None:
-    said = json.loads(json.dumps(correlations.to_json()))
-    assert said["tested"] == 15
-    (pair,) = said["results"]
+def test_results_are_given_as_json_tables_and_text(correlations: Correlations) -> None:
+    as_json = json.loads(json.dumps(correlations.to_json()))
+    assert as_json["tested"] == 15
+    (pair,) = as_json["results"]
     assert pair["a"]["label"]
     assert pair["ci"][0] < pair["log_odds"] < pair["ci"][1]
     contract = {"support", "expected", "lift", "npmi", "p", "q", "p_b_given_a", "p_a_given_b"}
@@ -231,7 +231,7 @@ def test_graphs_have_each_pair_as_an_edge(correlations: Correlations, tmp_path: 
 
 
 @pytest.mark.parametrize("options", [{"alpha": 0}, {"alpha": 1.5}, {"min_support": 0}, {"limit": 0}])
-def test_settings_out_of_range_are_refused(
+def test_options_out_of_range_are_refused(
     space: FeatureSpace, planted_presence: NDArray[np.bool_], features: list[int], options: dict[str, float]
 ) -> None:
     with pytest.raises(InvalidInputError, match="out of range"):

@@ -1,4 +1,4 @@
-"""Statistics of pairs against scipy, sklearn and loops; and that the error rate is what it says."""
+"""Statistics of pairs against scipy, sklearn and loops; and the error rate under independence."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scipy.stats.contingency import odds_ratio
 from saeindex.analysis.correlate.pair_tests import PairTables, corrected, count_pairs, mid_p
 
 
-def nothing_trivial(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int8]:
+def none_trivial(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int8]:
     return np.zeros((len(a), len(b)), np.int8)
 
 
@@ -34,7 +34,7 @@ def a_table(draw: st.DrawFn) -> tuple[int, int, int, int]:
 
 @settings(max_examples=200, deadline=None)
 @given(a_table())
-def test_mid_p_is_twice_the_hypergeometric_tail_with_half_of_what_was_seen(
+def test_mid_p_is_the_two_sided_hypergeometric_mid_p_value(
     table: tuple[int, int, int, int],
 ) -> None:
     both, of_a, of_b, records = table
@@ -47,7 +47,7 @@ def test_mid_p_is_twice_the_hypergeometric_tail_with_half_of_what_was_seen(
     assert got == pytest.approx(expected, rel=1e-6, abs=1e-12)
 
 
-def test_statistics_of_a_pair_are_those_of_the_libraries() -> None:
+def test_statistics_of_a_pair_equal_those_of_libraries() -> None:
     both, of_a, of_b, records = 30, 80, 120, 1_000
     pair = tables([both], [of_a], [of_b], records)
     cells = [[both, of_a - both], [of_b - both, records - of_a - of_b + both]]
@@ -59,12 +59,12 @@ def test_statistics_of_a_pair_are_those_of_the_libraries() -> None:
     value, low, high = (float(part[0]) for part in pair.log_odds())
     sample = odds_ratio(cells, kind="sample")
     interval = sample.confidence_interval(0.95)
-    # Half a record in each cell moves these a little.
+    # Half a record is added to each cell.
     assert value == pytest.approx(np.log(sample.statistic), abs=0.02)
     assert (low, high) == pytest.approx((np.log(interval.low), np.log(interval.high)), abs=0.05)
 
 
-def test_pairs_never_together_and_never_apart_are_at_the_ends_of_the_scale() -> None:
+def test_exclusive_and_inseparable_pairs_are_at_the_ends_of_the_scale() -> None:
     pair = tables([0, 50], [50, 50], [50, 50], 1_000)
     np.testing.assert_allclose(pair.npmi, [-1.0, 1.0])
     assert pair.evidence[0] < 0 < pair.evidence[1]
@@ -77,22 +77,24 @@ def test_large_counts_are_tested_like_small_ones() -> None:
 
 
 @pytest.mark.parametrize("is_cross", [False, True])
-def test_all_pairs_are_counted_as_by_a_loop(is_cross: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_counts_of_all_pairs_equal_those_of_a_loop(
+    is_cross: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("saeindex.analysis.correlate.pair_tests.BLOCK", 7)
-    dice = np.random.default_rng(0)
-    dense = dice.random((60, 25)) < dice.random(25) * 0.6
-    other = dice.random((60, 18)) < 0.3 if is_cross else dense
+    rng = np.random.default_rng(0)
+    dense = rng.random((60, 25)) < rng.random(25) * 0.6
+    other = rng.random((60, 18)) < 0.3 if is_cross else dense
     present = csr_matrix(dense.astype(np.float32))
     against = csr_matrix(other.astype(np.float32)) if is_cross else None
-    least = 4
-    found, tested, removed = count_pairs(present, against, least, 1.0, nothing_trivial, [])
+    min_support = 4
+    found, tested, removed = count_pairs(present, against, min_support, 1.0, none_trivial, [])
     expected, possible = {}, 0
     for i in range(25):
         for j in range(other.shape[1]) if is_cross else range(i + 1, 25):
             of_a, of_b, both = dense[:, i].sum(), other[:, j].sum(), (dense[:, i] & other[:, j]).sum()
-            if min(of_a, of_b) >= least:
+            if min(of_a, of_b) >= min_support:
                 possible += 1
-                if both >= least or of_a * of_b / 60 >= least:
+                if both >= min_support or of_a * of_b / 60 >= min_support:
                     expected[i, j] = (both, of_a, of_b)
     keys = zip(found.a.tolist(), found.b.tolist(), strict=True)
     counts = zip(found.both.tolist(), found.of_a.tolist(), found.of_b.tolist(), strict=True)
@@ -101,7 +103,7 @@ def test_all_pairs_are_counted_as_by_a_loop(is_cross: bool, monkeypatch: pytest.
     assert len(expected) > 50
 
 
-def test_pairs_that_say_nothing_are_counted_by_reason_and_not_tested() -> None:
+def test_uninformative_pairs_are_counted_by_reason_and_not_tested() -> None:
     present = csr_matrix(np.ones((20, 6), np.float32))
 
     def why(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int8]:
@@ -114,21 +116,19 @@ def test_pairs_that_say_nothing_are_counted_by_reason_and_not_tested() -> None:
 
 
 @pytest.mark.parametrize("method", ["bh", "by"])
-def test_q_values_are_those_of_all_tests_whose_others_are_1(method: str) -> None:
+def test_q_values_treat_untested_pairs_as_p_1(method: str) -> None:
     p = np.random.default_rng(1).random(40) ** 6
     expected = false_discovery_control(np.concatenate([p, np.ones(160)]), method=method)[:40]
     np.testing.assert_allclose(corrected(p, 200, method), expected)  # type: ignore[arg-type]
     assert not len(corrected(np.zeros(0), 10))
 
 
-def test_concepts_that_are_independent_are_hardly_ever_found_to_go_together() -> None:
+def test_independent_concepts_are_rarely_found_to_go_together() -> None:
     runs_with_finding = 0
     for seed in range(40):
-        dice = np.random.default_rng(seed)
-        dense = dice.random((300, 40)) < dice.uniform(0.01, 0.4, 40)
-        pairs, tested, _ = count_pairs(
-            csr_matrix(dense.astype(np.float32)), None, 5, 0.05, nothing_trivial, []
-        )
+        rng = np.random.default_rng(seed)
+        dense = rng.random((300, 40)) < rng.uniform(0.01, 0.4, 40)
+        pairs, tested, _ = count_pairs(csr_matrix(dense.astype(np.float32)), None, 5, 0.05, none_trivial, [])
         runs_with_finding += bool((corrected(pairs.p_values(), tested) < 0.05).any())
     # 5 % of 40 are 2; 6 or more would happen in one of 70 such tests.
     assert runs_with_finding <= 5

@@ -1,4 +1,4 @@
-"""A behaviour that was planted is led back to the prompts that bring it about, with counter-examples."""
+"""The triggers of a planted behaviour are found, with counter-examples."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def features(space: FeatureSpace) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def asked() -> NDArray[np.bool_]:
+def prompt_presence() -> NDArray[np.bool_]:
     """Four concepts of the prompts; the fifth has nearly the same prompts as the first."""
     has = np.random.default_rng(1).random((M, 5)) < 0.2
     has[:, 4] = has[:, 0] & (np.random.default_rng(2).random(M) < 0.9)
@@ -33,21 +33,21 @@ def asked() -> NDArray[np.bool_]:
 
 
 @pytest.fixture(scope="module")
-def answered(asked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def response_presence(prompt_presence: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The behaviour: in most responses to prompts with the first concept, and in some others."""
-    chance = np.where(asked[:, 0], 0.8, 0.05)
+    chance = np.where(prompt_presence[:, 0], 0.8, 0.05)
     return np.random.default_rng(3).random((M, 1)) < chance[:, None]
 
 
 @pytest.fixture(scope="module")
-def prompts(space: FeatureSpace, asked: NDArray[np.bool_], features: list[int]) -> Snapshot:
-    return made_snapshot(space, asked, features[:5], field="prompt")
+def prompts(space: FeatureSpace, prompt_presence: NDArray[np.bool_], features: list[int]) -> Snapshot:
+    return made_snapshot(space, prompt_presence, features[:5], field="prompt")
 
 
 @pytest.fixture(scope="module")
-def responses(space: FeatureSpace, answered: NDArray[np.bool_], features: list[int]) -> Snapshot:
-    metadata = [{"refuses": bool(one)} for one in answered[:, 0]]
-    return made_snapshot(space, answered, features[5:], metadata=metadata, seed=1)
+def responses(space: FeatureSpace, response_presence: NDArray[np.bool_], features: list[int]) -> Snapshot:
+    metadata = [{"refuses": bool(one)} for one in response_presence[:, 0]]
+    return made_snapshot(space, response_presence, features[5:], metadata=metadata, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -55,22 +55,25 @@ def triggers(prompts: Snapshot, responses: Snapshot, features: list[int]) -> Tri
     return find_triggers(prompts, responses, features[5])
 
 
-def test_the_trigger_is_found_alone_and_its_twin_stands_beside_it(
-    triggers: Triggers, features: list[int], asked: NDArray[np.bool_], answered: NDArray[np.bool_]
+def test_a_trigger_is_listed_once_with_its_equivalent_feature(
+    triggers: Triggers,
+    features: list[int],
+    prompt_presence: NDArray[np.bool_],
+    response_presence: NDArray[np.bool_],
 ) -> None:
     (trigger,) = triggers.results
     assert trigger.pair.a.feature == features[0]
     assert trigger.pair.a.field == "prompt"
     assert [one.feature for one in trigger.same] == [features[4]]
-    both = (asked[:, 0] & answered[:, 0]).sum()
+    both = (prompt_presence[:, 0] & response_presence[:, 0]).sum()
     assert trigger.pair.support == both
-    assert trigger.pair.p_b_given_a == pytest.approx(both / asked[:, 0].sum())
-    assert trigger.coverage == pytest.approx(both / answered.sum())
-    assert (triggers.tested, triggers.having, triggers.records) == (5, answered.sum(), M)
+    assert trigger.pair.p_b_given_a == pytest.approx(both / prompt_presence[:, 0].sum())
+    assert trigger.coverage == pytest.approx(both / response_presence.sum())
+    assert (triggers.tested, triggers.having, triggers.records) == (5, response_presence.sum(), M)
 
 
-def test_records_for_and_against_are_what_they_are_called(
-    triggers: Triggers, asked: NDArray[np.bool_], answered: NDArray[np.bool_]
+def test_supporting_and_contradicting_records_are_correct(
+    triggers: Triggers, prompt_presence: NDArray[np.bool_], response_presence: NDArray[np.bool_]
 ) -> None:
     (trigger,) = triggers.results
     for ids, has_trigger, has_behaviour in (
@@ -81,15 +84,19 @@ def test_records_for_and_against_are_what_they_are_called(
         assert len(ids) == 5
         for one in ids:
             row = int(one[1:])
-            assert (asked[row, 0], answered[row, 0]) == (has_trigger, has_behaviour)
+            assert (prompt_presence[row, 0], response_presence[row, 0]) == (has_trigger, has_behaviour)
 
 
 @pytest.mark.parametrize("way", ["metadata", "examples"])
-def test_a_behaviour_may_be_named_in_other_ways(
-    prompts: Snapshot, responses: Snapshot, features: list[int], answered: NDArray[np.bool_], way: str
+def test_a_behaviour_can_be_defined_in_several_ways(
+    prompts: Snapshot,
+    responses: Snapshot,
+    features: list[int],
+    response_presence: NDArray[np.bool_],
+    way: str,
 ) -> None:
-    rows = np.flatnonzero(answered[:, 0])
-    others = np.flatnonzero(~answered[:, 0])
+    rows = np.flatnonzero(response_presence[:, 0])
+    others = np.flatnonzero(~response_presence[:, 0])
     behaviour = (
         NamedConcept("refuses", metadata="metadata.refuses", value=True)
         if way == "metadata"
@@ -101,16 +108,16 @@ def test_a_behaviour_may_be_named_in_other_ways(
     assert found.behaviour.label == "refuses"
 
 
-def test_a_topic_that_comes_back_in_the_response_is_no_trigger(
-    space: FeatureSpace, asked: NDArray[np.bool_], features: list[int]
+def test_a_topic_repeated_in_the_response_is_not_a_trigger(
+    space: FeatureSpace, prompt_presence: NDArray[np.bool_], features: list[int]
 ) -> None:
-    prompts = made_snapshot(space, asked[:, :2], features[:2], field="prompt")
-    echo = made_snapshot(space, asked[:, :2], features[:2])
+    prompts = made_snapshot(space, prompt_presence[:, :2], features[:2], field="prompt")
+    echo = made_snapshot(space, prompt_presence[:, :2], features[:2])
     found = find_triggers(prompts, echo, features[0])
     assert (found.removed, found.results) == (1, ())
 
 
-def test_nothing_is_found_where_nothing_was_planted(
+def test_without_a_planted_trigger_nothing_is_found(
     prompts: Snapshot, space: FeatureSpace, features: list[int]
 ) -> None:
     findings = 0
@@ -120,13 +127,13 @@ def test_nothing_is_found_where_nothing_was_planted(
     assert findings <= 3
 
 
-def test_triggers_are_json_tables_and_text(triggers: Triggers) -> None:
-    said = json.loads(json.dumps(triggers.to_json()))
-    assert said["results"][0]["showing"] == list(triggers.results[0].showing)
+def test_triggers_are_given_as_json_tables_and_text(triggers: Triggers) -> None:
+    as_json = json.loads(json.dumps(triggers.to_json()))
+    assert as_json["results"][0]["showing"] == list(triggers.results[0].showing)
     assert len(triggers.tables()["records"]) == 15
     assert "without behaviour: r" in str(triggers)
 
 
-def test_a_behaviour_that_the_space_does_not_have_is_refused(prompts: Snapshot, responses: Snapshot) -> None:
+def test_an_unknown_behaviour_is_refused(prompts: Snapshot, responses: Snapshot) -> None:
     with pytest.raises(UnknownConceptError):
         find_triggers(prompts, responses, 999_999)

@@ -1,4 +1,4 @@
-"""Comparisons on real indexes: what differs is found, what does not is not, and all of it is told."""
+"""Comparisons on real indexes: real differences are found and reported, and no others."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from tests.samples import sample_records
 
 if TYPE_CHECKING:
     from saeindex import FeatureSpace
-    from tests.samples import RememberingEncoder
+    from tests.samples import RecordingEncoder
 
 MUSIC, OTHERS = 'metadata.topic = "music"', 'metadata.topic != "music"'
 
 
 @pytest.fixture(scope="module")
 def answers(
-    space: FeatureSpace, session_encoder: RememberingEncoder, tmp_path_factory: pytest.TempPathFactory
+    space: FeatureSpace, session_encoder: RecordingEncoder, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[FeatureIndex]:
-    """Two models' answers to the same 60 prompts: the second thanks."""
+    """Two models' answers to the same 60 prompts: the second adds thanks."""
     records = []
     for record in sample_records(60, seed=5):
         for model in ("plain", "polite"):
@@ -60,7 +60,7 @@ def test_half_of_the_records_do_not_differ_from_the_others(papers: FeatureIndex)
     assert sum(found) <= 1
 
 
-def test_shares_are_counts_of_the_index(papers: FeatureIndex) -> None:
+def test_shares_equal_the_counts_of_the_index(papers: FeatureIndex) -> None:
     found = papers.diff(MUSIC, OTHERS, families=("concepts",), length_bins=0)
     first = found.findings["concepts"][0]
     for name, where in (("a", MUSIC), ("b", OTHERS)):
@@ -93,14 +93,16 @@ def test_groups_come_from_filters_values_and_names(papers: FeatureIndex) -> None
     assert by_filter.groups == by_where.groups
     topics = papers.diff(by="metadata.topic", confirm=False, examples=1)
     assert set(topics.groups) >= {"music", "cooking", "finance"}
-    told = {(one.group, word) for one in topics for word in ("food", "music", "weather") if word in one.label}
-    assert {("cooking", "food"), ("music", "music"), ("weather", "weather")} <= told
-    assert not told & {("finance", "food"), ("medicine", "music")}
+    reported = {
+        (one.group, word) for one in topics for word in ("food", "music", "weather") if word in one.label
+    }
+    assert {("cooking", "food"), ("music", "music"), ("weather", "weather")} <= reported
+    assert not reported & {("finance", "food"), ("medicine", "music")}
     named = papers.diff(groups={"old": "metadata.year < 2000", "new": "metadata.year >= 2010"}, confirm=False)
     assert set(named.groups) == {"old", "new"}
 
 
-def test_pairs_are_compared_with_each_other(answers: FeatureIndex) -> None:
+def test_paired_groups_are_compared_by_pair(answers: FeatureIndex) -> None:
     found = answers.diff(
         'metadata.model = "polite"', 'metadata.model = "plain"', families=("concepts", "words"), length_bins=0
     )
@@ -111,10 +113,10 @@ def test_pairs_are_compared_with_each_other(answers: FeatureIndex) -> None:
     assert not words.keys() & {"violin", "bread", "tax"}
 
 
-def test_findings_are_confirmed_in_the_other_half(papers: FeatureIndex) -> None:
+def test_findings_are_confirmed_on_the_other_half(papers: FeatureIndex) -> None:
     found = papers.diff(MUSIC, OTHERS, families=("words",))
-    (told,) = found.confirmation
-    assert 0 < told.replicated <= told.found
+    (reported,) = found.confirmation
+    assert 0 < reported.replicated <= reported.found
     assert any(one.replicated for one in found)
 
 
@@ -126,7 +128,7 @@ def test_examples_show_the_finding(papers: FeatureIndex) -> None:
             assert str(one.key) in example.text.lower()
 
 
-def test_what_could_have_been_found_falls_with_more_records(papers: FeatureIndex) -> None:
+def test_the_detectable_difference_falls_with_more_records(papers: FeatureIndex) -> None:
     few = papers.diff('metadata.topic = "music" AND metadata.year < 2000', OTHERS, families=("words",))
     many = papers.diff("metadata.year < 2007", "metadata.year >= 2007", families=("words",))
     of_few, of_many = (next(o for o in found.power if o.base == 0.05).share for found in (few, many))
@@ -134,7 +136,7 @@ def test_what_could_have_been_found_falls_with_more_records(papers: FeatureIndex
 
 
 @pytest.mark.parametrize(
-    ("arguments", "error", "says"),
+    ("arguments", "error", "message"),
     [
         ({"a": "metadata.year > 3000"}, InvalidInputError, "no record is in it"),
         ({"a": MUSIC, "b": MUSIC}, InvalidInputError, "in another group too"),
@@ -153,24 +155,24 @@ def test_what_could_have_been_found_falls_with_more_records(papers: FeatureIndex
         ({"a": MUSIC, "level": "loud"}, InvalidInputError, "loud"),
     ],
 )
-def test_bad_questions_say_what_is_wrong(
-    papers: FeatureIndex, arguments: dict[str, object], error: type[Exception], says: str
+def test_invalid_options_are_reported(
+    papers: FeatureIndex, arguments: dict[str, object], error: type[Exception], message: str
 ) -> None:
-    with pytest.raises(error, match=says):
+    with pytest.raises(error, match=message):
         papers.diff(**arguments)  # type: ignore[arg-type]
 
 
-def test_companions_are_counted_in_the_engine(any_papers: FeatureIndex) -> None:
+def test_related_features_are_counted_in_the_engine(any_papers: FeatureIndex) -> None:
     feature = int(np.argmax(np.asarray(any_papers.snapshot().at("typical").sum(0)).ravel()))
     found = any_papers.companions(feature, limit=5)
-    held = any_papers.snapshot().at("typical")
-    having = held[:, feature].toarray().ravel() > 0
+    present = any_papers.snapshot().at("typical")
+    having = present[:, feature].toarray().ravel() > 0
     for one in found:
-        assert one.support == int(held[having][:, one.feature].sum())
+        assert one.support == int(present[having][:, one.feature].sum())
         assert one.lift > 1 and one.q <= 0.05
 
 
-def test_json_has_what_the_contract_names(papers: FeatureIndex, tmp_path: Path) -> None:
+def test_json_has_the_fields_of_the_contract(papers: FeatureIndex, tmp_path: Path) -> None:
     found = papers.diff(MUSIC, OTHERS).to_json()
     assert {"groups", "tested", "alpha", "results"} <= found.keys()
     first = found["results"][0]
@@ -178,12 +180,12 @@ def test_json_has_what_the_contract_names(papers: FeatureIndex, tmp_path: Path) 
     assert isinstance(first["feature"], int) and len(first["ci"]) == 2
 
 
-def test_two_indexes_are_compared_whole(
-    papers: FeatureIndex, space: FeatureSpace, session_encoder: RememberingEncoder, tmp_path: Path
+def test_two_whole_indexes_are_compared(
+    papers: FeatureIndex, space: FeatureSpace, session_encoder: RecordingEncoder, tmp_path: Path
 ) -> None:
-    polite = [Record(one.id, one.text + " Thank you so much!") for one in sample_records(100, seed=9)]
+    thankful = [Record(one.id, one.text + " Thank you so much!") for one in sample_records(100, seed=9)]
     with FeatureIndex.create(tmp_path / "polite.idx", space, encoder=session_encoder) as other:
-        other.add(polite)
+        other.add(thankful)
         found = papers.diff(other=other, families=("words",), length_bins=0)
     assert found.groups == {"a": 240, "b": 100}
     thanks = next(one for one in found if one.key == "thank")
@@ -191,12 +193,12 @@ def test_two_indexes_are_compared_whole(
     assert thanks.examples["b"][0].id.startswith("b:") and "Thank you" in thanks.examples["b"][0].text
 
 
-def test_named_properties_are_told_found_or_not(papers: FeatureIndex) -> None:
+def test_named_properties_are_reported_found_or_not(papers: FeatureIndex) -> None:
     named = ["music=music and concerts; against: food and cooking", "law=a court decision"]
     found = papers.diff(MUSIC, OTHERS, families=("words",), named=named)
-    told = {one.key: one for one in found.findings["named"]}
-    assert told["music"].q < 1e-4 and told["music"].effect > 0.1
-    assert told["law"].q > 0.05
+    reported = {one.key: one for one in found.findings["named"]}
+    assert reported["music"].q < 1e-4 and reported["music"].effect > 0.1
+    assert reported["law"].q > 0.05
     assert "no difference found" in str(found)
     like = papers.snapshot().ids[:3]
     shown = papers.diff(MUSIC, named=[NamedConcept("these", like=like)], families=("words",))

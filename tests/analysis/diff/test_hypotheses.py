@@ -1,4 +1,4 @@
-"""Hypotheses of a language model: a real HTTP service on loopback, whose claims are checked."""
+"""Hypotheses of a language model: the claims of a real HTTP service on loopback are verified."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from saeindex.report.charts import save_charts
 from tests.llm.chat_service import KEY, ChatService, blocks, phrase_of, running_service
 
 MUSIC, OTHERS = 'metadata.topic = "music"', 'metadata.topic != "music"'
-TUNES = ("violin", "jazz", "opera", "guitar")
+MUSIC_WORDS = ("violin", "jazz", "opera", "guitar")
 
 
 @pytest.fixture
 def service() -> Iterator[ChatService]:
     with running_service() as running:
-        running.speak = reader
+        running.default_reply = reader
         yield running
 
 
@@ -36,14 +36,16 @@ def reader(body: dict[str, Any]) -> str:
         return json.dumps({"hypotheses": claims})
     (texts,) = blocks(body)
     about = phrase_of(body) == "is about music"
-    return json.dumps({"scores": [90 if not about or any(t in text for t in TUNES) else 5 for text in texts]})
+    return json.dumps(
+        {"scores": [90 if not about or any(t in text for t in MUSIC_WORDS) else 5 for text in texts]}
+    )
 
 
 def writer_of(service: ChatService, **options: Any) -> HypothesisWriter:
     return HypothesisWriter("writer", base_url=service.url, api_key=KEY, max_retries=1, **options)
 
 
-def test_what_is_true_holds_and_what_is_not_does_not(service: ChatService, papers: FeatureIndex) -> None:
+def test_true_hypotheses_hold_and_false_ones_do_not(service: ChatService, papers: FeatureIndex) -> None:
     found = papers.diff(MUSIC, OTHERS, families=("words",), writer=writer_of(service))
     music, letters = found.hypotheses
     assert (music.text, music.group, music.holds) == ("is about music", "a", True)
@@ -53,7 +55,9 @@ def test_what_is_true_holds_and_what_is_not_does_not(service: ChatService, paper
     assert found.to_json()["hypotheses"][0]["holds"] is True
 
 
-def test_records_are_judged_that_were_not_shown(service: ChatService, papers: FeatureIndex) -> None:
+def test_hypotheses_are_judged_on_records_that_were_not_shown(
+    service: ChatService, papers: FeatureIndex
+) -> None:
     found = papers.diff(MUSIC, OTHERS, families=("words",), writer=writer_of(service))
     shown = {
         one.text for finding in findings_shown(found) for each in finding.examples.values() for one in each
@@ -63,9 +67,7 @@ def test_records_are_judged_that_were_not_shown(service: ChatService, papers: Fe
     assert all("Group" not in body["messages"][-1]["content"] for body in service.requests[1:])
 
 
-def test_replies_are_paid_for_once_and_capped(
-    service: ChatService, papers: FeatureIndex, tmp_path: Path
-) -> None:
+def test_replies_are_cached_and_capped(service: ChatService, papers: FeatureIndex, tmp_path: Path) -> None:
     for _ in range(2):
         papers.diff(MUSIC, OTHERS, families=("words",), writer=writer_of(service, cache=tmp_path))
     assert len(service.requests) == 1 + 2 * 4
@@ -73,7 +75,7 @@ def test_replies_are_paid_for_once_and_capped(
         papers.diff(MUSIC, OTHERS, families=("words",), writer=writer_of(service, max_tokens=800))
 
 
-def test_an_estimate_is_no_less_than_what_is_asked(service: ChatService, papers: FeatureIndex) -> None:
+def test_an_estimate_is_an_upper_bound_of_the_requests(service: ChatService, papers: FeatureIndex) -> None:
     plain = papers.diff(MUSIC, OTHERS, families=("words",))
     estimate = writer_of(service).estimate(plain)
     assert not service.requests
@@ -81,7 +83,7 @@ def test_an_estimate_is_no_less_than_what_is_asked(service: ChatService, papers:
     assert len(service.requests) <= estimate.requests
 
 
-def test_without_findings_nothing_is_asked(service: ChatService, papers: FeatureIndex) -> None:
+def test_without_findings_there_are_no_requests(service: ChatService, papers: FeatureIndex) -> None:
     found = papers.diff(
         "metadata.score < 0.5", "metadata.score >= 0.5", families=("clusters",), alpha=1e-6,
         writer=writer_of(service),
@@ -91,13 +93,13 @@ def test_without_findings_nothing_is_asked(service: ChatService, papers: Feature
         papers.diff(by="metadata.topic", writer=writer_of(service))
 
 
-def test_texts_are_data(service: ChatService, papers: FeatureIndex) -> None:
+def test_texts_are_quoted_as_data(service: ChatService, papers: FeatureIndex) -> None:
     papers.diff(MUSIC, OTHERS, families=("concepts",), writer=writer_of(service))
     assert all(body["messages"][-1]["content"].count("TEXTS>>>") >= 1 for body in service.requests)
     assert all(KEY not in json.dumps(body) for body in service.requests)
 
 
-def test_a_page_tells_hypotheses_and_what_was_asked_about(
+def test_a_report_has_hypotheses_and_their_findings(
     service: ChatService, papers: FeatureIndex, tmp_path: Path
 ) -> None:
     named = ["law=a court decision"]

@@ -1,4 +1,4 @@
-"""Drift over periods: the tests agree with other computations, hold their rates, and say what happened."""
+"""Drift over periods: the tests agree with other computations, control error rates, and report changes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from saeindex.analysis.stats.stratified import StratifiedCounts
 from saeindex.errors import InvalidInputError
 from tests.analysis.planted_snapshots import made_snapshot, unlike_features
 
-DICE = np.random.default_rng(1)
+RNG = np.random.default_rng(1)
 
 
 def evidence_from(has: NDArray[Any]) -> Evidence:
@@ -39,7 +39,7 @@ def trends_of(
     return run_trends(evidence_from(has), codes.astype(np.int32), scores, design, seed=seed)
 
 
-def test_one_stratum_is_tested_as_cochran_and_armitage_did() -> None:
+def test_one_stratum_is_tested_by_cochran_armitage() -> None:
     k, n = np.array([20.0, 35.0, 60.0, 70.0]), np.array([200.0, 210.0, 190.0, 220.0])
     x = np.array([0.0, 1.0, 2.0, 5.0])
     found = contrast_test(StratifiedCounts(k[None, :, None], n[None]), x, np.ones(1))
@@ -51,9 +51,9 @@ def test_one_stratum_is_tested_as_cochran_and_armitage_did() -> None:
     assert found.p[0] == pytest.approx(2 * norm.sf(abs(found.z[0])), rel=1e-6)
 
 
-def test_strata_are_summed_as_mantel_did() -> None:
-    has, codes = DICE.random((900, 3)) < 0.4, DICE.integers(0, 5, 900)
-    strata = DICE.integers(0, 4, 900)
+def test_strata_are_combined_by_mantel_s_test() -> None:
+    has, codes = RNG.random((900, 3)) < 0.4, RNG.integers(0, 5, 900)
+    strata = RNG.integers(0, 4, 900)
     counts = StratifiedCounts.of(
         csr_matrix(has.astype(np.float32)), codes.astype(np.int32), strata.astype(np.int32), 5
     )
@@ -68,12 +68,12 @@ def test_strata_are_summed_as_mantel_did() -> None:
         assert found.z[column] == pytest.approx(total / np.sqrt(variance))
 
 
-@pytest.mark.parametrize(("held", "sizes"), [(6, [40, 50, 30, 60, 45]), (9, [200, 30, 20, 10, 5])])
-def test_small_counts_have_the_tails_of_all_dealings(held: int, sizes: list[int]) -> None:
+@pytest.mark.parametrize(("n_with", "sizes"), [(6, [40, 50, 30, 60, 45]), (9, [200, 30, 20, 10, 5])])
+def test_small_counts_have_the_tails_of_all_permutations(n_with: int, sizes: list[int]) -> None:
     scores = np.repeat(np.arange(5.0), sizes)
-    totals = np.array([DICE.choice(scores, held, replace=False).sum() for _ in range(60_000)])
+    totals = np.array([RNG.choice(scores, n_with, replace=False).sum() for _ in range(60_000)])
     drawn = np.array(
-        [np.bincount(DICE.choice(scores, held, replace=False).astype(int), minlength=5) for _ in range(400)]
+        [np.bincount(RNG.choice(scores, n_with, replace=False).astype(int), minlength=5) for _ in range(400)]
     )
     n = np.array([sizes], np.float64)
     found = contrast_test(StratifiedCounts(drawn.T[None].astype(float), n), np.arange(5.0), np.ones(400))
@@ -85,9 +85,9 @@ def test_small_counts_have_the_tails_of_all_dealings(held: int, sizes: list[int]
         assert 0.6 * exact - 1e-3 < tail < 1.8 * exact + 4e-3
 
 
-def test_the_best_of_all_splits_is_paid_for() -> None:
+def test_the_choice_of_the_best_split_is_corrected_for() -> None:
     records = np.array([100.0, 200, 50, 300, 100, 150])
-    x = DICE.standard_normal((60_000, 6)) * np.sqrt(records)
+    x = RNG.standard_normal((60_000, 6)) * np.sqrt(records)
     x -= records * (x.sum(1) / records.sum())[:, None]
     before = np.cumsum(records)[:-1]
     spread = np.sqrt(before * (records.sum() - before) / records.sum())
@@ -98,51 +98,51 @@ def test_the_best_of_all_splits_is_paid_for() -> None:
         assert searched(np.array([p]), records)[0] == pytest.approx((best > bound).mean(), rel=0.2)
 
 
-def test_nothing_drifts_in_records_that_are_dealt_at_random() -> None:
+def test_randomly_permuted_records_have_no_drift() -> None:
     found = 0
     for run in range(30):
-        dice = np.random.default_rng(run)
-        has = dice.random((600, 200)) < np.exp(dice.uniform(np.log(0.01), np.log(0.4), 200))
-        found += len(trends_of(has, dice.integers(0, 6, 600)).found(0.05)) > 0
-    assert found <= 4  # of 30, where 1.5 are due
+        rng = np.random.default_rng(run)
+        has = rng.random((600, 200)) < np.exp(rng.uniform(np.log(0.01), np.log(0.4), 200))
+        found += len(trends_of(has, rng.integers(0, 6, 600)).found(0.05)) > 0
+    assert found <= 4  # of 30, where 1.5 are expected
 
 
 def test_records_of_a_unit_count_as_one() -> None:
-    naive, held = 0, 0
+    naive, found_by_unit = 0, 0
     for run in range(5):
-        dice = np.random.default_rng(run)
+        rng = np.random.default_rng(run)
         units = np.repeat(np.arange(40), 25)
-        has = dice.random((1_000, 100)) < (dice.random((40, 100)) < 0.3)[units] * 0.8 + 0.05
-        codes = dice.permutation(np.arange(40) % 5)[units]
+        has = rng.random((1_000, 100)) < (rng.random((40, 100)) < 0.3)[units] * 0.8 + 0.05
+        codes = rng.permutation(np.arange(40) % 5)[units]
         naive += len(trends_of(has, codes).found(0.05)) > 0
-        held += len(trends_of(has, codes, units, run).found(0.05)) > 0
-    assert naive == 5 and held <= 1
+        found_by_unit += len(trends_of(has, codes, units, run).found(0.05)) > 0
+    assert naive == 5 and found_by_unit <= 1
 
 
 def test_an_author_with_records_in_several_periods_counts_as_one() -> None:
-    naive, held = 0, 0
+    naive, found_by_unit = 0, 0
     for run in range(6):
-        dice = np.random.default_rng(run)
+        rng = np.random.default_rng(run)
         units = np.repeat(np.arange(60), 20)
-        has = dice.random((1_200, 100)) < (dice.random((60, 100)) < 0.3)[units] * 0.7 + 0.05
-        codes = dice.permutation(np.arange(60) % 6)[units] + dice.choice([-1, 0, 1], 1_200, p=[0.1, 0.8, 0.1])
+        has = rng.random((1_200, 100)) < (rng.random((60, 100)) < 0.3)[units] * 0.7 + 0.05
+        codes = rng.permutation(np.arange(60) % 6)[units] + rng.choice([-1, 0, 1], 1_200, p=[0.1, 0.8, 0.1])
         codes = np.clip(codes, 0, 5)
         naive += len(trends_of(has, codes).found(0.05)) > 0
-        held += len(trends_of(has, codes, units, run).found(0.05)) > 0
-    assert naive == 6 and held <= 1
+        found_by_unit += len(trends_of(has, codes, units, run).found(0.05)) > 0
+    assert naive == 6 and found_by_unit <= 1
 
 
 def test_a_prompt_with_every_version_is_compared_with_itself() -> None:
     units, codes = np.repeat(np.arange(200), 4), np.tile(np.arange(4), 200)
-    by_prompt = DICE.random(200) < 0.5
+    by_prompt = RNG.random(200) < 0.5
     share = np.where(by_prompt[units], 0.85, 0.05) + 0.035 * codes
-    has = (DICE.random(800) < share)[:, None]
+    has = (RNG.random(800) < share)[:, None]
     alone, paired = trends_of(has, codes), trends_of(has, codes, units)
     assert paired.design[0] < 0.6
     assert paired.trend.p[0] < alone.trend.p[0] / 3
 
 
-def test_lines_and_steps_are_told_apart(space: FeatureSpace) -> None:
+def test_lines_and_steps_are_distinguished(space: FeatureSpace) -> None:
     features = unlike_features(space, 5)
     year = np.repeat(np.arange(2010, 2018), 300)
     share = np.stack(
@@ -155,13 +155,13 @@ def test_lines_and_steps_are_told_apart(space: FeatureSpace) -> None:
         ],
         axis=1,
     )
-    present = DICE.random(share.shape) < share
+    present = RNG.random(share.shape) < share
     snapshot = made_snapshot(space, present, features, metadata=[{"year": int(one)} for one in year])
     found = drift(snapshot, "metadata.year", options=DriftOptions(families=("concepts",)))
-    told = {one.key: one for one in found}
-    kinds = {features.index(int(key)): (one.kind, one.at) for key, one in told.items()}
+    reported = {one.key: one for one in found}
+    kinds = {features.index(int(key)): (one.kind, one.at) for key, one in reported.items()}
     assert kinds == {0: ("trend", None), 1: ("change", "2014"), 2: ("new", "2015"), 3: ("vanished", "2012")}
-    line, step, new = (told[features[i]] for i in range(3))
+    line, step, new = (reported[features[i]] for i in range(3))
     assert line.slope == pytest.approx(0.04, abs=0.01)
     assert line.slope_ci[0] < 0.04 < line.slope_ci[1] and line.ci[0] < 0.28 < line.ci[1]
     assert step.ci[0] < 0.25 < step.ci[1]
@@ -173,8 +173,8 @@ def test_lines_and_steps_are_told_apart(space: FeatureSpace) -> None:
 def test_a_year_of_one_speech_is_the_unit(space: FeatureSpace) -> None:
     features = unlike_features(space, 30)
     year = np.repeat(np.arange(1900, 1940), 20)
-    dice = np.random.default_rng(5)
-    present = dice.random((800, 30)) < (dice.random((40, 30)) < 0.3)[year - 1900] * 0.7 + 0.05
+    rng = np.random.default_rng(5)
+    present = rng.random((800, 30)) < (rng.random((40, 30)) < 0.3)[year - 1900] * 0.7 + 0.05
     snapshot = made_snapshot(space, present, features, metadata=[{"year": int(one)} for one in year])
     found = drift(snapshot, "metadata.year", options=DriftOptions(families=("concepts",)))
     assert found.unit == "metadata.year" and len(found.periods) <= 12
@@ -192,13 +192,13 @@ def test_periods_come_from_numbers_dates_and_orders(space: FeatureSpace) -> None
     ordered = periods_of(snapshot, "metadata.model", order=["v3", "v0", "v2"])
     assert ordered.names == ("v3", "v0", "v2") and ordered.scores.tolist() == [0, 1, 2]
     assert "90 records" in ordered.groups.notes[0]
-    gathered = periods_of(snapshot, "metadata.number", max_periods=6)
-    assert [one.records for one in gathered.periods] == [60] * 6
-    assert gathered.periods[0].name == "0 to 59"
+    binned = periods_of(snapshot, "metadata.number", max_periods=6)
+    assert [one.records for one in binned.periods] == [60] * 6
+    assert binned.periods[0].name == "0 to 59"
 
 
 @pytest.mark.parametrize(
-    ("over", "order", "says"),
+    ("over", "order", "message"),
     [
         ("metadata.model", None, "Use a field of numbers or ISO dates, or give the order"),
         ("metadata.model", ["v0", "v9", "v1"], "no record has 'v9'"),
@@ -206,12 +206,12 @@ def test_periods_come_from_numbers_dates_and_orders(space: FeatureSpace) -> None
         ("metadata.number", None, "compared with diff"),
     ],
 )
-def test_what_has_no_order_is_said(
-    space: FeatureSpace, over: str, order: list[str] | None, says: str
+def test_values_without_an_order_are_reported(
+    space: FeatureSpace, over: str, order: list[str] | None, message: str
 ) -> None:
     metadata = [{"model": f"v{i % 3}", "number": i % 2} for i in range(60)]
     snapshot = made_snapshot(space, np.zeros((60, 1), bool), [0], metadata=metadata)
-    with pytest.raises(InvalidInputError, match=says):
+    with pytest.raises(InvalidInputError, match=message):
         periods_of(snapshot, over, order=order)
 
 
@@ -221,13 +221,13 @@ def test_wrong_options_are_refused(wrong: dict[str, Any]) -> None:
         DriftOptions(**wrong)
 
 
-def test_an_index_tells_its_drift(papers: FeatureIndex) -> None:
+def test_an_index_reports_drift(papers: FeatureIndex) -> None:
     found = papers.drift("metadata.year", where='metadata.topic != "music"', examples=1)
-    told = found.to_json()
-    assert {"over", "periods", "tested", "alpha", "results", "words"} <= told.keys()
-    assert sum(one["records"] for one in told["periods"]) < 240
-    assert set(told["periods"][0]) == {"name", "from", "to", "records"}
+    reported = found.to_json()
+    assert {"over", "periods", "tested", "alpha", "results", "words"} <= reported.keys()
+    assert sum(one["records"] for one in reported["periods"]) < 240
+    assert set(reported["periods"][0]) == {"name", "from", "to", "records"}
     assert str(found).startswith(f"{sum(one.records for one in found.periods)} records by metadata.year")
-    assert found.tables()["periods"] == told["periods"]
+    assert found.tables()["periods"] == reported["periods"]
     with pytest.raises(InvalidInputError, match="speed"):
         papers.drift("metadata.year", speed=3)  # type: ignore[call-arg]

@@ -1,4 +1,4 @@
-"""Alerts: raised on real change, not on chance nor on trifles; against records and against kept counts."""
+"""Alerts: raised on real change, not on chance or on small effects; against records and stored counts."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def features(space: FeatureSpace) -> list[int]:
 
 def windows(space: FeatureSpace, features: list[int], rises: float, seed: int) -> Snapshot:
     """Return 3,000 records, of which the last 600 are a window where the first feature is more frequent."""
-    dice = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     share = np.full((3_000, len(features)), 0.1)
     share[2_400:, 0] += rises
-    texts = [f"word{number} and {'more ' * int(dice.integers(1, 40))}" for number in range(3_000)]
-    return made_snapshot(space, dice.random(share.shape) < share, features, texts=texts)
+    texts = [f"word{number} and {'more ' * int(rng.integers(1, 40))}" for number in range(3_000)]
+    return made_snapshot(space, rng.random(share.shape) < share, features, texts=texts)
 
 
 BEFORE, AFTER = np.arange(2_400), np.arange(2_400, 3_000)
@@ -40,9 +40,9 @@ def test_a_real_change_raises_an_alert(space: FeatureSpace, features: list[int])
     alert = monitor(windows(space, features, 0.2, 0), BEFORE, AFTER, MonitorOptions(**ONLY))  # type: ignore[arg-type]
     (one,) = alert
     assert one.key == features[0] and one.effect == pytest.approx(0.2, abs=0.05)
-    told = alert.to_json()
-    assert told["alert"] and told["severity"] == "high"
-    assert told["changed"][0]["direction"] == "up" and told["changed"][0]["freq"].keys() == {
+    as_json = alert.to_json()
+    assert as_json["alert"] and as_json["severity"] == "high"
+    assert as_json["changed"][0]["direction"] == "up" and as_json["changed"][0]["freq"].keys() == {
         "window",
         "reference",
     }
@@ -50,28 +50,30 @@ def test_a_real_change_raises_an_alert(space: FeatureSpace, features: list[int])
     assert alert.tables()["concepts"][0]["severity"] == "high"
 
 
-def test_chance_raises_few(space: FeatureSpace, features: list[int]) -> None:
+def test_random_windows_raise_few_alerts(space: FeatureSpace, features: list[int]) -> None:
     raised = [
         len(monitor(windows(space, features, 0.0, seed), BEFORE, AFTER, MonitorOptions(**ONLY))) > 0  # type: ignore[arg-type]
         for seed in range(1, 21)
     ]
-    assert sum(raised) <= 3  # of 20, where 1 is due
+    assert sum(raised) <= 3  # of 20, where 1 is expected
 
 
-def test_looks_and_families_share_the_rate() -> None:
+def test_looks_and_families_share_the_error_rate() -> None:
     assert MonitorOptions(alpha=0.06, looks=3).spent == pytest.approx(0.01)
     for wrong in ({"looks": 0}, {"min_effect": 1.5}, {"min_odds_ratio": 0.5}, {"alpha": 1.0}):
         with pytest.raises(InvalidInputError):
             MonitorOptions(**wrong)
 
 
-def test_a_trifle_is_no_alert(space: FeatureSpace, features: list[int]) -> None:
+def test_a_negligible_change_is_not_an_alert(space: FeatureSpace, features: list[int]) -> None:
     snapshot = windows(space, features, 0.2, 0)
     for bound in ({"min_effect": 0.4}, {"min_odds_ratio": 8.0}):
         assert not len(monitor(snapshot, BEFORE, AFTER, MonitorOptions(**ONLY, **bound)))  # type: ignore[arg-type]
 
 
-def test_kept_counts_say_what_records_say(space: FeatureSpace, features: list[int], tmp_path: Path) -> None:
+def test_stored_counts_and_records_give_the_same_alerts(
+    space: FeatureSpace, features: list[int], tmp_path: Path
+) -> None:
     snapshot = windows(space, features, 0.2, 2)
     kept = baseline_of(snapshot, BEFORE)
     kept.save(tmp_path / "kept.json")
@@ -87,7 +89,7 @@ def test_kept_counts_say_what_records_say(space: FeatureSpace, features: list[in
     assert one.effect == pytest.approx(by_records.effect, abs=0.01)
 
 
-def test_a_baseline_of_something_else_is_refused(
+def test_a_baseline_of_another_space_is_refused(
     space: FeatureSpace, features: list[int], tmp_path: Path
 ) -> None:
     snapshot = windows(space, features, 0.0, 3)
@@ -107,7 +109,7 @@ def test_a_baseline_of_something_else_is_refused(
         monitor(snapshot, baseline_of(snapshot, BEFORE), np.zeros(0, np.int64))
 
 
-def test_an_index_is_watched(papers: FeatureIndex) -> None:
+def test_an_index_is_monitored(papers: FeatureIndex) -> None:
     music, others = 'metadata.topic = "music"', 'metadata.topic != "music"'
     alert = papers.monitor(others, music)
     assert {one.key for one in alert.changed["words"]} & {"violin", "jazz", "opera", "guitar"}

@@ -1,4 +1,4 @@
-"""Profiles of sets: what is distinctive is over-represented, and records stand where they should."""
+"""Profiles of sets: distinctive concepts are over-represented, and records are central, borderline or odd."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from saeindex.analysis.profile.profile import nearness, profile, standings, them
 from saeindex.errors import InvalidInputError
 from tests.analysis.planted_snapshots import made_snapshot
 
-DICE = np.random.default_rng(2)
+RNG = np.random.default_rng(2)
 
 
-def test_a_topic_is_told_by_its_concepts_and_words(papers: FeatureIndex) -> None:
+def test_a_topic_is_characterised_by_its_concepts_and_words(papers: FeatureIndex) -> None:
     found = papers.profile('metadata.topic = "music"', shown=3)
     assert found.size + found.rest == 240 and len(found) == found.size
     words = {one.key for one in found.distinctive["words"]}
@@ -41,8 +41,8 @@ def test_central_records_are_those_of_the_highest_cosine(papers: FeatureIndex) -
     assert found.cohesion == pytest.approx(float((x @ centre).mean()), abs=1e-5)
 
 
-def test_nearness_is_the_mean_of_the_ten_nearest() -> None:
-    x = DICE.standard_normal((50, 8)).astype(np.float32)
+def test_similarity_is_the_mean_of_the_ten_nearest() -> None:
+    x = RNG.standard_normal((50, 8)).astype(np.float32)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     cosines = x @ x.T
     for row in range(50):
@@ -51,26 +51,26 @@ def test_nearness_is_the_mean_of_the_ten_nearest() -> None:
     assert nearness(x[:5], x[5:8], is_own=False) == pytest.approx(cosines[:5, 5:8].mean(1), abs=1e-5)
 
 
-def test_strangers_are_odd_and_neighbours_of_the_rest_are_borderline(space: FeatureSpace) -> None:
+def test_outliers_and_borderline_records_are_found(space: FeatureSpace) -> None:
     d = space.encoder.dimension
     own, other, elsewhere = (np.eye(d, dtype=np.float32)[i] for i in range(3))
     base = np.concatenate([np.tile(own, (40, 1)), np.tile(other, (40, 1))])
     base[0] = 0.7 * own + 0.75 * other  # in the set, and near the rest
     base[1] = elsewhere  # in the set, and near nothing
-    noisy = base + 0.02 * DICE.standard_normal(base.shape).astype(np.float32)
+    noisy = base + 0.02 * RNG.standard_normal(base.shape).astype(np.float32)
     present = np.zeros((80, 2), bool)
     present[1:40, 0], present[1] = True, (False, True)
     made = made_snapshot(space, present, [3, 9])
     snapshot = replace(made, vectors=noisy / np.linalg.norm(noisy, axis=1, keepdims=True))
     rows = np.arange(40)
-    stands = standings(snapshot, rows, np.arange(40, 80))
-    assert np.argmin(stands.margin) == 0
-    assert np.argmax(stands.oddity) == 1
+    standing = standings(snapshot, rows, np.arange(40, 80))
+    assert np.argmin(standing.margin) == 0
+    assert np.argmax(standing.oddity) == 1
     found = profile(snapshot, rows, shown=1)
     assert found.borderline[0].example.id == "r0" and found.odd[0].example.id == "r1"
 
 
-def test_themes_are_the_parts_of_a_set(papers: FeatureIndex) -> None:
+def test_themes_partition_a_set(papers: FeatureIndex) -> None:
     snapshot = papers.snapshot()
     column = snapshot.column("metadata.topic")
     chosen = [column.values.index(one) for one in ("music", "cooking", "finance")]
@@ -82,12 +82,12 @@ def test_themes_are_the_parts_of_a_set(papers: FeatureIndex) -> None:
     assert themes_of(snapshot, rows[:59]) == ()
 
 
-def test_all_records_have_nothing_distinctive(papers: FeatureIndex) -> None:
+def test_the_set_of_all_records_has_no_distinctive_findings(papers: FeatureIndex) -> None:
     found = papers.profile(ids=list(papers.snapshot().ids))
     assert not found.distinctive and not found.borderline and "nothing is distinctive" in found.notes[0]
 
 
-def test_a_set_is_given_once(papers: FeatureIndex) -> None:
+def test_a_set_needs_exactly_one_definition(papers: FeatureIndex) -> None:
     for given in ({}, {"where": "metadata.year > 2000", "ids": ["doc-1"]}):
         with pytest.raises(InvalidInputError, match="a set to profile"):
             papers.profile(**given)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Groups from where texts are those that the engine's filters take."""
+"""Groups by where texts are those that the engine's filters select."""
 
 from __future__ import annotations
 

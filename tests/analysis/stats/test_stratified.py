@@ -1,4 +1,4 @@
-"""Counts, design effects and stratified tests agree with loops, and hold what they promise."""
+"""Counts, design effects and stratified tests agree with loops, and control their error rates."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from saeindex.analysis.stats.evidence import Evidence
 from saeindex.analysis.stats.family_test import run_tests
 from saeindex.analysis.stats.stratified import StratifiedCounts, compare_groups, design_effects
 
-DICE = np.random.default_rng(0)
+RNG = np.random.default_rng(0)
 
 
 def some_evidence(records: int, columns: int, density: float, seed: int = 0) -> Evidence:
@@ -24,10 +24,10 @@ def some_evidence(records: int, columns: int, density: float, seed: int = 0) -> 
     return Evidence("words", names, names, has)
 
 
-def test_counts_are_those_of_a_loop() -> None:
+def test_counts_equal_those_of_a_loop() -> None:
     evidence = some_evidence(60, 7, 0.3)
-    groups = DICE.integers(0, 3, 60).astype(np.int32)
-    strata = DICE.integers(0, 4, 60).astype(np.int32)
+    groups = RNG.integers(0, 3, 60).astype(np.int32)
+    strata = RNG.integers(0, 4, 60).astype(np.int32)
     counts = StratifiedCounts.of(evidence.has, groups, strata, 3)
     dense = evidence.has.toarray()
     for s in range(4):
@@ -37,10 +37,10 @@ def test_counts_are_those_of_a_loop() -> None:
             assert counts.k[s, g] == pytest.approx(dense[rows].sum(0))
 
 
-def test_the_design_effect_is_the_variance_between_units_over_that_between_records() -> None:
+def test_the_design_effect_is_the_ratio_of_unit_and_record_variance() -> None:
     units = np.repeat(np.arange(30), 5).astype(np.int32)
     groups = np.repeat([0, 1], 75).astype(np.int32)
-    by_unit = csr_matrix(np.repeat((DICE.random((30, 4)) < 0.4), 5, axis=0).astype(np.float32))
+    by_unit = csr_matrix(np.repeat((RNG.random((30, 4)) < 0.4), 5, axis=0).astype(np.float32))
     effects = design_effects(by_unit, groups, units)
     assert effects == pytest.approx(5 * 15 / 14, rel=1e-6)  # records of a unit are copies of each other
     assert (design_effects(by_unit, groups, None) == 1).all()
@@ -49,7 +49,7 @@ def test_the_design_effect_is_the_variance_between_units_over_that_between_recor
     assert design_effects(alone, (np.arange(3_000) % 2).astype(np.int32), many).mean() < 1.05
 
 
-def test_strata_are_tested_as_mantel_and_haenszel_did() -> None:
+def test_strata_are_tested_by_mantel_haenszel() -> None:
     k = np.array([[[40.0], [30.0]], [[90.0], [70.0]], [[25.0], [24.0]]])
     n = np.array([[100.0, 110.0], [200.0, 190.0], [80.0, 75.0]])
     tested = compare_groups(StratifiedCounts(k, n), np.ones(1))
@@ -64,12 +64,10 @@ def test_strata_are_tested_as_mantel_and_haenszel_did() -> None:
     assert tested.low[0] < tested.effect[0] < tested.high[0]
 
 
-def test_a_confounder_vanishes_within_its_strata() -> None:
+def test_stratification_removes_a_confounder() -> None:
     stratum = (np.arange(4_000) % 2).astype(np.int32)
-    groups = (DICE.random(4_000) < np.where(stratum == 1, 0.8, 0.2)).astype(np.int32)
-    has = csr_matrix(
-        (DICE.random((4_000, 50)) < np.where(stratum == 1, 0.4, 0.1)[:, None]).astype(np.float32)
-    )
+    groups = (RNG.random(4_000) < np.where(stratum == 1, 0.8, 0.2)).astype(np.int32)
+    has = csr_matrix((RNG.random((4_000, 50)) < np.where(stratum == 1, 0.4, 0.1)[:, None]).astype(np.float32))
     names = tuple(map(str, range(50)))
     evidence = Evidence("words", names, names, has)
     plain = run_tests(evidence, groups, 2, Design(np.zeros(4_000, np.int32)))
@@ -78,7 +76,7 @@ def test_a_confounder_vanishes_within_its_strata() -> None:
     assert len(within.found(0.05)) <= 1
 
 
-def test_copies_of_a_record_are_no_further_evidence() -> None:
+def test_copies_of_a_record_add_no_evidence() -> None:
     evidence = some_evidence(60, 300, 0.3, seed=3)
     units = np.repeat(np.arange(60), 20).astype(np.int32)
     repeated = Evidence("words", evidence.keys, evidence.labels, evidence.has[units])
@@ -91,9 +89,9 @@ def test_copies_of_a_record_are_no_further_evidence() -> None:
 
 def test_of_three_groups_the_one_that_differs_is_named() -> None:
     groups = (np.arange(1_500) % 3).astype(np.int32)
-    has = (DICE.random((1_500, 30)) < 0.2).astype(np.float32)
-    has[:, 0] = DICE.random(1_500) < np.where(groups == 2, 0.5, 0.2)
-    has[:, 1] = DICE.random(1_500) < np.where(groups == 0, 0.2, 0.5)  # two share it
+    has = (RNG.random((1_500, 30)) < 0.2).astype(np.float32)
+    has[:, 0] = RNG.random(1_500) < np.where(groups == 2, 0.5, 0.2)
+    has[:, 1] = RNG.random(1_500) < np.where(groups == 0, 0.2, 0.5)  # two share it
     names = tuple(map(str, range(30)))
     test = run_tests(
         Evidence("words", names, names, csr_matrix(has)), groups, 3, Design(np.zeros(1_500, np.int32))
@@ -102,9 +100,9 @@ def test_of_three_groups_the_one_that_differs_is_named() -> None:
     assert found == {("0", 2)}
 
 
-def test_an_interval_holds_the_difference_nineteen_times_in_twenty() -> None:
-    k1, k2 = DICE.binomial(120, 0.1, 4_000), DICE.binomial(400, 0.04, 4_000)
+def test_an_interval_covers_the_difference_in_95_percent_of_runs() -> None:
+    k1, k2 = RNG.binomial(120, 0.1, 4_000), RNG.binomial(400, 0.04, 4_000)
     counts = StratifiedCounts(np.stack([k1, k2])[None].astype(float), np.array([[120.0, 400.0]]))
     tested = compare_groups(counts, np.ones(4_000))
-    held = (tested.low <= 0.06) & (tested.high >= 0.06)
-    assert 0.93 < held.mean() < 0.98
+    is_covered = (tested.low <= 0.06) & (tested.high >= 0.06)
+    assert 0.93 < is_covered.mean() < 0.98

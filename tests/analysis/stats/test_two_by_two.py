@@ -1,4 +1,4 @@
-"""Tests of many tables at once agree with scipy's of one, and hold their level."""
+"""Tests of many tables at once agree with scipy's tests of one, and control their level."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_large_tables_are_tested_by_chi_square() -> None:
     assert two_sided(k1, n1, k2, n2)[0] == pytest.approx(float(chi2.sf(scaled, 1)), rel=1e-9)
 
 
-def test_exact_and_large_agree_where_they_meet() -> None:
+def test_exact_and_asymptotic_tests_agree_at_the_boundary() -> None:
     k = np.arange(15, 60)
     found = two_sided(k, 500, 40, 500)
     exact = [midp(int(one), 500, 40, 500) for one in k]
@@ -46,23 +46,23 @@ def test_exact_and_large_agree_where_they_meet() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 30), st.integers(30, 200), st.integers(0, 30), st.integers(30, 200))
-def test_sides_swap_with_the_groups(k1: int, n1: int, k2: int, n2: int) -> None:
+def test_swapping_the_groups_changes_the_sign(k1: int, n1: int, k2: int, n2: int) -> None:
     below, above = one_sided(k1, n1, k2, n2)
     swapped = one_sided(k2, n2, k1, n1)
     assert above[0] == pytest.approx(swapped[0][0], abs=1e-9)
     assert below[0] == pytest.approx(swapped[1][0], abs=1e-9)
 
 
-def test_the_level_holds_with_unequal_groups() -> None:
-    dice = np.random.default_rng(0)
-    totals = dice.integers(5, 400, 20_000)
-    k1 = dice.hypergeometric(100, 2_000, totals)
+def test_the_level_is_controlled_with_unequal_groups() -> None:
+    rng = np.random.default_rng(0)
+    totals = rng.integers(5, 400, 20_000)
+    k1 = rng.hypergeometric(100, 2_000, totals)
     p = two_sided(k1, 100, totals - k1, 2_000)
     for level in (0.05, 0.01, 0.001):
         assert (p <= level).mean() <= level * 1.35 + 3e-4
 
 
-def test_false_discovery_rates_are_those_of_the_definition() -> None:
+def test_false_discovery_rates_equal_the_definition() -> None:
     p = np.array([0.001, 0.2, 0.01, 0.04, 0.9])
     by_hand = np.array([0.001 * 5, 0.2 * 5 / 4, 0.01 * 5 / 2, 0.04 * 5 / 3, 0.9])
     assert adjusted(p) == pytest.approx(by_hand)
@@ -71,7 +71,7 @@ def test_false_discovery_rates_are_those_of_the_definition() -> None:
     assert len(adjusted([])) == 0
 
 
-def test_pairs_are_tested_by_the_half_that_differ() -> None:
+def test_paired_groups_are_tested_by_discordant_pairs() -> None:
     first, second = np.zeros(40), np.zeros(40)
     first[:12], second[10:15] = 1, 1  # two pairs agree, ten are only the first's, three only the second's
     has = csr_matrix(np.concatenate([first, second])[:, None])

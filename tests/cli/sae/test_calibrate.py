@@ -1,4 +1,4 @@
-"""`saeindex sae calibrate`, and what `saeindex doctor` says about the levels of an index."""
+"""`saeindex sae calibrate`, and the report of `saeindex doctor` on the levels of an index."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def drift_check(index: str) -> dict[str, object]:
     return found
 
 
-def test_an_index_gets_the_levels_of_its_own_corpus(index: str) -> None:
+def test_calibrate_sets_the_levels_of_the_index_s_corpus(index: str) -> None:
     before = drift_check(index)
     assert before["is_well"]
     assert "sae calibrate" in str(before["seen"])
@@ -40,12 +40,14 @@ def test_an_index_gets_the_levels_of_its_own_corpus(index: str) -> None:
     assert called("search", index, "jazz")["hits"]
 
 
-def test_what_was_killed_is_finished_by_the_same_command(index: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def die(*_: object) -> None:
+def test_an_interrupted_calibration_is_completed_by_the_same_command(
+    index: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, FeatureIndex.open(index) as opened:
-        patch.setattr(recalibration, "_settle", die)
+        patch.setattr(recalibration, "_settle", fail)
         with pytest.raises(KeyboardInterrupt):
             opened.recalibrate()
     refused = call("search", index, "jazz")

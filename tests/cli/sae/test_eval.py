@@ -1,4 +1,4 @@
-"""`saeindex sae eval` on texts and on embeddings, in words, as JSON and as a page."""
+"""`saeindex sae eval` on texts and on embeddings, as text, as JSON and as a page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from saeindex import FeatureSpace
 from tests.cli.test_cli import call, called
-from tests.samples import RememberingEncoder, sample_records, write_records
+from tests.samples import RecordingEncoder, sample_records, write_records
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def embeddings(tmp_path: Path, encoder: RememberingEncoder) -> Path:
+def embeddings(tmp_path: Path, encoder: RecordingEncoder) -> Path:
     path = tmp_path / "notes.npy"
     np.save(path, encoder.encode_document([record.text for record in sample_records(60)]))
     return path
@@ -48,7 +48,7 @@ def test_the_report_is_printed_and_written_as_a_page(embeddings: Path, tmp_path:
     assert "<h1>Fidelity of minilm-general</h1>" in page.read_text()
 
 
-def test_another_space_is_compared_only_over_the_same_encoder(
+def test_spaces_are_compared_only_over_the_same_encoder(
     embeddings: Path, tmp_path: Path, space: FeatureSpace
 ) -> None:
     other = replace(space, name="other", encoder=replace(space.encoder, max_length=64))
@@ -59,7 +59,7 @@ def test_another_space_is_compared_only_over_the_same_encoder(
 
 
 @pytest.mark.parametrize(
-    ("array", "says"),
+    ("array", "message"),
     [
         (np.zeros((20, 5), np.float32), "384"),
         (np.zeros(20, np.float32), "shape (20,)"),
@@ -68,8 +68,8 @@ def test_another_space_is_compared_only_over_the_same_encoder(
         (np.array([{"a": 1}], object), "Python objects"),
     ],
 )
-def test_a_file_that_holds_no_such_embeddings_is_refused(tmp_path: Path, array: object, says: str) -> None:
+def test_a_file_without_suitable_embeddings_is_refused(tmp_path: Path, array: object, message: str) -> None:
     np.save(tmp_path / "x.npy", array, allow_pickle=True)  # type: ignore[arg-type]
     done = call("sae", "eval", "minilm-general", str(tmp_path / "x.npy"), "--json")
     assert done.returncode == 2
-    assert says in json.loads(done.stderr.splitlines()[-1])["found"] + done.stderr
+    assert message in json.loads(done.stderr.splitlines()[-1])["found"] + done.stderr

@@ -15,7 +15,7 @@ from saeindex import FeatureSpace
 from saeindex.cli.sae.families import families
 from saeindex.features import FeatureLabel
 from saeindex.features.families import Family
-from tests.samples import RememberingEncoder
+from tests.samples import RecordingEncoder
 
 app = typer.Typer()
 app.command("families")(families)
@@ -35,14 +35,14 @@ FAMILIES = (
 
 @pytest.fixture(scope="module")
 def space_folder(
-    tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RememberingEncoder
+    tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RecordingEncoder
 ) -> str:
     labels, vectors = list(space.labels), space.label_vectors.copy()
     for feature, name in NAMES.items():
         labels[feature] = FeatureLabel(name, trust=0.5 if name == "debt" else 0.9)
         vectors[feature] = session_encoder.encode_query([name])[0]
-    organised = replace(space, labels=tuple(labels), label_vectors=vectors, families=FAMILIES)
-    return str(organised.save(tmp_path_factory.mktemp("spaces") / "organised"))
+    space_with_families = replace(space, labels=tuple(labels), label_vectors=vectors, families=FAMILIES)
+    return str(space_with_families.save(tmp_path_factory.mktemp("spaces") / "organised"))
 
 
 def call(*arguments: str, code: int = 0) -> str:
@@ -69,7 +69,7 @@ def test_families_are_listed_with_their_features(space_folder: str, space: Featu
     assert len(called(space_folder, "--limit", "1")["families"]) == 1
 
 
-def test_people_see_trees(space_folder: str) -> None:
+def test_text_output_has_trees(space_folder: str) -> None:
     lines = call(space_folder).splitlines()
     assert lines[0].startswith("family:#0 birds: eagles, penguins  3 features, coherence 0.50, in 12.5% of")
     assert [line[: line.index("#")] for line in lines[1:4]] == ["└── ", "    └── ", "        └── "]
@@ -77,7 +77,7 @@ def test_people_see_trees(space_folder: str) -> None:
     assert [line for line in lines if "(weak)" in line] == [line for line in lines if "debt" in line][1:]
 
 
-def test_a_phrase_finds_the_families_that_answer_to_it(space_folder: str) -> None:
+def test_a_phrase_finds_matching_families(space_folder: str) -> None:
     for phrase, first in (("hawks", 0), ("interest rates", 1)):
         found = called(space_folder, phrase)["families"]
         assert [family["id"] for family in found] == [first, 1 - first]

@@ -1,4 +1,4 @@
-"""`saeindex sae fit` on a small corpus, and an index over what it made."""
+"""`saeindex sae fit` on a small corpus, and an index with the fitted space."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_too_few_texts_are_refused_before_anything_is_encoded(tmp_path: Path) ->
     assert not (tmp_path / "mine").exists()
 
 
-def test_a_space_is_fitted_on_embeddings_alone_and_has_levels_but_no_names(tmp_path: Path) -> None:
+def test_a_space_fitted_on_embeddings_has_levels_but_no_labels(tmp_path: Path) -> None:
     x = np.random.default_rng(0).normal(size=(400, 384)).astype(np.float16)
     np.save(tmp_path / "x.npy", x / np.linalg.norm(x, axis=1, keepdims=True))
     report = called(
@@ -74,7 +74,7 @@ def test_concepts_and_views_are_fitted_and_a_second_fit_encodes_nothing(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "said"),
+    ("option", "value", "message"),
     [
         ("--prefixes", "a,b", "256,1024"),
         ("--prefixes", "128", "ascending"),
@@ -83,27 +83,27 @@ def test_concepts_and_views_are_fitted_and_a_second_fit_encodes_nothing(tmp_path
     ],
 )
 def test_options_out_of_range_are_refused_before_anything_is_encoded(
-    tmp_path: Path, option: str, value: str, said: str
+    tmp_path: Path, option: str, value: str, message: str
 ) -> None:
     source = corpus(tmp_path / "docs.jsonl", 100)
     done = call(
         "sae", "fit", str(source), "--into", str(tmp_path / "mine"), "--features", "64", option, value
     )
     assert done.returncode == 2
-    assert said in " ".join(done.stderr.split())
+    assert message in " ".join(done.stderr.split())
     assert not (tmp_path / "mine").exists()
 
 
 @pytest.mark.parametrize(
-    ("array", "said"), [(np.zeros(5), "one row per text"), (np.zeros((100, 3)), "has dimension 384")]
+    ("array", "message"), [(np.zeros(5), "one row per text"), (np.zeros((100, 3)), "has dimension 384")]
 )
 def test_embeddings_that_do_not_fit_are_refused(
-    tmp_path: Path, array: NDArray[np.float64], said: str
+    tmp_path: Path, array: NDArray[np.float64], message: str
 ) -> None:
     np.save(tmp_path / "x.npy", array)
     done = call("sae", "fit", str(tmp_path / "x.npy"), "--into", str(tmp_path / "mine"), "--features", "8")
     assert done.returncode == 2
-    assert said in " ".join(done.stderr.split())
+    assert message in " ".join(done.stderr.split())
     np.save(tmp_path / "x.npy", np.array([{}]), allow_pickle=True)
     done = call("sae", "fit", str(tmp_path / "x.npy"), "--into", str(tmp_path / "mine"))
     assert done.returncode == 2

@@ -1,4 +1,4 @@
-"""``saeindex sae label``: by words, by a language model on loopback, and by hand."""
+"""``saeindex sae label``: lexical labels, labels of a language model on loopback, and manual labels."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from saeindex.features import FeatureLabel
 from saeindex.sae import TrainingConfig
 from tests.cli.test_cli import Done, call, called
 from tests.llm.chat_service import KEY, ChatService, is_interpreter, running_service
-from tests.samples import RememberingEncoder, sample_records, write_records
+from tests.samples import RecordingEncoder, sample_records, write_records
 
 RECORDS = sample_records(900, seed=40)
 CONFIG = TrainingConfig(n_features=32, k=8, steps=80, batch_size=256)
 
 
 @pytest.fixture(scope="module")
-def space_folder(tmp_path_factory: pytest.TempPathFactory, session_encoder: RememberingEncoder) -> Path:
+def space_folder(tmp_path_factory: pytest.TempPathFactory, session_encoder: RecordingEncoder) -> Path:
     texts = [record.text for record in RECORDS]
     x = session_encoder.encode_document(texts)
     space = FeatureSpace.fit(texts, config=CONFIG, encoder=session_encoder, embeddings=x, name="small")
@@ -32,10 +32,8 @@ def space_folder(tmp_path_factory: pytest.TempPathFactory, session_encoder: Reme
 
 
 @pytest.fixture(autouse=True)
-def _surroundings(
-    session_encoder: RememberingEncoder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Load the encoder once, keep caches apart, and have a key in the environment."""
+def _environment(session_encoder: RecordingEncoder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Load the encoder once, use a cache per test, and set a key in the environment."""
     for module in ("encoders", "features.space", "features.feature_space"):
         monkeypatch.setattr(f"saeindex.{module}.open_encoder", lambda *_, **__: session_encoder)
     monkeypatch.setenv("SAEINDEX_CACHE", str(tmp_path / "cache"))
@@ -55,15 +53,15 @@ def corpus(tmp_path: Path) -> str:
 @pytest.fixture
 def service() -> Iterator[ChatService]:
     with running_service() as service:
-        service.speak = lambda body: (
+        service.default_reply = lambda body: (
             '{"label": "some phrase"}'
             if is_interpreter(body)
-            else json.dumps({"scores": [50] * _asked(body)})
+            else json.dumps({"scores": [50] * _count_texts(body)})
         )
         yield service
 
 
-def _asked(body: dict[str, Any]) -> int:
+def _count_texts(body: dict[str, Any]) -> int:
     return sum(line.startswith('{"n"') for line in body["messages"][-1]["content"].splitlines())
 
 
@@ -71,7 +69,7 @@ def llm(space: str, corpus: str, service: ChatService, *more: str) -> list[str]:
     return ["sae", "label", space, corpus, "--method", "llm", "--url", service.url, "--model", "m", *more]
 
 
-def test_labels_by_hand_are_set_in_place_and_are_not_weak(space: str) -> None:
+def test_manual_labels_are_set_in_place_and_are_not_weak(space: str) -> None:
     before = FeatureSpace.load(space)
     found = called("sae", "label", space, "--set", "3=the oven", "--set", "#5=late trains")
     after = FeatureSpace.load(space)
@@ -93,7 +91,7 @@ def test_labels_by_hand_are_set_in_place_and_are_not_weak(space: str) -> None:
     assert called("sae", "label", space, "--set", "3=the oven door", code=1)["changed"] == []
 
 
-def test_labels_by_hand_come_from_a_file_and_are_measured_where_there_are_texts(
+def test_manual_labels_are_read_from_a_file_and_measured_on_texts(
     space: str, corpus: str, tmp_path: Path
 ) -> None:
     names = tmp_path / "names.jsonl"
@@ -117,9 +115,7 @@ def test_labels_by_hand_come_from_a_file_and_are_measured_where_there_are_texts(
     assert {change["id"] for change in found["changed"]} == {3, 5, measured}
 
 
-def test_words_of_another_corpus_make_new_labels_but_for_those_by_hand(
-    space: str, corpus: str, tmp_path: Path
-) -> None:
+def test_another_corpus_gives_new_labels_except_manual_ones(space: str, corpus: str, tmp_path: Path) -> None:
     called("sae", "label", space, "--set", "3=the oven")
     into = tmp_path / "new"
     found = called("sae", "label", space, corpus, "--into", str(into), "--features", "0-4,9")
@@ -130,7 +126,7 @@ def test_words_of_another_corpus_make_new_labels_but_for_those_by_hand(
     assert FeatureSpace.load(space).labels[3].text == "the oven"
 
 
-def test_an_llm_run_labels_reports_and_costs_nothing_the_second_time(
+def test_an_llm_run_labels_and_reports_and_is_cached(
     space: str, corpus: str, service: ChatService, tmp_path: Path
 ) -> None:
     command = llm(space, corpus, service, "--yes", "--into", str(tmp_path / "new"), "--features", "0-5")
@@ -164,7 +160,7 @@ def answering(arguments: list[str], answer: str, monkeypatch: pytest.MonkeyPatch
     return call(*arguments)
 
 
-def test_an_llm_run_says_what_it_costs_and_asks(
+def test_an_llm_run_prints_its_cost_and_asks_for_confirmation(
     space: str, corpus: str, service: ChatService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = llm(space, corpus, service, "--features", "0-5", "--price-in", "1", "--price-out", "2")
@@ -180,7 +176,7 @@ def test_an_llm_run_says_what_it_costs_and_asks(
 
 
 @pytest.mark.parametrize("more", [[], ["--json"]])
-def test_without_anybody_to_ask_an_llm_run_needs_yes(
+def test_without_a_terminal_an_llm_run_needs_yes(
     space: str, corpus: str, service: ChatService, more: list[str]
 ) -> None:
     done = call(*llm(space, corpus, service, "--features", "0-5", *more))
@@ -189,7 +185,7 @@ def test_without_anybody_to_ask_an_llm_run_needs_yes(
     assert service.requests == []
 
 
-def test_a_cap_leaves_the_rest_and_a_larger_one_goes_on(
+def test_a_cap_stops_a_run_and_a_larger_one_continues_it(
     space: str, corpus: str, service: ChatService
 ) -> None:
     service.usage = {"prompt_tokens": 400, "completion_tokens": 10, "total_tokens": 410}
@@ -203,7 +199,7 @@ def test_a_cap_leaves_the_rest_and_a_larger_one_goes_on(
     assert len(service.requests) == len({json.dumps(body["messages"]) for body in service.requests})
 
 
-def test_a_failing_service_changes_nothing_and_shows_no_key(
+def test_a_failing_service_changes_nothing_and_the_key_is_not_printed(
     space: str, corpus: str, service: ChatService
 ) -> None:
     before = Path(space, "labels.jsonl").read_text()
@@ -216,7 +212,7 @@ def test_a_failing_service_changes_nothing_and_shows_no_key(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (["SPACE"], "no texts"),
         (["SPACE", "CORPUS", "--method", "magic"], "no such method"),
@@ -239,14 +235,12 @@ def test_a_failing_service_changes_nothing_and_shows_no_key(
         (["SPACE", "--set", "3=x", "--into", "CORPUS"], "other files"),
     ],
 )
-def test_mistakes_are_answered_with_what_to_do(
-    space: str, corpus: str, arguments: list[str], says: str
-) -> None:
+def test_errors_have_a_remedy(space: str, corpus: str, arguments: list[str], message: str) -> None:
     before = Path(space, "labels.jsonl").read_text()
     filled = [{"SPACE": space, "CORPUS": corpus}.get(argument, argument) for argument in arguments]
     done = call("sae", "label", *filled)
     assert done.returncode == 2, done.stderr
-    assert says in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert Path(space, "labels.jsonl").read_text() == before
 

@@ -1,4 +1,4 @@
-"""``saeindex sae import``, ``export`` and ``map``, in a small app of their own."""
+"""``saeindex sae import``, ``export`` and ``map``, in a small app."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from saeindex.cli.sae import transfer as sae_transfer
 from saeindex.errors import InvalidInputError, MismatchError, NotFoundError
 from saeindex.features import FeatureLabel
 from saeindex.sae.importers import import_autoencoder
-from tests.samples import RememberingEncoder, sample_records, write_records
+from tests.samples import RecordingEncoder, sample_records, write_records
 
 N, D, K = 32, 384, 4
 app = typer.Typer()
@@ -38,7 +38,7 @@ def called(*arguments: object, code: int = 0) -> Any:
 
 
 @pytest.fixture(autouse=True)
-def _one_encoder(session_encoder: RememberingEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+def _one_encoder(session_encoder: RecordingEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Load the encoder once for all commands."""
     for module in ("encoders", "features.space", "features.feature_space"):
         monkeypatch.setattr(f"saeindex.{module}.open_encoder", lambda *_, **__: session_encoder)
@@ -50,7 +50,7 @@ def corpus(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def foreign(tmp_path: Path, session_encoder: RememberingEncoder) -> Path:
+def foreign(tmp_path: Path, session_encoder: RecordingEncoder) -> Path:
     """A sparsify folder whose features are the directions of real texts."""
     folder = tmp_path / "foreign"
     folder.mkdir()
@@ -69,7 +69,7 @@ def foreign(tmp_path: Path, session_encoder: RememberingEncoder) -> Path:
 
 
 def test_an_import_with_texts_is_calibrated_labelled_and_measured(
-    foreign: Path, corpus: Path, tmp_path: Path, encoder: RememberingEncoder
+    foreign: Path, corpus: Path, tmp_path: Path, encoder: RecordingEncoder
 ) -> None:
     into = tmp_path / "mine"
     described = called("import", foreign, "--into", into, "--texts", corpus, "--name", "from-sparsify")
@@ -89,9 +89,7 @@ def test_an_import_with_texts_is_calibrated_labelled_and_measured(
     assert FeatureSpace.load(into).sae.refine_steps == 2
 
 
-def test_a_space_without_labels_is_made_only_where_it_is_asked_for(
-    foreign: Path, corpus: Path, tmp_path: Path
-) -> None:
+def test_a_space_without_labels_needs_an_option(foreign: Path, corpus: Path, tmp_path: Path) -> None:
     into = tmp_path / "bare"
     with pytest.raises(InvalidInputError, match="neither --texts nor --unlabelled"):
         call("import", foreign, "--into", into)
@@ -104,7 +102,7 @@ def test_a_space_without_labels_is_made_only_where_it_is_asked_for(
     assert all(label.is_weak for label in space.labels)
 
 
-def test_an_import_of_the_wrong_thing_leaves_nothing_behind(foreign: Path, tmp_path: Path) -> None:
+def test_a_failed_import_leaves_no_files(foreign: Path, tmp_path: Path) -> None:
     into = tmp_path / "new"
     with pytest.raises(NotFoundError):
         call("import", tmp_path / "nowhere", "--into", into, "--unlabelled")
@@ -146,7 +144,9 @@ def test_an_export_of_the_whole_space_has_a_card(space: FeatureSpace, tmp_path: 
     assert FeatureSpace.load(tmp_path / "out").fingerprint == space.fingerprint
 
 
-def test_a_map_carries_labels_and_says_what_was_lost(foreign: Path, corpus: Path, tmp_path: Path) -> None:
+def test_a_map_transfers_labels_and_reports_the_lost_ones(
+    foreign: Path, corpus: Path, tmp_path: Path
+) -> None:
     called("import", foreign, "--into", tmp_path / "old", "--texts", corpus)
     called("import", foreign, "--into", tmp_path / "new", "--unlabelled")
     old = FeatureSpace.load(tmp_path / "old")
@@ -156,9 +156,9 @@ def test_a_map_carries_labels_and_says_what_was_lost(foreign: Path, corpus: Path
     mapped = called("map", tmp_path / "old", tmp_path / "new", "--texts", corpus, "--into", into)
     assert (mapped["matched"], mapped["lost"], mapped["lost_manual_labels"]) == (N, 0, 0)
     assert mapped["matches"][0]["old_label"] == "named by hand"
-    carried = FeatureSpace.load(into)
-    assert (carried.labels[0].text, carried.labels[0].method) == ("named by hand", "manual")
-    assert mapped["labels_carried"] == sum(label.method != "none" for label in carried.labels) >= 1
+    mapped_space = FeatureSpace.load(into)
+    assert (mapped_space.labels[0].text, mapped_space.labels[0].method) == ("named by hand", "manual")
+    assert mapped["labels_carried"] == sum(label.method != "none" for label in mapped_space.labels) >= 1
     text = call("map", tmp_path / "old", "minilm-general", "--threshold", 0.95, code=1).stdout
     assert "0 matched, 32 lost" in text
     assert "1 manual labels lost" in text
