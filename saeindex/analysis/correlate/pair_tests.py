@@ -17,7 +17,7 @@ import numpy as np
 
 from saeindex.analysis.stats.choices import Correction
 from saeindex.analysis.stats.stratified import Z95
-from saeindex.analysis.stats.two_by_two import EXACT_BELOW
+from saeindex.analysis.stats.two_by_two import two_sided
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 BLOCK = 256
 # A pair is kept for an exact test where the likelihood ratio's p is below so many alphas.
 SCREEN = 4.0
-# Terms of a tail below this part of it are left out.
-NEGLIGIBLE = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,43 +106,8 @@ class PairTables:
         return value, value - reach, value + reach
 
     def p_values(self) -> Doubles:
-        """Return two-sided p-values: mid-p of Fisher's test, or that of G² where counts are large."""
-        from scipy.special import erfc
-
-        p: Doubles = erfc(np.sqrt(np.abs(self.g2) / 2.0))
-        m = self.records
-        smallest = np.minimum(self.of_a, m - self.of_a) * np.minimum(self.of_b, m - self.of_b) / max(1, m)
-        small = np.flatnonzero(smallest < EXACT_BELOW)
-        p[small] = mid_p(self.take(small))
-        return p
-
-
-def mid_p(tables: PairTables) -> Doubles:
-    """Return twice the hypergeometric tail beyond ``both``, what is as likely as it counted half."""
-    from scipy.special import gammaln
-
-    m, na, nb = float(tables.records), np.rint(tables.of_a), np.rint(tables.of_b)
-    # Fractions, where records count together, are rounded: to a table that can be.
-    k = np.clip(np.rint(tables.both), np.maximum(0.0, na + nb - m), np.minimum(na, nb))
-    parts = [(na, k), (m - na, nb - k)]
-    logs = sum(gammaln(n + 1) - gammaln(x + 1) - gammaln(n - x + 1) for n, x in parts)
-    logs = logs - (gammaln(m + 1) - gammaln(nb + 1) - gammaln(m - nb + 1))
-    at = np.exp(logs)
-    up = k >= na * nb / m
-    tail = at / 2
-    active = np.flatnonzero(at > 0)
-    x, term = k[active], at[active]
-    while len(active):
-        a, b, rising = na[active], nb[active], up[active]
-        above = (a - x) * (b - x) / ((x + 1) * np.maximum(m - a - b + x + 1, 1))
-        below = x * np.maximum(m - a - b + x, 0) / np.maximum((a - x + 1) * (b - x + 1), 1)
-        term = term * np.where(rising, above, below)
-        x = x + np.where(rising, 1.0, -1.0)
-        tail[active] += term
-        going = term > NEGLIGIBLE * tail[active]
-        active, x, term = active[going], x[going], term[going]
-    p: Doubles = np.minimum(1.0, 2.0 * tail)
-    return p
+        """Return two-sided p-values: Fisher's test, mid-p."""
+        return two_sided(self.both, self.of_a, self.of_b - self.both, self.records - self.of_a)
 
 
 def count_pairs(

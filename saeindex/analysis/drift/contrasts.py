@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
     Doubles: TypeAlias = NDArray[np.float64]
 
-# Below so many records with the evidence (or without), over the design effect, tails are not a normal's;
-# the sum is approximated by a saddlepoint where the normal says that it is worth it.
-FEW, WORTH = 100.0, 2.0
+# Tails beyond WORTH standard errors are a saddlepoint's for fewer than FEW records, over the design effect,
+# and where skewness and kurtosis change a normal tail by more than the part MATTERS.
+FEW, WORTH, MATTERS = 100.0, 1.5, 0.02
+# The largest share for which draws without replacement are replaced by more draws with replacement.
+MAX_SHARE = 0.45
 ROUNDS, STEEPEST, NEAR = 20, 60.0, 1e-3
 
 
@@ -69,40 +71,63 @@ def contrast_test(counts: StratifiedCounts, scores: Doubles, design: Doubles) ->
     variance = independent_variance(counts, a) * design
     z = np.where(variance > 1e-12, total / np.sqrt(np.maximum(variance, 1e-12)), 0.0)
     less, more = ndtr(z), ndtr(-z)
-    k, size = counts.support, counts.n.sum()
-    few = np.minimum(k, size - k) / design < FEW
-    rows = np.flatnonzero(few & (np.abs(z) > WORTH))
+    draws = _draws(counts, design)
+    is_needed = (draws.sum(0) < FEW) | (_departure(counts.n, a, draws, np.abs(z)) > MATTERS)
+    rows = np.flatnonzero(is_needed & (np.abs(z) > WORTH))
     if len(rows):
-        tail = _tail(counts, a, total, design, rows)
+        tail = _tail(counts, a, draws[:, rows], z[rows], rows)
         up = z[rows] > 0
         more[rows] = np.where(up, tail, 1 - tail)
         less[rows] = np.where(up, 1 - tail, tail)
     return PeriodContrast(total, variance, float((counts.n * a**2).sum()), z, less, more)
 
 
-def _tail(
-    counts: StratifiedCounts, a: Doubles, total: Doubles, design: Doubles, rows: NDArray[np.int64]
-) -> Doubles:
-    """Return the chance of totals as far out (r,), by Lugannani and Rice's (1980) saddlepoint.
+def _draws(counts: StratifiedCounts, design: Doubles) -> Doubles:
+    """Return how many draws with replacement (S, f) are like those of the records with the evidence.
 
-    The scores of the records with the evidence are drawn with replacement, which is at least as wide. Where
-    more than half have it, those without are counted.
+    Of a share f of the records, drawn without replacement, a sum has skewness (1 - 2f) / √(k (1 - f)) times
+    that of one draw; of k' draws with replacement, 1 / √k'. Those without the evidence count if fewer.
+    """
+    k, n = counts.k.sum(1), counts.n.sum(1)[:, None]
+    fewer = np.minimum(k, n - k)
+    share = np.minimum(fewer / np.maximum(n, 1.0), MAX_SHARE)
+    draws: Doubles = fewer * (1 - share) / (1 - 2 * share) ** 2 / design
+    return draws
+
+
+def _departure(n: Doubles, a: Doubles, draws: Doubles, z: Doubles) -> Doubles:
+    """Return by what part (f,) skewness and kurtosis change a normal's tail at ``z`` (Edgeworth's terms)."""
+    weights = n / np.maximum(n.sum(1, keepdims=True), 1.0)
+    second, third, fourth = ((weights * a**power).sum(1) for power in (2, 3, 4))
+    variance = np.maximum(second @ draws, 1e-12)
+    skewness, excess = third @ draws / variance**1.5, (fourth - 3 * second**2) @ draws / variance**2
+    departure: Doubles = np.abs(skewness) * z**3 / 6 + np.abs(excess) * z**4 / 24
+    return departure
+
+
+def _tail(
+    counts: StratifiedCounts, a: Doubles, draws: Doubles, z: Doubles, rows: NDArray[np.int64]
+) -> Doubles:
+    """Return the chance of sums of ``draws`` (S, r) as far out as ``z`` (r,) standard errors.
+
+    By Lugannani and Rice's (1980) saddlepoint. Where more than half have the evidence, those without are
+    drawn.
     """
     from scipy.special import ndtr
 
     k, sizes = counts.k[:, :, rows].sum(1), counts.n.sum(1)[:, None]
-    sign = np.sign(total[rows])
     is_rare = k.sum(0) <= sizes.sum() / 2
-    k = np.where(is_rare, k, sizes - k) / design[rows]
-    steps = np.where(is_rare, sign, -sign)
-    x = np.abs(total[rows]) / design[rows]
+    steps = np.where(is_rare, np.sign(z), -np.sign(z))
     with np.errstate(divide="ignore"):
         logs = np.log(counts.n / np.maximum(sizes, 1.0))
-    scale = float(np.abs(a[counts.n > 0]).max())
-    t = _solved(k, a / scale, logs, steps, x / scale)
-    value, _, second = _cumulants(k, a / scale, logs, steps, t)
-    gap = np.maximum(t * x / scale - value, 1e-12)
-    w, u = np.sqrt(2 * gap), t * np.sqrt(np.maximum(second, 1e-300))
+    a = a / float(np.abs(a[counts.n > 0]).max())
+    x = np.abs(z) * np.sqrt(_cumulants(draws, a, logs, steps, np.zeros_like(z))[2])
+    t = _solved(draws, a, logs, steps, x)
+    value, _, second = _cumulants(draws, a, logs, steps, t)
+    gap = np.maximum(t * x - value, 1e-12)
+    # Sums are multiples of the smallest step between scores, and half of what is as likely counts.
+    step = float(np.diff(a[0]).min(initial=1.0, where=np.diff(a[0]) > 0))
+    w, u = np.sqrt(2 * gap), 2 / step * np.tanh(t * step / 2) * np.sqrt(np.maximum(second, 1e-300))
     density = np.exp(-gap) / np.sqrt(2 * np.pi)
     tail = ndtr(-w) + density * (1 / np.maximum(u, 1e-12) - 1 / w)
     # At the end of the range the saddlepoint is infinitely steep; half of what lies there counts.

@@ -11,7 +11,7 @@ import numpy as np
 from saeindex.analysis.drift.contrasts import PeriodContrast, centred, contrast_test, independent_variance
 from saeindex.analysis.stats.design import PAIRED
 from saeindex.analysis.stats.permutation import UnitTotals, permuted_p
-from saeindex.analysis.stats.stratified import StratifiedCounts, effects_between, indicator
+from saeindex.analysis.stats.stratified import StratifiedCounts, effects_between, group_tails, indicator
 from saeindex.analysis.stats.two_by_two import adjusted
 
 if TYPE_CHECKING:
@@ -213,16 +213,26 @@ def best_splits(counts: StratifiedCounts, design: Doubles) -> Splits:
 
     The design effects are (f,), or (P - 1, f) if each split has its own.
 
-    The score test replaces the likelihood ratio of two binomials, which it equals in the limit; the strata
-    are those of the trend.
+    Each is the test of two groups within the strata, so that one small period is tested exactly.
     """
     n_periods = counts.n.shape[1]
     own = np.broadcast_to(design, (n_periods - 1, counts.k.shape[2]))
-    each = [contrast_test(counts, scores, own[i]) for i, scores in enumerate(split_scores(n_periods))]
-    z, p = np.stack([one.z for one in each]), np.stack([one.p for one in each])
+    each = [_split_test(counts, i + 1, own[i]) for i in range(n_periods - 1)]
+    z, p = (np.stack(part) for part in zip(*each, strict=True))
     best = np.argmin(p, axis=0)
     column = np.arange(z.shape[1])
     return Splits(best + 1, z[best, column], searched(p[best, column], counts.n.sum(0)), own[best, column])
+
+
+def _split_test(counts: StratifiedCounts, at: int, design: Doubles) -> tuple[Doubles, Doubles]:
+    """Compare the periods from ``at`` on with those before; return z, positive for a rise, and p (f,)."""
+    from scipy.special import ndtri
+
+    sides = (slice(at, None), slice(None, at))
+    k, n = (np.stack([values[:, side].sum(1) for side in sides], 1) for values in (counts.k, counts.n))
+    less, more = group_tails(StratifiedCounts(k, n).pair(0, 1), design)
+    p = np.minimum(1.0, 2.0 * np.minimum(less, more))
+    return np.where(more < less, -1.0, 1.0) * ndtri(np.clip(p, 1e-300, 1.0) / 2), p
 
 
 def split_scores(n_periods: int) -> Doubles:

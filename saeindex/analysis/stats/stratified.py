@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from saeindex.analysis.stats.two_by_two import binomial_tail, one_sided
+from saeindex.analysis.stats.saddlepoint import sum_tails
+from saeindex.analysis.stats.two_by_two import one_sided
 from saeindex.concepts.weighting import wilson
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 # The standard normal's quantile for intervals of 95 %.
 Z95 = 1.959964
-# Expected counts from which the normal approximation serves for stratified tables.
-NORMAL_FROM = 20.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +84,7 @@ class Tested:
 
 def compare_groups(counts: StratifiedCounts, design: Doubles) -> Tested:
     """Test two groups: ``counts`` of both, by stratum, and the design effects (f,)."""
-    less, more = _tails(counts, design)
+    less, more = group_tails(counts, design)
     p = np.minimum(1.0, 2.0 * np.minimum(less, more))
     return Tested(p, less, more, *_difference(counts, design), *_log_odds(counts, design))
 
@@ -141,32 +140,12 @@ def indicator(codes: NDArray[np.integer[Any]], width: int) -> csr_matrix:
     return one_hot(codes, width).T.tocsr()
 
 
-def _tails(counts: StratifiedCounts, design: Doubles) -> tuple[Doubles, Doubles]:
-    """Return the one-sided p-values (f,): Fisher's mid-p or χ², and Mantel-Haenszel over strata."""
+def group_tails(counts: StratifiedCounts, design: Doubles) -> tuple[Doubles, Doubles]:
+    """Return the one-sided p-values (f,): Fisher's mid-p of one table, and of a sum over strata."""
     k, n = counts.k, counts.n
     if len(n) == 1:
         return one_sided(k[0, 0] / design, n[0, 0] / design, k[0, 1] / design, n[0, 1] / design)
-    return _stratified_tails(k, n, design)
-
-
-def _stratified_tails(k: Doubles, n: Doubles, design: Doubles) -> tuple[Doubles, Doubles]:
-    """Mantel and Haenszel's test; where few are expected, by the binomial that has its total and its mean.
-
-    That binomial is at least as wide as the sum of hypergeometrics which it stands for.
-    """
-    from scipy.special import ndtr
-
-    total, size = k.sum(1), n.sum(1)[:, None]
-    first = n[:, :1]
-    mean = (first * total / size).sum(0) / design
-    widths = first * n[:, 1:] * total * (size - total) / (size**2 * np.maximum(size - 1, 1.0))
-    z = (k[:, 0].sum(0) / design - mean) / np.sqrt(np.maximum(widths.sum(0) / design, 1e-12))
-    z = np.where(widths.sum(0) > 0, z, 0.0)
-    all_, own = total.sum(0) / design, k[:, 0].sum(0) / design
-    chance = np.clip(mean / np.maximum(all_, 1e-12), 1e-12, 1 - 1e-12)
-    more = binomial_tail(own, all_, chance)
-    is_few = np.minimum(mean, all_ - mean) < NORMAL_FROM
-    return np.where(is_few, 1 - more, ndtr(z)), np.where(is_few, more, ndtr(-z))
+    return sum_tails(k[:, 0].sum(0) / design, k.sum(1) / design, n[:, :1] / design, n[:, 1:] / design)
 
 
 def _weights(n: Doubles) -> Doubles:

@@ -7,20 +7,22 @@ design effect (Rao and Scott 1992): exact tests round them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from saeindex.analysis.stats.choices import Correction
+from saeindex.analysis.stats.saddlepoint import log_chance, sum_tails
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     Doubles: TypeAlias = NDArray[np.float64]
 
-# The minimum expected count below which a table is tested exactly.
-EXACT_BELOW = 20.0
-BLOCK = 256
+# Tables with a lower expected count, or a count so near to its limits, are tested exactly.
+EXACT_BELOW, NEAR_LIMIT = 20.0, 5.0
+# Terms of an exact tail below this part of it are left out.
+NEGLIGIBLE = 1e-12
 
 
 def adjusted(p: ArrayLike, method: Correction = "bh") -> Doubles:
@@ -36,72 +38,56 @@ def adjusted(p: ArrayLike, method: Correction = "bh") -> Doubles:
 
 
 def two_sided(k1: ArrayLike, n1: ArrayLike, k2: ArrayLike, n2: ArrayLike) -> Doubles:
-    """Return the p-values of no difference between two shares: mid-p of Fisher's test, or χ² where large.
+    """Return the p-values of no difference between two shares: Fisher's test, mid-p, each tail doubled.
 
-    The mid-p value counts half of what is as likely as observed (Lancaster 1961), each tail doubled.
+    The mid-p value counts half of what is as likely as observed (Lancaster 1961).
     """
     below, above = one_sided(k1, n1, k2, n2)
     return np.minimum(1.0, 2.0 * np.minimum(below, above))
 
 
 def one_sided(k1: ArrayLike, n1: ArrayLike, k2: ArrayLike, n2: ArrayLike) -> tuple[Doubles, Doubles]:
-    """Return the p-values of "the first share is no smaller" and "is no larger": low where it is."""
+    """Return the p-values of "the first share is no smaller" and "is no larger": low where it is.
+
+    The tails are exact where counts are small; elsewhere they are right to some per cent, however far out.
+    """
     tables = np.broadcast_arrays(*(np.atleast_1d(np.asarray(v, np.float64)) for v in (k1, n1, k2, n2)))
-    k1_, n1_, k2_, n2_ = (table.ravel() for table in tables)
-    below, above = _normal_tails(k1_, n1_, k2_, n2_)
-    total, n = k1_ + k2_, n1_ + n2_
-    expected = np.minimum(total, n - total) * np.minimum(n1_, n2_) / np.maximum(n, 1.0)
-    for rows in _blocks(np.flatnonzero(expected < EXACT_BELOW), np.minimum(total, n1_)):
-        counts = (np.rint(v[rows]).astype(np.int64) for v in (k1_, n1_, k2_, n2_))
-        below[rows], above[rows] = _exact_tails(*counts)
+    k, first, other, second = (table.ravel() for table in tables)
+    total, n = k + other, first + second
+    expected = np.minimum(total, n - total) * np.minimum(first, second) / np.maximum(n, 1.0)
+    room = np.minimum(k - np.maximum(0.0, total - second), np.minimum(total, first) - k)
+    is_small = (expected < EXACT_BELOW) | (room < NEAR_LIMIT)
+    small, large = np.flatnonzero(is_small), np.flatnonzero(~is_small)
+    below, above = np.empty(len(k)), np.empty(len(k))
+    below[large], above[large] = sum_tails(
+        k[large], total[None, large], first[None, large], second[None, large]
+    )
+    counts = (np.rint(v[small]) for v in (k, other, first, second))
+    below[small], above[small] = _exact_tails(*counts)
     shape = tables[0].shape
     return below.reshape(shape), above.reshape(shape)
 
 
-def _blocks(rows: NDArray[np.int64], widths: Doubles) -> Any:
-    """Yield rows in blocks of tables of like width, so that a block's matrix is no larger than it must be."""
-    ordered = rows[np.argsort(widths[rows], kind="stable")]
-    yield from (ordered[start : start + BLOCK] for start in range(0, len(ordered), BLOCK))
-
-
-def _normal_tails(k1: Doubles, n1: Doubles, k2: Doubles, n2: Doubles) -> tuple[Doubles, Doubles]:
-    from scipy.special import ndtr
-
-    n, total = n1 + n2, k1 + k2
-    expected = n1 * total / np.maximum(n, 1.0)
-    # The variance of the hypergeometric distribution: that of the (N - 1) χ² test (Campbell 2007).
-    variance = n1 * n2 * total * (n - total) / np.maximum(n**2 * (n - 1), 1.0)
-    z = (k1 - expected) / np.sqrt(np.maximum(variance, 1e-12))
-    z = np.where(variance > 0, z, 0.0)
-    return ndtr(z), ndtr(-z)
-
-
-def _exact_tails(
-    k1: NDArray[np.int64], n1: NDArray[np.int64], k2: NDArray[np.int64], n2: NDArray[np.int64]
-) -> tuple[Doubles, Doubles]:
-    low, chances = hypergeometric(k1 + k2, n1, n2)
-    own = (k1 - low)[:, None]
-    column = np.arange(chances.shape[1])[None]
-    at = np.where(column == own, chances, 0.0).sum(1)
-    below = np.where(column < own, chances, 0.0).sum(1) + at / 2
-    above = np.where(column > own, chances, 0.0).sum(1) + at / 2
-    return below, above
-
-
-def hypergeometric(
-    total: NDArray[np.int64], n1: NDArray[np.int64], n2: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], Doubles]:
-    """Return the minimum count of the first group, and the probabilities of counts from it on (f, width)."""
-    from scipy.special import gammaln
-
-    low, high = np.maximum(0, total - n2), np.minimum(total, n1)
-    x = low[:, None] + np.arange(int((high - low).max(initial=0)) + 1)[None]
-    is_possible = x <= high[:, None]
-    x = np.minimum(x, high[:, None])
-    n1, n2, total = n1[:, None], n2[:, None], total[:, None]
-    logs = -(gammaln(x + 1) + gammaln(n1 - x + 1) + gammaln(total - x + 1) + gammaln(n2 - total + x + 1))
-    chances = np.where(is_possible, np.exp(logs - logs.max(1, keepdims=True)), 0.0)
-    return low, chances / chances.sum(1, keepdims=True)
+def _exact_tails(k: Doubles, other: Doubles, n1: Doubles, n2: Doubles) -> tuple[Doubles, Doubles]:
+    """Return the tails of whole counts: their terms from the observed one outwards."""
+    k, other = np.minimum(k, n1), np.minimum(other, n2)
+    total = k + other
+    at = np.exp(log_chance(k, total, n1, n2))
+    is_high = k >= total * n1 / np.maximum(n1 + n2, 1.0)
+    tail = at / 2
+    active = np.flatnonzero(at > 0)
+    x, term = k[active], at[active]
+    while len(active):
+        n, t, m, rising = n1[active], total[active], n2[active], is_high[active]
+        up = (n - x) * (t - x) / ((x + 1) * np.maximum(m - t + x + 1, 1))
+        down = x * np.maximum(m - t + x, 0) / np.maximum((n - x + 1) * (t - x + 1), 1)
+        term = term * np.where(rising, up, down)
+        x = x + np.where(rising, 1.0, -1.0)
+        tail[active] += term
+        goes_on = term > NEGLIGIBLE * tail[active]
+        active, x, term = active[goes_on], x[goes_on], term[goes_on]
+    tail = np.minimum(tail, 1.0)
+    return np.where(is_high, 1 - tail, tail), np.where(is_high, tail, 1 - tail)
 
 
 def binomial_tail(k: ArrayLike, n: ArrayLike, chance: ArrayLike) -> Doubles:

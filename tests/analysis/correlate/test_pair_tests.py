@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 from scipy.stats import chi2_contingency, false_discovery_control, hypergeom
 from scipy.stats.contingency import odds_ratio
 
-from saeindex.analysis.correlate.pair_tests import PairTables, corrected, count_pairs, mid_p
+from saeindex.analysis.correlate.pair_tests import PairTables, corrected, count_pairs
 
 
 def none_trivial(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int8]:
@@ -43,8 +43,9 @@ def test_mid_p_is_the_two_sided_hypergeometric_mid_p_value(
     half = chance.pmf(both) / 2
     tail = above + half if both >= of_a * of_b / records else below + half
     expected = min(1.0, 2 * tail)
-    got = mid_p(tables([both], [of_a], [of_b], records))[0]
-    assert got == pytest.approx(expected, rel=1e-6, abs=1e-12)
+    got = tables([both], [of_a], [of_b], records).p_values()[0]
+    # Where counts are large the tail is a saddlepoint's.
+    assert got == pytest.approx(expected, rel=0.02, abs=1e-12)
 
 
 def test_statistics_of_a_pair_equal_those_of_libraries() -> None:
@@ -69,11 +70,6 @@ def test_exclusive_and_inseparable_pairs_are_at_the_ends_of_the_scale() -> None:
     np.testing.assert_allclose(pair.npmi, [-1.0, 1.0])
     assert pair.evidence[0] < 0 < pair.evidence[1]
     assert np.isfinite(np.concatenate(pair.log_odds())).all()
-
-
-def test_large_counts_are_tested_like_small_ones() -> None:
-    pair = tables([150, 105], [1_000, 1_000], [1_000, 1_000], 10_000)
-    np.testing.assert_allclose(np.log(pair.p_values()), np.log(mid_p(pair)), rtol=0.05)
 
 
 @pytest.mark.parametrize("is_cross", [False, True])

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from scipy.stats import norm
+from scipy.special import comb
+from scipy.stats import binom, norm
 
 from saeindex import FeatureIndex, FeatureSpace
 from saeindex.analysis.drift.contrasts import contrast_test
@@ -48,7 +49,60 @@ def test_one_stratum_is_tested_by_cochran_armitage() -> None:
     variance = share * (1 - share) * ((n * x**2).sum() - (n * x).sum() ** 2 / n.sum())
     variance *= n.sum() / (n.sum() - 1)  # that of the hypergeometric
     assert found.z[0] == pytest.approx(total / np.sqrt(variance))
-    assert found.p[0] == pytest.approx(2 * norm.sf(abs(found.z[0])), rel=1e-6)
+
+
+def exact_tails(n: NDArray[Any], drawn: int, at: int) -> tuple[float, float]:
+    """Return the mid-p values of a sum of scores 0, 1, … of ``drawn`` records of all, by convolution."""
+    ways = np.zeros((drawn + 1, drawn * (len(n) - 1) + 1))
+    ways[0, 0] = 1.0
+    for score, size in enumerate(n.tolist()):
+        grown = np.zeros_like(ways)
+        for j in range(min(size, drawn) + 1):
+            grown[j:, score * j :] += comb(size, j) * ways[: drawn + 1 - j, : ways.shape[1] - score * j]
+        ways = grown
+    chances = ways[drawn] / ways[drawn].sum()
+    half = chances[at] / 2
+    return float(chances[:at].sum() + half), float(chances[at + 1 :].sum() + half)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "drawn"),
+    [
+        ([50, 50, 100, 200, 500], 45),
+        ([8_000, 500, 50], 60),
+        ([10, 10, 600], 60),
+        ([30, 40, 20, 50], 40),
+        ([50] * 6, 150),
+    ],
+)
+def test_the_tail_of_a_trend_is_right_for_uneven_periods(sizes: list[int], drawn: int) -> None:
+    n, scores = np.array(sizes), np.arange(float(len(sizes)))
+    a = scores - (n * scores).sum() / n.sum()
+    mean, width = drawn * (n * scores).sum() / n.sum(), (n * a**2).sum()
+    spread = np.sqrt(drawn * (n.sum() - drawn) / n.sum() / (n.sum() - 1) * width)
+    compared = 0
+    for deviation in (-4, -3, -2.2, 2.2, 3, 4):
+        at = round(mean + deviation * spread)
+        # Any counts with this total and this sum of scores have the same statistic.
+        k = n * drawn / n.sum() + (at - mean) * n * a / width
+        found = contrast_test(StratifiedCounts(k[None, :, None], n[None].astype(float)), scores, np.ones(1))
+        if abs(found.z[0]) > 1.6 and 0 < at < drawn * (len(n) - 1):
+            less, more = exact_tails(n, drawn, at)
+            ratio = found.more[0] / more if deviation > 0 else found.less[0] / less
+            assert 0.95 < ratio < 1.5
+            compared += 1
+    assert compared >= 3
+
+
+def test_no_drift_is_found_by_chance_in_very_uneven_periods() -> None:
+    sizes = [50, 50, 100, 200, 500, 2_000, 8_000, 20_000]
+    codes, rng = np.repeat(np.arange(8), sizes), np.random.default_rng(0)
+    runs = 60
+    with_findings = 0
+    for _ in range(runs):
+        has = rng.random((len(codes), 200)) < rng.uniform(0.002, 0.2, 200)
+        with_findings += len(trends_of(has, codes).found(0.05)) > 0
+    assert binom.sf(with_findings - 1, runs, 0.05) > 0.001
 
 
 def test_strata_are_combined_by_mantel_s_test() -> None:

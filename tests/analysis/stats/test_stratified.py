@@ -57,7 +57,8 @@ def test_strata_are_tested_by_mantel_haenszel() -> None:
     expected = n[:, 0] * total / size
     variance = n[:, 0] * n[:, 1] * total * (size - total) / (size**2 * (size - 1))
     z = (k[:, 0, 0].sum() - expected.sum()) / np.sqrt(variance.sum())
-    assert tested.p[0] == pytest.approx(2 * norm.sf(abs(z)))
+    # The normal approximation serves here: counts are large, and groups equal.
+    assert tested.p[0] == pytest.approx(2 * norm.sf(abs(z)), rel=0.02)
     weights = n[:, 0] * n[:, 1] / size
     rates = k[:, 0, 0] / n[:, 0] - k[:, 1, 0] / n[:, 1]
     assert tested.effect[0] == pytest.approx((weights * rates).sum() / weights.sum())

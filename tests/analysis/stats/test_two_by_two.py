@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
-from scipy.stats import binom, chi2, chi2_contingency, hypergeom
+from scipy.stats import binom, hypergeom
 
 from saeindex.analysis.stats.family_test import compare_pairs
 from saeindex.analysis.stats.two_by_two import adjusted, one_sided, two_sided
@@ -30,18 +30,11 @@ def test_small_tables_are_tested_exactly(n1: int, n2: int, data: st.DataObject) 
     assert two_sided(k1, n1, k2, n2)[0] == pytest.approx(midp(k1, n1, k2, n2), abs=1e-9)
 
 
-def test_large_tables_are_tested_by_chi_square() -> None:
-    k1, n1, k2, n2 = 340, 1_000, 270, 1_000
-    statistic = chi2_contingency([[k1, n1 - k1], [k2, n2 - k2]], correction=False).statistic
-    scaled = statistic * (n1 + n2 - 1) / (n1 + n2)
-    assert two_sided(k1, n1, k2, n2)[0] == pytest.approx(float(chi2.sf(scaled, 1)), rel=1e-9)
-
-
-def test_exact_and_asymptotic_tests_agree_at_the_boundary() -> None:
-    k = np.arange(15, 60)
+def test_exact_and_approximate_tails_agree_where_they_meet() -> None:
+    k = np.arange(5, 90)
     found = two_sided(k, 500, 40, 500)
     exact = [midp(int(one), 500, 40, 500) for one in k]
-    assert np.abs(np.log(found) - np.log(exact)).max() < 0.25
+    assert np.abs(np.log(found) - np.log(exact)).max() < 0.02
 
 
 @settings(max_examples=50, deadline=None)
