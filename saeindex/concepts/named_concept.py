@@ -43,7 +43,7 @@ RECIPE = Recipe(neighbours=0.0, example_words=1.5)
 SLOPE = 3.0
 # If the share is not given: the score, in standard deviations, at which the probability is 0.5.
 STANDS_OUT = 2.0
-# The weight of an example record as evidence for a pair, relative to an estimated record.
+# The weight of an example record in the rank of a pair, relative to an estimated record.
 EXAMPLE_WEIGHT = 3.0
 BLOCK = 16_384
 LEVELS = ("present", "typical", "strong")
@@ -92,12 +92,25 @@ class NamedConcept:
 class Membership:
     """The probabilities ``weights`` (m,) that records have a concept; ``is_exact`` if all are 0 or 1.
 
-    ``evidence`` (m,) are the weights of the records as evidence for a pair; examples have larger weights.
+    ``evidence`` (m,) are the weights by which pairs are ranked; examples have larger weights. Tests leave out
+    the ``examples`` (m,): they define the concept, so that they are no evidence for it.
     """
 
     weights: Doubles
     evidence: Doubles
     is_exact: bool
+    examples: NDArray[np.bool_]
+
+    @classmethod
+    def exact(cls, is_member: NDArray[np.bool_]) -> Membership:
+        """Return the membership of records (m,) that have the concept or not."""
+        weights = is_member.astype(np.float64)
+        return cls(weights, weights, True, np.zeros(len(weights), bool))
+
+    def take(self, rows: NDArray[np.int64]) -> Membership:
+        """Return the membership of these records."""
+        parts = self.weights[rows], self.evidence[rows], self.is_exact, self.examples[rows]
+        return Membership(*parts)
 
 
 class ConceptReader:
@@ -113,9 +126,9 @@ class ConceptReader:
         InvalidInputError, NotFoundError or UnknownConceptError if it does not apply to the snapshot.
         """
         if concept.metadata is not None:
-            return _exact(self._recorded(concept))
+            return Membership.exact(self._recorded(concept))
         if concept.features:
-            return _exact(self._active(concept))
+            return Membership.exact(self._active(concept))
         return self._guessed(concept)
 
     def scores(self, concept: NamedConcept) -> Doubles:
@@ -143,11 +156,11 @@ class ConceptReader:
         scores = self.scores(concept)
         at = STANDS_OUT if concept.share is None else threshold(scores, concept.share)
         weights = 1.0 / (1.0 + np.exp(-SLOPE * (scores - at)))
-        evidence = weights.copy()
+        evidence, examples = weights.copy(), np.zeros(len(weights), bool)
         for ids, known in ((concept.like, 1.0), (concept.unlike, 0.0)):
             rows = self.snapshot.rows_of(ids)
-            weights[rows], evidence[rows] = known, known * EXAMPLE_WEIGHT
-        return Membership(weights, evidence, False)
+            weights[rows], evidence[rows], examples[rows] = known, known * EXAMPLE_WEIGHT, True
+        return Membership(weights, evidence, False, examples)
 
     def _recorded(self, concept: NamedConcept) -> NDArray[np.bool_]:
         field = concept.metadata or ""
@@ -208,11 +221,6 @@ def threshold(scores: Doubles, share: float) -> float:
         at = (low + high) / 2
         low, high = (at, high) if np.mean(1 / (1 + np.exp(-SLOPE * (scores - at)))) > share else (low, at)
     return (low + high) / 2
-
-
-def _exact(is_member: NDArray[np.bool_]) -> Membership:
-    weights = is_member.astype(np.float64)
-    return Membership(weights, weights, True)
 
 
 def _nowhere(count: int, sample: CollectionSample) -> Neighbourhood:

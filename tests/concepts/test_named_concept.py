@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import fisher_exact, pearsonr
+from scipy.stats import binom, fisher_exact, pearsonr
 
 from saeindex import FeatureSpace, Record
-from saeindex.analysis.correlate.named_pairs import correlate_named, correlation_z, z_scores
+from saeindex.analysis.correlate.named_pairs import correlate_named, correlation_z, pair_tables, z_scores
+from saeindex.analysis.correlate.units import Units
 from saeindex.collection.snapshot import Snapshot
 from saeindex.concepts.named_concept import ConceptReader, Membership, NamedConcept, parse_concept, threshold
 from saeindex.errors import InvalidInputError, NotFoundError, UnknownConceptError
@@ -130,7 +131,7 @@ def test_exact_concepts_are_tested_by_fisher_s_test(space: FeatureSpace) -> None
 def test_estimated_concepts_are_tested_by_the_correlation_of_weights() -> None:
     rng = np.random.default_rng(3)
     weights = rng.random((3, 100))
-    members = [Membership(row, row**2, False) for row in weights]
+    members = [Membership(row, row**2, False, np.zeros(100, bool)) for row in weights]
     z = z_scores(members, [(0, 1), (1, 2)])
     expected = [
         pearsonr(weights[i] ** 2, weights[j] ** 2).statistic * np.sqrt(99) for i, j in ((0, 1), (1, 2))
@@ -138,20 +139,34 @@ def test_estimated_concepts_are_tested_by_the_correlation_of_weights() -> None:
     np.testing.assert_allclose(z, expected)
 
 
-def test_z_of_estimated_concepts_is_normal_under_permutation(topics_snapshot: Snapshot) -> None:
+@pytest.mark.parametrize("how", ["examples", "description"])
+def test_named_pairs_are_found_by_chance_no_more_than_alpha(
+    topics_snapshot: Snapshot, session_encoder: RecordingEncoder, how: str
+) -> None:
     rng = np.random.default_rng(4)
-    reader = ConceptReader(topics_snapshot)
-    first, second = (
-        reader.membership(NamedConcept("some", like=list(topics_snapshot.ids[s : s + 10]))).evidence
-        for s in (0, 50)
-    )
-    z_values = [
-        z_scores([Membership(first, first, False), Membership(x, x, False)], [(0, 1)])[0]
-        for x in (rng.permutation(second) for _ in range(1_000))
-    ]
-    assert np.mean(z_values) == pytest.approx(0, abs=0.15)
-    assert np.std(z_values) == pytest.approx(1, abs=0.1)
-    assert np.mean(np.abs(z_values) > 1.96) < 0.08
+    reader, m = ConceptReader(topics_snapshot, session_encoder), len(topics_snapshot)
+    definitions: dict[str, list[dict[str, Any]]] = {
+        "examples": [{"like": list(topics_snapshot.ids[s : s + 10])} for s in (0, 50)],
+        "description": [{"description": text} for text in ("about medicine", "about galaxies")],
+    }
+    first, second = (reader.membership(NamedConcept("some", **one)) for one in definitions[how])
+    runs = 2_000
+    units = Units(np.arange(m), np.ones(m, np.int64))
+    p = [pair_tables([first, second.take(rng.permutation(m))], [(0, 1)], units)[1][0] for _ in range(runs)]
+    for level in (0.05, 0.01, 0.001):
+        assert binom.sf(np.sum(np.array(p) <= level) - 1, runs, level) > 1e-4
+
+
+def test_examples_are_no_evidence_for_the_pair_that_they_define(topics_snapshot: Snapshot) -> None:
+    reader, rng = ConceptReader(topics_snapshot), np.random.default_rng(6)
+    ids = list(topics_snapshot.ids[:10])
+    one = reader.membership(NamedConcept("one", like=ids))
+    # The same examples, and nothing else in common.
+    other = one.take(np.concatenate([np.arange(10), 10 + rng.permutation(len(topics_snapshot) - 10)]))
+    units = Units(np.arange(len(topics_snapshot)), np.ones(len(topics_snapshot), np.int64))
+    assert one.examples[:10].all() and other.examples[:10].all()
+    assert pair_tables([one, other], [(0, 1)], units)[1][0] > 0.001
+    assert z_scores([one, other], [(0, 1)])[0] > 8
 
 
 def test_columns_of_ones_correlate_with_weights_as_in_numpy(topics_snapshot: Snapshot) -> None:

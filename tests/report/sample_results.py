@@ -69,9 +69,18 @@ def correlations() -> Correlations:
 
 def triggers() -> Triggers:
     one = Trigger(
-        pair(EVIL, "refuses", 1, "prompt"), 0.4, ("doc-1",), (), ("doc-3",), (PairedConcept(4, "rain"),)
+        pair(EVIL, "refuses", 1, "prompt"),
+        0.4,
+        31,
+        12,
+        ("doc-1",),
+        (),
+        ("doc-3",),
+        (PairedConcept(4, "rain"),),
     )
-    return Triggers(PairedConcept(None, "refuses"), "prompt", 200, 150, 40.0, 30, 1, 0.05, "bh", 2, (one,))
+    return Triggers(
+        PairedConcept(None, "refuses"), "prompt", 200, 150, 40.0, 33, 30, 1, 0.05, "bh", 2, (one,)
+    )
 
 
 def clustering(count: int = 60, expressible: bool = True) -> Clustering:
@@ -138,7 +147,7 @@ def empty_results() -> dict[str, Any]:
     return {
         "diff": Diff({"a": 9, "b": 9}, 0.05, "Mid-p test", "typical", {"concepts": 0}, {"concepts": ()}),
         "correlations": Correlations("", "prompt", 9, 9, "typical", 0, 0, 0.05, "bh", 5, {}, ()),
-        "triggers": Triggers(PairedConcept(1, "rain"), "prompt", 9, 9, 0.0, 0, 0, 0.05, "bh", 0, ()),
+        "triggers": Triggers(PairedConcept(1, "rain"), "prompt", 9, 9, 0.0, 0, 0, 0, 0.05, "bh", 0, ()),
         "drift": Drift("year", periods, "1", 0.05, "Trend", "typical", {"concepts": 0}, {"concepts": ()}),
         "alert": Alert(9, 9, MonitorOptions(), {"concepts": 0}, {"concepts": ()}),
         "profile": SetProfile(9, 9, 0.05, {"concepts": ()}, {"concepts": 0}, (), (), (), (), 0.1),

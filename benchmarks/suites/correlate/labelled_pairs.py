@@ -53,7 +53,7 @@ class Labelled:
     def z(self, rows: NDArray[np.int64] | None = None) -> Doubles:
         """Return the labels' own z of each pair, on all records or some."""
         having = self.having if rows is None else self.having[rows]
-        return z_scores([exact(column) for column in having.T], self.pairs)
+        return z_scores([Membership.exact(column) for column in having.T], self.pairs)
 
     def ceiling(self) -> float:
         """Return the Spearman correlation of z on one half of the records with z on the other, over draws."""
@@ -128,7 +128,7 @@ def logistic_spearman(corpus: Labelled, draws: int) -> float:
             is_member = np.zeros(len(scores), bool)
             is_member[np.argsort(-scores, kind="stable")[:count]] = True
             is_member[like], is_member[unlike] = True, False
-            members.append(exact(is_member))
+            members.append(Membership.exact(is_member))
         found.append(spearman(z_scores(members, corpus.pairs), truth))
     return float(np.mean(found))
 
@@ -151,7 +151,7 @@ def described_spearman(corpus: Labelled, encoder: CachedEncoder, with_siblings: 
             )
             members[number] = reader.membership(concept)
         elif not any(field == key[0] for field, _ in texts):
-            members[number] = exact(column)
+            members[number] = Membership.exact(column)
     kept = [row for row, (i, j) in enumerate(corpus.pairs) if i in members and j in members]
     place = {number: at for at, number in enumerate(members)}
     pairs = [(place[corpus.pairs[row][0]], place[corpus.pairs[row][1]]) for row in kept]
@@ -173,17 +173,11 @@ def open_spearman(corpus: Labelled, chosen: Labelled | None) -> float:
     for number, key in enumerate(zip(corpus.fields, corpus.labels, strict=True)):
         if key in known:
             phi = correlation(active, own.having[choosing, known[key]])
-            members[number] = exact(present[:, [int(phi.argmax())]].toarray().ravel() > 0)
+            members[number] = Membership.exact(present[:, [int(phi.argmax())]].toarray().ravel() > 0)
     kept = [row for row, (i, j) in enumerate(corpus.pairs) if i in members and j in members]
     place = {number: at for at, number in enumerate(members)}
     pairs = [(place[corpus.pairs[row][0]], place[corpus.pairs[row][1]]) for row in kept]
     return spearman(z_scores(list(members.values()), pairs), corpus.z(rows)[kept])
-
-
-def exact(is_member: NDArray[np.bool_]) -> Membership:
-    """Return a membership without uncertainty."""
-    weights = is_member.astype(np.float64)
-    return Membership(weights, weights, True)
 
 
 def spearman(a: Doubles, b: Doubles) -> float:

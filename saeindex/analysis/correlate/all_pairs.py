@@ -188,13 +188,15 @@ def companions(
     feature among them (n,).
     """
     (n_own, counts), (n, totals) = own, all_
-    columns = np.flatnonzero((counts >= MIN_SUPPORT) & (np.arange(len(counts)) != feature))
+    # Which features are tested depends on how many records have them, never on how many have both.
+    columns = np.flatnonzero((totals >= MIN_SUPPORT) & (np.arange(len(counts)) != feature))
     k, total = counts[columns], totals[columns]
     p = two_sided(k, n_own, total - k, n - n_own)
     q = adjusted(p)
     expected = n_own * total / max(1, n)
     z = (k - expected) / np.sqrt(np.maximum(expected, 1e-9))
-    chosen = [i for i in np.argsort(-z, kind="stable").tolist() if q[i] <= alpha and z[i] > 0][:limit]
+    is_found = (q <= alpha) & (z > 0) & (k >= MIN_SUPPORT)
+    chosen = [i for i in np.argsort(-z, kind="stable").tolist() if is_found[i]][:limit]
     found = []
     for i in chosen:
         label = space.labels[int(columns[i])]

@@ -13,6 +13,7 @@ from saeindex.analysis.correlate.options import check_listing
 from saeindex.analysis.correlate.pair_tests import PairTables, corrected
 from saeindex.analysis.correlate.results import ConceptPair, Correlations, PairedConcept, described
 from saeindex.analysis.correlate.units import Units, aligned_rows, units_of
+from saeindex.analysis.stats.score_sums import product_p
 from saeindex.concepts.named_concept import ConceptReader, Membership, NamedConcept
 from saeindex.errors import InvalidInputError
 
@@ -47,13 +48,9 @@ def correlate_named(
     """Test each pair of ``concepts``, or each of them with each of ``with_concepts``.
 
     A concept whose ``field`` is that of ``other`` is looked for there. Where both of a pair are exact, the
-    test is that of open pairs; else it is of the correlation r of the weights,
-
-        z = r √(m - 1),
-
-    which has variance 1 when the weights of one concept are assigned to records at random. No pair is left
-    out as trivial, because the caller named them. ``rows`` and ``unit`` are those of :func:`correlate_open`;
-    if records count together, r is the correlation of their means.
+    test is that of open pairs; else it is of Σ a b over the units that hold no example of either concept,
+    against the sums if the weights b were assigned to units at random. No pair is left out as trivial,
+    because the caller named them. ``rows`` and ``unit`` are those of :func:`correlate_open`.
     """
     check_listing(alpha, method, min_support, limit)
     named, pairs = _pairs(concepts, with_concepts)
@@ -61,11 +58,11 @@ def correlate_named(
     kept = aligned_rows(snapshot, other, rows)
     found = [_of(readers, concept, kept) for concept in named]
     units = units_of(snapshot, other, kept, unit)
-    tables, p = tested_pairs(found, pairs, units)
+    tables, p = pair_tables(found, pairs, units)
     # Pairs with few records are tested too: leaving them out would depend on the counts.
     p = np.where(np.maximum(tables.both, tables.expected) >= min_support, p, 1.0)
     q = corrected(p, len(p), method)
-    together, apart = _ordered(tables, q < alpha, z_scores([by_unit(one, units) for one in found], pairs))
+    together, apart = _ordered(tables, q < alpha, z_scores(found, pairs, units))
     describe = _Describer(snapshot, kept, named, found)
 
     def listed(which: NDArray[np.int64]) -> tuple[ConceptPair, ...]:
@@ -120,40 +117,36 @@ class _Describer:
         return first, second, examples
 
 
-def tested_pairs(
+def pair_tables(
     found: Sequence[Membership], pairs: Sequence[tuple[int, int]], units: Units
 ) -> tuple[PairTables, Doubles]:
     """Return the pairs' tables, with expected counts if membership is estimated, and their p-values."""
-    from scipy.special import erfc
-
     a, b = np.array(pairs, np.int64).reshape(-1, 2).T
     weights = np.array([one.weights for one in found])
     counted = weights * units.weights
     sums = counted.sum(1)
     both = np.array([float(counted[i] @ weights[j]) for i, j in pairs])
     tables = PairTables(a, b, both, sums[a], sums[b], len(units))
-    is_exact = np.array([found[i].is_exact and found[j].is_exact for i, j in pairs], bool)
-    z = z_scores([by_unit(one, units) for one in found], pairs)
-    p = np.asarray(erfc(np.abs(z) / np.sqrt(2.0)), np.float64)
-    exact = np.flatnonzero(is_exact)
-    p[exact] = tables.take(exact).p_values()
+    means = [units.mean(one.weights) for one in found]
+    examples = [units.mean(one.examples.astype(np.float64)) > 0 for one in found]
+    p = np.array(
+        [product_p(*(means[side][~(examples[i] | examples[j])] for side in (i, j))) for i, j in pairs]
+    )
+    if units.are_records:
+        exact = np.flatnonzero([found[i].is_exact and found[j].is_exact for i, j in pairs])
+        p[exact] = tables.take(exact).p_values()
     return tables, p
 
 
-def by_unit(member: Membership, units: Units) -> Membership:
-    """Return the mean membership of each unit."""
-    if units.are_records:
-        return member
-    return Membership(units.mean(member.weights), units.mean(member.evidence), False)
-
-
-def z_scores(found: Sequence[Membership], pairs: Sequence[tuple[int, int]]) -> Doubles:
-    """Return r √(m - 1) of each pair's weights of evidence (p,); 0 if one of them is constant."""
-    weights = np.array([one.evidence for one in found])
+def z_scores(
+    found: Sequence[Membership], pairs: Sequence[tuple[int, int]], units: Units | None = None
+) -> Doubles:
+    """Return r √(m - 1) of each pair's weights of evidence (p,), by unit; 0 if one of them is constant."""
+    weights = np.array([one.evidence if units is None else units.mean(one.evidence) for one in found])
     centred = weights - weights.mean(1, keepdims=True)
     lengths = np.linalg.norm(centred, axis=1)
-    units = centred / np.where(lengths > 1e-9, lengths, np.inf)[:, None]
-    z: Doubles = np.array([units[i] @ units[j] for i, j in pairs]) * np.sqrt(weights.shape[1] - 1)
+    directions = centred / np.where(lengths > 1e-9, lengths, np.inf)[:, None]
+    z: Doubles = np.array([directions[i] @ directions[j] for i, j in pairs]) * np.sqrt(weights.shape[1] - 1)
     return z
 
 
@@ -164,8 +157,7 @@ def _of(readers: Mapping[str, ConceptReader], concept: NamedConcept, kept: NDArr
             f"concept {concept.name!r} in field {concept.field!r}", f"the fields here are {known}",
             "Name one of them.",
         )  # fmt: skip
-    whole = readers[concept.field].membership(concept)
-    return Membership(whole.weights[kept], whole.evidence[kept], whole.is_exact)
+    return readers[concept.field].membership(concept).take(kept)
 
 
 def _pairs(

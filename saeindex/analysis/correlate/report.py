@@ -32,7 +32,8 @@ PAIR_COLUMNS = {
     "2nd given 1st": (WHOLE, "p_b_given_a"), "1st given 2nd": (WHOLE, "p_a_given_b"), "q": (chance, "q"),
 }  # fmt: skip
 TRIGGER_COLUMNS = {
-    "trigger": (str, "pair.a"), "behaviour where it is": (percent, "pair.p_b_given_a"),
+    "trigger": (str, "pair.a"), "prompts with it": "prompts", "of them with the behaviour": "prompts_showing",
+    "behaviour where it is": (percent, "pair.p_b_given_a"),
     "it where the behaviour is": (percent, "coverage"), "lift": "pair.lift",
     "odds ratio (95 %)": lambda one: ratios(one.pair.log_odds, *one.pair.ci), "q": (chance, "pair.q"),
     "of nearly the same prompts": lambda one: "; ".join(map(str, one.same)) or "–",
@@ -94,7 +95,7 @@ def _(found: Triggers) -> Description:
         question=f"What in {found.prompt_field or 'the text'} brings about “{found.behaviour}”?",
         summary=[
             f"“{found.behaviour}” is in about {number(found.having, 0)} of {found.records:,} records "
-            f"({percent(usual)}), to {found.units:,} prompts.",
+            f"({percent(usual)}), to {found.units_having:,} of {found.units:,} prompts.",
             f"{counted(found.found, 'concept')} of {found.tested:,} tested go with it.",
             *([f"First of them: {first}."] if first else []),
         ],

@@ -143,12 +143,16 @@ class Trigger:
     """A concept of prompts that is associated with the behaviour, with example records.
 
     ``showing`` are records with the trigger and the behaviour, ``without_behaviour`` records with the trigger
-    only, and ``without_trigger`` records with the behaviour only. ``same`` are triggers of nearly the same
-    prompts. ``coverage`` is the share of the behaviour's records that have the trigger.
+    only, and ``without_trigger`` records with the behaviour only, each a list of different prompts. ``same``
+    are triggers of nearly the same prompts. ``coverage`` is the share of the behaviour's records that have
+    the trigger. ``prompts`` is the number of different prompts with the trigger, ``prompts_showing`` that of
+    those with a response that shows the behaviour.
     """
 
     pair: ConceptPair
     coverage: float
+    prompts: int
+    prompts_showing: int
     showing: tuple[str, ...]
     without_behaviour: tuple[str, ...]
     without_trigger: tuple[str, ...]
@@ -159,6 +163,8 @@ class Trigger:
         return {
             **self.pair.to_json(),
             "coverage": self.coverage,
+            "prompts": self.prompts,
+            "prompts_showing": self.prompts_showing,
             "showing": list(self.showing),
             "without_behaviour": list(self.without_behaviour),
             "without_trigger": list(self.without_trigger),
@@ -171,7 +177,8 @@ class Triggers(AnalysisResult):
     """The triggers of a behaviour, strongest evidence first, among ``tested`` concepts of the prompts.
 
     ``units`` is the number of different prompts; responses to the same prompt count together. ``having`` is
-    the number of ``records`` with the behaviour (an estimate if the behaviour is a description).
+    the number of ``records`` with the behaviour (an estimate if the behaviour is a description), and
+    ``units_having`` the number of prompts with such a response.
     """
 
     behaviour: PairedConcept
@@ -179,6 +186,7 @@ class Triggers(AnalysisResult):
     records: int
     units: int
     having: float
+    units_having: int
     tested: int
     found: int
     alpha: float
@@ -192,7 +200,8 @@ class Triggers(AnalysisResult):
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON types."""
         names = (
-            "prompt_field", "records", "units", "having", "tested", "found", "alpha", "method", "removed",
+            "prompt_field", "records", "units", "having", "units_having", "tested", "found", "alpha",
+            "method", "removed",
         )  # fmt: skip
         return {
             "behaviour": self.behaviour.to_json(),
@@ -203,8 +212,11 @@ class Triggers(AnalysisResult):
     def tables(self) -> dict[str, list[dict[str, Any]]]:
         """Return tables of scalar cells."""
         kinds = ("showing", "without_behaviour", "without_trigger")
+        counts = ("coverage", "prompts", "prompts_showing")
         return {
-            "triggers": [{**one.pair.row(), "coverage": one.coverage} for one in self.results],
+            "triggers": [
+                {**one.pair.row(), **{name: getattr(one, name) for name in counts}} for one in self.results
+            ],
             "records": [
                 {"trigger": str(one.pair.a), "kind": kind, "record": record}
                 for one in self.results

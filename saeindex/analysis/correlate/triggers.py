@@ -19,6 +19,7 @@ from saeindex.analysis.correlate.pair_tests import PairTables, corrected
 from saeindex.analysis.correlate.results import ConceptPair, PairedConcept, Trigger, Triggers, described
 from saeindex.analysis.correlate.trivial import KnownTrivial, rows_with
 from saeindex.analysis.correlate.units import Units, aligned_rows, units_of
+from saeindex.analysis.stats.score_sums import FAR, product_p
 from saeindex.concepts.named_concept import ConceptReader, Membership, NamedConcept
 from saeindex.types import shown_label
 
@@ -62,16 +63,16 @@ def find_triggers(
     check_listing(alpha, method, min_support, limit)
     kept = aligned_rows(prompts, responses, rows)
     named = _named(behaviour, responses)
-    whole = ConceptReader(responses, encoder).membership(named)
-    shown = Membership(whole.weights[kept], whole.evidence[kept], whole.is_exact)
+    shown = ConceptReader(responses, encoder).membership(named).take(kept)
     present = prompts.at(level)[kept]
     units = units_of(prompts, responses, kept, unit)
     tables, removed = _tables(present, shown.weights, named, prompts, units, min_support)
-    p = tables.p_values() if shown.is_exact else _p_of_weights(present, shown, tables, units)
+    is_counted = shown.is_exact and units.are_records
+    p = tables.p_values() if is_counted else _p_of_weights(present, shown, tables, units)
     q = corrected(p, len(p), method)
     findings = np.flatnonzero((q < alpha) & (tables.both > tables.expected))
     ordered = findings[np.argsort(-tables.evidence[findings], kind="stable")]
-    finder = _Finder(prompts, kept, present, shown, named)
+    finder = _Finder(prompts, kept, present, shown, named, units)
     distinct = finder.distinct(tables, ordered, limit)
     chosen = np.array(list(distinct), np.int64)
     pairs = described(tables.take(chosen), p[chosen], q[chosen], finder.sides)
@@ -81,6 +82,7 @@ def find_triggers(
         records=len(kept),
         units=len(units),
         having=float(shown.weights.sum()),
+        units_having=units.count(shown.weights > LIKELY),
         tested=len(tables),
         found=len(findings),
         alpha=alpha,
@@ -126,10 +128,16 @@ def _tables(
 def _p_of_weights(
     present: csr_matrix, shown: Membership, tables: PairTables, units: Units
 ) -> NDArray[np.float64]:
-    from scipy.special import erfc
+    """Return p-values (t,) if behaviour were assigned to units at random; those of examples are left out."""
+    from scipy.special import ndtr
 
-    z = correlation_z(units.means(present[:, tables.a]), units.mean(shown.evidence))
-    p: NDArray[np.float64] = erfc(np.abs(z) / np.sqrt(2.0))
+    tested = np.flatnonzero(units.mean(shown.examples.astype(np.float64)) == 0)
+    has = units.means(present[:, tables.a])[tested].tocsc()
+    behaviour = units.mean(shown.weights)[tested]
+    z = correlation_z(has, behaviour)
+    p: NDArray[np.float64] = 2 * ndtr(-np.abs(z))
+    for column in np.flatnonzero(np.abs(z) >= FAR):
+        p[column] = product_p(has[:, [column]].toarray().ravel(), behaviour)
     return p
 
 
@@ -143,8 +151,9 @@ class _Finder:
         present: csr_matrix,
         shown: Membership,
         named: NamedConcept,
+        units: Units,
     ) -> None:
-        self._prompts, self._kept, self._shown = prompts, kept, shown
+        self._prompts, self._kept, self._shown, self._units = prompts, kept, shown, units
         self._columns = present.tocsc()
         feature = named.features[0] if len(named.features) == 1 else None
         self.behaviour = PairedConcept(feature, named.name)
@@ -176,10 +185,13 @@ class _Finder:
         has = np.zeros(len(self._kept), bool)
         has[rows_with(self._columns, pair.a.feature or 0)] = True
         weights = self._shown.weights
-        showing = self._ids(np.where(has, weights, 0.0) > LIKELY, weights)
+        is_showing = has & (weights > LIKELY)
+        showing = self._ids(is_showing, weights)
         return Trigger(
             replace(pair, examples=showing[:3]),
             coverage=float(weights[has].sum() / max(weights.sum(), 1e-12)),
+            prompts=self._units.count(has),
+            prompts_showing=self._units.count(is_showing),
             showing=showing,
             without_behaviour=self._ids(has & (weights < LIKELY), -weights),
             without_trigger=self._ids(~has & (weights > LIKELY), weights),
@@ -187,9 +199,11 @@ class _Finder:
         )
 
     def _ids(self, which: NDArray[np.bool_], by: NDArray[np.float64]) -> tuple[str, ...]:
+        """Return the ids of the first of these records by ``by``, one of each unit."""
         rows = np.flatnonzero(which)
-        best = rows[np.argsort(-by[rows], kind="stable")][:EXAMPLES]
-        return tuple(self._prompts.ids[row] for row in self._kept[best].tolist())
+        rows = rows[np.argsort(-by[rows], kind="stable")]
+        first = np.sort(np.unique(self._units.codes[rows], return_index=True)[1])[:EXAMPLES]
+        return tuple(self._prompts.ids[row] for row in self._kept[rows[first]].tolist())
 
     def _concept(self, feature: int) -> PairedConcept:
         label = self._prompts.space.labels[feature]

@@ -46,6 +46,10 @@ class Units:
         weights: Doubles = 1.0 / self.sizes[self.codes]
         return weights
 
+    def count(self, which: NDArray[np.bool_]) -> int:
+        """Return the number of units with one of these records (m,)."""
+        return len(np.unique(self.codes[which]))
+
     def mean(self, values: Doubles) -> Doubles:
         """Return the mean of values (m,) over each unit (u,)."""
         if self.are_records:

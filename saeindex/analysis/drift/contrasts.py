@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from saeindex.analysis.stats.score_sums import drawn_tail
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 FEW, WORTH, MATTERS = 100.0, 1.5, 0.02
 # The largest share for which draws without replacement are replaced by more draws with replacement.
 MAX_SHARE = 0.45
-ROUNDS, STEEPEST, NEAR = 20, 60.0, 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +76,10 @@ def contrast_test(counts: StratifiedCounts, scores: Doubles, design: Doubles) ->
     is_needed = (draws.sum(0) < FEW) | (_departure(counts.n, a, draws, np.abs(z)) > MATTERS)
     rows = np.flatnonzero(is_needed & (np.abs(z) > WORTH))
     if len(rows):
-        tail = _tail(counts, a, draws[:, rows], z[rows], rows)
-        up = z[rows] > 0
+        # Where more than half have the evidence, those without are drawn.
+        is_rare, up = counts.support[rows] <= counts.n.sum() / 2, z[rows] > 0
+        weights = counts.n / np.maximum(counts.n.sum(1, keepdims=True), 1.0)
+        tail = drawn_tail(np.abs(z[rows]), draws[:, rows], a, weights, np.where(up == is_rare, 1.0, -1.0))
         more[rows] = np.where(up, tail, 1 - tail)
         less[rows] = np.where(up, 1 - tail, tail)
     return PeriodContrast(total, variance, float((counts.n * a**2).sum()), z, less, more)
@@ -103,69 +106,3 @@ def _departure(n: Doubles, a: Doubles, draws: Doubles, z: Doubles) -> Doubles:
     skewness, excess = third @ draws / variance**1.5, (fourth - 3 * second**2) @ draws / variance**2
     departure: Doubles = np.abs(skewness) * z**3 / 6 + np.abs(excess) * z**4 / 24
     return departure
-
-
-def _tail(
-    counts: StratifiedCounts, a: Doubles, draws: Doubles, z: Doubles, rows: NDArray[np.int64]
-) -> Doubles:
-    """Return the chance of sums of ``draws`` (S, r) as far out as ``z`` (r,) standard errors.
-
-    By Lugannani and Rice's (1980) saddlepoint. Where more than half have the evidence, those without are
-    drawn.
-    """
-    from scipy.special import ndtr
-
-    k, sizes = counts.k[:, :, rows].sum(1), counts.n.sum(1)[:, None]
-    is_rare = k.sum(0) <= sizes.sum() / 2
-    steps = np.where(is_rare, np.sign(z), -np.sign(z))
-    with np.errstate(divide="ignore"):
-        logs = np.log(counts.n / np.maximum(sizes, 1.0))
-    a = a / float(np.abs(a[counts.n > 0]).max())
-    x = np.abs(z) * np.sqrt(_cumulants(draws, a, logs, steps, np.zeros_like(z))[2])
-    t = _solved(draws, a, logs, steps, x)
-    value, _, second = _cumulants(draws, a, logs, steps, t)
-    gap = np.maximum(t * x - value, 1e-12)
-    # Sums are multiples of the smallest step between scores, and half of what is as likely counts.
-    step = float(np.diff(a[0]).min(initial=1.0, where=np.diff(a[0]) > 0))
-    w, u = np.sqrt(2 * gap), 2 / step * np.tanh(t * step / 2) * np.sqrt(np.maximum(second, 1e-300))
-    density = np.exp(-gap) / np.sqrt(2 * np.pi)
-    tail = ndtr(-w) + density * (1 / np.maximum(u, 1e-12) - 1 / w)
-    # At the end of the range the saddlepoint is infinitely steep; half of what lies there counts.
-    tail = np.where(t >= STEEPEST * 0.9, np.exp(-gap) / 2, tail)
-    bounded: Doubles = np.clip(tail, 1e-300, 0.5)
-    return bounded
-
-
-def _solved(k: Doubles, a: Doubles, logs: Doubles, steps: Doubles, x: Doubles) -> Doubles:
-    """Return where the slope of the cumulants is ``x`` (r,): bisection, with Newton steps where they fit."""
-    low, high = np.zeros_like(x), np.full_like(x, STEEPEST)
-    start = _cumulants(k, a, logs, steps, low)[2]
-    t = np.clip(x / np.maximum(start, 1e-12), 1e-3, STEEPEST / 2)
-    open_ = np.arange(len(x))
-    for _ in range(ROUNDS):
-        at, goal = t[open_], x[open_]
-        _, slope, second = _cumulants(k[:, open_], a, logs, steps[open_], at)
-        is_low = slope < goal
-        low[open_], high[open_] = np.where(is_low, at, low[open_]), np.where(is_low, high[open_], at)
-        newton = at + (goal - slope) / np.maximum(second, 1e-12)
-        fits = (newton > low[open_]) & (newton < high[open_])
-        t[open_] = np.where(fits, newton, np.minimum(2 * at, (low[open_] + high[open_]) / 2))
-        open_ = open_[np.abs(t[open_] - at) >= NEAR * at]
-        if not len(open_):
-            break
-    return t
-
-
-def _cumulants(
-    k: Doubles, a: Doubles, logs: Doubles, steps: Doubles, t: Doubles
-) -> tuple[Doubles, Doubles, Doubles]:
-    """Return K(t) = Σ_s k_s log Σ_p w_sp exp(t a_sp) and its two derivatives (r,); k (S, r), a (S, P)."""
-    signed = a[:, :, None] * steps
-    exponents = logs[:, :, None] + signed * t
-    top = exponents.max(1, keepdims=True)
-    weights = np.exp(exponents - top)
-    sums = weights.sum(1)
-    mean = (weights * signed).sum(1) / sums
-    square = (weights * signed**2).sum(1) / sums
-    value = (k * (np.log(sums) + top[:, 0])).sum(0)
-    return value, (k * mean).sum(0), (k * (square - mean**2)).sum(0)

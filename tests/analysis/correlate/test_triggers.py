@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.stats import binom
 
 from saeindex import FeatureSpace
 from saeindex.analysis.correlate.results import Triggers
@@ -137,3 +138,51 @@ def test_triggers_are_given_as_json_tables_and_text(triggers: Triggers) -> None:
 def test_an_unknown_behaviour_is_refused(prompts: Snapshot, responses: Snapshot) -> None:
     with pytest.raises(UnknownConceptError):
         find_triggers(prompts, responses, 999_999)
+
+
+@pytest.fixture(scope="module")
+def clustered(
+    space: FeatureSpace, features: list[int]
+) -> tuple[Snapshot, NDArray[np.bool_], NDArray[np.int64]]:
+    """Prompts of 14 responses each, with 40 concepts, and behaviour that responses to a prompt share."""
+    rng = np.random.default_rng(0)
+    prompt = np.repeat(np.arange(280), 14)
+    of_prompt = rng.random((280, 40)) < rng.uniform(0.01, 0.2, 40)
+    metadata = [{"prompt": int(one)} for one in prompt]
+    made = made_snapshot(
+        space, of_prompt[prompt], unlike_features(space, 40), field="prompt", metadata=metadata
+    )
+    behaves = rng.random(len(prompt)) < (rng.random(280) < 0.05)[prompt] * 0.8
+    return made, behaves, prompt
+
+
+def test_behaviour_shared_by_responses_has_no_trigger_by_chance(
+    space: FeatureSpace, clustered: tuple[Snapshot, NDArray[np.bool_], NDArray[np.int64]], features: list[int]
+) -> None:
+    prompts, behaves, _ = clustered
+    rng = np.random.default_rng(1)
+    runs, found = 100, 0
+    for _ in range(runs):
+        own = behaves.reshape(280, 14)[rng.permutation(280)].reshape(-1)
+        metadata = [{"refuses": bool(one)} for one in own]
+        responses = made_snapshot(space, own[:, None], features[5:], metadata=metadata, seed=1)
+        behaviour = NamedConcept("refuses", metadata="metadata.refuses", value=True)
+        found += len(find_triggers(prompts, responses, behaviour, unit="metadata.prompt")) > 0
+    assert binom.sf(found - 1, runs, 0.05) > 0.001
+
+
+def test_prompts_are_counted_once(
+    space: FeatureSpace, clustered: tuple[Snapshot, NDArray[np.bool_], NDArray[np.int64]], features: list[int]
+) -> None:
+    prompts, _, prompt = clustered
+    rng = np.random.default_rng(2)
+    has = np.asarray(prompts.at("typical")[:, [unlike_features(space, 40)[3]]].todense()).ravel() > 0
+    shows = has & (rng.random(len(has)) < 0.7)
+    responses = made_snapshot(space, shows[:, None], features[5:], seed=1)
+    found = find_triggers(prompts, responses, features[5], unit="metadata.prompt")
+    (trigger,) = found.results
+    assert trigger.prompts == len(set(prompt[has].tolist()))
+    assert trigger.prompts_showing == len(set(prompt[shows].tolist())) == found.units_having
+    assert trigger.prompts_showing <= trigger.prompts <= found.units == 280
+    places = [prompts.ids.index(one) for one in trigger.showing]
+    assert len({int(prompt[place]) for place in places}) == len(places)
