@@ -104,8 +104,8 @@ def clustering(count: int = 60, expressible: bool = True) -> Clustering:
 def trend(place: int, label: str, **changed: Any) -> Trend:
     given: dict[str, Any] = {
         "family": "concepts", "key": place, "label": label, "kind": "change", "at": "1990", "effect": 0.2,
-        "shares": (0.1, 0.2, 0.3), "ci": (0.1, 0.3), "slope": 0.1, "slope_ci": (0.05, 0.15), "p": 1e-5,
-        "q": 1e-4, "p_trend": 1e-5, "p_change": 1e-5, "support": 60,
+        "shares": (0.1, 0.2, 0.3), "fitted": (0.1, 0.25, 0.25), "ci": (0.1, 0.3), "slope": 0.1,
+        "slope_ci": (0.05, 0.15), "p": 1e-5, "q": 1e-4, "p_trend": 1e-5, "p_change": 1e-5, "support": 60,
         "examples": {"early": (), "late": (EXAMPLE,)},
     }  # fmt: skip
     return Trend(**(given | changed))

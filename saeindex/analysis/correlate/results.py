@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saeindex.analysis.correlate.pair_tests import PairTables
+from saeindex.analysis.stats.stratified import agreeing
 from saeindex.errors import InvalidInputError
 from saeindex.report.result import AnalysisResult
 
@@ -234,6 +235,7 @@ def described(
 ) -> list[ConceptPair]:
     """Return pairs with all their statistics; ``sides`` returns the two concepts of a pair and examples."""
     value, low, high = tables.log_odds()
+    low, high = agreeing(p, value, low, high)
     columns = (tables.both, tables.expected, tables.lift, tables.npmi, tables.g2, tables.evidence)
     given = tables.both / np.maximum(tables.of_a, 1e-12), tables.both / np.maximum(tables.of_b, 1e-12)
     pairs = []

@@ -180,10 +180,10 @@ def by_family(
     """Return each family's findings as blocks of ``shown``, under a heading with the number of tests."""
     blocks: list[Block] = []
     for family, found in findings.items():
-        total = sum(1 + len(one.related) for one in found if one.q <= alpha)
-        text = f"{counted(total, 'finding')} of {tested.get(family, 0):,} tested"
-        if any(one.related for one in found):
-            text += f", in {counted(len(found), 'row')}: related findings share a row"
+        confirmed = [one for one in found if one.q <= alpha]
+        related = sum(len(one.related) for one in confirmed)
+        text = f"{counted(len(confirmed), 'finding')} of {tested.get(family, 0):,} tested"
+        text += f", with {counted(related, 'related finding')} in their rows" if related else ""
         blocks += [model.Heading(FAMILY[family], f"{text}."), *(shown(family) if found else [])]
     return blocks
 

@@ -83,6 +83,11 @@ class Finding:
             "replicated": self.replicated,
         }
 
+    def rows(self) -> list[dict[str, Any]]:
+        """Return this finding and its related ones, which name it in ``related_to``, as rows of a table."""
+        related = [one.row() | {"related_to": self.key} for one in self.related]
+        return [self.row() | {"related_to": None}, *related]
+
 
 @dataclass(frozen=True, slots=True)
 class Hint:
@@ -187,8 +192,7 @@ class Diff(AnalysisResult):
     def tables(self) -> dict[str, list[dict[str, Any]]]:
         """Return every table: findings by family, hints, power, confirmation and hypotheses."""
         tables = {
-            str(name): [row for one in found for row in (one.row(), *(other.row() for other in one.related))]
-            for name, found in self.findings.items()
+            str(name): [row for one in found for row in one.rows()] for name, found in self.findings.items()
         }
         further: dict[str, Sequence[Any]] = {
             "hints": self.hints, "power": self.power, "confirmation": self.confirmation,

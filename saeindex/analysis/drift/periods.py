@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # The minimum number of records of a gathered period.
 RECORDS = 25
 DAYS = 365.25
+# Whole numbers within these are taken for years.
+YEARS = (1_000, 2_200)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,8 @@ class Period:
 class Periods:
     """``periods`` of the field ``over``, early to late, and ``groups``, the rows of the snapshot in each.
 
-    ``scores`` (P,) say where on the field's scale each is, in units of ``per``: 1, a year, or a step of the
-    order. ``values`` counts the different values.
+    ``scores`` (P,) say where on the field's scale each is, in units of ``per``: a unit of the field, a year,
+    or a step of the order. ``values`` counts the different values.
     """
 
     over: str
@@ -132,18 +134,22 @@ def _in_order(column: Column, over: str, order: Sequence[Any] | None) -> tuple[D
     """Return the position of each value of a column (v,), NaN for none, and the unit of one step."""
     if order is not None:
         return _given(column, over, order), "step"
-    if column.is_numeric:
-        return np.array(column.values, np.float64), "1"
-    for read, per in ((float, "1"), (_years, "year")):
+    for read in (float, _years):
         try:
-            return np.array([read(one) for one in column.values], np.float64), per
+            places = np.array([read(one) for one in column.values], np.float64)
         except (TypeError, ValueError):
             continue
+        return places, "year" if read is _years or _are_years(places) else f"unit of {over}"
     shown = ", ".join(str(one) for one in column.values[:5])
     raise InvalidInputError(
         f"a trend over {over}", f"values that have no order: {shown}",
         "Use a field of numbers or ISO dates, or give the order of its values.",
     )  # fmt: skip
+
+
+def _are_years(places: Doubles) -> bool:
+    known = places[np.isfinite(places)]
+    return bool(len(known) and (known % 1 == 0).all() and known.min() >= YEARS[0] and known.max() <= YEARS[1])
 
 
 def _years(value: Any) -> float:

@@ -29,6 +29,8 @@ def _(drift: Drift) -> Description:
         ],
         details=[
             f"Of the findings of a family about {rate} at most are expected to be due to chance (q).",
+            "Fitted shares of a trend are those of the first and the last period on a logistic line; of a "
+            "change, those before and after it. The difference is that of these two.",
             table(f"Periods of {drift.over}", drift.periods, columns, shown=0),
         ],
         sections=[
@@ -57,9 +59,9 @@ def _findings(drift: Drift) -> list[Block]:
     columns = {
         "finding": shared.with_related, "course": (bars, "shares"), "what": lambda one: _kind(one, drift.per),
         "from": lambda one: one.at or "–",
-        f"in {drift.periods[0].name}": lambda one: percent(one.shares[0]),
-        f"in {drift.periods[-1].name}": lambda one: percent(one.shares[-1]),
-        "effect, points": (points, "effect"), "95 % interval": lambda one: interval(*one.ci),
+        "fitted, first": lambda one: percent(one.fitted[0]),
+        "fitted, last": lambda one: percent(one.fitted[-1]),
+        "difference, points": (points, "effect"), "95 % interval": lambda one: interval(*one.ci),
         "q": (chance, "q"), "records": "support",
     }  # fmt: skip
 

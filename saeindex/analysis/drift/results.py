@@ -18,11 +18,11 @@ Kind: TypeAlias = Literal["trend", "change", "new", "vanished"]
 class Trend:
     """A concept, word or cluster whose share of the records drifts.
 
-    ``shares`` (P,) are the counted shares of the periods. ``effect``, with its 95 % interval ``ci``, is the
-    change along the fitted line from the first period to the last for a trend, and otherwise the difference
-    between the periods from ``at`` on and the periods before; both are computed within strata. ``slope`` is
-    per unit of the field. A "new" concept is in no record before ``at``, a "vanished" concept in no record
-    from ``at`` on; its true share there is at most ``bound``, with 95 % confidence. ``p_trend`` and
+    ``shares`` (P,) are the counted shares of the periods. ``fitted`` (P,) are those of a logistic line for a
+    trend, and otherwise one share before ``at`` and one from it on; both are fitted within strata.
+    ``effect``, with its 95 % interval ``ci``, is the last fitted share less the first, and ``slope`` is its
+    part per unit of the field. A "new" concept is in no record before ``at``, a "vanished" concept in no
+    record from ``at`` on; its true share there is at most ``bound``, with 95 % confidence. ``p_trend`` and
     ``p_change`` test for a trend and a change, ``p`` for either, and ``q`` is the false discovery rate within
     the family. ``examples`` are "early" and "late" records.
     """
@@ -33,6 +33,7 @@ class Trend:
     kind: Kind
     at: str | None
     shares: tuple[float, ...]
+    fitted: tuple[float, ...]
     effect: float
     ci: tuple[float, float]
     slope: float
@@ -67,6 +68,7 @@ class Trend:
             "feature": self.key if self.family == "concepts" else None,
             **self.row(),
             "shares": list(self.shares),
+            "fitted": list(self.fitted),
             "ci": list(self.ci),
             "slope_ci": list(self.slope_ci),
             "related": [one.to_json() for one in self.related],
@@ -81,6 +83,8 @@ class Trend:
         )  # fmt: skip
         cells = {name: getattr(self, name) for name in names}
         return cells | {
+            "fitted_first": self.fitted[0],
+            "fitted_last": self.fitted[-1],
             "ci_low": self.ci[0],
             "ci_high": self.ci[1],
             "slope_low": self.slope_ci[0],

@@ -9,7 +9,7 @@ import numpy as np
 from saeindex.analysis.diff.findings import headlines, illustrated
 from saeindex.analysis.diff.results import Finding
 from saeindex.analysis.drift.results import Kind, Trend
-from saeindex.analysis.stats.stratified import Z95, StratifiedCounts, compare_groups
+from saeindex.analysis.stats.stratified import SMALL_TAIL, StratifiedCounts, compare_groups, interval_of_test
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 SHARPER = 4.0
 # The minimum share of records before the first occurrence of a new concept (or after the last).
 ABSENT = 0.2
+# The maximum number of Newton steps of a fitted line, and the step at which it ends.
+FIT_ROUNDS, FITTED = 50, 1e-8
 
 
 def trends_of(
@@ -55,14 +57,16 @@ def _as_finding(one: Trend) -> Finding:
 
 def _described(test: TrendTest, periods: Periods, column: int, alpha: float) -> Trend:
     own = StratifiedCounts(test.counts.k[:, :, [column]], test.counts.n)
-    design = test.design[[column]]
     kind, at, bound = kind_of(test, column, alpha)
-    slope, error = float(test.slope[column]), float(test.slope_error[column])
     span = float(periods.scores[-1] - periods.scores[0])
-    effect, low, high = (float(np.clip(span * (slope + z * error), -1, 1)) for z in (0.0, -Z95, Z95))
-    if at is not None:
+    if at is None:
+        fitted = fitted_shares(own, periods.scores)
+        effect = fitted[[-1]] - fitted[[0]]
+        low, high = interval_of_test(test.trend.p[[column]], effect)
+    else:
         step = _step(own, at, test.splits.design[[column]])
-        effect, low, high = float(step.effect[0]), float(step.low[0]), float(step.high[0])
+        fitted, effect, low, high = _stepped(own, at), step.effect, step.low, step.high
+    change, ends = float(effect[0]), (float(np.maximum(low[0], -1)), float(np.minimum(high[0], 1)))
     return Trend(
         family=test.evidence.family,
         key=test.evidence.keys[column],
@@ -70,18 +74,53 @@ def _described(test: TrendTest, periods: Periods, column: int, alpha: float) -> 
         kind=kind,
         at=None if at is None else periods.names[at],
         shares=tuple(own.shares[:, 0].tolist()),
-        effect=effect,
-        ci=(low, high),
-        slope=slope,
-        slope_ci=(slope - Z95 * error, slope + Z95 * error),
+        fitted=tuple(fitted.tolist()),
+        effect=change,
+        ci=ends,
+        slope=change / span,
+        slope_ci=(ends[0] / span, ends[1] / span),
         p=float(test.p[column]),
         q=float(test.q[column]),
         p_trend=float(test.trend.p[column]),
         p_change=float(test.splits.p[column]),
         support=int(own.support[0]),
-        design_effect=float(design[0]),
+        design_effect=float(test.design[column]),
         bound=bound,
     )
+
+
+def fitted_shares(own: StratifiedCounts, scores: Doubles) -> Doubles:
+    """Return the shares (P,) of a logistic line: one slope, and an intercept for each stratum.
+
+    By Newton's method; the shares of strata are weighted by their records.
+    """
+    from scipy.special import expit, logit
+
+    k, n = own.k[:, :, 0], own.n
+    x = scores - (n * scores).sum() / n.sum()
+    x = x / np.abs(x).max()
+    intercepts, slope = logit((k.sum(1) + 0.5) / (n.sum(1) + 1)), 0.0
+    for _ in range(FIT_ROUNDS):
+        share = expit(intercepts[:, None] + slope * x)
+        weight, left = n * share * (1 - share) + 1e-9, k - n * share
+        of_stratum, cross = weight.sum(1), (weight * x).sum(1)
+        information = (weight * x**2).sum() - (cross**2 / of_stratum).sum()
+        step = ((left * x).sum() - (cross * left.sum(1) / of_stratum).sum()) / max(information, 1e-12)
+        slope += float(np.clip(step, -1, 1))
+        intercepts = intercepts + np.clip((left.sum(1) - cross * step) / of_stratum, -2, 2)
+        if abs(step) < FITTED:
+            break
+    shares: Doubles = (n.sum(1) / n.sum()) @ expit(intercepts[:, None] + slope * x)
+    return shares
+
+
+def _stepped(own: StratifiedCounts, at: int) -> Doubles:
+    """Return the shares (P,) of the periods before ``at`` and from it on, weighted alike over strata."""
+    sides = (slice(None, at), slice(at, None))
+    k, n = (np.stack([part[:, side].sum(1) for side in sides]) for part in (own.k[:, :, 0], own.n))
+    weights = n[0] * n[1] / np.maximum(n.sum(0), 1.0)
+    before, after = ((weights * k / np.maximum(n, 1.0)).sum(1) / weights.sum()).tolist()
+    return np.repeat([before, after], [at, own.n.shape[1] - at])
 
 
 def kind_of(test: TrendTest, column: int, alpha: float) -> tuple[Kind, int | None, float | None]:
@@ -95,7 +134,8 @@ def kind_of(test: TrendTest, column: int, alpha: float) -> tuple[Kind, int | Non
     if absence is not None:
         return ("new" if up else "vanished"), *absence
     gain = test.splits.z[column] ** 2 - test.trend.z[column] ** 2
-    if gain >= SHARPER and test.splits.p[column] <= alpha:
+    is_sharper = gain >= SHARPER or test.trend.p[column] > 2 * SMALL_TAIL
+    if is_sharper and test.splits.p[column] <= alpha:
         return "change", int(test.splits.at[column]), None
     return "trend", None, None
 

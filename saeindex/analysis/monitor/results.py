@@ -76,7 +76,11 @@ class Alert(AnalysisResult):
     def tables(self) -> dict[str, list[dict[str, Any]]]:
         """Return the changes by family, with related changes."""
         return {
-            str(family): [change_of(one) | one.row() for first in found for one in (first, *first.related)]
+            str(family): [
+                change_of(one) | row
+                for first in found
+                for one, row in zip((first, *first.related), first.rows(), strict=True)
+            ]
             for family, found in self.changed.items()
         }
 

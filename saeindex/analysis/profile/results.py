@@ -83,7 +83,9 @@ class SetProfile(AnalysisResult):
 
     def tables(self) -> dict[str, list[dict[str, Any]]]:
         """Return findings by family, the example records, and the themes."""
-        tables = {str(name): [one.row() for one in each] for name, each in self.distinctive.items()}
+        tables = {
+            str(name): [row for one in each for row in one.rows()] for name, each in self.distinctive.items()
+        }
         for name, each in self.records.items():
             tables[name] = [
                 {"id": one.example.id, "score": one.score, "text": one.example.text} for one in each

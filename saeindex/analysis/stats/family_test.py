@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from saeindex.analysis.stats.permutation import UnitTotals, against_chance
-from saeindex.analysis.stats.stratified import Z95, GroupComparison, StratifiedCounts, Tested, compared
+from saeindex.analysis.stats.stratified import (
+    Z95,
+    GroupComparison,
+    StratifiedCounts,
+    Tested,
+    agreeing,
+    compared,
+)
 from saeindex.analysis.stats.two_by_two import adjusted, binomial_tail
 
 if TYPE_CHECKING:
@@ -103,8 +110,10 @@ def compare_pairs(
     odds = np.log((up + 0.5) / (down + 0.5))
     wide = Z95 * np.sqrt(1 / (up + 0.5) + 1 / (down + 0.5))
     p = np.minimum(1.0, 2 * np.minimum(more, 1 - more))
-    intervals = effect, effect - half, effect + half, odds, odds - wide, odds + wide
-    return Tested(p, 1 - more, more, *intervals), count
+    of_effect = agreeing(p, effect, effect - half, effect + half)
+    return Tested(
+        p, 1 - more, more, effect, *of_effect, odds, *agreeing(p, odds, odds - wide, odds + wide)
+    ), count
 
 
 def _differences(

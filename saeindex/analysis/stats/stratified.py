@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     Doubles: TypeAlias = NDArray[np.float64]
     Ints: TypeAlias = NDArray[np.int64]
 
-# The standard normal's quantile for intervals of 95 %.
-Z95 = 1.959964
+# The standard normal's quantile for intervals of 95 %, and its tail.
+Z95, SMALL_TAIL = 1.959963984540054, 0.025
+# The smallest z from which an interval is made.
+MIN_Z = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +88,33 @@ def compare_groups(counts: StratifiedCounts, design: Doubles) -> Tested:
     """Test two groups: ``counts`` of both, by stratum, and the design effects (f,)."""
     less, more = group_tails(counts, design)
     p = np.minimum(1.0, 2.0 * np.minimum(less, more))
-    return Tested(p, less, more, *_difference(counts, design), *_log_odds(counts, design))
+    effect, low, high = _difference(counts, design)
+    log_odds, low_odds, high_odds = _log_odds(counts, design)
+    return Tested(
+        p, less, more,
+        effect, *agreeing(p, effect, low, high),
+        log_odds, *agreeing(p, log_odds, low_odds, high_odds),
+    )  # fmt: skip
+
+
+def agreeing(p: Doubles, value: Doubles, low: Doubles, high: Doubles) -> tuple[Doubles, Doubles]:
+    """Return 95 % intervals that include 0 exactly where p is above .05.
+
+    Where an interval and its test disagree, which they do near the limit, the end towards 0 is that of the
+    test.
+    """
+    from_test = interval_of_test(p, value)
+    disagrees = ((low <= 0) & (high >= 0)) != (p > 2 * SMALL_TAIL)
+    low = np.where(disagrees & (value > 0), from_test[0], low)
+    return low, np.where(disagrees & (value < 0), from_test[1], high)
+
+
+def interval_of_test(p: Doubles, value: Doubles) -> tuple[Doubles, Doubles]:
+    """Return the 95 % interval of a test: value (1 ± 1.96 / z), for the z of p (Miettinen 1976)."""
+    from scipy.special import ndtri
+
+    half = Z95 * np.abs(value) / np.maximum(-ndtri(np.clip(p, 1e-300, 1.0) / 2), MIN_Z)
+    return value - half, value + half
 
 
 def design_effects(has: csr_matrix, groups: NDArray[np.int32], units: NDArray[np.int32] | None) -> Doubles:

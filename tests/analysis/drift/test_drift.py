@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
-from scipy.special import comb
+from scipy.special import comb, expit
 from scipy.stats import binom, norm
+from sklearn.linear_model import LogisticRegression
 
 from saeindex import FeatureIndex, FeatureSpace
 from saeindex.analysis.drift.contrasts import contrast_test
@@ -17,6 +18,7 @@ from saeindex.analysis.drift.drift import drift
 from saeindex.analysis.drift.options import DriftOptions
 from saeindex.analysis.drift.periods import periods_of
 from saeindex.analysis.drift.trend_test import TrendTest, run_trends, searched
+from saeindex.analysis.drift.trends import fitted_shares
 from saeindex.analysis.stats.design import Design
 from saeindex.analysis.stats.evidence import Evidence
 from saeindex.analysis.stats.stratified import StratifiedCounts
@@ -285,3 +287,45 @@ def test_an_index_reports_drift(papers: FeatureIndex) -> None:
     assert found.tables()["periods"] == reported["periods"]
     with pytest.raises(InvalidInputError, match="speed"):
         papers.drift("metadata.year", speed=3)  # type: ignore[call-arg]
+
+
+def test_a_line_is_fitted_as_by_logistic_regression() -> None:
+    rng = np.random.default_rng(7)
+    scores = np.array([0.0, 1.0, 4.0, 9.0])
+    n = rng.integers(50, 300, (3, 4)).astype(float)
+    chance = expit(np.array([[-2.0], [-1.0], [-3.0]]) + 0.25 * scores)
+    k = rng.binomial(n.astype(int), chance).astype(float)
+    fitted = fitted_shares(StratifiedCounts(k[:, :, None], n), scores)
+    strata, periods = np.indices(n.shape)
+    design = np.column_stack([np.eye(3)[strata.ravel()], scores[periods.ravel()]])
+    model = LogisticRegression(C=1e8, fit_intercept=False, max_iter=2_000, tol=1e-10)
+    twice, answers = np.concatenate([design, design]), np.repeat([1, 0], n.size)
+    model.fit(twice, answers, np.concatenate([k.ravel(), (n - k).ravel()]))
+    by_model = (n.sum(1) / n.sum()) @ model.predict_proba(design)[:, 1].reshape(n.shape)
+    np.testing.assert_allclose(fitted, by_model, atol=1e-4)
+
+
+def test_the_effect_of_a_finding_is_the_difference_of_its_fitted_shares(space: FeatureSpace) -> None:
+    rng = np.random.default_rng(8)
+    years = np.repeat(np.arange(1990, 2010), [20, 400, *[60] * 17, 900])
+    chance = np.column_stack([
+        expit((years - 2000) / 3), 0.3 + 0.4 * (years > 2002), np.full(len(years), 0.2),
+        0.02 * (years > 2000),
+    ])  # fmt: skip
+    has = rng.random(chance.shape) < chance
+    snapshot = made_snapshot(
+        space, has, unlike_features(space, 4), metadata=[{"year": int(one)} for one in years]
+    )
+    found = drift(snapshot, "metadata.year", options=DriftOptions(unit=None, families=("concepts",)))
+    assert found.per == "year"
+    assert len(found) >= 2
+    for one in found:
+        assert one.effect == pytest.approx(one.fitted[-1] - one.fitted[0], abs=1e-9)
+        assert all(0 <= share <= 1 for share in one.fitted)
+        assert one.slope == pytest.approx(
+            one.effect / (found.periods[-1].last - found.periods[0].first), rel=0.2
+        )
+        assert one.ci[0] > 0 or one.ci[1] < 0
+    text = str(found)
+    assert "points per year" in text and "per 1" not in text
+    assert "fitted, first" in text

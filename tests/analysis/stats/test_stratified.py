@@ -107,3 +107,19 @@ def test_an_interval_covers_the_difference_in_95_percent_of_runs() -> None:
     tested = compare_groups(counts, np.ones(4_000))
     is_covered = (tested.low <= 0.06) & (tested.high >= 0.06)
     assert 0.93 < is_covered.mean() < 0.98
+
+
+@pytest.mark.parametrize("n_strata", [1, 3])
+def test_an_interval_includes_zero_exactly_where_its_test_finds_nothing(n_strata: int) -> None:
+    rng = np.random.default_rng(5)
+    n = rng.integers(10, 60, (n_strata, 2)).astype(float)
+    k = rng.binomial(n[:, :, None].astype(int), rng.uniform(0.02, 0.5, 20_000)).astype(float)
+    tested = compare_groups(StratifiedCounts(k, n), np.ones(20_000))
+    is_found = tested.p <= 0.05
+    assert 200 < is_found.sum() < 1_500
+    # At a p of .05 itself the end is 0 up to rounding.
+    sure = np.abs(tested.p - 0.05) > 1e-9
+    for low, high in ((tested.low, tested.high), (tested.log_odds_low, tested.log_odds_high)):
+        assert (((low > 0) | (high < 0)) == is_found)[sure].all()
+        assert (low <= high).all()
+    assert (tested.low <= tested.effect).all() and (tested.effect <= tested.high).all()
