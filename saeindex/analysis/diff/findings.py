@@ -108,9 +108,9 @@ def method_of(design: Design, n_groups: int, options: DiffOptions) -> str:
     if design.is_paired:
         test = f"McNemar's test, mid-p, within {design.unit}"
     elif design.by:
-        test = "Mantel-Haenszel test, small counts by mid-p"
+        test = "Mantel-Haenszel test, mid-p by saddlepoint"
     else:
-        test = "Fisher's test, mid-p; large counts by χ²"
+        test = "Fisher's test, mid-p; large counts by saddlepoint"
     if design.unit and not design.is_paired:
         test += f", counts divided by the design effect of {design.unit}"
     if n_groups > 2:

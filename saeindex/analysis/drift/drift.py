@@ -14,8 +14,9 @@ from saeindex.analysis.drift.results import Drift
 from saeindex.analysis.drift.trend_test import run_trends
 from saeindex.analysis.drift.trends import trends_of
 from saeindex.analysis.stats.choices import AUTO, Family, described_correction
-from saeindex.analysis.stats.design import design_of, mean_design_effect
+from saeindex.analysis.stats.design import design_of
 from saeindex.analysis.stats.evidence import evidence_of
+from saeindex.analysis.stats.unit_detection import mean_design_effect
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,18 +70,17 @@ def drift(
 def drift_design(snapshot: Snapshot, periods: Periods, options: DriftOptions) -> Design:
     """Return the design of a drift: that of a comparison of the periods, where the field may be the unit."""
     groups = periods.groups
-    design = design_of(snapshot, groups, options.unit, options.strata, options.length_bins, paired=False)
+    options_of_design = options.strata, options.length_bins, False
+    design = design_of(snapshot, groups, options.unit, *options_of_design, never=(periods.over,))
     if options.unit != AUTO or design.unit is not None or periods.values <= len(periods.periods):
         return design
     codes = snapshot.column(periods.over).take(groups.pooled).codes
     effect = mean_design_effect(snapshot, groups.pooled, groups.codes, codes)
     if effect < ONE_ORIGIN:
         return design
-    note = f"records of one {periods.over} are alike (design effect {effect:.1f}): the unit"
-    return replace(
-        design_of(snapshot, groups, periods.over, options.strata, options.length_bins, paired=False),
-        notes=(*design.notes, note),
-    )
+    note = f"records of one {periods.over} are alike (design effect {effect:.1f}): it is the unit"
+    own = design_of(snapshot, groups, periods.over, *options_of_design)
+    return replace(own, notes=(note, *design.notes))
 
 
 def trend_method_of(design: Design, options: DriftOptions) -> str:

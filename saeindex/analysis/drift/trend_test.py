@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from saeindex.analysis.drift.contrasts import PeriodContrast, centred, contrast_test, independent_variance
-from saeindex.analysis.stats.design import PAIRED
 from saeindex.analysis.stats.permutation import UnitTotals, permuted_p
 from saeindex.analysis.stats.stratified import StratifiedCounts, effects_between, group_tails, indicator
 from saeindex.analysis.stats.two_by_two import adjusted
+from saeindex.analysis.stats.unit_detection import PAIRED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,6 +34,8 @@ MIN_CROSSED = 0.25
 # Standard normal bounds that the chance of the largest of all splits is tabulated at.
 GRID = np.linspace(0.0, 9.0, 46)
 NODES = 40
+# Standard deviations below which no split can be a finding, and its tail need not be exact.
+FAR_SPLIT = 1.9
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,7 +232,7 @@ def _split_test(counts: StratifiedCounts, at: int, design: Doubles) -> tuple[Dou
 
     sides = (slice(at, None), slice(None, at))
     k, n = (np.stack([values[:, side].sum(1) for side in sides], 1) for values in (counts.k, counts.n))
-    less, more = group_tails(StratifiedCounts(k, n).pair(0, 1), design)
+    less, more = group_tails(StratifiedCounts(k, n).pair(0, 1), design, FAR_SPLIT)
     p = np.minimum(1.0, 2.0 * np.minimum(less, more))
     return np.where(more < less, -1.0, 1.0) * ndtri(np.clip(p, 1e-300, 1.0) / 2), p
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as made
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.analysis.stats.choices import AUTO
-from saeindex.analysis.stats.stratified import design_effects
+from saeindex.analysis.stats.unit_detection import PAIRED, detected_unit, shared_between
 from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -20,17 +19,6 @@ if TYPE_CHECKING:
     from saeindex.analysis.stats.groups import Groups
     from saeindex.collection.snapshot import Snapshot
 
-# Names of fields that may be units: records of one value have a common origin.
-_ORIGIN = re.compile(
-    r"(^|[._])(doc(ument)?|author|user|speaker|thread|conversation|session|prompt|instruction|question|file|url"
-    r"|page|book|article|source)(_?(id|key|name|no|number))?$"
-)
-# The minimum mean number of records per unit.
-SHARED = 1.2
-# The minimum mean design effect at which a unit is used.
-MATTERS = 1.1
-# The minimum share of records whose unit is in both groups, for a paired design.
-PAIRED = 0.8
 LENGTH_BINS = 5
 # The median number of words below which length is a stratum: it limits the concepts and words of a text.
 SHORT = 64
@@ -65,16 +53,21 @@ def design_of(
     strata: Sequence[str] = (),
     length_bins: int | None = None,
     paired: bool | None = None,
+    never: Collection[str] = (),
 ) -> Design:
     """Return the design of a comparison.
 
-    ``unit`` "auto" takes the field whose name says where records come from, if records share its values;
+    ``unit`` "auto" is that of :func:`detected_unit`, where ``never`` and the strata are no candidates;
     ``length_bins`` None means 5 where texts are short or differ in length between groups; ``paired`` None
     finds out whether both groups have records of the same units.
     """
     rows, codes = groups.pooled, groups.codes
     notes: list[str] = []
-    unit = _guessed(snapshot, rows, codes, notes) if unit == AUTO else unit
+    if unit == AUTO:
+        detected = detected_unit(snapshot, rows, codes, {*strata, *never})
+        unit, notes = detected.unit, [*detected.notes]
+        # Units are compared within themselves where the name says so: years may be in both groups by chance.
+        paired = paired if detected.is_origin else paired or False
     units = None if unit is None else _unit_codes(snapshot, rows, unit)
     is_paired = _is_paired(units, codes, len(groups.names), paired)
     fields = {field: snapshot.column(field).take(rows).codes for field in strata}
@@ -85,43 +78,6 @@ def design_of(
     if is_paired:
         notes.append(f"paired by {unit}: records of a unit are compared with each other only")
     return Design(stacked, units, is_paired, fields, unit, tuple(notes))
-
-
-def _guessed(
-    snapshot: Snapshot, rows: NDArray[np.int64], codes: NDArray[np.int32], notes: list[str]
-) -> str | None:
-    """Return the field with the largest design effect among the possible units; None if too small."""
-    found: dict[str, float] = {}
-    for field in snapshot.fields:
-        column = snapshot.column(field).take(rows)
-        present = column.codes[column.codes >= 0]
-        distinct = len(np.unique(present))
-        is_shared = len(present) > len(rows) / 2 and 10 <= distinct <= len(present) / SHARED
-        if is_shared and _ORIGIN.search(field):
-            # Records of a unit that is in both groups are alike across groups.
-            spans = shared_between(column.codes, codes) >= PAIRED
-            within = np.zeros_like(codes) if spans else codes
-            found[field] = mean_design_effect(snapshot, rows, within, column.codes)
-    found = {field: effect for field, effect in found.items() if effect >= MATTERS}
-    if not found:
-        return None
-    chosen = max(found, key=lambda field: found[field])
-    also = f"; {', '.join(sorted(found.keys() - {chosen}))} would be too" if len(found) > 1 else ""
-    notes.append(f"records of one {chosen} are alike (design effect {found[chosen]:.1f}): the unit{also}")
-    return chosen
-
-
-def mean_design_effect(
-    snapshot: Snapshot, rows: NDArray[np.int64], codes: NDArray[np.int32], units: NDArray[np.int32]
-) -> float:
-    """Return the mean design effect of the concepts that 1 % of records have, weighted by their support."""
-    has = snapshot.at("typical")[rows]
-    support = np.asarray(has.sum(0)).ravel()
-    common = np.flatnonzero(support >= max(10, len(rows) // 100))
-    if not len(common):
-        return 1.0
-    alone = np.where(units >= 0, units, units.max(initial=0) + 1 + np.arange(len(units)))
-    return float(np.average(design_effects(has[:, common], codes, alone), weights=support[common]))
 
 
 def _unit_codes(snapshot: Snapshot, rows: NDArray[np.int64], unit: str) -> NDArray[np.int32]:
@@ -146,13 +102,6 @@ def _is_paired(
             "a paired comparison", "no unit has records in both groups", "Name another unit, or none."
         )
     return bool(asked) or share >= PAIRED
-
-
-def shared_between(units: NDArray[np.int32], codes: NDArray[np.int32]) -> float:
-    """Return the share of the records of the first two groups whose unit is in both."""
-    known = units >= 0
-    both = np.intersect1d(units[known & (codes == 0)], units[known & (codes == 1)])
-    return float(np.isin(units[codes < 2], both).mean())
 
 
 def _bins(snapshot: Snapshot, rows: NDArray[np.int64], codes: NDArray[np.int32], asked: int | None) -> int:

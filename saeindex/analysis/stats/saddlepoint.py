@@ -36,19 +36,31 @@ AT_LIMIT = 1e-6
 TINY = 1e-300
 
 
-def sum_tails(k: Doubles, total: Doubles, n1: Doubles, n2: Doubles) -> tuple[Doubles, Doubles]:
+def sum_tails(
+    k: Doubles, total: Doubles, n1: Doubles, n2: Doubles, far: float = FAR
+) -> tuple[Doubles, Doubles]:
     """Return the mid-p values (f,) of a sum as low as ``k`` (f,), and as high.
 
     ``total`` (S, f) records of a stratum have the evidence; its groups have ``n1`` and ``n2`` (S, f or 1)
-    records. All may be fractions. Sums near their mean have the tails of a normal distribution.
+    records. All may be fractions. Sums within ``far`` standard deviations have the tails of a normal
+    distribution.
     """
     from scipy.special import ndtr
 
     n1, n2 = np.broadcast_to(n1, total.shape), np.broadcast_to(n2, total.shape)
+    low, high = np.maximum(0.0, total - n2), np.minimum(total, n1)
+    at_low, at_high = k - low.sum(0) <= AT_LIMIT, high.sum(0) - k <= AT_LIMIT
     r = _standard(k, total, n1, n2)
-    for rows in np.array_split(far := np.flatnonzero(np.abs(r) >= FAR), 1 + far.size * len(total) // BLOCK):
-        r[rows] = _corrected_root(k[rows], total[:, rows], n1[:, rows], n2[:, rows])
-    return _with_limits(k, total, n1, n2, ndtr(r), ndtr(-r))
+    rows = np.flatnonzero((np.abs(r) >= far) & ~at_low & ~at_high)
+    for block in np.array_split(rows, 1 + rows.size * len(total) // BLOCK):
+        r[block] = _corrected_root(k[block], total[:, block], n1[:, block], n2[:, block])
+    below, above = ndtr(r), ndtr(-r)
+    # At a limit, the tail is half of its probability.
+    for limit, is_there, tail, other in ((low, at_low, below, above), (high, at_high, above, below)):
+        own = np.flatnonzero(is_there)
+        tail[own] = np.exp(log_chance(limit[:, own], total[:, own], n1[:, own], n2[:, own]).sum(0)) / 2
+        other[own] = 1 - tail[own]
+    return below, above
 
 
 def _standard(k: Doubles, total: Doubles, n1: Doubles, n2: Doubles) -> Doubles:
@@ -127,16 +139,21 @@ def _fitted_theta(k: Doubles, total: Doubles, n1: Doubles, n2: Doubles) -> Doubl
     """Return the log odds ratio (f,) at which ``k`` is expected, by Newton's method within bounds."""
     low, high = np.full_like(k, -MAX_THETA), np.full_like(k, MAX_THETA)
     theta = _pooled_log_odds(k, total.sum(0), n1.sum(0), n2.sum(0))
+    rows = np.arange(len(k))
     for _ in range(ROUNDS):
-        x = _expected(theta, total, n1, n2)
-        short = k - x.sum(0)
-        if (np.abs(short) <= CLOSE * np.maximum(1.0, k)).all():
+        at, t, first, second = theta[rows], total[:, rows], n1[:, rows], n2[:, rows]
+        x = _expected(at, t, first, second)
+        short = k[rows] - x.sum(0)
+        goes_on = np.abs(short) > CLOSE * np.maximum(1.0, k[rows])
+        if not goes_on.any():
             break
-        low, high = np.where(short > 0, theta, low), np.where(short < 0, theta, high)
-        fit = _Fit(_share(x, n1), _share(total - x, n2), n1, n2)
+        low[rows], high[rows] = np.where(short > 0, at, low[rows]), np.where(short < 0, at, high[rows])
+        fit = _Fit(_share(x, first), _share(t - x, second), first, second)
         step = np.clip(short / np.maximum(fit.variance, 1e-12), -MAX_STEP, MAX_STEP)
-        is_inside = (theta + step > low) & (theta + step < high)
-        theta = np.where(is_inside, theta + step, (low + high) / 2)
+        is_inside = (at + step > low[rows]) & (at + step < high[rows])
+        moved = np.where(is_inside, at + step, (low[rows] + high[rows]) / 2)
+        theta[rows] = np.where(goes_on, moved, at)
+        rows = rows[goes_on]
     return theta
 
 
@@ -146,18 +163,6 @@ def _pooled_log_odds(k: Doubles, total: Doubles, n1: Doubles, n2: Doubles) -> Do
     a, d, b, c = cells
     begin: Doubles = np.clip(np.log(a) + np.log(d) - np.log(b) - np.log(c), -MAX_THETA / 2, MAX_THETA / 2)
     return begin
-
-
-def _with_limits(
-    k: Doubles, total: Doubles, n1: Doubles, n2: Doubles, below: Doubles, above: Doubles
-) -> tuple[Doubles, Doubles]:
-    """Return the tails; where the sum is at a limit, half of that limit's probability."""
-    low, high = np.maximum(0.0, total - n2), np.minimum(total, n1)
-    for limit, tail, other in ((low, below, above), (high, above, below)):
-        rows = np.flatnonzero(np.abs(k - limit.sum(0)) <= AT_LIMIT)
-        chance = np.exp(log_chance(limit[:, rows], total[:, rows], n1[:, rows], n2[:, rows]).sum(0))
-        tail[rows], other[rows] = chance / 2, 1 - chance / 2
-    return below, above
 
 
 def log_chance(x: Doubles, total: Doubles, n1: Doubles, n2: Doubles) -> Doubles:

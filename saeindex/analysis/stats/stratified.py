@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from saeindex.analysis.stats.saddlepoint import sum_tails
+from saeindex.analysis.stats.saddlepoint import FAR, sum_tails
 from saeindex.analysis.stats.two_by_two import one_sided
 from saeindex.concepts.weighting import wilson
 
@@ -117,7 +117,9 @@ def interval_of_test(p: Doubles, value: Doubles) -> tuple[Doubles, Doubles]:
     return value - half, value + half
 
 
-def design_effects(has: csr_matrix, groups: NDArray[np.int32], units: NDArray[np.int32] | None) -> Doubles:
+def design_effects(
+    has: csr_matrix, groups: NDArray[np.int32], units: NDArray[np.int32] | None, min_effect: float = 1.0
+) -> Doubles:
     """Return the design effect of each piece of evidence (f,), 1 where records are independent."""
     if units is None:
         return np.ones(has.shape[1])
@@ -126,13 +128,15 @@ def design_effects(has: csr_matrix, groups: NDArray[np.int32], units: NDArray[np
     y = (indicator(codes, len(distinct)) @ has).tocsr()
     sizes = np.bincount(codes).astype(np.float64)
     owners = (distinct // (int(units.max(initial=0)) + 1)).astype(np.int64)
-    return effects_between(y, sizes, owners, int(groups.max(initial=0)) + 1)
+    return effects_between(y, sizes, owners, int(groups.max(initial=0)) + 1, min_effect)
 
 
-def effects_between(y: csr_matrix, sizes: Doubles, groups: NDArray[np.int64], n_groups: int) -> Doubles:
+def effects_between(
+    y: csr_matrix, sizes: Doubles, groups: NDArray[np.int64], n_groups: int, min_effect: float = 1.0
+) -> Doubles:
     """Return the design effects (f,) of units with ``y`` (u, f) of ``sizes`` (u,) records each, by group.
 
-    Σ_g U_g/(U_g-1) Σ_u (y_u - p_g m_u)² / Σ_g n_g p_g (1 - p_g), for units u of group g, at least 1.
+    Σ_g U_g/(U_g-1) Σ_u (y_u - p_g m_u)² / Σ_g n_g p_g (1 - p_g), for units u of group g, at least 1 in tests.
     """
     of_group = indicator(groups, n_groups)
     total, squares, cross = (
@@ -145,7 +149,7 @@ def effects_between(y: csr_matrix, sizes: Doubles, groups: NDArray[np.int64], n_
     spread = squares - 2 * share * cross + share**2 * m_squares
     between = (spread * count / np.maximum(1, count - 1)).sum(0)
     within = (n * share * (1 - share)).sum(0)
-    effects: Doubles = np.maximum(1.0, between / np.maximum(within, 1e-12))
+    effects: Doubles = np.maximum(min_effect, between / np.maximum(within, 1e-12))
     return effects
 
 
@@ -168,12 +172,15 @@ def indicator(codes: NDArray[np.integer[Any]], width: int) -> csr_matrix:
     return one_hot(codes, width).T.tocsr()
 
 
-def group_tails(counts: StratifiedCounts, design: Doubles) -> tuple[Doubles, Doubles]:
-    """Return the one-sided p-values (f,): Fisher's mid-p of one table, and of a sum over strata."""
+def group_tails(counts: StratifiedCounts, design: Doubles, far: float = FAR) -> tuple[Doubles, Doubles]:
+    """Return the one-sided p-values (f,): Fisher's mid-p of one table, and of a sum over strata.
+
+    Tails nearer than ``far`` standard deviations to the mean may be a normal's.
+    """
     k, n = counts.k, counts.n
-    if len(n) == 1:
+    if len(n) == 1 and far <= FAR:
         return one_sided(k[0, 0] / design, n[0, 0] / design, k[0, 1] / design, n[0, 1] / design)
-    return sum_tails(k[:, 0].sum(0) / design, k.sum(1) / design, n[:, :1] / design, n[:, 1:] / design)
+    return sum_tails(k[:, 0].sum(0) / design, k.sum(1) / design, n[:, :1] / design, n[:, 1:] / design, far)
 
 
 def _weights(n: Doubles) -> Doubles:

@@ -39,8 +39,8 @@ def exact_tails(k: int, total: Ints, n1: Ints, n2: Ints) -> tuple[float, float]:
 
 
 def approximate_tails(k: int, total: Ints, n1: Ints, n2: Ints) -> tuple[float, float]:
-    columns = (part.astype(np.float64)[:, None] for part in (total, n1, n2))
-    below, above = sum_tails(np.array([float(k)]), *columns)
+    t, a, b = (part.astype(np.float64)[:, None] for part in (total, n1, n2))
+    below, above = sum_tails(np.array([float(k)]), t, a, b)
     return float(below[0]), float(above[0])
 
 
