@@ -28,8 +28,9 @@ SIDES = (("right", "left", 7, 0), ("left", "right", -7, 0), ("above", "center", 
 def volcano(diff: Diff) -> Chart:
     """Return all findings by difference and certainty, related ones included."""
     groups = tuple(diff.groups)
-    rows = [_row(each) for found in diff.findings.values() for one in found for each in (one, *one.related)]
-    families = [FAMILY[family] for family, found in diff.findings.items() if found]
+    found = [one for one in diff if one.q <= diff.alpha]
+    rows = [_row(each) for one in found for each in (one, *one.related)]
+    families = [FAMILY[family] for family in diff.findings if any(one.family == family for one in found)]
     across = _ends([row["points"] for row in rows], 0.0)
     up = _ends([row["sure"] for row in rows], -log10(diff.alpha))
     _place_labels(rows, across, up)
@@ -50,8 +51,8 @@ def volcano(diff: Diff) -> Chart:
         for side, align, dx, dy in SIDES
     ]
     caption = (
-        f"Each mark is a finding (q ≤ {diff.alpha:g}): the further from 0 the larger the difference, the "
-        "higher the surer. Error rates hold within each family."
+        f"Each mark is a finding (q ≤ {diff.alpha:g}) or one related to it: the further from 0 the larger "
+        "the difference, the higher the surer. Error rates hold within each family."
     )
     zero = charts.rule_at(0, AXIS, dash=())
     return Chart("Findings by difference and certainty", caption, alt.layer(zero, dots, *labels))
