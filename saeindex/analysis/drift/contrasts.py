@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from saeindex.analysis.stats.score_sums import drawn_tail
+from saeindex.analysis.stats.score_sums import drawn_tail, smallest_step
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,7 +79,8 @@ def contrast_test(counts: StratifiedCounts, scores: Doubles, design: Doubles) ->
         # Where more than half have the evidence, those without are drawn.
         is_rare, up = counts.support[rows] <= counts.n.sum() / 2, z[rows] > 0
         weights = counts.n / np.maximum(counts.n.sum(1, keepdims=True), 1.0)
-        tail = drawn_tail(np.abs(z[rows]), draws[:, rows], a, weights, np.where(up == is_rare, 1.0, -1.0))
+        signs = np.where(up == is_rare, 1.0, -1.0)
+        tail = drawn_tail(np.abs(z[rows]), draws[:, rows], a, weights, signs, smallest_step(scores))
         more[rows] = np.where(up, tail, 1 - tail)
         less[rows] = np.where(up, 1 - tail, tail)
     return PeriodContrast(total, variance, float((counts.n * a**2).sum()), z, less, more)

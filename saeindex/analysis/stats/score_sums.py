@@ -19,25 +19,29 @@ ROUNDS, STEEPEST, NEAR = 20, 60.0, 1e-3
 # Standard errors from which the tail of a product is a saddlepoint's; different values that weights are
 # rounded to; as many as make a lattice.
 FAR, VALUES, LATTICE = 1.5, 64, 16
+# The part of the largest score below which a step is none.
+SMALLEST_STEP = 1e-6
 
 
-def drawn_tail(z: Doubles, draws: Doubles, scores: Doubles, weights: Doubles, signs: Doubles) -> Doubles:
+def drawn_tail(
+    z: Doubles, draws: Doubles, scores: Doubles, weights: Doubles, signs: Doubles, step: float
+) -> Doubles:
     """Return the chance of sums as far out as ``z`` (r,) > 0 standard deviations.
 
     Each sum is of ``draws`` (S, r) from each of S urns, with ``scores`` (S, P) of mean 0 and their
-    probabilities ``weights`` (S, P); ``signs`` (r,) are those of the scores. Sums are taken for multiples of
-    the smallest difference of scores, and half of what is as likely as observed counts.
+    probabilities ``weights`` (S, P); ``signs`` (r,) are those of the scores. Sums are multiples of ``step``,
+    0 if they have no common step; half of what is as likely as observed counts.
     """
     from scipy.special import ndtr
 
     with np.errstate(divide="ignore"):
         logs = np.log(weights)
-    scores = scores / max(float(np.abs(scores[weights > 0]).max(initial=0.0)), 1e-300)
+    scale = max(float(np.abs(scores[weights > 0]).max(initial=0.0)), 1e-300)
+    scores, step = scores / scale, max(step / scale, SMALLEST_STEP)
     x = z * np.sqrt(_cumulants(draws, scores, logs, signs, np.zeros_like(z))[2])
     t = _solved(draws, scores, logs, signs, x)
     value, _, second = _cumulants(draws, scores, logs, signs, t)
     gap = np.maximum(t * x - value, 1e-12)
-    step = _step(scores)
     w, u = np.sqrt(2 * gap), 2 / step * np.tanh(t * step / 2) * np.sqrt(np.maximum(second, 1e-300))
     density = np.exp(-gap) / np.sqrt(2 * np.pi)
     tail = ndtr(-w) + density * (1 / np.maximum(u, 1e-12) - 1 / w)
@@ -54,17 +58,20 @@ def product_p(a: Doubles, b: Doubles) -> float:
     """
     from scipy.special import ndtr
 
+    if len(a) < 2:
+        return 1.0
     first, second = a - a.mean(), b - b.mean()
     lengths = float(np.linalg.norm(first) * np.linalg.norm(second))
     if lengths < 1e-9:
         return 1.0
-    z = float(first @ second) / lengths * np.sqrt(max(1, len(a) - 1))
+    z = float(first @ second) / lengths * np.sqrt(len(a) - 1)
     if abs(z) < FAR:
         return float(2 * ndtr(-abs(z)))
     (of_a, count), (of_b, share) = _rounded(first), _rounded(second)
     scores = of_a[:, None] * of_b
     weights = np.broadcast_to(share / share.sum(), scores.shape)
-    tail = drawn_tail(np.array([abs(z)]), count[:, None], scores, weights, np.sign([z]))
+    step = smallest_step(of_a) * smallest_step(of_b)
+    tail = drawn_tail(np.array([abs(z)]), count[:, None], scores, weights, np.sign([z]), step)
     return float(min(1.0, 2 * tail[0]))
 
 
@@ -81,12 +88,10 @@ def _rounded(values: Doubles) -> tuple[Doubles, Doubles]:
     return means, counts[kept].astype(np.float64)
 
 
-def _step(scores: Doubles) -> float:
-    """Return the smallest difference of an urn's scores where they are few, else next to nothing."""
-    distinct = np.unique(scores[0])
-    if not 2 <= len(distinct) <= LATTICE:
-        return 1e-6
-    return max(float(np.diff(distinct).min()), 1e-6)
+def smallest_step(values: Doubles) -> float:
+    """Return the smallest difference of values; 0 where they are too many to be a lattice."""
+    distinct = np.unique(values)
+    return float(np.diff(distinct).min()) if 2 <= len(distinct) <= LATTICE else 0.0
 
 
 def _solved(draws: Doubles, scores: Doubles, logs: Doubles, signs: Doubles, x: Doubles) -> Doubles:
