@@ -45,7 +45,7 @@ def confirmed(
 ) -> tuple[tuple[Confirmation, ...], Held]:
     """Return the number of findings of a random half of the units that hold in the other, and which."""
     codes, n_groups = groups.codes, len(groups.names)
-    in_first = _half(design, len(codes), options.seed)
+    in_first = _half(design, groups.pooled, options.seed)
     sizes = [np.bincount(codes[side], minlength=n_groups).min() for side in (in_first, ~in_first)]
     if not options.confirm or min(sizes) < MIN_RECORDS:
         return (), {}
@@ -71,9 +71,9 @@ def confirmed(
     return tuple(found), confirmed_by_family
 
 
-def _half(design: Design, count: int, seed: int) -> NDArray[np.bool_]:
-    """Return which records (m,) are in the first half; all records of a unit are in the same half."""
-    units = np.arange(count) if design.units is None else design.units
+def _half(design: Design, rows: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
+    """Return which of ``rows`` (m,) are in the first half; all records of a unit are in the same half."""
+    units = rows if design.units is None else design.units
     chosen = np.random.default_rng(seed).random(int(units.max(initial=0)) + 1) < 0.5
     half: NDArray[np.bool_] = chosen[units]
     return half

@@ -83,7 +83,7 @@ def design_of(
 def _unit_codes(snapshot: Snapshot, rows: NDArray[np.int64], unit: str) -> NDArray[np.int32]:
     """Return the unit of each record (m,); a record without a value is a unit of its own."""
     codes = snapshot.column(unit).take(rows).codes.astype(np.int64)
-    alone = codes.max(initial=0) + 1 + np.arange(len(codes))
+    alone = codes.max(initial=0) + 1 + rows
     _, dense = np.unique(np.where(codes >= 0, codes, alone), return_inverse=True)
     return dense.astype(np.int32)
 

@@ -83,7 +83,9 @@ def _clusters(snapshot: Snapshot, rows: NDArray[np.int64], seed: int) -> Evidenc
     from scipy.sparse import hstack
     from sklearn.cluster import KMeans
 
-    x = np.asarray(snapshot.vectors[rows])
+    # In the order of the snapshot: which group is named first makes no difference.
+    order = np.argsort(rows, kind="stable")
+    x = np.asarray(snapshot.vectors[rows[order]])
     rng = np.random.default_rng(seed)
     fitted = x if len(x) <= MAX_FITTED else x[np.sort(rng.choice(len(x), MAX_FITTED, replace=False))]
     different = len(np.unique(np.round(fitted[:, :8], 5), axis=0))
@@ -93,7 +95,7 @@ def _clusters(snapshot: Snapshot, rows: NDArray[np.int64], seed: int) -> Evidenc
     for k in sizes:
         model = KMeans(k, init="random", n_init=1, max_iter=ROUNDS, random_state=seed).fit(fitted)
         placed.append(one_hot(nearest_centre(x, model.cluster_centers_), k))
-    has = hstack(placed, "csr")
+    has = hstack(placed, "csr")[np.argsort(order, kind="stable")]
     return Evidence("clusters", tuple(range(has.shape[1])), cluster_names(snapshot, rows, has), has)
 
 

@@ -113,6 +113,20 @@ def test_paired_groups_are_compared_by_pair(answers: FeatureIndex) -> None:
     assert not words.keys() & {"violin", "bread", "tax"}
 
 
+def test_which_group_is_named_first_makes_no_difference(papers: FeatureIndex) -> None:
+    music, others = 'metadata.topic IN ("music", "cooking")', 'NOT metadata.topic IN ("music", "cooking")'
+    found, mirrored = papers.diff(music, others), papers.diff(others, music)
+    assert {family: len(each) for family, each in found.findings.items()} == {
+        family: len(each) for family, each in mirrored.findings.items()
+    }
+    assert len(found.findings["clusters"]) > 0
+    for one, other in zip(found, mirrored, strict=True):
+        assert (one.key, one.label, one.replicated) == (other.key, other.label, other.replicated)
+        assert one.effect == pytest.approx(-other.effect, abs=1e-9)
+        assert one.p == pytest.approx(other.p, rel=1e-6)
+        assert one.ci == pytest.approx([-end for end in reversed(other.ci)], abs=1e-9)
+
+
 def test_findings_are_confirmed_on_the_other_half(papers: FeatureIndex) -> None:
     found = papers.diff(MUSIC, OTHERS, families=("words",))
     (reported,) = found.confirmation
