@@ -2,26 +2,55 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from saeindex.config import DEFAULT_ENCODER
+from saeindex.signatures import check_options
 
 if TYPE_CHECKING:
+    from openai import OpenAI
+
     from saeindex.protocols import TextEncoder
 
-__all__ = ["open_encoder"]
+__all__ = ["EncoderKeywords", "open_encoder"]
 
 
-def open_encoder(name: str = DEFAULT_ENCODER, **options: Any) -> TextEncoder:
+class EncoderKeywords(TypedDict, total=False):
+    """Options of encoders: first those of both kinds, then of local models, then of services."""
+
+    max_length: int
+    query_prompt: str
+    document_prompt: str
+    batch_tokens: int
+    precision: str
+    device: str
+    revision: str
+    base_url: str
+    api_key: str
+    dimensions: int
+    batch_texts: int
+    max_retries: int
+    timeout: float
+    encoding_format: Literal["base64", "float"]
+    count_tokens: Callable[[str], int]
+    client: OpenAI
+
+
+def open_encoder(name: str = DEFAULT_ENCODER, **options: Unpack[EncoderKeywords]) -> TextEncoder:
     """Open an encoder by name: a sentence-transformers model name or path, or ``openai:MODEL``.
 
-    Options go to :class:`saeindex.encoders.sentence_transformers.SentenceTransformerEncoder` or
-    :class:`saeindex.encoders.openai.OpenAIEncoder`. The default model is bundled and needs no network.
+    The options are those of :class:`saeindex.encoders.sentence_transformers.SentenceTransformerEncoder` or of
+    :class:`saeindex.encoders.openai.OpenAIEncoder`; InvalidInputError for one that the encoder does not take.
+    The default model is bundled and needs no network.
     """
+    given: dict[str, Any] = {**options}
     if name.startswith("openai:"):
         from saeindex.encoders.openai import OpenAIEncoder
 
-        return OpenAIEncoder(name.removeprefix("openai:"), **options)
+        check_options(OpenAIEncoder, given, f"encoder {name!r}", ("model",))
+        return OpenAIEncoder(name.removeprefix("openai:"), **given)
     from saeindex.encoders.sentence_transformers import SentenceTransformerEncoder
 
-    return SentenceTransformerEncoder(name, **options)
+    check_options(SentenceTransformerEncoder, given, f"encoder {name!r}", ("model",))
+    return SentenceTransformerEncoder(name, **given)

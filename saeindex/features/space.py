@@ -7,12 +7,12 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 import numpy as np
 
 from saeindex.config import FORMAT_VERSION
-from saeindex.encoders import open_encoder
+from saeindex.encoders import EncoderKeywords, open_encoder
 from saeindex.errors import MismatchError, UnknownConceptError
 from saeindex.features.calibration import Calibration
 from saeindex.features.families import Family
@@ -68,17 +68,17 @@ class Space:
             )
         return self.labels[feature]
 
-    def open_encoder(self, **options: Any) -> TextEncoder:
+    def open_encoder(self, **options: Unpack[EncoderKeywords]) -> TextEncoder:
         """Open the encoder that this space was fitted on; raise MismatchError if its weights differ."""
         wanted = self.encoder
         prefix = "openai:" if wanted.kind == "openai" else ""
-        encoder = open_encoder(
-            prefix + wanted.model,
-            max_length=wanted.max_length,
-            query_prompt=wanted.query_prompt,
-            document_prompt=wanted.document_prompt,
-            **options,
-        )
+        own: EncoderKeywords = {
+            "max_length": wanted.max_length,
+            "query_prompt": wanted.query_prompt,
+            "document_prompt": wanted.document_prompt,
+        }
+        own.update(options)
+        encoder = open_encoder(prefix + wanted.model, **own)
         self.check_encoder(encoder)
         return encoder
 

@@ -214,6 +214,15 @@ def test_a_missing_model_raises_a_saeindex_error(name: str, monkeypatch: pytest.
         open_encoder(name)
 
 
+def test_an_option_of_another_kind_of_encoder_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="Did you mean precision"):
+        open_encoder(presision="fp32")  # type: ignore[call-arg]
+    with pytest.raises(InvalidInputError, match="no option 'timeout'"):
+        open_encoder(timeout=5.0)
+    with pytest.raises(InvalidInputError, match="no option 'device'"):
+        open_encoder("openai:text-embedding-3-small", device="cpu")
+
+
 def test_an_unknown_precision_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="fp8"):
         choose_dtype("fp8", "cpu")
