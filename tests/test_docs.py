@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from pathlib import Path
@@ -12,22 +13,56 @@ import typer
 
 from benchmarks import tables
 from saeindex.cli.app import make_app
+from tests import shown_outputs
 
 ROOT = Path(__file__).parents[1]
 PAGES = {path.name: path.read_text() for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]}
+SHOWN = [shown for page in shown_outputs.PAGES for shown in shown_outputs.shown_commands(page)]
 COMMANDS = sorted(
     {line for text in PAGES.values() for line in re.findall(r"^\$ saeindex (.*)$", text, re.MULTILINE)}
 )
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_the_python_blocks_of_a_page_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("path", shown_outputs.PAGES, ids=lambda path: path.name)
+def test_the_python_blocks_of_a_page_run_and_print_what_is_shown(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {}
-    blocks = re.findall(r"```python\n(.*?)```", PAGES[name], re.DOTALL)
-    assert len(blocks) >= {"README.md": 3, "spaces.md": 1}.get(name, 0)
-    for block in blocks:
-        exec(compile(block, name, "exec"), names)
+    blocks = re.findall(r"```python\n", PAGES[path.name])
+    assert len(blocks) >= {"README.md": 3, "spaces.md": 1}.get(path.name, 0)
+    outputs = list(shown_outputs.printed_by(path))
+    assert len(outputs) == PAGES[path.name].count("```text\n")
+    for shown, printed in outputs:
+        assert printed == shown
+
+
+@pytest.mark.parametrize("shown", SHOWN, ids=lambda shown: f"{shown.page}: {shown.line}")
+def test_a_shown_output_is_that_of_its_command(shown: shown_outputs.Shown) -> None:
+    folder = Path(os.environ.get(shown_outputs.FOLDER_VARIABLE, ""))
+    if not (shown_outputs.FOLDER_VARIABLE in os.environ and (folder / shown.index).is_dir()):
+        pytest.skip(
+            f"set {shown_outputs.FOLDER_VARIABLE} to a folder with {shown.index}; "
+            "python -m tests.shown_outputs builds it"
+        )
+    assert shown_outputs.made_again(shown, folder) == shown.output
+
+
+def test_every_command_that_is_shown_with_its_output_is_marked() -> None:
+    marked = {(shown.page, shown.line) for shown in SHOWN}
+    assert len(marked) >= 5
+    for name, text in PAGES.items():
+        for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL):
+            for command in shown_outputs.COMMAND.finditer(block):
+                assert not command["shown"].strip() or (name, command["line"]) in marked
+
+
+def test_an_output_is_shortened_by_paragraphs_or_by_lines() -> None:
+    output = "first\nsecond\nthird\n\nWords: 3\n  one\n  two\n\nRest\n" + 200 * "x"
+    assert shown_outputs.shortened(output, {"": 2, "Words": 3}) == (
+        "first\nsecond\n  …\n\nWords: 3\n  one\n  two"
+    )
+    assert shown_outputs.shortened(output, {"Rest": 2}) == "Rest\n" + 144 * "x" + "…"
+    assert shown_outputs.shortened(output, {"lines": "^ +t|^f"}) == "first\n  two"
 
 
 @pytest.mark.parametrize("line", COMMANDS)

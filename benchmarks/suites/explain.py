@@ -1,4 +1,4 @@
-"""Explanations: whether their parts sum to the score, and whether the named features determine it.
+"""Explanations: whether parts sum to the score, what they leave unnamed, whether named features matter.
 
 An index of real records, queried with other records' texts and with the fixed property descriptions.
 """
@@ -79,6 +79,7 @@ def sum_figures(index: FeatureIndex, queries: Sequence[str], tables: dict[str, A
     errors: dict[str, float] = {}
     hits_of: dict[str, int] = {}
     compared: list[float] = []
+    unnamed: list[float] = []
     for (kind, options), is_steered in product(KINDS.items(), (False, True)):
         name = f"{kind} steered" if is_steered else kind
         hits = []
@@ -87,6 +88,7 @@ def sum_figures(index: FeatureIndex, queries: Sequence[str], tables: dict[str, A
             hits.append(index.search(text, steer=steer, explain=True, **options))
         errors[name] = max(sum_error(hit.explanation, hit.score) for found in hits for hit in found)
         hits_of[name] = sum(map(len, hits))
+        unnamed += [share for found in hits for hit in found for share in residual_shares(hit)]
         compared += [compare_error(found[0], found[-1]) for found in hits if len(found) > 1]
     tables["sum_error"] = {
         name: {"largest error": error, "hits": hits_of[name]} for name, error in errors.items()
@@ -94,6 +96,7 @@ def sum_figures(index: FeatureIndex, queries: Sequence[str], tables: dict[str, A
     return {
         "max_sum_error": at_most(max(errors.values()), 1e-5, "difference", sum(hits_of.values())),
         "max_compare_error": at_most(max(compared), 1e-5, "difference", len(compared)),
+        "residual_share": Figure(float(np.mean(unnamed)), "share", n=len(unnamed)),
     }
 
 
@@ -113,6 +116,12 @@ def sum_error(explanation: Explanation | None, score: float | None) -> float:
     errors = [abs(summed - score), abs(explanation.total - score)]
     found = [source for source in explanation.sources if source.explanation is not None]
     return max([*errors, *(sum_error(source.explanation, source.score) for source in found)])
+
+
+def residual_shares(hit: Hit) -> list[float]:
+    """Return |residual| / |score| of a hit whose score has a residual: a dense one, not those of a fusion."""
+    assert hit.explanation is not None
+    return [abs(part.value / hit.score) for part in hit.explanation.parts if part.kind == "residual"]
 
 
 def compare_error(a: Hit, b: Hit) -> float:

@@ -78,6 +78,33 @@ def test_about_half_of_the_active_records_are_typical_and_a_tenth_strong() -> No
         assert abs((levels >= 2).mean() - 0.1) < 0.01
 
 
+def test_an_activation_at_a_threshold_has_its_level() -> None:
+    # Of 11 values the sixth is the median and the tenth the p90, without interpolation.
+    z = np.zeros((11, FEATURES), np.float32)
+    z[:, 0] = np.arange(1, 12)
+    calibration = Calibration.measure(sparse(z))
+    assert (calibration.median[0], calibration.p90[0]) == (6.0, 10.0)
+    levels = calibration.levels(np.zeros(11, np.int32), z[:, 0])
+    assert levels.tolist() == [0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2]
+    for value, codes in ((10.0, [0, 1, 2]), (6.0, [0, 1])):
+        one = np.array([value], np.float32)
+        assert calibration.concept_codes(np.array([0], np.int32), one).tolist() == codes
+
+
+@settings(max_examples=50, deadline=None)
+@given(values=st.lists(st.sampled_from([0.5, 1.0, 2.0]), min_size=1, max_size=40))
+def test_equal_activations_have_equal_levels_and_the_largest_is_strong(values: list[float]) -> None:
+    z = np.zeros((len(values), FEATURES), np.float32)
+    z[:, 0] = values
+    calibration = Calibration.measure(sparse(z))
+    levels = calibration.levels(np.zeros(len(values), np.int32), z[:, 0])
+    assert all(len(set(levels[z[:, 0] == value].tolist())) == 1 for value in set(values))
+    assert levels[z[:, 0].argmax()] == 2
+    # At least a tenth are strong, and half typical: ties can only add to them.
+    assert (levels >= 2).sum() * 10 >= len(values)
+    assert (levels >= 1).sum() * 2 >= len(values)
+
+
 def test_an_empty_batch_and_an_empty_row_have_no_codes() -> None:
     empty = Calibration.measure(sparse(np.zeros((0, FEATURES), np.float32)))
     assert empty.records == 0

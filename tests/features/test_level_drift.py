@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -9,6 +11,7 @@ from scipy.stats import false_discovery_control, fisher_exact
 
 from saeindex.features import Calibration
 from saeindex.features.level_drift import FDR, LevelDrift, counts_by_level, level_drift
+from saeindex.types import SparseCode
 
 N = 300
 
@@ -31,6 +34,12 @@ def calibrated(z: NDArray[np.float32]) -> Calibration:
 def counts(z: NDArray[np.float32], calibration: Calibration) -> NDArray[np.int64]:
     reached = [(z > 0).sum(0), (z >= calibration.median).sum(0), (z >= calibration.p90).sum(0)]
     return np.stack(reached, axis=1).astype(np.int64)
+
+
+def dense_code(z: NDArray[np.float32]) -> SparseCode:
+    rows, indices = np.nonzero(z)
+    indptr = np.searchsorted(rows, np.arange(len(z) + 1))
+    return SparseCode(indptr.astype(np.int64), indices.astype(np.int32), z[rows, indices], z.shape[1])
 
 
 def drift_of(fit: NDArray[np.float32], here: NDArray[np.float32]) -> LevelDrift:
@@ -123,6 +132,21 @@ def test_the_share_of_typical_records_is_tested_by_fisher_s_test(active_rates: N
         p.append(min(1, 2 * min(fisher_exact(table, alternative=s).pvalue for s in ("less", "greater"))))
     np.testing.assert_allclose(drift.typical_q[tested], false_discovery_control(p), rtol=1e-7, atol=1e-12)
     assert (drift.typical_q[~tested] == 1).all()
+
+
+def test_shares_of_a_corpus_with_equal_activations_count_those_at_the_thresholds() -> None:
+    # Each feature has 30 activations of 1 and 10 of 2: the median is 1 and the p90 is 2.
+    z = np.repeat(np.repeat([1.0, 2.0], [30, 10])[:, None], N, 1).astype(np.float32)
+    z = np.vstack([z, np.zeros((60, N), np.float32)])
+    calibration = Calibration.measure(dense_code(z))
+    assert (calibration.median == 1).all() and (calibration.p90 == 2).all()
+    facet: Counter[int] = Counter()
+    for row in z:
+        active = np.flatnonzero(row).astype(np.int32)
+        facet.update(calibration.concept_codes(active, row[active]).tolist())
+    drift = level_drift(calibration, counts_by_level(facet.items(), N), len(z))
+    assert (drift.typical_share, drift.strong_share) == (1.0, 0.25)
+    assert (drift.present == 40).all()
 
 
 def test_too_few_records_are_reported() -> None:

@@ -55,6 +55,45 @@ def test_em_converges_to_the_separation_from_a_vague_start() -> None:
     assert agreement(truth, ended.codes)["ari"] > 0.7
 
 
+def test_each_round_adds_the_start_to_the_fit_by_the_other_records() -> None:
+    start = standardised(RNG.normal(size=(40, 2)))
+    weight = RNG.uniform(0.5, 2.0, 40)
+    shares = np.exp(5.0 * start) / np.exp(5.0 * start).sum(1, keepdims=True)
+    for _ in range(30):
+        centred = weight[:, None] * (shares - shares.mean(0))
+        fit = np.array([
+            sum((G[row] @ G[other]) * centred[other] for other in range(40) if other != row) / 40
+            for row in range(40)
+        ])  # fmt: skip
+        logits = (fit - fit.mean(0)) / fit.std(0) + 0.4 * start
+        moved = np.abs(np.exp(5.0 * logits) / np.exp(5.0 * logits).sum(1, keepdims=True) - shares).mean()
+        shares = np.exp(5.0 * logits) / np.exp(5.0 * logits).sum(1, keepdims=True)
+        if moved < 1e-3 / 2:
+            break
+    ended = settle(whitened(G), start, weight=weight)
+    np.testing.assert_allclose(ended.logits, logits, atol=1e-6)
+    np.testing.assert_allclose(ended.shares, shares, atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3, 8])
+def test_clusters_stay_near_the_described_values_beside_another_separation(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Records separate along two axes: the start describes the first, and the second is larger.
+    rng = np.random.default_rng(seed)
+    described, other = rng.integers(0, 2, (2, 300))
+    x = rng.normal(size=(300, 10))
+    x[:, 0] += 3.5 * described
+    x[:, 1:3] += 3.0 * other[:, None]
+    vague = np.stack([-described, described], 1) + rng.normal(scale=0.5, size=(300, 2))
+    start = standardised(vague + 0.3 * np.stack([-other, other], 1))
+    ended = settle(whitened(x - x.mean(0)), start)
+    assert agreement(described, ended.codes)["ari"] > 0.8
+    monkeypatch.setattr("saeindex.analysis.cluster.anchored_em.ANCHOR", 0.0)
+    adrift = settle(whitened(x - x.mean(0)), start)
+    assert agreement(other, adrift.codes)["ari"] > 0.8
+
+
 def test_an_unsupported_start_is_not_kept() -> None:
     x, _ = clouds(0.0)
     start = standardised(np.random.default_rng(3).normal(size=(len(x), 2)))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from scipy.sparse import random as random_matrix
 from scipy.stats import norm
@@ -11,9 +14,11 @@ from scipy.stats import norm
 from saeindex.analysis.stats.design import Design
 from saeindex.analysis.stats.evidence import Evidence
 from saeindex.analysis.stats.family_test import run_tests
+from saeindex.analysis.stats.permutation import UnitTotals
 from saeindex.analysis.stats.stratified import StratifiedCounts, compare_groups, design_effects
 
 RNG = np.random.default_rng(0)
+Codes: TypeAlias = NDArray[np.int32]
 
 
 def some_evidence(records: int, columns: int, density: float, seed: int = 0) -> Evidence:
@@ -47,6 +52,53 @@ def test_the_design_effect_is_the_ratio_of_unit_and_record_variance() -> None:
     alone = some_evidence(3_000, 20, 0.3).has
     many = np.repeat(np.arange(1_000), 3).astype(np.int32)
     assert design_effects(alone, (np.arange(3_000) % 2).astype(np.int32), many).mean() < 1.05
+
+
+def unequal_units(columns: int = 6) -> tuple[csr_matrix, Codes, Codes]:
+    """Return evidence of 12 units of 1 to 9 records, their units, and the groups of 4 units and of 8.
+
+    Records of a unit are alike in the first half of the columns, and independent in the others.
+    """
+    rng = np.random.default_rng(11)
+    units = np.repeat(np.arange(12), rng.integers(1, 10, 12)).astype(np.int32)
+    has = rng.random((len(units), columns)) < 0.4
+    half = columns // 2
+    has[:, :half] = (rng.random((12, half)) < 0.5)[units]
+    return csr_matrix(has.astype(np.float32)), units, (units >= 4).astype(np.int32)
+
+
+def effect_by_loop(y: NDArray[np.float64], units: Codes, groups: Codes) -> float:
+    """Return Σ_g U_g/(U_g-1) Σ_u (y_u - p_g m_u)² / Σ_g n_g p_g (1 - p_g), y_u the sum of m_u records."""
+    between, within = 0.0, 0.0
+    for group in np.unique(groups):
+        in_group = groups == group
+        share = y[in_group].mean()
+        members = np.unique(units[in_group])
+        spread = sum((y[units == u].sum() - share * (units == u).sum()) ** 2 for u in members)
+        between += len(members) / (len(members) - 1) * spread
+        within += in_group.sum() * share * (1 - share)
+    return between / within
+
+
+def test_the_design_effect_of_unequal_units_and_groups_equals_that_of_a_loop() -> None:
+    has, units, groups = unequal_units()
+    expected = [effect_by_loop(y, units, groups) for y in has.toarray().T.astype(np.float64)]
+    assert min(expected) < 0.95 and max(expected) > 2
+    assert design_effects(has, groups, units, min_effect=0.0) == pytest.approx(expected, rel=1e-9)
+    assert design_effects(has, groups, units) == pytest.approx(np.maximum(1.0, expected), rel=1e-9)
+    _, counted = UnitTotals.of(has, groups, Design(np.zeros(len(units), np.int32), units), 2).counted(
+        np.repeat([0, 1], [4, 8])
+    )
+    assert counted == pytest.approx(np.maximum(1.0, expected), rel=1e-9)
+
+
+def test_units_of_records_that_differ_give_no_more_evidence_than_independent_records() -> None:
+    # Each unit has one record with the evidence and one without: shares do not vary between units at all.
+    units = np.repeat(np.arange(40), 2).astype(np.int32)
+    groups = (units >= 20).astype(np.int32)
+    has = csr_matrix((np.arange(80) % 2)[:, None].astype(np.float32))
+    assert design_effects(has, groups, units, min_effect=0.0)[0] == pytest.approx(0.0, abs=1e-9)
+    assert design_effects(has, groups, units)[0] == 1.0
 
 
 def test_strata_are_tested_by_mantel_haenszel() -> None:
