@@ -24,6 +24,7 @@ SUITES = (
     "correlate",
     "cluster",
     "drift",
+    "calibration",
     "audit",
 )
 RESULTS = Path(__file__).parent / "results"

@@ -77,6 +77,8 @@ SHOWN = {
     "cluster_by_task": "ARI of each axis, described and by five examples, beside the baselines (prompted "
     "k-means on 400 records of each task):",
     "cluster_leakage": "Agreement of clusters along one axis with another axis:",
+    "cells": "Share of null runs with a finding, by analysis, regime and family; p is that of a rate above "
+    ".05 (exact binomial), and cells that fail have a share of fresh runs too:",
     "chance": "Share of runs with any trend where the order is random:",
     "planted": "Share of runs that find a class whose share rises in a line or a step to the share named, "
     "beside a comparison of the two halves of the same records:",
@@ -141,7 +143,9 @@ def table(columns: list[str], rows: list[list[str]]) -> str:
 
 
 def number(value: Any) -> str:
-    """Return a number with three significant digits, a whole number unchanged."""
+    """Return a number with three significant digits, a whole number unchanged, nothing for None."""
+    if value is None:
+        return ""
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}"
     return f"{value:,}" if isinstance(value, int) else str(value)

@@ -173,7 +173,7 @@ def _confounded(prepared: Prepared, runs: int, strata: tuple[str, ...], by_lengt
     plain: dict[Family, list[int]] = {family: [] for family in FAMILIES}
     stratified: dict[Family, list[int]] = {family: [] for family in FAMILIES}
     for run in range(runs):
-        probability = _probabilities(prepared.snapshot, strata, by_length, rng)
+        probability = probabilities(prepared.snapshot, strata, by_length, rng)
         inside = rng.random(len(probability)) < probability
         groups = pair(np.flatnonzero(inside), np.flatnonzero(~inside))
         for found, options in ((plain, ((), 0)), (stratified, (strata, 10 if by_length else 0))):
@@ -185,7 +185,7 @@ def _confounded(prepared: Prepared, runs: int, strata: tuple[str, ...], by_lengt
     }
 
 
-def _probabilities(
+def probabilities(
     snapshot: Snapshot, strata: tuple[str, ...], by_length: bool, rng: np.random.Generator
 ) -> NDArray[np.float64]:
     """Return each record's probability of the first group: .2 to .8 by rank of its length, and by value."""
