@@ -185,7 +185,7 @@ def test_a_cap_is_never_exceeded_and_finished_work_is_kept(
 
 
 def test_pending_requests_count_towards_the_cap(service: ChatService) -> None:
-    together = threading.Barrier(2, timeout=10)
+    together = threading.Barrier(2, timeout=60)
 
     def wait(body: dict[str, Any]) -> str:
         together.wait()
@@ -208,7 +208,7 @@ def _interpreter_request(service: ChatService) -> dict[str, Any]:
 
 
 def test_no_more_requests_are_pending_than_allowed(service: ChatService) -> None:
-    together = threading.Barrier(2, timeout=10)
+    together = threading.Barrier(2, timeout=60)
 
     def wait(body: dict[str, Any]) -> str:
         together.wait()
