@@ -9,7 +9,7 @@ records that have each concept are drawn at random.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -40,8 +40,15 @@ if TYPE_CHECKING:
 MIN_SUPPORT, EXAMPLES, NAMED, RECORDS = 5, 10, 10, 2_000
 # Named features are spread over those that from 1 % to 20 % of the records have.
 FREQUENT = (0.01, 0.2)
-# A field of each corpus with labels of many frequencies.
-FIELDS = {"clinc150": "metadata.domain", "goemotions": "metadata.emotion", PROMPTED: "metadata.model"}
+# A field of each corpus with labels of several frequencies; of responses one that differs between prompts.
+FIELDS = {
+    "clinc150": "metadata.domain",
+    "goemotions": "metadata.emotion",
+    PROMPTED: "metadata.instruction_set",
+}
+# The shares of records that named concepts are said to have, where a user knows them: few prompts have a
+# concept that stands out, and then no pair has enough of them to be tested.
+SHARES = np.linspace(0.1, 0.5, NAMED)
 DESCRIBED, BY_EXAMPLES, FEATURES, METADATA = "descriptions", "10 examples", "features", "metadata"
 
 
@@ -52,10 +59,12 @@ def regimes() -> list[Regime]:
     named += [
         Regime("aa_named_pairs", "descriptions with metadata, 2,000 records",
                named_pairs(DESCRIBED, METADATA)),
+        Regime("aa_named_pairs", "descriptions with known shares, 2,000 records",
+               named_pairs(DESCRIBED, DESCRIBED, with_shares=True)),
         Regime("aa_named_pairs", "10 examples of a random label with that label, 2,000 records",
                random_label),
-        *(Regime("aa_named_pairs", f"descriptions with {kind}, 328 prompts", named_pairs_by_prompt(kind))
-          for kind in kinds),
+        *(Regime("aa_named_pairs", f"descriptions with {kind}, shares known, 328 prompts",
+                 named_pairs_by_prompt(kind)) for kind in kinds),
     ]  # fmt: skip
     by_record = [Regime("aa_triggers", f"{kind}, 2,000 records", triggers(kind)) for kind in kinds]
     by_unit = [
@@ -102,10 +111,14 @@ class Field:
         """Return the distinct prompts."""
         return cls("prompts", prompts()[0])
 
-    def members(self, kind: str) -> list[tuple[NamedConcept, Membership]]:
-        """Return ten concepts of a kind, with the records that have them."""
-        reader = ConceptReader(self.snapshot, encoder())
-        return [(one, reader.membership(one)) for one in getattr(self, f"_{KINDS[kind]}")()]
+    def members(self, kind: str, with_shares: bool = False) -> list[tuple[NamedConcept, Membership]]:
+        """Return up to ten concepts of a kind, with the records that have them."""
+        reader, concepts = ConceptReader(self.snapshot, encoder()), getattr(self, f"_{KINDS[kind]}")()
+        if with_shares:
+            concepts = [
+                replace(one, share=share) for one, share in zip(concepts, SHARES.tolist(), strict=False)
+            ]
+        return [(one, reader.membership(one)) for one in concepts]
 
     def _described(self) -> list[NamedConcept]:
         asked = properties().get(self.name) or properties()["clinc150"]
@@ -202,12 +215,12 @@ def pairs_found(of_a: csr_matrix, of_b: csr_matrix | None, units: Units) -> int:
     return int((corrected(tables.p_values(), tested) < ALPHA).sum())
 
 
-def named_pairs(kind: str, other: str) -> Callable[[], Trial]:
+def named_pairs(kind: str, other: str, with_shares: bool = False) -> Callable[[], Trial]:
     """Return null runs of named pairs of two fields, whose records are paired at random."""
 
     def opened() -> Trial:
-        first = [member for _, member in Field.of("clinc150").members(kind)]
-        second = [member for _, member in Field.of("goemotions").members(other)]
+        first = [member for _, member in Field.of("clinc150").members(kind, with_shares)]
+        second = [member for _, member in Field.of("goemotions").members(other, with_shares)]
 
         def trial(run: int, rng: np.random.Generator) -> Mapping[str, int]:
             order = rng.permutation(RECORDS)
@@ -222,8 +235,8 @@ def named_pairs_by_prompt(kind: str) -> Callable[[], Trial]:
     """Return null runs of described prompts with concepts of the responses; whole prompts are permuted."""
 
     def opened() -> Trial:
-        asked = [member for _, member in Field.of_prompts().members(DESCRIBED)]
-        answered = [member for _, member in Field.of(PROMPTED).members(kind)]
+        asked = [member for _, member in Field.of_prompts().members(DESCRIBED, with_shares=True)]
+        answered = [member for _, member in Field.of(PROMPTED).members(kind, with_shares=True)]
         codes, units = prompts()[1], prompt_units()
 
         def trial(run: int, rng: np.random.Generator) -> Mapping[str, int]:
