@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 PERMUTATIONS, QUICK = 10_000, 400
 # The bound of a permutation p, and by how much it may be above the printed p.
 CONFIDENCE, FACTOR = 0.99, 2.0
+# Smaller printed values have no permutations to compare with.
+SMALLEST_P = 1e-300
 FAMILIES: tuple[Family, ...] = ("concepts", "words")
 
 
@@ -97,7 +99,7 @@ def run(quick: bool) -> Outcome:
             sum(one.fails for one in own), 0, "findings", len(own)
         )
     outcome.figures["permutations"] = Figure(count, "permutations")
-    worst = max((one.bound / one.p for one in checked), default=0.0)
+    worst = max((one.bound / max(one.p, SMALLEST_P) for one in checked), default=0.0)
     outcome.figures["worst_bound_over_p"] = at_most(worst, FACTOR, "ratio", len(checked))
     return outcome
 
