@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import sys
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -52,7 +51,7 @@ class Outcome:
         folder.mkdir(parents=True, exist_ok=True)
         described = {
             "suite": self.suite,
-            "command": f"python -m benchmarks.run {' '.join(sys.argv[1:])}",
+            "command": f"python -m benchmarks.run {self.suite}{' --quick' if self.quick else ''}",
             "date": datetime.now(UTC).date().isoformat(),
             "seed": self.seed,
             "machine": _machine(),
