@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import ndtr
 
 from saeindex.analysis.drift.contrasts import centred, independent_variance
 from saeindex.analysis.drift.trend_test import OF_CHANGE, OF_TREND, searched, split_scores
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 BLOCK = 250
+# The number of highest samples whose chances are extrapolated.
+EXTREME = 20
 
 
 def hits(samples: Doubles, observed: Doubles) -> Doubles:
@@ -87,26 +88,53 @@ class UnitTable:
         return z
 
     def trends(self, scores: Doubles, rng: np.random.Generator, count: int) -> Doubles:
-        """Return how often the better of a trend and a split is as far out (f,)."""
-        observed = self._either(self.groups, scores)
-        found = np.zeros(len(observed))
-        for _ in range(count):
-            drawn = self._either(rng.permutation(self.groups), scores)
-            found += (drawn < observed * (1 - 1e-9)) + 0.5 * (np.abs(drawn - observed) <= 1e-9 * observed)
+        """Return how often the better of a trend and a split is as far out (f,).
+
+        Each contrast's own p-value is that among all permutations (Westfall and Young's minimum of p).
+        """
+        samples = [self._contrasts(self.groups, scores)]
+        samples += [self._contrasts(rng.permutation(self.groups), scores) for _ in range(count)]
+        z = np.stack(samples).astype(np.float32)  # (1 + B, P, f)
+        p = 2 * np.minimum(tails(z), tails(-z))
+        n = np.bincount(self.groups[self.owner], self.sizes, len(scores)).astype(np.float64)
+        either = np.stack([np.minimum(p[:, 0, column] / OF_TREND, self._best(p[:, 1:, column], n))
+                           for column in range(p.shape[2])], 1)  # fmt: skip
+        close = 1e-9
+        below, equal = (
+            (either[1:] < either[0] - close).sum(0),
+            (np.abs(either[1:] - either[0]) <= close).sum(0),
+        )
+        found: Doubles = below + 0.5 * equal
         return found
 
-    def _either(self, periods: Ints, scores: Doubles) -> Doubles:
-        """Return the smaller p of the trend and of the best split (f,), both of the normal approximation."""
+    @staticmethod
+    def _best(p: Doubles, records: Doubles) -> Doubles:
+        return searched(p.min(1), records) / OF_CHANGE
+
+    def _contrasts(self, periods: Ints, scores: Doubles) -> Doubles:
+        """Return z (P, f) of the line, and of every split, as if records were independent."""
         n_strata, n_periods = int(self.stratum.max()) + 1, len(scores)
         places, width = self.stratum * n_periods + periods[self.owner], n_strata * n_periods
         k = np.asarray((indicator(places, width) @ self.cells).todense(), np.float64)
         n = np.asarray(np.bincount(places, self.sizes, width), np.float64).reshape(n_strata, n_periods)
         counts = StratifiedCounts(k.reshape(n_strata, n_periods, -1), n)
-        trend = 2 * ndtr(-np.abs(_contrast(counts, scores)))
-        best = np.max([np.abs(_contrast(counts, one)) for one in split_scores(n_periods)], axis=0)
-        split = searched(2 * ndtr(-best), n.sum(0))
-        smaller: Doubles = np.minimum(trend / OF_TREND, split / OF_CHANGE)
-        return smaller
+        return np.stack([_contrast(counts, one) for one in (scores, *split_scores(n_periods))])
+
+
+def tails(z: NDArray[np.float32]) -> Doubles:
+    """Return the chance (B, …) of a sample as high as each of ``z`` (B, …): its rank, smooth at the end.
+
+    The chance of the EXTREME highest, which ranks show too coarsely, falls exponentially.
+    """
+    count = len(z)
+    order = np.argsort(-z, axis=0)
+    ranks = np.empty(z.shape)
+    np.put_along_axis(ranks, order, np.arange(count).reshape(-1, *[1] * (z.ndim - 1)) + 0.5, axis=0)
+    highest = np.take_along_axis(z, order[:EXTREME], axis=0)
+    limit, mean_excess = highest[-1:], np.maximum(highest.mean(0) - highest[-1], 1e-6)
+    beyond = EXTREME * np.exp(-np.maximum(z - limit, 0.0) / mean_excess)
+    found: Doubles = np.where(z > limit, beyond, ranks) / count
+    return found
 
 
 def _contrast(counts: StratifiedCounts, scores: Doubles) -> Doubles:

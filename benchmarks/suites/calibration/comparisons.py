@@ -125,9 +125,7 @@ def found(prepared: Prepared, groups: Groups, design: Design, run: int) -> Mappi
     """Return how many findings each family has."""
     codes, count = groups.codes, len(groups.names)
     return {
-        family: len(
-            run_tests(prepared.on(groups.pooled, family, run), codes, count, design, seed=run).found(ALPHA)
-        )
+        family: len(run_tests(prepared.on(groups.pooled, family, run), codes, count, design).found(ALPHA))
         for family in FAMILIES
     }
 
@@ -170,7 +168,7 @@ def described(name: str, assign: Assign) -> Callable[[], Trial]:
         def trial(run: int, rng: np.random.Generator) -> Mapping[str, int]:
             groups = assign(prepared.snapshot, rng)
             design = design_of(prepared.snapshot, groups)
-            test = run_tests(by_name.on(groups.pooled, "named", run), groups.codes, 2, design, seed=run)
+            test = run_tests(by_name.on(groups.pooled, "named", run), groups.codes, 2, design)
             return {"named": len(test.found(ALPHA))}
 
         return trial

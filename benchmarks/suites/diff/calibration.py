@@ -81,7 +81,7 @@ def false_findings(
     found = {}
     for family in FAMILIES:
         evidence = prepared.on(groups.pooled, family, run)
-        found[family] = len(run_tests(evidence, groups.codes, 2, design, seed=run).found(ALPHA))
+        found[family] = len(run_tests(evidence, groups.codes, 2, design).found(ALPHA))
     return found
 
 

@@ -63,7 +63,7 @@ def trend_tests(
             if prepared is None
             else prepared.on(rows, family, seed)
         )
-        tests[family] = run_trends(evidence, groups.codes, scores, design, seed=seed)
+        tests[family] = run_trends(evidence, groups.codes, scores, design)
     return tests
 
 

@@ -72,9 +72,7 @@ def diff(
     if named:
         evidence.append(named_evidence(snapshot, groups.pooled, named, encoder))
     codes, count = groups.codes, len(groups.names)
-    tests = {
-        one.family: run_tests(one, codes, count, design, options.method, options.seed) for one in evidence
-    }
+    tests = {one.family: run_tests(one, codes, count, design, options.method) for one in evidence}
     found = _told(snapshot, groups, design, tests, options)
     return found if writer is None else replace(found, hypotheses=writer.explain(found, snapshot, groups))
 

@@ -112,7 +112,7 @@ def method_of(design: Design, n_groups: int, options: DiffOptions) -> str:
     else:
         test = "Fisher's test, mid-p; large counts by saddlepoint"
     if design.unit and not design.is_paired:
-        test += f", counts divided by the design effect of {design.unit}"
+        test += f", by whole units of {design.unit}"
     if n_groups > 2:
         test += "; each group against every other, the weakest counts"
     return f"{test}; {described_correction(options.method, options.alpha)}"
@@ -204,7 +204,7 @@ def found_between(
         evidence = evidence_of(
             snapshot, groups.pooled, family, options.level, options.min_support, options.seed
         )
-        test = run_tests(evidence, groups.codes, len(groups.names), design, options.method, options.seed)
+        test = run_tests(evidence, groups.codes, len(groups.names), design, options.method)
         wanted = [one for one in findings_of(groups.names, test, options.alpha, {}) if is_wanted(one)]
         reported = headlines(wanted, snapshot.space)
         found[family] = illustrated(snapshot, groups, evidence, reported, options.examples)

@@ -156,7 +156,7 @@ def unit_sentence(unit: str | None) -> str:
     """Return a sentence on which records count as independent."""
     if unit is None:
         return "Each record counts as independent of all others."
-    return f"Records with the same {unit} are not independent; counts are divided by the design effect."
+    return f"Records with the same {unit} are not independent: they are tested as a unit."
 
 
 def strata_sentence(strata: Sequence[str]) -> str:

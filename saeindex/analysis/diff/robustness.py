@@ -91,7 +91,7 @@ def _tested_on(
     evidence = replace(test.evidence, has=test.evidence.has[rows])
     units = None if design.units is None else design.units[rows]
     own = replace(design, strata=design.strata[rows], units=units)
-    return run_tests(evidence, codes[rows], n_groups, own, options.method, options.seed)
+    return run_tests(evidence, codes[rows], n_groups, own, options.method)
 
 
 def _holds(test: FamilyTest, place: int, effect: float) -> bool:
@@ -122,7 +122,7 @@ def changes_of(
 
 
 def _retested(test: FamilyTest, groups: Groups, design: Design, options: DiffOptions) -> FamilyTest:
-    return run_tests(test.evidence, groups.codes, len(groups.names), design, options.method, options.seed)
+    return run_tests(test.evidence, groups.codes, len(groups.names), design, options.method)
 
 
 def _keys(test: FamilyTest, options: DiffOptions) -> dict[tuple[int, int], str]:

@@ -48,7 +48,7 @@ def drift(
         evidence = evidence_of(
             snapshot, groups.pooled, family, options.level, options.min_support, options.seed
         )
-        test = run_trends(evidence, groups.codes, periods.scores, design, options.method, options.seed)
+        test = run_trends(evidence, groups.codes, periods.scores, design, options.method)
         tested[family] = len(test)
         findings[family] = trends_of(snapshot, periods, test, options.alpha, options.examples)
     return Drift(
@@ -88,5 +88,5 @@ def trend_method_of(design: Design, options: DriftOptions) -> str:
     test = "Cochran-Armitage trend test" + (" within strata (Mantel)" if design.by else "")
     test += ", small counts by saddlepoint; change points by the best split, corrected for the search"
     if design.unit:
-        test += f"; counts divided by the design effect of {design.unit}"
+        test += f"; by whole units of {design.unit}"
     return f"{test}; {described_correction(options.method, options.alpha)}"

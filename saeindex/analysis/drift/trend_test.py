@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property, partial
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from saeindex.analysis.drift.contrasts import PeriodContrast, centred, contrast_test, independent_variance
-from saeindex.analysis.stats.permutation import UnitTotals, permuted_p
-from saeindex.analysis.stats.stratified import StratifiedCounts, effects_between, group_tails, indicator
+from saeindex.analysis.stats.stratified import (
+    WORTH,
+    StratifiedCounts,
+    effects_between,
+    group_tails,
+    indicator,
+    larger,
+)
 from saeindex.analysis.stats.two_by_two import adjusted
 from saeindex.analysis.stats.unit_detection import PAIRED
+from saeindex.analysis.stats.unit_totals import UnitTotals
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,7 +34,7 @@ if TYPE_CHECKING:
 
 # The shares of a family's error rate for trends and change points (a weighted Bonferroni correction).
 OF_TREND, OF_CHANGE = 0.7, 0.3
-# The number of units below which p-values are compared with those of permuted units.
+# The number of units in several periods each below which a variance between them has Student's distribution.
 MANY_UNITS = 400
 # The minimum of a design effect below 1, which is a gain from comparing records within a unit.
 MIN_CROSSED = 0.25
@@ -162,31 +169,31 @@ def run_trends(
     scores: Doubles,
     design: Design,
     method: Correction = "bh",
-    seed: int = 0,
 ) -> TrendTest:
     """Test all columns of ``evidence`` over the periods that ``codes`` (m,) numbers, at ``scores`` (P,)."""
     totals = PeriodTotals.of(evidence.has, codes, design, scores)
     counts, effects = totals.counted(totals.totals.groups)
-    trend, splits, p = _either(totals, counts, effects)
-    if totals.totals.has_units and totals.n_units < MANY_UNITS and len(p):
-        is_nested = totals.totals.is_nested
-        permuted = partial(_p_of_permuted, totals)
-        p = permuted_p(p, totals.totals.groups, permuted, seed) if is_nested else _of_few(p, totals.n_units)
+    units = totals.totals if totals.totals.has_units and totals.totals.is_nested else None
+    trend = contrast_test(counts, scores, effects)
+    if units is not None:
+        trend = _assigned(trend, contrast_test(counts, scores, np.ones_like(effects)), units, scores)
+    splits = best_splits(counts, totals.of_splits(counts, effects), units)
+    p = np.minimum(1.0, np.minimum(trend.p / OF_TREND, splits.p / OF_CHANGE))
+    if units is None and totals.totals.has_units and totals.n_units < MANY_UNITS:
+        p = _of_few(p, totals.n_units)
     return TrendTest(evidence, counts, scores, trend, splits, effects, p, adjusted(p, method))
 
 
-def _either(
-    totals: PeriodTotals, counts: StratifiedCounts, design: Doubles
-) -> tuple[PeriodContrast, Splits, Doubles]:
-    """Test the line and the splits; return both and the combined p."""
-    trend = contrast_test(counts, totals.scores, design)
-    splits = best_splits(counts, totals.of_splits(counts, design))
-    return trend, splits, np.minimum(1.0, np.minimum(trend.p / OF_TREND, splits.p / OF_CHANGE))
+def _assigned(
+    trend: PeriodContrast, alone: PeriodContrast, units: UnitTotals, scores: Doubles
+) -> PeriodContrast:
+    """Return the test of a line by units and by records ``alone``; the larger p-value counts."""
+    from scipy.special import ndtri
 
-
-def _p_of_permuted(totals: PeriodTotals, periods: Ints) -> Doubles:
-    """Return the p-values with the units in these periods."""
-    return _either(totals, *totals.counted(periods))[2]
+    columns = np.flatnonzero(alone.p < WORTH)
+    less, more = larger(alone.less, alone.more, columns, units.scored_tails(scores[units.groups], columns))
+    z = np.sign(trend.z) * -ndtri(np.clip(np.minimum(less, more), 1e-300, 0.5))
+    return replace(trend, less=less, more=more, z=z)
 
 
 def _of_few(p: Doubles, n_units: int) -> Doubles:
@@ -210,29 +217,37 @@ class Splits:
     design: Doubles
 
 
-def best_splits(counts: StratifiedCounts, design: Doubles) -> Splits:
+def best_splits(counts: StratifiedCounts, design: Doubles, units: UnitTotals | None = None) -> Splits:
     """Test every split of the periods into before and after, and return the best split of each column.
 
-    The design effects are (f,), or (P - 1, f) if each split has its own.
+    The design effects are (f,), or (P - 1, f) if each split has its own. If given, whole ``units`` are
+    assigned to periods at random.
 
     Each is the test of two groups within the strata, so that one small period is tested exactly.
     """
     n_periods = counts.n.shape[1]
     own = np.broadcast_to(design, (n_periods - 1, counts.k.shape[2]))
-    each = [_split_test(counts, i + 1, own[i]) for i in range(n_periods - 1)]
+    each = [_split_test(counts, i + 1, own[i], units) for i in range(n_periods - 1)]
     z, p = (np.stack(part) for part in zip(*each, strict=True))
     best = np.argmin(p, axis=0)
     column = np.arange(z.shape[1])
     return Splits(best + 1, z[best, column], searched(p[best, column], counts.n.sum(0)), own[best, column])
 
 
-def _split_test(counts: StratifiedCounts, at: int, design: Doubles) -> tuple[Doubles, Doubles]:
+def _split_test(
+    counts: StratifiedCounts, at: int, design: Doubles, units: UnitTotals | None
+) -> tuple[Doubles, Doubles]:
     """Compare the periods from ``at`` on with those before; return z, positive for a rise, and p (f,)."""
     from scipy.special import ndtri
 
     sides = (slice(at, None), slice(None, at))
     k, n = (np.stack([values[:, side].sum(1) for side in sides], 1) for values in (counts.k, counts.n))
-    less, more = group_tails(StratifiedCounts(k, n).pair(0, 1), design, FAR_SPLIT)
+    effects = design if units is None else np.ones_like(design)
+    less, more = group_tails(StratifiedCounts(k, n).pair(0, 1), effects, FAR_SPLIT)
+    if units is not None:
+        columns = np.flatnonzero(np.minimum(less, more) < WORTH / 2)
+        tails = units.scored_tails((units.groups >= at).astype(np.float64), columns)
+        less, more = larger(less, more, columns, tails)
     p = np.minimum(1.0, 2.0 * np.minimum(less, more))
     return np.where(more < less, -1.0, 1.0) * ndtri(np.clip(p, 1e-300, 1.0) / 2), p
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from saeindex.analysis.stats.permutation import UnitTotals, against_chance
 from saeindex.analysis.stats.stratified import (
     Z95,
     GroupComparison,
@@ -17,6 +16,7 @@ from saeindex.analysis.stats.stratified import (
     compared,
 )
 from saeindex.analysis.stats.two_by_two import adjusted, binomial_tail
+from saeindex.analysis.stats.unit_totals import UnitTotals
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,7 +65,6 @@ def run_tests(
     n_groups: int,
     design: Design,
     method: Correction = "bh",
-    seed: int = 0,
 ) -> FamilyTest:
     """Test all columns of ``evidence`` between the groups that ``codes`` (m,) numbers."""
     if n_groups == 2 and design.is_paired and design.units is not None:
@@ -76,10 +75,7 @@ def run_tests(
         return FamilyTest(evidence, counts.shares, counts.support, found, q, alone, pairs)
     totals = UnitTotals.of(evidence.has, codes, design, n_groups)
     counts, effects = totals.counted(totals.groups)
-    found = compared(counts, effects)
-    if design.units is not None:
-        p = against_chance(found.tested.p, totals, seed)
-        found = replace(found, tested=replace(found.tested, p=p))
+    found = compared(counts, effects, totals.tails if totals.has_units else None)
     q = adjusted(found.tested.p, method)
     return FamilyTest(evidence, counts.shares, counts.support, found, q, effects)
 

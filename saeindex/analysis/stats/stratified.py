@@ -8,7 +8,7 @@ and Scott 1992), measured for each piece of evidence with both groups pooled, an
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # The standard normal's quantile for intervals of 95 %, and its tail.
 Z95, SMALL_TAIL = 1.959963984540054, 0.025
+# The p-value below which a difference may be a finding, and whole units are assigned at random.
+WORTH = 0.15
 # The smallest z from which an interval is made.
 MIN_Z = 0.1
 
@@ -84,9 +86,26 @@ class Tested:
     log_odds_high: Doubles
 
 
-def compare_groups(counts: StratifiedCounts, design: Doubles) -> Tested:
-    """Test two groups: ``counts`` of both, by stratum, and the design effects (f,)."""
-    less, more = group_tails(counts, design)
+class UnitTails(Protocol):
+    """Tests of columns between two groups that assign whole units to groups at random."""
+
+    def __call__(self, a: int, b: int, columns: Ints) -> tuple[Doubles, Doubles]:
+        """Return the one-sided p-values of ``columns``: group ``a`` has the evidence less, and more."""
+
+
+def compare_groups(
+    counts: StratifiedCounts, design: Doubles, tails: UnitTails | None = None, pair: tuple[int, int] = (0, 1)
+) -> Tested:
+    """Test two groups: ``counts`` of both, by stratum, and the design effects (f,).
+
+    Where ``tails`` tests the ``pair`` of groups by units, intervals alone need the design effects. The larger
+    p-value counts, of units and of independent records: assignments of units say too much of a rare word
+    where the units of one group have more records.
+    """
+    less, more = group_tails(counts, design if tails is None else np.ones_like(design))
+    if tails is not None:
+        columns = np.flatnonzero(2.0 * np.minimum(less, more) < WORTH)
+        less, more = larger(less, more, columns, tails(*pair, columns))
     p = np.minimum(1.0, 2.0 * np.minimum(less, more))
     effect, low, high = _difference(counts, design)
     log_odds, low_odds, high_odds = _log_odds(counts, design)
@@ -95,6 +114,15 @@ def compare_groups(counts: StratifiedCounts, design: Doubles) -> Tested:
         effect, *agreeing(p, effect, low, high),
         log_odds, *agreeing(p, log_odds, low_odds, high_odds),
     )  # fmt: skip
+
+
+def larger(
+    less: Doubles, more: Doubles, columns: Ints, tails: tuple[Doubles, Doubles]
+) -> tuple[Doubles, Doubles]:
+    """Return one-sided p-values (f,), in ``columns`` at least those of ``tails``."""
+    less, more = less.copy(), more.copy()
+    less[columns], more[columns] = np.maximum(less[columns], tails[0]), np.maximum(more[columns], tails[1])
+    return less, more
 
 
 def agreeing(p: Doubles, value: Doubles, low: Doubles, high: Doubles) -> tuple[Doubles, Doubles]:
@@ -250,11 +278,11 @@ class GroupComparison:
         return cls(np.arange(len(tested.p)), zero, zero + 1, tested)
 
 
-def compared(counts: StratifiedCounts, design: Doubles) -> GroupComparison:
-    """Compare the groups of ``counts``, whose design effects are ``design`` (f,)."""
+def compared(counts: StratifiedCounts, design: Doubles, tails: UnitTails | None = None) -> GroupComparison:
+    """Compare the groups of ``counts``, with the design effects ``design`` (f,) or the ``tails`` of units."""
     if counts.n.shape[1] == 2:
-        return GroupComparison.of_two(compare_groups(counts.pair(0, 1), design))
-    parts = [_above_others(counts, design, group) for group in range(counts.n.shape[1])]
+        return GroupComparison.of_two(compare_groups(counts.pair(0, 1), design, tails))
+    parts = [_above_others(counts, design, group, tails) for group in range(counts.n.shape[1])]
     tested = {
         name: np.concatenate([getattr(part.tested, name) for part in parts])
         for name in Tested.__dataclass_fields__
@@ -265,7 +293,9 @@ def compared(counts: StratifiedCounts, design: Doubles) -> GroupComparison:
     return GroupComparison(column, group, against, Tested(**tested))
 
 
-def _above_others(counts: StratifiedCounts, design: Doubles, group: int) -> GroupComparison:
+def _above_others(
+    counts: StratifiedCounts, design: Doubles, group: int, tails: UnitTails | None
+) -> GroupComparison:
     """Test one group, where it has the evidence most, against every other; the weakest test counts.
 
     To say that a group differs from all others, each difference must hold at its level, and none needs
@@ -277,7 +307,9 @@ def _above_others(counts: StratifiedCounts, design: Doubles, group: int) -> Grou
     picked = np.argmax(shares[others], axis=0)
     columns = np.flatnonzero(shares[group] > shares[others[picked], np.arange(f)])
     picked = picked[columns]
-    each = [compare_groups(counts.pair(group, int(other)), design) for other in others]
+    each = [
+        compare_groups(counts.pair(group, other), design, tails, (group, other)) for other in others.tolist()
+    ]
     rows = {
         name: np.stack([getattr(one, name)[columns] for one in each])[picked, np.arange(len(columns))]
         for name in Tested.__dataclass_fields__

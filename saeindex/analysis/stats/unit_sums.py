@@ -1,0 +1,152 @@
+"""Tails of sums over whole units, if their groups or periods were assigned to them at random.
+
+What a unit adds to the statistic of Mantel and Haenszel (or of a trend) is the score of its group times a
+number: its records with the evidence, less as many as its strata lead to expect. So the statistic is
+Σ a_u b_u, and its distribution over all assignments of the b to units is known without a model of how alike
+the records of a unit are. The double saddlepoint approximation (Robinson 1982; Booth and Butler 1990) is
+right far out in the tail, where a design effect with a normal distribution is not: words that few units
+repeat have long tails.
+
+With cumulants K(s, t) = Σ_u log Σ_j π_j exp(s_j + t a_u b_j), solved for the number of units of each score
+and for the sum x, P ≈ 1 - Φ(r*), r* = r + ln(w / r) / r, where r is the signed root of twice the log
+likelihood and w = t √(det K''(s, t) / det K''_ss(0, 0)).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from saeindex.analysis.stats.score_sums import smallest_step
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Doubles: TypeAlias = NDArray[np.float64]
+
+# Different values that a column of more is rounded to, and how much finer they are near 0.
+VALUES, FINE = 128, 4.0
+# Newton's steps, the longest of them, and when they end.
+ROUNDS, MAX_STEP, CLOSE = 60, 2.0, 1e-8
+# The error below which an equation counts as solved; the smallest step of sums.
+SOLVED, SMALLEST_STEP = 1e-3, 1e-6
+# Standard deviations below which the tail is a normal's; numbers that are computed at once.
+NEAR, BLOCK = 0.5, 2_000_000
+TINY = 1e-300
+
+
+def assigned_tails(
+    values: Doubles, scores: Doubles, stretch: Doubles | float = 1.0
+) -> tuple[Doubles, Doubles]:
+    """Return the one-sided p-values (f,) of Σ_u ``values`` (u, f) ``scores`` (u,): lower, and higher.
+
+    What is as far as observed counts half, about, as in a mid-p value. The sum is as far from its mean as
+    observed times ``stretch`` (f,).
+    """
+    from scipy.special import ndtr
+
+    a, b = values - values.mean(0), scores - scores.mean()
+    spread = np.linalg.norm(a, axis=0) * np.linalg.norm(b) / np.sqrt(max(1, len(b) - 1))
+    a = a / np.maximum(spread, TINY)
+    z = np.where(spread > 1e-9, stretch * (b @ a), 0.0)
+    r = z.copy()
+    distinct, units = np.unique(b, return_counts=True)
+    limits = [np.sort(sign * a, axis=0).T @ np.sort(b) - 1e-9 for sign in (1.0, -1.0)]
+    far = np.flatnonzero((np.abs(z) > NEAR) & (z < limits[0]) & (-z < limits[1]))
+    width = len(distinct) * min(VALUES, len(b))
+    for block in np.array_split(far, 1 + far.size * width // BLOCK):
+        if block.size:
+            step = np.array([smallest_step(column) for column in a[:, block].T]) * smallest_step(scores)
+            rounded = _rounded(a[:, block])
+            r[block] = _corrected_root(*rounded, z[block], distinct, units.astype(np.float64), step)
+    below, above = ndtr(r), ndtr(-r)
+    for sign, limit, tail, other in ((1.0, limits[0], above, below), (-1.0, limits[1], below, above)):
+        for column in np.flatnonzero((sign * z >= limit) & (spread > 1e-9)):
+            tail[column] = _chance_of_limit(np.sort(sign * a[:, column]), np.sort(b)) / 2
+            other[column] = 1 - tail[column]
+    rarest = np.exp(-_log_ways(units)) / 2
+    return np.clip(below, rarest, 1 - rarest), np.clip(above, rarest, 1 - rarest)
+
+
+def _chance_of_limit(a: Doubles, b: Doubles) -> float:
+    """Return the chance of the largest sum of sorted values times sorted scores; ties have many orders."""
+    starts = np.flatnonzero(np.diff(a, prepend=-np.inf) > 1e-9)
+    ways = sum(_log_ways(np.unique(part, return_counts=True)[1]) for part in np.split(b, starts[1:]))
+    return float(np.exp(ways - _log_ways(np.unique(b, return_counts=True)[1])))
+
+
+def _log_ways(counts: NDArray[np.int64]) -> float:
+    """Return the log of the number of ways in which so many of each kind can be ordered."""
+    from scipy.special import gammaln
+
+    return float(gammaln(counts.sum() + 1) - gammaln(counts + 1).sum())
+
+
+def _rounded(values: Doubles) -> tuple[Doubles, Doubles]:
+    """Return at most VALUES means of near values of each column, and how many units there are of each."""
+    u, f = values.shape
+    if u <= VALUES:
+        return values, np.ones_like(values)
+    scaled = np.arcsinh(FINE * values / np.maximum(values.std(0), TINY))
+    low = scaled.min(0)
+    width = np.maximum(scaled.max(0) - low, TINY)
+    place = np.minimum((VALUES * (scaled - low) / width).astype(np.int64), VALUES - 1) * f + np.arange(f)
+    count = np.bincount(place.ravel(), minlength=VALUES * f).reshape(VALUES, f).astype(np.float64)
+    total = np.bincount(place.ravel(), values.ravel(), VALUES * f).reshape(VALUES, f)
+    return total / np.maximum(count, 1.0), count
+
+
+def _corrected_root(
+    a: Doubles, count: Doubles, x: Doubles, b: Doubles, units: Doubles, step: Doubles
+) -> Doubles:
+    """Return r* (f,), whose tails are those of a standard normal distribution.
+
+    ``count`` (v, f) units have the values ``a``, and ``units`` (P,) the scores ``b``. Sums are multiples of
+    ``step`` (f,), 0 if they have no common step.
+    """
+    of_score = np.log(units / units.sum())
+    theta = np.zeros((len(x), len(b)))  # s of all scores but the first, and t
+    for _ in range(ROUNDS):
+        slope, curvature, _ = _cumulants(theta, a, count, b, of_score)
+        short = np.column_stack([np.broadcast_to(units[1:], slope[:, 1:].shape), x]) - slope
+        if np.abs(short).max() < CLOSE * units.sum():
+            break
+        move = np.linalg.solve(curvature + 1e-12 * np.eye(len(b)), short[:, :, None])[:, :, 0]
+        longest = np.abs(move).max(1, keepdims=True)
+        theta += move * np.minimum(1.0, MAX_STEP / np.maximum(longest, TINY))
+    _, curvature, cumulant = _cumulants(theta, a, count, b, of_score)
+    t, half = np.abs(theta[:, -1]), np.maximum(step, SMALLEST_STEP) / 2
+    r = np.sqrt(2 * np.maximum(theta[:, :-1] @ units[1:] + theta[:, -1] * x - cumulant, TINY))
+    base = (len(b) - 1) * np.log(units.sum()) + of_score.sum()
+    log_w = np.log(np.maximum(np.tanh(t * half) / half, TINY)) + (np.linalg.slogdet(curvature)[1] - base) / 2
+    # Near the end of the range there is no solution, or no curvature; the root itself is near enough.
+    corrected = r + (log_w - np.log(r)) / r
+    is_solved = (np.abs(short).max(1) < SOLVED) & (corrected > r / 2)
+    found: Doubles = np.sign(x) * np.where(is_solved, corrected, r)
+    return found
+
+
+def _cumulants(
+    theta: Doubles, a: Doubles, count: Doubles, b: Doubles, of_score: Doubles
+) -> tuple[Doubles, Doubles, Doubles]:
+    """Return the slope (f, P) of K at ``theta`` (f, P), its curvature (f, P, P), and K itself (f,)."""
+    s = np.column_stack([np.zeros(len(theta)), theta[:, :-1]])
+    exponent = (of_score + s)[None] + (a * theta[:, -1])[:, :, None] * b  # (v, f, P)
+    top = exponent.max(2, keepdims=True)
+    share = np.exp(exponent - top)
+    total = share.sum(2, keepdims=True)
+    share /= total
+    cumulant = (count * (np.log(total) + top)[:, :, 0]).sum(0)
+    mean = share @ b
+    weighted = count[:, :, None] * share
+    to_t = np.einsum("vf,vfp->fp", a, weighted * (b - mean[:, :, None]))
+    curvature = np.empty((len(theta), len(b), len(b)))
+    curvature[:, :-1, :-1] = -np.einsum("vfp,vfq->fpq", weighted[:, :, 1:], share[:, :, 1:])
+    of_scores = weighted.sum(0)
+    diagonal = np.arange(len(b) - 1)
+    curvature[:, diagonal, diagonal] += of_scores[:, 1:]
+    curvature[:, -1, :-1] = curvature[:, :-1, -1] = to_t[:, 1:]
+    curvature[:, -1, -1] = (count * a**2 * (share @ b**2 - mean**2)).sum(0)
+    slope = np.column_stack([of_scores[:, 1:], (count * a * mean).sum(0)])
+    return slope, curvature, cumulant
