@@ -24,8 +24,6 @@ from saeindex.errors import InvalidInputError
 from saeindex.features import FeatureSpace
 from saeindex.indexing.create_open import IndexParts, create_index, open_index
 from saeindex.indexing.manifest import Counts, KeptManifest, Manifest, index_description, index_info
-from saeindex.indexing.passages import PassageOptions
-from saeindex.indexing.sources.columns import Columns
 from saeindex.search.query import Query, QueryKeywords, ResultKeywords
 from saeindex.signatures import takes
 
@@ -54,8 +52,10 @@ if TYPE_CHECKING:
     from saeindex.concepts.resolver import Concept, FeatureMatch
     from saeindex.features import Calibration
     from saeindex.features.level_drift import LevelDrift
+    from saeindex.indexing.passages import PassageOptions
     from saeindex.indexing.pipeline import IndexingReport
     from saeindex.indexing.recalibration import RecalibrationReport
+    from saeindex.indexing.sources.columns import Columns
     from saeindex.protocols import PayloadKind, TextEncoder
     from saeindex.search.compare import Comparison
     from saeindex.search.explain_analyze import Analysis
@@ -197,7 +197,7 @@ class FeatureIndex:
         self,
         records: str | Path | IntoDataFrame | Iterable[Record | Mapping[str, Any] | str | Path],
         *,
-        columns: Columns | Mapping[str, Any] = Columns(),  # noqa: B008  (frozen)
+        columns: Columns | Mapping[str, Any] | None = None,
         batch_size: int = 512,
         progress: bool = False,
     ) -> IndexingReport:
@@ -208,11 +208,13 @@ class FeatureIndex:
         skipped: an interrupted run is resumed by running it again. Bad records go to ``rejects.jsonl``.
         """
         from saeindex.indexing.pipeline import Pipeline, index_source
+        from saeindex.indexing.sources.columns import Columns
         from saeindex.indexing.sources.open_source import open_source
 
         if batch_size < 1:
             raise InvalidInputError(f"batch_size={batch_size}", "out of range", "Use 1 or more.")
-        source = open_source(records, columns=Columns.read(columns).of_index(self.name, self.fields))
+        picked = Columns.read({} if columns is None else columns).of_index(self.name, self.fields)
+        source = open_source(records, columns=picked)
         revision = self.manifest.revision
         pipeline = partial(
             Pipeline, self.store, self.space, self.encoder, self.passages, window=batch_size,
@@ -559,8 +561,7 @@ class FeatureIndex:
     @property
     def passages(self) -> PassageOptions | None:
         """How long texts are split; None if they are not split."""
-        setting = self.manifest.passages
-        return None if setting is None else PassageOptions(setting.max_tokens, setting.overlap)
+        return self.manifest.passage_options
 
     @property
     def fields(self) -> tuple[str, ...]:

@@ -167,6 +167,13 @@ class Manifest(_Strict):
         """The layout of the collection."""
         return Layout(self.dense, tuple(self.sparse), self.payload_indexes)
 
+    @property
+    def passage_options(self) -> PassageOptions | None:
+        """How long texts are split; None if they are not split."""
+        from saeindex.indexing.passages import PassageOptions
+
+        return None if self.passages is None else PassageOptions(**self.passages.model_dump())
+
     def renewed(self) -> Manifest:
         """Return a copy with a new revision."""
         return self.model_copy(update={"revision": uuid4().hex})

@@ -107,9 +107,10 @@ class UnitTotals:
         observed, usual = _widths(records, b)
         # Of two groups, fewer records than usual do not count as evidence: they can be in a few large units.
         most = 1.0 if len(np.unique(b)) == 2 else np.inf
+        own = self.cells[cells]
         less, more = [np.zeros(0)], [np.zeros(0)]
         for block in np.array_split(columns, 1 + len(columns) * len(kept) // BLOCK):
-            counts = self.cells[cells][:, block]
+            counts = own[:, block]
             share = np.asarray((of_stratum @ counts).todense(), np.float64) / n[:, None]
             excess = np.asarray((of_unit @ counts).todense(), np.float64) - records @ share
             by_stratum = share * (1 - share) * (n / np.maximum(n - 1, 1.0))[:, None]
