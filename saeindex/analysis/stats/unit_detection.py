@@ -3,7 +3,8 @@
 Records of one document, author, prompt or year are alike, and do not count as independent. A field may be the
 unit if it has many values of few records each, every group holds many of them, and records of a value are
 alike: their intraclass correlation makes counts vary more than independent records would. A topic, a product
-or a model makes records alike too, but that is what people compare: such fields are left alone.
+or a model makes records alike too, but that is what people compare; a length or a price is measured on each
+record: such fields are left alone.
 """
 
 from __future__ import annotations
@@ -32,6 +33,12 @@ _COMPARED = re.compile(
     r"(^|[._])(topics?|categor(y|ies)|class|labels?|tags?|intents?|kind|type|genre|subject|product|brand|model"
     r"|vendor|sentiment|emotion|polarity|rating|stars|score|stance|target|lang(uage)?|country|region|party"
     r"|group|part|split|cluster)s?$"
+)
+# Names of fields that measure a record: equal values do not say that records have a common origin.
+_MEASURED = re.compile(
+    r"(^|[._])(chars|characters|words|tokens|sentences|lines|bytes|length|len|size|count|n|num"
+    r"|price|cost|amount|duration|seconds|minutes|age|weight|height|votes|likes|views|upvotes|downvotes)$"
+    r"|(^|[._])(n|num|number_of)_\w+$"
 )
 # The minimum mean number of records per unit; the maximum, where the name does not say that it is an origin.
 SHARED, FEW_RECORDS = 1.2, 60.0
@@ -98,6 +105,8 @@ def _unfit(field: str, column: Column, codes: NDArray[np.int32], records: float)
         return ""
     if _COMPARED.search(field):
         return "its values may be what is compared"
+    if _MEASURED.search(field):
+        return "its values measure records"
     if records > FEW_RECORDS:
         return f"{records:.0f} records for each value"
     if not all(isinstance(value, str | int) and not isinstance(value, bool) for value in column.values):
