@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
     from saeindex.analysis.stats.design import Design
+    from saeindex.analysis.stats.evidence import Evidence
 
     Doubles = NDArray[np.float64]
     Ints = NDArray[np.int64]
@@ -155,6 +157,33 @@ def paired(
     # As the test does, only the direction of each unit's difference counts where it is whole.
     observed = np.asarray(difference.sum(0), np.float64).ravel()
     return hits(np.asarray((difference.T @ signs.T).T), observed)
+
+
+def printed(
+    evidence: Evidence,
+    codes: NDArray[np.int32],
+    design: Design,
+    test: Callable[[Evidence, NDArray[np.int32]], Doubles],
+    rng: np.random.Generator,
+    count: int,
+) -> Doubles:
+    """Return how often the p-values of ``test`` (f,) are as small, if whole units change their groups.
+
+    In a paired design the groups are swapped within units.
+    """
+    units = np.arange(len(codes)) if design.units is None else design.units.astype(np.int64)
+    n_groups = int(codes.max()) + 1
+    parts, part = np.unique(units * n_groups + codes, return_inverse=True)
+    observed, found = test(evidence, codes), np.zeros(len(evidence.keys))
+    for _ in range(count):
+        if design.is_paired:
+            drawn = np.where((rng.random(int(units.max()) + 1) < 0.5)[units], 1 - codes, codes)
+        else:
+            drawn = rng.permutation(parts % n_groups)[part]
+        p = test(evidence, drawn.astype(np.int32))
+        close = np.abs(p - observed) <= 1e-9 * observed
+        found += np.where(close, 0.5, p < observed)
+    return found
 
 
 def products(a: Doubles | csr_matrix, b: Doubles, rng: np.random.Generator, count: int) -> Doubles:
