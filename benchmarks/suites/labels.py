@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray, SparseCode
 
 SEED = 0
+# The trust floor before it was raised to the present one.
+FORMER_FLOOR = 0.7
 RECORDS, ABSTRACTS, MIN_RECORDS = 1_500, 5_000, 20
 CORPORA = (*mixture.OTHER_CORPORA, "agnews", "alpaca_eval")
 
@@ -55,15 +57,23 @@ def unseen_by_labels() -> FloatArray:
 
 
 def trust_figures(outcome: Outcome, space: FeatureSpace, scores: LabelScores) -> None:
-    """Add the AUROC of labels as predictors, above the floor and over all, and of shuffled labels."""
+    """Add the AUROC of labels as predictors, above the floor and over all, and of shuffled labels.
+
+    The floor was raised after a look at these figures: so the goals are those of the floor that is harder to
+    hold, the former for the mean, the present one for the share.
+    """
     live = space.calibration.density > 0
     trust = np.array([np.nan if score is None else score for score in scores.trust])
-    is_above = np.nan_to_num(trust) >= TRUST_FLOOR
+    is_above, is_above_former = (np.nan_to_num(trust) >= floor for floor in (TRUST_FLOOR, FORMER_FLOOR))
     control = [score for score in scores.control if score is not None]
     n_tested = int(np.isfinite(trust).sum())
     figures = {
-        "trust_mean_above_floor": at_least(float(trust[is_above].mean()), 0.88, "AUROC", int(is_above.sum())),
+        "trust_mean_above_floor": Figure(float(trust[is_above].mean()), "AUROC", n=int(is_above.sum())),
+        "trust_mean_above_former_floor": at_least(
+            float(trust[is_above_former].mean()), 0.88, "AUROC", int(is_above_former.sum())
+        ),
         "share_above_floor": at_least(float(is_above[live].mean()), 0.70, "share", int(live.sum())),
+        "share_above_former_floor": Figure(float(is_above_former[live].mean()), "share", n=int(live.sum())),
         "trust_mean": Figure(float(np.nanmean(trust)), "AUROC", n=n_tested),
         "f1_mean": Figure(float(np.mean([s for s in scores.f1 if s is not None])), "F1", n=n_tested),
         "control_auroc": control_figure(float(np.mean(control)), len(control)),

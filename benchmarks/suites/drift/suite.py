@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.outcome import Figure, Outcome, at_least, at_most
+from benchmarks.outcome import Figure, Outcome, at_least
+from benchmarks.suites.calibration.cells import ALPHA, GOAL, Cell, exceeding, with_holm
 from benchmarks.suites.diff.power import Planting
 from benchmarks.suites.diff.suite import mean_by_corpus
 from benchmarks.suites.drift import chance as drift_chance
@@ -24,7 +25,7 @@ from saeindex.analysis.stats.choices import FAMILIES
 
 SEED = 0
 PLANTED = ("stackoverflow_titles", "clinc150", "arxiv_heldout", "medquad", "goemotions")
-RUNS, UNIT_RUNS, ALERT_RUNS, PLANTINGS = 100, 25, 80, 10
+RUNS, UNIT_RUNS, ALERT_RUNS, PLANTINGS = 200, 100, 200, 10
 METHODS = (*FAMILIES, "any", "halves")
 
 
@@ -52,16 +53,24 @@ def calibrate(outcome: Outcome, quick: bool) -> None:
 
 
 def rates(outcome: Outcome, name: str, rows: Sequence[dict[str, Any]]) -> None:
-    """Add the share of runs with any finding, of the worst family and of the worst corpus."""
+    """Add the share of runs with any finding: the worst family's mean over corpora, and each of its own."""
     by_family: dict[str, list[float]] = defaultdict(list)
     for row in rows:
         by_family[row["family"]].append(row["runs_with_finding"])
     if rows:
         runs = rows[0]["runs"] * len(next(iter(by_family.values())))
         worst = max(float(np.mean(shares)) for shares in by_family.values())
-        outcome.figures[name] = at_most(worst, 0.05, "share of runs, worst family", runs)
-        one = max(max(shares) for shares in by_family.values())
-        outcome.figures[f"{name}_worst_corpus"] = Figure(one, "share of runs", n=rows[0]["runs"])
+        outcome.figures[name] = Figure(worst, "share of runs, worst family", n=runs)
+        every = [share for shares in by_family.values() for share in shares]
+        outcome.figures[f"{name}_worst_corpus"] = each_at_most(every, rows[0]["runs"])
+
+
+def each_at_most(shares: Sequence[float], runs: int) -> Figure:
+    """Return the largest share of null runs; no share may fail as a cell of the calibration does."""
+    cells = [Cell("", "", "", runs, round(share * runs), share, share, exceeding(round(share * runs), runs))
+             for share in shares]  # fmt: skip
+    holds = not any(cell.fails for cell in with_holm(cells))
+    return Figure(max(shares), "share of runs", f"none significantly > {ALPHA:g}, or > {GOAL:g}", holds, runs)
 
 
 def find_planted(outcome: Outcome, plantings: Sequence[Planting], runs: int) -> None:
@@ -127,8 +136,8 @@ def add_false_alerts(outcome: Outcome, rows: Sequence[dict[str, Any]]) -> None:
         if kept:
             shares = [row["alerts_any"] for row in kept]
             name, n = f"monitor_false_alerts{suffix}", sum(row["runs"] for row in kept)
-            outcome.figures[name] = at_most(float(np.mean(shares)), 0.05, "share of runs", n)
-            outcome.figures[f"{name}_worst_corpus"] = Figure(max(shares), "share of runs", n=kept[0]["runs"])
+            outcome.figures[name] = Figure(float(np.mean(shares)), "share of runs", n=n)
+            outcome.figures[f"{name}_worst_corpus"] = each_at_most(shares, kept[0]["runs"])
 
 
 def measure_real(outcome: Outcome) -> None:
