@@ -6,17 +6,20 @@ import datetime as dt
 import math
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from saeindex.errors import InvalidInputError, kind_of
 from saeindex.protocols import PointId
+from saeindex.stores.min_should import bounded
 from saeindex.stores.point_checks import canonical_id
 
 if TYPE_CHECKING:
     from qdrant_client import models
 
+# Filters that are translated, by id, with their translations: parts of a filter may be one object.
+Done: TypeAlias = dict[int, tuple[Any, Any]]
 MAX_DEPTH = 32
 
 # The tests of a FieldCondition. Engines use the first that is set and ignore the others.
@@ -89,8 +92,9 @@ def to_edge(filters: Sequence[models.Filter], among: Iterable[PointId] | None = 
     """
     import qdrant_edge as edge
 
+    done: Done = {}
     try:
-        must = [_filter(edge, one) for one in filters]
+        must = [_filter(edge, bounded(one), done) for one in filters]
         if among is not None:
             must.append(edge.HasIdCondition(set(among)))
     except (ValueError, TypeError, OverflowError) as error:
@@ -150,30 +154,34 @@ def _check_field(condition: models.FieldCondition) -> None:
             raise _refusal(f"the values_count of {condition.key!r} is negative", "Use 0 or more.")
 
 
-def _filter(edge: Any, one: models.Filter) -> Any:
-    minimum = one.min_should
-    return edge.Filter(
-        must=_conditions(edge, one.must),
-        should=_conditions(edge, one.should),
-        must_not=_conditions(edge, one.must_not),
-        min_should=minimum and edge.MinShould(_conditions(edge, minimum.conditions), minimum.min_count),
-    )
+def _filter(edge: Any, one: models.Filter, done: Done) -> Any:
+    if id(one) not in done:
+        minimum = one.min_should
+        counted = minimum and edge.MinShould(_conditions(edge, minimum.conditions, done), minimum.min_count)
+        must, should, must_not = (
+            _conditions(edge, clause, done) for clause in (one.must, one.should, one.must_not)
+        )
+        # The filter is kept beside its translation: an id belongs to an object only while it lives.
+        done[id(one)] = one, edge.Filter(must=must, should=should, must_not=must_not, min_should=counted)
+    return done[id(one)][1]
 
 
-def _conditions(edge: Any, clause: object) -> list[Any] | None:
-    return None if clause is None else [_condition(edge, each) for each in conditions_of(clause)]
+def _conditions(edge: Any, clause: object, done: Done) -> list[Any] | None:
+    return None if clause is None else [_condition(edge, each, done) for each in conditions_of(clause)]
 
 
-def _condition(edge: Any, condition: Any) -> Any:
+def _condition(edge: Any, condition: Any, done: Done) -> Any:
     from qdrant_client import models
 
     match condition:
         case models.Filter():
-            converted = _filter(edge, condition)
+            converted = _filter(edge, condition, done)
         case models.FieldCondition():
             converted = _field(edge, condition)
         case models.NestedCondition():
-            converted = edge.NestedCondition(condition.nested.key, _filter(edge, condition.nested.filter))
+            converted = edge.NestedCondition(
+                condition.nested.key, _filter(edge, condition.nested.filter, done)
+            )
         case models.IsEmptyCondition():
             converted = edge.IsEmptyCondition(condition.is_empty.key)
         case models.IsNullCondition():

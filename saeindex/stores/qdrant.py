@@ -13,6 +13,7 @@ from saeindex.protocols import Layout, OrderBy, Page, Point, PointId
 from saeindex.stores.base import BaseStore, closed_error
 from saeindex.stores.engine import Fetch, NearestSearch
 from saeindex.stores.layouts import check_layout
+from saeindex.stores.min_should import bounded
 from saeindex.stores.point_checks import CheckedPoint, chunks, to_id, to_point
 from saeindex.stores.server_collection import (
     MANIFEST_KEY,
@@ -165,7 +166,7 @@ class QdrantStore(BaseStore):
 
         selector: models.PointIdsList | models.FilterSelector
         if query_filter is not None:
-            selector = models.FilterSelector(filter=query_filter)
+            selector = models.FilterSelector(filter=bounded(query_filter))
         else:
             selector = models.PointIdsList(points=list(ids or ()))
         self._client.delete(self._collection, points_selector=selector, wait=True, **self._options)
@@ -234,16 +235,19 @@ class QdrantStore(BaseStore):
         return [(to_point(row), row.order_value or 0) for row in rows]
 
     def _count(self, query_filter: models.Filter | None) -> int:
-        found = self._client.count(self._collection, query_filter, exact=True, **self._options)
+        counted = _conjunction((query_filter,) if query_filter else ())
+        found = self._client.count(self._collection, counted, exact=True, **self._options)
         return int(found.count)
 
     def _facet(
         self, key: str, value_type: type, query_filter: models.Filter | None, limit: int, exact: bool
     ) -> list[tuple[str | int | bool, int]]:
+        counted = _conjunction((query_filter,) if query_filter else ())
+
         # An approximate facet is the sum of the estimates of shards and segments.
         def hits(count: int) -> list[tuple[str | int | bool, int]]:
             found = self._client.facet(
-                self._collection, key, query_filter, limit=count, exact=exact, **self._options
+                self._collection, key, counted, limit=count, exact=exact, **self._options
             )
             return [(hit.value, hit.count) for hit in found.hits]
 
@@ -281,11 +285,11 @@ def _conjunction(
     filters: Sequence[models.Filter], among: Sequence[PointId] | None = None
 ) -> models.Filter | None:
     """Return the AND of filters, each as a separate condition, limited to the ids ``among``."""
-    if among is None and len(filters) < 2:
-        return filters[0] if filters else None
+    must: list[Any] = [bounded(one) for one in filters]
+    if among is None and len(must) < 2:
+        return must[0] if must else None
     from qdrant_client import models
 
-    must: list[Any] = list(filters)
     if among is not None:
         must.append(models.HasIdCondition(has_id=list(among)))
     return models.Filter(must=must)
