@@ -145,6 +145,8 @@ def _print(hits: Hits, further: dict[str, Any], with_plan: bool) -> None:
     out = console()
     if with_plan:
         out.print(str(hits.plan), style="dim", markup=False)
+    for warning in () if with_plan else hits.plan.warnings:
+        out.print(f"Warning: {warning}", style="dim", markup=False)
     if "analysis" in further:
         out.print(str(further["analysis"]), style="dim", markup=False)
     if hits.feedback is not None:

@@ -24,8 +24,8 @@ from saeindex.config import DENSE, SAE, TEXT, suffixed
 from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.files import replacing_folder
 from saeindex.indexing.points import point_id
-from saeindex.language.ast import path_of
 from saeindex.language.evaluate import found_at
+from saeindex.language.fields import METADATA, as_one_name, field_at, path_of, shown_fields
 from saeindex.protocols import Point, SparseVector
 from saeindex.stores.base import pages
 
@@ -119,14 +119,22 @@ class Snapshot:
 
     def column(self, name: str) -> Column:
         """Return a field of the records, such as ``metadata.year``; NotFoundError if no record has it."""
-        if name not in self._columns:
-            found = column_of(self.metadata, path_of(name))
-            if not found.values:
-                raise NotFoundError(
-                    f"the field {name!r}", self._fields_found(), "Name a field of the records' metadata."
-                )
-            self._columns[name] = found
-        return self._columns[name]
+        return self._columns[self.resolved(name)]
+
+    def resolved(self, name: str) -> str:
+        """Return the canonical form of a field, also of one that is named without quotes.
+
+        Raises:
+            NotFoundError: no record has it.
+        """
+        for path in dict.fromkeys((path_of(name), as_one_name(name))):
+            field = field_at(path)
+            if field not in self._columns:
+                self._columns[field] = column_of(self.metadata, path)
+            if self._columns[field].values:
+                return field
+        found = f"the records have {shown_fields(self.fields)}"
+        raise NotFoundError(f"the field {name!r}", found, "Name a field of the records' metadata.")
 
     def membership(self, name: str) -> tuple[tuple[Any, ...], csr_matrix]:
         """Return the values of a field, and their presence in records (m, v); lists count by element."""
@@ -164,7 +172,7 @@ class Snapshot:
         """The metadata fields of the first records, as the where language writes them."""
         known: dict[str, None] = {}
         for line in self.metadata[:1_000]:
-            known |= dict.fromkeys(f"metadata.{name}" for name in json.loads(line))
+            known |= dict.fromkeys(field_at((METADATA, name)) for name in json.loads(line) if name)
         return tuple(known)
 
     @cached_property
@@ -184,9 +192,6 @@ class Snapshot:
         starts = np.concatenate([[0], np.cumsum(taken)])[a.indptr]
         indices = a.indices[taken]
         return csr_matrix((np.ones(len(indices), np.float32), indices, starts), shape=a.shape)
-
-    def _fields_found(self) -> str:
-        return f"the records have {', '.join(self.fields[:12]) or 'no metadata'}"
 
 
 def indicators(columns: Sequence[Sequence[int]], width: int) -> csr_matrix:
@@ -222,7 +227,7 @@ class Column:
 
 def column_of(metadata: Sequence[str], path: Sequence[str]) -> Column:
     """Return the values of records (JSON objects as text) at a path below the payload."""
-    inside = path[1:] if path and path[0] == "metadata" else path
+    inside = path[1:] if path and path[0] == METADATA else path
     known: dict[str, int] = {}
     found: list[Any] = []
     codes = np.full(len(metadata), -1, np.int32)

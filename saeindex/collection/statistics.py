@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from saeindex.collection.caches import Memo
 from saeindex.collection.sample import PAGE, SAMPLE
 from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS
-from saeindex.language.ast import RECORD_ID, Exists, path_of
+from saeindex.language.ast import Exists
 from saeindex.language.evaluate import found_at, predicate
+from saeindex.language.fields import METADATA, RECORD_ID, field_at, path_of
 from saeindex.language.to_text import to_text
 from saeindex.stores.base import first_points
 
@@ -107,6 +108,10 @@ class Statistics:
 
         return self._masks.get(to_text(node), computed)
 
+    def values(self, field: str) -> list[object]:
+        """Return the different values of a field in sampled points; None where it is missing."""
+        return self._values_of(field)[0]
+
     def with_filter(self, query_filter: Filter) -> Mask:
         """Return which of the first 1,024 sampled points match a native filter: one request."""
         from qdrant_client.models import Filter, HasIdCondition
@@ -139,13 +144,14 @@ class Statistics:
     def fields(self) -> frozenset[str]:
         """The metadata fields that sampled records have, as the where language writes them."""
         found: set[str] = set()
-        waiting = [("metadata", payload.get("metadata"), 0) for payload in self._payloads[:FILTERED]]
+        first = [payload.get(METADATA) for payload in self._payloads[:FILTERED]]
+        waiting: list[tuple[tuple[str, ...], Any, int]] = [((METADATA,), value, 0) for value in first]
         while waiting and len(found) < MAX_FIELDS:
             path, value, depth = waiting.pop()
             if depth:
-                found.add(path)
+                found.add(field_at(path))
             if isinstance(value, Mapping) and depth < MAX_NESTED:
-                waiting += [(f"{path}.{name}", inner, depth + 1) for name, inner in value.items()]
+                waiting += [((*path, name), inner, depth + 1) for name, inner in value.items() if name]
         return frozenset(found)
 
     @cached_property

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from saeindex._version import __version__
 from saeindex.config import CONCEPTS, DENSE, FORMAT_VERSION, RECORD_CONCEPTS, SAE, suffixed
-from saeindex.errors import MismatchError, NotFoundError
+from saeindex.errors import InvalidInputError, MismatchError, NotFoundError
 from saeindex.features.calibration import ARRAYS, Calibration
 from saeindex.indexing.points import checked_field_names
 from saeindex.protocols import Layout, PayloadKind
@@ -155,7 +155,7 @@ class Manifest(_Strict):
                 "passage": "integer-range",
                 **{suffixed(CONCEPTS, name): "integer" for name in names},
                 RECORD_CONCEPTS: "integer",
-                **payload_indexes,
+                **{_key(field): kind for field, kind in payload_indexes.items()},
             },
             passages=None
             if passages is None
@@ -305,6 +305,18 @@ def index_description(name: str, manifest: Manifest) -> Description:
         method=[],
         sections=[listing("Index", [row for row in rows if row[1]], columns)],
     )
+
+
+def _key(field: str) -> str:
+    """Return the engines' key of a field to index; InvalidInputError if they have none."""
+    from saeindex.language.fields import field_at, is_addressable, path_of
+
+    key = field_at(path_of(field))
+    if not is_addressable(key):
+        raise InvalidInputError(
+            f"an index on {field}", 'its name holds " or \\', "Leave it without an index."
+        )
+    return key
 
 
 def _to_text(array: FloatArray) -> str:

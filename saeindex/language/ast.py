@@ -24,7 +24,8 @@ from pydantic import (
     model_validator,
 )
 
-from saeindex.errors import InvalidInputError, QuerySyntaxError, kind_of
+from saeindex.errors import QuerySyntaxError
+from saeindex.language.fields import RECORD_ID, canonical_field
 from saeindex.types import LevelName
 
 T = TypeVar("T")
@@ -38,13 +39,6 @@ MIN_INT, MAX_INT = -(2**63), 2**63 - 1
 Comparison: TypeAlias = Literal["=", "!=", "<", "<=", ">", ">="]
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS)]
 _CONFIG = ConfigDict(extra="forbid", frozen=True)
-RECORD_ID = "record_id"
-MAX_FIELD_CHARS = 300
-# The engines' syntax of keys: names with other characters are in double quotes, without escapes.
-_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
-_NAME = r'\w[\w-]*|"[^"]+"|`[^`]+`'
-_FIELD = re.compile(rf"metadata(?:\.(?:{_NAME}))+")
-_SEGMENT = re.compile(_NAME)
 _DATE = re.compile(
     r"\d{4}-\d\d-\d\d(?:[Tt ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:[Zz]|[+-]\d\d:\d\d)?)?", re.ASCII
 )
@@ -54,29 +48,6 @@ _DAY_CHARS = len("2015-03-01")
 _FEATURE_ID = re.compile(r"#[0-9]{1,9}")
 # Years of dates: a time zone, or the end of a day, must stay within the range of datetime.
 _YEARS = range(2, 9_999)
-
-
-def canonical_field(field: str) -> str:
-    """Return a field, ``record_id`` or ``metadata.a."odd name"``, as the engines' key; else ValueError."""
-    if field == RECORD_ID:
-        return field
-    if len(field) > MAX_FIELD_CHARS:
-        raise ValueError(f"a field of {len(field)} characters, more than {MAX_FIELD_CHARS}")
-    if not _FIELD.fullmatch(field):
-        raise ValueError(f"{field!r} is not a field: use record_id, metadata.name or metadata.`odd name`")
-    names = path_of(field)[1:]
-    for name in names:
-        if '"' in name or "\\" in name:
-            raise ValueError(f'the engines cannot address a field whose name holds " or \\: {name!r}')
-    written = [name if _PLAIN_NAME.fullmatch(name) else f'"{name}"' for name in names]
-    return ".".join(["metadata", *written])
-
-
-def path_of(field: str) -> tuple[str, ...]:
-    """Return the path of a field as names: ``("metadata", "a", "odd name")``."""
-    if not isinstance(field, str):
-        raise InvalidInputError(f"field {field!r:.80}", kind_of(field), 'Give its name: "metadata.year".')
-    return tuple(name.strip('"`') if name[0] in '"`' else name for name in _SEGMENT.findall(field))
 
 
 def canonical_date(date: str) -> str:

@@ -27,9 +27,9 @@ from saeindex.language.ast import (
     check_limits,
     folded,
     moment_in,
-    path_of,
     required,
 )
+from saeindex.language.fields import path_of
 from saeindex.language.to_filter import FeaturesOf, level_code
 from saeindex.language.to_text import to_text
 

@@ -44,6 +44,12 @@ _NEAR = 0.6
 _WORD = re.compile(r"[^\W\d]\w*")
 _COMPARED = re.compile(r"\s*([=<>]|!=|(NOT\s+)?(IN|BETWEEN)\b)", re.IGNORECASE)
 _RUN = re.compile(r"[^\W\d][\w'-]*(?:\s+(?!(?:AND|OR|NOT)\b)[\w'-]+)*", re.IGNORECASE)
+# A field before the place of an error, and what may be the rest of its name, up to a comparison.
+_UNQUOTED = re.compile(r"metadata\.(?P<name>\w[\w-]*)\s*$")
+_REST_OF_NAME = re.compile(
+    r"(?!(NOT|IN|BETWEEN|AND|OR|IS|LIKE|CONTAINS)\b)[^\s=<>!()][^=<>!()]*?(?=\s*([=<>!]|\b(NOT|IN|BETWEEN)\b))",
+    re.IGNORECASE,
+)
 _LOOSE_DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?![0-9])")
 _YEAR_CHARS, _SHOWN_CHARS = 4, 60
 
@@ -55,11 +61,23 @@ def hint(text: str, at: int, expected: Collection[str]) -> str:
         return "Close the quotation mark."
     if at >= _YEAR_CHARS and _LOOSE_DATE.match(text, at - _YEAR_CHARS):
         return "Write dates as 2015-03-01."
+    if "OPERATOR" in expected and (named := _about_name(text, at)):
+        return named
     word = _WORD.match(rest)
     foreign = FOREIGN.get(word.group().casefold() if word else rest[:1])
     if foreign:
         return foreign
     return _about_word(word.group(), rest, expected) if word else _about_symbol(text, at, expected)
+
+
+def _about_name(text: str, at: int) -> str:
+    """Return how a field whose name has other characters is written, if the text before ``at`` is one."""
+    field = _UNQUOTED.search(text[:at])
+    rest = _REST_OF_NAME.match(text, at)
+    if field is None or rest is None:
+        return ""
+    name = text[field.start("name") : rest.end()].strip()
+    return f'Quote the name: metadata."{name}".' if '"' not in name else ""
 
 
 def _about_word(word: str, rest: str, expected: Collection[str]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from saeindex.config import CONCEPTS, LEVEL_STRIDE
+from saeindex.errors import InvalidInputError
 from saeindex.language.ast import (
     And,
     AtLeast,
@@ -27,6 +28,8 @@ from saeindex.language.ast import (
     check_limits,
     folded,
 )
+from saeindex.language.fields import is_addressable
+from saeindex.protocols import PointId
 
 if TYPE_CHECKING:
     from qdrant_client.models import FieldCondition, Filter
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
 
 # Resolves a concept to the ids of its features; raises UnknownConceptError.
 FeaturesOf: TypeAlias = Callable[[ConceptTerm], Sequence[int]]
+# Finds the points that fulfil a condition on a field that engines cannot address.
+PointsThat: TypeAlias = Callable[[Condition], Sequence[PointId]]
 LEVEL_NUMBERS = {"present": 0, "typical": 1, "strong": 2}
 
 
@@ -43,18 +48,21 @@ def compile_where(
     features_of: FeaturesOf,
     level: LevelName | None = None,
     query_filter: Filter | None = None,
+    points_that: PointsThat | None = None,
 ) -> Filter | None:
     """Return ``expression`` AND ``query_filter`` as one filter, None if both are None.
 
     ``level`` (None: present) applies to concepts without a level. The user's filter stays a separate
-    condition: if both were merged, the ``should`` clauses of both would become alternatives.
+    condition: if both were merged, the ``should`` clauses of both would become alternatives. A condition on
+    a field that engines cannot address becomes the ids that ``points_that`` returns; without it, that is an
+    InvalidInputError.
     """
     if expression is None:
         return query_filter
     check_limits(expression)
     from qdrant_client.models import Filter
 
-    condition = _Compiler(features_of, level).condition(expression)
+    condition = _Compiler(features_of, level, points_that).condition(expression)
     if query_filter is not None:
         return Filter(must=[condition, query_filter])
     return condition if isinstance(condition, Filter) else Filter(must=[condition])
@@ -102,8 +110,10 @@ def _joined(node: And | Or | AtLeast, parts: Sequence[_Part]) -> _Part:
 class _Compiler:
     """The state of a compilation; each node becomes one condition."""
 
-    def __init__(self, features_of: FeaturesOf, level: LevelName | None) -> None:
-        self._features_of, self._level = features_of, level
+    def __init__(
+        self, features_of: FeaturesOf, level: LevelName | None, points_that: PointsThat | None
+    ) -> None:
+        self._features_of, self._level, self._points_that = features_of, level, points_that
 
     def condition(self, node: Expression) -> Any:
         """Return the condition of a node: a FieldCondition, or a Filter."""
@@ -114,7 +124,15 @@ class _Compiler:
     def _leaf(self, leaf: Leaf) -> _Part:
         if isinstance(leaf, FeatureTerm | Phrase | FamilyTerm):
             return _Part(self._concept(leaf))
-        return _Part(_metadata(leaf))
+        return _Part(_metadata(leaf) if is_addressable(leaf.field) else self._scanned(leaf))
+
+    def _scanned(self, node: Condition) -> Any:
+        from qdrant_client.models import Filter, HasIdCondition
+
+        if self._points_that is None:
+            found = 'engines cannot address names that hold " or \\'
+            raise InvalidInputError(f"the field {node.field}", found, "Rename the field.")
+        return Filter(must=[HasIdCondition(has_id=list(self._points_that(node)))])
 
     def _concept(self, node: ConceptTerm) -> FieldCondition:
         from qdrant_client.models import FieldCondition, MatchAny, MatchValue

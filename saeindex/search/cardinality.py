@@ -21,7 +21,6 @@ import numpy as np
 
 from saeindex.concepts.weighting import wilson
 from saeindex.language.ast import (
-    RECORD_ID,
     And,
     AtLeast,
     Between,
@@ -39,6 +38,8 @@ from saeindex.language.ast import (
     required,
     walk,
 )
+from saeindex.language.fields import RECORD_ID, as_one_name, field_at, path_of
+from saeindex.language.kinds import mismatch
 from saeindex.language.to_filter import FeaturesOf, level_code
 
 if TYPE_CHECKING:
@@ -218,17 +219,30 @@ def _aged(found: Estimate, size: int, total: int) -> Estimate:
 
 def fields_of(where: Expression | None) -> tuple[str, ...]:
     """Return the metadata fields that an expression names, once each."""
+    return tuple(dict.fromkeys(node.field for node in _conditions(where)))
+
+
+def _conditions(where: Expression | None) -> list[Condition]:
+    """Return the conditions of an expression on metadata."""
     nodes = [] if where is None else [node for node, _ in walk(where)]
-    named = [node.field for node in nodes if isinstance(node, Compare | OneOf | Between | Exists)]
-    return tuple(dict.fromkeys(field for field in named if field != RECORD_ID))
+    return [n for n in nodes if isinstance(n, Compare | OneOf | Between | Exists) and n.field != RECORD_ID]
 
 
 def warnings_of(where: Expression | None, estimate: Estimate, statistics: Statistics) -> tuple[str, ...]:
     """Return warnings on the filter, one sentence each."""
     found = [_unknown(field, statistics) for field in fields_of(where) if _is_unknown(field, statistics)]
+    other = [mismatch(node, statistics.values(node.field)) for node in _conditions(where)]
+    found += dict.fromkeys(one for one in other if one)
     if statistics.total and estimate.points < 0.5:
         found.append("no point seems to match the filter" if not estimate.is_certain else "no point matches")
     return tuple(found)
+
+
+def warnings_of_groups(field: str, statistics: Statistics) -> tuple[str, ...]:
+    """Return a warning if no record has the field to group by."""
+    forms = {field_at(path) for path in (path_of(field), as_one_name(field))}
+    has = any(value is not None for form in forms for value in statistics.values(form))
+    return () if has or not len(statistics) else (_unknown(field, statistics),)
 
 
 def _is_unknown(field: str, statistics: Statistics) -> bool:

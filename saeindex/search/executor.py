@@ -12,12 +12,12 @@ from saeindex.config import DENSE, SAE
 from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.language.ast import ConceptTerm, FeatureTerm
 from saeindex.language.evaluate import matched_clauses
+from saeindex.language.fields import RECORD_ID
 from saeindex.language.to_filter import target_of
 from saeindex.protocols import Point, SearchRequest, SparseVector
 from saeindex.search.explain import Explainer, Explanation, sparse_code_of
 from saeindex.search.fusion import Fused
 from saeindex.search.grouping import (
-    RECORD_ID,
     ByPoint,
     ByRecord,
     GroupValue,

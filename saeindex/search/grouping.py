@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from saeindex.config import MAX_LIMIT
 from saeindex.errors import InvalidInputError
+from saeindex.language.evaluate import found_at
+from saeindex.language.fields import METADATA, RECORD_ID, as_one_name, path_of
 from saeindex.protocols import Point
 from saeindex.types import JsonObject
 
 if TYPE_CHECKING:
     from saeindex.search.retrieval import Scoring
 
-RECORD_ID = "record_id"
-METADATA = "metadata."
 GroupValue: TypeAlias = str | int | float | bool
 Members: TypeAlias = list[tuple[GroupValue, list["Ranked"]]]
 # The maximum number of points among which records, groups and members are searched.
@@ -64,7 +64,8 @@ class ByRecord:
 
 def check_field(field: str) -> None:
     """Raise InvalidInputError unless hits can be grouped by ``field``."""
-    if field != RECORD_ID and str(field).removeprefix(METADATA) in ("", str(field)):
+    parts = as_one_name(field) if isinstance(field, str) else ()
+    if field != RECORD_ID and (len(parts) < 2 or parts[0] != METADATA):
         raise InvalidInputError(
             f"group_by={field!r}",
             "not a field to group by",
@@ -95,9 +96,9 @@ def grouped(ranking: Ranking, field: str, size: int, limit: int, offset: int) ->
 
 
 def values_at(payload: JsonObject, field: str) -> list[GroupValue]:
-    """Return the distinct scalar values at a dotted path, in order."""
-    found: Any = payload
-    for key in field.split("."):
-        found = found.get(key) if isinstance(found, Mapping) else None
+    """Return the distinct scalar values of a field, in order."""
+    found = found_at(payload, path_of(field))
+    if found is None:
+        found = found_at(payload, as_one_name(field))
     values = found if isinstance(found, list) else [found]
     return list({(type(v), v): v for v in values if isinstance(v, str | int | float)}.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,9 +16,10 @@ from saeindex.concepts.resolver import Concept, Resolver, check_unicode
 from saeindex.config import MAX_LIMIT, MAX_QUERY_CHARS
 from saeindex.errors import InvalidInputError
 from saeindex.language.ast import ConceptTerm, Expression, FeatureTerm
+from saeindex.language.evaluate import found_at, predicate
+from saeindex.language.fields import METADATA, RECORD_ID, path_of
 from saeindex.language.to_filter import FeaturesOf, compile_where, target_of
-from saeindex.search.cardinality import Estimate, Estimator, fields_of, warnings_of
-from saeindex.search.grouping import RECORD_ID
+from saeindex.search.cardinality import Estimate, Estimator, fields_of, warnings_of, warnings_of_groups
 from saeindex.search.optimizer import Near, Setting, choose
 from saeindex.search.plan import Plan
 from saeindex.search.property import PropertyRanking, infer_feedback, interpembed_code
@@ -25,6 +27,7 @@ from saeindex.search.query import Query
 from saeindex.signatures import check_kind, check_types
 from saeindex.steering import steering
 from saeindex.steering.steering import ResolvedSteer, Steering, unknown_profile
+from saeindex.stores.base import PAGE, pages
 from saeindex.stores.filters import as_filter
 from saeindex.types import Resolve
 
@@ -36,7 +39,8 @@ if TYPE_CHECKING:
     from saeindex.collection.collection import Collection
     from saeindex.collection.statistics import Mask, Statistics
     from saeindex.concepts.scorer import Scorer
-    from saeindex.protocols import SparseVector
+    from saeindex.language.ast import Condition
+    from saeindex.protocols import PointId, SparseVector, VectorStore
     from saeindex.steering.direction import Direction
     from saeindex.types import FloatArray, JsonObject, LevelName
 
@@ -145,9 +149,13 @@ class Planner:
     ) -> tuple[Estimate, tuple[str, ...], Near]:
         """Return the estimated matches, warnings, and a function for the share of matches near the query."""
         native = as_filter(query.query_filter)
-        if where is None and native is None:
+        groups = query.group_by if query.group_by != RECORD_ID else None
+        if where is None and native is None and groups is None:
             return Estimate(total, total, total, "no filter"), (), lambda: None
         statistics = self.collection.statistics(total)
+        ungrouped = () if groups is None else warnings_of_groups(groups, statistics)
+        if where is None and native is None:
+            return Estimate(total, total, total, "no filter"), ungrouped, lambda: None
 
         estimator = Estimator(statistics, self.features_of(concepts), query.level)
         estimate = estimator.estimate(where, native, total)
@@ -155,7 +163,7 @@ class Planner:
         def near() -> float | None:
             return self._near(estimator.selected(where, native), statistics, vector)
 
-        return estimate, warnings_of(where, estimate, statistics), near
+        return estimate, (*warnings_of(where, estimate, statistics), *ungrouped), near
 
     def _near(self, selected: Mask, statistics: Statistics, vector: FloatArray) -> float | None:
         """Return the share of the sampled points nearest to ``vector`` that are selected."""
@@ -175,7 +183,8 @@ class Planner:
         level: LevelName | None = None,
     ) -> Filter | None:
         """Return where AND query_filter as one native filter; resolved phrases are added to ``concepts``."""
-        return compile_where(where, self.features_of(concepts, resolve), level, query_filter)
+        scanned = partial(_points_that, self.collection.store)
+        return compile_where(where, self.features_of(concepts, resolve), level, query_filter, scanned)
 
     def condition(self, where: str | None, query_filter: Filter | JsonObject | None = None) -> Filter | None:
         """Return a where text AND query_filter as one native filter."""
@@ -321,3 +330,10 @@ def _parsed(where: str | Expression | JsonObject) -> Expression:
     from saeindex.language.parser import parse_where
 
     return parse_where(where)
+
+
+def _points_that(store: VectorStore, condition: Condition) -> list[PointId]:
+    """Return the ids of all points that fulfil a condition on a field that engines cannot address."""
+    path, holds = path_of(condition.field), predicate(condition)
+    found = pages(store, None, PAGE, [METADATA])
+    return [p.id for page in found for p in page.points if holds(found_at(p.payload, path))]

@@ -11,7 +11,6 @@ import numpy as np
 from saeindex.config import LEVEL_STRIDE
 from saeindex.errors import InvalidInputError
 from saeindex.language.ast import (
-    RECORD_ID,
     And,
     AtLeast,
     FamilyTerm,
@@ -23,8 +22,11 @@ from saeindex.language.ast import (
     required,
 )
 from saeindex.language.evaluate import predicate
+from saeindex.language.fields import RECORD_ID
+from saeindex.language.kinds import mismatch
 from saeindex.language.parser import parse_where
 from saeindex.language.to_filter import FeaturesOf, level_code
+from saeindex.language.to_text import to_text
 from saeindex.stores.filters import as_filter
 from saeindex.types import LevelName
 
@@ -127,6 +129,8 @@ class Selector:
         if node.field == RECORD_ID:
             return np.fromiter((takes(one) for one in self.snapshot.ids), bool, len(self.snapshot))
         column = self.snapshot.column(node.field)
+        if other := mismatch(node, column.values):
+            raise InvalidInputError(f"the condition {to_text(node)}", other, "Compare it with such a value.")
         taken = np.array([takes(value) for value in column.values] + [takes(None)], bool)
         return taken[column.codes]
 

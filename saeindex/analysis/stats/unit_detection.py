@@ -69,7 +69,7 @@ def detected_unit(
     """
     found: dict[str, float] = {}
     left: dict[str, str] = {}
-    for field in sorted(set(snapshot.fields) - set(never)):
+    for field in sorted(set(snapshot.fields) - set(map(snapshot.resolved, never))):
         column = snapshot.column(field).take(rows)
         present = column.codes[column.codes >= 0]
         values = len(np.unique(present))

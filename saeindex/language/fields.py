@@ -1,0 +1,85 @@
+"""Names of fields: how they are written in expressions, options and results, and what they mean.
+
+A field is ``record_id``, or a path such as ``metadata.year`` or ``metadata."my group".name``. A name of other
+characters than letters, digits, ``_`` and ``-`` is in double quotes or in backticks; within these, a quote is
+doubled. Each field has one form: the engines' key where they have one, else a form with backticks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from saeindex.errors import InvalidInputError, kind_of
+
+RECORD_ID, METADATA = "record_id", "metadata"
+MAX_FIELD_CHARS = 300
+# The engines' syntax of keys: names with other characters are in double quotes, without escapes.
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+NAME = r'\w[\w-]*|"(?:[^"]|"")+"|`(?:[^`]|``)+`'
+_FIELD = re.compile(rf"{METADATA}(?:\.(?:{NAME}))+")
+_SEGMENT = re.compile(NAME)
+
+
+def canonical_field(field: str) -> str:
+    """Return the form of a field that is compared and printed; ValueError if it is none."""
+    if field == RECORD_ID:
+        return field
+    if len(field) > MAX_FIELD_CHARS:
+        raise ValueError(f"a field of {len(field)} characters, more than {MAX_FIELD_CHARS}")
+    if not _FIELD.fullmatch(field):
+        raise ValueError(f"{field!r} is not a field: use record_id, metadata.name or metadata.`odd name`")
+    return field_at(_names(field))
+
+
+def field_at(path: Sequence[str]) -> str:
+    """Return the canonical field of a path: ``("metadata", "my group")`` is ``metadata."my group"``."""
+    return ".".join([path[0], *map(_written, path[1:])])
+
+
+def path_of(field: str) -> tuple[str, ...]:
+    """Return the path of a field as names: ``("metadata", "a", "odd name")``.
+
+    A field that is not in the syntax of fields is read as one odd name: ``metadata.my group``.
+    """
+    if not isinstance(field, str):
+        raise InvalidInputError(f"field {field!r:.80}", kind_of(field), 'Give its name: "metadata.year".')
+    if field == RECORD_ID or _FIELD.fullmatch(field):
+        return _names(field)
+    return as_one_name(field)
+
+
+def as_one_name(field: str) -> tuple[str, ...]:
+    """Return the path of a field whose name, after ``metadata.``, holds dots or other characters."""
+    first, _, rest = field.partition(".")
+    return (first, rest) if rest else (first,)
+
+
+def is_addressable(field: str) -> bool:
+    """Return whether engines can find a canonical field: no name holds a double quote or a backslash."""
+    return "`" not in re.sub(r'"[^"]*"', "", field)
+
+
+def shown_fields(fields: Iterable[str], limit: int = 12) -> str:
+    """Return names of fields for an error."""
+    known = list(fields)
+    more = f" and {len(known) - limit} more" if len(known) > limit else ""
+    return (", ".join(known[:limit]) or "no metadata") + more
+
+
+def _names(field: str) -> tuple[str, ...]:
+    return tuple(_bare(name) for name in _SEGMENT.findall(field))
+
+
+def _bare(name: str) -> str:
+    quote = name[0]
+    return name[1:-1].replace(quote * 2, quote) if quote in '"`' else name
+
+
+def _written(name: str) -> str:
+    if _PLAIN.fullmatch(name):
+        return name
+    if '"' in name or "\\" in name:
+        doubled = name.replace("`", "``")
+        return f"`{doubled}`"
+    return f'"{name}"'
