@@ -8,9 +8,13 @@ test, corrected by Holm over all cells) or above .08, and then is run again with
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, replace
+from functools import partial
+from multiprocessing import get_context
 
 from benchmarks.outcome import Figure, Outcome, at_most
 from benchmarks.suites.calibration import answers, changes, comparisons, pairs
@@ -24,10 +28,11 @@ def run(quick: bool) -> Outcome:
     """Measure all cells; ``quick`` takes few runs, whose shares have no goal, and repeats none."""
     outcome = Outcome("calibration", quick, SEED)
     runs = QUICK_RUNS if quick else RUNS
-    regimes = [one for module in (comparisons, changes, pairs, answers) for one in module.regimes()]
-    cells = with_holm([cell for one in regimes for cell in cells_of(one, runs)])
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as workers:
+        found = workers.map(partial(measured, runs), range(len(every_regime())))
+        cells = with_holm([cell for cells in found for cell in cells])
     if not quick:
-        cells = again(regimes, cells)
+        cells = again(every_regime(), cells)
     outcome.tables["cells"] = [asdict(cell) for cell in cells]
     add_figures(outcome, cells)
     any_family = max(cell.any_family for cell in cells)
@@ -35,6 +40,16 @@ def run(quick: bool) -> Outcome:
         any_family, "share of runs, any family, worst regime", n=runs
     )
     return outcome
+
+
+def every_regime() -> list[Regime]:
+    """Return all regimes."""
+    return [one for module in (comparisons, changes, pairs, answers) for one in module.regimes()]
+
+
+def measured(runs: int, place: int) -> list[Cell]:
+    """Return the cells of the regime at ``place``, in a process of its own."""
+    return cells_of(every_regime()[place], runs)
 
 
 def again(regimes: Sequence[Regime], cells: Sequence[Cell]) -> list[Cell]:

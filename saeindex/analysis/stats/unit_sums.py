@@ -107,14 +107,18 @@ def _corrected_root(
     """
     of_score = np.log(units / units.sum())
     theta = np.zeros((len(x), len(b)))  # s of all scores but the first, and t
+    short = np.full(theta.shape, np.inf)
     for _ in range(ROUNDS):
-        slope, curvature, _ = _cumulants(theta, a, count, b, of_score)
-        short = np.column_stack([np.broadcast_to(units[1:], slope[:, 1:].shape), x]) - slope
-        if np.abs(short).max() < CLOSE * units.sum():
+        unsolved = np.flatnonzero(np.abs(short).max(1) >= CLOSE * units.sum())
+        if not len(unsolved):
             break
-        move = np.linalg.solve(curvature + 1e-12 * np.eye(len(b)), short[:, :, None])[:, :, 0]
+        slope, curvature, _ = _cumulants(theta[unsolved], a[:, unsolved], count[:, unsolved], b, of_score)
+        short[unsolved] = (
+            np.column_stack([np.broadcast_to(units[1:], slope[:, 1:].shape), x[unsolved]]) - slope
+        )
+        move = np.linalg.solve(curvature + 1e-12 * np.eye(len(b)), short[unsolved, :, None])[:, :, 0]
         longest = np.abs(move).max(1, keepdims=True)
-        theta += move * np.minimum(1.0, MAX_STEP / np.maximum(longest, TINY))
+        theta[unsolved] += move * np.minimum(1.0, MAX_STEP / np.maximum(longest, TINY))
     _, curvature, cumulant = _cumulants(theta, a, count, b, of_score)
     t, half = np.abs(theta[:, -1]), np.maximum(step, SMALLEST_STEP) / 2
     r = np.sqrt(2 * np.maximum(theta[:, :-1] @ units[1:] + theta[:, -1] * x - cumulant, TINY))
@@ -132,21 +136,26 @@ def _cumulants(
 ) -> tuple[Doubles, Doubles, Doubles]:
     """Return the slope (f, P) of K at ``theta`` (f, P), its curvature (f, P, P), and K itself (f,)."""
     s = np.column_stack([np.zeros(len(theta)), theta[:, :-1]])
-    exponent = (of_score + s)[None] + (a * theta[:, -1])[:, :, None] * b  # (v, f, P)
-    top = exponent.max(2, keepdims=True)
-    share = np.exp(exponent - top)
-    total = share.sum(2, keepdims=True)
+    scaled = a * theta[:, -1]
+    share = (of_score + s).T[:, None, :] + scaled * b[:, None, None]  # (P, v, f)
+    top = share.max(0)
+    np.exp(share - top, out=share)
+    total = share.sum(0)
     share /= total
-    cumulant = (count * (np.log(total) + top)[:, :, 0]).sum(0)
-    mean = share @ b
-    weighted = count[:, :, None] * share
-    to_t = np.einsum("vf,vfp->fp", a, weighted * (b - mean[:, :, None]))
+    cumulant = (count * (np.log(total) + top)).sum(0)
+    mean, squares = (np.tensordot(b**power, share, 1) for power in (1, 2))
+    weighted = count * share
+    times = count * a
     curvature = np.empty((len(theta), len(b), len(b)))
-    curvature[:, :-1, :-1] = -np.einsum("vfp,vfq->fpq", weighted[:, :, 1:], share[:, :, 1:])
-    of_scores = weighted.sum(0)
+    for p in range(1, len(b)):
+        for q in range(p, len(b)):
+            both = np.einsum("vf,vf->f", weighted[p], share[q])
+            curvature[:, p - 1, q - 1] = curvature[:, q - 1, p - 1] = -both
+        to_t = np.einsum("vf,vf->f", times * share[p], b[p] - mean)
+        curvature[:, -1, p - 1] = curvature[:, p - 1, -1] = to_t
+    of_scores = weighted.sum(1).T
     diagonal = np.arange(len(b) - 1)
     curvature[:, diagonal, diagonal] += of_scores[:, 1:]
-    curvature[:, -1, :-1] = curvature[:, :-1, -1] = to_t[:, 1:]
-    curvature[:, -1, -1] = (count * a**2 * (share @ b**2 - mean**2)).sum(0)
-    slope = np.column_stack([of_scores[:, 1:], (count * a * mean).sum(0)])
+    curvature[:, -1, -1] = (times * a * (squares - mean**2)).sum(0)
+    slope = np.column_stack([of_scores[:, 1:], (times * mean).sum(0)])
     return slope, curvature, cumulant
