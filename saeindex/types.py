@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
     IntArray: TypeAlias = NDArray[np.int32]
 
 JsonObject: TypeAlias = Mapping[str, Any]
+# Characters that terminals obey, or that reverse or hide text.
+_UNSAFE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff"
+    r"\U000e0000-\U000e007f]"
+)
 PartKind: TypeAlias = Literal[
     "feature", "residual", "bias", "source", "word", "neighbours", "against", "text"
 ]
@@ -81,9 +87,28 @@ class SparseCode:
         return csr_matrix((self.values, self.indices, self.indptr), shape=(len(self), self.n_features))
 
 
+def visible(text: str, keep: str = "") -> str:
+    """Return a text that is safe on a terminal: control characters are shown, not obeyed.
+
+    These are control and escape characters, those that reverse or hide text, and halves of surrogate pairs;
+    characters in ``keep``, such as line ends, stay.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return _UNSAFE.sub(lambda found: found[0] if found[0] in keep else _shown_char(found[0]), text)
+
+
+def _shown_char(char: str) -> str:
+    code = ord(char)
+    if code < 0x20 or code == 0x7F:
+        return chr(0x2421 if code == 0x7F else 0x2400 + code)
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
 def shortened(text: str, max_chars: int) -> str:
-    """Return the text, cut to ``max_chars`` characters with an ellipsis where it is longer."""
-    return text if len(text) <= max_chars else f"{text[: max_chars - 1].rstrip(', ')}…"
+    """Return the text as :func:`visible`, cut to ``max_chars`` with an ellipsis where it is longer."""
+    shown = visible(text)
+    return shown if len(shown) <= max_chars else f"{shown[: max_chars - 1].rstrip(', ')}…"
 
 
 def one_line(text: str, max_chars: int) -> str:
@@ -93,7 +118,8 @@ def one_line(text: str, max_chars: int) -> str:
 
 def shown_label(label: str, is_weak: bool) -> str:
     """Return a label as it is shown everywhere: marked "(weak)" where its trust is below the floor."""
-    return f"{label} (weak)" if is_weak else label
+    shown = visible(label)
+    return f"{shown} (weak)" if is_weak else shown
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from saeindex._version import __version__
+from saeindex.cli.output import say
 from saeindex.errors import (
     InvalidInputError,
     NotFoundError,
@@ -18,6 +19,7 @@ from saeindex.errors import (
     UnknownConceptError,
 )
 from saeindex.signatures import FORMER_NAMES
+from saeindex.types import visible
 
 USAGE, RUNTIME, INTERRUPTED = 2, 3, 130
 USAGE_ERRORS = (InvalidInputError, NotFoundError, UnknownConceptError)
@@ -68,7 +70,7 @@ def make_app(command: str = "") -> typer.Typer:
 
 def _show_version(is_asked: bool) -> None:
     if is_asked:
-        typer.echo(f"saeindex {__version__}")
+        say(f"saeindex {__version__}")
         raise typer.Exit
 
 
@@ -95,7 +97,7 @@ def run() -> None:
         sys.exit(USAGE if isinstance(error, USAGE_ERRORS) else RUNTIME)
     except SystemExit as stopped:
         if stopped.code == INTERRUPTED:
-            print("Stopped. Finished work is kept; run the same command again to continue.", file=sys.stderr)
+            say("Stopped. Finished work is kept; run the same command again to continue.", is_error=True)
         raise
 
 
@@ -106,7 +108,7 @@ def _present_name(argument: str) -> str:
     if present is None:
         return argument
     renamed = f"--{present.replace('_', '-')}"
-    print(f"Warning: {option} is now {renamed}.", file=sys.stderr)
+    say(f"Warning: {option} is now {renamed}.", is_error=True)
     return f"{renamed}={value}" if value else renamed
 
 
@@ -118,6 +120,6 @@ def _report(error: SaeIndexError) -> None:
             "found": error.found,
             "do": error.do,
         }
-        print(json.dumps(described), file=sys.stderr)
+        say(json.dumps(described), is_error=True)
     else:
-        print(f"Error: {error}", file=sys.stderr)
+        say(visible(f"Error: {error}"), is_error=True)

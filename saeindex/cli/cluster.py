@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -77,8 +76,7 @@ def read_examples(given: list[str] | tuple[str, ...]) -> dict[str, list[str]]:
 
 def write_assignments(found: Clustering, path: Path) -> None:
     """Write a CSV file with the id, the cluster and the confidence of every record."""
+    from saeindex.report.result import write_csv
+
     rows = found.tables()["assignments"]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, ["id", "cluster", "confidence"])
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv({name: [row[name] for row in rows] for name in ("id", "cluster", "confidence")}, path)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saeindex.cli.output import Json, Url, console, print_json
+from saeindex.cli.output import Json, Url, console, print_json, say
 from saeindex.types import one_line, shortened, shown_label
 
 if TYPE_CHECKING:
@@ -67,15 +67,15 @@ def feature(
         return
     present, typical, strong = card.records_at_level
     width = shutil.get_terminal_size().columns
-    typer.secho(f"#{card.id} {shown_label(card.label, card.is_weak)}", bold=True)
-    typer.echo(f"  {card.method} label, trust {_score(card.trust)}, F1 {_score(card.f1)}")
-    typer.echo(f"  present in {present:,} passages, typical in {typical:,}, strong in {strong:,}")
-    typer.secho("  strongest in", dim=True)
+    say(f"#{card.id} {shown_label(card.label, card.is_weak)}", bold=True)
+    say(f"  {card.method} label, trust {_score(card.trust)}, F1 {_score(card.f1)}")
+    say(f"  present in {present:,} passages, typical in {typical:,}, strong in {strong:,}")
+    say("  strongest in", dim=True)
     for record_id, text, activation in card.strongest:
-        typer.echo(shortened(f"    {activation:.3f}  {record_id}  {one_line(text, width)}", width))
-    typer.secho("  similar", dim=True)
+        say(shortened(f"    {activation:.3f}  {record_id}  {one_line(text, width)}", width))
+    say("  similar", dim=True)
     for other in card.similar:
-        typer.echo(f"    {other.cosine:.3f}  #{other.id} {shown_label(other.label, other.is_weak)}")
+        say(f"    {other.cosine:.3f}  #{other.id} {shown_label(other.label, other.is_weak)}")
 
 
 def info(index: Annotated[str, INDEX], url: Url = None, as_json: Json = False) -> None:
@@ -90,12 +90,12 @@ def info(index: Annotated[str, INDEX], url: Url = None, as_json: Json = False) -
     space, encoder = described["space"], described["encoder"]
     passages = described["passages"]
     split = f"passages of {passages['max_tokens']} tokens" if passages else "whole texts"
-    print(f"{index}: {described['records']:,} records ({described['points']:,} points, {split})")
-    print(f"  store    {described['store']}, format {described['format_version']}, {described['created']}")
+    say(f"{index}: {described['records']:,} records ({described['points']:,} points, {split})")
+    say(f"  store    {described['store']}, format {described['format_version']}, {described['created']}")
     if described["fields"]:
-        print(f"  fields   {', '.join(described['fields'])} (further texts)")
-    print(f"  encoder  {encoder['model']}, {encoder['dimension']} dimensions, {encoder['max_length']} tokens")
-    print(
+        say(f"  fields   {', '.join(described['fields'])} (further texts)")
+    say(f"  encoder  {encoder['model']}, {encoder['dimension']} dimensions, {encoder['max_length']} tokens")
+    say(
         f"  space    {space['name']} ({space['fingerprint'][:12]}): {space['n_features']:,} features, "
         f"{space['k']} active, {described['space_report'].get('nmse', float('nan')):.3f} NMSE held out"
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saeindex.cli.output import Json, Url, print_json
+from saeindex.cli.output import Json, Url, print_json, say
 from saeindex.config import DEFAULT_SPACE
 from saeindex.errors import InvalidInputError, NotFoundError
 
@@ -90,9 +90,9 @@ def _open_or_create(
 
 def _print_report(into: str, report: IndexingReport, rejects: str | None) -> None:
     rate = f", {report.indexed / report.seconds:,.0f} docs/s" if report.indexed else ""
-    print(
+    say(
         f"{into}: {report.indexed:,} indexed, {report.unchanged:,} unchanged, {report.rejected:,} rejected "
         f"in {report.seconds:.1f} s{rate}"
     )
     if rejects:
-        print(f"Rejected records, with position and reason: {rejects}")
+        say(f"Rejected records, with position and reason: {rejects}")

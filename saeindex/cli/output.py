@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from saeindex.cli.bars import print_explanation
-from saeindex.types import one_line, shortened, shown_label
+from saeindex.types import one_line, shortened, shown_label, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,18 +29,40 @@ Url = Annotated[
 ]
 
 SHOWN_FEATURES = 4
+# Characters of texts of several lines that are printed as they are.
+LINES = "\n\t"
+# Characters that JSON may hold as they are, and terminals obey.
+UNSAFE_IN_JSON = re.compile(
+    r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
+)
 
 
 def console() -> Console:
-    """Return the console that prints text results; its output is plain if stdout is not a terminal."""
-    from rich.console import Console
+    """Return the console that prints text results; its output is plain if stdout is not a terminal.
 
-    return Console(highlight=False, soft_wrap=False)
+    It shows control characters of texts instead of obeying them.
+    """
+    from rich.console import Console
+    from rich.segment import Segment
+
+    class SafeConsole(Console):
+        def render(self, renderable: Any, options: Any = None) -> Iterator[Segment]:
+            for part in super().render(renderable, options):
+                text = part.text if part.control else visible(part.text, LINES)
+                yield Segment(text, part.style, part.control)
+
+    return SafeConsole(highlight=False, soft_wrap=False)
+
+
+def say(text: str, is_error: bool = False, **style: Any) -> None:
+    """Print a text, on stderr if it ``is_error``; control characters are shown, not obeyed."""
+    typer.secho(visible(text, LINES), err=is_error, **style)
 
 
 def print_json(value: Mapping[str, Any]) -> None:
-    """Print one JSON object."""
-    print(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    """Print one JSON object; characters that a terminal would obey are escaped."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    print(UNSAFE_IN_JSON.sub(lambda found: json.dumps(found[0])[1:-1], text))
 
 
 def hits_json(hits: Hits) -> dict[str, Any]:

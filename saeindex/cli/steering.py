@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from saeindex.cli.feedback import feature_ids
-from saeindex.cli.output import Json, Url, console, print_json
+from saeindex.cli.output import Json, Url, console, print_json, say
 from saeindex.errors import InvalidInputError, MismatchError
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def delete(index: Index, name: Name, url: Url = None, as_json: Json = False) -> 
     if as_json:
         print_json({"deleted": name, "profiles": left})
     else:
-        print(f"Deleted profile {name!r}.")
+        say(f"Deleted profile {name!r}.")
 
 
 def _edit(change: str) -> tuple[int, float]:

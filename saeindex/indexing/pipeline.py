@@ -26,7 +26,7 @@ from saeindex.indexing.passages import split_passages
 from saeindex.indexing.points import build_points, content_hash, point_id, texts_of
 from saeindex.indexing.rejects import RejectsFile
 from saeindex.protocols import Rejected
-from saeindex.types import Record
+from saeindex.types import Record, visible
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -270,7 +270,12 @@ def progress_bar(title: str, unit: str, total: int | None, is_shown: bool = True
     from tqdm import tqdm
 
     return tqdm(
-        total=total, unit=f" {unit}", desc=title, disable=not is_shown, file=sys.stderr, smoothing=0.1
+        total=total,
+        unit=f" {unit}",
+        desc=visible(title),
+        disable=not is_shown,
+        file=sys.stderr,
+        smoothing=0.1,
     )
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 TABLE_FORMATS = (".csv", ".parquet")
 # Spreadsheets run text with these first characters as a formula.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 class AnalysisResult(Described, ABC):
@@ -70,7 +70,7 @@ class AnalysisResult(Described, ABC):
         MissingDependencyError for .parquet if pyarrow is not installed.
         """
         target = Path(path)
-        write = _write_csv if checked_suffix(target, TABLE_FORMATS, "table") == ".csv" else _write_parquet
+        write = write_csv if checked_suffix(target, TABLE_FORMATS, "table") == ".csv" else _write_parquet
         written = []
         for name, rows in self.tables().items():
             file = target.with_name(f"{target.stem}-{name}{target.suffix}")
@@ -98,7 +98,8 @@ def data_frame(rows: Sequence[Row]) -> DataFrame:
     return _installed("pandas", "a pandas DataFrame", "pandas").DataFrame(rows)
 
 
-def _write_csv(columns: dict[str, list[Any]], path: Path) -> None:
+def write_csv(columns: dict[str, list[Any]], path: Path) -> None:
+    """Write columns as a CSV file that no spreadsheet runs."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         for row in (columns, *zip(*columns.values(), strict=True)):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from saeindex.report.model import Block, Bullets, Cell, Description, Example, Heading, Quotes, Table
+from saeindex.types import visible
 
 # The maximum number of rows of a table, items behind a cell, and records.
 ROWS, ITEMS, RECORDS = 12, 4, 3
@@ -23,7 +24,7 @@ def text_of(description: Description) -> str:
         if blocks:
             lines += [""] if isinstance(blocks[0], Heading) else ["", f"{section.title}:"]
             lines += [line for block in blocks for line in _lines(block)]
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(map(visible, lines))).strip()
 
 
 def _lines(block: Block) -> Iterator[str]:

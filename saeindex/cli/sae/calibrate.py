@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from saeindex.cli.output import Json, Url, print_json
+from saeindex.cli.output import Json, Url, print_json, say
 
 if TYPE_CHECKING:
     from saeindex.index import FeatureIndex
@@ -33,10 +33,10 @@ def calibrate(
     if as_json:
         print_json(described)
         return
-    print(f"{index}: {report.changed:,} of {report.points:,} points have new levels")
-    print(f"  before  {report.before.summary()}")
-    print(f"  now     {report.after.summary()}")
-    print(f"  space   {described['space']} ({report.fingerprint[:12]})")
+    say(f"{index}: {report.changed:,} of {report.points:,} points have new levels")
+    say(f"  before  {report.before.summary()}")
+    say(f"  now     {report.after.summary()}")
+    say(f"  space   {described['space']} ({report.fingerprint[:12]})")
 
 
 def _described(index: FeatureIndex, report: RecalibrationReport) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from saeindex.cli.corpus import embed, is_embeddings, read_embeddings, read_records
-from saeindex.cli.output import Json, print_json
+from saeindex.cli.output import Json, print_json, say
 from saeindex.cli.sae.transfer import check_target
 from saeindex.config import DEFAULT_ENCODER
 from saeindex.errors import InvalidInputError
@@ -194,10 +194,10 @@ def _report(space: FeatureSpace, into: Path, as_json: bool) -> None:
     from saeindex.features.trust import describe_summary
 
     held_out = space.report["held_out"]
-    print(
+    say(
         f"{into}: {space.n_features:,} features, {space.sae.k} active; held out: "
         f"NMSE {held_out['nmse']:.3f}, cosine {held_out['cosine']:.3f}; {trusted:,} labels trusted"
     )
     if "labels" in space.report:  # a space that was fitted on embeddings has no labels
-        print(f"  {describe_summary(space.report['labels'])}")
-    print(f"Use it: saeindex index FILES --into NAME --space {into}")
+        say(f"  {describe_summary(space.report['labels'])}")
+    say(f"Use it: saeindex index FILES --into NAME --space {into}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from saeindex.cli.corpus import embed, read_texts
-from saeindex.cli.output import Json, print_json
+from saeindex.cli.output import Json, print_json, say
 from saeindex.cli.sae.transfer import check_target
 from saeindex.errors import InvalidInputError
 from saeindex.types import shown_label
@@ -289,20 +289,20 @@ def show(before: FeatureSpace, after: FeatureSpace, done: Labeling, target: Path
     if as_json:
         print_json(_described(before, after, changed, done, target))
         return
-    print(f"{target}: {len(changed):,} labels changed, {len(done.left):,} left as they were")
+    say(f"{target}: {len(changed):,} labels changed, {len(done.left):,} left as they were")
     for feature in changed[:SHOWN]:
         old, new = before.labels[feature], after.labels[feature]
         trust = "" if new.trust is None else f", trust {new.trust:.2f}"
         was = shown_label(old.text, old.is_weak)
-        print(f"  #{feature} {shown_label(new.text, new.is_weak)}{trust}; was {was}")
+        say(f"  #{feature} {shown_label(new.text, new.is_weak)}{trust}; was {was}")
     for reason, count in Counter(done.left.values()).most_common():
-        print(f"  {count:,} left: {reason}")
-    print(f"  {describe_summary(after.report['labels'])}")
+        say(f"  {count:,} left: {reason}")
+    say(f"  {describe_summary(after.report['labels'])}")
     spent = done.report.get("spent")
     if spent:
         money = "" if spent["money"] is None else f", {shown_money(spent['money'])}"
         tokens = f"{spent['input_tokens']:,} tokens in, {spent['output_tokens']:,} out"
-        print(f"  {spent['requests']:,} requests: {tokens}{money}")
+        say(f"  {spent['requests']:,} requests: {tokens}{money}")
 
 
 def _described(
@@ -332,7 +332,7 @@ def _described(
 def _agree(labeler: LLMLabeler, task: LabelingTask, is_agreed: bool, may_ask: bool) -> None:
     """Print the cost of a run and ask for agreement, unless given; InvalidInputError if it cannot ask."""
     estimate = labeler.estimate(task)
-    print(f"{labeler.model} at {labeler.host}: {estimate}", file=sys.stderr)
+    say(f"{labeler.model} at {labeler.host}: {estimate}", is_error=True)
     if is_agreed or not estimate.requests:
         return
     if not (may_ask and sys.stdin.isatty()):

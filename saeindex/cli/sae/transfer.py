@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from saeindex.cli.corpus import read_texts
-from saeindex.cli.output import Json, print_json
+from saeindex.cli.output import Json, print_json, say
 from saeindex.config import DEFAULT_ENCODER
 from saeindex.errors import InvalidInputError, MismatchError
 from saeindex.files import replacing_folder
@@ -79,7 +79,7 @@ def import_(
         print_json({**_described(space, into), "imported": space.report["imported"], "notes": notes})
         return
     source = f"{imported.format} ({imported.activation}, k={imported.k})"
-    print(f"{into}: {space.n_features:,} features from {source}")
+    say(f"{into}: {space.n_features:,} features from {source}")
     _print_notes(notes, space)
 
 
@@ -101,9 +101,9 @@ def export(
     if as_json:
         print_json({**_described(loaded, into), "format": format, "files": files, "notes": notes})
         return
-    print(f"{into}: {', '.join(files)}")
+    say(f"{into}: {', '.join(files)}")
     for note in notes:
-        print(f"  {note}")
+        say(f"  {note}")
 
 
 def map_(
@@ -217,23 +217,23 @@ def _print_notes(notes: list[str], space: FeatureSpace) -> None:
     held_out = space.report.get("held_out")
     if held_out:
         weak = sum(label.is_weak for label in space.labels)
-        print(f"  NMSE {held_out['nmse']:.3f}, cosine {held_out['cosine']:.3f}, {weak:,} weak labels")
-        print(f"  {describe_summary(space.report['labels'])}")
+        say(f"  NMSE {held_out['nmse']:.3f}, cosine {held_out['cosine']:.3f}, {weak:,} weak labels")
+        say(f"  {describe_summary(space.report['labels'])}")
     for note in notes:
-        print(f"  {note}")
+        say(f"  {note}")
 
 
 def _print_mapping(mapping: SpaceMapping, changed: int, into: Path | None) -> None:
     summary = mapping.summary()
     mean = f" (mean confidence {summary['mean_confidence']:.2f})" if mapping.matches else ""
-    print(f"{summary['matched']:,} matched{mean}, {summary['lost']:,} lost, {summary['gained']:,} gained")
+    say(f"{summary['matched']:,} matched{mean}, {summary['lost']:,} lost, {summary['gained']:,} gained")
     verb = f"carried into {into}" if into else "would be carried (give --into)"
-    print(f"{changed:,} labels {verb}; {summary['lost_manual_labels']:,} manual labels lost")
+    say(f"{changed:,} labels {verb}; {summary['lost_manual_labels']:,} manual labels lost")
     if mapping.lost:
-        print("Lost, most frequent first:")
+        say("Lost, most frequent first:")
     for feature in mapping.lost[:SHOWN]:
         label = shown_label(feature.label, feature.is_weak)
-        print(
+        say(
             f"  #{feature.id} {label} ({feature.method}, in {feature.density:.2%} of texts); "
             f"nearest is #{feature.nearest}, {feature.similarity:.2f}"
         )
