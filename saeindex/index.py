@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from saeindex.analysis.methods import AnalysisMethods
 from saeindex.collection.caches import QueryVectors
-from saeindex.collection.records import check_choice, count_records, delete_records, record_ids
+from saeindex.collection.records import check_choice, check_ids, count_records, delete_records, record_ids
 from saeindex.config import CACHE_FOLDER, DEFAULT_SPACE, FACETS
 from saeindex.errors import InvalidInputError
 from saeindex.features import FeatureSpace
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from saeindex.analysis.analyses import Analyses
     from saeindex.collection.collection import Collection
+    from saeindex.collection.stored import RecordPart, StoredRecord, StoredRecords
     from saeindex.concepts.feature_card import FeatureCard
     from saeindex.concepts.resolver import Concept, FeatureMatch
     from saeindex.features import Calibration
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from saeindex.types import JsonObject, Record
 
 REJECTS_FILE = "rejects.jsonl"
-PARTS = ("collection", "planner", "_profile_store", "_searcher", "_analyses")
+PARTS = ("collection", "planner", "_profile_store", "_searcher", "_analyses", "_stored")
 
 
 class FeatureIndex(AnalysisMethods):
@@ -101,6 +102,12 @@ class FeatureIndex(AnalysisMethods):
         from saeindex.steering.saved_profile import ProfileStore
 
         return ProfileStore(self.collection, self._manifest)
+
+    @cached_property
+    def _stored(self) -> StoredRecords:
+        from saeindex.collection.stored import StoredRecords
+
+        return StoredRecords(self.store, self.space, self.fields)
 
     @cached_property
     def _searcher(self) -> Searcher:
@@ -218,6 +225,31 @@ class FeatureIndex(AnalysisMethods):
         return deleted
 
     # Reading ------------------------------------------------------------------------------------------
+
+    def get(self, ids: Sequence[str]) -> list[StoredRecord]:
+        """Return records with concepts and vectors, in the order of ``ids``; absent ids are left out."""
+        check_ids("get", ids)
+        return self._stored.get(ids)
+
+    def export(
+        self,
+        path: str | Path,
+        where: str | None = None,
+        *,
+        query_filter: Filter | JsonObject | None = None,
+        include: Sequence[RecordPart] = (),
+    ) -> int:
+        """Write the records, or those that match, to a ``.jsonl`` or ``.parquet`` file; return their number.
+
+        ``include`` names what is written besides ids, texts and metadata: ``"concepts"``, ``"vectors"``. The
+        file appears when it is complete.
+        """
+        from saeindex.collection.stored import checked_parts, export_records
+
+        is_all = where is None and query_filter is None
+        condition = None if is_all else self.planner.condition(where, query_filter)
+        parts = checked_parts(include)
+        return export_records(self._stored.matching(condition, parts), Path(path), parts)
 
     @takes(Query, without=("text",))
     def search(self, /, query: str | Query = "", **options: Unpack[QueryKeywords]) -> Hits:

@@ -38,6 +38,9 @@ COMMANDS = {
     "monitor": "monitor.monitor",
     "profile": "profile.profile",
     "info": "features.info",
+    "get": "records.get",
+    "delete": "records.delete",
+    "export": "records.export",
     "doctor": "doctor.doctor",
     "demo": "demo.demo",
 }

@@ -45,10 +45,15 @@ def check_choice(ids: object, has_condition: bool) -> None:
     if (ids is None) == (not has_condition):
         found = "both ids and a condition" if has_condition else "nothing to select by"
         raise InvalidInputError("delete", found, "Give ids, or where and query_filter.")
-    if isinstance(ids, str):
-        raise InvalidInputError("delete", "one string as ids", "Give a list of ids.")
     if ids is not None:
-        check_kind(f"delete {ids!r:.80}", ids, Iterable, "Give a list of ids.")
+        check_ids("delete", ids)
+
+
+def check_ids(asked: str, ids: object) -> None:
+    """Raise InvalidInputError unless ``ids`` can be a list of ids."""
+    if isinstance(ids, str):
+        raise InvalidInputError(asked, "one string as ids", "Give a list of ids.")
+    check_kind(f"{asked} {ids!r:.80}", ids, Iterable, "Give a list of ids.")
 
 
 def delete_records(store: VectorStore, ids: Iterable[str]) -> int:

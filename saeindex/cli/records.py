@@ -1,0 +1,129 @@
+"""``saeindex get``, ``delete`` and ``export``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from saeindex.cli.output import Json, Url, print_json, say
+from saeindex.errors import InvalidInputError
+from saeindex.types import one_line, shown_label, visible
+
+if TYPE_CHECKING:
+    from saeindex.collection.stored import StoredRecord
+    from saeindex.index import FeatureIndex
+
+INDEX = typer.Argument(help="The index.")
+Where = Annotated[str | None, typer.Option(help="Condition of the records: 'metadata.year >= 2015'.")]
+SHOWN_CONCEPTS = 12
+
+
+def get(
+    index: Annotated[str, INDEX],
+    ids: Annotated[list[str], typer.Argument(metavar="ID…", help="The ids of records.")],
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Show records: text, metadata and concepts. Exits with 1 if an id is absent."""
+    from saeindex.index import FeatureIndex
+
+    with FeatureIndex.open(index, url=url) as opened:
+        found = opened.get(ids)
+    missing = [one for one in ids if one not in {record.id for record in found}]
+    if as_json:
+        print_json({"records": [record.to_json(["concepts"]) for record in found], "missing": missing})
+    else:
+        for record in found:
+            _print(record)
+        if missing:
+            say(f"Not in the index: {', '.join(map(visible, missing))}.", is_error=True)
+    if missing:
+        raise typer.Exit(1)
+
+
+def delete(
+    index: Annotated[str, INDEX],
+    ids: Annotated[
+        list[str] | None, typer.Option("--id", help="The id of a record to delete. Repeatable.")
+    ] = None,
+    where: Where = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Delete records by id, or all that match. Exits with 1 if there is nothing to delete."""
+    from saeindex.index import FeatureIndex
+
+    if (ids is None) == (where is None):
+        found = "neither --id nor --where" if ids is None else "both --id and --where"
+        raise InvalidInputError("delete", found, "Give --id, once or more, or --where.")
+    with FeatureIndex.open(index, url=url) as opened:
+        count = opened.count(where) if ids is None else len(opened.get(list(dict.fromkeys(ids))))
+        if count and not yes:
+            _ask(f"Delete {count:,} of {len(opened):,} records of {visible(index)}?", as_json)
+        deleted = (opened.delete(ids) if ids is not None else opened.delete(where=where)) if count else 0
+        _warn(opened, where, count)
+    if as_json:
+        print_json({"deleted": deleted})
+    else:
+        say(f"{visible(index)}: {deleted:,} records deleted")
+    if not deleted:
+        raise typer.Exit(1)
+
+
+def export(
+    index: Annotated[str, INDEX],
+    to: Annotated[Path, typer.Option(help="The file to write: .jsonl or .parquet.")],
+    where: Where = None,
+    include: Annotated[
+        str, typer.Option("--with", help="What to write besides ids, texts and metadata: concepts,vectors.")
+    ] = "",
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Write records to a file. Exits with 1 if no record matches."""
+    from saeindex.collection.stored import checked_parts
+    from saeindex.index import FeatureIndex
+
+    parts = checked_parts([name.strip() for name in include.split(",") if name.strip()])
+    with FeatureIndex.open(index, url=url) as opened:
+        count = opened.export(to, where, include=parts)
+        _warn(opened, where, count)
+    if as_json:
+        print_json({"exported": count, "file": str(to)})
+    else:
+        say(f"{visible(str(to))}: {count:,} records")
+    if not count:
+        raise typer.Exit(1)
+
+
+def _ask(question: str, as_json: bool) -> None:
+    """Ask for a confirmation; Exit with 1 if it is refused, InvalidInputError where nobody can answer."""
+    if as_json or not sys.stdin.isatty():
+        raise InvalidInputError("delete", "nobody to confirm it", "Add --yes.")
+    if not typer.confirm(question):
+        say("Nothing was deleted.")
+        raise typer.Exit(1)
+
+
+def _warn(opened: FeatureIndex, where: str | None, count: int) -> None:
+    """Say why a condition may match nothing."""
+    for warning in opened.plan(where=where).warnings if where and not count else ():
+        say(f"Warning: {visible(warning)}", is_error=True)
+
+
+def _print(record: StoredRecord) -> None:
+    say(visible(record.id), bold=True)
+    for passage in record.passages:
+        say(f"  {passage.strip()}")
+    for name, text in record.fields.items():
+        say(f"  {name}: {one_line(text, 500)}")
+    for name, value in record.metadata.items():
+        say(f"  {visible(str(name))} = {one_line(str(value), 200)}", dim=True)
+    shown = record.concepts[:SHOWN_CONCEPTS]
+    labels = "  ".join(f"#{one.id} {shown_label(one.label, one.is_weak)}" for one in shown)
+    more = f"  and {len(record.concepts) - len(shown)} more" if len(record.concepts) > len(shown) else ""
+    say(f"  {labels}{more}", fg="green")
