@@ -128,6 +128,7 @@ class AsyncFeatureIndex:
     compare = _awaited(FeatureIndex.compare)
     concept = _awaited(FeatureIndex.concept)
     concept_facets = _awaited(FeatureIndex.concept_facets)
+    copy = _awaited(FeatureIndex.copy)
     correlate = _awaited(FeatureIndex.correlate)
     count = _awaited(FeatureIndex.count)
     delete = _awaited(FeatureIndex.delete)

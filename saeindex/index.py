@@ -418,6 +418,18 @@ class FeatureIndex(AnalysisMethods):
 
         return notebook_html(index_description(self.name, self.manifest))
 
+    def copy(self, path: str | Path) -> None:
+        """Copy the index to a new directory, as it is now; MismatchError if there is one already.
+
+        An index on a Qdrant server has snapshots of its own: InvalidInputError.
+        """
+        from saeindex.stores.edge import EdgeStore
+
+        if not isinstance(self.store, EdgeStore):
+            do = "Create a snapshot of the collection on the server."
+            raise InvalidInputError(f"copy {self.name}", "it is on a Qdrant server", do)
+        self.store.copy(path)
+
     def close(self) -> None:
         """Flush and close the store."""
         self.store.close()

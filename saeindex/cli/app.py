@@ -41,6 +41,7 @@ COMMANDS = {
     "get": "records.get",
     "delete": "records.delete",
     "export": "records.export",
+    "copy": "records.copy",
     "doctor": "doctor.doctor",
     "demo": "demo.demo",
 }

@@ -1,4 +1,4 @@
-"""``saeindex get``, ``delete`` and ``export``."""
+"""``saeindex get``, ``delete``, ``export`` and ``copy``."""
 
 from __future__ import annotations
 
@@ -98,6 +98,23 @@ def export(
         say(f"{visible(str(to))}: {count:,} records")
     if not count:
         raise typer.Exit(1)
+
+
+def copy(
+    index: Annotated[str, INDEX],
+    to: Annotated[Path, typer.Argument(help="A new directory.")],
+    as_json: Json = False,
+) -> None:
+    """Copy an index that no other process has open, as a backup. The copy appears when it is complete."""
+    from saeindex.index import FeatureIndex
+
+    with FeatureIndex.open(index) as opened:
+        opened.copy(to)
+        records = len(opened)
+    if as_json:
+        print_json({"copied": index, "to": str(to), "records": records})
+    else:
+        say(f"{visible(str(to))}: a copy of {visible(index)}, {records:,} records")
 
 
 def _ask(question: str, as_json: bool) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 from saeindex.collection.records import record_ids
 from saeindex.config import DENSE, PASSAGES, SAE, TEXT, suffixed
 from saeindex.errors import InvalidInputError, MissingDependencyError
-from saeindex.files import replacing
+from saeindex.files import checked_suffix, replacing
 from saeindex.indexing.points import point_id
 from saeindex.protocols import SparseVector
 from saeindex.stores.base import pages
@@ -162,10 +162,8 @@ def export_records(records: Iterable[StoredRecord], path: Path, parts: Collectio
     Return their number. Of no records nothing is written, and a file of that name stays.
     """
     write: Callable[[Iterable[StoredRecord], Path, Collection[RecordPart]], int]
-    write = _write_parquet if path.suffix == ".parquet" else _write_jsonl
-    if path.suffix not in FORMATS:
-        do = f"End the name in {' or '.join(FORMATS)}."
-        raise InvalidInputError(f"an export to {str(path)!r}", "no such format", do)
+    suffix = checked_suffix(path, FORMATS, "an export")
+    write = _write_parquet if suffix == ".parquet" else _write_jsonl
     if not path.parent.is_dir():
         found = "its folder does not exist"
         raise InvalidInputError(f"an export to {str(path)!r}", found, "Create the folder.")

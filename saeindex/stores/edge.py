@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -11,11 +12,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from saeindex.config import CACHE_FOLDER
 from saeindex.errors import MismatchError, StorageError
+from saeindex.files import is_draft, replacing_folder
 from saeindex.protocols import Layout, OrderBy, Page, Point, PointId
 from saeindex.stores import edge_engine as engine
 from saeindex.stores.base import BaseStore, closed_error
-from saeindex.stores.directory import DirectoryLock, IndexDirectory, read_json, require_space, write_json
+from saeindex.stores.directory import (
+    GROWTH,
+    DirectoryLock,
+    IndexDirectory,
+    read_json,
+    require_space,
+    write_json,
+)
 from saeindex.stores.engine import Fetch, NearestIds, NearestSearch
 from saeindex.stores.filters import to_edge
 from saeindex.stores.layouts import check_layout, layout_from_json, layout_to_json
@@ -120,6 +130,28 @@ class EdgeStore(BaseStore):
         """Make all writes durable against power loss."""
         self._run("flush", self._flush)
 
+    def copy(self, path: str | os.PathLike[str]) -> None:
+        """Copy the index to ``path``, an absent or empty directory, as of now: no write comes between.
+
+        Raises:
+            MismatchError: ``path`` is an index already.
+            InvalidInputError: ``path`` has other files.
+            StorageError: the disk has no room for it.
+        """
+        self._check_open("copy")
+        target = IndexDirectory(Path(path))
+        target.check_free_for_index()
+        self._run("copy", lambda: self._copy(target.root))
+
+    def _copy(self, target: Path) -> None:
+        self._flush()
+        source = self._directory.root
+        size = sum(file.stat().st_size for file in source.rglob("*") if file.is_file())
+        target.parent.mkdir(parents=True, exist_ok=True)
+        require_space(target.parent, size // GROWTH)
+        with replacing_folder(target, durable=True) as draft:
+            shutil.copytree(source, draft, ignore=_not_copied, dirs_exist_ok=True)
+
     def close(self) -> None:
         """Flush and release the directory; a second call, or a call in a forked child, does nothing."""
         if self._pid != os.getpid() or self._shard is None:
@@ -220,6 +252,12 @@ class EdgeStore(BaseStore):
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._shard))
         self._refusal, self._mutex = _forked, threading.RLock()
         self._lock.abandon()
+
+
+def _not_copied(folder: str, names: list[str]) -> set[str]:
+    """Return what a copy of an index leaves out: the lock, drafts, and what can be computed again."""
+    is_root = "layout.json" in names
+    return {n for n in names if is_root and (n in ("lock", CACHE_FOLDER) or is_draft(Path(folder, n)))}
 
 
 def _edge_filter(filters: Sequence[Filter]) -> Any:
