@@ -118,7 +118,7 @@ def test_an_empty_or_failed_export_leaves_the_file(index: FeatureIndex, tmp_path
     path.write_text("kept")
     assert index.export(path, "metadata.number > 10000") == 0
     for wrong in ("kept.csv", "no/kept.jsonl"):
-        with pytest.raises(InvalidInputError, match="an export (in|to)"):
+        with pytest.raises(InvalidInputError, match=r"an export (in|to)"):
             index.export(tmp_path / wrong)
     for wrong_parts in ("concepts", ["concept"]):
         with pytest.raises(InvalidInputError, match="include="):
