@@ -37,6 +37,7 @@ COMMANDS = {
     "drift": "drift.drift",
     "monitor": "monitor.monitor",
     "profile": "profile.profile",
+    "list": "listing.list_indexes",
     "info": "features.info",
     "get": "records.get",
     "delete": "records.delete",

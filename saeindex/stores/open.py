@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from saeindex.errors import InvalidInputError
@@ -78,6 +80,16 @@ def create_store(
         if owned:
             client.close()
         raise
+
+
+@contextmanager
+def connected(url: str) -> Iterator[QdrantClient]:
+    """Yield a client of a server (``"env"``: the value of ``QDRANT_URL``), and close it."""
+    client = _connect(url, None)
+    try:
+        yield client
+    finally:
+        client.close()
 
 
 def _check(client: QdrantClient | None, url: str | None) -> None:

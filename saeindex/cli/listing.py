@@ -1,0 +1,45 @@
+"""``saeindex list``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from saeindex.cli.output import Json, Url, console, print_json, say
+from saeindex.types import visible
+
+
+def list_indexes(
+    folder: Annotated[Path, typer.Argument(help="A folder with indexes.")] = Path(),
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """List the indexes in a folder, or on a server with --url. Exits with 1 if there are none."""
+    from saeindex.indexing.listing import indexes_in, indexes_on
+
+    if url is None:
+        found = indexes_in(folder)
+    else:
+        from saeindex.stores.open import connected
+
+        with connected(url) as client:
+            found = list(indexes_on(client))
+    if as_json:
+        print_json({"indexes": [asdict(one) for one in found]})
+    elif found:
+        from rich.table import Table
+
+        table = Table("index", "records", "points", "space", "size", "made", box=None, header_style="dim")
+        for one in found:
+            size = "" if one.size is None else f"{one.size / 2**20:,.0f} MiB"
+            numbers = ("–", "–") if one.problem else (f"{one.records:,}", f"{one.points:,}")
+            made = one.created[:10]
+            table.add_row(visible(one.name), *numbers, one.problem or one.space, size, made)
+        console().print(table)
+    else:
+        say(f"No index in {str(folder)!r}." if url is None else f"No index on {visible(url)}.", is_error=True)
+    if not found:
+        raise typer.Exit(1)

@@ -1,0 +1,81 @@
+"""Indexes are listed from their manifests; damaged and unfinished ones are listed too."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from qdrant_client import QdrantClient, models
+
+from saeindex import FeatureIndex, FeatureSpace
+from saeindex.errors import NotFoundError
+from saeindex.indexing.listing import indexes_in, indexes_on
+from tests.cli.test_cli import call, called
+from tests.samples import RecordingEncoder, sample_records
+
+
+@pytest.fixture
+def folder(tmp_path: Path, space: FeatureSpace, session_encoder: RecordingEncoder) -> Path:
+    for name, count in (("a.idx", 5), ("b.idx", 12)):
+        with FeatureIndex.create(tmp_path / name, space, encoder=session_encoder) as index:
+            index.add(sample_records(count))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "notes.txt").write_text("notes")
+    return tmp_path
+
+
+def test_a_folder_is_listed_while_an_index_is_open(folder: Path, session_encoder: RecordingEncoder) -> None:
+    with FeatureIndex.open(folder / "a.idx", encoder=session_encoder):
+        a, b = indexes_in(folder)
+    assert (a.name, a.records, a.points, a.space) == (str(folder / "a.idx"), 5, 5, "minilm-general")
+    assert (b.records, b.problem) == (12, None)
+    assert a.size is not None and a.size > 10_000
+    assert indexes_in(folder / "b.idx") == [b]
+
+
+def test_damaged_and_unfinished_indexes_are_listed_with_their_problem(folder: Path) -> None:
+    (folder / "a.idx" / "manifest.json").write_text("{")
+    (folder / "b.idx" / "layout.json").unlink()
+    a, b = indexes_in(folder)
+    assert a.problem is not None and a.problem.startswith("it is not JSON")
+    assert b.problem == "its creation was interrupted"
+
+
+def test_a_folder_without_indexes(tmp_path: Path) -> None:
+    assert indexes_in(tmp_path) == []
+    with pytest.raises(NotFoundError, match="no such folder"):
+        indexes_in(tmp_path / "nowhere")
+    done = call("list", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "No index in '.'.\n"
+
+
+def test_the_command_lists_them(folder: Path) -> None:
+    found = called("list", str(folder))["indexes"]
+    assert [Path(one["name"]).name for one in found] == ["a.idx", "b.idx"]
+    shown = call("list", cwd=folder).stdout.splitlines()
+    assert shown[0].split() == ["index", "records", "points", "space", "size", "made"]
+    assert shown[1].split()[:4] == ["a.idx", "5", "5", "minilm-general"]
+    assert (
+        json.loads(
+            call(
+                "list",
+                cwd=folder / "other",
+            ).stdout
+            or "null"
+        )
+        is None
+    )
+
+
+def test_a_server_s_own_collections_are_left_out(
+    space: FeatureSpace, session_encoder: RecordingEncoder
+) -> None:
+    client = QdrantClient(":memory:")
+    client.create_collection("foreign", models.VectorParams(size=4, distance=models.Distance.DOT))
+    client.create_collection("named", {"dense": models.VectorParams(size=4, distance=models.Distance.COSINE)})
+    with FeatureIndex.create("notes", space, client=client, encoder=session_encoder) as index:
+        index.add(sample_records(7))
+    (one,) = indexes_on(client)
+    assert (one.name, one.records, one.size) == ("notes", 7, None)
