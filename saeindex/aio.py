@@ -145,6 +145,7 @@ class AsyncFeatureIndex:
     info = _awaited(FeatureIndex.info)
     level_drift = _awaited(FeatureIndex.level_drift)
     measure_calibration = _awaited(FeatureIndex.measure_calibration)
+    metadata_fields = _awaited(FeatureIndex.metadata_fields)
     monitor = _awaited(FeatureIndex.monitor)
     plan = _awaited(FeatureIndex.plan)
     profile = _awaited(FeatureIndex.profile)

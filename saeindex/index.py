@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from saeindex.analysis.analyses import Analyses
     from saeindex.collection.collection import Collection
+    from saeindex.collection.metadata_fields import MetadataField
     from saeindex.collection.stored import RecordPart, StoredRecord, StoredRecords
     from saeindex.concepts.feature_card import FeatureCard
     from saeindex.concepts.resolver import Concept, FeatureMatch
@@ -393,6 +394,12 @@ class FeatureIndex(AnalysisMethods):
     def info(self) -> dict[str, Any]:
         """Return a description of the index: counts, space, encoder, vectors and settings."""
         return index_info(self.name, self.manifest, self.store, self.count(), self.space)
+
+    def metadata_fields(self) -> list[MetadataField]:
+        """Return the metadata fields: what they hold, an example, and how many records have them."""
+        from saeindex.collection.metadata_fields import metadata_fields
+
+        return metadata_fields(self.store, self.count())
 
     @property
     def passages(self) -> PassageOptions | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -10,11 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saeindex.cli.output import Json, Url, console, print_json, say
-from saeindex.types import one_line, shortened, shown_label
+from saeindex.types import one_line, shortened, shown_label, visible
 
 if TYPE_CHECKING:
+    from saeindex.collection.metadata_fields import MetadataField
     from saeindex.index import FeatureIndex
 
+# Characters of the example of a field.
+EXAMPLE_CHARS = 40
 INDEX = typer.Argument(help="The index.")
 
 
@@ -78,12 +82,22 @@ def feature(
         say(f"    {other.cosine:.3f}  #{other.id} {shown_label(other.label, other.is_weak)}")
 
 
-def info(index: Annotated[str, INDEX], url: Url = None, as_json: Json = False) -> None:
+def info(
+    index: Annotated[str, INDEX],
+    fields: Annotated[
+        bool, typer.Option("--fields", help="Show the metadata fields: what they hold, and how many records.")
+    ] = False,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
     """Show the contents and settings of an index."""
     from saeindex.index import FeatureIndex
 
     with FeatureIndex.open(index, url=url) as opened:
         described = opened.info()
+        found = opened.metadata_fields() if fields else None
+    if found is not None:
+        described["metadata_fields"] = [asdict(one) for one in found]
     if as_json:
         print_json(described)
         return
@@ -99,6 +113,19 @@ def info(index: Annotated[str, INDEX], url: Url = None, as_json: Json = False) -
         f"  space    {space['name']} ({space['fingerprint'][:12]}): {space['n_features']:,} features, "
         f"{space['k']} active, {described['space_report'].get('nmse', float('nan')):.3f} NMSE held out"
     )
+    if found is not None:
+        _print_fields(found)
+
+
+def _print_fields(found: Sequence[MetadataField]) -> None:
+    from rich.table import Table
+
+    table = Table("field", "holds", "for example", "records", box=None, header_style="dim")
+    for one in found:
+        about = "about " if one.is_estimated else ""
+        example = one_line(json.dumps(one.example, ensure_ascii=False), EXAMPLE_CHARS)
+        table.add_row(visible(one.field), " and ".join(one.kinds), example, f"{about}{one.records:,}")
+    console().print(table if found else "  no metadata")
 
 
 def _records(index: FeatureIndex, features: Sequence[int]) -> dict[int, int]:

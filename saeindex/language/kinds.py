@@ -21,7 +21,7 @@ def mismatch(node: Condition, values: Iterable[Any]) -> str | None:
     for value in values:
         for each in value if isinstance(value, list) else [value]:
             if each is not None:
-                held.setdefault(_kind(each), each)
+                held.setdefault(kind_of_value(each), each)
     if not held or not wanted or any(wanted & _also(kind, value) for kind, value in held.items()):
         return None
     shown = " and ".join(f"{kind}: {_shown(value)}" for kind, value in held.items())
@@ -34,14 +34,15 @@ def _wanted(node: Condition) -> set[str]:
         case Exists() | Compare(op="!="):
             return set()
         case OneOf():
-            return {_kind(value) for value in node.values}
+            return {kind_of_value(value) for value in node.values}
         case Between():
-            return {_kind(node.low)}
+            return {kind_of_value(node.low)}
         case Compare():
-            return {_kind(node.value)}
+            return {kind_of_value(node.value)}
 
 
-def _kind(value: Any) -> str:
+def kind_of_value(value: Any) -> str:
+    """Return what kind of value it is, in the plural."""
     if isinstance(value, bool):
         return "true or false"
     if isinstance(value, int | float):
