@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from saeindex.indexing.pipeline import IndexingReport
 
 
-def index(
+def index(  # noqa: PLR0913, PLR0917  (the options of a command)
     paths: Annotated[
         list[str],
         typer.Argument(help="JSONL, CSV or TSV (also .gz, .zst), Parquet, or a folder of text files."),
@@ -42,18 +42,24 @@ def index(
     ] = None,
     overlap: Annotated[int, typer.Option(help="Tokens that neighbouring passages share.")] = 32,
     batch_size: Annotated[int, typer.Option(min=1, help="Records per batch.")] = 512,
+    show_columns: Annotated[
+        bool, typer.Option("--columns", help="Say first what is taken as text, id and metadata.")
+    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a record was rejected.")] = False,
     as_json: Json = False,
 ) -> None:
     """Index records. Run it again to resume, or to add new records: unchanged records are skipped."""
     from saeindex.indexing.passages import PassageOptions
     from saeindex.indexing.sources.columns import Columns
-    from saeindex.indexing.sources.open_source import open_source
+    from saeindex.indexing.sources.open_source import columns_of, open_source
 
     names = tuple(n.strip() for entry in metadata_fields or () for n in entry.split(",") if n.strip())
     fields = {name: column or name for name, _, column in (f.partition("=") for f in further_field or ())}
     columns = Columns(text=text_field, id=id_field, metadata=names or None, fields=fields)
     what = paths[0] if len(paths) == 1 else paths
-    open_source(what, columns=columns)  # a wrong path or column must not leave an empty index behind
+    source = open_source(what, columns=columns)  # a wrong path or column must not leave an empty index behind
+    if show_columns:
+        say("\n".join(columns_of(source)), is_error=True)
     passages = PassageOptions(passage_tokens, overlap) if passage_tokens else None
     if workers:
         import torch
@@ -66,6 +72,8 @@ def index(
         print_json({"index": into, **asdict(report), "rejects": rejects})
     else:
         _print_report(into, report, rejects)
+    if strict and report.rejected:
+        raise typer.Exit(1)
 
 
 def _open_or_create(

@@ -81,6 +81,25 @@ def test_indexing_reports_rejects_and_skips_unchanged_records(source: Path, inde
     assert "text" in rejects[0]["reason"]
 
 
+def test_columns_are_said_first_and_strict_fails_on_rejects(source: Path, index: str, tmp_path: Path) -> None:
+    strict = call("index", str(source), "--into", index, "--strict")
+    assert (strict.returncode, "1 rejected" in strict.stdout) == (1, True)
+    table, folder = tmp_path / "reviews.csv", tmp_path / "texts"
+    table.write_text("review_id,review,stars,place\n1,very good,5,here\n2,bad,1,there\n")
+    folder.mkdir()
+    (folder / "one.txt").write_text("rain")
+    into = str(tmp_path / "reviews.idx")
+    done = call("index", str(table), "--into", into, "--columns", "--strict", "--metadata-fields", "stars")
+    first = done.stderr.splitlines()[0]
+    assert done.returncode == 0
+    assert first == "reviews.csv: text = review; id = made from the text; metadata = stars"
+    done = call("index", str(table), str(folder), "--into", into, "--columns", "--id-field", "review_id")
+    assert done.stderr.splitlines()[:2] == [
+        "reviews.csv: text = review; id = review_id; metadata = stars, place",
+        "one.txt: whole files, with their paths as ids",
+    ]
+
+
 def test_search_json_has_the_fields_of_the_contract(index: str) -> None:
     found = called("search", index, "galaxies", "--limit", "3", "--explain")
     assert set(found) >= {"query", "plan", "drift", "hits", "timings_ms"}

@@ -124,6 +124,15 @@ class ColumnPicker:
         except RecursionError:
             return Rejected(row.position, "nested too deeply", record_id)
 
+    def described(self, rows: Sequence[Row]) -> str:
+        """Return what is taken as text, id and metadata, if ``rows`` are the first rows."""
+        read = {self.text, self.id, *self.further.values()}
+        others = [name for name in dict.fromkeys(n for row in rows for n in row.fields) if name not in read]
+        metadata = ", ".join(map(str, others if self.metadata is None else self.metadata))
+        further = "".join(f", {name} = {column}" for name, column in self.further.items())
+        record_id = self.id or "made from the text"
+        return f"text = {self.text}{further}; id = {record_id}; metadata = {metadata or 'none'}"
+
     def _id(self, row: Row, text: Any) -> str:
         value = _look_up(row.fields, self.id) if self.id else _ABSENT
         if value is not _ABSENT:

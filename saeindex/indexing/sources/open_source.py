@@ -130,6 +130,16 @@ def _iterable_source(items: Iterable[Any], columns: Columns) -> RecordSource:
     return _Items(name, items, columns, total, is_one_shot)
 
 
+def columns_of(source: RecordSource) -> list[str]:
+    """Return a line for each table of a source: the columns of the text, the id and the metadata."""
+    if isinstance(source, _Chain):
+        return [line for each in source.sources for line in columns_of(each)]
+    if not isinstance(source, _Rows):
+        return [f"{source.name}: whole files, with their paths as ids"]
+    rows = [row for row in islice(source.read(), _HEAD_ROWS) if isinstance(row, Row)]
+    return [f"{source.name}: {source.picker().described(rows)}"]
+
+
 # The sources ------------------------------------------------------------------------------------------
 
 
@@ -216,15 +226,15 @@ class _Chain:
     """Several sources, one after another."""
 
     def __init__(self, sources: Sequence[RecordSource]) -> None:
-        self._sources = tuple(sources)
+        self.sources = tuple(sources)
         others = len(sources) - 1
         self.name = sources[0].name + (f" and {others} more" if others else "")
 
     @property
     def total(self) -> int | None:
-        totals = [source.total for source in self._sources]
+        totals = [source.total for source in self.sources]
         known = [total for total in totals if total is not None]
         return sum(known) if len(known) == len(totals) else None
 
     def __iter__(self) -> Iterator[Record | Rejected]:
-        return chain.from_iterable(self._sources)
+        return chain.from_iterable(self.sources)
