@@ -105,10 +105,14 @@ def _shown_char(char: str) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
+def cut(text: str, max_chars: int) -> str:
+    """Return the text, cut to ``max_chars`` characters with an ellipsis where it is longer."""
+    return text if len(text) <= max_chars else f"{text[: max_chars - 1].rstrip(', ')}…"
+
+
 def shortened(text: str, max_chars: int) -> str:
-    """Return the text as :func:`visible`, cut to ``max_chars`` with an ellipsis where it is longer."""
-    shown = visible(text)
-    return shown if len(shown) <= max_chars else f"{shown[: max_chars - 1].rstrip(', ')}…"
+    """Return the text as :func:`visible`, :func:`cut`."""
+    return cut(visible(text), max_chars)
 
 
 def one_line(text: str, max_chars: int) -> str:

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Sequence
 
-from saeindex.types import one_line
+from saeindex.types import cut
 
 Messages = list[dict[str, str]]
 
@@ -78,7 +78,7 @@ def quoted_text(text: str) -> str:
 
 
 def _cut(text: str) -> str:
-    return one_line(text, MAX_TEXT_CHARS)
+    return cut(" ".join(text.split()), MAX_TEXT_CHARS)
 
 
 def _messages(system: str, parts: Sequence[str]) -> Messages:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
     Doubles: TypeAlias = NDArray[np.float64]
     Ints: TypeAlias = NDArray[np.int64]
+    # One-sided p-values: of less, and of more.
+    Tails: TypeAlias = tuple[Doubles, Doubles]
 
 # The shares of a family's error rate for trends and change points (a weighted Bonferroni correction).
 OF_TREND, OF_CHANGE = 0.7, 0.3
@@ -174,10 +177,12 @@ def run_trends(
     totals = PeriodTotals.of(evidence.has, codes, design, scores)
     counts, effects = totals.counted(totals.totals.groups)
     units = totals.totals if totals.totals.has_units and totals.totals.is_nested else None
-    trend = contrast_test(counts, scores, effects)
+    trend, of_split = contrast_test(counts, scores, effects), totals.of_splits(counts, effects)
+    sides = split_tails(counts, of_split if units is None else np.ones_like(of_split))
     if units is not None:
-        trend = _assigned(trend, contrast_test(counts, scores, np.ones_like(effects)), units, scores)
-    splits = best_splits(counts, totals.of_splits(counts, effects), units)
+        alone = contrast_test(counts, scores, np.ones_like(effects))
+        trend, sides = _assigned(trend, alone, sides, units, scores)
+    splits = best_split(sides, of_split, counts.n.sum(0))
     p = np.minimum(1.0, np.minimum(trend.p / OF_TREND, splits.p / OF_CHANGE))
     if units is None and totals.totals.has_units and totals.n_units < MANY_UNITS:
         p = _of_few(p, totals.n_units)
@@ -185,15 +190,25 @@ def run_trends(
 
 
 def _assigned(
-    trend: PeriodContrast, alone: PeriodContrast, units: UnitTotals, scores: Doubles
-) -> PeriodContrast:
-    """Return the test of a line by units and by records ``alone``; the larger p-value counts."""
+    trend: PeriodContrast, alone: PeriodContrast, sides: Sequence[Tails], units: UnitTotals, scores: Doubles
+) -> tuple[PeriodContrast, list[Tails]]:
+    """Return the tests of a line and of the splits by whole units.
+
+    ``alone`` and ``sides`` are those by records; the larger p-value counts.
+    """
     from scipy.special import ndtri
 
-    columns = np.flatnonzero(alone.p < WORTH)
-    less, more = larger(alone.less, alone.more, columns, units.scored_tails(scores[units.groups], columns))
+    places = units.groups
+    splits = [(places > at).astype(np.float64) for at in range(len(sides))]
+    by_records = [(alone.less, alone.more), *sides]
+    columns = [np.flatnonzero(np.minimum(less, more) < WORTH / 2) for less, more in by_records]
+    contrasts = list(zip([scores[places], *splits], columns, strict=True))
+    found = units.scored_tails(contrasts)
+    (less, more), *others = [
+        larger(*tails, own, by_units) for tails, own, by_units in zip(by_records, columns, found, strict=True)
+    ]
     z = np.sign(trend.z) * -ndtri(np.clip(np.minimum(less, more), 1e-300, 0.5))
-    return replace(trend, less=less, more=more, z=z)
+    return replace(trend, less=less, more=more, z=z), others
 
 
 def _of_few(p: Doubles, n_units: int) -> Doubles:
@@ -217,39 +232,36 @@ class Splits:
     design: Doubles
 
 
-def best_splits(counts: StratifiedCounts, design: Doubles, units: UnitTotals | None = None) -> Splits:
-    """Test every split of the periods into before and after, and return the best split of each column.
+def best_split(sides: Sequence[Tails], design: Doubles, records: Doubles) -> Splits:
+    """Return the best split of each column, of splits with these tails.
 
-    The design effects are (f,), or (P - 1, f) if each split has its own. If given, whole ``units`` are
-    assigned to periods at random.
+    ``design`` are the design effects of the tests, (f,), or (P - 1, f) if each split has its own; ``records``
+    (P,) are those of the periods.
+    """
+    from scipy.special import ndtri
+
+    less, more = (np.stack(part) for part in zip(*sides, strict=True))
+    p = np.minimum(1.0, 2.0 * np.minimum(less, more))
+    z = np.where(more < less, -1.0, 1.0) * ndtri(np.clip(p, 1e-300, 1.0) / 2)
+    best, column = np.argmin(p, axis=0), np.arange(p.shape[1])
+    own = np.broadcast_to(design, p.shape)
+    return Splits(best + 1, z[best, column], searched(p[best, column], records), own[best, column])
+
+
+def split_tails(counts: StratifiedCounts, design: Doubles) -> list[Tails]:
+    """Return for every split the one-sided p-values (f,): of a fall from the periods before to those after,
+    and of a rise.
 
     Each is the test of two groups within the strata, so that one small period is tested exactly.
     """
-    n_periods = counts.n.shape[1]
-    own = np.broadcast_to(design, (n_periods - 1, counts.k.shape[2]))
-    each = [_split_test(counts, i + 1, own[i], units) for i in range(n_periods - 1)]
-    z, p = (np.stack(part) for part in zip(*each, strict=True))
-    best = np.argmin(p, axis=0)
-    column = np.arange(z.shape[1])
-    return Splits(best + 1, z[best, column], searched(p[best, column], counts.n.sum(0)), own[best, column])
-
-
-def _split_test(
-    counts: StratifiedCounts, at: int, design: Doubles, units: UnitTotals | None
-) -> tuple[Doubles, Doubles]:
-    """Compare the periods from ``at`` on with those before; return z, positive for a rise, and p (f,)."""
-    from scipy.special import ndtri
-
-    sides = (slice(at, None), slice(None, at))
-    k, n = (np.stack([values[:, side].sum(1) for side in sides], 1) for values in (counts.k, counts.n))
-    effects = design if units is None else np.ones_like(design)
-    less, more = group_tails(StratifiedCounts(k, n).pair(0, 1), effects, FAR_SPLIT)
-    if units is not None:
-        columns = np.flatnonzero(np.minimum(less, more) < WORTH / 2)
-        tails = units.scored_tails((units.groups >= at).astype(np.float64), columns)
-        less, more = larger(less, more, columns, tails)
-    p = np.minimum(1.0, 2.0 * np.minimum(less, more))
-    return np.where(more < less, -1.0, 1.0) * ndtri(np.clip(p, 1e-300, 1.0) / 2), p
+    n_splits = counts.n.shape[1] - 1
+    own = np.broadcast_to(design, (n_splits, counts.k.shape[2]))
+    found = []
+    for at in range(1, n_splits + 1):
+        sides = (slice(at, None), slice(None, at))
+        k, n = (np.stack([values[:, side].sum(1) for side in sides], 1) for values in (counts.k, counts.n))
+        found.append(group_tails(StratifiedCounts(k, n).pair(0, 1), own[at - 1], FAR_SPLIT))
+    return found
 
 
 def split_scores(n_periods: int) -> Doubles:

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from saeindex.analysis.stats.score_sums import smallest_step
+from saeindex.analysis.stats.score_sums import LATTICE, smallest_step
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Doubles: TypeAlias = NDArray[np.float64]
+    Ints: TypeAlias = NDArray[np.int64]
 
 # Different values that a column of more is rounded to, and how much finer they are near 0.
 VALUES, FINE = 128, 4.0
@@ -34,39 +35,63 @@ SOLVED, SMALLEST_STEP = 1e-3, 1e-6
 # Standard deviations below which the tail is a normal's; numbers that are computed at once.
 NEAR, BLOCK = 0.5, 2_000_000
 TINY = 1e-300
+# The spread of sums that do not vary; what sums may differ by that are equal.
+SMALLEST, NEARLY = 1e-9, 1e-9
 
 
-def assigned_tails(
-    values: Doubles, scores: Doubles, stretch: Doubles | float = 1.0
-) -> tuple[Doubles, Doubles]:
-    """Return the one-sided p-values (f,) of Σ_u ``values`` (u, f) ``scores`` (u,): lower, and higher.
+class UnitValues:
+    """Numbers of units (u, f), prepared once for the tails of their sums with any scores."""
 
-    What is as far as observed counts half, about, as in a mid-p value. The sum is as far from its mean as
-    observed times ``stretch`` (f,).
-    """
-    from scipy.special import ndtr
+    def __init__(self, values: Doubles) -> None:
+        """Centre and sort the columns, and round them where they have many different values."""
+        a = values - values.mean(0)
+        self._norms = np.linalg.norm(a, axis=0)
+        self._a = a / np.maximum(self._norms, TINY)
+        self._ordered = np.sort(self._a, axis=0)
+        self._steps = _smallest_steps(self._ordered)
+        self._means, self._counts = _rounded(self._a)
 
-    a, b = values - values.mean(0), scores - scores.mean()
-    spread = np.linalg.norm(a, axis=0) * np.linalg.norm(b) / np.sqrt(max(1, len(b) - 1))
-    a = a / np.maximum(spread, TINY)
-    z = np.where(spread > 1e-9, stretch * (b @ a), 0.0)
-    r = z.copy()
-    distinct, units = np.unique(b, return_counts=True)
-    limits = [np.sort(sign * a, axis=0).T @ np.sort(b) - 1e-9 for sign in (1.0, -1.0)]
-    far = np.flatnonzero((np.abs(z) > NEAR) & (z < limits[0]) & (-z < limits[1]))
-    width = len(distinct) * min(VALUES, len(b))
-    for block in np.array_split(far, 1 + far.size * width // BLOCK):
-        if block.size:
-            step = np.array([smallest_step(column) for column in a[:, block].T]) * smallest_step(scores)
-            rounded = _rounded(a[:, block])
-            r[block] = _corrected_root(*rounded, z[block], distinct, units.astype(np.float64), step)
-    below, above = ndtr(r), ndtr(-r)
-    for sign, limit, tail, other in ((1.0, limits[0], above, below), (-1.0, limits[1], below, above)):
-        for column in np.flatnonzero((sign * z >= limit) & (spread > 1e-9)):
-            tail[column] = _chance_of_limit(np.sort(sign * a[:, column]), np.sort(b)) / 2
-            other[column] = 1 - tail[column]
-    rarest = np.exp(-_log_ways(units)) / 2
-    return np.clip(below, rarest, 1 - rarest), np.clip(above, rarest, 1 - rarest)
+    def tails(
+        self, scores: Doubles, columns: Ints, stretch: Doubles | float = 1.0
+    ) -> tuple[Doubles, Doubles]:
+        """Return the one-sided p-values (c,) of Σ_u values ``scores`` (u,) of columns: lower, and higher.
+
+        What is as far as observed counts half, about, as in a mid-p value. The sum is as far from its mean as
+        observed times ``stretch`` (c,).
+        """
+        from scipy.special import ndtr
+
+        b = scores - scores.mean()
+        width = float(np.linalg.norm(b)) / np.sqrt(max(1, len(b) - 1))
+        varies, scale = self._norms[columns] * width > SMALLEST, 1 / max(width, TINY)
+        z = np.where(varies, stretch * scale * (b @ self._a[:, columns]), 0.0)
+        r, up = z.copy(), np.sort(b)
+        limits = [scale * (self._ordered[:, columns].T @ way) - NEARLY for way in (up, -up[::-1])]
+        far = np.flatnonzero((np.abs(z) > NEAR) & (z < limits[0]) & (-z < limits[1]))
+        distinct, units = np.unique(b, return_counts=True)
+        rows = len(distinct) * len(self._means)
+        for block in np.array_split(far, 1 + far.size * rows // BLOCK):
+            if block.size:
+                own = columns[block]
+                step = scale * self._steps[own] * smallest_step(scores)
+                means, counts = scale * self._means[:, own], self._counts[:, own]
+                r[block] = _corrected_root(means, counts, z[block], distinct, units.astype(np.float64), step)
+        below, above = ndtr(r), ndtr(-r)
+        for sign, limit, tail, other in ((1.0, limits[0], above, below), (-1.0, limits[1], below, above)):
+            for place in np.flatnonzero((sign * z >= limit) & varies):
+                ordered = scale * np.sort(sign * self._ordered[:, columns[place]])
+                tail[place] = _chance_of_limit(ordered, up) / 2
+                other[place] = 1 - tail[place]
+        rarest = np.exp(-_log_ways(units)) / 2
+        return np.clip(below, rarest, 1 - rarest), np.clip(above, rarest, 1 - rarest)
+
+
+def _smallest_steps(ordered: Doubles) -> Doubles:
+    """Return :func:`smallest_step` of each sorted column (f,)."""
+    steps = np.diff(ordered, axis=0)
+    differs = steps > 0
+    is_lattice = differs.any(0) & (differs.sum(0) < LATTICE)
+    return np.where(is_lattice, np.where(differs, steps, np.inf).min(0, initial=np.inf), 0.0)
 
 
 def _chance_of_limit(a: Doubles, b: Doubles) -> float:

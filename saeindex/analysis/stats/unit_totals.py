@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from saeindex.analysis.stats.stratified import StratifiedCounts, effects_between, indicator
-from saeindex.analysis.stats.unit_sums import assigned_tails
+from saeindex.analysis.stats.unit_sums import UnitValues
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -85,17 +86,18 @@ class UnitTotals:
 
         The units of both groups are assigned to them at random.
         """
-        return self.scored_tails((self.groups == a).astype(np.float64), columns, np.isin(self.groups, (a, b)))
+        scores = (self.groups == a).astype(np.float64)
+        return self.scored_tails([(scores, columns)], np.isin(self.groups, (a, b)))[0]
 
     def scored_tails(
-        self, scores: Doubles, columns: Ints, chosen: NDArray[np.bool_] | None = None
-    ) -> tuple[Doubles, Doubles]:
-        """Return the tails (c,) of the sum of what ``chosen`` units add, if ``scores`` (u,) are theirs.
+        self, contrasts: Sequence[tuple[Doubles, Ints]], chosen: NDArray[np.bool_] | None = None
+    ) -> list[tuple[Doubles, Doubles]]:
+        """Return the tails (c,) of the sums of what ``chosen`` units add, for each of several contrasts.
 
-        Sums are compared in standard errors, which depend on how many records the units of a group have.
+        A contrast has the scores (u,) of all units, and the columns (c,). Sums are compared in standard
+        errors, which depend on how many records the units of a group have.
         """
         kept = np.arange(len(self.sizes)) if chosen is None else np.flatnonzero(chosen)
-        b = scores[kept] - scores[kept].mean()
         place = np.full(len(self.sizes), -1)
         place[kept] = np.arange(len(kept))
         cells = np.flatnonzero(place[self.cell_units] >= 0)
@@ -104,32 +106,37 @@ class UnitTotals:
         of_stratum = indicator(self.cell_strata[cells], n_strata)
         records = (of_unit.multiply(self.cell_sizes[cells]) @ of_stratum.T).toarray()  # (u, S)
         n = np.maximum(records.sum(0), 1.0)
-        observed, usual = _widths(records, b)
-        # Of two groups, fewer records than usual do not count as evidence: they can be in a few large units.
-        most = 1.0 if len(np.unique(b)) == 2 else np.inf
         own = self.cells[cells]
-        less, more = [np.zeros(0)], [np.zeros(0)]
-        for block in np.array_split(columns, 1 + len(columns) * len(kept) // BLOCK):
+        widths = [_widths(records, scores[kept]) for scores, _ in contrasts]
+        found = [(np.zeros(len(columns)), np.zeros(len(columns))) for _, columns in contrasts]
+        every = np.unique(np.concatenate([np.zeros(0, np.int64), *(columns for _, columns in contrasts)]))
+        for block in np.array_split(every, 1 + len(every) * len(kept) // BLOCK):
+            if not block.size:
+                continue
             counts = own[:, block]
             share = np.asarray((of_stratum @ counts).todense(), np.float64) / n[:, None]
             excess = np.asarray((of_unit @ counts).todense(), np.float64) - records @ share
             by_stratum = share * (1 - share) * (n / np.maximum(n - 1, 1.0))[:, None]
-            here, expected = (np.maximum(width @ by_stratum, 1e-12) for width in (observed, usual))
-            stretch = np.minimum(np.sqrt(expected / here), most)
-            tails = assigned_tails(excess, b, stretch)
-            less.append(tails[0])
-            more.append(tails[1])
-        return np.concatenate(less), np.concatenate(more)
+            values = UnitValues(excess)
+            for (scores, columns), (observed, usual), tails in zip(contrasts, widths, found, strict=True):
+                is_here = np.isin(columns, block)
+                here = np.searchsorted(block, columns[is_here])
+                own_width, expected = (np.maximum(w @ by_stratum[:, here], 1e-12) for w in (observed, usual))
+                # Of two groups, fewer records than usual are no evidence: they can be in a few large units.
+                most = 1.0 if len(np.unique(scores[kept])) == 2 else np.inf
+                stretch = np.minimum(np.sqrt(expected / own_width), most)
+                tails[0][is_here], tails[1][is_here] = values.tails(scores[kept], here, stretch)
+        return found
 
 
 def _widths(records: Doubles, scores: Doubles) -> tuple[Doubles, Doubles]:
     """Return Σ_u m b² - (Σ_u m b)² / n (S,) for ``records`` m (u, S) of units, and its mean over assignments.
 
-    ``scores`` b (u,) have mean 0.
+    ``b`` are the ``scores`` (u,) less their mean.
     """
-    u, n = len(scores), np.maximum(records.sum(0), 1.0)
-    observed = scores**2 @ records - (scores @ records) ** 2 / n
+    u, n, b = len(scores), np.maximum(records.sum(0), 1.0), scores - scores.mean()
+    observed = b**2 @ records - (b @ records) ** 2 / n
     around_mean = ((records - records.mean(0)) ** 2).sum(0)
-    squares = float(scores @ scores)
+    squares = float(b @ b)
     usual = squares / u * records.sum(0) - squares / max(1, u - 1) * around_mean / n
     return observed, usual

@@ -15,9 +15,10 @@ from saeindex.analysis.drift.trend_test import (
     MIN_CROSSED,
     PeriodTotals,
     TrendTest,
-    best_splits,
+    best_split,
     run_trends,
     searched,
+    split_tails,
 )
 from saeindex.analysis.stats.design import Design
 from saeindex.analysis.stats.evidence import Evidence
@@ -52,7 +53,8 @@ def test_the_best_split_has_the_p_value_of_its_two_groups_with_the_price_of_the_
     codes = rng.choice(5, 900, p=[0.3, 0.1, 0.2, 0.1, 0.3]).astype(np.int32)
     has = csr_matrix((rng.random((900, 30)) < 0.25 + 0.1 * (codes[:, None] >= 3)).astype(np.float32))
     strata, records = np.zeros(900, np.int32), np.bincount(codes).astype(float)
-    splits = best_splits(StratifiedCounts.of(has, codes, strata, 5), np.ones(30))
+    sides = split_tails(StratifiedCounts.of(has, codes, strata, 5), np.ones(30))
+    splits = best_split(sides, np.ones(30), records)
     of_each = np.stack([
         compare_groups(
             StratifiedCounts.of(has, (codes < at).astype(np.int32), strata, 2), np.ones(30)

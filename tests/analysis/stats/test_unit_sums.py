@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from saeindex.analysis.stats.unit_sums import assigned_tails
+from saeindex.analysis.stats.unit_sums import UnitValues
 
 DRAWS = 40_000
 
@@ -30,6 +30,7 @@ def long_tailed(units: int, columns: int, seed: int) -> NDArray[np.float64]:
 def test_tails_are_those_of_random_assignments(scores: NDArray[np.int64]) -> None:
     scores = scores.astype(np.float64)
     values = long_tailed(len(scores), 10, 0)
+    prepared = UnitValues(values)
     rng = np.random.default_rng(1)
     drawn = np.stack([rng.permutation(scores) for _ in range(DRAWS)])
     sums = drawn @ values
@@ -39,7 +40,7 @@ def test_tails_are_those_of_random_assignments(scores: NDArray[np.int64]) -> Non
             at = order[int((1 - part) * DRAWS)]
             above = (sums[:, column] > sums[at, column] + 1e-6).mean()
             equal = (np.abs(sums[:, column] - sums[at, column]) <= 1e-6).mean()
-            _, more = assigned_tails(values[:, [column]], drawn[at])
+            _, more = prepared.tails(drawn[at], np.array([column]))
             assert more[0] == pytest.approx(above + equal / 2, rel=tolerance)
 
 
@@ -47,19 +48,19 @@ def test_the_largest_sum_has_the_chance_of_its_assignments() -> None:
     values = np.array([5.0, 3.0, 3.0, 1.0, 0.0, 0.0])
     scores = np.array([2.0, 1.0, 1.0, 1.0, 0.0, 0.0])
     sums = np.array([np.dot(values, one) for one in permutations(scores)])
-    less, more = assigned_tails(values[:, None], scores)
+    less, more = UnitValues(values[:, None]).tails(scores, np.array([0]))
     assert more[0] == pytest.approx((sums == sums.max()).mean() / 2)
     assert less[0] == pytest.approx(1 - more[0])
-    mirrored = assigned_tails(-values[:, None], scores)
+    mirrored = UnitValues(-values[:, None]).tails(scores, np.array([0]))
     assert (mirrored[0][0], mirrored[1][0]) == pytest.approx((more[0], less[0]))
 
 
 @pytest.mark.parametrize("values", [np.zeros(6), np.full(6, 3.0)])
 def test_values_without_differences_say_nothing(values: NDArray[np.float64]) -> None:
-    less, more = assigned_tails(values[:, None], np.arange(6.0))
+    less, more = UnitValues(values[:, None]).tails(np.arange(6.0), np.array([0]))
     assert (less[0], more[0]) == (0.5, 0.5)
 
 
 def test_units_of_one_group_say_nothing() -> None:
-    less, more = assigned_tails(np.arange(6.0)[:, None], np.ones(6))
+    less, more = UnitValues(np.arange(6.0)[:, None]).tails(np.ones(6), np.array([0]))
     assert (less[0], more[0]) == (0.5, 0.5)
