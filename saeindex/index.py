@@ -247,8 +247,7 @@ class FeatureIndex(AnalysisMethods):
         """
         from saeindex.collection.stored import checked_parts, export_records
 
-        is_all = where is None and query_filter is None
-        condition = None if is_all else self.planner.condition(where, query_filter)
+        condition = self.planner.condition(where, query_filter)
         parts = checked_parts(include)
         return export_records(self._stored.matching(condition, parts), Path(path), parts)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 JsonObject: TypeAlias = Mapping[str, Any]
 # Characters that terminals obey, or that reverse or hide text.
-_UNSAFE = re.compile(
+UNSAFE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff"
     r"\U000e0000-\U000e007f]"
 )
@@ -95,7 +95,7 @@ def visible(text: str, keep: str = "") -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    return _UNSAFE.sub(lambda found: found[0] if found[0] in keep else _shown_char(found[0]), text)
+    return UNSAFE.sub(lambda found: found[0] if found[0] in keep else _shown_char(found[0]), text)
 
 
 def _shown_char(char: str) -> str:

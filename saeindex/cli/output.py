@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from saeindex.cli.bars import print_explanation
-from saeindex.types import one_line, shortened, shown_label, visible
+from saeindex.types import UNSAFE, one_line, shortened, shown_label, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,10 +30,6 @@ Url = Annotated[
 SHOWN_FEATURES = 4
 # Characters of texts of several lines that are printed as they are.
 LINES = "\n\t"
-# Characters that JSON may hold as they are, and terminals obey.
-UNSAFE_IN_JSON = re.compile(
-    r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
-)
 
 
 def console() -> Console:
@@ -62,7 +57,7 @@ def say(text: str, is_error: bool = False, **style: Any) -> None:
 def print_json(value: Mapping[str, Any]) -> None:
     """Print one JSON object; characters that a terminal would obey are escaped."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    print(UNSAFE_IN_JSON.sub(lambda found: json.dumps(found[0])[1:-1], text))
+    print(UNSAFE.sub(lambda found: json.dumps(found[0])[1:-1], text))
 
 
 def hits_json(hits: Hits) -> dict[str, Any]:

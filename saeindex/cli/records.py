@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -66,10 +67,7 @@ def delete(
             _ask(f"Delete {count:,} of {len(opened):,} records of {visible(index)}?", as_json)
         deleted = (opened.delete(ids) if ids is not None else opened.delete(where=where)) if count else 0
         _warn(opened, where, count)
-    if as_json:
-        print_json({"deleted": deleted})
-    else:
-        say(f"{visible(index)}: {deleted:,} records deleted")
+    _answer({"deleted": deleted}, f"{visible(index)}: {deleted:,} records deleted", as_json)
     if not deleted:
         raise typer.Exit(1)
 
@@ -92,10 +90,7 @@ def export(
     with FeatureIndex.open(index, url=url) as opened:
         count = opened.export(to, where, include=parts)
         _warn(opened, where, count)
-    if as_json:
-        print_json({"exported": count, "file": str(to)})
-    else:
-        say(f"{visible(str(to))}: {count:,} records")
+    _answer({"exported": count, "file": str(to)}, f"{visible(str(to))}: {count:,} records", as_json)
     if not count:
         raise typer.Exit(1)
 
@@ -111,10 +106,13 @@ def copy(
     with FeatureIndex.open(index) as opened:
         opened.copy(to)
         records = len(opened)
-    if as_json:
-        print_json({"copied": index, "to": str(to), "records": records})
-    else:
-        say(f"{visible(str(to))}: a copy of {visible(index)}, {records:,} records")
+    text = f"{visible(str(to))}: a copy of {visible(index)}, {records:,} records"
+    _answer({"copied": index, "to": str(to), "records": records}, text, as_json)
+
+
+def _answer(described: Mapping[str, Any], text: str, as_json: bool) -> None:
+    """Print the result of a command as JSON or in a sentence."""
+    print_json(described) if as_json else say(text)
 
 
 def _ask(question: str, as_json: bool) -> None:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from saeindex.collection.records import record_ids
 from saeindex.config import DENSE, PASSAGES, SAE, TEXT, suffixed
-from saeindex.errors import InvalidInputError, MissingDependencyError
+from saeindex.errors import InvalidInputError
 from saeindex.files import checked_suffix, replacing
 from saeindex.indexing.points import point_id
 from saeindex.protocols import SparseVector
+from saeindex.report.result import installed
 from saeindex.stores.base import pages
 from saeindex.types import Activation
 
@@ -81,9 +82,7 @@ class StoredRecords:
         """``fields`` are the names of the index's further texts."""
         self._store, self._space, self._fields = store, space, tuple(fields)
 
-    def get(
-        self, ids: Sequence[str], parts: Collection[RecordPart] = get_args(RecordPart)
-    ) -> list[StoredRecord]:
+    def get(self, ids: Sequence[str], parts: Collection[RecordPart] = PARTS) -> list[StoredRecord]:
         """Return the records that exist, in the order of ``ids``."""
         wanted = [str(one) for one in ids]
         found: list[StoredRecord] = []
@@ -101,7 +100,7 @@ class StoredRecords:
         return found
 
     def matching(
-        self, condition: Filter | None, parts: Collection[RecordPart] = get_args(RecordPart)
+        self, condition: Filter | None, parts: Collection[RecordPart] = PARTS
     ) -> Iterator[StoredRecord]:
         """Yield all records, or those with a passage that matches."""
         waiting = iter(self._ids(condition))
@@ -183,12 +182,8 @@ def _write_jsonl(records: Iterable[StoredRecord], path: Path, parts: Collection[
 
 
 def _write_parquet(records: Iterable[StoredRecord], path: Path, parts: Collection[RecordPart]) -> int:
-    try:
-        arrow, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"an export to {path.name}", "pyarrow is not installed", 'Run pip install "saeindex[parquet]".'
-        ) from error
+    arrow = installed("pyarrow", f"Parquet file {path.name}", "parquet")
+    parquet = import_module("pyarrow.parquet")
     concept = arrow.struct({"id": arrow.int32(), "label": arrow.string(), "activation": arrow.float32()})
     code = arrow.struct({"indices": arrow.list_(arrow.int32()), "values": arrow.list_(arrow.float32())})
     columns = {"id": arrow.string(), "text": arrow.string(), "passages": arrow.list_(arrow.string()),

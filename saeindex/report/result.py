@@ -95,7 +95,7 @@ class AnalysisResult(Described, ABC):
 
 def data_frame(rows: Sequence[Row]) -> DataFrame:
     """Return rows as a pandas DataFrame; MissingDependencyError where pandas is not installed."""
-    return _installed("pandas", "a pandas DataFrame", "pandas").DataFrame(rows)
+    return installed("pandas", "a pandas DataFrame", "pandas").DataFrame(rows)
 
 
 def write_csv(columns: dict[str, list[Any]], path: Path) -> None:
@@ -112,7 +112,7 @@ def _safe(cell: Any) -> Any:
 
 
 def _write_parquet(columns: dict[str, list[Any]], path: Path) -> None:
-    pyarrow = _installed("pyarrow", f"Parquet file {path.name}", "parquet")
+    pyarrow = installed("pyarrow", f"Parquet file {path.name}", "parquet")
     arrays = {name: _of_one_type(cells) for name, cells in columns.items()}
     import_module("pyarrow.parquet").write_table(pyarrow.table(arrays), path)
 
@@ -126,7 +126,8 @@ def _of_one_type(cells: list[Any]) -> list[Any]:
     return [None if cell is None else kind(cell) for cell in cells]
 
 
-def _installed(module: str, asked: str, extra: str) -> Any:
+def installed(module: str, asked: str, extra: str) -> Any:
+    """Import an optional package; MissingDependencyError names what to install."""
     try:
         return import_module(module)
     except ImportError as error:

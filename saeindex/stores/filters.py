@@ -12,7 +12,7 @@ import numpy as np
 
 from saeindex.errors import InvalidInputError, kind_of
 from saeindex.protocols import PointId
-from saeindex.stores.min_should import bounded
+from saeindex.stores.min_should import bounded, conditions_of
 from saeindex.stores.point_checks import canonical_id
 
 if TYPE_CHECKING:
@@ -75,13 +75,6 @@ def check_filter(query_filter: object) -> None:
     if not isinstance(query_filter, models.Filter):
         raise _refusal(f"it is {kind_of(query_filter)}", "Pass a qdrant_client.models.Filter.")
     _check_clauses(query_filter, 1)
-
-
-def conditions_of(clause: object) -> list[Any]:
-    """Return a clause of a filter as a list; in the model it can also be a single condition or None."""
-    if clause is None:
-        return []
-    return list(clause) if isinstance(clause, Sequence) else [clause]
 
 
 def to_edge(filters: Sequence[models.Filter], among: Iterable[PointId] | None = None) -> Any:

@@ -7,6 +7,7 @@ n are true if at least j are in one half and k - j in the other, for some j.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from math import comb
 from typing import TYPE_CHECKING, Any
@@ -47,9 +48,15 @@ def _counts(condition: Any) -> bool:
     )
 
 
+def conditions_of(clause: object) -> list[Any]:
+    """Return a clause of a filter as a list; in the model it can also be a single condition or None."""
+    if clause is None:
+        return []
+    return list(clause) if isinstance(clause, Sequence) else [clause]
+
+
 def _clauses(one: models.Filter) -> list[list[Any]]:
-    given = (one.must, one.should, one.must_not)
-    return [list(c) if isinstance(c, list | tuple) else [] if c is None else [c] for c in given]
+    return [conditions_of(clause) for clause in (one.must, one.should, one.must_not)]
 
 
 def _bounded(condition: Any) -> Any:
