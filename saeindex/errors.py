@@ -10,6 +10,7 @@ SaeIndexError                     the root; has asked, found, do
 ├── MismatchError                 an index and a feature space or setting that do not fit together
 ├── IndexLockedError              another process has the index open
 ├── StorageError                  the engine, the server or the disk refused an operation
+│   └── DamageError               what is stored is not what was written
 ├── QueryTimeoutError             a search took longer than its timeout
 ├── EncoderError                  an encoder or an embedding service failed
 └── MissingDependencyError        an optional package is not installed
@@ -70,6 +71,10 @@ class IndexLockedError(SaeIndexError):
 
 class StorageError(SaeIndexError):
     """The engine, the server or the disk refused an operation."""
+
+
+class DamageError(StorageError):
+    """What is stored is not what was written: a disk, a copy or another program has changed it."""
 
 
 class QueryTimeoutError(SaeIndexError):

@@ -147,7 +147,8 @@ class Executor:
 
     def _selected(self, query: Query, scoring: Scoring) -> Selected:
         """Return the complete points of the page by group, each with its rank before it was reordered."""
-        vectors = EXPLAINED if query.explain else (SAE,)
+        # Also the vector that was searched, which the store then checks: a damaged one has a wrong score.
+        vectors = EXPLAINED if query.explain or (ranks(query) and query.using != SAE) else (SAE,)
         if not self._is_reordered(query):
             points = scoring.best(query.limit, query.offset, vectors=vectors)
             return [(None, list(enumerate(points, query.offset + 1)))]

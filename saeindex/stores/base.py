@@ -10,11 +10,13 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from saeindex.errors import InvalidInputError, StorageError
 from saeindex.protocols import Layout, OrderBy, Page, Point, PointId, SearchRequest
+from saeindex.stores.checksums import Checker, Damage, damage_error
 from saeindex.stores.engine import Fetch, NearestIds, NearestSearch
 from saeindex.stores.filters import check_filter
 from saeindex.stores.point_checks import CheckedPoint, canonical_id, check_count, check_fields, check_points
@@ -55,6 +57,21 @@ class BaseStore(ABC):
     def prefers_postfilter(self) -> bool:
         """Whether ``SearchRequest.postfilter`` can make a search faster: the engine filters slowly."""
         return False
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The collection's name, or the path of its directory."""
+
+    @property
+    def has_checksums(self) -> bool:
+        """Whether all points were written with checksums, so that a point without them is damaged."""
+        return False
+
+    @property
+    def has_exact_vectors(self) -> bool:
+        """Whether dense unit vectors are read as they were written, bit for bit."""
+        return True
 
     def __enter__(self) -> Self:
         return self
@@ -207,11 +224,16 @@ class BaseStore(ABC):
 
     def retrieve(self, ids: Sequence[PointId], fetch: Fetch) -> list[Point]:
         """Return the points of canonical, distinct ``ids`` that exist, in any order."""
-        return self._run("get", lambda: self._retrieve(ids, fetch), asked=len(ids)) if ids else []
+        if not ids:
+            return []
+        read = fetch.with_checksums()
+        return self._sound(self._run("get", lambda: self._retrieve(ids, read), asked=len(ids)), fetch)
 
     def nearest(self, search: NearestSearch) -> list[Point]:
         """Run one search in the engine: scored points, best first."""
-        return self._run("search", lambda: self._nearest(search), search.using, search.limit)
+        read = replace(search, fetch=search.fetch.with_checksums())
+        found = self._run("search", lambda: self._nearest(read), search.using, search.limit)
+        return self._sound(found, search.fetch)
 
     def nearest_ids(self, search: NearestSearch) -> NearestIds:
         """Run one search that returns only ids, best first."""
@@ -223,13 +245,24 @@ class BaseStore(ABC):
         self, filters: tuple[Filter, ...], limit: int, cursor: PointId | None, fetch: Fetch
     ) -> Page:
         """Return a page in id order, starting at ``cursor``."""
-        return self._run("scroll", lambda: self._scroll(filters, limit, cursor, fetch), asked=limit)
+        read = fetch.with_checksums()
+        page = self._run("scroll", lambda: self._scroll(filters, limit, cursor, read), asked=limit)
+        return Page(self._sound(page.points, fetch), page.cursor)
 
     def scroll_by_value(
         self, order_by: OrderBy, filters: tuple[Filter, ...], limit: int, fetch: Fetch
     ) -> list[tuple[Point, float]]:
         """Return (point, value) in the order of a field, one row per value of a point."""
-        return self._run("scroll", lambda: self._scroll_ordered(order_by, filters, limit, fetch))
+        read = fetch.with_checksums()
+        rows = self._run("scroll", lambda: self._scroll_ordered(order_by, filters, limit, read))
+        points = self._sound([point for point, _ in rows], fetch)
+        return [(point, value) for point, (_, value) in zip(points, rows, strict=True)]
+
+    def examine(self, ids: Sequence[PointId]) -> list[Point | Damage]:
+        """Return the points of canonical, distinct ``ids`` that exist, complete or damaged, in any order."""
+        everything = self.fetch(True, True)
+        check = self._checker(everything).examine
+        return [check(point) for point in self._run("get", lambda: self._retrieve(ids, everything))]
 
     # The primitives of an engine ---------------------------------------------------------------------
 
@@ -279,6 +312,19 @@ class BaseStore(ABC):
     ) -> list[tuple[str | int | bool, int]]: ...
 
     # Helpers -----------------------------------------------------------------------------------------
+
+    def _checker(self, fetch: Fetch) -> Checker:
+        return Checker(fetch.payload, fetch.vectors, self.has_checksums, self.has_exact_vectors)
+
+    def _sound(self, points: Sequence[Point], fetch: Fetch) -> list[Point]:
+        """Return points that were read, without their checksums; DamageError if one is damaged."""
+        if not (fetch.payload or fetch.vectors):
+            return list(points)
+        checked = [self._checker(fetch).examine(point) for point in points]
+        if damaged := [one for one in checked if isinstance(one, Damage)]:
+            again = self.examine([one.point.id for one in damaged])  # as a whole, to name the record
+            raise damage_error([one for one in again if isinstance(one, Damage)] or damaged, self.name)
+        return checked  # type: ignore[return-value]
 
     def _run(self, action: str, call: Callable[[], T], what: str = "", asked: int | None = None) -> T:
         self._check_open(action)

@@ -55,9 +55,17 @@ class EdgeStore(BaseStore):
     ``fork`` the engine hangs in the child, so the store refuses all calls there.
     """
 
-    def __init__(self, directory: IndexDirectory, layout: Layout, shard: Any, lock: DirectoryLock) -> None:
+    def __init__(
+        self,
+        directory: IndexDirectory,
+        layout: Layout,
+        shard: Any,
+        lock: DirectoryLock,
+        has_checksums: bool = True,
+    ) -> None:
         """Take over an open shard and its lock; for :meth:`create` and :meth:`open`."""
         super().__init__(layout)
+        self._has_checksums = has_checksums
         self._directory, self._shard, self._lock = directory, shard, lock
         self._pid = os.getpid()
         self._unflushed = 0
@@ -99,11 +107,23 @@ class EdgeStore(BaseStore):
         directory = IndexDirectory(Path(path))
         directory.check_complete()
         with disk_errors(f"opening the index {str(path)!r}"), _locked(directory) as lock:
-            layout = layout_from_json(read_json(directory.layout), repr(str(path)))
+            kept = read_json(directory.layout)
+            layout = layout_from_json(kept, repr(str(path)))
             if not directory.points.is_dir():
                 found = "its directory 'points' is missing"
                 raise MismatchError(f"opening the index {str(path)!r}", found, "Restore it from a backup.")
-            return cls(directory, layout, engine.load_shard(directory.points), lock)
+            shard = engine.load_shard(directory.points)
+            return cls(directory, layout, shard, lock, kept.get("checksums") is True)
+
+    @property
+    def name(self) -> str:
+        """The path of the directory."""
+        return str(self._directory.root)
+
+    @property
+    def has_checksums(self) -> bool:
+        """Whether all points were written with checksums; indexes of earlier versions have none."""
+        return self._has_checksums
 
     @property
     def prefers_postfilter(self) -> bool:

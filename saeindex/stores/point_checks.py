@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from saeindex.errors import InvalidInputError, InvalidPointError
 from saeindex.protocols import Layout, Point, PointId, SparseVector, Vector
+from saeindex.stores.checksums import CHECKSUMS, checksums_of, checksums_of_fields
 from saeindex.stores.payloads import UnsafePayloadError, payload_size
 
 if TYPE_CHECKING:
@@ -99,7 +100,12 @@ def check_points(points: Sequence[Point], layout: Layout) -> list[CheckedPoint]:
         _fill_sparse(points, name, vectors, sizes)
     rows = zip(ids, vectors, points, sizes, strict=True)
     checked = (CheckedPoint(id_, named, dict(point.payload), size) for id_, named, point, size in rows)
-    return list({point.id: point for point in checked}.values())
+    return [_with_checksums(point) for point in {point.id: point for point in checked}.values()]
+
+
+def _with_checksums(point: CheckedPoint) -> CheckedPoint:
+    checksums = checksums_of(point.id, point.payload, point.vectors)
+    return replace(point, payload={**point.payload, CHECKSUMS: checksums})
 
 
 def check_fields(payloads: Mapping[PointId, JsonObject]) -> list[CheckedPoint]:
@@ -113,7 +119,11 @@ def check_fields(payloads: Mapping[PointId, JsonObject]) -> list[CheckedPoint]:
     for point in points:
         if any(value is None for value in point.payload.values()):
             raise _refusal(point, "a payload field is set to null")
-    return check_points(points, Layout({}))
+    ids = [_checked_id(point) for point in points]
+    sizes = [_checked_payload(point) for point in points]
+    checked = (CheckedPoint(id_, {}, {**point.payload, **checksums_of_fields(id_, point.payload)}, size)
+               for id_, point, size in zip(ids, points, sizes, strict=True))  # fmt: skip
+    return list({point.id: point for point in checked}.values())
 
 
 def chunks(points: Sequence[CheckedPoint], max_points: int, max_bytes: int) -> Iterator[list[CheckedPoint]]:

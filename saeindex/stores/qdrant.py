@@ -109,6 +109,16 @@ class QdrantStore(BaseStore):
         return cls(client, collection, layout, timeout, owns_client)
 
     @property
+    def name(self) -> str:
+        """The collection's name."""
+        return self._collection
+
+    @property
+    def has_exact_vectors(self) -> bool:
+        """Whether dense unit vectors are read bit for bit: the client's local mode normalises them again."""
+        return not is_local(self._client)
+
+    @property
     def has_graph(self) -> bool:
         """Whether a search with ``exact=False`` may use a graph (HNSW)."""
         return not is_local(self._client)

@@ -105,7 +105,7 @@ def test_payload_limits() -> None:
 def test_payloads_may_be_mappings_tuples_and_numpy_floats() -> None:
     payload = MappingProxyType({"a": (1, 2), "b": np.float64(0.5)})
     (checked,) = check_points([Point(1, {}, payload)], LAYOUT)
-    assert checked.payload == {"a": (1, 2), "b": 0.5}
+    assert checked.payload.items() >= {"a": (1, 2), "b": 0.5}.items()
 
 
 @given(arrays(np.float32, (3, 5), elements=st.floats(-(2.0**100), 2.0**100, width=32)))
