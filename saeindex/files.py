@@ -7,17 +7,22 @@ draft has a fixed name, and the draft of a killed process is overwritten.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from saeindex.errors import InvalidInputError
 
 DRAFT = ".draft"
+# Key of a JSON object's own checksum.
+CHECKSUM = "checksum"
 # Age in seconds from which a draft counts as left by a killed process.
 STALE_AFTER = 3_600.0
 
@@ -70,6 +75,45 @@ def former(target: Path) -> Path:
 def is_draft(path: Path) -> bool:
     """Return whether a file or folder is a draft: being written, or left by a killed process."""
     return path.name.startswith(".") and path.name.endswith(DRAFT)
+
+
+def with_checksum(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a JSON object with a checksum of all else in it; ValueError or TypeError if it is not JSON."""
+    return {**value, CHECKSUM: _checksum_of(value)}
+
+
+def without_checksum(value: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the object that was given to :func:`with_checksum`; None if it is not what was written."""
+    bare = {key: each for key, each in value.items() if key != CHECKSUM}
+    is_sound = CHECKSUM not in value or value[CHECKSUM] == _checksum_of(bare)
+    return bare if is_sound else None
+
+
+def _checksum_of(value: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(value, allow_nan=False, ensure_ascii=False, sort_keys=True).encode())
+
+
+def checksums_of_files(folder: Path, without: str) -> dict[str, int]:
+    """Return a checksum of each file in a folder, except the file ``without``."""
+    paths = sorted(path for path in folder.iterdir() if path.is_file() and path.name != without)
+    return {path.name: _checksum_of_file(path) for path in paths}
+
+
+def changed_files(folder: Path, known: Mapping[str, int]) -> list[str]:
+    """Return the names of files that are missing or have another content than when they were ``known``."""
+    return [
+        name
+        for name, checksum in known.items()
+        if not (folder / name).is_file() or _checksum_of_file(folder / name) != checksum
+    ]
+
+
+def _checksum_of_file(path: Path) -> int:
+    checksum = 0
+    with path.open("rb", buffering=0) as file:
+        while block := file.read(1 << 20):
+            checksum = zlib.crc32(block, checksum)
+    return checksum
 
 
 def checked_suffix(path: Path, known: Sequence[str], what: str) -> str:

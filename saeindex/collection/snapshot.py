@@ -22,7 +22,13 @@ import numpy as np
 from saeindex.collection.rows import Rows, concept_parts, tokens, word_parts
 from saeindex.config import DENSE, SAE, TEXT, suffixed
 from saeindex.errors import InvalidInputError, NotFoundError
-from saeindex.files import replacing_folder
+from saeindex.files import (
+    changed_files,
+    checksums_of_files,
+    replacing_folder,
+    with_checksum,
+    without_checksum,
+)
 from saeindex.indexing.points import point_id
 from saeindex.language.evaluate import found_at
 from saeindex.language.fields import METADATA, as_one_name, field_at, path_of, shown_fields
@@ -38,7 +44,7 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray, JsonObject, LevelName
 
 ReadTexts = Callable[[Sequence[str]], list[str]]
-FORMAT = 1
+FORMAT = 2
 PAGE = 2_000
 # Points that are compared to detect writes by other programs, which do not change the revision.
 PROBED = 1_000
@@ -304,7 +310,7 @@ def take_snapshot(
     """
     fingerprint = content_fingerprint(store, space, revision)
     kept = None if cache is None else cache / f"snapshot{'-' + field if field else ''}"
-    if kept is not None and _fingerprint_of(kept) == fingerprint:
+    if kept is not None and _is_current(kept, fingerprint):
         return _opened(kept, store, space, field)
     if kept is None:
         temporary = TemporaryDirectory(prefix="saeindex-")
@@ -315,12 +321,15 @@ def take_snapshot(
     return _opened(kept, store, space, field)
 
 
-def _fingerprint_of(folder: Path) -> str | None:
+def _is_current(folder: Path, fingerprint: str) -> bool:
+    """Return whether a folder has a snapshot of this state, whose files are what was written."""
     try:
-        found = json.loads((folder / "snapshot.json").read_text("utf-8"))["fingerprint"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return str(found)
+        described = json.loads((folder / "snapshot.json").read_text("utf-8"))
+        if described["fingerprint"] != fingerprint or without_checksum(described) is None:
+            return False
+        return not changed_files(folder, described["files"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
 
 
 def _write(folder: Path, store: VectorStore, space: FeatureSpace, field: str, fingerprint: str) -> None:
@@ -351,8 +360,9 @@ def _write(folder: Path, store: VectorStore, space: FeatureSpace, field: str, fi
         "points": count,
         "dimension": space.sae.dimension,
         "n_features": space.n_features,
+        "files": checksums_of_files(folder, without="snapshot.json"),
     }
-    (folder / "snapshot.json").write_text(json.dumps(described), "utf-8")
+    (folder / "snapshot.json").write_text(json.dumps(with_checksum(described)), "utf-8")
 
 
 def _arrays(

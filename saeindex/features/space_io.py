@@ -16,7 +16,14 @@ from saeindex.features.calibration import Calibration
 from saeindex.features.families import load_families, save_families
 from saeindex.features.labels import FeatureLabel
 from saeindex.features.space import Space, SpaceT
-from saeindex.files import former, replacing_folder
+from saeindex.files import (
+    changed_files,
+    checksums_of_files,
+    former,
+    replacing_folder,
+    with_checksum,
+    without_checksum,
+)
 from saeindex.protocols import EncoderIdentity
 from saeindex.sae.autoencoder import SparseAutoencoder
 from saeindex.signatures import check_kind
@@ -36,13 +43,14 @@ def save_space(space: Space, target: Path) -> Path:
         "report": space.report,
     }
     with replacing_folder(target, durable=True) as draft:
-        (draft / "space.json").write_text(json.dumps(described, indent=2) + "\n")
         space.sae.save(draft / "sae.safetensors")
         space.calibration.save(draft / "calibration.safetensors")
         save_file({"label_vectors": space.label_vectors.astype(np.float16)}, draft / "labels.safetensors")
         lines = [json.dumps({"id": i, **label.to_json()}) for i, label in enumerate(space.labels)]
         (draft / "labels.jsonl").write_text("\n".join(lines) + "\n")
         save_families(space.families, draft / "families.json")
+        described["files"] = checksums_of_files(draft, without="space.json")
+        (draft / "space.json").write_text(json.dumps(with_checksum(described), indent=2) + "\n")
         for file in draft.iterdir():
             file.chmod(0o644)  # safetensors lets only the owner read; a packaged space is read by others
     return target
@@ -55,7 +63,15 @@ def load_space(name_or_path: str | Path, kind: type[SpaceT]) -> SpaceT:
     folder = find_space(name_or_path)
     try:
         return _read(folder, kind)
-    except (SafetensorError, OSError, KeyError, TypeError, AttributeError, ValueError) as error:
+    except (
+        SafetensorError,
+        OSError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        ValueError,
+        RecursionError,
+    ) as error:
         raise MismatchError(
             f"feature space {folder}",
             f"its files are damaged or missing ({type(error).__name__}: {error})",
@@ -66,13 +82,18 @@ def load_space(name_or_path: str | Path, kind: type[SpaceT]) -> SpaceT:
 def _read(folder: Path, kind: type[SpaceT]) -> SpaceT:
     from safetensors.numpy import load_file
 
-    described = json.loads((folder / "space.json").read_text())
+    kept = json.loads((folder / "space.json").read_text())
+    described = without_checksum(kept)
+    if described is None:
+        raise ValueError("space.json is not what was written")
     if described.get("format_version") != FORMAT_VERSION:
         raise MismatchError(
             f"feature space {folder}",
             f"format version {described.get('format_version')}, this saeindex reads {FORMAT_VERSION}",
             "Install the saeindex version that wrote it, or fit it again.",
         )
+    if changed := changed_files(folder, described.get("files", {})):
+        raise ValueError(f"{changed[0]} is missing, or not what was written")
     entries = json.loads(f"[{','.join((folder / 'labels.jsonl').read_text().splitlines())}]")
     if [entry["id"] for entry in entries] != list(range(len(entries))):
         raise ValueError("labels.jsonl is not in the order of the features")

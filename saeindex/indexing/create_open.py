@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saeindex.config import SPACE_FOLDER
-from saeindex.errors import MismatchError
+from saeindex.errors import DamageError, MismatchError, NotFoundError
 from saeindex.features import FeatureSpace
 from saeindex.indexing.manifest import Manifest
 from saeindex.signatures import check_kind
@@ -49,7 +49,7 @@ def create_index(
     try:
         if folder is not None:
             space.save(folder / SPACE_FOLDER)
-        store.write_manifest(manifest.model_dump(mode="json"))
+        store.write_manifest(manifest.to_json())
         return IndexParts(store, space, manifest, folder)
     except BaseException:
         store.close()
@@ -73,13 +73,13 @@ def open_index(
     check_kind(f"index {path!r:.80}", path, (str, os.PathLike), PLACE)
     store = open_store(path, client=client, url=url)
     try:
-        manifest = Manifest.parse(store.read_manifest(), str(path))
         folder = Path(path) if client is None and url is None else None
+        raw = store.read_manifest()
+        is_lost = not raw and folder is not None and store.count() > 0
+        manifest = Manifest.parse(raw, str(path), is_lost)
         if not resume:
             manifest.check_settled(str(path))
-        if space is None:
-            space = manifest.space.name if folder is None else folder / SPACE_FOLDER
-        loaded = space if isinstance(space, FeatureSpace) else FeatureSpace.load(space)
+        loaded = _space_of(manifest, folder) if space is None else _loaded(space)
         if manifest.recalibration is not None:
             from saeindex.indexing.recalibration import finish_recalibration
 
@@ -91,6 +91,21 @@ def open_index(
     except BaseException:
         store.close()
         raise
+
+
+def _loaded(space: FeatureSpace | str | Path) -> FeatureSpace:
+    return space if isinstance(space, FeatureSpace) else FeatureSpace.load(space)
+
+
+def _space_of(manifest: Manifest, folder: Path | None) -> FeatureSpace:
+    """Return the space that an index was built with: its own copy, or by name where it has none."""
+    if folder is None:
+        return FeatureSpace.load(manifest.space.name)
+    try:
+        return FeatureSpace.load(folder / SPACE_FOLDER)
+    except (MismatchError, NotFoundError) as error:
+        do = f"Run `saeindex doctor {folder} --repair`, or name the space with which to open it."
+        raise DamageError(error.asked, error.found, do) from error
 
 
 def _create_or_complete(

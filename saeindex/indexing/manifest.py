@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from saeindex._version import __version__
 from saeindex.config import CONCEPTS, DENSE, FORMAT_VERSION, RECORD_CONCEPTS, SAE, suffixed
-from saeindex.errors import InvalidInputError, MismatchError, NotFoundError
+from saeindex.errors import DamageError, InvalidInputError, MismatchError, NotFoundError
 from saeindex.features.calibration import ARRAYS, Calibration
+from saeindex.files import with_checksum, without_checksum
 from saeindex.indexing.points import checked_field_names
 from saeindex.protocols import Layout, PayloadKind
 
@@ -179,8 +180,14 @@ class Manifest(_Strict):
         return self.model_copy(update={"revision": uuid4().hex})
 
     @classmethod
-    def parse(cls, raw: Mapping[str, Any], name: str) -> Manifest:
-        """Return the manifest of a store's JSON; NotFoundError if it is empty, MismatchError if invalid."""
+    def parse(cls, raw: Mapping[str, Any], name: str, is_lost: bool = False) -> Manifest:
+        """Return the manifest of a store's JSON; NotFoundError if it is empty, MismatchError if invalid.
+
+        ``is_lost`` says that an empty one cannot be of an unfinished creation: there are points.
+        """
+        if not raw and is_lost:
+            do = f"Run `saeindex doctor {name} --repair`."
+            raise DamageError(f"index {name}", "its manifest.json is missing", do)
         if not raw:
             raise NotFoundError(
                 f"index {name}",
@@ -193,14 +200,19 @@ class Manifest(_Strict):
                 f"format version {raw.get('format_version')!r}, this saeindex reads {FORMAT_VERSION}",
                 "Open it with the saeindex version that wrote it, or index again.",
             )
+        do = f"Run `saeindex doctor {name} --repair`."
+        bare = without_checksum(raw)
         try:
-            return cls.model_validate(raw)
+            if bare is not None:
+                return cls.model_validate(bare)
+            found = "it is not what was written"
         except ValidationError as error:
-            raise MismatchError(
-                f"index {name}",
-                f"a damaged manifest: {error.errors()[0]['msg']}",
-                "Restore it from a backup.",
-            ) from error
+            found = error.errors()[0]["msg"]
+        raise MismatchError(f"index {name}", f"a damaged manifest: {found}", do)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the manifest as JSON with a checksum, for :meth:`parse`."""
+        return with_checksum(self.model_dump(mode="json"))
 
     def with_own_levels(self, space: FeatureSpace, name: str) -> FeatureSpace:
         """Return ``space`` with the levels of this index.
@@ -248,7 +260,7 @@ class KeptManifest:
     def write(self, manifest: Manifest) -> None:
         """Replace the manifest."""
         self.current = manifest
-        self._store.write_manifest(manifest.model_dump(mode="json"))
+        self._store.write_manifest(manifest.to_json())
 
     def renew(self) -> None:
         """Write a new revision, before points change."""

@@ -120,7 +120,7 @@ def recalibrate(
     """Write the levels of ``space`` into an index; return its manifest and the number of changed points."""
     mark = Recalibration(fingerprint=space.fingerprint, calibration=OwnCalibration.keep(space.calibration))
     marked = manifest.model_copy(update={"recalibration": mark})
-    store.write_manifest(marked.model_dump(mode="json"))
+    store.write_manifest(marked.to_json())
     hold = partial(_hold, store, marked, name)
     changed = _rewrite(store, manifest.fields, space.calibration, hold, on_points)
     return _settle(store, marked, space, folder), changed
@@ -153,7 +153,7 @@ def _settle(store: VectorStore, marked: Manifest, space: FeatureSpace, folder: P
     kept = OwnCalibration.keep(space.calibration)
     settled = {"space": reference, "calibration": kept, "recalibration": None}
     manifest = marked.renewed().model_copy(update=settled)
-    store.write_manifest(manifest.model_dump(mode="json"))
+    store.write_manifest(manifest.to_json())
     return manifest
 
 
@@ -161,7 +161,7 @@ def _hold(store: VectorStore, marked: Manifest, name: str) -> None:
     """Restore the mark if a run that was ending overwrote it with an older manifest."""
     found = store.read_manifest().get("recalibration")
     if found is None:
-        store.write_manifest(marked.model_dump(mode="json"))
+        store.write_manifest(marked.to_json())
     elif marked.recalibration is not None and found["fingerprint"] != marked.recalibration.fingerprint:
         raise MismatchError(
             f"calibrate index {name}",

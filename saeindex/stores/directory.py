@@ -9,12 +9,20 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from saeindex.errors import IndexLockedError, InvalidInputError, MismatchError, NotFoundError, StorageError
-from saeindex.files import is_draft, replacing
+from saeindex.errors import (
+    DamageError,
+    IndexLockedError,
+    InvalidInputError,
+    MismatchError,
+    NotFoundError,
+    StorageError,
+)
+from saeindex.files import is_draft, replacing, without_checksum
 
 # Free bytes that a write must leave: on a full disk the engine dies of SIGBUS, because it writes through
 # memory maps. It grows its files in pages of 32 MB, so there must be room for a page of each.
@@ -72,11 +80,24 @@ class IndexDirectory:
         """The JSON object that is stored with the index."""
         return self.root / "manifest.json"
 
+    @property
+    def manifest_copy(self) -> Path:
+        """A copy of the manifest, for `saeindex doctor --repair`."""
+        return self.root / "manifest.copy.json"
+
+    @property
+    def seal(self) -> Path:
+        """The sizes and checksums of the engine's files; only a closed index has it."""
+        return self.root / "seal.json"
+
     def check_complete(self) -> None:
         """Raise NotFoundError unless the directory has a complete index."""
         if self.layout.is_file():
             return
         asked = f"opening the index {str(self.root)!r}"
+        if self.manifest.is_file() or self.manifest_copy.is_file():
+            do = f"Run `saeindex doctor {self.root} --repair`."
+            raise NotFoundError(asked, "its file layout.json is missing", do)
         if self.points.exists():
             raise NotFoundError(asked, "its creation was interrupted", "Create it again at the same path.")
         found = "there is no index" if self.root.is_dir() else "there is no such directory"
@@ -93,13 +114,16 @@ class IndexDirectory:
         names = {entry.name for entry in self.root.iterdir() if not is_draft(entry)}
         if self.layout.name in names:
             raise MismatchError(asked, "it is already an index", "Open it, or choose another path.")
+        if {self.manifest.name, self.manifest_copy.name, self.seal.name} & names:
+            do = f"Run `saeindex doctor {self.root} --repair`, or choose another path."
+            raise MismatchError(asked, "it is an index whose layout.json is missing", do)
         foreign = sorted(names - {"lock", "points"})
         if foreign:
             found = f"the directory has other files, such as {foreign[0]!r}"
             raise InvalidInputError(asked, found, "Use a new or empty directory.")
 
 
-def write_json(path: Path, value: object) -> None:
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Replace ``path`` by ``value`` as JSON: after a crash it has the old or the new text."""
     try:
         text = json.dumps(value, allow_nan=False, ensure_ascii=False, indent=1).encode()
@@ -113,18 +137,29 @@ def write_json(path: Path, value: object) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object in ``path``; {} if there is no file."""
+    """Return the JSON object in ``path``; {} if there is no file; DamageError if it is no JSON object."""
     try:
         value = json.loads(path.read_bytes())
     except FileNotFoundError:
         return {}
-    except ValueError as error:
-        raise StorageError(
-            f"reading {str(path)!r}", f"it is not JSON: {error}", "Restore it from a backup."
-        ) from None
+    except (ValueError, RecursionError) as error:
+        raise damaged_file(path, f"it is not JSON: {error}") from None
     if not isinstance(value, dict):
-        raise StorageError(f"reading {str(path)!r}", "it is not a JSON object", "Restore it from a backup.")
+        raise damaged_file(path, "it is not a JSON object")
     return value
+
+
+def read_checked_json(path: Path) -> dict[str, Any]:
+    """Return a JSON object that was written with a checksum; DamageError if it is not as written."""
+    value = without_checksum(read_json(path))
+    if value is None:
+        raise damaged_file(path, "it is not what was written")
+    return value
+
+
+def damaged_file(path: Path, found: str) -> DamageError:
+    """Return the error for a file of an index that is damaged."""
+    return DamageError(f"reading {str(path)!r}", found, f"Run `saeindex doctor {path.parent} --repair`.")
 
 
 def require_space(directory: Path, size: int) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from saeindex.config import CACHE_FOLDER
 from saeindex.errors import MismatchError, StorageError
-from saeindex.files import is_draft, replacing_folder
+from saeindex.files import is_draft, replacing_folder, with_checksum
 from saeindex.protocols import Layout, OrderBy, Page, Point, PointId
 from saeindex.stores import edge_engine as engine
 from saeindex.stores.base import BaseStore, closed_error
@@ -22,6 +22,7 @@ from saeindex.stores.directory import (
     GROWTH,
     DirectoryLock,
     IndexDirectory,
+    read_checked_json,
     read_json,
     require_space,
     write_json,
@@ -30,6 +31,7 @@ from saeindex.stores.engine import Fetch, NearestIds, NearestSearch
 from saeindex.stores.filters import to_edge
 from saeindex.stores.layouts import check_layout, layout_from_json, layout_to_json
 from saeindex.stores.point_checks import CheckedPoint, chunks
+from saeindex.stores.seal import break_seal, check_seal, is_settled, write_seal
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
@@ -92,7 +94,7 @@ class EdgeStore(BaseStore):
                 require_space(directory.root, 0)
                 engine.remove_unfinished(directory.points)
                 shard = engine.create_shard(directory.points, layout)
-                write_json(directory.layout, layout_to_json(layout))
+                write_json(directory.layout, with_checksum(layout_to_json(layout)))
                 return cls(directory, layout, shard, lock)
 
     @classmethod
@@ -107,12 +109,13 @@ class EdgeStore(BaseStore):
         directory = IndexDirectory(Path(path))
         directory.check_complete()
         with disk_errors(f"opening the index {str(path)!r}"), _locked(directory) as lock:
-            kept = read_json(directory.layout)
+            kept = read_checked_json(directory.layout)
             layout = layout_from_json(kept, repr(str(path)))
             if not directory.points.is_dir():
                 found = "its directory 'points' is missing"
                 raise MismatchError(f"opening the index {str(path)!r}", found, "Restore it from a backup.")
-            shard = engine.load_shard(directory.points)
+            check_seal(directory)
+            shard = _load_settled(directory)
             return cls(directory, layout, shard, lock, kept.get("checksums") is True)
 
     @property
@@ -136,13 +139,18 @@ class EdgeStore(BaseStore):
 
     def write_manifest(self, manifest: JsonObject) -> None:
         """Replace ``manifest.json``, atomically and durably."""
-        self._run("write_manifest", lambda: write_json(self._directory.manifest, dict(manifest)))
+        self._run("write_manifest", lambda: self._write_manifest(dict(manifest)))
+
+    def _write_manifest(self, manifest: dict[str, Any]) -> None:
+        for path in (self._directory.manifest, self._directory.manifest_copy):
+            write_json(path, manifest)
 
     def optimize(self) -> bool:
         """Reclaim the space of deleted points; return whether anything changed. It blocks all threads."""
         return self._run("optimize", self._optimize)
 
     def _optimize(self) -> bool:
+        break_seal(self._directory)
         self._unflushed += 1
         return bool(self._shard.optimize())
 
@@ -180,9 +188,10 @@ class EdgeStore(BaseStore):
             try:
                 if self._refusal is None:
                     with self._translated("close"):
-                        if self._unflushed:
-                            self._flush()
+                        self._flush()
                         self._shard.close()
+                        if not self._directory.seal.exists():
+                            write_seal(self._directory, is_settled=False)
             finally:
                 self._shard, self._refusal = None, closed_error
                 self._lock.release()
@@ -206,6 +215,7 @@ class EdgeStore(BaseStore):
 
     def _upsert(self, points: Sequence[CheckedPoint]) -> None:
         require_space(self._directory.root, sum(point.size for point in points))
+        break_seal(self._directory)
         self._total = None  # before the write: a batch that fails may be written in part
         for chunk in chunks(points, CHUNK_POINTS, CHUNK_BYTES):
             engine.upsert(self._shard, chunk)
@@ -213,11 +223,13 @@ class EdgeStore(BaseStore):
 
     def _set_payload(self, points: Sequence[CheckedPoint]) -> None:
         require_space(self._directory.root, sum(point.size for point in points))
+        break_seal(self._directory)
         for chunk in chunks(points, CHUNK_POINTS, CHUNK_BYTES):
             self._wrote(engine.set_payload(self._shard, chunk))
 
     def _delete(self, ids: Sequence[PointId] | None, query_filter: Filter | None) -> None:
         require_space(self._directory.root, 0)
+        break_seal(self._directory)
         self._total = None
         if ids is not None:
             engine.delete_ids(self._shard, ids)
@@ -232,8 +244,9 @@ class EdgeStore(BaseStore):
             self._flush()
 
     def _flush(self) -> None:
-        self._shard.flush()
-        self._unflushed = 0
+        if self._unflushed:  # a flush changes the engine's files even if nothing was written
+            self._shard.flush()
+            self._unflushed = 0
 
     def _retrieve(self, ids: Sequence[PointId], fetch: Fetch) -> list[Point]:
         return engine.retrieve(self._shard, ids, fetch)
@@ -278,6 +291,19 @@ def _not_copied(folder: str, names: list[str]) -> set[str]:
     """Return what a copy of an index leaves out: the lock, drafts, and what can be computed again."""
     is_root = "layout.json" in names
     return {n for n in names if is_root and (n in ("lock", CACHE_FOLDER) or is_draft(Path(folder, n)))}
+
+
+def _load_settled(directory: IndexDirectory) -> Any:
+    """Open the engine's files; the first opening after a write changes them, and then seals them again."""
+    if is_settled(directory):
+        return engine.load_shard(directory.points)
+    was_sealed = directory.seal.exists()
+    break_seal(directory)
+    shard = engine.load_shard(directory.points)
+    if was_sealed:
+        shard.flush()  # else closing it changes files, too
+        write_seal(directory, is_settled=True)
+    return shard
 
 
 def _edge_filter(filters: Sequence[Filter]) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from saeindex.errors import (
+    DamageError,
     IndexLockedError,
     InvalidInputError,
     MismatchError,
@@ -56,7 +57,7 @@ def _engine_error(action: str, error: Exception) -> SaeIndexError:
     if "No space left" in text:
         return StorageError(action, "the disk is full", "Free some space, then open the store again.")
     return StorageError(
-        action, f"the engine refused: {text}", "Repeat it; if it fails again, reopen the store."
+        action, f"the engine refused: {text}", "Repeat it; if it fails again, run `saeindex doctor` on it."
     )
 
 
@@ -88,15 +89,17 @@ def create_shard(points: Path, layout: Layout) -> Any:
 
 
 def load_shard(points: Path) -> Any:
-    """Open the engine's files; raise StorageError, with advice for recovery, if that fails."""
+    """Open the engine's files; raise DamageError if that fails."""
     import qdrant_edge as edge
 
     try:
         with translated(f"opening {str(points)!r}"):
             return edge.EdgeShard.load(str(points))
-    except EnginePanicError as error:
-        do = f"Restore a backup, or remove {str(points / 'wal')!r} to go back to the last flush."
-        raise StorageError(error.asked, error.found, do) from error
+    except IndexLockedError:
+        raise
+    except StorageError as error:
+        do = f"Run `saeindex doctor {points.parent} --repair`."
+        raise DamageError(error.asked, error.found, do) from error
 
 
 def remove_unfinished(points: Path) -> None:
@@ -115,7 +118,7 @@ def remove_unfinished(points: Path) -> None:
         raise MismatchError(
             f"creating an index at {str(points.parent)!r}",
             f"it has {n_points:,} points, but no layout.json",
-            "Restore layout.json, or choose another path.",
+            f"Run `saeindex doctor {points.parent} --repair`, or choose another path.",
         )
     shutil.rmtree(points)
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, StorageError
+from saeindex.errors import DamageError, InvalidInputError, MismatchError, NotFoundError, StorageError
+from saeindex.files import with_checksum
 from saeindex.protocols import Layout, Point
 from saeindex.stores import edge, edge_engine
 from saeindex.stores.edge import EdgeStore
@@ -26,9 +27,11 @@ def test_an_index_has_the_files_that_are_documented(index_path: Path) -> None:
         assert {path.name for path in (index_path / "a" / "b").iterdir()} == {
             "layout.json",
             "lock",
+            "manifest.copy.json",
             "manifest.json",
             "points",
         }
+    assert (index_path / "a" / "b" / "seal.json").is_file()
     with EdgeStore.open(index_path / "a" / "b") as store:
         assert store.layout == LAYOUT
 
@@ -84,7 +87,10 @@ def test_points_without_a_layout_are_not_deleted(index_path: Path) -> None:
         store.upsert([Point(1, {"dense": ONES})])
     kept = (index_path / "layout.json").read_bytes()
     (index_path / "layout.json").unlink()
-    with pytest.raises(MismatchError, match="1 points"):
+    with pytest.raises(MismatchError, match=r"layout\.json is missing.*--repair"):
+        EdgeStore.create(index_path, LAYOUT)
+    (index_path / "seal.json").rename(index_path.parent / "seal.json")  # as after a killed writer
+    with pytest.raises(MismatchError, match=r"1 points.*--repair"):
         EdgeStore.create(index_path, LAYOUT)
     (index_path / "layout.json").write_bytes(kept)
     with EdgeStore.open(index_path) as store:
@@ -97,9 +103,13 @@ def test_a_newer_format_and_broken_files_are_errors(index_path: Path) -> None:
     kept = json.loads(layout.read_text())
     for text, error in (("{", StorageError), ("[]", StorageError)):
         layout.write_text(text)
-        with pytest.raises(error, match="backup"):
+        with pytest.raises(error, match=r"doctor .* --repair"):
             EdgeStore.open(index_path)
-    layout.write_text(json.dumps({**kept, "format": 2}))
+    layout.write_text(json.dumps({**kept, "dense": {"dense": 5}}))
+    with pytest.raises(DamageError, match="not what was written"):
+        EdgeStore.open(index_path)
+    bare = {key: value for key, value in kept.items() if key != "checksum"}
+    layout.write_text(json.dumps(with_checksum({**bare, "format": 2})))
     with pytest.raises(MismatchError, match="format is 2"):
         EdgeStore.open(index_path)
     layout.write_text(json.dumps(kept))

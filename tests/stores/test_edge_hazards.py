@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from qdrant_client import models
 
-from saeindex.errors import InvalidPointError, StorageError
+from saeindex.errors import DamageError, InvalidPointError, StorageError
 from saeindex.protocols import Layout, Point, SearchRequest, SparseVector
 from saeindex.stores import edge_engine
 from saeindex.stores.edge import EdgeStore
@@ -49,7 +49,7 @@ def test_2_a_panic_becomes_a_storage_error_and_the_store_stops(store: EdgeStore,
     with pytest.raises(StorageError, match="open it again"):
         store.count()
     store.close()
-    with pytest.raises(StorageError, match=r"wal"):
+    with pytest.raises(DamageError, match=r"doctor .* --repair"):
         EdgeStore.open(index_path / "index")
 
 

@@ -10,7 +10,7 @@ from qdrant_client import QdrantClient, models
 
 from saeindex import FeatureIndex, FeatureSpace
 from saeindex.errors import NotFoundError
-from saeindex.indexing.listing import indexes_in, indexes_on
+from saeindex.indexing.index_summary import indexes_in, indexes_on
 from tests.cli.test_cli import call, called
 from tests.samples import RecordingEncoder, sample_records
 
@@ -39,7 +39,7 @@ def test_damaged_and_unfinished_indexes_are_listed_with_their_problem(folder: Pa
     (folder / "b.idx" / "layout.json").unlink()
     a, b = indexes_in(folder)
     assert a.problem is not None and a.problem.startswith("it is not JSON")
-    assert b.problem == "its creation was interrupted"
+    assert b.problem == "its file layout.json is missing"
 
 
 def test_a_folder_without_indexes(tmp_path: Path) -> None:
