@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from saeindex.features import FeatureSpace
     from saeindex.indexing.passages import PassageOptions
+    from saeindex.indexing.repair import RepairReport
     from saeindex.protocols import PayloadKind, TextEncoder
 
 P = ParamSpec("P")
@@ -116,6 +117,18 @@ class AsyncFeatureIndex:
             resume=resume,
         )
         return cls(await asyncio.to_thread(opened), workers)
+
+    @classmethod
+    async def repair(
+        cls,
+        path: str | Path,
+        *,
+        client: QdrantClient | None = None,
+        url: str | None = None,
+        progress: bool = False,
+    ) -> RepairReport:
+        """See :meth:`FeatureIndex.repair`."""
+        return await asyncio.to_thread(FeatureIndex.repair, path, client=client, url=url, progress=progress)
 
     async def run(self, call: Callable[[], R]) -> R:
         """Run ``call`` on a worker thread and return its result."""

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from saeindex.indexing.passages import PassageOptions
     from saeindex.indexing.pipeline import IndexingReport
     from saeindex.indexing.recalibration import RecalibrationReport
+    from saeindex.indexing.repair import RepairReport
     from saeindex.indexing.sources.columns import Columns
     from saeindex.protocols import PayloadKind, TextEncoder
     from saeindex.search.compare import Comparison
@@ -178,6 +179,29 @@ class FeatureIndex(AnalysisMethods):
         interrupted recalibration is an error.
         """
         return cls(str(path), open_index(path, space, client, url, encoder, resume), encoder)
+
+    @classmethod
+    def repair(
+        cls,
+        path: str | Path,
+        *,
+        client: QdrantClient | None = None,
+        url: str | None = None,
+        progress: bool = False,
+    ) -> RepairReport:
+        """Repair a damaged index, which no process may have open; a sound index is left as it is.
+
+        What can be derived is made again from what is sound. Records whose texts are damaged are taken out
+        and named in the report: index their source again.
+        """
+        from saeindex.indexing.pipeline import progress_bar
+        from saeindex.indexing.repair import repair_collection, repair_index
+
+        with progress_bar(f"repairing {path}", "points", None, progress) as bar:
+            if client is None and url is None:
+                return repair_index(Path(path), on_points=bar.update)
+            with cls.open(path, client=client, url=url) as index:
+                return repair_collection(index.store, index.manifest, index.space, on_points=bar.update)
 
     def add(
         self,

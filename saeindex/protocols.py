@@ -114,6 +114,20 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
+class Damage:
+    """A point of which some parts are not what was written; ``point`` is what was read."""
+
+    point: Point
+    parts: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The record's id if it could be read, else the point's."""
+        record = self.point.payload.get("record_id")
+        return f"record {record!r:.80}" if record is not None else f"point {self.point.id!r}"
+
+
+@dataclass(frozen=True, slots=True)
 class Fusion:
     """Merges the prefetched lists: reciprocal ranks, or scores normalised by their distribution."""
 
@@ -201,6 +215,9 @@ class VectorStore(Protocol):
         with_vectors: bool | Sequence[str] = False,
     ) -> list[Point]:
         """Return the points that exist, in the order of ``ids``."""
+
+    def examine(self, ids: Sequence[PointId]) -> list[Point | Damage]:
+        """Return the points of distinct ``ids`` that exist, whole or as damaged, in any order."""
 
     def scroll(
         self,

@@ -55,7 +55,7 @@ def build_points(
     first passage of a record comes last: it has the content hash, which marks the record as complete. Only
     the first passage has the further texts.
     """
-    coded = _Coded(vectors, code, calibration)
+    coded = Coded(vectors, code, calibration)
     row = 0
     for record, digest, passages in records:
         points = [_passage(record, digest, n, text, coded, row + n) for n, text in enumerate(passages)]
@@ -75,7 +75,7 @@ def build_points(
 
 
 @dataclass(frozen=True, slots=True)
-class _Coded:
+class Coded:
     """Encoded texts, row by row."""
 
     dense: FloatArray
@@ -93,7 +93,7 @@ class _Coded:
         return concepts
 
 
-def _passage(record: Record, digest: str, number: int, text: str, coded: _Coded, row: int) -> Point:
+def _passage(record: Record, digest: str, number: int, text: str, coded: Coded, row: int) -> Point:
     payload = {
         "record_id": record.id,
         "passage": number,

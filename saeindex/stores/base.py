@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from saeindex.errors import InvalidInputError, StorageError
-from saeindex.protocols import Layout, OrderBy, Page, Point, PointId, SearchRequest
-from saeindex.stores.checksums import Checker, Damage, damage_error
+from saeindex.protocols import Damage, Layout, OrderBy, Page, Point, PointId, SearchRequest
+from saeindex.stores.checksums import Checker, damage_error
 from saeindex.stores.engine import Fetch, NearestIds, NearestSearch
 from saeindex.stores.filters import check_filter
 from saeindex.stores.point_checks import CheckedPoint, canonical_id, check_count, check_fields, check_points

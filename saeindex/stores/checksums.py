@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saeindex.errors import DamageError
-from saeindex.protocols import Point, PointId, SparseVector
+from saeindex.protocols import Damage, Point, PointId, SparseVector
 
 if TYPE_CHECKING:
     from saeindex.protocols import Vector
@@ -26,24 +26,12 @@ if TYPE_CHECKING:
 CHECKSUMS = "checksums"
 PAYLOAD, VECTORS = "payload", "vectors"
 NAMED = 5
+# The part that is damaged where a point has no checksums.
+MISSING = "its checksums"
 # Engines may change the last bits of a float in a payload: floats count to this number of digits, and one
 # that is at the limit of two roundings is tried with both.
 _DIGITS = ".12g"
 _NUDGES = (2.0**-50, -(2.0**-50))
-
-
-@dataclass(frozen=True, slots=True)
-class Damage:
-    """A point of which some parts are not what was written; ``point`` is what was read."""
-
-    point: Point
-    parts: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """The record's id if it could be read, else the point's."""
-        record = self.point.payload.get("record_id")
-        return f"record {record!r:.80}" if record is not None else f"point {self.point.id!r}"
 
 
 def checksums_of(
@@ -89,7 +77,7 @@ class Checker:
             fields, vectors = dict(kept[PAYLOAD]), dict(kept[VECTORS])
         except (TypeError, KeyError, ValueError):
             bare = Point(point.id, point.vectors, payload, point.score)
-            return Damage(bare, ("its checksums",)) if self.is_complete or kept is not None else bare
+            return Damage(bare, (MISSING,)) if self.is_complete or kept is not None else bare
         if len(payload) > len(fields) or not payload.keys() <= fields.keys():
             for field in dict.fromkeys((*fields, *payload)):
                 if own_key(field) in payload:

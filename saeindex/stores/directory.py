@@ -95,7 +95,7 @@ class IndexDirectory:
         if self.layout.is_file():
             return
         asked = f"opening the index {str(self.root)!r}"
-        if self.manifest.is_file() or self.manifest_copy.is_file():
+        if any(path.is_file() for path in (self.manifest, self.manifest_copy, self.seal)):
             do = f"Run `saeindex doctor {self.root} --repair`."
             raise NotFoundError(asked, "its file layout.json is missing", do)
         if self.points.exists():

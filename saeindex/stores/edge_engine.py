@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from saeindex.errors import (
     SaeIndexError,
     StorageError,
 )
-from saeindex.protocols import Layout, OrderBy, Page, Point, PointId
+from saeindex.protocols import Layout, OrderBy, Page, PayloadKind, Point, PointId
 from saeindex.stores.engine import Fetch, NearestIds, NearestSearch
 from saeindex.stores.point_checks import CheckedPoint, to_id, to_point
 
@@ -100,6 +101,26 @@ def load_shard(points: Path) -> Any:
     except StorageError as error:
         do = f"Run `saeindex doctor {points.parent} --repair`."
         raise DamageError(error.asked, error.found, do) from error
+
+
+def layout_of_engine(points: Path) -> Layout:
+    """Return the layout of the engine's files from their own configuration; DamageError if that is lost."""
+    try:
+        config = json.loads((points / "edge_config.json").read_bytes())
+        dense = {name: int(one["size"]) for name, one in config["vectors"].items()}
+        segments = sorted((points / "segments").glob("*/payload_index/config.json"))
+        fields = json.loads(segments[0].read_bytes())["indexed_fields"] if segments else {}
+        indexes = {key: _kind_of(one) for key, one in fields.items()}
+        return Layout(dense, tuple(config["sparse_vectors"]), indexes)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        found = f"the engine's configuration is damaged ({type(error).__name__})"
+        do = "Restore a backup, or index the records again at another path."
+        raise DamageError(f"reading {str(points)!r}", found, do) from error
+
+
+def _kind_of(index: Mapping[str, Any]) -> PayloadKind:
+    kind: PayloadKind = index["type"]
+    return "integer-range" if kind == "integer" and index.get("range") else kind
 
 
 def remove_unfinished(points: Path) -> None:

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeindex.protocols import Fusion, Layout, OrderBy, Page, Point, PointId, SearchRequest, SparseVector
+from saeindex.protocols import (
+    Damage,
+    Fusion,
+    Layout,
+    OrderBy,
+    Page,
+    Point,
+    PointId,
+    SearchRequest,
+    SparseVector,
+)
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
@@ -64,6 +74,10 @@ class ReferenceStore:
         """Return the points that exist, in the order of ``ids``."""
         found = [self._points[point_id] for point_id in ids if point_id in self._points]
         return [_part(point, with_payload, with_vectors) for point in found]
+
+    def examine(self, ids: Sequence[PointId]) -> list[Point | Damage]:
+        """Return the points that exist: a dict does not damage them."""
+        return list(self.get(ids, True, True))
 
     def scroll(
         self,

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from saeindex.errors import DamageError
-from saeindex.protocols import Layout, Point, SearchRequest, SparseVector
+from saeindex.protocols import Damage, Layout, Point, SearchRequest, SparseVector
 from saeindex.stores import edge_engine as engine
-from saeindex.stores.checksums import CHECKSUMS, Damage
+from saeindex.stores.checksums import CHECKSUMS
 from saeindex.stores.edge import EdgeStore
 
 LAYOUT = Layout({"dense": 4}, ("sae",), {"tag": "keyword"})
