@@ -26,6 +26,7 @@ SUITES = (
     "drift",
     "calibration",
     "audit",
+    "faults",
 )
 RESULTS = Path(__file__).parent / "results"
 

@@ -164,3 +164,19 @@ class Steer:
     like: tuple[str, ...] = ()
     unlike: tuple[str, ...] = ()
     edits: Mapping[int, float] = field(default_factory=dict)
+
+
+def is_larger(value: object, max_depth: int, max_parts: int) -> bool:
+    """Return whether JSON is nested deeper, or has more objects and lists in all.
+
+    It needs neither recursion nor memory, so that input can be refused before anything else reads it.
+    """
+    parts, waiting = 0, [(value, 1)]
+    while waiting:
+        one, depth = waiting.pop()
+        parts += 1
+        if depth > max_depth or parts + len(waiting) > max_parts:
+            return True
+        inner = one.values() if isinstance(one, Mapping) else one if isinstance(one, list | tuple) else ()
+        waiting.extend((each, depth + 1) for each in inner if isinstance(each, Mapping | list | tuple))
+    return False

@@ -38,12 +38,12 @@ from saeindex.language.ast import (
     check_limits,
 )
 from saeindex.language.suggestions import hint
-from saeindex.types import Steer
+from saeindex.types import Steer, is_larger
 
 Built = TypeVar("Built")
 MAX_CHARS = 10_000
-# Limits of JSON input: a node is an object in a list of its parent, with a few entries.
-_MAX_JSON_DEPTH, _MAX_JSON_ENTRIES = 2 * MAX_DEPTH + 4, 10 * MAX_NODES
+# Limits of JSON input: a node is an object in a list of its parent, with few objects and lists of its own.
+_MAX_JSON_DEPTH, _MAX_JSON_PARTS = 2 * MAX_DEPTH + 4, 4 * MAX_NODES
 _SHOWN_CHARS = 80
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"|`[^`]*`', re.DOTALL)
 EXAMPLES = {
@@ -133,7 +133,12 @@ def parse_steer(steer: str | Sequence[Steer] | Sequence[str]) -> tuple[Steer, ..
 
 
 def _from_json(where: Mapping[str, Any]) -> Expression:
-    _check_json(where)
+    if is_larger(where, _MAX_JSON_DEPTH, _MAX_JSON_PARTS):
+        raise QuerySyntaxError(
+            "a where expression as JSON",
+            f"more than {MAX_DEPTH} levels deep, or more than {MAX_NODES} parts",
+            "Split it, or use query_filter.",
+        )
     try:
         return _adapter().validate_python(where)
     except ValidationError as error:
@@ -147,22 +152,6 @@ def _from_json(where: Mapping[str, Any]) -> Expression:
 @cache
 def _adapter() -> TypeAdapter[Expression]:
     return TypeAdapter(Expression)
-
-
-def _check_json(where: Mapping[str, Any]) -> None:
-    """Raise QuerySyntaxError for input that could exhaust the stack or the memory, before validation."""
-    entries, waiting = 0, list[tuple[Any, int]]([(where, 1)])
-    while waiting:
-        value, depth = waiting.pop()
-        inner = value.values() if isinstance(value, Mapping) else value
-        entries += len(inner)
-        if depth > _MAX_JSON_DEPTH or entries > _MAX_JSON_ENTRIES:
-            raise QuerySyntaxError(
-                "a where expression as JSON",
-                f"more than {MAX_DEPTH} levels deep, or more than {MAX_NODES} parts",
-                "Split it, or use query_filter.",
-            )
-        waiting.extend((one, depth + 1) for one in inner if isinstance(one, Mapping | list | tuple))
 
 
 def _parse(grammar: str, text: str, build: Callable[[Tree[Token]], Built]) -> Built:

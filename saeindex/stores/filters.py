@@ -14,13 +14,16 @@ from saeindex.errors import InvalidInputError, kind_of
 from saeindex.protocols import PointId
 from saeindex.stores.min_should import bounded, conditions_of
 from saeindex.stores.point_checks import canonical_id
+from saeindex.types import is_larger
 
 if TYPE_CHECKING:
     from qdrant_client import models
 
 # Filters that are translated, by id, with their translations: parts of a filter may be one object.
 Done: TypeAlias = dict[int, tuple[Any, Any]]
-MAX_DEPTH = 32
+MAX_DEPTH, MAX_CONDITIONS = 32, 2_000
+# Objects and lists of JSON in a level, and in a condition; the validation of more could take seconds.
+_JSON_DEPTH, _JSON_PARTS = 4, 4
 
 # The tests of a FieldCondition. Engines use the first that is set and ignore the others.
 _PREDICATES = (
@@ -58,6 +61,11 @@ def as_filter(given: object) -> models.Filter | None:
         return given
     if not isinstance(given, Mapping):
         raise _refusal(f"it is {kind_of(given)}", "Pass a qdrant_client.models.Filter, or its JSON object.")
+    if is_larger(given, _JSON_DEPTH * MAX_DEPTH, _JSON_PARTS * MAX_CONDITIONS):
+        found = (
+            f"it is nested more than {MAX_DEPTH} levels deep, or has more than {MAX_CONDITIONS:,} conditions"
+        )
+        raise _refusal(found, "Split it, or use fewer.")
     try:
         return models.Filter.model_validate(given)
     except ValidationError as error:

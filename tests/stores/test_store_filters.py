@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from saeindex.errors import InvalidInputError
 from saeindex.protocols import Layout, Point
 from saeindex.stores.base import BaseStore
 from saeindex.stores.edge import EdgeStore
+from saeindex.stores.filters import as_filter
 from saeindex.stores.qdrant import QdrantStore
 
 LAYOUT = Layout({"dense": 2}, (), {"tag": "keyword"})
@@ -103,3 +105,22 @@ def test_conditions_that_edge_lacks_are_reported(index_path: Path) -> None:
         pytest.raises(InvalidInputError, match="SliceCondition"),
     ):
         store.count(models.Filter(must=[part]))
+
+
+def test_json_that_is_too_deep_or_too_large_is_refused_before_it_is_validated() -> None:
+    deep: dict[str, Any] = {"must": [{"is_empty": {"key": "a"}}]}
+    for _ in range(5_000):
+        deep = {"must": [deep]}
+    wide = {"must": [{"key": "a", "match": {"valu": n}} for n in range(100_000)]}
+    for given in (deep, wide):
+        started = time.perf_counter()
+        with pytest.raises(
+            InvalidInputError, match=r"nested more than 32 levels deep, or has more than 2,000"
+        ):
+            as_filter(given)
+        assert time.perf_counter() - started < 1
+
+
+def test_a_filter_with_many_values_is_no_large_filter() -> None:
+    found = as_filter({"must": [{"key": "a", "match": {"any": list(range(100_000))}}]})
+    assert found is not None

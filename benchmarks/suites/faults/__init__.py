@@ -1,0 +1,5 @@
+"""Nothing sharp: random conditions are answered or refused, and damage to an index is seen."""
+
+from benchmarks.suites.faults.suite import run
+
+__all__ = ["run"]
