@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -27,6 +28,8 @@ from saeindex.files import is_draft, replacing, without_checksum
 # Free bytes that a write must leave: on a full disk the engine dies of SIGBUS, because it writes through
 # memory maps. It grows its files in pages of 32 MB, so there must be room for a page of each.
 RESERVE_BYTES = 256 * 1024 * 1024
+# Free bytes to open an index: a segment of its log, and a page of each file that it puts in order.
+OPENING_BYTES = 96 * 1024 * 1024
 # Bytes on disk per byte of a batch: log, vectors, payload and indexes each store a part.
 GROWTH = 4
 if sys.platform == "win32":  # pragma: no cover
@@ -164,13 +167,33 @@ def damaged_file(path: Path, found: str) -> DamageError:
 
 def require_space(directory: Path, size: int) -> None:
     """Raise StorageError unless the disk has room for ``size`` more bytes and a reserve."""
-    free, needed = shutil.disk_usage(directory).free, RESERVE_BYTES + GROWTH * size
+    _require(directory, "writing to", RESERVE_BYTES + GROWTH * size)
+
+
+def require_space_to_open(directory: Path) -> None:
+    """Raise StorageError unless the disk has room for what the engine writes when it is opened."""
+    _require(directory, "opening", OPENING_BYTES)
+
+
+def _require(directory: Path, action: str, needed: int) -> None:
+    free = shutil.disk_usage(directory).free
     if free < needed:
         raise StorageError(
-            f"writing to {str(directory)!r}",
+            f"{action} {str(directory)!r}",
             f"the disk has {free / 2**20:,.0f} MiB free where {needed / 2**20:,.0f} MiB are needed",
             "Free some space and repeat; what was acknowledged is safe.",
         )
+
+
+def _opened(path: Path) -> IO[str]:
+    try:
+        return path.open("a+", encoding="ascii")
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        asked, found = f"opening {str(path.parent)!r}", f"you cannot write there: {error.strerror}"
+        do = "The engine writes even to search: copy the directory to a place where you can write, and open that."
+        raise StorageError(asked, found, do) from error
 
 
 class DirectoryLock:
@@ -183,7 +206,7 @@ class DirectoryLock:
     def __init__(self, directory: Path) -> None:
         """Take the lock, or raise IndexLockedError with the process that has it."""
         self._path = directory / "lock"
-        self._file: IO[str] | None = self._path.open("a+", encoding="ascii")
+        self._file: IO[str] | None = _opened(self._path)
         if not _try_lock(self._file):
             self._file.seek(0)
             owner = self._file.read().strip()

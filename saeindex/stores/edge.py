@@ -25,6 +25,7 @@ from saeindex.stores.directory import (
     read_checked_json,
     read_json,
     require_space,
+    require_space_to_open,
     write_json,
 )
 from saeindex.stores.engine import Fetch, NearestIds, NearestSearch
@@ -114,6 +115,7 @@ class EdgeStore(BaseStore):
             if not directory.points.is_dir():
                 found = "its directory 'points' is missing"
                 raise MismatchError(f"opening the index {str(path)!r}", found, "Restore it from a backup.")
+            require_space_to_open(directory.root)
             check_seal(directory)
             shard = _load_settled(directory)
             return cls(directory, layout, shard, lock, kept.get("checksums") is True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from saeindex.errors import DamageError, InvalidInputError, MismatchError, NotFoundError, StorageError
 from saeindex.files import with_checksum
 from saeindex.protocols import Layout, Point
-from saeindex.stores import edge, edge_engine
+from saeindex.stores import directory, edge, edge_engine
 from saeindex.stores.edge import EdgeStore
 
 ONES = np.ones(4, dtype=np.float32)
@@ -174,3 +175,26 @@ def test_searching_without_a_filter_does_not_import_the_client(index_path: Path)
         [sys.executable, "-c", SEARCH_PROGRAM, str(index_path)], capture_output=True, text=True, check=False
     )
     assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_a_directory_that_cannot_be_written_says_how_to_open_it(
+    index_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    EdgeStore.create(index_path, LAYOUT).close()
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(StorageError, match=r"you cannot write there.*copy the directory to a place"):
+        EdgeStore.open(index_path)
+
+
+def test_an_index_is_not_opened_on_a_full_disk(index_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    EdgeStore.create(index_path, LAYOUT).close()
+    with monkeypatch.context() as patched:
+        patched.setattr(directory, "OPENING_BYTES", 10**15)
+        with pytest.raises(StorageError, match=r"opening .* MiB are needed"):
+            EdgeStore.open(index_path)
+    EdgeStore.open(index_path).close()
