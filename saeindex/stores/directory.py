@@ -192,7 +192,7 @@ def _opened(path: Path) -> IO[str]:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
         asked, found = f"opening {str(path.parent)!r}", f"you cannot write there: {error.strerror}"
-        do = "The engine writes even to search: copy the directory to a place where you can write, and open that."
+        do = "The engine writes to open it: copy the directory to a place where you can write, and open that."
         raise StorageError(asked, found, do) from error
 
 
