@@ -9,9 +9,11 @@ from importlib import import_module
 from typing import Annotated, Any
 
 import typer
+from typer.main import get_command
 
 from saeindex._version import __version__
 from saeindex.cli.output import say
+from saeindex.cli.settings import default_map
 from saeindex.errors import (
     InvalidInputError,
     NotFoundError,
@@ -44,6 +46,7 @@ COMMANDS = {
     "export": "records.export",
     "copy": "records.copy",
     "doctor": "doctor.doctor",
+    "settings": "settings.settings",
     "demo": "demo.demo",
 }
 GROUPS = {"steering": "steering", "sae": "sae"}
@@ -96,7 +99,9 @@ def run() -> None:
     if command in SHORT_COMMANDS:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
-        make_app(command)(given)
+        app = get_command(make_app(command))
+        # `saeindex settings` says itself what is wrong with them.
+        app(given, default_map={} if command == "settings" else default_map(getattr(app, "commands", {})))
     except SaeIndexError as error:
         _report(error)
         sys.exit(USAGE if isinstance(error, USAGE_ERRORS) else RUNTIME)

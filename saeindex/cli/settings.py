@@ -1,0 +1,171 @@
+"""``saeindex settings``, and the defaults that a file or the environment gives to options of all commands.
+
+A setting is the default of the option of its name, in every command that has it. It comes from a file, from
+the environment (``SAEINDEX_LIMIT=20``), or from the option itself; each is stronger than the one before.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+from saeindex.cli.output import Json, console, print_json
+from saeindex.encoders.cache import FOLDER_VARIABLE
+from saeindex.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from pydantic_settings import BaseSettings
+
+PREFIX = "SAEINDEX_"
+FILE_VARIABLE = "SAEINDEX_SETTINGS"
+FILES = (Path("saeindex.toml"), Path("~/.config/saeindex/settings.toml"))
+# Variables of the same prefix that are no settings.
+OTHERS = frozenset({FILE_VARIABLE, "SAEINDEX_DATA"})
+MAX_BYTES = 100_000
+# The commands whose option of this name a setting is for; without an entry, all that have the option.
+COMMANDS = {"space": {"index"}, "limit": {"search"}, "level": {"search"}}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A setting: its value (None if nothing sets it), where that comes from, and what it does."""
+
+    name: str
+    value: Any
+    source: str
+    help: str
+
+
+def settings(as_json: Json = False) -> None:
+    """Print the settings that are in force, and where each comes from."""
+    found = settings_in_force()
+    if as_json:
+        print_json({one.name: {"value": _shown(one), "source": one.source} for one in found})
+        return
+    from rich.table import Table
+
+    table = Table("setting", "value", "from", "what it does", box=None)
+    for one in found:
+        table.add_row(one.name, str(_shown(one) if one.value is not None else ""), one.source, one.help)
+    console().print(table)
+
+
+def default_map(commands: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the defaults of options by command and group, from the settings; {} if there are none."""
+    if settings_file() is None and not _variables():
+        return {}  # the settings of most people: their library need not be loaded
+    known = {one.name: one.value for one in settings_in_force() if one.value is not None}
+    if cache := known.pop("cache", None):
+        os.environ[FOLDER_VARIABLE] = cache
+    return _defaults(commands, known)
+
+
+def _defaults(commands: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, command in commands.items():
+        if hasattr(command, "commands"):
+            found[name] = _defaults(command.commands, known)
+        else:
+            options = {one.name for one in command.params if one.param_type_name == "option"}
+            own = {key: value for key, value in known.items() if name in COMMANDS.get(key, {name})}
+            found[name] = {key: value for key, value in own.items() if key in options}
+    return found
+
+
+def settings_file() -> Path | None:
+    """Return the settings file: ``$SAEINDEX_SETTINGS``, or the first of ``FILES`` that exists.
+
+    Raises:
+        InvalidInputError: the variable names a file that does not exist.
+    """
+    if named := os.environ.get(FILE_VARIABLE):
+        if not Path(named).is_file():
+            raise InvalidInputError(f"{FILE_VARIABLE}={named}", "there is no such file", "Correct the path.")
+        return Path(named)
+    return next((path.expanduser() for path in FILES if path.expanduser().is_file()), None)
+
+
+def settings_in_force() -> list[Setting]:
+    """Return all settings; InvalidInputError for an unknown name or a value of the wrong kind."""
+    from pydantic import ValidationError
+    from pydantic_settings import EnvSettingsSource
+
+    model, file = _model(), settings_file()
+    from_file = _in_file(file, model)
+    from_environment = EnvSettingsSource(model, env_prefix=PREFIX)()
+    _check_names(from_file, model, f"settings file {str(file)!r}", "")
+    variables = dict.fromkeys(_variables())
+    _check_names({one[len(PREFIX) :].lower(): None for one in variables}, model, "the environment", PREFIX)
+    given = {name: (value, f"file {file}") for name, value in from_file.items()}
+    given |= {name: (value, f"variable {PREFIX}{name.upper()}") for name, value in from_environment.items()}
+    try:
+        read = model.model_validate({name: value for name, (value, _) in given.items()})
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        name = str(fault["loc"][0])
+        raise InvalidInputError(f"setting {name} ({given[name][1]})", fault["msg"], "Correct it.") from None
+    return [
+        Setting(name, getattr(read, name), given[name][1] if name in given else "", field.description or "")
+        for name, field in model.model_fields.items()
+    ]
+
+
+def _model() -> type[BaseSettings]:
+    from pydantic import Field
+    from pydantic_settings import BaseSettings, SettingsConfigDict
+
+    class Settings(BaseSettings):
+        model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
+
+        url: str | None = Field(None, description="a Qdrant server, where INDEX is a collection")
+        space: str | None = Field(None, description="the feature space of new indexes")
+        passage_tokens: int | None = Field(None, ge=1, description="split texts that are longer than this")
+        limit: int | None = Field(None, ge=1, description="the number of hits of a search")
+        level: Literal["present", "typical", "strong"] | None = Field(
+            None, description="the level of concepts in searches that name none"
+        )
+        unit: str | None = Field(None, description="the unit of analyses")
+        cache: str | None = Field(None, description="the folder of cached embeddings and replies")
+
+    return Settings
+
+
+def _in_file(file: Path | None, model: type[BaseSettings]) -> dict[str, Any]:
+    if file is None:
+        return {}
+    from pydantic_settings import TomlConfigSettingsSource
+
+    if file.stat().st_size > MAX_BYTES:
+        found = f"it has more than {MAX_BYTES:,} bytes"
+        raise InvalidInputError(f"settings file {str(file)!r}", found, "Use a file with settings only.")
+    try:
+        read: dict[str, Any] = TomlConfigSettingsSource(model, file).toml_data
+    except (ValueError, OSError, RecursionError) as error:
+        found = f"it is not TOML: {error}"
+        raise InvalidInputError(f"settings file {str(file)!r}", found, "Correct it.") from None
+    return read
+
+
+def _check_names(given: Mapping[str, Any], model: type[BaseSettings], where: str, prefix: str) -> None:
+    known = [*model.model_fields]
+    for name in given:
+        if name not in known:
+            shown = ", ".join(f"{prefix}{one.upper() if prefix else one}" for one in known)
+            found = f"no setting has the name {prefix}{name.upper() if prefix else name}"
+            raise InvalidInputError(where, found, f"Use: {shown}.")
+
+
+def _variables() -> list[str]:
+    return [name for name in os.environ if name.startswith(PREFIX) and name not in OTHERS]
+
+
+def _shown(setting: Setting) -> Any:
+    """Return a value without a password in a URL."""
+    if setting.name != "url" or setting.value is None:
+        return setting.value
+    parts = urlsplit(setting.value)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
