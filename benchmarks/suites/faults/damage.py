@@ -49,13 +49,14 @@ class Trial:
 
 
 def trials(index: Path, folder: Path, count: int, seed: int) -> Iterator[Trial]:
-    """Yield ``count`` trials over all files of a closed index, the same number for each file."""
+    """Yield ``count`` trials over the files of a closed index in random order, one after the other."""
     chance = random.Random(seed)
     files = sorted(
         p.relative_to(index).as_posix() for p in index.rglob("*") if p.is_file() and p.name != "lock"
     )
     expected = _asked(index, folder, None)
     assert expected["seen"] == "nothing", expected
+    chance.shuffle(files)
     order = [files[n % len(files)] for n in range(count)]
     for name in order:
         kind = chance.choices([k for k, _ in KINDS], [w for _, w in KINDS])[0]

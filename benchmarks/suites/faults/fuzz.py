@@ -96,6 +96,7 @@ def _limited(out: Connection, work: Any, *arguments: Any) -> None:
 
 def _parse(count: int, seed: int, n_features: int) -> Fuzzed:
     found, conditions = Fuzzed(), Conditions(seed, n_features)
+    compiled("filter", {"must": []}, n_features)  # imports what is slow to import
     for position in range(count):
         if position == count // 20:
             before = _peak_mib()
