@@ -70,25 +70,25 @@ class Checker:
     has_exact_vectors: bool
 
     def examine(self, point: Point) -> Point | Damage:
-        """Return the point without its checksums, or its damage."""
-        payload = dict(point.payload)
-        kept: Any = payload.pop(CHECKSUMS, None)
+        """Return the point without its checksums, or its damage; its payload is changed in place."""
+        payload: Any = point.payload
+        kept = payload.pop(CHECKSUMS, None)
         try:
-            fields, vectors = dict(kept[PAYLOAD]), dict(kept[VECTORS])
-        except (TypeError, KeyError, ValueError):
-            bare = Point(point.id, point.vectors, payload, point.score)
-            return Damage(bare, (MISSING,)) if self.is_complete or kept is not None else bare
-        if len(payload) > len(fields) or not payload.keys() <= fields.keys():
+            fields, vectors = kept[PAYLOAD], kept[VECTORS]
+            is_other = not payload.keys() <= fields.keys() or not isinstance(vectors, dict)
+        except (TypeError, KeyError, AttributeError):
+            return Damage(point, (MISSING,)) if self.is_complete or kept is not None else point
+        if is_other:
+            fields, vectors = dict(fields), vectors if isinstance(vectors, dict) else {}
             for field in dict.fromkeys((*fields, *payload)):
                 if own_key(field) in payload:
                     fields[field] = payload.pop(own_key(field))
         start = _start(point.id)
-        parts = [
+        parts = (
             *self._differing_fields(payload, fields, start),
             *(f"vector {name}" for name in self._differing_vectors(point.vectors, vectors, start)),
-        ]
-        bare = Point(point.id, point.vectors, payload, point.score)
-        return Damage(bare, tuple(parts)) if parts else bare
+        )
+        return Damage(point, parts) if parts else point
 
     def _differing_fields(
         self, found: Mapping[str, Any], known: Mapping[str, Any], start: int
@@ -101,7 +101,8 @@ class Checker:
                     yield field
             elif asked is True or (asked and field in asked):
                 yield field
-        yield from (field for field in found if field not in known)
+        if len(found) > len(known):
+            yield from (field for field in found if field not in known)
 
     def _differing_vectors(
         self, found: Mapping[str, Vector], known: Mapping[str, Any], start: int

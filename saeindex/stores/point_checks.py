@@ -12,6 +12,8 @@ import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from struct import Struct
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
@@ -303,8 +305,14 @@ def to_id(value: Any) -> PointId:
 
 def _vector(value: Any) -> Vector:
     if isinstance(value, list):
-        return np.array(value, dtype=np.float32)
+        # A quarter of the time of np.array, which is most of the time of reading a dense vector.
+        return np.frombuffer(bytearray(_floats(len(value)).pack(*value)), np.float32)
     return SparseVector(np.array(value.indices, dtype=np.int32), np.array(value.values, dtype=np.float32))
+
+
+@cache
+def _floats(count: int) -> Struct:
+    return Struct(f"{count}f")
 
 
 def check_count(asked: str, name: str, value: object, minimum: int) -> None:
