@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray
 
 Selected = list[tuple["GroupValue | None", list[Ranked]]]
-# Of a hit also the vector that was searched, which the store then checks: a damaged one has a wrong score.
-CHECKED = EXPLAINED
 MAX_PASSAGES = 10_000
 # The number of exact ranks; one request finds them.
 RANKED = 1_000
@@ -149,7 +147,7 @@ class Executor:
 
     def _selected(self, query: Query, scoring: Scoring) -> Selected:
         """Return the complete points of the page by group, each with its rank before it was reordered."""
-        vectors = EXPLAINED if query.explain else CHECKED if ranks(query) and query.using != SAE else (SAE,)
+        vectors = EXPLAINED if query.explain else (SAE,)
         if not self._is_reordered(query):
             points = scoring.best(query.limit, query.offset, vectors=vectors)
             return [(None, list(enumerate(points, query.offset + 1)))]

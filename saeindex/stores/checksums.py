@@ -161,9 +161,8 @@ def _of_object(value: Mapping[str, Any], start: int, nudge: float) -> int:
 
 
 def _of_list(values: Sequence[Any], start: int, nudge: float) -> int:
-    if set(map(type, values)) == {int}:
-        with suppress(OverflowError):  # not what was written: such a number is refused
-            return zlib.crc32(array("q", values).tobytes(), start)
+    with suppress(TypeError, OverflowError):  # the usual case, whole numbers, in one step
+        return zlib.crc32(array("q", values).tobytes(), start)
     for value in values:
         start = _of_value(value, zlib.crc32(b",", start), nudge)
     return zlib.crc32(b"]", start)

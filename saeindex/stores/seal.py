@@ -1,7 +1,8 @@
 """The seal of an embedded index: sizes and checksums of the engine's files, as they were when it was closed.
 
 Each record has its own checksums (``checksums.py``); the seal covers what those cannot: indexes of payload
-fields, the engine's tables, and files that were cut off, whose missing pages would end the process. It is
+fields, the engine's tables, and files that were cut off, whose missing pages would end the process. It also
+covers dense vectors, which the engine reads whole at opening and a search does not return. It is
 written when an index is closed, removed before the first write after that, and compared when the index is
 opened. So after a killed writer there is no seal. The first opening after a write puts the engine's journals
 in order, which changes files: until then a seal is not settled. Later openings and reading change no file.
@@ -22,8 +23,8 @@ from saeindex.errors import DamageError
 from saeindex.files import with_checksum
 from saeindex.stores.directory import IndexDirectory, read_checked_json, write_json
 
-# The files of the records themselves; of them, only the size is compared when an index is opened.
-_RECORDS = re.compile(r"vectors/chunk_\d+\.mmap$|(payload_storage|store)/page_\d+\.dat$")
+# The files of payloads and sparse vectors, which are checked with each hit: only their sizes are compared.
+_RECORDS = re.compile(r"(payload_storage|store)/page_\d+\.dat$")
 # The log has checksums of its own, and all that it holds has been applied when an index is closed.
 _LOG = "wal/"
 BLOCK = 1 << 16

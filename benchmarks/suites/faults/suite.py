@@ -151,11 +151,7 @@ def _cost(index: FeatureIndex, texts: list[str], options: dict[str, object]) -> 
 def _time(index: FeatureIndex, text: str, options: dict[str, object], is_checked: bool) -> float:
     if is_checked:
         return _timed(index, text, options)
-    with (
-        patch.object(BaseStore, "_sound", _unchecked),
-        patch.object(Fetch, "with_checksums", _same),
-        patch("saeindex.search.executor.CHECKED", ("sae",)),
-    ):
+    with patch.object(BaseStore, "_sound", _unchecked), patch.object(Fetch, "with_checksums", _same):
         return _timed(index, text, options)
 
 
