@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from saeindex.cli.output import Json, console, print_json
-from saeindex.encoders.cache import FOLDER_VARIABLE
 from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 PREFIX = "SAEINDEX_"
 FILE_VARIABLE = "SAEINDEX_SETTINGS"
 FILES = (Path("saeindex.toml"), Path("~/.config/saeindex/settings.toml"))
+# Read by saeindex.encoders.cache, which is too slow to import for a name.
+CACHE_VARIABLE = "SAEINDEX_CACHE"
 # Variables of the same prefix that are no settings.
 OTHERS = frozenset({FILE_VARIABLE, "SAEINDEX_DATA"})
 MAX_BYTES = 100_000
@@ -60,7 +61,7 @@ def default_map(commands: Mapping[str, Any]) -> dict[str, Any]:
         return {}  # the settings of most people: their library need not be loaded
     known = {one.name: one.value for one in settings_in_force() if one.value is not None}
     if cache := known.pop("cache", None):
-        os.environ[FOLDER_VARIABLE] = cache
+        os.environ[CACHE_VARIABLE] = cache
     return _defaults(commands, known)
 
 
