@@ -81,16 +81,13 @@ def _described(report: RepairReport) -> Iterator[str]:
         yield f"Wrote the engine's files anew, with {counted(report.points, 'passage')}."
     if again := report.encoded_again:
         yield f"Encoded {counted(len(again), 'record')} again from the stored text: {_named(again)}."
+    cure = "Run your `saeindex index` command again: it brings back what is missing"
     if lost := report.lost:
-        yield (
-            f"Took out {counted(len(lost), 'record')} whose text is damaged: {_named(lost)}. Run your "
-            "`saeindex index` command again to bring them back; what could be read is in damaged.jsonl."
-        )
+        count = counted(len(lost), "record")
+        yield f"Took out {count} whose text is damaged: {_named(lost)}. {cure}. See also damaged.jsonl."
     if report.missing:
-        yield (
-            f"{counted(report.missing, 'record')} of the last finished run cannot be found, not even damaged."
-            " Run your `saeindex index` command again to bring them back."
-        )
+        count = counted(report.missing, "record")
+        yield f"Not found, not even damaged: {count} of the last finished run. {cure}."
     if not (report.restored or report.is_rebuilt or report.encoded_again or report.lost):
         yield "There was nothing to repair."
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from saeindex.config import CACHE_FOLDER
-from saeindex.errors import MismatchError, StorageError
+from saeindex.errors import DamageError, MismatchError, StorageError
 from saeindex.files import is_draft, replacing_folder, with_checksum
 from saeindex.protocols import Layout, OrderBy, Page, Point, PointId
 from saeindex.stores import edge_engine as engine
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 # Points between two flushes: the log survives `kill -9`, but a power cut can lose at most so many points.
 FLUSH_EVERY = 5_000
+# What the engine says of a payload that is not what it wrote.
+UNREADABLE = "Failed to d"
 # Points of a chunk: it holds the GIL for about 40 ms, and is far smaller than the log's segments of 32 MB.
 CHUNK_POINTS = 1_000
 CHUNK_BYTES = 16 * 1024 * 1024
@@ -214,6 +216,11 @@ class EdgeStore(BaseStore):
             # After a panic the engine's memory is undefined; refuse further calls to protect the disk.
             self._refusal = _panicked
             raise
+        except StorageError as error:
+            if UNREADABLE not in error.found:
+                raise
+            do = f"Run `saeindex doctor {self._directory.root} --repair`."
+            raise DamageError(f"reading {self.name!r}", error.found, do) from error
 
     def _upsert(self, points: Sequence[CheckedPoint]) -> None:
         require_space(self._directory.root, sum(point.size for point in points))
