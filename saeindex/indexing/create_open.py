@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from saeindex.config import SPACE_FOLDER
 from saeindex.errors import DamageError, MismatchError, NotFoundError
 from saeindex.features import FeatureSpace
+from saeindex.features.space_io import check_files
 from saeindex.indexing.manifest import Manifest
 from saeindex.signatures import check_kind
 from saeindex.stores import create_store, open_store
@@ -102,6 +103,7 @@ def _space_of(manifest: Manifest, folder: Path | None) -> FeatureSpace:
     if folder is None:
         return FeatureSpace.load(manifest.space.name)
     try:
+        check_files(folder / SPACE_FOLDER)
         return FeatureSpace.load(folder / SPACE_FOLDER)
     except (MismatchError, NotFoundError) as error:
         do = f"Run `saeindex doctor {folder} --repair`, or name the space with which to open it."

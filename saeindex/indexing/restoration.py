@@ -9,6 +9,7 @@ from pathlib import Path
 from saeindex.config import SAE, SPACE_FOLDER
 from saeindex.errors import DamageError, MismatchError, NotFoundError, SaeIndexError
 from saeindex.features import FeatureSpace
+from saeindex.features.space_io import check_files
 from saeindex.indexing.manifest import Manifest, OwnCalibration
 from saeindex.protocols import Layout
 from saeindex.stores.directory import IndexDirectory, read_checked_json, read_json
@@ -55,6 +56,7 @@ def _space_in(directory: IndexDirectory, manifest: Manifest | None, restored: li
     """Return the index's space; a damaged one is restored from the space of this name that is installed."""
     folder, name = directory.root / SPACE_FOLDER, str(directory.root)
     try:
+        check_files(folder)
         space = FeatureSpace.load(folder)
         return space if manifest is None else manifest.with_own_levels(space, name)
     except (MismatchError, NotFoundError) as damage:
