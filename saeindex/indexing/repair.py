@@ -11,6 +11,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -55,6 +57,18 @@ DAMAGED_FILE = "damaged.jsonl"
 # Parts that are made again from a text.
 _DERIVED = (RECORD_CONCEPTS, CONCEPTS)
 MAX_PASSAGES = 10_000
+# Limits of the engine when it opens damaged files: bytes besides those of the files, and seconds.
+MEMORY, SECONDS = 2 * 2**30, 1_800
+_OPENING = """
+import sys
+try:
+    import resource
+    resource.setrlimit(resource.RLIMIT_DATA, (int(sys.argv[2]),) * 2)
+except ImportError:  # Windows has no limits
+    pass
+from saeindex.stores.edge import EdgeStore
+EdgeStore.open(sys.argv[1]).close()
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,9 +247,11 @@ def _owned(directory: IndexDirectory) -> Iterator[None]:
 @contextmanager
 def _salvaged(directory: IndexDirectory, layout: Layout) -> Iterator[tuple[EdgeStore, bool]]:
     """Open a copy of the engine's files; say whether they were as they had been when the index was closed."""
-    broken, sizes = True, {}
+    broken, sizes = ["seal.json"], dict[str, int]()
     with suppress(DamageError):  # the seal itself is damaged
-        broken, sizes = any(True for _ in broken_files(directory)), sealed_sizes(directory)
+        broken, sizes = list(broken_files(directory)), sealed_sizes(directory)
+    # Damaged indexes of fields can make the engine take all memory; they are made anew anyway.
+    first = [_without_indexes] if any("payload_index/" in one for one in broken) else []
     draft = directory.root / f".repair{DRAFT}"
     size = sum(file.stat().st_blocks * 512 for file in directory.points.rglob("*") if file.is_file())
     require_space(directory.root, size // GROWTH)
@@ -246,10 +262,11 @@ def _salvaged(directory: IndexDirectory, layout: Layout) -> Iterator[tuple[EdgeS
             shutil.rmtree(draft, ignore_errors=True)
             shutil.copytree(directory.points, draft / "points")
             _pad(draft / "points", sizes)
-            for remedy in _REMEDIES[:step]:
+            for remedy in (*first, *_REMEDIES[:step]):
                 remedy(draft, layout)
             write_json(draft / "layout.json", described)
             try:
+                _try_to_open(draft, MEMORY + 2 * size)
                 store = EdgeStore.open(draft)
             except IndexLockedError:
                 raise
@@ -265,6 +282,22 @@ def _salvaged(directory: IndexDirectory, layout: Layout) -> Iterator[tuple[EdgeS
             return
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def _try_to_open(draft: Path, memory: int) -> None:
+    """Open an index in a child process with limited memory; DamageError if it dies of it."""
+    command = [sys.executable, "-c", _OPENING, str(draft), str(memory)]
+    try:
+        done = subprocess.run(  # noqa: S603 - this Python with a fixed program
+            command, capture_output=True, text=True, timeout=SECONDS, check=False
+        )
+        found = next(reversed(done.stderr.split("\n")[:-1]), f"the engine died ({done.returncode})")
+    except subprocess.TimeoutExpired:
+        found = f"the engine did not open it in {SECONDS} s"
+    else:
+        if done.returncode == 0:
+            return
+    raise DamageError(f"opening {str(draft)!r}", found, "Restore a backup.")
 
 
 def _has_checksums(directory: IndexDirectory) -> bool:

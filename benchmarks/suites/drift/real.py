@@ -121,5 +121,5 @@ def _signs(tests: dict[Any, TrendTest], proxies: dict[str, set[int | str]]) -> s
         float(np.sign(test.slope[column]))
         for family, test in tests.items()
         for column in test.found(ALPHA).tolist()
-        if test.evidence.keys[column] in proxies[family]
+        if test.evidence.keys[column] in proxies.get(family, ())
     }
