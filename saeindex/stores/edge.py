@@ -212,10 +212,11 @@ class EdgeStore(BaseStore):
         try:
             with disk_errors(f"{action} in {str(self._directory.root)!r}"), engine.translated(action):
                 yield
-        except engine.EnginePanicError:
+        except engine.EnginePanicError as error:
             # After a panic the engine's memory is undefined; refuse further calls to protect the disk.
             self._refusal = _panicked
-            raise
+            do = f"Open it again; if that happens again, run `saeindex doctor {self._directory.root} --repair`."
+            raise engine.EnginePanicError(error.asked, error.found, do) from error
         except StorageError as error:
             if UNREADABLE not in error.found:
                 raise
