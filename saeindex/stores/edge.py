@@ -215,7 +215,7 @@ class EdgeStore(BaseStore):
         except engine.EnginePanicError as error:
             # After a panic the engine's memory is undefined; refuse further calls to protect the disk.
             self._refusal = _panicked
-            do = f"Open it again; if that happens again, run `saeindex doctor {self._directory.root} --repair`."
+            do = f"Open it again; if it crashes again, run `saeindex doctor {self._directory.root} --repair`."
             raise engine.EnginePanicError(error.asked, error.found, do) from error
         except StorageError as error:
             if UNREADABLE not in error.found:
