@@ -80,10 +80,11 @@ def load_space(name_or_path: str | Path, kind: type[SpaceT]) -> SpaceT:
 
 
 def check_files(folder: Path) -> None:
-    """Raise MismatchError unless the files of a space are what was written.
+    """Raise MismatchError unless the files of a space are what was written, NotFoundError if it is missing.
 
     For the space of an index, which nobody edits: the files of other spaces may be changed by hand.
     """
+    folder = find_space(folder)
     try:
         described = json.loads((folder / "space.json").read_text())
         is_sound = without_checksum(described) is not None
