@@ -126,6 +126,9 @@ class Damage:
         record = self.point.payload.get("record_id")
         return f"record {record!r:.80}" if record is not None else f"point {self.point.id!r}"
 
+    def __str__(self) -> str:
+        return f"{self.name} ({', '.join(self.parts)})"
+
 
 @dataclass(frozen=True, slots=True)
 class Fusion:

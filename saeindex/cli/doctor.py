@@ -177,7 +177,7 @@ def _check_records(index: FeatureIndex) -> tuple[bool, str]:
     """Read every record: each must be what was written, and complete."""
     found, cure = _examination(index), f"Run `saeindex doctor {index.name} --repair`."
     if damaged := found.damaged:
-        first = "; ".join(f"{one.name} ({', '.join(one.parts)})" for one in damaged[:NAMED])
+        first = "; ".join(map(str, damaged[:NAMED]))
         return False, f"{len(damaged):,} of {found.points:,} passages are damaged: {first}. {cure}"
     if incomplete := found.incomplete:
         count = counted(len(incomplete), "record")

@@ -44,6 +44,7 @@ from saeindex.stores.directory import (
     read_checked_json,
     require_space,
     write_json,
+    write_manifest,
 )
 from saeindex.stores.edge import EdgeStore
 from saeindex.stores.layouts import layout_to_json
@@ -119,9 +120,7 @@ def repair_index(
         counts = Counts(records=len(found.records), points=found.points)
         write_json(directory.layout, with_checksum(layout_to_json(files.layout)))
         known = {"counts": counts} | _passage_setting(manifest, found, space)
-        settled = manifest.renewed().model_copy(update=known).to_json()
-        for file in (directory.manifest, directory.manifest_copy):
-            write_json(file, settled)
+        write_manifest(directory, manifest.renewed().model_copy(update=known).to_json())
         shutil.rmtree(path / CACHE_FOLDER, ignore_errors=True)
         _write_lost(path, mender)
     lost = tuple(sorted(mender.lost))
@@ -204,9 +203,7 @@ def _has_sound_text(damage: Damage) -> bool:
     content = {one for one in kinds if not one.startswith(("vector ", *_DERIVED))}
     if content == {MISSING} and payload.get("passage") == 0 and PASSAGES not in payload:
         with suppress(TypeError, ValueError, KeyError):
-            further = {
-                key[len(TEXT) + 1 :]: one for key, one in payload.items() if key.startswith(f"{TEXT}_")
-            }
+            further = {name: payload[suffixed(TEXT, name)] for name in _text_names(payload) if name}
             record = Record(payload["record_id"], payload[TEXT], payload["metadata"], further)
             is_own = point_id(record.id) == damage.point.id
             return is_own and content_hash(record) == payload["content_hash"]

@@ -120,7 +120,7 @@ class Checker:
 
 def damage_error(damaged: Sequence[Damage], name: str) -> DamageError:
     """Return the error for points of the collection ``name`` that are damaged."""
-    first = "; ".join(f"{one.name} ({', '.join(one.parts)})" for one in damaged[:NAMED])
+    first = "; ".join(map(str, damaged[:NAMED]))
     more = f" and {len(damaged) - NAMED} more" if len(damaged) > NAMED else ""
     found = f"what is stored is not what was written: {first}{more}"
     return DamageError(f"reading {name!r}", found, f"Run `saeindex doctor {name} --repair`.")

@@ -139,6 +139,12 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
         draft.write_bytes(text)
 
 
+def write_manifest(directory: IndexDirectory, manifest: Mapping[str, Any]) -> None:
+    """Replace the manifest of an index and its copy."""
+    for path in (directory.manifest, directory.manifest_copy):
+        write_json(path, manifest)
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Return the JSON object in ``path``; {} if there is no file; DamageError if it is no JSON object."""
     try:

@@ -27,6 +27,7 @@ from saeindex.stores.directory import (
     require_space,
     require_space_to_open,
     write_json,
+    write_manifest,
 )
 from saeindex.stores.engine import Fetch, NearestIds, NearestSearch
 from saeindex.stores.filters import to_edge
@@ -143,11 +144,7 @@ class EdgeStore(BaseStore):
 
     def write_manifest(self, manifest: JsonObject) -> None:
         """Replace ``manifest.json``, atomically and durably."""
-        self._run("write_manifest", lambda: self._write_manifest(dict(manifest)))
-
-    def _write_manifest(self, manifest: dict[str, Any]) -> None:
-        for path in (self._directory.manifest, self._directory.manifest_copy):
-            write_json(path, manifest)
+        self._run("write_manifest", lambda: write_manifest(self._directory, manifest))
 
     def optimize(self) -> bool:
         """Reclaim the space of deleted points; return whether anything changed. It blocks all threads."""
