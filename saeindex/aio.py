@@ -47,7 +47,7 @@ class AsyncFeatureIndex:
     At most ``workers`` calls run at the same time, each on a thread; further calls wait. Over a server the
     calls overlap, and the client may be an ``AsyncQdrantClient``: its requests then run on the event loop
     that opened the index. Over a directory the calls run one after another, and each holds Python's GIL
-    while the engine works, so the event loop waits too: under load, put such an index in a worker process.
+    while the engine works, so the event loop waits too: under load, open such an index with ``isolated``.
     A cancelled call is no longer awaited, but runs to its end.
     """
 
@@ -74,6 +74,7 @@ class AsyncFeatureIndex:
         replication_factor: int | None = None,
         write_consistency_factor: int | None = None,
         on_disk_payload: bool | None = None,
+        isolated: bool = False,
         workers: int = WORKERS,
     ) -> Self:
         """Create an empty index; the arguments are those of :meth:`FeatureIndex.create`."""
@@ -91,6 +92,7 @@ class AsyncFeatureIndex:
             replication_factor=replication_factor,
             write_consistency_factor=write_consistency_factor,
             on_disk_payload=on_disk_payload,
+            isolated=isolated,
         )
         return cls(await asyncio.to_thread(made), workers)
 
@@ -104,6 +106,7 @@ class AsyncFeatureIndex:
         url: str | None = None,
         encoder: TextEncoder | None = None,
         resume: bool = False,
+        isolated: bool = False,
         workers: int = WORKERS,
     ) -> Self:
         """Open an index; the arguments are those of :meth:`FeatureIndex.open`."""
@@ -115,6 +118,7 @@ class AsyncFeatureIndex:
             url=url,
             encoder=encoder,
             resume=resume,
+            isolated=isolated,
         )
         return cls(await asyncio.to_thread(opened), workers)
 

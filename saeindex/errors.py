@@ -10,7 +10,8 @@ SaeIndexError                     the root; has asked, found, do
 ├── MismatchError                 an index and a feature space or setting that do not fit together
 ├── IndexLockedError              another process has the index open
 ├── StorageError                  the engine, the server or the disk refused an operation
-│   └── DamageError               what is stored is not what was written
+│   ├── DamageError               what is stored is not what was written
+│   └── EngineDiedError           the engine of a directory crashed, or its own process ended
 ├── QueryTimeoutError             a search took longer than its timeout
 ├── EncoderError                  an encoder or an embedding service failed
 └── MissingDependencyError        an optional package is not installed
@@ -75,6 +76,10 @@ class StorageError(SaeIndexError):
 
 class DamageError(StorageError):
     """What is stored is not what was written: a disk, a copy or another program has changed it."""
+
+
+class EngineDiedError(StorageError):
+    """The engine of a directory crashed, or the process in which it runs by itself ended."""
 
 
 class QueryTimeoutError(SaeIndexError):

@@ -139,15 +139,16 @@ class FeatureIndex(AnalysisMethods):
         replication_factor: int | None = None,
         write_consistency_factor: int | None = None,
         on_disk_payload: bool | None = None,
+        isolated: bool = False,
     ) -> Self:
         """Create an empty index: a directory, or a Qdrant collection if ``client`` or ``url`` is given.
 
         ``passages`` splits long texts. ``payload_indexes`` (such as ``{"metadata.year": "integer-range"}``)
         speeds up filters and allows facets on your own fields. ``fields`` names further texts of a record
         (``("prompt",)`` beside a response): each has its own vectors and concepts. These texts are not
-        split; the encoder truncates them at its maximum length. The last four options are passed to Qdrant,
-        for a collection on a server. If an earlier creation was interrupted, it is completed. If the index
-        exists already, MismatchError is raised.
+        split; the encoder truncates them at its maximum length. The four options that follow are for Qdrant,
+        for a collection on a server. ``isolated`` is explained at :meth:`open`. If an earlier creation was
+        interrupted, it is completed. If the index exists already, MismatchError is raised.
         """
         read = space if isinstance(space, FeatureSpace) else FeatureSpace.load(space)
         manifest = Manifest.describe(read, passages, payload_indexes or {}, fields)
@@ -159,7 +160,7 @@ class FeatureIndex(AnalysisMethods):
             "write_consistency_factor": write_consistency_factor,
             "on_disk_payload": on_disk_payload,
         }
-        parts = create_index(path, read, manifest, client, url, of_server)
+        parts = create_index(path, read, manifest, client, url, isolated, of_server)
         return cls(str(path), parts, encoder)
 
     @classmethod
@@ -172,13 +173,16 @@ class FeatureIndex(AnalysisMethods):
         url: str | None = None,
         encoder: TextEncoder | None = None,
         resume: bool = False,
+        isolated: bool = False,
     ) -> Self:
         """Open an index; MismatchError if ``space`` or ``encoder`` is not the one it was built with.
 
         ``resume`` first finishes a :meth:`recalibrate` that was interrupted. Without ``resume``, an
-        interrupted recalibration is an error.
+        interrupted recalibration is an error. ``isolated`` runs the engine of a directory in a process of its
+        own: what would end this process, such as a full disk, is an EngineDiedError.
         """
-        return cls(str(path), open_index(path, space, client, url, encoder, resume), encoder)
+        parts = open_index(path, space, client, url, encoder, resume, isolated)
+        return cls(str(path), parts, encoder)
 
     @classmethod
     def repair(
@@ -453,9 +457,9 @@ class FeatureIndex(AnalysisMethods):
 
         An index on a Qdrant server has snapshots of its own: InvalidInputError.
         """
-        from saeindex.stores.edge import EdgeStore
+        from saeindex.stores.embedded import EmbeddedStore
 
-        if not isinstance(self.store, EdgeStore):
+        if not isinstance(self.store, EmbeddedStore):
             do = "Create a snapshot of the collection on the server."
             raise InvalidInputError(f"copy {self.name}", "it is on a Qdrant server", do)
         self.store.copy(path)

@@ -110,7 +110,7 @@ def _index(name: str, url: str | None) -> list[Check]:
     from saeindex.index import FeatureIndex
 
     try:
-        with FeatureIndex.open(name, url=url) as index:
+        with FeatureIndex.open(name, url=url, isolated=url is None) as index:
             return [
                 check
                 for part, examine in (

@@ -40,12 +40,13 @@ def create_index(
     manifest: Manifest,
     client: QdrantClient | None,
     url: str | None,
+    isolated: bool,
     of_server: Mapping[str, Any],
 ) -> IndexParts:
     """Create an empty index, or complete an index whose creation was interrupted."""
     check_kind(f"index {path!r:.80}", path, (str, os.PathLike), PLACE)
     options = {name: value for name, value in of_server.items() if value is not None}
-    store = _create_or_complete(path, manifest, client, url, options)
+    store = _create_or_complete(path, manifest, client, url, isolated, options)
     folder = Path(path) if client is None and url is None else None
     try:
         if folder is not None:
@@ -64,6 +65,7 @@ def open_index(
     url: str | None,
     encoder: TextEncoder | None,
     resume: bool,
+    isolated: bool,
 ) -> IndexParts:
     """Open an index made by :func:`create_index`; ``resume`` first finishes an interrupted recalibration.
 
@@ -72,7 +74,7 @@ def open_index(
         MismatchError: it was built with another space or encoder, or its levels are being replaced.
     """
     check_kind(f"index {path!r:.80}", path, (str, os.PathLike), PLACE)
-    store = open_store(path, client=client, url=url)
+    store = open_store(path, client=client, url=url, isolated=isolated)
     try:
         folder = Path(path) if client is None and url is None else None
         raw = store.read_manifest()
@@ -115,13 +117,14 @@ def _create_or_complete(
     manifest: Manifest,
     client: QdrantClient | None,
     url: str | None,
+    isolated: bool,
     options: dict[str, Any],
 ) -> VectorStore:
     """Create the store, or take over an empty store that was left without a manifest."""
     try:
-        return create_store(path, manifest.layout, client=client, url=url, **options)
+        return create_store(path, manifest.layout, client=client, url=url, isolated=isolated, **options)
     except MismatchError:
-        store = open_store(path, client=client, url=url)
+        store = open_store(path, client=client, url=url, isolated=isolated)
         if not store.read_manifest() and store.layout == manifest.layout and store.count() == 0:
             return store
         store.close()

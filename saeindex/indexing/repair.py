@@ -11,8 +11,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -47,6 +45,7 @@ from saeindex.stores.directory import (
     write_manifest,
 )
 from saeindex.stores.edge import EdgeStore
+from saeindex.stores.isolated import IsolatedStore
 from saeindex.stores.layouts import layout_to_json
 from saeindex.stores.seal import broken_files, sealed_sizes
 from saeindex.types import Record
@@ -60,16 +59,6 @@ _DERIVED = (RECORD_CONCEPTS, CONCEPTS)
 MAX_PASSAGES = 10_000
 # Limits of the engine when it opens damaged files: bytes besides those of the files, and seconds.
 MEMORY, SECONDS = 2 * 2**30, 1_800
-_OPENING = """
-import sys
-try:
-    import resource
-    resource.setrlimit(resource.RLIMIT_DATA, (int(sys.argv[2]),) * 2)
-except ImportError:  # Windows has no limits
-    pass
-from saeindex.stores.edge import EdgeStore
-EdgeStore.open(sys.argv[1]).close()
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +231,7 @@ def _owned(directory: IndexDirectory) -> Iterator[None]:
 
 
 @contextmanager
-def _salvaged(directory: IndexDirectory, layout: Layout) -> Iterator[tuple[EdgeStore, bool]]:
+def _salvaged(directory: IndexDirectory, layout: Layout) -> Iterator[tuple[IsolatedStore, bool]]:
     """Open a copy of the engine's files; say whether they were as they had been when the index was closed."""
     broken, sizes = ["seal.json"], dict[str, int]()
     with suppress(DamageError):  # the seal itself is damaged
@@ -263,8 +252,7 @@ def _salvaged(directory: IndexDirectory, layout: Layout) -> Iterator[tuple[EdgeS
                 remedy(draft, layout)
             write_json(draft / "layout.json", described)
             try:
-                _try_to_open(draft, MEMORY + 2 * size)
-                store = EdgeStore.open(draft)
+                store = IsolatedStore.open(draft, MEMORY + 2 * size, SECONDS)
             except IndexLockedError:
                 raise
             except SaeIndexError as error:
@@ -279,22 +267,6 @@ def _salvaged(directory: IndexDirectory, layout: Layout) -> Iterator[tuple[EdgeS
             return
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-
-
-def _try_to_open(draft: Path, memory: int) -> None:
-    """Open an index in a child process with limited memory; DamageError if it dies of it."""
-    command = [sys.executable, "-c", _OPENING, str(draft), str(memory)]
-    try:
-        done = subprocess.run(  # noqa: S603 - this Python with a fixed program
-            command, capture_output=True, text=True, timeout=SECONDS, check=False
-        )
-        found = next(reversed(done.stderr.split("\n")[:-1]), f"the engine died ({done.returncode})")
-    except subprocess.TimeoutExpired:
-        found = f"the engine did not open it in {SECONDS} s"
-    else:
-        if done.returncode == 0:
-            return
-    raise DamageError(f"opening {str(draft)!r}", found, "Restore a backup.")
 
 
 def _has_checksums(directory: IndexDirectory) -> bool:
@@ -346,7 +318,7 @@ def _is_sound(found: Examination, store: VectorStore) -> bool:
 
 
 def _rebuild(
-    damaged: EdgeStore,
+    damaged: IsolatedStore,
     directory: IndexDirectory,
     layout: Layout,
     mender: Mender,

@@ -209,22 +209,23 @@ class DirectoryLock:
     deleting it two processes could lock two different files of the same name.
     """
 
-    def __init__(self, directory: Path) -> None:
-        """Take the lock, or raise IndexLockedError with the process that has it."""
+    def __init__(self, directory: Path, owner: int | None = None) -> None:
+        """Take the lock for ``owner`` (else this process); raise IndexLockedError if another has it."""
         self._path = directory / "lock"
         self._file: IO[str] | None = _opened(self._path)
         if not _try_lock(self._file):
             self._file.seek(0)
-            owner = self._file.read().strip()
+            holder = self._file.read().strip()
             self._file.close()
-            whose = "this process" if owner == str(os.getpid()) else f"process {owner or '(unknown)'}"
+            is_ours = holder == str(owner or os.getpid())
+            whose = "this process" if is_ours else f"process {holder or '(unknown)'}"
             raise IndexLockedError(
                 f"opening {str(directory)!r}",
                 f"{whose} has it open",
                 "Close it there, or search through the server that owns it.",
             )
         self._file.truncate(0)
-        self._file.write(str(os.getpid()))
+        self._file.write(str(owner or os.getpid()))
         self._file.flush()
 
     def release(self) -> None:

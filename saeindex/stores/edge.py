@@ -5,19 +5,17 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
-import threading
-import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from saeindex.config import CACHE_FOLDER
-from saeindex.errors import DamageError, MismatchError, StorageError
+from saeindex.errors import DamageError, EngineDiedError, MismatchError, StorageError
 from saeindex.files import is_draft, replacing_folder, with_checksum
 from saeindex.protocols import Layout, OrderBy, Page, Point, PointId
 from saeindex.stores import edge_engine as engine
-from saeindex.stores.base import BaseStore, closed_error
+from saeindex.stores.base import closed_error
 from saeindex.stores.directory import (
     GROWTH,
     DirectoryLock,
@@ -29,6 +27,7 @@ from saeindex.stores.directory import (
     write_json,
     write_manifest,
 )
+from saeindex.stores.embedded import EmbeddedStore, engine_died
 from saeindex.stores.engine import Fetch, NearestIds, NearestSearch
 from saeindex.stores.filters import to_edge
 from saeindex.stores.layouts import check_layout, layout_from_json, layout_to_json
@@ -49,7 +48,7 @@ CHUNK_POINTS = 1_000
 CHUNK_BYTES = 16 * 1024 * 1024
 
 
-class EdgeStore(BaseStore):
+class EdgeStore(EmbeddedStore):
     """A collection in a directory that one process owns; use :meth:`create` or :meth:`open`.
 
     Searches are exact scans (10 ms for 100,000 vectors of 384 dimensions). An acknowledged write survives
@@ -73,15 +72,14 @@ class EdgeStore(BaseStore):
         super().__init__(layout)
         self._has_checksums = has_checksums
         self._directory, self._shard, self._lock = directory, shard, lock
-        self._pid = os.getpid()
         self._unflushed = 0
-        self._refusal: Callable[[str], StorageError] | None = None
         self._total: int | None = None
-        _OPEN_STORES.add(self)
 
     @classmethod
-    def create(cls, path: str | os.PathLike[str], layout: Layout) -> Self:
+    def create(cls, path: str | os.PathLike[str], layout: Layout, owner: int | None = None) -> Self:
         """Create an empty index at ``path``: an absent or empty directory, or an interrupted creation.
+
+        ``owner`` is the process that others find named in the lock, if it is not this one.
 
         Raises:
             MismatchError: ``path`` is an index already.
@@ -93,7 +91,7 @@ class EdgeStore(BaseStore):
         directory.check_free_for_index()
         with disk_errors(f"creating an index at {str(path)!r}"):
             directory.root.mkdir(parents=True, exist_ok=True)
-            with _locked(directory) as lock:
+            with _locked(directory, owner) as lock:
                 directory.check_free_for_index()
                 require_space(directory.root, 0)
                 engine.remove_unfinished(directory.points)
@@ -102,8 +100,8 @@ class EdgeStore(BaseStore):
                 return cls(directory, layout, shard, lock)
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> Self:
-        """Open the index at ``path``.
+    def open(cls, path: str | os.PathLike[str], owner: int | None = None) -> Self:
+        """Open the index at ``path``; ``owner`` as in :meth:`create`.
 
         Raises:
             NotFoundError: there is no index, or its creation was interrupted.
@@ -112,7 +110,7 @@ class EdgeStore(BaseStore):
         """
         directory = IndexDirectory(Path(path))
         directory.check_complete()
-        with disk_errors(f"opening the index {str(path)!r}"), _locked(directory) as lock:
+        with disk_errors(f"opening the index {str(path)!r}"), _locked(directory, owner) as lock:
             kept = read_checked_json(directory.layout)
             layout = layout_from_json(kept, repr(str(path)))
             if not directory.points.is_dir():
@@ -132,11 +130,6 @@ class EdgeStore(BaseStore):
     def has_checksums(self) -> bool:
         """Whether all points were written with checksums; indexes of earlier versions have none."""
         return self._has_checksums
-
-    @property
-    def prefers_postfilter(self) -> bool:
-        """Whether ``SearchRequest.postfilter`` can make a search faster: the engine filters slowly."""
-        return True
 
     def read_manifest(self) -> dict[str, Any]:
         """Return the JSON object in ``manifest.json`` ({} if there is no file)."""
@@ -194,26 +187,22 @@ class EdgeStore(BaseStore):
                         if not self._directory.seal.exists():
                             write_seal(self._directory, is_settled=False)
             finally:
-                self._shard, self._refusal = None, closed_error
+                self._shard = None
+                self._refuse(closed_error)
                 self._lock.release()
-                _OPEN_STORES.discard(self)
 
     # The primitives ----------------------------------------------------------------------------------
-
-    def _check_open(self, action: str) -> None:
-        if self._refusal is not None:
-            raise self._refusal(action)
 
     @contextmanager
     def _translated(self, action: str) -> Iterator[None]:
         try:
             with disk_errors(f"{action} in {str(self._directory.root)!r}"), engine.translated(action):
                 yield
-        except engine.EnginePanicError as error:
+        except EngineDiedError as error:
             # After a panic the engine's memory is undefined; refuse further calls to protect the disk.
-            self._refusal = _panicked
+            self._refusal = engine_died
             do = f"Open it again; if it crashes again, run `saeindex doctor {self._directory.root} --repair`."
-            raise engine.EnginePanicError(error.asked, error.found, do) from error
+            raise EngineDiedError(error.asked, error.found, do) from error
         except StorageError as error:
             if UNREADABLE not in error.found:
                 raise
@@ -288,9 +277,8 @@ class EdgeStore(BaseStore):
         return engine.facet(self._shard, key, _edge_filter((query_filter,) if query_filter else ()), limit)
 
     def _abandon(self) -> None:
-        """Drop the shard in a forked child, where any call, and its destructor, could hang or do damage."""
+        # Any call of the shard, and its destructor, could hang or do damage.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._shard))
-        self._refusal, self._mutex = _forked, threading.RLock()
         self._lock.abandon()
 
 
@@ -319,40 +307,14 @@ def _edge_filter(filters: Sequence[Filter]) -> Any:
 
 
 @contextmanager
-def _locked(directory: IndexDirectory) -> Iterator[DirectoryLock]:
+def _locked(directory: IndexDirectory, owner: int | None) -> Iterator[DirectoryLock]:
     """Take the directory's lock; release it only if the block fails."""
-    lock = DirectoryLock(directory.root)
+    lock = DirectoryLock(directory.root, owner)
     try:
         yield lock
     except BaseException:
         lock.release()
         raise
-
-
-def _panicked(action: str) -> StorageError:
-    return StorageError(
-        f"{action} on a store", "its engine crashed in an earlier call", "Close the store and open it again."
-    )
-
-
-def _forked(action: str) -> StorageError:
-    return StorageError(
-        f"{action} on a store",
-        "this process was forked from the one that opened it, and the engine does not survive a fork",
-        "Use the 'spawn' start method and open the store where it is used.",
-    )
-
-
-_OPEN_STORES: weakref.WeakSet[EdgeStore] = weakref.WeakSet()
-
-
-def _abandon_all() -> None:
-    for store in list(_OPEN_STORES):
-        store._abandon()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_abandon_all)
 
 
 @contextmanager

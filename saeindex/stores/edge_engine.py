@@ -11,6 +11,7 @@ from typing import Any
 
 from saeindex.errors import (
     DamageError,
+    EngineDiedError,
     IndexLockedError,
     InvalidInputError,
     MismatchError,
@@ -23,10 +24,6 @@ from saeindex.stores.point_checks import CheckedPoint, to_id, to_point
 
 # No HNSW: its filtered searches lose results silently, and building it blocks the process for minutes.
 INDEXING_THRESHOLD_KB = 10**9
-
-
-class EnginePanicError(StorageError):
-    """The engine panicked: its state in memory can no longer be trusted."""
 
 
 @contextmanager
@@ -47,7 +44,7 @@ def translated(action: str) -> Iterator[None]:
         if type(error).__name__ != "PanicException":
             raise
         found = f"the engine crashed: {_line(error)}"
-        raise EnginePanicError(action, found, "Close the store and open it again.") from error
+        raise EngineDiedError(action, found, "Close the store and open it again.") from error
 
 
 def _engine_error(action: str, error: Exception) -> SaeIndexError:

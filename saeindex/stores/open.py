@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from qdrant_client import QdrantClient
 
     from saeindex.stores.base import BaseStore
+    from saeindex.stores.isolated import IsolatedStore
 
 
 def open_store(
@@ -22,20 +23,21 @@ def open_store(
     client: QdrantClient | None = None,
     url: str | None = None,
     timeout: int | None = None,
+    isolated: bool = False,
 ) -> BaseStore:
     """Open an index: a directory, or with ``client`` or ``url`` a collection on a server.
 
     With ``url`` (``"env"``: the value of ``QDRANT_URL``) the API key is read from ``QDRANT_API_KEY``, and the
-    store closes its client.
+    store closes its client. ``isolated`` opens a directory in a process of its own.
 
     Raises:
         NotFoundError: the index does not exist.
         IndexLockedError: the directory is open in another process.
         StorageError: the server cannot be reached, or the directory cannot be read.
     """
-    _check(client, url)
+    _check(client, url, isolated)
     if client is None and url is None:
-        return EdgeStore.open(path_or_collection)
+        return _embedded(isolated).open(path_or_collection)
     from saeindex.stores.qdrant import QdrantStore
 
     owned = client is None
@@ -54,21 +56,24 @@ def create_store(
     client: QdrantClient | None = None,
     url: str | None = None,
     timeout: int | None = None,
+    isolated: bool = False,
     **options: Any,
 ) -> BaseStore:
-    """Create an empty index; ``options`` are those of :meth:`QdrantStore.create`, for a server only.
+    """Create an empty index, as :func:`open_store` opens it.
+
+    ``options`` are those of :meth:`QdrantStore.create`, for a server only.
 
     Raises:
         MismatchError: an index with that name exists already.
         InvalidInputError: the layout, the name or an option is not possible.
         StorageError: the server cannot be reached, or the directory cannot be written.
     """
-    _check(client, url)
+    _check(client, url, isolated)
     if client is None and url is None:
         if options:
             found = f"a directory has no options {sorted(options)}"
             raise InvalidInputError("creating an index", found, "Leave them out, or give a client or url.")
-        return EdgeStore.create(path_or_collection, layout)
+        return _embedded(isolated).create(path_or_collection, layout)
     from saeindex.stores.qdrant import QdrantStore
 
     owned = client is None
@@ -92,9 +97,20 @@ def connected(url: str) -> Iterator[QdrantClient]:
         client.close()
 
 
-def _check(client: QdrantClient | None, url: str | None) -> None:
+def _check(client: QdrantClient | None, url: str | None, isolated: bool) -> None:
     if client is not None and url is not None:
         raise InvalidInputError("a store", "both a client and a url are given", "Give one of them.")
+    if isolated and (client is not None or url is not None):
+        found = "a server's engine has a process of its own already"
+        raise InvalidInputError("isolated=True", found, "Leave it out.")
+
+
+def _embedded(isolated: bool) -> type[EdgeStore] | type[IsolatedStore]:
+    if not isolated:
+        return EdgeStore
+    from saeindex.stores.isolated import IsolatedStore
+
+    return IsolatedStore
 
 
 def _connect(url: str | None, timeout: int | None) -> QdrantClient:

@@ -6,12 +6,14 @@ import os
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from qdrant_client import QdrantClient
 
 from saeindex.protocols import Layout, VectorStore
 from saeindex.stores.edge import EdgeStore
+from saeindex.stores.isolated import IsolatedStore
 from saeindex.stores.qdrant import QdrantStore
 from saeindex.testing.store_conformance import VectorStoreConformance
 
@@ -19,7 +21,9 @@ MakeStore = Callable[[Layout], VectorStore]
 Reopen = Callable[[VectorStore], VectorStore]
 
 
-class TestEdgeStore(VectorStoreConformance):
+class _InDirectory(VectorStoreConformance):
+    kind: ClassVar[type[EdgeStore | IsolatedStore]]
+
     @pytest.fixture
     def stores(self, index_path: Path) -> Iterator[dict[VectorStore, Path]]:
         opened: dict[VectorStore, Path] = {}
@@ -31,7 +35,7 @@ class TestEdgeStore(VectorStoreConformance):
     def make_store(self, stores: dict[VectorStore, Path], index_path: Path) -> MakeStore:
         def make(layout: Layout) -> VectorStore:
             path = index_path / f"index-{len(stores)}"
-            store = EdgeStore.create(path, layout)
+            store = self.kind.create(path, layout)
             stores[store] = path
             return store
 
@@ -42,11 +46,19 @@ class TestEdgeStore(VectorStoreConformance):
         def again(store: VectorStore) -> VectorStore:
             path = stores[store]
             store.close()
-            opened = EdgeStore.open(path)
+            opened = self.kind.open(path)
             stores[opened] = path
             return opened
 
         return again
+
+
+class TestEdgeStore(_InDirectory):
+    kind = EdgeStore
+
+
+class TestIsolatedStore(_InDirectory):
+    kind = IsolatedStore
 
 
 class _OverClient(VectorStoreConformance):

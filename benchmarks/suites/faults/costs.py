@@ -1,0 +1,93 @@
+"""What safety costs a search: checksums of what is read, and an engine in a process of its own."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from unittest.mock import patch
+
+from benchmarks import data, mixture
+from benchmarks.corpora import CachedEncoder
+from benchmarks.outcome import Figure, Outcome, at_most
+from saeindex import FeatureIndex, FeatureSpace
+from saeindex.protocols import Point
+from saeindex.stores.base import BaseStore
+from saeindex.stores.engine import Fetch
+
+# Kinds of search of which the costs are measured.
+KINDS: dict[str, dict[str, object]] = {
+    "plain": {},
+    "where": {"where": '"galaxies" OR metadata.year >= 2015'},
+    "steered": {"steer": "+theory:0.4"},
+    "fused": {"using": "fused"},
+    "explained": {"explain": True},
+}
+TURNS = 5
+Options = Mapping[str, object]
+# The milliseconds of one search.
+Search = Callable[[str, Options], float]
+
+
+def measure_costs(outcome: Outcome, folder: Path, records: int, space: FeatureSpace) -> None:
+    """Add what checksums and isolation add to a search's time: in turn with and without them."""
+    texts = [str(one.metadata["title"]) for one in data.read("arxiv_heldout", "test", 40)]
+    with FeatureIndex.create(folder / "cost.idx", space, encoder=CachedEncoder()) as index:
+        index.add(mixture.abstracts(records))
+        index.copy(folder / "isolated.idx")
+
+        def checked(text: str, options: Options) -> float:
+            return _timed(index, text, options)
+
+        def unchecked(text: str, options: Options) -> float:
+            with patch.object(BaseStore, "_sound", _same), patch.object(Fetch, "with_checksums", _same_fetch):
+                return _timed(index, text, options)
+
+        rows = {kind: _medians(texts, options, (unchecked, checked)) for kind, options in KINDS.items()}
+        ratios = [after / before for before, after in rows.values()]
+        cost = statistics.mean(ratios) - 1
+        outcome.figures["query_checksum_cost"] = at_most(cost, 0.05, "of a query's time, mean of five kinds")
+        outcome.figures["query_checksum_cost_worst"] = Figure(
+            max(ratios) - 1, "of a query's time, worst kind"
+        )
+        outcome.tables["checksum_cost"] = _table(rows, "without checksums", "with checksums")
+        with FeatureIndex.open(folder / "isolated.idx", encoder=CachedEncoder(), isolated=True) as other:
+
+            def isolated(text: str, options: Options) -> float:
+                return _timed(other, text, options)
+
+            rows = {kind: _medians(texts, options, (checked, isolated)) for kind, options in KINDS.items()}
+    added = statistics.mean(after - before for before, after in rows.values())
+    outcome.figures["query_isolation_ms"] = Figure(added, "ms more a query, mean of five kinds")
+    outcome.tables["isolation_cost"] = _table(rows, "in this process", "isolated")
+
+
+def _table(rows: Mapping[str, tuple[float, float]], before: str, after: str) -> list[dict[str, object]]:
+    return [{"search": kind, f"ms {before}": a, f"ms {after}": b} for kind, (a, b) in rows.items()]
+
+
+def _medians(texts: Sequence[str], options: Options, two: tuple[Search, Search]) -> tuple[float, float]:
+    """Return the median times of two searches over texts, in turn."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for turn in range(-1, TURNS):  # the first turn warms up
+        for text in texts:
+            for which in (0, 1) if turn % 2 else (1, 0):
+                ms = two[which](text, options)
+                if turn >= 0:
+                    times[which].append(ms)
+    return statistics.median(times[0]), statistics.median(times[1])
+
+
+def _timed(index: FeatureIndex, text: str, options: Options) -> float:
+    started = time.perf_counter()
+    index.search(text, **options)  # type: ignore[arg-type]
+    return (time.perf_counter() - started) * 1e3
+
+
+def _same(_: BaseStore, points: list[Point], fetch: Fetch) -> list[Point]:
+    return points
+
+
+def _same_fetch(fetch: Fetch) -> Fetch:
+    return fetch

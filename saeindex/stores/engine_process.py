@@ -1,0 +1,180 @@
+"""The engine of a directory in a process of its own: the program, and the caller's end of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from saeindex import errors
+from saeindex.errors import EngineDiedError, SaeIndexError
+from saeindex.stores.messages import packed, receive, send
+
+if TYPE_CHECKING:
+    from saeindex.protocols import Layout
+    from saeindex.stores.edge import EdgeStore
+
+# The folder of this package comes last, so that it hides nothing.
+_PROGRAM = "import sys; sys.path.append(sys.argv[1]); from saeindex.stores.engine_process import main; main()"
+SECONDS_TO_END = 10
+# What a signal that ends the engine usually means.
+_REASONS = {
+    "SIGBUS": "the disk is full, or a file of the index was cut off",
+    "SIGKILL": "the memory of this machine may be used up",
+    "SIGABRT": "its memory may be used up",
+}
+# The calls of a store that are sent, and their names in error messages.
+PRIMITIVES = {
+    "_upsert": "upsert", "_set_payload": "set_payload", "_delete": "delete", "_retrieve": "get",
+    "_nearest": "search", "_nearest_ids": "search", "_scroll": "scroll", "_scroll_ordered": "scroll",
+    "_count": "count", "_facet": "facet",
+}  # fmt: skip
+METHODS = ("read_manifest", "write_manifest", "optimize", "flush", "copy", "close")
+
+
+class EngineProcess:
+    """A child process that owns the engine of one directory, and answers one call at a time."""
+
+    def __init__(self, memory: int | None = None) -> None:
+        """Start the process; ``memory`` limits the bytes that it may allocate, where the system can."""
+        self._last_words = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the process)
+        folder = str(Path(__file__).parents[2])
+        self._process = subprocess.Popen(  # noqa: S603 - this Python with a fixed program
+            [sys.executable, "-P", "-c", _PROGRAM, folder, str(memory or 0)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._last_words,
+        )
+        # A thread of its own reads each answer to its end, also if the caller is interrupted.
+        self._line = ThreadPoolExecutor(1, thread_name_prefix="saeindex-engine")
+
+    @property
+    def pid(self) -> int:
+        """The id of the process."""
+        return self._process.pid
+
+    def call(self, name: str, *arguments: Any, seconds: float | None = None) -> Any:
+        """Return the result of a call; its error, if it is one of ours, is raised here.
+
+        Raises:
+            EngineDiedError: the process ended, or did not answer in ``seconds``.
+        """
+        request = packed([name, *arguments])
+        try:
+            is_error, answer = self._line.submit(self._exchange, request).result(seconds)
+        except TimeoutError:
+            self._process.kill()
+            found = f"the engine did not answer in {seconds:g} s"
+            raise EngineDiedError(name, found, "Open it again.") from None
+        except (EOFError, OSError):
+            raise EngineDiedError(name, self._cause_of_death(), "Open it again.") from None
+        if is_error:
+            kind, asked, found, do = answer
+            raise getattr(errors, kind)(asked, found, do)
+        return answer
+
+    def end(self) -> None:
+        """Let the process end, after it has answered what it was asked."""
+        self._line.shutdown(wait=True)
+        self.let_go()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(SECONDS_TO_END)
+        self._process.kill()
+        self._process.wait()
+        self._last_words.close()
+
+    def let_go(self) -> None:
+        """Close the pipes; a process that nobody can call any more closes its store and ends."""
+        for stream in (self._process.stdin, self._process.stdout):
+            with suppress(OSError):
+                stream.close()  # type: ignore[union-attr]
+
+    def _exchange(self, request: bytes) -> Any:
+        assert self._process.stdin is not None  # noqa: S101
+        assert self._process.stdout is not None  # noqa: S101
+        send(self._process.stdin, request)
+        return receive(self._process.stdout)
+
+    def _cause_of_death(self) -> str:
+        try:
+            code = self._process.wait(SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return "the engine's process does not answer any more"
+        if code >= 0:
+            return f"the engine's process ended with code {code}{self._said()}"
+        name = signal.Signals(-code).name
+        reason = f": {_REASONS[name]}" if name in _REASONS else ""
+        return f"the engine's process died of {name}{reason}{self._said()}"
+
+    def _said(self) -> str:
+        self._last_words.seek(max(0, self._last_words.seek(0, os.SEEK_END) - 2000))
+        lines = self._last_words.read().decode(errors="replace").split("\n")
+        last = next((line for line in reversed(lines) if line.strip()), "")
+        return f" ({last[:300]})" if last else ""
+
+
+# The child --------------------------------------------------------------------------------------------
+
+
+def main() -> None:
+    """Answer calls from standard input on standard output until it is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what the engine prints must not get between the answers
+    limit_memory(int(sys.argv[2]))
+    serve(sys.stdin.buffer, answers)
+
+
+def limit_memory(size: int) -> None:
+    """Limit the bytes that this process can allocate; 0 for no limit."""
+    try:
+        import resource
+    except ImportError:  # Windows has no limits
+        return
+    if size:
+        resource.setrlimit(resource.RLIMIT_DATA, (size, size))
+
+
+def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
+    """Answer calls until there are no more, then close the store."""
+    store: EdgeStore | None = None
+    try:
+        while True:
+            name, *arguments = receive(requests)
+            try:
+                if name in ("open", "create"):
+                    store = _opened(name, *arguments)
+                    result: Any = [store.layout, store.has_checksums]
+                else:
+                    result = _called(store, name, arguments)
+                answer = packed([False, result])
+            except SaeIndexError as error:
+                answer = packed([True, [type(error).__name__, error.asked, error.found, error.do]])
+            send(answers, answer)
+    except (EOFError, BrokenPipeError):
+        pass  # the parent has ended
+    finally:
+        if store is not None:
+            store.close()
+
+
+def _opened(name: str, path: str, layout: Layout | None = None) -> EdgeStore:
+    from saeindex.stores.edge import EdgeStore
+
+    owner = os.getppid()
+    return EdgeStore.open(path, owner) if layout is None else EdgeStore.create(path, layout, owner)
+
+
+def _called(store: EdgeStore | None, name: str, arguments: list[Any]) -> Any:
+    assert store is not None  # noqa: S101 - the first call opens it
+    if action := PRIMITIVES.get(name):
+        return store._run(action, lambda: getattr(store, name)(*arguments))
+    assert name in METHODS, name  # noqa: S101
+    return getattr(store, name)(*arguments)
