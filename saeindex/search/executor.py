@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from saeindex.config import DENSE, SAE
+from saeindex.config import DENSE, SAE, TEXT
 from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.language.ast import ConceptTerm, FeatureTerm
 from saeindex.language.evaluate import matched_clauses
-from saeindex.language.fields import RECORD_ID
+from saeindex.language.fields import METADATA, RECORD_ID
 from saeindex.language.to_filter import target_of
 from saeindex.protocols import Point, SearchRequest, SparseVector
 from saeindex.search.explain import Explainer, Explanation, sparse_code_of
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray
 
 Selected = list[tuple["GroupValue | None", list[Ranked]]]
+# The payload of a hit; only the clauses of an explanation need more.
+SHOWN = (RECORD_ID, "passage", TEXT, METADATA)
 MAX_PASSAGES = 10_000
 # The number of exact ranks; one request finds them.
 RANKED = 1_000
@@ -148,8 +150,9 @@ class Executor:
     def _selected(self, query: Query, scoring: Scoring) -> Selected:
         """Return the complete points of the page by group, each with its rank before it was reordered."""
         vectors = EXPLAINED if query.explain else (SAE,)
+        payload = True if query.explain else SHOWN
         if not self._is_reordered(query):
-            points = scoring.best(query.limit, query.offset, vectors=vectors)
+            points = scoring.best(query.limit, query.offset, payload, vectors)
             return [(None, list(enumerate(points, query.offset + 1)))]
         keys = [query.group_by.partition(".")[0]] if query.group_by else []
         ranking = self.ranking(query, scoring, keys)
@@ -160,16 +163,18 @@ class Executor:
             selected = noted("group", lambda: self._groups(ranking, query), query.group_by)
         else:
             selected = [(None, ranking.first(query.offset + query.limit)[query.offset :])]
-        return self._completed(selected, vectors)
+        return self._completed(selected, payload, vectors)
 
     @staticmethod
     def _groups(ranking: Ranking, query: Query) -> Selected:
         assert query.group_by is not None  # noqa: S101
         return [*grouped(ranking, query.group_by, query.group_size, query.limit, query.offset)]
 
-    def _completed(self, selected: Selected, vectors: Sequence[str]) -> Selected:
+    def _completed(
+        self, selected: Selected, payload: bool | Sequence[str], vectors: Sequence[str]
+    ) -> Selected:
         ids = {point.id: None for _, members in selected for _, point in members}
-        complete = {point.id: point for point in self._store.get(list(ids), True, list(vectors))}
+        complete = {point.id: point for point in self._store.get(list(ids), payload, list(vectors))}
         return [
             (
                 value,

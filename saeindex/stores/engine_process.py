@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from saeindex import errors
 from saeindex.errors import EngineDiedError, SaeIndexError
-from saeindex.stores.messages import packed, receive, send
+from saeindex.stores.messages import compact, packed, receive, send
 
 if TYPE_CHECKING:
     from saeindex.protocols import Layout
@@ -154,7 +154,7 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
                     result: Any = [store.layout, store.has_checksums]
                 else:
                     result = _called(store, name, arguments)
-                answer = packed([False, result])
+                answer = packed([False, compact(result)])
             except SaeIndexError as error:
                 answer = packed([True, [type(error).__name__, error.asked, error.found, error.do]])
             send(answers, answer)

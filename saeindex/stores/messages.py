@@ -18,7 +18,7 @@ from saeindex.protocols import Layout, OrderBy, Page, Point, SparseVector
 from saeindex.stores.engine import Fetch, NearestIds, NearestSearch
 from saeindex.stores.point_checks import CheckedPoint
 
-_TUPLE, _FILTER, _FIRST_TYPE = 0, 1, 10
+_TUPLE, _FILTER, _POINTS, _FIRST_TYPE = 0, 1, 4, 10
 _ARRAYS = {2: "<f4", 3: "<i4"}
 _ARRAY_CODES = {kind: code for code, kind in _ARRAYS.items()}
 _TYPES: tuple[type, ...] = (
@@ -67,6 +67,16 @@ def unpacked(message: bytes) -> Any:
     )
 
 
+def compact(value: object) -> object:
+    """Return an answer in the form that is sent fastest: a list of points as its columns."""
+    if isinstance(value, Page):
+        return Page(compact(value.points), value.cursor)  # type: ignore[arg-type]
+    if not (isinstance(value, list) and value and isinstance(value[0], Point)):
+        return value
+    columns = [[getattr(point, name) for point in value] for name in _NAMES[Point]]
+    return msgpack.ExtType(_POINTS, packed(columns))
+
+
 def _extension(value: Any) -> Any:
     kind = type(value)
     if code := _CODES.get(kind):
@@ -97,6 +107,8 @@ def _of_extension(code: int, data: bytes) -> Any:
         return np.frombuffer(bytearray(data), _ARRAYS[code])
     if code == _TUPLE:
         return tuple(unpacked(data))
+    if code == _POINTS:
+        return [Point(*row) for row in zip(*unpacked(data), strict=True)]
     from qdrant_client.models import Filter
 
     return Filter.model_validate(unpacked(data))
