@@ -19,11 +19,19 @@ SaeIndexError                     the root; has asked, found, do
 
 from __future__ import annotations
 
+import shlex
+
 
 def kind_of(value: object) -> str:
     """Return the kind of a value in words, for an error message: "an int", "a dict", "no value"."""
     name = type(value).__name__
     return "no value" if value is None else f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
+
+
+def repair_of(index: object, is_on_server: bool = False) -> str:
+    """Return the command that repairs an index, as a person would type it."""
+    where = " --url URL" if is_on_server else ""
+    return f"`saeindex doctor {shlex.quote(str(index))}{where} --repair`"
 
 
 class SaeIndexError(Exception):

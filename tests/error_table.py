@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from saeindex import errors
+from saeindex.errors import repair_of
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "errors.md"
@@ -115,14 +116,22 @@ def _text(node: ast.expr, names: Names) -> str:
         case ast.JoinedStr():
             return "".join(_text(part, names) for part in node.values)
         case ast.FormattedValue():
-            inner = _resolved(node.value, names)
-            is_text = isinstance(inner, ast.Constant | ast.JoinedStr) and inner is not node.value
-            return _text(inner, names) if is_text else f"‹{_short(node.value)}›"
+            return _filled(node.value, names)
         case ast.BinOp(op=ast.Add()):
             return _text(node.left, names) + _text(node.right, names)
         case ast.IfExp():
             return f"{_text(node.body, names)} / {_text(node.orelse, names)}"
     return f"‹{_short(node)}›"
+
+
+def _filled(value: ast.expr, names: Names) -> str:
+    """Return a value that is filled in: its text where that is known."""
+    inner = _resolved(value, names)
+    if isinstance(inner, ast.Constant | ast.JoinedStr) and inner is not value:
+        return _text(inner, names)
+    if isinstance(value, ast.Call) and ast.unparse(value.func) == repair_of.__name__:
+        return f"`saeindex doctor ‹{_short(value.args[0])}› --repair`"
+    return f"‹{_short(value)}›"
 
 
 def _short(node: ast.expr) -> str:

@@ -15,7 +15,7 @@ import typer
 
 from saeindex.cli.output import Json, Url, console, print_json, say
 from saeindex.config import CONCEPTS, DEFAULT_SPACE, DENSE, SAE
-from saeindex.errors import InvalidInputError, SaeIndexError
+from saeindex.errors import InvalidInputError, SaeIndexError, repair_of
 from saeindex.protocols import SparseVector
 from saeindex.report.numbers import counted
 
@@ -175,7 +175,7 @@ def _check_counts(index: FeatureIndex) -> tuple[bool, str]:
 
 def _check_records(index: FeatureIndex) -> tuple[bool, str]:
     """Read every record: each must be what was written, and complete."""
-    found, cure = _examination(index), f"Run `saeindex doctor {index.name} --repair`."
+    found, cure = _examination(index), f"Run {repair_of(index.name, index.folder is None)}."
     if damaged := found.damaged:
         first = "; ".join(map(str, damaged[:NAMED]))
         return False, f"{len(damaged):,} of {found.points:,} passages are damaged: {first}. {cure}"
@@ -191,7 +191,7 @@ def _check_facets(index: FeatureIndex) -> tuple[bool, str]:
     if found.damaged:
         return True, "not compared: the counts of damaged passages are not known"
     if wrong := found.wrong_facets(index.store):
-        cure = f"Run `saeindex doctor {index.name} --repair`."
+        cure = f"Run {repair_of(index.name, index.folder is None)}."
         return False, f"the engine counts {counted(wrong, 'level code')} otherwise than stored. {cure}"
     return True, "the engine counts all concepts as they are stored"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saeindex.config import SPACE_FOLDER
-from saeindex.errors import DamageError, MismatchError, NotFoundError
+from saeindex.errors import DamageError, MismatchError, NotFoundError, repair_of
 from saeindex.features import FeatureSpace
 from saeindex.features.space_io import check_files
 from saeindex.indexing.manifest import Manifest
@@ -108,7 +108,7 @@ def _space_of(manifest: Manifest, folder: Path | None) -> FeatureSpace:
         check_files(folder / SPACE_FOLDER)
         return FeatureSpace.load(folder / SPACE_FOLDER)
     except (MismatchError, NotFoundError) as error:
-        do = f"Run `saeindex doctor {folder} --repair`, or name the space with which to open it."
+        do = f"Run {repair_of(folder)}, or name the space with which to open it."
         raise DamageError(error.asked, error.found, do) from error
 
 

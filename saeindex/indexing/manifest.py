@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from saeindex._version import __version__
 from saeindex.config import CONCEPTS, DENSE, FORMAT_VERSION, RECORD_CONCEPTS, SAE, suffixed
-from saeindex.errors import DamageError, InvalidInputError, MismatchError, NotFoundError
+from saeindex.errors import DamageError, InvalidInputError, MismatchError, NotFoundError, repair_of
 from saeindex.features.calibration import ARRAYS, Calibration
 from saeindex.files import with_checksum, without_checksum
 from saeindex.indexing.points import checked_field_names
@@ -186,7 +186,7 @@ class Manifest(_Strict):
         ``is_lost`` says that an empty one cannot be of an unfinished creation: there are points.
         """
         if not raw and is_lost:
-            do = f"Run `saeindex doctor {name} --repair`."
+            do = f"Run {repair_of(name)}."
             raise DamageError(f"index {name}", "its manifest.json is missing", do)
         if not raw:
             raise NotFoundError(
@@ -200,7 +200,7 @@ class Manifest(_Strict):
                 f"format version {raw.get('format_version')!r}, this saeindex reads {FORMAT_VERSION}",
                 "Open it with the saeindex version that wrote it, or index again.",
             )
-        do = f"Run `saeindex doctor {name} --repair`."
+        do = f"Run {repair_of(name)}."
         bare = without_checksum(raw)
         try:
             if bare is not None:

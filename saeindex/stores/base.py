@@ -69,6 +69,11 @@ class BaseStore(ABC):
         return False
 
     @property
+    def is_on_server(self) -> bool:
+        """Whether the collection is not in a directory."""
+        return False
+
+    @property
     def has_exact_vectors(self) -> bool:
         """Whether dense unit vectors are read as they were written, bit for bit."""
         return True
@@ -314,16 +319,20 @@ class BaseStore(ABC):
     # Helpers -----------------------------------------------------------------------------------------
 
     def _checker(self, fetch: Fetch) -> Checker:
-        return Checker(fetch.payload, fetch.vectors, self.has_checksums, self.has_exact_vectors)
+        return Checker(
+            fetch.payload, fetch.vectors, self.has_checksums, self.has_exact_vectors, self.is_on_server
+        )
 
     def _sound(self, points: Sequence[Point], fetch: Fetch) -> list[Point]:
         """Return points that were read, without their checksums; DamageError if one is damaged."""
         if not (fetch.payload or fetch.vectors):
             return list(points)
-        checked = [self._checker(fetch).examine(point) for point in points]
+        check = self._checker(fetch).examine
+        checked = [check(point) for point in points]
         if damaged := [one for one in checked if isinstance(one, Damage)]:
             again = self.examine([one.point.id for one in damaged])  # as a whole, to name the record
-            raise damage_error([one for one in again if isinstance(one, Damage)] or damaged, self.name)
+            damaged = [one for one in again if isinstance(one, Damage)] or damaged
+            raise damage_error(damaged, self.name, self.is_on_server)
         return checked  # type: ignore[return-value]
 
     def _run(self, action: str, call: Callable[[], T], what: str = "", asked: int | None = None) -> T:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from saeindex.errors import DamageError
+from saeindex.errors import DamageError, repair_of
 from saeindex.protocols import Damage, Point, PointId, SparseVector
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ CHECKSUMS = "checksums"
 PAYLOAD, VECTORS = "payload", "vectors"
 NAMED = 5
 # The part that is damaged where a point has no checksums.
-MISSING = "its checksums"
+MISSING = "no checksums, as if another program wrote it"
 # Engines may change the last bits of a float in a payload: floats count to this number of digits, and one
 # that is at the limit of two roundings is tried with both.
 _DIGITS = ".12g"
@@ -63,13 +63,14 @@ class Checker:
     """Checks points that were read with some payload fields and vectors, and removes their checksums.
 
     ``is_complete`` says that every point was written with checksums, ``has_exact_vectors`` that the engine
-    returns dense vectors unchanged.
+    returns dense vectors unchanged, ``is_shared`` that other programs may add payload fields of their own.
     """
 
     fields: bool | Sequence[str]
     vectors: Sequence[str]
     is_complete: bool
     has_exact_vectors: bool
+    is_shared: bool
 
     def examine(self, point: Point) -> Point | Damage:
         """Return the point without its checksums, or its damage; its payload is changed in place."""
@@ -102,7 +103,7 @@ class Checker:
                     yield field
             elif asked is True or (asked and field in asked):
                 yield field
-        if len(found) > len(known):
+        if len(found) > len(known) and not self.is_shared:
             yield from (field for field in found if field not in known)
 
     def _differing_vectors(
@@ -119,12 +120,12 @@ class Checker:
                 yield name
 
 
-def damage_error(damaged: Sequence[Damage], name: str) -> DamageError:
+def damage_error(damaged: Sequence[Damage], name: str, is_on_server: bool) -> DamageError:
     """Return the error for points of the collection ``name`` that are damaged."""
     first = "; ".join(map(str, damaged[:NAMED]))
     more = f" and {len(damaged) - NAMED} more" if len(damaged) > NAMED else ""
     found = f"what is stored is not what was written: {first}{more}"
-    return DamageError(f"reading {name!r}", found, f"Run `saeindex doctor {name} --repair`.")
+    return DamageError(f"reading {name!r}", found, f"Run {repair_of(name, is_on_server)}.")
 
 
 def _start(point_id: PointId) -> int:

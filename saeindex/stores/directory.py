@@ -22,6 +22,7 @@ from saeindex.errors import (
     MismatchError,
     NotFoundError,
     StorageError,
+    repair_of,
 )
 from saeindex.files import is_draft, replacing, without_checksum
 
@@ -99,7 +100,7 @@ class IndexDirectory:
             return
         asked = f"opening the index {str(self.root)!r}"
         if any(path.is_file() for path in (self.manifest, self.manifest_copy, self.seal)):
-            do = f"Run `saeindex doctor {self.root} --repair`."
+            do = f"Run {repair_of(self.root)}."
             raise NotFoundError(asked, "its file layout.json is missing", do)
         if self.points.exists():
             raise NotFoundError(asked, "its creation was interrupted", "Create it again at the same path.")
@@ -118,7 +119,7 @@ class IndexDirectory:
         if self.layout.name in names:
             raise MismatchError(asked, "it is already an index", "Open it, or choose another path.")
         if {self.manifest.name, self.manifest_copy.name, self.seal.name} & names:
-            do = f"Run `saeindex doctor {self.root} --repair`, or choose another path."
+            do = f"Run {repair_of(self.root)}, or choose another path."
             raise MismatchError(asked, "it is an index whose layout.json is missing", do)
         foreign = sorted(names - {"lock", "points"})
         if foreign:
@@ -168,7 +169,7 @@ def read_checked_json(path: Path) -> dict[str, Any]:
 
 def damaged_file(path: Path, found: str) -> DamageError:
     """Return the error for a file of an index that is damaged."""
-    return DamageError(f"reading {str(path)!r}", found, f"Run `saeindex doctor {path.parent} --repair`.")
+    return DamageError(f"reading {str(path)!r}", found, f"Run {repair_of(path.parent)}.")
 
 
 def require_space(directory: Path, size: int) -> None:

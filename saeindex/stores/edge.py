@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from saeindex.config import CACHE_FOLDER
-from saeindex.errors import DamageError, EngineDiedError, MismatchError, StorageError
+from saeindex.errors import DamageError, EngineDiedError, MismatchError, StorageError, repair_of
 from saeindex.files import is_draft, replacing_folder, with_checksum
 from saeindex.protocols import Layout, OrderBy, Page, Point, PointId
 from saeindex.stores import edge_engine as engine
@@ -201,12 +201,12 @@ class EdgeStore(EmbeddedStore):
         except EngineDiedError as error:
             # After a panic the engine's memory is undefined; refuse further calls to protect the disk.
             self._refusal = engine_died
-            do = f"Open it again; if it crashes again, run `saeindex doctor {self._directory.root} --repair`."
+            do = f"Open it again; if it crashes again, run {repair_of(self._directory.root)}."
             raise EngineDiedError(error.asked, error.found, do) from error
         except StorageError as error:
             if UNREADABLE not in error.found:
                 raise
-            do = f"Run `saeindex doctor {self._directory.root} --repair`."
+            do = f"Run {repair_of(self._directory.root)}."
             raise DamageError(f"reading {self.name!r}", error.found, do) from error
 
     def _upsert(self, points: Sequence[CheckedPoint]) -> None:

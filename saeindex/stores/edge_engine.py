@@ -17,6 +17,7 @@ from saeindex.errors import (
     MismatchError,
     SaeIndexError,
     StorageError,
+    repair_of,
 )
 from saeindex.protocols import Layout, OrderBy, Page, PayloadKind, Point, PointId
 from saeindex.stores.engine import Fetch, NearestIds, NearestSearch
@@ -96,7 +97,7 @@ def load_shard(points: Path) -> Any:
     except IndexLockedError:
         raise
     except StorageError as error:
-        do = f"Run `saeindex doctor {points.parent} --repair`."
+        do = f"Run {repair_of(points.parent)}."
         raise DamageError(error.asked, error.found, do) from error
 
 
@@ -136,7 +137,7 @@ def remove_unfinished(points: Path) -> None:
         raise MismatchError(
             f"creating an index at {str(points.parent)!r}",
             f"it has {n_points:,} points, but no layout.json",
-            f"Run `saeindex doctor {points.parent} --repair`, or choose another path.",
+            f"Run {repair_of(points.parent)}, or choose another path.",
         )
     shutil.rmtree(points)
 

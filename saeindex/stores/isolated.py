@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from saeindex.errors import EngineDiedError, SaeIndexError
+from saeindex.errors import EngineDiedError, SaeIndexError, repair_of
 from saeindex.stores.base import closed_error
 from saeindex.stores.embedded import EmbeddedStore, engine_died
 from saeindex.stores.engine_process import EngineProcess
@@ -155,5 +155,5 @@ class IsolatedStore(EmbeddedStore):
 
 
 def _died(error: SaeIndexError, asked: str, path: Path) -> EngineDiedError:
-    do = f"Open it again, what was acknowledged is safe; or run `saeindex doctor {path} --repair`."
+    do = f"Open it again, what was acknowledged is safe; or run {repair_of(path)}."
     return EngineDiedError(asked, error.found, do)

@@ -53,10 +53,11 @@ class QdrantStore(BaseStore):
         layout: Layout,
         timeout: int | None = None,
         owns_client: bool = False,
+        has_checksums: bool = True,
     ) -> None:
         """Take over an existing collection; for :meth:`create` and :meth:`open`."""
         super().__init__(layout)
-        self._client, self._collection = client, collection
+        self._client, self._collection, self._has_checksums = client, collection, has_checksums
         # Without a timeout by the caller the client's own timeout applies.
         self._options: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
         self._owns_client, self._closed = owns_client, False
@@ -105,13 +106,23 @@ class QdrantStore(BaseStore):
                     "the server has no such collection",
                     "Create it first, or correct the name.",
                 )
-            layout = read_layout(client, collection)
-        return cls(client, collection, layout, timeout, owns_client)
+            layout, has_checksums = read_layout(client, collection)
+        return cls(client, collection, layout, timeout, owns_client, has_checksums)
 
     @property
     def name(self) -> str:
         """The collection's name."""
         return self._collection
+
+    @property
+    def has_checksums(self) -> bool:
+        """Whether all points were written with checksums; points of other programs have none."""
+        return self._has_checksums
+
+    @property
+    def is_on_server(self) -> bool:
+        """Whether the collection is not in a directory."""
+        return True
 
     @property
     def has_exact_vectors(self) -> bool:

@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from saeindex.errors import DamageError
+from saeindex.errors import DamageError, repair_of
 from saeindex.files import with_checksum
 from saeindex.stores.directory import IndexDirectory, read_checked_json, write_json
 
@@ -82,7 +82,7 @@ def check_seal(directory: IndexDirectory) -> None:
 
 def damaged_directory(root: Path, found: str) -> DamageError:
     """Return the error for an index whose files are damaged."""
-    return DamageError(f"opening {str(root)!r}", found, f"Run `saeindex doctor {root} --repair`.")
+    return DamageError(f"opening {str(root)!r}", found, f"Run {repair_of(root)}.")
 
 
 def _kept(directory: IndexDirectory) -> Mapping[str, Any]:

@@ -50,10 +50,11 @@ def read_metadata(client: QdrantClient, name: str) -> dict[str, Any]:
     return dict(client.get_collection(name).config.metadata or {})
 
 
-def read_layout(client: QdrantClient, name: str) -> Layout:
-    """Return the layout of a collection: its vectors from its configuration, its indexes as created.
+def read_layout(client: QdrantClient, name: str) -> tuple[Layout, bool]:
+    """Return the layout of a collection, and whether all its points have checksums.
 
-    For a collection that saeindex did not create, the indexes are read from its payload schema.
+    Its vectors are in its configuration, its indexes in what was kept when saeindex created it; for another
+    collection they are read from its payload schema.
     """
     described = client.get_collection(name)
     metadata = described.config.metadata or {}
@@ -66,10 +67,11 @@ def read_layout(client: QdrantClient, name: str) -> Layout:
     dense = _dense(name, described.config.params.vectors)
     sparse = tuple(described.config.params.sparse_vectors or {})
     if LAYOUT_KEY in metadata:
-        kept = layout_from_json(metadata[LAYOUT_KEY], f"the collection {name!r}")
-        return Layout(dense, sparse, kept.payload_indexes)
+        kept = metadata[LAYOUT_KEY]
+        indexes = layout_from_json(kept, f"the collection {name!r}").payload_indexes
+        return Layout(dense, sparse, indexes), kept.get("checksums") is True
     kinds = {key: _kind(schema) for key, schema in described.payload_schema.items()}
-    return Layout(dense, sparse, {key: kind for key, kind in kinds.items() if kind is not None})
+    return Layout(dense, sparse, {key: kind for key, kind in kinds.items() if kind is not None}), False
 
 
 def _create(

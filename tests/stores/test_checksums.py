@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from qdrant_client import QdrantClient, models
 
 from saeindex.errors import DamageError
 from saeindex.protocols import Damage, Layout, Point, SearchRequest, SparseVector
 from saeindex.stores import edge_engine as engine
-from saeindex.stores.checksums import CHECKSUMS
+from saeindex.stores.checksums import CHECKSUMS, MISSING
 from saeindex.stores.edge import EdgeStore
+from saeindex.stores.qdrant import QdrantStore
 
 LAYOUT = Layout({"dense": 4}, ("sae",), {"tag": "keyword"})
 PAYLOAD: dict[str, Any] = {
@@ -65,9 +67,9 @@ DAMAGES: dict[str, Any] = {
     "vector sae": lambda payload, vectors: vectors.update(sae=([2, 11], [0.5, 0.250001])),
     "vector sae: index": lambda payload, vectors: vectors.update(sae=([2, 12], [0.5, 0.25])),
     "vector sae: lost": lambda payload, vectors: vectors.pop("sae"),
-    "its checksums": lambda payload, vectors: payload.pop(CHECKSUMS),
-    "its checksums: ": lambda payload, vectors: payload.update({CHECKSUMS: {"payload": 7}}),
-    "its checksums:  ": lambda payload, vectors: payload.update({CHECKSUMS: [1]}),
+    MISSING: lambda payload, vectors: payload.pop(CHECKSUMS),
+    f"{MISSING}: ": lambda payload, vectors: payload.update({CHECKSUMS: {"payload": 7}}),
+    f"{MISSING}:  ": lambda payload, vectors: payload.update({CHECKSUMS: [1]}),
     "vector dense, vector sae": lambda payload, vectors: payload[CHECKSUMS].update(vectors=7),
 }
 
@@ -87,6 +89,17 @@ def test_every_changed_part_is_seen_and_named(store: EdgeStore, name: str) -> No
             store.search(SearchRequest(np.array([0, 1, 0, 0], np.float32), with_vectors=True))
     (damage,) = [one for one in store.examine([1, 2, 3]) if isinstance(one, Damage)]
     assert (damage.point.id, ", ".join(damage.parts)) == (2, part)
+
+
+def test_what_other_programs_do_to_a_collection_on_a_server_is_seen_or_allowed() -> None:
+    client, ones = QdrantClient(":memory:"), np.ones(4, np.float32)
+    QdrantStore.create(client, "shared", LAYOUT).upsert([Point(1, {"dense": ones}, {"record_id": "r1"})])
+    store = QdrantStore.open(client, "shared")
+    client.set_payload("shared", {"reviewed_by": "ann"}, points=[1])
+    assert store.get([1])[0].payload == {"record_id": "r1", "reviewed_by": "ann"}
+    client.upsert("shared", [models.PointStruct(id=2, vector={"dense": [0.5] * 4}, payload={"a": 1})])
+    with pytest.raises(DamageError, match=r"point 2 \(no checksums.*doctor shared --url URL --repair"):
+        store.search(SearchRequest(ones))
 
 
 def test_only_what_is_read_is_checked(store: EdgeStore) -> None:
