@@ -199,13 +199,14 @@ class FeatureIndex(AnalysisMethods):
         and named in the report: index their source again.
         """
         from saeindex.indexing.pipeline import progress_bar
-        from saeindex.indexing.repair import repair_collection, repair_index
+        from saeindex.indexing.repair import DAMAGED_FILE, repair_collection, repair_index
 
         with progress_bar(f"repairing {path}", "points", None, progress) as bar:
             if client is None and url is None:
                 return repair_index(Path(path), on_points=bar.update)
             with cls.open(path, client=client, url=url) as index:
-                return repair_collection(index.store, index.manifest, index.space, on_points=bar.update)
+                parts = index.store, index.manifest, index.space, Path(f"{path}.{DAMAGED_FILE}")
+                return repair_collection(*parts, on_points=bar.update)
 
     def add(
         self,

@@ -18,6 +18,7 @@ from saeindex.config import CONCEPTS, DEFAULT_SPACE, DENSE, SAE
 from saeindex.errors import InvalidInputError, SaeIndexError, repair_of
 from saeindex.protocols import SparseVector
 from saeindex.report.numbers import counted
+from saeindex.types import visible
 
 if TYPE_CHECKING:
     from saeindex.index import FeatureIndex
@@ -86,7 +87,8 @@ def _described(report: RepairReport) -> Iterator[str]:
     cure = "Run your `saeindex index` command again: it brings back what is missing"
     if lost := report.lost:
         count = counted(len(lost), "record")
-        yield f"Took out {count} whose text is damaged: {_named(lost)}. {cure}. See also damaged.jsonl."
+        file = visible(str(report.damaged_file))
+        yield f"Took out {count} whose text is damaged: {_named(lost)}. {cure}. See also {file}."
     if report.missing:
         count = counted(report.missing, "record")
         yield f"Not found, not even damaged: {count} of the last finished run. {cure}."

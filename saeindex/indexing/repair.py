@@ -39,7 +39,6 @@ from saeindex.stores.directory import (
     GROWTH,
     DirectoryLock,
     IndexDirectory,
-    read_checked_json,
     require_space,
     write_json,
     write_manifest,
@@ -65,6 +64,7 @@ MEMORY, SECONDS = 2 * 2**30, 1_800
 class RepairReport:
     """What a repair did: restored files, sound points, records encoded again, and records taken out.
 
+    What could be read of those taken out is in ``damaged_file``; a point of no record is named as a point.
     ``missing`` is the number of records that the index had at the end of its last run and that are not there,
     besides those taken out.
     """
@@ -75,6 +75,7 @@ class RepairReport:
     lost: tuple[str, ...]
     missing: int
     is_rebuilt: bool
+    damaged_file: str | None
 
 
 def repair_index(
@@ -97,7 +98,7 @@ def repair_index(
         files = RestoredFiles.of(directory)
         space, manifest = files.space, files.manifest
         mender = Mender(space, open_encoder or FeatureSpace.open_encoder)
-        with _salvaged(directory, files.layout) as (damaged, is_in_place):
+        with _salvaged(directory, files) as (damaged, is_in_place):
             before = Examination.of(damaged, space.n_features, on_points) if is_in_place else None
             is_sound = before is not None and _is_sound(before, damaged)
             if not is_sound:
@@ -105,22 +106,18 @@ def repair_index(
         if is_sound:
             assert before is not None  # noqa: S101
             found = before
-        missing = max(0, manifest.counts.records - len(found.records) - len(mender.lost))
-        counts = Counts(records=len(found.records), points=found.points)
         write_json(directory.layout, with_checksum(layout_to_json(files.layout)))
-        known = {"counts": counts} | _passage_setting(manifest, found, space)
-        write_manifest(directory, manifest.renewed().model_copy(update=known).to_json())
+        write_manifest(directory, _counted(manifest, found, _passage_setting(manifest, found, space)))
         shutil.rmtree(path / CACHE_FOLDER, ignore_errors=True)
-        _write_lost(path, mender)
-    lost = tuple(sorted(mender.lost))
-    again = tuple(sorted(mender.encoded_again - mender.lost.keys()))
-    return RepairReport(tuple(files.restored), found.points, again, lost, missing, not is_sound)
+        mender.write_lost(path / DAMAGED_FILE)
+    return mender.report(manifest, found, tuple(files.restored), not is_sound)
 
 
 def repair_collection(
     store: VectorStore,
     manifest: Manifest,
     space: FeatureSpace,
+    damaged_file: Path,
     open_encoder: Callable[[FeatureSpace], TextEncoder] | None = None,
     on_points: Callable[[int], object] = lambda _: None,
 ) -> RepairReport:
@@ -130,12 +127,15 @@ def repair_collection(
         mender.take([one for one in page if isinstance(one, Damage)])
         on_points(len(page))
     store.upsert(mender.mended())
+    mender.write_lost(damaged_file)  # before they are taken out
     found = _completed(store, mender)
-    lost, again = tuple(sorted(mender.lost)), tuple(sorted(mender.encoded_again - mender.lost.keys()))
-    missing = max(0, manifest.counts.records - len(found.records) - len(lost))
+    store.write_manifest(_counted(manifest, found, {}))
+    return mender.report(manifest, found, (), is_rebuilt=False)
+
+
+def _counted(manifest: Manifest, found: Examination, known: Mapping[str, Any]) -> dict[str, Any]:
     counts = Counts(records=len(found.records), points=found.points)
-    store.write_manifest(manifest.renewed().model_copy(update={"counts": counts}).to_json())
-    return RepairReport((), found.points, again, lost, missing, False)
+    return manifest.renewed().model_copy(update={"counts": counts, **known}).to_json()
 
 
 class Mender:
@@ -147,25 +147,53 @@ class Mender:
         self._damaged: list[Damage] = []
         self.encoded_again: set[str] = set()
         self.lost: dict[str, list[Damage]] = {}
+        self.nameless: list[Damage] = []
+        self.damaged_file: str | None = None
 
     def take(self, damaged: Sequence[Damage]) -> None:
         """Keep damaged points for :meth:`mended`."""
         self._damaged += damaged
 
     def mended(self) -> list[Point]:
-        """Return the points that can be made again; the records of all others are ``lost``."""
+        """Return the points that can be made again; all others are ``lost``, by record, or ``nameless``."""
         points = []
         for damage in self._damaged:
             if _has_sound_text(damage):
                 points.append(self._encoded(damage.point))
                 self.encoded_again.add(str(damage.point.payload["record_id"]))
+            elif isinstance(name := damage.point.payload.get("record_id"), str):
+                self.lost.setdefault(name, []).append(damage)
             else:
-                name = damage.point.payload.get("record_id")
-                self.lost.setdefault(name if isinstance(name, str) else str(damage.point.id), []).append(
-                    damage
-                )
+                self.nameless.append(damage)
         self._damaged = []
         return points
+
+    def write_lost(self, path: Path) -> None:
+        """Write what could be read of the points that are not mended to a file, if there are any."""
+        by_record = [(record, one) for record, found in sorted(self.lost.items()) for one in found]
+        rows = [
+            {
+                "id": r,
+                "point": str(one.point.id),
+                "damaged": list(one.parts),
+                "payload": dict(one.point.payload),
+            }
+            for r, one in (*by_record, *((None, one) for one in self.nameless))
+        ]
+        if rows:
+            with replacing(path) as draft:
+                text = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+                draft.write_text(text + "\n", "utf-8", errors="backslashreplace")
+            self.damaged_file = str(path)
+
+    def report(
+        self, manifest: Manifest, found: Examination, restored: tuple[str, ...], is_rebuilt: bool
+    ) -> RepairReport:
+        """Return what was done, when ``found`` is what there is now."""
+        lost = (*sorted(self.lost), *(one.name for one in self.nameless))
+        again = tuple(sorted(self.encoded_again - self.lost.keys()))
+        missing = max(0, manifest.counts.records - len(found.records) - len(lost))
+        return RepairReport(restored, found.points, again, lost, missing, is_rebuilt, self.damaged_file)
 
     def _encoded(self, point: Point) -> Point:
         names = _text_names(point.payload)
@@ -231,7 +259,7 @@ def _owned(directory: IndexDirectory) -> Iterator[None]:
 
 
 @contextmanager
-def _salvaged(directory: IndexDirectory, layout: Layout) -> Iterator[tuple[IsolatedStore, bool]]:
+def _salvaged(directory: IndexDirectory, files: RestoredFiles) -> Iterator[tuple[IsolatedStore, bool]]:
     """Open a copy of the engine's files; say whether they were as they had been when the index was closed."""
     broken, sizes = ["seal.json"], dict[str, int]()
     with suppress(DamageError):  # the seal itself is damaged
@@ -242,14 +270,13 @@ def _salvaged(directory: IndexDirectory, layout: Layout) -> Iterator[tuple[Isola
     size = sum(file.stat().st_blocks * 512 for file in directory.points.rglob("*") if file.is_file())
     require_space(directory.root, size // GROWTH)
     try:
-        has_checksums = _has_checksums(directory)
-        described = with_checksum({**layout_to_json(layout), "checksums": has_checksums})
+        described = with_checksum({**layout_to_json(files.layout), "checksums": files.has_checksums})
         for step in range(len(_REMEDIES) + 1):
             shutil.rmtree(draft, ignore_errors=True)
             shutil.copytree(directory.points, draft / "points")
             _pad(draft / "points", sizes)
             for remedy in (*first, *_REMEDIES[:step]):
-                remedy(draft, layout)
+                remedy(draft, files.layout)
             write_json(draft / "layout.json", described)
             try:
                 store = IsolatedStore.open(draft, MEMORY + 2 * size, SECONDS)
@@ -261,19 +288,12 @@ def _salvaged(directory: IndexDirectory, layout: Layout) -> Iterator[tuple[Isola
                     raise DamageError(f"repairing {str(directory.root)!r}", error.found, do) from error
                 continue
             try:
-                yield store, not broken and not step and has_checksums
+                yield store, not broken and not step and files.has_checksums
             finally:
                 store.close()
             return
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-
-
-def _has_checksums(directory: IndexDirectory) -> bool:
-    with suppress(SaeIndexError):
-        if kept := read_checked_json(directory.layout):
-            return kept.get("checksums") is True
-    return True
 
 
 def _pad(points: Path, sizes: dict[str, int]) -> None:
@@ -355,8 +375,10 @@ def _completed(store: VectorStore, mender: Mender) -> Examination:
     taken_out = sorted(mender.lost)
     for start in range(0, len(taken_out), 500):
         store.delete(query_filter=_of_records(taken_out[start : start + 500]))
+    store.delete([one.point.id for one in mender.nameless])
     _renew_record_concepts(store, sorted(mender.encoded_again - mender.lost.keys()))
-    return Examination.of(store, mender._space.n_features) if taken_out or mender.encoded_again else found
+    is_changed = taken_out or mender.nameless or mender.encoded_again
+    return Examination.of(store, mender._space.n_features) if is_changed else found
 
 
 def _renew_record_concepts(store: VectorStore, records: Sequence[str]) -> None:
@@ -372,21 +394,3 @@ def _of_records(ids: Sequence[str]) -> Any:
     from qdrant_client.models import FieldCondition, Filter, MatchAny
 
     return Filter(must=[FieldCondition(key="record_id", match=MatchAny(any=list(ids)))])
-
-
-def _write_lost(folder: Path, mender: Mender) -> None:
-    """Write what could be read of the records that were taken out."""
-    rows = [
-        {
-            "id": record,
-            "point": str(one.point.id),
-            "damaged": list(one.parts),
-            "payload": dict(one.point.payload),
-        }
-        for record, found in sorted(mender.lost.items())
-        for one in found
-    ]
-    if rows:
-        with replacing(folder / DAMAGED_FILE) as draft:
-            text = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
-            draft.write_text(text + "\n", "utf-8", errors="backslashreplace")

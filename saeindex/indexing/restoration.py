@@ -24,6 +24,7 @@ class RestoredFiles:
     layout: Layout
     manifest: Manifest
     space: FeatureSpace
+    has_checksums: bool
     restored: list[str]
 
     @classmethod
@@ -33,9 +34,10 @@ class RestoredFiles:
         manifest = _parsed(directory.manifest, name)
         if manifest is None and (manifest := _parsed(directory.manifest_copy, name)) is not None:
             restored.append("manifest.json from its copy")
-        layout = None
+        layout, has_checksums = None, True
         with suppress(SaeIndexError, KeyError, TypeError):
-            layout = layout_from_json(read_checked_json(directory.layout), name)
+            kept = read_checked_json(directory.layout)
+            layout, has_checksums = layout_from_json(kept, name), kept.get("checksums") is True
         if layout is None:
             layout = manifest.layout if manifest is not None else layout_of_engine(directory.points)
             restored.append(f"layout.json from {'the manifest' if manifest else 'the engine'}")
@@ -43,7 +45,7 @@ class RestoredFiles:
         if manifest is None:
             manifest = _manifest_of(layout, space)
             restored.append("manifest.json from the layout and the space, without saved profiles")
-        return cls(layout, manifest, space, restored)
+        return cls(layout, manifest, space, has_checksums, restored)
 
 
 def _parsed(path: Path, name: str) -> Manifest | None:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from qdrant_client import QdrantClient
+from qdrant_client.models import PointStruct, PointVectors, SparseVector
 
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.config import DENSE, SAE
@@ -82,7 +84,7 @@ def _is_sound(path: Path) -> bool:
 def test_a_sound_index_is_left_as_it_is(path: Path) -> None:
     before = _file(path, "payload_storage/page_0").stat().st_mtime_ns
     report = FeatureIndex.repair(path)
-    assert report == RepairReport((), report.points, (), (), 0, False)
+    assert report == RepairReport((), report.points, (), (), 0, False, None)
     assert report.points > 25
     assert _file(path, "payload_storage/page_0").stat().st_mtime_ns == before
 
@@ -251,3 +253,31 @@ def test_the_command_says_what_it_did(path: Path) -> None:
     assert repaired["repair"]["lost"] == ["r13"]
     assert repaired["well"]
     assert called("doctor", str(path))["well"]
+
+
+# On a server ------------------------------------------------------------------------------------------
+
+
+def test_a_collection_on_a_server_is_repaired_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    client = QdrantClient(":memory:")
+    with FeatureIndex.create("shared", client=client) as index:
+        index.add([Record(f"r{n}", f"{TEXTS[n % 5]} {n}", {"n": n}) for n in range(10)])
+        sound = [hit.id for hit in index.search(TEXTS[0], limit=3, using="sae")]
+    client.set_payload("shared", {"text": "changed"}, points=[point_id("r1")])
+    other = PointVectors(id=point_id("r5"), vector={SAE: SparseVector(indices=[1], values=[1.0])})
+    client.update_vectors("shared", [other])
+    client.upsert("shared", [PointStruct(id=7, vector={DENSE: [0.05] * 384}, payload={"who": "another"})])
+    with FeatureIndex.open("shared", client=client) as index, pytest.raises(DamageError, match="--url URL"):
+        index.search("measles", limit=20)
+    report = FeatureIndex.repair("shared", client=client)
+    assert (report.encoded_again, report.lost, report.points) == (("r5",), ("r1", "point 7"), 9)
+    assert report.missing == 0
+    rows = [json.loads(line) for line in (tmp_path / "shared.damaged.jsonl").read_text().splitlines()]
+    assert [(row["id"], row["payload"].get("who")) for row in rows] == [("r1", None), (None, "another")]
+    with FeatureIndex.open("shared", client=client) as index:
+        assert [hit.id for hit in index.search(TEXTS[0], limit=3, using="sae")] == sound
+        assert len(index.search("measles", limit=20)) == len(index) == 9
+    assert FeatureIndex.repair("shared", client=client).lost == ()
