@@ -76,8 +76,8 @@ def contrast_test(counts: StratifiedCounts, scores: Doubles, design: Doubles) ->
     is_needed = (draws.sum(0) < FEW) | (_departure(counts.n, a, draws, np.abs(z)) > MATTERS)
     rows = np.flatnonzero(is_needed & (np.abs(z) > WORTH))
     if len(rows):
-        # Where more than half have the evidence, those without are drawn.
-        is_rare, up = counts.support[rows] <= counts.n.sum() / 2, z[rows] > 0
+        # Where more than half of a stratum have the evidence, those without are drawn.
+        is_rare, up = counts.k[:, :, rows].sum(1) <= counts.n.sum(1)[:, None] / 2, z[rows] > 0
         weights = counts.n / np.maximum(counts.n.sum(1, keepdims=True), 1.0)
         signs = np.where(up == is_rare, 1.0, -1.0)
         tail = drawn_tail(np.abs(z[rows]), draws[:, rows], a, weights, signs, smallest_step(scores))

@@ -20,7 +20,7 @@ from saeindex.analysis.stats.stratified import (
 )
 from saeindex.analysis.stats.two_by_two import adjusted
 from saeindex.analysis.stats.unit_detection import PAIRED
-from saeindex.analysis.stats.unit_totals import UnitTotals
+from saeindex.analysis.stats.unit_totals import BLOCK, UnitTotals
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -182,6 +182,8 @@ def run_trends(
     if units is not None:
         alone = contrast_test(counts, scores, np.ones_like(effects))
         trend, sides = _assigned(trend, alone, sides, units, scores)
+    elif totals.totals.has_units and totals.is_crossed:
+        trend, sides = _permuted_within(trend, sides, evidence.has, codes, design, scores)
     splits = best_split(sides, of_split, counts.n.sum(0))
     p = np.minimum(1.0, np.minimum(trend.p / OF_TREND, splits.p / OF_CHANGE))
     if units is None and totals.totals.has_units and totals.n_units < MANY_UNITS:
@@ -196,8 +198,6 @@ def _assigned(
 
     ``alone`` and ``sides`` are those by records; the larger p-value counts.
     """
-    from scipy.special import ndtri
-
     places = units.groups
     splits = [(places > at).astype(np.float64) for at in range(len(sides))]
     by_records = [(alone.less, alone.more), *sides]
@@ -207,8 +207,54 @@ def _assigned(
     (less, more), *others = [
         larger(*tails, own, by_units) for tails, own, by_units in zip(by_records, columns, found, strict=True)
     ]
+    return _with_tails(trend, less, more), others
+
+
+def _permuted_within(
+    trend: PeriodContrast,
+    sides: Sequence[Tails],
+    has: csr_matrix,
+    codes: NDArray[np.int32],
+    design: Design,
+    scores: Doubles,
+) -> tuple[PeriodContrast, list[Tails]]:
+    """Return the tests of a line and of the splits for units that nearly all are in several periods.
+
+    A variance that is estimated from what was observed is too small where a small period has the evidence
+    rarely by chance. So the larger p-value counts: by that variance, and if the records of each unit (and
+    stratum) are assigned to its periods at random, which makes units strata.
+    """
+    assert design.units is not None  # noqa: S101
+    _, cells = np.unique(
+        design.strata.astype(np.int64) * (design.units.max() + 1) + design.units, return_inverse=True
+    )
+    rows = np.flatnonzero(np.bincount(cells)[cells] > 1)
+    _, own = np.unique(cells[rows], return_inverse=True)
+    tails = [(trend.less.copy(), trend.more.copy()), *((less.copy(), more.copy()) for less, more in sides)]
+    worth = [WORTH * OF_TREND, *[WORTH * OF_CHANGE] * len(sides)]
+    is_worth = [np.minimum(*pair) < bound / 2 for pair, bound in zip(tails, worth, strict=True)]
+    columns = np.flatnonzero(np.any(is_worth, axis=0))
+    width = (int(own.max(initial=0)) + 1) * len(scores)
+    for block in np.array_split(columns, 1 + len(columns) * width // BLOCK):
+        if not (block.size and rows.size):
+            continue
+        counts = StratifiedCounts.of(has[rows][:, block], codes[rows], own.astype(np.int32), len(scores))
+        alone = np.ones(len(block))
+        line = contrast_test(counts, scores, alone)
+        for (less, more), within in zip(
+            tails, [(line.less, line.more), *split_tails(counts, alone)], strict=True
+        ):
+            less[block] = np.maximum(less[block], within[0])
+            more[block] = np.maximum(more[block], within[1])
+    (less, more), *others = tails
+    return _with_tails(trend, less, more), others
+
+
+def _with_tails(trend: PeriodContrast, less: Doubles, more: Doubles) -> PeriodContrast:
+    from scipy.special import ndtri
+
     z = np.sign(trend.z) * -ndtri(np.clip(np.minimum(less, more), 1e-300, 0.5))
-    return replace(trend, less=less, more=more, z=z), others
+    return replace(trend, less=less, more=more, z=z)
 
 
 def _of_few(p: Doubles, n_units: int) -> Doubles:

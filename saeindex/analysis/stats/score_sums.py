@@ -29,8 +29,8 @@ def drawn_tail(
     """Return the chance of sums as far out as ``z`` (r,) > 0 standard deviations.
 
     Each sum is of ``draws`` (S, r) from each of S urns, with ``scores`` (S, P) of mean 0 and their
-    probabilities ``weights`` (S, P); ``signs`` (r,) are those of the scores. Sums are multiples of ``step``,
-    0 if they have no common step; half of what is as likely as observed counts.
+    probabilities ``weights`` (S, P); ``signs`` (S, r) are those of the scores. Sums are multiples of
+    ``step``, 0 if they have no common step; half of what is as likely as observed counts.
     """
     from scipy.special import ndtr
 
@@ -71,7 +71,9 @@ def product_p(a: Doubles, b: Doubles) -> float:
     scores = of_a[:, None] * of_b
     weights = np.broadcast_to(share / share.sum(), scores.shape)
     step = smallest_step(of_a) * smallest_step(of_b)
-    tail = drawn_tail(np.array([abs(z)]), count[:, None], scores, weights, np.sign([z]), step)
+    tail = drawn_tail(
+        np.array([abs(z)]), count[:, None], scores, weights, np.full((len(scores), 1), np.sign(z)), step
+    )
     return float(min(1.0, 2 * tail[0]))
 
 
@@ -102,7 +104,7 @@ def _solved(draws: Doubles, scores: Doubles, logs: Doubles, signs: Doubles, x: D
     open_ = np.arange(len(x))
     for _ in range(ROUNDS):
         at, goal = t[open_], x[open_]
-        _, slope, second = _cumulants(draws[:, open_], scores, logs, signs[open_], at)
+        _, slope, second = _cumulants(draws[:, open_], scores, logs, signs[:, open_], at)
         is_low = slope < goal
         low[open_], high[open_] = np.where(is_low, at, low[open_]), np.where(is_low, high[open_], at)
         newton = at + (goal - slope) / np.maximum(second, 1e-12)
@@ -118,7 +120,7 @@ def _cumulants(
     draws: Doubles, scores: Doubles, logs: Doubles, signs: Doubles, t: Doubles
 ) -> tuple[Doubles, Doubles, Doubles]:
     """Return K(t) = Σ_s k_s log Σ_p w_sp exp(t a_sp) and its two derivatives (r,)."""
-    signed = scores[:, :, None] * signs
+    signed = scores[:, :, None] * signs[:, None, :]
     exponents = logs[:, :, None] + signed * t
     top = exponents.max(1, keepdims=True)
     weights = np.exp(exponents - top)

@@ -137,3 +137,21 @@ def test_p_values_of_units_in_one_period_each_are_those_of_permuted_units() -> N
     # 60 permutations of 30 columns: no p is below 1 / 1,801, and few are as small as that.
     assert by_unit.p.min() >= 1 / 1_801
     assert binom.sf(int((by_unit.p <= 0.05).sum()), 30, 0.05) > 1e-4
+
+
+def test_a_period_that_has_none_of_a_word_by_chance_is_no_finding_for_units_that_are_in_all_periods() -> None:
+    """Words that some prompts give to some of their responses, whose periods are assigned at random."""
+    rng = np.random.default_rng(5)
+    units, n_periods, runs = 320, 8, 30
+    owners = np.repeat(np.arange(units), n_periods)
+    names = tuple(map(str, range(400)))
+    found = 0
+    for _ in range(runs):
+        of_unit = (rng.random((units, 400)) < 0.06) * rng.uniform(0.1, 0.4, 400)
+        has = rng.random((len(owners), 400)) < of_unit[owners]
+        codes = rng.permuted(np.tile(np.arange(n_periods), (units, 1)), axis=1).ravel().astype(np.int32)
+        evidence = Evidence("words", names, names, csr_matrix(has.astype(np.float32)))
+        design = Design(np.zeros(len(codes), np.int32), owners.astype(np.int32))
+        test = run_trends(evidence, codes, np.arange(n_periods, dtype=np.float64), design)
+        found += bool(len(test.found(0.05)))
+    assert binom.sf(found - 1, runs, 0.05) > 0.01, found
