@@ -51,9 +51,7 @@ def unseen_by_labels() -> FloatArray:
     """Return the embeddings of the mixture's documents that labels were not made from."""
     corpus = mixture.load()
     _, tested = split_texts(len(corpus.texts), corpus.groups, LABELLED_SHARE, SEED)
-    x = corpus.embed(open_encoder())
-    unseen: FloatArray = x[tested]
-    return unseen
+    return mixture.embed([corpus.texts[i] for i in tested.tolist()], open_encoder(), "mixture")
 
 
 def trust_figures(outcome: Outcome, space: FeatureSpace, scores: LabelScores) -> None:

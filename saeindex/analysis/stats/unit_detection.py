@@ -30,9 +30,9 @@ _ORIGIN = re.compile(
 )
 # Names of fields whose values are compared.
 _COMPARED = re.compile(
-    r"(^|[._])(topics?|categor(y|ies)|class|labels?|tags?|intents?|kind|type|genre|subject|product|brand|model"
-    r"|vendor|sentiment|emotion|polarity|rating|stars|score|stance|target|lang(uage)?|country|region|party"
-    r"|group|part|split|cluster)s?$"
+    r"(^|[._])(topics?|cat(egory|egories)?|class|labels?|tags?|intents?|kind|type|genre|subject|product|brand"
+    r"|domain|theme|area|discipline|department|register|format|style|model|vendor|sentiment|emotion"
+    r"|polarity|rating|stars|score|stance|target|lang(uage)?|country|region|party|group|part|split|cluster)s?$"
 )
 # Names of fields that measure a record: equal values do not say that records have a common origin.
 _MEASURED = re.compile(

@@ -41,7 +41,7 @@ def snapshot(space: FeatureSpace) -> Snapshot:
     present = alike_within(rng, years - 1900, 1.0) ^ alike_within(rng, topics, 0.6)
     metadata = [
         {
-            "year": int(year), "decade": int(year) // 10, "topic": f"topic {topic}",
+            "year": int(year), "decade": int(year) // 10, "topic": f"topic {topic}", "main_cat": f"c{topic}",
             "place": f"place {place}", "weight": float(weight), "serial": number,
             "answer_chars": 7 * int(year),
             "half": "late" if year >= 1900 + YEARS else "early",
@@ -64,7 +64,8 @@ def test_many_values_of_few_records_that_are_alike_are_the_unit(snapshot: Snapsh
     why, *left = design.notes
     assert why.startswith("records of one metadata.year are alike (design effect ")
     assert left == [note for note in left if note.startswith("left alone as units: ")]
-    assert "metadata.topic (its values may be what is compared" in left[0]
+    for field in ("topic", "main_cat"):
+        assert f"metadata.{field} (its values may be what is compared" in left[0]
     assert "metadata.answer_chars (its values measure records" in left[0]
     # Neither independent fields, nor those with a value for each record, are candidates.
     assert not any(name in " ".join(design.notes) for name in ("place", "serial", "weight", "half"))
