@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.suites.calibration.cells import ALPHA, Regime, Trial
 from benchmarks.suites.calibration.comparisons import DOCUMENTS, PROMPTS, TOPIC, Source
-from benchmarks.suites.calibration.populations import PROMPT, population
+from benchmarks.suites.calibration.populations import PROMPT, PROMPTED, population
 from benchmarks.suites.drift.chance import in_periods, trend_tests
 from saeindex.analysis.diff.findings import found_between
 from saeindex.analysis.diff.options import DiffOptions
@@ -52,6 +52,8 @@ def regimes() -> list[Regime]:
                trends(("medquad",), periods_of_units(TOPIC, 8), TOPIC)),
         Regime("aa_drift", "a response of each of 30 prompts in each of 8 periods, alpaca_eval",
                trends(PROMPTS, periods_within(PROMPT, 8), PROMPT)),
+        Regime("aa_drift", "a response of each of 328 prompts in each of 8 periods, alpaca_eval",
+               trends((PROMPTED, PROMPT, 328), periods_within(PROMPT, 8), PROMPT)),
         Regime("aa_drift_uneven", "50 to 2,500 records, growing, goemotions",
                trends(("goemotions",), periods(UNEVEN), None)),
         Regime("aa_drift_uneven", "2,500 to 50 records, falling, clinc150",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
+    from saeindex.analysis.stats.choices import Family
     from saeindex.analysis.stats.family_test import FamilyTest
     from saeindex.collection.snapshot import Snapshot
 
@@ -40,6 +41,9 @@ FIELDS = {
 SHARES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 GROUP = 2_000
 N_INFORMATIVE = 5
+# Random beginnings of the clusters of a run: with one, power on arXiv varied from .46 to .69.
+CLUSTERINGS = 6
+OTHERS = tuple(family for family in FAMILIES if family != "clusters")
 # Minimum records of a class: to measure its informative evidence, and to be planted.
 MIN_KNOWN, MIN_PLANTED = 30, 40
 # Abstracts of the fit part on which the evidence of arXiv's categories is measured.
@@ -150,23 +154,31 @@ def one_run(
     bounds: dict[str, float],
     seed: int,
 ) -> dict[str, Any]:
-    """Compare two groups; return for each method whether its findings include a true finding."""
+    """Compare two groups; return for each method whether its findings include a true finding.
+
+    Clusters begin at random: their share is that of several beginnings, and so is that of any family.
+    """
     groups = pair(first, second)
     rows, codes = groups.pooled, groups.codes
     design = Design(np.zeros(len(rows), np.int32))
     inside = planting.having(value)[rows]
     found: dict[str, Any] = {}
-    for family in FAMILIES:
+
+    def tested(family: Family, seed: int) -> FamilyTest:
         evidence = evidence_of(planting.snapshot, rows, family, "typical", MIN_SUPPORT, seed)
-        test = run_tests(evidence, codes, 2, design)
-        informative = (
-            most_informative(evidence.keys, evidence.has, inside)
-            if family == "clusters"
-            else planting.informative(value, family)
-        )
+        return run_tests(evidence, codes, 2, design)
+
+    by_clusters = []
+    for beginning in range(CLUSTERINGS):
+        test = tested("clusters", seed * CLUSTERINGS + beginning)
+        own = most_informative(test.evidence.keys, test.evidence.has, inside)
+        by_clusters.append(bool(higher_in_first(test, ALPHA) & own.keys()))
+    found["clusters"] = float(np.mean(by_clusters))
+    for family in OTHERS:
+        test = tested(family, seed)
+        informative = planting.informative(value, family)
         found[family] = bool(higher_in_first(test, ALPHA) & informative.keys())
-        if family != "clusters":
-            found |= predicted(test, informative, share, len(first), family)
+        found |= predicted(test, informative, share, len(first), family)
         if family == "words":
             z = log_odds(test, len(first), len(second))
             found["log_odds"] = bool(keys_of(test, np.argsort(-z)[:20]) & informative.keys())
@@ -180,7 +192,7 @@ def one_run(
             found["rule"] = bool(keys_of(test, by_rule) & informative.keys())
             strict = np.flatnonzero(difference > bounds["difference"])
             found["rule_at_ours"] = bool(keys_of(test, strict) & informative.keys())
-    found["any"] = any(found[family] for family in FAMILIES)
+    found["any"] = 1.0 if any(found[family] for family in OTHERS) else found["clusters"]
     return found
 
 

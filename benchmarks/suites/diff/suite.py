@@ -110,7 +110,7 @@ def find_planted(outcome: Outcome, runs: int, corpora: Sequence[str]) -> None:
 
 def mean_by_corpus(rows: Sequence[dict[str, Any]], column: str) -> float:
     """Return the share of runs, each corpus with equal weight."""
-    groups: dict[str, list[bool]] = defaultdict(list)
+    groups: dict[str, list[float]] = defaultdict(list)
     for row in rows:
         groups[row["corpus"]].append(row[column])
     return float(np.mean([np.mean(found) for found in groups.values()]))
