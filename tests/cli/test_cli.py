@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from saeindex import __version__
 from saeindex.cli import main
 
 TEXTS = {
@@ -303,3 +304,9 @@ def test_a_process_started_from_any_folder_gives_the_same_answer(index: str, tmp
     )  # fmt: skip
     assert done.stderr == ""
     assert json.loads(done.stdout)["hits"] == called("search", index, "galaxies")["hits"]
+
+
+def test_the_command_line_runs_as_a_module() -> None:
+    command = [sys.executable, "-m", "saeindex", "--version"]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert found.stdout.strip() == f"saeindex {__version__}"
