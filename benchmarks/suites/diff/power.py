@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from saeindex.analysis.stats.choices import Family
     from saeindex.analysis.stats.family_test import FamilyTest
+    from saeindex.analysis.stats.groups import Groups
     from saeindex.collection.snapshot import Snapshot
 
 # Evidence, with its shares inside a class and outside.
@@ -159,23 +160,9 @@ def one_run(
     Clusters begin at random: their share is that of several beginnings, and so is that of any family.
     """
     groups = pair(first, second)
-    rows, codes = groups.pooled, groups.codes
-    design = Design(np.zeros(len(rows), np.int32))
-    inside = planting.having(value)[rows]
-    found: dict[str, Any] = {}
-
-    def tested(family: Family, seed: int) -> FamilyTest:
-        evidence = evidence_of(planting.snapshot, rows, family, "typical", MIN_SUPPORT, seed)
-        return run_tests(evidence, codes, 2, design)
-
-    by_clusters = []
-    for beginning in range(CLUSTERINGS):
-        test = tested("clusters", seed * CLUSTERINGS + beginning)
-        own = most_informative(test.evidence.keys, test.evidence.has, inside)
-        by_clusters.append(bool(higher_in_first(test, ALPHA) & own.keys()))
-    found["clusters"] = float(np.mean(by_clusters))
+    found: dict[str, Any] = {"clusters": _by_clusters(planting, value, groups, seed)}
     for family in OTHERS:
-        test = tested(family, seed)
+        test = _tested(planting, groups, family, seed)
         informative = planting.informative(value, family)
         found[family] = bool(higher_in_first(test, ALPHA) & informative.keys())
         found |= predicted(test, informative, share, len(first), family)
@@ -194,6 +181,21 @@ def one_run(
             found["rule_at_ours"] = bool(keys_of(test, strict) & informative.keys())
     found["any"] = 1.0 if any(found[family] for family in OTHERS) else found["clusters"]
     return found
+
+
+def _tested(planting: Planting, groups: Groups, family: Family, seed: int) -> FamilyTest:
+    evidence = evidence_of(planting.snapshot, groups.pooled, family, "typical", MIN_SUPPORT, seed)
+    return run_tests(evidence, groups.codes, 2, Design(np.zeros(len(groups.pooled), np.int32)))
+
+
+def _by_clusters(planting: Planting, value: Any, groups: Groups, seed: int) -> float:
+    """Return the share of clusterings of which a true cluster is found."""
+    inside, found = planting.having(value)[groups.pooled], []
+    for beginning in range(CLUSTERINGS):
+        test = _tested(planting, groups, "clusters", seed * CLUSTERINGS + beginning)
+        own = most_informative(test.evidence.keys, test.evidence.has, inside)
+        found.append(bool(higher_in_first(test, ALPHA) & own.keys()))
+    return float(np.mean(found))
 
 
 def higher_in_first(test: FamilyTest, alpha: float) -> set[int | str]:
