@@ -46,7 +46,7 @@ from saeindex.stores.directory import (
 from saeindex.stores.edge import EdgeStore
 from saeindex.stores.isolated import IsolatedStore
 from saeindex.stores.layouts import layout_to_json
-from saeindex.stores.seal import broken_files, sealed_sizes
+from saeindex.stores.seal import Seal
 from saeindex.types import Record
 
 if TYPE_CHECKING:
@@ -263,7 +263,8 @@ def _salvaged(directory: IndexDirectory, files: RestoredFiles) -> Iterator[tuple
     """Open a copy of the engine's files; say whether they were as they had been when the index was closed."""
     broken, sizes = ["seal.json"], dict[str, int]()
     with suppress(DamageError):  # the seal itself is damaged
-        broken, sizes = list(broken_files(directory)), sealed_sizes(directory)
+        seal = Seal.read(directory)
+        broken, sizes = list(seal.broken()), seal.sizes()
     # Damaged indexes of fields can make the engine take all memory; they are made anew anyway.
     first = [_without_indexes] if any("payload_index/" in one for one in broken) else []
     draft = directory.root / f".repair{DRAFT}"

@@ -32,7 +32,7 @@ from saeindex.stores.engine import Fetch, NearestIds, NearestSearch
 from saeindex.stores.filters import to_edge
 from saeindex.stores.layouts import check_layout, layout_from_json, layout_to_json
 from saeindex.stores.point_checks import CheckedPoint, chunks
-from saeindex.stores.seal import break_seal, check_seal, is_settled, write_seal
+from saeindex.stores.seal import Seal, break_seal, write_seal
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
@@ -117,8 +117,9 @@ class EdgeStore(EmbeddedStore):
                 found = "its directory 'points' is missing"
                 raise MismatchError(f"opening the index {str(path)!r}", found, "Restore it from a backup.")
             require_space_to_open(directory.root)
-            check_seal(directory)
-            shard = _load_settled(directory)
+            seal = Seal.read(directory)
+            seal.check()
+            shard = _load_settled(directory, seal)
             return cls(directory, layout, shard, lock, kept.get("checksums") is True)
 
     @property
@@ -288,14 +289,13 @@ def _not_copied(folder: str, names: list[str]) -> set[str]:
     return {n for n in names if is_root and (n in ("lock", CACHE_FOLDER) or is_draft(Path(folder, n)))}
 
 
-def _load_settled(directory: IndexDirectory) -> Any:
+def _load_settled(directory: IndexDirectory, seal: Seal) -> Any:
     """Open the engine's files; the first opening after a write changes them, and then seals them again."""
-    if is_settled(directory):
+    if seal.is_settled:
         return engine.load_shard(directory.points)
-    was_sealed = directory.seal.exists()
     break_seal(directory)
     shard = engine.load_shard(directory.points)
-    if was_sealed:
+    if seal.files:
         shard.flush()  # else closing it changes files, too
         write_seal(directory, is_settled=True)
     return shard

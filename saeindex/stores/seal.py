@@ -16,8 +16,8 @@ import re
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from saeindex.errors import DamageError, repair_of
 from saeindex.files import with_checksum
@@ -38,11 +38,6 @@ def write_seal(directory: IndexDirectory, is_settled: bool) -> None:
     write_json(directory.seal, with_checksum({"is_settled": is_settled, "files": files}))
 
 
-def is_settled(directory: IndexDirectory) -> bool:
-    """Return whether opening the index changes none of its files."""
-    return read_checked_json(directory.seal).get("is_settled") is True
-
-
 def break_seal(directory: IndexDirectory) -> None:
     """Remove the seal, durably, before the engine's files change."""
     if directory.seal.exists():
@@ -54,40 +49,49 @@ def break_seal(directory: IndexDirectory) -> None:
             os.close(descriptor)
 
 
-def sealed_sizes(directory: IndexDirectory) -> dict[str, int]:
-    """Return the sizes that the engine's files had when the index was closed; {} if it was not."""
-    return {name: size for name, (size, _) in _kept(directory).items() if size is not None}
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """The seal of an index as it was read; one without ``files`` is none.
 
+    ``files`` has the size and the checksum of each of the engine's files when the index was closed; None for
+    what is not compared. ``is_settled`` says that opening the index changes none of them.
+    """
 
-def broken_files(directory: IndexDirectory) -> Iterator[str]:
-    """Yield in words each file of the engine that is not as it was when the index was closed."""
-    for name, (size, checksum) in _kept(directory).items():
-        path = directory.points / name
-        if not path.is_file():
-            yield f"{name} is missing"
-        elif _size(path) != size:
-            yield f"{name} has {path.stat().st_size:,} bytes instead of {size:,}"
-        elif checksum is not None and _checksum(name, path) != checksum:
-            yield f"{name} has other content"
+    directory: IndexDirectory
+    files: Mapping[str, tuple[int | None, int | None]]
+    is_settled: bool
 
+    @classmethod
+    def read(cls, directory: IndexDirectory) -> Seal:
+        """Read the seal of an index, if it has one; DamageError if the seal itself is damaged."""
+        kept = read_checked_json(directory.seal)
+        files = {name: (size, checksum) for name, (size, checksum) in kept.get("files", {}).items()}
+        return cls(directory, files, kept.get("is_settled") is True)
 
-def check_seal(directory: IndexDirectory) -> None:
-    """Raise DamageError unless the engine's files are as they were when the index was closed."""
-    broken = list(broken_files(directory))
-    if broken:
-        more = f" and {len(broken) - NAMED} more" if len(broken) > NAMED else ""
-        found = f"files have changed since it was closed: {'; '.join(broken[:NAMED])}{more}"
-        raise damaged_directory(directory.root, found)
+    def sizes(self) -> dict[str, int]:
+        """Return the sizes that the files had."""
+        return {name: size for name, (size, _) in self.files.items() if size is not None}
 
+    def broken(self) -> Iterator[str]:
+        """Yield in words each file that is not as it was."""
+        for name, (size, checksum) in self.files.items():
+            path = self.directory.points / name
+            if not path.is_file():
+                yield f"{name} is missing"
+            elif _size(path) != size:
+                yield f"{name} has {path.stat().st_size:,} bytes instead of {size:,}"
+            elif checksum is not None and _checksum(name, path) != checksum:
+                yield f"{name} has other content"
 
-def damaged_directory(root: Path, found: str) -> DamageError:
-    """Return the error for an index whose files are damaged."""
-    return DamageError(f"opening {str(root)!r}", found, f"Run {repair_of(root)}.")
-
-
-def _kept(directory: IndexDirectory) -> Mapping[str, Any]:
-    files: Mapping[str, Any] = read_checked_json(directory.seal).get("files", {})
-    return files
+    def check(self) -> None:
+        """Raise DamageError unless all files are as they were."""
+        if broken := list(self.broken()):
+            root, more = (
+                self.directory.root,
+                f" and {len(broken) - NAMED} more" if len(broken) > NAMED else "",
+            )
+            found = f"files have changed since it was closed: {'; '.join(broken[:NAMED])}{more}"
+            raise DamageError(f"opening {str(root)!r}", found, f"Run {repair_of(root)}.")
 
 
 def _files(points: Path) -> Iterator[tuple[str, Path]]:

@@ -16,7 +16,7 @@ from saeindex.errors import DamageError
 from saeindex.protocols import Layout, Point
 from saeindex.stores.directory import IndexDirectory
 from saeindex.stores.edge import EdgeStore
-from saeindex.stores.seal import broken_files, is_settled
+from saeindex.stores.seal import Seal
 
 LAYOUT = Layout({"dense": 4}, ("sae",), {"tag": "keyword"})
 
@@ -78,13 +78,14 @@ def test_holes_that_a_copy_has_filled_are_no_damage(path: Path) -> None:
 
 def test_reading_changes_no_file_once_the_index_is_settled(path: Path) -> None:
     directory = IndexDirectory(path)
-    assert not is_settled(directory)
+    assert not Seal.read(directory).is_settled
     for _ in range(3):
         with EdgeStore.open(path) as store:
             assert store.count() == 30
             store.flush()
-        assert is_settled(directory)
-        assert list(broken_files(directory)) == []
+        seal = Seal.read(directory)
+        assert seal.is_settled and seal.files
+        assert list(seal.broken()) == []
 
 
 def test_a_write_breaks_the_seal_until_the_index_is_closed(path: Path) -> None:
