@@ -256,10 +256,14 @@ class FeatureIndex(AnalysisMethods):
 
     # Reading ------------------------------------------------------------------------------------------
 
-    def get(self, ids: Sequence[str]) -> list[StoredRecord]:
-        """Return records with concepts and vectors, in the order of ``ids``; absent ids are left out."""
+    def get(
+        self, ids: Sequence[str], *, include: Sequence[RecordPart] = ("concepts", "vectors")
+    ) -> list[StoredRecord]:
+        """Return records in the order of ``ids``, with the parts in ``include``; absent ids are left out."""
+        from saeindex.collection.stored import checked_parts
+
         check_ids("get", ids)
-        return self._stored.get(ids)
+        return self._stored.get(ids, checked_parts(include))
 
     def export(
         self,

@@ -32,7 +32,7 @@ def get(
     from saeindex.index import FeatureIndex
 
     with FeatureIndex.open(index, url=url) as opened:
-        found = opened.get(ids)
+        found = opened.get(ids, include=["concepts"])
     missing = [one for one in ids if one not in {record.id for record in found}]
     if as_json:
         print_json({"records": [record.to_json(["concepts"]) for record in found], "missing": missing})
@@ -62,7 +62,7 @@ def delete(
         found = "neither --id nor --where" if ids is None else "both --id and --where"
         raise InvalidInputError("delete", found, "Give --id, once or more, or --where.")
     with FeatureIndex.open(index, url=url) as opened:
-        count = opened.count(where) if ids is None else len(opened.get(list(dict.fromkeys(ids))))
+        count = opened.count(where) if ids is None else len(opened.get(list(dict.fromkeys(ids)), include=()))
         if count and not yes:
             _ask(f"Delete {count:,} of {len(opened):,} records of {visible(index)}?", as_json)
         deleted = (opened.delete(ids) if ids is not None else opened.delete(where=where)) if count else 0

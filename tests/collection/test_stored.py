@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from saeindex import FeatureIndex, FeatureSpace, Record
+from saeindex.collection.stored import PARTS
 from saeindex.errors import InvalidInputError
 from saeindex.indexing.passages import PassageOptions
 from tests.cli.test_cli import call, called
@@ -72,6 +73,14 @@ def test_concepts_are_the_strongest_of_all_passages(index: FeatureIndex) -> None
         [one.activation for one in long.concepts], np.sort(activations)[::-1][: len(long.concepts)], rtol=2e-3
     )
     assert len(long.concepts) == (activations > 0).sum()
+
+
+def test_a_record_is_read_with_the_parts_that_are_asked_for(index: FeatureIndex) -> None:
+    (whole,), (read,), (bare,) = (index.get(["long"], include=parts) for parts in (PARTS, PARTS[:1], ()))
+    assert (read.passages, read.concepts, read.dense, read.sae) == (whole.passages, whole.concepts, (), ())
+    assert (bare.passages, bare.concepts, bare.dense, bare.sae) == (whole.passages, (), (), ())
+    with pytest.raises(InvalidInputError, match="concepts and vectors"):
+        index.get(["long"], include="dense")  # type: ignore[arg-type]
 
 
 def test_an_export_has_every_record_once(index: FeatureIndex, tmp_path: Path) -> None:
