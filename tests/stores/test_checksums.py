@@ -12,6 +12,7 @@ from qdrant_client import QdrantClient, models
 
 from saeindex.errors import DamageError
 from saeindex.protocols import Damage, Layout, Point, SearchRequest, SparseVector
+from saeindex.stores import checksums
 from saeindex.stores import edge_engine as engine
 from saeindex.stores.checksums import CHECKSUMS, MISSING
 from saeindex.stores.edge import EdgeStore
@@ -164,3 +165,9 @@ def test_points_of_earlier_versions_have_no_checksums(tmp_path: Path) -> None:
     with EdgeStore.open(tmp_path / "it.idx") as store:
         _overwrite(store, 1, {"text": "old"}, {"dense": [1.0, 0.0, 0.0, 0.0]})
         assert store.get([1])[0].payload == {"text": "old"}
+
+
+def test_the_encoder_that_is_made_once_writes_what_json_does() -> None:
+    value = {"b": [1, 2.5, None, True, "ü\u2028\ud800"], "a": {"z": {}, "y": -0.0}, "": 10**17}
+    assert checksums._as_json(value) == json.dumps(value, sort_keys=True, separators=(",", ":"))
+    assert checksums._as_json(value) == checksums._as_json(value)
