@@ -15,7 +15,6 @@ from saeindex.errors import DamageError, EngineDiedError, MismatchError, Storage
 from saeindex.files import is_draft, replacing_folder, with_checksum
 from saeindex.protocols import Layout, OrderBy, Page, Point, PointId
 from saeindex.stores import edge_engine as engine
-from saeindex.stores.base import closed_error
 from saeindex.stores.directory import (
     GROWTH,
     DirectoryLock,
@@ -175,22 +174,16 @@ class EdgeStore(EmbeddedStore):
         with replacing_folder(target, durable=True) as draft:
             shutil.copytree(source, draft, ignore=_not_copied, dirs_exist_ok=True)
 
-    def close(self) -> None:
-        """Flush and release the directory; a second call, or a call in a forked child, does nothing."""
-        if self._pid != os.getpid() or self._shard is None:
-            return
-        with self._mutex:
-            try:
-                if self._refusal is None:
-                    with self._translated("close"):
-                        self._flush()
-                        self._shard.close()
-                        if not self._directory.seal.exists():
-                            write_seal(self._directory, is_settled=False)
-            finally:
-                self._shard = None
-                self._refuse(closed_error)
-                self._lock.release()
+    def _shut(self) -> None:
+        with self._translated("close"):
+            self._flush()
+            self._shard.close()
+            if not self._directory.seal.exists():
+                write_seal(self._directory, is_settled=False)
+
+    def _release(self) -> None:
+        self._shard = None
+        self._lock.release()
 
     # The primitives ----------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from saeindex.errors import EngineDiedError, StorageError
-from saeindex.stores.base import BaseStore
+from saeindex.stores.base import BaseStore, closed_error
 
 if TYPE_CHECKING:
     from saeindex.protocols import Layout
@@ -45,6 +45,27 @@ class EmbeddedStore(BaseStore):
             StorageError: the disk has no room for it.
         """
 
+    def close(self) -> None:
+        """Flush and release the directory; a second call, or a call in a forked child, does nothing."""
+        if self._pid != os.getpid() or self._refusal is closed_error:
+            return
+        with self._mutex:
+            try:
+                if self._refusal is None:
+                    self._shut()
+            finally:
+                self._refusal = closed_error
+                _OPEN_STORES.discard(self)
+                self._release()
+
+    @abstractmethod
+    def _shut(self) -> None:
+        """Flush and close an engine that has not crashed."""
+
+    @abstractmethod
+    def _release(self) -> None:
+        """Let go of what the store holds, also after a crash."""
+
     @abstractmethod
     def _abandon(self) -> None:
         """Let go of the engine in a forked child, without any effect on the parent's."""
@@ -52,11 +73,6 @@ class EmbeddedStore(BaseStore):
     def _check_open(self, action: str) -> None:
         if self._refusal is not None:
             raise self._refusal(action)
-
-    def _refuse(self, refusal: Callable[[str], StorageError]) -> None:
-        """Answer all further calls with an error."""
-        self._refusal = refusal
-        _OPEN_STORES.discard(self)
 
     def _refuse_in_child(self) -> None:
         self._refusal, self._mutex = _forked, threading.RLock()

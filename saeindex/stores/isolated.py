@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from saeindex.errors import EngineDiedError, SaeIndexError, repair_of
-from saeindex.stores.base import closed_error
 from saeindex.stores.embedded import EmbeddedStore, engine_died
 from saeindex.stores.engine_process import EngineProcess
 
@@ -108,17 +107,11 @@ class IsolatedStore(EmbeddedStore):
         """Copy the index to ``path``, as of now; the errors are those of ``EdgeStore.copy``."""
         self._sent("copy", str(Path(path).absolute()))
 
-    def close(self) -> None:
-        """Flush and release the directory; a second call, or a call in a forked child, does nothing."""
-        if self._pid != os.getpid() or self._refusal is closed_error:
-            return
-        with self._mutex:
-            try:
-                if self._refusal is None:
-                    self._sent("close")
-            finally:
-                self._refuse(closed_error)
-                self._engine.end()
+    def _shut(self) -> None:
+        self._sent("close")
+
+    def _release(self) -> None:
+        self._engine.end()
 
     # The primitives: each is one message and its answer ----------------------------------------------
 

@@ -230,22 +230,19 @@ def _permuted_within(
     )
     rows = np.flatnonzero(np.bincount(cells)[cells] > 1)
     _, own = np.unique(cells[rows], return_inverse=True)
-    tails = [(trend.less.copy(), trend.more.copy()), *((less.copy(), more.copy()) for less, more in sides)]
+    tails = [(trend.less, trend.more), *sides]
     worth = [WORTH * OF_TREND, *[WORTH * OF_CHANGE] * len(sides)]
     is_worth = [np.minimum(*pair) < bound / 2 for pair, bound in zip(tails, worth, strict=True)]
     columns = np.flatnonzero(np.any(is_worth, axis=0))
-    width = (int(own.max(initial=0)) + 1) * len(scores)
+    width, repeated = (int(own.max(initial=0)) + 1) * len(scores), has[rows]
     for block in np.array_split(columns, 1 + len(columns) * width // BLOCK):
         if not (block.size and rows.size):
             continue
-        counts = StratifiedCounts.of(has[rows][:, block], codes[rows], own.astype(np.int32), len(scores))
+        counts = StratifiedCounts.of(repeated[:, block], codes[rows], own.astype(np.int32), len(scores))
         alone = np.ones(len(block))
         line = contrast_test(counts, scores, alone)
-        for (less, more), within in zip(
-            tails, [(line.less, line.more), *split_tails(counts, alone)], strict=True
-        ):
-            less[block] = np.maximum(less[block], within[0])
-            more[block] = np.maximum(more[block], within[1])
+        within = [(line.less, line.more), *split_tails(counts, alone)]
+        tails = [larger(*pair, block, one) for pair, one in zip(tails, within, strict=True)]
     (less, more), *others = tails
     return _with_tails(trend, less, more), others
 
