@@ -19,6 +19,7 @@ from benchmarks.suites.faults.expressions import Conditions
 from saeindex.errors import SaeIndexError
 from saeindex.language.parser import parse_where
 from saeindex.language.to_filter import compile_where, target_of
+from saeindex.stores.engine_process import limit_memory
 from saeindex.stores.filters import as_filter, check_filter, to_edge
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def _in_child(work: Any, *arguments: Any) -> Fuzzed:
 
 
 def _limited(out: Connection, work: Any, *arguments: Any) -> None:
-    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+    limit_memory(MEMORY)
     out.send(work(*arguments))
 
 
