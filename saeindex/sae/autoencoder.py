@@ -14,6 +14,9 @@ support reduce the error by a tenth, and do not change the selection of features
 amplitudes (normalised iterative hard thresholding, Blumensath & Davies 2010, IEEE JSTSP 4:298). This
 reduces the error by another quarter, and makes the selection less stable and harder to name.
 
+An autoencoder with named features has two budgets: ``k_named`` of the first ``n_named`` features, which stand
+for concepts, and k - ``k_named`` of the others, which are free.
+
 The support is selected, and amplitudes are refined, in double precision among the best candidates of a
 single-precision product, so that a text's code does not depend on the other texts of its batch.
 """
@@ -24,13 +27,13 @@ import hashlib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from saeindex.devices import one_blas_thread
 from saeindex.errors import InvalidInputError
-from saeindex.sae.one_vector import encode_one
+from saeindex.sae.one_vector import Budget, encode_one
 from saeindex.types import SparseCode
 
 if TYPE_CHECKING:
@@ -43,7 +46,9 @@ ENCODE_CHUNK = 1_024
 FAITHFUL_ROUNDS = 2
 TENSORS = ("encoder", "encoder_bias", "decoder", "bias")
 OPTIONAL_TENSORS = ("threshold", "gain")
-SETTINGS = ("k", "refine_steps", "support_rounds")
+SETTINGS = ("k", "refine_steps", "support_rounds", "n_named", "k_named")
+# Files of earlier versions lack these.
+LATER_SETTINGS = {"support_rounds": "0", "n_named": "0", "k_named": "0"}
 
 
 class SparseAutoencoder:
@@ -65,10 +70,13 @@ class SparseAutoencoder:
         support_rounds: int = 0,
         threshold: Tensor | FloatArray | None = None,
         gain: Tensor | FloatArray | None = None,
+        n_named: int = 0,
+        k_named: int = 0,
     ) -> None:
         """The weights are converted to float32; ``k`` is the maximum number of active features.
 
-        ``refine_steps`` refine amplitudes; before them, ``support_rounds`` select the support again.
+        ``refine_steps`` refine amplitudes; before them, ``support_rounds`` select the support again. Of the
+        k active features at most ``k_named`` are of the first ``n_named``, and the rest of the others.
         """
         n, d = decoder.shape
         given = (encoder, encoder_bias, decoder, bias, threshold, gain)
@@ -79,15 +87,22 @@ class SparseAutoencoder:
                 f"shapes {found} and k={k}",
                 "Give (n, d), (n,), (n, d), (d,), k <= n.",
             )
+        check_budget(k, n, n_named, k_named)
         names = TENSORS + OPTIONAL_TENSORS
         self._given = {name: t for name, t in zip(names, given, strict=True) if t is not None}
         self._arrays: dict[str, FloatArray] = {}
         self.k, self.refine_steps, self.support_rounds = k, refine_steps, support_rounds
+        self.n_named, self.k_named = n_named, k_named
 
     @property
     def settings(self) -> dict[str, int]:
         """Return the settings that affect a code besides the weights."""
         return {name: getattr(self, name) for name in SETTINGS}
+
+    @property
+    def budget(self) -> Budget:
+        """The maximum numbers of active features."""
+        return Budget(self.k, self.n_named, self.k_named)
 
     @property
     def n_features(self) -> int:
@@ -148,7 +163,7 @@ class SparseAutoencoder:
         _check_finite(vector[None], 0)
         steps = {"refine_steps": self.refine_steps, "support_rounds": self.support_rounds}
         with one_blas_thread():
-            return encode_one(vector, self.weights, self.k, **steps)
+            return encode_one(vector, self.weights, self.budget, **steps)
 
     def encode(self, vectors: FloatArray) -> SparseCode:
         """Return the sparse codes of ``vectors`` (m, d); InvalidInputError for another shape or NaN."""
@@ -172,7 +187,7 @@ class SparseAutoencoder:
 
         centred = (x - self.bias).double()
         support, strengths = strongest(
-            centred, self.encoder, self.encoder_bias, self.k, exact_encoder=self._encoder64
+            centred, self.encoder, self.encoder_bias, self.budget, exact_encoder=self._encoder64
         )
         amplitudes = strengths.relu()
         if self.threshold is not None:
@@ -181,7 +196,7 @@ class SparseAutoencoder:
             amplitudes = amplitudes * self.gain[support]
         decoder = self._decoder64
         for _ in range(self.support_rounds):
-            support, amplitudes = rechoose(centred, decoder, support, amplitudes)
+            support, amplitudes = rechoose(centred, decoder, support, amplitudes, self.budget)
         if self.refine_steps:
             amplitudes = refine(centred, decoder, support, amplitudes, self.refine_steps)
         return support, amplitudes.float()
@@ -212,9 +227,10 @@ class SparseAutoencoder:
         return _assemble(self.tensors(), self.settings | {"support_rounds": rounds})
 
     def prefix(self, n_features: int, k: int | None = None) -> SparseAutoencoder:
-        """Return the autoencoder of the first ``n_features``, such as a Matryoshka level."""
+        """Return the autoencoder of the first ``n_features``, such as a Matryoshka level, with one budget."""
         weights = {name: t[:n_features] if name != "bias" else t for name, t in self.tensors().items()}
-        return _assemble(weights, self.settings | {"k": min(k or self.k, n_features)})
+        one_budget = {"k": min(k or self.k, n_features), "n_named": 0, "k_named": 0}
+        return _assemble(weights, self.settings | one_budget)
 
     def half(self) -> SparseAutoencoder:
         """Return the autoencoder with weights rounded to float16, as after saving and loading."""
@@ -228,6 +244,7 @@ class SparseAutoencoder:
     def digest(self) -> str:
         """Return the hash of all that affects activations, at the stored precision."""
         mode = f" rounds={self.support_rounds}" if self.support_rounds else ""
+        mode += f" named={self.k_named} of {self.n_named}" if self.n_named else ""
         digest = hashlib.sha256(f"topk k={self.k} refine={self.refine_steps}{mode}".encode())
         for name, array in self._stored().items():
             if name in OPTIONAL_TENSORS:
@@ -255,7 +272,7 @@ class SparseAutoencoder:
         from safetensors import safe_open
 
         with safe_open(path, framework="numpy") as file:
-            found = {"support_rounds": "0"} | (file.metadata() or {})  # absent from the first files
+            found = LATER_SETTINGS | (file.metadata() or {})
             names = [*TENSORS, *(name for name in OPTIONAL_TENSORS if name in file.keys())]  # noqa: SIM118
             weights = {name: file.get_tensor(name) for name in names}
         loaded = _assemble(weights, {name: int(found[name]) for name in SETTINGS})
@@ -284,15 +301,23 @@ class SparseAutoencoder:
             )
 
 
-def _assemble(weights: Mapping[str, Tensor | FloatArray], settings: Mapping[str, int]) -> SparseAutoencoder:
+def _assemble(weights: Mapping[str, Tensor | FloatArray], settings: Mapping[str, Any]) -> SparseAutoencoder:
     return SparseAutoencoder(
         *(weights[name] for name in TENSORS),
-        k=settings["k"],
-        refine_steps=settings["refine_steps"],
-        support_rounds=settings["support_rounds"],
         threshold=weights.get("threshold"),
         gain=weights.get("gain"),
+        **settings,
     )
+
+
+def check_budget(k: int, n: int, n_named: int, k_named: int) -> None:
+    """Raise InvalidInputError unless the named and the free features, if there are any, can be active."""
+    if not n_named == k_named == 0 and not (0 < k_named <= min(k, n_named) and k - k_named <= n - n_named):
+        raise InvalidInputError(
+            f"k_named={k_named} of {n_named} named features",
+            f"k={k} of {n} features",
+            "Give at least 1 of k to the named features, and to either kind no more than it has.",
+        )
 
 
 def _check_finite(vectors: FloatArray, start: int) -> None:

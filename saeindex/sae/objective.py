@@ -8,32 +8,40 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from saeindex.sae.topk import combine, refine, strengths_on
+from saeindex.sae.one_vector import Budget
+from saeindex.sae.topk import combine, largest, refine, strengths_on
 from saeindex.sae.training_config import TrainingConfig
 
 TEMPERATURE = 0.1
 
 
 class Weights(torch.nn.Module):
-    """The four tensors in training, and the number of steps since each latent was active."""
+    """The four tensors in training, and the number of steps since each latent was active.
+
+    The first rows of the decoder are named: they are held near their ``anchors`` (n_named, d), or at them.
+    """
 
     silent_since: Tensor
     least_strength: Tensor
+    anchors: Tensor
 
-    def __init__(self, decoder: Tensor, bias: Tensor) -> None:
+    def __init__(self, decoder: Tensor, bias: Tensor, n_named: int = 0) -> None:
         """The encoder starts equal to the decoder (n, d), which has unit rows; ``bias`` is (d,)."""
         super().__init__()
         self.encoder = torch.nn.Parameter(decoder.clone())
         self.encoder_bias = torch.nn.Parameter(torch.zeros(len(decoder), device=decoder.device))
         self.decoder = torch.nn.Parameter(decoder.clone())
         self.bias = torch.nn.Parameter(bias.clone())
+        self.register_buffer("anchors", decoder[:n_named].clone(), persistent=False)
         self.register_buffer("silent_since", torch.zeros(len(decoder), device=decoder.device))
         self.register_buffer("least_strength", torch.zeros((), device=decoder.device))
 
     @torch.no_grad()
-    def normalize(self) -> None:
-        """Normalise the decoder rows to norm 1."""
+    def normalize(self, fixed_anchors: bool = False) -> None:
+        """Normalise the decoder rows to norm 1; fixed anchors are set back."""
         self.decoder.div_(self.decoder.norm(dim=1, keepdim=True).clamp_min(1e-8))
+        if fixed_anchors:
+            self.decoder[: len(self.anchors)] = self.anchors
 
 
 @torch.no_grad()
@@ -64,9 +72,12 @@ class Objective:
         loss = error
         if is_refined:
             loss = 0.5 * loss + 0.5 * self._refined_error(batch, support, values, weights)
+        if config.k_named:
+            loss = self._with_anchors(loss, batch, support, values, weights)
         if config.prefixes:
             loss = self._with_prefixes(loss, batch, strengths, centred, weights)
         dead = weights.silent_since >= config.dead_after
+        dead[: len(weights.anchors)] = False  # a named latent never learns what others leave
         if config.auxiliary_weight and bool(dead.any()):
             target = (batch - weights.bias - combine(support, values, weights.decoder)).detach()
             loss = loss + config.auxiliary_weight * self._auxiliary(target, strengths, dead, centred, weights)
@@ -89,8 +100,8 @@ class Objective:
 
     def _choose(self, strengths: Tensor, centred: Tensor, weights: Weights, n: int) -> tuple[Tensor, Tensor]:
         """Return the support (b, ≤ 2k) among the first ``n`` latents, and its activations."""
-        max_active = min(self.config.max_active, n)
-        support = strengths[:, :n].topk(max_active, dim=1, sorted=False).indices
+        budget = Budget(min(self.config.max_active, n), len(weights.anchors), self.config.k_named)
+        support = largest(strengths[:, :n], budget)
         values = strengths_on(centred, weights.encoder, weights.encoder_bias, support).relu()
         if self.config.selection == "batchtopk":
             kept = min(self.config.k, n) * len(values)
@@ -120,6 +131,18 @@ class Objective:
         for rank, n in enumerate(prefixes, 1):
             support, values = self._choose(strengths, centred, weights, n)
             loss = loss + share * rank / total * self._error(batch, support, values, weights)
+        return loss
+
+    def _with_anchors(
+        self, loss: Tensor, batch: Tensor, support: Tensor, values: Tensor, weights: Weights
+    ) -> Tensor:
+        """Return the loss with the error of the named features alone, and how far they are from anchors."""
+        config, n_named = self.config, len(weights.anchors)
+        alone = self._error(batch, support, values * (support < n_named), weights)
+        loss = (1 - config.named_share) * loss + config.named_share * alone
+        if not config.fixed_anchors:
+            cosine = (F.normalize(weights.decoder[:n_named], dim=1) * weights.anchors).sum(1)
+            loss = loss + config.anchor_weight * (1 - cosine).mean()
         return loss
 
     def _auxiliary(

@@ -5,7 +5,8 @@ The steps and the precision are those of :mod:`saeindex.sae.topk`, for a single 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,20 +20,44 @@ if TYPE_CHECKING:
 MARGIN = 8
 
 
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The maximum numbers of active features: ``k``, of which ``k_named`` are for the first ``n_named``.
+
+    Free features follow what is left of a vector; under one budget they would displace the named ones.
+    """
+
+    k: int
+    n_named: int = 0
+    k_named: int = 0
+
+    def parts(self, n: int) -> Iterator[tuple[slice, int]]:
+        """Yield each part of ``n`` features that has a budget of its own, and this budget."""
+        if self.k_named:
+            yield slice(0, self.n_named), self.k_named
+        if self.k > self.k_named:
+            yield slice(self.n_named, n), self.k - self.k_named
+
+
 def encode_one(
-    vector: FloatArray, weights: Mapping[str, FloatArray], k: int, *, refine_steps: int, support_rounds: int
+    vector: FloatArray,
+    weights: Mapping[str, FloatArray],
+    budget: Budget,
+    *,
+    refine_steps: int,
+    support_rounds: int,
 ) -> tuple[IntArray, FloatArray]:
     """Return the active features of ``vector`` (d,), ascending int32, and their float32 activations > 0."""
     # Subtracted in single precision, as for a batch: both functions must give the same code.
     centred = (vector.astype(np.float32) - weights["bias"]).astype(np.float64)
-    support, strengths = _strongest(centred, weights, k)
+    support, strengths = _strongest(centred, weights, budget)
     amplitudes = np.maximum(strengths, 0.0)
     if "threshold" in weights:
         amplitudes = amplitudes * (strengths > weights["threshold"][support])
     if "gain" in weights:
         amplitudes = amplitudes * weights["gain"][support]
     for _ in range(support_rounds):
-        support, amplitudes = _rechosen(centred, weights["decoder"], support, amplitudes)
+        support, amplitudes = _rechosen(centred, weights["decoder"], support, amplitudes, budget)
     amplitudes = _refined(centred, weights["decoder"][support].astype(np.float64), amplitudes, refine_steps)
     order = np.argsort(support)
     indices, values = support[order].astype(np.int32), amplitudes[order].astype(np.float32)
@@ -40,16 +65,21 @@ def encode_one(
 
 
 def _strongest(
-    centred: NDArray[np.float64], weights: Mapping[str, FloatArray], k: int
+    centred: NDArray[np.float64], weights: Mapping[str, FloatArray], budget: Budget
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the k strongest features and their strengths, ties going to the lower id."""
+    """Return the strongest features within the budget and their strengths, ties going to the lower id."""
     encoder, bias = weights["encoder"], weights["encoder_bias"]
-    near = min(k + MARGIN, len(encoder))
     strengths = encoder @ centred.astype(np.float32) + bias
-    candidates = np.sort(np.argpartition(-strengths, near - 1)[:near])
-    exact = encoder[candidates].astype(np.float64) @ centred + bias[candidates].astype(np.float64)
-    chosen = np.argsort(-exact, kind="stable")[:k]
-    return candidates[chosen], exact[chosen]
+    support, found = [], []
+    for part, k in budget.parts(len(encoder)):
+        of_part = strengths[part]
+        near = min(k + MARGIN, len(of_part))
+        candidates = part.start + np.sort(np.argpartition(-of_part, near - 1)[:near])
+        exact = encoder[candidates].astype(np.float64) @ centred + bias[candidates].astype(np.float64)
+        chosen = np.argsort(-exact, kind="stable")[:k]
+        support.append(candidates[chosen])
+        found.append(exact[chosen])
+    return np.concatenate(support), np.concatenate(found)
 
 
 def _refined(
@@ -72,6 +102,7 @@ def _rechosen(
     decoder: FloatArray,
     support: NDArray[np.int64],
     amplitudes: NDArray[np.float64],
+    budget: Budget,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the support and its amplitudes after one round of hard thresholding."""
     directions = decoder[support].astype(np.float64)
@@ -80,7 +111,8 @@ def _rechosen(
     on_support = correlation[support] * (amplitudes > 0)
     moved = _exact_step(on_support, on_support @ directions) * correlation
     moved[support] += amplitudes
-    chosen = np.argsort(-moved, kind="stable")[: len(support)]
+    parts = budget.parts(len(decoder))
+    chosen = np.concatenate([part.start + np.argsort(-moved[part], kind="stable")[:k] for part, k in parts])
     directions = decoder[chosen].astype(np.float64)
     values = _refined(target, directions, np.maximum(moved[chosen], 0), 1)
     left = target - values @ directions

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from saeindex.sae.one_vector import MARGIN
+from saeindex.sae.one_vector import MARGIN, Budget
 
 # Rows whose directions are gathered at a time: 32 x k x d numbers fit in the cache.
 BLOCK = 32
@@ -67,18 +67,34 @@ class _Strengths(torch.autograd.Function):
 
 
 def strongest(
-    centred: Tensor, encoder: Tensor, encoder_bias: Tensor, k: int, *, exact_encoder: Tensor
+    centred: Tensor, encoder: Tensor, encoder_bias: Tensor, budget: Budget, *, exact_encoder: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return the k strongest features (m, k) and their strengths, ties going to the lower id.
+    """Return the strongest features (m, k) and their strengths, ties going to the lower id.
 
     ``centred`` (m, d) and ``exact_encoder`` (n, d) are in double precision, which determines the order.
     """
-    near = min(k + MARGIN, len(encoder))
     strengths = F.linear(centred.float(), encoder, encoder_bias)
-    candidates = strengths.topk(near, dim=1, sorted=False).indices.sort(dim=1).values
-    exact = project(centred, exact_encoder, candidates) + encoder_bias.double()[candidates]
-    chosen = exact.sort(dim=1, descending=True, stable=True).indices[:, :k]
-    return candidates.gather(1, chosen), exact.gather(1, chosen)
+    support, found = [], []
+    for part, k in budget.parts(len(encoder)):
+        near = min(k + MARGIN, strengths[:, part].shape[1])
+        near_ids = strengths[:, part].topk(near, dim=1, sorted=False).indices
+        candidates = near_ids.sort(dim=1).values + part.start
+        exact = project(centred, exact_encoder, candidates) + encoder_bias.double()[candidates]
+        chosen = exact.sort(dim=1, descending=True, stable=True).indices[:, :k]
+        support.append(candidates.gather(1, chosen))
+        found.append(exact.gather(1, chosen))
+    return torch.cat(support, 1), torch.cat(found, 1)
+
+
+def largest(scores: Tensor, budget: Budget) -> Tensor:
+    """Return the ids (m, k) of the features with the largest ``scores`` (m, n) in the budget, unsorted."""
+    return torch.cat(
+        [
+            scores[:, part].topk(k, dim=1, sorted=False).indices + part.start
+            for part, k in budget.parts(scores.shape[1])
+        ],
+        dim=1,
+    )
 
 
 def refine(target: Tensor, decoder: Tensor, support: Tensor, amplitudes: Tensor, steps: int) -> Tensor:
@@ -102,19 +118,21 @@ def refine(target: Tensor, decoder: Tensor, support: Tensor, amplitudes: Tensor,
     return amplitudes
 
 
-def rechoose(target: Tensor, decoder: Tensor, support: Tensor, amplitudes: Tensor) -> tuple[Tensor, Tensor]:
+def rechoose(
+    target: Tensor, decoder: Tensor, support: Tensor, amplitudes: Tensor, budget: Budget
+) -> tuple[Tensor, Tensor]:
     """Return the support and amplitudes (m, k) after one round of hard thresholding.
 
-    All n amplitudes move along the gradient, by the step that is exact on the present support; the k largest
-    are kept and refined once. If that would raise the error, the row is not changed.
+    All n amplitudes move along the gradient, by the step that is exact on the present support; the largest
+    within the budget are kept and refined once. If that would raise the error, the row is not changed.
     """
     residual = target - combine(support, amplitudes, decoder)
     correlation = residual @ decoder.T
     on_support = correlation.gather(1, support) * (amplitudes > 0)
     step = _exact_step(on_support, combine(support, on_support, decoder))
     moved = (step * correlation).scatter_add(1, support, amplitudes)
-    values, chosen = moved.topk(support.shape[1], dim=1)
-    values = refine(target, decoder, chosen, values.relu(), 1)
+    chosen = largest(moved, budget)
+    values = refine(target, decoder, chosen, moved.gather(1, chosen).relu(), 1)
     left = target - combine(chosen, values, decoder)
     is_better = (left.square().sum(1) < residual.square().sum(1))[:, None]
     return torch.where(is_better, chosen, support), torch.where(is_better, values, amplitudes)

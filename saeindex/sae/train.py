@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from saeindex.devices import choose_dtype
 from saeindex.errors import InvalidInputError
-from saeindex.sae.autoencoder import TENSORS, SparseAutoencoder
+from saeindex.sae.autoencoder import TENSORS, SparseAutoencoder, check_budget
 from saeindex.sae.batches import Batches, sample
 from saeindex.sae.checkpoint import Progress, load_checkpoint, save_checkpoint, training_signature
 from saeindex.sae.metrics import nmse
@@ -52,18 +52,20 @@ def train(
     rows: NDArray[np.int64] | None = None,
     held_out: FloatArray | None = None,
     seeds: FloatArray | None = None,
+    anchors: FloatArray | None = None,
     checkpoint: Path | None = None,
 ) -> SparseAutoencoder:
     """Fit a sparse autoencoder to embeddings ``x`` (m, d); deterministic by seed on one device.
 
     ``x`` may be a memory-mapped array larger than memory, ``rows`` are its ascending rows to use. With
     ``held_out`` (h, d) training stops early when the error on it no longer falls, and the best weights are
-    returned. ``seeds`` (s, d) are directions that the first features start from. A ``checkpoint`` file is
-    written at intervals, resumed from if it exists, and deleted at the end.
+    returned. ``seeds`` (s, d) are directions that the first features start from; before them come named
+    features, which are held at ``anchors`` (a, d) and have a budget of ``config.k_named``. A ``checkpoint``
+    file is written at intervals, resumed from if it exists, and deleted at the end.
     """
     rows = np.arange(len(x)) if rows is None else rows
     config.check(len(rows))
-    return _Training(x, rows, config, progress, held_out, seeds, checkpoint).run()
+    return _Training(x, rows, config, progress, held_out, seeds, anchors, checkpoint).run()
 
 
 class _Training:
@@ -75,6 +77,7 @@ class _Training:
         report: Callable[[TrainingStatus], None] | None,
         held_out: FloatArray | None,
         seeds: FloatArray | None,
+        anchors: FloatArray | None,
         checkpoint: Path | None,
     ) -> None:
         self.config, self.report, self.held_out, self.checkpoint = config, report, held_out, checkpoint
@@ -83,13 +86,13 @@ class _Training:
         self.mean = rows.mean(0).numpy()
         variance = float((rows - rows.mean(0)).square().sum(1).mean())
         self.objective = Objective(config, variance, choose_dtype("auto", config.device))
-        self.weights = _initial_weights(rows, config, seeds)
+        self.weights = _initial_weights(rows, config, seeds, anchors)
         self.best = _copy(self.weights)
         fused = torch.device(config.device).type in ("cpu", "cuda")
         self.optimizer = torch.optim.Adam(self.weights.parameters(), lr=config.learning_rate, fused=fused)
         self.progress = Progress(decay_from=config.steps // 2)
         self.last_held_out: float | None = None
-        self.signature = training_signature(x, config, seeds) if checkpoint else ""
+        self.signature = training_signature(x, config, seeds, anchors) if checkpoint else ""
 
     @property
     def steps(self) -> int:
@@ -121,7 +124,20 @@ class _Training:
             self._evaluate()
         if self.checkpoint is not None:
             self.checkpoint.unlink(missing_ok=True)
-        return _frozen(self.best, self.config)
+        return self._frozen(self.best)
+
+    def _frozen(self, state: dict[str, Tensor]) -> SparseAutoencoder:
+        threshold = None
+        if self.config.selection == "batchtopk":
+            threshold = state["least_strength"].cpu().expand(len(state["decoder"])).clone()
+        return SparseAutoencoder(
+            *(state[name].cpu() for name in TENSORS),
+            k=self.config.max_active,
+            refine_steps=self.config.refine_steps,
+            threshold=threshold,
+            n_named=len(self.weights.anchors),
+            k_named=self.config.k_named,
+        )
 
     def _step(self) -> Tensor:
         step = self.progress.step
@@ -134,7 +150,7 @@ class _Training:
         loss.backward()  # type: ignore[no-untyped-call]
         remove_parallel_gradient(self.weights.decoder)
         self.optimizer.step()
-        self.weights.normalize()
+        self.weights.normalize(self.config.fixed_anchors)
         self.progress.step += 1
         return error
 
@@ -158,7 +174,7 @@ class _Training:
         if self.held_out is None or not len(self.held_out):
             self.best = _copy(self.weights)
             return
-        sae = _frozen(self.weights.state_dict(), self.config)
+        sae = self._frozen(self.weights.state_dict())
         error = nmse(self.held_out, sae.decode(sae.encode(self.held_out)), self.mean)
         self.last_held_out = error
         if error < progress.best_error:
@@ -184,31 +200,28 @@ def _copy(weights: Weights) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in weights.state_dict().items()}
 
 
-def _frozen(state: dict[str, Tensor], config: TrainingConfig) -> SparseAutoencoder:
-    threshold = None
-    if config.selection == "batchtopk":
-        threshold = state["least_strength"].cpu().expand(len(state["decoder"])).clone()
-    return SparseAutoencoder(
-        *(state[name].cpu() for name in TENSORS),
-        k=config.max_active,
-        refine_steps=config.refine_steps,
-        threshold=threshold,
-    )
-
-
-def _initial_weights(rows: Tensor, config: TrainingConfig, seeds: FloatArray | None) -> Weights:
-    """Return weights: bias at the geometric median, decoder with the seeds and random rows, encoder equal."""
+def _initial_weights(
+    rows: Tensor, config: TrainingConfig, seeds: FloatArray | None, anchors: FloatArray | None
+) -> Weights:
+    """Return weights: bias at the geometric median, decoder with the given and random rows, encoder equal."""
     rng = torch.Generator().manual_seed(config.seed)
     directions = torch.randn(config.n_features, rows.shape[1], generator=rng)
-    if seeds is not None:
-        if seeds.ndim != 2 or seeds.shape[1] != rows.shape[1] or len(seeds) > config.n_features:
-            raise InvalidInputError(
-                f"seed features with directions of shape {seeds.shape}",
-                f"{config.n_features} features of dimension {rows.shape[1]}",
-                "Give at most one row for each feature.",
-            )
-        directions[: len(seeds)] = torch.from_numpy(np.asarray(seeds, np.float32))
-    return Weights(F.normalize(directions, dim=1).to(config.device), geometric_median(rows).to(config.device))
+    given = [part for part in (anchors, seeds) if part is not None]
+    if any(part.ndim != 2 or part.shape[1] != rows.shape[1] for part in given) or (
+        sum(map(len, given)) > config.n_features
+    ):
+        raise InvalidInputError(
+            f"seed features with directions of shape {' and '.join(str(part.shape) for part in given)}",
+            f"{config.n_features} features of dimension {rows.shape[1]}",
+            "Give at most one row for each feature.",
+        )
+    if given:
+        first = torch.from_numpy(np.concatenate(given).astype(np.float32))
+        directions[: len(first)] = first
+    n_named = 0 if anchors is None else len(anchors)
+    check_budget(config.k, config.n_features, n_named, config.k_named)
+    decoder = F.normalize(directions, dim=1).to(config.device)
+    return Weights(decoder, geometric_median(rows).to(config.device), n_named)
 
 
 def geometric_median(x: Tensor, iterations: int = 30) -> Tensor:

@@ -41,6 +41,14 @@ class TrainingConfig:
     contrastive_weight: float = 0.0
     """Weight of the contrastive term of CSR (Wen et al. 2025, arXiv 2503.01776): two noisy inputs of the same
     text get similar codes, inputs of different texts different codes."""
+    k_named: int = 0
+    """How many of the k active features may be named ones, if the training has anchors; the rest are free."""
+    named_share: float = 0.3
+    """Share of the loss for the reconstruction by the named features alone."""
+    anchor_weight: float = 0.3
+    """Weight of the mean distance (1 - cosine) of named features from their anchors."""
+    fixed_anchors: bool = False
+    """Named features stay at their anchors."""
     evaluate_every: int = 250
     """Steps between measurements on held-out embeddings, and between checkpoints."""
     patience: int = 4
@@ -64,6 +72,12 @@ class TrainingConfig:
                 f"prefixes {self.prefixes}",
                 f"k={self.k} of {self.n_features} features",
                 "Give ascending numbers from k to below the number of features.",
+            )
+        if self.k_named and (self.selection != "topk" or self.prefixes):
+            raise InvalidInputError(
+                f"k_named={self.k_named}",
+                "batchtopk or prefixes",
+                "Named features need selection='topk' and no prefixes.",
             )
         if self.selection not in ("topk", "batchtopk"):
             raise InvalidInputError(f"selection={self.selection!r}", "unknown", "Use topk or batchtopk.")

@@ -90,9 +90,10 @@ def test_codes_of_the_packaged_space_equal_an_independent_implementation(space: 
     steps=st.integers(0, 3),
     rounds=st.integers(0, 2),
     is_imported=st.booleans(),
+    is_named=st.booleans(),
 )
 def test_one_vector_has_the_same_code_as_in_a_batch(
-    seed: int, k: int, steps: int, rounds: int, is_imported: bool
+    seed: int, k: int, steps: int, rounds: int, is_imported: bool, is_named: bool
 ) -> None:
     plain = random_autoencoder(seed, k=k, steps=steps)
     rng = np.random.default_rng(seed)
@@ -106,6 +107,8 @@ def test_one_vector_has_the_same_code_as_in_a_batch(
         support_rounds=rounds,
         threshold=threshold,
         gain=gain,
+        n_named=30 if is_named else 0,
+        k_named=(k + 1) // 2 if is_named else 0,
     )
     x = random_rows(seed, 8)
     for row, (indices, values) in zip(x, sae.encode(x).rows(), strict=True):
@@ -128,6 +131,36 @@ def test_one_vector_is_validated_like_a_batch(space: FeatureSpace) -> None:
         space.sae.encode_one(np.zeros(3, np.float32))
     with pytest.raises(InvalidInputError, match="NaN"):
         space.sae.encode_one(np.full(384, np.nan, np.float32))
+
+
+@pytest.mark.parametrize("rounds", [0, 1])
+def test_named_and_free_features_have_budgets_of_their_own(rounds: int) -> None:
+    plain = random_autoencoder(k=8, steps=0)
+    x = random_rows(4, 100)
+    sae = with_budgets(plain, rounds=rounds, n_named=20, k_named=3)
+    named, free = plain.prefix(20, 3), with_budgets(plain, start=20, k=5)
+    for row, both in zip(x, sae.encode(x).rows(), strict=True):
+        ids = set(both[0].tolist())
+        assert sum(i < 20 for i in ids) <= 3
+        assert sum(i >= 20 for i in ids) <= 5
+        if not rounds:
+            assert ids == {*named.encode_one(row)[0].tolist(), *(20 + free.encode_one(row)[0]).tolist()}
+    only_named = with_budgets(plain, rounds, n_named=60, k_named=8).encode(x)
+    of_plain = with_budgets(plain, rounds).encode(x)
+    np.testing.assert_array_equal(only_named.indices, of_plain.indices)
+    for budget in ((20, 0), (0, 3), (20, 9), (59, 3), (61, 3)):
+        with pytest.raises(InvalidInputError, match="k_named"):
+            with_budgets(plain, n_named=budget[0], k_named=budget[1])
+
+
+def with_budgets(
+    sae: SparseAutoencoder, rounds: int = 0, start: int = 0, k: int = 8, n_named: int = 0, k_named: int = 0
+) -> SparseAutoencoder:
+    """Return the autoencoder of the features from ``start`` on, with other budgets."""
+    weights = [t if name == "bias" else t[start:] for name, t in sae.tensors().items()]
+    return SparseAutoencoder(
+        *weights, k=k, refine_steps=0, support_rounds=rounds, n_named=n_named, k_named=k_named
+    )
 
 
 @settings(max_examples=150, deadline=None)
@@ -239,7 +272,8 @@ def test_faithful_codes_equal_an_independent_implementation_and_have_a_lower_err
 
 
 def test_a_saved_autoencoder_gives_identical_codes(tmp_path: Path) -> None:
-    sae, x = random_autoencoder().half().faithful(), random_rows(5, 300)
+    sae = with_budgets(random_autoencoder(k=8), 2, n_named=9, k_named=2).half()
+    x = random_rows(5, 300)
     sae.save(tmp_path / "sae.safetensors")
     loaded = SparseAutoencoder.load(tmp_path / "sae.safetensors")
     ours, theirs = sae.encode(x), loaded.encode(x)
@@ -256,7 +290,8 @@ def test_a_digest_changes_if_activations_change() -> None:
     for number in range(4):
         changed = [w + 0.1 if i == number else w for i, w in enumerate(weights)]
         digests.add(SparseAutoencoder(*changed, k=sae.k).digest())
-    assert len(digests) == 7
+    digests |= {SparseAutoencoder(*weights, k=6, n_named=n, k_named=2).digest() for n in (20, 21)}
+    assert len(digests) == 9
     assert sae.half().digest() == sae.digest()
 
 

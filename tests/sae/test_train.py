@@ -150,6 +150,36 @@ def test_seeded_features_stay_near_their_initial_directions(
         train(x[:100], CONFIG, seeds=np.ones((65, D), np.float32))
 
 
+def test_named_features_keep_their_directions_and_have_a_budget_of_their_own(
+    planted_embeddings: tuple[Array, Array],
+) -> None:
+    x, directions = planted_embeddings
+    rng = np.random.default_rng(0)
+    anchors = directions[:10] + rng.normal(size=(10, D)).astype(np.float32) * 0.15
+    anchors = normalize(anchors).astype(np.float32)
+    shares = {}
+    for name, config in {
+        "held": replace(CONFIG, k_named=1),
+        "loose": replace(CONFIG, k_named=1, anchor_weight=0.0),
+        "fixed": replace(CONFIG, k_named=1, fixed_anchors=True),
+    }.items():
+        sae = train(x[:3_500], config, anchors=anchors, seeds=directions[10:12])
+        code = sae.encode(x[3_500:]).to_csr()
+        assert code[:, :10].getnnz(1).max() == 1
+        assert code[:, 10:].getnnz(1).max() == 3
+        shares[name] = float((sae.directions[:10] * anchors).sum(1).min())
+        # A named feature is active where its direction was planted.
+        assert (sae.n_named, sae.k_named) == (10, 1)
+        assert nmse(x[3_500:], sae.decode(sae.encode(x[3_500:])), x.mean(0)) < 0.4
+    assert shares["fixed"] == pytest.approx(1, abs=1e-6)
+    assert 0.95 < shares["held"] < 1 - 1e-6
+    assert shares["loose"] < shares["held"]
+    with pytest.raises(InvalidInputError, match="k_named"):
+        train(x[:100], CONFIG, anchors=anchors)
+    with pytest.raises(InvalidInputError, match="batchtopk"):
+        train(x[:100], replace(CONFIG, k_named=1, selection="batchtopk"), anchors=anchors)
+
+
 def test_training_stops_early_if_the_held_out_error_rises_and_keeps_the_best(
     planted_embeddings: tuple[Array, Array],
 ) -> None:
