@@ -7,6 +7,7 @@ draft has a fixed name, and the draft of a killed process is overwritten.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -25,19 +26,30 @@ DRAFT = ".draft"
 CHECKSUM = "checksum"
 # Age in seconds from which a draft counts as left by a killed process.
 STALE_AFTER = 3_600.0
+# Errors of the system that say that nothing can be written at a path, whatever is written.
+NOT_THERE = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG,
+)  # fmt: skip
+HOLE = 1 << 16
 
 
 @contextmanager
 def replacing(target: Path, durable: bool = False) -> Iterator[Path]:
-    """Yield the path of a draft in the folder of ``target``; without an error it then replaces ``target``."""
-    draft = _draft_of(target, durable)
-    try:
+    """Yield the path of a draft in the folder of ``target``; without an error it then replaces ``target``.
+
+    Raises:
+        InvalidInputError: nothing can be written there.
+    """
+    with _placing(target):
+        draft = _draft_of(target, durable)
         draft.touch()
+    try:
         yield draft
         draft.chmod(0o644)
         if durable:
             _sync(draft)
-        draft.replace(target)
+        with _placing(target):
+            draft.replace(target)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
@@ -65,6 +77,46 @@ def replacing_folder(target: Path, durable: bool = False) -> Iterator[Path]:
         raise
     if durable:
         _sync(target.parent)
+
+
+@contextmanager
+def _placing(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NOT_THERE:
+            raise
+        asked, do = f"writing {str(target)!r}", "Choose a place where you can write."
+        raise InvalidInputError(asked, error.strerror or type(error).__name__, do) from error
+
+
+def check_can_write(target: Path) -> None:
+    """Raise InvalidInputError unless a file can be made or replaced at ``target``, before work is done."""
+    folder = next((one for one in target.absolute().parents if one.exists()), target.absolute().parent)
+    found = "it is a folder" if target.is_dir() else ""
+    if not folder.is_dir():
+        found = f"{str(folder)!r} is a file"
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        found = f"you cannot write in {str(folder)!r}"
+    if found:
+        raise InvalidInputError(f"writing {str(target)!r}", found, "Choose a place where you can write.")
+
+
+def copy_with_holes(source: str, target: str) -> None:
+    """Copy a file; blocks of zeros take no space in the copy, as an engine's preallocated files have them."""
+    with Path(source).open("rb") as old, Path(target).open("wb") as new:
+        while block := old.read(HOLE):
+            if block.count(0) == len(block):
+                new.seek(len(block), os.SEEK_CUR)
+            else:
+                new.write(block)
+        new.truncate()
+    shutil.copystat(source, target)
+
+
+def size_on_disk(folder: Path) -> int:
+    """Return the bytes that the files of a folder take on the disk: less than their lengths with holes."""
+    return sum(file.stat().st_blocks * 512 for file in folder.rglob("*") if file.is_file())
 
 
 def former(target: Path) -> Path:

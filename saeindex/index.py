@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
@@ -12,12 +13,13 @@ from saeindex.analysis.methods import AnalysisMethods
 from saeindex.collection.caches import QueryVectors
 from saeindex.collection.records import check_choice, check_ids, count_records, delete_records, record_ids
 from saeindex.config import CACHE_FOLDER, DEFAULT_SPACE, FACETS
-from saeindex.errors import InvalidInputError
+from saeindex.errors import InvalidInputError, SaeIndexError
 from saeindex.features import FeatureSpace
 from saeindex.indexing.create_open import IndexParts, create_index, open_index
 from saeindex.indexing.manifest import Counts, KeptManifest, Manifest, index_description, index_info
 from saeindex.search.query import Query, QueryKeywords, ResultKeywords
 from saeindex.signatures import takes
+from saeindex.stores.directory import check_outside
 
 if TYPE_CHECKING:
     from narwhals.typing import IntoDataFrame
@@ -235,7 +237,12 @@ class FeatureIndex(AnalysisMethods):
             Pipeline, self.store, self.space, self.encoder, self.passages, window=batch_size,
             fields=self.fields, before_write=partial(self._manifest.before_write, revision),
         )  # fmt: skip
-        report = index_source(source, pipeline, self.rejects_path, progress)
+        try:
+            report = index_source(source, pipeline, self.rejects_path, progress)
+        except BaseException:
+            with suppress(SaeIndexError):  # what was written before is counted
+                self._write_counts(is_changed=self.manifest.revision != revision)
+            raise
         self._write_counts(is_changed=self.manifest.revision != revision)
         return report
 
@@ -282,6 +289,8 @@ class FeatureIndex(AnalysisMethods):
 
         condition = self.planner.condition(where, query_filter)
         parts = checked_parts(include)
+        if self.folder is not None:
+            check_outside(self.folder, Path(path), "an export")
         return export_records(self._stored.matching(condition, parts), Path(path), parts)
 
     @takes(Query, without=("text",))

@@ -10,6 +10,7 @@ from qdrant_client import QdrantClient
 
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.errors import IndexLockedError, InvalidInputError, MismatchError, StorageError
+from saeindex.files import size_on_disk
 from saeindex.stores import directory
 from tests.cli.test_cli import call, called
 from tests.samples import RecordingEncoder, sample_records
@@ -101,3 +102,19 @@ def test_the_command_copies_a_closed_index(index: FeatureIndex, tmp_path: Path) 
     assert called("copy", source, target)["records"] == COUNT
     assert called("info", target)["records"] == COUNT
     assert call("copy", source, target).returncode == 3
+
+
+def test_a_copy_takes_no_more_of_the_disk_than_the_index(index: FeatureIndex, tmp_path: Path) -> None:
+    with index:
+        index.copy(tmp_path / "copy.idx")
+    assert size_on_disk(tmp_path / "copy.idx") < 1.5 * size_on_disk(tmp_path / "notes.idx")
+
+
+def test_nothing_is_written_into_an_index_by_name(index: FeatureIndex, tmp_path: Path) -> None:
+    before = {path.name for path in (tmp_path / "notes.idx").iterdir()}
+    with index:
+        with pytest.raises(InvalidInputError, match="inside the index"):
+            index.copy(tmp_path / "notes.idx" / "points" / ".." / "inner")
+        with pytest.raises(InvalidInputError, match="inside the index"):
+            index.export(tmp_path / "notes.idx" / "export.jsonl")
+        assert {path.name for path in (tmp_path / "notes.idx").iterdir()} == before

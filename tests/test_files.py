@@ -9,7 +9,14 @@ import pytest
 
 from saeindex import files
 from saeindex.errors import InvalidInputError
-from saeindex.files import former, is_draft, replacing, replacing_folder
+from saeindex.files import (
+    check_can_write,
+    copy_with_holes,
+    former,
+    is_draft,
+    replacing,
+    replacing_folder,
+)
 
 
 class Interrupted(BaseException):
@@ -107,3 +114,33 @@ def test_drafts_of_dead_processes_are_removed_and_others_kept(tmp_path: Path) ->
 def test_file_suffixes_are_checked(name: str) -> None:
     with pytest.raises(InvalidInputError, match=r"Use \.csv or \.parquet"):
         files.checked_suffix(Path(name), (".csv", ".parquet"), "table")
+
+
+def test_a_place_where_nothing_can_be_written_is_an_error_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("kept")
+    for target in (tmp_path / "file" / "below.csv", tmp_path):
+        with pytest.raises(InvalidInputError, match="Choose a place where you can write"):
+            check_can_write(target)
+        with pytest.raises(InvalidInputError, match="Choose a place"), replacing(target) as draft:
+            draft.write_text("x")
+    check_can_write(tmp_path / "new" / "folder" / "table.csv")
+    check_can_write(tmp_path / "file")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_folder_without_permission_is_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # tests may run as root, who may write everywhere
+    with pytest.raises(InvalidInputError, match="you cannot write in"):
+        check_can_write(tmp_path / "table.csv")
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 200_000, b"a" + b"\0" * 300_000 + b"b", b"text" * 50_000])
+def test_a_copied_file_is_equal_and_zeros_take_no_space(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "old").write_bytes(content)
+    copy_with_holes(str(tmp_path / "old"), str(tmp_path / "new"))
+    assert (tmp_path / "new").read_bytes() == content
+    if content.count(0) > 150_000:
+        assert (tmp_path / "new").stat().st_blocks * 512 < len(content) - 100_000

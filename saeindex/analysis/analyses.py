@@ -74,7 +74,7 @@ class Analyses:
         known_fields = self._manifest.current.fields
         if field and field not in known_fields:
             fields = ", ".join(known_fields) or "none beside the text"
-            do = "Use one of these fields, or leave the option out."
+            do = "Use one of these, or index the records with it (--further-field NAME)."
             raise InvalidInputError(f"the text field {field!r}", f"the index has {fields}", do)
         revision = self._manifest.read().revision
         fingerprint = content_fingerprint(self._store, self._space, revision)
@@ -248,7 +248,9 @@ class Analyses:
     ) -> SetProfile:
         """Return the distinctive concepts and words of a set of records, and its central and odd records."""
         if (where is None) == (ids is None):
-            raise InvalidInputError("a set to profile", "none, or two", "Give either a condition or ids.")
+            raise InvalidInputError(
+                "a set to profile", "none, or two", "Give a condition (--where), or ids (--record)."
+            )
         asked = options_of(DiffOptions, {"families": ("concepts", "words"), **options}, "profile")
         snapshot = self.snapshot(field)
         rows = self.selector(snapshot)(list(ids or ()) if where is None else where)
@@ -294,7 +296,7 @@ class Analyses:
             raise InvalidInputError(
                 "groups to compare",
                 "none, or more than one of a, groups and by",
-                "Give a and b, or groups, or by.",
+                "Give a and b, or groups (--group), or by.",
             )
         first = select(a)
         return disjoint({"a": first, "b": select.others(first) if b is None else select(b)})

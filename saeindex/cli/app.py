@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -18,6 +19,7 @@ from saeindex.errors import (
     InvalidInputError,
     NotFoundError,
     SaeIndexError,
+    StorageError,
     UnknownConceptError,
 )
 from saeindex.signatures import FORMER_NAMES
@@ -51,6 +53,8 @@ COMMANDS = {
 }
 GROUPS = {"steering": "steering", "sae": "sae"}
 # Commands that compute little: to start the threads of numpy's BLAS would take an eighth of their time.
+# Commands that keep finished work when they are stopped.
+RESUMED = ("index", "sae", "demo")
 SHORT_COMMANDS = ("search", "features", "feature", "info")
 
 
@@ -94,6 +98,9 @@ def run() -> None:
     """Run a command; an error is printed as one line on stderr (as JSON with ``--json``)."""
     # Models are bundled or given by path: a hub that does not respond must not delay a search.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # what the terminal's encoding lacks
     given = [_present_name(argument) for argument in sys.argv[1:]]
     command = given[0] if given else ""
     if command in SHORT_COMMANDS:
@@ -105,10 +112,28 @@ def run() -> None:
     except SaeIndexError as error:
         _report(error)
         sys.exit(USAGE if isinstance(error, USAGE_ERRORS) else RUNTIME)
+    except OSError as error:
+        where = f": {error.filename!r}" if error.filename else ""
+        found, do = f"{error.strerror or error}{where}", "Check the path, its permissions and the disk."
+        _report(StorageError(f"saeindex {command}", found, do))
+        sys.exit(RUNTIME)
     except SystemExit as stopped:
         if stopped.code == INTERRUPTED:
-            say("Stopped. Finished work is kept; run the same command again to continue.", is_error=True)
+            kept = " Finished work is kept; run the same command again to continue."
+            say(f"Stopped.{kept if command in RESUMED else ''}", is_error=True)
+        _flush(command)
         raise
+
+
+def _flush(command: str) -> None:
+    """Write what is left of the output; an output that takes no more is an error, not a traceback."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123  (else the exit tries it again)
+        found = f"the output takes no more: {error.strerror or error}"
+        _report(StorageError(f"saeindex {command}", found, "Print to another place."))
+        sys.exit(RUNTIME)
 
 
 def _present_name(argument: str) -> str:

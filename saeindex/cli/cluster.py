@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saeindex.cli.delivery import Plot, Report, Table, deliver
+from saeindex.cli.delivery import Plot, Report, Table, deliver, ending
 from saeindex.cli.output import Json, Url
 from saeindex.errors import InvalidInputError
 
@@ -39,7 +39,8 @@ def cluster(
     ] = "anchored",
     limit: Annotated[int, typer.Option(min=1, help="Records to show for each cluster.")] = 3,
     assign_to: Annotated[
-        Path | None, typer.Option(help="Write the cluster of every record to this CSV file.")
+        Path | None,
+        typer.Option(callback=ending("table"), help="Write the cluster of every record to this CSV file."),
     ] = None,
     table: Table = None,
     plot: Plot = None,
@@ -76,7 +77,9 @@ def read_examples(given: list[str] | tuple[str, ...]) -> dict[str, list[str]]:
 
 def write_assignments(found: Clustering, path: Path) -> None:
     """Write a CSV file with the id, the cluster and the confidence of every record."""
+    from saeindex.files import replacing
     from saeindex.report.result import write_csv
 
     rows = found.tables()["assignments"]
-    write_csv({name: [row[name] for row in rows] for name in ("id", "cluster", "confidence")}, path)
+    with replacing(path) as draft:
+        write_csv({name: [row[name] for row in rows] for name in ("id", "cluster", "confidence")}, draft)

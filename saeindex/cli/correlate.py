@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from saeindex.cli.delivery import Plot, Report, Table, deliver
+from saeindex.cli.delivery import Plot, Report, Table, deliver, ending
 from saeindex.cli.output import Json, Url
 
 INDEX = typer.Argument(help="The index.")
 CONCEPT_HELP = (
     "A named concept: NAME=DESCRIPTION (further parts after semicolons: against: TEXT; share: 0.05), "
-    "NAME=like: ID, ID; unlike: ID, NAME=#12,#41@strong, or NAME=metadata.FIELD=VALUE. Repeatable."
+    "NAME=like: ID, ID; unlike: ID, NAME=#12,#41@strong, or NAME=metadata.FIELD=VALUE."
 )
 Where = Annotated[str | None, typer.Option(help="Condition of the records to use: 'metadata.year >= 2015'.")]
 Field = Annotated[str, typer.Option(help="The text field (the main text has no name).")]
@@ -26,12 +26,17 @@ Alpha = Annotated[float, typer.Option(help="False discovery rate.")]
 Method = Annotated[str, typer.Option(help="Control of the rate: bh, or by (any dependence).")]
 MinSupport = Annotated[int, typer.Option(min=1, help="Minimum records of a pair, observed or expected.")]
 Limit = Annotated[int, typer.Option(min=1, max=100_000, help="Maximum number of pairs to list.")]
-Graph = Annotated[Path | None, typer.Option(help="Write the pairs as a graph: .graphml or .json.")]
+Graph = Annotated[
+    Path | None,
+    typer.Option(
+        callback=ending("graph", ".graphml", ".json"), help="Write the pairs as a graph: .graphml or .json."
+    ),
+]
 
 
 def correlate(  # noqa: PLR0913, PLR0917  (one per setting)
     index: Annotated[str, INDEX],
-    concept: Annotated[list[str] | None, typer.Option(help=CONCEPT_HELP)] = None,
+    concept: Annotated[list[str] | None, typer.Option(help=f"{CONCEPT_HELP} Repeatable.")] = None,
     with_concept: Annotated[
         list[str] | None,
         typer.Option(help="Second concept of each pair. Default: all pairs of --concept. Repeatable."),
@@ -55,11 +60,9 @@ def correlate(  # noqa: PLR0913, PLR0917  (one per setting)
     as_json: Json = False,
 ) -> None:
     """Find concepts that occur together more often, or less often, than by chance."""
-    from saeindex.analysis.correlate.results import check_format, write_graph
+    from saeindex.analysis.correlate.results import write_graph
     from saeindex.index import FeatureIndex
 
-    if graph is not None:
-        check_format(graph)
     options: Any = {
         "unit": unit,
         "alpha": alpha,

@@ -15,13 +15,18 @@ if TYPE_CHECKING:
 
 
 def ending(what: str, *known: str) -> Callable[[Path | None], Path | None]:
-    """Return an option callback that refuses file names that do not end in one of ``known``."""
+    """Return an option callback that refuses files that cannot be written, or do not end in one of ``known``.
+
+    Any ending is accepted if none is given.
+    """
 
     def checked(path: Path | None) -> Path | None:
         if path is not None:
-            from saeindex.files import checked_suffix
+            from saeindex.files import check_can_write, checked_suffix
 
-            checked_suffix(path, known, what)
+            if known:
+                checked_suffix(path, known, what)
+            check_can_write(path)
         return path
 
     return checked

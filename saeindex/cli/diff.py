@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -99,6 +100,9 @@ def diff(  # noqa: PLR0913, PLR0917  (one per option of a comparison)
         "examples": examples,
     }
     groups = dict(_group(text) for text in group) if group else None
+    if other is not None and url is None and Path(other).resolve() == Path(index).resolve():
+        do = "Name another index, or compare groups of this one with --a, --group or --by."
+        raise InvalidInputError(f"--other {other}", "the index itself", do)
     with ExitStack() as stack:
         opened = stack.enter_context(FeatureIndex.open(index, url=url))
         second = stack.enter_context(FeatureIndex.open(other, url=url)) if other else None

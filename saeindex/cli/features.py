@@ -118,9 +118,10 @@ def info(
 
 
 def _print_fields(found: Sequence[MetadataField]) -> None:
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("field", "holds", "for example", "records", box=None, header_style="dim")
+    named = Column("field", overflow="fold")  # it is typed again: never cut
+    table = Table(named, "holds", "for example", "records", box=None, header_style="dim")
     for one in found:
         about = "about " if one.is_estimated else ""
         example = one_line(json.dumps(one.example, ensure_ascii=False), EXAMPLE_CHARS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +11,8 @@ import typer
 from saeindex.cli.output import Json, Url, print_json, say
 from saeindex.config import DEFAULT_SPACE
 from saeindex.errors import InvalidInputError, NotFoundError
+
+OVERLAP = 32
 
 if TYPE_CHECKING:
     from saeindex.index import FeatureIndex
@@ -40,7 +43,10 @@ def index(  # noqa: PLR0913, PLR0917  (the options of a command)
     passage_tokens: Annotated[
         int | None, typer.Option(help="Split texts into passages of this many tokens.")
     ] = None,
-    overlap: Annotated[int, typer.Option(help="Tokens that neighbouring passages share.")] = 32,
+    overlap: Annotated[
+        int | None,
+        typer.Option(help="Tokens that neighbouring passages share. Default: 32, at most half of a passage."),
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Records per batch.")] = 512,
     show_columns: Annotated[
         bool, typer.Option("--columns", help="Say first what is taken as text, id and metadata.")
@@ -60,7 +66,12 @@ def index(  # noqa: PLR0913, PLR0917  (the options of a command)
     source = open_source(what, columns=columns)  # a wrong path or column must not leave an empty index behind
     if show_columns:
         say("\n".join(columns_of(source)), is_error=True)
-    passages = PassageOptions(passage_tokens, overlap) if passage_tokens else None
+    if passage_tokens is None and overlap is not None:
+        raise InvalidInputError("--overlap", "no --passage-tokens", "Give the length of passages too.")
+    passages = None
+    if passage_tokens is not None:
+        shared = min(OVERLAP, passage_tokens // 2) if overlap is None else overlap
+        passages = PassageOptions(passage_tokens, shared)
     if workers:
         import torch
 
@@ -71,8 +82,8 @@ def index(  # noqa: PLR0913, PLR0917  (the options of a command)
     if as_json:
         print_json({"index": into, **asdict(report), "rejects": rejects})
     else:
-        _print_report(into, report, rejects)
-    if strict and report.rejected:
+        _print_report(into, report, rejects, source.name)
+    if report.rejected and (strict or not report.indexed + report.unchanged):
         raise typer.Exit(1)
 
 
@@ -96,11 +107,15 @@ def _open_or_create(
     return opened
 
 
-def _print_report(into: str, report: IndexingReport, rejects: str | None) -> None:
+def _print_report(into: str, report: IndexingReport, rejects: str | None, source: str) -> None:
+    from saeindex.indexing.rejects import reasons
+
     rate = f", {report.indexed / report.seconds:,.0f} docs/s" if report.indexed else ""
     say(
         f"{into}: {report.indexed:,} indexed, {report.unchanged:,} unchanged, {report.rejected:,} rejected "
         f"in {report.seconds:.1f} s{rate}"
     )
     if rejects:
-        say(f"Rejected records, with position and reason: {rejects}")
+        for reason in reasons(Path(rejects), source):
+            say(f"  rejected {reason}")
+        say(f"All rejected records, with position and reason: {rejects}")

@@ -30,15 +30,19 @@ def list_indexes(
     if as_json:
         print_json({"indexes": [asdict(one) for one in found]})
     elif found:
-        from rich.table import Table
+        from rich.table import Column, Table
 
-        table = Table("index", "records", "points", "space", "size", "made", box=None, header_style="dim")
+        named = Column("index", overflow="fold")  # it is typed again: never cut
+        table = Table(named, "records", "points", "space", "size", "made", box=None, header_style="dim")
         for one in found:
             size = "" if one.size is None else f"{one.size / 2**20:,.0f} MiB"
-            numbers = ("–", "–") if one.problem else (f"{one.records:,}", f"{one.points:,}")
+            about = "" if one.is_counted else "~"
+            numbers = ("–", "–") if one.problem else (f"{about}{one.records:,}", f"{about}{one.points:,}")
             made = one.created[:10]
             table.add_row(visible(one.name), *numbers, one.problem or one.space, size, made)
         console().print(table)
+        if not all(one.is_counted or one.problem for one in found):
+            say("~ open elsewhere, or not closed: `saeindex info INDEX` counts what it holds.", is_error=True)
     else:
         say(f"No index in {str(folder)!r}." if url is None else f"No index on {visible(url)}.", is_error=True)
     if not found:

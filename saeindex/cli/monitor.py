@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from saeindex.cli.delivery import Plot, Report, Table, deliver
+from saeindex.cli.delivery import Plot, Report, Table, deliver, ending
 from saeindex.cli.diff import Bins, Field, Level, Method, Strata, Unit, comma_parts, unit_of
 from saeindex.cli.drift import BOTH, Evidence, Examples, Index, MinSupport
-from saeindex.cli.output import Json, Url
+from saeindex.cli.output import Json, Url, print_json, say
 from saeindex.errors import InvalidInputError
 
 
@@ -24,7 +24,8 @@ def monitor(  # noqa: PLR0913, PLR0917  (one per option of a monitor)
         Path | None, typer.Option(help="Compare with these saved counts instead of --reference.")
     ] = None,
     save_baseline: Annotated[
-        Path | None, typer.Option(help="Save the counts of --reference to a file (.json).")
+        Path | None,
+        typer.Option(callback=ending("baseline"), help="Save the counts of --reference to a file (.json)."),
     ] = None,
     looks: Annotated[int, typer.Option(help="Number of windows that share --alpha.")] = 1,
     min_effect: Annotated[float, typer.Option(help="Minimum change of a share.")] = 0.02,
@@ -64,6 +65,7 @@ def monitor(  # noqa: PLR0913, PLR0917  (one per option of a monitor)
                 save_baseline
             )
         if window is None:
+            print_json({"written": [str(save_baseline)]}) if as_json else say(f"wrote {save_baseline}")
             return
         against: Any = baseline or reference
         alert = opened.monitor(against, window, field=field, **options)

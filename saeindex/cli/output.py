@@ -30,6 +30,8 @@ Url = Annotated[
 SHOWN_FEATURES = 4
 # Characters of texts of several lines that are printed as they are.
 LINES = "\n\t"
+# Columns below which nothing can be read: a terminal that says so, such as COLUMNS=0, is not believed.
+MIN_WIDTH = 20
 
 
 def console() -> Console:
@@ -46,7 +48,8 @@ def console() -> Console:
                 text = part.text if part.control else visible(part.text, LINES)
                 yield Segment(text, part.style, part.control)
 
-    return SafeConsole(highlight=False, soft_wrap=False)
+    made = SafeConsole(highlight=False, soft_wrap=False)
+    return made if made.width >= MIN_WIDTH else SafeConsole(highlight=False, soft_wrap=False, width=MIN_WIDTH)
 
 
 def say(text: str, is_error: bool = False, **style: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +11,7 @@ import typer
 
 from saeindex.cli.output import Json, Url, print_json, say
 from saeindex.errors import InvalidInputError
+from saeindex.report.numbers import counted
 from saeindex.types import one_line, shown_label, visible
 
 if TYPE_CHECKING:
@@ -39,8 +40,7 @@ def get(
     else:
         for record in found:
             _print(record)
-        if missing:
-            say(f"Not in the index: {', '.join(map(visible, missing))}.", is_error=True)
+        _say_missing(missing)
     if missing:
         raise typer.Exit(1)
 
@@ -61,13 +61,20 @@ def delete(
     if (ids is None) == (where is None):
         found = "neither --id nor --where" if ids is None else "both --id and --where"
         raise InvalidInputError("delete", found, "Give --id, once or more, or --where.")
+    missing: list[str] = []
     with FeatureIndex.open(index, url=url) as opened:
-        count = opened.count(where) if ids is None else len(opened.get(list(dict.fromkeys(ids)), include=()))
+        if ids is None:
+            count = opened.count(where)
+        else:
+            present = {record.id for record in opened.get(list(dict.fromkeys(ids)), include=())}
+            count, missing = len(present), [one for one in dict.fromkeys(ids) if one not in present]
         if count and not yes:
-            _ask(f"Delete {count:,} of {len(opened):,} records of {visible(index)}?", as_json)
+            _ask(f"Delete {count:,} of {counted(len(opened), 'record')} of {visible(index)}?", as_json)
         deleted = (opened.delete(ids) if ids is not None else opened.delete(where=where)) if count else 0
         _warn(opened, where, count)
-    _answer({"deleted": deleted}, f"{visible(index)}: {deleted:,} records deleted", as_json)
+    text = f"{visible(index)}: {counted(deleted, 'record')} deleted"
+    _answer({"deleted": deleted, "missing": missing}, text, as_json)
+    _say_missing(missing if not as_json else ())
     if not deleted:
         raise typer.Exit(1)
 
@@ -90,7 +97,12 @@ def export(
     with FeatureIndex.open(index, url=url) as opened:
         count = opened.export(to, where, include=parts)
         _warn(opened, where, count)
-    _answer({"exported": count, "file": str(to)}, f"{visible(str(to))}: {count:,} records", as_json)
+    text = (
+        f"{visible(str(to))}: {counted(count, 'record')}"
+        if count
+        else "Nothing was written: no record matches."
+    )
+    _answer({"exported": count, "file": str(to) if count else None}, text, as_json)
     if not count:
         raise typer.Exit(1)
 
@@ -106,7 +118,7 @@ def copy(
     with FeatureIndex.open(index) as opened:
         opened.copy(to)
         records = len(opened)
-    text = f"{visible(str(to))}: a copy of {visible(index)}, {records:,} records"
+    text = f"{visible(str(to))}: a copy of {visible(index)}, {counted(records, 'record')}"
     _answer({"copied": index, "to": str(to), "records": records}, text, as_json)
 
 
@@ -122,6 +134,11 @@ def _ask(question: str, as_json: bool) -> None:
     if not typer.confirm(question):
         say("Nothing was deleted.")
         raise typer.Exit(1)
+
+
+def _say_missing(ids: Sequence[str]) -> None:
+    if ids:
+        say(f"Not in the index: {', '.join(map(visible, ids))}.", is_error=True)
 
 
 def _warn(opened: FeatureIndex, where: str | None, count: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from saeindex.index import FeatureIndex
     from saeindex.search.hits import Hits
+    from saeindex.search.query import Query
 
 MAX_FILTER_CHARS = 100_000
 
@@ -53,6 +55,7 @@ Compare = Annotated[
 
 
 def search(  # noqa: PLR0913, PLR0917  (one per field of a query)
+    context: typer.Context,
     index: Annotated[str, typer.Argument(help="The index.")],
     text: Annotated[str, typer.Argument(help="Text to search for; optional beside other options.")] = "",
     where: Where = None,
@@ -106,6 +109,16 @@ def search(  # noqa: PLR0913, PLR0917  (one per field of a query)
     from saeindex.search.query import Query
 
     given = locals()  # the options have the names of the query's fields
+    _check_partners(
+        context,
+        {
+            "fusion": ("--using fused", using == "fused"),
+            "group_size": ("--group-by", group_by is not None),
+            "steering": ("--steer", bool(steer)),
+            "max_drift": ("--steer", bool(steer)),
+            "method": ("--property", property is not None),
+        },
+    )
     fields = {name: given[name] for name in Query.__dataclass_fields__ if given.get(name) is not None}
     query = Query(**fields, query_filter=_parse_filter(filter_json), feedback=read_feedback(feedback_file))
     with FeatureIndex.open(index, url=url) as opened:
@@ -153,7 +166,7 @@ def _print(hits: Hits, further: dict[str, Any], with_plan: bool) -> None:
         print_feedback(out, hits.feedback)
     print_hits(out, hits)
     if not hits:
-        out.print("No record matches. Try a wider --where, or see --plan.")
+        out.print(_why_none(hits.plan.query), markup=False)
     if "facets" in further:
         print_facets(out, further["facets"])
     if "suggestions" in further:
@@ -161,6 +174,34 @@ def _print(hits: Hits, further: dict[str, Any], with_plan: bool) -> None:
     if "comparison" in further:
         out.print()
         print_comparison(out, further["comparison"])
+
+
+def _why_none(query: Query) -> str:
+    """Return why a search has no hits, as far as its options say."""
+    needed = [
+        text
+        for is_asked, text in (
+            (query.where is not None, "matches --where (try a wider one, or see --plan)"),
+            (query.query_filter is not None, "matches --filter"),
+            (query.group_by is not None, f"has {query.group_by} (--group-by)"),
+            (
+                query.score_threshold is not None,
+                f"scores {query.score_threshold} or more (--score-threshold)",
+            ),
+            (query.offset > 0, f"comes after the first {query.offset:,} (--offset)"),
+        )
+        if is_asked
+    ]
+    return f"No record {' and '.join(needed)}." if needed else "The index has no records."
+
+
+def _check_partners(context: typer.Context, partners: Mapping[str, tuple[str, bool]]) -> None:
+    """Raise InvalidInputError for an option given on the command line that does nothing without another."""
+    for name, (partner, is_there) in partners.items():
+        source = context.get_parameter_source(name)
+        if not is_there and source is not None and source.name == "COMMANDLINE":
+            option = f"--{name.replace('_', '-')}"
+            raise InvalidInputError(option, f"no {partner}", f"Add {partner}, or leave {option} out.")
 
 
 def _parse_filter(text: str | None) -> Filter | None:

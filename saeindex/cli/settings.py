@@ -146,7 +146,11 @@ def _in_file(file: Path | None, model: type[BaseSettings]) -> dict[str, Any]:
     try:
         read: dict[str, Any] = TomlConfigSettingsSource(model, file).toml_data
     except (ValueError, OSError, RecursionError) as error:
-        found = f"it is not TOML: {error}"
+        found = (
+            f"it cannot be read: {error.strerror}"
+            if isinstance(error, OSError)
+            else f"it is not TOML: {error}"
+        )
         raise InvalidInputError(f"settings file {str(file)!r}", found, "Correct it.") from None
     return read
 

@@ -175,10 +175,13 @@ class Snapshot:
 
     @cached_property
     def fields(self) -> tuple[str, ...]:
-        """The metadata fields of the first records, as the where language writes them."""
+        """The metadata fields that have a value in the first records, as the where language writes them."""
         known: dict[str, None] = {}
         for line in self.metadata[:1_000]:
-            known |= dict.fromkeys(field_at((METADATA, name)) for name in json.loads(line) if name)
+            values = json.loads(line).items()
+            known |= dict.fromkeys(
+                field_at((METADATA, name)) for name, value in values if name and value not in (None, [])
+            )
         return tuple(known)
 
     @cached_property

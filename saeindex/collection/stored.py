@@ -150,7 +150,9 @@ def checked_parts(parts: Collection[str]) -> tuple[RecordPart, ...]:
     """Return the parts of an export; InvalidInputError for a name that is none."""
     if isinstance(parts, str) or not all(one in PARTS for one in parts):
         raise InvalidInputError(
-            f"include={parts!r:.80}", "not parts of a record", f"Give a list of {' and '.join(PARTS)}."
+            f"parts of records {parts!r:.80}",
+            "no such parts",
+            f"Use some of {' and '.join(PARTS)}, in a list.",
         )
     return tuple(one for one in PARTS if one in parts)
 

@@ -277,6 +277,8 @@ class Resolver:
         check_kind(f"features of {phrase!r:.80}", phrase, str, "Give a word or a phrase.")
         if not phrase.strip():
             raise InvalidInputError("features", "an empty phrase", "Give a word or a phrase.")
+        if limit < 1:
+            raise InvalidInputError(f"limit={limit}", "out of range", "Use 1 or more.")
         return self.labels.match(phrase, limit)
 
     def resolve(self, target: str, mode: Resolve = "best") -> Concept:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from saeindex.errors import NotFoundError, SaeIndexError
-from saeindex.files import is_draft
+from saeindex.files import is_draft, size_on_disk
 from saeindex.indexing.manifest import Manifest
 from saeindex.stores.directory import IndexDirectory, read_json
 
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 class IndexSummary:
     """An index: its ``name`` opens it; ``size`` is its number of bytes on disk, None on a server.
 
-    ``records`` and ``points`` are those of the last complete run. An index that cannot be opened has a
-    ``problem`` in words, and no numbers.
+    ``records`` and ``points`` were counted when it was last closed; ``is_counted`` is False if it was written
+    to since: it is open, or its process was killed. An index that cannot be opened has a ``problem`` in
+    words, and no numbers.
     """
 
     name: str
@@ -31,6 +32,7 @@ class IndexSummary:
     created: str = ""
     size: int | None = None
     problem: str | None = None
+    is_counted: bool = True
 
 
 def indexes_in(folder: Path) -> list[IndexSummary]:
@@ -40,7 +42,8 @@ def indexes_in(folder: Path) -> list[IndexSummary]:
         NotFoundError: there is no such folder.
     """
     if not folder.is_dir():
-        raise NotFoundError(f"the indexes in {str(folder)!r}", "there is no such folder", "Correct the path.")
+        found = "it is a file" if folder.exists() else "there is no such folder"
+        raise NotFoundError(f"the indexes in {str(folder)!r}", found, "Give the path of a folder.")
     if _is_index(folder):
         return [_summary(folder)]
     inside = sorted(path for path in folder.iterdir() if path.is_dir() and not is_draft(path))
@@ -52,7 +55,7 @@ def indexes_on(client: QdrantClient) -> Iterator[IndexSummary]:
     from saeindex.stores.qdrant import QdrantStore
     from saeindex.stores.server_collection import translated
 
-    with translated("list", "all"):
+    with translated("list the collections", "of the server"):
         names = sorted(one.name for one in client.get_collections().collections)
     for name in names:
         try:
@@ -69,13 +72,18 @@ def _is_index(path: Path) -> bool:
 
 
 def _summary(path: Path) -> IndexSummary:
-    size = sum(file.stat().st_blocks * 512 for file in path.rglob("*") if file.is_file())
     directory = IndexDirectory(path)
+    size: int | None = None
     try:
+        size = size_on_disk(path)
         directory.check_complete()
-        return _described(str(path), read_json(directory.manifest), size)
-    except SaeIndexError as error:
-        return IndexSummary(str(path), size=size, problem=error.found)
+        if not directory.points.is_dir():
+            return IndexSummary(str(path), size=size, problem="its directory 'points' is missing")
+        found = _described(str(path), read_json(directory.manifest), size)
+        return replace(found, is_counted=directory.seal.is_file())
+    except (SaeIndexError, OSError) as error:
+        problem = error.found if isinstance(error, SaeIndexError) else str(error.strerror)
+        return IndexSummary(str(path), size=size, problem=problem)
 
 
 def _described(name: str, raw: dict[str, object], size: int | None) -> IndexSummary:

@@ -187,7 +187,7 @@ class Manifest(_Strict):
         """
         if not raw and is_lost:
             do = f"Run {repair_of(name)}."
-            raise DamageError(f"index {name}", "its manifest.json is missing", do)
+            raise DamageError(f"index {name}", "its manifest.json is missing or empty", do)
         if not raw:
             raise NotFoundError(
                 f"index {name}",

@@ -151,7 +151,7 @@ class Pipeline:
                 seen.position += 1
                 window.rejected.append(entry)
             elif (first := seen.add(entry.id)) is not None:
-                reason = f"record {first} of this source has the same id"
+                reason = f"record {first} of this source has the same id, and an id is indexed once"
                 window.rejected.append(Rejected(f"record {seen.position}", reason, entry.id))
             elif unknown := sorted(entry.fields.keys() - self.fields):
                 reason = f"the index has no further text field {unknown[0]!r}"

@@ -56,6 +56,24 @@ class RejectsFile:
             self.path.unlink()
 
 
+def reasons(path: Path, source: str, shown: int = 3) -> list[str]:
+    """Return the reasons of a source's rejects, each with its number and first position, most common first.
+
+    A file of which the rest is lost comes before all.
+    """
+    found: dict[str, list[str]] = {}
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            if _source_of(line) == source:
+                reject = json.loads(line)
+                found.setdefault(reject["reason"], []).append(reject["position"])
+    order = sorted(found, key=lambda reason: ("the rest is lost" not in reason, -len(found[reason])))
+    more = [f"and {len(order) - shown} other reasons"] if len(order) > shown else []
+    return [
+        f"{len(found[reason]):,} × {reason} (first: {found[reason][0]})" for reason in order[:shown]
+    ] + more
+
+
 def _source_of(line: str) -> str | None:
     try:
         source: str | None = json.loads(line).get("source")

@@ -149,8 +149,9 @@ def name_direction(collection: Collection, target: str) -> Direction:
 def built_direction(collection: Collection, steer: Steer) -> Direction:
     """Return the direction built from a phrase, the other values of its field and examples."""
     sample = collection.sample()
-    like = collection.records(steer.like, f"steer {steer.target!r} like")
-    unlike = collection.records(steer.unlike, f"steer {steer.target!r} unlike")
+    what = f"steer {steer.target!r}" if steer.target else "steer by examples:"
+    like = collection.records(steer.like, f"{what} like")
+    unlike = collection.records(steer.unlike, f"{what} unlike")
     names = [steer.target, *steer.against] if steer.target else []
     vectors = [collection.encode(name) for name in names] or [np.zeros_like(sample.mean)]
     nearest = collection.nearest(vectors[0]) if names else None

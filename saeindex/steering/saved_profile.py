@@ -91,6 +91,9 @@ def fit_profile(
     description = (description or "").strip() or None
     if not like and not description:
         raise InvalidInputError(f"profile {name!r}", "no liked record", "Give like, or a description.")
+    if both := sorted(set(like) & set(unlike)):
+        found, do = f"record {both[0]!r} both liked and not", "Name it on one side."
+        raise InvalidInputError(f"profile {name!r}", found, do)
     steer = Steer(description or "", like=tuple(like), unlike=tuple(unlike))
     direction = built_direction(collection, steer)
     return _made(
@@ -179,7 +182,8 @@ class ProfileStore:
 
     def _unknown(self, name: str) -> NotFoundError:
         known = ", ".join(self.names) or "none"
-        return NotFoundError(f"profile {name!r}", f"the index has {known}", "Fit one: index.fit_profile(…).")
+        do = "Fit one: index.fit_profile(…), or `saeindex steering fit`."
+        return NotFoundError(f"profile {name!r}", f"the index has {known}", do)
 
     def _keep(self, profiles: dict[str, dict[str, object]]) -> None:
         self._manifest.write(self._manifest.read().model_copy(update={"profiles": profiles}))

@@ -118,7 +118,11 @@ def _check_evidence(steer: Steer, method: SteeringMethod) -> None:
 
 def unknown_profile(name: str) -> Direction:
     """Raise NotFoundError, for an index without profiles."""
-    raise NotFoundError(f"profile {name!r}", "the index has none", "Fit one with index.fit_profile(…).")
+    raise NotFoundError(
+        f"profile {name!r}",
+        "the index has none",
+        "Fit one: index.fit_profile(…), or `saeindex steering fit`.",
+    )
 
 
 def apply(vector: FloatArray, steers: Sequence[ResolvedSteer]) -> FloatArray:

@@ -104,6 +104,8 @@ class IndexDirectory:
             raise NotFoundError(asked, "its file layout.json is missing", do)
         if self.points.exists():
             raise NotFoundError(asked, "its creation was interrupted", "Create it again at the same path.")
+        if self.root.is_file():
+            raise NotFoundError(asked, "it is a file", "Give the directory of an index.")
         found = "there is no index" if self.root.is_dir() else "there is no such directory"
         do = f"Create it first (`saeindex index FILES --into {self.root}`), or correct the path."
         raise NotFoundError(asked, found, do)
@@ -125,6 +127,13 @@ class IndexDirectory:
         if foreign:
             found = f"the directory has other files, such as {foreign[0]!r}"
             raise InvalidInputError(asked, found, "Use a new or empty directory.")
+
+
+def check_outside(root: Path, target: Path, what: str) -> None:
+    """Raise InvalidInputError if a file or folder to be written would be inside the index at ``root``."""
+    if target.resolve().is_relative_to(root.resolve()):
+        found = f"it is inside the index {str(root)!r}"
+        raise InvalidInputError(f"{what} at {str(target)!r}", found, "Choose a place outside.")
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from saeindex.config import CACHE_FOLDER
 from saeindex.errors import DamageError, EngineDiedError, MismatchError, StorageError, repair_of
-from saeindex.files import is_draft, replacing_folder, with_checksum
+from saeindex.files import copy_with_holes, is_draft, replacing_folder, size_on_disk, with_checksum
 from saeindex.protocols import Layout, OrderBy, Page, Point, PointId
 from saeindex.stores import edge_engine as engine
 from saeindex.stores.directory import (
     GROWTH,
     DirectoryLock,
     IndexDirectory,
+    check_outside,
     read_checked_json,
     read_json,
     require_space,
@@ -157,22 +158,24 @@ class EdgeStore(EmbeddedStore):
 
         Raises:
             MismatchError: ``path`` is an index already.
-            InvalidInputError: ``path`` has other files.
+            InvalidInputError: ``path`` has other files, or is inside this index.
             StorageError: the disk has no room for it.
         """
         self._check_open("copy")
         target = IndexDirectory(Path(path))
         target.check_free_for_index()
+        check_outside(self._directory.root, target.root, "a copy of the index")
         self._run("copy", lambda: self._copy(target.root))
 
     def _copy(self, target: Path) -> None:
         self._flush()
         source = self._directory.root
-        size = sum(file.stat().st_size for file in source.rglob("*") if file.is_file())
         target.parent.mkdir(parents=True, exist_ok=True)
-        require_space(target.parent, size // GROWTH)
+        require_space(target.parent, size_on_disk(source) // GROWTH)
         with replacing_folder(target, durable=True) as draft:
-            shutil.copytree(source, draft, ignore=_not_copied, dirs_exist_ok=True)
+            shutil.copytree(
+                source, draft, ignore=_not_copied, copy_function=copy_with_holes, dirs_exist_ok=True
+            )
 
     def _shut(self) -> None:
         with self._translated("close"):

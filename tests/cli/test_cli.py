@@ -36,13 +36,13 @@ class Done:
     stderr: str
 
 
-def call(*arguments: str, cwd: Path | None = None) -> Done:
+def call(*arguments: str, cwd: Path | None = None, columns: int = 120) -> Done:
     """Run the command line in this process, with the same output and exit code."""
     out, err = io.StringIO(), io.StringIO()
     code: object = 0
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.setattr(sys, "argv", ["saeindex", *arguments])
-        patch.setenv("COLUMNS", "120")
+        patch.setenv("COLUMNS", str(columns))
         patch.chdir(cwd or Path.cwd())
         try:
             main()
@@ -278,6 +278,115 @@ def test_errors_have_a_remedy(
 def test_a_search_without_hits_exits_1_and_still_prints_json(index: str) -> None:
     nothing = '{"must": [{"key": "metadata.length", "range": {"gte": 10000}}]}'
     assert called("search", index, "galaxies", "--filter", nothing, code=1)["hits"] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--offset", "500"], "No record comes after the first 500 (--offset)."),
+        (["--score-threshold", "2"], "No record scores 2.0 or more (--score-threshold)."),
+        (
+            ["--where", "metadata.length > 9999"],
+            "No record matches --where (try a wider one, or see --plan).",
+        ),
+        (["--group-by", "metadata.yaer"], "No record has metadata.yaer (--group-by)."),
+    ],
+)
+def test_a_search_without_hits_says_which_option_left_none(
+    index: str, options: list[str], reason: str
+) -> None:
+    done = call("search", index, "galaxies", *options)
+    assert done.returncode == 1
+    assert reason in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "partner"),
+    [
+        (["--fusion", "dbsf"], "--using fused"),
+        (["--group-size", "5"], "--group-by"),
+        (["--max-drift", "0.1"], "--steer"),
+        (["--steering", "clamp"], "--steer"),
+        (["--method", "interpembed"], "--property"),
+    ],
+)
+def test_an_option_that_does_nothing_alone_names_its_partner(
+    index: str, options: list[str], partner: str
+) -> None:
+    done = call("search", index, "galaxies", *options)
+    assert done.returncode == 2
+    assert f"Add {partner}, or leave {options[0]} out." in done.stderr
+
+
+def test_an_export_of_nothing_and_an_absent_id_are_said(index: str, tmp_path: Path) -> None:
+    target = tmp_path / "none.jsonl"
+    done = call("export", index, "--to", str(target), "--where", "metadata.length > 9999")
+    assert (done.returncode, target.exists()) == (1, False)
+    assert "Nothing was written: no record matches." in done.stdout
+    found = called("delete", index, "--id", "no such", "--yes", code=1)
+    assert found == {"deleted": 0, "missing": ["no such"]}
+    assert "Not in the index: no such." in call("delete", index, "--id", "no such", "--yes").stderr
+
+
+def test_passages_shorter_than_the_usual_overlap(source: Path, tmp_path: Path) -> None:
+    into = str(tmp_path / "short.idx")
+    assert call("index", str(source), "--into", into, "--passage-tokens", "50").returncode == 0
+    assert called("info", into)["passages"] == {"max_tokens": 50, "overlap": 25}
+    alone = call("index", str(source), "--into", into, "--overlap", "5")
+    assert (alone.returncode, "no --passage-tokens" in alone.stderr) == (2, True)
+    assert "Use 8 or more" in call("index", str(source), "--into", into, "--passage-tokens", "0").stderr
+
+
+def test_a_run_that_only_rejects_exits_1_and_says_why(tmp_path: Path) -> None:
+    (tmp_path / "bad.jsonl").write_text('{"text": 1}\n{"text": 2}\n')
+    done = call("index", "bad.jsonl", "--into", "bad.idx", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "rejected 2 × the text is an int, not a string (first: bad.jsonl:1)" in done.stdout
+
+
+def test_errors_of_the_system_are_reported_in_one_line(
+    index: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", "layout.json")
+
+    monkeypatch.setattr("saeindex.index.FeatureIndex.open", refused)
+    done = call("info", index)
+    assert done.returncode == 3
+    assert done.stderr == (
+        "Error: saeindex info: Permission denied: 'layout.json'. "
+        "Check the path, its permissions and the disk.\n"
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
+def test_an_output_that_takes_no_more_is_an_error_in_one_line() -> None:
+    program = [sys.executable, "-m", "saeindex", "settings"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(program, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 3
+    assert done.stderr.count("\n") == 1
+    assert "No space left on device" in done.stderr
+
+
+def test_characters_that_the_output_lacks_are_escaped(index: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    with monkeypatch.context() as patch:
+        stdout = io.TextIOWrapper(written, encoding="latin-1")
+        patch.setattr(sys, "stdout", stdout)
+        patch.setattr(sys, "argv", ["saeindex", "search", index, "galaxies", "--explain"])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+    assert not stopped.value.code
+    stdout.flush()
+    assert b"\\u2588" in written.getvalue()  # the bars of an explanation
+
+
+@pytest.mark.parametrize("columns", [0, 40])
+def test_names_are_never_cut_in_a_narrow_terminal(index: str, columns: int) -> None:
+    shown = call("info", index, "--fields", columns=columns).stdout
+    first = [line.split("  ")[0].strip() for line in shown.splitlines()]
+    assert "metadata.length" in "".join(first).replace("│", "")
 
 
 def test_text_output_is_readable(index: str) -> None:

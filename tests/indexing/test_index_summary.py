@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from qdrant_client import QdrantClient, models
 
-from saeindex import FeatureIndex, FeatureSpace
+from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.errors import NotFoundError
 from saeindex.indexing.index_summary import indexes_in, indexes_on
 from tests.cli.test_cli import call, called
@@ -79,3 +81,36 @@ def test_a_server_s_own_collections_are_left_out(
         index.add(sample_records(7))
     (one,) = indexes_on(client)
     assert (one.name, one.records, one.size) == ("notes", 7, None)
+
+
+def test_an_index_that_was_not_closed_says_that_its_numbers_are_old(
+    folder: Path, session_encoder: RecordingEncoder
+) -> None:
+    with FeatureIndex.open(folder / "a.idx", encoder=session_encoder) as index:
+        index.add(sample_records(9))
+        a, b = indexes_in(folder)
+        assert (a.is_counted, b.is_counted) == (False, True)
+        shown = call("list", cwd=folder)
+        assert "~9" in shown.stdout
+        assert "saeindex info INDEX" in shown.stderr
+    assert indexes_in(folder)[0].is_counted
+
+
+def test_an_interrupted_run_is_counted(folder: Path, session_encoder: RecordingEncoder) -> None:
+    def interrupted() -> Iterator[Record]:
+        yield from sample_records(100)
+        raise KeyboardInterrupt
+
+    with FeatureIndex.open(folder / "a.idx", encoder=session_encoder) as index:
+        with pytest.raises(KeyboardInterrupt):
+            index.add(interrupted(), batch_size=20)
+        written = index.count()
+    assert written > 5
+    assert indexes_in(folder)[0].records == written
+
+
+def test_an_index_without_points_is_listed_with_its_problem(folder: Path) -> None:
+    shutil.rmtree(folder / "a.idx" / "points")
+    assert indexes_in(folder)[0].problem == "its directory 'points' is missing"
+    with pytest.raises(NotFoundError, match="it is a file"):
+        indexes_in(folder / "notes.txt")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from saeindex.indexing.rejects import RejectsFile
+from saeindex.indexing.rejects import RejectsFile, reasons
 from saeindex.protocols import Rejected
 
 
@@ -61,3 +61,16 @@ def test_a_line_truncated_by_a_crash_does_not_damage_the_next(tmp_path: Path) ->
         cut, whole = path.read_text().splitlines()
         assert cut == '{"source": "a.jsonl", "posi'
         assert json.loads(whole)["position"] == "a:1"
+
+
+def test_reasons_are_counted_and_lost_files_come_first(tmp_path: Path) -> None:
+    path = tmp_path / "rejects.jsonl"
+    report(path, "other", Rejected("other:1", "bad"))
+    bad = [Rejected(f"a:{n}", f"reason {n % 4}") for n in range(10)]
+    report(path, "a", *bad, Rejected("a:11", "the compressed file is truncated: the rest is lost"))
+    assert reasons(path, "a") == [
+        "1 × the compressed file is truncated: the rest is lost (first: a:11)",
+        "3 × reason 0 (first: a:0)",
+        "3 × reason 1 (first: a:1)",
+        "and 2 other reasons",
+    ]

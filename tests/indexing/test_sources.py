@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
@@ -15,7 +17,7 @@ import pytest
 from saeindex import FeatureIndex, FeatureSpace
 from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.indexing.sources.columns import Columns
-from saeindex.indexing.sources.open_source import open_source
+from saeindex.indexing.sources.open_source import columns_of, open_source
 from saeindex.protocols import Rejected
 from saeindex.types import Record
 from tests.indexing.sample_rows import COMPRESS, RECORDS, ROWS, json_lines, write
@@ -112,7 +114,6 @@ def test_a_folder_gives_a_record_per_text_file_in_the_order_of_paths(tmp_path: P
     (folder / "inner.txt").symlink_to(folder / "b.md")
     (folder / "linked").symlink_to(tmp_path / "outside")
     (folder / "loop").symlink_to(folder)
-    (folder / "broken.txt").symlink_to(folder / "nothing")
     source = open_source(folder)
     assert source.total == 4
     assert [record.id for record in source] == ["a/y.rst", "a/z.txt", "b.md", "inner.txt"]
@@ -302,3 +303,54 @@ def test_columns_can_be_named_by_a_mapping(space: FeatureSpace, tmp_path: Path) 
         for wrong in ("review", 5, {"txt": "review"}, {"own_fields": ("a",)}):
             with pytest.raises(InvalidInputError, match="columns"):
                 index.add(rows, columns=wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+def test_a_csv_file_with_another_separator_is_read(tmp_path: Path, mark: str) -> None:
+    path = write(tmp_path, "a.csv", f"id{mark}text{mark}year\n1{mark}one, two{mark}3\n")
+    assert read(path) == [Record("1", "one, two", {"year": 3})]
+
+
+def test_text_in_utf_16_is_refused_with_a_remedy(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,text\n1,one\n", "utf-16")
+    with pytest.raises(InvalidInputError, match="Save it as UTF-8"):
+        open_source(tmp_path / "a.csv")
+
+
+def test_an_unknown_column_names_the_options(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match=r"Review Text.*--text-field"):
+        open_source(write(tmp_path, "a.csv", "Review Text,Stars\na,1\n"))
+
+
+def test_metadata_as_json_text_is_an_object_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    metadata = '{"year": 3, "odd name": [1]}'
+    pandas.DataFrame({"id": ["1"], "text": ["one"], "metadata": [metadata]}).to_parquet(path)
+    assert read(path) == [Record("1", "one", {"year": 3, "odd name": [1]})]
+    (plain,) = read(write(tmp_path, "a.csv", "text,metadata\none,{not json\n"))
+    assert plain.metadata == {"metadata": "{not json"}
+
+
+def test_columns_of_json_lines_are_said_as_far_as_they_are_known(tmp_path: Path) -> None:
+    (line,) = columns_of(open_source(write(tmp_path, "a.jsonl", json_lines([{"id": "1", "text": "a"}]))))
+    assert line == "a.jsonl: text = text; id = id; metadata = all other fields (in the first records: none)"
+    assert columns_of(open_source(write(tmp_path, "b.jsonl", ""))) == ["b.jsonl: no record"]
+
+
+def test_what_cannot_be_read_in_a_folder_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "a.txt", "one")
+    (tmp_path / "gone.txt").symlink_to(tmp_path / "nowhere.txt")
+    (tmp_path / "closed").mkdir()
+    scan = os.scandir
+
+    def refusing(path: str) -> Any:
+        if Path(path).name == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)  # tests may run as root, who may read everything
+    found = [(one.position, one.reason) for one in open_source(tmp_path) if isinstance(one, Rejected)]
+    assert sorted(found) == [
+        ("closed", "the folder cannot be read: Permission denied"),
+        ("gone.txt", "the link leads nowhere"),
+    ]

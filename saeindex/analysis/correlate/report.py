@@ -85,6 +85,13 @@ def _pairs(found: Correlations) -> list[Block]:
     return blocks
 
 
+NONE_SHOWN = (
+    "Caution: no record shows the behaviour clearly, so what goes with it here are weak leanings. Say how "
+    "common it is (“; share: 0.2” after the description), describe it in other words, or give examples "
+    "(“like: ID, ID”)."
+)
+
+
 @describe.register(Triggers)
 def _(found: Triggers) -> Description:
     usual = found.having / max(1, found.records)
@@ -98,6 +105,7 @@ def _(found: Triggers) -> Description:
             f"({percent(usual)}), to {found.units_having:,} of {found.units:,} prompts.",
             f"{counted(found.found, 'concept')} of {found.tested:,} tested go with it.",
             *([f"First of them: {first}."] if first else []),
+            *([NONE_SHOWN] if found.results and not found.units_having else []),
         ],
         method=[
             "Each concept of the prompts was tested with the behaviour; q is the false discovery rate "

@@ -12,7 +12,7 @@ import numpy as np
 
 from saeindex.analysis.correlate.pair_tests import PairTables
 from saeindex.analysis.stats.stratified import agreeing
-from saeindex.errors import InvalidInputError
+from saeindex.files import checked_suffix, replacing
 from saeindex.report.result import AnalysisResult
 
 if TYPE_CHECKING:
@@ -280,21 +280,14 @@ def write_graph(correlations: Correlations, path: str | Path) -> Path:
     from networkx import node_link_data, write_graphml
 
     target = Path(path)
-    check_format(target)
+    suffix = checked_suffix(target, FORMATS, "graph")
     graph = concept_graph(correlations)
-    if target.suffix == ".graphml":
-        write_graphml(graph, target)
-    else:
-        target.write_text(json.dumps(node_link_data(graph, edges="edges"), ensure_ascii=False, indent=1))
+    with replacing(target) as draft:
+        if suffix == ".graphml":
+            write_graphml(graph, draft)
+        else:
+            draft.write_text(json.dumps(node_link_data(graph, edges="edges"), ensure_ascii=False, indent=1))
     return target
-
-
-def check_format(path: Path) -> None:
-    """Raise InvalidInputError for a file name without the extension of a graph format."""
-    if path.suffix not in FORMATS:
-        raise InvalidInputError(
-            f"graph in {path}", f"a file that ends in {path.suffix!r}", f"Use {' or '.join(FORMATS)}."
-        )
 
 
 def _key(concept: PairedConcept) -> str:

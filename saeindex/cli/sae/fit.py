@@ -44,7 +44,10 @@ Faithful = Annotated[
     bool, typer.Option("--faithful", help="Choose features again when encoding: lower error, less stable.")
 ]
 LabelsFrom = Annotated[
-    str | None, typer.Option(help="An earlier space, whose manual labels move to the matching features.")
+    Path | None,
+    typer.Option(
+        help="An earlier space, whose manual labels move to the matching features. Default: that at --into."
+    ),
 ]
 Encoder = Annotated[str, typer.Option(help="Encoder: a name, a path or openai:MODEL.")]
 TextField = Annotated[str | None, typer.Option(help="Column of the text. Default: detected.")]
@@ -106,6 +109,8 @@ def fit(  # noqa: PLR0913, PLR0917  (the options of a command)
         space = _fit_embeddings(read_embeddings(corpus[0], limit), opened, options, extras, into.name)
     else:
         records = read_records(corpus, text_field, limit)
+        if labels_from is None and (into / "space.json").is_file():
+            labels_from = into  # a space that is fitted again keeps the labels given by hand
         earlier = None if labels_from is None else FeatureSpace.load(labels_from)
         extras |= {"views": tuple(views.split(",")), "seeds": concept, "labels_from": earlier}
         space = _fit_texts(records, opened, options, extras, into.name)

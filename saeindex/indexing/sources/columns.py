@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -124,14 +126,19 @@ class ColumnPicker:
         except RecursionError:
             return Rejected(row.position, "nested too deeply", record_id)
 
-    def described(self, rows: Sequence[Row]) -> str:
-        """Return what is taken as text, id and metadata, if ``rows`` are the first rows."""
+    def described(self, rows: Sequence[Row], is_table: bool) -> str:
+        """Return what is taken as text, id and metadata, if ``rows`` are the first rows.
+
+        Later rows of what is no table may have other fields.
+        """
         read = {self.text, self.id, *self.further.values()}
         others = [name for name in dict.fromkeys(n for row in rows for n in row.fields) if name not in read]
-        metadata = ", ".join(map(str, others if self.metadata is None else self.metadata))
+        metadata = ", ".join(map(str, others if self.metadata is None else self.metadata)) or "none"
+        if self.metadata is None and not is_table:
+            metadata = f"all other fields (in the first records: {metadata})"
         further = "".join(f", {name} = {column}" for name, column in self.further.items())
         record_id = self.id or "made from the text"
-        return f"text = {self.text}{further}; id = {record_id}; metadata = {metadata or 'none'}"
+        return f"text = {self.text}{further}; id = {record_id}; metadata = {metadata}"
 
     def _id(self, row: Row, text: Any) -> str:
         value = _look_up(row.fields, self.id) if self.id else _ABSENT
@@ -152,7 +159,7 @@ class ColumnPicker:
         return {name: text for name, text in found.items() if text is not _ABSENT}
 
     def _metadata(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        nested = fields.get(METADATA_NAME)
+        nested = _object_in(fields.get(METADATA_NAME))
         if self.metadata is None:
             read = {self.text, self.id, *self.further.values()}
             merged = {name: value for name, value in fields.items() if name not in read}
@@ -223,6 +230,14 @@ def _look_up(fields: Mapping[str, Any], path: str) -> Any:
     return _look_up(inner, rest) if isinstance(inner, Mapping) else _ABSENT
 
 
+def _object_in(value: Any) -> Any:
+    """Return the object in a JSON text, as exports to Parquet have their metadata; else the value itself."""
+    if isinstance(value, str) and value.startswith("{"):
+        with suppress(ValueError, RecursionError):
+            return json.loads(value)
+    return value
+
+
 def _set_path(target: dict[str, Any], path: str, value: Any) -> None:
     *parents, last = path.split(".")
     for parent in parents:
@@ -235,4 +250,5 @@ def _set_path(target: dict[str, Any], path: str, value: Any) -> None:
 
 def _no_such_column(source: str, wanted: str, present: list[str]) -> NotFoundError:
     listed = ", ".join(map(str, present[:20])) + (", …" if len(present) > 20 else "")
-    return NotFoundError(f"{wanted} in {source}", f"its columns are: {listed}", "Name one of these.")
+    named = 'Name one of these: columns={"text": …, "id": …}, or --text-field and --id-field.'
+    return NotFoundError(f"{wanted} in {source}", f"its columns are: {listed}", named)

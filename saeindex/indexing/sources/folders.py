@@ -19,19 +19,20 @@ _MAX_FILE_BYTES = 4 * MAX_TEXT_CHARACTERS
 class TextFiles:
     """Records from text files: the id is the path below ``root``, the metadata has ``path`` and ``name``."""
 
-    def __init__(self, root: Path, files: Sequence[Path]) -> None:
-        """``files`` are read in this order; all are below ``root``."""
-        self._root = root
+    def __init__(self, root: Path, files: Sequence[Path], unread: Sequence[Rejected] = ()) -> None:
+        """``files`` are read in this order; all are below ``root``, as are the folders in ``unread``."""
+        self._root, self._unread = root, tuple(unread)
         self._files = tuple(files)
         self.name = root.name if len(files) != 1 else files[0].name
 
     @property
     def total(self) -> int:
-        """The number of files."""
-        return len(self._files)
+        """The number of files, and of what cannot be read."""
+        return len(self._files) + len(self._unread)
 
     def __iter__(self) -> Iterator[Record | Rejected]:
-        return (self._record(file) for file in self._files)
+        yield from self._unread
+        yield from map(self._record, self._files)
 
     def _record(self, file: Path) -> Record | Rejected:
         position = file.relative_to(self._root).as_posix()
@@ -53,25 +54,36 @@ class TextFiles:
 def open_folder(folder: Path) -> TextFiles:
     """Open all text files below a folder, in the order of their paths.
 
-    Hidden files and folders, links that lead out of the folder, and linked folders are skipped. Raises
-    ``NotFoundError`` if no text file is left.
+    Hidden files and folders, links that lead out of the folder, and linked folders are skipped; folders that
+    cannot be read, and links that lead nowhere, are rejected. Raises ``NotFoundError`` if no text file is
+    left.
     """
-    files = sorted(_text_files(folder), key=lambda file: file.relative_to(folder).as_posix())
+    unread: list[Rejected] = []
+    files = sorted(_text_files(folder, unread), key=lambda file: file.relative_to(folder).as_posix())
     if not files:
         raise NotFoundError(
             f"text files in {folder}",
             f"none that ends in {', '.join(TEXT_SUFFIXES)}",
             "Give a folder of text or Markdown, or the data files themselves.",
         )
-    return TextFiles(folder, files)
+    return TextFiles(folder, files, unread)
 
 
-def _text_files(folder: Path) -> Iterator[Path]:
+def _text_files(folder: Path, unread: list[Rejected]) -> Iterator[Path]:
+    """Yield the text files below a folder; what cannot be read is added to ``unread``."""
     inside = folder.resolve()
-    for parent, subfolders, names in os.walk(folder):
+
+    def refused(error: OSError) -> None:
+        reason = f"the folder cannot be read: {error.strerror}"
+        unread.append(Rejected(os.path.relpath(str(error.filename), folder), reason))
+
+    for parent, subfolders, names in os.walk(folder, onerror=refused):
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         for name in names:
             file = Path(parent, name)
-            is_text = file.suffix.lower() in TEXT_SUFFIXES and not name.startswith(".")
-            if is_text and file.is_file() and file.resolve().is_relative_to(inside):
+            if file.suffix.lower() not in TEXT_SUFFIXES or name.startswith("."):
+                continue
+            if file.is_symlink() and not file.exists():
+                unread.append(Rejected(os.path.relpath(file, folder), "the link leads nowhere"))
+            elif file.is_file() and file.resolve().is_relative_to(inside):
                 yield file

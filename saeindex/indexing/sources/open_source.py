@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from saeindex.errors import InvalidInputError, InvalidRecordError, NotFoundError, kind_of
 from saeindex.indexing.sources.columns import METADATA_NAME, ColumnPicker, Columns, Row, choose_columns
 from saeindex.indexing.sources.folders import TEXT_SUFFIXES, TextFiles, open_folder
-from saeindex.indexing.sources.streams import COMPRESSIONS, count_lines
+from saeindex.indexing.sources.streams import COMPRESSIONS, check_utf8, count_lines
 from saeindex.indexing.sources.tables import csv_rows, frame_rows, json_rows, parquet_length, parquet_rows
 from saeindex.indexing.sources.values import checked_record
 from saeindex.protocols import RecordSource, Rejected
@@ -77,6 +77,7 @@ def _open_path(path: Path, columns: Columns) -> RecordSource:
             f"a file that ends in {path.suffix or path.name!r}",
             f"Use one of {', '.join(_KNOWN_SUFFIXES)}.",
         )
+    check_utf8(path)
     is_json = suffix in (".jsonl", ".ndjson")
     delimiter = "\t" if suffix == ".tsv" else ","
     return _checked(
@@ -137,7 +138,9 @@ def columns_of(source: RecordSource) -> list[str]:
     if not isinstance(source, _Rows):
         return [f"{source.name}: whole files, with their paths as ids"]
     rows = [row for row in islice(source.read(), _HEAD_ROWS) if isinstance(row, Row)]
-    return [f"{source.name}: {source.picker().described(rows)}"]
+    if not rows:
+        return [f"{source.name}: no record"]
+    return [f"{source.name}: {source.picker().described(rows, source.has_fixed_columns)}"]
 
 
 # The sources ------------------------------------------------------------------------------------------

@@ -6,12 +6,13 @@ import gzip
 import io
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 import zstandard
 
-from saeindex.errors import NotFoundError
+from saeindex.errors import InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -63,6 +64,14 @@ def open_bytes(path: Path) -> IO[bytes]:
     if suffix == ".zst":
         return io.BufferedReader(_ZstdStream(file), _BUFFER_BYTES)
     return file
+
+
+def check_utf8(path: Path) -> None:
+    """Raise InvalidInputError for a file that starts as UTF-16 or UTF-32 does; read as UTF-8 it is noise."""
+    with open_bytes(path) as stream, suppress(*DAMAGE):
+        start = stream.read(2)
+        if start in (b"\xff\xfe", b"\xfe\xff"):
+            raise InvalidInputError(f"records in {path}", "text in UTF-16 or UTF-32", "Save it as UTF-8.")
 
 
 def count_lines(path: Path) -> int:

@@ -6,6 +6,7 @@ import csv
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 _PARQUET_ROWS_PER_BATCH = 256
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,14})\.[0-9]{1,15}")
+_DELIMITERS = (";", "\t", "|", ",")
 _TOO_LONG = f"the line is longer than {MAX_LINE_BYTES} bytes"
 
 
@@ -80,14 +82,15 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 def csv_rows(path: Path, delimiter: str) -> Iterator[Row | Rejected]:
     """Yield the rows below the header of a CSV or TSV file.
 
-    Cells are strings; those in plain decimal notation (``12``, ``-0.5``, but not ``007`` or ``1e3``) become
+    A header without the ``delimiter``, but with semicolons, tabs or bars, is separated by these. Cells are
+    strings; those in plain decimal notation (``12``, ``-0.5``, but not ``007`` or ``1e3``) become
     numbers in metadata. Empty cells are null.
     """
     # The csv module has one limit for the whole process, none per reader.
     csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE_BYTES))
     with open_bytes(path) as stream:
         lines = Lines(stream)
-        cells_of_rows = _csv_cells(path, lines, delimiter)
+        cells_of_rows = _csv_cells(path, lines, _delimiter_of(path, delimiter))
         header = next(cells_of_rows, None)
         if isinstance(header, Rejected):
             yield Rejected(header.position, f"no row can be read without the header: {header.reason}")
@@ -101,6 +104,15 @@ def csv_rows(path: Path, delimiter: str) -> Iterator[Row | Rejected]:
                 yield Rejected(position, f"{len(cells)} cells where the header has {len(names)}")
             else:
                 yield Row(position, dict(zip(names, map(_cell, cells), strict=True)))
+
+
+def _delimiter_of(path: Path, usual: str) -> str:
+    with open_bytes(path) as stream, suppress(*DAMAGE, LineTooLongError):
+        header = next(Lines(stream), b"").decode(errors="replace")
+        found = {mark: header.count(mark) for mark in (usual, *_DELIMITERS)}
+        if not found[usual] and any(found.values()):
+            return max(found, key=lambda mark: found[mark])
+    return usual
 
 
 def _csv_cells(path: Path, lines: Lines, delimiter: str) -> Iterator[list[str] | Rejected]:

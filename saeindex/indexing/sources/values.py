@@ -40,6 +40,9 @@ def checked_record(
     record_id: Any, text: Any, metadata: Mapping[str, Any], fields: Mapping[str, Any] | None = None
 ) -> Record:
     """Return a record with validated parts, its metadata as plain JSON values."""
+    for part, value in (("metadata", metadata), ("fields", fields or {})):
+        if not isinstance(value, Mapping):
+            raise _refused(part, f"the {part} is {_kind(value)}, not an object")
     valid_text = checked_text(text)
     return Record(checked_id(record_id), valid_text, json_metadata(metadata), checked_fields(fields or {}))
 
