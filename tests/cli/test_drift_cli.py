@@ -79,7 +79,9 @@ def test_monitor_exits_1_on_an_alert_and_0_without(
     code, output = invoke(app, "monitor", index_folder, "--reference", odd, "--window", even)
     assert code == 0 and output.startswith("No change")
     kept = tmp_path / "kept.json"
-    assert invoke(app, "monitor", index_folder, "--reference", OLD, "--save-baseline", str(kept))[0] == 0
+    saving = ("monitor", index_folder, "--reference", OLD, "--save-baseline", str(kept))
+    assert invoke(app, *saving) == (0, f"wrote {kept}\n")
+    assert json.loads(invoke(app, *saving, "--json")[1]) == {"written": [str(kept)]}
     code, output = invoke(app, "monitor", index_folder, "--baseline", str(kept), "--window", NEW, "--json")
     assert code == int(json.loads(output)["alert"])
     assert json.loads(output)["reference"] == sum(json.loads(kept.read_text())["sizes"])

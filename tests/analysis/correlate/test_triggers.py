@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -133,6 +134,8 @@ def test_triggers_are_given_as_json_tables_and_text(triggers: Triggers) -> None:
     assert as_json["results"][0]["showing"] == list(triggers.results[0].showing)
     assert len(triggers.tables()["records"]) == 15
     assert "without behaviour: r" in str(triggers)
+    assert "Caution" not in str(triggers)
+    assert "Caution: no record shows the behaviour clearly" in str(replace(triggers, units_having=0))
 
 
 def test_an_unknown_behaviour_is_refused(prompts: Snapshot, responses: Snapshot) -> None:

@@ -52,7 +52,7 @@ def test_a_space_fitted_on_embeddings_has_levels_but_no_labels(tmp_path: Path) -
     space = FeatureSpace.load(tmp_path / "mine")
     assert (report["trusted_labels"], space.labels[0].method) == (0, "none")
     assert np.isfinite(space.calibration.median).any()
-    assert space.sae.settings == {"k": 16, "refine_steps": 2, "support_rounds": 2}
+    assert (space.sae.k, space.sae.refine_steps, space.sae.support_rounds) == (16, 2, 2)
     assert report["training"]["prefixes"] == [16, 32]
 
 
@@ -69,6 +69,7 @@ def test_concepts_and_views_are_fitted_and_a_second_fit_encodes_nothing(tmp_path
     named.save(tmp_path / "named")
     refitted = called(*options, "--labels-from", str(tmp_path / "named"))
     assert refitted["fingerprint"] == report["fingerprint"]
+    called(*options)  # at the same path they are kept without being named
     label = FeatureSpace.load(space).labels[5]
     assert (label.text, label.method, label.is_weak) == ("my own name", "manual", False)
 
