@@ -1,0 +1,132 @@
+"""Concepts that a space should have are read from every format, and unusable ones are refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from saeindex.errors import InvalidInputError, NotFoundError
+from saeindex.features.taxonomy import DefinedConcept, read_taxonomy
+
+FOOD = DefinedConcept("food", "what is eaten", ("meal", "dish"))
+CAKE = DefinedConcept("cake", "", (), ("a slice of cake", "icing, sugar"), "food")
+COLUMNS = "name,description,words,examples,broader"
+ROWS = f'{COLUMNS}\nfood,what is eaten,meal | dish,,\ncake,,,"a slice of cake|icing, sugar",food\n'
+TABS = "name\tdefinition\tsynonyms\texamples\tparent\nfood\twhat is eaten\tmeal|dish\t\t\n"
+TURTLE = """
+@prefix skos: <http://www.w3.org/2004/02/skos/core#> .
+@prefix : <http://example.org/> .
+:food a skos:Concept ; skos:prefLabel "food"@en, "Essen"@de ; skos:definition "what is eaten"@en ;
+  skos:altLabel "meal"@en, "dish"@en, "Gericht"@de ; skos:narrower :cake .
+:cake a skos:Concept ; skos:prefLabel "cake" ; skos:example "a slice of cake", "icing, sugar" .
+"""
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.write_text(text, "utf-8")
+    return path
+
+
+def test_every_format_gives_the_same_concepts(tmp_path: Path) -> None:
+    objects = [
+        {"name": "food", "description": "what is eaten", "words": ["meal", "dish"]},
+        {"label": "cake", "examples": ["a slice of cake", "icing, sugar"], "parent": "food"},
+    ]
+    by_name = {"food": {"definition": "what is eaten", "words": "meal|dish"}, "cake": objects[1]}
+    sources: list[Any] = [
+        [FOOD, CAKE],
+        objects,
+        by_name,
+        write(tmp_path, "a.csv", ROWS),
+        write(tmp_path, "a.tsv", f"{TABS}cake\t\t\ta slice of cake|icing, sugar\tfood\n"),
+        write(tmp_path, "a.json", json.dumps(objects)),
+        str(write(tmp_path, "b.json", json.dumps(by_name))),
+        write(tmp_path, "a.jsonl", "\n".join(map(json.dumps, objects))),
+    ]
+    for source in sources:
+        assert read_taxonomy(source) == (FOOD, CAKE)
+    cake, food = read_taxonomy(write(tmp_path, "a.ttl", TURTLE))
+    assert cake == CAKE
+    assert (food.name, food.description, set(food.words)) == ("food", "what is eaten", {"meal", "dish"})
+
+
+def test_a_deep_hierarchy_is_read_in_time() -> None:
+    chain = [{"name": f"c{n}", "broader": f"c{n + 1}"} for n in range(19_999)] + [{"name": "c19999"}]
+    assert len(read_taxonomy(chain)) == 20_000
+
+
+def test_short_forms() -> None:
+    assert read_taxonomy(["delay", "price"]) == (DefinedConcept("delay"), DefinedConcept("price"))
+    assert read_taxonomy({"delay": "late", "price": ["5 euros"]}) == (
+        DefinedConcept("delay", "late"),
+        DefinedConcept("price", examples=("5 euros",)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([], "there are none"),
+        ({"a": "x", "A": "y"}, "more than once"),
+        ([{"name": "a", "broader": "b"}], "'b', which is not among them"),
+        ([{"name": "a", "broader": "b"}, {"name": "b", "broader": "a"}], "a circle: 'a' below 'b' below 'a'"),
+        ([{"description": "x"}], "no name"),
+        ([{"name": " "}], "no name"),
+        ([{"name": "a" * 201}], "no name of 1 to 200 characters"),
+        ([{"name": "a", "description": 5}], "an int where a text is needed"),
+        ([{"name": "a", "examples": [None]}], "a NoneType|no value"),
+        ([{"name": "a", "examples": 5}], "Give a list of texts"),
+        ([5], "an int"),
+        (5, "Give a file, a list"),
+        ([f"c{n}" for n in range(20_001)], "more than 20,000"),
+        ([{"name": "a", "description": "x" * 100_001}], "100,001 characters"),
+    ],
+)
+def test_unusable_concepts_are_refused(given: Any, message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        read_taxonomy(given)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.xlsx", "", "Use .csv or"),
+        ("a.json", "{", "cannot be read"),
+        ("a.json", "[" * 100_000, "cannot be read"),
+        ("a.json", "5", "Give a list, or an object"),
+        ("a.ttl", "no turtle", "cannot be read"),
+        ("a.rdf", "<no", "cannot be read"),
+        ("a.ttl", "", "there are none"),
+        ("a.csv", "name\n", "there are none"),
+    ],
+)
+def test_unusable_files_are_refused(tmp_path: Path, name: str, text: str, message: str) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        read_taxonomy(write(tmp_path, name, text))
+    with pytest.raises(NotFoundError):
+        read_taxonomy(tmp_path / "absent.csv")
+
+
+def test_concepts_of_one_name_are_told_apart_by_what_is_above_them(tmp_path: Path) -> None:
+    text = TURTLE + ':other a skos:Concept ; skos:prefLabel "Food"; skos:broader :cake .'
+    names = {one.name: one.broader for one in read_taxonomy(write(tmp_path, "a.ttl", text))}
+    assert names == {"food": None, "cake": "food", "Food (cake)": "cake"}
+
+
+def test_xml_reads_no_other_file_and_expands_no_bomb(tmp_path: Path) -> None:
+    secret = write(tmp_path, "secret.txt", "secret words")
+    concept = (
+        '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" '
+        'xmlns:skos="http://www.w3.org/2004/02/skos/core#"><skos:Concept rdf:about="http://e.org/a">'
+        "<skos:prefLabel>name &x;</skos:prefLabel></skos:Concept></rdf:RDF>"
+    )
+    outside = write(tmp_path, "a.rdf", f'<!DOCTYPE r [<!ENTITY x SYSTEM "{secret.as_uri()}">]>{concept}')
+    assert "secret" not in str(read_taxonomy(outside))
+    nested = "".join(f'<!ENTITY x{n} "{f"&x{n - 1};" * 20}">' for n in range(1, 9))
+    bomb = f'<!DOCTYPE r [<!ENTITY x0 "{"a" * 1000}">{nested}<!ENTITY x "&x8;">]>{concept}'
+    with pytest.raises(InvalidInputError, match="cannot be read"):
+        read_taxonomy(write(tmp_path, "b.rdf", bomb))
