@@ -192,8 +192,9 @@ class EdgeStore(EmbeddedStore):
 
     @contextmanager
     def _translated(self, action: str) -> Iterator[None]:
+        what = action.replace("_", " ")
         try:
-            with disk_errors(f"{action} in {str(self._directory.root)!r}"), engine.translated(action):
+            with disk_errors(f"{what} in {str(self._directory.root)!r}"), engine.translated(action):
                 yield
         except EngineDiedError as error:
             # After a panic the engine's memory is undefined; refuse further calls to protect the disk.

@@ -120,11 +120,12 @@ class IsolatedStore(EmbeddedStore):
 
     @contextmanager
     def _translated(self, action: str) -> Iterator[None]:
+        what = action.replace("_", " ")
         try:
             yield
         except EngineDiedError as error:
             self._refusal = engine_died
-            raise _died(error, f"{action} in {self.name!r}", self._path) from None
+            raise _died(error, f"{what} in {self.name!r}", self._path) from None
 
     _upsert = _forwarded("_upsert")
     _set_payload = _forwarded("_set_payload")
