@@ -55,7 +55,6 @@ def index(  # noqa: PLR0913, PLR0917  (the options of a command)
     as_json: Json = False,
 ) -> None:
     """Index records. Run it again to resume, or to add new records: unchanged records are skipped."""
-    from saeindex.indexing.passages import PassageOptions
     from saeindex.indexing.sources.columns import Columns
     from saeindex.indexing.sources.open_source import columns_of, open_source
 
@@ -66,12 +65,7 @@ def index(  # noqa: PLR0913, PLR0917  (the options of a command)
     source = open_source(what, columns=columns)  # a wrong path or column must not leave an empty index behind
     if show_columns:
         say("\n".join(columns_of(source)), is_error=True)
-    if passage_tokens is None and overlap is not None:
-        raise InvalidInputError("--overlap", "no --passage-tokens", "Give the length of passages too.")
-    passages = None
-    if passage_tokens is not None:
-        shared = min(OVERLAP, passage_tokens // 2) if overlap is None else overlap
-        passages = PassageOptions(passage_tokens, shared)
+    passages = _passage_options(passage_tokens, overlap)
     if workers:
         import torch
 
@@ -85,6 +79,16 @@ def index(  # noqa: PLR0913, PLR0917  (the options of a command)
         _print_report(into, report, rejects, source.name)
     if report.rejected and (strict or not report.indexed + report.unchanged):
         raise typer.Exit(1)
+
+
+def _passage_options(tokens: int | None, overlap: int | None) -> PassageOptions | None:
+    from saeindex.indexing.passages import PassageOptions
+
+    if tokens is not None:
+        return PassageOptions(tokens, min(OVERLAP, tokens // 2) if overlap is None else overlap)
+    if overlap is not None:
+        raise InvalidInputError("--overlap", "no --passage-tokens", "Give the length of passages too.")
+    return None
 
 
 def _open_or_create(

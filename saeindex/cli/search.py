@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,6 +29,14 @@ if TYPE_CHECKING:
     from saeindex.search.query import Query
 
 MAX_FILTER_CHARS = 100_000
+# Options that do nothing without another.
+PARTNERS = {
+    "fusion": "--using fused",
+    "group_size": "--group-by",
+    "steering": "--steer",
+    "max_drift": "--steer",
+    "method": "--property",
+}
 
 Where = Annotated[
     str | None, typer.Option(help="Condition on concepts and metadata: '\"dark matter\" AND NOT #1041'.")
@@ -109,16 +116,7 @@ def search(  # noqa: PLR0913, PLR0917  (one per field of a query)
     from saeindex.search.query import Query
 
     given = locals()  # the options have the names of the query's fields
-    _check_partners(
-        context,
-        {
-            "fusion": ("--using fused", using == "fused"),
-            "group_size": ("--group-by", group_by is not None),
-            "steering": ("--steer", bool(steer)),
-            "max_drift": ("--steer", bool(steer)),
-            "method": ("--property", property is not None),
-        },
-    )
+    _check_partners(context)
     fields = {name: given[name] for name in Query.__dataclass_fields__ if given.get(name) is not None}
     query = Query(**fields, query_filter=_parse_filter(filter_json), feedback=read_feedback(feedback_file))
     with FeatureIndex.open(index, url=url) as opened:
@@ -195,11 +193,13 @@ def _why_none(query: Query) -> str:
     return f"No record {' and '.join(needed)}." if needed else "The index has no records."
 
 
-def _check_partners(context: typer.Context, partners: Mapping[str, tuple[str, bool]]) -> None:
+def _check_partners(context: typer.Context) -> None:
     """Raise InvalidInputError for an option given on the command line that does nothing without another."""
-    for name, (partner, is_there) in partners.items():
+    for name, partner in PARTNERS.items():
         source = context.get_parameter_source(name)
-        if not is_there and source is not None and source.name == "COMMANDLINE":
+        wanted, _, value = partner.partition(" ")
+        given = context.params[wanted.removeprefix("--").replace("-", "_")]
+        if (given != value if value else not given) and source is not None and source.name == "COMMANDLINE":
             option = f"--{name.replace('_', '-')}"
             raise InvalidInputError(option, f"no {partner}", f"Add {partner}, or leave {option} out.")
 
