@@ -7,7 +7,6 @@ Both run in children with a limit on their memory. An error that is not one of o
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import statistics
 import time
 from collections import Counter
@@ -98,9 +97,8 @@ def _limited(out: Connection, work: Any, *arguments: Any) -> None:
 def _parse(count: int, seed: int, n_features: int) -> Fuzzed:
     found, conditions = Fuzzed(), Conditions(seed, n_features)
     compiled("filter", {"must": []}, n_features)  # imports what is slow to import
-    for position in range(count):
-        if position == count // 20:
-            before = _peak_mib()
+    before = _peak_from_here_mib()
+    for _ in range(count):
         kind, form = conditions.next()
         found.inputs[kind] += 1
         started = time.perf_counter()
@@ -108,7 +106,7 @@ def _parse(count: int, seed: int, n_features: int) -> Fuzzed:
         if query_filter is not None and _tried(found, kind, form, lambda: (to_edge([query_filter]),)):  # noqa: B023
             found.accepted[kind] += 1
         _note_time(found, started, kind, form)
-    found.growth_mib = _peak_mib() - before
+    found.growth_mib = _status_mib("VmHWM") - before
     found.reference_ms = 1.0
     return found
 
@@ -122,7 +120,7 @@ def _execute(index: Path, count: int, seed: int, n_features: int) -> Fuzzed:
         reference = compile_where(parse_where("metadata.year >= 2010"), lambda _: [5])
         for _ in range(200):
             store.count(reference)
-        before = _peak_mib()
+        before = _peak_from_here_mib()
         while sum(found.accepted.values()) < count:
             if sum(found.inputs.values()) % REFERENCE_EVERY == 0:
                 started = time.perf_counter()
@@ -137,7 +135,7 @@ def _execute(index: Path, count: int, seed: int, n_features: int) -> Fuzzed:
             if _tried(found, kind, form, lambda: (store.count(query_filter),)):  # noqa: B023
                 found.accepted[kind] += 1
                 _note_time(found, started, kind, form)
-    found.growth_mib = _peak_mib() - before
+    found.growth_mib = _status_mib("VmHWM") - before
     found.reference_ms = statistics.median(references)
     return found
 
@@ -167,5 +165,12 @@ def _shown(form: Any) -> str:
         return "(too deep to print)"
 
 
-def _peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _peak_from_here_mib() -> float:
+    """Return the resident memory, and let the peak begin here: a child inherits that of its parent."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return _status_mib("VmRSS")
+
+
+def _status_mib(name: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:"))
