@@ -130,7 +130,7 @@ def test_an_empty_or_failed_export_leaves_the_file(index: FeatureIndex, tmp_path
         with pytest.raises(InvalidInputError, match=r"an export (in|to)"):
             index.export(tmp_path / wrong)
     for wrong_parts in ("concepts", ["concept"]):
-        with pytest.raises(InvalidInputError, match="include="):
+        with pytest.raises(InvalidInputError, match="parts of records"):
             index.export(path, include=wrong_parts)  # type: ignore[arg-type]
     assert path.read_text() == "kept"
     assert [one.name for one in tmp_path.iterdir()] == ["kept.jsonl"]
