@@ -43,6 +43,7 @@ def records() -> list[Record]:
     found = []
     for number, record in enumerate(sample_records(COUNT)):
         odd: dict[str, Any] = dict.fromkeys(NAMES, number % 3) | {"": 1, "stars": str(number % 5)}
+        odd |= {"always null": None, "always empty": []}
         found.append(Record(record.id, record.text, odd | {"in ner": {"x.y": number % 2}}))
     return found
 
