@@ -52,9 +52,9 @@ COMMANDS = {
     "demo": "demo.demo",
 }
 GROUPS = {"steering": "steering", "sae": "sae"}
-# Commands that compute little: to start the threads of numpy's BLAS would take an eighth of their time.
 # Commands that keep finished work when they are stopped.
 RESUMED = ("index", "sae", "demo")
+# Commands that compute little: to start the threads of numpy's BLAS would take an eighth of their time.
 SHORT_COMMANDS = ("search", "features", "feature", "info")
 
 
