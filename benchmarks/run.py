@@ -27,6 +27,7 @@ SUITES = (
     "calibration",
     "audit",
     "faults",
+    "taxonomy",
 )
 RESULTS = Path(__file__).parent / "results"
 

@@ -20,9 +20,9 @@ from saeindex.sae.training_config import TrainingConfig, suitable_steps
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.features.fitting import Seeds
     from saeindex.features.hub import HubApi
     from saeindex.features.labelers import Labeler
+    from saeindex.features.taxonomy import Concepts, DefinedConcept
     from saeindex.sae.train import TrainingStatus
     from saeindex.types import FloatArray, Record
 
@@ -47,7 +47,7 @@ class FeatureSpace(Space):
         config: TrainingConfig | None = None,
         groups: NDArray[np.int64] | None = None,
         views: Sequence[str] = ("whole",),
-        seeds: Seeds | None = None,
+        concepts: Concepts | None = None,
         faithful: bool = False,
         labeler: Labeler | None = None,
         labels_from: Space | None = None,
@@ -59,34 +59,45 @@ class FeatureSpace(Space):
 
         ``embeddings`` (m, d) of the texts, if given, save the encoding. ``config`` overrides ``n_features``
         and ``k``. ``views`` trains on several views of a text, see :func:`draw_views`; if ``texts`` are
-        views already, ``groups`` (m,) numbers their documents. ``seeds`` are concepts that should exist, as
-        phrases or as names with example texts; ``faithful`` codes are more accurate and less stable.
+        views already, ``groups`` (m,) numbers their documents. ``faithful`` codes are more accurate and less
+        stable.
+        ``concepts`` become the first features, each by its name: a file, or a list, or a mapping of what
+        :func:`read_taxonomy` reads. ``report["concepts"]`` says of each how well the encoder tells it apart
+        from the others; one that is not expressed loses its name, one that the encoder reads as another is
+        left out.
         ``labeler`` names the features (default: lexically); manual labels of an earlier space,
         ``labels_from``, move to the corresponding features. With a ``checkpoint`` file a killed training
         can be resumed.
         """
+        from saeindex.features.anchors import Anchors
         from saeindex.features.fitting import (
             MAPPED_TEXTS,
             draw_views,
-            seed_directions,
             train_and_measure,
             training_embeddings,
         )
+        from saeindex.features.taxonomy import read_taxonomy
 
         encoder = encoder or open_encoder()
         drawn, owners = draw_views(texts, views, config.seed if config else 0)
         groups = owners if groups is None else groups[owners]
         x = training_embeddings(drawn, encoder, embeddings)
         config = config or TrainingConfig(n_features=n_features, k=k, steps=suitable_steps(len(x)))
+        anchors = None
+        if concepts is not None:
+            anchors = Anchors.of(read_taxonomy(concepts), encoder, x)
+            config = anchors.within(config)
         sae, report = train_and_measure(
             x,
             config,
             groups=groups,
-            seeds=None if seeds is None else seed_directions(seeds, encoder, x.mean(0)),
+            anchors=anchors,
             faithful=faithful,
             checkpoint=checkpoint,
             progress=progress,
         )
+        if anchors is not None:
+            report["concepts"] = anchors.report(sae)
         space = cls.annotate(
             sae,
             drawn,
@@ -97,7 +108,7 @@ class FeatureSpace(Space):
             seed=config.seed,
             labeler=labeler,
             groups=groups,
-            seeds=tuple(seeds or ()),
+            concepts=None if anchors is None else anchors.expressed(report["concepts"]),
         )
         if labels_from is None:
             return space
@@ -119,17 +130,18 @@ class FeatureSpace(Space):
         seed: int = 0,
         labeler: Labeler | None = None,
         groups: NDArray[np.int64] | None = None,
-        seeds: Sequence[str] = (),
+        concepts: Mapping[int, DefinedConcept] | None = None,
     ) -> Self:
         """Make a space from a trained autoencoder: calibrate and label it on texts and their embeddings.
 
         ``labeler`` (default: lexical) makes the labels on 70 % of the texts, and their trust is measured on
         the others. ``groups`` (m,) numbers the document of each text: no document is on both sides.
-        ``seeds`` are the concepts that the first features started from: a seed that predicts its feature
-        becomes its label. Of more than 300,000 texts a sample is used.
+        ``concepts``, by feature, are what features were made for: they are their labels. Of more than
+        300,000 texts a sample is used.
         """
         from saeindex.features.fitting import ANNOTATED_TEXTS
-        from saeindex.features.labelling import labeling_task, labelled, named_by_seeds
+        from saeindex.features.labelers import CodedTexts
+        from saeindex.features.labelling import labeling_task, labelled, named_by_concepts
 
         sae = sae.half()  # saved in half precision: calibrate the weights that will be used
         if len(x) > ANNOTATED_TEXTS:
@@ -139,9 +151,13 @@ class FeatureSpace(Space):
         code = sae.encode(x)
         bare = cls.unlabelled(sae, encoder.identity, name=name, report=report)
         bare = replace(bare, calibration=Calibration.measure(code, x))
-        task = labeling_task(bare, texts, x, encoder, groups=groups, seed=seed, code=code)
+        concepts = concepts or {}
+        free = [feature for feature in range(bare.n_features) if feature not in concepts]
+        task = labeling_task(bare, texts, x, encoder, features=free, groups=groups, seed=seed, code=code)
         space, _ = labelled(bare, task, labeler)
-        space = named_by_seeds(space, task, seeds)
+        if concepts:
+            # A name that was given before is measured on all texts: it was made from none of them.
+            space = named_by_concepts(space, replace(task, unseen=CodedTexts(texts, x, code)), concepts)
         return replace(space, families=find_families(code, space.labels))
 
     def with_labels(self, names: Mapping[int, str], encoder: TextEncoder | None = None) -> Self:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,12 +21,11 @@ from saeindex.types import Record
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from saeindex.features.anchors import Anchors
     from saeindex.protocols import TextEncoder
     from saeindex.sae.autoencoder import SparseAutoencoder
     from saeindex.sae.training_config import TrainingConfig
     from saeindex.types import FloatArray
-
-    Seeds = Mapping[str, Sequence[str]] | Sequence[str]
 
 HELD_OUT_SHARE = 0.1
 # Held-out texts that validate the training; texts for calibration, labels and measurements.
@@ -74,7 +73,7 @@ def train_and_measure(
     config: TrainingConfig,
     *,
     groups: NDArray[np.int64] | None = None,
-    seeds: FloatArray | None = None,
+    anchors: Anchors | None = None,
     faithful: bool = False,
     checkpoint: Path | None = None,
     progress: Callable[[TrainingStatus], None] | None = None,
@@ -90,7 +89,16 @@ def train_and_measure(
             progress(status)
 
     steering = x[split.validation]
-    sae = train(x, config, follow, rows=split.kept, held_out=steering, seeds=seeds, checkpoint=checkpoint)
+    sae = train(
+        x,
+        config,
+        follow,
+        rows=split.kept,
+        held_out=steering,
+        anchors=None if anchors is None else anchors.directions,
+        shares=None if anchors is None else anchors.shares,
+        checkpoint=checkpoint,
+    )
     sae = sae.faithful() if faithful else sae
     settings = asdict(config) | {"prefixes": list(config.prefixes)}
     report: dict[str, Any] = {
@@ -104,24 +112,6 @@ def train_and_measure(
         fit_mean = sample(x, ANNOTATED_TEXTS, config.seed).mean(0)
         report["held_out"] = fidelity(sae.half(), x[split.held_out[:ANNOTATED_TEXTS]], fit_mean)
     return sae, report
-
-
-def seed_directions(seeds: Seeds, encoder: TextEncoder, background: FloatArray) -> FloatArray:
-    """Return a unit direction (s, d) for each concept that the space should have.
-
-    A phrase becomes its embedding, a concept with example texts their mean embedding, both minus the
-    ``background`` (d,), the mean of the corpus, which leaves what is specific to the concept.
-    """
-    if isinstance(seeds, Mapping):
-        empty = [name for name, examples in seeds.items() if not examples]
-        if empty:
-            raise InvalidInputError(f"seed concept {empty[0]!r}", "no examples", "Give at least one text.")
-        vectors = np.stack([encoder.encode_document(list(texts)).mean(0) for texts in seeds.values()])
-    else:
-        vectors = encoder.encode_query(list(seeds))
-    directions = vectors - background
-    unit: FloatArray = directions / np.linalg.norm(directions, axis=1, keepdims=True).clip(1e-6)
-    return unit.astype(np.float32)
 
 
 def draw_views(

@@ -15,7 +15,7 @@ from saeindex.errors import InvalidInputError
 from saeindex.features.families import family_label
 from saeindex.features.labelers import CodedTexts, Labeler, Labeling, LabelingTask, LexicalLabeler
 from saeindex.features.labelers.labeler import ManualLabeler
-from saeindex.features.labels import MANUAL, FeatureLabel
+from saeindex.features.labels import CONCEPT, MANUAL, FeatureLabel
 from saeindex.features.trust import label_scores, label_summary
 
 if TYPE_CHECKING:
@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 
     from saeindex.features.families import Family
     from saeindex.features.space import Space, SpaceT
+    from saeindex.features.taxonomy import DefinedConcept
     from saeindex.protocols import TextEncoder
     from saeindex.types import FloatArray, SparseCode
 
 LABELLED_SHARE = 0.7
-UNLABELLED, SEED = "none", "seed"
+UNLABELLED = "none"
 
 
 def relabel(
@@ -142,21 +143,16 @@ def with_labeling(space: SpaceT, task: LabelingTask, labeling: Labeling, method:
     return measured
 
 
-def named_by_seeds(space: SpaceT, task: LabelingTask, seeds: Sequence[str]) -> SpaceT:
-    """Return the space with the seed concepts as labels of the first features, which started from them.
-
-    A seed whose trust is below the floor and below that of the feature's label is not used: training has
-    moved the feature elsewhere.
-    """
-    if not seeds:
-        return space
-    tried = with_labeling(space, task, Labeling(dict(enumerate(seeds))), SEED).labels
-    kept = {
-        feature: seed
-        for feature, seed in enumerate(seeds)
-        if not tried[feature].is_weak or (tried[feature].trust or 0) > (space.labels[feature].trust or 0)
-    }
-    return with_labeling(space, task, Labeling(kept), SEED)
+def named_by_concepts(space: SpaceT, task: LabelingTask, concepts: Mapping[int, DefinedConcept]) -> SpaceT:
+    """Return the space with the concepts as labels of the features that express them."""
+    named = with_labeling(space, task, Labeling({i: one.name for i, one in concepts.items()}), CONCEPT)
+    labels = tuple(
+        replace(label, description=concepts[i].description)
+        if i in concepts and label.method == CONCEPT
+        else label
+        for i, label in enumerate(named.labels)
+    )
+    return replace(named, labels=labels)
 
 
 def with_phrases(

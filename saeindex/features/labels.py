@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 TRUST_FLOOR = 0.8
 MAX_ACTIVE = 300
-MANUAL = "manual"
+MANUAL, CONCEPT = "manual", "concept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +23,15 @@ class FeatureLabel:
     """A phrase, and how well it predicts its feature on records that it was not made from.
 
     ``trust`` is an AUROC and ``f1`` an F1 score, see :mod:`saeindex.features.trust`; None where the feature
-    was active in too few records, or no records were given.
+    was active in too few records, or no records were given. ``description`` is that of a concept, if it
+    has one.
     """
 
     text: str
     method: str = "lexical"
     trust: float | None = None
     f1: float | None = None
+    description: str = ""
 
     @property
     def is_weak(self) -> bool:
@@ -39,12 +41,14 @@ class FeatureLabel:
     def to_json(self) -> dict[str, Any]:
         """Return the label as a line of ``labels.jsonl``."""
         trust, f1 = (None if score is None else round(score, 4) for score in (self.trust, self.f1))
-        return {"label": self.text, "method": self.method, "trust": trust, "f1": f1}
+        described = {"description": self.description} if self.description else {}
+        return {"label": self.text, "method": self.method, "trust": trust, "f1": f1, **described}
 
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> FeatureLabel:
-        """Read the result of :meth:`to_json`; spaces of earlier versions have no F1."""
-        return cls(line["label"], line["method"], line["trust"], line.get("f1"))
+        """Read the result of :meth:`to_json`; spaces of earlier versions lack some of it."""
+        scores = line["trust"], line.get("f1")
+        return cls(line["label"], line["method"], *scores, line.get("description", ""))
 
 
 def trust_scores(

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from saeindex.errors import InvalidInputError, NotFoundError, kind_of
 from saeindex.files import checked_suffix
@@ -17,6 +17,9 @@ from saeindex.report.result import installed
 if TYPE_CHECKING:
     from rdflib import Graph
     from rdflib.term import Node
+
+# A file, a list, or a mapping from names to definitions.
+Concepts: TypeAlias = "str | Path | Iterable[DefinedConcept | str | Mapping[str, Any]] | Mapping[str, Any]"
 
 MAX_BYTES, MAX_CONCEPTS, MAX_NAME, MAX_TEXT = 2**26, 20_000, 200, 100_000
 SKOS_FORMATS = {".ttl": "turtle", ".nt": "nt", ".rdf": "xml"}

@@ -4,9 +4,9 @@
     code     z >= 0 on S, refined by projected gradient steps on  |x - b - sum_i z_i d_i|^2
     x̂        = sum_i z_i d_i + b,  with unit-norm decoder directions d_i
 
-An autoencoder that is imported or trained by BatchTopK may have a threshold (a strength at or below it is not
-an activation). An imported autoencoder may also have a gain (the amplitude of a unit of strength), if its
-decoder rows had different norms.
+An autoencoder that is imported, or trained by BatchTopK or with named features, may have a threshold (a
+strength at or below it is not an activation). An imported autoencoder may also have a gain (the amplitude of
+a unit of strength), if its decoder rows had different norms.
 
 The encoder alone selects good features but gives poor amplitudes: two exact-line-search steps on the selected
 support reduce the error by a tenth, and do not change the selection of features or their meaning. The
@@ -194,12 +194,20 @@ class SparseAutoencoder:
             amplitudes = amplitudes * (strengths > self.threshold[support])
         if self.gain is not None:
             amplitudes = amplitudes * self.gain[support]
-        decoder = self._decoder64
+        decoder, silent = self._decoder64, self._silent(centred)
         for _ in range(self.support_rounds):
-            support, amplitudes = rechoose(centred, decoder, support, amplitudes, self.budget)
+            support, amplitudes = rechoose(centred, decoder, support, amplitudes, self.budget, silent)
         if self.refine_steps:
             amplitudes = refine(centred, decoder, support, amplitudes, self.refine_steps)
         return support, amplitudes.float()
+
+    def _silent(self, centred: Tensor) -> Tensor | None:
+        """Return where named features may not be selected again (m, n_named), None if nothing forbids it."""
+        n = self.n_named
+        if self.threshold is None or not (n and self.support_rounds):
+            return None
+        strengths = centred @ self._encoder64[:n].T + self.encoder_bias[:n].double()
+        return strengths <= self.threshold[:n]
 
     @cached_property
     def _encoder64(self) -> Tensor:

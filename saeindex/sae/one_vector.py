@@ -56,8 +56,9 @@ def encode_one(
         amplitudes = amplitudes * (strengths > weights["threshold"][support])
     if "gain" in weights:
         amplitudes = amplitudes * weights["gain"][support]
+    silent = _silent(centred, weights, budget.n_named) if support_rounds else None
     for _ in range(support_rounds):
-        support, amplitudes = _rechosen(centred, weights["decoder"], support, amplitudes, budget)
+        support, amplitudes = _rechosen(centred, weights["decoder"], support, amplitudes, budget, silent)
     amplitudes = _refined(centred, weights["decoder"][support].astype(np.float64), amplitudes, refine_steps)
     order = np.argsort(support)
     indices, values = support[order].astype(np.int32), amplitudes[order].astype(np.float32)
@@ -82,6 +83,18 @@ def _strongest(
     return np.concatenate(support), np.concatenate(found)
 
 
+def _silent(
+    centred: NDArray[np.float64], weights: Mapping[str, FloatArray], n_named: int
+) -> NDArray[np.bool_] | None:
+    """Return the named features (n_named,) that may not be selected again, None if nothing forbids it."""
+    if "threshold" not in weights or not n_named:
+        return None
+    named = {name: weights[name][:n_named] for name in ("encoder", "encoder_bias", "threshold")}
+    strengths = named["encoder"].astype(np.float64) @ centred + named["encoder_bias"].astype(np.float64)
+    silent: NDArray[np.bool_] = strengths <= named["threshold"]
+    return silent
+
+
 def _refined(
     target: NDArray[np.float64], directions: NDArray[np.float64], start: NDArray[np.float64], steps: int
 ) -> NDArray[np.float64]:
@@ -103,6 +116,7 @@ def _rechosen(
     support: NDArray[np.int64],
     amplitudes: NDArray[np.float64],
     budget: Budget,
+    silent: NDArray[np.bool_] | None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the support and its amplitudes after one round of hard thresholding."""
     directions = decoder[support].astype(np.float64)
@@ -111,6 +125,8 @@ def _rechosen(
     on_support = correlation[support] * (amplitudes > 0)
     moved = _exact_step(on_support, on_support @ directions) * correlation
     moved[support] += amplitudes
+    if silent is not None:
+        moved[: len(silent)][silent] = 0
     parts = budget.parts(len(decoder))
     chosen = np.concatenate([part.start + np.argsort(-moved[part], kind="stable")[:k] for part, k in parts])
     directions = decoder[chosen].astype(np.float64)

@@ -119,18 +119,26 @@ def refine(target: Tensor, decoder: Tensor, support: Tensor, amplitudes: Tensor,
 
 
 def rechoose(
-    target: Tensor, decoder: Tensor, support: Tensor, amplitudes: Tensor, budget: Budget
+    target: Tensor,
+    decoder: Tensor,
+    support: Tensor,
+    amplitudes: Tensor,
+    budget: Budget,
+    silent: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the support and amplitudes (m, k) after one round of hard thresholding.
 
     All n amplitudes move along the gradient, by the step that is exact on the present support; the largest
-    within the budget are kept and refined once. If that would raise the error, the row is not changed.
+    within the budget are kept and refined once. If that would raise the error, the row is not changed. Named
+    features that are ``silent`` (m, n_named) stay so.
     """
     residual = target - combine(support, amplitudes, decoder)
     correlation = residual @ decoder.T
     on_support = correlation.gather(1, support) * (amplitudes > 0)
     step = _exact_step(on_support, combine(support, on_support, decoder))
     moved = (step * correlation).scatter_add(1, support, amplitudes)
+    if silent is not None:
+        moved[:, : silent.shape[1]].masked_fill_(silent, 0)
     chosen = largest(moved, budget)
     values = refine(target, decoder, chosen, moved.gather(1, chosen).relu(), 1)
     left = target - combine(chosen, values, decoder)

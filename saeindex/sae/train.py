@@ -51,21 +51,22 @@ def train(
     *,
     rows: NDArray[np.int64] | None = None,
     held_out: FloatArray | None = None,
-    seeds: FloatArray | None = None,
     anchors: FloatArray | None = None,
+    shares: FloatArray | None = None,
     checkpoint: Path | None = None,
 ) -> SparseAutoencoder:
     """Fit a sparse autoencoder to embeddings ``x`` (m, d); deterministic by seed on one device.
 
     ``x`` may be a memory-mapped array larger than memory, ``rows`` are its ascending rows to use. With
     ``held_out`` (h, d) training stops early when the error on it no longer falls, and the best weights are
-    returned. ``seeds`` (s, d) are directions that the first features start from; before them come named
-    features, which are held at ``anchors`` (a, d) and have a budget of ``config.k_named``. A ``checkpoint``
-    file is written at intervals, resumed from if it exists, and deleted at the end.
+    returned. The first features are named ones: they are held at ``anchors`` (a, d) and have a budget of
+    ``config.k_named``; ``shares`` (a,) are the largest shares of texts in which they are active, since what a
+    text does not speak of is left to free features. A ``checkpoint`` file is written at intervals, resumed
+    from if it exists, and deleted at the end.
     """
     rows = np.arange(len(x)) if rows is None else rows
     config.check(len(rows))
-    return _Training(x, rows, config, progress, held_out, seeds, anchors, checkpoint).run()
+    return _Training(x, rows, config, progress, held_out, anchors, shares, checkpoint).run()
 
 
 class _Training:
@@ -76,8 +77,8 @@ class _Training:
         config: TrainingConfig,
         report: Callable[[TrainingStatus], None] | None,
         held_out: FloatArray | None,
-        seeds: FloatArray | None,
         anchors: FloatArray | None,
+        shares: FloatArray | None,
         checkpoint: Path | None,
     ) -> None:
         self.config, self.report, self.held_out, self.checkpoint = config, report, held_out, checkpoint
@@ -86,13 +87,14 @@ class _Training:
         self.mean = rows.mean(0).numpy()
         variance = float((rows - rows.mean(0)).square().sum(1).mean())
         self.objective = Objective(config, variance, choose_dtype("auto", config.device))
-        self.weights = _initial_weights(rows, config, seeds, anchors)
+        self.weights = _initial_weights(rows, config, anchors)
+        self.rows, self.shares = rows, shares
         self.best = _copy(self.weights)
         fused = torch.device(config.device).type in ("cpu", "cuda")
         self.optimizer = torch.optim.Adam(self.weights.parameters(), lr=config.learning_rate, fused=fused)
         self.progress = Progress(decay_from=config.steps // 2)
         self.last_held_out: float | None = None
-        self.signature = training_signature(x, config, seeds, anchors) if checkpoint else ""
+        self.signature = training_signature(x, config, anchors, shares) if checkpoint else ""
 
     @property
     def steps(self) -> int:
@@ -127,17 +129,28 @@ class _Training:
         return self._frozen(self.best)
 
     def _frozen(self, state: dict[str, Tensor]) -> SparseAutoencoder:
-        threshold = None
-        if self.config.selection == "batchtopk":
-            threshold = state["least_strength"].cpu().expand(len(state["decoder"])).clone()
         return SparseAutoencoder(
             *(state[name].cpu() for name in TENSORS),
             k=self.config.max_active,
             refine_steps=self.config.refine_steps,
-            threshold=threshold,
+            threshold=self._threshold(state),
             n_named=len(self.weights.anchors),
             k_named=self.config.k_named,
         )
+
+    def _threshold(self, state: dict[str, Tensor]) -> Tensor | None:
+        """Return the strengths (n,) that features must exceed: BatchTopK's, or the gate of the named ones."""
+        n, n_named = len(state["decoder"]), len(self.weights.anchors)
+        if self.config.selection == "batchtopk":
+            return state["least_strength"].cpu().expand(n).clone()
+        if self.shares is None:
+            return None
+        named = {name: state[name][:n_named].cpu() for name in ("encoder", "encoder_bias")}
+        strengths = F.linear(self.rows - state["bias"].cpu(), named["encoder"], named["encoder_bias"])
+        silent = ((1 - self.shares) * (len(strengths) - 1)).astype(np.int64)
+        threshold = torch.full((n,), -torch.inf)
+        threshold[:n_named] = strengths.sort(dim=0).values[silent, torch.arange(n_named)]
+        return threshold
 
     def _step(self) -> Tensor:
         step = self.progress.step
@@ -200,25 +213,19 @@ def _copy(weights: Weights) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in weights.state_dict().items()}
 
 
-def _initial_weights(
-    rows: Tensor, config: TrainingConfig, seeds: FloatArray | None, anchors: FloatArray | None
-) -> Weights:
-    """Return weights: bias at the geometric median, decoder with the given and random rows, encoder equal."""
+def _initial_weights(rows: Tensor, config: TrainingConfig, anchors: FloatArray | None) -> Weights:
+    """Return weights: bias at the geometric median, decoder of anchors and random rows, encoder equal."""
     rng = torch.Generator().manual_seed(config.seed)
     directions = torch.randn(config.n_features, rows.shape[1], generator=rng)
-    given = [part for part in (anchors, seeds) if part is not None]
-    if any(part.ndim != 2 or part.shape[1] != rows.shape[1] for part in given) or (
-        sum(map(len, given)) > config.n_features
-    ):
-        raise InvalidInputError(
-            f"seed features with directions of shape {' and '.join(str(part.shape) for part in given)}",
-            f"{config.n_features} features of dimension {rows.shape[1]}",
-            "Give at most one row for each feature.",
-        )
-    if given:
-        first = torch.from_numpy(np.concatenate(given).astype(np.float32))
-        directions[: len(first)] = first
     n_named = 0 if anchors is None else len(anchors)
+    if anchors is not None:
+        if anchors.ndim != 2 or anchors.shape[1] != rows.shape[1] or n_named > config.n_features:
+            raise InvalidInputError(
+                f"anchors of shape {anchors.shape}",
+                f"{config.n_features} features of dimension {rows.shape[1]}",
+                "Give at most one row for each feature.",
+            )
+        directions[:n_named] = torch.from_numpy(anchors.astype(np.float32))
     check_budget(config.k, config.n_features, n_named, config.k_named)
     decoder = F.normalize(directions, dim=1).to(config.device)
     return Weights(decoder, geometric_median(rows).to(config.device), n_named)

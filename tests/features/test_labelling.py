@@ -244,17 +244,3 @@ def test_manual_labels_survive_a_refit_and_lost_ones_are_reported(
 
 def test_without_manual_labels_nothing_is_mapped(fitted_space: FeatureSpace) -> None:
     assert carry_manual_labels(fitted_space, fitted_space) is fitted_space
-
-
-def test_a_seed_names_its_feature_only_if_it_predicts_it(
-    fitted_space: FeatureSpace, embeddings: Any, encoder: RecordingEncoder
-) -> None:
-    trusted = next(i for i in range(48) if (fitted_space.labels[i].trust or 0) > TRUST_FLOOR)
-    seeds = ["a phrase that fits nothing here"] * trusted + [fitted_space.labels[trusted].text]
-    space = annotated(fitted_space, embeddings, encoder, seeds=seeds)
-    assert (space.labels[trusted].text, space.labels[trusted].method) == (seeds[-1], "seed")
-    kept = [
-        label.method for label, old in zip(space.labels, fitted_space.labels, strict=True) if not old.is_weak
-    ]
-    assert "lexical" in kept
-    assert all(label.trust is not None for label in space.labels if label.method == "seed")

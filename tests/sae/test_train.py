@@ -140,16 +140,6 @@ def test_the_contrastive_term_makes_codes_of_noisy_inputs_similar(
     assert retrieved(0.5) > retrieved(0.0) + 0.05  # .64 and .51
 
 
-def test_seeded_features_stay_near_their_initial_directions(
-    planted_embeddings: tuple[Array, Array],
-) -> None:
-    x, directions = planted_embeddings
-    sae = train(x[:3_500], CONFIG, seeds=directions[:5])
-    assert (sae.directions[:5] * directions[:5]).sum(1).min() > 0.8
-    with pytest.raises(InvalidInputError, match="one row for each feature"):
-        train(x[:100], CONFIG, seeds=np.ones((65, D), np.float32))
-
-
 def test_named_features_keep_their_directions_and_have_a_budget_of_their_own(
     planted_embeddings: tuple[Array, Array],
 ) -> None:
@@ -163,7 +153,7 @@ def test_named_features_keep_their_directions_and_have_a_budget_of_their_own(
         "loose": replace(CONFIG, k_named=1, anchor_weight=0.0),
         "fixed": replace(CONFIG, k_named=1, fixed_anchors=True),
     }.items():
-        sae = train(x[:3_500], config, anchors=anchors, seeds=directions[10:12])
+        sae = train(x[:3_500], config, anchors=anchors)
         code = sae.encode(x[3_500:]).to_csr()
         assert code[:, :10].getnnz(1).max() == 1
         assert code[:, 10:].getnnz(1).max() == 3
@@ -176,8 +166,29 @@ def test_named_features_keep_their_directions_and_have_a_budget_of_their_own(
     assert shares["loose"] < shares["held"]
     with pytest.raises(InvalidInputError, match="k_named"):
         train(x[:100], CONFIG, anchors=anchors)
+    with pytest.raises(InvalidInputError, match="one row for each feature"):
+        train(x[:100], CONFIG, anchors=np.ones((65, D), np.float32))
     with pytest.raises(InvalidInputError, match="batchtopk"):
         train(x[:100], replace(CONFIG, k_named=1, selection="batchtopk"), anchors=anchors)
+
+
+def test_a_named_feature_is_silent_where_the_text_does_not_speak_for_it(
+    planted_embeddings: tuple[Array, Array],
+) -> None:
+    x, directions = planted_embeddings
+    saes = [
+        train(x[:3_500], replace(CONFIG, k_named=3), anchors=directions[:10], shares=shares)
+        for shares in (None, np.linspace(0, 0.1, 10, dtype=np.float32))
+    ]
+    for rounds in (0, 1):
+        loose, gated = (sae.faithful(rounds) if rounds else sae for sae in saes)
+        named = [sae.encode(x[3_500:]).to_csr()[:, :10] for sae in (loose, gated)]
+        assert named[1].nnz < 0.5 * named[0].nnz
+        assert named[1].getnnz(0) == pytest.approx(500 * np.linspace(0, 0.1, 10), abs=15)
+        strengths = (x[3_500:] - gated.weights["bias"]) @ gated.weights["encoder"][:10].T
+        strengths += gated.weights["encoder_bias"][:10]
+        assert (named[1].toarray()[strengths <= gated.weights["threshold"][:10] - 1e-5] == 0).all()
+        assert not np.isfinite(gated.weights["threshold"][10:]).any()
 
 
 def test_training_stops_early_if_the_held_out_error_rises_and_keeps_the_best(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,8 @@ from saeindex.cli.output import Json, print_json, say
 from saeindex.cli.sae.transfer import check_target
 from saeindex.config import DEFAULT_ENCODER
 from saeindex.errors import InvalidInputError
+from saeindex.features.labels import TRUST_FLOOR
+from saeindex.types import one_line, visible
 
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from saeindex.sae.train import TrainingStatus
     from saeindex.types import FloatArray
 
+# Concepts that are shown for each kind of problem, and characters of their names.
+SHOWN_CONCEPTS, NAME_CHARS = 10, 60
 Corpus = Annotated[
     list[str],
     typer.Argument(help="Files or folders, as for `index`; or one .npy file of embeddings."),
@@ -37,8 +42,12 @@ Prefixes = Annotated[
 Selection = Annotated[str, typer.Option(help="topk: exactly k per text. batchtopk: k on average.")]
 Contrastive = Annotated[float, typer.Option(min=0.0, help="Weight of the contrastive term.")]
 InputNoise = Annotated[float, typer.Option(min=0.0, help="Noise on the input, for generalisation.")]
-Concepts = Annotated[
-    list[str] | None, typer.Option("--concept", help="A phrase that should become a feature. Repeatable.")
+ConceptPhrases = Annotated[
+    list[str] | None, typer.Option("--concept", help="A phrase that becomes a feature. Repeatable.")
+]
+ConceptFile = Annotated[
+    Path | None,
+    typer.Option(help="Concepts that become features: CSV, JSON or SKOS with names, descriptions, examples."),
 ]
 Faithful = Annotated[
     bool, typer.Option("--faithful", help="Choose features again when encoding: lower error, less stable.")
@@ -67,7 +76,8 @@ def fit(  # noqa: PLR0913, PLR0917  (the options of a command)
     selection: Selection = "topk",
     contrastive: Contrastive = 0.0,
     input_noise: InputNoise = 0.3,
-    concept: Concepts = None,
+    concepts: ConceptFile = None,
+    concept: ConceptPhrases = None,
     faithful: Faithful = False,
     labels_from: LabelsFrom = None,
     encoder: Encoder = DEFAULT_ENCODER,
@@ -84,6 +94,7 @@ def fit(  # noqa: PLR0913, PLR0917  (the options of a command)
     from saeindex.devices import choose_device
     from saeindex.encoders import open_encoder
     from saeindex.features import FeatureSpace
+    from saeindex.features.taxonomy import read_taxonomy
 
     check_target(into, is_space=True)
     options = {
@@ -100,7 +111,7 @@ def fit(  # noqa: PLR0913, PLR0917  (the options of a command)
     opened = open_encoder(encoder)
     extras = {"faithful": faithful, "checkpoint": into.with_name(f".{into.name}.checkpoint.safetensors")}
     if is_embeddings(corpus):
-        if concept or labels_from or views != "whole":
+        if concepts or concept or labels_from or views != "whole":
             raise InvalidInputError(
                 "concepts, labels or views of embeddings",
                 f"no texts in {corpus[0]}",
@@ -112,7 +123,8 @@ def fit(  # noqa: PLR0913, PLR0917  (the options of a command)
         if labels_from is None and (into / "space.json").is_file():
             labels_from = into  # a space that is fitted again keeps the labels given by hand
         earlier = None if labels_from is None else FeatureSpace.load(labels_from)
-        extras |= {"views": tuple(views.split(",")), "seeds": concept, "labels_from": earlier}
+        wanted = [*(read_taxonomy(concepts) if concepts else ()), *(concept or ())]
+        extras |= {"views": tuple(views.split(",")), "concepts": wanted or None, "labels_from": earlier}
         space = _fit_texts(records, opened, options, extras, into.name)
     space.save(into)
     _report(space, into, as_json)
@@ -205,4 +217,28 @@ def _report(space: FeatureSpace, into: Path, as_json: bool) -> None:
     )
     if "labels" in space.report:  # a space that was fitted on embeddings has no labels
         say(f"  {describe_summary(space.report['labels'])}")
+    _report_concepts(space.report.get("concepts", []))
     say(f"Use it: saeindex index FILES --into NAME --space {into}")
+
+
+def _report_concepts(concepts: Sequence[Mapping[str, Any]]) -> None:
+    """Say which concepts are features, and show those that are not, or that the encoder confuses."""
+    if not concepts:
+        return
+    lost = [one for one in concepts if one["problem"]]
+    say(f"  {len(concepts) - len(lost):,} of {len(concepts):,} concepts are features by their names")
+    for one in lost[:SHOWN_CONCEPTS]:
+        say(f"    {one_line(one['name'], NAME_CHARS)}: {visible(one['problem'])}")
+    if lost[SHOWN_CONCEPTS:]:
+        say(f"    and {len(lost) - SHOWN_CONCEPTS:,} more (--json shows all)")
+    rated = [one for one in concepts if one.get("told_apart") is not None]
+    if not rated:
+        return
+    unclear = sorted((one for one in rated if one["told_apart"] < TRUST_FLOOR), key=itemgetter("told_apart"))
+    say(
+        f"  {len(rated) - len(unclear):,} of {len(rated):,} with examples are told apart: "
+        f"an example resembles its own concept more than others' examples do (AUROC ≥ {TRUST_FLOOR})"
+    )
+    for one in unclear[:SHOWN_CONCEPTS]:
+        names = (one_line(one[key], NAME_CHARS) for key in ("name", "nearest"))
+        say("    {}: {:.2f}; the nearest is {}".format(next(names), one["told_apart"], next(names)))

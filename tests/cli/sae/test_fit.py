@@ -58,11 +58,27 @@ def test_a_space_fitted_on_embeddings_has_levels_but_no_labels(tmp_path: Path) -
 
 def test_concepts_and_views_are_fitted_and_a_second_fit_encodes_nothing(tmp_path: Path) -> None:
     source, space = corpus(tmp_path / "docs.jsonl", 300), tmp_path / "mine"
+    concepts = tmp_path / "concepts.csv"
+    concepts.write_text(
+        "name,description,examples\nexceptions,errors that are raised,it raises ValueError|it fails\n"
+        "random numbers,,a random integer|the seed of a generator\nof random numbers,,a random integer|"
+        "the seed of a generator\n"
+    )
     options = (
         "sae", "fit", str(source), "--into", str(space), "--features", "64", "--k", "8", "--steps", "100",
-        "--views", "whole,sentence", "--concept", "sorted lists",
+        "--views", "whole,sentence", "--concept", "sorted lists", "--concepts", str(concepts),
     )  # fmt: skip
     report = called(*options)
+    assert [(one["name"], one["feature"]) for one in report["concepts"]] == [
+        ("exceptions", 0), ("random numbers", 1), ("sorted lists", 2), ("of random numbers", None),
+    ]  # fmt: skip
+    labels = FeatureSpace.load(space).labels
+    assert [label.method for label in labels[:4]] == ["concept"] * 3 + ["lexical"]
+    assert labels[0].description == "errors that are raised"
+    shown = call(*options).stdout
+    assert "3 of 4 concepts are features by their names" in shown
+    assert "of random numbers: the encoder reads it as “random numbers”" in shown
+    assert "with examples are told apart" in shown
     assert report["texts"] + report["held_out_texts"] > 300
     assert called(*options)["fingerprint"] == report["fingerprint"]
     named = FeatureSpace.load(space).with_labels({5: "my own name"})

@@ -1,0 +1,156 @@
+"""A user's taxonomy: does the feature of a concept tell the texts that have it, on records it never saw?
+
+A space is fitted on the `fit` part of a corpus, whose labels it does not see, with the corpus's labels as
+concepts: described in one line each, and described with ten examples. What is judged on `test` is the AUROC
+of the activation of a concept's own feature, beside scores of the same descriptions and examples that need no
+space. Rules and weights were chosen on `choose`.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks import data
+from benchmarks.corpora import CachedEncoder
+from benchmarks.outcome import Figure, Outcome, at_least, at_most
+from saeindex import FeatureSpace
+from saeindex.features.contrast_sets import auroc
+from saeindex.features.taxonomy import DefinedConcept
+
+if TYPE_CHECKING:
+    from saeindex.types import FloatArray
+
+SEED = 0
+FOLDER = Path(__file__).parents[1] / "taxonomies"
+# Corpora and the field of their labels; the intents are 50, drawn with seed 0.
+FIELDS = {"clinc150": "intent", "medquad": "question_type", "stackoverflow_titles": "tag"}
+N_FEATURES, EXAMPLES = 1_024, 10
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """The AUROC of each concept, of simpler scores too, and the seconds of the fit on embeddings at hand."""
+
+    auroc: Mapping[str, float]
+    simpler: Mapping[str, Sequence[float]]
+    seconds: float
+
+
+def run(quick: bool) -> Outcome:
+    """Measure; ``quick`` fits one corpus with 256 features."""
+    outcome, encoder = Outcome("taxonomy", quick, SEED), CachedEncoder()
+    found: dict[str, dict[str, Fitted]] = {"described": {}, "10 examples": {}}
+    for corpus in ("stackoverflow_titles",) if quick else FIELDS:
+        concepts, values = read_concepts(corpus)
+        described = [replace(concept, examples=()) for concept in concepts]
+        for name, given in (("described", described), ("10 examples", concepts)):
+            found[name][corpus] = fitted(corpus, values, given, encoder, 256 if quick else N_FEATURES)
+    figures = outcome.figures
+    for name, figure in (
+        ("described", "auroc_median_described"),
+        ("10 examples", "auroc_median_10_examples"),
+    ):
+        worst = min(float(np.median(list(one.auroc.values()))) for one in found[name].values())
+        figures[figure] = at_least(worst, 0.93, "AUROC") if name != "described" else Figure(worst, "AUROC")
+    shares = [np.mean(np.array(list(one.auroc.values())) >= 0.8) for one in found["10 examples"].values()]
+    figures["share_above_80"] = at_least(float(min(shares)), 0.9, "of concepts")
+    figures["fit_s"] = at_most(max(one.seconds for of in found.values() for one in of.values()), 180, "s")
+    for name, of in found.items():
+        outcome.tables[f"taxonomy_{name.replace(' ', '_')}"] = {
+            corpus: table_row(one) for corpus, one in of.items()
+        }
+    return outcome
+
+
+def read_concepts(corpus: str) -> tuple[list[DefinedConcept], list[str]]:
+    """Return the concepts with ten examples of the `fit` part, and the label of each in the corpus."""
+    with (FOLDER / f"{corpus}.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    records = list(data.read(corpus, "fit"))
+    labels = np.array([str(record.metadata[FIELDS[corpus]]) for record in records])
+    rng = np.random.default_rng(SEED)
+    concepts = []
+    for row in rows:
+        chosen = rng.permutation(np.flatnonzero(labels == row["value"]))[:EXAMPLES]
+        texts = tuple(records[i].text for i in chosen)
+        concepts.append(DefinedConcept(row["name"], row["description"], examples=texts))
+    return concepts, [row["value"] for row in rows]
+
+
+def fitted(
+    corpus: str,
+    values: Sequence[str],
+    concepts: Sequence[DefinedConcept],
+    encoder: CachedEncoder,
+    n_features: int,
+) -> Fitted:
+    """Fit a space on a corpus with concepts, and judge each concept's own feature on `test`."""
+    texts = [record.text for record in data.read(corpus, "fit")]
+    x = encoder.encode_document(texts)
+    start = perf_counter()
+    space = FeatureSpace.fit(
+        texts, n_features=n_features, concepts=concepts, encoder=encoder, embeddings=x, name=corpus
+    )
+    seconds = perf_counter() - start
+    test = list(data.read(corpus, "test"))
+    labels = np.array([str(record.metadata[FIELDS[corpus]]) for record in test])
+    vectors = encoder.encode_document([record.text for record in test])
+    code = space.sae.encode(vectors).to_csr()
+    feature_of = {one["name"]: one["feature"] for one in space.report["concepts"]}
+    scores: dict[str, float] = {}
+    for concept, value in zip(concepts, values, strict=True):
+        has = labels == value
+        if not has.any():
+            continue
+        feature = feature_of[concept.name]
+        # A concept that has no feature tells nothing.
+        scores[concept.name] = 0.5 if feature is None else float(auroc(code[:, [feature]].toarray(), has)[0])
+    simpler = {
+        name: [
+            float(auroc(row[:, None], labels == value)[0])
+            for row, value in zip(rows, values, strict=True)
+            if (labels == value).any()
+        ]
+        for name, rows in simple_scores(concepts, vectors, encoder).items()
+    }
+    return Fitted(scores, simpler, seconds)
+
+
+def simple_scores(
+    concepts: Sequence[DefinedConcept], vectors: FloatArray, encoder: CachedEncoder
+) -> dict[str, FloatArray]:
+    """Return scores (a, m) of the test records that use the same descriptions, or the same examples."""
+    from sklearn.linear_model import LogisticRegression
+
+    if not concepts[0].examples:
+        texts = [f"{concept.name}: {concept.description}" for concept in concepts]
+        return {"cosine": encoder.encode_query(texts) @ vectors.T}
+    examples = [encoder.encode_document(concept.examples) for concept in concepts]
+    centroids = np.stack([of_one.mean(0) for of_one in examples])
+    owners = np.repeat(np.arange(len(examples)), [len(of_one) for of_one in examples])
+    model = LogisticRegression(C=10, max_iter=2_000).fit(np.concatenate(examples), owners)
+    return {
+        "cosine": centroids @ vectors.T,
+        "logistic regression": model.decision_function(vectors).T.astype(np.float32),
+    }
+
+
+def table_row(one: Fitted) -> dict[str, Any]:
+    """Return the figures of a corpus, with its worst concepts."""
+    scores = np.array(list(one.auroc.values()))
+    worst = sorted(one.auroc, key=lambda name: one.auroc[name])[:3]
+    return {
+        "concepts": len(scores),
+        "median": float(np.median(scores)),
+        "above .80": float((scores >= 0.8).mean()),
+        "worst": ", ".join(f"{name} {one.auroc[name]:.2f}" for name in worst),
+        **{f"median of {name}": float(np.median(of)) for name, of in one.simpler.items()},
+        "seconds": one.seconds,
+    }

@@ -1,0 +1,247 @@
+"""Anchors: the directions that named concepts have, and which of the concepts the encoder can tell apart.
+
+An anchor is the sum of three unit directions, each the difference from the mean over all concepts: the
+concept's name and words, its description, and, with double weight, the mean of its examples. On the intents,
+question types and tags of three corpora, ten examples alone have an AUROC of .999, .982 and .976 (the median
+over concepts), names and descriptions .998, .948 and .976, and all three together .999, .984 and .978.
+Directions that are corrected for the covariance of the texts are worse (.999, .967, .962).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from saeindex.errors import InvalidInputError
+from saeindex.features.contrast_sets import auroc
+from saeindex.sae.batches import sample
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from saeindex.features.taxonomy import DefinedConcept
+    from saeindex.protocols import TextEncoder
+    from saeindex.sae.autoencoder import SparseAutoencoder
+    from saeindex.sae.training_config import TrainingConfig
+    from saeindex.types import FloatArray
+
+EXAMPLES_WEIGHT = 2.0
+# With few concepts, their mean is their subject as well: it counts as if the corpus's mean came this often.
+PRIOR = 4
+# Cosine of two anchors from which on the encoder reads both concepts as one.
+SAME = 0.95
+# Share of its own examples in which a concept's feature must be active, or of the texts that define it.
+MIN_ANSWERED = 0.5
+# A concept is silent in a text unless the cosine to its anchor is so many standard deviations above the mean
+# of the corpus; and, from four examples on, unless it is above the examples' mean less two deviations. On ten
+# examples of each of 50 intents, the second rule brings precision from .05 to .54, and recall to .93.
+MIN_DEVIATIONS, BELOW_EXAMPLES, MIN_EXAMPLES = 1.0, 2.0, 4
+MEASURED_ROWS = 20_000
+# Named features that may be active in a text: the root of their number, 4 of 15 and 8 of 50, up to this.
+MAX_NAMED_ACTIVE = 12
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Anchors:
+    """``concepts`` (a), their unit ``directions`` (a, d), and the texts that they are recognised by.
+
+    ``shares`` (a,) are the shares of the corpus's texts that speak for each, and that it may be active in.
+    ``definitions`` (e, d) are embeddings of examples, or of names and descriptions where a concept has no
+    examples; ``owners`` (e,) has the concept of each. ``told_apart`` is the AUROC of a concept's examples
+    against those of the others, each with the anchor that it is left out of; None with fewer than two.
+    ``merged`` are concepts that the encoder reads as another one: the name of each, and of that one.
+    """
+
+    concepts: tuple[DefinedConcept, ...]
+    directions: FloatArray
+    shares: FloatArray
+    definitions: FloatArray
+    owners: NDArray[np.int64]
+    told_apart: tuple[float | None, ...]
+    merged: dict[str, str]
+
+    @classmethod
+    def of(cls, concepts: Sequence[DefinedConcept], encoder: TextEncoder, x: FloatArray) -> Anchors:
+        """Embed the concepts, for a corpus with embeddings ``x`` (m, d)."""
+        rows = sample(x, MEASURED_ROWS, seed=0)
+        background = rows.mean(0)
+        rows -= background
+        names = [[concept.name, *concept.words] for concept in concepts]
+        said = [[concept.description] if concept.description.strip() else [] for concept in concepts]
+        shown = [list(concept.examples) for concept in concepts]
+        queries, documents = encoder.encode_query, encoder.encode_document
+        named, described = (_Part.of(texts, queries, background) for texts in (names, said))
+        exemplified = _Part.of(shown, documents, background)
+        fixed = named.directions() + described.directions()
+        merged = _merged(_sum(fixed, exemplified.directions()))
+        kept = [i for i in range(len(concepts)) if i not in merged]
+        named, described, exemplified = (part.take(kept) for part in (named, described, exemplified))
+        fixed = named.directions() + described.directions()
+        directions = _sum(fixed, exemplified.directions())
+        left_out = [_left_out(fixed, exemplified, concept) for concept in range(len(kept))]
+        by_concept = list(zip(directions, left_out, strict=True))
+        return cls(
+            tuple(concepts[i] for i in kept),
+            directions,
+            np.array([_share(rows @ direction, own) for direction, own in by_concept], np.float32),
+            *exemplified.texts_or(described, named),
+            tuple(_told_apart(exemplified, i, *each) for i, each in enumerate(by_concept)),
+            {concepts[i].name: concepts[other].name for i, other in merged.items()},
+        )
+
+    def __len__(self) -> int:
+        """Return the number of concepts."""
+        return len(self.concepts)
+
+    def within(self, config: TrainingConfig) -> TrainingConfig:
+        """Return the options of a training with these anchors; InvalidInputError for too few features."""
+        if len(self) > config.n_features:
+            raise InvalidInputError(
+                f"fit {len(self):,} concepts",
+                f"{config.n_features:,} features",
+                "Fit more features: each concept needs one, and free ones say what the concepts leave out.",
+            )
+        budget = min(MAX_NAMED_ACTIVE, ceil(len(self) ** 0.5), max(1, config.k // 2))
+        return replace(config, k_named=config.k_named or budget)
+
+    def expressed(self, report: Sequence[Mapping[str, Any]]) -> dict[int, DefinedConcept]:
+        """Return the concepts by feature that :meth:`report` found no problem with."""
+        return {one["feature"]: self.concepts[one["feature"]] for one in report if not one["problem"]}
+
+    def report(self, sae: SparseAutoencoder) -> list[dict[str, Any]]:
+        """Return what became of each concept in a trained autoencoder, whose first features they are.
+
+        ``answered`` is the share of its definitions in which its feature is active; below one half, the
+        feature does not express the concept, and ``problem`` says so.
+        """
+        active = sae.encode(self.definitions).to_csr()[:, : len(self)].tocoo()
+        own = np.zeros(len(self.definitions), bool)
+        own[active.row[(self.owners[active.row] == active.col) & (active.data > 0)]] = True
+        cosines = self.directions @ self.directions.T
+        np.fill_diagonal(cosines, -1)
+        found: list[dict[str, Any]] = []
+        for feature, concept in enumerate(self.concepts):
+            nearest = int(cosines[feature].argmax())
+            answered = float(own[self.owners == feature].mean())
+            told_apart = self.told_apart[feature]
+            is_alone = len(self) == 1
+            found.append({
+                "name": concept.name,
+                "feature": feature,
+                "examples": len(concept.examples),
+                "told_apart": None if told_apart is None else round(told_apart, 4),
+                "nearest": None if is_alone else self.concepts[nearest].name,
+                "nearest_cosine": None if is_alone else round(float(cosines[feature, nearest]), 4),
+                "answered": round(answered, 4),
+                "problem": None if answered >= MIN_ANSWERED else "its own texts do not activate it",
+            })  # fmt: skip
+        for name, other in self.merged.items():
+            found.append({"name": name, "feature": None, "problem": f"the encoder reads it as “{other}”"})
+        return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """One part of the definitions: embeddings (e, d), the concept of each (e,), and the concepts' means."""
+
+    vectors: FloatArray
+    owners: NDArray[np.int64]
+    sums: FloatArray
+    counts: NDArray[np.int64]
+    background: FloatArray
+
+    @classmethod
+    def of(cls, texts: Sequence[Sequence[str]], encode: Any, background: FloatArray) -> _Part:
+        flat = [text for of_one in texts for text in of_one]
+        owners = np.repeat(np.arange(len(texts)), [len(of_one) for of_one in texts])
+        vectors = encode(flat) if flat else np.zeros((0, len(background)), np.float32)
+        sums = np.zeros((len(texts), len(background)), np.float32)
+        np.add.at(sums, owners, vectors)
+        return cls(vectors, owners, sums, np.bincount(owners, minlength=len(texts)), background)
+
+    def directions(self) -> FloatArray:
+        """Return a unit direction for each concept (a, d), 0 where it lacks this part."""
+        return self.centred(self.sums, self.counts)
+
+    def centred(self, sums: FloatArray, counts: NDArray[np.int64]) -> FloatArray:
+        """Return the unit directions of other sums (a, d) about the mean of all concepts."""
+        has = self.counts > 0
+        means = self.sums[has] / self.counts[has, None]
+        centre = (means.sum(0) + PRIOR * self.background) / (len(means) + PRIOR)
+        is_given = counts > 0
+        directions = np.zeros_like(sums)
+        directions[is_given] = _unit(sums[is_given] / counts[is_given, None] - centre)
+        return directions
+
+    def take(self, kept: Sequence[int]) -> _Part:
+        """Return the part of these concepts."""
+        position = np.full(len(self.counts), -1)
+        position[kept] = np.arange(len(kept))
+        is_kept = position[self.owners] >= 0
+        owners = position[self.owners[is_kept]]
+        return _Part(self.vectors[is_kept], owners, self.sums[kept], self.counts[kept], self.background)
+
+    def texts_or(self, *others: _Part) -> tuple[FloatArray, NDArray[np.int64]]:
+        """Return embeddings of the texts of each concept's first part, and the concept of each."""
+        vectors, owners = [], []
+        for concept in range(len(self.counts)):
+            part = next(part for part in (self, *others) if part.counts[concept])
+            vectors.append(part.vectors[part.owners == concept])
+            owners += [concept] * int(part.counts[concept])
+        return np.concatenate(vectors), np.array(owners)
+
+
+def _sum(fixed: FloatArray, exemplified: FloatArray) -> FloatArray:
+    """Return unit anchors (a, d) of directions by names and descriptions, and by examples."""
+    return _unit(fixed + EXAMPLES_WEIGHT * exemplified)
+
+
+def _left_out(fixed: FloatArray, exemplified: _Part, concept: int) -> FloatArray:
+    """Return how near each example of a concept is to the anchor that it is left out of, () of one."""
+    own = exemplified.vectors[exemplified.owners == concept]
+    if len(own) < 2:
+        return np.zeros(0, np.float32)
+    without = exemplified.centred(exemplified.sums[concept] - own, np.full(len(own), len(own) - 1))
+    anchors = _sum(fixed[concept], without)
+    return np.asarray(((own - exemplified.background) * anchors).sum(1), np.float32)
+
+
+def _told_apart(
+    exemplified: _Part, concept: int, direction: FloatArray, left_out: FloatArray
+) -> float | None:
+    """Return the AUROC of a concept's examples against those of the others, None if there are none."""
+    is_own = exemplified.owners == concept
+    if not len(left_out) or is_own.all():
+        return None
+    scores = (exemplified.vectors - exemplified.background) @ direction
+    scores[is_own] = left_out
+    return float(auroc(scores[:, None].astype(np.float32), is_own)[0])
+
+
+def _share(nearness: FloatArray, left_out: FloatArray) -> float:
+    """Return the share of texts (m,) whose ``nearness`` to an anchor speaks for the concept."""
+    least = float(nearness.mean() + MIN_DEVIATIONS * nearness.std())
+    if len(left_out) >= MIN_EXAMPLES:
+        least = max(least, float(left_out.mean() - BELOW_EXAMPLES * left_out.std(ddof=1)))
+    return float((nearness > least).mean())
+
+
+def _merged(directions: FloatArray) -> dict[int, int]:
+    """Return the concepts whose direction an earlier one has already, and that one."""
+    merged: dict[int, int] = {}
+    for concept in range(1, len(directions)):
+        cosines = directions[:concept] @ directions[concept]
+        cosines[list(merged)] = -1
+        if cosines.max() >= SAME:
+            merged[concept] = int(cosines.argmax())
+    return merged
+
+
+def _unit(rows: FloatArray) -> FloatArray:
+    """Return rows (m, d) of length 1; a row of zeros stays one."""
+    unit: FloatArray = rows / np.linalg.norm(rows, axis=1, keepdims=True).clip(1e-9)
+    return unit.astype(np.float32)

@@ -1,0 +1,123 @@
+"""Concepts become features by their names, and the report says which of them the encoder tells apart."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from saeindex import FeatureSpace
+from saeindex.errors import InvalidInputError
+from saeindex.features.anchors import Anchors
+from saeindex.features.taxonomy import DefinedConcept, read_taxonomy
+from saeindex.sae import SparseAutoencoder, TrainingConfig
+from tests.samples import SUBJECTS, RecordingEncoder, sample_records
+
+RECORDS = sample_records(2_400, seed=41)
+TEXTS = [record.text for record in RECORDS]
+TOPICS = np.array([record.metadata["topic"] for record in RECORDS])
+CONFIG = TrainingConfig(n_features=40, k=8, steps=120, batch_size=256)
+EXAMPLES = {
+    topic: tuple(record.text for record in sample_records(200, seed=42) if record.metadata["topic"] == topic)
+    for topic in SUBJECTS
+}
+CONCEPTS = [
+    DefinedConcept("stars", "galaxies, planets and what else is in the sky", ("astronomy",)),
+    DefinedConcept("dishes", examples=EXAMPLES["cooking"][:8]),
+    DefinedConcept("money", "finance and the economy", examples=EXAMPLES["finance"][:8]),
+    DefinedConcept("the dishes", examples=EXAMPLES["cooking"][:8]),
+    DefinedConcept("computer programs"),
+    DefinedConcept("qwx", examples=tuple(of_topic[0] for of_topic in EXAMPLES.values())),
+]
+
+
+@pytest.fixture(scope="module")
+def embeddings(session_encoder: RecordingEncoder) -> Any:
+    return session_encoder.encode_document(TEXTS)
+
+
+@pytest.fixture(scope="module")
+def fitted(session_encoder: RecordingEncoder, embeddings: Any) -> FeatureSpace:
+    return FeatureSpace.fit(
+        TEXTS, config=CONFIG, encoder=session_encoder, embeddings=embeddings, concepts=CONCEPTS
+    )
+
+
+def test_a_concept_is_the_feature_of_its_texts(fitted: FeatureSpace, embeddings: Any) -> None:
+    code = fitted.sae.encode(embeddings).to_csr().toarray()
+    for name, topic in {"stars": "astronomy", "dishes": "cooking", "money": "finance"}.items():
+        (feature,) = (i for i, label in enumerate(fitted.labels) if label.text == name)
+        label = fitted.labels[feature]
+        assert label.method == "concept"
+        assert label.description == next(one.description for one in CONCEPTS if one.name == name)
+        is_active = code[:, feature] > 0
+        assert is_active[np.equal(TOPICS, topic)].mean() > 0.8
+        assert np.equal(TOPICS, topic)[is_active].mean() > 0.7
+        assert label.trust is not None
+        assert label.trust > 0.6
+    assert fitted.sae.n_named == 5
+    assert fitted.sae.k_named == 3
+    assert fitted.report["labels"]["methods"]["lexical"] >= 35
+
+
+def test_the_report_says_what_the_encoder_tells_apart(fitted: FeatureSpace) -> None:
+    report = {one["name"]: one for one in fitted.report["concepts"]}
+    assert list(report) == ["stars", "dishes", "money", "computer programs", "qwx", "the dishes"]
+    assert report["dishes"]["told_apart"] > 0.9
+    assert report["money"]["told_apart"] > 0.9
+    assert report["qwx"]["told_apart"] < 0.7
+    assert report["stars"]["told_apart"] is None  # no examples
+    assert report["the dishes"] == {
+        "name": "the dishes", "feature": None, "problem": "the encoder reads it as “dishes”",
+    }  # fmt: skip
+    assert [one["problem"] for name, one in report.items() if name not in {"the dishes", "qwx"}] == [None] * 4
+    assert report["stars"]["nearest"] in report
+    assert all(one["answered"] >= 0.5 for one in report.values() if not one["problem"])
+
+
+def test_a_concept_that_its_own_texts_do_not_activate_loses_its_name(
+    fitted: FeatureSpace, embeddings: Any, session_encoder: RecordingEncoder
+) -> None:
+    anchors = Anchors.of(read_taxonomy(CONCEPTS), session_encoder, embeddings)
+    silent = fitted.sae.weights["threshold"].copy()
+    silent[2] = np.inf
+    weights = [fitted.sae.weights[name] for name in ("encoder", "encoder_bias", "decoder", "bias")]
+    sae = SparseAutoencoder(*weights, threshold=silent, k=8, n_named=5, k_named=3)
+    report = anchors.report(sae)
+    assert (report[2]["name"], report[2]["answered"]) == ("money", 0)
+    assert report[2]["problem"] == "its own texts do not activate it"
+    assert {0, 1, 3} <= anchors.expressed(report).keys()
+    assert 2 not in anchors.expressed(report)
+
+
+def test_one_concept_alone_is_a_feature(embeddings: Any, session_encoder: RecordingEncoder) -> None:
+    config = replace(CONFIG, n_features=16, steps=60)
+    space = FeatureSpace.fit(
+        TEXTS, config=config, encoder=session_encoder, embeddings=embeddings, concepts=["music"]
+    )
+    (report,) = space.report["concepts"]
+    assert (report["nearest"], report["nearest_cosine"], report["problem"]) == (None, None, None)
+    active = space.sae.encode(embeddings).to_csr()[:, [0]].toarray()[:, 0] > 0
+    assert np.equal(TOPICS, "music")[active].mean() > 0.7
+    assert space.labels[0].text == "music"
+
+
+def test_descriptions_and_budgets_are_saved(fitted: FeatureSpace, tmp_path: Any) -> None:
+    loaded = FeatureSpace.load(fitted.save(tmp_path / "mine"))
+    assert loaded.labels[0].description == CONCEPTS[0].description
+    assert loaded.labels == tuple(
+        replace(label, trust=label.trust and round(label.trust, 4), f1=label.f1 and round(label.f1, 4))
+        for label in fitted.labels
+    )
+    assert (loaded.sae.n_named, loaded.sae.k_named) == (5, 3)
+    assert loaded.fingerprint == fitted.fingerprint
+
+
+def test_more_concepts_than_features_are_refused(embeddings: Any, session_encoder: RecordingEncoder) -> None:
+    config = replace(CONFIG, n_features=4, k=2)
+    with pytest.raises(InvalidInputError, match="Fit more features"):
+        FeatureSpace.fit(
+            TEXTS, config=config, encoder=session_encoder, embeddings=embeddings, concepts=CONCEPTS
+        )
