@@ -72,6 +72,8 @@ def feature(
     present, typical, strong = card.records_at_level
     width = shutil.get_terminal_size().columns
     say(f"#{card.id} {shown_label(card.label, card.is_weak)}", bold=True)
+    if card.description:
+        say(shortened(f"  {one_line(card.description, width)}", width))
     say(f"  {card.method} label, trust {_score(card.trust)}, F1 {_score(card.f1)}")
     say(f"  present in {present:,} passages, typical in {typical:,}, strong in {strong:,}")
     say("  strongest in", dim=True)

@@ -9,6 +9,7 @@ import numpy as np
 
 from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS, SAE
 from saeindex.errors import InvalidInputError
+from saeindex.features.labels import CONCEPT as GIVEN
 from saeindex.protocols import SearchRequest, SparseVector
 from saeindex.report.numbers import counted, number, percent
 from saeindex.types import one_line, shown_label
@@ -34,7 +35,7 @@ class FeatureCard:
 
     ``records_at_level`` are the numbers of passages in which it is present, typical and strong. ``strongest``
     are the records with the highest activations (id, text, activation). ``similar`` features have the nearest
-    directions.
+    directions. ``description`` is that of the concept that the feature was made for, if it has one.
     """
 
     id: int
@@ -47,6 +48,7 @@ class FeatureCard:
     records_at_level: tuple[int, ...]
     strongest: tuple[tuple[str, str, float], ...]
     similar: tuple[SimilarFeature, ...]
+    description: str = ""
 
     @property
     def name(self) -> str:
@@ -94,6 +96,7 @@ def feature_card(feature: int | str, store: VectorStore, space: FeatureSpace, ex
             SimilarFeature(i, space.labels[i].text, float(cosines[i]), space.labels[i].is_weak)
             for i in similar
         ),
+        description=label.description,
     )
 
 
@@ -112,7 +115,9 @@ def card_description(card: FeatureCard) -> Description:
     return Description(
         question="What is this feature?",
         summary=[
-            f"{card.name}: labelled by {card.method}, trust {trust}.",
+            f"{card.name}: labelled by {'its concept' if card.method == GIVEN else card.method}, "
+            f"trust {trust}.",
+            *([one_line(card.description, 400)] if card.description else []),
             f"Present in {present} of this index, typical in {typical}, strong in {strong}; in "
             f"{percent(card.density, 2)} of the texts that its levels were measured on.",
         ],

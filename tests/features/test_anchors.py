@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
-from saeindex import FeatureSpace
+from saeindex import FeatureIndex, FeatureSpace
+from saeindex.cli.app import make_app
 from saeindex.errors import InvalidInputError
 from saeindex.features.anchors import Anchors
 from saeindex.features.taxonomy import DefinedConcept, read_taxonomy
@@ -113,6 +115,20 @@ def test_descriptions_and_budgets_are_saved(fitted: FeatureSpace, tmp_path: Any)
     )
     assert (loaded.sae.n_named, loaded.sae.k_named) == (5, 3)
     assert loaded.fingerprint == fitted.fingerprint
+
+
+def test_a_feature_card_shows_the_description(
+    fitted: FeatureSpace, session_encoder: RecordingEncoder, tmp_path: Any
+) -> None:
+    with FeatureIndex.create(tmp_path / "mine.idx", fitted, encoder=session_encoder) as index:
+        index.add(RECORDS[:60])
+        card, free = index.feature(0), index.feature(12)
+    assert (card.method, card.description) == ("concept", CONCEPTS[0].description)
+    assert CONCEPTS[0].description in card._repr_html_()
+    assert "labelled by its concept" in card._repr_html_()
+    assert free.description == ""
+    shown = CliRunner().invoke(make_app(), ["feature", str(tmp_path / "mine.idx"), "0"]).output
+    assert CONCEPTS[0].description in shown
 
 
 def test_more_concepts_than_features_are_refused(embeddings: Any, session_encoder: RecordingEncoder) -> None:
