@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 # The maximum cost of a filter, in conditions that an engine looks at; and that of a combination.
 # On Edge with 10,000 points, 12 of 24 conditions (2,448) take 75 ms, of which 50 in the engine; a count of
-# 16 of 30, in the engine's own form, took the memory of the machine.
+# 16 of 30, in the engine's own form, took the memory of the machine. On a server (1.18.2) with as many points
+# they take 156 ms and 13 MiB; in its own form, 10 of 20 took 17 s and 299 MiB, 11 of 22 more than a minute.
 MAX_COST = 2_500
 OF_COMBINATION = 2
 # Values of a condition that cost as much as a condition.
