@@ -58,6 +58,10 @@ RESUMED = ("index", "sae", "demo")
 SHORT_COMMANDS = ("search", "features", "feature", "info")
 
 
+# What Typer raises for options and arguments that a command does not take.
+WrongUse: Any = typer.BadParameter.__base__
+
+
 def make_app(command: str = "") -> typer.Typer:
     """Return the command line; if ``command`` is known, with this command only, to import no other."""
     app = typer.Typer(
@@ -108,7 +112,12 @@ def run() -> None:
     try:
         app = get_command(make_app(command))
         # `saeindex settings` says itself what is wrong with them.
-        app(given, default_map={} if command == "settings" else default_map(getattr(app, "commands", {})))
+        defaults = {} if command == "settings" else default_map(getattr(app, "commands", {}))
+        sys.exit(app(given, default_map=defaults, standalone_mode="--json" not in given))
+    except WrongUse as error:  # without --json it has been printed, with the usage
+        do = f"Run `saeindex {command} -h`." if command in {*COMMANDS, *GROUPS} else "Run `saeindex -h`."
+        _report(InvalidInputError(f"saeindex {' '.join(given)}"[:200], error.format_message(), do))
+        sys.exit(USAGE)
     except SaeIndexError as error:
         _report(error)
         sys.exit(USAGE if isinstance(error, USAGE_ERRORS) else RUNTIME)

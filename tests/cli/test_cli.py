@@ -419,3 +419,25 @@ def test_the_command_line_runs_as_a_module() -> None:
     command = [sys.executable, "-m", "saeindex", "--version"]
     found = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert found.stdout.strip() == f"saeindex {__version__}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        (["search", "some.idx", "stars", "--limit", "abc"], "'--limit'"),
+        (["search", "some.idx", "stars", "--limits", "3"], "No such option"),
+        (["search"], "Missing argument"),
+        (["serach", "some.idx", "stars"], "No such command"),
+        (["sae", "fit", "x.jsonl"], "Missing option"),
+    ],
+)
+def test_a_wrong_use_is_json_where_json_is_asked_for(arguments: list[str], found: str) -> None:
+    done = call(*arguments, "--json")
+    assert (done.returncode, done.stdout) == (2, "")
+    error = json.loads(done.stderr)
+    assert error.keys() == {"error", "asked", "found", "do"}
+    assert found in error["found"]
+    assert "saeindex" in error["do"]
+    plain = call(*arguments)
+    assert plain.returncode == 2
+    assert found in " ".join(plain.stderr.split())
