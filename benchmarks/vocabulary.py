@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from benchmarks import data, mixture
-from saeindex.encoders import open_encoder
+from benchmarks import data
+from benchmarks.corpora import CachedEncoder
 from saeindex.features.contrast_sets import auroc
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ MIN_NARROWER, MAX_NARROWER, MIN_MARKERS = 8, 400, 5
 MIN_NAMED, MAX_OF_ONE = 20, 0.4
 # How much is added to the nearness of a sense: because the word is its first lemma, or because it is a noun.
 FIRST_LEMMA, NOUN = 0.05, 0.03
-# Cosine from which on two directions are one.
-SAME = 0.8
+# Cosine from which on two directions are one; letters of a name that is a word.
+SAME, MIN_LETTERS = 0.8, 3
 PARTS = {"n": "noun", "v": "verb", "a": "adjective", "s": "adjective"}
 TOKEN = re.compile(r"[a-z]+(?:['-][a-z]+)*")
 
@@ -125,8 +125,9 @@ class WordNet:
 class Lemmas:
     """The base forms of words, by the endings of English and the lemmas of WordNet."""
 
-    def __init__(self, wordnet: WordNet) -> None:
-        """Read the parts of speech of all lemmas."""
+    def __init__(self, wordnet: WordNet, counts: Mapping[str, int]) -> None:
+        """``counts`` are the numbers of texts with a word: they say which of two forms is meant."""
+        self._counts = counts
         self._parts = {
             lemma: {PARTS.get(wordnet.synsets[synset]["pos"], "") for synset in synsets}
             for lemma, synsets in wordnet.by_lemma.items()
@@ -134,27 +135,25 @@ class Lemmas:
         self._found: dict[str, str | None] = {}
 
     def base(self, word: str) -> str | None:
-        """Return the singular of a word, else itself, else the verb; None if WordNet has none of them."""
+        """Return the singular of a word, or the verb if it is commoner than the word; None if there is none.
+
+        So "played" is "play", but "married" stays an adjective, and "evening" a noun.
+        """
         if word not in self._found:
             self._found[word] = next(self._forms(word), None)
         return self._found[word]
 
     def _forms(self, word: str) -> Iterator[str]:
-        for ending, replacement in (("ies", "y"), ("es", ""), ("s", "")):
+        for ending, replacement in (("s", ""), ("ies", "y"), ("es", "")):
             form = word.removesuffix(ending) + replacement
             is_plural = word.endswith(ending) and not word.endswith("ss") and len(form) > 2
             if is_plural and self._parts.get(form, set()) & {"noun", "verb"}:
                 yield form
-        if word in self._parts:
+        verbs = [form for form in _verbs(word) if "verb" in self._parts.get(form, set())]
+        own = self._parts.get(word, set())
+        if own and not (verbs and "noun" not in own and self._counts[verbs[0]] > self._counts[word]):
             yield word
-        for ending in ("ed", "ing"):
-            stem = word.removesuffix(ending)
-            if stem != word and len(stem) > 2:
-                undoubled = [stem[:-1]] if stem[-1] == stem[-2] else []
-                ied = [f"{stem[:-1]}y"] if stem.endswith("i") else []
-                for form in (*ied, *undoubled, f"{stem}e", stem):
-                    if "verb" in self._parts.get(form, set()):
-                        yield form
+        yield from verbs
 
     def in_text(self, text: str) -> set[str]:
         """Return the base forms in a text, and its phrases of two or three words that WordNet has."""
@@ -168,6 +167,18 @@ class Lemmas:
                 if phrase in self._parts:
                     found.add(phrase)
         return found
+
+
+def _verbs(word: str) -> Iterator[str]:
+    """Yield the verbs that a word may be a form of."""
+    for ending in ("ed", "ing"):
+        stem = word.removesuffix(ending)
+        if stem != word and len(stem) > 2:
+            if stem.endswith("i"):
+                yield f"{stem[:-1]}y"
+            if stem[-1] == stem[-2]:
+                yield stem[:-1]
+            yield from (f"{stem}e", stem)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -188,7 +199,8 @@ def read_texts(wordnet: WordNet, encoder: TextEncoder) -> Shown:
     """Return the texts of all corpora that show what names mean."""
     texts = [(corpus, record.text) for corpus in SHOWING for record in data.read(corpus, "fit")]
     corpora = np.array([corpus for corpus, _ in texts])
-    lemmas = Lemmas(wordnet)
+    counts = Counter(word for _, text in texts for word in set(TOKEN.findall(text.lower())))
+    lemmas = Lemmas(wordnet, counts)
     number: dict[str, int] = {}
     columns, starts = [], [0]
     for corpus, text in texts:
@@ -197,7 +209,7 @@ def read_texts(wordnet: WordNet, encoder: TextEncoder) -> Shown:
         columns += [number.setdefault(word, len(number)) for word in sorted(found)]
         starts.append(len(columns))
     has = csr_matrix((np.ones(len(columns), np.float32), columns, starts), shape=(len(texts), len(number)))
-    vectors = mixture.embed([text for _, text in texts], encoder, "texts that show names")
+    vectors = encoder.encode_document([text for _, text in texts])
     for corpus in SHOWING:
         of_corpus = corpora == corpus
         vectors[of_corpus] -= vectors[of_corpus].mean(0)
@@ -213,7 +225,10 @@ def candidates(wordnet: WordNet, shown: Shown) -> list[Candidate]:
     found = [
         Candidate(word, (column,), tuple(_senses(wordnet, word)), is_kind=False)
         for word, column in number.items()
-        if everyday[column] >= MIN_EVERYDAY and word not in ENGLISH_STOP_WORDS and _senses(wordnet, word)
+        if everyday[column] >= MIN_EVERYDAY
+        and len(word) >= MIN_LETTERS
+        and word.split()[0] not in ENGLISH_STOP_WORDS
+        and _senses(wordnet, word)
     ]
     for synset, below in wordnet.kinds.items():
         named = wordnet.lemma(synset)
@@ -361,7 +376,7 @@ def chosen(wordnet: WordNet, found: Measured, size: int) -> tuple[list[Concept],
 
 def main() -> None:
     """Build the vocabulary, and print it."""
-    wordnet, encoder = WordNet(), open_encoder()
+    wordnet, encoder = WordNet(), CachedEncoder()
     shown = read_texts(wordnet, encoder)
     found = measured(wordnet, shown, candidates(wordnet, shown), encoder)
     concepts, _ = chosen(wordnet, found, 4_096)
