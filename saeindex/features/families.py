@@ -9,6 +9,7 @@ no near-duplicate families. It differs in these points:
 - saerch's weight P(parent | child) makes a few of the densest features the parents of hundreds. Here
 P(parent | child) only has to reach saerch's threshold; the weight is NPMI (Bouma 2009), which corrects for
 the frequency of both features.
+- Concepts that were given with a hierarchy keep it: their trees come first.
 - The forest does not depend on the order of the input: equal weights are ordered by feature id, no weight
 stands for an absent edge, and a child keeps only its strongest parent.
 """
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
@@ -152,11 +153,14 @@ class Edges:
 
 
 def find_families(code: SparseCode, labels: Sequence[FeatureLabel]) -> tuple[Family, ...]:
-    """Return the families in the codes of a corpus, largest first; their ids are their positions."""
+    """Return the families in the codes of a corpus, largest first; their ids are their positions.
+
+    Concepts that have a broader one are families as they were given.
+    """
     together = Cooccurrence.measure(code)
     edges, density = candidate_edges(together), together.degrees
     remains = np.ones(code.n_features, bool)
-    trees: list[Tree] = []
+    trees = given_trees(labels, density)
     for _ in range(ROUNDS):
         grown = grow_trees(edges.take(remains[edges.parent] & remains[edges.child]), density)
         for tree in grown:
@@ -173,6 +177,37 @@ def find_families(code: SparseCode, labels: Sequence[FeatureLabel]) -> tuple[Fam
         label, parents = family_label(tree, labels, density), tuple(tree.values())
         families.append(Family(len(families), label, tuple(tree), parents, coherence, density_of_any))
     return tuple(families)
+
+
+def given_trees(labels: Sequence[FeatureLabel], density: NDArray[np.int32]) -> list[Tree]:
+    """Return the trees of 3 to 32 features that the concepts' hierarchy makes.
+
+    Of a larger one, the root and what is directly below it is a tree, and so is each branch.
+    """
+    children: dict[int, list[int]] = {}
+    for feature in np.argsort(-density, kind="stable").tolist():
+        if (broader := labels[feature].broader) is not None:
+            children.setdefault(broader, []).append(feature)
+    trees = []
+    roots = [feature for feature in children if labels[feature].broader is None]
+    for root in roots:  # it grows
+        tree = _grown(root, children)
+        if len(tree) > MAX_FEATURES:
+            roots += [child for child in children[root] if child in children]
+            tree = {root: None} | dict.fromkeys(children[root][: MAX_FEATURES - 1], root)
+        trees.append(tree)
+    return [tree for tree in trees if len(tree) >= MIN_FEATURES]
+
+
+def _grown(root: int, children: Mapping[int, Sequence[int]]) -> Tree:
+    """Return the tree below a root, depth first."""
+    tree: Tree = {root: None}
+    ahead = [(child, root) for child in reversed(children.get(root, ()))]
+    while ahead:
+        feature, parent = ahead.pop()
+        tree[feature] = parent
+        ahead.extend((child, feature) for child in reversed(children.get(feature, ())))
+    return tree
 
 
 def candidate_edges(together: Cooccurrence) -> Edges:
@@ -204,15 +239,7 @@ def grow_trees(edges: Edges, density: NDArray[np.int32]) -> list[Tree]:
     for feature in np.argsort(-density, kind="stable").tolist():
         if parent_of[feature] >= 0:
             children.setdefault(int(parent_of[feature]), []).append(feature)
-    trees = []
-    for root in (feature for feature in children if parent_of[feature] < 0):
-        tree: Tree = {}
-        ahead = [root]
-        while ahead:
-            feature = ahead.pop()
-            tree[feature] = None if feature == root else int(parent_of[feature])
-            ahead.extend(reversed(children.get(feature, [])))
-        trees.append(tree)
+    trees = [_grown(root, children) for root in children if parent_of[root] < 0]
     return [tree for tree in trees if len(tree) >= MIN_FEATURES]
 
 
@@ -263,8 +290,12 @@ def family_label(tree: Tree, labels: Sequence[FeatureLabel], density: NDArray[np
     """Return ``term: term, term, term``: terms of trusted labels whose words occur in most features' labels.
 
     Among equals the terms of the densest feature come first: the root, where no word recurs. No word is
-    named twice.
+    named twice. A tree of given concepts has their names, the root's first.
     """
+    root, *others = tree
+    if any(labels[feature].broader == tree[feature] for feature in others):
+        below = sorted(others, key=lambda feature: -density[feature])[:NAMED]
+        return f"{labels[root].text}: {', '.join(labels[feature].text for feature in below)}"
     trusted = [feature for feature in tree if not labels[feature].is_weak] or list(tree)
     texts = [labels[feature].text for feature in sorted(trusted, key=lambda feature: -density[feature])]
     votes = Counter(stem for text in texts for stem in _stems(text))

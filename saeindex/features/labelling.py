@@ -144,10 +144,18 @@ def with_labeling(space: SpaceT, task: LabelingTask, labeling: Labeling, method:
 
 
 def named_by_concepts(space: SpaceT, task: LabelingTask, concepts: Mapping[int, DefinedConcept]) -> SpaceT:
-    """Return the space with the concepts as labels of the features that express them."""
+    """Return the space with the concepts as labels of the features that express them.
+
+    A concept whose broader one has no feature stands at the top.
+    """
+    feature_of = {concept.name: feature for feature, concept in concepts.items()}
     named = with_labeling(space, task, Labeling({i: one.name for i, one in concepts.items()}), CONCEPT)
     labels = tuple(
-        replace(label, description=concepts[i].description)
+        replace(
+            label,
+            description=concepts[i].description,
+            broader=feature_of.get(concepts[i].broader or ""),
+        )
         if i in concepts and label.method == CONCEPT
         else label
         for i, label in enumerate(named.labels)

@@ -23,8 +23,8 @@ class FeatureLabel:
     """A phrase, and how well it predicts its feature on records that it was not made from.
 
     ``trust`` is an AUROC and ``f1`` an F1 score, see :mod:`saeindex.features.trust`; None where the feature
-    was active in too few records, or no records were given. ``description`` is that of a concept, if it
-    has one.
+    was active in too few records, or no records were given. ``description`` is that of a given concept, if
+    it has one, and ``broader`` the feature of the concept above it.
     """
 
     text: str
@@ -32,6 +32,7 @@ class FeatureLabel:
     trust: float | None = None
     f1: float | None = None
     description: str = ""
+    broader: int | None = None
 
     @property
     def is_weak(self) -> bool:
@@ -41,14 +42,16 @@ class FeatureLabel:
     def to_json(self) -> dict[str, Any]:
         """Return the label as a line of ``labels.jsonl``."""
         trust, f1 = (None if score is None else round(score, 4) for score in (self.trust, self.f1))
-        described = {"description": self.description} if self.description else {}
-        return {"label": self.text, "method": self.method, "trust": trust, "f1": f1, **described}
+        given = {"description": self.description or None, "broader": self.broader}
+        given = {name: value for name, value in given.items() if value is not None}
+        return {"label": self.text, "method": self.method, "trust": trust, "f1": f1, **given}
 
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> FeatureLabel:
         """Read the result of :meth:`to_json`; spaces of earlier versions lack some of it."""
         scores = line["trust"], line.get("f1")
-        return cls(line["label"], line["method"], *scores, line.get("description", ""))
+        given = line.get("description", ""), line.get("broader")
+        return cls(line["label"], line["method"], *scores, *given)
 
 
 def trust_scores(

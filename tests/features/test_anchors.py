@@ -131,6 +131,27 @@ def test_a_feature_card_shows_the_description(
     assert CONCEPTS[0].description in shown
 
 
+def test_a_taxonomy_makes_families(
+    fitted: FeatureSpace, embeddings: Any, session_encoder: RecordingEncoder, tmp_path: Any
+) -> None:
+    concepts = {
+        3: DefinedConcept("subjects"),
+        0: DefinedConcept("stars", broader="subjects"),
+        2: DefinedConcept("money", broader="subjects"),
+        1: DefinedConcept("dishes", broader="of no feature"),
+    }
+    space = FeatureSpace.annotate(
+        fitted.sae, TEXTS, embeddings, session_encoder, name="mine", report={}, concepts=concepts
+    )
+    assert [space.labels[i].broader for i in range(5)] == [3, None, 3, None, None]
+    (family,) = (family for family in space.families if family.features[0] == 3)
+    assert (set(family.features), family.parents) == ({0, 2, 3}, (None, 3, 3))
+    assert family.label.startswith("subjects: ")
+    loaded = FeatureSpace.load(space.save(tmp_path / "mine"))
+    assert loaded.families == space.families
+    assert [label.broader for label in loaded.labels] == [label.broader for label in space.labels]
+
+
 def test_more_concepts_than_features_are_refused(embeddings: Any, session_encoder: RecordingEncoder) -> None:
     config = replace(CONFIG, n_features=4, k=2)
     with pytest.raises(InvalidInputError, match="Fit more features"):

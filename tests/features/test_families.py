@@ -263,6 +263,25 @@ def test_empty_codes_have_no_families() -> None:
         assert find_families(sparse(z), named(z.shape[1])) == ()
 
 
+def test_a_given_hierarchy_makes_the_families_of_its_concepts() -> None:
+    z, _ = planted(0)
+    above = {1: 0, 2: 0, 3: 1, 5: 4} | dict.fromkeys(range(11, 50), 10) | {50: 11, 51: 11}
+    labels = [replace(label, broader=above.get(i)) for i, label in enumerate(named(60))]
+    found = find_families(sparse(z), labels)
+    given = {family.features[0]: family for family in found if family.features[0] in {0, 4, 10, 11}}
+    assert set(given[0].features) == {0, 1, 2, 3}
+    assert given[0].depths[given[0].features.index(3)] == 2
+    assert given[0].parents[given[0].features.index(3)] == 1
+    assert given[0].label.startswith(f"{labels[0].text}: ")
+    assert given[10].size == module.MAX_FEATURES  # of 42: the root and what is directly below it
+    assert set(given[10].depths) == {0, 1}
+    assert set(given[11].features) == {11, 50, 51}
+    assert 4 not in given or given[4].size >= module.MIN_FEATURES
+    assert [family.id for family in found] == list(range(len(found)))
+    circle = [replace(label, broader={0: 1, 1: 0}.get(i)) for i, label in enumerate(named(60))]
+    assert module.given_trees(circle, np.ones(60, np.int32)) == []
+
+
 def test_a_family_label_prefers_trusted_words_then_the_root_then_dense_members() -> None:
     tree: module.Tree = {0: None, 1: 0, 2: 0, 3: 0, 4: 3, 5: 3}
     density = np.array([90, 80, 70, 60, 10, 50], np.int32)
