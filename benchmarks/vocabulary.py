@@ -7,7 +7,7 @@ with a marker, each about the mean of its corpus), the other half measure how we
 with a marker. Concepts are taken in the order of what they are worth: common ones that are found well first,
 and none whose direction is there already.
 
-Only `fit` parts are read, and no corpus that legibility is judged on.
+Only `fit` parts are read, and none of `agnews`, `product_reviews` and `us_speeches`, which judge legibility.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from scipy.sparse import csr_matrix
 from benchmarks import data
 from benchmarks.corpora import CachedEncoder
 from saeindex.features.contrast_sets import auroc
+from saeindex.sae.metrics import unit_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 EVERYDAY = ("wikisplit", "topical_chat", "sgd", "gsm8k", "nq_open", "goemotions", "sentence_polarity",
             "clinc150", "tweeteval_stance", "subjectivity", "nlupp")  # fmt: skip
 SHOWING = (*EVERYDAY, "oewn", "medquad", "stackoverflow_titles", "scicite", "masc_registers")
-# Corpora that legibility is judged on: kept out of everything.
-KEPT_OUT = ("agnews", "product_reviews", "us_speeches")
 SEED = 0
 # Texts with a marker that a concept needs, everyday ones and in each half; the most that are averaged.
 MIN_EVERYDAY, MIN_TEXTS, MAX_TEXTS = 40, 15, 300
@@ -223,12 +222,12 @@ def candidates(wordnet: WordNet, shown: Shown) -> list[Candidate]:
     everyday = np.asarray(shown.has[shown.is_everyday].sum(0)).ravel()
     number = {word: column for column, word in enumerate(shown.words)}
     found = [
-        Candidate(word, (column,), tuple(_senses(wordnet, word)), is_kind=False)
+        Candidate(word, (column,), senses, is_kind=False)
         for word, column in number.items()
         if everyday[column] >= MIN_EVERYDAY
         and len(word) >= MIN_LETTERS
         and word.split()[0] not in ENGLISH_STOP_WORDS
-        and _senses(wordnet, word)
+        and (senses := _senses(wordnet, word))
     ]
     for synset, below in wordnet.kinds.items():
         named = wordnet.lemma(synset)
@@ -248,10 +247,10 @@ def candidates(wordnet: WordNet, shown: Shown) -> list[Candidate]:
     return found
 
 
-def _senses(wordnet: WordNet, word: str) -> list[str]:
+def _senses(wordnet: WordNet, word: str) -> tuple[str, ...]:
     """Return the synsets of a word that is a noun, a verb or an adjective; a proper name is not the word."""
-    senses = [one for one in wordnet.by_lemma[word] if wordnet.synsets[one]["pos"] in PARTS]
-    return [one for one in senses if word in wordnet.synsets[one]["lemmas"]] or senses
+    senses = tuple(one for one in wordnet.by_lemma[word] if wordnet.synsets[one]["pos"] in PARTS)
+    return tuple(one for one in senses if word in wordnet.synsets[one]["lemmas"]) or senses
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -288,13 +287,14 @@ def measured(wordnet: WordNet, shown: Shown, given: Sequence[Candidate], encoder
     kept = np.flatnonzero(is_enough & (shares <= MAX_SHARE) & (counts >= MIN_EVERYDAY))
     given, speaks = [given[i] for i in kept.tolist()], speaks[:, kept]
     named = encoder.encode_query([one.name for one in given])
-    named = unit(named - named.mean(0))
+    named = unit_rows(named - named.mean(0))
     texts = np.stack([_context(shown, speaks[:, [i]].indices, builds, rng) for i in range(len(given))])
-    directions = unit(named + unit(texts))
+    directions = unit_rows(named + unit_rows(texts))
+    judging, spoken = shown.vectors[~builds], speaks[~builds].tocsc()
     scores = np.array(
         [
-            _auroc(shown.vectors[~builds] @ directions[i], speaks[:, [i]].toarray()[~builds, 0] > 0)
-            for i in range(len(given))
+            auroc(judging @ direction[:, None], spoken[:, [i]].toarray()[:, 0] > 0)[0]
+            for i, direction in enumerate(directions)
         ]
     )
     senses = _meant(wordnet, given, directions, encoder)
@@ -313,10 +313,6 @@ def _context(
     return total.astype(np.float32)
 
 
-def _auroc(scores: FloatArray, has: NDArray[np.bool_]) -> float:
-    return float(auroc(scores[:, None], has)[0])
-
-
 def _meant(
     wordnet: WordNet, given: Sequence[Candidate], directions: FloatArray, encoder: TextEncoder
 ) -> list[str]:
@@ -325,7 +321,7 @@ def _meant(
     described = [wordnet.synsets[sense] for sense in senses]
     entries = encoder.encode_document([f"{', '.join(d['lemmas'])}: {d['definition']}" for d in described])
     definitions = encoder.encode_document([d["definition"] for d in described])
-    vectors = unit(entries - entries.mean(0)) + unit(definitions - definitions.mean(0))
+    vectors = unit_rows(entries - entries.mean(0)) + unit_rows(definitions - definitions.mean(0))
     place = {sense: i for i, sense in enumerate(senses)}
     found = []
     for one, direction in zip(given, directions, strict=True):
@@ -334,12 +330,6 @@ def _meant(
         near += [FIRST_LEMMA * (described[i]["lemmas"][0] == one.name) for i in own]
         near += [NOUN * (described[i]["pos"] == "n") for i in own]
         found.append(one.senses[int(near.argmax())])
-    return found
-
-
-def unit(rows: FloatArray) -> FloatArray:
-    """Return rows (m, d) of length 1."""
-    found: FloatArray = rows / np.linalg.norm(rows, axis=-1, keepdims=True).clip(1e-9)
     return found
 
 

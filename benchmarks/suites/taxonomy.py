@@ -25,6 +25,8 @@ from saeindex.features.contrast_sets import auroc
 from saeindex.features.taxonomy import DefinedConcept
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from saeindex.types import FloatArray
 
 SEED = 0
@@ -104,23 +106,25 @@ def fitted(
     vectors = encoder.encode_document([record.text for record in test])
     code = space.sae.encode(vectors).to_csr()
     feature_of = {one["name"]: one["feature"] for one in space.report["concepts"]}
-    scores: dict[str, float] = {}
-    for concept, value in zip(concepts, values, strict=True):
-        has = labels == value
-        if not has.any():
-            continue
-        feature = feature_of[concept.name]
-        # A concept that has no feature tells nothing.
-        scores[concept.name] = 0.5 if feature is None else float(auroc(code[:, [feature]].toarray(), has)[0])
+    own = np.zeros((len(concepts), len(test)), np.float32)
+    for row, concept in zip(own, concepts, strict=True):
+        if (feature := feature_of[concept.name]) is not None:  # else it tells nothing
+            row[:] = code[:, [feature]].toarray()[:, 0]
+    has = {concept.name: labels == value for concept, value in zip(concepts, values, strict=True)}
     simpler = {
-        name: [
-            float(auroc(row[:, None], labels == value)[0])
-            for row, value in zip(rows, values, strict=True)
-            if (labels == value).any()
-        ]
+        name: list(aurocs(rows, has).values())
         for name, rows in simple_scores(concepts, vectors, encoder).items()
     }
-    return Fitted(scores, simpler, seconds)
+    return Fitted(aurocs(own, has), simpler, seconds)
+
+
+def aurocs(rows: FloatArray, has: Mapping[str, NDArray[np.bool_]]) -> dict[str, float]:
+    """Return the AUROC of each concept that a record has, by its scores (a, m)."""
+    return {
+        name: float(auroc(row[:, None], of_concept)[0])
+        for row, (name, of_concept) in zip(rows, has.items(), strict=True)
+        if of_concept.any()
+    }
 
 
 def simple_scores(

@@ -19,6 +19,7 @@ import numpy as np
 from saeindex.errors import InvalidInputError
 from saeindex.features.contrast_sets import auroc
 from saeindex.sae.batches import sample
+from saeindex.sae.metrics import unit_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -174,7 +175,7 @@ class _Part:
         centre = (means.sum(0) + PRIOR * self.background) / (len(means) + PRIOR)
         is_given = counts > 0
         directions = np.zeros_like(sums)
-        directions[is_given] = _unit(sums[is_given] / counts[is_given, None] - centre)
+        directions[is_given] = unit_rows(sums[is_given] / counts[is_given, None] - centre)
         return directions
 
     def take(self, kept: Sequence[int]) -> _Part:
@@ -197,7 +198,7 @@ class _Part:
 
 def _sum(fixed: FloatArray, exemplified: FloatArray) -> FloatArray:
     """Return unit anchors (a, d) of directions by names and descriptions, and by examples."""
-    return _unit(fixed + EXAMPLES_WEIGHT * exemplified)
+    return unit_rows(fixed + EXAMPLES_WEIGHT * exemplified)
 
 
 def _left_out(fixed: FloatArray, exemplified: _Part, concept: int) -> FloatArray:
@@ -217,7 +218,7 @@ def _told_apart(
     is_own = exemplified.owners == concept
     if not len(left_out) or is_own.all():
         return None
-    scores = (exemplified.vectors - exemplified.background) @ direction
+    scores = exemplified.vectors @ direction - exemplified.background @ direction
     scores[is_own] = left_out
     return float(auroc(scores[:, None].astype(np.float32), is_own)[0])
 
@@ -239,9 +240,3 @@ def _merged(directions: FloatArray) -> dict[int, int]:
         if cosines.max() >= SAME:
             merged[concept] = int(cosines.argmax())
     return merged
-
-
-def _unit(rows: FloatArray) -> FloatArray:
-    """Return rows (m, d) of length 1; a row of zeros stays one."""
-    unit: FloatArray = rows / np.linalg.norm(rows, axis=1, keepdims=True).clip(1e-9)
-    return unit.astype(np.float32)

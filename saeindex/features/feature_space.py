@@ -60,11 +60,10 @@ class FeatureSpace(Space):
         ``embeddings`` (m, d) of the texts, if given, save the encoding. ``config`` overrides ``n_features``
         and ``k``. ``views`` trains on several views of a text, see :func:`draw_views`; if ``texts`` are
         views already, ``groups`` (m,) numbers their documents. ``faithful`` codes are more accurate and less
-        stable.
-        ``concepts`` become the first features, each by its name: a file, or a list, or a mapping of what
-        :func:`read_taxonomy` reads. ``report["concepts"]`` says of each how well the encoder tells it apart
-        from the others; one that is not expressed loses its name, one that the encoder reads as another is
-        left out.
+        stable. ``concepts`` become the first features, each by its name: a file, or a list, or a mapping of
+        what :func:`read_taxonomy` reads. ``report["concepts"]`` says of each how well the encoder tells it
+        apart from the others; one that is not expressed loses its name, one that the encoder reads as another
+        is left out.
         ``labeler`` names the features (default: lexically); manual labels of an earlier space,
         ``labels_from``, move to the corresponding features. With a ``checkpoint`` file a killed training
         can be resumed.

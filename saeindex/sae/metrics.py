@@ -155,9 +155,9 @@ def relevance_ndcg(
 
 def _similarities(queries: FloatArray, documents: FloatArray, without_itself: bool) -> Iterator[FloatArray]:
     """Yield cosines (block, m); -2, below every cosine, for a record with itself."""
-    against = _unit(documents).T
+    against = unit_rows(documents).T
     for start in range(0, len(queries), QUERY_BLOCK):
-        similarity = _unit(queries[start : start + QUERY_BLOCK]) @ against
+        similarity = unit_rows(queries[start : start + QUERY_BLOCK]) @ against
         if without_itself:
             rows = np.arange(len(similarity))
             similarity[rows, start + rows] = -2
@@ -172,7 +172,8 @@ def _best(scores: FloatArray, k: int) -> NDArray[np.int64]:
     return best
 
 
-def _unit(x: FloatArray) -> FloatArray:
+def unit_rows(x: FloatArray) -> FloatArray:
+    """Return rows (m, d) of length 1; a row of zeros stays one."""
     unit: FloatArray = x / np.linalg.norm(x, axis=1, keepdims=True).clip(1e-12)
     return unit
 
@@ -211,7 +212,7 @@ def seed_stability(
         )
     from scipy.optimize import linear_sum_assignment
 
-    cosine = _unit(directions[:prefix]) @ _unit(other).T
+    cosine = unit_rows(directions[:prefix]) @ unit_rows(other).T
     rows, columns = linear_sum_assignment(cosine, maximize=True)
     pairs = cosine[rows, columns]
     return SeedStability(
