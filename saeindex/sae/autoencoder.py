@@ -15,7 +15,7 @@ amplitudes (normalised iterative hard thresholding, Blumensath & Davies 2010, IE
 reduces the error by another quarter, and makes the selection less stable and harder to name.
 
 An autoencoder with named features has two budgets: ``k_named`` of the first ``n_named`` features, which stand
-for concepts, and k - ``k_named`` of the others, which are free.
+for concepts, and what they leave of k for the others, which are free.
 
 The support is selected, and amplitudes are refined, in double precision among the best candidates of a
 single-precision product, so that a text's code does not depend on the other texts of its batch.
@@ -76,7 +76,7 @@ class SparseAutoencoder:
         """The weights are converted to float32; ``k`` is the maximum number of active features.
 
         ``refine_steps`` refine amplitudes; before them, ``support_rounds`` select the support again. Of the
-        k active features at most ``k_named`` are of the first ``n_named``, and the rest of the others.
+        k active features at most ``k_named`` are of the first ``n_named``; the others take the places left.
         """
         n, d = decoder.shape
         given = (encoder, encoder_bias, decoder, bias, threshold, gain)
@@ -187,7 +187,12 @@ class SparseAutoencoder:
 
         centred = (x - self.bias).double()
         support, strengths = strongest(
-            centred, self.encoder, self.encoder_bias, self.budget, exact_encoder=self._encoder64
+            centred,
+            self.encoder,
+            self.encoder_bias,
+            self.budget,
+            exact_encoder=self._encoder64,
+            threshold=self.threshold,
         )
         amplitudes = strengths.relu()
         if self.threshold is not None:

@@ -23,6 +23,7 @@ class Weights(torch.nn.Module):
 
     silent_since: Tensor
     least_strength: Tensor
+    threshold: Tensor
     anchors: Tensor
 
     def __init__(self, decoder: Tensor, bias: Tensor, n_named: int = 0) -> None:
@@ -35,6 +36,15 @@ class Weights(torch.nn.Module):
         self.register_buffer("anchors", decoder[:n_named].clone(), persistent=False)
         self.register_buffer("silent_since", torch.zeros(len(decoder), device=decoder.device))
         self.register_buffer("least_strength", torch.zeros((), device=decoder.device))
+        self.register_buffer("threshold", torch.full((len(decoder),), -torch.inf, device=decoder.device))
+
+    @torch.no_grad()
+    def set_gate(self, rows: Tensor, shares: Tensor) -> None:
+        """Set the thresholds of the named latents, so that each is active in its share (a,) of the rows."""
+        named = slice(0, len(self.anchors))
+        strengths = F.linear(rows - self.bias, self.encoder[named], self.encoder_bias[named])
+        silent = ((1 - shares) * (len(rows) - 1)).long()
+        self.threshold[named] = strengths.sort(dim=0).values.gather(0, silent[None])[0]
 
     @torch.no_grad()
     def normalize(self, fixed_anchors: bool = False) -> None:
@@ -100,9 +110,17 @@ class Objective:
 
     def _choose(self, strengths: Tensor, centred: Tensor, weights: Weights, n: int) -> tuple[Tensor, Tensor]:
         """Return the support (b, ≤ 2k) among the first ``n`` latents, and its activations."""
-        budget = Budget(min(self.config.max_active, n), len(weights.anchors), self.config.k_named)
+        n_named = len(weights.anchors)
+        budget = Budget(min(self.config.max_active, n), n_named, self.config.k_named)
+        if n_named:
+            is_silent = strengths[:, :n_named] <= weights.threshold[:n_named]
+            strengths = torch.cat(
+                [strengths[:, :n_named].masked_fill(is_silent, 0), strengths[:, n_named:]], dim=1
+            )
         support = largest(strengths[:, :n], budget)
         values = strengths_on(centred, weights.encoder, weights.encoder_bias, support).relu()
+        if n_named:
+            values = values * (values > weights.threshold[support])
         if self.config.selection == "batchtopk":
             kept = min(self.config.k, n) * len(values)
             smallest = values.detach().flatten().topk(kept).values[-1]

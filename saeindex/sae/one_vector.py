@@ -24,7 +24,8 @@ MARGIN = 8
 class Budget:
     """The maximum numbers of active features: ``k``, of which ``k_named`` are for the first ``n_named``.
 
-    Free features follow what is left of a vector; under one budget they would displace the named ones.
+    Free features follow what is left of a vector; under one budget they would displace the named ones. They
+    take the places that named ones leave.
     """
 
     k: int
@@ -32,11 +33,11 @@ class Budget:
     k_named: int = 0
 
     def parts(self, n: int) -> Iterator[tuple[slice, int]]:
-        """Yield each part of ``n`` features that has a budget of its own, and this budget."""
+        """Yield each part of ``n`` features, and how many of it may be active."""
         if self.k_named:
             yield slice(0, self.n_named), self.k_named
-        if self.k > self.k_named:
-            yield slice(self.n_named, n), self.k - self.k_named
+        if self.n_named < n:
+            yield slice(self.n_named, n), min(self.k, n - self.n_named)
 
 
 def encode_one(
@@ -71,16 +72,24 @@ def _strongest(
     """Return the strongest features within the budget and their strengths, ties going to the lower id."""
     encoder, bias = weights["encoder"], weights["encoder_bias"]
     strengths = encoder @ centred.astype(np.float32) + bias
-    support, found = [], []
+    supports, found = [], []
     for part, k in budget.parts(len(encoder)):
         of_part = strengths[part]
         near = min(k + MARGIN, len(of_part))
         candidates = part.start + np.sort(np.argpartition(-of_part, near - 1)[:near])
         exact = encoder[candidates].astype(np.float64) @ centred + bias[candidates].astype(np.float64)
         chosen = np.argsort(-exact, kind="stable")[:k]
-        support.append(candidates[chosen])
+        supports.append(candidates[chosen])
         found.append(exact[chosen])
-    return np.concatenate(support), np.concatenate(found)
+    support, exact = np.concatenate(supports), np.concatenate(found)
+    is_silent = exact <= (weights["threshold"][support] if "threshold" in weights else 0)
+    kept = _within(support, is_silent, budget)
+    return support[kept], exact[kept]
+
+
+def _within(support: NDArray[np.int64], is_silent: NDArray[np.bool_], budget: Budget) -> NDArray[np.int64]:
+    """Return the first k places of ``support`` (s,), whose parts are ranked; silent named ones come last."""
+    return np.argsort(is_silent & (support < budget.n_named), kind="stable")[: budget.k]
 
 
 def _silent(
@@ -128,7 +137,8 @@ def _rechosen(
     if silent is not None:
         moved[: len(silent)][silent] = 0
     parts = budget.parts(len(decoder))
-    chosen = np.concatenate([part.start + np.argsort(-moved[part], kind="stable")[:k] for part, k in parts])
+    ranked = np.concatenate([part.start + np.argsort(-moved[part], kind="stable")[:k] for part, k in parts])
+    chosen = ranked[_within(ranked, moved[ranked] <= 0, budget)]
     directions = decoder[chosen].astype(np.float64)
     values = _refined(target, directions, np.maximum(moved[chosen], 0), 1)
     left = target - values @ directions

@@ -67,34 +67,53 @@ class _Strengths(torch.autograd.Function):
 
 
 def strongest(
-    centred: Tensor, encoder: Tensor, encoder_bias: Tensor, budget: Budget, *, exact_encoder: Tensor
+    centred: Tensor,
+    encoder: Tensor,
+    encoder_bias: Tensor,
+    budget: Budget,
+    *,
+    exact_encoder: Tensor,
+    threshold: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the strongest features (m, k) and their strengths, ties going to the lower id.
 
-    ``centred`` (m, d) and ``exact_encoder`` (n, d) are in double precision, which determines the order.
+    ``centred`` (m, d) and ``exact_encoder`` (n, d) are in double precision, which determines the order. A
+    named feature is silent unless its strength exceeds its ``threshold`` (n,), or 0.
     """
     strengths = F.linear(centred.float(), encoder, encoder_bias)
-    support, found = [], []
+    supports, found = [], []
     for part, k in budget.parts(len(encoder)):
         near = min(k + MARGIN, strengths[:, part].shape[1])
         near_ids = strengths[:, part].topk(near, dim=1, sorted=False).indices
         candidates = near_ids.sort(dim=1).values + part.start
         exact = project(centred, exact_encoder, candidates) + encoder_bias.double()[candidates]
         chosen = exact.sort(dim=1, descending=True, stable=True).indices[:, :k]
-        support.append(candidates.gather(1, chosen))
+        supports.append(candidates.gather(1, chosen))
         found.append(exact.gather(1, chosen))
-    return torch.cat(support, 1), torch.cat(found, 1)
+    support, strengths = torch.cat(supports, 1), torch.cat(found, 1)
+    if not budget.k_named:
+        return support, strengths
+    kept = _within(support, strengths <= (0 if threshold is None else threshold[support]), budget)
+    return support.gather(1, kept), strengths.gather(1, kept)
 
 
 def largest(scores: Tensor, budget: Budget) -> Tensor:
-    """Return the ids (m, k) of the features with the largest ``scores`` (m, n) in the budget, unsorted."""
-    return torch.cat(
-        [
-            scores[:, part].topk(k, dim=1, sorted=False).indices + part.start
-            for part, k in budget.parts(scores.shape[1])
-        ],
-        dim=1,
-    )
+    """Return the ids (m, k) of the features with the largest ``scores`` (m, n) in the budget.
+
+    A named feature whose score is not above 0 is silent.
+    """
+    if not budget.k_named:
+        return scores.topk(budget.k, dim=1, sorted=False).indices
+    ranked = [(scores[:, part].topk(k, dim=1), part.start) for part, k in budget.parts(scores.shape[1])]
+    support = torch.cat([top.indices + start for top, start in ranked], 1)
+    kept = _within(support, torch.cat([top.values for top, _ in ranked], 1) <= 0, budget)
+    return support.gather(1, kept)
+
+
+def _within(support: Tensor, is_silent: Tensor, budget: Budget) -> Tensor:
+    """Return the first k places of ``support`` (m, s), whose parts are ranked; silent named ones are last."""
+    is_last = is_silent & (support < budget.n_named)
+    return is_last.to(torch.uint8).argsort(dim=1, stable=True)[:, : budget.k]
 
 
 def refine(target: Tensor, decoder: Tensor, support: Tensor, amplitudes: Tensor, steps: int) -> Tensor:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 MEDIAN_ROWS = 20_000
 MIN_RATE = 0.02
 REPORT_EVERY = 25
+# Steps between measurements of the gate of named features, and the rows that it is measured on.
+GATE_EVERY, GATE_ROWS = 50, 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,8 @@ class _Training:
         variance = float((rows - rows.mean(0)).square().sum(1).mean())
         self.objective = Objective(config, variance, choose_dtype("auto", config.device))
         self.weights = _initial_weights(rows, config, anchors)
-        self.rows, self.shares = rows, shares
+        self.gate_rows = rows[:GATE_ROWS].to(config.device)
+        self.shares = None if shares is None else torch.from_numpy(shares).to(config.device)
         self.best = _copy(self.weights)
         fused = torch.device(config.device).type in ("cpu", "cuda")
         self.optimizer = torch.optim.Adam(self.weights.parameters(), lr=config.learning_rate, fused=fused)
@@ -140,23 +143,17 @@ class _Training:
 
     def _threshold(self, state: dict[str, Tensor]) -> Tensor | None:
         """Return the strengths (n,) that features must exceed: BatchTopK's, or the gate of the named ones."""
-        n, n_named = len(state["decoder"]), len(self.weights.anchors)
         if self.config.selection == "batchtopk":
-            return state["least_strength"].cpu().expand(n).clone()
-        if self.shares is None:
-            return None
-        named = {name: state[name][:n_named].cpu() for name in ("encoder", "encoder_bias")}
-        strengths = F.linear(self.rows - state["bias"].cpu(), named["encoder"], named["encoder_bias"])
-        silent = ((1 - self.shares) * (len(strengths) - 1)).astype(np.int64)
-        threshold = torch.full((n,), -torch.inf)
-        threshold[:n_named] = strengths.sort(dim=0).values[silent, torch.arange(n_named)]
-        return threshold
+            return state["least_strength"].cpu().expand(len(state["decoder"])).clone()
+        return None if self.shares is None else state["threshold"].cpu()
 
     def _step(self) -> Tensor:
         step = self.progress.step
         is_refined = step >= self.steps - self.config.refined_steps
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate(step)
+        if self.shares is not None and step % GATE_EVERY == 0:
+            self.weights.set_gate(self.gate_rows, self.shares)
         batch = self.batches[step].to(self.config.device)
         loss, error = self.objective(batch, self.weights, step, is_refined)
         self.optimizer.zero_grad(set_to_none=True)
@@ -184,6 +181,8 @@ class _Training:
     def _evaluate(self) -> None:
         """Measure the held-out error, keep the best weights, and lower the rate if the error stalls."""
         progress = self.progress
+        if self.shares is not None:
+            self.weights.set_gate(self.gate_rows, self.shares)
         if self.held_out is None or not len(self.held_out):
             self.best = _copy(self.weights)
             return
