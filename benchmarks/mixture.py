@@ -1,7 +1,8 @@
 """The training mixture of the default feature space: texts and views of texts, and their embeddings.
 
 Only `fit` parts are used. alpaca_eval and agnews are left out: their licences are non-commercial, and the
-weights are shipped.
+weights are shipped. agnews, product_reviews and us_speeches judge how legible the space is on texts that it
+does not know. No part is so large that its jargon owns the features.
 A *view* is a sentence or a two-sentence window of a text that is not used whole: views multiply the training
 data for little cost and let the space fit short texts as well as long ones.
 """
@@ -34,6 +35,14 @@ OTHER_CORPORA = (
     "clinc150", "goemotions", "masc_registers", "medquad", "nlupp", "product_reviews", "scicite",
     "sentence_polarity", "stackoverflow_titles", "subjectivity", "tweeteval_stance", "us_speeches",
 )  # fmt: skip
+GENERAL_CORPORA = ("oewn", "wikisplit", "topical_chat", "sgd", "gsm8k", "nq_open")
+KEPT_OUT = ("agnews", "product_reviews", "us_speeches")
+# The most texts of a part that is larger; the field that says which records are of one document.
+LIMITS = {
+    "arxiv": 20_000, "arxiv_sentences": 8_000, "arxiv_windows": 4_000, "oewn": 50_000,
+    "docstrings": 6_000, "docstrings_sentences": 4_000,
+}  # fmt: skip
+DOCUMENTS = {"topical_chat": "conversation", "sgd": "dialogue"}
 HELD_OUT_PACKAGES = ("sklearn", "pydantic", "networkx")
 # A fixed list, so that other installed packages do not change the mixture; missing packages are left out.
 PACKAGES = (
@@ -67,7 +76,12 @@ class Mixture:
 
 def load() -> Mixture:
     """Return the mixture, in an order fixed by the seed."""
-    parts = _texts() | _docstrings()
+    rng = random.Random(SEED)
+    parts = {
+        name: rng.sample(part, LIMITS[name]) if len(part) > LIMITS.get(name, len(part)) else part
+        for name, part in (_texts() | _general() | _docstrings()).items()
+        if name.removesuffix("_sentences") not in KEPT_OUT
+    }
     texts = [text for part in parts.values() for _, text in part]
     _, groups = np.unique([owner for part in parts.values() for owner, _ in part], return_inverse=True)
     return Mixture(texts, groups.astype(np.int64), {name: len(part) for name, part in parts.items()})
@@ -87,6 +101,17 @@ def _texts() -> dict[str, list[tuple[str, str]]]:
         long = [record for record in records if len(record.text) > 400]
         if long:
             parts[f"{corpus}_sentences"] = _views(corpus, long, 1, rng)
+    return parts
+
+
+def _general() -> dict[str, list[tuple[str, str]]]:
+    parts = {}
+    for corpus in GENERAL_CORPORA:
+        document = DOCUMENTS.get(corpus)
+        parts[corpus] = [
+            (f"{corpus} {r.metadata[document] if document else r.id}", r.text)
+            for r in data.read(corpus, "fit")
+        ]
     return parts
 
 

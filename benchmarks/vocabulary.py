@@ -4,8 +4,8 @@ A concept is a common word or phrase of Open English WordNet, or a kind of thing
 whose markers are "apple", "pear" and so on), with the gloss of the sense that texts mean. Its *markers* are
 the words by which a text speaks of it. Half of the texts build a concept's direction (its name, and the texts
 with a marker, each about the mean of its corpus), the other half measure how well the direction finds texts
-with a marker. Concepts are taken in the order of what they are worth: common ones that are found well first,
-and none whose direction is there already.
+with a marker. Concepts are taken greedily, first the one that adds most to what the taken ones cover of
+everyday texts, every corpus counting alike, and none whose direction is there already.
 
 Only `fit` parts are read, and none of `agnews`, `product_reviews` and `us_speeches`, which judge legibility.
 """
@@ -15,15 +15,16 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import csr_matrix
+from scipy.sparse import csc_matrix, csr_matrix
 
-from benchmarks import data
+from benchmarks import data, mixture
 from benchmarks.corpora import CachedEncoder
 from saeindex.features.contrast_sets import auroc
 from saeindex.sae.metrics import unit_rows
@@ -34,26 +35,43 @@ if TYPE_CHECKING:
     from saeindex.protocols import TextEncoder
     from saeindex.types import FloatArray
 
-# Corpora whose words count as everyday ones, and all whose texts show what a concept's name means.
+# Corpora whose words count as everyday ones, and those of a subject; together they show what names mean.
 EVERYDAY = ("wikisplit", "topical_chat", "sgd", "gsm8k", "nq_open", "goemotions", "sentence_polarity",
             "clinc150", "tweeteval_stance", "subjectivity", "nlupp")  # fmt: skip
-SHOWING = (*EVERYDAY, "oewn", "medquad", "stackoverflow_titles", "scicite", "masc_registers")
+CASED = ("wikisplit", "topical_chat", "sgd", "gsm8k", "masc_registers")
+SPECIAL = ("oewn", "arxiv", "medquad", "stackoverflow_titles", "scicite", "masc_registers")
+SHOWING = (*EVERYDAY, *SPECIAL)
+ABSTRACTS = 20_000
 SEED = 0
-# Texts with a marker that a concept needs, everyday ones and in each half; the most that are averaged.
-MIN_EVERYDAY, MIN_TEXTS, MAX_TEXTS = 40, 15, 300
+# Concepts of everyday texts, which are taken first, and how many there are with those of special ones.
+EVERYDAY_CONCEPTS, CONCEPTS = 2_400, 3_072
+# Texts with a marker that a concept needs: everyday ones, of three corpora that have two, or special ones of
+# one corpus; in each half; and the most that are averaged. So many corpora of all must have two.
+MIN_EVERYDAY, MIN_CORPORA, MIN_SPECIAL, MIN_TEXTS, MAX_TEXTS = 20, 3, 60, 6, 300
+MIN_CORPORA_OF_ALL = 4
+# Kinds whose words say how a text is meant: rarer than things, and worth as much. They need fewer texts.
+TONES = ("speech act", "feeling", "writing", "message", "attitude", "disposition")
+MIN_TONE, TONE_WORTH = 10, 5.0
 # Shares of texts that speak of a concept; AUROC from which on a direction is that of its concept.
 MAX_SHARE, MIN_AUROC = 0.2, 0.8
 # A kind of thing has so many narrower ones; a marker of it is a word most of whose senses are below it.
 MIN_NARROWER, MAX_NARROWER, MIN_MARKERS = 8, 400, 5
-# Everyday texts with the name of a kind itself, and the largest share of its texts that one marker may have:
+# Texts with the name of a kind itself, and the largest share of its texts that one marker may have:
 # else it is the concept of that word, under a stranger's name.
 MIN_NAMED, MAX_OF_ONE = 20, 0.4
 # How much is added to the nearness of a sense: because the word is its first lemma, or because it is a noun.
 FIRST_LEMMA, NOUN = 0.05, 0.03
+# Nearness of a definition to the texts with a word from which on it is what they mean.
+MIN_NEAR = 0.2
 # Cosine from which on two directions are one; letters of a name that is a word.
 SAME, MIN_LETTERS = 0.8, 3
+BUILT = Path(".cache") / "vocabulary.npz"
 PARTS = {"n": "noun", "v": "verb", "a": "adjective", "s": "adjective"}
 TOKEN = re.compile(r"[a-z]+(?:['-][a-z]+)*")
+# A word within a sentence, where only names have a capital.
+INSIDE = re.compile(r"(?<=[a-z,;] )[A-Za-z][a-z]+")
+# Words of definitions of what is not said in company.
+RUDE = re.compile(r"\b(obscene|vulgar|offensive|disparag\w+|slur|derogatory|genitals?|slang for)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +88,13 @@ class Candidate:
 class Concept:
     """A concept: its name, gloss and other names, the WordNet synset, and what was measured.
 
-    ``texts`` is the number of everyday texts that speak of it, ``auroc`` how well its direction finds them
-    in texts that did not build it.
+    ``texts`` is the number of texts that speak of it, ``auroc`` how well its direction finds them in texts
+    that did not build it.
     """
 
     name: str
     gloss: str
     synset: str
-    part: str
     is_kind: bool
     texts: int
     share: float
@@ -115,6 +132,21 @@ class WordNet:
         return found
 
     @cached_property
+    def tones(self) -> set[str]:
+        """The synsets that say how a text is meant."""
+        tops = [
+            one
+            for lemma in TONES
+            for one in self.by_lemma[lemma]
+            if self.synsets[one]["pos"] == "n" and self.synsets[one]["lemmas"][0] == lemma
+        ]
+        return set().union(*map(self.narrower, tops))
+
+    def is_tone(self, word: str) -> bool:
+        """Return whether a sense of a word says how a text is meant."""
+        return not self.tones.isdisjoint(self.by_lemma.get(word, []))
+
+    @cached_property
     def kinds(self) -> dict[str, set[str]]:
         """The synsets with enough narrower ones, and these."""
         sizes = {synset: self.narrower(synset) for synset in self.below if synset in self.synsets}
@@ -122,37 +154,21 @@ class WordNet:
 
 
 class Lemmas:
-    """The base forms of words, by the endings of English and the lemmas of WordNet."""
+    """The base forms of words, of those that WordNet has."""
 
-    def __init__(self, wordnet: WordNet, counts: Mapping[str, int]) -> None:
-        """``counts`` are the numbers of texts with a word: they say which of two forms is meant."""
-        self._counts = counts
-        self._parts = {
-            lemma: {PARTS.get(wordnet.synsets[synset]["pos"], "") for synset in synsets}
-            for lemma, synsets in wordnet.by_lemma.items()
-        }
+    def __init__(self, wordnet: WordNet) -> None:
+        """A form that WordNet lacks has no base."""
+        self._known = wordnet.by_lemma.keys()
         self._found: dict[str, str | None] = {}
 
     def base(self, word: str) -> str | None:
-        """Return the singular of a word, or the verb if it is commoner than the word; None if there is none.
+        """Return the singular of a noun and the infinitive of a verb: "played" is "play"."""
+        from simplemma import lemmatize
 
-        So "played" is "play", but "married" stays an adjective, and "evening" a noun.
-        """
         if word not in self._found:
-            self._found[word] = next(self._forms(word), None)
+            forms = (lemmatize(word, lang="en").lower(), word)
+            self._found[word] = next((form for form in forms if form in self._known), None)
         return self._found[word]
-
-    def _forms(self, word: str) -> Iterator[str]:
-        for ending, replacement in (("s", ""), ("ies", "y"), ("es", "")):
-            form = word.removesuffix(ending) + replacement
-            is_plural = word.endswith(ending) and not word.endswith("ss") and len(form) > 2
-            if is_plural and self._parts.get(form, set()) & {"noun", "verb"}:
-                yield form
-        verbs = [form for form in _verbs(word) if "verb" in self._parts.get(form, set())]
-        own = self._parts.get(word, set())
-        if own and not (verbs and "noun" not in own and self._counts[verbs[0]] > self._counts[word]):
-            yield word
-        yield from verbs
 
     def in_text(self, text: str) -> set[str]:
         """Return the base forms in a text, and its phrases of two or three words that WordNet has."""
@@ -163,43 +179,46 @@ class Lemmas:
             for start in range(len(tokens) - size + 1):
                 last = bases[start + size - 1] or tokens[start + size - 1]
                 phrase = " ".join([*tokens[start : start + size - 1], last])
-                if phrase in self._parts:
+                if phrase in self._known:
                     found.add(phrase)
         return found
 
 
-def _verbs(word: str) -> Iterator[str]:
-    """Yield the verbs that a word may be a form of."""
-    for ending in ("ed", "ing"):
-        stem = word.removesuffix(ending)
-        if stem != word and len(stem) > 2:
-            if stem.endswith("i"):
-                yield f"{stem[:-1]}y"
-            if stem[-1] == stem[-2]:
-                yield stem[:-1]
-            yield from (f"{stem}e", stem)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Shown:
     """Texts (m) with their embeddings about the mean of their corpus (m, d), and the words of each.
 
-    ``has`` (m, w) says which of ``words`` are in a text.
+    ``has`` (m, w) says which of ``words`` are in a text; ``proper`` are words that are mostly capitalised.
     """
 
     corpora: NDArray[np.str_]
     vectors: FloatArray
     has: csr_matrix
     words: list[str]
-    is_everyday: NDArray[np.bool_]
+    proper: frozenset[str]
+
+    def counts(self, corpora: Sequence[str]) -> NDArray[np.int64]:
+        """Return the number of texts with each word, by corpus (c, w)."""
+        counts = [np.asarray(self.has[self.corpora == corpus].sum(0)).ravel() for corpus in corpora]
+        return np.stack(counts).astype(np.int64)
+
+    def weights(self, corpora: Sequence[str]) -> NDArray[np.float64]:
+        """Return weights (m,) by which each of these corpora counts alike, and the other texts nothing."""
+        _, number, sizes = np.unique(self.corpora, return_inverse=True, return_counts=True)
+        return np.isin(self.corpora, corpora) / sizes[number]
 
 
 def read_texts(wordnet: WordNet, encoder: TextEncoder) -> Shown:
     """Return the texts of all corpora that show what names mean."""
-    texts = [(corpus, record.text) for corpus in SHOWING for record in data.read(corpus, "fit")]
+    abstracts = mixture.abstracts(ABSTRACTS)
+    texts = [
+        (corpus, record.text)
+        for corpus in SHOWING
+        for record in (abstracts if corpus == "arxiv" else data.read(corpus, "fit"))
+    ]
     corpora = np.array([corpus for corpus, _ in texts])
-    counts = Counter(word for _, text in texts for word in set(TOKEN.findall(text.lower())))
-    lemmas = Lemmas(wordnet, counts)
+    lemmas = Lemmas(wordnet)
+    capitalised, all_forms = Counter[str](), Counter[str]()
     number: dict[str, int] = {}
     columns, starts = [], [0]
     for corpus, text in texts:
@@ -207,27 +226,37 @@ def read_texts(wordnet: WordNet, encoder: TextEncoder) -> Shown:
         found = lemmas.in_text(text.partition(": ")[2] if corpus == "oewn" else text)
         columns += [number.setdefault(word, len(number)) for word in sorted(found)]
         starts.append(len(columns))
+        if corpus in CASED:
+            inside = [word for word in INSIDE.findall(text) if len(word) >= MIN_LETTERS]
+            all_forms.update(lemmas.base(word.lower()) or "" for word in inside)
+            capitalised.update(lemmas.base(word.lower()) or "" for word in inside if word[0].isupper())
     has = csr_matrix((np.ones(len(columns), np.float32), columns, starts), shape=(len(texts), len(number)))
     vectors = encoder.encode_document([text for _, text in texts])
     for corpus in SHOWING:
         of_corpus = corpora == corpus
         vectors[of_corpus] -= vectors[of_corpus].mean(0)
-    return Shown(corpora, vectors, has, list(number), np.isin(corpora, EVERYDAY))
+    proper = frozenset(word for word, count in capitalised.items() if count > all_forms[word] / 2)
+    return Shown(corpora, vectors, has, list(number), proper)
 
 
 def candidates(wordnet: WordNet, shown: Shown) -> list[Candidate]:
     """Return what could become a concept: common words and phrases, and kinds of things."""
     from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-    everyday = np.asarray(shown.has[shown.is_everyday].sum(0)).ravel()
+    everyday, special = shown.counts(EVERYDAY), shown.counts(SPECIAL)
+    texts = everyday.sum(0) + special.sum(0)
+    is_everyday = (everyday.sum(0) >= MIN_EVERYDAY) & ((everyday >= 2).sum(0) >= MIN_CORPORA)
+    is_common = is_everyday | (special.max(0) >= MIN_SPECIAL)
+    is_common |= (everyday.sum(0) >= MIN_TONE) & np.array([wordnet.is_tone(word) for word in shown.words])
+    is_common &= ((everyday >= 2).sum(0) + (special >= 2).sum(0)) >= MIN_CORPORA_OF_ALL
     number = {word: column for column, word in enumerate(shown.words)}
     found = [
-        Candidate(word, (column,), senses, is_kind=False)
+        Candidate(_written(wordnet, word, senses), (column,), senses, is_kind=False)
         for word, column in number.items()
-        if everyday[column] >= MIN_EVERYDAY
+        if is_common[column]
         and len(word) >= MIN_LETTERS
-        and word.split()[0] not in ENGLISH_STOP_WORDS
-        and (senses := _senses(wordnet, word))
+        and ENGLISH_STOP_WORDS.isdisjoint(word.split())
+        and (senses := _senses(wordnet, word, word in shown.proper))
     ]
     for synset, below in wordnet.kinds.items():
         named = wordnet.lemma(synset)
@@ -238,31 +267,51 @@ def candidates(wordnet: WordNet, shown: Shown) -> list[Candidate]:
             if sum(sense in below for sense in wordnet.by_lemma[lemma]) > len(wordnet.by_lemma[lemma]) / 2
         }
         columns = tuple(number[lemma] for lemma in sorted(markers))
-        is_named = named in number and everyday[number[named]] >= MIN_NAMED
+        is_named = named in number and texts[number[named]] >= MIN_NAMED
         if len(markers) < MIN_MARKERS or not is_named or named in ENGLISH_STOP_WORDS:
             continue
-        texts = everyday[list(columns)]
-        if texts.max() <= MAX_OF_ONE * texts.sum():
+        of_markers = texts[list(columns)]
+        if of_markers.max() <= MAX_OF_ONE * of_markers.sum():
             found.append(Candidate(named, columns, (synset,), is_kind=True))
     return found
 
 
-def _senses(wordnet: WordNet, word: str) -> tuple[str, ...]:
-    """Return the synsets of a word that is a noun, a verb or an adjective; a proper name is not the word."""
-    senses = tuple(one for one in wordnet.by_lemma[word] if wordnet.synsets[one]["pos"] in PARTS)
-    return tuple(one for one in senses if word in wordnet.synsets[one]["lemmas"]) or senses
+def _senses(wordnet: WordNet, word: str, is_proper: bool) -> tuple[str, ...]:
+    """Return the synsets of a noun, a verb or an adjective; of a name's where the word is mostly one.
+
+    What names a person ("John") or is rude has none.
+    """
+    senses = [one for one in wordnet.by_lemma[word] if wordnet.synsets[one]["pos"] in PARTS]
+    if any(RUDE.search(wordnet.synsets[one]["definition"]) for one in senses):
+        return ()
+    is_own = [word not in wordnet.synsets[one]["lemmas"] for one in senses]
+    own = tuple(one for one, capital in zip(senses, is_own, strict=True) if capital == is_proper)
+    is_name = is_proper and all(wordnet.synsets[one]["lexfile"] == "noun.person" for one in own)
+    return () if is_name else own
+
+
+def _written(wordnet: WordNet, word: str, senses: Sequence[str]) -> str:
+    """Return a word as its senses write it: "March", "TV"."""
+    lemmas = [lemma for one in senses for lemma in wordnet.synsets[one]["lemmas"]]
+    forms = [lemma for lemma in lemmas if lemma.lower() == word]
+    return word.capitalize() if word.capitalize() in forms else forms[0]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
-    """Candidates with their directions (c, d), sense, everyday texts, share of texts, and AUROC."""
+    """Candidates with their directions (c, d), sense, whether it is near, share of texts, and AUROC.
+
+    ``speaks`` (m, c) are the texts that speak of each, and ``texts`` their number.
+    """
 
     candidates: Sequence[Candidate]
     directions: FloatArray
     senses: Sequence[str]
-    texts: NDArray[np.int64]
+    is_meant: NDArray[np.bool_]
     shares: NDArray[np.float64]
     auroc: NDArray[np.float64]
+    speaks: csc_matrix
+    texts: NDArray[np.int64]
 
 
 def measured(wordnet: WordNet, shown: Shown, given: Sequence[Candidate], encoder: TextEncoder) -> Measured:
@@ -281,10 +330,10 @@ def measured(wordnet: WordNet, shown: Shown, given: Sequence[Candidate], encoder
     )
     speaks = (shown.has @ markers).tocsc()
     speaks.data[:] = 1
-    counts = np.asarray(speaks[shown.is_everyday].sum(0)).ravel().astype(np.int64)
+    counts = np.asarray(speaks.sum(0)).ravel().astype(np.int64)
     is_enough = np.asarray(speaks[~builds].sum(0)).ravel() >= MIN_TEXTS
     shares = np.asarray(speaks.mean(0)).ravel()
-    kept = np.flatnonzero(is_enough & (shares <= MAX_SHARE) & (counts >= MIN_EVERYDAY))
+    kept = np.flatnonzero(is_enough & (shares <= MAX_SHARE))
     given, speaks = [given[i] for i in kept.tolist()], speaks[:, kept]
     named = encoder.encode_query([one.name for one in given])
     named = unit_rows(named - named.mean(0))
@@ -297,8 +346,8 @@ def measured(wordnet: WordNet, shown: Shown, given: Sequence[Candidate], encoder
             for i, direction in enumerate(directions)
         ]
     )
-    senses = _meant(wordnet, given, directions, encoder)
-    return Measured(given, directions, senses, counts[kept], shares[kept], scores)
+    senses, is_meant = _meant(wordnet, given, directions, unit_rows(texts), encoder)
+    return Measured(given, directions, senses, is_meant, shares[kept], scores, speaks, counts[kept])
 
 
 def _context(
@@ -314,64 +363,96 @@ def _context(
 
 
 def _meant(
-    wordnet: WordNet, given: Sequence[Candidate], directions: FloatArray, encoder: TextEncoder
-) -> list[str]:
-    """Return for each candidate the synset whose definition and entry are nearest to its direction."""
+    wordnet: WordNet,
+    given: Sequence[Candidate],
+    directions: FloatArray,
+    contexts: FloatArray,
+    encoder: TextEncoder,
+) -> tuple[list[str], NDArray[np.bool_]]:
+    """Return for each candidate the synset whose definition and entry are nearest to its direction.
+
+    And whether the definition alone is near to the ``contexts`` (c, d): the sense that is meant may be in
+    another part of the data.
+    """
     senses = sorted({sense for one in given for sense in one.senses})
     described = [wordnet.synsets[sense] for sense in senses]
     entries = encoder.encode_document([f"{', '.join(d['lemmas'])}: {d['definition']}" for d in described])
     definitions = encoder.encode_document([d["definition"] for d in described])
-    vectors = unit_rows(entries - entries.mean(0)) + unit_rows(definitions - definitions.mean(0))
+    definitions = unit_rows(definitions - definitions.mean(0))
+    vectors = unit_rows(entries - entries.mean(0)) + definitions
     place = {sense: i for i, sense in enumerate(senses)}
-    found = []
-    for one, direction in zip(given, directions, strict=True):
+    found, is_meant = [], []
+    for one, direction, context in zip(given, directions, contexts, strict=True):
         own = [place[sense] for sense in one.senses]
         near = vectors[own] @ direction / 2
         near += [FIRST_LEMMA * (described[i]["lemmas"][0] == one.name) for i in own]
         near += [NOUN * (described[i]["pos"] == "n") for i in own]
-        found.append(one.senses[int(near.argmax())])
-    return found
+        best = int(near.argmax())
+        found.append(one.senses[best])
+        is_meant.append(bool(definitions[own[best]] @ context >= MIN_NEAR))
+    return found, np.array(is_meant)
 
 
-def chosen(wordnet: WordNet, found: Measured, size: int) -> tuple[list[Concept], FloatArray]:
-    """Return at most ``size`` concepts, the most useful first, and their directions.
+def chosen(wordnet: WordNet, shown: Shown, found: Measured) -> tuple[list[Concept], FloatArray]:
+    """Return the concepts, the most useful first, and their directions.
 
-    A concept is worth more the better it is found and, by the logarithm, the more everyday texts speak of it.
-    One whose direction is there already gives that concept another name.
+    A text counts for a concept the less, the more taken concepts it speaks of. One whose direction is there
+    already gives that concept another name.
     """
-    worth = (found.auroc - 0.5) * np.log(found.texts)
-    order = [i for i in np.argsort(-worth, kind="stable") if found.auroc[i] >= MIN_AUROC]
+    is_tone = np.array([sense in wordnet.tones for sense in found.senses])
+    quality = np.where(found.auroc >= MIN_AUROC, found.auroc - 0.5, 0) * np.where(is_tone, TONE_WORTH, 1)
+    covered = np.ones(len(shown.corpora))
     taken: list[int] = []
     names: dict[int, list[str]] = {}
-    for i in order:
-        cosines = found.directions[taken] @ found.directions[i] if taken else np.zeros(1)
-        same = next((j for j in taken if found.candidates[j].name == found.candidates[i].name), None)
-        if same is None and cosines.max() >= SAME:
-            same = taken[int(cosines.argmax())]
-        if same is not None:
-            names[same].append(found.candidates[i].name)
-        elif len(taken) < size:
-            taken.append(int(i))
-            names[int(i)] = []
+    for corpora, size in ((EVERYDAY, EVERYDAY_CONCEPTS), (SPECIAL, CONCEPTS)):
+        weights = shown.weights(corpora)
+        while len(taken) < size:
+            worth = quality * (found.speaks.T @ (weights / covered))
+            i = int(worth.argmax())
+            if worth[i] <= 0:
+                break
+            quality[i] = 0
+            cosines = found.directions[taken] @ found.directions[i] if taken else np.zeros(1)
+            same = next((j for j in taken if found.candidates[j].name == found.candidates[i].name), None)
+            if same is None and cosines.max() >= SAME:
+                same = taken[int(cosines.argmax())]
+            if same is not None:
+                names[same].append(found.candidates[i].name)
+                continue
+            taken.append(i)
+            names[i] = []
+            covered[found.speaks[:, [i]].indices] += 1
     concepts = []
     for i in taken:
-        one, synset = found.candidates[i], wordnet.synsets[found.senses[i]]
+        one, sense = found.candidates[i], found.senses[i]
+        gloss = wordnet.synsets[sense]["definition"] if found.is_meant[i] else ""
         others = tuple(dict.fromkeys(name for name in names[i] if name != one.name))
         concepts.append(Concept(
-            one.name, synset["definition"], found.senses[i], PARTS[synset["pos"]], one.is_kind,
+            one.name, gloss, sense, one.is_kind,
             int(found.texts[i]), float(found.shares[i]), float(found.auroc[i]), others,
         ))  # fmt: skip
     return concepts, found.directions[taken]
 
 
+def load() -> tuple[list[Concept], FloatArray]:
+    """Return the concepts and their directions; they are built once and kept in the cache folder."""
+    if not BUILT.is_file():
+        wordnet, encoder = WordNet(), CachedEncoder()
+        shown = read_texts(wordnet, encoder)
+        concepts, directions = chosen(
+            wordnet, shown, measured(wordnet, shown, candidates(wordnet, shown), encoder)
+        )
+        described = np.array([json.dumps(asdict(concept)) for concept in concepts])
+        np.savez(BUILT, concepts=described, directions=directions.astype(np.float32))
+    with np.load(BUILT) as built:
+        concepts = [Concept(**json.loads(str(one))) for one in built["concepts"]]
+        return concepts, built["directions"]
+
+
 def main() -> None:
-    """Build the vocabulary, and print it."""
-    wordnet, encoder = WordNet(), CachedEncoder()
-    shown = read_texts(wordnet, encoder)
-    found = measured(wordnet, shown, candidates(wordnet, shown), encoder)
-    concepts, _ = chosen(wordnet, found, 4_096)
-    print(f"{len(found.candidates)} candidates, {len(concepts)} concepts")
-    for concept in concepts:
+    """Build the vocabulary anew, and print it."""
+    BUILT.unlink(missing_ok=True)
+    for concept in load()[0]:
         print(json.dumps(asdict(concept)))
 
 

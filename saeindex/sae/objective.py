@@ -42,9 +42,9 @@ class Weights(torch.nn.Module):
     def set_gate(self, rows: Tensor, shares: Tensor) -> None:
         """Set the thresholds of the named latents, so that each is active in its share (a,) of the rows."""
         named = slice(0, len(self.anchors))
-        strengths = F.linear(rows - self.bias, self.encoder[named], self.encoder_bias[named])
+        strengths = self.encoder[named] @ (rows - self.bias).T + self.encoder_bias[named, None]
         silent = ((1 - shares) * (len(rows) - 1)).long()
-        self.threshold[named] = strengths.sort(dim=0).values.gather(0, silent[None])[0]
+        self.threshold[named] = strengths.sort(dim=1).values.gather(1, silent[:, None])[:, 0]
 
     @torch.no_grad()
     def normalize(self, fixed_anchors: bool = False) -> None:
@@ -156,7 +156,8 @@ class Objective:
     ) -> Tensor:
         """Return the loss with the error of the named features alone, and how far they are from anchors."""
         config, n_named = self.config, len(weights.anchors)
-        alone = self._error(batch, support, values * (support < n_named), weights)
+        named = slice(0, config.k_named)  # active named latents come first in a support
+        alone = self._error(batch, support[:, named], (values * (support < n_named))[:, named], weights)
         loss = (1 - config.named_share) * loss + config.named_share * alone
         if not config.fixed_anchors:
             cosine = (F.normalize(weights.decoder[:n_named], dim=1) * weights.anchors).sum(1)

@@ -111,7 +111,10 @@ def largest(scores: Tensor, budget: Budget) -> Tensor:
 
 
 def _within(support: Tensor, is_silent: Tensor, budget: Budget) -> Tensor:
-    """Return the first k places of ``support`` (m, s), whose parts are ranked; silent named ones are last."""
+    """Return the first k places of ``support`` (m, s), whose parts are ranked; silent named ones are last.
+
+    So the active named features come first.
+    """
     is_last = is_silent & (support < budget.n_named)
     return is_last.to(torch.uint8).argsort(dim=1, stable=True)[:, : budget.k]
 

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 MEDIAN_ROWS = 20_000
 MIN_RATE = 0.02
 REPORT_EVERY = 25
-# Steps between measurements of the gate of named features, and the rows that it is measured on.
-GATE_EVERY, GATE_ROWS = 50, 10_000
+# Steps between measurements of the gate of named features, and their rows; weights are kept with a gate that
+# was measured on more.
+GATE_EVERY, GATE_ROWS, FINAL_GATE_ROWS = 50, 4_000, 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class _Training:
         variance = float((rows - rows.mean(0)).square().sum(1).mean())
         self.objective = Objective(config, variance, choose_dtype("auto", config.device))
         self.weights = _initial_weights(rows, config, anchors)
-        self.gate_rows = rows[:GATE_ROWS].to(config.device)
+        self.gate_rows = rows[:FINAL_GATE_ROWS].to(config.device)
         self.shares = None if shares is None else torch.from_numpy(shares).to(config.device)
         self.best = _copy(self.weights)
         fused = torch.device(config.device).type in ("cpu", "cuda")
@@ -153,7 +154,7 @@ class _Training:
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate(step)
         if self.shares is not None and step % GATE_EVERY == 0:
-            self.weights.set_gate(self.gate_rows, self.shares)
+            self.weights.set_gate(self.gate_rows[:GATE_ROWS], self.shares)
         batch = self.batches[step].to(self.config.device)
         loss, error = self.objective(batch, self.weights, step, is_refined)
         self.optimizer.zero_grad(set_to_none=True)

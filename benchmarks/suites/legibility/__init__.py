@@ -1,0 +1,1 @@
+"""Can a person read the features? Detection by a blind reader, conceptuality, spelling and coverage."""

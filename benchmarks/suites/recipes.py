@@ -1,0 +1,166 @@
+"""Recipes of the default space, on equal terms: what named features cost and bring.
+
+Every recipe is trained on the same mixture of `fit` parts for the same, short number of steps, and judged on
+`choose` parts (synsets: half of the part chooses a feature's best set, the other half judges it).
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks import data, mixture, vocabulary
+from benchmarks.corpora import CachedEncoder
+from benchmarks.outcome import Figure, Outcome
+from benchmarks.suites.legibility.conceptuality import SynsetSets, described
+from saeindex.features.calibration import Calibration
+from saeindex.sae.metrics import nmse
+from saeindex.sae.train import train
+from saeindex.sae.training_config import TrainingConfig
+
+if TYPE_CHECKING:
+    from saeindex.sae.autoencoder import SparseAutoencoder
+    from saeindex.types import FloatArray
+
+STEPS, QUICK_STEPS, SEED = 700, 20, 0
+HELD_OUT, CALIBRATED, RECORDS = 3_000, 20_000, 1_500
+CORPORA = (*mixture.GENERAL_CORPORA, *mixture.OTHER_CORPORA, "agnews")
+CONFIG = TrainingConfig(n_features=4_096, k=40, k_named=12, steps=STEPS, input_noise=0.3, seed=SEED)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Options of a training; ``gate`` is how often a concept may be active, in shares of the texts with it.
+
+    None leaves named features without a gate. ``anchors`` are of names and texts, or of names and glosses.
+    """
+
+    n_named: int = 2_048
+    config: TrainingConfig = CONFIG
+    gate: float | None = 2.0
+    anchors: str = "texts"
+
+
+RECIPES = {
+    "half named": Recipe(),
+    "no named features": Recipe(0, replace(CONFIG, k_named=0)),
+    "named: 1,024": Recipe(1_024),
+    "named: 3,072": Recipe(3_072),
+    "named active: at most 8": Recipe(config=replace(CONFIG, k_named=8)),
+    "named active: at most 20": Recipe(config=replace(CONFIG, k_named=20)),
+    "k 32": Recipe(config=replace(CONFIG, k=32)),
+    "k 48": Recipe(config=replace(CONFIG, k=48)),
+    "no gate": Recipe(gate=None),
+    "gate: the share of texts": Recipe(gate=1.0),
+    "gate: four times the share": Recipe(gate=4.0),
+    "penalty .1": Recipe(config=replace(CONFIG, anchor_weight=0.1)),
+    "penalty 1": Recipe(config=replace(CONFIG, anchor_weight=1.0)),
+    "fixed anchors": Recipe(config=replace(CONFIG, fixed_anchors=True)),
+    "loss of named alone .1": Recipe(config=replace(CONFIG, named_share=0.1)),
+    "anchors of names and glosses": Recipe(anchors="glosses"),
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Material:
+    """Embeddings: the mixture (m, d), `choose` parts by corpus, synsets, and anchors by their kind."""
+
+    x: FloatArray
+    chosen: dict[str, FloatArray]
+    synsets: SynsetSets
+    anchors: dict[str, FloatArray]
+    shares: FloatArray
+
+    @classmethod
+    def read(cls) -> Material:
+        """Read everything; embeddings come from the cache."""
+        encoder = CachedEncoder()
+        concepts, directions = vocabulary.load()
+        named = [f"{one.name}: {one.gloss}" if one.gloss else one.name for one in concepts]
+        glosses = encoder.encode_query(named)
+        texts = {c: [record.text for record in data.read(c, "choose", RECORDS)] for c in CORPORA}
+        texts["arxiv"] = [record.text for record in mixture.unused_abstracts()[:RECORDS]]
+        return cls(
+            mixture.load().embed(encoder),
+            {name: encoder.encode_document(own) for name, own in texts.items()},
+            SynsetSets.read(encoder, ["choose"]),
+            {"texts": directions, "glosses": glosses - glosses.mean(0)},
+            np.array([one.share for one in concepts], np.float32),
+        )
+
+
+def run(quick: bool = False) -> Outcome:
+    """Train and judge every recipe."""
+    material, outcome = Material.read(), Outcome("recipes", quick, SEED)
+    rows: dict[str, Any] = {}
+    for name, recipe in RECIPES.items():
+        config = replace(recipe.config, steps=QUICK_STEPS) if quick else recipe.config
+        rows[name] = judged(trained(replace(recipe, config=config), material), material)
+        print(name, rows[name], file=sys.stderr, flush=True)
+    outcome.tables["recipes"] = rows
+    for figure in ("nmse_arxiv", "nmse_others", "best_set_f1"):
+        outcome.figures[f"half_named_{figure}"] = Figure(rows["half named"][figure], "")
+    return outcome
+
+
+def trained(recipe: Recipe, material: Material) -> SparseAutoencoder:
+    """Train a recipe on the mixture without the rows that hold it to its course."""
+    order = np.random.default_rng(SEED).permutation(len(material.x))
+    n = recipe.n_named
+    return train(
+        material.x,
+        replace(recipe.config, n_features=max(recipe.config.n_features, n)),
+        rows=np.sort(order[HELD_OUT:]),
+        held_out=material.x[np.sort(order[:HELD_OUT])],
+        anchors=material.anchors[recipe.anchors][:n] if n else None,
+        shares=gate_shares(material.shares[:n], recipe.gate) if n and recipe.gate else None,
+    )
+
+
+def gate_shares(shares: FloatArray, times: float) -> FloatArray:
+    """Return the shares of texts (a,) in which concepts may be active."""
+    return np.clip(shares * times, 0.001 * times, 0.1).astype(np.float32)
+
+
+def judged(sae: SparseAutoencoder, material: Material) -> dict[str, float]:
+    """Return the figures of a trained recipe on `choose` parts."""
+    mean = material.x.mean(0)
+    errors, masses, named = {}, [], []
+    for corpus, x in material.chosen.items():
+        code = sae.encode(x)
+        errors[corpus] = nmse(x, sae.decode(code), mean)
+        is_named = code.indices < sae.n_named
+        masses.append(float(code.values[is_named].sum() / code.values.sum()))
+        named.append(float(is_named.sum() / len(x)))
+    others = [error for corpus, error in errors.items() if corpus != "arxiv"]
+    rows = np.linspace(0, len(material.x) - 1, CALIBRATED).astype(np.int64)
+    typical = Calibration.measure(sae.encode(material.x[rows])).median
+    found = described(sae, typical, material.synsets)
+    figures = found.means()
+    return {
+        "nmse_arxiv": errors["arxiv"],
+        "nmse_others": float(np.mean(others)),
+        "nmse_worst": max(others),
+        "named_active": float(np.mean(named)),
+        "named_mass": float(np.mean(masses)),
+        "best_set_f1": figures["best"],
+        "spelling_share": figures["spelling_share"],
+        "live": int(found.is_live.sum()),
+        "cosine_to_anchor": _held(sae, material),
+    }
+
+
+def _held(sae: SparseAutoencoder, material: Material) -> float:
+    """Return the mean cosine of named directions to the anchors that are nearest to them."""
+    n = sae.n_named
+    if not n:
+        return 0.0
+    own = [(sae.directions[:n] * unit).sum(1).mean() for unit in _units(material, n)]
+    return float(max(own))
+
+
+def _units(material: Material, n: int) -> list[FloatArray]:
+    return [a[:n] / np.linalg.norm(a[:n], axis=1, keepdims=True) for a in material.anchors.values()]
