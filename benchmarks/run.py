@@ -28,6 +28,7 @@ SUITES = (
     "audit",
     "faults",
     "taxonomy",
+    "recipes",
 )
 RESULTS = Path(__file__).parent / "results"
 

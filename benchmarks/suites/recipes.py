@@ -14,6 +14,7 @@ import numpy as np
 
 from benchmarks import data, mixture, vocabulary
 from benchmarks.corpora import CachedEncoder
+from benchmarks.default_space import gate_shares
 from benchmarks.outcome import Figure, Outcome
 from benchmarks.suites.legibility.conceptuality import SynsetSets, described
 from saeindex.features.calibration import Calibration
@@ -118,11 +119,6 @@ def trained(recipe: Recipe, material: Material) -> SparseAutoencoder:
         anchors=material.anchors[recipe.anchors][:n] if n else None,
         shares=gate_shares(material.shares[:n], recipe.gate) if n and recipe.gate else None,
     )
-
-
-def gate_shares(shares: FloatArray, times: float) -> FloatArray:
-    """Return the shares of texts (a,) in which concepts may be active."""
-    return np.clip(shares * times, 0.001 * times, 0.1).astype(np.float32)
 
 
 def judged(sae: SparseAutoencoder, material: Material) -> dict[str, float]:

@@ -10,6 +10,7 @@ import numpy as np
 from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS, SAE
 from saeindex.errors import InvalidInputError
 from saeindex.features.labels import CONCEPT as GIVEN
+from saeindex.features.labels import MEANING, SPELLING
 from saeindex.protocols import SearchRequest, SparseVector
 from saeindex.report.numbers import counted, number, percent
 from saeindex.types import one_line, shown_label
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
     from saeindex.protocols import VectorStore
     from saeindex.report.model import Description
+
+OF_SPELLING = "It answers to how words are written, not to what they mean."
 
 
 class SimilarFeature(NamedTuple):
@@ -35,7 +38,8 @@ class FeatureCard:
 
     ``records_at_level`` are the numbers of passages in which it is present, typical and strong. ``strongest``
     are the records with the highest activations (id, text, activation). ``similar`` features have the nearest
-    directions. ``description`` is that of the concept that the feature was made for, if it has one.
+    directions. ``description`` is that of the concept that the feature was made for, if it has one. ``kind``
+    is "meaning", or "spelling" if the feature answers to how words are written.
     """
 
     id: int
@@ -49,6 +53,7 @@ class FeatureCard:
     strongest: tuple[tuple[str, str, float], ...]
     similar: tuple[SimilarFeature, ...]
     description: str = ""
+    kind: str = MEANING
 
     @property
     def name(self) -> str:
@@ -97,6 +102,7 @@ def feature_card(feature: int | str, store: VectorStore, space: FeatureSpace, ex
             for i in similar
         ),
         description=label.description,
+        kind=label.kind,
     )
 
 
@@ -118,6 +124,7 @@ def card_description(card: FeatureCard) -> Description:
             f"{card.name}: labelled by {'its concept' if card.method == GIVEN else card.method}, "
             f"trust {trust}.",
             *([one_line(card.description, 400)] if card.description else []),
+            *([OF_SPELLING] if card.kind == SPELLING else []),
             f"Present in {present} of this index, typical in {typical}, strong in {strong}; in "
             f"{percent(card.density, 2)} of the texts that its levels were measured on.",
         ],

@@ -94,6 +94,20 @@ class Anchors:
             {concepts[i].name: concepts[other].name for i, other in merged.items()},
         )
 
+    @classmethod
+    def given(
+        cls,
+        concepts: Sequence[DefinedConcept],
+        directions: FloatArray,
+        shares: FloatArray,
+        encoder: TextEncoder,
+    ) -> Anchors:
+        """Take directions (a, d) and shares (a,) that were found before; a name defines its concept."""
+        named = encoder.encode_query([concept.name for concept in concepts])
+        told_apart = (None,) * len(concepts)
+        owners = np.arange(len(concepts))
+        return cls(tuple(concepts), unit_rows(directions), shares, named, owners, told_apart, {})
+
     def __len__(self) -> int:
         """Return the number of concepts."""
         return len(self.concepts)

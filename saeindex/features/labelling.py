@@ -15,7 +15,7 @@ from saeindex.errors import InvalidInputError
 from saeindex.features.families import family_label
 from saeindex.features.labelers import CodedTexts, Labeler, Labeling, LabelingTask, LexicalLabeler
 from saeindex.features.labelers.labeler import ManualLabeler
-from saeindex.features.labels import CONCEPT, MANUAL, FeatureLabel
+from saeindex.features.labels import CONCEPT, MANUAL, SPELLING, FeatureLabel
 from saeindex.features.trust import label_scores, label_summary
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def with_phrases(
         return space
     labels, vectors = list(space.labels), space.label_vectors.copy()
     for feature, phrase in phrases.items():
-        labels[feature] = FeatureLabel(phrase, method)
+        labels[feature] = FeatureLabel(phrase, method, kind=labels[feature].kind)
     # Saved in half precision.
     vectors[list(phrases)] = encode(list(phrases.values())).astype(np.float16)
     return refreshed(replace(space, labels=tuple(labels), label_vectors=vectors))
@@ -191,6 +191,14 @@ def with_manual_labels(space: SpaceT, names: Mapping[int, str], encoder: TextEnc
     if not checked:
         return space
     return with_phrases(space, checked, MANUAL, (encoder or space.open_encoder()).encode_query)
+
+
+def with_spelling(space: SpaceT, features: Iterable[int]) -> SpaceT:
+    """Return the space with these features marked as answering to how words are written."""
+    labels = list(space.labels)
+    for feature in features:
+        labels[feature] = replace(space.label(feature), kind=SPELLING)
+    return refreshed(replace(space, labels=tuple(labels)))
 
 
 def refreshed(space: SpaceT, control: Sequence[float | None] | None = None) -> SpaceT:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 TRUST_FLOOR = 0.8
 MAX_ACTIVE = 300
 MANUAL, CONCEPT = "manual", "concept"
+# Kinds of features: what a text means, or how its words are written.
+MEANING, SPELLING = "meaning", "spelling"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,8 @@ class FeatureLabel:
 
     ``trust`` is an AUROC and ``f1`` an F1 score, see :mod:`saeindex.features.trust`; None where the feature
     was active in too few records, or no records were given. ``description`` is that of a given concept, if
-    it has one, and ``broader`` the feature of the concept above it.
+    it has one, and ``broader`` the feature of the concept above it. The ``kind`` of the feature is "meaning",
+    or "spelling" if it answers to how words are written.
     """
 
     text: str
@@ -33,16 +36,22 @@ class FeatureLabel:
     f1: float | None = None
     description: str = ""
     broader: int | None = None
+    kind: str = MEANING
 
     @property
     def is_weak(self) -> bool:
-        """Return whether the label is not known to predict its feature; a manual label is never weak."""
-        return self.method != MANUAL and (self.trust is None or self.trust < TRUST_FLOOR)
+        """Return whether the label does not say what the feature means, as far as is known.
+
+        It does not predict the feature, or the feature answers to spelling. A manual label is never weak.
+        """
+        is_trusted = self.trust is not None and self.trust >= TRUST_FLOOR and self.kind == MEANING
+        return self.method != MANUAL and not is_trusted
 
     def to_json(self) -> dict[str, Any]:
         """Return the label as a line of ``labels.jsonl``."""
         trust, f1 = (None if score is None else round(score, 4) for score in (self.trust, self.f1))
-        given = {"description": self.description or None, "broader": self.broader}
+        kind = self.kind if self.kind != MEANING else None
+        given = {"description": self.description or None, "broader": self.broader, "kind": kind}
         given = {name: value for name, value in given.items() if value is not None}
         return {"label": self.text, "method": self.method, "trust": trust, "f1": f1, **given}
 
@@ -50,8 +59,8 @@ class FeatureLabel:
     def from_json(cls, line: Mapping[str, Any]) -> FeatureLabel:
         """Read the result of :meth:`to_json`; spaces of earlier versions lack some of it."""
         scores = line["trust"], line.get("f1")
-        given = line.get("description", ""), line.get("broader")
-        return cls(line["label"], line["method"], *scores, *given)
+        of_concept = {"description": line.get("description", ""), "broader": line.get("broader")}
+        return cls(line["label"], line["method"], *scores, **of_concept, kind=line.get("kind", MEANING))
 
 
 def trust_scores(

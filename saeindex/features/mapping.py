@@ -173,15 +173,16 @@ def carry_manual_labels(old: Space, new: SpaceT, vectors: FloatArray | None = No
 
 def carried_label(old: FeatureLabel, new: FeatureLabel, confidence: float) -> FeatureLabel | None:
     """Return the label that the new feature takes over, or None if it keeps its own."""
+    of_feature: dict[str, Any] = {"broader": new.broader, "kind": new.kind}
     if old.method == MANUAL:
-        return old
+        return replace(old, **of_feature)
     if new.method == MANUAL or old.trust is None:
         return None
     trust = CHANCE + (old.trust - CHANCE) * confidence
     if old.text == new.text or (new.trust is not None and new.trust >= trust):
         return None
     method = old.method if old.method.startswith(CARRIED) else f"{CARRIED} {old.method}"
-    return replace(old, method=method, trust=trust)
+    return replace(old, method=method, trust=trust, **of_feature)
 
 
 def _measured(space: SpaceT, features: set[int], vectors: FloatArray) -> SpaceT:

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from saeindex.errors import InvalidInputError
-from saeindex.features import Calibration, FeatureLabel
+from saeindex.features import Calibration, FeatureLabel, FeatureSpace
 from saeindex.features.contrast_sets import MIN_ACTIVE, auroc, contrast_sets
-from saeindex.features.labels import MAX_ACTIVE, TRUST_FLOOR, trust_scores
+from saeindex.features.labelling import with_phrases, with_spelling
+from saeindex.features.labels import MAX_ACTIVE, MEANING, SPELLING, TRUST_FLOOR, trust_scores
 from saeindex.features.lexical import TERMS, _evidence, _phrases, _presence, lexical_labels
 from saeindex.types import SparseCode
 
@@ -185,3 +186,21 @@ def test_a_label_is_weak_if_trust_is_low_or_unknown() -> None:
     assert FeatureLabel("x").is_weak
     assert FeatureLabel("x", trust=TRUST_FLOOR - 0.01).is_weak
     assert not FeatureLabel("x", trust=TRUST_FLOOR).is_weak
+
+
+def test_a_label_of_a_spelling_is_weak_unless_a_person_gave_it() -> None:
+    assert FeatureLabel("qt, qos", trust=0.99, kind=SPELLING).is_weak
+    assert not FeatureLabel("Arabic Q", method="manual", kind=SPELLING).is_weak
+
+
+def test_the_kind_of_a_feature_is_kept_in_files_and_by_new_names(space: FeatureSpace) -> None:
+    marked = with_spelling(space, [3])
+    assert [label.kind for label in marked.labels[2:5]] == [MEANING, SPELLING, MEANING]
+    assert FeatureLabel.from_json(marked.labels[3].to_json()) == marked.labels[3]
+    assert "kind" not in marked.labels[2].to_json()
+    named = with_phrases(marked, {3: "named anew"}, "lexical", _no_vectors)
+    assert (named.labels[3].text, named.labels[3].kind) == ("named anew", SPELLING)
+
+
+def _no_vectors(texts: Sequence[str]) -> NDArray[np.float32]:
+    return np.zeros((len(texts), 384), np.float32)

@@ -182,6 +182,12 @@ def test_a_label_is_mapped_if_its_remaining_trust_is_higher(
         assert found.trust == (None if expected[2] is None else pytest.approx(expected[2]))
 
 
+def test_a_label_leaves_its_place_in_a_tree_and_its_kind_behind() -> None:
+    old = FeatureLabel("a", "manual", broader=7, kind="spelling")
+    carried = carried_label(old, FeatureLabel("b", "lexical", 0.9, broader=2), 0.7)
+    assert carried == FeatureLabel("a", "manual", broader=2)
+
+
 def test_spaces_over_different_encoders_are_not_compared(fitted_space: FeatureSpace) -> None:
     other = replace(fitted_space, encoder=replace(fitted_space.encoder, max_length=64))
     with pytest.raises(MismatchError, match="max_length"):

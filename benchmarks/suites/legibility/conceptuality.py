@@ -109,11 +109,12 @@ class Described:
 
     def is_spelling(self) -> NDArray[np.bool_]:
         """Return the live features (n,) whose best set is one of spellings."""
-        return self.is_live & (self.best() == KINDS.index("spelling"))
+        is_spelling: NDArray[np.bool_] = self.is_live & (self.best() == KINDS.index("spelling"))
+        return is_spelling
 
     def best_f1(self) -> NDArray[np.float64]:
         """Return the F1 (n,) of the best set of each feature, on the part that judges."""
-        return np.take_along_axis(self.f1, self.best()[None], 0)[0]
+        return np.asarray(np.take_along_axis(self.f1, self.best()[None], 0)[0])
 
     def means(self) -> dict[str, float]:
         """Return the mean F1 by kind and of the best, over live features, and the share of spellings."""
