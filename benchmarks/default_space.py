@@ -75,7 +75,8 @@ def named_anchors(encoder: TextEncoder) -> Anchors:
 
 def gate_shares(shares: NDArray[np.floating], times: float) -> FloatArray:
     """Return the shares of texts (a,) in which concepts may be active, from those that have their words."""
-    return np.clip(shares * times, 0.001 * times, 0.1).astype(np.float32)
+    found: FloatArray = np.clip(shares * times, 0.001 * times, 0.1).astype(np.float32)
+    return found
 
 
 def show(status: TrainingStatus) -> None:
