@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 MEDIAN_ROWS = 20_000
 MIN_RATE = 0.02
 REPORT_EVERY = 25
-# Steps between measurements of the gate of named features, and their rows; weights are kept with a gate that
-# was measured on more.
-GATE_EVERY, GATE_ROWS, FINAL_GATE_ROWS = 50, 4_000, 20_000
+# Steps between measurements of the gate of named features, and the rows that they are made on; weights are kept
+# with a gate that was measured on all rows of the median.
+GATE_EVERY, GATE_ROWS = 50, 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,8 @@ class _Training:
         variance = float((rows - rows.mean(0)).square().sum(1).mean())
         self.objective = Objective(config, variance, choose_dtype("auto", config.device))
         self.weights = _initial_weights(rows, config, anchors)
-        self.gate_rows = rows[:FINAL_GATE_ROWS].to(config.device)
+        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(config.seed))
+        self.gate_rows = rows[order].to(config.device)
         self.shares = None if shares is None else torch.from_numpy(shares).to(config.device)
         self.best = _copy(self.weights)
         fused = torch.device(config.device).type in ("cpu", "cuda")
