@@ -48,19 +48,15 @@ class Recipe:
 RECIPES = {
     "half named": Recipe(),
     "no named features": Recipe(0, replace(CONFIG, k_named=0)),
-    "named: 1,024": Recipe(1_024),
     "named: 3,072": Recipe(3_072),
+    "gate: four times the share": Recipe(gate=4.0),
+    "k 48": Recipe(config=replace(CONFIG, k=48)),
     "named active: at most 8": Recipe(config=replace(CONFIG, k_named=8)),
     "named active: at most 20": Recipe(config=replace(CONFIG, k_named=20)),
-    "k 32": Recipe(config=replace(CONFIG, k=32)),
-    "k 48": Recipe(config=replace(CONFIG, k=48)),
     "no gate": Recipe(gate=None),
-    "gate: the share of texts": Recipe(gate=1.0),
-    "gate: four times the share": Recipe(gate=4.0),
-    "penalty .1": Recipe(config=replace(CONFIG, anchor_weight=0.1)),
-    "penalty 1": Recipe(config=replace(CONFIG, anchor_weight=1.0)),
-    "fixed anchors": Recipe(config=replace(CONFIG, fixed_anchors=True)),
     "loss of named alone .1": Recipe(config=replace(CONFIG, named_share=0.1)),
+    "penalty .1": Recipe(config=replace(CONFIG, anchor_weight=0.1)),
+    "fixed anchors": Recipe(config=replace(CONFIG, fixed_anchors=True)),
     "anchors of names and glosses": Recipe(anchors="glosses"),
 }
 

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 MEDIAN_ROWS = 20_000
 MIN_RATE = 0.02
 REPORT_EVERY = 25
-# Steps between measurements of the gate of named features, and the rows that they are made on; weights are kept
-# with a gate that was measured on all rows of the median.
+# Steps between measurements of the gate of named features, and their rows; weights are kept with a gate that
+# was measured on all rows of the median.
 GATE_EVERY, GATE_ROWS = 50, 4_000
 
 
