@@ -173,6 +173,10 @@ class AsyncFeatureIndex:
     snapshot = _awaited(FeatureIndex.snapshot)
     steering_profile = _awaited(FeatureIndex.steering_profile)
     suggest_exclusions = _awaited(FeatureIndex.suggest_exclusions)
+    undo_upgrade = _awaited(FeatureIndex.undo_upgrade)
+    upgrade = _awaited(FeatureIndex.upgrade)
+    upgraded_baseline = _awaited(FeatureIndex.upgraded_baseline)
+    upgraded_query = _awaited(FeatureIndex.upgraded_query)
 
     async def close(self) -> None:
         """Wait for running calls, then flush and release the store."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
     from saeindex.analysis.analyses import Analyses
+    from saeindex.analysis.monitor.baseline import Baseline
     from saeindex.collection.collection import Collection
     from saeindex.collection.metadata_fields import MetadataField
     from saeindex.collection.stored import RecordPart, StoredRecord, StoredRecords
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from saeindex.indexing.recalibration import RecalibrationReport
     from saeindex.indexing.repair import RepairReport
     from saeindex.indexing.sources.columns import Columns
+    from saeindex.indexing.upgrade import UpgradeReport
     from saeindex.protocols import PayloadKind, TextEncoder
     from saeindex.search.compare import Comparison
     from saeindex.search.explain_analyze import Analysis
@@ -179,9 +181,9 @@ class FeatureIndex(AnalysisMethods):
     ) -> Self:
         """Open an index; MismatchError if ``space`` or ``encoder`` is not the one it was built with.
 
-        ``resume`` first finishes a :meth:`recalibrate` that was interrupted. Without ``resume``, an
-        interrupted recalibration is an error. ``isolated`` runs the engine of a directory in a process of its
-        own: what would end this process, such as a full disk, is an EngineDiedError.
+        ``resume`` first finishes a :meth:`recalibrate` or :meth:`upgrade` that was interrupted. Without
+        ``resume``, an interrupted one is an error. ``isolated`` runs the engine of a directory in a process
+        of its own: what would end this process, such as a full disk, is an EngineDiedError.
         """
         parts = open_index(path, space, client, url, encoder, resume, isolated)
         return cls(str(path), parts, encoder)
@@ -431,6 +433,53 @@ class FeatureIndex(AnalysisMethods):
         space, manifest, report = take_own_levels(*own, progress)
         self._bind(space, manifest)
         return report
+
+    def upgrade(
+        self,
+        space: FeatureSpace | str | Path = DEFAULT_SPACE,
+        *,
+        dry_run: bool = False,
+        progress: bool = False,
+    ) -> UpgradeReport:
+        """Move the index to another feature space of its encoder, in place; no text is encoded again.
+
+        The codes are made from the stored vectors. Edits of profiles and labels given by hand move to the
+        features that correspond, and the report names those that have none. ``dry_run`` only reports. If it
+        is interrupted, finish it with ``open(…, resume=True)``. After an error this index is closed.
+        """
+        from saeindex.indexing.upgrade import upgraded
+
+        new = space if isinstance(space, FeatureSpace) else FeatureSpace.load(space)
+        own = self.store, self._manifest.read(), self.space, new, self.folder
+        found, manifest, report = upgraded(*own, is_dry_run=dry_run, progress=progress)
+        if not dry_run:
+            self._bind(found, manifest)
+        return report
+
+    def undo_upgrade(self, progress: bool = False) -> None:
+        """Move the index back to the space before :meth:`upgrade`; MismatchError after records changed."""
+        from saeindex.indexing.upgrade import upgrade_undone
+
+        self._bind(*upgrade_undone(self.store, self._manifest.read(), self.folder, self.name, progress))
+
+    def upgraded_query(self, query: str) -> tuple[str, tuple[int, ...]]:
+        """Return a query made before :meth:`upgrade` with the features' new numbers for ``#id``.
+
+        And the numbers that have no counterpart, which are left as they were. NotFoundError if the index
+        was not upgraded, or is a collection on a server.
+        """
+        from saeindex.indexing.upgrade import FeatureTranslation
+
+        return FeatureTranslation.load(self.folder, self.name).query(query)
+
+    def upgraded_baseline(self, baseline: Baseline) -> tuple[Baseline, list[str]]:
+        """Return a monitor's baseline made before :meth:`upgrade` for the index as it is now.
+
+        And the concepts that it lost, because they have no counterpart or are rare. Words stay as they are.
+        """
+        from saeindex.indexing.upgrade import FeatureTranslation
+
+        return baseline.upgraded(FeatureTranslation.load(self.folder, self.name), self.space.fingerprint)
 
     def info(self) -> dict[str, Any]:
         """Return a description of the index: counts, space, encoder, vectors and settings."""

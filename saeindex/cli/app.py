@@ -47,13 +47,14 @@ COMMANDS = {
     "delete": "records.delete",
     "export": "records.export",
     "copy": "records.copy",
+    "upgrade": "upgrade.upgrade",
     "doctor": "doctor.doctor",
     "settings": "settings.settings",
     "demo": "demo.demo",
 }
 GROUPS = {"steering": "steering", "sae": "sae"}
 # Commands that keep finished work when they are stopped.
-RESUMED = ("index", "sae", "demo")
+RESUMED = ("index", "sae", "upgrade", "demo")
 # Commands that compute little: to start the threads of numpy's BLAS would take an eighth of their time.
 SHORT_COMMANDS = ("search", "features", "feature", "info")
 

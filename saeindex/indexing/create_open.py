@@ -67,7 +67,7 @@ def open_index(
     resume: bool,
     isolated: bool,
 ) -> IndexParts:
-    """Open an index made by :func:`create_index`; ``resume`` first finishes an interrupted recalibration.
+    """Open an index made by :func:`create_index`; ``resume`` first finishes what was interrupted.
 
     Raises:
         NotFoundError: no index has that name.
@@ -82,6 +82,11 @@ def open_index(
         manifest = Manifest.parse(raw, str(path), is_lost)
         if not resume:
             manifest.check_settled(str(path))
+        if manifest.upgrade is not None:
+            from saeindex.indexing.upgrade import finished, target_space
+
+            loaded = target_space(manifest, folder, str(path))
+            manifest, _ = finished(store, manifest, loaded, folder)
         loaded = _space_of(manifest, folder) if space is None else _loaded(space)
         if manifest.recalibration is not None:
             from saeindex.indexing.recalibration import finish_recalibration

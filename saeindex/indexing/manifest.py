@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 # Fields of a manifest that ``index_info`` shows in another form or not at all.
-KEPT_FOR_ITSELF = {"counts", "calibration", "recalibration", "profiles"}
+KEPT_FOR_ITSELF = {"counts", "calibration", "recalibration", "upgrade", "upgraded", "profiles"}
 
 
 class _Strict(BaseModel):
@@ -110,6 +110,23 @@ class Recalibration(_Strict):
     calibration: OwnCalibration
 
 
+class Upgrade(_Strict):
+    """An upgrade to another space, while it is being written, and after it until points change.
+
+    ``space``, ``calibration`` and ``profiles`` are those of the index afterwards, ``former…`` those before;
+    ``revision`` is that of the manifest when it was finished.
+    """
+
+    space: SpaceReference
+    calibration: OwnCalibration | None = None
+    profiles: dict[str, dict[str, Any]] = {}
+    former: SpaceReference
+    former_calibration: OwnCalibration | None = None
+    former_profiles: dict[str, dict[str, Any]] = {}
+    is_undo: bool = False
+    revision: str = ""
+
+
 class Manifest(_Strict):
     """The settings stored with the points; without a manifest the creation of the index was not finished."""
 
@@ -130,6 +147,10 @@ class Manifest(_Strict):
     calibration: OwnCalibration | None = None
     """The calibration of the points' levels, if it is not that of the original space."""
     recalibration: Recalibration | None = None
+    upgrade: Upgrade | None = None
+    """An upgrade that is being written."""
+    upgraded: Upgrade | None = None
+    """The last upgrade, which can be undone until points change."""
     profiles: dict[str, dict[str, Any]] = {}
     """Saved steering profiles by name; :class:`saeindex.steering.saved_profile.Profile` reads them."""
 
@@ -231,12 +252,18 @@ class Manifest(_Strict):
         return own
 
     def check_settled(self, name: str, fingerprint: str | None = None) -> None:
-        """Raise MismatchError if new levels are being written, or the levels are not of ``fingerprint``."""
+        """Raise MismatchError if new levels or codes are being written, or are not of ``fingerprint``."""
         if self.recalibration is not None:
             raise MismatchError(
                 f"index {name}",
                 "its levels are being replaced, or the replacement was interrupted",
                 f"Run `saeindex sae calibrate {name}` to finish it (in Python: open it with resume=True).",
+            )
+        if self.upgrade is not None:
+            raise MismatchError(
+                f"index {name}",
+                "it is being upgraded to another feature space, or the upgrade was interrupted",
+                f"Run `saeindex upgrade {name}` to finish it (in Python: open it with resume=True).",
             )
         if fingerprint not in (None, self.space.fingerprint):
             raise MismatchError(

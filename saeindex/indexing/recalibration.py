@@ -122,7 +122,7 @@ def recalibrate(
     marked = manifest.model_copy(update={"recalibration": mark})
     store.write_manifest(marked.to_json())
     hold = partial(_hold, store, marked, name)
-    changed = _rewrite(store, manifest.fields, space.calibration, hold, on_points)
+    changed = rewrite_levels(store, manifest.fields, space.calibration, hold, on_points)
     return _settle(store, marked, space, folder), changed
 
 
@@ -170,12 +170,12 @@ def _hold(store: VectorStore, marked: Manifest, name: str) -> None:
         )
 
 
-def _rewrite(
+def rewrite_levels(
     store: VectorStore,
     fields: Sequence[str],
     calibration: Calibration,
-    before_page: Callable[[], object],
-    on_points: Callable[[int], object],
+    before_page: Callable[[], object] = lambda: None,
+    on_points: Callable[[int], object] = lambda _: None,
 ) -> int:
     """Replace level codes that are not those of ``calibration``; return the number of changed points.
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from saeindex.analysis.stats.stratified import StratifiedCounts, compared, desig
 from saeindex.analysis.stats.two_by_two import adjusted
 from saeindex.errors import InvalidInputError
 from saeindex.files import replacing
+from saeindex.types import LevelName
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from saeindex.analysis.diff.results import Finding
     from saeindex.analysis.monitor.options import MonitorOptions
     from saeindex.collection.snapshot import Snapshot
-    from saeindex.types import LevelName
+    from saeindex.indexing.upgrade import FeatureTranslation
 
     Doubles: TypeAlias = NDArray[np.float64]
 
@@ -62,6 +63,31 @@ class Baseline:
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON types."""
         return {"format": FORMAT} | {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    def upgraded(self, features: FeatureTranslation, fingerprint: str) -> tuple[Baseline, list[str]]:
+        """Return the baseline for another space, and the labels or numbers of the concepts that it lost.
+
+        Words stay as they are. A concept becomes its counterpart, as much commoner as that is in the index.
+        """
+        level, sizes = get_args(LevelName).index(self.level), np.array(self.sizes)
+        counts: dict[str, list[int]] = {}
+        design: dict[str, float] = {}
+        lost: list[str] = []
+        for key, found in self.counts["concepts"].items():
+            ratio = features.ratios.get(int(key))
+            if ratio is None or self.field:
+                lost.append(features.gone.get(int(key), f"#{key}"))
+                continue
+            new = str(features.features[int(key)])
+            counts[new] = np.minimum(sizes, np.rint(np.array(found) * ratio[level])).astype(int).tolist()
+            if key in self.design["concepts"]:
+                design[new] = self.design["concepts"][key]
+        return replace(
+            self,
+            fingerprint=fingerprint,
+            counts={**self.counts, "concepts": counts},
+            design={**self.design, "concepts": design},
+        ), lost
 
     def save(self, path: str | Path) -> None:
         """Write a JSON file, whole or not at all."""

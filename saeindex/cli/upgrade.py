@@ -1,0 +1,105 @@
+"""``saeindex upgrade``: move an index to another feature space, and what refers to its features."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from saeindex.cli.output import Json, Url, console, print_json, say
+from saeindex.config import DEFAULT_SPACE
+from saeindex.report.numbers import counted
+
+if TYPE_CHECKING:
+    from saeindex.index import FeatureIndex
+    from saeindex.indexing.upgrade import UpgradeReport
+
+SHOWN = 10
+
+
+def upgrade(
+    index: Annotated[str, typer.Argument(help="The index.")],
+    space: Annotated[str, typer.Option(help="The new feature space.")] = DEFAULT_SPACE,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would change.")] = False,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Go back to the space before, if no record changed since.")
+    ] = False,
+    query: Annotated[
+        str | None, typer.Option(help="Print this query of before the upgrade with the new feature numbers.")
+    ] = None,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(help="Rewrite this monitor's baseline of before the upgrade; FILE.former keeps it."),
+    ] = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Move an index to another feature space of its encoder, from its stored vectors.
+
+    No text is encoded again. If it is interrupted, run the same command again to finish it.
+    """
+    from saeindex.index import FeatureIndex
+
+    with FeatureIndex.open(index, url=url, resume=True) as opened:
+        if query is not None:
+            _print_query(opened, query, as_json)
+        elif baseline is not None:
+            _rewrite_baseline(opened, baseline, as_json)
+        elif undo:
+            opened.undo_upgrade(progress=True)
+            found = {"index": index, "space": opened.space.name}
+            print_json(found) if as_json else say(f"{index}: back to {opened.space.name}")
+        else:
+            report = opened.upgrade(space, dry_run=dry_run, progress=True)
+            print_json(report.to_json()) if as_json else _print_report(index, report)
+
+
+def _print_report(index: str, report: UpgradeReport) -> None:
+    of_points = counted(report.points, "point")
+    if not report.is_dry_run:
+        say(f"{index}: {report.changed:,} of {of_points} have concepts of {report.after} now")
+    elif report.before == report.after and not report.lost:
+        say(f"{index}: it has the concepts of {report.after} already")
+        return
+    else:
+        say(f"{index}: {report.before} → {report.after}, {of_points}; nothing is written")
+    say(f"  {counted(report.matched, 'feature')} have a counterpart, {report.lost:,} have none")
+    table = Table("Concept before", "Points", "Concept after", box=None)
+    for label, points, new in report.concepts:
+        table.add_row(label, f"{points:,}", new or "–")
+    console().print(table)
+    for name, (mapped, lost) in report.profiles.items():
+        moved = ", ".join(f"#{old} → #{new}" for old, new in mapped.items()) or "none"
+        gone = ", ".join(f"#{old} {label}" for old, label in lost.items())
+        say(f"  profile {name}: edits moved: {moved}{'; lost: ' + gone if gone else ''}")
+    if report.lost_labels:
+        say(f"  labels given by hand without a counterpart: {', '.join(report.lost_labels)}")
+
+
+def _print_query(index: FeatureIndex, query: str, as_json: bool) -> None:
+    translated, gone = index.upgraded_query(query)
+    if as_json:
+        print_json({"query": translated, "gone": list(gone)})
+        return
+    say(translated)
+    if gone:
+        named = ", ".join(f"#{feature}" for feature in gone)
+        say(f"No counterpart, left as before: {named}", is_error=True)
+
+
+def _rewrite_baseline(index: FeatureIndex, path: Path, as_json: bool) -> None:
+    from saeindex.analysis.monitor.baseline import Baseline
+
+    upgraded, lost = index.upgraded_baseline(Baseline.load(path))
+    shutil.copyfile(path, f"{path}.former")
+    upgraded.save(path)
+    if as_json:
+        print_json({"written": [str(path), f"{path}.former"], "lost": lost})
+        return
+    say(f"wrote {path}; {path}.former is what it was")
+    if lost:
+        more = "" if len(lost) <= SHOWN else f" and {len(lost) - SHOWN:,} more"
+        say(f"  concepts without a counterpart, left out: {', '.join(lost[:SHOWN])}{more}")
