@@ -14,16 +14,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks import data, mixture, vocabulary
+from benchmarks.enrichment import enriched
+from benchmarks.suites.legibility.conceptuality import SynsetSets, described, half
 from saeindex.encoders import open_encoder
 from saeindex.features import FeatureSpace
 from saeindex.features.anchors import Anchors
 from saeindex.features.fitting import train_and_measure
+from saeindex.features.labelers.vocabulary import VocabularyLabeler
+from saeindex.features.labelling import labeling_task, with_labeling, with_spelling
+from saeindex.features.labels import CONCEPT
 from saeindex.features.taxonomy import DefinedConcept
 from saeindex.sae import SparseAutoencoder, TrainingConfig
 from saeindex.sae.metrics import fidelity
 from saeindex.sae.train import TrainingStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from saeindex.protocols import TextEncoder
@@ -33,6 +40,8 @@ TARGET = Path(__file__).parents[1] / "saeindex" / "spaces" / "minilm-concepts"
 NAMED, GATE = 2_560, 2.0
 CONFIG = TrainingConfig(n_features=4_096, k=40, k_named=12, steps=4_000, input_noise=0.3, seed=0)
 CHOOSE_RECORDS = 1_500
+# Synsets of a set, in each half, by which features are marked as answering to spelling.
+MIN_MARKED = 8
 
 
 def main() -> None:
@@ -61,16 +70,57 @@ def main() -> None:
         sae, corpus.texts, embeddings, encoder,
         name=TARGET.name, report=report, seed=CONFIG.seed, groups=corpus.groups, concepts=expressed,
     )  # fmt: skip
+    space = with_vocabulary(space, corpus, embeddings, encoder)
     print(json.dumps(space.report, indent=2))
     print(space.save(arguments.out))
 
 
+def with_vocabulary(
+    space: FeatureSpace, corpus: mixture.Mixture, x: FloatArray, encoder: TextEncoder
+) -> FeatureSpace:
+    """Return the space with names of concepts and kinds for its free features, and spellings marked."""
+    synsets, wordnet = list(data.read("oewn", "fit")), vocabulary.WordNet()
+    vectors = mixture.embed([record.text for record in synsets], encoder, "synsets")
+    kinds = enriched(space, wordnet, vectors, [record.id for record in synsets])
+    further = {feature: list(dict.fromkeys(one.name for one in found)) for feature, found in kinds.items()}
+    free = [feature for feature, label in enumerate(space.labels) if label.method != CONCEPT]
+    task = labeling_task(
+        space, corpus.texts, x, encoder, features=free, groups=corpus.groups, seed=CONFIG.seed
+    )
+    names = list(dict.fromkeys(concept.name for concept in vocabulary.load()[0]))
+    labeler = VocabularyLabeler(names, space.label_vectors, further)
+    named = with_labeling(space, task, labeler.label(task), labeler.method)
+    sets = SynsetSets.of(synsets, vectors, half(len(synsets)), MIN_MARKED)
+    found = described(space.sae, space.calibration.median, sets)
+    return with_spelling(named, np.flatnonzero(found.is_confirmed_spelling()).tolist())
+
+
 def named_anchors(encoder: TextEncoder) -> Anchors:
-    """Return the concepts of the vocabulary as anchors."""
+    """Return the concepts of the vocabulary as anchors; a broader one is the nearest above in WordNet."""
     concepts, directions = vocabulary.load()
-    defined = tuple(DefinedConcept(one.name, one.gloss, tuple(one.words)) for one in concepts[:NAMED])
-    shares = gate_shares(np.array([one.share for one in concepts[:NAMED]]), GATE)
+    concepts = concepts[:NAMED]
+    above = broader(concepts, vocabulary.WordNet())
+    defined = tuple(
+        DefinedConcept(one.name, one.gloss, tuple(one.words), broader=above.get(one.name)) for one in concepts
+    )
+    shares = gate_shares(np.array([one.share for one in concepts]), GATE)
     return Anchors.given(defined, directions[:NAMED], shares, encoder)
+
+
+def broader(concepts: Sequence[vocabulary.Concept], wordnet: vocabulary.WordNet) -> dict[str, str]:
+    """Return the name of the nearest broader concept, of those that have one and whose sense is known."""
+    name_of = {one.synset: one.name for one in concepts if one.gloss}
+    found: dict[str, str] = {}
+    for one in concepts:
+        seen, ahead = {one.synset}, [one.synset] if one.gloss else []
+        while ahead and one.name not in found:
+            for synset in wordnet.synsets.get(ahead.pop(0), {}).get("hypernyms", []):
+                if name_of.get(synset, one.name) != one.name:
+                    found.setdefault(one.name, name_of[synset])
+                if synset not in seen:
+                    seen.add(synset)
+                    ahead.append(synset)
+    return found
 
 
 def gate_shares(shares: NDArray[np.floating], times: float) -> FloatArray:

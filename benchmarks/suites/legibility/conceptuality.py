@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from saeindex.protocols import TextEncoder
     from saeindex.sae.autoencoder import SparseAutoencoder
-    from saeindex.types import FloatArray
+    from saeindex.types import FloatArray, Record
 
 KINDS = ("tree", "word", "spelling")
 PREFIX, SEED = 3, 0
@@ -44,19 +44,25 @@ class SynsetSets:
 
     @classmethod
     def read(cls, encoder: TextEncoder, parts: Sequence[str] = ("choose", "test")) -> SynsetSets:
-        """Read the synsets, and every set that has enough that choose and that judge.
+        """Read the synsets: the first of the parts chooses, the last judges; one part is divided in two."""
+        records = [record for part in parts for record in data.read("oewn", part)]
+        is_test = np.array([record.metadata["part"] == parts[-1] for record in records])
+        if len(parts) == 1:
+            is_test = half(len(records))
+        return cls.of(records, encoder.encode_document([record.text for record in records]), is_test)
 
-        The first of the parts chooses and the last judges; a single part is divided in two.
-        """
+    @classmethod
+    def of(
+        cls,
+        records: Sequence[Record],
+        vectors: FloatArray,
+        is_test: NDArray[np.bool_],
+        min_members: int = MIN_MEMBERS,
+    ) -> SynsetSets:
+        """Build every set that has enough synsets that choose, and that judge."""
         from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
         broader = {record.id: record.metadata["hypernyms"] for record in data.read("oewn")}
-        records = [record for part in parts for record in data.read("oewn", part)]
-        if len(parts) == 1:
-            records = [records[i] for i in np.random.default_rng(SEED).permutation(len(records))]
-            is_test = np.arange(len(records)) >= len(records) // 2
-        else:
-            is_test = np.array([record.metadata["part"] == parts[-1] for record in records])
         sets: dict[tuple[str, str], list[int]] = defaultdict(list)
         for row, record in enumerate(records):
             described = record.metadata
@@ -70,18 +76,13 @@ class SynsetSets:
         kept = {
             name: rows
             for name, rows in sets.items()
-            if MIN_MEMBERS <= is_test[rows].sum() <= len(rows) - MIN_MEMBERS
+            if min_members <= is_test[rows].sum() <= len(rows) - min_members
         }
         rows = np.concatenate([np.array(own) for own in kept.values()])
         columns = np.repeat(np.arange(len(kept)), [len(own) for own in kept.values()])
         members = csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), (len(records), len(kept)))
-        return cls(
-            encoder.encode_document([record.text for record in records]),
-            is_test,
-            np.array([kind for kind, _ in kept]),
-            np.array([name for _, name in kept]),
-            members,
-        )
+        kinds, names = (np.array(parts) for parts in zip(*kept, strict=True))
+        return cls(vectors, is_test, kinds, names, members)
 
     def without(self, synsets: Iterable[str]) -> NDArray[np.bool_]:
         """Return the subtrees (s,) that are of none of these synsets."""
@@ -112,6 +113,11 @@ class Described:
         is_spelling: NDArray[np.bool_] = self.is_live & (self.best() == KINDS.index("spelling"))
         return is_spelling
 
+    def is_confirmed_spelling(self) -> NDArray[np.bool_]:
+        """Return those of them for which spelling is the best description on the part that judges, too."""
+        is_confirmed: NDArray[np.bool_] = self.is_spelling() & (self.f1.argmax(0) == KINDS.index("spelling"))
+        return is_confirmed
+
     def best_f1(self) -> NDArray[np.float64]:
         """Return the F1 (n,) of the best set of each feature, on the part that judges."""
         return np.asarray(np.take_along_axis(self.f1, self.best()[None], 0)[0])
@@ -122,6 +128,12 @@ class Described:
         by_kind = {kind: float(f1[live].mean()) for kind, f1 in zip(KINDS, self.f1, strict=True)}
         spelling = float(self.is_spelling()[live].mean())
         return by_kind | {"best": float(self.best_f1()[live].mean()), "spelling_share": spelling}
+
+
+def half(count: int) -> NDArray[np.bool_]:
+    """Return which of ``count`` synsets (m,) judge, a random half."""
+    is_test = np.arange(count) >= count // 2
+    return np.random.default_rng(SEED).permutation(is_test)
 
 
 def described(
