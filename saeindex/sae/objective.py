@@ -47,11 +47,15 @@ class Weights(torch.nn.Module):
         self.threshold[named] = strengths.sort(dim=1).values.gather(1, silent[:, None])[:, 0]
 
     @torch.no_grad()
-    def normalize(self, fixed_anchors: bool = False) -> None:
-        """Normalise the decoder rows to norm 1; fixed anchors are set back."""
+    def normalize(self, config: TrainingConfig) -> None:
+        """Normalise the decoder rows to norm 1, and set back what is held at the anchors."""
+        named = slice(0, len(self.anchors))
         self.decoder.div_(self.decoder.norm(dim=1, keepdim=True).clamp_min(1e-8))
-        if fixed_anchors:
-            self.decoder[: len(self.anchors)] = self.anchors
+        if config.fixed_anchors:
+            self.decoder[named] = self.anchors
+        if config.tied_encoder:
+            scale = (self.encoder[named] * self.anchors).sum(1, keepdim=True)
+            self.encoder[named] = scale.clamp_min(0) * self.anchors
 
 
 @torch.no_grad()
@@ -154,11 +158,14 @@ class Objective:
     def _with_anchors(
         self, loss: Tensor, batch: Tensor, support: Tensor, values: Tensor, weights: Weights
     ) -> Tensor:
-        """Return the loss with the error of the named features alone, and how far they are from anchors."""
+        """Return the loss with the errors of named and free features alone, and how far anchors are."""
         config, n_named = self.config, len(weights.anchors)
         named = slice(0, config.k_named)  # active named latents come first in a support
         alone = self._error(batch, support[:, named], (values * (support < n_named))[:, named], weights)
-        loss = (1 - config.named_share) * loss + config.named_share * alone
+        loss = (1 - config.named_share - config.free_share) * loss + config.named_share * alone
+        if config.free_share:
+            free = self._error(batch, support, values * (support >= n_named), weights)
+            loss = loss + config.free_share * free
         if not config.fixed_anchors:
             cosine = (F.normalize(weights.decoder[:n_named], dim=1) * weights.anchors).sum(1)
             loss = loss + config.anchor_weight * (1 - cosine).mean()

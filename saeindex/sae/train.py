@@ -162,7 +162,7 @@ class _Training:
         loss.backward()  # type: ignore[no-untyped-call]
         remove_parallel_gradient(self.weights.decoder)
         self.optimizer.step()
-        self.weights.normalize(self.config.fixed_anchors)
+        self.weights.normalize(self.config)
         self.progress.step += 1
         return error
 

@@ -43,12 +43,18 @@ class TrainingConfig:
     text get similar codes, inputs of different texts different codes."""
     k_named: int = 0
     """How many of the k active features may be named ones, if the training has anchors; the rest are free."""
-    named_share: float = 0.3
+    named_share: float = 0.1
     """Share of the loss for the reconstruction by the named features alone."""
+    free_share: float = 0.0
+    """Share of the loss for the reconstruction by the free features alone, which then speak of a text rather
+    than of what named features leave of it."""
     anchor_weight: float = 0.3
     """Weight of the mean distance (1 - cosine) of named features from their anchors."""
     fixed_anchors: bool = False
     """Named features stay at their anchors."""
+    tied_encoder: bool = True
+    """The strength of a named feature is the nearness of a text to its anchor, up to scale and bias. A free
+    encoder learns to explain what other features leave, and no longer speaks of the name."""
     evaluate_every: int = 250
     """Steps between measurements on held-out embeddings, and between checkpoints."""
     patience: int = 4
