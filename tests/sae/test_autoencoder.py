@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from saeindex import FeatureSpace, SparseAutoencoder
 from saeindex.errors import InvalidInputError
+from saeindex.sae.autoencoder import TENSORS
 from saeindex.sae.metrics import fidelity, nmse
 from saeindex.sae.topk import refine
 from saeindex.types import SparseCode
@@ -151,6 +152,33 @@ def test_named_and_free_features_have_budgets_of_their_own(rounds: int) -> None:
     for budget in ((20, 0), (0, 3), (20, 9), (59, 3), (61, 3)):
         with pytest.raises(InvalidInputError, match="k_named"):
             with_budgets(plain, n_named=budget[0], k_named=budget[1])
+
+
+@pytest.mark.parametrize("rounds", [0, 1])
+def test_free_features_take_the_places_that_named_ones_leave(rounds: int) -> None:
+    plain, x = random_autoencoder(k=8, steps=0), random_rows(4, 100)
+    closed = torch.full((plain.n_features,), -torch.inf)
+    closed[:20] = torch.inf
+    closed[:5] = 0.0
+    weights = [plain.tensors()[name] for name in TENSORS]
+    sae = SparseAutoencoder(
+        *weights, k=8, refine_steps=0, support_rounds=rounds, threshold=closed, n_named=20, k_named=3
+    )
+    free = with_budgets(plain, start=20, k=8)
+    code = sae.encode(x)
+    for row, (indices, values) in zip(x, code.rows(), strict=True):
+        named = indices[indices < 20]
+        assert len(named) <= 3
+        assert set(named.tolist()) <= set(range(5))
+        assert len(indices) - len(named) <= 8 - len(named)
+        if not rounds:
+            strongest = {20 + i for i in free.encode_one(row)[0].tolist()}
+            assert set(indices[len(named) :].tolist()) <= strongest
+            assert len(indices) == min(8, len(named) + len(strongest))
+        alone = sae.encode_one(row)
+        np.testing.assert_array_equal(alone[0], indices)
+        np.testing.assert_allclose(alone[1], values, rtol=1e-5)
+    assert (np.diff(code.indptr) > 5).any()  # more than the budget of free ones beside three named
 
 
 def with_budgets(

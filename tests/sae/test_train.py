@@ -156,7 +156,8 @@ def test_named_features_keep_their_directions_and_have_a_budget_of_their_own(
         sae = train(x[:3_500], config, anchors=anchors)
         code = sae.encode(x[3_500:]).to_csr()
         assert code[:, :10].getnnz(1).max() == 1
-        assert code[:, 10:].getnnz(1).max() == 3
+        assert code.getnnz(1).max() == 4
+        assert code[:, 10:].getnnz(1)[code[:, :10].getnnz(1) == 1].max() == 3
         shares[name] = float((sae.directions[:10] * anchors).sum(1).min())
         # A named feature is active where its direction was planted.
         assert (sae.n_named, sae.k_named) == (10, 1)
@@ -170,6 +171,32 @@ def test_named_features_keep_their_directions_and_have_a_budget_of_their_own(
         train(x[:100], CONFIG, anchors=np.ones((65, D), np.float32))
     with pytest.raises(InvalidInputError, match="batchtopk"):
         train(x[:100], replace(CONFIG, k_named=1, selection="batchtopk"), anchors=anchors)
+
+
+def test_the_strength_of_a_named_feature_is_the_nearness_to_its_anchor(
+    planted_embeddings: tuple[Array, Array],
+) -> None:
+    x, directions = planted_embeddings
+    for is_tied in (True, False):
+        config = replace(CONFIG, k_named=2, tied_encoder=is_tied)
+        sae = train(x[:3_500], config, anchors=directions[:10])
+        rows = normalize(sae.weights["encoder"][:10])
+        cosines = (rows * directions[:10]).sum(1)
+        assert (cosines > 1 - 1e-6).all() == is_tied
+
+
+def test_free_features_can_learn_the_texts_rather_than_what_is_left(
+    planted_embeddings: tuple[Array, Array],
+) -> None:
+    x, directions = planted_embeddings
+    errors = []
+    for share in (0.0, 0.5):
+        config = replace(CONFIG, k_named=2, free_share=share)
+        sae = train(x[:3_500], config, anchors=directions[:10])
+        code = sae.encode(x[3_500:]).to_csr()
+        alone = code[:, 10:] @ sae.directions[10:] + sae.weights["bias"]
+        errors.append(nmse(x[3_500:], np.asarray(alone, np.float32), x.mean(0)))
+    assert errors[1] < errors[0] - 0.02
 
 
 def test_a_named_feature_is_silent_where_the_text_does_not_speak_for_it(
