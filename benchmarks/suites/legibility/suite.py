@@ -1,0 +1,145 @@
+"""Legibility of the default space beside version one: what a reader detects, and what features answer to.
+
+Splits: spaces and vocabulary are made from `fit` parts, best sets of synsets are chosen on `choose`, all
+figures are of `test` parts; agnews, product_reviews and us_speeches are in no fitting at all. The reader's
+answers are committed with the key of the quiz, which has ids and numbers; :mod:`.quiz` makes both.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.stats import binomtest
+
+from benchmarks import vocabulary
+from benchmarks.corpora import CachedEncoder
+from benchmarks.outcome import Figure, Outcome, at_least, at_most
+from benchmarks.suites.legibility.conceptuality import KINDS, Described, SynsetSets, described
+from benchmarks.suites.legibility.quiz import (
+    DRAWS,
+    FOLDER,
+    GROUPS,
+    SPACES,
+    Question,
+    Texts,
+    is_hidden,
+    shares,
+)
+from saeindex import FeatureSpace
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SEED, BOOTSTRAPS = 0, 2_000
+# What a blind reader should detect of the features that are shown.
+AIMS = {"general": 0.90, "kept_out": 0.88}
+JUDGED: dict[str, Callable[[float], Figure]] = {
+    "spelling_share_all": lambda value: at_most(value, 0.10, "of live features"),
+    "spelling_share_shown": lambda value: at_most(value, 0.05, "of shown features"),
+    "hidden_mass": lambda value: at_most(value, 0.10, "of code mass"),
+    "conceptuality_f1": lambda value: at_least(value, 0.35, "F1"),
+}
+
+
+def run(quick: bool = False) -> Outcome:
+    """Measure both versions by the same rules."""
+    outcome, encoder = Outcome("legibility", quick, SEED), CachedEncoder()
+    spaces = {version: FeatureSpace.load(name) for version, name in SPACES.items()}
+    read = {cell: (float(right.mean()), len(right)) for cell, right in correct(spaces).items()}
+    for group, draw in product(GROUPS, DRAWS):
+        name = f"detection_{group}{'_shown' if draw == 'shown' else ''}"
+        (before, n_before), (now, n) = (read[version, group, draw] for version in SPACES)
+        outcome.figures[f"v1_{name}"] = Figure(before, "share", n=n_before)
+        is_judged = draw == "shown"
+        outcome.figures[name] = at_least(now, before, "share", n) if is_judged else Figure(now, "share", n=n)
+    for version, space in spaces.items():
+        prefix = "" if version == "v2" else f"{version}_"
+        for name, value in figures_of(space, encoder):
+            judge = JUDGED.get(name) if version == "v2" else None
+            outcome.figures[prefix + name] = judge(value) if judge else Figure(value, "")
+    outcome.figures["conceptuality_gain"] = gain(spaces, encoder)
+    outcome.tables["judges"] = {path.stem: len(json.loads(path.read_text())) for path in answer_files()}
+    outcome.tables["detection"] = intervals(spaces)
+    return outcome
+
+
+def figures_of(space: FeatureSpace, encoder: CachedEncoder) -> Iterator[tuple[str, float]]:
+    """Yield the figures of one space that need no reader."""
+    found = described(space.sae, space.calibration.median, SynsetSets.read(encoder))
+    is_shown = found.is_live & ~is_hidden(space)
+    yield "conceptuality_f1", found.means()["best"]
+    yield "spelling_share_all", found.means()["spelling_share"]
+    yield "spelling_share_shown", float(found.is_spelling()[is_shown].mean())
+    for group in GROUPS:
+        own = shares(space, Texts.read(group, encoder))
+        suffix = "" if group == "general" else f"_{group}"
+        yield f"hidden_feature_share{suffix}", own.pop("features")
+        yield f"hidden_mass{suffix}", own.pop("mass")
+        yield f"trusted_mass_mean{suffix}", 1 - float(np.mean(list(own.values())))
+        yield f"trusted_mass_worst{suffix}", 1 - max(own.values())
+
+
+def gain(spaces: Mapping[str, FeatureSpace], encoder: CachedEncoder) -> Figure:
+    """Return the lower bound of the gain in F1 on subtrees that gave no anchor, over version one."""
+    sets = SynsetSets.read(encoder)
+    free = sets.without(one.synset for one in vocabulary.load()[0])
+    tree = KINDS.index("tree")
+    f1 = {
+        version: _live_f1(described(s.sae, s.calibration.median, sets, [free] * len(KINDS)), tree)
+        for version, s in spaces.items()
+    }
+    rng = np.random.default_rng(SEED)
+    gains = [
+        rng.choice(f1["v2"], len(f1["v2"])).mean() - rng.choice(f1["v1"], len(f1["v1"])).mean()
+        for _ in range(BOOTSTRAPS)
+    ]
+    return at_least(float(np.quantile(gains, 0.025)), 0.0, "F1", int(free.sum()))
+
+
+def _live_f1(found: Described, kind: int) -> NDArray[np.float64]:
+    return np.asarray(found.f1[kind][found.is_live])
+
+
+# The reader -------------------------------------------------------------------------------------------
+
+
+def answer_files() -> list[Any]:
+    """Return the files of answers, one of each judge."""
+    return sorted(FOLDER.glob("answers-*.json"))
+
+
+def asked(spaces: Mapping[str, FeatureSpace]) -> list[Question]:
+    """Return the questions; an AssertionError if they are of other spaces."""
+    key = json.loads((FOLDER / "key.json").read_text())
+    assert key["spaces"] == {version: space.fingerprint for version, space in spaces.items()}, "make the quiz"
+    return [Question(*row) for row in key["questions"]]
+
+
+def correct(spaces: Mapping[str, FeatureSpace]) -> dict[tuple[str, str, str], NDArray[np.bool_]]:
+    """Return whether each answer is right, by version, group and draw."""
+    questions = asked(spaces)
+    found: dict[tuple[str, str, str], list[bool]] = {}
+    for path in answer_files():
+        for number, answer in json.loads(path.read_text()).items():
+            one = questions[int(number)]
+            found.setdefault((one.space, one.group, one.draw), []).append(answer == one.answer)
+    return {cell: np.array(right) for cell, right in found.items()}
+
+
+def intervals(spaces: Mapping[str, FeatureSpace]) -> dict[str, Any]:
+    """Return the shares with 95 % intervals (Wilson), and the aims."""
+    table = {}
+    for (version, group, draw), right in sorted(correct(spaces).items()):
+        interval = binomtest(int(right.sum()), len(right)).proportion_ci(method="wilson")
+        table[f"{version} {group} {draw}"] = {
+            "questions": len(right),
+            "right": float(right.mean()),
+            "from": float(interval.low),
+            "to": float(interval.high),
+            "aim": AIMS[group] if draw == "shown" else None,
+        }
+    return table
