@@ -18,13 +18,15 @@ import numpy as np
 
 from saeindex.errors import InvalidInputError
 from saeindex.features.contrast_sets import auroc
+from saeindex.features.labels import CONCEPT
+from saeindex.features.taxonomy import DefinedConcept
 from saeindex.sae.batches import sample
 from saeindex.sae.metrics import unit_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.features.taxonomy import DefinedConcept
+    from saeindex.features.space import Space
     from saeindex.protocols import TextEncoder
     from saeindex.sae.autoencoder import SparseAutoencoder
     from saeindex.sae.training_config import TrainingConfig
@@ -42,6 +44,8 @@ MIN_ANSWERED = 0.5
 # examples of each of 50 intents, the second rule brings precision from .05 to .54, and recall to .93.
 MIN_DEVIATIONS, BELOW_EXAMPLES, MIN_EXAMPLES = 1.0, 2.0, 4
 MEASURED_ROWS = 20_000
+# Texts of a corpus that must speak of a concept of the vocabulary.
+MIN_SPOKEN = 10
 # Named features that may be active in a text: the root of their number, 4 of 15 and 8 of 50, up to this.
 MAX_NAMED_ACTIVE = 12
 
@@ -93,6 +97,34 @@ class Anchors:
             tuple(_told_apart(exemplified, i, *each) for i, each in enumerate(by_concept)),
             {concepts[i].name: concepts[other].name for i, other in merged.items()},
         )
+
+    @classmethod
+    def of_vocabulary(cls, space: Space, encoder: TextEncoder, x: FloatArray, most: int) -> Anchors | None:
+        """Take the concepts of a space that a corpus with embeddings ``x`` (m, d) speaks of, commonest first.
+
+        At most ``most``; None if there are none. For another encoder they are the first of the space, by name
+        and description, and as common as in general texts.
+        """
+        is_named = [label.method == CONCEPT and not label.is_weak for label in space.labels]
+        named = np.flatnonzero(is_named)
+        shares, directions = space.calibration.density[named], space.sae.directions[named]
+        if space.encoder.signature() == encoder.identity.signature():
+            rows = sample(x, MEASURED_ROWS, seed=0)
+            active = space.sae.encode(rows).to_csr()[:, named].getnnz(0)
+            spoken = np.argsort(-active, kind="stable")
+            spoken = spoken[active[spoken] >= MIN_SPOKEN]
+            shares = (active / len(rows)).astype(np.float32)
+        else:
+            spoken = np.arange(len(named))
+            defined = [f"{space.labels[i].text}: {space.labels[i].description}" for i in named]
+            directions = encoder.encode_query(defined) if defined else directions
+            directions = directions - directions.mean(0)
+        spoken = spoken[:most]
+        if not len(spoken):
+            return None
+        labels = [space.labels[i] for i in named[spoken]]
+        concepts = [DefinedConcept(label.text, label.description) for label in labels]
+        return cls.given(concepts, directions[spoken], shares[spoken], encoder)
 
     @classmethod
     def given(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from saeindex.config import DEFAULT_SPACE
 from saeindex.encoders import open_encoder
 from saeindex.features.calibration import Calibration
 from saeindex.features.families import find_families
@@ -61,9 +62,10 @@ class FeatureSpace(Space):
         and ``k``. ``views`` trains on several views of a text, see :func:`draw_views`; if ``texts`` are
         views already, ``groups`` (m,) numbers their documents. ``faithful`` codes are more accurate and less
         stable. ``concepts`` become the first features, each by its name: a file, or a list, or a mapping of
-        what :func:`read_taxonomy` reads. ``report["concepts"]`` says of each how well the encoder tells it
-        apart from the others; one that is not expressed loses its name, one that the encoder reads as another
-        is left out.
+        what :func:`read_taxonomy` reads. By default half of the features are the concepts of the default
+        space that the texts speak of; an empty list leaves all features free. ``report["concepts"]`` says of
+        each how well the encoder tells it apart from the others; one that is not expressed loses its name,
+        one that the encoder reads as another is left out.
         ``labeler`` names the features (default: lexically); manual labels of an earlier space,
         ``labels_from``, move to the corresponding features. With a ``checkpoint`` file a killed training
         can be resumed.
@@ -83,8 +85,12 @@ class FeatureSpace(Space):
         x = training_embeddings(drawn, encoder, embeddings)
         config = config or TrainingConfig(n_features=n_features, k=k, steps=suitable_steps(len(x)))
         anchors = None
-        if concepts is not None:
+        if concepts is not None and not (isinstance(concepts, Sequence | Mapping) and not concepts):
             anchors = Anchors.of(read_taxonomy(concepts), encoder, x)
+        elif concepts is None and config.takes_anchors:
+            vocabulary = cls.load(DEFAULT_SPACE)
+            anchors = Anchors.of_vocabulary(vocabulary, encoder, x, config.n_features // 2)
+        if anchors is not None:
             config = anchors.within(config)
         sae, report = train_and_measure(
             x,

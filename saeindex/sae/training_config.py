@@ -79,7 +79,7 @@ class TrainingConfig:
                 f"k={self.k} of {self.n_features} features",
                 "Give ascending numbers from k to below the number of features.",
             )
-        if self.k_named and (self.selection != "topk" or self.prefixes):
+        if self.k_named and not self.takes_anchors:
             raise InvalidInputError(
                 f"k_named={self.k_named}",
                 "batchtopk or prefixes",
@@ -87,6 +87,11 @@ class TrainingConfig:
             )
         if self.selection not in ("topk", "batchtopk"):
             raise InvalidInputError(f"selection={self.selection!r}", "unknown", "Use topk or batchtopk.")
+
+    @property
+    def takes_anchors(self) -> bool:
+        """Whether a training with these options can have named features."""
+        return self.selection == "topk" and not self.prefixes and self.k > 1
 
     @property
     def refined_steps(self) -> int:

@@ -47,6 +47,42 @@ def fitted(session_encoder: RecordingEncoder, embeddings: Any) -> FeatureSpace:
     )
 
 
+@pytest.mark.parametrize("is_same_encoder", [True, False])
+def test_by_default_the_features_are_concepts_of_the_vocabulary_that_texts_speak_of(
+    fitted: FeatureSpace,
+    session_encoder: RecordingEncoder,
+    embeddings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    is_same_encoder: bool,
+) -> None:
+    identity = fitted.encoder if is_same_encoder else replace(fitted.encoder, revision="another")
+    labels = [replace(label, trust=0.95) for label in fitted.labels]
+    by_name = {label.text: i for i, label in enumerate(labels)}
+    labels[by_name["money"]] = replace(labels[by_name["money"]], trust=0.6)  # weak: not of the vocabulary
+    vocabulary = replace(fitted, labels=tuple(labels), encoder=identity)
+    monkeypatch.setattr(FeatureSpace, "load", lambda _: vocabulary)
+    is_food = np.equal(TOPICS, "cooking")
+    options: dict[str, Any] = {
+        "config": replace(CONFIG, n_features=20, k=4),
+        "encoder": session_encoder,
+        "embeddings": embeddings[is_food],
+    }
+    texts = [text for text, kept in zip(TEXTS, is_food, strict=True) if kept]
+    named = {
+        label.text: label.description
+        for label in FeatureSpace.fit(texts, **options).labels
+        if label.method == "concept"
+    }
+    assert "dishes" in named
+    assert "money" not in named
+    if is_same_encoder:
+        assert "stars" not in named  # no text speaks of it
+    else:
+        assert named["stars"] == "galaxies, planets and what else is in the sky"
+    free = FeatureSpace.fit(texts, concepts=[], **options)
+    assert {label.method for label in free.labels} == {"lexical"}
+
+
 def test_a_concept_is_the_feature_of_its_texts(fitted: FeatureSpace, embeddings: Any) -> None:
     code = fitted.sae.encode(embeddings).to_csr().toarray()
     for name, topic in {"stars": "astronomy", "dishes": "cooking", "money": "finance"}.items():

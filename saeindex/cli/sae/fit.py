@@ -49,6 +49,9 @@ ConceptFile = Annotated[
     Path | None,
     typer.Option(help="Concepts that become features: CSV, JSON or SKOS with names, descriptions, examples."),
 ]
+Free = Annotated[
+    bool, typer.Option("--free", help="No named features: all are learnt from the corpus and then named.")
+]
 Faithful = Annotated[
     bool, typer.Option("--faithful", help="Choose features again when encoding: lower error, less stable.")
 ]
@@ -78,6 +81,7 @@ def fit(  # noqa: PLR0913, PLR0917  (the options of a command)
     input_noise: InputNoise = 0.3,
     concepts: ConceptFile = None,
     concept: ConceptPhrases = None,
+    free: Free = False,
     faithful: Faithful = False,
     labels_from: LabelsFrom = None,
     encoder: Encoder = DEFAULT_ENCODER,
@@ -124,7 +128,11 @@ def fit(  # noqa: PLR0913, PLR0917  (the options of a command)
             labels_from = into  # a space that is fitted again keeps the labels given by hand
         earlier = None if labels_from is None else FeatureSpace.load(labels_from)
         wanted = [*(read_taxonomy(concepts) if concepts else ()), *(concept or ())]
-        extras |= {"views": tuple(views.split(",")), "concepts": wanted or None, "labels_from": earlier}
+        if free and wanted:
+            do = "Leave out --free: what the concepts leave is learnt by free features."
+            raise InvalidInputError("--free with concepts", "they exclude each other", do)
+        named = [] if free else wanted or None
+        extras |= {"views": tuple(views.split(",")), "concepts": named, "labels_from": earlier}
         space = _fit_texts(records, opened, options, extras, into.name)
     space.save(into)
     _report(space, into, as_json)
