@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray
 
 TARGET = Path(__file__).parents[1] / "saeindex" / "spaces" / "minilm-concepts"
-NAMED, GATE = 2_560, 2.0
-CONFIG = TrainingConfig(n_features=4_096, k=40, k_named=12, steps=4_000, input_noise=0.3, seed=0)
+NAMED, GATE = 3_072, 2.0
+CONFIG = TrainingConfig(n_features=4_096, k=44, k_named=16, steps=3_000, input_noise=0.3, seed=0)
 CHOOSE_RECORDS = 1_500
 # Synsets of a set, in each half, by which features are marked as answering to spelling.
 MIN_MARKED = 8
@@ -58,7 +58,7 @@ def main() -> None:
         report = json.loads((arguments.weights / "space.json").read_text())["report"]
     else:
         sae, report = train_and_measure(
-            embeddings, CONFIG, groups=corpus.groups, anchors=anchors, progress=show
+            embeddings, anchors.within(CONFIG), groups=corpus.groups, anchors=anchors, progress=show
         )
         arguments.out.mkdir(parents=True, exist_ok=True)
         sae.save(arguments.out / "sae.safetensors")  # survives a failure of what follows

@@ -44,6 +44,10 @@ MIN_ANSWERED = 0.5
 # examples of each of 50 intents, the second rule brings precision from .05 to .54, and recall to .93.
 MIN_DEVIATIONS, BELOW_EXAMPLES, MIN_EXAMPLES = 1.0, 2.0, 4
 MEASURED_ROWS = 20_000
+# Options of a training with the words of a vocabulary. Tied, 98 % of the names predict their feature with an
+# AUROC of .8 or more, instead of 61 %. Free features that speak for a text themselves bring back the error
+# that this costs, and are easier to name.
+GENERAL: dict[str, Any] = {"tied_encoder": True, "named_share": 0.1, "free_share": 0.5}
 # Texts of a corpus that must speak of a concept of the vocabulary.
 MIN_SPOKEN = 10
 # Named features that may be active in a text: the root of their number, 4 of 15 and 8 of 50, up to this.
@@ -58,7 +62,8 @@ class Anchors:
     ``definitions`` (e, d) are embeddings of examples, or of names and descriptions where a concept has no
     examples; ``owners`` (e,) has the concept of each. ``told_apart`` is the AUROC of a concept's examples
     against those of the others, each with the anchor that it is left out of; None with fewer than two.
-    ``merged`` are concepts that the encoder reads as another one: the name of each, and of that one.
+    ``merged`` are concepts that the encoder reads as another one: the name of each, and of that one. Those of
+    a vocabulary are general (``is_general``): thousands of words that any text may have.
     """
 
     concepts: tuple[DefinedConcept, ...]
@@ -68,6 +73,7 @@ class Anchors:
     owners: NDArray[np.int64]
     told_apart: tuple[float | None, ...]
     merged: dict[str, str]
+    is_general: bool = False
 
     @classmethod
     def of(cls, concepts: Sequence[DefinedConcept], encoder: TextEncoder, x: FloatArray) -> Anchors:
@@ -134,11 +140,11 @@ class Anchors:
         shares: FloatArray,
         encoder: TextEncoder,
     ) -> Anchors:
-        """Take directions (a, d) and shares (a,) that were found before; a name defines its concept."""
+        """Take the directions (a, d) and shares (a,) of a vocabulary; a name defines its concept."""
         named = encoder.encode_query([concept.name for concept in concepts])
         told_apart = (None,) * len(concepts)
         owners = np.arange(len(concepts))
-        return cls(tuple(concepts), unit_rows(directions), shares, named, owners, told_apart, {})
+        return cls(tuple(concepts), unit_rows(directions), shares, named, owners, told_apart, {}, True)
 
     def __len__(self) -> int:
         """Return the number of concepts."""
@@ -153,7 +159,8 @@ class Anchors:
                 "Fit more features: each concept needs one, and free ones say what the concepts leave out.",
             )
         budget = min(MAX_NAMED_ACTIVE, ceil(len(self) ** 0.5), max(1, config.k // 2))
-        return replace(config, k_named=config.k_named or budget)
+        config = replace(config, k_named=config.k_named or budget)
+        return replace(config, **GENERAL) if self.is_general else config
 
     def expressed(self, report: Sequence[Mapping[str, Any]]) -> dict[int, DefinedConcept]:
         """Return the concepts by feature that :meth:`report` found no problem with."""

@@ -43,7 +43,7 @@ class TrainingConfig:
     text get similar codes, inputs of different texts different codes."""
     k_named: int = 0
     """How many of the k active features may be named ones, if the training has anchors; the rest are free."""
-    named_share: float = 0.1
+    named_share: float = 0.3
     """Share of the loss for the reconstruction by the named features alone."""
     free_share: float = 0.0
     """Share of the loss for the reconstruction by the free features alone, which then speak of a text rather
@@ -52,9 +52,10 @@ class TrainingConfig:
     """Weight of the mean distance (1 - cosine) of named features from their anchors."""
     fixed_anchors: bool = False
     """Named features stay at their anchors."""
-    tied_encoder: bool = True
-    """The strength of a named feature is the nearness of a text to its anchor, up to scale and bias. A free
-    encoder learns to explain what other features leave, and no longer speaks of the name."""
+    tied_encoder: bool = False
+    """The strength of a named feature is the nearness of a text to its anchor, up to scale and bias. Among
+    thousands of named features, an encoder that may learn explains what the others leave, and its names no
+    longer predict it; fifty concepts of one corpus are told apart better by one that learns."""
     evaluate_every: int = 250
     """Steps between measurements on held-out embeddings, and between checkpoints."""
     patience: int = 4
