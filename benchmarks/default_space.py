@@ -40,6 +40,10 @@ TARGET = Path(__file__).parents[1] / "saeindex" / "spaces" / "minilm-concepts"
 NAMED, GATE = 3_072, 2.0
 CONFIG = TrainingConfig(n_features=4_096, k=44, k_named=16, steps=3_000, input_noise=0.3, seed=0)
 CHOOSE_RECORDS = 1_500
+ATTRIBUTION = (
+    "Names and definitions of concepts: Open English WordNet (https://en-word.net), CC BY 4.0, derived from "
+    "WordNet, Copyright Princeton University."
+)
 # Synsets of a set, in each half, by which features are marked as answering to spelling.
 MIN_MARKED = 8
 
@@ -63,6 +67,7 @@ def main() -> None:
         arguments.out.mkdir(parents=True, exist_ok=True)
         sae.save(arguments.out / "sae.safetensors")  # survives a failure of what follows
     report["mixture"] = corpus.sizes
+    report["attribution"] = [ATTRIBUTION]
     report["by_corpus"] = by_corpus(sae, embeddings.mean(0))
     expressed = anchors.expressed(anchors.report(sae))
     print(f"{len(anchors) - len(expressed)} of {len(anchors)} concepts are not expressed", flush=True)

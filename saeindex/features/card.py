@@ -46,7 +46,7 @@ def model_card(space: Space, repo_id: str | None = None, *, license: str = "apac
         _labels(space),
         _training(space.report),
         _limits(space),
-        f"## Licence\n\nThe weights and labels: {license}.",
+        _licence(space.report, license),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -77,6 +77,11 @@ def _overview(space: Space) -> str:
         "sentence embeddings, with a label, a measured trust and calibrated levels for each feature.\n\n"
         + _table(("", ""), rows)
     )
+
+
+def _licence(report: Mapping[str, Any], license: str) -> str:
+    sources = "".join(f"\n\n{_escape(source)}" for source in report.get("attribution", ()))
+    return f"## Licence\n\nThe weights and labels: {license}.{sources}"
 
 
 def _use(space: Space, name: str) -> str:

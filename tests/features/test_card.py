@@ -97,6 +97,14 @@ def test_labels_and_names_cannot_break_out_of_the_card(space: FeatureSpace, text
     assert text not in card.replace("apache-2.0", "")
 
 
+def test_the_card_names_the_sources_of_names(space: FeatureSpace) -> None:
+    assert "CC BY" not in model_card(replace(space, report={}))
+    card = model_card(replace(space, report={"attribution": ["Names of A Wordnet, CC BY 4.0."]}))
+    assert card.endswith(
+        "## Licence\n\nThe weights and labels: apache-2.0.\n\nNames of A Wordnet, CC BY 4.0.\n"
+    )
+
+
 def test_the_licence_can_be_changed(space: FeatureSpace) -> None:
     card = model_card(space, license="cc-by-4.0")
     assert "license: cc-by-4.0" in card
