@@ -21,6 +21,7 @@ from saeindex.sae.training_config import TrainingConfig, suitable_steps
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from saeindex.features.anchors import Anchors
     from saeindex.features.hub import HubApi
     from saeindex.features.labelers import Labeler
     from saeindex.features.taxonomy import Concepts, DefinedConcept
@@ -70,26 +71,19 @@ class FeatureSpace(Space):
         ``labels_from``, move to the corresponding features. With a ``checkpoint`` file a killed training
         can be resumed.
         """
-        from saeindex.features.anchors import Anchors
         from saeindex.features.fitting import (
             MAPPED_TEXTS,
             draw_views,
             train_and_measure,
             training_embeddings,
         )
-        from saeindex.features.taxonomy import read_taxonomy
 
         encoder = encoder or open_encoder()
         drawn, owners = draw_views(texts, views, config.seed if config else 0)
         groups = owners if groups is None else groups[owners]
         x = training_embeddings(drawn, encoder, embeddings)
         config = config or TrainingConfig(n_features=n_features, k=k, steps=suitable_steps(len(x)))
-        anchors = None
-        if concepts is not None and not (isinstance(concepts, Sequence | Mapping) and not concepts):
-            anchors = Anchors.of(read_taxonomy(concepts), encoder, x)
-        elif concepts is None and config.takes_anchors:
-            vocabulary = cls.load(DEFAULT_SPACE)
-            anchors = Anchors.of_vocabulary(vocabulary, encoder, x, config.n_features // 2)
+        anchors = cls._anchors(concepts, encoder, x, config)
         if anchors is not None:
             config = anchors.within(config)
         sae, report = train_and_measure(
@@ -121,6 +115,20 @@ class FeatureSpace(Space):
         from saeindex.sae.batches import sample
 
         return carry_manual_labels(labels_from, space, sample(x, MAPPED_TEXTS, config.seed))
+
+    @classmethod
+    def _anchors(
+        cls, concepts: Concepts | None, encoder: TextEncoder, x: FloatArray, config: TrainingConfig
+    ) -> Anchors | None:
+        """Return the anchors of the concepts, or by default of the vocabulary; None of an empty list."""
+        from saeindex.features.anchors import Anchors
+        from saeindex.features.taxonomy import read_taxonomy
+
+        if concepts is None and config.takes_anchors:
+            return Anchors.of_vocabulary(cls.load(DEFAULT_SPACE), encoder, x, config.n_features // 2)
+        if concepts is None or (isinstance(concepts, Sequence | Mapping) and not concepts):
+            return None
+        return Anchors.of(read_taxonomy(concepts), encoder, x)
 
     @classmethod
     def annotate(
