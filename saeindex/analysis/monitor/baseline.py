@@ -200,8 +200,13 @@ def _few(units: NDArray[np.int32] | None) -> list[str]:
 
 
 def _check(snapshot: Snapshot, baseline: Baseline, options: MonitorOptions) -> None:
+    if baseline.fingerprint != snapshot.space.fingerprint:
+        raise InvalidInputError(
+            f"a baseline of the feature space {baseline.fingerprint[:12]}",
+            f"the window has {snapshot.space.fingerprint[:12]}",
+            "Save it again; if the index was upgraded since: `saeindex upgrade INDEX --baseline FILE`.",
+        )
     found = {
-        "the feature space": (baseline.fingerprint, snapshot.space.fingerprint),
         "the text field": (baseline.field, snapshot.field),
         "the level": (baseline.level, options.level),
     }
