@@ -64,8 +64,9 @@ def main() -> None:
         sae, report = train_and_measure(
             embeddings, anchors.within(CONFIG), groups=corpus.groups, anchors=anchors, progress=show
         )
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        sae.save(arguments.out / "sae.safetensors")  # survives a failure of what follows
+        arguments.out.mkdir(parents=True, exist_ok=True)  # what took longest survives a failure
+        sae.save(arguments.out / "sae.safetensors")
+        (arguments.out / "space.json").write_text(json.dumps({"report": report}))
     report["mixture"] = corpus.sizes
     report["attribution"] = [ATTRIBUTION]
     report["by_corpus"] = by_corpus(sae, embeddings.mean(0))
