@@ -13,6 +13,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.stats import hypergeom
 
+from benchmarks.suites.legibility.conceptuality import typical_in
 from saeindex.types import visible
 
 if TYPE_CHECKING:
@@ -43,11 +44,7 @@ def enriched(
     space: FeatureSpace, wordnet: WordNet, vectors: FloatArray, ids: list[str]
 ) -> dict[int, list[Enriched]]:
     """Return for each feature the over-represented subtrees, best F1 first; ``vectors`` (m, d) of synsets."""
-    code = space.sae.encode(vectors)
-    active = code.to_csr().tocoo()
-    is_typical = active.data >= space.calibration.median[active.col]
-    shape = (len(ids), space.n_features)
-    has = csr_matrix((np.ones(is_typical.sum()), (active.row[is_typical], active.col[is_typical])), shape)
+    has = typical_in(space.sae, space.calibration.median, vectors)
     row = {synset: i for i, synset in enumerate(ids)}
     subtrees = {
         synset: rows

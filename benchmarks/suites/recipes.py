@@ -19,7 +19,7 @@ from benchmarks.outcome import Figure, Outcome
 from benchmarks.suites.legibility.conceptuality import SynsetSets, described
 from saeindex.features.anchors import GENERAL
 from saeindex.features.calibration import Calibration
-from saeindex.sae.metrics import nmse
+from saeindex.sae.metrics import nmse, unit_rows
 from saeindex.sae.train import train
 from saeindex.sae.training_config import TrainingConfig
 
@@ -114,7 +114,7 @@ def trained(recipe: Recipe, material: Material) -> SparseAutoencoder:
     n = recipe.n_named
     return train(
         material.x,
-        replace(recipe.config, n_features=max(recipe.config.n_features, n)),
+        recipe.config,
         rows=np.sort(order[HELD_OUT:]),
         held_out=material.x[np.sort(order[:HELD_OUT])],
         anchors=material.anchors[recipe.anchors][:n] if n else None,
@@ -155,9 +155,5 @@ def _held(sae: SparseAutoencoder, material: Material) -> float:
     n = sae.n_named
     if not n:
         return 0.0
-    own = [(sae.directions[:n] * unit).sum(1).mean() for unit in _units(material, n)]
+    own = [(sae.directions[:n] * unit_rows(a[:n])).sum(1).mean() for a in material.anchors.values()]
     return float(max(own))
-
-
-def _units(material: Material, n: int) -> list[FloatArray]:
-    return [a[:n] / np.linalg.norm(a[:n], axis=1, keepdims=True) for a in material.anchors.values()]

@@ -156,9 +156,8 @@ class UpgradeReport:
 
 @dataclass(frozen=True, slots=True)
 class PlannedUpgrade:
-    """An upgrade before anything is written: both spaces, and what refers to features."""
+    """An upgrade before anything is written: the new space, and what refers to features."""
 
-    old: FeatureSpace
     new: FeatureSpace
     translation: FeatureTranslation
     profiles: dict[str, dict[str, Any]]
@@ -236,7 +235,7 @@ def planned(store: VectorStore, manifest: Manifest, old: FeatureSpace, new: Feat
         lost_labels=tuple(lost["label"] for lost in carried.report.get("labels", {}).get("lost_manual", [])),
         is_dry_run=True,
     )
-    return PlannedUpgrade(old, carried, translation, profiles, report)
+    return PlannedUpgrade(carried, translation, profiles, report)
 
 
 def _level_counts(space: FeatureSpace, vectors: FloatArray) -> NDArray[np.int64]:

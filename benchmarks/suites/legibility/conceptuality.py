@@ -146,12 +146,7 @@ def described(
 
     ``among`` are the sets (s,) of each kind, by default all.
     """
-    active = sae.encode(sets.vectors).to_csr().tocoo()
-    is_typical = active.data >= typical[active.col]
-    has = csr_matrix(
-        (np.ones(is_typical.sum(), np.float32), (active.row[is_typical], active.col[is_typical])),
-        active.shape,
-    )
+    has = typical_in(sae, typical, sets.vectors)
     choosing, judging = (_f1(has[part], sets.members[part]) for part in (~sets.is_test, sets.is_test))
     among = among or [sets.kinds == kind for kind in KINDS]
     chosen = [np.where(kept, choosing, -1).argmax(1) for kept in among]
@@ -163,6 +158,13 @@ def described(
         np.stack([judging[rows, own] for own in chosen]).astype(np.float64),
         np.minimum(*counts) >= MIN_ACTIVE,
     )
+
+
+def typical_in(sae: SparseAutoencoder, typical: FloatArray, vectors: FloatArray) -> csr_matrix:
+    """Return the features that are typical, from ``typical`` (n,) on, in each of the embeddings (m, n)."""
+    active = sae.encode(vectors).to_csr().tocoo()
+    kept = active.data >= typical[active.col]
+    return csr_matrix((np.ones(kept.sum(), np.float32), (active.row[kept], active.col[kept])), active.shape)
 
 
 def _f1(has: csr_matrix, members: csr_matrix) -> FloatArray:

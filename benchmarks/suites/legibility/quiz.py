@@ -77,18 +77,13 @@ def is_hidden(space: FeatureSpace) -> NDArray[np.bool_]:
     return np.array([label.is_weak for label in space.labels])
 
 
-def levels(space: FeatureSpace, code: SparseCode) -> NDArray[np.int64]:
-    """Return the level of each active feature, in the order of ``code.indices``."""
-    return space.calibration.levels(code.indices, code.values)
-
-
 def questions(version: str, space: FeatureSpace, group: str, texts: Texts) -> Iterator[Question]:
     """Yield questions: of features drawn alike ("all"), and as often as records show them ("shown")."""
     rng = np.random.default_rng([SEED, *group.encode()])
     code = space.sae.encode(texts.vectors)
     active = code.to_csr()
     rows = np.repeat(np.arange(len(texts.records)), np.diff(code.indptr))
-    is_typical = levels(space, code) >= 1
+    is_typical = space.calibration.levels(code.indices, code.values) >= 1
     pairs = {
         "all": _one_of_each(rows[is_typical], code.indices[is_typical], rng),
         "shown": _of_records(space, code, rng),
