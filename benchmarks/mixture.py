@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -139,7 +140,8 @@ def _shuffled_abstracts() -> tuple[list[Record], random.Random]:
 def _docstrings() -> dict[str, list[tuple[str, str]]]:
     """Return the docstrings of the packages, whole and as single sentences."""
     rng = random.Random(SEED)
-    records = [r for r in DocstringSource(None, packages=PACKAGES) if isinstance(r, Record)]
+    installed = [name for name in PACKAGES if name == STANDARD_LIBRARY or find_spec(name)]
+    records = [r for r in DocstringSource(None, packages=installed) if isinstance(r, Record)]
     return {
         "docstrings": [(f"docstrings {r.id}", r.text) for r in records],
         "docstrings_sentences": _views("docstrings", [r for r in records if len(r.text) > 300], 1, rng),

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from saeindex.types import FloatArray
 
-# Names of the vocabulary that are tried for a feature, and names of a label.
-NEAR, TERMS = 40, 2
+# Names of the vocabulary that are tried for a feature, and the best of them that are tried as a second name.
+NEAR, SECOND = 40, 8
 # How much of a label's AUROC a name may lack that reads better; the least gain by a second name.
 TOLERANCE, MIN_GAIN = 0.01, 0.02
 
@@ -51,11 +51,15 @@ class VocabularyLabeler:
                 continue
             x, is_active = shown.vectors[contrast.texts], contrast.is_active
             near = np.argsort(-(towards @ (x[is_active].mean(0) - x[~is_active].mean(0))))[:NEAR]
-            names = [*(self._names[i] for i in near), *self._further.get(feature, ())]
-            first, score = _best(x, is_active, task.encode(names))
-            pairs = [f"{names[first]}, {name}" for name in names if name != names[first]]
+            further = self._further.get(feature, ())
+            names = [*(self._names[i] for i in near), *further]
+            tried = np.concatenate([vectors[near], task.encode(further)]) if further else vectors[near]
+            scores = auroc(x @ tried.T, is_active)
+            best = [names[i] for i in np.argsort(-scores, kind="stable")[: SECOND + 1]]
+            first, score = best[0], float(scores.max())
+            pairs = [f"{first}, {name}" for name in best[1:] if name != first]
             second, better = _best(x, is_active, task.encode(pairs))
-            phrase = names[first]
+            phrase = first
             if better > score + MIN_GAIN:
                 phrase, score = pairs[second], better
             if score >= _best(x, is_active, self._present[[feature]])[1] - TOLERANCE:
