@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,12 +20,14 @@ from benchmarks.suites.legibility.conceptuality import SynsetSets, described, ha
 from saeindex.encoders import open_encoder
 from saeindex.features import FeatureSpace
 from saeindex.features.anchors import Anchors
+from saeindex.features.calibration import Calibration
 from saeindex.features.fitting import train_and_measure
 from saeindex.features.labelers.vocabulary import VocabularyLabeler
 from saeindex.features.labelling import labeling_task, with_labeling, with_spelling
 from saeindex.features.labels import CONCEPT
 from saeindex.features.taxonomy import DefinedConcept
 from saeindex.sae import SparseAutoencoder, TrainingConfig
+from saeindex.sae.batches import sample
 from saeindex.sae.metrics import fidelity
 from saeindex.sae.train import TrainingStatus
 
@@ -37,9 +40,14 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray
 
 TARGET = Path(__file__).parents[1] / "saeindex" / "spaces" / "minilm-concepts"
-NAMED, GATE = 3_072, 2.0
-CONFIG = TrainingConfig(n_features=4_096, k=44, k_named=16, steps=3_000, input_noise=0.3, seed=0)
-CHOOSE_RECORDS = 1_500
+GATE = 2.0
+# Features are trained, those are dropped that answer to spelling most of all, and the others go on.
+TRAINED, FEATURES = 6_656, 6_144
+CONFIG = TrainingConfig(
+    n_features=TRAINED, k=44, k_named=16, steps=2_500, refined_phase=0.0, input_noise=0.3, seed=0
+)
+GOING_ON = replace(CONFIG, n_features=FEATURES, steps=1_500, refined_phase=0.25, learning_rate=1.5e-3)
+CHOOSE_RECORDS, CALIBRATED = 1_500, 20_000
 ATTRIBUTION = (
     "Names and definitions of concepts: Open English WordNet (https://en-word.net), CC BY 4.0, derived from "
     "WordNet, Copyright Princeton University."
@@ -56,17 +64,15 @@ def main() -> None:
     arguments = parser.parse_args()
     corpus, encoder = mixture.load(), open_encoder()
     embeddings = corpus.embed(encoder)
-    anchors = named_anchors(encoder)
     if arguments.weights:
         sae = SparseAutoencoder.load(arguments.weights / "sae.safetensors")
         report = json.loads((arguments.weights / "space.json").read_text())["report"]
     else:
-        sae, report = train_and_measure(
-            embeddings, anchors.within(CONFIG), groups=corpus.groups, anchors=anchors, progress=show
-        )
+        sae, report = trained(corpus, embeddings, encoder)
         arguments.out.mkdir(parents=True, exist_ok=True)  # what took longest survives a failure
         sae.save(arguments.out / "sae.safetensors")
         (arguments.out / "space.json").write_text(json.dumps({"report": report}))
+    anchors = named_anchors(encoder, report["concepts_taken"])
     report["mixture"] = corpus.sizes
     report["attribution"] = [ATTRIBUTION]
     report["by_corpus"] = by_corpus(sae, embeddings.mean(0))
@@ -79,6 +85,37 @@ def main() -> None:
     space = with_vocabulary(space, corpus, embeddings, encoder)
     print(json.dumps(space.report, indent=2))
     print(space.save(arguments.out))
+
+
+def trained(
+    corpus: mixture.Mixture, x: FloatArray, encoder: TextEncoder
+) -> tuple[SparseAutoencoder, dict[str, Any]]:
+    """Train on embeddings ``x`` (m, d), drop what answers to spelling, and go on; return also the report."""
+    anchors, groups = named_anchors(encoder), corpus.groups
+    first, _ = train_and_measure(x, anchors.within(CONFIG), groups=groups, anchors=anchors, progress=show)
+    kept = meaningful(first, x, encoder)
+    taken = [feature for feature in kept if feature < first.n_named]
+    anchors = named_anchors(encoder, taken)
+    sae, report = train_and_measure(
+        x, anchors.within(GOING_ON), groups=groups, anchors=anchors, start=first.take(kept), progress=show
+    )
+    return sae, report | {"concepts_taken": taken}
+
+
+def meaningful(sae: SparseAutoencoder, x: FloatArray, encoder: TextEncoder) -> list[int]:
+    """Return the features without those that spelling describes better than anything else, the worst first.
+
+    Synsets of the `fit` part describe them: half chooses a feature's best sets, half judges these.
+    """
+    synsets = list(data.read("oewn", "fit"))
+    vectors = mixture.embed([record.text for record in synsets], encoder, "synsets")
+    sets = SynsetSets.of(synsets, vectors, half(len(synsets)), MIN_MARKED)
+    found = described(sae, Calibration.measure(sae.encode(sample(x, CALIBRATED, CONFIG.seed))).median, sets)
+    *meanings, spelling = found.f1
+    lead = np.where(found.is_live, spelling / np.maximum(np.max(meanings, 0), 1e-9), 0)
+    dropped = np.argsort(-lead, kind="stable")[: sae.n_features - FEATURES]
+    kept: list[int] = np.setdiff1d(np.arange(sae.n_features), dropped).tolist()
+    return kept
 
 
 def with_vocabulary(
@@ -101,16 +138,20 @@ def with_vocabulary(
     return with_spelling(named, np.flatnonzero(found.is_confirmed_spelling()).tolist())
 
 
-def named_anchors(encoder: TextEncoder) -> Anchors:
-    """Return the concepts of the vocabulary as anchors; a broader one is the nearest above in WordNet."""
+def named_anchors(encoder: TextEncoder, taken: Sequence[int] | None = None) -> Anchors:
+    """Return concepts of the vocabulary as anchors, all or those ``taken``.
+
+    A broader concept is the nearest above in WordNet.
+    """
     concepts, directions = vocabulary.load()
-    concepts = concepts[:NAMED]
+    if taken is not None:
+        concepts, directions = [concepts[i] for i in taken], directions[taken]
     above = broader(concepts, vocabulary.WordNet())
     defined = tuple(
         DefinedConcept(one.name, one.gloss, tuple(one.words), broader=above.get(one.name)) for one in concepts
     )
     shares = gate_shares(np.array([one.share for one in concepts]), GATE)
-    return Anchors.given(defined, directions[:NAMED], shares, encoder)
+    return Anchors.given(defined, directions, shares, encoder)
 
 
 def broader(concepts: Sequence[vocabulary.Concept], wordnet: vocabulary.WordNet) -> dict[str, str]:

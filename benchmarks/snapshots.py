@@ -28,14 +28,18 @@ def encoder() -> CachedEncoder:
 
 
 def labelled(
-    name: str, parts: Sequence[str] = ("test",), limit: int | None = None, seed: int = 0
+    name: str,
+    parts: Sequence[str] = ("test",),
+    limit: int | None = None,
+    seed: int = 0,
+    space: FeatureSpace | None = None,
 ) -> Snapshot:
-    """Return parts of a corpus in a random order, as in an index."""
+    """Return parts of a corpus in a random order, as in an index of a space, by default the packaged one."""
     records = [record for part in parts for record in data.read(name, part)]
     order = np.random.default_rng(seed).permutation(len(records))[:limit]
     chosen = [records[i] for i in order.tolist()]
     texts = [record.text for record in chosen]
-    space, x = default_space(), encoder().encode_document(texts)
+    space, x = space or default_space(), encoder().encode_document(texts)
     code = space.sae.encode(x).to_csr()
     metadata = [record.metadata for record in chosen]
     return Snapshot.in_memory(space, [record.id for record in chosen], x, code, texts, metadata)

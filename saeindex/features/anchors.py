@@ -47,7 +47,7 @@ MEASURED_ROWS = 20_000
 # Options of a training with the words of a vocabulary. Tied, 98 % of the names predict their feature with an
 # AUROC of .8 or more, instead of 61 %. Free features that speak for a text themselves bring back the error
 # that this costs, and are easier to name.
-GENERAL: dict[str, Any] = {"tied_encoder": True, "named_share": 0.1, "free_share": 0.5}
+GENERAL: dict[str, Any] = {"tied_encoder": True, "named_share": 0.1, "free_share": 0.85}
 # Texts of a corpus that must speak of a concept of the vocabulary.
 MIN_SPOKEN = 10
 # Named features that may be active in a text: the root of their number, 4 of 15 and 8 of 50, up to this.

@@ -75,6 +75,7 @@ def train_and_measure(
     groups: NDArray[np.int64] | None = None,
     anchors: Anchors | None = None,
     faithful: bool = False,
+    start: SparseAutoencoder | None = None,
     checkpoint: Path | None = None,
     progress: Callable[[TrainingStatus], None] | None = None,
 ) -> tuple[SparseAutoencoder, dict[str, Any]]:
@@ -97,6 +98,7 @@ def train_and_measure(
         held_out=steering,
         anchors=None if anchors is None else anchors.directions,
         shares=None if anchors is None else anchors.shares,
+        start=start,
         checkpoint=checkpoint,
     )
     sae = sae.faithful() if faithful else sae

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from saeindex.features.contrast_sets import auroc, contrast_sets
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from saeindex.features.calibration import Calibration
     from saeindex.features.contrast_sets import Contrast
     from saeindex.types import FloatArray, SparseCode
@@ -61,6 +65,17 @@ class FeatureLabel:
         scores = line["trust"], line.get("f1")
         of_concept = {"description": line.get("description", ""), "broader": line.get("broader")}
         return cls(line["label"], line["method"], *scores, **of_concept, kind=line.get("kind", MEANING))
+
+
+def telling_order(
+    labels: Sequence[FeatureLabel], features: NDArray[np.int32], values: FloatArray
+) -> NDArray[np.int64]:
+    """Return the order (r,) in which a text's ``features`` (r,) are shown: the strongest first.
+
+    Those whose label does not say what they mean come last.
+    """
+    weak = [labels[feature].is_weak for feature in features.tolist()]
+    return np.lexsort((-values, weak))
 
 
 def trust_scores(

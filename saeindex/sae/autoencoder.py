@@ -24,7 +24,7 @@ single-precision product, so that a text's code does not depend on the other tex
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -244,6 +244,15 @@ class SparseAutoencoder:
         weights = {name: t[:n_features] if name != "bias" else t for name, t in self.tensors().items()}
         one_budget = {"k": min(k or self.k, n_features), "n_named": 0, "k_named": 0}
         return _assemble(weights, self.settings | one_budget)
+
+    def take(self, features: Sequence[int]) -> SparseAutoencoder:
+        """Return the autoencoder of these features, which are ascending; budgets shrink to their numbers."""
+        rows = list(features)
+        weights = {name: t[rows] if name != "bias" else t for name, t in self.tensors().items()}
+        n_named = sum(feature < self.n_named for feature in rows)
+        k_named = min(self.k_named, n_named)
+        k = min(self.k, k_named + len(rows) - n_named)
+        return _assemble(weights, self.settings | {"k": k, "n_named": n_named, "k_named": k_named})
 
     def half(self) -> SparseAutoencoder:
         """Return the autoencoder with weights rounded to float16, as after saving and loading."""

@@ -83,16 +83,16 @@ def load_checkpoint(
     return _part(tensors, "best."), progress
 
 
-def training_signature(x: FloatArray, config: TrainingConfig, *named: FloatArray | None) -> str:
-    """Return a hash of a training's inputs: its options and anchors, and some of the embeddings."""
+def training_signature(x: FloatArray, config: TrainingConfig, *given: FloatArray | None) -> str:
+    """Return a hash of a training's inputs: its options, other arrays, and some of the embeddings."""
     digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode())
     digest.update(repr(x.shape).encode())
     for row in np.linspace(0, len(x) - 1, 64).astype(int):
         digest.update(np.ascontiguousarray(x[row], np.float32).tobytes())
-    for given in named:
-        if given is not None:
-            digest.update(repr(given.shape).encode())
-            digest.update(np.ascontiguousarray(given, np.float32).tobytes())
+    for array in given:
+        if array is not None:
+            digest.update(repr(array.shape).encode())
+            digest.update(np.ascontiguousarray(array, np.float32).tobytes())
     return digest.hexdigest()
 
 

@@ -56,6 +56,7 @@ def train(
     held_out: FloatArray | None = None,
     anchors: FloatArray | None = None,
     shares: FloatArray | None = None,
+    start: SparseAutoencoder | None = None,
     checkpoint: Path | None = None,
 ) -> SparseAutoencoder:
     """Fit a sparse autoencoder to embeddings ``x`` (m, d); deterministic by seed on one device.
@@ -64,12 +65,13 @@ def train(
     ``held_out`` (h, d) training stops early when the error on it no longer falls, and the best weights are
     returned. The first features are named ones: they are held at ``anchors`` (a, d) and have a budget of
     ``config.k_named``; ``shares`` (a,) are the largest shares of texts in which they are active, since what a
-    text does not speak of is left to free features. A ``checkpoint`` file is written at intervals, resumed
+    text does not speak of is left to free features. Training begins with the weights of ``start``, if it is
+    given. A ``checkpoint`` file is written at intervals, resumed
     from if it exists, and deleted at the end.
     """
     rows = np.arange(len(x)) if rows is None else rows
     config.check(len(rows))
-    return _Training(x, rows, config, progress, held_out, anchors, shares, checkpoint).run()
+    return _Training(x, rows, config, progress, held_out, anchors, shares, start, checkpoint).run()
 
 
 class _Training:
@@ -82,6 +84,7 @@ class _Training:
         held_out: FloatArray | None,
         anchors: FloatArray | None,
         shares: FloatArray | None,
+        start: SparseAutoencoder | None,
         checkpoint: Path | None,
     ) -> None:
         self.config, self.report, self.held_out, self.checkpoint = config, report, held_out, checkpoint
@@ -90,7 +93,7 @@ class _Training:
         self.mean = rows.mean(0).numpy()
         variance = float((rows - rows.mean(0)).square().sum(1).mean())
         self.objective = Objective(config, variance, choose_dtype("auto", config.device))
-        self.weights = _initial_weights(rows, config, anchors)
+        self.weights = _initial_weights(rows, config, anchors, start)
         order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(config.seed))
         self.gate_rows = rows[order].to(config.device)
         self.shares = None if shares is None else torch.from_numpy(shares).to(config.device)
@@ -99,7 +102,8 @@ class _Training:
         self.optimizer = torch.optim.Adam(self.weights.parameters(), lr=config.learning_rate, fused=fused)
         self.progress = Progress(decay_from=config.steps // 2)
         self.last_held_out: float | None = None
-        self.signature = training_signature(x, config, anchors, shares) if checkpoint else ""
+        given = (anchors, shares, *(start.weights.values() if start else ()))
+        self.signature = training_signature(x, config, *given) if checkpoint else ""
 
     @property
     def steps(self) -> int:
@@ -214,8 +218,13 @@ def _copy(weights: Weights) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in weights.state_dict().items()}
 
 
-def _initial_weights(rows: Tensor, config: TrainingConfig, anchors: FloatArray | None) -> Weights:
-    """Return weights: bias at the geometric median, decoder of anchors and random rows, encoder equal."""
+def _initial_weights(
+    rows: Tensor, config: TrainingConfig, anchors: FloatArray | None, start: SparseAutoencoder | None
+) -> Weights:
+    """Return the weights of ``start``, else those of an untrained autoencoder.
+
+    That has its bias at the geometric median, a decoder of anchors and random rows, and an equal encoder.
+    """
     rng = torch.Generator().manual_seed(config.seed)
     directions = torch.randn(config.n_features, rows.shape[1], generator=rng)
     n_named = 0 if anchors is None else len(anchors)
@@ -229,7 +238,18 @@ def _initial_weights(rows: Tensor, config: TrainingConfig, anchors: FloatArray |
         directions[:n_named] = torch.from_numpy(anchors.astype(np.float32))
     check_budget(config.k, config.n_features, n_named, config.k_named)
     decoder = F.normalize(directions, dim=1).to(config.device)
-    return Weights(decoder, geometric_median(rows).to(config.device), n_named)
+    weights = Weights(decoder, geometric_median(rows).to(config.device), n_named)
+    if start is not None:
+        if (start.n_features, start.dimension, start.n_named) != (*directions.shape, n_named):
+            raise InvalidInputError(
+                f"start with {start.n_features} features, {start.n_named} of them named",
+                f"a training of {config.n_features}, {n_named} of them named",
+                "Start with an autoencoder of the same numbers.",
+            )
+        with torch.no_grad():
+            for name in TENSORS:
+                getattr(weights, name).copy_(start.tensors()[name])
+    return weights
 
 
 def geometric_median(x: Tensor, iterations: int = 30) -> Tensor:

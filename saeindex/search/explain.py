@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.config import DENSE, SAE
+from saeindex.features.labels import telling_order
 from saeindex.protocols import SparseVector
 from saeindex.report.numbers import counted
 from saeindex.types import Activation, Part
@@ -104,8 +105,8 @@ class Explainer:
         return Explanation(tuple(self._feature_parts(shared, contributions)), float(contributions.sum()))
 
     def activations(self, code: SparseVector, limit: int = 10) -> tuple[Activation, ...]:
-        """Return a record's strongest features with their labels."""
-        order = np.argsort(-code.values, kind="stable")[:limit]
+        """Return a record's strongest features with their labels, those with a weak label last."""
+        order = telling_order(self._labels, code.indices, code.values)[:limit]
         pairs = zip(code.indices[order].tolist(), code.values[order].tolist(), strict=True)
         named = ((i, self._labels[i], value) for i, value in pairs)
         return tuple(Activation(i, label.text, value, label.is_weak) for i, label, value in named)

@@ -72,11 +72,15 @@ def _classes(name: str) -> list[dict[str, Any]]:
 
 
 def _top(snapshot: Snapshot, groups: Groups) -> list[int]:
-    """Return the features that are findings for the first group, the largest difference first."""
+    """Return the features that are findings for the first group, in the order in which they are shown.
+
+    Features with a weak label come last; before that, the largest difference comes first.
+    """
     test = _test(snapshot, groups, "concepts", None)
     places = test.found(ALPHA)
     kept = places[test.comparison.tested.effect[places] > 0]
-    return [int(test.evidence.keys[column]) for column in test.comparison.column[kept].tolist()]
+    found = [int(test.evidence.keys[column]) for column in test.comparison.column[kept].tolist()]
+    return sorted(found, key=lambda feature: snapshot.space.labels[feature].is_weak)
 
 
 def _test(snapshot: Snapshot, groups: Groups, family: Any, unit: str | None) -> FamilyTest:

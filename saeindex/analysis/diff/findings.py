@@ -15,6 +15,7 @@ from saeindex.analysis.stats.choices import Family, described_correction
 from saeindex.analysis.stats.evidence import evidence_of
 from saeindex.analysis.stats.family_test import run_tests
 from saeindex.collection.rows import tokens
+from saeindex.features.labels import telling_order
 from saeindex.report.model import Example
 from saeindex.types import shown_label
 
@@ -40,9 +41,11 @@ def headlines(found: Sequence[Finding], space: FeatureSpace) -> tuple[Finding, .
     """Return one finding for each family of features and group, with the other findings as ``related``.
 
     The first, which has the largest difference, is the headline; words and clusters stay as they are.
+    Concepts whose label does not say what they mean come last.
     """
     if not found or found[0].family != "concepts":
         return tuple(found)
+    found = sorted(found, key=lambda one: space.labels[int(one.key)].is_weak)
     same = alike(space, [int(one.key) for one in found])
     rows: dict[int, list[Finding]] = {}
     for place, one in enumerate(found):
@@ -168,7 +171,7 @@ def _examples(snapshot: Snapshot, rows: Sequence[int], one: Finding) -> list[Exa
 def example_of(snapshot: Snapshot, row: int, text: str, highlights: tuple[str, ...] = ()) -> Example:
     """Return a record as an example: a part of its text, and its strongest concepts."""
     code = snapshot.activations[row]
-    order = np.argsort(-code.data, kind="stable")[:SHOWN_CONCEPTS]
+    order = telling_order(snapshot.space.labels, code.indices, code.data)[:SHOWN_CONCEPTS]
     labels = [snapshot.space.labels[int(code.indices[i])] for i in order]
     shown = tuple(shown_label(label.text, label.is_weak) for label in labels)
     whole = Example(snapshot.ids[row], " ".join(text.split()), shown, highlights)
