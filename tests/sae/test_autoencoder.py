@@ -154,6 +154,21 @@ def test_named_and_free_features_have_budgets_of_their_own(rounds: int) -> None:
             with_budgets(plain, n_named=budget[0], k_named=budget[1])
 
 
+def test_some_features_of_an_autoencoder_have_the_strengths_that_they_had() -> None:
+    plain, x = random_autoencoder(k=8, steps=0), random_rows(4, 100)
+    whole = with_budgets(plain, n_named=20, k_named=8)
+    some = whole.take([*range(0, 20, 2), *range(20, 60)])
+    assert (some.n_features, some.n_named, some.k_named, some.k) == (50, 10, 8, 8)
+    np.testing.assert_array_equal(some.directions[10:], whole.directions[20:])
+    for before, after in zip(whole.encode(x).rows(), some.encode(x).rows(), strict=True):
+        strengths = dict(zip(before[0].tolist(), before[1].tolist(), strict=True))
+        kept = [(2 * i if i < 10 else i + 10, value) for i, value in zip(*after, strict=True)]
+        assert all(strengths[i] == pytest.approx(v, rel=1e-5) for i, v in kept if i in strengths)
+        assert {i for i in strengths if i >= 20 or i % 2 == 0} <= {i for i, _ in kept}
+    only_named = whole.take(range(5))
+    assert (only_named.n_named, only_named.k_named, only_named.k) == (5, 5, 5)
+
+
 @pytest.mark.parametrize("rounds", [0, 1])
 def test_free_features_take_the_places_that_named_ones_leave(rounds: int) -> None:
     plain, x = random_autoencoder(k=8, steps=0), random_rows(4, 100)

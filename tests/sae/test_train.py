@@ -297,3 +297,28 @@ def test_the_geometric_median_equals_that_of_an_optimiser() -> None:
 def test_the_geometric_median_may_coincide_with_a_point() -> None:
     x = torch.cat([torch.zeros(9, 3), torch.ones(2, 3)])
     np.testing.assert_allclose(geometric_median(x).numpy(), 0, atol=1e-3)
+
+
+def test_training_goes_on_from_given_weights_of_some_features(
+    planted_embeddings: tuple[Array, Array],
+) -> None:
+    x, directions = planted_embeddings
+    config = replace(CONFIG, k_named=2, steps=200)
+    first = train(x[:3_500], config, anchors=directions[:10])
+    kept = [i for i in range(64) if i not in (3, 20, 21, 40)]
+    begun, anchors = first.take(kept), directions[[i for i in range(10) if i != 3]]
+    assert (begun.n_features, begun.n_named, begun.k_named) == (60, 9, 2)
+    further = replace(config, n_features=60, learning_rate=1e-3)
+    errors = {
+        name: nmse(x[3_500:], sae.decode(sae.encode(x[3_500:])), x[:3_500].mean(0))
+        for name, sae in {
+            "begun": begun,
+            "untouched": train(x[:3_500], replace(further, steps=0), anchors=anchors, start=begun),
+            "gone on": train(x[:3_500], further, anchors=anchors, start=begun),
+            "anew": train(x[:3_500], further, anchors=anchors),
+        }.items()
+    }
+    assert errors["untouched"] == pytest.approx(errors["begun"], rel=1e-5)
+    assert errors["gone on"] < min(errors["begun"], errors["anew"])
+    with pytest.raises(InvalidInputError, match="64 features, 10 of them named"):
+        train(x[:3_500], further, anchors=anchors, start=first)

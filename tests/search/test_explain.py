@@ -70,12 +70,13 @@ def test_a_sparse_explanation_lists_only_features_that_query_and_record_share(pa
         assert all(part.kind == "feature" and part.value > 0 for part in hit.explanation.parts)
 
 
-def test_activations_come_strongest_first_with_their_labels(papers: FeatureIndex) -> None:
-    for hit in papers.search(QUERIES[2]):
-        assert 0 < len(hit.features) <= 10
-        strengths = [active.activation for active in hit.features]
-        assert strengths == sorted(strengths, reverse=True)
-        assert strengths[-1] > 0
+def test_activations_come_strongest_first_but_weak_labels_last(papers: FeatureIndex) -> None:
+    is_weak = np.array([label.is_weak for label in papers.space.labels])
+    hits = papers.search(QUERIES[2])
+    for hit, (record,) in ((hit, papers.get([hit.id])) for hit in hits):
+        strongest = sorted(record.concepts, key=lambda one: (is_weak[one.id], -one.activation))
+        assert [active.id for active in hit.features] == [one.id for one in strongest[:10]]
+        assert min(active.activation for active in hit.features) > 0
         assert [active.label for active in hit.features] == [
             papers.space.labels[active.id].text for active in hit.features
         ]

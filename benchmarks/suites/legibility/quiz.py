@@ -1,8 +1,9 @@
 """A quiz for a blind reader: a name and two texts, one of which has the feature of that name.
 
-The other text is one of its nearest that lack the feature. `python -m benchmarks.suites.legibility.quiz
-FOLDER` writes what a reader sees, in parts, and the key, which has ids and numbers only. A reader answers
-with a JSON object of "A" and "B" by question number; `--answers` collects such files.
+The other text is one of its nearest that lack the feature. Further questions are on findings (see
+:mod:`.findings`). `python -m benchmarks.suites.legibility.quiz FOLDER` writes what a reader sees, in parts,
+and the key, which has ids and numbers only. A reader answers with a JSON object of "A" and "B" by question
+number, of findings "Y" and "N"; `--answers` collects such files.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ import numpy as np
 
 from benchmarks import data, mixture
 from benchmarks.corpora import CachedEncoder
+from benchmarks.suites.legibility.findings import Claim, claims
 from saeindex import FeatureSpace
+from saeindex.features.labels import telling_order
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,6 +40,10 @@ QUESTIONS, SEED = 300, 0
 # Texts of a corpus, the longest that is read, features shown of a record, and near texts without a feature.
 RECORDS, MAX_CHARS, SHOWN, NEAR = 500, 600, 5, 10
 PART = 200
+ASK = {
+    "part": "Which of the two texts, A or B, is about what the name before them says?\n",
+    "claims": "Does the text say or show what the name before it says, Y or N?\n",
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,11 +124,9 @@ def _of_records(space: FeatureSpace, code: SparseCode, rng: np.random.Generator)
     hidden = is_hidden(space)
     for row in rng.permutation(len(code)).tolist():
         indices, values = code.row(row)
-        loud = space.calibration.loudness(indices, values)
-        is_shown = ~hidden[indices] & (space.calibration.levels(indices, values) >= 1)
-        order = np.flatnonzero(is_shown)[np.argsort(-loud[is_shown], kind="stable")]
-        if len(order):
-            yield row, int(indices[rng.choice(order[:SHOWN])])
+        first = indices[telling_order(space.labels, indices, values)][:SHOWN]
+        if not hidden[first].all():
+            yield row, int(rng.choice(first[~hidden[first]]))
 
 
 def shares(space: FeatureSpace, texts: Texts) -> dict[str, float]:
@@ -147,23 +152,31 @@ def write(folder: Path) -> None:
         for group in GROUPS
         for question in questions(version, space, group, texts[group])
     ]
-    order = np.random.default_rng(SEED).permutation(len(asked))
-    asked = [asked[i] for i in order]
+    claimed = [
+        one for version, space in spaces.items() for group in GROUPS for one in claims(version, space, group)
+    ]
+    rng = np.random.default_rng(SEED)
+    asked, claimed = ([given[i] for i in rng.permutation(len(given))] for given in (asked, claimed))
     of = {(str(c), r.id): r.text for t in texts.values() for c, r in zip(t.corpora, t.records, strict=True)}
     FOLDER.mkdir(exist_ok=True)
     key: dict[str, Any] = {
         "spaces": {version: space.fingerprint for version, space in spaces.items()},
         "columns": list(Question.__slots__),
         "questions": [list(asdict(question).values()) for question in asked],
+        "claim_columns": list(Claim.__slots__),
+        "claims": [list(asdict(claim).values()) for claim, _, _ in claimed],
     }
     (FOLDER / "key.json").write_text(json.dumps(key))
     folder.mkdir(parents=True, exist_ok=True)
-    for start in range(0, len(asked), PART):
-        lines = [
-            _shown(number, question, spaces[question.space], of)
-            for number, question in enumerate(asked[start : start + PART], start)
-        ]
-        (folder / f"part-{start // PART + 1:02}.txt").write_text("\n".join(lines))
+    _write(folder, "part", [_shown(i, one, spaces[one.space], of) for i, one in enumerate(asked)])
+    lines = [f"c{i}. {name}\n  {_line(text)}\n" for i, (_, name, text) in enumerate(claimed)]
+    _write(folder, "claims", lines)
+
+
+def _write(folder: Path, name: str, lines: Sequence[str]) -> None:
+    for start in range(0, len(lines), PART):
+        part = "\n".join([ASK[name], *lines[start : start + PART]])
+        (folder / f"{name}-{start // PART + 1:02}.txt").write_text(part)
 
 
 def _shown(number: int, question: Question, space: FeatureSpace, of: dict[tuple[str, str], str]) -> str:
@@ -185,8 +198,9 @@ def collect(files: Sequence[Path], judge: str) -> None:
     (FOLDER / f"answers-{judge}.json").write_text(json.dumps(dict(sorted(answers.items(), key=_number))))
 
 
-def _number(answer: tuple[str, str]) -> int:
-    return int(answer[0])
+def _number(answer: tuple[str, str]) -> tuple[bool, int]:
+    number = answer[0].removeprefix("c")
+    return number != answer[0], int(number)
 
 
 def main() -> None:

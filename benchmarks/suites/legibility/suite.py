@@ -19,6 +19,7 @@ from benchmarks import vocabulary
 from benchmarks.corpora import CachedEncoder
 from benchmarks.outcome import Figure, Outcome, at_least, at_most
 from benchmarks.suites.legibility.conceptuality import KINDS, Described, SynsetSets, described
+from benchmarks.suites.legibility.findings import Claim
 from benchmarks.suites.legibility.quiz import (
     DRAWS,
     FOLDER,
@@ -62,6 +63,9 @@ def run(quick: bool = False) -> Outcome:
             judge = JUDGED.get(name) if version == "v2" else None
             outcome.figures[prefix + name] = judge(value) if judge else Figure(value, "")
     outcome.figures["conceptuality_gain"] = gain(spaces, encoder)
+    for (version, kind), said in said_to_agree(spaces).items():
+        name = f"{'' if version == 'v2' else f'{version}_'}findings_{kind}"
+        outcome.figures[name] = Figure(float(said.mean()), "share", n=len(said))
     outcome.tables["judges"] = {path.stem: len(json.loads(path.read_text())) for path in answer_files()}
     outcome.tables["detection"] = intervals(spaces)
     return outcome
@@ -112,22 +116,43 @@ def answer_files() -> list[Any]:
     return sorted(FOLDER.glob("answers-*.json"))
 
 
-def asked(spaces: Mapping[str, FeatureSpace]) -> list[Question]:
-    """Return the questions; an AssertionError if they are of other spaces."""
+def asked(spaces: Mapping[str, FeatureSpace]) -> tuple[list[Question], list[Claim]]:
+    """Return the questions, and those on findings; an AssertionError if they are of other spaces."""
     key = json.loads((FOLDER / "key.json").read_text())
     assert key["spaces"] == {version: space.fingerprint for version, space in spaces.items()}, "make the quiz"
-    return [Question(*row) for row in key["questions"]]
+    return [Question(*row) for row in key["questions"]], [Claim(*row) for row in key["claims"]]
 
 
 def correct(spaces: Mapping[str, FeatureSpace]) -> dict[tuple[str, str, str], NDArray[np.bool_]]:
     """Return whether each answer is right, by version, group and draw."""
-    questions = asked(spaces)
+    questions, _ = asked(spaces)
     found: dict[tuple[str, str, str], list[bool]] = {}
-    for path in answer_files():
-        for number, answer in json.loads(path.read_text()).items():
+    for number, answer in answers():
+        if not number.startswith("c"):
             one = questions[int(number)]
             found.setdefault((one.space, one.group, one.draw), []).append(answer == one.answer)
     return {cell: np.array(right) for cell, right in found.items()}
+
+
+def said_to_agree(spaces: Mapping[str, FeatureSpace]) -> dict[tuple[str, str], NDArray[np.bool_]]:
+    """Return whether a finding's name and example are said to agree, by version, of own and other examples.
+
+    "read_right" are findings with their own example, "decoys_taken" those with that of another finding.
+    """
+    _, claimed = asked(spaces)
+    found: dict[tuple[str, str], list[bool]] = {}
+    for number, answer in answers():
+        if number.startswith("c"):
+            one = claimed[int(number.removeprefix("c"))]
+            kind = "decoys_taken" if one.is_decoy else "read_right"
+            found.setdefault((one.space, kind), []).append(answer == "Y")
+    return {cell: np.array(said) for cell, said in found.items()}
+
+
+def answers() -> Iterator[tuple[str, str]]:
+    """Yield the number and the answer of every question that a judge answered."""
+    for path in answer_files():
+        yield from json.loads(path.read_text()).items()
 
 
 def intervals(spaces: Mapping[str, FeatureSpace]) -> dict[str, Any]:
