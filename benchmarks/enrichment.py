@@ -57,16 +57,17 @@ def enriched(
     below = np.concatenate([np.array(subtrees[name]) for name in names])
     members = csr_matrix((np.ones(len(below)), (below, columns)), (len(ids), len(names)))
     shared = (has.T @ members).tocoo()
-    kept = shared.data >= MIN_SHARED
-    feature, subtree, both = shared.row[kept], shared.col[kept], shared.data[kept]
     of_feature, of_subtree = (np.asarray(matrix.sum(0)).ravel() for matrix in (has, members))
+    f1 = 2 * shared.data / (of_feature[shared.row] + of_subtree[shared.col])
+    # Pairs that could give no name count as tests, with a p of 1.
+    kept = (shared.data >= MIN_SHARED) & (f1 >= MIN_F1)
+    feature, subtree, both, f1 = shared.row[kept], shared.col[kept], shared.data[kept], f1[kept]
     p = hypergeom.sf(both - 1, len(ids), of_subtree[subtree], of_feature[feature])
     tested = space.n_features * len(names)
     adjusted = _adjusted(p, tested)
-    f1 = 2 * both / (of_feature[feature] + of_subtree[subtree])
     found: dict[int, list[Enriched]] = {}
     for i in np.lexsort((-f1, feature)).tolist():
-        if adjusted[i] <= MAX_FDR and f1[i] >= MIN_F1:
+        if adjusted[i] <= MAX_FDR:
             own = found.setdefault(int(feature[i]), [])
             if len(own) < NAMES:
                 synset = names[subtree[i]]
