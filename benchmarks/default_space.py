@@ -41,12 +41,13 @@ if TYPE_CHECKING:
 
 TARGET = Path(__file__).parents[1] / "saeindex" / "spaces" / "minilm-concepts"
 GATE = 2.0
-# Features are trained, those are dropped that answer to spelling most of all, and the others go on.
+# Features are trained, those are dropped that answer to spelling most of all, and the others go on, with
+# fewer active.
 TRAINED, FEATURES = 6_656, 6_144
 CONFIG = TrainingConfig(
     n_features=TRAINED, k=44, k_named=16, steps=2_500, refined_phase=0.0, input_noise=0.3, seed=0
 )
-GOING_ON = replace(CONFIG, n_features=FEATURES, steps=1_500, refined_phase=0.25, learning_rate=1.5e-3)
+GOING_ON = replace(CONFIG, n_features=FEATURES, k=38, steps=1_500, refined_phase=0.25, learning_rate=1.5e-3)
 CHOOSE_RECORDS, CALIBRATED = 1_500, 20_000
 ATTRIBUTION = (
     "Names and definitions of concepts: Open English WordNet (https://en-word.net), CC BY 4.0, derived from "
