@@ -12,8 +12,7 @@ from saeindex.features.labelers.labeler import Labeling, LabelingTask
 from saeindex.features.labels import MAX_ACTIVE
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
+    from saeindex.features.contrast_sets import Contrast
     from saeindex.types import FloatArray
 
 # Names of the vocabulary that are tried for a feature, and the best of them that are tried as a second name.
@@ -38,38 +37,41 @@ class VocabularyLabeler:
 
     def label(self, task: LabelingTask) -> Labeling:
         """Choose names by how well they tell apart the texts of ``task.shown``."""
-        shown, vectors = task.shown, task.encode(self._names)
-        towards, wanted = vectors - vectors.mean(0), set(task.features)
-        phrases: dict[int, str] = {}
-        left: dict[int, str] = {}
+        shown, left = task.shown, dict.fromkeys(task.features, "too few texts have it")
         contrasts = contrast_sets(shown.vectors, shown.code, task.calibration, MAX_ACTIVE, task.seed)
-        for feature, contrast in enumerate(contrasts):
-            if feature not in wanted:
-                continue
-            if contrast is None:
-                left[feature] = "too few texts have it"
-                continue
-            x, is_active = shown.vectors[contrast.texts], contrast.is_active
-            near = np.argsort(-(towards @ (x[is_active].mean(0) - x[~is_active].mean(0))))[:NEAR]
-            further = self._further.get(feature, ())
-            names = [*(self._names[i] for i in near), *further]
-            tried = np.concatenate([vectors[near], task.encode(further)]) if further else vectors[near]
-            scores = auroc(x @ tried.T, is_active)
-            best = [names[i] for i in np.argsort(-scores, kind="stable")[: SECOND + 1]]
-            first, score = best[0], float(scores.max())
-            pairs = [f"{first}, {name}" for name in best[1:] if name != first]
-            second, better = _best(x, is_active, task.encode(pairs))
-            phrase = first
-            if better > score + MIN_GAIN:
-                phrase, score = pairs[second], better
-            if score >= _best(x, is_active, self._present[[feature]])[1] - TOLERANCE:
-                phrases[feature] = phrase
+        sets = {f: one for f, one in enumerate(contrasts) if one is not None and f in left}
+        best = self._best_names(task, sets)
+        pairs = {f: [f"{names[0]}, {name}" for name in names[1:]] for f, names in best.items()}
+        every = sorted({phrase for f, names in best.items() for phrase in (names[0], *pairs[f])})
+        vector_of = dict(zip(every, task.encode(every), strict=True)) if every else {}
+        phrases: dict[int, str] = {}
+        for feature, contrast in sets.items():
+            tried = [best[feature][0], *pairs[feature]]
+            vectors = [self._present[feature], *(vector_of[phrase] for phrase in tried)]
+            present, *scores = auroc(shown.vectors[contrast.texts] @ np.stack(vectors).T, contrast.is_active)
+            # A second name must bring more than it costs to read.
+            worth = np.array(scores) - MIN_GAIN * (np.arange(len(scores)) > 0)
+            chosen = int(worth.argmax())
+            if scores[chosen] >= present - TOLERANCE:
+                phrases[feature] = tried[chosen]
+                del left[feature]
             else:
                 left[feature] = "no name predicts it as well"
         return Labeling(phrases, left)
 
-
-def _best(x: FloatArray, is_active: NDArray[np.bool_], phrases: FloatArray) -> tuple[int, float]:
-    """Return the position of the phrase (p, d) that tells apart the texts (r, d) best, and its AUROC."""
-    scores = auroc(x @ phrases.T, is_active)
-    return int(scores.argmax()), float(scores.max())
+    def _best_names(self, task: LabelingTask, sets: Mapping[int, Contrast]) -> dict[int, list[str]]:
+        """Return for each feature the names that tell its texts apart best, the first first."""
+        known, all_vectors = task.encode(self._names), task.shown.vectors
+        towards = known - known.mean(0)
+        others = sorted({name for feature in sets for name in self._further.get(feature, ())})
+        vector_of = dict(zip(others, task.encode(others), strict=True)) if others else {}
+        best: dict[int, list[str]] = {}
+        for feature, contrast in sets.items():
+            x, is_active = all_vectors[contrast.texts], contrast.is_active
+            near = np.argsort(-(towards @ (x[is_active].mean(0) - x[~is_active].mean(0))))[:NEAR]
+            further = self._further.get(feature, ())
+            names = [*(self._names[i] for i in near), *further]
+            vectors = np.stack([*known[near], *(vector_of[name] for name in further)])
+            order = np.argsort(-auroc(x @ vectors.T, is_active), kind="stable")
+            best[feature] = list(dict.fromkeys(names[i] for i in order.tolist()))[: SECOND + 1]
+        return best
