@@ -7,6 +7,7 @@ with a marker, each about the mean of its corpus), the other half measure how we
 with a marker. Concepts are taken greedily, first the one that adds most to what the taken ones cover of
 everyday texts, every corpus counting alike, and none whose direction is there already.
 
+`python -m benchmarks.vocabulary` builds it anew, in up to half an hour, and writes the files beside this one.
 Only `fit` parts are read, and none of `agnews`, `product_reviews` and `us_speeches`, which judge legibility.
 """
 
@@ -16,7 +17,7 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,7 +66,10 @@ FIRST_LEMMA, NOUN = 0.05, 0.03
 MIN_NEAR = 0.2
 # Cosine from which on two directions are one; letters of a name that is a word.
 SAME, MIN_LETTERS = 0.8, 3
-BUILT = Path(".cache") / "vocabulary.npz"
+# What was built, committed: concepts as JSON lines, directions in half precision.
+CONCEPT_FILE, DIRECTION_FILE = (
+    Path(__file__).parent / f"vocabulary.{kind}" for kind in ("jsonl", "safetensors")
+)
 PARTS = {"n": "noun", "v": "verb", "a": "adjective", "s": "adjective"}
 TOKEN = re.compile(r"[a-z]+(?:['-][a-z]+)*")
 # A word within a sentence, where only names have a capital.
@@ -435,26 +439,29 @@ def chosen(wordnet: WordNet, shown: Shown, found: Measured) -> tuple[list[Concep
 
 
 def load() -> tuple[list[Concept], FloatArray]:
-    """Return the concepts and their directions; they are built once and kept in the cache folder."""
-    if not BUILT.is_file():
-        wordnet, encoder = WordNet(), CachedEncoder()
-        shown = read_texts(wordnet, encoder)
-        concepts, directions = chosen(
-            wordnet, shown, measured(wordnet, shown, candidates(wordnet, shown), encoder)
-        )
-        described = np.array([json.dumps(asdict(concept)) for concept in concepts])
-        np.savez(BUILT, concepts=described, directions=directions.astype(np.float32))
-    with np.load(BUILT) as built:
-        concepts = [Concept(**json.loads(str(one))) for one in built["concepts"]]
-        return concepts, built["directions"]
+    """Return the committed concepts and their directions (c, d)."""
+    from safetensors.numpy import load_file
+
+    concepts = [Concept(**json.loads(line)) for line in CONCEPT_FILE.read_text().splitlines()]
+    return concepts, load_file(DIRECTION_FILE)["directions"].astype(np.float32)
 
 
-def main() -> None:
-    """Build the vocabulary anew, and print it."""
-    BUILT.unlink(missing_ok=True)
-    for concept in load()[0]:
-        print(json.dumps(asdict(concept)))
+def build() -> tuple[list[Concept], FloatArray]:
+    """Build the concepts and their directions from the corpora, which takes up to half an hour."""
+    wordnet, encoder = WordNet(), CachedEncoder()
+    shown = read_texts(wordnet, encoder)
+    return chosen(wordnet, shown, measured(wordnet, shown, candidates(wordnet, shown), encoder))
+
+
+def save(concepts: Sequence[Concept], directions: FloatArray) -> None:
+    """Write what :func:`load` reads."""
+    from safetensors.numpy import save_file
+
+    rounded = [replace(one, share=round(one.share, 6), auroc=round(one.auroc, 4)) for one in concepts]
+    lines = [json.dumps(asdict(one), ensure_ascii=False) for one in rounded]
+    CONCEPT_FILE.write_text("\n".join(lines) + "\n")
+    save_file({"directions": directions.astype(np.float16)}, DIRECTION_FILE)
 
 
 if __name__ == "__main__":
-    main()
+    save(*build())
