@@ -1,8 +1,8 @@
 """Fits the shipped default feature space, `minilm-concepts`: `python -m benchmarks.default_space`.
 
 The first features stand for the concepts of :mod:`benchmarks.vocabulary`, the others are free. Needs the
-corpora; embedding them takes a quarter of an hour on two cores that multiply in bf16, two hours on others, and
-is cached. The training takes 25 minutes, the labels ten.
+corpora; embedding them takes a quarter of an hour on two cores that multiply in bf16, two hours on others,
+and is cached. The training takes 25 minutes, the labels ten.
 """
 
 from __future__ import annotations
