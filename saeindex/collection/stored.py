@@ -142,7 +142,7 @@ class StoredRecords:
         labels = self._space.labels
         return tuple(
             Activation(feature, labels[feature].text, strongest[feature], labels[feature].is_weak)
-            for feature in sorted(strongest, key=lambda one: (labels[one].is_weak, -strongest[one], one))
+            for feature in sorted(strongest, key=lambda one: (labels[one].display_rank, -strongest[one], one))
         )
 
 

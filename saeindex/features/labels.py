@@ -51,6 +51,16 @@ class FeatureLabel:
         is_trusted = self.trust is not None and self.trust >= TRUST_FLOOR and self.kind == MEANING
         return self.method != MANUAL and not is_trusted
 
+    @property
+    def display_rank(self) -> int:
+        """Return 0 if a concept or a person named the feature, 2 if the label is weak, else 1.
+
+        A feature that was made for its name is read right nearly always, others less often.
+        """
+        if self.is_weak:
+            return 2
+        return 0 if self.method in (CONCEPT, MANUAL) else 1
+
     def to_json(self) -> dict[str, Any]:
         """Return the label as a line of ``labels.jsonl``."""
         trust, f1 = (None if score is None else round(score, 4) for score in (self.trust, self.f1))
@@ -70,12 +80,8 @@ class FeatureLabel:
 def telling_order(
     labels: Sequence[FeatureLabel], features: NDArray[np.int32], values: FloatArray
 ) -> NDArray[np.int64]:
-    """Return the order (r,) in which a text's ``features`` (r,) are shown: the strongest first.
-
-    Those whose label does not say what they mean come last.
-    """
-    weak = [labels[feature].is_weak for feature in features.tolist()]
-    return np.lexsort((-values, weak))
+    """Return the order (r,) in which a text's ``features`` (r,) are shown: best named, then strongest."""
+    return np.lexsort((-values, [labels[feature].display_rank for feature in features.tolist()]))
 
 
 def trust_scores(

@@ -14,7 +14,14 @@ from saeindex.errors import InvalidInputError
 from saeindex.features import Calibration, FeatureLabel, FeatureSpace
 from saeindex.features.contrast_sets import MIN_ACTIVE, auroc, contrast_sets
 from saeindex.features.labelling import with_phrases, with_spelling
-from saeindex.features.labels import MAX_ACTIVE, MEANING, SPELLING, TRUST_FLOOR, trust_scores
+from saeindex.features.labels import (
+    MAX_ACTIVE,
+    MEANING,
+    SPELLING,
+    TRUST_FLOOR,
+    telling_order,
+    trust_scores,
+)
 from saeindex.features.lexical import TERMS, _evidence, _phrases, _presence, lexical_labels
 from saeindex.types import SparseCode
 
@@ -204,3 +211,24 @@ def test_the_kind_of_a_feature_is_kept_in_files_and_by_new_names(space: FeatureS
 
 def _no_vectors(texts: Sequence[str]) -> NDArray[np.float32]:
     return np.zeros((len(texts), 384), np.float32)
+
+
+def test_what_is_shown_first_is_named_by_a_concept_or_a_person_then_trusted_then_strong() -> None:
+    labels = [
+        FeatureLabel("weak", "lexical", 0.6),
+        FeatureLabel("trusted", "lexical", 0.9),
+        FeatureLabel("concept", "concept", 0.9),
+        FeatureLabel("spelled", "concept", 0.9, kind="spelling"),
+        FeatureLabel("given", "manual"),
+        FeatureLabel("trusted too", "vocabulary", 0.9),
+    ]
+    strengths = np.array([9, 3, 1, 8, 2, 4], np.float32)
+    order = telling_order(labels, np.arange(6, dtype=np.int32), strengths)
+    assert [labels[i].text for i in order] == [
+        "given",
+        "concept",
+        "trusted too",
+        "trusted",
+        "weak",
+        "spelled",
+    ]

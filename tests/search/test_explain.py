@@ -70,11 +70,12 @@ def test_a_sparse_explanation_lists_only_features_that_query_and_record_share(pa
         assert all(part.kind == "feature" and part.value > 0 for part in hit.explanation.parts)
 
 
-def test_activations_come_strongest_first_but_weak_labels_last(papers: FeatureIndex) -> None:
-    is_weak = np.array([label.is_weak for label in papers.space.labels])
+def test_the_best_named_activations_come_first_then_the_strongest(papers: FeatureIndex) -> None:
+    ranks = [label.display_rank for label in papers.space.labels]
+    assert {1, 2} <= set(ranks)
     hits = papers.search(QUERIES[2])
     for hit, (record,) in ((hit, papers.get([hit.id])) for hit in hits):
-        strongest = sorted(record.concepts, key=lambda one: (is_weak[one.id], -one.activation))
+        strongest = sorted(record.concepts, key=lambda one: (ranks[one.id], -one.activation))
         assert [active.id for active in hit.features] == [one.id for one in strongest[:10]]
         assert min(active.activation for active in hit.features) > 0
         assert [active.label for active in hit.features] == [
