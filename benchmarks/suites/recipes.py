@@ -31,7 +31,7 @@ STEPS, QUICK_STEPS, SEED = 700, 20, 0
 HELD_OUT, CALIBRATED, RECORDS = 3_000, 20_000, 1_500
 CORPORA = (*mixture.GENERAL_CORPORA, *mixture.OTHER_CORPORA, "agnews")
 CONFIG = TrainingConfig(
-    n_features=4_096, k=44, k_named=16, steps=STEPS, input_noise=0.3, seed=SEED, **GENERAL
+    n_features=6_144, k=44, k_named=16, steps=STEPS, input_noise=0.3, seed=SEED, **GENERAL
 )
 
 
@@ -54,9 +54,11 @@ RECIPES = {
     "named: 2,048": Recipe(2_048),
     "a trained encoder": Recipe(config=replace(CONFIG, tied_encoder=False)),
     "free features learn what is left": Recipe(config=replace(CONFIG, free_share=0.0)),
-    "free alone .25": Recipe(config=replace(CONFIG, free_share=0.25)),
-    "loss of named alone .3": Recipe(config=replace(CONFIG, named_share=0.3)),
-    "k 36": Recipe(config=replace(CONFIG, k=36)),
+    "free alone .2": Recipe(config=replace(CONFIG, free_share=0.2)),
+    "free alone .5": Recipe(config=replace(CONFIG, free_share=0.5)),
+    "loss of named alone .3": Recipe(config=replace(CONFIG, named_share=0.3, free_share=0.65)),
+    "4,096 features": Recipe(config=replace(CONFIG, n_features=4_096)),
+    "k 38": Recipe(config=replace(CONFIG, k=38)),
     "k 52": Recipe(config=replace(CONFIG, k=52)),
     "named active: at most 8": Recipe(config=replace(CONFIG, k_named=8)),
     "no gate": Recipe(gate=None),
