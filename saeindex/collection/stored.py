@@ -10,9 +10,12 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
+import numpy as np
+
 from saeindex.collection.records import record_ids
 from saeindex.config import DENSE, PASSAGES, SAE, TEXT, suffixed
 from saeindex.errors import InvalidInputError
+from saeindex.features.labels import telling_order
 from saeindex.files import checked_suffix, replacing
 from saeindex.indexing.points import point_id
 from saeindex.protocols import SparseVector
@@ -39,7 +42,7 @@ FORMATS = (".jsonl", ".parquet")
 class StoredRecord:
     """A record of an index: its text (of a split record all passages, which overlap), metadata and fields.
 
-    ``concepts`` are the active features of the text, the strongest first, each at its strongest passage;
+    ``concepts`` are the active features of the text, the best named first, each at its strongest passage;
     ``dense`` (p, d) and ``sae`` are the stored vectors of the passages.
     """
 
@@ -139,10 +142,13 @@ class StoredRecords:
         for code in codes:
             for feature, value in zip(code.indices.tolist(), code.values.tolist(), strict=True):
                 strongest[feature] = max(value, strongest.get(feature, 0.0))
-        labels = self._space.labels
+        labels, calibration = self._space.labels, self._space.calibration
+        features = np.array(sorted(strongest), np.int32)
+        values = np.array([strongest[feature] for feature in sorted(strongest)], np.float32)
+        order = telling_order(labels, calibration, features, values)
         return tuple(
             Activation(feature, labels[feature].text, strongest[feature], labels[feature].is_weak)
-            for feature in sorted(strongest, key=lambda one: (labels[one].display_rank, -strongest[one], one))
+            for feature in features[order].tolist()
         )
 
 

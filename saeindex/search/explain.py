@@ -68,7 +68,7 @@ class Explainer:
 
     def __init__(self, space: FeatureSpace) -> None:
         """Read the space's directions, bias and labels."""
-        self._labels = space.labels
+        self._labels, self._calibration = space.labels, space.calibration
         self._directions = space.sae.directions
         self._bias: NDArray[np.float64] = space.sae.weights["bias"].astype(np.float64)
 
@@ -106,7 +106,7 @@ class Explainer:
 
     def activations(self, code: SparseVector, limit: int = 10) -> tuple[Activation, ...]:
         """Return a record's features with their labels, the best named first, then the strongest."""
-        order = telling_order(self._labels, code.indices, code.values)[:limit]
+        order = telling_order(self._labels, self._calibration, code.indices, code.values)[:limit]
         pairs = zip(code.indices[order].tolist(), code.values[order].tolist(), strict=True)
         named = ((i, self._labels[i], value) for i, value in pairs)
         return tuple(Activation(i, label.text, value, label.is_weak) for i, label, value in named)

@@ -213,7 +213,7 @@ def _no_vectors(texts: Sequence[str]) -> NDArray[np.float32]:
     return np.zeros((len(texts), 384), np.float32)
 
 
-def test_what_is_shown_first_is_named_by_a_concept_or_a_person_then_trusted_then_strong() -> None:
+def test_typical_features_that_a_concept_or_a_person_named_are_shown_first_and_weak_ones_last() -> None:
     labels = [
         FeatureLabel("weak", "lexical", 0.6),
         FeatureLabel("trusted", "lexical", 0.9),
@@ -222,13 +222,19 @@ def test_what_is_shown_first_is_named_by_a_concept_or_a_person_then_trusted_then
         FeatureLabel("given", "manual"),
         FeatureLabel("trusted too", "vocabulary", 0.9),
     ]
+    never = np.zeros(6, np.float32)
     strengths = np.array([9, 3, 1, 8, 2, 4], np.float32)
-    order = telling_order(labels, np.arange(6, dtype=np.int32), strengths)
+    typical = Calibration(9, never, np.zeros(6, np.float32), np.full(6, 99, np.float32))
+    order = telling_order(labels, typical, np.arange(6, dtype=np.int32), strengths)
+    named = ["given", "concept", "trusted too", "trusted", "weak", "spelled"]
+    assert [labels[i].text for i in order] == named
+    rarely = Calibration(9, never, np.array([0, 0, 1.5, 0, 2.0, 0], np.float32), np.full(6, 99, np.float32))
+    order = telling_order(labels, rarely, np.arange(6, dtype=np.int32), strengths)
     assert [labels[i].text for i in order] == [
         "given",
-        "concept",
         "trusted too",
         "trusted",
+        "concept",
         "weak",
         "spelled",
     ]

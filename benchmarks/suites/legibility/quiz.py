@@ -124,7 +124,7 @@ def _of_records(space: FeatureSpace, code: SparseCode, rng: np.random.Generator)
     hidden = is_hidden(space)
     for row in rng.permutation(len(code)).tolist():
         indices, values = code.row(row)
-        first = indices[telling_order(space.labels, indices, values)][:SHOWN]
+        first = indices[telling_order(space.labels, space.calibration, indices, values)][:SHOWN]
         if not hidden[first].all():
             yield row, int(rng.choice(first[~hidden[first]]))
 

@@ -171,8 +171,9 @@ def _examples(snapshot: Snapshot, rows: Sequence[int], one: Finding) -> list[Exa
 def example_of(snapshot: Snapshot, row: int, text: str, highlights: tuple[str, ...] = ()) -> Example:
     """Return a record as an example: a part of its text, and its strongest concepts."""
     code = snapshot.activations[row]
-    order = telling_order(snapshot.space.labels, code.indices, code.data)[:SHOWN_CONCEPTS]
-    labels = [snapshot.space.labels[int(code.indices[i])] for i in order]
+    space = snapshot.space
+    order = telling_order(space.labels, space.calibration, code.indices, code.data)[:SHOWN_CONCEPTS]
+    labels = [space.labels[int(code.indices[i])] for i in order]
     shown = tuple(shown_label(label.text, label.is_weak) for label in labels)
     whole = Example(snapshot.ids[row], " ".join(text.split()), shown, highlights)
     return replace(whole, text=_excerpt(whole))
