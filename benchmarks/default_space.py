@@ -105,14 +105,9 @@ def trained(
 
 
 def meaningful(sae: SparseAutoencoder, x: FloatArray, encoder: TextEncoder) -> list[int]:
-    """Return the features without those that spelling describes better than anything else, the worst first.
-
-    Synsets of the `fit` part describe them: half chooses a feature's best sets, half judges these.
-    """
-    synsets = list(data.read("oewn", "fit"))
-    vectors = mixture.embed([record.text for record in synsets], encoder, "synsets")
-    sets = SynsetSets.of(synsets, vectors, half(len(synsets)), MIN_MARKED)
-    found = described(sae, Calibration.measure(sae.encode(sample(x, CALIBRATED, CONFIG.seed))).median, sets)
+    """Return the features without the surplus, those that spelling describes best beside anything else."""
+    typical = Calibration.measure(sae.encode(sample(x, CALIBRATED, CONFIG.seed))).median
+    found = described(sae, typical, fit_sets(encoder))
     *meanings, spelling = found.f1
     lead = np.where(found.is_live, spelling / np.maximum(np.max(meanings, 0), 1e-9), 0)
     dropped = np.argsort(-lead, kind="stable")[: sae.n_features - FEATURES]
@@ -120,13 +115,19 @@ def meaningful(sae: SparseAutoencoder, x: FloatArray, encoder: TextEncoder) -> l
     return kept
 
 
+def fit_sets(encoder: TextEncoder) -> SynsetSets:
+    """Return sets of the synsets of the `fit` part: half chooses a feature's best sets, half judges these."""
+    synsets = list(data.read("oewn", "fit"))
+    vectors = mixture.embed([record.text for record in synsets], encoder, "synsets")
+    return SynsetSets.of(synsets, vectors, half(len(synsets)), MIN_MARKED)
+
+
 def with_vocabulary(
     space: FeatureSpace, corpus: mixture.Mixture, x: FloatArray, encoder: TextEncoder
 ) -> FeatureSpace:
     """Return the space with names of concepts and kinds for its free features, and spellings marked."""
-    synsets, wordnet = list(data.read("oewn", "fit")), vocabulary.WordNet()
-    vectors = mixture.embed([record.text for record in synsets], encoder, "synsets")
-    kinds = enriched(space, wordnet, vectors, [record.id for record in synsets])
+    sets, wordnet = fit_sets(encoder), vocabulary.WordNet()
+    kinds = enriched(space, wordnet, sets.vectors, list(wordnet.synsets))
     further = {feature: list(dict.fromkeys(one.name for one in found)) for feature, found in kinds.items()}
     free = [feature for feature, label in enumerate(space.labels) if label.method != CONCEPT]
     task = labeling_task(
@@ -135,7 +136,6 @@ def with_vocabulary(
     names = list(dict.fromkeys(concept.name for concept in vocabulary.load()[0]))
     labeler = VocabularyLabeler(names, space.label_vectors, further)
     named = with_labeling(space, task, labeler.label(task), labeler.method)
-    sets = SynsetSets.of(synsets, vectors, half(len(synsets)), MIN_MARKED)
     found = described(space.sae, space.calibration.median, sets)
     return with_spelling(named, np.flatnonzero(found.is_confirmed_spelling()).tolist())
 
