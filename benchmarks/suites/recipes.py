@@ -30,19 +30,22 @@ if TYPE_CHECKING:
 STEPS, QUICK_STEPS, SEED = 700, 20, 0
 HELD_OUT, CALIBRATED, RECORDS = 3_000, 20_000, 1_500
 CORPORA = (*mixture.GENERAL_CORPORA, *mixture.OTHER_CORPORA, "agnews")
+# The vocabulary begins with so many broad subjects.
+SUBJECTS = 189
 CONFIG = TrainingConfig(
-    n_features=6_144, k=44, k_named=16, steps=STEPS, input_noise=0.3, seed=SEED, **GENERAL
+    n_features=6_144, k=46, k_named=20, steps=STEPS, input_noise=0.3, seed=SEED, **GENERAL
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Options of a training; ``gate`` is how often a concept may be active, in shares of the texts with it.
+    """Options of a training with some ``concepts`` of the vocabulary, all by default.
 
-    None leaves named features without a gate. ``anchors`` are of names and texts, or of names and glosses.
+    ``gate`` is how often a concept may be active, in shares of the texts with it; None leaves named features
+    without a gate. ``anchors`` are of names and texts, or of names and glosses.
     """
 
-    n_named: int = 3_072
+    concepts: slice = slice(None)
     config: TrainingConfig = CONFIG
     gate: float | None = 2.0
     anchors: str = "texts"
@@ -50,16 +53,13 @@ class Recipe:
 
 RECIPES = {
     "base": Recipe(),
-    "no named features": Recipe(0, replace(CONFIG, k_named=0, free_share=0.0)),
-    "named: 2,048": Recipe(2_048),
+    "no named features": Recipe(slice(0), replace(CONFIG, k_named=0, free_share=0.0)),
+    "no subjects": Recipe(slice(SUBJECTS, None)),
+    "half of the words": Recipe(slice(SUBJECTS + 1_437)),
     "a trained encoder": Recipe(config=replace(CONFIG, tied_encoder=False)),
     "free features learn what is left": Recipe(config=replace(CONFIG, free_share=0.0)),
-    "free alone .2": Recipe(config=replace(CONFIG, free_share=0.2)),
     "free alone .5": Recipe(config=replace(CONFIG, free_share=0.5)),
-    "loss of named alone .3": Recipe(config=replace(CONFIG, named_share=0.3, free_share=0.65)),
     "4,096 features": Recipe(config=replace(CONFIG, n_features=4_096)),
-    "k 38": Recipe(config=replace(CONFIG, k=38)),
-    "k 52": Recipe(config=replace(CONFIG, k=52)),
     "named active: at most 8": Recipe(config=replace(CONFIG, k_named=8)),
     "no gate": Recipe(gate=None),
     "gate: four times the share": Recipe(gate=4.0),
@@ -113,14 +113,16 @@ def run(quick: bool = False) -> Outcome:
 def trained(recipe: Recipe, material: Material) -> SparseAutoencoder:
     """Train a recipe on the mixture without the rows that hold it to its course."""
     order = np.random.default_rng(SEED).permutation(len(material.x))
-    n = recipe.n_named
+    own = recipe.concepts
+    anchors, shares = material.anchors[recipe.anchors][own], material.shares[own]
+    is_named = len(shares) > 0
     return train(
         material.x,
         recipe.config,
         rows=np.sort(order[HELD_OUT:]),
         held_out=material.x[np.sort(order[:HELD_OUT])],
-        anchors=material.anchors[recipe.anchors][:n] if n else None,
-        shares=gate_shares(material.shares[:n], recipe.gate) if n and recipe.gate else None,
+        anchors=anchors if is_named else None,
+        shares=gate_shares(shares, recipe.gate) if is_named and recipe.gate else None,
     )
 
 
@@ -157,5 +159,5 @@ def _held(sae: SparseAutoencoder, material: Material) -> float:
     n = sae.n_named
     if not n:
         return 0.0
-    own = [(sae.directions[:n] * unit_rows(a[:n])).sum(1).mean() for a in material.anchors.values()]
+    own = [(sae.directions[:n] @ unit_rows(a).T).max(1).mean() for a in material.anchors.values()]
     return float(max(own))
