@@ -39,13 +39,14 @@ CONFIG = TrainingConfig(
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Options of a training with some ``concepts`` of the vocabulary, all by default.
+    """Options of a training with the concepts of the vocabulary from the ``first`` up to the ``last``.
 
     ``gate`` is how often a concept may be active, in shares of the texts with it; None leaves named features
     without a gate. ``anchors`` are of names and texts, or of names and glosses.
     """
 
-    concepts: slice = slice(None)
+    first: int = 0
+    last: int | None = None
     config: TrainingConfig = CONFIG
     gate: float | None = 2.0
     anchors: str = "texts"
@@ -53,9 +54,9 @@ class Recipe:
 
 RECIPES = {
     "base": Recipe(),
-    "no named features": Recipe(slice(0), replace(CONFIG, k_named=0, free_share=0.0)),
-    "no subjects": Recipe(slice(SUBJECTS, None)),
-    "half of the words": Recipe(slice(SUBJECTS + 1_437)),
+    "no named features": Recipe(last=0, config=replace(CONFIG, k_named=0, free_share=0.0)),
+    "no subjects": Recipe(first=SUBJECTS),
+    "half of the words": Recipe(last=SUBJECTS + 1_437),
     "a trained encoder": Recipe(config=replace(CONFIG, tied_encoder=False)),
     "free features learn what is left": Recipe(config=replace(CONFIG, free_share=0.0)),
     "free alone .5": Recipe(config=replace(CONFIG, free_share=0.5)),
@@ -113,7 +114,7 @@ def run(quick: bool = False) -> Outcome:
 def trained(recipe: Recipe, material: Material) -> SparseAutoencoder:
     """Train a recipe on the mixture without the rows that hold it to its course."""
     order = np.random.default_rng(SEED).permutation(len(material.x))
-    own = recipe.concepts
+    own = slice(recipe.first, recipe.last)
     anchors, shares = material.anchors[recipe.anchors][own], material.shares[own]
     is_named = len(shares) > 0
     return train(
