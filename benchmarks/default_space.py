@@ -46,14 +46,16 @@ GATE = 2.0
 # fewer active.
 TRAINED, FEATURES = 6_656, 6_144
 CONFIG = TrainingConfig(
-    n_features=TRAINED, k=44, k_named=16, steps=2_500, refined_phase=0.0, input_noise=0.3, seed=0
+    n_features=TRAINED, k=48, k_named=24, steps=2_500, refined_phase=0.0, input_noise=0.3, seed=0
 )
-GOING_ON = replace(CONFIG, n_features=FEATURES, k=38, steps=1_500, refined_phase=0.25, learning_rate=1.5e-3)
+GOING_ON = replace(CONFIG, n_features=FEATURES, k=44, steps=1_500, refined_phase=0.25, learning_rate=1.5e-3)
 CHOOSE_RECORDS, CALIBRATED = 1_500, 20_000
 ATTRIBUTION = (
     "Names and definitions of concepts: Open English WordNet (https://en-word.net), CC BY 4.0, derived from "
     "WordNet, Copyright Princeton University."
 )
+# Cosine of two concepts from which on one may be the broader of the other.
+KIN = 0.3
 # Synsets of a set, in each half, by which features are marked as answering to spelling.
 MIN_MARKED = 8
 
@@ -125,15 +127,22 @@ def fit_sets(encoder: TextEncoder) -> SynsetSets:
 def with_vocabulary(
     space: FeatureSpace, corpus: mixture.Mixture, x: FloatArray, encoder: TextEncoder
 ) -> FeatureSpace:
-    """Return the space with names of concepts and kinds for its free features, and spellings marked."""
+    """Return the space with names of concepts and kinds for its free features, and spellings marked.
+
+    No free feature has the name of a concept that has a feature of its own.
+    """
     sets, wordnet = fit_sets(encoder), vocabulary.WordNet()
     kinds = enriched(space, wordnet, sets.vectors, list(wordnet.synsets))
-    further = {feature: list(dict.fromkeys(one.name for one in found)) for feature, found in kinds.items()}
+    own = {label.text for label in space.labels if label.method == CONCEPT}
+    further = {
+        feature: [name for name in dict.fromkeys(one.name for one in found) if name not in own]
+        for feature, found in kinds.items()
+    }
     free = [feature for feature, label in enumerate(space.labels) if label.method != CONCEPT]
     task = labeling_task(
         space, corpus.texts, x, encoder, features=free, groups=corpus.groups, seed=CONFIG.seed
     )
-    names = list(dict.fromkeys(concept.name for concept in vocabulary.load()[0]))
+    names = [name for name in dict.fromkeys(one.name for one in vocabulary.load()[0]) if name not in own]
     labeler = VocabularyLabeler(names, space.label_vectors, further)
     named = with_labeling(space, task, labeler.label(task), labeler.method)
     found = described(space.sae, space.calibration.median, sets)
@@ -143,12 +152,12 @@ def with_vocabulary(
 def named_anchors(encoder: TextEncoder, taken: Sequence[int] | None = None) -> Anchors:
     """Return concepts of the vocabulary as anchors, all or those ``taken``.
 
-    A broader concept is the nearest above in WordNet.
+    A broader concept is the nearest above in WordNet that the encoder reads as a relative.
     """
     concepts, directions = vocabulary.load()
     if taken is not None:
         concepts, directions = [concepts[i] for i in taken], directions[taken]
-    above = broader(concepts, vocabulary.WordNet())
+    above = broader(concepts, directions, vocabulary.WordNet())
     defined = tuple(
         DefinedConcept(one.name, one.gloss, tuple(one.words), broader=above.get(one.name)) for one in concepts
     )
@@ -156,16 +165,22 @@ def named_anchors(encoder: TextEncoder, taken: Sequence[int] | None = None) -> A
     return Anchors.given(defined, directions, shares, encoder)
 
 
-def broader(concepts: Sequence[vocabulary.Concept], wordnet: vocabulary.WordNet) -> dict[str, str]:
-    """Return the name of the nearest broader concept, of those that have one and whose sense is known."""
-    name_of = {one.synset: one.name for one in concepts if one.gloss}
+def broader(
+    concepts: Sequence[vocabulary.Concept], directions: FloatArray, wordnet: vocabulary.WordNet
+) -> dict[str, str]:
+    """Return the name of the nearest broader concept, of those that have one and whose sense is known.
+
+    Only of relatives: WordNet has people below "cause", and kisses below "event".
+    """
+    place_of = {one.synset: i for i, one in enumerate(concepts) if one.gloss}
     found: dict[str, str] = {}
-    for one in concepts:
+    for i, one in enumerate(concepts):
         seen, ahead = {one.synset}, [one.synset] if one.gloss else []
         while ahead and one.name not in found:
             for synset in wordnet.synsets.get(ahead.pop(0), {}).get("hypernyms", []):
-                if name_of.get(synset, one.name) != one.name:
-                    found.setdefault(one.name, name_of[synset])
+                other = place_of.get(synset, i)
+                if other != i and directions[i] @ directions[other] >= KIN:
+                    found.setdefault(one.name, concepts[other].name)
                 if synset not in seen:
                     seen.add(synset)
                     ahead.append(synset)

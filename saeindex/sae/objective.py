@@ -13,6 +13,9 @@ from saeindex.sae.topk import combine, largest, refine, strengths_on
 from saeindex.sae.training_config import TrainingConfig
 
 TEMPERATURE = 0.1
+# The least length of a tied row, and the least strength at its gate. Without them one named feature in four
+# falls silent, the broader ones first: "sport", where "team" and "score" reconstruct the text as well.
+LEAST_SCALE, LEAST_STRENGTH = 0.3, 0.02
 
 
 class Weights(torch.nn.Module):
@@ -39,12 +42,20 @@ class Weights(torch.nn.Module):
         self.register_buffer("threshold", torch.full((len(decoder),), -torch.inf, device=decoder.device))
 
     @torch.no_grad()
-    def set_gate(self, rows: Tensor, shares: Tensor) -> None:
-        """Set the thresholds of the named latents, so that each is active in its share (a,) of the rows."""
+    def set_gate(self, rows: Tensor, shares: Tensor, *, is_tied: bool) -> None:
+        """Set the thresholds of the named latents, so that each is active in its share (a,) of the rows.
+
+        At most in these, and if they are tied, in all of them that the budget allows.
+        """
         named = slice(0, len(self.anchors))
         strengths = self.encoder[named] @ (rows - self.bias).T + self.encoder_bias[named, None]
         silent = ((1 - shares) * (len(rows) - 1)).long()
-        self.threshold[named] = strengths.sort(dim=1).values.gather(1, silent[:, None])[:, 0]
+        threshold = strengths.sort(dim=1).values.gather(1, silent[:, None])[:, 0]
+        if is_tied:
+            lift = (LEAST_STRENGTH - threshold).clamp_min(0)
+            self.encoder_bias[named] += lift
+            threshold += lift
+        self.threshold[named] = threshold
 
     @torch.no_grad()
     def normalize(self, config: TrainingConfig) -> None:
@@ -55,7 +66,7 @@ class Weights(torch.nn.Module):
             self.decoder[named] = self.anchors
         if config.tied_encoder:
             scale = (self.encoder[named] * self.anchors).sum(1, keepdim=True)
-            self.encoder[named] = scale.clamp_min(0) * self.anchors
+            self.encoder[named] = scale.clamp_min(LEAST_SCALE) * self.anchors
 
 
 @torch.no_grad()

@@ -158,8 +158,8 @@ class _Training:
         is_refined = step >= self.steps - self.config.refined_steps
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate(step)
-        if self.shares is not None and step % GATE_EVERY == 0:
-            self.weights.set_gate(self.gate_rows[:GATE_ROWS], self.shares)
+        if step % GATE_EVERY == 0:
+            self._set_gate(self.gate_rows[:GATE_ROWS])
         batch = self.batches[step].to(self.config.device)
         loss, error = self.objective(batch, self.weights, step, is_refined)
         self.optimizer.zero_grad(set_to_none=True)
@@ -169,6 +169,10 @@ class _Training:
         self.weights.normalize(self.config)
         self.progress.step += 1
         return error
+
+    def _set_gate(self, rows: Tensor) -> None:
+        if self.shares is not None:
+            self.weights.set_gate(rows, self.shares, is_tied=self.config.tied_encoder)
 
     def _learning_rate(self, step: int) -> float:
         """Return the rate of a step: it rises, stays, then falls linearly; phase two starts at half of it."""
@@ -187,8 +191,7 @@ class _Training:
     def _evaluate(self) -> None:
         """Measure the held-out error, keep the best weights, and lower the rate if the error stalls."""
         progress = self.progress
-        if self.shares is not None:
-            self.weights.set_gate(self.gate_rows, self.shares)
+        self._set_gate(self.gate_rows)
         if self.held_out is None or not len(self.held_out):
             self.best = _copy(self.weights)
             return

@@ -49,10 +49,19 @@ def read_autoencoder(path: str | Path, format: str = "auto", *, k: int | None = 
 
 
 def export_autoencoder(autoencoder: SparseAutoencoder, folder: Path, format: str) -> list[str]:
-    """Write into an existing folder in one of ``EXPORT_FORMATS``; return notes on what is lost."""
+    """Write into an existing folder in one of ``EXPORT_FORMATS``; return notes on what is lost.
+
+    No other format has two budgets: InvalidInputError for an autoencoder with named features.
+    """
     if format not in EXPORT_FORMATS:
         raise InvalidInputError(
             f"export to {format!r}", "no such format", f"Use one of {', '.join(EXPORT_FORMATS)}."
+        )
+    if autoencoder.n_named:
+        raise InvalidInputError(
+            f"export to {format}",
+            "an autoencoder with named features, which have a budget and a gate of their own",
+            "Export the space itself (the format saeindex), or fit one without named features.",
         )
     notes: list[str] = _FORMATS[format].write(autoencoder, folder)
     if autoencoder.refine_steps:
