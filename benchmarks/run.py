@@ -29,6 +29,7 @@ SUITES = (
     "faults",
     "taxonomy",
     "recipes",
+    "legibility",
 )
 RESULTS = Path(__file__).parent / "results"
 

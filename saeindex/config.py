@@ -7,7 +7,7 @@ from uuid import UUID
 
 FORMAT_VERSION: Final = 1
 DEFAULT_ENCODER: Final = "all-MiniLM-L6-v2"
-DEFAULT_SPACE: Final = "minilm-general"
+DEFAULT_SPACE: Final = "minilm-concepts"
 
 # Named vectors and payload fields of the storage layout; a further text field adds a suffix.
 DENSE: Final = "dense"

@@ -14,9 +14,11 @@ from saeindex.search.hits import Hits
 
 
 def made(path: Path, client: QdrantClient) -> FeatureIndex:
-    FeatureIndex.open(path, space="minilm-general", client=None, url=None, encoder=None, resume=False).close()
+    FeatureIndex.open(
+        path, space="minilm-concepts", client=None, url=None, encoder=None, resume=False
+    ).close()
     return FeatureIndex.create(
-        "papers", "minilm-general", client=client, url=None, encoder=None, passages=PassageOptions(200),
+        "papers", "minilm-concepts", client=client, url=None, encoder=None, passages=PassageOptions(200),
         payload_indexes={"metadata.year": "integer-range"}, fields=("prompt",), shard_number=3,
         replication_factor=2, write_consistency_factor=2, on_disk_payload=True,
     )  # fmt: skip

@@ -155,7 +155,7 @@ def test_verdicts_on_concepts_change_the_search(index: str) -> None:
 def test_a_verdict_that_changes_nothing_repeats_the_search(index: str, arguments: tuple[str, ...]) -> None:
     first = called("search", index, *arguments, "--limit", "40")
     share = {c["id"] for hit in first["hits"] for c in hit["features"]}
-    unused = next(i for i in range(2_560) if i not in share)
+    unused = next(i for i in range(6_144) if i not in share)
     again = called("search", index, *arguments, "--limit", "40", "--reject", str(unused))
     scores = {hit["id"]: hit["score"] for hit in first["hits"]}
     assert {hit["id"]: hit["score"] for hit in again["hits"]} == pytest.approx(scores, abs=0.05)
@@ -167,7 +167,7 @@ def test_a_verdict_that_changes_nothing_repeats_the_search(index: str, arguments
         (("galaxies", "--accept", "5"), "no property search"),
         (("--property", "sad", "--accept", "five"), "not a number"),
         (("--property", "sad", "--accept", "5", "--reject", "#5"), "both"),
-        (("--property", "sad", "--reject", "9999"), "has features #0 to #2559"),
+        (("--property", "sad", "--reject", "9999"), "has features #0 to #6143"),
         (("--feedback", "missing.json"), "no such file"),
         (("--property", "sad", "--feedback", "sad.json"), "a property or examples beside it"),
         (("--feedback", "text.json"), "not JSON"),

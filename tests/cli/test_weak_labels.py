@@ -26,7 +26,9 @@ def index_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def half_weak(space: FeatureSpace) -> FeatureSpace:
     """The default space with weak labels on even features and trusted ones on odd features."""
-    labels = tuple(replace(label, trust=0.6 + 0.3 * (i % 2)) for i, label in enumerate(space.labels))
+    labels = tuple(
+        replace(label, trust=0.6 + 0.3 * (i % 2), kind="meaning") for i, label in enumerate(space.labels)
+    )
     return replace(space, labels=labels)
 
 
@@ -124,7 +126,7 @@ def test_families_mark_weak_labels_and_families_with_only_weak_labels(index_fold
 
 
 def test_maps_and_cards_mark_weak_labels(index_folder: Path, index: str, half_weak: FeatureSpace) -> None:
-    lost = call("sae", "map", str(index_folder / "space"), "minilm-general", "--threshold", "1.0")
+    lost = call("sae", "map", str(index_folder / "space"), "minilm-concepts", "--threshold", "1.0")
     assert lost.returncode in (0, 1)
     described = called("sae", "map", str(index_folder / "space"), str(index_folder / "space"))
     assert all(m["old_is_weak"] == (m["old"] % 2 == 0) for m in described["matches"])

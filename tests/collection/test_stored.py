@@ -66,11 +66,16 @@ def test_concepts_are_the_strongest_of_all_passages(index: FeatureIndex) -> None
     (long,) = index.get(["long"])
     code = index.space.sae.encode(np.stack(long.dense))
     activations = np.asarray(code.to_csr().todense()).max(0)
-    is_weak = [label.is_weak for label in index.space.labels]
-    order = np.lexsort((-activations, is_weak))
+    is_weak = np.array([label.is_weak for label in index.space.labels])
+    is_given = np.array([label.method == "concept" for label in index.space.labels])
+    is_typical = activations >= index.space.calibration.median
+    order = np.lexsort((-activations, ~(is_given & is_typical), is_weak))
     expected = order[activations[order] > 0]
-    assert [one.id for one in long.concepts] == expected.tolist()
-    np.testing.assert_allclose([one.activation for one in long.concepts], activations[expected], rtol=2e-3)
+    first = [one.id for one in long.concepts][:40]  # of later ones, some are equally strong
+    assert first == expected[:40].tolist()
+    assert {one.id for one in long.concepts} == set(expected.tolist())
+    found = {one.id: one.activation for one in long.concepts}
+    np.testing.assert_allclose([found[i] for i in expected.tolist()], activations[expected], rtol=2e-3)
     assert len(long.concepts) == (activations > 0).sum()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,9 @@ def resolver(papers: FeatureIndex) -> Resolver:
 
 @pytest.mark.parametrize("mode", ["strict", "best", "expand"])
 def test_a_label_is_its_own_feature_in_every_mode(resolver: Resolver, space: FeatureSpace, mode: Any) -> None:
-    for feature in (5, 271, 1041, 2078):
+    times = Counter(label.text for label in space.labels)
+    alone = [feature for feature, label in enumerate(space.labels) if times[label.text] == 1]
+    for feature in alone[:: len(alone) // 4]:
         label = space.labels[feature].text
         for phrase in (label, label.upper()):
             found = resolver.resolve(phrase, mode)

@@ -92,7 +92,7 @@ def test_every_file_of_a_saved_space_is_allowed(space: FeatureSpace, tmp_path: P
 def test_a_folder_and_a_packaged_name_need_no_hub(space: FeatureSpace, tmp_path: Path) -> None:
     folder = write_with_card(space, tmp_path / "lens")
     assert FeatureSpace.from_pretrained(folder).fingerprint == space.fingerprint
-    assert FeatureSpace.from_pretrained("minilm-general").fingerprint == space.fingerprint
+    assert FeatureSpace.from_pretrained("minilm-concepts").fingerprint == space.fingerprint
     (folder / "labels.jsonl").unlink()
     with pytest.raises(MismatchError, match="damaged or missing"):
         FeatureSpace.from_pretrained(folder)

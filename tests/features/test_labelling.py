@@ -49,7 +49,7 @@ def embeddings(session_encoder: RecordingEncoder) -> Any:
 @pytest.fixture(scope="module")
 def fitted_space(session_encoder: RecordingEncoder, embeddings: Any) -> FeatureSpace:
     return FeatureSpace.fit(
-        TEXTS, config=CONFIG, encoder=session_encoder, embeddings=embeddings, name="small"
+        TEXTS, config=CONFIG, encoder=session_encoder, embeddings=embeddings, name="small", concepts=[]
     )
 
 

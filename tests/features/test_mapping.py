@@ -27,13 +27,13 @@ CONFIG = TrainingConfig(n_features=64, k=8, steps=120, batch_size=256)
 
 @pytest.fixture(scope="module")
 def fitted_space(session_encoder: RecordingEncoder) -> FeatureSpace:
-    return FeatureSpace.fit(TEXTS, config=CONFIG, encoder=session_encoder, name="old")
+    return FeatureSpace.fit(TEXTS, config=CONFIG, encoder=session_encoder, name="old", concepts=[])
 
 
 @pytest.fixture(scope="module")
 def refitted(session_encoder: RecordingEncoder) -> FeatureSpace:
     config = replace(CONFIG, seed=5)
-    return FeatureSpace.fit(TEXTS, config=config, encoder=session_encoder, name="new")
+    return FeatureSpace.fit(TEXTS, config=config, encoder=session_encoder, name="new", concepts=[])
 
 
 def permuted(space: FeatureSpace, permutation: list[int], noise: float = 0.0) -> FeatureSpace:

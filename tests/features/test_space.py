@@ -166,7 +166,7 @@ def test_labels_in_another_order_are_refused(saved: Path) -> None:
 
 
 def test_an_unknown_space_lists_the_packaged_ones(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="minilm-general"):
+    with pytest.raises(NotFoundError, match="minilm-concepts"):
         FeatureSpace.load("minilm-genral")
     with pytest.raises(NotFoundError):
         FeatureSpace.load(tmp_path)
@@ -183,6 +183,6 @@ def test_the_packaged_space_belongs_to_the_bundled_encoder(
     space: FeatureSpace, encoder: RecordingEncoder
 ) -> None:
     space.check_encoder(encoder)
-    assert (space.n_features, space.sae.k) == (len(space.labels), 32)
+    assert (space.n_features, space.sae.k) == (len(space.labels), space.report["training"]["k"])
     described = json.dumps(space.report)
     assert "held_out" in described

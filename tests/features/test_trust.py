@@ -132,7 +132,7 @@ def test_a_manual_label_is_never_weak_and_old_labels_without_f1_are_read() -> No
     assert FeatureLabel.from_json(new.to_json()) == FeatureLabel("x", "llm", 0.8123, 0.7124)
 
 
-@pytest.mark.parametrize("name", ["minilm-general"])
+@pytest.mark.parametrize("name", ["minilm-general", "minilm-concepts"])
 def test_the_control_of_the_packaged_space_is_at_chance(name: str) -> None:
     summary = FeatureSpace.load(name).report["labels"]
     if "control_auroc" in summary:  # older spaces have none

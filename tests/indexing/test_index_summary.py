@@ -30,7 +30,7 @@ def folder(tmp_path: Path, space: FeatureSpace, session_encoder: RecordingEncode
 def test_a_folder_is_listed_while_an_index_is_open(folder: Path, session_encoder: RecordingEncoder) -> None:
     with FeatureIndex.open(folder / "a.idx", encoder=session_encoder):
         a, b = indexes_in(folder)
-    assert (a.name, a.records, a.points, a.space) == (str(folder / "a.idx"), 5, 5, "minilm-general")
+    assert (a.name, a.records, a.points, a.space) == (str(folder / "a.idx"), 5, 5, "minilm-concepts")
     assert (b.records, b.problem) == (12, None)
     assert a.size is not None and a.size > 10_000
     assert indexes_in(folder / "b.idx") == [b]
@@ -58,7 +58,7 @@ def test_the_command_lists_them(folder: Path) -> None:
     assert [Path(one["name"]).name for one in found] == ["a.idx", "b.idx"]
     shown = call("list", cwd=folder).stdout.splitlines()
     assert shown[0].split() == ["index", "records", "points", "space", "size", "made"]
-    assert shown[1].split()[:4] == ["a.idx", "5", "5", "minilm-general"]
+    assert shown[1].split()[:4] == ["a.idx", "5", "5", "minilm-concepts"]
     assert (
         json.loads(
             call(

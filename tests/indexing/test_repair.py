@@ -101,7 +101,7 @@ LOST: dict[str, Callable[[Path], Any]] = {
     "manifest.json from its copy": lambda path: (path / "manifest.json").unlink(),
     "layout.json from the manifest": lambda path: (path / "layout.json").unlink(),
     "layout.json from the engine": lambda path: _remove(path, "layout.json", *MANIFESTS),
-    "space from the installed space minilm-general": lambda path: shutil.rmtree(path / "space"),
+    "space from the installed space minilm-concepts": lambda path: shutil.rmtree(path / "space"),
 }
 
 

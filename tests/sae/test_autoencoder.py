@@ -55,11 +55,16 @@ def error(target: Array, directions: Array, amplitudes: Array) -> float:
 
 
 def encoded_row(sae: SparseAutoencoder, x: Array) -> dict[int, float]:
-    """Return one row's code: TopK, relu, refinement."""
+    """Return one row's code: TopK of the two budgets, relu, refinement."""
     decoder = sae.decoder.double().numpy()
     centred = x - sae.bias.double().numpy()
     strengths = sae.encoder.double().numpy() @ centred + sae.encoder_bias.double().numpy()
-    support = np.argsort(-strengths)[: sae.k]
+    least = np.zeros(len(strengths)) if sae.threshold is None else sae.threshold.double().numpy()
+    order = np.argsort(-strengths)
+    named = [i for i in order if i < sae.n_named][: sae.k_named]
+    named = [i for i in named if strengths[i] > least[i]]
+    free = [i for i in order if i >= sae.n_named][: sae.k - len(named)]
+    support = np.array([*named, *free])
     amplitudes = refined_row(centred, decoder[support], np.maximum(strengths[support], 0), sae.refine_steps)
     return {int(i): float(a) for i, a in zip(support, amplitudes, strict=True) if a > 0}
 

@@ -70,12 +70,20 @@ def test_a_sparse_explanation_lists_only_features_that_query_and_record_share(pa
         assert all(part.kind == "feature" and part.value > 0 for part in hit.explanation.parts)
 
 
-def test_the_best_named_activations_come_first_then_the_strongest(papers: FeatureIndex) -> None:
+def test_typical_named_concepts_come_first_then_the_strongest(papers: FeatureIndex) -> None:
     is_weak = [label.is_weak for label in papers.space.labels]
-    assert not any(label.is_given for label in papers.space.labels)
+    is_given = [label.method == "concept" for label in papers.space.labels]
+    median = papers.space.calibration.median
     hits = papers.search(QUERIES[2])
     for hit, (record,) in ((hit, papers.get([hit.id])) for hit in hits):
-        strongest = sorted(record.concepts, key=lambda one: (is_weak[one.id], -one.activation))
+        strongest = sorted(
+            record.concepts,
+            key=lambda one: (
+                is_weak[one.id],
+                not (is_given[one.id] and one.activation >= median[one.id]),
+                -one.activation,
+            ),
+        )
         assert [active.id for active in hit.features] == [one.id for one in strongest[:10]]
         assert min(active.activation for active in hit.features) > 0
         assert [active.label for active in hit.features] == [

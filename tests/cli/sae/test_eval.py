@@ -28,24 +28,24 @@ def embeddings(tmp_path: Path, encoder: RecordingEncoder) -> Path:
 
 
 def test_texts_and_their_embeddings_give_the_same_report(source: Path, embeddings: Path) -> None:
-    by_texts = called("sae", "eval", "minilm-general", str(source))
-    by_embeddings = called("sae", "eval", "minilm-general", str(embeddings))
+    by_texts = called("sae", "eval", "minilm-concepts", str(source))
+    by_embeddings = called("sae", "eval", "minilm-concepts", str(embeddings))
     assert by_texts["records"] == by_embeddings["records"] == 60
     assert 0 < by_texts["nmse"] < by_texts["nmse_unrefined"] < 1
     for key in ("nmse", "cosine", "overlap", "ndcg_retained"):
         assert by_texts[key] == pytest.approx(by_embeddings[key], abs=0.01)
-    assert called("sae", "eval", "minilm-general", str(embeddings), "--limit", "40")["records"] == 40
+    assert called("sae", "eval", "minilm-concepts", str(embeddings), "--limit", "40")["records"] == 40
 
 
 def test_the_report_is_printed_and_written_as_a_page(embeddings: Path, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     done = call(
-        "sae", "eval", "minilm-general", str(embeddings), "--page", str(page), "--against", "minilm-general"
+        "sae", "eval", "minilm-concepts", str(embeddings), "--page", str(page), "--against", "minilm-concepts"
     )
     assert done.returncode == 0, done.stderr
     assert "top-10 overlap" in done.stdout
-    assert "minilm-general has 100% of the features too" in done.stdout.replace("\n", " ")
-    assert "<h1>Fidelity of minilm-general</h1>" in page.read_text()
+    assert "minilm-concepts has 100% of the features too" in done.stdout.replace("\n", " ")
+    assert "<h1>Fidelity of minilm-concepts</h1>" in page.read_text()
 
 
 def test_spaces_are_compared_only_over_the_same_encoder(
@@ -53,7 +53,7 @@ def test_spaces_are_compared_only_over_the_same_encoder(
 ) -> None:
     other = replace(space, name="other", encoder=replace(space.encoder, max_length=64))
     other.save(tmp_path / "other")
-    done = call("sae", "eval", "minilm-general", str(embeddings), "--against", str(tmp_path / "other"))
+    done = call("sae", "eval", "minilm-concepts", str(embeddings), "--against", str(tmp_path / "other"))
     assert done.returncode == 3
     assert "max_length: 256 and 64" in done.stderr
 
@@ -70,6 +70,6 @@ def test_spaces_are_compared_only_over_the_same_encoder(
 )
 def test_a_file_without_suitable_embeddings_is_refused(tmp_path: Path, array: object, message: str) -> None:
     np.save(tmp_path / "x.npy", array, allow_pickle=True)  # type: ignore[arg-type]
-    done = call("sae", "eval", "minilm-general", str(tmp_path / "x.npy"), "--json")
+    done = call("sae", "eval", "minilm-concepts", str(tmp_path / "x.npy"), "--json")
     assert done.returncode == 2
     assert message in json.loads(done.stderr.splitlines()[-1])["found"] + done.stderr

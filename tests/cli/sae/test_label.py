@@ -27,7 +27,9 @@ CONFIG = TrainingConfig(n_features=32, k=8, steps=80, batch_size=256)
 def space_folder(tmp_path_factory: pytest.TempPathFactory, session_encoder: RecordingEncoder) -> Path:
     texts = [record.text for record in RECORDS]
     x = session_encoder.encode_document(texts)
-    space = FeatureSpace.fit(texts, config=CONFIG, encoder=session_encoder, embeddings=x, name="small")
+    space = FeatureSpace.fit(
+        texts, config=CONFIG, encoder=session_encoder, embeddings=x, name="small", concepts=[]
+    )
     return space.save(tmp_path_factory.mktemp("label") / "small")
 
 
@@ -231,7 +233,7 @@ def test_a_failing_service_changes_nothing_and_the_key_is_not_printed(
         (["SPACE", "CORPUS", "--features", "9-5"], "'9-5'"),
         (["SPACE", "CORPUS", "--features", "5-40"], "#40"),
         (["nowhere", "--set", "3=x"], "nowhere"),
-        (["minilm-general", "--set", "3=x"], "--into"),
+        (["minilm-concepts", "--set", "3=x"], "--into"),
         (["SPACE", "--set", "3=x", "--into", "CORPUS"], "other files"),
     ],
 )
@@ -247,8 +249,8 @@ def test_errors_have_a_remedy(space: str, corpus: str, arguments: list[str], mes
 
 def test_a_packaged_space_is_labelled_into_a_new_one(tmp_path: Path) -> None:
     into = tmp_path / "mine"
-    called("sae", "label", "minilm-general", "--set", "3=x rays", "--into", str(into))
+    called("sae", "label", "minilm-concepts", "--set", "3=x rays", "--into", str(into))
     assert FeatureSpace.load(into).labels[3].text == "x rays"
-    assert FeatureSpace.load("minilm-general").labels[3].text != "x rays"
-    folder = str(Path(sys.modules["saeindex"].__path__[0]) / "spaces" / "minilm-general")
+    assert FeatureSpace.load("minilm-concepts").labels[3].text != "x rays"
+    folder = str(Path(sys.modules["saeindex"].__path__[0]) / "spaces" / "minilm-concepts")
     assert call("sae", "label", folder, "--set", "3=x").returncode == 2

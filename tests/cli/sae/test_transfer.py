@@ -124,22 +124,24 @@ def test_a_failed_import_leaves_no_files(foreign: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("format", ["saelens", "sparsify"])
-def test_an_export_round_trips_through_the_importer(format: str, space: FeatureSpace, tmp_path: Path) -> None:
+def test_an_export_round_trips_through_the_importer(format: str, tmp_path: Path) -> None:
     described = called("export", "minilm-general", "--into", tmp_path / "out", "--format", format)
     assert "cfg.json" in described["files"]
     assert any("refinement" in note for note in described["notes"])
     back = import_autoencoder(tmp_path / "out")
-    for name, tensor in space.sae.tensors().items():
+    for name, tensor in FeatureSpace.load("minilm-general").sae.tensors().items():
         torch.testing.assert_close(back.tensors()[name], tensor, atol=1e-6, rtol=1e-3)
     with pytest.raises(InvalidInputError, match="it contains other files"):
         call("export", "minilm-general", "--into", tmp_path / "out", "--format", format)
     with pytest.raises(InvalidInputError, match="onnx"):
         call("export", "minilm-general", "--into", tmp_path / "other", "--format", "onnx")
+    with pytest.raises(InvalidInputError, match="named features"):
+        call("export", "minilm-concepts", "--into", tmp_path / "other", "--format", format)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
 
 
 def test_an_export_of_the_whole_space_has_a_card(space: FeatureSpace, tmp_path: Path) -> None:
-    described = called("export", "minilm-general", "--into", tmp_path / "out")
+    described = called("export", "minilm-concepts", "--into", tmp_path / "out")
     assert {"README.md", "space.json"} <= set(described["files"])
     assert FeatureSpace.load(tmp_path / "out").fingerprint == space.fingerprint
 
@@ -159,6 +161,6 @@ def test_a_map_transfers_labels_and_reports_the_lost_ones(
     mapped_space = FeatureSpace.load(into)
     assert (mapped_space.labels[0].text, mapped_space.labels[0].method) == ("named by hand", "manual")
     assert mapped["labels_carried"] == sum(label.method != "none" for label in mapped_space.labels) >= 1
-    text = call("map", tmp_path / "old", "minilm-general", "--threshold", 0.95, code=1).stdout
+    text = call("map", tmp_path / "old", "minilm-concepts", "--threshold", 0.95, code=1).stdout
     assert "0 matched, 32 lost" in text
     assert "1 manual labels lost" in text
