@@ -6,7 +6,7 @@ Two kinds of block are generated. A ```` ```text ```` block below a Python block
     <!-- shown {"": 4, "Words": 3} -->   the first 4 lines, and 3 of the paragraph that begins with "Words"
     <!-- shown {"lines": "^ +[0-9]"} -->   the lines that match
 
-Commands run in a folder with their indexes: `--indexes` or SAEINDEX_SHOWN. The command builds a missing one,
+Commands run in a folder with their indexes: `--indexes` or SHOWN_INDEXES. The command builds a missing one,
 which takes some minutes: the speeches from SAEINDEX_DATA, or the demo's from the installed packages.
 """
 
@@ -32,7 +32,7 @@ from saeindex.cli import main as saeindex
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-FOLDER_VARIABLE = "SAEINDEX_SHOWN"
+FOLDER_VARIABLE = "SHOWN_INDEXES"
 # Columns of a terminal that wraps no line, and of a page.
 TERMINAL, WIDTH, CUT = 1_000, 145, "…"
 MARKED = re.compile(r"(<!-- shown (?P<mark>\{.*?\}) -->\n```console\n)(?P<body>.*?)(?=```)", re.DOTALL)
