@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.vocabulary.concept import Concept
-from benchmarks.vocabulary.texts import EVERYDAY, SHOWING, Shown, context
+from benchmarks.vocabulary.texts import EVERYDAY, MIN_LETTERS, SHOWING, Shown, context
 from benchmarks.vocabulary.wordnet import WordNet
 from saeindex.features.contrast_sets import auroc
 from saeindex.sae.metrics import unit_rows
@@ -123,7 +123,8 @@ def _candidates(wordnet: WordNet, shown: Shown) -> list[_Subject]:
         if meanings[0] == synset or len(meanings) <= MAX_MEANINGS:
             defined = by_word[:, [number[name]]].indices
             of_members |= set(defined[shown.corpora[defined] == "oewn"][:MAX_DEFINED].tolist())
-        markers = {number[word] for word in {name} | (_own_words(wordnet, members) & number.keys())}
+        own = {word for word in wordnet.own_words(members) & number.keys() if len(word) >= MIN_LETTERS}
+        markers = {number[word] for word in {name} | own}
         found.append(_Subject(name, synset, sorted(markers), sorted(of_members), not is_told))
     return found
 
@@ -136,13 +137,6 @@ def _members(wordnet: WordNet, synset: str) -> set[str]:
         return set()
     members = below.union(*(wordnet.of_domain[one] for one in below))
     return members.union(*(wordnet.narrower(one) for one in domain))
-
-
-def _own_words(wordnet: WordNet, members: set[str]) -> set[str]:
-    """Return the words most of whose meanings are in a set of synsets."""
-    words = {lemma.lower() for one in members for lemma in wordnet.synsets[one]["lemmas"]}
-    meanings = {word: wordnet.by_lemma[word] for word in words if len(word) > 2}
-    return {word for word, own in meanings.items() if sum(one in members for one in own) > len(own) / 2}
 
 
 def _distinct(found: Sequence[tuple[Concept, FloatArray]]) -> tuple[list[Concept], FloatArray]:

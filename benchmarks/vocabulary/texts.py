@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from saeindex.protocols import TextEncoder
     from saeindex.types import FloatArray
 
-# Corpora whose words count as everyday ones, and those of a subject; together they show what names mean.
+# Corpora whose words count as everyday ones, and as special ones; together they show what names mean.
 EVERYDAY = ("wikisplit", "topical_chat", "sgd", "gsm8k", "nq_open", "goemotions", "sentence_polarity",
             "clinc150", "tweeteval_stance", "subjectivity", "nlupp")  # fmt: skip
 CASED = ("wikisplit", "topical_chat", "sgd", "gsm8k", "masc_registers")

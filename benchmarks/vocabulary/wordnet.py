@@ -47,6 +47,12 @@ class WordNet:
                     ahead.append(child)
         return found
 
+    def own_words(self, synsets: set[str]) -> set[str]:
+        """Return the words most of whose senses are among these synsets."""
+        words = {lemma.lower() for one in synsets for lemma in self.synsets[one]["lemmas"]}
+        senses = {word: self.by_lemma[word] for word in words}
+        return {word for word, own in senses.items() if sum(one in synsets for one in own) > len(own) / 2}
+
     @cached_property
     def tones(self) -> set[str]:
         """The synsets that say how a text is meant."""

@@ -80,12 +80,7 @@ def candidates(wordnet: WordNet, shown: Shown) -> list[Candidate]:
     ]
     for synset, below in wordnet.kinds.items():
         named = wordnet.lemma(synset)
-        lemmas = {lemma.lower() for one in below for lemma in wordnet.synsets[one]["lemmas"]} & number.keys()
-        markers = {
-            lemma
-            for lemma in lemmas
-            if sum(sense in below for sense in wordnet.by_lemma[lemma]) > len(wordnet.by_lemma[lemma]) / 2
-        }
+        markers = wordnet.own_words(below) & number.keys()
         columns = tuple(number[lemma] for lemma in sorted(markers))
         is_named = named in number and texts[number[named]] >= MIN_NAMED
         if len(markers) < MIN_MARKERS or not is_named or named in ENGLISH_STOP_WORDS:

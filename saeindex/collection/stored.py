@@ -144,7 +144,7 @@ class StoredRecords:
                 strongest[feature] = max(value, strongest.get(feature, 0.0))
         labels, calibration = self._space.labels, self._space.calibration
         features = np.array(sorted(strongest), np.int32)
-        values = np.array([strongest[feature] for feature in sorted(strongest)], np.float32)
+        values = np.array([strongest[feature] for feature in features.tolist()], np.float32)
         order = telling_order(labels, calibration, features, values)
         return tuple(
             Activation(feature, labels[feature].text, strongest[feature], labels[feature].is_weak)

@@ -78,7 +78,8 @@ def telling_order(
     """Return the order (r,) in which a text's ``features`` (r,) are shown, each kind strongest first.
 
     First the typical ones that a taxonomy or a person named, then all others, at last those with weak labels.
-    A blind reader was right about nine in ten of the first, and 83 % of the second.
+    Of features that are typical in a text, each drawn alike, a blind reader was right about 92 % of those
+    that were made for their names, and 77 % of the others.
     """
     own = [labels[feature] for feature in features.tolist()]
     is_first = np.array([label.is_given for label in own], bool) & (calibration.levels(features, values) >= 1)
