@@ -74,12 +74,16 @@ def train_and_measure(
     *,
     groups: NDArray[np.int64] | None = None,
     anchors: Anchors | None = None,
+    aims: FloatArray | None = None,
     faithful: bool = False,
     start: SparseAutoencoder | None = None,
     checkpoint: Path | None = None,
     progress: Callable[[TrainingStatus], None] | None = None,
 ) -> tuple[SparseAutoencoder, dict[str, Any]]:
-    """Return an autoencoder trained on ``x`` (m, d), and its report on the held-out rows."""
+    """Return an autoencoder trained on ``x`` (m, d), and its report on the held-out rows.
+
+    Free features are drawn towards ``aims``, see :func:`saeindex.sae.train.train`.
+    """
     groups = np.arange(len(x)) if groups is None else groups
     split = split_by_group(groups, config.seed)
     last: list[TrainingStatus] = []
@@ -98,6 +102,7 @@ def train_and_measure(
         held_out=steering,
         anchors=None if anchors is None else anchors.directions,
         shares=None if anchors is None else anchors.shares,
+        aims=aims,
         start=start,
         checkpoint=checkpoint,
     )

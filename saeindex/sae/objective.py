@@ -28,15 +28,20 @@ class Weights(torch.nn.Module):
     least_strength: Tensor
     threshold: Tensor
     anchors: Tensor
+    aims: Tensor
 
-    def __init__(self, decoder: Tensor, bias: Tensor, n_named: int = 0) -> None:
-        """The encoder starts equal to the decoder (n, d), which has unit rows; ``bias`` is (d,)."""
+    def __init__(self, decoder: Tensor, bias: Tensor, n_named: int = 0, aims: Tensor | None = None) -> None:
+        """The encoder starts equal to the decoder (n, d), which has unit rows; ``bias`` is (d,).
+
+        The other rows are free, and drawn towards ``aims`` (n - n_named, d), if there are any.
+        """
         super().__init__()
         self.encoder = torch.nn.Parameter(decoder.clone())
         self.encoder_bias = torch.nn.Parameter(torch.zeros(len(decoder), device=decoder.device))
         self.decoder = torch.nn.Parameter(decoder.clone())
         self.bias = torch.nn.Parameter(bias.clone())
         self.register_buffer("anchors", decoder[:n_named].clone(), persistent=False)
+        self.register_buffer("aims", decoder[:0].clone() if aims is None else aims, persistent=False)
         self.register_buffer("silent_since", torch.zeros(len(decoder), device=decoder.device))
         self.register_buffer("least_strength", torch.zeros((), device=decoder.device))
         self.register_buffer("threshold", torch.full((len(decoder),), -torch.inf, device=decoder.device))
@@ -77,6 +82,16 @@ def remove_parallel_gradient(decoder: Tensor) -> None:
         gradient -= (gradient * decoder).sum(1, keepdim=True) * decoder
 
 
+def _distance_from_aims(weights: Weights) -> Tensor:
+    """Return the mean distance of free features from their aims, of encoder and decoder rows together."""
+    free = slice(len(weights.anchors), None)
+    reading, writing = (
+        1 - F.cosine_similarity(rows[free], weights.aims).mean()
+        for rows in (weights.encoder, weights.decoder)
+    )
+    return reading + writing
+
+
 @dataclass(frozen=True, slots=True)
 class Objective:
     """The loss of a batch, in units of the data's variance, and its plain reconstruction error."""
@@ -99,6 +114,8 @@ class Objective:
             loss = 0.5 * loss + 0.5 * self._refined_error(batch, support, values, weights)
         if config.k_named:
             loss = self._with_anchors(loss, batch, support, values, weights)
+        if len(weights.aims):
+            loss = loss + config.aim_weight * _distance_from_aims(weights)
         if config.prefixes:
             loss = self._with_prefixes(loss, batch, strengths, centred, weights)
         dead = weights.silent_since >= config.dead_after

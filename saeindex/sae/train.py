@@ -56,6 +56,7 @@ def train(
     held_out: FloatArray | None = None,
     anchors: FloatArray | None = None,
     shares: FloatArray | None = None,
+    aims: FloatArray | None = None,
     start: SparseAutoencoder | None = None,
     checkpoint: Path | None = None,
 ) -> SparseAutoencoder:
@@ -65,13 +66,13 @@ def train(
     ``held_out`` (h, d) training stops early when the error on it no longer falls, and the best weights are
     returned. The first features are named ones: they are held at ``anchors`` (a, d) and have a budget of
     ``config.k_named``; ``shares`` (a,) are the largest shares of texts in which they are active, since what a
-    text does not speak of is left to free features. Training begins with the weights of ``start``, if it is
-    given. A ``checkpoint`` file is written at intervals, resumed
-    from if it exists, and deleted at the end.
+    text does not speak of is left to free features. These are drawn towards ``aims`` (n_features - a, d).
+    Training begins with the weights of ``start``, if it is given. A ``checkpoint`` file is written at
+    intervals, resumed from if it exists, and deleted at the end.
     """
     rows = np.arange(len(x)) if rows is None else rows
     config.check(len(rows))
-    return _Training(x, rows, config, progress, held_out, anchors, shares, start, checkpoint).run()
+    return _Training(x, rows, config, progress, held_out, anchors, shares, aims, start, checkpoint).run()
 
 
 class _Training:
@@ -84,6 +85,7 @@ class _Training:
         held_out: FloatArray | None,
         anchors: FloatArray | None,
         shares: FloatArray | None,
+        aims: FloatArray | None,
         start: SparseAutoencoder | None,
         checkpoint: Path | None,
     ) -> None:
@@ -93,7 +95,7 @@ class _Training:
         self.mean = rows.mean(0).numpy()
         variance = float((rows - rows.mean(0)).square().sum(1).mean())
         self.objective = Objective(config, variance, choose_dtype("auto", config.device))
-        self.weights = _initial_weights(rows, config, anchors, start)
+        self.weights = _initial_weights(rows, config, anchors, aims, start)
         order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(config.seed))
         self.gate_rows = rows[order].to(config.device)
         self.shares = None if shares is None else torch.from_numpy(shares).to(config.device)
@@ -102,7 +104,7 @@ class _Training:
         self.optimizer = torch.optim.Adam(self.weights.parameters(), lr=config.learning_rate, fused=fused)
         self.progress = Progress(decay_from=config.steps // 2)
         self.last_held_out: float | None = None
-        given = (anchors, shares, *(start.weights.values() if start else ()))
+        given = (anchors, shares, aims, *(start.weights.values() if start else ()))
         self.signature = training_signature(x, config, *given) if checkpoint else ""
 
     @property
@@ -222,7 +224,11 @@ def _copy(weights: Weights) -> dict[str, Tensor]:
 
 
 def _initial_weights(
-    rows: Tensor, config: TrainingConfig, anchors: FloatArray | None, start: SparseAutoencoder | None
+    rows: Tensor,
+    config: TrainingConfig,
+    anchors: FloatArray | None,
+    aims: FloatArray | None,
+    start: SparseAutoencoder | None,
 ) -> Weights:
     """Return the weights of ``start``, else those of an untrained autoencoder.
 
@@ -241,7 +247,16 @@ def _initial_weights(
         directions[:n_named] = torch.from_numpy(anchors.astype(np.float32))
     check_budget(config.k, config.n_features, n_named, config.k_named)
     decoder = F.normalize(directions, dim=1).to(config.device)
-    weights = Weights(decoder, geometric_median(rows).to(config.device), n_named)
+    towards = None
+    if aims is not None:
+        if aims.shape != (config.n_features - n_named, rows.shape[1]):
+            raise InvalidInputError(
+                f"aims of shape {aims.shape}",
+                f"{config.n_features - n_named} free features of dimension {rows.shape[1]}",
+                "Give one row for each free feature.",
+            )
+        towards = torch.from_numpy(aims.astype(np.float32)).to(config.device)
+    weights = Weights(decoder, geometric_median(rows).to(config.device), n_named, towards)
     if start is not None:
         if (start.n_features, start.dimension, start.n_named) != (*directions.shape, n_named):
             raise InvalidInputError(

@@ -56,6 +56,9 @@ class TrainingConfig:
     """The strength of a named feature is the nearness of a text to its anchor, up to scale and bias. Among
     thousands of named features, an encoder that may learn explains what the others leave, and its names no
     longer predict it; fifty concepts of one corpus are told apart better by one that learns."""
+    aim_weight: float = 0.1
+    """Weight of the mean distances (1 - cosine) of the encoder and decoder rows of free features from their
+    aims, if the training has aims: the directions of names that they should come to deserve."""
     evaluate_every: int = 250
     """Steps between measurements on held-out embeddings, and between checkpoints."""
     patience: int = 4

@@ -105,7 +105,7 @@ class Explainer:
         return Explanation(tuple(self._feature_parts(shared, contributions)), float(contributions.sum()))
 
     def activations(self, code: SparseVector, limit: int = 10) -> tuple[Activation, ...]:
-        """Return a record's features with their labels, the best named first, then the strongest."""
+        """Return a record's features with their labels, in the order in which they are shown."""
         order = telling_order(self._labels, self._calibration, code.indices, code.values)[:limit]
         pairs = zip(code.indices[order].tolist(), code.values[order].tolist(), strict=True)
         named = ((i, self._labels[i], value) for i, value in pairs)

@@ -213,28 +213,20 @@ def _no_vectors(texts: Sequence[str]) -> NDArray[np.float32]:
     return np.zeros((len(texts), 384), np.float32)
 
 
-def test_typical_features_that_a_concept_or_a_person_named_are_shown_first_and_weak_ones_last() -> None:
+def test_typical_features_are_shown_first_by_loudness_and_weak_ones_last() -> None:
     labels = [
         FeatureLabel("weak", "lexical", 0.6),
-        FeatureLabel("trusted", "lexical", 0.9),
+        FeatureLabel("quiet", "lexical", 0.9),
         FeatureLabel("concept", "concept", 0.9),
         FeatureLabel("spelled", "concept", 0.9, kind="spelling"),
         FeatureLabel("given", "manual"),
-        FeatureLabel("trusted too", "vocabulary", 0.9),
+        FeatureLabel("loud", "vocabulary", 0.9),
+        FeatureLabel("hardly there", "concept", 0.9),
     ]
-    never = np.zeros(6, np.float32)
-    strengths = np.array([9, 3, 1, 8, 2, 4], np.float32)
-    typical = Calibration(9, never, np.zeros(6, np.float32), np.full(6, 99, np.float32))
-    order = telling_order(labels, typical, np.arange(6, dtype=np.int32), strengths)
-    named = ["given", "concept", "trusted too", "trusted", "weak", "spelled"]
-    assert [labels[i].text for i in order] == named
-    rarely = Calibration(9, never, np.array([0, 0, 1.5, 0, 2.0, 0], np.float32), np.full(6, 99, np.float32))
-    order = telling_order(labels, rarely, np.arange(6, dtype=np.int32), strengths)
-    assert [labels[i].text for i in order] == [
-        "given",
-        "trusted too",
-        "trusted",
-        "concept",
-        "weak",
-        "spelled",
-    ]
+    strengths = np.array([9, 5, 1.2, 8, 2.4, 4, 7], np.float32)
+    median = np.array([1, 4, 1, 1, 1, 1, 8], np.float32)
+    calibration = Calibration(9, np.zeros(7, np.float32), median, np.full(7, 99, np.float32))
+    order = telling_order(labels, calibration, np.arange(7, dtype=np.int32), strengths)
+    expected = ["loud", "given", "concept", "quiet", "hardly there", "weak", "spelled"]
+    assert [labels[i].text for i in order] == expected
+    assert not len(telling_order(labels, calibration, np.zeros(0, np.int32), np.zeros(0, np.float32)))

@@ -173,6 +173,26 @@ def test_named_features_keep_their_directions_and_have_a_budget_of_their_own(
         train(x[:100], replace(CONFIG, k_named=1, selection="batchtopk"), anchors=anchors)
 
 
+def test_free_features_are_drawn_towards_their_aims(planted_embeddings: tuple[Array, Array]) -> None:
+    x, directions = planted_embeddings
+    config = replace(CONFIG, k_named=1, aim_weight=0.3)
+    start = train(x[:3_500], config, anchors=directions[:10])
+    own = start.directions[10:]
+    aims = normalize(own + np.random.default_rng(0).normal(size=own.shape) * 0.05).astype(np.float32)
+    nearness, errors = {}, {}
+    for name, given in {"none": None, "aims": aims}.items():
+        sae = train(x[:3_500], config, anchors=directions[:10], aims=given, start=start)
+        rows = (normalize(sae.weights["encoder"][10:]), sae.directions[10:])
+        nearness[name] = min(float((row * aims).sum(1).mean()) for row in rows)
+        errors[name] = nmse(x[3_500:], sae.decode(sae.encode(x[3_500:])), x.mean(0))
+        named = (sae.directions[:10] * directions[:10]).sum(1)
+        assert named.min() > 0.95
+    assert nearness["aims"] > nearness["none"] + 0.05
+    assert errors["aims"] < errors["none"] + 0.1
+    with pytest.raises(InvalidInputError, match="one row for each free feature"):
+        train(x[:100], config, anchors=directions[:10], aims=aims[:5])
+
+
 def test_the_strength_of_a_named_feature_is_the_nearness_to_its_anchor(
     planted_embeddings: tuple[Array, Array],
 ) -> None:
