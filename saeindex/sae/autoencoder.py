@@ -254,6 +254,21 @@ class SparseAutoencoder:
         k = min(self.k, k_named + len(rows) - n_named)
         return _assemble(weights, self.settings | {"k": k, "n_named": n_named, "k_named": k_named})
 
+    def begun_anew(self, features: Sequence[int], directions: FloatArray) -> SparseAutoencoder:
+        """Return the autoencoder with new free features of unit ``directions`` (f, d) in these places.
+
+        They are as strong as a free feature is in the middle.
+        """
+        import torch
+
+        rows, weights = list(features), {name: tensor.clone() for name, tensor in self.tensors().items()}
+        free = slice(self.n_named, None)
+        towards = torch.from_numpy(directions).to(weights["decoder"])
+        weights["decoder"][rows] = towards
+        weights["encoder"][rows] = towards * weights["encoder"][free].norm(dim=1).median()
+        weights["encoder_bias"][rows] = weights["encoder_bias"][free].median()
+        return _assemble(weights, self.settings)
+
     def half(self) -> SparseAutoencoder:
         """Return the autoencoder with weights rounded to float16, as after saving and loading."""
         weights = {name: tensor.half().float() for name, tensor in self.tensors().items()}

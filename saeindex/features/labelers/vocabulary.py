@@ -9,7 +9,7 @@ import numpy as np
 
 from saeindex.features.contrast_sets import auroc, contrast_sets
 from saeindex.features.labelers.labeler import Labeling, LabelingTask
-from saeindex.features.labels import MAX_ACTIVE
+from saeindex.features.labels import MAX_ACTIVE, TRUST_FLOOR
 
 if TYPE_CHECKING:
     from saeindex.features.contrast_sets import Contrast
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 # Names of the vocabulary that are tried for a feature, and the best of them that are tried as a second name.
 NEAR, SECOND = 40, 8
-# How much of a label's AUROC a name may lack that reads better; the least gain by a second name.
-TOLERANCE, MIN_GAIN = 0.01, 0.02
+# How much of a label's AUROC a name may lack that reads better; the least gain by a second name, and how much
+# worse this one may predict alone: else it is a stranger that happens to move the first a little.
+TOLERANCE, MIN_GAIN, MAX_BEHIND = 0.01, 0.02, 0.1
 
 
 class VocabularyLabeler:
@@ -52,7 +53,8 @@ class VocabularyLabeler:
             # A second name must bring more than it costs to read.
             worth = np.array(scores) - MIN_GAIN * (np.arange(len(scores)) > 0)
             chosen = int(worth.argmax())
-            if scores[chosen] >= present - TOLERANCE:
+            loses_trust = scores[chosen] < TRUST_FLOOR <= present
+            if scores[chosen] >= present - TOLERANCE and not loses_trust:
                 phrases[feature] = tried[chosen]
                 del left[feature]
             else:
@@ -72,6 +74,7 @@ class VocabularyLabeler:
             further = self._further.get(feature, ())
             names = [*(self._names[i] for i in near), *further]
             vectors = np.stack([*known[near], *(vector_of[name] for name in further)])
-            order = np.argsort(-auroc(x @ vectors.T, is_active), kind="stable")
-            best[feature] = list(dict.fromkeys(names[i] for i in order.tolist()))[: SECOND + 1]
+            alone = auroc(x @ vectors.T, is_active)
+            order = [i for i in np.argsort(-alone, kind="stable") if alone[i] >= alone.max() - MAX_BEHIND]
+            best[feature] = list(dict.fromkeys(names[i] for i in order))[: SECOND + 1]
         return best

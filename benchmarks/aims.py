@@ -1,0 +1,107 @@
+"""Aims: what every free feature of the default space should come to mean, and the features that begin anew.
+
+A feature is drawn towards the label that it has. One that answers to spelling, or whose label does not
+predict it, is given up: in its place stands a common word of WordNet that no other feature is near to.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmarks.vocabulary.texts import INSIDE
+from benchmarks.vocabulary.wordnet import Lemmas, WordNet
+from benchmarks.vocabulary.words import PARTS, RUDE
+from saeindex.sae.metrics import unit_rows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from saeindex.features import FeatureSpace
+    from saeindex.protocols import TextEncoder
+    from saeindex.types import FloatArray
+
+# Trust below which a feature is given up: somewhat below the floor, since the training raises it.
+GIVEN_UP = 0.72
+# Texts with a common word, and its letters.
+MIN_TEXTS, MIN_LETTERS = 40, 4
+# Cosines to all labels and words below which a word is new: the strangest are taken first.
+NEW = (0.55, 0.65, 0.75, 0.85)
+# Words of definitions of what no collection should be told about itself.
+PRIVATE = re.compile(
+    rf"{RUDE.pattern}|copulat|sexual|excret|narcotic|marijuana|cocaine|prostitut|genital|anus|"
+    "roman numeral|letter of the"
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Aims:
+    """A unit direction for each feature (n, d), and the features that begin anew."""
+
+    directions: FloatArray
+    anew: list[int]
+
+
+def aims(
+    space: FeatureSpace, is_spelling: NDArray[np.bool_], words: Sequence[str], encoder: TextEncoder
+) -> Aims:
+    """Return the aims of a labelled space; ``is_spelling`` (n,) are features that answer to spelling."""
+    trust = np.array([label.trust or 0.0 for label in space.labels])
+    is_free = np.arange(space.n_features) >= space.sae.n_named
+    anew = np.flatnonzero(is_free & (is_spelling | (trust < GIVEN_UP)))
+    directions = unit_rows(space.label_vectors - space.label_vectors.mean(0))
+    known = {label.text.lower() for label in space.labels}
+    words = [word for word in words if word not in known]
+    towards = encoder.encode_query(list(words))
+    towards = unit_rows(towards - towards.mean(0))
+    taken = _farthest(towards, np.delete(directions, anew, axis=0), len(anew))
+    given_up = anew[: len(taken)].tolist()
+    for feature, word in zip(given_up, taken, strict=True):
+        directions[feature] = towards[word]
+    return Aims(directions, given_up)
+
+
+def _farthest(towards: FloatArray, known: FloatArray, count: int) -> list[int]:
+    """Return up to ``count`` rows of ``towards`` (w, d), common ones first, far from what is ``known``."""
+    nearness = (towards @ known.T).max(1)
+    taken: list[int] = []
+    for limit in NEW:
+        for i in range(len(towards)):
+            if len(taken) == count:
+                return taken
+            if nearness[i] < limit and i not in taken:
+                taken.append(i)
+                nearness = np.maximum(nearness, towards @ towards[i])
+    return taken
+
+
+def common_words(wordnet: WordNet, texts: Sequence[str]) -> list[str]:
+    """Return the words and phrases of WordNet that many texts have, the most common first.
+
+    Without names of people and places, and without what is private.
+    """
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    lemmas = Lemmas(wordnet)
+    counts, inside, capitalised = Counter[str](), Counter[str](), Counter[str]()
+    for text in texts:
+        counts.update(lemmas.in_text(text))
+        for word in INSIDE.findall(text):
+            base = lemmas.base(word.lower()) or ""
+            inside[base] += 1
+            capitalised[base] += word[0].isupper()
+    return [
+        word
+        for word, count in counts.most_common()
+        if count >= MIN_TEXTS
+        and len(word) >= MIN_LETTERS
+        and capitalised[word] <= inside[word] / 2
+        and ENGLISH_STOP_WORDS.isdisjoint(word.split())
+        and any(wordnet.synsets[one]["pos"] in PARTS for one in wordnet.by_lemma[word])
+        and not any(PRIVATE.search(wordnet.synsets[one]["definition"]) for one in wordnet.by_lemma[word])
+    ]
