@@ -33,7 +33,7 @@ CORPORA = (*mixture.GENERAL_CORPORA, *mixture.OTHER_CORPORA, "agnews")
 # The vocabulary begins with so many broad subjects.
 SUBJECTS = 189
 CONFIG = TrainingConfig(
-    n_features=6_144, k=46, k_named=20, steps=STEPS, input_noise=0.3, seed=SEED, **GENERAL
+    n_features=6_144, k=44, k_named=24, steps=STEPS, input_noise=0.3, seed=SEED, **GENERAL
 )
 
 
