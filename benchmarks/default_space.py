@@ -52,7 +52,7 @@ CONFIG = TrainingConfig(
 )
 GOING_ON = replace(CONFIG, n_features=FEATURES, k=44, steps=1_500, refined_phase=0.25, learning_rate=1.5e-3)
 # At last, free features are drawn towards names.
-DRAWN = replace(GOING_ON, k=48, steps=1_600, aim_weight=0.15)
+DRAWN = replace(GOING_ON, k=48, steps=1_300, aim_weight=0.1)
 CHOOSE_RECORDS, CALIBRATED = 1_500, 20_000
 ATTRIBUTION = (
     "Names and definitions of concepts: Open English WordNet (https://en-word.net), CC BY 4.0, derived from "
