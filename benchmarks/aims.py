@@ -16,8 +16,8 @@ space that had .208, .206 and .366):
 | aims are labels, .1, given up for words, 48 active | .216 | .217 | .224 |
 | the same, .15, more given up | .223 | .224 | .211 |
 
-Hidden are features whose label, kept from before, does not predict them; of the first two rows also those that
-answered to spelling before.
+Hidden are features whose label, kept from before, does not predict them; of the first two rows also those
+that answered to spelling before.
 """
 
 from __future__ import annotations
