@@ -11,6 +11,7 @@ from qdrant_client.models import FieldCondition, Filter, MatchValue
 
 from saeindex import FeatureIndex, Query, Steer
 from saeindex.search.hits import Hits
+from saeindex.types import Activation
 from tests.samples import sample_records
 
 QUERIES = [record.text for record in sample_records(100, seed=7, prefix="query")]
@@ -70,20 +71,18 @@ def test_a_sparse_explanation_lists_only_features_that_query_and_record_share(pa
         assert all(part.kind == "feature" and part.value > 0 for part in hit.explanation.parts)
 
 
-def test_typical_named_concepts_come_first_then_the_strongest(papers: FeatureIndex) -> None:
-    is_weak = [label.is_weak for label in papers.space.labels]
-    is_given = [label.method == "concept" for label in papers.space.labels]
-    median = papers.space.calibration.median
+def test_typical_concepts_come_first_the_loudest_before_others(papers: FeatureIndex) -> None:
+    labels, median = papers.space.labels, papers.space.calibration.median
+
+    def place(one: Activation) -> tuple[bool, bool, float]:
+        is_typical = one.activation >= median[one.id]
+        worth = 1.3 if labels[one.id].is_given else 1.0
+        loudness = worth * one.activation / median[one.id] if is_typical else one.activation
+        return labels[one.id].is_weak, not is_typical, -loudness
+
     hits = papers.search(QUERIES[2])
     for hit, (record,) in ((hit, papers.get([hit.id])) for hit in hits):
-        strongest = sorted(
-            record.concepts,
-            key=lambda one: (
-                is_weak[one.id],
-                not (is_given[one.id] and one.activation >= median[one.id]),
-                -one.activation,
-            ),
-        )
+        strongest = sorted(record.concepts, key=place)
         assert [active.id for active in hit.features] == [one.id for one in strongest[:10]]
         assert min(active.activation for active in hit.features) > 0
         assert [active.label for active in hit.features] == [
