@@ -37,8 +37,9 @@ LEADING = 0.8
 MIN_Z = 3.0
 # Minimum number of texts with a candidate among those where the feature is typical.
 MIN_TEXTS = 3
-# Minimum gain in AUROC by a further term: a shorter label reads better.
-MIN_GAIN = 0.01
+# Minimum gain in AUROC by a further term, since a shorter label reads better; and how much lower than that of
+# the leading term its own AUROC may be: else it moves the label a little and means something else.
+MIN_GAIN, MAX_BEHIND = 0.01, 0.1
 # AUROCs that differ by at most this count as equal: the term that correlates best, the commoner word, wins.
 TOLERANCE = 0.005
 MAX_ACTIVE, MAX_TERMS = 200, 40_000
@@ -106,6 +107,7 @@ def _started(
     aurocs = np.where(correlations >= LEADING * correlations[0], of_terms, 0)
     leading = _commonest_of_the_best(aurocs, correlations)
     order = np.argsort(-of_terms, kind="stable")
+    order = order[of_terms[order] >= of_terms[leading] - MAX_BEHIND]
     joining = dict(zip(candidates[order].tolist(), correlations[order].tolist(), strict=True))
     return _Growing([int(candidates[leading])], joining, float(aurocs[leading]), contrast)
 

@@ -86,9 +86,10 @@ def test_names_of_a_vocabulary_are_taken_where_they_predict_as_well(
     for feature, phrase in labeling.phrases.items():
         assert set(phrase.split(", ")) <= {*names, *(["bread"] if feature == 3 else [])}
         before, after = fitted_space.labels[feature].trust, named.labels[feature].trust
-        assert before is not None
-        assert after is not None
-        assert after > before - 0.1  # at most .01 worse on the texts that chose it
+        if before is None or after is None:
+            assert before is after  # too few of the texts that test labels have the feature
+        else:
+            assert after > before - 0.1  # at most .01 worse on the texts that chose it
     # A label that says nothing gives way to any name.
     nothing = VocabularyLabeler(names, np.zeros_like(fitted_space.label_vectors)).label(task)
     assert len(nothing.phrases) > len(labeling.phrases)
