@@ -247,27 +247,32 @@ def _initial_weights(
         directions[:n_named] = torch.from_numpy(anchors.astype(np.float32))
     check_budget(config.k, config.n_features, n_named, config.k_named)
     decoder = F.normalize(directions, dim=1).to(config.device)
-    towards = None
-    if aims is not None:
-        if aims.shape != (config.n_features - n_named, rows.shape[1]):
-            raise InvalidInputError(
-                f"aims of shape {aims.shape}",
-                f"{config.n_features - n_named} free features of dimension {rows.shape[1]}",
-                "Give one row for each free feature.",
-            )
-        towards = torch.from_numpy(aims.astype(np.float32)).to(config.device)
+    if aims is not None and aims.shape != (config.n_features - n_named, rows.shape[1]):
+        raise InvalidInputError(
+            f"aims of shape {aims.shape}",
+            f"{config.n_features - n_named} free features of dimension {rows.shape[1]}",
+            "Give one row for each free feature.",
+        )
+    towards = None if aims is None else torch.from_numpy(aims.astype(np.float32)).to(config.device)
     weights = Weights(decoder, geometric_median(rows).to(config.device), n_named, towards)
     if start is not None:
-        if (start.n_features, start.dimension, start.n_named) != (*directions.shape, n_named):
-            raise InvalidInputError(
-                f"start with {start.n_features} features, {start.n_named} of them named",
-                f"a training of {config.n_features}, {n_named} of them named",
-                "Start with an autoencoder of the same numbers.",
-            )
-        with torch.no_grad():
-            for name in TENSORS:
-                getattr(weights, name).copy_(start.tensors()[name])
+        _continue_from(start, weights)
     return weights
+
+
+def _continue_from(start: SparseAutoencoder, weights: Weights) -> None:
+    """Set the weights to those of ``start``, which must have the same numbers of features."""
+    n_features, dimension = weights.decoder.shape
+    n_named = len(weights.anchors)
+    if (start.n_features, start.dimension, start.n_named) != (n_features, dimension, n_named):
+        raise InvalidInputError(
+            f"start with {start.n_features} features, {start.n_named} of them named",
+            f"a training of {n_features}, {n_named} of them named",
+            "Start with an autoencoder of the same numbers.",
+        )
+    with torch.no_grad():
+        for name in TENSORS:
+            getattr(weights, name).copy_(start.tensors()[name])
 
 
 def geometric_median(x: Tensor, iterations: int = 30) -> Tensor:
