@@ -22,17 +22,12 @@ that answered to spelling before.
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.vocabulary.texts import INSIDE
-from benchmarks.vocabulary.wordnet import Lemmas, WordNet
-from benchmarks.vocabulary.words import PARTS, RUDE
 from saeindex.sae.metrics import unit_rows
 
 if TYPE_CHECKING:
@@ -44,15 +39,8 @@ if TYPE_CHECKING:
 
 # Trust below which a feature is given up: somewhat below the floor, since the training raises it.
 GIVEN_UP = 0.7
-# Texts with a common word, and its letters.
-MIN_TEXTS, MIN_LETTERS = 40, 4
 # Cosines to all labels and words below which a word is new: the strangest are taken first.
 NEW = (0.55, 0.65, 0.75, 0.85)
-# Words of definitions of what no collection should be told about itself.
-PRIVATE = re.compile(
-    rf"{RUDE.pattern}|copulat|sexual|excret|narcotic|marijuana|cocaine|prostitut|genital|anus|"
-    "roman numeral|letter of the"
-)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,30 +82,3 @@ def _farthest(towards: FloatArray, known: FloatArray, count: int) -> list[int]:
                 taken.append(i)
                 nearness = np.maximum(nearness, towards @ towards[i])
     return taken
-
-
-def common_words(wordnet: WordNet, texts: Sequence[str]) -> list[str]:
-    """Return the words and phrases of WordNet that many texts have, the most common first.
-
-    Without names of people and places, and without what is private.
-    """
-    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-
-    lemmas = Lemmas(wordnet)
-    counts, inside, capitalised = Counter[str](), Counter[str](), Counter[str]()
-    for text in texts:
-        counts.update(lemmas.in_text(text))
-        for word in INSIDE.findall(text):
-            base = lemmas.base(word.lower()) or ""
-            inside[base] += 1
-            capitalised[base] += word[0].isupper()
-    return [
-        word
-        for word, count in counts.most_common()
-        if count >= MIN_TEXTS
-        and len(word) >= MIN_LETTERS
-        and capitalised[word] <= inside[word] / 2
-        and ENGLISH_STOP_WORDS.isdisjoint(word.split())
-        and any(wordnet.synsets[one]["pos"] in PARTS for one in wordnet.by_lemma[word])
-        and not any(PRIVATE.search(wordnet.synsets[one]["definition"]) for one in wordnet.by_lemma[word])
-    ]

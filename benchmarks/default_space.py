@@ -12,16 +12,18 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmarks import data, mixture, vocabulary
-from benchmarks.aims import aims, common_words
+from benchmarks.aims import aims
 from benchmarks.enrichment import enriched
 from benchmarks.suites.legibility.conceptuality import SynsetSets, described, half
+from benchmarks.vocabulary.words import common_words
 from saeindex.encoders import open_encoder
 from saeindex.features import FeatureSpace
 from saeindex.features.anchors import Anchors
@@ -72,70 +74,108 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=TARGET)
     parser.add_argument("--weights", type=Path, help="label and calibrate these weights instead of training")
     arguments = parser.parse_args()
-    corpus, encoder = mixture.load(), open_encoder()
-    embeddings = corpus.embed(encoder)
+    material = Material.read(open_encoder())
     if arguments.weights:
         sae = SparseAutoencoder.load(arguments.weights / "sae.safetensors")
         report = json.loads((arguments.weights / "space.json").read_text())["report"]
     else:
-        sae, report = trained(corpus, embeddings, encoder)
+        sae, report = trained(material)
         arguments.out.mkdir(parents=True, exist_ok=True)  # what took longest survives a failure
         sae.save(arguments.out / "sae.safetensors")
         (arguments.out / "space.json").write_text(json.dumps({"report": report}))
-    space = labelled(sae, report, corpus, embeddings, encoder)
+    space = labelled(sae, report, material)
     print(json.dumps(space.report, indent=2))
     print(space.save(arguments.out))
 
 
-def labelled(
-    sae: SparseAutoencoder,
-    report: dict[str, Any],
-    corpus: mixture.Mixture,
-    x: FloatArray,
-    encoder: TextEncoder,
-) -> FeatureSpace:
+@dataclass(frozen=True, eq=False)
+class Material:
+    """The mixture, its embeddings (m, d), their encoder, and WordNet; what is slow to make is made once."""
+
+    mixture: mixture.Mixture
+    x: FloatArray
+    encoder: TextEncoder
+    wordnet: vocabulary.WordNet
+
+    @classmethod
+    def read(cls, encoder: TextEncoder) -> Material:
+        """Read the corpora, and embed what is not cached."""
+        corpus = mixture.load()
+        return cls(corpus, corpus.embed(encoder), encoder, vocabulary.WordNet())
+
+    @cached_property
+    def common_words(self) -> list[str]:
+        """The common words of the mixture, the most common first."""
+        return common_words(self.wordnet, self.mixture.texts)
+
+    @cached_property
+    def synset_sets(self) -> SynsetSets:
+        """Sets of the synsets of the `fit` part: half chooses a feature's best sets, half judges these."""
+        synsets = list(data.read("oewn", "fit"))
+        vectors = mixture.embed([record.text for record in synsets], self.encoder, "synsets")
+        return SynsetSets.of(synsets, vectors, half(len(synsets)), MIN_MARKED)
+
+    def anchors(self, taken: Sequence[int] | None = None) -> Anchors:
+        """Return concepts of the vocabulary as anchors, all or those ``taken``.
+
+        A broader concept is the nearest above in WordNet that the encoder reads as a relative.
+        """
+        concepts, directions = vocabulary.load()
+        if taken is not None:
+            concepts, directions = [concepts[i] for i in taken], directions[taken]
+        above = broader(concepts, directions, self.wordnet)
+        defined = tuple(
+            DefinedConcept(one.name, one.gloss, tuple(one.words), broader=above.get(one.name))
+            for one in concepts
+        )
+        shares = gate_shares(np.array([one.share for one in concepts]), GATE)
+        return Anchors.given(defined, directions, shares, self.encoder)
+
+
+def labelled(sae: SparseAutoencoder, report: dict[str, Any], material: Material) -> FeatureSpace:
     """Return the space of an autoencoder, its features named by concepts, words and the vocabulary."""
-    anchors = named_anchors(encoder, report["concepts_taken"])
+    corpus, x = material.mixture, material.x
+    anchors = material.anchors(report["concepts_taken"])
     found = {"mixture": corpus.sizes, "attribution": [ATTRIBUTION], "by_corpus": by_corpus(sae, x.mean(0))}
     expressed = anchors.expressed(anchors.report(sae))
     print(f"{len(anchors) - len(expressed)} of {len(anchors)} concepts are not expressed", flush=True)
     space = FeatureSpace.annotate(
-        sae, corpus.texts, x, encoder,
+        sae, corpus.texts, x, material.encoder,
         name=TARGET.name, report=report | found, seed=CONFIG.seed, groups=corpus.groups, concepts=expressed,
     )  # fmt: skip
-    return with_vocabulary(space, corpus, x, encoder)
+    return with_vocabulary(space, material)
 
 
-def trained(
-    corpus: mixture.Mixture, x: FloatArray, encoder: TextEncoder
-) -> tuple[SparseAutoencoder, dict[str, Any]]:
-    """Train on embeddings ``x`` (m, d), drop what answers to spelling, go on, and draw towards names.
-
-    Return also the report.
-    """
-    anchors, groups = named_anchors(encoder), corpus.groups
-    first, _ = train_and_measure(x, anchors.within(CONFIG), groups=groups, anchors=anchors, progress=show)
-    kept = meaningful(first, x, encoder)
-    taken = [feature for feature in kept if feature < first.n_named]
-    anchors = named_anchors(encoder, taken)
-    sae, report = train_and_measure(
-        x, anchors.within(GOING_ON), groups=groups, anchors=anchors, start=first.take(kept), progress=show
+def trained(material: Material) -> tuple[SparseAutoencoder, dict[str, Any]]:
+    """Train, drop what answers to spelling, go on, and draw towards names; return also the report."""
+    anchors, groups = material.anchors(), material.mixture.groups
+    first, _ = train_and_measure(
+        material.x, anchors.within(CONFIG), groups=groups, anchors=anchors, progress=show
     )
-    return drawn(labelled(sae, report | {"concepts_taken": taken}, corpus, x, encoder), corpus, x, encoder)
-
-
-def drawn(
-    space: FeatureSpace, corpus: mixture.Mixture, x: FloatArray, encoder: TextEncoder
-) -> tuple[SparseAutoencoder, dict[str, Any]]:
-    """Train on with the free features drawn towards names; return also the report, with these names."""
-    taken = space.report["concepts_taken"]
-    anchors, words = named_anchors(encoder, taken), common_words(vocabulary.WordNet(), corpus.texts)
-    found = described(space.sae, space.calibration.median, fit_sets(encoder))
-    towards = aims(space, found.is_spelling(), words, encoder)
+    kept = meaningful(first, material)
+    taken = [feature for feature in kept if feature < first.n_named]
+    anchors = material.anchors(taken)
     sae, report = train_and_measure(
-        x,
+        material.x,
+        anchors.within(GOING_ON),
+        groups=groups,
+        anchors=anchors,
+        start=first.take(kept),
+        progress=show,
+    )
+    return drawn(labelled(sae, report | {"concepts_taken": taken}, material), material)
+
+
+def drawn(space: FeatureSpace, material: Material) -> tuple[SparseAutoencoder, dict[str, Any]]:
+    """Train on with the free features drawn towards names that they may deserve; return also the report."""
+    taken = space.report["concepts_taken"]
+    anchors = material.anchors(taken)
+    found = described(space.sae, space.calibration.median, material.synset_sets)
+    towards = aims(space, found.is_spelling(), material.common_words, material.encoder)
+    sae, report = train_and_measure(
+        material.x,
         anchors.within(DRAWN),
-        groups=corpus.groups,
+        groups=material.mixture.groups,
         anchors=anchors,
         aims=towards.directions[space.sae.n_named :],
         start=space.sae.begun_anew(towards.anew, towards.directions[towards.anew]),
@@ -144,10 +184,10 @@ def drawn(
     return sae, report | {"concepts_taken": taken, "begun_anew": len(towards.anew)}
 
 
-def meaningful(sae: SparseAutoencoder, x: FloatArray, encoder: TextEncoder) -> list[int]:
+def meaningful(sae: SparseAutoencoder, material: Material) -> list[int]:
     """Return the features without the surplus, those that spelling describes best beside anything else."""
-    typical = Calibration.measure(sae.encode(sample(x, CALIBRATED, CONFIG.seed))).median
-    found = described(sae, typical, fit_sets(encoder))
+    typical = Calibration.measure(sae.encode(sample(material.x, CALIBRATED, CONFIG.seed))).median
+    found = described(sae, typical, material.synset_sets)
     *meanings, spelling = found.f1
     lead = np.where(found.is_live, spelling / np.maximum(np.max(meanings, 0), 1e-9), 0)
     dropped = np.argsort(-lead, kind="stable")[: sae.n_features - FEATURES]
@@ -155,22 +195,13 @@ def meaningful(sae: SparseAutoencoder, x: FloatArray, encoder: TextEncoder) -> l
     return kept
 
 
-def fit_sets(encoder: TextEncoder) -> SynsetSets:
-    """Return sets of the synsets of the `fit` part: half chooses a feature's best sets, half judges these."""
-    synsets = list(data.read("oewn", "fit"))
-    vectors = mixture.embed([record.text for record in synsets], encoder, "synsets")
-    return SynsetSets.of(synsets, vectors, half(len(synsets)), MIN_MARKED)
-
-
-def with_vocabulary(
-    space: FeatureSpace, corpus: mixture.Mixture, x: FloatArray, encoder: TextEncoder
-) -> FeatureSpace:
+def with_vocabulary(space: FeatureSpace, material: Material) -> FeatureSpace:
     """Return the space with names of concepts and kinds for its free features, and spellings marked.
 
     No free feature has the name of a concept that has a feature of its own.
     """
-    sets, wordnet = fit_sets(encoder), vocabulary.WordNet()
-    kinds = enriched(space, wordnet, sets.vectors, list(wordnet.synsets))
+    corpus, wordnet = material.mixture, material.wordnet
+    kinds = enriched(space, wordnet, material.synset_sets.vectors, list(wordnet.synsets))
     own = {label.text for label in space.labels if label.method == CONCEPT}
     further = {
         feature: [name for name in dict.fromkeys(one.name for one in found) if name not in own]
@@ -178,30 +209,20 @@ def with_vocabulary(
     }
     free = [feature for feature, label in enumerate(space.labels) if label.method != CONCEPT]
     task = labeling_task(
-        space, corpus.texts, x, encoder, features=free, groups=corpus.groups, seed=CONFIG.seed
+        space,
+        corpus.texts,
+        material.x,
+        material.encoder,
+        features=free,
+        groups=corpus.groups,
+        seed=CONFIG.seed,
     )
-    known = [*(one.name for one in vocabulary.load()[0]), *common_words(wordnet, corpus.texts)]
+    known = [*(one.name for one in vocabulary.load()[0]), *material.common_words]
     names = [name for name in dict.fromkeys(known) if name not in own]
     labeler = VocabularyLabeler(names, space.label_vectors, further)
     named = with_labeling(space, task, labeler.label(task), labeler.method)
-    found = described(space.sae, space.calibration.median, sets)
+    found = described(space.sae, space.calibration.median, material.synset_sets)
     return with_spelling(named, np.flatnonzero(found.is_confirmed_spelling()).tolist())
-
-
-def named_anchors(encoder: TextEncoder, taken: Sequence[int] | None = None) -> Anchors:
-    """Return concepts of the vocabulary as anchors, all or those ``taken``.
-
-    A broader concept is the nearest above in WordNet that the encoder reads as a relative.
-    """
-    concepts, directions = vocabulary.load()
-    if taken is not None:
-        concepts, directions = [concepts[i] for i in taken], directions[taken]
-    above = broader(concepts, directions, vocabulary.WordNet())
-    defined = tuple(
-        DefinedConcept(one.name, one.gloss, tuple(one.words), broader=above.get(one.name)) for one in concepts
-    )
-    shares = gate_shares(np.array([one.share for one in concepts]), GATE)
-    return Anchors.given(defined, directions, shares, encoder)
 
 
 def broader(

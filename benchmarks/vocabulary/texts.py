@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -67,7 +67,6 @@ def read_texts(wordnet: WordNet, encoder: TextEncoder) -> Shown:
     ]
     corpora = np.array([corpus for corpus, _ in texts])
     lemmas = Lemmas(wordnet)
-    capitalised, all_forms = Counter[str](), Counter[str]()
     number: dict[str, int] = {}
     columns, starts = [], [0]
     for corpus, text in texts:
@@ -75,17 +74,23 @@ def read_texts(wordnet: WordNet, encoder: TextEncoder) -> Shown:
         found = lemmas.in_text(text.partition(": ")[2] if corpus == "oewn" else text)
         columns += [number.setdefault(word, len(number)) for word in sorted(found)]
         starts.append(len(columns))
-        if corpus in CASED:
-            inside = [word for word in INSIDE.findall(text) if len(word) >= MIN_LETTERS]
-            all_forms.update(lemmas.base(word.lower()) or "" for word in inside)
-            capitalised.update(lemmas.base(word.lower()) or "" for word in inside if word[0].isupper())
     has = csr_matrix((np.ones(len(columns), np.float32), columns, starts), shape=(len(texts), len(number)))
     vectors = encoder.encode_document([text for _, text in texts])
     for corpus in SHOWING:
         of_corpus = corpora == corpus
         vectors[of_corpus] -= vectors[of_corpus].mean(0)
-    proper = frozenset(word for word, count in capitalised.items() if count > all_forms[word] / 2)
+    proper = proper_words(lemmas, (text for corpus, text in texts if corpus in CASED))
     return Shown(corpora, vectors, has, list(number), proper)
+
+
+def proper_words(lemmas: Lemmas, texts: Iterable[str]) -> frozenset[str]:
+    """Return the base forms of words that mostly have a capital within sentences."""
+    capitalised, all_forms = Counter[str](), Counter[str]()
+    for text in texts:
+        inside = [word for word in INSIDE.findall(text) if len(word) >= MIN_LETTERS]
+        all_forms.update(lemmas.base(word.lower()) or "" for word in inside)
+        capitalised.update(lemmas.base(word.lower()) or "" for word in inside if word[0].isupper())
+    return frozenset(word for word, count in capitalised.items() if count > all_forms[word] / 2)
 
 
 def context(

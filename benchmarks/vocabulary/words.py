@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,8 +12,8 @@ import numpy as np
 from scipy.sparse import csc_matrix, csr_matrix
 
 from benchmarks.vocabulary.concept import Concept
-from benchmarks.vocabulary.texts import EVERYDAY, MIN_LETTERS, SPECIAL, Shown, context
-from benchmarks.vocabulary.wordnet import WordNet
+from benchmarks.vocabulary.texts import EVERYDAY, MIN_LETTERS, SPECIAL, Shown, context, proper_words
+from benchmarks.vocabulary.wordnet import Lemmas, WordNet
 from saeindex.features.contrast_sets import auroc
 from saeindex.sae.metrics import unit_rows
 
@@ -47,6 +48,13 @@ SAME = 0.8
 PARTS = {"n": "noun", "v": "verb", "a": "adjective", "s": "adjective"}
 # Words of definitions of what is not said in company.
 RUDE = re.compile(r"\b(obscene|vulgar|offensive|disparag\w+|slur|derogatory|genitals?|slang for)\b")
+# Words of definitions of what no collection should be told about itself.
+PRIVATE = re.compile(
+    rf"{RUDE.pattern}|copulat|sexual|excret|narcotic|marijuana|cocaine|prostitut|genital|anus|"
+    "roman numeral|letter of the"
+)
+# Texts with a common word.
+MIN_COMMON = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +83,6 @@ def candidates(wordnet: WordNet, shown: Shown) -> list[Candidate]:
         for word, column in number.items()
         if is_common[column]
         and len(word) >= MIN_LETTERS
-        and ENGLISH_STOP_WORDS.isdisjoint(word.split())
         and (senses := _senses(wordnet, word, word in shown.proper))
     ]
     for synset, below in wordnet.kinds.items():
@@ -91,14 +98,42 @@ def candidates(wordnet: WordNet, shown: Shown) -> list[Candidate]:
     return found
 
 
-def _senses(wordnet: WordNet, word: str, is_proper: bool) -> tuple[str, ...]:
-    """Return the synsets of a noun, a verb or an adjective; of a name's where the word is mostly one.
+def common_words(wordnet: WordNet, texts: Sequence[str]) -> list[str]:
+    """Return the words and phrases of WordNet that many texts have, the most common first.
 
-    What names a person ("John") or is rude has none.
+    Without names of people and places, and without what is private.
     """
+    lemmas = Lemmas(wordnet)
+    proper = proper_words(lemmas, texts)
+    counts = Counter(word for text in texts for word in lemmas.in_text(text))
+    return [
+        word
+        for word, count in counts.most_common()
+        if count >= MIN_COMMON
+        and len(word) > MIN_LETTERS
+        and word not in proper
+        and _spoken(wordnet, word, PRIVATE)
+    ]
+
+
+def _spoken(wordnet: WordNet, word: str, unsaid: re.Pattern[str] = RUDE) -> list[str]:
+    """Return the synsets of a noun, a verb or an adjective.
+
+    Stop words have none, nor words of which a definition is about what is ``unsaid``.
+    """
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
     senses = [one for one in wordnet.by_lemma[word] if wordnet.synsets[one]["pos"] in PARTS]
-    if any(RUDE.search(wordnet.synsets[one]["definition"]) for one in senses):
-        return ()
+    is_said = not any(unsaid.search(wordnet.synsets[one]["definition"]) for one in senses)
+    return senses if is_said and ENGLISH_STOP_WORDS.isdisjoint(word.split()) else []
+
+
+def _senses(wordnet: WordNet, word: str, is_proper: bool) -> tuple[str, ...]:
+    """Return the synsets that a word is a name of; those of a proper name where it is mostly one.
+
+    What names a person ("John") has none.
+    """
+    senses = _spoken(wordnet, word)
     is_own = [word not in wordnet.synsets[one]["lemmas"] for one in senses]
     own = tuple(one for one, capital in zip(senses, is_own, strict=True) if capital == is_proper)
     is_name = is_proper and all(wordnet.synsets[one]["lexfile"] == "noun.person" for one in own)

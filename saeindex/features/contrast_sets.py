@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 MIN_ACTIVE = 50
 BLOCK = 64
+# How much worse than the leading name of a label a further one may predict alone.
+MAX_BEHIND = 0.1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,6 +81,14 @@ def auroc(scores: FloatArray, is_active: NDArray[np.bool_]) -> NDArray[np.float6
     n, m = int(is_active.sum()), int((~is_active).sum())
     share: NDArray[np.float64] = (ranks - n * (n + 1) / 2) / (n * m)
     return share
+
+
+def predicts_alone(aurocs: NDArray[np.float64], leading: float) -> NDArray[np.bool_]:
+    """Return which names may join the ``leading`` one in a label, by the AUROC of each alone (c,).
+
+    Others move the first a little, and mean something else.
+    """
+    return aurocs >= leading - MAX_BEHIND
 
 
 def _contrast(

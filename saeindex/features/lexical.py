@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.errors import InvalidInputError
-from saeindex.features.contrast_sets import Contrast, auroc, contrast_sets
+from saeindex.features.contrast_sets import Contrast, auroc, contrast_sets, predicts_alone
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,16 +30,15 @@ if TYPE_CHECKING:
 
 # Terms of a label; candidates per feature by words, and by embeddings; candidates for the further terms.
 TERMS, MARKING, NEAR, JOINING = 3, 60, 150, 12
-# Minimum correlation of the leading term, as a share of the best candidate's: a lower share gives a higher
-# AUROC and stranger names.
-LEADING = 0.8
+# Minimum correlation of the leading term and of the others, as a share of the best candidate's: lower shares
+# give a higher AUROC and stranger names.
+LEADING, FURTHER = 0.8, 0.3
 # Minimum correlation of a candidate, in standard errors above 0.
 MIN_Z = 3.0
 # Minimum number of texts with a candidate among those where the feature is typical.
 MIN_TEXTS = 3
-# Minimum gain in AUROC by a further term, since a shorter label reads better; and how much lower than that of
-# the leading term its own AUROC may be: else it moves the label a little and means something else.
-MIN_GAIN, MAX_BEHIND = 0.01, 0.1
+# Minimum gain in AUROC by a further term: a shorter label reads better.
+MIN_GAIN = 0.01
 # AUROCs that differ by at most this count as equal: the term that correlates best, the commoner word, wins.
 TOLERANCE = 0.005
 MAX_ACTIVE, MAX_TERMS = 200, 40_000
@@ -106,8 +105,9 @@ def _started(
     of_terms = auroc(vectors[contrast.texts] @ term_vectors[candidates].T, contrast.is_active)
     aurocs = np.where(correlations >= LEADING * correlations[0], of_terms, 0)
     leading = _commonest_of_the_best(aurocs, correlations)
+    joins = predicts_alone(of_terms, of_terms[leading]) & (correlations >= FURTHER * correlations[0])
     order = np.argsort(-of_terms, kind="stable")
-    order = order[of_terms[order] >= of_terms[leading] - MAX_BEHIND]
+    order = order[joins[order]]
     joining = dict(zip(candidates[order].tolist(), correlations[order].tolist(), strict=True))
     return _Growing([int(candidates[leading])], joining, float(aurocs[leading]), contrast)
 

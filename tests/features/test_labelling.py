@@ -83,13 +83,16 @@ def test_names_of_a_vocabulary_are_taken_where_they_predict_as_well(
     assert labeling.phrases
     assert labeling.left
     named = with_labeling(fitted_space, task, labeling, VocabularyLabeler.method)
+    worse = []
     for feature, phrase in labeling.phrases.items():
         assert set(phrase.split(", ")) <= {*names, *(["bread"] if feature == 3 else [])}
         before, after = fitted_space.labels[feature].trust, named.labels[feature].trust
         if before is None or after is None:
             assert before is after  # too few of the texts that test labels have the feature
         else:
-            assert after > before - 0.1  # at most .01 worse on the texts that chose it
+            worse.append(before - after)
+    assert len(worse) > len(labeling.phrases) / 2
+    assert max(worse) < 0.1  # at most .01 on the texts that chose the names
     # A label that says nothing gives way to any name.
     nothing = VocabularyLabeler(names, np.zeros_like(fitted_space.label_vectors)).label(task)
     assert len(nothing.phrases) > len(labeling.phrases)

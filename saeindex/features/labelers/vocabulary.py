@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from saeindex.features.contrast_sets import auroc, contrast_sets
+from saeindex.features.contrast_sets import auroc, contrast_sets, predicts_alone
 from saeindex.features.labelers.labeler import Labeling, LabelingTask
 from saeindex.features.labels import MAX_ACTIVE, TRUST_FLOOR
 
@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 
 # Names of the vocabulary that are tried for a feature, and the best of them that are tried as a second name.
 NEAR, SECOND = 40, 8
-# How much of a label's AUROC a name may lack that reads better; the least gain by a second name, and how much
-# worse this one may predict alone: else it is a stranger that happens to move the first a little.
-TOLERANCE, MIN_GAIN, MAX_BEHIND = 0.01, 0.02, 0.1
+# How much of a label's AUROC a name may lack that reads better; the least gain by a second name.
+TOLERANCE, MIN_GAIN = 0.01, 0.02
 
 
 class VocabularyLabeler:
@@ -75,6 +74,7 @@ class VocabularyLabeler:
             names = [*(self._names[i] for i in near), *further]
             vectors = np.stack([*known[near], *(vector_of[name] for name in further)])
             alone = auroc(x @ vectors.T, is_active)
-            order = [i for i in np.argsort(-alone, kind="stable") if alone[i] >= alone.max() - MAX_BEHIND]
-            best[feature] = list(dict.fromkeys(names[i] for i in order))[: SECOND + 1]
+            order = np.argsort(-alone, kind="stable")
+            order = order[predicts_alone(alone[order], alone.max())]
+            best[feature] = list(dict.fromkeys(names[i] for i in order.tolist()))[: SECOND + 1]
         return best
