@@ -17,6 +17,7 @@ from benchmarks.snapshots import labelled
 from benchmarks.suites.diff.calibration import ALPHA, MIN_SUPPORT, pair
 from benchmarks.suites.diff.detectors import DETECTORS, detected
 from benchmarks.suites.fidelity.retained import has_value, properties
+from saeindex.analysis.diff.findings import findings_of, telling
 from saeindex.analysis.stats.design import design_of
 from saeindex.analysis.stats.evidence import evidence_of
 from saeindex.analysis.stats.family_test import run_tests
@@ -38,7 +39,7 @@ COMMON = {
     "something", "text", "texts", "that", "their", "this", "user", "wants", "what", "where", "which", "with",
     "written",
 }  # fmt: skip
-STEM = 5
+STEM, WORDS = 5, 3
 # A share that differs by this much between two models is a real difference; by less than the second, none.
 DIFFERS, DIFFERS_NOT = 0.05, 0.01
 
@@ -74,13 +75,11 @@ def _classes(name: str) -> list[dict[str, Any]]:
 def _top(snapshot: Snapshot, groups: Groups) -> list[int]:
     """Return the features that are findings for the first group, in the order in which they are shown.
 
-    Features with a weak label come last; before that, the largest difference comes first.
+    But for the related ones of a row, which count as rows of their own. Weak labels come last.
     """
-    test = _test(snapshot, groups, "concepts", None)
-    places = test.found(ALPHA)
-    kept = places[test.comparison.tested.effect[places] > 0]
-    found = [int(test.evidence.keys[column]) for column in test.comparison.column[kept].tolist()]
-    return sorted(found, key=lambda feature: snapshot.space.labels[feature].is_weak)
+    found = findings_of(groups.names, _test(snapshot, groups, "concepts", None), ALPHA, {})
+    first = [one for one in telling(found, snapshot.space) if one.group == groups.names[0]]
+    return sorted((int(one.key) for one in first), key=lambda feature: snapshot.space.labels[feature].is_weak)
 
 
 def _test(snapshot: Snapshot, groups: Groups, family: Any, unit: str | None) -> FamilyTest:
@@ -103,12 +102,12 @@ def _held_out_aurocs(
 
 
 def label_names_class(snapshot: Snapshot, feature: int, query: dict[str, Any]) -> bool:
-    """Return whether a label names a class: it shares the first five letters of a word with it.
+    """Return whether the first three words of a label name a class: they share five letters with its words.
 
     The class's words are those of its value and of its description, of four letters or more, without COMMON.
     """
     wanted = _stems(f"{query['value']} {query['query']}")
-    return bool(wanted & _stems(snapshot.space.labels[feature].text))
+    return bool(wanted & _stems(" ".join(snapshot.space.labels[feature].text.split()[:WORDS])))
 
 
 def _stems(text: str) -> set[str]:

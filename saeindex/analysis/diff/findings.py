@@ -17,6 +17,7 @@ from saeindex.analysis.stats.family_test import run_tests
 from saeindex.collection.rows import tokens
 from saeindex.features.labels import telling_order
 from saeindex.report.model import Example
+from saeindex.sae.metrics import unit_rows
 from saeindex.types import shown_label
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 # The cosine of two features' decoder directions from which they share a row.
 SAME = 0.6
+# The least that a name counts, however far it is from what differs.
+LEAST_WORTH = 0.01
 # Limits of examples: findings of each family with examples, characters of a text, concepts of a text.
 ILLUSTRATED, SHOWN_CHARS, SHOWN_CONCEPTS = 20, 240, 4
 # Characters of a text before the first highlight.
@@ -40,18 +43,36 @@ BEFORE = 40
 def headlines(found: Sequence[Finding], space: FeatureSpace) -> tuple[Finding, ...]:
     """Return one finding for each family of features and group, with the other findings as ``related``.
 
-    The first, which has the largest difference, is the headline; words and clusters stay as they are.
-    Concepts whose label does not say what they mean come last.
+    The first is the headline; words and clusters stay as they are. Concepts whose label does not say what
+    they mean come last.
     """
     if not found or found[0].family != "concepts":
         return tuple(found)
-    found = sorted(found, key=lambda one: space.labels[int(one.key)].is_weak)
+    found = sorted(telling(found, space), key=lambda one: space.labels[int(one.key)].is_weak)
     same = alike(space, [int(one.key) for one in found])
     rows: dict[int, list[Finding]] = {}
     for place, one in enumerate(found):
         near = (first for first in rows if same[first, place] and found[first].group == one.group)
         rows.setdefault(next(near, place), []).append(one)
     return tuple(replace(first, related=tuple(others)) for first, *others in rows.values())
+
+
+def telling(found: Sequence[Finding], space: FeatureSpace) -> list[Finding]:
+    """Return findings of concepts by size of the difference, times how well the name says what differs.
+
+    All findings of a group together, each with its feature's direction, are what differs: the cosine with it
+    is what a name counts.
+    """
+    keys = [int(one.key) for one in found]
+    effects = np.abs([one.effect for one in found])
+    parts = space.sae.directions[keys] * effects[:, None]
+    groups, against = (np.array([getattr(one, side) for one in found]) for side in ("group", "against"))
+    worth = np.empty(len(found))
+    for name in set(groups.tolist()):
+        own = groups == name
+        towards = unit_rows((parts[own].sum(0) - parts[against == name].sum(0))[None])[0]
+        worth[own] = effects[own] * np.maximum(space.label_vectors[keys][own] @ towards, LEAST_WORTH)
+    return [found[place] for place in np.argsort(-worth, kind="stable").tolist()]
 
 
 def alike(space: FeatureSpace, features: Sequence[int]) -> NDArray[np.bool_]:

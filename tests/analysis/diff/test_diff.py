@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import pytest
 from qdrant_client.models import FieldCondition, Filter, MatchValue
 
 from saeindex import FeatureIndex, Record
+from saeindex.analysis.diff.findings import telling
 from saeindex.concepts.named_concept import NamedConcept
 from saeindex.errors import InvalidInputError, NotFoundError, UnknownConceptError
 from tests.samples import sample_records
@@ -51,6 +53,23 @@ def test_a_topic_is_found_by_concepts_words_and_clusters(papers: FeatureIndex) -
         assert one.ci[0] <= one.effect <= one.ci[1]
         assert one.freq[one.group] > one.freq[one.against]
     assert "findings of" in str(found) and "What could have been found" in str(found)
+
+
+def test_concepts_whose_names_say_what_differs_come_first(
+    papers: FeatureIndex, session_encoder: RecordingEncoder
+) -> None:
+    space = papers.space
+    found = [one for one in papers.diff(MUSIC, OTHERS).findings["concepts"] if one.group == "a"]
+    names = space.label_vectors[[int(one.key) for one in found]]
+    subject, other = session_encoder.encode_query(["music", "vaccines and medicine"])
+    nearness = names @ subject
+    assert nearness[:5].mean() > nearness.mean() + 0.03
+    # The same findings under names of something else lose their place.
+    renamed = space.label_vectors.copy()
+    renamed[int(found[0].key)] = other
+    after = telling(found, replace(space, label_vectors=renamed))
+    assert after[0].key != found[0].key
+    assert {one.key for one in after} == {one.key for one in found}
 
 
 def test_half_of_the_records_do_not_differ_from_the_others(papers: FeatureIndex) -> None:
