@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 # Terms of a label; candidates per feature by words, and by embeddings; candidates for the further terms.
 TERMS, MARKING, NEAR, JOINING = 3, 60, 150, 12
 # Minimum correlation of the leading term and of the others, as a share of the best candidate's: lower shares
-# give a higher AUROC and stranger names.
-LEADING, FURTHER = 0.8, 0.3
+# give a higher AUROC and stranger names. A label with a lower AUROC than this may have any others.
+LEADING, FURTHER, ENOUGH = 0.8, 0.3, 0.82
 # Minimum correlation of a candidate, in standard errors above 0.
 MIN_Z = 3.0
 # Minimum number of texts with a candidate among those where the feature is typical.
 MIN_TEXTS = 3
 # Minimum gain in AUROC by a further term: a shorter label reads better.
-MIN_GAIN = 0.01
+MIN_GAIN = 0.02
 # AUROCs that differ by at most this count as equal: the term that correlates best, the commoner word, wins.
 TOLERANCE = 0.005
 MAX_ACTIVE, MAX_TERMS = 200, 40_000
@@ -65,14 +65,18 @@ def lexical_labels(
     term_vectors = encode(terms)
     contrasts = list(contrast_sets(vectors, code, calibration, MAX_ACTIVE, seed))
     directions = _directions(contrasts, vectors)
-    candidates = _candidates(presence, term_vectors, code, calibration, directions)
-    growing = [
-        _started(chosen, contrast, terms, term_vectors, vectors)
-        for chosen, contrast in zip(candidates, contrasts, strict=True)
-    ]
-    for _ in range(TERMS - 1):
-        _grow(growing, terms, vectors, encode)
-    return [", ".join(terms[i] for i in label.parts) or UNCLEAR for label in growing]
+    candidates = list(_candidates(presence, term_vectors, code, calibration, directions))
+    labels: dict[int, _Growing] = {}
+    for least in (FURTHER, 0.0):
+        growing = {
+            feature: _started(chosen, contrast, terms, term_vectors, vectors, least)
+            for feature, (chosen, contrast) in enumerate(zip(candidates, contrasts, strict=True))
+            if feature not in labels or labels[feature].best < ENOUGH
+        }
+        for _ in range(TERMS - 1):
+            _grow(list(growing.values()), terms, vectors, encode)
+        labels |= growing
+    return [", ".join(terms[i] for i in label.parts) or UNCLEAR for label in labels.values()]
 
 
 @dataclass(slots=True)
@@ -97,15 +101,19 @@ def _started(
     terms: Sequence[str],
     term_vectors: FloatArray,
     vectors: FloatArray,
+    least: float,
 ) -> _Growing:
-    """Return a label with its leading term, from candidates and their correlations, best first."""
+    """Return a label with its leading term, from candidates and their correlations, best first.
+
+    Candidates for further terms have at least the share ``least`` of the best one's correlation.
+    """
     candidates, correlations = chosen
     if contrast is None or not len(candidates):
         return _Growing(candidates[:1].tolist(), {}, 1.0, None)
     of_terms = auroc(vectors[contrast.texts] @ term_vectors[candidates].T, contrast.is_active)
     aurocs = np.where(correlations >= LEADING * correlations[0], of_terms, 0)
     leading = _commonest_of_the_best(aurocs, correlations)
-    joins = predicts_alone(of_terms, of_terms[leading]) & (correlations >= FURTHER * correlations[0])
+    joins = predicts_alone(of_terms, of_terms[leading]) & (correlations >= least * correlations[0])
     order = np.argsort(-of_terms, kind="stable")
     order = order[joins[order]]
     joining = dict(zip(candidates[order].tolist(), correlations[order].tolist(), strict=True))
