@@ -198,15 +198,12 @@ def meaningful(sae: SparseAutoencoder, material: Material) -> list[int]:
 def with_vocabulary(space: FeatureSpace, material: Material) -> FeatureSpace:
     """Return the space with names of concepts and kinds for its free features, and spellings marked.
 
-    No free feature has the name of a concept that has a feature of its own.
+    The name of a concept that has a feature of its own is a part of other names, but none alone.
     """
     corpus, wordnet = material.mixture, material.wordnet
     kinds = enriched(space, wordnet, material.synset_sets.vectors, list(wordnet.synsets))
     own = {label.text for label in space.labels if label.method == CONCEPT}
-    further = {
-        feature: [name for name in dict.fromkeys(one.name for one in found) if name not in own]
-        for feature, found in kinds.items()
-    }
+    further = {feature: list(dict.fromkeys(one.name for one in found)) for feature, found in kinds.items()}
     free = [feature for feature, label in enumerate(space.labels) if label.method != CONCEPT]
     task = labeling_task(
         space,
@@ -218,8 +215,7 @@ def with_vocabulary(space: FeatureSpace, material: Material) -> FeatureSpace:
         seed=CONFIG.seed,
     )
     known = [*(one.name for one in vocabulary.load()[0]), *material.common_words]
-    names = [name for name in dict.fromkeys(known) if name not in own]
-    labeler = VocabularyLabeler(names, space.label_vectors, further)
+    labeler = VocabularyLabeler(list(dict.fromkeys(known)), space.label_vectors, further, taken=own)
     named = with_labeling(space, task, labeler.label(task), labeler.method)
     found = described(space.sae, space.calibration.median, material.synset_sets)
     return with_spelling(named, np.flatnonzero(found.is_confirmed_spelling()).tolist())

@@ -94,8 +94,15 @@ def test_names_of_a_vocabulary_are_taken_where_they_predict_as_well(
     assert len(worse) > len(labeling.phrases) / 2
     assert max(worse) < 0.1  # at most .01 on the texts that chose the names
     # A label that says nothing gives way to any name.
-    nothing = VocabularyLabeler(names, np.zeros_like(fitted_space.label_vectors)).label(task)
+    silent = np.zeros_like(fitted_space.label_vectors)
+    nothing = VocabularyLabeler(names, silent).label(task)
     assert len(nothing.phrases) > len(labeling.phrases)
+    # A name that other features have is only a part of a label.
+    taken = set(nothing.phrases.values()) & set(names)
+    assert taken
+    others = VocabularyLabeler(names, silent, taken=taken).label(task)
+    assert taken.isdisjoint(others.phrases.values())
+    assert any(taken & set(phrase.split(", ")) for phrase in others.phrases.values())
 
 
 def test_any_labeler_can_be_used_and_words_label_the_remaining_features(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -31,9 +31,14 @@ class VocabularyLabeler:
         names: Sequence[str],
         label_vectors: FloatArray,
         further: Mapping[int, Sequence[str]] | None = None,
+        taken: Collection[str] = (),
     ) -> None:
-        """``label_vectors`` (n, d) are of the present labels; ``further`` names are for single features."""
+        """``label_vectors`` (n, d) are of the present labels; ``further`` names are for single features.
+
+        Names that are ``taken`` by other features are no label alone.
+        """
         self._names, self._present, self._further = list(names), label_vectors, further or {}
+        self._taken = frozenset(taken)
 
     def label(self, task: LabelingTask) -> Labeling:
         """Choose names by how well they tell apart the texts of ``task.shown``."""
@@ -41,16 +46,19 @@ class VocabularyLabeler:
         contrasts = contrast_sets(shown.vectors, shown.code, task.calibration, MAX_ACTIVE, task.seed)
         sets = {f: one for f, one in enumerate(contrasts) if one is not None and f in left}
         best = self._best_names(task, sets)
-        pairs = {f: [f"{names[0]}, {name}" for name in names[1:]] for f, names in best.items()}
-        every = sorted({phrase for f, names in best.items() for phrase in (names[0], *pairs[f])})
+        tried_for = {f: self._tried(names) for f, names in best.items()}
+        every = sorted(set().union(*tried_for.values()))
         vector_of = dict(zip(every, task.encode(every), strict=True)) if every else {}
         phrases: dict[int, str] = {}
         for feature, contrast in sets.items():
-            tried = [best[feature][0], *pairs[feature]]
+            tried = tried_for[feature]
+            if not tried:
+                left[feature] = "its name is that of another feature"
+                continue
             vectors = [self._present[feature], *(vector_of[phrase] for phrase in tried)]
             present, *scores = auroc(shown.vectors[contrast.texts] @ np.stack(vectors).T, contrast.is_active)
             # A second name must bring more than it costs to read.
-            worth = np.array(scores) - MIN_GAIN * (np.arange(len(scores)) > 0)
+            worth = np.array(scores) - [MIN_GAIN * (", " in phrase) for phrase in tried]
             chosen = int(worth.argmax())
             loses_trust = scores[chosen] < TRUST_FLOOR <= present
             if scores[chosen] >= present - TOLERANCE and not loses_trust:
@@ -59,6 +67,12 @@ class VocabularyLabeler:
             else:
                 left[feature] = "no name predicts it as well"
         return Labeling(phrases, left)
+
+    def _tried(self, names: Sequence[str]) -> list[str]:
+        """Return the phrases to be tried: the first name that is not taken, and the first with each other."""
+        first, *others = names
+        alone = [name for name in names if name not in self._taken][:1]
+        return [*alone, *(f"{first}, {name}" for name in others)]
 
     def _best_names(self, task: LabelingTask, sets: Mapping[int, Contrast]) -> dict[int, list[str]]:
         """Return for each feature the names that tell its texts apart best, the first first."""
