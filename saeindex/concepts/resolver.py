@@ -58,9 +58,10 @@ CONSIDERED = 150
 MIN_GAIN, MIN_RECORDS = 0.01, 5
 # Bonuses on the cosine of phrase and label: for shared words, and for features of the phrase's own code.
 WORD_BONUS, CODE_BONUS = 0.25, 0.15
-# A phrase with label evidence (cosine and shared words) below the floor is unknown: nonsense reaches .6.
-# Features within the margin below the best feature belong to the concept, up to the maximum number.
-FLOOR, MARGIN, MAX_MATCHED = 0.6, 0.12, 8
+# A phrase with label evidence (cosine and shared words) below the floor is unknown. What the encoder splits
+# into letters needs more: such nonsense reaches .61. Features within the margin below the best feature belong
+# to the concept, up to the maximum number.
+FLOOR, SPELLED_FLOOR, MARGIN, MAX_MATCHED = 0.6, 0.75, 0.12, 8
 FAMILY_FLOOR = 0.7
 # The penalty on a family's score for each step from its root to the matching feature.
 DEPTH_MALUS = 0.1
@@ -117,9 +118,14 @@ class Concept:
 class ConceptResolver:
     """Resolves phrases against the labels of one feature space."""
 
-    def __init__(self, space: FeatureSpace, encode_query: Callable[[str], FloatArray]) -> None:
-        """Bind the space and the function from a phrase to its vector (d,)."""
-        self._space, self._encode = space, encode_query
+    def __init__(
+        self,
+        space: FeatureSpace,
+        encode_query: Callable[[str], FloatArray],
+        reads: Callable[[str], bool] = lambda _: True,
+    ) -> None:
+        """Bind the space, the function from a phrase to its vector (d,), and whether a phrase has words."""
+        self._space, self._encode, self._reads = space, encode_query, reads
         self._resolved: Memo[Concept] = Memo(KEPT)
 
     def match(self, phrase: str, limit: int = 10) -> list[FeatureMatch]:
@@ -154,7 +160,8 @@ class ConceptResolver:
         candidates = self.match(phrase, 4 * MAX_MATCHED)
         exact = [c for c in candidates if c.label.casefold() == phrase.casefold()]
         trusted = exact or [c for c in candidates if not c.is_weak]
-        if not trusted or self._label_evidence(phrase)[trusted[0].id] < FLOOR:
+        floor = FLOOR if self._reads(phrase) else SPELLED_FLOOR
+        if not trusted or self._label_evidence(phrase)[trusted[0].id] < floor:
             return ()
         best = trusted[0].score
         return tuple(c for c in trusted if c.score >= best - MARGIN)[:MAX_MATCHED]
@@ -269,7 +276,7 @@ class Resolver:
         """Bind the collection; it is read when a phrase is first resolved."""
         self._collection = collection
         self._space = collection.space
-        self.labels = ConceptResolver(collection.space, collection.encode)
+        self.labels = ConceptResolver(collection.space, collection.encode, self._reads)
         self._known: Memo[Concept] = Memo(KEPT)
 
     def match(self, phrase: str, limit: int = 10) -> list[FeatureMatch]:

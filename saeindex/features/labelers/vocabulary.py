@@ -33,7 +33,8 @@ class VocabularyLabeler:
         further: Mapping[int, Sequence[str]] | None = None,
         taken: Collection[str] = (),
     ) -> None:
-        """``label_vectors`` (n, d) are of the present labels; ``further`` names are for single features.
+        """``names``: the commonest first. ``label_vectors`` (n, d) are of the present labels; ``further``
+        names are for single features.
 
         Names that are ``taken`` by other features are no label alone.
         """
@@ -90,5 +91,9 @@ class VocabularyLabeler:
             alone = auroc(x @ vectors.T, is_active)
             order = np.argsort(-alone, kind="stable")
             order = order[predicts_alone(alone[order], alone.max())]
-            best[feature] = list(dict.fromkeys(names[i] for i in order.tolist()))[: SECOND + 1]
+            # Of names that predict it as well, people know the commonest best.
+            rank = np.array([*near, *[len(self._names)] * len(further)])
+            as_good = order[alone[order] >= alone.max() - TOLERANCE]
+            first = as_good[rank[as_good].argmin()]
+            best[feature] = list(dict.fromkeys(names[i] for i in [first, *order]))[: SECOND + 1]
         return best
