@@ -18,6 +18,7 @@ import numpy as np
 
 from saeindex.errors import InvalidInputError
 from saeindex.features.contrast_sets import Contrast, auroc, contrast_sets, predicts_alone
+from saeindex.sae.metrics import unit_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 # Terms of a label; candidates per feature by words, and by embeddings; candidates for the further terms.
 TERMS, MARKING, NEAR, JOINING = 3, 60, 150, 12
 # Minimum correlation of the leading term and of the others, as a share of the best candidate's: lower shares
-# give a higher AUROC and stranger names. A label with a lower AUROC than this may have any others.
-LEADING, FURTHER, ENOUGH = 0.8, 0.3, 0.82
+# give a higher AUROC and stranger names. Relatives of the leading term, by their cosine, need none.
+LEADING, FURTHER, KIN = 0.8, 0.3, 0.15
 # Minimum correlation of a candidate, in standard errors above 0.
 MIN_Z = 3.0
 # Minimum number of texts with a candidate among those where the feature is typical.
@@ -63,20 +64,17 @@ def lexical_labels(
     """
     presence, terms = _presence(texts)
     term_vectors = encode(terms)
+    meanings = unit_rows(term_vectors - term_vectors.mean(0))
     contrasts = list(contrast_sets(vectors, code, calibration, MAX_ACTIVE, seed))
     directions = _directions(contrasts, vectors)
-    candidates = list(_candidates(presence, term_vectors, code, calibration, directions))
-    labels: dict[int, _Growing] = {}
-    for least in (FURTHER, 0.0):
-        growing = {
-            feature: _started(chosen, contrast, terms, term_vectors, vectors, least)
-            for feature, (chosen, contrast) in enumerate(zip(candidates, contrasts, strict=True))
-            if feature not in labels or labels[feature].best < ENOUGH
-        }
-        for _ in range(TERMS - 1):
-            _grow(list(growing.values()), terms, vectors, encode)
-        labels |= growing
-    return [", ".join(terms[i] for i in label.parts) or UNCLEAR for label in labels.values()]
+    candidates = _candidates(presence, meanings, code, calibration, directions)
+    growing = [
+        _started(chosen, contrast, term_vectors, meanings, vectors)
+        for chosen, contrast in zip(candidates, contrasts, strict=True)
+    ]
+    for _ in range(TERMS - 1):
+        _grow(growing, terms, vectors, encode)
+    return [", ".join(terms[i] for i in label.parts) or UNCLEAR for label in growing]
 
 
 @dataclass(slots=True)
@@ -98,22 +96,20 @@ class _Growing:
 def _started(
     chosen: tuple[NDArray[np.int64], FloatArray],
     contrast: Contrast | None,
-    terms: Sequence[str],
     term_vectors: FloatArray,
+    meanings: FloatArray,
     vectors: FloatArray,
-    least: float,
 ) -> _Growing:
-    """Return a label with its leading term, from candidates and their correlations, best first.
-
-    Candidates for further terms have at least the share ``least`` of the best one's correlation.
-    """
+    """Return a label with its leading term, from candidates and their correlations, best first."""
     candidates, correlations = chosen
     if contrast is None or not len(candidates):
         return _Growing(candidates[:1].tolist(), {}, 1.0, None)
     of_terms = auroc(vectors[contrast.texts] @ term_vectors[candidates].T, contrast.is_active)
     aurocs = np.where(correlations >= LEADING * correlations[0], of_terms, 0)
     leading = _commonest_of_the_best(aurocs, correlations)
-    joins = predicts_alone(of_terms, of_terms[leading]) & (correlations >= least * correlations[0])
+    is_kin = meanings[candidates] @ meanings[candidates[leading]] >= KIN
+    joins = predicts_alone(of_terms, of_terms[leading])
+    joins &= is_kin | (correlations >= FURTHER * correlations[0])
     order = np.argsort(-of_terms, kind="stable")
     order = order[joins[order]]
     joining = dict(zip(candidates[order].tolist(), correlations[order].tolist(), strict=True))
@@ -164,20 +160,18 @@ def _directions(contrasts: Sequence[Contrast | None], vectors: FloatArray) -> Fl
 
 def _candidates(
     presence: csr_matrix,
-    term_vectors: FloatArray,
+    meanings: FloatArray,
     code: SparseCode,
     calibration: Calibration,
     directions: FloatArray,
 ) -> Iterator[tuple[NDArray[np.int64], FloatArray]]:
     """Yield each feature's informative terms and the correlations of their presence with it, best first."""
     background = np.asarray(presence.sum(0)).ravel()
-    centred = term_vectors - term_vectors.mean(0)
-    unit = centred / np.linalg.norm(centred, axis=1, keepdims=True).clip(1e-9)
     marking, near = (min(size, len(background)) for size in (MARKING, NEAR))
     min_correlation = MIN_Z / len(code) ** 0.5
     for start, counts, correlations in _evidence(presence, code, calibration):
         log_odds = _log_odds(counts, background)
-        closeness = directions[start : start + BLOCK] @ unit.T
+        closeness = directions[start : start + BLOCK] @ meanings.T
         for i in range(len(counts)):
             informative = np.argpartition(-log_odds[i], marking - 1)[:marking]
             if directions[start + i].any():

@@ -186,9 +186,9 @@ def test_steering_moves_along_the_family_s_weighted_directions(index: FeatureInd
         found = [
             sum(
                 hit.metadata["topic"] == topic
-                for hit in index.search("a note", steer=f'{sign}"family:{name}":3', limit=30)
+                for hit in index.search("a note", steer=f'{sign}"family:{name}":8', limit=30)
             )
             for sign in "-+"
         ]
-        assert found[0] < found[1] / 2
+        assert found[0] < 30 / 8
         assert found[1] > 2 * 30 / 8
