@@ -1,7 +1,5 @@
 """Fits the default feature space, `minilm-concepts`: `python -m benchmarks.default_space`.
 
-The one that is shipped was made without the last step of the training: its free features are not drawn.
-
 The first features stand for the concepts of :mod:`benchmarks.vocabulary`, the others are free. Those are
 labelled, and then drawn towards what they should mean (:mod:`benchmarks.aims`) and labelled anew. Needs the
 corpora; embedding them takes a quarter of an hour on two cores that multiply in bf16, two hours on others,
