@@ -167,8 +167,8 @@ class ConceptResolver:
         return tuple(c for c in trusted if c.score >= best - MARGIN)[:MAX_MATCHED]
 
     def is_label(self, phrase: str) -> bool:
-        """Return whether a phrase equals the label of a feature, ignoring case."""
-        return phrase.casefold() in self._labels
+        """Return whether a phrase equals a trusted label of a feature, ignoring case."""
+        return phrase.casefold() in self._trusted_labels
 
     def unknown(self, phrase: str) -> UnknownConceptError:
         """Return the error for a phrase without a matching feature, with the nearest features."""
@@ -240,8 +240,8 @@ class ConceptResolver:
         return features
 
     @cached_property
-    def _labels(self) -> frozenset[str]:
-        return frozenset(label.text.casefold() for label in self._space.labels)
+    def _trusted_labels(self) -> frozenset[str]:
+        return frozenset(label.text.casefold() for label in self._space.labels if not label.is_weak)
 
     def describe(self, feature: int, score: float) -> FeatureMatch:
         """Return a feature as a match with this score."""
@@ -291,7 +291,8 @@ class Resolver:
     def resolve(self, target: str, mode: Resolve = "best") -> Concept:
         """Return the concept of ``#id``, ``family:NAME`` or a phrase.
 
-        UnknownConceptError lists the nearest labels. A phrase that is a label is that label's features.
+        UnknownConceptError lists the nearest labels. A trusted label is that label's features; a weak one is
+        so in ``strict`` mode only, since the label does not say where its feature is active.
         """
         check_kind(f"concept {target!r:.80}", target, str, 'Give "#id", or a phrase.')
         if mode not in MODES:
@@ -324,7 +325,7 @@ class Resolver:
 
     def _by_evidence(self, phrase: str, mode: Resolve, sample: CollectionSample) -> Concept:
         # A phrase that matches a label includes the feature of this label.
-        named = [match.id for match in self.labels.named(phrase)[:MAX_NAMED]]
+        named = [match.id for match in self.labels.named(phrase)[:MAX_NAMED] if not match.is_weak]
         if not named:
             self._check_records(phrase)
         vector = self._collection.encode(phrase)

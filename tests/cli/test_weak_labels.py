@@ -84,8 +84,9 @@ def test_steering_and_filters_mark_the_labels_that_they_resolved_to(
     assert_marked(re.sub(r"Steer '#\d+' by ", "", steps), 2)
     plan = called("search", index, "galaxies", "--steer", "+#4:0.2 +#5:0.2", "--limit", "1")["plan"]
     assert [step["parts"][0]["is_weak"] for step in plan["steer"]] == [True, False]
-    where = f'"{half_weak.labels[4].text}"'  # a label selects its feature
-    assert_marked(call("search", index, "galaxies", "--where", where, "--plan").stdout)
+    where = f'"{half_weak.labels[4].text}"'  # a label selects its feature where labels alone count
+    plan = call("search", index, "galaxies", "--where", where, "--resolve", "strict", "--plan").stdout
+    assert_marked(plan)
 
 
 def test_the_features_and_feature_commands_mark_weak_labels(index: str) -> None:

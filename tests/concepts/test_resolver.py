@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from copy import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,15 +35,36 @@ def resolver(papers: FeatureIndex) -> Resolver:
 
 
 @pytest.mark.parametrize("mode", ["strict", "best", "expand"])
-def test_a_label_is_its_own_feature_in_every_mode(resolver: Resolver, space: FeatureSpace, mode: Any) -> None:
+def test_a_label_is_its_own_feature_if_it_is_trusted_or_labels_alone_count(
+    resolver: Resolver, space: FeatureSpace, mode: Any
+) -> None:
     times = Counter(label.text for label in space.labels)
-    alone = [feature for feature, label in enumerate(space.labels) if times[label.text] == 1]
-    for feature in alone[:: len(alone) // 4]:
+    alone = [
+        feature
+        for feature, label in enumerate(space.labels)
+        if times[label.text] == 1 and (mode == "strict" or not label.is_weak)
+    ]
+    for feature in alone[:: len(alone) // 8]:
         label = space.labels[feature].text
         for phrase in (label, label.upper()):
             found = resolver.resolve(phrase, mode)
             assert feature in {match.id for match in found.features}
             assert {match.label for match in found.features} == {label}
+
+
+def test_a_weak_label_counts_only_by_the_evidence_of_the_records(
+    papers: FeatureIndex, space: FeatureSpace
+) -> None:
+    galaxy = next(feature for feature, label in enumerate(space.labels) if label.text == "galaxy")
+    labels = list(space.labels)
+    labels[galaxy] = replace(labels[galaxy], trust=0.5)
+    collection = copy(papers.collection)
+    collection.space = replace(space, labels=tuple(labels))
+    found = Resolver(collection).resolve("galaxy")
+    assert found.resolved == "best"
+    assert all(not match.is_weak for match in found.features)
+    strict = Resolver(collection).resolve("galaxy", "strict")
+    assert [match.id for match in strict.features] == [galaxy]
 
 
 @pytest.mark.parametrize("mode", ["strict", "best", "expand"])
