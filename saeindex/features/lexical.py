@@ -45,8 +45,9 @@ TOLERANCE = 0.005
 MAX_ACTIVE, MAX_TERMS = 200, 40_000
 UNCLEAR = "unclear"
 BLOCK = 128
-# A word, a number or a punctuation mark; phrases do not span numbers or punctuation marks.
-TOKEN = re.compile(r"[^\W\d_][\w+#'-]*[\w+#]|[^\W\d_]|\d+|[^\w\s]")
+# A word, a number or a punctuation mark; phrases do not span numbers or punctuation marks, but words of names
+# in code ("text_encoder").
+TOKEN = re.compile(r"[^\W\d_](?:[^\W_]|[+#'-])*(?:[^\W_]|[+#])|[^\W\d_]|\d+|[^\w\s]")
 
 
 def lexical_labels(
