@@ -29,7 +29,7 @@ def test_differences_are_printed_as_text_and_json(index: str) -> None:
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["groups"].keys() == {"a", "b"}
-    assert any("music" in one["label"] for one in found["results"])
+    assert any("music" in one["label"] for row in found["results"] for one in (row, *row["related"]))
     done = call("diff", index, "--a", 'metadata.topic = "music"', "--evidence", "words")
     assert "“jazz”" in done.stdout and "Concepts" not in done.stdout
 

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 # The cosine of two features' decoder directions from which they share a row.
 SAME = 0.6
-# The least that a name counts, however far it is from what differs.
-LEAST_WORTH = 0.01
+# The least cosine of a name with what differs, and how much a given name counts, since people know it.
+LEAST_COSINE, GIVEN_WORTH = 0.01, 1.5
 # Limits of examples: findings of each family with examples, characters of a text, concepts of a text.
 ILLUSTRATED, SHOWN_CHARS, SHOWN_CONCEPTS = 20, 240, 4
 # Characters of a text before the first highlight.
@@ -60,8 +60,10 @@ def headlines(found: Sequence[Finding], space: FeatureSpace) -> tuple[Finding, .
 def telling(found: Sequence[Finding], space: FeatureSpace) -> list[Finding]:
     """Return findings of concepts by size of the difference, times how well the name says what differs.
 
-    All findings of a group together, each with its feature's direction, are what differs: the cosine with it
-    is what a name counts.
+    All findings of a group together, each with its feature's direction, are what differs; a name counts with
+    the root of its cosine with that. For the first finding, effects alone are the surest order: on choose
+    parts its AUROC is .740 (.731 by this order, .725 without the root), but one of the first five names a
+    class in .336 of comparisons (.389, .400).
     """
     keys = [int(one.key) for one in found]
     effects = np.abs([one.effect for one in found])
@@ -71,7 +73,9 @@ def telling(found: Sequence[Finding], space: FeatureSpace) -> list[Finding]:
     for name in set(groups.tolist()):
         own = groups == name
         towards = unit_rows((parts[own].sum(0) - parts[against == name].sum(0))[None])[0]
-        worth[own] = effects[own] * np.maximum(space.label_vectors[keys][own] @ towards, LEAST_WORTH)
+        cosines = space.label_vectors[keys][own] @ towards
+        worth[own] = effects[own] * np.sqrt(np.maximum(cosines, LEAST_COSINE))
+    worth *= [GIVEN_WORTH if space.labels[key].is_given else 1.0 for key in keys]
     return [found[place] for place in np.argsort(-worth, kind="stable").tolist()]
 
 
