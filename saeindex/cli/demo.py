@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from saeindex.search.hits import Hits
 
 QUESTION = "find the largest one"
-WHERE = '("array" OR "matrix") AND NOT "sorting"'
+WHERE = '("array" OR "matrix") AND NOT "statistics"'
 STEER = "+graph:3"
 SHOWN = 5
 

@@ -70,9 +70,8 @@ class Estimate:
         return self.low == self.high
 
     def __str__(self) -> str:
-        if self.is_certain:
-            return f"{self.points:,.0f}"
-        return f"about {self.points:,.0f} ({self.low:,.0f} to {self.high:,.0f})"
+        points, low, high = (f"{number:,.0f}" for number in (self.points, self.low, self.high))
+        return points if low == high else f"about {points} ({low} to {high})"
 
 
 class Bounds(NamedTuple):
