@@ -292,7 +292,7 @@ class Resolver:
         """Return the concept of ``#id``, ``family:NAME`` or a phrase.
 
         UnknownConceptError lists the nearest labels. A trusted label is that label's features; a weak one is
-        so in ``strict`` mode only, since the label does not say where its feature is active.
+        so in ``strict`` mode, or where there is no evidence: it does not say where its feature is active.
         """
         check_kind(f"concept {target!r:.80}", target, str, 'Give "#id", or a phrase.')
         if mode not in MODES:
@@ -324,9 +324,10 @@ class Resolver:
         return letters >= MIN_LETTERS * max(1, len(spans))
 
     def _by_evidence(self, phrase: str, mode: Resolve, sample: CollectionSample) -> Concept:
-        # A phrase that matches a label includes the feature of this label.
-        named = [match.id for match in self.labels.named(phrase)[:MAX_NAMED] if not match.is_weak]
-        if not named:
+        # A phrase that matches a trusted label includes the feature of this label.
+        matching = self.labels.named(phrase)
+        named = [match.id for match in matching[:MAX_NAMED] if not match.is_weak]
+        if not matching:
             self._check_records(phrase)
         vector = self._collection.encode(phrase)
         pool = pool_of(sample, self._collection.nearest(vector))
@@ -335,7 +336,7 @@ class Resolver:
         meant = likely(scores, MEANT_FROM, STEEPNESS)
         found = cover(meant, sample.present, self._allowed(vector, mode, sample), MAX_FEATURES, named)
         if not found.features:
-            raise self.labels.unknown(phrase)
+            return self.labels.resolve(phrase)
         matches = tuple(
             self.labels.describe(feature, share)
             for feature, share in zip(found.features, found.shares, strict=True)

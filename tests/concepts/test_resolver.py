@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from copy import copy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from saeindex import FeatureIndex, FeatureSpace
+from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.concepts.inference import Asked, infer, pool_of
 from saeindex.concepts.resolver import MEANT_FROM, RECIPE, STEEPNESS, Resolver, likely
 from saeindex.concepts.scorer import Scorer
@@ -65,6 +66,16 @@ def test_a_weak_label_counts_only_by_the_evidence_of_the_records(
     assert all(not match.is_weak for match in found.features)
     strict = Resolver(collection).resolve("galaxy", "strict")
     assert [match.id for match in strict.features] == [galaxy]
+
+
+def test_a_weak_label_counts_where_there_is_no_evidence(
+    tmp_path: Path, space: FeatureSpace, encoder: RecordingEncoder
+) -> None:
+    weak = next(label.text for label in space.labels if label.is_weak and label.kind == "meaning")
+    with FeatureIndex.create(tmp_path / "few.idx", space, encoder=encoder) as index:
+        index.add([Record("a", "roasted peppers"), Record("b", "tax reform")])
+        found = index.concept(weak)
+    assert [match.label for match in found.features] == [weak]
 
 
 @pytest.mark.parametrize("mode", ["strict", "best", "expand"])
