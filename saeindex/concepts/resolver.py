@@ -160,8 +160,8 @@ class ConceptResolver:
         candidates = self.match(phrase, 4 * MAX_MATCHED)
         exact = [c for c in candidates if c.label.casefold() == phrase.casefold()]
         trusted = exact or [c for c in candidates if not c.is_weak]
-        floor = FLOOR if self._reads(phrase) else SPELLED_FLOOR
-        if not trusted or self._label_evidence(phrase)[trusted[0].id] < floor:
+        evidence = self._label_evidence(phrase)[trusted[0].id] if trusted else 0.0
+        if evidence < FLOOR or (evidence < SPELLED_FLOOR and not self._reads(phrase)):
             return ()
         best = trusted[0].score
         return tuple(c for c in trusted if c.score >= best - MARGIN)[:MAX_MATCHED]

@@ -190,7 +190,8 @@ def test_pending_requests_count_towards_the_cap(service: ChatService) -> None:
 
     def wait(body: dict[str, Any]) -> str:
         together.wait()
-        while not labeler._chat.ledger._is_closed:  # a third request was refused
+        end = time.monotonic() + 60
+        while not labeler._chat.ledger._is_closed and time.monotonic() < end:  # a third request is refused
             time.sleep(0.01)
         return model_reply(body)
 

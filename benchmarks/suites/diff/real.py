@@ -75,11 +75,10 @@ def _classes(name: str) -> list[dict[str, Any]]:
 def _top(snapshot: Snapshot, groups: Groups) -> list[int]:
     """Return the features that are findings for the first group, in the order in which they are shown.
 
-    But for the related ones of a row, which count as rows of their own. Weak labels come last.
+    But for the related ones of a row, which count as rows of their own.
     """
     found = findings_of(groups.names, _test(snapshot, groups, "concepts", None), ALPHA, {})
-    first = [one for one in telling(found, snapshot.space) if one.group == groups.names[0]]
-    return sorted((int(one.key) for one in first), key=lambda feature: snapshot.space.labels[feature].is_weak)
+    return [int(one.key) for one in telling(found, snapshot.space) if one.group == groups.names[0]]
 
 
 def _test(snapshot: Snapshot, groups: Groups, family: Any, unit: str | None) -> FamilyTest:

@@ -43,12 +43,11 @@ BEFORE = 40
 def headlines(found: Sequence[Finding], space: FeatureSpace) -> tuple[Finding, ...]:
     """Return one finding for each family of features and group, with the other findings as ``related``.
 
-    The first is the headline; words and clusters stay as they are. Concepts whose label does not say what
-    they mean come last.
+    The first is the headline; words and clusters stay as they are.
     """
     if not found or found[0].family != "concepts":
         return tuple(found)
-    found = sorted(telling(found, space), key=lambda one: space.labels[int(one.key)].is_weak)
+    found = telling(found, space)
     same = alike(space, [int(one.key) for one in found])
     rows: dict[int, list[Finding]] = {}
     for place, one in enumerate(found):
@@ -61,22 +60,23 @@ def telling(found: Sequence[Finding], space: FeatureSpace) -> list[Finding]:
     """Return findings of concepts by size of the difference, times how well the name says what differs.
 
     All findings of a group together, each with its feature's direction, are what differs; a name counts with
-    the root of its cosine with that. For the first finding, effects alone are the surest order: on choose
-    parts its AUROC is .740 (.731 by this order, .725 without the root), but one of the first five names a
-    class in .336 of comparisons (.389, .400).
+    the root of its cosine with that. Concepts with a weak label come last. For the first finding, effects
+    alone are the surest order: on choose parts its AUROC is .740 (.731 by this order, .725 without the root),
+    but one of the first five names a class in .336 of comparisons (.389, .400).
     """
     keys = [int(one.key) for one in found]
     effects = np.abs([one.effect for one in found])
     parts = space.sae.directions[keys] * effects[:, None]
     groups, against = (np.array([getattr(one, side) for one in found]) for side in ("group", "against"))
+    labels, names = [space.labels[key] for key in keys], space.label_vectors[keys]
     worth = np.empty(len(found))
     for name in set(groups.tolist()):
         own = groups == name
         towards = unit_rows((parts[own].sum(0) - parts[against == name].sum(0))[None])[0]
-        cosines = space.label_vectors[keys][own] @ towards
-        worth[own] = effects[own] * np.sqrt(np.maximum(cosines, LEAST_COSINE))
-    worth *= [GIVEN_WORTH if space.labels[key].is_given else 1.0 for key in keys]
-    return [found[place] for place in np.argsort(-worth, kind="stable").tolist()]
+        worth[own] = effects[own] * np.sqrt(np.maximum(names[own] @ towards, LEAST_COSINE))
+    worth *= [GIVEN_WORTH if label.is_given else 1.0 for label in labels]
+    is_weak = np.array([label.is_weak for label in labels], bool)
+    return [found[place] for place in np.lexsort((-worth, is_weak)).tolist()]
 
 
 def alike(space: FeatureSpace, features: Sequence[int]) -> NDArray[np.bool_]:
