@@ -46,11 +46,13 @@ def made_snapshot(
 
 
 def unlike_features(space: FeatureSpace, count: int) -> list[int]:
-    """Return features that are not similar by family, label or direction."""
+    """Return features with trusted labels that are not similar by family, label or direction."""
     from saeindex.analysis.correlate.trivial import KnownTrivial
 
-    known, found = KnownTrivial(space), [0]
-    for feature in range(1, space.n_features):
+    known = KnownTrivial(space)
+    trusted = (feature for feature, label in enumerate(space.labels) if not label.is_weak)
+    found = [next(trusted)]
+    for feature in trusted:
         if not known(np.array([feature]), np.array(found)).any():
             found.append(feature)
         if len(found) == count:

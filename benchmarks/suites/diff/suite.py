@@ -68,13 +68,13 @@ def calibrate(outcome: Outcome, runs: int, corpora: Sequence[str]) -> None:
         mean = float(np.mean([row["runs_with_finding"] for row in kept]))
         outcome.figures[f"{name}_mean"] = Figure(mean, "share of runs", n=runs * len(kept))
     confounded = diff_calibration.confounded(
-        max(5, runs // 6), tuple(diff_calibration.CONFOUNDED)[: 1 if few else None]
+        max(5, runs // 2), tuple(diff_calibration.CONFOUNDED)[: 1 if few else None]
     )
     outcome.tables["confounded"] = confounded
     for kind in ("stratified", "unstratified"):
         worst = max(row[f"{kind}_{family}"] for row in confounded for family in FAMILIES)
         name = "confounded_false_findings" + ("" if kind == "stratified" else "_unstratified")
-        unit, n = "per run, worst case and family", max(5, runs // 6)
+        unit, n = "per run, worst case and family", max(5, runs // 2)
         outcome.figures[name] = (
             at_most(worst, 0.1, unit, n) if kind == "stratified" else Figure(worst, unit, n=n)
         )

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from saeindex.analysis.correlate.options import check_listing
 from saeindex.analysis.correlate.pair_tests import PairTables, corrected, count_pairs
-from saeindex.analysis.correlate.results import Correlations, PairedConcept, described
-from saeindex.analysis.correlate.trivial import REASONS, KnownTrivial, SeenTrivial, rows_with
+from saeindex.analysis.correlate.results import ConceptPair, Correlations, PairedConcept, described
+from saeindex.analysis.correlate.trivial import REASONS, Distinct, KnownTrivial, SeenTrivial, rows_with
 from saeindex.analysis.correlate.units import aligned_rows, units_of
 from saeindex.analysis.stats.two_by_two import adjusted, two_sided
 from saeindex.types import shown_label
@@ -55,8 +55,9 @@ def correlate_open(
     one, and so do, across two fields, those with the same prompt. A feature counts in a record from
     ``level`` on. Pairs need ``min_support`` records, observed or expected. The error rate ``alpha`` is the
     false discovery rate over all pairs of features that have so many records each. At most ``limit`` pairs
-    are listed each way; ``with_trivial`` keeps those that say nothing. InvalidInputError for two snapshots
-    of different records, or too few of them.
+    are listed each way, those with a weak label last; pairs that go together in mostly the same records as
+    a listed one are its ``related``. ``with_trivial`` keeps those that say nothing. InvalidInputError for
+    two snapshots of different records, or too few of them.
     """
     check_listing(alpha, method, min_support, limit)
     kept, of_a, of_b = _presence(snapshot, other, level, rows)
@@ -66,8 +67,14 @@ def correlate_open(
     found, p, q = _findings(tables, tested, alpha, method)
     columns = of_a.tocsc(), (of_a if of_b is None else of_b).tocsc()
     seen = None if with_trivial else SeenTrivial(snapshot, kept, *columns)
-    together, apart, seen_removed = _listed(found, seen, limit)
+    order = _order(found, snapshot.space)
+    together, seen_removed = _together(found, order, columns, seen, limit)
+    apart = order[found.evidence[order] < 0][:limit]
     describe = _Describer(snapshot, other, kept, *columns)
+
+    def pairs(rows: Sequence[int]) -> list[ConceptPair]:
+        return described(found.take(np.array(rows, np.int64)), p[rows], q[rows], describe)
+
     return Correlations(
         field=snapshot.field,
         other_field=snapshot.field if other is None else other.field,
@@ -80,8 +87,11 @@ def correlate_open(
         method=method,
         min_support=min_support,
         removed={**removed, **seen_removed},
-        results=tuple(described(found.take(together), p[together], q[together], describe)),
-        avoided=tuple(described(found.take(apart), p[apart], q[apart], describe)),
+        results=tuple(
+            replace(first, related=tuple(others))
+            for first, *others in (pairs([row, *rows]) for row, rows in together.items())
+        ),
+        avoided=tuple(pairs(apart.tolist())),
     )
 
 
@@ -132,24 +142,37 @@ def _presence(
     return kept, of_a, other.at(level) if is_all else other.at(level)[kept]
 
 
-def _listed(
-    tables: PairTables, seen: SeenTrivial | None, limit: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], Counter[str]]:
-    """Return the tables to list, together and apart, and the number of trivial pairs by reason."""
-    evidence = tables.evidence
-    order = np.argsort(-evidence, kind="stable")
+def _order(tables: PairTables, space: FeatureSpace) -> NDArray[np.int64]:
+    """Return the order of pairs: by the size of their evidence, those with a weak label last."""
+    is_weak = np.array([label.is_weak for label in space.labels], bool)
+    order = np.lexsort((-np.abs(tables.evidence), is_weak[tables.a] | is_weak[tables.b]))
+    return order.astype(np.int64)
+
+
+def _together(
+    tables: PairTables,
+    order: NDArray[np.int64],
+    columns: tuple[csc_matrix, csc_matrix],
+    seen: SeenTrivial | None,
+    limit: int,
+) -> tuple[dict[int, list[int]], Counter[str]]:
+    """Return the tables to list, each with the related ones, and the number of trivial pairs by reason."""
     removed: Counter[str] = Counter()
-    together: list[int] = []
-    for row in order[evidence[order] > 0][: limit * LOOKED_AT].tolist():
-        if len(together) == limit:
-            break
-        reason = None if seen is None else seen.reason(int(tables.a[row]), int(tables.b[row]))
-        if reason is None:
-            together.append(row)
-        else:
+    listed: dict[int, list[int]] = {}
+    distinct = Distinct(columns[0].shape[0])
+    for row in order[tables.evidence[order] > 0][: limit * LOOKED_AT].tolist():
+        a, b = int(tables.a[row]), int(tables.b[row])
+        both = np.intersect1d(rows_with(columns[0], a), rows_with(columns[1], b), assume_unique=True)
+        if (twin := distinct.first_like(both)) is not None:
+            listed[twin].append(row)
+        elif len(listed) == limit:
+            continue
+        elif seen is not None and (reason := seen.reason(a, b)) is not None:
             removed[reason] += 1
-    apart = order[::-1][: int((evidence < 0).sum())][:limit]
-    return np.array(together, np.int64), apart.astype(np.int64), removed
+        else:
+            distinct.add(row, both)
+            listed[row] = []
+    return listed, removed
 
 
 def _no_reason(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int8]:

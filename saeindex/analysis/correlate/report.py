@@ -26,7 +26,10 @@ RECORDS = {
 # A share without digits after the point.
 WHOLE = partial(percent, digits=0)
 PAIR_COLUMNS = {
-    "concept": lambda one: Cell(str(one.a), "records", one.examples, page_only=True), "with": (str, "b"),
+    "concept": lambda one: Cell(str(one.a), "records", one.examples, page_only=True),
+    "with": lambda one: Cell(
+        str(one.b), f"and {counted(len(one.related), 'related pair')}", tuple(map(str, one.related))
+    ),
     "records (by chance)": lambda one: Number(f"{number(one.support, 0)} ({number(one.expected, 1)})"),
     "lift": "lift", "NPMI": "npmi", "odds ratio (95 %)": lambda one: ratios(one.log_odds, *one.ci),
     "2nd given 1st": (WHOLE, "p_b_given_a"), "1st given 2nd": (WHOLE, "p_a_given_b"), "q": (chance, "q"),
@@ -45,7 +48,7 @@ def _(found: Correlations) -> Description:
     fields = " and ".join(dict.fromkeys(name or "the text" for name in (found.field, found.other_field)))
     total = f"{found.found:,} of {found.tested:,} pairs of concepts go together or avoid each other"
     first = {
-        verb: "; ".join(f"{pair.a} with {pair.b}" for pair in pairs[:IN_SHORT])
+        verb: "; ".join(map(str, pairs[:IN_SHORT]))
         for verb, pairs in (("go together", found.results), ("avoid each other", found.avoided))
     }
     return Description(

@@ -48,7 +48,7 @@ class ConceptPair:
     ``support`` and ``expected`` are numbers of records, fractional if membership is a probability.
     ``log_odds`` has the 95 % interval ``ci``. ``q`` is the false discovery rate among all tested pairs.
     Pairs are ranked by ``evidence``, which is negative if they avoid each other. ``examples`` are ids of
-    records that have both concepts.
+    records that have both concepts. ``related`` are pairs that go together in mostly the same records.
     """
 
     a: PairedConcept
@@ -66,9 +66,13 @@ class ConceptPair:
     p_a_given_b: float
     evidence: float
     examples: tuple[str, ...] = ()
+    related: tuple[ConceptPair, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.a} with {self.b}"
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON types."""
+        """Return plain JSON types, without related pairs."""
         return {"a": self.a.to_json(), "b": self.b.to_json(), **self._numbers(), "ci": list(self.ci),
                 "examples": list(self.examples)}  # fmt: skip
 
@@ -82,6 +86,11 @@ class ConceptPair:
         low, high = self.ci
         return {**sides, **self._numbers(), "log_odds_low": low, "log_odds_high": high}
 
+    def rows(self) -> list[dict[str, Any]]:
+        """Return this pair and its related ones, which name it in ``related_to``, as rows of a table."""
+        related = [pair.row() | {"related_to": str(self)} for pair in self.related]
+        return [self.row() | {"related_to": None}, *related]
+
     def _numbers(self) -> dict[str, float]:
         names = (
             "support", "expected", "lift", "npmi", "g2", "log_odds", "p", "q", "p_b_given_a", "p_a_given_b",
@@ -94,10 +103,11 @@ class ConceptPair:
 class Correlations(AnalysisResult):
     """The pairs that occur together (``results``) or avoid each other (``avoided``), best evidence first.
 
-    ``units`` is the number of independent units, which are counted. ``tested`` is the number of pairs in the
-    correction for the error rate ``alpha``, and ``found`` the number of findings, of which the first are
-    listed. ``removed`` is the number of trivial pairs by reason; some reasons are known from the space before
-    the tests, others are found in the records of the pairs that would be listed.
+    Pairs with a weak label come last. ``units`` is the number of independent units, which are counted.
+    ``tested`` is the number of pairs in the correction for the error rate ``alpha``, and ``found`` the number
+    of findings, of which the first are listed. ``removed`` is the number of trivial pairs by reason; some
+    reasons are known from the space before the tests, others are found in the records of the pairs that
+    would be listed.
     """
 
     field: str
@@ -122,14 +132,16 @@ class Correlations(AnalysisResult):
         return {
             **self._summary(),
             "removed": dict(self.removed),
-            "results": [pair.to_json() for pair in self.results],
+            "results": [
+                pair.to_json() | {"related": [one.to_json() for one in pair.related]} for pair in self.results
+            ],
             "avoided": [pair.to_json() for pair in self.avoided],
         }
 
     def tables(self) -> dict[str, list[dict[str, Any]]]:
         """Return tables of scalar cells."""
         return {
-            "pairs": [pair.row() for pair in self.results],
+            "pairs": [row for pair in self.results for row in pair.rows()],
             "avoided": [pair.row() for pair in self.avoided],
             "removed": [{"reason": reason, "pairs": count} for reason, count in self.removed.items()],
         }
@@ -263,7 +275,7 @@ def concept_graph(correlations: Correlations) -> Graph:
 
     graph = Graph(field=correlations.field, other_field=correlations.other_field)
     for sign, pairs in ((1, correlations.results), (-1, correlations.avoided)):
-        for pair in pairs:
+        for pair in (each for one in pairs for each in (one, *one.related)):
             for concept in (pair.a, pair.b):
                 attributes = {name: value for name, value in concept.to_json().items() if value is not None}
                 graph.add_node(_key(concept), **attributes)

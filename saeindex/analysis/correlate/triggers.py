@@ -17,7 +17,7 @@ from saeindex.analysis.correlate.named_pairs import correlation_z
 from saeindex.analysis.correlate.options import check_listing
 from saeindex.analysis.correlate.pair_tests import PairTables, corrected
 from saeindex.analysis.correlate.results import ConceptPair, PairedConcept, Trigger, Triggers, described
-from saeindex.analysis.correlate.trivial import KnownTrivial, rows_with
+from saeindex.analysis.correlate.trivial import Distinct, KnownTrivial, rows_with
 from saeindex.analysis.correlate.units import Units, aligned_rows, units_of
 from saeindex.analysis.stats.score_sums import FAR, product_p
 from saeindex.concepts.named_concept import ConceptReader, Membership, NamedConcept
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from saeindex.types import LevelName
 
 EXAMPLES = 5
-# The overlap (Jaccard) of the prompts of two triggers from which only the stronger one is listed.
-SAME = 0.5
 # The probability from which a record counts as having the behaviour.
 LIKELY = 0.5
 
@@ -71,7 +69,8 @@ def find_triggers(
     p = tables.p_values() if is_counted else _p_of_weights(present, shown, tables, units)
     q = corrected(p, len(p), method)
     findings = np.flatnonzero((q < alpha) & (tables.both > tables.expected))
-    ordered = findings[np.argsort(-tables.evidence[findings], kind="stable")]
+    is_weak = np.array([label.is_weak for label in prompts.space.labels], bool)[tables.a[findings]]
+    ordered = findings[np.lexsort((-tables.evidence[findings], is_weak))]
     finder = _Finder(prompts, kept, present, shown, named, units)
     distinct = finder.distinct(tables, ordered, limit)
     chosen = np.array(list(distinct), np.int64)
@@ -167,14 +166,13 @@ class _Finder:
     ) -> dict[int, tuple[PairedConcept, ...]]:
         """Return the tables of triggers of different prompts, each with triggers of nearly the same."""
         found: dict[int, tuple[PairedConcept, ...]] = {}
+        distinct = Distinct(len(self._kept))
         for row in ordered.tolist():
-            mine = set(rows_with(self._columns, int(tables.a[row])).tolist())
-            twin = next(
-                (one for one in found if _is_same(mine, rows_with(self._columns, int(tables.a[one])))), None
-            )
-            if twin is not None:
+            rows = rows_with(self._columns, int(tables.a[row]))
+            if (twin := distinct.first_like(rows)) is not None:
                 found[twin] = (*found[twin], self._concept(int(tables.a[row])))
             elif len(found) < limit:
+                distinct.add(row, rows)
                 found[row] = ()
             else:
                 break
@@ -208,8 +206,3 @@ class _Finder:
     def _concept(self, feature: int) -> PairedConcept:
         label = self._prompts.space.labels[feature]
         return PairedConcept(feature, shown_label(label.text, label.is_weak), self._prompts.field)
-
-
-def _is_same(mine: set[int], other: NDArray[np.int64]) -> bool:
-    theirs = set(other.tolist())
-    return len(mine & theirs) > SAME * len(mine | theirs)

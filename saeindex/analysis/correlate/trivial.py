@@ -41,6 +41,8 @@ WORD_SHARE, COMMON_WORD = 0.4, 0.1
 FEW, MAX_SAMPLED = 3, 1_000
 # The size of the sample of all records, as a multiple of that maximum.
 SAMPLED = 20
+# Two sets of records are the same if they have more than this share in common, of their mean size.
+SAME_RECORDS = 0.5
 # The number of first letters by which words of labels are equal; the minimum length of a content word.
 STEM, SHORTEST = 5, 4
 # The maximum number of labels with a content word.
@@ -92,6 +94,32 @@ def rows_with(columns: csc_matrix, concept: int) -> NDArray[np.int64]:
     span = slice(columns.indptr[concept], columns.indptr[concept + 1])
     rows: NDArray[np.int64] = np.sort(columns.indices[span]).astype(np.int64)
     return rows
+
+
+class Distinct:
+    """Finds for sets of rows whether nearly the same rows were seen before."""
+
+    def __init__(self, records: int) -> None:
+        """Begin with no set; rows are below ``records``."""
+        self._sets: dict[int, NDArray[np.int64]] = {}
+        self._inside = np.zeros(records, bool)
+
+    def first_like(self, rows: NDArray[np.int64]) -> int | None:
+        """Return the key of the first set with mostly the same rows, or None."""
+        self._inside[rows] = True
+        needed = SAME_RECORDS / 2
+        twin = None
+        for key, seen in self._sets.items():
+            least = needed * (len(rows) + len(seen))
+            if min(len(rows), len(seen)) > least and np.count_nonzero(self._inside[seen]) > least:
+                twin = key
+                break
+        self._inside[rows] = False
+        return twin
+
+    def add(self, key: int, rows: NDArray[np.int64]) -> None:
+        """Keep a set of rows."""
+        self._sets[key] = rows
 
 
 class SeenTrivial:

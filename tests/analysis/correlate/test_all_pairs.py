@@ -62,6 +62,41 @@ def test_pairs_that_go_together_and_pairs_that_avoid_each_other_are_listed(
     assert len(pair.examples) == 3
 
 
+def test_pairs_of_mostly_the_same_records_are_one_row(
+    space: FeatureSpace, features: list[int], tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(5)
+    has = rng.random((M, 6)) < 0.1
+    has[:60, :4] = rng.random((60, 4)) < 0.9  # four concepts of the same records: six pairs
+    has[-60:, 4:] = rng.random((60, 2)) < 0.9
+    found = correlate_open(made_snapshot(space, has, features))
+    first, second = found.results
+    assert {first.a.feature, first.b.feature} <= set(features[:4])
+    assert {second.a.feature, second.b.feature} == set(features[4:])
+    assert (len(first.related), second.related) == (5, ())
+    assert all(one.evidence <= first.evidence and one.q < 0.05 for one in first.related)
+    rows = found.tables()["pairs"]
+    assert [row["related_to"] for row in rows] == [None, *[str(first)] * 5, None]
+    assert len(found.to_json()["results"][0]["related"]) == 5
+    assert len(concept_graph(found).edges) == found.found
+    assert "and 5 related pairs" in found.write_report(tmp_path / "found.html").read_text()
+
+
+def test_a_pair_with_a_weak_label_comes_after_the_others(
+    space: FeatureSpace, planted_presence: NDArray[np.bool_], features: list[int]
+) -> None:
+    has = np.hstack([planted_presence[:, :2], planted_presence[::-1, :2]])
+    has[:, 1] = has[:, 0] ^ (np.random.default_rng(4).random(M) < 0.05)
+    assert set(_sides(correlate_open(made_snapshot(space, has, features[:4])))) == set(features[:2])
+    weak = next(one for one, label in enumerate(space.labels) if label.is_weak and one > max(features))
+    unsure = correlate_open(made_snapshot(space, has, [features[0], weak, *features[2:4]]))
+    assert set(_sides(unsure)) == set(features[2:4])
+
+
+def _sides(found: Correlations) -> tuple[int | None, int | None]:
+    return found.results[0].a.feature, found.results[0].b.feature
+
+
 def test_only_the_selected_records_count(
     space: FeatureSpace, planted_presence: NDArray[np.bool_], features: list[int]
 ) -> None:
