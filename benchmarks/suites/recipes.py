@@ -33,7 +33,7 @@ CORPORA = (*mixture.GENERAL_CORPORA, *mixture.OTHER_CORPORA, "agnews")
 # The vocabulary begins with so many broad subjects.
 SUBJECTS = 189
 CONFIG = TrainingConfig(
-    n_features=6_144, k=44, k_named=24, steps=STEPS, input_noise=0.3, seed=SEED, **GENERAL
+    n_features=6_144, k=48, k_named=24, steps=STEPS, input_noise=0.3, seed=SEED, **GENERAL
 )
 
 
@@ -61,6 +61,7 @@ RECIPES = {
     "free features learn what is left": Recipe(config=replace(CONFIG, free_share=0.0)),
     "free alone .5": Recipe(config=replace(CONFIG, free_share=0.5)),
     "4,096 features": Recipe(config=replace(CONFIG, n_features=4_096)),
+    "44 active": Recipe(config=replace(CONFIG, k=44)),
     "named active: at most 8": Recipe(config=replace(CONFIG, k_named=8)),
     "no gate": Recipe(gate=None),
     "gate: four times the share": Recipe(gate=4.0),
