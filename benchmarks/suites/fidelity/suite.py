@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks import data, mixture
+from benchmarks import data, mixture, vocabulary
+from benchmarks.default_space import CONFIG, FEATURES, GATE, gate_shares
 from benchmarks.outcome import Figure, Outcome, at_least, at_most
 from benchmarks.suites.fidelity import saerch
 from benchmarks.suites.fidelity.retained import ndcg_retained
 from benchmarks.suites.fidelity.trainings import cached, dead_share, trained
 from saeindex import FeatureSpace, open_encoder
 from saeindex.config import DEFAULT_SPACE
+from saeindex.features.anchors import GENERAL
 from saeindex.features.fidelity import one_shot
 from saeindex.sae import SparseAutoencoder, TrainingConfig
 from saeindex.sae.checkpoint import training_signature
@@ -53,7 +55,7 @@ def run(quick: bool) -> Outcome:
         outcome.figures["default_ndcg_retained"] = Figure(*ndcg_retained(space))
         x = mixture.load().embed(open_encoder())
         candidates(outcome, x)
-        stability(outcome, space, x)
+        stability(outcome, x)
         fit_time(outcome, x)
     return outcome
 
@@ -194,21 +196,31 @@ def candidates(outcome: Outcome, x: FloatArray) -> None:
     outcome.tables["candidates"] = table
 
 
-def stability(outcome: Outcome, space: FeatureSpace, x: FloatArray) -> None:
-    """Add the share of the default's features that another seed finds, also for variants."""
-    recipe = TrainingConfig(**_settings(space))
-    reseeded = trained(x, replace(recipe, seed=recipe.seed + 1))
-    found = seed_stability(space.sae.directions, reseeded.directions)
-    outcome.figures["seed_stability"] = Figure(found.matched, "share", n=found.features)
-    levels = (256, 1_024, None)
+def stability(outcome: Outcome, x: FloatArray) -> None:
+    """Add the share of features that another seed finds: of the default space's recipe, and of variants.
+
+    All at the candidates' budget. Of the default's recipe also of its free features alone, since the others
+    are held at their concepts.
+    """
+    concepts, directions = vocabulary.load()
+    shares = gate_shares(np.array([one.share for one in concepts]), GATE)
+    config = replace(CONFIG, n_features=FEATURES, steps=CANDIDATE.steps, **GENERAL)
+    first, second = (trained(x, replace(config, seed=seed), directions, shares).directions for seed in (0, 1))
+    free = slice(len(concepts), None)
     variants = {
-        "default": (space.sae.directions, reseeded.directions),
+        "default": (first, second),
+        "default, free features": (first[free], second[free]),
         **{name: pair(x, change) for name, change in VARIANTS.items()},
     }
+    levels = (256, 1_024, None)
     outcome.tables["stability"] = {
         name: {str(level or "all"): seed_stability(a, b, level).matched for level in levels}
         for name, (a, b) in variants.items()
     }
+    for name, (a, b) in list(variants.items())[:2]:
+        found = seed_stability(a, b)
+        figure = "seed_stability" + ("_free" if "free" in name else "")
+        outcome.figures[figure] = Figure(found.matched, "share", n=found.features)
 
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -246,8 +258,3 @@ def timed(work: Any) -> tuple[Any, float]:
     start = time.perf_counter()
     made = work()
     return made, time.perf_counter() - start
-
-
-def _settings(space: FeatureSpace) -> dict[str, Any]:
-    known = {name: value for name, value in space.report["training"].items() if name != "steps_done"}
-    return known | {"prefixes": tuple(known["prefixes"])}

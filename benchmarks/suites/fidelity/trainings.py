@@ -20,9 +20,15 @@ if TYPE_CHECKING:
 CACHE = Path(".cache/trained")
 
 
-def trained(x: FloatArray, config: TrainingConfig) -> SparseAutoencoder:
+def trained(
+    x: FloatArray,
+    config: TrainingConfig,
+    anchors: FloatArray | None = None,
+    shares: FloatArray | None = None,
+) -> SparseAutoencoder:
     """Return our autoencoder for ``x`` (m, d), at the precision in which it is saved."""
-    return cached(training_signature(x, config, None), lambda: train(x, config))
+    signature = training_signature(x, config, anchors, shares)
+    return cached(signature, lambda: train(x, config, anchors=anchors, shares=shares))
 
 
 def cached(signature: str, make: Callable[[], SparseAutoencoder]) -> SparseAutoencoder:
