@@ -138,10 +138,10 @@ def open_ranks(classes: Classes, repeats: int, space: FeatureSpace, encoder: Cac
 
 
 def our_rank(planted: Planted, truth: set[frozenset[int]]) -> float:
-    """Return the rank among the listed findings, or the number of all pairs if none of them is true."""
+    """Return the rank of the row with a true pair, or the number of all pairs if no listed row has one."""
     listed = correlate_open(planted.snapshot, limit=LISTED)
     for rank, pair in enumerate(listed.results, 1):
-        if frozenset((pair.a.feature or 0, pair.b.feature or 0)) in truth:
+        if any(frozenset((one.a.feature or 0, one.b.feature or 0)) in truth for one in (pair, *pair.related)):
             return float(rank)
     return float(listed.tested)
 
