@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks import data, mixture
-from benchmarks.suites.fidelity.retained import has_value, properties
+from benchmarks.data import has_value, properties
 from saeindex import FeatureIndex, FeatureSpace, Record, open_encoder
 from saeindex.collection.rows import Rows
 from saeindex.collection.sample import Neighbourhood

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,3 +52,18 @@ def read(corpus: str, part: str | None = None, limit: int | None = None) -> Iter
                 return
             count += 1
             yield Record(entry["id"], entry["text"], entry["metadata"])
+
+
+def properties() -> dict[str, list[dict[str, Any]]]:
+    """Return the fixed property queries by corpus."""
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for line in (folder() / "properties.jsonl").read_text().splitlines():
+        entry = json.loads(line)
+        found[entry["corpus"]].append(entry)
+    return dict(found)
+
+
+def has_value(metadata: Any, field: str, value: Any) -> bool:
+    """Return whether a record is relevant: its field equals the value or contains it."""
+    found = metadata.get(field)
+    return value in found if isinstance(found, list) else found == value

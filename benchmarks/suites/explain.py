@@ -17,8 +17,8 @@ import numpy as np
 
 from benchmarks import data
 from benchmarks.corpora import CachedEncoder
+from benchmarks.data import properties
 from benchmarks.outcome import Figure, Outcome, at_least, at_most
-from benchmarks.suites.fidelity.retained import properties
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.config import DEFAULT_SPACE, DENSE
 from saeindex.indexing.points import point_id

@@ -13,8 +13,8 @@ import numpy as np
 from scipy.stats import rankdata
 
 from benchmarks import data, mixture
+from benchmarks.data import has_value, properties
 from benchmarks.outcome import Figure, Outcome, at_least
-from benchmarks.suites.fidelity.retained import has_value, properties
 from saeindex import FeatureSpace, open_encoder
 from saeindex.config import DEFAULT_SPACE
 from saeindex.features.contrast_sets import auroc

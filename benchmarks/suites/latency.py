@@ -18,8 +18,8 @@ import numpy as np
 
 from benchmarks import data, mixture
 from benchmarks.corpora import CachedEncoder
+from benchmarks.data import properties
 from benchmarks.outcome import Figure, Outcome, at_least, at_most
-from benchmarks.suites.fidelity.retained import properties
 from saeindex import FeatureIndex, FeatureSpace, Query, Steer
 from saeindex.concepts.resolver import Resolver
 from saeindex.config import DEFAULT_SPACE, DENSE

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from benchmarks.data import properties
 from benchmarks.snapshots import encoder
 from benchmarks.suites.calibration.cells import ALPHA, Regime, Trial
 from benchmarks.suites.calibration.populations import PROMPT, PROMPTED, population
 from benchmarks.suites.diff.calibration import Prepared, pair
-from benchmarks.suites.fidelity.retained import properties
 from saeindex.analysis.diff.diff import named_evidence
 from saeindex.analysis.stats.choices import AUTO, FAMILIES
 from saeindex.analysis.stats.design import Design, design_of

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.sparse import csc_matrix
 
+from benchmarks.data import properties
 from benchmarks.snapshots import default_space, encoder
 from benchmarks.suites.calibration.cells import ALPHA, Regime, Trial
 from benchmarks.suites.calibration.populations import PROMPTED, prompts, shuffled_rows, snapshot_of
-from benchmarks.suites.fidelity.retained import properties
 from saeindex.analysis.correlate.all_pairs import companions
 from saeindex.analysis.correlate.named_pairs import pair_tables
 from saeindex.analysis.correlate.pair_tests import corrected, count_pairs

@@ -16,9 +16,9 @@ import numpy as np
 
 from benchmarks import data
 from benchmarks.corpora import CachedEncoder
+from benchmarks.data import properties
 from benchmarks.mixture import CACHE
 from benchmarks.suites.cluster.axis_texts import OWN, UTTERANCES
-from benchmarks.suites.fidelity.retained import properties
 from saeindex import FeatureSpace
 from saeindex.analysis.cluster.axis import Axis, AxisValue
 from saeindex.analysis.cluster.axis_scores import axis_evidence

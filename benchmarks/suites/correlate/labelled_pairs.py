@@ -12,8 +12,8 @@ from scipy.stats import spearmanr
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks import data
+from benchmarks.data import properties
 from benchmarks.suites.correlate.planted_pairs import correlation
-from benchmarks.suites.fidelity.retained import properties
 from saeindex import FeatureSpace
 from saeindex.analysis.correlate.named_pairs import z_scores
 from saeindex.collection.snapshot import Snapshot

@@ -13,10 +13,10 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from benchmarks import data
+from benchmarks.data import has_value, properties
 from benchmarks.snapshots import labelled
 from benchmarks.suites.diff.calibration import ALPHA, MIN_SUPPORT, pair
 from benchmarks.suites.diff.detectors import DETECTORS, detected
-from benchmarks.suites.fidelity.retained import has_value, properties
 from saeindex.analysis.diff.findings import findings_of, telling
 from saeindex.analysis.stats.design import design_of
 from saeindex.analysis.stats.evidence import evidence_of

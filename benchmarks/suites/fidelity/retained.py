@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmarks import data, mixture
+from benchmarks.data import has_value, properties
 from saeindex import open_encoder
 from saeindex.sae.metrics import relevance_ndcg
 
@@ -16,21 +15,6 @@ if TYPE_CHECKING:
     from saeindex import FeatureSpace
 
 RECORDS = 1_500
-
-
-def properties() -> dict[str, list[dict[str, Any]]]:
-    """Return the fixed property queries by corpus."""
-    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for line in (data.folder() / "properties.jsonl").read_text().splitlines():
-        entry = json.loads(line)
-        found[entry["corpus"]].append(entry)
-    return dict(found)
-
-
-def has_value(metadata: Any, field: str, value: Any) -> bool:
-    """Return whether a record is relevant: its field equals the value or contains it."""
-    found = metadata.get(field)
-    return value in found if isinstance(found, list) else found == value
 
 
 def ndcg_retained(space: FeatureSpace) -> tuple[float, str, None, None, int]:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks import data, mixture
+from benchmarks.data import has_value, properties
 from benchmarks.snapshots import labelled
 from benchmarks.suites.diff.calibration import pair
 from benchmarks.suites.diff.real import MIN_RECORDS
-from benchmarks.suites.fidelity.retained import has_value, properties
 from saeindex.analysis.diff.diff import diff
 from saeindex.analysis.diff.options import DiffOptions
 

@@ -162,7 +162,8 @@ def _together(
     distinct = Distinct(columns[0].shape[0])
     for row in order[tables.evidence[order] > 0][: limit * LOOKED_AT].tolist():
         a, b = int(tables.a[row]), int(tables.b[row])
-        both = np.intersect1d(rows_with(columns[0], a), rows_with(columns[1], b), assume_unique=True)
+        of_a, of_b = rows_with(columns[0], a), rows_with(columns[1], b)
+        both = of_b[np.isin(of_b, of_a, assume_unique=True, kind="table")]
         if (twin := distinct.first_like(both)) is not None:
             listed[twin].append(row)
         elif len(listed) == limit:
