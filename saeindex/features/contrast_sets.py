@@ -50,9 +50,14 @@ class Closeness:
 
 
 def contrast_sets(
-    vectors: FloatArray, code: SparseCode, calibration: Calibration, max_active: int, seed: int = 0
+    vectors: FloatArray,
+    code: SparseCode,
+    calibration: Calibration,
+    max_active: int,
+    seed: int = 0,
+    min_active: int = MIN_ACTIVE,
 ) -> Iterator[Contrast | None]:
-    """Yield each feature's contrast set, None if either side has fewer than 50 texts.
+    """Yield each feature's contrast set, None if either side has fewer than ``min_active`` texts.
 
     A set has at most ``max_active`` texts where the feature is at level 1 or above, as many random texts
     without the feature, and as many texts without it that lie nearest to the active texts (see
@@ -70,7 +75,8 @@ def contrast_sets(
         centroids = np.stack([vectors[texts].mean(0) if len(texts) else vectors[0] for texts in active])
         closeness = nearness.to(centroids)
         for i in range(len(features)):
-            yield _contrast(active[i], present[i], closeness[:, i], max_active, rng)
+            too_few = min(len(active[i]), len(vectors) - len(present[i])) < min_active
+            yield None if too_few else _contrast(active[i], present[i], closeness[:, i], max_active, rng)
 
 
 def auroc(scores: FloatArray, is_active: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -97,12 +103,9 @@ def _contrast(
     closeness: FloatArray,
     max_active: int,
     rng: np.random.Generator,
-) -> Contrast | None:
-    n_absent = len(closeness) - len(present)
-    if min(len(active), n_absent) < MIN_ACTIVE:
-        return None
+) -> Contrast:
     active = rng.permutation(active)[:max_active]
-    size = min(len(active), n_absent)
+    size = min(len(active), len(closeness) - len(present))
     closeness = closeness.copy()
     closeness[present] = -np.inf
     near = np.argpartition(-closeness, size - 1)[:size]

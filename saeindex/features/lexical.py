@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.errors import InvalidInputError
-from saeindex.features.contrast_sets import Contrast, auroc, contrast_sets, predicts_alone
+from saeindex.features.contrast_sets import MIN_ACTIVE, Contrast, auroc, contrast_sets, predicts_alone
 from saeindex.sae.metrics import unit_rows
 
 if TYPE_CHECKING:
@@ -63,19 +63,47 @@ def lexical_labels(
     ``encode`` embeds a label as a query. A feature that is typical in too few texts for a comparison gets
     the term that correlates best, or "unclear".
     """
-    presence, terms = _presence(texts)
+    found = lexical_terms(texts, vectors, code, calibration, encode, seed)
+    return [", ".join(terms) or UNCLEAR for terms in found]
+
+
+def lexical_terms(
+    texts: Sequence[str],
+    vectors: FloatArray,
+    code: SparseCode,
+    calibration: Calibration,
+    encode: Encode,
+    seed: int = 0,
+    *,
+    min_active: int = MIN_ACTIVE,
+    max_terms: int = MAX_TERMS,
+    is_quick: bool = False,
+) -> list[tuple[str, ...]]:
+    """Return the terms of each feature's label, the leading one first, () for none.
+
+    Features that are typical in ``min_active`` texts are compared; the ``max_terms`` commonest terms are
+    considered. ``is_quick`` takes the mean of its terms' vectors for that of a label, so that only terms are
+    encoded.
+    """
+    presence, terms = _presence(texts, max_terms)
     term_vectors = encode(terms)
     meanings = unit_rows(term_vectors - term_vectors.mean(0))
-    contrasts = list(contrast_sets(vectors, code, calibration, MAX_ACTIVE, seed))
+    contrasts = list(contrast_sets(vectors, code, calibration, MAX_ACTIVE, seed, min_active))
     directions = _directions(contrasts, vectors)
     candidates = _candidates(presence, meanings, code, calibration, directions)
     growing = [
         _started(chosen, contrast, term_vectors, meanings, vectors)
         for chosen, contrast in zip(candidates, contrasts, strict=True)
     ]
+
+    def of_labels(labels: Sequence[Sequence[int]]) -> FloatArray:
+        if is_quick and labels:
+            return unit_rows(np.stack([term_vectors[parts].sum(0) for parts in labels]))
+        return encode([", ".join(terms[i] for i in parts) for parts in labels])
+
     for _ in range(TERMS - 1):
-        _grow(growing, terms, vectors, encode)
-    return [", ".join(terms[i] for i in label.parts) or UNCLEAR for label in growing]
+        _grow(growing, terms, vectors, of_labels)
+    return [tuple(terms[i] for i in label.parts) for label in growing]
 
 
 @dataclass(slots=True)
@@ -122,19 +150,21 @@ def _commonest_of_the_best(aurocs: NDArray[np.float64], correlations: FloatArray
     return int(np.argmax(np.where(aurocs >= aurocs.max() - TOLERANCE, correlations, -1)))
 
 
-def _grow(growing: Sequence[_Growing], terms: Sequence[str], vectors: FloatArray, encode: Encode) -> None:
-    """Try one more term for every label; the trials of all labels are embedded in one batch."""
+def _grow(
+    growing: Sequence[_Growing],
+    terms: Sequence[str],
+    vectors: FloatArray,
+    of_labels: Callable[[Sequence[Sequence[int]]], FloatArray],
+) -> None:
+    """Try one more term for every label; ``of_labels`` returns the vectors of all trials at once."""
 
     def stems(term: int) -> set[str]:
         return {word[:5].rstrip("s") for word in terms[term].split()}
 
     tried = [label.options(stems) for label in growing]
-    texts = [
-        ", ".join(terms[i] for i in [*label.parts, term])
-        for label, options in zip(growing, tried, strict=True)
-        for term in options
-    ]
-    embedded = encode(texts)
+    embedded = of_labels(
+        [[*label.parts, term] for label, options in zip(growing, tried, strict=True) for term in options]
+    )
     start = 0
     for label, options in zip(growing, tried, strict=True):
         span = slice(start, start + len(options))
@@ -204,7 +234,7 @@ def _evidence(
         yield start, counts, (together / scale).astype(np.float32)
 
 
-def _presence(texts: Sequence[str]) -> tuple[csr_matrix, list[str]]:
+def _presence(texts: Sequence[str], max_terms: int = MAX_TERMS) -> tuple[csr_matrix, list[str]]:
     """Return the presence of terms in texts (m, terms), and the terms, without rare and common terms.
 
     Raises InvalidInputError where the texts share no words.
@@ -216,7 +246,7 @@ def _presence(texts: Sequence[str]) -> tuple[csr_matrix, list[str]]:
         binary=True,
         min_df=max(2, min(20, len(texts) // 2_000)),
         max_df=0.2 if len(texts) >= 1_000 else 1.0,
-        max_features=MAX_TERMS,
+        max_features=max_terms,
         dtype=np.float32,
     )
     try:

@@ -1,0 +1,80 @@
+"""What a feature means in a collection: its words are found there, and names are trusted as they hold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from saeindex.features import Calibration, FeatureLabel, FeatureSpace
+from saeindex.features.names_here import MIN_MADE, NameHere, names_here
+from saeindex.types import SparseCode
+from tests.features.test_labels import PLANTED, embed, planted
+
+ELSEWHERE = "cello"  # in none of the texts
+
+
+def space_of(space: FeatureSpace, code: SparseCode, labels: list[FeatureLabel]) -> FeatureSpace:
+    """Return a space with these labels, for codes of the planted texts."""
+    vectors = embed([label.text for label in labels])
+    return replace(space, calibration=Calibration.measure(code), labels=tuple(labels), label_vectors=vectors)
+
+
+def test_a_feature_is_named_by_the_collection_s_word_for_it(space: FeatureSpace) -> None:
+    texts, code = planted()
+    labels = [FeatureLabel(ELSEWHERE, trust=0.9)] * len(PLANTED)
+    found = names_here(space_of(space, code, labels), texts, embed(texts), code, embed)
+    assert [found[feature].words[0] for feature in range(len(PLANTED))] == PLANTED
+    assert [one.records for one in found.values()] == _typical(code).tolist()
+
+
+def test_a_name_that_holds_elsewhere_only_loses_trust_and_the_words_have_it(space: FeatureSpace) -> None:
+    texts, code = planted()
+    labels = [FeatureLabel(ELSEWHERE, trust=0.9), *(FeatureLabel(word, trust=0.6) for word in PLANTED[1:])]
+    found = names_here(space_of(space, code, labels), texts, embed(texts), code, embed)
+    assert (found[0].trust or 1) < 0.65
+    assert (found[0].trust_of_words or 0) > 0.85
+    assert all((found[feature].trust or 0) > 0.85 for feature in range(1, len(PLANTED)))
+
+
+def test_few_records_move_the_trust_little(space: FeatureSpace) -> None:
+    texts, code = planted()
+    for rows, low, high in ((160, 0.6, 0.85), (1_500, 0.5, 0.65)):
+        labels = [FeatureLabel(ELSEWHERE, trust=0.9)] * len(PLANTED)
+        kept = np.arange(rows)
+        part = space_of(space, code, labels)
+        found = names_here(part, texts[:rows], embed(texts[:rows]), code.take(kept), embed)
+        trusts = [one.trust for one in found.values() if one.trust is not None]
+        assert trusts
+        assert low < np.mean(trusts) < high
+
+
+def test_features_of_few_records_and_texts_without_words_have_no_names(space: FeatureSpace) -> None:
+    texts, code = planted(rows=4 * MIN_MADE)
+    labels = [FeatureLabel(word) for word in PLANTED]
+    made = space_of(space, code, labels)
+    few = names_here(made, texts[:MIN_MADE], embed(texts[:MIN_MADE]), code.take(np.arange(MIN_MADE)), embed)
+    assert few == {}
+    texts, code = planted(rows=400)
+    assert names_here(space_of(space, code, labels), ["1 2 3"] * 400, embed(texts), code, embed) == {}
+
+
+def test_names_survive_json() -> None:
+    for name in (NameHere(("brisket", "bbq"), 40, 0.7, 0.91), NameHere((), 9)):
+        assert NameHere.from_json(name.to_json()) == name
+
+
+@pytest.fixture(scope="module")
+def space() -> FeatureSpace:
+    return FeatureSpace.load("minilm-concepts")
+
+
+def _typical(code: SparseCode) -> NDArray[np.int64]:
+    matrix = code.to_csr()
+    median = Calibration.measure(code).median
+    counts: NDArray[np.int64] = np.bincount(
+        matrix.indices[matrix.data >= median[matrix.indices]], minlength=code.n_features
+    )
+    return counts
