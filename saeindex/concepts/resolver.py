@@ -143,9 +143,8 @@ class ConceptResolver:
 
     def _resolve(self, target: str) -> Concept:
         if target.startswith(FAMILY):
-            family = self._family(target.removeprefix(FAMILY).strip())
-            scored = zip(family.features, family.depths, strict=True)
-            members = [self.describe(feature, 1 / (1 + depth)) for feature, depth in scored]
+            depths = self._depths(target.removeprefix(FAMILY).strip())
+            members = [self.describe(feature, 1 / (1 + depth)) for feature, depth in depths.items()]
             return Concept(target, tuple(sorted(members, key=lambda member: -member.score)))
         if is_id(target):
             feature = int(target[1:])
@@ -193,6 +192,33 @@ class ConceptResolver:
             is_weak = is_weak_family(family, self._space.labels)
             matches.append(FamilyMatch(family, float(answers.max()), is_weak))
         return sorted(matches, key=lambda match: -match.score)[:limit]
+
+    def _depths(self, name: str) -> dict[int, int]:
+        """Return the features of a family, by their steps from its root.
+
+        Of a given concept with narrower ones, these are all that are below it; else those of the family.
+        """
+        wanted = name.casefold()
+        named = (i for i in self._narrower if self._space.labels[i].text.casefold() == wanted)
+        if (root := next(named, None)) is None:
+            family = self._family(name)
+            return dict(zip(family.features, family.depths, strict=True))
+        depths = {root: 0}
+        ahead = [root]
+        for feature in ahead:  # it grows
+            below = [one for one in self._narrower.get(feature, ()) if one not in depths]
+            depths |= dict.fromkeys(below, depths[feature] + 1)
+            ahead += below
+        return depths
+
+    @cached_property
+    def _narrower(self) -> dict[int, list[int]]:
+        """The features directly below each given concept that has some."""
+        found: dict[int, list[int]] = {}
+        for feature, label in enumerate(self._space.labels):
+            if label.broader is not None:
+                found.setdefault(label.broader, []).append(feature)
+        return found
 
     def _family(self, name: str) -> Family:
         """Return the family of ``#ID``, of a label or its first word, or the family that clearly matches."""

@@ -192,3 +192,20 @@ def test_steering_moves_along_the_family_s_weighted_directions(index: FeatureInd
         ]
         assert found[0] < 30 / 8
         assert found[1] > 2 * 30 / 8
+
+
+def test_the_family_of_a_given_concept_is_all_that_is_below_it(space: FeatureSpace) -> None:
+    labels = [FeatureLabel(f"label {feature}", trust=0.9) for feature in range(space.n_features)]
+    labels[3] = FeatureLabel("groceries", "concept", trust=0.9)
+    for feature in range(10, 50):
+        labels[feature] = replace(labels[feature], broader=3)
+    labels[60] = replace(labels[60], broader=10)
+    resolver = ConceptResolver(
+        replace(space, labels=tuple(labels), families=FAMILIES), lambda _: space.label_vectors[0]
+    )
+    found = {one.id: one.score for one in resolver.resolve("family:Groceries").features}
+    assert set(found) == {3, *range(10, 50), 60}
+    assert (found[3], found[10], found[60]) == (1, 1 / 2, 1 / 3)
+    # A concept in the middle has a family of its own, of one narrower concept too.
+    assert [one.id for one in resolver.resolve("family:label 10").features] == [10, 60]
+    assert len(resolver.resolve("family:a").features) == 3
