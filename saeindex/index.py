@@ -66,6 +66,7 @@ class FeatureIndex(AnalysisMethods):
     def __init__(self, name: str, parts: IndexParts, encoder: TextEncoder | None = None) -> None:
         """Store the parts of the index. Called by :meth:`create` and :meth:`open`, not by users."""
         self.name, self.store, self.folder = name, parts.store, parts.folder
+        self.finished_upgrade = parts.finished
         if encoder is not None:
             self.encoder = encoder
         self._bind(parts.space, parts.manifest)
@@ -181,9 +182,10 @@ class FeatureIndex(AnalysisMethods):
     ) -> Self:
         """Open an index; MismatchError if ``space`` or ``encoder`` is not the one it was built with.
 
-        ``resume`` first finishes a :meth:`recalibrate` or :meth:`upgrade` that was interrupted. Without
-        ``resume``, an interrupted one is an error. ``isolated`` runs the engine of a directory in a process
-        of its own: what would end this process, such as a full disk, is an EngineDiedError.
+        ``resume`` first finishes a :meth:`recalibrate` or :meth:`upgrade` that was interrupted, and
+        ``finished_upgrade`` has the report. Without ``resume``, an interrupted one is an error. ``isolated``
+        runs the engine of a directory in a process of its own: what would end this process, such as a full
+        disk, is an EngineDiedError.
         """
         parts = open_index(path, space, client, url, encoder, resume, isolated)
         return cls(str(path), parts, encoder)
@@ -456,11 +458,18 @@ class FeatureIndex(AnalysisMethods):
             self._bind(found, manifest)
         return report
 
-    def undo_upgrade(self, progress: bool = False) -> None:
-        """Move the index back to the space before :meth:`upgrade`; MismatchError after records changed."""
+    def undo_upgrade(self, progress: bool = False) -> UpgradeReport:
+        """Move the index back to the space before :meth:`upgrade`; MismatchError after points changed.
+
+        Edits of profiles are as before the upgrade. The report names those, and the labels given by hand,
+        that were made after it and are lost.
+        """
         from saeindex.indexing.upgrade import upgrade_undone
 
-        self._bind(*upgrade_undone(self.store, self._manifest.read(), self.folder, self.name, progress))
+        own = self.store, self._manifest.read(), self.space, self.folder, self.name
+        space, manifest, report = upgrade_undone(*own, progress)
+        self._bind(space, manifest)
+        return report
 
     def upgraded_query(self, query: str) -> tuple[str, tuple[int, ...]]:
         """Return a query made before :meth:`upgrade` with the features' new numbers for ``#id``.

@@ -29,6 +29,7 @@ import numpy as np
 from saeindex.config import CONCEPTS, DENSE, LEVEL_STRIDE, LEVELS, SAE, SPACE_FOLDER, suffixed
 from saeindex.errors import InvalidInputError, MismatchError, NotFoundError
 from saeindex.features import FeatureSpace
+from saeindex.features.labels import MANUAL
 from saeindex.features.mapping import SpaceMapping, carry_manual_labels, map_spaces
 from saeindex.files import replacing, replacing_folder
 from saeindex.indexing.manifest import Manifest, SpaceReference, Upgrade
@@ -120,7 +121,8 @@ class UpgradeReport:
 
     ``concepts`` are the commonest old concepts of the index: label, records, and the label of the counterpart
     (None without one). ``profiles`` has for each profile the edits that were mapped and those that were lost;
-    ``lost_labels`` are labels given by hand whose feature has no counterpart.
+    ``lost_labels`` are labels given by hand whose feature has no counterpart. Of an undone upgrade, these are
+    the edits and labels that were made after it, and nothing is counted as matched or lost.
     """
 
     before: str
@@ -133,6 +135,7 @@ class UpgradeReport:
     profiles: Mapping[str, tuple[dict[int, int], dict[int, str]]] = field(default_factory=dict)
     lost_labels: tuple[str, ...] = ()
     is_dry_run: bool = False
+    is_undo: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON types."""
@@ -151,7 +154,27 @@ class UpgradeReport:
             },
             "lost_labels": list(self.lost_labels),
             "dry_run": self.is_dry_run,
+            "undo": self.is_undo,
         }
+
+    @classmethod
+    def of_json(cls, kept: Mapping[str, Any]) -> UpgradeReport:
+        """Read what :meth:`to_json` returned, also after it was written as JSON."""
+        rest = {name: kept[name] for name in ("before", "after", "points", "changed", "matched", "lost")}
+        edits = {
+            name: tuple(
+                {int(feature): to for feature, to in edited[part].items()} for part in ("mapped", "lost")
+            )
+            for name, edited in kept["profiles"].items()
+        }
+        return cls(
+            **rest,
+            concepts=tuple((each["label"], each["records"], each["becomes"]) for each in kept["concepts"]),
+            profiles=edits,
+            lost_labels=tuple(kept["lost_labels"]),
+            is_dry_run=kept["dry_run"],
+            is_undo=kept["undo"],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,12 +207,34 @@ def upgraded(
 
 
 def upgrade_undone(
-    store: VectorStore, manifest: Manifest, folder: Path | None, name: str, progress: bool
-) -> tuple[FeatureSpace, Manifest]:
-    """Undo the last upgrade; return the space and the manifest of the index."""
-    marked = mark_undo(store, manifest, folder, name)
+    store: VectorStore,
+    manifest: Manifest,
+    space: FeatureSpace,
+    folder: Path | None,
+    name: str,
+    progress: bool,
+) -> tuple[FeatureSpace, Manifest, UpgradeReport]:
+    """Undo the last upgrade; return the space and the manifest of the index, and what was lost."""
+    marked = mark_undo(store, manifest, space, folder, name)
     former = target_space(marked, folder, name)
-    return former, _written(store, marked, former, folder, progress)[0]
+    settled, changed = _written(store, marked, former, folder, progress)
+    return former, settled, _finished_report(marked, changed)
+
+
+def upgrade_finished(
+    store: VectorStore, marked: Manifest, folder: Path | None, name: str
+) -> tuple[Manifest, UpgradeReport]:
+    """Finish an interrupted upgrade, or its interrupted undoing; return the manifest and the report."""
+    settled, changed = finished(store, marked, target_space(marked, folder, name), folder)
+    return settled, _finished_report(marked, changed)
+
+
+def _finished_report(marked: Manifest, changed: int) -> UpgradeReport:
+    """Return what was to be said of a marked upgrade, now that it is done."""
+    upgrade = marked.upgrade
+    assert upgrade is not None  # noqa: S101
+    report = UpgradeReport.of_json(upgrade.report)
+    return replace(report, changed=changed, is_dry_run=False)
 
 
 def _written(
@@ -277,20 +322,24 @@ def mark(store: VectorStore, manifest: Manifest, plan: PlannedUpgrade, folder: P
     if folder is not None:
         plan.new.save(folder / NEXT_SPACE)
         with replacing(folder / MAP_FILE) as draft:
-            draft.write_text(json.dumps(plan.translation.to_json()))
+            kept = plan.translation.to_json() | {"manual_labels": _manual_labels(plan.new)}
+            draft.write_text(json.dumps(kept))
     upgrade = Upgrade(
         space=reference,
         profiles=plan.profiles,
         former=manifest.space,
         former_calibration=manifest.calibration,
         former_profiles=manifest.profiles,
+        report=plan.report.to_json(),
     )
     marked = manifest.model_copy(update={"upgrade": upgrade})
     store.write_manifest(marked.to_json())
     return marked
 
 
-def mark_undo(store: VectorStore, manifest: Manifest, folder: Path | None, name: str) -> Manifest:
+def mark_undo(
+    store: VectorStore, manifest: Manifest, space: FeatureSpace, folder: Path | None, name: str
+) -> Manifest:
     """Write that the former space is to be written again; MismatchError after points changed."""
     last = manifest.upgraded
     if last is None:
@@ -306,23 +355,62 @@ def mark_undo(store: VectorStore, manifest: Manifest, folder: Path | None, name:
     if folder is not None:
         with replacing_folder(folder / NEXT_SPACE) as target:
             shutil.copytree(folder / FORMER_SPACE, target, dirs_exist_ok=True)
+    profiles, edits = _profiles_before(last, manifest)
+    report = UpgradeReport(
+        before=manifest.space.name,
+        after=last.former.name,
+        points=store.count(),
+        changed=0,
+        matched=0,
+        lost=0,
+        concepts=(),
+        profiles={n: ({}, {f: space.labels[f].text for f in since}) for n, since in edits.items() if since},
+        lost_labels=_labels_since(space, folder),
+        is_undo=True,
+    )
     back = Upgrade(
         space=last.former,
         calibration=last.former_calibration,
-        profiles=_profiles_before(last, manifest),
+        profiles=profiles,
         former=manifest.space,
         is_undo=True,
+        report=report.to_json(),
     )
     marked = manifest.model_copy(update={"upgrade": back})
     store.write_manifest(marked.to_json())
     return marked
 
 
-def _profiles_before(last: Upgrade, manifest: Manifest) -> dict[str, dict[str, Any]]:
-    """Return the profiles of the time before, and those saved since without edits, which are of features."""
-    unchanged = {n: kept for n, kept in manifest.profiles.items() if last.profiles.get(n) == kept}
-    since = {n: {**kept, "edits": {}} for n, kept in manifest.profiles.items() if n not in unchanged}
-    return since | {name: last.former_profiles[name] for name in unchanged}
+def _profiles_before(
+    last: Upgrade, manifest: Manifest
+) -> tuple[dict[str, dict[str, Any]], dict[str, list[int]]]:
+    """Return the profiles with their edits of before the upgrade, and the features edited since, by profile.
+
+    A profile that was fitted since has no edits of before.
+    """
+    profiles: dict[str, dict[str, Any]] = {}
+    since: dict[str, list[int]] = {}
+    for name, kept in manifest.profiles.items():
+        after = last.profiles.get(name)
+        is_same = after is not None and after["unit"] == kept["unit"]
+        edits = last.former_profiles[name]["edits"] if is_same else {}
+        profiles[name] = {**kept, "edits": edits}
+        carried = after["edits"] if after is not None and is_same else {}
+        since[name] = [int(f) for f, weight in kept["edits"].items() if carried.get(f) != weight]
+    return profiles, since
+
+
+def _manual_labels(space: FeatureSpace) -> list[tuple[int, str]]:
+    return [(i, label.text) for i, label in enumerate(space.labels) if label.method == MANUAL]
+
+
+def _labels_since(space: FeatureSpace, folder: Path | None) -> tuple[str, ...]:
+    """Return labels given by hand after the upgrade; an index on a server has none."""
+    path = None if folder is None else folder / MAP_FILE
+    if path is None or not path.is_file():
+        return ()
+    kept = {(i, text) for i, text in json.loads(path.read_text()).get("manual_labels", [])}
+    return tuple(text for i, text in _manual_labels(space) if (i, text) not in kept)
 
 
 def target_space(marked: Manifest, folder: Path | None, name: str) -> FeatureSpace:
@@ -360,7 +448,7 @@ def finished(
             "upgrade": None,
             "upgraded": None
             if upgrade.is_undo
-            else upgrade.model_copy(update={"revision": settled.revision}),
+            else upgrade.model_copy(update={"revision": settled.revision, "report": {}}),
         }
     )
     store.write_manifest(settled.to_json())

@@ -199,6 +199,24 @@ def test_an_upgrade_can_be_undone_until_records_change(
         assert "--space small" in refused.value.do
 
 
+def test_undoing_brings_edits_back_and_names_what_was_made_since(
+    folder: Path, new_space: FeatureSpace
+) -> None:
+    with FeatureIndex.open(folder) as index:
+        before = index.steering_profile("liked").edits
+        index.upgrade(new_space)
+        labels = list(index.space.labels)
+        labels[5] = FeatureLabel("named since", "manual")
+        index.space = replace(index.space, labels=tuple(labels))
+        index.save_profile(index.steering_profile("liked").edited({7: 0.5}))
+        index.save_profile(index.fit_profile("since", like=["r3"]).edited({9: 0.5}))
+        report = index.undo_upgrade()
+        assert report.profiles == {"liked": ({}, {7: "new 7"}), "since": ({}, {9: "new 9"})}
+        assert report.lost_labels == ("named since",)
+        assert index.steering_profile("liked").edits == before
+        assert not index.steering_profile("since").edits
+
+
 def test_a_space_of_another_encoder_is_refused(index: FeatureIndex, new_space: FeatureSpace) -> None:
     other = replace(new_space, encoder=replace(new_space.encoder, max_length=8))
     with pytest.raises(MismatchError, match="max_length"):
