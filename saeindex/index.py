@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from saeindex.analysis.methods import AnalysisMethods
 from saeindex.collection.caches import QueryVectors
-from saeindex.collection.records import check_choice, check_ids, count_records, delete_records, record_ids
+from saeindex.collection.records import (
+    check_choice,
+    check_ids,
+    count_records,
+    delete_records,
+    existing_ids,
+    record_ids,
+)
 from saeindex.config import CACHE_FOLDER, DEFAULT_SPACE, FACETS
 from saeindex.errors import InvalidInputError, SaeIndexError
 from saeindex.features import FeatureSpace
@@ -259,9 +266,15 @@ class FeatureIndex(AnalysisMethods):
     ) -> int:
         """Delete records by id, or all records that match; return the number of deleted records."""
         check_choice(ids, where is not None or query_filter is not None)
+        self._manifest.read()
+        if ids is not None:
+            found = existing_ids(self.store, ids)
+        else:
+            found = record_ids(self.store, self.planner.condition(where, query_filter))
+        if not found:
+            return 0
         self._manifest.renew()
-        condition = None if ids is not None else self.planner.condition(where, query_filter)
-        deleted = delete_records(self.store, record_ids(self.store, condition) if ids is None else ids)
+        deleted = delete_records(self.store, found)
         self._write_counts(is_changed=True)
         return deleted
 

@@ -349,7 +349,9 @@ def mark_undo(
     if last.revision != manifest.revision:
         raise MismatchError(
             f"undo the upgrade of index {name}",
-            "records were added or deleted since",
+            "its levels were measured anew since"
+            if manifest.space != last.space
+            else "its points changed since: records were added or deleted, or it was repaired",
             f"Upgrade it to the other space: `saeindex upgrade {name} --space {last.former.name}`.",
         )
     if folder is not None:

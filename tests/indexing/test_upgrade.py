@@ -217,6 +217,27 @@ def test_undoing_brings_edits_back_and_names_what_was_made_since(
         assert not index.steering_profile("since").edits
 
 
+def test_what_deletes_nothing_does_not_keep_an_upgrade_from_being_undone(
+    folder: Path, old_space: FeatureSpace, new_space: FeatureSpace
+) -> None:
+    with FeatureIndex.open(folder) as index:
+        index.upgrade(new_space)
+        revision = index.manifest.revision
+        assert index.delete(["nope"]) == 0
+        assert index.delete(where="metadata.n > 100000") == 0
+        assert index.manifest.revision == revision
+        index.undo_upgrade()
+        assert index.space.fingerprint == old_space.fingerprint
+
+
+def test_undoing_after_new_levels_says_that_they_are_new(folder: Path, new_space: FeatureSpace) -> None:
+    with FeatureIndex.open(folder) as index:
+        index.upgrade(new_space)
+        index.recalibrate()
+        with pytest.raises(MismatchError, match="levels were measured anew"):
+            index.undo_upgrade()
+
+
 def test_a_space_of_another_encoder_is_refused(index: FeatureIndex, new_space: FeatureSpace) -> None:
     other = replace(new_space, encoder=replace(new_space.encoder, max_length=8))
     with pytest.raises(MismatchError, match="max_length"):
