@@ -484,11 +484,12 @@ class FeatureIndex(AnalysisMethods):
         self._bind(space, manifest)
         return report
 
-    def upgraded_query(self, query: str) -> tuple[str, tuple[int, ...]]:
-        """Return a query made before :meth:`upgrade` with the features' new numbers for ``#id``.
+    def upgraded_query(self, query: str) -> tuple[str, tuple[int | str, ...]]:
+        """Return a where text, its JSON, or a steer text of before :meth:`upgrade` with the new numbers.
 
-        And the numbers that have no counterpart, which are left as they were. NotFoundError if the index
-        was not upgraded, or is a collection on a server.
+        And what has no counterpart and is left as it was: numbers of features, and ``"family #3"`` for
+        families, which have others now. NotFoundError if the index was not upgraded, or is a collection on a
+        server.
         """
         from saeindex.indexing.upgrade import FeatureTranslation
 

@@ -127,7 +127,7 @@ def _print_query(index: FeatureIndex, query: str, as_json: bool) -> None:
         return
     say(translated)
     if gone:
-        named = ", ".join(f"#{feature}" for feature in gone)
+        named = ", ".join(each if isinstance(each, str) else f"#{each}" for each in gone)
         say(f"No counterpart, left as before: {named}", is_error=True)
 
 

@@ -17,7 +17,6 @@ none: edits of saved profiles and labels given by hand here, queries and baselin
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -52,8 +51,6 @@ MAP_FILE = "upgrade.json"
 MATCHED_RECORDS = 20_000
 # Records that a feature needs at each level to say how much commoner its counterpart is.
 FEW = 20
-# A number of a feature in a query: "#12", not within a word or a quoted phrase.
-_NUMBER = re.compile(r'"[^"]*"|#(\d+)\b')
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,20 +79,11 @@ class FeatureTranslation:
         }
         return cls(features, {lost.id: lost.label for lost in mapping.lost}, ratios)
 
-    def query(self, text: str) -> tuple[str, tuple[int, ...]]:
-        """Return a query with the new numbers for ``#id``, and the old numbers that have no counterpart."""
-        gone: list[int] = []
+    def query(self, text: str) -> tuple[str, tuple[int | str, ...]]:
+        """Return a where or steer text with the new numbers for ``#id``, and what has no counterpart."""
+        from saeindex.language.renumbered import renumbered
 
-        def renumbered(found: re.Match[str]) -> str:
-            if found[1] is None:
-                return found[0]
-            new = self.features.get(int(found[1]))
-            if new is None:
-                gone.append(int(found[1]))
-                return found[0]
-            return f"#{new}"
-
-        return _NUMBER.sub(renumbered, text), tuple(dict.fromkeys(gone))
+        return renumbered(text, self.features)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON types."""

@@ -149,11 +149,14 @@ def test_numbers_in_queries_are_translated_or_named(folder: Path, new_space: Fea
         with pytest.raises(NotFoundError, match="not upgraded"):
             index.upgraded_query("#20")
         index.upgrade(new_space)
+        new = N - 1 - 20
         asked = '#20 AND NOT (#5 OR "like #20") AND metadata.n = 20'
         assert index.upgraded_query(asked) == (
-            f'#{N - 1 - 20} AND NOT (#5 OR "like #20") AND metadata.n = 20',
+            f'#{new} AND NOT (#5 OR "like #20") AND metadata.n = 20',
             (5,),
         )
+        in_json = '{"kind": "not", "part": {"kind": "feature", "feature": %d}}'
+        assert index.upgraded_query(in_json % 20) == (in_json % new, ())
 
 
 def test_baselines_keep_words_and_the_concepts_that_have_a_counterpart(
