@@ -499,9 +499,11 @@ class FeatureIndex(AnalysisMethods):
         """Return a monitor's baseline made before :meth:`upgrade` for the index as it is now.
 
         And the concepts that it lost, because they have no counterpart or are rare. Words stay as they are.
+        InvalidInputError for a baseline that is not of the space before the upgrade.
         """
-        from saeindex.indexing.upgrade import FeatureTranslation
+        from saeindex.indexing.upgrade import FeatureTranslation, check_baseline
 
+        check_baseline(baseline.fingerprint, self.manifest)
         return baseline.upgraded(FeatureTranslation.load(self.folder, self.name), self.space.fingerprint)
 
     def info(self) -> dict[str, Any]:

@@ -65,7 +65,8 @@ def upgrade(
 
 def _print_report(index: str, report: UpgradeReport, as_json: bool, is_resumed: bool = False) -> None:
     if as_json:
-        print_json({"index": index, "space": report.after, **report.to_json(), "resumed": is_resumed})
+        space = report.before if report.is_dry_run else report.after
+        print_json({"index": index, "space": space, **report.to_json(), "resumed": is_resumed})
         return
     of_points = counted(report.points, "point")
     if is_resumed:

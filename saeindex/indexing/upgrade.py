@@ -150,8 +150,9 @@ class UpgradeReport:
         """Read what :meth:`to_json` returned, also after it was written as JSON."""
         rest = {name: kept[name] for name in ("before", "after", "points", "changed", "matched", "lost")}
         edits = {
-            name: tuple(
-                {int(feature): to for feature, to in edited[part].items()} for part in ("mapped", "lost")
+            name: (
+                {int(feature): new for feature, new in edited["mapped"].items()},
+                {int(feature): label for feature, label in edited["lost"].items()},
             )
             for name, edited in kept["profiles"].items()
         }
@@ -173,6 +174,23 @@ class PlannedUpgrade:
     translation: FeatureTranslation
     profiles: dict[str, dict[str, Any]]
     report: UpgradeReport
+
+
+def check_baseline(fingerprint: str, manifest: Manifest) -> None:
+    """Raise InvalidInputError if a baseline of this space is not of the space before the upgrade."""
+    last = manifest.upgraded
+    if fingerprint == manifest.space.fingerprint:
+        raise InvalidInputError(
+            f"upgrade a baseline of the feature space {fingerprint[:12]}",
+            "the index has that space",
+            "Use the baseline as it is.",
+        )
+    if last is not None and fingerprint != last.former.fingerprint:
+        raise InvalidInputError(
+            f"upgrade a baseline of the feature space {fingerprint[:12]}",
+            f"the index was upgraded from {last.former.fingerprint[:12]}",
+            "Save the baseline again.",
+        )
 
 
 def upgraded(

@@ -63,7 +63,7 @@ def _ids(tree: Tree[Token]) -> Iterator[tuple[Token, bool]]:
             if token.type == "FEATURE":
                 yield token, part.data == "family"
                 continue
-            is_family = part.data == "family" or token.type == "NAMED" and token.startswith("family:")
+            is_family = part.data == "family" or (token.type == "NAMED" and token.startswith("family:"))
             if is_family and is_feature_id(token.removeprefix("family:").strip('"')):
                 yield token, True
 

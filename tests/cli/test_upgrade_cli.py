@@ -77,6 +77,9 @@ def test_a_baseline_is_rewritten_and_kept(index: str, target: str, tmp_path: Pat
     assert after["counts"]["words"] == before["counts"]["words"]
     assert after["fingerprint"] != before["fingerprint"]
     assert json.loads(Path(f"{path}.former").read_text()) == before
+    assert "the index has that space" in call("upgrade", index, "--baseline", str(path)).stderr
+    assert json.loads(path.read_text()) == after
+    assert json.loads(Path(f"{path}.former").read_text()) == before
 
 
 class Stop(Exception):

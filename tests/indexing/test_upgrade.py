@@ -170,6 +170,10 @@ def test_baselines_keep_words_and_the_concepts_that_have_a_counterpart(
             index.monitor(before, "metadata.n >= 60", unit=None)
         after, lost = index.upgraded_baseline(before)
         assert after.counts["words"] == before.counts["words"]
+        with pytest.raises(InvalidInputError, match="the index has that space"):
+            index.upgraded_baseline(after)
+        with pytest.raises(InvalidInputError, match="was upgraded from"):
+            index.upgraded_baseline(replace(before, fingerprint="0" * 64))
         assert {f"old {i}" for i in range(LOST)} & set(lost)
         made_now = index.baseline("metadata.n < 60", unit=None).counts["concepts"]
         assert after.counts["concepts"]
