@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ def test_only_ids_of_features_change(query: str, expected: str, gone: tuple[int 
 
 
 def test_a_condition_as_json_stays_json() -> None:
-    parts = [
+    parts: list[dict[str, Any]] = [
         {"kind": "feature", "feature": 10, "level": "strong"},
         {"kind": "not", "part": {"kind": "feature", "feature": 3}},
         {"kind": "family", "name": "#10"},
