@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from saeindex.analysis.methods import AnalysisMethods
 from saeindex.collection.caches import QueryVectors
-from saeindex.collection.records import check_choice, check_ids, count_records, delete_records, record_ids
+from saeindex.collection.records import (
+    check_choice,
+    check_ids,
+    count_records,
+    delete_records,
+    existing_ids,
+    record_ids,
+)
 from saeindex.config import CACHE_FOLDER, DEFAULT_SPACE, FACETS
 from saeindex.errors import InvalidInputError, SaeIndexError
 from saeindex.features import FeatureSpace
@@ -66,6 +73,7 @@ class FeatureIndex(AnalysisMethods):
     def __init__(self, name: str, parts: IndexParts, encoder: TextEncoder | None = None) -> None:
         """Store the parts of the index. Called by :meth:`create` and :meth:`open`, not by users."""
         self.name, self.store, self.folder = name, parts.store, parts.folder
+        self.finished_upgrade = parts.finished
         if encoder is not None:
             self.encoder = encoder
         self._bind(parts.space, parts.manifest)
@@ -181,9 +189,10 @@ class FeatureIndex(AnalysisMethods):
     ) -> Self:
         """Open an index; MismatchError if ``space`` or ``encoder`` is not the one it was built with.
 
-        ``resume`` first finishes a :meth:`recalibrate` or :meth:`upgrade` that was interrupted. Without
-        ``resume``, an interrupted one is an error. ``isolated`` runs the engine of a directory in a process
-        of its own: what would end this process, such as a full disk, is an EngineDiedError.
+        ``resume`` first finishes a :meth:`recalibrate` or :meth:`upgrade` that was interrupted, and
+        ``finished_upgrade`` has the report. Without ``resume``, an interrupted one is an error. ``isolated``
+        runs the engine of a directory in a process of its own: what would end this process, such as a full
+        disk, is an EngineDiedError.
         """
         parts = open_index(path, space, client, url, encoder, resume, isolated)
         return cls(str(path), parts, encoder)
@@ -257,9 +266,15 @@ class FeatureIndex(AnalysisMethods):
     ) -> int:
         """Delete records by id, or all records that match; return the number of deleted records."""
         check_choice(ids, where is not None or query_filter is not None)
+        self._manifest.read()
+        if ids is not None:
+            found = existing_ids(self.store, ids)
+        else:
+            found = record_ids(self.store, self.planner.condition(where, query_filter))
+        if not found:
+            return 0
         self._manifest.renew()
-        condition = None if ids is not None else self.planner.condition(where, query_filter)
-        deleted = delete_records(self.store, record_ids(self.store, condition) if ids is None else ids)
+        deleted = delete_records(self.store, found)
         self._write_counts(is_changed=True)
         return deleted
 
@@ -456,17 +471,25 @@ class FeatureIndex(AnalysisMethods):
             self._bind(found, manifest)
         return report
 
-    def undo_upgrade(self, progress: bool = False) -> None:
-        """Move the index back to the space before :meth:`upgrade`; MismatchError after records changed."""
+    def undo_upgrade(self, progress: bool = False) -> UpgradeReport:
+        """Move the index back to the space before :meth:`upgrade`; MismatchError after points changed.
+
+        Edits of profiles are as before the upgrade. The report names those, and the labels given by hand,
+        that were made after it and are lost.
+        """
         from saeindex.indexing.upgrade import upgrade_undone
 
-        self._bind(*upgrade_undone(self.store, self._manifest.read(), self.folder, self.name, progress))
+        own = self.store, self._manifest.read(), self.space, self.folder, self.name
+        space, manifest, report = upgrade_undone(*own, progress)
+        self._bind(space, manifest)
+        return report
 
-    def upgraded_query(self, query: str) -> tuple[str, tuple[int, ...]]:
-        """Return a query made before :meth:`upgrade` with the features' new numbers for ``#id``.
+    def upgraded_query(self, query: str) -> tuple[str, tuple[int | str, ...]]:
+        """Return a where text, its JSON, or a steer text of before :meth:`upgrade` with the new numbers.
 
-        And the numbers that have no counterpart, which are left as they were. NotFoundError if the index
-        was not upgraded, or is a collection on a server.
+        And what has no counterpart and is left as it was: numbers of features, and ``"family #3"`` for
+        families, which have others now. NotFoundError if the index was not upgraded, or is a collection on a
+        server.
         """
         from saeindex.indexing.upgrade import FeatureTranslation
 
@@ -476,9 +499,11 @@ class FeatureIndex(AnalysisMethods):
         """Return a monitor's baseline made before :meth:`upgrade` for the index as it is now.
 
         And the concepts that it lost, because they have no counterpart or are rare. Words stay as they are.
+        InvalidInputError for a baseline that is not of the space before the upgrade.
         """
-        from saeindex.indexing.upgrade import FeatureTranslation
+        from saeindex.indexing.upgrade import FeatureTranslation, check_baseline
 
+        check_baseline(baseline.fingerprint, self.manifest)
         return baseline.upgraded(FeatureTranslation.load(self.folder, self.name), self.space.fingerprint)
 
     def info(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -56,14 +56,26 @@ def check_ids(asked: str, ids: object) -> None:
     check_kind(f"{asked} {ids!r:.80}", ids, Iterable, "Give a list of ids.")
 
 
-def delete_records(store: VectorStore, ids: Iterable[str]) -> int:
-    """Delete whole records by id; return the number of deleted records."""
+def existing_ids(store: VectorStore, ids: Iterable[str]) -> set[str]:
+    """Return those of the ids that are of a stored record."""
+    found: set[str] = set()
+    return found.union(*(record_ids(store, of_records) for of_records in _conditions(ids)))
+
+
+def _conditions(ids: Iterable[str]) -> Iterator[Filter]:
+    """Yield conditions that the records of a page of ids fulfil."""
     from qdrant_client.models import FieldCondition, Filter, MatchAny
 
-    doomed, deleted = sorted(set(ids)), 0
-    for start in range(0, len(doomed), PAGE):
-        match = MatchAny(any=list(doomed[start : start + PAGE]))
-        of_records = Filter(must=[FieldCondition(key="record_id", match=match)])
+    wanted = sorted(set(ids))
+    for start in range(0, len(wanted), PAGE):
+        match = MatchAny(any=list(wanted[start : start + PAGE]))
+        yield Filter(must=[FieldCondition(key="record_id", match=match)])
+
+
+def delete_records(store: VectorStore, ids: Iterable[str]) -> int:
+    """Delete whole records by id; return the number of deleted records."""
+    deleted = 0
+    for of_records in _conditions(ids):
         deleted += len(record_ids(store, of_records))
         store.delete(query_filter=of_records)
     return deleted

@@ -19,6 +19,7 @@ from saeindex.stores import create_store, open_store
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
 
+    from saeindex.indexing.upgrade import UpgradeReport
     from saeindex.protocols import TextEncoder, VectorStore
 
 PLACE = "Give the path of a directory, or the name of a collection on a server."
@@ -26,12 +27,16 @@ PLACE = "Give the path of a directory, or the name of a collection on a server."
 
 @dataclass(frozen=True, slots=True)
 class IndexParts:
-    """The parts of an index; ``folder`` is None where the index is a collection on a server."""
+    """The parts of an index; ``folder`` is None where the index is a collection on a server.
+
+    ``finished`` is what an interrupted upgrade did that was finished to open it.
+    """
 
     store: VectorStore
     space: FeatureSpace
     manifest: Manifest
     folder: Path | None
+    finished: UpgradeReport | None = None
 
 
 def create_index(
@@ -79,14 +84,13 @@ def open_index(
         folder = Path(path) if client is None and url is None else None
         raw = store.read_manifest()
         is_lost = not raw and folder is not None and store.count() > 0
-        manifest = Manifest.parse(raw, str(path), is_lost)
+        manifest, report = Manifest.parse(raw, str(path), is_lost), None
         if not resume:
             manifest.check_settled(str(path))
         if manifest.upgrade is not None:
-            from saeindex.indexing.upgrade import finished, target_space
+            from saeindex.indexing.upgrade import upgrade_finished
 
-            loaded = target_space(manifest, folder, str(path))
-            manifest, _ = finished(store, manifest, loaded, folder)
+            manifest, report = upgrade_finished(store, manifest, folder, str(path))
         loaded = _space_of(manifest, folder) if space is None else _loaded(space)
         if manifest.recalibration is not None:
             from saeindex.indexing.recalibration import finish_recalibration
@@ -95,7 +99,7 @@ def open_index(
         loaded = manifest.with_own_levels(loaded, str(path))
         if encoder is not None:
             loaded.check_encoder(encoder)
-        return IndexParts(store, loaded, manifest, folder)
+        return IndexParts(store, loaded, manifest, folder, report)
     except BaseException:
         store.close()
         raise

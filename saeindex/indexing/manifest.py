@@ -124,6 +124,8 @@ class Upgrade(_Strict):
     former_calibration: OwnCalibration | None = None
     former_profiles: dict[str, dict[str, Any]] = {}
     is_undo: bool = False
+    report: dict[str, Any] = {}
+    """What is to be said when it is finished, for one that is interrupted."""
     revision: str = ""
 
 

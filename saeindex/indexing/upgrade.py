@@ -17,7 +17,6 @@ none: edits of saved profiles and labels given by hand here, queries and baselin
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,6 +28,7 @@ import numpy as np
 from saeindex.config import CONCEPTS, DENSE, LEVEL_STRIDE, LEVELS, SAE, SPACE_FOLDER, suffixed
 from saeindex.errors import InvalidInputError, MismatchError, NotFoundError
 from saeindex.features import FeatureSpace
+from saeindex.features.labels import MANUAL
 from saeindex.features.mapping import SpaceMapping, carry_manual_labels, map_spaces
 from saeindex.files import replacing, replacing_folder
 from saeindex.indexing.manifest import Manifest, SpaceReference, Upgrade
@@ -51,8 +51,6 @@ MAP_FILE = "upgrade.json"
 MATCHED_RECORDS = 20_000
 # Records that a feature needs at each level to say how much commoner its counterpart is.
 FEW = 20
-# A number of a feature in a query: "#12", not within a word or a quoted phrase.
-_NUMBER = re.compile(r'"[^"]*"|#(\d+)\b')
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,20 +79,11 @@ class FeatureTranslation:
         }
         return cls(features, {lost.id: lost.label for lost in mapping.lost}, ratios)
 
-    def query(self, text: str) -> tuple[str, tuple[int, ...]]:
-        """Return a query with the new numbers for ``#id``, and the old numbers that have no counterpart."""
-        gone: list[int] = []
+    def query(self, text: str) -> tuple[str, tuple[int | str, ...]]:
+        """Return a where or steer text with the new numbers for ``#id``, and what has no counterpart."""
+        from saeindex.language.renumbered import renumbered
 
-        def renumbered(found: re.Match[str]) -> str:
-            if found[1] is None:
-                return found[0]
-            new = self.features.get(int(found[1]))
-            if new is None:
-                gone.append(int(found[1]))
-                return found[0]
-            return f"#{new}"
-
-        return _NUMBER.sub(renumbered, text), tuple(dict.fromkeys(gone))
+        return renumbered(text, self.features)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON types."""
@@ -120,7 +109,8 @@ class UpgradeReport:
 
     ``concepts`` are the commonest old concepts of the index: label, records, and the label of the counterpart
     (None without one). ``profiles`` has for each profile the edits that were mapped and those that were lost;
-    ``lost_labels`` are labels given by hand whose feature has no counterpart.
+    ``lost_labels`` are labels given by hand whose feature has no counterpart. Of an undone upgrade, these are
+    the edits and labels that were made after it, and nothing is counted as matched or lost.
     """
 
     before: str
@@ -133,6 +123,7 @@ class UpgradeReport:
     profiles: Mapping[str, tuple[dict[int, int], dict[int, str]]] = field(default_factory=dict)
     lost_labels: tuple[str, ...] = ()
     is_dry_run: bool = False
+    is_undo: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON types."""
@@ -151,7 +142,28 @@ class UpgradeReport:
             },
             "lost_labels": list(self.lost_labels),
             "dry_run": self.is_dry_run,
+            "undo": self.is_undo,
         }
+
+    @classmethod
+    def of_json(cls, kept: Mapping[str, Any]) -> UpgradeReport:
+        """Read what :meth:`to_json` returned, also after it was written as JSON."""
+        rest = {name: kept[name] for name in ("before", "after", "points", "changed", "matched", "lost")}
+        edits = {
+            name: (
+                {int(feature): new for feature, new in edited["mapped"].items()},
+                {int(feature): label for feature, label in edited["lost"].items()},
+            )
+            for name, edited in kept["profiles"].items()
+        }
+        return cls(
+            **rest,
+            concepts=tuple((each["label"], each["records"], each["becomes"]) for each in kept["concepts"]),
+            profiles=edits,
+            lost_labels=tuple(kept["lost_labels"]),
+            is_dry_run=kept["dry_run"],
+            is_undo=kept["undo"],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +174,23 @@ class PlannedUpgrade:
     translation: FeatureTranslation
     profiles: dict[str, dict[str, Any]]
     report: UpgradeReport
+
+
+def check_baseline(fingerprint: str, manifest: Manifest) -> None:
+    """Raise InvalidInputError if a baseline of this space is not of the space before the upgrade."""
+    last = manifest.upgraded
+    if fingerprint == manifest.space.fingerprint:
+        raise InvalidInputError(
+            f"upgrade a baseline of the feature space {fingerprint[:12]}",
+            "the index has that space",
+            "Use the baseline as it is.",
+        )
+    if last is not None and fingerprint != last.former.fingerprint:
+        raise InvalidInputError(
+            f"upgrade a baseline of the feature space {fingerprint[:12]}",
+            f"the index was upgraded from {last.former.fingerprint[:12]}",
+            "Save the baseline again.",
+        )
 
 
 def upgraded(
@@ -184,12 +213,34 @@ def upgraded(
 
 
 def upgrade_undone(
-    store: VectorStore, manifest: Manifest, folder: Path | None, name: str, progress: bool
-) -> tuple[FeatureSpace, Manifest]:
-    """Undo the last upgrade; return the space and the manifest of the index."""
-    marked = mark_undo(store, manifest, folder, name)
+    store: VectorStore,
+    manifest: Manifest,
+    space: FeatureSpace,
+    folder: Path | None,
+    name: str,
+    progress: bool,
+) -> tuple[FeatureSpace, Manifest, UpgradeReport]:
+    """Undo the last upgrade; return the space and the manifest of the index, and what was lost."""
+    marked = mark_undo(store, manifest, space, folder, name)
     former = target_space(marked, folder, name)
-    return former, _written(store, marked, former, folder, progress)[0]
+    settled, changed = _written(store, marked, former, folder, progress)
+    return former, settled, _finished_report(marked, changed)
+
+
+def upgrade_finished(
+    store: VectorStore, marked: Manifest, folder: Path | None, name: str
+) -> tuple[Manifest, UpgradeReport]:
+    """Finish an interrupted upgrade, or its interrupted undoing; return the manifest and the report."""
+    settled, changed = finished(store, marked, target_space(marked, folder, name), folder)
+    return settled, _finished_report(marked, changed)
+
+
+def _finished_report(marked: Manifest, changed: int) -> UpgradeReport:
+    """Return what was to be said of a marked upgrade, now that it is done."""
+    upgrade = marked.upgrade
+    assert upgrade is not None  # noqa: S101
+    report = UpgradeReport.of_json(upgrade.report)
+    return replace(report, changed=changed, is_dry_run=False)
 
 
 def _written(
@@ -277,20 +328,24 @@ def mark(store: VectorStore, manifest: Manifest, plan: PlannedUpgrade, folder: P
     if folder is not None:
         plan.new.save(folder / NEXT_SPACE)
         with replacing(folder / MAP_FILE) as draft:
-            draft.write_text(json.dumps(plan.translation.to_json()))
+            kept = plan.translation.to_json() | {"manual_labels": _manual_labels(plan.new)}
+            draft.write_text(json.dumps(kept))
     upgrade = Upgrade(
         space=reference,
         profiles=plan.profiles,
         former=manifest.space,
         former_calibration=manifest.calibration,
         former_profiles=manifest.profiles,
+        report=plan.report.to_json(),
     )
     marked = manifest.model_copy(update={"upgrade": upgrade})
     store.write_manifest(marked.to_json())
     return marked
 
 
-def mark_undo(store: VectorStore, manifest: Manifest, folder: Path | None, name: str) -> Manifest:
+def mark_undo(
+    store: VectorStore, manifest: Manifest, space: FeatureSpace, folder: Path | None, name: str
+) -> Manifest:
     """Write that the former space is to be written again; MismatchError after points changed."""
     last = manifest.upgraded
     if last is None:
@@ -300,29 +355,70 @@ def mark_undo(store: VectorStore, manifest: Manifest, folder: Path | None, name:
     if last.revision != manifest.revision:
         raise MismatchError(
             f"undo the upgrade of index {name}",
-            "records were added or deleted since",
+            "its levels were measured anew since"
+            if manifest.space != last.space
+            else "its points changed since: records were added or deleted, or it was repaired",
             f"Upgrade it to the other space: `saeindex upgrade {name} --space {last.former.name}`.",
         )
     if folder is not None:
         with replacing_folder(folder / NEXT_SPACE) as target:
             shutil.copytree(folder / FORMER_SPACE, target, dirs_exist_ok=True)
+    profiles, edits = _profiles_before(last, manifest)
+    report = UpgradeReport(
+        before=manifest.space.name,
+        after=last.former.name,
+        points=store.count(),
+        changed=0,
+        matched=0,
+        lost=0,
+        concepts=(),
+        profiles={n: ({}, {f: space.labels[f].text for f in since}) for n, since in edits.items() if since},
+        lost_labels=_labels_since(space, folder),
+        is_undo=True,
+    )
     back = Upgrade(
         space=last.former,
         calibration=last.former_calibration,
-        profiles=_profiles_before(last, manifest),
+        profiles=profiles,
         former=manifest.space,
         is_undo=True,
+        report=report.to_json(),
     )
     marked = manifest.model_copy(update={"upgrade": back})
     store.write_manifest(marked.to_json())
     return marked
 
 
-def _profiles_before(last: Upgrade, manifest: Manifest) -> dict[str, dict[str, Any]]:
-    """Return the profiles of the time before, and those saved since without edits, which are of features."""
-    unchanged = {n: kept for n, kept in manifest.profiles.items() if last.profiles.get(n) == kept}
-    since = {n: {**kept, "edits": {}} for n, kept in manifest.profiles.items() if n not in unchanged}
-    return since | {name: last.former_profiles[name] for name in unchanged}
+def _profiles_before(
+    last: Upgrade, manifest: Manifest
+) -> tuple[dict[str, dict[str, Any]], dict[str, list[int]]]:
+    """Return the profiles with their edits of before the upgrade, and the features edited since, by profile.
+
+    A profile that was fitted since has no edits of before.
+    """
+    profiles: dict[str, dict[str, Any]] = {}
+    since: dict[str, list[int]] = {}
+    for name, kept in manifest.profiles.items():
+        after = last.profiles.get(name)
+        is_same = after is not None and after["unit"] == kept["unit"]
+        edits = last.former_profiles[name]["edits"] if is_same else {}
+        profiles[name] = {**kept, "edits": edits}
+        carried = after["edits"] if after is not None and is_same else {}
+        since[name] = [int(f) for f, weight in kept["edits"].items() if carried.get(f) != weight]
+    return profiles, since
+
+
+def _manual_labels(space: FeatureSpace) -> list[tuple[int, str]]:
+    return [(i, label.text) for i, label in enumerate(space.labels) if label.method == MANUAL]
+
+
+def _labels_since(space: FeatureSpace, folder: Path | None) -> tuple[str, ...]:
+    """Return labels given by hand after the upgrade; an index on a server has none."""
+    path = None if folder is None else folder / MAP_FILE
+    if path is None or not path.is_file():
+        return ()
+    kept = {(i, text) for i, text in json.loads(path.read_text()).get("manual_labels", [])}
+    return tuple(text for i, text in _manual_labels(space) if (i, text) not in kept)
 
 
 def target_space(marked: Manifest, folder: Path | None, name: str) -> FeatureSpace:
@@ -360,7 +456,7 @@ def finished(
             "upgrade": None,
             "upgraded": None
             if upgrade.is_undo
-            else upgrade.model_copy(update={"revision": settled.revision}),
+            else upgrade.model_copy(update={"revision": settled.revision, "report": {}}),
         }
     )
     store.write_manifest(settled.to_json())

@@ -132,6 +132,11 @@ def parse_steer(steer: str | Sequence[Steer] | Sequence[str]) -> tuple[Steer, ..
     return tuple(steers)
 
 
+def parsed_tree(grammar: str, text: str) -> Tree[Token]:
+    """Return the tree of a where or steer text, with the places of its tokens; QuerySyntaxError as above."""
+    return _parse(grammar, text, lambda tree: tree)
+
+
 def _from_json(where: Mapping[str, Any]) -> Expression:
     if is_larger(where, _MAX_JSON_DEPTH, _MAX_JSON_PARTS):
         raise QuerySyntaxError(

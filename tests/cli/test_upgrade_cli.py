@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from saeindex import FeatureSpace
+from saeindex import FeatureIndex, FeatureSpace
+from saeindex.indexing import upgrade as upgrading
 from saeindex.sae import SparseAutoencoder
 from tests.cli.test_cli import call, called
 from tests.samples import sample_records, write_records
@@ -75,3 +77,67 @@ def test_a_baseline_is_rewritten_and_kept(index: str, target: str, tmp_path: Pat
     assert after["counts"]["words"] == before["counts"]["words"]
     assert after["fingerprint"] != before["fingerprint"]
     assert json.loads(Path(f"{path}.former").read_text()) == before
+    assert "the index has that space" in call("upgrade", index, "--baseline", str(path)).stderr
+    assert json.loads(path.read_text()) == after
+    assert json.loads(Path(f"{path}.former").read_text()) == before
+
+
+class Stop(Exception):
+    """Stands for the end of the process."""
+
+
+def interrupted(index: str, monkeypatch: pytest.MonkeyPatch, space: str | None) -> None:
+    """Begin to upgrade an index, or to undo that, and stop before it is settled."""
+
+    def stopping(*_: object) -> int:
+        raise Stop
+
+    with monkeypatch.context() as patched, FeatureIndex.open(index) as opened:
+        patched.setattr(upgrading, "rewrite_levels", stopping)
+        with suppress(Stop):
+            opened.undo_upgrade() if space is None else opened.upgrade(space)
+
+
+@pytest.mark.parametrize("given", [(), ("--undo",)])
+def test_an_interrupted_undo_is_only_finished(
+    index: str, target: str, space: FeatureSpace, monkeypatch: pytest.MonkeyPatch, given: tuple[str, ...]
+) -> None:
+    called("upgrade", index, "--space", target)
+    interrupted(index, monkeypatch, None)
+    refused = call("info", index)
+    assert f"`saeindex upgrade {index}`" in refused.stderr
+    done = call("upgrade", index, *given)
+    assert done.returncode == 0, done.stderr
+    assert "nothing else was done" in done.stdout
+    assert f"back to {space.name}" in done.stdout
+    assert called("info", index)["space"]["name"] == space.name
+
+
+def test_an_interrupted_upgrade_is_only_finished_and_says_what_was_lost(
+    index: str, target: str, space: FeatureSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = space.n_features // 2 + 3
+    with FeatureIndex.open(index) as opened:
+        profile = opened.fit_profile("liked", like=[record.id for record in sample_records(2)])
+        opened.save_profile(profile.edited({gone: 0.5}))
+    interrupted(index, monkeypatch, target)
+    refused = call("upgrade", index, "--space", target, "--dry-run")
+    assert refused.returncode != 0
+    assert "interrupted" in refused.stderr
+    assert call("info", index).returncode != 0  # nothing was written
+    done = call("upgrade", index)
+    assert "nothing else was done" in done.stdout
+    assert f"profile liked: edits moved: none; lost: #{gone}" in done.stdout
+    assert called("info", index)["space"]["name"] == "half"
+
+
+def test_another_upgrade_than_the_interrupted_one_must_be_asked_for_again(
+    index: str, target: str, space: FeatureSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted(index, monkeypatch, target)
+    refused = call("upgrade", index, "--undo")
+    assert refused.returncode != 0
+    assert f"Run it once more: `saeindex upgrade {index} --undo`" in refused.stderr
+    assert called("upgrade", index, "--undo")["space"] == space.name
+    interrupted(index, monkeypatch, target)
+    assert called("upgrade", index, "--space", target)["resumed"]

@@ -149,11 +149,14 @@ def test_numbers_in_queries_are_translated_or_named(folder: Path, new_space: Fea
         with pytest.raises(NotFoundError, match="not upgraded"):
             index.upgraded_query("#20")
         index.upgrade(new_space)
+        new = N - 1 - 20
         asked = '#20 AND NOT (#5 OR "like #20") AND metadata.n = 20'
         assert index.upgraded_query(asked) == (
-            f'#{N - 1 - 20} AND NOT (#5 OR "like #20") AND metadata.n = 20',
+            f'#{new} AND NOT (#5 OR "like #20") AND metadata.n = 20',
             (5,),
         )
+        in_json = '{"kind": "not", "part": {"kind": "feature", "feature": %d}}'
+        assert index.upgraded_query(in_json % 20) == (in_json % new, ())
 
 
 def test_baselines_keep_words_and_the_concepts_that_have_a_counterpart(
@@ -167,6 +170,10 @@ def test_baselines_keep_words_and_the_concepts_that_have_a_counterpart(
             index.monitor(before, "metadata.n >= 60", unit=None)
         after, lost = index.upgraded_baseline(before)
         assert after.counts["words"] == before.counts["words"]
+        with pytest.raises(InvalidInputError, match="the index has that space"):
+            index.upgraded_baseline(after)
+        with pytest.raises(InvalidInputError, match="was upgraded from"):
+            index.upgraded_baseline(replace(before, fingerprint="0" * 64))
         assert {f"old {i}" for i in range(LOST)} & set(lost)
         made_now = index.baseline("metadata.n < 60", unit=None).counts["concepts"]
         assert after.counts["concepts"]
@@ -197,6 +204,45 @@ def test_an_upgrade_can_be_undone_until_records_change(
         with pytest.raises(MismatchError, match="added or deleted") as refused:
             index.undo_upgrade()
         assert "--space small" in refused.value.do
+
+
+def test_undoing_brings_edits_back_and_names_what_was_made_since(
+    folder: Path, new_space: FeatureSpace
+) -> None:
+    with FeatureIndex.open(folder) as index:
+        before = index.steering_profile("liked").edits
+        index.upgrade(new_space)
+        labels = list(index.space.labels)
+        labels[5] = FeatureLabel("named since", "manual")
+        index.space = replace(index.space, labels=tuple(labels))
+        index.save_profile(index.steering_profile("liked").edited({7: 0.5}))
+        index.save_profile(index.fit_profile("since", like=["r3"]).edited({9: 0.5}))
+        report = index.undo_upgrade()
+        assert report.profiles == {"liked": ({}, {7: "new 7"}), "since": ({}, {9: "new 9"})}
+        assert report.lost_labels == ("named since",)
+        assert index.steering_profile("liked").edits == before
+        assert not index.steering_profile("since").edits
+
+
+def test_what_deletes_nothing_does_not_keep_an_upgrade_from_being_undone(
+    folder: Path, old_space: FeatureSpace, new_space: FeatureSpace
+) -> None:
+    with FeatureIndex.open(folder) as index:
+        index.upgrade(new_space)
+        revision = index.manifest.revision
+        assert index.delete(["nope"]) == 0
+        assert index.delete(where="metadata.n > 100000") == 0
+        assert index.manifest.revision == revision
+        index.undo_upgrade()
+        assert index.space.fingerprint == old_space.fingerprint
+
+
+def test_undoing_after_new_levels_says_that_they_are_new(folder: Path, new_space: FeatureSpace) -> None:
+    with FeatureIndex.open(folder) as index:
+        index.upgrade(new_space)
+        index.recalibrate()
+        with pytest.raises(MismatchError, match="levels were measured anew"):
+            index.undo_upgrade()
 
 
 def test_a_space_of_another_encoder_is_refused(index: FeatureIndex, new_space: FeatureSpace) -> None:
