@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -177,10 +178,11 @@ def _of_file(path: Path) -> Iterator[DefinedConcept]:
     try:
         text = path.read_text("utf-8-sig")
         if suffix in (".csv", ".tsv"):
-            rows = csv.DictReader(text.splitlines(keepends=True), delimiter="\t" if suffix == ".tsv" else ",")
+            lines = io.StringIO(text, newline="")  # splitlines() would also break cells at U+2028 and others
+            rows = csv.DictReader(lines, delimiter="\t" if suffix == ".tsv" else ",")
             return map(_of_fields, list(rows))
         if suffix == ".jsonl":
-            return map(_of_item, [json.loads(line) for line in text.splitlines() if line.strip()])
+            return map(_of_item, [json.loads(line) for line in text.split("\n") if line.strip()])
         value = json.loads(text)
     except (ValueError, RecursionError, csv.Error) as error:
         found = f"it cannot be read: {error}"

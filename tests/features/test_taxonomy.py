@@ -54,6 +54,21 @@ def test_every_format_gives_the_same_concepts(tmp_path: Path) -> None:
     assert (food.name, food.description, set(food.words)) == ("food", "what is eaten", {"meal", "dish"})
 
 
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c"])
+def test_only_line_feeds_end_a_line_of_a_file(tmp_path: Path, separator: str) -> None:
+    cake = DefinedConcept("cake", f"sweet{separator}and baked")
+    rows = f"name,description\r\ncake,{cake.description}\r\nsoup,hot\r\n"
+    objects = [{"name": "cake", "description": cake.description}, {"name": "soup", "description": "hot"}]
+    # JSON requires that U+000B and U+000C are escaped.
+    lines = "\r\n".join(json.dumps(one, ensure_ascii=separator < " ") for one in objects)
+    for path in (
+        write(tmp_path, "a.csv", rows),
+        write(tmp_path, "a.tsv", rows.replace(",", "\t")),
+        write(tmp_path, "a.jsonl", lines),
+    ):
+        assert read_taxonomy(path) == (cake, DefinedConcept("soup", "hot"))
+
+
 def test_a_deep_hierarchy_is_read_in_time() -> None:
     chain = [{"name": f"c{n}", "broader": f"c{n + 1}"} for n in range(19_999)] + [{"name": "c19999"}]
     assert len(read_taxonomy(chain)) == 20_000

@@ -197,7 +197,7 @@ def _names_in(file: Path) -> dict[int, str]:
 
     names = {}
     try:
-        lines = file.read_text().splitlines()
+        lines = file.read_text("utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInputError(f"--from {file}", str(error), "Give a file of JSON lines.") from error
     for number, text in enumerate(lines, 1):
