@@ -43,7 +43,7 @@ class DefinedConcept:
     """A concept that a space should have: its name, and what defines it beside the name.
 
     ``words`` are other names of it, ``examples`` texts that have it, or definitions of what belongs to it;
-    ``broader`` is the name of a more general concept of the same taxonomy.
+    ``broader`` is the name of a more general concept of the same taxonomy. Blank words and examples are left out.
     """
 
     name: str
@@ -66,6 +66,8 @@ class DefinedConcept:
             if len(text) > MAX_TEXT:
                 found = f"a text of {len(text):,} characters"
                 raise InvalidInputError(asked, found, f"Use at most {MAX_TEXT:,}.")
+        for part in ("words", "examples"):
+            object.__setattr__(self, part, tuple(text for text in getattr(self, part) if not _is_blank(text)))
 
 
 def read_taxonomy(given: object) -> tuple[DefinedConcept, ...]:
@@ -124,6 +126,10 @@ def _check_hierarchy(broader: Mapping[str, str | None], where: str) -> None:
             path[parent] = None
             at = parent
         sound |= path.keys()
+
+
+def _is_blank(text: str) -> bool:
+    return not any(char.isprintable() and not char.isspace() for char in text)
 
 
 def _of_item(item: object) -> DefinedConcept:

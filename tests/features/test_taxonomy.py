@@ -69,6 +69,24 @@ def test_only_line_feeds_end_a_line_of_a_file(tmp_path: Path, separator: str) ->
         assert read_taxonomy(path) == (cake, DefinedConcept("soup", "hot"))
 
 
+def test_blank_words_and_examples_are_left_out_of_every_format(tmp_path: Path) -> None:
+    blank = ["", "  ", "\u200b", "hot"]
+    literals = ", ".join(json.dumps(text) for text in blank)
+    turtle = f'a skos:Concept ; skos:prefLabel "soup" ; skos:altLabel {literals} ; skos:example {literals} .'
+    prefixes = "@prefix skos: <http://www.w3.org/2004/02/skos/core#> .\n@prefix : <http://example.org/> .\n"
+    fields = {"words": blank, "members": blank}
+    sources: list[Any] = [
+        [DefinedConcept("soup", "", tuple(blank), tuple(blank))],
+        {"soup": fields},
+        write(tmp_path, "a.csv", f"name,words,texts\nsoup,{'|'.join(blank)},{'|'.join(blank)}\n"),
+        write(tmp_path, "a.json", json.dumps([{"name": "soup", **fields}])),
+        write(tmp_path, "a.ttl", f"{prefixes}:soup {turtle}"),
+    ]
+    for source in sources:
+        assert read_taxonomy(source) == (DefinedConcept("soup", "", ("hot",), ("hot",)),)
+    assert read_taxonomy({"soup": ["", " "]}) == (DefinedConcept("soup"),)
+
+
 def test_a_deep_hierarchy_is_read_in_time() -> None:
     chain = [{"name": f"c{n}", "broader": f"c{n + 1}"} for n in range(19_999)] + [{"name": "c19999"}]
     assert len(read_taxonomy(chain)) == 20_000
