@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,43 @@ def test_short_forms() -> None:
 def test_unusable_concepts_are_refused(given: Any, message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
         read_taxonomy(given)
+
+
+@pytest.mark.parametrize(
+    "name", ["x\ud800", "red\x1b[31m\ncard", "!!!", "\u200b", "pay\u200bday", "a\tb", "\u202eabc"]
+)
+def test_a_name_that_cannot_be_a_label_is_refused_with_its_place(tmp_path: Path, name: str) -> None:
+    two = [{"name": "soup"}, {"name": name}]
+    sources: list[tuple[str, Any]] = [
+        ("entry 2 of a list", ["soup", name]),
+        ("entry 2 of a mapping", {"soup": "hot", name: "cold"}),
+        (r"entry 2 of '.*a.json'", write(tmp_path, "a.json", json.dumps(two))),
+        (r"entry 2 of '.*b.json'", write(tmp_path, "b.json", json.dumps({"soup": "hot", name: "cold"}))),
+        (r"line 3 of '.*a.jsonl'", write(tmp_path, "a.jsonl", "\n\n".join(map(json.dumps, two)))),
+    ]
+    if name.isascii():
+        ends = 3 + name.count("\n")
+        sources.append((rf"line {ends} of '.*a.csv'", write(tmp_path, "a.csv", f'name\nsoup\n"{name}"\n')))
+        turtle = f"{TURTLE}:odd a skos:Concept ; skos:prefLabel {json.dumps(name)} ."
+        sources.append((r"http://example.org/odd of '.*a.ttl'", write(tmp_path, "a.ttl", turtle)))
+    for place, source in sources:
+        with pytest.raises(InvalidInputError, match="not a line with a word in it") as refused:
+            read_taxonomy(source)
+        assert re.search(place, refused.value.asked), refused.value.asked
+
+
+@pytest.mark.parametrize("part", ["description", "words", "examples", "broader"])
+def test_texts_with_half_a_surrogate_pair_are_refused(part: str) -> None:
+    value = "ab\udc00" if part in {"description", "broader"} else ["x", "ab\udc00"]
+    with pytest.raises(InvalidInputError, match="no valid Unicode at character 3 of a text"):
+        read_taxonomy([{"name": "soup", part: value}])
+
+
+def test_names_are_stripped() -> None:
+    concepts = [DefinedConcept(" food\n"), {"name": "cake", "broader": " food "}, {"name": "a", "broader": " "}]
+    assert [(one.name, one.broader) for one in read_taxonomy(concepts)] == [
+        ("food", None), ("cake", "food"), ("a", None),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
