@@ -242,12 +242,13 @@ def _of_skos(path: Path, kind: str) -> Iterator[DefinedConcept]:
         found = f"it cannot be read: {error}"[:400]
         raise InvalidInputError(f"concepts in {str(path)!r}", found, "Write it as Turtle.") from None
     skos = rdflib.namespace.SKOS
-    nodes = sorted(set(graph.subjects(rdflib.RDF.type, skos.Concept)))
+    nodes = sorted(known := set(graph.subjects(rdflib.RDF.type, skos.Concept)))
     above: dict[Node, Node] = {}
     for node in nodes:
-        broader = {*graph.objects(node, skos.broader), *graph.subjects(skos.narrower, node)}
-        if known := sorted(broader & set(nodes)):
-            above[node] = known[0]
+        # In the file's order: a graph in memory is made of dictionaries.
+        broader = (*graph.objects(node, skos.broader), *graph.subjects(skos.narrower, node))
+        if first := next((one for one in broader if one in known), None):
+            above[node] = first
     names = _unique_names({node: _preferred(graph, node, skos.prefLabel).strip() for node in nodes}, above)
 
     def of_node(node: Node) -> DefinedConcept:
@@ -278,8 +279,8 @@ def _preferred(graph: Graph, node: Node, kind: Any) -> str:
 
 
 def _literals(graph: Graph, node: Node, kind: Any) -> list[str]:
-    """Return texts in English or without a language, else in the first language by name."""
-    found = [(getattr(one, "language", None) or "", str(one)) for one in graph.objects(node, kind)]
-    english = sorted(text for language, text in found if not language or language.startswith("en"))
+    """Return texts in English, else those without a language, else those in the first language by name."""
+    found = [((getattr(one, "language", None) or "").casefold(), str(one)) for one in graph.objects(node, kind)]
+    english = sorted(text for language, text in found if language == "en" or language.startswith("en-"))
     first = min((language for language, _ in found), default="")
     return english or sorted(text for language, text in found if language == first)

@@ -182,6 +182,35 @@ def test_unusable_files_are_refused(tmp_path: Path, name: str, text: str, messag
         read_taxonomy(tmp_path / "absent.csv")
 
 
+def test_english_is_read_first_then_texts_without_a_language(tmp_path: Path) -> None:
+    text = TURTLE + """
+:day a skos:Concept ; skos:prefLabel "Zahltag", "payday"@en-GB, "jour de paie"@fr ;
+  skos:definition "Tag des Lohns", "when wages are paid"@en ; skos:altLabel "Lohntag", "wage day"@en .
+:bank a skos:Concept ; skos:prefLabel "Bank", "banque"@fr, "banke"@enm ; skos:altLabel "Institut", "banka"@cs .
+:card a skos:Concept ; skos:prefLabel "carte"@fr, "Karte"@de ."""
+    bank, _, card, day, _ = read_taxonomy(write(tmp_path, "a.ttl", text))
+    assert day == DefinedConcept("payday", "when wages are paid", ("wage day",))
+    assert bank == DefinedConcept("Bank", "", ("Institut",))
+    assert card.name == "Karte"
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (":pie skos:broader :food, :cake .", "food"),
+        (":pie skos:broader :unknown, :cake, :food .", "cake"),
+        (":food skos:narrower :pie . :cake skos:narrower :pie .", "food"),
+        (":food skos:narrower :pie . :pie skos:broader :cake .", "cake"),
+    ],
+)
+def test_of_several_broader_concepts_the_first_of_the_file_is_taken(
+    tmp_path: Path, said: str, expected: str
+) -> None:
+    text = f'{TURTLE}:pie a skos:Concept ; skos:prefLabel "pie" . {said}'
+    above = {one.name: one.broader for one in read_taxonomy(write(tmp_path, "a.ttl", text))}
+    assert above["pie"] == expected
+
+
 def test_concepts_of_one_name_are_told_apart_by_what_is_above_them(tmp_path: Path) -> None:
     text = TURTLE + ':other a skos:Concept ; skos:prefLabel "Food"; skos:broader :cake .'
     names = {one.name: one.broader for one in read_taxonomy(write(tmp_path, "a.ttl", text))}
