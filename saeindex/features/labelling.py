@@ -1,7 +1,7 @@
 """Labelling a space with any labeler; the labels are measured on texts that they were not made from.
 
-A manual label has priority: no labeler replaces it, only another manual label. The name of a concept is replaced
-only where its feature is asked for by its number.
+A manual label has priority: no labeler replaces it, only another manual label. The name of a concept is
+replaced only where its feature is asked for by its number.
 """
 
 from __future__ import annotations

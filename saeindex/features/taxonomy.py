@@ -47,7 +47,8 @@ class DefinedConcept:
     """A concept that a space should have: its name, and what defines it beside the name.
 
     ``words`` are other names of it, ``examples`` texts that have it, or definitions of what belongs to it;
-    ``broader`` is the name of a more general concept of the same taxonomy. Blank words and examples are left out.
+    ``broader`` is the name of a more general concept of the same taxonomy. Blank words and examples
+    are left out.
     """
 
     name: str
@@ -62,7 +63,9 @@ class DefinedConcept:
         if not isinstance(self.name, str) or not 0 < len(self.name.strip()) <= MAX_CHARS:
             raise InvalidInputError(asked, f"no name of 1 to {MAX_CHARS} characters", DO)
         if not is_phrase(self.name.strip()):
-            raise InvalidInputError(asked, "not a line with a word in it", "Give it a short phrase as a name.")
+            raise InvalidInputError(
+                asked, "not a line with a word in it", "Give it a short phrase as a name."
+            )
         for part in ("words", "examples"):
             if isinstance(getattr(self, part), str):
                 raise InvalidInputError(f"{asked}, {part}", "one text", f"Give a list of {part}.")
@@ -280,7 +283,9 @@ def _preferred(graph: Graph, node: Node, kind: Any) -> str:
 
 def _literals(graph: Graph, node: Node, kind: Any) -> list[str]:
     """Return texts in English, else those without a language, else those in the first language by name."""
-    found = [((getattr(one, "language", None) or "").casefold(), str(one)) for one in graph.objects(node, kind)]
+    found = [
+        ((getattr(one, "language", None) or "").casefold(), str(one)) for one in graph.objects(node, kind)
+    ]
     english = sorted(text for language, text in found if language == "en" or language.startswith("en-"))
     first = min((language for language, _ in found), default="")
     return english or sorted(text for language, text in found if language == first)

@@ -206,6 +206,15 @@ def test_a_taxonomy_makes_families(
     assert [label.broader for label in loaded.labels] == [label.broader for label in space.labels]
 
 
+def test_concepts_need_two_active_features(embeddings: Any, session_encoder: RecordingEncoder) -> None:
+    options: dict[str, Any] = {"encoder": session_encoder, "embeddings": embeddings, "concepts": ["music"]}
+    with pytest.raises(InvalidInputError, match="at least 2") as refused:
+        FeatureSpace.fit(TEXTS, config=replace(CONFIG, k=1), **options)
+    assert "prefixes" not in str(refused.value)
+    with pytest.raises(InvalidInputError, match="batchtopk"):
+        FeatureSpace.fit(TEXTS, config=replace(CONFIG, selection="batchtopk"), **options)
+
+
 def test_more_concepts_than_features_are_refused(embeddings: Any, session_encoder: RecordingEncoder) -> None:
     config = replace(CONFIG, n_features=4, k=2)
     with pytest.raises(InvalidInputError, match="Fit more features"):

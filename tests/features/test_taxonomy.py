@@ -156,7 +156,11 @@ def test_texts_with_half_a_surrogate_pair_are_refused(part: str) -> None:
 
 
 def test_names_are_stripped() -> None:
-    concepts = [DefinedConcept(" food\n"), {"name": "cake", "broader": " food "}, {"name": "a", "broader": " "}]
+    concepts = [
+        DefinedConcept(" food\n"),
+        {"name": "cake", "broader": " food "},
+        {"name": "a", "broader": " "},
+    ]
     assert [(one.name, one.broader) for one in read_taxonomy(concepts)] == [
         ("food", None), ("cake", "food"), ("a", None),
     ]  # fmt: skip
@@ -183,11 +187,14 @@ def test_unusable_files_are_refused(tmp_path: Path, name: str, text: str, messag
 
 
 def test_english_is_read_first_then_texts_without_a_language(tmp_path: Path) -> None:
-    text = TURTLE + """
+    text = (
+        TURTLE
+        + """
 :day a skos:Concept ; skos:prefLabel "Zahltag", "payday"@en-GB, "jour de paie"@fr ;
   skos:definition "Tag des Lohns", "when wages are paid"@en ; skos:altLabel "Lohntag", "wage day"@en .
 :bank a skos:Concept ; skos:prefLabel "Bank", "banque"@fr, "banke"@enm ; skos:altLabel "Institut", "banka"@cs .
 :card a skos:Concept ; skos:prefLabel "carte"@fr, "Karte"@de ."""
+    )
     bank, _, card, day, _ = read_taxonomy(write(tmp_path, "a.ttl", text))
     assert day == DefinedConcept("payday", "when wages are paid", ("wage day",))
     assert bank == DefinedConcept("Bank", "", ("Institut",))

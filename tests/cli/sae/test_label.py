@@ -120,7 +120,9 @@ def test_manual_labels_are_read_from_a_file_and_measured_on_texts(
 
 def test_only_line_feeds_end_a_line_of_a_file_of_labels(space: str, tmp_path: Path) -> None:
     names = tmp_path / "names.jsonl"
-    names.write_text('\ufeff{"id": 3, "label": "the oven"}\r\n{"id": 5, "label": "\x85late trains\u2028"}\r\n', "utf-8")
+    names.write_text(
+        '\ufeff{"id": 3, "label": "the oven"}\r\n{"id": 5, "label": "\x85late trains\u2028"}\r\n', "utf-8"
+    )
     called("sae", "label", space, "--from", str(names))
     assert [FeatureSpace.load(space).labels[i].text for i in (3, 5)] == ["the oven", "late trains"]
 
