@@ -35,8 +35,11 @@ def features(
     with FeatureIndex.open(index, url=url) as opened:
         matches = opened.features(phrase, limit)
         records = _records(opened, [match.id for match in matches])
+        kinds = {match.id: opened.space.label(match.id).kind for match in matches}
     if as_json:
-        found = [{**asdict(match), "records": records[match.id]} for match in matches]
+        found = [
+            {**asdict(match), "kind": kinds[match.id], "records": records[match.id]} for match in matches
+        ]
         print_json({"phrase": phrase, "features": found})
     else:
         from rich.table import Table
@@ -59,6 +62,8 @@ def feature(
     as_json: Json = False,
 ) -> None:
     """Show one feature: label, trust, frequencies, strongest records, similar features."""
+    from saeindex.concepts.feature_card import OF_SPELLING
+    from saeindex.features.labels import SPELLING
     from saeindex.index import FeatureIndex
 
     with FeatureIndex.open(index, url=url) as opened:
@@ -74,6 +79,8 @@ def feature(
     say(f"#{card.id} {shown_label(card.label, card.is_weak)}", bold=True)
     if card.description:
         say(shortened(f"  {one_line(card.description, width)}", width))
+    if card.kind == SPELLING:
+        say(f"  {OF_SPELLING}")
     say(f"  {card.method} label, trust {_score(card.trust)}, F1 {_score(card.f1)}")
     say(f"  present in {present:,} passages, typical in {typical:,}, strong in {strong:,}")
     say("  strongest in", dim=True)

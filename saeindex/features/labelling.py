@@ -1,6 +1,7 @@
 """Labelling a space with any labeler; the labels are measured on texts that they were not made from.
 
-A manual label has priority: no labeler replaces it, only another manual label.
+A manual label has priority: no labeler replaces it, only another manual label. The name of a concept is
+replaced only where its feature is asked for by its number.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ def relabel(
     groups: NDArray[np.int64] | None = None,
     seed: int = 0,
 ) -> tuple[SpaceT, Labeling]:
-    """Return the space with new labels for ``features`` (default: all), and the labeler's result.
+    """Return the space with new labels for ``features``, and the labeler's result.
+
+    The default is all features but those that a concept names; a manual labeler may name those, too.
 
     ``x`` (m, d) are the texts' embeddings, ``groups`` (m,) the number of each text's document.
     """
@@ -81,8 +84,9 @@ def labeling_task(
 ) -> LabelingTask:
     """Return a task with texts split into those to make labels from (70 %) and those to test them on.
 
-    The split is by document. Features with a manual label are left out if ``keeps_manual``. ``code`` of the
-    texts, if given, saves the encoding. Raises InvalidInputError where the parts differ in
+    The split is by document. If ``keeps_manual``, features with a manual label are left out, and so are those
+    with the name of a concept, unless ``features`` has them. ``code`` of the texts, if given, saves the
+    encoding. Raises InvalidInputError where the parts differ in
     length, UnknownConceptError for a feature that the space does not have.
     """
     sizes = {len(texts), len(x)} | (set() if groups is None else {len(groups)})
@@ -92,7 +96,8 @@ def labeling_task(
             "Give one row and one group for each text.",
         )  # fmt: skip
     asked = {f: space.label(f) for f in (range(space.n_features) if features is None else features)}
-    wanted = tuple(f for f, label in asked.items() if not keeps_manual or label.method != MANUAL)
+    kept = {MANUAL, CONCEPT} if features is None else {MANUAL}
+    wanted = tuple(f for f, label in asked.items() if not keeps_manual or label.method not in kept)
     coded = CodedTexts(texts, x, space.sae.encode(x) if code is None else code, groups)
     shown, unseen = split_texts(len(texts), groups, LABELLED_SHARE, seed)
     parts = (_taken(coded, shown), _taken(coded, unseen))
@@ -169,12 +174,18 @@ def with_phrases(
     method: str,
     encode: Callable[[Sequence[str]], FloatArray],
 ) -> SpaceT:
-    """Return the space with these labels, their vectors and new family names; trust is not measured."""
+    """Return the space with these labels, their vectors and new family names; trust is not measured.
+
+    A manual label leaves its feature the description and the place in the hierarchy of the concept that it
+    was made for; other labels say what the feature means instead of the concept.
+    """
     if not phrases:
         return space
     labels, vectors = list(space.labels), space.label_vectors.copy()
     for feature, phrase in phrases.items():
-        labels[feature] = FeatureLabel(phrase, method, kind=labels[feature].kind)
+        old = labels[feature]
+        of_concept = (old.description, old.broader) if method == MANUAL else ("", None)
+        labels[feature] = FeatureLabel(phrase, method, None, None, *of_concept, kind=old.kind)
     # Saved in half precision.
     vectors[list(phrases)] = encode(list(phrases.values())).astype(np.float16)
     return refreshed(replace(space, labels=tuple(labels), label_vectors=vectors))

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray, IntArray, SparseCode
 
 TRUST_FLOOR = 0.8
+# Characters of a phrase.
+MAX_CHARS = 200
 MAX_ACTIVE = 300
 MANUAL, CONCEPT = "manual", "concept"
 # How much a given name counts in the order of what is shown.
@@ -73,6 +75,11 @@ class FeatureLabel:
         scores = line["trust"], line.get("f1")
         of_concept = {"description": line.get("description", ""), "broader": line.get("broader")}
         return cls(line["label"], line["method"], *scores, **of_concept, kind=line.get("kind", MEANING))
+
+
+def is_phrase(text: str) -> bool:
+    """Return whether a stripped text can be a label: one printable line with a word, not too long."""
+    return text.isprintable() and any(c.isalnum() for c in text) and len(text) <= MAX_CHARS
 
 
 def telling_order(

@@ -175,7 +175,7 @@ def carried_label(old: FeatureLabel, new: FeatureLabel, confidence: float) -> Fe
     """Return the label that the new feature takes over, or None if it keeps its own."""
     of_feature: dict[str, Any] = {"broader": new.broader, "kind": new.kind}
     if old.method == MANUAL:
-        return replace(old, **of_feature)
+        return replace(old, description=new.description or old.description, **of_feature)
     if new.method == MANUAL or old.trust is None:
         return None
     trust = CHANCE + (old.trust - CHANCE) * confidence

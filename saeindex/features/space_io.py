@@ -106,7 +106,8 @@ def _read(folder: Path, kind: type[SpaceT]) -> SpaceT:
             f"format version {described.get('format_version')}, this saeindex reads {FORMAT_VERSION}",
             "Install the saeindex version that wrote it, or fit it again.",
         )
-    entries = json.loads(f"[{','.join((folder / 'labels.jsonl').read_text().splitlines())}]")
+    lines = (folder / "labels.jsonl").read_text("utf-8").strip().split("\n")
+    entries = json.loads(f"[{','.join(lines)}]")
     if [entry["id"] for entry in entries] != list(range(len(entries))):
         raise ValueError("labels.jsonl is not in the order of the features")
     space = kind(

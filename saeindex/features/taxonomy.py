@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from saeindex.errors import InvalidInputError, NotFoundError, kind_of
+from saeindex.features.labels import MAX_CHARS, is_phrase
 from saeindex.files import checked_suffix
 from saeindex.report.result import installed
 
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 # A file, a list, or a mapping from names to definitions.
 Concepts: TypeAlias = "str | Path | Iterable[DefinedConcept | str | Mapping[str, Any]] | Mapping[str, Any]"
 
-MAX_BYTES, MAX_CONCEPTS, MAX_NAME, MAX_TEXT = 2**26, 20_000, 200, 100_000
+MAX_BYTES, MAX_CONCEPTS, MAX_TEXT = 2**26, 20_000, 100_000
 SKOS_FORMATS = {".ttl": "turtle", ".nt": "nt", ".rdf": "xml"}
 FORMATS = (".csv", ".tsv", ".json", ".jsonl", *SKOS_FORMATS)
 # What the fields of a concept are called in files; the first name is ours.
@@ -34,6 +37,8 @@ NAMES = {
 }
 # Separates several words or examples in a cell of a table.
 BETWEEN = "|"
+# JSON may hold it, but it is no Unicode text.
+HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 DO = "Give each concept a name, and a description, words or examples."
 
 
@@ -42,7 +47,8 @@ class DefinedConcept:
     """A concept that a space should have: its name, and what defines it beside the name.
 
     ``words`` are other names of it, ``examples`` texts that have it, or definitions of what belongs to it;
-    ``broader`` is the name of a more general concept of the same taxonomy.
+    ``broader`` is the name of a more general concept of the same taxonomy. Blank words and examples
+    are left out.
     """
 
     name: str
@@ -54,8 +60,12 @@ class DefinedConcept:
     def __post_init__(self) -> None:
         """Raise InvalidInputError for a name that cannot be a label, or texts that are none or too long."""
         asked = f"concept {self.name!r:.80}"
-        if not isinstance(self.name, str) or not 0 < len(self.name.strip()) <= MAX_NAME:
-            raise InvalidInputError(asked, f"no name of 1 to {MAX_NAME} characters", DO)
+        if not isinstance(self.name, str) or not 0 < len(self.name.strip()) <= MAX_CHARS:
+            raise InvalidInputError(asked, f"no name of 1 to {MAX_CHARS} characters", DO)
+        if not is_phrase(self.name.strip()):
+            raise InvalidInputError(
+                asked, "not a line with a word in it", "Give it a short phrase as a name."
+            )
         for part in ("words", "examples"):
             if isinstance(getattr(self, part), str):
                 raise InvalidInputError(f"{asked}, {part}", "one text", f"Give a list of {part}.")
@@ -65,6 +75,13 @@ class DefinedConcept:
             if len(text) > MAX_TEXT:
                 found = f"a text of {len(text):,} characters"
                 raise InvalidInputError(asked, found, f"Use at most {MAX_TEXT:,}.")
+            if half := HALF_A_PAIR.search(text):
+                found = f"no valid Unicode at character {half.start() + 1} of a text"
+                raise InvalidInputError(asked, found, "Correct the text.")
+        object.__setattr__(self, "name", self.name.strip())
+        object.__setattr__(self, "broader", (self.broader or "").strip() or None)
+        for part in ("words", "examples"):
+            object.__setattr__(self, part, tuple(text for text in getattr(self, part) if not _is_blank(text)))
 
 
 def read_taxonomy(given: object) -> tuple[DefinedConcept, ...]:
@@ -82,9 +99,9 @@ def read_taxonomy(given: object) -> tuple[DefinedConcept, ...]:
     if isinstance(given, str | Path):
         return _checked(_of_file(Path(given)), str(given))
     if isinstance(given, Mapping):
-        return _checked((_defined(name, value) for name, value in given.items()), "a mapping")
+        return _checked(_made(_defined, _entries(given.items()), "a mapping"), "a mapping")
     if isinstance(given, Iterable):
-        return _checked(map(_of_item, given), "a list")
+        return _checked(_made(_of_item, _entries(given), "a list"), "a list")
     do = "Give a file, a list of concepts, or a mapping from names to descriptions or examples."
     raise InvalidInputError(f"concepts {given!r:.80}", kind_of(given), do)
 
@@ -125,6 +142,26 @@ def _check_hierarchy(broader: Mapping[str, str | None], where: str) -> None:
         sound |= path.keys()
 
 
+def _is_blank(text: str) -> bool:
+    return not any(char.isprintable() and not char.isspace() for char in text)
+
+
+def _entries(items: Iterable[Any]) -> Iterator[tuple[str, Any]]:
+    return ((f"entry {number}", item) for number, item in enumerate(items, 1))
+
+
+def _made(
+    make: Callable[[Any], DefinedConcept], items: Iterable[tuple[str, Any]], where: str
+) -> Iterator[DefinedConcept]:
+    """Yield the concept of each item; an error names the item's place."""
+    for place, item in items:
+        try:
+            concept = make(item)
+        except InvalidInputError as error:
+            raise InvalidInputError(f"{error.asked} ({place} of {where})", error.found, error.do) from None
+        yield concept
+
+
 def _of_item(item: object) -> DefinedConcept:
     if isinstance(item, DefinedConcept):
         return item
@@ -135,7 +172,8 @@ def _of_item(item: object) -> DefinedConcept:
     raise InvalidInputError(f"concept {item!r:.80}", kind_of(item), DO)
 
 
-def _defined(name: object, value: object) -> DefinedConcept:
+def _defined(entry: tuple[object, object]) -> DefinedConcept:
+    name, value = entry
     if isinstance(value, Mapping):
         return _of_fields({"name": name, **value})
     is_examples = isinstance(value, Sequence) and not isinstance(value, str)
@@ -146,7 +184,7 @@ def _of_fields(fields: Mapping[Any, Any]) -> DefinedConcept:
     """Return the concept of an object or a row, whatever common names its fields have."""
     known = {str(name).strip().casefold().replace("_", ""): value for name, value in fields.items()}
     read = {ours: next((known[n] for n in names if known.get(n)), None) for ours, names in NAMES.items()}
-    name = read["name"].strip() if isinstance(read["name"], str) else read["name"]
+    name = read["name"]
     several: dict[str, Any] = {
         part: _several(read[part], f"concept {name!r:.80}, {part}") for part in ("words", "examples")
     }
@@ -177,10 +215,13 @@ def _of_file(path: Path) -> Iterator[DefinedConcept]:
     try:
         text = path.read_text("utf-8-sig")
         if suffix in (".csv", ".tsv"):
-            rows = csv.DictReader(text.splitlines(keepends=True), delimiter="\t" if suffix == ".tsv" else ",")
-            return map(_of_fields, list(rows))
+            lines = io.StringIO(text, newline="")  # splitlines() would also break cells at U+2028 and others
+            rows = csv.DictReader(lines, delimiter="\t" if suffix == ".tsv" else ",")
+            return _made(_of_fields, [(f"line {rows.line_num}", row) for row in rows], repr(str(path)))
         if suffix == ".jsonl":
-            return map(_of_item, [json.loads(line) for line in text.splitlines() if line.strip()])
+            numbered = enumerate(text.split("\n"), 1)
+            read = [(f"line {number}", json.loads(line)) for number, line in numbered if line.strip()]
+            return _made(_of_item, read, repr(str(path)))
         value = json.loads(text)
     except (ValueError, RecursionError, csv.Error) as error:
         found = f"it cannot be read: {error}"
@@ -188,9 +229,9 @@ def _of_file(path: Path) -> Iterator[DefinedConcept]:
             f"concepts in {str(path)!r}", found, "Write it as UTF-8 CSV or JSON."
         ) from None
     if isinstance(value, Mapping):
-        return (_defined(name, one) for name, one in value.items())
+        return _made(_defined, _entries(value.items()), repr(str(path)))
     if isinstance(value, list):
-        return map(_of_item, value)
+        return _made(_of_item, _entries(value), repr(str(path)))
     raise InvalidInputError(f"concepts in {str(path)!r}", kind_of(value), "Give a list, or an object.")
 
 
@@ -204,21 +245,25 @@ def _of_skos(path: Path, kind: str) -> Iterator[DefinedConcept]:
         found = f"it cannot be read: {error}"[:400]
         raise InvalidInputError(f"concepts in {str(path)!r}", found, "Write it as Turtle.") from None
     skos = rdflib.namespace.SKOS
-    nodes = sorted(set(graph.subjects(rdflib.RDF.type, skos.Concept)))
+    nodes = sorted(known := set(graph.subjects(rdflib.RDF.type, skos.Concept)))
     above: dict[Node, Node] = {}
     for node in nodes:
-        broader = {*graph.objects(node, skos.broader), *graph.subjects(skos.narrower, node)}
-        if known := sorted(broader & set(nodes)):
-            above[node] = known[0]
-    names = _unique_names({node: _preferred(graph, node, skos.prefLabel) for node in nodes}, above)
-    for node in nodes:
-        yield DefinedConcept(
+        # In the file's order: a graph in memory is made of dictionaries.
+        broader = (*graph.objects(node, skos.broader), *graph.subjects(skos.narrower, node))
+        if first := next((one for one in broader if one in known), None):
+            above[node] = first
+    names = _unique_names({node: _preferred(graph, node, skos.prefLabel).strip() for node in nodes}, above)
+
+    def of_node(node: Node) -> DefinedConcept:
+        return DefinedConcept(
             names[node],
             _preferred(graph, node, skos.definition) or _preferred(graph, node, skos.scopeNote),
             tuple(sorted(_literals(graph, node, skos.altLabel))),
             tuple(sorted(_literals(graph, node, skos.example))),
             names[above[node]] if node in above else None,
         )
+
+    return _made(of_node, ((str(node), node) for node in nodes), repr(str(path)))
 
 
 def _unique_names(named: Mapping[Node, str], above: Mapping[Node, Node]) -> dict[Any, str]:
@@ -237,8 +282,10 @@ def _preferred(graph: Graph, node: Node, kind: Any) -> str:
 
 
 def _literals(graph: Graph, node: Node, kind: Any) -> list[str]:
-    """Return texts in English or without a language, else in the first language by name."""
-    found = [(getattr(one, "language", None) or "", str(one)) for one in graph.objects(node, kind)]
-    english = sorted(text for language, text in found if not language or language.startswith("en"))
+    """Return texts in English, else those without a language, else those in the first language by name."""
+    found = [
+        ((getattr(one, "language", None) or "").casefold(), str(one)) for one in graph.objects(node, kind)
+    ]
+    english = sorted(text for language, text in found if language == "en" or language.startswith("en-"))
     first = min((language for language, _ in found), default="")
     return english or sorted(text for language, text in found if language == first)

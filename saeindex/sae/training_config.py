@@ -83,6 +83,12 @@ class TrainingConfig:
                 f"k={self.k} of {self.n_features} features",
                 "Give ascending numbers from k to below the number of features.",
             )
+        if self.k_named and self.k < 2:
+            raise InvalidInputError(
+                f"concepts with k={self.k}",
+                "one active feature, and named and free features need one each",
+                "Use k of at least 2, or give no concepts.",
+            )
         if self.k_named and not self.takes_anchors:
             raise InvalidInputError(
                 f"k_named={self.k_named}",

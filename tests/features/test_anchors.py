@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -11,8 +12,10 @@ from typer.testing import CliRunner
 
 from saeindex import FeatureIndex, FeatureSpace
 from saeindex.cli.app import make_app
+from saeindex.concepts.feature_card import OF_SPELLING
 from saeindex.errors import InvalidInputError
 from saeindex.features.anchors import Anchors
+from saeindex.features.labelling import with_spelling
 from saeindex.features.taxonomy import DefinedConcept, read_taxonomy
 from saeindex.sae import SparseAutoencoder, TrainingConfig
 from tests.samples import SUBJECTS, RecordingEncoder, sample_records
@@ -167,6 +170,21 @@ def test_a_feature_card_shows_the_description(
     assert CONCEPTS[0].description in shown
 
 
+def test_the_commands_say_that_a_feature_answers_to_spelling(
+    fitted: FeatureSpace, session_encoder: RecordingEncoder, tmp_path: Any
+) -> None:
+    name = str(tmp_path / "mine.idx")
+    with FeatureIndex.create(name, with_spelling(fitted, [0]), encoder=session_encoder) as index:
+        index.add(RECORDS[:60])
+        said = OF_SPELLING in index.feature(0)._repr_html_()
+    spelt, other = (CliRunner().invoke(make_app(), ["feature", name, n]).output for n in ("0", "2"))
+    assert CONCEPTS[0].description in spelt
+    assert (said, OF_SPELLING in spelt, OF_SPELLING in other) == (True, True, False)
+    found = CliRunner().invoke(make_app(), ["features", name, "stars", "--limit", "40", "--json"]).output
+    kinds = {one["id"]: one["kind"] for one in json.loads(found)["features"]}
+    assert (kinds[0], kinds[2]) == ("spelling", "meaning")
+
+
 def test_a_taxonomy_makes_families(
     fitted: FeatureSpace, embeddings: Any, session_encoder: RecordingEncoder, tmp_path: Any
 ) -> None:
@@ -186,6 +204,15 @@ def test_a_taxonomy_makes_families(
     loaded = FeatureSpace.load(space.save(tmp_path / "mine"))
     assert loaded.families == space.families
     assert [label.broader for label in loaded.labels] == [label.broader for label in space.labels]
+
+
+def test_concepts_need_two_active_features(embeddings: Any, session_encoder: RecordingEncoder) -> None:
+    options: dict[str, Any] = {"encoder": session_encoder, "embeddings": embeddings, "concepts": ["music"]}
+    with pytest.raises(InvalidInputError, match="at least 2") as refused:
+        FeatureSpace.fit(TEXTS, config=replace(CONFIG, k=1), **options)
+    assert "prefixes" not in str(refused.value)
+    with pytest.raises(InvalidInputError, match="batchtopk"):
+        FeatureSpace.fit(TEXTS, config=replace(CONFIG, selection="batchtopk"), **options)
 
 
 def test_more_concepts_than_features_are_refused(embeddings: Any, session_encoder: RecordingEncoder) -> None:

@@ -182,6 +182,42 @@ def test_a_manual_label_is_never_weak_and_no_labeler_replaces_it(
     assert (by_hand.labels[7].text, by_hand.labels[8]) == ("said otherwise", again.labels[8])
 
 
+def of_concepts(space: FeatureSpace) -> FeatureSpace:
+    """Return the space with three features that concepts name, #5 and #6 below #4."""
+    labels = list(space.labels)
+    labels[4] = FeatureLabel("food", "concept", 0.9, 0.8, "what is eaten")
+    labels[5] = FeatureLabel("cake", "concept", 0.9, 0.8, "sweet and baked", 4)
+    labels[6] = FeatureLabel("soup", "concept", 0.9, 0.8, "hot", 4)
+    return replace(space, labels=tuple(labels))
+
+
+def test_a_manual_label_keeps_the_description_and_the_place_of_a_concept(
+    fitted_space: FeatureSpace, embeddings: Any, encoder: RecordingEncoder
+) -> None:
+    given = of_concepts(fitted_space)
+    named = given.with_labels({5: "gateau"}, encoder)
+    assert named.labels[5] == FeatureLabel("gateau", "manual", None, None, "sweet and baked", 4)
+    again, _ = relabel(given, TEXTS, embeddings, encoder, ManualLabeler({5: "gateau"}))
+    assert (again.labels[5].description, again.labels[5].broader) == ("sweet and baked", 4)
+    # A refit with a new definition has that one, and keeps the name.
+    labels = list(given.labels)
+    labels[5] = replace(labels[5], description="of flour, eggs and sugar")
+    carried = carry_manual_labels(named, replace(given, labels=tuple(labels)))
+    assert (carried.labels[5].text, carried.labels[5].description) == ("gateau", "of flour, eggs and sugar")
+
+
+def test_names_of_concepts_are_replaced_only_where_their_features_are_asked_for(
+    fitted_space: FeatureSpace, embeddings: Any, encoder: RecordingEncoder
+) -> None:
+    given = of_concepts(fitted_space)
+    after, done = relabel(given, TEXTS, embeddings, encoder, Naming())
+    assert after.labels[4:7] == given.labels[4:7]
+    assert done.phrases.keys() == set(range(48)) - {4, 5, 6}
+    after, _ = relabel(given, TEXTS, embeddings, encoder, Naming(), features=[5, 8])
+    assert [after.labels[i].text for i in (4, 5, 6, 8)] == ["food", "bread 5", "soup", "bread 8"]
+    assert (after.labels[5].description, after.labels[5].broader) == ("", None)
+
+
 def test_relabelling_some_features_leaves_the_others_unchanged(
     fitted_space: FeatureSpace, embeddings: Any, encoder: RecordingEncoder
 ) -> None:

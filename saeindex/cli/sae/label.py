@@ -62,6 +62,7 @@ Limit = Annotated[int | None, typer.Option(min=1, help="Use only this many texts
 Seed = Annotated[int, typer.Option(help="Seed of the choice of examples.")]
 SHOWN = 10
 NAMED_BY_HAND = "named by hand"
+NAMED_BY_CONCEPT = "named by a concept: give its number with --features to replace the name"
 
 
 def label(  # noqa: PLR0913, PLR0917  (the options of a command)
@@ -89,6 +90,7 @@ def label(  # noqa: PLR0913, PLR0917  (the options of a command)
 ) -> None:
     """Label features again; manual labels are kept. The fingerprint and existing indexes do not change.
 
+    Names of concepts are kept unless --features names their features.
     Labels are made from 70 % of the texts, and their trust is measured on the other texts. An LLM run
     prints its cost and asks before it starts. Replies are cached, so an interrupted run can be continued.
     """
@@ -197,7 +199,7 @@ def _names_in(file: Path) -> dict[int, str]:
 
     names = {}
     try:
-        lines = file.read_text().splitlines()
+        lines = file.read_text("utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInputError(f"--from {file}", str(error), "Give a file of JSON lines.") from error
     for number, text in enumerate(lines, 1):
@@ -213,10 +215,10 @@ def _names_in(file: Path) -> dict[int, str]:
     return names
 
 
-def read_features(listed: str | None, space: FeatureSpace) -> list[int]:
-    """Return the ids in ``1,2,5-9``, or all ids; UnknownConceptError if the space lacks a feature."""
+def read_features(listed: str | None, space: FeatureSpace) -> list[int] | None:
+    """Return the ids in ``1,2,5-9``, None of nothing; UnknownConceptError if the space lacks a feature."""
     if listed is None:
-        return list(range(space.n_features))
+        return None
     wanted: list[int] = []
     for part in listed.split(","):
         first, is_range, last = part.partition("-")
@@ -248,7 +250,7 @@ def relabelled(
     space: FeatureSpace,
     texts: list[str],
     labeler: Labeler,
-    features: Sequence[int],
+    features: Sequence[int] | None,
     seed: int,
     *,
     is_agreed: bool,
@@ -269,7 +271,10 @@ def relabelled(
         labeling = _followed(labeler, task)
     else:
         labeling = labeler.label(task)
-    kept = dict.fromkeys(set(features) - set(task.features), NAMED_BY_HAND)
+    kept = {
+        feature: NAMED_BY_HAND if space.labels[feature].method == MANUAL else NAMED_BY_CONCEPT
+        for feature in set(range(space.n_features) if features is None else features) - set(task.features)
+    }
     done = replace(labeling, left={**labeling.left, **kept})
     return with_labeling(space, task, labeling, labeler.method), done
 

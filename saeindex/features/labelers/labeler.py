@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from saeindex.errors import InvalidInputError
-from saeindex.features.labels import MANUAL
+from saeindex.features.labels import MANUAL, MAX_CHARS, is_phrase
 from saeindex.features.lexical import lexical_labels
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from saeindex.features.calibration import Calibration
     from saeindex.types import FloatArray, SparseCode
-
-MAX_CHARS = 200
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,7 +107,7 @@ class ManualLabeler:
 def checked_phrase(feature: int, text: str) -> str:
     """Return the phrase, stripped; it must be one printable line of at most 200 characters with a word."""
     phrase = text.strip()
-    if not phrase.isprintable() or not any(c.isalnum() for c in phrase) or len(phrase) > MAX_CHARS:
+    if not is_phrase(phrase):
         raise InvalidInputError(
             f"the label {phrase[:40]!r} for feature #{feature}",
             f"{len(phrase)} characters" if len(phrase) > MAX_CHARS else "not a line with a word in it",

@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,15 @@ def test_manual_labels_are_read_from_a_file_and_measured_on_texts(
     assert {change["id"] for change in found["changed"]} == {3, 5, measured}
 
 
+def test_only_line_feeds_end_a_line_of_a_file_of_labels(space: str, tmp_path: Path) -> None:
+    names = tmp_path / "names.jsonl"
+    names.write_text(
+        '\ufeff{"id": 3, "label": "the oven"}\r\n{"id": 5, "label": "\x85late trains\u2028"}\r\n', "utf-8"
+    )
+    called("sae", "label", space, "--from", str(names))
+    assert [FeatureSpace.load(space).labels[i].text for i in (3, 5)] == ["the oven", "late trains"]
+
+
 def test_another_corpus_gives_new_labels_except_manual_ones(space: str, corpus: str, tmp_path: Path) -> None:
     called("sae", "label", space, "--set", "3=the oven")
     into = tmp_path / "new"
@@ -126,6 +136,18 @@ def test_another_corpus_gives_new_labels_except_manual_ones(space: str, corpus: 
     assert {change["id"] for change in found["changed"]} <= {0, 1, 2, 4, 9}
     assert found["labels"]["control_auroc"] is not None
     assert FeatureSpace.load(space).labels[3].text == "the oven"
+
+
+def test_names_of_concepts_are_left_unless_their_features_are_named(space: str, corpus: str) -> None:
+    before = FeatureSpace.load(space)
+    concept = FeatureLabel("food", "concept", 0.9, 0.8, "what is eaten")
+    replace(before, labels=(concept, *before.labels[1:])).save(Path(space))
+    done = call("sae", "label", space, corpus)
+    assert "1 left: named by a concept: give its number with --features" in " ".join(done.stdout.split())
+    assert FeatureSpace.load(space).labels[0] == concept
+    found = called("sae", "label", space, corpus, "--features", "0")
+    assert [change["before"]["label"] for change in found["changed"]] == ["food"]
+    assert FeatureSpace.load(space).labels[0].method == "lexical"
 
 
 def test_an_llm_run_labels_and_reports_and_is_cached(
