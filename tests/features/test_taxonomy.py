@@ -192,7 +192,8 @@ def test_english_is_read_first_then_texts_without_a_language(tmp_path: Path) -> 
         + """
 :day a skos:Concept ; skos:prefLabel "Zahltag", "payday"@en-GB, "jour de paie"@fr ;
   skos:definition "Tag des Lohns", "when wages are paid"@en ; skos:altLabel "Lohntag", "wage day"@en .
-:bank a skos:Concept ; skos:prefLabel "Bank", "banque"@fr, "banke"@enm ; skos:altLabel "Institut", "banka"@cs .
+:bank a skos:Concept ; skos:prefLabel "Bank", "banque"@fr, "banke"@enm ;
+  skos:altLabel "Institut", "banka"@cs .
 :card a skos:Concept ; skos:prefLabel "carte"@fr, "Karte"@de ."""
     )
     bank, _, card, day, _ = read_taxonomy(write(tmp_path, "a.ttl", text))
