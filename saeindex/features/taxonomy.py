@@ -76,8 +76,8 @@ class DefinedConcept:
                 found = f"a text of {len(text):,} characters"
                 raise InvalidInputError(asked, found, f"Use at most {MAX_TEXT:,}.")
             if half := HALF_A_PAIR.search(text):
-                found = f"no valid Unicode at character {half.start() + 1} of a text"
-                raise InvalidInputError(asked, found, "Correct the text.")
+                at = f"no valid Unicode at character {half.start() + 1} of a text"
+                raise InvalidInputError(asked, at, "Correct the text.")
         object.__setattr__(self, "name", self.name.strip())
         object.__setattr__(self, "broader", (self.broader or "").strip() or None)
         for part in ("words", "examples"):
