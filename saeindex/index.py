@@ -274,9 +274,9 @@ class FeatureIndex(AnalysisMethods):
         if not found:
             return 0
         self._manifest.renew()
-        deleted = delete_records(self.store, found)
+        delete_records(self.store, found)
         self._write_counts(is_changed=True)
-        return deleted
+        return len(found)
 
     # Reading ------------------------------------------------------------------------------------------
 

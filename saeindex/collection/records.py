@@ -72,13 +72,10 @@ def _conditions(ids: Iterable[str]) -> Iterator[Filter]:
         yield Filter(must=[FieldCondition(key="record_id", match=match)])
 
 
-def delete_records(store: VectorStore, ids: Iterable[str]) -> int:
-    """Delete whole records by id; return the number of deleted records."""
-    deleted = 0
+def delete_records(store: VectorStore, ids: Iterable[str]) -> None:
+    """Delete whole records by id."""
     for of_records in _conditions(ids):
-        deleted += len(record_ids(store, of_records))
         store.delete(query_filter=of_records)
-    return deleted
 
 
 @dataclass(frozen=True, slots=True)
