@@ -185,7 +185,7 @@ class ConceptResolver:
         """
         check_unicode("a phrase", phrase)
         scores = self._scores(phrase)
-        scores[[label.is_weak for label in self._space.labels]] = -1.0
+        scores[self._space.has_weak_label] = -1.0
         matches = []
         for family in self._space.families:
             answers = scores[list(family.features)] - DEPTH_MALUS * np.array(family.depths)
@@ -373,7 +373,7 @@ class Resolver:
         every = np.arange(self._space.n_features)
         if mode == "expand":
             return every
-        trusted = every[[not label.is_weak for label in self._space.labels]]
+        trusted = every[~self._space.has_weak_label]
         labels = self._space.label_vectors[trusted] - sample.background
         nearest = nearest_rows((vector - sample.background)[None], labels, NEAREST_LABELS)[0]
         return np.sort(trusted[nearest])

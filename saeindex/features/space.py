@@ -22,6 +22,8 @@ from saeindex.sae.autoencoder import SparseAutoencoder
 from saeindex.signatures import check_kind
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from saeindex.types import FloatArray
 
 SpaceT = TypeVar("SpaceT", bound="Space")
@@ -55,6 +57,11 @@ class Space:
     def n_features(self) -> int:
         """Number of features."""
         return self.sae.n_features
+
+    @cached_property
+    def has_weak_label(self) -> NDArray[np.bool_]:
+        """Which features have a weak label (n,)."""
+        return np.array([label.is_weak for label in self.labels], bool)
 
     def label(self, feature: int) -> FeatureLabel:
         """Return a feature's label; raise UnknownConceptError outside 0 … n - 1."""

@@ -144,7 +144,7 @@ def _presence(
 
 def _order(tables: PairTables, space: FeatureSpace) -> NDArray[np.int64]:
     """Return the order of pairs: by the size of their evidence, those with a weak label last."""
-    is_weak = np.array([label.is_weak for label in space.labels], bool)
+    is_weak = space.has_weak_label
     order = np.lexsort((-np.abs(tables.evidence), is_weak[tables.a] | is_weak[tables.b]))
     return order.astype(np.int64)
 

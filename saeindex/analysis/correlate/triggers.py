@@ -69,7 +69,7 @@ def find_triggers(
     p = tables.p_values() if is_counted else _p_of_weights(present, shown, tables, units)
     q = corrected(p, len(p), method)
     findings = np.flatnonzero((q < alpha) & (tables.both > tables.expected))
-    is_weak = np.array([label.is_weak for label in prompts.space.labels], bool)[tables.a[findings]]
+    is_weak = prompts.space.has_weak_label[tables.a[findings]]
     ordered = findings[np.lexsort((-tables.evidence[findings], is_weak))]
     finder = _Finder(prompts, kept, present, shown, named, units)
     distinct = finder.distinct(tables, ordered, limit)

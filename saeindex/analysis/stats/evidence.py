@@ -114,7 +114,7 @@ def cluster_names(snapshot: Snapshot, rows: NDArray[np.int64], has: csr_matrix) 
     counts, sizes = (has.T @ typical).toarray(), np.asarray(has.sum(0)).ravel()
     expected = sizes[:, None] * share
     z = (counts - expected) / np.sqrt(expected * (1 - share) + 1)
-    trusted = np.array([not label.is_weak for label in snapshot.space.labels])
+    trusted = ~snapshot.space.has_weak_label
     z[:, ~trusted] -= (
         z.max(initial=0.0) / 2
     )  # a weak label names a cluster only where nothing else comes near

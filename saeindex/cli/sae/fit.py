@@ -211,7 +211,7 @@ def _numbers(listed: str) -> list[int]:
 
 
 def _report(space: FeatureSpace, into: Path, as_json: bool) -> None:
-    trusted = sum(not label.is_weak for label in space.labels)
+    trusted = int((~space.has_weak_label).sum())
     if as_json:
         described = {"n_features": space.n_features, "k": space.sae.k, "trusted_labels": trusted}
         print_json({"space": str(into), "fingerprint": space.fingerprint, **described, **space.report})
