@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 # Words of the collection help to rank; for a set of features they changed nothing, and need an encoding.
 RECIPE = Recipe(first_words=0.0, meant_words=0.0, most_meant=math.inf)
 # The score, in deviations above the mean, at which a record matches with probability 0.5; the slope there.
-MEANT_FROM, STEEPNESS = 1.0, 2.0
+MEANT_FROM, STEEPNESS = 1.25, 2.0
 # The maximum number of features of a phrase, and of those by label; the number of considered labels.
 MAX_FEATURES, MAX_NAMED, NEAREST_LABELS = 8, 2, 100
 # A phrase without a matching label counts as a description only if the collection has records near to it, and
