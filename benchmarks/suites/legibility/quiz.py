@@ -36,7 +36,8 @@ GENERAL = (
 GROUPS = {"general": GENERAL, "kept_out": mixture.KEPT_OUT}
 DRAWS = ("all", "shown")
 FOLDER = Path(__file__).parent / "reading"
-QUESTIONS, SEED = 300, 0
+# Questions of each kind: what is shown is what counts.
+QUESTIONS, SEED = {"all": 300, "shown": 600}, 0
 # Texts of a corpus, the longest that is read, features shown of a record, and near texts without a feature.
 RECORDS, MAX_CHARS, SHOWN, NEAR = 500, 600, 5, 10
 PART = 200
@@ -107,7 +108,7 @@ def questions(version: str, space: FeatureSpace, group: str, texts: Texts) -> It
             corpus, answer = str(texts.corpora[row]), "AB"[int(rng.integers(2))]
             yield Question(version, group, draw, feature, corpus, texts.records[row].id, lacks, answer)
             taken += 1
-            if taken == QUESTIONS:
+            if taken == QUESTIONS[draw]:
                 break
 
 
