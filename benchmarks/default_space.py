@@ -21,6 +21,7 @@ from benchmarks import data, mixture, vocabulary
 from benchmarks.aims import aims
 from benchmarks.enrichment import enriched
 from benchmarks.suites.legibility.conceptuality import SynsetSets, described, half
+from benchmarks.vocabulary.read_names import with_read_names
 from benchmarks.vocabulary.words import common_words
 from saeindex.encoders import open_encoder
 from saeindex.features import FeatureSpace
@@ -225,6 +226,7 @@ def with_vocabulary(space: FeatureSpace, material: Material) -> FeatureSpace:
     known = [*(one.name for one in vocabulary.load()[0]), *material.common_words]
     labeler = VocabularyLabeler(list(dict.fromkeys(known)), space.label_vectors, further, taken=own)
     named = with_labeling(space, task, labeler.label(task), labeler.method)
+    named = with_read_names(named, task)
     found = described(space.sae, space.calibration.median, material.synset_sets)
     return with_spelling(named, np.flatnonzero(found.is_confirmed_spelling()).tolist())
 

@@ -24,6 +24,7 @@ from saeindex.errors import InvalidInputError, SaeIndexError
 from saeindex.features import FeatureSpace
 from saeindex.indexing.create_open import IndexParts, create_index, open_index
 from saeindex.indexing.manifest import Counts, KeptManifest, Manifest, index_description, index_info
+from saeindex.indexing.names import NamesFile, learned
 from saeindex.search.query import Query, QueryKeywords, ResultKeywords
 from saeindex.signatures import takes
 from saeindex.stores.directory import check_outside
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from saeindex.concepts.resolver import Concept, FeatureMatch
     from saeindex.features import Calibration
     from saeindex.features.level_drift import LevelDrift
+    from saeindex.indexing.names import NameEdit
     from saeindex.indexing.passages import PassageOptions
     from saeindex.indexing.pipeline import IndexingReport
     from saeindex.indexing.recalibration import RecalibrationReport
@@ -57,7 +59,7 @@ if TYPE_CHECKING:
     from saeindex.search.planner import Planner
     from saeindex.search.searcher import Searcher
     from saeindex.steering.saved_profile import Profile, ProfileStore
-    from saeindex.types import JsonObject, Record
+    from saeindex.types import FloatArray, JsonObject, Record
 
 REJECTS_FILE = "rejects.jsonl"
 PARTS = ("collection", "planner", "_profile_store", "_searcher", "_analyses", "_stored")
@@ -80,7 +82,7 @@ class FeatureIndex(AnalysisMethods):
 
     def _bind(self, space: FeatureSpace, manifest: Manifest) -> None:
         """Set the feature space and the manifest, and drop the parts that were built for the old ones."""
-        self.space = space
+        self._given_space, self.space = space, manifest.with_own_names(space)
         self._manifest = KeptManifest(self.store, manifest, self.name)
         for part in PARTS:  # each part is built, with its imports, when a method first uses it
             self.__dict__.pop(part, None)
@@ -101,8 +103,11 @@ class FeatureIndex(AnalysisMethods):
         from saeindex.collection.collection import Collection
 
         cache = self.folder and self.folder / CACHE_FOLDER
-        vectors = QueryVectors(lambda texts: self.encoder.encode_query(texts))  # noqa: PLW0108  (opens lazily)
+        vectors = QueryVectors(self._encode_queries)
         return Collection(self.store, self.space, vectors, lambda: self.encoder, cache)
+
+    def _encode_queries(self, texts: Sequence[str]) -> FloatArray:
+        return self.encoder.encode_query(texts)
 
     @cached_property
     def planner(self) -> Planner:
@@ -194,8 +199,10 @@ class FeatureIndex(AnalysisMethods):
         runs the engine of a directory in a process of its own: what would end this process, such as a full
         disk, is an EngineDiedError.
         """
-        parts = open_index(path, space, client, url, encoder, resume, isolated)
-        return cls(str(path), parts, encoder)
+        index = cls(str(path), open_index(path, space, client, url, encoder, resume, isolated), encoder)
+        if resume:
+            index._learn_names()
+        return index
 
     @classmethod
     def repair(
@@ -211,15 +218,10 @@ class FeatureIndex(AnalysisMethods):
         What can be derived is made again from what is sound. Records whose texts are damaged are taken out
         and named in the report: index their source again.
         """
-        from saeindex.indexing.pipeline import progress_bar
-        from saeindex.indexing.repair import DAMAGED_FILE, repair_collection, repair_index
+        from saeindex.indexing.repair import repaired
 
-        with progress_bar(f"repairing {path}", "points", None, progress) as bar:
-            if client is None and url is None:
-                return repair_index(Path(path), on_points=bar.update)
-            with cls.open(path, client=client, url=url) as index:
-                parts = index.store, index.manifest, index.space, Path(f"{path}.{DAMAGED_FILE}")
-                return repair_collection(*parts, on_points=bar.update)
+        opened = open_index(path, None, client, url, None, False, False) if client or url else None
+        return repaired(path, opened, progress)
 
     def add(
         self,
@@ -255,6 +257,7 @@ class FeatureIndex(AnalysisMethods):
                 self._write_counts(is_changed=self.manifest.revision != revision)
             raise
         self._write_counts(is_changed=self.manifest.revision != revision)
+        self._learn_names()
         return report
 
     def delete(
@@ -271,11 +274,10 @@ class FeatureIndex(AnalysisMethods):
             found = existing_ids(self.store, ids)
         else:
             found = record_ids(self.store, self.planner.condition(where, query_filter))
-        if not found:
-            return 0
-        self._manifest.renew()
-        delete_records(self.store, found)
-        self._write_counts(is_changed=True)
+        if found:
+            self._manifest.renew()
+            delete_records(self.store, found)
+            self._write_counts(is_changed=True)
         return len(found)
 
     # Reading ------------------------------------------------------------------------------------------
@@ -284,10 +286,8 @@ class FeatureIndex(AnalysisMethods):
         self, ids: Sequence[str], *, include: Sequence[RecordPart] = ("concepts", "vectors")
     ) -> list[StoredRecord]:
         """Return records in the order of ``ids``, with the parts in ``include``; absent ids are left out."""
-        from saeindex.collection.stored import checked_parts
-
         check_ids("get", ids)
-        return self._stored.get(ids, checked_parts(include))
+        return self._stored.get(ids, include)
 
     def export(
         self,
@@ -302,13 +302,10 @@ class FeatureIndex(AnalysisMethods):
         ``include`` names what is written besides ids, texts and metadata: ``"concepts"``, ``"vectors"``. The
         file appears when it is complete.
         """
-        from saeindex.collection.stored import checked_parts, export_records
-
         condition = self.planner.condition(where, query_filter)
-        parts = checked_parts(include)
         if self.folder is not None:
             check_outside(self.folder, Path(path), "an export")
-        return export_records(self._stored.matching(condition, parts), Path(path), parts)
+        return self._stored.export(condition, Path(path), include)
 
     @takes(Query, without=("text",))
     def search(self, /, query: str | Query = "", **options: Unpack[QueryKeywords]) -> Hits:
@@ -382,6 +379,32 @@ class FeatureIndex(AnalysisMethods):
 
         return feature_card(feature, self.store, self.space, examples)
 
+    def rename(self, feature: int | str, name: str) -> None:
+        """Give a feature (5 or "#5") a name of your own in this index; an empty one takes it back."""
+        self._edit({self.space.number(feature): name}, {})
+
+    def hide(self, feature: int | str, hidden: bool = True) -> None:
+        """Show a feature last, as one without a trusted name; False undoes it."""
+        self._edit({}, {self.space.number(feature): hidden})
+
+    @property
+    def name_history(self) -> tuple[NameEdit, ...]:
+        """What was renamed and hidden, the oldest first."""
+        return self.manifest.edits.history
+
+    def export_names(self, path: str | Path) -> None:
+        """Write your own names and the hidden features to a JSON file, for :meth:`import_names`."""
+        NamesFile.of(self.manifest.edits, self.space).save(Path(path))
+
+    def import_names(self, path: str | Path) -> int:
+        """Take over the names and hidden features in a file; return the number of features.
+
+        MismatchError if the file is of an index with another feature space.
+        """
+        kept = NamesFile.load(Path(path), self.space)
+        self._edit(kept.names, dict.fromkeys(kept.hidden, True))
+        return len(kept.names.keys() | set(kept.hidden))
+
     def count(self, where: str | None = None, query_filter: Filter | JsonObject | None = None) -> int:
         """Return the number of records, or of those that match (a split record: if any passage matches)."""
         is_all = where is None and query_filter is None
@@ -394,11 +417,7 @@ class FeatureIndex(AnalysisMethods):
     # Profiles and levels ------------------------------------------------------------------------------
 
     def fit_profile(
-        self,
-        name: str,
-        like: Sequence[str] = (),
-        unlike: Sequence[str] = (),
-        description: str | None = None,
+        self, name: str, like: Sequence[str] = (), unlike: Sequence[str] = (), description: str | None = None
     ) -> Profile:
         """Fit a profile on the ids of liked and disliked records, and save it with the index."""
         return self._profile_store.fit(name, like, unlike, description)
@@ -444,7 +463,7 @@ class FeatureIndex(AnalysisMethods):
         """
         from saeindex.indexing.recalibration import take_own_levels
 
-        own = self.store, self._manifest.read(), self.space, self.folder, self.name
+        own = self.store, self._manifest.read(), self._given_space, self.folder, self.name
         space, manifest, report = take_own_levels(*own, progress)
         self._bind(space, manifest)
         return report
@@ -465,10 +484,11 @@ class FeatureIndex(AnalysisMethods):
         from saeindex.indexing.upgrade import upgraded
 
         new = space if isinstance(space, FeatureSpace) else FeatureSpace.load(space)
-        own = self.store, self._manifest.read(), self.space, new, self.folder
+        own = self.store, self._manifest.read(), self._given_space, new, self.folder
         found, manifest, report = upgraded(*own, is_dry_run=dry_run, progress=progress)
         if not dry_run:
             self._bind(found, manifest)
+            self._learn_names()
         return report
 
     def undo_upgrade(self, progress: bool = False) -> UpgradeReport:
@@ -479,9 +499,10 @@ class FeatureIndex(AnalysisMethods):
         """
         from saeindex.indexing.upgrade import upgrade_undone
 
-        own = self.store, self._manifest.read(), self.space, self.folder, self.name
+        own = self.store, self._manifest.read(), self._given_space, self.folder, self.name
         space, manifest, report = upgrade_undone(*own, progress)
         self._bind(space, manifest)
+        self._learn_names()
         return report
 
     def upgraded_query(self, query: str) -> tuple[str, tuple[int | str, ...]]:
@@ -566,5 +587,13 @@ class FeatureIndex(AnalysisMethods):
 
     def _write_counts(self, is_changed: bool) -> None:
         counts = Counts(records=self.count(), points=self.store.count())
-        kept = self._manifest.read().model_copy(update={"counts": counts})
-        self._manifest.write(kept.renewed() if is_changed else kept)
+        self._manifest.change(is_changed, counts=counts)
+
+    def _edit(self, names: Mapping[int, str], hidden: Mapping[int, bool]) -> None:
+        edits = self._manifest.read().edits.changed(self._given_space, names, hidden, self._encode_queries)
+        self._bind(self._given_space, self._manifest.change(edits=edits))
+
+    def _learn_names(self) -> None:
+        kept, own = self.manifest, (self.store, self._given_space, self._encode_queries)
+        if names := learned(kept.names, kept.counts.points, *own):
+            self._bind(self._given_space, self._manifest.change(names=names))

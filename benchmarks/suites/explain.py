@@ -21,9 +21,9 @@ from benchmarks.data import properties
 from benchmarks.outcome import Figure, Outcome, at_least, at_most
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.config import DEFAULT_SPACE, DENSE
-from saeindex.indexing.points import point_id
+from saeindex.indexing.points import code_of, point_id
 from saeindex.search.compare import Comparison, compare
-from saeindex.search.explain import Explanation, sparse_code_of
+from saeindex.search.explain import Explanation
 from saeindex.search.hits import Hit
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def ablation_figures(index: FeatureIndex, queries: Sequence[str]) -> dict[str, F
             assert hit.explanation is not None
             named = [part for part in hit.explanation.parts if part.kind == "feature"]
             named.sort(key=lambda part: -part.value)
-            active = sparse_code_of(point).indices
+            active = code_of(point).indices
             top = ablated(index, q, point, [part.feature or 0 for part in named[:TOP]])
             random = [ablated(index, q, point, rng.choice(active, TOP, replace=False)) for _ in range(DRAWS)]
             against_mean.append(top < np.mean(random))
@@ -170,7 +170,7 @@ def ablation_figures(index: FeatureIndex, queries: Sequence[str]) -> dict[str, F
 
 def ablated(index: FeatureIndex, q: Any, point: Point, features: Sequence[int] | NDArray[np.int32]) -> float:
     """Return the cosine of ``q`` (d,) and a document without some of its features."""
-    code = sparse_code_of(point)
+    code = code_of(point)
     places = np.searchsorted(code.indices, np.sort(np.asarray(features)))
     directions = index.space.sae.directions[code.indices[places]].astype(np.float64)
     x = np.asarray(point.vectors[DENSE], np.float64) - code.values[places].astype(np.float64) @ directions

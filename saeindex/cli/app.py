@@ -52,7 +52,7 @@ COMMANDS = {
     "settings": "settings.settings",
     "demo": "demo.demo",
 }
-GROUPS = {"steering": "steering", "sae": "sae"}
+GROUPS = {"steering": "steering", "names": "names", "sae": "sae"}
 # Commands that keep finished work when they are stopped.
 RESUMED = ("index", "sae", "upgrade", "demo")
 # Commands that compute little: to start the threads of numpy's BLAS would take an eighth of their time.

@@ -81,7 +81,8 @@ def feature(
         say(shortened(f"  {one_line(card.description, width)}", width))
     if card.kind == SPELLING:
         say(f"  {OF_SPELLING}")
-    say(f"  {card.method} label, trust {_score(card.trust)}, F1 {_score(card.f1)}")
+    here = "" if card.trust_here is None else f", {_score(card.trust_here)} in this index"
+    say(f"  {card.method} label, trust {_score(card.trust)}{here}, F1 {_score(card.f1)}")
     say(f"  present in {present:,} passages, typical in {typical:,}, strong in {strong:,}")
     say("  strongest in", dim=True)
     for record_id, text, activation in card.strongest:

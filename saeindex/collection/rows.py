@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # Characters of a text that are read: the rest hardly changes its set of words.
 READ_CHARS = 4_000
 # Words, and the marks of a question and an exclamation.
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?|[?!]")
+WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?|[?!]")
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +60,7 @@ class Rows:
 
 def tokens(text: str) -> set[str]:
     """Return the different words of a text, lower-cased."""
-    return set(_WORD.findall(text[:READ_CHARS].lower()))
+    return set(WORD.findall(text[:READ_CHARS].lower()))
 
 
 def read_rows(points: Sequence[Point], space: FeatureSpace, places: Mapping[str, int]) -> Rows:

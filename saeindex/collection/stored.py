@@ -87,6 +87,7 @@ class StoredRecords:
 
     def get(self, ids: Sequence[str], parts: Collection[RecordPart] = PARTS) -> list[StoredRecord]:
         """Return the records that exist, in the order of ``ids``."""
+        checked_parts(parts)
         wanted = [str(one) for one in ids]
         found: list[StoredRecord] = []
         for start in range(0, len(wanted), PAGE):
@@ -109,6 +110,10 @@ class StoredRecords:
         waiting = iter(self._ids(condition))
         while ids := list(islice(waiting, PAGE)):
             yield from self.get(ids, parts)
+
+    def export(self, condition: Filter | None, path: Path, parts: Collection[RecordPart]) -> int:
+        """Write the records that match to a file; return their number."""
+        return export_records(self.matching(condition, checked_parts(parts)), path, parts)
 
     def _ids(self, condition: Filter | None) -> Iterable[str]:
         if condition is not None:
@@ -147,7 +152,7 @@ class StoredRecords:
         values = np.array([strongest[feature] for feature in features.tolist()], np.float32)
         order = telling_order(labels, calibration, features, values)
         return tuple(
-            Activation(feature, labels[feature].text, strongest[feature], labels[feature].is_weak)
+            Activation(feature, labels[feature].name, strongest[feature], labels[feature].is_weak)
             for feature in features[order].tolist()
         )
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS, SAE
-from saeindex.errors import InvalidInputError
 from saeindex.features.labels import CONCEPT as GIVEN
 from saeindex.features.labels import MEANING, SPELLING
 from saeindex.protocols import SearchRequest, SparseVector
@@ -39,7 +38,8 @@ class FeatureCard:
     ``records_at_level`` are the numbers of passages in which it is present, typical and strong. ``strongest``
     are the records with the highest activations (id, text, activation). ``similar`` features have the nearest
     directions. ``description`` is that of the concept that the feature was made for, if it has one. ``kind``
-    is "meaning", or "spelling" if the feature answers to how words are written.
+    is "meaning", "spelling" if the feature answers to how words are written, or "hidden" by a person.
+    ``trust_here`` is the trust of the name in this index.
     """
 
     id: int
@@ -54,6 +54,7 @@ class FeatureCard:
     similar: tuple[SimilarFeature, ...]
     description: str = ""
     kind: str = MEANING
+    trust_here: float | None = None
 
     @property
     def name(self) -> str:
@@ -71,13 +72,8 @@ class FeatureCard:
 
 def feature_card(feature: int | str, store: VectorStore, space: FeatureSpace, examples: int) -> FeatureCard:
     """Return the card of a feature (5 or "#5"); UnknownConceptError if the space lacks it."""
-    if isinstance(feature, str):
-        digits = feature.removeprefix("#")
-        if not (digits.isascii() and digits.isdigit()):
-            do = "Give its number. Run `saeindex features INDEX PHRASE` to find one."
-            raise InvalidInputError(f"feature {feature!r:.80}", "not a number", do)
-        feature = int(digits)
-    label, feature = space.label(feature), int(feature)
+    feature = space.number(feature)
+    label = space.labels[feature]
     code = SparseVector(np.array([feature], np.int32), np.ones(1, np.float32))
     strongest = store.search(SearchRequest(code, using=SAE, limit=examples))
     directions = space.sae.directions
@@ -87,7 +83,7 @@ def feature_card(feature: int | str, store: VectorStore, space: FeatureSpace, ex
     levels = tuple(counts.get(feature * LEVEL_STRIDE + level, 0) for level in range(LEVELS))
     return FeatureCard(
         id=feature,
-        label=label.text,
+        label=label.name,
         method=label.method,
         trust=label.trust,
         f1=label.f1,
@@ -98,11 +94,12 @@ def feature_card(feature: int | str, store: VectorStore, space: FeatureSpace, ex
             (p.payload["record_id"], p.payload["text"], float(p.score or 0.0)) for p in strongest
         ),
         similar=tuple(
-            SimilarFeature(i, space.labels[i].text, float(cosines[i]), space.labels[i].is_weak)
+            SimilarFeature(i, space.labels[i].name, float(cosines[i]), space.labels[i].is_weak)
             for i in similar
         ),
         description=label.description,
         kind=label.kind,
+        trust_here=label.trust_here,
     )
 
 
@@ -112,6 +109,7 @@ def card_description(card: FeatureCard) -> Description:
 
     present, typical, strong = (counted(count, "passage") for count in card.records_at_level)
     trust = "not measured" if card.trust is None else number(card.trust)
+    here = "" if card.trust_here is None else f", {number(card.trust_here)} in this index"
     strongest = {
         "Activation": lambda one: number(one[2], 3),
         "Text": lambda one: one_line(one[1], 160),
@@ -122,7 +120,7 @@ def card_description(card: FeatureCard) -> Description:
         question="What is this feature?",
         summary=[
             f"{card.name}: labelled by {'its concept' if card.method == GIVEN else card.method}, "
-            f"trust {trust}.",
+            f"trust {trust}{here}.",
             *([one_line(card.description, 400)] if card.description else []),
             *([OF_SPELLING] if card.kind == SPELLING else []),
             f"Present in {present} of this index, typical in {typical}, strong in {strong}; in "

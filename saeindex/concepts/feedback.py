@@ -157,7 +157,7 @@ def with_evidence(feedback: Feedback, inferred: Inference, sample: CollectionSam
     concepts = tuple(
         FeedbackConcept(
             id=i,
-            label=labels[i].text,
+            label=labels[i].name,
             weight=float(weights[i]),
             is_weak=labels[i].is_weak,
             verdict=feedback.judged.get(i),

@@ -157,7 +157,7 @@ class ConceptResolver:
     def named(self, phrase: str) -> tuple[FeatureMatch, ...]:
         """Return the features whose labels clearly match a phrase, best first."""
         candidates = self.match(phrase, 4 * MAX_MATCHED)
-        exact = [c for c in candidates if c.label.casefold() == phrase.casefold()]
+        exact = [c for c in candidates if self._space.labels[c.id].text.casefold() == phrase.casefold()]
         trusted = exact or [c for c in candidates if not c.is_weak]
         evidence = self._label_evidence(phrase)[trusted[0].id] if trusted else 0.0
         if evidence < FLOOR or (evidence < SPELLED_FLOOR and not self._reads(phrase)):
@@ -261,7 +261,7 @@ class ConceptResolver:
     def _features_by_stem(self) -> dict[str, list[int]]:
         features: dict[str, list[int]] = {}
         for feature, label in enumerate(self._space.labels):
-            for stem in _stems(label.text.replace(",", " ")):
+            for stem in _stems(" ".join([label.text, *label.here]).replace(",", " ")):
                 features.setdefault(stem, []).append(feature)
         return features
 
@@ -273,7 +273,7 @@ class ConceptResolver:
         """Return a feature as a match with this score."""
         label = self._space.labels[feature]
         density = float(self._space.calibration.density[feature])
-        return FeatureMatch(feature, label.text, score, label.trust, label.is_weak, density)
+        return FeatureMatch(feature, label.name, score, label.trust, label.is_weak, density)
 
 
 def is_id(target: str) -> bool:

@@ -8,15 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from saeindex.errors import InvalidInputError
+from saeindex.features.contrast_sets import contrast_sets
 from saeindex.features.families import family_label
 from saeindex.features.labelers import CodedTexts, Labeler, Labeling, LabelingTask, LexicalLabeler
 from saeindex.features.labelers.labeler import ManualLabeler
-from saeindex.features.labels import CONCEPT, MANUAL, SPELLING, FeatureLabel
+from saeindex.features.labels import (
+    CONCEPT,
+    LLM,
+    MANUAL,
+    MAX_ACTIVE,
+    SPELLING,
+    FeatureLabel,
+    label_aurocs,
+)
 from saeindex.features.trust import label_scores, label_summary
 
 if TYPE_CHECKING:
@@ -29,7 +39,7 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray, SparseCode
 
 LABELLED_SHARE = 0.7
-UNLABELLED = "none"
+UNLABELLED, NO_BETTER = "none", "its new name predicts no better than the one it has"
 
 
 def relabel(
@@ -53,8 +63,26 @@ def relabel(
     task = labeling_task(
         space, texts, x, encoder, features=features, groups=groups, seed=seed, keeps_manual=keeps_manual
     )
-    labeling = labeler.label(task)
+    labeling = better(space, task, labeler.label(task), labeler.method)
     return with_labeling(space, task, labeling, labeler.method), labeling
+
+
+def better(space: Space, task: LabelingTask, labeling: Labeling, method: str) -> Labeling:
+    """Return a language model's labeling without the phrases that predict no better than what is there.
+
+    Other methods are asked for what they give. Both are measured on ``task.unseen``; a feature that is
+    typical in too few of these texts gets its new phrase.
+    """
+    asked = [f for f in labeling.phrases if space.labels[f].method != UNLABELLED]
+    if method != LLM or not asked:
+        return labeling
+    unseen, vectors = task.unseen, space.label_vectors.copy()
+    vectors[asked] = task.encode([labeling.phrases[f] for f in asked])
+    contrasts = list(contrast_sets(unseen.vectors, unseen.code, task.calibration, MAX_ACTIVE, task.seed))
+    before, now = (label_aurocs(each, unseen.vectors, contrasts) for each in (space.label_vectors, vectors))
+    worse = [f for f in asked if now[f] is not None and (now[f] or 0.0) <= (before[f] or 0.0)]
+    phrases = {f: phrase for f, phrase in labeling.phrases.items() if f not in worse}
+    return replace(labeling, phrases=phrases, left={**labeling.left, **dict.fromkeys(worse, NO_BETTER)})
 
 
 def labelled(space: SpaceT, task: LabelingTask, labeler: Labeler | None = None) -> tuple[SpaceT, Labeling]:
@@ -133,7 +161,7 @@ def with_labeling(space: SpaceT, task: LabelingTask, labeling: Labeling, method:
         for feature, phrase in labeling.phrases.items()
         if method == MANUAL or space.labels[feature].method != MANUAL
     }
-    named = with_phrases(space, phrases, method, task.encode)
+    named = with_phrases(space, phrases, method, task.encode, labeling.descriptions)
     unseen = task.unseen
     scores = label_scores(named.label_vectors, unseen.vectors, unseen.code, task.calibration, task.seed)
     labels = tuple(
@@ -173,6 +201,7 @@ def with_phrases(
     phrases: Mapping[int, str],
     method: str,
     encode: Callable[[Sequence[str]], FloatArray],
+    descriptions: Mapping[int, str] = MappingProxyType({}),
 ) -> SpaceT:
     """Return the space with these labels, their vectors and new family names; trust is not measured.
 
@@ -184,7 +213,8 @@ def with_phrases(
     labels, vectors = list(space.labels), space.label_vectors.copy()
     for feature, phrase in phrases.items():
         old = labels[feature]
-        of_concept = (old.description, old.broader) if method == MANUAL else ("", None)
+        own = (descriptions.get(feature, ""), None)
+        of_concept = (old.description, old.broader) if method == MANUAL else own
         labels[feature] = FeatureLabel(phrase, method, None, None, *of_concept, kind=old.kind)
     # Saved in half precision.
     vectors[list(phrases)] = encode(list(phrases.values())).astype(np.float16)

@@ -22,11 +22,13 @@ TRUST_FLOOR = 0.8
 # Characters of a phrase.
 MAX_CHARS = 200
 MAX_ACTIVE = 300
-MANUAL, CONCEPT = "manual", "concept"
+MANUAL, CONCEPT, LLM = "manual", "concept", "llm"
+# Between a name and what it means in the index at hand.
+HERE = " · here: "
 # How much a given name counts in the order of what is shown.
 GIVEN_WORTH = 1.3
-# Kinds of features: what a text means, or how its words are written.
-MEANING, SPELLING = "meaning", "spelling"
+# Kinds of features: what a text means, how its words are written, or what a person does not want to see.
+MEANING, SPELLING, HIDDEN = "meaning", "spelling", "hidden"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,9 @@ class FeatureLabel:
     ``trust`` is an AUROC and ``f1`` an F1 score, see :mod:`saeindex.features.trust`; None where the feature
     was active in too few records, or no records were given. ``description`` is that of a given concept, if
     it has one, and ``broader`` the feature of the concept above it. The ``kind`` of the feature is "meaning",
-    or "spelling" if it answers to how words are written.
+    "spelling" if it answers to how words are written, or "hidden" by a person. In an index, ``here`` are the
+    words that mark the feature there, as far as the name does not have them, and ``trust_here`` is the trust
+    of the name or of these words in its records.
     """
 
     text: str
@@ -46,15 +50,27 @@ class FeatureLabel:
     description: str = ""
     broader: int | None = None
     kind: str = MEANING
+    here: tuple[str, ...] = ()
+    trust_here: float | None = None
+
+    @property
+    def name(self) -> str:
+        """The text, and what it means in the index at hand where that is something else."""
+        return f"{self.text}{HERE}{', '.join(self.here)}" if self.here else self.text
 
     @property
     def is_weak(self) -> bool:
         """Return whether the label does not say what the feature means, as far as is known.
 
-        It does not predict the feature, or the feature answers to spelling. A manual label is never weak.
+        It does not predict the feature: in the index at hand, or in general where this is not known there. Or
+        the feature answers to spelling, and no words say what it means there; or a person hid it. Any other
+        label by a person is never weak.
         """
-        is_trusted = self.trust is not None and self.trust >= TRUST_FLOOR and self.kind == MEANING
-        return self.method != MANUAL and not is_trusted
+        if self.method == MANUAL or self.kind == HIDDEN:
+            return self.kind == HIDDEN
+        trust = self.trust if self.trust_here is None else self.trust_here
+        is_meant = self.kind == MEANING or bool(self.here)
+        return not is_meant or trust is None or trust < TRUST_FLOOR
 
     @property
     def is_given(self) -> bool:

@@ -10,7 +10,7 @@ the label's cosine with a text predicts the feature, also against the nearest te
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,8 @@ TOLERANCE = 0.005
 MAX_ACTIVE, MAX_TERMS = 200, 40_000
 UNCLEAR = "unclear"
 BLOCK = 128
+# The candidates of a quick label.
+QUICK = 6
 # A word, a number or a punctuation mark; phrases do not span numbers or punctuation marks, but words of names
 # in code ("text_encoder").
 TOKEN = re.compile(r"[^\W\d_](?:[^\W_]|[+#'-])*(?:[^\W_]|[+#])|[^\W\d_]|\d+|[^\w\s]")
@@ -82,15 +84,24 @@ def lexical_terms(
     """Return the terms of each feature's label, the leading one first, () for none.
 
     Features that are typical in ``min_active`` texts are compared; the ``max_terms`` commonest terms are
-    considered. ``is_quick`` takes the mean of its terms' vectors for that of a label, so that only terms are
-    encoded.
+    considered. ``is_quick`` considers the terms whose presence correlates best, and takes the mean of their
+    vectors for that of a label: fewer are encoded, and each once.
     """
     presence, terms = _presence(texts, max_terms)
-    term_vectors = encode(terms)
-    meanings = unit_rows(term_vectors - term_vectors.mean(0))
     contrasts = list(contrast_sets(vectors, code, calibration, MAX_ACTIVE, seed, min_active))
-    directions = _directions(contrasts, vectors)
-    candidates = _candidates(presence, meanings, code, calibration, directions)
+    candidates: Iterable[tuple[NDArray[np.int64], FloatArray]]
+    if is_quick:
+        found = _candidates(presence, code, calibration)
+        candidates = [(chosen[:QUICK], correlations[:QUICK]) for chosen, correlations in found]
+        needed = np.unique(np.concatenate([np.zeros(0, np.int64), *(chosen for chosen, _ in candidates)]))
+        term_vectors = np.zeros((len(terms), vectors.shape[1]), np.float32)
+        term_vectors[needed] = encode([terms[i] for i in needed.tolist()])
+        meanings = unit_rows(term_vectors - term_vectors.sum(0) / max(1, len(needed)))
+    else:
+        term_vectors = encode(terms)
+        meanings = unit_rows(term_vectors - term_vectors.mean(0))
+        directions = _directions(contrasts, vectors)
+        candidates = _candidates(presence, code, calibration, (directions, meanings))
     growing = [
         _started(chosen, contrast, term_vectors, meanings, vectors)
         for chosen, contrast in zip(candidates, contrasts, strict=True)
@@ -191,22 +202,24 @@ def _directions(contrasts: Sequence[Contrast | None], vectors: FloatArray) -> Fl
 
 def _candidates(
     presence: csr_matrix,
-    meanings: FloatArray,
     code: SparseCode,
     calibration: Calibration,
-    directions: FloatArray,
+    embedded: tuple[FloatArray, FloatArray] | None = None,
 ) -> Iterator[tuple[NDArray[np.int64], FloatArray]]:
-    """Yield each feature's informative terms and the correlations of their presence with it, best first."""
+    """Yield each feature's informative terms and the correlations of their presence with it, best first.
+
+    ``embedded`` are directions of the features (n, d), 0 where none is known, and of the terms.
+    """
     background = np.asarray(presence.sum(0)).ravel()
     marking, near = (min(size, len(background)) for size in (MARKING, NEAR))
     min_correlation = MIN_Z / len(code) ** 0.5
     for start, counts, correlations in _evidence(presence, code, calibration):
         log_odds = _log_odds(counts, background)
-        closeness = directions[start : start + BLOCK] @ meanings.T
         for i in range(len(counts)):
             informative = np.argpartition(-log_odds[i], marking - 1)[:marking]
-            if directions[start + i].any():
-                informative = np.union1d(informative, np.argpartition(-closeness[i], near - 1)[:near])
+            if embedded is not None and embedded[0][start + i].any():
+                closeness = embedded[1] @ embedded[0][start + i]
+                informative = np.union1d(informative, np.argpartition(-closeness, near - 1)[:near])
             scores = correlations[i, informative]
             is_informative = (counts[i, informative] >= MIN_TEXTS) & (scores > min_correlation)
             informative, scores = informative[is_informative], scores[is_informative]

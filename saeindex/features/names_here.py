@@ -8,15 +8,15 @@ records allow: the AUROC of few records is drawn towards what is usual.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from saeindex.errors import InvalidInputError
 from saeindex.features.calibration import Calibration
 from saeindex.features.contrast_sets import auroc, contrast_sets
-from saeindex.features.labels import MAX_ACTIVE
+from saeindex.features.labels import MANUAL, MAX_ACTIVE, TRUST_FLOOR
 from saeindex.features.lexical import lexical_terms
 from saeindex.sae.metrics import unit_rows
 from saeindex.types import SparseCode
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
-    from saeindex.features.space import Space
+    from saeindex.features.labels import FeatureLabel
+    from saeindex.features.space import Space, SpaceT
     from saeindex.types import FloatArray
 
     Encode = Callable[[Sequence[str]], FloatArray]
@@ -34,41 +35,64 @@ if TYPE_CHECKING:
 MIN_MADE, MIN_JUDGED, MAX_TERMS = 8, 5, 4_000
 # An AUROC of so many records counts as much as what is usual.
 USUAL_WEIGHT = 20
+# The share of a feature's records that are weaker than its clear ones.
+CLEAR = 0.75
 
 
 @dataclass(frozen=True, slots=True)
 class NameHere:
     """What a feature means in a collection.
 
-    ``words`` mark its ``records`` in the sample, the leading one first. ``trust`` is the AUROC of its label
-    in this collection, ``trust_of_words`` that of the words on records that they were not made from; None
-    where too few records have it.
+    ``words`` mark its ``records`` in the sample, the leading one first, and ``example`` is the id of the
+    shortest of its clear records. ``trust`` is the AUROC of its label in this collection, ``trust_of_words``
+    that of the words, alone or beside the label, on records that they were not made from; None where too few
+    records have it.
     """
 
     words: tuple[str, ...]
     records: int
     trust: float | None = None
     trust_of_words: float | None = None
+    example: str = ""
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON types."""
-        return asdict(self) | {"words": list(self.words)}
+    def of(self, label: FeatureLabel) -> FeatureLabel:
+        """Return the feature's label with what it means here.
 
-    @classmethod
-    def from_json(cls, line: Mapping[str, Any]) -> Self:
-        """Read the result of :meth:`to_json`."""
-        words = tuple(map(str, line["words"]))
-        return cls(words, int(line["records"]), line["trust"], line["trust_of_words"])
+        Words are shown that predict it here and that the label does not have. How well a person's own name
+        predicts it is not known.
+        """
+        predict = self.trust_of_words is not None and self.trust_of_words >= TRUST_FLOOR
+        known = _stems(label.text)
+        new = tuple(word for word in self.words if predict and not _stems(word) <= known)
+        trusts = [trust for trust in (self.trust, self.trust_of_words) if trust is not None]
+        is_own = label.method == MANUAL
+        return replace(label, here=new, trust_here=None if is_own else max(trusts, default=None))
 
 
-def names_here(
-    space: Space, texts: Sequence[str], vectors: FloatArray, code: SparseCode, encode: Encode, seed: int = 0
-) -> dict[int, NameHere]:
-    """Return what features mean in a collection, from a random sample of its records: by feature.
+@dataclass(frozen=True, eq=False)
+class CodedSample:
+    """A random sample of a collection's records: ``ids``, texts, embeddings (m, d), and codes."""
 
-    ``vectors`` (m, d) are the embeddings of the ``texts``, ``code`` their codes; ``encode`` embeds phrases as
-    queries. Features of few records are left out.
+    ids: Sequence[str]
+    texts: Sequence[str]
+    vectors: FloatArray
+    code: SparseCode
+
+
+def with_names_here(space: SpaceT, found: Mapping[int, NameHere]) -> SpaceT:
+    """Return the space with labels that say what features mean in a collection."""
+    labels = [
+        found[feature].of(label) if feature in found else label for feature, label in enumerate(space.labels)
+    ]
+    return replace(space, labels=tuple(labels))
+
+
+def names_here(space: Space, sample: CodedSample, encode: Encode, seed: int = 0) -> dict[int, NameHere]:
+    """Return what features mean in a collection, by feature; ``encode`` embeds phrases as queries.
+
+    Features of few records are left out.
     """
+    texts, vectors, code = sample.texts, sample.vectors, sample.code
     typical = _typical(code, space.calibration.median)
     made, judged = np.arange(0, len(texts), 2), np.arange(1, len(texts), 2)
     features = np.flatnonzero(np.diff(typical[made].tocsc().indptr) >= MIN_MADE)
@@ -84,15 +108,31 @@ def names_here(
         return {}
     of_words = np.stack([known.mean(words, vectors.shape[1]) for words in found]) if found else vectors[:0]
     given = np.array([space.labels[f].trust or np.nan for f in features.tolist()], np.float64)
-    trust = _judged(space.label_vectors[features], vectors, own, levels, given, seed)
+    names = unit_rows(np.asarray(space.label_vectors[features], np.float32))
+    trust = _judged(names[None], vectors, own, levels, given, seed)[0]
     of_half = own.take(judged)
-    trust_of_words = _judged(of_words, vectors[judged], of_half, levels, np.full(len(found), np.nan), seed)
+    alone_or_together = np.stack([of_words, unit_rows(names + of_words)])
+    unknown = np.full(len(found), np.nan)
+    trust_of_words = _judged(alone_or_together, vectors[judged], of_half, levels, unknown, seed).max(0)
+    examples = [sample.ids[row] for row in _clear_examples(own, texts)]
     return {
-        feature: NameHere(words, int(count), _score(label), _score(worth) if words else None)
-        for feature, words, count, label, worth in zip(
-            features.tolist(), found, records, trust, trust_of_words, strict=True
+        feature: NameHere(words, int(count), _score(label), _score(worth) if words else None, example)
+        for feature, words, count, label, worth, example in zip(
+            features.tolist(), found, records, trust, trust_of_words, examples, strict=True
         )
     }
+
+
+def _clear_examples(code: SparseCode, texts: Sequence[str]) -> list[int]:
+    """Return for each feature the shortest text among those where it is strongest."""
+    columns, lengths = code.to_csr().tocsc(), np.array([len(text) for text in texts])
+    found = []
+    for feature in range(code.n_features):
+        part = slice(*columns.indptr[feature : feature + 2])
+        rows, values = columns.indices[part], columns.data[part]
+        clear = rows[values >= np.quantile(values, CLEAR)]
+        found.append(int(clear[np.argmin(lengths[clear])]))
+    return found
 
 
 def _judged(
@@ -103,17 +143,17 @@ def _judged(
     given: NDArray[np.float64],
     seed: int,
 ) -> NDArray[np.float64]:
-    """Return the AUROC of each of ``labels`` (n, d), of few records drawn towards what is usual.
+    """Return the AUROC of each of ``labels`` (c, n, d), of few records drawn towards what is usual.
 
     That is the ``given`` score (n,), or the mean of all where it is NaN.
     """
-    scores, counts = np.full(len(labels), np.nan), np.zeros(len(labels))
+    scores, counts = np.full(labels.shape[:2], np.nan), np.zeros(labels.shape[1])
     sets = contrast_sets(vectors, code, calibration, MAX_ACTIVE, seed, MIN_JUDGED)
     for i, contrast in enumerate(sets):
         if contrast is not None:
-            scores[i] = auroc(vectors[contrast.texts] @ labels[i][:, None], contrast.is_active)[0]
+            scores[:, i] = auroc(vectors[contrast.texts] @ labels[:, i].T, contrast.is_active)
             counts[i] = contrast.is_active.sum()
-    mean = np.nanmean(scores) if counts.any() else np.nan
+    mean = np.nanmean(scores, 1, keepdims=True) if counts.any() else np.full((len(labels), 1), np.nan)
     usual = np.where(np.isnan(given), mean, given)
     drawn: NDArray[np.float64] = np.nan_to_num(scores) * counts + usual * USUAL_WEIGHT
     return drawn / (counts + USUAL_WEIGHT)
@@ -140,6 +180,10 @@ def _of_features(
     indptr, indices = part.indptr.astype(np.int64), part.indices.astype(np.int32)
     levels = (getattr(calibration, name)[features] for name in ("density", "median", "p90"))
     return SparseCode(indptr, indices, part.data, len(features)), Calibration(calibration.records, *levels)
+
+
+def _stems(text: str) -> set[str]:
+    return {word[:5].rstrip("s") for word in text.casefold().replace(",", " ").split()}
 
 
 class _Known:

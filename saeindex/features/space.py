@@ -13,7 +13,7 @@ import numpy as np
 
 from saeindex.config import FORMAT_VERSION
 from saeindex.encoders import EncoderKeywords, open_encoder
-from saeindex.errors import MismatchError, UnknownConceptError
+from saeindex.errors import InvalidInputError, MismatchError, UnknownConceptError
 from saeindex.features.calibration import Calibration
 from saeindex.features.families import Family
 from saeindex.features.labels import FeatureLabel
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray
 
 SpaceT = TypeVar("SpaceT", bound="Space")
+MAX_DIGITS = 9
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +63,17 @@ class Space:
     def has_weak_label(self) -> NDArray[np.bool_]:
         """Which features have a weak label (n,)."""
         return np.array([label.is_weak for label in self.labels], bool)
+
+    def number(self, feature: int | str) -> int:
+        """Return the number of a feature given as 5 or "#5"; UnknownConceptError if there is none."""
+        if isinstance(feature, str):
+            digits = feature.removeprefix("#")
+            if not (digits.isascii() and digits.isdigit() and len(digits) <= MAX_DIGITS):
+                do = "Give its number. Run `saeindex features INDEX PHRASE` to find one."
+                raise InvalidInputError(f"feature {feature!r:.80}", "not a number", do)
+            feature = int(digits)
+        self.label(feature)
+        return int(feature)
 
     def label(self, feature: int) -> FeatureLabel:
         """Return a feature's label; raise UnknownConceptError outside 0 … n - 1."""

@@ -16,7 +16,9 @@ from saeindex._version import __version__
 from saeindex.config import CONCEPTS, DENSE, FORMAT_VERSION, RECORD_CONCEPTS, SAE, suffixed
 from saeindex.errors import DamageError, InvalidInputError, MismatchError, NotFoundError, repair_of
 from saeindex.features.calibration import ARRAYS, Calibration
+from saeindex.features.names_here import with_names_here
 from saeindex.files import with_checksum, without_checksum
+from saeindex.indexing.names import NameEdits, OwnNames
 from saeindex.indexing.points import checked_field_names
 from saeindex.protocols import Layout, PayloadKind
 
@@ -29,7 +31,9 @@ if TYPE_CHECKING:
 
 
 # Fields of a manifest that ``index_info`` shows in another form or not at all.
-KEPT_FOR_ITSELF = {"counts", "calibration", "recalibration", "upgrade", "upgraded", "profiles"}
+KEPT_FOR_ITSELF = {
+    "counts", "calibration", "names", "edits", "recalibration", "upgrade", "upgraded", "profiles",
+}  # fmt: skip
 
 
 class _Strict(BaseModel):
@@ -113,16 +117,18 @@ class Recalibration(_Strict):
 class Upgrade(_Strict):
     """An upgrade to another space, while it is being written, and after it until points change.
 
-    ``space``, ``calibration`` and ``profiles`` are those of the index afterwards, ``former…`` those before;
-    ``revision`` is that of the manifest when it was finished.
+    ``space``, ``calibration``, ``profiles`` and ``edits`` are those of the index afterwards, ``former…``
+    those before; ``revision`` is that of the manifest when it was finished.
     """
 
     space: SpaceReference
     calibration: OwnCalibration | None = None
     profiles: dict[str, dict[str, Any]] = {}
+    edits: NameEdits = NameEdits()
     former: SpaceReference
     former_calibration: OwnCalibration | None = None
     former_profiles: dict[str, dict[str, Any]] = {}
+    former_edits: NameEdits = NameEdits()
     is_undo: bool = False
     report: dict[str, Any] = {}
     """What is to be said when it is finished, for one that is interrupted."""
@@ -148,6 +154,10 @@ class Manifest(_Strict):
     """A random id that changes whenever points change; it identifies the state that a cache was read from."""
     calibration: OwnCalibration | None = None
     """The calibration of the points' levels, if it is not that of the original space."""
+    names: OwnNames | None = None
+    """What features mean in this index; None until it has enough points."""
+    edits: NameEdits = NameEdits()
+    """Names that a person gave to features in this index, and features that they hid."""
     recalibration: Recalibration | None = None
     upgrade: Upgrade | None = None
     """An upgrade that is being written."""
@@ -253,6 +263,11 @@ class Manifest(_Strict):
             )
         return own
 
+    def with_own_names(self, space: FeatureSpace) -> FeatureSpace:
+        """Return ``space`` with labels that say what features mean in this index, and own names."""
+        named = self.edits.applied(space)
+        return named if self.names is None else with_names_here(named, self.names.found())
+
     def check_settled(self, name: str, fingerprint: str | None = None) -> None:
         """Raise MismatchError if new levels or codes are being written, or are not of ``fingerprint``."""
         if self.recalibration is not None:
@@ -290,6 +305,12 @@ class KeptManifest:
         """Replace the manifest."""
         self.current = manifest
         self._store.write_manifest(manifest.to_json())
+
+    def change(self, is_renewed: bool = False, /, **fields: Any) -> Manifest:
+        """Replace fields of the manifest as it is stored, and its revision if asked; return it."""
+        changed = self.read().model_copy(update=fields)
+        self.write(changed.renewed() if is_renewed else changed)
+        return self.current
 
     def renew(self) -> None:
         """Write a new revision, before points change."""

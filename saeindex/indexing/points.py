@@ -15,18 +15,36 @@ import numpy as np
 from saeindex.config import CONCEPTS, DENSE, PASSAGES, POINT_NAMESPACE, RECORD_CONCEPTS, SAE, TEXT, suffixed
 from saeindex.errors import InvalidInputError
 from saeindex.protocols import Point, SparseVector
+from saeindex.types import SparseCode
 
 if TYPE_CHECKING:
     from saeindex.features import Calibration
     from saeindex.protocols import Vector
-    from saeindex.types import FloatArray, Record, SparseCode
+    from saeindex.types import FloatArray, Record
 
+NO_CODE = SparseVector(np.zeros(0, np.int32), np.zeros(0, np.float32))
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 def point_id(record_id: str, passage: int = 0) -> str:
     """Return the UUIDv5 of a record's passage: indexing the same record again replaces it."""
     return str(uuid5(POINT_NAMESPACE, f"{record_id}\n{passage}"))
+
+
+def code_of(point: Point, field: str = "") -> SparseVector:
+    """Return the sparse code that a point was fetched with; empty if it has none."""
+    found = point.vectors.get(suffixed(SAE, field))
+    return found if isinstance(found, SparseVector) else NO_CODE
+
+
+def codes_of(points: Sequence[Point], n_features: int) -> SparseCode:
+    """Return the codes that points were fetched with, as a batch."""
+    codes = [code_of(point) for point in points]
+    ends = np.cumsum([0, *(len(code.indices) for code in codes)], dtype=np.int64)
+    indices = np.concatenate([NO_CODE.indices, *(code.indices for code in codes)])
+    return SparseCode(
+        ends, indices, np.concatenate([NO_CODE.values, *(code.values for code in codes)]), n_features
+    )
 
 
 def content_hash(record: Record) -> str:

@@ -28,10 +28,8 @@ from saeindex.features.calibration import Calibration, CalibrationMeter
 from saeindex.features.level_drift import LevelDrift, counts_by_level, level_drift
 from saeindex.indexing.manifest import Manifest, OwnCalibration, Recalibration, SpaceReference
 from saeindex.indexing.pipeline import progress_bar
-from saeindex.indexing.points import point_id
-from saeindex.protocols import SparseVector
+from saeindex.indexing.points import code_of, codes_of, point_id
 from saeindex.stores.base import PAGE, pages
-from saeindex.types import SparseCode
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,13 +53,9 @@ def measure_index(store: VectorStore, n_features: int) -> Calibration:
     """Measure the main texts of a store, or their passages if they are split, in one scroll."""
     meter = CalibrationMeter(n_features)
     for page in pages(store, None, PAGE, False, [SAE, DENSE]):
-        codes = [_code_of(point) for point in page.points]
-        ends = np.cumsum([0, *(len(code.indices) for code in codes)], dtype=np.int64)
-        indices = np.concatenate([np.zeros(0, np.int32), *(code.indices for code in codes)])
-        values = np.concatenate([np.zeros(0, np.float32), *(code.values for code in codes)])
         dense = [point.vectors[DENSE] for point in page.points if DENSE in point.vectors]
         vectors = np.stack([np.asarray(vector) for vector in dense]) if dense else None
-        meter.add(SparseCode(ends, indices, values, n_features), vectors)
+        meter.add(codes_of(page.points, n_features), vectors)
     return meter.measured()
 
 
@@ -233,13 +227,6 @@ def _record_concepts(
 
 
 def _concepts(point: Point, calibration: Calibration, field: str = "") -> list[int]:
-    code = _code_of(point, field)
+    code = code_of(point, field)
     concepts: list[int] = calibration.concept_codes(code.indices, code.values).tolist()
     return concepts
-
-
-def _code_of(point: Point, field: str = "") -> SparseVector:
-    code = point.vectors.get(suffixed(SAE, field))
-    if isinstance(code, SparseVector):
-        return code
-    return SparseVector(np.zeros(0, np.int32), np.zeros(0, np.float32))

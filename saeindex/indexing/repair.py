@@ -31,6 +31,7 @@ from saeindex.files import DRAFT, former, replacing, replacing_folder, with_chec
 from saeindex.indexing.examination import Examination, examined
 from saeindex.indexing.manifest import Counts, Manifest, PassageSetting
 from saeindex.indexing.passages import PassageOptions
+from saeindex.indexing.pipeline import progress_bar
 from saeindex.indexing.points import Coded, content_hash, point_id
 from saeindex.indexing.restoration import RestoredFiles
 from saeindex.protocols import Damage, Point
@@ -50,6 +51,7 @@ from saeindex.stores.seal import Seal
 from saeindex.types import Record
 
 if TYPE_CHECKING:
+    from saeindex.indexing.create_open import IndexParts
     from saeindex.protocols import Layout, TextEncoder, Vector, VectorStore
 
 DAMAGED_FILE = "damaged.jsonl"
@@ -111,6 +113,18 @@ def repair_index(
         shutil.rmtree(path / CACHE_FOLDER, ignore_errors=True)
         mender.write_lost(path / DAMAGED_FILE)
     return mender.report(manifest, found, tuple(files.restored), not is_sound)
+
+
+def repaired(path: str | Path, opened: IndexParts | None, progress: bool) -> RepairReport:
+    """Repair the index in a directory, or the ``opened`` one on a server, and close it."""
+    with progress_bar(f"repairing {path}", "points", None, progress) as bar:
+        if opened is None:
+            return repair_index(Path(path), on_points=bar.update)
+        try:
+            parts = opened.store, opened.manifest, opened.space, Path(f"{path}.{DAMAGED_FILE}")
+            return repair_collection(*parts, on_points=bar.update)
+        finally:
+            opened.store.close()
 
 
 def repair_collection(

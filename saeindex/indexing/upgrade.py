@@ -32,6 +32,7 @@ from saeindex.features.labels import MANUAL
 from saeindex.features.mapping import SpaceMapping, carry_manual_labels, map_spaces
 from saeindex.files import replacing, replacing_folder
 from saeindex.indexing.manifest import Manifest, SpaceReference, Upgrade
+from saeindex.indexing.names import NameEdits
 from saeindex.indexing.pipeline import progress_bar
 from saeindex.indexing.points import Coded
 from saeindex.indexing.recalibration import rewrite_levels
@@ -173,6 +174,7 @@ class PlannedUpgrade:
     new: FeatureSpace
     translation: FeatureTranslation
     profiles: dict[str, dict[str, Any]]
+    edits: NameEdits
     report: UpgradeReport
 
 
@@ -274,6 +276,8 @@ def planned(store: VectorStore, manifest: Manifest, old: FeatureSpace, new: Feat
         }
         edits[name] = (mapped, {f: old.labels[f].text for f in own if f not in mapped})
         profiles[name] = {**profile, "edits": {str(to): own[f] for f, to in mapped.items()}}
+    own_names, lost_names = manifest.edits.moved(translation.features)
+    lost_manual = [lost["label"] for lost in carried.report.get("labels", {}).get("lost_manual", [])]
     report = UpgradeReport(
         before=old.name,
         after=new.name,
@@ -283,10 +287,10 @@ def planned(store: VectorStore, manifest: Manifest, old: FeatureSpace, new: Feat
         lost=len(mapping.lost),
         concepts=_commonest(store, old, new, translation),
         profiles={name: edited for name, edited in edits.items() if any(edited)},
-        lost_labels=tuple(lost["label"] for lost in carried.report.get("labels", {}).get("lost_manual", [])),
+        lost_labels=(*lost_manual, *lost_names),
         is_dry_run=True,
     )
-    return PlannedUpgrade(carried, translation, profiles, report)
+    return PlannedUpgrade(carried, translation, profiles, own_names, report)
 
 
 def _level_counts(space: FeatureSpace, vectors: FloatArray) -> NDArray[np.int64]:
@@ -333,9 +337,11 @@ def mark(store: VectorStore, manifest: Manifest, plan: PlannedUpgrade, folder: P
     upgrade = Upgrade(
         space=reference,
         profiles=plan.profiles,
+        edits=plan.edits,
         former=manifest.space,
         former_calibration=manifest.calibration,
         former_profiles=manifest.profiles,
+        former_edits=manifest.edits,
         report=plan.report.to_json(),
     )
     marked = manifest.model_copy(update={"upgrade": upgrade})
@@ -373,13 +379,14 @@ def mark_undo(
         lost=0,
         concepts=(),
         profiles={n: ({}, {f: space.labels[f].text for f in since}) for n, since in edits.items() if since},
-        lost_labels=_labels_since(space, folder),
+        lost_labels=(*_labels_since(space, folder), *manifest.edits.names_not_in(last.edits)),
         is_undo=True,
     )
     back = Upgrade(
         space=last.former,
         calibration=last.former_calibration,
         profiles=profiles,
+        edits=last.former_edits,
         former=manifest.space,
         is_undo=True,
         report=report.to_json(),
@@ -453,6 +460,8 @@ def finished(
             "space": upgrade.space,
             "calibration": upgrade.calibration,
             "profiles": upgrade.profiles,
+            "names": None,
+            "edits": upgrade.edits,
             "upgrade": None,
             "upgraded": None
             if upgrade.is_undo

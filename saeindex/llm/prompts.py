@@ -18,7 +18,10 @@ MAX_TEXT_CHARS = 700
 OPEN, CLOSE = "<<<TEXTS", "TEXTS>>>"
 
 # Small models repeat the example: "..." is not a label, and is refused like any other bad reply.
-ANSWER_WITH_PHRASE = 'Answer with {"label": "..."}, your phrase in place of the dots.'
+ANSWER_WITH_PHRASE = (
+    'Answer with {"label": "...", "description": "..."}, in place of the dots your phrase, and one sentence '
+    "of at most 25 words on what the texts have in common."
+)
 
 # Characters that json.dumps does not escape: angle brackets (<|im_end|>, </s>, our marks), bracketed capitals
 # ([INST]), and characters that some programs read as the end of a line, or ignore.

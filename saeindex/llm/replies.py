@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from saeindex.errors import LabelerError
 from saeindex.llm.budget import BudgetReachedError
@@ -17,8 +17,20 @@ if TYPE_CHECKING:
     from saeindex.llm.prompts import Messages
 
 MAX_REPLY_CHARS = 20_000
-MAX_PHRASE_CHARS = 80
+MAX_PHRASE_CHARS, MAX_DESCRIPTION_CHARS = 80, 400
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    if not line.isprintable() or line == "...":
+        raise ValueError("not a line of text")
+    return line
+
+
 Phrase = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_PHRASE_CHARS)]
+Description = Annotated[
+    str, StringConstraints(strip_whitespace=True, max_length=MAX_DESCRIPTION_CHARS), AfterValidator(_one_line)
+]
 Score = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Form = TypeVar("Form", bound=BaseModel)
 Read = TypeVar("Read")
@@ -29,10 +41,11 @@ class BadReplyError(Exception):
 
 
 class InterpreterReply(BaseModel):
-    """The phrase that names a feature."""
+    """The phrase that names a feature, and a sentence on what it means, which a model may leave out."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     label: Phrase
+    description: Description = ""
 
 
 class PredictorReply(BaseModel):
@@ -42,12 +55,12 @@ class PredictorReply(BaseModel):
     scores: Annotated[list[Score], Field(max_length=1_000)]
 
 
-def read_phrase(reply: str) -> str:
-    """Return the label of an interpreter's reply: one printable line with a word in it."""
-    phrase = _read(reply, InterpreterReply).label
-    if not phrase.isprintable() or not any(c.isalnum() for c in phrase):
+def read_name(reply: str) -> InterpreterReply:
+    """Return an interpreter's reply, whose label is one printable line with a word in it."""
+    found = _read(reply, InterpreterReply)
+    if not found.label.isprintable() or not any(c.isalnum() for c in found.label):
         raise BadReplyError("the label is not a line of words")
-    return phrase
+    return found
 
 
 def read_scores(reply: str, count: int) -> list[float]:

@@ -12,7 +12,7 @@ from saeindex.types import visible
 # The maximum number of rows of a table, items behind a cell, and records.
 ROWS, ITEMS, RECORDS = 12, 4, 3
 # Characters of a record, and of the widest column.
-RECORD_CHARS, COLUMN_CHARS = 110, 48
+RECORD_CHARS, COLUMN_CHARS = 110, 72
 
 
 def text_of(description: Description) -> str:

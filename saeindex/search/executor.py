@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from saeindex.config import DENSE, SAE, TEXT
 from saeindex.errors import InvalidInputError, NotFoundError
+from saeindex.indexing.points import code_of
 from saeindex.language.ast import ConceptTerm, FeatureTerm
 from saeindex.language.evaluate import matched_clauses
 from saeindex.language.fields import METADATA, RECORD_ID
 from saeindex.language.to_filter import target_of
 from saeindex.protocols import Point, SearchRequest, SparseVector
-from saeindex.search.explain import Explainer, Explanation, sparse_code_of
+from saeindex.search.explain import Explainer, Explanation
 from saeindex.search.fusion import Fused
 from saeindex.search.grouping import (
     ByPoint,
@@ -208,7 +209,7 @@ class Executor:
             score=float(point.score or 0.0),
             text=point.payload["text"],
             metadata=point.payload["metadata"],
-            features=self._explainer.activations(sparse_code_of(point)),
+            features=self._explainer.activations(code_of(point)),
             explanation=self._explanation(point, plan, scoring) if plan.query.explain else None,
             passage=point.payload["passage"],
             steered=None if before is None else before.effect(ranked),

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.config import DENSE, SAE
+from saeindex.config import DENSE
 from saeindex.features.labels import telling_order
+from saeindex.indexing.points import code_of
 from saeindex.protocols import SparseVector
 from saeindex.report.numbers import counted
 from saeindex.types import Activation, Part
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from saeindex.language.evaluate import Clause
     from saeindex.protocols import Point, Vector
     from saeindex.types import FloatArray
-
-NO_CODE = SparseVector(np.zeros(0, np.int32), np.zeros(0, np.float32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +74,10 @@ class Explainer:
     def explain(self, query: Vector, point: Point) -> Explanation:
         """Return why ``point`` (with its vectors) has its score against a dense or sparse ``query``."""
         if isinstance(query, SparseVector):
-            return self.sparse(query, sparse_code_of(point))
+            return self.sparse(query, code_of(point))
         document = point.vectors[DENSE]
         assert isinstance(document, np.ndarray)  # noqa: S101  (the layout says that "dense" is dense)
-        return self.dense(query, document, sparse_code_of(point))
+        return self.dense(query, document, code_of(point))
 
     def dense(self, query: FloatArray, document: FloatArray, code: SparseVector) -> Explanation:
         """Return the parts of the cosine of ``query`` and ``document`` (unit vectors, (d,)), largest first.
@@ -109,16 +108,10 @@ class Explainer:
         order = telling_order(self._labels, self._calibration, code.indices, code.values)[:limit]
         pairs = zip(code.indices[order].tolist(), code.values[order].tolist(), strict=True)
         named = ((i, self._labels[i], value) for i, value in pairs)
-        return tuple(Activation(i, label.text, value, label.is_weak) for i, label, value in named)
+        return tuple(Activation(i, label.name, value, label.is_weak) for i, label, value in named)
 
     def _feature_parts(self, indices: NDArray[np.int32], contributions: NDArray[np.float64]) -> list[Part]:
         order = np.argsort(-np.abs(contributions), kind="stable")
         pairs = zip(indices[order].tolist(), contributions[order].tolist(), strict=True)
         named = ((i, self._labels[i], value) for i, value in pairs)
-        return [Part("feature", i, label.text, value, label.is_weak) for i, label, value in named]
-
-
-def sparse_code_of(point: Point) -> SparseVector:
-    """Return the sparse code that a point was fetched with; empty if it has none."""
-    found = point.vectors.get(SAE)
-    return found if isinstance(found, SparseVector) else NO_CODE
+        return [Part("feature", i, label.name, value, label.is_weak) for i, label, value in named]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS, SAE
-from saeindex.search.explain import sparse_code_of
+from saeindex.indexing.points import codes_of
 from saeindex.types import shown_label
 
 if TYPE_CHECKING:
@@ -105,10 +105,9 @@ def presence(points: Sequence[Point], n_features: int) -> csr_matrix:
     """Return a matrix (m, n_features) with a 1 where a point has a feature."""
     from scipy.sparse import csr_matrix
 
-    codes = [sparse_code_of(point) for point in points]
-    indptr = np.cumsum([0, *(len(code.indices) for code in codes)])
-    indices = np.concatenate([np.zeros(0, np.int32), *(code.indices for code in codes)])
-    return csr_matrix((np.ones(len(indices), np.float32), indices, indptr), shape=(len(codes), n_features))
+    codes = codes_of(points, n_features)
+    ones = np.ones(len(codes.indices), np.float32)
+    return csr_matrix((ones, codes.indices, codes.indptr), shape=(len(codes), n_features))
 
 
 def concept_facets(
@@ -124,7 +123,7 @@ def concept_facets(
         first = features[0]
         label, count = space.labels[first], int(results.counts[first])
         shares = count / results.n, float(share[first])
-        facets.append(ConceptFacet(features, label.text, label.is_weak, count, *shares, float(z[first])))
+        facets.append(ConceptFacet(features, label.name, label.is_weak, count, *shares, float(z[first])))
     return facets
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.config import SAE
-from saeindex.search.explain import sparse_code_of
+from saeindex.indexing.points import codes_of
 from saeindex.stores.tracing import noted
 
 if TYPE_CHECKING:
@@ -66,12 +66,9 @@ def code_similarity(points: Sequence[Point], calibration: Calibration) -> NDArra
     """Return the cosines (m, m) of the points' codes, activations as fractions of p90, at most 1.5."""
     from scipy.sparse import csr_matrix
 
-    codes = [sparse_code_of(point) for point in points]
-    indptr = np.cumsum([0, *(len(code.indices) for code in codes)])
-    indices = np.concatenate([np.zeros(0, np.int32), *(code.indices for code in codes)])
-    values = np.concatenate([np.zeros(0, np.float32), *(code.values for code in codes)])
-    capped = calibration.loudness(indices, values).astype(np.float64)
-    rows = csr_matrix((capped, indices, indptr), shape=(len(codes), len(calibration.p90)))
+    codes = codes_of(points, len(calibration.p90))
+    capped = calibration.loudness(codes.indices, codes.values).astype(np.float64)
+    rows = csr_matrix((capped, codes.indices, codes.indptr), shape=(len(codes), codes.n_features))
     lengths = np.sqrt(np.asarray(rows.multiply(rows).sum(1)).ravel())
     products: NDArray[np.float64] = (rows @ rows.T).toarray()
     return products / np.maximum(np.outer(lengths, lengths), 1e-12)

@@ -83,7 +83,7 @@ class Direction:
         """The concepts of the direction, by matching pursuit."""
         labels = self.space.labels
         return tuple(
-            DirectionPart(i, labels[i].text, weight, labels[i].is_weak)
+            DirectionPart(i, labels[i].name, weight, labels[i].is_weak)
             for i, weight in pursue(self.unit, self.space, SHOWN).items()
         )
 

@@ -186,7 +186,7 @@ class ProfileStore:
         return NotFoundError(f"profile {name!r}", f"the index has {known}", do)
 
     def _keep(self, profiles: dict[str, dict[str, object]]) -> None:
-        self._manifest.write(self._manifest.read().model_copy(update={"profiles": profiles}))
+        self._manifest.change(profiles=profiles)
 
     def direction(self, name: str) -> Direction:
         """Return the direction of a saved profile."""

@@ -132,7 +132,7 @@ def test_a_tone_finds_more_of_its_records_than_others(papers: FeatureIndex) -> N
     hits = papers.search(where='"deeply disappointed"', limit=240)
     found = sum("disappointed" in hit.text for hit in hits)
     wanted = sum("disappointed" in point.payload["text"] for point in all_points(papers))
-    assert found >= 0.6 * wanted
+    assert found >= 0.5 * wanted
     assert found / len(hits) > 2 * wanted / papers.count()
 
 

@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from saeindex.features import Calibration, FeatureLabel, FeatureSpace
-from saeindex.features.names_here import MIN_MADE, NameHere, names_here
+from saeindex.features.labels import HIDDEN, MANUAL, SPELLING
+from saeindex.features.names_here import MIN_MADE, CodedSample, NameHere, names_here
 from saeindex.types import SparseCode
 from tests.features.test_labels import PLANTED, embed, planted
 
@@ -22,10 +23,15 @@ def space_of(space: FeatureSpace, code: SparseCode, labels: list[FeatureLabel]) 
     return replace(space, calibration=Calibration.measure(code), labels=tuple(labels), label_vectors=vectors)
 
 
+def sample(texts: list[str], code: SparseCode) -> CodedSample:
+    """Return texts and their codes as a sample of a collection, with their numbers as ids."""
+    return CodedSample([str(row) for row in range(len(texts))], texts, embed(texts), code)
+
+
 def test_a_feature_is_named_by_the_collection_s_word_for_it(space: FeatureSpace) -> None:
     texts, code = planted()
     labels = [FeatureLabel(ELSEWHERE, trust=0.9)] * len(PLANTED)
-    found = names_here(space_of(space, code, labels), texts, embed(texts), code, embed)
+    found = names_here(space_of(space, code, labels), sample(texts, code), embed)
     assert [found[feature].words[0] for feature in range(len(PLANTED))] == PLANTED
     assert [one.records for one in found.values()] == _typical(code).tolist()
 
@@ -33,7 +39,7 @@ def test_a_feature_is_named_by_the_collection_s_word_for_it(space: FeatureSpace)
 def test_a_name_that_holds_elsewhere_only_loses_trust_and_the_words_have_it(space: FeatureSpace) -> None:
     texts, code = planted()
     labels = [FeatureLabel(ELSEWHERE, trust=0.9), *(FeatureLabel(word, trust=0.6) for word in PLANTED[1:])]
-    found = names_here(space_of(space, code, labels), texts, embed(texts), code, embed)
+    found = names_here(space_of(space, code, labels), sample(texts, code), embed)
     assert (found[0].trust or 1) < 0.65
     assert (found[0].trust_of_words or 0) > 0.85
     assert all((found[feature].trust or 0) > 0.85 for feature in range(1, len(PLANTED)))
@@ -45,7 +51,7 @@ def test_few_records_move_the_trust_little(space: FeatureSpace) -> None:
         labels = [FeatureLabel(ELSEWHERE, trust=0.9)] * len(PLANTED)
         kept = np.arange(rows)
         part = space_of(space, code, labels)
-        found = names_here(part, texts[:rows], embed(texts[:rows]), code.take(kept), embed)
+        found = names_here(part, sample(texts[:rows], code.take(kept)), embed)
         trusts = [one.trust for one in found.values() if one.trust is not None]
         assert trusts
         assert low < np.mean(trusts) < high
@@ -55,15 +61,47 @@ def test_features_of_few_records_and_texts_without_words_have_no_names(space: Fe
     texts, code = planted(rows=4 * MIN_MADE)
     labels = [FeatureLabel(word) for word in PLANTED]
     made = space_of(space, code, labels)
-    few = names_here(made, texts[:MIN_MADE], embed(texts[:MIN_MADE]), code.take(np.arange(MIN_MADE)), embed)
+    few = names_here(made, sample(texts[:MIN_MADE], code.take(np.arange(MIN_MADE))), embed)
     assert few == {}
     texts, code = planted(rows=400)
-    assert names_here(space_of(space, code, labels), ["1 2 3"] * 400, embed(texts), code, embed) == {}
+    wordless = replace(sample(texts, code), texts=["1 2 3"] * 400)
+    assert names_here(space_of(space, code, labels), wordless, embed) == {}
 
 
-def test_names_survive_json() -> None:
-    for name in (NameHere(("brisket", "bbq"), 40, 0.7, 0.91), NameHere((), 9)):
-        assert NameHere.from_json(name.to_json()) == name
+def test_the_example_is_the_shortest_of_the_strongest(space: FeatureSpace) -> None:
+    texts, code = planted()
+    labels = [FeatureLabel(word) for word in PLANTED]
+    found = names_here(space_of(space, code, labels), sample(texts, code), embed)
+    for feature, here in found.items():
+        values = code.to_csr()[:, [feature]].toarray().ravel()
+        clear = np.flatnonzero(values >= np.quantile(values[values > 0], 0.75))
+        assert int(here.example) in clear
+        assert len(texts[int(here.example)]) == min(len(texts[row]) for row in clear)
+
+
+RAIL, BRISKET, TRUSTED = FeatureLabel("rail", trust=0.6), ("brisket",), FeatureLabel("meals", trust=0.9)
+
+
+@pytest.mark.parametrize(
+    ("label", "here", "name", "is_weak"),
+    [
+        (TRUSTED, NameHere(("brisket", "bbq"), 40, 0.7, 0.9), "meals · here: brisket, bbq", False),
+        (TRUSTED, NameHere(("meal", "tasty meal"), 40, 0.9, 0.9), "meals · here: tasty meal", False),
+        (RAIL, NameHere(BRISKET, 40, 0.7, 0.9), "rail · here: brisket", False),
+        (RAIL, NameHere(BRISKET, 40, 0.9, 0.7), "rail", False),
+        (RAIL, NameHere(BRISKET, 40, 0.7, 0.7), "rail", True),
+        (replace(TRUSTED, kind=SPELLING), NameHere(BRISKET, 40, 0.7, 0.9), "meals · here: brisket", False),
+        (replace(TRUSTED, kind=SPELLING), NameHere(BRISKET, 40, 0.9, 0.7), "meals", True),
+        (TRUSTED, NameHere(BRISKET, 40, 0.7, 0.7), "meals", True),
+        (TRUSTED, NameHere(BRISKET, 40), "meals", False),
+        (replace(RAIL, method=MANUAL), NameHere((), 40, 0.5), "rail", False),
+        (replace(RAIL, method=MANUAL, kind=HIDDEN), NameHere((), 40, 0.5), "rail", True),
+    ],
+)
+def test_a_name_is_shown_with_words_that_are_trusted_and_new(
+    label: FeatureLabel, here: NameHere, name: str, is_weak: bool
+) -> None:
+    assert (here.of(label).name, here.of(label).is_weak) == (name, is_weak)
 
 
 @pytest.fixture(scope="module")

@@ -207,14 +207,12 @@ def test_an_upgrade_can_be_undone_until_records_change(
 
 
 def test_undoing_brings_edits_back_and_names_what_was_made_since(
-    folder: Path, new_space: FeatureSpace
+    folder: Path, old_space: FeatureSpace, new_space: FeatureSpace
 ) -> None:
-    with FeatureIndex.open(folder) as index:
+    with FeatureIndex.open(folder, encoder=RandomEncoder(old_space.encoder)) as index:
         before = index.steering_profile("liked").edits
         index.upgrade(new_space)
-        labels = list(index.space.labels)
-        labels[5] = FeatureLabel("named since", "manual")
-        index.space = replace(index.space, labels=tuple(labels))
+        index.rename(5, "named since")
         index.save_profile(index.steering_profile("liked").edited({7: 0.5}))
         index.save_profile(index.fit_profile("since", like=["r3"]).edited({9: 0.5}))
         report = index.undo_upgrade()

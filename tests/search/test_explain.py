@@ -57,7 +57,7 @@ def test_a_dense_explanation_has_the_code_s_features_then_residual_and_bias(pape
         assert {a.id for a in hit.features} <= {part.feature for part in features}
         sizes = [abs(part.value) for part in features]
         assert sizes == sorted(sizes, reverse=True)
-        assert all(part.label == papers.space.labels[part.feature or 0].text for part in features)
+        assert all(part.label == papers.space.labels[part.feature or 0].name for part in features)
 
 
 def test_a_sparse_explanation_lists_only_features_that_query_and_record_share(papers: FeatureIndex) -> None:
@@ -86,7 +86,7 @@ def test_typical_concepts_come_first_the_loudest_before_others(papers: FeatureIn
         assert [active.id for active in hit.features] == [one.id for one in strongest[:10]]
         assert min(active.activation for active in hit.features) > 0
         assert [active.label for active in hit.features] == [
-            papers.space.labels[active.id].text for active in hit.features
+            papers.space.labels[active.id].name for active in hit.features
         ]
 
 

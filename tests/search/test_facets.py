@@ -38,7 +38,7 @@ def test_facets_are_the_most_over_represented_concepts(any_papers: FeatureIndex)
         count, z = wanted[facet.features[0]]
         assert (facet.count, facet.share) == (count, count / FACET_RESULTS)
         assert facet.z == pytest.approx(z, abs=1e-5)
-        assert facet.label == any_papers.space.labels[facet.features[0]].text
+        assert facet.label == any_papers.space.labels[facet.features[0]].name
     listed = {feature for facet in facets for feature in facet.features}
     assert listed == {f for f, (count, z) in wanted.items() if z >= MIN_Z + 1e-9 and count >= 2}
     strengths = [facet.z for facet in facets]

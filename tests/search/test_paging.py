@@ -13,8 +13,9 @@ from qdrant_client.models import FieldCondition, Filter, MatchValue
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.errors import InvalidInputError, QueryTimeoutError, StorageError
 from saeindex.indexing.passages import PassageOptions
+from saeindex.indexing.points import code_of
 from saeindex.protocols import Point, SearchRequest
-from saeindex.search.explain import Explanation, sparse_code_of
+from saeindex.search.explain import Explanation
 from saeindex.search.hits import Hits
 from saeindex.search.rerank import Rescored
 from saeindex.stores.tracing import Deadline
@@ -126,12 +127,12 @@ class ByLength:
         return SearchRequest(self.vector, limit=limit, with_payload=["record_id"], with_vectors=["sae"])
 
     def scores(self, points: list[Point]) -> np.ndarray:
-        sizes = np.array([len(sparse_code_of(point).indices) for point in points], float)
+        sizes = np.array([len(code_of(point).indices) for point in points], float)
         sizes[sizes == 0] = np.nan
         return sizes
 
     def explain(self, points: list[Point], row: int) -> Explanation:
-        size = float(len(sparse_code_of(points[row]).indices))
+        size = float(len(code_of(points[row]).indices))
         parts = (Part("source", None, "half", size / 2), Part("source", None, "other half", size / 2))
         return Explanation(parts, size)
 
@@ -141,7 +142,7 @@ def test_a_second_pass_ranks_its_candidates_by_its_own_scores(any_papers: Featur
     request = SearchRequest(vector, query_filter=ASTRONOMY, score_threshold=20.0)
     rescored = Rescored(any_papers.store, ByLength(vector), request)  # type: ignore[arg-type]
     points = [p for p in all_points(any_papers) if p.payload["metadata"]["topic"] == "astronomy"]
-    wanted = {p.id: len(sparse_code_of(p).indices) for p in points if len(sparse_code_of(p).indices) >= 20}
+    wanted = {p.id: len(code_of(p).indices) for p in points if len(code_of(p).indices) >= 20}
     best = rescored.best(100, vectors=("dense", "sae"))
     assert {point.id: point.score for point in best} == wanted
     order = [(-(point.score or 0.0), point.id) for point in best]
@@ -150,7 +151,7 @@ def test_a_second_pass_ranks_its_candidates_by_its_own_scores(any_papers: Featur
     for point in best:
         assert rescored.explain(point).total == point.score
     outside = next(p for p in all_points(any_papers) if p.payload["metadata"]["topic"] != "astronomy")
-    assert rescored.explain(outside).total == len(sparse_code_of(outside).indices)
+    assert rescored.explain(outside).total == len(code_of(outside).indices)
 
 
 # Time -------------------------------------------------------------------------------------------------

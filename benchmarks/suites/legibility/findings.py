@@ -22,6 +22,7 @@ from saeindex.analysis.diff.diff import diff
 from saeindex.analysis.diff.options import DiffOptions
 
 if TYPE_CHECKING:
+    from benchmarks.suites.legibility.versions import Version
     from saeindex import FeatureSpace
     from saeindex.analysis.diff.results import Finding
 
@@ -54,20 +55,20 @@ class Claim:
     is_decoy: bool
 
 
-def claims(version: str, space: FeatureSpace, group: str) -> Iterator[tuple[Claim, str, str]]:
+def claims(version: Version, group: str) -> Iterator[tuple[Claim, str, str]]:
     """Yield the claims of one version, each with the finding's name and the example's text."""
     rng = np.random.default_rng(len(group))
-    found = [one for corpus in CORPORA[group] for one in _of_corpus(space, corpus, rng)]
+    found = [one for corpus in CORPORA[group] for one in _of_corpus(version.of(corpus), corpus, rng)]
     classes = [found[i] for i in sorted(rng.permutation(len(found))[:COMPARED].tolist())]
     for corpus, value, findings in classes:
         shown = [(one, one.examples[one.group][0]) for one in findings[:FIRST]]
         for place, (one, example) in enumerate(shown):
             feature = int(one.key)
-            name = space.labels[feature].text
-            yield Claim(version, group, corpus, value, feature, example.id, False), name, example.text
+            name = version.of(corpus).labels[feature].name
+            yield Claim(version.name, group, corpus, value, feature, example.id, False), name, example.text
             if len(shown) > 1 and rng.integers(DECOYS) == 0:
                 _, other = shown[place - 1]
-                yield Claim(version, group, corpus, value, feature, other.id, True), name, other.text
+                yield Claim(version.name, group, corpus, value, feature, other.id, True), name, other.text
 
 
 def _of_corpus(

@@ -3,7 +3,7 @@
 The other text is one of its nearest that lack the feature. Further questions are on findings (see
 :mod:`.findings`). `python -m benchmarks.suites.legibility.quiz FOLDER` writes what a reader sees, in parts,
 and the key, which has ids and numbers only. A reader answers with a JSON object of "A" and "B" by question
-number, of findings "Y" and "N"; `--answers` collects such files.
+number, of findings "Y" and "N", of clusters "1" to "5"; `--answers` collects such files.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks import data, mixture
 from benchmarks.corpora import CachedEncoder
-from benchmarks.suites.legibility.findings import Claim, claims
-from saeindex import FeatureSpace
+from benchmarks.suites.legibility.clusters import ClusterQuestion, cluster_questions
+from benchmarks.suites.legibility.findings import CORPORA, Claim, claims
+from benchmarks.suites.legibility.versions import GROUPS, Version, asked, versions
 from saeindex.features.labels import telling_order
 
 if TYPE_CHECKING:
@@ -28,22 +28,17 @@ if TYPE_CHECKING:
 
     from saeindex.types import FloatArray, Record, SparseCode
 
-SPACES = {"v1": "minilm-general", "v2": "minilm-concepts"}
-GENERAL = (
-    "wikisplit", "topical_chat", "sgd", "nq_open", "gsm8k", "goemotions", "clinc150", "sentence_polarity",
-    "medquad", "scicite", "stackoverflow_titles", "subjectivity", "tweeteval_stance",
-)  # fmt: skip
-GROUPS = {"general": GENERAL, "kept_out": mixture.KEPT_OUT}
 DRAWS = ("all", "shown")
 FOLDER = Path(__file__).parent / "reading"
 # Questions of each kind: what is shown is what counts.
 QUESTIONS, SEED = {"all": 300, "shown": 600}, 0
-# Texts of a corpus, the longest that is read, features shown of a record, and near texts without a feature.
-RECORDS, MAX_CHARS, SHOWN, NEAR = 500, 600, 5, 10
+# Features shown of a record, and near texts without a feature.
+SHOWN, NEAR = 5, 10
 PART = 200
 ASK = {
     "part": "Which of the two texts, A or B, is about what the name before them says?\n",
     "claims": "Does the text say or show what the name before it says, Y or N?\n",
+    "clusters": "Which of the five groups of records does the name before them stand for, 1 to 5?\n",
 }
 
 
@@ -57,11 +52,8 @@ class Texts:
 
     @classmethod
     def read(cls, group: str, encoder: CachedEncoder) -> Texts:
-        """Read the `test` parts; of a corpus, its first records that are short enough to be read."""
-        found: list[tuple[str, Record]] = []
-        for corpus in GROUPS[group]:
-            short = [r for r in data.read(corpus, "test") if len(r.text) <= MAX_CHARS]
-            found += [(corpus, record) for record in short[:RECORDS]]
+        """Read the records that may be asked about."""
+        found = [(corpus, record) for corpus in GROUPS[group] for record in asked(corpus)]
         vectors = encoder.encode_document([record.text for _, record in found])
         return cls(np.array([corpus for corpus, _ in found]), [record for _, record in found], vectors)
 
@@ -80,21 +72,17 @@ class Question:
     answer: str
 
 
-def is_hidden(space: FeatureSpace) -> NDArray[np.bool_]:
-    """Return the features (n,) that are shown last: their label is weak."""
-    return np.array([label.is_weak for label in space.labels])
-
-
-def questions(version: str, space: FeatureSpace, group: str, texts: Texts) -> Iterator[Question]:
+def questions(version: Version, group: str, texts: Texts) -> Iterator[Question]:
     """Yield questions: of features drawn alike ("all"), and as often as records show them ("shown")."""
     rng = np.random.default_rng([SEED, *group.encode()])
+    space = version.space
     code = space.sae.encode(texts.vectors)
     active = code.to_csr()
     rows = np.repeat(np.arange(len(texts.records)), np.diff(code.indptr))
     is_typical = space.calibration.levels(code.indices, code.values) >= 1
     pairs = {
         "all": _one_of_each(rows[is_typical], code.indices[is_typical], rng),
-        "shown": _of_records(space, code, rng),
+        "shown": _of_records(version, texts, code, rng),
     }
     for draw in DRAWS:
         taken = 0
@@ -106,7 +94,7 @@ def questions(version: str, space: FeatureSpace, group: str, texts: Texts) -> It
             near = without[np.argsort(-(texts.vectors[without] @ texts.vectors[row]))[:NEAR]]
             lacks = texts.records[int(rng.choice(near))].id
             corpus, answer = str(texts.corpora[row]), "AB"[int(rng.integers(2))]
-            yield Question(version, group, draw, feature, corpus, texts.records[row].id, lacks, answer)
+            yield Question(version.name, group, draw, feature, corpus, texts.records[row].id, lacks, answer)
             taken += 1
             if taken == QUESTIONS[draw]:
                 break
@@ -120,58 +108,69 @@ def _one_of_each(
         yield int(rng.choice(rows[features == feature])), int(feature)
 
 
-def _of_records(space: FeatureSpace, code: SparseCode, rng: np.random.Generator) -> Iterator[tuple[int, int]]:
+def _of_records(
+    version: Version, texts: Texts, code: SparseCode, rng: np.random.Generator
+) -> Iterator[tuple[int, int]]:
     """Yield records in a random order, each with one of the features that are shown first of it."""
-    hidden = is_hidden(space)
+    hidden = {str(corpus): version.of(corpus).has_weak_label for corpus in set(texts.corpora)}
     for row in rng.permutation(len(code)).tolist():
-        indices, values = code.row(row)
+        corpus = str(texts.corpora[row])
+        space, (indices, values) = version.of(corpus), code.row(row)
         first = indices[telling_order(space.labels, space.calibration, indices, values)][:SHOWN]
-        if not hidden[first].all():
-            yield row, int(rng.choice(first[~hidden[first]]))
+        if not hidden[corpus][first].all():
+            yield row, int(rng.choice(first[~hidden[corpus][first]]))
 
 
-def shares(space: FeatureSpace, texts: Texts) -> dict[str, float]:
-    """Return the shares of live features and of code mass that are hidden, and the mass shown by corpus."""
-    code = space.sae.encode(texts.vectors)
-    hidden = is_hidden(space)
-    live = np.unique(code.indices)
+def shares(version: Version, texts: Texts) -> dict[str, float]:
+    """Return the shares of live features and of code mass that are hidden, and the mass hidden by corpus."""
+    code = version.space.sae.encode(texts.vectors)
+    rows = np.repeat(np.arange(len(code)), np.diff(code.indptr))
+    corpora = sorted(map(str, set(texts.corpora)))
+    is_hidden = np.zeros(len(rows), bool)
+    features = []
+    for corpus in corpora:
+        hidden, own = version.of(corpus).has_weak_label, texts.corpora[rows] == corpus
+        is_hidden[own] = hidden[code.indices[own]]
+        features.append(hidden[np.unique(code.indices[own])].mean())
     mass = np.zeros(len(code))
-    np.add.at(mass, np.repeat(np.arange(len(code)), np.diff(code.indptr)), code.values * hidden[code.indices])
+    np.add.at(mass, rows, code.values * is_hidden)
     mass /= np.add.reduceat(code.values, code.indptr[:-1])
-    by_corpus = {str(corpus): float(mass[texts.corpora == corpus].mean()) for corpus in set(texts.corpora)}
-    return {"features": float(hidden[live].mean()), "mass": float(mass.mean())} | by_corpus
+    by_corpus = {corpus: float(mass[texts.corpora == corpus].mean()) for corpus in corpora}
+    return {"features": float(np.mean(features)), "mass": float(mass.mean())} | by_corpus
 
 
 def write(folder: Path) -> None:
     """Write the key of all questions in a random order, and what a reader sees of them."""
     encoder = CachedEncoder()
     texts = {group: Texts.read(group, encoder) for group in GROUPS}
-    spaces = {version: FeatureSpace.load(name) for version, name in SPACES.items()}
-    asked = [
-        question
-        for version, space in spaces.items()
-        for group in GROUPS
-        for question in questions(version, space, group, texts[group])
-    ]
-    claimed = [
-        one for version, space in spaces.items() for group in GROUPS for one in claims(version, space, group)
-    ]
+    corpora = sorted({corpus for named in (GROUPS, CORPORA) for group in named.values() for corpus in group})
+    known = {version.name: version for version in versions(encoder, corpora)}
+    asked_of = [q for one in known.values() for group in GROUPS for q in questions(one, group, texts[group])]
+    claimed = [claim for one in known.values() for group in GROUPS for claim in claims(one, group)]
+    named = list(cluster_questions(corpora))
     rng = np.random.default_rng(SEED)
-    asked, claimed = ([given[i] for i in rng.permutation(len(given))] for given in (asked, claimed))
+    named = [named[i] for i in rng.permutation(len(named))]
+    asked_of = [asked_of[i] for i in rng.permutation(len(asked_of))]
+    claimed = [claimed[i] for i in rng.permutation(len(claimed))]
     of = {(str(c), r.id): r.text for t in texts.values() for c, r in zip(t.corpora, t.records, strict=True)}
     FOLDER.mkdir(exist_ok=True)
     key: dict[str, Any] = {
-        "spaces": {version: space.fingerprint for version, space in spaces.items()},
+        "spaces": {name: version.space.fingerprint for name, version in known.items()},
         "columns": list(Question.__slots__),
-        "questions": [list(asdict(question).values()) for question in asked],
+        "questions": [list(asdict(question).values()) for question in asked_of],
         "claim_columns": list(Claim.__slots__),
         "claims": [list(asdict(claim).values()) for claim, _, _ in claimed],
+        "cluster_columns": list(ClusterQuestion.__slots__),
+        "clusters": [list(asdict(question).values()) for question, _, _ in named],
     }
     (FOLDER / "key.json").write_text(json.dumps(key))
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder, "part", [_shown(i, one, spaces[one.space], of) for i, one in enumerate(asked)])
+    names = [known[one.space].of(one.corpus).labels[one.feature].name for one in asked_of]
+    shown = [_shown(i, one, name, of) for i, (one, name) in enumerate(zip(asked_of, names, strict=True))]
+    _write(folder, "part", shown)
     lines = [f"c{i}. {name}\n  {_line(text)}\n" for i, (_, name, text) in enumerate(claimed)]
     _write(folder, "claims", lines)
+    _write(folder, "clusters", [_groups(i, name, groups) for i, (_, name, groups) in enumerate(named)])
 
 
 def _write(folder: Path, name: str, lines: Sequence[str]) -> None:
@@ -180,11 +179,17 @@ def _write(folder: Path, name: str, lines: Sequence[str]) -> None:
         (folder / f"{name}-{start // PART + 1:02}.txt").write_text(part)
 
 
-def _shown(number: int, question: Question, space: FeatureSpace, of: dict[tuple[str, str], str]) -> str:
+def _shown(number: int, question: Question, name: str, of: dict[tuple[str, str], str]) -> str:
     """Return what a reader sees of a question."""
     two = [of[question.corpus, question.has], of[question.corpus, question.lacks]]
     a, b = two if question.answer == "A" else reversed(two)
-    return f"{number}. {space.labels[question.feature].text}\n  A: {_line(a)}\n  B: {_line(b)}\n"
+    return f"{number}. {name}\n  A: {_line(a)}\n  B: {_line(b)}\n"
+
+
+def _groups(number: int, name: str, groups: Sequence[Sequence[str]]) -> str:
+    """Return what a reader sees of a question on the name of a cluster."""
+    lines = [f"  {place}: {' | '.join(group)}" for place, group in enumerate(groups, 1)]
+    return "\n".join([f"k{number}. {name}", *lines, ""])
 
 
 def _line(text: str) -> str:
@@ -199,9 +204,9 @@ def collect(files: Sequence[Path], judge: str) -> None:
     (FOLDER / f"answers-{judge}.json").write_text(json.dumps(dict(sorted(answers.items(), key=_number))))
 
 
-def _number(answer: tuple[str, str]) -> tuple[bool, int]:
-    number = answer[0].removeprefix("c")
-    return number != answer[0], int(number)
+def _number(answer: tuple[str, str]) -> tuple[str, int]:
+    digits = answer[0].lstrip("ck")
+    return answer[0].removesuffix(digits), int(digits)
 
 
 def main() -> None:

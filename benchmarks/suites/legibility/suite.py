@@ -1,4 +1,4 @@
-"""Legibility of the default space beside version one: what a reader detects, and what features answer to.
+"""Legibility of the names that an index shows, beside those of the spaces: what a reader detects.
 
 Splits: spaces and vocabulary are made from `fit` parts, best sets of synsets are chosen on `choose`, all
 figures are of `test` parts; agnews, product_reviews and us_speeches are in no fitting at all. The reader's
@@ -18,24 +18,20 @@ from scipy.stats import binomtest
 from benchmarks import vocabulary
 from benchmarks.corpora import CachedEncoder
 from benchmarks.outcome import Figure, Outcome, at_least, at_most
+from benchmarks.suites.legibility.clusters import ClusterQuestion
 from benchmarks.suites.legibility.conceptuality import KINDS, Described, SynsetSets, described
 from benchmarks.suites.legibility.findings import Claim
-from benchmarks.suites.legibility.quiz import (
-    DRAWS,
-    FOLDER,
-    GROUPS,
-    SPACES,
-    Question,
-    Texts,
-    is_hidden,
-    shares,
-)
-from saeindex import FeatureSpace
+from benchmarks.suites.legibility.quiz import DRAWS, FOLDER, Question, Texts, shares
+from benchmarks.suites.legibility.versions import GROUPS, SPACES, Version, versions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from saeindex import FeatureSpace
+
 SEED, BOOTSTRAPS = 0, 2_000
+NOW = "here"
+PREFIX = {"v1": "v1_", "v2": "before_", "here": ""}
 # What a blind reader should detect of the features that are shown.
 AIMS = {"general": 0.90, "kept_out": 0.88}
 JUDGED: dict[str, Callable[[float], Figure]] = {
@@ -47,39 +43,47 @@ JUDGED: dict[str, Callable[[float], Figure]] = {
 
 
 def run(quick: bool = False) -> Outcome:
-    """Measure both versions by the same rules."""
+    """Measure all versions by the same rules."""
     outcome, encoder = Outcome("legibility", quick, SEED), CachedEncoder()
-    spaces = {version: FeatureSpace.load(name) for version, name in SPACES.items()}
+    compared = versions(encoder, [corpus for group in GROUPS.values() for corpus in group])
+    spaces = {version.name: version.space for version in compared}
     read = {cell: (float(right.mean()), len(right)) for cell, right in correct(spaces).items()}
-    for group, draw in product(GROUPS, DRAWS):
+    for (group, draw), one in product(product(GROUPS, DRAWS), SPACES):
         name = f"detection_{group}{'_shown' if draw == 'shown' else ''}"
-        (before, n_before), (now, n) = (read[version, group, draw] for version in SPACES)
-        outcome.figures[f"v1_{name}"] = Figure(before, "share", n=n_before)
-        is_judged = draw == "shown"
-        outcome.figures[name] = at_least(now, before, "share", n) if is_judged else Figure(now, "share", n=n)
-    for version, space in spaces.items():
-        prefix = "" if version == "v2" else f"{version}_"
-        for name, value in figures_of(space, encoder):
-            judge = JUDGED.get(name) if version == "v2" else None
-            outcome.figures[prefix + name] = judge(value) if judge else Figure(value, "")
+        value, n = read[one, group, draw]
+        is_judged = draw == "shown" and one == NOW
+        figure = (
+            at_least(value, read["v1", group, draw][0], "share", n)
+            if is_judged
+            else Figure(value, "share", n=n)
+        )
+        outcome.figures[PREFIX[one] + name] = figure
+    for version in compared:
+        for name, value in figures_of(version, encoder):
+            judge = JUDGED.get(name) if version.name == NOW else None
+            outcome.figures[PREFIX[version.name] + name] = judge(value) if judge else Figure(value, "")
     outcome.figures["conceptuality_gain"] = gain(spaces, encoder)
-    for (version, kind), said in said_to_agree(spaces).items():
-        name = f"{'' if version == 'v2' else f'{version}_'}findings_{kind}"
+    for (one, kind), said in said_to_agree(spaces).items():
+        name = f"{PREFIX[one]}findings_{kind}"
         outcome.figures[name] = Figure(float(said.mean()), "share", n=len(said))
+    for namer, right in named_right().items():
+        name = f"{'' if namer == 'saeindex' else f'{namer}_'}cluster_names_matched"
+        outcome.figures[name] = Figure(float(np.mean(right)), "share", n=len(right))
     outcome.tables["judges"] = {path.stem: len(json.loads(path.read_text())) for path in answer_files()}
     outcome.tables["detection"] = intervals(spaces)
     return outcome
 
 
-def figures_of(space: FeatureSpace, encoder: CachedEncoder) -> Iterator[tuple[str, float]]:
-    """Yield the figures of one space that need no reader."""
+def figures_of(version: Version, encoder: CachedEncoder) -> Iterator[tuple[str, float]]:
+    """Yield the figures of one version that need no reader."""
+    space = version.space
     found = described(space.sae, space.calibration.median, SynsetSets.read(encoder))
-    is_shown = found.is_live & ~is_hidden(space)
+    is_shown = found.is_live & ~space.has_weak_label
     yield "conceptuality_f1", found.means()["best"]
     yield "spelling_share_all", found.means()["spelling_share"]
     yield "spelling_share_shown", float(found.is_spelling()[is_shown].mean())
     for group in GROUPS:
-        own = shares(space, Texts.read(group, encoder))
+        own = shares(version, Texts.read(group, encoder))
         suffix = "" if group == "general" else f"_{group}"
         yield f"hidden_feature_share{suffix}", own.pop("features")
         yield f"hidden_mass{suffix}", own.pop("mass")
@@ -128,7 +132,7 @@ def correct(spaces: Mapping[str, FeatureSpace]) -> dict[tuple[str, str, str], ND
     questions, _ = asked(spaces)
     found: dict[tuple[str, str, str], list[bool]] = {}
     for number, answer in answers():
-        if not number.startswith("c"):
+        if number.isdigit():
             one = questions[int(number)]
             found.setdefault((one.space, one.group, one.draw), []).append(answer == one.answer)
     return {cell: np.array(right) for cell, right in found.items()}
@@ -147,6 +151,18 @@ def said_to_agree(spaces: Mapping[str, FeatureSpace]) -> dict[tuple[str, str], N
             kind = "decoys_taken" if one.is_decoy else "read_right"
             found.setdefault((one.space, kind), []).append(answer == "Y")
     return {cell: np.array(said) for cell, said in found.items()}
+
+
+def named_right() -> dict[str, list[bool]]:
+    """Return whether the group of a cluster's name was found among five, by who named it."""
+    key = json.loads((FOLDER / "key.json").read_text())
+    questions = [ClusterQuestion(*row) for row in key["clusters"]]
+    found: dict[str, list[bool]] = {}
+    for number, answer in answers():
+        if number.startswith("k"):
+            one = questions[int(number.removeprefix("k"))]
+            found.setdefault(one.namer, []).append(answer == str(one.answer))
+    return found
 
 
 def answers() -> Iterator[tuple[str, str]]:

@@ -29,7 +29,8 @@ from saeindex.analysis.cluster.quality import free_clusters
 from saeindex.analysis.cluster.results import Clustering
 from saeindex.analysis.cluster.verdict import UNJUDGED, judge, signs_of
 from saeindex.analysis.cluster.views import Views
-from saeindex.analysis.stats.stratified import memberships
+from saeindex.analysis.stats.group_names import group_names
+from saeindex.analysis.stats.stratified import memberships, one_hot
 from saeindex.collection.rows import Rows, concept_parts, tokens, word_matrix
 from saeindex.collection.snapshot import rows_of_snapshot
 from saeindex.errors import InvalidInputError
@@ -161,11 +162,13 @@ def _reported(
 ) -> Clustering:
     """Measure the clusters, and place the rows that were not clustered."""
     is_asked = np.isin(taken.rows, rows).tolist()
-    names = axis.names if method == "anchored" else ("",) * len(axis.values)
+    sample_codes = grouped.scores.argmax(1)
+    count = len(axis.values)
+    is_named = method == "anchored"
+    names = axis.names if is_named else group_names(snapshot, taken.rows, one_hot(sample_codes, count))
     ids = [
         snapshot.ids[row] if asked else "" for row, asked in zip(taken.rows.tolist(), is_asked, strict=True)
     ]
-    sample_codes = grouped.scores.argmax(1)
     clusters = described_clusters(grouped.placer.sample, ids, grouped.scores, names, shown)
     rest = rows[~np.isin(rows, taken.rows)]
     shares = np.concatenate([grouped.scores, grouped.placer.of_snapshot(snapshot, rest)])

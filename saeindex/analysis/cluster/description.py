@@ -52,7 +52,7 @@ def described_clusters(
         central, edge = inside[_central(sample, inside, lead)], inside[np.argsort(lead, kind="stable")]
         found.append(
             Cluster(
-                name or f"cluster {value + 1}",
+                name,
                 int(sizes[value]),
                 float(sizes[value] / max(1, len(codes))),
                 key_concepts(sample, over[value], lift[value]),
@@ -86,7 +86,7 @@ def key_concepts(sample: CollectionSample, over: Doubles, lift: Doubles) -> tupl
     ordered = sorted(kept, key=lambda feature: space.labels[feature].is_weak)[:CONCEPTS]
     labels = [space.labels[feature] for feature in ordered]
     return tuple(
-        KeyConcept(feature, label.text, float(lift[feature]), float(share[feature]), label.is_weak)
+        KeyConcept(feature, label.name, float(lift[feature]), float(share[feature]), label.is_weak)
         for feature, label in zip(ordered, labels, strict=True)
     )
 

@@ -128,7 +128,7 @@ class _Describer:
 
     def _concept(self, feature: int, field: str) -> PairedConcept:
         label = self._space.labels[feature]
-        return PairedConcept(feature, shown_label(label.text, label.is_weak), field)
+        return PairedConcept(feature, shown_label(label.name, label.is_weak), field)
 
 
 def _presence(
@@ -225,7 +225,7 @@ def companions(
     for i in chosen:
         label = space.labels[int(columns[i])]
         share, base = float(k[i] / n_own), float(total[i] / n)
-        shown = shown_label(label.text, label.is_weak)
+        shown = shown_label(label.name, label.is_weak)
         counted = int(k[i]), float(expected[i]), share, base, share / base
         found.append(Companion(int(columns[i]), shown, *counted, float(p[i]), float(q[i])))
     return found

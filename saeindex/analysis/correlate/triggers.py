@@ -97,7 +97,7 @@ def _named(behaviour: NamedConcept | int, responses: Snapshot) -> NamedConcept:
     if isinstance(behaviour, NamedConcept):
         return behaviour
     label = responses.space.label(behaviour)
-    return NamedConcept(shown_label(label.text, label.is_weak), features=(behaviour,))
+    return NamedConcept(shown_label(label.name, label.is_weak), features=(behaviour,))
 
 
 def _tables(
@@ -205,4 +205,4 @@ class _Finder:
 
     def _concept(self, feature: int) -> PairedConcept:
         label = self._prompts.space.labels[feature]
-        return PairedConcept(feature, shown_label(label.text, label.is_weak), self._prompts.field)
+        return PairedConcept(feature, shown_label(label.name, label.is_weak), self._prompts.field)

@@ -134,7 +134,7 @@ def counted_diff(
     kept = np.flatnonzero((support >= options.min_support) & (support <= total - options.min_support))
     counts = StratifiedCounts(k[None][:, :, kept], np.array([list(sizes.values())], np.float64))
     labels = [space.labels[i] for i in kept.tolist()]
-    shown = tuple(shown_label(label.text, label.is_weak) for label in labels)
+    shown = tuple(shown_label(label.name, label.is_weak) for label in labels)
     evidence = Evidence("concepts", tuple(kept.tolist()), shown, _nothing(len(kept)))
     test = run_counted(evidence, counts, options.method)
     design = Design(np.zeros(0, np.int32))

@@ -15,7 +15,7 @@ from saeindex.analysis.stats.choices import Family, described_correction
 from saeindex.analysis.stats.evidence import evidence_of
 from saeindex.analysis.stats.family_test import run_tests
 from saeindex.collection.rows import tokens
-from saeindex.features.labels import telling_order
+from saeindex.features.labels import HERE, telling_order
 from saeindex.report.model import Example
 from saeindex.sae.metrics import unit_rows
 from saeindex.types import shown_label
@@ -199,7 +199,7 @@ def example_of(snapshot: Snapshot, row: int, text: str, highlights: tuple[str, .
     space = snapshot.space
     order = telling_order(space.labels, space.calibration, code.indices, code.data)[:SHOWN_CONCEPTS]
     labels = [space.labels[int(code.indices[i])] for i in order]
-    shown = tuple(shown_label(label.text, label.is_weak) for label in labels)
+    shown = tuple(shown_label(label.name, label.is_weak) for label in labels)
     whole = Example(snapshot.ids[row], " ".join(text.split()), shown, highlights)
     return replace(whole, text=_excerpt(whole))
 
@@ -215,7 +215,8 @@ def _excerpt(example: Example) -> str:
 
 def _highlights(one: Finding, text: str) -> tuple[str, ...]:
     """Return the words of a text that are the finding, or that its label names."""
-    wanted = {str(one.key)} if one.family == "words" else tokens(one.label.removesuffix(" (weak)"))
+    name = one.label.removesuffix(" (weak)").replace(HERE, ", ")
+    wanted = {str(one.key)} if one.family == "words" else tokens(name)
     return tuple(sorted(word for word in tokens(text) if word in wanted and word.isalnum()))
 
 

@@ -256,4 +256,4 @@ def _aligned(
 
 
 def _label(snapshot: Snapshot, family: Family, key: str) -> str:
-    return snapshot.space.labels[int(key)].text if family == "concepts" else key
+    return snapshot.space.labels[int(key)].name if family == "concepts" else key

@@ -12,7 +12,7 @@ from saeindex.analysis.diff.options import DiffOptions
 from saeindex.analysis.profile.results import SetProfile, Standing, Theme
 from saeindex.analysis.stats.choices import Family
 from saeindex.analysis.stats.design import design_of
-from saeindex.analysis.stats.evidence import cluster_names
+from saeindex.analysis.stats.group_names import group_names
 from saeindex.analysis.stats.groups import Groups
 from saeindex.analysis.stats.stratified import one_hot
 from saeindex.errors import InvalidInputError
@@ -152,7 +152,7 @@ def themes_of(snapshot: Snapshot, rows: Ints, seed: int = 0) -> tuple[Theme, ...
     models = [KMeans(k, n_init=2, random_state=seed).fit(x) for k in range(2, max_themes + 1)]
     model = max(models, key=lambda one: _silhouette(x, one.labels_, seed))
     codes = model.labels_.astype(np.int64)
-    names = cluster_names(snapshot, rows, one_hot(codes, model.n_clusters))
+    names = group_names(snapshot, rows, one_hot(codes, model.n_clusters))
     sizes = np.bincount(codes, minlength=model.n_clusters)
     found = []
     for cluster in np.argsort(-sizes, kind="stable").tolist():

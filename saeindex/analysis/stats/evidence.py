@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.analysis.stats.choices import FAMILIES, Family
+from saeindex.analysis.stats.group_names import group_names
 from saeindex.analysis.stats.stratified import one_hot
 from saeindex.errors import InvalidInputError
 from saeindex.types import LevelName, shown_label
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
@@ -26,7 +25,6 @@ CLUSTERS = (30, 60, 120)
 MIN_PER_CLUSTER, MAX_FITTED = 12, 10_000
 # A random start and ten rounds fit better than a careful start and minibatches, in a fifth of the time.
 ROUNDS = 10
-NAMED = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,12 +72,12 @@ def evidence_of(
 
 
 def _concepts(snapshot: Snapshot, rows: NDArray[np.int64], level: LevelName) -> Evidence:
-    labels = tuple(shown_label(label.text, label.is_weak) for label in snapshot.space.labels)
+    labels = tuple(shown_label(label.name, label.is_weak) for label in snapshot.space.labels)
     return Evidence("concepts", tuple(range(len(labels))), labels, snapshot.at(level)[rows])
 
 
 def _clusters(snapshot: Snapshot, rows: NDArray[np.int64], seed: int) -> Evidence:
-    """Cluster records by their embeddings, all groups together; a cluster is named by its concepts."""
+    """Cluster records by their embeddings, all groups together; a cluster is named by its words."""
     from scipy.sparse import hstack
     from sklearn.cluster import KMeans
 
@@ -96,7 +94,7 @@ def _clusters(snapshot: Snapshot, rows: NDArray[np.int64], seed: int) -> Evidenc
         model = KMeans(k, init="random", n_init=1, max_iter=ROUNDS, random_state=seed).fit(fitted)
         placed.append(one_hot(nearest_centre(x, model.cluster_centers_), k))
     has = hstack(placed, "csr")[np.argsort(order, kind="stable")]
-    return Evidence("clusters", tuple(range(has.shape[1])), cluster_names(snapshot, rows, has), has)
+    return Evidence("clusters", tuple(range(has.shape[1])), group_names(snapshot, rows, has), has)
 
 
 def nearest_centre(x: NDArray[np.float32], centres: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -105,23 +103,3 @@ def nearest_centre(x: NDArray[np.float32], centres: NDArray[np.float64]) -> NDAr
     half = (own**2).sum(1) / 2
     found = [np.argmax(x[i : i + 8_192] @ own.T - half, axis=1) for i in range(0, len(x), 8_192)]
     return np.concatenate(found)
-
-
-def cluster_names(snapshot: Snapshot, rows: NDArray[np.int64], has: csr_matrix) -> tuple[str, ...]:
-    """Name clusters (columns of ``has``) by their most over-represented concepts (z-score)."""
-    typical = snapshot.at("typical")[rows]
-    share = np.asarray(typical.mean(0)).ravel()
-    counts, sizes = (has.T @ typical).toarray(), np.asarray(has.sum(0)).ravel()
-    expected = sizes[:, None] * share
-    z = (counts - expected) / np.sqrt(expected * (1 - share) + 1)
-    trusted = ~snapshot.space.has_weak_label
-    z[:, ~trusted] -= (
-        z.max(initial=0.0) / 2
-    )  # a weak label names a cluster only where nothing else comes near
-    best = np.argpartition(-z, NAMED, axis=1)[:, :NAMED]
-    ordered = np.take_along_axis(best, np.argsort(-np.take_along_axis(z, best, 1), axis=1), 1)
-    return tuple(" · ".join(_short(snapshot, chosen)) for chosen in ordered.tolist())
-
-
-def _short(snapshot: Snapshot, features: Sequence[int]) -> list[str]:
-    return [snapshot.space.labels[feature].text.split(",")[0] for feature in features]

@@ -258,7 +258,7 @@ def relabelled(
 ) -> tuple[FeatureSpace, Labeling]:
     """Run a labeler on texts; an LLM labeler first prints its cost and asks, unless ``is_agreed``."""
     from saeindex.features.labelers import Labeling, LLMLabeler, ManualLabeler
-    from saeindex.features.labelling import labeling_task, with_labeling
+    from saeindex.features.labelling import better, labeling_task, with_labeling
 
     if isinstance(labeler, ManualLabeler) and not texts:
         return space.with_labels(labeler.names), Labeling(labeler.names)
@@ -271,12 +271,13 @@ def relabelled(
         labeling = _followed(labeler, task)
     else:
         labeling = labeler.label(task)
+    labeling = better(space, task, labeling, labeler.method)
     kept = {
         feature: NAMED_BY_HAND if space.labels[feature].method == MANUAL else NAMED_BY_CONCEPT
         for feature in set(range(space.n_features) if features is None else features) - set(task.features)
     }
     done = replace(labeling, left={**labeling.left, **kept})
-    return with_labeling(space, task, labeling, labeler.method), done
+    return with_labeling(space, task, done, labeler.method), done
 
 
 def changed_features(before: FeatureSpace, after: FeatureSpace) -> list[int]:

@@ -50,12 +50,14 @@ class Labeling:
 
     ``phrases`` by feature; ``left`` has the reason for each feature without a phrase, which keeps its
     earlier label. ``evidence`` by feature and ``report`` are JSON: the labeler's own measurements and costs.
+    ``descriptions`` are sentences on what features mean, of those that the labeler described.
     """
 
     phrases: Mapping[int, str]
     left: Mapping[int, str] = field(default_factory=dict)
     evidence: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     report: Mapping[str, Any] = field(default_factory=dict)
+    descriptions: Mapping[int, str] = field(default_factory=dict)
 
 
 class Labeler(Protocol):

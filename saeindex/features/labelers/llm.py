@@ -24,7 +24,7 @@ from saeindex.features.trust import f1
 from saeindex.llm.budget import BudgetReachedError, CostEstimate, Ledger, Prices
 from saeindex.llm.chat import Chat, RefusedError, ReplyCache, chat_client, count_tokens
 from saeindex.llm.prompts import Messages, correction
-from saeindex.llm.replies import BadReplyError, read_phrase, read_scores
+from saeindex.llm.replies import BadReplyError, read_name, read_scores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 Read = TypeVar("Read")
 # Tokens of a reply in the requested format, for the estimate; and the limits of a reply.
-PHRASE_REPLY, SCORE_REPLY = 20, 4
-LONGEST_PHRASE_REPLY, LONGEST_SCORE_REPLY = 200, 24
+PHRASE_REPLY, SCORE_REPLY = 50, 4
+LONGEST_PHRASE_REPLY, LONGEST_SCORE_REPLY = 300, 24
 EXPECTED_PHRASE = "a phrase of about eight words for it"
 NOTHING = "unclear"
 TOO_FEW, UNPAID = "too few texts have it", "the budget was reached"
@@ -47,6 +47,7 @@ class _Outcome:
 
     feature: int
     phrase: str | None = None
+    description: str = ""
     scores: dict[str, Any] | None = None
     left: str = ""
 
@@ -138,7 +139,8 @@ class LLMLabeler:
             "predictor": mean_scores(list(evidence.values())),
             "spent": asdict(self._chat.ledger.spent),
         }
-        return Labeling(phrases, left, evidence, report)
+        descriptions = {o.feature: o.description for o in outcomes if o.phrase and o.description}
+        return Labeling(phrases, left, evidence, report, descriptions)
 
     def _plan(self, task: LabelingTask) -> tuple[list[Job], list[int]]:
         """Return the jobs of a task, cached: planning takes minutes for thousands of features."""
@@ -155,7 +157,7 @@ class LLMLabeler:
             if known is None:
                 break
             try:
-                phrase = read_phrase(known.text)
+                phrase = read_name(known.text).label
                 break
             except BadReplyError as error:
                 messages = correction(messages, str(error))
@@ -176,7 +178,8 @@ class LLMLabeler:
 
     def _outcome(self, job: Job) -> _Outcome:
         try:
-            phrase = self._ask(self.model, job.interpret(), LONGEST_PHRASE_REPLY, read_phrase)
+            named = self._ask(self.model, job.interpret(), LONGEST_PHRASE_REPLY, read_name)
+            phrase = named.label
             if phrase.casefold().strip(".") == NOTHING:
                 return _Outcome(job.feature, left="the model found nothing that its texts share")
             likelihood: list[float] = []
@@ -194,9 +197,8 @@ class LLMLabeler:
             return _Outcome(job.feature, left=f"refused: {error}")
         except BudgetReachedError:
             return _Outcome(job.feature, left=UNPAID)
-        return _Outcome(
-            job.feature, phrase, prediction_scores(np.array(likelihood), job.kinds, job.activation)
-        )
+        scores = prediction_scores(np.array(likelihood), job.kinds, job.activation)
+        return _Outcome(job.feature, phrase, named.description, scores)
 
     def _ask(self, model: str, messages: Messages, longest: int, read: Callable[[str], Read]) -> Read:
         """Return the parsed reply; ask once more, with the reason, if it cannot be parsed."""

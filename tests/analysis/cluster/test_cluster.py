@@ -143,7 +143,7 @@ def test_a_name_alone_infers_values_and_shows_them(papers: FeatureIndex, snapsho
 def test_baselines_cluster_without_a_verdict(papers: FeatureIndex, snapshot: Snapshot, method: Any) -> None:
     found = cluster(papers.collection, snapshot, TOPICS, method=method)
     assert found.verdict.failure_score is None
-    assert found.names == tuple(f"cluster {number}" for number in range(1, 9))
+    assert len(set(found.names)) == 8  # named by what their records say
     assert agreement(truth(snapshot), found.codes)["ari"] > 0.05
 
 

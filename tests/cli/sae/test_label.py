@@ -15,6 +15,7 @@ import pytest
 
 from saeindex import FeatureSpace
 from saeindex.features import FeatureLabel
+from saeindex.features.labelling import NO_BETTER
 from saeindex.sae import TrainingConfig
 from tests.cli.test_cli import Done, call, called
 from tests.llm.chat_service import KEY, ChatService, is_interpreter, running_service
@@ -213,14 +214,24 @@ def test_a_cap_stops_a_run_and_a_larger_one_continues_it(
     space: str, corpus: str, service: ChatService
 ) -> None:
     service.usage = {"prompt_tokens": 400, "completion_tokens": 10, "total_tokens": 410}
-    first = called(*llm(space, corpus, service, "--yes", "--concurrency", "1", "--max-tokens", "5000"))
+    capped = ("--yes", "--concurrency", "1", "--max-tokens", "5000", "--json")
+    first = json.loads(call(*llm(space, corpus, service, *capped)).stdout)
     spent = first["run"]["spent"]
     assert spent["input_tokens"] + spent["output_tokens"] <= 5_000
     assert {"id": int, "reason": str} == {key: type(value) for key, value in first["left"][0].items()}
     assert "the budget was reached" in {entry["reason"] for entry in first["left"]}
-    second = called(*llm(space, corpus, service, "--yes"))
+    second = json.loads(call(*llm(space, corpus, service, "--yes", "--json")).stdout)
     assert "the budget was reached" not in {entry["reason"] for entry in second["left"]}
     assert len(service.requests) == len({json.dumps(body["messages"]) for body in service.requests})
+
+
+def test_a_name_that_predicts_no_better_is_left(space: str, corpus: str, service: ChatService) -> None:
+    before = FeatureSpace.load(space).labels
+    found = json.loads(call(*llm(space, corpus, service, "--yes", "--json")).stdout)
+    after = FeatureSpace.load(space).labels
+    left = [entry["id"] for entry in found["left"] if entry["reason"] == NO_BETTER]
+    assert left  # of the others, too few texts have the feature to tell
+    assert [after[feature] for feature in left] == [before[feature] for feature in left]
 
 
 def test_a_failing_service_changes_nothing_and_the_key_is_not_printed(

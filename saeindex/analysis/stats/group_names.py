@@ -1,0 +1,126 @@
+"""Names of groups of records: the words and phrases of the collection that they have and others do not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from saeindex.collection.rows import WORD
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
+
+    from saeindex.collection.snapshot import Snapshot
+
+# Parts of a name, and its parts where another group has the same; the words that they are chosen from.
+PARTS, MOST_PARTS, CONSIDERED = 3, 6, 12
+# Records of a group that are read for phrases; two words are a phrase where they are neighbours in so many
+# records, and in this share of those that have both.
+READ, MIN_TEXTS, MIN_TOGETHER = 16, 3, 0.5
+# Records that a word must be in; its letters; and the letters by which two words are forms of one.
+MIN_RECORDS, MIN_LETTERS, STEM = 3, 3, 5
+
+
+def group_names(snapshot: Snapshot, rows: NDArray[np.int64], has: csr_matrix) -> tuple[str, ...]:
+    """Name groups (columns of ``has``) of records by what they say more often than all ``rows``.
+
+    No two groups have the same name.
+    """
+    words = snapshot.words[rows]
+    usual, sizes = np.asarray(words.mean(0)).ravel(), np.asarray(has.sum(0)).ravel()
+    telling = _telling(snapshot.vocabulary) & (usual * len(rows) >= MIN_RECORDS)
+    chosen = []
+    for share in _shares(has, words, sizes):
+        worth = np.where(telling, share * np.log(np.maximum(share, 1e-9) / np.maximum(usual, 1e-9)), 0)
+        best = np.argsort(-worth, kind="stable")[:CONSIDERED]
+        chosen.append([word for word in best.tolist() if worth[word] > 0])
+    texts = _read(snapshot, rows, has, chosen)
+    named = [[snapshot.vocabulary[word] for word in own] for own in chosen]
+    return _distinct([_parts(own, found) for own, found in zip(named, texts, strict=True)])
+
+
+def _telling(vocabulary: Sequence[str]) -> NDArray[np.bool_]:
+    """Return which words say what a text is about (v,)."""
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    def tells(word: str) -> bool:
+        return len(word) >= MIN_LETTERS and word.isalpha() and word not in ENGLISH_STOP_WORDS
+
+    return np.array([tells(word) for word in vocabulary], bool)
+
+
+def _shares(has: csr_matrix, words: csr_matrix, sizes: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
+    """Yield the share of each group's records with each word (v,)."""
+    counts = (has.T @ words).tocsr()
+    for group, size in enumerate(sizes.tolist()):
+        yield counts[[group]].toarray().ravel() / max(1.0, size)
+
+
+def _read(
+    snapshot: Snapshot, rows: NDArray[np.int64], has: csr_matrix, chosen: Sequence[Sequence[int]]
+) -> list[list[str]]:
+    """Return texts of each group, of the records with most of its words."""
+    members = has.tocsc()
+    picked = []
+    for group, own in enumerate(chosen):
+        inside = rows[members.indices[members.indptr[group] : members.indptr[group + 1]]]
+        hits = np.asarray(snapshot.words[inside][:, list(own)].sum(1)).ravel()
+        picked.append(inside[np.argsort(-hits, kind="stable")[:READ]].tolist())
+    known = sorted({row for group in picked for row in group})
+    texts = dict(zip(known, snapshot.texts(known), strict=True))
+    return [[texts[row] for row in group] for group in picked]
+
+
+def _parts(words: Sequence[str], texts: Sequence[str]) -> list[str]:
+    """Return a group's words and phrases, the most telling first, without other forms of the same words."""
+    phrases = _phrases(words, texts)
+    found: list[str] = []
+    taken: set[str] = set()
+    for word in words:
+        part = phrases.get(word, word)
+        stems = {one[:STEM] for one in part.split()}
+        if taken.isdisjoint(stems):
+            found.append(part)
+        taken |= stems
+    return found[:MOST_PARTS]
+
+
+def _phrases(words: Sequence[str], texts: Sequence[str]) -> dict[str, str]:
+    """Return the phrase of two words that each word usually stands in."""
+    together: Counter[tuple[str, str]] = Counter()
+    both: Counter[tuple[str, str]] = Counter()
+    wanted = set(words)
+    for text in texts:
+        tokens = WORD.findall(text.lower())
+        present = wanted.intersection(tokens)
+        both.update((a, b) for a in present for b in present if a != b)
+        together.update({pair for pair in pairwise(tokens) if wanted.issuperset(pair) and pair[0] != pair[1]})
+    found: dict[str, str] = {}
+    for (a, b), count in together.most_common():
+        if count >= MIN_TEXTS and count >= MIN_TOGETHER * both[a, b] and not {a, b} & found.keys():
+            found[a] = found[b] = f"{a} {b}"
+    return found
+
+
+def _distinct(parts: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Return names of as few parts as keep them apart; a number where no part does."""
+    names = [" · ".join(own[:PARTS]) or "other" for own in parts]
+    for length in range(PARTS + 1, MOST_PARTS + 1):
+        counts = Counter(names)
+        names = [
+            " · ".join(own[:length]) if counts[name] > 1 and own[:length] else name
+            for own, name in zip(parts, names, strict=True)
+        ]
+    seen: Counter[str] = Counter()
+    counts = Counter(names)
+    for i, name in enumerate(names):
+        seen[name] += 1
+        if counts[name] > 1:
+            names[i] = f"{name} ({seen[name]})"
+    return tuple(names)

@@ -1,0 +1,211 @@
+"""Names of features in an index: what they mean in its records, and what a person calls or hides.
+
+What is learned from records and what a person does are kept in the manifest, the latter with its history.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import astuple, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from saeindex.config import DENSE, SAE
+from saeindex.errors import InvalidInputError, MismatchError, NotFoundError
+from saeindex.features.labelers.labeler import checked_phrase
+from saeindex.features.labels import HIDDEN, MANUAL
+from saeindex.features.names_here import CodedSample, NameHere, names_here
+from saeindex.files import replacing
+from saeindex.indexing.points import codes_of
+
+if TYPE_CHECKING:
+    from saeindex.features import FeatureSpace
+    from saeindex.features.space import SpaceT
+    from saeindex.protocols import VectorStore
+    from saeindex.types import FloatArray
+
+    Encode = Callable[[Sequence[str]], FloatArray]
+
+MAX_NAMES, MAX_HISTORY, MAX_FILE_BYTES = 2_000, 5_000, 10_000_000
+# Points that are read; points from which on names are learned; and the growth after which they are again.
+SAMPLED, MIN_POINTS, GROWTH = 4_096, 64, 2
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class OwnNames(_Strict):
+    """What features mean in the index, learned when it had so many points; see ``names_here``."""
+
+    points: int
+    features: dict[int, tuple[tuple[str, ...], int, float | None, float | None, str]]
+
+    @classmethod
+    def keep(cls, found: Mapping[int, NameHere], points: int) -> OwnNames:
+        """Keep what was found."""
+        return cls(points=points, features={feature: astuple(one) for feature, one in found.items()})
+
+    def found(self) -> dict[int, NameHere]:
+        """Return what was kept."""
+        return {feature: NameHere(*one) for feature, one in self.features.items()}
+
+
+def learned(
+    known: OwnNames | None, points: int, store: VectorStore, space: FeatureSpace, encode: Encode
+) -> OwnNames | None:
+    """Return what features mean in an index of ``points``, or None if it is known, or cannot be known yet.
+
+    It is learned again once there are ``GROWTH`` times as many points, from the first of the points: their
+    ids are random. ``encode`` embeds phrases as queries.
+    """
+    if points < max(MIN_POINTS, GROWTH * (0 if known is None else known.points)):
+        return None
+    page = store.scroll(None, SAMPLED, with_payload=["record_id", "text"], with_vectors=[DENSE, SAE])
+    found = [point for point in page.points if DENSE in point.vectors]
+    sample = CodedSample(
+        [point.payload["record_id"] for point in found],
+        [point.payload["text"] for point in found],
+        np.stack([np.asarray(point.vectors[DENSE], np.float32) for point in found]),
+        codes_of(found, space.n_features),
+    )
+    return OwnNames.keep(names_here(space, sample, encode), points)
+
+
+class GivenName(_Strict):
+    """A name, and its embedding as little-endian float16 in base64."""
+
+    name: str
+    vector: str
+
+    @classmethod
+    def of(cls, name: str, vector: FloatArray) -> GivenName:
+        """Keep a name and its embedding (d,)."""
+        return cls(name=name, vector=base64.b64encode(vector.astype("<f2").tobytes()).decode("ascii"))
+
+    def embedding(self) -> FloatArray:
+        """Return the embedding (d,)."""
+        half = np.frombuffer(base64.b64decode(self.vector, validate=True), "<f2")
+        return half.astype(np.float32)
+
+
+class NameEdit(_Strict):
+    """What was done to a feature, and when; the ``name`` is None where it was only hidden or shown."""
+
+    at: str
+    feature: int
+    name: str | None = None
+    is_hidden: bool = False
+
+
+class NameEdits(_Strict):
+    """The names that a person gave, the features that they hid, and how it came to that."""
+
+    given: dict[int, GivenName] = Field(default_factory=dict, max_length=MAX_NAMES)
+    hidden: tuple[int, ...] = ()
+    history: tuple[NameEdit, ...] = ()
+
+    def changed(
+        self, space: FeatureSpace, names: Mapping[int, str], hidden: Mapping[int, bool], encode: Encode
+    ) -> NameEdits:
+        """Return the edits after further ``names`` by feature ("" takes one back), and hidings.
+
+        Raises UnknownConceptError for a feature that the space lacks, InvalidInputError for an unusable name.
+        """
+        for feature in (*names, *hidden):
+            space.label(feature)
+        checked = {f: checked_phrase(f, name) if name.strip() else "" for f, name in names.items()}
+        new = [name for name in checked.values() if name]
+        vectors = dict(zip(new, encode(new), strict=True)) if new else {}
+        given = {f: kept for f, kept in self.given.items() if f not in checked}
+        given |= {f: GivenName.of(name, vectors[name]) for f, name in checked.items() if name}
+        if len(given) > MAX_NAMES:
+            do = "Label the space: `saeindex sae label`."
+            raise InvalidInputError(f"{len(given):,} own names", f"more than {MAX_NAMES:,}", do)
+        kept = {f for f in self.hidden if f not in hidden} | {f for f, wanted in hidden.items() if wanted}
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        edits = [
+            NameEdit(at=now, feature=f, name=checked.get(f), is_hidden=f in kept)
+            for f in dict.fromkeys((*names, *hidden))
+        ]
+        history = (*self.history, *edits)[-MAX_HISTORY:]
+        return NameEdits(given=given, hidden=tuple(sorted(kept)), history=history)
+
+    def applied(self, space: SpaceT) -> SpaceT:
+        """Return the space with these names, and with the hidden features marked."""
+        if not self.given and not self.hidden:
+            return space
+        labels, vectors = list(space.labels), space.label_vectors
+        if self.given:
+            vectors = vectors.copy()
+        for feature, kept in self.given.items():
+            vectors[feature] = kept.embedding()
+            labels[feature] = replace(labels[feature], text=kept.name, method=MANUAL, trust=None, f1=None)
+        for feature in self.hidden:
+            labels[feature] = replace(labels[feature], kind=HIDDEN)
+        return replace(space, labels=tuple(labels), label_vectors=vectors)
+
+    def moved(self, features: Mapping[int, int]) -> tuple[NameEdits, tuple[str, ...]]:
+        """Return the edits of another space, with the new number of a feature by the old, and names lost.
+
+        The history stays that of the numbers at the time.
+        """
+        given = {features[f]: kept for f, kept in self.given.items() if f in features}
+        hidden = tuple(sorted({features[f] for f in self.hidden if f in features}))
+        lost = tuple(kept.name for f, kept in self.given.items() if f not in features)
+        return NameEdits(given=given, hidden=hidden, history=self.history), lost
+
+    def names_not_in(self, other: NameEdits) -> tuple[str, ...]:
+        """Return the names that ``other`` lacks."""
+        known = {(f, kept.name) for f, kept in other.given.items()}
+        return tuple(kept.name for f, kept in self.given.items() if (f, kept.name) not in known)
+
+
+@dataclass(frozen=True, slots=True)
+class NamesFile:
+    """Own names and hidden features of an index as a file, for an index with the same features."""
+
+    digest: str
+    names: dict[int, str]
+    hidden: tuple[int, ...]
+
+    @classmethod
+    def of(cls, edits: NameEdits, space: FeatureSpace) -> NamesFile:
+        """Take the edits of an index with this space."""
+        return cls(space.sae.digest(), {f: kept.name for f, kept in edits.given.items()}, edits.hidden)
+
+    def save(self, path: Path) -> None:
+        """Write the file, whole or not at all."""
+        kept = {"features_of": self.digest, "names": self.names, "hidden": list(self.hidden)}
+        with replacing(path) as draft:
+            draft.write_text(json.dumps(kept, ensure_ascii=False, indent=1), "utf-8")
+
+    @classmethod
+    def load(cls, path: Path, space: FeatureSpace) -> NamesFile:
+        """Read a file; MismatchError if its names are for the features of another space."""
+        asked = f"own names in {path}"
+        if not path.is_file():
+            raise NotFoundError(asked, "no such file", "Check the path.")
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise InvalidInputError(asked, f"more than {MAX_FILE_BYTES:,} bytes", "Give a file of own names.")
+        try:
+            kept = _File.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            found = str(error.errors(include_url=False, include_input=False)[0]["msg"])
+            raise InvalidInputError(asked, found, "Give a file that export_names wrote.") from None
+        if kept.features_of != space.sae.digest():
+            found = f"they are for the features of another space than {space.name!r}"
+            raise MismatchError(asked, found, "Import them into an index with the same feature space.")
+        return cls(kept.features_of, kept.names, tuple(kept.hidden))
+
+
+class _File(_Strict):
+    features_of: str
+    names: dict[int, str] = Field(max_length=MAX_NAMES)
+    hidden: list[int] = Field(max_length=MAX_NAMES)

@@ -1,0 +1,58 @@
+"""Groups of records are named by the words and phrases that they have and others do not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from saeindex.analysis.stats.group_names import group_names
+from saeindex.analysis.stats.stratified import one_hot
+from saeindex.collection.snapshot import Snapshot
+from saeindex.features import FeatureSpace
+
+PHONES = ["the battery life of this phone is long", "what a phone has is battery life, and life goes on"]
+ROUTERS = [
+    "the router is a good one, no connection is lost",
+    "a router with a firewall, routers with a connection",
+]
+
+
+@pytest.fixture(scope="module")
+def space() -> FeatureSpace:
+    return FeatureSpace.load("minilm-concepts")
+
+
+def snapshot_of(space: FeatureSpace, texts: list[str]) -> Snapshot:
+    """Return a snapshot of texts; vectors and features do not matter for names."""
+    count = len(texts)
+    vectors = np.zeros((count, space.sae.dimension), np.float32)
+    activations = csr_matrix((count, space.n_features), dtype=np.float32)
+    return Snapshot.in_memory(
+        space, [str(i) for i in range(count)], vectors, activations, texts, [{}] * count
+    )
+
+
+def named(space: FeatureSpace, texts: list[str], groups: list[int]) -> tuple[str, ...]:
+    codes: NDArray[np.int64] = np.array(groups)
+    snapshot = snapshot_of(space, texts)
+    return group_names(snapshot, np.arange(len(texts)), one_hot(codes, int(codes.max()) + 1))
+
+
+def test_names_are_words_and_phrases_without_forms_of_the_same_word(space: FeatureSpace) -> None:
+    phones, routers = named(space, 3 * PHONES + 3 * ROUTERS, [0] * 6 + [1] * 6)
+    assert phones.split(" · ")[:2] in (["battery life", "phone"], ["phone", "battery life"])
+    assert set(routers.split(" · ")[:2]) == {"router", "connection"}
+    assert not {"the", "life", "routers"} & set(f"{phones} · {routers}".split(" · "))
+
+
+def test_two_groups_with_the_same_words_have_different_names(space: FeatureSpace) -> None:
+    texts = 3 * PHONES + 3 * ROUTERS
+    one, two, _ = named(space, texts, [0, 1] * 3 + [2] * 6)
+    assert one != two
+
+
+def test_groups_that_say_nothing_of_their_own_have_names_too(space: FeatureSpace) -> None:
+    names = named(space, ["it is", "it was"] * 4, [0] * 4 + [1] * 4)
+    assert names == ("other (1)", "other (2)")

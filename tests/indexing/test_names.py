@@ -1,0 +1,134 @@
+"""A person's own names for features, and features that they hid: kept with the index, everywhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from saeindex import FeatureIndex, FeatureSpace
+from saeindex.config import DEFAULT_SPACE
+from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, UnknownConceptError
+from saeindex.indexing.names import MAX_NAMES
+from saeindex.indexing.upgrade import planned
+from tests.samples import sample_records
+
+OWN = "queries of a database"
+TOO_MANY = {str(i): "x" for i in range(MAX_NAMES + 1)}
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[FeatureIndex]:
+    with FeatureIndex.create(tmp_path / "index") as index:
+        index.add(sample_records(200))
+        yield index
+
+
+def strongest(index: FeatureIndex) -> int:
+    """Return the feature that is named first for the first record."""
+    return index.search("database", explain=True)[0].features[0].id
+
+
+def test_an_own_name_is_shown_wherever_the_feature_is(index: FeatureIndex) -> None:
+    feature = strongest(index)
+    index.rename(feature, f"  {OWN} ")
+    assert index.feature(feature).label.startswith(OWN)
+    assert not index.feature(feature).is_weak
+    assert OWN in str(index.get([index.search("database")[0].id])[0].concepts)
+    assert index.features(OWN, 1)[0].id == feature
+    assert index.concept(OWN).features[0].id == feature
+    assert index.search("database", explain=True)[0].features[0].label.startswith(OWN)
+
+
+def test_own_names_survive_closing_and_can_be_taken_back(tmp_path: Path) -> None:
+    with FeatureIndex.create(tmp_path / "index") as index:
+        index.add(sample_records(200))
+        feature, was = 5, index.feature(5).label
+        index.rename(feature, OWN)
+    with FeatureIndex.open(tmp_path / "index") as index:
+        assert index.feature(feature).label.startswith(OWN)
+        index.rename(feature, "")
+        assert index.feature(feature).label == was
+        assert [(one.feature, one.name) for one in index.name_history] == [(5, OWN), (5, "")]
+
+
+def test_a_hidden_feature_is_shown_last_until_it_is_shown_again(index: FeatureIndex) -> None:
+    feature = strongest(index)
+    index.hide(feature)
+    assert index.feature(feature).is_weak
+    assert strongest(index) != feature
+    index.hide(feature, False)
+    assert strongest(index) == feature
+    assert [one.is_hidden for one in index.name_history] == [True, False]
+
+
+def test_names_move_to_another_index_of_the_same_space_as_a_file(index: FeatureIndex, tmp_path: Path) -> None:
+    index.rename(5, OWN)
+    index.hide(7)
+    index.export_names(tmp_path / "names.json")
+    with FeatureIndex.create(tmp_path / "other") as other:
+        assert other.import_names(tmp_path / "names.json") == 2
+        assert other.feature(5).label == OWN
+        assert other.feature(7).is_weak
+    general = FeatureSpace.load("minilm-general")
+    with (
+        FeatureIndex.create(tmp_path / "general", general) as other,
+        pytest.raises(MismatchError, match="features of another space"),
+    ):
+        other.import_names(tmp_path / "names.json")
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ("[1]", "object"),
+        ('{"features_of": "x", "names": {"a": "b"}, "hidden": []}', "integer"),
+        ('{"features_of": "x", "names": {}, "hidden": [], "more": 1}', "permitted"),
+        (json.dumps({"features_of": "x", "names": TOO_MANY, "hidden": []}), "at most"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_none_is_an_error_and_changes_nothing(
+    index: FeatureIndex, tmp_path: Path, content: str, found: str
+) -> None:
+    path = tmp_path / "names.json"
+    path.write_text(content)
+    with pytest.raises(InvalidInputError, match=found):
+        index.import_names(path)
+    with pytest.raises(NotFoundError, match="no such file"):
+        index.import_names(tmp_path / "absent.json")
+    assert index.name_history == ()
+
+
+def test_bad_names_and_features_are_errors_and_change_nothing(index: FeatureIndex) -> None:
+    for bad in ("two\nlines", "x" * 201, "…"):
+        with pytest.raises(InvalidInputError):
+            index.rename(5, bad)
+    for feature in (-1, 10**6):
+        with pytest.raises(UnknownConceptError):
+            index.rename(feature, OWN)
+        with pytest.raises(UnknownConceptError):
+            index.hide(feature)
+    assert index.name_history == ()
+
+
+def test_an_upgrade_moves_own_names_and_says_which_are_lost(tmp_path: Path) -> None:
+    with FeatureIndex.create(tmp_path / "index", "minilm-general") as index:
+        index.add(sample_records(200))
+        features = planned(
+            index.store, index.manifest, index.space, FeatureSpace.load(DEFAULT_SPACE)
+        ).translation.features
+        kept, gone = next(iter(features)), next(f for f in range(index.space.n_features) if f not in features)
+        index.rename(kept, OWN)
+        index.rename(gone, "a name without a counterpart")
+        index.hide(kept)
+        report = index.upgrade()
+        assert report.lost_labels == ("a name without a counterpart",)
+        assert index.feature(features[kept]).label.startswith(OWN)
+        assert index.feature(features[kept]).is_weak
+        index.rename(features[kept], "a later name")
+        undone = index.undo_upgrade()
+        assert undone.lost_labels == ("a later name",)
+        assert index.feature(kept).label.startswith(OWN)
+        assert index.feature(gone).label.startswith("a name without")
