@@ -220,7 +220,8 @@ class FeatureIndex(AnalysisMethods):
         """
         from saeindex.indexing.repair import repaired
 
-        opened = open_index(path, None, client, url, None, False, False) if client or url else None
+        is_folder = client is None and url is None
+        opened = None if is_folder else open_index(path, None, client, url, None, False, False)
         return repaired(path, opened, progress)
 
     def add(

@@ -76,11 +76,13 @@ def better(space: Space, task: LabelingTask, labeling: Labeling, method: str) ->
     asked = [f for f in labeling.phrases if space.labels[f].method != UNLABELLED]
     if method != LLM or not asked:
         return labeling
-    unseen, vectors = task.unseen, space.label_vectors.copy()
-    vectors[asked] = task.encode([labeling.phrases[f] for f in asked])
-    contrasts = list(contrast_sets(unseen.vectors, unseen.code, task.calibration, MAX_ACTIVE, task.seed))
-    before, now = (label_aurocs(each, unseen.vectors, contrasts) for each in (space.label_vectors, vectors))
-    worse = [f for f in asked if now[f] is not None and (now[f] or 0.0) <= (before[f] or 0.0)]
+    unseen = task.unseen
+    every = list(contrast_sets(unseen.vectors, unseen.code, task.calibration, MAX_ACTIVE, task.seed))
+    contrasts = [every[f] for f in asked]
+    old, new = space.label_vectors[asked], task.encode([labeling.phrases[f] for f in asked])
+    before, now = (label_aurocs(each, unseen.vectors, contrasts) for each in (old, new))
+    scores = zip(asked, before, now, strict=True)
+    worse = [f for f, was, is_now in scores if is_now is not None and is_now <= (was or 0.0)]
     phrases = {f: phrase for f, phrase in labeling.phrases.items() if f not in worse}
     return replace(labeling, phrases=phrases, left={**labeling.left, **dict.fromkeys(worse, NO_BETTER)})
 

@@ -98,6 +98,11 @@ def is_phrase(text: str) -> bool:
     return text.isprintable() and any(c.isalnum() for c in text) and len(text) <= MAX_CHARS
 
 
+def stems(text: str) -> set[str]:
+    """Return the stems of a label's words: two labels that share one name the same thing twice."""
+    return {word[:5].rstrip("s") for word in text.lower().replace(",", " ").split()}
+
+
 def telling_order(
     labels: Sequence[FeatureLabel], calibration: Calibration, features: IntArray, values: FloatArray
 ) -> NDArray[np.int64]:

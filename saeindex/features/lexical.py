@@ -18,6 +18,7 @@ import numpy as np
 
 from saeindex.errors import InvalidInputError
 from saeindex.features.contrast_sets import MIN_ACTIVE, Contrast, auroc, contrast_sets, predicts_alone
+from saeindex.features.labels import stems
 from saeindex.sae.metrics import unit_rows
 
 if TYPE_CHECKING:
@@ -169,10 +170,7 @@ def _grow(
 ) -> None:
     """Try one more term for every label; ``of_labels`` returns the vectors of all trials at once."""
 
-    def stems(term: int) -> set[str]:
-        return {word[:5].rstrip("s") for word in terms[term].split()}
-
-    tried = [label.options(stems) for label in growing]
+    tried = [label.options(lambda term: stems(terms[term])) for label in growing]
     embedded = of_labels(
         [[*label.parts, term] for label, options in zip(growing, tried, strict=True) for term in options]
     )

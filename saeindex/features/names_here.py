@@ -16,8 +16,7 @@ import numpy as np
 from saeindex.errors import InvalidInputError
 from saeindex.features.calibration import Calibration
 from saeindex.features.contrast_sets import auroc, contrast_sets
-from saeindex.features.labels import MANUAL, MAX_ACTIVE, TRUST_FLOOR
-from saeindex.features.lexical import lexical_terms
+from saeindex.features.labels import MANUAL, MAX_ACTIVE, TRUST_FLOOR, stems
 from saeindex.sae.metrics import unit_rows
 from saeindex.types import SparseCode
 
@@ -62,8 +61,8 @@ class NameHere:
         predicts it is not known.
         """
         predict = self.trust_of_words is not None and self.trust_of_words >= TRUST_FLOOR
-        known = _stems(label.text)
-        new = tuple(word for word in self.words if predict and not _stems(word) <= known)
+        known = stems(label.text)
+        new = tuple(word for word in self.words if predict and not stems(word) <= known)
         trusts = [trust for trust in (self.trust, self.trust_of_words) if trust is not None]
         is_own = label.method == MANUAL
         return replace(label, here=new, trust_here=None if is_own else max(trusts, default=None))
@@ -92,6 +91,8 @@ def names_here(space: Space, sample: CodedSample, encode: Encode, seed: int = 0)
 
     Features of few records are left out.
     """
+    from saeindex.features.lexical import lexical_terms
+
     texts, vectors, code = sample.texts, sample.vectors, sample.code
     typical = _typical(code, space.calibration.median)
     made, judged = np.arange(0, len(texts), 2), np.arange(1, len(texts), 2)
@@ -180,10 +181,6 @@ def _of_features(
     indptr, indices = part.indptr.astype(np.int64), part.indices.astype(np.int32)
     levels = (getattr(calibration, name)[features] for name in ("density", "median", "p90"))
     return SparseCode(indptr, indices, part.data, len(features)), Calibration(calibration.records, *levels)
-
-
-def _stems(text: str) -> set[str]:
-    return {word[:5].rstrip("s") for word in text.casefold().replace(",", " ").split()}
 
 
 class _Known:

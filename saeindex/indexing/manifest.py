@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from saeindex._version import __version__
 from saeindex.config import CONCEPTS, DENSE, FORMAT_VERSION, RECORD_CONCEPTS, SAE, suffixed
@@ -18,7 +18,7 @@ from saeindex.errors import DamageError, InvalidInputError, MismatchError, NotFo
 from saeindex.features.calibration import ARRAYS, Calibration
 from saeindex.features.names_here import with_names_here
 from saeindex.files import with_checksum, without_checksum
-from saeindex.indexing.names import NameEdits, OwnNames
+from saeindex.indexing.names import NameEdits, OwnNames, Strict
 from saeindex.indexing.points import checked_field_names
 from saeindex.protocols import Layout, PayloadKind
 
@@ -36,11 +36,7 @@ KEPT_FOR_ITSELF = {
 }  # fmt: skip
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SpaceReference(_Strict):
+class SpaceReference(Strict):
     """The feature space that the codes come from."""
 
     name: str
@@ -63,21 +59,21 @@ class SpaceReference(_Strict):
         )
 
 
-class PassageSetting(_Strict):
+class PassageSetting(Strict):
     """How long texts are split."""
 
     max_tokens: int
     overlap: int
 
 
-class Counts(_Strict):
+class Counts(Strict):
     """The number of records and points at the end of the last complete run."""
 
     records: int = 0
     points: int = 0
 
 
-class OwnCalibration(_Strict):
+class OwnCalibration(Strict):
     """The calibration of the index's own corpus: its arrays as little-endian float32 in base64."""
 
     records: int
@@ -107,14 +103,14 @@ class OwnCalibration(_Strict):
         return Calibration(self.records, **arrays, mean=mean)
 
 
-class Recalibration(_Strict):
+class Recalibration(Strict):
     """New levels that are being written, and the fingerprint of their space; points may have old or new."""
 
     fingerprint: str
     calibration: OwnCalibration
 
 
-class Upgrade(_Strict):
+class Upgrade(Strict):
     """An upgrade to another space, while it is being written, and after it until points change.
 
     ``space``, ``calibration``, ``profiles`` and ``edits`` are those of the index afterwards, ``former…``
@@ -123,19 +119,19 @@ class Upgrade(_Strict):
 
     space: SpaceReference
     calibration: OwnCalibration | None = None
-    profiles: dict[str, dict[str, Any]] = {}
+    profiles: dict[str, dict[str, Any]] = Field(default_factory=dict)
     edits: NameEdits = NameEdits()
     former: SpaceReference
     former_calibration: OwnCalibration | None = None
-    former_profiles: dict[str, dict[str, Any]] = {}
+    former_profiles: dict[str, dict[str, Any]] = Field(default_factory=dict)
     former_edits: NameEdits = NameEdits()
     is_undo: bool = False
-    report: dict[str, Any] = {}
+    report: dict[str, Any] = Field(default_factory=dict)
     """What is to be said when it is finished, for one that is interrupted."""
     revision: str = ""
 
 
-class Manifest(_Strict):
+class Manifest(Strict):
     """The settings stored with the points; without a manifest the creation of the index was not finished."""
 
     format_version: int = FORMAT_VERSION
@@ -146,7 +142,7 @@ class Manifest(_Strict):
     dense: dict[str, int]
     sparse: list[str]
     payload_indexes: dict[str, PayloadKind]
-    fields: list[str] = []
+    fields: list[str] = Field(default_factory=list)
     """Further text fields; each has its own vectors and concepts, with its name as suffix."""
     passages: PassageSetting | None = None
     counts: Counts = Counts()
@@ -163,7 +159,7 @@ class Manifest(_Strict):
     """An upgrade that is being written."""
     upgraded: Upgrade | None = None
     """The last upgrade, which can be undone until points change."""
-    profiles: dict[str, dict[str, Any]] = {}
+    profiles: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Saved steering profiles by name; :class:`saeindex.steering.saved_profile.Profile` reads them."""
 
     @classmethod

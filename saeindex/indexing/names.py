@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,30 +18,31 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from saeindex.config import DENSE, SAE
 from saeindex.errors import InvalidInputError, MismatchError, NotFoundError
-from saeindex.features.labelers.labeler import checked_phrase
 from saeindex.features.labels import HIDDEN, MANUAL
 from saeindex.features.names_here import CodedSample, NameHere, names_here
 from saeindex.files import replacing
 from saeindex.indexing.points import codes_of
+from saeindex.stores.base import PAGE, first_points
 
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
+    from saeindex.features.names_here import Encode
     from saeindex.features.space import SpaceT
     from saeindex.protocols import VectorStore
     from saeindex.types import FloatArray
-
-    Encode = Callable[[Sequence[str]], FloatArray]
 
 MAX_NAMES, MAX_HISTORY, MAX_FILE_BYTES = 2_000, 5_000, 10_000_000
 # Points that are read; points from which on names are learned; and the growth after which they are again.
 SAMPLED, MIN_POINTS, GROWTH = 4_096, 64, 2
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """Takes what is declared and nothing else, and does not change."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class OwnNames(_Strict):
+class OwnNames(Strict):
     """What features mean in the index, learned when it had so many points; see ``names_here``."""
 
     points: int
@@ -67,8 +68,8 @@ def learned(
     """
     if points < max(MIN_POINTS, GROWTH * (0 if known is None else known.points)):
         return None
-    page = store.scroll(None, SAMPLED, with_payload=["record_id", "text"], with_vectors=[DENSE, SAE])
-    found = [point for point in page.points if DENSE in point.vectors]
+    points_read = first_points(store, SAMPLED, PAGE, ["record_id", "text"], [DENSE, SAE])
+    found = [point for point in points_read if DENSE in point.vectors]
     sample = CodedSample(
         [point.payload["record_id"] for point in found],
         [point.payload["text"] for point in found],
@@ -78,7 +79,7 @@ def learned(
     return OwnNames.keep(names_here(space, sample, encode), points)
 
 
-class GivenName(_Strict):
+class GivenName(Strict):
     """A name, and its embedding as little-endian float16 in base64."""
 
     name: str
@@ -95,7 +96,7 @@ class GivenName(_Strict):
         return half.astype(np.float32)
 
 
-class NameEdit(_Strict):
+class NameEdit(Strict):
     """What was done to a feature, and when; the ``name`` is None where it was only hidden or shown."""
 
     at: str
@@ -104,7 +105,7 @@ class NameEdit(_Strict):
     is_hidden: bool = False
 
 
-class NameEdits(_Strict):
+class NameEdits(Strict):
     """The names that a person gave, the features that they hid, and how it came to that."""
 
     given: dict[int, GivenName] = Field(default_factory=dict, max_length=MAX_NAMES)
@@ -118,6 +119,8 @@ class NameEdits(_Strict):
 
         Raises UnknownConceptError for a feature that the space lacks, InvalidInputError for an unusable name.
         """
+        from saeindex.features.labelers.labeler import checked_phrase
+
         for feature in (*names, *hidden):
             space.label(feature)
         checked = {f: checked_phrase(f, name) if name.strip() else "" for f, name in names.items()}
@@ -205,7 +208,7 @@ class NamesFile:
         return cls(kept.features_of, kept.names, tuple(kept.hidden))
 
 
-class _File(_Strict):
+class _File(Strict):
     features_of: str
     names: dict[int, str] = Field(max_length=MAX_NAMES)
     hidden: list[int] = Field(max_length=MAX_NAMES)
