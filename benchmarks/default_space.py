@@ -85,6 +85,7 @@ def main() -> None:
         arguments.out.mkdir(parents=True, exist_ok=True)  # what took longest survives a failure
         sae.save(arguments.out / "sae.safetensors")
         (arguments.out / "space.json").write_text(json.dumps({"report": report}))
+    sae.refine_steps = REFINE_STEPS
     space = labelled(sae, report, material)
     print(json.dumps(space.report, indent=2))
     print(space.save(arguments.out))
@@ -138,7 +139,6 @@ def labelled(sae: SparseAutoencoder, report: dict[str, Any], material: Material)
     """Return the space of an autoencoder, its features named by concepts, words and the vocabulary."""
     corpus, x = material.mixture, material.x
     anchors = material.anchors(report["concepts_taken"])
-    sae.refine_steps = REFINE_STEPS
     held_out, mean = split_by_group(corpus.groups, CONFIG.seed).held_out, x.mean(0)
     found = {
         "mixture": corpus.sizes,

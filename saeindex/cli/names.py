@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saeindex.cli.output import Json, Url, print_json, say
+from saeindex.cli.output import Json, Url, answer, print_json, say
 from saeindex.types import shown_label
 
 app = typer.Typer(help="Rename and hide features in an index, here and nowhere else.", no_args_is_help=True)
@@ -75,10 +75,7 @@ def export_names(
 
     with FeatureIndex.open(index, url=url) as opened:
         opened.export_names(file)
-    if as_json:
-        print_json({"file": str(file)})
-    else:
-        say(f"Wrote {file}.")
+    answer({"file": str(file)}, f"Wrote {file}.", as_json)
 
 
 @app.command("import")
@@ -93,10 +90,8 @@ def import_names(
 
     with FeatureIndex.open(index, url=url) as opened:
         count = opened.import_names(file)
-    if as_json:
-        print_json({"file": str(file), "features": count})
-    else:
-        say(f"{count:,} features have the names of {file}.")
+    text = f"{count:,} features have the names of {file}."
+    answer({"file": str(file), "features": count}, text, as_json)
 
 
 def _set_hidden(index: str, feature: str, is_hidden: bool, url: str | None, as_json: bool) -> None:
@@ -110,7 +105,5 @@ def _set_hidden(index: str, feature: str, is_hidden: bool, url: str | None, as_j
 def _print(opened: FeatureIndex, feature: str, as_json: bool) -> None:
     number = opened.space.number(feature)
     label = opened.space.labels[number]
-    if as_json:
-        print_json({"feature": number, "label": label.name, "kind": label.kind, "is_weak": label.is_weak})
-    else:
-        say(f"#{number} {shown_label(label.name, label.is_weak)}")
+    described = {"feature": number, "label": label.name, "kind": label.kind, "is_weak": label.is_weak}
+    answer(described, f"#{number} {shown_label(label.name, label.is_weak)}", as_json)

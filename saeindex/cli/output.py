@@ -52,6 +52,11 @@ def console() -> Console:
     return made if made.width >= MIN_WIDTH else SafeConsole(highlight=False, soft_wrap=False, width=MIN_WIDTH)
 
 
+def answer(described: Mapping[str, Any], text: str, as_json: bool) -> None:
+    """Print the result of a command as JSON or in a sentence."""
+    print_json(described) if as_json else say(text)
+
+
 def say(text: str, is_error: bool = False, **style: Any) -> None:
     """Print a text, on stderr if it ``is_error``; control characters are shown, not obeyed."""
     typer.secho(visible(text, LINES), err=is_error, **style)

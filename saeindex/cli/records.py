@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saeindex.cli.output import Json, Url, print_json, say
+from saeindex.cli.output import Json, Url, answer, print_json, say
 from saeindex.errors import InvalidInputError
 from saeindex.report.numbers import counted
 from saeindex.types import one_line, shown_label, visible
@@ -73,7 +73,7 @@ def delete(
         deleted = (opened.delete(ids) if ids is not None else opened.delete(where=where)) if count else 0
         _warn(opened, where, count)
     text = f"{visible(index)}: {counted(deleted, 'record')} deleted"
-    _answer({"deleted": deleted, "missing": missing}, text, as_json)
+    answer({"deleted": deleted, "missing": missing}, text, as_json)
     _say_missing(missing if not as_json else ())
     if not deleted:
         raise typer.Exit(1)
@@ -102,7 +102,7 @@ def export(
         if count
         else "Nothing was written: no record matches."
     )
-    _answer({"exported": count, "file": str(to) if count else None}, text, as_json)
+    answer({"exported": count, "file": str(to) if count else None}, text, as_json)
     if not count:
         raise typer.Exit(1)
 
@@ -119,12 +119,7 @@ def copy(
         opened.copy(to)
         records = len(opened)
     text = f"{visible(str(to))}: a copy of {visible(index)}, {counted(records, 'record')}"
-    _answer({"copied": index, "to": str(to), "records": records}, text, as_json)
-
-
-def _answer(described: Mapping[str, Any], text: str, as_json: bool) -> None:
-    """Print the result of a command as JSON or in a sentence."""
-    print_json(described) if as_json else say(text)
+    answer({"copied": index, "to": str(to), "records": records}, text, as_json)
 
 
 def _ask(question: str, as_json: bool) -> None:
