@@ -21,6 +21,8 @@ from saeindex.features.labelers import Labeling, LabelingTask
 from saeindex.features.labelling import refreshed, with_labeling, with_spelling
 from saeindex.features.labels import MAX_ACTIVE
 
+# The autoencoder whose features were read: numbers of another mean something else.
+READ_OF = "ba51f7dc5f49e9061088bb6b2a3221093f1d3b1b3b2b9406decdc3f0305f2af6"
 FILE = Path(__file__).with_name("read_names.jsonl")
 # How much worse a name that reads better may predict.
 MAX_LOSS = 0.01
@@ -28,7 +30,12 @@ READ = "read"
 
 
 def with_read_names(space: FeatureSpace, task: LabelingTask) -> FeatureSpace:
-    """Return the space with names by readers that predict about as well, and with their descriptions."""
+    """Return the space with names by readers that predict about as well, and with their descriptions.
+
+    A space with other features is returned as it is.
+    """
+    if space.sae.digest() != READ_OF:
+        return space
     rows = {row["feature"]: row for row in map(json.loads, FILE.read_text("utf-8").splitlines())}
     readable = {feature: row for feature, row in rows.items() if row["verdict"] != "unreadable"}
     misled = [feature for feature, row in readable.items() if row["verdict"] == "better"]

@@ -14,6 +14,7 @@ import torch
 from qdrant_client import QdrantClient
 
 from saeindex import FeatureIndex, FeatureSpace, Record
+from saeindex.config import SPACE_FOLDER
 from saeindex.errors import InvalidInputError, MismatchError, NotFoundError
 from saeindex.features import Calibration, FeatureLabel
 from saeindex.indexing import upgrade
@@ -212,12 +213,16 @@ def test_undoing_brings_edits_back_and_names_what_was_made_since(
     with FeatureIndex.open(folder, encoder=RandomEncoder(old_space.encoder)) as index:
         before = index.steering_profile("liked").edits
         index.upgrade(new_space)
+        FeatureSpace.load(folder / SPACE_FOLDER).with_labels(
+            {6: "labelled since"}, RandomEncoder(old_space.encoder)
+        ).save(folder / SPACE_FOLDER)
+    with FeatureIndex.open(folder, encoder=RandomEncoder(old_space.encoder)) as index:
         index.rename(5, "named since")
         index.save_profile(index.steering_profile("liked").edited({7: 0.5}))
         index.save_profile(index.fit_profile("since", like=["r3"]).edited({9: 0.5}))
         report = index.undo_upgrade()
         assert report.profiles == {"liked": ({}, {7: "new 7"}), "since": ({}, {9: "new 9"})}
-        assert report.lost_labels == ("named since",)
+        assert report.lost_labels == ("labelled since", "named since")
         assert index.steering_profile("liked").edits == before
         assert not index.steering_profile("since").edits
 
