@@ -17,6 +17,7 @@ from benchmarks.data import has_value, properties
 from saeindex import FeatureIndex, FeatureSpace, Record, open_encoder
 from saeindex.collection.rows import Rows
 from saeindex.collection.sample import Neighbourhood
+from saeindex.concepts.resolver import said_by
 from saeindex.config import DEFAULT_SPACE, DENSE, SAE
 from saeindex.stores.base import pages
 
@@ -95,6 +96,10 @@ class Corpus:
         """Return a query's description."""
         text: str = self.queries[query]["query"]
         return text
+
+    def said(self, query: int) -> dict[int, float]:
+        """Return the evidence of the features whose names say a description."""
+        return said_by(self.index.planner.resolver.named(self.text(query)))
 
     def others(self, query: int) -> list[str]:
         """Return the descriptions of the other values of a query's field."""

@@ -595,6 +595,6 @@ class FeatureIndex(AnalysisMethods):
         self._bind(self._given_space, self._manifest.change(edits=edits))
 
     def _learn_names(self) -> None:
-        kept, own = self.manifest, (self.store, self._given_space, self._encode_queries)
+        kept, own = self.manifest, (self.store, self._given_space, lambda: self.encoder)
         if names := learned(kept.names, kept.counts.points, *own):
             self._bind(self._given_space, self._manifest.change(names=names))

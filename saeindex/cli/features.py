@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from saeindex.collection.metadata_fields import MetadataField
     from saeindex.index import FeatureIndex
 
-# Characters of the example of a field.
-EXAMPLE_CHARS = 40
+# Characters of an example of a field, and of a feature.
+EXAMPLE_CHARS, TEXT_CHARS = 40, 60
 INDEX = typer.Argument(help="The index.")
 
 
@@ -35,6 +35,9 @@ def features(
     with FeatureIndex.open(index, url=url) as opened:
         matches = opened.features(phrase, limit)
         records = _records(opened, [match.id for match in matches])
+        # Of a record in passages, it is not known which has the feature.
+        wanted = [match.example for match in matches if match.example and not opened.passages]
+        texts = {record.id: record.text for record in opened.get(wanted, include=())}
         kinds = {match.id: opened.space.label(match.id).kind for match in matches}
     if as_json:
         found = [
@@ -42,14 +45,17 @@ def features(
         ]
         print_json({"phrase": phrase, "features": found})
     else:
-        from rich.table import Table
+        from rich.table import Column, Table
         from rich.text import Text
 
-        table = Table("feature", "label", "match", "trust", "records", box=None, header_style="dim")
+        label = Column("label, and an example", overflow="fold")
+        table = Table("feature", label, "match", "trust", "records", box=None, header_style="dim")
         for match in matches:
-            label = Text(shown_label(match.label, match.is_weak))
+            shown = Text(shown_label(match.label, match.is_weak))
+            if text := texts.get(match.example):
+                shown.append(f"\n{one_line(text, TEXT_CHARS)}", style="dim")
             scores = f"{match.score:.2f}", _score(match.trust)
-            table.add_row(f"#{match.id}", label, *scores, f"{records[match.id]:,}")
+            table.add_row(f"#{match.id}", shown, *scores, f"{records[match.id]:,}")
         console().print(table)
     if not matches:
         raise typer.Exit(1)

@@ -70,7 +70,8 @@ class Recipe:
 class Asked:
     """The given evidence: ``vectors`` (J, d) of descriptions, that of the property first, and examples.
 
-    ``judged`` has +1 for each accepted and -1 for each rejected concept.
+    ``judged`` has +1 for each accepted and -1 for each rejected concept, and less than 1 for a concept whose
+    name says the description.
     """
 
     vectors: FloatArray
@@ -239,12 +240,12 @@ def _with_examples(
 
 
 def _with_judgements(inferred: Inference, asked: Asked, recipe: Recipe) -> Inference:
-    """Give accepted concepts at least the ``judged`` weight, and rejected concepts the negative of it."""
+    """Give accepted and named concepts at least their weight, and rejected ones the negative of it."""
     if not asked.judged:
         return inferred
     concepts = inferred.concepts.copy()
     for feature, sign in asked.judged.items():
-        concepts[0, feature] = sign * max(recipe.judged, abs(concepts[0, feature]))
+        concepts[0, feature] = np.sign(sign) * max(recipe.judged * abs(sign), abs(concepts[0, feature]))
     return replace(inferred, concepts=concepts)
 
 

@@ -2,8 +2,8 @@
 
 ``strict`` uses labels only: the features whose labels clearly match the phrase. ``best`` infers from the
 collection which records match the phrase, and adds the few features that cover these records best, among
-trusted features with near labels. ``expand`` chooses them among all features. The constants were chosen on
-the ``choose`` parts of 13 corpora by F1 against true labels; the benchmark ``resolution`` reports ``test``.
+trusted features with near labels. ``expand`` chooses them among all features. The constants were chosen as
+those of :mod:`saeindex.concepts.cover`; the benchmark ``resolution`` reports ``test``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 from saeindex.collection.caches import Memo
 from saeindex.collection.rows import tokens
 from saeindex.collection.sample import nearest_rows
+from saeindex.concepts.cover import cover, likely, meant_from
 from saeindex.concepts.inference import Asked, Recipe, infer, pool_of
 from saeindex.concepts.scorer import Scorer
 from saeindex.errors import InvalidInputError, UnknownConceptError
@@ -31,31 +32,26 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
-    from scipy.sparse import csc_matrix, csr_matrix
 
     from saeindex.collection.collection import Collection
     from saeindex.collection.sample import CollectionSample
-    from saeindex.concepts.weighting import Doubles
     from saeindex.features import FeatureSpace
     from saeindex.features.families import Family
     from saeindex.types import FloatArray, Resolve
 
 # Words of the collection help to rank; for a set of features they changed nothing, and need an encoding.
 RECIPE = Recipe(first_words=0.0, meant_words=0.0, most_meant=math.inf)
-# The score, in deviations above the mean, at which a record matches with probability 0.5; the slope there.
-MEANT_FROM, STEEPNESS = 1.25, 2.0
-# The maximum number of features of a phrase, and of those by label; the number of considered labels.
-MAX_FEATURES, MAX_NAMED, NEAREST_LABELS = 8, 2, 100
+# The maximum number of features of a phrase; the number of labels that are considered.
+MAX_FEATURES, NEAREST_LABELS = 8, 300
+# Features whose names say a phrase count as accepted concepts with these weights, in rankings and directions
+# and in the choice of features; their maximum number.
+SAID, SAID_OF_SETS, MAX_SAID = 0.25, 0.5, 4
 # A phrase without a matching label counts as a description only if the collection has records near to it, and
 # if it consists of words: either of words of the collection, or of words that the encoder does not split into
 # letters. Of 199 descriptions 99 % reach the similarity; random letters have two per token, words five.
 MIN_KNOWN, MIN_SIMILARITY, NEAREST_RECORDS, MIN_LETTERS = 0.5, 0.2, 10, 2.5
 KEPT = 512
 MODES = ("strict", "best", "expand")
-# The number of best single features among which the set is chosen.
-CONSIDERED = 150
-# The minimum relative gain in expected F1 of a further feature, and its minimum number of sampled records.
-MIN_GAIN, MIN_RECORDS = 0.01, 5
 # Bonuses on the cosine of phrase and label: for shared words, and for features of the phrase's own code.
 WORD_BONUS, CODE_BONUS = 0.25, 0.15
 # A phrase with label evidence (cosine and shared words) below the floor is unknown. What the encoder splits
@@ -71,7 +67,10 @@ _ID = re.compile(r"#\d{1,9}")
 
 @dataclass(frozen=True, slots=True)
 class FeatureMatch:
-    """A feature that matches a phrase; ``score`` is higher for a better match."""
+    """A feature that matches a phrase; ``score`` is higher for a better match.
+
+    In an index, ``trust`` is that of its name there, if known, ``example`` the id of a short clear record.
+    """
 
     id: int
     label: str
@@ -79,6 +78,7 @@ class FeatureMatch:
     trust: float | None
     is_weak: bool
     density: float
+    example: str = ""
 
     @property
     def shown(self) -> str:
@@ -106,6 +106,7 @@ class Concept:
 
     ``resolved`` is the mode. If the collection's evidence was used, a feature's score is the share of its
     records that match the phrase, and ``precision`` and ``recall`` are the expected ones of the set.
+    ``named`` are the features whose names say the phrase, best first; none where only records say it.
     """
 
     phrase: str
@@ -113,6 +114,7 @@ class Concept:
     resolved: Resolve = "strict"
     precision: float | None = None
     recall: float | None = None
+    named: tuple[FeatureMatch, ...] = ()
 
 
 class ConceptResolver:
@@ -152,7 +154,7 @@ class ConceptResolver:
             return Concept(target, (self.describe(feature, 1.0),))
         if not (named := self.named(target)):
             raise self.unknown(target)
-        return Concept(target, named)
+        return Concept(target, named, named=named)
 
     def named(self, phrase: str) -> tuple[FeatureMatch, ...]:
         """Return the features whose labels clearly match a phrase, best first."""
@@ -273,7 +275,13 @@ class ConceptResolver:
         """Return a feature as a match with this score."""
         label = self._space.labels[feature]
         density = float(self._space.calibration.density[feature])
-        return FeatureMatch(feature, label.name, score, label.trust, label.is_weak, density)
+        trust = label.best_known_trust
+        return FeatureMatch(feature, label.name, score, trust, label.is_weak, density, label.example)
+
+
+def said_by(named: Sequence[FeatureMatch], weight: float = SAID) -> dict[int, float]:
+    """Return the evidence of features whose names say a phrase, for :class:`Asked`."""
+    return {match.id: weight for match in named[:MAX_SAID] if not match.is_weak}
 
 
 def is_id(target: str) -> bool:
@@ -333,6 +341,10 @@ class Resolver:
         if not self.labels.named(phrase):
             self._check_records(phrase)
 
+    def named(self, phrase: str) -> tuple[FeatureMatch, ...]:
+        """Return the features whose names say a phrase, best first, () for none."""
+        return self.labels.named(phrase) if phrase.strip() else ()
+
     def _check_records(self, phrase: str) -> None:
         sample, vector = self._collection.sample(), self._collection.encode(phrase)
         near = nearest_rows(vector[None], sample.rows.x, NEAREST_RECORDS)[0]
@@ -350,16 +362,16 @@ class Resolver:
         return letters >= MIN_LETTERS * max(1, len(spans))
 
     def _by_evidence(self, phrase: str, mode: Resolve, sample: CollectionSample) -> Concept:
-        # A phrase that matches a trusted label includes the feature of this label.
         matching = self.labels.named(phrase)
-        named = [match.id for match in matching[:MAX_NAMED] if not match.is_weak]
         if not matching:
             self._check_records(phrase)
         vector = self._collection.encode(phrase)
         pool = pool_of(sample, self._collection.nearest(vector))
-        inferred = infer(sample, pool, Asked(vector[None]), self._collection.encoder, RECIPE)
+        asked = Asked(vector[None], judged=said_by(matching, SAID_OF_SETS))
+        inferred = infer(sample, pool, asked, self._collection.encoder, RECIPE)
         scores = Scorer(inferred, sample, RECIPE.neighbours).of_sample[:, 0]
-        meant = likely(scores, MEANT_FROM, STEEPNESS)
+        meant = likely(scores, meant_from(scores))
+        named = [match.id for match in matching[:MAX_SAID] if not match.is_weak]
         found = cover(meant, sample.present, self._allowed(vector, mode, sample), MAX_FEATURES, named)
         if not found.features:
             return self.labels.resolve(phrase)
@@ -367,7 +379,7 @@ class Resolver:
             self.labels.describe(feature, share)
             for feature, share in zip(found.features, found.shares, strict=True)
         )
-        return Concept(phrase, matches, mode, found.precision, found.recall)
+        return Concept(phrase, matches, mode, found.precision, found.recall, matching)
 
     def _allowed(self, vector: FloatArray, mode: Resolve, sample: CollectionSample) -> NDArray[np.int64]:
         every = np.arange(self._space.n_features)
@@ -377,65 +389,3 @@ class Resolver:
         labels = self._space.label_vectors[trusted] - sample.background
         nearest = nearest_rows((vector - sample.background)[None], labels, NEAREST_LABELS)[0]
         return np.sort(trusted[nearest])
-
-
-@dataclass(frozen=True, slots=True)
-class Cover:
-    """A set of features, in the order of choice, with the expected precision and recall of their union.
-
-    ``shares`` are the shares of each feature's records that match.
-    """
-
-    features: tuple[int, ...]
-    shares: tuple[float, ...]
-    precision: float
-    recall: float
-
-
-def likely(scores: Doubles, floor: float, steepness: float) -> Doubles:
-    """Return the probability that each record matches (m,), from its score in deviations above the mean."""
-    probability: Doubles = 1.0 / (1.0 + np.exp(-steepness * (scores - floor)))
-    return probability
-
-
-def cover(
-    meant: Doubles, present: csr_matrix, allowed: NDArray[np.int64], limit: int, named: Sequence[int] = ()
-) -> Cover:
-    """Return up to ``limit`` features, the ``named`` and some of the ``allowed``, with the best expected F1.
-
-    ``meant`` (m,) is the probability that each record matches, ``present`` (m, n) which features it has.
-    Greedy: each step adds the feature that increases 2 |union ∩ meant| / (|union| + |meant|) most.
-    """
-    total = float(meant.sum())
-    chosen = list(named)
-    inside = np.asarray(present[:, chosen].sum(1)).ravel() > 0
-    best = 2 * float(meant[inside].sum()) / (float(inside.sum()) + total)
-    columns: csc_matrix = present.tocsc()[:, allowed]
-    sizes = np.asarray(columns.sum(0)).ravel()
-    alone = 2 * np.asarray(meant @ columns).ravel() / (sizes + total)
-    alone[sizes < MIN_RECORDS] = 0.0
-    tried = np.argsort(-alone, kind="stable")[:CONSIDERED]
-    tried = tried[alone[tried] > 0]
-    columns = columns[:, tried]
-    while len(chosen) < limit and len(tried):
-        left = np.where(inside, 0.0, 1.0)
-        hits = np.asarray((meant * left) @ columns).ravel() + meant[inside].sum()
-        f1 = 2 * hits / (np.asarray(left @ columns).ravel() + inside.sum() + total)
-        winner = int(f1.argmax())
-        if f1[winner] <= best * (1 + MIN_GAIN):
-            break
-        best = float(f1[winner])
-        chosen.append(int(allowed[tried[winner]]))
-        inside |= columns[:, [winner]].toarray().ravel() > 0
-    return _described(chosen, present, meant, inside)
-
-
-def _described(
-    chosen: Sequence[int], present: csr_matrix, meant: Doubles, inside: NDArray[np.bool_]
-) -> Cover:
-    having = present[:, list(chosen)].tocsc()
-    sizes = np.maximum(np.asarray(having.sum(0)).ravel(), 1)
-    shares = np.asarray(meant @ having).ravel() / sizes
-    met = float(meant[inside].sum())
-    precision, recall = met / max(1, int(inside.sum())), met / max(float(meant.sum()), 1e-9)
-    return Cover(tuple(chosen), tuple(shares.tolist()), precision, recall)

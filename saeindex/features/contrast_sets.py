@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 MIN_ACTIVE = 50
 BLOCK = 64
+# Pairs of texts that are compared one by one.
+FEW_PAIRS = 50_000
 # How much worse than the leading name of a label a further one may predict alone.
 MAX_BEHIND = 0.1
 
@@ -83,6 +85,10 @@ def auroc(scores: FloatArray, is_active: NDArray[np.bool_]) -> NDArray[np.float6
     """Return the AUROC of each column of ``scores`` (r, c), ties counted half (Mann–Whitney)."""
     from scipy.stats import rankdata
 
+    active, absent = scores[is_active], scores[~is_active]
+    if active.size * len(absent) <= FEW_PAIRS:  # much faster than ranks
+        won: NDArray[np.float64] = np.sign(active[:, None] - absent[None]).mean((0, 1), np.float64)
+        return (won + 1) / 2
     ranks = rankdata(scores, axis=0)[is_active].sum(0)
     n, m = int(is_active.sum()), int((~is_active).sum())
     share: NDArray[np.float64] = (ranks - n * (n + 1) / 2) / (n * m)

@@ -87,6 +87,12 @@ def better(space: Space, task: LabelingTask, labeling: Labeling, method: str) ->
     return replace(labeling, phrases=phrases, left={**labeling.left, **dict.fromkeys(worse, NO_BETTER)})
 
 
+def glosses(space: Space) -> list[str]:
+    """Return the concepts that a space was made for, with their definitions: texts that it brings itself."""
+    named = (label for label in space.labels if label.method == CONCEPT and label.description)
+    return [f"{label.text}: {label.description}" for label in named]
+
+
 def labelled(space: SpaceT, task: LabelingTask, labeler: Labeler | None = None) -> tuple[SpaceT, Labeling]:
     """Label a space that has no labels yet; features without a phrase by ``labeler`` get a lexical label."""
     chosen = labeler or LexicalLabeler()

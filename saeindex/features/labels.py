@@ -23,6 +23,8 @@ TRUST_FLOOR = 0.8
 MAX_CHARS = 200
 MAX_ACTIVE = 300
 MANUAL, CONCEPT, LLM = "manual", "concept", "llm"
+# Methods whose labels are put together of terms.
+COMPOSED = ("lexical", "vocabulary")
 # Between a name and what it means in the index at hand.
 HERE = " · here: "
 # How much a given name counts in the order of what is shown.
@@ -39,8 +41,8 @@ class FeatureLabel:
     was active in too few records, or no records were given. ``description`` is that of a given concept, if
     it has one, and ``broader`` the feature of the concept above it. The ``kind`` of the feature is "meaning",
     "spelling" if it answers to how words are written, or "hidden" by a person. In an index, ``here`` are the
-    words that mark the feature there, as far as the name does not have them, and ``trust_here`` is the trust
-    of the name or of these words in its records.
+    words that mark the feature there, as far as the name does not have them, ``trust_here`` is the trust of
+    the name or of these words in its records, and ``example`` is the id of a short clear record.
     """
 
     text: str
@@ -52,6 +54,7 @@ class FeatureLabel:
     kind: str = MEANING
     here: tuple[str, ...] = ()
     trust_here: float | None = None
+    example: str = ""
 
     @property
     def name(self) -> str:
@@ -68,9 +71,18 @@ class FeatureLabel:
         """
         if self.method == MANUAL or self.kind == HIDDEN:
             return self.kind == HIDDEN
-        trust = self.trust if self.trust_here is None else self.trust_here
-        is_meant = self.kind == MEANING or bool(self.here)
+        trust, is_meant = self.best_known_trust, self.kind == MEANING or bool(self.here)
         return not is_meant or trust is None or trust < TRUST_FLOOR
+
+    @property
+    def best_known_trust(self) -> float | None:
+        """The trust in the index at hand, or in general where that is not known."""
+        return self.trust if self.trust_here is None else self.trust_here
+
+    @property
+    def is_composed(self) -> bool:
+        """Return whether the label is put together of terms, rather than a name that somebody gave."""
+        return self.method in COMPOSED
 
     @property
     def is_given(self) -> bool:

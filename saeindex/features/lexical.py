@@ -46,8 +46,8 @@ TOLERANCE = 0.005
 MAX_ACTIVE, MAX_TERMS = 200, 40_000
 UNCLEAR = "unclear"
 BLOCK = 128
-# The candidates of a quick label.
-QUICK = 6
+# The candidates of a quick label, and its terms.
+QUICK, QUICK_TERMS = 6, 2
 # A word, a number or a punctuation mark; phrases do not span numbers or punctuation marks, but words of names
 # in code ("text_encoder").
 TOKEN = re.compile(r"[^\W\d_](?:[^\W_]|[+#'-])*(?:[^\W_]|[+#])|[^\W\d_]|\d+|[^\w\s]")
@@ -113,7 +113,7 @@ def lexical_terms(
             return unit_rows(np.stack([term_vectors[parts].sum(0) for parts in labels]))
         return encode([", ".join(terms[i] for i in parts) for parts in labels])
 
-    for _ in range(TERMS - 1):
+    for _ in range((QUICK_TERMS if is_quick else TERMS) - 1):
         _grow(growing, terms, vectors, of_labels)
     return [tuple(terms[i] for i in label.parts) for label in growing]
 

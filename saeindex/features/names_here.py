@@ -16,7 +16,7 @@ import numpy as np
 from saeindex.errors import InvalidInputError
 from saeindex.features.calibration import Calibration
 from saeindex.features.contrast_sets import auroc, contrast_sets
-from saeindex.features.labels import MANUAL, MAX_ACTIVE, TRUST_FLOOR, stems
+from saeindex.features.labels import MANUAL, MAX_ACTIVE, MEANING, TRUST_FLOOR, stems
 from saeindex.sae.metrics import unit_rows
 from saeindex.types import SparseCode
 
@@ -32,8 +32,12 @@ if TYPE_CHECKING:
 
 # Typical records that words are made from, and those that they are judged on; terms that are considered.
 MIN_MADE, MIN_JUDGED, MAX_TERMS = 8, 5, 4_000
+# How much better words must predict a feature than a given name does, to be shown beside it.
+MIN_BETTER = 0.01
 # An AUROC of so many records counts as much as what is usual.
 USUAL_WEIGHT = 20
+# The trust here from which a given name says well enough what a feature means.
+SAYS_WELL = 0.9
 # The share of a feature's records that are weaker than its clear ones.
 CLEAR = 0.75
 
@@ -55,17 +59,20 @@ class NameHere:
     example: str = ""
 
     def of(self, label: FeatureLabel) -> FeatureLabel:
-        """Return the feature's label with what it means here.
+        """Return the feature's label with what it means here, and an example.
 
-        Words are shown that predict it here and that the label does not have. How well a person's own name
-        predicts it is not known.
+        Words are shown that predict it here and that the label does not have; beside a given name, they must
+        predict it better. How well a person's own name predicts it is not known.
         """
-        predict = self.trust_of_words is not None and self.trust_of_words >= TRUST_FLOOR
+        says = self.trust is not None and self.trust >= TRUST_FLOOR and _is_said(label)
+        needed = (self.trust or 0.0) + MIN_BETTER if says else TRUST_FLOOR
+        predict = self.trust_of_words is not None and self.trust_of_words >= needed
         known = stems(label.text)
         new = tuple(word for word in self.words if predict and not stems(word) <= known)
-        trusts = [trust for trust in (self.trust, self.trust_of_words) if trust is not None]
+        trusts = (self.trust, self.trust_of_words if predict else None)
         is_own = label.method == MANUAL
-        return replace(label, here=new, trust_here=None if is_own else max(trusts, default=None))
+        trust = None if is_own else max((one for one in trusts if one is not None), default=None)
+        return replace(label, here=new, trust_here=trust, example=self.example)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,39 +96,71 @@ def with_names_here(space: SpaceT, found: Mapping[int, NameHere]) -> SpaceT:
 def names_here(space: Space, sample: CodedSample, encode: Encode, seed: int = 0) -> dict[int, NameHere]:
     """Return what features mean in a collection, by feature; ``encode`` embeds phrases as queries.
 
-    Features of few records are left out.
+    Features of few records are left out. Words are not sought beside a given name that says it well.
+    """
+    typical = _typical(sample.code, space.calibration.median)
+    features = np.flatnonzero(np.diff(typical[::2].tocsc().indptr) >= MIN_MADE)
+    records = np.diff(typical.tocsc().indptr)[features]
+    own, levels = _of_features(sample.code, space.calibration, features)
+    labels = [space.labels[feature] for feature in features.tolist()]
+    given = np.array([label.trust or np.nan for label in labels], np.float64)
+    names = unit_rows(np.asarray(space.label_vectors[features], np.float32))
+    trust = _judged(names[None], sample.vectors, own, levels, given, seed)[0]
+    is_said = np.array([_is_said(label) for label in labels], bool)
+    unsaid = np.flatnonzero(~((trust >= SAYS_WELL) & is_said))
+    words: list[tuple[tuple[str, ...], float | None]] = [((), None)] * len(features)
+    usual = float(np.nanmean(trust)) if np.isfinite(trust).any() else np.nan
+    found = _own_words(replace(sample, code=own), levels, unsaid, names, usual, encode, seed)
+    for feature, of_feature in zip(unsaid.tolist(), found, strict=True):
+        words[feature] = of_feature
+    examples = [sample.ids[row] for row in _clear_examples(own, sample.texts)]
+    return {
+        feature: NameHere(of_feature[0], int(count), _score(label), of_feature[1], example)
+        for feature, of_feature, count, label, example in zip(
+            features.tolist(), words, records, trust, examples, strict=True
+        )
+    }
+
+
+def _is_said(label: FeatureLabel) -> bool:
+    """Return whether somebody named what the feature means."""
+    return label.kind == MEANING and not label.is_composed
+
+
+def _own_words(
+    sample: CodedSample,
+    levels: Calibration,
+    features: NDArray[np.int64],
+    names: FloatArray,
+    usual: float,
+    encode: Encode,
+    seed: int,
+) -> list[tuple[tuple[str, ...], float | None]]:
+    """Return words of the collection for ``features``, and how well they predict, alone or beside the name.
+
+    They are made on half of the sample and judged on the other half, and the score of few records is drawn
+    towards the ``usual`` one of names; () where the texts share no words.
     """
     from saeindex.features.lexical import lexical_terms
 
-    texts, vectors, code = sample.texts, sample.vectors, sample.code
-    typical = _typical(code, space.calibration.median)
-    made, judged = np.arange(0, len(texts), 2), np.arange(1, len(texts), 2)
-    features = np.flatnonzero(np.diff(typical[made].tocsc().indptr) >= MIN_MADE)
-    records = np.diff(typical.tocsc().indptr)[features]
-    own, levels = _of_features(code, space.calibration, features)
+    nothing: list[tuple[tuple[str, ...], float | None]] = [((), None)] * len(features)
+    if not len(features):
+        return nothing
+    code, levels = _of_features(sample.code, levels, features)
+    made, judged = np.arange(0, len(sample.texts), 2), np.arange(1, len(sample.texts), 2)
     known = _Known(encode)
     try:
         found = lexical_terms(
-            [texts[i] for i in made.tolist()], vectors[made], own.take(made), levels, known, seed,
-            min_active=MIN_MADE, max_terms=MAX_TERMS, is_quick=True,
+            [sample.texts[i] for i in made.tolist()], sample.vectors[made], code.take(made), levels, known,
+            seed, min_active=MIN_MADE, max_terms=MAX_TERMS, is_quick=True,
         )  # fmt: skip
-    except InvalidInputError:  # the texts share no words
-        return {}
-    of_words = np.stack([known.mean(words, vectors.shape[1]) for words in found]) if found else vectors[:0]
-    given = np.array([space.labels[f].trust or np.nan for f in features.tolist()], np.float64)
-    names = unit_rows(np.asarray(space.label_vectors[features], np.float32))
-    trust = _judged(names[None], vectors, own, levels, given, seed)[0]
-    of_half = own.take(judged)
-    alone_or_together = np.stack([of_words, unit_rows(names + of_words)])
-    unknown = np.full(len(found), np.nan)
-    trust_of_words = _judged(alone_or_together, vectors[judged], of_half, levels, unknown, seed).max(0)
-    examples = [sample.ids[row] for row in _clear_examples(own, texts)]
-    return {
-        feature: NameHere(words, int(count), _score(label), _score(worth) if words else None, example)
-        for feature, words, count, label, worth, example in zip(
-            features.tolist(), found, records, trust, trust_of_words, examples, strict=True
-        )
-    }
+    except InvalidInputError:
+        return nothing
+    alone = np.stack([known.mean(words, names.shape[1]) for words in found])
+    either = np.stack([alone, unit_rows(names[features] + alone)])
+    given = np.full(len(found), usual)
+    worth = _judged(either, sample.vectors[judged], code.take(judged), levels, given, seed).max(0)
+    return [(words, _score(one) if words else None) for words, one in zip(found, worth, strict=True)]
 
 
 def _clear_examples(code: SparseCode, texts: Sequence[str]) -> list[int]:
@@ -131,7 +170,8 @@ def _clear_examples(code: SparseCode, texts: Sequence[str]) -> list[int]:
     for feature in range(code.n_features):
         part = slice(*columns.indptr[feature : feature + 2])
         rows, values = columns.indices[part], columns.data[part]
-        clear = rows[values >= np.quantile(values, CLEAR)]
+        place = int(np.ceil(CLEAR * (len(values) - 1)))
+        clear = rows[values >= np.partition(values, place)[place]]
         found.append(int(clear[np.argmin(lengths[clear])]))
     return found
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
     from saeindex.features.names_here import Encode
     from saeindex.features.space import SpaceT
-    from saeindex.protocols import VectorStore
+    from saeindex.protocols import TextEncoder, VectorStore
     from saeindex.types import FloatArray
 
 MAX_NAMES, MAX_HISTORY, MAX_FILE_BYTES = 2_000, 5_000, 10_000_000
@@ -59,12 +59,16 @@ class OwnNames(Strict):
 
 
 def learned(
-    known: OwnNames | None, points: int, store: VectorStore, space: FeatureSpace, encode: Encode
+    known: OwnNames | None,
+    points: int,
+    store: VectorStore,
+    space: FeatureSpace,
+    encoder: Callable[[], TextEncoder],
 ) -> OwnNames | None:
     """Return what features mean in an index of ``points``, or None if it is known, or cannot be known yet.
 
     It is learned again once there are ``GROWTH`` times as many points, from the first of the points: their
-    ids are random. ``encode`` embeds phrases as queries.
+    ids are random. The ``encoder`` embeds phrases, with ``encode_phrases`` if it has that.
     """
     if points < max(MIN_POINTS, GROWTH * (0 if known is None else known.points)):
         return None
@@ -76,6 +80,7 @@ def learned(
         np.stack([np.asarray(point.vectors[DENSE], np.float32) for point in found]),
         codes_of(found, space.n_features),
     )
+    encode = getattr(encoder(), "encode_phrases", encoder().encode_query)
     return OwnNames.keep(names_here(space, sample, encode), points)
 
 

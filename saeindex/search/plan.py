@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
     from saeindex.concepts.feedback import Feedback
-    from saeindex.concepts.resolver import Concept
+    from saeindex.concepts.resolver import Concept, FeatureMatch
     from saeindex.language.ast import Expression
     from saeindex.protocols import SparseVector
     from saeindex.search.cardinality import Estimate
@@ -36,7 +36,7 @@ FUSIONS = {
     "dbsf": "scores scaled by each list's mean and deviation",
     "weighted": "0.6 dense + 0.4 sae, scores scaled to 0 to 1",
 }
-SHOWN_PARTS, WIDTH = 6, 100
+SHOWN_PARTS, SHOWN_NAMES, WIDTH = 6, 3, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +99,22 @@ def _selection(plan: Plan) -> Iterator[Step]:
 
 def _concept(concept: Concept) -> Step:
     named = ", ".join(f"{m.shown} {m.score:.2f}" for m in concept.features)
-    how: str = concept.resolved
+    how, unnamed = str(concept.resolved), ""
     if concept.precision is not None and concept.recall is not None:
         how += f", expected precision {concept.precision:.2f}, recall {concept.recall:.2f}"
-    return Step("concept", f"Concept {concept.phrase!r} ({how}) = {named}")
+        unnamed = "by its records: no name says it"
+    what = f"Concept {concept.phrase!r} ({how}) = {named}"
+    return Step("concept", what, _named_by(concept.named) or unnamed)
+
+
+def _named_by(named: Sequence[FeatureMatch]) -> str:
+    """Return which features' names say a phrase, each with an example; "" for none."""
+    first = ", ".join(
+        f"{match.shown}, as in {match.example!r}" if match.example else match.shown
+        for match in named[:SHOWN_NAMES]
+    )
+    more = f" and {len(named) - SHOWN_NAMES} more" if len(named) > SHOWN_NAMES else ""
+    return f"named by {first}{more}" if first else ""
 
 
 def _steering(plan: Plan) -> Iterator[Step]:
@@ -116,7 +128,8 @@ def _steering(plan: Plan) -> Iterator[Step]:
 
 def _steer(steer: ResolvedSteer) -> Step:
     named = ", ".join(str(part) for part in steer.direction.parts[:SHOWN_PARTS])
-    return Step("steer", f"Steer {steer.direction.target!r} by {steer.strength:+g} along {named}")
+    what = f"Steer {steer.direction.target!r} by {steer.strength:+g} along {named}"
+    return Step("steer", what, _named_by(steer.direction.named))
 
 
 def _ranking(plan: Plan) -> Iterator[Step]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from saeindex.collection.caches import Memo
 from saeindex.concepts.feedback import Feedback
-from saeindex.concepts.resolver import Concept, Resolver, check_unicode
+from saeindex.concepts.resolver import Concept, Resolver, check_unicode, said_by
 from saeindex.config import MAX_LIMIT, MAX_QUERY_CHARS
 from saeindex.errors import InvalidInputError
 from saeindex.language.ast import ConceptTerm, Expression, FeatureTerm
@@ -246,7 +246,10 @@ class Planner:
         """Return the inferred scorer, cached until the collection changes, for other pages and filters."""
         key = (feedback.model_dump_json(), None if asked is None else asked.tobytes())
         sample = self.collection.sample()
-        return self._scorers.get(key, lambda: infer_feedback(self.collection, feedback, asked), of=sample)
+        named = said_by(self.resolver.named(feedback.description or ""))
+        return self._scorers.get(
+            key, lambda: infer_feedback(self.collection, feedback, asked, named), of=sample
+        )
 
 
 def feedback_of(query: Query) -> Feedback | None:

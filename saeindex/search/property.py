@@ -8,7 +8,7 @@ the collection's mean.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -44,9 +44,13 @@ def infer_feedback(
     collection: Collection,
     feedback: Feedback,
     vector: FloatArray | None,
+    named: Mapping[int, float],
     recipe: Recipe = Recipe(),  # noqa: B008
 ) -> Scorer:
-    """Return the scorer of records for ``feedback``, whose description has ``vector`` (d,)."""
+    """Return the scorer of records for ``feedback``, whose description has ``vector`` (d,).
+
+    ``named`` are the weights of features whose names say the description.
+    """
     _check_evidence(feedback)
     sample = collection.sample()
     vectors = [] if vector is None else [vector]
@@ -57,7 +61,7 @@ def infer_feedback(
         vector is not None,
         collection.records(feedback.like, "like"),
         collection.records(feedback.unlike, "unlike"),
-        {feature: SIGNS[verdict] for feature, verdict in feedback.judged.items()},
+        {**named, **{feature: SIGNS[verdict] for feature, verdict in feedback.judged.items()}},
     )
     _check_features([*feedback.judged, *feedback.concept_weights], sample.space)
     nearest = None if vector is None else collection.nearest(vector)

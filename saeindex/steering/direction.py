@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saeindex.concepts.inference import Asked, Recipe, example_direction, infer, pool_of
+from saeindex.concepts.resolver import said_by
 from saeindex.concepts.scorer import Scorer
 from saeindex.concepts.weighting import units
 from saeindex.errors import InvalidInputError
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from saeindex.collection.collection import Collection
     from saeindex.collection.rows import Rows
     from saeindex.collection.sample import CollectionSample
-    from saeindex.concepts.resolver import Concept
+    from saeindex.concepts.resolver import Concept, FeatureMatch
     from saeindex.concepts.weighting import Doubles
     from saeindex.features import FeatureSpace
     from saeindex.types import FloatArray, Steer
@@ -69,7 +70,8 @@ class DirectionPart:
 class Direction:
     """The direction of a target: ``unit`` (d,), and ``typical``, the length of a step of strength 1.0.
 
-    ``concept`` has the features of a feature, family or label; None for a direction built from evidence.
+    ``concept`` has the features of a feature, family or label; None for a direction built from evidence, and
+    ``named`` are then the features whose names say the target.
     """
 
     target: str
@@ -77,6 +79,7 @@ class Direction:
     typical: float
     space: FeatureSpace
     concept: Concept | None = None
+    named: tuple[FeatureMatch, ...] = ()
 
     @cached_property
     def parts(self) -> tuple[DirectionPart, ...]:
@@ -146,8 +149,11 @@ def name_direction(collection: Collection, target: str) -> Direction:
     return Direction(target, unit, _typical(unit, scores, sample), sample.space)
 
 
-def built_direction(collection: Collection, steer: Steer) -> Direction:
-    """Return the direction built from a phrase, the other values of its field and examples."""
+def built_direction(collection: Collection, steer: Steer, named: tuple[FeatureMatch, ...] = ()) -> Direction:
+    """Return the direction built from a phrase, the other values of its field and examples.
+
+    ``named`` are the features whose names say the phrase: records that have them are evidence.
+    """
     sample = collection.sample()
     what = f"steer {steer.target!r}" if steer.target else "steer by examples:"
     like = collection.records(steer.like, f"{what} like")
@@ -155,9 +161,10 @@ def built_direction(collection: Collection, steer: Steer) -> Direction:
     names = [steer.target, *steer.against] if steer.target else []
     vectors = [collection.encode(name) for name in names] or [np.zeros_like(sample.mean)]
     nearest = collection.nearest(vectors[0]) if names else None
-    asked = Asked(np.stack(vectors), bool(names), like, unlike)
+    asked = Asked(np.stack(vectors), bool(names), like, unlike, said_by(named))
     unit, scores = direction_of(sample, asked, collection, nearest)
-    return Direction(steer.target or "examples", unit, _typical(unit, scores, sample), sample.space)
+    typical = _typical(unit, scores, sample)
+    return Direction(steer.target or "examples", unit, typical, sample.space, named=named)
 
 
 def direction_of(

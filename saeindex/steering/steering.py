@@ -94,7 +94,7 @@ class Steering:
             self._resolver.check_meaning(steer.target)
         if method == "name":
             return name_direction(self._collection, steer.target)
-        return built_direction(self._collection, steer)
+        return built_direction(self._collection, steer, self._resolver.named(steer.target))
 
 
 def _check_evidence(steer: Steer, method: SteeringMethod) -> None:

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from saeindex import FeatureIndex, FeatureSpace, Record
+from saeindex.concepts.cover import likely, meant_from
 from saeindex.concepts.inference import Asked, infer, pool_of
-from saeindex.concepts.resolver import MEANT_FROM, RECIPE, STEEPNESS, Resolver, likely
+from saeindex.concepts.resolver import RECIPE, SAID_OF_SETS, Resolver, said_by
 from saeindex.concepts.scorer import Scorer
 from saeindex.errors import InvalidInputError, UnknownConceptError
 from tests.samples import RecordingEncoder, all_points, code_of, sample_records
@@ -92,11 +93,12 @@ def test_ordinary_descriptions_resolve_by_evidence(
 ) -> None:
     concept = resolver.resolve(phrase)
     sample = papers.collection.sample()
-    request = Asked(papers.collection.encode(phrase)[None])
+    said = said_by(resolver.named(phrase), SAID_OF_SETS)
+    request = Asked(papers.collection.encode(phrase)[None], judged=said)
     scores = Scorer(
         infer(sample, pool_of(sample), request, papers.encoder, RECIPE), sample, RECIPE.neighbours
     ).of_sample[:, 0]
-    likelihood = dict(zip(sample.rows.ids, likely(scores, MEANT_FROM, STEEPNESS), strict=True))
+    likelihood = dict(zip(sample.rows.ids, likely(scores, meant_from(scores)), strict=True))
     chosen = [match.id for match in concept.features]
     points = all_points(papers)
     union = [likelihood[p.id] for p in points if set(chosen) & set(code_of(p).indices.tolist())]
@@ -156,9 +158,12 @@ def test_expand_has_the_higher_expected_f1(resolver: Resolver) -> None:
     assert expected_f1("expand") >= expected_f1("best")
 
 
-def test_a_phrase_equal_to_a_label_keeps_its_feature(resolver: Resolver) -> None:
-    strict = resolver.resolve("galaxies", "strict")
-    assert strict.features[0].id in [match.id for match in resolver.resolve("galaxies").features]
+def test_a_phrase_near_to_labels_tells_them_and_keeps_its_feature(resolver: Resolver) -> None:
+    found = resolver.resolve("galaxies")
+    assert {match.id for match in found.named} == {
+        match.id for match in resolver.resolve("galaxies", "strict").features
+    }
+    assert "galaxy" in [match.label for match in found.features]
 
 
 @pytest.mark.parametrize("phrase", NONSENSE)

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from saeindex.features import Calibration, FeatureLabel, FeatureSpace
-from saeindex.features.labels import HIDDEN, MANUAL, SPELLING
+from saeindex.features.labels import CONCEPT, HIDDEN, MANUAL, SPELLING
 from saeindex.features.names_here import MIN_MADE, CodedSample, NameHere, names_here
 from saeindex.types import SparseCode
 from tests.features.test_labels import PLANTED, embed, planted
@@ -57,7 +57,7 @@ def test_few_records_move_the_trust_little(space: FeatureSpace) -> None:
         assert low < np.mean(trusts) < high
 
 
-def test_features_of_few_records_and_texts_without_words_have_no_names(space: FeatureSpace) -> None:
+def test_features_of_few_records_and_texts_without_words_get_no_words(space: FeatureSpace) -> None:
     texts, code = planted(rows=4 * MIN_MADE)
     labels = [FeatureLabel(word) for word in PLANTED]
     made = space_of(space, code, labels)
@@ -65,7 +65,9 @@ def test_features_of_few_records_and_texts_without_words_have_no_names(space: Fe
     assert few == {}
     texts, code = planted(rows=400)
     wordless = replace(sample(texts, code), texts=["1 2 3"] * 400)
-    assert names_here(space_of(space, code, labels), wordless, embed) == {}
+    found = names_here(space_of(space, code, labels), wordless, embed)
+    assert found
+    assert all(one.words == () and one.trust_of_words is None for one in found.values())
 
 
 def test_the_example_is_the_shortest_of_the_strongest(space: FeatureSpace) -> None:
@@ -80,15 +82,21 @@ def test_the_example_is_the_shortest_of_the_strongest(space: FeatureSpace) -> No
 
 
 RAIL, BRISKET, TRUSTED = FeatureLabel("rail", trust=0.6), ("brisket",), FeatureLabel("meals", trust=0.9)
+GIVEN = replace(TRUSTED, method=CONCEPT)
 
 
 @pytest.mark.parametrize(
     ("label", "here", "name", "is_weak"),
     [
         (TRUSTED, NameHere(("brisket", "bbq"), 40, 0.7, 0.9), "meals · here: brisket, bbq", False),
-        (TRUSTED, NameHere(("meal", "tasty meal"), 40, 0.9, 0.9), "meals · here: tasty meal", False),
+        (TRUSTED, NameHere(("meal", "tasty meal"), 40, 0.9, 0.95), "meals · here: tasty meal", False),
         (RAIL, NameHere(BRISKET, 40, 0.7, 0.9), "rail · here: brisket", False),
         (RAIL, NameHere(BRISKET, 40, 0.9, 0.7), "rail", False),
+        (TRUSTED, NameHere(BRISKET, 40, 0.95, 0.9), "meals · here: brisket", False),
+        (GIVEN, NameHere(BRISKET, 40, 0.9, 0.9), "meals", False),
+        (GIVEN, NameHere(BRISKET, 40, 0.9, 0.92), "meals · here: brisket", False),
+        (GIVEN, NameHere(BRISKET, 40, 0.7, 0.8), "meals · here: brisket", False),
+        (RAIL, NameHere(BRISKET, 40, 0.795, 0.8), "rail · here: brisket", False),
         (RAIL, NameHere(BRISKET, 40, 0.7, 0.7), "rail", True),
         (replace(TRUSTED, kind=SPELLING), NameHere(BRISKET, 40, 0.7, 0.9), "meals · here: brisket", False),
         (replace(TRUSTED, kind=SPELLING), NameHere(BRISKET, 40, 0.9, 0.7), "meals", True),

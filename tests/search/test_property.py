@@ -13,6 +13,7 @@ import pytest
 from saeindex import FeatureIndex, FeatureSpace, Query, Record
 from saeindex.concepts.feedback import Feedback
 from saeindex.concepts.inference import Asked, Recipe, infer, pool_of
+from saeindex.concepts.resolver import said_by
 from saeindex.concepts.scorer import Scorer
 from saeindex.errors import InvalidInputError, NotFoundError, UnknownConceptError
 from saeindex.search.property import interpembed_code
@@ -87,7 +88,8 @@ def test_the_parts_of_a_hit_have_a_kind(papers: FeatureIndex) -> None:
 def test_scores_equal_an_inference_computed_outside_the_index(papers: FeatureIndex) -> None:
     sample = papers.collection.sample()
     vectors = np.stack([papers.collection.encode(text) for text in ("a question", "a complaint")])
-    found = infer(sample, pool_of(sample), Asked(vectors), papers.encoder)
+    said = said_by(papers.planner.resolver.named("a question"))
+    found = infer(sample, pool_of(sample), Asked(vectors, judged=said), papers.encoder)
     scores = dict(
         zip(sample.rows.ids, Scorer(found, sample, Recipe().neighbours).of_sample[:, 0], strict=True)
     )

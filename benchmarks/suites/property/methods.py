@@ -87,14 +87,14 @@ def ours(corpus: Corpus, recipe: Recipe, with_siblings: bool) -> Scores:
     found = []
     for query in range(len(corpus.queries)):
         others = corpus.siblings[query] if with_siblings else []
-        asked = Asked(corpus.vectors[[query, *others]])
+        asked = Asked(corpus.vectors[[query, *others]], judged=corpus.said(query))
         found.append(scored(corpus, asked, recipe))
     return np.array(found)
 
 
 def judged(corpus: Corpus, query: int, recipe: Recipe, verdicts: Mapping[int, float]) -> Scores:
     """Our default for one query, with accepted (+1) and rejected (-1) concepts."""
-    asked = Asked(corpus.vectors[[query]], judged=verdicts)
+    asked = Asked(corpus.vectors[[query]], judged={**corpus.said(query), **verdicts})
     return scored(corpus, asked, recipe)
 
 
@@ -114,7 +114,7 @@ def few_shot(corpus: Corpus, draws: Sequence[Draw], recipe: Recipe, with_sibling
     for draw in draws:
         others = corpus.siblings[draw.query] if with_siblings else []
         like, unlike = corpus.rows.take(draw.like), corpus.rows.take(draw.unlike)
-        asked = Asked(corpus.vectors[[draw.query, *others]], True, like, unlike)
+        asked = Asked(corpus.vectors[[draw.query, *others]], True, like, unlike, corpus.said(draw.query))
         found.append(scored(corpus, asked, recipe))
     return np.array(found)
 

@@ -55,7 +55,7 @@ def feedback_figures(chosen: Sequence[Corpus], tested: Sequence[Corpus]) -> dict
 def feedback_of(corpus: Corpus, known: Corpus, query: int) -> dict[str, float]:
     """Return the AP without feedback, with ten concepts judged, and with ten documents judged."""
     recipe, relevant = Recipe(), corpus.relevant[query]
-    asked = Asked(corpus.vectors[[query]])
+    asked = Asked(corpus.vectors[[query]], judged=corpus.said(query))
     first = methods.scored(corpus, asked, recipe)
     top = np.argsort(-first, kind="stable")[:SHOWN]
     kept = np.ones(len(first), bool)

@@ -145,6 +145,7 @@ def engine(corpus: Corpus, asked: Sequence[Pair], with_siblings: bool = False, e
                 True,
                 None if like is None else corpus.rows.take(like),
                 None if unlike is None else corpus.rows.take(unlike),
+                corpus.said(pair.concept),
             )
             nearest = collection.nearest(request.vectors[0])
             known[key] = direction_of(sample, request, collection, nearest)[0]

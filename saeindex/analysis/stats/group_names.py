@@ -1,4 +1,7 @@
-"""Names of groups of records: the words and phrases of the collection that they have and others do not."""
+"""Names of groups of records: the words and phrases of the collection that they have and others do not.
+
+The given concept of the space that is nearest to a group stands behind its words, where it is near.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.collection.rows import WORD
+from saeindex.features.labels import CONCEPT
+from saeindex.sae.metrics import unit_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,6 +28,8 @@ PARTS, MOST_PARTS, CONSIDERED = 3, 6, 12
 # Records of a group that are read for phrases; two words are a phrase where they are neighbours in so many
 # records, and in this share of those that have both.
 READ, MIN_TEXTS, MIN_TOGETHER = 16, 3, 0.5
+# The cosine from which a given concept is near to a group, both less their means.
+NEAR = 0.5
 # Records that a word must be in; its letters; and the letters by which two words are forms of one.
 MIN_RECORDS, MIN_LETTERS, STEM = 3, 3, 5
 
@@ -30,7 +37,7 @@ MIN_RECORDS, MIN_LETTERS, STEM = 3, 3, 5
 def group_names(snapshot: Snapshot, rows: NDArray[np.int64], has: csr_matrix) -> tuple[str, ...]:
     """Name groups (columns of ``has``) of records by what they say more often than all ``rows``.
 
-    No two groups have the same name.
+    No two groups have the same name; "school · teachers (education)" adds the nearest given concept.
     """
     words = snapshot.words[rows]
     usual, sizes = np.asarray(words.mean(0)).ravel(), np.asarray(has.sum(0)).ravel()
@@ -42,7 +49,32 @@ def group_names(snapshot: Snapshot, rows: NDArray[np.int64], has: csr_matrix) ->
         chosen.append([word for word in best.tolist() if worth[word] > 0])
     texts = _read(snapshot, rows, has, chosen)
     named = [[snapshot.vocabulary[word] for word in own] for own in chosen]
-    return _distinct([_parts(own, found) for own, found in zip(named, texts, strict=True)])
+    names = _distinct([_parts(own, found) for own, found in zip(named, texts, strict=True)])
+    near = _concepts(snapshot, rows, has)
+    return tuple(_with_concept(name, concept) for name, concept in zip(names, near, strict=True))
+
+
+def _concepts(snapshot: Snapshot, rows: NDArray[np.int64], has: csr_matrix) -> list[str]:
+    """Return the given concept that each group is near to, "" for none."""
+    space = snapshot.space
+    given = [feature for feature, label in enumerate(space.labels) if label.method == CONCEPT]
+    if not given:
+        return [""] * has.shape[1]
+    sizes = np.maximum(np.asarray(has.sum(0)).ravel(), 1.0)
+    x = np.asarray(snapshot.vectors[rows], np.float32)
+    groups = unit_rows(np.asarray(has.T @ x, np.float32) / sizes[:, None].astype(np.float32) - x.mean(0))
+    names = np.asarray(space.label_vectors[given], np.float32)
+    near = groups @ unit_rows(names - names.mean(0)).T
+    best = near.argmax(1)
+    texts = [space.labels[given[place]].text for place in best.tolist()]
+    return [text if cosine >= NEAR else "" for text, cosine in zip(texts, near.max(1).tolist(), strict=True)]
+
+
+def _with_concept(name: str, concept: str) -> str:
+    """Return a name with a concept that it does not say."""
+    known = {word[:STEM] for word in WORD.findall(name.lower())}
+    says = known.issuperset(word[:STEM] for word in WORD.findall(concept.lower()))
+    return name if says else f"{name} ({concept})"
 
 
 def _telling(vocabulary: Sequence[str]) -> NDArray[np.bool_]:
@@ -109,18 +141,21 @@ def _phrases(words: Sequence[str], texts: Sequence[str]) -> dict[str, str]:
 
 
 def _distinct(parts: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """Return names of as few parts as keep them apart; a number where no part does."""
-    names = [" · ".join(own[:PARTS]) or "other" for own in parts]
+    """Return names of as few parts as keep them apart, in whatever order; a number where no part does."""
+    lengths = [PARTS] * len(parts)
+
+    def words(group: int) -> frozenset[str]:
+        return frozenset(parts[group][: lengths[group]])
+
     for length in range(PARTS + 1, MOST_PARTS + 1):
-        counts = Counter(names)
-        names = [
-            " · ".join(own[:length]) if counts[name] > 1 and own[:length] else name
-            for own, name in zip(parts, names, strict=True)
-        ]
-    seen: Counter[str] = Counter()
-    counts = Counter(names)
-    for i, name in enumerate(names):
-        seen[name] += 1
-        if counts[name] > 1:
-            names[i] = f"{name} ({seen[name]})"
+        counts = Counter(map(words, range(len(parts))))
+        lengths = [length if counts[words(group)] > 1 else lengths[group] for group in range(len(parts))]
+    counts = Counter(map(words, range(len(parts))))
+    names = []
+    seen: Counter[frozenset[str]] = Counter()
+    for group, own in enumerate(parts):
+        same = words(group)
+        seen[same] += 1
+        number = f" ({seen[same]})" if counts[same] > 1 else ""
+        names.append((" · ".join(own[: lengths[group]]) or "other") + number)
     return tuple(names)

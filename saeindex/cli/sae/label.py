@@ -93,6 +93,7 @@ def label(  # noqa: PLR0913, PLR0917  (the options of a command)
     Names of concepts are kept unless --features names their features.
     Labels are made from 70 % of the texts, and their trust is measured on the other texts. An LLM run
     prints its cost and asks before it starts. Replies are cached, so an interrupted run can be continued.
+    Without a corpus, the LLM reads the definitions of the concepts that the space has.
     """
     from saeindex.features import FeatureSpace
 
@@ -107,7 +108,9 @@ def label(  # noqa: PLR0913, PLR0917  (the options of a command)
         labeler = _llm(model, predictor_model, url, cache, concurrency, prices, max_tokens, budget)
     else:
         labeler = _offline(chosen, names)
-    texts = read_texts(corpus or [], text_field, limit)
+    texts = (
+        read_texts(corpus or [], text_field, limit) if corpus or chosen != LLM else _glosses(before, limit)
+    )
     after, done = relabelled(before, texts, labeler, wanted, seed, is_agreed=yes, may_ask=not as_json)
     after.save(target)
     show(before, after, done, target, as_json)
@@ -127,9 +130,19 @@ def _checked_method(method: str | None, has_names: bool, has_corpus: bool, featu
         )
     if chosen == MANUAL and features:
         raise InvalidInputError("--features", "manual labels name their features", "Leave the option out.")
-    if chosen != MANUAL and not has_corpus:
+    if chosen == LEXICAL and not has_corpus:
         raise InvalidInputError(f"--method {chosen}", "no texts", "Name a corpus after the space.")
     return chosen
+
+
+def _glosses(space: FeatureSpace, limit: int | None) -> list[str]:
+    """Return the texts that a space brings itself; InvalidInputError if there are none."""
+    from saeindex.features.labelling import glosses
+
+    if not (found := glosses(space)[:limit]):
+        found_none = f"no texts, and space {space.name!r} has no definitions of concepts"
+        raise InvalidInputError("--method llm", found_none, "Name a corpus after the space.")
+    return found
 
 
 def _offline(method: str, names: dict[int, str]) -> Labeler:

@@ -7,10 +7,11 @@ import pytest
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from saeindex.analysis.stats.group_names import group_names
+from saeindex.analysis.stats.group_names import _distinct, group_names
 from saeindex.analysis.stats.stratified import one_hot
 from saeindex.collection.snapshot import Snapshot
 from saeindex.features import FeatureSpace
+from saeindex.features.labels import CONCEPT
 
 PHONES = ["the battery life of this phone is long", "what a phone has is battery life, and life goes on"]
 ROUTERS = [
@@ -24,10 +25,12 @@ def space() -> FeatureSpace:
     return FeatureSpace.load("minilm-concepts")
 
 
-def snapshot_of(space: FeatureSpace, texts: list[str]) -> Snapshot:
-    """Return a snapshot of texts; vectors and features do not matter for names."""
+def snapshot_of(
+    space: FeatureSpace, texts: list[str], vectors: NDArray[np.float32] | None = None
+) -> Snapshot:
+    """Return a snapshot of texts, at the origin without vectors; features do not matter for names."""
     count = len(texts)
-    vectors = np.zeros((count, space.sae.dimension), np.float32)
+    vectors = np.zeros((count, space.sae.dimension), np.float32) if vectors is None else vectors
     activations = csr_matrix((count, space.n_features), dtype=np.float32)
     return Snapshot.in_memory(
         space, [str(i) for i in range(count)], vectors, activations, texts, [{}] * count
@@ -53,6 +56,34 @@ def test_two_groups_with_the_same_words_have_different_names(space: FeatureSpace
     assert one != two
 
 
+def test_the_same_words_in_another_order_are_the_same_name() -> None:
+    ordered, turned = ["camera", "pictures", "quality"], ["camera", "quality", "pictures"]
+    assert _distinct([ordered, turned]) == (
+        "camera · pictures · quality (1)",
+        "camera · quality · pictures (2)",
+    )
+    assert _distinct([[*ordered, "zoom"], turned]) == (
+        "camera · pictures · quality · zoom",
+        "camera · quality · pictures",
+    )
+    assert _distinct([ordered, ["phone"], []]) == ("camera · pictures · quality", "phone", "other")
+
+
 def test_groups_that_say_nothing_of_their_own_have_names_too(space: FeatureSpace) -> None:
     names = named(space, ["it is", "it was"] * 4, [0] * 4 + [1] * 4)
     assert names == ("other (1)", "other (2)")
+
+
+def test_a_given_concept_near_to_a_group_is_added_unless_its_words_say_it(space: FeatureSpace) -> None:
+    phone, network = (space.label_vectors[feature_of(space, name)] for name in ("phone", "network"))
+    vectors = np.array([*[phone] * 6, *[network] * 6], np.float32)
+    snapshot = snapshot_of(space, 3 * PHONES + 3 * ROUTERS, vectors)
+    groups = one_hot(np.repeat(np.arange(2), 6), 2)
+    phones, routers = group_names(snapshot, np.arange(12), groups)
+    assert "(" not in phones
+    assert routers.endswith(" (network)")
+
+
+def feature_of(space: FeatureSpace, name: str) -> int:
+    """Return the feature of a given concept."""
+    return next(i for i, label in enumerate(space.labels) if label.text == name and label.method == CONCEPT)

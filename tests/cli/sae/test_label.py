@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from saeindex import FeatureSpace
+from saeindex.config import DEFAULT_SPACE
 from saeindex.features import FeatureLabel
-from saeindex.features.labelling import NO_BETTER
+from saeindex.features.labelling import NO_BETTER, glosses
 from saeindex.sae import TrainingConfig
 from tests.cli.test_cli import Done, call, called
 from tests.llm.chat_service import KEY, ChatService, is_interpreter, running_service
@@ -246,10 +247,36 @@ def test_a_failing_service_changes_nothing_and_the_key_is_not_printed(
     assert Path(space, "labels.jsonl").read_text() == before
 
 
+def test_without_a_corpus_a_language_model_reads_the_definitions_of_the_space_s_concepts(
+    service: ChatService, tmp_path: Path
+) -> None:
+    default = FeatureSpace.load(DEFAULT_SPACE)
+    made = [i for i, label in enumerate(default.labels) if label.is_composed]
+    dense = sorted(made, key=lambda i: -default.calibration.density[i])[:20]
+    command = [
+        "sae",
+        "label",
+        DEFAULT_SPACE,
+        "--method",
+        "llm",
+        "--url",
+        service.url,
+        "--model",
+        "m",
+        "--yes",
+    ]
+    command += ["--limit", "600", "--into", str(tmp_path / "new"), "--features", ",".join(map(str, dense))]
+    found = json.loads(call(*command, "--json").stdout)  # exits with 1 where no phrase predicts better
+    assert {one["id"] for one in (*found["changed"], *found["left"])} == set(dense)
+    read = "".join(body["messages"][-1]["content"] for body in service.requests)
+    assert sum(json.dumps(gloss)[1:-1] in read for gloss in glosses(default)[:600]) > 50
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["SPACE"], "no texts"),
+        (["SPACE", "--method", "llm", "--model", "m"], "no definitions"),
         (["SPACE", "CORPUS", "--method", "magic"], "no such method"),
         (["SPACE", "CORPUS", "--method", "llm"], "--model"),
         (["SPACE", "CORPUS", "--method", "llm", "--model", "m", "--budget", "2"], "price"),
