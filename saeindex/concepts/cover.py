@@ -68,16 +68,16 @@ def likely(scores: Doubles, floor: float) -> Doubles:
 def cover(
     meant: Doubles, present: csr_matrix, allowed: NDArray[np.int64], limit: int, named: Sequence[int] = ()
 ) -> Cover:
-    """Return up to ``limit`` of the ``allowed`` features with the best expected F1.
+    """Return up to ``limit`` features with the best expected F1: ``named`` ones, and some of the ``allowed``.
 
-    First come the ``named`` features most of whose records are meant.
+    First come the named features most of whose records are meant.
 
     ``meant`` (m,) is the probability that each record matches, ``present`` (m, n) which features it has.
     Greedy: each step adds the feature that increases 2 |union ∩ meant| / (|union| + |meant|) most.
     """
     total = float(meant.sum())
-    of_named = _described(named, present, meant, np.zeros(len(meant), bool)).shares
-    chosen = [f for f, share in zip(named, of_named, strict=True) if share >= MOSTLY][:limit]
+    shares = _shares(named, present, meant)
+    chosen = [f for f, share in zip(named, shares, strict=True) if share >= MOSTLY][:limit]
     inside = np.asarray(present[:, chosen].sum(1)).ravel() > 0
     best = 2 * float(meant[inside].sum()) / (float(inside.sum()) + total)
     columns: csc_matrix = present.tocsc()[:, allowed]
@@ -103,9 +103,13 @@ def cover(
 def _described(
     chosen: Sequence[int], present: csr_matrix, meant: Doubles, inside: NDArray[np.bool_]
 ) -> Cover:
-    having = present[:, list(chosen)].tocsc()
-    sizes = np.maximum(np.asarray(having.sum(0)).ravel(), 1)
-    shares = np.asarray(meant @ having).ravel() / sizes
     met = float(meant[inside].sum())
     precision, recall = met / max(1, int(inside.sum())), met / max(float(meant.sum()), 1e-9)
-    return Cover(tuple(chosen), tuple(shares.tolist()), precision, recall)
+    return Cover(tuple(chosen), _shares(chosen, present, meant), precision, recall)
+
+
+def _shares(features: Sequence[int], present: csr_matrix, meant: Doubles) -> tuple[float, ...]:
+    """Return the share of each feature's records that are meant."""
+    having = present[:, list(features)].tocsc()
+    sizes = np.maximum(np.asarray(having.sum(0)).ravel(), 1)
+    return tuple((np.asarray(meant @ having).ravel() / sizes).tolist())

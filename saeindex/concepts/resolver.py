@@ -367,12 +367,12 @@ class Resolver:
             self._check_records(phrase)
         vector = self._collection.encode(phrase)
         pool = pool_of(sample, self._collection.nearest(vector))
-        asked = Asked(vector[None], judged=said_by(matching, SAID_OF_SETS))
+        said = said_by(matching, SAID_OF_SETS)
+        asked = Asked(vector[None], judged=said)
         inferred = infer(sample, pool, asked, self._collection.encoder, RECIPE)
         scores = Scorer(inferred, sample, RECIPE.neighbours).of_sample[:, 0]
         meant = likely(scores, meant_from(scores))
-        named = [match.id for match in matching[:MAX_SAID] if not match.is_weak]
-        found = cover(meant, sample.present, self._allowed(vector, mode, sample), MAX_FEATURES, named)
+        found = cover(meant, sample.present, self._allowed(vector, mode, sample), MAX_FEATURES, list(said))
         if not found.features:
             return self.labels.resolve(phrase)
         matches = tuple(

@@ -77,9 +77,13 @@ def units(vectors: NDArray[np.floating]) -> Doubles:
 
 
 def wilson(share: ArrayLike, draws: ArrayLike, z: float) -> tuple[Doubles, Doubles]:
-    """Return Wilson's interval (1927) of a share in independent draws, ``z`` deviations to each side."""
+    """Return Wilson's interval (1927) of a share in independent draws, ``z`` deviations to each side.
+
+    Its end is exactly 0 for a share of 0 and exactly 1 for a share of 1, whatever the rounding.
+    """
     p, n = np.asarray(share, np.float64), np.asarray(draws, np.float64)
     middle = p + z**2 / (2 * n)
     reach = z * np.sqrt(p * (1 - p) / n + (z / (2 * n)) ** 2)
     scale = 1 + z**2 / n
-    return (middle - reach) / scale, (middle + reach) / scale
+    low, high = (middle - reach) / scale, (middle + reach) / scale
+    return np.where(p == 0, 0.0, low), np.where(p == 1, 1.0, high)

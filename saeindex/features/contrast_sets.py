@@ -83,12 +83,12 @@ def contrast_sets(
 
 def auroc(scores: FloatArray, is_active: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the AUROC of each column of ``scores`` (r, c), ties counted half (Mann–Whitney)."""
-    from scipy.stats import rankdata
-
     active, absent = scores[is_active], scores[~is_active]
     if active.size * len(absent) <= FEW_PAIRS:  # much faster than ranks
         won: NDArray[np.float64] = np.sign(active[:, None] - absent[None]).mean((0, 1), np.float64)
         return (won + 1) / 2
+    from scipy.stats import rankdata
+
     ranks = rankdata(scores, axis=0)[is_active].sum(0)
     n, m = int(is_active.sum()), int((~is_active).sum())
     share: NDArray[np.float64] = (ranks - n * (n + 1) / 2) / (n * m)

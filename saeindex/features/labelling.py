@@ -82,9 +82,10 @@ def better(space: Space, task: LabelingTask, labeling: Labeling, method: str) ->
     old, new = space.label_vectors[asked], task.encode([labeling.phrases[f] for f in asked])
     before, now = (label_aurocs(each, unseen.vectors, contrasts) for each in (old, new))
     scores = zip(asked, before, now, strict=True)
-    worse = [f for f, was, is_now in scores if is_now is not None and is_now <= (was or 0.0)]
+    is_worse = (f for f, was, is_now in scores if is_now is not None and is_now <= (was or 0.0))
+    worse = dict.fromkeys(is_worse, NO_BETTER)
     phrases = {f: phrase for f, phrase in labeling.phrases.items() if f not in worse}
-    return replace(labeling, phrases=phrases, left={**labeling.left, **dict.fromkeys(worse, NO_BETTER)})
+    return replace(labeling, phrases=phrases, left={**labeling.left, **worse})
 
 
 def glosses(space: Space) -> list[str]:

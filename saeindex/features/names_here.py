@@ -29,15 +29,20 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray
 
     Encode = Callable[[Sequence[str]], FloatArray]
+    OwnWords = tuple[tuple[str, ...], float | None]
 
 # Typical records that words are made from, and those that they are judged on; terms that are considered.
 MIN_MADE, MIN_JUDGED, MAX_TERMS = 8, 5, 4_000
+# The halves of a sample that words are made from and judged on.
+MADE, JUDGED = slice(0, None, 2), slice(1, None, 2)
 # How much better words must predict a feature than a given name does, to be shown beside it.
 MIN_BETTER = 0.01
 # An AUROC of so many records counts as much as what is usual.
 USUAL_WEIGHT = 20
 # The trust here from which a given name says well enough what a feature means.
 SAYS_WELL = 0.9
+# A feature that the collection has no words for.
+NO_WORDS: OwnWords = ((), None)
 # The share of a feature's records that are weaker than its clear ones.
 CLEAR = 0.75
 
@@ -99,7 +104,7 @@ def names_here(space: Space, sample: CodedSample, encode: Encode, seed: int = 0)
     Features of few records are left out. Words are not sought beside a given name that says it well.
     """
     typical = _typical(sample.code, space.calibration.median)
-    features = np.flatnonzero(np.diff(typical[::2].tocsc().indptr) >= MIN_MADE)
+    features = np.flatnonzero(np.diff(typical[MADE].tocsc().indptr) >= MIN_MADE)
     records = np.diff(typical.tocsc().indptr)[features]
     own, levels = _of_features(sample.code, space.calibration, features)
     labels = [space.labels[feature] for feature in features.tolist()]
@@ -108,18 +113,15 @@ def names_here(space: Space, sample: CodedSample, encode: Encode, seed: int = 0)
     trust = _judged(names[None], sample.vectors, own, levels, given, seed)[0]
     is_said = np.array([_is_said(label) for label in labels], bool)
     unsaid = np.flatnonzero(~((trust >= SAYS_WELL) & is_said))
-    words: list[tuple[tuple[str, ...], float | None]] = [((), None)] * len(features)
     usual = float(np.nanmean(trust)) if np.isfinite(trust).any() else np.nan
     found = _own_words(replace(sample, code=own), levels, unsaid, names, usual, encode, seed)
-    for feature, of_feature in zip(unsaid.tolist(), found, strict=True):
-        words[feature] = of_feature
+    own_words = dict(zip(unsaid.tolist(), found, strict=True))
     examples = [sample.ids[row] for row in _clear_examples(own, sample.texts)]
-    return {
-        feature: NameHere(of_feature[0], int(count), _score(label), of_feature[1], example)
-        for feature, of_feature, count, label, example in zip(
-            features.tolist(), words, records, trust, examples, strict=True
-        )
-    }
+    names_of = {}
+    for i, feature in enumerate(features.tolist()):
+        words, worth = own_words.get(i, NO_WORDS)
+        names_of[feature] = NameHere(words, int(records[i]), _score(trust[i]), worth, examples[i])
+    return names_of
 
 
 def _is_said(label: FeatureLabel) -> bool:
@@ -135,7 +137,7 @@ def _own_words(
     usual: float,
     encode: Encode,
     seed: int,
-) -> list[tuple[tuple[str, ...], float | None]]:
+) -> list[OwnWords]:
     """Return words of the collection for ``features``, and how well they predict, alone or beside the name.
 
     They are made on half of the sample and judged on the other half, and the score of few records is drawn
@@ -143,23 +145,22 @@ def _own_words(
     """
     from saeindex.features.lexical import lexical_terms
 
-    nothing: list[tuple[tuple[str, ...], float | None]] = [((), None)] * len(features)
     if not len(features):
-        return nothing
+        return []
     code, levels = _of_features(sample.code, levels, features)
-    made, judged = np.arange(0, len(sample.texts), 2), np.arange(1, len(sample.texts), 2)
+    places = np.arange(len(sample.texts))
     known = _Known(encode)
     try:
         found = lexical_terms(
-            [sample.texts[i] for i in made.tolist()], sample.vectors[made], code.take(made), levels, known,
-            seed, min_active=MIN_MADE, max_terms=MAX_TERMS, is_quick=True,
+            sample.texts[MADE], sample.vectors[MADE], code.take(places[MADE]), levels, known, seed,
+            min_active=MIN_MADE, max_terms=MAX_TERMS, is_quick=True,
         )  # fmt: skip
     except InvalidInputError:
-        return nothing
+        return [NO_WORDS] * len(features)
     alone = np.stack([known.mean(words, names.shape[1]) for words in found])
     either = np.stack([alone, unit_rows(names[features] + alone)])
     given = np.full(len(found), usual)
-    worth = _judged(either, sample.vectors[judged], code.take(judged), levels, given, seed).max(0)
+    worth = _judged(either, sample.vectors[JUDGED], code.take(places[JUDGED]), levels, given, seed).max(0)
     return [(words, _score(one) if words else None) for words, one in zip(found, worth, strict=True)]
 
 

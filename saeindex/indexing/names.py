@@ -80,7 +80,8 @@ def learned(
         np.stack([np.asarray(point.vectors[DENSE], np.float32) for point in found]),
         codes_of(found, space.n_features),
     )
-    encode = getattr(encoder(), "encode_phrases", encoder().encode_query)
+    own = encoder()
+    encode = getattr(own, "encode_phrases", own.encode_query)
     return OwnNames.keep(names_here(space, sample, encode), points)
 
 

@@ -204,10 +204,7 @@ def sampled_share(selected: int, seen: int, size: int) -> tuple[float, float]:
     if seen >= size:
         return share, share
     low, high = wilson(share, seen * (size - 1) / (size - seen), Z)
-    # All and none are possible where the sample has seen nothing else, whatever the rounding.
-    at_least = 0.0 if selected == 0 else max(0.0, float(low))
-    at_most = 1.0 if selected == seen else min(1.0, float(high))
-    return at_least, at_most
+    return max(0.0, float(low)), min(1.0, float(high))
 
 
 def _aged(found: Estimate, size: int, total: int) -> Estimate:

@@ -245,11 +245,12 @@ class Planner:
     def _scorer(self, feedback: Feedback, asked: FloatArray | None) -> Scorer:
         """Return the inferred scorer, cached until the collection changes, for other pages and filters."""
         key = (feedback.model_dump_json(), None if asked is None else asked.tobytes())
-        sample = self.collection.sample()
-        named = said_by(self.resolver.named(feedback.description or ""))
-        return self._scorers.get(
-            key, lambda: infer_feedback(self.collection, feedback, asked, named), of=sample
-        )
+
+        def inferred() -> Scorer:
+            named = said_by(self.resolver.named(feedback.description or ""))
+            return infer_feedback(self.collection, feedback, asked, named)
+
+        return self._scorers.get(key, inferred, of=self.collection.sample())
 
 
 def feedback_of(query: Query) -> Feedback | None:
