@@ -1,4 +1,4 @@
-"""Indexing: speed against the bare encoder, memory, and what a cold start costs.
+"""Indexing: speed against the bare encoder, what learning names costs, memory, and what a cold start costs.
 
 Timing is noisy: ours and the bare encoder alternate on the same texts; the ratio of each pair is reported.
 """
@@ -22,9 +22,12 @@ from benchmarks.outcome import Figure, Outcome, at_least, at_most
 from saeindex.encoders import open_encoder
 from saeindex.encoders.sentence_transformers import SentenceTransformerEncoder
 from saeindex.index import FeatureIndex
+from saeindex.indexing.names import SAMPLED, learned
 from saeindex.types import Record
 
 CORPUS = "arxiv_heldout"
+# Names are learned from so many records at most: the smaller and the shorter an index, the more they cost.
+NAMED = {"abstracts": "arxiv_heldout", "short_records": "clinc150"}
 MAIN = "from saeindex.cli import main; main()"
 # Maximum time of a cold command, in units of "import torch".
 COLD_GOALS = {"import": 0.02, "info": 0.3, "feature": 0.3, "features": 0.6, "search": 0.6}
@@ -54,6 +57,9 @@ def run(quick: bool) -> Outcome:
     )
     outcome.figures["bare_docs_per_s"] = Figure(statistics.median(bare_rates), "docs/s", n=block * pairs)
     outcome.tables["ratio_per_pair"] = ratios
+    for name, corpus in NAMED.items():
+        cost, records = cost_of_names(corpus, 300 if quick else SAMPLED)
+        outcome.figures[f"names_over_indexing_{name}"] = at_most(cost, 0.1, "ratio", records)
     with tempfile.TemporaryDirectory() as folder:
         small, into = Path(folder, "small.idx"), Path(folder, "large.idx")
         rss_small, own_small = memory(source, small, large // 5)
@@ -94,6 +100,22 @@ def speed(records: Sequence[Record], pairs: int) -> tuple[list[float], list[floa
             ratios.append(bare_seconds / (time.perf_counter() - started))
         rates.append(len(block) / bare_seconds)
     return ratios, rates
+
+
+def cost_of_names(corpus: str, limit: int) -> tuple[float, int]:
+    """Return the time of learning what features mean, over the rest of indexing, and the records."""
+    records, encoder = list(data.read(corpus, limit=limit)), open_encoder()
+    encoder.encode_document([record.text for record in records[:32]])
+    with tempfile.TemporaryDirectory() as folder:
+        index = FeatureIndex.create(Path(folder, "named.idx"), encoder=encoder)
+        started = time.perf_counter()
+        index.add(records)
+        whole = time.perf_counter() - started
+        started = time.perf_counter()
+        learned(None, len(records), index.store, index.space, lambda: encoder)
+        names = time.perf_counter() - started
+        index.close()
+    return names / (whole - names), len(records)
 
 
 def memory(source: Path, into: Path, limit: int) -> tuple[float, float]:

@@ -68,8 +68,6 @@ def feature(
     as_json: Json = False,
 ) -> None:
     """Show one feature: label, trust, frequencies, strongest records, similar features."""
-    from saeindex.concepts.feature_card import OF_SPELLING
-    from saeindex.features.labels import SPELLING
     from saeindex.index import FeatureIndex
 
     with FeatureIndex.open(index, url=url) as opened:
@@ -85,8 +83,8 @@ def feature(
     say(f"#{card.id} {shown_label(card.label, card.is_weak)}", bold=True)
     if card.description:
         say(shortened(f"  {one_line(card.description, width)}", width))
-    if card.kind == SPELLING:
-        say(f"  {OF_SPELLING}")
+    for note in card.notes:
+        say(f"  {note}")
     here = "" if card.trust_here is None else f", {_score(card.trust_here)} in this index"
     say(f"  {card.method} label, trust {_score(card.trust)}{here}, F1 {_score(card.f1)}")
     say(f"  present in {present:,} passages, typical in {typical:,}, strong in {strong:,}")

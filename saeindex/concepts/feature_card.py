@@ -39,7 +39,8 @@ class FeatureCard:
     are the records with the highest activations (id, text, activation). ``similar`` features have the nearest
     directions. ``description`` is that of the concept that the feature was made for, if it has one. ``kind``
     is "meaning", "spelling" if the feature answers to how words are written, or "hidden" by a person.
-    ``trust_here`` is the trust of the name in this index.
+    ``trust_here`` is the trust of the name in this index; ``elsewhere`` is the label of the space, where this
+    index does not show all of it.
     """
 
     id: int
@@ -55,11 +56,19 @@ class FeatureCard:
     description: str = ""
     kind: str = MEANING
     trust_here: float | None = None
+    elsewhere: str = ""
 
     @property
     def name(self) -> str:
         """The feature's id and label; a weak label is marked."""
         return f"#{self.id} {shown_label(self.label, self.is_weak)}"
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the label should know."""
+        elsewhere = f"Elsewhere it is {self.elsewhere!r}, which does not predict it in this index."
+        is_of_spelling = self.kind == SPELLING
+        return [*([elsewhere] if self.elsewhere else []), *([OF_SPELLING] if is_of_spelling else [])]
 
     def _repr_html_(self) -> str:
         from saeindex.report.html import notebook_html
@@ -100,6 +109,7 @@ def feature_card(feature: int | str, store: VectorStore, space: FeatureSpace, ex
         description=label.description,
         kind=label.kind,
         trust_here=label.trust_here,
+        elsewhere=label.text if label.said != label.text else "",
     )
 
 
@@ -122,7 +132,7 @@ def card_description(card: FeatureCard) -> Description:
             f"{card.name}: labelled by {'its concept' if card.method == GIVEN else card.method}, "
             f"trust {trust}{here}.",
             *([one_line(card.description, 400)] if card.description else []),
-            *([OF_SPELLING] if card.kind == SPELLING else []),
+            *card.notes,
             f"Present in {present} of this index, typical in {typical}, strong in {strong}; in "
             f"{percent(card.density, 2)} of the texts that its levels were measured on.",
         ],

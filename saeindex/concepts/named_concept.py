@@ -1,8 +1,8 @@
 """Named concepts: which records have a concept, given by a description, examples, features or metadata.
 
 A set of features or a metadata value gives an exact answer. A description (best with the other values of its
-field) and examples give scores, as in a search by property, but without neighbours, which would make near
-records too similar. Scores are turned into probabilities
+field) and examples give scores, as in a search by property: features whose names say the description are
+evidence. Neighbours are not, which would make near records too similar. Scores are turned into probabilities
 
     w = 1 / (1 + exp(-s (score - t)))
 
@@ -16,7 +16,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from saeindex.collection.rows import Rows
 from saeindex.collection.sample import MAX_WORDS, MIN_RECORDS, SAMPLE, CollectionSample, Neighbourhood
 from saeindex.collection.snapshot import rows_of_snapshot
 from saeindex.concepts.inference import Asked, Recipe, infer, pool_of
+from saeindex.concepts.resolver import ConceptResolver, reads, said_by
 from saeindex.concepts.scorer import Scorer
 from saeindex.errors import InvalidInputError, UnknownConceptError
 
@@ -141,6 +142,7 @@ class ConceptReader:
             concept.description is not None,
             self._rows.take(like) if len(like) else None,
             self._rows.take(unlike) if len(unlike) else None,
+            said_by(self._names.named(concept.description or "")),
         )
         # Without a text the encoder is not used.
         encoder: Any = self._encoder
@@ -192,6 +194,14 @@ class ConceptReader:
             )
         texts = [concept.description or "", *concept.against]
         return np.asarray(self._encoder.encode_query(texts), np.float32)
+
+    @cached_property
+    def _names(self) -> ConceptResolver:
+        # Without a description it is not asked.
+        encoder: Any = self._encoder
+        return ConceptResolver(
+            self.snapshot.space, lambda text: encoder.encode_query([text])[0], partial(reads, encoder)
+        )
 
     @cached_property
     def _columns(self) -> NDArray[np.int64]:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from saeindex.collection.sample import CollectionSample
     from saeindex.features import FeatureSpace
     from saeindex.features.families import Family
+    from saeindex.protocols import TextEncoder
     from saeindex.types import FloatArray, Resolve
 
 # Words of the collection help to rank; for a set of features they changed nothing, and need an encoding.
@@ -157,9 +158,11 @@ class ConceptResolver:
         return Concept(target, named, named=named)
 
     def named(self, phrase: str) -> tuple[FeatureMatch, ...]:
-        """Return the features whose labels clearly match a phrase, best first."""
+        """Return the features whose labels clearly match a phrase, best first, () for none."""
+        if not phrase.strip():
+            return ()
         candidates = self.match(phrase, 4 * MAX_MATCHED)
-        exact = [c for c in candidates if self._space.labels[c.id].text.casefold() == phrase.casefold()]
+        exact = [c for c in candidates if self._space.labels[c.id].said.casefold() == phrase.casefold()]
         trusted = exact or [c for c in candidates if not c.is_weak]
         evidence = self._label_evidence(phrase)[trusted[0].id] if trusted else 0.0
         if evidence < FLOOR or (evidence < SPELLED_FLOOR and not self._reads(phrase)):
@@ -263,13 +266,13 @@ class ConceptResolver:
     def _features_by_stem(self) -> dict[str, list[int]]:
         features: dict[str, list[int]] = {}
         for feature, label in enumerate(self._space.labels):
-            for stem in _stems(" ".join([label.text, *label.here]).replace(",", " ")):
+            for stem in _stems(" ".join([label.said, *label.here]).replace(",", " ")):
                 features.setdefault(stem, []).append(feature)
         return features
 
     @cached_property
     def _trusted_labels(self) -> frozenset[str]:
-        return frozenset(label.text.casefold() for label in self._space.labels if not label.is_weak)
+        return frozenset(label.said.casefold() for label in self._space.labels if not label.is_weak)
 
     def describe(self, feature: int, score: float) -> FeatureMatch:
         """Return a feature as a match with this score."""
@@ -282,6 +285,12 @@ class ConceptResolver:
 def said_by(named: Sequence[FeatureMatch], weight: float = SAID) -> dict[int, float]:
     """Return the evidence of features whose names say a phrase, for :class:`Asked`."""
     return {match.id: weight for match in named[:MAX_SAID] if not match.is_weak}
+
+
+def reads(encoder: TextEncoder, phrase: str) -> bool:
+    """Return whether the encoder's tokens of a phrase are words, rather than letters."""
+    letters = sum(character.isalnum() for character in phrase)
+    return letters >= MIN_LETTERS * max(1, len(encoder.token_spans(phrase)))
 
 
 def is_id(target: str) -> bool:
@@ -343,7 +352,7 @@ class Resolver:
 
     def named(self, phrase: str) -> tuple[FeatureMatch, ...]:
         """Return the features whose names say a phrase, best first, () for none."""
-        return self.labels.named(phrase) if phrase.strip() else ()
+        return self.labels.named(phrase)
 
     def _check_records(self, phrase: str) -> None:
         sample, vector = self._collection.sample(), self._collection.encode(phrase)
@@ -356,10 +365,7 @@ class Resolver:
             raise self.labels.unknown(phrase)
 
     def _reads(self, phrase: str) -> bool:
-        """Return whether the encoder's tokens of a phrase are words, rather than letters."""
-        spans = self._collection.encoder.token_spans(phrase)
-        letters = sum(character.isalnum() for character in phrase)
-        return letters >= MIN_LETTERS * max(1, len(spans))
+        return reads(self._collection.encoder, phrase)
 
     def _by_evidence(self, phrase: str, mode: Resolve, sample: CollectionSample) -> Concept:
         matching = self.labels.named(phrase)

@@ -25,8 +25,10 @@ MAX_ACTIVE = 300
 MANUAL, CONCEPT, LLM = "manual", "concept", "llm"
 # Methods whose labels are put together of terms.
 COMPOSED = ("lexical", "vocabulary")
-# Between a name and what it means in the index at hand.
-HERE = " · here: "
+# Between the terms of a composed label.
+TERM = ", "
+# Before the words of the index at hand.
+HERE = "here: "
 # How much a given name counts in the order of what is shown.
 GIVEN_WORTH = 1.3
 # Kinds of features: what a text means, how its words are written, or what a person does not want to see.
@@ -40,7 +42,8 @@ class FeatureLabel:
     ``trust`` is an AUROC and ``f1`` an F1 score, see :mod:`saeindex.features.trust`; None where the feature
     was active in too few records, or no records were given. ``description`` is that of a given concept, if
     it has one, and ``broader`` the feature of the concept above it. The ``kind`` of the feature is "meaning",
-    "spelling" if it answers to how words are written, or "hidden" by a person. In an index, ``here`` are the
+    "spelling" if it answers to how words are written, or "hidden" by a person. In an index, ``part`` is what
+    holds there of a composed text that does not as a whole (None where it need not be cut), ``here`` are the
     words that mark the feature there, as far as the name does not have them, ``trust_here`` is the trust of
     the name or of these words in its records, and ``example`` is the id of a short clear record.
     """
@@ -52,14 +55,21 @@ class FeatureLabel:
     description: str = ""
     broader: int | None = None
     kind: str = MEANING
+    part: str | None = None
     here: tuple[str, ...] = ()
     trust_here: float | None = None
     example: str = ""
 
     @property
+    def said(self) -> str:
+        """The text, or the part of it that holds in the index at hand; "" where only other words do."""
+        return self.text if self.part is None else self.part
+
+    @property
     def name(self) -> str:
-        """The text, and what it means in the index at hand where that is something else."""
-        return f"{self.text}{HERE}{', '.join(self.here)}" if self.here else self.text
+        """What is said, and what it means in the index at hand where that is something else."""
+        words = f"{HERE}{', '.join(self.here)}" if self.here else ""
+        return " · ".join(filter(None, (self.said, words)))
 
     @property
     def is_weak(self) -> bool:
@@ -83,6 +93,11 @@ class FeatureLabel:
     def is_composed(self) -> bool:
         """Return whether the label is put together of terms, rather than a name that somebody gave."""
         return self.method in COMPOSED
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """What a composed label is put together of; else the text."""
+        return tuple(self.text.split(TERM)) if self.is_composed else (self.text,)
 
     @property
     def is_given(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,19 +43,25 @@ class Strict(BaseModel):
 
 
 class OwnNames(Strict):
-    """What features mean in the index, learned when it had so many points; see ``names_here``."""
+    """What features mean in the index, learned when it had so many points; see ``NameHere``.
+
+    ``parts`` has what labels are cut to here.
+    """
 
     points: int
     features: dict[int, tuple[tuple[str, ...], int, float | None, float | None, str]]
+    parts: dict[int, tuple[str, ...]] = Field(default_factory=dict)
 
     @classmethod
     def keep(cls, found: Mapping[int, NameHere], points: int) -> OwnNames:
         """Keep what was found."""
-        return cls(points=points, features={feature: astuple(one) for feature, one in found.items()})
+        features = {f: (n.words, n.records, n.trust, n.trust_read, n.example) for f, n in found.items()}
+        parts = {f: n.part for f, n in found.items() if n.part is not None}
+        return cls(points=points, features=features, parts=parts)
 
     def found(self) -> dict[int, NameHere]:
         """Return what was kept."""
-        return {feature: NameHere(*one) for feature, one in self.features.items()}
+        return {f: NameHere(*one, self.parts.get(f)) for f, one in self.features.items()}
 
 
 def learned(

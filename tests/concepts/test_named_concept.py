@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from saeindex.analysis.correlate.units import Units
 from saeindex.collection.snapshot import Snapshot
 from saeindex.concepts.named_concept import ConceptReader, Membership, NamedConcept, parse_concept, threshold
 from saeindex.errors import InvalidInputError, NotFoundError, UnknownConceptError
+from saeindex.features.labels import MANUAL, FeatureLabel
 from tests.analysis.planted_snapshots import made_snapshot, unlike_features
 from tests.samples import RecordingEncoder, sample_records
 
@@ -87,6 +89,23 @@ def test_a_description_with_contrasting_ones_finds_its_records(
     scores = ConceptReader(topics_snapshot, session_encoder).scores(concept)
     assert cooking[np.argsort(-scores)[:20]].mean() > 0.7
     np.testing.assert_allclose([scores.mean(), scores.std()], [0.0, 1.0], atol=1e-6)
+
+
+def test_features_whose_names_say_the_description_are_evidence(
+    topics_snapshot: Snapshot, session_encoder: RecordingEncoder
+) -> None:
+    space, text = topics_snapshot.space, "about food and recipes"
+    typical = topics_snapshot.at("typical")
+    feature = int(np.asarray(typical.sum(0)).argmax())
+    labels, vectors = list(space.labels), space.label_vectors.copy()
+    labels[feature], vectors[feature] = FeatureLabel(text, MANUAL), session_encoder.encode_query([text])[0]
+    named = replace(topics_snapshot, space=replace(space, labels=tuple(labels), label_vectors=vectors))
+    before, after = (
+        ConceptReader(one, session_encoder).scores(NamedConcept("cooking", text))
+        for one in (topics_snapshot, named)
+    )
+    has = typical[:, [feature]].toarray().ravel() > 0
+    assert (after - before)[has].mean() > (after - before)[~has].mean() + 0.1
 
 
 def test_scores_do_not_depend_on_how_many_rows_are_read_at_once(

@@ -9,17 +9,17 @@ import pytest
 from numpy.typing import NDArray
 
 from saeindex.features import Calibration, FeatureLabel, FeatureSpace
-from saeindex.features.labels import CONCEPT, HIDDEN, MANUAL, SPELLING
+from saeindex.features.labels import CONCEPT, HIDDEN, MANUAL, SPELLING, TRUST_FLOOR
 from saeindex.features.names_here import MIN_MADE, CodedSample, NameHere, names_here
 from saeindex.types import SparseCode
-from tests.features.test_labels import PLANTED, embed, planted
+from tests.features.test_labels import FILLERS, PLANTED, commaless, embed, planted
 
 ELSEWHERE = "cello"  # in none of the texts
 
 
 def space_of(space: FeatureSpace, code: SparseCode, labels: list[FeatureLabel]) -> FeatureSpace:
     """Return a space with these labels, for codes of the planted texts."""
-    vectors = embed([label.text for label in labels])
+    vectors = embed(commaless([label.text for label in labels]))
     return replace(space, calibration=Calibration.measure(code), labels=tuple(labels), label_vectors=vectors)
 
 
@@ -41,7 +41,7 @@ def test_a_name_that_holds_elsewhere_only_loses_trust_and_the_words_have_it(spac
     labels = [FeatureLabel(ELSEWHERE, trust=0.9), *(FeatureLabel(word, trust=0.6) for word in PLANTED[1:])]
     found = names_here(space_of(space, code, labels), sample(texts, code), embed)
     assert (found[0].trust or 1) < 0.65
-    assert (found[0].trust_of_words or 0) > 0.85
+    assert (found[0].trust_read or 0) > 0.85
     assert all((found[feature].trust or 0) > 0.85 for feature in range(1, len(PLANTED)))
 
 
@@ -67,7 +67,7 @@ def test_features_of_few_records_and_texts_without_words_get_no_words(space: Fea
     wordless = replace(sample(texts, code), texts=["1 2 3"] * 400)
     found = names_here(space_of(space, code, labels), wordless, embed)
     assert found
-    assert all(one.words == () and one.trust_of_words is None for one in found.values())
+    assert all(one.words == () and one.trust_read is None for one in found.values())
 
 
 def test_the_example_is_the_shortest_of_the_strongest(space: FeatureSpace) -> None:
@@ -81,7 +81,22 @@ def test_the_example_is_the_shortest_of_the_strongest(space: FeatureSpace) -> No
         assert len(texts[int(here.example)]) == min(len(texts[row]) for row in clear)
 
 
+def test_of_a_label_that_fails_the_terms_that_hold_are_kept(space: FeatureSpace) -> None:
+    texts, code = planted()
+    several = ", ".join([*FILLERS[:3], PLANTED[0]])
+    labels = [FeatureLabel(several, trust=0.9), *map(FeatureLabel, PLANTED[1:])]
+    wordless = replace(sample(texts, code), texts=["1 2 3"] * len(texts))
+    found = names_here(space_of(space, code, labels), wordless, lambda t: embed(commaless(t)))
+    assert (found[0].part, [found[i].part for i in range(1, len(PLANTED))]) == (
+        (PLANTED[0],),
+        [None] * (len(PLANTED) - 1),
+    )
+    assert (found[0].trust_read or 0) > 0.85 > TRUST_FLOOR > (found[0].trust or 1)
+    assert found[0].of(labels[0]).said == PLANTED[0]
+
+
 RAIL, BRISKET, TRUSTED = FeatureLabel("rail", trust=0.6), ("brisket",), FeatureLabel("meals", trust=0.9)
+TWO = FeatureLabel("rail, brisket", trust=0.9)
 GIVEN = replace(TRUSTED, method=CONCEPT)
 
 
@@ -89,16 +104,24 @@ GIVEN = replace(TRUSTED, method=CONCEPT)
     ("label", "here", "name", "is_weak"),
     [
         (TRUSTED, NameHere(("brisket", "bbq"), 40, 0.7, 0.9), "meals · here: brisket, bbq", False),
+        (TRUSTED, NameHere(("brisket", "bbq"), 40, 0.7, 0.9, "", ()), "here: brisket, bbq", False),
+        (TRUSTED, NameHere(("brisket", "bbq"), 40, 0.7, 0.7, "", ()), "meals", True),
+        (TWO, NameHere((), 40, 0.7, 0.9, "", BRISKET), "brisket", False),
+        (TWO, NameHere((), 40, 0.7, 0.7, "", BRISKET), "rail, brisket", True),
         (TRUSTED, NameHere(("meal", "tasty meal"), 40, 0.9, 0.95), "meals · here: tasty meal", False),
         (RAIL, NameHere(BRISKET, 40, 0.7, 0.9), "rail · here: brisket", False),
         (RAIL, NameHere(BRISKET, 40, 0.9, 0.7), "rail", False),
-        (TRUSTED, NameHere(BRISKET, 40, 0.95, 0.9), "meals · here: brisket", False),
+        (TRUSTED, NameHere(BRISKET, 40, 0.95, 0.93), "meals", False),
+        (TRUSTED, NameHere(BRISKET, 40, 0.95, 0.945), "meals · here: brisket", False),
+        (TRUSTED, NameHere(BRISKET, 40, 0.9, 0.9), "meals · here: brisket", False),
         (GIVEN, NameHere(BRISKET, 40, 0.9, 0.9), "meals", False),
         (GIVEN, NameHere(BRISKET, 40, 0.9, 0.92), "meals · here: brisket", False),
         (GIVEN, NameHere(BRISKET, 40, 0.7, 0.8), "meals · here: brisket", False),
+        (GIVEN, NameHere((), 40, 0.7, 0.9, "", BRISKET), "meals", True),
         (RAIL, NameHere(BRISKET, 40, 0.795, 0.8), "rail · here: brisket", False),
         (RAIL, NameHere(BRISKET, 40, 0.7, 0.7), "rail", True),
         (replace(TRUSTED, kind=SPELLING), NameHere(BRISKET, 40, 0.7, 0.9), "meals · here: brisket", False),
+        (replace(TRUSTED, kind=SPELLING), NameHere(BRISKET, 40, 0.9, 0.9), "meals · here: brisket", False),
         (replace(TRUSTED, kind=SPELLING), NameHere(BRISKET, 40, 0.9, 0.7), "meals", True),
         (TRUSTED, NameHere(BRISKET, 40, 0.7, 0.7), "meals", True),
         (TRUSTED, NameHere(BRISKET, 40), "meals", False),

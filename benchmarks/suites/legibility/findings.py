@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import blake2s
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,7 +44,7 @@ DECOYS = 4
 class Claim:
     """A finding, by version, group, corpus and class, and the record that is shown as its example.
 
-    A decoy has the example of another finding.
+    A decoy has the example of another finding. ``name`` is the digest of the finding's name.
     """
 
     space: str
@@ -53,6 +54,7 @@ class Claim:
     feature: int
     record: str
     is_decoy: bool
+    name: str = ""
 
 
 def claims(version: Version, group: str) -> Iterator[tuple[Claim, str, str]]:
@@ -64,11 +66,17 @@ def claims(version: Version, group: str) -> Iterator[tuple[Claim, str, str]]:
         shown = [(one, one.examples[one.group][0]) for one in findings[:FIRST]]
         for place, (one, example) in enumerate(shown):
             feature = int(one.key)
-            name = version.of(corpus).labels[feature].name
-            yield Claim(version.name, group, corpus, value, feature, example.id, False), name, example.text
+            name = version.name_of(corpus, feature)
+            about = (version.name, group, corpus, value, feature)
+            yield Claim(*about, example.id, False, digest(name)), name, example.text
             if len(shown) > 1 and rng.integers(DECOYS) == 0:
                 _, other = shown[place - 1]
-                yield Claim(version.name, group, corpus, value, feature, other.id, True), name, other.text
+                yield Claim(*about, other.id, True, digest(name)), name, other.text
+
+
+def digest(name: str) -> str:
+    """Return what a name is known by in the key of a quiz."""
+    return blake2s(name.encode(), digest_size=4).hexdigest()
 
 
 def _of_corpus(

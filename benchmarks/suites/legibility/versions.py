@@ -40,6 +40,10 @@ class Version:
         """Return the space with the names that are shown in a corpus."""
         return self.own.get(corpus, self.space)
 
+    def name_of(self, corpus: str, feature: int) -> str:
+        """Return the name of a feature as it is shown in a corpus."""
+        return self.of(corpus).labels[feature].name
+
 
 def versions(encoder: CachedEncoder, corpora: Sequence[str]) -> list[Version]:
     """Return what is compared, with the names in these corpora."""
