@@ -17,11 +17,13 @@ from saeindex.index import FeatureIndex
 
 if TYPE_CHECKING:
     from qdrant_client import AsyncQdrantClient, QdrantClient
+    from qdrant_client.models import Filter
 
     from saeindex.features import FeatureSpace
     from saeindex.indexing.passages import PassageOptions
     from saeindex.indexing.repair import RepairReport
     from saeindex.protocols import PayloadKind, TextEncoder
+    from saeindex.types import JsonObject
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -133,6 +135,16 @@ class AsyncFeatureIndex:
     ) -> RepairReport:
         """See :meth:`FeatureIndex.repair`."""
         return await asyncio.to_thread(FeatureIndex.repair, path, client=client, url=url, progress=progress)
+
+    async def part(
+        self, where: str | None = None, *, query_filter: Filter | JsonObject | None = None
+    ) -> Self:
+        """Return the records that match as an index of their own, which is only read, while this one is open.
+
+        Its answers are those of an index that has no other records; own names and profiles stay here.
+        """
+        made = partial(self.index.part, where, query_filter=query_filter)
+        return type(self)(await self.run(made))
 
     async def run(self, call: Callable[[], R]) -> R:
         """Run ``call`` on a worker thread and return its result."""

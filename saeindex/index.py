@@ -194,10 +194,9 @@ class FeatureIndex(AnalysisMethods):
     ) -> Self:
         """Open an index; MismatchError if ``space`` or ``encoder`` is not the one it was built with.
 
-        ``resume`` first finishes a :meth:`recalibrate` or :meth:`upgrade` that was interrupted, and
-        ``finished_upgrade`` has the report. Without ``resume``, an interrupted one is an error. ``isolated``
-        runs the engine of a directory in a process of its own: what would end this process, such as a full
-        disk, is an EngineDiedError.
+        ``resume`` first finishes a :meth:`recalibrate` or :meth:`upgrade` that was interrupted (else it is an
+        error), and ``finished_upgrade`` has the report. ``isolated`` runs the engine of a directory in a
+        process of its own: what would end this process, such as a full disk, is an EngineDiedError.
         """
         index = cls(str(path), open_index(path, space, client, url, encoder, resume, isolated), encoder)
         if resume:
@@ -271,17 +270,24 @@ class FeatureIndex(AnalysisMethods):
         """Delete records by id, or all records that match; return the number of deleted records."""
         check_choice(ids, where is not None or query_filter is not None)
         self._manifest.read()
-        if ids is not None:
-            found = existing_ids(self.store, ids)
-        else:
-            found = record_ids(self.store, self.planner.condition(where, query_filter))
+        wanted = None if ids is not None else self.planner.condition(where, query_filter)
+        found = record_ids(self.store, wanted) if ids is None else existing_ids(self.store, ids)
         if found:
             self._manifest.renew()
             delete_records(self.store, found)
             self._write_counts(is_changed=True)
         return len(found)
 
-    # Reading ------------------------------------------------------------------------------------------
+    def part(self, where: str | None = None, *, query_filter: Filter | JsonObject | None = None) -> Self:
+        """Return the records that match as an index of their own, which is only read, while this one is open.
+
+        Its answers are those of an index that has no other records; own names and profiles stay here.
+        """
+        from saeindex.collection.part import part_of
+
+        kept = self.store, self._given_space, self.manifest
+        parts = part_of(*kept, self.planner.condition(where, query_filter), lambda: self.encoder)
+        return type(self)(self.name, parts, self.encoder)
 
     def get(
         self, ids: Sequence[str], *, include: Sequence[RecordPart] = ("concepts", "vectors")
@@ -414,8 +420,6 @@ class FeatureIndex(AnalysisMethods):
 
     def __len__(self) -> int:
         return self.count()
-
-    # Profiles and levels ------------------------------------------------------------------------------
 
     def fit_profile(
         self, name: str, like: Sequence[str] = (), unlike: Sequence[str] = (), description: str | None = None
@@ -565,14 +569,11 @@ class FeatureIndex(AnalysisMethods):
     def copy(self, path: str | Path) -> None:
         """Copy the index to a new directory, as it is now; MismatchError if there is one already.
 
-        An index on a Qdrant server has snapshots of its own: InvalidInputError.
+        A part of an index, and one on a Qdrant server, cannot be copied: InvalidInputError.
         """
-        from saeindex.stores.embedded import EmbeddedStore
+        from saeindex.stores.embedded import copied
 
-        if not isinstance(self.store, EmbeddedStore):
-            do = "Create a snapshot of the collection on the server."
-            raise InvalidInputError(f"copy {self.name}", "it is on a Qdrant server", do)
-        self.store.copy(path)
+        copied(self.store, self.name, path)
 
     def close(self) -> None:
         """Flush and close the store."""
@@ -587,8 +588,7 @@ class FeatureIndex(AnalysisMethods):
         self.close()
 
     def _write_counts(self, is_changed: bool) -> None:
-        counts = Counts(records=self.count(), points=self.store.count())
-        self._manifest.change(is_changed, counts=counts)
+        self._manifest.change(is_changed, counts=Counts(records=self.count(), points=self.store.count()))
 
     def _edit(self, names: Mapping[int, str], hidden: Mapping[int, bool]) -> None:
         edits = self._manifest.read().edits.changed(self._given_space, names, hidden, self._encode_queries)

@@ -9,11 +9,11 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from saeindex.errors import EngineDiedError, StorageError
+from saeindex.errors import EngineDiedError, InvalidInputError, StorageError
 from saeindex.stores.base import BaseStore, closed_error
 
 if TYPE_CHECKING:
-    from saeindex.protocols import Layout
+    from saeindex.protocols import Layout, VectorStore
 
 
 class EmbeddedStore(BaseStore):
@@ -103,3 +103,12 @@ def _refuse_all() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_refuse_all)
+
+
+def copied(store: VectorStore, name: str, path: str | os.PathLike[str]) -> None:
+    """Copy an index to a new directory; InvalidInputError if it is not in one itself."""
+    if isinstance(store, EmbeddedStore):
+        store.copy(path)
+        return
+    do = "Copy the whole index; on a server, create a snapshot of the collection."
+    raise InvalidInputError(f"copy {name}", "it is not in a directory of its own", do)

@@ -1,0 +1,136 @@
+"""A part of a collection as a collection of its own: nothing that it answers depends on the other points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from saeindex.errors import InvalidInputError
+from saeindex.stores.point_checks import canonical_id
+
+if TYPE_CHECKING:
+    from qdrant_client.models import Filter
+
+    from saeindex.protocols import (
+        Damage,
+        Layout,
+        OrderBy,
+        Page,
+        Point,
+        PointId,
+        SearchRequest,
+        VectorStore,
+    )
+    from saeindex.types import JsonObject
+
+
+class SelectedStore:
+    """The points of a :class:`saeindex.protocols.VectorStore` that match a filter. They cannot be changed.
+
+    Its manifest is its own, and is kept in memory. Closing it leaves the whole collection open.
+    """
+
+    # A graph, or the nearest points of all, would be those of the whole collection.
+    has_graph = False
+    prefers_postfilter = False
+
+    def __init__(self, whole: VectorStore, selected: Filter) -> None:
+        """Bind the whole collection and the filter."""
+        self._whole, self._selected = whole, selected
+        self._manifest: dict[str, Any] = {}
+
+    @property
+    def layout(self) -> Layout:
+        """The named vectors and payload indexes of the whole collection."""
+        return self._whole.layout
+
+    def read_manifest(self) -> dict[str, Any]:
+        """Return the manifest of this part."""
+        return self._manifest
+
+    def write_manifest(self, manifest: JsonObject) -> None:
+        """Replace the manifest of this part; InvalidInputError if points are about to be changed."""
+        if manifest.get("recalibration") or manifest.get("upgrade"):
+            raise _refused("new levels or codes")
+        self._manifest = dict(manifest)
+
+    def get(
+        self,
+        ids: Sequence[PointId],
+        with_payload: bool | Sequence[str] = True,
+        with_vectors: bool | Sequence[str] = False,
+    ) -> list[Point]:
+        """Return the points that exist here, in the order of ``ids``."""
+        wanted = [canonical_id(one) for one in ids]
+        if not wanted:
+            return []
+        only = self._among(list(dict.fromkeys(wanted)))
+        page = self._whole.scroll(only, len(wanted), with_payload=with_payload, with_vectors=with_vectors)
+        found = {point.id: point for point in page.points}
+        return [found[one] for one in wanted if one in found]
+
+    def examine(self, ids: Sequence[PointId]) -> list[Point | Damage]:
+        """Return the points of distinct ``ids`` that exist here, whole or as damaged, in any order."""
+        here = self.get(ids, with_payload=False)
+        return self._whole.examine([point.id for point in here])
+
+    def scroll(
+        self,
+        query_filter: Filter | None = None,
+        limit: int = 256,
+        cursor: PointId | None = None,
+        order_by: OrderBy | None = None,
+        with_payload: bool | Sequence[str] = True,
+        with_vectors: bool | Sequence[str] = False,
+    ) -> Page:
+        """Return a page in id order, or the first ``limit`` points in the order of a field (no cursor)."""
+        both = self._and(query_filter)
+        return self._whole.scroll(both, limit, cursor, order_by, with_payload, with_vectors)
+
+    def count(self, query_filter: Filter | None = None) -> int:
+        """Return the exact number of matching points."""
+        return self._whole.count(self._and(query_filter))
+
+    def facet(
+        self, key: str, query_filter: Filter | None = None, limit: int = 10, approximate: bool = False
+    ) -> list[tuple[str | int | bool, int]]:
+        """Return (value, number of points) of an indexed field, most frequent first, then by value."""
+        return self._whole.facet(key, self._and(query_filter), limit, approximate)
+
+    def search(self, request: SearchRequest) -> list[Point]:
+        """Return scored points, best first. The filter of a search also applies to what it prefetches."""
+        both = self._and(request.query_filter)
+        return self._whole.search(replace(request, query_filter=both, exact=True, postfilter=0))
+
+    def upsert(self, points: Sequence[Point]) -> NoReturn:
+        """Raise InvalidInputError."""
+        raise _refused("a write")
+
+    def set_payload(self, payloads: Mapping[PointId, JsonObject]) -> NoReturn:
+        """Raise InvalidInputError."""
+        raise _refused("a write")
+
+    def delete(self, ids: Sequence[PointId] | None = None, query_filter: Filter | None = None) -> NoReturn:
+        """Raise InvalidInputError."""
+        raise _refused("a delete")
+
+    def flush(self) -> None:
+        """Do nothing: this part is never written."""
+
+    def close(self) -> None:
+        """Do nothing: the whole collection stays open."""
+
+    def _and(self, query_filter: Filter | None) -> Filter:
+        from qdrant_client.models import Filter
+
+        return self._selected if query_filter is None else Filter(must=[self._selected, query_filter])
+
+    def _among(self, ids: Sequence[PointId]) -> Filter:
+        from qdrant_client.models import Filter, HasIdCondition
+
+        return Filter(must=[self._selected, HasIdCondition(has_id=[*ids])])
+
+
+def _refused(asked: str) -> InvalidInputError:
+    return InvalidInputError(asked, "this is a part of an index, which is only read", "Use the whole index.")
