@@ -29,6 +29,7 @@ from saeindex.features.labels import telling_order
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
 
     from saeindex.types import FloatArray, Record, SparseCode
 
@@ -64,6 +65,13 @@ class Texts:
         vectors = encoder.encode_document([record.text for _, record in found])
         return cls(np.array([corpus for corpus, _ in found]), [record for _, record in found], vectors)
 
+    def near_without(self, active: csr_matrix, feature: int, row: int) -> NDArray[np.int64]:
+        """Return the texts (up to ``NEAR``) of a row's corpus nearest to it that lack a feature."""
+        without = np.flatnonzero(active[:, [feature]].toarray()[:, 0] == 0)
+        without = without[self.corpora[without] == self.corpora[row]]
+        near: NDArray[np.int64] = without[np.argsort(-(self.vectors[without] @ self.vectors[row]))[:NEAR]]
+        return near
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -98,11 +106,9 @@ def questions(version: Version, group: str, texts: Texts) -> Iterator[Question]:
     for draw in DRAWS:
         taken = 0
         for row, feature in pairs[draw]:
-            without = np.flatnonzero(active[:, [feature]].toarray()[:, 0] == 0)
-            without = without[texts.corpora[without] == texts.corpora[row]]
-            if len(without) < NEAR:
+            near = texts.near_without(active, feature, row)
+            if len(near) < NEAR:
                 continue
-            near = without[np.argsort(-(texts.vectors[without] @ texts.vectors[row]))[:NEAR]]
             lacks = texts.records[int(rng.choice(near))].id
             corpus, answer = str(texts.corpora[row]), "AB"[int(rng.integers(2))]
             has, name = texts.records[row].id, digest(version.name_of(corpus, feature))
@@ -157,10 +163,7 @@ def asked_again(version: Version, group: str, texts: Texts, known: Sequence[Ques
                 continue
             feature = int(rng.choice(first))
         if active[lacks, feature] or feature != one.feature:
-            without = np.flatnonzero(active[:, [feature]].toarray()[:, 0] == 0)
-            without = without[texts.corpora[without] == one.corpus]
-            near = without[np.argsort(-(texts.vectors[without] @ texts.vectors[row]))[:NEAR]]
-            lacks = int(rng.choice(near))
+            lacks = int(rng.choice(texts.near_without(active, feature, row)))
         name = digest(version.name_of(one.corpus, feature))
         yield replace(one, feature=feature, lacks=texts.records[lacks].id, name=name)
 
