@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saeindex.cli.bars import print_explanation
-from saeindex.cli.output import Json, console, hits_json, print_hits, print_json
+from saeindex.cli.output import Json, console, print_hits, print_json
 from saeindex.errors import NotFoundError
 from saeindex.types import shown_label
 
@@ -44,7 +44,7 @@ def demo(
         searches = _searches(index)
         if as_json:
             print_json(
-                {"index": into, "records": len(index), **{k: hits_json(h) for k, h in searches.items()}}
+                {"index": into, "records": len(index), **{k: h.to_json() for k, h in searches.items()}}
             )
         else:
             rate = f", {report.indexed / report.seconds:,.0f} a second" if report.indexed else ""

@@ -73,10 +73,7 @@ def feature(
     with FeatureIndex.open(index, url=url) as opened:
         card = opened.feature(feature_id)
     if as_json:
-        described = asdict(card)
-        described["strongest"] = [{"id": i, "text": t, "activation": a} for i, t, a in card.strongest]
-        described["similar"] = [other._asdict() for other in card.similar]
-        print_json(described)
+        print_json(card.to_json())
         return
     present, typical, strong = card.records_at_level
     width = shutil.get_terminal_size().columns

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 
     from saeindex.search.facets import ConceptFacet, Exclusion
     from saeindex.search.hits import Hit, Hits
-    from saeindex.search.query import Query
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Url = Annotated[
@@ -66,52 +64,6 @@ def print_json(value: Mapping[str, Any]) -> None:
     """Print one JSON object; characters that a terminal would obey are escaped."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     print(UNSAFE.sub(lambda found: json.dumps(found[0])[1:-1], text))
-
-
-def hits_json(hits: Hits) -> dict[str, Any]:
-    """Return the JSON of a search."""
-    return {
-        "query": query_json(hits.plan.query),
-        "plan": hits.plan.to_json(),
-        "drift": hits.drift,
-        "feedback": None if hits.feedback is None else hits.feedback.model_dump(mode="json"),
-        "hits": [hit_json(hit) for hit in hits],
-        "groups": [{"value": group.value, "hits": [hit.id for hit in group.hits]} for group in hits.groups],
-        "timings_ms": {stage: round(ms, 3) for stage, ms in hits.timings_ms.items()},
-    }
-
-
-def query_json(query: Query) -> dict[str, Any]:
-    """Return a query as JSON: a native filter as Qdrant's JSON, and each steer with all its fields."""
-    from pydantic import BaseModel
-
-    from saeindex.concepts.feedback import Feedback
-    from saeindex.language.parser import parse_steer
-    from saeindex.stores.filters import as_filter
-
-    described = {name: getattr(query, name) for name in query.__dataclass_fields__}
-    if isinstance(query.where, BaseModel):
-        described["where"] = query.where.model_dump(mode="json")
-    if query.feedback is not None:
-        described["feedback"] = Feedback.read(query.feedback).model_dump(mode="json")
-    if (native := as_filter(query.query_filter)) is not None:
-        described["query_filter"] = native.model_dump(mode="json", exclude_none=True)
-    described["steer"] = [asdict(steer) for steer in parse_steer(query.steer)]
-    return described
-
-
-def hit_json(hit: Hit) -> dict[str, Any]:
-    """Return a hit as JSON."""
-    return {
-        "id": hit.id,
-        "score": hit.score,
-        "text": hit.text,
-        "metadata": dict(hit.metadata),
-        "passage": hit.passage,
-        "features": [asdict(activation) for activation in hit.features],
-        "explanation": None if hit.explanation is None else asdict(hit.explanation),
-        "steered": None if hit.steered is None else asdict(hit.steered),
-    }
 
 
 def print_hits(out: Console, hits: Hits) -> None:

@@ -13,7 +13,6 @@ from saeindex.cli.output import (
     Json,
     Url,
     console,
-    hits_json,
     print_facets,
     print_hits,
     print_json,
@@ -127,7 +126,7 @@ def search(  # noqa: PLR0913, PLR0917  (one per field of a query)
     if analysis is not None:
         further["analysis"] = analysis
     if as_json:
-        print_json(hits_json(hits) | {name: _as_json(value) for name, value in further.items()})
+        print_json(hits.to_json() | {name: _as_json(value) for name, value in further.items()})
     else:
         _print(hits, further, not analyze and (plan or bool(where or steer)))
     if not hits:

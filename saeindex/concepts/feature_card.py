@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -57,6 +57,11 @@ class FeatureCard:
     kind: str = MEANING
     trust_here: float | None = None
     elsewhere: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the card as a JSON object."""
+        strongest = [{"id": one, "text": text, "activation": value} for one, text, value in self.strongest]
+        return asdict(self) | {"strongest": strongest, "similar": [other._asdict() for other in self.similar]}
 
     @property
     def name(self) -> str:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 4_096, 131_072
 # Lengths in tokens are padded to multiples of this: the CPU kernels reserve memory for every new shape.
 LENGTH_STEP = 8
+# Rows of a batch of queries in torch: with one shape, a row's result does not depend on the others.
+QUERY_ROWS = 8
 # Maximum number of queries that numpy embeds: as many as a search of many queries encodes at once.
 NUMPY_QUERIES = 256
 BUNDLED_NAMES = ("minilm", DEFAULT_ENCODER, f"sentence-transformers/{DEFAULT_ENCODER}")
@@ -109,6 +111,24 @@ class SentenceTransformerEncoder:
         if isinstance(backend, _BertBackend) and backend.has_numpy and len(prompted) <= NUMPY_QUERIES:
             return self._checked(backend.embed_each(backend.tokenize(prompted)), "float32 in numpy")
         return self._encode(prompted, of_one_length=True)
+
+    def encode_query_in_rows(self, texts: Sequence[str]) -> FloatArray:
+        """Return what :meth:`encode_query` does, up to rounding, in torch: much faster for several at once.
+
+        For programs that serve many callers. A text's vector does not depend on the other texts, bit for bit.
+        """
+        prompted, backend = _with_prompt(self._query_prompt, texts), self._backend
+        if not isinstance(backend, _BertBackend):
+            return self._encode(prompted, of_one_length=True)
+        token_ids = backend.tokenize(prompted)
+        order = sorted(range(len(texts)), key=lambda i: padded_length(token_ids[i]))
+        vectors = np.empty((len(texts), self._identity.dimension), np.float32)
+        for _, run in groupby(order, key=lambda i: padded_length(token_ids[i])):
+            same = list(run)
+            for at in range(0, len(same), QUERY_ROWS):
+                rows = same[at : at + QUERY_ROWS]
+                vectors[rows] = backend.embed_queries([token_ids[i] for i in rows])
+        return self._checked(vectors, f"queries on {backend.device}")
 
     def encode_phrases(self, texts: Sequence[str]) -> FloatArray:
         """Return what :meth:`encode_query` does, faster for many; the last bits may depend on the others."""
@@ -214,6 +234,15 @@ class _BertBackend:
         return BertEncoder(self._folder, self._config, self.dtype, self.device)
 
     @cached_property
+    def _query_model(self) -> BertEncoder:
+        """The model in the precision that numpy has, where numpy would embed queries."""
+        if not self.has_numpy or self.device != "cpu":
+            return self._model
+        from saeindex.encoders.bert_torch import BertEncoder
+
+        return BertEncoder(self._folder, self._config, choose_dtype("fp32", self.device), self.device)
+
+    @cached_property
     def _numpy_model(self) -> BertInNumpy:
         from saeindex.encoders.bert_numpy import BertInNumpy
 
@@ -245,19 +274,35 @@ class _BertBackend:
                 vectors[row] = pooled / max(float(np.linalg.norm(pooled)), 1e-12)
         return vectors
 
+    def embed_queries(self, token_ids: list[list[int]]) -> FloatArray:
+        """Return unit vectors (n, d) float32 of up to ``QUERY_ROWS`` texts, computed in so many rows."""
+        import torch
+
+        with torch.inference_mode():
+            states = self._embedded(self._query_model, token_ids, QUERY_ROWS, is_masked=True)
+            vectors: FloatArray = torch.nn.functional.normalize(states, dim=-1).cpu().numpy()
+        return vectors
+
     def embed(self, token_ids: list[list[int]]) -> torch.Tensor:
+        # A run of two to seven texts gets extra rows of one padding token, which are dropped at the end.
+        rows = 1 if len(token_ids) == 1 else max(len(token_ids), LENGTH_STEP)
+        return self._embedded(self._model, token_ids, rows)
+
+    def _embedded(
+        self, model: BertEncoder, token_ids: list[list[int]], rows: int, is_masked: bool = False
+    ) -> torch.Tensor:
+        """Return the pooled states (n, d) of a batch of ``rows``; without padding it needs no mask."""
         import torch
 
         longest = min(self.max_length, padded_length(max(token_ids, key=len)))
-        # A run of two to seven texts gets extra rows of one padding token, which are dropped at the end.
-        rows = 1 if len(token_ids) == 1 else max(len(token_ids), LENGTH_STEP)
         padded = np.full((rows, longest), self._config.pad_id, np.int64)
         lengths = torch.ones(rows, dtype=torch.int64)
         for row, ids in enumerate(token_ids):
             padded[row, : len(ids)] = ids
             lengths[row] = len(ids)
         mask = (torch.arange(longest)[None] < lengths[:, None]).to(self.device)
-        states = self._model(torch.from_numpy(padded).to(self.device), mask if bool((~mask).any()) else None)
+        is_padded = is_masked or bool((~mask).any())
+        states = model(torch.from_numpy(padded).to(self.device), mask if is_padded else None)
         states = states[: len(token_ids)].float()
         if self.pooling == "cls":
             return states[:, 0]

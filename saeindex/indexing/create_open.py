@@ -80,8 +80,20 @@ def open_index(
     """
     check_kind(f"index {path!r:.80}", path, (str, os.PathLike), PLACE)
     store = open_store(path, client=client, url=url, isolated=isolated)
+    folder = Path(path) if client is None and url is None else None
+    return index_in(store, path, folder, space, encoder, resume)
+
+
+def index_in(
+    store: VectorStore,
+    path: str | Path,
+    folder: Path | None,
+    space: FeatureSpace | str | Path | None = None,
+    encoder: TextEncoder | None = None,
+    resume: bool = False,
+) -> IndexParts:
+    """Return the index in an open store, which is closed after an error; see :func:`open_index`."""
     try:
-        folder = Path(path) if client is None and url is None else None
         raw = store.read_manifest()
         is_lost = not raw and folder is not None and store.count() > 0
         manifest, report = Manifest.parse(raw, str(path), is_lost), None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 from saeindex.report.html import Described
@@ -50,6 +50,19 @@ class Hit(Described):
     passage: int = 0
     steered: SteeringEffect | None = None
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the hit as a JSON object."""
+        return {
+            "id": self.id,
+            "score": self.score,
+            "text": self.text,
+            "metadata": dict(self.metadata),
+            "passage": self.passage,
+            "features": [asdict(activation) for activation in self.features],
+            "explanation": None if self.explanation is None else asdict(self.explanation),
+            "steered": None if self.steered is None else asdict(self.steered),
+        }
+
     def __repr__(self) -> str:
         return f"Hit({self.id!r}, {self.score:.3f}, {one_line(self.text, 60)!r})"
 
@@ -86,6 +99,20 @@ class Hits(Sequence[Hit], Described):
     def feedback(self) -> Feedback | None:
         """The concepts and words that a property search inferred; None for other searches."""
         return self.plan.feedback
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the hits, the query, the plan and the timings as a JSON object."""
+        return {
+            "query": self.plan.query.to_json(),
+            "plan": self.plan.to_json(),
+            "drift": self.drift,
+            "feedback": None if self.feedback is None else self.feedback.model_dump(mode="json"),
+            "hits": [hit.to_json() for hit in self],
+            "groups": [
+                {"value": group.value, "hits": [hit.id for hit in group.hits]} for group in self.groups
+            ],
+            "timings_ms": {stage: round(ms, 3) for stage, ms in self.timings_ms.items()},
+        }
 
     def to_pandas(self) -> DataFrame:
         """Return a pandas DataFrame: id, score, text, passage, the names of the concepts, and the metadata.

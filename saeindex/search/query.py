@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypedDict
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, TypedDict
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
@@ -61,6 +61,24 @@ class Query:
     with_passages: bool = False
     exact: bool | None = None
     timeout: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the query as a JSON object: a filter as Qdrant's JSON, each steer with all its fields."""
+        from pydantic import BaseModel
+
+        from saeindex.concepts.feedback import Feedback
+        from saeindex.language.parser import parse_steer
+        from saeindex.stores.filters import as_filter
+
+        described = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        if isinstance(self.where, BaseModel):
+            described["where"] = self.where.model_dump(mode="json")
+        if self.feedback is not None:
+            described["feedback"] = Feedback.read(self.feedback).model_dump(mode="json")
+        if (native := as_filter(self.query_filter)) is not None:
+            described["query_filter"] = native.model_dump(mode="json", exclude_none=True)
+        described["steer"] = [asdict(steer) for steer in parse_steer(self.steer)]
+        return described
 
 
 class ResultKeywords(TypedDict, total=False):

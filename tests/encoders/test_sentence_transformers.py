@@ -105,6 +105,18 @@ def test_a_query_s_vector_in_numpy_equals_that_of_torch(
     np.testing.assert_allclose(fp32_encoder.encode_query(TEXTS), vectors, atol=FP32_TOLERANCE)
 
 
+def test_a_query_s_vector_does_not_depend_on_the_queries_that_it_is_embedded_with(
+    vectors: np.ndarray,
+) -> None:
+    encoder = SentenceTransformerEncoder(device="cpu")
+    together = encoder.encode_query_in_rows(TEXTS)
+    np.testing.assert_allclose(together, vectors, atol=FP32_TOLERANCE)
+    order = np.random.default_rng(1).permutation(len(TEXTS))
+    assert np.array_equal(encoder.encode_query_in_rows([TEXTS[i] for i in order]), together[order])
+    for i in range(len(TEXTS)):
+        assert np.array_equal(encoder.encode_query_in_rows([TEXTS[i]])[0], together[i])
+
+
 @pytest.mark.parametrize("approximate", ["none", "tanh"])
 def test_the_numpy_forward_pass_equals_torch(approximate: Literal["none", "tanh"]) -> None:
     folder, _ = find_model("minilm", None)
