@@ -47,14 +47,14 @@ def replacing(target: Path, durable: bool = False) -> Iterator[Path]:
         yield draft
         draft.chmod(0o644)
         if durable:
-            _sync(draft)
+            sync(draft)
         with _placing(target):
             draft.replace(target)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
     if durable:
-        _sync(target.parent)
+        sync(target.parent)
 
 
 @contextmanager
@@ -70,13 +70,13 @@ def replacing_folder(target: Path, durable: bool = False) -> Iterator[Path]:
         yield draft
         if durable:
             for path in (*draft.rglob("*"), draft):
-                _sync(path)
+                sync(path)
         _swap(draft, target)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
     if durable:
-        _sync(target.parent)
+        sync(target.parent)
 
 
 @contextmanager
@@ -203,7 +203,7 @@ def _swap(draft: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Call fsync on a file's content, or on the entries of a folder."""
     if path.is_dir() and os.name != "posix":
         return  # Windows has no file descriptors of folders

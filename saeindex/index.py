@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
@@ -229,13 +229,14 @@ class FeatureIndex(AnalysisMethods):
         *,
         columns: Columns | Mapping[str, Any] | None = None,
         batch_size: int = 512,
-        progress: bool = False,
+        progress: bool | Callable[[int], object] = False,
     ) -> IndexingReport:
         """Index an iterable of ``Record`` or dict, one or more paths, a DataFrame or a Hugging Face data set.
 
         ``index.add("reviews.csv", columns={"text": "review", "id": "review_id"})`` names the columns; else
         text and id are detected by common names, and an id is made from the text. Unchanged records are
         skipped: an interrupted run is resumed by running it again. Bad records go to ``rejects.jsonl``.
+        ``progress`` shows a bar; or it is a function, called with the number of each batch that is done.
         """
         from saeindex.indexing.pipeline import Pipeline, index_source
         from saeindex.indexing.sources.columns import Columns
@@ -310,8 +311,7 @@ class FeatureIndex(AnalysisMethods):
         file appears when it is complete.
         """
         condition = self.planner.condition(where, query_filter)
-        if self.folder is not None:
-            check_outside(self.folder, Path(path), "an export")
+        check_outside(self.folder, Path(path), "an export")
         return self._stored.export(condition, Path(path), include)
 
     @takes(Query, without=("text",))

@@ -57,12 +57,20 @@ class IndexingReport:
 
 
 def index_source(
-    source: RecordSource, pipeline: Callable[..., Pipeline], rejects_path: Path, progress: bool
+    source: RecordSource,
+    pipeline: Callable[..., Pipeline],
+    rejects_path: Path,
+    progress: bool | Callable[[int], object],
 ) -> IndexingReport:
-    """Index a source with a rejects file and a progress bar; ``pipeline`` only lacks its callbacks."""
-    bar = progress_bar(source.name, "docs", source.total if progress else None, progress)
+    """Index a source with a rejects file and a progress bar; ``pipeline`` only lacks its callbacks.
+
+    ``progress`` is whether the bar is shown, or a function in place of the bar.
+    """
+    is_shown = progress is True
+    bar = progress_bar(source.name, "docs", source.total if is_shown else None, is_shown)
     with bar, RejectsFile(rejects_path, source.name) as rejects:
-        return pipeline(on_reject=rejects.add, on_progress=bar.update).run(source)
+        on_progress = progress if callable(progress) else bar.update
+        return pipeline(on_reject=rejects.add, on_progress=on_progress).run(source)
 
 
 @dataclass(slots=True)
@@ -93,7 +101,7 @@ class Pipeline:
     encoder: TextEncoder
     passages: PassageOptions | None
     on_reject: Callable[[Rejected], None]
-    on_progress: Callable[[int], None]
+    on_progress: Callable[[int], object]
     before_write: Callable[[], object] = lambda: None
     window: int = 512
     fields: tuple[str, ...] = ()

@@ -129,9 +129,9 @@ class IndexDirectory:
             raise InvalidInputError(asked, found, "Use a new or empty directory.")
 
 
-def check_outside(root: Path, target: Path, what: str) -> None:
-    """Raise InvalidInputError if a file or folder to be written would be inside the index at ``root``."""
-    if target.resolve().is_relative_to(root.resolve()):
+def check_outside(root: Path | None, target: Path, what: str) -> None:
+    """Raise InvalidInputError if a file or folder to be written would be inside an index (at ``root``)."""
+    if root is not None and target.resolve().is_relative_to(root.resolve()):
         found = f"it is inside the index {str(root)!r}"
         raise InvalidInputError(f"{what} at {str(target)!r}", found, "Choose a place outside.")
 

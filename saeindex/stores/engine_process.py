@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from saeindex import errors
 from saeindex.errors import EngineDiedError, SaeIndexError
-from saeindex.stores.messages import compact, packed, receive, send
+from saeindex.stores.messages import compact, packed, receive, received, send, unpacked
 
 if TYPE_CHECKING:
     from saeindex.protocols import Layout
@@ -65,19 +66,19 @@ class EngineProcess:
         Raises:
             EngineDiedError: the process ended, or did not answer in ``seconds``.
         """
-        request = packed([name, *arguments])
+        return _result(self.relay(packed([name, *arguments]), seconds))
+
+    def relay(self, request: bytes, seconds: float | None = None) -> bytes:
+        """Return the packed answer to a packed call, such as one that another process made."""
         try:
-            is_error, answer = self._line.submit(self._exchange, request).result(seconds)
+            return self._line.submit(self._exchange, request).result(seconds)
         except TimeoutError:
             self._process.kill()
             found = f"the engine did not answer in {seconds:g} s"
-            raise EngineDiedError(name, found, "Open it again.") from None
+            raise EngineDiedError("a call of an engine", found, "Open it again.") from None
         except (EOFError, OSError):
-            raise EngineDiedError(name, self._cause_of_death(), "Open it again.") from None
-        if is_error:
-            kind, asked, found, do = answer
-            raise getattr(errors, kind)(asked, found, do)
-        return answer
+            found = self._cause_of_death()
+            raise EngineDiedError("a call of an engine", found, "Open it again.") from None
 
     def end(self) -> None:
         """Let the process end, after it has answered what it was asked."""
@@ -95,11 +96,11 @@ class EngineProcess:
             with suppress(OSError):
                 stream.close()  # type: ignore[union-attr]
 
-    def _exchange(self, request: bytes) -> Any:
+    def _exchange(self, request: bytes) -> bytes:
         assert self._process.stdin is not None  # noqa: S101
         assert self._process.stdout is not None  # noqa: S101
         send(self._process.stdin, request)
-        return receive(self._process.stdout)
+        return received(self._process.stdout)
 
     def _cause_of_death(self) -> str:
         try:
@@ -118,6 +119,31 @@ class EngineProcess:
         lines = self._last_words.read().decode(errors="replace").split("\n")
         last = next((line for line in reversed(lines) if line.strip()), "")
         return f" ({last[:300]})" if last else ""
+
+
+class RelayedEngine:
+    """An engine that belongs to another process, which passes calls on to it."""
+
+    def __init__(self, relay: Callable[[bytes], bytes]) -> None:
+        """``relay`` sends a packed call and returns its packed answer."""
+        self._relay = relay
+
+    def call(self, name: str, *arguments: Any, seconds: float | None = None) -> Any:
+        """Return the result of a call; its error, if it is one of ours, is raised here."""
+        return _result(self._relay(packed([name, *arguments])))
+
+    def end(self) -> None:
+        """Leave the engine to its owner."""
+
+    let_go = end
+
+
+def _result(message: bytes) -> Any:
+    is_error, answer = unpacked(message)
+    if is_error:
+        kind, asked, found, do = answer
+        raise getattr(errors, kind)(asked, found, do)
+    return answer
 
 
 # The child --------------------------------------------------------------------------------------------

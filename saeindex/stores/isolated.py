@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from saeindex.errors import EngineDiedError, SaeIndexError, repair_of
 from saeindex.stores.embedded import EmbeddedStore, engine_died
-from saeindex.stores.engine_process import EngineProcess
+from saeindex.stores.engine_process import EngineProcess, RelayedEngine
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
@@ -36,8 +36,13 @@ class IsolatedStore(EmbeddedStore):
     acknowledged is safe. Calls do not hold Python's GIL. A call takes a fraction of a millisecond longer.
     """
 
-    def __init__(self, path: Path, layout: Layout, has_checksums: bool, engine: EngineProcess) -> None:
-        """Take over a process that has opened its directory; for :meth:`create` and :meth:`open`."""
+    def __init__(
+        self, path: Path, layout: Layout, has_checksums: bool, engine: EngineProcess | RelayedEngine
+    ) -> None:
+        """Take over a process that has opened its directory; for :meth:`create` and :meth:`open`.
+
+        Or share that of another process, by a :class:`RelayedEngine`: this store is then only read.
+        """
         super().__init__(layout)
         self._path, self._has_checksums, self._engine = path, has_checksums, engine
 
@@ -78,8 +83,15 @@ class IsolatedStore(EmbeddedStore):
 
     @property
     def pid(self) -> int:
-        """The process of the engine."""
-        return self._engine.pid
+        """The process of the engine, 0 if it is that of another."""
+        return self._engine.pid if isinstance(self._engine, EngineProcess) else 0
+
+    def relay(self, request: bytes) -> bytes:
+        """Return the packed answer to a call that another process made with a :class:`RelayedEngine`."""
+        engine = self._engine
+        assert isinstance(engine, EngineProcess)  # noqa: S101
+        answer: bytes = self._run("relay", lambda: engine.relay(request))
+        return answer
 
     @property
     def has_checksums(self) -> bool:

@@ -41,8 +41,13 @@ def send(stream: IO[bytes], message: bytes) -> None:
 
 
 def receive(stream: IO[bytes]) -> Any:
-    """Read a message; EOFError if the sender has ended."""
-    return unpacked(_exactly(stream, int.from_bytes(_exactly(stream, _SIZE_BYTES), "little")))
+    """Read a message and unpack it; EOFError if the sender has ended."""
+    return unpacked(received(stream))
+
+
+def received(stream: IO[bytes]) -> bytes:
+    """Read a message as it was packed; EOFError if the sender has ended."""
+    return _exactly(stream, int.from_bytes(_exactly(stream, _SIZE_BYTES), "little"))
 
 
 def _exactly(stream: IO[bytes], size: int) -> bytes:
