@@ -59,17 +59,16 @@ if TYPE_CHECKING:
     from saeindex.search.planner import Planner
     from saeindex.search.searcher import Searcher
     from saeindex.steering.saved_profile import Profile, ProfileStore
-    from saeindex.types import FloatArray, JsonObject, Record
+    from saeindex.types import JsonObject, Record
 
 REJECTS_FILE = "rejects.jsonl"
-PARTS = ("collection", "planner", "_profile_store", "_searcher", "_analyses", "_stored")
+PARTS = ("collection", "planner", "_profile_store", "_searcher", "_analyses", "stored")
 
 
 class FeatureIndex(AnalysisMethods):
     """An index of records: dense vectors, sparse codes and concepts, in one Qdrant collection.
 
-    Create an index with :meth:`create`, or open an existing one with :meth:`open`. Use it as a context
-    manager, or call :meth:`close` at the end.
+    Make one with :meth:`create` or :meth:`open`. Use it as a context manager, or :meth:`close` it.
     """
 
     def __init__(self, name: str, parts: IndexParts, encoder: TextEncoder | None = None) -> None:
@@ -103,11 +102,8 @@ class FeatureIndex(AnalysisMethods):
         from saeindex.collection.collection import Collection
 
         cache = self.folder and self.folder / CACHE_FOLDER
-        vectors = QueryVectors(self._encode_queries)
+        vectors = QueryVectors(lambda texts: self.encoder.encode_query(texts))  # noqa: PLW0108  (lazy)
         return Collection(self.store, self.space, vectors, lambda: self.encoder, cache)
-
-    def _encode_queries(self, texts: Sequence[str]) -> FloatArray:
-        return self.encoder.encode_query(texts)
 
     @cached_property
     def planner(self) -> Planner:
@@ -123,10 +119,11 @@ class FeatureIndex(AnalysisMethods):
         return ProfileStore(self.collection, self._manifest)
 
     @cached_property
-    def _stored(self) -> StoredRecords:
+    def stored(self) -> StoredRecords:
+        """The records as they are stored: by id, or page by page."""
         from saeindex.collection.stored import StoredRecords
 
-        return StoredRecords(self.store, self.space, self.fields)
+        return StoredRecords(self.store, self.space, self.fields, self.passages is not None)
 
     @cached_property
     def _searcher(self) -> Searcher:
@@ -219,8 +216,8 @@ class FeatureIndex(AnalysisMethods):
         """
         from saeindex.indexing.repair import repaired
 
-        is_folder = client is None and url is None
-        opened = None if is_folder else open_index(path, None, client, url, None, False, False)
+        is_on_server = client is not None or url is not None
+        opened = open_index(path, None, client, url, None, False, False) if is_on_server else None
         return repaired(path, opened, progress)
 
     def add(
@@ -235,8 +232,8 @@ class FeatureIndex(AnalysisMethods):
 
         ``index.add("reviews.csv", columns={"text": "review", "id": "review_id"})`` names the columns; else
         text and id are detected by common names, and an id is made from the text. Unchanged records are
-        skipped: an interrupted run is resumed by running it again. Bad records go to ``rejects.jsonl``.
-        ``progress`` shows a bar; or it is a function, called with the number of each batch that is done.
+        skipped: run it again to resume it. Bad records go to ``rejects.jsonl``. ``progress`` shows a bar, or
+        is a function that is told how many further records are done.
         """
         from saeindex.indexing.pipeline import Pipeline, index_source
         from saeindex.indexing.sources.columns import Columns
@@ -295,7 +292,7 @@ class FeatureIndex(AnalysisMethods):
     ) -> list[StoredRecord]:
         """Return records in the order of ``ids``, with the parts in ``include``; absent ids are left out."""
         check_ids("get", ids)
-        return self._stored.get(ids, include)
+        return self.stored.get(ids, include)
 
     def export(
         self,
@@ -312,7 +309,7 @@ class FeatureIndex(AnalysisMethods):
         """
         condition = self.planner.condition(where, query_filter)
         check_outside(self.folder, Path(path), "an export")
-        return self._stored.export(condition, Path(path), include)
+        return self.stored.export(condition, Path(path), include)
 
     @takes(Query, without=("text",))
     def search(self, /, query: str | Query = "", **options: Unpack[QueryKeywords]) -> Hits:
@@ -591,7 +588,9 @@ class FeatureIndex(AnalysisMethods):
         self._manifest.change(is_changed, counts=Counts(records=self.count(), points=self.store.count()))
 
     def _edit(self, names: Mapping[int, str], hidden: Mapping[int, bool]) -> None:
-        edits = self._manifest.read().edits.changed(self._given_space, names, hidden, self._encode_queries)
+        edits = self._manifest.read().edits.changed(
+            self._given_space, names, hidden, self.encoder.encode_query
+        )
         self._bind(self._given_space, self._manifest.change(edits=edits))
 
     def _learn_names(self) -> None:

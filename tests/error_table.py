@@ -15,6 +15,7 @@ from saeindex.errors import repair_of
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "errors.md"
+PACKAGES = (ROOT / "saeindex", ROOT / "server" / "saeindex_server")
 KINDS = {name for name, kind in vars(errors).items() if isinstance(kind, type)}
 ABOUT = """# Errors
 
@@ -38,7 +39,7 @@ class Message:
 
 def messages() -> list[Message]:
     """Return all errors of the package, by file and line."""
-    paths = sorted((ROOT / "saeindex").rglob("*.py"))
+    paths = sorted(path for package in PACKAGES for path in package.rglob("*.py"))
     return sorted(one for path in paths for one in _of_file(path))
 
 
@@ -63,9 +64,15 @@ def _of_file(path: Path) -> Iterator[Message]:
                 yield _message(path, node, kind, call.args, {**names, **own, **given})
 
 
+def _shown(path: Path) -> str:
+    """Return the path of a file within the library, or from the name of the server's package on."""
+    library, server = PACKAGES
+    return str(path.relative_to(library if path.is_relative_to(library) else server.parent))
+
+
 def _message(path: Path, node: ast.Call, kind: str, args: list[ast.expr], names: Names) -> Message:
     asked, found, do = (_text(arg, names) for arg in args)
-    return Message(str(path.relative_to(ROOT / "saeindex")), node.lineno, kind, (asked, found, do))
+    return Message(_shown(path), node.lineno, kind, (asked, found, do))
 
 
 def _maker(node: Function) -> tuple[list[str], dict[str, ast.expr], ast.Call] | None:

@@ -76,15 +76,15 @@ def test_a_folder_is_restored_if_the_second_rename_fails(
     assert not former(target).exists()
 
 
-def test_durable_writes_are_synced_with_their_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_durable_writes_aresynced_with_their_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[Path] = []
-    sync = files._sync
+    sync = files.sync
 
     def record(path: Path) -> None:
         synced.append(path)
         sync(path)
 
-    monkeypatch.setattr(files, "_sync", record)
+    monkeypatch.setattr(files, "sync", record)
     with replacing(tmp_path / "a") as draft:
         draft.write_text("a")
     assert not synced

@@ -49,10 +49,11 @@ COMMANDS = {
     "copy": "records.copy",
     "upgrade": "upgrade.upgrade",
     "doctor": "doctor.doctor",
+    "serve": "serve.serve",
     "settings": "settings.settings",
     "demo": "demo.demo",
 }
-GROUPS = {"steering": "steering", "names": "names", "sae": "sae"}
+GROUPS = {"steering": "steering", "names": "names", "sae": "sae", "keys": "serve"}
 # Commands that keep finished work when they are stopped.
 RESUMED = ("index", "sae", "upgrade", "demo")
 # Commands that compute little: to start the threads of numpy's BLAS would take an eighth of their time.

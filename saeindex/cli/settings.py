@@ -26,6 +26,8 @@ FILES = (Path("saeindex.toml"), Path("~/.config/saeindex/settings.toml"))
 CACHE_VARIABLE = "SAEINDEX_CACHE"
 # Variables of the same prefix that are no settings.
 OTHERS = frozenset({FILE_VARIABLE, "SAEINDEX_DATA"})
+# Those of `saeindex serve` are read by saeindex_server.settings.
+SERVER_PREFIX = "SAEINDEX_SERVER_"
 MAX_BYTES = 100_000
 # The commands whose option of this name a setting is for; without an entry, all that have the option.
 COMMANDS = {"space": {"index"}, "limit": {"search"}, "level": {"search"}}
@@ -165,7 +167,8 @@ def _check_names(given: Mapping[str, Any], model: type[BaseSettings], where: str
 
 
 def _variables() -> list[str]:
-    return [name for name in os.environ if name.startswith(PREFIX) and name not in OTHERS]
+    own = (name for name in os.environ if name.startswith(PREFIX) and name not in OTHERS)
+    return [name for name in own if not name.startswith(SERVER_PREFIX)]
 
 
 def _shown(setting: Setting) -> Any:

@@ -81,9 +81,12 @@ class StoredRecord:
 class StoredRecords:
     """Reads the records of a store."""
 
-    def __init__(self, store: VectorStore, space: FeatureSpace, fields: Sequence[str] = ()) -> None:
-        """``fields`` are the names of the index's further texts."""
+    def __init__(
+        self, store: VectorStore, space: FeatureSpace, fields: Sequence[str] = (), has_passages: bool = False
+    ) -> None:
+        """``fields`` are the names of the index's further texts; ``has_passages`` if texts may be split."""
         self._store, self._space, self._fields = store, space, tuple(fields)
+        self._has_passages = has_passages
 
     def get(self, ids: Sequence[str], parts: Collection[RecordPart] = PARTS) -> list[StoredRecord]:
         """Return the records that exist, in the order of ``ids``."""
@@ -102,6 +105,29 @@ class StoredRecords:
                 later.setdefault(point.payload["record_id"], []).append(point)
             found += [self._record([p, *later.get(p.payload["record_id"], ())], parts) for p in firsts]
         return found
+
+    def page(
+        self,
+        condition: Filter | None,
+        limit: int = 100,
+        after: str | None = None,
+        parts: Collection[RecordPart] = (),
+    ) -> tuple[list[StoredRecord], str | None]:
+        """Return a page of the records that match, and the cursor of the next page, None at the end.
+
+        ``after`` is the cursor of this page. Records that are added meanwhile may be missed, no other ones.
+        """
+        checked_parts(parts)
+        from qdrant_client.models import FieldCondition, Filter, MatchValue
+
+        first_passages = FieldCondition(key="passage", match=MatchValue(value=0))
+        if condition is None or not self._has_passages:
+            wanted = Filter(must=[first_passages] if condition is None else [first_passages, condition])
+            found = self._store.scroll(wanted, limit, after, with_payload=["record_id"])
+            ids = [point.payload["record_id"] for point in found.points]
+            return self.get(ids, parts), None if found.cursor is None else str(found.cursor)
+        later = sorted(one for one in record_ids(self._store, condition) if after is None or one > after)
+        return self.get(later[:limit], parts), later[limit - 1] if len(later) > limit else None
 
     def matching(
         self, condition: Filter | None, parts: Collection[RecordPart] = PARTS

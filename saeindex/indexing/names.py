@@ -195,11 +195,14 @@ class NamesFile:
         """Take the edits of an index with this space."""
         return cls(space.sae.digest(), {f: kept.name for f, kept in edits.given.items()}, edits.hidden)
 
+    def to_json(self) -> dict[str, object]:
+        """Return what the file has."""
+        return {"features_of": self.digest, "names": self.names, "hidden": list(self.hidden)}
+
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""
-        kept = {"features_of": self.digest, "names": self.names, "hidden": list(self.hidden)}
         with replacing(path) as draft:
-            draft.write_text(json.dumps(kept, ensure_ascii=False, indent=1), "utf-8")
+            draft.write_text(json.dumps(self.to_json(), ensure_ascii=False, indent=1), "utf-8")
 
     @classmethod
     def load(cls, path: Path, space: FeatureSpace) -> NamesFile:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
@@ -98,15 +99,29 @@ class Baseline:
     def load(cls, path: str | Path) -> Baseline:
         """Read a JSON file; InvalidInputError if it is not a baseline."""
         try:
-            found = json.loads(Path(path).read_text())
-            if found.pop("format") != FORMAT:
-                raise InvalidInputError(f"the baseline {path}", "another format", "Save it again.")
+            kept = json.loads(Path(path).read_text())
+        except (OSError, ValueError) as error:
+            raise _unreadable(str(path), error) from error
+        return cls.read(kept, str(path))
+
+    @classmethod
+    def read(cls, kept: Mapping[str, Any], name: str) -> Baseline:
+        """Return the baseline of :meth:`to_json`; InvalidInputError if it is not one."""
+        try:
+            found = dict(kept)
+            is_ours = found.pop("format") == FORMAT
             edges, sizes = tuple(found.pop("edges")), tuple(found.pop("sizes"))
-            return cls(edges=edges, sizes=sizes, **found)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InvalidInputError(
-                f"the baseline {path}", f"it cannot be read ({error})", "Save one with --save-baseline."
-            ) from error
+            baseline = cls(edges=edges, sizes=sizes, **found)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise _unreadable(name, error) from error
+        if not is_ours:
+            raise InvalidInputError(f"the baseline {name}", "another format", "Save it again.")
+        return baseline
+
+
+def _unreadable(name: str, error: Exception) -> InvalidInputError:
+    found, do = f"it cannot be read ({error})", "Save one with --save-baseline."
+    return InvalidInputError(f"the baseline {name}", found, do)
 
 
 def baseline_of(

@@ -1,0 +1,134 @@
+"""``saeindex serve``, and the group ``saeindex keys``: the server and who may call it."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from saeindex.cli.output import Json, Url, answer, console, print_json, say
+from saeindex.errors import InvalidInputError, MissingDependencyError
+
+app = typer.Typer(help="Make, list and revoke the API keys of a server.", no_args_is_help=True)
+State = Annotated[
+    Path | None, typer.Option(help="Folder of the server's keys and jobs. Default: saeindex-server.")
+]
+
+
+def serve(
+    indexes: Annotated[list[str], typer.Argument(help="Indexes: directories, or collections with --url.")],
+    host: Annotated[str | None, typer.Option(help="Address to listen on. Default: 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
+    state: State = None,
+    create: Annotated[bool, typer.Option("--create", help="Create indexes that do not exist.")] = False,
+    hosts: Annotated[
+        list[str] | None, typer.Option(help="A name by which it is called, beside localhost. Repeatable.")
+    ] = None,
+    cors_origins: Annotated[
+        list[str] | None, typer.Option(help="An origin whose pages may call it. Repeatable.")
+    ] = None,
+    log_texts: Annotated[bool, typer.Option("--log-texts", help="Write queries to the log.")] = False,
+    timeout: Annotated[float | None, typer.Option(help="Seconds that a request may take.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Requests per second that a key may make.")] = None,
+    url: Url = None,
+) -> None:
+    """Serve indexes over HTTP; every setting is also a variable SAEINDEX_SERVER_…."""
+    given = {
+        "host": host, "port": port, "state": state, "hosts": tuple(hosts) if hosts else None,
+        "cors_origins": tuple(cors_origins) if cors_origins else None, "log_texts": log_texts or None,
+        "timeout": timeout, "rate": rate,
+    }  # fmt: skip
+    settings = _server("settings").read_settings(given)
+    if create:
+        _create_missing(indexes, url)
+    _server("serving").serve(settings, indexes, url)
+
+
+@app.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(help="What the key is for.")],
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(help="read, write, analyse, admin. Repeatable. Default: read, analyse."),
+    ] = None,
+    index: Annotated[list[str] | None, typer.Option(help="An index that it is for. Default: all.")] = None,
+    where: Annotated[
+        str | None, typer.Option(help="Condition on fields: only matching records exist for the key.")
+    ] = None,
+    filter_json: Annotated[str | None, typer.Option("--filter", help="The same as a Qdrant filter.")] = None,
+    days: Annotated[float | None, typer.Option(help="Days after which it ends.")] = None,
+    state: State = None,
+    as_json: Json = False,
+) -> None:
+    """Make a key and print it; it is not kept and cannot be shown again."""
+    key, text = _keys(state).create(
+        name, scope or ("read", "analyse"), index or (), where, _filter(filter_json), days
+    )
+    answer({**key.to_json(), "key": text}, text, as_json)
+
+
+@app.command("list")
+def list_keys(state: State = None, as_json: Json = False) -> None:
+    """List the keys, never their texts."""
+    found = [key.to_json() for key in _keys(state).all()]
+    if as_json:
+        print_json({"keys": found})
+        return
+    from rich.table import Table
+
+    table = Table("id", "name", "scopes", "indexes", "filter", "ends", box=None)
+    for one in found:
+        ends = f"revoked {one['revoked']}" if one["revoked"] else one["expires"] or ""
+        condition = "" if one["filter"] is None else json.dumps(one["filter"])
+        listed = ", ".join(one["indexes"]) or "all"
+        table.add_row(one["id"], one["name"], ", ".join(one["scopes"]), listed, condition, ends)
+    console().print(table)
+
+
+@app.command("revoke")
+def revoke_key(
+    identity: Annotated[str, typer.Argument(metavar="ID", help="The key's id, as `keys list` shows it.")],
+    state: State = None,
+    as_json: Json = False,
+) -> None:
+    """End a key now."""
+    key = _keys(state).revoke(identity)
+    answer(key.to_json(), f"Revoked {key.id} ({key.name}).", as_json)
+
+
+def _server(module: str) -> Any:
+    try:
+        return import_module(f"saeindex_server.{module}")
+    except ImportError as error:
+        found, do = f"{error.name} is not installed", 'Run pip install "saeindex[server]".'
+        raise MissingDependencyError("the server", found, do) from error
+
+
+def _keys(state: Path | None) -> Any:
+    settings = _server("settings").read_settings({"state": state})
+    return _server("keys").KeyStore(_server("database").Database(settings.state))
+
+
+def _filter(text: str | None) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    try:
+        found: dict[str, Any] = json.loads(text)
+    except ValueError as error:
+        raise InvalidInputError("--filter", f"it is not JSON: {error}", "Give a Qdrant filter.") from None
+    return found
+
+
+def _create_missing(indexes: list[str], url: str | None) -> None:
+    from saeindex.errors import NotFoundError
+    from saeindex.index import FeatureIndex
+
+    for place in indexes:
+        try:
+            FeatureIndex.open(place, url=url).close()
+        except NotFoundError:
+            FeatureIndex.create(place, url=url).close()
+            say(f"Created {place}.", is_error=True)

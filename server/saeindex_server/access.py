@@ -1,0 +1,137 @@
+"""What a caller may do: the one way from a request to an index, a job or an event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+from fastapi import Depends, Request
+
+from saeindex.errors import MismatchError
+from saeindex_server.hosting import HostedIndex, no_such_index
+from saeindex_server.keys import LOCAL, Key, Scope
+from saeindex_server.problems import Refusal, request_id_of
+
+if TYPE_CHECKING:
+    from saeindex.index import FeatureIndex
+    from saeindex_server.jobs import Job
+    from saeindex_server.service import Service
+
+R = TypeVar("R")
+BEARER = "Bearer "
+WWW = {"WWW-Authenticate": 'Bearer realm="saeindex"'}
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A caller, bound to its key; every route reaches what the server has through it."""
+
+    service: Service
+    key: Key
+    request_id: str
+
+    def need(self, scope: Scope) -> None:
+        """Refuse (403) a key without this scope."""
+        if not self.key.may(scope):
+            found = f"the key has {', '.join(sorted(self.key.scopes))}"
+            raise Refusal(403, f"a request that needs the scope {scope!r}", found, "Use a key that has it.")
+
+    def indexes(self) -> list[AuthorisedIndex]:
+        """Return the indexes that the key is for, by name."""
+        self.need("read")
+        found = [one for one in self.service.hosts if self.key.reaches(one.name)]
+        return [AuthorisedIndex(self, one) for one in sorted(found, key=lambda one: one.name)]
+
+    def index(self, name: str, scope: Scope = "read") -> AuthorisedIndex:
+        """Return an index; 404 if there is none, or not for this key, 403 without the scope."""
+        hosted = self.service.hosts.get(name)
+        if not self.key.reaches(hosted.name):
+            raise no_such_index(name)
+        self.need(scope)
+        return AuthorisedIndex(self, hosted)
+
+    def jobs(self, limit: int, before: int | None, state: str | None) -> list[Job]:
+        """Return the newest jobs that the caller may see."""
+        owner = None if self.key.may("admin") else self.key.id
+        return self.service.jobs.newest(owner, limit, before, state)
+
+    def job(self, identity: str) -> Job:
+        """Return a job of this key; of any key for the scope admin. 404 for all others."""
+        job = self.service.jobs.get(identity)
+        if job is None or not (job.key == self.key.id or self.key.may("admin")):
+            raise self.service.jobs.unknown(identity)
+        return job
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorisedIndex:
+    """An index as one caller may use it: with a filter, the records that match it are all that there is."""
+
+    access: Access
+    hosted: HostedIndex
+
+    @property
+    def name(self) -> str:
+        """The name in requests."""
+        return self.hosted.name
+
+    @property
+    def condition(self) -> str | None:
+        """The filter of the key, as JSON."""
+        return self.access.key.condition
+
+    async def run(self, function: Callable[[FeatureIndex], R], seconds: float | None = None) -> R:
+        """Return what a function finds in the index, computed on a thread."""
+        return await self.access.service.run(lambda: self.hosted.call(self.condition, function), seconds)
+
+    async def change(self, action: str, function: Callable[[FeatureIndex], R], **counts: Any) -> R:
+        """Run a function that writes, alone, and note it in the audit log.
+
+        MismatchError while records are being added: what comes first would not be known after a crash.
+        """
+        self.access.need("write")
+
+        def alone() -> R:
+            jobs = self.access.service.jobs
+            if (busy := jobs.unfinished("records", self.name)) is not None:
+                do = "Wait until it is done, or cancel it."
+                raise MismatchError(f"{action} in {self.name!r}", f"job {busy.id} adds records", do)
+            with self.hosted.writing:
+                found = self.hosted.call(None, function)
+            self.note(action, **counts)
+            return found
+
+        return await self.access.service.run(alone)
+
+    def note(self, action: str, **counts: Any) -> None:
+        """Write a line of the audit log."""
+        self.access.service.audit.add(self.access.key.id, self.access.request_id, action, self.name, **counts)
+
+
+async def caller(request: Request) -> Access:
+    """Return what the caller of a request may do; 401 without a valid key, where keys are needed."""
+    service: Service = request.app.state.service
+    request_id = request_id_of(request)
+    text = _presented(request)
+    if text is None and not service.needs_keys:
+        return Access(service, LOCAL, request_id)
+    if text is None:
+        found, do = "no key", "Send it as `Authorization: Bearer KEY`; `saeindex keys create` makes one."
+        raise Refusal(401, "a request", found, do, WWW)
+    key = await service.verified(text)
+    if key is None:
+        do = "Check it; `saeindex keys list` shows which there are."
+        raise Refusal(401, "a request", "a key that is wrong, revoked or at its end", do, WWW)
+    service.count_request(key)
+    return Access(service, key, request_id)
+
+
+Caller = Annotated[Access, Depends(caller)]
+
+
+def _presented(request: Request) -> str | None:
+    given = request.headers.get("authorization")
+    if given is not None:
+        return given.removeprefix(BEARER).strip() if given.startswith(BEARER) else ""
+    return request.headers.get("api-key") or request.headers.get("x-api-key")

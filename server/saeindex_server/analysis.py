@@ -1,0 +1,70 @@
+"""The thread that runs analyses, one after another, in their process."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import TYPE_CHECKING, Any
+
+from saeindex.errors import InvalidInputError, SaeIndexError
+from saeindex.files import replacing
+from saeindex_server.analysis_process import OTHER, AnalysisProcess, AnalysisStopped
+from saeindex_server.logs import log_failure
+
+if TYPE_CHECKING:
+    from saeindex_server.hosting import Hosts
+    from saeindex_server.jobs import Job, Jobs
+
+
+class AnalysisThread:
+    """Takes analyses of the queue, and keeps what they find as files."""
+
+    def __init__(self, jobs: Jobs, hosts: Hosts, memory: int, seconds: float) -> None:
+        """``memory`` and ``seconds`` limit each analysis."""
+        self._jobs, self._hosts, self._seconds = jobs, hosts, seconds
+        self._process = AnalysisProcess(memory)
+        self._thread = threading.Thread(target=self._run, name="saeindex-analysis", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self, seconds: float) -> None:
+        """Wait for the end, after the jobs were closed; what runs then is queued again."""
+        self._thread.join(seconds)
+        self._process.close()
+
+    def _run(self) -> None:
+        while (job := self._jobs.take(is_records=False)) is not None:
+            try:
+                self._analyse(job)
+            except BaseException as error:
+                log_failure(job.id, error)
+                found = "the server failed in a way that it does not know"
+                self._jobs.finish(job.id, "failed", error=InvalidInputError(job.kind, found, "Report it."))
+
+    def _analyse(self, job: Job) -> None:
+        asked: dict[str, Any] = dict(job.asked)
+        indexes = [self._hosts.get(job.index)]
+        if (other := asked.pop(OTHER, None)) is not None:
+            indexes.append(self._hosts.get(other))
+
+        def is_stopped() -> bool:
+            return self._jobs.is_closed or self._jobs.is_cancelled(job.id)
+
+        try:
+            found = self._process.run(job.kind, asked, indexes, job.condition, self._seconds, is_stopped)
+        except AnalysisStopped as error:
+            if self._jobs.is_closed:
+                self._jobs.again(job.id)
+            elif self._jobs.is_cancelled(job.id):
+                self._jobs.finish(job.id, "cancelled")
+            else:
+                self._jobs.finish(job.id, "failed", error=error)
+        except SaeIndexError as error:
+            self._jobs.finish(job.id, "failed", error=error)
+        else:
+            text = json.dumps(found, ensure_ascii=False, allow_nan=False)
+            with replacing(self._jobs.result_file(job.id)) as draft:
+                draft.write_text(text, encoding="utf-8")
+            self._jobs.finish(job.id, "done", {"bytes": len(text.encode())})

@@ -1,0 +1,304 @@
+"""Analyses in a process of their own, which reads an index through the server's engine and encoder.
+
+The server stays quick while one runs, and can stop it. Messages are msgpack, without pickle: the process asks
+for parts of the index ("store") and for vectors ("encode", "spans"), and ends each analysis with "done" or
+"failed".
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from saeindex import errors
+from saeindex.errors import EngineDiedError, InvalidInputError, SaeIndexError, StorageError
+from saeindex.index import FeatureIndex
+from saeindex.indexing.create_open import index_in
+from saeindex.protocols import EncoderIdentity, Layout
+from saeindex.stores.engine_process import RelayedEngine, limit_memory
+from saeindex.stores.isolated import IsolatedStore
+from saeindex.stores.messages import packed, receive, send
+from saeindex_server.hosting import filter_of
+
+if TYPE_CHECKING:
+    from saeindex.types import FloatArray
+    from saeindex_server.hosting import HostedIndex
+
+# The folders of the two packages come last, so that they hide nothing.
+_PROGRAM = "import sys; sys.path += sys.argv[1:3]; from saeindex_server.analysis_process import main; main()"
+# What may be asked, and the argument that names a second index.
+METHODS = ("diff", "correlate", "cluster", "drift", "monitor", "profile", "find_triggers", "baseline")
+OTHER = "other"
+# Indexes and parts of them that the process keeps, with their snapshots.
+KEPT = 4
+SECONDS_TO_END = 5.0
+
+
+class AnalysisStopped(SaeIndexError):
+    """An analysis was cancelled, or took too long."""
+
+
+class AnalysisProcess:
+    """Runs one analysis at a time in a child process, which is started when it is first needed."""
+
+    def __init__(self, memory: int = 0) -> None:
+        """``memory`` limits the bytes that the process may allocate; 0 for no limit."""
+        self._memory = memory
+        self._process: subprocess.Popen[bytes] | None = None
+        self._running = threading.Lock()
+
+    def run(
+        self,
+        method: str,
+        arguments: Mapping[str, Any],
+        indexes: Sequence[HostedIndex],
+        condition: str | None,
+        seconds: float,
+        is_stopped: Callable[[], bool],
+    ) -> dict[str, Any]:
+        """Return what an analysis of the first of the indexes found, as a JSON object.
+
+        Raises:
+            AnalysisStopped: it took longer, or ``is_stopped``.
+            StorageError: the process died, such as of the limit of its memory.
+        """
+        with self._running:
+            process = self._started()
+            watch = _Watch(process, seconds, is_stopped)
+            try:
+                found = self._asked(process, method, arguments, indexes, condition)
+            except (EOFError, OSError) as error:
+                self._process = None
+                code = process.wait()
+                if watch.reason:
+                    raise AnalysisStopped(f"the analysis {method!r}", watch.reason, "Ask for less.") from None
+                ended = f"its process ended with code {code}; its memory may be used up"
+                do = "Ask for less: fewer records, or fewer pairs."
+                raise StorageError(f"the analysis {method!r}", ended, do) from error
+            finally:
+                watch.end()
+            return found
+
+    def close(self) -> None:
+        """End the process."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    def _asked(
+        self,
+        process: subprocess.Popen[bytes],
+        method: str,
+        arguments: Mapping[str, Any],
+        indexes: Sequence[HostedIndex],
+        condition: str | None,
+    ) -> dict[str, Any]:
+        assert process.stdin is not None  # noqa: S101
+        assert process.stdout is not None  # noqa: S101
+        wholes = [hosted.whole() for hosted in indexes]
+        places = [_place(hosted, whole) for hosted, whole in zip(indexes, wholes, strict=True)]
+        send(process.stdin, packed([method, json.dumps(arguments), places, condition]))
+        while True:
+            kind, number, *asked = receive(process.stdout)
+            if kind == "done":
+                found: dict[str, Any] = json.loads(asked[0])
+                return found
+            if kind == "failed":
+                name, *parts = asked
+                raise getattr(errors, name, StorageError)(*parts)
+            try:
+                answer = [False, _answered(kind, wholes[number], asked)]
+            except SaeIndexError as error:
+                answer = [True, [type(error).__name__, error.asked, error.found, error.do]]
+                if isinstance(error, EngineDiedError):
+                    process.kill()
+                    raise
+            send(process.stdin, packed(answer))
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._process is None or self._process.poll() is not None:
+            folders = [str(Path(__file__).parents[1]), str(Path(errors.__file__).parents[1])]
+            self._process = subprocess.Popen(  # noqa: S603 - this Python with a fixed program
+                [sys.executable, "-P", "-c", _PROGRAM, *folders, str(self._memory)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+        return self._process
+
+
+class _Watch:
+    """Kills the process of an analysis that is stopped or takes too long, and knows why."""
+
+    def __init__(
+        self, process: subprocess.Popen[bytes], seconds: float, is_stopped: Callable[[], bool]
+    ) -> None:
+        self.reason = ""
+        self._process, self._seconds, self._is_stopped = process, seconds, is_stopped
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        waited, step = 0.0, 0.2
+        while not self._done.wait(step):
+            waited += step
+            if self._is_stopped():
+                self.reason = "it was stopped"
+            elif waited > self._seconds:
+                self.reason = f"it took longer than {self._seconds:g} s"
+            if self.reason:
+                self._process.kill()
+                return
+
+    def end(self) -> None:
+        self._done.set()
+        self._thread.join()
+
+
+def _place(hosted: HostedIndex, whole: FeatureIndex) -> list[Any]:
+    """Return what the process needs to know of an index."""
+    store, revision = whole.store, hosted.revision(whole)
+    if isinstance(store, IsolatedStore):
+        return [hosted.name, str(hosted.folder), None, revision, store.layout, store.has_checksums]
+    return [hosted.name, hosted.place, hosted.url, revision, None, False]
+
+
+def _answered(kind: str, whole: FeatureIndex, asked: list[Any]) -> Any:
+    if kind == "store":
+        assert isinstance(whole.store, IsolatedStore)  # noqa: S101
+        return whole.store.relay(asked[0])
+    if kind == "spans":
+        return [list(span) for span in whole.encoder.token_spans(asked[0])]
+    assert kind == "encode", kind  # noqa: S101
+    encode = getattr(whole.encoder, asked[0])
+    return encode(asked[1])
+
+
+# The child --------------------------------------------------------------------------------------------
+
+
+def main() -> None:
+    """Run analyses until the server ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints must not get between the messages
+    limit_memory(int(sys.argv[3]))
+    with suppress(EOFError, BrokenPipeError):
+        _Analyst(sys.stdin.buffer, answers).serve()
+
+
+class _Analyst:
+    """The process's end: indexes that ask the server for what they need."""
+
+    def __init__(self, requests: IO[bytes], answers: IO[bytes]) -> None:
+        self._requests, self._answers = requests, answers
+        self._kept: OrderedDict[tuple[Any, ...], FeatureIndex] = OrderedDict()
+
+    def serve(self) -> None:
+        """Answer analyses until there are no more."""
+        while True:
+            method, arguments, places, condition = receive(self._requests)
+            try:
+                found = self._found(method, json.loads(arguments), places, condition)
+                text = json.dumps(found, ensure_ascii=False, allow_nan=False)
+                answer = ["done", 0, text]
+            except SaeIndexError as error:
+                answer = ["failed", 0, type(error).__name__, error.asked, error.found, error.do]
+            except MemoryError:
+                do = "Ask for less: fewer records, or fewer pairs."
+                answer = ["failed", 0, "StorageError", f"the analysis {method!r}", "no memory is left", do]
+            send(self._answers, packed(answer))
+
+    def _found(
+        self, method: str, arguments: dict[str, Any], places: list[list[Any]], condition: str | None
+    ) -> dict[str, Any]:
+        assert method in METHODS, method  # noqa: S101
+        index, *others = [self._opened(number, place, condition) for number, place in enumerate(places)]
+        if others:
+            arguments[OTHER] = others[0]
+        with_assignments = arguments.pop("assignments", False)
+        if method == "monitor" and isinstance(arguments.get("reference"), dict):
+            arguments["reference"] = baseline_from(arguments["reference"])
+        found = getattr(index, method)(**arguments)
+        described: dict[str, Any] = found.to_json(True) if with_assignments else found.to_json()
+        return described
+
+    def _opened(self, number: int, place: list[Any], condition: str | None) -> FeatureIndex:
+        """Return an index as it is now; its snapshots are kept with it."""
+        name, where, url, revision, layout, has_checksums = place
+        key = (number, name, revision, condition)
+        if key not in self._kept:
+            whole = self._whole(number, name, where, url, layout, has_checksums)
+            part = whole if condition is None else whole.part(query_filter=filter_of(condition))
+            self._kept = OrderedDict(
+                (k, v) for k, v in self._kept.items() if k[1] != name or k[2] == revision
+            )
+            self._kept[key] = part
+        self._kept.move_to_end(key)
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return self._kept[key]
+
+    def _whole(
+        self, number: int, name: str, where: str, url: str | None, layout: Layout | None, has_checksums: bool
+    ) -> FeatureIndex:
+        if layout is None:
+            index = FeatureIndex.open(where, url=url)
+        else:
+            engine = RelayedEngine(lambda request: self._ask(["store", number, request]))
+            store = IsolatedStore(Path(where), layout, has_checksums, engine)
+            index = FeatureIndex(name, index_in(store, where, Path(where)))
+        index.encoder = _RelayedEncoder(
+            index.space.encoder, lambda asked: self._ask([asked[0], number, *asked[1:]])
+        )
+        return index
+
+    def _ask(self, message: list[Any]) -> Any:
+        send(self._answers, packed(message))
+        is_error, answer = receive(self._requests)
+        if is_error:
+            kind, *parts = answer
+            raise getattr(errors, kind, StorageError)(*parts)
+        return answer
+
+
+class _RelayedEncoder:
+    """The server's encoder."""
+
+    def __init__(self, identity: EncoderIdentity, ask: Callable[[list[Any]], Any]) -> None:
+        self.identity, self._ask = identity, ask
+
+    def encode_document(self, texts: Sequence[str]) -> FloatArray:
+        return self._vectors("encode_document", texts)
+
+    def encode_query(self, texts: Sequence[str]) -> FloatArray:
+        return self._vectors("encode_query", texts)
+
+    def encode_phrases(self, texts: Sequence[str]) -> FloatArray:
+        return self._vectors("encode_phrases", texts)
+
+    def token_spans(self, text: str) -> Sequence[tuple[int, int]]:
+        return [(start, end) for start, end in self._ask(["spans", text])]
+
+    def _vectors(self, method: str, texts: Sequence[str]) -> FloatArray:
+        if isinstance(texts, str):
+            raise InvalidInputError("texts to embed", "one string", "Give a list of strings.")
+        found: FloatArray = self._ask(["encode", method, list(texts)])
+        return found.reshape(len(texts), self.identity.dimension)
+
+
+def baseline_from(given: Mapping[str, Any]) -> Any:
+    """Return the baseline of a JSON object; InvalidInputError if it is not one."""
+    from saeindex.analysis.monitor.baseline import Baseline
+
+    return Baseline.read(given, "in the request")

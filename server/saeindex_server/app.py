@@ -1,0 +1,106 @@
+"""The application: routes, limits and problems around one service."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from anyio import to_thread
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.openapi.utils import get_openapi
+
+from saeindex._version import __version__
+from saeindex_server.limits import Door
+from saeindex_server.problems import Problem, add_handlers
+from saeindex_server.requests import RecordsBody
+from saeindex_server.routes import analyses, features, jobs, operations, queries, records
+from saeindex_server.service import Service
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from saeindex_server.settings import ServerSettings
+
+ABOUT = """
+Search, filter, steer, explain and analyse indexes of saeindex. Each body takes the options of the Python
+method of its name. Keys go into `Authorization: Bearer KEY`. An error is a problem (RFC 9457) that says what
+was asked, what was found, and what to do.
+"""
+# Paths that need no key.
+OPEN = ("/livez", "/readyz")
+ROUTERS = (
+    operations.router, queries.router, queries.embeddings_router, records.router, features.router,
+    analyses.router, jobs.router,
+)  # fmt: skip
+
+
+class Application(FastAPI):
+    """The application with its door outside of everything that FastAPI adds."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return its description."""
+        if not self.openapi_schema:
+            self.openapi_schema = described(self)
+        return self.openapi_schema
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Return the application as the server calls it."""
+        service: Service = self.state.service
+        inner = super().build_middleware_stack()
+        door = Door(inner, service.settings, service.metrics, lambda: service.needs_keys)
+        self.state.door = door
+        return door
+
+
+def create_app(settings: ServerSettings, places: list[str], url: str | None = None) -> FastAPI:
+    """Return the application that serves indexes: directories, or collections on the server at ``url``."""
+    service = Service(settings, places, url)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if not service.is_ready:
+            await to_thread.run_sync(service.start)
+        try:
+            yield
+        finally:
+            await to_thread.run_sync(service.stop)
+
+    app = Application(
+        title="saeindex", description=ABOUT.strip(), version=__version__, docs_url=None, redoc_url=None,
+        openapi_url="/openapi.json", lifespan=lifespan, max_body_size=settings.max_body_bytes,
+    )  # fmt: skip
+    app.state.service = service
+    for router in ROUTERS:
+        app.include_router(router)
+    add_handlers(app)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=list(settings.cors_origins), allow_methods=["*"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID"],
+        )  # fmt: skip
+    return app
+
+
+def described(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI description of an application."""
+    found = get_openapi(
+        title=app.title, version=app.version, description=app.description, routes=app.routes,
+        openapi_version="3.1.0", separate_input_output_schemas=False,
+    )  # fmt: skip
+    components = found.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    for model in (Problem, RecordsBody):
+        own = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas |= own.pop("$defs", {})
+        schemas[model.__name__] = own
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    for path, methods in found["paths"].items():
+        for method in methods.values():
+            if path not in OPEN:
+                method["security"] = [{"key": []}]
+    components["schemas"] = dict(sorted(schemas.items()))
+    return found

@@ -1,0 +1,188 @@
+"""The indexes that a server has open: each with its engine in a process of its own, which may die."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from saeindex.errors import EngineDiedError, InvalidInputError, NotFoundError, SaeIndexError
+from saeindex.index import FeatureIndex
+from saeindex_server.logs import log
+
+if TYPE_CHECKING:
+    from qdrant_client.models import Filter
+
+    from saeindex.features import FeatureSpace
+    from saeindex.protocols import TextEncoder
+
+R = TypeVar("R")
+SUFFIX = ".idx"
+# Parts of an index that are kept open: one for each filter of a key.
+PARTS = 32
+# Seconds after which the manifest of a collection on a server, which others may change, is read again.
+FRESH = 5.0
+
+
+@dataclass(slots=True)
+class _Part:
+    """The records of one filter as an index, made of the whole at a revision."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    revision: str = ""
+    index: FeatureIndex | None = None
+
+
+class HostedIndex:
+    """One index: the whole, and the parts that keys with a filter see. Thread-safe.
+
+    An engine that died is opened again; the call that met its death gets the error.
+    """
+
+    def __init__(
+        self, place: str, url: str | None, encoder_of: Callable[[FeatureSpace], TextEncoder]
+    ) -> None:
+        """``place`` is a directory, or a collection on the server at ``url``."""
+        self.place, self.url, self._encoder_of = place, url, encoder_of
+        self.name = place if url is not None else Path(place).name.removesuffix(SUFFIX)
+        self.folder = None if url is not None else Path(place)
+        # Held by what changes records, names or profiles.
+        self.writing = threading.Lock()
+        self.deaths = 0
+        self._lock = threading.Lock()
+        self._whole: FeatureIndex | None = None
+        self._parts: OrderedDict[str, _Part] = OrderedDict()
+        self._read, self._revision = 0.0, ""
+
+    def open(self) -> None:
+        """Open the whole index, so that errors come before the first request."""
+        self.whole()
+
+    def whole(self) -> FeatureIndex:
+        """Return the whole index; it is opened if it is not."""
+        with self._lock:
+            if self._whole is None:
+                is_embedded = self.url is None
+                opened = FeatureIndex.open(self.place, url=self.url, isolated=is_embedded)
+                opened.encoder = self._encoder_of(opened.space)
+                self._whole = opened
+            return self._whole
+
+    def index(self, condition: str | None) -> FeatureIndex:
+        """Return the index that a key with this filter sees (as JSON; None: the whole)."""
+        whole = self.whole()
+        if condition is None:
+            return whole
+        with self._lock:
+            part = self._parts.setdefault(condition, _Part())
+            self._parts.move_to_end(condition)
+            while len(self._parts) > PARTS:
+                self._parts.popitem(last=False)
+        with part.lock:
+            revision = self.revision(whole)
+            if part.index is None or part.revision != revision:
+                part.index, part.revision = whole.part(query_filter=filter_of(condition)), revision
+            return part.index
+
+    def revision(self, whole: FeatureIndex) -> str:
+        """Return the revision of the index; that of a collection on a server is read again at times."""
+        if self.url is None:
+            return whole.manifest.revision
+        now = time.monotonic()
+        if not self._revision or now - self._read > FRESH:
+            self._revision, self._read = str(whole.store.read_manifest().get("revision", "")), now
+        return self._revision
+
+    def call(self, condition: str | None, function: Callable[[FeatureIndex], R]) -> R:
+        """Call a function with the index that a key with this filter sees.
+
+        Errors name the index, not its path. EngineDiedError: its engine died, and was started again.
+        """
+        whole: FeatureIndex | None = None
+        try:
+            whole = self.whole()
+            return function(self.index(condition))
+        except EngineDiedError as error:
+            self._bury(whole)
+            do = "Ask again: it was opened again, and what was acknowledged is safe."
+            raise EngineDiedError(self._named(error.asked), self._named(error.found), do) from error
+        except SaeIndexError as error:
+            error.asked, error.found = self._named(error.asked), self._named(error.found)
+            error.do = self._named(error.do)
+            raise
+
+    def close(self) -> None:
+        """Close the index."""
+        with self._lock:
+            if self._whole is not None:
+                self._whole.close()
+            self._whole = None
+            self._parts.clear()
+
+    def _bury(self, dead: FeatureIndex | None) -> None:
+        """Close an index whose engine died, and open it again unless another thread has done so."""
+        with self._lock:
+            if self._whole is not dead or dead is None:
+                return
+            self.deaths += 1
+            log("the engine of an index died", index=self.name, deaths=self.deaths)
+            with suppress(SaeIndexError, OSError):
+                dead.close()
+            self._whole = None
+            self._parts.clear()
+        with suppress(SaeIndexError, OSError):  # else the next request tries it
+            self.whole()
+
+    def _named(self, text: str) -> str:
+        return text if self.folder is None else text.replace(str(self.folder), self.name)
+
+
+class Hosts:
+    """All indexes of a server, by name."""
+
+    def __init__(
+        self, places: list[str], url: str | None, encoder_of: Callable[[FeatureSpace], TextEncoder]
+    ) -> None:
+        """``places`` are directories, or collections on the server at ``url``."""
+        self._hosted: dict[str, HostedIndex] = {}
+        for place in places:
+            one = HostedIndex(place, url, encoder_of)
+            if one.name in self._hosted:
+                do = "Rename one of the folders: requests name an index by its folder."
+                raise InvalidInputError(f"serve {place!r}", f"two indexes have the name {one.name!r}", do)
+            self._hosted[one.name] = one
+
+    def __iter__(self) -> Iterator[HostedIndex]:
+        return iter(self._hosted.values())
+
+    def get(self, name: str) -> HostedIndex:
+        """Return an index by its name, or by the name of its folder; NotFoundError if there is none."""
+        found = self._hosted.get(name) or self._hosted.get(name.removesuffix(SUFFIX))
+        if found is None:
+            raise no_such_index(name)
+        return found
+
+    def close(self) -> None:
+        """Close all indexes."""
+        for one in self._hosted.values():
+            with suppress(SaeIndexError):
+                one.close()
+
+
+def no_such_index(name: str) -> NotFoundError:
+    """Return the error of an index that is not there, or not for the key that asks."""
+    return NotFoundError(
+        f"index {name!r:.80}", "no index has this name, for this key", "See GET /v1/indexes."
+    )
+
+
+def filter_of(condition: str) -> Filter:
+    """Return the filter of a key."""
+    from qdrant_client.models import Filter
+
+    return Filter.model_validate_json(condition)

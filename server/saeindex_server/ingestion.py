@@ -1,0 +1,173 @@
+"""Records that come in: spooled to the disk before they count as taken, then indexed job after job."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import threading
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from anyio import to_thread
+
+from saeindex.errors import EngineDiedError, InvalidInputError, SaeIndexError
+from saeindex.files import sync
+from saeindex_server.jobs import Job, Jobs
+from saeindex_server.logs import log, log_failure
+from saeindex_server.problems import Refusal
+
+if TYPE_CHECKING:
+    from saeindex.index import FeatureIndex
+    from saeindex_server.hosting import Hosts
+
+BLOCK_BYTES = 2**20
+# The disk space that stays free.
+FREE_BYTES = 256 * 2**20
+# How often a job is begun again after its engine died.
+ATTEMPTS = 3
+
+
+class _Stopped(Exception):
+    """A job that is to end before its records do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """What came in: how many bytes and lines, and the digest."""
+
+    size: int
+    lines: int
+    digest: bytes
+
+
+async def spool(chunks: AsyncIterator[bytes], path: Path, jobs: Jobs, limit: int, limit_all: int) -> Spooled:
+    """Write what comes in to a file, and return when it is safe on the disk.
+
+    The sender waits for the disk. 413 for more than ``limit`` bytes, 503 where all that waits would be more
+    than ``limit_all``, or the disk would be full.
+    """
+    draft, digest, size, lines = path.with_suffix(".part"), hashlib.sha256(), 0, 0
+    last = b"\n"
+    room = limit_all - jobs.spooled()
+    try:
+        with draft.open("wb") as file:
+            async for block in _blocks(chunks):
+                size += len(block)
+                if size > limit:
+                    do = "Send it in several requests."
+                    raise Refusal(413, "records to index", f"more than {limit:,} bytes", do)
+                if size > room or shutil.disk_usage(path.parent).free < FREE_BYTES + len(block):
+                    found, do = "no room for what waits to be indexed", "Send them again later."
+                    raise Refusal(503, "records to index", found, do, {"Retry-After": "30"})
+                digest.update(block)
+                lines, last = lines + block.count(b"\n"), block[-1:]
+                await to_thread.run_sync(file.write, block)
+            await to_thread.run_sync(_synced, file)
+        await to_thread.run_sync(_kept, draft, path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    return Spooled(size, lines + (last != b"\n"), digest.digest())
+
+
+async def _blocks(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    waiting: list[bytes] = []
+    size = 0
+    async for chunk in chunks:
+        waiting.append(chunk)
+        size += len(chunk)
+        if size >= BLOCK_BYTES:
+            yield b"".join(waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield b"".join(waiting)
+
+
+def _synced(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _kept(draft: Path, path: Path) -> None:
+    draft.replace(path)
+    sync(path.parent)
+
+
+class Ingestion:
+    """A thread that indexes what was spooled, in the order in which it came."""
+
+    def __init__(self, jobs: Jobs, hosts: Hosts) -> None:
+        """Add to the indexes of ``hosts``."""
+        self._jobs, self._hosts = jobs, hosts
+        self._thread = threading.Thread(target=self._run, name="saeindex-ingestion", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def join(self, seconds: float) -> None:
+        """Wait for the end, after the jobs were closed."""
+        self._thread.join(seconds)
+
+    def _run(self) -> None:
+        while (job := self._jobs.take(is_records=True)) is not None:
+            try:
+                self._index(job)
+            except BaseException as error:
+                log_failure(job.id, error)
+                found = "the server failed in a way that it does not know"
+                self._jobs.finish(
+                    job.id, "failed", error=InvalidInputError("add records", found, "Report it.")
+                )
+
+    def _index(self, job: Job) -> None:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                hosted = self._hosts.get(job.index)
+                with hosted.writing:
+                    report = hosted.call(None, lambda index: self._add(index, job))
+                self._jobs.finish(job.id, "done", report)
+            except _Stopped:
+                if self._jobs.is_cancelled(job.id):
+                    self._jobs.finish(job.id, "cancelled")
+                else:
+                    self._jobs.again(job.id)
+            except EngineDiedError as error:
+                if attempt < ATTEMPTS:
+                    log("records are added again", job=job.id, attempt=attempt)
+                    continue
+                self._jobs.finish(job.id, "failed", error=error)
+            except SaeIndexError as error:
+                self._jobs.finish(job.id, "failed", error=error)
+            return
+
+    def _add(self, index: FeatureIndex, job: Job) -> dict[str, float]:
+        """Index the records of a job; what is indexed already is skipped."""
+        read = 0
+
+        def progress(count: int) -> None:
+            nonlocal read
+            read += count
+            self._jobs.progress(job.id, read)
+            if self._jobs.is_closed or self._jobs.is_cancelled(job.id):
+                raise _Stopped
+
+        path = self._jobs.spooled_file(job.id)
+        columns = job.asked.get("columns")
+        return asdict(index.add(path, columns=columns, progress=progress))
+
+
+def rejects_of(index: FeatureIndex, job: Job) -> Iterator[bytes]:
+    """Yield the lines of the records that a job could not index, as NDJSON."""
+    source = f"{job.id}.jsonl"
+    if not index.rejects_path.exists():
+        return
+    with index.rejects_path.open(encoding="utf-8") as lines:
+        for line in lines:
+            found = json.loads(line)
+            if found.pop("source", None) == source:
+                yield (json.dumps(found) + "\n").encode()

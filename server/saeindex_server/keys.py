@@ -1,0 +1,224 @@
+"""API keys: made on the command line, shown once, kept as salted hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+import secrets
+import threading
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+from saeindex.errors import InvalidInputError, NotFoundError
+from saeindex.language.parser import parse_where
+from saeindex.language.to_filter import compile_where
+from saeindex.stores.filters import as_filter, check_filter
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from saeindex.language.ast import ConceptTerm
+    from saeindex_server.database import Database
+
+Scope: TypeAlias = Literal["read", "write", "analyse", "admin"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+_KEY = re.compile(r"sae_([0-9a-f]{12})_([\w-]{43})")
+_NAME = re.compile(r"[\w][\w .@-]{0,79}")
+MAX_KEYS, MAX_CHARS = 10_000, 200
+# scrypt with 16 MiB: some 40 ms, once for each key in a run of the server.
+COST = {"n": 2**14, "r": 8, "p": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What a key allows; without ``indexes``, all of them.
+
+    ``condition`` is a Qdrant filter as JSON. Whoever has the key can then read and analyse the records that
+    match it, as if there were no others.
+    """
+
+    id: str
+    name: str
+    scopes: frozenset[Scope]
+    indexes: frozenset[str] = frozenset()
+    condition: str | None = None
+    created: str = ""
+    expires: str | None = None
+    revoked: str | None = None
+
+    def may(self, scope: Scope) -> bool:
+        """Return whether the key has a scope; "admin" has them all."""
+        return scope in self.scopes or "admin" in self.scopes
+
+    def reaches(self, index: str) -> bool:
+        """Return whether the key is for an index."""
+        return not self.indexes or index in self.indexes
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether it is neither revoked nor at its end."""
+        return self.revoked is None and (self.expires is None or self.expires > _now())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what may be shown of the key: never the key itself."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "scopes": sorted(self.scopes),
+            "indexes": sorted(self.indexes),
+            "filter": None if self.condition is None else json.loads(self.condition),
+            "created": self.created,
+            "expires": self.expires,
+            "revoked": self.revoked,
+        }
+
+
+# The caller of a server on loopback without keys.
+LOCAL = Key("local", "this machine", frozenset(SCOPES))
+
+
+class KeyStore:
+    """The keys of a server."""
+
+    def __init__(self, database: Database) -> None:
+        """Keep keys in a database."""
+        self._database = database
+        self._known: dict[str, bytes] = {}
+        self._pepper = secrets.token_bytes(32)
+        self._deriving = threading.Lock()
+
+    def create(
+        self,
+        name: str,
+        scopes: Collection[str] = ("read", "analyse"),
+        indexes: Sequence[str] = (),
+        where: str | None = None,
+        query_filter: Mapping[str, Any] | None = None,
+        days: float | None = None,
+    ) -> tuple[Key, str]:
+        """Make a key; return it with its text, which is not kept and cannot be shown again."""
+        wanted = _checked_scopes(scopes)
+        if not _NAME.fullmatch(name):
+            do = "Use up to 80 letters, digits, spaces, dots and dashes."
+            raise InvalidInputError(f"key name {name!r:.80}", "not a name", do)
+        condition = mandatory_filter(where, query_filter)
+        if condition is not None and wanted & {"write", "admin"}:
+            found = "it may also write, and who writes sees what is there"
+            do = "Leave out the scopes write and admin, or the filter."
+            raise InvalidInputError(f"key {name!r} with a filter", found, do)
+        if days is not None and not 0 < days <= 36_500:
+            raise InvalidInputError(f"days={days}", "out of range", "Use a number above 0, up to 36,500.")
+        if self.count() >= MAX_KEYS:
+            raise InvalidInputError(f"key {name!r}", f"there are {MAX_KEYS:,} keys", "Delete some.")
+        identity, secret, salt = secrets.token_hex(6), secrets.token_urlsafe(32), secrets.token_bytes(16)
+        end = None if days is None else _at(timedelta(days=days))
+        key = Key(identity, name, frozenset(wanted), frozenset(indexes), condition, _now(), end)
+        with self._database.transaction() as statements:
+            statements.execute(
+                "INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
+                (identity, name, salt, _derived(secret, salt), json.dumps(sorted(wanted)),
+                 json.dumps(sorted(indexes)), condition, key.created, end),
+            )  # fmt: skip
+        return key, f"sae_{identity}_{secret}"
+
+    def all(self) -> list[Key]:
+        """Return all keys, the oldest first."""
+        return [_read(row) for row in self._database.rows("SELECT * FROM keys ORDER BY created, id")]
+
+    def count(self) -> int:
+        """Return the number of keys, revoked ones included."""
+        row = self._database.row("SELECT COUNT(*) AS n FROM keys")
+        return 0 if row is None else int(row["n"])
+
+    def revoke(self, identity: str) -> Key:
+        """End a key now; NotFoundError if there is none of that id."""
+        with self._database.transaction() as statements:
+            statements.execute(
+                "UPDATE keys SET revoked = ? WHERE id = ? AND revoked IS NULL", (_now(), identity)
+            )
+        row = self._database.row("SELECT * FROM keys WHERE id = ?", identity)
+        if row is None:
+            raise NotFoundError(f"key {identity!r:.80}", "no key has this id", "See `saeindex keys list`.")
+        return _read(row)
+
+    def verified(self, text: str) -> Key | None:
+        """Return the key of a text, or None if it is not one, not right, revoked or at its end."""
+        found = _KEY.fullmatch(text) if len(text) <= MAX_CHARS else None
+        if found is None:
+            return None
+        identity, secret = found.groups()
+        row = self._database.row("SELECT * FROM keys WHERE id = ?", identity)
+        if row is None or not self._is_right(identity, secret, row):
+            return None
+        key = _read(row)
+        return key if key.is_valid else None
+
+    def _is_right(self, identity: str, secret: str, row: sqlite3.Row) -> bool:
+        """Return whether a secret is that of a key; one that was right once is compared without the cost."""
+        quick = hmac.digest(self._pepper, secret.encode(), "sha256")
+        if hmac.compare_digest(self._known.get(identity, b""), quick):
+            return True
+        with self._deriving:  # a flood of wrong keys takes one thread, not all
+            is_right = hmac.compare_digest(_derived(secret, row["salt"]), row["digest"])
+        if is_right:
+            self._known[identity] = quick
+        return is_right
+
+
+def mandatory_filter(where: str | None, query_filter: Mapping[str, Any] | None) -> str | None:
+    """Return the filter of a key as canonical JSON, None without one.
+
+    It may name fields only: what a phrase means would depend on the records that it hides.
+    """
+    if where is None and query_filter is None:
+        return None
+
+    def no_concepts(term: ConceptTerm) -> Sequence[int]:
+        found = "it names a concept, and what that means depends on all records"
+        raise InvalidInputError(f"the filter of a key {where!r:.200}", found, "Use conditions on fields.")
+
+    expression = None if where is None else parse_where(where)
+    native = as_filter(query_filter)
+    check_filter(native)
+    compiled = compile_where(expression, no_concepts, query_filter=native)
+    assert compiled is not None  # noqa: S101
+    return json.dumps(compiled.model_dump(mode="json", exclude_none=True), sort_keys=True)
+
+
+def _checked_scopes(scopes: Collection[str]) -> set[Scope]:
+    wanted = {scope for scope in SCOPES if scope in scopes}
+    if not wanted or len(wanted) != len(set(scopes)):
+        raise InvalidInputError(
+            f"scopes {', '.join(sorted(scopes)) or '(none)'}", "no such scope", f"Use {', '.join(SCOPES)}."
+        )
+    return wanted
+
+
+def _derived(secret: str, salt: bytes) -> bytes:
+    return hashlib.scrypt(secret.encode(), salt=salt, dklen=32, **COST)
+
+
+def _read(row: sqlite3.Row) -> Key:
+    scopes, indexes = frozenset(json.loads(row["scopes"])), frozenset(json.loads(row["indexes"]))
+    return Key(
+        row["id"],
+        row["name"],
+        scopes,
+        indexes,
+        row["condition"],
+        row["created"],
+        row["expires"],
+        row["revoked"],
+    )
+
+
+def _now() -> str:
+    return _at(timedelta())
+
+
+def _at(later: timedelta) -> str:
+    return (datetime.now(UTC) + later).isoformat(timespec="seconds")

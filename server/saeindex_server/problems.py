@@ -1,0 +1,182 @@
+"""Errors as problem details (RFC 9457): each with what was asked, what was found, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from saeindex import errors
+from saeindex.errors import SaeIndexError
+from saeindex_server.logs import log_failure
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+MEDIA_TYPE = "application/problem+json"
+# The status of each kind of error; a kind without one has that of its nearest base class here.
+STATUSES: Mapping[type[SaeIndexError], int] = {
+    errors.InvalidInputError: 422,
+    errors.UnknownConceptError: 422,
+    errors.NotFoundError: 404,
+    errors.MismatchError: 409,
+    errors.IndexLockedError: 503,
+    errors.StorageError: 503,
+    errors.QueryTimeoutError: 504,
+    errors.EncoderError: 503,
+    errors.MissingDependencyError: 503,
+    SaeIndexError: 500,
+}
+TITLES = {
+    400: "The request cannot be read",
+    401: "A key is needed",
+    403: "The key does not allow it",
+    404: "It is not there",
+    405: "The method is not offered",
+    409: "It does not fit what is there",
+    413: "The request is too large",
+    415: "The type of the body is not taken",
+    421: "The host is not this server",
+    422: "The request cannot be used as it is",
+    429: "Too many requests",
+    500: "The server failed",
+    503: "It cannot be answered now",
+    504: "It took too long",
+}
+RETRY_SECONDS = "1"
+
+
+class Refusal(SaeIndexError):
+    """A request that the server does not answer, with its status and further headers."""
+
+    def __init__(
+        self, status: int, asked: str, found: str, do: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """``status`` is that of the response."""
+        super().__init__(asked, found, do)
+        self.status, self.headers = status, dict(headers or {})
+
+
+class Problem(BaseModel):
+    """Why a request was not answered (RFC 9457)."""
+
+    type: str = Field(description="the kind of error, as in docs/errors.md", examples=["InvalidInputError"])
+    title: str = Field(examples=[TITLES[422]])
+    status: int = Field(examples=[422])
+    detail: str = Field(description="asked, found and do as sentences")
+    asked: str = Field(examples=["limit=0"])
+    found: str = Field(examples=["out of range"])
+    do: str = Field(examples=["Use 1 or more."])
+    request_id: str = Field(examples=["6f1d7c1e52a5"])
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the problems of a route, by status, for its documentation."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": TITLES[status], "content": content} for status in statuses}
+
+
+def status_of(error: SaeIndexError) -> int:
+    """Return the status of an error."""
+    if isinstance(error, Refusal):
+        return error.status
+    return next(status for kind in type(error).__mro__ if (status := STATUSES.get(kind)))
+
+
+def problem_response(error: SaeIndexError, request_id: str, status: int | None = None) -> Response:
+    """Return the response of an error."""
+    code = status or status_of(error)
+    kind = TITLES.get(code, "Refusal") if isinstance(error, Refusal) else type(error).__name__
+    headers = dict(error.headers) if isinstance(error, Refusal) else {}
+    if code in (429, 503):
+        headers.setdefault("Retry-After", RETRY_SECONDS)
+    body = {
+        "type": kind if not isinstance(error, Refusal) else "about:blank",
+        "title": TITLES.get(code, "The request failed"),
+        "status": code,
+        "detail": str(error),
+        "asked": error.asked,
+        "found": error.found,
+        "do": error.do,
+        "request_id": request_id,
+    }
+    return JSONResponse(body, code, headers, MEDIA_TYPE)
+
+
+def request_id_of(request: Request) -> str:
+    """Return the id that this request is logged under."""
+    found: str = request.scope.get("request_id", "")
+    return found
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Turn every error of a route into a problem."""
+
+    async def of_ours(request: Request, error: Exception) -> Response:
+        assert isinstance(error, SaeIndexError)  # noqa: S101
+        if status_of(error) >= 500:
+            log_failure(request_id_of(request), error)
+        return problem_response(error, request_id_of(request))
+
+    async def of_models(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)  # noqa: S101
+        return problem_response(refused_body(error.errors()), request_id_of(request))
+
+    async def of_http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101
+        asked = f"{request.method} {request.url.path}"
+        found, do = HTTP_PROBLEMS.get(error.status_code, (str(error.detail), "See /openapi.json."))
+        headers = error.headers or {}
+        refusal = Refusal(error.status_code, asked, found, do, headers)
+        return problem_response(refusal, request_id_of(request))
+
+    async def unexpected(request: Request, error: Exception) -> Response:
+        log_failure(request_id_of(request), error)
+        found = "the server failed in a way that it does not know"
+        refusal = Refusal(
+            500, f"{request.method} {request.url.path}", found, "Report it with the request id."
+        )
+        return problem_response(refusal, request_id_of(request))
+
+    app.add_exception_handler(SaeIndexError, of_ours)
+    app.add_exception_handler(RequestValidationError, of_models)
+    app.add_exception_handler(HTTPException, of_http)
+    app.add_exception_handler(Exception, unexpected)
+
+
+HTTP_PROBLEMS = {
+    400: ("the body is not JSON", "Send a JSON object."),
+    404: ("no such path", "See /openapi.json for those that there are."),
+    405: ("the path has no such method", "See /openapi.json for those that it has."),
+    413: ("the body is too large", "Send less, or use NDJSON at …/records."),
+}
+
+
+def error_of(kept: Mapping[str, Any]) -> SaeIndexError:
+    """Return the error that a job kept."""
+    kind = getattr(errors, str(kept["type"]), None)
+    parts = str(kept["asked"]), str(kept["found"]), str(kept["do"])
+    if isinstance(kind, type) and issubclass(kind, SaeIndexError):
+        return kind(*parts)
+    return Refusal(504 if kept["type"] == "AnalysisStopped" else 503, *parts)
+
+
+def refused_body(faults: Sequence[Any]) -> SaeIndexError:
+    """Return the error of a body or a parameter that does not fit its model: its first fault."""
+    fault = faults[0]
+    place = [str(part) for part in fault["loc"]]
+    where = ".".join(place[1:]) or place[0]
+    if fault["type"] == "json_invalid":
+        return Refusal(
+            422, "the body", f"it is not JSON: {fault.get('ctx', {}).get('error', '')}", "Correct it."
+        )
+    if fault["type"] == "extra_forbidden":
+        return errors.InvalidInputError(
+            where, "no option has this name", "See /openapi.json for its options."
+        )
+    return errors.InvalidInputError(where, fault["msg"].lower(), "See /openapi.json for what it takes.")

@@ -1,0 +1,97 @@
+"""Jobs: listed, followed, cancelled, and what they found."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable
+from typing import Annotated, Any, Literal
+
+import anyio
+from fastapi import APIRouter, Depends, Query, Response
+from fastapi.responses import StreamingResponse
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from saeindex.errors import InvalidInputError, MismatchError
+from saeindex_server import replies
+from saeindex_server.access import Caller
+from saeindex_server.ingestion import rejects_of
+from saeindex_server.jobs import Job
+from saeindex_server.limits import CheckedRoute
+from saeindex_server.replies import problems, reply
+from saeindex_server.routes.analyses import result
+
+router = APIRouter(route_class=CheckedRoute, prefix="/v1/jobs", tags=["jobs"], responses=problems())
+STEP = 0.1
+NDJSON = "application/x-ndjson"
+LINES: dict[int | str, Any] = {200: {"content": {NDJSON: {"schema": {"type": "string"}}}}}
+States = Literal["queued", "running", "done", "failed", "cancelled"]
+
+
+@router.get("", summary="List jobs", response_model=replies.JobsReply)
+async def list_jobs(
+    access: Caller,
+    limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
+    cursor: Annotated[str | None, Query(max_length=40, description="`next` of the page before")] = None,
+    state: States | None = None,
+) -> Response:
+    """Return the jobs of the key, the newest first; with the scope admin, of all keys."""
+    if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
+        raise InvalidInputError("cursor", "not one of this list", "Use `next` of the page before.")
+    found = access.jobs(limit + 1, None if cursor is None else int(cursor), state)
+    later = str(found[limit - 1].number) if len(found) > limit else None
+    return reply({"jobs": [job.to_json() for job in found[:limit]], "next": later})
+
+
+@router.get("/{identity}", summary="Show a job", response_model=replies.JobReply)
+async def show_job(identity: str, access: Caller) -> Response:
+    """Return a job: its state, how far it is, and what it found or why it failed."""
+    return reply(access.job(identity).to_json())
+
+
+@router.delete("/{identity}", summary="Cancel a job", response_model=replies.JobReply)
+async def cancel_job(identity: str, access: Caller) -> Response:
+    """Cancel a job; what it has done stays."""
+    job = access.job(identity)
+    access.need("write" if job.kind == "records" else "analyse")
+    return reply(access.service.jobs.cancel(job).to_json())
+
+
+def _followed(identity: str, access: Caller) -> Job:
+    return access.job(identity)
+
+
+@router.get("/{identity}/events", summary="Follow a job", response_class=EventSourceResponse)
+async def follow_job(
+    identity: str, access: Caller, job: Annotated[Job, Depends(_followed)]
+) -> AsyncIterable[ServerSentEvent]:
+    """Stream the job as server-sent events: one for each change, until it is finished."""
+    shown = None
+    while True:
+        if shown != job:
+            shown = job
+            yield ServerSentEvent(data=job.to_json(), event=job.state)
+        if job.is_finished or access.service.jobs.is_closed:
+            return
+        await anyio.sleep(STEP)
+        job = access.job(identity)
+
+
+@router.get("/{identity}/result", summary="What an analysis found", response_model=replies.AnalysisReply,
+            responses=problems(409))  # fmt: skip
+async def show_result(identity: str, access: Caller) -> Response:
+    """Return what an analysis found; 409 before it is done."""
+    job = access.job(identity)
+    if job.kind == "records" or job.state in ("queued", "running", "cancelled"):
+        what = "it adds records" if job.kind == "records" else f"it is {job.state}"
+        raise MismatchError(f"the result of job {identity!r}", what, "Follow it: GET …/events.")
+    return await result(access, job)
+
+
+@router.get("/{identity}/rejects", summary="Records that were not indexed", response_class=StreamingResponse,
+            responses={**LINES, **problems(409)})  # fmt: skip
+async def show_rejects(identity: str, access: Caller) -> Response:
+    """Stream the records that a job could not index, each with its position and the reason, as NDJSON."""
+    job = access.job(identity)
+    if job.kind != "records":
+        raise MismatchError(f"the rejects of job {identity!r}", f"it is a {job.kind}", "Ask for its result.")
+    lines = await access.index(job.index, "write").run(lambda index: list(rejects_of(index, job)))
+    return Response(b"".join(lines), media_type=NDJSON)

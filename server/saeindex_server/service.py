@@ -1,0 +1,182 @@
+"""What a running server has: its indexes, encoders, keys, jobs and threads; and the limits of its work."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import anyio
+from anyio import CapacityLimiter, to_thread
+
+from saeindex.errors import InvalidInputError
+from saeindex_server.analysis import AnalysisThread
+from saeindex_server.database import Database
+from saeindex_server.encoding import SharedEncoder
+from saeindex_server.hosting import Hosts
+from saeindex_server.ingestion import Ingestion
+from saeindex_server.jobs import Jobs, now
+from saeindex_server.keys import Key, KeyStore
+from saeindex_server.logs import AuditLog, log
+from saeindex_server.metrics import Metrics
+from saeindex_server.problems import Refusal
+
+if TYPE_CHECKING:
+    from saeindex.features import FeatureSpace
+    from saeindex.protocols import TextEncoder
+    from saeindex_server.settings import ServerSettings
+
+R = TypeVar("R")
+AUDIT_FILE = "audit.jsonl"
+
+
+class Service:
+    """The parts of a server; started and ended with the application."""
+
+    def __init__(self, settings: ServerSettings, places: list[str], url: str | None = None) -> None:
+        """``places`` are directories of indexes, or collections on the Qdrant server at ``url``."""
+        if not places:
+            raise InvalidInputError("serve", "no index", "Name one or more.")
+        self.settings = settings
+        self.database = Database(settings.state)
+        self.keys = KeyStore(self.database)
+        self.audit = AuditLog(settings.state / AUDIT_FILE)
+        self.metrics = Metrics()
+        self._encoders: dict[str, SharedEncoder] = {}
+        self._opening = threading.Lock()
+        self.hosts = Hosts(places, url, self._encoder_of)
+        self.jobs = Jobs(self.database, settings.state, settings.max_jobs, settings.max_results)
+        self.ingestion = Ingestion(self.jobs, self.hosts)
+        self.analysis = AnalysisThread(
+            self.jobs, self.hosts, settings.analysis_memory, settings.analysis_timeout
+        )
+        self._buckets: dict[str, tuple[float, float]] = {}
+        self._limiter: CapacityLimiter | None = None
+        self._changing: set[tuple[str, str]] = set()
+        self.is_ready = self._is_stopped = False
+
+    @property
+    def needs_keys(self) -> bool:
+        """Whether every request needs a key: not on loopback before the first key was made."""
+        return not self.settings.is_loopback or self.keys.count() > 0
+
+    def start(self) -> None:
+        """Open the indexes, then begin with what waits."""
+        if not self.settings.is_loopback and self.keys.count() == 0:
+            raise InvalidInputError(
+                f"serve on {self.settings.host}",
+                "anybody in the network could use it: there is no key",
+                f"Make one: `saeindex keys create NAME --state {self.settings.state}`.",
+            )
+        for hosted in self.hosts:
+            hosted.open()
+            hosted.whole().encoder.encode_query(["warm"])
+        self.jobs.requeue()
+        self._forget_answers()
+        self.ingestion.start()
+        self.analysis.start()
+        self.is_ready = True
+        log("ready", indexes=[hosted.name for hosted in self.hosts], needs_keys=self.needs_keys)
+
+    def stop(self) -> None:
+        """End: what runs is finished or queued again, and the indexes are closed."""
+        if self._is_stopped:
+            return
+        self.is_ready, self._is_stopped = False, True
+        self.jobs.close()
+        self.analysis.stop(self.settings.shutdown)
+        self.ingestion.join(self.settings.shutdown)
+        for encoder in self._encoders.values():
+            encoder.close()
+        self.hosts.close()
+        self.database.close()
+        log("ended")
+
+    async def run(self, function: Callable[[], R], seconds: float | None = None) -> R:
+        """Run a function on one of the threads; 504 when it takes longer than a request may.
+
+        A function that took too long runs to its end, but nobody waits for it.
+        """
+        limit = self.settings.timeout if seconds is None else seconds
+        if self._limiter is None:
+            self._limiter = CapacityLimiter(self.settings.max_running)
+        try:
+            with anyio.fail_after(limit):
+                return await to_thread.run_sync(function, abandon_on_cancel=True, limiter=self._limiter)
+        except TimeoutError:
+            do = "Ask for less, or raise the server's --timeout."
+            raise Refusal(504, "a request", f"it took longer than {limit:g} s", do) from None
+
+    async def verified(self, text: str) -> Key | None:
+        """Return the key of a text; the first use of a key in a run takes some time."""
+        return await to_thread.run_sync(self.keys.verified, text)
+
+    def count_request(self, key: Key) -> None:
+        """Refuse (429) a request of a key that makes more than it may (a token bucket)."""
+        rate = self.settings.rate
+        if rate is None:
+            return
+        now = time.monotonic()
+        left, at = self._buckets.get(key.id, (float(self.settings.burst), now))
+        left = min(float(self.settings.burst), left + (now - at) * rate)
+        if left < 1:
+            wait = f"{max(1, round((1 - left) / rate))}"
+            found = f"the key makes more than {rate:g} requests per second"
+            raise Refusal(429, "a request", found, "Wait.", {"Retry-After": wait})
+        self._buckets[key.id] = left - 1, now
+
+    async def once(
+        self, key: Key, token: str | None, digest: bytes, call: Callable[[], Any]
+    ) -> tuple[Any, bool]:
+        """Return what an async ``call`` returns, or what it returned to an earlier request of this token.
+
+        The token is the request's ``Idempotency-Key``. 422 if it came with another body, 409 while the
+        first request of it runs.
+        """
+        if token is None:
+            return await call(), False
+        if len(token) > 200:
+            raise InvalidInputError("Idempotency-Key", "longer than 200 characters", "Use a shorter one.")
+        place = (key.id, token)
+        known = self.database.row("SELECT * FROM answers WHERE key = ? AND token = ?", *place)
+        if known is not None and known["digest"] != digest:
+            do = "Use a new one for each request."
+            raise InvalidInputError("Idempotency-Key", "it came with another request before", do)
+        if known is not None:
+            return json.loads(known["body"]), True
+        if place in self._changing:
+            raise Refusal(409, "Idempotency-Key", "the first request with it still runs", "Wait.")
+        self._changing.add(place)
+        try:
+            found = await call()
+            with self.database.transaction() as statements:
+                statements.execute(
+                    "INSERT INTO answers VALUES (?, ?, ?, ?, 200, ?)",
+                    (*place, digest, now(), json.dumps(found)),
+                )
+        finally:
+            self._changing.discard(place)
+        return found, False
+
+    def _forget_answers(self) -> None:
+        with self.database.transaction() as statements:
+            statements.execute("DELETE FROM answers WHERE at < ?", (now(days=-1),))
+
+    def _encoder_of(self, space: FeatureSpace) -> TextEncoder:
+        """Return the encoder of a space, shared by all indexes whose vectors are of the same."""
+        with self._opening:
+            place = json.dumps(space.encoder.signature(), sort_keys=True)
+            if place not in self._encoders:
+                settings, metrics = self.settings, self.metrics
+                self._encoders[place] = SharedEncoder(
+                    space.open_encoder(), settings.max_batch, settings.query_cache, metrics.batch
+                )
+            return self._encoders[place]
+
+    def measured(self, running: int) -> bytes:
+        """Return the measurements in Prometheus' text format; ``running`` requests are inside."""
+        encoding = sum(encoder.waiting for encoder in self._encoders.values())
+        deaths = {hosted.name: hosted.deaths for hosted in self.hosts}
+        return self.metrics.page(running, encoding, self.jobs.waiting(), deaths)

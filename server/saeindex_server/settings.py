@@ -1,0 +1,64 @@
+"""Settings of the server: from the command line, else from the environment, else these defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from saeindex.errors import InvalidInputError
+
+PREFIX = "SAEINDEX_SERVER_"
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class ServerSettings(BaseSettings):
+    """Each setting is an option of ``saeindex serve``, or a variable such as ``SAEINDEX_SERVER_PORT``."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    host: str = Field("127.0.0.1", description="the address to listen on; others than loopback need keys")
+    port: int = Field(8000, ge=0, le=65_535, description="the port to listen on; 0 takes a free one")
+    state: Path = Field(
+        Path("saeindex-server"), description="the folder of keys, jobs and what waits to be indexed"
+    )
+    hosts: tuple[str, ...] = Field(
+        (), description="names by which it is called, beside those of loopback; empty for any, with keys"
+    )
+    cors_origins: tuple[str, ...] = Field((), description="origins whose pages may call it; none by default")
+    log_texts: bool = Field(False, description="write queries to the log")
+    max_body_bytes: int = Field(32 * 2**20, ge=1_000, description="bytes of a request's JSON")
+    max_upload_bytes: int = Field(4 * 2**30, ge=1_000, description="bytes of one NDJSON upload")
+    max_spool_bytes: int = Field(16 * 2**30, ge=1_000, description="bytes of all that waits to be indexed")
+    max_jobs: int = Field(100, ge=1, description="jobs that wait or run at a time")
+    max_results: int = Field(1_000, ge=1, description="finished jobs that are kept")
+    max_running: int = Field(8, ge=1, le=256, description="requests that are computed at a time")
+    max_waiting: int = Field(
+        24, ge=0, description="requests that wait for one of them; further ones are shed"
+    )
+    rate: float | None = Field(None, gt=0, description="requests per second that one key may make")
+    burst: int = Field(50, ge=1, description="requests that a key may make at once, with a rate")
+    timeout: float = Field(30.0, gt=0, description="seconds after which a request is answered with 504")
+    analysis_timeout: float = Field(3_600.0, gt=0, description="seconds after which an analysis is stopped")
+    analysis_memory: int = Field(0, ge=0, description="bytes that the analysis process may take; 0 for any")
+    shutdown: float = Field(20.0, gt=0, description="seconds that running requests get at the end")
+    max_batch: int = Field(64, ge=1, le=1_024, description="queries that are encoded together")
+    query_cache: int = Field(20_000, ge=0, description="query embeddings that are kept")
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can call the server."""
+        return self.host in LOOPBACK
+
+
+def read_settings(given: dict[str, Any]) -> ServerSettings:
+    """Return the settings; InvalidInputError for a value that cannot be used."""
+    try:
+        return ServerSettings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        name = str(fault["loc"][0]) if fault["loc"] else "settings"
+        do = f"Correct --{name.replace('_', '-')} or {PREFIX}{name.upper()}."
+        raise InvalidInputError(f"the server's setting {name}", fault["msg"], do) from None
