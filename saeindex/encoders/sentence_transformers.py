@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 4_096, 131_072
 # Lengths in tokens are padded to multiples of this: the CPU kernels reserve memory for every new shape.
 LENGTH_STEP = 8
-# Rows of a batch of queries in torch: with one shape, a row's result does not depend on the others.
-QUERY_ROWS = 8
+# Rows of a batch in torch: with one shape, a row's result does not depend on the others.
+ROWS = 8
 # Maximum number of queries that numpy embeds: as many as a search of many queries encodes at once.
 NUMPY_QUERIES = 256
 BUNDLED_NAMES = ("minilm", DEFAULT_ENCODER, f"sentence-transformers/{DEFAULT_ENCODER}")
@@ -117,18 +117,11 @@ class SentenceTransformerEncoder:
 
         For programs that serve many callers. A text's vector does not depend on the other texts, bit for bit.
         """
-        prompted, backend = _with_prompt(self._query_prompt, texts), self._backend
-        if not isinstance(backend, _BertBackend):
-            return self._encode(prompted, of_one_length=True)
-        token_ids = backend.tokenize(prompted)
-        order = sorted(range(len(texts)), key=lambda i: padded_length(token_ids[i]))
-        vectors = np.empty((len(texts), self._identity.dimension), np.float32)
-        for _, run in groupby(order, key=lambda i: padded_length(token_ids[i])):
-            same = list(run)
-            for at in range(0, len(same), QUERY_ROWS):
-                rows = same[at : at + QUERY_ROWS]
-                vectors[rows] = backend.embed_queries([token_ids[i] for i in rows])
-        return self._checked(vectors, f"queries on {backend.device}")
+        return self._in_rows(_with_prompt(self._query_prompt, texts))
+
+    def encode_document_in_rows(self, texts: Sequence[str]) -> FloatArray:
+        """Return what :meth:`encode_document` does, up to rounding; see :meth:`encode_query_in_rows`."""
+        return self._in_rows(_with_prompt(self._document_prompt, texts))
 
     def encode_phrases(self, texts: Sequence[str]) -> FloatArray:
         """Return what :meth:`encode_query` does, faster for many; the last bits may depend on the others."""
@@ -137,6 +130,20 @@ class SentenceTransformerEncoder:
     def token_spans(self, text: str) -> Sequence[tuple[int, int]]:
         """Return the character span of each token of ``text``, untruncated and without special tokens."""
         return self._backend.token_spans(text)
+
+    def _in_rows(self, texts: list[str]) -> FloatArray:
+        backend = self._backend
+        if not isinstance(backend, _BertBackend):
+            return self._encode(texts, of_one_length=True)
+        token_ids = backend.tokenize(texts)
+        order = sorted(range(len(texts)), key=lambda i: padded_length(token_ids[i]))
+        vectors = np.empty((len(texts), self._identity.dimension), np.float32)
+        for _, run in groupby(order, key=lambda i: padded_length(token_ids[i])):
+            same = list(run)
+            for at in range(0, len(same), ROWS):
+                rows = same[at : at + ROWS]
+                vectors[rows] = backend.embed_rows([token_ids[i] for i in rows])
+        return self._checked(vectors, f"rows on {backend.device}")
 
     def _encode(self, texts: list[str], of_one_length: bool = False) -> FloatArray:
         import torch
@@ -234,7 +241,7 @@ class _BertBackend:
         return BertEncoder(self._folder, self._config, self.dtype, self.device)
 
     @cached_property
-    def _query_model(self) -> BertEncoder:
+    def _row_model(self) -> BertEncoder:
         """The model in the precision that numpy has, where numpy would embed queries."""
         if not self.has_numpy or self.device != "cpu":
             return self._model
@@ -274,12 +281,12 @@ class _BertBackend:
                 vectors[row] = pooled / max(float(np.linalg.norm(pooled)), 1e-12)
         return vectors
 
-    def embed_queries(self, token_ids: list[list[int]]) -> FloatArray:
-        """Return unit vectors (n, d) float32 of up to ``QUERY_ROWS`` texts, computed in so many rows."""
+    def embed_rows(self, token_ids: list[list[int]]) -> FloatArray:
+        """Return unit vectors (n, d) float32 of up to ``ROWS`` texts, computed in so many rows."""
         import torch
 
         with torch.inference_mode():
-            states = self._embedded(self._query_model, token_ids, QUERY_ROWS, is_masked=True)
+            states = self._embedded(self._row_model, token_ids, ROWS, is_masked=True)
             vectors: FloatArray = torch.nn.functional.normalize(states, dim=-1).cpu().numpy()
         return vectors
 

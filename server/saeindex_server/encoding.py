@@ -6,8 +6,9 @@ import queue
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,7 @@ class SharedEncoder:
         self._encoder, self._max_batch, self._size, self._on_batch = encoder, max_batch, kept, on_batch
         self._together = getattr(encoder, "encode_query_in_rows", encoder.encode_query)
         self._kept: OrderedDict[str, FloatArray] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock, self._local = threading.Lock(), threading.local()
         self._waiting: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
         self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="saeindex-encoder", daemon=True)
@@ -63,15 +64,33 @@ class SharedEncoder:
         """The number of requests that wait to be encoded."""
         return self._waiting.qsize()
 
+    @contextmanager
+    def indexing(self) -> Iterator[None]:
+        """Encode documents of this thread in the fastest batches: their last bits then depend on them."""
+        self._local.is_indexing = True
+        try:
+            yield
+        finally:
+            self._local.is_indexing = False
+
     def encode_document(self, texts: Sequence[str]) -> FloatArray:
-        """Return unit vectors (n, d) float32 for texts that are indexed; queries are encoded meanwhile."""
-        return self._encoder.encode_document(texts)
+        """Return unit vectors (n, d) float32 for texts that are indexed, or compared with such."""
+        if getattr(self._local, "is_indexing", False):
+            return self._encoder.encode_document(texts)
+        own = self._encoder
+        return self._in_parts(getattr(own, "encode_document_in_rows", own.encode_document), texts)
 
     def encode_phrases(self, texts: Sequence[str]) -> FloatArray:
-        """Return the vectors of many short texts, such as labels."""
-        encode = getattr(self._encoder, "encode_phrases", self._encoder.encode_query)
-        found: FloatArray = encode(texts)
-        return found
+        """Return the vectors of many short texts, such as words; they are not remembered.
+
+        They are those of queries, bit for bit, so that what is learned of the same records is the same.
+        """
+        return self._in_parts(self._together, texts)
+
+    def _in_parts(self, encode: Callable[[Sequence[str]], FloatArray], texts: Sequence[str]) -> FloatArray:
+        places = range(0, len(texts), self._max_batch)
+        parts = [encode(texts[at : at + self._max_batch]) for at in places]
+        return np.concatenate(parts) if parts else np.empty((0, self.identity.dimension), np.float32)
 
     def token_spans(self, text: str) -> Sequence[tuple[int, int]]:
         """Return the character span of each token of ``text``."""
@@ -144,3 +163,8 @@ class SharedEncoder:
             self._kept.update(vectors)
             while len(self._kept) > self._size:
                 self._kept.popitem(last=False)
+
+
+def for_records(encoder: TextEncoder) -> AbstractContextManager[None]:
+    """Return a context in which an encoder is fastest for records."""
+    return encoder.indexing() if isinstance(encoder, SharedEncoder) else nullcontext()

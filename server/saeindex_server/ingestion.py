@@ -16,6 +16,7 @@ from anyio import to_thread
 
 from saeindex.errors import EngineDiedError, InvalidInputError, SaeIndexError
 from saeindex.files import sync
+from saeindex_server.encoding import for_records
 from saeindex_server.jobs import Job, Jobs
 from saeindex_server.logs import log, log_failure
 from saeindex_server.problems import Refusal
@@ -158,7 +159,8 @@ class Ingestion:
 
         path = self._jobs.spooled_file(job.id)
         columns = job.asked.get("columns")
-        return asdict(index.add(path, columns=columns, progress=progress))
+        with for_records(index.encoder):
+            return asdict(index.add(path, columns=columns, progress=progress))
 
 
 def rejects_of(index: FeatureIndex, job: Job) -> Iterator[bytes]:

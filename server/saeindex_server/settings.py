@@ -19,33 +19,46 @@ class ServerSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
 
-    host: str = Field("127.0.0.1", description="the address to listen on; others than loopback need keys")
-    port: int = Field(8000, ge=0, le=65_535, description="the port to listen on; 0 takes a free one")
+    host: str = Field(
+        default="127.0.0.1", description="the address to listen on; others than loopback need keys"
+    )
+    port: int = Field(default=8000, ge=0, le=65_535, description="the port to listen on; 0 takes a free one")
     state: Path = Field(
-        Path("saeindex-server"), description="the folder of keys, jobs and what waits to be indexed"
+        default=Path("saeindex-server"), description="the folder of keys, jobs and what waits to be indexed"
     )
     hosts: tuple[str, ...] = Field(
-        (), description="names by which it is called, beside those of loopback; empty for any, with keys"
+        default=(),
+        description="names by which it is called, beside those of loopback; empty for any, with keys",
     )
-    cors_origins: tuple[str, ...] = Field((), description="origins whose pages may call it; none by default")
-    log_texts: bool = Field(False, description="write queries to the log")
-    max_body_bytes: int = Field(32 * 2**20, ge=1_000, description="bytes of a request's JSON")
-    max_upload_bytes: int = Field(4 * 2**30, ge=1_000, description="bytes of one NDJSON upload")
-    max_spool_bytes: int = Field(16 * 2**30, ge=1_000, description="bytes of all that waits to be indexed")
-    max_jobs: int = Field(100, ge=1, description="jobs that wait or run at a time")
-    max_results: int = Field(1_000, ge=1, description="finished jobs that are kept")
-    max_running: int = Field(8, ge=1, le=256, description="requests that are computed at a time")
+    cors_origins: tuple[str, ...] = Field(
+        default=(), description="origins whose pages may call it; none by default"
+    )
+    log_texts: bool = Field(default=False, description="write queries to the log")
+    max_body_bytes: int = Field(default=32 * 2**20, ge=1_000, description="bytes of a request's JSON")
+    max_upload_bytes: int = Field(default=4 * 2**30, ge=1_000, description="bytes of one NDJSON upload")
+    max_spool_bytes: int = Field(
+        default=16 * 2**30, ge=1_000, description="bytes of all that waits to be indexed"
+    )
+    max_jobs: int = Field(default=100, ge=1, description="jobs that wait or run at a time")
+    max_results: int = Field(default=1_000, ge=1, description="finished jobs that are kept")
+    max_running: int = Field(default=8, ge=1, le=256, description="requests that are computed at a time")
     max_waiting: int = Field(
-        24, ge=0, description="requests that wait for one of them; further ones are shed"
+        default=24, ge=0, description="requests that wait for one of them; further ones are shed"
     )
-    rate: float | None = Field(None, gt=0, description="requests per second that one key may make")
-    burst: int = Field(50, ge=1, description="requests that a key may make at once, with a rate")
-    timeout: float = Field(30.0, gt=0, description="seconds after which a request is answered with 504")
-    analysis_timeout: float = Field(3_600.0, gt=0, description="seconds after which an analysis is stopped")
-    analysis_memory: int = Field(0, ge=0, description="bytes that the analysis process may take; 0 for any")
-    shutdown: float = Field(20.0, gt=0, description="seconds that running requests get at the end")
-    max_batch: int = Field(64, ge=1, le=1_024, description="queries that are encoded together")
-    query_cache: int = Field(20_000, ge=0, description="query embeddings that are kept")
+    rate: float | None = Field(default=None, gt=0, description="requests per second that one key may make")
+    burst: int = Field(default=50, ge=1, description="requests that a key may make at once, with a rate")
+    timeout: float = Field(
+        default=30.0, gt=0, description="seconds after which a request is answered with 504"
+    )
+    analysis_timeout: float = Field(
+        default=3_600.0, gt=0, description="seconds after which an analysis is stopped"
+    )
+    analysis_memory: int = Field(
+        default=0, ge=0, description="bytes that the analysis process may take; 0 for any"
+    )
+    shutdown: float = Field(default=20.0, gt=0, description="seconds that running requests get at the end")
+    max_batch: int = Field(default=64, ge=1, le=1_024, description="queries that are encoded together")
+    query_cache: int = Field(default=20_000, ge=0, description="query embeddings that are kept")
 
     @property
     def is_loopback(self) -> bool:

@@ -1,0 +1,71 @@
+"""Servers over real indexes, in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from fastapi.testclient import TestClient
+from saeindex_server.app import create_app
+from saeindex_server.settings import ServerSettings
+
+from saeindex import FeatureIndex, FeatureSpace, Record, open_encoder
+from saeindex.encoders.cache import FOLDER_VARIABLE
+from saeindex.encoders.sentence_transformers import SentenceTransformerEncoder
+from tests.samples import RecordingEncoder, sample_records
+
+if TYPE_CHECKING:
+    from saeindex.types import FloatArray
+
+HOST = "http://localhost"
+
+
+class DocumentsOnce(RecordingEncoder):
+    """Encodes each document once, whichever index it is for; all else as a server does."""
+
+    def encode_query(self, texts: Sequence[str]) -> FloatArray:
+        encoder = self._encoder
+        assert isinstance(encoder, SentenceTransformerEncoder)
+        return encoder.encode_query_in_rows(texts)
+
+
+@pytest.fixture(scope="session")
+def documents_once() -> DocumentsOnce:
+    return DocumentsOnce(open_encoder())
+
+
+@pytest.fixture(scope="module")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Embeddings that other tests made in other batches differ in their last bits."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(FOLDER_VARIABLE, str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def made_index(
+    path: Path,
+    space: FeatureSpace,
+    encoder: DocumentsOnce,
+    records: Sequence[Record],
+    like: Sequence[str] = (),
+) -> Path:
+    with FeatureIndex.create(path, space, encoder=encoder) as index:
+        index.add(records)
+        if like:
+            index.rename(7, "a name that tells of others")
+            index.fit_profile("theirs", like=like)
+    return path
+
+
+@pytest.fixture(scope="module")
+def client(
+    tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, documents_once: DocumentsOnce
+) -> Iterator[TestClient]:
+    """A server without keys on loopback, over an index of 240 records; tests may write to it."""
+    folder = tmp_path_factory.mktemp("served")
+    made_index(folder / "papers.idx", space, documents_once, sample_records(240))
+    settings = ServerSettings(state=folder / "state")
+    with TestClient(create_app(settings, [str(folder / "papers.idx")]), base_url=HOST) as opened:
+        yield opened
