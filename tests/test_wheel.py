@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
 
 ROOT = Path(__file__).parents[1]
 
@@ -26,7 +28,8 @@ def test_the_demo_runs_from_an_installed_wheel_in_an_empty_folder(tmp_path: Path
     elsewhere.mkdir()
     # A copy, because building in place would include files of an earlier build.
     source = tmp_path / "source"
-    shutil.copytree(ROOT / "saeindex", source / "saeindex", ignore=shutil.ignore_patterns("__pycache__"))
+    for package in ("saeindex", "server"):
+        shutil.copytree(ROOT / package, source / package, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     run("-m", "pip", "wheel", "-q", "--no-deps", "-w", str(wheels), str(source), cwd=tmp_path)
@@ -43,3 +46,20 @@ def test_the_demo_runs_from_an_installed_wheel_in_an_empty_folder(tmp_path: Path
     assert shown["explained"]["hits"][0]["explanation"]["parts"]
     where = run("-c", "import saeindex; print(saeindex.__file__)", cwd=elsewhere, PYTHONPATH=str(site))
     assert where.startswith(str(site))
+    assert served(program, elsewhere, site) == {"status": "ready"}
+
+
+def served(program: str, folder: Path, site: Path) -> Any:
+    """Serve a new index, and return what the server says of itself."""
+    command = [sys.executable, "-c", program, "serve", "new.idx", "--create", "--port", "0"]
+    variables = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(site)}
+    process = subprocess.Popen(command, cwd=folder, env=variables, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    try:
+        ready = next(line for line in process.stderr if line.startswith("Listening on "))
+        with urlopen(f"{ready.split()[-1]}/readyz", timeout=30) as answer:
+            return json.load(answer)
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()

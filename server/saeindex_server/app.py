@@ -14,7 +14,7 @@ from fastapi.openapi.utils import get_openapi
 from saeindex._version import __version__
 from saeindex_server.limits import Door
 from saeindex_server.problems import Problem, add_handlers
-from saeindex_server.requests import RecordsBody
+from saeindex_server.requests import EXAMPLES, RecordsBody
 from saeindex_server.routes import analyses, features, jobs, operations, queries, records
 from saeindex_server.service import Service
 
@@ -97,6 +97,8 @@ def described(app: FastAPI) -> dict[str, Any]:
         schemas[model.__name__] = own
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
+    for name, example in EXAMPLES.items():
+        schemas[name]["examples"] = [example]
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     for path, methods in found["paths"].items():
         for method in methods.values():

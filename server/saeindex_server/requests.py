@@ -306,3 +306,32 @@ class EmbeddingsBody(BaseModel):
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = None
     user: str | None = None
+
+
+# What a request may look like, by model.
+MUSIC = 'metadata.topic = "music"'
+EXAMPLES: dict[str, JsonDict] = {
+    "SearchBody": {"text": "galaxies", "where": 'NOT "simulation"', "steer": "+theory:0.4", "limit": 5},
+    "ManyBody": {"queries": [{"text": "galaxies"}, {"text": "rain", "limit": 3}]},
+    "FacetsBody": {"text": "galaxies", "limit": 10},
+    "CompareBody": {"text": "galaxies", "a": "doc-1", "b": "doc-2"},
+    "FeedbackBody": {"feedback": {"description": "sounds sad"}, "accept": [7], "reject": []},
+    "EmbeddingsBody": {"input": ["a text", "another"], "model": "papers"},
+    "RecordsBody": {"records": [{"id": "a1", "text": "Galaxies rotate.", "metadata": {"year": 2021}}]},
+    "GetBody": {"ids": ["doc-1", "doc-2"]},
+    "CountBody": {"where": MUSIC},
+    "SelectedBody": {"ids": ["doc-1"]},
+    "ExportBody": {"where": MUSIC, "include": ["concepts"]},
+    "LabelBody": {"name": "stringed instruments"},
+    "NamesBody": {"names": {"features_of": "…", "names": {"7": "my name"}, "hidden": []}},
+    "FitBody": {"name": "mine", "like": ["doc-1", "doc-2"], "unlike": ["doc-3"]},
+    "EditBody": {"edits": {"7": 0.2}},
+    "DiffBody": {"a": "metadata.year < 2010", "b": "metadata.year >= 2010"},
+    "CorrelateBody": {"min_support": 5, "limit": 20},
+    "TriggersBody": {"behaviour": "refuses=declines to answer; against: answers"},
+    "ClusterBody": {"axis": "tone: angry, calm, joking"},
+    "DriftBody": {"over": "metadata.year"},
+    "MonitorBody": {"reference": "metadata.year < 2015", "window": "metadata.year >= 2015"},
+    "BaselineBody": {"where": "metadata.year < 2015"},
+    "ProfileBody": {"where": MUSIC},
+}

@@ -45,6 +45,7 @@ def _bound(settings: ServerSettings) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((settings.host, settings.port))
+        listener.listen(BACKLOG)  # who calls early waits
     except OSError as error:
         listener.close()
         found = error.strerror or str(error)

@@ -29,12 +29,11 @@ router = APIRouter(
 NDJSON, JSON = "application/x-ndjson", "application/json"
 TYPES = (NDJSON, "application/jsonl", "application/ndjson")
 EXPORTED = 256
-EXAMPLE = {"records": [{"id": "a1", "text": "Galaxies rotate.", "metadata": {"year": 2021}}]}
 ADDED = {
     "requestBody": {
         "required": True,
         "content": {
-            JSON: {"schema": {"$ref": "#/components/schemas/RecordsBody"}, "example": EXAMPLE},
+            JSON: {"schema": {"$ref": "#/components/schemas/RecordsBody"}},
             NDJSON: {
                 "schema": {"type": "string", "contentMediaType": NDJSON},
                 "example": '{"id": "a1", "text": "Galaxies rotate."}\n',
