@@ -9,6 +9,7 @@ from saeindex._version import __version__
 
 if TYPE_CHECKING:
     from saeindex.aio import AsyncFeatureIndex
+    from saeindex.client import AsyncClient, Client
     from saeindex.encoders import open_encoder
     from saeindex.features import FeatureSpace
     from saeindex.index import FeatureIndex
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from saeindex.types import Record, Steer
 
 __all__ = [
+    "AsyncClient",
     "AsyncFeatureIndex",
+    "Client",
     "Columns",
     "FeatureIndex",
     "FeatureSpace",
@@ -34,6 +37,8 @@ __all__ = [
 ]
 
 _HOME = {
+    "AsyncClient": "saeindex.client",
+    "Client": "saeindex.client",
     "AsyncFeatureIndex": "saeindex.aio",
     "Columns": "saeindex.indexing.sources.columns",
     "FeatureIndex": "saeindex.index",

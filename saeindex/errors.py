@@ -14,6 +14,8 @@ SaeIndexError                     the root; has asked, found, do
 │   └── EngineDiedError           the engine of a directory crashed, or its own process ended
 ├── QueryTimeoutError             a search took longer than its timeout
 ├── EncoderError                  an encoder or an embedding service failed
+├── ServerError                   a saeindex server cannot be reached, or does not answer now
+│   └── AccessError               it does not take the key, or the key does not allow the request
 └── MissingDependencyError        an optional package is not installed
 """
 
@@ -100,6 +102,14 @@ class EncoderError(SaeIndexError):
 
 class LabelerError(SaeIndexError):
     """A service that labels features failed permanently."""
+
+
+class ServerError(SaeIndexError):
+    """A saeindex server cannot be reached, or does not answer a request now."""
+
+
+class AccessError(ServerError):
+    """A saeindex server does not take the key, or the key does not allow the request."""
 
 
 class MissingDependencyError(SaeIndexError):

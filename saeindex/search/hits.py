@@ -11,7 +11,6 @@ from saeindex.report.model import Description, Section, describe, listing
 from saeindex.report.numbers import Number, counted, number
 from saeindex.report.result import data_frame
 from saeindex.search.explain import Explanation
-from saeindex.search.plan import asked_of
 from saeindex.types import Activation, JsonObject, one_line, shortened, shown_label
 
 if TYPE_CHECKING:
@@ -82,7 +81,11 @@ class Hits(Sequence[Hit], Described):
     """
 
     def __init__(
-        self, hits: Sequence[Hit], plan: Plan, timings_ms: Mapping[str, float], groups: Sequence[Group] = ()
+        self,
+        hits: Sequence[Hit],
+        plan: Plan,
+        timings_ms: Mapping[str, float],
+        groups: Sequence[Group] = (),
     ) -> None:
         """Bind the hits, the plan that found them and the time of each stage in milliseconds."""
         self._hits = tuple(hits)
@@ -136,7 +139,7 @@ class Hits(Sequence[Hit], Described):
     def __repr__(self) -> str:
         best = [f"{hit.id!r} {hit.score:.3f}" for hit in self[:NAMED_HITS]]
         best += ["…"] if len(self) > NAMED_HITS else []
-        return f"Hits({f'{len(self)} {asked_of(self.plan)}'.strip()}{': ' * bool(best)}{', '.join(best)})"
+        return f"Hits({f'{len(self)} {self.plan.asked}'.strip()}{': ' * bool(best)}{', '.join(best)})"
 
 
 # In a notebook ----------------------------------------------------------------------------------------
@@ -144,7 +147,7 @@ class Hits(Sequence[Hit], Described):
 
 @describe.register(Hits)
 def _(hits: Hits) -> Description:
-    asked = asked_of(hits.plan)
+    asked = hits.plan.asked
     summary = [f"{counted(len(hits), 'hit')}{f' {asked}' if asked else ''}."]
     if hits.drift > 0:
         summary.append(f"Steering moved the query by {hits.drift:.3f} (1 − cosine).")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from saeindex.search.optimizer import Choices
     from saeindex.search.property import PropertyRanking
     from saeindex.steering.steering import ResolvedSteer
-    from saeindex.types import FloatArray
+    from saeindex.types import FloatArray, JsonObject
 
 StepKind: TypeAlias = Literal[
     "search", "filter", "concept", "steer", "feedback", "scan", "prefetch", "fusion", "rescore", "diversify",
@@ -66,20 +66,11 @@ def steps_of(plan: Plan) -> Step:
     return Step("search", _headline(plan), expected=_page_size(plan), parts=tuple(parts))
 
 
-def _headline(plan: Plan) -> str:
-    query = plan.query
-    asked = asked_of(plan)
+def _headline(plan: Plan | PlanSummary) -> str:
+    query, asked = plan.query, plan.asked
     return f"{'Search' if asked else 'List'} {query.using!r}{asked and f' {asked}'}, limit {query.limit}" + (
         f", offset {query.offset}" if query.offset else ""
     )
-
-
-def asked_of(plan: Plan) -> str:
-    """Return the ranking part of a query in words: for 'galaxies', by 'sounds defensive'; "" if none."""
-    text = [f"for {plan.query.text!r}"] if plan.query.text.strip() else []
-    if plan.rescorer is not None:
-        text.append(f"by {plan.rescorer.feedback.description or 'examples'!r}")
-    return " ".join(text)
 
 
 def _selection(plan: Plan) -> Iterator[Step]:
@@ -266,9 +257,26 @@ class Plan(Described):
         return None if self.rescorer is None else self.rescorer.shown
 
     @property
+    def asked(self) -> str:
+        """The ranking part of the query in words: for 'galaxies', by 'sounds defensive'; "" if none."""
+        text = [f"for {self.query.text!r}"] if self.query.text.strip() else []
+        if self.rescorer is not None:
+            text.append(f"by {self.rescorer.feedback.description or 'examples'!r}")
+        return " ".join(text)
+
+    @property
     def exact(self) -> bool:
         """Whether all points are scanned, rather than searched by a graph."""
         return self.choices.exact.value
+
+    @property
+    def summary(self) -> PlanSummary:
+        """What the plan says, without what it computed."""
+        return PlanSummary(
+            query=self.query, asked=self.asked, steps=self.steps, requests=self.requests, exact=self.exact,
+            drift=float(self.drift), total=self.total, warnings=self.warnings, matching=self.matching,
+            feedback=self.feedback, described=self.to_json(),
+        )  # fmt: skip
 
     @property
     def steps(self) -> Step:
@@ -309,8 +317,41 @@ class Plan(Described):
         return f"Plan({_headline(self)})"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PlanSummary(Described):
+    """What a plan says; ``print(plan)`` shows it as text. The plan of a search on a server is this."""
+
+    query: Query
+    asked: str
+    steps: Step
+    requests: tuple[str, ...]
+    exact: bool
+    drift: float
+    total: int
+    warnings: tuple[str, ...]
+    matching: int | None
+    feedback: Feedback | None
+    described: JsonObject
+
+    @property
+    def summary(self) -> PlanSummary:
+        """This."""
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as a JSON object."""
+        return dict(self.described)
+
+    def __str__(self) -> str:
+        return "\n".join([*tree(self.steps), *(f"Warning: {warning}" for warning in self.warnings)])
+
+    def __repr__(self) -> str:
+        return f"Plan({_headline(self)})"
+
+
 @describe.register(Plan)
-def _(plan: Plan) -> Description:
+@describe.register(PlanSummary)
+def _(plan: Plan | PlanSummary) -> Description:
     columns = {
         "Step": lambda row: f"{'· ' * row[1]}{' '.join(row[0].what.split())}",
         "Why": lambda row: row[0].why,

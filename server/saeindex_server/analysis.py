@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -64,7 +63,7 @@ class AnalysisThread:
         except SaeIndexError as error:
             self._jobs.finish(job.id, "failed", error=error)
         else:
-            text = json.dumps(found, ensure_ascii=False, allow_nan=False)
-            with replacing(self._jobs.result_file(job.id)) as draft:
-                draft.write_text(text, encoding="utf-8")
-            self._jobs.finish(job.id, "done", {"bytes": len(text.encode())})
+            for is_packed, content in enumerate(found):
+                with replacing(self._jobs.result_file(job.id, bool(is_packed))) as draft:
+                    draft.write_bytes(content)
+            self._jobs.finish(job.id, "done", {"bytes": len(found[0])})

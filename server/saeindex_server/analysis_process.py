@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from saeindex import errors
+from saeindex.client import wire
 from saeindex.errors import EngineDiedError, InvalidInputError, SaeIndexError, StorageError
 from saeindex.index import FeatureIndex
 from saeindex.indexing.create_open import index_in
@@ -64,8 +65,8 @@ class AnalysisProcess:
         condition: str | None,
         seconds: float,
         is_stopped: Callable[[], bool],
-    ) -> dict[str, Any]:
-        """Return what an analysis of the first of the indexes found, as a JSON object.
+    ) -> tuple[bytes, bytes]:
+        """Return what an analysis of the first of the indexes found: as JSON, and packed for our client.
 
         Raises:
             AnalysisStopped: it took longer, or ``is_stopped``.
@@ -102,7 +103,7 @@ class AnalysisProcess:
         arguments: Mapping[str, Any],
         indexes: Sequence[HostedIndex],
         condition: str | None,
-    ) -> dict[str, Any]:
+    ) -> tuple[bytes, bytes]:
         assert process.stdin is not None  # noqa: S101
         assert process.stdout is not None  # noqa: S101
         wholes = [hosted.whole() for hosted in indexes]
@@ -111,8 +112,7 @@ class AnalysisProcess:
         while True:
             kind, number, *asked = receive(process.stdout)
             if kind == "done":
-                found: dict[str, Any] = json.loads(asked[0])
-                return found
+                return asked[0], asked[1]
             if kind == "failed":
                 name, *parts = asked
                 raise getattr(errors, name, StorageError)(*parts)
@@ -210,8 +210,7 @@ class _Analyst:
             method, arguments, places, condition = receive(self._requests)
             try:
                 found = self._found(method, json.loads(arguments), places, condition)
-                text = json.dumps(found, ensure_ascii=False, allow_nan=False)
-                answer = ["done", 0, text]
+                answer = ["done", 0, *found]
             except SaeIndexError as error:
                 answer = ["failed", 0, type(error).__name__, error.asked, error.found, error.do]
             except MemoryError:
@@ -221,7 +220,7 @@ class _Analyst:
 
     def _found(
         self, method: str, arguments: dict[str, Any], places: list[list[Any]], condition: str | None
-    ) -> dict[str, Any]:
+    ) -> tuple[bytes, bytes]:
         assert method in METHODS, method  # noqa: S101
         index, *others = [self._opened(number, place, condition) for number, place in enumerate(places)]
         if others:
@@ -230,8 +229,9 @@ class _Analyst:
         if method == "monitor" and isinstance(arguments.get("reference"), dict):
             arguments["reference"] = baseline_from(arguments["reference"])
         found = getattr(index, method)(**arguments)
-        described: dict[str, Any] = found.to_json(True) if with_assignments else found.to_json()
-        return described
+        described = found.to_json(True) if with_assignments else found.to_json()
+        text = json.dumps(described, ensure_ascii=False, allow_nan=False)
+        return text.encode(errors="surrogatepass"), wire.packed(found)
 
     def _opened(self, number: int, place: list[Any], condition: str | None) -> FeatureIndex:
         """Return an index as it is now; its snapshots are kept with it."""

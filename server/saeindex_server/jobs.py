@@ -220,7 +220,8 @@ class Jobs:
         for each in (identity, *(row["id"] for row in old)):
             self.spooled_file(each).unlink(missing_ok=True)
         for row in old:
-            self.result_file(row["id"]).unlink(missing_ok=True)
+            for is_packed in (False, True):
+                self.result_file(row["id"], is_packed).unlink(missing_ok=True)
 
     def again(self, identity: str) -> None:
         """Queue a running job again."""
@@ -260,9 +261,9 @@ class Jobs:
         """Return the file of the records that a job adds."""
         return self.spool / f"{identity}.jsonl"
 
-    def result_file(self, identity: str) -> Path:
-        """Return the file of what an analysis found."""
-        return self.results / f"{identity}.json"
+    def result_file(self, identity: str, is_packed: bool = False) -> Path:
+        """Return the file of what an analysis found, as JSON or packed for our client."""
+        return self.results / f"{identity}.{'msgpack' if is_packed else 'json'}"
 
 
 def new_id() -> str:

@@ -36,7 +36,7 @@ def documents_once() -> DocumentsOnce:
     return DocumentsOnce(open_encoder())
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Embeddings that other tests made in other batches differ in their last bits."""
     with pytest.MonkeyPatch.context() as patch:

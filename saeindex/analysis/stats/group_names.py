@@ -132,7 +132,8 @@ def _phrases(words: Sequence[str], texts: Sequence[str]) -> dict[str, str]:
         tokens = WORD.findall(text.lower())
         present = wanted.intersection(tokens)
         both.update((a, b) for a in present for b in present if a != b)
-        together.update({pair for pair in pairwise(tokens) if wanted.issuperset(pair) and pair[0] != pair[1]})
+        pairs = (pair for pair in pairwise(tokens) if wanted.issuperset(pair) and pair[0] != pair[1])
+        together.update(list(dict.fromkeys(pairs)))  # in the order of the text: a set's differs by process
     found: dict[str, str] = {}
     for (a, b), count in together.most_common():
         if count >= MIN_TEXTS and count >= MIN_TOGETHER * both[a, b] and not {a, b} & found.keys():

@@ -9,6 +9,7 @@ import anyio
 from anyio import to_thread
 from fastapi import APIRouter, Query, Response
 
+from saeindex.client.wire import MEDIA_TYPE
 from saeindex_server import replies
 from saeindex_server.access import Access, Caller
 from saeindex_server.analysis_process import OTHER
@@ -57,8 +58,9 @@ async def result(access: Access, job: Job) -> Response:
     """Return what an analysis found, or the error that it ended with."""
     if job.error is not None:
         raise error_of(job.error)
-    file = access.service.jobs.result_file(job.id)
-    return Response(await to_thread.run_sync(file.read_bytes), headers=_at(job), media_type=replies.JSON)
+    kind = MEDIA_TYPE if access.takes_results else replies.JSON
+    file = access.service.jobs.result_file(job.id, is_packed=access.takes_results)
+    return Response(await to_thread.run_sync(file.read_bytes), headers=_at(job), media_type=kind)
 
 
 def _at(job: Job) -> dict[str, str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
+from saeindex.concepts.resolver import FeatureMatch
 from saeindex.errors import InvalidInputError, NotFoundError, UnknownConceptError
 from saeindex.index import FeatureIndex
 from saeindex.types import LevelName
@@ -29,13 +31,15 @@ Limit = Annotated[int, Query(ge=1, le=1_000)]
 async def features(name: str, phrase: Phrase, access: Caller, limit: Limit = 10) -> Response:
     """Return the features that match a phrase, best first."""
 
-    def found(index: FeatureIndex) -> dict[str, Any]:
-        matches = index.features(phrase, limit)
-        kinds = [index.space.label(match.id).kind for match in matches]
-        listed = [asdict(match) | {"kind": kind} for match, kind in zip(matches, kinds, strict=True)]
-        return {"phrase": phrase, "features": listed}
+    def found(index: FeatureIndex) -> tuple[bytes, str]:
+        def described(matches: Sequence[FeatureMatch]) -> dict[str, Any]:
+            kinds = [index.space.label(match.id).kind for match in matches]
+            listed = [asdict(match) | {"kind": kind} for match, kind in zip(matches, kinds, strict=True)]
+            return {"phrase": phrase, "features": listed}
 
-    return reply(await access.index(name).run(found))
+        return access.encoded(index.features(phrase, limit), described)
+
+    return _response(*await access.index(name).run(found))
 
 
 @router.get("/features/{feature}", summary="Describe a feature", response_model=replies.CardReply,
@@ -45,7 +49,7 @@ async def feature(
 ) -> Response:
     """Return the label, frequencies, strongest records and similar features of a feature."""
     found = await access.index(name).run(lambda index: index.feature(_number(index, feature), examples))
-    return reply(found.to_json())
+    return _response(*access.encoded(found, lambda card: card.to_json()))
 
 
 @router.get("/features/{feature}/companions", summary="Features that occur with it",
@@ -67,13 +71,15 @@ async def companions(
         return list(index.companions(_number(index, feature), **options, limit=limit))
 
     listed = await access.index(name, "analyse").run(found)
-    return reply({"companions": [asdict(one) for one in listed]})
+    return _response(*access.encoded(listed, lambda them: {"companions": [asdict(one) for one in them]}))
 
 
 @router.get("/concept", summary="Resolve a phrase", response_model=replies.ConceptReply, tags=["features"])
 async def concept(name: str, phrase: Phrase, access: Caller) -> Response:
     """Return the features that a phrase, or ``#id``, resolves to."""
-    return reply(asdict(await access.index(name).run(lambda index: index.concept(phrase))))
+    return _response(
+        *access.encoded(await access.index(name).run(lambda index: index.concept(phrase)), asdict)
+    )
 
 
 @router.patch("/features/{feature}", summary="Rename or hide a feature", response_model=replies.LabelReply,
@@ -148,7 +154,11 @@ async def fit_profile(name: str, body: FitBody, access: Caller, request: Request
             tags=["profiles"])  # fmt: skip
 async def steering_profile(name: str, profile: str, access: Caller) -> Response:
     """Return a saved profile, with the concepts of its direction."""
-    return reply(await access.index(name).run(lambda index: _profile(index, profile)))
+
+    def found(index: FeatureIndex) -> tuple[bytes, str]:
+        return access.encoded(index.steering_profile(profile), lambda one: _profile(index, one.name))
+
+    return _response(*await access.index(name).run(found))
 
 
 @router.patch("/profiles/{profile}", summary="Edit a profile", response_model=replies.ProfileReply,
@@ -173,6 +183,10 @@ async def delete_profile(name: str, profile: str, access: Caller, request: Reque
         return {"profiles": list(index.profiles)}
 
     return await changed_once(access.index(name, "write"), request, "delete a profile", change)
+
+
+def _response(body: bytes, kind: str) -> Response:
+    return Response(body, media_type=kind)
 
 
 def _profile(index: FeatureIndex, name: str) -> dict[str, Any]:

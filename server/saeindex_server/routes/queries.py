@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Response
 
@@ -17,7 +17,7 @@ from saeindex.types import Steer
 from saeindex_server import replies
 from saeindex_server.access import Access, Caller
 from saeindex_server.limits import CheckedRoute
-from saeindex_server.replies import encoded, problems, reply
+from saeindex_server.replies import problems, reply
 from saeindex_server.requests import (
     Body,
     CompareBody,
@@ -33,6 +33,7 @@ router = APIRouter(
 )
 embeddings_router = APIRouter(route_class=CheckedRoute, prefix="/v1", tags=["queries"], responses=problems())
 MAX_INPUTS = 2_048
+R = TypeVar("R")
 
 
 def query_of(body: Body, access: Access, without: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -54,14 +55,20 @@ def _steer(given: dict[str, Any]) -> Steer:
     return Steer(**fields)
 
 
-def _counted(access: Access, hits: Hits) -> bytes:
+def _to_json(value: Any) -> Any:
+    return value.to_json()
+
+
+def _counted(access: Access, hits: Hits) -> Hits:
     access.service.metrics.stages(hits.timings_ms)
-    return encoded(hits.to_json())
+    return hits
 
 
-async def _answer(access: Access, name: str, function: Callable[[FeatureIndex], bytes]) -> Response:
-    body = await access.index(name).run(function)
-    return Response(body, media_type=replies.JSON)
+async def _answer(
+    access: Access, name: str, find: Callable[[FeatureIndex], R], described: Callable[[R], Any] = _to_json
+) -> Response:
+    body, kind = await access.index(name).run(lambda index: access.encoded(find(index), described))
+    return Response(body, media_type=kind)
 
 
 @router.post("/search", summary="Search", response_model=replies.HitsReply)
@@ -76,10 +83,10 @@ async def search_many(name: str, body: ManyBody, access: Caller) -> Response:
     """Return the hits of several queries; if one is wrong, none is run."""
     queries = [_query(query_of(one, access)) for one in body.queries]
 
-    def found(index: FeatureIndex) -> bytes:
-        return encoded({"results": [hits.to_json() for hits in index.search_many(queries)]})
-
-    return await _answer(access, name, found)
+    return await _answer(
+        access, name, lambda index: index.search_many(queries),
+        lambda found: {"results": [hits.to_json() for hits in found]},
+    )  # fmt: skip
 
 
 def _query(given: dict[str, Any]) -> Query:
@@ -90,21 +97,21 @@ def _query(given: dict[str, Any]) -> Query:
 async def plan(name: str, body: SearchBody, access: Caller) -> Response:
     """Return the plan that a search would run, without running it."""
     given = query_of(body, access)
-    return await _answer(access, name, lambda index: encoded(index.plan(**given).to_json()))
+    return await _answer(access, name, lambda index: index.plan(**given))
 
 
 @router.post("/explain-analyze", summary="Measure a search", response_model=replies.AnalysisReply)
 async def explain_analyze(name: str, body: SearchBody, access: Caller) -> Response:
     """Run a search and return its plan beside the measured counts and times of each stage."""
     given = query_of(body, access)
-    return await _answer(access, name, lambda index: encoded(index.explain_analyze(**given).to_json()))
+    return await _answer(access, name, lambda index: index.explain_analyze(**given))
 
 
 @router.post("/compare", summary="Compare two records", response_model=replies.AnalysisReply)
 async def compare(name: str, body: CompareBody, access: Caller) -> Response:
     """Return why one record ranks above or below another for a query."""
     given = {"query": "", **query_of(body, access)}
-    return await _answer(access, name, lambda index: encoded(index.compare(**given).to_json()))
+    return await _answer(access, name, lambda index: index.compare(**given))
 
 
 @router.post("/facets", summary="Concepts of the results", response_model=replies.FacetsReply)
@@ -112,10 +119,10 @@ async def concept_facets(name: str, body: FacetsBody, access: Caller) -> Respons
     """Return the concepts that are more frequent in a query's results than in the index."""
     given = query_of(body, access)
 
-    def found(index: FeatureIndex) -> bytes:
-        return encoded({"facets": [asdict(one) for one in index.concept_facets(**given)]})
-
-    return await _answer(access, name, found)
+    return await _answer(
+        access, name, lambda index: index.concept_facets(**given),
+        lambda found: {"facets": [asdict(one) for one in found]},
+    )  # fmt: skip
 
 
 @router.post("/exclusions", summary="Concepts to exclude", response_model=replies.ExclusionsReply)
@@ -123,10 +130,10 @@ async def suggest_exclusions(name: str, body: FacetsBody, access: Caller) -> Res
     """Return concepts that some of a query's results have and its text does not mention."""
     given = {"query": "", **query_of(body, access)}
 
-    def found(index: FeatureIndex) -> bytes:
-        return encoded({"exclusions": [asdict(one) for one in index.suggest_exclusions(**given)]})
-
-    return await _answer(access, name, found)
+    return await _answer(
+        access, name, lambda index: index.suggest_exclusions(**given),
+        lambda found: {"exclusions": [asdict(one) for one in found]},
+    )  # fmt: skip
 
 
 @router.post("/feedback", summary="Judge a property search", response_model=replies.AnalysisReply)
@@ -138,7 +145,8 @@ async def feedback(name: str, body: FeedbackBody, access: Caller) -> Response:
         changed = changed.reject(*body.reject, words=tuple(body.reject_words))
     if body.concept_weights or body.word_weights:
         changed = changed.reweighted(body.concept_weights, body.word_weights)
-    return reply(changed.model_dump(mode="json"))
+    found, kind = access.encoded(changed, lambda one: one.model_dump(mode="json"))
+    return Response(found, media_type=kind)
 
 
 @embeddings_router.post("/embeddings", summary="Embed texts", response_model=replies.EmbeddingsReply)
@@ -149,7 +157,7 @@ async def embeddings(body: EmbeddingsBody, access: Caller) -> Response:
         found = f"{len(texts):,} texts" if texts and len(texts) > MAX_INPUTS else "no text, or an empty one"
         raise InvalidInputError("input", found, f"Give 1 to {MAX_INPUTS:,} texts.")
 
-    def found_in(index: FeatureIndex) -> bytes:
+    def found_in(index: FeatureIndex) -> dict[str, Any]:
         dimension = index.encoder.identity.dimension
         if body.dimensions not in (None, dimension):
             do = f"Leave it out, or use {dimension}."
@@ -167,6 +175,6 @@ async def embeddings(body: EmbeddingsBody, access: Caller) -> Response:
             for i, vector in enumerate(vectors)
         ]
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-        return encoded({"object": "list", "data": listed, "model": body.model, "usage": usage})
+        return {"object": "list", "data": listed, "model": body.model, "usage": usage}
 
-    return await _answer(access, body.model, found_in)
+    return reply(await access.index(body.model).run(found_in))

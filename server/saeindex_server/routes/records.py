@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
 
-from saeindex.collection.stored import RecordPart
+from saeindex.collection.stored import RecordPart, StoredRecord
 from saeindex.errors import NotFoundError
 from saeindex.index import FeatureIndex
 from saeindex_server import replies
@@ -62,7 +62,7 @@ async def add_records(
     if kind not in (*TYPES, JSON):
         raise Refusal(415, f"the type {kind!r:.80}", "it is not taken", f"Send {JSON} or {NDJSON}.")
     jobs.check_room()
-    columns = {"text": text_field, "id": id_field} if kind != JSON else {}
+    columns = {"text": "text"} if kind == JSON else {"text": text_field, "id": id_field}
     asked = {"columns": {key: value for key, value in columns.items() if value is not None} or None}
     identity = new_id()
     chunks = _lines(await _body(request, settings.max_body_bytes)) if kind == JSON else request.stream()
@@ -113,7 +113,8 @@ async def _lines(body: bytes) -> AsyncIterator[bytes]:
         faults = [{**one, "loc": ("body", *one["loc"])} for one in error.errors(include_url=False)]
         raise refused_body(faults) from None
     for record in read.records:
-        yield encoded(record.model_dump(exclude_unset=True)) + b"\n"
+        given = record.model_dump(exclude_unset=True)
+        yield encoded({**given.pop("fields", {}), **given}) + b"\n"
 
 
 @router.get("/records", summary="List records", response_model=replies.PageReply)
@@ -153,13 +154,18 @@ async def get_record(name: str, identity: str, access: Caller) -> Response:
 async def get_records(name: str, body: GetBody, access: Caller) -> Response:
     """Return records by id, in the order of the ids."""
 
-    def found(index: FeatureIndex) -> bytes:
+    def found(index: FeatureIndex) -> tuple[bytes, str]:
         records = index.get(body.ids, include=body.include)
         known = {record.id for record in records}
         missing = [one for one in body.ids if one not in known]
-        return encoded({"records": [one.to_json(body.include) for one in records], "missing": missing})
 
-    return Response(await access.index(name).run(found), media_type=JSON)
+        def described(them: list[StoredRecord]) -> dict[str, Any]:
+            return {"records": [one.to_json(body.include) for one in them], "missing": missing}
+
+        return access.encoded(records, described)
+
+    content, kind = await access.index(name).run(found)
+    return Response(content, media_type=kind)
 
 
 @router.post("/records/count", summary="Count records", response_model=replies.CountReply)
@@ -204,4 +210,5 @@ async def export(name: str, body: ExportBody, access: Caller) -> Response:
 async def metadata_fields(name: str, access: Caller) -> Response:
     """Return the metadata fields: what they hold, an example, and how many records have them."""
     found = await access.index(name).run(lambda index: index.metadata_fields())
-    return reply({"fields": [asdict(one) for one in found]})
+    content, kind = access.encoded(found, lambda them: {"fields": [asdict(one) for one in them]})
+    return Response(content, media_type=kind)

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from saeindex.analysis.stats.group_names import _distinct, group_names
+from saeindex.analysis.stats.group_names import MIN_TEXTS, _distinct, _phrases, group_names
 from saeindex.analysis.stats.stratified import one_hot
 from saeindex.collection.snapshot import Snapshot
 from saeindex.features import FeatureSpace
@@ -87,3 +87,11 @@ def test_a_given_concept_near_to_a_group_is_added_unless_its_words_say_it(space:
 def feature_of(space: FeatureSpace, name: str) -> int:
     """Return the feature of a given concept."""
     return next(i for i, label in enumerate(space.labels) if label.text == name and label.method == CONCEPT)
+
+
+def test_phrases_of_equal_counts_are_those_that_come_first_in_the_text() -> None:
+    """A set's order differs from process to process, and so would the names of groups."""
+    words = ["alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel", "india", "juliet"]
+    found = _phrases(words, [" ".join(words)] * MIN_TEXTS)
+    pairs = zip(words[::2], words[1::2], strict=True)
+    assert found == {word: f"{a} {b}" for a, b in pairs for word in (a, b)}

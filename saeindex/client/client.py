@@ -1,0 +1,165 @@
+"""``Client``: a saeindex server and its indexes; and its async twin, which works on threads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial, wraps
+from types import TracebackType
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar
+
+from saeindex.client.connection import Connection
+from saeindex.client.remote_index import RemoteIndex
+
+if TYPE_CHECKING:
+    from saeindex.indexing.names import NameEdit
+
+P = ParamSpec("P")
+R = TypeVar("R")
+WORKERS = 16
+
+
+class Client:
+    """A saeindex server (``saeindex serve``); a context manager.
+
+    ``Client("http://localhost:8000").index("papers").search("galaxies")``
+    """
+
+    def __init__(
+        self, url: str, api_key: str | None = None, *, timeout: float = 60.0, retries: int = 4
+    ) -> None:
+        """``timeout`` is in seconds; what the server cannot take now is asked again ``retries`` times."""
+        self.connection = Connection(url, api_key, timeout, retries)
+
+    def index(self, name: str) -> RemoteIndex:
+        """Return an index of the server; NotFoundError where it is first used, if there is none."""
+        return RemoteIndex(self.connection, name)
+
+    def indexes(self) -> list[str]:
+        """Return the names of the indexes that the key is for."""
+        found = self.connection.ask("GET", "/v1/indexes")
+        return [one["name"] for one in found["indexes"]]
+
+    def embeddings(self, index: str, texts: Sequence[str]) -> list[list[float]]:
+        """Return the embeddings of texts by the encoder of an index."""
+        found = self.connection.ask("POST", "/v1/embeddings", {"model": index, "input": list(texts)})
+        return [one["embedding"] for one in found["data"]]
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _awaited(
+    method: Callable[Concatenate[RemoteIndex, P], R],
+) -> Callable[Concatenate[AsyncRemoteIndex, P], Awaitable[R]]:
+    """Return an async method that runs ``method`` of :class:`RemoteIndex` on a worker thread."""
+
+    @wraps(method)
+    async def call(self: AsyncRemoteIndex, /, *args: P.args, **options: P.kwargs) -> R:
+        return await self.client.run(partial(method, self.index, *args, **options))
+
+    return call
+
+
+class AsyncClient:
+    """A :class:`Client` with async methods; at most ``workers`` requests run at a time."""
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str | None = None,
+        *,
+        timeout: float = 60.0,
+        retries: int = 4,
+        workers: int = WORKERS,
+    ) -> None:
+        """See :class:`Client`."""
+        self.client = Client(url, api_key, timeout=timeout, retries=retries)
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="saeindex-client")
+
+    def index(self, name: str) -> AsyncRemoteIndex:
+        """See :meth:`Client.index`."""
+        return AsyncRemoteIndex(self, self.client.index(name))
+
+    async def indexes(self) -> list[str]:
+        """See :meth:`Client.indexes`."""
+        return await self.run(self.client.indexes)
+
+    async def embeddings(self, index: str, texts: Sequence[str]) -> list[list[float]]:
+        """See :meth:`Client.embeddings`."""
+        return await self.run(partial(self.client.embeddings, index, texts))
+
+    async def run(self, call: Callable[[], R]) -> R:
+        """Run ``call`` on a worker thread and return its result."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+
+    async def close(self) -> None:
+        """Wait for running requests, then close the connections."""
+        await asyncio.to_thread(self._threads.shutdown)
+        self.client.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+class AsyncRemoteIndex:
+    """A :class:`RemoteIndex` with async methods."""
+
+    def __init__(self, client: AsyncClient, index: RemoteIndex) -> None:
+        """Called by :meth:`AsyncClient.index`, not by users."""
+        self.client, self.index, self.name = client, index, index.name
+
+    add = _awaited(RemoteIndex.add)
+    baseline = _awaited(RemoteIndex.baseline)
+    cluster = _awaited(RemoteIndex.cluster)
+    companions = _awaited(RemoteIndex.companions)
+    compare = _awaited(RemoteIndex.compare)
+    concept = _awaited(RemoteIndex.concept)
+    concept_facets = _awaited(RemoteIndex.concept_facets)
+    correlate = _awaited(RemoteIndex.correlate)
+    count = _awaited(RemoteIndex.count)
+    delete = _awaited(RemoteIndex.delete)
+    delete_profile = _awaited(RemoteIndex.delete_profile)
+    diff = _awaited(RemoteIndex.diff)
+    drift = _awaited(RemoteIndex.drift)
+    explain_analyze = _awaited(RemoteIndex.explain_analyze)
+    export = _awaited(RemoteIndex.export)
+    feature = _awaited(RemoteIndex.feature)
+    features = _awaited(RemoteIndex.features)
+    find_triggers = _awaited(RemoteIndex.find_triggers)
+    fit_profile = _awaited(RemoteIndex.fit_profile)
+    get = _awaited(RemoteIndex.get)
+    hide = _awaited(RemoteIndex.hide)
+    info = _awaited(RemoteIndex.info)
+    metadata_fields = _awaited(RemoteIndex.metadata_fields)
+    monitor = _awaited(RemoteIndex.monitor)
+    plan = _awaited(RemoteIndex.plan)
+    profile = _awaited(RemoteIndex.profile)
+    rename = _awaited(RemoteIndex.rename)
+    search = _awaited(RemoteIndex.search)
+    search_many = _awaited(RemoteIndex.search_many)
+    steering_profile = _awaited(RemoteIndex.steering_profile)
+    suggest_exclusions = _awaited(RemoteIndex.suggest_exclusions)
+
+    async def name_history(self) -> tuple[NameEdit, ...]:
+        """See :attr:`RemoteIndex.name_history`."""
+        return await self.client.run(lambda: self.index.name_history)
+
+    async def profiles(self) -> tuple[str, ...]:
+        """See :attr:`RemoteIndex.profiles`."""
+        return await self.client.run(lambda: self.index.profiles)

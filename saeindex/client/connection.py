@@ -1,0 +1,113 @@
+"""The connection to a saeindex server: requests, their repetition, and problems as errors."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from saeindex import errors
+from saeindex.client.wire import MEDIA_TYPE, unpacked
+from saeindex.errors import AccessError, InvalidInputError, SaeIndexError, ServerError
+
+if TYPE_CHECKING:
+    import httpx2
+
+JSON, NDJSON = "application/json", "application/x-ndjson"
+RETRIED = (429, 503)
+# The longest wait between two attempts, in seconds.
+MAX_WAIT = 10.0
+
+
+class Connection:
+    """Requests to a server; thread-safe."""
+
+    def __init__(self, url: str, api_key: str | None, timeout: float, retries: int) -> None:
+        """See :class:`saeindex.client.client.Client`."""
+        httpx = _httpx()
+        headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
+        self.url, self._retries, self._httpx = url, retries, httpx
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout)
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        params: Mapping[str, Any] | None = None,
+        content: Callable[[], Iterator[bytes]] | None = None,
+    ) -> Any:
+        """Return the answer to a request: a result, or JSON as it came.
+
+        Raises:
+            AccessError: the key is wrong or does not allow it. ServerError: no answer after all attempts.
+            The errors of the library, as the server found them.
+        """
+        headers = {"Accept": f"{MEDIA_TYPE}, {JSON}", "Idempotency-Key": uuid4().hex}
+        given = {name: value for name, value in (params or {}).items() if value is not None}
+        for attempt in range(self._retries + 1):
+            try:
+                options: dict[str, Any] = {"params": given, "headers": headers}
+                if content is not None:
+                    options |= {"content": content(), "headers": {**headers, "Content-Type": NDJSON}}
+                elif body is not None:
+                    options["json"] = body
+                answer = self._http.request(method, path, **options)
+            except self._httpx.TransportError as error:
+                if attempt == self._retries:
+                    raise self._unreachable(error) from error
+                time.sleep(min(MAX_WAIT, 0.2 * 2**attempt))
+                continue
+            if answer.status_code not in RETRIED or attempt == self._retries:
+                return read(answer)
+            time.sleep(min(MAX_WAIT, float(answer.headers.get("retry-after", 1)) * (1 + attempt)))
+        raise AssertionError("not reached")
+
+    def lines(self, path: str, body: Mapping[str, Any]) -> Iterator[str]:
+        """Yield the lines of an answer of NDJSON, while it comes."""
+        try:
+            with self._http.stream("POST", path, json=body) as answer:
+                if answer.is_error:
+                    answer.read()
+                    read(answer)
+                yield from answer.iter_lines()
+        except self._httpx.TransportError as error:
+            raise self._unreachable(error) from error
+
+    def close(self) -> None:
+        """Close it."""
+        self._http.close()
+
+    def _unreachable(self, error: Exception) -> ServerError:
+        found = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        return ServerError(f"the server at {self.url}", found, "Check the URL, and that the server runs.")
+
+
+def read(answer: httpx2.Response) -> Any:
+    """Return the result of an answer; its problem is raised as the error that it is."""
+    kind = answer.headers.get("content-type", "").partition(";")[0]
+    if not answer.is_error:
+        return unpacked(answer.content) if kind == MEDIA_TYPE else answer.json()
+    if kind != "application/problem+json":
+        found = f"status {answer.status_code} of another kind of server"
+        raise ServerError(f"the server at {answer.url.host}", found, "Check the URL.")
+    raise error_of(answer.json())
+
+
+def error_of(problem: Mapping[str, Any]) -> SaeIndexError:
+    """Return the error that a problem is."""
+    parts = str(problem["asked"]), str(problem["found"]), str(problem["do"])
+    kind = getattr(errors, str(problem["type"]), None)
+    if isinstance(kind, type) and issubclass(kind, SaeIndexError):
+        return kind(*parts)
+    status = problem.get("status")
+    if status in (401, 403):
+        return AccessError(*parts)
+    return InvalidInputError(*parts) if status in (400, 413, 415, 422) else ServerError(*parts)
+
+
+def _httpx() -> Any:
+    from saeindex.report.result import installed
+
+    return installed("httpx2", "a client of a server", "client")

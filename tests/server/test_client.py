@@ -1,0 +1,315 @@
+"""The client gives what the index itself gives, of the same types; its errors are the library's."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, is_dataclass
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import uvicorn
+from fastapi.testclient import TestClient
+
+from saeindex import AsyncClient, Client, FeatureIndex, Query, Record, Steer
+from saeindex.client import AsyncRemoteIndex, RemoteIndex, wire
+from saeindex.client.connection import read
+from saeindex.errors import (
+    AccessError,
+    InvalidInputError,
+    MismatchError,
+    NotFoundError,
+    QuerySyntaxError,
+    ServerError,
+)
+from saeindex.search.plan import PlanSummary
+from tests.samples import sample_records
+
+MUSIC = 'metadata.topic = "music"'
+# What stays where the index is.
+NOT_OFFERED = {
+    "close",
+    "collection",
+    "copy",
+    "create",
+    "encoder",
+    "export_names",
+    "fields",
+    "import_names",
+    "level_drift",
+    "manifest",
+    "measure_calibration",
+    "open",
+    "part",
+    "passages",
+    "planner",
+    "recalibrate",
+    "rejects_path",
+    "repair",
+    "save_profile",
+    "snapshot",
+    "stored",
+    "undo_upgrade",
+    "upgrade",
+    "upgraded_baseline",
+    "upgraded_query",
+}
+
+
+@pytest.fixture(scope="module")
+def url(client: TestClient) -> Iterator[str]:
+    """The same server, on a port."""
+    config = uvicorn.Config(client.app, port=0, lifespan="off", log_config=None, access_log=False)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://localhost:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def remote(url: str) -> Iterator[RemoteIndex]:
+    with Client(url) as opened:
+        yield opened.index("papers")
+
+
+@pytest.fixture(scope="module")
+def local(client: TestClient) -> FeatureIndex:
+    """The index itself, in the server."""
+    service = client.app.state.service  # type: ignore[attr-defined]
+    index: FeatureIndex = service.hosts.get("papers").whole()
+    return index
+
+
+ASKED: dict[str, Callable[[Any], Any]] = {
+    "search": lambda index: index.search("violin", limit=5, explain=True, steer="+rain:0.5"),
+    "grouped": lambda index: index.search("violin", group_by="metadata.topic", limit=3),
+    "by property": lambda index: index.search(property="is sad", against=["is happy"], limit=4),
+    "a query": lambda index: index.search(Query("soup", steer=[Steer("cooking", 0.3)], where=MUSIC)),
+    "filtered": lambda index: index.search(
+        "soup", query_filter={"must": [{"key": "metadata.topic", "match": {"value": "cooking"}}]}
+    ),
+    "search_many": lambda index: index.search_many(["a", Query("b", limit=2)], limit=3),
+    "plan": lambda index: index.plan("soup", where='"cooking" AND NOT "rain"'),
+    "compare": lambda index: index.compare("opera", "doc-1", "doc-2"),
+    "facets": lambda index: index.concept_facets("an instrument"),
+    "exclusions": lambda index: index.suggest_exclusions("an instrument"),
+    "features": lambda index: index.features("rain", 4),
+    "concept": lambda index: index.concept("rain"),
+    "feature": lambda index: index.feature(7),
+    "companions": lambda index: index.companions(index.features("rain", 1)[0].id),
+    "get": lambda index: index.get(["doc-1", "doc-2", "none"]),
+    "count": lambda index: index.count(MUSIC),
+    "len": len,
+    "fields": lambda index: index.metadata_fields(),
+    "profiles": lambda index: index.profiles,
+    "names": lambda index: index.name_history,
+    "diff": lambda index: index.diff(a=MUSIC, families=("concepts", "words")),
+    "correlate": lambda index: index.correlate(min_support=3, limit=5),
+    "correlate named": lambda index: index.correlate(["sad=feeling sad"], ["rain=about rain"]),
+    "triggers": lambda index: index.find_triggers("sad=feeling sad", prompt_field=""),
+    "cluster": lambda index: index.cluster({"subject": ["music", "cooking", "weather"]}),
+    "drift": lambda index: index.drift("metadata.year"),
+    "monitor": lambda index: index.monitor("metadata.year < 2010", "metadata.year >= 2010"),
+    "baseline": lambda index: index.baseline("metadata.year < 2010"),
+    "profile": lambda index: index.profile(MUSIC),
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_the_client_gives_what_the_index_gives(remote: RemoteIndex, local: FeatureIndex, name: str) -> None:
+    here, there = ASKED[name](local), ASKED[name](remote)
+    if name == "plan":
+        assert isinstance(there, PlanSummary)
+    else:
+        assert type(there) is type(here)
+    assert_alike(told(there), told(here))
+    if hasattr(here, "to_pandas"):
+        assert list(there.to_pandas().columns) == list(here.to_pandas().columns)
+    assert shown(there) == shown(here)
+
+
+def assert_alike(there: Any, here: Any, place: str = "") -> None:
+    """Compare results; numbers that a process with other threads computed differ in their last bits."""
+    if isinstance(here, dict):
+        assert there.keys() == here.keys(), place
+        for name, value in here.items():
+            if name not in ("timings_ms", "timeout"):
+                assert_alike(there[name], value, f"{place}.{name}")
+    elif isinstance(here, list | tuple):
+        assert len(there) == len(here), place
+        for i, value in enumerate(here):
+            assert_alike(there[i], value, f"{place}[{i}]")
+    elif isinstance(here, float):
+        assert there == pytest.approx(here, rel=1e-4, abs=1e-6), place
+    elif isinstance(here, np.ndarray):
+        np.testing.assert_allclose(there, here, rtol=1e-4, atol=1e-6)
+    else:
+        assert there == here, place
+
+
+def told(value: Any) -> Any:
+    if hasattr(value, "to_json"):
+        return value.to_json()
+    if hasattr(value, "model_dump"):
+        return value.model_dump()
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return [told(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def shown(value: Any) -> str:
+    return str([shown(one) for one in value]) if isinstance(value, list) else str(value)
+
+
+def test_every_method_of_an_index_is_offered_or_named_as_not(remote: RemoteIndex) -> None:
+    public = {name for name in dir(FeatureIndex) if not name.startswith("_")}
+    offered = {name for name in dir(RemoteIndex) if not name.startswith("_")}
+    assert public - offered <= NOT_OFFERED
+    assert offered - public == set()
+    assert {name for name in dir(AsyncRemoteIndex) if not name.startswith("_")} == offered
+    page = (Path(__file__).parents[2] / "docs" / "server.md").read_text()
+    assert all(f"`{name}`" in page for name in public - offered)
+
+
+@pytest.mark.parametrize("name", ["search", "diff", "correlate", "drift", "monitor", "profile", "cluster"])
+def test_a_method_has_the_options_of_the_index_s(name: str) -> None:
+    here, there = (signature(getattr(kind, name)).parameters for kind in (FeatureIndex, RemoteIndex))
+    assert set(here) - set(there) <= {"writer"}
+    assert set(there) <= set(here)
+    assert all(there[one].default == here[one].default for one in there if one != "query")
+
+
+def test_records_are_added_replaced_deleted_and_exported(remote: RemoteIndex, tmp_path: Path) -> None:
+    seen: list[int] = []
+    before = len(remote)
+    records = [*sample_records(700, 9, "client"), Record("nested", "A text.", {"a": {"b": [1, 2]}})]
+    report = remote.add(records, progress=seen.append)
+    assert (report.read, report.indexed, report.rejected) == (701, 701, 0)
+    assert sum(seen) == 701
+    assert remote.add(records[:10]).unchanged == 10
+    assert len(remote) == before + 701
+    table = tmp_path / "table.csv"
+    table.write_text("key,body\nk1,First text\nk2,\n")
+    report = remote.add(table, columns={"text": "body", "id": "key"})
+    assert (report.read, report.indexed, report.rejected) == (2, 1, 1)
+    assert remote.get(["nested"])[0].metadata == {"a": {"b": [1, 2]}}
+    file = tmp_path / "out.jsonl"
+    assert remote.export(file, 'record_id IN ("k1", "nested")', include=["concepts"]) == 2
+    assert {json.loads(line)["id"] for line in file.read_text().splitlines()} == {"k1", "nested"}
+    assert remote.delete([record.id for record in records]) == 701
+    assert remote.delete(where='record_id = "k1"') == 1
+    assert len(remote) == before
+
+
+def test_names_and_profiles_are_kept(remote: RemoteIndex) -> None:
+    remote.rename("#11", "my name")
+    assert remote.feature(11).label == "my name"
+    assert remote.name_history[-1].name == "my name"
+    remote.hide(11)
+    remote.hide(11, False)
+    profile = remote.fit_profile("mine", like=["doc-1", "doc-2"])
+    assert remote.steering_profile("mine") == profile
+    assert "mine" in remote.profiles
+    assert remote.search("rain", steer="+profile:mine:0.5", limit=1).drift > 0
+    remote.delete_profile("mine")
+    assert "mine" not in remote.profiles
+
+
+def test_errors_are_those_of_the_library(remote: RemoteIndex, url: str) -> None:
+    with pytest.raises(QuerySyntaxError):
+        remote.search("a", where="year >")
+    with pytest.raises(InvalidInputError, match="limit"):
+        remote.search("a", limit=0)
+    with pytest.raises(NotFoundError):
+        remote.steering_profile("none")
+    with pytest.raises(NotFoundError):
+        remote.diff(a="metadata.none = 1")
+    with pytest.raises(TypeError):
+        remote.search("a", lmit=3)  # type: ignore[call-arg]
+    with Client("http://localhost:9", retries=0) as nobody, pytest.raises(ServerError, match="Check the URL"):
+        nobody.indexes()
+
+
+def test_a_key_that_does_not_allow_it_is_an_access_error(tmp_path: Path) -> None:
+    from tests.server.test_limits import served
+
+    with served(tmp_path) as client:
+        _, text = client.app.state.service.keys.create("reader", ["read"])  # type: ignore[attr-defined]
+        for key in ("sae_wrong", text):
+            answer = client.post(
+                "/v1/indexes/papers/diff", json={"a": MUSIC}, headers={"Authorization": f"Bearer {key}"}
+            )
+            with pytest.raises(AccessError):
+                read(answer)
+
+
+def test_a_request_is_asked_again_while_the_server_is_full(client: TestClient, url: str) -> None:
+    door = client.app.state.door  # type: ignore[attr-defined]
+    door.running += 1_000
+    threading.Timer(0.5, lambda: setattr(door, "running", door.running - 1_000)).start()
+    with Client(url) as patient:
+        assert patient.indexes() == ["papers"]
+
+
+def test_the_async_twin_gives_the_same(url: str, remote: RemoteIndex) -> None:
+    async def asked() -> tuple[Any, ...]:
+        async with AsyncClient(url) as twin:
+            index = twin.index("papers")
+            hits, several = await asyncio.gather(
+                index.search("violin", limit=3), index.search_many(["a", "b"])
+            )
+            return hits, several, await twin.indexes(), await index.profiles(), await index.count()
+
+    hits, several, names, profiles, count = asyncio.run(asked())
+    assert [hit.id for hit in hits] == [hit.id for hit in remote.search("violin", limit=3)]
+    assert len(several) == 2
+    assert (names, profiles, count) == (["papers"], remote.profiles, len(remote))
+
+
+def test_embeddings_are_those_of_the_encoder(url: str, local: FeatureIndex) -> None:
+    with Client(url) as opened:
+        found = opened.embeddings("papers", ["a text", "another"])
+    np.testing.assert_array_equal(
+        np.array(found, np.float32), local.encoder.encode_query(["a text", "another"])
+    )
+
+
+def test_openai_s_client_gets_embeddings(url: str, local: FeatureIndex) -> None:
+    from openai import OpenAI
+
+    opened = OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0)
+    asked: list[dict[str, Any]] = [{}, {"encoding_format": "float"}]
+    for given in asked:  # without, it asks for base64
+        found = opened.embeddings.create(model="papers", input=["a text"], **given)
+        np.testing.assert_allclose(
+            found.data[0].embedding, local.encoder.encode_query(["a text"])[0], rtol=1e-6
+        )
+
+
+@pytest.mark.parametrize(
+    "message", [b"", b"\xc1", wire.packed([1])[:-1], b"\xc7\x01\x03\x90", b"\xc7\x02\x04\x92\xa1"]
+)
+def test_a_broken_message_is_an_error(message: bytes) -> None:
+    with pytest.raises(MismatchError):
+        wire.unpacked(message)
+
+
+def test_a_message_names_no_class_but_those_of_results() -> None:
+    evil = wire.packed([1, 2])
+    import msgpack
+
+    for code in (wire.OBJECT, wire.MODEL):
+        named = msgpack.packb(msgpack.ExtType(code, msgpack.packb(["Popen", {"args": "true"}])))
+        with pytest.raises(MismatchError):
+            wire.unpacked(named)
+    assert wire.unpacked(evil) == [1, 2]
