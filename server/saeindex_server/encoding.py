@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 import time
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray
 
 SECONDS_TO_END = 30
+# Threads of torch for small batches: as many as there are cores take 25 times as long beside other work.
+ROW_THREADS = max(1, (os.cpu_count() or 1) // 4)
 
 
 @dataclass(slots=True)
@@ -76,6 +79,7 @@ class SharedEncoder:
     def encode_document(self, texts: Sequence[str]) -> FloatArray:
         """Return unit vectors (n, d) float32 for texts that are indexed, or compared with such."""
         if getattr(self._local, "is_indexing", False):
+            self._use_threads(os.cpu_count() or 1)
             return self._encoder.encode_document(texts)
         own = self._encoder
         return self._in_parts(getattr(own, "encode_document_in_rows", own.encode_document), texts)
@@ -88,6 +92,7 @@ class SharedEncoder:
         return self._in_parts(self._together, texts)
 
     def _in_parts(self, encode: Callable[[Sequence[str]], FloatArray], texts: Sequence[str]) -> FloatArray:
+        self._use_threads(ROW_THREADS)
         places = range(0, len(texts), self._max_batch)
         parts = [encode(texts[at : at + self._max_batch]) for at in places]
         return np.concatenate(parts) if parts else np.empty((0, self.identity.dimension), np.float32)
@@ -141,6 +146,7 @@ class SharedEncoder:
         texts = list(dict.fromkeys(text for one in batch for text in one.texts))
         started = time.perf_counter()
         try:
+            self._use_threads(ROW_THREADS)
             vectors = dict(zip(texts, self._together(texts), strict=True))
         except BaseException as error:
             for one in batch:
@@ -150,6 +156,13 @@ class SharedEncoder:
         self._remember(vectors)
         for one in batch:
             one.found.set_result(np.stack([vectors[text] for text in one.texts]))
+
+    def _use_threads(self, count: int) -> None:
+        """Let torch use so many threads for what this thread asks; the last bits of a result depend on it."""
+        if hasattr(self._encoder, "encode_query_in_rows"):
+            import torch
+
+            torch.set_num_threads(count)
 
     def _remembered(self, texts: Sequence[str]) -> dict[str, FloatArray]:
         with self._lock:

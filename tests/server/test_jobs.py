@@ -179,17 +179,19 @@ def test_an_analysis_that_cannot_be_is_a_problem(
 def serving(folder: Path) -> Iterator[tuple[httpx2.Client, subprocess.Popen[bytes]]]:
     """Run `saeindex serve` in a process of its own."""
     command = [sys.executable, "-m", "saeindex", "serve", str(folder / "papers.idx"), "--port", "0"]
-    process = subprocess.Popen([*command, "--state", str(folder / "state")], stderr=subprocess.PIPE)
-    assert process.stderr is not None
+    log = folder / "log"  # a pipe that nobody reads would fill, and stop the server
+    with log.open("wb") as file:
+        process = subprocess.Popen([*command, "--state", str(folder / "state")], stderr=file)
     try:
-        lines = iter(process.stderr.readline, b"")
-        ready = next(line for line in lines if line.startswith(b"Listening on "))
-        with httpx2.Client(base_url=ready.decode().split()[-1], timeout=30) as client:
+        while "Listening on " not in log.read_text():
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.05)
+        ready = next(line for line in log.read_text().splitlines() if line.startswith("Listening on "))
+        with httpx2.Client(base_url=ready.split()[-1], timeout=30) as client:
             yield client, process
     finally:
         process.kill()
         process.wait()
-        process.stderr.close()
 
 
 def test_what_got_a_202_is_indexed_although_the_server_is_killed(tmp_path: Path) -> None:
