@@ -207,7 +207,7 @@ class NamesFile:
     @classmethod
     def load(cls, path: Path, space: FeatureSpace) -> NamesFile:
         """Read a file; MismatchError if its names are for the features of another space."""
-        asked = f"own names in {path}"
+        asked = f"own names in {path.name}"
         if not path.is_file():
             raise NotFoundError(asked, "no such file", "Check the path.")
         if path.stat().st_size > MAX_FILE_BYTES:
