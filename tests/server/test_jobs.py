@@ -189,6 +189,8 @@ def serving(folder: Path) -> Iterator[tuple[httpx2.Client, subprocess.Popen[byte
         ready = next(line for line in log.read_text().splitlines() if line.startswith("Listening on "))
         with httpx2.Client(base_url=ready.split()[-1], timeout=30) as client:
             yield client, process
+    except httpx2.TransportError as error:
+        raise AssertionError(f"the server ended: {process.poll()}\n{log.read_text()[-4_000:]}") from error
     finally:
         process.kill()
         process.wait()
