@@ -48,6 +48,13 @@ class SaeIndexError(Exception):
         return f"{self.asked}: {self.found.rstrip('.')}. {self.do.rstrip('.')}."
 
 
+def rebuilt(kind: object, asked: str, found: str, do: str) -> SaeIndexError | None:
+    """Return the error that was sent or kept as the name of its class and its parts; None for another name."""
+    known = globals().get(kind) if isinstance(kind, str) else None
+    is_ours = isinstance(known, type) and issubclass(known, SaeIndexError)
+    return known(asked, found, do) if is_ours and known is not None else None
+
+
 class InvalidInputError(SaeIndexError, ValueError):
     """A value cannot be used as it is."""
 

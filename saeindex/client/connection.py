@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from saeindex import errors
 from saeindex.client.wire import MEDIA_TYPE, unpacked
-from saeindex.errors import AccessError, InvalidInputError, SaeIndexError, ServerError
+from saeindex.errors import AccessError, InvalidInputError, SaeIndexError, ServerError, rebuilt
 
 if TYPE_CHECKING:
     import httpx2
@@ -98,9 +97,8 @@ def read(answer: httpx2.Response) -> Any:
 def error_of(problem: Mapping[str, Any]) -> SaeIndexError:
     """Return the error that a problem is."""
     parts = str(problem["asked"]), str(problem["found"]), str(problem["do"])
-    kind = getattr(errors, str(problem["type"]), None)
-    if isinstance(kind, type) and issubclass(kind, SaeIndexError):
-        return kind(*parts)
+    if (error := rebuilt(problem["type"], *parts)) is not None:
+        return error
     status = problem.get("status")
     if status in (401, 403):
         return AccessError(*parts)

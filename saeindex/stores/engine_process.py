@@ -13,8 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from saeindex import errors
-from saeindex.errors import EngineDiedError, SaeIndexError
+from saeindex.errors import EngineDiedError, SaeIndexError, StorageError, rebuilt
 from saeindex.stores.messages import compact, packed, receive, received, send, unpacked
 
 if TYPE_CHECKING:
@@ -141,8 +140,7 @@ class RelayedEngine:
 def _result(message: bytes) -> Any:
     is_error, answer = unpacked(message)
     if is_error:
-        kind, asked, found, do = answer
-        raise getattr(errors, kind)(asked, found, do)
+        raise rebuilt(*answer) or StorageError(*answer[1:])
     return answer
 
 

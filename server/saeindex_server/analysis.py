@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from saeindex.errors import InvalidInputError, SaeIndexError
+from saeindex.errors import SaeIndexError
 from saeindex.files import replacing
 from saeindex_server.analysis_process import OTHER, AnalysisProcess, AnalysisStopped
-from saeindex_server.logs import log_failure
+from saeindex_server.problems import unknown_failure
 
 if TYPE_CHECKING:
     from saeindex_server.hosting import Hosts
@@ -38,9 +38,7 @@ class AnalysisThread:
             try:
                 self._analyse(job)
             except BaseException as error:
-                log_failure(job.id, error)
-                found = "the server failed in a way that it does not know"
-                self._jobs.finish(job.id, "failed", error=InvalidInputError(job.kind, found, "Report it."))
+                self._jobs.finish(job.id, "failed", error=unknown_failure(job.id, job.kind, error))
 
     def _analyse(self, job: Job) -> None:
         asked: dict[str, Any] = dict(job.asked)
@@ -49,15 +47,13 @@ class AnalysisThread:
             indexes.append(self._hosts.get(other))
 
         def is_stopped() -> bool:
-            return self._jobs.is_closed or self._jobs.is_cancelled(job.id)
+            return self._jobs.is_to_stop(job.id)
 
         try:
             found = self._process.run(job.kind, asked, indexes, job.condition, self._seconds, is_stopped)
         except AnalysisStopped as error:
-            if self._jobs.is_closed:
-                self._jobs.again(job.id)
-            elif self._jobs.is_cancelled(job.id):
-                self._jobs.finish(job.id, "cancelled")
+            if is_stopped():
+                self._jobs.stopped(job.id)
             else:
                 self._jobs.finish(job.id, "failed", error=error)
         except SaeIndexError as error:

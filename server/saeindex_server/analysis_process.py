@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from saeindex import errors
 from saeindex.client import wire
-from saeindex.errors import EngineDiedError, InvalidInputError, SaeIndexError, StorageError
+from saeindex.errors import EngineDiedError, InvalidInputError, SaeIndexError, StorageError, rebuilt
 from saeindex.index import FeatureIndex
 from saeindex.indexing.create_open import index_in
 from saeindex.protocols import EncoderIdentity, Layout
@@ -114,8 +114,7 @@ class AnalysisProcess:
             if kind == "done":
                 return asked[0], asked[1]
             if kind == "failed":
-                name, *parts = asked
-                raise getattr(errors, name, StorageError)(*parts)
+                raise rebuilt(*asked) or StorageError(*asked[1:])
             try:
                 answer = [False, _answered(kind, wholes[number], asked)]
             except SaeIndexError as error:
@@ -267,8 +266,7 @@ class _Analyst:
         send(self._answers, packed(message))
         is_error, answer = receive(self._requests)
         if is_error:
-            kind, *parts = answer
-            raise getattr(errors, kind, StorageError)(*parts)
+            raise rebuilt(*answer) or StorageError(*answer[1:])
         return answer
 
 

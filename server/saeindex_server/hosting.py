@@ -59,10 +59,6 @@ class HostedIndex:
         self._parts: OrderedDict[str, _Part] = OrderedDict()
         self._read, self._revision = 0.0, ""
 
-    def open(self) -> None:
-        """Open the whole index, so that errors come before the first request."""
-        self.whole()
-
     def whole(self) -> FeatureIndex:
         """Return the whole index; it is opened if it is not."""
         with self._lock:

@@ -14,12 +14,12 @@ from typing import IO, TYPE_CHECKING
 
 from anyio import to_thread
 
-from saeindex.errors import EngineDiedError, InvalidInputError, SaeIndexError
+from saeindex.errors import EngineDiedError, SaeIndexError
 from saeindex.files import sync
 from saeindex_server.encoding import for_records
 from saeindex_server.jobs import Job, Jobs
-from saeindex_server.logs import log, log_failure
-from saeindex_server.problems import Refusal
+from saeindex_server.logs import log
+from saeindex_server.problems import Refusal, unknown_failure
 
 if TYPE_CHECKING:
     from saeindex.index import FeatureIndex
@@ -119,11 +119,7 @@ class Ingestion:
             try:
                 self._index(job)
             except BaseException as error:
-                log_failure(job.id, error)
-                found = "the server failed in a way that it does not know"
-                self._jobs.finish(
-                    job.id, "failed", error=InvalidInputError("add records", found, "Report it.")
-                )
+                self._jobs.finish(job.id, "failed", error=unknown_failure(job.id, "add records", error))
 
     def _index(self, job: Job) -> None:
         for attempt in range(1, ATTEMPTS + 1):
@@ -133,10 +129,7 @@ class Ingestion:
                     report = hosted.call(None, lambda index: self._add(index, job))
                 self._jobs.finish(job.id, "done", report)
             except _Stopped:
-                if self._jobs.is_cancelled(job.id):
-                    self._jobs.finish(job.id, "cancelled")
-                else:
-                    self._jobs.again(job.id)
+                self._jobs.stopped(job.id)
             except EngineDiedError as error:
                 if attempt < ATTEMPTS:
                     log("records are added again", job=job.id, attempt=attempt)
@@ -154,7 +147,7 @@ class Ingestion:
             nonlocal read
             read += count
             self._jobs.progress(job.id, read)
-            if self._jobs.is_closed or self._jobs.is_cancelled(job.id):
+            if self._jobs.is_to_stop(job.id):
                 raise _Stopped
 
         path = self._jobs.spooled_file(job.id)

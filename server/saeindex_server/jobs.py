@@ -174,19 +174,19 @@ class Jobs:
         order = "kind = 'records'" if is_records else "kind <> 'records'"
         question = f"SELECT * FROM jobs WHERE state = 'queued' AND {order} ORDER BY number LIMIT 1"  # noqa: S608
         while not self._is_closed:
-            row = self._database.row(question)
-            if row is not None:
-                with self._database.transaction() as statements:
-                    taken = statements.execute(
-                        "UPDATE jobs SET state = 'running', started = ? WHERE id = ? AND state = 'queued'",
-                        (now(), row["id"]),
-                    )
-                if taken.rowcount:
-                    return self.get(row["id"])
-                continue
-            with self._changed:
-                if not self._is_closed:
+            with self._changed:  # a job that comes meanwhile is noticed at once
+                row = self._database.row(question)
+                if row is None and not self._is_closed:
                     self._changed.wait(1.0)
+                if row is None:
+                    continue
+            with self._database.transaction() as statements:
+                taken = statements.execute(
+                    "UPDATE jobs SET state = 'running', started = ? WHERE id = ? AND state = 'queued'",
+                    (now(), row["id"]),
+                )
+            if taken.rowcount:
+                return self.get(row["id"])
         return None
 
     def progress(self, identity: str, read: int) -> None:
@@ -223,8 +223,15 @@ class Jobs:
             for is_packed in (False, True):
                 self.result_file(row["id"], is_packed).unlink(missing_ok=True)
 
-    def again(self, identity: str) -> None:
-        """Queue a running job again."""
+    def is_to_stop(self, identity: str) -> bool:
+        """Whether a running job was cancelled, or the server ends."""
+        return self._is_closed or identity in self._cancelled
+
+    def stopped(self, identity: str) -> None:
+        """End a running job that was cancelled; queue one again that stopped because the server ends."""
+        if identity in self._cancelled:
+            self.finish(identity, "cancelled")
+            return
         with self._database.transaction() as statements:
             statements.execute("UPDATE jobs SET state = 'queued', read = 0 WHERE id = ?", (identity,))
 
@@ -241,10 +248,6 @@ class Jobs:
             self._cancelled.add(job.id)
         changed = self.get(job.id)
         return job if changed is None else changed
-
-    def is_cancelled(self, identity: str) -> bool:
-        """Whether a running job was cancelled."""
-        return identity in self._cancelled
 
     @property
     def is_closed(self) -> bool:

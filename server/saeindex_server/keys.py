@@ -90,6 +90,7 @@ class KeyStore:
         self._known: dict[str, bytes] = {}
         self._pepper = secrets.token_bytes(32)
         self._deriving = threading.Lock()
+        self._are_on = False
 
     def create(
         self,
@@ -133,6 +134,12 @@ class KeyStore:
         """Return the number of keys, revoked ones included."""
         row = self._database.row("SELECT COUNT(*) AS n FROM keys")
         return 0 if row is None else int(row["n"])
+
+    @property
+    def are_on(self) -> bool:
+        """Whether a key was ever made; the file is asked until one was."""
+        self._are_on = self._are_on or self.count() > 0
+        return self._are_on
 
     def revoke(self, identity: str) -> Key:
         """End a key now; NotFoundError if there is none of that id."""

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from saeindex import errors
-from saeindex.errors import SaeIndexError
+from saeindex.errors import InvalidInputError, SaeIndexError, rebuilt
 from saeindex_server.logs import log_failure
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ TITLES = {
     504: "It took too long",
 }
 RETRY_SECONDS = "1"
+UNKNOWN = "the server failed in a way that it does not know"
 
 
 class Refusal(SaeIndexError):
@@ -88,15 +89,14 @@ def status_of(error: SaeIndexError) -> int:
     return next(status for kind in type(error).__mro__ if (status := STATUSES.get(kind)))
 
 
-def problem_response(error: SaeIndexError, request_id: str, status: int | None = None) -> Response:
+def problem_response(error: SaeIndexError, request_id: str) -> Response:
     """Return the response of an error."""
-    code = status or status_of(error)
-    kind = TITLES.get(code, "Refusal") if isinstance(error, Refusal) else type(error).__name__
+    code, is_refusal = status_of(error), isinstance(error, Refusal)
     headers = dict(error.headers) if isinstance(error, Refusal) else {}
     if code in (429, 503):
         headers.setdefault("Retry-After", RETRY_SECONDS)
     body = {
-        "type": kind if not isinstance(error, Refusal) else "about:blank",
+        "type": "about:blank" if is_refusal else type(error).__name__,
         "title": TITLES.get(code, "The request failed"),
         "status": code,
         "detail": str(error),
@@ -137,10 +137,8 @@ def add_handlers(app: FastAPI) -> None:
 
     async def unexpected(request: Request, error: Exception) -> Response:
         log_failure(request_id_of(request), error)
-        found = "the server failed in a way that it does not know"
-        refusal = Refusal(
-            500, f"{request.method} {request.url.path}", found, "Report it with the request id."
-        )
+        asked = f"{request.method} {request.url.path}"
+        refusal = Refusal(500, asked, UNKNOWN, "Report it with the request id.")
         return problem_response(refusal, request_id_of(request))
 
     app.add_exception_handler(SaeIndexError, of_ours)
@@ -157,13 +155,17 @@ HTTP_PROBLEMS = {
 }
 
 
+def unknown_failure(identity: str, asked: str, error: BaseException) -> SaeIndexError:
+    """Log an error that a job should not meet, and return the one that the job ends with."""
+    log_failure(identity, error)
+    return InvalidInputError(asked, UNKNOWN, "Report it.")
+
+
 def error_of(kept: Mapping[str, Any]) -> SaeIndexError:
     """Return the error that a job kept."""
-    kind = getattr(errors, str(kept["type"]), None)
     parts = str(kept["asked"]), str(kept["found"]), str(kept["do"])
-    if isinstance(kind, type) and issubclass(kind, SaeIndexError):
-        return kind(*parts)
-    return Refusal(504 if kept["type"] == "AnalysisStopped" else 503, *parts)
+    status = 504 if kept["type"] == "AnalysisStopped" else 503
+    return rebuilt(kept["type"], *parts) or Refusal(status, *parts)
 
 
 def refused_body(faults: Sequence[Any]) -> SaeIndexError:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Literal
 
 from fastapi import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from saeindex_server.problems import documented
 
-R = TypeVar("R")
 # The problems that every route of an index may answer with.
 PROBLEMS = (400, 401, 403, 404, 413, 422, 429, 503, 504)
 JSON = "application/json"
@@ -274,7 +273,7 @@ class AnalysisReply(Reply):
     """What an analysis found, as the command prints it with `--json`."""
 
 
-class StateReply(Reply, Generic[R]):
+class StateReply(Reply):
     """Whether the server lives, or is ready."""
 
     status: str

@@ -60,18 +60,17 @@ class Service:
     @property
     def needs_keys(self) -> bool:
         """Whether every request needs a key: not on loopback before the first key was made."""
-        return not self.settings.is_loopback or self.keys.count() > 0
+        return not self.settings.is_loopback or self.keys.are_on
 
     def start(self) -> None:
         """Open the indexes, then begin with what waits."""
-        if not self.settings.is_loopback and self.keys.count() == 0:
+        if not self.settings.is_loopback and not self.keys.are_on:
             raise InvalidInputError(
                 f"serve on {self.settings.host}",
                 "anybody in the network could use it: there is no key",
                 f"Make one: `saeindex keys create NAME --state {self.settings.state}`.",
             )
         for hosted in self.hosts:
-            hosted.open()
             hosted.whole().encoder.encode_query(["warm"])
         self.jobs.requeue()
         self._forget_answers()
