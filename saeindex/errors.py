@@ -49,7 +49,7 @@ class SaeIndexError(Exception):
 
 
 def rebuilt(kind: object, asked: str, found: str, do: str) -> SaeIndexError | None:
-    """Return the error that was sent or kept as the name of its class and its parts; None for another name."""
+    """Return the error that was sent or kept as the name of its class and its parts, if it is ours."""
     known = globals().get(kind) if isinstance(kind, str) else None
     is_ours = isinstance(known, type) and issubclass(known, SaeIndexError)
     return known(asked, found, do) if is_ours and known is not None else None

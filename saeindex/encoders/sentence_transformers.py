@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from saeindex.encoders.bert_numpy import BertInNumpy
-    from saeindex.encoders.bert_torch import BertEncoder
+    from saeindex.encoders.bert_torch import BertEncoder, BertInOneCall
     from saeindex.types import FloatArray
 
 # Tokens of a padded batch: larger batches exceed the cache of a CPU and are not faster.
@@ -35,6 +35,13 @@ ROWS, ROW_STEP = 4, 16
 # Maximum number of queries that numpy embeds: as many as a search of many queries encodes at once.
 NUMPY_QUERIES = 256
 BUNDLED_NAMES = ("minilm", DEFAULT_ENCODER, f"sentence-transformers/{DEFAULT_ENCODER}")
+
+
+class Row(NamedTuple):
+    """The token ids of a text, and the length that they are padded to."""
+
+    ids: list[int]
+    length: int
 
 
 class SentenceTransformerEncoder:
@@ -124,6 +131,26 @@ class SentenceTransformerEncoder:
         """Return what :meth:`encode_document` does, up to rounding; see :meth:`encode_query_in_rows`."""
         return self._in_rows(_with_prompt(self._document_prompt, texts))
 
+    @property
+    def rows_at_once(self) -> int:
+        """The most rows that :meth:`encode_rows` takes; 0 where another library computes the model."""
+        return ROWS if isinstance(self._backend, _BertBackend) else 0
+
+    def query_rows(self, texts: Sequence[str]) -> list[Row]:
+        """Return query texts as rows for :meth:`encode_rows`."""
+        return self._rows(_with_prompt(self._query_prompt, texts))
+
+    def encode_rows(self, rows: Sequence[Row]) -> FloatArray:
+        """Return unit vectors (n, d) float32 of up to ``rows_at_once`` rows of one length.
+
+        A row's vector does not depend on the others, bit for bit.
+        """
+        backend = self._backend
+        if not isinstance(backend, _BertBackend):
+            raise EncoderError("rows", "another library computes this model", "Use encode_query.")
+        vectors = backend.embed_rows([row.ids for row in rows])
+        return self._checked(vectors, f"rows on {backend.device}")
+
     def encode_phrases(self, texts: Sequence[str]) -> FloatArray:
         """Return what :meth:`encode_query` does, faster for many; the last bits may depend on the others."""
         return self._encode(_with_prompt(self._query_prompt, texts))
@@ -133,19 +160,20 @@ class SentenceTransformerEncoder:
         return self._backend.token_spans(text)
 
     def _in_rows(self, texts: list[str]) -> FloatArray:
-        backend = self._backend
-        if not isinstance(backend, _BertBackend):
+        if not self.rows_at_once:
             return self._encode(texts, of_one_length=True)
-        token_ids = backend.tokenize(texts)
-        lengths = [padded_length(ids, ROW_STEP) for ids in token_ids]
-        order = sorted(range(len(texts)), key=lengths.__getitem__)
+        rows = self._rows(texts)
         vectors = np.empty((len(texts), self._identity.dimension), np.float32)
-        for _, run in groupby(order, key=lengths.__getitem__):
+        order = sorted(range(len(texts)), key=lambda i: rows[i].length)
+        for _, run in groupby(order, key=lambda i: rows[i].length):
             same = list(run)
             for at in range(0, len(same), ROWS):
-                rows = same[at : at + ROWS]
-                vectors[rows] = backend.embed_rows([token_ids[i] for i in rows])
-        return self._checked(vectors, f"rows on {backend.device}")
+                places = same[at : at + ROWS]
+                vectors[places] = self.encode_rows([rows[i] for i in places])
+        return vectors
+
+    def _rows(self, texts: list[str]) -> list[Row]:
+        return [Row(ids, padded_length(ids, ROW_STEP)) for ids in self._backend.tokenize(texts)]
 
     def _encode(self, texts: list[str], of_one_length: bool = False) -> FloatArray:
         import torch
@@ -243,13 +271,14 @@ class _BertBackend:
         return BertEncoder(self._folder, self._config, self.dtype, self.device)
 
     @cached_property
-    def _row_model(self) -> BertEncoder:
+    def _row_model(self) -> BertInOneCall:
         """The model in the precision that numpy has, where numpy would embed queries."""
-        if not self.has_numpy or self.device != "cpu":
-            return self._model
-        from saeindex.encoders.bert_torch import BertEncoder
+        from saeindex.encoders.bert_torch import BertEncoder, BertInOneCall
 
-        return BertEncoder(self._folder, self._config, choose_dtype("fp32", self.device), self.device)
+        if not self.has_numpy or self.device != "cpu":
+            return BertInOneCall(self._model)
+        dtype = choose_dtype("fp32", self.device)
+        return BertInOneCall(BertEncoder(self._folder, self._config, dtype, self.device))
 
     @cached_property
     def _numpy_model(self) -> BertInNumpy:
@@ -288,24 +317,22 @@ class _BertBackend:
         import torch
 
         with torch.inference_mode():
-            states = self._embedded(self._row_model, token_ids, ROWS, ROW_STEP, is_masked=True)
+            ids, mask, lengths = self._padded(token_ids, ROWS, ROW_STEP)
+            states = self._pooled(self._row_model(ids, mask), mask, lengths, len(token_ids))
             vectors: FloatArray = torch.nn.functional.normalize(states, dim=-1).cpu().numpy()
         return vectors
 
     def embed(self, token_ids: list[list[int]]) -> torch.Tensor:
         # A run of two to seven texts gets extra rows of one padding token, which are dropped at the end.
         rows = 1 if len(token_ids) == 1 else max(len(token_ids), LENGTH_STEP)
-        return self._embedded(self._model, token_ids, rows)
+        ids, mask, lengths = self._padded(token_ids, rows)
+        states = self._model(ids, None if bool(mask.all()) else mask)
+        return self._pooled(states, mask, lengths, len(token_ids))
 
-    def _embedded(
-        self,
-        model: BertEncoder,
-        token_ids: list[list[int]],
-        rows: int,
-        step: int = LENGTH_STEP,
-        is_masked: bool = False,
-    ) -> torch.Tensor:
-        """Return the pooled states (n, d) of a batch of ``rows``; without padding it needs no mask."""
+    def _padded(
+        self, token_ids: list[list[int]], rows: int, step: int = LENGTH_STEP
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return ids (rows, length), where they are no padding, and the number of tokens of each row."""
         import torch
 
         longest = min(self.max_length, padded_length(max(token_ids, key=len), step))
@@ -314,14 +341,20 @@ class _BertBackend:
         for row, ids in enumerate(token_ids):
             padded[row, : len(ids)] = ids
             lengths[row] = len(ids)
-        mask = (torch.arange(longest)[None] < lengths[:, None]).to(self.device)
-        is_padded = is_masked or bool((~mask).any())
-        states = model(torch.from_numpy(padded).to(self.device), mask if is_padded else None)
-        states = states[: len(token_ids)].float()
+        mask = torch.arange(longest)[None] < lengths[:, None]
+        return torch.from_numpy(padded).to(self.device), mask.to(self.device), lengths.to(self.device)
+
+    def _pooled(
+        self, states: torch.Tensor, mask: torch.Tensor, lengths: torch.Tensor, count: int
+    ) -> torch.Tensor:
+        """Return the pooled states (count, d) of the first rows."""
+        import torch
+
+        states = states[:count].float()
         if self.pooling == "cls":
             return states[:, 0]
         # Sum in float32: bf16 loses small components of a long text.
-        weights = (mask.float() / lengths.to(self.device)[:, None])[: len(token_ids)]
+        weights = (mask.float() / lengths[:, None])[:count]
         return torch.einsum("nl,nld->nd", weights, states)
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import queue
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,39 +19,46 @@ from saeindex.errors import StorageError
 if TYPE_CHECKING:
     from saeindex.protocols import EncoderIdentity, TextEncoder
     from saeindex.types import FloatArray
-
 SECONDS_TO_END = 30
 # Threads of torch for small batches: as many as there are cores take 25 times as long beside other work.
 ROW_THREADS = max(1, (os.cpu_count() or 1) // 4)
+# The most texts of a batch where the encoder has no rows.
+MAX_BATCH = 64
 
 
-@dataclass(slots=True)
-class _Asked:
-    texts: list[str]
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    text: str
+    # What the encoder takes: a row of tokens, or the text.
+    row: Any
     found: Future[FloatArray] = field(default_factory=Future)
 
 
 class SharedEncoder:
     """A :class:`~saeindex.protocols.TextEncoder` for threads: what they ask meanwhile is encoded together.
 
-    While a batch is encoded, further queries wait and form the next one; an idle encoder starts at once. A
-    vector does not depend on the batch that it was computed in where the encoder has
-    ``encode_query_in_rows``.
+    What waits longest is encoded next, with what waits and has the same length, and answered while the rest
+    is encoded; an idle encoder starts at once. Where the encoder has ``encode_rows``, a vector does not
+    depend on those that it is encoded with.
     """
 
     def __init__(
         self,
         encoder: TextEncoder,
-        max_batch: int = 64,
         kept: int = 20_000,
         on_batch: Callable[[int, float], None] = lambda size, seconds: None,
     ) -> None:
         """``kept`` vectors are remembered; ``on_batch`` is told the size and seconds of each batch."""
-        self._encoder, self._max_batch, self._size, self._on_batch = encoder, max_batch, kept, on_batch
-        self._together = getattr(encoder, "encode_query_in_rows", encoder.encode_query)
+        self._encoder, self._size, self._on_batch = encoder, kept, on_batch
+        self._at_once = getattr(encoder, "rows_at_once", 0)
+        self._encode: Callable[[list[Any]], FloatArray] = (
+            encoder.encode_rows if self._at_once else encoder.encode_query  # type: ignore[attr-defined]
+        )
         self._kept: OrderedDict[str, FloatArray] = OrderedDict()
         self._lock, self._local = threading.Lock(), threading.local()
-        self._waiting: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
+        self._changed = threading.Condition()
+        # What waits, by padded length; the length that waits longest is first.
+        self._waiting: dict[int, deque[_Waiting]] = {}
         self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="saeindex-encoder", daemon=True)
         self._thread.start()
@@ -64,8 +70,9 @@ class SharedEncoder:
 
     @property
     def waiting(self) -> int:
-        """The number of requests that wait to be encoded."""
-        return self._waiting.qsize()
+        """The number of queries that wait to be encoded."""
+        with self._changed:
+            return sum(map(len, self._waiting.values()))
 
     @contextmanager
     def indexing(self) -> Iterator[None]:
@@ -89,12 +96,12 @@ class SharedEncoder:
 
         They are those of queries, bit for bit, so that what is learned of the same records is the same.
         """
-        return self._in_parts(self._together, texts)
+        own = self._encoder
+        return self._in_parts(getattr(own, "encode_query_in_rows", own.encode_query), texts)
 
     def _in_parts(self, encode: Callable[[Sequence[str]], FloatArray], texts: Sequence[str]) -> FloatArray:
         self._use_threads(ROW_THREADS)
-        places = range(0, len(texts), self._max_batch)
-        parts = [encode(texts[at : at + self._max_batch]) for at in places]
+        parts = [encode(texts[at : at + MAX_BATCH]) for at in range(0, len(texts), MAX_BATCH)]
         return np.concatenate(parts) if parts else np.empty((0, self.identity.dimension), np.float32)
 
     def token_spans(self, text: str) -> Sequence[tuple[int, int]]:
@@ -105,61 +112,68 @@ class SharedEncoder:
         """Return unit vectors (n, d) float32 for query texts."""
         known = self._remembered(texts)
         fresh = [text for text in dict.fromkeys(texts) if text not in known]
-        for start in range(0, len(fresh), self._max_batch):
-            part = fresh[start : start + self._max_batch]
-            known |= zip(part, self._encoded(part), strict=True)
+        known |= {one.text: one.found.result() for one in self._asked(fresh)}
         if not texts:
             return np.empty((0, self.identity.dimension), np.float32)
         return np.stack([known[text] for text in texts])
 
     def close(self) -> None:
         """Encode what waits, and end."""
-        self._is_closed = True
-        self._waiting.put(None)
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify()
         self._thread.join(SECONDS_TO_END)
 
-    def _encoded(self, texts: list[str]) -> FloatArray:
-        if self._is_closed:
-            raise StorageError("encode a query", "the server ends", "Ask again, of another or later.")
-        asked = _Asked(texts)
-        self._waiting.put(asked)
-        return asked.found.result()
+    def _asked(self, texts: list[str]) -> list[_Waiting]:
+        if not texts:
+            return []
+        if self._at_once:
+            rows = self._encoder.query_rows(texts)  # type: ignore[attr-defined]  # as rows_at_once says
+            asked = [(_Waiting(text, row), row.length) for text, row in zip(texts, rows, strict=True)]
+        else:
+            asked = [(_Waiting(text, text), 0) for text in texts]
+        with self._changed:
+            if self._is_closed:
+                raise StorageError("encode a query", "the server ends", "Ask again, of another or later.")
+            for one, length in asked:
+                self._waiting.setdefault(length, deque()).append(one)
+            self._changed.notify()
+        return [one for one, _ in asked]
 
     def _run(self) -> None:
-        ends = False
-        while not ends:
-            batch: list[_Asked] = []
-            first = self._waiting.get()
-            while first is not None:
-                batch.append(first)
-                if sum(len(one.texts) for one in batch) >= self._max_batch or self._waiting.empty():
-                    break
-                first = self._waiting.get()
-            ends = first is None
-            if batch:
-                self._answer(batch)
-        while not self._waiting.empty():  # what came with the end
-            if (late := self._waiting.get()) is not None:
-                self._answer([late])
+        while batch := self._next():
+            self._answer(batch)
 
-    def _answer(self, batch: list[_Asked]) -> None:
-        texts = list(dict.fromkeys(text for one in batch for text in one.texts))
+    def _next(self) -> list[_Waiting]:
+        """Wait for something to encode; nothing at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._is_closed)
+            if not self._waiting:
+                return []
+            length = next(iter(self._waiting))
+            same = self._waiting.pop(length)
+            batch = [same.popleft() for _ in range(min(len(same), self._at_once or MAX_BATCH))]
+            if same:  # the other lengths come first
+                self._waiting[length] = same
+            return batch
+
+    def _answer(self, batch: list[_Waiting]) -> None:
         started = time.perf_counter()
         try:
             self._use_threads(ROW_THREADS)
-            vectors = dict(zip(texts, self._together(texts), strict=True))
+            found = self._encode([one.row for one in batch])
         except BaseException as error:
             for one in batch:
                 one.found.set_exception(error)
             return
-        self._on_batch(len(texts), time.perf_counter() - started)
-        self._remember(vectors)
-        for one in batch:
-            one.found.set_result(np.stack([vectors[text] for text in one.texts]))
+        self._on_batch(len(batch), time.perf_counter() - started)
+        self._remember({one.text: vector for one, vector in zip(batch, found, strict=True)})
+        for one, vector in zip(batch, found, strict=True):
+            one.found.set_result(vector)
 
     def _use_threads(self, count: int) -> None:
         """Let torch use so many threads for what this thread asks; the last bits of a result depend on it."""
-        if hasattr(self._encoder, "encode_query_in_rows"):
+        if self._at_once:
             import torch
 
             torch.set_num_threads(count)

@@ -168,10 +168,8 @@ class Service:
         with self._opening:
             place = json.dumps(space.encoder.signature(), sort_keys=True)
             if place not in self._encoders:
-                settings, metrics = self.settings, self.metrics
-                self._encoders[place] = SharedEncoder(
-                    space.open_encoder(), settings.max_batch, settings.query_cache, metrics.batch
-                )
+                kept, metrics = self.settings.query_cache, self.metrics
+                self._encoders[place] = SharedEncoder(space.open_encoder(), kept, metrics.batch)
             return self._encoders[place]
 
     def measured(self, running: int) -> bytes:

@@ -57,7 +57,6 @@ class ServerSettings(BaseSettings):
         default=0, ge=0, description="bytes that the analysis process may take; 0 for any"
     )
     shutdown: float = Field(default=20.0, gt=0, description="seconds that running requests get at the end")
-    max_batch: int = Field(default=64, ge=1, le=1_024, description="queries that are encoded together")
     query_cache: int = Field(default=20_000, ge=0, description="query embeddings that are kept")
 
     @property

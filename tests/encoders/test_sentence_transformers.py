@@ -17,7 +17,7 @@ from saeindex import FeatureSpace, open_encoder
 from saeindex.devices import choose_device, choose_dtype, one_blas_thread
 from saeindex.encoders.bert_config import BertConfig
 from saeindex.encoders.bert_numpy import BertInNumpy
-from saeindex.encoders.bert_torch import BertEncoder
+from saeindex.encoders.bert_torch import BertEncoder, BertInOneCall
 from saeindex.encoders.sentence_transformers import (
     SentenceTransformerEncoder,
     _BertBackend,
@@ -277,3 +277,14 @@ def test_blas_has_one_thread_during_embedding_and_is_restored_afterwards() -> No
         limit.__enter__()
         other.submit(limit.__exit__).result()
     assert threads() == before
+
+
+def test_one_call_for_each_shape_gives_the_model_s_states_bit_for_bit() -> None:
+    folder, _ = find_model("minilm", None)
+    model = BertEncoder(folder, BertConfig.read(folder), torch.float32, "cpu")
+    in_one_call, rng = BertInOneCall(model), np.random.default_rng(0)
+    with torch.inference_mode():
+        for length in (16, 32, 16):
+            ids = torch.from_numpy(rng.integers(0, 30_000, (4, length)))
+            mask = torch.arange(length)[None] < torch.tensor([[3], [length], [9], [1]])
+            assert torch.equal(in_one_call(ids, mask), model(ids, mask))

@@ -25,7 +25,7 @@ def real() -> TextEncoder:
 
 def test_many_threads_get_what_one_gets_bit_for_bit_in_fewer_batches(real: TextEncoder) -> None:
     sizes: list[int] = []
-    shared = SharedEncoder(real, 64, 0, lambda size, seconds: sizes.append(size))
+    shared = SharedEncoder(real, 0, lambda size, seconds: sizes.append(size))
     alone = [shared.encode_query([text])[0] for text in TEXTS]
     assert sizes == [1] * len(TEXTS)
     sizes.clear()
@@ -40,7 +40,7 @@ def test_many_threads_get_what_one_gets_bit_for_bit_in_fewer_batches(real: TextE
 
 def test_a_remembered_query_is_not_encoded_again_and_the_oldest_is_forgotten(real: TextEncoder) -> None:
     sizes: list[int] = []
-    shared = SharedEncoder(real, 64, 2, lambda size, seconds: sizes.append(size))
+    shared = SharedEncoder(real, 2, lambda size, seconds: sizes.append(size))
     for text in ("a", "b", "a", "c", "a", "b"):
         shared.encode_query([text])
     assert len(sizes) == 4
