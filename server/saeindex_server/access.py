@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Response
 
 from saeindex.client.wire import MEDIA_TYPE, packed
 from saeindex.errors import MismatchError
 from saeindex_server.hosting import HostedIndex, no_such_index
 from saeindex_server.keys import LOCAL, Key, Scope
 from saeindex_server.problems import Refusal, request_id_of
-from saeindex_server.replies import JSON, encoded
+from saeindex_server.replies import reply
 
 if TYPE_CHECKING:
     from saeindex.index import FeatureIndex
@@ -35,11 +35,11 @@ class Access:
     request_id: str
     takes_results: bool = False
 
-    def encoded(self, value: V, described: Callable[[V], Any]) -> tuple[bytes, str]:
-        """Return a result as bytes with their type: as it is for our client, described as JSON for others."""
+    def answer(self, value: V, described: Callable[[V], Any]) -> Response:
+        """Return a result as a response: as it is for our client, described as JSON for others."""
         if self.takes_results:
-            return packed(value), MEDIA_TYPE
-        return encoded(described(value)), JSON
+            return Response(packed(value), media_type=MEDIA_TYPE)
+        return reply(described(value))
 
     def need(self, scope: Scope) -> None:
         """Refuse (403) a key without this scope."""

@@ -19,6 +19,7 @@ from saeindex.errors import StorageError
 if TYPE_CHECKING:
     from saeindex.protocols import EncoderIdentity, TextEncoder
     from saeindex.types import FloatArray
+
 SECONDS_TO_END = 30
 # Threads of torch for small batches: as many as there are cores take 25 times as long beside other work.
 ROW_THREADS = max(1, (os.cpu_count() or 1) // 4)

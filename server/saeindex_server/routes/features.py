@@ -31,15 +31,15 @@ Limit = Annotated[int, Query(ge=1, le=1_000)]
 async def features(name: str, phrase: Phrase, access: Caller, limit: Limit = 10) -> Response:
     """Return the features that match a phrase, best first."""
 
-    def found(index: FeatureIndex) -> tuple[bytes, str]:
+    def found(index: FeatureIndex) -> Response:
         def described(matches: Sequence[FeatureMatch]) -> dict[str, Any]:
             kinds = [index.space.label(match.id).kind for match in matches]
             listed = [asdict(match) | {"kind": kind} for match, kind in zip(matches, kinds, strict=True)]
             return {"phrase": phrase, "features": listed}
 
-        return access.encoded(index.features(phrase, limit), described)
+        return access.answer(index.features(phrase, limit), described)
 
-    return _response(*await access.index(name).run(found))
+    return await access.index(name).run(found)
 
 
 @router.get("/features/{feature}", summary="Describe a feature", response_model=replies.CardReply,
@@ -49,7 +49,7 @@ async def feature(
 ) -> Response:
     """Return the label, frequencies, strongest records and similar features of a feature."""
     found = await access.index(name).run(lambda index: index.feature(_number(index, feature), examples))
-    return _response(*access.encoded(found, lambda card: card.to_json()))
+    return access.answer(found, lambda card: card.to_json())
 
 
 @router.get("/features/{feature}/companions", summary="Features that occur with it",
@@ -71,15 +71,13 @@ async def companions(
         return list(index.companions(_number(index, feature), **options, limit=limit))
 
     listed = await access.index(name, "analyse").run(found)
-    return _response(*access.encoded(listed, lambda them: {"companions": [asdict(one) for one in them]}))
+    return access.answer(listed, lambda them: {"companions": [asdict(one) for one in them]})
 
 
 @router.get("/concept", summary="Resolve a phrase", response_model=replies.ConceptReply, tags=["features"])
 async def concept(name: str, phrase: Phrase, access: Caller) -> Response:
     """Return the features that a phrase, or ``#id``, resolves to."""
-    return _response(
-        *access.encoded(await access.index(name).run(lambda index: index.concept(phrase)), asdict)
-    )
+    return access.answer(await access.index(name).run(lambda index: index.concept(phrase)), asdict)
 
 
 @router.patch("/features/{feature}", summary="Rename or hide a feature", response_model=replies.LabelReply,
@@ -155,10 +153,10 @@ async def fit_profile(name: str, body: FitBody, access: Caller, request: Request
 async def steering_profile(name: str, profile: str, access: Caller) -> Response:
     """Return a saved profile, with the concepts of its direction."""
 
-    def found(index: FeatureIndex) -> tuple[bytes, str]:
-        return access.encoded(index.steering_profile(profile), lambda one: _profile(index, one.name))
+    def found(index: FeatureIndex) -> Response:
+        return access.answer(index.steering_profile(profile), lambda one: _profile(index, one.name))
 
-    return _response(*await access.index(name).run(found))
+    return await access.index(name).run(found)
 
 
 @router.patch("/profiles/{profile}", summary="Edit a profile", response_model=replies.ProfileReply,
@@ -183,10 +181,6 @@ async def delete_profile(name: str, profile: str, access: Caller, request: Reque
         return {"profiles": list(index.profiles)}
 
     return await changed_once(access.index(name, "write"), request, "delete a profile", change)
-
-
-def _response(body: bytes, kind: str) -> Response:
-    return Response(body, media_type=kind)
 
 
 def _profile(index: FeatureIndex, name: str) -> dict[str, Any]:

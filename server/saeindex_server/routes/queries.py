@@ -67,8 +67,7 @@ def _counted(access: Access, hits: Hits) -> Hits:
 async def _answer(
     access: Access, name: str, find: Callable[[FeatureIndex], R], described: Callable[[R], Any] = _to_json
 ) -> Response:
-    body, kind = await access.index(name).run(lambda index: access.encoded(find(index), described))
-    return Response(body, media_type=kind)
+    return await access.index(name).run(lambda index: access.answer(find(index), described))
 
 
 @router.post("/search", summary="Search", response_model=replies.HitsReply)
@@ -145,8 +144,7 @@ async def feedback(name: str, body: FeedbackBody, access: Caller) -> Response:
         changed = changed.reject(*body.reject, words=tuple(body.reject_words))
     if body.concept_weights or body.word_weights:
         changed = changed.reweighted(body.concept_weights, body.word_weights)
-    found, kind = access.encoded(changed, lambda one: one.model_dump(mode="json"))
-    return Response(found, media_type=kind)
+    return access.answer(changed, lambda one: one.model_dump(mode="json"))
 
 
 @embeddings_router.post("/embeddings", summary="Embed texts", response_model=replies.EmbeddingsReply)

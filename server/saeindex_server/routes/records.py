@@ -154,7 +154,7 @@ async def get_record(name: str, identity: str, access: Caller) -> Response:
 async def get_records(name: str, body: GetBody, access: Caller) -> Response:
     """Return records by id, in the order of the ids."""
 
-    def found(index: FeatureIndex) -> tuple[bytes, str]:
+    def found(index: FeatureIndex) -> Response:
         records = index.get(body.ids, include=body.include)
         known = {record.id for record in records}
         missing = [one for one in body.ids if one not in known]
@@ -162,10 +162,9 @@ async def get_records(name: str, body: GetBody, access: Caller) -> Response:
         def described(them: list[StoredRecord]) -> dict[str, Any]:
             return {"records": [one.to_json(body.include) for one in them], "missing": missing}
 
-        return access.encoded(records, described)
+        return access.answer(records, described)
 
-    content, kind = await access.index(name).run(found)
-    return Response(content, media_type=kind)
+    return await access.index(name).run(found)
 
 
 @router.post("/records/count", summary="Count records", response_model=replies.CountReply)
@@ -210,5 +209,4 @@ async def export(name: str, body: ExportBody, access: Caller) -> Response:
 async def metadata_fields(name: str, access: Caller) -> Response:
     """Return the metadata fields: what they hold, an example, and how many records have them."""
     found = await access.index(name).run(lambda index: index.metadata_fields())
-    content, kind = access.encoded(found, lambda them: {"fields": [asdict(one) for one in them]})
-    return Response(content, media_type=kind)
+    return access.answer(found, lambda them: {"fields": [asdict(one) for one in them]})
