@@ -10,7 +10,7 @@ demo: $(VENV)/.installed
 	$(BIN)/saeindex demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: format-check lint types imports test
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,10 +12,10 @@ from fastapi.testclient import TestClient
 from saeindex_server.app import create_app
 from saeindex_server.settings import ServerSettings
 
+from benchmarks.suites.server.samples import MUSIC, SAMPLES, filled
 from saeindex import FeatureSpace
 from tests.samples import sample_records
 from tests.server.conftest import HOST, DocumentsOnce, made_index
-from tests.server.sample_requests import MUSIC, SAMPLES
 
 OWN = 'metadata.topic IN ("music", "weather", "cooking")'
 TOPICS = {"music", "weather", "cooking"}
@@ -43,21 +42,13 @@ class Served:
     def ask(self, route: tuple[str, str], key: str | None, job: str = "none") -> httpx2.Response:
         """Ask a route with its sample request."""
         method, template = route
-        sample = SAMPLES[route]
-        replaced = {**IDS, "JOB": job, "FEATURE": self.feature}
-        parts = {name: replaced.get(value, value) for name, value in sample.path.items()}
-        body = None if sample.body is None else json.loads(_with(json.dumps(sample.body), IDS))
+        values = {**IDS, "JOB": job, "ADDING": job, "FEATURE": self.feature, "NAMES": {}}
+        sample = filled(SAMPLES[route], values)
         headers = {} if key is None else {"Authorization": f"Bearer {self.keys.get(key, key)}"}
-        url = template.format(name="papers", **parts)
-        return self.client.request(method, url, json=body, params=sample.params, headers=headers)
+        url = template.format(name="papers", **sample.path)
+        return self.client.request(method, url, json=sample.body, params=sample.params, headers=headers)
 
     feature = "0"
-
-
-def _with(text: str, names: dict[str, str]) -> str:
-    for name, value in names.items():
-        text = text.replace(f'"{name}"', f'"{value}"')
-    return text
 
 
 @pytest.fixture(scope="module")

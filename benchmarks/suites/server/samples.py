@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +26,8 @@ class Sample:
         return self.scope in ("read", "analyse")
 
 
-# By method and path. "JOB" stands for a job of the caller.
+# By method and path. "JOB" stands for a job of the caller, "ADDING" for one that adds records,
+# "NAMES" for what `GET …/names` returned.
 SAMPLES: dict[tuple[str, str], Sample] = {
     ("GET", "/livez"): Sample(""),
     ("GET", "/readyz"): Sample(""),
@@ -56,7 +59,7 @@ SAMPLES: dict[tuple[str, str], Sample] = {
     ("GET", f"{INDEX}/features/{{feature}}/companions"): Sample("analyse", path={"feature": "FEATURE"}),
     ("GET", f"{INDEX}/concept"): Sample("read", params={"q": "rain"}),
     ("GET", f"{INDEX}/names"): Sample("read"),
-    ("PUT", f"{INDEX}/names"): Sample("write", {"names": {}}),
+    ("PUT", f"{INDEX}/names"): Sample("write", {"names": "NAMES"}),
     ("GET", f"{INDEX}/profiles"): Sample("read"),
     ("POST", f"{INDEX}/profiles"): Sample("write", {"name": "mine", "like": ["ID0"]}),
     ("GET", f"{INDEX}/profiles/{{profile}}"): Sample("read", path={"profile": "theirs"}),
@@ -77,5 +80,14 @@ SAMPLES: dict[tuple[str, str], Sample] = {
     ("DELETE", "/v1/jobs/{identity}"): Sample("analyse", path={"identity": "JOB"}),
     ("GET", "/v1/jobs/{identity}/events"): Sample("read", path={"identity": "JOB"}),
     ("GET", "/v1/jobs/{identity}/result"): Sample("read", path={"identity": "JOB"}),
-    ("GET", "/v1/jobs/{identity}/rejects"): Sample("read", path={"identity": "JOB"}),
+    ("GET", "/v1/jobs/{identity}/rejects"): Sample("read", path={"identity": "ADDING"}),
 }
+
+
+def filled(sample: Sample, values: Mapping[str, Any]) -> Sample:
+    """Return a request with values in place of the words that stand for them."""
+    text = json.dumps([sample.body, sample.path, sample.params])
+    for name, value in values.items():
+        text = text.replace(f'"{name}"', json.dumps(value))
+    body, path, params = json.loads(text)
+    return Sample(sample.scope, body, path, params)
