@@ -15,8 +15,8 @@ import numpy as np
 from benchmarks import data, mixture
 from benchmarks.data import has_value, properties
 from saeindex import FeatureIndex, FeatureSpace, Record, open_encoder
-from saeindex.collection.rows import Rows
-from saeindex.collection.sample import Neighbourhood
+from saeindex.state.rows import Rows
+from saeindex.state.sample import Neighbourhood
 from saeindex.concepts.resolver import said_by
 from saeindex.config import DEFAULT_SPACE, DENSE, SAE
 from saeindex.stores.base import pages
@@ -79,7 +79,7 @@ class Corpus:
     @cached_property
     def around(self) -> Neighbourhood:
         """The neighbourhood of the rows, which is the same for all queries."""
-        return Neighbourhood.of(self.index.collection.sample(), self.rows)
+        return Neighbourhood.of(self.index.state.sample(), self.rows)
 
     @cached_property
     def kinds(self) -> list[str]:
@@ -128,7 +128,7 @@ def open_corpus(
     if not records:
         return None
     index = FeatureIndex.create(folder / f"{name}-{part}.idx", space, encoder=encoder)
-    index.add(records)
+    index.upsert(records)
     return described(name, index, records, properties()[name])
 
 
@@ -136,7 +136,7 @@ def described(
     name: str, index: FeatureIndex, records: Sequence[Record], queries: Sequence[dict[str, Any]]
 ) -> Corpus:
     """Return an index with the queries that have relevant records; rows are in the records' order."""
-    collection = index.collection
+    collection = index.state
     read = pages(index.store, with_payload=["record_id", "text"], with_vectors=[DENSE, SAE])
     points = {point.payload["record_id"]: point for page in read for point in page.points}
     kept = [record for record in records if record.id in points]

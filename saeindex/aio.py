@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
     from saeindex.features import FeatureSpace
-    from saeindex.indexing.passages import PassageOptions
-    from saeindex.indexing.repair import RepairReport
     from saeindex.protocols import PayloadKind, TextEncoder
     from saeindex.types import JsonObject
 
@@ -69,7 +67,6 @@ class AsyncFeatureIndex:
         client: AsyncQdrantClient | QdrantClient | None = None,
         url: str | None = None,
         encoder: TextEncoder | None = None,
-        passages: PassageOptions | None = None,
         payload_indexes: Mapping[str, PayloadKind] | None = None,
         fields: Sequence[str] = (),
         shard_number: int | None = None,
@@ -87,7 +84,6 @@ class AsyncFeatureIndex:
             client=_blocking(client),
             url=url,
             encoder=encoder,
-            passages=passages,
             payload_indexes=payload_indexes,
             fields=fields,
             shard_number=shard_number,
@@ -107,7 +103,6 @@ class AsyncFeatureIndex:
         client: AsyncQdrantClient | QdrantClient | None = None,
         url: str | None = None,
         encoder: TextEncoder | None = None,
-        resume: bool = False,
         isolated: bool = False,
         workers: int = WORKERS,
     ) -> Self:
@@ -119,22 +114,9 @@ class AsyncFeatureIndex:
             client=_blocking(client),
             url=url,
             encoder=encoder,
-            resume=resume,
             isolated=isolated,
         )
         return cls(await asyncio.to_thread(opened), workers)
-
-    @classmethod
-    async def repair(
-        cls,
-        path: str | Path,
-        *,
-        client: QdrantClient | None = None,
-        url: str | None = None,
-        progress: bool = False,
-    ) -> RepairReport:
-        """See :meth:`FeatureIndex.repair`."""
-        return await asyncio.to_thread(FeatureIndex.repair, path, client=client, url=url, progress=progress)
 
     async def part(
         self, where: str | None = None, *, query_filter: Filter | JsonObject | None = None
@@ -150,7 +132,6 @@ class AsyncFeatureIndex:
         """Run ``call`` on a worker thread and return its result."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
-    add = _awaited(FeatureIndex.add)
     baseline = _awaited(FeatureIndex.baseline)
     cluster = _awaited(FeatureIndex.cluster)
     companions = _awaited(FeatureIndex.companions)
@@ -175,13 +156,13 @@ class AsyncFeatureIndex:
     hide = _awaited(FeatureIndex.hide)
     import_names = _awaited(FeatureIndex.import_names)
     info = _awaited(FeatureIndex.info)
-    level_drift = _awaited(FeatureIndex.level_drift)
-    measure_calibration = _awaited(FeatureIndex.measure_calibration)
+    learn_names = _awaited(FeatureIndex.learn_names)
     metadata_fields = _awaited(FeatureIndex.metadata_fields)
     monitor = _awaited(FeatureIndex.monitor)
     plan = _awaited(FeatureIndex.plan)
     profile = _awaited(FeatureIndex.profile)
-    recalibrate = _awaited(FeatureIndex.recalibrate)
+    records = _awaited(FeatureIndex.records)
+    refresh = _awaited(FeatureIndex.refresh)
     rename = _awaited(FeatureIndex.rename)
     save_profile = _awaited(FeatureIndex.save_profile)
     search = _awaited(FeatureIndex.search)
@@ -189,10 +170,7 @@ class AsyncFeatureIndex:
     snapshot = _awaited(FeatureIndex.snapshot)
     steering_profile = _awaited(FeatureIndex.steering_profile)
     suggest_exclusions = _awaited(FeatureIndex.suggest_exclusions)
-    undo_upgrade = _awaited(FeatureIndex.undo_upgrade)
-    upgrade = _awaited(FeatureIndex.upgrade)
-    upgraded_baseline = _awaited(FeatureIndex.upgraded_baseline)
-    upgraded_query = _awaited(FeatureIndex.upgraded_query)
+    upsert = _awaited(FeatureIndex.upsert)
 
     async def close(self) -> None:
         """Wait for running calls, then flush and release the store."""

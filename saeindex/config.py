@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Final
 from uuid import UUID
 
-FORMAT_VERSION: Final = 1
+# The format of indexes, and of feature spaces.
+FORMAT_VERSION: Final = 2
+SPACE_FORMAT: Final = 1
 DEFAULT_ENCODER: Final = "all-MiniLM-L6-v2"
 DEFAULT_SPACE: Final = "minilm-concepts"
 
@@ -13,11 +15,12 @@ DEFAULT_SPACE: Final = "minilm-concepts"
 DENSE: Final = "dense"
 SAE: Final = "sae"
 CONCEPTS: Final = "concepts"
-RECORD_CONCEPTS: Final = "record_concepts"
 TEXT: Final = "text"
-PASSAGES: Final = "passages"
+# The document that a record is a piece of, and whether the encoder cuts its text.
+DOCUMENT: Final = "document"
+TRUNCATED: Final = "truncated"
 
-# A point's id is uuid5(POINT_NAMESPACE, f"{record_id}\n{passage}"): indexing a record again replaces it.
+# A point's id is uuid5(POINT_NAMESPACE, record_id): indexing a record again replaces it.
 POINT_NAMESPACE: Final = UUID("6f1d7c1e-52a5-5a0b-9c8e-3d1f0a5e7b42")
 
 # A level code is feature * LEVEL_STRIDE + level; level 0 present, 1 typical, 2 strong.

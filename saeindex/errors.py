@@ -10,7 +10,7 @@ SaeIndexError                     the root; has asked, found, do
 ├── MismatchError                 an index and a feature space or setting that do not fit together
 ├── IndexLockedError              another process has the index open
 ├── StorageError                  the engine, the server or the disk refused an operation
-│   ├── DamageError               what is stored is not what was written
+│   ├── DamageError               a file of an index is missing or is not what was written
 │   └── EngineDiedError           the engine of a directory crashed, or its own process ended
 ├── QueryTimeoutError             a search took longer than its timeout
 ├── EncoderError                  an encoder or an embedding service failed
@@ -30,10 +30,9 @@ def kind_of(value: object) -> str:
     return "no value" if value is None else f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
-def repair_of(index: object, is_on_server: bool = False) -> str:
-    """Return the command that repairs an index, as a person would type it."""
-    where = " --url URL" if is_on_server else ""
-    return f"`saeindex doctor {shlex.quote(str(index))}{where} --repair`"
+def copy_command(index: object) -> str:
+    """Return the command that makes a new index of an index, as a person would type it."""
+    return f"`saeindex copy {shlex.quote(str(index))} NEW`"
 
 
 class SaeIndexError(Exception):
@@ -92,7 +91,7 @@ class StorageError(SaeIndexError):
 
 
 class DamageError(StorageError):
-    """What is stored is not what was written: a disk, a copy or another program has changed it."""
+    """A file of an index is missing, or is not what was written."""
 
 
 class EngineDiedError(StorageError):

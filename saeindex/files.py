@@ -30,12 +30,13 @@ STALE_AFTER = 3_600.0
 NOT_THERE = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG,
 )  # fmt: skip
-HOLE = 1 << 16
 
 
 @contextmanager
-def replacing(target: Path, durable: bool = False) -> Iterator[Path]:
+def replacing(target: Path, durable: bool = False, sync_folder: bool = True) -> Iterator[Path]:
     """Yield the path of a draft in the folder of ``target``; without an error it then replaces ``target``.
+
+    Without ``sync_folder`` a power cut may undo a durable replacement.
 
     Raises:
         InvalidInputError: nothing can be written there.
@@ -53,7 +54,7 @@ def replacing(target: Path, durable: bool = False) -> Iterator[Path]:
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
-    if durable:
+    if durable and sync_folder:
         sync(target.parent)
 
 
@@ -100,18 +101,6 @@ def check_can_write(target: Path) -> None:
         found = f"you cannot write in {str(folder)!r}"
     if found:
         raise InvalidInputError(f"writing {str(target)!r}", found, "Choose a place where you can write.")
-
-
-def copy_with_holes(source: str, target: str) -> None:
-    """Copy a file; blocks of zeros take no space in the copy, as an engine's preallocated files have them."""
-    with Path(source).open("rb") as old, Path(target).open("wb") as new:
-        while block := old.read(HOLE):
-            if block.count(0) == len(block):
-                new.seek(len(block), os.SEEK_CUR)
-            else:
-                new.write(block)
-        new.truncate()
-    shutil.copystat(source, target)
 
 
 def size_on_disk(folder: Path) -> int:

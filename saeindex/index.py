@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from saeindex.analysis.methods import AnalysisMethods
-from saeindex.collection.caches import QueryVectors
+from saeindex.collection.current import CurrentState
 from saeindex.collection.records import (
     check_choice,
-    check_ids,
-    count_records,
+    check_not_documents,
     delete_records,
     existing_ids,
     record_ids,
+    records_of,
 )
-from saeindex.config import CACHE_FOLDER, DEFAULT_SPACE, FACETS
-from saeindex.errors import InvalidInputError, SaeIndexError
+from saeindex.config import DEFAULT_SPACE, FACETS
+from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.features import FeatureSpace
 from saeindex.indexing.create_open import IndexParts, create_index, open_index
-from saeindex.indexing.manifest import Counts, KeptManifest, Manifest, index_description, index_info
-from saeindex.indexing.names import NamesFile, learned
+from saeindex.indexing.manifest import Manifest, index_description, index_info
+from saeindex.indexing.names import NamesFile, is_to_learn
+from saeindex.indexing.split import check_split
 from saeindex.search.query import Query, QueryKeywords, ResultKeywords
 from saeindex.signatures import takes
 from saeindex.stores.directory import check_outside
@@ -34,23 +34,16 @@ if TYPE_CHECKING:
     from qdrant_client import QdrantClient
     from qdrant_client.models import Filter
 
-    from saeindex.analysis.analyses import Analyses
-    from saeindex.analysis.monitor.baseline import Baseline
-    from saeindex.collection.collection import Collection
     from saeindex.collection.metadata_fields import MetadataField
+    from saeindex.collection.state import IndexState
     from saeindex.collection.stored import RecordPart, StoredRecord, StoredRecords
     from saeindex.concepts.feature_card import FeatureCard
     from saeindex.concepts.resolver import Concept, FeatureMatch
-    from saeindex.features import Calibration
-    from saeindex.features.level_drift import LevelDrift
+    from saeindex.indexing.copying import CopyReport
     from saeindex.indexing.names import NameEdit
-    from saeindex.indexing.passages import PassageOptions
     from saeindex.indexing.pipeline import IndexingReport
-    from saeindex.indexing.recalibration import RecalibrationReport
-    from saeindex.indexing.repair import RepairReport
     from saeindex.indexing.sources.columns import Columns
-    from saeindex.indexing.upgrade import UpgradeReport
-    from saeindex.protocols import PayloadKind, TextEncoder
+    from saeindex.protocols import PayloadKind, TextEncoder, VectorStore
     from saeindex.search.compare import Comparison
     from saeindex.search.explain_analyze import Analysis
     from saeindex.search.facets import ConceptFacet, Exclusion
@@ -58,84 +51,90 @@ if TYPE_CHECKING:
     from saeindex.search.plan import Plan
     from saeindex.search.planner import Planner
     from saeindex.search.searcher import Searcher
-    from saeindex.steering.saved_profile import Profile, ProfileStore
+    from saeindex.steering.saved_profile import Profile
     from saeindex.types import JsonObject, Record
 
 REJECTS_FILE = "rejects.jsonl"
-PARTS = ("collection", "planner", "_profile_store", "_searcher", "_analyses", "stored")
 
 
 class FeatureIndex(AnalysisMethods):
     """An index of records: dense vectors, sparse codes and concepts, in one Qdrant collection.
 
-    Make one with :meth:`create` or :meth:`open`. Use it as a context manager, or :meth:`close` it.
+    ``FeatureIndex(path)`` opens the index at a path, or creates it; :meth:`create` and :meth:`open` do one
+    and not the other. Use it as a context manager, or :meth:`close` it. Threads may share it: each operation
+    sees the records of one ``revision``, which every write changes.
     """
 
-    def __init__(self, name: str, parts: IndexParts, encoder: TextEncoder | None = None) -> None:
-        """Store the parts of the index. Called by :meth:`create` and :meth:`open`, not by users."""
-        self.name, self.store, self.folder = name, parts.store, parts.folder
-        self.finished_upgrade = parts.finished
-        if encoder is not None:
-            self.encoder = encoder
-        self._bind(parts.space, parts.manifest)
+    name: str
+    store: VectorStore
+    folder: Path | None
 
-    def _bind(self, space: FeatureSpace, manifest: Manifest) -> None:
-        """Set the feature space and the manifest, and drop the parts that were built for the old ones."""
-        self._given_space, self.space = space, manifest.with_own_names(space)
-        self._manifest = KeptManifest(self.store, manifest, self.name)
-        for part in PARTS:  # each part is built, with its imports, when a method first uses it
-            self.__dict__.pop(part, None)
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        space: FeatureSpace | str | Path | None = None,
+        client: QdrantClient | None = None,
+        url: str | None = None,
+        encoder: TextEncoder | None = None,
+        isolated: bool = False,
+    ) -> None:
+        """Open an index, or create an empty one if there is none; see :meth:`open` and :meth:`create`."""
+        try:
+            parts = open_index(path, space, client, url, encoder, isolated)
+        except NotFoundError:
+            read = _space_of(DEFAULT_SPACE if space is None else space)
+            if encoder is not None:
+                read.check_encoder(encoder)
+            parts = create_index(path, read, Manifest.describe(read), client, url, isolated, {})
+        self._bind(str(path), parts, encoder)
+
+    @classmethod
+    def of_parts(cls, name: str, parts: IndexParts, encoder: TextEncoder | None = None) -> Self:
+        """Return the index of open parts."""
+        index = cls.__new__(cls)
+        index._bind(name, parts, encoder)
+        return index
+
+    def _bind(self, name: str, parts: IndexParts, encoder: TextEncoder | None) -> None:
+        self.name, self.store, self.folder = name, parts.store, parts.folder
+        self._encoder = encoder
+        self._current = CurrentState(name, parts, lambda: self.encoder)
+
+    @property
+    def state(self) -> IndexState:
+        """What is derived of the records at the present revision."""
+        return self._current.state
 
     @property
     def manifest(self) -> Manifest:
         """The description of the index: its format, space, encoder, vectors and counts."""
-        return self._manifest.current
+        return self.state.manifest
 
-    @cached_property
+    @property
+    def revision(self) -> str:
+        """The id of the index's present contents, which every write changes."""
+        return self.state.revision
+
+    @property
+    def space(self) -> FeatureSpace:
+        """The feature space, with the names that features have in this index."""
+        return self.state.space
+
+    @property
     def encoder(self) -> TextEncoder:
         """The encoder of the space, loaded on first use."""
-        return self.space.open_encoder()
+        if self._encoder is None:
+            self._encoder = self.space.open_encoder()
+        return self._encoder
 
-    @cached_property
-    def collection(self) -> Collection:
-        """The stored points, in the form that queries and analyses read."""
-        from saeindex.collection.collection import Collection
+    @encoder.setter
+    def encoder(self, encoder: TextEncoder) -> None:
+        self._encoder = encoder
 
-        cache = self.folder and self.folder / CACHE_FOLDER
-        vectors = QueryVectors(lambda texts: self.encoder.encode_query(texts))  # noqa: PLW0108  (lazy)
-        return Collection(self.store, self.space, vectors, lambda: self.encoder, cache)
-
-    @cached_property
-    def planner(self) -> Planner:
-        """The planner, which turns queries into plans."""
-        from saeindex.search.planner import Planner
-
-        return Planner(self.collection, self._profile_store.direction, self.passages is not None)
-
-    @cached_property
-    def _profile_store(self) -> ProfileStore:
-        from saeindex.steering.saved_profile import ProfileStore
-
-        return ProfileStore(self.collection, self._manifest)
-
-    @cached_property
-    def stored(self) -> StoredRecords:
-        """The records as they are stored: by id, or page by page."""
-        from saeindex.collection.stored import StoredRecords
-
-        return StoredRecords(self.store, self.space, self.fields, self.passages is not None)
-
-    @cached_property
-    def _searcher(self) -> Searcher:
-        from saeindex.search.searcher import Searcher
-
-        return Searcher(self.collection, self.planner, self.passages is not None)
-
-    @cached_property
-    def _analyses(self) -> Analyses:
-        from saeindex.analysis.analyses import Analyses
-
-        return Analyses(self.collection, self.planner, self._manifest, self.folder)
+    def refresh(self) -> None:
+        """Read the index anew: for writes of programs other than saeindex, which it cannot notice."""
+        self._current.refresh()
 
     @classmethod
     def create(
@@ -146,7 +145,6 @@ class FeatureIndex(AnalysisMethods):
         client: QdrantClient | None = None,
         url: str | None = None,
         encoder: TextEncoder | None = None,
-        passages: PassageOptions | None = None,
         payload_indexes: Mapping[str, PayloadKind] | None = None,
         fields: Sequence[str] = (),
         shard_number: int | None = None,
@@ -157,15 +155,14 @@ class FeatureIndex(AnalysisMethods):
     ) -> Self:
         """Create an empty index: a directory, or a Qdrant collection if ``client`` or ``url`` is given.
 
-        ``passages`` splits long texts. ``payload_indexes`` (such as ``{"metadata.year": "integer-range"}``)
+        ``payload_indexes`` (such as ``{"metadata.year": "integer-range"}``)
         speeds up filters and allows facets on your own fields. ``fields`` names further texts of a record
-        (``("prompt",)`` beside a response): each has its own vectors and concepts. These texts are not
-        split; the encoder truncates them at its maximum length. The four options that follow are for Qdrant,
-        for a collection on a server. ``isolated`` is explained at :meth:`open`. If an earlier creation was
-        interrupted, it is completed. If the index exists already, MismatchError is raised.
+        (``("prompt",)`` beside a response): each has its own vectors and concepts. The four options that
+        follow are for Qdrant, for a collection on a server. ``isolated`` is explained at :meth:`open`. If an
+        earlier creation was interrupted, it is completed. If the index exists already, MismatchError is raised.
         """
-        read = space if isinstance(space, FeatureSpace) else FeatureSpace.load(space)
-        manifest = Manifest.describe(read, passages, payload_indexes or {}, fields)
+        read = _space_of(space)
+        manifest = Manifest.describe(read, payload_indexes, fields)
         if encoder is not None:
             read.check_encoder(encoder)
         of_server = {
@@ -175,7 +172,7 @@ class FeatureIndex(AnalysisMethods):
             "on_disk_payload": on_disk_payload,
         }
         parts = create_index(path, read, manifest, client, url, isolated, of_server)
-        return cls(str(path), parts, encoder)
+        return cls.of_parts(str(path), parts, encoder)
 
     @classmethod
     def open(
@@ -186,54 +183,37 @@ class FeatureIndex(AnalysisMethods):
         client: QdrantClient | None = None,
         url: str | None = None,
         encoder: TextEncoder | None = None,
-        resume: bool = False,
         isolated: bool = False,
     ) -> Self:
         """Open an index; MismatchError if ``space`` or ``encoder`` is not the one it was built with.
 
-        ``resume`` first finishes a :meth:`recalibrate` or :meth:`upgrade` that was interrupted (else it is an
-        error), and ``finished_upgrade`` has the report. ``isolated`` runs the engine of a directory in a
-        process of its own: what would end this process, such as a full disk, is an EngineDiedError.
+        ``isolated`` runs the engine of a directory in a process of its own: what would end this process, such
+        as a full disk, is an EngineDiedError.
         """
-        index = cls(str(path), open_index(path, space, client, url, encoder, resume, isolated), encoder)
-        if resume:
-            index._learn_names()
-        return index
+        return cls.of_parts(str(path), open_index(path, space, client, url, encoder, isolated), encoder)
 
-    @classmethod
-    def repair(
-        cls,
-        path: str | Path,
-        *,
-        client: QdrantClient | None = None,
-        url: str | None = None,
-        progress: bool = False,
-    ) -> RepairReport:
-        """Repair a damaged index, which no process may have open; a sound index is left as it is.
-
-        What can be derived is made again from what is sound. Records whose texts are damaged are taken out
-        and named in the report: index their source again.
-        """
-        from saeindex.indexing.repair import repaired
-
-        is_on_server = client is not None or url is not None
-        opened = open_index(path, None, client, url, None, False, False) if is_on_server else None
-        return repaired(path, opened, progress)
-
-    def add(
+    def upsert(
         self,
         records: str | Path | IntoDataFrame | Iterable[Record | Mapping[str, Any] | str | Path],
         *,
+        split: int | None = None,
         columns: Columns | Mapping[str, Any] | None = None,
         batch_size: int = 512,
         progress: bool | Callable[[int], object] = False,
+        learn_names: bool = True,
     ) -> IndexingReport:
         """Index an iterable of ``Record`` or dict, one or more paths, a DataFrame or a Hugging Face data set.
 
-        ``index.add("reviews.csv", columns={"text": "review", "id": "review_id"})`` names the columns; else
+        ``split=200`` makes of each text records of at most 200 tokens, ``ID#0``, ``ID#1``, … with ``document``
+        ID, which end where sentences end; without it, the encoder ignores the rest of a long text, and the
+        report counts such texts. A text that is indexed again replaces all that was made of it.
+
+        ``index.upsert("reviews.csv", columns={"text": "review", "id": "review_id"})`` names the columns; else
         text and id are detected by common names, and an id is made from the text. Unchanged records are
         skipped: run it again to resume it. Bad records go to ``rejects.jsonl``. ``progress`` shows a bar, or
-        is a function that is told how many further records are done.
+        is a function that is told how many further texts are done. What features mean in the index is learned
+        at the end of an upsert of several records once it has 64, and again when as many were written as it
+        had then; not with ``learn_names=False``.
         """
         from saeindex.indexing.pipeline import Pipeline, index_source
         from saeindex.indexing.sources.columns import Columns
@@ -241,58 +221,124 @@ class FeatureIndex(AnalysisMethods):
 
         if batch_size < 1:
             raise InvalidInputError(f"batch_size={batch_size}", "out of range", "Use 1 or more.")
+        check_split(split, lambda: self.encoder)
         picked = Columns.read({} if columns is None else columns).of_index(self.name, self.fields)
         source = open_source(records, columns=picked)
-        revision = self.manifest.revision
-        pipeline = partial(
-            Pipeline, self.store, self.space, self.encoder, self.passages, window=batch_size,
-            fields=self.fields, before_write=partial(self._manifest.before_write, revision),
-        )  # fmt: skip
-        try:
+        with self._current.write() as write:
+            pipeline = partial(
+                Pipeline, self.store, self.space, self.encoder, split, writing=write.points,
+                window=batch_size, fields=self.fields,
+            )  # fmt: skip
             report = index_source(source, pipeline, self.rejects_path, progress)
-        except BaseException:
-            with suppress(SaeIndexError):  # what was written before is counted
-                self._write_counts(is_changed=self.manifest.revision != revision)
-            raise
-        self._write_counts(is_changed=self.manifest.revision != revision)
-        self._learn_names()
+            write.end(report.records)
+        kept = self.manifest
+        if learn_names and report.records > 1 and is_to_learn(kept.names, kept.counts.records, kept.written):
+            self.learn_names()
         return report
+
+    def learn_names(self) -> None:
+        """Learn anew what features mean in the records; see :meth:`upsert` for when it is done by itself."""
+        self._current.learn_names()
 
     def delete(
         self,
         ids: Sequence[str] | None = None,
         *,
+        documents: Sequence[str] | None = None,
         where: str | None = None,
         query_filter: Filter | JsonObject | None = None,
     ) -> int:
-        """Delete records by id, or all records that match; return the number of deleted records."""
-        check_choice(ids, where is not None or query_filter is not None)
-        self._manifest.read()
-        wanted = None if ids is not None else self.planner.condition(where, query_filter)
-        found = record_ids(self.store, wanted) if ids is None else existing_ids(self.store, ids)
-        if found:
-            self._manifest.renew()
-            delete_records(self.store, found)
-            self._write_counts(is_changed=True)
+        """Delete records by id, all records of documents, or all that match; return how many were deleted."""
+        check_choice(ids, documents, where is not None or query_filter is not None)
+        with self._current.write() as write, self.store.turns.writing(), self._current.reading() as state:
+            if ids is not None:
+                found = existing_ids(self.store, ids)
+                check_not_documents(self.store, "delete", [one for one in ids if one not in found])
+            elif documents is not None:
+                found = record_ids(self.store, records_of(documents))
+            else:
+                found = record_ids(self.store, planner_of(state).condition(where, query_filter))
+            if found:
+                with write.points():
+                    delete_records(self.store, found)
+            write.end(len(found))
         return len(found)
 
     def part(self, where: str | None = None, *, query_filter: Filter | JsonObject | None = None) -> Self:
         """Return the records that match as an index of their own, which is only read, while this one is open.
 
-        Its answers are those of an index that has no other records; own names and profiles stay here.
+        Its answers are those of an index that has no other records; own names and profiles stay here. Which
+        records match is asked of the engine each time; what is derived of them is as of now.
         """
         from saeindex.collection.part import part_of
 
-        kept = self.store, self._given_space, self.manifest
-        parts = part_of(*kept, self.planner.condition(where, query_filter), lambda: self.encoder)
-        return type(self)(self.name, parts, self.encoder)
+        with self._current.reading() as state:
+            selected = planner_of(state).condition(where, query_filter)
+        given = self._current.given_space
+        parts = part_of(self.store, given, state.manifest, selected, lambda: self.encoder)
+        return type(self).of_parts(self.name, parts, self.encoder)
+
+    def copy(
+        self,
+        path: str | Path,
+        space: FeatureSpace | str | Path | None = None,
+        *,
+        client: QdrantClient | None = None,
+        url: str | None = None,
+        encoder: TextEncoder | None = None,
+        calibrate: bool = False,
+        progress: bool = False,
+    ) -> CopyReport:
+        """Make a new index of the records: a directory, or a collection if ``client`` or ``url`` is given.
+
+        See :func:`saeindex.copy_index`, which also copies an index of an earlier format.
+        """
+        from saeindex.indexing.copying import copy_parts
+
+        with self._current.reading() as state:
+            parts = IndexParts(self.store, self._current.given_space, state.manifest, self.folder)
+            return copy_parts(self.name, parts, path, space, client, url, encoder, calibrate, progress)
 
     def get(
-        self, ids: Sequence[str], *, include: Sequence[RecordPart] = ("concepts", "vectors")
+        self,
+        ids: Sequence[str] | None = None,
+        *,
+        documents: Sequence[str] | None = None,
+        include: Sequence[RecordPart] = ("concepts", "vectors"),
     ) -> list[StoredRecord]:
-        """Return records in the order of ``ids``, with the parts in ``include``; absent ids are left out."""
-        check_ids("get", ids)
-        return self.stored.get(ids, include)
+        """Return records in the order of ``ids``, with the parts in ``include``; absent ids are left out.
+
+        With ``documents`` instead, all records of each, in their order. NotFoundError for an absent id that is
+        a document.
+        """
+        check_choice(ids, documents, False, "get")
+        with self._current.reading() as state:
+            stored = stored_of(state)
+            if documents is not None:
+                return stored.of_documents(documents, include)
+            assert ids is not None  # noqa: S101 - checked
+            found = stored.get(ids, include)
+            if len(found) < len(ids):
+                known = {one.id for one in found}
+                check_not_documents(self.store, "get", [one for one in map(str, ids) if one not in known])
+            return found
+
+    def records(
+        self,
+        where: str | None = None,
+        *,
+        query_filter: Filter | JsonObject | None = None,
+        limit: int = 100,
+        offset: str | None = None,
+        include: Sequence[RecordPart] = (),
+    ) -> tuple[list[StoredRecord], str | None]:
+        """Return a page of the records, or of those that match, and the ``offset`` of the next (None: the last).
+
+        Records that are written meanwhile may be missed, no other ones.
+        """
+        with self._current.reading() as state:
+            condition = planner_of(state).condition(where, query_filter)
+            return stored_of(state).page(condition, limit, offset, include)
 
     def export(
         self,
@@ -304,12 +350,13 @@ class FeatureIndex(AnalysisMethods):
     ) -> int:
         """Write the records, or those that match, to a ``.jsonl`` or ``.parquet`` file; return their number.
 
-        ``include`` names what is written besides ids, texts and metadata: ``"concepts"``, ``"vectors"``. The
-        file appears when it is complete.
+        ``include`` names what is written besides ids, documents, texts and metadata: ``"concepts"``,
+        ``"vectors"``. The file appears when it is complete. Indexed again, it changes nothing.
         """
-        condition = self.planner.condition(where, query_filter)
         check_outside(self.folder, Path(path), "an export")
-        return self.stored.export(condition, Path(path), include)
+        with self._current.reading() as state:
+            condition = planner_of(state).condition(where, query_filter)
+            return stored_of(state).export(condition, Path(path), include)
 
     @takes(Query, without=("text",))
     def search(self, /, query: str | Query = "", **options: Unpack[QueryKeywords]) -> Hits:
@@ -317,7 +364,8 @@ class FeatureIndex(AnalysisMethods):
 
         ``index.search("galaxy rotation", where='NOT "simulation"', steer="+theory:0.5", explain=True)``
         """
-        return self._searcher.search(query, **options)
+        with self._current.reading() as state:
+            return searcher_of(state).search(query, **options)
 
     @takes(Query, without=("text",))
     def search_many(self, /, queries: Sequence[str | Query], **options: Unpack[QueryKeywords]) -> list[Hits]:
@@ -325,12 +373,14 @@ class FeatureIndex(AnalysisMethods):
 
         ``options`` apply to all queries. If one is wrong, none is run, and the error gives its number from 1.
         """
-        return self._searcher.search_many(queries, **options)
+        with self._current.reading() as state:
+            return searcher_of(state).search_many(queries, **options)
 
     @takes(Query, without=("text",))
     def plan(self, /, query: str | Query = "", **options: Unpack[QueryKeywords]) -> Plan:
         """Return the plan that :meth:`search` would run, without running it."""
-        return self._searcher.plan(query, **options)
+        with self._current.reading() as state:
+            return searcher_of(state).plan(query, **options)
 
     @takes(Query, without=("text",))
     def explain_analyze(self, /, query: str | Query = "", **options: Unpack[QueryKeywords]) -> Analysis:
@@ -338,7 +388,8 @@ class FeatureIndex(AnalysisMethods):
 
         The records that match the filter are counted for this analysis only; a search does not count them.
         """
-        return self._searcher.explain_analyze(query, **options)
+        with self._current.reading() as state:
+            return searcher_of(state).explain_analyze(query, **options)
 
     @takes(Query, without=("text",))
     def compare(self, /, query: str | Query, a: str, b: str, **options: Unpack[QueryKeywords]) -> Comparison:
@@ -347,7 +398,8 @@ class FeatureIndex(AnalysisMethods):
         The differences of their parts sum to the difference of their scores. Filters and thresholds are
         ignored, except where a fused score depends on the ranks among the hits.
         """
-        return self._searcher.compare(query, a, b, **options)
+        with self._current.reading() as state:
+            return searcher_of(state).compare(query, a, b, **options)
 
     @takes(Query, without=("text", "limit"))
     def concept_facets(
@@ -357,7 +409,8 @@ class FeatureIndex(AnalysisMethods):
 
         For a query that ranks, the best 50 results count; for a query that only filters, all its matches.
         """
-        return self._searcher.concept_facets(query, limit, **options)
+        with self._current.reading() as state:
+            return searcher_of(state).concept_facets(query, limit, **options)
 
     @takes(Query, without=("text", "limit"))
     def suggest_exclusions(
@@ -367,21 +420,25 @@ class FeatureIndex(AnalysisMethods):
 
         Each has a ``where`` clause that excludes it, and the number of results that the clause removes.
         """
-        return self._searcher.suggest_exclusions(query, limit, **options)
+        with self._current.reading() as state:
+            return searcher_of(state).suggest_exclusions(query, limit, **options)
 
     def features(self, phrase: str, limit: int = 10) -> list[FeatureMatch]:
         """Return the features that match a phrase, best first."""
-        return self.planner.resolver.match(phrase, limit)
+        with self._current.reading() as state:
+            return planner_of(state).resolver.match(phrase, limit)
 
     def concept(self, target: str) -> Concept:
         """Return the concept that ``#id`` or a phrase names; UnknownConceptError lists the nearest labels."""
-        return self.planner.resolver.resolve(target)
+        with self._current.reading() as state:
+            return planner_of(state).resolver.resolve(target)
 
     def feature(self, feature: int | str, examples: int = 5) -> FeatureCard:
         """Return the label, frequency and relations of a feature, with its strongest records."""
         from saeindex.concepts.feature_card import feature_card
 
-        return feature_card(feature, self.store, self.space, examples)
+        with self._current.reading() as state:
+            return feature_card(feature, state.store, state.space, examples)
 
     def rename(self, feature: int | str, name: str) -> None:
         """Give a feature (5 or "#5") a name of your own in this index; an empty one takes it back."""
@@ -410,139 +467,61 @@ class FeatureIndex(AnalysisMethods):
         return len(kept.names.keys() | set(kept.hidden))
 
     def count(self, where: str | None = None, query_filter: Filter | JsonObject | None = None) -> int:
-        """Return the number of records, or of those that match (a split record: if any passage matches)."""
-        is_all = where is None and query_filter is None
-        condition = None if is_all else self.planner.condition(where, query_filter)
-        return count_records(self.store, condition, self.passages is not None)
+        """Return the number of records, or of those that match."""
+        with self._current.reading() as state:
+            return self.store.count(planner_of(state).condition(where, query_filter))
 
     def __len__(self) -> int:
         return self.count()
+
+    def __contains__(self, record_id: object) -> bool:
+        return isinstance(record_id, str) and bool(existing_ids(self.store, [record_id]))
 
     def fit_profile(
         self, name: str, like: Sequence[str] = (), unlike: Sequence[str] = (), description: str | None = None
     ) -> Profile:
         """Fit a profile on the ids of liked and disliked records, and save it with the index."""
-        return self._profile_store.fit(name, like, unlike, description)
+        from saeindex.steering.saved_profile import fit_profile
+
+        with self._current.reading() as state:
+            profile = fit_profile(state, name, like, unlike, description)
+        self.save_profile(profile)
+        return profile
 
     @property
     def profiles(self) -> tuple[str, ...]:
         """The names of the saved profiles."""
-        return self._profile_store.names
+        return tuple(sorted(self.manifest.profiles))
 
     def steering_profile(self, name: str) -> Profile:
         """Return a saved profile; NotFoundError lists the saved profiles."""
-        return self._profile_store.get(name)
+        from saeindex.steering.saved_profile import saved_profile
+
+        return saved_profile(self.state, name)
 
     def save_profile(self, profile: Profile) -> None:
         """Save a profile with the index; a profile of the same name is replaced."""
-        self._profile_store.save(profile)
+        from saeindex.steering.saved_profile import with_profile
+
+        self._current.change(lambda kept: {"profiles": with_profile(kept.profiles, profile, self.space)})
 
     def delete_profile(self, name: str) -> None:
         """Delete a saved profile; NotFoundError if no profile has this name."""
-        self._profile_store.delete(name)
+        from saeindex.steering.saved_profile import without_profile
 
-    def measure_calibration(self) -> Calibration:
-        """Return the calibration of this index's own corpus, measured on passages if texts are split.
-
-        Reads the stored vectors once; the non-zero values take 8 bytes of memory each.
-        """
-        from saeindex.indexing.recalibration import measure_index
-
-        return measure_index(self.store, self.space.n_features)
-
-    def level_drift(self) -> LevelDrift:
-        """Return how far this index's corpus is from the corpus that its levels were measured on."""
-        from saeindex.indexing.recalibration import index_drift
-
-        return index_drift(self.store, self.space.calibration)
-
-    def recalibrate(self, progress: bool = False) -> RecalibrationReport:
-        """Replace the levels by levels of this index's own corpus, in place; no text is encoded again.
-
-        The space gets a new fingerprint, and each point gets new level codes. Until this is finished, a
-        filter by level sees a mix of old and new codes, and adding records is refused. If it is interrupted,
-        finish it with ``open(…, resume=True)``. After an error this index is closed.
-        """
-        from saeindex.indexing.recalibration import take_own_levels
-
-        own = self.store, self._manifest.read(), self._given_space, self.folder, self.name
-        space, manifest, report = take_own_levels(*own, progress)
-        self._bind(space, manifest)
-        return report
-
-    def upgrade(
-        self,
-        space: FeatureSpace | str | Path = DEFAULT_SPACE,
-        *,
-        dry_run: bool = False,
-        progress: bool = False,
-    ) -> UpgradeReport:
-        """Move the index to another feature space of its encoder, in place; no text is encoded again.
-
-        The codes are made from the stored vectors. Edits of profiles and labels given by hand move to the
-        features that correspond, and the report names those that have none. ``dry_run`` only reports. If it
-        is interrupted, finish it with ``open(…, resume=True)``. After an error this index is closed.
-        """
-        from saeindex.indexing.upgrade import upgraded
-
-        new = space if isinstance(space, FeatureSpace) else FeatureSpace.load(space)
-        own = self.store, self._manifest.read(), self._given_space, new, self.folder
-        found, manifest, report = upgraded(*own, is_dry_run=dry_run, progress=progress)
-        if not dry_run:
-            self._bind(found, manifest)
-            self._learn_names()
-        return report
-
-    def undo_upgrade(self, progress: bool = False) -> UpgradeReport:
-        """Move the index back to the space before :meth:`upgrade`; MismatchError after points changed.
-
-        Edits of profiles are as before the upgrade. The report names those, and the labels given by hand,
-        that were made after it and are lost.
-        """
-        from saeindex.indexing.upgrade import upgrade_undone
-
-        own = self.store, self._manifest.read(), self._given_space, self.folder, self.name
-        space, manifest, report = upgrade_undone(*own, progress)
-        self._bind(space, manifest)
-        self._learn_names()
-        return report
-
-    def upgraded_query(self, query: str) -> tuple[str, tuple[int | str, ...]]:
-        """Return a where text, its JSON, or a steer text of before :meth:`upgrade` with the new numbers.
-
-        And what has no counterpart and is left as it was: numbers of features, and ``"family #3"`` for
-        families, which have others now. NotFoundError if the index was not upgraded, or is a collection on a
-        server.
-        """
-        from saeindex.indexing.upgrade import FeatureTranslation
-
-        return FeatureTranslation.load(self.folder, self.name).query(query)
-
-    def upgraded_baseline(self, baseline: Baseline) -> tuple[Baseline, list[str]]:
-        """Return a monitor's baseline made before :meth:`upgrade` for the index as it is now.
-
-        And the concepts that it lost, because they have no counterpart or are rare. Words stay as they are.
-        InvalidInputError for a baseline that is not of the space before the upgrade.
-        """
-        from saeindex.indexing.upgrade import FeatureTranslation, check_baseline
-
-        check_baseline(baseline.fingerprint, self.manifest)
-        return baseline.upgraded(FeatureTranslation.load(self.folder, self.name), self.space.fingerprint)
+        self._current.change(lambda kept: {"profiles": without_profile(kept.profiles, name)})
 
     def info(self) -> dict[str, Any]:
         """Return a description of the index: counts, space, encoder, vectors and settings."""
-        return index_info(self.name, self.manifest, self.store, self.count(), self.space)
+        with self._current.reading() as state:
+            return index_info(self.name, state.manifest, self.store, self.store.count(), state.space)
 
     def metadata_fields(self) -> list[MetadataField]:
         """Return the metadata fields: what they hold, an example, and how many records have them."""
         from saeindex.collection.metadata_fields import metadata_fields
 
-        return metadata_fields(self.store, self.count())
-
-    @property
-    def passages(self) -> PassageOptions | None:
-        """How long texts are split; None if they are not split."""
-        return self.manifest.passage_options
+        with self._current.reading():
+            return metadata_fields(self.store, self.store.count())
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -563,15 +542,6 @@ class FeatureIndex(AnalysisMethods):
 
         return notebook_html(index_description(self.name, self.manifest))
 
-    def copy(self, path: str | Path) -> None:
-        """Copy the index to a new directory, as it is now; MismatchError if there is one already.
-
-        A part of an index, and one on a Qdrant server, cannot be copied: InvalidInputError.
-        """
-        from saeindex.stores.embedded import copied
-
-        copied(self.store, self.name, path)
-
     def close(self) -> None:
         """Flush and close the store."""
         self.store.close()
@@ -584,16 +554,31 @@ class FeatureIndex(AnalysisMethods):
     ) -> None:
         self.close()
 
-    def _write_counts(self, is_changed: bool) -> None:
-        self._manifest.change(is_changed, counts=Counts(records=self.count(), points=self.store.count()))
-
     def _edit(self, names: Mapping[int, str], hidden: Mapping[int, bool]) -> None:
-        edits = self._manifest.read().edits.changed(
-            self._given_space, names, hidden, self.encoder.encode_query
-        )
-        self._bind(self._given_space, self._manifest.change(edits=edits))
+        given, encode = self._current.given_space, self.encoder.encode_query
+        self._current.change(lambda kept: {"edits": kept.edits.changed(given, names, hidden, encode)})
 
-    def _learn_names(self) -> None:
-        kept, own = self.manifest, (self.store, self._given_space, lambda: self.encoder)
-        if names := learned(kept.names, kept.counts.points, *own):
-            self._bind(self._given_space, self._manifest.change(names=names))
+
+def planner_of(state: IndexState) -> Planner:
+    """Return the planner of a state; what a search needs is imported with the first one."""
+    from saeindex.search.planner import Planner
+
+    return state.derived(Planner)
+
+
+def searcher_of(state: IndexState) -> Searcher:
+    """Return the searcher of a state."""
+    from saeindex.search.searcher import Searcher
+
+    return state.derived(Searcher)
+
+
+def stored_of(state: IndexState) -> StoredRecords:
+    """Return the reader of the stored records of a state."""
+    from saeindex.collection.stored import StoredRecords
+
+    return state.derived(StoredRecords)
+
+
+def _space_of(space: FeatureSpace | str | Path) -> FeatureSpace:
+    return space if isinstance(space, FeatureSpace) else FeatureSpace.load(space)

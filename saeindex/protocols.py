@@ -6,6 +6,7 @@ Filters are ``qdrant_client.models.Filter`` on every store: users know them, and
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
@@ -67,6 +68,10 @@ class TextEncoder(Protocol):
     def identity(self) -> EncoderIdentity:
         """All that determines the vectors; part of the feature space's fingerprint."""
 
+    @property
+    def max_tokens(self) -> int:
+        """The number of tokens of a text that it reads, of those of :meth:`token_spans`; others are ignored."""
+
     def encode_document(self, texts: Sequence[str]) -> FloatArray:
         """Return unit vectors (n, d) float32 for texts that are indexed."""
 
@@ -74,7 +79,7 @@ class TextEncoder(Protocol):
         """Return unit vectors (n, d) float32 for query texts."""
 
     def token_spans(self, text: str) -> Sequence[tuple[int, int]]:
-        """Return the character span of each token of ``text``, untruncated, for splitting into passages."""
+        """Return the character span of each token of ``text``, untruncated, for splitting."""
 
 
 # Stores -----------------------------------------------------------------------------------------------
@@ -111,23 +116,6 @@ class Point:
     vectors: Mapping[str, Vector] = field(default_factory=dict)
     payload: JsonObject = field(default_factory=dict)
     score: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Damage:
-    """A point of which some parts are not what was written; ``point`` is what was read."""
-
-    point: Point
-    parts: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """The record's id if it could be read, else the point's."""
-        record = self.point.payload.get("record_id")
-        return f"record {record!r:.80}" if record is not None else f"point {self.point.id!r}"
-
-    def __str__(self) -> str:
-        return f"{self.name} ({', '.join(self.parts)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,12 +166,30 @@ class Page:
     cursor: PointId | None
 
 
+class Turns(Protocol):
+    """Who may use a collection now: ``with turns.reading():`` sees no write, ``writing()`` is alone."""
+
+    def reading(self) -> AbstractContextManager[None]:
+        """Keep writers away within the block."""
+
+    def writing(self) -> AbstractContextManager[None]:
+        """Keep readers and other writers away within the block."""
+
+
 class VectorStore(Protocol):
     """A collection of points. The whole of a write is validated before any of it is sent."""
 
     @property
     def layout(self) -> Layout:
         """The named vectors and payload indexes that the collection was made with."""
+
+    @property
+    def turns(self) -> Turns:
+        """The turns of readers and writers, where this process owns the collection."""
+
+    @property
+    def stale_after(self) -> float | None:
+        """Seconds after which others may have written the manifest; None if nobody else can."""
 
     @property
     def has_graph(self) -> bool:
@@ -196,17 +202,14 @@ class VectorStore(Protocol):
     def read_manifest(self) -> dict[str, Any]:
         """Return the JSON object stored with the collection ({} if none was written)."""
 
-    def write_manifest(self, manifest: JsonObject) -> None:
-        """Replace the JSON object stored with the collection, atomically."""
+    def write_manifest(self, manifest: JsonObject, durable: bool = True) -> None:
+        """Replace the JSON object stored with the collection, atomically.
+
+        Without ``durable`` a power cut may bring back the former one.
+        """
 
     def upsert(self, points: Sequence[Point]) -> None:
         """Write points and replace those with the same id; when this returns, they survive ``kill -9``."""
-
-    def set_payload(self, payloads: Mapping[PointId, JsonObject]) -> None:
-        """Replace the given payload fields of points and keep all others; absent ids are no error.
-
-        Each point changes atomically. No field may be null: engines treat null differently.
-        """
 
     def delete(self, ids: Sequence[PointId] | None = None, query_filter: Filter | None = None) -> None:
         """Delete by ids or by filter (exactly one of them); absent ids are no error."""
@@ -218,9 +221,6 @@ class VectorStore(Protocol):
         with_vectors: bool | Sequence[str] = False,
     ) -> list[Point]:
         """Return the points that exist, in the order of ``ids``."""
-
-    def examine(self, ids: Sequence[PointId]) -> list[Point | Damage]:
-        """Return the points of distinct ``ids`` that exist, whole or as damaged, in any order."""
 
     def scroll(
         self,

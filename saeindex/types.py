@@ -34,16 +34,18 @@ PropertyMethod: TypeAlias = Literal["collection", "interpembed"]
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One input document.
+    """What is indexed, searched and counted: a text with its metadata, one point of the collection.
 
     ``fields`` are further texts by name, such as the ``prompt`` of a response. An index that was created
-    with a field of that name stores separate vectors and concepts for it.
+    with a field of that name stores separate vectors and concepts for it. ``document`` names the longer text
+    that this is a piece of, if it is one: ``upsert(…, split=200)`` makes such records.
     """
 
     id: str
     text: str
     metadata: JsonObject = field(default_factory=dict)
     fields: Mapping[str, str] = field(default_factory=dict)
+    document: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

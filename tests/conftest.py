@@ -77,7 +77,7 @@ def papers(
     with FeatureIndex.create(
         path, space, encoder=session_encoder, payload_indexes={"metadata.year": "integer-range"}
     ) as index:
-        index.add(records)
+        index.upsert(records)
         yield index
 
 
@@ -88,7 +88,7 @@ def memory_papers(
     """The same index on the client's local mode, for tests that only read."""
     client = QdrantClient(":memory:")
     with FeatureIndex.create("papers", space, client=client, encoder=session_encoder) as index:
-        index.add(records)
+        index.upsert(records)
         yield index
 
 

@@ -83,6 +83,10 @@ class RecordingEncoder:
     def encode_query(self, texts: Sequence[str]) -> FloatArray:
         return self._cached(texts)
 
+    @property
+    def max_tokens(self) -> int:
+        return self._encoder.max_tokens
+
     def token_spans(self, text: str) -> Sequence[tuple[int, int]]:
         return self._encoder.token_spans(text)
 
@@ -109,6 +113,10 @@ class RandomEncoder:
 
     def encode_query(self, texts: Sequence[str]) -> FloatArray:
         return self.encode_document(texts)
+
+    @property
+    def max_tokens(self) -> int:
+        return self.identity.max_length - 2
 
     def token_spans(self, text: str) -> Sequence[tuple[int, int]]:
         return [match.span() for match in re.finditer(r"\S+", text)]

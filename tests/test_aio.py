@@ -55,7 +55,7 @@ def test_an_index_is_created_filled_and_searched(
         async with await AsyncFeatureIndex.create(
             "notes", space=space, client=client, encoder=encoder
         ) as index:
-            report = await index.add(records)
+            report = await index.upsert(records)
             assert report.indexed == await index.count() == len(records)
             assert await index.delete(["doc-1"]) == 1
             assert (await index.info())["records"] == len(records) - 1
@@ -95,7 +95,7 @@ def test_a_closed_index_is_closed(
 ) -> None:
     async def closed() -> FeatureIndex:
         async with await AsyncFeatureIndex.create(tmp_path / "x.idx", space, encoder=encoder) as index:
-            await index.add(records[:5])
+            await index.upsert(records[:5])
             running = [asyncio.ensure_future(index.search("copper")) for _ in range(20)]
             await asyncio.sleep(0)
         assert all(len(hits) == 5 for hits in await asyncio.gather(*running))

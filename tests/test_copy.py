@@ -32,12 +32,12 @@ def test_a_copy_of_an_open_index_answers_the_same(
     with index:
         index.copy(tmp_path / "backup" / "copy.idx")
         before = [(hit.id, hit.score) for hit in index.search("rain", limit=20)]
-        index.add([Record("later", "written after the copy")])
+        index.upsert([Record("later", "written after the copy")])
         with FeatureIndex.open(tmp_path / "backup" / "copy.idx", encoder=session_encoder) as copied:
             assert (len(copied), len(index)) == (COUNT, COUNT + 1)
             assert not copied.get(["later"])
             assert [(hit.id, hit.score) for hit in copied.search("rain", limit=20)] == before
-            copied.add([Record("own", "written to the copy")])
+            copied.upsert([Record("own", "written to the copy")])
             assert not index.get(["own"])
     names = {path.name for path in (tmp_path / "backup" / "copy.idx").iterdir()}
     assert names >= {"layout.json", "manifest.json", "points", "space"}

@@ -55,7 +55,7 @@ def on_edge(
     path = tmp_path_factory.mktemp("names") / "names.idx"
     indexes: dict[str, Any] = {"metadata.my group": "integer", "metadata.größe": "integer"}
     with FeatureIndex.create(path, space, encoder=session_encoder, payload_indexes=indexes) as index:
-        index.add(records())
+        index.upsert(records())
         yield index
 
 
@@ -64,7 +64,7 @@ def in_memory(space: FeatureSpace, session_encoder: RecordingEncoder) -> Iterato
     with FeatureIndex.create(
         "names", space, client=QdrantClient(":memory:"), encoder=session_encoder
     ) as index:
-        index.add(records())
+        index.upsert(records())
         yield index
 
 

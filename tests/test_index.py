@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from qdrant_client import QdrantClient
 from qdrant_client.models import FieldCondition, Filter, MatchValue, Range
+from saeindex.indexing.passages import PassageOptions
 
 from saeindex import FeatureIndex, FeatureSpace, Query, Record
 from saeindex.errors import (
@@ -19,7 +20,6 @@ from saeindex.errors import (
     SaeIndexError,
     UnknownConceptError,
 )
-from saeindex.indexing.passages import PassageOptions
 from saeindex.types import Using
 from tests.samples import RecordingEncoder, all_points, code_of, dense, sample_records
 
@@ -49,7 +49,7 @@ def growing_index(
 
 def numbered(index: FeatureIndex, count: int) -> list[Record]:
     records = sample_records(count, seed=21)
-    index.add(records)
+    index.upsert(records)
     return records
 
 
@@ -140,7 +140,7 @@ def test_an_unusual_phrase_raises_a_saeindex_error(papers: FeatureIndex, where: 
 
 
 def test_passages_are_grouped_by_record_under_their_best_score(growing_index: FeatureIndex) -> None:
-    growing_index.add([Record(key, text, {}) for key, text in LONG.items()])
+    growing_index.upsert([Record(key, text, {}) for key, text in LONG.items()])
     assert growing_index.store.count() > len(LONG) == growing_index.count() == len(growing_index)
     passages = growing_index.search("galaxies and dark matter", limit=100, with_passages=True)
     assert len(passages) == growing_index.store.count()
@@ -157,7 +157,7 @@ def test_passages_are_grouped_by_record_under_their_best_score(growing_index: Fe
 
 
 def test_counts_are_of_records_with_any_matching_passage(growing_index: FeatureIndex) -> None:
-    growing_index.add([Record(key, text, {}) for key, text in LONG.items()])
+    growing_index.upsert([Record(key, text, {}) for key, text in LONG.items()])
     by_record: dict[str, set[int]] = {}
     for point in all_points(growing_index):
         by_record.setdefault(point.payload["record_id"], set()).update(code_of(point).indices.tolist())
@@ -179,7 +179,7 @@ def test_an_empty_index_answers(growing_index: FeatureIndex) -> None:
 
 
 def test_records_are_deleted_by_id_with_all_their_passages(growing_index: FeatureIndex) -> None:
-    growing_index.add([Record(key, text, {}) for key, text in LONG.items()])
+    growing_index.upsert([Record(key, text, {}) for key, text in LONG.items()])
     assert growing_index.delete(["bread", "absent", "bread"]) == 1
     assert {point.payload["record_id"] for point in all_points(growing_index)} == {"stars", "brief"}
     assert growing_index.delete([]) == 0
@@ -200,7 +200,7 @@ def test_records_are_deleted_by_concept_and_filter(growing_index: FeatureIndex) 
     deleted |= {record.id for record in records if record.metadata["topic"] == "music"}
     growing_index.delete(query_filter=music)
     assert {p.payload["record_id"] for p in all_points(growing_index)} == set(active) - deleted
-    assert growing_index.add(records).indexed == len(deleted)
+    assert growing_index.upsert(records).indexed == len(deleted)
 
 
 def test_a_deletion_needs_exactly_one_selection(papers: FeatureIndex) -> None:

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 from qdrant_client import QdrantClient
+from saeindex.indexing.passages import PassageOptions
 
 from saeindex import AsyncFeatureIndex, FeatureIndex, FeatureSpace, Query, Record
 from saeindex.encoders.cache import FOLDER_VARIABLE
 from saeindex.errors import InvalidInputError, NotFoundError
-from saeindex.indexing.passages import PassageOptions
 from saeindex.protocols import Fusion, SearchRequest
 from saeindex.stores.base import pages
 from tests.samples import RecordingEncoder, sample_records
@@ -49,7 +49,7 @@ def whole(
     passages = PassageOptions(max_tokens=12, overlap=0) if request.param == "passages" else None
     path = "whole" if client else tmp_path_factory.mktemp("part") / "whole.idx"
     with FeatureIndex.create(path, space, client=client, encoder=session_encoder, passages=passages) as index:
-        index.add(texts)
+        index.upsert(texts)
         index.rename(7, "a name that tells of others")
         index.fit_profile("theirs", like=[texts[0].id])
         yield index
@@ -73,7 +73,7 @@ def alone(
     with FeatureIndex.create(
         path, space, client=client, encoder=session_encoder, passages=whole.passages
     ) as index:
-        index.add([record for record in texts if record.metadata["topic"] in TOPICS])
+        index.upsert([record for record in texts if record.metadata["topic"] in TOPICS])
         yield index
 
 
@@ -154,7 +154,7 @@ def test_no_filter_of_a_search_widens_it(whole: FeatureIndex, part: FeatureIndex
 def test_a_part_cannot_be_changed(part: FeatureIndex, whole: FeatureIndex, tmp_path: Path) -> None:
     before, kept = len(whole), whole.manifest
     for change in (
-        lambda: part.add([Record("new", "rain")]),
+        lambda: part.upsert([Record("new", "rain")]),
         lambda: part.delete(where=OWN),
         part.recalibrate,
         lambda: part.copy(tmp_path / "copy.idx"),

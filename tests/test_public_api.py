@@ -32,7 +32,7 @@ def test_importing_the_package_imports_nothing_slow() -> None:
 def small_index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("small") / "one.idx"
     with saeindex.FeatureIndex.create(path) as index:
-        index.add([{"id": "a", "text": "Stars and dust in a spiral galaxy", "year": 2001}])
+        index.upsert([{"id": "a", "text": "Stars and dust in a spiral galaxy", "year": 2001}])
     return path
 
 

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from saeindex import FeatureIndex, FeatureSpace, Query, Record, open_encoder
-from saeindex.collection.caches import KEPT, QueryVectors
-from saeindex.collection.collection import Collection
+from saeindex.state.caches import KEPT, QueryVectors
 from saeindex.errors import InvalidInputError, UnknownConceptError
 from saeindex.search.planner import Planner
 from saeindex.search.searcher import Searcher
@@ -30,7 +29,7 @@ def uncached_index(
     """An index whose encoder has no cache."""
     path = tmp_path_factory.mktemp("real") / "real.idx"
     with FeatureIndex.create(path, space) as index:
-        index.add(records[:60])
+        index.upsert(records[:60])
     return FeatureIndex.open(path)
 
 

@@ -45,7 +45,7 @@ CALLS: dict[str, Callable[[FeatureIndex], object]] = {
     "companions of a label": lambda index: index.companions("camera"),  # type: ignore[arg-type]
     "features of a number": lambda index: index.features(5),  # type: ignore[arg-type]
     "concept of a number": lambda index: index.concept(5),  # type: ignore[arg-type]
-    "add of a number": lambda index: index.add(5),  # type: ignore[arg-type]
+    "add of a number": lambda index: index.upsert(5),  # type: ignore[arg-type]
     "delete of a number": lambda index: index.delete(5),  # type: ignore[arg-type]
     "diff of numbers": lambda index: index.diff(5, 6),  # type: ignore[arg-type]
     "diff by a number": lambda index: index.diff(by=5),  # type: ignore[arg-type]

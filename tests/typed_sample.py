@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from qdrant_client import QdrantClient
+from saeindex.indexing.passages import PassageOptions
 
 from saeindex import AsyncFeatureIndex, FeatureIndex, Query, Steer
 from saeindex.analysis.correlate.results import Correlations
 from saeindex.analysis.diff.results import Diff
-from saeindex.indexing.passages import PassageOptions
 from saeindex.search.hits import Hits
 
 

@@ -53,7 +53,7 @@ def run(quick: bool) -> Outcome:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "explain.idx")
         with FeatureIndex.create(path, space, encoder=CachedEncoder()) as index:
-            index.add(records)
+            index.upsert(records)
             outcome.figures.update(sum_figures(index, queries, outcome.tables))
             outcome.figures.update(ablation_figures(index, queries))
             outcome.figures["explain_ms_10_hits"] = explain_ms(index, queries)

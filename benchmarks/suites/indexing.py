@@ -40,7 +40,7 @@ from saeindex import FeatureIndex
 from saeindex.indexing.sources.open_source import open_source
 source, into, limit = sys.argv[1], sys.argv[2], int(sys.argv[3])
 with FeatureIndex.create(into) as index:
-    index.add(islice(open_source(source), limit))
+    index.upsert(islice(open_source(source), limit))
     status = Path("/proc/self/status").read_text()
 print(*(re.search(rf"{name}:\\s+(\\d+)", status)[1] for name in ("VmHWM", "RssAnon")))
 """
@@ -95,7 +95,7 @@ def speed(records: Sequence[Record], pairs: int) -> tuple[list[float], list[floa
         with tempfile.TemporaryDirectory() as folder:
             index = FeatureIndex.create(Path(folder, "speed.idx"), encoder=ours)
             started = time.perf_counter()
-            index.add(block)
+            index.upsert(block)
             index.close()
             ratios.append(bare_seconds / (time.perf_counter() - started))
         rates.append(len(block) / bare_seconds)
@@ -109,7 +109,7 @@ def cost_of_names(corpus: str, limit: int) -> tuple[float, int]:
     with tempfile.TemporaryDirectory() as folder:
         index = FeatureIndex.create(Path(folder, "named.idx"), encoder=encoder)
         started = time.perf_counter()
-        index.add(records)
+        index.upsert(records)
         whole = time.perf_counter() - started
         started = time.perf_counter()
         learned(None, len(records), index.store, index.space, lambda: encoder)

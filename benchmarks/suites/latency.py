@@ -67,7 +67,7 @@ def built(path: Path, count: int) -> FeatureIndex:
     index = FeatureIndex.create(
         path, space, encoder=encoder, payload_indexes={"metadata.year": "integer-range"}
     )
-    index.add(mixture.abstracts(count))
+    index.upsert(mixture.abstracts(count))
     return index
 
 
@@ -88,8 +88,8 @@ def measure(index: FeatureIndex, sizes: Sizes, outcome: Outcome) -> None:
 
 def resolvable_phrases(index: FeatureIndex, count: int) -> list[str]:
     """Return phrases that the collection can resolve, half of them descriptions and half labels."""
-    rng, space, resolver = np.random.default_rng(SEED), index.space, Resolver(index.collection)
-    density = index.collection.sample().concept_share
+    rng, space, resolver = np.random.default_rng(SEED), index.space, Resolver(index.state)
+    density = index.state.sample().concept_share
     common = np.flatnonzero((density > SHARE[0]) & (density < SHARE[1]))
     labels = [space.labels[i].text for i in rng.permutation(common) if not space.labels[i].is_weak]
     described = [q["query"] for q in properties()["arxiv_heldout"]]
@@ -126,7 +126,7 @@ def bare(index: FeatureIndex, text: str) -> Callable[[], object]:
 
     request = edge.QueryRequest(
         limit=10,
-        query=edge.Query.Nearest(index.collection.encode(text).tolist(), DENSE),
+        query=edge.Query.Nearest(index.state.encode(text).tolist(), DENSE),
         params=edge.SearchParams(exact=True),
         with_payload=True,
         with_vector=False,
@@ -212,7 +212,7 @@ def cold_figures(index: FeatureIndex, texts: Sequence[str], phrases: Sequence[st
         a, b, c = phrases[3 * number : 3 * number + 3]
         where = WHERE[number % len(WHERE)].format(a=a, b=b, year=2012)
         query = Query(texts[number], where=where, steer=[Steer(c, 0.5), Steer("#7", -0.4)])
-        index.collection.encode.warm([query.text, a, b, c])
+        index.state.encode.warm([query.text, a, b, c])
         times.append(index.search(query).timings_ms["total"])
     return {
         "cold_p50_ms": Figure(float(np.percentile(times, 50)), "ms", n=len(times)),
@@ -243,7 +243,7 @@ def property_figures(index: FeatureIndex, count: int) -> dict[str, Figure]:
     first, further = [], []
     index.search(property="warming up the words of the collection")
     for entry in properties()["arxiv_heldout"][:count]:
-        index.collection.encode.warm([entry["query"]])
+        index.state.encode.warm([entry["query"]])
         first.append(elapsed_ms(lambda: index.search(property=entry["query"])))  # noqa: B023  (called at once)
         further += [index.search(property=entry["query"]).timings_ms["total"] for _ in range(3)]
     return {

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from saeindex.analysis.cluster.cluster import cluster
-from saeindex.analysis.correlate.all_pairs import companions, correlate_open
+from saeindex.analysis.correlate.all_pairs import companions, correlate_open, counts_by_document
 from saeindex.analysis.correlate.named_pairs import correlate_named
 from saeindex.analysis.correlate.options import LISTED, LISTED_NAMED, CorrelateOptions, TriggerOptions
 from saeindex.analysis.correlate.triggers import find_triggers
@@ -22,10 +22,9 @@ from saeindex.analysis.monitor.options import MonitorOptions
 from saeindex.analysis.profile.profile import profile
 from saeindex.analysis.stats.groups import Groups, Selection, Selector, disjoint
 from saeindex.collection.records import EngineCounts, record_ids
-from saeindex.collection.snapshot import content_fingerprint, take_snapshot
 from saeindex.concepts.named_concept import parse_concept
-from saeindex.config import CACHE_FOLDER
 from saeindex.errors import InvalidInputError
+from saeindex.search.planner import Planner
 from saeindex.signatures import check_kind, check_options, check_types, with_present_names
 
 if TYPE_CHECKING:
@@ -42,49 +41,25 @@ if TYPE_CHECKING:
     from saeindex.analysis.drift.results import Drift
     from saeindex.analysis.monitor.results import Alert
     from saeindex.analysis.profile.results import SetProfile
-    from saeindex.collection.collection import Collection
     from saeindex.collection.snapshot import Snapshot
+    from saeindex.collection.state import IndexState
     from saeindex.concepts.named_concept import NamedConcept
-    from saeindex.indexing.manifest import KeptManifest
-    from saeindex.search.planner import Planner
     from saeindex.types import LevelName
 
 Options = TypeVar("Options")
 
 
 class Analyses:
-    """Differences, correlations, clusters, drift and profiles of an index's records."""
+    """Differences, correlations, clusters, drift and profiles of the records of one state of an index."""
 
-    def __init__(
-        self,
-        collection: Collection,
-        planner: Planner,
-        manifest: KeptManifest,
-        folder: Path | None,
-    ) -> None:
-        """Bind the collection, the planner that compiles conditions, the manifest and the index's folder."""
-        self._collection, self._planner, self._manifest = collection, planner, manifest
-        self._store, self._space = collection.store, collection.space
-        self._cache = None if folder is None else folder / CACHE_FOLDER
-        self._has_passages = manifest.current.passages is not None
-        self._snapshots: dict[str, tuple[str, Snapshot]] = {}
+    def __init__(self, state: IndexState, read_all: Callable[[], object]) -> None:
+        """``read_all`` is called when nothing is read of the index any more: others may write to it."""
+        self._state, self._planner, self._read_all = state, state.derived(Planner), read_all
+        self._store, self._space = state.store, state.space
 
     def snapshot(self, field: str = "") -> Snapshot:
-        """Return the records as columns for one text field; they are read once, and again after a write."""
-        known_fields = self._manifest.current.fields
-        if field and field not in known_fields:
-            fields = ", ".join(known_fields) or "none beside the text"
-            do = "Use one of these, or index the records with it (--further-field NAME)."
-            raise InvalidInputError(f"the text field {field!r}", f"the index has {fields}", do)
-        revision = self._manifest.read().revision
-        fingerprint = content_fingerprint(self._store, self._space, revision)
-        known = self._snapshots.get(field)
-        if known is None or known[0] != fingerprint:
-            taken = take_snapshot(self._store, self._space, revision, self._cache, field)
-            if not len(taken):
-                raise InvalidInputError("an analysis", "the index is empty", "Add records first.")
-            known = self._snapshots[field] = fingerprint, taken
-        return known[1]
+        """Return the records as columns for one text field."""
+        return self._state.snapshot(field)
 
     def selector(self, snapshot: Snapshot) -> Selector:
         """Return the selector, which finds the rows of a selection in a snapshot."""
@@ -109,22 +84,31 @@ class Analyses:
         """Return the significant differences between groups of records, or between two indexes."""
         asked = options_of(DiffOptions, options, "diff")
         wanted = [_named(concept) for concept in named]
-        encoder = self._collection.encoder if any(concept.description for concept in wanted) else None
+        encoder = self._state.encoder if any(concept.description for concept in wanted) else None
         if other is not None:
             both, chosen = joined(self.snapshot(field), other.snapshot(field))
+            self._read_all()
             return diff(both, chosen, asked, wanted, encoder, writer)
-        if by is None and not wanted and writer is None and is_countable(asked, self._has_passages):
+        if by is None and not wanted and writer is None and is_countable(asked):
             conditions = self._conditions(a, b, groups)
             if conditions is not None:
                 return counted_diff(self._counts(field), self._space, conditions, asked)
         snapshot = self.snapshot(field)
-        return diff(snapshot, self._groups(snapshot, a, b, groups, by), asked, wanted, encoder, writer)
+        compared = self._groups(snapshot, a, b, groups, by)
+        self._read_all()
+        return diff(snapshot, compared, asked, wanted, encoder, writer)
 
     def companions(
         self, feature: int, where: str | None, level: LevelName, field: str, alpha: float, limit: int
     ) -> Sequence[Companion]:
         """Return the features that co-occur with a feature more often than by chance, counted by Qdrant."""
         self._space.label(feature)
+        if self._state.has_documents:
+            snapshot = self.snapshot(field)
+            rows = self._rows(snapshot, where)
+            self._read_all()
+            counts = counts_by_document(snapshot, rows, feature, level)
+            return companions(self._space, feature, *counts, alpha, limit)
         condition = self._planner.condition(where)
         engine = self._counts(field)
         own = engine.cooccurrence(feature, level, condition)
@@ -144,6 +128,7 @@ class Analyses:
         snapshot = self.snapshot(field)
         other = None if other_field in (None, field) else self.snapshot(other_field or "")
         rows = self._rows(snapshot, where)
+        self._read_all()
         for given in (concepts, with_concepts):
             check_kind(f"concepts {given!r:.80}", given, Iterable, "Give a list of texts or NamedConcepts.")
         if not concepts:
@@ -155,7 +140,7 @@ class Analyses:
             )
         named, against = ([_named(one) for one in group] for group in (concepts, with_concepts))
         is_described = any(one.description for one in (*named, *against))
-        encoder = self._collection.encoder if is_described else None
+        encoder = self._state.encoder if is_described else None
         return correlate_named(
             snapshot,
             named,
@@ -183,8 +168,9 @@ class Analyses:
         prompts, responses = self.snapshot(prompt_field), self.snapshot(field)
         named = behaviour if isinstance(behaviour, int) else _named(behaviour)
         is_described = not isinstance(named, int) and named.description is not None
-        encoder = self._collection.encoder if is_described else None
+        encoder = self._state.encoder if is_described else None
         rows = self._rows(responses, where)
+        self._read_all()
         return find_triggers(prompts, responses, named, encoder=encoder, rows=rows, **asdict(asked))
 
     def cluster(
@@ -199,9 +185,9 @@ class Analyses:
         """Return clusters of the records along an axis, and whether the space can express it."""
         snapshot = self.snapshot(field)
         rows = self._rows(snapshot, where)
-        return cluster(
-            self._collection, snapshot, axis, rows, method, examples, shown=shown, cache=self._cache
-        )
+        self._read_all()
+        cache = self._state.cache
+        return cluster(self._state, snapshot, axis, rows, method, examples, shown=shown, cache=cache)
 
     def drift(
         self,
@@ -214,7 +200,9 @@ class Analyses:
         """Return the concepts and words with a trend over a field."""
         asked = options_of(DriftOptions, options, "drift")
         snapshot = self.snapshot(field)
-        return drift(snapshot, over, self._rows(snapshot, where), order, asked)
+        rows = self._rows(snapshot, where)
+        self._read_all()
+        return drift(snapshot, over, rows, order, asked)
 
     def monitor(
         self,
@@ -228,14 +216,16 @@ class Analyses:
         snapshot = self.snapshot(field)
         select = self.selector(snapshot)
         kept = Baseline.load(reference) if isinstance(reference, Path) else reference
-        rows = kept if isinstance(kept, Baseline) else select(kept)
-        return monitor(snapshot, rows, select(window), asked)
+        rows, looked_at = kept if isinstance(kept, Baseline) else select(kept), select(window)
+        self._read_all()
+        return monitor(snapshot, rows, looked_at, asked)
 
     def baseline(self, where: Selection | None, field: str, level: LevelName, unit: str | None) -> Baseline:
         """Return the counts of a reference, to compare windows with after its records are deleted."""
         snapshot = self.snapshot(field)
         select = self.selector(snapshot)
         rows = select.others(snapshot.rows_of([])) if where is None else select(where)
+        self._read_all()
         return baseline_of(snapshot, rows, level, unit)
 
     def profile(
@@ -254,6 +244,7 @@ class Analyses:
         asked = options_of(DiffOptions, {"families": ("concepts", "words"), **options}, "profile")
         snapshot = self.snapshot(field)
         rows = self.selector(snapshot)(list(ids or ()) if where is None else where)
+        self._read_all()
         return profile(snapshot, rows, shown, asked)
 
     def _rows(self, snapshot: Snapshot, where: Selection | None) -> NDArray[Any] | None:

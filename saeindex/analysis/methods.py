@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from saeindex.analysis.correlate.options import (
     CorrelateKeywords,
@@ -15,6 +17,7 @@ from saeindex.analysis.correlate.options import (
 from saeindex.analysis.diff.options import DiffKeywords, DiffOptions
 from saeindex.analysis.drift.options import DriftKeywords, DriftOptions
 from saeindex.analysis.monitor.options import MonitorKeywords, MonitorOptions
+from saeindex.report.result import AnalysisResult
 from saeindex.signatures import takes
 
 if TYPE_CHECKING:
@@ -31,21 +34,35 @@ if TYPE_CHECKING:
     from saeindex.analysis.monitor.results import Alert
     from saeindex.analysis.profile.results import SetProfile
     from saeindex.analysis.stats.groups import Selection
+    from saeindex.collection.current import CurrentState
     from saeindex.collection.snapshot import Snapshot
     from saeindex.concepts.named_concept import NamedConcept
     from saeindex.types import LevelName
 
 
+Found = TypeVar("Found")
+
+
 class AnalysisMethods:
     """The methods of an index that analyse its records."""
 
-    @property
-    def _analyses(self) -> Analyses:
-        raise NotImplementedError
+    _current: CurrentState
+
+    def _analysed(self, run: Callable[[Analyses], Found], other: AnalysisMethods | None = None) -> Found:
+        """Run an analysis; writers wait until it has read what it needs."""
+        from saeindex.analysis.analyses import Analyses
+
+        with ExitStack() as turn:
+            state = turn.enter_context(self._current.reading())
+            if other is not None:
+                turn.enter_context(other._current.reading())
+            found = run(Analyses(state, turn.close))
+        return replace(found, revision=state.revision) if isinstance(found, AnalysisResult) else found
 
     def snapshot(self, field: str = "") -> Snapshot:
         """Return the records as columns for one text field; they are read once, and again after a write."""
-        return self._analyses.snapshot(field)
+        with self._current.reading() as state:
+            return state.snapshot(field)
 
     @takes(DiffOptions)
     def diff(
@@ -72,9 +89,14 @@ class AnalysisMethods:
 
         ``index.diff(a="metadata.year < 2010", b="metadata.year >= 2010", unit="metadata.author")``
         """
-        return self._analyses.diff(
-            a, b, groups, by, None if other is None else other._analyses, named, writer, field, options
-        )
+
+        def run(analyses: Analyses) -> Diff:
+            from saeindex.analysis.analyses import Analyses
+
+            against = None if other is None else Analyses(other._current.state, lambda: None)
+            return analyses.diff(a, b, groups, by, against, named, writer, field, options)
+
+        return self._analysed(run, other)
 
     def companions(
         self,
@@ -87,7 +109,9 @@ class AnalysisMethods:
         limit: int = 20,
     ) -> Sequence[Companion]:
         """Return the features that co-occur with a feature more often than by chance, counted by Qdrant."""
-        return self._analyses.companions(feature, where, level, field, alpha, limit)
+        return self._analysed(
+            lambda analyses: analyses.companions(feature, where, level, field, alpha, limit)
+        )
 
     @takes(CorrelateOptions)
     def correlate(
@@ -110,7 +134,9 @@ class AnalysisMethods:
 
         ``index.correlate(field="prompt", other_field="")``
         """
-        return self._analyses.correlate(concepts, with_concepts, field, other_field, where, options)
+        return self._analysed(
+            lambda analyses: analyses.correlate(concepts, with_concepts, field, other_field, where, options)
+        )
 
     @takes(TriggerOptions)
     def find_triggers(
@@ -128,7 +154,9 @@ class AnalysisMethods:
         ``behaviour`` is a feature id, a :class:`NamedConcept`, or a text such as
         ``"refuses=declines to answer; against: answers"``.
         """
-        return self._analyses.find_triggers(behaviour, prompt_field, field, where, options)
+        return self._analysed(
+            lambda analyses: analyses.find_triggers(behaviour, prompt_field, field, where, options)
+        )
 
     def cluster(
         self,
@@ -148,7 +176,7 @@ class AnalysisMethods:
 
         ``index.cluster({"tone": ["angry", "calm", "joking"]})``
         """
-        return self._analyses.cluster(axis, examples, where, field, method, shown)
+        return self._analysed(lambda analyses: analyses.cluster(axis, examples, where, field, method, shown))
 
     @takes(DriftOptions)
     def drift(
@@ -167,7 +195,7 @@ class AnalysisMethods:
 
         ``index.drift("metadata.model", order=["v1", "v2", "v3"], unit="metadata.prompt_id")``
         """
-        return self._analyses.drift(over, where, field, order, options)
+        return self._analysed(lambda analyses: analyses.drift(over, where, field, order, options))
 
     @takes(MonitorOptions)
     def monitor(
@@ -185,7 +213,7 @@ class AnalysisMethods:
 
         ``index.monitor("metadata.year < 2015", "metadata.year >= 2015", looks=12)``
         """
-        return self._analyses.monitor(reference, window, field, options)
+        return self._analysed(lambda analyses: analyses.monitor(reference, window, field, options))
 
     def baseline(
         self,
@@ -196,7 +224,7 @@ class AnalysisMethods:
         unit: str | None = "auto",
     ) -> Baseline:
         """Return the counts of a reference: save them to compare windows after its records are deleted."""
-        return self._analyses.baseline(where, field, level, unit)
+        return self._analysed(lambda analyses: analyses.baseline(where, field, level, unit))
 
     @takes(DiffOptions, families=("concepts", "words"))
     def profile(
@@ -215,4 +243,4 @@ class AnalysisMethods:
 
         ``index.profile('metadata.topic = "music"')``
         """
-        return self._analyses.profile(where, ids, field, shown, options)
+        return self._analysed(lambda analyses: analyses.profile(where, ids, field, shown, options))

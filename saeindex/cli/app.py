@@ -47,7 +47,6 @@ COMMANDS = {
     "delete": "records.delete",
     "export": "records.export",
     "copy": "records.copy",
-    "upgrade": "upgrade.upgrade",
     "doctor": "doctor.doctor",
     "serve": "serve.serve",
     "settings": "settings.settings",
@@ -55,7 +54,7 @@ COMMANDS = {
 }
 GROUPS = {"steering": "steering", "names": "names", "sae": "sae", "keys": "serve"}
 # Commands that keep finished work when they are stopped.
-RESUMED = ("index", "sae", "upgrade", "demo")
+RESUMED = ("index", "sae", "copy", "demo")
 # Commands that compute little: to start the threads of numpy's BLAS would take an eighth of their time.
 SHORT_COMMANDS = ("search", "features", "feature", "info")
 

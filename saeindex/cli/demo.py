@@ -8,7 +8,6 @@ import typer
 
 from saeindex.cli.bars import print_explanation
 from saeindex.cli.output import Json, console, print_hits, print_json
-from saeindex.errors import NotFoundError
 from saeindex.types import shown_label
 
 if TYPE_CHECKING:
@@ -35,12 +34,8 @@ def demo(
     out = console()
     if not as_json:
         out.print("Your own Python environment as a corpus: the docstrings of the installed packages.\n")
-    try:
-        index = FeatureIndex.open(into)
-    except NotFoundError:
-        index = FeatureIndex.create(into)
-    with index:
-        report = index.add(DocstringSource(limit), progress=True)
+    with FeatureIndex(into) as index:
+        report = index.upsert(DocstringSource(limit), progress=True)
         searches = _searches(index)
         if as_json:
             print_json(

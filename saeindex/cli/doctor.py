@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saeindex.cli.output import Json, Url, console, print_json, say
-from saeindex.config import CONCEPTS, DEFAULT_SPACE, DENSE, SAE
-from saeindex.errors import InvalidInputError, SaeIndexError, repair_of
+from saeindex.cli.output import Json, Url, console, print_json
+from saeindex.config import CONCEPTS, DEFAULT_SPACE, DENSE, LEVEL_STRIDE, LEVELS, SAE
+from saeindex.errors import SaeIndexError, copy_command
 from saeindex.protocols import SparseVector
 from saeindex.report.numbers import counted
-from saeindex.types import visible
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from saeindex.index import FeatureIndex
-    from saeindex.indexing.examination import Examination
-    from saeindex.indexing.repair import RepairReport
 
 SAMPLE = 32
 NAMED = 3
@@ -43,57 +43,22 @@ class Check:
 
 def doctor(
     index: Annotated[str | None, typer.Argument(help="An index to check, too.")] = None,
-    repair: Annotated[
-        bool, typer.Option("--repair", help="Repair the index first, if it is damaged.")
-    ] = False,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
     """Check this installation and, if given, every record of an index. Exits with 1 if anything is wrong."""
-    report = _repaired(index, url, as_json) if repair else None
     checks = list(_installation())
     if index is not None:
         checks += _index(index, url)
     if as_json:
-        made = {} if report is None else {"repair": asdict(report)}
-        print_json({"well": all(c.is_well for c in checks), **made, "checks": [asdict(c) for c in checks]})
+        print_json({"well": all(c.is_well for c in checks), "checks": [asdict(c) for c in checks]})
     else:
         out = console()
         for check in checks:
             out.print("[green]ok[/]  " if check.is_well else "[red]BAD[/] ", end="")
             out.print(f"{check.name:<10} {check.seen}", markup=False)
-    if not all(check.is_well for check in checks) or (report is not None and report.lost):
+    if not all(check.is_well for check in checks):
         raise typer.Exit(1)
-
-
-def _repaired(index: str | None, url: str | None, as_json: bool) -> RepairReport:
-    from saeindex.index import FeatureIndex
-
-    if index is None:
-        raise InvalidInputError("--repair", "no index", "Name the index to repair.")
-    report = FeatureIndex.repair(index, url=url, progress=not as_json)
-    if not as_json:
-        for line in _described(report):
-            say(line)
-    return report
-
-
-def _described(report: RepairReport) -> Iterator[str]:
-    yield from (f"Restored {one}." for one in report.restored)
-    if report.is_rebuilt:
-        yield f"Wrote the engine's files anew, with {counted(report.points, 'passage')}."
-    if again := report.encoded_again:
-        yield f"Encoded {counted(len(again), 'record')} again from the stored text: {_named(again)}."
-    cure = "Run your `saeindex index` command again: it brings back what is missing"
-    if lost := report.lost:
-        count = counted(len(lost), "record")
-        file = visible(str(report.damaged_file))
-        yield f"Took out {count} whose text is damaged: {_named(lost)}. {cure}. See also {file}."
-    if report.missing:
-        count = counted(report.missing, "record")
-        yield f"Not found, not even damaged: {count} of the last finished run. {cure}."
-    if not (report.restored or report.is_rebuilt or report.encoded_again or report.lost):
-        yield "There was nothing to repair."
 
 
 def _named(records: Sequence[str]) -> str:
@@ -120,7 +85,6 @@ def _index(name: str, url: str | None) -> list[Check]:
                     ("records", _check_records),
                     ("facets", _check_facets),
                     ("codes", _check_codes),
-                    ("drift", _check_drift),
                 )
                 for check in _guarded(part, lambda examine=examine: examine(index))  # type: ignore[misc]
             ]
@@ -167,46 +131,71 @@ def _check_store() -> tuple[bool, str]:
 
 
 def _check_counts(index: FeatureIndex) -> tuple[bool, str]:
-    records, points = index.count(), index.store.count()
-    kept = index.manifest.counts
-    if (records, points) == (kept.records, kept.points):
-        return True, f"{records:,} records, {points:,} points"
-    seen = f"{records:,} records found, {kept.records:,} at the end of the last finished run"
-    return False, f"{seen}: a run was interrupted. Run the same `saeindex index` command again."
+    found, kept = index.store.count(), index.manifest.counts.records
+    if found == kept and not index.manifest.is_being_written:
+        return True, f"{found:,} records"
+    seen = f"{found:,} records found, {kept:,} at the end of the last finished write"
+    return False, f"{seen}: one was interrupted. Run the same `saeindex index` command again."
 
 
 def _check_records(index: FeatureIndex) -> tuple[bool, str]:
-    """Read every record: each must be what was written, and complete."""
-    found, cure = _examination(index), f"Run {repair_of(index.name, index.folder is None)}."
-    if damaged := found.damaged:
-        first = "; ".join(map(str, damaged[:NAMED]))
-        return False, f"{len(damaged):,} of {found.points:,} passages are damaged: {first}. {cure}"
-    if incomplete := found.incomplete:
-        count = counted(len(incomplete), "record")
-        return False, f"{count} without all passages: {_named(incomplete)}. {cure}"
-    return True, f"all {counted(found.points, 'passage')} are what was written"
+    """Read every record: each must have its parts, and each document all its records."""
+    found = _reading(index)
+    if found.unfit:
+        again = "Index them again, or delete these points"
+        return False, f"{len(found.unfit):,} points lack a part of a record: {_named(found.unfit)}. {again}"
+    if incomplete := [one for one, (has, wanted) in found.documents.items() if has != wanted]:
+        again = "Run the same `saeindex index` command again"
+        return False, f"{counted(len(incomplete), 'document')} not complete: {_named(incomplete)}. {again}"
+    return True, f"all {counted(index.store.count(), 'record')} are complete"
 
 
 def _check_facets(index: FeatureIndex) -> tuple[bool, str]:
     """Compare the engine's counts of all concepts with what is stored."""
-    found = _examination(index)
-    if found.damaged:
-        return True, "not compared: the counts of damaged passages are not known"
-    if wrong := found.wrong_facets(index.store):
-        cure = f"Run {repair_of(index.name, index.folder is None)}."
+    counts = _reading(index).codes.copy()
+    for code, count in index.store.facet(CONCEPTS, limit=index.space.n_features * LEVELS):
+        counts[int(code)] -= count
+    if wrong := int((counts != 0).sum()):
+        cure = f"Run {copy_command(index.name)}: it makes a new index of the records"
         return False, f"the engine counts {counted(wrong, 'level code')} otherwise than stored. {cure}"
     return True, "the engine counts all concepts as they are stored"
 
 
-@lru_cache(maxsize=1)
-def _examination(index: FeatureIndex) -> Examination:
-    from saeindex.indexing.examination import Examination
+@dataclass(slots=True)
+class _Reading:
+    """What all points have: those that lack a part, codes by number, and records found of each document."""
 
-    return Examination.of(index.store, index.space.n_features)
+    codes: NDArray[np.int64]
+    unfit: list[str] = field(default_factory=list)
+    documents: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+
+@lru_cache(maxsize=1)
+def _reading(index: FeatureIndex) -> _Reading:
+    import numpy as np
+
+    from saeindex.indexing.points import DOCUMENT_HASH
+    from saeindex.stores.base import pages
+
+    n_codes = index.space.n_features * LEVEL_STRIDE
+    found = _Reading(np.zeros(n_codes, np.int64))
+    needed = {"record_id", "text", "content_hash", CONCEPTS}
+    for page in pages(index.store, None, with_vectors=[DENSE]):
+        for point in page.points:
+            if not needed <= point.payload.keys() or DENSE not in point.vectors:
+                found.unfit.append(str(point.payload.get("record_id", point.id)))
+                continue
+            codes = np.array(point.payload[CONCEPTS], np.int64)
+            found.codes += np.bincount(codes, minlength=n_codes)[:n_codes]
+            if mark := point.payload.get(DOCUMENT_HASH):
+                document = f"{point.payload['document']} {mark}"
+                has, _ = found.documents.get(document, (0, 0))
+                found.documents[document] = has + 1, int(mark.rpartition(":")[2])
+    return found
 
 
 def _check_codes(index: FeatureIndex) -> tuple[bool, str]:
-    """Encode some stored passages again: vectors, codes and levels must come out the same."""
+    """Encode some stored records again: vectors, codes and levels must come out the same."""
     import numpy as np
 
     page = index.store.scroll(limit=SAMPLE, with_vectors=True)
@@ -224,11 +213,3 @@ def _check_codes(index: FeatureIndex) -> tuple[bool, str]:
         wrong += expected != list(point.payload[CONCEPTS])
     seen = f"{len(page.points)} encoded again: lowest cosine {lowest:.5f}, {wrong} with other levels"
     return lowest >= MIN_COSINE and wrong == 0, seen
-
-
-def _check_drift(index: FeatureIndex) -> tuple[bool, str]:
-    """Report how far the corpus is from the corpus of the levels; a difference is not a failure."""
-    drift = index.level_drift()
-    if drift.levels_are_off:
-        return True, f"{drift.summary()}. Run `saeindex sae calibrate {index.name}` for its own levels."
-    return True, drift.summary()

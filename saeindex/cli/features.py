@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saeindex.cli.output import Json, Url, console, print_json, say
+from saeindex.report.numbers import counted
 from saeindex.types import one_line, shortened, shown_label, visible
 
 if TYPE_CHECKING:
@@ -35,8 +36,7 @@ def features(
     with FeatureIndex.open(index, url=url) as opened:
         matches = opened.features(phrase, limit)
         records = _records(opened, [match.id for match in matches])
-        # Of a record in passages, it is not known which has the feature.
-        wanted = [match.example for match in matches if match.example and not opened.passages]
+        wanted = [match.example for match in matches if match.example]
         texts = {record.id: record.text for record in opened.get(wanted, include=())}
         kinds = {match.id: opened.space.label(match.id).kind for match in matches}
     if as_json:
@@ -84,7 +84,7 @@ def feature(
         say(f"  {note}")
     here = "" if card.trust_here is None else f", {_score(card.trust_here)} in this index"
     say(f"  {card.method} label, trust {_score(card.trust)}{here}, F1 {_score(card.f1)}")
-    say(f"  present in {present:,} passages, typical in {typical:,}, strong in {strong:,}")
+    say(f"  present in {present:,} records, typical in {typical:,}, strong in {strong:,}")
     say("  strongest in", dim=True)
     for record_id, text, activation in card.strongest:
         say(shortened(f"    {activation:.3f}  {record_id}  {one_line(text, width)}", width))
@@ -113,9 +113,8 @@ def info(
         print_json(described)
         return
     space, encoder = described["space"], described["encoder"]
-    passages = described["passages"]
-    split = f"passages of {passages['max_tokens']} tokens" if passages else "whole texts"
-    say(f"{index}: {described['records']:,} records ({described['points']:,} points, {split})")
+    documents = f" of {counted(described['documents'], 'document')}" if described["documents"] else ""
+    say(f"{index}: {described['records']:,} records{documents}")
     say(f"  store    {described['store']}, format {described['format_version']}, {described['created']}")
     if described["fields"]:
         say(f"  fields   {', '.join(described['fields'])} (further texts)")
@@ -124,6 +123,9 @@ def info(
         f"  space    {space['name']} ({space['fingerprint'][:12]}): {space['n_features']:,} features, "
         f"{space['k']} active, {described['space_report'].get('nmse', float('nan')):.3f} NMSE held out"
     )
+    if described["truncated"]:
+        texts = f"{counted(described['truncated'], 'record')} longer than the encoder reads"
+        say(f"  cut      {texts}: index them again with --split")
     if found is not None:
         _print_fields(found)
 
@@ -142,8 +144,6 @@ def _print_fields(found: Sequence[MetadataField]) -> None:
 
 def _records(index: FeatureIndex, features: Sequence[int]) -> dict[int, int]:
     """Return the number of records that have each feature."""
-    if index.passages is not None:
-        return {feature: index.count(f"#{feature}") for feature in features}
     from saeindex.collection.records import EngineCounts
 
     _, counts = EngineCounts(index.store, index.space.n_features).frequencies(None, "present")

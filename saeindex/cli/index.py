@@ -10,17 +10,14 @@ import typer
 
 from saeindex.cli.output import Json, Url, print_json, say
 from saeindex.config import DEFAULT_SPACE
-from saeindex.errors import InvalidInputError, NotFoundError
-
-OVERLAP = 32
+from saeindex.errors import NotFoundError
 
 if TYPE_CHECKING:
     from saeindex.index import FeatureIndex
-    from saeindex.indexing.passages import PassageOptions
     from saeindex.indexing.pipeline import IndexingReport
 
 
-def index(  # noqa: PLR0913, PLR0917  (the options of a command)
+def index(
     paths: Annotated[
         list[str],
         typer.Argument(help="JSONL, CSV or TSV (also .gz, .zst), Parquet, or a folder of text files."),
@@ -40,12 +37,8 @@ def index(  # noqa: PLR0913, PLR0917  (the options of a command)
         str | None, typer.Option(help=f"Feature space: a name or a directory. Default: {DEFAULT_SPACE}.")
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="CPU threads of the encoder.")] = None,
-    passage_tokens: Annotated[
-        int | None, typer.Option(help="Split texts into passages of this many tokens.")
-    ] = None,
-    overlap: Annotated[
-        int | None,
-        typer.Option(help="Tokens that neighbouring passages share. Default: 32, at most half of a passage."),
+    split: Annotated[
+        int | None, typer.Option(help="Split texts into records of at most this many tokens.")
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Records per batch.")] = 512,
     show_columns: Annotated[
@@ -65,58 +58,41 @@ def index(  # noqa: PLR0913, PLR0917  (the options of a command)
     source = open_source(what, columns=columns)  # a wrong path or column must not leave an empty index behind
     if show_columns:
         say("\n".join(columns_of(source)), is_error=True)
-    passages = _passage_options(passage_tokens, overlap)
     if workers:
         import torch
 
         torch.set_num_threads(workers)
-    with _open_or_create(into, space, url, passages, tuple(fields)) as opened:
-        report = opened.add(what, columns=columns, batch_size=batch_size, progress=True)
+    with _open_or_create(into, space, url, tuple(fields)) as opened:
+        report = opened.upsert(what, split=split, columns=columns, batch_size=batch_size, progress=True)
+        most = opened.encoder.max_tokens
         rejects = str(opened.rejects_path) if report.rejected else None
     if as_json:
         print_json({"index": into, **asdict(report), "rejects": rejects})
     else:
         _print_report(into, report, rejects, source.name)
+        if report.truncated:
+            texts = f"{report.truncated:,} texts are longer than the {most} tokens that the encoder reads"
+            say(f"Warning: {texts}. Use --split {most}, or the rest of them is not found.", is_error=True)
     if report.rejected and (strict or not report.indexed + report.unchanged):
         raise typer.Exit(1)
 
 
-def _passage_options(tokens: int | None, overlap: int | None) -> PassageOptions | None:
-    from saeindex.indexing.passages import PassageOptions
-
-    if tokens is not None:
-        return PassageOptions(tokens, min(OVERLAP, tokens // 2) if overlap is None else overlap)
-    if overlap is not None:
-        raise InvalidInputError("--overlap", "no --passage-tokens", "Give the length of passages too.")
-    return None
-
-
-def _open_or_create(
-    into: str, space: str | None, url: str | None, passages: PassageOptions | None, fields: tuple[str, ...]
-) -> FeatureIndex:
+def _open_or_create(into: str, space: str | None, url: str | None, fields: tuple[str, ...]) -> FeatureIndex:
     from saeindex.index import FeatureIndex
 
     try:
-        opened = FeatureIndex.open(into, space=space, url=url)
+        return FeatureIndex.open(into, space=space, url=url)
     except NotFoundError:
-        return FeatureIndex.create(into, space or DEFAULT_SPACE, url=url, passages=passages, fields=fields)
-    if passages is not None and passages != opened.passages:
-        found = opened.passages
-        opened.close()
-        raise InvalidInputError(
-            f"index into {into} with {passages}",
-            f"it was created with {found or 'whole texts'}",
-            "Leave the passage options out, or create a new index.",
-        )
-    return opened
+        return FeatureIndex.create(into, space or DEFAULT_SPACE, url=url, fields=fields)
 
 
 def _print_report(into: str, report: IndexingReport, rejects: str | None, source: str) -> None:
     from saeindex.indexing.rejects import reasons
 
-    rate = f", {report.indexed / report.seconds:,.0f} docs/s" if report.indexed else ""
+    rate = f", {report.indexed / report.seconds:,.0f} a second" if report.indexed else ""
+    pieces = f" (in {report.records:,} records)" if report.records > report.indexed else ""
     say(
-        f"{into}: {report.indexed:,} indexed, {report.unchanged:,} unchanged, {report.rejected:,} rejected "
+        f"{into}: {report.indexed:,} indexed{pieces}, {report.unchanged:,} unchanged, {report.rejected:,} rejected "
         f"in {report.seconds:.1f} s{rate}"
     )
     if rejects:

@@ -33,16 +33,16 @@ def list_indexes(
         from rich.table import Column, Table
 
         named = Column("index", overflow="fold")  # it is typed again: never cut
-        table = Table(named, "records", "points", "space", "size", "made", box=None, header_style="dim")
+        table = Table(named, "records", "space", "size", "made", box=None, header_style="dim")
         for one in found:
             size = "" if one.size is None else f"{one.size / 2**20:,.0f} MiB"
             about = "" if one.is_counted else "~"
-            numbers = ("–", "–") if one.problem else (f"{about}{one.records:,}", f"{about}{one.points:,}")
+            count = "–" if one.problem else f"{about}{one.records:,}"
             made = one.created[:10]
-            table.add_row(visible(one.name), *numbers, one.problem or one.space, size, made)
+            table.add_row(visible(one.name), count, one.problem or one.space, size, made)
         console().print(table)
         if not all(one.is_counted or one.problem for one in found):
-            say("~ open elsewhere, or not closed: `saeindex info INDEX` counts what it holds.", is_error=True)
+            say("~ it is being written to, or that was interrupted: `saeindex info INDEX` counts what it holds.", is_error=True)
     else:
         say(f"No index in {str(folder)!r}." if url is None else f"No index on {visible(url)}.", is_error=True)
     if not found:

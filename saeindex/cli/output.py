@@ -70,7 +70,7 @@ def print_hits(out: Console, hits: Hits) -> None:
     """Print hits as a numbered list, by group if they are grouped."""
     from rich.text import Text
 
-    if not hits.groups:
+    if not hits.groups or hits.plan.query.group_size == 1:
         for rank, hit in enumerate(hits, 1):
             print_hit(out, rank, hit)
     for group in hits.groups:
@@ -130,10 +130,10 @@ def _steered(hit: Hit) -> list[str]:
 
 def _scalars(hit: Hit) -> list[str]:
     """Return the short metadata fields that do not repeat the id or the text."""
-    seen = f"{hit.id} {hit.text}"
+    seen = {hit.id, hit.text, *hit.text.split("\n", 1)}
     fields = [
         f"{key}={value}"
         for key, value in hit.metadata.items()
-        if isinstance(value, int | float) or (isinstance(value, str) and value not in seen)
+        if isinstance(value, str | int | float) and value not in seen
     ]
     return [shortened(shown, 40) for shown in fields[:4]]

@@ -50,27 +50,31 @@ def delete(
     ids: Annotated[
         list[str] | None, typer.Option("--id", help="The id of a record to delete. Repeatable.")
     ] = None,
+    documents: Annotated[
+        list[str] | None, typer.Option("--document", help="A document to delete whole. Repeatable.")
+    ] = None,
     where: Where = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """Delete records by id, or all that match. Exits with 1 if there is nothing to delete."""
+    """Delete records by id or document, or all that match. Exits with 1 if there is nothing to delete."""
     from saeindex.index import FeatureIndex
 
-    if (ids is None) == (where is None):
-        found = "neither --id nor --where" if ids is None else "both --id and --where"
-        raise InvalidInputError("delete", found, "Give --id, once or more, or --where.")
+    if sum(given is not None for given in (ids, documents, where)) != 1:
+        raise InvalidInputError("delete", "no or several ways to select", "Give --id, --document or --where.")
     missing: list[str] = []
     with FeatureIndex.open(index, url=url) as opened:
-        if ids is None:
+        if where is not None:
             count = opened.count(where)
         else:
-            present = {record.id for record in opened.get(list(dict.fromkeys(ids)), include=())}
-            count, missing = len(present), [one for one in dict.fromkeys(ids) if one not in present]
+            wanted = list(dict.fromkeys(ids or documents or ()))
+            found = opened.get(ids and wanted, documents=documents and wanted, include=())
+            present = {record.id if documents is None else record.document for record in found}
+            count, missing = len(found), [one for one in wanted if one not in present]
         if count and not yes:
             _ask(f"Delete {count:,} of {counted(len(opened), 'record')} of {visible(index)}?", as_json)
-        deleted = (opened.delete(ids) if ids is not None else opened.delete(where=where)) if count else 0
+        deleted = opened.delete(ids, documents=documents, where=where) if count else 0
         _warn(opened, where, count)
     text = f"{visible(index)}: {counted(deleted, 'record')} deleted"
     answer({"deleted": deleted, "missing": missing}, text, as_json)
@@ -109,17 +113,53 @@ def export(
 
 def copy(
     index: Annotated[str, INDEX],
-    to: Annotated[Path, typer.Argument(help="A new directory.")],
+    to: Annotated[str, typer.Argument(help="A new directory, or a collection with --to-url.")],
+    space: Annotated[str | None, typer.Option(help="Another feature space: a name or a directory.")] = None,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Measure the levels (typical, strong) on these records.")
+    ] = False,
+    baseline: Annotated[
+        list[Path] | None, typer.Option(help="Move a baseline of `monitor` along. Repeatable.")
+    ] = None,
+    url: Url = None,
+    to_url: Annotated[str | None, typer.Option(help="The Qdrant server of the copy.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Copy an index that no other process has open, as a backup. The copy appears when it is complete."""
-    from saeindex.index import FeatureIndex
+    """Make a new index of an index: of an earlier format, of lost files, in another place or space.
 
-    with FeatureIndex.open(index) as opened:
-        opened.copy(to)
-        records = len(opened)
-    text = f"{visible(str(to))}: a copy of {visible(index)}, {counted(records, 'record')}"
-    answer({"copied": index, "to": str(to), "records": records}, text, as_json)
+    Run it again to continue an interrupted copy. The index itself is not changed.
+    """
+    from saeindex.analysis.monitor.baseline import Baseline
+    from saeindex.indexing.copying import copy_index
+
+    kept = {path: Baseline.load(path) for path in baseline or ()}
+    report = copy_index(
+        index, to, space, source_url=url, url=to_url, calibrate=calibrate, progress=not as_json
+    )
+    moved: dict[str, list[str]] = {}
+    for path, one in kept.items():
+        lost: list[str] = []
+        if report.translation is not None:
+            one, lost = one.moved(report.translation)  # noqa: PLW2901
+        target = path.with_name(f"{path.stem}-copied{path.suffix}")
+        one.save(target)
+        moved[str(target)] = lost
+    if as_json:
+        print_json({"copied": index, "to": to, **report.to_json(), "baselines": moved})
+        return
+    say(f"{visible(to)}: a copy of {visible(index)}, {counted(report.records, 'record')}, {report.space}")
+    for what, lost_ones in (
+        ("names without a counterpart", report.lost_names),
+        ("profiles that must be fitted again", report.lost_profiles),
+        ("left out: no id, text or vector", report.skipped),
+    ):
+        if lost_ones:
+            say(f"  {what}: {', '.join(map(visible, lost_ones))}")
+    for name, edits in report.lost_edits.items():
+        say(f"  profile {visible(name)} lost the weights of {', '.join(map(visible, edits))}")
+    for file, lost in moved.items():
+        said = f", without {', '.join(map(visible, lost))}" if lost else ""
+        say(f"  {visible(file)}: the baseline for the copy{said}")
 
 
 def _ask(question: str, as_json: bool) -> None:
@@ -144,8 +184,9 @@ def _warn(opened: FeatureIndex, where: str | None, count: int) -> None:
 
 def _print(record: StoredRecord) -> None:
     say(visible(record.id), bold=True)
-    for passage in record.passages:
-        say(f"  {passage.strip()}")
+    say(f"  {record.text.strip()}")
+    if record.document is not None:
+        say(f"  of the document {visible(record.document)}", dim=True)
     for name, text in record.fields.items():
         say(f"  {name}: {one_line(text, 500)}")
     for name, value in record.metadata.items():

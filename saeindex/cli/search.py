@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,6 +18,7 @@ from saeindex.cli.output import (
     print_json,
     print_suggestions,
 )
+from saeindex.config import DOCUMENT
 from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -89,7 +90,8 @@ def search(  # noqa: PLR0913, PLR0917  (one per field of a query)
     fusion: Annotated[str, typer.Option(help="Fusion method: rrf, dbsf or weighted.")] = "rrf",
     diversity: Annotated[float, typer.Option(help="Diversity of the hits' concepts, 0 (off) to 1.")] = 0.0,
     group_by: Annotated[
-        str | None, typer.Option(help="Field to group by: metadata.topic, record_id.")
+        str | None,
+        typer.Option(help="Field to group by: metadata.topic, document (where there are some), or none."),
     ] = None,
     group_size: Annotated[int, typer.Option(help="Hits per group; --limit counts groups.")] = 3,
     limit: Annotated[int, typer.Option(help="Number of hits.")] = 10,
@@ -119,6 +121,7 @@ def search(  # noqa: PLR0913, PLR0917  (one per field of a query)
     fields = {name: given[name] for name in Query.__dataclass_fields__ if given.get(name) is not None}
     query = Query(**fields, query_filter=_parse_filter(filter_json), feedback=read_feedback(feedback_file))
     with FeatureIndex.open(index, url=url) as opened:
+        query = _by_document(opened, query)
         query = judged(opened, query, accept or (), reject or ()) if accept or reject else query
         analysis = opened.explain_analyze(query) if analyze else None
         hits = opened.search(query) if analysis is None else analysis.hits
@@ -131,6 +134,15 @@ def search(  # noqa: PLR0913, PLR0917  (one per field of a query)
         _print(hits, further, not analyze and (plan or bool(where or steer)))
     if not hits:
         raise typer.Exit(1)
+
+
+def _by_document(index: FeatureIndex, query: Query) -> Query:
+    """Return the query for the best record of each document, unless it groups otherwise."""
+    if query.group_by == "none":
+        return replace(query, group_by=None)
+    if query.group_by is not None or not index.state.has_documents:
+        return query
+    return replace(query, group_by=DOCUMENT, group_size=1)
 
 
 def _further(

@@ -126,7 +126,7 @@ def _model() -> type[BaseSettings]:
 
         url: str | None = Field(None, description="a Qdrant server, where INDEX is a collection")
         space: str | None = Field(None, description="the feature space of new indexes")
-        passage_tokens: int | None = Field(None, ge=1, description="split texts that are longer than this")
+        split: int | None = Field(None, ge=8, description="tokens of the records that texts are split into")
         limit: int | None = Field(None, ge=1, description="the number of hits of a search")
         level: Literal["present", "typical", "strong"] | None = Field(
             None, description="the level of concepts in searches that name none"

@@ -124,7 +124,6 @@ class AsyncRemoteIndex:
         """Called by :meth:`AsyncClient.index`, not by users."""
         self.client, self.index, self.name = client, index, index.name
 
-    add = _awaited(RemoteIndex.add)
     baseline = _awaited(RemoteIndex.baseline)
     cluster = _awaited(RemoteIndex.cluster)
     companions = _awaited(RemoteIndex.companions)
@@ -155,6 +154,7 @@ class AsyncRemoteIndex:
     search_many = _awaited(RemoteIndex.search_many)
     steering_profile = _awaited(RemoteIndex.steering_profile)
     suggest_exclusions = _awaited(RemoteIndex.suggest_exclusions)
+    upsert = _awaited(RemoteIndex.upsert)
 
     async def name_history(self) -> tuple[NameEdit, ...]:
         """See :attr:`RemoteIndex.name_history`."""

@@ -170,14 +170,15 @@ class RemoteIndex:
 
     # Records ------------------------------------------------------------------------------------------
 
-    def add(
+    def upsert(
         self,
         records: str | Path | IntoDataFrame | Iterable[Record | Mapping[str, Any] | str | Path],
         *,
+        split: int | None = None,
         columns: Columns | Mapping[str, Any] | None = None,
         progress: Callable[[int], object] | None = None,
     ) -> IndexingReport:
-        """See :meth:`FeatureIndex.add`; return when the server has indexed the records.
+        """See :meth:`FeatureIndex.upsert`; return when the server has indexed the records.
 
         They are streamed as they are read here. A record that cannot be read here counts as rejected.
         """
@@ -194,11 +195,13 @@ class RemoteIndex:
             for one in source:
                 if isinstance(one, Record):
                     row = {"id": one.id, "text": one.text, "metadata": dict(one.metadata), **one.fields}
+                    row |= {} if one.document is None else {"document": one.document}
                     yield json.dumps(row, ensure_ascii=False).encode(errors="surrogatepass") + b"\n"
                 else:
                     unread += 1
 
-        named = {"text_field": "text", "id_field": "id"}
+        named: dict[str, Any] = {"text_field": "text", "id_field": "id"}
+        named |= {} if split is None else {"split": split}
         job = self.connection.ask("POST", f"{self._path}/records", params=named, content=lines)
         report = IndexingReport(**self._finished(job, progress)["report"])
         return replace(report, read=report.read + unread, rejected=report.rejected + unread)
@@ -207,18 +210,23 @@ class RemoteIndex:
         self,
         ids: Sequence[str] | None = None,
         *,
+        documents: Sequence[str] | None = None,
         where: str | None = None,
         query_filter: Filter | JsonObject | None = None,
     ) -> int:
         """See :meth:`FeatureIndex.delete`."""
-        body = {"ids": ids if ids is None else list(ids), **_condition(where, query_filter)}
+        body = {"ids": _names(ids), "documents": _names(documents), **_condition(where, query_filter)}
         return int(self._post("records/delete", body)["deleted"])
 
     def get(
-        self, ids: Sequence[str], *, include: Sequence[RecordPart] = ("concepts", "vectors")
+        self,
+        ids: Sequence[str] | None = None,
+        *,
+        documents: Sequence[str] | None = None,
+        include: Sequence[RecordPart] = ("concepts", "vectors"),
     ) -> list[StoredRecord]:
         """See :meth:`FeatureIndex.get`."""
-        body = {"ids": list(ids), "include": list(include)}
+        body = {"ids": _names(ids), "documents": _names(documents), "include": list(include)}
         found: list[StoredRecord] = self._post("records/get", body)
         return found
 
@@ -495,3 +503,7 @@ def _selection(selection: Any) -> Any:
     if selection is None or isinstance(selection, str | Mapping):
         return selection
     return list(selection)
+
+
+def _names(given: Sequence[str] | None) -> list[str] | None:
+    return None if given is None else list(given)

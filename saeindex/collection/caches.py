@@ -15,21 +15,25 @@ KEPT = 256
 
 
 class Memo(Generic[Value]):
-    """A cache of the last ``size`` values."""
+    """A cache of the last ``size`` values; thread-safe."""
 
     def __init__(self, size: int) -> None:
         """``size`` is the maximum number of values."""
         self._size = size
-        self._kept: OrderedDict[Hashable, tuple[object, Value]] = OrderedDict()
+        self._kept: OrderedDict[Hashable, Value] = OrderedDict()
+        self._lock = threading.Lock()
 
-    def get(self, key: Hashable, compute: Callable[[], Value], of: object = None) -> Value:
-        """Return the value of ``key``; compute it unless it is cached for the same object ``of``."""
-        found = self._kept.get(key)
-        if found is None or found[0] is not of:
-            found = self._kept[key] = of, compute()
+    def get(self, key: Hashable, compute: Callable[[], Value]) -> Value:
+        """Return the value of ``key``; it is computed unless it is cached."""
+        with self._lock:
+            if key in self._kept:
+                return self._kept[key]
+        found = compute()
+        with self._lock:
+            found = self._kept.setdefault(key, found)
             while len(self._kept) > self._size:
                 self._kept.popitem(last=False)
-        return found[1]
+        return found
 
 
 class QueryVectors:

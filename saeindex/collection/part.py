@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from saeindex.collection.records import count_records
 from saeindex.errors import InvalidInputError
 from saeindex.indexing.create_open import IndexParts
 from saeindex.indexing.manifest import Counts
-from saeindex.indexing.names import NameEdits, learned
+from saeindex.indexing.names import NameEdits, is_to_learn, learned, read_sample
 from saeindex.stores.selected import SelectedStore
 
 if TYPE_CHECKING:
@@ -35,16 +34,12 @@ def part_of(
     if selected is None:
         raise InvalidInputError("a part of an index", "no condition", "Give where or query_filter.")
     view = SelectedStore(store, selected)
-    points = view.count()
-    records = count_records(view, None, manifest.passages is not None)
+    records = view.count()
+    names = None
+    if is_to_learn(None, records, 0):
+        names = learned(read_sample(view, space.n_features), records, space, encoder)
     own = manifest.model_copy(
-        update={
-            "counts": Counts(records=records, points=points),
-            "names": learned(None, points, view, space, encoder),
-            "edits": NameEdits(),
-            "profiles": {},
-            "upgraded": None,
-        }
-    ).renewed()
+        update={"counts": Counts(records=records), "names": names, "edits": NameEdits(), "profiles": {}}
+    )
     view.write_manifest(own.to_json())
     return IndexParts(view, space, own, None)

@@ -1,15 +1,16 @@
-"""Records in a store of passages: their ids, counts and deletion, and counts of their concepts."""
+"""Records in a store: their ids and deletion, and counts of their concepts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS, suffixed
-from saeindex.errors import InvalidInputError
+from saeindex.config import CONCEPTS, DOCUMENT, LEVEL_STRIDE, LEVELS, suffixed
+from saeindex.errors import InvalidInputError, NotFoundError
+from saeindex.indexing.points import point_id
 from saeindex.signatures import check_kind
 from saeindex.stores.base import PAGE, pages
 from saeindex.types import LevelName
@@ -24,29 +25,47 @@ LEVEL_NUMBER: dict[LevelName, int] = {"present": 0, "typical": 1, "strong": 2}
 
 
 def record_ids(store: VectorStore, condition: Filter | None) -> set[str]:
-    """Return the ids of all records with a passage that matches."""
+    """Return the ids of all records that match."""
     found = pages(store, condition, PAGE, ["record_id"])
     return {point.payload["record_id"] for page in found for point in page.points}
 
 
-def count_records(store: VectorStore, condition: Filter | None, has_passages: bool) -> int:
-    """Return the number of records with a passage that matches."""
-    if not has_passages:
-        return store.count(condition)
-    if condition is None:
-        from qdrant_client.models import FieldCondition, Filter, MatchValue
+def records_of(documents: Sequence[str]) -> Filter:
+    """Return the condition of the records of some documents."""
+    from qdrant_client.models import FieldCondition, Filter, MatchAny
 
-        return store.count(Filter(must=[FieldCondition(key="passage", match=MatchValue(value=0))]))
-    return len(record_ids(store, condition))
+    check_ids("the records of documents", documents)
+    return Filter(must=[FieldCondition(key=DOCUMENT, match=MatchAny(any=[str(one) for one in documents]))])
 
 
-def check_choice(ids: object, has_condition: bool) -> None:
-    """Raise InvalidInputError unless records to delete are selected by a list of ids or by a condition."""
-    if (ids is None) == (not has_condition):
-        found = "both ids and a condition" if has_condition else "nothing to select by"
-        raise InvalidInputError("delete", found, "Give ids, or where and query_filter.")
-    if ids is not None:
-        check_ids("delete", ids)
+def check_not_documents(store: VectorStore, asked: str, ids: Sequence[str]) -> None:
+    """Raise NotFoundError if one of these ids, which are of no record, is that of a document."""
+    for start in range(0, len(ids), PAGE):
+        page = ids[start : start + PAGE]
+        found = store.scroll(records_of(page), 1, with_payload=["record_id", DOCUMENT]).points
+        if found:
+            document, example = found[0].payload[DOCUMENT], found[0].payload["record_id"]
+            raise NotFoundError(
+                f"{asked} {document!r}",
+                f"no record has this id: it is a document of several records, such as {example!r}",
+                f"Give documents=[{document!r}] for all of them, or the id of one.",
+            )
+
+
+def check_choice(ids: object, documents: object, has_condition: bool, asked: str = "delete") -> None:
+    """Raise InvalidInputError unless records are selected in one way: ids, documents or a condition."""
+    given = [ids is not None, documents is not None, has_condition]
+    if sum(given) != 1:
+        found = "several ways to select records" if any(given) else "nothing to select by"
+        do = (
+            "Give ids, or documents, or where and query_filter."
+            if asked == "delete"
+            else "Give ids, or documents."
+        )
+        raise InvalidInputError(asked, found, do)
+    for each in (ids, documents):
+        if each is not None:
+            check_ids(asked, each)
 
 
 def check_ids(asked: str, ids: object) -> None:
@@ -58,32 +77,22 @@ def check_ids(asked: str, ids: object) -> None:
 
 def existing_ids(store: VectorStore, ids: Iterable[str]) -> set[str]:
     """Return those of the ids that are of a stored record."""
-    found: set[str] = set()
-    return found.union(*(record_ids(store, of_records) for of_records in _conditions(ids)))
-
-
-def _conditions(ids: Iterable[str]) -> Iterator[Filter]:
-    """Yield conditions that the records of a page of ids fulfil."""
-    from qdrant_client.models import FieldCondition, Filter, MatchAny
-
-    wanted = sorted(set(ids))
-    for start in range(0, len(wanted), PAGE):
-        match = MatchAny(any=list(wanted[start : start + PAGE]))
-        yield Filter(must=[FieldCondition(key="record_id", match=match)])
+    wanted = sorted({str(one) for one in ids})
+    found = store.get([point_id(one) for one in wanted], with_payload=["record_id"])
+    return {point.payload["record_id"] for point in found}
 
 
 def delete_records(store: VectorStore, ids: Iterable[str]) -> None:
-    """Delete whole records by id."""
-    for of_records in _conditions(ids):
-        store.delete(query_filter=of_records)
+    """Delete records by id."""
+    store.delete([point_id(one) for one in ids])
 
 
 @dataclass(frozen=True, slots=True)
 class EngineCounts:
     """Counts of an index's concepts in one text field, made by the engine.
 
-    Where a statistic needs only counts, facets take milliseconds and need no snapshot. They count points, so
-    an index whose records have several passages is counted in a snapshot instead.
+    Where a statistic needs only counts, facets take milliseconds and need no snapshot. They count records, so
+    where several are of one document, they are counted in a snapshot instead.
     """
 
     store: VectorStore

@@ -1,7 +1,7 @@
 """Records as columns: the data of an index for analyses, read once into memory-mapped files.
 
-One scroll over the points appends to the columns page by page, so only one page is in memory. Only if records
-have several passages, these are merged in memory, at about 300 bytes per passage.
+One scroll over the points appends to the columns page by page, so only one page is in memory. Nothing is read
+of the index afterwards: a snapshot stays what it is while records are written.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from saeindex.collection.rows import Rows, concept_parts, tokens, word_parts
-from saeindex.config import DENSE, SAE, TEXT, suffixed
+from saeindex.config import DENSE, DOCUMENT, SAE, TEXT, suffixed
 from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.files import (
     changed_files,
@@ -29,7 +29,6 @@ from saeindex.files import (
     with_checksum,
     without_checksum,
 )
-from saeindex.indexing.points import point_id
 from saeindex.language.evaluate import found_at
 from saeindex.language.fields import METADATA, as_one_name, field_at, path_of, shown_fields
 from saeindex.protocols import Point, SparseVector
@@ -44,10 +43,8 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray, JsonObject, LevelName
 
 ReadTexts = Callable[[Sequence[str]], list[str]]
-FORMAT = 2
+FORMAT = 3
 PAGE = 2_000
-# Points that are compared to detect writes by other programs, which do not change the revision.
-PROBED = 1_000
 ARRAYS = {
     "vectors": "<f4",
     "sizes": "<i4",
@@ -56,19 +53,20 @@ ARRAYS = {
     "word_sizes": "<i4",
     "word_indices": "<i4",
     "lengths": "<i4",
-    "passages": "<i4",
+    "text_sizes": "<i4",
 }
-LINES = ("ids", "metadata")
+LINES = ("ids", "documents", "metadata")
+TEXTS = "texts"
 
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
     """The records of an index in random order, one row each, with the data of one text field.
 
-    ``vectors`` (m, d) are unit embeddings, ``activations`` (m, n) the features' activations; for a record
-    with several passages they are the mean direction and the strongest activation. ``words`` (m, v) is 1
-    where a record has a word of ``vocabulary``, ``lengths`` (m,) is each record's number of words.
-    ``metadata`` has a JSON object per record, as text. A record without the field has no features or words.
+    ``vectors`` (m, d) are unit embeddings, ``activations`` (m, n) the features' activations. ``words`` (m, v)
+    is 1 where a record has a word of ``vocabulary``, ``lengths`` (m,) is each record's number of words.
+    ``metadata`` has a JSON object per record, as text, ``documents`` the document that each is a piece of. A
+    record without the field has no features or words.
     """
 
     space: FeatureSpace
@@ -81,6 +79,7 @@ class Snapshot:
     lengths: NDArray[np.int32]
     metadata: Sequence[str]
     read_texts: ReadTexts
+    documents: Sequence[str | None] = ()
     _levels: dict[str, csr_matrix] = made(default_factory=dict)
     _columns: dict[str, Column] = made(default_factory=dict)
 
@@ -133,6 +132,10 @@ class Snapshot:
         Raises:
             NotFoundError: no record has it.
         """
+        if name == DOCUMENT and self.has_documents:
+            if name not in self._columns:
+                self._columns[name] = column_of_values(self.documents)
+            return name
         for path in dict.fromkeys((path_of(name), as_one_name(name))):
             field = field_at(path)
             if field not in self._columns:
@@ -147,7 +150,7 @@ class Snapshot:
         return membership_of(self.column(name))
 
     def texts(self, rows: Iterable[int]) -> list[str]:
-        """Return the texts of rows (the first passage of several), read from the store."""
+        """Return the texts of rows."""
         return self.read_texts([self.ids[row] for row in rows])
 
     def rows_of(self, ids: Iterable[str]) -> NDArray[np.int64]:
@@ -169,9 +172,15 @@ class Snapshot:
             words=self.words[rows],
             lengths=self.lengths[rows],
             metadata=[self.metadata[row] for row in rows.tolist()],
+            documents=[self.documents[row] for row in rows.tolist()] if self.documents else (),
             _levels={},
             _columns={},
         )
+
+    @cached_property
+    def has_documents(self) -> bool:
+        """Whether some records are pieces of documents."""
+        return any(one is not None for one in self.documents)
 
     @cached_property
     def fields(self) -> tuple[str, ...]:
@@ -237,11 +246,15 @@ class Column:
 def column_of(metadata: Sequence[str], path: Sequence[str]) -> Column:
     """Return the values of records (JSON objects as text) at a path below the payload."""
     inside = path[1:] if path and path[0] == METADATA else path
+    return column_of_values([found_at(json.loads(line), inside) for line in metadata])
+
+
+def column_of_values(values: Sequence[Any]) -> Column:
+    """Return the column of the records' values, None for none."""
     known: dict[str, int] = {}
     found: list[Any] = []
-    codes = np.full(len(metadata), -1, np.int32)
-    for row, line in enumerate(metadata):
-        value = found_at(json.loads(line), inside)
+    codes = np.full(len(values), -1, np.int32)
+    for row, value in enumerate(values):
         if value is None or value == []:
             continue
         key = json.dumps(value, sort_keys=True, ensure_ascii=False)
@@ -296,32 +309,25 @@ def rows_of_snapshot(snapshot: Snapshot, rows: NDArray[np.int64], columns: NDArr
     return Rows(tuple(rows.tolist()), x, concept_parts(snapshot.activations[rows], snapshot.space), words)
 
 
-def content_fingerprint(store: VectorStore, space: FeatureSpace, revision: str) -> str:
-    """Return a fingerprint of a collection's state: revision, number of points, and a sample."""
-    points = store.scroll(None, PROBED, with_payload=["content_hash"]).points
-    probe = [[str(point.id), point.payload.get("content_hash")] for point in points]
-    parts = [FORMAT, space.fingerprint, revision, store.count(), probe]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
-
-
 def take_snapshot(
     store: VectorStore, space: FeatureSpace, revision: str, cache: Path | None, field: str = ""
 ) -> Snapshot:
-    """Return a snapshot of a collection; a cached snapshot is used if the collection has not changed.
+    """Return a snapshot of the points of a revision; a cached one is used if it is of this revision.
 
     ``cache`` is a folder of the index; without one the files live as long as the snapshot.
     """
-    fingerprint = content_fingerprint(store, space, revision)
+    state = json.dumps([FORMAT, space.fingerprint, revision]).encode()
+    fingerprint = hashlib.sha256(state).hexdigest()[:24]
     kept = None if cache is None else cache / f"snapshot{'-' + field if field else ''}"
     if kept is not None and _is_current(kept, fingerprint):
-        return _opened(kept, store, space, field)
+        return _opened(kept, space, field)
     if kept is None:
         temporary = TemporaryDirectory(prefix="saeindex-")
         _write(Path(temporary.name), store, space, field, fingerprint)
-        return _opened(Path(temporary.name), store, space, field, temporary)
+        return _opened(Path(temporary.name), space, field, temporary)
     with replacing_folder(kept) as draft:  # mapped files stay readable until they are released
         _write(draft, store, space, field, fingerprint)
-    return _opened(kept, store, space, field)
+    return _opened(kept, space, field)
 
 
 def _is_current(folder: Path, fingerprint: str) -> bool:
@@ -347,15 +353,18 @@ def _write(folder: Path, store: VectorStore, space: FeatureSpace, field: str, fi
             name: opened.enter_context((folder / f"{name}.jsonl").open("w", encoding="utf-8"))
             for name in LINES
         }
-        payload = ["record_id", "passage", text, "metadata"]
+        texts = opened.enter_context((folder / f"{TEXTS}.bin").open("wb"))
+        payload = ["record_id", DOCUMENT, text, "metadata"]
         for page in pages(store, None, PAGE, payload, [dense, sae]):
             count += len(page.points)
             for name, array in _arrays(page.points, dense, sae, text, space, places).items():
                 files[name].write(array.astype(ARRAYS[name]).tobytes())
             for point in page.points:
-                lines["ids"].write(json.dumps(point.payload["record_id"], ensure_ascii=False) + "\n")
                 metadata = point.payload.get("metadata") or {}
-                lines["metadata"].write(json.dumps(metadata, ensure_ascii=False) + "\n")
+                row = point.payload["record_id"], point.payload.get(DOCUMENT), metadata
+                for name, value in zip(LINES, row, strict=True):
+                    lines[name].write(json.dumps(value, ensure_ascii=False) + "\n")
+                texts.write((point.payload.get(text) or "").encode())
     (folder / "vocabulary.json").write_text(json.dumps(list(places), ensure_ascii=False), "utf-8")
     described = {
         "format": FORMAT,
@@ -385,32 +394,36 @@ def _arrays(
         "word_sizes": np.array([len(one) for one in words]),
         "word_indices": np.fromiter((place for one in words for place in one), np.int32),
         "lengths": np.array([len(one.split()) for one in texts]),
-        "passages": np.array([point.payload.get("passage", 0) for point in points]),
+        "text_sizes": np.array([len(one.encode()) for one in texts]),
     }
 
 
-def _opened(
-    folder: Path, store: VectorStore, space: FeatureSpace, field: str, owner: object = None
-) -> Snapshot:
+def _opened(folder: Path, space: FeatureSpace, field: str, owner: object = None) -> Snapshot:
     from scipy.sparse import csr_matrix
 
     described = json.loads((folder / "snapshot.json").read_text("utf-8"))
     found = {name: _mapped(folder / f"{name}.bin", kind) for name, kind in ARRAYS.items()}
     vocabulary = json.loads((folder / "vocabulary.json").read_text("utf-8"))
     count = described["points"]
-    starts, word_starts = (np.concatenate([[0], np.cumsum(found[name])]) for name in ("sizes", "word_sizes"))
+    starts, word_starts, text_starts = (
+        np.concatenate([[0], np.cumsum(found[name], dtype=np.int64)])
+        for name in ("sizes", "word_sizes", "text_sizes")
+    )
     words = np.ones(int(word_starts[-1]), np.float32)
-    text = suffixed(TEXT, field)
+    ids = tuple(json.loads(line) for line in _lines(folder / "ids.jsonl"))
+    texts, places = _mapped(folder / f"{TEXTS}.bin", "u1"), dict[str, int]()
 
-    def read_texts(ids: Sequence[str]) -> list[str]:
+    def read_texts(wanted: Sequence[str]) -> list[str]:
         _ = owner  # a reference, so that the temporary files exist as long as this reader
-        points = {point.id: point for point in store.get([point_id(one) for one in ids], [text])}
-        return [str(points[point_id(one)].payload.get(text) or "") for one in ids]
+        if not places:
+            places.update({record: row for row, record in enumerate(ids)})
+        rows = [places[one] for one in wanted]
+        return [texts[text_starts[row] : text_starts[row + 1]].tobytes().decode() for row in rows]
 
-    snapshot = Snapshot(
+    return Snapshot(
         space,
         field,
-        tuple(json.loads(line) for line in _lines(folder / "ids.jsonl")),
+        ids,
         found["vectors"].reshape(count, described["dimension"]),
         csr_matrix((found["values"], found["indices"], starts), shape=(count, described["n_features"])),
         csr_matrix((words, found["word_indices"], word_starts), shape=(count, max(1, len(vocabulary)))),
@@ -418,8 +431,8 @@ def _opened(
         found["lengths"],
         _lines(folder / "metadata.jsonl"),
         read_texts,
+        [json.loads(line) for line in _lines(folder / "documents.jsonl")],
     )
-    return merged_passages(snapshot, found["passages"]) if found["passages"].any() else snapshot
 
 
 def _mapped(path: Path, kind: str) -> np.ndarray[Any, Any]:
@@ -429,45 +442,3 @@ def _mapped(path: Path, kind: str) -> np.ndarray[Any, Any]:
 def _lines(path: Path) -> list[str]:
     with path.open(encoding="utf-8") as lines:
         return [line.rstrip("\n") for line in lines]
-
-
-def merged_passages(snapshot: Snapshot, numbers: NDArray[np.int32]) -> Snapshot:
-    """Return one row per record of a snapshot whose rows are passages with these ``numbers`` (p,).
-
-    A record has the strongest activation of each feature, the mean direction of its passages (those with a
-    vector), all their words, and the sum of their lengths. Its row is at the position of its first passage,
-    so the order stays random.
-    """
-    first = np.flatnonzero(np.asarray(numbers) == 0).tolist()
-    place = {snapshot.ids[row]: position for position, row in enumerate(first)}
-    # Passages without a first passage are left by an interrupted write: they belong to no complete record.
-    owner = np.array([place.get(record, -1) for record in snapshot.ids], np.int64)
-    kept = owner >= 0
-    vectors = np.zeros((len(first), snapshot.vectors.shape[1]), np.float32)
-    np.add.at(vectors, owner[kept], snapshot.vectors[kept])
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-    lengths = np.bincount(owner[kept], snapshot.lengths[kept], len(first)).astype(np.int32)
-    words = strongest(snapshot.words, owner, len(first))
-    return replace(
-        snapshot,
-        ids=tuple(snapshot.ids[row] for row in first),
-        vectors=vectors,
-        activations=strongest(snapshot.activations, owner, len(first)),
-        words=words,
-        lengths=lengths,
-        metadata=[snapshot.metadata[row] for row in first],
-    )
-
-
-def strongest(matrix: csr_matrix, owner: NDArray[np.int64], count: int) -> csr_matrix:
-    """Return the maximum over the rows of each owner (count, n); rows of owner -1 are left out."""
-    from scipy.sparse import csr_matrix
-
-    rows = np.repeat(owner, np.diff(matrix.indptr))
-    kept = rows >= 0
-    keys = rows[kept] * matrix.shape[1] + np.asarray(matrix.indices)[kept]
-    order = np.argsort(keys, kind="stable")
-    keys, values = keys[order], np.asarray(matrix.data)[kept][order]
-    distinct, starts = np.unique(keys, return_index=True)
-    highest = np.maximum.reduceat(values, starts) if len(starts) else values
-    return csr_matrix((highest, divmod(distinct, matrix.shape[1])), shape=(count, matrix.shape[1]))

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from saeindex.collection.caches import Memo
 from saeindex.collection.sample import PAGE, SAMPLE
-from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS
+from saeindex.config import CONCEPTS, DOCUMENT, LEVEL_STRIDE, LEVELS
 from saeindex.language.ast import Exists
 from saeindex.language.evaluate import found_at, predicate
-from saeindex.language.fields import METADATA, RECORD_ID, field_at, path_of
+from saeindex.language.fields import METADATA, NAMES, field_at, path_of
 from saeindex.language.to_text import to_text
 from saeindex.stores.base import first_points
 
@@ -69,7 +69,7 @@ class Statistics:
         if field not in self._values:
             found = None
             is_counted = self._store.layout.payload_indexes.get(field) in COUNTED_KINDS
-            if is_counted and field != RECORD_ID:
+            if is_counted and field not in NAMES:
                 counts = self._store.facet(field, None, MAX_VALUES + 1, approximate=True)
                 found = None if len(counts) > MAX_VALUES else dict(counts)
             self._values[field] = found
@@ -166,5 +166,5 @@ class Statistics:
 
 def read_statistics(store: VectorStore, n_features: int, total: int) -> Statistics:
     """Read a sample of the payloads of ``store``, which has ``total`` points."""
-    points = first_points(store, SAMPLE, PAGE, [CONCEPTS, "metadata", "record_id"])
+    points = first_points(store, SAMPLE, PAGE, [CONCEPTS, "metadata", "record_id", DOCUMENT])
     return Statistics(store, n_features, max(total, len(points)), points)

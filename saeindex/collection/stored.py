@@ -10,14 +10,13 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
-import numpy as np
-
-from saeindex.collection.records import record_ids
-from saeindex.config import DENSE, PASSAGES, SAE, TEXT, suffixed
+from saeindex.collection.records import records_of
+from saeindex.config import DENSE, DOCUMENT, SAE, TEXT, suffixed
 from saeindex.errors import InvalidInputError
 from saeindex.features.labels import telling_order
 from saeindex.files import checked_suffix, replacing
-from saeindex.indexing.points import point_id
+from saeindex.indexing.points import NO_CODE, code_of, point_id, stored_record
+from saeindex.indexing.split import document_in
 from saeindex.protocols import SparseVector
 from saeindex.report.result import installed
 from saeindex.stores.base import pages
@@ -26,8 +25,8 @@ from saeindex.types import Activation
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
-    from saeindex.features import FeatureSpace
-    from saeindex.protocols import Point, VectorStore
+    from saeindex.collection.state import IndexState
+    from saeindex.protocols import Point
     from saeindex.types import FloatArray, JsonObject
 
 # What an export has besides ids, texts and metadata.
@@ -40,30 +39,26 @@ FORMATS = (".jsonl", ".parquet")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredRecord:
-    """A record of an index: its text (of a split record all passages, which overlap), metadata and fields.
+    """A record of an index: its text as it was given, metadata, further fields, and the ``document`` it is of.
 
-    ``concepts`` are the active features of the text, the best named first, each at its strongest passage;
-    ``dense`` (p, d) and ``sae`` are the stored vectors of the passages.
+    ``concepts`` are the active features of the text, the best named first; ``dense`` (d,) and ``sae`` are its
+    stored vectors, if they were asked for.
     """
 
     id: str
-    passages: tuple[str, ...]
+    text: str
     metadata: JsonObject
     fields: Mapping[str, str] = field(default_factory=dict)
+    document: str | None = None
     concepts: tuple[Activation, ...] = ()
-    dense: tuple[FloatArray, ...] = ()
-    sae: tuple[SparseVector, ...] = ()
-
-    @property
-    def text(self) -> str:
-        """The text; of a split record, its passages line by line."""
-        return "\n".join(self.passages)
+    dense: FloatArray | None = None
+    sae: SparseVector | None = None
 
     def to_json(self, parts: Collection[RecordPart] = PARTS) -> dict[str, Any]:
         """Return the record as a JSON object, with these ``parts``."""
         found: dict[str, Any] = {"id": self.id, "text": self.text, "metadata": dict(self.metadata)}
-        if len(self.passages) > 1:
-            found["passages"] = list(self.passages)
+        if self.document is not None:
+            found["document"] = self.document
         if self.fields:
             found["fields"] = dict(self.fields)
         if "concepts" in parts:
@@ -71,40 +66,36 @@ class StoredRecord:
                 {"id": one.id, "label": one.label, "activation": one.activation} for one in self.concepts
             ]
         if "vectors" in parts:
-            found["dense"] = [vector.tolist() for vector in self.dense]
-            found["sae"] = [
-                {"indices": code.indices.tolist(), "values": code.values.tolist()} for code in self.sae
-            ]
+            code = NO_CODE if self.sae is None else self.sae
+            found["dense"] = None if self.dense is None else self.dense.tolist()
+            found["sae"] = {"indices": code.indices.tolist(), "values": code.values.tolist()}
         return found
 
 
 class StoredRecords:
-    """Reads the records of a store."""
+    """Reads the records of a state."""
 
-    def __init__(
-        self, store: VectorStore, space: FeatureSpace, fields: Sequence[str] = (), has_passages: bool = False
-    ) -> None:
-        """``fields`` are the names of the index's further texts; ``has_passages`` if texts may be split."""
-        self._store, self._space, self._fields = store, space, tuple(fields)
-        self._has_passages = has_passages
+    def __init__(self, state: IndexState) -> None:
+        """Read the records that a state is of."""
+        self._store, self._space, self._fields = state.store, state.space, state.manifest.fields
 
     def get(self, ids: Sequence[str], parts: Collection[RecordPart] = PARTS) -> list[StoredRecord]:
         """Return the records that exist, in the order of ``ids``."""
         checked_parts(parts)
-        wanted = [str(one) for one in ids]
+        payload, vectors = self._fetched(parts)
         found: list[StoredRecord] = []
-        for start in range(0, len(wanted), PAGE):
-            firsts = self._points([(one, 0) for one in wanted[start : start + PAGE]], parts)
-            further = [
-                (str(point.payload["record_id"]), number)
-                for point in firsts
-                for number in range(1, point.payload.get(PASSAGES, 1))
-            ]
-            later: dict[str, list[Point]] = {}
-            for point in self._points(further, parts):
-                later.setdefault(point.payload["record_id"], []).append(point)
-            found += [self._record([p, *later.get(p.payload["record_id"], ())], parts) for p in firsts]
+        for start in range(0, len(ids), PAGE):
+            wanted = [point_id(str(one)) for one in ids[start : start + PAGE]]
+            found += [self._record(point, parts) for point in self._store.get(wanted, payload, vectors)]
         return found
+
+    def of_documents(
+        self, documents: Sequence[str], parts: Collection[RecordPart] = PARTS
+    ) -> list[StoredRecord]:
+        """Return all records of documents, document by document, each in the order of its pieces."""
+        found = self.matching(records_of(documents), parts)
+        place = {str(name): number for number, name in enumerate(documents)}
+        return sorted(found, key=lambda one: (place[str(one.document)], _piece_order(one.id)))
 
     def page(
         self,
@@ -118,69 +109,53 @@ class StoredRecords:
         ``after`` is the cursor of this page. Records that are added meanwhile may be missed, no other ones.
         """
         checked_parts(parts)
-        from qdrant_client.models import FieldCondition, Filter, MatchValue
-
-        first_passages = FieldCondition(key="passage", match=MatchValue(value=0))
-        if condition is None or not self._has_passages:
-            wanted = Filter(must=[first_passages] if condition is None else [first_passages, condition])
-            found = self._store.scroll(wanted, limit, after, with_payload=["record_id"])
-            ids = [point.payload["record_id"] for point in found.points]
-            return self.get(ids, parts), None if found.cursor is None else str(found.cursor)
-        later = sorted(one for one in record_ids(self._store, condition) if after is None or one > after)
-        return self.get(later[:limit], parts), later[limit - 1] if len(later) > limit else None
+        page = self._store.scroll(condition, limit, after, None, *self._fetched(parts))
+        cursor = None if page.cursor is None else str(page.cursor)
+        return [self._record(point, parts) for point in page.points], cursor
 
     def matching(
         self, condition: Filter | None, parts: Collection[RecordPart] = PARTS
     ) -> Iterator[StoredRecord]:
-        """Yield all records, or those with a passage that matches."""
-        waiting = iter(self._ids(condition))
-        while ids := list(islice(waiting, PAGE)):
-            yield from self.get(ids, parts)
+        """Yield all records, or those that match."""
+        for page in pages(self._store, condition, PAGE, *self._fetched(parts)):
+            yield from (self._record(point, parts) for point in page.points)
 
     def export(self, condition: Filter | None, path: Path, parts: Collection[RecordPart]) -> int:
         """Write the records that match to a file; return their number."""
         return export_records(self.matching(condition, checked_parts(parts)), path, parts)
 
-    def _ids(self, condition: Filter | None) -> Iterable[str]:
-        if condition is not None:
-            return sorted(record_ids(self._store, condition))
-        rows = (point.payload for page in pages(self._store, None, PAGE, ["record_id", "passage"])
-                for point in page.points)  # fmt: skip
-        return (row["record_id"] for row in rows if not row.get("passage"))
+    def _fetched(self, parts: Collection[RecordPart]) -> tuple[list[str], list[str]]:
+        payload = ["record_id", "metadata", DOCUMENT, TEXT, *(suffixed(TEXT, name) for name in self._fields)]
+        return payload, [SAE, DENSE] if "vectors" in parts else [SAE] if "concepts" in parts else []
 
-    def _points(self, places: Sequence[tuple[str, int]], parts: Collection[RecordPart]) -> list[Point]:
-        payload = ["record_id", "metadata", PASSAGES, TEXT, *(suffixed(TEXT, name) for name in self._fields)]
-        vectors = [SAE, DENSE] if "vectors" in parts else [SAE] if "concepts" in parts else False
-        return self._store.get([point_id(*place) for place in places], payload, vectors)
-
-    def _record(self, points: Sequence[Point], parts: Collection[RecordPart]) -> StoredRecord:
-        first = points[0].payload
-        codes = tuple(c for point in points if isinstance(c := point.vectors.get(SAE), SparseVector))
-        dense = tuple(v for point in points if (v := point.vectors.get(DENSE)) is not None)
+    def _record(self, point: Point, parts: Collection[RecordPart]) -> StoredRecord:
+        own, code = stored_record(point.payload, self._fields), code_of(point)
+        dense: Any = point.vectors.get(DENSE)
         with_vectors = "vectors" in parts
         return StoredRecord(
-            first["record_id"],
-            tuple(str(point.payload.get(TEXT) or "") for point in points),
-            first.get("metadata") or {},
-            {name: first[key] for name in self._fields if (key := suffixed(TEXT, name)) in first},
-            self._concepts(codes) if "concepts" in parts else (),
-            dense if with_vectors else (),  # type: ignore[arg-type]
-            codes if with_vectors else (),
+            own.id,
+            own.text,
+            own.metadata,
+            own.fields,
+            own.document,
+            self._concepts(code) if "concepts" in parts else (),
+            dense if with_vectors else None,
+            code if with_vectors else None,
         )
 
-    def _concepts(self, codes: Sequence[SparseVector]) -> tuple[Activation, ...]:
-        strongest: dict[int, float] = {}
-        for code in codes:
-            for feature, value in zip(code.indices.tolist(), code.values.tolist(), strict=True):
-                strongest[feature] = max(value, strongest.get(feature, 0.0))
+    def _concepts(self, code: SparseVector) -> tuple[Activation, ...]:
         labels, calibration = self._space.labels, self._space.calibration
-        features = np.array(sorted(strongest), np.int32)
-        values = np.array([strongest[feature] for feature in features.tolist()], np.float32)
-        order = telling_order(labels, calibration, features, values)
+        order = telling_order(labels, calibration, code.indices, code.values)
         return tuple(
-            Activation(feature, labels[feature].name, strongest[feature], labels[feature].is_weak)
-            for feature in features[order].tolist()
+            Activation(feature, labels[feature].name, value, labels[feature].is_weak)
+            for feature, value in zip(code.indices[order].tolist(), code.values[order].tolist(), strict=True)
         )
+
+
+def _piece_order(record_id: str) -> tuple[int, str]:
+    """Return the sort key of a record of a document: pieces by number, others before them by id."""
+    number = record_id.rpartition("#")[2]
+    return (int(number) if document_in(record_id) is not None else -1), record_id
 
 
 def checked_parts(parts: Collection[str]) -> tuple[RecordPart, ...]:
@@ -225,11 +200,11 @@ def _write_parquet(records: Iterable[StoredRecord], path: Path, parts: Collectio
     parquet = import_module("pyarrow.parquet")
     concept = arrow.struct({"id": arrow.int32(), "label": arrow.string(), "activation": arrow.float32()})
     code = arrow.struct({"indices": arrow.list_(arrow.int32()), "values": arrow.list_(arrow.float32())})
-    columns = {"id": arrow.string(), "text": arrow.string(), "passages": arrow.list_(arrow.string()),
+    columns = {"id": arrow.string(), "document": arrow.string(), "text": arrow.string(),
                "metadata": arrow.string(), "fields": arrow.string()}  # fmt: skip
     columns |= {"concepts": arrow.list_(concept)} if "concepts" in parts else {}
     if "vectors" in parts:
-        columns |= {"dense": arrow.list_(arrow.list_(arrow.float32())), "sae": arrow.list_(code)}
+        columns |= {"dense": arrow.list_(arrow.float32()), "sae": code}
     schema, waiting, count = arrow.schema(columns), iter(records), 0
     with parquet.ParquetWriter(path, schema) as writer:
         while page := list(islice(waiting, PAGE)):
@@ -242,4 +217,4 @@ def _row(record: StoredRecord, parts: Collection[RecordPart]) -> dict[str, Any]:
     """Return a row of a Parquet file: objects of any shape are JSON texts."""
     texts = {name: json.dumps(dict(value), ensure_ascii=False)
              for name, value in (("metadata", record.metadata), ("fields", record.fields))}  # fmt: skip
-    return record.to_json(parts) | texts | {"passages": list(record.passages)}
+    return record.to_json(parts) | texts

@@ -35,7 +35,7 @@ class SimilarFeature(NamedTuple):
 class FeatureCard:
     """One feature in one index.
 
-    ``records_at_level`` are the numbers of passages in which it is present, typical and strong. ``strongest``
+    ``records_at_level`` are the numbers of records in which it is present, typical and strong. ``strongest``
     are the records with the highest activations (id, text, activation). ``similar`` features have the nearest
     directions. ``description`` is that of the concept that the feature was made for, if it has one. ``kind``
     is "meaning", "spelling" if the feature answers to how words are written, or "hidden" by a person.
@@ -81,7 +81,7 @@ class FeatureCard:
         return notebook_html(card_description(self))
 
     def __repr__(self) -> str:
-        return f"FeatureCard({self.name!r}, in {counted(self.records_at_level[0], 'passage')})"
+        return f"FeatureCard({self.name!r}, in {counted(self.records_at_level[0], 'record')})"
 
 
 def feature_card(feature: int | str, store: VectorStore, space: FeatureSpace, examples: int) -> FeatureCard:
@@ -122,7 +122,7 @@ def card_description(card: FeatureCard) -> Description:
     """Return a card in words."""
     from saeindex.report.model import Description, listing
 
-    present, typical, strong = (counted(count, "passage") for count in card.records_at_level)
+    present, typical, strong = (counted(count, "record") for count in card.records_at_level)
     trust = "not measured" if card.trust is None else number(card.trust)
     here = "" if card.trust_here is None else f", {number(card.trust_here)} in this index"
     strongest = {

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from saeindex.collection.collection import Collection
     from saeindex.collection.sample import CollectionSample
+    from saeindex.collection.state import IndexState
     from saeindex.features import FeatureSpace
     from saeindex.features.families import Family
     from saeindex.protocols import TextEncoder
@@ -313,13 +313,13 @@ def _stems(text: str) -> set[str]:
 
 
 class Resolver:
-    """Resolves phrases against one collection; caches the results until the collection changes."""
+    """Resolves phrases against one state of an index; caches the results."""
 
-    def __init__(self, collection: Collection) -> None:
-        """Bind the collection; it is read when a phrase is first resolved."""
-        self._collection = collection
-        self._space = collection.space
-        self.labels = ConceptResolver(collection.space, collection.encode, self._reads)
+    def __init__(self, state: IndexState) -> None:
+        """Bind the state; the records are read when a phrase is first resolved."""
+        self._state = state
+        self._space = state.space
+        self.labels = ConceptResolver(state.space, state.encode, self._reads)
         self._known: Memo[Concept] = Memo(KEPT)
 
     def match(self, phrase: str, limit: int = 10) -> list[FeatureMatch]:
@@ -342,8 +342,8 @@ class Resolver:
             raise InvalidInputError(f"resolve={mode!r}", "no such mode", f"Use {', '.join(MODES)}.")
         if mode == "strict" or target.startswith(FAMILY) or is_id(target) or self.labels.is_label(target):
             return self.labels.resolve(target)
-        sample = self._collection.sample()
-        return self._known.get((target, mode), lambda: self._by_evidence(target, mode, sample), of=sample)
+        sample = self._state.sample()
+        return self._known.get((target, mode), lambda: self._by_evidence(target, mode, sample))
 
     def check_meaning(self, phrase: str) -> None:
         """Raise UnknownConceptError if neither labels nor records match a phrase."""
@@ -355,7 +355,7 @@ class Resolver:
         return self.labels.named(phrase)
 
     def _check_records(self, phrase: str) -> None:
-        sample, vector = self._collection.sample(), self._collection.encode(phrase)
+        sample, vector = self._state.sample(), self._state.encode(phrase)
         near = nearest_rows(vector[None], sample.rows.x, NEAREST_RECORDS)[0]
         if not len(near) or float((sample.rows.x[near] @ vector).mean()) < MIN_SIMILARITY:
             raise self.labels.unknown(phrase)
@@ -365,17 +365,17 @@ class Resolver:
             raise self.labels.unknown(phrase)
 
     def _reads(self, phrase: str) -> bool:
-        return reads(self._collection.encoder, phrase)
+        return reads(self._state.encoder, phrase)
 
     def _by_evidence(self, phrase: str, mode: Resolve, sample: CollectionSample) -> Concept:
         matching = self.labels.named(phrase)
         if not matching:
             self._check_records(phrase)
-        vector = self._collection.encode(phrase)
-        pool = pool_of(sample, self._collection.nearest(vector))
+        vector = self._state.encode(phrase)
+        pool = pool_of(sample, self._state.nearest(vector))
         said = said_by(matching, SAID_OF_SETS)
         asked = Asked(vector[None], judged=said)
-        inferred = infer(sample, pool, asked, self._collection.encoder, RECIPE)
+        inferred = infer(sample, pool, asked, self._state.encoder, RECIPE)
         scores = Scorer(inferred, sample, RECIPE.neighbours).of_sample[:, 0]
         meant = likely(scores, meant_from(scores))
         found = cover(meant, sample.present, self._allowed(vector, mode, sample), MAX_FEATURES, list(said))

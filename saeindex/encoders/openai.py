@@ -107,6 +107,11 @@ class OpenAIEncoder:
         """Return unit vectors (n, d) float32; raises ``EncoderError`` if the service fails permanently."""
         return self._encode(texts, self._query_prompt)
 
+    @property
+    def max_tokens(self) -> int:
+        """The number of estimated tokens of a document that are sent."""
+        return self._max_length - len(self.token_spans(self._document_prompt))
+
     def token_spans(self, text: str) -> list[tuple[int, int]]:
         """Return the spans of estimated tokens.
 

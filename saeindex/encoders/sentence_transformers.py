@@ -155,6 +155,12 @@ class SentenceTransformerEncoder:
         """Return what :meth:`encode_query` does, faster for many; the last bits may depend on the others."""
         return self._encode(_with_prompt(self._query_prompt, texts))
 
+    @cached_property
+    def max_tokens(self) -> int:
+        """The number of tokens of a document that the model reads, beside its special tokens and prompt."""
+        prompt = len(self.token_spans(self._document_prompt)) if self._document_prompt else 0
+        return self._backend.max_length - self._backend.n_special - prompt
+
     def token_spans(self, text: str) -> Sequence[tuple[int, int]]:
         """Return the character span of each token of ``text``, untruncated and without special tokens."""
         return self._backend.token_spans(text)
@@ -295,6 +301,10 @@ class _BertBackend:
         spans.no_truncation()
         return spans
 
+    @property
+    def n_special(self) -> int:
+        return int(self._spans.num_special_tokens_to_add(is_pair=False))
+
     def tokenize(self, texts: list[str]) -> list[list[int]]:
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts)]
 
@@ -375,6 +385,7 @@ class _LibraryBackend:
         count = getattr(self._model, "get_embedding_dimension", None)
         self.dimension = int((count or self._model.get_sentence_embedding_dimension)() or 0)
         self.pooling = ",".join(type(module).__name__ for module in self._model)
+        self.n_special = int(self._model.tokenizer.num_special_tokens_to_add())
 
     def tokenize(self, texts: list[str]) -> list[list[int]]:
         ids: list[list[int]] = self._model.tokenizer(texts, truncation=True, max_length=self.max_length)[

@@ -168,8 +168,8 @@ def _training(report: Mapping[str, Any]) -> str:
 
 
 def _limits(space: Space) -> str:
-    own = space.report.get("calibrated_on_passages")
-    texts = f"{_number(own)} passages of an index" if own else "the texts above"
+    own = space.report.get("calibrated_on")
+    texts = f"{_number(own)} records of an index" if own else "the texts above"
     lines = [
         f"The levels and densities are those of {texts}; on other texts they drift.",
         "One phrase is rarely one feature, and a label names what is typical of a feature, not all of it.",

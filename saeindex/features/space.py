@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 import numpy as np
 
-from saeindex.config import FORMAT_VERSION
+from saeindex.config import SPACE_FORMAT
 from saeindex.encoders import EncoderKeywords, open_encoder
 from saeindex.errors import InvalidInputError, MismatchError, UnknownConceptError
 from saeindex.features.calibration import Calibration
@@ -51,7 +51,7 @@ class Space:
     def fingerprint(self) -> str:
         """The hash of all that affects activations or levels (labels do not)."""
         # Families do not either: they group features in queries, and no stored data depends on them.
-        parts = [FORMAT_VERSION, self.encoder.signature(), self.sae.digest(), self.calibration.digest()]
+        parts = [SPACE_FORMAT, self.encoder.signature(), self.sae.digest(), self.calibration.digest()]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     @property

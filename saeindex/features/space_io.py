@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from saeindex.config import FORMAT_VERSION
+from saeindex.config import SPACE_FORMAT
 from saeindex.errors import MismatchError, NotFoundError
 from saeindex.features.calibration import Calibration
 from saeindex.features.families import load_families, save_families
@@ -34,7 +34,7 @@ def save_space(space: Space, target: Path) -> Path:
     from safetensors.numpy import save_file
 
     described = {
-        "format_version": FORMAT_VERSION,
+        "format_version": SPACE_FORMAT,
         "name": space.name,
         "fingerprint": space.fingerprint,
         "encoder": asdict(space.encoder),
@@ -100,10 +100,10 @@ def _read(folder: Path, kind: type[SpaceT]) -> SpaceT:
     from safetensors.numpy import load_file
 
     described = json.loads((folder / "space.json").read_text())
-    if described.get("format_version") != FORMAT_VERSION:
+    if described.get("format_version") != SPACE_FORMAT:
         raise MismatchError(
             f"feature space {folder}",
-            f"format version {described.get('format_version')}, this saeindex reads {FORMAT_VERSION}",
+            f"format version {described.get('format_version')}, this saeindex reads {SPACE_FORMAT}",
             "Install the saeindex version that wrote it, or fit it again.",
         )
     lines = (folder / "labels.jsonl").read_text("utf-8").strip().split("\n")

@@ -1,1 +1,1 @@
-"""Indexing of records: sources, passages, points, the pipeline and the manifest."""
+"""Indexing of records: sources, splitting, points, the pipeline and the manifest."""

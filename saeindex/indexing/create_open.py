@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saeindex.config import SPACE_FOLDER
-from saeindex.errors import DamageError, MismatchError, NotFoundError, repair_of
+from saeindex.errors import DamageError, MismatchError, NotFoundError
 from saeindex.features import FeatureSpace
 from saeindex.features.space_io import check_files
 from saeindex.indexing.manifest import Manifest
@@ -19,7 +19,6 @@ from saeindex.stores import create_store, open_store
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
 
-    from saeindex.indexing.upgrade import UpgradeReport
     from saeindex.protocols import TextEncoder, VectorStore
 
 PLACE = "Give the path of a directory, or the name of a collection on a server."
@@ -27,16 +26,12 @@ PLACE = "Give the path of a directory, or the name of a collection on a server."
 
 @dataclass(frozen=True, slots=True)
 class IndexParts:
-    """The parts of an index; ``folder`` is None where the index is a collection on a server.
-
-    ``finished`` is what an interrupted upgrade did that was finished to open it.
-    """
+    """The parts of an index; ``folder`` is None where the index is a collection on a server."""
 
     store: VectorStore
     space: FeatureSpace
     manifest: Manifest
     folder: Path | None
-    finished: UpgradeReport | None = None
 
 
 def create_index(
@@ -69,19 +64,18 @@ def open_index(
     client: QdrantClient | None,
     url: str | None,
     encoder: TextEncoder | None,
-    resume: bool,
     isolated: bool,
 ) -> IndexParts:
-    """Open an index made by :func:`create_index`; ``resume`` first finishes what was interrupted.
+    """Open an index made by :func:`create_index`.
 
     Raises:
         NotFoundError: no index has that name.
-        MismatchError: it was built with another space or encoder, or its levels are being replaced.
+        MismatchError: it was built with another space or encoder, or has another format.
     """
     check_kind(f"index {path!r:.80}", path, (str, os.PathLike), PLACE)
     store = open_store(path, client=client, url=url, isolated=isolated)
     folder = Path(path) if client is None and url is None else None
-    return index_in(store, path, folder, space, encoder, resume)
+    return index_in(store, path, folder, space, encoder)
 
 
 def index_in(
@@ -90,31 +84,30 @@ def index_in(
     folder: Path | None,
     space: FeatureSpace | str | Path | None = None,
     encoder: TextEncoder | None = None,
-    resume: bool = False,
 ) -> IndexParts:
     """Return the index in an open store, which is closed after an error; see :func:`open_index`."""
     try:
         raw = store.read_manifest()
-        is_lost = not raw and folder is not None and store.count() > 0
-        manifest, report = Manifest.parse(raw, str(path), is_lost), None
-        if not resume:
-            manifest.check_settled(str(path))
-        if manifest.upgrade is not None:
-            from saeindex.indexing.upgrade import upgrade_finished
-
-            manifest, report = upgrade_finished(store, manifest, folder, str(path))
-        loaded = _space_of(manifest, folder) if space is None else _loaded(space)
-        if manifest.recalibration is not None:
-            from saeindex.indexing.recalibration import finish_recalibration
-
-            manifest = finish_recalibration(store, manifest, loaded, folder, str(path))
-        loaded = manifest.with_own_levels(loaded, str(path))
+        is_lost = not raw and store.count() > 0
+        parts = parts_of(store, Manifest.parse(raw, str(path), is_lost), path, folder, space)
         if encoder is not None:
-            loaded.check_encoder(encoder)
-        return IndexParts(store, loaded, manifest, folder, report)
+            parts.space.check_encoder(encoder)
+        return parts
     except BaseException:
         store.close()
         raise
+
+
+def parts_of(
+    store: VectorStore,
+    manifest: Manifest,
+    path: str | Path,
+    folder: Path | None,
+    space: FeatureSpace | str | Path | None = None,
+) -> IndexParts:
+    """Return the parts of an index with this manifest."""
+    loaded = _space_of(manifest, folder) if space is None else _loaded(space)
+    return IndexParts(store, manifest.with_own_levels(loaded, str(path)), manifest, folder)
 
 
 def _loaded(space: FeatureSpace | str | Path) -> FeatureSpace:
@@ -129,7 +122,7 @@ def _space_of(manifest: Manifest, folder: Path | None) -> FeatureSpace:
         check_files(folder / SPACE_FOLDER)
         return FeatureSpace.load(folder / SPACE_FOLDER)
     except (MismatchError, NotFoundError) as error:
-        do = f"Run {repair_of(folder)}, or name the space with which to open it."
+        do = "Restore the folder from a backup, or name the space with which to open it."
         raise DamageError(error.asked, error.found, do) from error
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,14 +20,12 @@ if TYPE_CHECKING:
 class IndexSummary:
     """An index: its ``name`` opens it; ``size`` is its number of bytes on disk, None on a server.
 
-    ``records`` and ``points`` were counted when it was last closed; ``is_counted`` is False if it was written
-    to since: it is open, or its process was killed. An index that cannot be opened has a ``problem`` in
-    words, and no numbers.
+    ``records`` were counted at the end of the last write; ``is_counted`` is False while another one runs, or
+    if that was interrupted. An index that cannot be opened has a ``problem`` in words, and no numbers.
     """
 
     name: str
     records: int = 0
-    points: int = 0
     space: str = ""
     created: str = ""
     size: int | None = None
@@ -79,8 +77,7 @@ def _summary(path: Path) -> IndexSummary:
         directory.check_complete()
         if not directory.points.is_dir():
             return IndexSummary(str(path), size=size, problem="its directory 'points' is missing")
-        found = _described(str(path), read_json(directory.manifest), size)
-        return replace(found, is_counted=directory.seal.is_file())
+        return _described(str(path), read_json(directory.manifest), size)
     except (SaeIndexError, OSError) as error:
         problem = error.found if isinstance(error, SaeIndexError) else str(error.strerror)
         return IndexSummary(str(path), size=size, problem=problem)
@@ -91,5 +88,5 @@ def _described(name: str, raw: dict[str, object], size: int | None) -> IndexSumm
         found = Manifest.parse(raw, name)
     except SaeIndexError as error:
         return IndexSummary(name, size=size, problem=error.found)
-    counts = found.counts
-    return IndexSummary(name, counts.records, counts.points, found.space.name, found.created, size)
+    is_counted = not found.is_being_written
+    return IndexSummary(name, found.counts.records, found.space.name, found.created, size, None, is_counted)

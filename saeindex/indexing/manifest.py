@@ -6,25 +6,25 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
 import numpy as np
 from pydantic import Field, ValidationError, field_validator
 
 from saeindex._version import __version__
-from saeindex.config import CONCEPTS, DENSE, FORMAT_VERSION, RECORD_CONCEPTS, SAE, suffixed
-from saeindex.errors import DamageError, InvalidInputError, MismatchError, NotFoundError, repair_of
+from saeindex.config import CONCEPTS, DENSE, DOCUMENT, FORMAT_VERSION, SAE, TRUNCATED, suffixed
+from saeindex.errors import DamageError, InvalidInputError, MismatchError, NotFoundError, copy_command
 from saeindex.features.calibration import ARRAYS, Calibration
 from saeindex.features.names_here import with_names_here
 from saeindex.files import with_checksum, without_checksum
 from saeindex.indexing.names import NameEdits, OwnNames, Strict
 from saeindex.indexing.points import checked_field_names
 from saeindex.protocols import Layout, PayloadKind
+from saeindex.stores.point_checks import MAX_COUNT
 
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
-    from saeindex.indexing.passages import PassageOptions
     from saeindex.protocols import VectorStore
     from saeindex.report.model import Description
     from saeindex.types import FloatArray
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 # Fields of a manifest that ``index_info`` shows in another form or not at all.
 KEPT_FOR_ITSELF = {
-    "counts", "calibration", "names", "edits", "recalibration", "upgrade", "upgraded", "profiles",
+    "counts", "is_being_written", "points_revision", "written", "calibration", "names", "edits", "profiles", "copying",
 }  # fmt: skip
 
 
@@ -59,18 +59,18 @@ class SpaceReference(Strict):
         )
 
 
-class PassageSetting(Strict):
-    """How long texts are split."""
-
-    max_tokens: int
-    overlap: int
-
-
 class Counts(Strict):
-    """The number of records and points at the end of the last complete run."""
+    """The number of records at the end of the last finished write."""
 
     records: int = 0
-    points: int = 0
+
+
+class Copying(Strict):
+    """A copy that is being made into this index, of a ``source`` in words; see ``copying.py``."""
+
+    source: str
+    digest: str
+    """Of the source and the options: the same copy continues it."""
 
 
 class OwnCalibration(Strict):
@@ -103,34 +103,6 @@ class OwnCalibration(Strict):
         return Calibration(self.records, **arrays, mean=mean)
 
 
-class Recalibration(Strict):
-    """New levels that are being written, and the fingerprint of their space; points may have old or new."""
-
-    fingerprint: str
-    calibration: OwnCalibration
-
-
-class Upgrade(Strict):
-    """An upgrade to another space, while it is being written, and after it until points change.
-
-    ``space``, ``calibration``, ``profiles`` and ``edits`` are those of the index afterwards, ``former…``
-    those before; ``revision`` is that of the manifest when it was finished.
-    """
-
-    space: SpaceReference
-    calibration: OwnCalibration | None = None
-    profiles: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    edits: NameEdits = NameEdits()
-    former: SpaceReference
-    former_calibration: OwnCalibration | None = None
-    former_profiles: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    former_edits: NameEdits = NameEdits()
-    is_undo: bool = False
-    report: dict[str, Any] = Field(default_factory=dict)
-    """What is to be said when it is finished, for one that is interrupted."""
-    revision: str = ""
-
-
 class Manifest(Strict):
     """The settings stored with the points; without a manifest the creation of the index was not finished."""
 
@@ -144,21 +116,25 @@ class Manifest(Strict):
     payload_indexes: dict[str, PayloadKind]
     fields: list[str] = Field(default_factory=list)
     """Further text fields; each has its own vectors and concepts, with its name as suffix."""
-    passages: PassageSetting | None = None
+    sentences: Literal["off"] = "off"
+    """Which parts of the sentences of records are stored."""
     counts: Counts = Counts()
+    is_being_written: bool = False
+    """Whether a write has begun and not ended: the counts are those before it."""
     revision: str = ""
-    """A random id that changes whenever points change; it identifies the state that a cache was read from."""
+    """An id that changes with every write."""
+    points_revision: str = ""
+    """The revision when points changed last; it identifies the state that a snapshot was read from."""
     calibration: OwnCalibration | None = None
     """The calibration of the points' levels, if it is not that of the original space."""
     names: OwnNames | None = None
-    """What features mean in this index; None until it has enough points."""
+    """What features mean in this index; None until they are learned."""
+    written: int = 0
+    """The number of records that were written or deleted since."""
     edits: NameEdits = NameEdits()
     """Names that a person gave to features in this index, and features that they hid."""
-    recalibration: Recalibration | None = None
-    upgrade: Upgrade | None = None
-    """An upgrade that is being written."""
-    upgraded: Upgrade | None = None
-    """The last upgrade, which can be undone until points change."""
+    copying: Copying | None = None
+    """The copy that this index is being made by, until it is complete."""
     profiles: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Saved steering profiles by name; :class:`saeindex.steering.saved_profile.Profile` reads them."""
 
@@ -166,8 +142,7 @@ class Manifest(Strict):
     def describe(
         cls,
         space: FeatureSpace,
-        passages: PassageOptions | None,
-        payload_indexes: Mapping[str, PayloadKind],
+        payload_indexes: Mapping[str, PayloadKind] | None = None,
         fields: Sequence[str] = (),
     ) -> Manifest:
         """Describe a new index over ``space``."""
@@ -182,14 +157,11 @@ class Manifest(Strict):
             fields=list(fields),
             payload_indexes={
                 "record_id": "keyword",
-                "passage": "integer-range",
+                DOCUMENT: "keyword",
+                TRUNCATED: "bool",
                 **{suffixed(CONCEPTS, name): "integer" for name in names},
-                RECORD_CONCEPTS: "integer",
-                **{_key(field): kind for field, kind in payload_indexes.items()},
+                **{_key(field): kind for field, kind in (payload_indexes or {}).items()},
             },
-            passages=None
-            if passages is None
-            else PassageSetting(max_tokens=passages.max_tokens, overlap=passages.overlap),
         )
 
     @property
@@ -197,16 +169,11 @@ class Manifest(Strict):
         """The layout of the collection."""
         return Layout(self.dense, tuple(self.sparse), self.payload_indexes)
 
-    @property
-    def passage_options(self) -> PassageOptions | None:
-        """How long texts are split; None if they are not split."""
-        from saeindex.indexing.passages import PassageOptions
-
-        return None if self.passages is None else PassageOptions(**self.passages.model_dump())
-
-    def renewed(self) -> Manifest:
-        """Return a copy with a new revision."""
-        return self.model_copy(update={"revision": uuid4().hex})
+    def changed(self, has_other_points: bool = False, **fields: Any) -> Manifest:
+        """Return a copy with other fields, under another revision."""
+        revision = uuid4().hex
+        points = {"points_revision": revision} if has_other_points else {}
+        return self.model_copy(update={**fields, "revision": revision, **points})
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any], name: str, is_lost: bool = False) -> Manifest:
@@ -215,29 +182,41 @@ class Manifest(Strict):
         ``is_lost`` says that an empty one cannot be of an unfinished creation: there are points.
         """
         if not raw and is_lost:
-            do = f"Run {repair_of(name)}."
-            raise DamageError(f"index {name}", "its manifest.json is missing or empty", do)
+            found = "its manifest is missing or empty"
+            raise DamageError(f"index {name}", found, f"Run {copy_command(name)}: it reads the records.")
         if not raw:
             raise NotFoundError(
                 f"index {name}",
                 "its creation was not finished, or saeindex did not make it",
                 f"Run `saeindex index … --into {name}` to make it.",
             )
-        if raw.get("format_version") != FORMAT_VERSION:
-            raise MismatchError(
-                f"index {name}",
-                f"format version {raw.get('format_version')!r}, this saeindex reads {FORMAT_VERSION}",
-                "Open it with the saeindex version that wrote it, or index again.",
+        if (version := raw.get("format_version")) != FORMAT_VERSION:
+            is_old = isinstance(version, int) and version < FORMAT_VERSION
+            copy = (
+                f"Run {copy_command(name)}: it makes a new index of this one, without encoding texts again."
             )
-        do = f"Run {repair_of(name)}."
+            do = copy if is_old else "Open it with the saeindex version that wrote it."
+            found = f"it has format {version!r}, and this version reads {FORMAT_VERSION}"
+            raise MismatchError(f"index {name}", found, do)
+        do = f"Run {copy_command(name)}: it makes a new index of its records."
         bare = without_checksum(raw)
         try:
             if bare is not None:
-                return cls.model_validate(bare)
+                return cls.model_validate(bare).checked(name)
             found = "it is not what was written"
         except ValidationError as error:
             found = error.errors()[0]["msg"]
         raise MismatchError(f"index {name}", f"a damaged manifest: {found}", do)
+
+    def checked(self, name: str) -> Manifest:
+        """Return the manifest; MismatchError if the index is a copy that is not complete."""
+        if self.copying is not None:
+            raise MismatchError(
+                f"index {name}",
+                f"it is a copy of {self.copying.source} that is not complete",
+                "Run the same `saeindex copy` command again: it continues.",
+            )
+        return self
 
     def to_json(self) -> dict[str, Any]:
         """Return the manifest as JSON with a checksum, for :meth:`parse`."""
@@ -264,74 +243,20 @@ class Manifest(Strict):
         named = self.edits.applied(space)
         return named if self.names is None else with_names_here(named, self.names.found())
 
-    def check_settled(self, name: str, fingerprint: str | None = None) -> None:
-        """Raise MismatchError if new levels or codes are being written, or are not of ``fingerprint``."""
-        if self.recalibration is not None:
-            raise MismatchError(
-                f"index {name}",
-                "its levels are being replaced, or the replacement was interrupted",
-                f"Run `saeindex sae calibrate {name}` to finish it (in Python: open it with resume=True).",
-            )
-        if self.upgrade is not None:
-            raise MismatchError(
-                f"index {name}",
-                "it is being upgraded to another feature space, or the upgrade was interrupted",
-                f"Run `saeindex upgrade {name}` to finish it (in Python: open it with resume=True).",
-            )
-        if fingerprint not in (None, self.space.fingerprint):
-            raise MismatchError(
-                f"write to index {name}", "its levels were replaced since it was opened", "Open it again."
-            )
-
-
-class KeptManifest:
-    """The manifest of an open index; ``current`` is its state when this process last read or wrote it."""
-
-    def __init__(self, store: VectorStore, manifest: Manifest, name: str) -> None:
-        """``store`` has the manifest; ``name`` is the index's name in errors."""
-        self._store, self._name, self.current = store, name, manifest
-
-    def read(self) -> Manifest:
-        """Read the manifest again and return it; MismatchError if the levels were replaced meanwhile."""
-        kept = Manifest.parse(self._store.read_manifest(), self._name)
-        kept.check_settled(self._name, self.current.space.fingerprint)
-        return kept
-
-    def write(self, manifest: Manifest) -> None:
-        """Replace the manifest."""
-        self.current = manifest
-        self._store.write_manifest(manifest.to_json())
-
-    def change(self, is_renewed: bool = False, /, **fields: Any) -> Manifest:
-        """Replace fields of the manifest as it is stored, and its revision if asked; return it."""
-        changed = self.read().model_copy(update=fields)
-        self.write(changed.renewed() if is_renewed else changed)
-        return self.current
-
-    def renew(self) -> None:
-        """Write a new revision, before points change."""
-        self.write(self.read().renewed())
-
-    def before_write(self, revision: str) -> None:
-        """Raise MismatchError if the levels were replaced; write a new revision before the first write.
-
-        It is written before the points, so that after a killed run no cache counts as current.
-        """
-        if self.current.revision == revision:
-            self.renew()
-        else:
-            self.read()
-
 
 def index_info(
     name: str, manifest: Manifest, store: VectorStore, records: int, space: FeatureSpace
 ) -> dict[str, Any]:
-    """Return the description of an index as JSON: counts, space, encoder, vectors and settings."""
+    """Return the description of an index as JSON: counts, space, encoder, vectors and settings.
+
+    ``truncated`` records have a text that is longer than the encoder reads.
+    """
     return {
         "name": name,
         "store": type(store).__name__,
         "records": records,
-        "points": store.count(),
+        "documents": len(store.facet(DOCUMENT, limit=MAX_COUNT)),
+        "truncated": sum(count for _, count in store.facet(TRUNCATED)),
         **manifest.model_dump(mode="json", exclude=KEPT_FOR_ITSELF),
         "profiles": sorted(manifest.profiles),
         "levels_of": "its own corpus" if manifest.calibration else "the space",
@@ -344,10 +269,9 @@ def index_description(name: str, manifest: Manifest) -> Description:
     from saeindex.report.model import Description, listing
     from saeindex.report.numbers import counted
 
-    space, encoder, passages = manifest.space, manifest.encoder, manifest.passages
-    split = "whole texts" if passages is None else f"passages of up to {passages.max_tokens} tokens"
+    space, encoder = manifest.space, manifest.encoder
     rows = [
-        ["Records", f"{manifest.counts.records:,} ({manifest.counts.points:,} points, {split})"],
+        ["Records", f"{manifest.counts.records:,}"],
         ["Feature space", f"{space.name}: {space.n_features:,} features, {space.k} active in a text"],
         ["Levels", "measured on this index" if manifest.calibration else "as measured with the space"],
         ["Encoder", f"{encoder['model']}, {encoder['dimension']} dimensions"],

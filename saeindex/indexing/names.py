@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray
 
 MAX_NAMES, MAX_HISTORY, MAX_FILE_BYTES = 2_000, 5_000, 10_000_000
-# Points that are read; points from which on names are learned; and the growth after which they are again.
-SAMPLED, MIN_POINTS, GROWTH = 4_096, 64, 2
+# Records that are read, and records from which on names are learned.
+SAMPLED, MIN_RECORDS = 4_096, 64
 
 
 class Strict(BaseModel):
@@ -43,52 +43,57 @@ class Strict(BaseModel):
 
 
 class OwnNames(Strict):
-    """What features mean in the index, learned when it had so many points; see ``NameHere``.
+    """What features mean in the index, learned when it had so many records; see ``NameHere``.
 
     ``parts`` has what labels are cut to here.
     """
 
-    points: int
+    records: int
     features: dict[int, tuple[tuple[str, ...], int, float | None, float | None, str]]
     parts: dict[int, tuple[str, ...]] = Field(default_factory=dict)
 
     @classmethod
-    def keep(cls, found: Mapping[int, NameHere], points: int) -> OwnNames:
+    def keep(cls, found: Mapping[int, NameHere], records: int) -> OwnNames:
         """Keep what was found."""
         features = {f: (n.words, n.records, n.trust, n.trust_read, n.example) for f, n in found.items()}
         parts = {f: n.part for f, n in found.items() if n.part is not None}
-        return cls(points=points, features=features, parts=parts)
+        return cls(records=records, features=features, parts=parts)
 
     def found(self) -> dict[int, NameHere]:
         """Return what was kept."""
         return {f: NameHere(*one, self.parts.get(f)) for f, one in self.features.items()}
 
 
-def learned(
-    known: OwnNames | None,
-    points: int,
-    store: VectorStore,
-    space: FeatureSpace,
-    encoder: Callable[[], TextEncoder],
-) -> OwnNames | None:
-    """Return what features mean in an index of ``points``, or None if it is known, or cannot be known yet.
+def is_to_learn(known: OwnNames | None, records: int, written: int) -> bool:
+    """Return whether names are to be learned now, in an index of ``records``.
 
-    It is learned again once there are ``GROWTH`` times as many points, from the first of the points: their
-    ids are random. The ``encoder`` embeds phrases, with ``encode_phrases`` if it has that.
+    They are once it has ``MIN_RECORDS``, and again when as many records were ``written`` as it had then.
     """
-    if points < max(MIN_POINTS, GROWTH * (0 if known is None else known.points)):
-        return None
-    points_read = first_points(store, SAMPLED, PAGE, ["record_id", "text"], [DENSE, SAE])
-    found = [point for point in points_read if DENSE in point.vectors]
-    sample = CodedSample(
-        [point.payload["record_id"] for point in found],
-        [point.payload["text"] for point in found],
-        np.stack([np.asarray(point.vectors[DENSE], np.float32) for point in found]),
-        codes_of(found, space.n_features),
+    return records >= MIN_RECORDS and (known is None or written >= known.records)
+
+
+def read_sample(store: VectorStore, n_features: int) -> CodedSample:
+    """Return the first records of a store, from which names are learned: their ids are random."""
+    points = first_points(store, SAMPLED, PAGE, ["record_id", "text"], [DENSE, SAE])
+    dense = [np.asarray(point.vectors[DENSE], np.float32) for point in points]
+    return CodedSample(
+        [point.payload["record_id"] for point in points],
+        [point.payload["text"] for point in points],
+        np.stack(dense) if dense else np.zeros((0, store.layout.dense[DENSE]), np.float32),
+        codes_of(points, n_features),
     )
+
+
+def learned(
+    sample: CodedSample, records: int, space: FeatureSpace, encoder: Callable[[], TextEncoder]
+) -> OwnNames:
+    """Return what features mean in an index of ``records``, of which ``sample`` is one.
+
+    The ``encoder`` embeds phrases, with ``encode_phrases`` if it has that.
+    """
     own = encoder()
     encode = getattr(own, "encode_phrases", own.encode_query)
-    return OwnNames.keep(names_here(space, sample, encode), points)
+    return OwnNames.keep(names_here(space, sample, encode), records)
 
 
 class GivenName(Strict):
@@ -175,11 +180,6 @@ class NameEdits(Strict):
         hidden = tuple(sorted({features[f] for f in self.hidden if f in features}))
         lost = tuple(kept.name for f, kept in self.given.items() if f not in features)
         return NameEdits(given=given, hidden=hidden, history=self.history), lost
-
-    def names_not_in(self, other: NameEdits) -> tuple[str, ...]:
-        """Return the names that ``other`` lacks."""
-        known = {(f, kept.name) for f, kept in other.given.items()}
-        return tuple(kept.name for f, kept in self.given.items() if (f, kept.name) not in known)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,46 +13,62 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from saeindex.config import DOCUMENT
 from saeindex.errors import InvalidPointError
-from saeindex.indexing.passages import split_passages
-from saeindex.indexing.points import build_points, content_hash, point_id, texts_of
+from saeindex.indexing.points import (
+    CONTENT_HASH,
+    DOCUMENT_HASH,
+    PreparedRecord,
+    build_points,
+    content_hash,
+    point_id,
+)
 from saeindex.indexing.rejects import RejectsFile
+from saeindex.indexing.split import document_in, piece_id, split_record
 from saeindex.protocols import Rejected
+from saeindex.stores.base import pages
 from saeindex.types import Record, visible
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from saeindex.features import FeatureSpace
-    from saeindex.indexing.passages import PassageOptions
     from saeindex.protocols import Point, RecordSource, TextEncoder, VectorStore
     from saeindex.types import FloatArray, SparseCode
 
 WINDOW_CHARS = 4_000_000
 WINDOWS_AHEAD = 2
-# Maximum passages of a part, unless a single record has more: a store writes so many atomically.
-PART_PASSAGES = 1_000
-# Passages encoded in one batch; bounds memory when one record has thousands of passages.
-ENCODE_PASSAGES = 2_048
+# Maximum texts of a part, unless a single document has more records: a store writes so many atomically.
+PART_TEXTS = 1_000
+# Texts encoded in one call; bounds memory when one document has thousands of records.
+ENCODED_AT_ONCE = 2_048
 
 
 @dataclass(frozen=True, slots=True)
 class IndexingReport:
-    """The counts of a run, in records: ``read`` = ``indexed`` + ``unchanged`` + ``rejected``."""
+    """The counts of a run, in texts of the source: ``read`` = ``indexed`` + ``unchanged`` + ``rejected``.
+
+    ``records`` were written: more than ``indexed`` if texts were split. Of these, ``truncated`` are longer
+    than the encoder reads, which ignores the rest of their texts.
+    """
 
     read: int = 0
     indexed: int = 0
     unchanged: int = 0
     rejected: int = 0
-    passages: int = 0
+    records: int = 0
+    truncated: int = 0
     seconds: float = 0.0
 
 
@@ -75,11 +91,16 @@ def index_source(
 
 @dataclass(slots=True)
 class _Window:
-    """The records of a window to encode, with hash and passages; and its rejected and read records."""
+    """The texts of a window to encode, each with its records; and its rejected and read texts."""
 
-    records: list[tuple[Record, str, list[str]]] = field(default_factory=list)
+    texts: list[list[PreparedRecord]] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     read: int = 0
+
+    @property
+    def records(self) -> list[PreparedRecord]:
+        """All records to encode, in order."""
+        return [one for records in self.texts for one in records]
 
 
 @dataclass(slots=True)
@@ -93,16 +114,17 @@ class _Encoded:
 class Pipeline:
     """The settings of an indexing run; :meth:`run` indexes a source with them.
 
-    ``before_write`` is called before each write; it can raise to stop the run.
+    ``split`` is the maximum number of tokens of a record, None to leave texts whole. Each write is made
+    within ``writing()``, which keeps readers away and can raise to stop the run.
     """
 
     store: VectorStore
     space: FeatureSpace
     encoder: TextEncoder
-    passages: PassageOptions | None
+    split: int | None
     on_reject: Callable[[Rejected], None]
     on_progress: Callable[[int], object]
-    before_write: Callable[[], object] = lambda: None
+    writing: Callable[[], AbstractContextManager[object]] = nullcontext
     window: int = 512
     fields: tuple[str, ...] = ()
 
@@ -151,9 +173,10 @@ class Pipeline:
             out.put(error)
 
     def _prepare(self, run: list[Record | Rejected], seen: SeenIds) -> _Window:
-        """Count rejected and unchanged records, and split the others into passages."""
+        """Sort out rejected and unchanged texts, and split the others."""
         window = _Window(read=len(run))
-        fresh: list[Record] = []
+        whole: list[tuple[int, Record]] = []
+        long: list[tuple[int, Record]] = []
         for entry in run:
             if isinstance(entry, Rejected):
                 seen.position += 1
@@ -165,31 +188,108 @@ class Pipeline:
                 reason = f"the index has no further text field {unknown[0]!r}"
                 window.rejected.append(Rejected(f"record {seen.position}", reason, entry.id))
             else:
-                fresh.append(entry)
-        ids = [point_id(record.id) for record in fresh]
-        stored = {p.id: p.payload for p in self.store.get(ids, with_payload=["content_hash"])}
-        for record, first_id in zip(fresh, ids, strict=True):
-            digest = content_hash(record)
-            payload = stored.get(first_id)
-            if payload is not None and payload["content_hash"] == digest:
-                continue
-            window.records.append((record, digest, self._split(record.text)))
+                is_split = self.split is not None and entry.document is None
+                (long if is_split else whole).append((seen.position, entry))
+        self._prepare_whole(whole, window)
+        self._prepare_long(long, window, seen)
         return window
 
-    def _split(self, text: str) -> list[str]:
-        if self.passages is None:
-            return [text]
-        return split_passages(text, self.encoder.token_spans(text), self.passages)
+    def _prepare_whole(self, records: list[tuple[int, Record]], window: _Window) -> None:
+        ids = [point_id(record.id) for _, record in records]
+        stored = {p.id: p.payload for p in self.store.get(ids, [CONTENT_HASH, DOCUMENT])}
+        split = self._documents(record for _, record in records)
+        for (position, record), own in zip(records, ids, strict=True):
+            known, digest = stored.get(own, {}), content_hash(record)
+            named = document_in(record.id)
+            if known.get(CONTENT_HASH) == digest:
+                continue
+            if named in split and record.document != named:
+                reason = f"its id is that of a piece of the document {named!r}"
+            elif known and named == record.document is not None != known.get(DOCUMENT):
+                reason = f"the record {record.id!r} is stored, and is not a piece of {named!r}"
+            else:
+                window.texts.append([self._prepared(record, digest)])
+                continue
+            window.rejected.append(Rejected(f"record {position}", reason, record.id))
+
+    def _documents(self, records: Iterable[Record]) -> set[str]:
+        """Return the stored documents that records have the ids of pieces of."""
+        named = {name for record in records if (name := document_in(record.id)) is not None}
+        firsts = self.store.get([point_id(piece_id(one, 0)) for one in named], [DOCUMENT])
+        return named & {point.payload.get(DOCUMENT) for point in firsts}
+
+    def _prepare_long(self, records: list[tuple[int, Record]], window: _Window, seen: SeenIds) -> None:
+        """Split texts of which not all pieces are stored as they would be written now."""
+        digests = [content_hash(record, self.split) for _, record in records]
+        firsts = [point_id(piece_id(record.id, 0)) for _, record in records]
+        stored = {p.id: str(p.payload.get(DOCUMENT_HASH)) for p in self.store.get(firsts, [DOCUMENT_HASH])}
+        marks = [stored.get(first, "") for first in firsts]
+        complete = self._complete(
+            (record.id, mark) for (_, record), digest, mark in zip(records, digests, marks, strict=True)
+            if mark.startswith(f"{digest}:")
+        )  # fmt: skip
+        for (position, record), digest in zip(records, digests, strict=True):
+            if record.id in complete:
+                count = complete[record.id]
+            else:
+                assert self.split is not None  # noqa: S101
+                pieces = split_record(record, self.split, self.encoder)
+                count = len(pieces)
+            ids = [piece_id(record.id, number) for number in range(count)]
+            if taken := next((one for one in ids if seen.add_further(one) is not None), None):
+                reason = f"a piece of it would be {taken!r}, which is the id of another record of this source"
+                window.rejected.append(Rejected(f"record {position}", reason, record.id))
+            elif record.id not in complete:
+                if reason := self._taken(record.id, ids):
+                    window.rejected.append(Rejected(f"record {position}", reason, record.id))
+                    continue
+                mark = f"{digest}:{count}"
+                window.texts.append([self._prepared(one, content_hash(one), mark) for one in pieces])
+
+    def _complete(self, marked: Iterable[tuple[str, str]]) -> dict[str, int]:
+        """Return the number of pieces of each document of which all are stored with its mark."""
+        wanted = dict(marked)
+        pieces = {
+            point_id(piece_id(document, number)): document
+            for document, mark in wanted.items()
+            for number in range(int(mark.rpartition(":")[2]))
+        }
+        found = Counter(
+            pieces[str(p.id)] for p in self.store.get(list(pieces), [DOCUMENT_HASH])
+            if p.payload.get(DOCUMENT_HASH) == wanted[pieces[str(p.id)]]
+        )  # fmt: skip
+        counts = Counter(pieces.values())
+        return {document: count for document, count in counts.items() if found[document] == count}
+
+    def _taken(self, document: str, ids: Sequence[str]) -> str:
+        """Return why a document cannot have these records: one of them is not a piece of it."""
+        for point in self.store.get([point_id(one) for one in ids], ["record_id", DOCUMENT]):
+            if point.payload.get(DOCUMENT) != document:
+                own = point.payload["record_id"]
+                return f"a piece of it would replace the record {own!r}, which is not of this document"
+        return ""
+
+    def _prepared(self, record: Record, digest: str, mark: str | None = None) -> PreparedRecord:
+        texts = [*record.fields.values(), *([record.text] if mark is None else [])]
+        return PreparedRecord(record, digest, mark, any(map(self._is_cut, texts)))
+
+    def _is_cut(self, text: str) -> bool:
+        most = self.encoder.max_tokens
+        return len(text.encode()) > most and len(self.encoder.token_spans(text)) > most
 
     def _encode(self, window: _Window) -> _Encoded:
-        texts = [text for record, _, cut in window.records for text in texts_of(record, cut, self.fields)]
+        texts = [text for one in window.records for text in one.texts(self.fields)]
+        # Pieces of a document have the same further texts: each text is encoded once.
+        place = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+        distinct = list(place)
         chunks = [
-            self.encoder.encode_document(texts[at : at + ENCODE_PASSAGES])
-            for at in range(0, len(texts), ENCODE_PASSAGES)
+            self.encoder.encode_document(distinct[at : at + ENCODED_AT_ONCE])
+            for at in range(0, len(distinct), ENCODED_AT_ONCE)
         ]
         dimension = self.space.encoder.dimension
         vectors = np.concatenate(chunks) if chunks else np.zeros((0, dimension), np.float32)
-        return _Encoded(window, vectors, self.space.sae.encode(vectors))
+        rows = np.fromiter((place[text] for text in texts), np.int64, len(texts))
+        return _Encoded(window, vectors[rows], self.space.sae.encode(vectors).take(rows))
 
     def _write(self, encoded: queue.Queue[_Encoded | None], tally: _Tally, stop: threading.Event) -> None:
         while (batch := encoded.get()) is not None:
@@ -205,51 +305,55 @@ class Pipeline:
                 stop.set()
 
     def _write_window(self, batch: _Encoded) -> int:
-        """Write a window; return the number of its encoded records that the store refused."""
+        """Write a window; return the number of its encoded texts that the store refused."""
         for rejected in batch.window.rejected:
             self.on_reject(rejected)
-        if not batch.window.records:
+        if not batch.window.texts:
             return 0
-        self.before_write()
-        if self.passages is not None:
-            self._delete_stale_passages(batch.window)
         calibration, records = self.space.calibration, batch.window.records
         points = list(build_points(records, batch.vectors, batch.code, calibration, self.fields))
-        try:
-            self.store.upsert(points)
-        except InvalidPointError:
-            return self._write_record_by_record(points)
+        with self.writing():
+            self._delete_former(records)
+            try:
+                self.store.upsert(points)
+            except InvalidPointError:
+                return self._write_text_by_text(batch.window, points)
         return 0
 
-    def _write_record_by_record(self, points: list[Point]) -> int:
-        """Write the records of a refused batch one by one, and reject those that the store refuses.
-
-        Each record is written atomically, since its first passage marks it as done.
-        """
-        refused = 0
-        for record_id, passages in groupby(points, lambda point: str(point.payload["record_id"])):
+    def _write_text_by_text(self, window: _Window, points: list[Point]) -> int:
+        """Write the texts of a refused batch one by one, and reject those that the store refuses."""
+        refused, waiting = 0, iter(points)
+        for records in window.texts:
             try:
-                self.store.upsert(list(passages))
+                self.store.upsert(list(islice(waiting, len(records))))
             except InvalidPointError as error:
-                self.on_reject(Rejected(f"record {record_id!r}", error.found, record_id))
+                record = records[0].record
+                name = record.id if records[0].document_hash is None else str(record.document)
+                self.on_reject(Rejected(f"record {name!r}", error.found, name))
                 refused += 1
         return refused
 
-    def _delete_stale_passages(self, window: _Window) -> None:
-        """Delete passages that the shorter new version of a record does not have.
+    def _delete_former(self, records: Sequence[PreparedRecord]) -> None:
+        """Delete what is left of texts that were split otherwise, or not at all.
 
-        This comes before the new version is written: after a crash in between, the stored content hash is
-        still the old hash, so the record is indexed again.
+        This comes before the new records are written: after a crash in between, nothing says that they are
+        complete, and the text is indexed again.
         """
-        from qdrant_client.models import FieldCondition, Filter, MatchAny, Range
+        from qdrant_client.models import FieldCondition, Filter, MatchAny
 
-        by_length: dict[int, list[str]] = {}
-        for record, _, passages in window.records:
-            by_length.setdefault(len(passages), []).append(record.id)
-        for length, record_ids in by_length.items():
-            of_records = FieldCondition(key="record_id", match=MatchAny(any=record_ids))
-            beyond = FieldCondition(key="passage", range=Range(gte=length))
-            self.store.delete(query_filter=Filter(must=[of_records, beyond]))
+        new = {one.record.id for one in records}
+        split = {str(one.record.document) for one in records if one.document_hash is not None}
+        sources = split | {one.record.id for one in records if one.record.document is None}
+        if not sources:
+            return
+        own = Filter(must=[FieldCondition(key=DOCUMENT, match=MatchAny(any=sorted(sources)))])
+        former = [point_id(one) for one in split - new]  # the whole text as one record
+        for page in pages(self.store, own, with_payload=["record_id", DOCUMENT]):
+            for point in page.points:
+                record_id = point.payload["record_id"]
+                if document_in(record_id) == point.payload[DOCUMENT] and record_id not in new:
+                    former.append(str(point.id))
+        self.store.delete(former)
 
 
 @dataclass(slots=True)
@@ -259,18 +363,21 @@ class _Tally:
     read: int = 0
     indexed: int = 0
     rejected: int = 0
-    passages: int = 0
+    records: int = 0
+    truncated: int = 0
     error: BaseException | None = None
 
     def add(self, batch: _Encoded, refused: int) -> None:
         self.read += batch.window.read
-        self.indexed += len(batch.window.records) - refused
+        self.indexed += len(batch.window.texts) - refused
         self.rejected += len(batch.window.rejected) + refused
-        self.passages += sum(len(passages) for _, _, passages in batch.window.records)
+        self.records += len(batch.window.records)
+        self.truncated += sum(one.is_truncated for one in batch.window.records)
 
     def report(self, seconds: float) -> IndexingReport:
         unchanged = self.read - self.indexed - self.rejected
-        return IndexingReport(self.read, self.indexed, unchanged, self.rejected, self.passages, seconds)
+        counts = self.records, self.truncated
+        return IndexingReport(self.read, self.indexed, unchanged, self.rejected, *counts, seconds)
 
 
 def progress_bar(title: str, unit: str, total: int | None, is_shown: bool = True) -> Any:
@@ -305,16 +412,16 @@ def _windows(source: RecordSource, size: int) -> Iterator[list[Record | Rejected
 def _parts(window: _Window) -> Iterator[_Window]:
     """Yield the parts of a window; the last part also has the window's rejects and counts."""
     part, size = _Window(), 0
-    for entry in window.records:
-        texts = len(entry[2]) + len(entry[0].fields)
-        if part.records and size + texts > PART_PASSAGES:
-            part.read = len(part.records)
+    for records in window.texts:
+        texts = sum(1 + len(one.record.fields) for one in records)
+        if part.texts and size + texts > PART_TEXTS:
+            part.read = len(part.texts)
             yield part
             part, size = _Window(), 0
-        part.records.append(entry)
+        part.texts.append(records)
         size += texts
         window.read -= 1
-    part.read = window.read + len(part.records)
+    part.read = window.read + len(part.texts)
     part.rejected = window.rejected
     yield part
 
@@ -338,8 +445,12 @@ class SeenIds:
         self._database.execute("CREATE TABLE seen (id BLOB PRIMARY KEY, position INTEGER) WITHOUT ROWID")
 
     def add(self, record_id: str) -> int | None:
-        """Add a record; return the position (from 1) of an earlier record with its id, or None."""
+        """Add the next record; return the position (from 1) of an earlier one with its id, or None."""
         self.position += 1
+        return self.add_further(record_id)
+
+    def add_further(self, record_id: str) -> int | None:
+        """Add a further id of the record at this position; return as :meth:`add` does."""
         digest = hashlib.blake2b(record_id.encode(), digest_size=16).digest()
         added = self._database.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (digest, self.position))
         if added.rowcount:

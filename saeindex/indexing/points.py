@@ -1,34 +1,37 @@
-"""Conversion of records to points: ids, content hashes and payloads of the storage layout."""
+"""Conversion of records to points: ids, hashes and payloads of the storage layout."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid5
 
 import numpy as np
 
-from saeindex.config import CONCEPTS, DENSE, PASSAGES, POINT_NAMESPACE, RECORD_CONCEPTS, SAE, TEXT, suffixed
+from saeindex.config import CONCEPTS, DENSE, DOCUMENT, POINT_NAMESPACE, SAE, TEXT, TRUNCATED, suffixed
 from saeindex.errors import InvalidInputError
 from saeindex.protocols import Point, SparseVector
-from saeindex.types import SparseCode
+from saeindex.types import Record, SparseCode
 
 if TYPE_CHECKING:
     from saeindex.features import Calibration
     from saeindex.protocols import Vector
-    from saeindex.types import FloatArray, Record
+    from saeindex.types import FloatArray
 
+CONTENT_HASH, DOCUMENT_HASH = "content_hash", "document_hash"
 NO_CODE = SparseVector(np.zeros(0, np.int32), np.zeros(0, np.float32))
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+# Engines may change the last bits of a float: floats count to so many digits.
+_DIGITS = ".12g"
 
 
-def point_id(record_id: str, passage: int = 0) -> str:
-    """Return the UUIDv5 of a record's passage: indexing the same record again replaces it."""
-    return str(uuid5(POINT_NAMESPACE, f"{record_id}\n{passage}"))
+def point_id(record_id: str) -> str:
+    """Return the UUIDv5 of a record: indexing the same record again replaces it."""
+    return str(uuid5(POINT_NAMESPACE, record_id))
 
 
 def code_of(point: Point, field: str = "") -> SparseVector:
@@ -47,49 +50,81 @@ def codes_of(points: Sequence[Point], n_features: int) -> SparseCode:
     )
 
 
-def content_hash(record: Record) -> str:
-    """Return a hash of texts and metadata; a record whose hash is stored is not encoded again."""
-    # Without further fields the hash equals that of earlier versions, which had none.
-    further = [dict(record.fields)] if record.fields else []
-    content = json.dumps([record.text, record.metadata, *further], sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(content.encode()).hexdigest()[:32]
+def content_hash(record: Record, split: int | None = None) -> str:
+    """Return a hash of all that is indexed of a record, and of how it is split if it is.
+
+    A record whose hash is stored is not encoded again.
+    """
+    content = [record.text, _rounded(record.metadata), dict(record.fields), record.document, split]
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def texts_of(record: Record, passages: Sequence[str], fields: Sequence[str]) -> list[str]:
-    """Return the texts of a record to encode: its passages, then its whole further texts in field order."""
-    return [*passages, *(record.fields[name] for name in fields if name in record.fields)]
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(format(value, _DIGITS))
+    if isinstance(value, Mapping):
+        return {key: _rounded(one) for key, one in value.items()}
+    return [_rounded(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedRecord:
+    """A record to write: the hash of its content, of the document that it was split from, if it was.
+
+    ``document_hash`` ends with the number of pieces: a document of which one is missing is not complete.
+    ``is_truncated`` says that the encoder does not read all of its text.
+    """
+
+    record: Record
+    content_hash: str
+    document_hash: str | None = None
+    is_truncated: bool = False
+
+    def texts(self, fields: Sequence[str]) -> list[str]:
+        """Return the texts to encode: its text, then its further texts in field order."""
+        own = self.record.fields
+        return [self.record.text, *(own[name] for name in fields if name in own)]
 
 
 def build_points(
-    records: Sequence[tuple[Record, str, Sequence[str]]],
+    prepared: Sequence[PreparedRecord],
     vectors: FloatArray,
     code: SparseCode,
     calibration: Calibration,
     fields: Sequence[str] = (),
 ) -> Iterator[Point]:
-    """Yield the points of records, each with its content hash and passages.
-
-    ``vectors`` (m, d) and ``code`` are of the texts of all records, in the order of :func:`texts_of`. The
-    first passage of a record comes last: it has the content hash, which marks the record as complete. Only
-    the first passage has the further texts.
-    """
+    """Yield the points of records; ``vectors`` (m, d) and ``code`` are of their texts, one after another."""
     coded = Coded(vectors, code, calibration)
     row = 0
-    for record, digest, passages in records:
-        points = [_passage(record, digest, n, text, coded, row + n) for n, text in enumerate(passages)]
-        union = sorted({concept for point in points for concept in point.payload[CONCEPTS]})
-        row += len(points)
-        named, payload = dict(points[0].vectors), dict(points[0].payload)
-        if len(points) > 1:
-            payload |= {PASSAGES: len(points), RECORD_CONCEPTS: union}
+    for one in prepared:
+        record = one.record
+        named = coded.vectors_of(row)
+        payload: dict[str, Any] = {
+            "record_id": record.id,
+            TEXT: record.text,
+            "metadata": dict(record.metadata),
+            CONTENT_HASH: one.content_hash,
+            CONCEPTS: coded.concepts(row),
+        }
+        optional = {DOCUMENT: record.document, DOCUMENT_HASH: one.document_hash}
+        payload |= {key: value for key, value in optional.items() if value is not None}
+        payload |= {TRUNCATED: True} if one.is_truncated else {}
+        row += 1
         for name in fields:
             if name in record.fields:
                 named |= coded.vectors_of(row, name)
                 payload |= {suffixed(TEXT, name): record.fields[name]}
                 payload |= {suffixed(CONCEPTS, name): coded.concepts(row)}
                 row += 1
-        points[0] = Point(points[0].id, named, payload)
-        yield from reversed(points)
+        yield Point(point_id(record.id), named, payload)
+
+
+def stored_record(payload: Mapping[str, Any], fields: Sequence[str] = ()) -> Record:
+    """Return the record that a point was made of."""
+    texts = {name: payload[key] for name in fields if (key := suffixed(TEXT, name)) in payload}
+    document = payload.get(DOCUMENT)
+    return Record(payload["record_id"], payload[TEXT], payload.get("metadata") or {}, texts, document)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,22 +146,10 @@ class Coded:
         return concepts
 
 
-def _passage(record: Record, digest: str, number: int, text: str, coded: Coded, row: int) -> Point:
-    payload = {
-        "record_id": record.id,
-        "passage": number,
-        TEXT: text,
-        "metadata": dict(record.metadata),
-        "content_hash": digest,
-        CONCEPTS: coded.concepts(row),
-    }
-    return Point(point_id(record.id, number), coded.vectors_of(row), payload)
-
-
 # Names of the storage layout, which a further text field must not have.
 RESERVED = frozenset(
-    {"id", "record_id", "passage", "metadata", "content_hash", "reader"}
-    | {CONCEPTS, DENSE, PASSAGES, RECORD_CONCEPTS, SAE, TEXT}
+    {"id", "record_id", "metadata", CONTENT_HASH, DOCUMENT_HASH, "reader", "sentences"}
+    | {CONCEPTS, DENSE, DOCUMENT, SAE, TEXT, TRUNCATED}
 )  # fmt: skip
 
 

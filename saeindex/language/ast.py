@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from saeindex.errors import QuerySyntaxError
-from saeindex.language.fields import RECORD_ID, canonical_field
+from saeindex.language.fields import NAMES, RECORD_ID, canonical_field
 from saeindex.types import LevelName
 
 T = TypeVar("T")
@@ -200,12 +200,12 @@ class Compare(Node):
     @classmethod
     def _in_order(cls, given: Any, info: ValidationInfo) -> Any:
         is_ordered = info.data.get("op") not in ("=", "!=")
-        return _as_bound(given) if is_ordered and info.data.get("field") != RECORD_ID else given
+        return _as_bound(given) if is_ordered and info.data.get("field") not in NAMES else given
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if self.field == RECORD_ID and (self.op not in ("=", "!=") or not isinstance(self.value, str)):
-            raise ValueError('record_id is compared by = or != with a "quoted id"')
+        if self.field in NAMES and (self.op not in ("=", "!=") or not isinstance(self.value, str)):
+            raise ValueError(f'{self.field} is compared by = or != with a "quoted id"')
         return self
 
 
@@ -218,8 +218,8 @@ class OneOf(Node):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if self.field == RECORD_ID and not all(isinstance(value, str) for value in self.values):
-            raise ValueError('record_id takes "quoted ids"')
+        if self.field in NAMES and not all(isinstance(value, str) for value in self.values):
+            raise ValueError(f'{self.field} takes "quoted ids"')
         return self
 
 
@@ -233,8 +233,8 @@ class Between(Node):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if self.field == RECORD_ID:
-            raise ValueError("record_id has no order")
+        if self.field in NAMES:
+            raise ValueError(f"{self.field} has no order")
         if isinstance(self.low, Date) != isinstance(self.high, Date):
             raise ValueError("BETWEEN takes two numbers or two dates")
         if _first(self.low) > _last(self.high):

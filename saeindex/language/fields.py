@@ -1,6 +1,6 @@
 """Names of fields: how they are written in expressions, options and results, and what they mean.
 
-A field is ``record_id``, or a path such as ``metadata.year`` or ``metadata."my group".name``. A name of other
+A field is ``record_id``, ``document``, or a path such as ``metadata.year`` or ``metadata."my group".name``. A name of other
 characters than letters, digits, ``_`` and ``-`` is in double quotes or in backticks; within these, a quote is
 doubled. Each field has one form: the engines' key where they have one, else a form with backticks.
 """
@@ -10,9 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from saeindex.config import DOCUMENT
 from saeindex.errors import InvalidInputError, kind_of
 
 RECORD_ID, METADATA = "record_id", "metadata"
+# The fields that every record may have: its id, and the document that it is a piece of.
+NAMES = (RECORD_ID, DOCUMENT)
 MAX_FIELD_CHARS = 300
 # The engines' syntax of keys: names with other characters are in double quotes, without escapes.
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
@@ -23,12 +26,12 @@ _SEGMENT = re.compile(NAME)
 
 def canonical_field(field: str) -> str:
     """Return the form of a field that is compared and printed; ValueError if it is none."""
-    if field == RECORD_ID:
+    if field in NAMES:
         return field
     if len(field) > MAX_FIELD_CHARS:
         raise ValueError(f"a field of {len(field)} characters, more than {MAX_FIELD_CHARS}")
     if not _FIELD.fullmatch(field):
-        raise ValueError(f"{field!r} is not a field: use record_id, metadata.name or metadata.`odd name`")
+        raise ValueError(f"{field!r} is not a field: use record_id, document, metadata.name or metadata.`odd name`")
     return field_at(_names(field))
 
 
@@ -44,7 +47,7 @@ def path_of(field: str) -> tuple[str, ...]:
     """
     if not isinstance(field, str):
         raise InvalidInputError(f"field {field!r:.80}", kind_of(field), 'Give its name: "metadata.year".')
-    if field == RECORD_ID or _FIELD.fullmatch(field):
+    if field in NAMES or _FIELD.fullmatch(field):
         return _names(field)
     return as_one_name(field)
 

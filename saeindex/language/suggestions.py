@@ -20,7 +20,7 @@ WORDS = {
     "_FAMILY": ("family",),
     "LEVEL": ("present", "typical", "strong"),
     "BOOLEAN": ("true", "false"),
-    "FIELD": ("metadata", "record_id"),
+    "FIELD": ("metadata", "record_id", "document"),
     "_AGAINST": ("AGAINST",),
     "NAMED": ("family", "profile"),
 }

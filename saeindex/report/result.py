@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,10 +25,14 @@ TABLE_FORMATS = (".csv", ".parquet")
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class AnalysisResult(Described, ABC):
-    """The result of an analysis; it prints as text, and a notebook displays it as tables."""
+    """The result of an analysis; it prints as text, and a notebook displays it as tables.
 
-    __slots__ = ()
+    ``revision`` is that of the index that was analysed.
+    """
+
+    revision: str = ""
 
     @abstractmethod
     def to_json(self) -> dict[str, Any]:

@@ -38,7 +38,7 @@ from saeindex.language.ast import (
     required,
     walk,
 )
-from saeindex.language.fields import RECORD_ID, as_one_name, field_at, path_of
+from saeindex.language.fields import NAMES, RECORD_ID, as_one_name, field_at, path_of
 from saeindex.language.kinds import mismatch
 from saeindex.language.to_filter import FeaturesOf, level_code
 
@@ -224,7 +224,7 @@ def fields_of(where: Expression | None) -> tuple[str, ...]:
 def _conditions(where: Expression | None) -> list[Condition]:
     """Return the conditions of an expression on metadata."""
     nodes = [] if where is None else [node for node, _ in walk(where)]
-    return [n for n in nodes if isinstance(n, Compare | OneOf | Between | Exists) and n.field != RECORD_ID]
+    return [n for n in nodes if isinstance(n, Compare | OneOf | Between | Exists) and n.field not in NAMES]
 
 
 def warnings_of(where: Expression | None, estimate: Estimate, statistics: Statistics) -> tuple[str, ...]:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from saeindex.config import DENSE, SAE, TEXT
+from saeindex.config import DENSE, DOCUMENT, SAE, TEXT
 from saeindex.errors import InvalidInputError, NotFoundError
-from saeindex.indexing.points import code_of
+from saeindex.indexing.points import code_of, point_id
 from saeindex.language.ast import ConceptTerm, FeatureTerm
 from saeindex.language.evaluate import matched_clauses
 from saeindex.language.fields import METADATA, RECORD_ID
@@ -20,11 +20,11 @@ from saeindex.search.explain import Explainer, Explanation
 from saeindex.search.fusion import Fused
 from saeindex.search.grouping import (
     ByPoint,
-    ByRecord,
     GroupValue,
     Ranked,
     Ranking,
     check_field,
+    group_keys,
     grouped,
 )
 from saeindex.search.hits import Group, Hit, Hits, SteeringEffect
@@ -43,25 +43,19 @@ if TYPE_CHECKING:
 
 Selected = list[tuple["GroupValue | None", list[Ranked]]]
 # The payload of a hit; only the clauses of an explanation need more.
-SHOWN = (RECORD_ID, "passage", TEXT, METADATA)
-MAX_PASSAGES = 10_000
+SHOWN = (RECORD_ID, DOCUMENT, TEXT, METADATA)
 # The number of exact ranks; one request finds them.
 RANKED = 1_000
 
 
 class Executor:
-    """Runs plans on one store; if records have passages, a hit is a record with its best passage."""
+    """Runs plans on one store."""
 
     def __init__(
-        self,
-        store: VectorStore,
-        space: FeatureSpace,
-        encode_query: Callable[[str], FloatArray],
-        has_passages: bool,
+        self, store: VectorStore, space: FeatureSpace, encode_query: Callable[[str], FloatArray]
     ) -> None:
         """Bind the store, the space it was indexed with, and the function from a text to its vector (d,)."""
         self._store, self._space, self._encode = store, space, encode_query
-        self._has_passages = has_passages
         self._explainer = Explainer(space)
 
     def run(self, plan: Plan, deadline: Deadline) -> Hits:
@@ -105,37 +99,24 @@ class Executor:
         is_read_again = query.explain or self._is_reordered(query)
         return Fused(self._store, sources, query.fusion, request, is_read_again)
 
-    def ranking(self, query: Query, scoring: Scoring, keys: Sequence[str] = ()) -> Ranking:
-        """Return the ranking of the hits of ``query``, which are records or points."""
-        kind = ByRecord if self._by_record(query) else ByPoint
-        return kind(scoring, keys)
-
-    def passages(self, record_id: str) -> list[Point]:
-        """Return a record's points with payload and vectors; NotFoundError if there are none."""
-        from qdrant_client.models import FieldCondition, Filter, MatchValue
-
-        own = Filter(must=[FieldCondition(key=RECORD_ID, match=MatchValue(value=record_id))])
-        points = list(self._store.scroll(own, MAX_PASSAGES, with_vectors=list(EXPLAINED)).points)
-        if not points:
-            raise NotFoundError(
-                f"record {record_id!r}", "the index has no record with this id", "Check the id."
-            )
-        return points
-
     def explained(self, plan: Plan, record_ids: Sequence[str], deadline: Deadline) -> list[Hit]:
-        """Return records as explained hits of ``plan``, by their best passages, even if not found."""
+        """Return records as explained hits of ``plan``, even if not found; NotFoundError for an absent one."""
         scoring = self.scoring(plan, plan.vector, deadline)
         hits = []
         for record_id in record_ids:
-            scored = [(scoring.explain(point).total, point) for point in self.passages(record_id)]
-            total, best = max(scored, key=lambda item: (item[0], -int(item[1].payload["passage"])))
-            hits.append(self._hit((0, replace(best, score=total)), plan, scoring, None))
+            found = self._store.get([point_id(record_id)], with_vectors=list(EXPLAINED))
+            if not found:
+                raise NotFoundError(
+                    f"record {record_id!r}", "the index has no record with this id", "Check the id."
+                )
+            score = scoring.explain(found[0]).total
+            hits.append(self._hit((0, replace(found[0], score=score)), plan, scoring, None))
         return hits
 
     def coded(self, plan: Plan, count: int, deadline: Deadline) -> list[Point]:
         """Return the first ``count`` points of a plan's ranking with their codes, for any page."""
         with deadline.stage("the search"):
-            found = self.ranking(plan.query, self.scoring(plan, plan.vector, deadline)).first(count)
+            found = ByPoint(self.scoring(plan, plan.vector, deadline)).first(count)
             return self._store.get([point.id for _, point in found], False, [SAE])
 
     # Stages ------------------------------------------------------------------------------------------
@@ -155,8 +136,7 @@ class Executor:
         if not self._is_reordered(query):
             points = scoring.best(query.limit, query.offset, payload, vectors)
             return [(None, list(enumerate(points, query.offset + 1)))]
-        keys = [query.group_by.partition(".")[0]] if query.group_by else []
-        ranking = self.ranking(query, scoring, keys)
+        ranking: Ranking = ByPoint(scoring, group_keys(query.group_by) if query.group_by else ())
         if query.diversity:
             ranking = Diverse(ranking, self._store, self._space.calibration, query.diversity)
         selected: Selected
@@ -193,14 +173,11 @@ class Executor:
             return None
         free = replace(query, score_threshold=None)
         before = self.scoring(replace(plan, query=free), self._encode(query.text), deadline)
-        return Unsteered(before, self.ranking(query, before), self._by_record(query))
+        return Unsteered(before, ByPoint(before))
 
     def _is_reordered(self, query: Query) -> bool:
         """Return whether more than the page must be read to determine the page."""
-        return self._by_record(query) or bool(query.diversity) or query.group_by is not None
-
-    def _by_record(self, query: Query) -> bool:
-        return self._has_passages and not query.with_passages and query.group_by != RECORD_ID
+        return bool(query.diversity) or query.group_by is not None
 
     def _hit(self, ranked: Ranked, plan: Plan, scoring: Scoring, before: Unsteered | None) -> Hit:
         _, point = ranked
@@ -211,7 +188,7 @@ class Executor:
             metadata=point.payload["metadata"],
             features=self._explainer.activations(code_of(point)),
             explanation=self._explanation(point, plan, scoring) if plan.query.explain else None,
-            passage=point.payload["passage"],
+            document=point.payload.get(DOCUMENT),
             steered=None if before is None else before.effect(ranked),
         )
 
@@ -262,19 +239,16 @@ def _refusal(name: str, value: Any, do: str) -> InvalidInputError:
 class Unsteered:
     """The ranking of the same query without steering."""
 
-    def __init__(self, scoring: Scoring, ranking: Ranking, by_record: bool) -> None:
-        """Rank the first thousand points; with ``by_record``, the passages of a record count as one hit."""
-        self._scoring, self._by_record = scoring, by_record
-        self._places = {self._key(p): (rank, float(p.score or 0.0)) for rank, p in ranking.first(RANKED)}
+    def __init__(self, scoring: Scoring, ranking: Ranking) -> None:
+        """Rank the first thousand points."""
+        self._scoring = scoring
+        self._places = {p.id: (rank, float(p.score or 0.0)) for rank, p in ranking.first(RANKED)}
 
     def effect(self, ranked: Ranked) -> SteeringEffect:
         """Return a hit's rank and score without and with steering."""
         rank, point = ranked
-        place = self._places.get(self._key(point))
+        place = self._places.get(point.id)
         before = place[1] if place else None
         if place is None and not isinstance(self._scoring, Fused):
             before = self._scoring.explain(point).total
         return SteeringEffect(place and place[0], before, rank, float(point.score or 0.0))
-
-    def _key(self, point: Point) -> object:
-        return point.payload["record_id"] if self._by_record else point.id

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from saeindex.config import MAX_LIMIT
+from saeindex.config import DOCUMENT, MAX_LIMIT
 from saeindex.errors import InvalidInputError
 from saeindex.language.evaluate import found_at
 from saeindex.language.fields import METADATA, RECORD_ID, as_one_name, path_of
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 GroupValue: TypeAlias = str | int | float | bool
 Members: TypeAlias = list[tuple[GroupValue, list["Ranked"]]]
-# The maximum number of points among which records, groups and members are searched.
-MAX_REACH = 64 * MAX_LIMIT
 # A point and its rank (from 1) before it was reordered.
 Ranked = tuple[int, Point]
 
@@ -33,7 +31,7 @@ class Ranking(Protocol):
 class ByPoint:
     """A ranking of points."""
 
-    def __init__(self, scoring: Scoring, keys: Sequence[str]) -> None:
+    def __init__(self, scoring: Scoring, keys: Sequence[str] = ()) -> None:
         """Bind the scoring and the payload fields to read."""
         self._scoring, self._keys = scoring, list(keys)
 
@@ -42,35 +40,20 @@ class ByPoint:
         return list(enumerate(self._scoring.best(count, payload=self._keys or False), 1))
 
 
-class ByRecord:
-    """A ranking of records, each represented by the point of its best passage."""
-
-    def __init__(self, scoring: Scoring, keys: Sequence[str]) -> None:
-        """Bind the scoring and the payload fields to read, besides the record's id."""
-        self._scoring, self._keys = scoring, ["record_id", *keys]
-
-    def first(self, count: int) -> list[Ranked]:
-        """Widen the search until it has enough different records, or all matches."""
-        reach = 2 * count
-        while True:
-            points = self._scoring.best(reach, payload=self._keys)
-            best: dict[str, Point] = {}
-            for point in points:
-                best.setdefault(point.payload["record_id"], point)
-            if len(best) >= count or len(points) < reach or reach >= MAX_REACH:
-                return list(enumerate(best.values(), 1))[:count]
-            reach = min(4 * reach, MAX_REACH)
-
-
 def check_field(field: str) -> None:
     """Raise InvalidInputError unless hits can be grouped by ``field``."""
     parts = as_one_name(field) if isinstance(field, str) else ()
-    if field != RECORD_ID and (len(parts) < 2 or parts[0] != METADATA):
+    if field != DOCUMENT and (len(parts) < 2 or parts[0] != METADATA):
         raise InvalidInputError(
             f"group_by={field!r}",
             "not a field to group by",
-            'Use "record_id" or a field like "metadata.topic".',
+            'Use "document" or a field like "metadata.topic".',
         )
+
+
+def group_keys(field: str) -> list[str]:
+    """Return the payload fields that hold a field's values: a record of no document is one by itself."""
+    return [DOCUMENT, RECORD_ID] if field == DOCUMENT else [field.partition(".")[0]]
 
 
 def grouped(ranking: Ranking, field: str, size: int, limit: int, offset: int) -> Members:
@@ -97,6 +80,8 @@ def grouped(ranking: Ranking, field: str, size: int, limit: int, offset: int) ->
 
 def values_at(payload: JsonObject, field: str) -> list[GroupValue]:
     """Return the distinct scalar values of a field, in order."""
+    if field == DOCUMENT:
+        return [payload.get(DOCUMENT, payload[RECORD_ID])]
     found = found_at(payload, path_of(field))
     if found is None:
         found = found_at(payload, as_one_name(field))

@@ -38,7 +38,7 @@ class SteeringEffect:
 
 @dataclass(frozen=True, slots=True)
 class Hit(Described):
-    """A scored record (its best passage, if the record has several)."""
+    """A scored record; ``document`` is the longer text that it is a piece of, if it is one."""
 
     id: str
     score: float
@@ -46,7 +46,7 @@ class Hit(Described):
     metadata: JsonObject
     features: tuple[Activation, ...] = ()
     explanation: Explanation | None = None
-    passage: int = 0
+    document: str | None = None
     steered: SteeringEffect | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -56,7 +56,7 @@ class Hit(Described):
             "score": self.score,
             "text": self.text,
             "metadata": dict(self.metadata),
-            "passage": self.passage,
+            "document": self.document,
             "features": [asdict(activation) for activation in self.features],
             "explanation": None if self.explanation is None else asdict(self.explanation),
             "steered": None if self.steered is None else asdict(self.steered),
@@ -99,6 +99,11 @@ class Hits(Sequence[Hit], Described):
         return float(self.plan.drift)
 
     @property
+    def revision(self) -> str:
+        """The revision of the index that was searched."""
+        return self.plan.revision
+
+    @property
     def feedback(self) -> Feedback | None:
         """The concepts and words that a property search inferred; None for other searches."""
         return self.plan.feedback
@@ -109,6 +114,7 @@ class Hits(Sequence[Hit], Described):
             "query": self.plan.query.to_json(),
             "plan": self.plan.to_json(),
             "drift": self.drift,
+            "revision": self.revision,
             "feedback": None if self.feedback is None else self.feedback.model_dump(mode="json"),
             "hits": [hit.to_json() for hit in self],
             "groups": [
@@ -118,7 +124,7 @@ class Hits(Sequence[Hit], Described):
         }
 
     def to_pandas(self) -> DataFrame:
-        """Return a pandas DataFrame: id, score, text, passage, the names of the concepts, and the metadata.
+        """Return a pandas DataFrame: id, score, text, document, the names of the concepts, and the metadata.
 
         A metadata field is a column with its name in filters: ``metadata.year``. If the hits are grouped,
         the column ``group`` is the value that they share.
@@ -167,10 +173,10 @@ def _(hits: Hits) -> Description:
 
 @describe.register(Hit)
 def _(hit: Hit) -> Description:
-    passage = f", passage {hit.passage}" if hit.passage else ""
+    document = f", of the document {hit.document}" if hit.document is not None else ""
     return Description(
         question="What is this hit?",
-        summary=[f"{hit.id}{passage}, score {number(hit.score, 3)}", hit.text],
+        summary=[f"{hit.id}{document}, score {number(hit.score, 3)}", hit.text],
         method=[],
         sections=list(_of_hit(hit)),
     )
@@ -228,7 +234,7 @@ def _row(hit: Hit) -> dict[str, Any]:
         "id": hit.id,
         "score": hit.score,
         "text": hit.text,
-        "passage": hit.passage,
+        "document": hit.document,
         "concepts": [_shown(one) for one in hit.features],
         **{f"metadata.{name}": value for name, value in hit.metadata.items()},
     }

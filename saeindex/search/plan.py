@@ -150,8 +150,6 @@ def _ranking(plan: Plan) -> Iterator[Step]:
 
 def _reordering(plan: Plan) -> Iterator[Step]:
     query = plan.query
-    if plan.by_record:
-        yield Step("group", "Keep each record's best passage", "a hit is a record")
     if query.diversity:
         what = f"Diversify by concepts, {query.diversity:g}"
         yield Step("diversify", what, "the first 500, the same for every page")
@@ -171,8 +169,8 @@ def _page(plan: Plan) -> Step:
 
 
 def _page_size(plan: Plan) -> float | None:
-    """Return the expected number of hits; None if a hit is not a point."""
-    if plan.by_record or plan.query.group_by is not None or plan.query.score_threshold is not None:
+    """Return the expected number of hits; None if it is not known."""
+    if plan.query.group_by is not None or plan.query.score_threshold is not None:
         return None
     reached = plan.estimate.points
     if len(_sources(plan)) > 1 and plan.rescorer is not None:
@@ -209,8 +207,8 @@ def requests_of(plan: Plan) -> tuple[str, ...]:
         asked = [f"search {name}{wider}" for name in sources]
     if plan.rescorer is not None:
         asked.append("get the candidates")
-    is_reordered = plan.by_record or bool(query.diversity) or query.group_by is not None
-    if len(sources) > 1 and (not is_reordered or plan.by_record or query.group_by is not None):
+    is_reordered = bool(query.diversity) or query.group_by is not None
+    if len(sources) > 1 and (not is_reordered or query.group_by is not None):
         asked.append("get their fields" if is_reordered else "get the page")
     if query.explain and plan.drift > 0 and query.text.strip() and plan.rescorer is None:
         asked += [f"search {name} unsteered" for name in sources]
@@ -221,7 +219,7 @@ def _completing(plan: Plan) -> tuple[str, ...]:
     """Return the further requests if more than the page is read."""
     query = plan.query
     diverse = ("get the codes of the first 500",) if query.diversity else ()
-    is_reordered = plan.by_record or query.diversity or query.group_by is not None
+    is_reordered = query.diversity or query.group_by is not None
     return (*diverse, "get the page") if is_reordered else ()
 
 
@@ -231,8 +229,8 @@ class Plan(Described):
 
     ``vector`` is the steered query (d,), ``code`` its sparse form if this is not simply its code, and
     ``rescorer`` the second pass of a property search. ``estimate`` is the estimated number of matches among
-    ``total`` points, ``matching`` the exact number, or None if it was not counted. With ``by_record``, the
-    passages of a record form one hit.
+    ``total`` points, ``matching`` the exact number, or None if it was not counted. ``revision`` is that of the
+    index that it was made for.
     """
 
     query: Query
@@ -247,7 +245,7 @@ class Plan(Described):
     choices: Choices
     warnings: tuple[str, ...] = ()
     matching: int | None = None
-    by_record: bool = False
+    revision: str = ""
     code: SparseVector | None = None
     rescorer: PropertyRanking | None = None
 
@@ -275,7 +273,7 @@ class Plan(Described):
         return PlanSummary(
             query=self.query, asked=self.asked, steps=self.steps, requests=self.requests, exact=self.exact,
             drift=float(self.drift), total=self.total, warnings=self.warnings, matching=self.matching,
-            feedback=self.feedback, described=self.to_json(),
+            feedback=self.feedback, described=self.to_json(), revision=self.revision,
         )  # fmt: skip
 
     @property
@@ -332,6 +330,7 @@ class PlanSummary(Described):
     matching: int | None
     feedback: Feedback | None
     described: JsonObject
+    revision: str = ""
 
     @property
     def summary(self) -> PlanSummary:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import fields, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -13,11 +13,11 @@ import numpy as np
 from saeindex.collection.caches import Memo
 from saeindex.concepts.feedback import Feedback
 from saeindex.concepts.resolver import Concept, Resolver, check_unicode, said_by
-from saeindex.config import MAX_LIMIT, MAX_QUERY_CHARS
+from saeindex.config import DOCUMENT, MAX_LIMIT, MAX_QUERY_CHARS
 from saeindex.errors import InvalidInputError
 from saeindex.language.ast import ConceptTerm, Expression, FeatureTerm
 from saeindex.language.evaluate import found_at, predicate
-from saeindex.language.fields import METADATA, RECORD_ID, path_of
+from saeindex.language.fields import METADATA, path_of
 from saeindex.language.to_filter import FeaturesOf, compile_where, target_of
 from saeindex.search.cardinality import Estimate, Estimator, fields_of, warnings_of, warnings_of_groups
 from saeindex.search.optimizer import Near, Setting, choose
@@ -26,7 +26,8 @@ from saeindex.search.property import PropertyRanking, infer_feedback, interpembe
 from saeindex.search.query import Query
 from saeindex.signatures import check_kind, check_types
 from saeindex.steering import steering
-from saeindex.steering.steering import ResolvedSteer, Steering, unknown_profile
+from saeindex.steering.saved_profile import profile_direction
+from saeindex.steering.steering import ResolvedSteer, Steering
 from saeindex.stores.base import PAGE, pages
 from saeindex.stores.filters import as_filter
 from saeindex.types import Resolve
@@ -36,12 +37,11 @@ if TYPE_CHECKING:
 
     from qdrant_client.models import Filter
 
-    from saeindex.collection.collection import Collection
+    from saeindex.collection.state import IndexState
     from saeindex.collection.statistics import Mask, Statistics
     from saeindex.concepts.scorer import Scorer
     from saeindex.language.ast import Condition
     from saeindex.protocols import PointId, SparseVector, VectorStore
-    from saeindex.steering.direction import Direction
     from saeindex.types import FloatArray, JsonObject, LevelName
 
 # The number of sampled points near a query, from which the share of matches there is estimated.
@@ -54,25 +54,19 @@ LEVELS = (None, "present", "typical", "strong")
 
 
 class Planner:
-    """Makes plans for one collection."""
+    """Makes plans for one state of an index."""
 
-    def __init__(
-        self,
-        collection: Collection,
-        profile: Callable[[str], Direction] = unknown_profile,
-        has_passages: bool = False,
-    ) -> None:
-        """Bind the collection, the function that returns a saved profile, and whether there are passages."""
-        self.collection, self._has_passages = collection, has_passages
+    def __init__(self, state: IndexState) -> None:
+        """Plan for the records of a state."""
+        self.state = state
         self._scorers: Memo[Scorer] = Memo(KEPT)
-        self.resolver = Resolver(collection)
-        self.steering = Steering(collection, self.resolver, profile)
+        self.resolver = Resolver(state)
+        self.steering = Steering(state, self.resolver, partial(profile_direction, state))
 
     def plan(self, query: Query) -> Plan:
         """Return the plan of ``query``; raises on bad input and on unknown concepts."""
         check_query(query)
-        with self.collection.pinned() as total:
-            return self._plan(query, total)
+        return self._plan(query, self.state.total)
 
     def _plan(self, query: Query, total: int) -> Plan:
         if query.method == "interpembed" and query.property is not None:
@@ -106,7 +100,7 @@ class Planner:
             choices=choose(query, self._setting(where, estimate, total, rescorer is not None, near)),
             warnings=warnings,
             matching=total if query_filter is None else None,
-            by_record=self._has_passages and not query.with_passages and query.group_by != RECORD_ID,
+            revision=self.state.revision,
             code=self._code(query, moved, steered, steers),
             rescorer=rescorer,
         )
@@ -133,7 +127,7 @@ class Planner:
         near: Near,
     ) -> Setting:
         """Return the inputs of the choices."""
-        store = self.collection.store
+        store = self.state.store
         is_indexed = set(fields_of(where)) <= store.layout.payload_indexes.keys()
         return Setting(
             estimate, total, store.has_graph, is_rescored, store.prefers_postfilter, is_indexed, near
@@ -149,10 +143,10 @@ class Planner:
     ) -> tuple[Estimate, tuple[str, ...], Near]:
         """Return the estimated matches, warnings, and a function for the share of matches near the query."""
         native = as_filter(query.query_filter)
-        groups = query.group_by if query.group_by != RECORD_ID else None
+        groups = query.group_by if query.group_by != DOCUMENT else None
         if where is None and native is None and groups is None:
             return Estimate(total, total, total, "no filter"), (), lambda: None
-        statistics = self.collection.statistics(total)
+        statistics = self.state.statistics()
         ungrouped = () if groups is None else warnings_of_groups(groups, statistics)
         if where is None and native is None:
             return Estimate(total, total, total, "no filter"), ungrouped, lambda: None
@@ -167,9 +161,7 @@ class Planner:
 
     def _near(self, selected: Mask, statistics: Statistics, vector: FloatArray) -> float | None:
         """Return the share of the sampled points nearest to ``vector`` that are selected."""
-        rows = self.collection.sample().rows
-        if rows.ids[: len(selected)] != statistics.ids[: len(selected)]:
-            return None  # sample and statistics were read at different times
+        rows = self.state.sample().rows
         nearness = rows.x[: len(selected)] @ vector
         nearest = np.argpartition(-nearness, min(NEAREST_SAMPLED, len(nearness)) - 1)[:NEAREST_SAMPLED]
         return float(selected[nearest].mean())
@@ -183,7 +175,7 @@ class Planner:
         level: LevelName | None = None,
     ) -> Filter | None:
         """Return where AND query_filter as one native filter; resolved phrases are added to ``concepts``."""
-        scanned = partial(_points_that, self.collection.store)
+        scanned = partial(_points_that, self.state.store)
         return compile_where(where, self.features_of(concepts, resolve), level, query_filter, scanned)
 
     def condition(self, where: str | None, query_filter: Filter | JsonObject | None = None) -> Filter | None:
@@ -196,7 +188,7 @@ class Planner:
 
         def found(node: ConceptTerm) -> list[int]:
             if isinstance(node, FeatureTerm):
-                self.collection.space.label(node.feature)
+                self.state.space.label(node.feature)
                 return [node.feature]
             target = target_of(node)
             if target not in concepts:
@@ -208,26 +200,24 @@ class Planner:
     def _vectors(self, query: Query, feedback: Feedback | None) -> tuple[FloatArray, FloatArray | None]:
         """Return the vectors of the text (zeros if there is none) and of the property."""
         description = None if feedback is None else feedback.description
-        asked = None if description is None else self.collection.encode(description)
+        asked = None if description is None else self.state.encode(description)
         if query.text.strip():
-            return self.collection.encode(query.text), asked
-        return np.zeros(self.collection.space.sae.dimension, np.float32), asked
+            return self.state.encode(query.text), asked
+        return np.zeros(self.state.space.sae.dimension, np.float32), asked
 
     def _steered(self, vector: FloatArray, steers: Sequence[ResolvedSteer], query: Query) -> FloatArray:
         if query.steering == "clamp":
-            return steering.clamp(vector, steers, self.collection.space)
+            return steering.clamp(vector, steers, self.state.space)
         return vector if query.steering == "sparse" else steering.apply(vector, steers)
 
     def _code(
         self, query: Query, vector: FloatArray, steered: FloatArray, steers: Sequence[ResolvedSteer]
     ) -> SparseVector | None:
         if query.method == "interpembed" and query.property is not None:
-            return interpembed_code(self.collection.encode(query.property), self.collection.space)
+            return interpembed_code(self.state.encode(query.property), self.state.space)
         if query.using == "dense" or not any(steer.strength for steer in steers):
             return None
-        return steering.steered_code(
-            vector, steered, steers, self.collection.space, query.steering == "sparse"
-        )
+        return steering.steered_code(vector, steered, steers, self.state.space, query.steering == "sparse")
 
     def _rescorer(
         self,
@@ -240,17 +230,17 @@ class Planner:
             return None
         is_named = query.property is not None or query.feedback is not None
         scorer = self._scorer(feedback, asked)
-        return PropertyRanking(scorer, self.collection, feedback, text if is_named else None)
+        return PropertyRanking(scorer, self.state, feedback, text if is_named else None)
 
     def _scorer(self, feedback: Feedback, asked: FloatArray | None) -> Scorer:
-        """Return the inferred scorer, cached until the collection changes, for other pages and filters."""
+        """Return the inferred scorer, cached for other pages and filters."""
         key = (feedback.model_dump_json(), None if asked is None else asked.tobytes())
 
         def inferred() -> Scorer:
             named = said_by(self.resolver.named(feedback.description or ""))
-            return infer_feedback(self.collection, feedback, asked, named)
+            return infer_feedback(self.state, feedback, asked, named)
 
-        return self._scorers.get(key, inferred, of=self.collection.sample())
+        return self._scorers.get(key, inferred)
 
 
 def feedback_of(query: Query) -> Feedback | None:

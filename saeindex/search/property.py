@@ -27,8 +27,8 @@ from saeindex.types import Part
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.collection.collection import Collection
     from saeindex.collection.rows import Rows
+    from saeindex.collection.state import IndexState
     from saeindex.concepts.scorer import Scored
     from saeindex.features import FeatureSpace
     from saeindex.types import FloatArray
@@ -41,7 +41,7 @@ LABELLED, DECAY = 100, 30.0
 
 
 def infer_feedback(
-    collection: Collection,
+    state: IndexState,
     feedback: Feedback,
     vector: FloatArray | None,
     named: Mapping[int, float],
@@ -52,23 +52,23 @@ def infer_feedback(
     ``named`` are the weights of features whose names say the description.
     """
     _check_evidence(feedback)
-    sample = collection.sample()
+    sample = state.sample()
     vectors = [] if vector is None else [vector]
-    vectors += [collection.encode(value) for value in feedback.against]
+    vectors += [state.encode(value) for value in feedback.against]
     zero = np.zeros((1, sample.rows.x.shape[1]), np.float32)
     asked = Asked(
         np.stack(vectors) if vector is not None else zero,
         vector is not None,
-        collection.records(feedback.like, "like"),
-        collection.records(feedback.unlike, "unlike"),
+        state.records(feedback.like, "like"),
+        state.records(feedback.unlike, "unlike"),
         {**named, **{feature: SIGNS[verdict] for feature, verdict in feedback.judged.items()}},
     )
     _check_features([*feedback.judged, *feedback.concept_weights], sample.space)
-    nearest = None if vector is None else collection.nearest(vector)
+    nearest = None if vector is None else state.nearest(vector)
     for rows in (asked.like, asked.unlike):
         if rows is not None and sample.weight > 1:
             nearest = rows if nearest is None else nearest.joined(rows)
-    inferred = infer(sample, pool_of(sample, nearest), asked, collection.encoder, recipe)
+    inferred = infer(sample, pool_of(sample, nearest), asked, state.encoder, recipe)
     words = {
         sample.places[w]: 10.0 * value for w, value in feedback.word_weights.items() if w in sample.places
     }
@@ -99,7 +99,7 @@ class PropertyRanking:
     """A :class:`saeindex.search.rerank.Rescorer` by a property and, if given, by the vector ``text`` (d,)."""
 
     scorer: Scorer
-    collection: Collection
+    state: IndexState
     feedback: Feedback
     text: FloatArray | None = None
 
@@ -124,13 +124,13 @@ class PropertyRanking:
 
     def scores(self, points: Sequence[Point]) -> NDArray[np.float64]:
         """Return the scores (m,) of candidates."""
-        rows, around = self.collection.candidates(points, self.scorer.sample)
+        rows, around = self.state.candidates(points)
         total = self.scorer(rows, around).total
         return total if self._text_scale is None else total + self._nearness(rows)
 
     def explain(self, points: Sequence[Point], row: int) -> Explanation:
         """Return the parts of a candidate's score, the largest first."""
-        rows, around = self.collection.candidates(points, self.scorer.sample)
+        rows, around = self.state.candidates(points)
         scored = self.scorer(rows, around)
         found = points[row].vectors.get(SAE)
         code = found if isinstance(found, SparseVector) else None

@@ -58,7 +58,6 @@ class Query:
     offset: int = 0
     score_threshold: float | None = None
     explain: bool = False
-    with_passages: bool = False
     exact: bool | None = None
     timeout: float | None = None
 
@@ -105,7 +104,6 @@ class ResultKeywords(TypedDict, total=False):
     offset: int
     score_threshold: float | None
     explain: bool
-    with_passages: bool
     exact: bool | None
     timeout: float | None
 

@@ -26,7 +26,7 @@ from saeindex.stores.filters import as_filter
 from saeindex.stores.tracing import Deadline
 
 if TYPE_CHECKING:
-    from saeindex.collection.collection import Collection
+    from saeindex.collection.state import IndexState
     from saeindex.search.query import QueryKeywords, ResultKeywords
 
 # The number of nearest labels among which the concepts of a query's text are searched.
@@ -34,14 +34,13 @@ NEAREST_LABELS = 20
 
 
 class Searcher:
-    """Search, comparison and concepts over one collection."""
+    """Search, comparison and concepts over one state of an index."""
 
-    def __init__(self, collection: Collection, planner: Planner, has_passages: bool) -> None:
-        """Bind the collection, the planner, and whether records have passages."""
-        self._store, self._space, self._vectors = collection.store, collection.space, collection.encode
-        self._has_passages = has_passages
-        self.planner = planner
-        self.executor = Executor(self._store, self._space, self._vectors, has_passages)
+    def __init__(self, state: IndexState) -> None:
+        """Search the records of a state."""
+        self._store, self._space, self._vectors = state.store, state.space, state.encode
+        self.planner = state.derived(Planner)
+        self.executor = Executor(self._store, self._space, self._vectors)
 
     def search(self, /, query: str | Query = "", **options: Unpack[QueryKeywords]) -> Hits:
         """Return the best hits for a text or a :class:`Query`; ``options`` are the fields of the query.
@@ -59,16 +58,20 @@ class Searcher:
             raise InvalidInputError("search_many", "one query", "Give a list, or use search.")
         check_kind("search_many", queries, Iterable, "Give a list of texts or queries.")
         asked = [as_query(query, options) for query in queries]
-        found: list[Hits] = []
+        for place, query in enumerate(asked, 1):
+            with _located(place, len(asked)):
+                check_query(query)
+        plans: list[Plan] = []
         for start in range(0, len(asked), KEPT):
             chunk = asked[start : start + KEPT]
-            for place, query in enumerate(chunk, start + 1):
-                with _located(place, len(asked)):
-                    check_query(query)
             self._vectors.warm([query.text for query in chunk if query.text.strip()])
             for place, query in enumerate(chunk, start + 1):
                 with _located(place, len(asked)):
-                    found.append(self._run(query))
+                    plans.append(self.planner.plan(query))
+        found: list[Hits] = []
+        for place, plan in enumerate(plans, 1):
+            with _located(place, len(asked)):
+                found.append(self._run(plan.query, plan))
         return found
 
     def plan(self, /, query: str | Query = "", **options: Unpack[QueryKeywords]) -> Plan:
@@ -118,15 +121,16 @@ class Searcher:
         )
         return found[:limit]
 
-    def _run(self, query: Query) -> Hits:
+    def _run(self, query: Query, plan: Plan | None = None) -> Hits:
         started, deadline = time.perf_counter(), Deadline(query.timeout)
-        with deadline.stage("planning"):
-            plan = self.planner.plan(query)
+        if plan is None:
+            with deadline.stage("planning"):
+                plan = self.planner.plan(query)
         planned = time.perf_counter()
         hits = self.executor.run(plan, deadline)
         timings = {"plan": (planned - started) * 1e3, **hits.timings_ms}
         total = (time.perf_counter() - started) * 1e3
-        return Hits(hits[:], plan, {**timings, "total": total}, hits.groups)
+        return Hits(tuple(hits), plan, {**timings, "total": total}, hits.groups)
 
     def _facets(self, plan: Plan, limit: int) -> list[ConceptFacet]:
         counts = facets.feature_counts(self._store, None, self._space.n_features)

@@ -29,9 +29,9 @@ from saeindex.errors import InvalidInputError
 from saeindex.types import shown_label
 
 if TYPE_CHECKING:
-    from saeindex.collection.collection import Collection
     from saeindex.collection.rows import Rows
     from saeindex.collection.sample import CollectionSample
+    from saeindex.collection.state import IndexState
     from saeindex.concepts.resolver import Concept, FeatureMatch
     from saeindex.concepts.weighting import Doubles
     from saeindex.features import FeatureSpace
@@ -142,37 +142,37 @@ def decoder_direction(concept: Concept, space: FeatureSpace) -> Direction:
     return Direction(concept.phrase, units(weights @ space.sae.directions[ids]), typical, space, concept)
 
 
-def name_direction(collection: Collection, target: str) -> Direction:
+def name_direction(state: IndexState, target: str) -> Direction:
     """Return the direction of the name's own embedding, the baseline of Rocchio."""
-    sample, unit = collection.sample(), units(collection.encode(target))
+    sample, unit = state.sample(), units(state.encode(target))
     scores = sample.rows.x @ unit
     return Direction(target, unit, _typical(unit, scores, sample), sample.space)
 
 
-def built_direction(collection: Collection, steer: Steer, named: tuple[FeatureMatch, ...] = ()) -> Direction:
+def built_direction(state: IndexState, steer: Steer, named: tuple[FeatureMatch, ...] = ()) -> Direction:
     """Return the direction built from a phrase, the other values of its field and examples.
 
     ``named`` are the features whose names say the phrase: records that have them are evidence.
     """
-    sample = collection.sample()
+    sample = state.sample()
     what = f"steer {steer.target!r}" if steer.target else "steer by examples:"
-    like = collection.records(steer.like, f"{what} like")
-    unlike = collection.records(steer.unlike, f"{what} unlike")
+    like = state.records(steer.like, f"{what} like")
+    unlike = state.records(steer.unlike, f"{what} unlike")
     names = [steer.target, *steer.against] if steer.target else []
-    vectors = [collection.encode(name) for name in names] or [np.zeros_like(sample.mean)]
-    nearest = collection.nearest(vectors[0]) if names else None
+    vectors = [state.encode(name) for name in names] or [np.zeros_like(sample.mean)]
+    nearest = state.nearest(vectors[0]) if names else None
     asked = Asked(np.stack(vectors), bool(names), like, unlike, said_by(named))
-    unit, scores = direction_of(sample, asked, collection, nearest)
+    unit, scores = direction_of(sample, asked, state, nearest)
     typical = _typical(unit, scores, sample)
     return Direction(steer.target or "examples", unit, typical, sample.space, named=named)
 
 
 def direction_of(
-    sample: CollectionSample, asked: Asked, collection: Collection, nearest: Rows | None = None
+    sample: CollectionSample, asked: Asked, state: IndexState, nearest: Rows | None = None
 ) -> tuple[Doubles, Doubles]:
     """Return the unit direction (d,) of the evidence ``asked``, and the score of each sampled record (m,)."""
     pool = pool_of(sample, nearest)
-    scorer = Scorer(infer(sample, pool, asked, collection.encoder, RECIPE), sample, RECIPE.neighbours)
+    scorer = Scorer(infer(sample, pool, asked, state.encoder, RECIPE), sample, RECIPE.neighbours)
     fits = scorer.of_sample
     softly = np.exp(SOFTNESS * (fits - fits.max(axis=0)))
     softly /= softly.sum(axis=0)

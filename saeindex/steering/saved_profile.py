@@ -15,10 +15,9 @@ from saeindex.steering.direction import Direction, built_direction
 from saeindex.types import Steer
 
 if TYPE_CHECKING:
-    from saeindex.collection.collection import Collection
+    from saeindex.collection.state import IndexState
     from saeindex.concepts.weighting import Doubles
     from saeindex.features import FeatureSpace
-    from saeindex.indexing.manifest import KeptManifest
 
 MAX_PROFILES, MAX_EXAMPLES = 100, 1_000
 # The maximum difference of a saved direction's length from 1 (it is float32).
@@ -75,7 +74,7 @@ class Profile(BaseModel):
 
 
 def fit_profile(
-    collection: Collection,
+    state: IndexState,
     name: str,
     like: Sequence[str] = (),
     unlike: Sequence[str] = (),
@@ -95,7 +94,7 @@ def fit_profile(
         found, do = f"record {both[0]!r} both liked and not", "Name it on one side."
         raise InvalidInputError(f"profile {name!r}", found, do)
     steer = Steer(description or "", like=tuple(like), unlike=tuple(unlike))
-    direction = built_direction(collection, steer)
+    direction = built_direction(state, steer)
     return _made(
         name,
         name=name,
@@ -129,65 +128,42 @@ def check_name(name: str) -> None:
         )
 
 
-class ProfileStore:
-    """Profiles in the index's manifest, by name; ``steer="+profile:NAME:0.5"`` applies one."""
+def saved_profile(state: IndexState, name: str) -> Profile:
+    """Return a profile that is saved with an index; NotFoundError lists the saved profiles."""
+    profiles = state.manifest.profiles
+    if name not in profiles:
+        raise _unknown(profiles, name)
+    return Profile.read(profiles[name], name, state.space.sae.dimension)
 
-    def __init__(self, collection: Collection, manifest: KeptManifest) -> None:
-        """Bind the collection that profiles are fitted on, and the manifest that stores them."""
-        self._collection, self._manifest = collection, manifest
-        self._space = collection.space
 
-    def fit(
-        self,
-        name: str,
-        like: Sequence[str] = (),
-        unlike: Sequence[str] = (),
-        description: str | None = None,
-    ) -> Profile:
-        """Fit a profile on the ids of liked and disliked records, and save it with the index."""
-        profile = fit_profile(self._collection, name, like, unlike, description)
-        self.save(profile)
-        return profile
+def profile_direction(state: IndexState, name: str) -> Direction:
+    """Return the direction of a saved profile."""
+    return saved_profile(state, name).direction(state.space)
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of the saved profiles."""
-        return tuple(sorted(self._manifest.current.profiles))
 
-    def get(self, name: str) -> Profile:
-        """Return a saved profile; NotFoundError lists the saved profiles."""
-        kept = self._manifest.current.profiles.get(name)
-        if kept is None:
-            raise self._unknown(name)
-        return Profile.read(kept, name, self._space.sae.dimension)
+def with_profile(
+    profiles: Mapping[str, dict[str, Any]], profile: Profile, space: FeatureSpace
+) -> dict[str, dict[str, Any]]:
+    """Return saved profiles with another one, which replaces that of its name."""
+    check_name(profile.name)
+    Profile.read(profile.model_dump(mode="json"), profile.name, space.sae.dimension)
+    profile.direction(space)  # raises for edits of unknown features or that remove all
+    others = {name: kept for name, kept in profiles.items() if name != profile.name}
+    if len(others) >= MAX_PROFILES:
+        raise InvalidInputError(
+            f"save profile {profile.name!r}", f"{len(others)} profiles already", "Delete one first."
+        )
+    return {**others, profile.name: profile.model_dump(mode="json")}
 
-    def save(self, profile: Profile) -> None:
-        """Save a profile with the index; a profile of the same name is replaced."""
-        check_name(profile.name)
-        Profile.read(profile.model_dump(mode="json"), profile.name, self._space.sae.dimension)
-        profile.direction(self._space)  # raises for edits of unknown features or that remove all
-        others = {name: kept for name, kept in self._manifest.read().profiles.items() if name != profile.name}
-        if len(others) >= MAX_PROFILES:
-            raise InvalidInputError(
-                f"save profile {profile.name!r}", f"{len(others)} profiles already", "Delete one first."
-            )
-        self._keep({**others, profile.name: profile.model_dump(mode="json")})
 
-    def delete(self, name: str) -> None:
-        """Delete a saved profile; NotFoundError if no profile has this name."""
-        kept = self._manifest.read().profiles
-        if name not in kept:
-            raise self._unknown(name)
-        self._keep({n: each for n, each in kept.items() if n != name})
+def without_profile(profiles: Mapping[str, dict[str, Any]], name: str) -> dict[str, dict[str, Any]]:
+    """Return saved profiles without one; NotFoundError if there is none of this name."""
+    if name not in profiles:
+        raise _unknown(profiles, name)
+    return {other: kept for other, kept in profiles.items() if other != name}
 
-    def _unknown(self, name: str) -> NotFoundError:
-        known = ", ".join(self.names) or "none"
-        do = "Fit one: index.fit_profile(…), or `saeindex steering fit`."
-        return NotFoundError(f"profile {name!r}", f"the index has {known}", do)
 
-    def _keep(self, profiles: dict[str, dict[str, object]]) -> None:
-        self._manifest.change(profiles=profiles)
-
-    def direction(self, name: str) -> Direction:
-        """Return the direction of a saved profile."""
-        return self.get(name).direction(self._space)
+def _unknown(profiles: Mapping[str, object], name: str) -> NotFoundError:
+    known = ", ".join(sorted(profiles)) or "none"
+    do = "Fit one: index.fit_profile(…), or `saeindex steering fit`."
+    return NotFoundError(f"profile {name!r}", f"the index has {known}", do)

@@ -16,7 +16,7 @@ import numpy as np
 
 from saeindex.collection.caches import Memo
 from saeindex.concepts.resolver import FAMILY, is_id
-from saeindex.errors import InvalidInputError, NotFoundError
+from saeindex.errors import InvalidInputError
 from saeindex.protocols import SparseVector
 from saeindex.steering.direction import Direction, built_direction, decoder_direction, name_direction
 from saeindex.types import Steer, SteeringMethod
@@ -24,7 +24,7 @@ from saeindex.types import Steer, SteeringMethod
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from saeindex.collection.collection import Collection
+    from saeindex.collection.state import IndexState
     from saeindex.concepts.resolver import Concept, Resolver
     from saeindex.features import FeatureSpace
     from saeindex.types import FloatArray
@@ -46,11 +46,9 @@ class ResolvedSteer:
 class Steering:
     """Resolves targets to directions, and caches them until the collection changes."""
 
-    def __init__(
-        self, collection: Collection, resolver: Resolver, profile: Callable[[str], Direction]
-    ) -> None:
+    def __init__(self, state: IndexState, resolver: Resolver, profile: Callable[[str], Direction]) -> None:
         """Bind the collection, its resolver of concepts, and the function from a name to a saved profile."""
-        self._collection, self._resolver, self._profile = collection, resolver, profile
+        self._state, self._resolver, self._profile = state, resolver, profile
         self._known: Memo[Direction] = Memo(KEPT)
 
     def resolve(self, steer: Steer, method: SteeringMethod = "built") -> ResolvedSteer:
@@ -74,7 +72,7 @@ class Steering:
         if not has_examples and (
             target.startswith(FAMILY) or is_id(target) or method in ("decoder", "clamp")
         ):
-            return decoder_direction(self._named(target, method), self._collection.space)
+            return decoder_direction(self._named(target, method), self._state.space)
         if not target.strip() and not has_examples:
             raise InvalidInputError("steer", "no target", "Name a concept, or give like and unlike.")
         return self._cached(steer, method)
@@ -87,14 +85,14 @@ class Steering:
     def _cached(self, steer: Steer, method: SteeringMethod) -> Direction:
         evidence = (tuple(given) for given in (steer.against, steer.like, steer.unlike))
         key = (method == "name", steer.target, *evidence)
-        return self._known.get(key, lambda: self._made(steer, method), of=self._collection.sample())
+        return self._known.get(key, lambda: self._made(steer, method))
 
     def _made(self, steer: Steer, method: SteeringMethod) -> Direction:
         if steer.target and not (steer.against or steer.like or steer.unlike):
             self._resolver.check_meaning(steer.target)
         if method == "name":
-            return name_direction(self._collection, steer.target)
-        return built_direction(self._collection, steer, self._resolver.named(steer.target))
+            return name_direction(self._state, steer.target)
+        return built_direction(self._state, steer, self._resolver.named(steer.target))
 
 
 def _check_evidence(steer: Steer, method: SteeringMethod) -> None:
@@ -114,15 +112,6 @@ def _check_evidence(steer: Steer, method: SteeringMethod) -> None:
             found,
             "Use a phrase with steering='built'.",
         )
-
-
-def unknown_profile(name: str) -> Direction:
-    """Raise NotFoundError, for an index without profiles."""
-    raise NotFoundError(
-        f"profile {name!r}",
-        "the index has none",
-        "Fit one: index.fit_profile(…), or `saeindex steering fit`.",
-    )
 
 
 def apply(vector: FloatArray, steers: Sequence[ResolvedSteer]) -> FloatArray:

@@ -8,25 +8,24 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from saeindex.errors import InvalidInputError, StorageError
-from saeindex.protocols import Damage, Layout, OrderBy, Page, Point, PointId, SearchRequest
-from saeindex.stores.checksums import Checker, damage_error
+from saeindex.protocols import Layout, OrderBy, Page, Point, PointId, SearchRequest
 from saeindex.stores.engine import Fetch, NearestIds, NearestSearch
 from saeindex.stores.filters import check_filter
-from saeindex.stores.point_checks import CheckedPoint, canonical_id, check_count, check_fields, check_points
+from saeindex.stores.point_checks import CheckedPoint, canonical_id, check_count, check_points
 from saeindex.stores.ranking import ordered_page, rank
 from saeindex.stores.tracing import noted
+from saeindex.stores.turns import OwnTurns
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
-    from saeindex.protocols import VectorStore
+    from saeindex.protocols import Turns, VectorStore
     from saeindex.types import JsonObject
 
 T = TypeVar("T")
@@ -42,11 +41,17 @@ class BaseStore(ABC):
         """Store the layout; engines are opened in the ``open`` and ``create`` of the subclasses."""
         self._layout = layout
         self._mutex: AbstractContextManager[object] = threading.RLock()
+        self.turns: Turns = OwnTurns()
 
     @property
     def layout(self) -> Layout:
         """The named vectors and payload indexes that the collection was made with."""
         return self._layout
+
+    @property
+    def stale_after(self) -> float | None:
+        """Seconds after which others may have written the manifest; None if nobody else can."""
+        return None
 
     @property
     def has_graph(self) -> bool:
@@ -62,21 +67,6 @@ class BaseStore(ABC):
     @abstractmethod
     def name(self) -> str:
         """The collection's name, or the path of its directory."""
-
-    @property
-    def has_checksums(self) -> bool:
-        """Whether all points were written with checksums, so that a point without them is damaged."""
-        return False
-
-    @property
-    def is_on_server(self) -> bool:
-        """Whether the collection is not in a directory."""
-        return False
-
-    @property
-    def has_exact_vectors(self) -> bool:
-        """Whether dense unit vectors are read as they were written, bit for bit."""
-        return True
 
     def __enter__(self) -> Self:
         return self
@@ -99,20 +89,6 @@ class BaseStore(ABC):
         checked = check_points(points, self._layout)
         if checked:
             self._run("upsert", lambda: self._upsert(checked))
-
-    def set_payload(self, payloads: Mapping[PointId, JsonObject]) -> None:
-        """Replace the given payload fields of points and keep all others; absent ids are no error.
-
-        Each point changes atomically.
-
-        Raises:
-            InvalidPointError: for a field that is null or must not be stored; nothing was written.
-            StorageError: the engine failed; a part may be written, and writing all again is safe.
-        """
-        self._check_open("set_payload")
-        checked = check_fields(payloads)
-        if checked:
-            self._run("set_payload", lambda: self._set_payload(checked))
 
     def delete(self, ids: Sequence[PointId] | None = None, query_filter: Filter | None = None) -> None:
         """Delete by ids or by filter (exactly one of them); absent ids are no error."""
@@ -202,8 +178,11 @@ class BaseStore(ABC):
         """Return the JSON object stored with the collection ({} if none was written)."""
 
     @abstractmethod
-    def write_manifest(self, manifest: JsonObject) -> None:
-        """Replace the JSON object stored with the collection, atomically."""
+    def write_manifest(self, manifest: JsonObject, durable: bool = True) -> None:
+        """Replace the JSON object stored with the collection, atomically.
+
+        Without ``durable`` a power cut may bring back the former one.
+        """
 
     @abstractmethod
     def flush(self) -> None:
@@ -231,14 +210,11 @@ class BaseStore(ABC):
         """Return the points of canonical, distinct ``ids`` that exist, in any order."""
         if not ids:
             return []
-        read = fetch.with_checksums()
-        return self._sound(self._run("get", lambda: self._retrieve(ids, read), asked=len(ids)), fetch)
+        return self._run("get", lambda: self._retrieve(ids, fetch), asked=len(ids))
 
     def nearest(self, search: NearestSearch) -> list[Point]:
         """Run one search in the engine: scored points, best first."""
-        read = replace(search, fetch=search.fetch.with_checksums())
-        found = self._run("search", lambda: self._nearest(read), search.using, search.limit)
-        return self._sound(found, search.fetch)
+        return self._run("search", lambda: self._nearest(search), search.using, search.limit)
 
     def nearest_ids(self, search: NearestSearch) -> NearestIds:
         """Run one search that returns only ids, best first."""
@@ -250,24 +226,13 @@ class BaseStore(ABC):
         self, filters: tuple[Filter, ...], limit: int, cursor: PointId | None, fetch: Fetch
     ) -> Page:
         """Return a page in id order, starting at ``cursor``."""
-        read = fetch.with_checksums()
-        page = self._run("scroll", lambda: self._scroll(filters, limit, cursor, read), asked=limit)
-        return Page(self._sound(page.points, fetch), page.cursor)
+        return self._run("scroll", lambda: self._scroll(filters, limit, cursor, fetch), asked=limit)
 
     def scroll_by_value(
         self, order_by: OrderBy, filters: tuple[Filter, ...], limit: int, fetch: Fetch
     ) -> list[tuple[Point, float]]:
         """Return (point, value) in the order of a field, one row per value of a point."""
-        read = fetch.with_checksums()
-        rows = self._run("scroll", lambda: self._scroll_ordered(order_by, filters, limit, read))
-        points = self._sound([point for point, _ in rows], fetch)
-        return [(point, value) for point, (_, value) in zip(points, rows, strict=True)]
-
-    def examine(self, ids: Sequence[PointId]) -> list[Point | Damage]:
-        """Return the points of canonical, distinct ``ids`` that exist, complete or damaged, in any order."""
-        everything = self.fetch(True, True)
-        check = self._checker(everything).examine
-        return [check(point) for point in self._run("get", lambda: self._retrieve(ids, everything))]
+        return self._run("scroll", lambda: self._scroll_ordered(order_by, filters, limit, fetch))
 
     # The primitives of an engine ---------------------------------------------------------------------
 
@@ -281,9 +246,6 @@ class BaseStore(ABC):
 
     @abstractmethod
     def _upsert(self, points: Sequence[CheckedPoint]) -> None: ...
-
-    @abstractmethod
-    def _set_payload(self, points: Sequence[CheckedPoint]) -> None: ...
 
     @abstractmethod
     def _delete(self, ids: Sequence[PointId] | None, query_filter: Filter | None) -> None: ...
@@ -317,23 +279,6 @@ class BaseStore(ABC):
     ) -> list[tuple[str | int | bool, int]]: ...
 
     # Helpers -----------------------------------------------------------------------------------------
-
-    def _checker(self, fetch: Fetch) -> Checker:
-        return Checker(
-            fetch.payload, fetch.vectors, self.has_checksums, self.has_exact_vectors, self.is_on_server
-        )
-
-    def _sound(self, points: Sequence[Point], fetch: Fetch) -> list[Point]:
-        """Return points that were read, without their checksums; DamageError if one is damaged."""
-        if not (fetch.payload or fetch.vectors):
-            return list(points)
-        check = self._checker(fetch).examine
-        checked = [check(point) for point in points]
-        if damaged := [one for one in checked if isinstance(one, Damage)]:
-            again = self.examine([one.point.id for one in damaged])  # as a whole, to name the record
-            damaged = [one for one in again if isinstance(one, Damage)] or damaged
-            raise damage_error(damaged, self.name, self.is_on_server)
-        return checked  # type: ignore[return-value]
 
     def _run(self, action: str, call: Callable[[], T], what: str = "", asked: int | None = None) -> T:
         self._check_open(action)

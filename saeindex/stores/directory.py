@@ -22,7 +22,6 @@ from saeindex.errors import (
     MismatchError,
     NotFoundError,
     StorageError,
-    repair_of,
 )
 from saeindex.files import is_draft, replacing, without_checksum
 
@@ -31,6 +30,7 @@ from saeindex.files import is_draft, replacing, without_checksum
 RESERVE_BYTES = 256 * 1024 * 1024
 # Free bytes to open an index: a segment of its log, and a page of each file that it puts in order.
 OPENING_BYTES = 96 * 1024 * 1024
+RESTORE = "Restore it from a backup, or index the records again at another path."
 # Bytes on disk per byte of a batch: log, vectors, payload and indexes each store a part.
 GROWTH = 4
 if sys.platform == "win32":  # pragma: no cover
@@ -84,24 +84,13 @@ class IndexDirectory:
         """The JSON object that is stored with the index."""
         return self.root / "manifest.json"
 
-    @property
-    def manifest_copy(self) -> Path:
-        """A copy of the manifest, for `saeindex doctor --repair`."""
-        return self.root / "manifest.copy.json"
-
-    @property
-    def seal(self) -> Path:
-        """The sizes and checksums of the engine's files; only a closed index has it."""
-        return self.root / "seal.json"
-
     def check_complete(self) -> None:
         """Raise NotFoundError unless the directory has a complete index."""
         if self.layout.is_file():
             return
         asked = f"opening the index {str(self.root)!r}"
-        if any(path.is_file() for path in (self.manifest, self.manifest_copy, self.seal)):
-            do = f"Run {repair_of(self.root)}."
-            raise NotFoundError(asked, "its file layout.json is missing", do)
+        if self.manifest.is_file():
+            raise NotFoundError(asked, "its file layout.json is missing", RESTORE)
         if self.points.exists():
             raise NotFoundError(asked, "its creation was interrupted", "Create it again at the same path.")
         if self.root.is_file():
@@ -120,9 +109,9 @@ class IndexDirectory:
         names = {entry.name for entry in self.root.iterdir() if not is_draft(entry)}
         if self.layout.name in names:
             raise MismatchError(asked, "it is already an index", "Open it, or choose another path.")
-        if {self.manifest.name, self.manifest_copy.name, self.seal.name} & names:
-            do = f"Run {repair_of(self.root)}, or choose another path."
-            raise MismatchError(asked, "it is an index whose layout.json is missing", do)
+        if self.manifest.name in names:
+            found = "it is an index whose layout.json is missing"
+            raise MismatchError(asked, found, f"{RESTORE} Or choose another path.")
         foreign = sorted(names - {"lock", "points"})
         if foreign:
             found = f"the directory has other files, such as {foreign[0]!r}"
@@ -136,8 +125,11 @@ def check_outside(root: Path | None, target: Path, what: str) -> None:
         raise InvalidInputError(f"{what} at {str(target)!r}", found, "Choose a place outside.")
 
 
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Replace ``path`` by ``value`` as JSON: after a crash it has the old or the new text."""
+def write_json(path: Path, value: Mapping[str, Any], sync_folder: bool = True) -> None:
+    """Replace ``path`` by ``value`` as JSON: after a crash it has the old or the new text.
+
+    Without ``sync_folder`` it may have the old one again after a power cut.
+    """
     try:
         text = json.dumps(value, allow_nan=False, ensure_ascii=False, indent=1).encode()
     except (ValueError, TypeError) as error:
@@ -145,14 +137,8 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
         raise InvalidInputError(
             f"writing {path.name}", found, "Use text, finite numbers and lists."
         ) from None
-    with replacing(path, durable=True) as draft:
+    with replacing(path, durable=True, sync_folder=sync_folder) as draft:
         draft.write_bytes(text)
-
-
-def write_manifest(directory: IndexDirectory, manifest: Mapping[str, Any]) -> None:
-    """Replace the manifest of an index and its copy."""
-    for path in (directory.manifest, directory.manifest_copy):
-        write_json(path, manifest)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -178,7 +164,7 @@ def read_checked_json(path: Path) -> dict[str, Any]:
 
 def damaged_file(path: Path, found: str) -> DamageError:
     """Return the error for a file of an index that is damaged."""
-    return DamageError(f"reading {str(path)!r}", found, f"Run {repair_of(path.parent)}.")
+    return DamageError(f"reading {str(path)!r}", found, RESTORE)
 
 
 def require_space(directory: Path, size: int) -> None:

@@ -4,35 +4,29 @@ from __future__ import annotations
 
 import ctypes
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from saeindex.config import CACHE_FOLDER
-from saeindex.errors import DamageError, EngineDiedError, MismatchError, StorageError, repair_of
-from saeindex.files import copy_with_holes, is_draft, replacing_folder, size_on_disk, with_checksum
+from saeindex.errors import EngineDiedError, MismatchError, StorageError
+from saeindex.files import with_checksum
 from saeindex.protocols import Layout, OrderBy, Page, Point, PointId
 from saeindex.stores import edge_engine as engine
 from saeindex.stores.directory import (
-    GROWTH,
     DirectoryLock,
     IndexDirectory,
-    check_outside,
     read_checked_json,
     read_json,
     require_space,
     require_space_to_open,
     write_json,
-    write_manifest,
 )
 from saeindex.stores.embedded import EmbeddedStore, engine_died
 from saeindex.stores.engine import Fetch, NearestIds, NearestSearch
 from saeindex.stores.filters import to_edge
 from saeindex.stores.layouts import check_layout, layout_from_json, layout_to_json
 from saeindex.stores.point_checks import CheckedPoint, chunks
-from saeindex.stores.seal import Seal, break_seal, write_seal
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
@@ -41,8 +35,6 @@ if TYPE_CHECKING:
 
 # Points between two flushes: the log survives `kill -9`, but a power cut can lose at most so many points.
 FLUSH_EVERY = 5_000
-# What the engine says of a payload that is not what it wrote.
-UNREADABLE = "Failed to d"
 # Points of a chunk: it holds the GIL for about 40 ms, and is far smaller than the log's segments of 32 MB.
 CHUNK_POINTS = 1_000
 CHUNK_BYTES = 16 * 1024 * 1024
@@ -66,11 +58,9 @@ class EdgeStore(EmbeddedStore):
         layout: Layout,
         shard: Any,
         lock: DirectoryLock,
-        has_checksums: bool = True,
     ) -> None:
         """Take over an open shard and its lock; for :meth:`create` and :meth:`open`."""
         super().__init__(layout)
-        self._has_checksums = has_checksums
         self._directory, self._shard, self._lock = directory, shard, lock
         self._unflushed = 0
         self._total: int | None = None
@@ -111,41 +101,31 @@ class EdgeStore(EmbeddedStore):
         directory = IndexDirectory(Path(path))
         directory.check_complete()
         with disk_errors(f"opening the index {str(path)!r}"), _locked(directory, owner) as lock:
-            kept = read_checked_json(directory.layout)
-            layout = layout_from_json(kept, repr(str(path)))
+            layout = layout_from_json(read_checked_json(directory.layout), repr(str(path)))
             if not directory.points.is_dir():
                 found = "its directory 'points' is missing"
                 raise MismatchError(f"opening the index {str(path)!r}", found, "Restore it from a backup.")
             require_space_to_open(directory.root)
-            seal = Seal.read(directory)
-            seal.check()
-            shard = _load_settled(directory, seal)
-            return cls(directory, layout, shard, lock, kept.get("checksums") is True)
+            return cls(directory, layout, engine.load_shard(directory.points), lock)
 
     @property
     def name(self) -> str:
         """The path of the directory."""
         return str(self._directory.root)
 
-    @property
-    def has_checksums(self) -> bool:
-        """Whether all points were written with checksums; indexes of earlier versions have none."""
-        return self._has_checksums
-
     def read_manifest(self) -> dict[str, Any]:
         """Return the JSON object in ``manifest.json`` ({} if there is no file)."""
         return self._run("read_manifest", lambda: read_json(self._directory.manifest))
 
-    def write_manifest(self, manifest: JsonObject) -> None:
-        """Replace ``manifest.json``, atomically and durably."""
-        self._run("write_manifest", lambda: write_manifest(self._directory, manifest))
+    def write_manifest(self, manifest: JsonObject, durable: bool = True) -> None:
+        """Replace ``manifest.json``, atomically."""
+        self._run("write_manifest", lambda: write_json(self._directory.manifest, manifest, durable))
 
     def optimize(self) -> bool:
         """Reclaim the space of deleted points; return whether anything changed. It blocks all threads."""
         return self._run("optimize", self._optimize)
 
     def _optimize(self) -> bool:
-        break_seal(self._directory)
         self._unflushed += 1
         return bool(self._shard.optimize())
 
@@ -153,36 +133,10 @@ class EdgeStore(EmbeddedStore):
         """Make all writes durable against power loss."""
         self._run("flush", self._flush)
 
-    def copy(self, path: str | os.PathLike[str]) -> None:
-        """Copy the index to ``path``, an absent or empty directory, as of now: no write comes between.
-
-        Raises:
-            MismatchError: ``path`` is an index already.
-            InvalidInputError: ``path`` has other files, or is inside this index.
-            StorageError: the disk has no room for it.
-        """
-        self._check_open("copy")
-        target = IndexDirectory(Path(path))
-        target.check_free_for_index()
-        check_outside(self._directory.root, target.root, "a copy of the index")
-        self._run("copy", lambda: self._copy(target.root))
-
-    def _copy(self, target: Path) -> None:
-        self._flush()
-        source = self._directory.root
-        target.parent.mkdir(parents=True, exist_ok=True)
-        require_space(target.parent, size_on_disk(source) // GROWTH)
-        with replacing_folder(target, durable=True) as draft:
-            shutil.copytree(
-                source, draft, ignore=_not_copied, copy_function=copy_with_holes, dirs_exist_ok=True
-            )
-
     def _shut(self) -> None:
         with self._translated("close"):
             self._flush()
             self._shard.close()
-            if not self._directory.seal.exists():
-                write_seal(self._directory, is_settled=False)
 
     def _release(self) -> None:
         self._shard = None
@@ -199,31 +153,18 @@ class EdgeStore(EmbeddedStore):
         except EngineDiedError as error:
             # After a panic the engine's memory is undefined; refuse further calls to protect the disk.
             self._refusal = engine_died
-            do = f"Open it again; if it crashes again, run {repair_of(self._directory.root)}."
+            do = "Open it again; what was acknowledged is safe."
             raise EngineDiedError(error.asked, error.found, do) from error
-        except StorageError as error:
-            if UNREADABLE not in error.found:
-                raise
-            do = f"Run {repair_of(self._directory.root)}."
-            raise DamageError(f"reading {self.name!r}", error.found, do) from error
 
     def _upsert(self, points: Sequence[CheckedPoint]) -> None:
         require_space(self._directory.root, sum(point.size for point in points))
-        break_seal(self._directory)
         self._total = None  # before the write: a batch that fails may be written in part
         for chunk in chunks(points, CHUNK_POINTS, CHUNK_BYTES):
             engine.upsert(self._shard, chunk)
             self._wrote(len(chunk))
 
-    def _set_payload(self, points: Sequence[CheckedPoint]) -> None:
-        require_space(self._directory.root, sum(point.size for point in points))
-        break_seal(self._directory)
-        for chunk in chunks(points, CHUNK_POINTS, CHUNK_BYTES):
-            self._wrote(engine.set_payload(self._shard, chunk))
-
     def _delete(self, ids: Sequence[PointId] | None, query_filter: Filter | None) -> None:
         require_space(self._directory.root, 0)
-        break_seal(self._directory)
         self._total = None
         if ids is not None:
             engine.delete_ids(self._shard, ids)
@@ -278,24 +219,6 @@ class EdgeStore(EmbeddedStore):
         # Any call of the shard, and its destructor, could hang or do damage.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._shard))
         self._lock.abandon()
-
-
-def _not_copied(folder: str, names: list[str]) -> set[str]:
-    """Return what a copy of an index leaves out: the lock, drafts, and what can be computed again."""
-    is_root = "layout.json" in names
-    return {n for n in names if is_root and (n in ("lock", CACHE_FOLDER) or is_draft(Path(folder, n)))}
-
-
-def _load_settled(directory: IndexDirectory, seal: Seal) -> Any:
-    """Open the engine's files; the first opening after a write changes them, and then seals them again."""
-    if seal.is_settled:
-        return engine.load_shard(directory.points)
-    break_seal(directory)
-    shard = engine.load_shard(directory.points)
-    if seal.files:
-        shard.flush()  # else closing it changes files, too
-        write_seal(directory, is_settled=True)
-    return shard
 
 
 def _edge_filter(filters: Sequence[Filter]) -> Any:

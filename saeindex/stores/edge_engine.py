@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,9 @@ from saeindex.errors import (
     MismatchError,
     SaeIndexError,
     StorageError,
-    repair_of,
 )
-from saeindex.protocols import Layout, OrderBy, Page, PayloadKind, Point, PointId
+from saeindex.protocols import Layout, OrderBy, Page, Point, PointId
+from saeindex.stores.directory import RESTORE
 from saeindex.stores.engine import Fetch, NearestIds, NearestSearch
 from saeindex.stores.point_checks import CheckedPoint, to_id, to_point
 
@@ -97,28 +96,7 @@ def load_shard(points: Path) -> Any:
     except IndexLockedError:
         raise
     except StorageError as error:
-        do = f"Run {repair_of(points.parent)}."
-        raise DamageError(error.asked, error.found, do) from error
-
-
-def layout_of_engine(points: Path) -> Layout:
-    """Return the layout of the engine's files from their own configuration; DamageError if that is lost."""
-    try:
-        config = json.loads((points / "edge_config.json").read_bytes())
-        dense = {name: int(one["size"]) for name, one in config["vectors"].items()}
-        segments = sorted((points / "segments").glob("*/payload_index/config.json"))
-        fields = json.loads(segments[0].read_bytes())["indexed_fields"] if segments else {}
-        indexes = {key: _kind_of(one) for key, one in fields.items()}
-        return Layout(dense, tuple(config["sparse_vectors"]), indexes)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        found = f"the engine's configuration is damaged ({type(error).__name__})"
-        do = "Restore a backup, or index the records again at another path."
-        raise DamageError(f"reading {str(points)!r}", found, do) from error
-
-
-def _kind_of(index: Mapping[str, Any]) -> PayloadKind:
-    kind: PayloadKind = index["type"]
-    return "integer-range" if kind == "integer" and index.get("range") else kind
+        raise DamageError(error.asked, error.found, RESTORE) from error
 
 
 def remove_unfinished(points: Path) -> None:
@@ -137,7 +115,7 @@ def remove_unfinished(points: Path) -> None:
         raise MismatchError(
             f"creating an index at {str(points.parent)!r}",
             f"it has {n_points:,} points, but no layout.json",
-            f"Run {repair_of(points.parent)}, or choose another path.",
+            f"{RESTORE} Or choose another path.",
         )
     shutil.rmtree(points)
 
@@ -172,18 +150,6 @@ def upsert(shard: Any, points: Sequence[CheckedPoint]) -> None:
         }
         rows.append(edge.Point(point.id, vectors, point.payload))
     shard.update(edge.UpdateOperation.upsert_points(rows))
-
-
-def set_payload(shard: Any, points: Sequence[CheckedPoint]) -> int:
-    """Set the payload fields of the points that exist; return their number."""
-    import qdrant_edge as edge
-
-    # The engine refuses absent ids only after it has written the operation to its log, so leave them out.
-    found = {to_id(row.id) for row in shard.retrieve([point.id for point in points], False, False)}
-    for point in points:
-        if point.id in found:
-            shard.update(edge.UpdateOperation.set_payload([point.id], point.payload))
-    return len(found)
 
 
 def delete_ids(shard: Any, ids: Sequence[PointId]) -> None:

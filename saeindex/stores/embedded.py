@@ -9,11 +9,12 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from saeindex.errors import EngineDiedError, InvalidInputError, StorageError
+from saeindex.errors import EngineDiedError, StorageError
 from saeindex.stores.base import BaseStore, closed_error
+from saeindex.stores.turns import OwnTurns
 
 if TYPE_CHECKING:
-    from saeindex.protocols import Layout, VectorStore
+    from saeindex.protocols import Layout
 
 
 class EmbeddedStore(BaseStore):
@@ -34,16 +35,6 @@ class EmbeddedStore(BaseStore):
     @abstractmethod
     def optimize(self) -> bool:
         """Reclaim the space of deleted points; return whether anything changed."""
-
-    @abstractmethod
-    def copy(self, path: str | os.PathLike[str]) -> None:
-        """Copy the index to ``path``, an absent or empty directory, as of now: no write comes between.
-
-        Raises:
-            MismatchError: ``path`` is an index already.
-            InvalidInputError: ``path`` has other files.
-            StorageError: the disk has no room for it.
-        """
 
     def close(self) -> None:
         """Flush and release the directory; a second call, or a call in a forked child, does nothing."""
@@ -75,7 +66,7 @@ class EmbeddedStore(BaseStore):
             raise self._refusal(action)
 
     def _refuse_in_child(self) -> None:
-        self._refusal, self._mutex = _forked, threading.RLock()
+        self._refusal, self._mutex, self.turns = _forked, threading.RLock(), OwnTurns()
         self._abandon()
 
 
@@ -103,12 +94,3 @@ def _refuse_all() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_refuse_all)
-
-
-def copied(store: VectorStore, name: str, path: str | os.PathLike[str]) -> None:
-    """Copy an index to a new directory; InvalidInputError if it is not in one itself."""
-    if isinstance(store, EmbeddedStore):
-        store.copy(path)
-        return
-    do = "Copy the whole index; on a server, create a snapshot of the collection."
-    raise InvalidInputError(f"copy {name}", "it is not in a directory of its own", do)

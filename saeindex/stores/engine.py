@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from saeindex.protocols import Point
-from saeindex.stores.checksums import CHECKSUMS, own_key
 from saeindex.stores.point_checks import PlainVector
 
 if TYPE_CHECKING:
@@ -30,13 +29,6 @@ class Fetch:
 
     payload: bool | list[str] = False
     vectors: list[str] = field(default_factory=list)
-
-    def with_checksums(self) -> Fetch:
-        """Return the same parts with their checksums."""
-        if self.payload is True or not (self.payload or self.vectors):
-            return self
-        fields = self.payload or []
-        return Fetch([*fields, CHECKSUMS, *map(own_key, fields)], self.vectors)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,11 +31,11 @@ _REASONS = {
 }
 # The calls of a store that are sent, and their names in error messages.
 PRIMITIVES = {
-    "_upsert": "upsert", "_set_payload": "set_payload", "_delete": "delete", "_retrieve": "get",
+    "_upsert": "upsert", "_delete": "delete", "_retrieve": "get",
     "_nearest": "search", "_nearest_ids": "search", "_scroll": "scroll", "_scroll_ordered": "scroll",
     "_count": "count", "_facet": "facet",
 }  # fmt: skip
-METHODS = ("read_manifest", "write_manifest", "optimize", "flush", "copy", "close")
+METHODS = ("read_manifest", "write_manifest", "optimize", "flush", "close")
 
 
 class EngineProcess:
@@ -175,7 +175,7 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
             try:
                 if name in ("open", "create"):
                     store = _opened(name, *arguments)
-                    result: Any = [store.layout, store.has_checksums]
+                    result: Any = store.layout
                 else:
                     result = _called(store, name, arguments)
                 answer = packed([False, compact(result)])

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from saeindex.errors import EngineDiedError, SaeIndexError, repair_of
+from saeindex.errors import EngineDiedError, SaeIndexError
 from saeindex.stores.embedded import EmbeddedStore, engine_died
 from saeindex.stores.engine_process import EngineProcess, RelayedEngine
 
@@ -36,15 +36,13 @@ class IsolatedStore(EmbeddedStore):
     acknowledged is safe. Calls do not hold Python's GIL. A call takes a fraction of a millisecond longer.
     """
 
-    def __init__(
-        self, path: Path, layout: Layout, has_checksums: bool, engine: EngineProcess | RelayedEngine
-    ) -> None:
+    def __init__(self, path: Path, layout: Layout, engine: EngineProcess | RelayedEngine) -> None:
         """Take over a process that has opened its directory; for :meth:`create` and :meth:`open`.
 
         Or share that of another process, by a :class:`RelayedEngine`: this store is then only read.
         """
         super().__init__(layout)
-        self._path, self._has_checksums, self._engine = path, has_checksums, engine
+        self._path, self._engine = path, engine
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], layout: Layout) -> Self:
@@ -67,11 +65,10 @@ class IsolatedStore(EmbeddedStore):
     ) -> Self:
         engine = EngineProcess(memory)
         try:
-            found, has_checksums = engine.call(action, str(path), *layout, seconds=seconds)
-            return cls(path, found, has_checksums, engine)
+            return cls(path, engine.call(action, str(path), *layout, seconds=seconds), engine)
         except EngineDiedError as error:
             engine.end()
-            raise _died(error, f"opening the index {str(path)!r}", path) from None
+            raise _died(error, f"opening the index {str(path)!r}") from None
         except BaseException:
             engine.end()
             raise
@@ -93,19 +90,14 @@ class IsolatedStore(EmbeddedStore):
         answer: bytes = self._run("relay", lambda: engine.relay(request))
         return answer
 
-    @property
-    def has_checksums(self) -> bool:
-        """Whether all points were written with checksums; indexes of earlier versions have none."""
-        return self._has_checksums
-
     def read_manifest(self) -> dict[str, Any]:
         """Return the JSON object in ``manifest.json`` ({} if there is no file)."""
         manifest: dict[str, Any] = self._sent("read_manifest")
         return manifest
 
-    def write_manifest(self, manifest: JsonObject) -> None:
-        """Replace ``manifest.json``, atomically and durably."""
-        self._sent("write_manifest", manifest)
+    def write_manifest(self, manifest: JsonObject, durable: bool = True) -> None:
+        """Replace ``manifest.json``, atomically."""
+        self._sent("write_manifest", manifest, durable)
 
     def optimize(self) -> bool:
         """Reclaim the space of deleted points; return whether anything changed."""
@@ -114,10 +106,6 @@ class IsolatedStore(EmbeddedStore):
     def flush(self) -> None:
         """Make all writes durable against power loss."""
         self._sent("flush")
-
-    def copy(self, path: str | os.PathLike[str]) -> None:
-        """Copy the index to ``path``, as of now; the errors are those of ``EdgeStore.copy``."""
-        self._sent("copy", str(Path(path).absolute()))
 
     def _shut(self) -> None:
         self._sent("close")
@@ -137,10 +125,9 @@ class IsolatedStore(EmbeddedStore):
             yield
         except EngineDiedError as error:
             self._refusal = engine_died
-            raise _died(error, f"{what} in {self.name!r}", self._path) from None
+            raise _died(error, f"{what} in {self.name!r}") from None
 
     _upsert = _forwarded("_upsert")
-    _set_payload = _forwarded("_set_payload")
     _delete = _forwarded("_delete")
     _retrieve = _forwarded("_retrieve")
     _nearest = _forwarded("_nearest")
@@ -160,6 +147,5 @@ class IsolatedStore(EmbeddedStore):
         self._engine.let_go()
 
 
-def _died(error: SaeIndexError, asked: str, path: Path) -> EngineDiedError:
-    do = f"Open it again, what was acknowledged is safe; or run {repair_of(path)}."
-    return EngineDiedError(asked, error.found, do)
+def _died(error: SaeIndexError, asked: str) -> EngineDiedError:
+    return EngineDiedError(asked, error.found, "Open it again; what was acknowledged is safe.")

@@ -40,7 +40,6 @@ def layout_to_json(layout: Layout) -> dict[str, Any]:
         "dense": dict(layout.dense),
         "sparse": list(layout.sparse),
         "payload_indexes": dict(layout.payload_indexes),
-        "checksums": True,
     }
 
 

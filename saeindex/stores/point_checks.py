@@ -11,21 +11,17 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from struct import Struct
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from saeindex.errors import InvalidInputError, InvalidPointError
 from saeindex.protocols import Layout, Point, PointId, SparseVector, Vector
-from saeindex.stores.checksums import CHECKSUMS, checksums_of, checksums_of_fields
 from saeindex.stores.payloads import UnsafePayloadError, payload_size
-
-if TYPE_CHECKING:
-    from saeindex.types import JsonObject
 
 MAX_ID = 2**64 - 1
 MAX_INDEX = 2**31 - 1
@@ -102,29 +98,6 @@ def check_points(points: Sequence[Point], layout: Layout) -> list[CheckedPoint]:
         _fill_sparse(points, name, vectors, sizes)
     rows = zip(ids, vectors, points, sizes, strict=True)
     checked = (CheckedPoint(id_, named, dict(point.payload), size) for id_, named, point, size in rows)
-    return [_with_checksums(point) for point in {point.id: point for point in checked}.values()]
-
-
-def _with_checksums(point: CheckedPoint) -> CheckedPoint:
-    checksums = checksums_of(point.id, point.payload, point.vectors)
-    return replace(point, payload={**point.payload, CHECKSUMS: checksums})
-
-
-def check_fields(payloads: Mapping[PointId, JsonObject]) -> list[CheckedPoint]:
-    """Return checked payload fields, as points without vectors; raise before anything is written.
-
-    Raises:
-        InvalidPointError: a field is bad; the error has the id and the reason. A null is refused: setting it
-        removes the field on a server, but not in the client's local mode.
-    """
-    points = [Point(point_id, {}, payload) for point_id, payload in payloads.items()]
-    for point in points:
-        if any(value is None for value in point.payload.values()):
-            raise _refusal(point, "a payload field is set to null")
-    ids = [_checked_id(point) for point in points]
-    sizes = [_checked_payload(point) for point in points]
-    checked = (CheckedPoint(id_, {}, {**point.payload, **checksums_of_fields(id_, point.payload)}, size)
-               for id_, point, size in zip(ids, points, sizes, strict=True))  # fmt: skip
     return list({point.id: point for point in checked}.values())
 
 

@@ -23,6 +23,7 @@ from saeindex.stores.server_collection import (
     read_metadata,
     translated,
 )
+from saeindex.stores.turns import NoTurns
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient, models
@@ -35,6 +36,7 @@ CHUNK_BYTES = 8 * 1024 * 1024
 ALL_VALUES = 2**31 - 1
 # Candidates of a graph search, independent of the page: all pages up to this rank have the same ranking.
 BEAM = 1_000
+STALE_AFTER = 4.0
 
 
 class QdrantStore(BaseStore):
@@ -53,16 +55,16 @@ class QdrantStore(BaseStore):
         layout: Layout,
         timeout: int | None = None,
         owns_client: bool = False,
-        has_checksums: bool = True,
     ) -> None:
         """Take over an existing collection; for :meth:`create` and :meth:`open`."""
         super().__init__(layout)
-        self._client, self._collection, self._has_checksums = client, collection, has_checksums
+        self._client, self._collection = client, collection
         # Without a timeout by the caller the client's own timeout applies.
         self._options: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
         self._owns_client, self._closed = owns_client, False
         if not is_local(client):
             self._mutex = contextlib.nullcontext()  # the HTTP client is thread-safe, and calls overlap
+            self.turns = NoTurns()
 
     @classmethod
     def create(
@@ -106,8 +108,8 @@ class QdrantStore(BaseStore):
                     "the server has no such collection",
                     "Create it first, or correct the name.",
                 )
-            layout, has_checksums = read_layout(client, collection)
-        return cls(client, collection, layout, timeout, owns_client, has_checksums)
+            layout = read_layout(client, collection)
+        return cls(client, collection, layout, timeout, owns_client)
 
     @property
     def name(self) -> str:
@@ -115,19 +117,9 @@ class QdrantStore(BaseStore):
         return self._collection
 
     @property
-    def has_checksums(self) -> bool:
-        """Whether all points were written with checksums; points of other programs have none."""
-        return self._has_checksums
-
-    @property
-    def is_on_server(self) -> bool:
-        """Whether the collection is not in a directory."""
-        return True
-
-    @property
-    def has_exact_vectors(self) -> bool:
-        """Whether dense unit vectors are read bit for bit: the client's local mode normalises them again."""
-        return not is_local(self._client)
+    def stale_after(self) -> float | None:
+        """Seconds after which others may have written the manifest."""
+        return 0.0 if is_local(self._client) else STALE_AFTER
 
     @property
     def has_graph(self) -> bool:
@@ -141,7 +133,7 @@ class QdrantStore(BaseStore):
             lambda: dict(read_metadata(self._client, self._collection).get(MANIFEST_KEY) or {}),
         )
 
-    def write_manifest(self, manifest: JsonObject) -> None:
+    def write_manifest(self, manifest: JsonObject, durable: bool = True) -> None:
         """Replace the JSON object in the collection's metadata.
 
         An update merges the top-level keys of the metadata, on servers and in local mode: the manifest is
@@ -176,11 +168,6 @@ class QdrantStore(BaseStore):
         for chunk in chunks(points, CHUNK_POINTS, CHUNK_BYTES):
             rows = [_row(point) for point in chunk]
             self._client.upsert(self._collection, points=rows, wait=True, **self._options)
-
-    def _set_payload(self, points: Sequence[CheckedPoint]) -> None:
-        for chunk in chunks(points, CHUNK_POINTS, CHUNK_BYTES):
-            operations = [_payload_operation(point) for point in chunk]
-            self._client.batch_update_points(self._collection, operations, wait=True, **self._options)
 
     def _delete(self, ids: Sequence[PointId] | None, query_filter: models.Filter | None) -> None:
         from qdrant_client import models
@@ -284,14 +271,6 @@ def _row(point: CheckedPoint) -> models.PointStruct:
 
     vectors: dict[str, Any] = {name: _vector_model(vector) for name, vector in point.vectors.items()}
     return models.PointStruct(id=point.id, vector=vectors, payload=point.payload)
-
-
-def _payload_operation(point: CheckedPoint) -> models.SetPayloadOperation:
-    from qdrant_client import models
-
-    # Select by a filter: for an absent id a server refuses the whole batch.
-    only = models.Filter(must=[models.HasIdCondition(has_id=[point.id])])
-    return models.SetPayloadOperation(set_payload=models.SetPayload(payload=point.payload, filter=only))
 
 
 def _vector_model(vector: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
     from saeindex.protocols import (
-        Damage,
         Layout,
         OrderBy,
         Page,
         Point,
         PointId,
         SearchRequest,
+        Turns,
         VectorStore,
     )
     from saeindex.types import JsonObject
@@ -31,6 +31,7 @@ class SelectedStore:
     Its manifest is its own, and is kept in memory. Closing it leaves the whole collection open.
     """
 
+    stale_after = None
     # A graph, or the nearest points of all, would be those of the whole collection.
     has_graph = False
     prefers_postfilter = False
@@ -41,6 +42,11 @@ class SelectedStore:
         self._manifest: dict[str, Any] = {}
 
     @property
+    def turns(self) -> Turns:
+        """The turns of the whole collection."""
+        return self._whole.turns
+
+    @property
     def layout(self) -> Layout:
         """The named vectors and payload indexes of the whole collection."""
         return self._whole.layout
@@ -49,10 +55,8 @@ class SelectedStore:
         """Return the manifest of this part."""
         return self._manifest
 
-    def write_manifest(self, manifest: JsonObject) -> None:
-        """Replace the manifest of this part; InvalidInputError if points are about to be changed."""
-        if manifest.get("recalibration") or manifest.get("upgrade"):
-            raise _refused("new levels or codes")
+    def write_manifest(self, manifest: JsonObject, durable: bool = True) -> None:
+        """Replace the manifest of this part."""
         self._manifest = dict(manifest)
 
     def get(
@@ -69,11 +73,6 @@ class SelectedStore:
         page = self._whole.scroll(only, len(wanted), with_payload=with_payload, with_vectors=with_vectors)
         found = {point.id: point for point in page.points}
         return [found[one] for one in wanted if one in found]
-
-    def examine(self, ids: Sequence[PointId]) -> list[Point | Damage]:
-        """Return the points of distinct ``ids`` that exist here, whole or as damaged, in any order."""
-        here = self.get(ids, with_payload=False)
-        return self._whole.examine([point.id for point in here])
 
     def scroll(
         self,
@@ -104,10 +103,6 @@ class SelectedStore:
         return self._whole.search(replace(request, query_filter=both, exact=True, postfilter=0))
 
     def upsert(self, points: Sequence[Point]) -> NoReturn:
-        """Raise InvalidInputError."""
-        raise _refused("a write")
-
-    def set_payload(self, payloads: Mapping[PointId, JsonObject]) -> NoReturn:
         """Raise InvalidInputError."""
         raise _refused("a write")
 

@@ -50,8 +50,8 @@ def read_metadata(client: QdrantClient, name: str) -> dict[str, Any]:
     return dict(client.get_collection(name).config.metadata or {})
 
 
-def read_layout(client: QdrantClient, name: str) -> tuple[Layout, bool]:
-    """Return the layout of a collection, and whether all its points have checksums.
+def read_layout(client: QdrantClient, name: str) -> Layout:
+    """Return the layout of a collection.
 
     Its vectors are in its configuration, its indexes in what was kept when saeindex created it; for another
     collection they are read from its payload schema.
@@ -69,9 +69,9 @@ def read_layout(client: QdrantClient, name: str) -> tuple[Layout, bool]:
     if LAYOUT_KEY in metadata:
         kept = metadata[LAYOUT_KEY]
         indexes = layout_from_json(kept, f"the collection {name!r}").payload_indexes
-        return Layout(dense, sparse, indexes), kept.get("checksums") is True
+        return Layout(dense, sparse, indexes)
     kinds = {key: _kind(schema) for key, schema in described.payload_schema.items()}
-    return Layout(dense, sparse, {key: kind for key, kind in kinds.items() if kind is not None}), False
+    return Layout(dense, sparse, {key: kind for key, kind in kinds.items() if kind is not None})
 
 
 def _create(

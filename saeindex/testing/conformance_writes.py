@@ -89,15 +89,6 @@ class WriteConformance:
         with pytest.raises(InvalidInputError, match="other"):
             store.get([1], with_vectors=["other"])
 
-    def test_points_as_they_were_written_are_examined_as_whole(
-        self, make_store: MakeStore, reopen: Reopen
-    ) -> None:
-        store, points = make_store(LAYOUT), sample_points(5, 60)
-        store.upsert(points)
-        store.set_payload({points[3].id: {"tag": "other"}})
-        found = reopen(store).examine([*(point.id for point in points), sample_id(999)])
-        assert {one.id for one in found if isinstance(one, Point)} == {point.id for point in points}
-
     def test_unicode_comes_back_unchanged(self, make_store: MakeStore, reopen: Reopen) -> None:
         texts = [
             "",
@@ -144,33 +135,6 @@ class WriteConformance:
         has = models.Filter(must=[models.HasVectorCondition(has_vector="sae")])
         assert [point.id for point in store.scroll(has).points] == [2]
         assert store.get([1], with_vectors=True)[0].vectors == {}
-
-    def test_payload_fields_are_set_and_all_else_stays(self, make_store: MakeStore, reopen: Reopen) -> None:
-        store, reference = make_store(LAYOUT), ReferenceStore(LAYOUT)
-        fields: list[dict[str, Any]] = [
-            {"concepts": [1, 5], "new": {"a": 1}},
-            {"tag": "b", "deep": {"inner": {"n": 7}}},
-            {"concepts": []},
-            {},
-        ]
-        for target in (store, reference):
-            target.upsert(sample_points(6, 12))
-            target.set_payload({sample_id(n): fields[n % 4] for n in (0, 1, 2, 3, 4, 5, 99, 100)})
-            target.set_payload({})
-        assert_same_points(all_points(store), all_points(reference))
-        assert store.facet("concepts", limit=30) == reference.facet("concepts", limit=30)
-        assert_same_points(all_points(reopen(store)), all_points(reference))
-
-    def test_a_bad_payload_is_refused_and_nothing_is_set(self, make_store: MakeStore) -> None:
-        store = make_store(LAYOUT)
-        store.upsert([Point(1, {}, {"tag": "a"}), Point(2, {}, {"tag": "b"})])
-        with pytest.raises(InvalidPointError):
-            store.set_payload({1: {"tag": "c"}, 2: {"price": float("nan")}})
-        with pytest.raises(InvalidPointError, match="null"):
-            store.set_payload({1: {"tag": "c"}, 2: {"price": None}})
-        with pytest.raises(InvalidInputError):
-            store.set_payload({2: {"tag": "c"}, -1: {"tag": "c"}})
-        assert store.facet("tag") == [("a", 1), ("b", 1)]
 
     def test_delete_by_id_and_by_filter(self, make_store: MakeStore, reopen: Reopen) -> None:
         from qdrant_client import models
@@ -243,7 +207,6 @@ class WriteConformance:
             lambda: store.get([1]),
             lambda: store.delete([1]),
             lambda: store.upsert([Point(1)]),
-            lambda: store.set_payload({1: {}}),
             lambda: store.facet("tag"),
             lambda: store.search(SearchRequest(ONES)),
         ]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from saeindex.protocols import (
-    Damage,
     Fusion,
     Layout,
     OrderBy,
@@ -21,6 +20,7 @@ from saeindex.protocols import (
     SearchRequest,
     SparseVector,
 )
+from saeindex.stores.turns import NoTurns
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
@@ -34,6 +34,7 @@ class ReferenceStore:
     def __init__(self, layout: Layout) -> None:
         """Start empty."""
         self.layout, self.has_graph, self.prefers_postfilter = layout, False, False
+        self.turns, self.stale_after = NoTurns(), None
         self._points: dict[PointId, Point] = {}
         self._manifest: dict[str, Any] = {}
 
@@ -41,7 +42,7 @@ class ReferenceStore:
         """Return the JSON object stored with the collection."""
         return dict(self._manifest)
 
-    def write_manifest(self, manifest: JsonObject) -> None:
+    def write_manifest(self, manifest: JsonObject, durable: bool = True) -> None:
         """Replace the JSON object stored with the collection."""
         self._manifest = dict(manifest)
 
@@ -51,13 +52,6 @@ class ReferenceStore:
             vectors = {name: _stored(vector) for name, vector in point.vectors.items()}
             kept = {name: vector for name, vector in vectors.items() if vector is not None}
             self._points[point.id] = Point(point.id, kept, dict(point.payload))
-
-    def set_payload(self, payloads: Mapping[PointId, JsonObject]) -> None:
-        """Replace the given payload fields of the points that exist."""
-        for point_id, fields in payloads.items():
-            if point_id in self._points:
-                point = self._points[point_id]
-                self._points[point_id] = replace(point, payload={**point.payload, **fields})
 
     def delete(self, ids: Sequence[PointId] | None = None, query_filter: Filter | None = None) -> None:
         """Delete by ids or by filter."""
@@ -74,10 +68,6 @@ class ReferenceStore:
         """Return the points that exist, in the order of ``ids``."""
         found = [self._points[point_id] for point_id in ids if point_id in self._points]
         return [_part(point, with_payload, with_vectors) for point in found]
-
-    def examine(self, ids: Sequence[PointId]) -> list[Point | Damage]:
-        """Return the points that exist: a dict does not damage them."""
-        return list(self.get(ids, True, True))
 
     def scroll(
         self,

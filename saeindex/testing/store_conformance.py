@@ -48,7 +48,6 @@ from saeindex.testing.sample_points import (
     LAYOUT,
     sample_dense,
     sample_id,
-    sample_payload,
     sample_point,
     sample_sparse,
 )
@@ -93,10 +92,6 @@ def _change(rng: np.random.Generator, targets: tuple[VectorStore, ReferenceStore
         points = [sample_point(rng, int(rng.integers(NUMBERS))) for _ in range(rng.integers(1, 9))]
         for target in targets:
             target.upsert(points)
-    elif draw < 0.8:
-        payloads = {sample_id(int(number)): _fields(rng) for number in rng.integers(NUMBERS, size=3)}
-        for target in targets:
-            target.set_payload(payloads)
     elif draw < 0.9:
         ids = [sample_id(int(number)) for number in rng.integers(NUMBERS, size=3)]
         for target in targets:
@@ -105,10 +100,6 @@ def _change(rng: np.random.Generator, targets: tuple[VectorStore, ReferenceStore
         wanted = sample_filter(rng, depth=0)
         for target in targets:
             target.delete(query_filter=wanted)
-
-
-def _fields(rng: np.random.Generator) -> dict[str, Any]:
-    return {key: value for key, value in sample_payload(rng).items() if value is not None}
 
 
 def _compare(rng: np.random.Generator, store: VectorStore, reference: ReferenceStore) -> None:

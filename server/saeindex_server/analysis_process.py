@@ -14,8 +14,8 @@ import subprocess
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -23,7 +23,8 @@ from saeindex import errors
 from saeindex.client import wire
 from saeindex.errors import EngineDiedError, InvalidInputError, SaeIndexError, StorageError, rebuilt
 from saeindex.index import FeatureIndex
-from saeindex.indexing.create_open import index_in
+from saeindex.indexing.create_open import parts_of
+from saeindex.indexing.manifest import Manifest
 from saeindex.protocols import EncoderIdentity, Layout
 from saeindex.stores.engine_process import RelayedEngine, limit_memory
 from saeindex.stores.isolated import IsolatedStore
@@ -107,22 +108,28 @@ class AnalysisProcess:
         assert process.stdin is not None  # noqa: S101
         assert process.stdout is not None  # noqa: S101
         wholes = [hosted.whole() for hosted in indexes]
-        places = [_place(hosted, whole) for hosted, whole in zip(indexes, wholes, strict=True)]
-        send(process.stdin, packed([method, json.dumps(arguments), places, condition]))
-        while True:
-            kind, number, *asked = receive(process.stdout)
-            if kind == "done":
-                return asked[0], asked[1]
-            if kind == "failed":
-                raise rebuilt(*asked) or StorageError(*asked[1:])
-            try:
-                answer = [False, _answered(kind, wholes[number], asked)]
-            except SaeIndexError as error:
-                answer = [True, [type(error).__name__, error.asked, error.found, error.do]]
-                if isinstance(error, EngineDiedError):
-                    process.kill()
-                    raise
-            send(process.stdin, packed(answer))
+        with ExitStack() as turn:  # no write comes between until the process has read what it needs
+            for whole in wholes:
+                turn.enter_context(whole.store.turns.reading())
+            places = [_place(hosted, whole) for hosted, whole in zip(indexes, wholes, strict=True)]
+            send(process.stdin, packed([method, json.dumps(arguments), places, condition]))
+            while True:
+                kind, number, *asked = receive(process.stdout)
+                if kind == "done":
+                    return asked[0], asked[1]
+                if kind == "failed":
+                    raise rebuilt(*asked) or StorageError(*asked[1:])
+                if kind == "read":
+                    turn.close()
+                    continue
+                try:
+                    answer = [False, _answered(kind, wholes[number], asked)]
+                except SaeIndexError as error:
+                    answer = [True, [type(error).__name__, error.asked, error.found, error.do]]
+                    if isinstance(error, EngineDiedError):
+                        process.kill()
+                        raise
+                send(process.stdin, packed(answer))
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._process.poll() is not None:
@@ -166,10 +173,11 @@ class _Watch:
 
 def _place(hosted: HostedIndex, whole: FeatureIndex) -> list[Any]:
     """Return what the process needs to know of an index."""
-    store, revision = whole.store, hosted.revision(whole)
+    store = whole.store
     if isinstance(store, IsolatedStore):
-        return [hosted.name, str(hosted.folder), None, revision, store.layout, store.has_checksums]
-    return [hosted.name, hosted.place, hosted.url, revision, None, False]
+        manifest = whole.manifest.model_dump_json()
+        return [hosted.name, str(hosted.folder), None, whole.revision, store.layout, manifest]
+    return [hosted.name, hosted.place, hosted.url, whole.revision, None, ""]
 
 
 def _answered(kind: str, whole: FeatureIndex, asked: list[Any]) -> Any:
@@ -202,6 +210,7 @@ class _Analyst:
     def __init__(self, requests: IO[bytes], answers: IO[bytes]) -> None:
         self._requests, self._answers = requests, answers
         self._kept: OrderedDict[tuple[Any, ...], FeatureIndex] = OrderedDict()
+        self._turns = _HeldTurns(lambda: send(self._answers, packed(["read", 0])))
 
     def serve(self) -> None:
         """Answer analyses until there are no more."""
@@ -221,7 +230,9 @@ class _Analyst:
         self, method: str, arguments: dict[str, Any], places: list[list[Any]], condition: str | None
     ) -> tuple[bytes, bytes]:
         assert method in METHODS, method  # noqa: S101
+        self._turns.is_analysing = False
         index, *others = [self._opened(number, place, condition) for number, place in enumerate(places)]
+        self._turns.is_analysing = True
         if others:
             arguments[OTHER] = others[0]
         with_assignments = arguments.pop("assignments", False)
@@ -234,10 +245,10 @@ class _Analyst:
 
     def _opened(self, number: int, place: list[Any], condition: str | None) -> FeatureIndex:
         """Return an index as it is now; its snapshots are kept with it."""
-        name, where, url, revision, layout, has_checksums = place
+        name, where, url, revision, layout, manifest = place
         key = (number, name, revision, condition)
         if key not in self._kept:
-            whole = self._whole(number, name, where, url, layout, has_checksums)
+            whole = self._whole(number, name, where, url, layout, manifest)
             part = whole if condition is None else whole.part(query_filter=filter_of(condition))
             self._kept = OrderedDict(
                 (k, v) for k, v in self._kept.items() if k[1] != name or k[2] == revision
@@ -249,14 +260,16 @@ class _Analyst:
         return self._kept[key]
 
     def _whole(
-        self, number: int, name: str, where: str, url: str | None, layout: Layout | None, has_checksums: bool
+        self, number: int, name: str, where: str, url: str | None, layout: Layout | None, manifest: str
     ) -> FeatureIndex:
         if layout is None:
             index = FeatureIndex.open(where, url=url)
         else:
             engine = RelayedEngine(lambda request: self._ask(["store", number, request]))
-            store = IsolatedStore(Path(where), layout, has_checksums, engine)
-            index = FeatureIndex(name, index_in(store, where, Path(where)))
+            store = IsolatedStore(Path(where), layout, engine)
+            store.turns = self._turns
+            kept = Manifest.model_validate_json(manifest)  # what a write in progress has stored is not its state
+            index = FeatureIndex.of_parts(name, parts_of(store, kept, where, Path(where)))
         index.encoder = _RelayedEncoder(
             index.space.encoder, lambda asked: self._ask([asked[0], number, *asked[1:]])
         )
@@ -268,6 +281,27 @@ class _Analyst:
         if is_error:
             raise rebuilt(*answer) or StorageError(*answer[1:])
         return answer
+
+
+class _HeldTurns:
+    """The turn that the server keeps for an analysis, until it has read what it needs."""
+
+    def __init__(self, end: Callable[[], None]) -> None:
+        self._end, self._depth, self.is_analysing = end, 0, False
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            if self.is_analysing and not self._depth:
+                self.is_analysing = False
+                self._end()
+
+    def writing(self) -> AbstractContextManager[None]:
+        raise AssertionError("an analysis writes nothing")
 
 
 class _RelayedEncoder:
@@ -284,6 +318,10 @@ class _RelayedEncoder:
 
     def encode_phrases(self, texts: Sequence[str]) -> FloatArray:
         return self._vectors("encode_phrases", texts)
+
+    @property
+    def max_tokens(self) -> int:
+        return self.identity.max_length
 
     def token_spans(self, text: str) -> Sequence[tuple[int, int]]:
         return [(start, end) for start, end in self._ask(["spans", text])]

@@ -105,6 +105,11 @@ class SharedEncoder:
         parts = [encode(texts[at : at + MAX_BATCH]) for at in range(0, len(texts), MAX_BATCH)]
         return np.concatenate(parts) if parts else np.empty((0, self.identity.dimension), np.float32)
 
+    @property
+    def max_tokens(self) -> int:
+        """The number of tokens of a text that the encoder reads."""
+        return self._encoder.max_tokens
+
     def token_spans(self, text: str) -> Sequence[tuple[int, int]]:
         """Return the character span of each token of ``text``."""
         return self._encoder.token_spans(text)

@@ -153,7 +153,8 @@ class Ingestion:
         path = self._jobs.spooled_file(job.id)
         columns = job.asked.get("columns")
         with for_records(index.encoder):
-            return asdict(index.add(path, columns=columns, progress=progress))
+            split = job.asked.get("split")
+            return asdict(index.upsert(path, split=split, columns=columns, progress=progress))
 
 
 def rejects_of(index: FeatureIndex, job: Job) -> Iterator[bytes]:

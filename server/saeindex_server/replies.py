@@ -44,7 +44,9 @@ class IndexReply(Reply):
 
     name: str
     records: int
-    points: int
+    documents: int
+    truncated: int
+    revision: str
     store: str
     profiles: list[str]
 
@@ -83,7 +85,7 @@ class HitReply(Reply):
     score: float
     text: str
     metadata: JsonDict
-    passage: int
+    document: str | None
     features: list[ActivationReply]
     explanation: JsonDict | None
     steered: JsonDict | None

@@ -213,6 +213,7 @@ class RecordBody(Body):
     text: str
     metadata: JsonDict = {}
     fields: dict[str, str] = {}
+    document: str | None = Field(None, description="the longer text that it is a piece of")
 
 
 class RecordsBody(Body):
@@ -222,17 +223,19 @@ class RecordsBody(Body):
 
 
 class SelectedBody(Body):
-    """Records by id, or by condition."""
+    """Records by id, by document, or by condition."""
 
     ids: list[str] | None = Field(None, max_length=MAX_LIMIT)
+    documents: list[str] | None = Field(None, max_length=MAX_LIMIT)
     where: str | None = None
     query_filter: JsonDict | None = None
 
 
 class GetBody(Body):
-    """Records to get."""
+    """Records to get: by id, or all of documents."""
 
-    ids: list[str] = Field(max_length=MAX_LIMIT)
+    ids: list[str] | None = Field(None, max_length=MAX_LIMIT)
+    documents: list[str] | None = Field(None, max_length=MAX_LIMIT)
     include: list[RecordPart] = ["concepts"]
 
 

@@ -24,7 +24,7 @@ def index_folder(
 ) -> Path:
     path = tmp_path_factory.mktemp("clustered") / "papers.idx"
     with FeatureIndex.create(path, space, encoder=session_encoder) as index:
-        index.add(sample_records(160))
+        index.upsert(sample_records(160))
     return path
 
 

@@ -26,7 +26,7 @@ def index_folder(
     path = tmp_path_factory.mktemp("delivered") / "papers.idx"
     records = [replace(record, fields={"prompt": record.text}) for record in sample_records(150)]
     with FeatureIndex.create(path, space, encoder=session_encoder, fields=["prompt"]) as index:
-        index.add(records)
+        index.upsert(records)
     return str(path)
 
 

@@ -33,7 +33,7 @@ def index_folder(
         if one.metadata["topic"] != "music" or int(one.metadata["year"]) >= 2010
     ]
     with FeatureIndex.create(path, space, encoder=session_encoder) as index:
-        index.add(records)
+        index.upsert(records)
     return str(path)
 
 

@@ -15,7 +15,7 @@ from tests.samples import sample_records
 def index(tmp_path: Path) -> str:
     path = tmp_path / "papers.idx"
     with FeatureIndex.create(path) as opened:
-        opened.add(sample_records(80))
+        opened.upsert(sample_records(80))
     return str(path)
 
 

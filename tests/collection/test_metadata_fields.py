@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from saeindex.indexing.passages import PassageOptions
 
 from saeindex import FeatureIndex, FeatureSpace, Record
-from saeindex.collection import metadata_fields as module
-from saeindex.indexing.passages import PassageOptions
+from saeindex.state import metadata_fields as module
 from tests.cli.test_cli import called
 from tests.samples import RecordingEncoder, sample_records
 

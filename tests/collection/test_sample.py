@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from saeindex import FeatureIndex, FeatureSpace, Record
-from saeindex.collection.rows import concept_matrix, read_rows, tokens
-from saeindex.collection.sample import CollectionSample, Neighbourhood, nearest_rows, read_sample
+from saeindex.state.rows import concept_matrix, read_rows, tokens
+from saeindex.state.sample import CollectionSample, Neighbourhood, nearest_rows, read_sample
 from saeindex.errors import InvalidInputError
 from tests.samples import RecordingEncoder, all_points, code_of, dense, sample_records
 from tests.search.sampled_indexes import memory_index, sampled
 
 
 def test_a_small_collection_is_its_own_sample(any_papers: FeatureIndex) -> None:
-    sample, points = any_papers.collection.sample(), all_points(any_papers)
+    sample, points = any_papers.state.sample(), all_points(any_papers)
     assert list(sample.rows.ids) == [point.id for point in points]
     # The client's local mode normalises its stored vectors again with every search.
     np.testing.assert_allclose(sample.rows.x, [dense(point) for point in points], atol=1e-6)
@@ -45,13 +45,13 @@ def test_a_sample_is_kept_until_the_number_of_records_changes(
 ) -> None:
     records = sample_records(12)
     index = memory_index(records[:10], space, encoder)
-    first = index.collection.sample()
-    assert index.collection.sample() is first
-    index.add(records[10:])
-    grown = index.collection.sample()
+    first = index.state.sample()
+    assert index.state.sample() is first
+    index.upsert(records[10:])
+    grown = index.state.sample()
     assert (len(first.rows), len(grown.rows)) == (10, 12)
     index.delete([records[0].id])
-    assert len(index.collection.sample().rows) == 11
+    assert len(index.state.sample().rows) == 11
 
 
 def test_a_query_uses_one_sample_while_records_are_added(
@@ -59,17 +59,17 @@ def test_a_query_uses_one_sample_while_records_are_added(
 ) -> None:
     records = sample_records(12)
     index = memory_index(records[:10], space, encoder)
-    collection = index.collection
+    collection = index.state
     with collection.pinned() as total:
         first = collection.sample()
-        index.add(records[10:])
+        index.upsert(records[10:])
         assert collection.sample() is first
     assert total == 10
     assert len(collection.sample().rows) == 12
 
 
 def test_candidates_are_read_once_per_sample(papers: FeatureIndex) -> None:
-    collection, points = papers.collection, all_points(papers)[:20]
+    collection, points = papers.state, all_points(papers)[:20]
     sample = collection.sample()
     rows, around = collection.candidates(points, sample)
     assert collection.candidates(points, sample) == (rows, around)
@@ -82,7 +82,7 @@ def test_candidates_are_read_once_per_sample(papers: FeatureIndex) -> None:
 def test_a_record_outside_the_sample_has_neighbours_among_all_scored_records(
     papers: FeatureIndex,
 ) -> None:
-    whole = papers.collection.sample()
+    whole = papers.state.sample()
     sample = CollectionSample(papers.space, whole.rows.take(np.arange(100)), whole.places, 240)
     rows = whole.rows.take(np.array([7, 120, 121, 122]))
     around = Neighbourhood.of(sample, rows)
@@ -96,7 +96,7 @@ def test_a_record_outside_the_sample_has_neighbours_among_all_scored_records(
 
 
 def test_concepts_are_activations_as_capped_shares_of_their_p90(papers: FeatureIndex) -> None:
-    sample, p90 = papers.collection.sample(), papers.space.calibration.p90
+    sample, p90 = papers.state.sample(), papers.space.calibration.p90
     for row, point in enumerate(all_points(papers)[:40]):
         expected = np.zeros(papers.space.n_features)
         for feature, activation in zip(code_of(point).indices, code_of(point).values, strict=True):
@@ -107,7 +107,7 @@ def test_concepts_are_activations_as_capped_shares_of_their_p90(papers: FeatureI
 
 
 def test_words_and_shares_equal_those_of_a_loop(papers: FeatureIndex) -> None:
-    sample, points = papers.collection.sample(), all_points(papers)
+    sample, points = papers.state.sample(), all_points(papers)
     texts = [set(re.findall(r"[a-z0-9]+|[?!]", point.payload["text"].lower())) for point in points]
     counts = Counter(word for words in texts for word in words)
     assert sample.words == tuple(sorted(word for word, count in counts.items() if count > 1))
@@ -120,7 +120,7 @@ def test_words_and_shares_equal_those_of_a_loop(papers: FeatureIndex) -> None:
 
 
 def test_concept_shares_are_the_counts_of_the_index(papers: FeatureIndex) -> None:
-    sample = papers.collection.sample()
+    sample = papers.state.sample()
     for feature in np.argsort(-sample.concept_share)[:5]:
         assert sample.concept_share[feature] == pytest.approx(papers.count(f"#{feature}") / 240)
 
@@ -132,7 +132,7 @@ def test_words_of_a_text_are_lower_case_with_apostrophes_and_marks() -> None:
 
 
 def test_neighbours_are_the_nearest_by_centred_cosine(papers: FeatureIndex) -> None:
-    sample = papers.collection.sample()
+    sample = papers.state.sample()
     x = sample.rows.x.astype(np.float64) - sample.mean
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     for row, found in enumerate(sample.neighbours):
@@ -166,7 +166,7 @@ def test_the_mean_of_few_records_is_shrunk_towards_that_of_the_space(
 
 
 def test_the_background_is_the_mean_label_by_how_often_it_applies(papers: FeatureIndex) -> None:
-    sample, expected, total = papers.collection.sample(), np.zeros(384), 0.0
+    sample, expected, total = papers.state.sample(), np.zeros(384), 0.0
     for point in all_points(papers):
         for feature in code_of(point).indices:
             expected += papers.space.label_vectors[feature]
@@ -202,7 +202,7 @@ def test_without_points_there_are_no_rows(papers: FeatureIndex) -> None:
 
 
 def test_joined_rows_have_each_record_once(papers: FeatureIndex) -> None:
-    rows = papers.collection.sample().rows
+    rows = papers.state.sample().rows
     first, second = rows.take(np.arange(4)), rows.take(np.array([3, 9]))
     joined = first.joined(second)
     assert joined.ids == (*rows.ids[:4], rows.ids[9])
@@ -214,7 +214,7 @@ def test_joined_rows_have_each_record_once(papers: FeatureIndex) -> None:
 def test_an_empty_index_has_no_sample(space: FeatureSpace, encoder: RecordingEncoder) -> None:
     index = memory_index([], space, encoder)
     with pytest.raises(InvalidInputError, match="index is empty"):
-        index.collection.sample()
+        index.state.sample()
     wanted: list[Any] = [{"property": "sad"}, {"where": '"a phrase of no label at all"'}]
     for options in wanted:
         with pytest.raises(InvalidInputError, match="index is empty"):

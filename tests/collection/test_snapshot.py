@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from saeindex.indexing.passages import PassageOptions
 
 from saeindex import FeatureIndex, Record
-from saeindex.collection.rows import tokens
+from saeindex.state.rows import tokens
 from saeindex.config import DENSE, SAE
 from saeindex.errors import InvalidInputError, NotFoundError
-from saeindex.indexing.passages import PassageOptions
 from saeindex.indexing.points import point_id
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def test_lists_count_as_their_elements(
     ]
     records.append(Record("c", "none"))
     with FeatureIndex.create(tmp_path / "x.idx", space, encoder=encoder) as index:
-        index.add(records)
+        index.upsert(records)
         values, member = index.snapshot().membership("metadata.colour")
         rows = index.snapshot().rows_of(["a", "b", "c"])
         assert values == ("blue", "red")
@@ -86,12 +86,12 @@ def test_a_write_invalidates_the_snapshot(
     with FeatureIndex.create(path, space, encoder=encoder) as index:
         with pytest.raises(InvalidInputError, match="empty"):
             index.snapshot()
-        index.add([Record("a", "a violin concerto"), Record("b", "tax reform")])
+        index.upsert([Record("a", "a violin concerto"), Record("b", "tax reform")])
         first = index.snapshot()
         assert index.snapshot() is first
-        index.add([Record("a", "a violin concerto")])
+        index.upsert([Record("a", "a violin concerto")])
         assert index.snapshot() is first  # nothing changed
-        index.add([Record("a", "a broken guitar string", {"year": 3})])
+        index.upsert([Record("a", "a broken guitar string", {"year": 3})])
         assert index.snapshot().texts(index.snapshot().rows_of(["a"])) == ["a broken guitar string"]
         index.delete(["b"])
         assert tuple(index.snapshot().ids) == ("a",)
@@ -109,7 +109,7 @@ def test_the_passages_of_a_record_are_one_row(
     with FeatureIndex.create(
         tmp_path / "x.idx", space, encoder=encoder, passages=PassageOptions(16, 0)
     ) as index:
-        index.add([Record("long", long), Record("short", "tax reform")])
+        index.upsert([Record("long", long), Record("short", "tax reform")])
         assert index.store.count() > 3
         snapshot = index.snapshot()
         assert sorted(snapshot.ids) == ["long", "short"]

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from saeindex.indexing.passages import PassageOptions
 
 from saeindex import FeatureIndex, FeatureSpace, Record
-from saeindex.collection.stored import PARTS
+from saeindex.state.stored import PARTS
 from saeindex.errors import InvalidInputError
-from saeindex.indexing.passages import PassageOptions
 from tests.cli.test_cli import call, called
 from tests.samples import RecordingEncoder, sample_records
 
@@ -109,7 +109,7 @@ def test_an_export_is_indexed_again_with_the_same_vectors(
 ) -> None:
     index.export(tmp_path / "some.jsonl", "metadata.number BETWEEN 1 AND 9")
     with FeatureIndex.create(tmp_path / "again.idx", space, encoder=session_encoder) as again:
-        again.add(tmp_path / "some.jsonl")
+        again.upsert(tmp_path / "some.jsonl")
         for one in again.get([record.id for record in records()[1:10]]):
             (former,) = index.get([one.id])
             assert (one.text, one.metadata) == (former.text, former.metadata)

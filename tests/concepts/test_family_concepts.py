@@ -119,7 +119,7 @@ def index(
 ) -> Iterator[FeatureIndex]:
     path = tmp_path_factory.mktemp("families") / "families.idx"
     with FeatureIndex.create(path, space_with_families, encoder=session_encoder) as created:
-        created.add(records)
+        created.upsert(records)
         yield created
 
 

@@ -37,7 +37,7 @@ def mean_scores(index: FeatureIndex, feature: int, feedback: Feedback) -> tuple[
 
 def frequent(index: FeatureIndex) -> list[int]:
     """Return features that a tenth of the records or more have."""
-    share = index.collection.sample().concept_share
+    share = index.state.sample().concept_share
     return [int(i) for i in np.flatnonzero((share > 0.1) & (share < 0.6))]
 
 
@@ -113,7 +113,7 @@ def test_weights_are_used_as_given(papers: FeatureIndex, hits: Hits) -> None:
     rescorer = papers.search(feedback=changed).plan.rescorer
     assert rescorer is not None
     inferred = rescorer.inferred
-    places = papers.collection.sample().places
+    places = papers.state.sample().places
     assert inferred.concepts[0, feature] == 0.0
     assert inferred.words[0, places["disappointed"]] == 0.0
     # Displayed weights are the effect of a word on a text of a hundred words; "question" is not a word here.

@@ -9,8 +9,8 @@ import pytest
 from scipy.special import logsumexp
 
 from saeindex import FeatureIndex, FeatureSpace
-from saeindex.collection.rows import Rows
-from saeindex.collection.sample import CollectionSample
+from saeindex.state.rows import Rows
+from saeindex.state.sample import CollectionSample
 from saeindex.concepts.inference import Asked, Inference, Pool, Recipe, infer, pool_of
 from saeindex.concepts.scorer import Scorer
 from saeindex.concepts.weighting import contrast, over_represented
@@ -22,16 +22,16 @@ ONLY_DIRECTION = Recipe(first_words=0.0, concepts=0.0, found_words=0.0, meant_wo
 
 
 def request_of(index: FeatureIndex, *texts: str) -> Asked:
-    return Asked(np.stack([index.collection.encode(text) for text in texts]))
+    return Asked(np.stack([index.state.encode(text) for text in texts]))
 
 
 def inferred(index: FeatureIndex, request: Asked, recipe: Recipe = Recipe()) -> Inference:  # noqa: B008
-    sample = index.collection.sample()
+    sample = index.state.sample()
     return infer(sample, pool_of(sample), request, index.encoder, recipe)
 
 
 def sample_of(index: FeatureIndex) -> CollectionSample:
-    return index.collection.sample()
+    return index.state.sample()
 
 
 def nz(v: np.ndarray) -> np.ndarray:

@@ -33,7 +33,7 @@ NONSENSE = ["zzyzx qwfp", "xqjvkw bzptf", "qqqqqqqq", "asdkjh qwekjh zxmnc", "fn
 
 @pytest.fixture
 def resolver(papers: FeatureIndex) -> Resolver:
-    return Resolver(papers.collection)
+    return Resolver(papers.state)
 
 
 @pytest.mark.parametrize("mode", ["strict", "best", "expand"])
@@ -60,7 +60,7 @@ def test_a_weak_label_counts_only_by_the_evidence_of_the_records(
     galaxy = next(feature for feature, label in enumerate(space.labels) if label.text == "galaxy")
     labels = list(space.labels)
     labels[galaxy] = replace(labels[galaxy], trust=0.5)
-    collection = copy(papers.collection)
+    collection = copy(papers.state)
     collection.space = replace(space, labels=tuple(labels))
     found = Resolver(collection).resolve("galaxy")
     assert found.resolved == "best"
@@ -74,7 +74,7 @@ def test_a_weak_label_counts_where_there_is_no_evidence(
 ) -> None:
     weak = next(label.text for label in space.labels if label.is_weak and label.kind == "meaning")
     with FeatureIndex.create(tmp_path / "few.idx", space, encoder=encoder) as index:
-        index.add([Record("a", "roasted peppers"), Record("b", "tax reform")])
+        index.upsert([Record("a", "roasted peppers"), Record("b", "tax reform")])
         found = index.concept(weak)
     assert [match.label for match in found.features] == [weak]
 
@@ -92,9 +92,9 @@ def test_ordinary_descriptions_resolve_by_evidence(
     papers: FeatureIndex, resolver: Resolver, phrase: str
 ) -> None:
     concept = resolver.resolve(phrase)
-    sample = papers.collection.sample()
+    sample = papers.state.sample()
     said = said_by(resolver.named(phrase), SAID_OF_SETS)
-    request = Asked(papers.collection.encode(phrase)[None], judged=said)
+    request = Asked(papers.state.encode(phrase)[None], judged=said)
     scores = Scorer(
         infer(sample, pool_of(sample), request, papers.encoder, RECIPE), sample, RECIPE.neighbours
     ).of_sample[:, 0]
@@ -195,7 +195,7 @@ def test_a_concept_is_cached_until_the_collection_changes(
     index = memory_index(records[:60], space, encoder)
     first = index.concept("sounds disappointed")
     assert index.concept("sounds disappointed") is first
-    index.add(records[60:])
+    index.upsert(records[60:])
     again = index.concept("sounds disappointed")
     assert again is not first
     assert (again.precision, again.recall) != (first.precision, first.recall)

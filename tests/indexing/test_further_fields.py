@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from qdrant_client import QdrantClient
+from saeindex.indexing.passages import PassageOptions
 
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.cli.app import make_app
 from saeindex.errors import InvalidInputError, NotFoundError
-from saeindex.indexing.passages import PassageOptions
 from saeindex.indexing.points import content_hash
 from saeindex.indexing.sources.columns import Columns
 from saeindex.indexing.sources.open_source import open_source
@@ -54,7 +54,7 @@ def test_a_further_text_has_its_own_vectors_and_concepts_under_its_name(
     tmp_path: Path, space: FeatureSpace, encoder: RandomEncoder
 ) -> None:
     with make(tmp_path / "a.idx", space, encoder) as index:
-        index.add(RECORDS)
+        index.upsert(RECORDS)
         point = first_passages(index)["both"]
     vector = encoder.encode_document(["A question?"])
     indices, values = space.sae.encode(vector).row(0)
@@ -73,7 +73,7 @@ def test_a_record_without_a_further_text_has_no_vectors_of_it(
     tmp_path: Path, space: FeatureSpace, encoder: RandomEncoder
 ) -> None:
     with make(tmp_path / "a.idx", space, encoder) as index:
-        index.add([*RECORDS, {"id": "null", "text": "x", "prompt": None, "system": " \n"}])
+        index.upsert([*RECORDS, {"id": "null", "text": "x", "prompt": None, "system": " \n"}])
         points = first_passages(index)
     for record_id in ("alone", "null"):
         assert set(points[record_id].vectors) == {"dense", "sae"}
@@ -85,7 +85,7 @@ def test_only_the_main_text_is_split_and_the_first_passage_has_further_texts(
     tmp_path: Path, space: FeatureSpace, encoder: RandomEncoder
 ) -> None:
     with make(tmp_path / "a.idx", space, encoder, passages=PassageOptions(20)) as index:
-        report = index.add(RECORDS)
+        report = index.upsert(RECORDS)
         points = [p for p in all_points(index) if p.payload["record_id"] == "long"]
     first, *others = sorted(points, key=lambda point: int(point.payload["passage"]))
     assert report.passages == 2 + len(points) > 3
@@ -106,7 +106,7 @@ def test_every_store_counts_concepts_of_a_further_text(
     counts = []
     for name, client in ((tmp_path / "a.idx", None), ("a", QdrantClient(":memory:"))):
         with make(Path(name), space, encoder, client=client) as index:
-            index.add(RECORDS)
+            index.upsert(RECORDS)
             counts.append(index.store.facet("concepts_prompt", limit=10_000))
     assert counts[0] == counts[1]
     assert sum(count for _, count in counts[0]) > 0
@@ -119,7 +119,7 @@ def test_an_index_names_its_further_texts_after_reopening(
     with FeatureIndex.open(tmp_path / "a.idx", encoder=encoder) as index:
         assert index.fields == ("prompt", "system")
         assert index.info()["fields"] == ["prompt", "system"]
-        index.add([{"id": "1", "text": "An answer.", "prompt": "A question?", "year": 2020}])
+        index.upsert([{"id": "1", "text": "An answer.", "prompt": "A question?", "year": 2020}])
         point = first_passages(index)["1"]
         assert point.payload["text_prompt"] == "A question?"
         assert point.payload["metadata"] == {"year": 2020}
@@ -135,7 +135,7 @@ def test_a_manifest_older_than_further_texts_is_read(
     (path / "manifest.json").write_text(json.dumps(manifest))
     with FeatureIndex.open(path, encoder=encoder) as index:
         assert index.fields == ()
-        assert index.add([Record("1", "text")]).indexed == 1
+        assert index.upsert([Record("1", "text")]).indexed == 1
 
 
 @pytest.mark.parametrize(
@@ -166,11 +166,11 @@ def test_a_changed_or_removed_further_text_is_written_again(
     tmp_path: Path, space: FeatureSpace, encoder: RandomEncoder
 ) -> None:
     with make(tmp_path / "a.idx", space, encoder) as index:
-        index.add(RECORDS)
-        again = index.add([RECORDS[0], Record("alone", RECORDS[1].text, {}, {"prompt": "New?"})])
+        index.upsert(RECORDS)
+        again = index.upsert([RECORDS[0], Record("alone", RECORDS[1].text, {}, {"prompt": "New?"})])
         assert (again.indexed, again.unchanged) == (1, 1)
         assert first_passages(index)["alone"].payload["text_prompt"] == "New?"
-        index.add([RECORDS[1]])
+        index.upsert([RECORDS[1]])
         assert set(first_passages(index)["alone"].vectors) == {"dense", "sae"}
 
 
@@ -178,12 +178,12 @@ def test_a_record_with_a_text_that_the_index_has_no_field_for_is_rejected(
     tmp_path: Path, space: FeatureSpace, encoder: RandomEncoder
 ) -> None:
     with make(tmp_path / "a.idx", space, encoder) as index:
-        report = index.add([RECORDS[0], Record("other", "x", {}, {"answer": "y"})])
+        report = index.upsert([RECORDS[0], Record("other", "x", {}, {"answer": "y"})])
         assert (report.indexed, report.rejected) == (1, 1)
         (line,) = index.rejects_path.read_text().splitlines()
         assert json.loads(line)["reason"] == "the index has no further text field 'answer'"
         with pytest.raises(InvalidInputError, match=r"'answer'.*has prompt, system"):
-            index.add([{"text": "x", "answer": "y"}], columns=Columns(fields=("answer",)))
+            index.upsert([{"text": "x", "answer": "y"}], columns=Columns(fields=("answer",)))
 
 
 def test_recalibrating_replaces_the_levels_of_further_texts_too(tmp_path: Path, space: FeatureSpace) -> None:
@@ -197,7 +197,7 @@ def test_recalibrating_replaces_the_levels_of_further_texts_too(tmp_path: Path, 
     with FeatureIndex.create(
         tmp_path / "a.idx", small, encoder=encoder, fields=("prompt",), passages=PASSAGES
     ) as index:
-        index.add(records)
+        index.upsert(records)
         revision = index.manifest.revision
         assert index.recalibrate().changed
         asked = [point for point in all_points(index) if "text_prompt" in point.payload]
@@ -218,7 +218,7 @@ def test_batches_account_for_further_texts(
 ) -> None:
     records = [Record(str(n), f"text {n}", {}, {"prompt": f"prompt {n}"}) for n in range(20)]
     whole = make(tmp_path / "a.idx", space, encoder)
-    whole.add(records)
+    whole.upsert(records)
     monkeypatch.setattr("saeindex.indexing.pipeline.PART_PASSAGES", 7)
     sizes: list[int] = []
     encode = encoder.encode_document
@@ -250,9 +250,9 @@ def test_the_revision_changes_only_if_points_change(
             seen.append(kept)
             return kept not in seen[:-1]
 
-        index.add(RECORDS)
+        index.upsert(RECORDS)
         assert is_new()
-        index.add(RECORDS)
+        index.upsert(RECORDS)
         assert not is_new()
         index.delete(["alone"])
         assert is_new()
@@ -264,7 +264,7 @@ def test_a_run_interrupted_after_its_first_write_has_another_revision(
     tmp_path: Path, space: FeatureSpace, encoder: RandomEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with make(tmp_path / "a.idx", space, encoder) as index:
-        index.add(RECORDS)
+        index.upsert(RECORDS)
         before = index.store.read_manifest()["revision"]
         upsert: Callable[..., None] = index.store.upsert
 
@@ -274,7 +274,7 @@ def test_a_run_interrupted_after_its_first_write_has_another_revision(
 
         monkeypatch.setattr(index.store, "upsert", fail)
         with pytest.raises(KeyboardInterrupt):
-            index.add([Record("new", "text")])
+            index.upsert([Record("new", "text")])
         assert index.store.read_manifest()["revision"] != before
 
 

@@ -21,7 +21,7 @@ from tests.samples import RecordingEncoder, sample_records
 def folder(tmp_path: Path, space: FeatureSpace, session_encoder: RecordingEncoder) -> Path:
     for name, count in (("a.idx", 5), ("b.idx", 12)):
         with FeatureIndex.create(tmp_path / name, space, encoder=session_encoder) as index:
-            index.add(sample_records(count))
+            index.upsert(sample_records(count))
     (tmp_path / "other").mkdir()
     (tmp_path / "notes.txt").write_text("notes")
     return tmp_path
@@ -78,7 +78,7 @@ def test_a_server_s_own_collections_are_left_out(
     client.create_collection("foreign", models.VectorParams(size=4, distance=models.Distance.DOT))
     client.create_collection("named", {"dense": models.VectorParams(size=4, distance=models.Distance.COSINE)})
     with FeatureIndex.create("notes", space, client=client, encoder=session_encoder) as index:
-        index.add(sample_records(7))
+        index.upsert(sample_records(7))
     (one,) = indexes_on(client)
     assert (one.name, one.records, one.size) == ("notes", 7, None)
 
@@ -87,7 +87,7 @@ def test_an_index_that_was_not_closed_says_that_its_numbers_are_old(
     folder: Path, session_encoder: RecordingEncoder
 ) -> None:
     with FeatureIndex.open(folder / "a.idx", encoder=session_encoder) as index:
-        index.add(sample_records(9))
+        index.upsert(sample_records(9))
         a, b = indexes_in(folder)
         assert (a.is_counted, b.is_counted) == (False, True)
         shown = call("list", cwd=folder)
@@ -103,7 +103,7 @@ def test_an_interrupted_run_is_counted(folder: Path, session_encoder: RecordingE
 
     with FeatureIndex.open(folder / "a.idx", encoder=session_encoder) as index:
         with pytest.raises(KeyboardInterrupt):
-            index.add(interrupted(), batch_size=20)
+            index.upsert(interrupted(), batch_size=20)
         written = index.count()
     assert written > 5
     assert indexes_in(folder)[0].records == written

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from saeindex.indexing.passages import PassageOptions
 
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.errors import (
@@ -19,7 +20,6 @@ from saeindex.errors import (
     SaeIndexError,
     StorageError,
 )
-from saeindex.indexing.passages import PassageOptions
 from saeindex.sae import SparseAutoencoder
 from tests.samples import RandomEncoder
 
@@ -29,7 +29,7 @@ def index_path(tmp_path: Path, space: FeatureSpace) -> Path:
     """A closed index of three records."""
     path = tmp_path / "notes.idx"
     with FeatureIndex.create(path, space, encoder=RandomEncoder(space.encoder)) as index:
-        index.add([Record(str(n), f"text {n}", {}) for n in range(3)])
+        index.upsert([Record(str(n), f"text {n}", {}) for n in range(3)])
     return path
 
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from saeindex.indexing.upgrade import planned
 
 from saeindex import FeatureIndex, FeatureSpace
 from saeindex.config import DEFAULT_SPACE
 from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, UnknownConceptError
 from saeindex.indexing.names import MAX_NAMES
-from saeindex.indexing.upgrade import planned
 from tests.samples import sample_records
 
 OWN = "queries of a database"
@@ -22,7 +22,7 @@ TOO_MANY = {str(i): "x" for i in range(MAX_NAMES + 1)}
 @pytest.fixture
 def index(tmp_path: Path) -> Iterator[FeatureIndex]:
     with FeatureIndex.create(tmp_path / "index") as index:
-        index.add(sample_records(200))
+        index.upsert(sample_records(200))
         yield index
 
 
@@ -44,7 +44,7 @@ def test_an_own_name_is_shown_wherever_the_feature_is(index: FeatureIndex) -> No
 
 def test_own_names_survive_closing_and_can_be_taken_back(tmp_path: Path) -> None:
     with FeatureIndex.create(tmp_path / "index") as index:
-        index.add(sample_records(200))
+        index.upsert(sample_records(200))
         feature, was = 5, index.feature(5).label
         index.rename(feature, OWN)
     with FeatureIndex.open(tmp_path / "index") as index:
@@ -115,7 +115,7 @@ def test_bad_names_and_features_are_errors_and_change_nothing(index: FeatureInde
 
 def test_an_upgrade_moves_own_names_and_says_which_are_lost(tmp_path: Path) -> None:
     with FeatureIndex.create(tmp_path / "index", "minilm-general") as index:
-        index.add(sample_records(200))
+        index.upsert(sample_records(200))
         features = planned(
             index.store, index.manifest, index.space, FeatureSpace.load(DEFAULT_SPACE)
         ).translation.features

@@ -10,9 +10,9 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from saeindex.indexing.passages import MIN_TOKENS, PassageOptions, split_passages
 
 from saeindex.errors import InvalidInputError
-from saeindex.indexing.passages import MIN_TOKENS, PassageOptions, split_passages
 
 Spans = list[tuple[int, int]]
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from saeindex.indexing.passages import PassageOptions
 
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.errors import EncoderError, InvalidInputError, StorageError
 from saeindex.indexing import pipeline
-from saeindex.indexing.passages import PassageOptions
 from saeindex.indexing.sources.open_source import open_source
 from saeindex.protocols import Point
 from tests.samples import RandomEncoder, RecordingEncoder, all_points, contents, sample_records
@@ -62,11 +62,11 @@ def stored_ids(index: FeatureIndex) -> set[str]:
 def test_indexing_unchanged_records_again_encodes_nothing(
     index: FeatureIndex, encoder: RecordingEncoder, records: list[Record]
 ) -> None:
-    first = index.add(records[:50], batch_size=16)
+    first = index.upsert(records[:50], batch_size=16)
     assert (first.read, first.indexed, first.unchanged, first.passages) == (50, 50, 0, 50)
     before = contents(index)
     encoder.requested.clear()
-    again = index.add(records[:50], batch_size=7)
+    again = index.upsert(records[:50], batch_size=7)
     assert encoder.requested == []
     assert (again.read, again.indexed, again.unchanged, again.passages) == (50, 0, 50, 0)
     assert contents(index) == before
@@ -76,11 +76,11 @@ def test_indexing_unchanged_records_again_encodes_nothing(
 def test_a_changed_record_is_encoded_alone_and_replaced(
     index: FeatureIndex, encoder: RecordingEncoder, records: list[Record], what: str
 ) -> None:
-    index.add(records[:20])
+    index.upsert(records[:20])
     old = records[11]
     changed = Record(old.id, old.text + (" Changed." if what == "text" else ""), {"topic": "new"})
     encoder.requested.clear()
-    report = index.add([*records[:11], changed, *records[12:20]])
+    report = index.upsert([*records[:11], changed, *records[12:20]])
     assert encoder.requested == [changed.text]
     assert (report.indexed, report.unchanged) == (1, 19)
     assert index.count() == 20
@@ -90,19 +90,19 @@ def test_a_changed_record_is_encoded_alone_and_replaced(
 
 
 def test_records_missing_in_a_later_run_stay(index: FeatureIndex, records: list[Record]) -> None:
-    index.add(records[:5])
-    index.add(records[5:8])
+    index.upsert(records[:5])
+    index.upsert(records[5:8])
     assert stored_ids(index) == {record.id for record in records[:8]}
 
 
 def test_a_shorter_version_removes_old_passages(split_index: FeatureIndex) -> None:
     others = [Record("other", LONG + " Other.", {}), Record("short", "Only a line.", {})]
-    split_index.add([Record("long", LONG, {}), *others])
+    split_index.upsert([Record("long", LONG, {}), *others])
     passages = {p.payload["passage"] for p in all_points(split_index) if p.payload["record_id"] == "long"}
     assert passages == set(range(len(passages)))
     assert len(passages) > 5
     for text in (LONG[:200], "Now a single line."):
-        split_index.add([Record("long", text, {}), *others])
+        split_index.upsert([Record("long", text, {}), *others])
         stored = [p.payload for p in all_points(split_index) if p.payload["record_id"] == "long"]
         assert len(stored) < len(passages)
         assert {payload["passage"] for payload in stored} == set(range(len(stored)))
@@ -123,7 +123,7 @@ def test_invalid_records_are_reported_with_position_and_the_rest_is_indexed(
         records[0],
         Record("x", "ok", {"at": {1}}),
     ]
-    report = index.add(source)
+    report = index.upsert(source)
     assert (report.read, report.indexed, report.unchanged, report.rejected) == (5, 2, 0, 3)
     assert stored_ids(index) == {records[0].id, records[1].id}
     assert sorted((line["position"], line["id"]) for line in rejects(index)) == [
@@ -139,7 +139,7 @@ def test_a_duplicate_is_found_across_windows_and_the_first_is_kept(
     index: FeatureIndex, records: list[Record]
 ) -> None:
     twice = Record(records[2].id, "another text under the same id", {})
-    report = index.add([*records[:10], twice], batch_size=3)
+    report = index.upsert([*records[:10], twice], batch_size=3)
     assert (report.indexed, report.rejected) == (10, 1)
     assert records[2].text in {point.payload["text"] for point in all_points(index)}
     assert rejects(index)[0]["position"] == "record 11"
@@ -147,7 +147,7 @@ def test_a_duplicate_is_found_across_windows_and_the_first_is_kept(
 
 def test_a_record_that_the_store_refuses_is_rejected_alone(cheap_index: FeatureIndex) -> None:
     too_large = Record("large", "word " * 1_800_000, {})
-    report = cheap_index.add([Record("a", "first", {}), too_large, Record("c", "third", {})])
+    report = cheap_index.upsert([Record("a", "first", {}), too_large, Record("c", "third", {})])
     assert (report.read, report.indexed, report.rejected) == (3, 2, 1)
     assert stored_ids(cheap_index) == {"a", "c"}
     (line,) = rejects(cheap_index)
@@ -165,14 +165,14 @@ def test_a_record_with_a_refused_passage_is_not_stored_in_part(
             return vectors
 
     split_index.encoder = Poisoned(split_index.space.encoder)
-    report = split_index.add(
+    report = split_index.upsert(
         [Record("good", LONG[:150], {}), Record("bad", LONG, {}), Record("short", "x", {})]
     )
     assert (report.indexed, report.rejected) == (2, 1)
     assert stored_ids(split_index) == {"good", "short"}
     assert [line["id"] for line in rejects(split_index)] == ["bad"]
     split_index.encoder = RandomEncoder(split_index.space.encoder)
-    assert split_index.add([Record("bad", LONG, {})]).indexed == 1
+    assert split_index.upsert([Record("bad", LONG, {})]).indexed == 1
 
 
 # Failures ---------------------------------------------------------------------------------------------
@@ -189,11 +189,11 @@ def test_an_encoder_error_loses_nothing_that_was_encoded_before(
 
     index.encoder = Failing(encoder.identity)
     with pytest.raises(EncoderError, match="the service is down"):
-        index.add(records[:60], batch_size=10)
+        index.upsert(records[:60], batch_size=10)
     assert stored_ids(index) == {record.id for record in records[:40]}
     index.encoder = encoder
     encoder.requested.clear()
-    assert index.add(records[:60], batch_size=10).indexed == 20
+    assert index.upsert(records[:60], batch_size=10).indexed == 20
     assert encoder.requested == [record.text for record in records[40:60]]
     assert stored_ids(index) == {record.id for record in records[:60]}
 
@@ -206,7 +206,7 @@ def test_a_source_error_is_raised_after_what_was_read_is_written(
         raise OSError("the network drive went away")
 
     with pytest.raises(OSError, match="network drive"):
-        index.add(broken(), batch_size=10)
+        index.upsert(broken(), batch_size=10)
     assert stored_ids(index) == {record.id for record in records[:20]}
 
 
@@ -231,7 +231,7 @@ def test_a_store_error_ends_the_run_while_the_source_is_waiting(
 
     monkeypatch.setattr(cheap_index.store, "upsert", refuse_the_last)
     with pytest.raises(StorageError, match="disk is full"):
-        within_a_minute(lambda: cheap_index.add(waiting(), batch_size=batch_size))
+        within_a_minute(lambda: cheap_index.upsert(waiting(), batch_size=batch_size))
 
 
 def test_an_error_of_the_progress_bar_ends_the_run(cheap_index: FeatureIndex) -> None:
@@ -258,11 +258,11 @@ def test_every_upsert_is_small_enough_to_be_atomic(
     monkeypatch.setattr(pipeline, "PART_PASSAGES", 100)
     monkeypatch.setattr(cheap_index.store, "upsert", recorded)
     records = sample_records(450)
-    report = cheap_index.add([*records, Record("", "no id", {})], batch_size=1_000)
+    report = cheap_index.upsert([*records, Record("", "no id", {})], batch_size=1_000)
     assert [len(ids) for ids in written] == [100, 100, 100, 100, 50]
     assert (report.read, report.indexed, report.rejected, report.unchanged) == (451, 450, 1, 0)
     cheap_index.delete([record.id for record in records[200:]])
-    resumed = cheap_index.add(records, batch_size=1_000)
+    resumed = cheap_index.upsert(records, batch_size=1_000)
     assert written[5:] == written[2:5], "a resumed run encodes and writes the same parts"
     assert (resumed.read, resumed.indexed, resumed.unchanged) == (450, 250, 200)
 
@@ -270,7 +270,7 @@ def test_every_upsert_is_small_enough_to_be_atomic(
 @pytest.mark.parametrize("batch_size", [0, -1])
 def test_a_batch_size_below_one_is_refused(index: FeatureIndex, batch_size: int) -> None:
     with pytest.raises(InvalidInputError, match="batch_size"):
-        index.add([], batch_size=batch_size)
+        index.upsert([], batch_size=batch_size)
 
 
 def within_a_minute(call: Callable[[], object]) -> None:

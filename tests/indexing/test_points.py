@@ -9,10 +9,10 @@ from uuid import UUID, uuid5
 
 import numpy as np
 import pytest
+from saeindex.indexing.passages import PassageOptions
 
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.config import POINT_NAMESPACE
-from saeindex.indexing.passages import PassageOptions
 from saeindex.indexing.points import content_hash, point_id
 from saeindex.protocols import Point
 from tests.samples import RandomEncoder, RecordingEncoder, all_points, code_of, dense
@@ -27,7 +27,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace) -> Ite
     path = tmp_path_factory.mktemp("points") / "points.idx"
     encoder = RandomEncoder(space.encoder)
     with FeatureIndex.create(path, space, encoder=encoder, passages=PassageOptions(20)) as index:
-        index.add([Record("short", "One line.", {"year": 2020}), Record("long", LONG, {"tags": ["a", "b"]})])
+        index.upsert([Record("short", "One line.", {"year": 2020}), Record("long", LONG, {"tags": ["a", "b"]})])
         points = sorted(all_points(index), key=lambda point: int(point.payload["passage"]))
     yield {key: [p for p in points if p.payload["record_id"] == key] for key in ("short", "long")}
 

@@ -297,12 +297,12 @@ def test_a_source_without_records_is_refused(what: Any) -> None:
 def test_columns_can_be_named_by_a_mapping(space: FeatureSpace, tmp_path: Path) -> None:
     rows = [{"review_id": "r1", "review": "It broke after a day", "product": "lamp"}]
     with FeatureIndex.create(tmp_path / "reviews.idx", space) as index:
-        index.add(rows, columns={"text": "review", "id": "review_id", "metadata": ["product"]})
+        index.upsert(rows, columns={"text": "review", "id": "review_id", "metadata": ["product"]})
         (point,) = index.store.scroll(limit=2).points
         assert (point.payload["record_id"], point.payload["metadata"]) == ("r1", {"product": "lamp"})
         for wrong in ("review", 5, {"txt": "review"}, {"own_fields": ("a",)}):
             with pytest.raises(InvalidInputError, match="columns"):
-                index.add(rows, columns=wrong)  # type: ignore[arg-type]
+                index.upsert(rows, columns=wrong)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("mark", [";", "\t", "|"])

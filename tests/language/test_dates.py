@@ -97,7 +97,7 @@ def indexes(
         ) as local,
     ):
         for index in (on_edge, local):
-            index.add(RECORDS)
+            index.upsert(RECORDS)
         yield {"Edge": on_edge, "local mode": local}
 
 

@@ -54,7 +54,7 @@ def on_edge(
     with FeatureIndex.create(
         path, space, encoder=session_encoder, payload_indexes=boolean.PAYLOAD_INDEXES
     ) as index:
-        index.add(RECORDS)
+        index.upsert(RECORDS)
         yield index
 
 
@@ -63,7 +63,7 @@ def in_memory(space: FeatureSpace, session_encoder: RecordingEncoder) -> Iterato
     with FeatureIndex.create(
         "where", space, client=QdrantClient(":memory:"), encoder=session_encoder
     ) as index:
-        index.add(RECORDS)
+        index.upsert(RECORDS)
         yield index
 
 

@@ -111,7 +111,7 @@ def test_hits_are_a_data_frame_with_the_column_names_of_filters(hits: Hits) -> N
 
 def test_markup_in_a_record_is_text(tmp_path: Any, papers: FeatureIndex) -> None:
     with FeatureIndex.create(tmp_path / "x.idx", papers.space, encoder=papers.encoder) as index:
-        index.add([Record("<b>1</b>", MARKUP, {"<i>": "<u>"})])
+        index.upsert([Record("<b>1</b>", MARKUP, {"<i>": "<u>"})])
         found = index.search("galaxy")
         for one in (found, found[0]):
             html = one._repr_html_()

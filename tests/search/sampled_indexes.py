@@ -9,7 +9,7 @@ import pytest
 from qdrant_client import QdrantClient
 
 from saeindex import FeatureIndex, FeatureSpace, Record
-from saeindex.collection import collection, sample
+from saeindex.state import collection, sample
 from saeindex.protocols import TextEncoder
 
 
@@ -17,7 +17,7 @@ def memory_index(records: Sequence[Record], space: FeatureSpace, encoder: TextEn
     """Return an index of ``records`` in the client's local mode."""
     index = FeatureIndex.create("few", space, client=QdrantClient(":memory:"), encoder=encoder)
     if records:
-        index.add(records)
+        index.upsert(records)
     return index
 
 

@@ -10,7 +10,7 @@ import pytest
 from qdrant_client.models import FieldCondition, Filter, MatchValue, Range
 
 from saeindex import FeatureIndex, FeatureSpace
-from saeindex.collection import statistics
+from saeindex.state import statistics
 from saeindex.search.cardinality import sampled_share
 from tests.samples import RecordingEncoder, sample_records
 
@@ -107,7 +107,7 @@ def test_estimates_follow_added_and_deleted_records(
     with FeatureIndex.create(tmp_path / "i", space, encoder=encoder) as index:
         assert index.plan("anything", where=where).estimate.high == 0
         for step in (records[:100], records[100:103], records[103:]):
-            index.add(step)
+            index.upsert(step)
             estimate = index.plan("anything", where=where).estimate
             assert estimate.low <= index.count(where) <= estimate.high
         index.delete([record.id for record in records[:3]])

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from qdrant_client import QdrantClient
+from saeindex.indexing.passages import PassageOptions
 
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.errors import InvalidInputError
-from saeindex.indexing.passages import PassageOptions
 from saeindex.search.grouping import values_at
 from tests.samples import RecordingEncoder
 
@@ -71,7 +71,7 @@ def letters(
     ]
     path = tmp_path_factory.mktemp("letters") / "letters.idx"
     with FeatureIndex.create(path, space, encoder=session_encoder, passages=PassageOptions(20, 2)) as index:
-        index.add(records)
+        index.upsert(records)
         yield index
 
 

@@ -31,7 +31,7 @@ def copies(
     ]
     path = tmp_path_factory.mktemp("copies") / "copies.idx"
     with FeatureIndex.create(path, space, encoder=session_encoder) as index:
-        index.add(records)
+        index.upsert(records)
         yield index
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from qdrant_client import QdrantClient
 from qdrant_client.models import FieldCondition, Filter, MatchValue
+from saeindex.indexing.passages import PassageOptions
 
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.errors import InvalidInputError, QueryTimeoutError, StorageError
-from saeindex.indexing.passages import PassageOptions
 from saeindex.indexing.points import code_of
 from saeindex.protocols import Point, SearchRequest
 from saeindex.search.explain import Explanation
@@ -58,7 +58,7 @@ def notes_index(
         with FeatureIndex.create(
             "notes", space, client=client, encoder=session_encoder, passages=passages
         ) as index:
-            index.add(records)
+            index.upsert(records)
             assert index.store.count() > 90
             yield index
 

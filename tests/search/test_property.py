@@ -86,8 +86,8 @@ def test_the_parts_of_a_hit_have_a_kind(papers: FeatureIndex) -> None:
 
 
 def test_scores_equal_an_inference_computed_outside_the_index(papers: FeatureIndex) -> None:
-    sample = papers.collection.sample()
-    vectors = np.stack([papers.collection.encode(text) for text in ("a question", "a complaint")])
+    sample = papers.state.sample()
+    vectors = np.stack([papers.state.encode(text) for text in ("a question", "a complaint")])
     said = said_by(papers.planner.resolver.named("a question"))
     found = infer(sample, pool_of(sample), Asked(vectors, judged=said), papers.encoder)
     scores = dict(
@@ -135,7 +135,7 @@ def test_the_same_search_gives_bitwise_equal_scores(papers: FeatureIndex) -> Non
         first, second = (papers.search(**options, limit=50) for _ in range(2))
         assert [(hit.id, hit.score) for hit in first] == [(hit.id, hit.score) for hit in second]
     first = papers.search(property="a complaint")
-    papers.collection._sample = None  # its inference is removed with it
+    papers.state._sample = None  # its inference is removed with it
     second = papers.search(property="a complaint")
     assert [(hit.id, hit.score) for hit in first] == [(hit.id, hit.score) for hit in second]
 
@@ -201,7 +201,7 @@ def test_feedback_on_features_of_another_space_is_refused(papers: FeatureIndex) 
 
 
 def test_the_baseline_weighs_the_nearest_labels_by_similarity_and_rank(papers: FeatureIndex) -> None:
-    space, vector = papers.space, papers.collection.encode("a complaint")
+    space, vector = papers.space, papers.state.encode("a complaint")
     similarity = {
         i: float(space.label_vectors[i] @ vector)
         for i in range(space.n_features)

@@ -25,7 +25,7 @@ METHODS = [(m, PHRASES[0]) for m in ("built", "name", "sparse")] + [
 
 def frequent(index: FeatureIndex) -> int:
     """Return a feature that a third of the records or so have."""
-    share = index.collection.sample().concept_share
+    share = index.state.sample().concept_share
     return int(np.argmin(np.abs(share - 0.3)))
 
 
@@ -73,7 +73,7 @@ def test_a_cap_that_is_not_reached_changes_nothing(papers: FeatureIndex) -> None
 
 def test_a_negative_step_lowers_the_share_of_hits_with_the_concept(any_papers: FeatureIndex) -> None:
     # Over several features, because a tie among 60 hits depends on the machine's rounding.
-    sample = any_papers.collection.sample()
+    sample = any_papers.state.sample()
     features = np.argsort(np.abs(sample.concept_share - 0.3), kind="stable")[:5].tolist()
     counts = []
     for strength in (2.0, 0.0, -2.0):

@@ -52,7 +52,7 @@ def made_index(
     like: Sequence[str] = (),
 ) -> Path:
     with FeatureIndex.create(path, space, encoder=encoder) as index:
-        index.add(records)
+        index.upsert(records)
         if like:
             index.rename(7, "a name that tells of others")
             index.fit_profile("theirs", like=like)

@@ -193,14 +193,14 @@ def test_records_are_added_replaced_deleted_and_exported(remote: RemoteIndex, tm
     seen: list[int] = []
     before = len(remote)
     records = [*sample_records(700, 9, "client"), Record("nested", "A text.", {"a": {"b": [1, 2]}})]
-    report = remote.add(records, progress=seen.append)
+    report = remote.upsert(records, progress=seen.append)
     assert (report.read, report.indexed, report.rejected) == (701, 701, 0)
     assert sum(seen) == 701
-    assert remote.add(records[:10]).unchanged == 10
+    assert remote.upsert(records[:10]).unchanged == 10
     assert len(remote) == before + 701
     table = tmp_path / "table.csv"
     table.write_text("key,body\nk1,First text\nk2,\n")
-    report = remote.add(table, columns={"text": "body", "id": "key"})
+    report = remote.upsert(table, columns={"text": "body", "id": "key"})
     assert (report.read, report.indexed, report.rejected) == (2, 1, 1)
     assert remote.get(["nested"])[0].metadata == {"a": {"b": [1, 2]}}
     file = tmp_path / "out.jsonl"

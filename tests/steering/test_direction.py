@@ -41,7 +41,7 @@ def nz(v: np.ndarray) -> np.ndarray:
 
 
 def built(index: FeatureIndex, steer: Steer) -> Direction:
-    return built_direction(index.collection, steer)
+    return built_direction(index.state, steer)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -81,8 +81,8 @@ def test_a_built_direction_is_a_unit_with_a_positive_step(papers: FeatureIndex, 
 
 
 def test_the_direction_of_a_phrase_uses_its_text_and_matching_records(papers: FeatureIndex) -> None:
-    sample, x = papers.collection.sample(), papers.collection.sample().rows.x.astype(float)
-    vector, mean = papers.collection.encode("sounds disappointed"), sample.mean.astype(float)
+    sample, x = papers.state.sample(), papers.state.sample().rows.x.astype(float)
+    vector, mean = papers.state.encode("sounds disappointed"), sample.mean.astype(float)
     request = Asked(vector[None])
     scores = Scorer(
         infer(sample, pool_of(sample), request, papers.encoder, RECIPE), sample, RECIPE.neighbours
@@ -100,14 +100,14 @@ def test_the_direction_of_a_phrase_uses_its_text_and_matching_records(papers: Fe
 def test_other_values_turn_the_direction_away_from_them(papers: FeatureIndex) -> None:
     alone = built(papers, Steer("a question")).unit
     contrasted = built(papers, Steer("a question", against=("a complaint",))).unit
-    other = nz(papers.collection.encode("a complaint"))
+    other = nz(papers.state.encode("a complaint"))
     assert contrasted @ other < alone @ other
 
 
 def test_examples_turn_the_direction_towards_them_and_away_from_the_others(papers: FeatureIndex) -> None:
-    rows = papers.collection.sample().rows
+    rows = papers.state.sample().rows
     ids = [point.payload["record_id"] for point in papers.store.get(rows.ids, True)]
-    x = rows.x - papers.collection.sample().mean
+    x = rows.x - papers.state.sample().mean
     like, unlike = nz(x[:6].mean(0)), nz(x[6:12].mean(0))
     plain = built(papers, Steer("sad")).unit
     guided = built(papers, Steer("sad", like=tuple(ids[:6]), unlike=tuple(ids[6:12]))).unit
@@ -118,8 +118,8 @@ def test_examples_turn_the_direction_towards_them_and_away_from_the_others(paper
 
 
 def test_the_direction_of_the_name_alone_is_the_baseline(papers: FeatureIndex) -> None:
-    found = name_direction(papers.collection, "sad")
-    np.testing.assert_allclose(found.unit, nz(papers.collection.encode("sad")), atol=1e-6)
+    found = name_direction(papers.state, "sad")
+    np.testing.assert_allclose(found.unit, nz(papers.state.encode("sad")), atol=1e-6)
 
 
 def test_an_edit_sets_the_weight_of_a_concept(papers: FeatureIndex) -> None:

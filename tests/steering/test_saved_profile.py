@@ -25,7 +25,7 @@ def index_folder(
 ) -> Path:
     path = tmp_path_factory.mktemp("profiles") / "notes.idx"
     with FeatureIndex.create(path, space, encoder=session_encoder) as index:
-        index.add(sample_records(60))
+        index.upsert(sample_records(60))
     return path
 
 
@@ -41,7 +41,7 @@ def index(index_folder: Path, session_encoder: RecordingEncoder) -> Iterator[Fea
 def test_a_profile_is_the_direction_of_its_examples(index: FeatureIndex) -> None:
     profile = index.fit_profile("mine", like=LIKE, unlike=UNLIKE, description="sad")
     steer = Steer("sad", like=tuple(LIKE), unlike=tuple(UNLIKE))
-    direction = built_direction(index.collection, steer)
+    direction = built_direction(index.state, steer)
     np.testing.assert_allclose(profile.vector, direction.unit, atol=1e-7)
     assert profile.typical == direction.typical
     assert (profile.like, profile.unlike, profile.description) == (tuple(LIKE), tuple(UNLIKE), "sad")
@@ -211,9 +211,9 @@ def test_profiles_survive_more_records_and_new_levels(
 ) -> None:
     records = sample_records(70)
     with FeatureIndex.create(tmp_path / "notes.idx", space, encoder=encoder) as index:
-        index.add(records[:60])
+        index.upsert(records[:60])
         profile = index.fit_profile("mine", like=LIKE)
-        index.add(records[60:])
+        index.upsert(records[60:])
         assert index.steering_profile("mine") == profile
         index.recalibrate()
         assert index.steering_profile("mine") == profile

@@ -72,7 +72,7 @@ def run(quick: bool) -> Outcome:
     for name, index in engines(space, encoder):
         step = max(1, n_records // LOCAL_RECORDS) if name == "local" else 1
         with index:
-            index.add(records[::step])
+            index.upsert(records[::step])
             features_of = resolver(index)
             if not cases:
                 points = all_points(index.store, records)

@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
+from saeindex.features.level_drift import FDR, level_drift
 
 from benchmarks.suites.calibration.cells import ALPHA, Regime, Trial
 from benchmarks.suites.calibration.populations import snapshot_of
 from saeindex.analysis.diff.hypotheses import JUDGED, MAX_HYPOTHESES, WrittenHypothesis, _hypotheses
 from saeindex.features.calibration import Calibration
-from saeindex.features.level_drift import FDR, level_drift
 from saeindex.types import SparseCode
 
 GROUPS = ("a", "b")

@@ -34,7 +34,7 @@ def measure_costs(outcome: Outcome, folder: Path, records: int, space: FeatureSp
     """Add what checksums and isolation add to a search's time: in turn with and without them."""
     texts = [str(one.metadata["title"]) for one in data.read("arxiv_heldout", "test", 40)]
     with FeatureIndex.create(folder / "cost.idx", space, encoder=CachedEncoder()) as index:
-        index.add(mixture.abstracts(records))
+        index.upsert(mixture.abstracts(records))
         index.copy(folder / "isolated.idx")
 
         def checked(text: str, options: Options) -> float:

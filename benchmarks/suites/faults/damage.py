@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from saeindex.indexing.examination import Examination
+
 from saeindex import FeatureIndex
 from saeindex.config import CONCEPTS
 from saeindex.errors import SaeIndexError
-from saeindex.indexing.examination import Examination
 
 QUERIES = ("a film about war", "cheap and broken", "a book for children", "the staff was friendly")
 SET = 'metadata.polarity = "positive"'

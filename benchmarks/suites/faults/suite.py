@@ -51,7 +51,7 @@ def fuzz(outcome: Outcome, folder: Path, inputs: int, run_on_edge: int, space: F
     """Add the figures of random conditions."""
     path = folder / "fuzz.idx"
     with FeatureIndex.create(path, space, encoder=CachedEncoder()) as index:
-        index.add(mixture.abstracts(2_000))
+        index.upsert(mixture.abstracts(2_000))
     compiled = parsed(inputs, SEED, space.n_features)
     on_edge = executed(path, run_on_edge, SEED + 1, space.n_features)
     untyped = [*compiled.untyped, *on_edge.untyped]
@@ -82,7 +82,7 @@ def damage(outcome: Outcome, folder: Path, count: int) -> None:
     path = folder / "damage.idx"
     with FeatureIndex.create(path, encoder=CachedEncoder()) as index:
         rows = enumerate(data.read("product_reviews", limit=300))
-        index.add([Record(f"r{n}", row.text, dict(row.metadata)) for n, row in rows])
+        index.upsert([Record(f"r{n}", row.text, dict(row.metadata)) for n, row in rows])
     with FeatureIndex.open(path) as index:  # with a cached snapshot
         index.profile(where='metadata.polarity = "positive"')
     found = [*trials(path, folder, count, SEED)]

@@ -147,7 +147,7 @@ def logistic(corpus: Corpus, draws: Sequence[Draw], strength: float, prior: floa
 
 def scored(corpus: Corpus, asked: Asked, recipe: Recipe) -> Scores:
     """Return the engine's own scores of all records of a corpus."""
-    collection = corpus.index.collection
+    collection = corpus.index.state
     sample = collection.sample()
     nearest = collection.nearest(asked.vectors[0])
     for rows in (asked.like, asked.unlike):

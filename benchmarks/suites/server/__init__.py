@@ -27,7 +27,7 @@ from benchmarks.corpora import CachedEncoder
 from benchmarks.outcome import Figure, Outcome, at_least, at_most
 from benchmarks.suites.server.running import Answers, Running, searched, serving
 from saeindex import FeatureIndex, FeatureSpace, Record, open_encoder
-from saeindex.collection.stored import StoredRecord
+from saeindex.state.stored import StoredRecord
 from saeindex.config import DEFAULT_SPACE, DENSE
 from saeindex.encoders.sentence_transformers import SentenceTransformerEncoder
 from saeindex.protocols import SearchRequest
@@ -71,7 +71,7 @@ def load(folder: Path, sizes: Sizes, outcome: Outcome) -> None:
     """Add the figures of rates."""
     path = folder / f"{NAME}.idx"
     with FeatureIndex.create(path, FeatureSpace.load(DEFAULT_SPACE), encoder=CachedEncoder()) as index:
-        index.add(mixture.abstracts(sizes.records))
+        index.upsert(mixture.abstracts(sizes.records))
     titles = [str(r.metadata["title"]) for r in data.read("arxiv_heldout", "test", sizes.records)]
     words = sorted({word for title in titles for word in title.split()})
     queries = texts_of(words, sizes.queries)

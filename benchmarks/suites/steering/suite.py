@@ -133,7 +133,7 @@ def stepped(corpus: Corpus, q: Scores, u: Scores, strength: float) -> Scores:
 
 def engine(corpus: Corpus, asked: Sequence[Pair], with_siblings: bool = False, examples: int = 0) -> Scores:
     """The engine's direction, from the name, the collection, siblings and examples."""
-    collection = corpus.index.collection
+    collection = corpus.index.state
     sample, known, rows = collection.sample(), {}, []
     for number, pair in enumerate(asked):
         key = (pair.concept, number if examples else -1)

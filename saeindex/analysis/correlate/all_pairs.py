@@ -19,6 +19,7 @@ from saeindex.analysis.correlate.results import ConceptPair, Correlations, Paire
 from saeindex.analysis.correlate.trivial import REASONS, Distinct, KnownTrivial, SeenTrivial, rows_with
 from saeindex.analysis.correlate.units import aligned_rows, units_of
 from saeindex.analysis.stats.two_by_two import adjusted, two_sided
+from saeindex.config import DOCUMENT
 from saeindex.types import shown_label
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from saeindex.collection.snapshot import Snapshot
     from saeindex.features import FeatureSpace
     from saeindex.types import LevelName
+
+    Doubles = NDArray[np.float64]
 
 EXAMPLES = 3
 # The maximum number of findings checked for trivial reasons in records, as a multiple of the listed pairs.
@@ -198,18 +201,32 @@ class Companion:
     q: float
 
 
+def counts_by_document(
+    snapshot: Snapshot, rows: NDArray[np.int64] | None, feature: int, level: LevelName
+) -> tuple[tuple[float, Doubles], tuple[float, Doubles]]:
+    """Return what :func:`companions` takes, where each document counts as one record.
+
+    A record of a document of s records counts 1/s.
+    """
+    kept = np.arange(len(snapshot)) if rows is None else rows
+    has = snapshot.at(level)[kept]
+    weights = units_of(snapshot, None, kept, DOCUMENT).weights
+    own = weights * np.asarray(has[:, [feature]].todense()).ravel()
+    return (float(own.sum()), has.T @ own), (float(weights.sum()), has.T @ weights)
+
+
 def companions(
     space: FeatureSpace,
     feature: int,
-    own: tuple[int, NDArray[np.int64]],
-    all_: tuple[int, NDArray[np.int64]],
+    own: tuple[float, NDArray[np.int64] | Doubles],
+    all_: tuple[float, NDArray[np.int64] | Doubles],
     alpha: float,
     limit: int,
 ) -> Sequence[Companion]:
     """Return the features that are more frequent in records with ``feature``, best evidence first.
 
     ``own`` and ``all_`` are the number of records with the feature, and of all, with the counts of every
-    feature among them (n,).
+    feature among them (n,). These are not whole where records of documents count for less.
     """
     (n_own, counts), (n, totals) = own, all_
     # Which features are tested depends on how many records have them, never on how many have both.
@@ -226,6 +243,6 @@ def companions(
         label = space.labels[int(columns[i])]
         share, base = float(k[i] / n_own), float(total[i] / n)
         shown = shown_label(label.name, label.is_weak)
-        counted = int(k[i]), float(expected[i]), share, base, share / base
+        counted = round(float(k[i])), float(expected[i]), share, base, share / base
         found.append(Companion(int(columns[i]), shown, *counted, float(p[i]), float(q[i])))
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
-from saeindex.analysis.stats.choices import check_settings
+from saeindex.analysis.stats.choices import AUTO, check_settings
 from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ class CorrelateOptions:
 
     - ``level``: the minimum strength at which a record counts as having a feature. Named concepts have
       their own levels.
-    - ``unit``: a metadata field; records with the same value of it count together as one unit.
+    - ``unit``: a field; records with the same value of it count together as one unit. "auto" is the document,
+      where texts were split into several records.
     - ``alpha``: the false discovery rate over all tested pairs.
     - ``method``: "bh" (Benjamini-Hochberg), or "by", which controls the rate under any dependence.
     - ``min_support``: the minimum number of records that have, or are expected to have, both concepts.
@@ -33,7 +34,7 @@ class CorrelateOptions:
     """
 
     level: LevelName = "typical"
-    unit: str | None = None
+    unit: str | None = AUTO
     alpha: float = 0.05
     method: Correction = "bh"
     min_support: int = 5
@@ -62,7 +63,7 @@ class TriggerOptions:
     """How concepts of prompts are tested against a behaviour; see :class:`CorrelateOptions`."""
 
     level: LevelName = "typical"
-    unit: str | None = None
+    unit: str | None = AUTO
     alpha: float = 0.05
     method: Correction = "bh"
     min_support: int = 5

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from saeindex.analysis.stats.choices import AUTO
+from saeindex.config import DOCUMENT
 from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -69,11 +71,13 @@ class Units:
 
 
 def units_of(snapshot: Snapshot, other: Snapshot | None, kept: NDArray[np.int64], unit: str | None) -> Units:
-    """Return the units of the records that count: those of a metadata field, where one is named.
+    """Return the units of the records that count: those of a field, where one is named.
 
-    Else, across two fields, records with the same text in the further one are one: answers to one prompt
+    "auto" is the document where there is one. Else, across two fields, records with the same text in the further one are one: answers to one prompt
     (of two further fields the first counts). A record without a value is a unit of its own.
     """
+    if unit == AUTO:
+        unit = DOCUMENT if snapshot.has_documents else None
     if unit is not None:
         codes = snapshot.column(unit).codes[kept].astype(np.int64)
         alone = np.flatnonzero(codes < 0)

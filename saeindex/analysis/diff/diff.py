@@ -110,10 +110,10 @@ def _told(
     )
 
 
-def is_countable(options: DiffOptions, has_passages: bool) -> bool:
+def is_countable(options: DiffOptions) -> bool:
     """Return whether counts are enough for a comparison: concepts only, no unit, strata or halves."""
     is_plain = options.unit is None and not options.strata and options.length_bins == 0
-    return is_plain and tuple(options.families) == ("concepts",) and not has_passages and not options.confirm
+    return is_plain and tuple(options.families) == ("concepts",) and not options.confirm
 
 
 def counted_diff(
@@ -221,6 +221,11 @@ def joined(first: Snapshot, second: Snapshot) -> tuple[Snapshot, Groups]:
         vocabulary=tuple(place),
         lengths=np.concatenate([first.lengths, second.lengths]),
         metadata=[*first.metadata, *second.metadata],
+        documents=[
+            None if one is None else mark + one
+            for mark, each in zip(MARKS, (first, second), strict=True)
+            for one in each.documents
+        ],
         read_texts=partial(_texts, (first, second)),
         _levels={},
         _columns={},

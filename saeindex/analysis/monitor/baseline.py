@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from saeindex.analysis.diff.results import Finding
     from saeindex.analysis.monitor.options import MonitorOptions
     from saeindex.collection.snapshot import Snapshot
-    from saeindex.indexing.upgrade import FeatureTranslation
+    from saeindex.indexing.copying import FeatureTranslation
 
     Doubles: TypeAlias = NDArray[np.float64]
 
@@ -65,10 +65,11 @@ class Baseline:
         """Return plain JSON types."""
         return {"format": FORMAT} | {name: getattr(self, name) for name in self.__dataclass_fields__}
 
-    def upgraded(self, features: FeatureTranslation, fingerprint: str) -> tuple[Baseline, list[str]]:
-        """Return the baseline for another space, and the labels or numbers of the concepts that it lost.
+    def moved(self, features: FeatureTranslation) -> tuple[Baseline, list[str]]:
+        """Return the baseline for a copy with another space, and the concepts that it lost.
 
-        Words stay as they are. A concept becomes its counterpart, as much commoner as that is in the index.
+        ``features`` is ``translation`` of the copy's report. Words stay as they are. A concept becomes its
+        counterpart, as much commoner as that is in the index; a rare one is lost.
         """
         level, sizes = get_args(LevelName).index(self.level), np.array(self.sizes)
         counts: dict[str, list[int]] = {}
@@ -85,7 +86,7 @@ class Baseline:
                 design[new] = self.design["concepts"][key]
         return replace(
             self,
-            fingerprint=fingerprint,
+            fingerprint=features.fingerprint,
             counts={**self.counts, "concepts": counts},
             design={**self.design, "concepts": design},
         ), lost
@@ -219,7 +220,7 @@ def _check(snapshot: Snapshot, baseline: Baseline, options: MonitorOptions) -> N
         raise InvalidInputError(
             f"a baseline of the feature space {baseline.fingerprint[:12]}",
             f"the window has {snapshot.space.fingerprint[:12]}",
-            "Save it again; if the index was upgraded since: `saeindex upgrade INDEX --baseline FILE`.",
+            "Save it again; or move it with the copy: `saeindex copy INDEX NEW --baseline FILE`.",
         )
     found = {
         "the text field": (baseline.field, snapshot.field),

@@ -11,6 +11,7 @@ import numpy as np
 
 from saeindex.analysis.stats.choices import AUTO
 from saeindex.analysis.stats.unit_detection import PAIRED, detected_unit, shared_between
+from saeindex.config import DOCUMENT
 from saeindex.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -57,13 +58,16 @@ def design_of(
 ) -> Design:
     """Return the design of a comparison.
 
-    ``unit`` "auto" is that of :func:`detected_unit`, where ``never`` and the strata are no candidates;
+    ``unit`` "auto" is the document where there is one, else that of :func:`detected_unit`, where ``never`` and the strata are no candidates;
     ``length_bins`` None means 5 where texts are short or differ in length between groups; ``paired`` None
     finds out whether both groups have records of the same units.
     """
     rows, codes = groups.pooled, groups.codes
     notes: list[str] = []
-    if unit == AUTO:
+    if unit == AUTO and snapshot.has_documents:
+        unit = DOCUMENT
+        notes.append("records of one document count as one unit")
+    elif unit == AUTO:
         detected = detected_unit(snapshot, rows, codes, {*strata, *never})
         unit, notes = detected.unit, [*detected.notes]
         # Units are compared within themselves where the name says so: years may be in both groups by chance.

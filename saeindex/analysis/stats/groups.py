@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 
-from saeindex.config import LEVEL_STRIDE
+from saeindex.config import DOCUMENT, LEVEL_STRIDE
 from saeindex.errors import InvalidInputError
 from saeindex.language.ast import (
     And,
@@ -128,6 +128,8 @@ class Selector:
         takes = predicate(node)
         if node.field == RECORD_ID:
             return np.fromiter((takes(one) for one in self.snapshot.ids), bool, len(self.snapshot))
+        if node.field == DOCUMENT:
+            return np.fromiter((takes(one) for one in self.snapshot.documents), bool, len(self.snapshot))
         column = self.snapshot.column(node.field)
         if other := mismatch(node, column.values):
             raise InvalidInputError(f"the condition {to_text(node)}", other, "Compare it with such a value.")

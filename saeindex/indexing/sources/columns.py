@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from saeindex.config import DOCUMENT
 from saeindex.errors import InvalidInputError, InvalidRecordError, NotFoundError, kind_of
 from saeindex.indexing.points import checked_field_names
 from saeindex.indexing.sources.values import checked_id, checked_record, id_of_text
@@ -29,7 +30,7 @@ TEXT_NAMES = (
     "title",
 )
 ID_NAMES = ("id", "_id", "doc_id", "document_id", "record_id", "docid", "uuid", "guid")
-METADATA_NAME = "metadata"
+METADATA_NAME, FIELDS_NAME = "metadata", "fields"
 _ABSENT = object()
 
 
@@ -42,8 +43,9 @@ class Columns:
     priority); with names, only these, each looked up in the row, as a dotted path, and in the ``metadata``
     object. A row without an id gets an id from its text, unless ``id`` was given.
 
-    ``fields`` are further texts, as names or as ``{name: column}``; their columns are not part of the
-    metadata. ``own_fields`` are the further text fields of the index: each is read from the column of its
+    ``document`` names the column with the document that a row is a piece of; by default, that is a column
+    of this name beside the text. ``fields`` are further texts, as names or as ``{name: column}``; their
+    columns are not part of the metadata. ``own_fields`` are the further text fields of the index: each is read from the column of its
     name, if there is such a column and ``fields`` has no other.
     """
 
@@ -52,6 +54,7 @@ class Columns:
     metadata: tuple[str, ...] | None = None
     fields: Mapping[str, str] | Sequence[str] = ()
     own_fields: tuple[str, ...] = ()
+    document: str | None = None
 
     def __post_init__(self) -> None:
         """Raise InvalidInputError for a string as metadata names, which would be read as its letters."""
@@ -111,6 +114,7 @@ class ColumnPicker:
     id_is_required: bool
     metadata: tuple[str, ...] | None
     further: Mapping[str, str] = field(default_factory=dict)
+    document: str | None = None
 
     def record(self, row: Row) -> Record | Rejected:
         """Return the row's record, or a reject with the reason."""
@@ -120,7 +124,8 @@ class ColumnPicker:
             if text is _ABSENT:
                 return Rejected(row.position, f"no field {self.text!r}", self._readable_id(row))
             record_id = self._id(row, text)
-            return checked_record(record_id, text, self._metadata(row.fields), self._further(row.fields))
+            texts, document = self._further(row.fields), self._document(row.fields)
+            return checked_record(record_id, text, self._metadata(row.fields), texts, document)
         except InvalidRecordError as error:
             return Rejected(row.position, error.found, record_id or self._readable_id(row))
         except RecursionError:
@@ -131,7 +136,7 @@ class ColumnPicker:
 
         Later rows of what is no table may have other fields.
         """
-        read = {self.text, self.id, *self.further.values()}
+        read = {self.text, self.id, self.document, *self.further.values()}
         others = [name for name in dict.fromkeys(n for row in rows for n in row.fields) if name not in read]
         metadata = ", ".join(map(str, others if self.metadata is None else self.metadata)) or "none"
         if self.metadata is None and not is_table:
@@ -154,14 +159,22 @@ class ColumnPicker:
         except InvalidRecordError:
             return None
 
+    def _document(self, fields: Mapping[str, Any]) -> Any:
+        found = _look_up(fields, self.document) if self.document else None
+        return None if found is _ABSENT else found
+
     def _further(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        nested = _object_in(fields.get(FIELDS_NAME))
+        inner = nested if isinstance(nested, Mapping) else {}
         found = {name: _look_up(fields, column) for name, column in self.further.items()}
+        found = {name: inner.get(name, _ABSENT) if text is _ABSENT else text for name, text in found.items()}
         return {name: text for name, text in found.items() if text is not _ABSENT}
 
     def _metadata(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         nested = _object_in(fields.get(METADATA_NAME))
         if self.metadata is None:
-            read = {self.text, self.id, *self.further.values()}
+            read = {self.text, self.id, self.document, *self.further.values()}
+            read |= _exported(fields, self.further)
             merged = {name: value for name, value in fields.items() if name not in read}
             if isinstance(nested, Mapping):
                 del merged[METADATA_NAME]
@@ -200,7 +213,11 @@ def choose_columns(
             raise _no_such_column(source, f"a column {name!r}", present)
     record_id = columns.id or _detect(ID_NAMES, rows)
     is_named = columns.id is not None
-    return ColumnPicker(text or TEXT_NAMES[0], record_id, is_named, columns.metadata, columns.further)
+    text = text or TEXT_NAMES[0]
+    document = columns.document
+    if document is None and text != DOCUMENT and DOCUMENT not in columns.further.values():
+        document = DOCUMENT
+    return ColumnPicker(text, record_id, is_named, columns.metadata, columns.further, document)
 
 
 def _detect(names: tuple[str, ...], rows: list[Row]) -> str | None:
@@ -236,6 +253,19 @@ def _object_in(value: Any) -> Any:
         with suppress(ValueError, RecursionError):
             return json.loads(value)
     return value
+
+
+def _exported(fields: Mapping[str, Any], further: Mapping[str, str]) -> set[str]:
+    """Return the columns of a row that an export has beside texts and metadata, which are no metadata."""
+    concepts, code, texts = fields.get("concepts"), fields.get("sae"), _object_in(fields.get(FIELDS_NAME))
+    found = {FIELDS_NAME} if isinstance(texts, Mapping) and texts.keys() <= further.keys() else set()
+    if isinstance(concepts, list) and all(
+        isinstance(one, Mapping) and one.keys() == {"id", "label", "activation"} for one in concepts
+    ):
+        found.add("concepts")
+    if isinstance(code, Mapping) and code.keys() == {"indices", "values"}:
+        found |= {"dense", "sae"}
+    return found
 
 
 def _set_path(target: dict[str, Any], path: str, value: Any) -> None:

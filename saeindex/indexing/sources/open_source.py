@@ -220,7 +220,7 @@ class _Items:
 
 def _checked_item(record: Record, position: str) -> Record | Rejected:
     try:
-        return checked_record(record.id, record.text, record.metadata, record.fields)
+        return checked_record(record.id, record.text, record.metadata, record.fields, record.document)
     except InvalidRecordError as error:
         return Rejected(position, error.found, record.id if isinstance(record.id, str) else None)
 

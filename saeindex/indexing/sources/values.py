@@ -37,14 +37,23 @@ class NumericCell(str):
 
 
 def checked_record(
-    record_id: Any, text: Any, metadata: Mapping[str, Any], fields: Mapping[str, Any] | None = None
+    record_id: Any,
+    text: Any,
+    metadata: Mapping[str, Any],
+    fields: Mapping[str, Any] | None = None,
+    document: Any = None,
 ) -> Record:
     """Return a record with validated parts, its metadata as plain JSON values."""
     for part, value in (("metadata", metadata), ("fields", fields or {})):
         if not isinstance(value, Mapping):
             raise _refused(part, f"the {part} is {_kind(value)}, not an object")
-    valid_text = checked_text(text)
-    return Record(checked_id(record_id), valid_text, json_metadata(metadata), checked_fields(fields or {}))
+    return Record(
+        checked_id(record_id),
+        checked_text(text),
+        json_metadata(metadata),
+        checked_fields(fields or {}),
+        None if document is None else checked_id(document, "document"),
+    )
 
 
 def id_of_text(text: Any) -> str:
@@ -52,18 +61,18 @@ def id_of_text(text: Any) -> str:
     return "sha256:" + hashlib.sha256(checked_text(text).encode()).hexdigest()[:32]
 
 
-def checked_id(value: Any) -> str:
+def checked_id(value: Any, part: str = "id") -> str:
     """Return a str or int id as str; floats and booleans are refused, since they may change when stored."""
     if isinstance(value, bool) or not isinstance(value, str | int | np.integer):
-        raise _refused("id", f"the id is {_kind(value)}, not a string or an integer")
+        raise _refused(part, f"the {part} is {_kind(value)}, not a string or an integer")
     if isinstance(value, int) and value not in _INT64:
-        raise _refused("id", "the id is an integer of more than 64 bits")
+        raise _refused(part, f"the {part} is an integer of more than 64 bits")
     record_id = str(value)
     if not record_id.strip():
-        raise _refused("id", "the id is empty")
+        raise _refused(part, f"the {part} is empty")
     if len(record_id) > MAX_ID_CHARACTERS:
-        raise _refused("id", f"the id has {len(record_id)} characters, above {MAX_ID_CHARACTERS}")
-    return _without_surrogates(record_id, "id")
+        raise _refused(part, f"the {part} has {len(record_id)} characters, above {MAX_ID_CHARACTERS}")
+    return _without_surrogates(record_id, part)
 
 
 def checked_text(value: Any, part: str = "text") -> str:

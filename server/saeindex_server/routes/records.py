@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from saeindex.collection.stored import RecordPart, StoredRecord
 from saeindex.errors import NotFoundError
 from saeindex.index import FeatureIndex
+from saeindex.indexing.split import check_split
 from saeindex_server import replies
 from saeindex_server.access import AuthorisedIndex, Caller
 from saeindex_server.idempotency import HEADER, REPLAYED, changed_once
@@ -51,6 +52,7 @@ async def add_records(
     request: Request,
     text_field: Annotated[str | None, Query(description="NDJSON: the field with the text")] = None,
     id_field: Annotated[str | None, Query(description="NDJSON: the field with the id")] = None,
+    split: Annotated[int | None, Query(ge=8, description="tokens of the records that texts are split into")] = None,
 ) -> Response:
     """Take records to index, as JSON or streamed as NDJSON; 202 when they are safe on the disk.
 
@@ -63,7 +65,10 @@ async def add_records(
         raise Refusal(415, f"the type {kind!r:.80}", "it is not taken", f"Send {JSON} or {NDJSON}.")
     jobs.check_room()
     columns = {"text": "text"} if kind == JSON else {"text": text_field, "id": id_field}
-    asked = {"columns": {key: value for key, value in columns.items() if value is not None} or None}
+    asked: dict[str, Any] = {"columns": {key: one for key, one in columns.items() if one is not None} or None}
+    if split is not None:
+        await index.run(lambda own: check_split(split, lambda: own.encoder))
+        asked["split"] = split
     identity = new_id()
     chunks = _lines(await _body(request, settings.max_body_bytes)) if kind == JSON else request.stream()
     limit = settings.max_upload_bytes
@@ -130,8 +135,7 @@ async def list_records(
 
     def found(index: FeatureIndex) -> bytes:
         parts: list[RecordPart] = ["concepts"] if concepts else []
-        condition = index.planner.condition(where, None)
-        listed, later = index.stored.page(condition, limit, cursor, parts)
+        listed, later = index.records(where, limit=limit, offset=cursor, include=parts)
         return encoded({"records": [one.to_json(parts) for one in listed], "next": later})
 
     return Response(await access.index(name).run(found), media_type=JSON)
@@ -155,9 +159,9 @@ async def get_records(name: str, body: GetBody, access: Caller) -> Response:
     """Return records by id, in the order of the ids."""
 
     def found(index: FeatureIndex) -> Response:
-        records = index.get(body.ids, include=body.include)
-        known = {record.id for record in records}
-        missing = [one for one in body.ids if one not in known]
+        records = index.get(body.ids, documents=body.documents, include=body.include)
+        known = {record.id if body.documents is None else record.document for record in records}
+        missing = [one for one in body.documents or body.ids or () if one not in known]
 
         def described(them: list[StoredRecord]) -> dict[str, Any]:
             return {"records": [one.to_json(body.include) for one in them], "missing": missing}
@@ -180,7 +184,8 @@ async def delete_records(name: str, body: SelectedBody, access: Caller, request:
     """Delete records by id, or all that match; 409 while a job adds records."""
 
     def change(index: FeatureIndex) -> dict[str, Any]:
-        return {"deleted": index.delete(body.ids, where=body.where, query_filter=body.query_filter)}
+        where, native = body.where, body.query_filter
+        return {"deleted": index.delete(body.ids, documents=body.documents, where=where, query_filter=native)}
 
     return await changed_once(access.index(name, "write"), request, "delete records", change)
 
@@ -191,16 +196,23 @@ async def export(name: str, body: ExportBody, access: Caller) -> Response:
     """Stream the records, or those that match, as NDJSON."""
     authorised = access.index(name)
 
-    def begun(index: FeatureIndex) -> Iterator[bytes]:
-        condition = index.planner.condition(body.where, body.query_filter)
-        waiting = index.stored.matching(condition, body.include)
-        return (encoded(one.to_json(body.include)) + b"\n" for one in waiting)
+    async def page(offset: str | None) -> tuple[bytes, str | None]:
+        def found(index: FeatureIndex) -> tuple[bytes, str | None]:
+            listed, later = index.records(
+                body.where, query_filter=body.query_filter, limit=EXPORTED, offset=offset, include=body.include
+            )
+            return b"".join(encoded(one.to_json(body.include)) + b"\n" for one in listed), later
 
-    lines = await authorised.run(begun)
+        return await authorised.run(found)
+
+    first = await page(None)  # an error of the condition comes before the response
 
     async def streamed() -> AsyncIterator[bytes]:
-        while block := await authorised.run(lambda _: b"".join(next(lines, b"") for _ in range(EXPORTED))):
-            yield block
+        lines, later = first
+        yield lines
+        while later is not None:
+            lines, later = await page(later)
+            yield lines
 
     return StreamingResponse(streamed(), media_type=NDJSON)
 

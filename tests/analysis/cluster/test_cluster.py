@@ -15,7 +15,7 @@ from saeindex.analysis.cluster.axis import Axis
 from saeindex.analysis.cluster.cluster import cluster
 from saeindex.analysis.cluster.quality import agreement
 from saeindex.analysis.cluster.results import Clustering
-from saeindex.collection.snapshot import Snapshot
+from saeindex.state.snapshot import Snapshot
 from saeindex.errors import InvalidInputError, NotFoundError
 from tests.samples import SUBJECTS, RecordingEncoder
 
@@ -29,7 +29,7 @@ def snapshot(papers: FeatureIndex) -> Snapshot:
 
 @pytest.fixture(scope="module")
 def by_topic(papers: FeatureIndex, snapshot: Snapshot) -> Clustering:
-    return cluster(papers.collection, snapshot, TOPICS)
+    return cluster(papers.state, snapshot, TOPICS)
 
 
 def truth(snapshot: Snapshot) -> NDArray[np.int32]:
@@ -73,7 +73,7 @@ def test_clusters_have_a_description(snapshot: Snapshot, by_topic: Clustering) -
 def test_an_axis_that_the_records_do_not_express_is_rejected(
     papers: FeatureIndex, snapshot: Snapshot, axis: str
 ) -> None:
-    found = cluster(papers.collection, snapshot, axis)
+    found = cluster(papers.state, snapshot, axis)
     assert not found.verdict.expressible
     assert "NOT EXPRESSIBLE" in str(found)
 
@@ -101,7 +101,7 @@ def test_examples_define_values_with_or_without_descriptions(
 ) -> None:
     examples = ids_by_topic(snapshot, 4)
     axis = {"topic": {name: [name] if is_named else [] for name in examples}}
-    found = cluster(papers.collection, snapshot, axis, examples=examples)
+    found = cluster(papers.state, snapshot, axis, examples=examples)
     assert agreement(truth(snapshot), found.codes)["ari"] > 0.6
     assigned = found.assignments()
     assert all(assigned[one] == name for name, ids in examples.items() for one in ids)
@@ -109,7 +109,7 @@ def test_examples_define_values_with_or_without_descriptions(
 
 def test_only_some_values_may_have_examples(papers: FeatureIndex, snapshot: Snapshot) -> None:
     examples = {"music": ids_by_topic(snapshot, 3)["music"]}
-    found = cluster(papers.collection, snapshot, TOPICS, examples=examples)
+    found = cluster(papers.state, snapshot, TOPICS, examples=examples)
     assert agreement(truth(snapshot), found.codes)["ari"] > 0.6
     assert {found.assignments()[one] for one in examples["music"]} == {"music"}
 
@@ -118,7 +118,7 @@ def test_examples_may_be_outside_the_clustered_records(papers: FeatureIndex, sna
     examples = ids_by_topic(snapshot, 3)
     outside = {one for ids in examples.values() for one in ids}
     rows = np.array([row for row, one in enumerate(snapshot.ids) if one not in outside])
-    found = cluster(papers.collection, snapshot, "topic", rows, examples=examples)
+    found = cluster(papers.state, snapshot, "topic", rows, examples=examples)
     assert list(found.ids) == [snapshot.ids[row] for row in rows]
     assert sum(one.size for one in found.clusters) == len(rows)
     assert not outside & {one for c in found.clusters for one in (*c.central, *c.borderline)}
@@ -128,20 +128,20 @@ def test_records_above_the_limit_are_assigned(
     papers: FeatureIndex, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MAX_RECORDS", 160)
-    found = cluster(papers.collection, snapshot, TOPICS)
+    found = cluster(papers.state, snapshot, TOPICS)
     assert len(found.codes) == len(snapshot)
     assert agreement(truth(snapshot)[160:], found.codes[160:])["ari"] > 0.5
 
 
 def test_a_name_alone_infers_values_and_shows_them(papers: FeatureIndex, snapshot: Snapshot) -> None:
-    found = cluster(papers.collection, snapshot, "science")
+    found = cluster(papers.state, snapshot, "science")
     assert found.axis.is_inferred and len(found.clusters) == len(found.axis.names) > 1
     assert "values inferred" in str(found)
 
 
 @pytest.mark.parametrize("method", ["interpembed", "free"])
 def test_baselines_cluster_without_a_verdict(papers: FeatureIndex, snapshot: Snapshot, method: Any) -> None:
-    found = cluster(papers.collection, snapshot, TOPICS, method=method)
+    found = cluster(papers.state, snapshot, TOPICS, method=method)
     assert found.verdict.failure_score is None
     assert len(set(found.names)) == 8  # named by what their records say
     assert agreement(truth(snapshot), found.codes)["ari"] > 0.05
@@ -168,7 +168,7 @@ def test_invalid_inputs_of_clustering_are_refused(
     papers: FeatureIndex, snapshot: Snapshot, options: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        cluster(papers.collection, snapshot, **options)
+        cluster(papers.state, snapshot, **options)
 
 
 def test_texts_and_vectors_must_match(snapshot: Snapshot, by_topic: Clustering) -> None:
@@ -180,4 +180,4 @@ def test_texts_and_vectors_must_match(snapshot: Snapshot, by_topic: Clustering) 
 
 def test_an_axis_object_is_accepted(papers: FeatureIndex, snapshot: Snapshot) -> None:
     axis = Axis.parse("topic: astronomy, cooking")
-    assert cluster(papers.collection, snapshot, axis).names == ("astronomy", "cooking")
+    assert cluster(papers.state, snapshot, axis).names == ("astronomy", "cooking")

@@ -50,7 +50,7 @@ def conversation_path(
 ) -> Path:
     path = tmp_path_factory.mktemp("talks") / "talks.idx"
     with FeatureIndex.create(path, space, encoder=session_encoder, fields=("prompt",)) as index:
-        index.add(conversations())
+        index.upsert(conversations())
     return path
 
 

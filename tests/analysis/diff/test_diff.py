@@ -37,7 +37,7 @@ def answers(
             records.append(Record(f"{record.id}-{model}", text, metadata))
     path = tmp_path_factory.mktemp("answers") / "answers.idx"
     with FeatureIndex.create(path, space, encoder=session_encoder) as index:
-        index.add(records)
+        index.upsert(records)
         yield index
 
 
@@ -219,7 +219,7 @@ def test_two_whole_indexes_are_compared(
 ) -> None:
     thankful = [Record(one.id, one.text + " Thank you so much!") for one in sample_records(100, seed=9)]
     with FeatureIndex.create(tmp_path / "polite.idx", space, encoder=session_encoder) as other:
-        other.add(thankful)
+        other.upsert(thankful)
         found = papers.diff(other=other, families=("words",), length_bins=0)
     assert found.groups == {"a": 240, "b": 100}
     thanks = next(one for one in found if one.key == "thank")

@@ -1,0 +1,183 @@
+"""The current state of an open index: operations read it, and every write replaces it as a whole."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from saeindex.collection.caches import QueryVectors
+from saeindex.collection.state import IndexState
+from saeindex.config import CACHE_FOLDER
+from saeindex.errors import MismatchError, SaeIndexError
+from saeindex.indexing.manifest import Counts, Manifest
+from saeindex.indexing.names import learned, read_sample
+
+if TYPE_CHECKING:
+    from saeindex.indexing.create_open import IndexParts
+    from saeindex.protocols import TextEncoder, VectorStore
+
+
+class CurrentState:
+    """The state of an open index, and its replacement.
+
+    Where this process owns the points, an operation reads within its turn, so no write comes between. On a
+    server, writes of other processes are noticed ``store.stale_after`` seconds later at most.
+    """
+
+    def __init__(self, name: str, parts: IndexParts, encoder: Callable[[], TextEncoder]) -> None:
+        """``name`` is the index's name in errors; ``encoder`` is called when it is needed."""
+        self._name, self.store, self.given_space, self._encoder = name, parts.store, parts.space, encoder
+        self._cache = None if parts.folder is None else parts.folder / CACHE_FOLDER
+        self._encode = QueryVectors(lambda texts: self._encoder().encode_query(texts))
+        self._replacing = threading.Lock()
+        self._open_writes = 0
+        self._read_at, self._stored_revision = time.monotonic(), parts.manifest.revision
+        self.state = self._made(parts.manifest)
+
+    @contextmanager
+    def reading(self) -> Iterator[IndexState]:
+        """Yield the state for one operation."""
+        with self.store.turns.reading():
+            self._notice()
+            yield self.state
+
+    def refresh(self) -> None:
+        """Forget what was derived: another program has changed the points."""
+        with self.store.turns.writing():
+            raw = self.store.read_manifest()
+            kept = self.state.manifest if not raw else Manifest.parse(raw, self._name)
+            self._replace(kept.changed(has_other_points=True))
+
+    def change(self, fields: Callable[[Manifest], Mapping[str, Any]]) -> None:
+        """Replace fields of the manifest, such as names and profiles, under a new revision.
+
+        ``fields`` returns them, given the manifest as it is stored.
+        """
+        with self.store.turns.writing():
+            kept = self._kept()
+            self._store(kept.changed(**fields(kept)))
+
+    @contextmanager
+    def write(self) -> Iterator[Write]:
+        """Yield one writing operation, which may have several writes of points."""
+        write = Write(self)
+        try:
+            yield write
+        except BaseException:
+            with suppress(SaeIndexError):  # what was written before is counted
+                write.end()
+            raise
+        write.end()
+
+    def learn_names(self) -> None:
+        """Learn now what features mean in the index's records."""
+        with self.reading() as state:
+            count, sample = state.total, read_sample(self.store, self.given_space.n_features)
+        found = learned(sample, count, self.given_space, self._encoder) if count else None
+        self.change(lambda _: {"names": found, "written": 0})
+
+    # For writes ---------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Note that points are about to change, durably: a cache of the points before is then none of after."""
+        self._open_writes += 1
+        kept = self._kept()
+        self._store(kept.changed(has_other_points=True, is_being_written=True), is_shown=False)
+
+    def moved(self) -> None:
+        """Replace the state after points changed; others that share the points are told."""
+        manifest = self._kept().changed(has_other_points=True)
+        if self.store.stale_after is not None:
+            self._store(manifest, durable=False)
+        else:
+            self._replace(manifest)
+
+    def ended(self, written: int) -> None:
+        """Count the records at the end of a write."""
+        self._open_writes -= 1
+        manifest = self.state.manifest if self.store.stale_after is None else self._kept()
+        update = {
+            "counts": Counts(records=self.store.count()),
+            "written": manifest.written + written,
+            "is_being_written": self._open_writes > 0,
+        }
+        changed = manifest.model_copy(update=update)  # the state is that of the last write
+        self._store(changed, durable=False)
+
+    def _kept(self) -> Manifest:
+        """Return the manifest as it is stored."""
+        if self.store.stale_after is None:
+            return self.state.manifest
+        kept = Manifest.parse(self.store.read_manifest(), self._name)
+        self._check_space(kept)
+        return kept
+
+    def _store(self, manifest: Manifest, durable: bool = True, is_shown: bool = True) -> None:
+        self.store.write_manifest(manifest.to_json(), durable)
+        self._stored_revision, self._read_at = manifest.revision, time.monotonic()
+        if is_shown:
+            self._replace(manifest)
+
+    def _replace(self, manifest: Manifest) -> None:
+        self.state = self._made(manifest, self.state)
+
+    def _made(self, manifest: Manifest, former: IndexState | None = None) -> IndexState:
+        if former is not None and former.revision == manifest.revision:
+            former.manifest = manifest  # only what is counted differs
+            return former
+        known = None if former is None else former.manifest
+        is_same = known is not None and (known.names, known.edits) == (manifest.names, manifest.edits)
+        space = former.space if former is not None and is_same else manifest.with_own_names(self.given_space)
+        return IndexState(self.store, manifest, space, self._encode, self._encoder, self._cache)
+
+    def _notice(self) -> None:
+        """Replace the state if another process has written."""
+        wait = self.store.stale_after
+        if wait is None or time.monotonic() - self._read_at < wait:
+            return
+        with self._replacing:
+            if time.monotonic() - self._read_at < wait:
+                return
+            raw = self.store.read_manifest()
+            self._read_at = time.monotonic()
+            if raw.get("revision") != self._stored_revision:
+                manifest = Manifest.parse(raw, self._name)
+                self._check_space(manifest)
+                self._stored_revision = manifest.revision
+                self._replace(manifest)
+
+    def _check_space(self, manifest: Manifest) -> None:
+        if manifest.space.fingerprint != self.state.manifest.space.fingerprint:
+            found = "it has another feature space than when it was opened"
+            raise MismatchError(f"index {self._name}", found, "Open it again.")
+
+
+class Write:
+    """One operation that changes points, in one or more writes; see :meth:`CurrentState.write`."""
+
+    def __init__(self, current: CurrentState) -> None:
+        """Nothing is written before the first :meth:`points`."""
+        self._current = current
+        self.has_begun = False
+
+    @contextmanager
+    def points(self) -> Iterator[VectorStore]:
+        """Yield the store for a write that readers see as a whole."""
+        with self._current.store.turns.writing():
+            if not self.has_begun:
+                self._current.begin()
+                self.has_begun = True
+            try:
+                yield self._current.store
+            finally:
+                self._current.moved()
+
+    def end(self, written: int = 0) -> None:
+        """Count; a second call does nothing."""
+        if self.has_begun:
+            self.has_begun = False
+            with self._current.store.turns.writing():
+                self._current.ended(written)

@@ -1,0 +1,173 @@
+"""The state of an index at one revision: what is derived of its points and its manifest."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from saeindex.collection.rows import read_rows
+from saeindex.collection.sample import CollectionSample, Neighbourhood, read_sample
+from saeindex.collection.snapshot import take_snapshot
+from saeindex.collection.statistics import Statistics, read_statistics
+from saeindex.config import DENSE, DOCUMENT, SAE
+from saeindex.errors import InvalidInputError, NotFoundError
+from saeindex.protocols import SearchRequest
+from saeindex.stores.base import pages
+
+if TYPE_CHECKING:
+    from saeindex.collection.caches import QueryVectors
+    from saeindex.collection.rows import Rows
+    from saeindex.collection.snapshot import Snapshot
+    from saeindex.features import FeatureSpace
+    from saeindex.indexing.manifest import Manifest
+    from saeindex.protocols import Point, TextEncoder, VectorStore
+    from saeindex.types import FloatArray
+
+Derived = TypeVar("Derived")
+# Nearest records that are read in addition to the sample, if that is not the whole collection.
+NEAREST = 512
+MAX_EXAMPLES = 1_000
+
+
+class IndexState:
+    """What is derived of an index at one ``revision``; it never changes, and computes what is asked for.
+
+    A write does not change it but replaces it by another one, so all that one operation uses fits together.
+    """
+
+    def __init__(
+        self,
+        store: VectorStore,
+        manifest: Manifest,
+        space: FeatureSpace,
+        encode: QueryVectors,
+        open_encoder: Callable[[], TextEncoder],
+        cache: Path | None = None,
+    ) -> None:
+        """``space`` has the names of this index; ``encode`` turns query texts into vectors.
+
+        ``cache`` is a folder for embeddings of words and for snapshots.
+        """
+        self.store, self.manifest, self.space, self.encode = store, manifest, space, encode
+        self.cache = cache
+        self._open_encoder = open_encoder
+        self._derived: dict[tuple[Hashable, ...], Any] = {}
+        self._candidates: tuple[Sequence[Point], Rows, Neighbourhood] | None = None
+        self._lock = threading.RLock()
+
+    @property
+    def revision(self) -> str:
+        """The revision of the index that this is the state of."""
+        return self.manifest.revision
+
+    @property
+    def encoder(self) -> TextEncoder:
+        """The space's encoder, loaded on first use."""
+        return self._open_encoder()
+
+    def derived(self, make: Callable[..., Derived], *arguments: Hashable) -> Derived:
+        """Return what a function makes of this state; it is made once for the same arguments."""
+        place = (make, *arguments)
+        with self._lock:
+            if place not in self._derived:
+                self._derived[place] = make(self, *arguments)
+            found: Derived = self._derived[place]
+            return found
+
+    @property
+    def total(self) -> int:
+        """The number of records."""
+        return self.derived(_total)
+
+    @property
+    def has_documents(self) -> bool:
+        """Whether some records are pieces of documents."""
+        return self.derived(_has_documents)
+
+    def sample(self) -> CollectionSample:
+        """Return a sample of the records; InvalidInputError if there are none."""
+        return self.derived(_sample)
+
+    def statistics(self) -> Statistics:
+        """Return statistics of the payloads."""
+        return self.derived(_statistics)
+
+    def snapshot(self, field: str = "") -> Snapshot:
+        """Return the records as columns for one text field."""
+        known = self.manifest.fields
+        if field and field not in known:
+            fields = ", ".join(known) or "none beside the text"
+            do = "Use one of these, or index the records with it (--further-field NAME)."
+            raise InvalidInputError(f"the text field {field!r}", f"the index has {fields}", do)
+        found = self.derived(_snapshot, field)
+        if not len(found):
+            raise InvalidInputError("an analysis", "the index is empty", "Add records first.")
+        return found
+
+    def rows(self, points: Sequence[Point]) -> Rows:
+        """Return points (with both vectors and their text) as rows."""
+        return read_rows(points, self.space, self.sample().places)
+
+    def candidates(self, points: Sequence[Point]) -> tuple[Rows, Neighbourhood]:
+        """Return candidates as rows, and their neighbourhood in the sample.
+
+        The result for the last list of points is cached: the explanation of each hit needs it again.
+        """
+        known = self._candidates
+        if known is None or known[0] is not points:
+            rows = self.rows(points)
+            known = self._candidates = points, rows, Neighbourhood.of(self.sample(), rows)
+        return known[1], known[2]
+
+    def nearest(self, vector: FloatArray) -> Rows | None:
+        """Return the records nearest to a vector (d,); None if the sample has all records."""
+        if self.sample().weight <= 1:
+            return None
+        request = SearchRequest(vector, limit=NEAREST, with_payload=["text"], with_vectors=[DENSE, SAE])
+        return self.rows(self.store.search(request))
+
+    def records(self, ids: Sequence[str], asked: str) -> Rows | None:
+        """Return records given as examples; NotFoundError names the missing records."""
+        if not ids:
+            return None
+        from qdrant_client.models import FieldCondition, Filter, MatchAny
+
+        if isinstance(ids, str) or len(ids) > MAX_EXAMPLES:
+            given = "one text" if isinstance(ids, str) else f"{len(ids)} ids"
+            raise InvalidInputError(asked, given, f"Give a list of at most {MAX_EXAMPLES} record ids.")
+        own = Filter(must=[FieldCondition(key="record_id", match=MatchAny(any=[str(i) for i in ids]))])
+        found = pages(self.store, own, with_payload=["record_id", "text"], with_vectors=[DENSE, SAE])
+        points = [point for page in found for point in page.points]
+        missing = sorted({str(i) for i in ids} - {point.payload["record_id"] for point in points})
+        if missing:
+            absent = f"no record {', '.join(repr(i) for i in missing[:5])}"
+            raise NotFoundError(asked, absent, "Give ids of records in the index.")
+        return self.rows(points)
+
+
+def _total(state: IndexState) -> int:
+    return state.store.count()
+
+
+def _has_documents(state: IndexState) -> bool:
+    from qdrant_client.models import Filter, IsEmptyCondition, PayloadField
+
+    none = IsEmptyCondition(is_empty=PayloadField(key=DOCUMENT))
+    return bool(state.store.scroll(Filter(must_not=[none]), 1, with_payload=False).points)
+
+
+def _sample(state: IndexState) -> CollectionSample:
+    if state.total == 0:
+        found, do = "the index is empty", "Add records first."
+        raise InvalidInputError("a concept, a property or a step", found, do)
+    return read_sample(state.store, state.space, state.total, state.cache)
+
+
+def _snapshot(state: IndexState, field: str) -> Snapshot:
+    return take_snapshot(state.store, state.space, state.manifest.points_revision, state.cache, field)
+
+
+def _statistics(state: IndexState) -> Statistics:
+    return read_statistics(state.store, state.space.n_features, state.total)

@@ -1,0 +1,141 @@
+"""Splitting of long texts into records that the encoder reads whole: ``ID#0``, ``ID#1``, … of a document."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from saeindex.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from saeindex.protocols import TextEncoder
+    from saeindex.types import Record
+
+MIN_TOKENS = 8
+
+_SENTENCE_ENDS = ".!?…"
+_UNSPACED_SENTENCE_ENDS = "。！？｡"
+_CLOSERS = "\"')]}”’»›」』）"
+# Share of a piece, at its end, that is searched for the end of a paragraph or sentence.
+_SEARCHED_SHARE = 0.4
+_MAX_WHITESPACE = 64
+_PIECE = re.compile(r"(.*)#(?:0|[1-9]\d*)", re.DOTALL)
+
+
+def piece_id(document: str, number: int) -> str:
+    """Return the id of a piece of a document that was split."""
+    return f"{document}#{number}"
+
+
+def document_in(record_id: str) -> str | None:
+    """Return the document that the id of a piece names: ``a`` of ``a#3``; None for another id."""
+    found = _PIECE.fullmatch(record_id)
+    return found[1] if found else None
+
+
+def check_split(split: object, encoder: Callable[[], TextEncoder]) -> None:
+    """Raise InvalidInputError for a number of tokens that texts cannot be split into."""
+    if split is None:
+        return
+    asked = f"split={split!r:.80}"
+    if isinstance(split, bool) or not isinstance(split, int):
+        raise InvalidInputError(asked, "not a whole number", "Give a number of tokens, such as 200.")
+    if split < MIN_TOKENS:
+        raise InvalidInputError(asked, "too few tokens", f"Use {MIN_TOKENS} or more.")
+    if split > (most := encoder().max_tokens):
+        found = f"the encoder reads {most} tokens of a text, and would cut such pieces"
+        raise InvalidInputError(asked, found, f"Use {most} or less.")
+
+
+def split_record(record: Record, split: int, encoder: TextEncoder) -> list[Record]:
+    """Return the pieces of a record, of at most ``split`` tokens; a short text is one piece.
+
+    Their texts, one after another, are the text, character for character.
+    """
+    texts = split_text(record.text, encoder.token_spans(record.text), split)
+    return [
+        replace(record, id=piece_id(record.id, number), text=text, document=record.id)
+        for number, text in enumerate(texts)
+    ]
+
+
+def split_text(text: str, token_spans: Sequence[tuple[int, int]], max_tokens: int) -> list[str]:
+    """Split a text into pieces of at most ``max_tokens`` tokens; joined, they are the text.
+
+    ``token_spans`` are the tokens' character spans, ascending; several may cover one character. A piece ends
+    after the last paragraph, else sentence, else line of its final part, else at a word. White space belongs
+    to the piece before it.
+    """
+    spans = [span for span in token_spans if span[0] < span[1]]
+    pieces: list[str] = []
+    at = start = 0
+    while len(spans) - start > max_tokens:
+        end = _piece_end(text, spans, start, max_tokens)
+        stop = max(last for _, last in spans[start:end])
+        while stop < len(text) and text[stop].isspace():
+            stop += 1
+        pieces.append(text[at:stop])
+        at, start = stop, end
+        while start < len(spans) and spans[start][1] <= at:  # tokens of characters that the piece has
+            start += 1
+    if at < len(text) or not pieces:
+        pieces.append(text[at:])
+    return pieces
+
+
+class _Cut(IntEnum):
+    """The kinds of boundary between two tokens, from the worst to the best position for a cut."""
+
+    CHARACTER = 0
+    LETTERS = 1
+    WORD = 2
+    LINE = 3
+    SENTENCE = 4
+    PARAGRAPH = 5
+
+
+def _piece_end(text: str, spans: Sequence[tuple[int, int]], start: int, max_tokens: int) -> int:
+    """Return the token before which a piece that begins at token ``start`` ends."""
+    limit = start + max_tokens
+    preferred = max(start + 1, limit - int(_SEARCHED_SHARE * max_tokens))
+    best = max((_cut_before(text, spans, token), token) for token in range(preferred, limit + 1))
+    if best[0] >= _Cut.WORD:
+        return best[1]
+    for token in range(preferred - 1, start, -1):
+        if _cut_before(text, spans, token) >= _Cut.WORD:
+            return token
+    if best[0] > _Cut.CHARACTER:
+        return best[1]
+    whole = [token for token in range(start + 1, limit) if _cut_before(text, spans, token) > _Cut.CHARACTER]
+    return whole[-1] if whole else limit
+
+
+def _cut_before(text: str, spans: Sequence[tuple[int, int]], token: int) -> _Cut:
+    """Return the kind of boundary before a token (not the first)."""
+    (_, previous_end), (begin, stop) = spans[token - 1], spans[token]
+    if begin < previous_end:
+        return _Cut.CHARACTER
+    # Byte-level tokenizers include the space before a word in its token.
+    right = begin
+    while right < min(stop, begin + _MAX_WHITESPACE) and text[right].isspace():
+        right += 1
+    left = begin
+    while left > max(0, begin - _MAX_WHITESPACE) and text[left - 1].isspace():
+        left -= 1
+    gap = text[left:right]
+    before = text[max(0, left - 8) : left].rstrip(_CLOSERS)
+    if gap.count("\n") >= 2:
+        return _Cut.PARAGRAPH
+    if before.endswith(tuple(_UNSPACED_SENTENCE_ENDS)) or (gap and before.endswith(tuple(_SENTENCE_ENDS))):
+        return _Cut.SENTENCE
+    if "\n" in gap:
+        return _Cut.LINE
+    return _Cut.WORD if gap or _is_unspaced(text[begin]) else _Cut.LETTERS
+
+
+def _is_unspaced(character: str) -> bool:
+    """Return whether the character's script has no spaces between words (Chinese, Japanese, Thai, …)."""
+    return "\u0e00" <= character <= "\u0eff" or "\u2e80" <= character <= "\ua4cf"

@@ -1,0 +1,73 @@
+"""Turns of readers and writers of a collection that one process owns."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class OwnTurns:
+    """Many readers or one writer at a time; a writer that waits goes before readers that come later.
+
+    Within its turn a thread may begin further ones: a reader as a reader, a writer as either.
+    """
+
+    def __init__(self) -> None:
+        """Start without anybody."""
+        self._changed = threading.Condition()
+        self._readers = self._waiting = self._depth = 0
+        self._writer: int | None = None
+        self._own = threading.local()
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """See :class:`saeindex.protocols.Turns`."""
+        depth = getattr(self._own, "depth", 0)
+        with self._changed:
+            if not depth and self._writer != threading.get_ident():
+                while self._writer is not None or self._waiting:
+                    self._changed.wait()
+            self._readers += 1
+        self._own.depth = depth + 1
+        try:
+            yield
+        finally:
+            self._own.depth = depth
+            with self._changed:
+                self._readers -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """See :class:`saeindex.protocols.Turns`."""
+        me = threading.get_ident()
+        with self._changed:
+            if self._writer != me:
+                # A reader that waits for itself to end would wait for ever.
+                assert not getattr(self._own, "depth", 0)  # noqa: S101
+                self._waiting += 1
+                while self._writer is not None or self._readers:
+                    self._changed.wait()
+                self._waiting -= 1
+                self._writer = me
+            self._depth += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._depth -= 1
+                if not self._depth:
+                    self._writer = None
+                    self._changed.notify_all()
+
+
+class NoTurns:
+    """For a server's collection, which other processes may change at any time."""
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """See :class:`saeindex.protocols.Turns`."""
+        yield
+
+    writing = reading
