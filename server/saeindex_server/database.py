@@ -32,58 +32,88 @@ CREATE TABLE IF NOT EXISTS answers (
 
 
 class Database:
-    """One connection that threads use in turn; every transaction is synced to the disk."""
+    """One connection that writes, and others that read beside it; every transaction is synced to the disk.
+
+    Readers do not wait for a writer: they see what was committed before their statement began.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Open the database in a folder, which is created for its owner only."""
+        self._path = folder / FILE
+        self._writing, self._lock = threading.Lock(), threading.Lock()
+        # Connections that read, and that no thread uses at the moment; None when the file is closed.
+        self._idle: list[sqlite3.Connection] | None = []
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path = folder / FILE
-            path.touch(mode=0o600, exist_ok=True)
-            self._connection = sqlite3.connect(
-                path, check_same_thread=False, isolation_level=None, timeout=10
-            )
-            self._connection.row_factory = sqlite3.Row
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
-            self._connection.executescript(SCHEMA)
+            self._path.touch(mode=0o600, exist_ok=True)
+            self._writer = self._connected()
+            self._writer.execute("PRAGMA journal_mode = WAL")
+            self._writer.execute("PRAGMA synchronous = FULL")
+            self._writer.executescript(SCHEMA)
         except (OSError, sqlite3.Error) as error:
             do = "Check the path, its permissions and the disk; or name another folder with --state."
             raise StorageError(f"the server's state in {str(folder)!r}", str(error), do) from error
-        self._lock = threading.RLock()
-        found = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        found = self._writer.execute("PRAGMA user_version").fetchone()[0]
         if found not in (0, FORMAT):
             raise MismatchError(
                 f"the server's state in {str(folder)!r}",
                 f"it has format {found}, and this version writes {FORMAT}",
                 "Use the version that wrote it, or another folder.",
             )
-        self._connection.execute(f"PRAGMA user_version = {FORMAT}")
+        self._writer.execute(f"PRAGMA user_version = {FORMAT}")
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Run statements that are all written, or none."""
-        with self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
+        """Run statements that are all written, or none. What they wrote is read by them alone until then."""
+        with self._writing:
+            self._writer.execute("BEGIN IMMEDIATE")
             try:
-                yield self._connection
+                yield self._writer
+                self._writer.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                if self._writer.in_transaction:  # a full disk has ended it already
+                    self._writer.execute("ROLLBACK")
                 raise
-            self._connection.execute("COMMIT")
 
     def rows(self, statement: str, *values: Any) -> list[sqlite3.Row]:
         """Return what a question finds."""
-        with self._lock:
-            return self._connection.execute(statement, values).fetchall()
+        with self._reader() as connection:
+            return connection.execute(statement, values).fetchall()
 
     def row(self, statement: str, *values: Any) -> sqlite3.Row | None:
         """Return the first row of what a question finds."""
-        with self._lock:
-            found: sqlite3.Row | None = self._connection.execute(statement, values).fetchone()
-            return found
+        found = self.rows(statement, *values)
+        return found[0] if found else None
 
     def close(self) -> None:
         """Close the file."""
         with self._lock:
-            self._connection.close()
+            idle, self._idle = self._idle or [], None
+        for connection in idle:
+            connection.close()
+        with self._writing:
+            self._writer.close()
+
+    @contextmanager
+    def _reader(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection that only reads; there are as many as threads that read at the same time."""
+        with self._lock:
+            if self._idle is None:
+                raise sqlite3.ProgrammingError("the database is closed")
+            found = self._idle.pop() if self._idle else None
+        if found is None:
+            found = self._connected()
+            found.execute("PRAGMA query_only = ON")
+        try:
+            yield found
+        finally:
+            with self._lock:
+                if self._idle is None:
+                    found.close()
+                else:
+                    self._idle.append(found)
+
+    def _connected(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None, timeout=10)
+        connection.row_factory = sqlite3.Row
+        return connection
