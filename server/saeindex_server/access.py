@@ -61,14 +61,14 @@ class Access:
         self.need(scope)
         return AuthorisedIndex(self, hosted)
 
-    def jobs(self, limit: int, before: int | None, state: str | None) -> list[Job]:
+    async def jobs(self, limit: int, before: int | None, state: str | None) -> list[Job]:
         """Return the newest jobs that the caller may see."""
         owner = None if self.key.may("admin") else self.key.id
-        return self.service.jobs.newest(owner, limit, before, state)
+        return await self.service.read(lambda: self.service.jobs.newest(owner, limit, before, state))
 
-    def job(self, identity: str) -> Job:
+    async def job(self, identity: str) -> Job:
         """Return a job of this key; of any key for the scope admin. 404 for all others."""
-        job = self.service.jobs.get(identity)
+        job = await self.service.read(lambda: self.service.jobs.get(identity))
         if job is None or not (job.key == self.key.id or self.key.may("admin")):
             raise self.service.jobs.unknown(identity)
         return job
@@ -115,7 +115,7 @@ class AuthorisedIndex:
         return await self.access.service.run(alone)
 
     def note(self, action: str, **counts: Any) -> None:
-        """Write a line of the audit log."""
+        """Write a line of the audit log, which waits for the disk: not on the event loop."""
         self.access.service.audit.add(self.access.key.id, self.access.request_id, action, self.name, **counts)
 
 
@@ -125,7 +125,7 @@ async def caller(request: Request) -> Access:
     request_id = request_id_of(request)
     takes_results = MEDIA_TYPE in request.headers.get("accept", "")
     text = _presented(request)
-    if not service.needs_keys:  # a key is ignored: some clients always send one
+    if not await service.needs_keys():  # a key is ignored: some clients always send one
         return Access(service, LOCAL, request_id, takes_results)
     if text is None:
         found, do = "no key", "Send it as `Authorization: Bearer KEY`; `saeindex keys create` makes one."

@@ -49,7 +49,7 @@ class Application(FastAPI):
         """Return the application as the server calls it."""
         service: Service = self.state.service
         inner = super().build_middleware_stack()
-        door = Door(inner, service.settings, service.metrics, lambda: service.needs_keys)
+        door = Door(inner, service.settings, service.metrics, service.needs_keys)
         self.state.door = door
         return door
 

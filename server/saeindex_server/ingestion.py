@@ -8,11 +8,12 @@ import os
 import shutil
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
-from anyio import to_thread
+from anyio import CancelScope, to_thread
 
 from saeindex.errors import EngineDiedError, SaeIndexError
 from saeindex.files import sync
@@ -45,34 +46,57 @@ class Spooled:
     digest: bytes
 
 
-async def spool(chunks: AsyncIterator[bytes], path: Path, jobs: Jobs, limit: int, limit_all: int) -> Spooled:
+async def spool(chunks: AsyncIterator[bytes], path: Path, limit: int, room: int) -> Spooled:
     """Write what comes in to a file, and return when it is safe on the disk.
 
-    The sender waits for the disk. 413 for more than ``limit`` bytes, 503 where all that waits would be more
-    than ``limit_all``, or the disk would be full.
+    The sender waits for the disk, and the event loop does not. 413 for more than ``limit`` bytes, 503 for
+    more than ``room``, or where the disk would be full.
     """
-    draft, digest, size, lines = path.with_suffix(".part"), hashlib.sha256(), 0, 0
-    last = b"\n"
-    room = limit_all - jobs.spooled()
+    draft = await to_thread.run_sync(_Draft, path, limit, room)
     try:
-        with draft.open("wb") as file:
-            async for block in _blocks(chunks):
-                size += len(block)
-                if size > limit:
-                    do = "Send it in several requests."
-                    raise Refusal(413, "records to index", f"more than {limit:,} bytes", do)
-                if size > room or shutil.disk_usage(path.parent).free < FREE_BYTES + len(block):
-                    found, do = "no room for what waits to be indexed", "Send them again later."
-                    raise Refusal(503, "records to index", found, do, {"Retry-After": "30"})
-                digest.update(block)
-                lines, last = lines + block.count(b"\n"), block[-1:]
-                await to_thread.run_sync(file.write, block)
-            await to_thread.run_sync(_synced, file)
-        await to_thread.run_sync(_kept, draft, path)
+        async for block in _blocks(chunks):
+            await to_thread.run_sync(draft.add, block)
+        return await to_thread.run_sync(draft.keep)
     except BaseException:
-        draft.unlink(missing_ok=True)
+        with CancelScope(shield=True):
+            await to_thread.run_sync(draft.drop)
         raise
-    return Spooled(size, lines + (last != b"\n"), digest.digest())
+
+
+class _Draft:
+    """A file that records are written to; it has its name when it is complete."""
+
+    def __init__(self, path: Path, limit: int, room: int) -> None:
+        self._path, self._limit, self._room = path, limit, room
+        self._draft = path.with_suffix(".part")
+        self._file = self._draft.open("wb")
+        self._digest, self._size, self._lines, self._last = hashlib.sha256(), 0, 0, b"\n"
+
+    def add(self, block: bytes) -> None:
+        self._size += len(block)
+        if self._size > self._limit:
+            do = "Send it in several requests."
+            raise Refusal(413, "records to index", f"more than {self._limit:,} bytes", do)
+        if self._size > self._room or shutil.disk_usage(self._path.parent).free < FREE_BYTES + len(block):
+            found, do = "no room for what waits to be indexed", "Send them again later."
+            raise Refusal(503, "records to index", found, do, {"Retry-After": "30"})
+        self._digest.update(block)
+        self._lines, self._last = self._lines + block.count(b"\n"), block[-1:]
+        self._file.write(block)
+
+    def keep(self) -> Spooled:
+        """Sync the file and give it its name."""
+        with self._file:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        self._draft.replace(self._path)
+        sync(self._path.parent)
+        return Spooled(self._size, self._lines + (self._last != b"\n"), self._digest.digest())
+
+    def drop(self) -> None:
+        with suppress(OSError):  # a full disk: what is still to be written is not needed
+            self._file.close()
+        self._draft.unlink(missing_ok=True)
 
 
 async def _blocks(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -86,16 +110,6 @@ async def _blocks(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             waiting, size = [], 0
     if waiting:
         yield b"".join(waiting)
-
-
-def _synced(file: IO[bytes]) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _kept(draft: Path, path: Path) -> None:
-    draft.replace(path)
-    sync(path.parent)
 
 
 class Ingestion:

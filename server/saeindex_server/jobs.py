@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 State: TypeAlias = Literal["queued", "running", "done", "failed", "cancelled"]
 UNFINISHED = ("queued", "running")
 SPOOL, RESULTS = "spool", "results"
+WAITING = "SELECT COUNT(*) AS n FROM jobs WHERE state IN ('queued', 'running')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +110,9 @@ class Jobs:
         total: int | None = None,
     ) -> Job:
         """Queue a job; 503 while too many wait."""
-        self.check_room()
         identity = identity or new_id()
         with self._database.transaction() as statements:
+            self._check(statements.execute(WAITING).fetchone())
             statements.execute(
                 "INSERT INTO jobs"
                 " (id, kind, state, index_name, key, condition, asked, read, total, created, bytes)"
@@ -124,9 +125,17 @@ class Jobs:
         assert found is not None  # noqa: S101
         return found
 
+    def forget(self, identity: str) -> None:
+        """Delete the records that came in for a job, unless it was queued."""
+        if self.get(identity) is None:
+            self.spooled_file(identity).unlink(missing_ok=True)
+
     def check_room(self) -> None:
         """Refuse (503) a further job while too many wait or run."""
-        if self.waiting() >= self._max_jobs:
+        self._check(self._database.row(WAITING))
+
+    def _check(self, row: sqlite3.Row | None) -> None:
+        if row is not None and row["n"] >= self._max_jobs:
             found, do = f"{self._max_jobs:,} jobs wait already", "Ask again later."
             raise Refusal(503, "a job", found, do, {"Retry-After": "10"})
 
@@ -150,7 +159,7 @@ class Jobs:
 
     def waiting(self) -> int:
         """Return the number of jobs that wait or run."""
-        row = self._database.row("SELECT COUNT(*) AS n FROM jobs WHERE state IN ('queued', 'running')")
+        row = self._database.row(WAITING)
         return 0 if row is None else int(row["n"])
 
     def spooled(self) -> int:

@@ -7,7 +7,6 @@ import hmac
 import json
 import re
 import secrets
-import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -89,8 +88,8 @@ class KeyStore:
         self._database = database
         self._known: dict[str, bytes] = {}
         self._pepper = secrets.token_bytes(32)
-        self._deriving = threading.Lock()
-        self._are_on = False
+        # Whether a key was found to exist, by `look`: none is ever deleted.
+        self.are_on = False
 
     def create(
         self,
@@ -118,10 +117,11 @@ class KeyStore:
         identity, secret, salt = secrets.token_hex(6), secrets.token_urlsafe(32), secrets.token_bytes(16)
         end = None if days is None else _at(timedelta(days=days))
         key = Key(identity, name, frozenset(wanted), frozenset(indexes), condition, _now(), end)
+        digest = _derived(secret, salt)
         with self._database.transaction() as statements:
             statements.execute(
                 "INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
-                (identity, name, salt, _derived(secret, salt), json.dumps(sorted(wanted)),
+                (identity, name, salt, digest, json.dumps(sorted(wanted)),
                  json.dumps(sorted(indexes)), condition, key.created, end),
             )  # fmt: skip
         return key, f"sae_{identity}_{secret}"
@@ -135,11 +135,10 @@ class KeyStore:
         row = self._database.row("SELECT COUNT(*) AS n FROM keys")
         return 0 if row is None else int(row["n"])
 
-    @property
-    def are_on(self) -> bool:
-        """Whether a key was ever made; the file is asked until one was."""
-        self._are_on = self._are_on or self.count() > 0
-        return self._are_on
+    def look(self) -> bool:
+        """Return whether a key was ever made; the file is asked until one was."""
+        self.are_on = self.are_on or self.count() > 0
+        return self.are_on
 
     def revoke(self, identity: str) -> Key:
         """End a key now; NotFoundError if there is none of that id."""
@@ -154,26 +153,32 @@ class KeyStore:
 
     def verified(self, text: str) -> Key | None:
         """Return the key of a text, or None if it is not one, not right, revoked or at its end."""
-        found = _KEY.fullmatch(text) if len(text) <= MAX_CHARS else None
-        if found is None:
+        if (found := _parts(text)) is None:
             return None
-        identity, secret = found.groups()
+        identity, secret = found
         row = self._database.row("SELECT * FROM keys WHERE id = ?", identity)
         if row is None or not self._is_right(identity, secret, row):
             return None
         key = _read(row)
         return key if key.is_valid else None
 
+    def is_quick(self, text: str) -> bool:
+        """Return, from memory, whether a text is checked without the cost: right once before, or no key."""
+        found = _parts(text)
+        return found is None or hmac.compare_digest(self._known.get(found[0], b""), self._quick(found[1]))
+
     def _is_right(self, identity: str, secret: str, row: sqlite3.Row) -> bool:
         """Return whether a secret is that of a key; one that was right once is compared without the cost."""
-        quick = hmac.digest(self._pepper, secret.encode(), "sha256")
+        quick = self._quick(secret)
         if hmac.compare_digest(self._known.get(identity, b""), quick):
             return True
-        with self._deriving:  # a flood of wrong keys takes one thread, not all
-            is_right = hmac.compare_digest(_derived(secret, row["salt"]), row["digest"])
+        is_right = hmac.compare_digest(_derived(secret, row["salt"]), row["digest"])
         if is_right:
             self._known[identity] = quick
         return is_right
+
+    def _quick(self, secret: str) -> bytes:
+        return hmac.digest(self._pepper, secret.encode(), "sha256")
 
 
 def mandatory_filter(where: str | None, query_filter: Mapping[str, Any] | None) -> str | None:
@@ -203,6 +208,12 @@ def _checked_scopes(scopes: Collection[str]) -> set[Scope]:
             f"scopes {', '.join(sorted(scopes)) or '(none)'}", "no such scope", f"Use {', '.join(SCOPES)}."
         )
     return wanted
+
+
+def _parts(text: str) -> tuple[str, str] | None:
+    """Return the id and the secret of a key's text; None if it is not one."""
+    found = _KEY.fullmatch(text) if len(text) <= MAX_CHARS else None
+    return None if found is None else (found[1], found[2])
 
 
 def _derived(secret: str, salt: bytes) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -41,7 +41,13 @@ ALWAYS = ("/livez", "/readyz", "/metrics")
 class Door:
     """The first and last that a request meets; it refuses requests (503) while too many are inside."""
 
-    def __init__(self, app: ASGIApp, settings: ServerSettings, metrics: Metrics, needs_keys: Any) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: ServerSettings,
+        metrics: Metrics,
+        needs_keys: Callable[[], Awaitable[bool]],
+    ) -> None:
         """``needs_keys`` is asked whether keys are on; without, only names of this machine are taken."""
         self._app, self._settings, self._metrics = app, settings, metrics
         self._needs_keys = needs_keys
@@ -71,7 +77,7 @@ class Door:
                 ]
             await send(message)
 
-        refusal = self._refusal(scope, headers)
+        refusal = await self._refusal(scope, headers)
         if refusal is not None:
             await problem_response(refusal, request_id)(scope, receive, sent)
         else:
@@ -82,11 +88,12 @@ class Door:
                 self.running -= 1
         self._noted(scope, request_id, status, time.perf_counter() - started)
 
-    def _refusal(self, scope: Scope, headers: dict[bytes, bytes]) -> Refusal | None:
+    async def _refusal(self, scope: Scope, headers: dict[bytes, bytes]) -> Refusal | None:
         asked = f"{scope['method']} {scope['path'][:200]}"
         name = _PORT.sub("", headers.get(b"host", b"").decode("latin-1")).strip("[]")
-        is_any = self._needs_keys() and not self._settings.hosts
-        if not is_any and name not in LOOPBACK and name not in self._settings.hosts:
+        hosts = self._settings.hosts
+        is_named = name in LOOPBACK or name in hosts  # the keys are asked about last: that may take a thread
+        if not is_named and (hosts or not await self._needs_keys()):
             do = "Call it by its own name, or start it with --hosts."
             return Refusal(421, asked, f"it was called {name!r:.80}", do)
         if self.running >= self._most and scope["path"] not in ALWAYS:

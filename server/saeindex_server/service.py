@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 AUDIT_FILE = "audit.jsonl"
+# Threads that read the database for requests, and that write to it; searches have threads of their own.
+READERS, WRITERS = 8, 4
 
 
 class Service:
@@ -53,18 +55,16 @@ class Service:
             self.jobs, self.hosts, settings.analysis_memory, settings.analysis_timeout
         )
         self._buckets: dict[str, tuple[float, float]] = {}
-        self._limiter: CapacityLimiter | None = None
+        self._running = CapacityLimiter(settings.max_running)
+        self._reading, self._writing = CapacityLimiter(READERS), CapacityLimiter(WRITERS)
+        # A flood of wrong keys takes one thread, and no key that was right once waits for it.
+        self._deriving = CapacityLimiter(1)
         self._changing: set[tuple[str, str]] = set()
         self.is_ready = self._is_stopped = False
 
-    @property
-    def needs_keys(self) -> bool:
-        """Whether every request needs a key: not on loopback before the first key was made."""
-        return not self.settings.is_loopback or self.keys.are_on
-
     def start(self) -> None:
         """Open the indexes, then begin with what waits."""
-        if not self.settings.is_loopback and not self.keys.are_on:
+        if not self.keys.look() and not self.settings.is_loopback:
             raise InvalidInputError(
                 f"serve on {self.settings.host}",
                 "anybody in the network could use it: there is no key",
@@ -77,7 +77,7 @@ class Service:
         self.ingestion.start()
         self.analysis.start()
         self.is_ready = True
-        log("ready", indexes=[hosted.name for hosted in self.hosts], needs_keys=self.needs_keys)
+        log("ready", indexes=[hosted.name for hosted in self.hosts], needs_keys=self.keys.are_on)
 
     def stop(self) -> None:
         """End: what runs is finished or queued again, and the indexes are closed."""
@@ -99,18 +99,29 @@ class Service:
         A function that took too long runs to its end, but nobody waits for it.
         """
         limit = self.settings.timeout if seconds is None else seconds
-        if self._limiter is None:
-            self._limiter = CapacityLimiter(self.settings.max_running)
         try:
             with anyio.fail_after(limit):
-                return await to_thread.run_sync(function, abandon_on_cancel=True, limiter=self._limiter)
+                return await to_thread.run_sync(function, abandon_on_cancel=True, limiter=self._running)
         except TimeoutError:
             do = "Ask for less, or raise the server's --timeout."
             raise Refusal(504, "a request", f"it took longer than {limit:g} s", do) from None
 
+    async def read(self, function: Callable[[], R]) -> R:
+        """Return what a function reads from the database; searches and writes take other threads."""
+        return await to_thread.run_sync(function, limiter=self._reading)
+
+    async def write(self, function: Callable[[], R]) -> R:
+        """Run a function that writes to the database, or to the audit log, and waits for the disk."""
+        return await to_thread.run_sync(function, limiter=self._writing)
+
+    async def needs_keys(self) -> bool:
+        """Return whether every request needs a key: not on loopback before the first key was made."""
+        return not self.settings.is_loopback or self.keys.are_on or await self.read(self.keys.look)
+
     async def verified(self, text: str) -> Key | None:
         """Return the key of a text; the first use of a key in a run takes some time."""
-        return await to_thread.run_sync(self.keys.verified, text)
+        limiter = self._reading if self.keys.is_quick(text) else self._deriving
+        return await to_thread.run_sync(self.keys.verified, text, limiter=limiter)
 
     def count_request(self, key: Key) -> None:
         """Refuse (429) a request of a key that makes more than it may (a token bucket)."""
@@ -139,25 +150,35 @@ class Service:
         if len(token) > 200:
             raise InvalidInputError("Idempotency-Key", "longer than 200 characters", "Use a shorter one.")
         place = (key.id, token)
+        is_first = place not in self._changing  # taken before anything is awaited
+        self._changing.add(place)
+        try:
+            known = await self.read(lambda: self._answer(place, digest))
+            if known is not None:
+                return known, True
+            if not is_first:
+                raise Refusal(409, "Idempotency-Key", "the first request with it still runs", "Wait.")
+            found = await call()
+            await self.write(lambda: self._keep_answer(place, digest, found))
+        finally:
+            if is_first:
+                self._changing.discard(place)
+        return found, False
+
+    def _answer(self, place: tuple[str, str], digest: bytes) -> Any:
+        """Return the answer to an earlier request of a key's token, None without one."""
         known = self.database.row("SELECT * FROM answers WHERE key = ? AND token = ?", *place)
         if known is not None and known["digest"] != digest:
             do = "Use a new one for each request."
             raise InvalidInputError("Idempotency-Key", "it came with another request before", do)
-        if known is not None:
-            return json.loads(known["body"]), True
-        if place in self._changing:
-            raise Refusal(409, "Idempotency-Key", "the first request with it still runs", "Wait.")
-        self._changing.add(place)
-        try:
-            found = await call()
-            with self.database.transaction() as statements:
-                statements.execute(
-                    "INSERT INTO answers VALUES (?, ?, ?, ?, 200, ?)",
-                    (*place, digest, now(), json.dumps(found)),
-                )
-        finally:
-            self._changing.discard(place)
-        return found, False
+        return None if known is None else json.loads(known["body"])
+
+    def _keep_answer(self, place: tuple[str, str], digest: bytes, found: Any) -> None:
+        with self.database.transaction() as statements:
+            statements.execute(
+                "INSERT INTO answers VALUES (?, ?, ?, ?, 200, ?)",
+                (*place, digest, now(), json.dumps(found)),
+            )
 
     def _forget_answers(self) -> None:
         with self.database.transaction() as statements:

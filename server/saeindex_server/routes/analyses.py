@@ -45,12 +45,12 @@ async def analysed(access: Access, name: str, method: str, body: Body, wait: flo
     index, asked = access.index(name, "analyse"), body.options()
     if asked.get(OTHER) is not None:
         asked[OTHER] = access.index(asked[OTHER], "analyse").name
-    jobs = access.service.jobs
-    job = jobs.add(method, index.name, access.key.id, asked, index.condition)
+    jobs, key = access.service.jobs, access.key.id
+    job = await access.service.write(lambda: jobs.add(method, index.name, key, asked, index.condition))
     end = time.monotonic() + wait
     while not job.is_finished and time.monotonic() < end:
         await anyio.sleep(STEP)
-        job = access.job(job.id)
+        job = await access.job(job.id)
     return await result(access, job) if job.is_finished else reply(job.to_json(), 202, _at(job))
 
 

@@ -36,7 +36,7 @@ async def list_jobs(
     """Return the jobs of the key, the newest first; with the scope admin, of all keys."""
     if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
         raise InvalidInputError("cursor", "not one of this list", "Use `next` of the page before.")
-    found = access.jobs(limit + 1, None if cursor is None else int(cursor), state)
+    found = await access.jobs(limit + 1, None if cursor is None else int(cursor), state)
     later = str(found[limit - 1].number) if len(found) > limit else None
     return reply({"jobs": [job.to_json() for job in found[:limit]], "next": later})
 
@@ -44,19 +44,21 @@ async def list_jobs(
 @router.get("/{identity}", summary="Show a job", response_model=replies.JobReply)
 async def show_job(identity: str, access: Caller) -> Response:
     """Return a job: its state, how far it is, and what it found or why it failed."""
-    return reply(access.job(identity).to_json())
+    job = await access.job(identity)
+    return reply(job.to_json())
 
 
 @router.delete("/{identity}", summary="Cancel a job", response_model=replies.JobReply)
 async def cancel_job(identity: str, access: Caller) -> Response:
     """Cancel a job; what it has done stays."""
-    job = access.job(identity)
+    job = await access.job(identity)
     access.need("write" if job.kind == "records" else "analyse")
-    return reply(access.service.jobs.cancel(job).to_json())
+    cancelled = await access.service.write(lambda: access.service.jobs.cancel(job))
+    return reply(cancelled.to_json())
 
 
-def _followed(identity: str, access: Caller) -> Job:
-    return access.job(identity)
+async def _followed(identity: str, access: Caller) -> Job:
+    return await access.job(identity)
 
 
 @router.get("/{identity}/events", summary="Follow a job", response_class=EventSourceResponse)
@@ -72,14 +74,14 @@ async def follow_job(
         if job.is_finished or access.service.jobs.is_closed:
             return
         await anyio.sleep(STEP)
-        job = access.job(identity)
+        job = await access.job(identity)
 
 
 @router.get("/{identity}/result", summary="What an analysis found", response_model=replies.AnalysisReply,
             responses=problems(409))  # fmt: skip
 async def show_result(identity: str, access: Caller) -> Response:
     """Return what an analysis found; 409 before it is done."""
-    job = access.job(identity)
+    job = await access.job(identity)
     if job.kind == "records" or job.state in ("queued", "running", "cancelled"):
         what = "it adds records" if job.kind == "records" else f"it is {job.state}"
         raise MismatchError(f"the result of job {identity!r}", what, "Follow it: GET …/events.")
@@ -90,7 +92,7 @@ async def show_result(identity: str, access: Caller) -> Response:
             responses={**LINES, **problems(409)})  # fmt: skip
 async def show_rejects(identity: str, access: Caller) -> Response:
     """Stream the records that a job could not index, each with its position and the reason, as NDJSON."""
-    job = access.job(identity)
+    job = await access.job(identity)
     if job.kind != "records":
         raise MismatchError(f"the rejects of job {identity!r}", f"it is a {job.kind}", "Ask for its result.")
     lines = await access.index(job.index, "write").run(lambda index: list(rejects_of(index, job)))

@@ -59,4 +59,5 @@ async def metrics(access: Caller, request: Request) -> Response:
     """Return measurements in Prometheus' text format; needs the scope admin."""
     access.need("admin")
     running = request.app.state.door.running
-    return Response(access.service.measured(running), media_type=METRICS)
+    page = await access.service.read(lambda: access.service.measured(running))
+    return Response(page, media_type=METRICS)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict
 from typing import Annotated, Any
 
+from anyio import CancelScope
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import ValidationError
@@ -63,7 +64,7 @@ async def add_records(
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in (*TYPES, JSON):
         raise Refusal(415, f"the type {kind!r:.80}", "it is not taken", f"Send {JSON} or {NDJSON}.")
-    jobs.check_room()
+    await access.service.read(jobs.check_room)
     columns = {"text": "text"} if kind == JSON else {"text": text_field, "id": id_field}
     asked: dict[str, Any] = {"columns": {key: one for key, one in columns.items() if one is not None} or None}
     if split is not None:
@@ -72,25 +73,22 @@ async def add_records(
     identity = new_id()
     chunks = _lines(await _body(request, settings.max_body_bytes)) if kind == JSON else request.stream()
     limit = settings.max_upload_bytes
-    path = jobs.spooled_file(identity)
-    taken = await spool(chunks, path, jobs, limit, settings.max_spool_bytes)
+    room = settings.max_spool_bytes - await access.service.read(jobs.spooled)
+    taken = await spool(chunks, jobs.spooled_file(identity), limit, room)
     try:
         token = request.headers.get(HEADER)
         found, is_replayed = await access.service.once(
-            access.key, token, taken.digest, lambda: _queued(index, identity, asked, taken)
-        )
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-    if is_replayed:
-        path.unlink(missing_ok=True)
+            access.key, token, taken.digest,
+            lambda: access.service.write(lambda: _queued(index, identity, asked, taken)),
+        )  # fmt: skip
+    finally:
+        with CancelScope(shield=True):
+            await access.service.write(lambda: jobs.forget(identity))
     headers = {"Location": f"/v1/jobs/{found['id']}"} | ({REPLAYED: "true"} if is_replayed else {})
     return reply(found, 202, headers)
 
 
-async def _queued(
-    index: AuthorisedIndex, identity: str, asked: dict[str, Any], taken: Spooled
-) -> dict[str, Any]:
+def _queued(index: AuthorisedIndex, identity: str, asked: dict[str, Any], taken: Spooled) -> dict[str, Any]:
     access = index.access
     job: Job = access.service.jobs.add(
         "records", index.name, access.key.id, asked, identity=identity, size=taken.size, total=taken.lines
