@@ -6,6 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from saeindex.errors import EngineDiedError, InvalidInputError, NotFoundError, SaeIndexError
 from saeindex.index import FeatureIndex
-from saeindex_server.logs import log
+from saeindex_server.logs import log, log_failure
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
@@ -27,15 +28,28 @@ SUFFIX = ".idx"
 PARTS = 32
 # Seconds after which the manifest of a collection on a server, which others may change, is read again.
 FRESH = 5.0
+# Seconds for which a part is used after the revision that it was made for was replaced: what its features
+# mean, and its sample, may be that old. Which records are in it is asked of the engine each time.
+LAG = 60.0
 
 
 @dataclass(slots=True)
 class _Part:
     """The records of one filter as an index, made of the whole at a revision."""
 
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    revision: str = ""
+    # Held by who makes it.
+    making: threading.Lock = field(default_factory=threading.Lock)
     index: FeatureIndex | None = None
+    # When its revision was last seen to be that of the whole, once it is not.
+    replaced: float | None = None
+    is_asked_for: bool = False
+    # The revision at which it could not be made in the background.
+    failed: str | None = None
+
+    def usable(self, lag: float) -> FeatureIndex | None:
+        """Return the index, unless its revision was replaced more than ``lag`` seconds ago."""
+        is_late = self.replaced is not None and time.monotonic() - self.replaced > lag
+        return None if is_late else self.index
 
 
 class HostedIndex:
@@ -58,6 +72,9 @@ class HostedIndex:
         self._whole: FeatureIndex | None = None
         self._parts: OrderedDict[str, _Part] = OrderedDict()
         self._read, self._revision = 0.0, ""
+        # The revision that was seen last, and when.
+        self._seen, self._seen_at = "", 0.0
+        self._background = ThreadPoolExecutor(1, f"saeindex-parts-{self.name}")
 
     def whole(self) -> FeatureIndex:
         """Return the whole index; it is opened if it is not."""
@@ -70,8 +87,14 @@ class HostedIndex:
             return self._whole
 
     def index(self, condition: str | None) -> FeatureIndex:
-        """Return the index that a key with this filter sees (as JSON; None: the whole)."""
+        """Return the index that a key with this filter sees (as JSON; None: the whole).
+
+        After a write, a part is made again in the background, and used as it was for at most ``LAG`` seconds.
+        """
         whole = self.whole()
+        if condition is None and self.url is not None:
+            return whole
+        revision = self._noticed(whole)
         if condition is None:
             return whole
         with self._lock:
@@ -79,11 +102,56 @@ class HostedIndex:
             self._parts.move_to_end(condition)
             while len(self._parts) > PARTS:
                 self._parts.popitem(last=False)
-        with part.lock:
-            revision = self.revision(whole)
-            if part.index is None or part.revision != revision:
-                part.index, part.revision = whole.part(query_filter=filter_of(condition)), revision
-            return part.index
+            index = part.usable(LAG)
+            is_wanted = part.replaced is not None and not part.is_asked_for and part.failed != revision
+            if index is not None and is_wanted and self._whole is whole:
+                part.is_asked_for = True
+                self._background.submit(self._make_behind, condition, part, whole)
+        return self._made(condition, part, whole, LAG) if index is None else index
+
+    def settle(self) -> None:
+        """Wait for the parts that are made in the background."""
+        self._background.submit(lambda: None).result()
+
+    def _noticed(self, whole: FeatureIndex) -> str:
+        """Return the revision; parts of the one before are as old as when that was last seen."""
+        revision, now = self.revision(whole), time.monotonic()
+        with self._lock:
+            if revision != self._seen:
+                for part in self._parts.values():
+                    part.replaced = self._seen_at if part.replaced is None else part.replaced
+            self._seen, self._seen_at = revision, now
+        return revision
+
+    def _made(
+        self, condition: str, part: _Part, whole: FeatureIndex, lag: float, with_sample: bool = False
+    ) -> FeatureIndex:
+        """Return a part that is no older than ``lag``; it is made if another thread has not done so."""
+        with part.making:
+            with self._lock:
+                known = part.usable(lag)
+            if known is not None:
+                return known
+            began, revision = time.monotonic(), self.revision(whole)
+            made = whole.part(query_filter=filter_of(condition))
+            if with_sample and made.manifest.counts.points:
+                made.collection.sample()
+            with self._lock:
+                if self._whole is whole:  # else its engine died meanwhile
+                    part.index, part.replaced = made, None if revision == self._seen else began
+            return made
+
+    def _make_behind(self, condition: str, part: _Part, whole: FeatureIndex) -> None:
+        try:
+            self._made(condition, part, whole, 0.0, with_sample=True)
+        except EngineDiedError:
+            self._bury(whole)
+        except Exception as error:
+            if self._whole is whole:
+                part.failed = self._seen
+                log_failure(f"part of {self.name}", error)
+        finally:
+            part.is_asked_for = False
 
     def revision(self, whole: FeatureIndex) -> str:
         """Return the revision of the index; that of a collection on a server is read again at times."""
@@ -119,6 +187,7 @@ class HostedIndex:
                 self._whole.close()
             self._whole = None
             self._parts.clear()
+        self._background.shutdown(wait=False, cancel_futures=True)
 
     def _bury(self, dead: FeatureIndex | None) -> None:
         """Close an index whose engine died, and open it again unless another thread has done so."""
