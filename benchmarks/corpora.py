@@ -15,8 +15,8 @@ import numpy as np
 from benchmarks import data, mixture
 from benchmarks.data import has_value, properties
 from saeindex import FeatureIndex, FeatureSpace, Record, open_encoder
-from saeindex.state.rows import Rows
-from saeindex.state.sample import Neighbourhood
+from saeindex.collection.rows import Rows
+from saeindex.collection.sample import Neighbourhood
 from saeindex.concepts.resolver import said_by
 from saeindex.config import DEFAULT_SPACE, DENSE, SAE
 from saeindex.stores.base import pages

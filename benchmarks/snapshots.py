@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 from benchmarks import data
 from benchmarks.corpora import CachedEncoder
 from saeindex import FeatureSpace
-from saeindex.state.snapshot import Snapshot
+from saeindex.collection.snapshot import Snapshot
 from saeindex.config import DEFAULT_SPACE
 
 

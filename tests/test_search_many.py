@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from saeindex import FeatureIndex, FeatureSpace, Query, Record, open_encoder
-from saeindex.state.caches import KEPT, QueryVectors
+from saeindex.collection.caches import KEPT, QueryVectors
 from saeindex.errors import InvalidInputError, UnknownConceptError
 from saeindex.search.planner import Planner
 from saeindex.search.searcher import Searcher

@@ -69,7 +69,7 @@ def resolved(corpora: Sequence[Corpus], method: dict[str, Any]) -> list[Judged]:
 
 def selection(corpus: Corpus, query: int, method: dict[str, Any]) -> list[str]:
     """Return the ids of the records that a where clause of the description selects."""
-    from saeindex.state.records import record_ids
+    from saeindex.collection.records import record_ids
 
     text = corpus.text(query).replace('"', '\\"')
     plan = corpus.index.plan(where=f'"{text}"', **method)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from saeindex import FeatureSpace
-from saeindex.state.snapshot import Snapshot
+from saeindex.collection.snapshot import Snapshot
 
 
 def made_snapshot(

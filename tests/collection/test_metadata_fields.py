@@ -9,7 +9,7 @@ import pytest
 from saeindex.indexing.passages import PassageOptions
 
 from saeindex import FeatureIndex, FeatureSpace, Record
-from saeindex.state import metadata_fields as module
+from saeindex.collection import metadata_fields as module
 from tests.cli.test_cli import called
 from tests.samples import RecordingEncoder, sample_records
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from saeindex import FeatureIndex, FeatureSpace, Record
-from saeindex.state.rows import concept_matrix, read_rows, tokens
-from saeindex.state.sample import CollectionSample, Neighbourhood, nearest_rows, read_sample
+from saeindex.collection.rows import concept_matrix, read_rows, tokens
+from saeindex.collection.sample import CollectionSample, Neighbourhood, nearest_rows, read_sample
 from saeindex.errors import InvalidInputError
 from tests.samples import RecordingEncoder, all_points, code_of, dense, sample_records
 from tests.search.sampled_indexes import memory_index, sampled

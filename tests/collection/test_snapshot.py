@@ -11,7 +11,7 @@ import pytest
 from saeindex.indexing.passages import PassageOptions
 
 from saeindex import FeatureIndex, Record
-from saeindex.state.rows import tokens
+from saeindex.collection.rows import tokens
 from saeindex.config import DENSE, SAE
 from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.indexing.points import point_id

@@ -12,7 +12,7 @@ import pytest
 from saeindex.indexing.passages import PassageOptions
 
 from saeindex import FeatureIndex, FeatureSpace, Record
-from saeindex.state.stored import PARTS
+from saeindex.collection.stored import PARTS
 from saeindex.errors import InvalidInputError
 from tests.cli.test_cli import call, called
 from tests.samples import RecordingEncoder, sample_records

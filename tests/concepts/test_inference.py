@@ -9,8 +9,8 @@ import pytest
 from scipy.special import logsumexp
 
 from saeindex import FeatureIndex, FeatureSpace
-from saeindex.state.rows import Rows
-from saeindex.state.sample import CollectionSample
+from saeindex.collection.rows import Rows
+from saeindex.collection.sample import CollectionSample
 from saeindex.concepts.inference import Asked, Inference, Pool, Recipe, infer, pool_of
 from saeindex.concepts.scorer import Scorer
 from saeindex.concepts.weighting import contrast, over_represented

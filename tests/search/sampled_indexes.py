@@ -9,7 +9,7 @@ import pytest
 from qdrant_client import QdrantClient
 
 from saeindex import FeatureIndex, FeatureSpace, Record
-from saeindex.state import collection, sample
+from saeindex.collection import collection, sample
 from saeindex.protocols import TextEncoder
 
 

@@ -10,7 +10,7 @@ import pytest
 from qdrant_client.models import FieldCondition, Filter, MatchValue, Range
 
 from saeindex import FeatureIndex, FeatureSpace
-from saeindex.state import statistics
+from saeindex.collection import statistics
 from saeindex.search.cardinality import sampled_share
 from tests.samples import RecordingEncoder, sample_records
 

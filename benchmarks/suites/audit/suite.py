@@ -35,7 +35,7 @@ from saeindex.analysis.stats.design import design_of
 from saeindex.analysis.stats.evidence import Evidence, evidence_of
 from saeindex.analysis.stats.family_test import run_tests
 from saeindex.analysis.stats.groups import Groups
-from saeindex.state.snapshot import Snapshot
+from saeindex.collection.snapshot import Snapshot
 from saeindex.concepts.named_concept import ConceptReader, NamedConcept
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ from saeindex.analysis.stats.groups import Groups
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.state.snapshot import Snapshot
+    from saeindex.collection.snapshot import Snapshot
 
 Ints: TypeAlias = "NDArray[np.int64]"
 # The periods (m,), -1 for none, or the rows of a window or a set.

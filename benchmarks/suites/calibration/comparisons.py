@@ -23,7 +23,7 @@ from saeindex.analysis.stats.groups import Groups
 from saeindex.concepts.named_concept import NamedConcept
 
 if TYPE_CHECKING:
-    from saeindex.state.snapshot import Snapshot
+    from saeindex.collection.snapshot import Snapshot
 
 Assign: TypeAlias = Callable[["Snapshot", np.random.Generator], Groups]
 # A corpus, or its first units: of a field, so many.

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
     from saeindex.analysis.correlate.pair_tests import PairTables
-    from saeindex.state.snapshot import Snapshot
+    from saeindex.collection.snapshot import Snapshot
 
     Ints = NDArray[np.int64]
 

@@ -13,7 +13,7 @@ from benchmarks.snapshots import default_space, encoder, labelled
 from benchmarks.suites.diff.calibration import Prepared
 from benchmarks.suites.drift.chance import prepared_of
 from saeindex.analysis.diff.diff import joined
-from saeindex.state.snapshot import Snapshot
+from saeindex.collection.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

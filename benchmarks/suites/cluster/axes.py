@@ -23,12 +23,12 @@ from saeindex import FeatureSpace
 from saeindex.analysis.cluster.axis import Axis, AxisValue
 from saeindex.analysis.cluster.axis_scores import axis_evidence
 from saeindex.analysis.cluster.views import Views
-from saeindex.state.snapshot import Snapshot
+from saeindex.collection.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.state.sample import CollectionSample
+    from saeindex.collection.sample import CollectionSample
     from saeindex.concepts.weighting import Doubles
     from saeindex.types import FloatArray, Record
 

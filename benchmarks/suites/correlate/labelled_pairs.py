@@ -16,7 +16,7 @@ from benchmarks.data import properties
 from benchmarks.suites.correlate.planted_pairs import correlation
 from saeindex import FeatureSpace
 from saeindex.analysis.correlate.named_pairs import z_scores
-from saeindex.state.snapshot import Snapshot
+from saeindex.collection.snapshot import Snapshot
 from saeindex.concepts.named_concept import ConceptReader, Membership, NamedConcept
 
 if TYPE_CHECKING:

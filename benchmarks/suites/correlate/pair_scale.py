@@ -13,7 +13,7 @@ import psutil
 
 from saeindex import FeatureSpace
 from saeindex.analysis.correlate.all_pairs import correlate_open
-from saeindex.state.snapshot import Snapshot
+from saeindex.collection.snapshot import Snapshot
 from saeindex.config import DEFAULT_SPACE
 from saeindex.features import Calibration, FeatureLabel
 from saeindex.sae import SparseAutoencoder

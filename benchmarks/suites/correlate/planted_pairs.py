@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks import data
 from saeindex import FeatureSpace
-from saeindex.state.snapshot import Snapshot, merged_passages
+from saeindex.collection.snapshot import Snapshot, merged_passages
 from saeindex.concepts.weighting import units
 
 if TYPE_CHECKING:

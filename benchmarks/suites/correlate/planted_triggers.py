@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks import data
 from saeindex.analysis.correlate.triggers import find_triggers
-from saeindex.state.snapshot import Snapshot
+from saeindex.collection.snapshot import Snapshot
 from saeindex.concepts.named_concept import NamedConcept
 
 if TYPE_CHECKING:

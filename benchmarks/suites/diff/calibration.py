@@ -18,7 +18,7 @@ from saeindex.analysis.stats.groups import Groups
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.state.snapshot import Snapshot
+    from saeindex.collection.snapshot import Snapshot
 
 ALPHA, MIN_SUPPORT = 0.05, 5
 CORPORA = ("goemotions", "stackoverflow_titles", "clinc150", "medquad", "arxiv_heldout")

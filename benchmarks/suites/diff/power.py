@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from saeindex.analysis.stats.choices import Family
     from saeindex.analysis.stats.family_test import FamilyTest
     from saeindex.analysis.stats.groups import Groups
-    from saeindex.state.snapshot import Snapshot
+    from saeindex.collection.snapshot import Snapshot
 
 # Evidence, with its shares inside a class and outside.
 Informative: TypeAlias = dict[int | str, tuple[float, float]]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from saeindex.analysis.stats.family_test import FamilyTest
     from saeindex.analysis.stats.groups import Groups
-    from saeindex.state.snapshot import Snapshot
+    from saeindex.collection.snapshot import Snapshot
 
 TOP = 5
 MIN_RECORDS = 30

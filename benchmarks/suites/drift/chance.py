@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from saeindex.analysis.drift.trend_test import TrendTest
     from saeindex.analysis.stats.choices import Family
-    from saeindex.state.snapshot import Snapshot
+    from saeindex.collection.snapshot import Snapshot
 
 CORPORA = ("goemotions", "stackoverflow_titles", "clinc150", "medquad", "arxiv_heldout")
 UNITS = {"masc_registers": "metadata.doc", "us_speeches": "metadata.year"}

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from saeindex.analysis.drift.trend_test import TrendTest
     from saeindex.analysis.stats.groups import Groups
-    from saeindex.state.snapshot import Snapshot
+    from saeindex.collection.snapshot import Snapshot
 
 # A vendor's models by date of release.
 GENERATIONS = {

@@ -19,7 +19,7 @@ from saeindex.analysis.stats.stratified import one_hot
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from saeindex.state.snapshot import Snapshot
+    from saeindex.collection.snapshot import Snapshot
 
 SEED = 0
 # Clusters of a corpus, those that are asked about, groups among which a reader chooses, and their records.

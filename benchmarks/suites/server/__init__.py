@@ -27,7 +27,7 @@ from benchmarks.corpora import CachedEncoder
 from benchmarks.outcome import Figure, Outcome, at_least, at_most
 from benchmarks.suites.server.running import Answers, Running, searched, serving
 from saeindex import FeatureIndex, FeatureSpace, Record, open_encoder
-from saeindex.state.stored import StoredRecord
+from saeindex.collection.stored import StoredRecord
 from saeindex.config import DEFAULT_SPACE, DENSE
 from saeindex.encoders.sentence_transformers import SentenceTransformerEncoder
 from saeindex.protocols import SearchRequest

@@ -18,7 +18,7 @@ from saeindex.analysis.cluster.quality import (
     silhouettes,
 )
 from saeindex.analysis.cluster.verdict import FAILS_FROM, Signs, judge, signs_of
-from saeindex.state.sample import nearest_rows
+from saeindex.collection.sample import nearest_rows
 
 RNG = np.random.default_rng(5)
 G = RNG.normal(size=(40, 6))

@@ -15,7 +15,7 @@ from saeindex.analysis.cluster.axis import Axis
 from saeindex.analysis.cluster.cluster import cluster
 from saeindex.analysis.cluster.quality import agreement
 from saeindex.analysis.cluster.results import Clustering
-from saeindex.state.snapshot import Snapshot
+from saeindex.collection.snapshot import Snapshot
 from saeindex.errors import InvalidInputError, NotFoundError
 from tests.samples import SUBJECTS, RecordingEncoder
 

@@ -13,7 +13,7 @@ from scipy.stats import binom
 from saeindex import FeatureSpace
 from saeindex.analysis.correlate.results import Triggers
 from saeindex.analysis.correlate.triggers import find_triggers
-from saeindex.state.snapshot import Snapshot
+from saeindex.collection.snapshot import Snapshot
 from saeindex.concepts.named_concept import NamedConcept
 from saeindex.errors import UnknownConceptError
 from tests.analysis.planted_snapshots import made_snapshot, unlike_features

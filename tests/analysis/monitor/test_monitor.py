@@ -12,7 +12,7 @@ from saeindex import FeatureIndex, FeatureSpace
 from saeindex.analysis.monitor.baseline import Baseline, baseline_of
 from saeindex.analysis.monitor.monitor import monitor
 from saeindex.analysis.monitor.options import MonitorOptions
-from saeindex.state.snapshot import Snapshot
+from saeindex.collection.snapshot import Snapshot
 from saeindex.errors import InvalidInputError
 from tests.analysis.planted_snapshots import made_snapshot, unlike_features
 

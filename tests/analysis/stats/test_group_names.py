@@ -9,7 +9,7 @@ from scipy.sparse import csr_matrix
 
 from saeindex.analysis.stats.group_names import MIN_TEXTS, _distinct, _phrases, group_names
 from saeindex.analysis.stats.stratified import one_hot
-from saeindex.state.snapshot import Snapshot
+from saeindex.collection.snapshot import Snapshot
 from saeindex.features import FeatureSpace
 from saeindex.features.labels import CONCEPT
 

@@ -8,7 +8,7 @@ import pytest
 from saeindex import FeatureIndex
 from saeindex.analysis.stats.design import design_of
 from saeindex.analysis.stats.groups import Groups
-from saeindex.state.records import record_ids
+from saeindex.collection.records import record_ids
 from saeindex.errors import InvalidInputError, NotFoundError
 
 WHERES = [

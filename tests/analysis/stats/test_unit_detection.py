@@ -17,7 +17,7 @@ from saeindex.analysis.monitor.options import MonitorOptions
 from saeindex.analysis.stats.design import design_of
 from saeindex.analysis.stats.groups import Groups
 from saeindex.analysis.stats.unit_detection import detected_unit
-from saeindex.state.snapshot import Snapshot
+from saeindex.collection.snapshot import Snapshot
 from tests.analysis.planted_snapshots import made_snapshot, unlike_features
 
 CONCEPTS = 30
