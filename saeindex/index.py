@@ -104,7 +104,8 @@ class FeatureIndex(AnalysisMethods):
     @property
     def state(self) -> IndexState:
         """What is derived of the records at the present revision."""
-        return self._current.state
+        with self._current.reading() as state:
+            return state
 
     @property
     def manifest(self) -> Manifest:

@@ -1,4 +1,4 @@
-"""The façade: the same results on every store, records rather than passages, and deletion."""
+"""The façade: the same results on every store, and deletion."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from qdrant_client import QdrantClient
 from qdrant_client.models import FieldCondition, Filter, MatchValue, Range
-from saeindex.indexing.passages import PassageOptions
 
 from saeindex import FeatureIndex, FeatureSpace, Query, Record
 from saeindex.errors import (
@@ -20,6 +19,7 @@ from saeindex.errors import (
     SaeIndexError,
     UnknownConceptError,
 )
+from saeindex.index import planner_of
 from saeindex.types import Using
 from tests.samples import RecordingEncoder, all_points, code_of, dense, sample_records
 
@@ -39,11 +39,10 @@ def growing_index(
     space: FeatureSpace,
     encoder: RecordingEncoder,
 ) -> Iterator[FeatureIndex]:
-    """An empty index that splits texts, on every store in turn."""
+    """An empty index on every store in turn."""
     monkeypatch.chdir(tmp_path)  # where an index without a directory reports rejects
     client = QdrantClient(":memory:") if request.param == "memory" else None
-    options = PassageOptions(20, 4)
-    with FeatureIndex.create("notes", space, client=client, encoder=encoder, passages=options) as index:
+    with FeatureIndex.create("notes", space, client=client, encoder=encoder) as index:
         yield index
 
 
@@ -127,42 +126,13 @@ def test_an_invalid_query_is_refused(papers: FeatureIndex, options: dict[str, ob
 def test_a_superscript_is_not_a_digit_of_an_id(papers: FeatureIndex) -> None:
     with pytest.raises(QuerySyntaxError):
         papers.count("#²")
-    assert papers.planner.resolver.match("#²")  # a phrase like any other
+    assert planner_of(papers.state).resolver.match("#²")  # a phrase like any other
 
 
 @pytest.mark.parametrize("where", ['"half a pair \ud800"', '"' + "x" * 999 + '"'])
 def test_an_unusual_phrase_raises_a_saeindex_error(papers: FeatureIndex, where: str) -> None:
     with pytest.raises(SaeIndexError):
         papers.search("some text", where=where)
-
-
-# Records and passages ---------------------------------------------------------------------------------
-
-
-def test_passages_are_grouped_by_record_under_their_best_score(growing_index: FeatureIndex) -> None:
-    growing_index.upsert([Record(key, text, {}) for key, text in LONG.items()])
-    assert growing_index.store.count() > len(LONG) == growing_index.count() == len(growing_index)
-    passages = growing_index.search("galaxies and dark matter", limit=100, with_passages=True)
-    assert len(passages) == growing_index.store.count()
-    best: dict[str, float] = {}
-    for hit in passages:
-        best.setdefault(hit.id, hit.score)
-    hits = growing_index.search("galaxies and dark matter", limit=10, explain=True)
-    assert [hit.id for hit in hits] == list(best)
-    # The two requests differ in their limits, and numpy may add in another order (the client in memory).
-    assert [hit.score for hit in hits] == pytest.approx(list(best.values()), abs=1e-6)
-    assert all(hit.explanation and abs(hit.explanation.total - hit.score) < 1e-5 for hit in hits)
-    second = growing_index.search("galaxies and dark matter", limit=1, offset=1)
-    assert [hit.id for hit in second] == [hits[1].id]
-
-
-def test_counts_are_of_records_with_any_matching_passage(growing_index: FeatureIndex) -> None:
-    growing_index.upsert([Record(key, text, {}) for key, text in LONG.items()])
-    by_record: dict[str, set[int]] = {}
-    for point in all_points(growing_index):
-        by_record.setdefault(point.payload["record_id"], set()).update(code_of(point).indices.tolist())
-    for feature in sorted(set.union(*by_record.values()))[:25]:
-        assert growing_index.count(f"#{feature}") == sum(feature in active for active in by_record.values())
 
 
 def test_an_empty_index_answers(growing_index: FeatureIndex) -> None:
@@ -178,10 +148,11 @@ def test_an_empty_index_answers(growing_index: FeatureIndex) -> None:
 # Deletion ---------------------------------------------------------------------------------------------
 
 
-def test_records_are_deleted_by_id_with_all_their_passages(growing_index: FeatureIndex) -> None:
+def test_records_are_deleted_by_id(growing_index: FeatureIndex) -> None:
     growing_index.upsert([Record(key, text, {}) for key, text in LONG.items()])
     assert growing_index.delete(["bread", "absent", "bread"]) == 1
     assert {point.payload["record_id"] for point in all_points(growing_index)} == {"stars", "brief"}
+    assert "brief" in growing_index and "bread" not in growing_index and 3 not in growing_index
     assert growing_index.delete([]) == 0
     assert growing_index.manifest.counts.records == growing_index.count() == 2
 
@@ -206,7 +177,7 @@ def test_records_are_deleted_by_concept_and_filter(growing_index: FeatureIndex) 
 def test_a_deletion_needs_exactly_one_selection(papers: FeatureIndex) -> None:
     with pytest.raises(InvalidInputError, match="nothing to select by"):
         papers.delete()
-    with pytest.raises(InvalidInputError, match="both"):
+    with pytest.raises(InvalidInputError, match="several ways"):
         papers.delete(["a"], where="#1")
     with pytest.raises(InvalidInputError, match="one string"):
         papers.delete("doc-1")
@@ -222,7 +193,7 @@ def test_an_index_behind_a_client_can_be_opened_again(
     client = QdrantClient(":memory:")
     with pytest.raises(NotFoundError):
         FeatureIndex.open("notes", client=client)
-    FeatureIndex.create("notes", space, client=client, encoder=encoder).add(records[:20])
+    FeatureIndex.create("notes", space, client=client, encoder=encoder).upsert(records[:20])
     again = FeatureIndex.open("notes", client=client, space=space, encoder=encoder)
     assert again.count() == again.manifest.counts.records == 20
     assert again.search(records[3].text, limit=1)[0].id == records[3].id

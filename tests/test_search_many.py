@@ -10,8 +10,8 @@ import pytest
 
 from saeindex import FeatureIndex, FeatureSpace, Query, Record, open_encoder
 from saeindex.collection.caches import KEPT, QueryVectors
-from saeindex.errors import InvalidInputError, UnknownConceptError
-from saeindex.search.planner import Planner
+from saeindex.collection.state import IndexState
+from saeindex.errors import InvalidInputError, SaeIndexError, UnknownConceptError
 from saeindex.search.searcher import Searcher
 from tests.samples import RecordingEncoder, sample_records
 
@@ -36,7 +36,7 @@ def uncached_index(
 def test_many_searches_equal_single_ones_bit_for_bit(uncached_index: FeatureIndex) -> None:
     queries: list[str | Query] = [*TEXTS, Query("copper", using="fused", explain=True, steer="+#7:1")]
     many = uncached_index.search_many(queries, limit=5)
-    uncached_index._bind(uncached_index.space, uncached_index.manifest)  # clears the cached vectors
+    uncached_index.state.encode._kept.clear()
     for query, hits in zip(queries, many, strict=True):
         alone = uncached_index.search(query, limit=5)
         assert alone.plan.vector.tobytes() == hits.plan.vector.tobytes()
@@ -58,12 +58,19 @@ def test_texts_are_encoded_in_one_batch(papers: FeatureIndex, encoder: Recording
         return encoder.encode_query(texts)
 
     vectors = QueryVectors(encode)
-    index = FeatureIndex.__new__(FeatureIndex)
-    index.__dict__.update(papers.__dict__)
-    collection = Collection(papers.store, papers.space, vectors, lambda: encoder)
-    index._searcher = Searcher(collection, Planner(collection), False)
-    index.search_many([*TEXTS, *TEXTS])
+    state = IndexState(papers.store, papers.manifest, papers.space, vectors, lambda: encoder)
+    Searcher(state).search_many([*TEXTS, *TEXTS])
     assert batches == [len(TEXTS)]
+
+
+def test_no_query_is_run_if_one_is_wrong(papers: FeatureIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if only its plan shows what is wrong: a syntax error, a concept that there is not."""
+    searched: list[object] = []
+    monkeypatch.setattr(papers.store, "search", searched.append)
+    for wrong in ('NOT ("copper"', "#999999"):
+        with pytest.raises(SaeIndexError, match="query 3 of 4"):
+            papers.search_many(["copper", "tin", Query("copper", where=wrong), "zinc"])
+    assert not searched
 
 
 def test_an_error_names_its_query(papers: FeatureIndex) -> None:

@@ -61,7 +61,7 @@ COMMANDS = {
     "search": "search", "diff": "diff", "correlate": "correlate", "find_triggers": "triggers",
     "drift": "drift", "monitor": "monitor", "profile": "profile",
 }  # fmt: skip
-PYTHON_ONLY = {"seed", "with_passages", "hints", "with_trivial"}
+PYTHON_ONLY = {"seed", "hints", "with_trivial"}
 # The command line has the options of the printed profile; the others are Python's.
 OF_PROFILE = {"unit", "level", "alpha"}
 

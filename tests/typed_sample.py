@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from qdrant_client import QdrantClient
-from saeindex.indexing.passages import PassageOptions
 
 from saeindex import AsyncFeatureIndex, FeatureIndex, Query, Steer
 from saeindex.analysis.correlate.results import Correlations
@@ -18,7 +17,7 @@ def made(path: Path, client: QdrantClient) -> FeatureIndex:
         path, space="minilm-concepts", client=None, url=None, encoder=None, resume=False
     ).close()
     return FeatureIndex.create(
-        "papers", "minilm-concepts", client=client, url=None, encoder=None, passages=PassageOptions(200),
+        "papers", "minilm-concepts", client=client, url=None, encoder=None,
         payload_indexes={"metadata.year": "integer-range"}, fields=("prompt",), shard_number=3,
         replication_factor=2, write_consistency_factor=2, on_disk_payload=True,
     )  # fmt: skip
@@ -36,7 +35,7 @@ def searched(index: FeatureIndex) -> Hits:
         against=["happy"], like=["a"], unlike=["b"], feedback=None, using="dense", fusion="rrf",
         resolve="expand", level="typical", steering="built", method="collection", max_drift=0.2,
         diversity=0.3, group_by="metadata.topic", group_size=2, limit=5, offset=5, score_threshold=0.1,
-        explain=True, with_passages=False, exact=True, timeout=1.0,
+        explain=True, exact=True, timeout=1.0,
     )  # fmt: skip
 
 

@@ -134,8 +134,8 @@ class HostedIndex:
                 return known
             began, revision = time.monotonic(), self.revision(whole)
             made = whole.part(query_filter=filter_of(condition))
-            if with_sample and made.manifest.counts.points:
-                made.collection.sample()
+            if with_sample and made.manifest.counts.records:
+                made.state.sample()
             with self._lock:
                 if self._whole is whole:  # else its engine died meanwhile
                     part.index, part.replaced = made, None if revision == self._seen else began

@@ -36,7 +36,7 @@ def half_weak(space: FeatureSpace) -> FeatureSpace:
 def index(index_folder: Path, half_weak: FeatureSpace, session_encoder: RecordingEncoder) -> str:
     path = index_folder / "weak.idx"
     with FeatureIndex.create(path, half_weak, encoder=session_encoder) as made:
-        made.add(sample_records(40))
+        made.upsert(sample_records(40))
     half_weak.save(index_folder / "space")
     return str(path)
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from saeindex.indexing.passages import PassageOptions
 
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.collection import metadata_fields as module
@@ -32,8 +31,8 @@ def index(
     records = [
         Record(one.id, f"{one.text} " * 20, metadata(n)) for n, one in enumerate(sample_records(COUNT))
     ]
-    with FeatureIndex.create(path, space, encoder=session_encoder, passages=PassageOptions(64, 8)) as made:
-        made.add(records)
+    with FeatureIndex.create(path, space, encoder=session_encoder) as made:
+        made.upsert(records, split=64)
         yield made
 
 

@@ -113,8 +113,8 @@ def test_the_licence_can_be_changed(space: FeatureSpace) -> None:
 
 def test_the_figures_of_a_fidelity_report_are_on_the_card(space: FeatureSpace) -> None:
     held_out = {"nmse": 0.21, "cosine": 0.9, "active": 31.5, "overlap10": 0.7312, "ndcg_retained": 0.977}
-    card = model_card(replace(space, report={"held_out": held_out, "calibrated_on_passages": 5_000}))
+    card = model_card(replace(space, report={"held_out": held_out, "calibrated_on": 5_000}))
     fidelity = section(card, "Fidelity")
     assert "| corpus | NMSE | cosine | active features | top-10 overlap | nDCG@10 retained |" in fidelity
     assert "| held-out texts | 0.21 | 0.9 | 31.5 | 0.7312 | 0.977 |" in fidelity
-    assert "5,000 passages of an index" in section(card, "Limits")
+    assert "5,000 records of an index" in section(card, "Limits")

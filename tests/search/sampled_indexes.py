@@ -9,7 +9,7 @@ import pytest
 from qdrant_client import QdrantClient
 
 from saeindex import FeatureIndex, FeatureSpace, Record
-from saeindex.collection import collection, sample
+from saeindex.collection import sample, state
 from saeindex.protocols import TextEncoder
 
 
@@ -27,5 +27,5 @@ def sampled(size: int, nearest: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sample, "SAMPLE", size)
         patch.setattr(sample, "PAGE", size)
-        patch.setattr(collection, "NEAREST", nearest)
+        patch.setattr(state, "NEAREST", nearest)
         yield

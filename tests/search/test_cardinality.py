@@ -29,7 +29,7 @@ def index(
         with FeatureIndex.create(
             path, space, encoder=session_encoder, payload_indexes={"metadata.year": "integer-range"}
         ) as made:
-            made.add(sample_records(RECORDS, seed=31))
+            made.upsert(sample_records(RECORDS, seed=31))
             yield made
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from qdrant_client import QdrantClient
-from saeindex.indexing.passages import PassageOptions
 
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.errors import InvalidInputError
@@ -62,7 +61,7 @@ def test_pages_of_groups_neither_overlap_nor_skip(any_papers: FeatureIndex, mode
 def letters(
     tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RecordingEncoder
 ) -> Iterator[FeatureIndex]:
-    """Letters with passages; some have several tags, some none."""
+    """Letters in several records; some have several tags, some none."""
     text = "Copper rose today. Bonds fell a little. The mayor spoke of taxes. Nobody was surprised by it. "
     tags: list[Any] = [["a", "b"], "a", None, ["b", "b", 1, True], [], 2.5, {"deep": "x"}]
     records = [
@@ -70,14 +69,14 @@ def letters(
         for i, tag in enumerate(tags)
     ]
     path = tmp_path_factory.mktemp("letters") / "letters.idx"
-    with FeatureIndex.create(path, space, encoder=session_encoder, passages=PassageOptions(20, 2)) as index:
-        index.upsert(records)
+    with FeatureIndex.create(path, space, encoder=session_encoder) as index:
+        index.upsert(records, split=20)
         yield index
 
 
 def test_a_record_is_in_a_group_for_each_of_its_values(letters: FeatureIndex) -> None:
     hits = letters.search(TEXT, group_by="metadata.tags", group_size=9, limit=20)
-    members = {(type(g.value), g.value): {hit.id for hit in g.hits} for g in hits.groups}
+    members = {(type(g.value), g.value): {hit.document for hit in g.hits} for g in hits.groups}
     assert members == {
         (str, "a"): {"letter-0", "letter-1"},
         (str, "b"): {"letter-0", "letter-3"},
@@ -87,15 +86,21 @@ def test_a_record_is_in_a_group_for_each_of_its_values(letters: FeatureIndex) ->
     }
 
 
-def test_passages_are_grouped_by_their_record(letters: FeatureIndex) -> None:
-    hits = letters.search(TEXT, group_by="record_id", group_size=2, limit=4, explain=True)
+def test_records_are_grouped_by_their_document(letters: FeatureIndex) -> None:
+    hits = letters.search(TEXT, group_by="document", group_size=2, limit=4, explain=True)
     assert [len(group.hits) for group in hits.groups] == [2] * 4
     for group in hits.groups:
         first, second = group.hits
-        assert first.id == second.id == group.value
-        assert first.passage != second.passage
+        assert first.document == second.document == group.value
+        assert first.id != second.id
         assert first.score >= second.score
-    assert [group.value for group in hits.groups] == [hit.id for hit in letters.search(TEXT, limit=4)]
+    every = letters.search(TEXT, limit=100)
+    assert [group.value for group in hits.groups] == list(dict.fromkeys(hit.document for hit in every))[:4]
+
+
+def test_a_record_of_no_document_is_a_group_by_itself(papers: FeatureIndex) -> None:
+    hits = papers.search(TEXT, group_by="document", limit=5)
+    assert [group.value for group in hits.groups] == [hit.id for hit in papers.search(TEXT, limit=5)]
 
 
 def test_values_are_read_at_a_dotted_path() -> None:
@@ -110,9 +115,10 @@ def test_values_are_read_at_a_dotted_path() -> None:
         {"group_by": "topic"},
         {"group_by": "metadata."},
         {"group_by": ""},
+        {"group_by": "record_id"},
         {"group_by": 3},
-        {"group_by": "record_id", "group_size": 0},
-        {"group_by": "record_id", "group_size": True},
+        {"group_by": "document", "group_size": 0},
+        {"group_by": "document", "group_size": True},
     ],
 )
 def test_invalid_grouping_is_refused(papers: FeatureIndex, options: dict[str, Any]) -> None:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from qdrant_client import QdrantClient
 from qdrant_client.models import FieldCondition, Filter, MatchValue
-from saeindex.indexing.passages import PassageOptions
 
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.errors import InvalidInputError, QueryTimeoutError, StorageError
@@ -45,7 +44,7 @@ def notes_index(
     space: FeatureSpace,
     session_encoder: RecordingEncoder,
 ) -> Iterator[FeatureIndex]:
-    """Records with one to three passages, many of which are equal, on every store in turn."""
+    """Documents of one to three records, many of which are equal, on every store in turn."""
     client = QdrantClient(":memory:") if request.param == "memory" else None
     short = sample_records(12, seed=5)
     records = [
@@ -54,18 +53,15 @@ def notes_index(
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("notes"))
-        passages = PassageOptions(24, 2)
-        with FeatureIndex.create(
-            "notes", space, client=client, encoder=session_encoder, passages=passages
-        ) as index:
-            index.upsert(records)
+        with FeatureIndex.create("notes", space, client=client, encoder=session_encoder) as index:
+            index.upsert(records, split=24)
             assert index.store.count() > 90
             yield index
 
 
-def keys(hits: Hits) -> list[tuple[str, int, float]]:
+def keys(hits: Hits) -> list[tuple[str, str | None, float]]:
     # Scores of the client's local mode vary in the last bit between calls, like numpy's products.
-    return [(hit.id, hit.passage, round(hit.score, 6)) for hit in hits]
+    return [(hit.id, hit.document, round(hit.score, 6)) for hit in hits]
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -77,18 +73,16 @@ def test_pages_are_parts_of_one_ranking(any_papers: FeatureIndex, mode: str) -> 
 
 
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "filtered"])
-def test_pages_of_records_with_passages_are_parts_of_one_ranking(
-    notes_index: FeatureIndex, mode: str
-) -> None:
-    whole = keys(notes_index.search(TEXT, limit=60, **MODES[mode]))
-    assert len({key for key, _, _ in whole}) == len(whole) > 30
-    paged = [notes_index.search(TEXT, limit=7, offset=at, **MODES[mode]) for at in range(0, 63, 7)]
+def test_pages_of_documents_are_parts_of_one_ranking(notes_index: FeatureIndex, mode: str) -> None:
+    options: dict[str, Any] = {**MODES[mode], "group_by": "document", "group_size": 1}
+    whole = keys(notes_index.search(TEXT, limit=60, **options))
+    assert len({document for _, document, _ in whole}) == len(whole) > 30
+    paged = [notes_index.search(TEXT, limit=7, offset=at, **options) for at in range(0, 63, 7)]
     assert [key for page in paged for key in keys(page)][:60] == whole
-    passages = notes_index.search(TEXT, limit=200, with_passages=True, **MODES[mode])
-    best: dict[str, float] = {}
-    for hit in sorted(passages, key=lambda hit: -hit.score):
-        best.setdefault(hit.id, round(hit.score, 6))
-    assert {key: score for key, _, score in whole}.items() <= best.items()
+    best: dict[str | None, float] = {}
+    for _, document, score in keys(notes_index.search(TEXT, limit=200, **MODES[mode])):
+        best.setdefault(document, score)
+    assert {document: score for _, document, score in whole}.items() <= best.items()
 
 
 def test_a_query_that_only_selects_lists_records_in_id_order(any_papers: FeatureIndex) -> None:
@@ -104,14 +98,6 @@ def test_a_query_that_only_selects_lists_records_in_id_order(any_papers: Feature
     assert [hit.id for page in paged for hit in page] == matching
     assert len(any_papers.search(query_filter=ASTRONOMY, score_threshold=0.1)) == 0
     assert len(any_papers.search(query_filter=ASTRONOMY, score_threshold=0.0, limit=3)) == 3
-
-
-def test_a_selection_lists_a_record_with_passages_once(notes_index: FeatureIndex) -> None:
-    every = Filter(must=[FieldCondition(key="metadata.n", match=MatchValue(value=1))])
-    whole = [hit.id for hit in notes_index.search(query_filter=every, limit=50)]
-    assert sorted(whole) == sorted(f"note-{i}" for i in range(60) if i % 4 == 1)
-    paged = [notes_index.search(query_filter=every, limit=4, offset=at) for at in range(0, 20, 4)]
-    assert [hit.id for page in paged for hit in page] == whole
 
 
 # The second pass --------------------------------------------------------------------------------------
