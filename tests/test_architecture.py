@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
-from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -16,15 +15,10 @@ SERVER = ROOT / "server" / "saeindex_server"
 SERVER_FILES = [path for path in SERVER.rglob("*.py") if path.name != "__init__.py"]
 # Every analysis has these files; a command is named like its subject.
 ROOMS = {"options.py", "results.py", "report.py", "charts.py"}
-LONGEST, SHORT = 600, 80
 
 
 def named_files(text: str) -> set[str]:
     return set(re.findall(r"`([\w/]+\.py)`", text))
-
-
-def lines_of(path: Path) -> int:
-    return len(path.read_text(encoding="utf-8").splitlines())
 
 
 def test_every_file_named_in_the_architecture_page_exists() -> None:
@@ -51,21 +45,6 @@ def test_the_layers_of_the_page_are_those_of_the_import_contract() -> None:
     assert [min(order[name] for name in names) for names in named_layers] == sorted(
         min(order[name] for name in names) for names in named_layers
     )
-
-
-def test_short_files_have_a_reason_and_no_file_is_too_long() -> None:
-    reasons = named_files(PAGE.split("## Short files")[1])
-    short = {str(path.relative_to(PACKAGE)) for path in FILES if lines_of(path) < SHORT}
-    short |= {str(path.relative_to(SERVER.parent)) for path in SERVER_FILES if lines_of(path) < SHORT}
-    assert short == reasons
-    assert not [path for path in (*FILES, *SERVER_FILES) if lines_of(path) > LONGEST]
-
-
-def test_file_names_are_unique() -> None:
-    names = Counter(
-        path.name for path in FILES if path.name not in ROOMS and "cli" not in path.relative_to(PACKAGE).parts
-    )
-    assert not [name for name, count in names.items() if count > 1]
 
 
 def test_no_private_name_is_used_in_another_file() -> None:
