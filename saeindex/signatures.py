@@ -6,7 +6,6 @@ same names for type checkers; :func:`takes` shows them to ``help()``, ``inspect`
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import MISSING, Field, fields
 from difflib import get_close_matches
@@ -17,8 +16,6 @@ from typing import Any, TypeVar
 from saeindex.errors import InvalidInputError, kind_of
 
 Method = TypeVar("Method", bound=Callable[..., Any])
-# Renamed options: the name until version 0.2, and the present name.
-FORMER_NAMES = {"least": "min_support", "least_effect": "min_effect", "least_odds": "min_odds_ratio"}
 # Annotations whose values are checked: the type, and its name in messages.
 SCALARS: Mapping[str, tuple[type, str]] = {
     "str": (str, "a text"),
@@ -43,19 +40,6 @@ def takes(kind: type, without: Collection[str] = (), **defaults: object) -> Call
         return method
 
     return shown
-
-
-def with_present_names(given: Mapping[str, Any], asked: str) -> dict[str, Any]:
-    """Return options by their present names; a former name warns, and is removed in the next release."""
-    found = dict(given)
-    for former, present in FORMER_NAMES.items():
-        if former in found:
-            if present in found:
-                raise InvalidInputError(asked, f"both {former!r} and {present!r}", f"Use {present!r} alone.")
-            # The caller's line is 5 frames up: index method, method of its part, option reader, this.
-            warnings.warn(f"{asked}: {former!r} is now {present!r}.", FutureWarning, stacklevel=5)
-            found[present] = found.pop(former)
-    return found
 
 
 def check_options(

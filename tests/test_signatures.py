@@ -134,18 +134,6 @@ def test_the_page_of_options_equals_the_signatures() -> None:
     assert (ROOT / "docs" / "options.md").read_text(encoding="utf-8") == options_page()
 
 
-def test_a_deprecated_option_name_works_and_warns(papers: FeatureIndex) -> None:
-    a, b = "metadata.year < 2005", "metadata.year >= 2005"
-    for old_name, present, value in (("least", "min_support", 3), ("least_effect", "min_effect", 0.1)):
-        ask: Any = papers.diff if old_name == "least" else papers.monitor
-        with pytest.warns(FutureWarning, match=f"{old_name!r} is now {present!r}") as warned:
-            old = ask(a, b, **{old_name: value})
-        assert Path(warned[0].filename) == Path(__file__)
-        assert old.to_json() == ask(a, b, **{present: value}).to_json()
-        with pytest.raises(InvalidInputError, match="both"):
-            ask(a, b, **{old_name: value, present: value})
-
-
 def test_a_misspelt_option_is_an_error_that_lists_the_right_ones(papers: FeatureIndex) -> None:
     for call in (
         lambda: papers.search("a", limmit=3),  # type: ignore[call-arg]

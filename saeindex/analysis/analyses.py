@@ -25,7 +25,7 @@ from saeindex.collection.records import EngineCounts, record_ids
 from saeindex.concepts.named_concept import parse_concept
 from saeindex.errors import InvalidInputError
 from saeindex.search.planner import Planner
-from saeindex.signatures import check_kind, check_options, check_types, with_present_names
+from saeindex.signatures import check_kind, check_options, check_types
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -295,10 +295,9 @@ class Analyses:
 
 def options_of(kind: type[Options], given: Mapping[str, Any], asked: str) -> Options:
     """Return the options as an object of ``kind``; InvalidInputError for an unknown option."""
-    options = with_present_names(given, asked)
-    check_options(kind, options, asked)
-    check_types(kind, options)
-    return kind(**options)
+    check_options(kind, given, asked)
+    check_types(kind, given)
+    return kind(**given)
 
 
 def _named(concept: NamedConcept | str) -> NamedConcept:

@@ -22,7 +22,6 @@ from saeindex.errors import (
     StorageError,
     UnknownConceptError,
 )
-from saeindex.signatures import FORMER_NAMES
 from saeindex.types import visible
 
 USAGE, RUNTIME, INTERRUPTED = 2, 3, 130
@@ -106,7 +105,7 @@ def run() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # what the terminal's encoding lacks
-    given = [_present_name(argument) for argument in sys.argv[1:]]
+    given = sys.argv[1:]
     command = given[0] if given else ""
     if command in SHORT_COMMANDS:
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -144,17 +143,6 @@ def _flush(command: str) -> None:
         found = f"the output takes no more: {error.strerror or error}"
         _report(StorageError(f"saeindex {command}", found, "Print to another place."))
         sys.exit(RUNTIME)
-
-
-def _present_name(argument: str) -> str:
-    """Return an argument with the current name of its option; a former name prints a warning."""
-    option, _, value = argument.partition("=")
-    present = FORMER_NAMES.get(option.removeprefix("--").replace("-", "_")) if option[:2] == "--" else None
-    if present is None:
-        return argument
-    renamed = f"--{present.replace('_', '-')}"
-    say(f"Warning: {option} is now {renamed}.", is_error=True)
-    return f"{renamed}={value}" if value else renamed
 
 
 def _report(error: SaeIndexError) -> None:
