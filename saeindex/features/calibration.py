@@ -91,7 +91,7 @@ class Calibration:
 
     @classmethod
     def load(cls, path: Path) -> Calibration:
-        """Read a file written by :meth:`save`; files of earlier versions have no mean."""
+        """Read a file written by :meth:`save`."""
         from safetensors import safe_open
 
         with safe_open(path, framework="numpy") as file:

@@ -114,10 +114,10 @@ class FeatureLabel:
 
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> FeatureLabel:
-        """Read the result of :meth:`to_json`; spaces of earlier versions lack some of it."""
-        scores = line["trust"], line.get("f1")
+        """Read the result of :meth:`to_json`."""
         of_concept = {"description": line.get("description", ""), "broader": line.get("broader")}
-        return cls(line["label"], line["method"], *scores, **of_concept, kind=line.get("kind", MEANING))
+        kind = line.get("kind", MEANING)
+        return cls(line["label"], line["method"], line["trust"], line["f1"], **of_concept, kind=kind)
 
 
 def is_phrase(text: str) -> bool:

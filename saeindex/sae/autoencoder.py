@@ -47,8 +47,6 @@ FAITHFUL_ROUNDS = 2
 TENSORS = ("encoder", "encoder_bias", "decoder", "bias")
 OPTIONAL_TENSORS = ("threshold", "gain")
 SETTINGS = ("k", "refine_steps", "support_rounds", "n_named", "k_named")
-# Files of earlier versions lack these.
-LATER_SETTINGS = {"support_rounds": "0", "n_named": "0", "k_named": "0"}
 
 
 class SparseAutoencoder:
@@ -309,7 +307,7 @@ class SparseAutoencoder:
         from safetensors import safe_open
 
         with safe_open(path, framework="numpy") as file:
-            found = LATER_SETTINGS | (file.metadata() or {})
+            found = file.metadata() or {}
             names = [*TENSORS, *(name for name in OPTIONAL_TENSORS if name in file.keys())]  # noqa: SIM118
             weights = {name: file.get_tensor(name) for name in names}
         loaded = _assemble(weights, {name: int(found[name]) for name in SETTINGS})

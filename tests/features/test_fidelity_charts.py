@@ -19,7 +19,7 @@ STABILITY = SpaceStability(
     "another", (SeedStability(256, 0.8, 0.7, 0.75), SeedStability(2_048, 0.5, 0.4, 0.6))
 )
 REPORT = FidelityReport(
-    space="minilm-general",
+    space="my-space",
     fingerprint="ab" * 32,
     n_features=2_048,
     k=32,

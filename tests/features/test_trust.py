@@ -123,17 +123,12 @@ def test_a_summary_counts_live_features_and_keeps_unmeasured_ones_below_the_floo
     assert "not measured" in describe_summary(nothing)
 
 
-def test_a_manual_label_is_never_weak_and_old_labels_without_f1_are_read() -> None:
+def test_a_manual_label_is_never_weak_and_a_label_is_read_as_it_was_written() -> None:
     assert not FeatureLabel("x", "manual").is_weak
     assert not FeatureLabel("x", "manual", 0.4).is_weak
-    old = FeatureLabel.from_json({"id": 3, "label": "x", "method": "lexical", "trust": 0.81})
-    assert (old.trust, old.f1) == (0.81, None)
     new = FeatureLabel("x", "llm", 0.81234, 0.71239)
     assert FeatureLabel.from_json(new.to_json()) == FeatureLabel("x", "llm", 0.8123, 0.7124)
 
 
-@pytest.mark.parametrize("name", ["minilm-general", "minilm-concepts"])
-def test_the_control_of_the_packaged_space_is_at_chance(name: str) -> None:
-    summary = FeatureSpace.load(name).report["labels"]
-    if "control_auroc" in summary:  # older spaces have none
-        assert summary["control_auroc"] == pytest.approx(0.5, abs=0.02)
+def test_the_control_of_the_packaged_space_is_at_chance(space: FeatureSpace) -> None:
+    assert space.report["labels"]["control_auroc"] == pytest.approx(0.5, abs=0.02)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from saeindex.indexing.upgrade import planned
 
 from saeindex import FeatureIndex, FeatureSpace
-from saeindex.config import DEFAULT_SPACE
 from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, UnknownConceptError
 from saeindex.indexing.names import MAX_NAMES
+from saeindex.indexing.upgrade import planned
+from saeindex.sae import SparseAutoencoder
+from tests.indexing.recalibrated import small_space
 from tests.samples import sample_records
 
 OWN = "queries of a database"
@@ -22,7 +24,7 @@ TOO_MANY = {str(i): "x" for i in range(MAX_NAMES + 1)}
 @pytest.fixture
 def index(tmp_path: Path) -> Iterator[FeatureIndex]:
     with FeatureIndex.create(tmp_path / "index") as index:
-        index.upsert(sample_records(200))
+        index.add(sample_records(200))
         yield index
 
 
@@ -44,7 +46,7 @@ def test_an_own_name_is_shown_wherever_the_feature_is(index: FeatureIndex) -> No
 
 def test_own_names_survive_closing_and_can_be_taken_back(tmp_path: Path) -> None:
     with FeatureIndex.create(tmp_path / "index") as index:
-        index.upsert(sample_records(200))
+        index.add(sample_records(200))
         feature, was = 5, index.feature(5).label
         index.rename(feature, OWN)
     with FeatureIndex.open(tmp_path / "index") as index:
@@ -64,7 +66,9 @@ def test_a_hidden_feature_is_shown_last_until_it_is_shown_again(index: FeatureIn
     assert [one.is_hidden for one in index.name_history] == [True, False]
 
 
-def test_names_move_to_another_index_of_the_same_space_as_a_file(index: FeatureIndex, tmp_path: Path) -> None:
+def test_names_move_to_another_index_of_the_same_space_as_a_file(
+    index: FeatureIndex, space: FeatureSpace, tmp_path: Path
+) -> None:
     index.rename(5, OWN)
     index.hide(7)
     index.export_names(tmp_path / "names.json")
@@ -72,9 +76,8 @@ def test_names_move_to_another_index_of_the_same_space_as_a_file(index: FeatureI
         assert other.import_names(tmp_path / "names.json") == 2
         assert other.feature(5).label == OWN
         assert other.feature(7).is_weak
-    general = FeatureSpace.load("minilm-general")
     with (
-        FeatureIndex.create(tmp_path / "general", general) as other,
+        FeatureIndex.create(tmp_path / "small", small_space(space.encoder)) as other,
         pytest.raises(MismatchError, match="features of another space"),
     ):
         other.import_names(tmp_path / "names.json")
@@ -113,17 +116,21 @@ def test_bad_names_and_features_are_errors_and_change_nothing(index: FeatureInde
     assert index.name_history == ()
 
 
-def test_an_upgrade_moves_own_names_and_says_which_are_lost(tmp_path: Path) -> None:
-    with FeatureIndex.create(tmp_path / "index", "minilm-general") as index:
-        index.upsert(sample_records(200))
-        features = planned(
-            index.store, index.manifest, index.space, FeatureSpace.load(DEFAULT_SPACE)
-        ).translation.features
-        kept, gone = next(iter(features)), next(f for f in range(index.space.n_features) if f not in features)
+def test_an_upgrade_moves_own_names_and_says_which_are_lost(space: FeatureSpace, tmp_path: Path) -> None:
+    old = small_space(space.encoder)
+    decoder = old.sae.decoder.clone()
+    decoder[0] = -decoder[0]
+    sae = SparseAutoencoder(decoder, old.sae.encoder_bias, decoder, old.sae.bias, k=old.sae.k)
+    new = replace(old, name="new", sae=sae.half())
+    with FeatureIndex.create(tmp_path / "index", old) as index:
+        index.add(sample_records(200))
+        features = planned(index.store, index.manifest, old, new).translation.features
+        assert set(range(old.n_features)) - set(features) == {0}
+        kept, gone = 5, 0
         index.rename(kept, OWN)
         index.rename(gone, "a name without a counterpart")
         index.hide(kept)
-        report = index.upgrade()
+        report = index.upgrade(new)
         assert report.lost_labels == ("a name without a counterpart",)
         assert index.feature(features[kept]).label.startswith(OWN)
         assert index.feature(features[kept]).is_weak

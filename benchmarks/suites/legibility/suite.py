@@ -1,4 +1,6 @@
-"""Legibility of the names that an index shows, beside those of the spaces: what a reader detects.
+"""Legibility of the names that an index shows, beside those of the space: what a reader detects.
+
+Figures `v1_…` are constants, see :mod:`.version_one`.
 
 Splits: spaces and vocabulary are made from `fit` parts, best sets of synsets are chosen on `choose`, all
 figures are of `test` parts; agnews, product_reviews and us_speeches are in no fitting at all. The reader's
@@ -18,11 +20,12 @@ from scipy.stats import binomtest
 from benchmarks import vocabulary
 from benchmarks.corpora import CachedEncoder
 from benchmarks.outcome import Figure, Outcome, at_least, at_most
+from benchmarks.suites.legibility import version_one
 from benchmarks.suites.legibility.clusters import ClusterQuestion
 from benchmarks.suites.legibility.conceptuality import KINDS, Described, SynsetSets, described
 from benchmarks.suites.legibility.findings import Claim
 from benchmarks.suites.legibility.quiz import DRAWS, FOLDER, Question, Texts, shares
-from benchmarks.suites.legibility.versions import GROUPS, SPACES, Version, versions
+from benchmarks.suites.legibility.versions import GROUPS, VERSIONS, Version, versions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 
 SEED, BOOTSTRAPS = 0, 2_000
 NOW = "here"
-PREFIX = {"v1": "v1_", "v2": "before_", "here": ""}
+PREFIX = {"v2": "before_", "here": ""}
 # What a blind reader should detect of the features that are shown.
 AIMS = {"general": 0.90, "kept_out": 0.88}
 JUDGED: dict[str, Callable[[float], Figure]] = {
@@ -47,13 +50,14 @@ def run(quick: bool = False) -> Outcome:
     outcome, encoder = Outcome("legibility", quick, SEED), CachedEncoder()
     compared = versions(encoder, [corpus for group in GROUPS.values() for corpus in group])
     spaces = {version.name: version.space for version in compared}
+    outcome.figures.update(version_one.figures())
     read = {cell: (float(right.mean()), len(right)) for cell, right in correct(spaces).items()}
-    for (group, draw), one in product(product(GROUPS, DRAWS), SPACES):
+    for (group, draw), one in product(product(GROUPS, DRAWS), VERSIONS):
         name = f"detection_{group}{'_shown' if draw == 'shown' else ''}"
         value, n = read[one, group, draw]
         is_judged = draw == "shown" and one == NOW
         figure = (
-            at_least(value, read["v1", group, draw][0], "share", n)
+            at_least(value, version_one.DETECTED[group, draw][0], "share", n)
             if is_judged
             else Figure(value, "share", n=n)
         )
@@ -62,7 +66,7 @@ def run(quick: bool = False) -> Outcome:
         for name, value in figures_of(version, encoder):
             judge = JUDGED.get(name) if version.name == NOW else None
             outcome.figures[PREFIX[version.name] + name] = judge(value) if judge else Figure(value, "")
-    outcome.figures["conceptuality_gain"] = gain(spaces, encoder)
+    outcome.figures["conceptuality_gain"] = gain(spaces[NOW], encoder)
     for (one, kind), said in said_to_agree(spaces).items():
         name = f"{PREFIX[one]}findings_{kind}"
         outcome.figures[name] = Figure(float(said.mean()), "share", n=len(said))
@@ -91,18 +95,15 @@ def figures_of(version: Version, encoder: CachedEncoder) -> Iterator[tuple[str, 
         yield f"trusted_mass_worst{suffix}", 1 - max(own.values())
 
 
-def gain(spaces: Mapping[str, FeatureSpace], encoder: CachedEncoder) -> Figure:
+def gain(space: FeatureSpace, encoder: CachedEncoder) -> Figure:
     """Return the lower bound of the gain in F1 on subtrees that gave no anchor, over version one."""
     sets = SynsetSets.read(encoder)
     free = sets.without(one.synset for one in vocabulary.load()[0])
     tree = KINDS.index("tree")
-    f1 = {
-        version: _live_f1(described(s.sae, s.calibration.median, sets, [free] * len(KINDS)), tree)
-        for version, s in spaces.items()
-    }
+    f1 = _live_f1(described(space.sae, space.calibration.median, sets, [free] * len(KINDS)), tree)
     rng = np.random.default_rng(SEED)
     gains = [
-        rng.choice(f1["v2"], len(f1["v2"])).mean() - rng.choice(f1["v1"], len(f1["v1"])).mean()
+        rng.choice(f1, len(f1)).mean() - rng.normal(version_one.FREE_F1, version_one.FREE_F1_ERROR)
         for _ in range(BOOTSTRAPS)
     ]
     return at_least(float(np.quantile(gains, 0.025)), 0.0, "F1", int(free.sum()))

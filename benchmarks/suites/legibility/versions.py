@@ -1,4 +1,4 @@
-"""What is compared: version one, the default space, and its names as an index of a corpus shows them.
+"""What is compared: the default space, and its names as an index of a corpus shows them.
 
 An index learns what features mean from its own records: here from records of the corpus that no question is
 asked about, the others of the `test` part and those of the `choose` part.
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import data, mixture
 from saeindex import FeatureSpace
+from saeindex.config import DEFAULT_SPACE
 from saeindex.features.names_here import CodedSample, names_here, with_names_here
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ GENERAL = (
     "medquad", "scicite", "stackoverflow_titles", "subjectivity", "tweeteval_stance",
 )  # fmt: skip
 GROUPS = {"general": GENERAL, "kept_out": mixture.KEPT_OUT}
-SPACES = {"v1": "minilm-general", "v2": "minilm-concepts", "here": "minilm-concepts"}
+VERSIONS = ("v2", "here")
 # Texts of a corpus that are asked about, the longest that is read; and those that names are learned from.
 ASKED, MAX_CHARS, LEARNED = 500, 600, 4_096
 
@@ -47,12 +48,9 @@ class Version:
 
 def versions(encoder: CachedEncoder, corpora: Sequence[str]) -> list[Version]:
     """Return what is compared, with the names in these corpora."""
-    found = []
-    for name, packaged in SPACES.items():
-        space = FeatureSpace.load(packaged)
-        own = {corpus: learned(space, corpus, encoder) for corpus in corpora} if name == "here" else {}
-        found.append(Version(name, space, own))
-    return found
+    space = FeatureSpace.load(DEFAULT_SPACE)
+    own = {corpus: learned(space, corpus, encoder) for corpus in corpora}
+    return [Version(name, space, own if name == "here" else {}) for name in VERSIONS]
 
 
 def asked(corpus: str) -> list[Record]:

@@ -124,20 +124,22 @@ def test_a_failed_import_leaves_no_files(foreign: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("format", ["saelens", "sparsify"])
-def test_an_export_round_trips_through_the_importer(format: str, tmp_path: Path) -> None:
-    described = called("export", "minilm-general", "--into", tmp_path / "out", "--format", format)
+def test_an_export_round_trips_through_the_importer(foreign: Path, format: str, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    call("import", foreign, "--into", mine, "--unlabelled", "--refine-steps", 2)
+    described = called("export", mine, "--into", tmp_path / "out", "--format", format)
     assert "cfg.json" in described["files"]
     assert any("refinement" in note for note in described["notes"])
     back = import_autoencoder(tmp_path / "out")
-    for name, tensor in FeatureSpace.load("minilm-general").sae.tensors().items():
+    for name, tensor in FeatureSpace.load(mine).sae.tensors().items():
         torch.testing.assert_close(back.tensors()[name], tensor, atol=1e-6, rtol=1e-3)
     with pytest.raises(InvalidInputError, match="it contains other files"):
-        call("export", "minilm-general", "--into", tmp_path / "out", "--format", format)
+        call("export", mine, "--into", tmp_path / "out", "--format", format)
     with pytest.raises(InvalidInputError, match="onnx"):
-        call("export", "minilm-general", "--into", tmp_path / "other", "--format", "onnx")
+        call("export", mine, "--into", tmp_path / "other", "--format", "onnx")
     with pytest.raises(InvalidInputError, match="named features"):
         call("export", "minilm-concepts", "--into", tmp_path / "other", "--format", format)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["foreign", "mine", "out"]
 
 
 def test_an_export_of_the_whole_space_has_a_card(space: FeatureSpace, tmp_path: Path) -> None:
