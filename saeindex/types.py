@@ -28,7 +28,7 @@ LevelName: TypeAlias = Literal["present", "typical", "strong"]
 Using: TypeAlias = Literal["dense", "sae", "fused"]
 FusionMethod: TypeAlias = Literal["rrf", "dbsf", "weighted"]
 Resolve: TypeAlias = Literal["strict", "best", "expand"]
-SteeringMethod: TypeAlias = Literal["built", "decoder", "clamp", "name", "sparse"]
+SteeringMethod: TypeAlias = Literal["built", "clamp"]
 PropertyMethod: TypeAlias = Literal["collection", "interpembed"]
 
 

@@ -68,9 +68,7 @@ def search(  # noqa: PLR0913, PLR0917  (one per field of a query)
     where: Where = None,
     filter_json: Annotated[str | None, typer.Option("--filter", help="A Qdrant filter, as JSON.")] = None,
     steer: Steered = None,
-    steering: Annotated[
-        str, typer.Option(help="Steering method: built, decoder, clamp, name or sparse.")
-    ] = "built",
+    steering: Annotated[str, typer.Option(help="Steering method: built or clamp.")] = "built",
     max_drift: Annotated[float | None, typer.Option(help="Maximum drift of the query by steering.")] = None,
     property: Annotated[
         str | None, typer.Option(help="Property of the texts to find: 'sounds defensive'.")

@@ -101,7 +101,7 @@ class Planner:
             warnings=warnings,
             matching=total if query_filter is None else None,
             revision=self.state.revision,
-            code=self._code(query, moved, steered, steers),
+            code=self._code(query, steered, steers),
             rescorer=rescorer,
         )
 
@@ -208,16 +208,16 @@ class Planner:
     def _steered(self, vector: FloatArray, steers: Sequence[ResolvedSteer], query: Query) -> FloatArray:
         if query.steering == "clamp":
             return steering.clamp(vector, steers, self.state.space)
-        return vector if query.steering == "sparse" else steering.apply(vector, steers)
+        return steering.apply(vector, steers)
 
     def _code(
-        self, query: Query, vector: FloatArray, steered: FloatArray, steers: Sequence[ResolvedSteer]
+        self, query: Query, steered: FloatArray, steers: Sequence[ResolvedSteer]
     ) -> SparseVector | None:
         if query.method == "interpembed" and query.property is not None:
             return interpembed_code(self.state.encode(query.property), self.state.space)
         if query.using == "dense" or not any(steer.strength for steer in steers):
             return None
-        return steering.steered_code(vector, steered, steers, self.state.space, query.steering == "sparse")
+        return steering.steered_code(steered, steers, self.state.space)
 
     def _rescorer(
         self,

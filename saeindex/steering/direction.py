@@ -142,13 +142,6 @@ def decoder_direction(concept: Concept, space: FeatureSpace) -> Direction:
     return Direction(concept.phrase, units(weights @ space.sae.directions[ids]), typical, space, concept)
 
 
-def name_direction(state: IndexState, target: str) -> Direction:
-    """Return the direction of the name's own embedding, the baseline of Rocchio."""
-    sample, unit = state.sample(), units(state.encode(target))
-    scores = sample.rows.x @ unit
-    return Direction(target, unit, _typical(unit, scores, sample), sample.space)
-
-
 def built_direction(state: IndexState, steer: Steer, named: tuple[FeatureMatch, ...] = ()) -> Direction:
     """Return the direction built from a phrase, the other values of its field and examples.
 

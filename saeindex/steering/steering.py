@@ -18,7 +18,7 @@ from saeindex.collection.caches import Memo
 from saeindex.concepts.resolver import FAMILY, is_id
 from saeindex.errors import InvalidInputError
 from saeindex.protocols import SparseVector
-from saeindex.steering.direction import Direction, built_direction, decoder_direction, name_direction
+from saeindex.steering.direction import Direction, built_direction, decoder_direction
 from saeindex.types import Steer, SteeringMethod
 
 if TYPE_CHECKING:
@@ -69,29 +69,25 @@ class Steering:
         if target.startswith(PROFILE):
             return self._profile(target.removeprefix(PROFILE))
         has_examples = bool(steer.like or steer.unlike)
-        if not has_examples and (
-            target.startswith(FAMILY) or is_id(target) or method in ("decoder", "clamp")
-        ):
+        if not has_examples and (target.startswith(FAMILY) or is_id(target) or method == "clamp"):
             return decoder_direction(self._named(target, method), self._state.space)
         if not target.strip() and not has_examples:
             raise InvalidInputError("steer", "no target", "Name a concept, or give like and unlike.")
-        return self._cached(steer, method)
+        return self._cached(steer)
 
     def _named(self, target: str, method: SteeringMethod) -> Concept:
         concept = self._resolver.resolve(target, "strict")
-        is_single = method in ("decoder", "clamp") and not target.startswith(FAMILY)
+        is_single = method == "clamp" and not target.startswith(FAMILY)
         return replace(concept, features=concept.features[:1]) if is_single else concept
 
-    def _cached(self, steer: Steer, method: SteeringMethod) -> Direction:
+    def _cached(self, steer: Steer) -> Direction:
         evidence = (tuple(given) for given in (steer.against, steer.like, steer.unlike))
-        key = (method == "name", steer.target, *evidence)
-        return self._known.get(key, lambda: self._made(steer, method))
+        key = (steer.target, *evidence)
+        return self._known.get(key, lambda: self._made(steer))
 
-    def _made(self, steer: Steer, method: SteeringMethod) -> Direction:
+    def _made(self, steer: Steer) -> Direction:
         if steer.target and not (steer.against or steer.like or steer.unlike):
             self._resolver.check_meaning(steer.target)
-        if method == "name":
-            return name_direction(self._state, steer.target)
         return built_direction(self._state, steer, self._resolver.named(steer.target))
 
 
@@ -103,7 +99,7 @@ def _check_evidence(steer: Steer, method: SteeringMethod) -> None:
         if isinstance(given, str):
             raise InvalidInputError(f"steer {target!r}, {name}={given!r}", "one text", "Give a list.")
     is_fixed = target.startswith((PROFILE, FAMILY)) or is_id(target)
-    if any(evidence.values()) and (is_fixed or method not in ("built", "sparse")):
+    if any(evidence.values()) and (is_fixed or method != "built"):
         found = (
             "a direction that they do not change" if is_fixed else f"steering={method!r} takes a name alone"
         )
@@ -174,18 +170,15 @@ def drift_of(before: FloatArray, after: FloatArray) -> float:
     return max(0.0, float(1 - a @ b / (np.linalg.norm(a) * np.linalg.norm(b))))
 
 
-def steered_code(
-    before: FloatArray, after: FloatArray, steers: Sequence[ResolvedSteer], space: FeatureSpace, boosts: bool
-) -> SparseVector:
+def steered_code(after: FloatArray, steers: Sequence[ResolvedSteer], space: FeatureSpace) -> SparseVector:
     """Return the sparse form of a steered query: the code of q' with subtracted concepts at lower weight.
 
-    Records that have a subtracted concept score lower. With ``boosts`` ("sparse" steering), the code is that
-    of the unsteered query, and added concepts are added to it, too.
+    Records that have a subtracted concept score lower.
     """
-    indices, values = space.sae.encode_one(before if boosts else after)
+    indices, values = space.sae.encode_one(after)
     code = dict(zip(indices.tolist(), values.tolist(), strict=True))
     for steer in steers:
-        if steer.strength > 0 and not boosts:
+        if steer.strength > 0:
             continue
         for part in steer.direction.parts:
             if part.weight > 0:

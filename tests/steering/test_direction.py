@@ -22,7 +22,6 @@ from saeindex.steering.direction import (
     built_direction,
     combined,
     decoder_direction,
-    name_direction,
     pursue,
 )
 
@@ -115,11 +114,6 @@ def test_examples_turn_the_direction_towards_them_and_away_from_the_others(paper
     assert guided @ unlike < plain @ unlike
     only = built(papers, Steer("", unlike=tuple(ids[6:12]))).unit
     assert only @ unlike < 0
-
-
-def test_the_direction_of_the_name_alone_is_the_baseline(papers: FeatureIndex) -> None:
-    found = name_direction(papers.state, "sad")
-    np.testing.assert_allclose(found.unit, nz(papers.state.encode("sad")), atol=1e-6)
 
 
 def test_an_edit_sets_the_weight_of_a_concept(papers: FeatureIndex) -> None:
