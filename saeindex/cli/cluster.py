@@ -34,9 +34,7 @@ def cluster(
         str | None, typer.Option(help="Condition of the records to cluster: 'metadata.year >= 2015'.")
     ] = None,
     field: Annotated[str, typer.Option(help="The text field (the main text has no name).")] = "",
-    method: Annotated[
-        str, typer.Option(help="Clustering method: anchored, interpembed or free.")
-    ] = "anchored",
+    method: Annotated[str, typer.Option(help="Clustering method: anchored or interpembed.")] = "anchored",
     limit: Annotated[int, typer.Option(min=1, help="Records to show for each cluster.")] = 3,
     assign_to: Annotated[
         Path | None,

@@ -25,7 +25,6 @@ from saeindex.analysis.cluster.axis_scores import (
     text_vectors,
 )
 from saeindex.analysis.cluster.description import described_clusters, leaks, sized
-from saeindex.analysis.cluster.quality import free_clusters
 from saeindex.analysis.cluster.results import Clustering
 from saeindex.analysis.cluster.verdict import UNJUDGED, judge, signs_of
 from saeindex.analysis.cluster.views import Views
@@ -48,8 +47,8 @@ if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
     from saeindex.types import FloatArray
 
-Method: TypeAlias = Literal["anchored", "interpembed", "free"]
-METHODS: tuple[Method, ...] = ("anchored", "interpembed", "free")
+Method: TypeAlias = Literal["anchored", "interpembed"]
+METHODS: tuple[Method, ...] = ("anchored", "interpembed")
 # The maximum and minimum number of records that are clustered together; the others are placed afterwards.
 MAX_RECORDS = 12_000
 MIN_RECORDS = 10
@@ -76,7 +75,7 @@ def cluster(
     """Cluster rows of a snapshot (all of them by default) along an axis.
 
     ``examples`` gives record ids by value; ``shown`` is how many central and borderline records each cluster
-    lists. ``method`` "interpembed" is that paper's, "free" k-means of the embeddings, which asks nothing.
+    lists. ``method`` "interpembed" is that paper's.
     ``cache`` is the folder that remembers embeddings. InvalidInputError where records are too few.
     """
     if method not in METHODS:
@@ -139,11 +138,7 @@ def _interpembed(collection: Encodes, sample: CollectionSample, axis: Axis, take
     return _grouped(codes, sample, len(axis.values))
 
 
-def _free(collection: Encodes, sample: CollectionSample, axis: Axis, taken: _Taken) -> _Grouped:
-    return _grouped(free_clusters(sample.rows.x, len(axis.values)), sample, len(axis.values))
-
-
-METHOD = {"anchored": _anchored, "interpembed": _interpembed, "free": _free}
+METHOD = {"anchored": _anchored, "interpembed": _interpembed}
 
 
 def _grouped(codes: NDArray[np.int64], sample: CollectionSample, count: int) -> _Grouped:

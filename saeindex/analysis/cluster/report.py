@@ -18,7 +18,6 @@ METHODS = {
     "records (anchored expectation-maximisation).",
     "interpembed": "Spectral clustering of concepts whose labels are like the axis (the baseline of "
     "InterpEmbed).",
-    "free": "k-means of the embeddings, without an axis.",
 }
 LIMITS = (
     "The verdict is about whether records divide along the axis, not about the meaning of its words: "
