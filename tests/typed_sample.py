@@ -45,7 +45,7 @@ def analysed(index: FeatureIndex) -> tuple[Diff, Correlations]:
         alpha=0.01, method="by", min_support=3, limit=5,
     )  # fmt: skip
     index.cluster(
-        "tone: angry, calm", examples={"angry": ["a"]}, where=None, field="", method="free", shown=3
+        "tone: angry, calm", examples={"angry": ["a"]}, where=None, field="", method="interpembed", shown=3
     )
     index.drift(
         "metadata.year", where=None, field="", order=None, families=("words",), level="strong", unit=None,
