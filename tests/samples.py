@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
-from saeindex import FeatureIndex, Record
+from saeindex import FeatureIndex, FeatureSpace, Record
+from saeindex.features import Calibration, FeatureLabel
 from saeindex.protocols import EncoderIdentity, Point, SparseVector, TextEncoder
+from saeindex.sae import SparseAutoencoder
 
 if TYPE_CHECKING:
     from saeindex.types import FloatArray
@@ -120,6 +123,18 @@ class RandomEncoder:
 
     def token_spans(self, text: str) -> Sequence[tuple[int, int]]:
         return [match.span() for match in re.finditer(r"\S+", text)]
+
+
+def small_space(encoder: EncoderIdentity, name: str = "small") -> FeatureSpace:
+    """A space of 64 features, 8 in a text, calibrated on vectors unlike those of any index."""
+    torch.manual_seed(5)
+    decoder = torch.nn.functional.normalize(torch.randn(64, encoder.dimension), dim=1)
+    sae = SparseAutoencoder(decoder, torch.zeros(64), decoder, torch.zeros(encoder.dimension), k=8).half()
+    x = np.random.default_rng(6).normal(0.02, 0.03, size=(400, encoder.dimension)).astype(np.float32)
+    labels = (FeatureLabel("a label"),) * 64
+    vectors = np.zeros((64, encoder.dimension), np.float32)
+    report = {"held_out": {"nmse": 0.5}}
+    return FeatureSpace(name, encoder, sae, Calibration.measure(sae.encode(x), x), labels, vectors, report)
 
 
 def all_points(index: FeatureIndex) -> list[Point]:

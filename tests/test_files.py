@@ -11,7 +11,6 @@ from saeindex import files
 from saeindex.errors import InvalidInputError
 from saeindex.files import (
     check_can_write,
-    copy_with_holes,
     former,
     is_draft,
     replacing,
@@ -135,12 +134,3 @@ def test_a_folder_without_permission_is_refused_before_the_work(
     monkeypatch.setattr(os, "access", lambda *_: False)  # tests may run as root, who may write everywhere
     with pytest.raises(InvalidInputError, match="you cannot write in"):
         check_can_write(tmp_path / "table.csv")
-
-
-@pytest.mark.parametrize("content", [b"", b"\0" * 200_000, b"a" + b"\0" * 300_000 + b"b", b"text" * 50_000])
-def test_a_copied_file_is_equal_and_zeros_take_no_space(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "old").write_bytes(content)
-    copy_with_holes(str(tmp_path / "old"), str(tmp_path / "new"))
-    assert (tmp_path / "new").read_bytes() == content
-    if content.count(0) > 150_000:
-        assert (tmp_path / "new").stat().st_blocks * 512 < len(content) - 100_000

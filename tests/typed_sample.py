@@ -13,9 +13,7 @@ from saeindex.search.hits import Hits
 
 
 def made(path: Path, client: QdrantClient) -> FeatureIndex:
-    FeatureIndex.open(
-        path, space="minilm-concepts", client=None, url=None, encoder=None, resume=False
-    ).close()
+    FeatureIndex.open(path, space="minilm-concepts", client=None, url=None, encoder=None).close()
     return FeatureIndex.create(
         "papers", "minilm-concepts", client=client, url=None, encoder=None,
         payload_indexes={"metadata.year": "integer-range"}, fields=("prompt",), shard_number=3,

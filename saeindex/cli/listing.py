@@ -42,7 +42,10 @@ def list_indexes(
             table.add_row(visible(one.name), count, one.problem or one.space, size, made)
         console().print(table)
         if not all(one.is_counted or one.problem for one in found):
-            say("~ it is being written to, or that was interrupted: `saeindex info INDEX` counts what it holds.", is_error=True)
+            say(
+                "~ it is being written to, or that was interrupted: `saeindex info INDEX` counts what it holds.",
+                is_error=True,
+            )
     else:
         say(f"No index in {str(folder)!r}." if url is None else f"No index on {visible(url)}.", is_error=True)
     if not found:

@@ -344,7 +344,9 @@ def _filled(
     with progress_bar("copy", "records", source.store.count(), progress) as bar:
         for page in pages(source.store, None, PAGE, True, True):
             points, unfit = converter.converted(page.points)
-            known = {p.id: p.payload.get(CONTENT_HASH) for p in store.get([p.id for p in points], [CONTENT_HASH])}
+            known = {
+                p.id: p.payload.get(CONTENT_HASH) for p in store.get([p.id for p in points], [CONTENT_HASH])
+            }
             store.upsert([p for p in points if known.get(p.id) != p.payload[CONTENT_HASH]])
             digest ^= _digest(points)
             records += len(points)
@@ -552,13 +554,17 @@ def _moved(
         profiles[name] = {**profile, "edits": {str(f): weight for f, weight in kept.items()}}
         lost_edits[name] = tuple(old.labels[f].text for f in own if f not in translation.features)
     manual = sum(label.method == MANUAL for label in old.labels) - len(lost_manual)
-    return carried, {"edits": edits, "profiles": profiles}, replace(
-        report,
-        names=len(edits.given) + manual,
-        profiles=tuple(profiles),
-        lost_names=(*lost_manual, *lost_names),
-        lost_edits={name: lost for name, lost in lost_edits.items() if lost},
-        translation=translation,
+    return (
+        carried,
+        {"edits": edits, "profiles": profiles},
+        replace(
+            report,
+            names=len(edits.given) + manual,
+            profiles=tuple(profiles),
+            lost_names=(*lost_manual, *lost_names),
+            lost_edits={name: lost for name, lost in lost_edits.items() if lost},
+            translation=translation,
+        ),
     )
 
 

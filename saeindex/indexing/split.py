@@ -66,8 +66,8 @@ def split_text(text: str, token_spans: Sequence[tuple[int, int]], max_tokens: in
     """Split a text into pieces of at most ``max_tokens`` tokens; joined, they are the text.
 
     ``token_spans`` are the tokens' character spans, ascending; several may cover one character. A piece ends
-    after the last paragraph, else sentence, else line of its final part, else at a word. White space belongs
-    to the piece before it.
+    after the last paragraph, else sentence, else line of its final part, else at a word. White space between
+    tokens belongs to the piece before it.
     """
     spans = [span for span in token_spans if span[0] < span[1]]
     pieces: list[str] = []
@@ -75,7 +75,7 @@ def split_text(text: str, token_spans: Sequence[tuple[int, int]], max_tokens: in
     while len(spans) - start > max_tokens:
         end = _piece_end(text, spans, start, max_tokens)
         stop = max(last for _, last in spans[start:end])
-        while stop < len(text) and text[stop].isspace():
+        while stop < spans[end][0] and text[stop].isspace():
             stop += 1
         pieces.append(text[at:stop])
         at, start = stop, end

@@ -31,7 +31,9 @@ def canonical_field(field: str) -> str:
     if len(field) > MAX_FIELD_CHARS:
         raise ValueError(f"a field of {len(field)} characters, more than {MAX_FIELD_CHARS}")
     if not _FIELD.fullmatch(field):
-        raise ValueError(f"{field!r} is not a field: use record_id, document, metadata.name or metadata.`odd name`")
+        raise ValueError(
+            f"{field!r} is not a field: use record_id, document, metadata.name or metadata.`odd name`"
+        )
     return field_at(_names(field))
 
 

@@ -268,7 +268,9 @@ class _Analyst:
             engine = RelayedEngine(lambda request: self._ask(["store", number, request]))
             store = IsolatedStore(Path(where), layout, engine)
             store.turns = self._turns
-            kept = Manifest.model_validate_json(manifest)  # what a write in progress has stored is not its state
+            kept = Manifest.model_validate_json(
+                manifest
+            )  # what a write in progress has stored is not its state
             index = FeatureIndex.of_parts(name, parts_of(store, kept, where, Path(where)))
         index.encoder = _RelayedEncoder(
             index.space.encoder, lambda asked: self._ask([asked[0], number, *asked[1:]])

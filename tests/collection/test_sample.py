@@ -40,9 +40,7 @@ def test_the_first_ids_are_spread_over_all_that_was_added(memory_papers: Feature
     assert abs(places[:60].mean() - 119.5) < 4 * (240 / 12**0.5) / 60**0.5
 
 
-def test_a_sample_is_kept_until_the_number_of_records_changes(
-    space: FeatureSpace, encoder: RecordingEncoder
-) -> None:
+def test_a_sample_is_kept_until_records_change(space: FeatureSpace, encoder: RecordingEncoder) -> None:
     records = sample_records(12)
     index = memory_index(records[:10], space, encoder)
     first = index.state.sample()
@@ -52,31 +50,29 @@ def test_a_sample_is_kept_until_the_number_of_records_changes(
     assert (len(first.rows), len(grown.rows)) == (10, 12)
     index.delete([records[0].id])
     assert len(index.state.sample().rows) == 11
+    index.upsert([Record(records[1].id, "quixotic windmills, quixotic knights")])
+    changed = index.state.sample()
+    assert changed is not grown and len(changed.rows) == 11
 
 
-def test_a_query_uses_one_sample_while_records_are_added(
+def test_a_state_keeps_its_sample_while_records_are_added(
     space: FeatureSpace, encoder: RecordingEncoder
 ) -> None:
     records = sample_records(12)
     index = memory_index(records[:10], space, encoder)
-    collection = index.state
-    with collection.pinned() as total:
-        first = collection.sample()
-        index.upsert(records[10:])
-        assert collection.sample() is first
-    assert total == 10
-    assert len(collection.sample().rows) == 12
+    state = index.state
+    first = state.sample()
+    index.upsert(records[10:])
+    assert (state.total, state.sample()) == (10, first)
+    assert (index.state.total, len(index.state.sample().rows)) == (12, 12)
 
 
-def test_candidates_are_read_once_per_sample(papers: FeatureIndex) -> None:
-    collection, points = papers.state, all_points(papers)[:20]
-    sample = collection.sample()
-    rows, around = collection.candidates(points, sample)
-    assert collection.candidates(points, sample) == (rows, around)
-    assert np.array_equal(around.nearest, sample.neighbours[around.here])
-    few = read_sample(papers.store, papers.space, 240)
-    assert collection.candidates(points, few)[0] is not rows
-    assert collection.candidates(points[:5], few)[0].ids == rows.ids[:5]
+def test_candidates_are_read_once(papers: FeatureIndex) -> None:
+    state, points = papers.state, all_points(papers)[:20]
+    rows, around = state.candidates(points)
+    assert state.candidates(points) == (rows, around)
+    assert np.array_equal(around.nearest, state.sample().neighbours[around.here])
+    assert state.candidates(points[:5])[0].ids == rows.ids[:5]
 
 
 def test_a_record_outside_the_sample_has_neighbours_among_all_scored_records(
@@ -159,7 +155,7 @@ def test_the_mean_of_few_records_is_shrunk_towards_that_of_the_space(
 ) -> None:
     assert space.calibration.mean is not None
     for count in (1, 25):
-        sample = memory_index(sample_records(count), space, encoder).collection.sample()
+        sample = memory_index(sample_records(count), space, encoder).state.sample()
         share = count / (count + 50)
         expected = share * sample.rows.x.mean(0) + (1 - share) * space.calibration.mean
         np.testing.assert_allclose(sample.mean, expected, atol=1e-6)
@@ -175,7 +171,7 @@ def test_the_background_is_the_mean_label_by_how_often_it_applies(papers: Featur
 
 
 def test_frequent_words_are_encoded_once_and_centred(space: FeatureSpace, encoder: RecordingEncoder) -> None:
-    sample = memory_index(sample_records(60), space, encoder).collection.sample()
+    sample = memory_index(sample_records(60), space, encoder).state.sample()
     named = sample.named_words(encoder)
     words = [sample.words[column] for column in named.columns]
     assert all(len(word) > 1 and round(sample.word_share[sample.places[word]] * 60) > 2 for word in words)
@@ -190,7 +186,7 @@ def test_frequent_words_are_encoded_once_and_centred(space: FeatureSpace, encode
 
 def test_words_in_only_one_text_are_left_out(space: FeatureSpace, encoder: RecordingEncoder) -> None:
     texts = [Record("a", "entirely"), Record("b", "different"), Record("c", "")]
-    sample = memory_index(texts[:2], space, encoder).collection.sample()
+    sample = memory_index(texts[:2], space, encoder).state.sample()
     assert sample.words == ()
     assert len(sample.named_words(encoder).columns) == 0
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from saeindex.indexing.passages import PassageOptions
 
 from saeindex import FeatureIndex, Record
 from saeindex.collection.rows import tokens
@@ -102,27 +101,33 @@ def test_a_write_invalidates_the_snapshot(
     assert not list((path / "cache").glob("*.part"))
 
 
-def test_the_passages_of_a_record_are_one_row(
+def test_records_know_their_document_and_documents_are_units(
     space: FeatureSpace, tmp_path: Path, encoder: RecordingEncoder
 ) -> None:
     long = "Dark matter halos and spiral galaxies. " * 3 + "A lentil soup with roasted peppers. " * 3
-    with FeatureIndex.create(
-        tmp_path / "x.idx", space, encoder=encoder, passages=PassageOptions(16, 0)
-    ) as index:
-        index.upsert([Record("long", long), Record("short", "tax reform")])
-        assert index.store.count() > 3
+    with FeatureIndex.create(tmp_path / "x.idx", space, encoder=encoder) as index:
+        index.upsert([Record("long", long), Record("other", long + " Again.")], split=16)
+        index.upsert([Record("short", "tax reform")])
         snapshot = index.snapshot()
-        assert sorted(snapshot.ids) == ["long", "short"]
-        row = int(snapshot.rows_of(["long"])[0])
-        points = [
-            p for p in index.store.scroll(with_vectors=[SAE]).points if p.payload["record_id"] == "long"
-        ]
-        strongest: dict[int, float] = {}
-        for point in points:
-            code = point.vectors[SAE]
-            for feature, value in zip(code.indices.tolist(), code.values.tolist(), strict=True):  # type: ignore[union-attr]
-                strongest[feature] = max(value, strongest.get(feature, 0.0))
-        found = snapshot.activations[row]
-        assert dict(zip(found.indices.tolist(), found.data.tolist(), strict=True)) == pytest.approx(strongest)
-        assert np.linalg.norm(snapshot.vectors[row]) == pytest.approx(1.0, abs=1e-5)
-        assert {"galaxies", "soup"} <= {snapshot.vocabulary[i] for i in snapshot.words[row].indices}
+        assert len(snapshot) == index.count() > 6
+        assert snapshot.has_documents
+        of = dict(zip(snapshot.ids, snapshot.documents, strict=True))
+        assert of["short"] is None and of["long#0"] == of["long#1"] == "long"
+        column = snapshot.column("document")
+        assert column.values == ("long", "other")
+        assert column.codes[snapshot.rows_of(["short"])].tolist() == [-1]
+        pieces = sorted((one for one in snapshot.ids if of[one] == "long"), key=lambda one: int(one[5:]))
+        assert "".join(snapshot.texts(snapshot.rows_of(pieces))) == long
+    with FeatureIndex.open(tmp_path / "x.idx", encoder=encoder) as index:
+        assert list(index.snapshot().documents) == list(snapshot.documents)
+
+
+def test_a_snapshot_stays_what_it_is_while_records_change(
+    space: FeatureSpace, tmp_path: Path, encoder: RecordingEncoder
+) -> None:
+    with FeatureIndex.create(tmp_path / "x.idx", space, encoder=encoder) as index:
+        index.upsert([Record("a", "a violin concerto"), Record("b", "tax reform 🎻")])
+        first = index.snapshot()
+        index.upsert([Record("b", "something else")])
+        index.delete(["a"])
+        assert first.texts(first.rows_of(["b", "a"])) == ["tax reform 🎻", "a violin concerto"]

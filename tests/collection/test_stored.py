@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from saeindex.indexing.passages import PassageOptions
 
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.collection.stored import PARTS
-from saeindex.errors import InvalidInputError
+from saeindex.errors import InvalidInputError, NotFoundError
 from tests.cli.test_cli import call, called
 from tests.samples import RecordingEncoder, sample_records
 
@@ -24,7 +23,7 @@ LONG = " ".join(
 
 
 def records() -> list[Record]:
-    """Return records, every tenth with a prompt, and one that is split."""
+    """Return records, every tenth with a prompt, and a long one."""
     found = [
         Record(
             one.id, one.text, {"number": number}, {"prompt": f"What is {number}?"} if number % 10 == 0 else {}
@@ -39,36 +38,54 @@ def index(
     tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RecordingEncoder
 ) -> Iterator[FeatureIndex]:
     path = tmp_path_factory.mktemp("stored") / "stored.idx"
-    with FeatureIndex.create(
-        path, space, encoder=session_encoder, fields=("prompt",), passages=PassageOptions(64, 8)
-    ) as made:
-        made.add(records())
+    with FeatureIndex.create(path, space, encoder=session_encoder, fields=("prompt",)) as made:
+        *short, long = records()
+        made.upsert(short)
+        made.upsert([long], split=64)
         yield made
 
 
 def test_records_are_read_in_the_order_of_the_ids(index: FeatureIndex) -> None:
-    expected = {one.id: one for one in records()}
-    wanted = [*list(expected)[::-1], "absent", "long"]
+    expected = {one.id: one for one in records()[:-1]}
+    wanted = [*list(expected)[::-1], "absent"]
     found = index.get(wanted)
-    assert [one.id for one in found] == [one for one in wanted if one != "absent"]
+    assert [one.id for one in found] == wanted[:-1]
     for one in found:
+        assert one.text == expected[one.id].text
         assert dict(one.metadata) == dict(expected[one.id].metadata)
         assert dict(one.fields) == dict(expected[one.id].fields)
-        assert len(one.passages) == len(one.dense) == len(one.sae)
-        if one.id != "long":
-            assert one.text == expected[one.id].text
-    long = found[-1]
-    assert len(long.passages) > 3
-    assert all(passage in LONG for passage in long.passages)
+        assert one.document is None
 
 
-def test_concepts_are_of_all_passages_the_loudest_typical_ones_first(index: FeatureIndex) -> None:
-    (long,) = index.get(["long"])
-    code = index.space.sae.encode(np.stack(long.dense))
-    activations = np.asarray(code.to_csr().todense()).max(0)
-    shown = [one.id for one in long.concepts]
-    assert sorted(shown) == np.flatnonzero(activations > 0).tolist()
-    stored = np.array([one.activation for one in long.concepts])
+def test_the_records_of_a_document_are_its_text_character_for_character(index: FeatureIndex) -> None:
+    pieces = index.get(documents=["long"])
+    assert [one.id for one in pieces] == [f"long#{n}" for n in range(len(pieces))]
+    assert len(pieces) > 10
+    assert "".join(one.text for one in pieces) == LONG
+    assert {one.document for one in pieces} == {"long"}
+    assert all(dict(one.metadata) == {"number": -1} for one in pieces)
+    assert [one.text for one in index.get(["long#2"])] == [pieces[2].text]
+
+
+def test_an_absent_id_that_is_a_document_is_said_to_be_one(index: FeatureIndex) -> None:
+    for call in (lambda: index.get(["doc-1", "long"]), lambda: index.delete(["long", "absent"])):
+        with pytest.raises(NotFoundError, match=r"'long': no record .* document .*documents=\['long'\]"):
+            call()
+    with pytest.raises(InvalidInputError, match="several ways"):
+        index.get(["doc-1"], documents=["long"])
+    with pytest.raises(InvalidInputError, match="nothing to select by"):
+        index.get()
+
+
+def test_concepts_are_the_loudest_typical_ones_first(index: FeatureIndex) -> None:
+    (one,) = index.get(["long#1"])
+    assert one.dense is not None and one.sae is not None
+    code = index.space.sae.encode(one.dense[None]).row(0)
+    activations = np.zeros(index.space.n_features)
+    activations[code[0]] = code[1]
+    shown = [each.id for each in one.concepts]
+    assert sorted(shown) == code[0].tolist() == one.sae.indices.tolist()
+    stored = np.array([each.activation for each in one.concepts])
     np.testing.assert_allclose(stored, activations[shown], rtol=2e-3)
     is_weak = np.array([label.is_weak for label in index.space.labels])[shown]
     assert (np.diff(is_weak.astype(int)) >= 0).all()
@@ -78,24 +95,24 @@ def test_concepts_are_of_all_passages_the_loudest_typical_ones_first(index: Feat
     loudness = np.where(is_typical, stored / median * np.where(is_given, 1.3, 1), 0)
     for part in (loudness[~is_weak], loudness[is_weak]):
         assert (np.diff(part) <= 1e-3 * part[:-1]).all()
-        assert part[0] > 1
 
 
 def test_a_record_is_read_with_the_parts_that_are_asked_for(index: FeatureIndex) -> None:
-    (whole,), (read,), (bare,) = (index.get(["long"], include=parts) for parts in (PARTS, PARTS[:1], ()))
-    assert (read.passages, read.concepts, read.dense, read.sae) == (whole.passages, whole.concepts, (), ())
-    assert (bare.passages, bare.concepts, bare.dense, bare.sae) == (whole.passages, (), (), ())
+    (whole,), (read,), (bare,) = (index.get(["long#0"], include=parts) for parts in (PARTS, PARTS[:1], ()))
+    assert (read.text, read.concepts, read.dense, read.sae) == (whole.text, whole.concepts, None, None)
+    assert (bare.text, bare.concepts, bare.dense, bare.sae) == (whole.text, (), None, None)
     with pytest.raises(InvalidInputError, match="concepts and vectors"):
-        index.get(["long"], include="dense")  # type: ignore[arg-type]
+        index.get(["long#0"], include="dense")  # type: ignore[arg-type]
 
 
 def test_an_export_has_every_record_once(index: FeatureIndex, tmp_path: Path) -> None:
     path = tmp_path / "all.jsonl"
-    assert index.export(path, include=["vectors", "concepts"]) == COUNT + 1
+    pieces = index.get(documents=["long"], include=())
+    assert index.export(path, include=["vectors", "concepts"]) == COUNT + len(pieces)
     rows = [json.loads(line) for line in path.read_text().splitlines()]
-    assert sorted(row["id"] for row in rows) == sorted(one.id for one in records())
-    row = next(row for row in rows if row["id"] == "long")
-    assert len(row["passages"]) == len(row["dense"]) == len(row["sae"])
+    ids = [*(one.id for one in records()[:-1]), *(one.id for one in pieces)]
+    assert sorted(row["id"] for row in rows) == sorted(ids)
+    assert all((row.get("document") == "long") == row["id"].startswith("long#") for row in rows)
     first = next(row for row in rows if "fields" in row)
     assert first["fields"]["prompt"] == f"What is {first['metadata']['number']}?"
     assert index.export(path, "metadata.number < 20 AND metadata.number >= 0") == 20
@@ -104,28 +121,48 @@ def test_an_export_has_every_record_once(index: FeatureIndex, tmp_path: Path) ->
     assert {row["metadata"]["number"] for row in rows} == set(range(20))
 
 
-def test_an_export_is_indexed_again_with_the_same_vectors(
-    index: FeatureIndex, tmp_path: Path, space: FeatureSpace, session_encoder: RecordingEncoder
+@pytest.mark.parametrize("name", ["all.jsonl", "all.parquet"])
+def test_an_export_indexed_again_changes_nothing(
+    index: FeatureIndex, tmp_path: Path, space: FeatureSpace, session_encoder: RecordingEncoder, name: str
 ) -> None:
-    index.export(tmp_path / "some.jsonl", "metadata.number BETWEEN 1 AND 9")
-    with FeatureIndex.create(tmp_path / "again.idx", space, encoder=session_encoder) as again:
-        again.upsert(tmp_path / "some.jsonl")
-        for one in again.get([record.id for record in records()[1:10]]):
-            (former,) = index.get([one.id])
-            assert (one.text, one.metadata) == (former.text, former.metadata)
-            np.testing.assert_allclose(one.dense[0], former.dense[0], atol=1e-5)
+    """Neither the index that it was made of, nor another one of the same records; nor the split text."""
+    revision = index.revision
+    count = index.export(tmp_path / name, include=["concepts", "vectors"])
+    report = index.upsert(tmp_path / name)
+    assert (report.read, report.unchanged, report.rejected) == (count, count, 0)
+    assert index.upsert([records()[-1]], split=64).unchanged == 1
+    assert index.revision == revision
+    path = tmp_path / "again.idx"
+    with FeatureIndex.create(path, space, encoder=session_encoder, fields=("prompt",)) as again:
+        assert again.upsert(tmp_path / name).indexed == count
+        whole = index.get(documents=["long"]), again.get(documents=["long"])
+        for ours, theirs in zip(*whole, strict=True):
+            assert (ours.text, ours.metadata, ours.document) == (theirs.text, theirs.metadata, "long")
+            np.testing.assert_allclose(np.asarray(ours.dense), np.asarray(theirs.dense), atol=1e-5)
+        (first,) = again.get([records()[0].id])
+        assert dict(first.fields) == {"prompt": "What is 0?"}
 
 
 def test_a_parquet_export_has_the_same(index: FeatureIndex, tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
-    assert index.export(tmp_path / "all.parquet", include=["concepts", "vectors"]) == COUNT + 1
+    index.export(tmp_path / "all.parquet", include=["concepts", "vectors"])
     rows = {row["id"]: row for row in parquet.read_table(tmp_path / "all.parquet").to_pylist()}
-    for one in index.get(["long", records()[0].id]):
+    for one in index.get(["long#3", records()[0].id]):
         row = rows[one.id]
-        assert tuple(row["passages"]) == one.passages
+        assert (row["text"], row["document"]) == (one.text, one.document)
         assert json.loads(row["metadata"]) == one.metadata
         assert [c["id"] for c in row["concepts"]] == [c.id for c in one.concepts]
-        np.testing.assert_allclose(row["dense"], np.stack(one.dense), rtol=1e-6)
+        np.testing.assert_allclose(row["dense"], np.asarray(one.dense), rtol=1e-6)
+
+
+def test_pages_have_every_record_once(index: FeatureIndex) -> None:
+    found, offset, pages = [], None, 0
+    while pages == 0 or offset is not None:
+        page, offset = index.records("metadata.number < 50", limit=7, offset=offset)
+        found += [one.id for one in page]
+        pages += 1
+    assert len(found) == len(set(found)) == index.count("metadata.number < 50")
+    assert pages == -(-len(found) // 7)
 
 
 def test_an_empty_or_failed_export_leaves_the_file(index: FeatureIndex, tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from qdrant_client import QdrantClient
-from saeindex.indexing.passages import PassageOptions
 
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.cli.app import make_app
@@ -18,9 +17,8 @@ from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.indexing.points import content_hash
 from saeindex.indexing.sources.columns import Columns
 from saeindex.indexing.sources.open_source import open_source
-from saeindex.protocols import EncoderIdentity, Point, SparseVector
-from tests.indexing.recalibrated import PASSAGES, small_space
-from tests.samples import RandomEncoder, all_points, contents, sample_records
+from saeindex.protocols import Point, SparseVector
+from tests.samples import RandomEncoder, all_points, contents
 
 if TYPE_CHECKING:
     from saeindex.types import FloatArray
@@ -42,9 +40,8 @@ def make(path: Path, space: FeatureSpace, encoder: RandomEncoder, **options: Any
     return FeatureIndex.create(path, space, encoder=encoder, fields=("prompt", "system"), **options)
 
 
-def first_passages(index: FeatureIndex) -> dict[str, Point]:
-    points = all_points(index)
-    return {p.payload["record_id"]: p for p in points if p.payload["passage"] == 0}
+def points_by_id(index: FeatureIndex) -> dict[str, Point]:
+    return {point.payload["record_id"]: point for point in all_points(index)}
 
 
 # The layout -------------------------------------------------------------------------------------------
@@ -55,7 +52,7 @@ def test_a_further_text_has_its_own_vectors_and_concepts_under_its_name(
 ) -> None:
     with make(tmp_path / "a.idx", space, encoder) as index:
         index.upsert(RECORDS)
-        point = first_passages(index)["both"]
+        point = points_by_id(index)["both"]
     vector = encoder.encode_document(["A question?"])
     indices, values = space.sae.encode(vector).row(0)
     code = point.vectors["sae_prompt"]
@@ -74,30 +71,26 @@ def test_a_record_without_a_further_text_has_no_vectors_of_it(
 ) -> None:
     with make(tmp_path / "a.idx", space, encoder) as index:
         index.upsert([*RECORDS, {"id": "null", "text": "x", "prompt": None, "system": " \n"}])
-        points = first_passages(index)
+        points = points_by_id(index)
     for record_id in ("alone", "null"):
         assert set(points[record_id].vectors) == {"dense", "sae"}
         assert not [key for key in points[record_id].payload if key.endswith(("_prompt", "_system"))]
         assert points[record_id].payload["metadata"] == {}
 
 
-def test_only_the_main_text_is_split_and_the_first_passage_has_further_texts(
+def test_only_the_main_text_is_split_and_each_record_has_the_further_texts(
     tmp_path: Path, space: FeatureSpace, encoder: RandomEncoder
 ) -> None:
-    with make(tmp_path / "a.idx", space, encoder, passages=PassageOptions(20)) as index:
-        report = index.upsert(RECORDS)
-        points = [p for p in all_points(index) if p.payload["record_id"] == "long"]
-    first, *others = sorted(points, key=lambda point: int(point.payload["passage"]))
-    assert report.passages == 2 + len(points) > 3
-    assert first.payload["text_prompt"] == LONG + " Why?"
-    assert first.payload["text_system"] == "Be brief."
+    with make(tmp_path / "a.idx", space, encoder) as index:
+        index.upsert(RECORDS, split=20)
+        points = [p for p in all_points(index) if p.payload["document"] == "long"]
+    assert len(points) > 5
     whole = encoder.encode_document([LONG + " Why?"])[0]
-    np.testing.assert_allclose(np.asarray(first.vectors["dense_prompt"]), whole, atol=1e-6)
-    assert all(set(point.vectors) == {"dense", "sae"} for point in others)
-    for number, point in enumerate([first, *others]):
-        passage = encoder.encode_document([point.payload["text"]])[0]
-        np.testing.assert_allclose(np.asarray(point.vectors["dense"]), passage, atol=1e-6)
-        assert point.payload["passage"] == number
+    for point in points:
+        assert (point.payload["text_prompt"], point.payload["text_system"]) == (LONG + " Why?", "Be brief.")
+        np.testing.assert_allclose(np.asarray(point.vectors["dense_prompt"]), whole, atol=1e-6)
+        own = encoder.encode_document([point.payload["text"]])[0]
+        np.testing.assert_allclose(np.asarray(point.vectors["dense"]), own, atol=1e-6)
 
 
 def test_every_store_counts_concepts_of_a_further_text(
@@ -120,22 +113,9 @@ def test_an_index_names_its_further_texts_after_reopening(
         assert index.fields == ("prompt", "system")
         assert index.info()["fields"] == ["prompt", "system"]
         index.upsert([{"id": "1", "text": "An answer.", "prompt": "A question?", "year": 2020}])
-        point = first_passages(index)["1"]
+        point = points_by_id(index)["1"]
         assert point.payload["text_prompt"] == "A question?"
         assert point.payload["metadata"] == {"year": 2020}
-
-
-def test_a_manifest_older_than_further_texts_is_read(
-    tmp_path: Path, space: FeatureSpace, encoder: RandomEncoder
-) -> None:
-    path = tmp_path / "a.idx"
-    FeatureIndex.create(path, space, encoder=encoder).close()
-    manifest = json.loads((path / "manifest.json").read_text())
-    del manifest["fields"], manifest["revision"], manifest["checksum"]
-    (path / "manifest.json").write_text(json.dumps(manifest))
-    with FeatureIndex.open(path, encoder=encoder) as index:
-        assert index.fields == ()
-        assert index.upsert([Record("1", "text")]).indexed == 1
 
 
 @pytest.mark.parametrize(
@@ -152,9 +132,8 @@ def test_an_invalid_field_name_is_refused(
 # Indexing again ---------------------------------------------------------------------------------------
 
 
-def test_a_content_hash_includes_further_texts_and_is_unchanged_without_them() -> None:
+def test_a_content_hash_includes_further_texts() -> None:
     plain = Record("a", "text", {"x": 1})
-    assert content_hash(plain) == "0ec07142747f3f1160272b739452f303"
     asked = content_hash(Record("a", "text", {"x": 1}, {"prompt": "p"}))
     assert (
         len({content_hash(plain), asked, content_hash(Record("a", "text", {"x": 1}, {"prompt": "q"}))}) == 3
@@ -169,9 +148,9 @@ def test_a_changed_or_removed_further_text_is_written_again(
         index.upsert(RECORDS)
         again = index.upsert([RECORDS[0], Record("alone", RECORDS[1].text, {}, {"prompt": "New?"})])
         assert (again.indexed, again.unchanged) == (1, 1)
-        assert first_passages(index)["alone"].payload["text_prompt"] == "New?"
+        assert points_by_id(index)["alone"].payload["text_prompt"] == "New?"
         index.upsert([RECORDS[1]])
-        assert set(first_passages(index)["alone"].vectors) == {"dense", "sae"}
+        assert set(points_by_id(index)["alone"].vectors) == {"dense", "sae"}
 
 
 def test_a_record_with_a_text_that_the_index_has_no_field_for_is_rejected(
@@ -186,40 +165,13 @@ def test_a_record_with_a_text_that_the_index_has_no_field_for_is_rejected(
             index.upsert([{"text": "x", "answer": "y"}], columns=Columns(fields=("answer",)))
 
 
-def test_recalibrating_replaces_the_levels_of_further_texts_too(tmp_path: Path, space: FeatureSpace) -> None:
-    identity: EncoderIdentity = space.encoder
-    small, encoder = small_space(identity), RandomEncoder(identity)
-    texts = [record.text for record in sample_records(60)]
-    records = [
-        Record(str(n), " ".join(texts[n : n + 1 + n % 3]), {}, {"prompt": f"Say {n}."} if n % 2 else {})
-        for n in range(57)
-    ]
-    with FeatureIndex.create(
-        tmp_path / "a.idx", small, encoder=encoder, fields=("prompt",), passages=PASSAGES
-    ) as index:
-        index.upsert(records)
-        revision = index.manifest.revision
-        assert index.recalibrate().changed
-        asked = [point for point in all_points(index) if "text_prompt" in point.payload]
-        calibration = index.space.calibration
-        assert index.manifest.revision != revision
-    assert len(asked) == 28
-    for point in asked:
-        code = point.vectors["sae_prompt"]
-        assert isinstance(code, SparseVector)
-        expected = calibration.concept_codes(code.indices, code.values).tolist()
-        assert point.payload["concepts_prompt"] == expected
-    levels = [code % 4 for point in asked for code in point.payload["concepts_prompt"]]
-    assert 0.3 < levels.count(1) / levels.count(0) < 0.7
-
-
 def test_batches_account_for_further_texts(
     tmp_path: Path, space: FeatureSpace, encoder: RandomEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     records = [Record(str(n), f"text {n}", {}, {"prompt": f"prompt {n}"}) for n in range(20)]
     whole = make(tmp_path / "a.idx", space, encoder)
     whole.upsert(records)
-    monkeypatch.setattr("saeindex.indexing.pipeline.PART_PASSAGES", 7)
+    monkeypatch.setattr("saeindex.indexing.pipeline.PART_TEXTS", 7)
     sizes: list[int] = []
     encode = encoder.encode_document
 
@@ -229,7 +181,7 @@ def test_batches_account_for_further_texts(
 
     monkeypatch.setattr(encoder, "encode_document", counted)
     with whole, make(tmp_path / "b.idx", space, encoder) as batched:
-        batched.add(records)
+        batched.upsert(records)
         assert sizes == [6, 6, 6, 6, 6, 6, 4]
         assert contents(batched) == contents(whole)
 
@@ -246,7 +198,7 @@ def test_the_revision_changes_only_if_points_change(
 
         def is_new() -> bool:
             kept = str(index.store.read_manifest()["revision"])
-            assert kept == index.manifest.revision
+            assert kept == index.revision == index.manifest.revision
             seen.append(kept)
             return kept not in seen[:-1]
 
@@ -336,6 +288,6 @@ def test_the_command_line_names_further_texts(
     make_app()(["info", into], standalone_mode=False)
     assert "prompt, system (further texts)" in capsys.readouterr().out
     with FeatureIndex.open(into) as index:
-        assert first_passages(index)["1"].payload["text_prompt"] == "A question?"
+        assert points_by_id(index)["1"].payload["text_prompt"] == "A question?"
     make_app()([*common, *fields], standalone_mode=False)
     assert "1 unchanged" in capsys.readouterr().out

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from saeindex.indexing.passages import PassageOptions
 
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.errors import (
@@ -52,7 +51,7 @@ def edit_manifest(index_path: Path, edit: Callable[[dict[str, Any]], object]) ->
 
 def test_an_index_reports_its_counts_after_each_run(index_path: Path) -> None:
     with FeatureIndex.open(index_path) as index:
-        assert (index.manifest.counts.records, index.manifest.counts.points) == (3, 3)
+        assert index.manifest.counts.records == 3
         index.delete(["1"])
         assert index.manifest.counts.records == 2
     with FeatureIndex.open(index_path) as index:
@@ -82,10 +81,15 @@ def test_another_encoder_is_refused_on_creation_and_on_opening(
     FeatureIndex.open(index_path, encoder=RandomEncoder(replace(space.encoder, model="a copy"))).close()
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
-def test_another_format_version_is_refused(index_path: Path, version: object) -> None:
+@pytest.mark.parametrize(
+    ("version", "do"),
+    [(0, "saeindex copy"), (1, "saeindex copy"), (3, "Open it with"), ("2", "Open it with")],
+)
+def test_another_format_is_refused_and_an_old_one_names_what_reads_it(
+    index_path: Path, version: object, do: str
+) -> None:
     edit_manifest(index_path, lambda manifest: manifest.update(format_version=version))
-    with pytest.raises(MismatchError, match="format version"):
+    with pytest.raises(MismatchError, match=f"it has format {version!r}.*{do}"):
         FeatureIndex.open(index_path)
 
 
@@ -95,7 +99,8 @@ def test_another_format_version_is_refused(index_path: Path, version: object) ->
         lambda manifest: manifest.pop("space"),
         lambda manifest: manifest.update(surprise=1),
         lambda manifest: manifest["space"].update(n_features="many"),
-        lambda manifest: manifest.update(passages={"max_tokens": 128}),
+        lambda manifest: manifest.update(sentences="some"),
+        lambda manifest: manifest.update(calibration={"records": 3}),
     ],
 )
 def test_a_damaged_manifest_is_refused(index_path: Path, damage: Callable[[dict[str, Any]], object]) -> None:
@@ -164,11 +169,3 @@ def test_an_index_with_a_damaged_space_is_refused(index_path: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:-1_000])
     with pytest.raises(SaeIndexError):
         FeatureIndex.open(index_path)
-
-
-def test_passage_options_are_stored_with_the_index(tmp_path: Path, space: FeatureSpace) -> None:
-    options = PassageOptions(100, 20)
-    FeatureIndex.create(tmp_path / "a.idx", space, passages=options).close()
-    with FeatureIndex.open(tmp_path / "a.idx") as index:
-        assert index.passages == options
-        assert index.space.labels == space.labels

@@ -6,16 +6,15 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from saeindex import FeatureIndex, FeatureSpace
+from saeindex.collection import current
 from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, UnknownConceptError
 from saeindex.indexing.names import MAX_NAMES
-from saeindex.indexing.upgrade import planned
-from saeindex.sae import SparseAutoencoder
-from tests.indexing.recalibrated import small_space
-from tests.samples import sample_records
+from tests.samples import sample_records, small_space
 
 OWN = "queries of a database"
 TOO_MANY = {str(i): "x" for i in range(MAX_NAMES + 1)}
@@ -116,26 +115,34 @@ def test_bad_names_and_features_are_errors_and_change_nothing(index: FeatureInde
     assert index.name_history == ()
 
 
-def test_an_upgrade_moves_own_names_and_says_which_are_lost(space: FeatureSpace, tmp_path: Path) -> None:
-    old = small_space(space.encoder)
-    decoder = old.sae.decoder.clone()
-    decoder[0] = -decoder[0]
-    sae = SparseAutoencoder(decoder, old.sae.encoder_bias, decoder, old.sae.bias, k=old.sae.k)
-    new = replace(old, name="new", sae=sae.half())
-    with FeatureIndex.create(tmp_path / "index", old) as index:
-        index.add(sample_records(200))
-        features = planned(index.store, index.manifest, old, new).translation.features
-        assert set(range(old.n_features)) - set(features) == {0}
-        kept, gone = 5, 0
-        index.rename(kept, OWN)
-        index.rename(gone, "a name without a counterpart")
-        index.hide(kept)
-        report = index.upgrade(new)
-        assert report.lost_labels == ("a name without a counterpart",)
-        assert index.feature(features[kept]).label.startswith(OWN)
-        assert index.feature(features[kept]).is_weak
-        index.rename(features[kept], "a later name")
-        undone = index.undo_upgrade()
-        assert undone.lost_labels == ("a later name",)
-        assert index.feature(kept).label.startswith(OWN)
-        assert index.feature(gone).label.startswith("a name without")
+# Learning ----------------------------------------------------------------------------------------------
+
+
+def test_names_are_learned_once_there_is_enough_and_again_when_as_much_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learned: list[int] = []
+    real = current.learned
+
+    def counted(sample: Any, records: int, *given: Any) -> Any:
+        learned.append(records)
+        return real(sample, records, *given)
+
+    monkeypatch.setattr(current, "learned", counted)
+    records = sample_records(200)
+    with FeatureIndex(tmp_path / "index") as index:
+        index.upsert(records[:63])
+        index.upsert(records[63:64])
+        assert learned == [], "63 are too few, and an upsert of one record learns nothing"
+        index.upsert(records[64:66])
+        assert learned == [66]
+        index.upsert([replace(one, text=f"{one.text} Changed.") for one in records[:65]])
+        assert learned == [66]
+        index.upsert([replace(one, text=f"{one.text} Changed again.") for one in records[:2]])
+        assert learned == [66, 66], "as many were written as it had"
+        index.upsert(records[66:], learn_names=False)
+        assert learned == [66, 66]
+        before = index.revision
+        index.learn_names()
+        assert learned == [66, 66, 200] and index.revision != before
+        assert index.manifest.names is not None and index.manifest.names.records == 200

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from saeindex.indexing.passages import PassageOptions
 
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.errors import EncoderError, InvalidInputError, StorageError
@@ -27,14 +26,6 @@ LONG = " ".join(f"Sentence {n} is about {topic}." for n, topic in enumerate(["st
 @pytest.fixture
 def index(tmp_path: Path, space: FeatureSpace, encoder: RecordingEncoder) -> Iterator[FeatureIndex]:
     with FeatureIndex.create(tmp_path / "notes.idx", space, encoder=encoder) as index:
-        yield index
-
-
-@pytest.fixture
-def split_index(tmp_path: Path, space: FeatureSpace, encoder: RecordingEncoder) -> Iterator[FeatureIndex]:
-    """An index that splits texts into passages."""
-    path = tmp_path / "split.idx"
-    with FeatureIndex.create(path, space, encoder=encoder, passages=PassageOptions(20, 4)) as index:
         yield index
 
 
@@ -63,12 +54,12 @@ def test_indexing_unchanged_records_again_encodes_nothing(
     index: FeatureIndex, encoder: RecordingEncoder, records: list[Record]
 ) -> None:
     first = index.upsert(records[:50], batch_size=16)
-    assert (first.read, first.indexed, first.unchanged, first.passages) == (50, 50, 0, 50)
+    assert (first.read, first.indexed, first.unchanged, first.records) == (50, 50, 0, 50)
     before = contents(index)
     encoder.requested.clear()
     again = index.upsert(records[:50], batch_size=7)
     assert encoder.requested == []
-    assert (again.read, again.indexed, again.unchanged, again.passages) == (50, 0, 50, 0)
+    assert (again.read, again.indexed, again.unchanged, again.records) == (50, 0, 50, 0)
     assert contents(index) == before
 
 
@@ -95,19 +86,131 @@ def test_records_missing_in_a_later_run_stay(index: FeatureIndex, records: list[
     assert stored_ids(index) == {record.id for record in records[:8]}
 
 
-def test_a_shorter_version_removes_old_passages(split_index: FeatureIndex) -> None:
-    others = [Record("other", LONG + " Other.", {}), Record("short", "Only a line.", {})]
-    split_index.upsert([Record("long", LONG, {}), *others])
-    passages = {p.payload["passage"] for p in all_points(split_index) if p.payload["record_id"] == "long"}
-    assert passages == set(range(len(passages)))
-    assert len(passages) > 5
+# Documents --------------------------------------------------------------------------------------------
+
+
+def test_a_shorter_version_leaves_no_record_of_the_old_one(index: FeatureIndex) -> None:
+    others = [Record("other", LONG + " Other."), Record("short", "Only a line.")]
+    index.upsert([Record("long", LONG), *others], split=20)
+    before = index.count('document = "long"')
+    assert before > 5
+    assert index.count('document = "short"') == 1, "short texts are documents, too"
     for text in (LONG[:200], "Now a single line."):
-        split_index.upsert([Record("long", text, {}), *others])
-        stored = [p.payload for p in all_points(split_index) if p.payload["record_id"] == "long"]
-        assert len(stored) < len(passages)
-        assert {payload["passage"] for payload in stored} == set(range(len(stored)))
-        assert all(payload["text"] in text for payload in stored)
-        assert split_index.count() == 3
+        report = index.upsert([Record("long", text), *others], split=20)
+        assert (report.indexed, report.unchanged) == (1, 2)
+        stored = index.get(documents=["long"], include=())
+        assert len(stored) == report.records < before
+        assert "".join(one.text for one in stored) == text
+
+
+@pytest.mark.parametrize("splits", [(20, 60), (20, None), (None, 20), (60, 20)])
+def test_another_split_replaces_all_that_was_made_of_a_text(
+    index: FeatureIndex, splits: tuple[int | None, int | None]
+) -> None:
+    for split in splits:
+        report = index.upsert([Record("long", LONG, {"n": 1}), Record("plain", "A line.")], split=split)
+        assert report.indexed == 2
+        assert index.upsert([Record("long", LONG, {"n": 1})], split=split).unchanged == 1
+    stored = stored_ids(index)
+    assert len(stored) == report.records == index.count()
+    assert stored == {"long", "plain"} if splits[1] is None else "long" not in stored
+
+
+def test_a_document_of_which_a_record_is_missing_is_indexed_again(index: FeatureIndex) -> None:
+    index.upsert([Record("long", LONG), Record("b", LONG)], split=20)
+    count = index.count()
+    index.delete(["long#3"])
+    report = index.upsert([Record("long", LONG), Record("b", LONG)], split=20)
+    assert (report.indexed, report.unchanged, index.count()) == (1, 1, count)
+
+
+def test_a_run_that_dies_between_deleting_and_writing_is_made_good(
+    index: FeatureIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.upsert([Record("long", LONG)], split=20)
+
+    def die(points: Sequence[Point]) -> None:
+        raise StorageError("upsert", "the engine died", "Open it again.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(index.store, "upsert", die)
+        with pytest.raises(StorageError):
+            index.upsert([Record("long", LONG[:300])], split=20)
+    assert index.upsert([Record("long", LONG[:300])], split=20).indexed == 1
+    assert "".join(one.text for one in index.get(documents=["long"], include=())) == LONG[:300]
+
+
+def test_a_record_does_not_take_the_place_of_a_piece_nor_a_piece_that_of_a_record(
+    index: FeatureIndex,
+) -> None:
+    index.upsert([Record("a", LONG)], split=20)
+    before = contents(index)
+    report = index.upsert(
+        [Record("a#0", "foreign"), Record("a#99", "foreign"), Record("a#0", "x", {}, {}, "b")]
+    )
+    assert (report.indexed, report.rejected) == (0, 3)
+    assert contents(index) == before
+    assert {line["id"] for line in rejects(index)} == {"a#0", "a#99"}
+    assert sum("is that of a piece of the document 'a'" in line["reason"] for line in rejects(index)) == 2
+    index.upsert([Record("b#1", "was here before"), Record("issue#12", "no document of this name")])
+    report = index.upsert([Record("b", LONG), Record("c", LONG)], split=20)
+    assert (report.indexed, report.rejected) == (1, 1)
+    assert rejects(index)[-1]["reason"].startswith("a piece of it would replace the record 'b#1'")
+    assert index.get(["b#1"], include=())[0].text == "was here before"
+    assert index.count('document = "b"') == 0
+    report = index.upsert([Record("d#0", "first"), Record("d", LONG)], split=20)
+    assert (report.indexed, report.rejected) == (1, 1)
+    assert "which is the id of another record of this source" in rejects(index)[-1]["reason"]
+    report = index.upsert([Record("e#0", "a piece by itself", {}, {}, "f"), Record("e", LONG)], split=20)
+    assert (report.indexed, report.rejected) == (1, 1)
+
+
+def test_pieces_that_a_caller_brings_are_replaced_by_id(index: FeatureIndex) -> None:
+    book = [Record(f"chapter-{n}", f"Chapter {n} is about rain.", {}, {}, "book") for n in range(3)]
+    assert index.upsert(book, split=20).records == 3, "they are not split again"
+    changed = Record("chapter-1", "Chapter 1 is about snow.", {}, {}, "book")
+    assert index.upsert([changed]).indexed == 1
+    assert index.upsert([book[0], changed, book[2]]).unchanged == 3
+    assert index.count('document = "book"') == 3
+    assert [hit.document for hit in index.search("snow", limit=1)] == ["book"]
+    rows: list[Any] = [{"id": "p1", "text": "A page on tea.", "document": "leaflet", "n": 1}]
+    index.upsert(rows)
+    (page,) = index.get(documents=["leaflet"], include=())
+    assert (page.id, dict(page.metadata)) == ("p1", {"n": 1})
+    assert index.delete(documents=["book", "none"]) == 3
+
+
+def test_a_long_text_is_counted_and_warned_of_until_it_is_split(index: FeatureIndex) -> None:
+    long = Record("long", "Penguins live in Antarctica. " * 60)
+    report = index.upsert([long, Record("short", "A line.")])
+    assert (report.indexed, report.truncated) == (2, 1)
+    assert (index.info()["truncated"], index.info()["documents"]) == (1, 0)
+    report = index.upsert([long], split=index.encoder.max_tokens)
+    assert (report.records, report.truncated) == (2, 0)
+    assert (index.info()["truncated"], index.info()["documents"]) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("split", "found"),
+    [(2_000, "the encoder reads 254 tokens"), (7, "too few"), (True, "whole number"), (20.0, "whole number")],
+)
+def test_a_split_that_is_not_possible_is_an_error_and_writes_nothing(
+    index: FeatureIndex, split: Any, found: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=found):
+        index.upsert([Record("a", "text")], split=split)
+    assert index.count() == 0
+
+
+def test_not_means_records_of_split_texts_too(index: FeatureIndex) -> None:
+    """The review's first finding: a condition and its negation, of a long text and a short one."""
+    index.upsert([Record("long", LONG), Record("short", "A line about tea.")], split=20)
+    total = index.count()
+    feature = next(iter(index.get(["long#0"])[0].concepts)).id
+    having, lacking = index.count(f"#{feature}"), index.count(f"NOT #{feature}")
+    assert having > 0 and lacking > 0 and having + lacking == total
+    assert index.delete(where=f"NOT #{feature}") == lacking
+    assert (index.count(f"#{feature}"), index.count()) == (having, having)
 
 
 # Invalid records --------------------------------------------------------------------------------------
@@ -155,24 +258,21 @@ def test_a_record_that_the_store_refuses_is_rejected_alone(cheap_index: FeatureI
     assert "bytes" in line["reason"]
 
 
-def test_a_record_with_a_refused_passage_is_not_stored_in_part(
-    split_index: FeatureIndex,
-) -> None:
+def test_a_document_with_a_refused_record_is_not_stored_in_part(index: FeatureIndex) -> None:
     class Poisoned(RandomEncoder):
         def encode_document(self, texts: Sequence[str]) -> FloatArray:
             vectors = super().encode_document(texts)
             vectors[["Sentence 9 " in text for text in texts]] = 0
             return vectors
 
-    split_index.encoder = Poisoned(split_index.space.encoder)
-    report = split_index.upsert(
-        [Record("good", LONG[:150], {}), Record("bad", LONG, {}), Record("short", "x", {})]
-    )
+    index.encoder = Poisoned(index.space.encoder)
+    given = [Record("good", LONG[:150]), Record("bad", LONG), Record("short", "x")]
+    report = index.upsert(given, split=20)
     assert (report.indexed, report.rejected) == (2, 1)
-    assert stored_ids(split_index) == {"good", "short"}
-    assert [line["id"] for line in rejects(split_index)] == ["bad"]
-    split_index.encoder = RandomEncoder(split_index.space.encoder)
-    assert split_index.upsert([Record("bad", LONG, {})]).indexed == 1
+    assert {one.partition("#")[0] for one in stored_ids(index)} == {"good", "short"}
+    assert [line["id"] for line in rejects(index)] == ["bad"]
+    index.encoder = RandomEncoder(index.space.encoder)
+    assert index.upsert([Record("bad", LONG)], split=20).indexed == 1
 
 
 # Failures ---------------------------------------------------------------------------------------------
@@ -255,7 +355,7 @@ def test_every_upsert_is_small_enough_to_be_atomic(
         written.append([point.payload["record_id"] for point in points])
         upsert(points)
 
-    monkeypatch.setattr(pipeline, "PART_PASSAGES", 100)
+    monkeypatch.setattr(pipeline, "PART_TEXTS", 100)
     monkeypatch.setattr(cheap_index.store, "upsert", recorded)
     records = sample_records(450)
     report = cheap_index.upsert([*records, Record("", "no id", {})], batch_size=1_000)

@@ -9,7 +9,6 @@ from uuid import UUID, uuid5
 
 import numpy as np
 import pytest
-from saeindex.indexing.passages import PassageOptions
 
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.config import POINT_NAMESPACE
@@ -18,18 +17,19 @@ from saeindex.protocols import Point
 from tests.samples import RandomEncoder, RecordingEncoder, all_points, code_of, dense
 
 LONG = " ".join(f"Sentence {n} is about {topic}." for n, topic in enumerate(["stars", "bread", "tax"] * 8))
-PLAIN_KEYS = {"record_id", "passage", "text", "metadata", "content_hash", "concepts"}
+PLAIN_KEYS = {"record_id", "text", "metadata", "content_hash", "concepts"}
 
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace) -> Iterator[dict[str, list[Point]]]:
-    """The points of a short and of a long record, passages in order."""
+    """The points of a short record and of a long text, in order."""
     path = tmp_path_factory.mktemp("points") / "points.idx"
     encoder = RandomEncoder(space.encoder)
-    with FeatureIndex.create(path, space, encoder=encoder, passages=PassageOptions(20)) as index:
-        index.upsert([Record("short", "One line.", {"year": 2020}), Record("long", LONG, {"tags": ["a", "b"]})])
-        points = sorted(all_points(index), key=lambda point: int(point.payload["passage"]))
-    yield {key: [p for p in points if p.payload["record_id"] == key] for key in ("short", "long")}
+    with FeatureIndex.create(path, space, encoder=encoder) as index:
+        index.upsert([Record("short", "One line.", {"year": 2020})])
+        index.upsert([Record("long", LONG, {"tags": ["a", "b"]})], split=20)
+        points = {point.payload["record_id"]: point for point in all_points(index)}
+    yield {"short": [points.pop("short")], "long": [points[f"long#{n}"] for n in range(len(points))]}
 
 
 def expected_codes(space: FeatureSpace, point: Point) -> list[int]:
@@ -46,26 +46,24 @@ def test_a_short_record_is_one_point_with_exactly_the_fields_of_the_layout(
 ) -> None:
     (point,) = stored["short"]
     assert set(point.payload) == PLAIN_KEYS
-    assert point.payload["passage"] == 0
     assert point.payload["text"] == "One line."
     assert point.payload["metadata"] == {"year": 2020}
     assert set(point.vectors) == {"dense", "sae"}
     assert point.payload["concepts"] == expected_codes(space, point)
 
 
-def test_only_the_first_passage_has_the_passage_count_and_the_concept_union(
+def test_a_record_of_a_document_has_its_name_and_a_hash_of_the_whole_and_of_the_split(
     stored: dict[str, list[Point]], space: FeatureSpace
 ) -> None:
-    first, *others = stored["long"]
-    assert others
-    assert set(first.payload) == PLAIN_KEYS | {"passages", "record_concepts"}
-    assert all(set(point.payload) == PLAIN_KEYS for point in others)
-    assert first.payload["passages"] == len(stored["long"])
-    union = {code for point in stored["long"] for code in expected_codes(space, point)}
-    assert first.payload["record_concepts"] == sorted(union)
-    assert [point.payload["passage"] for point in stored["long"]] == list(range(len(stored["long"])))
-    assert all(point.payload["metadata"] == {"tags": ["a", "b"]} for point in stored["long"])
-    assert all(point.payload["text"] in LONG for point in stored["long"])
+    points = stored["long"]
+    assert len(points) > 5
+    whole = f"{content_hash(Record('long', LONG, {'tags': ['a', 'b']}), 20)}:{len(points)}"
+    for point in points:
+        assert set(point.payload) == PLAIN_KEYS | {"document", "document_hash"}
+        assert (point.payload["document"], point.payload["document_hash"]) == ("long", whole)
+        assert point.payload["metadata"] == {"tags": ["a", "b"]}
+        assert point.payload["concepts"] == expected_codes(space, point)
+    assert "".join(point.payload["text"] for point in points) == LONG
 
 
 def test_vectors_are_the_encoder_s_and_codes_the_autoencoder_s(
@@ -80,17 +78,12 @@ def test_vectors_are_the_encoder_s_and_codes_the_autoencoder_s(
         np.testing.assert_allclose(code_of(point).values, code.row(row)[1], atol=1e-6)
 
 
-def test_ids_are_uuid5_of_record_and_passage_and_never_change() -> None:
+def test_ids_are_uuid5_of_the_record_s_id_and_never_change(stored: dict[str, list[Point]]) -> None:
     assert str(POINT_NAMESPACE) == "6f1d7c1e-52a5-5a0b-9c8e-3d1f0a5e7b42"
-    assert point_id("doc-1") == str(uuid5(POINT_NAMESPACE, "doc-1\n0"))
-    assert point_id("doc-1", 12) == str(uuid5(POINT_NAMESPACE, "doc-1\n12"))
-    assert UUID(point_id("ключ", 3)).version == 5
-    assert len({point_id("a", 1), point_id("a\n1", 0), point_id("a", 11), point_id("a1", 1)}) == 4
-
-
-def test_stored_ids_are_those_of_record_and_passage(stored: dict[str, list[Point]]) -> None:
-    for record_id, points in stored.items():
-        assert [point.id for point in points] == [point_id(record_id, n) for n in range(len(points))]
+    assert point_id("doc-1") == str(uuid5(POINT_NAMESPACE, "doc-1"))
+    assert UUID(point_id("ключ")).version == 5
+    for points in stored.values():
+        assert all(point.id == point_id(point.payload["record_id"]) for point in points)
 
 
 def test_a_content_hash_depends_on_text_and_metadata_but_not_on_id_or_key_order() -> None:
@@ -99,6 +92,16 @@ def test_a_content_hash_depends_on_text_and_metadata_but_not_on_id_or_key_order(
     assert content_hash(Record("a", "text ", {"x": 1, "y": [2]})) != base
     assert content_hash(Record("a", "text", {"x": 1, "y": [3]})) != base
     assert content_hash(Record("a", "text", {"x": "1", "y": [2]})) != base
+    assert content_hash(Record("a", "text", {"x": 1, "y": [2]}, {}, "book")) != base
+    splits = {content_hash(Record("a", "text", {"x": 1, "y": [2]}), split) for split in (None, 20, 30)}
+    assert len(splits) == 3
+
+
+def test_a_content_hash_survives_the_last_bits_of_floats_that_engines_change() -> None:
+    value = 0.1234567890123456
+    base = content_hash(Record("a", "text", {"x": [{"y": value}]}))
+    assert content_hash(Record("a", "text", {"x": [{"y": np.nextafter(value, 1)}]})) == base
+    assert content_hash(Record("a", "text", {"x": [{"y": value + 1e-9}]})) != base
 
 
 def test_an_index_on_disk_has_the_layout_that_the_manifest_names(
@@ -111,11 +114,12 @@ def test_an_index_on_disk_has_the_layout_that_the_manifest_names(
     assert manifest["sparse"] == ["sae"]
     assert manifest["payload_indexes"] == {
         "record_id": "keyword",
-        "passage": "integer-range",
+        "document": "keyword",
+        "truncated": "bool",
         "concepts": "integer",
-        "record_concepts": "integer",
         "metadata.year": "float",
     }
     assert manifest["space"]["fingerprint"] == space.fingerprint
+    assert (manifest["format_version"], manifest["sentences"]) == (2, "off")
     with FeatureIndex.open(path) as index:
         assert index.store.layout == index.manifest.layout

@@ -9,6 +9,7 @@ import pytest
 
 from saeindex import FeatureIndex, Query
 from saeindex.errors import InvalidInputError
+from saeindex.index import searcher_of
 from saeindex.search.cardinality import Estimate
 from saeindex.search.optimizer import Setting, choose
 from saeindex.stores.tracing import watched
@@ -144,7 +145,7 @@ def test_the_choice_reaches_the_engine_on_every_path(
     for query in queries:
         papers.plan(query)  # requests of the planner are not counted
         asked.clear()
-        papers._searcher.executor.run(papers.plan(query, exact=False), _deadline())
+        searcher_of(papers.state).executor.run(papers.plan(query, exact=False), _deadline())
         assert asked
         assert not any(asked)
 
@@ -216,7 +217,7 @@ def test_a_plan_names_the_requests_that_the_engine_gets(
 ) -> None:
     plan = papers.plan("galaxies", **options)
     with watched() as notes:
-        papers._searcher.executor.run(plan, _deadline())
+        searcher_of(papers.state).executor.run(plan, _deadline())
     asked = [note.action for note in notes if note.is_request and note.action != "count"]
     assert asked == [request.partition(" ")[0] for request in plan.requests]
 

@@ -16,6 +16,7 @@ from saeindex.concepts.inference import Asked, Recipe, infer, pool_of
 from saeindex.concepts.resolver import said_by
 from saeindex.concepts.scorer import Scorer
 from saeindex.errors import InvalidInputError, NotFoundError, UnknownConceptError
+from saeindex.index import planner_of
 from saeindex.search.property import interpembed_code
 from tests.samples import RecordingEncoder, sample_records
 from tests.search.sampled_indexes import memory_index, sampled
@@ -88,7 +89,7 @@ def test_the_parts_of_a_hit_have_a_kind(papers: FeatureIndex) -> None:
 def test_scores_equal_an_inference_computed_outside_the_index(papers: FeatureIndex) -> None:
     sample = papers.state.sample()
     vectors = np.stack([papers.state.encode(text) for text in ("a question", "a complaint")])
-    said = said_by(papers.planner.resolver.named("a question"))
+    said = said_by(planner_of(papers.state).resolver.named("a question"))
     found = infer(sample, pool_of(sample), Asked(vectors, judged=said), papers.encoder)
     scores = dict(
         zip(sample.rows.ids, Scorer(found, sample, Recipe().neighbours).of_sample[:, 0], strict=True)
@@ -135,7 +136,7 @@ def test_the_same_search_gives_bitwise_equal_scores(papers: FeatureIndex) -> Non
         first, second = (papers.search(**options, limit=50) for _ in range(2))
         assert [(hit.id, hit.score) for hit in first] == [(hit.id, hit.score) for hit in second]
     first = papers.search(property="a complaint")
-    papers.state._sample = None  # its inference is removed with it
+    papers.refresh()  # its inference is removed with the state
     second = papers.search(property="a complaint")
     assert [(hit.id, hit.score) for hit in first] == [(hit.id, hit.score) for hit in second]
 

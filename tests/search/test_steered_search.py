@@ -78,7 +78,8 @@ def test_a_negative_step_lowers_the_share_of_hits_with_the_concept(any_papers: F
         count = 0
         for feature in features:
             hits = any_papers.search(TEXT, steer=[Steer(f"#{feature}", strength)], limit=60)
-            count += sum(feature in {a.id for a in hit.features} for hit in hits)
+            having = {hit.id for hit in any_papers.search(where=f"#{feature}", limit=240)}
+            count += sum(hit.id in having for hit in hits)
         counts.append(count)
     assert counts[0] > counts[1] > counts[2]
 

@@ -18,14 +18,14 @@ from saeindex_server.database import Database
 from saeindex_server.service import Service
 from saeindex_server.settings import ServerSettings
 
+from benchmarks.suites.server.samples import SAMPLES, filled
 from saeindex import FeatureIndex, FeatureSpace
 from tests.samples import sample_records
 from tests.server.conftest import HOST, DocumentsOnce, made_index
-from tests.server.sample_requests import SAMPLES
 from tests.server.test_jobs import NDJSON, RECORDS, finished, lines_of
 
 SEARCH, SECONDS = "/v1/indexes/papers/search", 10.0
-IDS = {"ID0": "doc-0", "ID1": "doc-1", "FEATURE": "9"}
+IDS = {"ID0": "doc-0", "ID1": "doc-1", "FEATURE": "9", "JOB": "none", "ADDING": "none", "NAMES": {}}
 
 
 class Watched:
@@ -115,9 +115,9 @@ def test_no_statement_sync_or_deletion_is_on_the_event_loop(
 def _ask_all(client: TestClient) -> None:
     """Ask every route, and what the samples do not ask: uploads, repeated writes, jobs, foreign hosts."""
     for (method, template), sample in SAMPLES.items():
-        parts = {name: IDS.get(value, value) for name, value in sample.path.items()}
-        url = template.format(name="papers", **parts)
-        client.request(method, url, json=sample.body, params=sample.params)
+        own = filled(sample, IDS)
+        url = template.format(name="papers", **own.path)
+        client.request(method, url, json=own.body, params=own.params)
     for _ in "ab":
         headers = {**NDJSON, "Idempotency-Key": "once"}
         taken = client.post(RECORDS, content=lines_of(5, "own"), headers=headers).json()

@@ -84,7 +84,7 @@ def logged() -> Iterator[list[str]]:
 
 def add(hosted: HostedIndex, identity: str) -> None:
     record = Record(identity, f"{NEW} {identity}", {"topic": "music"})
-    hosted.call(None, lambda index: index.add([record]))
+    hosted.call(None, lambda index: index.upsert([record]))
 
 
 def found(hosted: HostedIndex) -> list[str]:

@@ -53,7 +53,9 @@ async def add_records(
     request: Request,
     text_field: Annotated[str | None, Query(description="NDJSON: the field with the text")] = None,
     id_field: Annotated[str | None, Query(description="NDJSON: the field with the id")] = None,
-    split: Annotated[int | None, Query(ge=8, description="tokens of the records that texts are split into")] = None,
+    split: Annotated[
+        int | None, Query(ge=8, description="tokens of the records that texts are split into")
+    ] = None,
 ) -> Response:
     """Take records to index, as JSON or streamed as NDJSON; 202 when they are safe on the disk.
 
@@ -197,7 +199,11 @@ async def export(name: str, body: ExportBody, access: Caller) -> Response:
     async def page(offset: str | None) -> tuple[bytes, str | None]:
         def found(index: FeatureIndex) -> tuple[bytes, str | None]:
             listed, later = index.records(
-                body.where, query_filter=body.query_filter, limit=EXPORTED, offset=offset, include=body.include
+                body.where,
+                query_filter=body.query_filter,
+                limit=EXPORTED,
+                offset=offset,
+                include=body.include,
             )
             return b"".join(encoded(one.to_json(body.include)) + b"\n" for one in listed), later
 

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from saeindex import FeatureIndex
+from saeindex.analysis.analyses import Analyses
 from saeindex.analysis.stats.design import design_of
 from saeindex.analysis.stats.groups import Groups
 from saeindex.collection.records import record_ids
 from saeindex.errors import InvalidInputError, NotFoundError
+from saeindex.index import planner_of
 
 WHERES = [
     'metadata.topic = "music"',
@@ -28,14 +30,14 @@ WHERES = [
 @pytest.mark.parametrize("where", WHERES)
 def test_a_where_text_selects_what_the_engine_selects(papers: FeatureIndex, where: str) -> None:
     snapshot = papers.snapshot()
-    rows = papers._analyses.selector(snapshot)(where)
-    condition = papers.planner.condition(where)
+    rows = Analyses(papers.state, lambda: None).selector(snapshot)(where)
+    condition = planner_of(papers.state).condition(where)
     assert {snapshot.ids[row] for row in rows} == record_ids(papers.store, condition)
 
 
 def test_a_field_that_no_record_has_is_an_error(papers: FeatureIndex) -> None:
     with pytest.raises(NotFoundError, match=r"metadata\.topic"):
-        papers._analyses.selector(papers.snapshot())("metadata.topik = 1")
+        Analyses(papers.state, lambda: None).selector(papers.snapshot())("metadata.topik = 1")
 
 
 def test_units_that_both_groups_share_make_a_paired_design(papers: FeatureIndex) -> None:
