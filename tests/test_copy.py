@@ -1,54 +1,112 @@
-"""Copies of an index: whole, as of one moment, and independent of the index."""
+"""Copies of an index: of every format, to every store, in the same space, in another, and of another encoder."""
 
 from __future__ import annotations
 
+import json
 import threading
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from uuid import uuid5
 
+import numpy as np
 import pytest
 from qdrant_client import QdrantClient
 
-from saeindex import FeatureIndex, FeatureSpace, Record
-from saeindex.errors import IndexLockedError, InvalidInputError, MismatchError, StorageError
-from saeindex.files import size_on_disk
-from saeindex.stores import directory
+from saeindex import FeatureIndex, FeatureSpace, Record, copy_index
+from saeindex.config import POINT_NAMESPACE
+from saeindex.errors import (
+    DamageError,
+    IndexLockedError,
+    InvalidInputError,
+    MismatchError,
+    NotFoundError,
+    StorageError,
+)
+from saeindex.indexing import copying
+from saeindex.indexing.manifest import Manifest
+from saeindex.protocols import Layout, Point, SparseVector
+from saeindex.sae import SparseAutoencoder
+from saeindex.stores import create_store
+from saeindex.stores.edge import EdgeStore
 from tests.cli.test_cli import call, called
-from tests.samples import RecordingEncoder, sample_records
+from tests.samples import (
+    RandomEncoder,
+    RecordingEncoder,
+    all_points,
+    code_of,
+    contents,
+    sample_records,
+    small_space,
+)
 
 COUNT = 120
+LONG = " ".join(f"Sentence {n} is about {topic}." for n, topic in enumerate(["stars", "bread", "tax"] * 8))
+OWN_NAME = "queries of a database"
+
+
+def fill(index: FeatureIndex) -> None:
+    """Write records, a document, a profile and an own name."""
+    index.upsert(sample_records(COUNT))
+    index.upsert([Record("long", LONG, {"tags": ["a"]})], split=20)
+    index.rename(7, OWN_NAME)
+    index.hide(9)
+    index.fit_profile("mine", like=["doc-1"], unlike=["doc-2"])
 
 
 @pytest.fixture
 def index(tmp_path: Path, space: FeatureSpace, session_encoder: RecordingEncoder) -> FeatureIndex:
-    made = FeatureIndex.create(tmp_path / "notes.idx", space, encoder=session_encoder)
-    made.add(sample_records(COUNT))
+    made = FeatureIndex.create(
+        tmp_path / "notes.idx", space, encoder=session_encoder, payload_indexes={"metadata.year": "float"}
+    )
+    fill(made)
     return made
 
 
-def test_a_copy_of_an_open_index_answers_the_same(
-    index: FeatureIndex, tmp_path: Path, session_encoder: RecordingEncoder
+def opened_copy(target: Path | str, client: QdrantClient | None, encoder: Any) -> FeatureIndex:
+    return FeatureIndex.open(target, client=client, encoder=encoder)
+
+
+# As it is ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("to", ["edge", "memory"])
+def test_a_copy_of_an_open_index_is_the_same_index(
+    index: FeatureIndex, tmp_path: Path, session_encoder: RecordingEncoder, to: str
 ) -> None:
-    index.diff("metadata.year < 2005")  # writes a cache, which is not copied
+    client = QdrantClient(":memory:") if to == "memory" else None
+    target = "copy" if client else tmp_path / "backup" / "copy.idx"
     with index:
-        index.copy(tmp_path / "backup" / "copy.idx")
+        index.diff("metadata.year < 2005")  # writes a cache, which is not copied
+        report = index.copy(target, client=client)
+        assert (report.records, report.names, report.profiles) == (len(index), 1, ("mine",))
+        assert not (report.lost_names or report.lost_profiles or report.skipped)
         before = [(hit.id, hit.score) for hit in index.search("rain", limit=20)]
+        kept = contents(index)
         index.upsert([Record("later", "written after the copy")])
-        with FeatureIndex.open(tmp_path / "backup" / "copy.idx", encoder=session_encoder) as copied:
-            assert (len(copied), len(index)) == (COUNT, COUNT + 1)
+        with opened_copy(target, client, session_encoder) as copied:
+            if client is None:
+                assert contents(copied) == kept
             assert not copied.get(["later"])
-            assert [(hit.id, hit.score) for hit in copied.search("rain", limit=20)] == before
+            found = copied.search("rain", limit=20)
+            assert [hit.id for hit in found] == [one for one, _ in before]
+            np.testing.assert_allclose([hit.score for hit in found], [score for _, score in before], atol=1e-6)
+            assert copied.feature(7).label == OWN_NAME and copied.feature(9).is_weak
+            assert copied.steering_profile("mine") == index.steering_profile("mine")
+            assert copied.store.layout == index.store.layout
+            assert copied.upsert([Record("long", LONG, {"tags": ["a"]})], split=20).unchanged == 1
+            assert copied.manifest.counts.records == copied.count() == report.records
             copied.upsert([Record("own", "written to the copy")])
             assert not index.get(["own"])
-    names = {path.name for path in (tmp_path / "backup" / "copy.idx").iterdir()}
-    assert names >= {"layout.json", "manifest.json", "points", "space"}
-    assert "cache" not in names
-    assert [path.name for path in (tmp_path / "backup").iterdir()] == ["copy.idx"]
+    if client is None:
+        assert "cache" not in {path.name for path in (tmp_path / "backup" / "copy.idx").iterdir()}
 
 
 def test_writes_wait_for_a_copy(
     index: FeatureIndex, tmp_path: Path, session_encoder: RecordingEncoder
 ) -> None:
-    """A copy that is made while records are deleted and added has a state between two writes."""
+    """A copy that is made while records are deleted has a state between two writes."""
     ids = [record.id for record in sample_records(COUNT)]
 
     def delete_one_by_one() -> None:
@@ -62,34 +120,25 @@ def test_writes_wait_for_a_copy(
             index.copy(tmp_path / f"{number}.idx")
         writer.join()
     for number in range(3):
-        with FeatureIndex.open(tmp_path / f"{number}.idx", encoder=session_encoder) as copied:
-            left = {hit.id for hit in copied.search("", where='NOT record_id = "x"', limit=COUNT)}
+        with opened_copy(tmp_path / f"{number}.idx", None, session_encoder) as copied:
+            left = {one.id for one in copied.records(limit=1_000)[0] if one.document is None}
             assert left == set(ids[COUNT - len(left) :])
 
 
-def test_a_copy_replaces_nothing(
-    index: FeatureIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_copy_replaces_nothing(index: FeatureIndex, tmp_path: Path) -> None:
     with index:
-        with pytest.raises(MismatchError, match="it is already an index"):
-            index.copy(tmp_path / "notes.idx")
+        for inside in ("notes.idx", "notes.idx/points/../inner"):
+            with pytest.raises(InvalidInputError, match="inside the index"):
+                index.copy(tmp_path / inside)
         (tmp_path / "full").mkdir()
         (tmp_path / "full" / "mine.txt").write_text("mine")
         with pytest.raises(InvalidInputError, match=r"other files, such as 'mine\.txt'"):
             index.copy(tmp_path / "full")
-        monkeypatch.setattr(directory, "RESERVE_BYTES", 10**15)
-        with pytest.raises(StorageError, match="MiB free"):
-            index.copy(tmp_path / "large.idx")
-        assert not (tmp_path / "large.idx").exists()
-
-
-def test_an_index_on_a_server_is_not_copied(space: FeatureSpace, session_encoder: RecordingEncoder) -> None:
-    client = QdrantClient(":memory:")
-    with (
-        FeatureIndex.create("notes", space, client=client, encoder=session_encoder) as index,
-        pytest.raises(InvalidInputError, match="snapshot of the collection"),
-    ):
-        index.copy("never.idx")
+        index.copy(tmp_path / "copy.idx")
+        with pytest.raises(MismatchError, match="it is already an index"):
+            index.copy(tmp_path / "copy.idx")
+        with pytest.raises(InvalidInputError, match="inside the index"):
+            index.export(tmp_path / "notes.idx" / "export.jsonl")
 
 
 def test_the_command_copies_a_closed_index(index: FeatureIndex, tmp_path: Path) -> None:
@@ -97,24 +146,320 @@ def test_the_command_copies_a_closed_index(index: FeatureIndex, tmp_path: Path) 
     locked = call("copy", source, target)
     assert locked.returncode == 3 and "this process has it open" in locked.stderr
     with pytest.raises(IndexLockedError):
-        FeatureIndex.open(source)
+        copy_index(source, target)
+    count = len(index)
     index.close()
-    assert called("copy", source, target)["records"] == COUNT
-    assert called("info", target)["records"] == COUNT
+    assert called("copy", source, target)["records"] == count
+    assert called("info", target)["records"] == count
     assert call("copy", source, target).returncode == 3
+    assert "no such directory" in call("copy", str(tmp_path / "absent"), target).stderr
+    with pytest.raises(NotFoundError):
+        copy_index("absent", "copy", source_client=QdrantClient(":memory:"))
 
 
-def test_a_copy_takes_no_more_of_the_disk_than_the_index(index: FeatureIndex, tmp_path: Path) -> None:
+# Interrupted ------------------------------------------------------------------------------------------
+
+
+def test_an_interrupted_copy_says_so_and_is_continued_by_the_same_copy(
+    index: FeatureIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, session_encoder: RecordingEncoder
+) -> None:
+    target, written = tmp_path / "copy.idx", list[int]()
+    monkeypatch.setattr(copying, "PAGE", 20)
+    upsert = EdgeStore.upsert
+
+    def dying(store: EdgeStore, points: Sequence[Point]) -> None:
+        if len(written) == 3:
+            raise KeyboardInterrupt
+        written.append(len(points))
+        upsert(store, points)
+
     with index:
+        with monkeypatch.context() as patch:
+            patch.setattr(EdgeStore, "upsert", dying)
+            with pytest.raises(KeyboardInterrupt):
+                index.copy(target)
+        with pytest.raises(MismatchError, match=r"a copy of .*notes\.idx that is not complete.*continues"):
+            FeatureIndex.open(target)
+        with pytest.raises(MismatchError, match="itself a copy that is not complete"):
+            copy_index(target, tmp_path / "second.idx")
+        with pytest.raises(MismatchError, match="already an index"):
+            index.copy(target, calibrate=True)
+        written.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(EdgeStore, "upsert", lambda s, p: (written.append(len(p)), upsert(s, p))[1])
+            assert index.copy(target).records == len(index)
+        assert written[:3] == [0, 0, 0] and sum(written) == len(index) - 60
+        with opened_copy(target, None, session_encoder) as copied:
+            assert contents(copied) == contents(index)
+
+
+def test_a_copy_that_is_not_what_was_read_is_an_error(
+    index: FeatureIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upsert = EdgeStore.upsert
+
+    def altered(store: EdgeStore, points: Sequence[Point]) -> None:
+        upsert(store, [replace(p, payload={**p.payload, "text": p.payload["text"] + "!"}) for p in points])
+
+    monkeypatch.setattr(EdgeStore, "upsert", altered)
+    with index, pytest.raises(StorageError, match="not what was read"):
         index.copy(tmp_path / "copy.idx")
-    assert size_on_disk(tmp_path / "copy.idx") < 1.5 * size_on_disk(tmp_path / "notes.idx")
+    with pytest.raises(MismatchError, match="not complete"):
+        FeatureIndex.open(tmp_path / "copy.idx")
 
 
-def test_nothing_is_written_into_an_index_by_name(index: FeatureIndex, tmp_path: Path) -> None:
-    before = {path.name for path in (tmp_path / "notes.idx").iterdir()}
-    with index:
-        with pytest.raises(InvalidInputError, match="inside the index"):
-            index.copy(tmp_path / "notes.idx" / "points" / ".." / "inner")
-        with pytest.raises(InvalidInputError, match="inside the index"):
-            index.export(tmp_path / "notes.idx" / "export.jsonl")
-        assert {path.name for path in (tmp_path / "notes.idx").iterdir()} == before
+# Another space, another encoder, own levels ------------------------------------------------------------
+
+
+def turned(space: FeatureSpace) -> FeatureSpace:
+    """Return a space whose features are those of another one in another order, but for the first."""
+    order = [0, *range(space.n_features - 1, 0, -1)]
+    sae = space.sae
+    decoder = sae.decoder[order].clone()
+    decoder[0] = -decoder[0]
+    encoder = sae.encoder[order].clone()
+    encoder[0] = -encoder[0]
+    moved = SparseAutoencoder(encoder, sae.encoder_bias[order], decoder, sae.bias, k=sae.k)
+    calibration = replace(
+        space.calibration,
+        density=space.calibration.density[order],
+        median=space.calibration.median[order],
+        p90=space.calibration.p90[order],
+    )
+    return replace(space, name="turned", sae=moved.half(), calibration=calibration)
+
+
+@pytest.mark.parametrize("source_kind", ["edge", "memory"])
+def test_a_copy_in_another_space_is_as_if_made_with_it(
+    tmp_path: Path, space: FeatureSpace, source_kind: str
+) -> None:
+    old = small_space(space.encoder)
+    new, encoder = turned(old), RandomEncoder(space.encoder)
+    client = QdrantClient(":memory:") if source_kind == "memory" else None
+    records = sample_records(90)
+    with FeatureIndex.create(
+        "notes" if client else tmp_path / "notes.idx", old, client=client, encoder=encoder
+    ) as index:
+        index.upsert(records)
+        baseline = index.baseline()
+        index.rename(5, OWN_NAME)
+        index.rename(0, "a name without a counterpart")
+        index.hide(5)
+        profile = index.fit_profile("mine", like=["doc-1"])
+        index.save_profile(profile.edited({5: 0.5, 0: 0.5}))
+        report = index.copy(tmp_path / "copy.idx", new)
+    assert report.translation is not None and report.translation.features[5] == 59
+    assert set(range(64)) - set(report.translation.features) == {0}
+    assert report.lost_names == ("a name without a counterpart",)
+    assert report.lost_edits == {"mine": ("a label",)}
+    with FeatureIndex.open(tmp_path / "copy.idx", encoder=encoder) as copied:
+        assert copied.space.name == "turned"
+        assert copied.feature(59).label == OWN_NAME and copied.feature(59).is_weak
+        assert copied.steering_profile("mine").edits == {59: 0.5}
+        moved, lost = baseline.moved(report.translation)
+        assert moved.fingerprint == copied.space.fingerprint
+        assert moved.counts["words"] == baseline.counts["words"]
+        assert copied.monitor(moved, "metadata.year > 2000").tested is not None
+        assert "0" not in moved.counts["concepts"] and len(lost) < len(baseline.counts["concepts"])
+        with FeatureIndex.create(tmp_path / "new.idx", new, encoder=encoder) as made:
+            made.upsert(records)
+            if client is None:
+                assert contents(copied) == contents(made)
+            else:
+                assert [p.payload for p in all_points(copied)] == [p.payload for p in all_points(made)]
+
+
+def test_a_copy_with_another_encoder_encodes_the_texts(tmp_path: Path, space: FeatureSpace) -> None:
+    old = small_space(space.encoder)
+    identity = replace(space.encoder, model="another", revision="2", max_length=40)
+    new, encoder = replace(small_space(identity), name="other"), RandomEncoder(identity)
+    with FeatureIndex.create(tmp_path / "a.idx", old, encoder=RandomEncoder(old.encoder)) as index:
+        index.upsert([*sample_records(30), Record("long", LONG)])
+        index.rename(5, OWN_NAME)
+        index.fit_profile("mine", like=["doc-1"])
+        report = index.copy(tmp_path / "b.idx", new, encoder=encoder)
+        with pytest.raises(MismatchError, match="max_length"):
+            index.copy(tmp_path / "c.idx", new, encoder=RandomEncoder(old.encoder))
+    assert (report.lost_names, report.lost_profiles) == ((OWN_NAME,), ("mine",))
+    with (
+        FeatureIndex.open(tmp_path / "b.idx", encoder=encoder) as copied,
+        FeatureIndex.create(tmp_path / "d.idx", new, encoder=encoder) as made,
+    ):
+        made.upsert([*sample_records(30), Record("long", LONG)])
+        assert copied.info()["truncated"] == made.info()["truncated"] == 1
+        assert contents(copied) == contents(made)
+
+
+def test_a_calibrated_copy_has_the_levels_of_its_records(tmp_path: Path, space: FeatureSpace) -> None:
+    small, encoder = small_space(space.encoder), RandomEncoder(space.encoder)
+    path = tmp_path / "b.idx"
+    with FeatureIndex.create(tmp_path / "a.idx", small, encoder=encoder) as index:
+        with pytest.raises(InvalidInputError, match="it is empty"):
+            index.copy(path, calibrate=True)
+        index.upsert(sample_records(100))
+        assert index.copy(tmp_path / "c.idx", calibrate=True).records == 100
+        before = [(p.id, code_of(p).values.tobytes()) for p in all_points(index)]
+    for target in ("c.idx", "d.idx"):
+        with FeatureIndex.open(tmp_path / target, encoder=encoder) as copied:
+            calibration = copied.space.calibration
+            assert calibration.digest() != small.calibration.digest()
+            points = all_points(copied)
+            assert [(p.id, code_of(p).values.tobytes()) for p in points] == before
+            for point in points:
+                code = code_of(point)
+                assert point.payload["concepts"] == calibration.concept_codes(code.indices, code.values).tolist()
+            levels = [code % 4 for point in points for code in point.payload["concepts"]]
+            assert 0.4 < levels.count(1) / levels.count(0) < 0.6
+            if target == "c.idx":
+                copied.copy(tmp_path / "d.idx")  # its levels go along
+
+
+# Format 1, and what is lost ----------------------------------------------------------------------------
+
+
+def former_index(
+    path: Path, space: FeatureSpace, client: QdrantClient | None = None, passages: bool = True
+) -> list[dict[str, Any]]:
+    """Write an index as format 1 had it; return the payloads that its copy must have."""
+    encoder = RandomEncoder(space.encoder)
+    records = [("short", ["One line."], "A question?"), ("long", ["It rained.", "It snowed.", "Then tea."], None)]
+    if not passages:
+        records = records[:1]
+    layout = Layout(
+        {"dense": 384, "dense_prompt": 384},
+        ("sae", "sae_prompt"),
+        {"record_id": "keyword", "passage": "integer-range", "concepts": "integer", "concepts_prompt": "integer",
+         "record_concepts": "integer", "metadata.n": "float"},
+    )  # fmt: skip
+    points, expected = [], list[dict[str, Any]]()
+
+    def coded(text: str, suffix: str = "") -> tuple[dict[str, Any], list[int]]:
+        vector = encoder.encode_document([text])
+        code = space.sae.encode(vector).row(0)
+        named = {f"dense{suffix}": vector[0], f"sae{suffix}": SparseVector(*code)}
+        return named, space.calibration.concept_codes(*code).tolist()
+
+    for record_id, texts, prompt in records:
+        for number, text in enumerate(texts):
+            vectors, concepts = coded(text)
+            payload: dict[str, Any] = {
+                "record_id": record_id, "passage": number, "text": text, "metadata": {"n": 0.25},
+                "content_hash": "0" * 32, "concepts": concepts, "checksums": {"payload": {}, "vectors": {}},
+                "concepts_checksum": 5, "reviewed_by": "ann",
+            }  # fmt: skip
+            if number == 0 and len(texts) > 1:
+                payload |= {"passages": len(texts), "record_concepts": concepts}
+            wanted = {"text": text, "metadata": {"n": 0.25}, "concepts": concepts, "reviewed_by": "ann"}
+            wanted |= {"record_id": f"{record_id}#{number}", "document": record_id} if passages else {}
+            wanted |= {} if passages else {"record_id": record_id}
+            if prompt is not None:
+                further, codes = coded(prompt, "_prompt")
+                vectors |= further
+                payload |= {"text_prompt": prompt, "concepts_prompt": codes}
+                wanted |= {"text_prompt": prompt, "concepts_prompt": codes}
+            points.append(Point(str(uuid5(POINT_NAMESPACE, f"{record_id}\n{number}")), vectors, payload))
+            expected.append(wanted)
+    store = create_store("former" if client else path, layout, client=client)
+    store.upsert(points)
+    manifest = Manifest.describe(space, fields=("prompt",)).model_dump(mode="json")
+    gone = ("sentences", "is_being_written", "points_revision", "copying", "written")
+    former = {key: one for key, one in manifest.items() if key not in gone}
+    former |= {"format_version": 1, "counts": {"records": 2, "points": len(points)}, "revision": "r",
+               "passages": {"max_tokens": 8, "overlap": 0} if passages else None,
+               "names": {"points": 80, "features": {}, "parts": {}},
+               "edits": {"given": {}, "hidden": [3], "history": []}}  # fmt: skip
+    store.write_manifest(former)
+    if client is None:
+        space.save(path / "space")
+    store.close()
+    return expected
+
+
+@pytest.mark.parametrize("kind", ["edge", "memory"])
+@pytest.mark.parametrize("passages", [True, False])
+def test_an_index_of_format_1_is_copied_with_passages_put_right(
+    tmp_path: Path, space: FeatureSpace, kind: str, passages: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = QdrantClient(":memory:") if kind == "memory" else None
+    source = "former" if client else str(tmp_path / "former")
+    monkeypatch.setattr(FeatureSpace, "open_encoder", lambda self: RandomEncoder(self.encoder))
+    expected = former_index(tmp_path / "former", space, client, passages)
+    with pytest.raises(MismatchError, match=r"it has format 1.*`saeindex copy .*former NEW`"):
+        FeatureIndex.open(source, client=client)
+    report = copy_index(source, tmp_path / "new.idx", source_client=client)
+    assert (report.records, report.skipped) == (len(expected), ())
+    with FeatureIndex.open(tmp_path / "new.idx") as index:
+        assert index.fields == ("prompt",)
+        assert index.feature(3).is_weak, "what was hidden is hidden"
+        assert index.store.layout.payload_indexes["metadata.n"] == "float"
+        found = {point.payload["record_id"]: dict(point.payload) for point in all_points(index)}
+        for payload in found.values():
+            assert len(payload.pop("content_hash")) == 32
+        assert found == {one["record_id"]: one for one in expected}
+        if passages:
+            assert [one.id for one in index.get(documents=["long"])] == ["long#0", "long#1", "long#2"]
+            assert index.count('NOT document = "long"') == 1
+        again = index.upsert(
+            [{"id": one["record_id"], "text": one["text"], "metadata": one["metadata"],
+              "document": one.get("document"), "prompt": one.get("text_prompt")} for one in expected]
+        )  # fmt: skip
+        assert again.unchanged == len(expected)
+
+
+def test_an_index_whose_manifest_is_lost_is_copied(
+    index: FeatureIndex, tmp_path: Path, session_encoder: RecordingEncoder
+) -> None:
+    kept = contents(index)
+    index.close()
+    (tmp_path / "notes.idx" / "manifest.json").unlink()
+    with pytest.raises(DamageError, match=r"manifest is missing or empty.*`saeindex copy .*notes\.idx NEW`"):
+        FeatureIndex.open(tmp_path / "notes.idx")
+    report = copy_index(tmp_path / "notes.idx", tmp_path / "new.idx")
+    assert report.records == len(kept)
+    with opened_copy(tmp_path / "new.idx", None, session_encoder) as copied:
+        assert [(one[0], one[1]["text"]) for one in contents(copied)] == [
+            (one[0], one[1]["text"]) for one in kept
+        ]
+        assert copied.profiles == ()
+        assert copied.upsert(sample_records(COUNT)).unchanged == COUNT
+
+
+@pytest.mark.parametrize("content", ["{", '{"format_version": 2, "checksum": 1}'])
+def test_a_damaged_manifest_names_the_copy_that_reads_the_records(
+    index: FeatureIndex, tmp_path: Path, content: str
+) -> None:
+    count = len(index)
+    index.close()
+    (tmp_path / "notes.idx" / "manifest.json").write_text(content)
+    with pytest.raises((DamageError, MismatchError)):
+        FeatureIndex.open(tmp_path / "notes.idx")
+    assert copy_index(tmp_path / "notes.idx", tmp_path / "new.idx").records == count
+
+
+def test_points_that_are_no_records_are_left_out_and_named(
+    tmp_path: Path, space: FeatureSpace, session_encoder: RecordingEncoder
+) -> None:
+    client = QdrantClient(":memory:")
+    with FeatureIndex.create("notes", space, client=client, encoder=session_encoder) as index:
+        index.upsert(sample_records(5))
+        index.store.upsert([Point(7, {}, {"note": "of another program"})])
+        report = index.copy(tmp_path / "copy.idx")
+    assert (report.records, report.skipped) == (5, ("7",))
+
+
+def test_the_command_says_what_a_copy_lost_and_moves_baselines(tmp_path: Path, space: FeatureSpace) -> None:
+    old = small_space(space.encoder)
+    turned(old).save(tmp_path / "turned")
+    with FeatureIndex.create(tmp_path / "a.idx", old, encoder=RandomEncoder(space.encoder)) as index:
+        index.upsert(sample_records(90))
+        index.rename(0, "a name without a counterpart")
+        index.baseline().save(tmp_path / "base.json")
+    files = [str(tmp_path / name) for name in ("a.idx", "b.idx", "turned", "base.json")]
+    done = call("copy", files[0], files[1], "--space", files[2], "--baseline", files[3])
+    assert done.returncode == 0, done.stderr
+    assert "a name without a counterpart" in done.stdout
+    moved = json.loads((tmp_path / "base-copied.json").read_text())
+    with FeatureIndex.open(tmp_path / "b.idx") as copied:
+        assert moved["fingerprint"] == copied.space.fingerprint
+
+

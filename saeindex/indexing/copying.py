@@ -54,6 +54,7 @@ from saeindex.indexing.points import (
 from saeindex.indexing.split import piece_id
 from saeindex.protocols import Point
 from saeindex.stores.base import pages
+from saeindex.stores.directory import check_outside
 from saeindex.stores.open import open_store
 from saeindex.types import Record
 
@@ -135,6 +136,7 @@ class _Source:
 
     name: str
     store: VectorStore
+    folder: Path | None
     space: FeatureSpace | None
     fields: tuple[str, ...]
     payload_indexes: Mapping[str, Any]
@@ -194,8 +196,7 @@ def copy_parts(
     progress: bool,
 ) -> CopyReport:
     """Copy an open index; see :func:`copy_index`."""
-    read = _of_manifest(name, parts.store, parts.space, parts.manifest)
-    return _copied(read, target, space, client, url, encoder, calibrate, progress)
+    return _copied(_of_parts(name, parts), target, space, client, url, encoder, calibrate, progress)
 
 
 # What is copied ---------------------------------------------------------------------------------------
@@ -208,7 +209,8 @@ def _read_source(name: str, store: VectorStore, folder: Path | None) -> _Source:
     with suppress(MismatchError, DamageError, NotFoundError):
         manifest = Manifest.parse(raw, name)
         space = FeatureSpace.load(manifest.space.name if folder is None else folder / SPACE_FOLDER)
-        return _of_manifest(name, store, manifest.with_own_levels(space, name), manifest)
+        parts = IndexParts(store, manifest.with_own_levels(space, name), manifest, folder)
+        return _of_parts(name, parts)
     if raw.get("copying"):
         found = "it is itself a copy that is not complete"
         raise MismatchError(f"copy {name}", found, "Finish it, or copy the index that it is a copy of.")
@@ -223,6 +225,7 @@ def _read_source(name: str, store: VectorStore, folder: Path | None) -> _Source:
     return _Source(
         name,
         store,
+        folder,
         _old_space(kept, folder, calibration),
         fields,
         _own_indexes(store),
@@ -237,13 +240,24 @@ def _read_source(name: str, store: VectorStore, folder: Path | None) -> _Source:
     )
 
 
-def _of_manifest(name: str, store: VectorStore, space: FeatureSpace, manifest: Manifest) -> _Source:
+def _of_parts(name: str, parts: IndexParts) -> _Source:
+    store, manifest = parts.store, parts.manifest
     own = manifest.calibration
-    calibration = None if own is None else own.calibration()
     return _Source(
-        name, store, space, tuple(manifest.fields), _own_indexes(store), manifest.revision,
-        False, True, calibration, manifest.names, manifest.edits, manifest.profiles,
-    )  # fmt: skip
+        name,
+        store,
+        parts.folder,
+        parts.space,
+        tuple(manifest.fields),
+        _own_indexes(store),
+        manifest.revision,
+        has_passages=False,
+        has_codes=True,
+        calibration=None if own is None else own.calibration(),
+        names=manifest.names,
+        edits=manifest.edits,
+        profiles=manifest.profiles,
+    )
 
 
 def _old_space(
@@ -286,8 +300,8 @@ def _copied(
     calibrate: bool,
     progress: bool,
 ) -> CopyReport:
-    if client is None and url is None and Path(target).resolve() == Path(source.name).resolve():
-        raise InvalidInputError(f"copy {source.name}", "it is its own target", "Choose another path.")
+    if client is None and url is None:
+        check_outside(source.folder, Path(target), "a copy of the index")
     new = _target_space(source, space)
     is_encoded = source.space is not None and bool(source.space.encoder.differences(new.encoder))
     if source.store.layout.dense.get(DENSE) != new.encoder.dimension and not is_encoded:
