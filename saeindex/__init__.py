@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from saeindex.encoders import open_encoder
     from saeindex.features import FeatureSpace
     from saeindex.index import FeatureIndex
+    from saeindex.indexing.copying import CopyReport, copy_index
     from saeindex.indexing.sources.columns import Columns
     from saeindex.sae import SparseAutoencoder
     from saeindex.search.hits import Hit, Hits
@@ -24,6 +25,7 @@ __all__ = [
     "AsyncFeatureIndex",
     "Client",
     "Columns",
+    "CopyReport",
     "FeatureIndex",
     "FeatureSpace",
     "Hit",
@@ -33,6 +35,7 @@ __all__ = [
     "SparseAutoencoder",
     "Steer",
     "__version__",
+    "copy_index",
     "open_encoder",
 ]
 
@@ -41,6 +44,7 @@ _HOME = {
     "Client": "saeindex.client",
     "AsyncFeatureIndex": "saeindex.aio",
     "Columns": "saeindex.indexing.sources.columns",
+    "CopyReport": "saeindex.indexing.copying",
     "FeatureIndex": "saeindex.index",
     "FeatureSpace": "saeindex.features",
     "Hit": "saeindex.search.hits",
@@ -49,6 +53,7 @@ _HOME = {
     "Record": "saeindex.types",
     "SparseAutoencoder": "saeindex.sae",
     "Steer": "saeindex.types",
+    "copy_index": "saeindex.indexing.copying",
     "open_encoder": "saeindex.encoders",
 }
 

@@ -160,7 +160,7 @@ class FeatureIndex(AnalysisMethods):
         speeds up filters and allows facets on your own fields. ``fields`` names further texts of a record
         (``("prompt",)`` beside a response): each has its own vectors and concepts. The four options that
         follow are for Qdrant, for a collection on a server. ``isolated`` is explained at :meth:`open`. If an
-        earlier creation was interrupted, it is completed. If the index exists already, MismatchError is raised.
+        earlier creation was interrupted, it is completed. If the index exists, MismatchError is raised.
         """
         read = _space_of(space)
         manifest = Manifest.describe(read, payload_indexes, fields)
@@ -205,9 +205,10 @@ class FeatureIndex(AnalysisMethods):
     ) -> IndexingReport:
         """Index an iterable of ``Record`` or dict, one or more paths, a DataFrame or a Hugging Face data set.
 
-        ``split=200`` makes of each text records of at most 200 tokens, ``ID#0``, ``ID#1``, … with ``document``
-        ID, which end where sentences end; without it, the encoder ignores the rest of a long text, and the
-        report counts such texts. A text that is indexed again replaces all that was made of it.
+        ``split=200`` makes of each text records of at most 200 tokens, ``ID#0``, ``ID#1``, … of the
+        ``document`` ID, which end where sentences end; without it, the encoder ignores the rest of a long
+        text, and the report counts such texts. A text that is indexed again replaces all that was made of
+        it.
 
         ``index.upsert("reviews.csv", columns={"text": "review", "id": "review_id"})`` names the columns; else
         text and id are detected by common names, and an id is made from the text. Unchanged records are
@@ -309,8 +310,8 @@ class FeatureIndex(AnalysisMethods):
     ) -> list[StoredRecord]:
         """Return records in the order of ``ids``, with the parts in ``include``; absent ids are left out.
 
-        With ``documents`` instead, all records of each, in their order. NotFoundError for an absent id that is
-        a document.
+        With ``documents`` instead, all records of each, in their order. NotFoundError for an absent id that
+        is a document.
         """
         check_choice(ids, documents, False, "get")
         with self._current.reading() as state:
@@ -333,7 +334,7 @@ class FeatureIndex(AnalysisMethods):
         offset: str | None = None,
         include: Sequence[RecordPart] = (),
     ) -> tuple[list[StoredRecord], str | None]:
-        """Return a page of the records, or of those that match, and the ``offset`` of the next (None: the last).
+        """Return a page of the (matching) records, and the ``offset`` of the next page, None after the last.
 
         Records that are written meanwhile may be missed, no other ones.
         """

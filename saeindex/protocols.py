@@ -70,7 +70,7 @@ class TextEncoder(Protocol):
 
     @property
     def max_tokens(self) -> int:
-        """The number of tokens of a text that it reads, of those of :meth:`token_spans`; others are ignored."""
+        """The number of tokens of a text, as :meth:`token_spans` has them, that it reads."""
 
     def encode_document(self, texts: Sequence[str]) -> FloatArray:
         """Return unit vectors (n, d) float32 for texts that are indexed."""

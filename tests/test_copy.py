@@ -1,4 +1,4 @@
-"""Copies of an index: of every format, to every store, in the same space, in another, and of another encoder."""
+"""Copies of an index: of each format, to each store, in its space, in another, and of another encoder."""
 
 from __future__ import annotations
 
@@ -91,7 +91,9 @@ def test_a_copy_of_an_open_index_is_the_same_index(
             assert not copied.get(["later"])
             found = copied.search("rain", limit=20)
             assert [hit.id for hit in found] == [one for one, _ in before]
-            np.testing.assert_allclose([hit.score for hit in found], [score for _, score in before], atol=1e-6)
+            np.testing.assert_allclose(
+                [hit.score for hit in found], [score for _, score in before], atol=1e-6
+            )
             assert copied.feature(7).label == OWN_NAME and copied.feature(9).is_weak
             assert copied.steering_profile("mine") == index.steering_profile("mine")
             assert copied.store.layout == index.store.layout
@@ -307,7 +309,9 @@ def test_a_calibrated_copy_has_the_levels_of_its_records(tmp_path: Path, space: 
             assert [(p.id, code_of(p).values.tobytes()) for p in points] == before
             for point in points:
                 code = code_of(point)
-                assert point.payload["concepts"] == calibration.concept_codes(code.indices, code.values).tolist()
+                assert (
+                    point.payload["concepts"] == calibration.concept_codes(code.indices, code.values).tolist()
+                )
             levels = [code % 4 for point in points for code in point.payload["concepts"]]
             assert 0.4 < levels.count(1) / levels.count(0) < 0.6
             if target == "c.idx":
@@ -322,13 +326,17 @@ def former_index(
 ) -> list[dict[str, Any]]:
     """Write an index as format 1 had it; return the payloads that its copy must have."""
     encoder = RandomEncoder(space.encoder)
-    records = [("short", ["One line."], "A question?"), ("long", ["It rained.", "It snowed.", "Then tea."], None)]
+    records = [
+        ("short", ["One line."], "A question?"),
+        ("long", ["It rained.", "It snowed.", "Then tea."], None),
+    ]
     if not passages:
         records = records[:1]
     layout = Layout(
         {"dense": 384, "dense_prompt": 384},
         ("sae", "sae_prompt"),
-        {"record_id": "keyword", "passage": "integer-range", "concepts": "integer", "concepts_prompt": "integer",
+        {"record_id": "keyword", "passage": "integer-range", "concepts": "integer",
+         "concepts_prompt": "integer",
          "record_concepts": "integer", "metadata.n": "float"},
     )  # fmt: skip
     points, expected = [], list[dict[str, Any]]()
@@ -461,5 +469,3 @@ def test_the_command_says_what_a_copy_lost_and_moves_baselines(tmp_path: Path, s
     moved = json.loads((tmp_path / "base-copied.json").read_text())
     with FeatureIndex.open(tmp_path / "b.idx") as copied:
         assert moved["fingerprint"] == copied.space.fingerprint
-
-

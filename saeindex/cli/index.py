@@ -92,8 +92,8 @@ def _print_report(into: str, report: IndexingReport, rejects: str | None, source
     rate = f", {report.indexed / report.seconds:,.0f} a second" if report.indexed else ""
     pieces = f" (in {report.records:,} records)" if report.records > report.indexed else ""
     say(
-        f"{into}: {report.indexed:,} indexed{pieces}, {report.unchanged:,} unchanged, {report.rejected:,} rejected "
-        f"in {report.seconds:.1f} s{rate}"
+        f"{into}: {report.indexed:,} indexed{pieces}, {report.unchanged:,} unchanged, "
+        f"{report.rejected:,} rejected in {report.seconds:.1f} s{rate}"
     )
     if rejects:
         for reason in reasons(Path(rejects), source):

@@ -43,7 +43,7 @@ def list_indexes(
         console().print(table)
         if not all(one.is_counted or one.problem for one in found):
             say(
-                "~ it is being written to, or that was interrupted: `saeindex info INDEX` counts what it holds.",
+                "~ being written to, or interrupted in that: `saeindex info INDEX` counts what it holds.",
                 is_error=True,
             )
     else:

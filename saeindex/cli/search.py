@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -29,14 +29,6 @@ if TYPE_CHECKING:
     from saeindex.search.query import Query
 
 MAX_FILTER_CHARS = 100_000
-# Options that do nothing without another.
-PARTNERS = {
-    "fusion": "--using fused",
-    "group_size": "--group-by",
-    "steering": "--steer",
-    "max_drift": "--steer",
-    "method": "--property",
-}
 
 Where = Annotated[
     str | None, typer.Option(help="Condition on concepts and metadata: '\"dark matter\" AND NOT #1041'.")
@@ -62,7 +54,6 @@ Compare = Annotated[
 
 
 def search(  # noqa: PLR0913, PLR0917  (one per field of a query)
-    context: typer.Context,
     index: Annotated[str, typer.Argument(help="The index.")],
     text: Annotated[str, typer.Argument(help="Text to search for; optional beside other options.")] = "",
     where: Where = None,
@@ -91,7 +82,9 @@ def search(  # noqa: PLR0913, PLR0917  (one per field of a query)
         str | None,
         typer.Option(help="Field to group by: metadata.topic, document (where there are some), or none."),
     ] = None,
-    group_size: Annotated[int, typer.Option(help="Hits per group; --limit counts groups.")] = 3,
+    group_size: Annotated[
+        int | None, typer.Option(help="Hits per group (3; of documents 1); --limit counts groups.")
+    ] = None,
     limit: Annotated[int, typer.Option(help="Number of hits.")] = 10,
     offset: Annotated[int, typer.Option(help="Hits to skip.")] = 0,
     score_threshold: Annotated[float | None, typer.Option(help="Minimum score of a hit.")] = None,
@@ -115,11 +108,10 @@ def search(  # noqa: PLR0913, PLR0917  (one per field of a query)
     from saeindex.search.query import Query
 
     given = locals()  # the options have the names of the query's fields
-    _check_partners(context)
     fields = {name: given[name] for name in Query.__dataclass_fields__ if given.get(name) is not None}
-    query = Query(**fields, query_filter=_parse_filter(filter_json), feedback=read_feedback(feedback_file))
+    fields |= {"query_filter": _parse_filter(filter_json), "feedback": read_feedback(feedback_file)}
     with FeatureIndex.open(index, url=url) as opened:
-        query = _by_document(opened, query)
+        query = Query(**_grouped(opened, fields))
         query = judged(opened, query, accept or (), reject or ()) if accept or reject else query
         analysis = opened.explain_analyze(query) if analyze else None
         hits = opened.search(query) if analysis is None else analysis.hits
@@ -134,13 +126,11 @@ def search(  # noqa: PLR0913, PLR0917  (one per field of a query)
         raise typer.Exit(1)
 
 
-def _by_document(index: FeatureIndex, query: Query) -> Query:
-    """Return the query for the best record of each document, unless it groups otherwise."""
-    if query.group_by == "none":
-        return replace(query, group_by=None)
-    if query.group_by is not None or not index.state.has_documents:
-        return query
-    return replace(query, group_by=DOCUMENT, group_size=1)
+def _grouped(index: FeatureIndex, fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a query for the best record of each document, unless they group otherwise."""
+    if "group_by" not in fields and index.state.has_documents:
+        return {"group_size": 1} | fields | {"group_by": DOCUMENT}
+    return fields | {"group_by": None} if fields.get("group_by") == "none" else fields
 
 
 def _further(
@@ -200,17 +190,6 @@ def _why_none(query: Query) -> str:
         if is_asked
     ]
     return f"No record {' and '.join(needed)}." if needed else "The index has no records."
-
-
-def _check_partners(context: typer.Context) -> None:
-    """Raise InvalidInputError for an option given on the command line that does nothing without another."""
-    for name, partner in PARTNERS.items():
-        source = context.get_parameter_source(name)
-        wanted, _, value = partner.partition(" ")
-        given = context.params[wanted.removeprefix("--").replace("-", "_")]
-        if (given != value if value else not given) and source is not None and source.name == "COMMANDLINE":
-            option = f"--{name.replace('_', '-')}"
-            raise InvalidInputError(option, f"no {partner}", f"Add {partner}, or leave {option} out.")
 
 
 def _parse_filter(text: str | None) -> Filter | None:

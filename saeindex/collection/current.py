@@ -82,7 +82,7 @@ class CurrentState:
     # For writes ---------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Note that points are about to change, durably: a cache of the points before is then none of after."""
+        """Note durably that points are about to change, so that no cache of those before serves after."""
         self._open_writes += 1
         kept = self._kept()
         self._store(kept.changed(has_other_points=True, is_being_written=True), is_shown=False)

@@ -39,7 +39,7 @@ FORMATS = (".jsonl", ".parquet")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredRecord:
-    """A record of an index: its text as it was given, metadata, further fields, and the ``document`` it is of.
+    """A record of an index: its text as it was given, metadata, further fields, and its ``document``.
 
     ``concepts`` are the active features of the text, the best named first; ``dense`` (d,) and ``sae`` are its
     stored vectors, if they were asked for.

@@ -1,7 +1,7 @@
 """Copies: a new index of the stored records of another one, whatever its format.
 
-Pages of points are read in the order of their ids, and written with vectors as they are (the same space), with
-codes made anew from the stored vectors (another space of the encoder, or levels of this corpus), or with
+Pages of points are read in the order of their ids, and written with vectors as they are (the same space),
+with codes made anew from the stored vectors (another space of the encoder, or levels of this corpus), or with
 vectors of another encoder made from the texts. Until the copy is complete its manifest says so: it cannot be
 opened, and the same copy continues it. At the end every record is read back and compared.
 
@@ -145,7 +145,7 @@ class _Source:
     has_codes: bool
     calibration: Calibration | None = None
     names: OwnNames | None = None
-    edits: NameEdits = NameEdits()
+    edits: NameEdits = field(default_factory=NameEdits)
     profiles: Mapping[str, dict[str, Any]] = field(default_factory=dict)
 
 

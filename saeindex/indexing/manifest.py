@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 # Fields of a manifest that ``index_info`` shows in another form or not at all.
 KEPT_FOR_ITSELF = {
-    "counts", "is_being_written", "points_revision", "written", "calibration", "names", "edits", "profiles", "copying",
+    "counts", "is_being_written", "points_revision", "written",
+    "calibration", "names", "edits", "profiles", "copying",
 }  # fmt: skip
 
 

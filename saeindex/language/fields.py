@@ -1,8 +1,9 @@
 """Names of fields: how they are written in expressions, options and results, and what they mean.
 
-A field is ``record_id``, ``document``, or a path such as ``metadata.year`` or ``metadata."my group".name``. A name of other
-characters than letters, digits, ``_`` and ``-`` is in double quotes or in backticks; within these, a quote is
-doubled. Each field has one form: the engines' key where they have one, else a form with backticks.
+A field is ``record_id``, ``document``, or a path such as ``metadata.year`` or ``metadata."my group".name``.
+A name of other characters than letters, digits, ``_`` and ``-`` is in double quotes or in backticks; within
+these, a quote is doubled. Each field has one form: the engines' key where they have one, else a form with
+backticks.
 """
 
 from __future__ import annotations

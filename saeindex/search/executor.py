@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from saeindex.config import DENSE, DOCUMENT, SAE, TEXT
-from saeindex.errors import InvalidInputError, NotFoundError
+from saeindex.errors import NotFoundError
 from saeindex.indexing.points import code_of, point_id
 from saeindex.language.ast import ConceptTerm, FeatureTerm
 from saeindex.language.evaluate import matched_clauses
@@ -23,7 +22,6 @@ from saeindex.search.grouping import (
     GroupValue,
     Ranked,
     Ranking,
-    check_field,
     group_keys,
     grouped,
 )
@@ -79,7 +77,6 @@ class Executor:
     def scoring(self, plan: Plan, vector: FloatArray, deadline: Deadline) -> Scoring:
         """Return the scoring of points by ``plan``, with ``vector`` (d,) as its query."""
         query = plan.query
-        check_stages(query)
         request = SearchRequest(
             vector,
             query_filter=plan.query_filter,
@@ -100,7 +97,7 @@ class Executor:
         return Fused(self._store, sources, query.fusion, request, is_read_again)
 
     def explained(self, plan: Plan, record_ids: Sequence[str], deadline: Deadline) -> list[Hit]:
-        """Return records as explained hits of ``plan``, even if not found; NotFoundError for an absent one."""
+        """Return records as explained hits of ``plan``, even if no hits; NotFoundError for an absent one."""
         scoring = self.scoring(plan, plan.vector, deadline)
         hits = []
         for record_id in record_ids:
@@ -211,29 +208,6 @@ def ranks(query: Query) -> bool:
     """Return whether a query ranks records, rather than only filtering them."""
     named = query.text.strip() or query.property or query.like or query.unlike
     return bool(named) or query.feedback is not None
-
-
-def check_stages(query: Query) -> None:
-    """Raise InvalidInputError for an invalid diversity, group or score threshold."""
-    if query.group_by is not None:
-        check_field(query.group_by)
-    size = query.group_size
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise _refusal("group_size", size, "Use a whole number of 1 or more.")
-    if not _is_number(query.diversity) or not 0 <= query.diversity <= 1:
-        raise _refusal("diversity", query.diversity, "Use a number from 0 (off) to 1.")
-    if query.fusion not in ("rrf", "dbsf", "weighted"):
-        raise _refusal("fusion", query.fusion, "Use 'rrf', 'dbsf' or 'weighted'.")
-    if query.score_threshold is not None and not _is_number(query.score_threshold):
-        raise _refusal("score_threshold", query.score_threshold, "Use a finite number.")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _refusal(name: str, value: Any, do: str) -> InvalidInputError:
-    return InvalidInputError(f"{name}={value!r}", "out of range", do)
 
 
 class Unsteered:

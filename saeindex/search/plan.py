@@ -229,8 +229,8 @@ class Plan(Described):
 
     ``vector`` is the steered query (d,), ``code`` its sparse form if this is not simply its code, and
     ``rescorer`` the second pass of a property search. ``estimate`` is the estimated number of matches among
-    ``total`` points, ``matching`` the exact number, or None if it was not counted. ``revision`` is that of the
-    index that it was made for.
+    ``total`` points, ``matching`` the exact number, or None if it was not counted. ``revision`` is the
+    index's that it was made for.
     """
 
     query: Query

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,19 +10,19 @@ import numpy as np
 
 from saeindex.collection.caches import Memo
 from saeindex.concepts.feedback import Feedback
-from saeindex.concepts.resolver import Concept, Resolver, check_unicode, said_by
-from saeindex.config import DOCUMENT, MAX_LIMIT, MAX_QUERY_CHARS
+from saeindex.concepts.resolver import Concept, Resolver, said_by
+from saeindex.config import DOCUMENT
 from saeindex.errors import InvalidInputError
 from saeindex.language.ast import ConceptTerm, Expression, FeatureTerm
 from saeindex.language.evaluate import found_at, predicate
 from saeindex.language.fields import METADATA, path_of
 from saeindex.language.to_filter import FeaturesOf, compile_where, target_of
 from saeindex.search.cardinality import Estimate, Estimator, fields_of, warnings_of, warnings_of_groups
+from saeindex.search.checks import check_query
 from saeindex.search.optimizer import Near, Setting, choose
 from saeindex.search.plan import Plan
 from saeindex.search.property import PropertyRanking, infer_feedback, interpembed_code
 from saeindex.search.query import Query
-from saeindex.signatures import check_kind, check_types
 from saeindex.steering import steering
 from saeindex.steering.saved_profile import profile_direction
 from saeindex.steering.steering import ResolvedSteer, Steering
@@ -48,9 +46,6 @@ if TYPE_CHECKING:
 NEAREST_SAMPLED = 64
 # The number of cached property inferences.
 KEPT = 64
-USINGS = ("dense", "sae", "fused")
-METHODS = ("collection", "interpembed")
-LEVELS = (None, "present", "typical", "strong")
 
 
 class Planner:
@@ -256,67 +251,6 @@ def feedback_of(query: Query) -> Feedback | None:
     given = {"against": query.against, "like": query.like, "unlike": query.unlike}
     lists = {name: tuple(values) for name, values in given.items()}
     return Feedback.read({"description": described, **lists})
-
-
-def check_query(query: Query) -> None:
-    """Raise InvalidInputError unless every field of ``query`` is valid."""
-    check_types(Query, {one.name: getattr(query, one.name) for one in fields(query)})
-    _check_texts(query)
-    _check_combination(query)
-    for choice, known in (("using", USINGS), ("method", METHODS), ("level", LEVELS)):
-        if (chosen := getattr(query, choice)) not in known:
-            offered = ", ".join(repr(item) for item in known if item)
-            raise InvalidInputError(f"{choice}={chosen!r}", "no such choice", f"Use {offered}.")
-    for name, value, minimum in (("limit", query.limit, 1), ("offset", query.offset, 0)):
-        if not isinstance(value, int) or not minimum <= value <= MAX_LIMIT:
-            raise InvalidInputError(
-                f"{name}={value!r}", "out of range", f"Use a whole number from {minimum} to {MAX_LIMIT}."
-            )
-    drift = query.max_drift
-    if drift is not None and not (math.isfinite(drift) and 0 <= drift <= 2):
-        raise InvalidInputError(f"max_drift={drift!r}", "out of range", "Use a cosine distance, 0 to 2.")
-    if drift is not None and query.steering == "clamp":
-        raise InvalidInputError(
-            "max_drift with steering='clamp'", "decoding itself moves the query", "Use steering='built'."
-        )
-
-
-def _check_texts(query: Query) -> None:
-    for name in ("against", "like", "unlike"):
-        values = getattr(query, name)
-        check_kind(f"{name}={values!r:.80}", values, Iterable, "Give a list of texts.")
-    for value in query.against:
-        check_kind(f"against={value!r:.80}", value, str, "Give a list of texts.")
-    for text in (query.text, query.property or "", *query.against):
-        if len(text) > MAX_QUERY_CHARS:
-            raise InvalidInputError(
-                f"a query of {len(text)} characters", f"the limit is {MAX_QUERY_CHARS}", "Shorten it."
-            )
-        check_unicode("search", text)
-    if query.property is not None and not query.property.strip():
-        raise InvalidInputError("search by property", "an empty description", "Describe the property.")
-
-
-def _check_combination(query: Query) -> None:
-    ranked = bool(query.text.strip()) or query.property is not None or query.feedback is not None
-    if not ranked and not query.like and query.where is None and query.query_filter is None:
-        raise InvalidInputError(
-            "search", "an empty text", "Give a text, a property, examples, or a where clause."
-        )
-    if not ranked and not query.like and (query.steer or query.unlike or query.against):
-        raise InvalidInputError(
-            "search", "nothing to steer or to contrast", "Give a text, a property or examples (like)."
-        )
-    has_examples = bool(query.like or query.unlike)
-    if query.against and query.property is None and not (query.text.strip() and has_examples):
-        raise InvalidInputError(
-            "search against other values", "no description", "Give the property to contrast with them."
-        )
-    has_more = query.property is not None or query.against or query.like or query.unlike
-    if query.feedback is not None and has_more:
-        raise InvalidInputError(
-            "search with feedback", "a property or examples beside it", "Use the feedback alone."
-        )
 
 
 def _parsed(where: str | Expression | JsonObject) -> Expression:

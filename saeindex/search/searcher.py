@@ -13,13 +13,14 @@ from saeindex.concepts.resolver import FLOOR
 from saeindex.config import FACETS
 from saeindex.errors import InvalidInputError, SaeIndexError
 from saeindex.search import facets
+from saeindex.search.checks import check_query
 from saeindex.search.compare import Comparison, compare
 from saeindex.search.executor import Executor, ranks
 from saeindex.search.explain_analyze import Analysis, analyze
 from saeindex.search.facets import ConceptFacet, Exclusion, ResultSet
 from saeindex.search.hits import Hits
 from saeindex.search.plan import Plan
-from saeindex.search.planner import Planner, check_query
+from saeindex.search.planner import Planner
 from saeindex.search.query import Query
 from saeindex.signatures import check_kind, check_options
 from saeindex.stores.filters import as_filter

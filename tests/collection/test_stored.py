@@ -68,9 +68,9 @@ def test_the_records_of_a_document_are_its_text_character_for_character(index: F
 
 
 def test_an_absent_id_that_is_a_document_is_said_to_be_one(index: FeatureIndex) -> None:
-    for call in (lambda: index.get(["doc-1", "long"]), lambda: index.delete(["long", "absent"])):
+    for one in (lambda: index.get(["doc-1", "long"]), lambda: index.delete(["long", "absent"])):
         with pytest.raises(NotFoundError, match=r"'long': no record .* document .*documents=\['long'\]"):
-            call()
+            one()
     with pytest.raises(InvalidInputError, match="several ways"):
         index.get(["doc-1"], documents=["long"])
     with pytest.raises(InvalidInputError, match="nothing to select by"):

@@ -73,8 +73,9 @@ class Units:
 def units_of(snapshot: Snapshot, other: Snapshot | None, kept: NDArray[np.int64], unit: str | None) -> Units:
     """Return the units of the records that count: those of a field, where one is named.
 
-    "auto" is the document where there is one. Else, across two fields, records with the same text in the further one are one: answers to one prompt
-    (of two further fields the first counts). A record without a value is a unit of its own.
+    "auto" is the document where there is one. Else, across two fields, records with the same text in the
+    further one are one: answers to one prompt (of two further fields the first counts). A record without a
+    value is a unit of its own.
     """
     if unit == AUTO:
         unit = DOCUMENT if snapshot.has_documents else None

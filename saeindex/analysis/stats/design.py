@@ -58,9 +58,9 @@ def design_of(
 ) -> Design:
     """Return the design of a comparison.
 
-    ``unit`` "auto" is the document where there is one, else that of :func:`detected_unit`, where ``never`` and the strata are no candidates;
-    ``length_bins`` None means 5 where texts are short or differ in length between groups; ``paired`` None
-    finds out whether both groups have records of the same units.
+    ``unit`` "auto" is the document where there is one, else that of :func:`detected_unit`, where ``never``
+    and the strata are no candidates; ``length_bins`` None means 5 where texts are short or differ in length
+    between groups; ``paired`` None finds out whether both groups have records of the same units.
     """
     rows, codes = groups.pooled, groups.codes
     notes: list[str] = []

@@ -45,8 +45,8 @@ class Columns:
 
     ``document`` names the column with the document that a row is a piece of; by default, that is a column
     of this name beside the text. ``fields`` are further texts, as names or as ``{name: column}``; their
-    columns are not part of the metadata. ``own_fields`` are the further text fields of the index: each is read from the column of its
-    name, if there is such a column and ``fields`` has no other.
+    columns are not part of the metadata. ``own_fields`` are the further text fields of the index: each is
+    read from the column of its name, if there is such a column and ``fields`` has no other.
     """
 
     text: str | None = None
