@@ -123,7 +123,8 @@ class AsyncFeatureIndex:
     ) -> Self:
         """Return the records that match as an index of their own, which is only read, while this one is open.
 
-        Its answers are those of an index that has no other records; own names and profiles stay here.
+        Its answers are those of an index that has no other records; own names and profiles stay here. Which
+        records match is asked of the engine each time; what is derived of them is as of now.
         """
         made = partial(self.index.part, where, query_filter=query_filter)
         return type(self)(await self.run(made))

@@ -19,7 +19,7 @@ from saeindex.collection.records import (
     records_of,
 )
 from saeindex.config import DEFAULT_SPACE, FACETS
-from saeindex.errors import InvalidInputError, NotFoundError
+from saeindex.errors import InvalidInputError, MismatchError, NotFoundError
 from saeindex.features import FeatureSpace
 from saeindex.indexing.create_open import IndexParts, create_index, open_index
 from saeindex.indexing.manifest import Manifest, index_description, index_info
@@ -76,17 +76,23 @@ class FeatureIndex(AnalysisMethods):
         space: FeatureSpace | str | Path | None = None,
         client: QdrantClient | None = None,
         url: str | None = None,
+        fields: Sequence[str] = (),
         encoder: TextEncoder | None = None,
         isolated: bool = False,
     ) -> None:
         """Open an index, or create an empty one if there is none; see :meth:`open` and :meth:`create`."""
         try:
             parts = open_index(path, space, client, url, encoder, isolated)
-        except NotFoundError:
+        except NotFoundError as absent:
             read = _space_of(DEFAULT_SPACE if space is None else space)
             if encoder is not None:
                 read.check_encoder(encoder)
-            parts = create_index(path, read, Manifest.describe(read), client, url, isolated, {})
+            try:
+                parts = create_index(
+                    path, read, Manifest.describe(read, fields=fields), client, url, isolated, {}
+                )
+            except MismatchError:
+                raise absent from None  # it is there; something that it needs is not
         self._bind(str(path), parts, encoder)
 
     @classmethod

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from saeindex import errors
-from saeindex.errors import repair_of
+from saeindex.errors import copy_command
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "errors.md"
@@ -136,8 +136,8 @@ def _filled(value: ast.expr, names: Names) -> str:
     inner = _resolved(value, names)
     if isinstance(inner, ast.Constant | ast.JoinedStr) and inner is not value:
         return _text(inner, names)
-    if isinstance(value, ast.Call) and ast.unparse(value.func) == repair_of.__name__:
-        return f"`saeindex doctor ‹{_short(value.args[0])}› --repair`"
+    if isinstance(value, ast.Call) and ast.unparse(value.func) == copy_command.__name__:
+        return f"`saeindex copy ‹{_short(value.args[0])}› NEW`"
     return f"‹{_short(value)}›"
 
 

@@ -238,7 +238,7 @@ def test_a_copy_in_another_space_is_as_if_made_with_it(
     old = small_space(space.encoder)
     new, encoder = turned(old), RandomEncoder(space.encoder)
     client = QdrantClient(":memory:") if source_kind == "memory" else None
-    records = sample_records(90)
+    records = sample_records(400)
     with FeatureIndex.create(
         "notes" if client else tmp_path / "notes.idx", old, client=client, encoder=encoder
     ) as index:

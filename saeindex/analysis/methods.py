@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
@@ -19,6 +18,7 @@ from saeindex.analysis.drift.options import DriftKeywords, DriftOptions
 from saeindex.analysis.monitor.options import MonitorKeywords, MonitorOptions
 from saeindex.report.result import AnalysisResult
 from saeindex.signatures import takes
+from saeindex.stores.turns import reading_all
 
 if TYPE_CHECKING:
     from saeindex.analysis.analyses import Analyses
@@ -52,10 +52,9 @@ class AnalysisMethods:
         """Run an analysis; writers wait until it has read what it needs."""
         from saeindex.analysis.analyses import Analyses
 
-        with ExitStack() as turn:
-            state = turn.enter_context(self._current.reading())
-            if other is not None:
-                turn.enter_context(other._current.reading())
+        both = [self._current] if other is None else [self._current, other._current]
+        with reading_all(one.store for one in both) as turn:
+            state, *_ = [turn.enter_context(one.reading()) for one in both]
             found = run(Analyses(state, turn.close))
         return replace(found, revision=state.revision) if isinstance(found, AnalysisResult) else found
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from saeindex.cli.delivery import Plot, Report, Table, deliver, ending
+from saeindex.cli.diff import Unit, unit_of
 from saeindex.cli.output import Json, Url
 
 INDEX = typer.Argument(help="The index.")
@@ -17,10 +18,6 @@ CONCEPT_HELP = (
 )
 Where = Annotated[str | None, typer.Option(help="Condition of the records to use: 'metadata.year >= 2015'.")]
 Field = Annotated[str, typer.Option(help="The text field (the main text has no name).")]
-Unit = Annotated[
-    str | None,
-    typer.Option(help="Field whose records count as one unit: metadata.author. Default: the same prompt."),
-]
 Level = Annotated[str, typer.Option(help="Minimum strength of a concept: present, typical or strong.")]
 Alpha = Annotated[float, typer.Option(help="False discovery rate.")]
 Method = Annotated[str, typer.Option(help="Control of the rate: bh, or by (any dependence).")]
@@ -46,7 +43,7 @@ def correlate(  # noqa: PLR0913, PLR0917  (one per setting)
         str | None, typer.Option(help="Text field of the second concept of each pair.")
     ] = None,
     where: Where = None,
-    unit: Unit = None,
+    unit: Unit = "auto",
     level: Level = "typical",
     alpha: Alpha = 0.05,
     method: Method = "bh",
@@ -64,7 +61,7 @@ def correlate(  # noqa: PLR0913, PLR0917  (one per setting)
     from saeindex.index import FeatureIndex
 
     options: Any = {
-        "unit": unit,
+        "unit": unit_of(unit),
         "alpha": alpha,
         "method": method,
         "min_support": min_support,
@@ -94,7 +91,7 @@ def triggers(  # noqa: PLR0913, PLR0917  (one per setting)
     prompt_field: Annotated[str, typer.Option(help="The text field of the prompts.")] = "prompt",
     field: Field = "",
     where: Where = None,
-    unit: Unit = None,
+    unit: Unit = "auto",
     level: Level = "typical",
     alpha: Alpha = 0.05,
     method: Method = "bh",
@@ -110,7 +107,7 @@ def triggers(  # noqa: PLR0913, PLR0917  (one per setting)
     from saeindex.index import FeatureIndex
 
     options: Any = {
-        "unit": unit, "level": level, "alpha": alpha, "method": method, "min_support": min_support,
+        "unit": unit_of(unit), "level": level, "alpha": alpha, "method": method, "min_support": min_support,
         "limit": limit,
     }  # fmt: skip
     with FeatureIndex.open(index, url=url) as opened:

@@ -10,10 +10,8 @@ import typer
 
 from saeindex.cli.output import Json, Url, print_json, say
 from saeindex.config import DEFAULT_SPACE
-from saeindex.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from saeindex.index import FeatureIndex
     from saeindex.indexing.pipeline import IndexingReport
 
 
@@ -48,6 +46,7 @@ def index(
     as_json: Json = False,
 ) -> None:
     """Index records. Run it again to resume, or to add new records: unchanged records are skipped."""
+    from saeindex.index import FeatureIndex
     from saeindex.indexing.sources.columns import Columns
     from saeindex.indexing.sources.open_source import columns_of, open_source
 
@@ -62,7 +61,7 @@ def index(
         import torch
 
         torch.set_num_threads(workers)
-    with _open_or_create(into, space, url, tuple(fields)) as opened:
+    with FeatureIndex(into, space=space, url=url, fields=tuple(fields)) as opened:
         report = opened.upsert(what, split=split, columns=columns, batch_size=batch_size, progress=True)
         most = opened.encoder.max_tokens
         rejects = str(opened.rejects_path) if report.rejected else None
@@ -75,15 +74,6 @@ def index(
             say(f"Warning: {texts}. Use --split {most}, or the rest of them is not found.", is_error=True)
     if report.rejected and (strict or not report.indexed + report.unchanged):
         raise typer.Exit(1)
-
-
-def _open_or_create(into: str, space: str | None, url: str | None, fields: tuple[str, ...]) -> FeatureIndex:
-    from saeindex.index import FeatureIndex
-
-    try:
-        return FeatureIndex.open(into, space=space, url=url)
-    except NotFoundError:
-        return FeatureIndex.create(into, space or DEFAULT_SPACE, url=url, fields=fields)
 
 
 def _print_report(into: str, report: IndexingReport, rejects: str | None, source: str) -> None:

@@ -148,6 +148,8 @@ def copy(
         print_json({"copied": index, "to": to, **report.to_json(), "baselines": moved})
         return
     say(f"{visible(to)}: a copy of {visible(index)}, {counted(report.records, 'record')}, {report.space}")
+    if not report.has_manifest:
+        say("  its manifest is lost, and with it names of features and profiles, if it had any")
     for what, lost_ones in (
         ("names without a counterpart", report.lost_names),
         ("profiles that must be fitted again", report.lost_profiles),

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from saeindex.collection.caches import QueryVectors
 from saeindex.collection.state import IndexState
@@ -32,7 +33,7 @@ class CurrentState:
         self._name, self.store, self.given_space, self._encoder = name, parts.store, parts.space, encoder
         self._cache = None if parts.folder is None else parts.folder / CACHE_FOLDER
         self._encode = QueryVectors(lambda texts: self._encoder().encode_query(texts))
-        self._replacing = threading.Lock()
+        self._replacing = threading.RLock()
         self._open_writes = 0
         self._read_at, self._stored_revision = time.monotonic(), parts.manifest.revision
         self.state = self._made(parts.manifest)
@@ -46,7 +47,7 @@ class CurrentState:
 
     def refresh(self) -> None:
         """Forget what was derived: another program has changed the points."""
-        with self.store.turns.writing():
+        with self.store.turns.writing(), self._replacing:
             raw = self.store.read_manifest()
             kept = self.state.manifest if not raw else Manifest.parse(raw, self._name)
             self._replace(kept.changed(has_other_points=True))
@@ -56,7 +57,7 @@ class CurrentState:
 
         ``fields`` returns them, given the manifest as it is stored.
         """
-        with self.store.turns.writing():
+        with self.store.turns.writing(), self._replacing:
             kept = self._kept()
             self._store(kept.changed(**fields(kept)))
 
@@ -71,6 +72,10 @@ class CurrentState:
                 write.end()
             raise
         write.end()
+        if self.state.manifest.is_being_written and not self._open_writes:
+            with self.store.turns.writing():  # another process was interrupted: everything is there now
+                self._open_writes += 1
+                self.ended(0)
 
     def learn_names(self) -> None:
         """Learn now what features mean in the index's records."""
@@ -83,29 +88,27 @@ class CurrentState:
 
     def begin(self) -> None:
         """Note durably that points are about to change, so that no cache of those before serves after."""
-        self._open_writes += 1
-        kept = self._kept()
-        self._store(kept.changed(has_other_points=True, is_being_written=True), is_shown=False)
+        with self._replacing:
+            self._store(self._kept().changed(is_being_written=True), is_shown=False, is_open=True)
+            self._open_writes += 1
 
     def moved(self) -> None:
         """Replace the state after points changed; others that share the points are told."""
-        manifest = self._kept().changed(has_other_points=True)
-        if self.store.stale_after is not None:
-            self._store(manifest, durable=False)
-        else:
-            self._replace(manifest)
+        with self._replacing:
+            manifest = self._kept().changed(has_other_points=True)
+            if self.store.stale_after is not None:
+                self._store(manifest, durable=False)
+            else:
+                self._replace(manifest)
 
     def ended(self, written: int) -> None:
         """Count the records at the end of a write."""
-        self._open_writes -= 1
-        manifest = self.state.manifest if self.store.stale_after is None else self._kept()
-        update = {
-            "counts": Counts(records=self.store.count()),
-            "written": manifest.written + written,
-            "is_being_written": self._open_writes > 0,
-        }
-        changed = manifest.model_copy(update=update)  # the state is that of the last write
-        self._store(changed, durable=False)
+        with self._replacing:
+            self._open_writes -= 1
+            counts = Counts(records=self.store.count())
+            kept = self._kept()
+            update = {"counts": counts, "written": kept.written + written, "is_being_written": False}
+            self._store(kept.model_copy(update=update), durable=False)  # the state is that of the last write
 
     def _kept(self) -> Manifest:
         """Return the manifest as it is stored."""
@@ -115,8 +118,13 @@ class CurrentState:
         self._check_space(kept)
         return kept
 
-    def _store(self, manifest: Manifest, durable: bool = True, is_shown: bool = True) -> None:
-        self.store.write_manifest(manifest.to_json(), durable)
+    def _store(
+        self, manifest: Manifest, durable: bool = True, is_shown: bool = True, is_open: bool = False
+    ) -> None:
+        stored = manifest
+        if is_open or self._open_writes:  # a kill would leave points of which no state has this revision
+            stored = manifest.model_copy(update={"is_being_written": True, "points_revision": uuid4().hex})
+        self.store.write_manifest(stored.to_json(), durable)
         self._stored_revision, self._read_at = manifest.revision, time.monotonic()
         if is_shown:
             self._replace(manifest)

@@ -27,6 +27,7 @@ from saeindex.config import (
     DEFAULT_SPACE,
     DENSE,
     DOCUMENT,
+    FORMAT_VERSION,
     SAE,
     SPACE_FOLDER,
     TEXT,
@@ -38,6 +39,7 @@ from saeindex.features import FeatureSpace
 from saeindex.features.calibration import Calibration, CalibrationMeter
 from saeindex.features.labels import MANUAL
 from saeindex.features.mapping import SpaceMapping, carry_manual_labels, map_spaces
+from saeindex.files import without_checksum
 from saeindex.indexing.create_open import IndexParts, create_index
 from saeindex.indexing.manifest import Copying, Counts, Manifest, OwnCalibration
 from saeindex.indexing.names import MIN_RECORDS, NameEdits, OwnNames, learned, read_sample
@@ -68,7 +70,7 @@ if TYPE_CHECKING:
 PAGE = 500
 # Records whose activations match the features of two spaces.
 MATCHED_RECORDS = 20_000
-# Records that a feature needs at each level to say how much commoner its counterpart is.
+# Records that a feature needs at a level to say how much commoner its counterpart is.
 FEW = 20
 # Payload fields that saeindex writes; others, of other programs, are copied as they are.
 OURS = frozenset({"record_id", "metadata", "passage", "passages", "record_concepts", "checksums"}
@@ -79,13 +81,13 @@ OURS = frozenset({"record_id", "metadata", "passage", "passages", "record_concep
 class FeatureTranslation:
     """What became of each feature: the new number by the old one, or its label if it is ``gone``.
 
-    ``ratios`` say how many records have the new feature for one that has the old, by level; only of those
-    that are not rare.
+    ``ratios`` say how many records have the new feature for one that has the old, by level; None where few
+    have it.
     """
 
     features: Mapping[int, int]
     gone: Mapping[int, str]
-    ratios: Mapping[int, Sequence[float]]
+    ratios: Mapping[int, Sequence[float | None]]
     fingerprint: str
 
     @classmethod
@@ -96,9 +98,11 @@ class FeatureTranslation:
         before, after = (_level_counts(space, vectors) for space in (old, new))
         features = {match.old: match.new for match in mapping.matches}
         ratios = {
-            a: (after[:, b] / before[:, a]).round(4).tolist()
+            a: [
+                round(float(new / old), 4) if old >= FEW else None
+                for old, new in zip(before[:, a], after[:, b], strict=True)
+            ]
             for a, b in features.items()
-            if before[:, a].min() >= FEW
         }
         return cls(features, {lost.id: lost.label for lost in mapping.lost}, ratios, new.fingerprint)
 
@@ -109,7 +113,8 @@ class CopyReport:
 
     ``skipped`` are points without an id, a text or a vector. ``lost_names`` and ``lost_profiles`` are those
     that have no counterpart in the new space; ``lost_edits`` has, by profile, the labels of concepts whose
-    weights were lost. ``translation`` says what became of each feature, if the features are others.
+    weights were lost. ``translation`` says what became of each feature, if the features are others. Of an
+    index that has no (sound) manifest, names and profiles are unknown.
     """
 
     source: str
@@ -123,6 +128,7 @@ class CopyReport:
     lost_edits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
     translation: FeatureTranslation | None = None
+    has_manifest: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON types, without the translation."""
@@ -147,6 +153,7 @@ class _Source:
     names: OwnNames | None = None
     edits: NameEdits = field(default_factory=NameEdits)
     profiles: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    has_manifest: bool = True
 
 
 def copy_index(
@@ -203,25 +210,27 @@ def copy_parts(
 
 
 def _read_source(name: str, store: VectorStore, folder: Path | None) -> _Source:
-    raw: dict[str, Any] = {}
+    kept: Mapping[str, Any] = {}
     with suppress(DamageError):
-        raw = store.read_manifest()
-    with suppress(MismatchError, DamageError, NotFoundError):
-        manifest = Manifest.parse(raw, name)
-        space = FeatureSpace.load(manifest.space.name if folder is None else folder / SPACE_FOLDER)
-        parts = IndexParts(store, manifest.with_own_levels(space, name), manifest, folder)
-        return _of_parts(name, parts)
-    if raw.get("copying"):
+        kept = without_checksum(store.read_manifest()) or {}
+    if kept.get("copying"):
         found = "it is itself a copy that is not complete"
         raise MismatchError(f"copy {name}", found, "Finish it, or copy the index that it is a copy of.")
-    kept: Mapping[str, Any] = raw if raw.get("format_version") == 1 else {}
+    version = kept.get("format_version", 1)
+    if version not in {1, FORMAT_VERSION}:
+        Manifest.parse(kept, name)  # raises
+    if version != 1:
+        with suppress(MismatchError, DamageError, NotFoundError):
+            manifest = Manifest.parse(kept, name)
+            space = FeatureSpace.load(manifest.space.name if folder is None else folder / SPACE_FOLDER)
+            parts = IndexParts(store, manifest.with_own_levels(space, name), manifest, folder)
+            return _of_parts(name, parts)
     fields = tuple(one.removeprefix(f"{DENSE}_") for one in store.layout.dense if one != DENSE)
     calibration = kept.get("calibration") and OwnCalibration.model_validate(kept["calibration"]).calibration()
     names = kept.get("names")
     if names is not None:
-        names = OwnNames.model_validate(
-            {"records": names["points"], **{key: one for key, one in names.items() if key != "points"}}
-        )
+        renamed = {"records" if key == "points" else key: one for key, one in names.items()}
+        names = OwnNames.model_validate(renamed)
     return _Source(
         name,
         store,
@@ -237,6 +246,7 @@ def _read_source(name: str, store: VectorStore, folder: Path | None) -> _Source:
         names=names,
         edits=NameEdits.model_validate(kept.get("edits") or {}),
         profiles=kept.get("profiles") or {},
+        has_manifest=bool(kept),
     )
 
 
@@ -370,7 +380,8 @@ def _filled(
     if (store.count(), _digest_of(store, source.fields)) != (records, digest):
         found = "what is stored in the copy is not what was read"
         raise StorageError(f"copy {source.name} to {target}", found, "Delete the copy, and copy it again.")
-    return CopyReport(source.name, target, parts.space.name, records, skipped=tuple(skipped))
+    kept = {"skipped": tuple(skipped), "has_manifest": source.has_manifest}
+    return CopyReport(source.name, target, parts.space.name, records, **kept)  # type: ignore[arg-type]
 
 
 def _digest(points: Sequence[Point]) -> int:
@@ -532,7 +543,8 @@ def _settled(source: _Source, converter: _Converter, parts: IndexParts, report: 
     manifest, space = parts.manifest, converter.space
     old = source.space
     update: dict[str, Any] = {"copying": None, "counts": Counts(records=report.records)}
-    if old is not None and old.sae.digest() == space.sae.digest():
+    is_same = old is not None and old.sae.digest() == space.sae.digest() and not converter.is_encoded
+    if is_same:
         update |= {"names": source.names, "edits": source.edits, "profiles": dict(source.profiles)}
         report = replace(report, names=len(source.edits.given), profiles=tuple(source.profiles))
     elif old is None or converter.is_encoded:

@@ -235,7 +235,7 @@ class Manifest(Strict):
             raise MismatchError(
                 f"index {name} with feature space {space.name!r} ({space.fingerprint[:12]})",
                 f"it was built with {self.space.name!r} ({self.space.fingerprint[:12]})",
-                "Open it without naming a space, or index the records again into a new index.",
+                f"Open it without naming a space, or run {copy_command(name)} with --space.",
             )
         return own
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from saeindex.protocols import VectorStore
 
 
 class OwnTurns:
@@ -60,6 +64,14 @@ class OwnTurns:
                 if not self._depth:
                     self._writer = None
                     self._changed.notify_all()
+
+
+def reading_all(stores: Iterable[VectorStore]) -> ExitStack:
+    """Return the turn of a reader of several collections, begun; two readers never wait for each other."""
+    with ExitStack() as begun:
+        for store in sorted(stores, key=lambda store: id(store.turns)):
+            begun.enter_context(store.turns.reading())
+        return begun.pop_all()
 
 
 class NoTurns:

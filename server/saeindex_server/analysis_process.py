@@ -15,7 +15,7 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ from saeindex.protocols import EncoderIdentity, Layout
 from saeindex.stores.engine_process import RelayedEngine, limit_memory
 from saeindex.stores.isolated import IsolatedStore
 from saeindex.stores.messages import packed, receive, send
+from saeindex.stores.turns import reading_all
 from saeindex_server.hosting import filter_of
 
 if TYPE_CHECKING:
@@ -108,9 +109,8 @@ class AnalysisProcess:
         assert process.stdin is not None  # noqa: S101
         assert process.stdout is not None  # noqa: S101
         wholes = [hosted.whole() for hosted in indexes]
-        with ExitStack() as turn:  # no write comes between until the process has read what it needs
-            for whole in wholes:
-                turn.enter_context(whole.store.turns.reading())
+        # No write comes between until the process has read what it needs.
+        with reading_all(whole.store for whole in wholes) as turn:
             places = [_place(hosted, whole) for hosted, whole in zip(indexes, wholes, strict=True)]
             send(process.stdin, packed([method, json.dumps(arguments), places, condition]))
             while True:

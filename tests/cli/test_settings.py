@@ -54,11 +54,11 @@ def test_the_environment_is_stronger_than_a_file(folder: Path, monkeypatch: pyte
 
 
 def test_a_setting_is_the_default_of_options_of_its_name(folder: Path) -> None:
-    (folder / "saeindex.toml").write_text('url = "http://a:6333"\nunit = "none"\npassage_tokens = 100')
+    (folder / "saeindex.toml").write_text('url = "http://a:6333"\nunit = "none"\nsplit = 100')
     defaults = _defaults()
     assert defaults["search"] == {"url": "http://a:6333"}
     assert defaults["diff"] == {"url": "http://a:6333", "unit": "none"}
-    assert defaults["index"] == {"url": "http://a:6333", "passage_tokens": 100}
+    assert defaults["index"] == {"url": "http://a:6333", "split": 100}
     assert defaults["steering"]["list"] == {"url": "http://a:6333"}
 
 
@@ -140,9 +140,7 @@ def test_without_settings_no_library_is_loaded_for_them(folder: Path) -> None:
     assert done.stdout.split() == ["False", "False"]
 
 
-@pytest.mark.parametrize(
-    ("words", "expected"), [("saeindex sea", "search"), ("saeindex sae cal", "calibrate")]
-)
+@pytest.mark.parametrize(("words", "expected"), [("saeindex sea", "search"), ("saeindex cop", "copy")])
 def test_the_shell_completes_commands(folder: Path, words: str, expected: str) -> None:
     number = str(len(words.split()) - 1)
     shell = {"_SAEINDEX_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": number}

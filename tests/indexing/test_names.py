@@ -23,7 +23,7 @@ TOO_MANY = {str(i): "x" for i in range(MAX_NAMES + 1)}
 @pytest.fixture
 def index(tmp_path: Path) -> Iterator[FeatureIndex]:
     with FeatureIndex.create(tmp_path / "index") as index:
-        index.add(sample_records(200))
+        index.upsert(sample_records(200))
         yield index
 
 
@@ -45,7 +45,7 @@ def test_an_own_name_is_shown_wherever_the_feature_is(index: FeatureIndex) -> No
 
 def test_own_names_survive_closing_and_can_be_taken_back(tmp_path: Path) -> None:
     with FeatureIndex.create(tmp_path / "index") as index:
-        index.add(sample_records(200))
+        index.upsert(sample_records(200))
         feature, was = 5, index.feature(5).label
         index.rename(feature, OWN)
     with FeatureIndex.open(tmp_path / "index") as index:

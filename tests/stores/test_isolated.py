@@ -59,7 +59,7 @@ def test_a_killed_engine_is_a_typed_error_and_what_was_acknowledged_is_there(
     isolated: IsolatedStore, index_path: Path
 ) -> None:
     os.kill(isolated.pid, signal.SIGKILL)
-    with pytest.raises(EngineDiedError, match=r"search in .*died of SIGKILL.*doctor .*--repair") as caught:
+    with pytest.raises(EngineDiedError, match=r"search in .*died of SIGKILL.*Open it again") as caught:
         isolated.search(SearchRequest(ONES))
     assert isinstance(caught.value, StorageError)
     with pytest.raises(EngineDiedError, match=r"crashed in an earlier call.*open it again"):

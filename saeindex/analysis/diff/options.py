@@ -19,8 +19,8 @@ class DiffOptions:
 
     - ``families``: the kinds of evidence to test.
     - ``level``: the minimum strength at which a record counts as having a concept.
-    - ``unit``: the metadata field by which records were sampled. "auto" looks for such a field; with None,
-      each record is a unit of its own.
+    - ``unit``: the field by which records were sampled. "auto" is the document where there is one, or
+      looks for such a field; with None, each record is a unit of its own.
     - ``strata``: metadata fields; records are compared only with records of the same values.
     - ``length_bins``: the number of quantiles of text length within which records are compared. With None,
       5 if length may matter.

@@ -76,12 +76,12 @@ class Baseline:
         design: dict[str, float] = {}
         lost: list[str] = []
         for key, found in self.counts["concepts"].items():
-            ratio = features.ratios.get(int(key))
+            ratio = features.ratios.get(int(key), (None, None, None))[level]
             if ratio is None or self.field:
                 lost.append(features.gone.get(int(key), f"#{key}"))
                 continue
             new = str(features.features[int(key)])
-            counts[new] = np.minimum(sizes, np.rint(np.array(found) * ratio[level])).astype(int).tolist()
+            counts[new] = np.minimum(sizes, np.rint(np.array(found) * ratio)).astype(int).tolist()
             if key in self.design["concepts"]:
                 design[new] = self.design["concepts"][key]
         return replace(
