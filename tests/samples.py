@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 import torch
 
 from saeindex import FeatureIndex, FeatureSpace, Record
@@ -135,6 +136,25 @@ def small_space(encoder: EncoderIdentity, name: str = "small") -> FeatureSpace:
     vectors = np.zeros((64, encoder.dimension), np.float32)
     report = {"held_out": {"nmse": 0.5}}
     return FeatureSpace(name, encoder, sae, Calibration.measure(sae.encode(x), x), labels, vectors, report)
+
+
+def assert_alike(there: Any, here: Any, place: str = "") -> None:
+    """Compare results; the last bits of numbers depend on threads and on the history of the engine."""
+    if isinstance(here, dict):
+        assert there.keys() == here.keys(), place
+        for name, value in here.items():
+            if name not in ("timings_ms", "timeout"):
+                assert_alike(there[name], value, f"{place}.{name}")
+    elif isinstance(here, list | tuple):
+        assert len(there) == len(here), place
+        for i, value in enumerate(here):
+            assert_alike(there[i], value, f"{place}[{i}]")
+    elif isinstance(here, float):
+        assert there == pytest.approx(here, rel=1e-4, abs=1e-6), place
+    elif isinstance(here, np.ndarray):
+        np.testing.assert_allclose(there, here, rtol=1e-4, atol=1e-6)
+    else:
+        assert there == here, place
 
 
 def all_points(index: FeatureIndex) -> list[Point]:

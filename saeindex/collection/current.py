@@ -50,7 +50,8 @@ class CurrentState:
         with self.store.turns.writing(), self._replacing:
             raw = self.store.read_manifest()
             kept = self.state.manifest if not raw else Manifest.parse(raw, self._name)
-            self._replace(kept.changed(has_other_points=True))
+            counts = Counts(records=self.store.count())
+            self._replace(kept.changed(has_other_points=True, counts=counts))
 
     def change(self, fields: Callable[[Manifest], Mapping[str, Any]]) -> None:
         """Replace fields of the manifest, such as names and profiles, under a new revision.

@@ -148,7 +148,10 @@ class IndexState:
 
 
 def _total(state: IndexState) -> int:
-    return state.store.count()
+    known = state.manifest
+    if state.store.stale_after is None or known.is_being_written:
+        return state.store.count()
+    return known.counts.records  # a server would count all of its segments
 
 
 def _has_documents(state: IndexState) -> bool:

@@ -211,5 +211,5 @@ def test_a_higher_level_narrows_the_matches_of_a_phrase(any_papers: FeatureIndex
 
 
 def test_an_unknown_mode_is_refused_with_the_known_ones(papers: FeatureIndex) -> None:
-    with pytest.raises(InvalidInputError, match="Use strict, best, expand"):
+    with pytest.raises(InvalidInputError, match="Use 'strict', 'best', 'expand'"):
         papers.search("galaxies", where='"dark matter"', resolve="loose")  # type: ignore[arg-type]

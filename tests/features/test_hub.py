@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -127,12 +126,3 @@ def test_invalid_names_and_repositories_without_a_space_are_reported(
         FeatureSpace.from_pretrained(
             "me/model", download=Downloading(tmp_path / "remote", tmp_path / "cache")
         )
-
-
-def test_the_python_of_the_documentation_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "spaces.md").read_text()
-    monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    assert blocks
-    for block in blocks:
-        exec(compile(block, "spaces.md", "exec"), {})

@@ -177,7 +177,7 @@ def test_a_direction_is_cached(papers: FeatureIndex) -> None:
         (Steer("sad", against=("happy",)), {"steering": "clamp"}, "takes a name alone"),
         (Steer("sad", like=("doc-1",)), {"steering": "clamp"}, "takes a name alone"),
         (Steer("sad", like="doc-1"), {}, "one text"),  # type: ignore[arg-type]
-        (Steer("sad"), {"steering": "sparse"}, "no such method"),
+        (Steer("sad"), {"steering": "sparse"}, "no such choice"),
         (Steer("sad"), {"max_drift": 3.0}, "out of range"),
         (Steer("medicine"), {"max_drift": 0.1, "steering": "clamp"}, "decoding itself moves"),
         (Steer("sad"), {"max_drift": float("nan")}, "out of range"),

@@ -29,7 +29,7 @@ from saeindex.errors import (
     ServerError,
 )
 from saeindex.search.plan import PlanSummary
-from tests.samples import sample_records
+from tests.samples import assert_alike, sample_records
 
 MUSIC = 'metadata.topic = "music"'
 # What stays where the index is.
@@ -132,25 +132,6 @@ def test_the_client_gives_what_the_index_gives(remote: RemoteIndex, local: Featu
     if hasattr(here, "to_pandas"):
         assert list(there.to_pandas().columns) == list(here.to_pandas().columns)
     assert shown(there) == shown(here)
-
-
-def assert_alike(there: Any, here: Any, place: str = "") -> None:
-    """Compare results; numbers that a process with other threads computed differ in their last bits."""
-    if isinstance(here, dict):
-        assert there.keys() == here.keys(), place
-        for name, value in here.items():
-            if name not in ("timings_ms", "timeout"):
-                assert_alike(there[name], value, f"{place}.{name}")
-    elif isinstance(here, list | tuple):
-        assert len(there) == len(here), place
-        for i, value in enumerate(here):
-            assert_alike(there[i], value, f"{place}[{i}]")
-    elif isinstance(here, float):
-        assert there == pytest.approx(here, rel=1e-4, abs=1e-6), place
-    elif isinstance(here, np.ndarray):
-        np.testing.assert_allclose(there, here, rtol=1e-4, atol=1e-6)
-    else:
-        assert there == here, place
 
 
 def told(value: Any) -> Any:
