@@ -1,7 +1,7 @@
 """Analyses in a process of their own, which reads an index through the server's engine and encoder.
 
 The server stays quick while one runs, and can stop it. Messages are msgpack, without pickle: the process asks
-for parts of the index ("store") and for vectors ("encode", "spans"), and ends each analysis with "done" or
+for parts of the index ("store") and of its encoder ("encode", "spans", "limit"), and ends each analysis with "done" or
 "failed".
 """
 
@@ -184,6 +184,8 @@ def _answered(kind: str, whole: FeatureIndex, asked: list[Any]) -> Any:
     if kind == "store":
         assert isinstance(whole.store, IsolatedStore)  # noqa: S101
         return whole.store.relay(asked[0])
+    if kind == "limit":
+        return whole.encoder.max_tokens
     if kind == "spans":
         return [list(span) for span in whole.encoder.token_spans(asked[0])]
     assert kind == "encode", kind  # noqa: S101
@@ -323,7 +325,7 @@ class _RelayedEncoder:
 
     @property
     def max_tokens(self) -> int:
-        return self.identity.max_length
+        return int(self._ask(["limit"]))
 
     def token_spans(self, text: str) -> Sequence[tuple[int, int]]:
         return [(start, end) for start, end in self._ask(["spans", text])]

@@ -26,8 +26,6 @@ R = TypeVar("R")
 SUFFIX = ".idx"
 # Parts of an index that are kept open: one for each filter of a key.
 PARTS = 32
-# Seconds after which the manifest of a collection on a server, which others may change, is read again.
-FRESH = 5.0
 # Seconds for which a part is used after the revision that it was made for was replaced: what its features
 # mean, and its sample, may be that old. Which records are in it is asked of the engine each time.
 LAG = 60.0
@@ -71,7 +69,6 @@ class HostedIndex:
         self._lock = threading.Lock()
         self._whole: FeatureIndex | None = None
         self._parts: OrderedDict[str, _Part] = OrderedDict()
-        self._read, self._revision = 0.0, ""
         # The revision that was seen last, and when.
         self._seen, self._seen_at = "", 0.0
         self._background = ThreadPoolExecutor(1, f"saeindex-parts-{self.name}")
@@ -115,7 +112,7 @@ class HostedIndex:
 
     def _noticed(self, whole: FeatureIndex) -> str:
         """Return the revision; parts of the one before are as old as when that was last seen."""
-        revision, now = self.revision(whole), time.monotonic()
+        revision, now = whole.revision, time.monotonic()
         with self._lock:
             if revision != self._seen:
                 for part in self._parts.values():
@@ -132,7 +129,7 @@ class HostedIndex:
                 known = part.usable(lag)
             if known is not None:
                 return known
-            began, revision = time.monotonic(), self.revision(whole)
+            began, revision = time.monotonic(), whole.revision
             made = whole.part(query_filter=filter_of(condition))
             if with_sample and made.manifest.counts.records:
                 made.state.sample()
@@ -145,22 +142,13 @@ class HostedIndex:
         try:
             self._made(condition, part, whole, 0.0, with_sample=True)
         except EngineDiedError:
-            self._bury(whole)
+            self._mark_dead(whole)
         except Exception as error:
             if self._whole is whole:
                 part.failed = self._seen
                 log_failure(f"part of {self.name}", error)
         finally:
             part.is_asked_for = False
-
-    def revision(self, whole: FeatureIndex) -> str:
-        """Return the revision of the index; that of a collection on a server is read again at times."""
-        if self.url is None:
-            return whole.manifest.revision
-        now = time.monotonic()
-        if not self._revision or now - self._read > FRESH:
-            self._revision, self._read = str(whole.store.read_manifest().get("revision", "")), now
-        return self._revision
 
     def call(self, condition: str | None, function: Callable[[FeatureIndex], R]) -> R:
         """Call a function with the index that a key with this filter sees.
@@ -172,7 +160,7 @@ class HostedIndex:
             whole = self.whole()
             return function(self.index(condition))
         except EngineDiedError as error:
-            self._bury(whole)
+            self._mark_dead(whole)
             do = "Ask again: it was opened again, and what was acknowledged is safe."
             raise EngineDiedError(self._named(error.asked), self._named(error.found), do) from error
         except SaeIndexError as error:
@@ -189,7 +177,7 @@ class HostedIndex:
             self._parts.clear()
         self._background.shutdown(wait=False, cancel_futures=True)
 
-    def _bury(self, dead: FeatureIndex | None) -> None:
+    def _mark_dead(self, dead: FeatureIndex | None) -> None:
         """Close an index whose engine died, and open it again unless another thread has done so."""
         with self._lock:
             if self._whole is not dead or dead is None:

@@ -203,7 +203,7 @@ def test_a_part_of_a_dead_engine_is_not_used(hosted: HostedIndex, building: Buil
     hosted.index(OWN)
     assert building.has_begun.wait(SECONDS)
     with logged() as lines:
-        hosted._bury(dead)
+        hosted._mark_dead(dead)
         building.may_go.set()
         hosted.settle()
     assert lines == ["the engine of an index died"]

@@ -121,6 +121,7 @@ class Clustering(AnalysisResult):
             "verdict": self.verdict.to_json(),
             "clusters": [cluster.to_json() for cluster in self.clusters],
             "leakage": {name: dict(values) for name, values in self.leakage.items()},
+            "revision": self.revision,
         }
         return found | ({"assignments": self.assignments()} if assignments else {})
 

@@ -136,6 +136,7 @@ class Correlations(AnalysisResult):
                 pair.to_json() | {"related": [one.to_json() for one in pair.related]} for pair in self.results
             ],
             "avoided": [pair.to_json() for pair in self.avoided],
+            "revision": self.revision,
         }
 
     def tables(self) -> dict[str, list[dict[str, Any]]]:
@@ -214,7 +215,7 @@ class Triggers(AnalysisResult):
         """Return plain JSON types."""
         names = (
             "prompt_field", "records", "units", "having", "units_having", "tested", "found", "alpha",
-            "method", "removed",
+            "method", "removed", "revision",
         )  # fmt: skip
         return {
             "behaviour": self.behaviour.to_json(),

@@ -187,6 +187,7 @@ class Diff(AnalysisResult):
             "hypotheses": [asdict(one) for one in self.hypotheses],
             "counted_by": self.counted_by,
             "notes": list(self.notes),
+            "revision": self.revision,
         }
 
     def tables(self) -> dict[str, list[dict[str, Any]]]:

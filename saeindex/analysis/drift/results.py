@@ -138,6 +138,7 @@ class Drift(AnalysisResult):
             "unit": self.unit,
             "strata": list(self.strata),
             "notes": list(self.notes),
+            "revision": self.revision,
         }
 
     def tables(self) -> dict[str, list[dict[str, Any]]]:

@@ -71,6 +71,7 @@ class Alert(AnalysisResult):
             "unit": self.unit,
             "strata": list(self.strata),
             "notes": list(self.notes),
+            "revision": self.revision,
         }
 
     def tables(self) -> dict[str, list[dict[str, Any]]]:

@@ -79,6 +79,7 @@ class SetProfile(AnalysisResult):
             "cohesion": self.cohesion,
             "notes": list(self.notes),
             "field": self.field,
+            "revision": self.revision,
         }
 
     def tables(self) -> dict[str, list[dict[str, Any]]]:
