@@ -73,6 +73,7 @@ def print_hits(out: Console, hits: Hits) -> None:
     if not hits.groups or hits.plan.query.group_size == 1:
         for rank, hit in enumerate(hits, 1):
             print_hit(out, rank, hit)
+        return
     for group in hits.groups:
         out.print(Text(f"{hits.plan.query.group_by} = {group.value}", "bold magenta"))
         for rank, hit in enumerate(group.hits, 1):

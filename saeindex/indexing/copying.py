@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -322,7 +323,8 @@ def _copied(
         new.check_encoder(encoder)
     mark = json.dumps([source.name, source.revision, new.fingerprint, is_encoded, calibrate])
     digest = hashlib.sha256(mark.encode()).hexdigest()[:32]
-    converter = _Converter(source, new, encoder, is_encoded)
+    opened = cache(lambda: new.open_encoder() if encoder is None else encoder)
+    converter = _Converter(source, new, opened, is_encoded)
     if calibrate:
         converter = converter.calibrated()
         new = converter.space
@@ -411,7 +413,8 @@ class _Converter:
 
     source: _Source
     space: FeatureSpace
-    encoder: TextEncoder | None
+    opened: Callable[[], TextEncoder]
+    """Returns the encoder of the copy, opened once if it is needed."""
     is_encoded: bool
 
     @property
@@ -420,10 +423,6 @@ class _Converter:
         old = self.source.space
         is_same = old is not None and old.fingerprint == self.space.fingerprint
         return is_same and self.source.has_codes and not self.is_encoded
-
-    def opened(self) -> TextEncoder:
-        """Return the encoder of the copy."""
-        return self.space.open_encoder() if self.encoder is None else self.encoder
 
     def calibrated(self) -> _Converter:
         """Return the converter to levels that are measured on the source's records."""
@@ -545,7 +544,9 @@ def _settled(source: _Source, converter: _Converter, parts: IndexParts, report: 
     update: dict[str, Any] = {"copying": None, "counts": Counts(records=report.records)}
     is_same = old is not None and old.sae.digest() == space.sae.digest() and not converter.is_encoded
     if is_same:
-        update |= {"names": source.names, "edits": source.edits, "profiles": dict(source.profiles)}
+        # Names name records as examples, which passages no longer are.
+        names = None if source.has_passages else source.names
+        update |= {"names": names, "edits": source.edits, "profiles": dict(source.profiles)}
         report = replace(report, names=len(source.edits.given), profiles=tuple(source.profiles))
     elif old is None or converter.is_encoded:
         lost = tuple(kept.name for kept in source.edits.given.values())

@@ -1,8 +1,8 @@
 """Analyses in a process of their own, which reads an index through the server's engine and encoder.
 
-The server stays quick while one runs, and can stop it. Messages are msgpack, without pickle: the process asks
-for parts of the index ("store") and of its encoder ("encode", "spans", "limit"), and ends each analysis with "done" or
-"failed".
+The server stays quick while one runs, and can stop it. Messages are msgpack, without pickle: the process
+asks for parts of the index ("store") and of its encoder ("encode", "spans", "limit"), and ends each
+analysis with "done" or "failed".
 """
 
 from __future__ import annotations
