@@ -25,7 +25,10 @@ SHOWN_CONCEPTS = 12
 
 def get(
     index: Annotated[str, INDEX],
-    ids: Annotated[list[str], typer.Argument(metavar="ID…", help="The ids of records.")],
+    ids: Annotated[list[str] | None, typer.Argument(metavar="ID…", help="The ids of records.")] = None,
+    documents: Annotated[
+        list[str] | None, typer.Option("--document", help="A document to show whole. Repeatable.")
+    ] = None,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
@@ -33,8 +36,8 @@ def get(
     from saeindex.index import FeatureIndex
 
     with FeatureIndex.open(index, url=url) as opened:
-        found = opened.get(ids, include=["concepts"])
-    missing = [one for one in ids if one not in {record.id for record in found}]
+        found = opened.get(ids, documents=documents, include=["concepts"])
+    missing = _missing(found, ids, documents)
     if as_json:
         print_json({"records": [record.to_json(["concepts"]) for record in found], "missing": missing})
     else:
@@ -68,10 +71,9 @@ def delete(
         if where is not None:
             count = opened.count(where)
         else:
-            wanted = list(dict.fromkeys(ids or documents or ()))
-            found = opened.get(ids and wanted, documents=documents and wanted, include=())
-            present = {record.id if documents is None else record.document for record in found}
-            count, missing = len(found), [one for one in wanted if one not in present]
+            found = opened.get(ids, documents=documents, include=())
+            count = len({record.id for record in found})
+            missing = _missing(found, ids, documents)
         if count and not yes:
             _ask(f"Delete {count:,} of {counted(len(opened), 'record')} of {visible(index)}?", as_json)
         deleted = opened.delete(ids, documents=documents, where=where) if count else 0
@@ -171,6 +173,13 @@ def _ask(question: str, as_json: bool) -> None:
     if not typer.confirm(question):
         say("Nothing was deleted.")
         raise typer.Exit(1)
+
+
+def _missing(
+    found: Sequence[StoredRecord], ids: Sequence[str] | None, documents: Sequence[str] | None
+) -> list[str]:
+    present = {record.id if documents is None else record.document for record in found}
+    return [one for one in dict.fromkeys(ids or documents or ()) if one not in present]
 
 
 def _say_missing(ids: Sequence[str]) -> None:

@@ -54,6 +54,7 @@ Compare = Annotated[
 
 
 def search(  # noqa: PLR0913, PLR0917  (one per field of a query)
+    context: typer.Context,
     index: Annotated[str, typer.Argument(help="The index.")],
     text: Annotated[str, typer.Argument(help="Text to search for; optional beside other options.")] = "",
     where: Where = None,
@@ -83,8 +84,8 @@ def search(  # noqa: PLR0913, PLR0917  (one per field of a query)
         typer.Option(help="Field to group by: metadata.topic, document (where there are some), or none."),
     ] = None,
     group_size: Annotated[
-        int | None, typer.Option(help="Hits per group (3; of documents 1); --limit counts groups.")
-    ] = None,
+        int, typer.Option(help="Hits per group; --limit counts groups. Default for documents: 1.")
+    ] = 3,
     limit: Annotated[int, typer.Option(help="Number of hits.")] = 10,
     offset: Annotated[int, typer.Option(help="Hits to skip.")] = 0,
     score_threshold: Annotated[float | None, typer.Option(help="Minimum score of a hit.")] = None,
@@ -111,7 +112,7 @@ def search(  # noqa: PLR0913, PLR0917  (one per field of a query)
     fields = {name: given[name] for name in Query.__dataclass_fields__ if given.get(name) is not None}
     fields |= {"query_filter": _parse_filter(filter_json), "feedback": read_feedback(feedback_file)}
     with FeatureIndex.open(index, url=url) as opened:
-        query = Query(**_grouped(opened, fields))
+        query = Query(**_grouped(opened, fields, context))
         query = judged(opened, query, accept or (), reject or ()) if accept or reject else query
         analysis = opened.explain_analyze(query) if analyze else None
         hits = opened.search(query) if analysis is None else analysis.hits
@@ -126,10 +127,12 @@ def search(  # noqa: PLR0913, PLR0917  (one per field of a query)
         raise typer.Exit(1)
 
 
-def _grouped(index: FeatureIndex, fields: dict[str, Any]) -> dict[str, Any]:
+def _grouped(index: FeatureIndex, fields: dict[str, Any], context: typer.Context) -> dict[str, Any]:
     """Return the fields of a query for the best record of each document, unless they group otherwise."""
     if "group_by" not in fields and index.state.has_documents:
-        return {"group_size": 1} | fields | {"group_by": DOCUMENT}
+        source = context.get_parameter_source("group_size")
+        is_given = source is not None and source.name == "COMMANDLINE"
+        return fields | {"group_by": DOCUMENT, "group_size": fields["group_size"] if is_given else 1}
     return fields | {"group_by": None} if fields.get("group_by") == "none" else fields
 
 

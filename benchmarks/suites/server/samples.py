@@ -57,7 +57,7 @@ SAMPLES: dict[tuple[str, str], Sample] = {
     ("GET", f"{INDEX}/features/{{feature}}"): Sample("read", path={"feature": "7"}),
     ("PATCH", f"{INDEX}/features/{{feature}}"): Sample("write", {"name": "mine"}, {"feature": "7"}),
     ("GET", f"{INDEX}/features/{{feature}}/companions"): Sample("analyse", path={"feature": "FEATURE"}),
-    ("GET", f"{INDEX}/concept"): Sample("read", params={"q": "rain"}),
+    ("GET", f"{INDEX}/concept"): Sample("read", params={"q": "violin"}),
     ("GET", f"{INDEX}/names"): Sample("read"),
     ("PUT", f"{INDEX}/names"): Sample("write", {"names": "NAMES"}),
     ("GET", f"{INDEX}/profiles"): Sample("read"),
