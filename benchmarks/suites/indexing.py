@@ -22,7 +22,7 @@ from benchmarks.outcome import Figure, Outcome, at_least, at_most
 from saeindex.encoders import open_encoder
 from saeindex.encoders.sentence_transformers import SentenceTransformerEncoder
 from saeindex.index import FeatureIndex
-from saeindex.indexing.names import SAMPLED, learned
+from saeindex.indexing.names import SAMPLED
 from saeindex.types import Record
 
 CORPUS = "arxiv_heldout"
@@ -112,7 +112,7 @@ def cost_of_names(corpus: str, limit: int) -> tuple[float, int]:
         index.upsert(records)
         whole = time.perf_counter() - started
         started = time.perf_counter()
-        learned(None, len(records), index.store, index.space, lambda: encoder)
+        index.learn_names()
         names = time.perf_counter() - started
         index.close()
     return names / (whole - names), len(records)

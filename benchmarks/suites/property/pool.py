@@ -98,7 +98,7 @@ def pool_table(corpora: Sequence[Corpus]) -> dict[str, dict[str, float]]:
         path = Path(folder) / "pool.idx"
         with FeatureIndex.create(path, corpora[0].index.space, encoder=CachedEncoder()) as pool:
             for corpus in corpora:
-                pool.add([replace(r, id=f"{corpus.name} {r.id}") for r in corpus.records])
+                pool.upsert([replace(r, id=f"{corpus.name} {r.id}") for r in corpus.records])
             return measured(pool, corpora)
 
 

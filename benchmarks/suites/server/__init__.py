@@ -236,7 +236,9 @@ def differences(disturbed: Path, quiet: Path, ids: list[str]) -> tuple[int, int]
 
 
 def is_same(found: StoredRecord | None, wanted: StoredRecord) -> bool:
-    """Return whether two records have the same passages, and vectors as near as other batches allow."""
-    if found is None or (found.passages, found.metadata) != (wanted.passages, wanted.metadata):
+    """Return whether two records have the same text and metadata, and vectors as near as batches allow."""
+    if found is None or (found.text, found.metadata) != (wanted.text, wanted.metadata):
         return False
-    return all(float(a @ b) > NEAR for a, b in zip(found.dense, wanted.dense, strict=True))
+    if found.dense is None or wanted.dense is None:
+        return found.dense is wanted.dense
+    return float(found.dense @ wanted.dense) > NEAR
