@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmarks import data
 from saeindex import FeatureSpace
-from saeindex.collection.snapshot import Snapshot, merged_passages
+from saeindex.collection.snapshot import Snapshot
 from saeindex.concepts.weighting import units
+from saeindex.indexing.split import piece_id
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,7 +48,10 @@ class Classes:
 
 @dataclass(frozen=True, eq=False)
 class Planted:
-    """Records of which ``count`` have texts of both classes ``a`` and ``b``; ``classes`` of each record."""
+    """Records or documents of which ``count`` have texts of both classes ``a`` and ``b``.
+
+    ``classes`` are those of each record.
+    """
 
     snapshot: Snapshot
     a: str
@@ -121,7 +125,7 @@ def planted_pairs(
 def planted_in_parts(
     classes: Classes, count: int, repeats: int, space: FeatureSpace, encoder: CachedEncoder
 ) -> Iterator[Planted]:
-    """Yield records of two passages of random classes, of which ``count`` have both planted classes."""
+    """Yield documents of two pieces of random classes, of which ``count`` have both planted classes."""
     for repeat in range(repeats):
         rng = np.random.default_rng([repeat, 11])
         a, b = classes.unrelated(rng)
@@ -137,11 +141,12 @@ def planted_in_parts(
         pairs = [pairs[i] for i in rng.permutation(len(pairs))]
         texts = [text for pair in pairs for _, text in pair]
         x = encoder.encode_document(texts)
-        ids = [str(number) for number in range(len(pairs)) for _ in range(2)]
+        documents = [str(number) for number in range(len(pairs)) for _ in range(2)]
+        ids = [piece_id(document, row % 2) for row, document in enumerate(documents)]
         codes = space.sae.encode(x).to_csr()
-        passages = Snapshot.in_memory(space, ids, x, codes, texts, [{}] * len(ids))
-        merged = merged_passages(passages, np.tile([0, 1], len(pairs)).astype(np.int32))
-        yield Planted(merged, a, b, count, [frozenset(label for label, _ in pair) for pair in pairs])
+        snapshot = Snapshot.in_memory(space, ids, x, codes, texts, [{}] * len(ids))
+        classes_of_rows = [frozenset([label]) for pair in pairs for label, _ in pair]
+        yield Planted(replace(snapshot, documents=documents), a, b, count, classes_of_rows)
 
 
 def joined(

@@ -26,6 +26,8 @@ from saeindex import FeatureSpace
 from saeindex.analysis.correlate.all_pairs import correlate_open
 from saeindex.analysis.correlate.named_pairs import z_scores
 from saeindex.analysis.correlate.pair_tests import PairTables
+from saeindex.analysis.correlate.units import units_of
+from saeindex.analysis.stats.choices import AUTO
 from saeindex.concepts.named_concept import ConceptReader, NamedConcept
 from saeindex.config import DEFAULT_SPACE
 
@@ -214,7 +216,10 @@ def planted_figures(ranks: Mapping[str, Ranks], repeats: int) -> dict[str, Figur
 def parts_figures(
     classes: Classes, repeats: int, space: FeatureSpace, encoder: CachedEncoder
 ) -> dict[str, Figure]:
-    """Return the rank of a named pair with ten planted records of two passages, as a share of all pairs."""
+    """Return the rank of a named pair with ten planted documents of two pieces, as a share of all pairs.
+
+    The pieces are the records, and each document counts as one unit, as for a text that was split.
+    """
     changes: dict[str, Callable[[NamedConcept], NamedConcept]] = {
         "planted10_named_share_of_pairs": without_share,
         "planted10_named_share_known": lambda concept: concept,
@@ -228,9 +233,10 @@ def parts_figures(
         first, second = sorted((labels.index(planted.a), labels.index(planted.b)))
         corpus = labelled_pairs.Labelled("", planted.snapshot, labels, [""] * len(labels), having, pairs)
         reader = ConceptReader(planted.snapshot)
+        units = units_of(planted.snapshot, None, np.arange(len(planted.snapshot)), AUTO)
         for name, change in changes.items():
             members = [reader.membership(change(one)) for one in labelled_pairs.by_examples(corpus, 0)]
-            z = z_scores(members, pairs)
+            z = z_scores(members, pairs, units)
             ranks[name].append(int((z >= z[pairs.index((first, second))]).sum()))
     return {
         name: at_most(float(np.median(found)) / total, 0.01, "share of pairs", repeats)
