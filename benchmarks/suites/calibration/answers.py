@@ -1,39 +1,28 @@
-"""Null runs of hypotheses and level drift: judges answer at random, and one corpus is split at random.
+"""Null runs of hypotheses: judges answer at random.
 
-A run of hypotheses is the part of the call that follows the answers of the judge. A run of level drift
-calibrates the space on random records and compares others of the same corpus, as ``doctor`` does; it counts
-every significant feature, also where its change is too small to be reported.
+A run is the part of the call that follows the answers of the judge.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 
 import numpy as np
-from saeindex.features.level_drift import FDR, level_drift
 
 from benchmarks.suites.calibration.cells import ALPHA, Regime, Trial
-from benchmarks.suites.calibration.populations import snapshot_of
 from saeindex.analysis.diff.hypotheses import JUDGED, MAX_HYPOTHESES, WrittenHypothesis, _hypotheses
-from saeindex.features.calibration import Calibration
-from saeindex.types import SparseCode
 
 GROUPS = ("a", "b")
 
 
 def regimes() -> list[Regime]:
-    """Return the regimes of hypotheses, by the judge, and of level drift, by the sizes of both corpora."""
-    drift = partial(Regime, "aa_level_drift")
+    """Return the regimes of hypotheses, by the judge."""
     return [
         Regime("aa_hypotheses", "one, fits half of the records", judged(1, 0.5, JUDGED, 0.0)),
         Regime("aa_hypotheses", "ten, fit half of the records", judged(MAX_HYPOTHESES, 0.5, JUDGED, 0.0)),
         Regime("aa_hypotheses", "ten, fit a tenth", judged(MAX_HYPOTHESES, 0.1, JUDGED, 0.0)),
         Regime("aa_hypotheses", "ten alike, fit half", judged(MAX_HYPOTHESES, 0.5, JUDGED, 3.0)),
         Regime("aa_hypotheses", "ten, fit half of 200 records", judged(MAX_HYPOTHESES, 0.5, 200, 0.0)),
-        drift("2,400 calibrated, 2,400 here, goemotions", levels("goemotions", 2_400, 2_400)),
-        drift("4,000 calibrated, 300 here, clinc150", levels("clinc150", 4_000, 300)),
-        drift("1,000 calibrated, 10,000 here, three corpora", levels("pooled", 1_000, 10_000)),
     ]  # fmt: skip
 
 
@@ -60,28 +49,3 @@ def judged(hypotheses: int, fits: float, records: int, alike: float) -> Callable
         }
 
     return lambda: trial
-
-
-def levels(name: str, calibrated: int, here: int) -> Callable[[], Trial]:
-    """Return null runs of level drift between random records of one corpus."""
-
-    def opened() -> Trial:
-        activations = snapshot_of(name).activations
-
-        def trial(run: int, rng: np.random.Generator) -> Mapping[str, int]:
-            order = rng.permutation(activations.shape[0])
-            first, second = activations[order[:calibrated]], activations[order[calibrated:][:here]]
-            n = int(first.shape[1])
-            code = SparseCode(first.indptr.astype(np.int64), first.indices, first.data, n)
-            calibration = Calibration.measure(code)
-            reached = calibration.levels(second.indices, second.data)
-            counts = np.stack([np.bincount(second.indices[reached >= i], minlength=n) for i in range(3)], 1)
-            drift = level_drift(calibration, counts, second.shape[0])
-            return {
-                "density": int((drift.density_q < FDR).sum()),
-                "levels": int((drift.typical_q < FDR).sum()),
-            }
-
-        return trial
-
-    return opened
