@@ -1,4 +1,4 @@
-"""Nothing sharp: random conditions are answered or refused, and damage to an index is seen."""
+"""Nothing sharp: random conditions are answered or refused, and damage to an artefact is seen."""
 
 from benchmarks.suites.faults.suite import run
 

@@ -1,20 +1,17 @@
-"""What safety costs a search: checksums of what is read, and an engine in a process of its own."""
+"""What safety costs a search: an engine in a process of its own."""
 
 from __future__ import annotations
 
+import shutil
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from unittest.mock import patch
 
 from benchmarks import data, mixture
 from benchmarks.corpora import CachedEncoder
-from benchmarks.outcome import Figure, Outcome, at_most
+from benchmarks.outcome import Figure, Outcome
 from saeindex import FeatureIndex, FeatureSpace
-from saeindex.protocols import Point
-from saeindex.stores.base import BaseStore
-from saeindex.stores.engine import Fetch
 
 # Kinds of search of which the costs are measured.
 KINDS: dict[str, dict[str, object]] = {
@@ -30,34 +27,25 @@ Options = Mapping[str, object]
 Search = Callable[[str, Options], float]
 
 
-def measure_costs(outcome: Outcome, folder: Path, records: int, space: FeatureSpace) -> None:
-    """Add what checksums and isolation add to a search's time: in turn with and without them."""
+def measure_isolation(outcome: Outcome, folder: Path, records: int, space: FeatureSpace) -> None:
+    """Add what isolation adds to a search's time: in turn with it and without, on the same files."""
     texts = [str(one.metadata["title"]) for one in data.read("arxiv_heldout", "test", 40)]
-    with FeatureIndex.create(folder / "cost.idx", space, encoder=CachedEncoder()) as index:
+    path, copy = folder / "cost.idx", folder / "isolated.idx"
+    with FeatureIndex.create(path, space, encoder=CachedEncoder()) as index:
         index.upsert(mixture.abstracts(records))
-        index.copy(folder / "isolated.idx")
+    shutil.copytree(path, copy)
+    with (
+        FeatureIndex.open(path, encoder=CachedEncoder()) as index,
+        FeatureIndex.open(copy, encoder=CachedEncoder(), isolated=True) as other,
+    ):
 
-        def checked(text: str, options: Options) -> float:
+        def here(text: str, options: Options) -> float:
             return _timed(index, text, options)
 
-        def unchecked(text: str, options: Options) -> float:
-            with patch.object(BaseStore, "_sound", _same), patch.object(Fetch, "with_checksums", _same_fetch):
-                return _timed(index, text, options)
+        def isolated(text: str, options: Options) -> float:
+            return _timed(other, text, options)
 
-        rows = {kind: _medians(texts, options, (unchecked, checked)) for kind, options in KINDS.items()}
-        ratios = [after / before for before, after in rows.values()]
-        cost = statistics.mean(ratios) - 1
-        outcome.figures["query_checksum_cost"] = at_most(cost, 0.05, "of a query's time, mean of five kinds")
-        outcome.figures["query_checksum_cost_worst"] = Figure(
-            max(ratios) - 1, "of a query's time, worst kind"
-        )
-        outcome.tables["checksum_cost"] = _table(rows, "without checksums", "with checksums")
-        with FeatureIndex.open(folder / "isolated.idx", encoder=CachedEncoder(), isolated=True) as other:
-
-            def isolated(text: str, options: Options) -> float:
-                return _timed(other, text, options)
-
-            rows = {kind: _medians(texts, options, (checked, isolated)) for kind, options in KINDS.items()}
+        rows = {kind: _medians(texts, options, (here, isolated)) for kind, options in KINDS.items()}
     added = statistics.mean(after - before for before, after in rows.values())
     outcome.figures["query_isolation_ms"] = Figure(added, "ms more a query, mean of five kinds")
     outcome.tables["isolation_cost"] = _table(rows, "in this process", "isolated")
@@ -83,11 +71,3 @@ def _timed(index: FeatureIndex, text: str, options: Options) -> float:
     started = time.perf_counter()
     index.search(text, **options)  # type: ignore[arg-type]
     return (time.perf_counter() - started) * 1e3
-
-
-def _same(_: BaseStore, points: list[Point], fetch: Fetch) -> list[Point]:
-    return points
-
-
-def _same_fetch(fetch: Fetch) -> Fetch:
-    return fetch

@@ -1,22 +1,21 @@
-"""Nothing sharp: random conditions are answered or refused, and damage to an index is seen.
+"""Nothing sharp: random conditions are answered or refused, and damage to an artefact is seen.
 
 Conditions of all forms (where texts, where objects, native filters; whole and mutilated) are parsed,
-validated and compiled; 20,000 that are accepted are executed on 2,000 records. Then the files of an index of
-300 records are damaged one by one. Last, the time that checksums, and an engine in a process of its own, take
-of a search is measured. Nothing is fitted or chosen.
+validated and compiled; 20,000 that are accepted are executed on 2,000 records. Then the artefacts of an index
+of 300 records are damaged one by one. Last, the time that an engine in a process of its own takes of a search
+is measured. Nothing is fitted or chosen.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks import data, mixture
 from benchmarks.corpora import CachedEncoder
 from benchmarks.outcome import Figure, Outcome, at_most
-from benchmarks.suites.faults.costs import measure_costs
+from benchmarks.suites.faults.costs import measure_isolation
 from benchmarks.suites.faults.damage import Trial, trials
 from benchmarks.suites.faults.fuzz import Fuzzed, executed, parsed
 from saeindex import FeatureIndex, FeatureSpace, Record
@@ -24,12 +23,7 @@ from saeindex.config import DEFAULT_SPACE
 
 SEED = 7
 # Why damage that nobody saw is harmless, by the beginning of a file's path.
-HARMLESS = {
-    "cache/": "derived: its checksum does not match, so it is made again",
-    "manifest.copy.json": "read by a repair only; the next write replaces it",
-    "points/wal/": "the engine's log: all that it holds was applied when the index was closed",
-    "points/": "the bit is in space that holds no record",
-}
+HARMLESS = {"cache/": "derived: its checksum does not match, so it is made again"}
 
 
 def run(quick: bool) -> Outcome:
@@ -43,7 +37,7 @@ def run(quick: bool) -> Outcome:
         folder = Path(name)
         fuzz(outcome, folder, inputs, run_on_edge, space)
         damage(outcome, folder, damaged)
-        measure_costs(outcome, folder, records, space)
+        measure_isolation(outcome, folder, records, space)
     return outcome
 
 
@@ -78,7 +72,7 @@ def _described(found: Fuzzed) -> dict[str, object]:
 
 
 def damage(outcome: Outcome, folder: Path, count: int) -> None:
-    """Add the fault table."""
+    """Add the figures of damaged artefacts."""
     path = folder / "damage.idx"
     with FeatureIndex.create(path, encoder=CachedEncoder()) as index:
         rows = enumerate(data.read("product_reviews", limit=300))
@@ -88,19 +82,12 @@ def damage(outcome: Outcome, folder: Path, count: int) -> None:
     found = [*trials(path, folder, count, SEED)]
     silent = [one for one in found if one.seen.startswith("SILENT")]
     untyped = [one for one in found if one.seen.split(":")[0] in ("UNTYPED", "DIED", "HUNG")]
-    seen = Counter(one.seen.split(":")[0] for one in found)
-    mended = [one for one in found if one.repaired]
-    sound = sum(one.repaired.startswith("sound") for one in mended)
-    outcome.figures["damage_tried"] = Figure(len(found), "damaged files")
-    outcome.figures["damage_silent"] = at_most(len(silent), 0, "wrong answers without an error", len(found))
-    outcome.figures["damage_untyped"] = at_most(len(untyped), 0, "errors not ours, or deaths", len(found))
-    outcome.figures["damage_harmless"] = Figure(
-        seen["nothing"], "that change no answer", None, None, len(found)
-    )
-    outcome.figures["repaired_share"] = Figure(
-        sound / max(1, len(mended)), "of those seen", None, None, len(mended)
-    )
-    outcome.tables["damage"] = [_row(one) for one in found]
+    harmless, n = sum(one.seen == "nothing" for one in found), len(found)
+    outcome.figures["artefact_damage_tried"] = Figure(n, "damaged files")
+    outcome.figures["artefact_damage_silent"] = at_most(len(silent), 0, "wrong answers without an error", n)
+    outcome.figures["artefact_damage_untyped"] = at_most(len(untyped), 0, "errors not ours, or deaths", n)
+    outcome.figures["artefact_damage_harmless"] = Figure(harmless, "that change no answer", n=n)
+    outcome.tables["artefact_damage"] = [_row(one) for one in found]
 
 
 def _row(trial: Trial) -> dict[str, str]:
