@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from saeindex.encoders import open_encoder
     from saeindex.features import FeatureSpace
     from saeindex.index import FeatureIndex
-    from saeindex.indexing.copying import CopyReport, copy_index
+    from saeindex.indexing.copy import CopyReport, copy_index
     from saeindex.indexing.sources.columns import Columns
     from saeindex.sae import SparseAutoencoder
     from saeindex.search.hits import Hit, Hits
@@ -44,7 +44,7 @@ _HOME = {
     "Client": "saeindex.client",
     "AsyncFeatureIndex": "saeindex.aio",
     "Columns": "saeindex.indexing.sources.columns",
-    "CopyReport": "saeindex.indexing.copying",
+    "CopyReport": "saeindex.indexing.copy",
     "FeatureIndex": "saeindex.index",
     "FeatureSpace": "saeindex.features",
     "Hit": "saeindex.search.hits",
@@ -53,7 +53,7 @@ _HOME = {
     "Record": "saeindex.types",
     "SparseAutoencoder": "saeindex.sae",
     "Steer": "saeindex.types",
-    "copy_index": "saeindex.indexing.copying",
+    "copy_index": "saeindex.indexing.copy",
     "open_encoder": "saeindex.encoders",
 }
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from saeindex.collection.stored import RecordPart, StoredRecord, StoredRecords
     from saeindex.concepts.feature_card import FeatureCard
     from saeindex.concepts.resolver import Concept, FeatureMatch
-    from saeindex.indexing.copying import CopyReport
+    from saeindex.indexing.copy import CopyReport
     from saeindex.indexing.names import NameEdit
     from saeindex.indexing.pipeline import IndexingReport
     from saeindex.indexing.sources.columns import Columns
@@ -301,7 +301,7 @@ class FeatureIndex(AnalysisMethods):
 
         See :func:`saeindex.copy_index`, which also copies an index of an earlier format.
         """
-        from saeindex.indexing.copying import copy_parts
+        from saeindex.indexing.copy import copy_parts
 
         with self._current.reading() as state:
             parts = IndexParts(self.store, self._current.given_space, state.manifest, self.folder)

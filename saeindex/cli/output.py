@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from saeindex.cli.bars import print_explanation
+from saeindex.config import DOCUMENT
 from saeindex.types import UNSAFE, one_line, shortened, shown_label, visible
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ def print_hits(out: Console, hits: Hits) -> None:
     """Print hits as a numbered list, by group if they are grouped."""
     from rich.text import Text
 
-    if not hits.groups or hits.plan.query.group_size == 1:
+    query = hits.plan.query
+    if not hits.groups or (query.group_by, query.group_size) == (DOCUMENT, 1):
         for rank, hit in enumerate(hits, 1):
             print_hit(out, rank, hit)
         return

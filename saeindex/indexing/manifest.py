@@ -67,7 +67,7 @@ class Counts(Strict):
 
 
 class Copying(Strict):
-    """A copy that is being made into this index, of a ``source`` in words; see ``copying.py``."""
+    """A copy that is being made into this index, of a ``source`` in words; see ``copy.py``."""
 
     source: str
     digest: str

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from saeindex.analysis.diff.results import Finding
     from saeindex.analysis.monitor.options import MonitorOptions
     from saeindex.collection.snapshot import Snapshot
-    from saeindex.indexing.copying import FeatureTranslation
+    from saeindex.indexing.copy import FeatureTranslation
 
     Doubles: TypeAlias = NDArray[np.float64]
 
