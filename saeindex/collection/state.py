@@ -155,10 +155,7 @@ def _total(state: IndexState) -> int:
 
 
 def _has_documents(state: IndexState) -> bool:
-    from qdrant_client.models import Filter, IsEmptyCondition, PayloadField
-
-    none = IsEmptyCondition(is_empty=PayloadField(key=DOCUMENT))
-    return bool(state.store.scroll(Filter(must_not=[none]), 1, with_payload=False).points)
+    return bool(state.store.facet(DOCUMENT, limit=1, approximate=True))
 
 
 def _sample(state: IndexState) -> CollectionSample:
