@@ -344,6 +344,17 @@ def test_long_texts_are_split_and_found_by_document(tmp_path: Path) -> None:
     assert len(found["hits"]) == 2
     each = called("search", into, "ocean", "--group-by", "none", "--limit", "4")
     assert {hit["document"] for hit in each["hits"]} == {"sea"}
+    pieces = called("get", into, "--document", "sea")["records"]
+    assert (
+        "".join(piece["text"] for piece in pieces)
+        == "The waves of the sea rise. It goes on for a while. " * 60
+    )
+    absent = call("get", into, "sea")
+    assert (absent.returncode, "'sea': no record has this id: it is a document" in absent.stderr) == (2, True)
+    assert called("delete", into, "--document", "sea", "--document", "none", "--yes") == {
+        "deleted": len(pieces),
+        "missing": ["none"],
+    }
     refused = call("index", "long.jsonl", "--into", into, "--split", "255", cwd=tmp_path)
     assert "Use 254 or less" in refused.stderr
 
