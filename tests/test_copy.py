@@ -24,7 +24,7 @@ from saeindex.errors import (
     NotFoundError,
     StorageError,
 )
-from saeindex.indexing import copying
+from saeindex.indexing import copy
 from saeindex.indexing.manifest import Manifest
 from saeindex.protocols import Layout, Point, SparseVector
 from saeindex.sae import SparseAutoencoder
@@ -166,7 +166,7 @@ def test_an_interrupted_copy_says_so_and_is_continued_by_the_same_copy(
     index: FeatureIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, session_encoder: RecordingEncoder
 ) -> None:
     target, written = tmp_path / "copy.idx", list[int]()
-    monkeypatch.setattr(copying, "PAGE", 20)
+    monkeypatch.setattr(copy, "PAGE", 20)
     upsert = EdgeStore.upsert
 
     def dying(store: EdgeStore, points: Sequence[Point]) -> None:

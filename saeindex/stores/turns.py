@@ -51,9 +51,12 @@ class OwnTurns:
                 # A reader that waits for itself to end would wait for ever.
                 assert not getattr(self._own, "depth", 0)  # noqa: S101
                 self._waiting += 1
-                while self._writer is not None or self._readers:
-                    self._changed.wait()
-                self._waiting -= 1
+                try:
+                    while self._writer is not None or self._readers:
+                        self._changed.wait()
+                finally:  # also after Ctrl-C: readers that come later would wait for this writer for ever
+                    self._waiting -= 1
+                    self._changed.notify_all()
                 self._writer = me
             self._depth += 1
         try:

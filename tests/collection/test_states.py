@@ -417,3 +417,28 @@ def test_readers_of_two_collections_do_not_wait_for_each_other_for_ever() -> Non
     for thread in threads:
         thread.join(PATIENCE_S)
     assert not any(thread.is_alive() for thread in threads)
+
+
+def test_a_writer_that_is_interrupted_while_it_waits_holds_nobody_up() -> None:
+    turns, reads, ends = OwnTurns(), threading.Event(), threading.Event()
+
+    def reader() -> None:
+        with turns.reading():
+            reads.set()
+            ends.wait(PATIENCE_S)
+
+    def later() -> None:
+        with turns.reading():
+            pass
+
+    thread = threading.Thread(target=reader, daemon=True)
+    thread.start()
+    reads.wait(PATIENCE_S)
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt), turns.writing():
+        pass
+    last = threading.Thread(target=later, daemon=True)
+    last.start()
+    last.join(5)
+    ends.set()
+    assert not last.is_alive()
