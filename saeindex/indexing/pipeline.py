@@ -197,13 +197,13 @@ class Pipeline:
     def _prepare_whole(self, records: list[tuple[int, Record]], window: _Window) -> None:
         ids = [point_id(record.id) for _, record in records]
         stored = {p.id: p.payload for p in self.store.get(ids, [CONTENT_HASH, DOCUMENT])}
-        split = self._documents(record for _, record in records)
+        foreign = self._foreign([record for _, record in records])
         for (position, record), own in zip(records, ids, strict=True):
             known, digest = stored.get(own, {}), content_hash(record)
             named = document_in(record.id)
             if known.get(CONTENT_HASH) == digest:
                 continue
-            if named in split and record.document != named:
+            if record.id in foreign:
                 reason = f"its id is that of a piece of the document {named!r}"
             elif known and named == record.document is not None != known.get(DOCUMENT):
                 reason = f"the record {record.id!r} is stored, and is not a piece of {named!r}"
@@ -212,11 +212,17 @@ class Pipeline:
                 continue
             window.rejected.append(Rejected(f"record {position}", reason, record.id))
 
-    def _documents(self, records: Iterable[Record]) -> set[str]:
-        """Return the stored documents that records have the ids of pieces of."""
-        named = {name for record in records if (name := document_in(record.id)) is not None}
-        firsts = self.store.get([point_id(piece_id(one, 0)) for one in named], [DOCUMENT])
-        return named & {point.payload.get(DOCUMENT) for point in firsts}
+    def _foreign(self, records: Sequence[Record]) -> set[str]:
+        """Return the ids of records that are ids of pieces of a stored document, which they are not of."""
+        named = {one.id: name for one in records if (name := document_in(one.id)) not in {None, one.document}}
+        firsts = {point_id(piece_id(str(name), 0)) for name in named.values()}
+        points = self.store.get([*firsts, *map(point_id, named)], [DOCUMENT])
+        stored = {point.id: point.payload.get(DOCUMENT) for point in points}
+        return {
+            one
+            for one, name in named.items()
+            if name in {stored.get(point_id(one)), stored.get(point_id(piece_id(str(name), 0)))}
+        }
 
     def _prepare_long(self, records: list[tuple[int, Record]], window: _Window, seen: SeenIds) -> None:
         """Split texts of which not all pieces are stored as they would be written now."""
@@ -228,6 +234,7 @@ class Pipeline:
             (record.id, mark) for (_, record), digest, mark in zip(records, digests, marks, strict=True)
             if mark.startswith(f"{digest}:")
         )  # fmt: skip
+        foreign = self._foreign([record for _, record in records])
         for (position, record), digest in zip(records, digests, strict=True):
             if record.id in complete:
                 count = complete[record.id]
@@ -240,7 +247,8 @@ class Pipeline:
                 reason = f"a piece of it would be {taken!r}, which is the id of another record of this source"
                 window.rejected.append(Rejected(f"record {position}", reason, record.id))
             elif record.id not in complete:
-                if reason := self._taken(record.id, ids):
+                is_piece = f"its id is that of a piece of the document {document_in(record.id)!r}"
+                if reason := is_piece if record.id in foreign else self._taken(record.id, ids):
                     window.rejected.append(Rejected(f"record {position}", reason, record.id))
                     continue
                 mark = f"{digest}:{count}"

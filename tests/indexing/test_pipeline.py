@@ -140,6 +140,18 @@ def test_a_run_that_dies_between_deleting_and_writing_is_made_good(
     assert "".join(one.text for one in index.get(documents=["long"], include=())) == LONG[:300]
 
 
+@pytest.mark.parametrize("split", [None, 20])
+def test_an_id_of_a_stored_piece_is_no_other_record_s(index: FeatureIndex, split: int | None) -> None:
+    index.upsert([Record("d", LONG)], split=20)
+    before = contents(index)
+    assert index.upsert([Record("d#0", "foreign")], split=split).rejected == 1
+    assert contents(index) == before
+    index.delete(["d#0"])
+    before = contents(index)
+    assert index.upsert([Record("d#1", "foreign")], split=split).rejected == 1
+    assert contents(index) == before
+
+
 def test_a_record_does_not_take_the_place_of_a_piece_nor_a_piece_that_of_a_record(
     index: FeatureIndex,
 ) -> None:
