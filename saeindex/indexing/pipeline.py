@@ -15,7 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from types import TracebackType
@@ -37,6 +37,7 @@ from saeindex.indexing.rejects import RejectsFile
 from saeindex.indexing.split import document_in, piece_id, split_record
 from saeindex.protocols import Rejected
 from saeindex.stores.base import pages
+from saeindex.stores.point_checks import check_points
 from saeindex.types import Record, visible
 
 if TYPE_CHECKING:
@@ -205,7 +206,7 @@ class Pipeline:
                 continue
             if record.id in foreign:
                 reason = f"its id is that of a piece of the document {named!r}"
-            elif known and named == record.document is not None != known.get(DOCUMENT):
+            elif known and named is not None and named == record.document != known.get(DOCUMENT):
                 reason = f"the record {record.id!r} is stored, and is not a piece of {named!r}"
             else:
                 window.texts.append([self._prepared(record, digest)])
@@ -235,6 +236,7 @@ class Pipeline:
             if mark.startswith(f"{digest}:")
         )  # fmt: skip
         foreign = self._foreign([record for _, record in records])
+        given = self._given([record.id for _, record in records if record.id not in complete])
         for (position, record), digest in zip(records, digests, strict=True):
             if record.id in complete:
                 count = complete[record.id]
@@ -247,8 +249,13 @@ class Pipeline:
                 reason = f"a piece of it would be {taken!r}, which is the id of another record of this source"
                 window.rejected.append(Rejected(f"record {position}", reason, record.id))
             elif record.id not in complete:
-                is_piece = f"its id is that of a piece of the document {document_in(record.id)!r}"
-                if reason := is_piece if record.id in foreign else self._taken(record.id, ids):
+                if record.id in foreign:
+                    reason = f"its id is that of a piece of the document {document_in(record.id)!r}"
+                elif record.id in given:
+                    reason = "records were indexed with it as their document: delete these first"
+                else:
+                    reason = self._taken(record.id, ids)
+                if reason:
                     window.rejected.append(Rejected(f"record {position}", reason, record.id))
                     continue
                 mark = f"{digest}:{count}"
@@ -269,12 +276,23 @@ class Pipeline:
         counts = Counter(pieces.values())
         return {document: count for document, count in counts.items() if found[document] == count}
 
+    def _given(self, names: Sequence[str]) -> set[str]:
+        """Return the documents that have records which no split made: they came with it as their document."""
+        from qdrant_client.models import FieldCondition, Filter, IsEmptyCondition, MatchAny, PayloadField
+
+        if not names:
+            return set()
+        own = FieldCondition(key=DOCUMENT, match=MatchAny(any=list(names)))
+        by_nobody = IsEmptyCondition(is_empty=PayloadField(key=DOCUMENT_HASH))
+        found = pages(self.store, Filter(must=[own, by_nobody]), with_payload=[DOCUMENT])
+        return {str(point.payload[DOCUMENT]) for page in found for point in page.points}
+
     def _taken(self, document: str, ids: Sequence[str]) -> str:
         """Return why a document cannot have these records: one of them is not a piece of it."""
-        for point in self.store.get([point_id(one) for one in ids], ["record_id", DOCUMENT]):
-            if point.payload.get(DOCUMENT) != document:
-                own = point.payload["record_id"]
-                return f"a piece of it would replace the record {own!r}, which is not of this document"
+        for point in self.store.get([*map(point_id, (document, *ids))], ["record_id", DOCUMENT]):
+            own, of = point.payload["record_id"], point.payload.get(DOCUMENT)
+            if of != (None if own == document else document):
+                return f"it would replace the record {own!r}, which is not of this document"
         return ""
 
     def _prepared(self, record: Record, digest: str, mark: str | None = None) -> PreparedRecord:
@@ -304,42 +322,51 @@ class Pipeline:
             if tally.error is not None:
                 continue
             try:
-                refused = self._write_window(batch)
-                tally.add(batch, refused)
+                tally.add(batch.window, self._write_window(batch))
                 self.on_progress(batch.window.read)
             except BaseException as error:
                 # Stored for the caller; this thread continues to empty the queue, so that no thread blocks.
                 tally.error = error
                 stop.set()
 
-    def _write_window(self, batch: _Encoded) -> int:
-        """Write a window; return the number of its encoded texts that the store refused."""
+    def _write_window(self, batch: _Encoded) -> list[list[PreparedRecord]]:
+        """Write a window; return the records of its texts that the store accepts."""
         for rejected in batch.window.rejected:
             self.on_reject(rejected)
-        if not batch.window.texts:
-            return 0
-        calibration, records = self.space.calibration, batch.window.records
-        points = list(build_points(records, batch.vectors, batch.code, calibration, self.fields))
-        with self.writing():
-            self._delete_former(records)
-            try:
+        texts = batch.window.texts
+        points: list[Point] = []
+        if texts:
+            calibration, records = self.space.calibration, batch.window.records
+            made = list(build_points(records, batch.vectors, batch.code, calibration, self.fields))
+            texts, points = self._accepted(texts, made)
+        if points:
+            with self.writing():
+                self._delete_former([one for records in texts for one in records])
                 self.store.upsert(points)
-            except InvalidPointError:
-                return self._write_text_by_text(batch.window, points)
-        return 0
+        return texts
 
-    def _write_text_by_text(self, window: _Window, points: list[Point]) -> int:
-        """Write the texts of a refused batch one by one, and reject those that the store refuses."""
-        refused, waiting = 0, iter(points)
-        for records in window.texts:
+    def _accepted(
+        self, texts: list[list[PreparedRecord]], points: list[Point]
+    ) -> tuple[list[list[PreparedRecord]], list[Point]]:
+        """Return the texts, and their points, that the store accepts; the others are rejected whole."""
+        with suppress(InvalidPointError):
+            check_points(points, self.store.layout)
+            return texts, points
+        kept: list[list[PreparedRecord]] = []
+        sound: list[Point] = []
+        waiting = iter(points)
+        for records in texts:
+            own = list(islice(waiting, len(records)))
             try:
-                self.store.upsert(list(islice(waiting, len(records))))
+                check_points(own, self.store.layout)
             except InvalidPointError as error:
                 record = records[0].record
                 name = record.id if records[0].document_hash is None else str(record.document)
                 self.on_reject(Rejected(f"record {name!r}", error.found, name))
-                refused += 1
-        return refused
+                continue
+            kept.append(records)
+            sound += own
+        return kept, sound
 
     def _delete_former(self, records: Sequence[PreparedRecord]) -> None:
         """Delete what is left of texts that were split otherwise, or not at all.
@@ -356,10 +383,9 @@ class Pipeline:
             return
         own = Filter(must=[FieldCondition(key=DOCUMENT, match=MatchAny(any=sorted(sources)))])
         former = [point_id(one) for one in split - new]  # the whole text as one record
-        for page in pages(self.store, own, with_payload=["record_id", DOCUMENT]):
-            for point in page.points:
-                record_id = point.payload["record_id"]
-                if document_in(record_id) == point.payload[DOCUMENT] and record_id not in new:
+        for page in pages(self.store, own, with_payload=["record_id", DOCUMENT_HASH]):
+            for point in page.points:  # those that came with it as their document have no hash of it
+                if DOCUMENT_HASH in point.payload and point.payload["record_id"] not in new:
                     former.append(str(point.id))
         self.store.delete(former)
 
@@ -375,12 +401,12 @@ class _Tally:
     truncated: int = 0
     error: BaseException | None = None
 
-    def add(self, batch: _Encoded, refused: int) -> None:
-        self.read += batch.window.read
-        self.indexed += len(batch.window.texts) - refused
-        self.rejected += len(batch.window.rejected) + refused
-        self.records += len(batch.window.records)
-        self.truncated += sum(one.is_truncated for one in batch.window.records)
+    def add(self, window: _Window, accepted: Sequence[Sequence[PreparedRecord]]) -> None:
+        self.read += window.read
+        self.indexed += len(accepted)
+        self.rejected += len(window.rejected) + len(window.texts) - len(accepted)
+        self.records += sum(map(len, accepted))
+        self.truncated += sum(any(one.is_truncated for one in records) for records in accepted)
 
     def report(self, seconds: float) -> IndexingReport:
         unchanged = self.read - self.indexed - self.rejected

@@ -167,7 +167,7 @@ def test_a_record_does_not_take_the_place_of_a_piece_nor_a_piece_that_of_a_recor
     index.upsert([Record("b#1", "was here before"), Record("issue#12", "no document of this name")])
     report = index.upsert([Record("b", LONG), Record("c", LONG)], split=20)
     assert (report.indexed, report.rejected) == (1, 1)
-    assert rejects(index)[-1]["reason"].startswith("a piece of it would replace the record 'b#1'")
+    assert rejects(index)[-1]["reason"].startswith("it would replace the record 'b#1'")
     assert index.get(["b#1"], include=())[0].text == "was here before"
     assert index.count('document = "b"') == 0
     report = index.upsert([Record("d#0", "first"), Record("d", LONG)], split=20)
@@ -401,3 +401,37 @@ def within_a_minute(call: Callable[[], object]) -> None:
     assert not thread.is_alive(), "it hangs"
     if raised:
         raise raised[0]
+
+
+def test_records_that_came_with_a_document_are_changed_and_are_not_taken_for_pieces(
+    index: FeatureIndex,
+) -> None:
+    given = [Record("a#0", "mine 0", {}, {}, "a"), Record("a#1", "mine 1", {}, {}, "a")]
+    index.upsert([*given, Record("x", "a part of z", {}, {}, "z"), Record("b#0", "plain")])
+    changed = Record("a#0", "mine, changed", {}, {}, "a")
+    assert index.upsert([changed]).indexed == 1
+    assert index.get(["a#0"], include=())[0].text == "mine, changed"
+    assert index.upsert([Record("b#0", "a piece now", {}, {}, "b")]).rejected == 1
+    for size in (1, 512):
+        index.upsert([Record("a", "a summary"), changed, given[1]], batch_size=size)
+        assert len(index) == 5
+    before = contents(index)
+    assert index.upsert([Record("a", LONG), Record("x", LONG)], split=20).rejected == 2
+    assert contents(index) == before
+    assert {"delete these first", "is not of this document"} == {
+        reason for reason in ("delete these first", "is not of this document")
+        if any(reason in line["reason"] for line in rejects(index))
+    }  # fmt: skip
+
+
+def test_a_new_version_that_the_store_refuses_changes_nothing(
+    index: FeatureIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.upsert([Record("long", LONG), Record("other", LONG)], split=20)
+    before = contents(index)
+    monkeypatch.setattr("saeindex.stores.payloads.MAX_BYTES", 2_000)
+    report = index.upsert([Record("long", LONG[:100], {"n": "z" * 3_000}), Record("new", "fine")], split=20)
+    assert (report.indexed, report.rejected, report.records) == (1, 1, 1)
+    assert [one for one in contents(index) if one in before] == before
+    assert index.upsert([Record("long", "z" * 3_000)]).rejected == 1
+    assert [one for one in contents(index) if one in before] == before
