@@ -469,3 +469,21 @@ def test_the_command_says_what_a_copy_lost_and_moves_baselines(tmp_path: Path, s
     moved = json.loads((tmp_path / "base-copied.json").read_text())
     with FeatureIndex.open(tmp_path / "b.idx") as copied:
         assert moved["fingerprint"] == copied.space.fingerprint
+
+
+def test_an_index_whose_space_is_lost_needs_one_and_keeps_names_with_the_same(
+    tmp_path: Path, space: FeatureSpace
+) -> None:
+    small, encoder = small_space(space.encoder), RandomEncoder(space.encoder)
+    with FeatureIndex(tmp_path / "a.idx", space=small, encoder=encoder) as index:
+        index.upsert(sample_records(20))
+        index.rename(5, OWN_NAME)
+    (tmp_path / "a.idx" / "space").rename(tmp_path / "space")
+    with pytest.raises(MismatchError, match=r"space \(\w+\) is lost.*--space"):
+        copy_index(tmp_path / "a.idx", tmp_path / "b.idx")
+    report = copy_index(tmp_path / "a.idx", tmp_path / "b.idx", small, encoder=encoder)
+    assert (report.names, report.lost_names) == (1, ())
+    with FeatureIndex(tmp_path / "b.idx", encoder=encoder) as copied:
+        assert copied.feature(5).label == OWN_NAME
+    other = copy_index(tmp_path / "a.idx", tmp_path / "c.idx", space, encoder=encoder)
+    assert other.lost_names == (OWN_NAME,)

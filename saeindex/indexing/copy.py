@@ -155,6 +155,8 @@ class _Source:
     edits: NameEdits = field(default_factory=NameEdits)
     profiles: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     has_manifest: bool = True
+    wanted: str = ""
+    """The fingerprint of its space, if that is lost."""
 
 
 def copy_index(
@@ -248,6 +250,7 @@ def _read_source(name: str, store: VectorStore, folder: Path | None) -> _Source:
         edits=NameEdits.model_validate(kept.get("edits") or {}),
         profiles=kept.get("profiles") or {},
         has_manifest=bool(kept),
+        wanted=kept.get("space", {}).get("fingerprint", ""),
     )
 
 
@@ -314,6 +317,14 @@ def _copied(
     if client is None and url is None:
         check_outside(source.folder, Path(target), "a copy of the index")
     new = _target_space(source, space)
+    if source.space is None and source.wanted:
+        own = source.calibration
+        same = new if own is None or new.fingerprint == source.wanted else replace(new, calibration=own)
+        if same.fingerprint == source.wanted:
+            source = replace(source, space=same)
+        elif space is None:
+            lost = f"its feature space ({source.wanted[:12]}) is lost"
+            raise MismatchError(f"copy {source.name}", lost, "Name it, or another one, with --space.")
     is_encoded = source.space is not None and bool(source.space.encoder.differences(new.encoder))
     if source.store.layout.dense.get(DENSE) != new.encoder.dimension and not is_encoded:
         found = f"its vectors have {source.store.layout.dense.get(DENSE)} dimensions"

@@ -12,6 +12,7 @@ from saeindex.config import MAX_LIMIT, MAX_QUERY_CHARS
 from saeindex.errors import InvalidInputError
 from saeindex.search.grouping import check_field
 from saeindex.signatures import check_kind, check_types
+from saeindex.stores.tracing import Deadline
 from saeindex.types import FusionMethod, LevelName, PropertyMethod, Resolve, SteeringMethod, Using
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def check_query(query: Query) -> None:
             offered = ", ".join(repr(item) for item in known if item)
             raise InvalidInputError(f"{name}={chosen!r}", "no such choice", f"Use {offered}.")
     _check_numbers(query)
+    Deadline(query.timeout)  # raises
     if query.group_by is not None:
         check_field(query.group_by)
     _check_combination(query)

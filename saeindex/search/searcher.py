@@ -96,7 +96,9 @@ class Searcher:
         The differences of their parts sum to the difference of their scores. Filters and thresholds are
         ignored, except where a fused score depends on the ranks among the hits.
         """
-        plan = self.plan(replace(as_query(query, options), explain=True))
+        asked = as_query(query, options)
+        check_query(asked)
+        plan = self.plan(replace(asked, explain=True))
         first, second = self.executor.explained(plan, (a, b), Deadline(plan.query.timeout))
         return compare(first, second)
 

@@ -34,6 +34,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"score_threshold": float("inf")}, "score_threshold=inf: out of range"),
     ({"limit": 10**400}, "out of range"),
     ({"offset": -1}, "offset=-1: out of range"),
+    ({"timeout": 0}, "timeout"),
+    ({"explain": "yes"}, "explain='yes'"),
 ]
 
 
