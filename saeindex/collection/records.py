@@ -10,7 +10,7 @@ import numpy as np
 
 from saeindex.config import CONCEPTS, DOCUMENT, LEVEL_STRIDE, LEVELS, suffixed
 from saeindex.errors import InvalidInputError, NotFoundError
-from saeindex.indexing.points import point_id
+from saeindex.indexing.points import of_documents, point_id
 from saeindex.signatures import check_kind
 from saeindex.stores.base import PAGE, pages
 from saeindex.types import LevelName
@@ -32,10 +32,8 @@ def record_ids(store: VectorStore, condition: Filter | None) -> set[str]:
 
 def records_of(documents: Sequence[str]) -> Filter:
     """Return the condition of the records of some documents."""
-    from qdrant_client.models import FieldCondition, Filter, MatchAny
-
     check_ids("the records of documents", documents)
-    return Filter(must=[FieldCondition(key=DOCUMENT, match=MatchAny(any=[str(one) for one in documents]))])
+    return of_documents([str(one) for one in documents])
 
 
 def check_not_documents(store: VectorStore, asked: str, ids: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -31,6 +31,7 @@ from saeindex.indexing.points import (
     PreparedRecord,
     build_points,
     content_hash,
+    of_documents,
     point_id,
 )
 from saeindex.indexing.rejects import RejectsFile
@@ -278,14 +279,16 @@ class Pipeline:
 
     def _given(self, names: Sequence[str]) -> set[str]:
         """Return the documents that have records which no split made: they came with it as their document."""
-        from qdrant_client.models import FieldCondition, Filter, IsEmptyCondition, MatchAny, PayloadField
+        found = self._of_documents(names)
+        return {str(point.payload[DOCUMENT]) for point in found if DOCUMENT_HASH not in point.payload}
 
-        if not names:
-            return set()
-        own = FieldCondition(key=DOCUMENT, match=MatchAny(any=list(names)))
-        by_nobody = IsEmptyCondition(is_empty=PayloadField(key=DOCUMENT_HASH))
-        found = pages(self.store, Filter(must=[own, by_nobody]), with_payload=[DOCUMENT])
-        return {str(point.payload[DOCUMENT]) for page in found for point in page.points}
+    def _of_documents(self, names: Collection[str]) -> Iterator[Point]:
+        """Yield the stored records of documents; those that came with it as theirs have no hash of it."""
+        if names:
+            found = pages(
+                self.store, of_documents(names), with_payload=["record_id", DOCUMENT, DOCUMENT_HASH]
+            )
+            yield from (point for page in found for point in page.points)
 
     def _taken(self, document: str, ids: Sequence[str]) -> str:
         """Return why a document cannot have these records: one of them is not a piece of it."""
@@ -374,19 +377,13 @@ class Pipeline:
         This comes before the new records are written: after a crash in between, nothing says that they are
         complete, and the text is indexed again.
         """
-        from qdrant_client.models import FieldCondition, Filter, MatchAny
-
         new = {one.record.id for one in records}
         split = {str(one.record.document) for one in records if one.document_hash is not None}
         sources = split | {one.record.id for one in records if one.record.document is None}
-        if not sources:
-            return
-        own = Filter(must=[FieldCondition(key=DOCUMENT, match=MatchAny(any=sorted(sources)))])
         former = [point_id(one) for one in split - new]  # the whole text as one record
-        for page in pages(self.store, own, with_payload=["record_id", DOCUMENT_HASH]):
-            for point in page.points:  # those that came with it as their document have no hash of it
-                if DOCUMENT_HASH in point.payload and point.payload["record_id"] not in new:
-                    former.append(str(point.id))
+        for point in self._of_documents(sources):
+            if DOCUMENT_HASH in point.payload and point.payload["record_id"] not in new:
+                former.append(str(point.id))
         self.store.delete(former)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import uuid5
@@ -18,6 +18,8 @@ from saeindex.protocols import Point, SparseVector
 from saeindex.types import Record, SparseCode
 
 if TYPE_CHECKING:
+    from qdrant_client.models import Filter
+
     from saeindex.features import Calibration
     from saeindex.protocols import Vector
     from saeindex.types import FloatArray
@@ -32,6 +34,13 @@ _DIGITS = ".12g"
 def point_id(record_id: str) -> str:
     """Return the UUIDv5 of a record: indexing the same record again replaces it."""
     return str(uuid5(POINT_NAMESPACE, record_id))
+
+
+def of_documents(names: Collection[str]) -> Filter:
+    """Return the condition of the records of some documents."""
+    from qdrant_client.models import FieldCondition, Filter, MatchAny
+
+    return Filter(must=[FieldCondition(key=DOCUMENT, match=MatchAny(any=sorted(names)))])
 
 
 def code_of(point: Point, field: str = "") -> SparseVector:
