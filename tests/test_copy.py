@@ -175,6 +175,10 @@ def test_an_interrupted_copy_says_so_and_is_continued_by_the_same_copy(
         written.append(len(points))
         upsert(store, points)
 
+    def counting(store: EdgeStore, points: Sequence[Point]) -> None:
+        written.append(len(points))
+        upsert(store, points)
+
     with index:
         with monkeypatch.context() as patch:
             patch.setattr(EdgeStore, "upsert", dying)
@@ -188,7 +192,7 @@ def test_an_interrupted_copy_says_so_and_is_continued_by_the_same_copy(
             index.copy(target, calibrate=True)
         written.clear()
         with monkeypatch.context() as patch:
-            patch.setattr(EdgeStore, "upsert", lambda s, p: (written.append(len(p)), upsert(s, p))[1])
+            patch.setattr(EdgeStore, "upsert", counting)
             assert index.copy(target).records == len(index)
         assert written[:3] == [0, 0, 0] and sum(written) == len(index) - 60
         with opened_copy(target, None, session_encoder) as copied:

@@ -14,6 +14,7 @@ from saeindex import FeatureIndex, FeatureSpace
 from saeindex.collection import current
 from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, UnknownConceptError
 from saeindex.indexing.names import MAX_NAMES
+from saeindex.indexing.names import learned as really_learned
 from tests.samples import sample_records, small_space
 
 OWN = "queries of a database"
@@ -122,11 +123,10 @@ def test_names_are_learned_once_there_is_enough_and_again_when_as_much_was_writt
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     learned: list[int] = []
-    real = current.learned
 
     def counted(sample: Any, records: int, *given: Any) -> Any:
         learned.append(records)
-        return real(sample, records, *given)
+        return really_learned(sample, records, *given)
 
     monkeypatch.setattr(current, "learned", counted)
     records = sample_records(200)
