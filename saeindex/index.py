@@ -19,7 +19,7 @@ from saeindex.collection.records import (
     records_of,
 )
 from saeindex.config import DEFAULT_SPACE, FACETS
-from saeindex.errors import InvalidInputError, MismatchError, NotFoundError
+from saeindex.errors import MismatchError, NotFoundError
 from saeindex.features import FeatureSpace
 from saeindex.indexing.create_open import IndexParts, create_index, open_index
 from saeindex.indexing.manifest import Manifest, index_description, index_info
@@ -28,6 +28,7 @@ from saeindex.indexing.split import check_split
 from saeindex.search.query import Query, QueryKeywords, ResultKeywords
 from saeindex.signatures import takes
 from saeindex.stores.directory import check_outside
+from saeindex.stores.point_checks import check_count
 
 if TYPE_CHECKING:
     from narwhals.typing import IntoDataFrame
@@ -227,8 +228,7 @@ class FeatureIndex(AnalysisMethods):
         from saeindex.indexing.sources.columns import Columns
         from saeindex.indexing.sources.open_source import open_source
 
-        if batch_size < 1:
-            raise InvalidInputError(f"batch_size={batch_size}", "out of range", "Use 1 or more.")
+        check_count("an upsert", "batch_size", batch_size, 1)
         check_split(split, lambda: self.encoder)
         picked = Columns.read({} if columns is None else columns).of_index(self.name, self.fields)
         source = open_source(records, columns=picked)
@@ -261,7 +261,7 @@ class FeatureIndex(AnalysisMethods):
         with self._current.write() as write, self.store.turns.writing(), self._current.reading() as state:
             if ids is not None:
                 found = existing_ids(self.store, ids)
-                check_not_documents(self.store, "delete", [one for one in ids if one not in found])
+                check_not_documents(self.store, [one for one in ids if one not in found])
             elif documents is not None:
                 found = record_ids(self.store, records_of(documents))
             else:
@@ -301,11 +301,12 @@ class FeatureIndex(AnalysisMethods):
 
         See :func:`saeindex.copy_index`, which also copies an index of an earlier format.
         """
-        from saeindex.indexing.copy import copy_parts
+        from saeindex.indexing.copy import CopyTarget, copy_parts
 
         with self._current.reading() as state:
             parts = IndexParts(self.store, self._current.given_space, state.manifest, self.folder)
-            return copy_parts(self.name, parts, path, space, client, url, encoder, calibrate, progress)
+            target = CopyTarget(path, space, client, url, encoder, calibrate, progress)
+            return copy_parts(self.name, parts, target)
 
     def get(
         self,
@@ -328,7 +329,7 @@ class FeatureIndex(AnalysisMethods):
             found = stored.get(ids, include)
             if len(found) < len(ids):
                 known = {one.id for one in found}
-                check_not_documents(self.store, "get", [one for one in map(str, ids) if one not in known])
+                check_not_documents(self.store, [one for one in map(str, ids) if one not in known])
             return found
 
     def records(

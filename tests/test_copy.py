@@ -130,7 +130,7 @@ def test_writes_wait_for_a_copy(
 def test_a_copy_replaces_nothing(index: FeatureIndex, tmp_path: Path) -> None:
     with index:
         for inside in ("notes.idx", "notes.idx/points/../inner"):
-            with pytest.raises(InvalidInputError, match="inside the index"):
+            with pytest.raises(InvalidInputError, match=r"it is (inside )?the index"):
                 index.copy(tmp_path / inside)
         (tmp_path / "full").mkdir()
         (tmp_path / "full" / "mine.txt").write_text("mine")
@@ -139,7 +139,7 @@ def test_a_copy_replaces_nothing(index: FeatureIndex, tmp_path: Path) -> None:
         index.copy(tmp_path / "copy.idx")
         with pytest.raises(MismatchError, match="it is already an index"):
             index.copy(tmp_path / "copy.idx")
-        with pytest.raises(InvalidInputError, match="inside the index"):
+        with pytest.raises(InvalidInputError, match=r"it is (inside )?the index"):
             index.export(tmp_path / "notes.idx" / "export.jsonl")
 
 
@@ -188,7 +188,7 @@ def test_an_interrupted_copy_says_so_and_is_continued_by_the_same_copy(
             FeatureIndex.open(target)
         with pytest.raises(MismatchError, match="itself a copy that is not complete"):
             copy_index(target, tmp_path / "second.idx")
-        with pytest.raises(MismatchError, match="already an index"):
+        with pytest.raises(MismatchError, match=r"an incomplete copy of .*, of another state or with other"):
             index.copy(target, calibrate=True)
         written.clear()
         with monkeypatch.context() as patch:
@@ -436,14 +436,21 @@ def test_an_index_whose_manifest_is_lost_is_copied(
         assert copied.upsert(sample_records(COUNT)).unchanged == COUNT
 
 
-@pytest.mark.parametrize("content", ["{", '{"format_version": 2, "checksum": 1}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        '{"format_version": 2, "checksum": 1}',
+        '{"format_version": 1, "space": 3, "names": [], "edits": 7}',
+    ],
+)
 def test_a_damaged_manifest_names_the_copy_that_reads_the_records(
     index: FeatureIndex, tmp_path: Path, content: str
 ) -> None:
     count = len(index)
     index.close()
     (tmp_path / "notes.idx" / "manifest.json").write_text(content)
-    with pytest.raises((DamageError, MismatchError)):
+    with pytest.raises((DamageError, MismatchError), match="`saeindex copy "):
         FeatureIndex.open(tmp_path / "notes.idx")
     assert copy_index(tmp_path / "notes.idx", tmp_path / "new.idx").records == count
 

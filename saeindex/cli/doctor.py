@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saeindex.cli.output import Json, Url, console, print_json
-from saeindex.config import CONCEPTS, DEFAULT_SPACE, DENSE, LEVEL_STRIDE, LEVELS, SAE
+from saeindex.config import CONCEPTS, DEFAULT_SPACE, DENSE, DOCUMENT, LEVEL_STRIDE, LEVELS, SAE
 from saeindex.errors import SaeIndexError, copy_command
 from saeindex.protocols import SparseVector
 from saeindex.report.numbers import counted
@@ -140,11 +141,15 @@ def _check_counts(index: FeatureIndex) -> tuple[bool, str]:
 
 def _check_records(index: FeatureIndex) -> tuple[bool, str]:
     """Read every record: each must have its parts, and each document all its records."""
+    from saeindex.indexing.points import count_in
+
     found = _reading(index)
     if found.unfit:
         again = "Index them again, or delete these points"
         return False, f"{len(found.unfit):,} points lack a part of a record: {_named(found.unfit)}. {again}"
-    if incomplete := [one for one, (has, wanted) in found.documents.items() if has != wanted]:
+    marked = found.documents.items()
+    incomplete = list(dict.fromkeys(one for (one, mark), has in marked if has != count_in(mark)))
+    if incomplete:
         again = "Run the same `saeindex index` command again"
         return False, f"{counted(len(incomplete), 'document')} not complete: {_named(incomplete)}. {again}"
     return True, f"all {counted(index.store.count(), 'record')} are complete"
@@ -163,11 +168,11 @@ def _check_facets(index: FeatureIndex) -> tuple[bool, str]:
 
 @dataclass(slots=True)
 class _Reading:
-    """What all points have: those that lack a part, codes by number, and records found of each document."""
+    """What all points have: those that lack a part, codes by number, and records by document and its hash."""
 
     codes: NDArray[np.int64]
     unfit: list[str] = field(default_factory=list)
-    documents: dict[str, tuple[int, int]] = field(default_factory=dict)
+    documents: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
 @lru_cache(maxsize=1)
@@ -188,9 +193,7 @@ def _reading(index: FeatureIndex) -> _Reading:
             codes = np.array(point.payload[CONCEPTS], np.int64)
             found.codes += np.bincount(codes, minlength=n_codes)[:n_codes]
             if mark := point.payload.get(DOCUMENT_HASH):
-                document = f"{point.payload['document']} {mark}"
-                has, _ = found.documents.get(document, (0, 0))
-                found.documents[document] = has + 1, int(mark.rpartition(":")[2])
+                found.documents[point.payload[DOCUMENT], mark] += 1
     return found
 
 

@@ -183,7 +183,7 @@ def _why_none(query: Query) -> str:
         for is_asked, text in (
             (query.where is not None, "matches --where (try a wider one, or see --plan)"),
             (query.query_filter is not None, "matches --filter"),
-            (query.group_by is not None, f"has {query.group_by} (--group-by)"),
+            (query.group_by not in {None, DOCUMENT}, f"has {query.group_by} (--group-by)"),
             (
                 query.score_threshold is not None,
                 f"scores {query.score_threshold} or more (--score-threshold)",

@@ -41,5 +41,4 @@ def part_of(
     own = manifest.model_copy(
         update={"counts": Counts(records=records), "names": names, "edits": NameEdits(), "profiles": {}}
     )
-    view.write_manifest(own.to_json())
-    return IndexParts(view, space, own, None)
+    return IndexParts(SelectedStore(store, selected, own.to_json()), space, own, None)

@@ -36,7 +36,7 @@ def records_of(documents: Sequence[str]) -> Filter:
     return of_documents([str(one) for one in documents])
 
 
-def check_not_documents(store: VectorStore, asked: str, ids: Sequence[str]) -> None:
+def check_not_documents(store: VectorStore, ids: Sequence[str]) -> None:
     """Raise NotFoundError if one of these ids, which are of no record, is that of a document."""
     for start in range(0, len(ids), PAGE):
         page = ids[start : start + PAGE]
@@ -44,9 +44,9 @@ def check_not_documents(store: VectorStore, asked: str, ids: Sequence[str]) -> N
         if found:
             document, example = found[0].payload[DOCUMENT], found[0].payload["record_id"]
             raise NotFoundError(
-                f"{asked} {document!r}",
-                f"no record has this id: it is a document of several records, such as {example!r}",
-                f"Give documents=[{document!r}] for all of them, or the id of one.",
+                f"record {document!r}",
+                f"no record has this id: it is a document, with records such as {example!r}",
+                "Name it as a document for all of them, or give the id of one.",
             )
 
 

@@ -20,6 +20,7 @@ from saeindex.indexing.split import document_in
 from saeindex.protocols import SparseVector
 from saeindex.report.result import installed
 from saeindex.stores.base import pages
+from saeindex.stores.point_checks import canonical_id
 from saeindex.types import Activation
 
 if TYPE_CHECKING:
@@ -109,7 +110,12 @@ class StoredRecords:
         ``after`` is the cursor of this page. Records that are added meanwhile may be missed, no other ones.
         """
         checked_parts(parts)
-        page = self._store.scroll(condition, limit, after, None, *self._fetched(parts))
+        try:
+            start = None if after is None else canonical_id(after)
+        except InvalidInputError:
+            found, do = "no page has this offset", "Use the one that came with the page before."
+            raise InvalidInputError(f"offset={after!r:.80}", found, do) from None
+        page = self._store.scroll(condition, limit, start, None, *self._fetched(parts))
         cursor = None if page.cursor is None else str(page.cursor)
         return [self._record(point, parts) for point in page.points], cursor
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import AliasChoices, BaseModel, Field, ValidationError
 
 from saeindex.config import (
     CONCEPTS,
@@ -41,7 +43,7 @@ from saeindex.features.calibration import Calibration, CalibrationMeter
 from saeindex.features.labels import MANUAL
 from saeindex.features.mapping import SpaceMapping, carry_manual_labels, map_spaces
 from saeindex.files import without_checksum
-from saeindex.indexing.create_open import IndexParts, create_index
+from saeindex.indexing.create_open import PLACE, IndexParts, create_index
 from saeindex.indexing.manifest import Copying, Counts, Manifest, OwnCalibration
 from saeindex.indexing.names import MIN_RECORDS, NameEdits, OwnNames, learned, read_sample
 from saeindex.indexing.pipeline import progress_bar
@@ -56,6 +58,7 @@ from saeindex.indexing.points import (
 )
 from saeindex.indexing.split import piece_id
 from saeindex.protocols import Point
+from saeindex.signatures import check_kind
 from saeindex.stores.base import pages
 from saeindex.stores.directory import check_outside
 from saeindex.stores.open import open_store
@@ -138,6 +141,24 @@ class CopyReport:
 
 
 @dataclass(frozen=True, slots=True)
+class CopyTarget:
+    """Where a copy is made, and how; see :func:`copy_index`."""
+
+    path: str | Path
+    space: FeatureSpace | str | Path | None
+    client: QdrantClient | None
+    url: str | None
+    encoder: TextEncoder | None
+    calibrate: bool
+    progress: bool
+
+    @property
+    def folder(self) -> Path | None:
+        """The directory of the copy; None for a collection on a server."""
+        return Path(self.path) if self.client is None and self.url is None else None
+
+
+@dataclass(frozen=True, slots=True)
 class _Source:
     """An index to copy: its store, and what its manifest says, or what can be told without one."""
 
@@ -189,27 +210,39 @@ def copy_index(
     try:
         is_directory = source_client is None and source_url is None
         read = _read_source(str(source), store, Path(source) if is_directory else None)
-        return _copied(read, target, space, client, url, encoder, calibrate, progress)
+        return _copied(read, CopyTarget(target, space, client, url, encoder, calibrate, progress))
     finally:
         store.close()
 
 
-def copy_parts(
-    name: str,
-    parts: IndexParts,
-    target: str | Path,
-    space: FeatureSpace | str | Path | None,
-    client: QdrantClient | None,
-    url: str | None,
-    encoder: TextEncoder | None,
-    calibrate: bool,
-    progress: bool,
-) -> CopyReport:
+def copy_parts(name: str, parts: IndexParts, target: CopyTarget) -> CopyReport:
     """Copy an open index; see :func:`copy_index`."""
-    return _copied(_of_parts(name, parts), target, space, client, url, encoder, calibrate, progress)
+    return _copied(_of_parts(name, parts), target)
 
 
 # What is copied ---------------------------------------------------------------------------------------
+
+
+class _FormerSpace(BaseModel):
+    name: str = ""
+    fingerprint: str = ""
+
+
+class _FormerNames(OwnNames):
+    records: int = Field(validation_alias=AliasChoices("points", "records"))
+
+
+class _Former(BaseModel):
+    """What is read of a manifest of format 1; other fields are ignored."""
+
+    revision: str = ""
+    space: _FormerSpace = _FormerSpace()
+    calibration: OwnCalibration | None = None
+    names: _FormerNames | None = None
+    edits: NameEdits | None = None
+    profiles: dict[str, dict[str, Any]] | None = None
+    recalibration: Any = None
+    upgrade: Any = None
 
 
 def _read_source(name: str, store: VectorStore, folder: Path | None) -> _Source:
@@ -229,28 +262,28 @@ def _read_source(name: str, store: VectorStore, folder: Path | None) -> _Source:
             parts = IndexParts(store, manifest.with_own_levels(space, name), manifest, folder)
             return _of_parts(name, parts)
     fields = tuple(one.removeprefix(f"{DENSE}_") for one in store.layout.dense if one != DENSE)
-    calibration = kept.get("calibration") and OwnCalibration.model_validate(kept["calibration"]).calibration()
-    names = kept.get("names")
-    if names is not None:
-        renamed = {"records" if key == "points" else key: one for key, one in names.items()}
-        names = OwnNames.model_validate(renamed)
+    try:
+        former = _Former.model_validate(kept)
+    except ValidationError:  # as good as lost
+        kept, former = {}, _Former()
+    calibration = None if former.calibration is None else former.calibration.calibration()
     return _Source(
         name,
         store,
         folder,
-        _old_space(kept, folder, calibration),
+        _old_space(former, folder, calibration),
         fields,
         _own_indexes(store),
-        str(kept.get("revision", "")),
+        former.revision,
         _has_passages(store),
         # An interrupted change of levels or codes left some of both.
-        has_codes=bool(kept) and not (kept.get("recalibration") or kept.get("upgrade")),
+        has_codes=bool(kept) and not (former.recalibration or former.upgrade),
         calibration=calibration,
-        names=names,
-        edits=NameEdits.model_validate(kept.get("edits") or {}),
-        profiles=kept.get("profiles") or {},
+        names=former.names,
+        edits=former.edits or NameEdits(),
+        profiles=former.profiles or {},
         has_manifest=bool(kept),
-        wanted=kept.get("space", {}).get("fingerprint", ""),
+        wanted=former.space.fingerprint,
     )
 
 
@@ -274,14 +307,11 @@ def _of_parts(name: str, parts: IndexParts) -> _Source:
     )
 
 
-def _old_space(
-    kept: Mapping[str, Any], folder: Path | None, calibration: Calibration | None
-) -> FeatureSpace | None:
+def _old_space(kept: _Former, folder: Path | None, calibration: Calibration | None) -> FeatureSpace | None:
     """Return the space of an index of format 1, or of a directory without a manifest; None if it is lost."""
-    name = kept.get("space", {}).get("name")
     with suppress(NotFoundError, MismatchError):
-        space = FeatureSpace.load(folder / SPACE_FOLDER if folder is not None else name or "")
-        wanted = kept.get("space", {}).get("fingerprint", space.fingerprint)
+        space = FeatureSpace.load(kept.space.name if folder is None else folder / SPACE_FOLDER)
+        wanted = kept.space.fingerprint or space.fingerprint
         if space.fingerprint != wanted and calibration is not None:
             space = replace(space, calibration=calibration)
         return space if space.fingerprint == wanted else None
@@ -304,52 +334,55 @@ def _has_passages(store: VectorStore) -> bool:
 # The copy ---------------------------------------------------------------------------------------------
 
 
-def _copied(
-    source: _Source,
-    target: str | Path,
-    space: FeatureSpace | str | Path | None,
-    client: QdrantClient | None,
-    url: str | None,
-    encoder: TextEncoder | None,
-    calibrate: bool,
-    progress: bool,
-) -> CopyReport:
-    if client is None and url is None:
-        check_outside(source.folder, Path(target), "a copy of the index")
-    new = _target_space(source, space)
-    if source.space is None and source.wanted:
-        own = source.calibration
-        same = new if own is None or new.fingerprint == source.wanted else replace(new, calibration=own)
-        if same.fingerprint == source.wanted:
-            source = replace(source, space=same)
-        elif space is None:
-            lost = f"its feature space ({source.wanted[:12]}) is lost"
-            raise MismatchError(f"copy {source.name}", lost, "Name it, or another one, with --space.")
+def _copied(source: _Source, target: CopyTarget) -> CopyReport:
+    check_kind(f"a copy at {target.path!r:.80}", target.path, (str, os.PathLike), PLACE)
+    if target.folder is not None:
+        check_outside(source.folder, target.folder, "a copy of the index")
+    new = _target_space(source, target.space)
+    source = _with_lost_space(source, new, target.space is not None)
     is_encoded = source.space is not None and bool(source.space.encoder.differences(new.encoder))
     if source.store.layout.dense.get(DENSE) != new.encoder.dimension and not is_encoded:
         found = f"its vectors have {source.store.layout.dense.get(DENSE)} dimensions"
         do = f"Name a space whose encoder has as many; {new.name!r} has {new.encoder.dimension}."
         raise MismatchError(f"copy {source.name}", found, do)
-    if encoder is not None:
-        new.check_encoder(encoder)
-    mark = json.dumps([source.name, source.revision, new.fingerprint, is_encoded, calibrate])
+    if target.encoder is not None:
+        new.check_encoder(target.encoder)
+    place = source.name if source.folder is None else str(source.folder.resolve())
+    mark = json.dumps([place, source.revision, new.fingerprint, is_encoded, target.calibrate])
     digest = hashlib.sha256(mark.encode()).hexdigest()[:32]
-    opened = cache(lambda: new.open_encoder() if encoder is None else encoder)
+    opened = cache(lambda: new.open_encoder() if target.encoder is None else target.encoder)
     converter = _Converter(source, new, opened, is_encoded)
-    if calibrate:
+    if target.calibrate:
         converter = converter.calibrated()
         new = converter.space
     manifest = Manifest.describe(new, source.payload_indexes, source.fields).model_copy(
         update={"copying": Copying(source=source.name, digest=digest)}
     )
-    if calibrate or (source.calibration is not None and space is None):
+    if target.calibrate or (source.calibration is not None and target.space is None):
         manifest = manifest.model_copy(update={"calibration": OwnCalibration.keep(new.calibration)})
-    parts = _begun(target, new, manifest, client, url)
+    parts = _begun(target, new, manifest)
     try:
-        report = _filled(source, converter, parts, str(target), progress)
+        report = _filled(source, converter, parts, target)
         return _settled(source, converter, parts, report)
     finally:
         parts.store.close()
+
+
+def _with_lost_space(source: _Source, new: FeatureSpace, is_named: bool) -> _Source:
+    """Return the source with the space of the copy, if that is the source's, which has lost it.
+
+    MismatchError if it is another one, which nobody named.
+    """
+    if source.space is not None or not source.wanted:
+        return source
+    own = source.calibration
+    same = new if own is None or new.fingerprint == source.wanted else replace(new, calibration=own)
+    if same.fingerprint == source.wanted:
+        return replace(source, space=same)
+    if is_named:
+        return source
+    lost = f"its feature space ({source.wanted[:12]}) is lost"
+    raise MismatchError(f"copy {source.name}", lost, "Name it, or another one, with --space.")
 
 
 def _target_space(source: _Source, space: FeatureSpace | str | Path | None) -> FeatureSpace:
@@ -358,27 +391,27 @@ def _target_space(source: _Source, space: FeatureSpace | str | Path | None) -> F
     return FeatureSpace.load(DEFAULT_SPACE) if source.space is None else source.space
 
 
-def _begun(
-    target: str | Path, space: FeatureSpace, manifest: Manifest, client: QdrantClient | None, url: str | None
-) -> IndexParts:
+def _begun(target: CopyTarget, space: FeatureSpace, manifest: Manifest) -> IndexParts:
     """Create the target, or continue the same copy."""
+    assert manifest.copying is not None  # noqa: S101
     try:
-        return create_index(target, space, manifest, client, url, False, {})
-    except MismatchError:
-        store = open_store(target, client=client, url=url)
-        folder = Path(target) if client is None and url is None else None
-        if (store.read_manifest().get("copying") or {}) == manifest.copying.model_dump():  # type: ignore[union-attr]
-            return IndexParts(store, space, manifest, folder)
+        return create_index(target.path, space, manifest, target.client, target.url, False, {})
+    except MismatchError as exists:
+        store = open_store(target.path, client=target.client, url=target.url)
+        begun = store.read_manifest().get("copying") or {}
+        if begun.get("digest") == manifest.copying.digest:
+            return IndexParts(store, space, manifest, target.folder)
         store.close()
-        raise
+        if not begun:
+            raise
+        found = f"it is an incomplete copy of {begun.get('source')}, of another state or with other options"
+        raise MismatchError(exists.asked, found, "Delete it, and copy again.") from None
 
 
-def _filled(
-    source: _Source, converter: _Converter, parts: IndexParts, target: str, progress: bool
-) -> CopyReport:
+def _filled(source: _Source, converter: _Converter, parts: IndexParts, target: CopyTarget) -> CopyReport:
     """Write all records, and read them back."""
     store, digest, records, skipped = parts.store, 0, 0, list[str]()
-    with progress_bar("copy", "records", source.store.count(), progress) as bar:
+    with progress_bar("copy", "records", source.store.count(), target.progress) as bar:
         for page in pages(source.store, None, PAGE, True, True):
             points, unfit = converter.converted(page.points)
             known = {
@@ -392,9 +425,11 @@ def _filled(
     store.flush()
     if (store.count(), _digest_of(store, source.fields)) != (records, digest):
         found = "what is stored in the copy is not what was read"
-        raise StorageError(f"copy {source.name} to {target}", found, "Delete the copy, and copy it again.")
+        raise StorageError(
+            f"copy {source.name} to {target.path}", found, "Delete the copy, and copy it again."
+        )
     kept = {"skipped": tuple(skipped), "has_manifest": source.has_manifest}
-    return CopyReport(source.name, target, parts.space.name, records, **kept)  # type: ignore[arg-type]
+    return CopyReport(source.name, str(target.path), parts.space.name, records, **kept)  # type: ignore[arg-type]
 
 
 def _digest(points: Sequence[Point]) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saeindex.config import SPACE_FOLDER
-from saeindex.errors import DamageError, MismatchError, NotFoundError
+from saeindex.errors import DamageError, MismatchError, NotFoundError, copy_command
 from saeindex.features import FeatureSpace
 from saeindex.features.space_io import check_files
 from saeindex.indexing.manifest import Manifest
@@ -87,7 +87,7 @@ def index_in(
 ) -> IndexParts:
     """Return the index in an open store, which is closed after an error; see :func:`open_index`."""
     try:
-        raw = store.read_manifest()
+        raw = _read_manifest(store, path)
         is_lost = not raw and store.count() > 0
         parts = parts_of(store, Manifest.parse(raw, str(path), is_lost), path, folder, space)
         if encoder is not None:
@@ -96,6 +96,14 @@ def index_in(
     except BaseException:
         store.close()
         raise
+
+
+def _read_manifest(store: VectorStore, path: str | Path) -> Mapping[str, Any]:
+    try:
+        return store.read_manifest()
+    except DamageError as damage:
+        do = f"Run {copy_command(path)}: it reads the records."
+        raise DamageError(damage.asked, damage.found, do) from None
 
 
 def parts_of(

@@ -77,7 +77,10 @@ def _summary(path: Path) -> IndexSummary:
         directory.check_complete()
         if not directory.points.is_dir():
             return IndexSummary(str(path), size=size, problem="its directory 'points' is missing")
-        return _described(str(path), read_json(directory.manifest), size)
+        raw = read_json(directory.manifest)
+        if not raw:
+            return IndexSummary(str(path), size=size, problem="its manifest is missing or empty")
+        return _described(str(path), raw, size)
     except (SaeIndexError, OSError) as error:
         problem = error.found if isinstance(error, SaeIndexError) else str(error.strerror)
         return IndexSummary(str(path), size=size, problem=problem)

@@ -31,6 +31,7 @@ from saeindex.indexing.points import (
     PreparedRecord,
     build_points,
     content_hash,
+    count_in,
     of_documents,
     point_id,
 )
@@ -91,18 +92,32 @@ def index_source(
         return pipeline(on_reject=rejects.add, on_progress=on_progress).run(source)
 
 
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A text at a position (from 1) of the source, and the records that are made of it."""
+
+    position: int
+    records: list[PreparedRecord]
+
+    def rejected(self, reason: str) -> Rejected:
+        """Return the rejection of the text."""
+        first = self.records[0]
+        name = first.record.id if first.document_hash is None else first.record.document
+        return Rejected(f"record {self.position}", reason, name)
+
+
 @dataclass(slots=True)
 class _Window:
-    """The texts of a window to encode, each with its records; and its rejected and read texts."""
+    """The texts of a window to encode, and its rejected and read texts."""
 
-    texts: list[list[PreparedRecord]] = field(default_factory=list)
+    texts: list[_Text] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     read: int = 0
 
     @property
     def records(self) -> list[PreparedRecord]:
         """All records to encode, in order."""
-        return [one for records in self.texts for one in records]
+        return [one for text in self.texts for one in text.records]
 
 
 @dataclass(slots=True)
@@ -210,7 +225,7 @@ class Pipeline:
             elif known and named is not None and named == record.document != known.get(DOCUMENT):
                 reason = f"the record {record.id!r} is stored, and is not a piece of {named!r}"
             else:
-                window.texts.append([self._prepared(record, digest)])
+                window.texts.append(_Text(position, [self._prepared(record, digest)]))
                 continue
             window.rejected.append(Rejected(f"record {position}", reason, record.id))
 
@@ -260,7 +275,8 @@ class Pipeline:
                     window.rejected.append(Rejected(f"record {position}", reason, record.id))
                     continue
                 mark = f"{digest}:{count}"
-                window.texts.append([self._prepared(one, content_hash(one), mark) for one in pieces])
+                made = [self._prepared(one, content_hash(one), mark) for one in pieces]
+                window.texts.append(_Text(position, made))
 
     def _complete(self, marked: Iterable[tuple[str, str]]) -> dict[str, int]:
         """Return the number of pieces of each document of which all are stored with its mark."""
@@ -268,7 +284,7 @@ class Pipeline:
         pieces = {
             point_id(piece_id(document, number)): document
             for document, mark in wanted.items()
-            for number in range(int(mark.rpartition(":")[2]))
+            for number in range(count_in(mark))
         }
         found = Counter(
             pieces[str(p.id)] for p in self.store.get(list(pieces), [DOCUMENT_HASH])
@@ -332,8 +348,8 @@ class Pipeline:
                 tally.error = error
                 stop.set()
 
-    def _write_window(self, batch: _Encoded) -> list[list[PreparedRecord]]:
-        """Write a window; return the records of its texts that the store accepts."""
+    def _write_window(self, batch: _Encoded) -> list[_Text]:
+        """Write a window; return its texts that the store accepts."""
         for rejected in batch.window.rejected:
             self.on_reject(rejected)
         texts = batch.window.texts
@@ -344,30 +360,26 @@ class Pipeline:
             texts, points = self._accepted(texts, made)
         if points:
             with self.writing():
-                self._delete_former([one for records in texts for one in records])
+                self._delete_former([one for text in texts for one in text.records])
                 self.store.upsert(points)
         return texts
 
-    def _accepted(
-        self, texts: list[list[PreparedRecord]], points: list[Point]
-    ) -> tuple[list[list[PreparedRecord]], list[Point]]:
+    def _accepted(self, texts: list[_Text], points: list[Point]) -> tuple[list[_Text], list[Point]]:
         """Return the texts, and their points, that the store accepts; the others are rejected whole."""
         with suppress(InvalidPointError):
             check_points(points, self.store.layout)
             return texts, points
-        kept: list[list[PreparedRecord]] = []
+        kept: list[_Text] = []
         sound: list[Point] = []
         waiting = iter(points)
-        for records in texts:
-            own = list(islice(waiting, len(records)))
+        for text in texts:
+            own = list(islice(waiting, len(text.records)))
             try:
                 check_points(own, self.store.layout)
             except InvalidPointError as error:
-                record = records[0].record
-                name = record.id if records[0].document_hash is None else str(record.document)
-                self.on_reject(Rejected(f"record {name!r}", error.found, name))
+                self.on_reject(text.rejected(error.found))
                 continue
-            kept.append(records)
+            kept.append(text)
             sound += own
         return kept, sound
 
@@ -398,12 +410,12 @@ class _Tally:
     truncated: int = 0
     error: BaseException | None = None
 
-    def add(self, window: _Window, accepted: Sequence[Sequence[PreparedRecord]]) -> None:
+    def add(self, window: _Window, accepted: Sequence[_Text]) -> None:
         self.read += window.read
         self.indexed += len(accepted)
         self.rejected += len(window.rejected) + len(window.texts) - len(accepted)
-        self.records += sum(map(len, accepted))
-        self.truncated += sum(any(one.is_truncated for one in records) for records in accepted)
+        self.records += sum(len(text.records) for text in accepted)
+        self.truncated += sum(any(one.is_truncated for one in text.records) for text in accepted)
 
     def report(self, seconds: float) -> IndexingReport:
         unchanged = self.read - self.indexed - self.rejected
@@ -443,13 +455,13 @@ def _windows(source: RecordSource, size: int) -> Iterator[list[Record | Rejected
 def _parts(window: _Window) -> Iterator[_Window]:
     """Yield the parts of a window; the last part also has the window's rejects and counts."""
     part, size = _Window(), 0
-    for records in window.texts:
-        texts = sum(1 + len(one.record.fields) for one in records)
+    for text in window.texts:
+        texts = sum(1 + len(one.record.fields) for one in text.records)
         if part.texts and size + texts > PART_TEXTS:
             part.read = len(part.texts)
             yield part
             part, size = _Window(), 0
-        part.texts.append(records)
+        part.texts.append(text)
         size += texts
         window.read -= 1
     part.read = window.read + len(part.texts)

@@ -69,6 +69,11 @@ def content_hash(record: Record, split: int | None = None) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+def count_in(document_hash: str) -> int:
+    """Return the number of pieces of the document that a hash is of."""
+    return int(document_hash.rpartition(":")[2])
+
+
 def _rounded(value: Any) -> Any:
     if isinstance(value, float):
         return float(format(value, _DIGITS))

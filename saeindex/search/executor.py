@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from saeindex.collection.records import check_not_documents
 from saeindex.config import DENSE, DOCUMENT, SAE, TEXT
 from saeindex.errors import NotFoundError
 from saeindex.indexing.points import code_of, point_id
@@ -30,6 +31,7 @@ from saeindex.search.mmr import Diverse
 from saeindex.search.query import Query
 from saeindex.search.rerank import Rescored
 from saeindex.search.retrieval import EXPLAINED, Listed, Nearest, Scoring
+from saeindex.signatures import check_kind
 from saeindex.stores.tracing import noted
 
 if TYPE_CHECKING:
@@ -101,8 +103,10 @@ class Executor:
         scoring = self.scoring(plan, plan.vector, deadline)
         hits = []
         for record_id in record_ids:
+            check_kind(f"record {record_id!r:.80}", record_id, str, "Give the id of a record.")
             found = self._store.get([point_id(record_id)], with_vectors=list(EXPLAINED))
             if not found:
+                check_not_documents(self._store, [record_id])
                 raise NotFoundError(
                     f"record {record_id!r}", "the index has no record with this id", "Check the id."
                 )

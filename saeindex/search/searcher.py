@@ -109,7 +109,7 @@ class Searcher:
 
         For a query that ranks, the best 50 results count; for a query that only filters, all its matches.
         """
-        return self._facets(self.plan(as_query(query, options)), limit)
+        return self._facets(self.plan(replace(as_query(query, options), limit=limit)), limit)
 
     def suggest_exclusions(
         self, /, query: str | Query, limit: int = FACETS, **options: Unpack[ResultKeywords]
@@ -118,7 +118,7 @@ class Searcher:
 
         Each has a ``where`` clause that excludes it, and the number of results that the clause removes.
         """
-        plan = self.plan(as_query(query, options))
+        plan = self.plan(replace(as_query(query, options), limit=limit))
         found = facets.exclusions(
             self._facets(plan, self._space.n_features), self._mentioned(plan.query.text)
         )

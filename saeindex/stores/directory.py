@@ -121,7 +121,8 @@ class IndexDirectory:
 def check_outside(root: Path | None, target: Path, what: str) -> None:
     """Raise InvalidInputError if a file or folder to be written would be inside an index (at ``root``)."""
     if root is not None and target.resolve().is_relative_to(root.resolve()):
-        found = f"it is inside the index {str(root)!r}"
+        where = "is" if target.resolve() == root.resolve() else "is inside"
+        found = f"it {where} the index {str(root)!r}"
         raise InvalidInputError(f"{what} at {str(target)!r}", found, "Choose a place outside.")
 
 

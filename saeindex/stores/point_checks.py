@@ -291,4 +291,6 @@ def _floats(count: int) -> Struct:
 def check_count(asked: str, name: str, value: object, minimum: int) -> None:
     """Raise InvalidInputError unless ``value`` is an int from ``minimum`` to ``MAX_COUNT``."""
     if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= MAX_COUNT:
-        raise InvalidInputError(asked, f"{name} is {value!r}", f"Use an int from {minimum} to {MAX_COUNT}.")
+        raise InvalidInputError(
+            asked, f"{name} is {value!r:.80}", f"Use an int from {minimum} to {MAX_COUNT}."
+        )

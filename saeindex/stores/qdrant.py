@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import math
+import threading
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Self
+from weakref import WeakKeyDictionary
 
 from saeindex.errors import NotFoundError
 from saeindex.protocols import Layout, OrderBy, Page, Point, PointId
@@ -23,7 +26,7 @@ from saeindex.stores.server_collection import (
     read_metadata,
     translated,
 )
-from saeindex.stores.turns import NoTurns
+from saeindex.stores.turns import NoTurns, OwnTurns
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient, models
@@ -37,6 +40,9 @@ ALL_VALUES = 2**31 - 1
 # Candidates of a graph search, independent of the page: all pages up to this rank have the same ranking.
 BEAM = 1_000
 STALE_AFTER = 4.0
+# The lock of each client in local mode, which no two threads may use at once, and the turns of collections.
+_LOCAL: WeakKeyDictionary[QdrantClient, tuple[threading.RLock, defaultdict[str, OwnTurns]]]
+_LOCAL = WeakKeyDictionary()
 
 
 class QdrantStore(BaseStore):
@@ -62,7 +68,10 @@ class QdrantStore(BaseStore):
         # Without a timeout by the caller the client's own timeout applies.
         self._options: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
         self._owns_client, self._closed = owns_client, False
-        if not is_local(client):
+        if is_local(client):  # several handles may have one client
+            self._mutex, turns = _LOCAL.setdefault(client, (threading.RLock(), defaultdict(OwnTurns)))
+            self.turns = turns[collection]
+        else:
             self._mutex = contextlib.nullcontext()  # the HTTP client is thread-safe, and calls overlap
             self.turns = NoTurns()
 

@@ -36,10 +36,10 @@ class SelectedStore:
     has_graph = False
     prefers_postfilter = False
 
-    def __init__(self, whole: VectorStore, selected: Filter) -> None:
-        """Bind the whole collection and the filter."""
+    def __init__(self, whole: VectorStore, selected: Filter, manifest: JsonObject | None = None) -> None:
+        """Bind the whole collection, the filter, and the manifest of this part."""
         self._whole, self._selected = whole, selected
-        self._manifest: dict[str, Any] = {}
+        self._manifest = dict(manifest or {})
 
     @property
     def turns(self) -> Turns:
@@ -55,9 +55,9 @@ class SelectedStore:
         """Return the manifest of this part."""
         return self._manifest
 
-    def write_manifest(self, manifest: JsonObject, durable: bool = True) -> None:
-        """Replace the manifest of this part."""
-        self._manifest = dict(manifest)
+    def write_manifest(self, manifest: JsonObject, durable: bool = True) -> NoReturn:
+        """Raise InvalidInputError."""
+        raise _refused("a change")
 
     def get(
         self,

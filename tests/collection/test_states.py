@@ -54,6 +54,11 @@ def hits(index: FeatureIndex, **query: Any) -> tuple[str, Any]:
     found = index.search(explain=True, **query)
     shown, plan = found.to_json(), found.plan
     planned = [asdict(plan.estimate), plan.warnings, str(plan.choices)]
+    for hit in shown["hits"]:  # the last bits decide on the order of equal parts, and on parts of nothing
+        parts = [part for part in hit["explanation"]["parts"] if abs(part["value"]) > 1e-6]
+        hit["explanation"]["parts"] = sorted(
+            parts, key=lambda part: (part["kind"], part["feature"] or 0, part["label"])
+        )
     kept = [shown["hits"], shown.get("groups"), plan.total, planned]
     return found.revision, kept
 

@@ -266,7 +266,7 @@ def test_a_record_that_the_store_refuses_is_rejected_alone(cheap_index: FeatureI
     assert (report.read, report.indexed, report.rejected) == (3, 2, 1)
     assert stored_ids(cheap_index) == {"a", "c"}
     (line,) = rejects(cheap_index)
-    assert line["id"] == "large"
+    assert (line["id"], line["position"]) == ("large", "record 2")
     assert "bytes" in line["reason"]
 
 
@@ -282,7 +282,7 @@ def test_a_document_with_a_refused_record_is_not_stored_in_part(index: FeatureIn
     report = index.upsert(given, split=20)
     assert (report.indexed, report.rejected) == (2, 1)
     assert {one.partition("#")[0] for one in stored_ids(index)} == {"good", "short"}
-    assert [line["id"] for line in rejects(index)] == ["bad"]
+    assert [(line["id"], line["position"]) for line in rejects(index)] == [("bad", "record 2")]
     index.encoder = RandomEncoder(index.space.encoder)
     assert index.upsert([Record("bad", LONG)], split=20).indexed == 1
 
@@ -379,8 +379,8 @@ def test_every_upsert_is_small_enough_to_be_atomic(
     assert (resumed.read, resumed.indexed, resumed.unchanged) == (450, 250, 200)
 
 
-@pytest.mark.parametrize("batch_size", [0, -1])
-def test_a_batch_size_below_one_is_refused(index: FeatureIndex, batch_size: int) -> None:
+@pytest.mark.parametrize("batch_size", [0, -1, "a", 2.0])
+def test_a_batch_size_that_is_no_number_of_records_is_refused(index: FeatureIndex, batch_size: Any) -> None:
     with pytest.raises(InvalidInputError, match="batch_size"):
         index.upsert([], batch_size=batch_size)
 

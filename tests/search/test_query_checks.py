@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from saeindex import FeatureIndex, Query
-from saeindex.errors import InvalidInputError
+from saeindex import FeatureIndex, Query, Record
+from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.stores.tracing import watched
 from tests.samples import sample_records
 
@@ -57,6 +57,22 @@ def test_a_wrong_field_is_an_error_everywhere(
     with pytest.raises(InvalidInputError) as caught:
         index.compare("rain", "doc-1", "doc-2", **options)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("limit", [0, -1, 2.5, "3", True])
+def test_a_wrong_number_of_concepts_is_an_error(index: FeatureIndex, limit: Any) -> None:
+    for ask in (index.concept_facets, index.suggest_exclusions):
+        with pytest.raises(InvalidInputError, match="limit="):
+            ask("rain", limit)
+
+
+def test_what_is_compared_are_records(index: FeatureIndex) -> None:
+    wrong: Any = 1
+    with pytest.raises(InvalidInputError, match="record 1: an int"):
+        index.compare("rain", "doc-1", wrong)
+    index.upsert([Record("long", "It rains in the hills. " * 20)], split=40)
+    with pytest.raises(NotFoundError, match="it is a document, with records such as 'long#"):
+        index.compare("rain", "doc-1", "long")
 
 
 @pytest.mark.parametrize("wrong", [{"where": "NOT"}, *(options for options, _ in WRONG)])

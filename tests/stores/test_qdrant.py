@@ -31,6 +31,31 @@ def client() -> Iterator[QdrantClient]:
     client.close()
 
 
+def test_handles_of_one_client_in_local_mode_may_be_used_by_threads(client: QdrantClient) -> None:
+    first = create_store("things", LAYOUT, client=client)
+    second = open_store("things", client=client)
+    failures: list[BaseException] = []
+
+    def write(store: Any, start: int) -> None:
+        try:
+            for number in range(start, start + 300):
+                store.upsert([Point(number, {"dense": ONES}, {"year": number})])
+                store.scroll(limit=50)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [
+        threading.Thread(target=write, args=(store, n * 300)) for n, store in enumerate((first, second))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert first.count() == second.count() == 600
+    assert first.turns is second.turns
+
+
 def test_the_layout_is_read_back(client: QdrantClient) -> None:
     QdrantStore.create(client, "c", LAYOUT)
     assert QdrantStore.open(client, "c").layout == LAYOUT
