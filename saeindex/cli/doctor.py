@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.index import FeatureIndex
+    from saeindex.protocols import Point
 
 SAMPLE = 32
 NAMED = 3
@@ -175,6 +176,10 @@ class _Reading:
     documents: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
+def _is_whole(point: Point) -> bool:
+    return {"record_id", "text", "content_hash", CONCEPTS} <= point.payload.keys() and DENSE in point.vectors
+
+
 @lru_cache(maxsize=1)
 def _reading(index: FeatureIndex) -> _Reading:
     import numpy as np
@@ -184,10 +189,9 @@ def _reading(index: FeatureIndex) -> _Reading:
 
     n_codes = index.space.n_features * LEVEL_STRIDE
     found = _Reading(np.zeros(n_codes, np.int64))
-    needed = {"record_id", "text", "content_hash", CONCEPTS}
     for page in pages(index.store, None, with_vectors=[DENSE]):
         for point in page.points:
-            if not needed <= point.payload.keys() or DENSE not in point.vectors:
+            if not _is_whole(point):
                 found.unfit.append(str(point.payload.get("record_id", point.id)))
                 continue
             codes = np.array(point.payload[CONCEPTS], np.int64)
@@ -201,18 +205,18 @@ def _check_codes(index: FeatureIndex) -> tuple[bool, str]:
     """Encode some stored records again: vectors, codes and levels must come out the same."""
     import numpy as np
 
-    page = index.store.scroll(limit=SAMPLE, with_vectors=True)
-    if not page.points:
+    points = [one for one in index.store.scroll(limit=SAMPLE, with_vectors=True).points if _is_whole(one)]
+    if not points:
         return True, "no records yet"
-    stored = np.stack([np.asarray(point.vectors[DENSE]) for point in page.points])
-    again = index.encoder.encode_document([point.payload["text"] for point in page.points])
+    stored = np.stack([np.asarray(point.vectors[DENSE]) for point in points])
+    again = index.encoder.encode_document([point.payload["text"] for point in points])
     lowest = float((stored * again).sum(1).min())
     wrong = 0
-    for point in page.points:
+    for point in points:
         code = point.vectors.get(SAE)
         expected: list[int] = []
         if isinstance(code, SparseVector):
             expected = index.space.calibration.concept_codes(code.indices, code.values).tolist()
         wrong += expected != list(point.payload[CONCEPTS])
-    seen = f"{len(page.points)} encoded again: lowest cosine {lowest:.5f}, {wrong} with other levels"
+    seen = f"{len(points)} encoded again: lowest cosine {lowest:.5f}, {wrong} with other levels"
     return lowest >= MIN_COSINE and wrong == 0, seen

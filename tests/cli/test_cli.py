@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from saeindex import __version__
+from saeindex import FeatureIndex, Record, __version__
 from saeindex.cli import main
+from saeindex.protocols import Point
 
 TEXTS = {
     "dark-matter": "Dark matter halos and the rotation curves of spiral galaxies",
@@ -240,6 +241,22 @@ def test_features_feature_info_and_doctor_answer_in_json(index: str) -> None:
     checks = called("doctor", index)["checks"]
     assert {check["name"] for check in checks} >= {"encoder", "store", "counts", "codes", "facets"}
     assert all(check["is_well"] for check in checks)
+
+
+def test_doctor_names_documents_and_points_that_are_not_whole(tmp_path: Path) -> None:
+    with FeatureIndex(tmp_path / "notes.idx") as opened:
+        opened.upsert([Record("long", "It rains in the hills. " * 20), Record("whole", "Dry.")], split=40)
+        opened.delete([opened.get(documents=["long"], include=())[1].id])
+    done = call("doctor", "notes.idx", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "1 document not complete: 'long'. Run the same" in " ".join(done.stdout.split())
+    with FeatureIndex(tmp_path / "notes.idx") as opened:
+        opened.store.upsert([Point(7, {}, {"note": "of another program"})])
+    checks = {
+        check["name"]: check for check in called("doctor", str(tmp_path / "notes.idx"), code=1)["checks"]
+    }
+    assert checks["records"]["seen"].startswith("1 points lack a part of a record: '7'")
+    assert not checks["counts"]["is_well"]
 
 
 @pytest.mark.parametrize(
