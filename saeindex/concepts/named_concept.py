@@ -7,7 +7,8 @@ evidence. Neighbours are not, which would make near records too similar. Scores 
     w = 1 / (1 + exp(-s (score - t)))
 
 where t is such that the mean is the ``share`` of records that have the concept, if this share is given.
-Records that are given as examples have a probability of 1 or 0.
+Records that are given as examples have a probability of 1 or 0. Pairs are ranked by these probabilities, or,
+without a share, by e^score: where nobody knows how many records have a concept, the best say the most.
 """
 
 from __future__ import annotations
@@ -44,8 +45,9 @@ RECIPE = Recipe(neighbours=0.0, example_words=1.5)
 SLOPE = 3.0
 # If the share is not given: the score, in standard deviations, at which the probability is 0.5.
 STANDS_OUT = 2.0
-# The weight of an example record in the rank of a pair, relative to an estimated record.
-EXAMPLE_WEIGHT = 3.0
+# The weight of an example record in the rank of a pair, relative to an estimated record; without a share the
+# score that is the most that counts, and that of an example.
+EXAMPLE_WEIGHT, MOST = 3.0, 4.5
 BLOCK = 16_384
 LEVELS = ("present", "typical", "strong")
 DO = "Write NAME=DESCRIPTION, NAME=like: ID, ID, NAME=#12,#41@strong or NAME=metadata.FIELD=VALUE."
@@ -158,10 +160,13 @@ class ConceptReader:
         scores = self.scores(concept)
         at = STANDS_OUT if concept.share is None else threshold(scores, concept.share)
         weights = 1.0 / (1.0 + np.exp(-SLOPE * (scores - at)))
-        evidence, examples = weights.copy(), np.zeros(len(weights), bool)
+        evidence, of_example = weights.copy(), EXAMPLE_WEIGHT
+        if concept.share is None:
+            evidence, of_example = np.exp(np.minimum(scores, MOST)), float(np.exp(MOST))
+        examples = np.zeros(len(weights), bool)
         for ids, known in ((concept.like, 1.0), (concept.unlike, 0.0)):
             rows = self.snapshot.rows_of(ids)
-            weights[rows], evidence[rows], examples[rows] = known, known * EXAMPLE_WEIGHT, True
+            weights[rows], evidence[rows], examples[rows] = known, known * of_example, True
         return Membership(weights, evidence, False, examples)
 
     def _recorded(self, concept: NamedConcept) -> NDArray[np.bool_]:
