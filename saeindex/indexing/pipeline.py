@@ -300,7 +300,8 @@ class Pipeline:
 
     def _of_documents(self, names: Collection[str]) -> Iterator[Point]:
         """Yield the stored records of documents; those that came with it as theirs have no hash of it."""
-        if names:
+        has_documents = names and self.store.facet(DOCUMENT, limit=1, approximate=True)
+        if has_documents:  # else the models of filters, 40 MiB, are not imported
             found = pages(
                 self.store, of_documents(names), with_payload=["record_id", DOCUMENT, DOCUMENT_HASH]
             )
