@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from saeindex.analysis.methods import AnalysisMethods
 from saeindex.collection.current import CurrentState
 from saeindex.collection.records import (
+    OR_DOCUMENT,
     check_choice,
     check_not_documents,
     delete_records,
@@ -261,7 +262,7 @@ class FeatureIndex(AnalysisMethods):
         with self._current.write() as write, self.store.turns.writing(), self._current.reading() as state:
             if ids is not None:
                 found = existing_ids(self.store, ids)
-                check_not_documents(self.store, [one for one in ids if one not in found])
+                check_not_documents(self.store, [one for one in ids if one not in found], OR_DOCUMENT)
             elif documents is not None:
                 found = record_ids(self.store, records_of(documents))
             else:
@@ -329,7 +330,8 @@ class FeatureIndex(AnalysisMethods):
             found = stored.get(ids, include)
             if len(found) < len(ids):
                 known = {one.id for one in found}
-                check_not_documents(self.store, [one for one in map(str, ids) if one not in known])
+                absent = [one for one in map(str, ids) if one not in known]
+                check_not_documents(self.store, absent, OR_DOCUMENT)
             return found
 
     def records(

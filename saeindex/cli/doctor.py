@@ -151,8 +151,10 @@ def _check_records(index: FeatureIndex) -> tuple[bool, str]:
     marked = found.documents.items()
     incomplete = list(dict.fromkeys(one for (one, mark), has in marked if has != count_in(mark)))
     if incomplete:
-        again = "Run the same `saeindex index` command again"
-        return False, f"{counted(len(incomplete), 'document')} not complete: {_named(incomplete)}. {again}"
+        why = "records of it were deleted, or a write was interrupted"
+        again = "`saeindex index` of the text writes all of it again"
+        found_of = f"{counted(len(incomplete), 'document')} not complete: {_named(incomplete)}"
+        return False, f"{found_of}: {why}. {again}"
     return True, f"all {counted(index.store.count(), 'record')} are complete"
 
 

@@ -79,7 +79,7 @@ def index(
 def _print_report(into: str, report: IndexingReport, rejects: str | None, source: str) -> None:
     from saeindex.indexing.rejects import reasons
 
-    rate = f", {report.indexed / report.seconds:,.0f} a second" if report.indexed else ""
+    rate = f", {report.records / report.seconds:,.0f} records a second" if report.records else ""
     pieces = f" (in {report.records:,} records)" if report.records > report.indexed else ""
     say(
         f"{into}: {report.indexed:,} indexed{pieces}, {report.unchanged:,} unchanged, "

@@ -129,11 +129,12 @@ def search(  # noqa: PLR0913, PLR0917  (one per field of a query)
 
 def _grouped(index: FeatureIndex, fields: dict[str, Any], context: typer.Context) -> dict[str, Any]:
     """Return the fields of a query for the best record of each document, unless they group otherwise."""
-    if "group_by" not in fields and index.state.has_documents:
+    group_by = fields.get("group_by") or (DOCUMENT if index.state.has_documents else None)
+    if group_by == DOCUMENT:
         source = context.get_parameter_source("group_size")
         is_given = source is not None and source.name == "COMMANDLINE"
-        return fields | {"group_by": DOCUMENT, "group_size": fields["group_size"] if is_given else 1}
-    return fields | {"group_by": None} if fields.get("group_by") == "none" else fields
+        fields = fields | {"group_size": fields["group_size"] if is_given else 1}
+    return fields | {"group_by": None if group_by == "none" else group_by}
 
 
 def _further(

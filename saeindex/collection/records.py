@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from saeindex.protocols import VectorStore
 
+OR_DOCUMENT = "Name it as a document (documents=[…], --document) for all of them, or give the id of one."
 LEVEL_NUMBER: dict[LevelName, int] = {"present": 0, "typical": 1, "strong": 2}
 
 
@@ -36,7 +37,7 @@ def records_of(documents: Sequence[str]) -> Filter:
     return of_documents([str(one) for one in documents])
 
 
-def check_not_documents(store: VectorStore, ids: Sequence[str]) -> None:
+def check_not_documents(store: VectorStore, ids: Sequence[str], do: str = "Give the id of one.") -> None:
     """Raise NotFoundError if one of these ids, which are of no record, is that of a document."""
     for start in range(0, len(ids), PAGE):
         page = ids[start : start + PAGE]
@@ -46,7 +47,7 @@ def check_not_documents(store: VectorStore, ids: Sequence[str]) -> None:
             raise NotFoundError(
                 f"record {document!r}",
                 f"no record has this id: it is a document, with records such as {example!r}",
-                "Name it as a document for all of them, or give the id of one.",
+                do,
             )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from saeindex.collection.records import check_not_documents
 from saeindex.collection.rows import read_rows
 from saeindex.collection.sample import CollectionSample, Neighbourhood, read_sample
 from saeindex.collection.snapshot import take_snapshot
@@ -142,6 +143,7 @@ class IndexState:
         points = [point for page in found for point in page.points]
         missing = sorted({str(i) for i in ids} - {point.payload["record_id"] for point in points})
         if missing:
+            check_not_documents(self.store, missing)
             absent = f"no record {', '.join(repr(i) for i in missing[:5])}"
             raise NotFoundError(asked, absent, "Give ids of records in the index.")
         return self.rows(points)

@@ -268,7 +268,7 @@ class Pipeline:
                 if record.id in foreign:
                     reason = f"its id is that of a piece of the document {document_in(record.id)!r}"
                 elif record.id in given:
-                    reason = "records were indexed with it as their document: delete these first"
+                    reason = "stored records came with this id as their document: delete them first"
                 else:
                     reason = self._taken(record.id, ids)
                 if reason:

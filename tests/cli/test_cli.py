@@ -249,7 +249,7 @@ def test_doctor_names_documents_and_points_that_are_not_whole(tmp_path: Path) ->
         opened.delete([opened.get(documents=["long"], include=())[1].id])
     done = call("doctor", "notes.idx", cwd=tmp_path)
     assert done.returncode == 1
-    assert "1 document not complete: 'long'. Run the same" in " ".join(done.stdout.split())
+    assert "1 document not complete: 'long': records of it were deleted" in " ".join(done.stdout.split())
     with FeatureIndex(tmp_path / "notes.idx") as opened:
         opened.store.upsert([Point(7, {}, {"note": "of another program"})])
     checks = {

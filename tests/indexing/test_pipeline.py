@@ -418,8 +418,8 @@ def test_records_that_came_with_a_document_are_changed_and_are_not_taken_for_pie
     before = contents(index)
     assert index.upsert([Record("a", LONG), Record("x", LONG)], split=20).rejected == 2
     assert contents(index) == before
-    assert {"delete these first", "is not of this document"} == {
-        reason for reason in ("delete these first", "is not of this document")
+    assert {"delete them first", "is not of this document"} == {
+        reason for reason in ("delete them first", "is not of this document")
         if any(reason in line["reason"] for line in rejects(index))
     }  # fmt: skip
 

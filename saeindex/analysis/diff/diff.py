@@ -105,6 +105,7 @@ def _told(
         strata=design.by,
         unit=design.unit,
         pairs=next((test.pairs for test in tests.values() if test.pairs is not None), None),
+        units=dict(zip(groups.names, next(iter(tests.values())).units or (), strict=False)),
         notes=(*groups.notes, *design.notes, *overlap_of(groups, design)),
         field=snapshot.field,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from math import comb
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -122,13 +123,22 @@ def findings_of(
 
 
 def power_of(test: FamilyTest, sizes: Mapping[str, int], options: DiffOptions) -> list[Detectable]:
-    """Return the detectable differences of the family, at the mean design effect; for two groups only."""
+    """Return the detectable differences of the family, at the mean design effect; for two groups only.
+
+    Where there are fewer ways to assign the units to the groups than tests, nothing is detectable.
+    """
     if len(sizes) != 2 or not len(test):
         return []
-    effect = float(np.mean(test.design))
-    n1, n2 = (size / effect for size in sizes.values())
-    threshold = test.threshold(options.alpha)
-    return [Detectable(test.evidence.family, base, detectable(base, n1, n2, threshold)) for base in BASES]
+    family, threshold = test.evidence.family, test.threshold(options.alpha)
+    if test.pairs is not None:
+        shares = [detectable(base, test.pairs, test.pairs, threshold, is_paired=True) for base in BASES]
+    elif test.units is not None and comb(sum(test.units), test.units[0]) * threshold < 1:
+        shares = [None] * len(BASES)
+    else:
+        effect = float(np.average(test.design, weights=test.support))
+        n1, n2 = (size / effect for size in sizes.values())
+        shares = [detectable(base, n1, n2, threshold) for base in BASES]
+    return [Detectable(family, base, share) for base, share in zip(BASES, shares, strict=True)]
 
 
 def method_of(design: Design, n_groups: int, options: DiffOptions) -> str:

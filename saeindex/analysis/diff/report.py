@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from saeindex.analysis.diff.charts import forest, volcano
 from saeindex.analysis.diff.results import Diff
 from saeindex.analysis.stats.choices import FAMILY, Family
+from saeindex.config import DOCUMENT
 from saeindex.report import model
 from saeindex.report.model import Block, Cell, Description, Figure, Section, describe, table
 from saeindex.report.numbers import chance, count, counted, interval, percent, points, ratio, series
@@ -57,7 +58,13 @@ def _(diff: Diff) -> Description:
 
 
 def _summary(diff: Diff) -> list[str]:
-    sizes = series([f"{size:,} records of {name}" for name, size in diff.groups.items()])
+    of_units = {
+        name: f" (from {counted(units, 'document' if diff.unit == DOCUMENT else 'unit')})"
+        for name, units in diff.units.items()
+    }
+    sizes = series(
+        [f"{size:,} records of {name}{of_units.get(name, '')}" for name, size in diff.groups.items()]
+    )
     if not len(diff):
         return [f"No difference was found between {sizes}.", "The differences that could be found are below."]
     found_in = [

@@ -151,6 +151,7 @@ class Diff(AnalysisResult):
     strata: tuple[str, ...] = ()
     unit: str | None = None
     pairs: int | None = None
+    units: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     counted_by: str = "snapshot"
     field: str = ""
@@ -179,6 +180,7 @@ class Diff(AnalysisResult):
             "field": self.field,
             "unit": self.unit,
             "pairs": self.pairs,
+            "units": dict(self.units),
             "strata": list(self.strata),
             "changes": [asdict(one) for one in self.changes],
             "confirmation": [asdict(one) for one in self.confirmation],

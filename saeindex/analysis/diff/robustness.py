@@ -11,7 +11,7 @@ import numpy as np
 
 from saeindex.analysis.diff.results import Confirmation, Hint, StratumChange
 from saeindex.analysis.stats.family_test import run_tests
-from saeindex.analysis.stats.two_by_two import two_sided
+from saeindex.analysis.stats.two_by_two import binomial_tail, two_sided
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,7 +33,8 @@ NAMED = 5
 BASES = (0.001, 0.01, 0.05, 0.2)
 ASKED = 0.8
 DRAWS, STEPS, SEED = 400, 14, 20261120
-PRIOR = 500.0
+# Hints are shrunk to the share of all records as by so many further records with that share.
+PRIOR = 10.0
 MIN_Z = 1.5
 
 
@@ -134,12 +135,22 @@ def _keys(test: FamilyTest, options: DiffOptions) -> dict[tuple[int, int], str]:
     }
 
 
-def power(first: float, second: float, n1: float, n2: float, threshold: float) -> float:
+def power(
+    first: float, second: float, n1: float, n2: float, threshold: float, is_paired: bool = False
+) -> float:
     """Return how often shares ``first`` and ``second`` give p of at most ``threshold``, by simulation.
 
-    ``n1`` and ``n2`` are records, over the design effect where they are not independent.
+    ``n1`` and ``n2`` are records, over the design effect where they are not independent; of a paired test,
+    both are the number of pairs, of one record each.
     """
     rng = np.random.default_rng(SEED)
+    if is_paired:
+        only_first, only_second = first * (1 - second), second * (1 - first)
+        up, down, _ = rng.multinomial(
+            round(n1), [only_first, only_second, 1 - only_first - only_second], DRAWS
+        ).T
+        tail = binomial_tail(up.astype(np.float64), (up + down).astype(np.float64), 0.5)
+        return float(((up > down) & (2 * tail <= threshold)).mean())
     k1 = rng.binomial(max(1, round(n1)), first, DRAWS)
     k2 = rng.binomial(max(1, round(n2)), second, DRAWS)
     p = two_sided(k1, max(1, round(n1)), k2, max(1, round(n2)))
@@ -147,17 +158,17 @@ def power(first: float, second: float, n1: float, n2: float, threshold: float) -
 
 
 @lru_cache(maxsize=256)
-def detectable(base: float, n1: float, n2: float, threshold: float) -> float | None:
+def detectable(base: float, n1: float, n2: float, threshold: float, is_paired: bool = False) -> float | None:
     """Return the share of the first group that differs significantly from ``base`` with power 0.8.
 
     None if even a share of 1 is not enough.
     """
-    if power(1.0, base, n1, n2, threshold) < ASKED:
+    if power(1.0, base, n1, n2, threshold, is_paired) < ASKED:
         return None
     low, high = base, 1.0
     for _ in range(STEPS):
         middle = (low + high) / 2 if low > high / 4 else np.sqrt(max(low, 1e-6) * high)
-        if power(float(middle), base, n1, n2, threshold) >= ASKED:
+        if power(float(middle), base, n1, n2, threshold, is_paired) >= ASKED:
             high = float(middle)
         else:
             low = float(middle)
@@ -200,7 +211,7 @@ def hints_of(
 
 def _log_odds(counts: Doubles, sizes: Doubles, support: Doubles) -> tuple[Doubles, Doubles]:
     """Return the z-score and the log-odds of each group against the others (G, f)."""
-    prior = PRIOR * support / max(1.0, float(support.sum()))
+    prior = PRIOR * support / sizes.sum()
     ours, theirs = counts + prior, support - counts + prior
     n_ours, n_theirs = sizes + PRIOR, sizes.sum() - sizes + PRIOR
     odds = np.log(ours / np.maximum(n_ours - ours, 1e-9))

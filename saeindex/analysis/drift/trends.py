@@ -9,7 +9,13 @@ import numpy as np
 from saeindex.analysis.diff.findings import headlines, illustrated
 from saeindex.analysis.diff.results import Finding
 from saeindex.analysis.drift.results import Kind, Trend
-from saeindex.analysis.stats.stratified import SMALL_TAIL, StratifiedCounts, compare_groups, interval_of_test
+from saeindex.analysis.stats.stratified import (
+    SMALL_TAIL,
+    StratifiedCounts,
+    agreeing,
+    compare_groups,
+    interval_of_test,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -66,6 +72,7 @@ def _described(test: TrendTest, periods: Periods, column: int, alpha: float) -> 
     else:
         step = _step(own, at, test.splits.design[[column]])
         fitted, effect, low, high = _stepped(own, at), step.effect, step.low, step.high
+    low, high = agreeing(test.p[[column]], effect, low, high)
     change, ends = float(effect[0]), (float(np.maximum(low[0], -1)), float(np.minimum(high[0], 1)))
     return Trend(
         family=test.evidence.family,

@@ -34,7 +34,8 @@ class FamilyTest:
     """The tests of one family (t,), and ``q``, their false discovery rates within it.
 
     ``shares`` (G, f) are each group's, ``support`` (f,) the records with it, ``design`` (f,) the design
-    effects; ``pairs`` counts the units that a paired test compares, None elsewhere.
+    effects; ``pairs`` counts the units that a paired test compares, ``units`` those of each group (G,) in
+    another test of units; None elsewhere.
     """
 
     evidence: Evidence
@@ -44,6 +45,7 @@ class FamilyTest:
     q: Doubles
     design: Doubles
     pairs: int | None = None
+    units: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.q)
@@ -77,7 +79,8 @@ def run_tests(
     counts, effects = totals.counted(totals.groups)
     found = compared(counts, effects, totals.tails if totals.has_units else None)
     q = adjusted(found.tested.p, method)
-    return FamilyTest(evidence, counts.shares, counts.support, found, q, effects)
+    units = tuple(np.bincount(totals.groups, minlength=n_groups).tolist()) if totals.has_units else None
+    return FamilyTest(evidence, counts.shares, counts.support, found, q, effects, units=units)
 
 
 def run_counted(evidence: Evidence, counts: StratifiedCounts, method: Correction) -> FamilyTest:

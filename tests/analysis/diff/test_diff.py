@@ -169,6 +169,37 @@ def test_the_detectable_difference_falls_with_more_records(papers: FeatureIndex)
     assert of_many is not None and (of_few or 1.0) > of_many
 
 
+def test_what_could_be_found_is_said_of_documents(
+    tmp_path: Path, space: FeatureSpace, session_encoder: RecordingEncoder
+) -> None:
+    with FeatureIndex.create(tmp_path / "long.idx", space, encoder=session_encoder) as index:
+        index.upsert(replace(one, document=f"d{n % 20}") for n, one in enumerate(sample_records(240, seed=3)))
+        one = index.diff(groups={"one": 'document = "d3"', "others": 'document != "d3"'})
+        assert one.units == {"one": 1, "others": 19}
+        assert {each.share for each in one.power} == {None}, "one of 20 documents cannot pass many tests"
+        assert "12 records of one (from 1 document)" in str(one)
+        topics = index.diff(MUSIC, OTHERS, paired=True)
+        assert topics.pairs and topics.unit == "document"
+        alone = index.diff(MUSIC, OTHERS, unit=None)
+        assert len(topics.power) == len(alone.power) > 0
+        for by_pairs, by_records in zip(topics.power, alone.power, strict=True):
+            assert by_pairs.share is None or by_pairs.share > (by_records.share or 1)
+
+
+def test_a_hint_is_for_the_group_that_has_it_more_however_small(papers: FeatureIndex) -> None:
+    few = f"{MUSIC} AND metadata.year < 2003"
+    groups = {"few": few, "others": f"NOT ({few})"}
+    found = papers.diff(groups=groups, families=("concepts",), alpha=1e-9, hints=20)
+    assert 5 <= found.groups["few"] < 25
+    assert {one.group for one in found.hints} == {"few", "others"} or len(found.hints) > 10
+    for one in found.hints:
+        own, other = (
+            papers.count(f"({where}) AND typical(#{one.key})") / found.groups[name]
+            for name, where in groups.items()
+        )
+        assert one.log_odds > 0 and (own > other) == (one.group == "few")
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [

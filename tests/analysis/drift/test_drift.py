@@ -236,6 +236,22 @@ def test_a_year_of_one_speech_is_the_unit(space: FeatureSpace) -> None:
     assert len(found) == 0 < len(naive)
 
 
+def test_an_interval_agrees_with_its_test_where_one_document_decides(space: FeatureSpace) -> None:
+    rng = np.random.default_rng(0)
+    document = np.repeat(np.arange(26), rng.integers(8, 60, 26))
+    share = rng.random((26, 40)) * 0.01
+    for column in share.T:
+        column[rng.choice(6, 2, replace=False)] += 0.15 + rng.random() * 0.6
+    has = rng.random((len(document), 40)) < share[document]
+    metadata = [{"year": 1900 + 4 * int(one), "document": int(one)} for one in document]
+    snapshot = made_snapshot(space, has, unlike_features(space, 40), metadata=metadata)
+    options = DriftOptions(unit="metadata.document", families=("concepts",))
+    found = drift(snapshot, "metadata.year", options=options)
+    assert len(found) > 5 and {one.kind for one in found} >= {"change"}
+    for one in found:
+        assert one.p <= 0.05 and (one.ci[0] > 0 or one.ci[1] < 0), (one.p, one.ci)
+
+
 def test_periods_come_from_numbers_dates_and_orders(space: FeatureSpace) -> None:
     days = [f"20{year}-0{month}-15" for year in (20, 21, 22, 23) for month in (2, 5, 8)] * 30
     metadata = [{"day": day, "model": f"v{i % 4}", "number": i} for i, day in enumerate(days)]
