@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from qdrant_client import QdrantClient
@@ -269,6 +270,33 @@ def test_what_another_process_of_ours_wrote_is_seen(
         other.delete(["doc-2"])
         time.sleep(0.3)
         assert one.plan("x").total == 68
+
+
+@pytest.mark.skipif("QDRANT_URL" not in os.environ, reason="set QDRANT_URL to run this on a Qdrant server")
+def test_a_server_s_index_is_one_for_two_processes_within_five_seconds(small: FeatureSpace) -> None:
+    name, encoder = f"saeindex-test-{uuid4().hex}", RandomEncoder(small.encoder)
+    url, key = os.environ["QDRANT_URL"], os.environ.get("QDRANT_API_KEY")
+    clients = [QdrantClient(url=url, api_key=key, timeout=60) for _ in range(2)]
+    try:
+        one, other = (FeatureIndex(name, space=small, client=each, encoder=encoder) for each in clients)
+        one.upsert(sample_records(70), learn_names=False)
+        other.upsert([Record("long", "It rains in the hills. " * 20)], split=40)
+        count = len(other)
+        written = time.monotonic()
+        while one.plan("x").total != count or one.revision != other.revision:
+            assert time.monotonic() - written < 5
+            time.sleep(0.1)
+        other.rename(5, "a name")
+        one.delete(documents=["long"])  # keeps the name that it has not seen yet
+        assert (len(one), one.feature(5).label) == (70, "a name")
+        with watched() as notes:
+            assert one.search("rain", where="#7", limit=3).revision == one.revision
+        assert "count" not in {note.action for note in notes}
+        assert not one.manifest.is_being_written
+    finally:
+        clients[0].delete_collection(name)
+        for client in clients:
+            client.close()
 
 
 def test_what_another_program_wrote_is_seen_after_a_refresh(small: FeatureSpace) -> None:
