@@ -10,6 +10,7 @@ import typer
 
 from saeindex.cli.output import Json, Url, print_json, say
 from saeindex.config import DEFAULT_SPACE
+from saeindex.report.numbers import counted
 
 if TYPE_CHECKING:
     from saeindex.indexing.pipeline import IndexingReport
@@ -62,13 +63,15 @@ def index(
 
         torch.set_num_threads(workers)
     with FeatureIndex(into, space=space, url=url, fields=tuple(fields)) as opened:
+        before = len(opened)
         report = opened.upsert(what, split=split, columns=columns, batch_size=batch_size, progress=True)
         most = opened.encoder.max_tokens
+        replaced = before + report.records - len(opened)
         rejects = str(opened.rejects_path) if report.rejected else None
     if as_json:
-        print_json({"index": into, **asdict(report), "rejects": rejects})
+        print_json({"index": into, **asdict(report), "replaced": replaced, "rejects": rejects})
     else:
-        _print_report(into, report, rejects, source.name)
+        _print_report(into, report, replaced, rejects, source.name)
         if report.truncated:
             texts = f"{report.truncated:,} texts are longer than the {most} tokens that the encoder reads"
             say(f"Warning: {texts}. Use --split {most}, or the rest of them is not found.", is_error=True)
@@ -76,11 +79,13 @@ def index(
         raise typer.Exit(1)
 
 
-def _print_report(into: str, report: IndexingReport, rejects: str | None, source: str) -> None:
+def _print_report(into: str, report: IndexingReport, replaced: int, rejects: str | None, source: str) -> None:
     from saeindex.indexing.rejects import reasons
 
     rate = f", {report.records / report.seconds:,.0f} records a second" if report.records else ""
-    pieces = f" (in {report.records:,} records)" if report.records > report.indexed else ""
+    parts = [f"in {counted(report.records, 'record')}"] if report.records > report.indexed else []
+    parts += [f"in place of {counted(replaced, 'record')}"] if replaced else []
+    pieces = f" ({', '.join(parts)})" if parts else ""
     say(
         f"{into}: {report.indexed:,} indexed{pieces}, {report.unchanged:,} unchanged, "
         f"{report.rejected:,} rejected in {report.seconds:.1f} s{rate}"
