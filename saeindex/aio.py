@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, ca
 from saeindex.config import DEFAULT_SPACE
 from saeindex.errors import InvalidInputError
 from saeindex.index import FeatureIndex
+from saeindex.stores.base import closed_error
 
 if TYPE_CHECKING:
     from qdrant_client import AsyncQdrantClient, QdrantClient
@@ -131,7 +132,12 @@ class AsyncFeatureIndex:
 
     async def run(self, call: Callable[[], R]) -> R:
         """Run ``call`` on a worker thread and return its result."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+        loop = asyncio.get_running_loop()
+        try:
+            running = loop.run_in_executor(self._threads, call)
+        except RuntimeError:  # the threads take no more
+            raise closed_error("a call") from None
+        return await running
 
     baseline = _awaited(FeatureIndex.baseline)
     cluster = _awaited(FeatureIndex.cluster)

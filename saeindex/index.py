@@ -362,7 +362,8 @@ class FeatureIndex(AnalysisMethods):
         """Write the records, or those that match, to a ``.jsonl`` or ``.parquet`` file; return their number.
 
         ``include`` names what is written besides ids, documents, texts and metadata: ``"concepts"``,
-        ``"vectors"``. The file appears when it is complete. Indexed again, it changes nothing.
+        ``"vectors"``. The file appears when it is complete; of no records none is written, and one of that
+        name stays. Indexed again, it changes nothing.
         """
         check_outside(self.folder, Path(path), "an export")
         with self._current.reading() as state:

@@ -99,6 +99,8 @@ def test_a_closed_index_is_closed(
             running = [asyncio.ensure_future(index.search("copper")) for _ in range(20)]
             await asyncio.sleep(0)
         assert all(len(hits) == 5 for hits in await asyncio.gather(*running))
+        with pytest.raises(StorageError, match="it was closed"):
+            await index.search("copper")
         return index.index
 
     with pytest.raises(StorageError, match="closed"):

@@ -111,6 +111,7 @@ def search(  # noqa: PLR0913, PLR0917  (one per field of a query)
     given = locals()  # the options have the names of the query's fields
     fields = {name: given[name] for name in Query.__dataclass_fields__ if given.get(name) is not None}
     fields |= {"query_filter": _parse_filter(filter_json), "feedback": read_feedback(feedback_file)}
+    fields = {name: value for name, value in fields.items() if not _is_idle_setting(name, fields, context)}
     with FeatureIndex.open(index, url=url) as opened:
         query = Query(**_grouped(opened, fields, context))
         query = judged(opened, query, accept or (), reject or ()) if accept or reject else query
@@ -125,6 +126,16 @@ def search(  # noqa: PLR0913, PLR0917  (one per field of a query)
         _print(hits, further, not analyze and (plan or bool(where or steer)))
     if not hits:
         raise typer.Exit(1)
+
+
+def _is_idle_setting(name: str, fields: dict[str, Any], context: typer.Context) -> bool:
+    """Return whether a setting is the default of an option that does nothing here."""
+    from saeindex.search.checks import PARTNERS
+
+    source = context.get_parameter_source(name)
+    is_setting = source is not None and source.name == "DEFAULT_MAP"
+    partner, _ = PARTNERS.get(name, ("", None))
+    return is_setting and bool(partner) and not fields.get(partner)
 
 
 def _grouped(index: FeatureIndex, fields: dict[str, Any], context: typer.Context) -> dict[str, Any]:

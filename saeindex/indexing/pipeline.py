@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from saeindex.config import DOCUMENT
-from saeindex.errors import InvalidPointError
+from saeindex.errors import InvalidPointError, SaeIndexError
 from saeindex.indexing.points import (
     CONTENT_HASH,
     DOCUMENT_HASH,
@@ -36,6 +36,7 @@ from saeindex.indexing.points import (
     point_id,
 )
 from saeindex.indexing.rejects import RejectsFile
+from saeindex.indexing.sources.values import MAX_ID_CHARACTERS
 from saeindex.indexing.split import document_in, piece_id, split_record
 from saeindex.protocols import Rejected
 from saeindex.stores.base import pages
@@ -171,7 +172,8 @@ class Pipeline:
             encoded.put(None)
             writer.join()
             reader.join()
-            self.store.flush()
+            with nullcontext() if written.error is None else suppress(SaeIndexError):
+                self.store.flush()
         if written.error is not None:
             raise written.error
         return written.report(time.perf_counter() - started)
@@ -269,6 +271,8 @@ class Pipeline:
                     reason = f"its id is that of a piece of the document {document_in(record.id)!r}"
                 elif record.id in given:
                     reason = "stored records came with this id as their document: delete them first"
+                elif len(ids[-1]) > MAX_ID_CHARACTERS:
+                    reason = f"an id of its pieces has {len(ids[-1])} characters, above {MAX_ID_CHARACTERS}"
                 else:
                     reason = self._taken(record.id, ids)
                 if reason:
@@ -294,12 +298,12 @@ class Pipeline:
         return {document: count for document, count in counts.items() if found[document] == count}
 
     def _given(self, names: Sequence[str]) -> set[str]:
-        """Return the documents that have records which no split made: they came with it as their document."""
-        found = self._of_documents(names)
-        return {str(point.payload[DOCUMENT]) for point in found if DOCUMENT_HASH not in point.payload}
+        """Return the documents that have records with ids of their own, which came with them."""
+        found = [point.payload for point in self._of_documents(names)]
+        return {str(one[DOCUMENT]) for one in found if document_in(one["record_id"]) != one[DOCUMENT]}
 
     def _of_documents(self, names: Collection[str]) -> Iterator[Point]:
-        """Yield the stored records of documents; those that came with it as theirs have no hash of it."""
+        """Yield the stored records of documents."""
         has_documents = names and self.store.facet(DOCUMENT, limit=1, approximate=True)
         if has_documents:  # else the models of filters, 40 MiB, are not imported
             found = pages(
@@ -395,7 +399,8 @@ class Pipeline:
         sources = split | {one.record.id for one in records if one.record.document is None}
         former = [point_id(one) for one in split - new]  # the whole text as one record
         for point in self._of_documents(sources):
-            if DOCUMENT_HASH in point.payload and point.payload["record_id"] not in new:
+            is_piece = point.payload[DOCUMENT] in split or DOCUMENT_HASH in point.payload
+            if is_piece and point.payload["record_id"] not in new:
                 former.append(str(point.id))
         self.store.delete(former)
 

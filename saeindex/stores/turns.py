@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class OwnTurns:
-    """Many readers or one writer at a time; a writer that waits goes before readers that come later.
+    """Many readers or one writer at a time, in the order in which they come.
 
     Within its turn a thread may begin further ones: a reader as a reader, a writer as either.
     """
@@ -20,7 +21,8 @@ class OwnTurns:
     def __init__(self) -> None:
         """Start without anybody."""
         self._changed = threading.Condition()
-        self._readers = self._waiting = self._depth = 0
+        self._waiting: deque[object] = deque()
+        self._readers = self._depth = 0
         self._writer: int | None = None
         self._own = threading.local()
 
@@ -30,8 +32,7 @@ class OwnTurns:
         depth = getattr(self._own, "depth", 0)
         with self._changed:
             if not depth and self._writer != threading.get_ident():
-                while self._writer is not None or self._waiting:
-                    self._changed.wait()
+                self._wait(lambda: self._writer is None)
             self._readers += 1
         self._own.depth = depth + 1
         try:
@@ -50,13 +51,7 @@ class OwnTurns:
             if self._writer != me:
                 # A reader that waits for itself to end would wait for ever.
                 assert not getattr(self._own, "depth", 0)  # noqa: S101
-                self._waiting += 1
-                try:
-                    while self._writer is not None or self._readers:
-                        self._changed.wait()
-                finally:  # also after Ctrl-C: readers that come later would wait for this writer for ever
-                    self._waiting -= 1
-                    self._changed.notify_all()
+                self._wait(lambda: self._writer is None and not self._readers)
                 self._writer = me
             self._depth += 1
         try:
@@ -67,6 +62,17 @@ class OwnTurns:
                 if not self._depth:
                     self._writer = None
                     self._changed.notify_all()
+
+    def _wait(self, is_free: Callable[[], bool]) -> None:
+        """Wait until all that came before have begun, and the collection is free for this turn."""
+        place = object()
+        self._waiting.append(place)
+        try:
+            while self._waiting[0] is not place or not is_free():
+                self._changed.wait()
+        finally:  # also after Ctrl-C: those that come later would wait for this one for ever
+            self._waiting.remove(place)
+            self._changed.notify_all()
 
 
 def reading_all(stores: Iterable[VectorStore]) -> ExitStack:

@@ -243,6 +243,19 @@ def test_features_feature_info_and_doctor_answer_in_json(index: str) -> None:
     assert all(check["is_well"] for check in checks)
 
 
+def test_a_setting_that_needs_another_option_is_idle_without_it(
+    index: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAEINDEX_LEVEL", "strong")
+    assert call("search", index, "galaxies").returncode == 0
+    faint = called("search", index, "galaxies")["hits"][0]["features"][-1]["id"]
+    search = ("search", index, "galaxies", "--where", f"NOT #{faint}")
+    by_setting, by_option = (called(*search, *more)["hits"] for more in ((), ("--level", "strong")))
+    assert by_setting == by_option != called(*search, "--level", "present")["hits"]
+    done = call("search", index, "galaxies", "--level", "typical")
+    assert done.returncode == 2 and "no where" in done.stderr
+
+
 def test_doctor_names_documents_and_points_that_are_not_whole(tmp_path: Path) -> None:
     with FeatureIndex(tmp_path / "notes.idx") as opened:
         opened.upsert([Record("long", "It rains in the hills. " * 20), Record("whole", "Dry.")], split=40)

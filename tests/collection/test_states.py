@@ -424,6 +424,30 @@ def test_a_reader_sees_no_write_and_a_writer_goes_before_later_readers() -> None
     assert order == ["first", "writer", "later"]
 
 
+@pytest.mark.parametrize("other", ["reading", "writing"])
+def test_a_thread_that_writes_in_a_loop_lets_the_others_come_between(other: str) -> None:
+    turns, is_over, done = OwnTurns(), threading.Event(), list[int]()
+
+    def loop() -> None:
+        while not is_over.is_set():
+            with turns.writing():
+                pass
+
+    def few() -> None:
+        for number in range(20):
+            with getattr(turns, other)():
+                done.append(number)
+
+    threads = [threading.Thread(target=work, daemon=True) for work in (loop, few)]
+    for thread in threads:
+        thread.start()
+    threads[1].join(5)
+    is_over.set()
+    assert len(done) == 20
+    for thread in threads:
+        thread.join(PATIENCE_S)
+
+
 def test_readers_of_two_collections_do_not_wait_for_each_other_for_ever() -> None:
     class Held:
         def __init__(self) -> None:

@@ -416,12 +416,34 @@ def test_records_that_came_with_a_document_are_changed_and_are_not_taken_for_pie
         index.upsert([Record("a", "a summary"), changed, given[1]], batch_size=size)
         assert len(index) == 5
     before = contents(index)
-    assert index.upsert([Record("a", LONG), Record("x", LONG)], split=20).rejected == 2
+    assert index.upsert([Record("z", LONG), Record("x", LONG)], split=20).rejected == 2
     assert contents(index) == before
     assert {"delete them first", "is not of this document"} == {
         reason for reason in ("delete them first", "is not of this document")
         if any(reason in line["reason"] for line in rejects(index))
     }  # fmt: skip
+    index.upsert([Record("a", LONG)], split=20)  # the ids of pieces are those of a split
+    assert "".join(one.text for one in index.get(documents=["a"], include=())) == LONG
+    assert "a" not in index
+
+
+def test_an_index_made_of_an_export_is_updated_from_the_source(index: FeatureIndex, tmp_path: Path) -> None:
+    index.upsert([Record("a", LONG), Record("b", "Short.")], split=20)
+    index.export(tmp_path / "all.jsonl")
+    with FeatureIndex.create(tmp_path / "again", index.space, encoder=index.encoder) as again:
+        again.upsert(tmp_path / "all.jsonl")
+        assert contents(again) != contents(index)
+        assert again.upsert([Record("a", LONG), Record("b", "Short, but new.")], split=20).indexed == 2
+        index.upsert([Record("b", "Short, but new.")], split=20)
+        assert contents(again) == contents(index)
+        assert again.upsert([Record("a", LONG[:50])], split=20).records == 1
+        assert again.count('document = "a"') == 1
+
+
+def test_an_id_that_is_too_long_with_the_number_of_a_piece_is_rejected(index: FeatureIndex) -> None:
+    report = index.upsert([Record("L" * 511, LONG), Record("M" * 500, LONG)], split=20)
+    assert (report.indexed, report.rejected) == (1, 1)
+    assert "an id of its pieces has 513 characters, above 512" in rejects(index)[-1]["reason"]
 
 
 def test_a_new_version_that_the_store_refuses_changes_nothing(
