@@ -266,7 +266,8 @@ class QdrantStore(BaseStore):
             found = self._client.facet(
                 self._collection, key, counted, limit=count, exact=exact, **self._options
             )
-            return [(hit.value, hit.count) for hit in found.hits]
+            # Servers list values that no point has any more, with a count of 0.
+            return [(hit.value, hit.count) for hit in found.hits if hit.count]
 
         found = hits(limit)
         if all(type(value) is value_type for value, _ in found):
