@@ -318,7 +318,7 @@ class FeatureIndex(AnalysisMethods):
     ) -> list[StoredRecord]:
         """Return records in the order of ``ids``, with the parts in ``include``; absent ids are left out.
 
-        With ``documents`` instead, all records of each, in their order. NotFoundError for an absent id that
+        With ``documents`` instead, all records of each: pieces by number, others by id. NotFoundError for an absent id that
         is a document.
         """
         check_choice(ids, documents, False, "get")

@@ -70,10 +70,14 @@ def _(found: Correlations) -> Description:
 def _pair_method(found: Correlations) -> list[str]:
     units = "Each record counts as independent of all others."
     if found.units < found.records:
-        units = f"{found.units:,} of the records are independent; those that belong together count as one."
+        units = (
+            f"The records are of {found.units:,} independent units (documents, authors or prompts), each of "
+            f"which counts as one record: a pair needs {found.min_support} of them, observed or expected."
+        )
     correction = f"({CORRECTION[found.method]}) among all tested pairs, controlled at {found.alpha:g}"
     rate = f"q is the false discovery rate {correction}."
-    level = f" A concept counts where it is at least {found.level}." if found.level else ""
+    by_level = found.level and found.level != "named"
+    level = f" A concept counts where it is at least {found.level}." if by_level else ""
     removed = "; ".join(f"{count:,}: {reason}" for reason, count in found.removed.items())
     left_out = f"Uninformative pairs were left out: {removed}." if removed else ""
     return [f"{units} {rate}{level}", left_out]
