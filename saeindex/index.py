@@ -14,6 +14,7 @@ from saeindex.collection.records import (
     OR_DOCUMENT,
     check_choice,
     check_not_documents,
+    check_not_records,
     delete_records,
     existing_ids,
     record_ids,
@@ -265,6 +266,8 @@ class FeatureIndex(AnalysisMethods):
                 check_not_documents(self.store, [one for one in ids if one not in found], OR_DOCUMENT)
             elif documents is not None:
                 found = record_ids(self.store, records_of(documents))
+                if not found:
+                    check_not_records(self.store, documents)
             else:
                 found = record_ids(self.store, planner_of(state).condition(where, query_filter))
             if found:
@@ -318,14 +321,16 @@ class FeatureIndex(AnalysisMethods):
     ) -> list[StoredRecord]:
         """Return records in the order of ``ids``, with the parts in ``include``; absent ids are left out.
 
-        With ``documents`` instead, all records of each: pieces by number, others by id. NotFoundError for an absent id that
-        is a document.
+        With ``documents`` instead, all records of each: pieces by number, others by id. NotFoundError for an
+        absent id that is a document, and for an absent document that is an id.
         """
         check_choice(ids, documents, False, "get")
         with self._current.reading() as state:
             stored = stored_of(state)
             if documents is not None:
-                return stored.of_documents(documents, include)
+                pieces = stored.of_documents(documents, include)
+                check_not_records(self.store, {*map(str, documents)} - {one.document for one in pieces})
+                return pieces
             assert ids is not None  # noqa: S101 - checked
             found = stored.get(ids, include)
             if len(found) < len(ids):

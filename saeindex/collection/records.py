@@ -51,6 +51,13 @@ def check_not_documents(store: VectorStore, ids: Sequence[str], do: str = "Give 
             )
 
 
+def check_not_records(store: VectorStore, documents: Iterable[str]) -> None:
+    """Raise NotFoundError if one of these names, which are of no document, is the id of a record."""
+    if known := sorted(existing_ids(store, documents)):
+        found = "no record is of this document: it is the id of a record"
+        raise NotFoundError(f"document {known[0]!r}", found, "Give it as an id.")
+
+
 def check_choice(ids: object, documents: object, has_condition: bool, asked: str = "delete") -> None:
     """Raise InvalidInputError unless records are selected in one way: ids, documents or a condition."""
     given = [ids is not None, documents is not None, has_condition]

@@ -71,6 +71,12 @@ def test_an_absent_id_that_is_a_document_is_said_to_be_one(index: FeatureIndex) 
     for one in (lambda: index.get(["doc-1", "long"]), lambda: index.delete(["long", "absent"])):
         with pytest.raises(NotFoundError, match=r"record 'long': .*it is a document, with records such as"):
             one()
+    for one in (lambda: index.get(documents=["long", "doc-1"]), lambda: index.delete(documents=["doc-1"])):
+        with pytest.raises(
+            NotFoundError, match="document 'doc-1': no record is of this document: it is the id"
+        ):
+            one()
+    assert index.get(documents=["nothing"]) == [] and index.delete(documents=["nothing"]) == 0
     with pytest.raises(InvalidInputError, match="several ways"):
         index.get(["doc-1"], documents=["long"])
     with pytest.raises(InvalidInputError, match="nothing to select by"):
