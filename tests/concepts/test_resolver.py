@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 
 from saeindex import FeatureIndex, FeatureSpace, Record
+from saeindex.collection.state import IndexState
 from saeindex.concepts.cover import likely, meant_from
 from saeindex.concepts.inference import Asked, infer, pool_of
 from saeindex.concepts.resolver import RECIPE, SAID_OF_SETS, Resolver, said_by
@@ -60,8 +60,8 @@ def test_a_weak_label_counts_only_by_the_evidence_of_the_records(
     galaxy = next(feature for feature, label in enumerate(space.labels) if label.text == "galaxy")
     labels = list(space.labels)
     labels[galaxy] = replace(labels[galaxy], trust=0.5)
-    collection = copy(papers.state)
-    collection.space = replace(space, labels=tuple(labels))
+    state, doubted = papers.state, replace(space, labels=tuple(labels))
+    collection = IndexState(state.store, state.manifest, doubted, state.encode, lambda: papers.encoder)
     found = Resolver(collection).resolve("galaxy")
     assert found.resolved == "best"
     assert all(not match.is_weak for match in found.features)
