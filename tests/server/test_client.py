@@ -103,7 +103,7 @@ ASKED: dict[str, Callable[[Any], Any]] = {
     "feature": lambda index: index.feature(7),
     "companions": lambda index: index.companions(index.features("rain", 1)[0].id),
     "get": lambda index: index.get(["doc-1", "doc-2", "none"]),
-    "get of documents": lambda index: index.get(documents=["doc-1"]),
+    "get of documents": lambda index: index.get(documents=["none"]),
     "count": lambda index: index.count(MUSIC),
     "len": len,
     "fields": lambda index: index.metadata_fields(),
