@@ -491,9 +491,13 @@ def test_a_writer_that_is_interrupted_while_it_waits_holds_nobody_up() -> None:
     thread = threading.Thread(target=reader, daemon=True)
     thread.start()
     reads.wait(PATIENCE_S)
-    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
-    with pytest.raises(KeyboardInterrupt), turns.writing():
-        pass
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a run in the background ignores it
+    try:
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt), turns.writing():
+            pass
+    finally:
+        signal.signal(signal.SIGINT, before)
     last = threading.Thread(target=later, daemon=True)
     last.start()
     last.join(5)
