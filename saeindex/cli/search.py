@@ -132,18 +132,21 @@ def _is_idle_setting(name: str, fields: dict[str, Any], context: typer.Context) 
     """Return whether a setting is the default of an option that does nothing here."""
     from saeindex.search.checks import PARTNERS
 
-    source = context.get_parameter_source(name)
-    is_setting = source is not None and source.name == "DEFAULT_MAP"
     partner, _ = PARTNERS.get(name, ("", None))
-    return is_setting and bool(partner) and not fields.get(partner)
+    return bool(partner) and not fields.get(partner) and _source(context, name) == "DEFAULT_MAP"
+
+
+def _source(context: typer.Context, name: str) -> str | None:
+    """Return where the value of an option comes from: "COMMANDLINE", "DEFAULT_MAP" (a setting), "DEFAULT"."""
+    source = context.get_parameter_source(name)
+    return None if source is None else source.name
 
 
 def _grouped(index: FeatureIndex, fields: dict[str, Any], context: typer.Context) -> dict[str, Any]:
     """Return the fields of a query for the best record of each document, unless they group otherwise."""
     group_by = fields.get("group_by") or (DOCUMENT if index.state.has_documents else None)
     if group_by == DOCUMENT:
-        source = context.get_parameter_source("group_size")
-        is_given = source is not None and source.name == "COMMANDLINE"
+        is_given = _source(context, "group_size") == "COMMANDLINE"
         fields = fields | {"group_size": fields["group_size"] if is_given else 1}
     return fields | {"group_by": None if group_by == "none" else group_by}
 

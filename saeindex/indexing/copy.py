@@ -56,7 +56,7 @@ from saeindex.indexing.points import (
     point_id,
     stored_record,
 )
-from saeindex.indexing.split import piece_id
+from saeindex.indexing.split import is_cut, piece_id
 from saeindex.protocols import Point
 from saeindex.signatures import check_kind
 from saeindex.stores.base import pages
@@ -570,10 +570,7 @@ class _Converter:
     def _is_truncated(self, point: Point, record: Record) -> bool:
         if "passage" not in point.payload and not self.is_encoded:
             return bool(point.payload.get(TRUNCATED))
-        encoder = self.opened()
-        most = encoder.max_tokens
-        texts = (record.text, *record.fields.values())
-        return any(len(one.encode()) > most and len(encoder.token_spans(one)) > most for one in texts)
+        return any(is_cut(text, self.opened()) for text in (record.text, *record.fields.values()))
 
 
 def _is_kept(key: str) -> bool:

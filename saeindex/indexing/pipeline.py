@@ -37,7 +37,7 @@ from saeindex.indexing.points import (
 )
 from saeindex.indexing.rejects import RejectsFile
 from saeindex.indexing.sources.values import MAX_ID_CHARACTERS
-from saeindex.indexing.split import document_in, piece_id, split_record
+from saeindex.indexing.split import document_in, is_cut, piece_id, split_record
 from saeindex.protocols import Rejected
 from saeindex.stores.base import pages
 from saeindex.stores.point_checks import check_points
@@ -321,11 +321,7 @@ class Pipeline:
 
     def _prepared(self, record: Record, digest: str, mark: str | None = None) -> PreparedRecord:
         texts = [*record.fields.values(), *([record.text] if mark is None else [])]
-        return PreparedRecord(record, digest, mark, any(map(self._is_cut, texts)))
-
-    def _is_cut(self, text: str) -> bool:
-        most = self.encoder.max_tokens
-        return len(text.encode()) > most and len(self.encoder.token_spans(text)) > most
+        return PreparedRecord(record, digest, mark, any(is_cut(text, self.encoder) for text in texts))
 
     def _encode(self, window: _Window) -> _Encoded:
         texts = [text for one in window.records for text in one.texts(self.fields)]

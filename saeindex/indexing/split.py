@@ -36,6 +36,12 @@ def document_in(record_id: str) -> str | None:
     return found[1] if found else None
 
 
+def is_cut(text: str, encoder: TextEncoder) -> bool:
+    """Return whether a text is longer than the encoder reads; a token has a byte at least."""
+    most = encoder.max_tokens
+    return len(text.encode()) > most and len(encoder.token_spans(text)) > most
+
+
 def check_split(split: object, encoder: Callable[[], TextEncoder]) -> None:
     """Raise InvalidInputError for a number of tokens that texts cannot be split into."""
     if split is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Self
@@ -41,7 +40,7 @@ ALL_VALUES = 2**31 - 1
 BEAM = 1_000
 STALE_AFTER = 4.0
 # The lock of each client in local mode, which no two threads may use at once, and the turns of collections.
-_LOCAL: WeakKeyDictionary[QdrantClient, tuple[threading.RLock, defaultdict[str, OwnTurns]]]
+_LOCAL: WeakKeyDictionary[QdrantClient, tuple[threading.RLock, dict[str, OwnTurns]]]
 _LOCAL = WeakKeyDictionary()
 
 
@@ -69,8 +68,8 @@ class QdrantStore(BaseStore):
         self._options: dict[str, Any] = {} if timeout is None else {"timeout": timeout}
         self._owns_client, self._closed = owns_client, False
         if is_local(client):  # several handles may have one client
-            self._mutex, turns = _LOCAL.setdefault(client, (threading.RLock(), defaultdict(OwnTurns)))
-            self.turns = turns[collection]
+            self._mutex, turns = _LOCAL.setdefault(client, (threading.RLock(), {}))
+            self.turns = turns.setdefault(collection, OwnTurns())
         else:
             self._mutex = contextlib.nullcontext()  # the HTTP client is thread-safe, and calls overlap
             self.turns = NoTurns()
