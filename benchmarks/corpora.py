@@ -19,7 +19,7 @@ from saeindex.collection.rows import Rows
 from saeindex.collection.sample import Neighbourhood
 from saeindex.concepts.resolver import said_by
 from saeindex.config import DEFAULT_SPACE, DENSE, SAE
-from saeindex.index import planner_of
+from saeindex.operations.search import searcher_of
 from saeindex.stores.base import pages
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Corpus:
 
     def said(self, query: int) -> dict[int, float]:
         """Return the evidence of the features whose names say a description."""
-        return said_by(planner_of(self.index.state).resolver.named(self.text(query)))
+        return said_by(searcher_of(self.index.state).planner.resolver.named(self.text(query)))
 
     def others(self, query: int) -> list[str]:
         """Return the descriptions of the other values of a query's field."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from saeindex.indexing.sources.columns import Columns
     from saeindex.sae import SparseAutoencoder
     from saeindex.search.hits import Hit, Hits
-    from saeindex.search.query import Query
+    from saeindex.search.query import Fused, GroupBy, Property, Query, Steering, Where
     from saeindex.types import Record, Steer
 
 __all__ = [
@@ -28,12 +28,17 @@ __all__ = [
     "CopyReport",
     "FeatureIndex",
     "FeatureSpace",
+    "Fused",
+    "GroupBy",
     "Hit",
     "Hits",
+    "Property",
     "Query",
     "Record",
     "SparseAutoencoder",
     "Steer",
+    "Steering",
+    "Where",
     "__version__",
     "copy_index",
     "open_encoder",
@@ -49,7 +54,7 @@ _HOME = {
     "FeatureSpace": "saeindex.features",
     "Hit": "saeindex.search.hits",
     "Hits": "saeindex.search.hits",
-    "Query": "saeindex.search.query",
+    **dict.fromkeys(("Fused", "GroupBy", "Property", "Query", "Steering", "Where"), "saeindex.search.query"),
     "Record": "saeindex.types",
     "SparseAutoencoder": "saeindex.sae",
     "Steer": "saeindex.types",

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, ca
 from saeindex.config import DEFAULT_SPACE
 from saeindex.errors import InvalidInputError
 from saeindex.index import FeatureIndex
+from saeindex.operations.operation import Operation
+from saeindex.operations.surfaces import AsyncSurface
 from saeindex.stores.base import closed_error
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ def _awaited(
     return call
 
 
-class AsyncFeatureIndex:
+class AsyncFeatureIndex(AsyncSurface):
     """A :class:`FeatureIndex` with async methods; ``async with`` closes it.
 
     At most ``workers`` calls run at the same time, each on a thread; further calls wait. Over a server the
@@ -130,6 +132,10 @@ class AsyncFeatureIndex:
         made = partial(self.index.part, where, query_filter=query_filter)
         return type(self)(await self.run(made))
 
+    async def perform(self, operation: Operation[R]) -> R:
+        """Return the result of an operation."""
+        return await self.run(partial(self.index.perform, operation))
+
     async def run(self, call: Callable[[], R]) -> R:
         """Run ``call`` on a worker thread and return its result."""
         loop = asyncio.get_running_loop()
@@ -139,44 +145,10 @@ class AsyncFeatureIndex:
             raise closed_error("a call") from None
         return await running
 
-    baseline = _awaited(FeatureIndex.baseline)
-    cluster = _awaited(FeatureIndex.cluster)
-    companions = _awaited(FeatureIndex.companions)
-    compare = _awaited(FeatureIndex.compare)
-    concept = _awaited(FeatureIndex.concept)
-    concept_facets = _awaited(FeatureIndex.concept_facets)
     copy = _awaited(FeatureIndex.copy)
-    correlate = _awaited(FeatureIndex.correlate)
-    count = _awaited(FeatureIndex.count)
-    delete = _awaited(FeatureIndex.delete)
-    delete_profile = _awaited(FeatureIndex.delete_profile)
-    diff = _awaited(FeatureIndex.diff)
-    drift = _awaited(FeatureIndex.drift)
-    explain_analyze = _awaited(FeatureIndex.explain_analyze)
     export = _awaited(FeatureIndex.export)
-    export_names = _awaited(FeatureIndex.export_names)
-    feature = _awaited(FeatureIndex.feature)
-    find_triggers = _awaited(FeatureIndex.find_triggers)
-    features = _awaited(FeatureIndex.features)
-    fit_profile = _awaited(FeatureIndex.fit_profile)
-    get = _awaited(FeatureIndex.get)
-    hide = _awaited(FeatureIndex.hide)
-    import_names = _awaited(FeatureIndex.import_names)
     info = _awaited(FeatureIndex.info)
-    learn_names = _awaited(FeatureIndex.learn_names)
-    metadata_fields = _awaited(FeatureIndex.metadata_fields)
-    monitor = _awaited(FeatureIndex.monitor)
-    plan = _awaited(FeatureIndex.plan)
-    profile = _awaited(FeatureIndex.profile)
-    records = _awaited(FeatureIndex.records)
     refresh = _awaited(FeatureIndex.refresh)
-    rename = _awaited(FeatureIndex.rename)
-    save_profile = _awaited(FeatureIndex.save_profile)
-    search = _awaited(FeatureIndex.search)
-    search_many = _awaited(FeatureIndex.search_many)
-    snapshot = _awaited(FeatureIndex.snapshot)
-    steering_profile = _awaited(FeatureIndex.steering_profile)
-    suggest_exclusions = _awaited(FeatureIndex.suggest_exclusions)
     upsert = _awaited(FeatureIndex.upsert)
 
     async def close(self) -> None:

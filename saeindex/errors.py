@@ -35,6 +35,19 @@ def copy_command(index: object) -> str:
     return f"`saeindex copy {shlex.quote(str(index))} NEW`"
 
 
+def first_fault(error: Exception) -> str:
+    """Return the first fault that pydantic found, with its place: "limit should be a valid integer"."""
+    if not hasattr(error, "errors"):
+        return str(error)
+    fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    place = ".".join(str(step) for step in fault["loc"] if "[" not in str(step))
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    if message.startswith("Input should"):
+        return f"{place or 'it'} {message.removeprefix('Input ')}"
+    known = {"missing": "is missing", "extra_forbidden": "is not known here"}.get(fault["type"])
+    return f"{place} {known}" if known else f"{message} (at {place})" if place else message
+
+
 class SaeIndexError(Exception):
     """Root of all errors: ``asked`` is the request, ``found`` the problem, ``do`` the remedy."""
 

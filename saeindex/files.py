@@ -93,8 +93,11 @@ def _placing(target: Path) -> Iterator[None]:
 
 def check_can_write(target: Path) -> None:
     """Raise InvalidInputError unless a file can be made or replaced at ``target``, before work is done."""
-    folder = next((one for one in target.absolute().parents if one.exists()), target.absolute().parent)
+    folder = target.absolute().parent
     found = "it is a folder" if target.is_dir() else ""
+    if not folder.exists():
+        found, do = f"the folder {str(folder)!r} does not exist", "Create the folder, or choose another."
+        raise InvalidInputError(f"writing {str(target)!r}", found, do)
     if not folder.is_dir():
         found = f"{str(folder)!r} is a file"
     elif not os.access(folder, os.W_OK | os.X_OK):

@@ -2,75 +2,57 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from saeindex.analysis.methods import AnalysisMethods
 from saeindex.collection.current import CurrentState
-from saeindex.collection.records import (
-    OR_DOCUMENT,
-    check_choice,
-    check_not_documents,
-    check_not_records,
-    delete_records,
-    existing_ids,
-    record_ids,
-    records_of,
-)
-from saeindex.config import DEFAULT_SPACE, FACETS
-from saeindex.errors import MismatchError, NotFoundError
+from saeindex.collection.records import existing_ids
+from saeindex.config import DEFAULT_SPACE
+from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, kind_of
 from saeindex.features import FeatureSpace
-from saeindex.indexing.create_open import IndexParts, create_index, open_index
+from saeindex.indexing.create_open import IndexParts, create_index, is_there, open_index
 from saeindex.indexing.manifest import Manifest, index_description, index_info
-from saeindex.indexing.names import NamesFile, is_to_learn
+from saeindex.indexing.names import is_to_learn
 from saeindex.indexing.split import check_split
-from saeindex.search.query import Query, QueryKeywords, ResultKeywords
-from saeindex.signatures import takes
+from saeindex.operations.analysis import Analysis, Reading
+from saeindex.operations.operation import Change, Operation
+from saeindex.operations.records import condition_of, stored_of
+from saeindex.operations.surfaces import Surface
+from saeindex.report.result import AnalysisResult
 from saeindex.stores.directory import check_outside
 from saeindex.stores.point_checks import check_count
+from saeindex.stores.turns import reading_all
 
 if TYPE_CHECKING:
     from narwhals.typing import IntoDataFrame
     from qdrant_client import QdrantClient
     from qdrant_client.models import Filter
 
-    from saeindex.collection.metadata_fields import MetadataField
     from saeindex.collection.state import IndexState
-    from saeindex.collection.stored import RecordPart, StoredRecord, StoredRecords
-    from saeindex.concepts.feature_card import FeatureCard
-    from saeindex.concepts.resolver import Concept, FeatureMatch
+    from saeindex.collection.stored import RecordPart
     from saeindex.indexing.copy import CopyReport
-    from saeindex.indexing.names import NameEdit
     from saeindex.indexing.pipeline import IndexingReport
     from saeindex.indexing.sources.columns import Columns
     from saeindex.protocols import PayloadKind, TextEncoder, VectorStore
-    from saeindex.search.compare import Comparison
-    from saeindex.search.explain_analyze import Analysis
-    from saeindex.search.facets import ConceptFacet, Exclusion
-    from saeindex.search.hits import Hits
-    from saeindex.search.plan import Plan
-    from saeindex.search.planner import Planner
-    from saeindex.search.searcher import Searcher
-    from saeindex.steering.saved_profile import Profile
     from saeindex.types import JsonObject, Record
 
+R = TypeVar("R")
 REJECTS_FILE = "rejects.jsonl"
 
 
-class FeatureIndex(AnalysisMethods):
+class FeatureIndex(Surface):
     """An index of records: dense vectors, sparse codes and concepts, in one Qdrant collection.
 
-    ``FeatureIndex(path)`` opens the index at a path, or creates it; :meth:`create` and :meth:`open` do one
-    and not the other. Use it as a context manager, or :meth:`close` it. Threads may share it: each operation
-    sees the records of one ``revision``, which every write changes.
+    ``FeatureIndex(path)`` opens the index at a path; if there is none, the first ``upsert`` creates it.
+    :meth:`create` and :meth:`open` do one and not the other. Use it as a context manager, or :meth:`close`
+    it. Threads may share it: each operation sees the records of one ``revision``, which every write changes.
     """
-
-    name: str
-    store: VectorStore
-    folder: Path | None
 
     def __init__(
         self,
@@ -83,32 +65,83 @@ class FeatureIndex(AnalysisMethods):
         encoder: TextEncoder | None = None,
         isolated: bool = False,
     ) -> None:
-        """Open an index, or create an empty one if there is none; see :meth:`open` and :meth:`create`."""
+        """Open an index; what an absent one will be is said by ``space`` and ``fields``.
+
+        MismatchError where the index at the path is of another space, or has other ``fields``. Nothing is
+        written before the first ``upsert``; reading before it is NotFoundError.
+        """
+        self.name, self._encoder, self._creating = str(path), encoder, threading.RLock()
+        self._opened: CurrentState | None = None
         try:
-            parts = open_index(path, space, client, url, encoder, isolated)
+            self._open = partial(open_index, path, space, client, url, encoder, isolated)
+            self._bind(self._open())
         except NotFoundError as absent:
-            read = _space_of(DEFAULT_SPACE if space is None else space)
+            if is_there(path, client, url, isolated):
+                raise  # something that it needs is not
+            self._absent = absent
+            self._planned = _space_of(DEFAULT_SPACE if space is None else space)
             if encoder is not None:
-                read.check_encoder(encoder)
-            try:
-                parts = create_index(
-                    path, read, Manifest.describe(read, fields=fields), client, url, isolated, {}
+                self._planned.check_encoder(encoder)
+            self._fields = tuple(fields)
+            manifest = Manifest.describe(self._planned, fields=fields)
+            self._create = partial(create_index, path, self._planned, manifest, client, url, isolated, {})
+        else:
+            if fields and tuple(fields) != self.fields:
+                self.close()
+                raise MismatchError(
+                    f"index {self.name!r} with the fields {', '.join(fields)}",
+                    f"it has {', '.join(self.fields) or 'none'}",
+                    "Leave fields out, or make a new index.",
                 )
-            except MismatchError:
-                raise absent from None  # it is there; something that it needs is not
-        self._bind(str(path), parts, encoder)
 
     @classmethod
     def of_parts(cls, name: str, parts: IndexParts, encoder: TextEncoder | None = None) -> Self:
         """Return the index of open parts."""
         index = cls.__new__(cls)
-        index._bind(name, parts, encoder)
+        index.name, index._encoder, index._creating = name, encoder, threading.RLock()
+        index._bind(parts)
         return index
 
-    def _bind(self, name: str, parts: IndexParts, encoder: TextEncoder | None) -> None:
-        self.name, self.store, self.folder = name, parts.store, parts.folder
-        self._encoder = encoder
-        self._current = CurrentState(name, parts, lambda: self.encoder)
+    def _bind(self, parts: IndexParts) -> None:
+        self._folder = parts.folder
+        self._opened = CurrentState(self.name, parts, lambda: self.encoder)
+
+    @property
+    def _current(self) -> CurrentState:
+        if self._opened is None:
+            with self._creating, suppress(NotFoundError):  # another one may have created it
+                self._bind(self._open())
+        if self._opened is None:
+            raise self._absent
+        return self._opened
+
+    def _made(self) -> CurrentState:
+        """Return the current state of the index, which is created if there is none."""
+        with self._creating:
+            if self._opened is None and not self._is_created_since():
+                self._bind(self._create())
+        return self._current
+
+    def _is_created_since(self) -> bool:
+        try:
+            return self._current is not None
+        except NotFoundError:
+            return False
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether there is no index yet: the first ``upsert`` creates it."""
+        return self._opened is None
+
+    @property
+    def store(self) -> VectorStore:
+        """The store of the points."""
+        return self._current.store
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of the index; None where it is a collection on a server."""
+        return self._folder if self._current is not None else None
 
     @property
     def state(self) -> IndexState:
@@ -129,7 +162,7 @@ class FeatureIndex(AnalysisMethods):
     @property
     def space(self) -> FeatureSpace:
         """The feature space, with the names that features have in this index."""
-        return self.state.space
+        return self._planned if self._opened is None else self.state.space
 
     @property
     def encoder(self) -> TextEncoder:
@@ -234,7 +267,7 @@ class FeatureIndex(AnalysisMethods):
         check_split(split, lambda: self.encoder)
         picked = Columns.read({} if columns is None else columns).of_index(self.name, self.fields)
         source = open_source(records, columns=picked)
-        with self._current.write() as write:
+        with self._made().write() as write:
             pipeline = partial(
                 Pipeline, self.store, self.space, self.encoder, split, writing=write.points,
                 window=batch_size, fields=self.fields,
@@ -243,38 +276,8 @@ class FeatureIndex(AnalysisMethods):
             write.end(report.records)
         kept = self.manifest
         if learn_names and report.records > 1 and is_to_learn(kept.names, kept.counts.records, kept.written):
-            self.learn_names()
+            self._current.learn_names()
         return report
-
-    def learn_names(self) -> None:
-        """Learn anew what features mean in the records; see :meth:`upsert` for when it is done by itself."""
-        self._current.learn_names()
-
-    def delete(
-        self,
-        ids: Sequence[str] | None = None,
-        *,
-        documents: Sequence[str] | None = None,
-        where: str | None = None,
-        query_filter: Filter | JsonObject | None = None,
-    ) -> int:
-        """Delete records by id, all records of documents, or all that match; return how many were deleted."""
-        check_choice(ids, documents, where is not None or query_filter is not None)
-        with self._current.write() as write, self.store.turns.writing(), self._current.reading() as state:
-            if ids is not None:
-                found = existing_ids(self.store, ids)
-                check_not_documents(self.store, [one for one in ids if one not in found], OR_DOCUMENT)
-            elif documents is not None:
-                found = record_ids(self.store, records_of(documents))
-                if not found:
-                    check_not_records(self.store, documents)
-            else:
-                found = record_ids(self.store, planner_of(state).condition(where, query_filter))
-            if found:
-                with write.points():
-                    delete_records(self.store, found)
-            write.end(len(found))
-        return len(found)
 
     def part(self, where: str | None = None, *, query_filter: Filter | JsonObject | None = None) -> Self:
         """Return the records that match as an index of their own, which is only read, while this one is open.
@@ -285,7 +288,7 @@ class FeatureIndex(AnalysisMethods):
         from saeindex.collection.part import part_of
 
         with self._current.reading() as state:
-            selected = planner_of(state).condition(where, query_filter)
+            selected = condition_of(state, where, query_filter)
         given = self._current.given_space
         parts = part_of(self.store, given, state.manifest, selected, lambda: self.encoder)
         return type(self).of_parts(self.name, parts, self.encoder)
@@ -312,50 +315,6 @@ class FeatureIndex(AnalysisMethods):
             target = CopyTarget(path, space, client, url, encoder, calibrate, progress)
             return copy_parts(self.name, parts, target)
 
-    def get(
-        self,
-        ids: Sequence[str] | None = None,
-        *,
-        documents: Sequence[str] | None = None,
-        include: Sequence[RecordPart] = ("concepts", "vectors"),
-    ) -> list[StoredRecord]:
-        """Return records in the order of ``ids``, with the parts in ``include``; absent ids are left out.
-
-        With ``documents`` instead, all records of each: pieces by number, others by id. NotFoundError for an
-        absent id that is a document, and for an absent document that is an id.
-        """
-        check_choice(ids, documents, False, "get")
-        with self._current.reading() as state:
-            stored = stored_of(state)
-            if documents is not None:
-                pieces = stored.of_documents(documents, include)
-                check_not_records(self.store, {*map(str, documents)} - {one.document for one in pieces})
-                return pieces
-            assert ids is not None  # noqa: S101 - checked
-            found = stored.get(ids, include)
-            if len(found) < len(ids):
-                known = {one.id for one in found}
-                absent = [one for one in map(str, ids) if one not in known]
-                check_not_documents(self.store, absent, OR_DOCUMENT)
-            return found
-
-    def records(
-        self,
-        where: str | None = None,
-        *,
-        query_filter: Filter | JsonObject | None = None,
-        limit: int = 100,
-        offset: str | None = None,
-        include: Sequence[RecordPart] = (),
-    ) -> tuple[list[StoredRecord], str | None]:
-        """Return a page of the (matching) records, and the ``offset`` of the next page, None after the last.
-
-        Records that are written meanwhile may be missed, no other ones.
-        """
-        with self._current.reading() as state:
-            condition = planner_of(state).condition(where, query_filter)
-            return stored_of(state).page(condition, limit, offset, include)
-
     def export(
         self,
         path: str | Path,
@@ -372,121 +331,30 @@ class FeatureIndex(AnalysisMethods):
         """
         check_outside(self.folder, Path(path), "an export")
         with self._current.reading() as state:
-            condition = planner_of(state).condition(where, query_filter)
+            condition = condition_of(state, where, query_filter)
             return stored_of(state).export(condition, Path(path), include)
 
-    @takes(Query, without=("text",))
-    def search(self, /, query: str | Query = "", **options: Unpack[QueryKeywords]) -> Hits:
-        """Return the best hits for a text or a :class:`Query`; ``options`` are the fields of the query.
-
-        ``index.search("galaxy rotation", where='NOT "simulation"', steer="+theory:0.5", explain=True)``
-        """
+    def perform(self, operation: Operation[R]) -> R:
+        """Return the result of an operation: what all methods are made of."""
+        if isinstance(operation, Change):
+            changed: R = operation.change(self._current)
+            return changed
+        if isinstance(operation, Analysis):
+            analysed: R = self._analysed(operation)
+            return analysed
         with self._current.reading() as state:
-            return searcher_of(state).search(query, **options)
+            return operation.run(state)
 
-    @takes(Query, without=("text",))
-    def search_many(self, /, queries: Sequence[str | Query], **options: Unpack[QueryKeywords]) -> list[Hits]:
-        """Return the hits of each query, the same as :meth:`search` returns; texts are encoded in batches.
-
-        ``options`` apply to all queries. If one is wrong, none is run, and the error gives its number from 1.
-        """
-        with self._current.reading() as state:
-            return searcher_of(state).search_many(queries, **options)
-
-    @takes(Query, without=("text",))
-    def plan(self, /, query: str | Query = "", **options: Unpack[QueryKeywords]) -> Plan:
-        """Return the plan that :meth:`search` would run, without running it."""
-        with self._current.reading() as state:
-            return searcher_of(state).plan(query, **options)
-
-    @takes(Query, without=("text",))
-    def explain_analyze(self, /, query: str | Query = "", **options: Unpack[QueryKeywords]) -> Analysis:
-        """Run a query and return its plan beside the measured counts and times of each stage.
-
-        The records that match the filter are counted for this analysis only; a search does not count them.
-        """
-        with self._current.reading() as state:
-            return searcher_of(state).explain_analyze(query, **options)
-
-    @takes(Query, without=("text",))
-    def compare(self, /, query: str | Query, a: str, b: str, **options: Unpack[QueryKeywords]) -> Comparison:
-        """Return why record ``a`` ranks above or below record ``b`` for a query. They need not be hits.
-
-        The differences of their parts sum to the difference of their scores. Filters and thresholds are
-        ignored, except where a fused score depends on the ranks among the hits.
-        """
-        with self._current.reading() as state:
-            return searcher_of(state).compare(query, a, b, **options)
-
-    @takes(Query, without=("text", "limit"))
-    def concept_facets(
-        self, /, query: str | Query = "", limit: int = FACETS, **options: Unpack[ResultKeywords]
-    ) -> list[ConceptFacet]:
-        """Return the concepts that are more frequent in a query's results than in the index, best first.
-
-        For a query that ranks, the best 50 results count; for a query that only filters, all its matches.
-        """
-        with self._current.reading() as state:
-            return searcher_of(state).concept_facets(query, limit, **options)
-
-    @takes(Query, without=("text", "limit"))
-    def suggest_exclusions(
-        self, /, query: str | Query, limit: int = FACETS, **options: Unpack[ResultKeywords]
-    ) -> list[Exclusion]:
-        """Return the concepts that 15 to 60 % of a query's results have and that its text does not mention.
-
-        Each has a ``where`` clause that excludes it, and the number of results that the clause removes.
-        """
-        with self._current.reading() as state:
-            return searcher_of(state).suggest_exclusions(query, limit, **options)
-
-    def features(self, phrase: str, limit: int = 10) -> list[FeatureMatch]:
-        """Return the features that match a phrase, best first."""
-        with self._current.reading() as state:
-            return planner_of(state).resolver.match(phrase, limit)
-
-    def concept(self, target: str) -> Concept:
-        """Return the concept that ``#id`` or a phrase names; UnknownConceptError lists the nearest labels."""
-        with self._current.reading() as state:
-            return planner_of(state).resolver.resolve(target)
-
-    def feature(self, feature: int | str, examples: int = 5) -> FeatureCard:
-        """Return the label, frequency and relations of a feature, with its strongest records."""
-        from saeindex.concepts.feature_card import feature_card
-
-        with self._current.reading() as state:
-            return feature_card(feature, state.store, state.space, examples)
-
-    def rename(self, feature: int | str, name: str) -> None:
-        """Give a feature (5 or "#5") a name of your own in this index; an empty one takes it back."""
-        self._edit({self.space.number(feature): name}, {})
-
-    def hide(self, feature: int | str, hidden: bool = True) -> None:
-        """Show a feature last, as one without a trusted name; False undoes it."""
-        self._edit({}, {self.space.number(feature): hidden})
-
-    @property
-    def name_history(self) -> tuple[NameEdit, ...]:
-        """What was renamed and hidden, the oldest first."""
-        return self.manifest.edits.history
-
-    def export_names(self, path: str | Path) -> None:
-        """Write your own names and the hidden features to a JSON file, for :meth:`import_names`."""
-        NamesFile.of(self.manifest.edits, self.space).save(Path(path))
-
-    def import_names(self, path: str | Path) -> int:
-        """Take over the names and hidden features in a file; return the number of features.
-
-        MismatchError if the file is of an index with another feature space.
-        """
-        kept = NamesFile.load(Path(path), self.space)
-        self._edit(kept.names, dict.fromkeys(kept.hidden, True))
-        return len(kept.names.keys() | set(kept.hidden))
-
-    def count(self, where: str | None = None, query_filter: Filter | JsonObject | None = None) -> int:
-        """Return the number of records, or of those that match."""
-        with self._current.reading() as state:
-            return self.store.count(planner_of(state).condition(where, query_filter))
+    def _analysed(self, analysis: Analysis[R]) -> R:
+        """Run an analysis; writers wait until it has read what it needs."""
+        other = getattr(analysis, "other", None)
+        if other is not None and not isinstance(other, FeatureIndex):
+            raise InvalidInputError(f"other={other!r:.80}", kind_of(other), "Give an open index.")
+        both = [self._current] if other is None else [self._current, other._current]
+        with reading_all(one.store for one in both) as turn:
+            state, *others = [turn.enter_context(one.reading()) for one in both]
+            found = analysis.analyse(Reading(state, turn.close, Reading(others[0]) if others else None))
+        return replace(found, revision=state.revision) if isinstance(found, AnalysisResult) else found
 
     def __len__(self) -> int:
         return self.count()
@@ -494,56 +362,15 @@ class FeatureIndex(AnalysisMethods):
     def __contains__(self, record_id: object) -> bool:
         return isinstance(record_id, str) and bool(existing_ids(self.store, [record_id]))
 
-    def fit_profile(
-        self, name: str, like: Sequence[str] = (), unlike: Sequence[str] = (), description: str | None = None
-    ) -> Profile:
-        """Fit a profile on the ids of liked and disliked records, and save it with the index."""
-        from saeindex.steering.saved_profile import fit_profile
-
-        with self._current.reading() as state:
-            profile = fit_profile(state, name, like, unlike, description)
-        self.save_profile(profile)
-        return profile
-
-    @property
-    def profiles(self) -> tuple[str, ...]:
-        """The names of the saved profiles."""
-        return tuple(sorted(self.manifest.profiles))
-
-    def steering_profile(self, name: str) -> Profile:
-        """Return a saved profile; NotFoundError lists the saved profiles."""
-        from saeindex.steering.saved_profile import saved_profile
-
-        return saved_profile(self.state, name)
-
-    def save_profile(self, profile: Profile) -> None:
-        """Save a profile with the index; a profile of the same name is replaced."""
-        from saeindex.steering.saved_profile import with_profile
-
-        self._current.change(lambda kept: {"profiles": with_profile(kept.profiles, profile, self.space)})
-
-    def delete_profile(self, name: str) -> None:
-        """Delete a saved profile; NotFoundError if no profile has this name."""
-        from saeindex.steering.saved_profile import without_profile
-
-        self._current.change(lambda kept: {"profiles": without_profile(kept.profiles, name)})
-
     def info(self) -> dict[str, Any]:
         """Return a description of the index: counts, space, encoder, vectors and settings."""
         with self._current.reading() as state:
             return index_info(self.name, state.manifest, self.store, self.store.count(), state.space)
 
-    def metadata_fields(self) -> list[MetadataField]:
-        """Return the metadata fields: what they hold, an example, and how many records have them."""
-        from saeindex.collection.metadata_fields import metadata_fields
-
-        with self._current.reading():
-            return metadata_fields(self.store, self.store.count())
-
     @property
     def fields(self) -> tuple[str, ...]:
         """The names of the further text fields."""
-        return tuple(self.manifest.fields)
+        return self._fields if self._opened is None else tuple(self.manifest.fields)
 
     @property
     def rejects_path(self) -> Path:
@@ -551,6 +378,8 @@ class FeatureIndex(AnalysisMethods):
         return Path(f"{self.name}.rejects.jsonl") if self.folder is None else self.folder / REJECTS_FILE
 
     def __repr__(self) -> str:
+        if self._opened is None:
+            return f"FeatureIndex({self.name!r}, not there yet)"
         counts, space = self.manifest.counts, self.manifest.space
         return f"FeatureIndex({self.name!r}, {counts.records:,} records, space {space.name!r})"
 
@@ -561,7 +390,8 @@ class FeatureIndex(AnalysisMethods):
 
     def close(self) -> None:
         """Flush and close the store."""
-        self.store.close()
+        if self._opened is not None:
+            self._opened.store.close()
 
     def __enter__(self) -> Self:
         return self
@@ -570,31 +400,6 @@ class FeatureIndex(AnalysisMethods):
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
         self.close()
-
-    def _edit(self, names: Mapping[int, str], hidden: Mapping[int, bool]) -> None:
-        given, encode = self._current.given_space, self.encoder.encode_query
-        self._current.change(lambda kept: {"edits": kept.edits.changed(given, names, hidden, encode)})
-
-
-def planner_of(state: IndexState) -> Planner:
-    """Return the planner of a state; what a search needs is imported with the first one."""
-    from saeindex.search.planner import Planner
-
-    return state.derived(Planner)
-
-
-def searcher_of(state: IndexState) -> Searcher:
-    """Return the searcher of a state."""
-    from saeindex.search.searcher import Searcher
-
-    return state.derived(Searcher)
-
-
-def stored_of(state: IndexState) -> StoredRecords:
-    """Return the reader of the stored records of a state."""
-    from saeindex.collection.stored import StoredRecords
-
-    return state.derived(StoredRecords)
 
 
 def _space_of(space: FeatureSpace | str | Path) -> FeatureSpace:

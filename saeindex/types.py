@@ -89,6 +89,10 @@ class SparseCode:
         return csr_matrix((self.values, self.indices, self.indptr), shape=(len(self), self.n_features))
 
 
+# Characters of texts of several lines that are shown as they are.
+LINES = "\n\t"
+
+
 def visible(text: str, keep: str = "") -> str:
     """Return a text that is safe on a terminal: control characters are shown, not obeyed.
 

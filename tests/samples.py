@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 import torch
 
-from saeindex import FeatureIndex, FeatureSpace, Record
+from saeindex import FeatureIndex, FeatureSpace, Query, Record
 from saeindex.features import Calibration, FeatureLabel
+from saeindex.operations.search import searcher_of
 from saeindex.protocols import EncoderIdentity, Point, SparseVector, TextEncoder
 from saeindex.sae import SparseAutoencoder
+from saeindex.search.prepared import Prepared
 
 if TYPE_CHECKING:
     from saeindex.types import FloatArray
@@ -190,3 +192,8 @@ def code_of(point: Point) -> SparseVector:
 
 def _bytes(code: SparseVector) -> tuple[bytes, bytes]:
     return code.indices.tobytes(), code.values.tobytes()
+
+
+def prepared(index: FeatureIndex, text: str = "", **options: Any) -> Prepared:
+    """Return a query ready to run: what a plan computed."""
+    return searcher_of(index.state).prepare(Query(text, **options))

@@ -60,12 +60,12 @@ def test_an_index_is_created_filled_and_searched(
             assert await index.delete(["doc-1"]) == 1
             assert (await index.info())["records"] == len(records) - 1
             assert (await index.plan("copper")).total == len(records) - 1
-            assert len(await index.features("copper", 3)) == 3
-            assert (await index.feature(7)).id == 7
-            assert (await index.concept("#7")).features[0].id == 7
+            assert len(await index.concepts.find("copper", 3)) == 3
+            assert (await index.concepts.card(7)).id == 7
+            assert (await index.concepts.resolve("#7")).features[0].id == 7
             assert (await index.compare("copper", "doc-2", "doc-3")).a == "doc-2"
-            assert isinstance(await index.concept_facets("copper"), list)
-            assert isinstance(await index.suggest_exclusions("copper"), list)
+            assert isinstance(await index.concepts.facets("copper"), list)
+            assert isinstance(await index.concepts.exclusions("copper"), list)
             many = await index.search_many(QUERIES)
             one_by_one = await asyncio.gather(*(index.search(query) for query in QUERIES))
             assert [[h.id for h in hits] for hits in many] == [[h.id for h in hits] for hits in one_by_one]
@@ -109,8 +109,8 @@ def test_a_closed_index_is_closed(
 
 def test_every_method_has_an_async_version() -> None:
     members = [name for name, _ in inspect.getmembers(FeatureIndex, inspect.isfunction)]
-    asked = [name for name in members if not name.startswith("_") and name != "close"]
-    assert {"search", "search_many", "compare", "concept_facets", "fit_profile"} <= set(asked)
+    asked = [name for name in members if not name.startswith("_") and name not in ("close", "perform")]
+    assert {"upsert", "copy", "export"} <= set(asked)
     for name in asked:
         method = getattr(AsyncFeatureIndex, name)
         assert inspect.iscoroutinefunction(method)

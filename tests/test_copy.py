@@ -50,9 +50,9 @@ def fill(index: FeatureIndex) -> None:
     """Write records, a document, a profile and an own name."""
     index.upsert(sample_records(COUNT))
     index.upsert([Record("long", LONG, {"tags": ["a"]})], split=20)
-    index.rename(7, OWN_NAME)
-    index.hide(9)
-    index.fit_profile("mine", like=["doc-1"], unlike=["doc-2"])
+    index.concepts.rename(7, OWN_NAME)
+    index.concepts.hide(9)
+    index.profiles.fit("mine", like=["doc-1"], unlike=["doc-2"])
 
 
 @pytest.fixture
@@ -94,8 +94,8 @@ def test_a_copy_of_an_open_index_is_the_same_index(
             np.testing.assert_allclose(
                 [hit.score for hit in found], [score for _, score in before], atol=1e-6
             )
-            assert copied.feature(7).label == OWN_NAME and copied.feature(9).is_weak
-            assert copied.steering_profile("mine") == index.steering_profile("mine")
+            assert copied.concepts.card(7).label == OWN_NAME and copied.concepts.card(9).is_weak
+            assert copied.profiles.get("mine") == index.profiles.get("mine")
             assert copied.store.layout == index.store.layout
             assert copied.upsert([Record("long", LONG, {"tags": ["a"]})], split=20).unchanged == 1
             assert copied.manifest.counts.records == copied.count() == report.records
@@ -123,7 +123,7 @@ def test_writes_wait_for_a_copy(
         writer.join()
     for number in range(3):
         with opened_copy(tmp_path / f"{number}.idx", None, session_encoder) as copied:
-            left = {one.id for one in copied.records(limit=1_000)[0] if one.document is None}
+            left = {one.id for one in copied.scroll(limit=1_000)[0] if one.document is None}
             assert left == set(ids[COUNT - len(left) :])
 
 
@@ -248,11 +248,11 @@ def test_a_copy_in_another_space_is_as_if_made_with_it(
     ) as index:
         index.upsert(records)
         baseline = index.baseline()
-        index.rename(5, OWN_NAME)
-        index.rename(0, "a name without a counterpart")
-        index.hide(5)
-        profile = index.fit_profile("mine", like=["doc-1"])
-        index.save_profile(profile.edited({5: 0.5, 0: 0.5}))
+        index.concepts.rename(5, OWN_NAME)
+        index.concepts.rename(0, "a name without a counterpart")
+        index.concepts.hide(5)
+        profile = index.profiles.fit("mine", like=["doc-1"])
+        index.profiles.save(profile.edited({5: 0.5, 0: 0.5}))
         report = index.copy(tmp_path / "copy.idx", new)
     assert report.translation is not None and report.translation.features[5] == 59
     assert set(range(64)) - set(report.translation.features) == {0}
@@ -260,8 +260,8 @@ def test_a_copy_in_another_space_is_as_if_made_with_it(
     assert report.lost_edits == {"mine": ("a label",)}
     with FeatureIndex.open(tmp_path / "copy.idx", encoder=encoder) as copied:
         assert copied.space.name == "turned"
-        assert copied.feature(59).label == OWN_NAME and copied.feature(59).is_weak
-        assert copied.steering_profile("mine").edits == {59: 0.5}
+        assert copied.concepts.card(59).label == OWN_NAME and copied.concepts.card(59).is_weak
+        assert copied.profiles.get("mine").edits == {59: 0.5}
         moved, lost = baseline.moved(report.translation)
         assert moved.fingerprint == copied.space.fingerprint
         assert moved.counts["words"] == baseline.counts["words"]
@@ -281,8 +281,8 @@ def test_a_copy_with_another_encoder_encodes_the_texts(tmp_path: Path, space: Fe
     new, encoder = replace(small_space(identity), name="other"), RandomEncoder(identity)
     with FeatureIndex.create(tmp_path / "a.idx", old, encoder=RandomEncoder(old.encoder)) as index:
         index.upsert([*sample_records(30), Record("long", LONG)])
-        index.rename(5, OWN_NAME)
-        index.fit_profile("mine", like=["doc-1"])
+        index.concepts.rename(5, OWN_NAME)
+        index.profiles.fit("mine", like=["doc-1"])
         report = index.copy(tmp_path / "b.idx", new, encoder=encoder)
         with pytest.raises(MismatchError, match="max_length"):
             index.copy(tmp_path / "c.idx", new, encoder=RandomEncoder(old.encoder))
@@ -402,7 +402,7 @@ def test_an_index_of_format_1_is_copied_with_passages_put_right(
     assert (report.records, report.skipped) == (len(expected), ())
     with FeatureIndex.open(tmp_path / "new.idx") as index:
         assert index.fields == ("prompt",)
-        assert index.feature(3).is_weak, "what was hidden is hidden"
+        assert index.concepts.card(3).is_weak, "what was hidden is hidden"
         assert index.store.layout.payload_indexes["metadata.n"] == "float"
         found = {point.payload["record_id"]: dict(point.payload) for point in all_points(index)}
         for payload in found.values():
@@ -432,7 +432,7 @@ def test_an_index_whose_manifest_is_lost_is_copied(
         assert [(one[0], one[1]["text"]) for one in contents(copied)] == [
             (one[0], one[1]["text"]) for one in kept
         ]
-        assert copied.profiles == ()
+        assert copied.profiles.names() == []
         assert copied.upsert(sample_records(COUNT)).unchanged == COUNT
 
 
@@ -471,7 +471,7 @@ def test_the_command_says_what_a_copy_lost_and_moves_baselines(tmp_path: Path, s
     turned(old).save(tmp_path / "turned")
     with FeatureIndex.create(tmp_path / "a.idx", old, encoder=RandomEncoder(space.encoder)) as index:
         index.upsert(sample_records(90))
-        index.rename(0, "a name without a counterpart")
+        index.concepts.rename(0, "a name without a counterpart")
         index.baseline().save(tmp_path / "base.json")
     files = [str(tmp_path / name) for name in ("a.idx", "b.idx", "turned", "base.json")]
     done = call("copy", files[0], files[1], "--space", files[2], "--baseline", files[3])
@@ -488,13 +488,13 @@ def test_an_index_whose_space_is_lost_needs_one_and_keeps_names_with_the_same(
     small, encoder = small_space(space.encoder), RandomEncoder(space.encoder)
     with FeatureIndex(tmp_path / "a.idx", space=small, encoder=encoder) as index:
         index.upsert(sample_records(20))
-        index.rename(5, OWN_NAME)
+        index.concepts.rename(5, OWN_NAME)
     (tmp_path / "a.idx" / "space").rename(tmp_path / "space")
     with pytest.raises(MismatchError, match=r"space \(\w+\) is lost.*--space"):
         copy_index(tmp_path / "a.idx", tmp_path / "b.idx")
     report = copy_index(tmp_path / "a.idx", tmp_path / "b.idx", small, encoder=encoder)
     assert (report.names, report.lost_names) == (1, ())
     with FeatureIndex(tmp_path / "b.idx", encoder=encoder) as copied:
-        assert copied.feature(5).label == OWN_NAME
+        assert copied.concepts.card(5).label == OWN_NAME
     other = copy_index(tmp_path / "a.idx", tmp_path / "c.idx", space, encoder=encoder)
     assert other.lost_names == (OWN_NAME,)

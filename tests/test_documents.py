@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from saeindex import FeatureIndex, FeatureSpace, Record
+from saeindex.search.query import GroupBy
 from tests.samples import RandomEncoder, sample_records, small_space
 
 WORDS = [record.text for record in sample_records(400, 3)]
@@ -32,15 +33,15 @@ def test_a_condition_and_its_negation_share_out_the_records(index: FeatureIndex)
     total = len(index)
     assert total > 100 and len(index.get(["doc-0#0"])) == 1
     for feature in range(0, 60, 7):
-        having = {record.id for record in index.records(f"#{feature}", limit=1_000)[0]}
+        having = {record.id for record in index.scroll(f"#{feature}", limit=1_000)[0]}
         assert len(having) == index.count(f"#{feature}") == total - index.count(f"NOT #{feature}")
         both = index.count(f"#{feature} AND #{feature + 1}")
-        other = {record.id for record in index.records(f"#{feature + 1}", limit=1_000)[0]}
+        other = {record.id for record in index.scroll(f"#{feature + 1}", limit=1_000)[0]}
         assert both == len(having & other)
     feature = index.search("x", limit=1)[0].features[0].id
-    kept = {record.id for record in index.records(f"#{feature}", limit=1_000)[0]}
+    kept = {record.id for record in index.scroll(f"#{feature}", limit=1_000)[0]}
     assert index.delete(where=f"NOT #{feature}") == total - len(kept)
-    assert {record.id for record in index.records(limit=1_000)[0]} == kept
+    assert {record.id for record in index.scroll(limit=1_000)[0]} == kept
 
 
 def test_a_document_that_lost_records_is_indexed_again_as_a_whole(index: FeatureIndex) -> None:
@@ -52,7 +53,7 @@ def test_a_document_that_lost_records_is_indexed_again_as_a_whole(index: Feature
 
 
 def test_groups_are_documents_and_sizes_are_records(index: FeatureIndex) -> None:
-    found = index.search("rain", group_by="document", group_size=2, limit=5)
+    found = index.search("rain", group_by=GroupBy("document", size=2), limit=5)
     assert len({group.value for group in found.groups}) == 5
     for group in found.groups:
         assert {hit.document for hit in group.hits} == {group.value} and len(group.hits) <= 2
@@ -76,8 +77,8 @@ def test_companions_do_not_count_the_records_of_one_document_as_independent(
     with FeatureIndex(tmp_path / "few", space=small, encoder=RandomEncoder(space.encoder)) as few:
         few.upsert([Record(str(n), text) for n, text in enumerate(texts)] + others, split=20)
         feature = max(few.get(documents=["0"])[0].concepts, key=lambda one: one.activation).id
-        within = few.companions(feature)
+        within = few.concepts.companions(feature)
         assert all(one.q > 0.01 for one in within), [one.q for one in within]
     with FeatureIndex(tmp_path / "many", space=small, encoder=RandomEncoder(space.encoder)) as many:
         many.upsert([Record(f"{n}-{m}", texts[n]) for n in range(2) for m in range(20)] + others, split=20)
-        assert len(many.companions(feature)) > len(within)
+        assert len(many.concepts.companions(feature)) > len(within)

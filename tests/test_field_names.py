@@ -96,14 +96,14 @@ def test_a_field_of_any_name_is_compared_and_stratified_by(on_edge: FeatureIndex
         assert on_edge.diff('metadata.stars IN ("0", "1")', strata=[form], unit=None).groups
         drifting = on_edge.drift(form, unit=None)
         assert len(drifting.periods) == 3
-    assert len(on_edge.profile(f"{NAMES[name]} = 1")) == COUNT // 3
+    assert len(on_edge.describe(f"{NAMES[name]} = 1")) == COUNT // 3
 
 
 def test_analyses_by_default_read_all_fields(on_edge: FeatureIndex) -> None:
     on_edge.diff('metadata.stars = "1"')
-    on_edge.profile('metadata.stars = "1"')
+    on_edge.describe('metadata.stars = "1"')
     on_edge.monitor('metadata.stars != "1"', 'metadata.stars = "1"')
-    fields = on_edge.snapshot().fields
+    fields = on_edge.state.snapshot().fields
     assert {path_of(field)[1] for field in fields} == {*NAMES, "stars", "in ner"}
     assert all(canonical_field(field) == field for field in fields)
 

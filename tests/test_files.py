@@ -122,7 +122,8 @@ def test_a_place_where_nothing_can_be_written_is_an_error_of_ours(tmp_path: Path
             check_can_write(target)
         with pytest.raises(InvalidInputError, match="Choose a place"), replacing(target) as draft:
             draft.write_text("x")
-    check_can_write(tmp_path / "new" / "folder" / "table.csv")
+    with pytest.raises(InvalidInputError, match="does not exist"):
+        check_can_write(tmp_path / "new" / "table.csv")
     check_can_write(tmp_path / "file")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "kept"

@@ -19,7 +19,7 @@ from saeindex.errors import (
     SaeIndexError,
     UnknownConceptError,
 )
-from saeindex.index import planner_of
+from saeindex.operations.search import searcher_of
 from saeindex.types import Using
 from tests.samples import RecordingEncoder, all_points, code_of, dense, sample_records
 
@@ -120,13 +120,13 @@ def test_a_score_threshold_keeps_hits_at_or_above_it(papers: FeatureIndex) -> No
 )
 def test_an_invalid_query_is_refused(papers: FeatureIndex, options: dict[str, object]) -> None:
     with pytest.raises(InvalidInputError):
-        papers.search(**{"query": options.pop("text", "some text"), **options})  # type: ignore[arg-type]
+        papers.search(**{"text": "some text", **options})  # type: ignore[call-overload]
 
 
 def test_a_superscript_is_not_a_digit_of_an_id(papers: FeatureIndex) -> None:
     with pytest.raises(QuerySyntaxError):
         papers.count("#²")
-    assert planner_of(papers.state).resolver.match("#²")  # a phrase like any other
+    assert searcher_of(papers.state).planner.resolver.match("#²")  # a phrase like any other
 
 
 @pytest.mark.parametrize("where", ['"half a pair \ud800"', '"' + "x" * 999 + '"'])
@@ -142,7 +142,7 @@ def test_an_empty_index_answers(growing_index: FeatureIndex) -> None:
         == 0
     )
     assert growing_index.count() == growing_index.count("NOT #1") == growing_index.delete(where="#1") == 0
-    assert growing_index.feature(0).records_at_level == (0, 0, 0)
+    assert growing_index.concepts.card(0).records_at_level == (0, 0, 0)
 
 
 # Deletion ---------------------------------------------------------------------------------------------
@@ -179,7 +179,7 @@ def test_a_deletion_needs_exactly_one_selection(papers: FeatureIndex) -> None:
         papers.delete()
     with pytest.raises(InvalidInputError, match="several ways"):
         papers.delete(["a"], where="#1")
-    with pytest.raises(InvalidInputError, match="one string"):
+    with pytest.raises(InvalidInputError, match="Give a list"):
         papers.delete("doc-1")
     assert papers.count() == 240
 
@@ -208,26 +208,26 @@ def test_a_feature_card_counts_levels_and_shows_the_strongest(papers: FeatureInd
     points = all_points(papers)
     counts = np.bincount(np.concatenate([code_of(p).indices for p in points]))
     feature = int(counts.argmax())
-    card = papers.feature(feature)
+    card = papers.concepts.card(feature)
     levels = [[p for p in points if feature * 4 + level in p.payload["concepts"]] for level in range(3)]
     assert card.records_at_level == tuple(map(len, levels))
     assert card.records_at_level[0] == counts[feature]
     activations = {
         p.payload["record_id"]: float(code_of(p).values[code_of(p).indices == feature][0]) for p in levels[0]
     }
-    assert [a for _, _, a in card.strongest] == pytest.approx(sorted(activations.values())[::-1][:5])
-    assert all(activations[key] == pytest.approx(a) for key, _, a in card.strongest)
+    assert [one.activation for one in card.strongest] == pytest.approx(sorted(activations.values())[::-1][:5])
+    assert all(activations[one.id] == pytest.approx(one.activation) for one in card.strongest)
     assert feature not in [similar.id for similar in card.similar]
     assert all(similar.is_weak == papers.space.labels[similar.id].is_weak for similar in card.similar)
     with pytest.raises(UnknownConceptError):
-        papers.feature(papers.space.n_features)
+        papers.concepts.card(papers.space.n_features)
 
 
 def test_a_label_resolves_to_all_features_with_that_label(papers: FeatureIndex) -> None:
     trusted = [i for i, label in enumerate(papers.space.labels) if not label.is_weak]
     for feature in trusted[:: max(1, len(trusted) // 20)]:
         label = papers.space.labels[feature].text
-        resolved = [match.id for match in papers.concept(label).features]
+        resolved = [match.id for match in papers.concepts.resolve(label).features]
         same = {i for i, other in enumerate(papers.space.labels) if other.text.casefold() == label.casefold()}
         assert set(resolved) <= same
         assert feature in resolved or len(same) > len(resolved)
@@ -235,8 +235,8 @@ def test_a_label_resolves_to_all_features_with_that_label(papers: FeatureIndex) 
 
 def test_an_unknown_concept_lists_the_nearest_labels(papers: FeatureIndex) -> None:
     with pytest.raises(UnknownConceptError) as caught:
-        papers.concept("qxzzyv plomfrt")
-    nearest = papers.features("qxzzyv plomfrt", limit=5)
+        papers.concepts.resolve("qxzzyv plomfrt")
+    nearest = papers.concepts.find("qxzzyv plomfrt", limit=5)
     assert all(f"#{match.id} {match.label!r}" in caught.value.do for match in nearest)
     with pytest.raises(InvalidInputError):
-        papers.features("  ")
+        papers.concepts.find("  ")

@@ -49,8 +49,8 @@ def whole(
     path = "whole" if client else tmp_path_factory.mktemp("part") / "whole.idx"
     with FeatureIndex.create(path, space, client=client, encoder=session_encoder) as index:
         index.upsert(texts, split=SPLIT if request.param == "documents" else None)
-        index.rename(7, "a name that tells of others")
-        index.fit_profile("theirs", like=[next(iter(index.records(limit=1)[0])).id])
+        index.concepts.rename(7, "a name that tells of others")
+        index.profiles.fit("theirs", like=[next(iter(index.scroll(limit=1)[0])).id])
         yield index
 
 
@@ -92,18 +92,21 @@ QUERIES: dict[str, Callable[[FeatureIndex], Any]] = {
     "grouped": lambda index: index.search("rain", group_by="metadata.topic", limit=5).groups,
     "diverse": lambda index: list(index.search("rain", diversity=0.5)),
     "count": lambda index: (len(index), index.count('"music"'), index.count("metadata.year > 2010")),
-    "features": lambda index: index.features("music"),
-    "concept": lambda index: index.concept("bad weather"),
-    "card": lambda index: index.feature(index.concept("music").features[0].id),
-    "facets": lambda index: index.concept_facets("a summer thunderstorm"),
+    "features": lambda index: index.concepts.find("music"),
+    "concept": lambda index: index.concepts.resolve("bad weather"),
+    "card": lambda index: index.concepts.card(index.concepts.resolve("music").features[0].id),
+    "facets": lambda index: index.concepts.facets("a summer thunderstorm"),
     "labels": lambda index: [label.name for label in index.space.labels],
     "fields": lambda index: index.metadata_fields(),
     "diff": lambda index: asdict(index.diff(a="metadata.year < 2005", b="metadata.year >= 2005")),
     "correlate": lambda index: (index.correlate(limit=20).units, index.correlate(limit=20).results),
-    "companions": lambda index: (len(index), index.companions(index.concept("music").features[0].id)),
+    "companions": lambda index: (
+        len(index),
+        index.concepts.companions(index.concepts.resolve("music").features[0].id),
+    ),
     "cluster": clustered,
     "drift": lambda index: asdict(index.drift("metadata.year")),
-    "profile": lambda index: asdict(index.profile(where='metadata.topic = "music"')),
+    "profile": lambda index: asdict(index.describe('metadata.topic = "music"')),
 }
 
 
@@ -123,14 +126,14 @@ def _without_revision(found: Any) -> Any:
 def test_a_part_knows_nothing_of_the_others(
     whole: FeatureIndex, part: FeatureIndex, texts: list[Record]
 ) -> None:
-    listed = whole.records(limit=10_000)[0]
+    listed = whole.scroll(limit=10_000)[0]
     hidden = [one.id for one in listed if one.metadata["topic"] not in TOPICS]
     shown = [one.id for one in listed if one.metadata["topic"] in TOPICS]
     assert part.get(hidden) == []
     assert [one.id for one in part.get([*hidden, *shown])] == shown
     assert len(part) == len(part.get(shown)) < len(whole)
-    assert part.profiles == ()
-    assert part.name_history == ()
+    assert part.profiles.names() == []
+    assert part.concepts.history() == []
     assert "a name that tells of others" not in {label.name for label in part.space.labels}
     for asked in (Query(like=hidden[:1]), Query("rain", unlike=hidden[:1])):
         with pytest.raises(NotFoundError):
@@ -160,7 +163,7 @@ def test_a_part_cannot_be_changed(part: FeatureIndex, whole: FeatureIndex, tmp_p
     for change in (
         lambda: part.upsert([Record("new", "rain")]),
         lambda: part.delete(where=OWN),
-        lambda: part.rename(5, "own name"),
+        lambda: part.concepts.rename(5, "own name"),
     ):
         with pytest.raises(InvalidInputError, match="only read"):
             change()

@@ -38,8 +38,8 @@ def small_index(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 USES = {
     "the info": "index.info()",
-    "a feature": "index.feature(12)",
-    "features": "index.features('galaxies')",
+    "a feature": "index.concepts.card(12)",
+    "features": "index.concepts.find('galaxies')",
     "a search": "assert len(index.search('galaxies', explain=True, using='fused')) == 1",
     "many searches": "assert len(index.search_many(['galaxies', 'dust'])) == 2",
     "a picture of the index": "index._repr_html_()",

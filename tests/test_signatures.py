@@ -1,181 +1,124 @@
-"""Users see every option: in help and completion, in type checkers, on the command line and in the docs."""
+"""Users see every option: in help and completion, in type checkers and in the docs, all of one definition."""
 
 from __future__ import annotations
 
 import inspect
-import typing
+import types
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import pytest
-import typer
 from mypy import api as mypy
+from pydantic import WithJsonSchema
 
-from saeindex import AsyncFeatureIndex, FeatureIndex, Query
-from saeindex.analysis.correlate.options import (
-    CorrelateKeywords,
-    CorrelateOptions,
-    TriggerKeywords,
-    TriggerOptions,
-)
-from saeindex.analysis.diff.options import DiffKeywords, DiffOptions
-from saeindex.analysis.drift.options import DriftKeywords, DriftOptions
-from saeindex.analysis.monitor.options import MonitorKeywords, MonitorOptions
-from saeindex.cli.app import make_app
+from saeindex import AsyncFeatureIndex, FeatureIndex
 from saeindex.errors import InvalidInputError
-from saeindex.search.query import QueryKeywords
+from saeindex.operations.methods import OPERATIONS
+from saeindex.schema import OrFirst
 
 ROOT = Path(__file__).parents[1]
-QUERIES = (
-    "search",
-    "search_many",
-    "plan",
-    "explain_analyze",
-    "compare",
-    "concept_facets",
-    "suggest_exclusions",
-)
-SOURCES: dict[str, type] = {
-    **dict.fromkeys(QUERIES, Query),
-    "diff": DiffOptions,
-    "correlate": CorrelateOptions,
-    "find_triggers": TriggerOptions,
-    "drift": DriftOptions,
-    "monitor": MonitorOptions,
-    "profile": DiffOptions,
-}
-WRITTEN_OUT = ("create", "open", "cluster")
-KEYWORDS = [
-    (Query, QueryKeywords), (DiffOptions, DiffKeywords), (CorrelateOptions, CorrelateKeywords),
-    (TriggerOptions, TriggerKeywords), (DriftOptions, DriftKeywords), (MonitorOptions, MonitorKeywords),
-]  # fmt: skip
-# Options with another name, and defaults with another spelling, on the command line.
-RENAMED = {
-    "families": "evidence",
-    "filter": "filter_json",
-    "query_filter": "filter_json",
-    "examples": "examples",
-}
-COMMANDS = {
-    "search": "search", "diff": "diff", "correlate": "correlate", "find_triggers": "triggers",
-    "drift": "drift", "monitor": "monitor", "profile": "profile",
-}  # fmt: skip
-PYTHON_ONLY = {"seed", "hints", "with_trivial"}
-# The command line has the options of the printed profile; the others are Python's.
-OF_PROFILE = {"unit", "level", "alpha"}
-
 ABOUT = (
-    "What the methods of `FeatureIndex` take, by name, type and default. `help(FeatureIndex.search)` says",
-    "the same, and `AsyncFeatureIndex` takes them too. Made by `python -m tests.test_signatures`.",
+    "What the operations of an index take, on every surface: the methods of `FeatureIndex`, of its async",
+    "twin and of the client (`index.concepts.find`), the routes of the server (`…/concepts/find`), and the",
+    "options of commands (`--limit`). An option that is an object can be given as its first field.",
+    "Made by `python -m tests.test_signatures`.",
 )
 
-
-def options_of(name: str) -> dict[str, inspect.Parameter]:
-    parameters = inspect.signature(getattr(FeatureIndex, name)).parameters
-    return {key: one for key, one in parameters.items() if key != "self"}
+JSON_KINDS = {"string": "text", "object": "object", "array": "list", "integer": "whole number"}
 
 
-@pytest.mark.parametrize("name", [*SOURCES, *WRITTEN_OUT])
-def test_no_option_is_hidden(name: str) -> None:
-    kinds = {one.kind for one in options_of(name).values()}
-    assert inspect.Parameter.VAR_KEYWORD not in kinds
-
-
-@pytest.mark.parametrize("name", SOURCES)
-def test_the_fields_of_one_dataclass_are_the_options(name: str) -> None:
-    shown, own = options_of(name), {"text"}
-    defaults = {"families": ("concepts", "words")} if name == "profile" else {}
-    if name in ("concept_facets", "suggest_exclusions"):
-        own.add("limit")  # these describe their return value
-    for one in fields(SOURCES[name]):
-        if one.name not in own:
-            assert shown[one.name].default == defaults.get(one.name, one.default), one.name
-            assert shown[one.name].kind is inspect.Parameter.KEYWORD_ONLY
-
-
-@pytest.mark.parametrize(("kind", "keywords"), KEYWORDS)
-def test_type_checkers_see_the_same_names_and_types(kind: type, keywords: type) -> None:
-    declared = {
-        name: str(note.__forward_arg__ if isinstance(note, typing.ForwardRef) else note)
-        for base in reversed(keywords.__mro__)
-        for name, note in inspect.get_annotations(base).items()
-    }
-    assert declared == {one.name: one.type for one in fields(kind) if one.name != "text"}
-
-
-@pytest.mark.parametrize("name", [*SOURCES, *WRITTEN_OUT])
-def test_the_async_method_has_the_same_options(name: str) -> None:
-    parameters = inspect.signature(getattr(AsyncFeatureIndex, name)).parameters
-    async_options = {key: one.default for key, one in parameters.items() if key not in ("self", "workers")}
-    assert async_options == {key: one.default for key, one in options_of(name).items()}
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_the_command_line_has_the_same_options_and_defaults(name: str) -> None:
-    root: Any = typer.main.get_command(make_app())
-    parameters_of_command = {one.name: one for one in root.commands[COMMANDS[name]].params}
-    for one in fields(SOURCES[name]):
-        if one.name in PYTHON_ONLY | {"text", "feedback"} or (
-            name == "profile" and one.name not in OF_PROFILE
-        ):
-            continue
-        option = parameters_of_command[RENAMED.get(one.name, one.name)]
-        assert option.help or one.name == "text"
-        default = option.default
-        if one.name == "families":
-            default = tuple(default.split(","))
-        if name == "correlate" and one.name == "limit":
-            continue  # 100 there, whatever is correlated
-        assert default == one.default or (default is None and not one.default), one.name
-
-
-def test_the_page_of_options_equals_the_signatures() -> None:
-    assert (ROOT / "docs" / "options.md").read_text(encoding="utf-8") == options_page()
-
-
-def test_a_misspelt_option_is_an_error_that_lists_the_right_ones(papers: FeatureIndex) -> None:
-    for call in (
-        lambda: papers.search("a", limmit=3),  # type: ignore[call-arg]
-        lambda: papers.search("a", text="b"),  # type: ignore[call-arg]
-        lambda: papers.diff("#1", alhpa=0.1),  # type: ignore[call-arg]
-        lambda: papers.correlate(levle="strong"),  # type: ignore[call-arg]
-    ):
-        with pytest.raises(InvalidInputError, match=r"no option .* Use .*(limit|alpha)"):
-            call()
-
-
-def test_the_type_checker_refuses_a_misspelt_option(tmp_path: Path) -> None:
-    sample = tmp_path / "misspelt.py"
-    sample.write_text(
-        "from saeindex import FeatureIndex\n\n\ndef found(index: FeatureIndex) -> None:\n"
-        '    index.search("galaxies", limit=3)\n    index.search("galaxies", limmit=3)\n'
-    )
-    output, _, code = mypy.run(["--config-file", str(ROOT / "pyproject.toml"), str(sample)])
-    assert code == 1
-    assert output.count("error:") == 1
-    assert 'misspelt.py:6: error: Unexpected keyword argument "limmit"' in output
+def shown(kind: Any) -> str:
+    """Return a type in words."""
+    if get_origin(kind) is Annotated:
+        inner, *marks = get_args(kind)
+        is_object = any(isinstance(one, OrFirst) for one in marks)
+        schema = next((one.json_schema for one in marks if isinstance(one, WithJsonSchema)), None)
+        if schema is not None:
+            kinds = [one["type"] for one in schema.get("anyOf", [schema])]
+            return " or ".join(JSON_KINDS[one] for one in kinds)
+        return f"text or `{inner.__name__}`" if is_object else shown(inner)
+    if get_origin(kind) in (Union, types.UnionType):
+        return " or ".join(dict.fromkeys(shown(one) for one in get_args(kind) if one is not type(None)))
+    if get_origin(kind) is Literal:
+        return " or ".join(f"`{one}`" for one in get_args(kind))
+    if get_origin(kind) is not None:
+        inner = [shown(one) for one in get_args(kind) if one is not ...]
+        is_object = issubclass(get_origin(kind), dict) or len(inner) > 1
+        return "object" if is_object else f"list of {inner[0] if inner else 'values'}"
+    names = {str: "text", int: "whole number", float: "number", bool: "true or false", Any: "see there"}
+    return names.get(kind, f"`{getattr(kind, '__name__', kind)}`")
 
 
 def options_page() -> str:
     """Return docs/options.md."""
-    lines = ["# Options", "", *ABOUT, ""]
-    for name in ("create", "open", *SOURCES, "cluster"):
-        lines += [f"## `{name}`", "", "| option | type | default |", "| --- | --- | --- |"]
-        for key, one in options_of(name).items():
-            kind = str(one.annotation).replace("|", "\\|")
-            default = "" if one.default is inspect.Parameter.empty else f"`{one.default!r}`"
-            lines.append(f"| `{key}` | {kind} | {default} |")
-        lines.append("")
+    lines, objects = ["# Options", "", *ABOUT, ""], {}
+    for name, kind in OPERATIONS.items():
+        lines += [f"## `{name}`", "", (inspect.getdoc(kind) or "").partition("\n\n")[0], "", *table(kind)]
+        for field in kind.__pydantic_fields__.values():
+            for one in (*get_args(field.annotation), field.annotation):
+                inner = get_args(one)[0] if get_origin(one) is Annotated else one
+                if hasattr(inner, "__pydantic_fields__") and not hasattr(inner, "model_fields"):
+                    objects[inner.__name__] = inner
+    for name, kind in objects.items():
+        lines += [f"## `{name}`", "", (inspect.getdoc(kind) or "").partition("\n\n")[0], "", *table(kind)]
     return "\n".join(lines)
+
+
+def table(kind: Any) -> list[str]:
+    """Return the options of a request as a table."""
+    if not kind.__pydantic_fields__:
+        return ["It has no options.", ""]
+    rows = ["| option | type | default | what it is |", "| --- | --- | --- | --- |"]
+    placed = {field.name for field in fields(kind) if not field.kw_only}
+    for name, one in sorted(kind.__pydantic_fields__.items(), key=lambda item: item[0] not in placed):
+        marks = [one for one in one.metadata if isinstance(one, WithJsonSchema)]
+        kind_of = Annotated[one.annotation, *marks] if marks else one.annotation
+        default = "" if one.is_required() or one.default in (None, (), "") else f"`{one.default!r}`"
+        said = (one.description or "").replace("|", "\\|")
+        rows.append(f"| `{name}` | {'' if one.exclude else shown(kind_of)} | {default} | {said} |")
+    return [*rows, ""]
+
+
+def test_the_page_of_options_is_that_of_the_requests() -> None:
+    assert (ROOT / "docs" / "options.md").read_text(encoding="utf-8") == options_page()
+
+
+def test_help_and_completion_show_every_option() -> None:
+    for surface in (FeatureIndex, AsyncFeatureIndex):
+        shown_options = inspect.signature(surface.search).parameters
+        assert list(shown_options)[:2] == ["self", "text"] and "explain" in shown_options
+        assert "galaxy rotation" in (inspect.getdoc(surface.search) or "")
+
+
+def test_a_misspelt_option_is_an_error_that_lists_the_right_ones(papers: FeatureIndex) -> None:
+    for call in (
+        lambda: papers.search("a", limmit=3),  # type: ignore[call-overload]
+        lambda: papers.diff("#1", alhpa=0.1),  # type: ignore[call-arg]
+        lambda: papers.correlate(levle="strong"),  # type: ignore[call-arg]
+    ):
+        with pytest.raises(InvalidInputError, match=r"no option .* Did you mean .* Use .*(limit|alpha)"):
+            call()
+    with pytest.raises(InvalidInputError, match="twice"):
+        papers.search("a", text="b")  # type: ignore[call-overload]
+    with pytest.raises(InvalidInputError, match="Give a list"):
+        papers.diff("metadata.year < 2005", strata="metadata.topic")
+
+
+def test_the_type_checker_knows_the_options(tmp_path: Path) -> None:
+    sample = tmp_path / "misspelt.py"
+    sample.write_text(
+        "from saeindex import AsyncFeatureIndex, Client, FeatureIndex\n\n\n"
+        "async def found(index: FeatureIndex, twin: AsyncFeatureIndex, client: Client) -> None:\n"
+        '    first: str = index.search("galaxies", limit=3)[0].id\n'
+        '    second: int = (await twin.search("galaxies", limit=3))[0].id\n'
+        '    index.diff("#1", alhpa=0.1)\n    client.index("a").count("#1", None)\n'
+    )
+    output, _, code = mypy.run(["--config-file", str(ROOT / "pyproject.toml"), str(sample)])
+    assert code == 1 and output.count("error:") == 2, output
+    assert "misspelt.py:6: error: Incompatible types" in output
+    assert 'misspelt.py:7: error: Unexpected keyword argument "alhpa"' in output
 
 
 if __name__ == "__main__":
     (ROOT / "docs" / "options.md").write_text(options_page(), encoding="utf-8")
-
-
-def test_a_misspelt_option_is_answered_with_the_nearest_one(papers: FeatureIndex) -> None:
-    with pytest.raises(InvalidInputError, match="Did you mean limit"):
-        papers.search("a", limt=3)  # type: ignore[call-arg]
-    with pytest.raises(InvalidInputError, match="Give a list"):
-        papers.diff("metadata.year < 2005", "metadata.year >= 2005", strata="metadata.topic")

@@ -11,7 +11,9 @@ import pytest
 from qdrant_client.models import FieldCondition, Filter, Range
 
 from saeindex import FeatureIndex, Query
+from saeindex.analysis.cluster.axis import Axis, AxisValue
 from saeindex.errors import InvalidInputError
+from saeindex.types import Steer
 
 QUERY = "galaxies"
 EARLY = {"must": [{"key": "metadata.year", "range": {"lt": 2016}}]}
@@ -21,6 +23,10 @@ SEARCHES: dict[str, dict[str, Any]] = {
     "steer": {"steer": 5},
     "a steer in a list": {"steer": [5]},
     "a dict of steers": {"steer": {"camera": 0.5}},
+    "a strength": {"steer": [Steer("#3", "a")]},  # type: ignore[arg-type]
+    "a target": {"steer": [Steer(3)]},  # type: ignore[arg-type]
+    "other values of a steer": {"steer": [Steer("sad", against=5)]},  # type: ignore[arg-type]
+    "a weight of a steer": {"steer": [Steer("sad", edits={7: "a"})]},  # type: ignore[dict-item]
     "property": {"property": 5},
     "against": {"property": "sad", "against": 5},
     "one against": {"property": "sad", "against": "happy"},
@@ -40,11 +46,11 @@ SEARCHES: dict[str, dict[str, Any]] = {
 CALLS: dict[str, Callable[[FeatureIndex], object]] = {
     "search_many of one text": lambda index: index.search_many(QUERY),
     "search_many of a number": lambda index: index.search_many(5),  # type: ignore[arg-type]
-    "search of a list": lambda index: index.search([QUERY]),  # type: ignore[arg-type]
-    "feature by a label": lambda index: index.feature("camera"),
-    "companions of a label": lambda index: index.companions("camera"),  # type: ignore[arg-type]
-    "features of a number": lambda index: index.features(5),  # type: ignore[arg-type]
-    "concept of a number": lambda index: index.concept(5),  # type: ignore[arg-type]
+    "search of a list": lambda index: index.search([QUERY]),  # type: ignore[call-overload]
+    "feature by a label": lambda index: index.concepts.card("camera"),
+    "companions of a label": lambda index: index.concepts.companions("camera"),
+    "features of a number": lambda index: index.concepts.find(5),  # type: ignore[arg-type]
+    "concept of a number": lambda index: index.concepts.resolve(5),  # type: ignore[arg-type]
     "add of a number": lambda index: index.upsert(5),  # type: ignore[arg-type]
     "delete of a number": lambda index: index.delete(5),  # type: ignore[arg-type]
     "diff of numbers": lambda index: index.diff(5, 6),  # type: ignore[arg-type]
@@ -52,8 +58,12 @@ CALLS: dict[str, Callable[[FeatureIndex], object]] = {
     "diff with a text as rate": lambda index: index.diff(where(True), where(False), alpha="x"),  # type: ignore[arg-type]
     "correlate of a number": lambda index: index.correlate(5),  # type: ignore[arg-type]
     "drift over a number": lambda index: index.drift(5),  # type: ignore[arg-type]
-    "a profile's name": lambda index: index.fit_profile(5),  # type: ignore[arg-type]
+    "a profile's name": lambda index: index.profiles.fit(5),  # type: ignore[arg-type]
     "opening nothing": lambda _: FeatureIndex.open(None),  # type: ignore[arg-type]
+    "an axis of texts": lambda index: index.cluster(Axis("tone", ("a", "b"))),  # type: ignore[arg-type]
+    "an axis of numbers": lambda index: index.cluster(Axis("tone", (AxisValue("a", 5), AxisValue("b")))),  # type: ignore[arg-type]
+    "a payload index": lambda _: FeatureIndex.create("never.idx", payload_indexes={"metadata.x": "year"}),  # type: ignore[dict-item]
+    "payload indexes": lambda _: FeatureIndex.create("never.idx", payload_indexes=["metadata.x"]),  # type: ignore[arg-type]
     "creating nothing": lambda _: FeatureIndex.create(None),  # type: ignore[arg-type]
     "a space that is a number": lambda _: FeatureIndex.create("never.idx", space=5),  # type: ignore[arg-type]
 }
@@ -98,6 +108,6 @@ def test_a_filter_as_json_equals_the_filter(papers: FeatureIndex) -> None:
 
 
 def test_a_feature_is_given_by_any_integer_or_by_its_text(papers: FeatureIndex) -> None:
-    card = papers.feature(5)
-    assert papers.feature(np.int64(5)) == card  # type: ignore[arg-type]
-    assert papers.feature("#5") == card
+    card = papers.concepts.card(5)
+    assert papers.concepts.card(np.int64(5)) == card  # type: ignore[arg-type]
+    assert papers.concepts.card("#5") == card

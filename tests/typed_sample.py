@@ -10,6 +10,7 @@ from saeindex import AsyncFeatureIndex, FeatureIndex, Query, Steer
 from saeindex.analysis.correlate.results import Correlations
 from saeindex.analysis.diff.results import Diff
 from saeindex.search.hits import Hits
+from saeindex.search.query import Fused, GroupBy, Property, Steering, Where
 
 
 def made(path: Path, client: QdrantClient) -> FeatureIndex:
@@ -24,21 +25,22 @@ def made(path: Path, client: QdrantClient) -> FeatureIndex:
 def searched(index: FeatureIndex) -> Hits:
     index.plan("galaxies", where="NOT #5", limit=3)
     index.search_many(["galaxies", Query("stars")], using="sae", limit=3)
-    index.explain_analyze("galaxies", where="NOT #5", timeout=2.5)
-    index.compare("galaxies", "a", "b", using="fused", fusion="weighted")
-    index.concept_facets("galaxies", limit=5, where="NOT #5")
-    index.suggest_exclusions("galaxies", limit=5, where="NOT #5")
+    index.plan("galaxies", where="NOT #5", timeout=2.5)
+    index.compare("galaxies", "a", "b", using=Fused("weighted"))
+    index.concepts.facets("galaxies", limit=5, where="NOT #5")
+    index.concepts.exclusions("galaxies", limit=5, where="NOT #5")
     return index.search(
-        "galaxies", where="NOT #5", query_filter=None, steer=[Steer("theory", 0.5)], property="sounds sad",
-        against=["happy"], like=["a"], unlike=["b"], feedback=None, using="dense", fusion="rrf",
-        resolve="expand", level="typical", steering="built", method="collection", max_drift=0.2,
-        diversity=0.3, group_by="metadata.topic", group_size=2, limit=5, offset=5, score_threshold=0.1,
+        "galaxies", where=Where("NOT #5", level="typical", resolve="expand"), query_filter=None,
+        steer=Steering([Steer("theory", 0.5)], method="built", max_drift=0.2),
+        property=Property("sounds sad", method="collection"), against=["happy"], like=["a"], unlike=["b"],
+        feedback=None, using="dense", diversity=0.3,
+        group_by=GroupBy("metadata.topic", size=2), limit=5, offset=5, score_threshold=0.1,
         explain=True, exact=True, timeout=1.0,
     )  # fmt: skip
 
 
 def analysed(index: FeatureIndex) -> tuple[Diff, Correlations]:
-    index.find_triggers(
+    index.triggers(
         "refuses=declines", prompt_field="prompt", field="", where=None, level="strong", unit=None,
         alpha=0.01, method="by", min_support=3, limit=5,
     )  # fmt: skip
@@ -55,7 +57,7 @@ def analysed(index: FeatureIndex) -> tuple[Diff, Correlations]:
         unit=None, strata=(), length_bins=3, alpha=0.01, looks=12, min_effect=0.03, min_odds_ratio=2.0,
         method="by", min_support=3, examples=1, seed=1,
     )  # fmt: skip
-    index.profile("metadata.year < 2010", ids=None, field="", shown=3, families=("words",), alpha=0.01)
+    index.describe("metadata.year < 2010", field="", shown=3, families=("words",), alpha=0.01)
     found = index.diff(
         "metadata.year < 2010", None, groups=None, by=None, other=None, named=("sad=feeling sad",),
         writer=None, field="", families=("concepts",), level="strong", unit="metadata.author",

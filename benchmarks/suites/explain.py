@@ -19,9 +19,10 @@ from benchmarks import data
 from benchmarks.corpora import CachedEncoder
 from benchmarks.data import properties
 from benchmarks.outcome import Figure, Outcome, at_least, at_most
-from saeindex import FeatureIndex, FeatureSpace, Record
+from saeindex import FeatureIndex, FeatureSpace, Query, Record
 from saeindex.config import DEFAULT_SPACE, DENSE
 from saeindex.indexing.points import code_of, point_id
+from saeindex.operations.search import searcher_of
 from saeindex.search.compare import Comparison, compare
 from saeindex.search.explain import Explanation
 from saeindex.search.hits import Hit
@@ -38,8 +39,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "dense": {},
     "sparse": {"using": "sae"},
     "rrf": {"using": "fused"},
-    "dbsf": {"using": "fused", "fusion": "dbsf"},
-    "weighted": {"using": "fused", "fusion": "weighted"},
+    "dbsf": {"using": {"fusion": "dbsf"}},
+    "weighted": {"using": {"fusion": "weighted"}},
 }
 TOP, DRAWS = 3, 20
 
@@ -130,7 +131,7 @@ def compare_error(a: Hit, b: Hit) -> float:
     def nested(comparison: Comparison) -> Iterator[float]:
         summed = math.fsum(part.value for part in comparison.differences)
         yield abs(summed - (comparison.score_a - comparison.score_b))
-        for _, source in comparison.sources:
+        for source in comparison.sources.values():
             yield from nested(source)
 
     comparison = compare(a, b)
@@ -146,7 +147,7 @@ def ablation_figures(index: FeatureIndex, queries: Sequence[str]) -> dict[str, F
     rng = np.random.default_rng(SEED)
     against_mean, against_one, drops = [], [], []
     for text in queries:
-        q = index.plan(text).vector.astype(np.float64)
+        q = searcher_of(index.state).prepare(Query(text)).vector.astype(np.float64)
         hits = index.search(text, explain=True)
         points = index.store.get([point_id(hit.id) for hit in hits], with_vectors=True)
         for hit, point in zip(hits, points, strict=True):

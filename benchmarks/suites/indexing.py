@@ -112,7 +112,7 @@ def cost_of_names(corpus: str, limit: int) -> tuple[float, int]:
         index.upsert(records)
         whole = time.perf_counter() - started
         started = time.perf_counter()
-        index.learn_names()
+        index.concepts.learn()
         names = time.perf_counter() - started
         index.close()
     return names / (whole - names), len(records)

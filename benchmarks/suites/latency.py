@@ -24,6 +24,7 @@ from saeindex import FeatureIndex, FeatureSpace, Query, Steer
 from saeindex.concepts.resolver import Resolver
 from saeindex.config import DEFAULT_SPACE, DENSE
 from saeindex.errors import UnknownConceptError
+from saeindex.stores.filters import as_filter
 
 SEED = 0
 # Range of the record shares of labels in queries.
@@ -196,7 +197,7 @@ def estimate_figures(index: FeatureIndex, queries: Sequence[Query]) -> dict[str,
     within, errors = [], []
     for query in queries:
         plan = index.plan(query)
-        matching = index.store.count(plan.query_filter)
+        matching = index.store.count(as_filter(plan.query_filter))
         within.append(plan.estimate.low <= matching <= plan.estimate.high)
         errors.append(abs(plan.estimate.points - matching) / max(1, matching))
     return {

@@ -11,6 +11,8 @@ from benchmarks.corpora import Corpus, open_corpora
 from benchmarks.outcome import Figure, Outcome, at_least
 from benchmarks.ranking import Judged, by_kind, interval, overall
 from saeindex.errors import UnknownConceptError
+from saeindex.search.query import Where
+from saeindex.stores.filters import as_filter
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,8 +74,8 @@ def selection(corpus: Corpus, query: int, method: dict[str, Any]) -> list[str]:
     from saeindex.collection.records import record_ids
 
     text = corpus.text(query).replace('"', '\\"')
-    plan = corpus.index.plan(where=f'"{text}"', **method)
-    return sorted(record_ids(corpus.index.store, plan.query_filter))
+    plan = corpus.index.plan(where=Where(f'"{text}"', **method))
+    return sorted(record_ids(corpus.index.store, as_filter(plan.query_filter)))
 
 
 def chosen_thresholds(corpora: Sequence[Corpus]) -> dict[str, float]:

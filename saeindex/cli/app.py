@@ -38,8 +38,8 @@ COMMANDS = {
     "triggers": "correlate.triggers",
     "cluster": "cluster.cluster",
     "drift": "drift.drift",
-    "monitor": "monitor.monitor",
-    "profile": "profile.profile",
+    "monitor": "drift.monitor",
+    "describe": "diff.describe",
     "list": "listing.list_indexes",
     "info": "features.info",
     "get": "records.get",
@@ -51,7 +51,7 @@ COMMANDS = {
     "settings": "settings.settings",
     "demo": "demo.demo",
 }
-GROUPS = {"steering": "steering", "names": "names", "sae": "sae", "keys": "serve"}
+GROUPS = {"profiles": "profiles", "names": "names", "sae": "sae", "keys": "serve"}
 # Commands that keep finished work when they are stopped.
 RESUMED = ("index", "sae", "copy", "demo")
 # Commands that compute little: to start the threads of numpy's BLAS would take an eighth of their time.

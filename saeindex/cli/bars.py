@@ -58,7 +58,7 @@ def print_comparison(out: Console, comparison: Comparison, indent: int = 2) -> N
         rows.append((sum(part.value for part in rest), f"{len(rest)} further parts", "dim"))
     print_bars(out, rows, indent)
     out.print(Text(f"{' ' * (indent - 1)}={comparison.total:+.4f}", "bold"))
-    for name, source in comparison.sources:
+    for name, source in comparison.sources.items():
         out.print(Text(f"{' ' * indent}{name}", "bold"))
         print_comparison(out, source, indent + 2)
 
@@ -76,19 +76,27 @@ def print_bars(out: Console, rows: Sequence[Row], indent: int) -> None:
 
 
 def _rows(parts: Iterable[Part]) -> list[Row]:
-    parts = list(parts)
-    features = [part for part in parts if part.kind == "feature"]
-    named = [(part, shown_label(part.label, part.is_weak)) for part in features[:SHOWN_PARTS]]
-    rows = [(part.value, f"#{part.feature} {label}", "green") for part, label in named]
-    rest = features[SHOWN_PARTS:]
-    if rest:
-        rows.append((sum(part.value for part in rest), f"{len(rest)} further concepts", "dim"))
-    others = [part for part in parts if part.kind != "feature"]
-    return rows + [(part.value, _other(part), "cyan" if part.kind == "source" else "dim") for part in others]
+    """Return the strongest concepts, the strongest words, and all other parts."""
+    kinds: dict[str, list[Part]] = {"feature": [], "word": [], "": []}
+    for part in parts:
+        kinds.get(part.kind, kinds[""]).append(part)
+    rows: list[Row] = []
+    for kind, named in (("feature", "concepts"), ("word", "words")):
+        rows += map(_row, kinds[kind][:SHOWN_PARTS])
+        if rest := kinds[kind][SHOWN_PARTS:]:
+            rows.append((sum(part.value for part in rest), f"{len(rest)} further {named}", "dim"))
+    return rows + [_row(part) for part in kinds[""]]
 
 
-def _other(part: Part) -> str:
-    return part.label if part.kind == "source" else f"{part.kind}: {part.label}"
+def _row(part: Part) -> Row:
+    if part.kind == "feature":
+        return part.value, f"#{part.feature} {shown_label(part.label, part.is_weak)}", "green"
+    is_source = part.kind == "source"
+    return (
+        part.value,
+        part.label if is_source else f"{part.kind}: {part.label}",
+        "cyan" if is_source else "dim",
+    )
 
 
 def _both(part: Difference) -> str:

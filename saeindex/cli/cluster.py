@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from saeindex.cli.delivery import Plot, Report, Table, deliver, ending
-from saeindex.cli.output import Json, Url
+from saeindex.cli.options import asks
+from saeindex.cli.output import Index, Json, Url
 from saeindex.errors import InvalidInputError
+from saeindex.operations.associations import ClusterAlong
 
 if TYPE_CHECKING:
     from saeindex.analysis.cluster.results import Clustering
@@ -20,22 +22,11 @@ Examples = Annotated[
 ]
 
 
+@asks(ClusterAlong, without=("examples",))
 def cluster(
-    index: Annotated[str, typer.Argument(help="The index.")],
-    axis: Annotated[
-        str,
-        typer.Option(
-            help="The axis to cluster along and its values: 'tone: angry, calm, joking'. Values can have "
-            "descriptions: 'tone: angry = furious; calm = at ease'. With a name only, values are found."
-        ),
-    ],
+    index: Index,
+    options: dict[str, Any],
     example: Examples = None,
-    where: Annotated[
-        str | None, typer.Option(help="Condition of the records to cluster: 'metadata.year >= 2015'.")
-    ] = None,
-    field: Annotated[str, typer.Option(help="The text field (the main text has no name).")] = "",
-    method: Annotated[str, typer.Option(help="Clustering method: anchored or interpembed.")] = "anchored",
-    limit: Annotated[int, typer.Option(min=1, help="Records to show for each cluster.")] = 3,
     assign_to: Annotated[
         Path | None,
         typer.Option(callback=ending("table"), help="Write the cluster of every record to this CSV file."),
@@ -46,15 +37,14 @@ def cluster(
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """Cluster records along one axis. Exits with 1 if the space cannot express the axis."""
-    from saeindex.analysis.cluster.cluster import METHODS
+    """Cluster records along one axis. Exits with 1 if the space cannot express the axis.
+
+    Values can have descriptions: 'tone: angry = furious; calm = at ease'. With a name only, they are found.
+    """
     from saeindex.index import FeatureIndex
 
-    if method not in METHODS:
-        raise InvalidInputError(f"method {method!r}", "no such method", f"Use one of {', '.join(METHODS)}.")
-    examples = read_examples(example or ())
     with FeatureIndex.open(index, url=url) as opened:
-        found = opened.cluster(axis, examples=examples, where=where, field=field, method=method, shown=limit)
+        found = opened.cluster(**options, examples=read_examples(example or ()) or None)
     if assign_to is not None:
         write_assignments(found, assign_to)
     deliver(found, as_json, table, plot, report)

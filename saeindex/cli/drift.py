@@ -1,44 +1,23 @@
-"""``saeindex drift``: concepts and words that drift over an ordered field."""
+"""``saeindex drift`` and ``saeindex monitor``: what changes over time."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from saeindex.cli.delivery import Plot, Report, Table, deliver
-from saeindex.cli.diff import Alpha, Bins, Field, Level, Method, Strata, Unit, comma_parts, unit_of
-from saeindex.cli.output import Json, Url
-
-Index = Annotated[str, typer.Argument(help="The index.")]
-Where = Annotated[str | None, typer.Option(help="Condition of the records: 'metadata.kind = \"report\"'.")]
-Evidence = Annotated[
-    str, typer.Option(help="Families of evidence, comma-separated: concepts,words,clusters.")
-]
-MinSupport = Annotated[int, typer.Option(help="Minimum records that have a concept or word.")]
-Examples = Annotated[int, typer.Option(help="Example records of a finding, from each side.")]
-BOTH, ALL = "concepts,words", "concepts,words,clusters"
+from saeindex.cli.delivery import Plot, Report, Table, deliver, ending
+from saeindex.cli.options import asks
+from saeindex.cli.output import Index, Json, Url, print_json, say
+from saeindex.errors import InvalidInputError
+from saeindex.operations.differences import DriftOver, Monitor
 
 
-def drift(  # noqa: PLR0913, PLR0917  (one per option of a drift)
+@asks(DriftOver)
+def drift(
     index: Index,
-    over: Annotated[str, typer.Option(help="A field of numbers, ISO dates, or values in an --order.")],
-    order: Annotated[
-        str | None,
-        typer.Option(help="Values of the field from first to last, comma-separated: 'v1, v2, v3'."),
-    ] = None,
-    where: Where = None,
-    unit: Unit = "auto",
-    strata: Strata = None,
-    length_bins: Bins = None,
-    periods: Annotated[int, typer.Option(help="Maximum number of periods.")] = 12,
-    evidence: Evidence = ALL,
-    level: Level = "typical",
-    alpha: Alpha = 0.05,
-    method: Method = "bh",
-    min_support: MinSupport = 5,
-    examples: Examples = 2,
-    field: Field = "",
+    options: dict[str, Any],
     table: Table = None,
     plot: Plot = None,
     report: Report = None,
@@ -48,13 +27,47 @@ def drift(  # noqa: PLR0913, PLR0917  (one per option of a drift)
     """Test which concepts and words drift over an ordered field. Exits with 1 if none does."""
     from saeindex.index import FeatureIndex
 
-    options: dict[str, Any] = {
-        "families": comma_parts(evidence), "level": level, "unit": unit_of(unit),
-        "strata": tuple(strata or ()),
-        "length_bins": length_bins, "periods": periods, "alpha": alpha, "method": method,
-        "min_support": min_support, "examples": examples,
-    }  # fmt: skip
     with FeatureIndex.open(index, url=url) as opened:
-        ordered = None if order is None else comma_parts(order)
-        found = opened.drift(over, where=where, field=field, order=ordered, **options)
-    deliver(found, as_json, table, plot, report, f"What drifts over {over}?")
+        found = opened.drift(**options)
+    deliver(found, as_json, table, plot, report, f"What drifts over {options['over']}?")
+
+
+@asks(Monitor, without=("reference", "window"))
+def monitor(
+    index: Index,
+    options: dict[str, Any],
+    window: Annotated[
+        str | None, typer.Option(help="Condition of the records to check: 'metadata.year >= 2015'.")
+    ] = None,
+    reference: Annotated[str | None, typer.Option(help="Condition of the records to compare with.")] = None,
+    baseline: Annotated[
+        Path | None, typer.Option(help="Compare with these saved counts instead of --reference.")
+    ] = None,
+    save_baseline: Annotated[
+        Path | None,
+        typer.Option(callback=ending("baseline"), help="Save the counts of --reference to a file (.json)."),
+    ] = None,
+    table: Table = None,
+    plot: Plot = None,
+    report: Report = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Compare a window of records with a reference. Exits with 0 if unchanged, 1 with an alert."""
+    from saeindex.index import FeatureIndex
+
+    if (reference is None) == (baseline is None) or (window is None and save_baseline is None):
+        found = "two references" if reference and baseline else "no reference or no window"
+        raise InvalidInputError("monitor", found, "Give --window, and --reference or --baseline.")
+    with FeatureIndex.open(index, url=url) as opened:
+        if save_baseline is not None and reference is not None:
+            kept = {name: one for name, one in options.items() if name in ("field", "level", "unit")}
+            opened.baseline(reference, **kept).save(save_baseline)
+        if window is None:
+            print_json({"written": [str(save_baseline)]}) if as_json else say(f"wrote {save_baseline}")
+            return
+        against: Any = baseline or reference
+        alert = opened.monitor(against, window, **options)
+    deliver(alert, as_json, table, plot, report, "What has changed?", fails_empty=False)
+    if len(alert):
+        raise typer.Exit(1)

@@ -34,7 +34,7 @@ def features(
     from saeindex.index import FeatureIndex
 
     with FeatureIndex.open(index, url=url) as opened:
-        matches = opened.features(phrase, limit)
+        matches = opened.concepts.find(phrase, limit)
         records = _records(opened, [match.id for match in matches])
         wanted = [match.example for match in matches if match.example]
         texts = {record.id: record.text for record in opened.get(wanted, include=())}
@@ -71,7 +71,7 @@ def feature(
     from saeindex.index import FeatureIndex
 
     with FeatureIndex.open(index, url=url) as opened:
-        card = opened.feature(feature_id)
+        card = opened.concepts.card(feature_id)
     if as_json:
         print_json(card.to_json())
         return
@@ -86,8 +86,8 @@ def feature(
     say(f"  {card.method} label, trust {_score(card.trust)}{here}, F1 {_score(card.f1)}")
     say(f"  present in {present:,} records, typical in {typical:,}, strong in {strong:,}")
     say("  strongest in", dim=True)
-    for record_id, text, activation in card.strongest:
-        say(shortened(f"    {activation:.3f}  {record_id}  {one_line(text, width)}", width))
+    for one in card.strongest:
+        say(shortened(f"    {one.activation:.3f}  {one.id}  {one_line(one.text, width)}", width))
     say("  similar", dim=True)
     for other in card.similar:
         say(f"    {other.cosine:.3f}  #{other.id} {shown_label(other.label, other.is_weak)}")

@@ -41,7 +41,10 @@ def index(
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Records per batch.")] = 512,
     show_columns: Annotated[
-        bool, typer.Option("--columns", help="Say first what is taken as text, id and metadata.")
+        bool,
+        typer.Option(
+            "--columns", help="Say first what is taken as text, id and metadata, also with --text-field."
+        ),
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a record was rejected.")] = False,
     as_json: Json = False,
@@ -55,21 +58,23 @@ def index(
     fields = {name: column or name for name, _, column in (f.partition("=") for f in further_field or ())}
     columns = Columns(text=text_field, id=id_field, metadata=names or None, fields=fields)
     what = paths[0] if len(paths) == 1 else paths
-    source = open_source(what, columns=columns)  # a wrong path or column must not leave an empty index behind
-    if show_columns:
-        say("\n".join(columns_of(source)), is_error=True)
+    source = open_source(what, columns=columns)
+    taken = columns_of(source)
+    if show_columns or not text_field:
+        say("\n".join(taken), is_error=True)
     if workers:
         import torch
 
         torch.set_num_threads(workers)
     with FeatureIndex(into, space=space, url=url, fields=tuple(fields)) as opened:
-        before = len(opened)
+        before = 0 if opened.is_absent else len(opened)
         report = opened.upsert(what, split=split, columns=columns, batch_size=batch_size, progress=True)
         most = opened.encoder.max_tokens
         replaced = before + report.records - len(opened)
         rejects = str(opened.rejects_path) if report.rejected else None
     if as_json:
-        print_json({"index": into, **asdict(report), "replaced": replaced, "rejects": rejects})
+        counts = asdict(report) | {"replaced": replaced}
+        print_json({"index": into, **counts, "columns": taken, "rejects": rejects})
     else:
         _print_report(into, report, replaced, rejects, source.name)
         if report.truncated:

@@ -25,7 +25,7 @@ def show_all(index: Index, url: Url = None, as_json: Json = False) -> None:
     from saeindex.index import FeatureIndex
 
     with FeatureIndex.open(index, url=url) as opened:
-        history = opened.name_history
+        history = opened.concepts.history()
     if as_json:
         print_json({"history": [one.model_dump() for one in history]})
     for one in () if as_json else history:
@@ -47,7 +47,7 @@ def rename(
     from saeindex.index import FeatureIndex
 
     with FeatureIndex.open(index, url=url) as opened:
-        opened.rename(feature, name)
+        opened.concepts.rename(feature, name)
         _print(opened, feature, as_json)
 
 
@@ -74,7 +74,7 @@ def export_names(
     from saeindex.index import FeatureIndex
 
     with FeatureIndex.open(index, url=url) as opened:
-        opened.export_names(file)
+        opened.concepts.export(file)
     answer({"file": str(file)}, f"Wrote {file}.", as_json)
 
 
@@ -89,7 +89,7 @@ def import_names(
     from saeindex.index import FeatureIndex
 
     with FeatureIndex.open(index, url=url) as opened:
-        count = opened.import_names(file)
+        count = opened.concepts.import_names(file)
     text = f"{count:,} features have the names of {file}."
     answer({"file": str(file), "features": count}, text, as_json)
 
@@ -98,7 +98,7 @@ def _set_hidden(index: str, feature: str, is_hidden: bool, url: str | None, as_j
     from saeindex.index import FeatureIndex
 
     with FeatureIndex.open(index, url=url) as opened:
-        opened.hide(feature, is_hidden)
+        opened.concepts.hide(feature, is_hidden)
         _print(opened, feature, as_json)
 
 

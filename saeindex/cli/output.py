@@ -10,7 +10,7 @@ import typer
 
 from saeindex.cli.bars import print_explanation
 from saeindex.config import DOCUMENT
-from saeindex.types import UNSAFE, one_line, shortened, shown_label, visible
+from saeindex.types import LINES, UNSAFE, one_line, shortened, shown_label, visible
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from saeindex.search.facets import ConceptFacet, Exclusion
     from saeindex.search.hits import Hit, Hits
 
+Index = Annotated[str, typer.Argument(help="The index.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Url = Annotated[
     str | None,
@@ -27,8 +28,6 @@ Url = Annotated[
 ]
 
 SHOWN_FEATURES = 4
-# Characters of texts of several lines that are printed as they are.
-LINES = "\n\t"
 # Columns below which nothing can be read: a terminal that says so, such as COLUMNS=0, is not believed.
 MIN_WIDTH = 20
 
@@ -71,13 +70,13 @@ def print_hits(out: Console, hits: Hits) -> None:
     """Print hits as a numbered list, by group if they are grouped."""
     from rich.text import Text
 
-    query = hits.plan.query
-    if not hits.groups or (query.group_by, query.group_size) == (DOCUMENT, 1):
+    groups = hits.plan.query.grouping
+    if groups is None or (groups.field, groups.size) == (DOCUMENT, 1):
         for rank, hit in enumerate(hits, 1):
             print_hit(out, rank, hit)
         return
     for group in hits.groups:
-        out.print(Text(f"{hits.plan.query.group_by} = {group.value}", "bold magenta"))
+        out.print(Text(f"{groups.field} = {group.value}", "bold magenta"))
         for rank, hit in enumerate(group.hits, 1):
             print_hit(out, rank, hit)
 
@@ -132,11 +131,6 @@ def _steered(hit: Hit) -> list[str]:
 
 
 def _scalars(hit: Hit) -> list[str]:
-    """Return the short metadata fields that do not repeat the id or the text."""
-    seen = {hit.id, hit.text, *hit.text.split("\n", 1)}
-    fields = [
-        f"{key}={value}"
-        for key, value in hit.metadata.items()
-        if isinstance(value, str | int | float) and value not in seen
-    ]
+    """Return the first metadata fields that are no lists or objects, shortened."""
+    fields = [f"{key}={value}" for key, value in hit.metadata.items() if isinstance(value, str | int | float)]
     return [shortened(shown, 40) for shown in fields[:4]]

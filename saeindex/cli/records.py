@@ -87,7 +87,7 @@ def delete(
 
 def export(
     index: Annotated[str, INDEX],
-    to: Annotated[Path, typer.Option(help="The file to write: .jsonl or .parquet.")],
+    to: Annotated[Path, typer.Option(help="The file to write: .jsonl, .parquet or .csv.")],
     where: Where = None,
     include: Annotated[
         str, typer.Option("--with", help="What to write besides ids, texts and metadata: concepts,vectors.")
@@ -202,7 +202,8 @@ def _print(record: StoredRecord) -> None:
         say(f"  {name}: {one_line(text, 500)}")
     for name, value in record.metadata.items():
         say(f"  {visible(str(name))} = {one_line(str(value), 200)}", dim=True)
-    shown = record.concepts[:SHOWN_CONCEPTS]
+    concepts = record.concepts
+    shown = concepts[:SHOWN_CONCEPTS]
     labels = "  ".join(f"#{one.id} {shown_label(one.label, one.is_weak)}" for one in shown)
-    more = f"  and {len(record.concepts) - len(shown)} more" if len(record.concepts) > len(shown) else ""
+    more = f"  and {len(concepts) - len(shown)} more" if len(concepts) > len(shown) else ""
     say(f"  {labels}{more}", fg="green")

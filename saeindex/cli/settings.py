@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from saeindex.cli.output import Json, console, print_json
-from saeindex.errors import InvalidInputError
+from saeindex.errors import InvalidInputError, first_fault
 
 if TYPE_CHECKING:
     from pydantic_settings import BaseSettings
@@ -30,7 +30,7 @@ OTHERS = frozenset({FILE_VARIABLE, "SAEINDEX_DATA"})
 SERVER_PREFIX = "SAEINDEX_SERVER_"
 MAX_BYTES = 100_000
 # The commands whose option of this name a setting is for; without an entry, all that have the option.
-COMMANDS = {"space": {"index"}, "limit": {"search"}, "level": {"search"}}
+COMMANDS = {"space": {"index"}, "limit": {"search"}, "where_level": {"search"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,8 @@ def settings_in_force() -> list[Setting]:
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
         name = str(fault["loc"][0])
-        raise InvalidInputError(f"setting {name} ({given[name][1]})", fault["msg"], "Correct it.") from None
+        do = f"Set {model.model_fields[name].description} so, or remove it there."
+        raise InvalidInputError(f"setting {name} ({given[name][1]})", first_fault(error), do) from None
     return [
         Setting(name, getattr(read, name), given[name][1] if name in given else "", field.description or "")
         for name, field in model.model_fields.items()
@@ -128,7 +129,7 @@ def _model() -> type[BaseSettings]:
         space: str | None = Field(None, description="the feature space of new indexes")
         split: int | None = Field(None, ge=8, description="tokens of the records that texts are split into")
         limit: int | None = Field(None, ge=1, description="the number of hits of a search")
-        level: Literal["present", "typical", "strong"] | None = Field(
+        where_level: Literal["present", "typical", "strong"] | None = Field(
             None, description="the level of concepts in searches that name none"
         )
         unit: str | None = Field(None, description="the unit of analyses")
@@ -153,7 +154,8 @@ def _in_file(file: Path | None, model: type[BaseSettings]) -> dict[str, Any]:
             if isinstance(error, OSError)
             else f"it is not TOML: {error}"
         )
-        raise InvalidInputError(f"settings file {str(file)!r}", found, "Correct it.") from None
+        do = 'Write lines such as: space = "NAME".'
+        raise InvalidInputError(f"settings file {str(file)!r}", found, do) from None
     return read
 
 

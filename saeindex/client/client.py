@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial, wraps
 from types import TracebackType
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, Self, TypeVar
+from typing import Concatenate, ParamSpec, Self, TypeVar
 
 from saeindex.client.connection import Connection
+from saeindex.client.jobs import Jobs
 from saeindex.client.remote_index import RemoteIndex
-
-if TYPE_CHECKING:
-    from saeindex.indexing.names import NameEdit
+from saeindex.operations.operation import Operation
+from saeindex.operations.surfaces import AsyncSurface
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,6 +31,7 @@ class Client:
     ) -> None:
         """``timeout`` is in seconds; what the server cannot take now is asked again ``retries`` times."""
         self.connection = Connection(url, api_key, timeout, retries)
+        self.jobs = Jobs(self.connection)
 
     def index(self, name: str) -> RemoteIndex:
         """Return an index of the server; NotFoundError where it is first used, if there is none."""
@@ -59,7 +60,7 @@ class Client:
         self.close()
 
 
-def _awaited(
+def awaited(
     method: Callable[Concatenate[RemoteIndex, P], R],
 ) -> Callable[Concatenate[AsyncRemoteIndex, P], Awaitable[R]]:
     """Return an async method that runs ``method`` of :class:`RemoteIndex` on a worker thread."""
@@ -117,49 +118,16 @@ class AsyncClient:
         await self.close()
 
 
-class AsyncRemoteIndex:
+class AsyncRemoteIndex(AsyncSurface):
     """A :class:`RemoteIndex` with async methods."""
 
     def __init__(self, client: AsyncClient, index: RemoteIndex) -> None:
         """Called by :meth:`AsyncClient.index`, not by users."""
         self.client, self.index, self.name = client, index, index.name
 
-    baseline = _awaited(RemoteIndex.baseline)
-    cluster = _awaited(RemoteIndex.cluster)
-    companions = _awaited(RemoteIndex.companions)
-    compare = _awaited(RemoteIndex.compare)
-    concept = _awaited(RemoteIndex.concept)
-    concept_facets = _awaited(RemoteIndex.concept_facets)
-    correlate = _awaited(RemoteIndex.correlate)
-    count = _awaited(RemoteIndex.count)
-    delete = _awaited(RemoteIndex.delete)
-    delete_profile = _awaited(RemoteIndex.delete_profile)
-    diff = _awaited(RemoteIndex.diff)
-    drift = _awaited(RemoteIndex.drift)
-    explain_analyze = _awaited(RemoteIndex.explain_analyze)
-    export = _awaited(RemoteIndex.export)
-    feature = _awaited(RemoteIndex.feature)
-    features = _awaited(RemoteIndex.features)
-    find_triggers = _awaited(RemoteIndex.find_triggers)
-    fit_profile = _awaited(RemoteIndex.fit_profile)
-    get = _awaited(RemoteIndex.get)
-    hide = _awaited(RemoteIndex.hide)
-    info = _awaited(RemoteIndex.info)
-    metadata_fields = _awaited(RemoteIndex.metadata_fields)
-    monitor = _awaited(RemoteIndex.monitor)
-    plan = _awaited(RemoteIndex.plan)
-    profile = _awaited(RemoteIndex.profile)
-    rename = _awaited(RemoteIndex.rename)
-    search = _awaited(RemoteIndex.search)
-    search_many = _awaited(RemoteIndex.search_many)
-    steering_profile = _awaited(RemoteIndex.steering_profile)
-    suggest_exclusions = _awaited(RemoteIndex.suggest_exclusions)
-    upsert = _awaited(RemoteIndex.upsert)
+    async def perform(self, operation: Operation[R]) -> R:
+        """Return the result of an operation, computed by the server."""
+        return await self.client.run(partial(self.index.perform, operation))
 
-    async def name_history(self) -> tuple[NameEdit, ...]:
-        """See :attr:`RemoteIndex.name_history`."""
-        return await self.client.run(lambda: self.index.name_history)
-
-    async def profiles(self) -> tuple[str, ...]:
-        """See :attr:`RemoteIndex.profiles`."""
-        return await self.client.run(lambda: self.index.profiles)
+    upsert, submit_upsert = awaited(RemoteIndex.upsert), awaited(RemoteIndex.submit_upsert)
+    submit, export, info = awaited(RemoteIndex.submit), awaited(RemoteIndex.export), awaited(RemoteIndex.info)

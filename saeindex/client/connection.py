@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from saeindex.client.wire import MEDIA_TYPE, unpacked
 from saeindex.errors import AccessError, InvalidInputError, SaeIndexError, ServerError, rebuilt
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class Connection:
         """See :class:`saeindex.client.client.Client`."""
         httpx = _httpx()
         headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
+        url = url.rstrip("/").removesuffix("/v1")  # a base URL as others have it
         self.url, self._retries, self._httpx = url, retries, httpx
         self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout)
 
@@ -37,13 +38,13 @@ class Connection:
         params: Mapping[str, Any] | None = None,
         content: Callable[[], Iterator[bytes]] | None = None,
     ) -> Any:
-        """Return the answer to a request: a result, or JSON as it came.
+        """Return the JSON that answers a request.
 
         Raises:
             AccessError: the key is wrong or does not allow it. ServerError: no answer after all attempts.
             The errors of the library, as the server found them.
         """
-        headers = {"Accept": f"{MEDIA_TYPE}, {JSON}", "Idempotency-Key": uuid4().hex}
+        headers = {"Accept": JSON, "Idempotency-Key": uuid4().hex}
         given = {name: value for name, value in (params or {}).items() if value is not None}
         for attempt in range(self._retries + 1):
             try:
@@ -63,16 +64,10 @@ class Connection:
             time.sleep(min(MAX_WAIT, float(answer.headers.get("retry-after", 1)) * (1 + attempt)))
         raise AssertionError("not reached")
 
-    def lines(self, path: str, body: Mapping[str, Any]) -> Iterator[str]:
-        """Yield the lines of an answer of NDJSON, while it comes."""
-        try:
-            with self._http.stream("POST", path, json=body) as answer:
-                if answer.is_error:
-                    answer.read()
-                    read(answer)
-                yield from answer.iter_lines()
-        except self._httpx.TransportError as error:
-            raise self._unreachable(error) from error
+    def text(self, method: str, path: str) -> str:
+        """Return the lines that answer a request, as they came."""
+        found: str = self.ask(method, path)
+        return found
 
     def close(self) -> None:
         """Close it."""
@@ -84,10 +79,10 @@ class Connection:
 
 
 def read(answer: httpx2.Response) -> Any:
-    """Return the result of an answer; its problem is raised as the error that it is."""
+    """Return the JSON of an answer; its problem is raised as the error that it is."""
     kind = answer.headers.get("content-type", "").partition(";")[0]
     if not answer.is_error:
-        return unpacked(answer.content) if kind == MEDIA_TYPE else answer.json()
+        return answer.text if kind == NDJSON else json.loads(answer.content)
     if kind != "application/problem+json":
         found = f"status {answer.status_code} of another kind of server"
         raise ServerError(f"the server at {answer.url.host}", found, "Check the URL.")

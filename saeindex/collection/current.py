@@ -85,6 +85,11 @@ class CurrentState:
         found = learned(sample, count, self.given_space, self._encoder) if count else None
         self.change(lambda _: {"names": found, "written": 0})
 
+    def edit_names(self, names: Mapping[int, str], hidden: Mapping[int, bool]) -> None:
+        """Give features names of their own ("" takes one back), and hide or show features."""
+        given, encode = self.given_space, self._encoder().encode_query
+        self.change(lambda kept: {"edits": kept.edits.changed(given, names, hidden, encode)})
+
     # For writes ---------------------------------------------------------------------------------------
 
     def begin(self) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from saeindex.collection.sample import PAGE, SAMPLE
 from saeindex.language.fields import METADATA, field_at
 from saeindex.language.kinds import kind_of_value
+from saeindex.schema import Result
 from saeindex.stores.base import first_points
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ MAX_DEPTH, MAX_FIELDS = 4, 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class MetadataField:
+class MetadataField(Result):
     """A field, as a where expression writes it, and the kinds of values it holds, with one ``example``.
 
     ``records`` is how many records have it; in a large index that is estimated from a random sample.

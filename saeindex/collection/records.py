@@ -11,7 +11,7 @@ import numpy as np
 from saeindex.config import CONCEPTS, DOCUMENT, LEVEL_STRIDE, LEVELS, suffixed
 from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.indexing.points import of_documents, point_id
-from saeindex.signatures import check_kind
+from saeindex.schema import check_kind
 from saeindex.stores.base import PAGE, pages
 from saeindex.types import LevelName
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from importlib import import_module
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Required, TypeAlias, get_args
+
+import numpy as np
+from typing_extensions import TypedDict
 
 from saeindex.collection.records import records_of
 from saeindex.config import DENSE, DOCUMENT, SAE, TEXT, suffixed
@@ -16,6 +21,7 @@ from saeindex.errors import InvalidInputError
 from saeindex.features.labels import telling_order
 from saeindex.files import checked_suffix, replacing
 from saeindex.indexing.points import NO_CODE, code_of, point_id, stored_record
+from saeindex.indexing.sources.tables import json_cell
 from saeindex.indexing.split import document_in
 from saeindex.protocols import SparseVector
 from saeindex.report.result import installed
@@ -35,7 +41,27 @@ RecordPart: TypeAlias = Literal["concepts", "vectors"]
 PARTS: tuple[RecordPart, ...] = get_args(RecordPart)
 # Records that are read at once.
 PAGE = 256
-FORMATS = (".jsonl", ".parquet")
+FORMATS = (".jsonl", ".parquet", ".csv")
+
+
+class CodeJson(TypedDict):
+    """A sparse code in JSON."""
+
+    indices: list[int]
+    values: list[float]
+
+
+class RecordJson(TypedDict, total=False):
+    """A record in JSON: what it has, and what was asked for."""
+
+    id: Required[str]
+    text: Required[str]
+    metadata: Required[dict[str, Any]]
+    document: str
+    fields: dict[str, str]
+    concepts: list[Activation]
+    dense: list[float]
+    sae: CodeJson
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,23 +80,34 @@ class StoredRecord:
     concepts: tuple[Activation, ...] = ()
     dense: FloatArray | None = None
     sae: SparseVector | None = None
+    json_kind: ClassVar = RecordJson
 
     def to_json(self, parts: Collection[RecordPart] = PARTS) -> dict[str, Any]:
-        """Return the record as a JSON object, with these ``parts``."""
+        """Return the record as a JSON object, with these ``parts``, as far as it has them."""
         found: dict[str, Any] = {"id": self.id, "text": self.text, "metadata": dict(self.metadata)}
         if self.document is not None:
             found["document"] = self.document
         if self.fields:
             found["fields"] = dict(self.fields)
-        if "concepts" in parts:
-            found["concepts"] = [
-                {"id": one.id, "label": one.label, "activation": one.activation} for one in self.concepts
-            ]
-        if "vectors" in parts:
+        if "concepts" in parts and self.concepts:
+            found["concepts"] = [asdict(one) for one in self.concepts]
+        if "vectors" in parts and self.dense is not None:
             code = NO_CODE if self.sae is None else self.sae
-            found["dense"] = None if self.dense is None else self.dense.tolist()
+            found["dense"] = self.dense.tolist()
             found["sae"] = {"indices": code.indices.tolist(), "values": code.values.tolist()}
         return found
+
+    @classmethod
+    def from_json(cls, given: Mapping[str, Any]) -> StoredRecord:
+        """Return the record that :meth:`to_json` described."""
+        found = dict(given)
+        if (concepts := found.get("concepts")) is not None:
+            found["concepts"] = tuple(Activation(**one) for one in concepts)
+        if (dense := found.get("dense")) is not None:
+            found["dense"], code = np.asarray(dense, np.float32), found["sae"]
+            indices, values = np.asarray(code["indices"], np.int32), np.asarray(code["values"], np.float32)
+            found["sae"] = SparseVector(indices, values)
+        return cls(**found)
 
 
 class StoredRecords:
@@ -176,13 +213,15 @@ def checked_parts(parts: Collection[str]) -> tuple[RecordPart, ...]:
 
 
 def export_records(records: Iterable[StoredRecord], path: Path, parts: Collection[RecordPart]) -> int:
-    """Write records to a ``.jsonl`` or ``.parquet`` file, which appears when it is complete.
+    """Write records to a ``.jsonl``, ``.parquet`` or ``.csv`` file, which appears when it is complete.
 
-    Return their number. Of no records nothing is written, and a file of that name stays.
+    Return their number. A ``.csv`` has texts and metadata only. Of no records nothing is written, and a file
+    of that name stays.
     """
-    write: Callable[[Iterable[StoredRecord], Path, Collection[RecordPart]], int]
-    suffix = checked_suffix(path, FORMATS, "an export")
-    write = _write_parquet if suffix == ".parquet" else _write_jsonl
+    write = _WRITERS[checked_suffix(path, FORMATS, "an export")]
+    if parts and write is _write_csv:
+        found, do = "a CSV file has texts and metadata only", "Use .jsonl or .parquet, or leave them out."
+        raise InvalidInputError(f"an export of {' and '.join(parts)} to {str(path)!r}", found, do)
     if not path.parent.is_dir():
         found = "its folder does not exist"
         raise InvalidInputError(f"an export to {str(path)!r}", found, "Create the folder.")
@@ -217,6 +256,30 @@ def _write_parquet(records: Iterable[StoredRecord], path: Path, parts: Collectio
             count += len(page)
             writer.write_table(arrow.Table.from_pylist([_row(one, parts) for one in page], schema))
     return count
+
+
+def _write_csv(records: Iterable[StoredRecord], path: Path, parts: Collection[RecordPart]) -> int:
+    """Write a column for each metadata field; the fields are known when all records were read once."""
+    metadata: dict[str, None] = {}
+    fields: dict[str, None] = {}
+    count = 0
+    with TemporaryFile("w+") as kept, path.open("w", newline="", encoding="utf-8") as file:
+        for record in records:
+            metadata |= dict.fromkeys(record.metadata)
+            fields |= dict.fromkeys(record.fields)
+            kept.write(json.dumps(record.to_json(parts)) + "\n")
+        kept.seek(0)
+        writer = csv.writer(file)
+        writer.writerow(["id", DOCUMENT, TEXT, *fields, *(f"metadata.{name}" for name in metadata)])
+        for count, one in enumerate(map(json.loads, kept), 1):  # noqa: B007
+            own, texts = one["metadata"], one.get("fields", {})
+            cells = [json_cell(own[name]) if name in own else "" for name in metadata]
+            texts_of = [texts.get(name, "") for name in fields]
+            writer.writerow([one["id"], one.get(DOCUMENT, ""), one["text"], *texts_of, *cells])
+    return count
+
+
+_WRITERS = {".jsonl": _write_jsonl, ".parquet": _write_parquet, ".csv": _write_csv}
 
 
 def _row(record: StoredRecord, parts: Collection[RecordPart]) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from saeindex.features.labels import CONCEPT as GIVEN
 from saeindex.features.labels import MEANING, SPELLING
 from saeindex.protocols import SearchRequest, SparseVector
 from saeindex.report.numbers import counted, number, percent
+from saeindex.schema import Result
 from saeindex.types import one_line, shown_label
 
 if TYPE_CHECKING:
@@ -22,7 +23,17 @@ if TYPE_CHECKING:
 OF_SPELLING = "It answers to how words are written, not to what they mean."
 
 
-class SimilarFeature(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class StrongRecord:
+    """A record with a high activation of the feature."""
+
+    id: str
+    text: str
+    activation: float
+
+
+@dataclass(frozen=True, slots=True)
+class SimilarFeature:
     """A feature with a similar direction, and the cosine of the directions."""
 
     id: int
@@ -32,11 +43,11 @@ class SimilarFeature(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class FeatureCard:
+class FeatureCard(Result):
     """One feature in one index.
 
     ``records_at_level`` are the numbers of records in which it is present, typical and strong. ``strongest``
-    are the records with the highest activations (id, text, activation). ``similar`` features have the nearest
+    are the records with the highest activations. ``similar`` features have the nearest
     directions. ``description`` is that of the concept that the feature was made for, if it has one. ``kind``
     is "meaning", "spelling" if the feature answers to how words are written, or "hidden" by a person.
     ``trust_here`` is the trust of the name in this index; ``elsewhere`` is the label of the space, where this
@@ -51,17 +62,12 @@ class FeatureCard:
     is_weak: bool
     density: float
     records_at_level: tuple[int, ...]
-    strongest: tuple[tuple[str, str, float], ...]
+    strongest: tuple[StrongRecord, ...]
     similar: tuple[SimilarFeature, ...]
     description: str = ""
     kind: str = MEANING
     trust_here: float | None = None
     elsewhere: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the card as a JSON object."""
-        strongest = [{"id": one, "text": text, "activation": value} for one, text, value in self.strongest]
-        return asdict(self) | {"strongest": strongest, "similar": [other._asdict() for other in self.similar]}
 
     @property
     def name(self) -> str:
@@ -105,7 +111,7 @@ def feature_card(feature: int | str, store: VectorStore, space: FeatureSpace, ex
         density=float(space.calibration.density[feature]),
         records_at_level=levels,
         strongest=tuple(
-            (p.payload["record_id"], p.payload["text"], float(p.score or 0.0)) for p in strongest
+            StrongRecord(p.payload["record_id"], p.payload["text"], float(p.score or 0.0)) for p in strongest
         ),
         similar=tuple(
             SimilarFeature(i, space.labels[i].name, float(cosines[i]), space.labels[i].is_weak)
@@ -126,9 +132,9 @@ def card_description(card: FeatureCard) -> Description:
     trust = "not measured" if card.trust is None else number(card.trust)
     here = "" if card.trust_here is None else f", {number(card.trust_here)} in this index"
     strongest = {
-        "Activation": lambda one: number(one[2], 3),
-        "Text": lambda one: one_line(one[1], 160),
-        "Id": lambda one: one[0],
+        "Activation": lambda one: number(one.activation, 3),
+        "Text": lambda one: one_line(one.text, 160),
+        "Id": lambda one: one.id,
     }
     feature = {"Feature": lambda one: f"#{one.id} {shown_label(one.label, one.is_weak)}"}
     return Description(

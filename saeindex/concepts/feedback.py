@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from saeindex.config import MAX_QUERY_CHARS
-from saeindex.errors import InvalidInputError
+from saeindex.errors import InvalidInputError, first_fault
 from saeindex.report.html import Described
 from saeindex.report.model import Description, describe, listing
 from saeindex.report.numbers import number
@@ -29,6 +29,13 @@ Weight: TypeAlias = Annotated[float, Field(ge=-MAX_WEIGHT, le=MAX_WEIGHT, allow_
 _Finite: TypeAlias = Annotated[float, Field(allow_inf_nan=False)]
 _Text: TypeAlias = Annotated[str, Field(max_length=MAX_QUERY_CHARS)]
 _Id: TypeAlias = Annotated[str, Field(max_length=MAX_QUERY_CHARS, coerce_numbers_to_str=True)]
+
+
+def check_sides(asked: str, like: Iterable[str], unlike: Iterable[str]) -> None:
+    """Raise InvalidInputError for a record that is an example and a counter-example."""
+    if both := sorted({str(one) for one in like} & {str(one) for one in unlike}):
+        found = f"record {both[0]!r} both in like and in unlike"
+        raise InvalidInputError(asked, found, "Name it on one side.")
 
 
 class _Shown(BaseModel):
@@ -75,9 +82,7 @@ class Feedback(_Shown, Described):
         try:
             return cls.model_validate_json(given) if isinstance(given, str) else cls.model_validate(given)
         except ValidationError as error:
-            first = error.errors()[0]
-            at = ".".join(str(part) for part in first["loc"]) or "the top level"
-            raise InvalidInputError("feedback", f"{first['msg']} at {at}", "Use hits.feedback.") from error
+            raise InvalidInputError("feedback", first_fault(error), "Use hits.feedback.") from error
 
     def accept(self, *features: int) -> Self:
         """Return a feedback in which these concepts are accepted."""

@@ -25,6 +25,7 @@ import numpy as np
 from saeindex.collection.rows import Rows
 from saeindex.collection.sample import MAX_WORDS, MIN_RECORDS, SAMPLE, CollectionSample, Neighbourhood
 from saeindex.collection.snapshot import rows_of_snapshot
+from saeindex.concepts.feedback import check_sides
 from saeindex.concepts.inference import Asked, Recipe, infer, pool_of
 from saeindex.concepts.resolver import ConceptResolver, reads, said_by
 from saeindex.concepts.scorer import Scorer
@@ -86,6 +87,7 @@ class NamedConcept:
             found = "more than one definition" if any(definitions) else "no definition"
             do = "Give a description or examples, or features, or a metadata field with its value."
             raise InvalidInputError(f"concept {self.name!r}", found, do)
+        check_sides(f"concept {self.name!r}", self.like, self.unlike)
         if self.share is not None and not 0 < self.share < 1:
             found, do = f"a share of {self.share}", "Use a share between 0 and 1."
             raise InvalidInputError(f"concept {self.name!r}", found, do)

@@ -25,8 +25,8 @@ from saeindex.concepts.inference import Asked, Recipe, infer, pool_of
 from saeindex.concepts.scorer import Scorer
 from saeindex.errors import InvalidInputError, UnknownConceptError
 from saeindex.features.families import is_weak_family
-from saeindex.signatures import check_kind
-from saeindex.types import shown_label
+from saeindex.schema import Result, check_kind
+from saeindex.types import Resolve, shown_label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
     from saeindex.features.families import Family
     from saeindex.protocols import TextEncoder
-    from saeindex.types import FloatArray, Resolve
+    from saeindex.types import FloatArray
 
 # Words of the collection help to rank; for a set of features they changed nothing, and need an encoding.
 RECIPE = Recipe(first_words=0.0, meant_words=0.0, most_meant=math.inf)
@@ -67,7 +67,7 @@ _ID = re.compile(r"#\d{1,9}")
 
 
 @dataclass(frozen=True, slots=True)
-class FeatureMatch:
+class FeatureMatch(Result):
     """A feature that matches a phrase; ``score`` is higher for a better match.
 
     In an index, ``trust`` is that of its name there, if known, ``example`` the id of a short clear record.
@@ -102,7 +102,7 @@ class FamilyMatch:
 
 
 @dataclass(frozen=True, slots=True)
-class Concept:
+class Concept(Result):
     """A phrase, ``#id`` or ``family:…`` and the features it resolved to, best first.
 
     ``resolved`` is the mode. If the collection's evidence was used, a feature's score is the share of its

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from saeindex.config import DEFAULT_ENCODER
-from saeindex.signatures import check_options
+from saeindex.schema import check_options
 
 if TYPE_CHECKING:
     from openai import OpenAI

@@ -19,7 +19,7 @@ from saeindex.features.families import Family
 from saeindex.features.labels import FeatureLabel
 from saeindex.protocols import EncoderIdentity, TextEncoder
 from saeindex.sae.autoencoder import SparseAutoencoder
-from saeindex.signatures import check_kind
+from saeindex.schema import check_kind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

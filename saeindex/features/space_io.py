@@ -26,7 +26,7 @@ from saeindex.files import (
 )
 from saeindex.protocols import EncoderIdentity
 from saeindex.sae.autoencoder import SparseAutoencoder
-from saeindex.signatures import check_kind
+from saeindex.schema import check_kind
 
 
 def save_space(space: Space, target: Path) -> Path:

@@ -58,7 +58,7 @@ from saeindex.indexing.points import (
 )
 from saeindex.indexing.split import is_cut, piece_id
 from saeindex.protocols import Point
-from saeindex.signatures import check_kind
+from saeindex.schema import check_kind
 from saeindex.stores.base import pages
 from saeindex.stores.directory import check_outside
 from saeindex.stores.open import open_store

@@ -13,7 +13,7 @@ from saeindex.errors import DamageError, MismatchError, NotFoundError, copy_comm
 from saeindex.features import FeatureSpace
 from saeindex.features.space_io import check_files
 from saeindex.indexing.manifest import Manifest
-from saeindex.signatures import check_kind
+from saeindex.schema import check_kind
 from saeindex.stores import create_store, open_store
 
 if TYPE_CHECKING:
@@ -76,6 +76,18 @@ def open_index(
     store = open_store(path, client=client, url=url, isolated=isolated)
     folder = Path(path) if client is None and url is None else None
     return index_in(store, path, folder, space, encoder)
+
+
+def is_there(path: str | Path, client: QdrantClient | None, url: str | None, isolated: bool) -> bool:
+    """Return whether an index is at a place, be it complete or not."""
+    try:
+        store = open_store(path, client=client, url=url, isolated=isolated)
+    except NotFoundError:
+        return False
+    try:
+        return bool(store.read_manifest())
+    finally:
+        store.close()
 
 
 def index_in(

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 from uuid import uuid4
 
 import numpy as np
@@ -14,13 +14,21 @@ from pydantic import Field, ValidationError, field_validator
 
 from saeindex._version import __version__
 from saeindex.config import CONCEPTS, DENSE, DOCUMENT, FORMAT_VERSION, SAE, TRUNCATED, suffixed
-from saeindex.errors import DamageError, InvalidInputError, MismatchError, NotFoundError, copy_command
+from saeindex.errors import (
+    DamageError,
+    InvalidInputError,
+    MismatchError,
+    NotFoundError,
+    copy_command,
+    first_fault,
+)
 from saeindex.features.calibration import ARRAYS, Calibration
 from saeindex.features.names_here import with_names_here
 from saeindex.files import with_checksum, without_checksum
 from saeindex.indexing.names import NameEdits, OwnNames, Strict
 from saeindex.indexing.points import checked_field_names
 from saeindex.protocols import Layout, PayloadKind
+from saeindex.schema import check_kind
 from saeindex.stores.point_checks import MAX_COUNT
 
 if TYPE_CHECKING:
@@ -146,7 +154,15 @@ class Manifest(Strict):
         payload_indexes: Mapping[str, PayloadKind] | None = None,
         fields: Sequence[str] = (),
     ) -> Manifest:
-        """Describe a new index over ``space``."""
+        """Describe a new index over ``space``; InvalidInputError for a payload index of an unknown kind."""
+        check_kind(
+            f"payload_indexes={payload_indexes!r:.80}", payload_indexes or {}, Mapping,
+            'Give a mapping: {"metadata.year": "integer-range"}.',
+        )  # fmt: skip
+        for field, kind in (payload_indexes or {}).items():
+            if kind not in (kinds := get_args(PayloadKind)):
+                found = f"no kind {kind!r}"
+                raise InvalidInputError(f"payload index of {field!r}", found, f"Use {', '.join(kinds)}.")
         names = ("", *checked_field_names(fields))
         return cls(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -206,7 +222,7 @@ class Manifest(Strict):
                 return cls.model_validate(bare).checked(name)
             found = "it is not what was written"
         except ValidationError as error:
-            found = error.errors()[0]["msg"]
+            found = first_fault(error)
         raise MismatchError(f"index {name}", f"a damaged manifest: {found}", do)
 
     def checked(self, name: str) -> Manifest:

@@ -8,16 +8,16 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from saeindex.config import DENSE, SAE
-from saeindex.errors import InvalidInputError, MismatchError, NotFoundError
+from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, first_fault
 from saeindex.features.labels import HIDDEN, MANUAL
 from saeindex.features.names_here import CodedSample, NameHere, names_here
 from saeindex.files import replacing
@@ -182,48 +182,53 @@ class NameEdits(Strict):
         return NameEdits(given=given, hidden=hidden, history=self.history), lost
 
 
-@dataclass(frozen=True, slots=True)
-class NamesFile:
-    """Own names and hidden features of an index as a file, for an index with the same features."""
+class OwnNamesFile(Strict):
+    """Own names and hidden features of an index, for an index with the same features.
 
-    digest: str
-    names: dict[int, str]
-    hidden: tuple[int, ...]
+    ``features_of`` is the digest of the autoencoder whose features they are.
+    """
+
+    features_of: str
+    names: dict[int, str] = Field(max_length=MAX_NAMES)
+    hidden: tuple[int, ...] = Field(max_length=MAX_NAMES)
 
     @classmethod
-    def of(cls, edits: NameEdits, space: FeatureSpace) -> NamesFile:
+    def of(cls, edits: NameEdits, space: FeatureSpace) -> OwnNamesFile:
         """Take the edits of an index with this space."""
-        return cls(space.sae.digest(), {f: kept.name for f, kept in edits.given.items()}, edits.hidden)
-
-    def to_json(self) -> dict[str, object]:
-        """Return what the file has."""
-        return {"features_of": self.digest, "names": self.names, "hidden": list(self.hidden)}
+        names = {feature: kept.name for feature, kept in edits.given.items()}
+        return cls(features_of=space.sae.digest(), names=names, hidden=edits.hidden)
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""
         with replacing(path) as draft:
-            draft.write_text(json.dumps(self.to_json(), ensure_ascii=False, indent=1), "utf-8")
+            draft.write_text(json.dumps(self.model_dump(mode="json"), ensure_ascii=False, indent=1), "utf-8")
 
     @classmethod
-    def load(cls, path: Path, space: FeatureSpace) -> NamesFile:
-        """Read a file; MismatchError if its names are for the features of another space."""
-        asked = f"own names in {path.name}"
-        if not path.is_file():
-            raise NotFoundError(asked, "no such file", "Check the path.")
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise InvalidInputError(asked, f"more than {MAX_FILE_BYTES:,} bytes", "Give a file of own names.")
+    def read(cls, given: Mapping[str, Any], space: FeatureSpace, asked: str) -> OwnNamesFile:
+        """Return the names in JSON; MismatchError if they are for the features of another space."""
         try:
-            kept = _File.model_validate_json(path.read_bytes())
+            kept = cls.model_validate(given)
         except ValidationError as error:
-            found = str(error.errors(include_url=False, include_input=False)[0]["msg"])
-            raise InvalidInputError(asked, found, "Give a file that export_names wrote.") from None
+            raise InvalidInputError(
+                asked, first_fault(error), "Give what `concepts.names` returned."
+            ) from None
         if kept.features_of != space.sae.digest():
             found = f"they are for the features of another space than {space.name!r}"
             raise MismatchError(asked, found, "Import them into an index with the same feature space.")
-        return cls(kept.features_of, kept.names, tuple(kept.hidden))
+        return kept
 
 
-class _File(Strict):
-    features_of: str
-    names: dict[int, str] = Field(max_length=MAX_NAMES)
-    hidden: list[int] = Field(max_length=MAX_NAMES)
+def names_in(path: Path) -> dict[str, Any]:
+    """Return what a file of own names has."""
+    asked = f"own names in {path.name}"
+    if not path.is_file():
+        raise NotFoundError(asked, "no such file", "Check the path.")
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise InvalidInputError(asked, f"more than {MAX_FILE_BYTES:,} bytes", "Give a file of own names.")
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise InvalidInputError(asked, f"it is not JSON: {error}", "Give a file of own names.") from None
+    if not isinstance(found, dict):
+        raise InvalidInputError(asked, "it is not an object", "Give a file of own names.")
+    return found

@@ -36,7 +36,7 @@ from saeindex.indexing.points import (
     point_id,
 )
 from saeindex.indexing.rejects import RejectsFile
-from saeindex.indexing.sources.values import MAX_ID_CHARACTERS
+from saeindex.indexing.sources.values import MAX_ID_CHARACTERS, id_of_text
 from saeindex.indexing.split import document_in, is_cut, piece_id, split_record
 from saeindex.protocols import Rejected
 from saeindex.stores.base import pages
@@ -202,6 +202,8 @@ class Pipeline:
                 window.rejected.append(entry)
             elif (first := seen.add(entry.id)) is not None:
                 reason = f"record {first} of this source has the same id, and an id is indexed once"
+                if entry.id == id_of_text(entry.text):
+                    reason = f"record {first} of this source has the same text, and neither has an id"
                 window.rejected.append(Rejected(f"record {seen.position}", reason, entry.id))
             elif unknown := sorted(entry.fields.keys() - self.fields):
                 reason = f"the index has no further text field {unknown[0]!r}"

@@ -297,7 +297,8 @@ class AtLeast(Node):
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if self.count > len(self.parts):
-            raise ValueError(f"AT LEAST {self.count} OF {len(self.parts)} parts can never be true")
+            never = f"AT LEAST {self.count} OF {len(self.parts)} parts can never be true"
+            raise ValueError(f"{never}: write a number from 1 to {len(self.parts)}")
         return self
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from itertools import accumulate
+from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lark import Lark, Token, Tree, UnexpectedInput, v_args
@@ -15,7 +16,7 @@ from lark.visitors import Transformer_NonRecursive
 from pydantic import TypeAdapter, ValidationError
 
 from saeindex.config import MAX_STRENGTH
-from saeindex.errors import InvalidInputError, QuerySyntaxError, kind_of
+from saeindex.errors import InvalidInputError, QuerySyntaxError, first_fault, kind_of
 from saeindex.language.ast import (
     MAX_DEPTH,
     MAX_NODES,
@@ -38,6 +39,7 @@ from saeindex.language.ast import (
     check_limits,
 )
 from saeindex.language.suggestions import hint
+from saeindex.schema import check_kind
 from saeindex.types import Steer, is_larger
 
 Built = TypeVar("Built")
@@ -115,6 +117,7 @@ def parse_steer(steer: str | Sequence[Steer] | Sequence[str]) -> tuple[Steer, ..
     steers: list[Steer] = []
     for entry in steer:
         if isinstance(entry, Steer):
+            _check_steer(entry)
             steers.append(entry)
         elif not isinstance(entry, str):
             raise InvalidInputError(
@@ -130,6 +133,19 @@ def parse_steer(steer: str | Sequence[Steer] | Sequence[str]) -> tuple[Steer, ..
                 "Use a smaller strength: 1.0 adds as much as a typical record that has the concept.",
             )
     return tuple(steers)
+
+
+def _check_steer(steer: Steer) -> None:
+    """Raise InvalidInputError for a field of another type."""
+    asked = f"steer {steer.target!r:.80}"
+    check_kind(f"target={steer.target!r:.80}", steer.target, str, "Give a text.")
+    wanted = "Give a number."
+    check_kind(f"{asked}, strength={steer.strength!r:.80}", steer.strength, Real, wanted)
+    for name in ("against", "like", "unlike"):
+        check_kind(f"{asked}, {name}", getattr(steer, name), Iterable, "Give a list of texts.")
+    check_kind(f"{asked}, edits", steer.edits, Mapping, "Give a mapping: {FEATURE: WEIGHT}.")
+    for feature, weight in steer.edits.items():
+        check_kind(f"{asked}, the weight of {feature!r}", weight, Real, "Give a number.")
 
 
 def parsed_tree(grammar: str, text: str) -> Tree[Token]:
@@ -149,7 +165,7 @@ def _from_json(where: Mapping[str, Any]) -> Expression:
     except ValidationError as error:
         raise QuerySyntaxError(
             "a where expression as JSON",
-            _first_fault(error, with_place=True),
+            first_fault(error),
             f"For example: {EXAMPLES['json']}",
         ) from error
 
@@ -174,8 +190,8 @@ def _parse(grammar: str, text: str, build: Callable[[Tree[Token]], Built]) -> Bu
         if not isinstance(error.orig_exc, ValueError):
             raise
         at = error.obj.meta.start_pos if isinstance(error.obj, Tree) else 0
-        found = f"at column {at + 1} {_excerpt(text, at)}: {_first_fault(error.orig_exc)}"
-        raise QuerySyntaxError(_shown(grammar, text), found, "Correct it.") from error
+        found = f"at column {at + 1} {_excerpt(text, at)}: {first_fault(error.orig_exc)}"
+        raise QuerySyntaxError(_shown(grammar, text), found, f"For example: {EXAMPLES[grammar]}") from error
 
 
 def _nesting(text: str) -> int:
@@ -217,16 +233,6 @@ def _excerpt(text: str, at: int) -> str:
 
 def _shown(grammar: str, text: str) -> str:
     return f"{grammar} {text if len(text) <= _SHOWN_CHARS else text[:_SHOWN_CHARS] + '…'!r}"
-
-
-def _first_fault(error: ValueError, with_place: bool = False) -> str:
-    """Return the first error's message without pydantic's introduction; with its place in a JSON object."""
-    if not isinstance(error, ValidationError):
-        return str(error)
-    fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    message = fault["msg"].removeprefix("Value error, ")
-    place = ".".join(str(step) for step in fault["loc"])
-    return f"{message} (at {place})" if place and with_place else message
 
 
 @cache
@@ -273,6 +279,8 @@ class _WhereBuilder(_Builder):
         return Or(parts=parts)
 
     def at_least(self, count: Token, *parts: Expression) -> Expression:
+        if not int(count):
+            raise ValueError(f"AT LEAST {count} is always true: write a number from 1 to {len(parts)}")
         return AtLeast(count=int(count), parts=parts)
 
     def compare(self, field: Token, operator: Token, value: Value) -> Expression:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from saeindex.files import checked_suffix, replacing
 from saeindex.report.html import data_uri, page_html
 from saeindex.report.model import Block, Figure, Section, describe
+from saeindex.types import visible
 
 FORMATS = (".html", ".png")
 # Pixels of an image for each pixel of a chart; pixels between the charts of an image.
@@ -87,12 +88,25 @@ class Chart:
 
     def svg(self) -> str:
         """Return the drawing, without title and caption."""
-        return str(vl_convert.vegalite_to_svg(self.chart.configure(**LOOK).to_dict()))
+        return str(vl_convert.vegalite_to_svg(self._drawn()))
 
     def spec(self) -> str:
         """Return the drawing as JSON (Vega-Lite) for a script element, which no text in it can end."""
-        text = json.dumps(self.chart.configure(**LOOK).to_dict(), ensure_ascii=False, allow_nan=False)
+        text = json.dumps(self._drawn(), ensure_ascii=False, allow_nan=False)
         return text.replace("<", "\\u003c").replace("&", "\\u0026")
+
+    def _drawn(self) -> Any:
+        """Return the drawing as a JSON object, in which names have no characters that stop its drawing."""
+        return shown_in(self.chart.configure(**LOOK).to_dict())
+
+
+def shown_in(drawn: Any) -> Any:
+    """Return JSON in which all texts are visible; a name with a line end or a backslash stops Vega."""
+    if isinstance(drawn, Mapping):
+        return {visible(key): shown_in(value) for key, value in drawn.items()}
+    if isinstance(drawn, list):
+        return [shown_in(value) for value in drawn]
+    return visible(drawn).replace("\\", "⧵") if isinstance(drawn, str) else drawn
 
 
 def charts_of(result: object) -> list[Chart]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from saeindex._version import __version__
 from saeindex.report.model import Bullets, Description, Example, Section, Table, describe
+from saeindex.types import LINES, visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -68,7 +69,8 @@ def highlighted(example: Example) -> Markup:
     from markupsafe import Markup
 
     mark = Markup("<mark>{}</mark>").format
-    return Markup("").join(mark(part) if place % 2 else part for place, part in enumerate(example.parts()))
+    parts = enumerate(map(_safe, example.parts()))
+    return Markup("").join(mark(part) if place % 2 else part for place, part in parts)
 
 
 def data_uri(svg: str) -> str:
@@ -80,14 +82,20 @@ def _render(template: str, **names: Any) -> str:
     return _environment().get_template(f"{template}.html.j2").render(**names)
 
 
+def _safe(value: Any) -> Any:
+    """Return a value without characters that a page cannot have; what is HTML already stays."""
+    return visible(value, LINES) if isinstance(value, str) and not hasattr(value, "__html__") else value
+
+
 @cache
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     loader = PackageLoader("saeindex.report", "templates")
     made = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        finalize=_safe,
+    )  # fmt: skip
     made.filters |= {"highlighted": highlighted, "data_uri": data_uri}
     made.filters["kind"] = lambda value: type(value).__name__
     return made

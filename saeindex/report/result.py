@@ -15,6 +15,7 @@ from saeindex.files import checked_suffix, replacing
 from saeindex.report.html import Described, report_html
 from saeindex.report.model import describe
 from saeindex.report.text import text_of
+from saeindex.schema import Result
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -26,17 +27,13 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class AnalysisResult(Described, ABC):
+class AnalysisResult(Result, Described, ABC):
     """The result of an analysis; it prints as text, and a notebook displays it as tables.
 
     ``revision`` is that of the index that was analysed.
     """
 
     revision: str = ""
-
-    @abstractmethod
-    def to_json(self) -> dict[str, Any]:
-        """Return the whole result as plain JSON types."""
 
     @abstractmethod
     def tables(self) -> dict[str, list[Row]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from saeindex.errors import InvalidInputError
+from saeindex.schema import Result
 from saeindex.types import PartKind, shown_label
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Result):
     """Two hits of a query, ``a`` and ``b`` (ids). ``differences``, largest first, sum to score_a - score_b.
 
     For fused scores the differences are by source, and ``sources`` compares the scores in each source that
@@ -53,22 +54,12 @@ class Comparison:
     score_a: float
     score_b: float
     differences: tuple[Difference, ...]
-    sources: tuple[tuple[str, Comparison], ...] = ()
+    sources: Mapping[str, Comparison] = field(default_factory=dict)
 
     @property
     def total(self) -> float:
         """score_a - score_b."""
         return self.score_a - self.score_b
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the comparison as a JSON object."""
-        return {
-            "a": {"id": self.a, "score": self.score_a},
-            "b": {"id": self.b, "score": self.score_b},
-            "total": self.total,
-            "differences": [{**asdict(part), "value": part.value} for part in self.differences],
-            "sources": {name: source.to_json() for name, source in self.sources},
-        }
 
     def __repr__(self) -> str:
         return f"Comparison({str(self).splitlines()[0]!r})"
@@ -80,7 +71,7 @@ class Comparison:
         lines += [f"  {part.value:+.4f}  {part.a:+.4f} | {part.b:+.4f}  {part.shown}" for part in shown]
         if rest:
             lines.append(f"  {sum(part.value for part in rest):+.4f}  {len(rest)} further parts")
-        for name, source in self.sources:
+        for name, source in self.sources.items():
             lines += [f"  {name}:", *(f"    {line}" for line in str(source).splitlines())]
         return "\n".join(lines)
 
@@ -108,12 +99,12 @@ def compare_explanations(a: str, b: str, first: Explanation, second: Explanation
     else:
         differences = _by_part(first.parts, second.parts)
     differences.sort(key=lambda part: -abs(part.value))
-    sources = [
-        (ours.name, compare_explanations(a, b, ours.explanation, theirs.explanation))
+    sources = {
+        ours.name: compare_explanations(a, b, ours.explanation, theirs.explanation)
         for ours, theirs in zip(first.sources, second.sources, strict=True)
         if ours.explanation is not None and theirs.explanation is not None
-    ]
-    return Comparison(a, b, first.total, second.total, tuple(differences), tuple(sources))
+    }
+    return Comparison(a, b, first.total, second.total, tuple(differences), sources)
 
 
 def _by_source(names: Sequence[str], ours: Sequence[Part], theirs: Sequence[Part]) -> list[Difference]:

@@ -16,6 +16,7 @@ from saeindex.language.evaluate import matched_clauses
 from saeindex.language.fields import METADATA, RECORD_ID
 from saeindex.language.to_filter import target_of
 from saeindex.protocols import Point, SearchRequest, SparseVector
+from saeindex.schema import check_kind
 from saeindex.search.explain import Explainer, Explanation
 from saeindex.search.fusion import Fused
 from saeindex.search.grouping import (
@@ -28,16 +29,15 @@ from saeindex.search.grouping import (
 )
 from saeindex.search.hits import Group, Hit, Hits, SteeringEffect
 from saeindex.search.mmr import Diverse
-from saeindex.search.query import Query
+from saeindex.search.query import GroupBy, Query
 from saeindex.search.rerank import Rescored
 from saeindex.search.retrieval import EXPLAINED, Listed, Nearest, Scoring
-from saeindex.signatures import check_kind
 from saeindex.stores.tracing import noted
 
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
     from saeindex.protocols import Vector, VectorStore
-    from saeindex.search.plan import Plan
+    from saeindex.search.prepared import Prepared
     from saeindex.stores.tracing import Deadline
     from saeindex.types import FloatArray
 
@@ -58,7 +58,7 @@ class Executor:
         self._store, self._space, self._encode = store, space, encode_query
         self._explainer = Explainer(space)
 
-    def run(self, plan: Plan, deadline: Deadline) -> Hits:
+    def run(self, plan: Prepared, deadline: Deadline) -> Hits:
         """Return the hits of ``plan``; QueryTimeoutError if the time limit is exceeded."""
         started = time.perf_counter()
         scoring = self.scoring(plan, plan.vector, deadline)
@@ -74,9 +74,9 @@ class Executor:
         timings = {"search": (searched - started) * 1e3, "explain": (time.perf_counter() - searched) * 1e3}
         hits = [hit for _, members in groups for hit in members]
         named = [Group(value, tuple(members)) for value, members in groups if value is not None]
-        return Hits(hits, plan, timings, named)
+        return Hits(tuple(hits), plan.plan, timings, tuple(named))
 
-    def scoring(self, plan: Plan, vector: FloatArray, deadline: Deadline) -> Scoring:
+    def scoring(self, plan: Prepared, vector: FloatArray, deadline: Deadline) -> Scoring:
         """Return the scoring of points by ``plan``, with ``vector`` (d,) as its query."""
         query = plan.query
         request = SearchRequest(
@@ -91,14 +91,14 @@ class Executor:
             return Rescored(self._store, rescorer, request)
         if not ranks(query):
             return Listed(self._store, request)
-        if query.using != "fused":
+        if isinstance(query.using, str):
             return self._nearest(query.using, vector, plan, request)
         bare = replace(request, score_threshold=None)
         sources = {name: self._nearest(name, vector, plan, bare) for name in (DENSE, SAE)}
         is_read_again = query.explain or self._is_reordered(query)
-        return Fused(self._store, sources, query.fusion, request, is_read_again)
+        return Fused(self._store, sources, query.using.fusion, request, is_read_again)
 
-    def explained(self, plan: Plan, record_ids: Sequence[str], deadline: Deadline) -> list[Hit]:
+    def explained(self, plan: Prepared, record_ids: Sequence[str], deadline: Deadline) -> list[Hit]:
         """Return records as explained hits of ``plan``, even if no hits; NotFoundError for an absent one."""
         scoring = self.scoring(plan, plan.vector, deadline)
         hits = []
@@ -114,7 +114,7 @@ class Executor:
             hits.append(self._hit((0, replace(found[0], score=score)), plan, scoring, None))
         return hits
 
-    def coded(self, plan: Plan, count: int, deadline: Deadline) -> list[Point]:
+    def coded(self, plan: Prepared, count: int, deadline: Deadline) -> list[Point]:
         """Return the first ``count`` points of a plan's ranking with their codes, for any page."""
         with deadline.stage("the search"):
             found = ByPoint(self.scoring(plan, plan.vector, deadline)).first(count)
@@ -122,7 +122,7 @@ class Executor:
 
     # Stages ------------------------------------------------------------------------------------------
 
-    def _nearest(self, using: str, vector: FloatArray, plan: Plan, request: SearchRequest) -> Nearest:
+    def _nearest(self, using: str, vector: FloatArray, plan: Prepared, request: SearchRequest) -> Nearest:
         searched: Vector = vector
         if using == SAE:
             own = plan.code if vector is plan.vector else None
@@ -137,20 +137,19 @@ class Executor:
         if not self._is_reordered(query):
             points = scoring.best(query.limit, query.offset, payload, vectors)
             return [(None, list(enumerate(points, query.offset + 1)))]
-        ranking: Ranking = ByPoint(scoring, group_keys(query.group_by) if query.group_by else ())
+        ranking: Ranking = ByPoint(scoring, group_keys(query.grouping.field) if query.grouping else ())
         if query.diversity:
             ranking = Diverse(ranking, self._store, self._space.calibration, query.diversity)
         selected: Selected
-        if query.group_by:
-            selected = noted("group", lambda: self._groups(ranking, query), query.group_by)
+        if (groups := query.grouping) is not None:
+            selected = noted("group", lambda: self._groups(ranking, query, groups), groups.field)
         else:
             selected = [(None, ranking.first(query.offset + query.limit)[query.offset :])]
         return self._completed(selected, payload, vectors)
 
     @staticmethod
-    def _groups(ranking: Ranking, query: Query) -> Selected:
-        assert query.group_by is not None  # noqa: S101
-        return [*grouped(ranking, query.group_by, query.group_size, query.limit, query.offset)]
+    def _groups(ranking: Ranking, query: Query, groups: GroupBy) -> Selected:
+        return [*grouped(ranking, groups.field, groups.size, query.limit, query.offset)]
 
     def _completed(
         self, selected: Selected, payload: bool | Sequence[str], vectors: Sequence[str]
@@ -165,7 +164,7 @@ class Executor:
             for value, members in selected
         ]
 
-    def _unsteered(self, plan: Plan, deadline: Deadline) -> Unsteered | None:
+    def _unsteered(self, plan: Prepared, deadline: Deadline) -> Unsteered | None:
         """Return the ranking without steering, if the hits report the effect of steering."""
         query = plan.query
         if not (query.explain and plan.drift > 0 and query.text.strip()):
@@ -180,7 +179,7 @@ class Executor:
         """Return whether more than the page must be read to determine the page."""
         return bool(query.diversity) or query.group_by is not None
 
-    def _hit(self, ranked: Ranked, plan: Plan, scoring: Scoring, before: Unsteered | None) -> Hit:
+    def _hit(self, ranked: Ranked, plan: Prepared, scoring: Scoring, before: Unsteered | None) -> Hit:
         _, point = ranked
         return Hit(
             id=point.payload["record_id"],
@@ -193,7 +192,7 @@ class Executor:
             steered=None if before is None else before.effect(ranked),
         )
 
-    def _explanation(self, point: Point, plan: Plan, scoring: Scoring) -> Explanation:
+    def _explanation(self, point: Point, plan: Prepared, scoring: Scoring) -> Explanation:
         explanation = scoring.explain(point)
         if plan.where is None:
             return explanation

@@ -17,6 +17,7 @@ import numpy as np
 from saeindex.config import DENSE
 from saeindex.features.labels import telling_order
 from saeindex.indexing.points import code_of
+from saeindex.language.evaluate import Clause
 from saeindex.protocols import SparseVector
 from saeindex.report.numbers import counted
 from saeindex.types import Activation, Part
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from saeindex.features import FeatureSpace
-    from saeindex.language.evaluate import Clause
     from saeindex.protocols import Point, Vector
     from saeindex.types import FloatArray
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS, SAE
 from saeindex.indexing.points import codes_of
+from saeindex.schema import Result
 from saeindex.types import shown_label
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ SPLIT = (0.15, 0.6)
 
 
 @dataclass(frozen=True, slots=True)
-class ConceptFacet:
+class ConceptFacet(Result):
     """A concept in ``count`` of the results (``share``) and in a share ``index_share`` of the index.
 
     ``features`` occur in the same results, the most over-represented first; the other fields describe this
@@ -61,7 +62,7 @@ class ConceptFacet:
 
 
 @dataclass(frozen=True, slots=True)
-class Exclusion:
+class Exclusion(Result):
     """A concept of some results that the query does not mention; ``clause`` removes ``removes`` results."""
 
     clause: str

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, overload
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
+from typing_extensions import TypedDict
+
+from saeindex.concepts.feedback import Feedback
 from saeindex.report.html import Described
 from saeindex.report.model import Description, Section, describe, listing
 from saeindex.report.numbers import Number, counted, number
 from saeindex.report.result import data_frame
+from saeindex.schema import Result
 from saeindex.search.explain import Explanation
+from saeindex.search.plan import Plan
+from saeindex.search.query import Query
 from saeindex.types import Activation, JsonObject, one_line, shortened, shown_label
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-    from saeindex.concepts.feedback import Feedback
-    from saeindex.search.plan import Plan
 
 # Limits of tables: characters of a text, concepts of a hit, parts of a score; hits in a repr.
 TEXT_CHARS, SHOWN_CONCEPTS, SHOWN_PARTS, NAMED_HITS = 160, 4, 12, 3
@@ -37,7 +41,7 @@ class SteeringEffect:
 
 
 @dataclass(frozen=True, slots=True)
-class Hit(Described):
+class Hit(Result, Described):
     """A scored record; ``document`` is the longer text that it is a piece of, if it is one."""
 
     id: str
@@ -48,19 +52,6 @@ class Hit(Described):
     explanation: Explanation | None = None
     document: str | None = None
     steered: SteeringEffect | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the hit as a JSON object."""
-        return {
-            "id": self.id,
-            "score": self.score,
-            "text": self.text,
-            "metadata": dict(self.metadata),
-            "document": self.document,
-            "features": [asdict(activation) for activation in self.features],
-            "explanation": None if self.explanation is None else asdict(self.explanation),
-            "steered": None if self.steered is None else asdict(self.steered),
-        }
 
     def __repr__(self) -> str:
         return f"Hit({self.id!r}, {self.score:.3f}, {one_line(self.text, 60)!r})"
@@ -74,29 +65,44 @@ class Group:
     hits: tuple[Hit, ...]
 
 
+class GroupJson(TypedDict):
+    """A group in JSON: its value, and the ids of its hits, which are in this order among all hits."""
+
+    value: str | int | float | bool
+    hits: list[str]
+
+
+class HitsJson(TypedDict):
+    """Hits in JSON: best first, with the query, its plan and the time of each stage."""
+
+    query: Query
+    plan: Plan
+    drift: float
+    revision: str
+    feedback: Feedback | None
+    hits: list[Hit]
+    groups: list[GroupJson]
+    timings_ms: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Hits(Sequence[Hit], Described):
-    """The hits of one query, best first, with the plan and the timings.
+    """The hits of one query, best first, with the plan and the time of each stage in milliseconds.
 
     If the query has ``group_by``, the hits are in the order of their groups, and ``groups`` has each group.
+    A slice of hits is hits.
     """
 
-    def __init__(
-        self,
-        hits: Sequence[Hit],
-        plan: Plan,
-        timings_ms: Mapping[str, float],
-        groups: Sequence[Group] = (),
-    ) -> None:
-        """Bind the hits, the plan that found them and the time of each stage in milliseconds."""
-        self._hits = tuple(hits)
-        self.groups = tuple(groups)
-        self.plan = plan
-        self.timings_ms = dict(timings_ms)
+    hits: tuple[Hit, ...]
+    plan: Plan
+    timings_ms: Mapping[str, float]
+    groups: tuple[Group, ...] = ()
+    json_kind: ClassVar = HitsJson
 
     @property
     def drift(self) -> float:
         """The drift 1 - cos(q, q') of the query by steering (0 without steering)."""
-        return float(self.plan.drift)
+        return self.plan.drift
 
     @property
     def revision(self) -> str:
@@ -110,18 +116,28 @@ class Hits(Sequence[Hit], Described):
 
     def to_json(self) -> dict[str, Any]:
         """Return the hits, the query, the plan and the timings as a JSON object."""
+        plan = self.plan.to_json()
         return {
-            "query": self.plan.query.to_json(),
-            "plan": self.plan.to_json(),
+            "query": plan["query"],
+            "plan": plan,
             "drift": self.drift,
             "revision": self.revision,
-            "feedback": None if self.feedback is None else self.feedback.model_dump(mode="json"),
+            "feedback": plan["feedback"],
             "hits": [hit.to_json() for hit in self],
             "groups": [
                 {"value": group.value, "hits": [hit.id for hit in group.hits]} for group in self.groups
             ],
             "timings_ms": {stage: round(ms, 3) for stage, ms in self.timings_ms.items()},
         }
+
+    @classmethod
+    def from_json(cls, given: Mapping[str, Any]) -> Hits:
+        """Return the hits that :meth:`to_json` wrote."""
+        hits = tuple(Hit.from_json(one) for one in given["hits"])
+        waiting, groups = iter(hits), []
+        for one in given["groups"]:  # the hits are in the order of their groups
+            groups.append(Group(one["value"], tuple(islice(waiting, len(one["hits"])))))
+        return cls(hits, Plan.from_json(given["plan"]), dict(given["timings_ms"]), tuple(groups))
 
     def to_pandas(self) -> DataFrame:
         """Return a pandas DataFrame: id, score, text, document, the names of the concepts, and the metadata.
@@ -135,12 +151,17 @@ class Hits(Sequence[Hit], Described):
     @overload
     def __getitem__(self, index: int) -> Hit: ...
     @overload
-    def __getitem__(self, index: slice) -> Sequence[Hit]: ...
-    def __getitem__(self, index: int | slice) -> Hit | Sequence[Hit]:
-        return self._hits[index]
+    def __getitem__(self, index: slice) -> Hits: ...
+    def __getitem__(self, index: int | slice) -> Hit | Hits:
+        if not isinstance(index, slice):
+            return self.hits[index]
+        kept = self.hits[index]
+        ours = {id(hit) for hit in kept}
+        groups = [Group(one.value, tuple(hit for hit in one.hits if id(hit) in ours)) for one in self.groups]
+        return replace(self, hits=kept, groups=tuple(one for one in groups if one.hits))
 
     def __len__(self) -> int:
-        return len(self._hits)
+        return len(self.hits)
 
     def __repr__(self) -> str:
         best = [f"{hit.id!r} {hit.score:.3f}" for hit in self[:NAMED_HITS]]
@@ -157,11 +178,13 @@ def _(hits: Hits) -> Description:
     summary = [f"{counted(len(hits), 'hit')}{f' {asked}' if asked else ''}."]
     if hits.drift > 0:
         summary.append(f"Steering moved the query by {hits.drift:.3f} (1 − cosine).")
-    by = hits.plan.query.group_by
+    by = hits.plan.query.grouping
     if by is None:
         sections = [_listing(hits, "Hits", hits.drift > 0)]
     else:
-        sections = [_listing(group.hits, f"{by} = {group.value}", hits.drift > 0) for group in hits.groups]
+        sections = [
+            _listing(group.hits, f"{by.field} = {group.value}", hits.drift > 0) for group in hits.groups
+        ]
     return Description(
         question="Which records match best?",
         summary=summary,

@@ -112,7 +112,7 @@ def _pool(query: Query, has_rescorer: bool) -> Choice[int | None]:
     same = "the same for every page, so that pages agree"
     if has_rescorer:
         return Choice(POOL, f"scored by the second pass; {same}")
-    if query.using == "fused" and query.text.strip():
+    if query.fusion is not None and query.text.strip():
         return Choice(POOL, f"of each source; {same}")
     if query.diversity:
         return Choice(DIVERSITY_POOL, f"reordered; {same}")

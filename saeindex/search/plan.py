@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
-from saeindex.config import DENSE, SAE
-from saeindex.language.to_text import to_text
+from pydantic import Field
+
+from saeindex.concepts.feedback import Feedback
+from saeindex.concepts.resolver import Concept
 from saeindex.report.html import Described
 from saeindex.report.model import Description, describe, listing
 from saeindex.report.numbers import count
-from saeindex.search.query import Query
-from saeindex.search.retrieval import postfilter_depth
+from saeindex.schema import Result
+from saeindex.search.cardinality import Estimate
+from saeindex.search.optimizer import Choices
+from saeindex.search.query import Condition, NativeFilter, Query
+from saeindex.types import shown_label
 
 if TYPE_CHECKING:
-    from qdrant_client.models import Filter
-
-    from saeindex.concepts.feedback import Feedback
-    from saeindex.concepts.resolver import Concept, FeatureMatch
-    from saeindex.language.ast import Expression
-    from saeindex.protocols import SparseVector
-    from saeindex.search.cardinality import Estimate
-    from saeindex.search.optimizer import Choices
-    from saeindex.search.property import PropertyRanking
-    from saeindex.steering.steering import ResolvedSteer
-    from saeindex.types import FloatArray, JsonObject
+    from saeindex.steering.direction import Direction
 
 StepKind: TypeAlias = Literal[
     "search", "filter", "concept", "steer", "feedback", "scan", "prefetch", "fusion", "rescore", "diversify",
     "group", "page", "explain", "requests",
 ]  # fmt: skip
-FUSIONS = {
-    "rrf": "reciprocal ranks: needs no scale of the scores",
-    "dbsf": "scores scaled by each list's mean and deviation",
-    "weighted": "0.6 dense + 0.4 sae, scores scaled to 0 to 1",
-}
-SHOWN_PARTS, SHOWN_NAMES, WIDTH = 6, 3, 100
+WIDTH = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,297 +50,119 @@ def tree(step: Step, depth: int = 0) -> list[str]:
     return lines + [line for part in step.parts for line in tree(part, depth + 1)]
 
 
-def steps_of(plan: Plan) -> Step:
-    """Return a plan's steps, in the order of execution."""
-    parts = [*_selection(plan), *_steering(plan), *_ranking(plan), *_reordering(plan), _page(plan)]
-    return Step("search", _headline(plan), expected=_page_size(plan), parts=tuple(parts))
+@dataclass(frozen=True, slots=True)
+class WeightedFeature:
+    """A feature in the direction of a steer, with its weight."""
+
+    feature: int
+    label: str
+    weight: float
+    is_weak: bool = False
 
 
-def _headline(plan: Plan | PlanSummary) -> str:
-    query, asked = plan.query, plan.asked
-    return f"{'Search' if asked else 'List'} {query.using!r}{asked and f' {asked}'}, limit {query.limit}" + (
-        f", offset {query.offset}" if query.offset else ""
-    )
+@dataclass(frozen=True, slots=True)
+class PlannedSteer:
+    """A steer as it was resolved: its direction as features, and the strength to move along it.
+
+    ``typical`` is the length that a strength of 1 adds; ``residual`` is the part of the direction that
+    no feature has.
+    """
+
+    target: str
+    strength: float
+    typical: float
+    residual: float
+    parts: tuple[WeightedFeature, ...]
+
+    @classmethod
+    def of(cls, direction: Direction, strength: float) -> PlannedSteer:
+        """Describe a direction."""
+        parts = tuple(WeightedFeature(p.feature, p.label, p.weight, p.is_weak) for p in direction.parts)
+        return cls(direction.target, strength, direction.typical, direction.residual, parts)
+
+    def __str__(self) -> str:
+        lines = [f"{self.target!r} = {self.typical:.3f} times"]
+        for part in self.parts:
+            name = shown_label(f"#{part.feature} {part.label}", part.is_weak)
+            lines.append(f"  {part.weight:+.3f}  {name}")
+        return "\n".join(lines)
 
 
-def _selection(plan: Plan) -> Iterator[Step]:
-    if plan.query_filter is None:
-        return
-    matching, total = plan.estimate.points, plan.total
-    shown, why = str(plan.estimate), plan.estimate.why
-    if plan.matching is not None:
-        matching, shown, why = plan.matching, f"{plan.matching:,}", f"counted; expected {plan.estimate}"
-    where = "" if plan.where is None else f"\n  {to_text(plan.where)}"
-    if plan.query.query_filter is not None:
-        where += "\n  and a native filter"
-    what = f"Filter: {shown} of {total:,} points match, {matching / max(1, total):.1%}"
-    concepts = tuple(_concept(concept) for concept in plan.concepts)
-    yield Step("filter", f"{what} [{why}]{where}", expected=matching, parts=concepts)
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage of the work, with its expected and actual number of points, and its time.
 
+    ``expected`` and ``actual`` are numbers of points or hits; None if there is nothing to count.
+    """
 
-def _concept(concept: Concept) -> Step:
-    named = ", ".join(f"{m.shown} {m.score:.2f}" for m in concept.features)
-    how, unnamed = str(concept.resolved), ""
-    if concept.precision is not None and concept.recall is not None:
-        how += f", expected precision {concept.precision:.2f}, recall {concept.recall:.2f}"
-        unnamed = "by its records: no name says it"
-    what = f"Concept {concept.phrase!r} ({how}) = {named}"
-    return Step("concept", what, _named_by(concept.named) or unnamed)
+    name: str
+    expected: float | None
+    actual: int | None
+    ms: float
 
+    @property
+    def ratio(self) -> float | None:
+        """Expected divided by actual; None if there were no actual points or no expectation."""
+        return self.expected / self.actual if self.actual and self.expected is not None else None
 
-def _named_by(named: Sequence[FeatureMatch]) -> str:
-    """Return which features' names say a phrase, each with an example; "" for none."""
-    first = ", ".join(
-        f"{match.shown}, as in {match.example!r}" if match.example else match.shown
-        for match in named[:SHOWN_NAMES]
-    )
-    more = f" and {len(named) - SHOWN_NAMES} more" if len(named) > SHOWN_NAMES else ""
-    return f"named by {first}{more}" if first else ""
-
-
-def _steering(plan: Plan) -> Iterator[Step]:
-    for steer in plan.steers:
-        yield _steer(steer)
-    if plan.steers:
-        yield Step("steer", f"Drift: {plan.drift:.4f}")
-    if plan.feedback is not None:
-        yield Step("feedback", str(plan.feedback))
-
-
-def _steer(steer: ResolvedSteer) -> Step:
-    named = ", ".join(str(part) for part in steer.direction.parts[:SHOWN_PARTS])
-    what = f"Steer {steer.direction.target!r} by {steer.strength:+g} along {named}"
-    return Step("steer", what, _named_by(steer.direction.named))
-
-
-def _ranking(plan: Plan) -> Iterator[Step]:
-    if not is_ranked(plan):
-        yield Step("scan", "List by id", "nothing ranks", plan.estimate.points)
-        return
-    exact, after = plan.choices.exact, plan.choices.after
-    how = "Scan exactly" if exact.value else "Search the graph, approximately"
-    sources = _sources(plan)
-    if len(sources) == 1:
-        yield Step("scan", how, exact.why, plan.estimate.points)
-        if after.value is not None or plan.query_filter is not None:
-            yield Step(
-                "scan", "Filter after the scan" if after.value else "Filter within the scan", after.why
-            )
-        return
-    pool = plan.choices.pool
-    expected = min(pool.value or plan.total, plan.estimate.points)
-    prefetched = [Step("prefetch", f"Prefetch {name}, {pool.value:,}", expected=expected) for name in sources]
-    fusion = "rrf" if plan.rescorer is not None else plan.query.fusion
-    fused = (Step("scan", how, exact.why), *prefetched)
-    yield Step("fusion", f"Fuse {len(sources)} lists by {fusion}", FUSIONS[fusion], expected, fused)
-    if plan.rescorer is not None:
-        what = f"Rescore up to {pool.value:,} candidates by the property and their neighbours"
-        yield Step("rescore", what, pool.why, expected)
-
-
-def _reordering(plan: Plan) -> Iterator[Step]:
-    query = plan.query
-    if query.diversity:
-        what = f"Diversify by concepts, {query.diversity:g}"
-        yield Step("diversify", what, "the first 500, the same for every page")
-    if query.group_by is not None:
-        yield Step("group", f"Group by {query.group_by}, {query.group_size} each")
-
-
-def _page(plan: Plan) -> Step:
-    query = plan.query
-    counted = "groups" if query.group_by is not None else "hits"
-    what = f"Page: {counted} {query.offset + 1:,} to {query.offset + query.limit:,}"
-    if query.explain:
-        what += ", each score explained"
-    asked = plan.requests
-    parts = (Step("requests", f"{len(asked)} request{'s' if len(asked) > 1 else ''}: {'; '.join(asked)}"),)
-    return Step("page", what, expected=_page_size(plan), parts=parts)
-
-
-def _page_size(plan: Plan) -> float | None:
-    """Return the expected number of hits; None if it is not known."""
-    if plan.query.group_by is not None or plan.query.score_threshold is not None:
-        return None
-    reached = plan.estimate.points
-    if len(_sources(plan)) > 1 and plan.rescorer is not None:
-        reached = min(reached, plan.choices.pool.value or reached)
-    return min(float(plan.query.limit), max(0.0, reached - plan.query.offset))
-
-
-def is_ranked(plan: Plan) -> bool:
-    """Return whether a plan ranks records, rather than only filtering them."""
-    return bool(plan.query.text.strip()) or plan.rescorer is not None or plan.code is not None
-
-
-def _sources(plan: Plan) -> tuple[str, ...]:
-    """Return the searched vectors: one, or several whose lists are fused."""
-    if plan.rescorer is not None:
-        return tuple(each.using for each in plan.rescorer.requests(1).prefetch)
-    if not is_ranked(plan):
-        return ()
-    return (DENSE, SAE) if plan.query.using == "fused" else (plan.query.using,)
-
-
-def requests_of(plan: Plan) -> tuple[str, ...]:
-    """Return the requests to the engine, without those of the planning, whose results are cached."""
-    query, after = plan.query, plan.choices.after.value
-    if not is_ranked(plan):
-        listed = ("scroll to the page", "scroll") if query.offset else ("scroll",)
-        return (*listed, *_completing(plan))
-    sources = _sources(plan)
-    if len(sources) == 1 and after is not None:
-        depth = postfilter_depth(query.limit + query.offset, after)
-        asked = [f"search {sources[0]} unfiltered, {depth:,}", f"search {sources[0]} among these, filtered"]
-    else:
-        wider = ", wider if groups lack hits" if query.group_by is not None else ""
-        asked = [f"search {name}{wider}" for name in sources]
-    if plan.rescorer is not None:
-        asked.append("get the candidates")
-    is_reordered = bool(query.diversity) or query.group_by is not None
-    if len(sources) > 1 and (not is_reordered or query.group_by is not None):
-        asked.append("get their fields" if is_reordered else "get the page")
-    if query.explain and plan.drift > 0 and query.text.strip() and plan.rescorer is None:
-        asked += [f"search {name} unsteered" for name in sources]
-    return (*asked, *_completing(plan))
-
-
-def _completing(plan: Plan) -> tuple[str, ...]:
-    """Return the further requests if more than the page is read."""
-    query = plan.query
-    diverse = ("get the codes of the first 500",) if query.diversity else ()
-    is_reordered = query.diversity or query.group_by is not None
-    return (*diverse, "get the page") if is_reordered else ()
+    def __str__(self) -> str:
+        counted = ""
+        if self.actual is not None:
+            expected = "" if self.expected is None else f"{self.expected:,.0f} expected, "
+            ratio = "" if self.ratio is None else f" ({self.ratio:.2f})"
+            counted = f"{expected}{self.actual:,} actual{ratio}"
+        return f"  {self.ms:>9.2f} ms  {self.name:<34}  {counted}".rstrip()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Plan(Described):
+class Plan(Result, Described):
     """The plan of a query; ``print(plan)`` shows it as text.
 
-    ``vector`` is the steered query (d,), ``code`` its sparse form if this is not simply its code, and
-    ``rescorer`` the second pass of a property search. ``estimate`` is the estimated number of matches among
-    ``total`` points, ``matching`` the exact number, or None if it was not counted. ``revision`` is the
-    index's that it was made for.
+    ``estimate`` is the estimated number of matches among ``total`` points, ``matching`` the
+    exact number, or None if it was not counted. ``revision`` is the index's that it was made for. With
+    ``analyze=True`` the plan was run: ``stages`` are what was measured, ``total_ms`` the time without the
+    count of the matches, which only an analysis makes.
     """
 
     query: Query
-    vector: FloatArray
-    where: Expression | None
-    concepts: tuple[Concept, ...]
-    steers: tuple[ResolvedSteer, ...]
-    query_filter: Filter | None
-    drift: float
-    total: int
-    estimate: Estimate
-    choices: Choices
-    warnings: tuple[str, ...] = ()
-    matching: int | None = None
-    revision: str = ""
-    code: SparseVector | None = None
-    rescorer: PropertyRanking | None = None
-
-    @property
-    def feedback(self) -> Feedback | None:
-        """The concepts and words that a property search inferred; None for other searches."""
-        return None if self.rescorer is None else self.rescorer.shown
-
-    @property
-    def asked(self) -> str:
-        """The ranking part of the query in words: for 'galaxies', by 'sounds defensive'; "" if none."""
-        text = [f"for {self.query.text!r}"] if self.query.text.strip() else []
-        if self.rescorer is not None:
-            text.append(f"by {self.rescorer.feedback.description or 'examples'!r}")
-        return " ".join(text)
-
-    @property
-    def exact(self) -> bool:
-        """Whether all points are scanned, rather than searched by a graph."""
-        return self.choices.exact.value
-
-    @property
-    def summary(self) -> PlanSummary:
-        """What the plan says, without what it computed."""
-        return PlanSummary(
-            query=self.query, asked=self.asked, steps=self.steps, requests=self.requests, exact=self.exact,
-            drift=float(self.drift), total=self.total, warnings=self.warnings, matching=self.matching,
-            feedback=self.feedback, described=self.to_json(), revision=self.revision,
-        )  # fmt: skip
-
-    @property
-    def steps(self) -> Step:
-        """The plan as a tree, the search at its root."""
-        return steps_of(self)
-
-    @property
-    def requests(self) -> tuple[str, ...]:
-        """The requests to the engine, in order."""
-        return requests_of(self)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the plan as a JSON object."""
-        return {
-            "using": self.query.using,
-            "exact": self.exact,
-            "where": None if self.where is None else self.where.model_dump(mode="json"),
-            "concepts": [asdict(concept) for concept in self.concepts],
-            "steer": [{**s.direction.to_json(), "strength": s.strength} for s in self.steers],
-            "feedback": None if self.feedback is None else self.feedback.model_dump(mode="json"),
-            "drift": self.drift,
-            "filter": self.query_filter and self.query_filter.model_dump(mode="json", exclude_none=True),
-            "matching_points": self.matching,
-            "estimated_points": asdict(self.estimate),
-            "total_points": self.total,
-            "limit": self.query.limit,
-            "offset": self.query.offset,
-            "choices": asdict(self.choices),
-            "requests": list(self.requests),
-            "steps": asdict(self.steps),
-            "warnings": list(self.warnings),
-        }
-
-    def __str__(self) -> str:
-        return "\n".join([*tree(self.steps), *(f"Warning: {warning}" for warning in self.warnings)])
-
-    def __repr__(self) -> str:
-        return f"Plan({_headline(self)})"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PlanSummary(Described):
-    """What a plan says; ``print(plan)`` shows it as text. The plan of a search on a server is this."""
-
-    query: Query
     asked: str
-    steps: Step
-    requests: tuple[str, ...]
     exact: bool
-    drift: float
-    total: int
-    warnings: tuple[str, ...]
-    matching: int | None
+    where: Condition | None
+    concepts: tuple[Concept, ...]
+    steer: tuple[PlannedSteer, ...]
     feedback: Feedback | None
-    described: JsonObject
+    drift: float
+    query_filter: Annotated[NativeFilter | None, Field(alias="filter")]
+    matching: Annotated[int | None, Field(alias="matching_points")]
+    estimate: Annotated[Estimate, Field(alias="estimated_points")]
+    total: Annotated[int, Field(alias="total_points")]
+    choices: Choices
+    requests: tuple[str, ...]
+    steps: Step
+    warnings: tuple[str, ...] = ()
     revision: str = ""
-
-    @property
-    def summary(self) -> PlanSummary:
-        """This."""
-        return self
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the plan as a JSON object."""
-        return dict(self.described)
+    stages: tuple[Stage, ...] = ()
+    total_ms: float | None = None
 
     def __str__(self) -> str:
-        return "\n".join([*tree(self.steps), *(f"Warning: {warning}" for warning in self.warnings)])
+        lines = [*tree(self.steps), *(f"Warning: {warning}" for warning in self.warnings)]
+        if self.total_ms is not None:
+            lines += [f"Ran in {self.total_ms:.2f} ms, without the count", *map(str, self.stages)]
+        return "\n".join(lines)
 
     def __repr__(self) -> str:
-        return f"Plan({_headline(self)})"
+        return f"Plan({headline(self.query, self.asked)})"
+
+
+def headline(query: Query, asked: str) -> str:
+    """Return a query in one line; ``asked`` is its ranking part in words."""
+    using = query.using if isinstance(query.using, str) else "fused"
+    first = f"{'Search' if asked else 'List'} {using!r}{asked and f' {asked}'}, limit {query.limit}"
+    return first + (f", offset {query.offset}" if query.offset else "")
 
 
 @describe.register(Plan)
-@describe.register(PlanSummary)
-def _(plan: Plan | PlanSummary) -> Description:
+def _(plan: Plan) -> Description:
     columns = {
         "Step": lambda row: f"{'· ' * row[1]}{' '.join(row[0].what.split())}",
         "Why": lambda row: row[0].why,
@@ -358,7 +170,7 @@ def _(plan: Plan | PlanSummary) -> Description:
     }
     return Description(
         question="What will be run?",
-        summary=[f"{_headline(plan)}."],
+        summary=[f"{headline(plan.query, plan.asked)}."],
         method=[],
         sections=[listing("Steps", _with_depth(plan.steps), columns)],
         notes=[warning.rstrip(".") for warning in plan.warnings],

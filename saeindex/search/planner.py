@@ -20,7 +20,7 @@ from saeindex.language.to_filter import FeaturesOf, compile_where, target_of
 from saeindex.search.cardinality import Estimate, Estimator, fields_of, warnings_of, warnings_of_groups
 from saeindex.search.checks import check_query
 from saeindex.search.optimizer import Near, Setting, choose
-from saeindex.search.plan import Plan
+from saeindex.search.prepared import Prepared
 from saeindex.search.property import PropertyRanking, infer_feedback, interpembed_code
 from saeindex.search.query import Query
 from saeindex.steering import steering
@@ -58,15 +58,15 @@ class Planner:
         self.resolver = Resolver(state)
         self.steering = Steering(state, self.resolver, partial(profile_direction, state))
 
-    def plan(self, query: Query) -> Plan:
-        """Return the plan of ``query``; raises on bad input and on unknown concepts."""
+    def plan(self, query: Query) -> Prepared:
+        """Return the prepared ``query``; raises on bad input and on unknown concepts."""
         check_query(query)
         return self._plan(query, self.state.total)
 
-    def _plan(self, query: Query, total: int) -> Plan:
-        if query.method == "interpembed" and query.property is not None:
+    def _plan(self, query: Query, total: int) -> Prepared:
+        if query.is_interpembed:
             query = replace(query, using="sae")
-        where = None if query.where is None else _parsed(query.where)
+        where = None if query.clause is None else _parsed(query.clause)
         concepts: dict[str, Concept] = {}
         query_filter = self.compile(
             where, as_filter(query.query_filter), concepts, query.resolve, query.level
@@ -82,7 +82,7 @@ class Planner:
         asked = steered if asked is not None and (is_described or not is_text) else asked
         rescorer = self._rescorer(query, feedback, asked, steered if is_text else None)
         estimate, warnings, near = self._estimate(query, where, concepts, total, steered)
-        return Plan(
+        return Prepared(
             query=query,
             vector=steered,
             where=where,
@@ -102,16 +102,15 @@ class Planner:
 
     def _steers(self, query: Query, moved: FloatArray) -> tuple[ResolvedSteer, ...]:
         """Return the query's steers, with strengths within its ``max_drift``."""
-        from saeindex.language.parser import parse_steer
-
-        steers = tuple(self.steering.resolve(steer, query.steering) for steer in parse_steer(query.steer))
+        if query.steering is None:
+            return ()
+        method, most = query.steering.method, query.steering.max_drift
+        steers = tuple(self.steering.resolve(steer, method) for steer in query.steers)
         if steers and not moved.any():
             raise InvalidInputError(
                 "steer", "only examples, which steering does not move", "Give a text or a property."
             )
-        if query.max_drift is None or not steers:
-            return steers
-        return steering.within(moved, steers, query.max_drift)
+        return steers if most is None or not steers else steering.within(moved, steers, most)
 
     def _setting(
         self,
@@ -138,7 +137,7 @@ class Planner:
     ) -> tuple[Estimate, tuple[str, ...], Near]:
         """Return the estimated matches, warnings, and a function for the share of matches near the query."""
         native = as_filter(query.query_filter)
-        groups = query.group_by if query.group_by != DOCUMENT else None
+        groups = None if query.grouping is None or query.grouping.field == DOCUMENT else query.grouping.field
         if where is None and native is None and groups is None:
             return Estimate(total, total, total, "no filter"), (), lambda: None
         statistics = self.state.statistics()
@@ -201,15 +200,15 @@ class Planner:
         return np.zeros(self.state.space.sae.dimension, np.float32), asked
 
     def _steered(self, vector: FloatArray, steers: Sequence[ResolvedSteer], query: Query) -> FloatArray:
-        if query.steering == "clamp":
+        if query.steering is not None and query.steering.method == "clamp":
             return steering.clamp(vector, steers, self.state.space)
         return steering.apply(vector, steers)
 
     def _code(
         self, query: Query, steered: FloatArray, steers: Sequence[ResolvedSteer]
     ) -> SparseVector | None:
-        if query.method == "interpembed" and query.property is not None:
-            return interpembed_code(self.state.encode(query.property), self.state.space)
+        if query.is_interpembed and query.described is not None:
+            return interpembed_code(self.state.encode(query.described), self.state.space)
         if query.using == "dense" or not any(steer.strength for steer in steers):
             return None
         return steering.steered_code(steered, steers, self.state.space)
@@ -221,7 +220,7 @@ class Planner:
         asked: FloatArray | None,
         text: FloatArray | None,
     ) -> PropertyRanking | None:
-        if feedback is None or query.method == "interpembed":
+        if feedback is None or query.is_interpembed:
             return None
         is_named = query.property is not None or query.feedback is not None
         scorer = self._scorer(feedback, asked)
@@ -247,7 +246,7 @@ def feedback_of(query: Query) -> Feedback | None:
         return query.feedback if isinstance(query.feedback, Feedback) else Feedback.read(query.feedback)
     if query.property is None and not query.like and not query.unlike:
         return None
-    described = query.property if query.property is not None else query.text.strip() or None
+    described = query.described if query.described is not None else query.text.strip() or None
     given = {"against": query.against, "like": query.like, "unlike": query.unlike}
     lists = {name: tuple(values) for name, values in given.items()}
     return Feedback.read({"description": described, **lists})

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.concepts.feedback import Feedback, with_evidence
+from saeindex.concepts.feedback import Feedback, check_sides, with_evidence
 from saeindex.concepts.inference import Asked, Inference, Recipe, infer, pool_of
 from saeindex.concepts.scorer import Scale, Scorer
 from saeindex.config import DENSE, SAE
@@ -82,6 +82,7 @@ def _check_evidence(feedback: Feedback) -> None:
     evidence = feedback.description, feedback.like, feedback.unlike, feedback.judged
     if not any((*evidence, feedback.concept_weights, feedback.word_weights)):
         raise InvalidInputError("feedback", "nothing to look for", "Use hits.feedback of a property search.")
+    check_sides("feedback", feedback.like, feedback.unlike)
 
 
 def _check_features(features: Sequence[int], space: FeatureSpace) -> None:

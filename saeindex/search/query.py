@@ -1,114 +1,254 @@
-"""A query: what is asked of an index, as a dataclass and as the keywords of the methods that take it."""
+"""A query: what is asked of an index. Every surface reads its options, their bounds and texts from here."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, TypedDict
+import builtins
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import KW_ONLY, fields
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast
+
+from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
+
+from saeindex.concepts.feedback import Feedback
+from saeindex.config import MAX_LIMIT
+from saeindex.schema import Flag, Number, OrFirst, Texts, Whole, adapter, request, unknown_option
+from saeindex.types import (
+    FusionMethod,
+    JsonObject,
+    LevelName,
+    PropertyMethod,
+    Resolve,
+    Steer,
+    SteeringMethod,
+    Using,
+)
+
+TEXT, OBJECT = {"type": "string"}, {"type": "object"}
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
-    from saeindex.concepts.feedback import Feedback
     from saeindex.language.ast import Expression
-    from saeindex.types import (
-        FusionMethod,
-        JsonObject,
-        LevelName,
-        PropertyMethod,
-        Resolve,
-        Steer,
-        SteeringMethod,
-        Using,
+
+    Condition: TypeAlias = str | Expression | JsonObject
+    NativeFilter: TypeAlias = Filter | JsonObject
+    Steers: TypeAlias = str | Steer | Sequence[Steer | str]
+else:
+
+    def _expression(given: Any) -> Any:
+        from saeindex.language.parser import parse_where
+
+        return given if isinstance(given, str) else parse_where(given)
+
+    def _filter(given: Any) -> Any:
+        from saeindex.stores.filters import as_filter
+
+        return as_filter(given)
+
+    def _dumped(value: Any) -> Any:
+        return value.model_dump(mode="json", exclude_none=True) if hasattr(value, "model_dump") else value
+
+    def _steer_of(given: Mapping[str, Any]) -> Steer:
+        known = [one.name for one in fields(Steer)]
+        if unknown := sorted(given.keys() - set(known)):
+            raise unknown_option(unknown[0], known, "steer")
+        return adapter(Steer).validate_python(given)
+
+    def _steers(given: Any) -> Any:
+        from saeindex.language.parser import parse_steer
+
+        is_many = isinstance(given, Iterable) and not isinstance(given, str | Mapping)
+        each = list(given) if is_many else [given]
+        return parse_steer([_steer_of(one) if isinstance(one, Mapping) else one for one in each])
+
+    _Written = PlainSerializer(_dumped)
+    Condition = Annotated[
+        Any, PlainValidator(_expression), _Written, WithJsonSchema({"anyOf": [TEXT, OBJECT]})
+    ]
+    NativeFilter = Annotated[Any, PlainValidator(_filter), _Written, WithJsonSchema(OBJECT)]
+    Steers = Annotated[tuple[Steer, ...], BeforeValidator(_steers)]
+
+
+@request
+class Where:
+    """A condition on records, and how its concepts are read."""
+
+    condition: Condition = Field(description="the condition, such as 'NOT \"simulation\"'")
+    _: KW_ONLY
+    level: LevelName | None = Field(
+        default=None, description="the level of concepts that name none; present if it is not given"
+    )
+    resolve: Resolve = Field(
+        default="best",
+        description="how phrases become features: by labels only (strict), by the collection "
+        "(best), or by all features (expand)",
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+@request
+class Steering:
+    """Signed changes of concepts in the query, and how they are applied."""
+
+    steers: Steers = Field(description="the changes, such as '+theory:0.5 -astronomy'")
+    _: KW_ONLY
+    method: SteeringMethod = Field(
+        default="built", description="along directions (built), or by setting features and decoding (clamp)"
+    )
+    max_drift: Number | None = Field(
+        default=None, ge=0, le=2, description="the largest cosine distance that the query is moved by"
+    )
+
+
+@request
+class Property:
+    """An implicit property of texts, described in words."""
+
+    description: str = Field(description="the property, such as 'sounds defensive'")
+    _: KW_ONLY
+    method: PropertyMethod = Field(
+        default="collection", description="inferred from the collection, or as in the InterpEmbed paper"
+    )
+
+
+@request
+class GroupBy:
+    """Hits in groups that share a value of a field."""
+
+    field: str = Field(description="the field: document, or one like metadata.topic")
+    _: KW_ONLY
+    size: Whole = Field(default=3, ge=1, description="the hits of each group")
+
+
+@request
+class Fused:
+    """Both vectors, and how their rankings are combined."""
+
+    fusion: FusionMethod = Field(
+        default="rrf", description="by ranks (rrf), by scaled scores (dbsf), or by weighted scores (weighted)"
+    )
+
+
+if TYPE_CHECKING:
+    WhereOption: TypeAlias = Condition | Where
+    SteerOption: TypeAlias = Steers | Steering
+    PropertyOption: TypeAlias = str | Property
+    GroupOption: TypeAlias = str | GroupBy
+    UsingOption: TypeAlias = Using | Fused
+else:
+
+    def _using(given: Any) -> Any:
+        return Fused(**given) if isinstance(given, Mapping) else Fused() if given == "fused" else given
+
+    def _used(value: Any) -> Any:
+        return value if isinstance(value, str) else "fused" if value == Fused() else {"fusion": value.fusion}
+
+    WhereOption = Annotated[Where, OrFirst(TEXT, OBJECT)]
+    SteerOption = Annotated[Steering, OrFirst(TEXT, {"type": "array"})]
+    PropertyOption = Annotated[Property, OrFirst(TEXT)]
+    GroupOption = Annotated[GroupBy, OrFirst(TEXT)]
+    UsingOption = Annotated[Using | Fused, BeforeValidator(_using), PlainSerializer(_used)]
+
+
+@request
+class QueryOptions:
+    """What a query may have beside its text."""
+
+    _: KW_ONLY
+    where: WhereOption | None = Field(
+        default=None, description="a condition on concepts and metadata: '\"dark matter\" AND NOT #1041'"
+    )
+    query_filter: NativeFilter | None = Field(default=None, description="a filter in the JSON of Qdrant")
+    steer: SteerOption | None = Field(
+        default=None, description="concepts to add or subtract: '+theory:0.5 -#1041'"
+    )
+    property: PropertyOption | None = Field(
+        default=None, description="a property of the texts to rank by: 'sounds defensive'"
+    )
+    against: Texts = Field(default=(), description="other values of the same field, to contrast with")
+    like: Texts = Field(default=(), description="ids of records that have the property")
+    unlike: Texts = Field(default=(), description="ids of records that lack it")
+    feedback: Feedback | JsonObject | str | None = Field(
+        default=None, description="the feedback of an earlier search, with judgements"
+    )
+    using: UsingOption = Field(default="dense", description="the vector that ranks, or fused for both")
+    diversity: Number = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="how much hits should differ in their concepts, from 0 (off) to 1",
+    )
+    group_by: GroupOption | None = Field(default=None, description="the field by which hits are grouped")
+    limit: Whole = Field(default=10, ge=1, le=MAX_LIMIT, description="the number of hits, or of groups")
+    offset: Whole = Field(
+        default=0, ge=0, le=MAX_LIMIT, description="the hits, or groups, to leave out first"
+    )
+    score_threshold: Number | None = Field(default=None, description="the least score of a hit")
+    explain: Flag = Field(default=False, description="whether each score is explained")
+    exact: Flag | None = Field(
+        default=None,
+        description="whether all points are scanned, rather than a graph; else the planner chooses",
+    )
+    timeout: Number | None = Field(
+        default=None, gt=0, description="seconds after which the query is an error"
+    )
+
+    # What was given as an object or as its first field is kept as the object. ------------------------------
+
+    @builtins.property
+    def clause(self) -> str | Expression | JsonObject | None:
+        """The condition, as a text or an expression."""
+        return None if self.where is None else cast(Where, self.where).condition
+
+    @builtins.property
+    def level(self) -> LevelName | None:
+        """The level of concepts that name none."""
+        return None if self.where is None else cast(Where, self.where).level
+
+    @builtins.property
+    def resolve(self) -> Resolve:
+        """How phrases of the condition become features."""
+        return "best" if self.where is None else cast(Where, self.where).resolve
+
+    @builtins.property
+    def steering(self) -> Steering | None:
+        """The changes of concepts, None without any."""
+        return cast("Steering | None", self.steer)
+
+    @builtins.property
+    def steers(self) -> tuple[Steer, ...]:
+        """The changes, one by one."""
+        return () if self.steering is None else cast("tuple[Steer, ...]", self.steering.steers)
+
+    @builtins.property
+    def described(self) -> str | None:
+        """The property in words."""
+        return None if self.property is None else cast(Property, self.property).description
+
+    @builtins.property
+    def is_interpembed(self) -> bool:
+        """Whether the property is inferred as in the InterpEmbed paper."""
+        return self.property is not None and cast(Property, self.property).method == "interpembed"
+
+    @builtins.property
+    def grouping(self) -> GroupBy | None:
+        """The field of groups and their size."""
+        return cast("GroupBy | None", self.group_by)
+
+    @builtins.property
+    def fusion(self) -> FusionMethod | None:
+        """How the rankings of both vectors are combined; None where one vector ranks."""
+        return self.using.fusion if isinstance(self.using, Fused) else None
+
+
+@request
+class Query(QueryOptions):
     """A query to an index: at least one of ``text``, ``property``, ``like``, ``feedback``, ``where``.
 
     ``text`` ranks by topic, ``property`` by a description of the text ("sounds defensive"), which works best
     with the other values of its field in ``against``. ``like`` and ``unlike`` (record ids) describe it by
     examples. ``feedback`` is the :class:`Feedback` of an earlier search with a user's judgements. ``where``
     (text or AST) and ``query_filter`` (a ``qdrant_client.models.Filter``) select records. ``steer`` moves
-    the query by at most ``max_drift``. ``using`` names the vector that ranks, or "fused" for both.
-    ``exact`` scans all points instead of searching a graph (None: the planner chooses).
+    the query. ``using`` names the vector that ranks, or "fused" for both.
     """
 
-    text: str = ""
-    where: str | Expression | JsonObject | None = None
-    query_filter: Filter | JsonObject | None = None
-    steer: str | Sequence[Steer] | Sequence[str] = ()
-    property: str | None = None
-    against: Sequence[str] = ()
-    like: Sequence[str] = ()
-    unlike: Sequence[str] = ()
-    feedback: Feedback | JsonObject | str | None = None
-    using: Using = "dense"
-    fusion: FusionMethod = "rrf"
-    resolve: Resolve = "best"
-    level: LevelName | None = None
-    steering: SteeringMethod = "built"
-    method: PropertyMethod = "collection"
-    max_drift: float | None = None
-    diversity: float = 0.0
-    group_by: str | None = None
-    group_size: int = 3
-    limit: int = 10
-    offset: int = 0
-    score_threshold: float | None = None
-    explain: bool = False
-    exact: bool | None = None
-    timeout: float | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the query as a JSON object: a filter as Qdrant's JSON, each steer with all its fields."""
-        from pydantic import BaseModel
-
-        from saeindex.concepts.feedback import Feedback
-        from saeindex.language.parser import parse_steer
-        from saeindex.stores.filters import as_filter
-
-        described = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        if isinstance(self.where, BaseModel):
-            described["where"] = self.where.model_dump(mode="json")
-        if self.feedback is not None:
-            described["feedback"] = Feedback.read(self.feedback).model_dump(mode="json")
-        if (native := as_filter(self.query_filter)) is not None:
-            described["query_filter"] = native.model_dump(mode="json", exclude_none=True)
-        described["steer"] = [asdict(steer) for steer in parse_steer(self.steer)]
-        return described
-
-
-class ResultKeywords(TypedDict, total=False):
-    """The fields of a :class:`Query` that determine its results, by name."""
-
-    where: str | Expression | JsonObject | None
-    query_filter: Filter | JsonObject | None
-    steer: str | Sequence[Steer] | Sequence[str]
-    property: str | None
-    against: Sequence[str]
-    like: Sequence[str]
-    unlike: Sequence[str]
-    feedback: Feedback | JsonObject | str | None
-    using: Using
-    fusion: FusionMethod
-    resolve: Resolve
-    level: LevelName | None
-    steering: SteeringMethod
-    method: PropertyMethod
-    max_drift: float | None
-    diversity: float
-    group_by: str | None
-    group_size: int
-    offset: int
-    score_threshold: float | None
-    explain: bool
-    exact: bool | None
-    timeout: float | None
-
-
-class QueryKeywords(ResultKeywords, total=False):
-    """The fields of a :class:`Query` except its text, by name."""
-
-    limit: int
+    text: str = Field(default="", description="the text to search for")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from saeindex.errors import InvalidInputError, MismatchError, NotFoundError
+from saeindex.concepts.feedback import MAX_WEIGHT, Weight, check_sides
+from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, first_fault
 from saeindex.steering.direction import Direction, built_direction
 from saeindex.types import Steer
 
@@ -23,7 +24,6 @@ MAX_PROFILES, MAX_EXAMPLES = 100, 1_000
 # The maximum difference of a saved direction's length from 1 (it is float32).
 UNIT_ERROR = 1e-3
 _NAME = re.compile(r"[\w][\w .-]{0,63}")
-_Weight = Annotated[float, Field(ge=-100.0, le=100.0, allow_inf_nan=False)]
 
 
 class Profile(BaseModel):
@@ -36,7 +36,7 @@ class Profile(BaseModel):
     like: tuple[str, ...] = Field(default=(), max_length=MAX_EXAMPLES)
     unlike: tuple[str, ...] = Field(default=(), max_length=MAX_EXAMPLES)
     typical: float = Field(ge=0.0, allow_inf_nan=False)
-    edits: dict[int, _Weight] = Field(default_factory=dict, max_length=MAX_EXAMPLES)
+    edits: dict[int, Weight] = Field(default_factory=dict, max_length=MAX_EXAMPLES)
     unit: str
     """The direction (d,) as little-endian float32 in base64, without the edits."""
 
@@ -47,7 +47,7 @@ class Profile(BaseModel):
             profile = cls.model_validate(kept)
             size = len(base64.b64decode(profile.unit, validate=True))
         except ValueError as error:  # ValidationError is a ValueError, too
-            raise MismatchError(f"profile {name!r}", _first_fault(error), "Fit it again.") from error
+            raise MismatchError(f"profile {name!r}", first_fault(error), "Fit it again.") from error
         found = None
         if profile.name != name:
             found = f"the profile saved under this name is {profile.name!r}"
@@ -90,9 +90,7 @@ def fit_profile(
     description = (description or "").strip() or None
     if not like and not description:
         raise InvalidInputError(f"profile {name!r}", "no liked record", "Give like, or a description.")
-    if both := sorted(set(like) & set(unlike)):
-        found, do = f"record {both[0]!r} both liked and not", "Name it on one side."
-        raise InvalidInputError(f"profile {name!r}", found, do)
+    check_sides(f"profile {name!r}", like, unlike)
     steer = Steer(description or "", like=tuple(like), unlike=tuple(unlike))
     direction = built_direction(state, steer)
     return _made(
@@ -110,14 +108,8 @@ def _made(asked: str, **fields: Any) -> Profile:
     try:
         return Profile.model_validate(fields)
     except ValidationError as error:
-        raise InvalidInputError(f"profile {asked!r}", _first_fault(error), "Correct it.") from error
-
-
-def _first_fault(error: ValueError) -> str:
-    if not isinstance(error, ValidationError):
-        return str(error)
-    first = error.errors(include_url=False, include_input=False)[0]
-    return f"{first['msg']} at {'.'.join(str(part) for part in first['loc']) or 'the top level'}"
+        do = f"Use weights from -{MAX_WEIGHT:g} to {MAX_WEIGHT:g}, and at most {MAX_EXAMPLES:,} records."
+        raise InvalidInputError(f"profile {asked!r}", first_fault(error), do) from error
 
 
 def check_name(name: str) -> None:

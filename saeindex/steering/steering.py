@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.collection.caches import Memo
+from saeindex.concepts.feedback import check_sides
 from saeindex.concepts.resolver import FAMILY, is_id
 from saeindex.errors import InvalidInputError
 from saeindex.protocols import SparseVector
@@ -95,6 +96,7 @@ def _check_evidence(steer: Steer, method: SteeringMethod) -> None:
     for name, given in evidence.items():
         if isinstance(given, str):
             raise InvalidInputError(f"steer {target!r}, {name}={given!r}", "one text", "Give a list.")
+    check_sides(f"steer {target!r}", steer.like, steer.unlike)
     is_fixed = target.startswith((PROFILE, FAMILY)) or is_id(target)
     if any(evidence.values()) and (is_fixed or method != "built"):
         found = (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from saeindex.errors import InvalidInputError, kind_of
+from saeindex.errors import InvalidInputError, first_fault, kind_of
 from saeindex.protocols import PointId
 from saeindex.stores.min_should import bounded, conditions_of
 from saeindex.stores.point_checks import canonical_id
@@ -69,9 +69,7 @@ def as_filter(given: object) -> models.Filter | None:
     try:
         return models.Filter.model_validate(given)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        at = ".".join(str(part) for part in first["loc"])
-        raise _refusal(f"{first['msg']} at {at}", "Use the JSON of Qdrant's filters.") from None
+        raise _refusal(first_fault(error), "Use the JSON of Qdrant's filters.") from None
 
 
 def check_filter(query_filter: object) -> None:

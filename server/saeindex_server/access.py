@@ -6,14 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Request
 
-from saeindex.client.wire import MEDIA_TYPE, packed
 from saeindex.errors import MismatchError
 from saeindex_server.hosting import HostedIndex, no_such_index
 from saeindex_server.keys import LOCAL, Key, Scope
 from saeindex_server.problems import Refusal, request_id_of
-from saeindex_server.replies import reply
 
 if TYPE_CHECKING:
     from saeindex.index import FeatureIndex
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
     from saeindex_server.service import Service
 
 R = TypeVar("R")
-V = TypeVar("V")
 BEARER = "Bearer "
 WWW = {"WWW-Authenticate": 'Bearer realm="saeindex"'}
 
@@ -33,13 +30,6 @@ class Access:
     service: Service
     key: Key
     request_id: str
-    takes_results: bool = False
-
-    def answer(self, value: V, described: Callable[[V], Any]) -> Response:
-        """Return a result as a response: as it is for our client, described as JSON for others."""
-        if self.takes_results:
-            return Response(packed(value), media_type=MEDIA_TYPE)
-        return reply(described(value))
 
     def need(self, scope: Scope) -> None:
         """Refuse (403) a key without this scope."""
@@ -123,10 +113,9 @@ async def caller(request: Request) -> Access:
     """Return what the caller of a request may do; 401 without a valid key, where keys are needed."""
     service: Service = request.app.state.service
     request_id = request_id_of(request)
-    takes_results = MEDIA_TYPE in request.headers.get("accept", "")
     text = _presented(request)
     if not await service.needs_keys():  # a key is ignored: some clients always send one
-        return Access(service, LOCAL, request_id, takes_results)
+        return Access(service, LOCAL, request_id)
     if text is None:
         found, do = "no key", "Send it as `Authorization: Bearer KEY`; `saeindex keys create` makes one."
         raise Refusal(401, "a request", found, do, WWW)
@@ -135,7 +124,7 @@ async def caller(request: Request) -> Access:
         do = "Check it; `saeindex keys list` shows which there are."
         raise Refusal(401, "a request", "a key that is wrong, revoked or at its end", do, WWW)
     service.count_request(key)
-    return Access(service, key, request_id, takes_results)
+    return Access(service, key, request_id)
 
 
 Caller = Annotated[Access, Depends(caller)]

@@ -43,7 +43,7 @@ class AnalysisThread:
     def _analyse(self, job: Job) -> None:
         asked: dict[str, Any] = dict(job.asked)
         indexes = [self._hosts.get(job.index)]
-        if (other := asked.pop(OTHER, None)) is not None:
+        if (other := asked.get(OTHER)) is not None:
             indexes.append(self._hosts.get(other))
 
         def is_stopped() -> bool:
@@ -59,7 +59,6 @@ class AnalysisThread:
         except SaeIndexError as error:
             self._jobs.finish(job.id, "failed", error=error)
         else:
-            for is_packed, content in enumerate(found):
-                with replacing(self._jobs.result_file(job.id, bool(is_packed))) as draft:
-                    draft.write_bytes(content)
-            self._jobs.finish(job.id, "done", {"bytes": len(found[0])})
+            with replacing(self._jobs.result_file(job.id)) as draft:
+                draft.write_bytes(found)
+            self._jobs.finish(job.id, "done", {"bytes": len(found)})

@@ -16,21 +16,24 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from saeindex import errors
-from saeindex.client import wire
 from saeindex.errors import EngineDiedError, InvalidInputError, SaeIndexError, StorageError, rebuilt
 from saeindex.index import FeatureIndex
 from saeindex.indexing.create_open import parts_of
 from saeindex.indexing.manifest import Manifest
+from saeindex.operations.methods import OPERATIONS
 from saeindex.protocols import EncoderIdentity, Layout
+from saeindex.schema import from_json
 from saeindex.stores.engine_process import RelayedEngine, limit_memory
 from saeindex.stores.isolated import IsolatedStore
 from saeindex.stores.messages import packed, receive, send
 from saeindex.stores.turns import reading_all
 from saeindex_server.hosting import filter_of
+from saeindex_server.replies import encoded
 
 if TYPE_CHECKING:
     from saeindex.types import FloatArray
@@ -38,8 +41,7 @@ if TYPE_CHECKING:
 
 # The folders of the two packages come last, so that they hide nothing.
 _PROGRAM = "import sys; sys.path += sys.argv[1:3]; from saeindex_server.analysis_process import main; main()"
-# What may be asked, and the argument that names a second index.
-METHODS = ("diff", "correlate", "cluster", "drift", "monitor", "profile", "find_triggers", "baseline")
+# The option that names a second index.
 OTHER = "other"
 # Indexes and parts of them that the process keeps, with their snapshots.
 KEPT = 4
@@ -67,8 +69,8 @@ class AnalysisProcess:
         condition: str | None,
         seconds: float,
         is_stopped: Callable[[], bool],
-    ) -> tuple[bytes, bytes]:
-        """Return what an analysis of the first of the indexes found: as JSON, and packed for our client.
+    ) -> bytes:
+        """Return what an analysis of the first of the indexes found, as JSON.
 
         Raises:
             AnalysisStopped: it took longer, or ``is_stopped``.
@@ -105,7 +107,7 @@ class AnalysisProcess:
         arguments: Mapping[str, Any],
         indexes: Sequence[HostedIndex],
         condition: str | None,
-    ) -> tuple[bytes, bytes]:
+    ) -> bytes:
         assert process.stdin is not None  # noqa: S101
         assert process.stdout is not None  # noqa: S101
         wholes = [hosted.whole() for hosted in indexes]
@@ -116,7 +118,8 @@ class AnalysisProcess:
             while True:
                 kind, number, *asked = receive(process.stdout)
                 if kind == "done":
-                    return asked[0], asked[1]
+                    found: bytes = asked[0]
+                    return found
                 if kind == "failed":
                     raise rebuilt(*asked) or StorageError(*asked[1:])
                 if kind == "read":
@@ -220,7 +223,7 @@ class _Analyst:
             method, arguments, places, condition = receive(self._requests)
             try:
                 found = self._found(method, json.loads(arguments), places, condition)
-                answer = ["done", 0, *found]
+                answer = ["done", 0, found]
             except SaeIndexError as error:
                 answer = ["failed", 0, type(error).__name__, error.asked, error.found, error.do]
             except MemoryError:
@@ -230,20 +233,16 @@ class _Analyst:
 
     def _found(
         self, method: str, arguments: dict[str, Any], places: list[list[Any]], condition: str | None
-    ) -> tuple[bytes, bytes]:
-        assert method in METHODS, method  # noqa: S101
+    ) -> bytes:
+        kind = OPERATIONS[method]
+        assert kind.is_analysis, method  # noqa: S101
+        operation = from_json(kind, arguments)
         self._turns.is_analysing = False
         index, *others = [self._opened(number, place, condition) for number, place in enumerate(places)]
         self._turns.is_analysing = True
         if others:
-            arguments[OTHER] = others[0]
-        with_assignments = arguments.pop("assignments", False)
-        if method == "monitor" and isinstance(arguments.get("reference"), dict):
-            arguments["reference"] = baseline_from(arguments["reference"])
-        found = getattr(index, method)(**arguments)
-        described = found.to_json(True) if with_assignments else found.to_json()
-        text = json.dumps(described, ensure_ascii=False, allow_nan=False)
-        return text.encode(errors="surrogatepass"), wire.packed(found)
+            operation = replace(operation, other=others[0])
+        return encoded(kind.result_json(index.perform(operation)))
 
     def _opened(self, number: int, place: list[Any], condition: str | None) -> FeatureIndex:
         """Return an index as it is now; its snapshots are kept with it."""
@@ -335,10 +334,3 @@ class _RelayedEncoder:
             raise InvalidInputError("texts to embed", "one string", "Give a list of strings.")
         found: FloatArray = self._ask(["encode", method, list(texts)])
         return found.reshape(len(texts), self.identity.dimension)
-
-
-def baseline_from(given: Mapping[str, Any]) -> Any:
-    """Return the baseline of a JSON object; InvalidInputError if it is not one."""
-    from saeindex.analysis.monitor.baseline import Baseline
-
-    return Baseline.read(given, "in the request")

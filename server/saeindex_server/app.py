@@ -12,10 +12,13 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.openapi.utils import get_openapi
 
 from saeindex._version import __version__
+from saeindex.operations.methods import OPERATIONS
+from saeindex.operations.operation import json_schema
 from saeindex_server.limits import Door
 from saeindex_server.problems import Problem, add_handlers
+from saeindex_server.replies import schema_name
 from saeindex_server.requests import EXAMPLES, RecordsBody
-from saeindex_server.routes import analyses, features, jobs, operations, queries, records
+from saeindex_server.routes import embeddings, jobs, operations, records, server
 from saeindex_server.service import Service
 
 if TYPE_CHECKING:
@@ -30,9 +33,9 @@ was asked, what was found, and what to do.
 """
 # Paths that need no key.
 OPEN = ("/livez", "/readyz")
+REFERENCE = "#/components/schemas/{model}"
 ROUTERS = (
-    operations.router, queries.router, queries.embeddings_router, records.router, features.router,
-    analyses.router, jobs.router,
+    server.router, operations.router, records.router, jobs.router, embeddings.router,
 )  # fmt: skip
 
 
@@ -92,13 +95,20 @@ def described(app: FastAPI) -> dict[str, Any]:
     components = found.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
     for model in (Problem, RecordsBody):
-        own = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        own = model.model_json_schema(ref_template=REFERENCE)
         schemas |= own.pop("$defs", {})
         schemas[model.__name__] = own
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
-    for name, example in EXAMPLES.items():
-        schemas[name]["examples"] = [example]
+    for kind in OPERATIONS.values():
+        for name, wanted in ((schema_name(kind), kind), (schema_name(kind, "Result"), kind.returns())):
+            own = json_schema(wanted, REFERENCE)
+            schemas |= own.pop("$defs", {})
+            schemas[name] = own
+        if kind.name in EXAMPLES:
+            schemas[schema_name(kind)]["examples"] = [EXAMPLES[kind.name]]
+    for name in ("RecordsBody", "EmbeddingsBody"):
+        schemas[name]["examples"] = [EXAMPLES[name]]
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     for path, methods in found["paths"].items():
         for method in methods.values():

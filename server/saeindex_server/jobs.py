@@ -229,8 +229,7 @@ class Jobs:
         for each in (identity, *(row["id"] for row in old)):
             self.spooled_file(each).unlink(missing_ok=True)
         for row in old:
-            for is_packed in (False, True):
-                self.result_file(row["id"], is_packed).unlink(missing_ok=True)
+            self.result_file(row["id"]).unlink(missing_ok=True)
 
     def is_to_stop(self, identity: str) -> bool:
         """Whether a running job was cancelled, or the server ends."""
@@ -273,9 +272,9 @@ class Jobs:
         """Return the file of the records that a job adds."""
         return self.spool / f"{identity}.jsonl"
 
-    def result_file(self, identity: str, is_packed: bool = False) -> Path:
-        """Return the file of what an analysis found, as JSON or packed for our client."""
-        return self.results / f"{identity}.{'msgpack' if is_packed else 'json'}"
+    def result_file(self, identity: str) -> Path:
+        """Return the file of what an analysis found, as JSON."""
+        return self.results / f"{identity}.json"
 
 
 def new_id() -> str:

@@ -123,7 +123,7 @@ def test_search_prints_its_analysis(index: str) -> None:
     found = called(*arguments)
     stages = {stage["name"]: stage for stage in found["analysis"]["stages"]}
     longer = sum(len(text) > 45 for text in TEXTS.values())
-    assert found["analysis"]["plan"]["matching_points"] == stages["filter, counted"]["actual"] == longer
+    assert found["analysis"]["matching_points"] == stages["filter, counted"]["actual"] == longer
     assert stages["hits"]["actual"] == len(found["hits"]) == longer
     shown = call(*arguments).stdout
     assert f"Filter: {longer} of 8 points match" in shown
@@ -156,7 +156,7 @@ def test_steering_moves_the_query_and_reports_drift(index: str) -> None:
 
 
 def test_fused_search_explains_each_source(index: str) -> None:
-    found = called("search", index, "galaxies", "--using", "fused", "--fusion", "weighted", "--explain")
+    found = called("search", index, "galaxies", "--using", "fused", "--using-fusion", "weighted", "--explain")
     for hit in found["hits"]:
         explained = hit["explanation"]
         assert sum(part["value"] for part in explained["parts"]) == pytest.approx(hit["score"], abs=1e-5)
@@ -191,7 +191,7 @@ def test_groups_are_printed_under_their_value(index: str) -> None:
         "galaxies",
         "--group-by",
         "metadata.length",
-        "--group-size",
+        "--group-by-size",
         "1",
         "--limit",
         "3",
@@ -205,9 +205,9 @@ def test_groups_are_printed_under_their_value(index: str) -> None:
 def test_two_records_are_compared_with_bars(index: str) -> None:
     command = ["search", index, "galaxies", "--compare", "dark-matter", "sad", "--limit", "1"]
     comparison = called(*command)["comparison"]
-    assert (comparison["a"]["id"], comparison["b"]["id"]) == ("dark-matter", "sad")
-    total = sum(part["value"] for part in comparison["differences"])
-    assert total == pytest.approx(comparison["a"]["score"] - comparison["b"]["score"], abs=1e-5)
+    assert (comparison["a"], comparison["b"]) == ("dark-matter", "sad")
+    total = sum(part["a"] - part["b"] for part in comparison["differences"])
+    assert total == pytest.approx(comparison["score_a"] - comparison["score_b"], abs=1e-5)
     shown = call(*command).stdout
     assert "against  sad" in shown
     assert "█" in shown
@@ -246,14 +246,14 @@ def test_features_feature_info_and_doctor_answer_in_json(index: str) -> None:
 def test_a_setting_that_needs_another_option_is_idle_without_it(
     index: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SAEINDEX_LEVEL", "strong")
+    monkeypatch.setenv("SAEINDEX_WHERE_LEVEL", "strong")
     assert call("search", index, "galaxies").returncode == 0
     faint = called("search", index, "galaxies")["hits"][0]["features"][-1]["id"]
     search = ("search", index, "galaxies", "--where", f"NOT #{faint}")
-    by_setting, by_option = (called(*search, *more)["hits"] for more in ((), ("--level", "strong")))
-    assert by_setting == by_option != called(*search, "--level", "present")["hits"]
-    done = call("search", index, "galaxies", "--level", "typical")
-    assert done.returncode == 2 and "no where" in done.stderr
+    by_setting, by_option = (called(*search, *more)["hits"] for more in ((), ("--where-level", "strong")))
+    assert by_setting == by_option != called(*search, "--where-level", "present")["hits"]
+    done = call("search", index, "galaxies", "--where-level", "typical")
+    assert done.returncode == 2 and "no --where" in done.stderr
 
 
 def test_doctor_names_documents_and_points_that_are_not_whole(tmp_path: Path) -> None:
@@ -286,7 +286,7 @@ def test_doctor_names_documents_and_points_that_are_not_whole(tmp_path: Path) ->
         (["search", "INDEX", "text", "--limit", "0"], 2, "limit"),
         (["search", "INDEX", "text", "--group-by", "topic"], 2, "metadata.topic"),
         (["search", "INDEX", "text", "--diversity", "2"], 2, "diversity"),
-        (["search", "INDEX", "text", "--using", "fused", "--fusion", "sum"], 2, "fusion"),
+        (["search", "INDEX", "text", "--using", "fused", "--using-fusion", "sum"], 2, "fusion"),
         (["search", "INDEX", "text", "--timeout", "0"], 2, "timeout"),
         (["search", "INDEX"], 2, "text"),
         (["feature", "INDEX", "galaxies"], 2, "not a number"),
@@ -333,10 +333,10 @@ def test_a_search_without_hits_says_which_option_left_none(
 @pytest.mark.parametrize(
     ("options", "cure"),
     [
-        (["--fusion", "dbsf"], "Give using='fused', or leave fusion out."),
-        (["--group-size", "5"], "Give group_by, or leave group_size out."),
-        (["--steering", "clamp"], "Give steer, or leave steering out."),
-        (["--resolve", "nonsense"], "Use 'strict', 'best', 'expand'."),
+        (["--using-fusion", "dbsf"], "Give --using, or leave --using-fusion out."),
+        (["--group-by-size", "5"], "Give --group-by, or leave --group-by-size out."),
+        (["--steer-method", "clamp"], "Give --steer, or leave --steer-method out."),
+        (["--where", "#5", "--where-resolve", "nonsense"], "Use 'strict', 'best' or 'expand'."),
     ],
 )
 def test_an_option_that_does_nothing_is_an_error(index: str, options: list[str], cure: str) -> None:
@@ -493,3 +493,18 @@ def test_a_wrong_use_is_json_where_json_is_asked_for(arguments: list[str], found
     plain = call(*arguments)
     assert plain.returncode == 2
     assert found in " ".join(plain.stderr.split())
+
+
+def test_metadata_is_printed_whatever_the_text_is(tmp_path: Path) -> None:
+    with FeatureIndex(tmp_path / "index") as opened:
+        opened.upsert([Record("5", "good", {"stars": 5, "mood": "good", "id": "5"})])
+    assert "5 · stars=5 · mood=good · id=5" in call("search", str(tmp_path / "index"), "good").stdout
+
+
+def test_indexing_says_which_columns_are_taken(tmp_path: Path) -> None:
+    path, into = tmp_path / "r.csv", str(tmp_path / "index")
+    path.write_text("Title,Review Text,Stars\nNice,The soup was warm and the staff was kind.,5\n")
+    taken = "r.csv: text = Review Text; id = made from the text; metadata = Title, Stars"
+    done = call("index", str(path), "--into", into, "--json")
+    assert taken in done.stderr and json.loads(done.stdout)["columns"] == [taken]
+    assert taken not in call("index", str(path), "--into", into, "--text-field", "Title").stderr

@@ -47,7 +47,7 @@ def test_clusters_are_printed_and_written(index_folder: Path, app: typer.Typer, 
 
 def test_json_has_verdict_clusters_and_leakage(index_folder: Path, app: typer.Typer) -> None:
     options = ["--axis", "topic: cooking, music", "--where", "metadata.year >= 2000", "--json"]
-    run = CliRunner().invoke(app, [str(index_folder), *options, "--limit", "2"])
+    run = CliRunner().invoke(app, [str(index_folder), *options, "--shown", "2"])
     found = json.loads(run.stdout)
     assert run.exit_code == (0 if found["verdict"]["expressible"] else 1)
     assert [one["name"] for one in found["clusters"]] == ["cooking", "music"]

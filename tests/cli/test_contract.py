@@ -28,7 +28,7 @@ COMMANDS = commands(typer.main.get_command(make_app()))
 
 
 def test_the_commands_are_the_documented_ones() -> None:
-    documented = "index search features feature diff correlate cluster drift profile info doctor demo"
+    documented = "index search features feature diff correlate cluster drift describe info doctor demo"
     assert set(documented.split()) <= set(COMMANDS)
     assert {f"sae {name}" for name in ("fit", "eval", "label", "families", "import", "export")} <= set(
         COMMANDS

@@ -30,13 +30,13 @@ def test_differences_are_printed_as_text_and_json(index: str) -> None:
     found = json.loads(done.stdout)
     assert found["groups"].keys() == {"a", "b"}
     assert any("music" in one["label"] for row in found["results"] for one in (row, *row["related"]))
-    done = call("diff", index, "--a", 'metadata.topic = "music"', "--evidence", "words")
+    done = call("diff", index, "--a", 'metadata.topic = "music"', "--families", "words")
     assert "“jazz”" in done.stdout and "Concepts" not in done.stdout
 
 
 def test_groups_have_names_and_invalid_ones_are_refused(index: str) -> None:
     groups = ["--group", 'tunes=metadata.topic = "music"', "--group", 'food=metadata.topic = "cooking"']
-    named = call("diff", index, *groups, "--evidence", "words", "--json")
+    named = call("diff", index, *groups, "--families", "words", "--json")
     assert json.loads(named.stdout)["groups"].keys() == {"tunes", "food"}
     refused = call("diff", index, "--group", "nothing")
     assert refused.returncode == 2 and "NAME=CONDITION" in refused.stderr
@@ -45,7 +45,7 @@ def test_groups_have_names_and_invalid_ones_are_refused(index: str) -> None:
 
 
 def test_an_empty_result_exits_1(index: str) -> None:
-    done = call("diff", index, "--a", "metadata.score < 0.5", "--evidence", "clusters", "--alpha", "0.0001")
+    done = call("diff", index, "--a", "metadata.score < 0.5", "--families", "clusters", "--alpha", "0.0001")
     assert done.returncode == 1 and "0 findings" in done.stdout
 
 

@@ -12,9 +12,8 @@ import typer
 from typer.testing import CliRunner
 
 from saeindex import FeatureIndex, FeatureSpace
-from saeindex.cli.drift import drift
-from saeindex.cli.monitor import monitor
-from saeindex.cli.profile import profile
+from saeindex.cli.diff import describe
+from saeindex.cli.drift import drift, monitor
 from saeindex.errors import InvalidInputError
 from tests.samples import RecordingEncoder, sample_records
 
@@ -40,7 +39,7 @@ def index_folder(
 @pytest.fixture(scope="module")
 def app() -> typer.Typer:
     made = typer.Typer()
-    for command in (drift, monitor, profile):
+    for command in (drift, monitor, describe):
         made.command()(command)
     return made
 
@@ -62,7 +61,8 @@ def test_drift_is_printed_and_written(index_folder: str, app: typer.Typer, tmp_p
     with (tmp_path / "drift-periods.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 4
     order = "2012, 1990, 2000"
-    code, output = invoke(app, "drift", index_folder, "--over", "metadata.year", "--order", order, "--json")
+    ordered = [part for one in order.split(", ") for part in ("--order", one)]
+    code, output = invoke(app, "drift", index_folder, "--over", "metadata.year", *ordered, "--json")
     found: dict[str, Any] = json.loads(output)
     assert [one["name"] for one in found["periods"]] == order.split(", ")
     assert code == (0 if found["results"] or found["words"] else 1)
@@ -89,8 +89,8 @@ def test_monitor_exits_1_on_an_alert_and_0_without(
         invoke(app, "monitor", index_folder, "--reference", OLD)
 
 
-def test_profile_is_printed_as_text_and_json(index_folder: str, app: typer.Typer) -> None:
-    code, output = invoke(app, "profile", index_folder, "--where", 'metadata.topic = "cooking"')
+def test_a_description_is_printed_as_text_and_json(index_folder: str, app: typer.Typer) -> None:
+    code, output = invoke(app, "describe", index_folder, "--where", 'metadata.topic = "cooking"')
     assert code == 0 and "Central records:" in output
-    code, output = invoke(app, "profile", index_folder, "--where", NEW, "--shown", "2", "--json")
+    code, output = invoke(app, "describe", index_folder, "--where", NEW, "--shown", "2", "--json")
     assert code == 0 and len(json.loads(output)["odd"]) == 2

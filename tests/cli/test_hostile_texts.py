@@ -129,3 +129,10 @@ def test_visible_shows_each_character_and_keeps_others() -> None:
     assert visible("a\n\tb\x1b", "\n\t") == "a\n\tb␛"
     assert not any(OBEYED.search(made(HOSTILE)) for made in (visible, lambda text: shown_label(text, True)))
     assert not any(OBEYED.search(made(HOSTILE, 99)) for made in (shortened, one_line))
+
+
+def test_no_page_has_characters_that_html_does_not(folder: Path) -> None:
+    call("diff", "hostile.idx", "--by", "metadata.group", "--report", "found.html", cwd=folder)
+    page = (folder / "found.html").read_text(encoding="utf-8")
+    assert "nul" in page and "<h1>" in page and "<blockquote>" in page
+    assert not OBEYED.search(page)

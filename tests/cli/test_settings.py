@@ -45,11 +45,14 @@ def test_nothing_is_set(folder: Path) -> None:
 
 
 def test_the_environment_is_stronger_than_a_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (folder / "saeindex.toml").write_text('limit = 3\nlevel = "strong"\n')
+    (folder / "saeindex.toml").write_text('limit = 3\nwhere_level = "strong"\n')
     monkeypatch.setenv("SAEINDEX_LIMIT", "7")
-    assert _in_force() == {"limit": (7, "variable SAEINDEX_LIMIT"), "level": ("strong", "file saeindex.toml")}
+    assert _in_force() == {
+        "limit": (7, "variable SAEINDEX_LIMIT"),
+        "where_level": ("strong", "file saeindex.toml"),
+    }
     defaults = _defaults()
-    assert defaults["search"] == {"limit": 7, "level": "strong"}
+    assert defaults["search"] == {"limit": 7, "where_level": "strong"}
     assert defaults["cluster"] == defaults["demo"] == {}  # their --limit is something else
 
 
@@ -59,7 +62,7 @@ def test_a_setting_is_the_default_of_options_of_its_name(folder: Path) -> None:
     assert defaults["search"] == {"url": "http://a:6333"}
     assert defaults["diff"] == {"url": "http://a:6333", "unit": "none"}
     assert defaults["index"] == {"url": "http://a:6333", "split": 100}
-    assert defaults["steering"]["list"] == {"url": "http://a:6333"}
+    assert defaults["profiles"]["list"] == {"url": "http://a:6333"}
 
 
 def test_the_file_in_the_home_directory_is_read_if_there_is_none_here(folder: Path) -> None:
@@ -82,7 +85,7 @@ def test_the_cache_reaches_the_library(folder: Path, monkeypatch: pytest.MonkeyP
 WRONG = {
     "limt = 3": r"no setting has the name limt\. Use: url, space",
     "limit = 0": r"setting limit \(file saeindex\.toml\): .*greater than or equal to 1",
-    'level = "loud"': r"setting level \(file .*'present', 'typical' or 'strong'",
+    'where_level = "loud"': r"setting where_level \(file .*'present', 'typical' or 'strong'",
     "limit = ": "it is not TOML",
     "[search]\nlimit = 3": "no setting has the name search",
     "x = 1\n" * 30_000: "more than 100,000 bytes",
@@ -148,3 +151,13 @@ def test_the_shell_completes_commands(folder: Path, words: str, expected: str) -
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **shell})
     assert expected in done.stdout.split()
+
+
+def test_a_wrong_setting_is_named_with_what_it_is_for(folder: Path) -> None:
+    (folder / "saeindex.toml").write_text("limit = 0\n")
+    message = (
+        r"setting limit \(file saeindex.toml\): limit should be greater than or equal to 1\. "
+        r"Set the number of hits of a search so, or remove it there\."
+    )
+    with pytest.raises(InvalidInputError, match=message):
+        settings_in_force()

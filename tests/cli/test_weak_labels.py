@@ -85,7 +85,7 @@ def test_steering_and_filters_mark_the_labels_that_they_resolved_to(
     plan = called("search", index, "galaxies", "--steer", "+#4:0.2 +#5:0.2", "--limit", "1")["plan"]
     assert [step["parts"][0]["is_weak"] for step in plan["steer"]] == [True, False]
     where = f'"{half_weak.labels[4].text}"'  # a label selects its feature where labels alone count
-    plan = call("search", index, "galaxies", "--where", where, "--resolve", "strict", "--plan").stdout
+    plan = call("search", index, "galaxies", "--where", where, "--where-resolve", "strict", "--plan").stdout
     assert_marked(plan)
 
 
@@ -105,7 +105,7 @@ def test_errors_that_list_labels_mark_weak_ones(index: str, session_encoder: Rec
         FeatureIndex.open(index, encoder=session_encoder) as opened,
         pytest.raises(UnknownConceptError) as unknown,
     ):
-        opened.concept("zzyzx qwfp")
+        opened.concepts.resolve("zzyzx qwfp")
     assert_marked(str(unknown.value), 5)
 
 

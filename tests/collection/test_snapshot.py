@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def test_rows_are_the_records_of_the_index(any_papers: FeatureIndex, records: list[Record]) -> None:
-    snapshot = any_papers.snapshot()
+    snapshot = any_papers.state.snapshot()
     assert sorted(snapshot.ids) == sorted(record.id for record in records)
     by_id = {record.id: record for record in records}
     points = any_papers.store.get([point_id(one) for one in snapshot.ids[:40]], True, [DENSE, SAE])
@@ -41,7 +41,7 @@ def test_rows_are_the_records_of_the_index(any_papers: FeatureIndex, records: li
 
 
 def test_levels_are_the_codes_that_filters_use(papers: FeatureIndex) -> None:
-    snapshot = papers.snapshot()
+    snapshot = papers.state.snapshot()
     levels: tuple[LevelName, ...] = ("present", "typical", "strong")
     for number, level in enumerate(levels):
         present = snapshot.at(level)
@@ -53,7 +53,7 @@ def test_levels_are_the_codes_that_filters_use(papers: FeatureIndex) -> None:
 
 
 def test_columns_have_values_and_mark_missing_ones(papers: FeatureIndex, records: list[Record]) -> None:
-    snapshot = papers.snapshot()
+    snapshot = papers.state.snapshot()
     years = snapshot.column("metadata.year")
     assert years.is_numeric and list(years.values) == sorted(years.values)
     by_id = {record.id: record.metadata for record in records}
@@ -72,8 +72,8 @@ def test_lists_count_as_their_elements(
     records.append(Record("c", "none"))
     with FeatureIndex.create(tmp_path / "x.idx", space, encoder=encoder) as index:
         index.upsert(records)
-        values, member = index.snapshot().membership("metadata.colour")
-        rows = index.snapshot().rows_of(["a", "b", "c"])
+        values, member = index.state.snapshot().membership("metadata.colour")
+        rows = index.state.snapshot().rows_of(["a", "b", "c"])
         assert values == ("blue", "red")
         assert member[rows].toarray().tolist() == [[1, 1], [0, 1], [0, 0]]
 
@@ -84,19 +84,21 @@ def test_a_write_invalidates_the_snapshot(
     path = tmp_path / "x.idx"
     with FeatureIndex.create(path, space, encoder=encoder) as index:
         with pytest.raises(InvalidInputError, match="empty"):
-            index.snapshot()
+            index.state.snapshot()
         index.upsert([Record("a", "a violin concerto"), Record("b", "tax reform")])
-        first = index.snapshot()
-        assert index.snapshot() is first
+        first = index.state.snapshot()
+        assert index.state.snapshot() is first
         index.upsert([Record("a", "a violin concerto")])
-        assert index.snapshot() is first  # nothing changed
+        assert index.state.snapshot() is first  # nothing changed
         index.upsert([Record("a", "a broken guitar string", {"year": 3})])
-        assert index.snapshot().texts(index.snapshot().rows_of(["a"])) == ["a broken guitar string"]
+        assert index.state.snapshot().texts(index.state.snapshot().rows_of(["a"])) == [
+            "a broken guitar string"
+        ]
         index.delete(["b"])
-        assert tuple(index.snapshot().ids) == ("a",)
+        assert tuple(index.state.snapshot().ids) == ("a",)
     kept = (path / "cache" / "snapshot" / "vectors.bin").stat().st_mtime_ns
     with FeatureIndex.open(path, encoder=encoder) as index:
-        assert tuple(index.snapshot().ids) == ("a",)
+        assert tuple(index.state.snapshot().ids) == ("a",)
     assert (path / "cache" / "snapshot" / "vectors.bin").stat().st_mtime_ns == kept  # not written again
     assert not list((path / "cache").glob("*.part"))
 
@@ -108,7 +110,7 @@ def test_records_know_their_document_and_documents_are_units(
     with FeatureIndex.create(tmp_path / "x.idx", space, encoder=encoder) as index:
         index.upsert([Record("long", long), Record("other", long + " Again.")], split=16)
         index.upsert([Record("short", "tax reform")])
-        snapshot = index.snapshot()
+        snapshot = index.state.snapshot()
         assert len(snapshot) == index.count() > 6
         assert snapshot.has_documents
         of = dict(zip(snapshot.ids, snapshot.documents, strict=True))
@@ -119,7 +121,7 @@ def test_records_know_their_document_and_documents_are_units(
         pieces = sorted((one for one in snapshot.ids if of[one] == "long"), key=lambda one: int(one[5:]))
         assert "".join(snapshot.texts(snapshot.rows_of(pieces))) == long
     with FeatureIndex.open(tmp_path / "x.idx", encoder=encoder) as index:
-        assert list(index.snapshot().documents) == list(snapshot.documents)
+        assert list(index.state.snapshot().documents) == list(snapshot.documents)
 
 
 def test_a_snapshot_stays_what_it_is_while_records_change(
@@ -127,7 +129,7 @@ def test_a_snapshot_stays_what_it_is_while_records_change(
 ) -> None:
     with FeatureIndex.create(tmp_path / "x.idx", space, encoder=encoder) as index:
         index.upsert([Record("a", "a violin concerto"), Record("b", "tax reform 🎻")])
-        first = index.snapshot()
+        first = index.state.snapshot()
         index.upsert([Record("b", "something else")])
         index.delete(["a"])
         assert first.texts(first.rows_of(["b", "a"])) == ["tax reform 🎻", "a violin concerto"]

@@ -69,12 +69,12 @@ def analysis(found: Any) -> tuple[str, Any]:
 
 
 QUESTIONS: list[Callable[[FeatureIndex], tuple[str, Any]]] = [
-    lambda index: hits(index, query="rain in the valley", limit=5),
-    lambda index: hits(index, query="rain", where="#7 AND NOT #12", limit=5),
-    lambda index: hits(index, query="rain", where='document = "doc-3" OR metadata.year >= 2010'),
-    lambda index: hits(index, query="rain", group_by="document", group_size=2),
+    lambda index: hits(index, text="rain in the valley", limit=5),
+    lambda index: hits(index, text="rain", where="#7 AND NOT #12", limit=5),
+    lambda index: hits(index, text="rain", where='document = "doc-3" OR metadata.year >= 2010'),
+    lambda index: hits(index, text="rain", group_by={"field": "document", "size": 2}),
     lambda index: hits(index, property="sounds disappointed", like=["kept-0"], limit=5),
-    lambda index: hits(index, query="rain", using="sae", steer="+#9:0.5"),
+    lambda index: hits(index, text="rain", using="sae", steer="+#9:0.5"),
     lambda index: analysis(index.diff("metadata.year < 2005", "metadata.year >= 2005")),
     lambda index: analysis(index.correlate(min_support=3)),
 ]
@@ -119,7 +119,7 @@ class Mirror:
                     )
                 case "renamed":
                     feature, name = chance.randrange(64), f"name {chance.randrange(10**6)}"
-                    self.index.rename(feature, name)
+                    self.index.concepts.rename(feature, name)
                     self.names[feature] = name
             self.note()
 
@@ -134,7 +134,7 @@ class Mirror:
         for split in (None, 8):
             made.upsert([record for record, own in kept if own == split], split=split, learn_names=False)
         for feature, name in names.items():
-            made.rename(feature, name)
+            made.concepts.rename(feature, name)
         return made
 
     def _record(self, name: str, chance: random.Random) -> Record:
@@ -223,7 +223,7 @@ def test_what_is_inferred_is_of_the_texts_that_are_there_now(tmp_path: Path) -> 
         index.upsert(money)
         before = told(index)
         index.upsert(rain)
-        index.learn_names()  # an index of 120 records has learned, and one that had 120 written again has
+        index.concepts.learn()  # an index of 120 records has learned, and one that had 120 written again has
         anew.upsert(rain)
         assert before != told(index) == told(anew)
 
@@ -261,10 +261,10 @@ def test_what_another_process_of_ours_wrote_is_seen(
     with opened(None, small, client) as one, opened(None, small, client) as other:
         one.upsert(sample_records(70), learn_names=False)
         assert (other.plan("x").total, other.revision) == (70, one.revision)
-        other.rename(5, "a name")
-        assert one.feature(5).label == "a name"
+        other.concepts.rename(5, "a name")
+        assert one.concepts.card(5).label == "a name"
         one.delete(["doc-1"])
-        assert (len(other.snapshot()), other.revision) == (69, one.revision)
+        assert (len(other.state.snapshot()), other.revision) == (69, one.revision)
         monkeypatch.setattr(QdrantStore, "stale_after", 0.3)
         assert one.plan("x").total == 69
         other.delete(["doc-2"])
@@ -286,9 +286,9 @@ def test_a_server_s_index_is_one_for_two_processes_within_five_seconds(small: Fe
         while one.plan("x").total != count or one.revision != other.revision:
             assert time.monotonic() - written < 5
             time.sleep(0.1)
-        other.rename(5, "a name")
+        other.concepts.rename(5, "a name")
         one.delete(documents=["long"])  # keeps the name that it has not seen yet
-        assert (len(one), one.feature(5).label) == (70, "a name")
+        assert (len(one), one.concepts.card(5).label) == (70, "a name")
         with watched() as notes:
             assert one.search("rain", where="#7", limit=3).revision == one.revision
         assert "count" not in {note.action for note in notes}
@@ -303,11 +303,11 @@ def test_what_another_program_wrote_is_seen_after_a_refresh(small: FeatureSpace)
     client = QdrantClient(":memory:")
     with opened(None, small, client) as index:
         index.upsert(sample_records(70), learn_names=False)
-        before = len(index.snapshot()), index.plan("x").total, index.revision
+        before = len(index.state.snapshot()), index.plan("x").total, index.revision
         client.delete("notes", [point_id("doc-3")])
-        assert before == (len(index.snapshot()), index.plan("x").total, index.revision)
+        assert before == (len(index.state.snapshot()), index.plan("x").total, index.revision)
         index.refresh()
-        assert (len(index.snapshot()), index.plan("x").total) == (69, 69) != before[:2]
+        assert (len(index.state.snapshot()), index.plan("x").total) == (69, 69) != before[:2]
         assert index.revision != before[2]
 
 
@@ -341,8 +341,8 @@ write = lambda: index.upsert(source(), batch_size=200, learn_names=False)
 threading.Thread(target=write, daemon=True).start()
 while len(index) < 420:
     time.sleep(0.05)
-index.rename(5, "a name")
-assert len(index.snapshot()) == 420
+index.concepts.rename(5, "a name")
+assert len(index.state.snapshot()) == 420
 gate.set()
 while len(index) < 620:
     time.sleep(0.05)
@@ -358,8 +358,8 @@ def test_a_kill_during_a_write_leaves_no_cache_of_before(tmp_path: Path, small: 
     )
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
     with opened(place, small) as index:
-        assert index.feature(5).label == "a name"
-        assert len(index.snapshot()) == len(index) == 620
+        assert index.concepts.card(5).label == "a name"
+        assert len(index.state.snapshot()) == len(index) == 620
         assert index.manifest.is_being_written
         index.upsert(sample_records(20, prefix="base"))  # nothing of it is new
         assert (index.manifest.is_being_written, index.manifest.counts.records) == (False, 620)

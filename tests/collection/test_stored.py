@@ -14,7 +14,7 @@ from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.collection.stored import PARTS
 from saeindex.errors import InvalidInputError, NotFoundError
 from tests.cli.test_cli import call, called
-from tests.samples import RecordingEncoder, sample_records
+from tests.samples import RandomEncoder, RecordingEncoder, sample_records
 
 COUNT = 300
 LONG = " ".join(
@@ -127,13 +127,14 @@ def test_an_export_has_every_record_once(index: FeatureIndex, tmp_path: Path) ->
     assert {row["metadata"]["number"] for row in rows} == set(range(20))
 
 
-@pytest.mark.parametrize("name", ["all.jsonl", "all.parquet"])
+@pytest.mark.parametrize("name", ["all.jsonl", "all.parquet", "all.csv"])
 def test_an_export_indexed_again_changes_nothing(
     index: FeatureIndex, tmp_path: Path, space: FeatureSpace, session_encoder: RecordingEncoder, name: str
 ) -> None:
     """Neither the index that it was made of, nor another one of the same records; nor the split text."""
     revision = index.revision
-    count = index.export(tmp_path / name, include=["concepts", "vectors"])
+    parts = () if name.endswith(".csv") else PARTS
+    count = index.export(tmp_path / name, include=parts)
     report = index.upsert(tmp_path / name)
     assert (report.read, report.unchanged, report.rejected) == (count, count, 0)
     assert index.upsert([records()[-1]], split=64).unchanged == 1
@@ -147,6 +148,42 @@ def test_an_export_indexed_again_changes_nothing(
             np.testing.assert_allclose(np.asarray(ours.dense), np.asarray(theirs.dense), atol=1e-5)
         (first,) = again.get([records()[0].id])
         assert dict(first.fields) == {"prompt": "What is 0?"}
+
+
+ODD = {
+    "n": 5, "s": "5", "bool": True, "true": "true", "null": None, "empty": "", "list": [1, "a", None],
+    "object": {"a": {"b": 1}}, " odd ": 1, "a.b": "x", "text": "y", "id": 3, "half": 0.1, "one": 1.0,
+    "lines": 'a\r\nb,"c"\rd', "space": " 5 ", "day": "2015-03-01", "zero": "007", "quoted": '"q"',
+    "concepts": [], "": "no name", "nan": "NaN",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["all.jsonl", "all.parquet", "all.csv"])
+def test_odd_values_survive_an_export(tmp_path: Path, space: FeatureSpace, name: str) -> None:
+    given = [
+        Record("007", '=1+1\r\nnext, "line"', ODD, {"prompt": "12"}),
+        Record("5", "6", {"other": "x"}),
+        Record("d#0", "a piece", {}, {}, "d"),
+    ]
+    encoder = RandomEncoder(space.encoder)
+    made = [
+        FeatureIndex.create(tmp_path / where, space, encoder=encoder, fields=("prompt",))
+        for where in ("one", "two")
+    ]
+    with made[0] as first, made[1] as second:
+        first.upsert(given)
+        first.export(tmp_path / name)
+        assert second.upsert(tmp_path / name).indexed == 3
+        for one, two, record in zip(
+            *(each.get([one.id for one in given], include=()) for each in made), given, strict=True
+        ):
+            assert one.to_json(()) == two.to_json(())
+            assert (two.text, dict(two.metadata), two.document) == (
+                record.text,
+                record.metadata,
+                record.document,
+            )
+        assert second.upsert(tmp_path / name).unchanged == 3
 
 
 def test_a_parquet_export_has_the_same(index: FeatureIndex, tmp_path: Path) -> None:
@@ -164,28 +201,30 @@ def test_a_parquet_export_has_the_same(index: FeatureIndex, tmp_path: Path) -> N
 def test_pages_have_every_record_once(index: FeatureIndex) -> None:
     found, offset, pages = [], None, 0
     while pages == 0 or offset is not None:
-        page, offset = index.records("metadata.number < 50", limit=7, offset=offset)
+        page, offset = index.scroll("metadata.number < 50", limit=7, offset=offset)
         found += [one.id for one in page]
         pages += 1
     assert len(found) == len(set(found)) == index.count("metadata.number < 50")
     assert pages == -(-len(found) // 7)
     with pytest.raises(InvalidInputError, match="offset='zz': no page has this offset"):
-        index.records(offset="zz")
+        index.scroll(offset="zz")
 
 
 def test_an_empty_or_failed_export_leaves_the_file(index: FeatureIndex, tmp_path: Path) -> None:
     path = tmp_path / "kept.jsonl"
     path.write_text("kept")
     assert index.export(path, "metadata.number > 10000") == 0
-    for wrong in ("kept.csv", "no/kept.jsonl"):
+    for wrong in ("kept.txt", "no/kept.jsonl"):
         with pytest.raises(InvalidInputError, match=r"an export (in|to)"):
             index.export(tmp_path / wrong)
+    with pytest.raises(InvalidInputError, match="a CSV file has texts and metadata only"):
+        index.export(tmp_path / "kept.csv", include=["concepts"])
     for wrong_parts in ("concepts", ["concept"]):
         with pytest.raises(InvalidInputError, match="parts of records"):
             index.export(path, include=wrong_parts)  # type: ignore[arg-type]
     assert path.read_text() == "kept"
     assert [one.name for one in tmp_path.iterdir()] == ["kept.jsonl"]
-    with pytest.raises(InvalidInputError, match="one string as ids"):
+    with pytest.raises(InvalidInputError, match="Give a list"):
         index.get("long")
 
 

@@ -13,7 +13,7 @@ from saeindex.concepts.feedback import Feedback
 from saeindex.concepts.inference import Recipe
 from saeindex.errors import InvalidInputError
 from saeindex.search.hits import Hits
-from tests.samples import all_points, code_of
+from tests.samples import all_points, code_of, prepared
 
 PROPERTY = "an expression of disappointment"
 
@@ -110,7 +110,7 @@ def test_judged_concepts_are_shown_with_the_verdict(papers: FeatureIndex, hits: 
 def test_weights_are_used_as_given(papers: FeatureIndex, hits: Hits) -> None:
     feature = evidence(hits).concepts[0].id
     changed = evidence(hits).reweighted({feature: 0.0}, {"disappointed": 0.0, "question": 3.0})
-    rescorer = papers.search(feedback=changed).plan.rescorer
+    rescorer = prepared(papers, feedback=changed).rescorer
     assert rescorer is not None
     inferred = rescorer.inferred
     places = papers.state.sample().places
@@ -180,5 +180,5 @@ def test_an_invalid_weight_is_refused(weight: float) -> None:
 
 
 def test_a_verdict_without_a_feature_number_is_refused() -> None:
-    with pytest.raises(InvalidInputError, match=r"valid integer.* at judged"):
+    with pytest.raises(InvalidInputError, match=r"judged\.sad.* should be a valid integer"):
         Feedback(description="sad").accept("sad")  # type: ignore[arg-type]

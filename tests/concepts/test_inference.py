@@ -231,10 +231,10 @@ def test_every_kind_of_query_works_on_tiny_collections(
         {"property": "sad"},
         {"property": "sad", "against": ["happy", "angry"]},
         {"like": [first]},
-        {"property": "sad", "like": [first], "unlike": [last]},
-        {"query": "galaxies", "unlike": [last]},
-        {"query": "galaxies", "property": "sad"},
-        {"query": "galaxies", "steer": "+medicine:2"},
+        {"property": "sad", "like": [first], "unlike": [last] if count > 1 else []},
+        {"text": "galaxies", "unlike": [last]},
+        {"text": "galaxies", "property": "sad"},
+        {"text": "galaxies", "steer": "+medicine:2"},
         {"property": "sad", "where": "NOT #5"},
     ):
         hits = index.search(**options, explain=True)
@@ -243,6 +243,6 @@ def test_every_kind_of_query_works_on_tiny_collections(
             assert np.isfinite(hit.score)
             assert hit.explanation is not None
             assert hit.explanation.total == pytest.approx(hit.score, abs=1e-5)
-    profile = index.fit_profile("mine", like=[first], unlike=[last] if count > 1 else [])
+    profile = index.profiles.fit("mine", like=[first], unlike=[last] if count > 1 else [])
     assert np.isfinite(profile.vector).all()
     assert np.isfinite([hit.score for hit in index.search("galaxies", steer="+profile:mine:1")]).all()

@@ -17,6 +17,7 @@ from saeindex.concepts.inference import Asked, infer, pool_of
 from saeindex.concepts.resolver import RECIPE, SAID_OF_SETS, Resolver, said_by
 from saeindex.concepts.scorer import Scorer
 from saeindex.errors import InvalidInputError, UnknownConceptError
+from saeindex.search.query import Where
 from tests.samples import RecordingEncoder, all_points, code_of, sample_records
 from tests.search.sampled_indexes import memory_index
 
@@ -75,7 +76,7 @@ def test_a_weak_label_counts_where_there_is_no_evidence(
     weak = next(label.text for label in space.labels if label.is_weak and label.kind == "meaning")
     with FeatureIndex.create(tmp_path / "few.idx", space, encoder=encoder) as index:
         index.upsert([Record("a", "roasted peppers"), Record("b", "tax reform")])
-        found = index.concept(weak)
+        found = index.concepts.resolve(weak)
     assert [match.label for match in found.features] == [weak]
 
 
@@ -170,7 +171,7 @@ def test_a_phrase_near_to_labels_tells_them_and_keeps_its_feature(resolver: Reso
 @pytest.mark.parametrize("mode", ["strict", "best", "expand"])
 def test_nonsense_is_refused_with_the_nearest_labels(papers: FeatureIndex, phrase: str, mode: Any) -> None:
     with pytest.raises(UnknownConceptError, match="no feature of space") as refused:
-        papers.search("galaxies", where=f'"{phrase}"', resolve=mode)
+        papers.search("galaxies", where=Where(f'"{phrase}"', resolve=mode))
     assert refused.value.do.startswith("Nearest: #")
     assert refused.value.do.count("(") >= 5
 
@@ -193,17 +194,17 @@ def test_a_concept_is_cached_until_the_collection_changes(
 ) -> None:
     records = sample_records(80)
     index = memory_index(records[:60], space, encoder)
-    first = index.concept("sounds disappointed")
-    assert index.concept("sounds disappointed") is first
+    first = index.concepts.resolve("sounds disappointed")
+    assert index.concepts.resolve("sounds disappointed") is first
     index.upsert(records[60:])
-    again = index.concept("sounds disappointed")
+    again = index.concepts.resolve("sounds disappointed")
     assert again is not first
     assert (again.precision, again.recall) != (first.precision, first.recall)
 
 
 def test_a_higher_level_narrows_the_matches_of_a_phrase(any_papers: FeatureIndex) -> None:
     counts = [
-        len(any_papers.search(where='"sounds disappointed"', level=level, limit=240))
+        len(any_papers.search(where=Where('"sounds disappointed"', level=level), limit=240))
         for level in (None, "present", "typical", "strong")
     ]
     assert counts[0] == counts[1] >= counts[2] >= counts[3]
@@ -211,5 +212,5 @@ def test_a_higher_level_narrows_the_matches_of_a_phrase(any_papers: FeatureIndex
 
 
 def test_an_unknown_mode_is_refused_with_the_known_ones(papers: FeatureIndex) -> None:
-    with pytest.raises(InvalidInputError, match="Use 'strict', 'best', 'expand'"):
-        papers.search("galaxies", where='"dark matter"', resolve="loose")  # type: ignore[arg-type]
+    with pytest.raises(InvalidInputError, match="Use 'strict', 'best' or 'expand'"):
+        papers.search("galaxies", where={"condition": '"dark matter"', "resolve": "loose"})

@@ -161,7 +161,7 @@ def test_a_feature_card_shows_the_description(
 ) -> None:
     with FeatureIndex.create(tmp_path / "mine.idx", fitted, encoder=session_encoder) as index:
         index.upsert(RECORDS[:60])
-        card, free = index.feature(0), index.feature(12)
+        card, free = index.concepts.card(0), index.concepts.card(12)
     assert (card.method, card.description) == ("concept", CONCEPTS[0].description)
     assert CONCEPTS[0].description in card._repr_html_()
     assert "labelled by its concept" in card._repr_html_()
@@ -176,7 +176,7 @@ def test_the_commands_say_that_a_feature_answers_to_spelling(
     name = str(tmp_path / "mine.idx")
     with FeatureIndex.create(name, with_spelling(fitted, [0]), encoder=session_encoder) as index:
         index.upsert(RECORDS[:60])
-        said = OF_SPELLING in index.feature(0)._repr_html_()
+        said = OF_SPELLING in index.concepts.card(0)._repr_html_()
     spelt, other = (CliRunner().invoke(make_app(), ["feature", name, n]).output for n in ("0", "2"))
     assert CONCEPTS[0].description in spelt
     assert (said, OF_SPELLING in spelt, OF_SPELLING in other) == (True, True, False)

@@ -35,52 +35,52 @@ def strongest(index: FeatureIndex) -> int:
 
 def test_an_own_name_is_shown_wherever_the_feature_is(index: FeatureIndex) -> None:
     feature = strongest(index)
-    index.rename(feature, f"  {OWN} ")
-    assert index.feature(feature).label.startswith(OWN)
-    assert not index.feature(feature).is_weak
+    index.concepts.rename(feature, f"  {OWN} ")
+    assert index.concepts.card(feature).label.startswith(OWN)
+    assert not index.concepts.card(feature).is_weak
     assert OWN in str(index.get([index.search("database")[0].id])[0].concepts)
-    assert index.features(OWN, 1)[0].id == feature
-    assert index.concept(OWN).features[0].id == feature
+    assert index.concepts.find(OWN, 1)[0].id == feature
+    assert index.concepts.resolve(OWN).features[0].id == feature
     assert index.search("database", explain=True)[0].features[0].label.startswith(OWN)
 
 
 def test_own_names_survive_closing_and_can_be_taken_back(tmp_path: Path) -> None:
     with FeatureIndex.create(tmp_path / "index") as index:
         index.upsert(sample_records(200))
-        feature, was = 5, index.feature(5).label
-        index.rename(feature, OWN)
+        feature, was = 5, index.concepts.card(5).label
+        index.concepts.rename(feature, OWN)
     with FeatureIndex.open(tmp_path / "index") as index:
-        assert index.feature(feature).label.startswith(OWN)
-        index.rename(feature, "")
-        assert index.feature(feature).label == was
-        assert [(one.feature, one.name) for one in index.name_history] == [(5, OWN), (5, "")]
+        assert index.concepts.card(feature).label.startswith(OWN)
+        index.concepts.rename(feature, "")
+        assert index.concepts.card(feature).label == was
+        assert [(one.feature, one.name) for one in index.concepts.history()] == [(5, OWN), (5, "")]
 
 
 def test_a_hidden_feature_is_shown_last_until_it_is_shown_again(index: FeatureIndex) -> None:
     feature = strongest(index)
-    index.hide(feature)
-    assert index.feature(feature).is_weak
+    index.concepts.hide(feature)
+    assert index.concepts.card(feature).is_weak
     assert strongest(index) != feature
-    index.hide(feature, False)
+    index.concepts.hide(feature, False)
     assert strongest(index) == feature
-    assert [one.is_hidden for one in index.name_history] == [True, False]
+    assert [one.is_hidden for one in index.concepts.history()] == [True, False]
 
 
 def test_names_move_to_another_index_of_the_same_space_as_a_file(
     index: FeatureIndex, space: FeatureSpace, tmp_path: Path
 ) -> None:
-    index.rename(5, OWN)
-    index.hide(7)
-    index.export_names(tmp_path / "names.json")
+    index.concepts.rename(5, OWN)
+    index.concepts.hide(7)
+    index.concepts.export(tmp_path / "names.json")
     with FeatureIndex.create(tmp_path / "other") as other:
-        assert other.import_names(tmp_path / "names.json") == 2
-        assert other.feature(5).label == OWN
-        assert other.feature(7).is_weak
+        assert other.concepts.import_names(tmp_path / "names.json") == 2
+        assert other.concepts.card(5).label == OWN
+        assert other.concepts.card(7).is_weak
     with (
         FeatureIndex.create(tmp_path / "small", small_space(space.encoder)) as other,
         pytest.raises(MismatchError, match="features of another space"),
     ):
-        other.import_names(tmp_path / "names.json")
+        other.concepts.import_names(tmp_path / "names.json")
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_names_move_to_another_index_of_the_same_space_as_a_file(
     [
         ("[1]", "object"),
         ('{"features_of": "x", "names": {"a": "b"}, "hidden": []}', "integer"),
-        ('{"features_of": "x", "names": {}, "hidden": [], "more": 1}', "permitted"),
+        ('{"features_of": "x", "names": {}, "hidden": [], "more": 1}', "more is not known here"),
         (json.dumps({"features_of": "x", "names": TOO_MANY, "hidden": []}), "at most"),
     ],
 )  # fmt: skip
@@ -98,22 +98,22 @@ def test_a_file_that_is_none_is_an_error_and_changes_nothing(
     path = tmp_path / "names.json"
     path.write_text(content)
     with pytest.raises(InvalidInputError, match=found):
-        index.import_names(path)
+        index.concepts.import_names(path)
     with pytest.raises(NotFoundError, match="no such file"):
-        index.import_names(tmp_path / "absent.json")
-    assert index.name_history == ()
+        index.concepts.import_names(tmp_path / "absent.json")
+    assert index.concepts.history() == []
 
 
 def test_bad_names_and_features_are_errors_and_change_nothing(index: FeatureIndex) -> None:
     for bad in ("two\nlines", "x" * 201, "…"):
         with pytest.raises(InvalidInputError):
-            index.rename(5, bad)
+            index.concepts.rename(5, bad)
     for feature in (-1, 10**6):
         with pytest.raises(UnknownConceptError):
-            index.rename(feature, OWN)
+            index.concepts.rename(feature, OWN)
         with pytest.raises(UnknownConceptError):
-            index.hide(feature)
-    assert index.name_history == ()
+            index.concepts.hide(feature)
+    assert index.concepts.history() == []
 
 
 # Learning ----------------------------------------------------------------------------------------------
@@ -143,6 +143,6 @@ def test_names_are_learned_once_there_is_enough_and_again_when_as_much_was_writt
         index.upsert(records[66:], learn_names=False)
         assert learned == [66, 66]
         before = index.revision
-        index.learn_names()
+        index.concepts.learn()
         assert learned == [66, 66, 200] and index.revision != before
         assert index.manifest.names is not None and index.manifest.names.records == 200

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from saeindex import FeatureIndex, FeatureSpace
 from saeindex.indexing.rejects import RejectsFile, reasons
 from saeindex.protocols import Rejected
+from tests.samples import RandomEncoder
 
 
 def report(path: Path, source: str, *rejected: Rejected) -> None:
@@ -74,3 +76,13 @@ def test_reasons_are_counted_and_lost_files_come_first(tmp_path: Path) -> None:
         "3 × reason 1 (first: a:1)",
         "and 2 other reasons",
     ]
+
+
+def test_a_text_without_an_id_that_comes_twice_is_called_a_text(tmp_path: Path, space: FeatureSpace) -> None:
+    with FeatureIndex.create(tmp_path / "index", space, encoder=RandomEncoder(space.encoder)) as index:
+        report = index.upsert([{"text": "It rains."}, {"text": "It rains."}])
+        assert (report.indexed, report.rejected) == (1, 1)
+        assert (
+            "record 1 of this source has the same text, and neither has an id"
+            in index.rejects_path.read_text()
+        )

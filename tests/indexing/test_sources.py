@@ -149,7 +149,7 @@ def test_iterables_of_records_and_dicts_are_checked() -> None:
     assert list(open_source([])) == []
     assert list(open_source([Record("x", " "), "text"])) == [
         Rejected("record 1", "the text is empty", "x"),
-        Rejected("record 2", "a str, not a Record or a dict"),
+        Rejected("record 2", "a str, not a Record or a dict such as {'text': …}"),
     ]
 
 
@@ -318,8 +318,32 @@ def test_text_in_utf_16_is_refused_with_a_remedy(tmp_path: Path) -> None:
 
 
 def test_an_unknown_column_names_the_options(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match=r"Review Text.*--text-field"):
-        open_source(write(tmp_path, "a.csv", "Review Text,Stars\na,1\n"))
+    with pytest.raises(NotFoundError, match=r"Opinion.*--text-field"):
+        open_source(write(tmp_path, "a.csv", "Opinion,Stars\na,1\n"))
+
+
+def test_the_text_is_the_longest_of_the_usual_columns(tmp_path: Path) -> None:
+    rows = "Title,Review Text,Stars\nNice,The soup was warm and the staff was kind.,5\nBad,Cold soup.,1\n"
+    source = open_source(write(tmp_path, "a.csv", rows))
+    first = next(iter(source))
+    assert isinstance(first, Record) and first.text.startswith("The soup")
+    assert first.metadata == {"Title": "Nice", "Stars": 5}
+    assert columns_of(source) == [
+        "a.csv: text = Review Text; id = made from the text; metadata = Title, Stars"
+    ]
+    assert read([{"text": "t", "description": "much longer", "id": 1}])[0].text == "t"
+
+
+def test_texts_where_paths_should_be_are_told_how_to_write_them() -> None:
+    for texts in (["a", "b"], ["a text\0", "x" * 5_000]):
+        with pytest.raises(NotFoundError, match=r'Texts are given as records: \[{"text": …}, …\]'):
+            open_source(texts)
+
+
+def test_a_file_in_latin_1_is_rejected_with_a_remedy(tmp_path: Path) -> None:
+    for name, line in (("a.csv", b"id,text\n1,caf\xe9\n"), ("a.jsonl", b'{"text": "caf\xe9"}\n')):
+        (rejected,) = open_source(write(tmp_path, name, line))
+        assert isinstance(rejected, Rejected) and "UTF-8: convert the file" in rejected.reason
 
 
 def test_metadata_as_json_text_is_an_object_again(tmp_path: Path) -> None:

@@ -141,5 +141,5 @@ def test_the_json_of_expressions_has_a_schema() -> None:
 def test_nodes_are_immutable_and_refuse_unknown_fields() -> None:
     with pytest.raises(ValidationError):
         A.feature = 2
-    with pytest.raises(QuerySyntaxError, match="Extra inputs"):
+    with pytest.raises(QuerySyntaxError, match="colour is not known here"):
         parse_where({"kind": "feature", "feature": 1, "colour": "red"})

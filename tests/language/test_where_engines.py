@@ -275,7 +275,7 @@ def words_for(index: FeatureIndex, fields: dict[str, list[Any]]) -> Vocabulary:
     common, phrases = common_features(index, 40), []
     for feature in common:
         try:
-            index.concept(index.space.labels[feature].text)
+            index.concepts.resolve(index.space.labels[feature].text)
         except UnknownConceptError:
             continue
         phrases.append(index.space.labels[feature].text)

@@ -10,12 +10,12 @@ from saeindex.analysis.cluster.axis import Axis
 from saeindex.analysis.cluster.results import Cluster, Clustering, KeyConcept
 from saeindex.analysis.cluster.verdict import Verdict
 from saeindex.analysis.correlate.results import ConceptPair, Correlations, PairedConcept, Trigger, Triggers
+from saeindex.analysis.describe.results import SetDescription, Standing, Theme
 from saeindex.analysis.diff.results import Confirmation, Detectable, Diff, Finding, Hint, StratumChange
 from saeindex.analysis.drift.periods import Period
 from saeindex.analysis.drift.results import Drift, Trend
 from saeindex.analysis.monitor.options import MonitorOptions
 from saeindex.analysis.monitor.results import Alert
-from saeindex.analysis.profile.results import SetProfile, Standing, Theme
 from saeindex.report.model import Example
 
 EVIL = "<script>alert(1)</script>"
@@ -97,7 +97,7 @@ def clustering(count: int = 60, expressible: bool = True) -> Clustering:
         Axis.of({"tone": [EVIL, "calm"]}), "anchored", Verdict(expressible, "records stay", 0.2), clusters,
         {"metadata.topic": {"nmi": 0.1, "ari": 0.05}, "(free)": {"nmi": 0.3, "ari": 0.2}},
         [f"doc-{place}" for place in range(count)], codes.astype(np.int64), np.full(count, 0.9),
-        lambda vectors, texts: np.zeros(len(vectors), np.int64), vectors,
+        vectors=vectors,
     )  # fmt: skip
 
 
@@ -122,10 +122,10 @@ def drift() -> Drift:
     )
 
 
-def profile() -> SetProfile:
+def profile() -> SetDescription:
     found = (finding(0, EVIL, ("set", "rest")), finding(2, "rain", ("set", "rest")))
     standing = (Standing(EXAMPLE, 0.5),)
-    return SetProfile(
+    return SetDescription(
         40, 160, 0.05, {"concepts": found}, {"concepts": 30}, standing, standing, standing,
         (Theme("rain · wind", 20, 0.5, ("doc-1",)),), 0.6,
     )  # fmt: skip
@@ -150,5 +150,5 @@ def empty_results() -> dict[str, Any]:
         "triggers": Triggers(PairedConcept(1, "rain"), "prompt", 9, 9, 0.0, 0, 0, 0, 0.05, "bh", 0, ()),
         "drift": Drift("year", periods, "1", 0.05, "Trend", "typical", {"concepts": 0}, {"concepts": ()}),
         "alert": Alert(9, 9, MonitorOptions(), {"concepts": 0}, {"concepts": ()}),
-        "profile": SetProfile(9, 9, 0.05, {"concepts": ()}, {"concepts": 0}, (), (), (), (), 0.1),
+        "profile": SetDescription(9, 9, 0.05, {"concepts": ()}, {"concepts": 0}, (), (), (), (), 0.1),
     }

@@ -30,7 +30,7 @@ def shown(papers: FeatureIndex, hits: Hits) -> dict[str, Any]:
         "Hit": hits[0],
         "Plan": hits.plan,
         "Feedback": by_property.feedback,
-        "FeatureCard": papers.feature(hits[0].features[0].id),
+        "FeatureCard": papers.concepts.card(hits[0].features[0].id),
         "Explanation": hits[0].explanation,
         "Comparison": compare(hits[0], hits[1]),
     }
@@ -80,7 +80,7 @@ def test_the_parts_that_a_hit_shows_sum_to_its_score(hits: Hits) -> None:
 
 
 def test_steered_hits_report_their_rank_without_steering(papers: FeatureIndex) -> None:
-    feature = papers.features("galaxy")[0].id
+    feature = papers.concepts.find("galaxy")[0].id
     steered = papers.search("stars", steer=f"+#{feature}:0.5", limit=3, explain=True)
     text = Page(steered._repr_html_()).text
     assert "Rank before steering" in text

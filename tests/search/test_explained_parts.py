@@ -16,7 +16,8 @@ from saeindex.indexing.points import point_id
 from saeindex.protocols import Point
 from saeindex.search.explain import Explanation
 from saeindex.search.property import PropertyRanking
-from tests.samples import code_of, dense, sample_records
+from saeindex.search.query import Fused
+from tests.samples import code_of, dense, prepared, sample_records
 
 Doubles: TypeAlias = NDArray[np.float64]
 # A part is known by its kind and its feature or, where that has several labels, its label.
@@ -29,7 +30,7 @@ PROPERTIES: dict[str, dict[str, Any]] = {
     "lone": {"property": "an expression of disappointment"},
     "against": {"property": "a question", "against": ["a complaint", "a mathematical statement"]},
     "like and unlike": {"like": ["doc-4", "doc-17", "doc-30"], "unlike": ["doc-5", "doc-6"]},
-    "text and property": {"query": "galaxies", "property": "a complaint", "against": ["praise"]},
+    "text and property": {"text": "galaxies", "property": "a complaint", "against": ["praise"]},
     "steered": {"property": "a complaint", "steer": "+medicine:0.5"},
 }
 
@@ -135,7 +136,7 @@ def test_each_part_of_a_fused_score_comes_from_the_list_of_its_source(
             "dense": papers.search(text, using="dense", steer=steer, limit=1_000),
             "sae": papers.search(text, using="sae", steer=steer, limit=1_000),
         }
-        for hit in papers.search(text, using="fused", fusion=method, steer=steer, limit=5, explain=True):
+        for hit in papers.search(text, using=Fused(method), steer=steer, limit=5, explain=True):
             assert hit.explanation is not None
             point = stored(papers, hit.id)
             own = {
@@ -240,7 +241,7 @@ def test_each_part_of_a_property_score_is_that_of_its_evidence(
     papers: FeatureIndex, options: Mapping[str, Any]
 ) -> None:
     hits = papers.search(**options, limit=6, explain=True)
-    ranking = hits.plan.rescorer
+    ranking = prepared(papers, **options, limit=6, explain=True).rescorer
     assert ranking is not None
     scores = PropertyScores(papers, ranking)
     places = {point.payload["record_id"]: row for row, point in enumerate(scores.points)}

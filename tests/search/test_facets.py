@@ -32,7 +32,7 @@ def brute_force(index: FeatureIndex, ids: list[str]) -> dict[int, tuple[int, flo
 def test_facets_are_the_most_over_represented_concepts(any_papers: FeatureIndex) -> None:
     ids = [hit.id for hit in any_papers.search(TEXT, limit=FACET_RESULTS)]
     wanted = brute_force(any_papers, ids)
-    facets = any_papers.concept_facets(TEXT, limit=500)
+    facets = any_papers.concepts.facets(TEXT, limit=500)
     assert len(facets) > 5
     for facet in facets:
         count, z = wanted[facet.features[0]]
@@ -43,7 +43,7 @@ def test_facets_are_the_most_over_represented_concepts(any_papers: FeatureIndex)
     assert listed == {f for f, (count, z) in wanted.items() if z >= MIN_Z + 1e-9 and count >= 2}
     strengths = [facet.z for facet in facets]
     assert strengths == sorted(strengths, reverse=True)
-    assert any_papers.concept_facets(TEXT, limit=3) == facets[:3]
+    assert any_papers.concepts.facets(TEXT, limit=3) == facets[:3]
 
 
 def test_facets_of_a_selection_count_all_matching_records(any_papers: FeatureIndex) -> None:
@@ -52,10 +52,10 @@ def test_facets_of_a_selection_count_all_matching_records(any_papers: FeatureInd
     feature = int(np.argmin(np.abs(counts - 80)))
     matching = [i for i, active in records.items() if feature in active]
     assert len(matching) > FACET_RESULTS
-    first = any_papers.concept_facets(where=f"#{feature}")[0]
+    first = any_papers.concepts.facets(where=f"#{feature}")[0]
     assert (first.count, first.share, first.features[0]) == (len(matching), 1.0, feature)
     wanted = brute_force(any_papers, matching)
-    for facet in any_papers.concept_facets(where=f"#{feature}", limit=100):
+    for facet in any_papers.concepts.facets(where=f"#{feature}", limit=100):
         assert facet.z == pytest.approx(wanted[facet.features[0]][1], abs=1e-5)
 
 
@@ -68,8 +68,8 @@ def test_features_with_the_same_records_are_one_facet() -> None:
 
 
 def test_an_empty_result_has_no_facets(papers: FeatureIndex) -> None:
-    assert papers.concept_facets(where="#7 AND NOT #7") == []
-    assert papers.concept_facets(TEXT, where="#7 AND NOT #7") == []
+    assert papers.concepts.facets(where="#7 AND NOT #7") == []
+    assert papers.concepts.facets(TEXT, where="#7 AND NOT #7") == []
     nothing = result_set([], papers.space.n_features)
     counts = np.zeros(papers.space.n_features, np.int64)
     assert concept_facets(nothing, counts, 0, papers.space, 10) == []
@@ -78,7 +78,7 @@ def test_an_empty_result_has_no_facets(papers: FeatureIndex) -> None:
 def test_a_suggested_exclusion_removes_its_count_and_no_queried_concept(any_papers: FeatureIndex) -> None:
     hits = any_papers.search(TEXT, limit=FACET_RESULTS)
     code, _ = any_papers.space.sae.encode(any_papers.encoder.encode_query([TEXT])).row(0)
-    suggestions = any_papers.suggest_exclusions(TEXT)
+    suggestions = any_papers.concepts.exclusions(TEXT)
     assert 0 < len(suggestions) <= 10
     for suggestion in suggestions:
         kept = {hit.id for hit in any_papers.search(TEXT, where=suggestion.clause, limit=240)}
@@ -86,4 +86,4 @@ def test_a_suggested_exclusion_removes_its_count_and_no_queried_concept(any_pape
         assert 0.15 * len(hits) <= suggestion.removes <= 0.6 * len(hits)
         assert not set(suggestion.facet.features) & set(code.tolist())
         assert not suggestion.facet.is_weak
-    assert any_papers.suggest_exclusions(TEXT, limit=1) == suggestions[:1]
+    assert any_papers.concepts.exclusions(TEXT, limit=1) == suggestions[:1]

@@ -70,7 +70,7 @@ def feature_sets(papers: FeatureIndex) -> dict[str, set[int]]:
     for feature in common:
         label = papers.space.labels[feature].text
         try:
-            concept = papers.concept(label)
+            concept = papers.concepts.resolve(label)
         except UnknownConceptError:
             continue
         atoms['"' + label.replace("\\", "\\\\").replace('"', '\\"') + '"'] = {m.id for m in concept.features}

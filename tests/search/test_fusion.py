@@ -8,8 +8,9 @@ import pytest
 from saeindex import FeatureIndex, Query
 from saeindex.errors import InvalidInputError
 from saeindex.search.fusion import WEIGHTS, summands
+from saeindex.search.query import Fused
 from saeindex.types import FusionMethod
-from tests.samples import all_points, code_of, dense, sample_records
+from tests.samples import all_points, code_of, dense, prepared, sample_records
 
 TEXTS = [record.text for record in sample_records(6, seed=17)]
 METHODS: list[FusionMethod] = ["rrf", "dbsf", "weighted"]
@@ -17,7 +18,7 @@ METHODS: list[FusionMethod] = ["rrf", "dbsf", "weighted"]
 
 def lists(index: FeatureIndex, text: str, steer: str = "") -> dict[str, list[tuple[str, float]]]:
     """Return each source's whole ranking (record id, float32 score), from vectors alone."""
-    vector = index.plan(text, steer=steer).vector
+    vector = prepared(index, text, steer=steer).vector
     code = index.space.sae.encode(vector[None]).to_csr().toarray()[0]
     found: dict[str, list[tuple[str, float]]] = {"dense": [], "sae": []}
     for point in all_points(index):
@@ -48,7 +49,7 @@ def expected(index: FeatureIndex, text: str, method: str, steer: str = "") -> di
 def test_a_fused_score_equals_the_formula(papers: FeatureIndex, method: FusionMethod, steer: str) -> None:
     for text in TEXTS:
         wanted = expected(papers, text, method, steer)
-        hits = papers.search(text, using="fused", fusion=method, steer=steer, limit=240)
+        hits = papers.search(text, using=Fused(method), steer=steer, limit=240)
         assert len(hits) == len(wanted)
         # Nearly equal float32 scores may be in another order in a list of exact ones.
         tolerance = 0.02 if method == "rrf" else 1e-4
@@ -61,7 +62,7 @@ def test_explained_and_unexplained_fused_scores_are_bitwise_equal(
     papers: FeatureIndex, method: FusionMethod
 ) -> None:
     for text in TEXTS[:3]:
-        query = Query(text, using="fused", fusion=method, limit=20, offset=3, where="NOT #7")
+        query = Query(text, using=Fused(method), limit=20, offset=3, where="NOT #7")
         plain, explained = papers.search(query), papers.search(query, explain=True)
         assert [(hit.id, hit.score) for hit in plain] == [(hit.id, hit.score) for hit in explained]
 
@@ -87,7 +88,7 @@ def test_the_parts_of_reciprocal_ranks_name_each_rank(papers: FeatureIndex) -> N
 def test_the_score_of_each_source_is_explained(papers: FeatureIndex, method: FusionMethod) -> None:
     seen = 0
     for text in TEXTS:
-        for hit in papers.search(text, using="fused", fusion=method, explain=True):
+        for hit in papers.search(text, using=Fused(method), explain=True):
             assert hit.explanation is not None
             for source in hit.explanation.sources:
                 if source.explanation is not None:
@@ -99,11 +100,11 @@ def test_the_score_of_each_source_is_explained(papers: FeatureIndex, method: Fus
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_threshold_applies_to_the_fused_score(papers: FeatureIndex, method: FusionMethod) -> None:
-    hits = papers.search(TEXTS[1], using="fused", fusion=method, limit=50)
+    hits = papers.search(TEXTS[1], using=Fused(method), limit=50)
     threshold = hits[9].score
     for explain in (False, True):
         kept = papers.search(
-            TEXTS[1], using="fused", fusion=method, limit=50, score_threshold=threshold, explain=explain
+            TEXTS[1], using=Fused(method), limit=50, score_threshold=threshold, explain=explain
         )
         assert [hit.id for hit in kept] == [hit.id for hit in hits if hit.score >= threshold]
 
@@ -118,4 +119,4 @@ def test_empty_and_single_lists_can_be_fused() -> None:
 
 def test_an_unknown_fusion_is_refused(papers: FeatureIndex) -> None:
     with pytest.raises(InvalidInputError, match="fusion"):
-        papers.search(TEXTS[0], using="fused", fusion="sum")  # type: ignore[arg-type]
+        papers.search(TEXTS[0], using=Fused("sum"))  # type: ignore[arg-type]

@@ -11,14 +11,15 @@ from qdrant_client import QdrantClient
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.errors import InvalidInputError
 from saeindex.search.grouping import values_at
-from tests.samples import RecordingEncoder
+from saeindex.search.query import GroupBy
+from tests.samples import RecordingEncoder, prepared
 
 TEXT = "the price of copper"
 MODES: list[dict[str, Any]] = [
     {},
     {"using": "sae"},
     {"using": "fused"},
-    {"using": "fused", "fusion": "weighted", "explain": True},
+    {"using": {"fusion": "weighted"}, "explain": True},
 ]
 
 
@@ -30,7 +31,7 @@ def test_groups_are_the_ranking_split_by_value(
     wanted: dict[str, list[str]] = {}
     for hit in any_papers.search(TEXT, limit=240, **mode):
         wanted.setdefault(hit.metadata["topic"], []).append(hit.id)
-    hits = any_papers.search(TEXT, group_by="metadata.topic", group_size=size, limit=5, **mode)
+    hits = any_papers.search(TEXT, group_by=GroupBy("metadata.topic", size=size), limit=5, **mode)
     assert [group.value for group in hits.groups] == list(wanted)[:5]
     for group in hits.groups:
         assert [hit.id for hit in group.hits] == wanted[str(group.value)][:size]
@@ -39,7 +40,7 @@ def test_groups_are_the_ranking_split_by_value(
 
 def test_groups_equal_those_of_qdrant(memory_papers: FeatureIndex) -> None:
     client: QdrantClient = memory_papers.store._client  # type: ignore[attr-defined]
-    vector = memory_papers.plan(TEXT).vector.tolist()
+    vector = prepared(memory_papers, TEXT).vector.tolist()
     found = client.query_points_groups(
         "papers", group_by="metadata.topic", query=vector, using="dense", limit=4, group_size=3
     )
@@ -50,7 +51,7 @@ def test_groups_equal_those_of_qdrant(memory_papers: FeatureIndex) -> None:
 
 @pytest.mark.parametrize("mode", [*MODES, {"diversity": 0.6}])
 def test_pages_of_groups_neither_overlap_nor_skip(any_papers: FeatureIndex, mode: dict[str, Any]) -> None:
-    options = {"group_by": "metadata.year", "group_size": 2, **mode}
+    options = {"group_by": {"field": "metadata.year", "size": 2}, **mode}
     whole = [(g.value, [h.id for h in g.hits]) for g in any_papers.search(TEXT, limit=40, **options).groups]
     assert len(whole) > 30
     paged = [any_papers.search(TEXT, limit=6, offset=at, **options) for at in range(0, 42, 6)]
@@ -75,7 +76,7 @@ def letters(
 
 
 def test_a_record_is_in_a_group_for_each_of_its_values(letters: FeatureIndex) -> None:
-    hits = letters.search(TEXT, group_by="metadata.tags", group_size=9, limit=20)
+    hits = letters.search(TEXT, group_by=GroupBy("metadata.tags", size=9), limit=20)
     members = {(type(g.value), g.value): {hit.document for hit in g.hits} for g in hits.groups}
     assert members == {
         (str, "a"): {"letter-0", "letter-1"},
@@ -87,7 +88,7 @@ def test_a_record_is_in_a_group_for_each_of_its_values(letters: FeatureIndex) ->
 
 
 def test_records_are_grouped_by_their_document(letters: FeatureIndex) -> None:
-    hits = letters.search(TEXT, group_by="document", group_size=2, limit=4, explain=True)
+    hits = letters.search(TEXT, group_by=GroupBy("document", size=2), limit=4, explain=True)
     assert [len(group.hits) for group in hits.groups] == [2] * 4
     for group in hits.groups:
         first, second = group.hits
@@ -117,12 +118,12 @@ def test_values_are_read_at_a_dotted_path() -> None:
         {"group_by": ""},
         {"group_by": "record_id"},
         {"group_by": 3},
-        {"group_by": "document", "group_size": 0},
-        {"group_by": "document", "group_size": True},
+        {"group_by": {"field": "document", "size": 0}},
+        {"group_by": {"field": "document", "size": True}},
     ],
 )
 def test_invalid_grouping_is_refused(papers: FeatureIndex, options: dict[str, Any]) -> None:
-    with pytest.raises(InvalidInputError, match="group"):
+    with pytest.raises(InvalidInputError, match=r"group|field"):
         papers.search(TEXT, **options)
 
 

@@ -13,7 +13,7 @@ from saeindex.protocols import Point, SearchRequest
 from saeindex.search import optimizer as choices
 from saeindex.search import retrieval as scoring
 from saeindex.testing.sample_filters import sample_filter
-from tests.samples import sample_records
+from tests.samples import prepared, sample_records
 
 TEXTS = [record.text for record in sample_records(5, seed=23)]
 
@@ -24,13 +24,15 @@ def shown(points: list[Point]) -> list[tuple[object, float | None]]:
 
 @pytest.mark.parametrize("postfilter", [1, 10, 60, 239, 240, 500])
 def test_filtering_after_the_scan_changes_no_result(papers: FeatureIndex, postfilter: int) -> None:
-    plan = papers.plan(TEXTS[0], where="NOT #5")
+    plan = prepared(papers, TEXTS[0], where="NOT #5")
     requests = [
         SearchRequest(plan.vector, query_filter=plan.query_filter, limit=limit, offset=offset)
         for limit, offset in ((1, 0), (10, 0), (10, 25), (240, 0))
     ]
     requests += [replace(request, score_threshold=0.15) for request in requests]
-    requests.append(SearchRequest(plan.vector, query_filter=papers.plan(where="#5 AND NOT #5").query_filter))
+    requests.append(
+        SearchRequest(plan.vector, query_filter=prepared(papers, where="#5 AND NOT #5").query_filter)
+    )
     for request in requests:
         assert shown(papers.store.search(replace(request, postfilter=postfilter))) == shown(
             papers.store.search(request)
@@ -40,7 +42,7 @@ def test_filtering_after_the_scan_changes_no_result(papers: FeatureIndex, postfi
 def test_equal_scores_at_the_cutoff_stay_in_id_order(papers: FeatureIndex) -> None:
     zero = np.zeros(384, np.float32)
     zero[0] = 1e-30  # all scores are nearly equal
-    plan = papers.plan(TEXTS[1], where="NOT #5")
+    plan = prepared(papers, TEXTS[1], where="NOT #5")
     request = SearchRequest(plan.vector * 0 + zero, query_filter=plan.query_filter, limit=5)
     for postfilter in (5, 8, 50):
         assert shown(papers.store.search(replace(request, postfilter=postfilter))) == shown(
@@ -73,7 +75,7 @@ def test_a_search_is_the_same_wherever_its_filter_is_applied(
 
 def test_random_filters_after_the_scan_change_no_result(papers: FeatureIndex) -> None:
     rng = np.random.default_rng(4)
-    vector = papers.plan(TEXTS[2]).vector
+    vector = prepared(papers, TEXTS[2]).vector
     for _ in range(40):
         request = SearchRequest(vector, query_filter=sample_filter(rng), limit=int(rng.integers(1, 30)))
         postfiltered = replace(request, postfilter=int(rng.integers(1, 300)))

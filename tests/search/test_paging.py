@@ -19,7 +19,7 @@ from saeindex.search.hits import Hits
 from saeindex.search.rerank import Rescored
 from saeindex.stores.tracing import Deadline
 from saeindex.types import Part
-from tests.samples import RecordingEncoder, all_points, sample_records
+from tests.samples import RecordingEncoder, all_points, prepared, sample_records
 
 ASTRONOMY = Filter(must=[FieldCondition(key="metadata.topic", match=MatchValue(value="astronomy"))])
 MODES: dict[str, dict[str, Any]] = {
@@ -28,8 +28,8 @@ MODES: dict[str, dict[str, Any]] = {
     "sparse": {"using": "sae"},
     "rrf": {"using": "fused"},
     "rrf explained": {"using": "fused", "explain": True},
-    "dbsf": {"using": "fused", "fusion": "dbsf"},
-    "weighted": {"using": "fused", "fusion": "weighted"},
+    "dbsf": {"using": {"fusion": "dbsf"}},
+    "weighted": {"using": {"fusion": "weighted"}},
     "diverse": {"diversity": 0.5},
     "diverse and fused": {"diversity": 0.5, "using": "fused"},
     "filtered": {"query_filter": ASTRONOMY},
@@ -74,7 +74,7 @@ def test_pages_are_parts_of_one_ranking(any_papers: FeatureIndex, mode: str) -> 
 
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "filtered"])
 def test_pages_of_documents_are_parts_of_one_ranking(notes_index: FeatureIndex, mode: str) -> None:
-    options: dict[str, Any] = {**MODES[mode], "group_by": "document", "group_size": 1}
+    options: dict[str, Any] = {**MODES[mode], "group_by": {"field": "document", "size": 1}}
     whole = keys(notes_index.search(TEXT, limit=60, **options))
     assert len({document for _, document, _ in whole}) == len(whole) > 30
     paged = [notes_index.search(TEXT, limit=7, offset=at, **options) for at in range(0, 63, 7)]
@@ -124,7 +124,7 @@ class ByLength:
 
 
 def test_a_second_pass_ranks_its_candidates_by_its_own_scores(any_papers: FeatureIndex) -> None:
-    vector = any_papers.plan(TEXT).vector
+    vector = prepared(any_papers, TEXT).vector
     request = SearchRequest(vector, query_filter=ASTRONOMY, score_threshold=20.0)
     rescored = Rescored(any_papers.store, ByLength(vector), request)  # type: ignore[arg-type]
     points = [p for p in all_points(any_papers) if p.payload["metadata"]["topic"] == "astronomy"]

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from saeindex import FeatureIndex, Query
 from saeindex.errors import InvalidInputError
-from saeindex.index import searcher_of
+from saeindex.operations.search import searcher_of
 from saeindex.search.cardinality import Estimate
 from saeindex.search.optimizer import Setting, choose
+from saeindex.search.plan import Plan
+from saeindex.search.query import Fused
 from saeindex.stores.tracing import watched
+from tests.samples import prepared
 
 WHERE = "NOT #5 AND metadata.year >= 2000"
 
@@ -41,7 +45,7 @@ def test_a_plan_prints_as_a_tree_from_the_filter_to_the_page(papers: FeatureInde
 
 
 def test_a_fused_plan_lists_what_it_prefetches(papers: FeatureIndex) -> None:
-    text = str(papers.plan("spiral galaxies", using="fused", fusion="dbsf", diversity=0.3))
+    text = str(papers.plan("spiral galaxies", using=Fused("dbsf"), diversity=0.3))
     inner = [
         "  Fuse 2 lists by dbsf",
         "    Prefetch dense, 1,000",
@@ -86,8 +90,9 @@ def test_a_plan_and_its_analysis_are_json(papers: FeatureIndex, query: Query) ->
     assert (described["exact"], described["total_points"]) == (True, 240)
     assert described["requests"] == list(plan.requests)
     assert described["steps"]["kind"] == "search"
-    analysis = papers.explain_analyze(query).to_json()
-    assert json.loads(json.dumps(analysis, allow_nan=False))["plan"]["matching_points"] is not None
+    analysis = papers.plan(query, analyze=True)
+    again = Plan.from_json(json.loads(json.dumps(analysis.to_json(), allow_nan=False)))
+    assert again.matching is not None and str(again) == str(analysis)
 
 
 # Warnings -------------------------------------------------------------------------------------------------
@@ -145,7 +150,9 @@ def test_the_choice_reaches_the_engine_on_every_path(
     for query in queries:
         papers.plan(query)  # requests of the planner are not counted
         asked.clear()
-        searcher_of(papers.state).executor.run(papers.plan(query, exact=False), _deadline())
+        searcher_of(papers.state).executor.run(
+            searcher_of(papers.state).prepare(replace(query, exact=False)), _deadline()
+        )
         assert asked
         assert not any(asked)
 
@@ -158,7 +165,7 @@ def _deadline() -> Any:
 
 def test_a_value_of_exact_that_is_not_a_boolean_is_refused(papers: FeatureIndex) -> None:
     with pytest.raises(InvalidInputError, match="exact='yes'"):
-        papers.plan("galaxies", exact="yes")  # type: ignore[arg-type]
+        papers.plan("galaxies", exact="yes")  # type: ignore[call-overload]
 
 
 def test_a_filter_that_matches_many_points_is_applied_after_the_scan() -> None:
@@ -175,21 +182,18 @@ def test_a_filter_that_matches_many_points_is_applied_after_the_scan() -> None:
 
 
 def test_an_analysis_and_the_store_give_equal_counts(papers: FeatureIndex) -> None:
-    analysis = papers.explain_analyze("galaxies", where=WHERE, limit=7)
+    analysis = papers.plan("galaxies", where=WHERE, limit=7, analyze=True)
     stages = {stage.name: stage for stage in analysis.stages}
-    assert analysis.plan.matching == stages["filter, counted"].actual == papers.count(WHERE)
+    assert analysis.matching == stages["filter, counted"].actual == papers.count(WHERE)
     assert stages["filter, counted"].ratio == pytest.approx(1.0)
     assert stages["search dense 8"].actual == 8
-    assert (stages["hits"].expected, stages["hits"].actual) == (7, 7) == (7, len(analysis.hits))
-    assert [hit.id for hit in analysis.hits] == [
-        hit.id for hit in papers.search("galaxies", where=WHERE, limit=7)
-    ]
-    assert f"{analysis.plan.matching} of 240 points match" in str(analysis)
+    assert (stages["hits"].expected, stages["hits"].actual) == (7, 7)
+    assert f"{analysis.matching} of 240 points match" in str(analysis)
     assert all(stage.ms >= 0 for stage in analysis.stages)
 
 
 def test_an_analysis_separates_candidates_rescored_and_returned_points(papers: FeatureIndex) -> None:
-    analysis = papers.explain_analyze(property="about food", where="metadata.year >= 2000", limit=4)
+    analysis = papers.plan(property="about food", where="metadata.year >= 2000", limit=4, analyze=True)
     matching = papers.count("metadata.year >= 2000")
     named = {stage.name: stage for stage in analysis.stages}
     assert named["search dense 1,001"].actual == matching
@@ -204,18 +208,18 @@ def test_an_analysis_separates_candidates_rescored_and_returned_points(papers: F
     [
         {"where": WHERE},
         {"using": "fused"},
-        {"using": "fused", "fusion": "weighted"},
+        {"using": {"fusion": "weighted"}},
         {"property": "about food"},
         {"diversity": 0.4},
         {"using": "fused", "diversity": 0.4},
-        {"group_by": "metadata.topic", "group_size": 1, "limit": 1},
+        {"group_by": {"field": "metadata.topic", "size": 1}, "limit": 1},
         {"steer": "+#7:1", "explain": True},
     ],
 )
 def test_a_plan_names_the_requests_that_the_engine_gets(
     papers: FeatureIndex, options: dict[str, Any]
 ) -> None:
-    plan = papers.plan("galaxies", **options)
+    plan = prepared(papers, "galaxies", **options)
     with watched() as notes:
         searcher_of(papers.state).executor.run(plan, _deadline())
     asked = [note.action for note in notes if note.is_request and note.action != "count"]

@@ -16,8 +16,9 @@ from saeindex.concepts.inference import Asked, Recipe, infer, pool_of
 from saeindex.concepts.resolver import said_by
 from saeindex.concepts.scorer import Scorer
 from saeindex.errors import InvalidInputError, NotFoundError, UnknownConceptError
-from saeindex.index import planner_of
+from saeindex.operations.search import searcher_of
 from saeindex.search.property import interpembed_code
+from saeindex.search.query import GroupBy, Property
 from tests.samples import RecordingEncoder, sample_records
 from tests.search.sampled_indexes import memory_index, sampled
 
@@ -29,8 +30,8 @@ QUERIES: dict[str, dict[str, Any]] = {
     "like and unlike": {"like": LIKE, "unlike": UNLIKE},
     "property and examples": {"property": "a complaint", "like": LIKE, "unlike": UNLIKE},
     "property and counter-examples": {"property": "a complaint", "unlike": UNLIKE},
-    "text and property": {"query": "galaxies", "property": "a complaint"},
-    "text and like": {"query": "galaxies", "like": LIKE, "against": ["medicine"]},
+    "text and property": {"text": "galaxies", "property": "a complaint"},
+    "text and like": {"text": "galaxies", "like": LIKE, "against": ["medicine"]},
     "steered": {"property": "a complaint", "steer": "+medicine:0.5"},
     "feedback": {"feedback": Feedback(description="a complaint").accept(5).reject(7, words=("sadly",))},
 }
@@ -89,7 +90,7 @@ def test_the_parts_of_a_hit_have_a_kind(papers: FeatureIndex) -> None:
 def test_scores_equal_an_inference_computed_outside_the_index(papers: FeatureIndex) -> None:
     sample = papers.state.sample()
     vectors = np.stack([papers.state.encode(text) for text in ("a question", "a complaint")])
-    said = said_by(planner_of(papers.state).resolver.named("a question"))
+    said = said_by(searcher_of(papers.state).planner.resolver.named("a question"))
     found = infer(sample, pool_of(sample), Asked(vectors, judged=said), papers.encoder)
     scores = dict(
         zip(sample.rows.ids, Scorer(found, sample, Recipe().neighbours).of_sample[:, 0], strict=True)
@@ -153,7 +154,7 @@ def test_thresholds_groups_and_comparisons_work_on_property_scores(papers: Featu
     hits = papers.search(property="a complaint", score_threshold=1.0, limit=240)
     assert hits
     assert all(hit.score >= 1.0 for hit in hits)
-    groups = papers.search(property="a complaint", group_by="metadata.topic", group_size=2).groups
+    groups = papers.search(property="a complaint", group_by=GroupBy("metadata.topic", size=2)).groups
     assert all(group.hits[0].score >= group.hits[-1].score for group in groups)
     comparison = papers.compare(Query(property="a complaint"), "doc-1", "doc-2")
     total = sum(part.value for part in comparison.differences)
@@ -164,7 +165,7 @@ def test_unknown_examples_are_named(papers: FeatureIndex) -> None:
     with pytest.raises(NotFoundError, match=r"^like: no record 'doc-999'"):
         papers.search(property="sad", like=["doc-3", "doc-999"])
     with pytest.raises(NotFoundError, match=r"^unlike: no record 'doc-999'"):
-        papers.search(property="sad", like=["doc-3"], unlike=["doc-3", "doc-999"])
+        papers.search(property="sad", like=["doc-3"], unlike=["doc-4", "doc-999"])
 
 
 @pytest.mark.parametrize(
@@ -174,18 +175,18 @@ def test_unknown_examples_are_named(papers: FeatureIndex) -> None:
         ({"against": ["happy"]}, "empty text"),
         ({"like": ["doc-1"], "against": ["happy"]}, "no description"),
         ({"unlike": ["doc-1"]}, "empty text"),
-        ({"query": "galaxies", "against": ["medicine"]}, "no description"),
+        ({"text": "galaxies", "against": ["medicine"]}, "no description"),
         ({"like": ["doc-1"] * 1_001}, "at most 1000 items"),
         ({"property": "sad", "against": ["x"] * 1_001}, "at most 1000 items"),
         ({"like": ["doc-1"], "steer": "+medicine"}, "only examples"),
         ({"property": "sad", "like": "doc-1"}, "Give a list"),
         ({"property": "sad", "against": "happy"}, "Give a list"),
         ({"property": "x" * 100_001}, "100001 characters"),
-        ({"property": "sad", "method": "magic"}, "no such choice"),
+        ({"property": {"description": "sad", "method": "magic"}}, "no such choice"),
         ({"feedback": Feedback(description="sad"), "property": "sad"}, "a property or examples beside it"),
         ({"feedback": Feedback()}, "nothing to look for"),
         ({"feedback": {"description": " "}}, "empty description"),
-        ({"feedback": {"description": "sad", "mood": 1}}, "Extra inputs"),
+        ({"feedback": {"description": "sad", "mood": 1}}, "not known here"),
     ],
 )
 def test_invalid_property_queries_are_refused(
@@ -217,7 +218,7 @@ def test_the_baseline_weighs_the_nearest_labels_by_similarity_and_rank(papers: F
     assert dict(zip(code.indices.tolist(), code.values.tolist(), strict=True)) == pytest.approx(
         expected, rel=1e-4
     )
-    hits = papers.search(property="a complaint", method="interpembed", explain=True)
+    hits = papers.search(property=Property("a complaint", method="interpembed"), explain=True)
     for hit in hits:
         assert hit.explanation is not None
         assert hit.explanation.total == pytest.approx(hit.score, abs=1e-5)

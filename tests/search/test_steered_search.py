@@ -10,9 +10,10 @@ import pytest
 from saeindex import FeatureIndex, Steer
 from saeindex.errors import InvalidInputError, NotFoundError, UnknownConceptError
 from saeindex.language.parser import parse_steer
+from saeindex.search.query import Steering
 from saeindex.steering import steering
 from saeindex.steering.steering import ResolvedSteer
-from tests.samples import all_points, code_of
+from tests.samples import all_points, code_of, prepared
 
 TEXT = "roasted peppers"
 LABELS = "+medicine -music"
@@ -34,9 +35,10 @@ def test_zero_strength_gives_bitwise_equal_results(
 ) -> None:
     still = [Steer(s.target, 0.0) for s in parse_steer(steer)]
     plain = papers.search(TEXT, using=using, limit=50)
-    zero = papers.search(TEXT, using=using, limit=50, steer=still, steering=method)
+    zero = papers.search(TEXT, using=using, limit=50, steer=Steering(still, method=method))
     assert [(hit.id, hit.score) for hit in zero] == [(hit.id, hit.score) for hit in plain]
-    assert zero.plan.vector is plain.plan.vector
+    moved = prepared(papers, TEXT, using=using, steer=Steering(still, method=method))
+    assert moved.vector is prepared(papers, TEXT).vector
     assert zero.drift == 0.0
 
 
@@ -45,7 +47,7 @@ def test_zero_strength_gives_bitwise_equal_results(
 def test_a_cap_on_the_drift_is_reached_and_not_exceeded(papers: FeatureIndex, steer: str, cap: float) -> None:
     strong = [Steer(s.target, 4 * s.strength) for s in parse_steer(steer)]
     free = papers.plan(TEXT, steer=strong).drift
-    drift = papers.plan(TEXT, steer=strong, max_drift=cap).drift
+    drift = papers.plan(TEXT, steer=Steering(strong, max_drift=cap)).drift
     assert drift <= cap + 1e-6
     assert drift == pytest.approx(min(cap, free), abs=1e-4)
 
@@ -55,7 +57,7 @@ def test_strengths_under_a_larger_cap_are_larger_in_proportion(papers: FeatureIn
     strong = [Steer(s.target, 4 * s.strength) for s in parse_steer(steer)]
     last = 0.0
     for cap in (0.001, 0.01, 0.05, 0.1, 0.5, 2.0):
-        steers = papers.plan(TEXT, steer=strong, max_drift=cap).steers
+        steers = prepared(papers, TEXT, steer=Steering(strong, max_drift=cap)).steers
         factors = {round(s.strength / asked.strength, 9) for s, asked in zip(steers, strong, strict=True)}
         assert len(factors) == 1
         assert factors.pop() >= last
@@ -64,8 +66,8 @@ def test_strengths_under_a_larger_cap_are_larger_in_proportion(papers: FeatureIn
 
 
 def test_a_cap_that_is_not_reached_changes_nothing(papers: FeatureIndex) -> None:
-    steers = papers.plan(TEXT, steer="+medicine:0.5").steers
-    vector = papers.plan(TEXT).vector
+    steers = prepared(papers, TEXT, steer="+medicine:0.5").steers
+    vector = prepared(papers, TEXT).vector
     assert steering.within(vector, steers, 2.0) == steers
 
 
@@ -107,7 +109,7 @@ def test_a_sparse_search_lowers_records_with_the_removed_concept(papers: Feature
 
 def test_a_negative_step_penalises_the_concept_in_the_code(papers: FeatureIndex) -> None:
     feature = frequent(papers)
-    plan = papers.plan(TEXT, using="sae", steer=[Steer(f"#{feature}", -2.0)])
+    plan = prepared(papers, TEXT, using="sae", steer=[Steer(f"#{feature}", -2.0)])
     assert plan.code is not None
     indices, values = papers.space.sae.encode(plan.vector[None]).row(0)
     own = dict(zip(indices.tolist(), values.tolist(), strict=True))
@@ -127,7 +129,7 @@ def test_a_negative_step_penalises_the_concept_in_the_code(papers: FeatureIndex)
 
 
 def test_a_positive_step_searches_by_the_code_of_the_moved_query(papers: FeatureIndex) -> None:
-    plan = papers.plan(TEXT, using="sae", steer="+medicine:1")
+    plan = prepared(papers, TEXT, using="sae", steer="+medicine:1")
     assert plan.code is not None
     indices, values = papers.space.sae.encode(plan.vector[None]).row(0)
     assert np.array_equal(plan.code.indices, indices)
@@ -135,8 +137,8 @@ def test_a_positive_step_searches_by_the_code_of_the_moved_query(papers: Feature
 
 
 def test_a_clamped_query_is_the_decoded_code_with_the_feature_set(papers: FeatureIndex) -> None:
-    space, q = papers.space, papers.plan(TEXT).vector
-    steers = papers.plan(TEXT, steer="+#5:1.5", steering="clamp").steers
+    space, q = papers.space, prepared(papers, TEXT).vector
+    steers = prepared(papers, TEXT, steer=Steering("+#5:1.5", method="clamp")).steers
     code = np.zeros(space.n_features)
     indices, values = space.sae.encode(q[None]).row(0)
     code[indices] = values
@@ -149,21 +151,21 @@ def test_a_clamped_query_is_the_decoded_code_with_the_feature_set(papers: Featur
 
 
 def test_other_values_and_examples_are_equal_in_text_and_as_objects(papers: FeatureIndex) -> None:
-    by_object = papers.plan(TEXT, steer=[Steer("sad", 0.5, against=["happy", "angry"])])  # type: ignore[arg-type]
-    same = papers.plan(TEXT, steer=[Steer("sad", 0.5, against=("happy", "angry"))])
+    by_object = prepared(papers, TEXT, steer=[Steer("sad", 0.5, against=["happy", "angry"])])  # type: ignore[arg-type]
+    same = prepared(papers, TEXT, steer=[Steer("sad", 0.5, against=("happy", "angry"))])
     assert by_object.vector.tobytes() == same.vector.tobytes()
-    alone = papers.plan(TEXT, steer="+sad:0.5")
+    alone = prepared(papers, TEXT, steer="+sad:0.5")
     assert by_object.vector.tobytes() != alone.vector.tobytes()
 
 
 def test_a_text_with_examples_can_be_steered(papers: FeatureIndex) -> None:
-    plain, steered = (papers.search(TEXT, like=["doc-3"], steer=steer) for steer in ("", "+medicine:3"))
+    plain, steered = (papers.search(TEXT, like=["doc-3"], steer=steer) for steer in ((), "+medicine:3"))
     assert steered.drift > 0
     assert [hit.score for hit in steered] != [hit.score for hit in plain]
 
 
 def test_a_direction_is_cached(papers: FeatureIndex) -> None:
-    first, second = (papers.plan(TEXT, steer='+"sounds disappointed"').steers[0] for _ in range(2))
+    first, second = (prepared(papers, TEXT, steer='+"sounds disappointed"').steers[0] for _ in range(2))
     assert first.direction is second.direction
 
 
@@ -174,13 +176,13 @@ def test_a_direction_is_cached(papers: FeatureIndex) -> None:
         (Steer("#5", like=("doc-1",)), {}, "a direction that they do not change"),
         (Steer("family:#0", against=("x",)), {}, "a direction that they do not change"),
         (Steer("profile:x", unlike=("doc-1",)), {}, "a direction that they do not change"),
-        (Steer("sad", against=("happy",)), {"steering": "clamp"}, "takes a name alone"),
-        (Steer("sad", like=("doc-1",)), {"steering": "clamp"}, "takes a name alone"),
+        (Steer("sad", against=("happy",)), {"method": "clamp"}, "takes a name alone"),
+        (Steer("sad", like=("doc-1",)), {"method": "clamp"}, "takes a name alone"),
         (Steer("sad", like="doc-1"), {}, "one text"),  # type: ignore[arg-type]
-        (Steer("sad"), {"steering": "sparse"}, "no such choice"),
+        (Steer("sad"), {"method": "sparse"}, "no such choice"),
         (Steer("sad"), {"max_drift": 3.0}, "out of range"),
-        (Steer("medicine"), {"max_drift": 0.1, "steering": "clamp"}, "decoding itself moves"),
-        (Steer("sad"), {"max_drift": float("nan")}, "out of range"),
+        (Steer("medicine"), {"max_drift": 0.1, "method": "clamp"}, "decoding itself moves"),
+        (Steer("sad"), {"max_drift": float("nan")}, "not a finite number"),
     ],
     ids=str,
 )
@@ -188,7 +190,7 @@ def test_steps_that_would_be_ignored_are_refused(
     papers: FeatureIndex, steer: Steer, options: dict[str, Any], found: str
 ) -> None:
     with pytest.raises(InvalidInputError, match=found):
-        papers.search(TEXT, steer=[steer], **options)
+        papers.search(TEXT, steer=Steering([steer], **options))
 
 
 def test_unknown_examples_concepts_and_profiles_are_named(papers: FeatureIndex) -> None:

@@ -54,8 +54,8 @@ def made_index(
     with FeatureIndex.create(path, space, encoder=encoder) as index:
         index.upsert(records)
         if like:
-            index.rename(7, "a name that tells of others")
-            index.fit_profile("theirs", like=like)
+            index.concepts.rename(7, "a name that tells of others")
+            index.profiles.fit("theirs", like=like)
     return path
 
 

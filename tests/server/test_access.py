@@ -42,7 +42,7 @@ class Served:
     def ask(self, route: tuple[str, str], key: str | None, job: str = "none") -> httpx2.Response:
         """Ask a route with its sample request."""
         method, template = route
-        values = {**IDS, "JOB": job, "ADDING": job, "FEATURE": self.feature, "NAMES": {}}
+        values = {**IDS, "JOB": job, "ADDING": job, "FEATURE": self.feature, "NAMES": {}, "PROFILE": {}}
         sample = filled(SAMPLES[route], values)
         headers = {} if key is None else {"Authorization": f"Bearer {self.keys.get(key, key)}"}
         url = template.format(name="papers", **sample.path)
@@ -87,7 +87,7 @@ def alone(
 def _frequent(served: Served) -> str:
     """Return a feature of many records."""
     found = served.ask(("GET", "/v1/indexes/{name}/features"), "read").json()
-    return str(max(found["features"], key=lambda one: one["density"])["id"])
+    return str(max(found["result"], key=lambda one: one["density"])["id"])
 
 
 def routes_of(app: FastAPI) -> set[tuple[str, str]]:
@@ -173,8 +173,7 @@ def test_the_whole_index_answers_otherwise(served: Served, alone: Served) -> Non
     """The records differ, or the test above would prove nothing."""
     alike = [r for r in READING if _told(served.ask(r, "both")) == _told(alone.ask(r, "both"))]
     assert {path for _, path in alike} <= {
-        "/v1/embeddings", "/v1/indexes/{name}/feedback", "/v1/indexes/{name}/records/{identity}",
-        "/v1/indexes/{name}/records/count",
+        "/v1/embeddings", "/v1/indexes/{name}/count",
     }  # fmt: skip
 
 
@@ -197,9 +196,7 @@ def test_jobs_results_and_events_are_those_of_the_key(served: Served) -> None:
         admin = {"Authorization": f"Bearer {served.keys['admin']}"}
         assert served.client.get(f"/v1/jobs/{job}", headers=admin).json()["state"] == "done"
         sizes = served.client.get(f"/v1/jobs/{job}/result", headers=headers).json()["groups"]
-        count = served.client.post("/v1/indexes/papers/records/count", json={}, headers=headers).json()[
-            "count"
-        ]
+        count = served.client.post("/v1/indexes/papers/count", json={}, headers=headers).json()["result"]
         assert sum(sizes.values()) == count
         assert (count == len(OWN_RECORDS)) == (key == "filtered")
 

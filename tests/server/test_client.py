@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, is_dataclass
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -18,43 +17,23 @@ import uvicorn
 from fastapi.testclient import TestClient
 
 from saeindex import AsyncClient, Client, FeatureIndex, Query, Record, Steer
-from saeindex.client import AsyncRemoteIndex, RemoteIndex, wire
+from saeindex.client import AsyncRemoteIndex, RemoteIndex
 from saeindex.client.connection import read
 from saeindex.errors import (
     AccessError,
     InvalidInputError,
-    MismatchError,
     NotFoundError,
     QuerySyntaxError,
     ServerError,
 )
-from saeindex.search.plan import PlanSummary
 from tests.samples import assert_alike, sample_records
 
 MUSIC = 'metadata.topic = "music"'
-# What stays where the index is.
-NOT_OFFERED = {
-    "close",
-    "copy",
-    "create",
-    "encoder",
-    "export_names",
-    "fields",
-    "import_names",
-    "learn_names",
-    "manifest",
-    "of_parts",
-    "open",
-    "part",
-    "records",
-    "refresh",
-    "rejects_path",
-    "revision",
-    "save_profile",
-    "snapshot",
-    "space",
-    "state",
-}
+# What is only where the index is: its parts, and what opens, copies or closes it.
+LOCAL_ONLY = {
+    "close", "copy", "create", "encoder", "fields", "folder", "is_absent", "manifest", "of_parts", "open",
+    "part", "refresh", "rejects_path", "revision", "space", "state", "store",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -96,38 +75,50 @@ ASKED: dict[str, Callable[[Any], Any]] = {
     "search_many": lambda index: index.search_many(["a", Query("b", limit=2)], limit=3),
     "plan": lambda index: index.plan("soup", where='"cooking" AND NOT "rain"'),
     "compare": lambda index: index.compare("opera", "doc-1", "doc-2"),
-    "facets": lambda index: index.concept_facets("an instrument"),
-    "exclusions": lambda index: index.suggest_exclusions("an instrument"),
-    "features": lambda index: index.features("rain", 4),
-    "concept": lambda index: index.concept("rain"),
-    "feature": lambda index: index.feature(7),
-    "companions": lambda index: index.companions(index.features("rain", 1)[0].id),
+    "facets": lambda index: index.concepts.facets("an instrument"),
+    "exclusions": lambda index: index.concepts.exclusions("an instrument"),
+    "all at once": lambda index: index.search(
+        "violin",
+        where='NOT "rain" AND metadata.year > 1990',
+        property="is sad",
+        against=["is happy"],
+        group_by="metadata.topic",
+        explain=True,
+        limit=3,
+        steer="+cooking:0.3",
+    ),
+    "a record in several groups": lambda index: index.search("soup", group_by="document", explain=True),
+    "analyzed": lambda index: index.plan("soup", where='"cooking"', analyze=True).matching,
+    "features": lambda index: index.concepts.find("rain", 4),
+    "concept": lambda index: index.concepts.resolve("rain"),
+    "feature": lambda index: index.concepts.card(7),
+    "companions": lambda index: index.concepts.companions(index.concepts.find("rain", 1)[0].id),
     "get": lambda index: index.get(["doc-1", "doc-2", "none"]),
-    "get of documents": lambda index: index.get(documents=["none"]),
+    "scroll": lambda index: index.scroll(MUSIC, limit=3, include=["vectors"]),
     "count": lambda index: index.count(MUSIC),
     "len": len,
+    "contains": lambda index: ("doc-1" in index, "none" in index),
     "fields": lambda index: index.metadata_fields(),
-    "profiles": lambda index: index.profiles,
-    "names": lambda index: index.name_history,
+    "profiles": lambda index: index.profiles.names(),
+    "names": lambda index: index.concepts.history(),
     "diff": lambda index: index.diff(a=MUSIC, families=("concepts", "words")),
     "correlate": lambda index: index.correlate(min_support=3, limit=5),
     "correlate named": lambda index: index.correlate(["sad=feeling sad"], ["rain=about rain"]),
-    "triggers": lambda index: index.find_triggers("sad=feeling sad", prompt_field=""),
-    "cluster": lambda index: index.cluster({"subject": ["music", "cooking", "weather"]}),
+    "triggers": lambda index: index.triggers("sad=feeling sad", prompt_field=""),
+    "cluster": lambda index: index.cluster(
+        {"subject": ["music", "cooking", "weather"]}, assign=["a violin", "it rains"]
+    ),
     "drift": lambda index: index.drift("metadata.year"),
     "monitor": lambda index: index.monitor("metadata.year < 2010", "metadata.year >= 2010"),
     "baseline": lambda index: index.baseline("metadata.year < 2010"),
-    "profile": lambda index: index.profile(MUSIC),
+    "describe": lambda index: index.describe(MUSIC),
 }
 
 
 @pytest.mark.parametrize("name", ASKED)
 def test_the_client_gives_what_the_index_gives(remote: RemoteIndex, local: FeatureIndex, name: str) -> None:
     here, there = ASKED[name](local), ASKED[name](remote)
-    if name == "plan":
-        assert isinstance(there, PlanSummary)
-    else:
-        assert type(there) is type(here)
+    assert type(there) is type(here)
     assert_alike(told(there), told(here))
     if hasattr(here, "to_pandas"):
         assert list(there.to_pandas().columns) == list(here.to_pandas().columns)
@@ -151,19 +142,11 @@ def shown(value: Any) -> str:
 def test_every_method_of_an_index_is_offered_or_named_as_not(remote: RemoteIndex) -> None:
     public = {name for name in dir(FeatureIndex) if not name.startswith("_")}
     offered = {name for name in dir(RemoteIndex) if not name.startswith("_")}
-    assert public - offered <= NOT_OFFERED
-    assert offered - public == set()
+    assert public - offered <= LOCAL_ONLY
+    assert offered - public == {"submit", "submit_upsert"}
     assert {name for name in dir(AsyncRemoteIndex) if not name.startswith("_")} == offered
     page = (Path(__file__).parents[2] / "docs" / "server.md").read_text()
     assert all(f"`{name}`" in page for name in public - offered)
-
-
-@pytest.mark.parametrize("name", ["search", "diff", "correlate", "drift", "monitor", "profile", "cluster"])
-def test_a_method_has_the_options_of_the_index_s(name: str) -> None:
-    here, there = (signature(getattr(kind, name)).parameters for kind in (FeatureIndex, RemoteIndex))
-    assert set(here) - set(there) <= {"writer"}
-    assert set(there) <= set(here)
-    assert all(there[one].default == here[one].default for one in there if one != "query")
 
 
 def test_records_are_added_replaced_deleted_and_exported(remote: RemoteIndex, tmp_path: Path) -> None:
@@ -189,17 +172,17 @@ def test_records_are_added_replaced_deleted_and_exported(remote: RemoteIndex, tm
 
 
 def test_names_and_profiles_are_kept(remote: RemoteIndex) -> None:
-    remote.rename("#11", "my name")
-    assert remote.feature(11).label == "my name"
-    assert remote.name_history[-1].name == "my name"
-    remote.hide(11)
-    remote.hide(11, False)
-    profile = remote.fit_profile("mine", like=["doc-1", "doc-2"])
-    assert remote.steering_profile("mine") == profile
-    assert "mine" in remote.profiles
+    remote.concepts.rename("#11", "my name")
+    assert remote.concepts.card(11).label == "my name"
+    assert remote.concepts.history()[-1].name == "my name"
+    remote.concepts.hide(11)
+    remote.concepts.hide(11, False)
+    profile = remote.profiles.fit("mine", like=["doc-1", "doc-2"])
+    assert remote.profiles.get("mine") == profile
+    assert "mine" in remote.profiles.names()
     assert remote.search("rain", steer="+profile:mine:0.5", limit=1).drift > 0
-    remote.delete_profile("mine")
-    assert "mine" not in remote.profiles
+    remote.profiles.delete("mine")
+    assert "mine" not in remote.profiles.names()
 
 
 def test_errors_are_those_of_the_library(remote: RemoteIndex, url: str) -> None:
@@ -208,11 +191,11 @@ def test_errors_are_those_of_the_library(remote: RemoteIndex, url: str) -> None:
     with pytest.raises(InvalidInputError, match="limit"):
         remote.search("a", limit=0)
     with pytest.raises(NotFoundError):
-        remote.steering_profile("none")
+        remote.profiles.get("none")
     with pytest.raises(NotFoundError):
         remote.diff(a="metadata.none = 1")
-    with pytest.raises(TypeError):
-        remote.search("a", lmit=3)  # type: ignore[call-arg]
+    with pytest.raises(InvalidInputError, match="Did you mean limit"):
+        remote.search("a", lmit=3)  # type: ignore[call-overload]
     with Client("http://localhost:9", retries=0) as nobody, pytest.raises(ServerError, match="Check the URL"):
         nobody.indexes()
 
@@ -245,12 +228,12 @@ def test_the_async_twin_gives_the_same(url: str, remote: RemoteIndex) -> None:
             hits, several = await asyncio.gather(
                 index.search("violin", limit=3), index.search_many(["a", "b"])
             )
-            return hits, several, await twin.indexes(), await index.profiles(), await index.count()
+            return hits, several, await twin.indexes(), await index.profiles.names(), await index.count()
 
     hits, several, names, profiles, count = asyncio.run(asked())
     assert [hit.id for hit in hits] == [hit.id for hit in remote.search("violin", limit=3)]
     assert len(several) == 2
-    assert (names, profiles, count) == (["papers"], remote.profiles, len(remote))
+    assert (names, profiles, count) == (["papers"], remote.profiles.names(), len(remote))
 
 
 def test_embeddings_are_those_of_the_encoder(url: str, local: FeatureIndex) -> None:
@@ -273,20 +256,35 @@ def test_openai_s_client_gets_embeddings(url: str, local: FeatureIndex) -> None:
         )
 
 
-@pytest.mark.parametrize(
-    "message", [b"", b"\xc1", wire.packed([1])[:-1], b"\xc7\x01\x03\x90", b"\xc7\x02\x04\x92\xa1"]
-)
-def test_a_broken_message_is_an_error(message: bytes) -> None:
-    with pytest.raises(MismatchError):
-        wire.unpacked(message)
+def test_jobs_are_listed_awaited_and_cancelled(remote: RemoteIndex, url: str) -> None:
+    from saeindex.operations.differences import DiffGroups
+
+    job = remote.submit(DiffGroups(a=MUSIC))
+    assert str(job.result()) == str(remote.diff(MUSIC))
+    added = remote.submit_upsert([{"id": "j1", "text": "A note."}, {"id": "j2", "text": ""}])
+    assert added.wait(timeout=60).report.indexed == 1
+    assert len(added.rejects) == 1
+    with Client(f"{url}/v1") as opened:
+        listed = opened.jobs.list(limit=2)
+        assert [one.id for one in listed] == [added.id, listed[1].id]
+        assert opened.jobs.get(job.id).result()["tested"] > 0
+        assert opened.jobs.get(added.id).cancel().state == "done"
+        with pytest.raises(NotFoundError):
+            opened.jobs.get("none")
+    assert remote.delete(["j1"]) == 1
 
 
-def test_a_message_names_no_class_but_those_of_results() -> None:
-    evil = wire.packed([1, 2])
-    import msgpack
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_an_export_is_the_index_s_own(
+    remote: RemoteIndex, local: FeatureIndex, tmp_path: Path, suffix: str
+) -> None:
+    here, there = tmp_path / f"here{suffix}", tmp_path / f"there{suffix}"
+    for index, file in ((local, here), (remote, there)):
+        assert index.export(file, MUSIC, include=["concepts", "vectors"]) == local.count(MUSIC)
+    assert here.read_bytes() == there.read_bytes()
 
-    for code in (wire.OBJECT, wire.MODEL):
-        named = msgpack.packb(msgpack.ExtType(code, msgpack.packb(["Popen", {"args": "true"}])))
-        with pytest.raises(MismatchError):
-            wire.unpacked(named)
-    assert wire.unpacked(evil) == [1, 2]
+
+def test_an_analysis_that_is_asked_for_again_is_one_job(client: TestClient) -> None:
+    asked = {"headers": {"Idempotency-Key": "once"}, "json": {"a": MUSIC}, "params": {"wait": 0}}
+    first, again = (client.post("/v1/indexes/papers/diff", **asked) for _ in range(2))  # type: ignore[arg-type]
+    assert first.headers["location"] == again.headers["location"]

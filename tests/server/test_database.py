@@ -25,7 +25,15 @@ from tests.server.conftest import HOST, DocumentsOnce, made_index
 from tests.server.test_jobs import NDJSON, RECORDS, finished, lines_of
 
 SEARCH, SECONDS = "/v1/indexes/papers/search", 10.0
-IDS = {"ID0": "doc-0", "ID1": "doc-1", "FEATURE": "9", "JOB": "none", "ADDING": "none", "NAMES": {}}
+IDS: dict[str, Any] = {
+    "ID0": "doc-0",
+    "ID1": "doc-1",
+    "FEATURE": "9",
+    "JOB": "none",
+    "ADDING": "none",
+    "NAMES": {},
+    "PROFILE": {},
+}
 
 
 class Watched:

@@ -20,7 +20,7 @@ from fastapi.testclient import TestClient
 from saeindex import FeatureIndex
 from tests.samples import sample_records
 
-RECORDS = "/v1/indexes/papers/records"
+RECORDS, DELETE = "/v1/indexes/papers/records", "/v1/indexes/papers/delete"
 NDJSON = {"Content-Type": "application/x-ndjson"}
 SECONDS = 60
 
@@ -42,7 +42,7 @@ def finished(client: TestClient | httpx2.Client, job: str) -> dict[str, Any]:
 
 
 def count(client: TestClient | httpx2.Client, where: str | None = None) -> int:
-    return int(client.post(f"{RECORDS}/count", json={"where": where}).json()["count"])
+    return int(client.post("/v1/indexes/papers/count", json={"where": where}).json()["result"])
 
 
 def test_records_come_as_json_and_are_found(client: TestClient) -> None:
@@ -96,16 +96,14 @@ def test_a_repeated_request_adds_nothing_and_gets_the_same_job(client: TestClien
 def test_a_repeated_delete_answers_as_the_first(client: TestClient) -> None:
     finished(client, client.post(RECORDS, content=lines_of(4, "del"), headers=NDJSON).json()["id"])
     headers = {"Idempotency-Key": "delete-1"}
-    answers = [
-        client.post(f"{RECORDS}/delete", json={"ids": ["del-0", "del-1"]}, headers=headers) for _ in "ab"
-    ]
-    assert [one.json() for one in answers] == [{"deleted": 2}, {"deleted": 2}]
-    assert client.post(f"{RECORDS}/delete", json={"ids": ["del-0"]}).json() == {"deleted": 0}
+    answers = [client.post(DELETE, json={"ids": ["del-0", "del-1"]}, headers=headers) for _ in "ab"]
+    assert [one.json() for one in answers] == [{"result": 2}, {"result": 2}]
+    assert client.post(DELETE, json={"ids": ["del-0"]}).json() == {"result": 0}
 
 
 def test_a_cancelled_job_stops_and_nothing_is_deleted_while_one_runs(client: TestClient) -> None:
     job = client.post(RECORDS, content=lines_of(6_000, "long"), headers=NDJSON).json()["id"]
-    refused = client.post(f"{RECORDS}/delete", json={"ids": ["doc-0"]})
+    refused = client.post(DELETE, json={"ids": ["doc-0"]})
     assert refused.status_code == 409
     assert job in refused.json()["found"]
     assert client.delete(f"/v1/jobs/{job}").status_code == 200
@@ -131,16 +129,12 @@ def test_jobs_are_listed_page_by_page(client: TestClient) -> None:
 
 def test_records_are_listed_page_by_page(client: TestClient) -> None:
     seen: list[str] = []
-    cursor = None
+    offset = None
     while True:
-        given: dict[str, str | int] = {
-            "limit": 50,
-            "where": 'metadata.topic = "music"',
-            **({"cursor": cursor} if cursor else {}),
-        }
-        page = client.get(RECORDS, params=given).json()
-        seen += [record["id"] for record in page["records"]]
-        if (cursor := page["next"]) is None:
+        asked = {"limit": 50, "where": 'metadata.topic = "music"', "offset": offset}
+        page, offset = client.post("/v1/indexes/papers/scroll", json=asked).json()["result"]
+        seen += [record["id"] for record in page]
+        if offset is None:
             break
     assert len(seen) == len(set(seen)) == count(client, 'metadata.topic = "music"')
 

@@ -39,10 +39,10 @@ def served(folder: Path, **options: Any) -> Iterator[TestClient]:
     ("body", "asked", "says"),
     [
         (b"{", "body", "JSON"),
-        (b"[]", "body", "dictionary"),
-        (b'{"txet": "a"}', "txet", "no option has this name"),
+        (b"[]", "body", "no JSON object"),
+        (b'{"txet": "a"}', "search", "no option 'txet'"),
         (b'{"text": "a", "limit": 0}', "limit", ""),
-        (b'{"limit": "many"}', "limit", "integer"),
+        (b'{"limit": "many"}', "limit", "a str"),
         (b'{"text": "a", "where": "year >"}', "where", ""),
         (b'{"text": "a", "steer": "+nothing that is known:9999"}', "", ""),
         (b'{"score_threshold": NaN, "text": "a"}', "score_threshold", "finite"),
@@ -72,9 +72,8 @@ def test_a_body_that_cannot_be_used_is_a_problem_that_says_what_to_do(
         ("GET", SEARCH, 405),
         ("GET", "/v1/jobs/none", 404),
         ("GET", "/v1/indexes/papers/features/999999", 404),
-        ("GET", "/v1/indexes/papers/features/none", 404),
-        ("GET", "/v1/indexes/papers/records/none", 404),
-        ("GET", "/v1/indexes/papers/profiles/none", 404),
+        ("POST", "/v1/indexes/papers/records/none", 404),
+        ("POST", "/v1/indexes/papers/profiles/none", 404),
         ("GET", "/v1/indexes/papers/features", 422),
         ("POST", "/v1/indexes/papers/records", 415),
     ],
@@ -128,7 +127,8 @@ def test_a_page_of_another_site_cannot_call_a_server_without_keys(client: TestCl
     )
     assert "access-control-allow-origin" not in preflight.headers
     plain = client.post(SEARCH, content=b'{"text": "a"}', headers={"Content-Type": "text/plain"})
-    assert plain.status_code == 422
+    assert plain.status_code == 415 and "curl --json" in plain.json()["do"]
+    assert client.post("/v1/indexes/papers/concepts/learn").status_code == 415
 
 
 def test_pages_of_a_named_origin_may_call(tmp_path: Path) -> None:
@@ -193,11 +193,12 @@ def test_the_log_has_no_texts_and_no_keys(client: TestClient, caplog: pytest.Log
 
 
 def test_writes_are_audited(client: TestClient) -> None:
-    client.patch("/v1/indexes/papers/features/9", json={"name": "mine"}, headers={"X-Request-ID": "audited"})
+    asked = {"feature": 9, "label": "mine"}
+    client.post("/v1/indexes/papers/concepts/rename", json=asked, headers={"X-Request-ID": "audited"})
     file = client.app.state.service.settings.state / "audit.jsonl"  # type: ignore[attr-defined]
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     found = next(line for line in lines if line["request_id"] == "audited")
-    assert (found["action"], found["index"], found["key"]) == ("rename a feature", "papers", "local")
+    assert (found["action"], found["index"], found["key"]) == ("concepts/rename", "papers", "local")
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ def test_edits_that_remove_everything_or_name_no_feature_are_refused(papers: Fea
 
 def test_a_feature_steers_along_its_decoder_by_its_median(papers: FeatureIndex) -> None:
     space = papers.space
-    direction = decoder_direction(papers.concept("#5"), space)
+    direction = decoder_direction(papers.concepts.resolve("#5"), space)
     np.testing.assert_allclose(direction.unit, nz(space.sae.directions[5]), atol=1e-7)
     assert direction.typical == pytest.approx(float(space.calibration.median[5]))
     (part,) = direction.parts

@@ -12,6 +12,7 @@ from saeindex.index import FeatureIndex
 from saeindex.steering import steering
 from saeindex.steering.direction import decoder_direction
 from saeindex.steering.steering import ResolvedSteer
+from tests.samples import prepared
 
 
 def concept(*weighted: tuple[int, float]) -> Concept:
@@ -80,7 +81,7 @@ def test_opposite_steers_cancel(papers: FeatureIndex) -> None:
 
 def test_the_strongest_steering_still_gives_a_unit_vector(papers: FeatureIndex) -> None:
     for sign in ("+", "-"):
-        vector = papers.plan("roasted peppers", steer=f"{sign}#5:100").vector
+        vector = prepared(papers, "roasted peppers", steer=f"{sign}#5:100").vector
         assert np.linalg.norm(vector) == pytest.approx(1.0, abs=1e-6)
     assert len(papers.search("roasted peppers", steer="+#5:100")) == 10
 

@@ -127,7 +127,7 @@ def resolver(index: FeatureIndex) -> FeaturesOf:
             return [node.feature]
         target = target_of(node)
         if target not in known:
-            known[target] = [match.id for match in index.concept(target).features]
+            known[target] = [match.id for match in index.concepts.resolve(target).features]
         return known[target]
 
     return features_of
@@ -200,7 +200,7 @@ def vocabulary(index: FeatureIndex, activations: FloatArray, fields: dict[str, l
     phrases = []
     for feature in common:
         try:
-            index.concept(space.labels[feature].text)
+            index.concepts.resolve(space.labels[feature].text)
         except UnknownConceptError:
             continue
         phrases.append(space.labels[feature].text)

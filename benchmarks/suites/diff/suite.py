@@ -166,7 +166,7 @@ def cost(outcome: Outcome, records: int, synthetic_records: int) -> None:
     """Add how long comparisons take."""
     early, late = "metadata.year < 2012", "metadata.year >= 2012"
     with tempfile.TemporaryDirectory() as folder, built(Path(folder, "diff.idx"), records) as index:
-        first = seconds(index.snapshot)
+        first = seconds(index.state.snapshot)
         whole = min(seconds(lambda: index.diff(early, late)) for _ in range(2))
         concepts = min(
             seconds(lambda: index.diff(early, late, families=("concepts",), confirm=False)) for _ in range(2)

@@ -69,5 +69,5 @@ def _medians(texts: Sequence[str], options: Options, two: tuple[Search, Search])
 
 def _timed(index: FeatureIndex, text: str, options: Options) -> float:
     started = time.perf_counter()
-    index.search(text, **options)  # type: ignore[arg-type]
+    index.search(text, **options)  # type: ignore[call-overload]
     return (time.perf_counter() - started) * 1e3

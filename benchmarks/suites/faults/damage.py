@@ -120,7 +120,7 @@ QUESTIONS: dict[str, Callable[[FeatureIndex], Any]] = {
     "count": lambda index: [index.count(), *(index.count(where=one) for one in WHERE[1:])],
     "get": lambda index: [one.to_json() for one in index.get([f"r{n}" for n in range(0, 300, 30)])],
     "facets": lambda index: sorted(index.store.facet(CONCEPTS, limit=10**6)),
-    "features": lambda index: [[one.id, one.label] for one in index.features("price")],
+    "features": lambda index: [[one.id, one.label] for one in index.concepts.find("price")],
     "profile": lambda index: _distinctive(index),  # noqa: PLW0108  (defined below)
     "metadata": lambda index: [str(one) for one in index.metadata_fields()],
 }
@@ -137,7 +137,7 @@ def _hits(hits: Any) -> dict[str, Any]:
 
 
 def _distinctive(index: FeatureIndex) -> Any:
-    found = index.profile(where=SET).to_json()
+    found = index.describe(SET).to_json()
     return {key: value for key, value in found.items() if "second" not in key}
 
 

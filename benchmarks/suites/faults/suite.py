@@ -78,7 +78,7 @@ def damage(outcome: Outcome, folder: Path, count: int) -> None:
         rows = enumerate(data.read("product_reviews", limit=300))
         index.upsert([Record(f"r{n}", row.text, dict(row.metadata)) for n, row in rows])
     with FeatureIndex.open(path) as index:  # with a cached snapshot
-        index.profile(where='metadata.polarity = "positive"')
+        index.describe('metadata.polarity = "positive"')
     found = [*trials(path, folder, count, SEED)]
     silent = [one for one in found if one.seen.startswith("SILENT")]
     untyped = [one for one in found if one.seen.split(":")[0] in ("UNTYPED", "DIED", "HUNG")]

@@ -110,7 +110,7 @@ def measured(pool: FeatureIndex, corpora: Sequence[Corpus]) -> dict[str, dict[st
             ids = np.array([f"{corpus.name} {record.id}" for record in corpus.records])
             relevant = set(ids[corpus.relevant[query]].tolist())
             searches: dict[str, dict[str, Any]] = {
-                "dense": {"query": corpus.text(query)},
+                "dense": {"text": corpus.text(query)},
                 "ours, lone": {"property": corpus.text(query)},
                 "ours, siblings": {"property": corpus.text(query), "against": corpus.others(query)},
             }

@@ -41,7 +41,7 @@ CHECKS = [
 # Streams of events end with their job; they are tried apart.
 STREAMS = {("GET", "/v1/jobs/{identity}/events")}
 # What removes much, and what starts a job that keeps other writes out.
-LAST = (("POST", f"{INDEX}/records/delete"), ("POST", f"{INDEX}/records"))
+LAST = (("POST", f"{INDEX}/delete"), ("POST", f"{INDEX}/records"))
 MOST_MEMBERS, OTHERS = 2, 8
 
 

@@ -209,7 +209,7 @@ def clamps(corpus: Corpus, asked: Sequence[Pair], sign: float) -> Callable[[floa
     """saerch's method: the label's feature is set to a value in the query's code, which is then decoded."""
     index, space = corpus.index, corpus.index.space
     nearest = (corpus.vectors @ space.label_vectors.T).argmax(axis=1)[concepts(asked)]
-    steps = [decoder_direction(index.concept(f"#{feature}"), space) for feature in nearest]
+    steps = [decoder_direction(index.concepts.resolve(f"#{feature}"), space) for feature in nearest]
 
     def vectors(strength: float) -> Scores:
         rows = []
@@ -309,6 +309,5 @@ def identity(corpora: Sequence[Corpus]) -> Figure:
             plain = corpus.index.search(text)
             steered = corpus.index.search(text, steer=f'+"{corpus.text(query - 1)}":0 -#5:0')
             same &= list(plain) == list(steered) and steered.drift == 0.0
-            same &= plain.plan.vector.tobytes() == steered.plan.vector.tobytes()
             count += 1
     return at_least(float(same), 1.0, "holds", count)

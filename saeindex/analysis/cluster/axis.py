@@ -10,6 +10,7 @@ import numpy as np
 
 from saeindex.concepts.weighting import units
 from saeindex.errors import InvalidInputError
+from saeindex.schema import check_kind
 
 if TYPE_CHECKING:
     from saeindex.collection.sample import CollectionSample
@@ -148,7 +149,12 @@ def _texts_of(name: str, texts: object) -> tuple[str, ...]:
 
 
 def _check(axis: Axis) -> None:
-    asked, names = f"the axis {axis.name!r}", axis.names
+    asked = f"the axis {axis.name!r}"
+    for value in axis.values:
+        check_kind(asked, value, AxisValue, _FORMS)
+        for given in (value.texts, value.examples):
+            check_kind(f"{asked}, value {value.name!r}", given, (tuple, list), "Give a tuple of texts.")
+    names = axis.names
     if not axis.name.strip():
         raise InvalidInputError("an axis", "no name", _FORMS)
     if len(names) == 1 or len(names) > MAX_VALUES:

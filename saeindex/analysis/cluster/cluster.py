@@ -9,7 +9,7 @@ assigned by a linear model that is fitted on this part.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -71,11 +71,12 @@ def cluster(
     examples: Mapping[str, Sequence[str]] | None = None,
     shown: int = 5,
     cache: Path | None = None,
+    assign: Sequence[str] = (),
 ) -> Clustering:
     """Cluster rows of a snapshot (all of them by default) along an axis.
 
     ``examples`` gives record ids by value; ``shown`` is how many central and borderline records each cluster
-    lists. ``method`` "interpembed" is that paper's.
+    lists. ``method`` "interpembed" is that paper's. ``assign`` are texts whose clusters are found, too.
     ``cache`` is the folder that remembers embeddings. InvalidInputError where records are too few.
     """
     if method not in METHODS:
@@ -92,7 +93,11 @@ def cluster(
     if not asked.values:
         asked = with_values(asked, sample, collection)
     grouped = METHOD[method](collection, sample, asked, taken)
-    return _reported(snapshot, rows, taken, asked, method, grouped, shown)
+    clustering = _reported(snapshot, rows, taken, asked, method, grouped, shown)
+    if not assign:
+        return clustering
+    codes = grouped.placer.new(collection.encoder.encode_document(list(assign)), assign)
+    return replace(clustering, assigned=tuple(clustering.names[code] for code in codes.tolist()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,8 +184,7 @@ def _reported(
         [snapshot.ids[row] for row in rows.tolist()],
         codes,
         shares.max(1),
-        grouped.placer.new,
-        np.asarray(snapshot.vectors[rows[:MAX_DRAWN]]),
+        vectors=np.asarray(snapshot.vectors[rows[:MAX_DRAWN]]),
     )
 
 
@@ -211,20 +215,16 @@ class Placer:
         views, seen = Views.of(sample.rows)
         return cls.of(views, seen, scores, sample)
 
-    def scores(self, rows: Rows, has_words: bool = True) -> Doubles:
+    def scores(self, rows: Rows) -> Doubles:
         """Return the scores of records (m, J)."""
-        found: Doubles = self.views(rows, has_words) @ self.readout + self.offset
+        found: Doubles = self.views(rows) @ self.readout + self.offset
         return found
 
-    def new(self, vectors: FloatArray, texts: Sequence[str] | None = None) -> NDArray[np.int64]:
-        """Return the cluster of each record by its unit embedding (m, d), and by its text where given."""
-        x = np.atleast_2d(np.asarray(vectors, np.float32))
-        if texts is not None and len(texts) != len(x):
-            raise InvalidInputError("assign", f"{len(texts)} texts, {len(x)} vectors", "Give one text each.")
-        words = word_matrix([tokens(text) for text in texts or [""] * len(x)], self.sample.places)
+    def new(self, x: FloatArray, texts: Sequence[str]) -> NDArray[np.int64]:
+        """Return the cluster of each text, with its unit embedding (m, d)."""
+        words = word_matrix([tokens(text) for text in texts], self.sample.places)
         concepts = concept_parts(self.sample.space.sae.encode(x).to_csr(), self.sample.space)
-        rows = Rows(tuple(range(len(x))), x, concepts, words)
-        placed: NDArray[np.int64] = self.scores(rows, texts is not None).argmax(1)
+        placed: NDArray[np.int64] = self.scores(Rows(tuple(range(len(x))), x, concepts, words)).argmax(1)
         return placed
 
     def of_snapshot(self, snapshot: Snapshot, rows: NDArray[np.int64]) -> Doubles:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any
 
+from pydantic import Field
+
+from saeindex.analysis.cluster.axis import Axis
+from saeindex.analysis.cluster.verdict import Verdict
 from saeindex.report.result import AnalysisResult
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from saeindex.analysis.cluster.axis import Axis
-    from saeindex.analysis.cluster.verdict import Verdict
-    from saeindex.types import FloatArray
-
-Place = Callable[["FloatArray", "Sequence[str] | None"], "NDArray[np.int64]"]
+from saeindex.schema import Doubles, Integers
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +23,6 @@ class KeyConcept:
     lift: float
     share: float
     is_weak: bool = False
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON types."""
-        return {"feature": self.feature, "label": self.label, "lift": self.lift, "share": self.share}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +43,6 @@ class Cluster:
     conductance: float
     silhouette: float
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON types."""
-        return {
-            **self.row(),
-            "concepts": [concept.to_json() for concept in self.concepts],
-            "central": list(self.central),
-            "borderline": list(self.borderline),
-        }
-
     def row(self) -> dict[str, Any]:
         """Return the scalar cells."""
         names = ("name", "size", "share", "conductance", "silhouette")
@@ -72,9 +54,9 @@ class Clustering(AnalysisResult):
     """Records clustered along an axis.
 
     ``codes`` (m,) is the number of the cluster of each record in ``ids`` (m,), and ``confidence`` (m,) its
-    probability. ``leakage`` is the agreement (NMI, ARI) with other fields of the records and with
-    ``"(free)"``, the clusters of k-means without an axis. ``vectors`` (at most m, d) are the embeddings of
-    the first records, for a map.
+    probability. ``assigned`` are the clusters of the further texts. ``leakage`` is the agreement (NMI, ARI)
+    with other fields of the records and with ``"(free)"``, the clusters of k-means without an axis.
+    ``vectors`` (at most m, d) are the embeddings of the first records, for a map; they do not travel.
     """
 
     axis: Axis
@@ -83,10 +65,10 @@ class Clustering(AnalysisResult):
     clusters: tuple[Cluster, ...]
     leakage: Mapping[str, Mapping[str, float]]
     ids: Sequence[str]
-    codes: NDArray[np.int64]
-    confidence: NDArray[np.float64]
-    place: Place = field(repr=False)
-    vectors: FloatArray | None = field(default=None, repr=False)
+    codes: Integers
+    confidence: Doubles
+    assigned: tuple[str, ...] = ()
+    vectors: Annotated[Any, Field(exclude=True)] = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.clusters)
@@ -96,41 +78,17 @@ class Clustering(AnalysisResult):
         """The names of the clusters, in the order of ``codes``."""
         return tuple(cluster.name for cluster in self.clusters)
 
-    def assign(self, vectors: FloatArray, texts: Sequence[str] | None = None) -> list[str]:
-        """Return the cluster of records by their unit embeddings (m, d); texts make it more accurate.
-
-        InvalidInputError if the vectors have another dimension.
-        """
-        return [self.names[code] for code in self.place(vectors, texts)]
-
     def assignments(self) -> dict[str, str]:
         """Return the cluster of each record."""
         names = self.names
         return {record: names[code] for record, code in zip(self.ids, self.codes.tolist(), strict=True)}
-
-    def to_json(self, assignments: bool = False) -> dict[str, Any]:
-        """Return plain JSON types; with ``assignments`` the cluster of every record as well."""
-        found: dict[str, Any] = {
-            "axis": {
-                "name": self.axis.name,
-                "values": list(self.axis.names),
-                "inferred": self.axis.is_inferred,
-            },
-            "method": self.method,
-            "records": len(self.ids),
-            "verdict": self.verdict.to_json(),
-            "clusters": [cluster.to_json() for cluster in self.clusters],
-            "leakage": {name: dict(values) for name, values in self.leakage.items()},
-            "revision": self.revision,
-        }
-        return found | ({"assignments": self.assignments()} if assignments else {})
 
     def tables(self) -> dict[str, list[dict[str, Any]]]:
         """Return tables of scalar cells."""
         shown = self.assignments().items()
         return {
             "clusters": [cluster.row() for cluster in self.clusters],
-            "concepts": [{"cluster": c.name, **k.to_json()} for c in self.clusters for k in c.concepts],
+            "concepts": [{"cluster": c.name, **asdict(k)} for c in self.clusters for k in c.concepts],
             "leakage": [{"field": name, **values} for name, values in self.leakage.items()],
             "assignments": [
                 {"id": record, "cluster": name, "confidence": sure}

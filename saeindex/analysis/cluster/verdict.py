@@ -7,8 +7,8 @@ meaning of the axis: an axis that is confused with another one, such as topic, p
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -62,16 +62,6 @@ class Verdict:
     def __str__(self) -> str:
         score = "" if self.failure_score is None else f" (failure score {self.failure_score:.2f})"
         return f"{'expressible' if self.expressible else 'NOT EXPRESSIBLE'}{score}: {self.reason}"
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON types."""
-        signs = None if self.signs is None else asdict(self.signs)
-        return {
-            "expressible": self.expressible,
-            "reason": self.reason,
-            "failure_score": self.failure_score,
-            "signs": signs,
-        }
 
 
 UNJUDGED = Verdict(True, "not judged: this method has no start to compare its end with", None)

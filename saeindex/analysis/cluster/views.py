@@ -92,10 +92,9 @@ class Views:
         views = cls(mean, words, concepts, axes, centre @ axes, variances, float(values.sum()))
         return views, joined @ axes - views.centre
 
-    def __call__(self, rows: Rows, has_words: bool = True) -> Doubles:
-        """Return what they show of records (m, c); where their words are not known, they count as usual."""
-        words = self.words(rows.words) if has_words else np.zeros((len(rows), len(self.words.mean)))
-        joined = np.hstack([units(rows.x - self.mean), words, self.concepts(rows.concepts)])
+    def __call__(self, rows: Rows) -> Doubles:
+        """Return what they show of records (m, c)."""
+        joined = np.hstack([units(rows.x - self.mean), self.words(rows.words), self.concepts(rows.concepts)])
         seen: Doubles = joined @ self.axes - self.centre
         return seen
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.analysis.correlate.options import check_listing
 from saeindex.analysis.correlate.pair_tests import PairTables, corrected, count_pairs
 from saeindex.analysis.correlate.results import ConceptPair, Correlations, PairedConcept, described
 from saeindex.analysis.correlate.trivial import REASONS, Distinct, KnownTrivial, SeenTrivial, rows_with
 from saeindex.analysis.correlate.units import aligned_rows, units_of
 from saeindex.analysis.stats.two_by_two import adjusted, two_sided
 from saeindex.config import DOCUMENT
+from saeindex.schema import Result
 from saeindex.types import shown_label
 
 if TYPE_CHECKING:
@@ -62,7 +62,6 @@ def correlate_open(
     a listed one are its ``related``. ``with_trivial`` keeps those that say nothing. InvalidInputError for
     two snapshots of different records, or too few of them.
     """
-    check_listing(alpha, method, min_support, limit)
     kept, of_a, of_b = _presence(snapshot, other, level, rows)
     known = _no_reason if with_trivial else KnownTrivial(snapshot.space)
     units = units_of(snapshot, other, kept, unit)
@@ -184,7 +183,7 @@ def _no_reason(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int8]:
 
 
 @dataclass(frozen=True, slots=True)
-class Companion:
+class Companion(Result):
     """A feature in ``support`` of the records with the given feature; ``expected`` is that by chance.
 
     ``share`` of those records have it, against ``base`` of all; ``lift`` is their ratio.

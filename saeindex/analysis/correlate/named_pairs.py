@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.analysis.correlate.all_pairs import EXAMPLES
-from saeindex.analysis.correlate.options import check_listing
 from saeindex.analysis.correlate.pair_tests import PairTables, corrected
 from saeindex.analysis.correlate.results import ConceptPair, Correlations, PairedConcept, described
 from saeindex.analysis.correlate.units import Units, aligned_rows, units_of
@@ -52,7 +51,6 @@ def correlate_named(
     against the sums if the weights b were assigned to units at random. No pair is left out as trivial,
     because the caller named them. ``rows`` and ``unit`` are those of :func:`correlate_open`.
     """
-    check_listing(alpha, method, min_support, limit)
     named, pairs = _pairs(concepts, with_concepts)
     readers = {one.field: ConceptReader(one, encoder) for one in (other, snapshot) if one is not None}
     kept = aligned_rows(snapshot, other, rows)

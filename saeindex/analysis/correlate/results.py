@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from saeindex.analysis.correlate.pair_tests import PairTables
+from saeindex.analysis.stats.choices import Correction
 from saeindex.analysis.stats.stratified import agreeing
 from saeindex.files import checked_suffix, replacing
 from saeindex.report.result import AnalysisResult
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from networkx import Graph
     from numpy.typing import NDArray
 
-    from saeindex.analysis.stats.choices import Correction
 
 FORMATS = (".graphml", ".json")
 
@@ -35,10 +35,6 @@ class PairedConcept:
     def __str__(self) -> str:
         number = "" if self.feature is None else f"#{self.feature} "
         return f"{number}{self.label}" + (f" [{self.field}]" if self.field else "")
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON types."""
-        return {"feature": self.feature, "label": self.label, "field": self.field}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +67,12 @@ class ConceptPair:
     def __str__(self) -> str:
         return f"{self.a} with {self.b}"
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON types, without related pairs."""
-        return {"a": self.a.to_json(), "b": self.b.to_json(), **self._numbers(), "ci": list(self.ci),
-                "examples": list(self.examples)}  # fmt: skip
-
     def row(self) -> dict[str, Any]:
         """Return the pair as scalar cells."""
         sides = {
             f"{side}_{name}": value
             for side, concept in (("a", self.a), ("b", self.b))
-            for name, value in concept.to_json().items()
+            for name, value in asdict(concept).items()
         }
         low, high = self.ci
         return {**sides, **self._numbers(), "log_odds_low": low, "log_odds_high": high}
@@ -127,18 +118,6 @@ class Correlations(AnalysisResult):
     def __len__(self) -> int:
         return len(self.results) + len(self.avoided)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON types."""
-        return {
-            **self._summary(),
-            "removed": dict(self.removed),
-            "results": [
-                pair.to_json() | {"related": [one.to_json() for one in pair.related]} for pair in self.results
-            ],
-            "avoided": [pair.to_json() for pair in self.avoided],
-            "revision": self.revision,
-        }
-
     def tables(self) -> dict[str, list[dict[str, Any]]]:
         """Return tables of scalar cells."""
         return {
@@ -146,10 +125,6 @@ class Correlations(AnalysisResult):
             "avoided": [pair.row() for pair in self.avoided],
             "removed": [{"reason": reason, "pairs": count} for reason, count in self.removed.items()],
         }
-
-    def _summary(self) -> dict[str, Any]:
-        names = ("field", "other_field", "records", "units", "level", "tested", "found", "alpha", "method")
-        return {name: getattr(self, name) for name in names} | {"least": self.min_support}
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,19 +146,6 @@ class Trigger:
     without_behaviour: tuple[str, ...]
     without_trigger: tuple[str, ...]
     same: tuple[PairedConcept, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON types."""
-        return {
-            **self.pair.to_json(),
-            "coverage": self.coverage,
-            "prompts": self.prompts,
-            "prompts_showing": self.prompts_showing,
-            "showing": list(self.showing),
-            "without_behaviour": list(self.without_behaviour),
-            "without_trigger": list(self.without_trigger),
-            "same": [concept.to_json() for concept in self.same],
-        }
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -210,18 +172,6 @@ class Triggers(AnalysisResult):
 
     def __len__(self) -> int:
         return len(self.results)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON types."""
-        names = (
-            "prompt_field", "records", "units", "having", "units_having", "tested", "found", "alpha",
-            "method", "removed", "revision",
-        )  # fmt: skip
-        return {
-            "behaviour": self.behaviour.to_json(),
-            **{name: getattr(self, name) for name in names},
-            "results": [trigger.to_json() for trigger in self.results],
-        }
 
     def tables(self) -> dict[str, list[dict[str, Any]]]:
         """Return tables of scalar cells."""
@@ -278,7 +228,7 @@ def concept_graph(correlations: Correlations) -> Graph:
     for sign, pairs in ((1, correlations.results), (-1, correlations.avoided)):
         for pair in (each for one in pairs for each in (one, *one.related)):
             for concept in (pair.a, pair.b):
-                attributes = {name: value for name, value in concept.to_json().items() if value is not None}
+                attributes = {name: value for name, value in asdict(concept).items() if value is not None}
                 graph.add_node(_key(concept), **attributes)
             graph.add_edge(
                 _key(pair.a), _key(pair.b),

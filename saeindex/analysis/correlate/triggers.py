@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saeindex.analysis.correlate.named_pairs import correlation_z
-from saeindex.analysis.correlate.options import check_listing
 from saeindex.analysis.correlate.pair_tests import PairTables, corrected
 from saeindex.analysis.correlate.results import ConceptPair, PairedConcept, Trigger, Triggers, described
 from saeindex.analysis.correlate.trivial import Distinct, KnownTrivial, rows_with
@@ -58,7 +57,6 @@ def find_triggers(
     response. Concepts of fewer than ``min_support`` prompts are not tested. Responses to the same
     prompt count together as one, or those with the same value of the metadata field ``unit``.
     """
-    check_listing(alpha, method, min_support, limit)
     kept = aligned_rows(prompts, responses, rows)
     named = _named(behaviour, responses)
     shown = ConceptReader(responses, encoder).membership(named).take(kept)

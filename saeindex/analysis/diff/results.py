@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from saeindex.analysis.stats.choices import Family
+from saeindex.analysis.stats.results import FoundByFamily
 from saeindex.report.model import Example
-from saeindex.report.result import AnalysisResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,7 @@ class Finding:
     strata, with its 95 % interval ``ci``. ``q`` is the false discovery rate within the family. ``replicated``
     is whether a finding of one half of the units holds in the other half, and None if that half alone did not
     find it. ``related`` are findings of the same feature family.
+    ``feature`` is the number of the feature of a concept.
     """
 
     family: Family
@@ -35,10 +36,16 @@ class Finding:
     p: float
     q: float
     support: int
+    feature: int | None = None
     design_effect: float = 1.0
     replicated: bool | None = None
     related: tuple[Finding, ...] = ()
     examples: Mapping[str, tuple[Example, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Note the feature of a concept."""
+        if self.family == "concepts":
+            object.__setattr__(self, "feature", self.key)
 
     @property
     def shown(self) -> str:
@@ -46,20 +53,6 @@ class Finding:
         if self.family == "concepts":
             return f"#{self.key} {self.label}"
         return f"“{self.label}”" if self.family in ("words", "named") else self.label
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the finding as JSON; ``feature`` is None for words and clusters."""
-        examples = {name: [asdict(one) for one in each] for name, each in self.examples.items()}
-        return {
-            "family": self.family,
-            "feature": self.key if self.family == "concepts" else None,
-            **self.row(),
-            "freq": dict(self.freq),
-            "ci": list(self.ci),
-            "log_odds_ci": list(self.log_odds_ci),
-            "related": [one.to_json() for one in self.related],
-            "examples": examples,
-        }
 
     def row(self) -> dict[str, Any]:
         """Return the finding as one row of a table."""
@@ -131,7 +124,7 @@ class StratumChange:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Diff(AnalysisResult):
+class Diff(FoundByFamily):
     """The result of a comparison; ``findings`` by family, the largest difference first.
 
     Each family of evidence has its own false discovery rate ``alpha``; the rates must not be added up.
@@ -162,35 +155,6 @@ class Diff(AnalysisResult):
 
     def __iter__(self) -> Any:
         return (finding for found in self.findings.values() for finding in found)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the result as JSON: ``results`` are the concepts; the other families have their own keys."""
-        families = {name: [one.to_json() for one in found] for name, found in self.findings.items()}
-        return {
-            "groups": dict(self.groups),
-            "tested": self.tested.get("concepts", sum(self.tested.values())),
-            "alpha": self.alpha,
-            "results": families.get("concepts", []),
-            "words": families.get("words", []),
-            "clusters": families.get("clusters", []),
-            "named": families.get("named", []),
-            "tested_by_family": dict(self.tested),
-            "method": self.method,
-            "level": self.level,
-            "field": self.field,
-            "unit": self.unit,
-            "pairs": self.pairs,
-            "units": dict(self.units),
-            "strata": list(self.strata),
-            "changes": [asdict(one) for one in self.changes],
-            "confirmation": [asdict(one) for one in self.confirmation],
-            "power": [asdict(one) for one in self.power],
-            "hints": [asdict(one) for one in self.hints],
-            "hypotheses": [asdict(one) for one in self.hypotheses],
-            "counted_by": self.counted_by,
-            "notes": list(self.notes),
-            "revision": self.revision,
-        }
 
     def tables(self) -> dict[str, list[dict[str, Any]]]:
         """Return every table: findings by family, hints, power, confirmation and hypotheses."""

@@ -36,10 +36,6 @@ class Period:
     last: Any
     records: int
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON types."""
-        return {"name": self.name, "from": self.first, "to": self.last, "records": self.records}
-
 
 @dataclass(frozen=True, eq=False)
 class Periods:

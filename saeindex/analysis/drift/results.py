@@ -8,8 +8,8 @@ from typing import Any, Literal, TypeAlias
 
 from saeindex.analysis.drift.periods import Period
 from saeindex.analysis.stats.choices import Family
+from saeindex.analysis.stats.results import FoundByFamily
 from saeindex.report.model import Example
-from saeindex.report.result import AnalysisResult
 
 Kind: TypeAlias = Literal["trend", "change", "new", "vanished"]
 
@@ -43,10 +43,16 @@ class Trend:
     p_trend: float
     p_change: float
     support: int
+    feature: int | None = None
     design_effect: float = 1.0
     bound: float | None = None
     related: tuple[Trend, ...] = ()
     examples: Mapping[str, tuple[Example, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Note the feature of a concept."""
+        if self.family == "concepts":
+            object.__setattr__(self, "feature", self.key)
 
     @property
     def direction(self) -> str:
@@ -59,21 +65,6 @@ class Trend:
         if self.family == "concepts":
             return f"#{self.key} {self.label}"
         return f"“{self.label}”" if self.family == "words" else self.label
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON types; ``feature`` is None for words and clusters."""
-        examples = {name: [asdict(one) for one in each] for name, each in self.examples.items()}
-        return {
-            "family": self.family,
-            "feature": self.key if self.family == "concepts" else None,
-            **self.row(),
-            "shares": list(self.shares),
-            "fitted": list(self.fitted),
-            "ci": list(self.ci),
-            "slope_ci": list(self.slope_ci),
-            "related": [one.to_json() for one in self.related],
-            "examples": examples,
-        }
 
     def row(self) -> dict[str, Any]:
         """Return the scalar cells, without the shares."""
@@ -93,7 +84,7 @@ class Trend:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Drift(AnalysisResult):
+class Drift(FoundByFamily):
     """The result of a drift analysis; ``findings`` by family, the largest effect first.
 
     Each family of evidence has its own false discovery rate ``alpha``; the rates must not be added up.
@@ -119,28 +110,6 @@ class Drift(AnalysisResult):
     def __iter__(self) -> Iterator[Trend]:
         return (one for found in self.findings.values() for one in found)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the result as JSON: ``results`` are the concepts; the other families have their own keys."""
-        families = {name: [one.to_json() for one in found] for name, found in self.findings.items()}
-        return {
-            "over": self.over,
-            "periods": [one.to_json() for one in self.periods],
-            "per": self.per,
-            "tested": self.tested.get("concepts", sum(self.tested.values())),
-            "alpha": self.alpha,
-            "results": families.get("concepts", []),
-            "words": families.get("words", []),
-            "clusters": families.get("clusters", []),
-            "tested_by_family": dict(self.tested),
-            "method": self.method,
-            "level": self.level,
-            "field": self.field,
-            "unit": self.unit,
-            "strata": list(self.strata),
-            "notes": list(self.notes),
-            "revision": self.revision,
-        }
-
     def tables(self) -> dict[str, list[dict[str, Any]]]:
         """Return each family's findings and related findings with their shares, and the periods."""
         names = [one.name for one in self.periods]
@@ -152,4 +121,4 @@ class Drift(AnalysisResult):
             ]
             for family, found in self.findings.items()
         }
-        return tables | {"periods": [one.to_json() for one in self.periods]}
+        return tables | {"periods": [asdict(one) for one in self.periods]}

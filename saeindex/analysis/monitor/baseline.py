@@ -103,13 +103,13 @@ class Baseline:
             kept = json.loads(Path(path).read_text())
         except (OSError, ValueError) as error:
             raise _unreadable(str(path), error) from error
-        return cls.read(kept, str(path))
+        return cls.from_json(kept, str(path))
 
     @classmethod
-    def read(cls, kept: Mapping[str, Any], name: str) -> Baseline:
+    def from_json(cls, given: Mapping[str, Any], name: str = "that was given") -> Baseline:
         """Return the baseline of :meth:`to_json`; InvalidInputError if it is not one."""
         try:
-            found = dict(kept)
+            found = dict(given)
             is_ours = found.pop("format") == FORMAT
             edges, sizes = tuple(found.pop("edges")), tuple(found.pop("sizes"))
             baseline = cls(edges=edges, sizes=sizes, **found)

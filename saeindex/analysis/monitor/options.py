@@ -2,53 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypedDict
+from dataclasses import KW_ONLY
+
+from pydantic import Field
 
 from saeindex.analysis.diff.options import DiffOptions
-from saeindex.analysis.stats.choices import AUTO, Family, check_settings
-from saeindex.errors import InvalidInputError
-
-if TYPE_CHECKING:
-    from saeindex.analysis.stats.choices import Correction
-    from saeindex.types import LevelName
+from saeindex.analysis.stats.choices import Compared, Families
+from saeindex.schema import Number, Whole, request
 
 
-@dataclass(frozen=True, slots=True)
-class MonitorOptions:
-    """When an alert is raised. The other options are as in :class:`DiffOptions`.
+@request
+class MonitorOptions(Compared):
+    """When an alert is raised: ``alpha`` is shared by all looks and families."""
 
-    - ``alpha``: the rate of false alerts over all looks and families together; they share it equally.
-    - ``looks``: the number of windows that will be compared.
-    - ``min_effect``: the minimum change of a share; a smaller change raises no alert.
-    - ``min_odds_ratio``: the minimum change of the odds, as a ratio; a smaller change raises no alert.
-    """
-
-    families: Sequence[Family] = ("concepts", "words")
-    level: LevelName = "typical"
-    unit: str | None = AUTO
-    strata: Sequence[str] = ()
-    length_bins: int | None = None
-    alpha: float = 0.05
-    looks: int = 1
-    min_effect: float = 0.02
-    min_odds_ratio: float = 1.5
-    method: Correction = "bh"
-    min_support: int = 5
-    examples: int = 2
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Check the numbers."""
-        if self.looks < 1:
-            raise InvalidInputError(f"looks={self.looks}", "out of range", "Use 1 or more.")
-        if not 0 <= self.min_effect < 1 or self.min_odds_ratio < 1:
-            found = f"min_effect={self.min_effect}, min_odds_ratio={self.min_odds_ratio}"
-            raise InvalidInputError(
-                "the minimum change", found, "Use an effect from 0 to 1, and an odds ratio of 1 or more."
-            )
-        check_settings(self.alpha, self.method, self.min_support, self.families)
+    _: KW_ONLY
+    families: Families = Field(
+        default=("concepts", "words"), min_length=1, description="the kinds of evidence to test"
+    )
+    alpha: Number = Field(
+        default=0.05, gt=0, lt=1, description="the rate of false alerts over all looks together"
+    )
+    looks: Whole = Field(default=1, ge=1, description="the number of windows that will be compared")
+    min_effect: Number = Field(
+        default=0.02, ge=0, lt=1, description="the least change of a share for an alert"
+    )
+    min_odds_ratio: Number = Field(
+        default=1.5, ge=1, description="the least change of the odds for an alert, as a ratio"
+    )
 
     @property
     def spent(self) -> float:
@@ -71,21 +51,3 @@ class MonitorOptions:
             examples=self.examples,
             seed=self.seed,
         )
-
-
-class MonitorKeywords(TypedDict, total=False):
-    """The fields of :class:`MonitorOptions`, by name."""
-
-    families: Sequence[Family]
-    level: LevelName
-    unit: str | None
-    strata: Sequence[str]
-    length_bins: int | None
-    alpha: float
-    looks: int
-    min_effect: float
-    min_odds_ratio: float
-    method: Correction
-    min_support: int
-    examples: int
-    seed: int

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import exp
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from saeindex.analysis.diff.results import Finding
+from saeindex.analysis.monitor.options import MonitorOptions
 from saeindex.analysis.stats.choices import Family
 from saeindex.report.result import AnalysisResult
-
-if TYPE_CHECKING:
-    from saeindex.analysis.monitor.options import MonitorOptions
 
 # The names of the two groups.
 WINDOW, REFERENCE = "window", "reference"
@@ -53,26 +51,8 @@ class Alert(AnalysisResult):
         return max((severity_of(one) for one in self), key=ORDER.index, default="none")
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain JSON types."""
-        return {
-            "alert": len(self) > 0,
-            "severity": self.severity,
-            "reference": self.reference,
-            "window": self.window,
-            "alpha": self.options.alpha,
-            "looks": self.options.looks,
-            "alpha_spent": self.options.spent,
-            "least_effect": self.options.min_effect,
-            "least_odds": self.options.min_odds_ratio,
-            "tested": dict(self.tested),
-            "changed": [change_of(one) | one.to_json() for one in self],
-            "method": self.method,
-            "field": self.field,
-            "unit": self.unit,
-            "strata": list(self.strata),
-            "notes": list(self.notes),
-            "revision": self.revision,
-        }
+        """Return it as JSON, with whether it is an ``alert``, and how severe."""
+        return {"alert": len(self) > 0, "severity": self.severity, **super().to_json()}
 
     def tables(self) -> dict[str, list[dict[str, Any]]]:
         """Return the changes by family, with related changes."""

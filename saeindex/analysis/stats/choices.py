@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias, get_args
+from dataclasses import KW_ONLY
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
-from saeindex.errors import InvalidInputError
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from saeindex.schema import Number, Texts, Whole, listed, request
+from saeindex.types import LevelName
 
 # "named" are properties that the caller names.
 Family: TypeAlias = Literal["concepts", "words", "clusters", "named"]
@@ -19,6 +23,12 @@ FAMILY: dict[Family, str] = {
 }
 # The unit that is looked for among the fields.
 AUTO = "auto"
+# A field, or none: each record is a unit of its own.
+Unit: TypeAlias = Annotated[str, AfterValidator(lambda name: None if name == "none" else name)]
+if TYPE_CHECKING:
+    Families: TypeAlias = Sequence[Family]
+else:
+    Families = Annotated[tuple[Literal["concepts", "words", "clusters"], ...], BeforeValidator(listed)]
 Correction: TypeAlias = Literal["bh", "by"]
 
 
@@ -28,15 +38,42 @@ def described_correction(method: Correction, alpha: float) -> str:
     return f"{rule} at {alpha:g} within each family"
 
 
-def check_settings(alpha: float, method: str, min_support: int, families: Sequence[str] = FAMILIES) -> None:
-    """Raise InvalidInputError for an error rate, a correction, a support or a family that is not possible."""
-    if not 0 < alpha < 1:
-        raise InvalidInputError(f"alpha={alpha}", "out of range", "Use a rate between 0 and 1.")
-    if method not in get_args(Correction):
-        raise InvalidInputError(f"method {method!r}", "no such correction", "Use bh or by.")
-    if min_support < 1:
-        raise InvalidInputError(f"min_support={min_support}", "out of range", "Use 1 or more.")
-    unknown = [one for one in families if one not in FAMILIES]
-    if unknown or not families:
-        found = f"{unknown[0]!r}" if unknown else "none"
-        raise InvalidInputError("families of evidence", found, f"Use some of {', '.join(FAMILIES)}.")
+@request
+class Tested:
+    """How findings are tested."""
+
+    _: KW_ONLY
+    level: LevelName = Field(
+        default="typical", description="the least strength at which a record counts as having a concept"
+    )
+    unit: Unit | None = Field(
+        default=AUTO,
+        description="the field by which records were sampled: those of one value count as one. auto is the "
+        "document, where texts were split, or looks for such a field; none makes each record a unit",
+    )
+    alpha: Number = Field(default=0.05, gt=0, lt=1, description="the false discovery rate")
+    method: Correction = Field(
+        default="bh",
+        description="bh (Benjamini-Hochberg), or by, which controls the rate under any dependence",
+    )
+    min_support: Whole = Field(
+        default=5, ge=1, description="the least number of records that have a concept or word, to test it"
+    )
+
+
+@request
+class Compared(Tested):
+    """How groups of records are compared."""
+
+    _: KW_ONLY
+    families: Families = Field(default=FAMILIES, min_length=1, description="the kinds of evidence to test")
+    strata: Texts = Field(
+        default=(), description="metadata fields: records are compared with those of the same values"
+    )
+    length_bins: Whole | None = Field(
+        default=None,
+        ge=0,
+        description="quantiles of text length within which records are compared; 5 if length may matter",
+    )
+    examples: Whole = Field(default=2, ge=0, description="example records of a finding, from each side")
+    seed: Whole = Field(default=0, ge=0, description="the seed of random numbers")

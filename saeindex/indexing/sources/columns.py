@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from statistics import mean
 from typing import Any
 
 from saeindex.config import DOCUMENT
@@ -13,7 +15,7 @@ from saeindex.errors import InvalidInputError, InvalidRecordError, NotFoundError
 from saeindex.indexing.points import checked_field_names
 from saeindex.indexing.sources.values import checked_id, checked_record, id_of_text
 from saeindex.protocols import Rejected
-from saeindex.signatures import check_options
+from saeindex.schema import check_options
 from saeindex.types import Record
 
 TEXT_NAMES = (
@@ -31,17 +33,20 @@ TEXT_NAMES = (
 )
 ID_NAMES = ("id", "_id", "doc_id", "document_id", "record_id", "docid", "uuid", "guid")
 METADATA_NAME, FIELDS_NAME = "metadata", "fields"
+OF_METADATA = METADATA_NAME + "."
 _ABSENT = object()
+_WORDS = re.compile(r"[\W_]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
     """The fields to read; None means that the field is detected.
 
-    ``text`` and ``id`` are detected by common names. Without ``metadata`` names, the metadata is the object
-    in a field called ``metadata`` together with all other fields except the text and the id (the object has
-    priority); with names, only these, each looked up in the row, as a dotted path, and in the ``metadata``
-    object. A row without an id gets an id from its text, unless ``id`` was given.
+    ``text`` and ``id`` are detected by common names: the text is the column "text", else that of the longest
+    texts among those whose names end in a common one ("Review Text"). Without ``metadata`` names, the
+    metadata is the object in a field called ``metadata`` together with all other fields except the text and
+    the id (the object has priority); with names, only these, each looked up in the row, as a dotted path, and
+    in the ``metadata`` object. A row without an id gets an id from its text, unless ``id`` was given.
 
     ``document`` names the column with the document that a row is a piece of; by default, that is a column
     of this name beside the text. ``fields`` are further texts, as names or as ``{name: column}``; their
@@ -175,7 +180,7 @@ class ColumnPicker:
         if self.metadata is None:
             read = {self.text, self.id, self.document, *self.further.values()}
             read |= _exported(fields, self.further)
-            merged = {name: value for name, value in fields.items() if name not in read}
+            merged = {_bare(name): value for name, value in fields.items() if name not in read}
             if isinstance(nested, Mapping):
                 del merged[METADATA_NAME]
                 merged.update(nested)
@@ -186,7 +191,7 @@ class ColumnPicker:
             if value is _ABSENT and isinstance(nested, Mapping):
                 value = _look_up(nested, name)
             if value is not _ABSENT:
-                _set_path(chosen, name.removeprefix(METADATA_NAME + "."), value)
+                _set_path(chosen, name.removeprefix(OF_METADATA), value)
         return chosen
 
 
@@ -201,7 +206,7 @@ def choose_columns(
     rows = list(head)
     present = list(dict.fromkeys(name for row in rows for name in row.fields))
     usual = tuple(name for name in TEXT_NAMES if name not in columns.further.values())
-    text = columns.text or _detect(usual, rows)
+    text = columns.text or _detect_text(usual, rows)
     if text is None and present:
         raise _no_such_column(source, f"a text column ({', '.join(TEXT_NAMES[:5])}, …)", present)
     named = [columns.text, columns.id, *((columns.metadata or ()) if has_fixed_columns else ())]
@@ -232,6 +237,18 @@ def _detect(names: tuple[str, ...], rows: list[Row]) -> str | None:
     return min(candidates)[2] if candidates else None
 
 
+def _detect_text(names: tuple[str, ...], rows: list[Row]) -> str | None:
+    """Return the field "text", else that of the longest texts among those whose names end in a common one."""
+    lengths: dict[str, list[int]] = {}
+    for row in rows:
+        for name, value in row.fields.items():
+            if isinstance(value, str | int) and _WORDS.split(str(name).casefold())[-1] in names:
+                lengths.setdefault(name, []).append(len(str(value)))
+    if not lengths:
+        return _detect(names, rows)
+    return max(lengths, key=lambda name: (name.casefold() == TEXT_NAMES[0], mean(lengths[name])))
+
+
 def _has(fields: Mapping[str, Any], name: str) -> bool:
     nested = fields.get(METADATA_NAME)
     in_nested = isinstance(nested, Mapping) and _look_up(nested, name) is not _ABSENT
@@ -260,12 +277,17 @@ def _exported(fields: Mapping[str, Any], further: Mapping[str, str]) -> set[str]
     concepts, code, texts = fields.get("concepts"), fields.get("sae"), _object_in(fields.get(FIELDS_NAME))
     found = {FIELDS_NAME} if isinstance(texts, Mapping) and texts.keys() <= further.keys() else set()
     if isinstance(concepts, list) and all(
-        isinstance(one, Mapping) and one.keys() == {"id", "label", "activation"} for one in concepts
+        isinstance(one, Mapping) and {"id", "label", "activation"} <= one.keys() for one in concepts
     ):
         found.add("concepts")
     if isinstance(code, Mapping) and code.keys() == {"indices", "values"}:
         found |= {"dense", "sae"}
     return found
+
+
+def _bare(name: Any) -> Any:
+    """Return the name of a metadata field without ``metadata.``, which exports write before it."""
+    return name.removeprefix(OF_METADATA) if isinstance(name, str) else name
 
 
 def _set_path(target: dict[str, Any], path: str, value: Any) -> None:

@@ -55,8 +55,17 @@ def open_source(what: Readable, *, columns: Columns = Columns()) -> RecordSource
             "records to read", kind, "Give a path, a DataFrame, a data set, or an iterable of records."
         )
     if isinstance(what, Sequence) and what and all(isinstance(item, str | os.PathLike) for item in what):
+        _check_paths(what)
         return _Chain([_open_path(Path(path), columns) for path in what])
     return _iterable_source(what, columns)
+
+
+def _check_paths(what: Sequence[PathLike]) -> None:
+    """Raise NotFoundError for texts where paths should be: none is there."""
+    if not any(os.path.exists(path) for path in what):  # noqa: PTH110 (False for a text that is no path)
+        found = f"no file or folder is called {str(what[0])!r:.80}"
+        do = 'Check the paths. Texts are given as records: [{"text": …}, …].'
+        raise NotFoundError("records in a list of paths", found, do)
 
 
 def _open_path(path: Path, columns: Columns) -> RecordSource:
@@ -215,7 +224,7 @@ class _Items:
             elif isinstance(item, Rejected):
                 yield item
             else:
-                yield Rejected(position, f"{kind_of(item)}, not a Record or a dict")
+                yield Rejected(position, f"{kind_of(item)}, not a Record or a dict such as {{'text': …}}")
 
 
 def _checked_item(record: Record, position: str) -> Record | Rejected:

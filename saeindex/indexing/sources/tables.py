@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from saeindex.errors import InvalidInputError, MissingDependencyError, kind_of
-from saeindex.indexing.sources.columns import Row
+from saeindex.indexing.sources.columns import OF_METADATA, Row
 from saeindex.indexing.sources.streams import (
     DAMAGE,
     MAX_LINE_BYTES,
@@ -20,7 +20,7 @@ from saeindex.indexing.sources.streams import (
     damage_reason,
     open_bytes,
 )
-from saeindex.indexing.sources.values import NumericCell
+from saeindex.indexing.sources.values import CONVERT, NumericCell
 from saeindex.protocols import Rejected
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def _json_row(line: bytes, position: str) -> Row | Rejected:
     try:
         value = _DECODER.decode(line.decode())
     except UnicodeDecodeError:
-        return Rejected(position, "the line is not valid UTF-8")
+        return Rejected(position, f"the line is not valid UTF-8: {CONVERT}")
     except RecursionError:
         return Rejected(position, "nested too deeply")
     except ValueError as error:
@@ -84,7 +84,8 @@ def csv_rows(path: Path, delimiter: str) -> Iterator[Row | Rejected]:
 
     A header without the ``delimiter``, but with semicolons, tabs or bars, is separated by these. Cells are
     strings; those in plain decimal notation (``12``, ``-0.5``, but not ``007`` or ``1e3``) become
-    numbers in metadata. Empty cells are null.
+    numbers in metadata. Empty cells are null. Those of columns such as ``metadata.year`` are JSON where they
+    can be read as such, as exports write them; there, empty cells are absent.
     """
     # The csv module has one limit for the whole process, none per reader.
     csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE_BYTES))
@@ -103,7 +104,7 @@ def csv_rows(path: Path, delimiter: str) -> Iterator[Row | Rejected]:
             elif len(cells) != len(names):
                 yield Rejected(position, f"{len(cells)} cells where the header has {len(names)}")
             else:
-                yield Row(position, dict(zip(names, map(_cell, cells), strict=True)))
+                yield Row(position, _fields(names, cells))
 
 
 def _delimiter_of(path: Path, usual: str) -> str:
@@ -138,7 +139,10 @@ def _csv_cells(path: Path, lines: Lines, delimiter: str) -> Iterator[list[str] |
 
 
 def _header_names(path: Path, header: list[str]) -> list[str]:
-    names = [name.strip() or f"column{number}" for number, name in enumerate(header, start=1)]
+    names = [
+        name if name.startswith(OF_METADATA) else name.strip() or f"column{number}"
+        for number, name in enumerate(header, start=1)
+    ]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise InvalidInputError(
@@ -147,6 +151,29 @@ def _header_names(path: Path, header: list[str]) -> list[str]:
             "Give each column its own name.",
         )
     return names
+
+
+def _fields(names: list[str], cells: list[str]) -> dict[str, Any]:
+    """Return a row as fields: cells of metadata as :func:`json_cell` wrote them, others as texts."""
+    pairs = zip(names, cells, strict=True)
+    return {
+        name: _of_json(cell) if name.startswith(OF_METADATA) else _cell(cell)
+        for name, cell in pairs
+        if cell or not name.startswith(OF_METADATA)
+    }
+
+
+def json_cell(value: Any) -> str:
+    """Return a metadata value as a cell: a text as it is, unless it would be read as another JSON value."""
+    is_plain = isinstance(value, str) and value and _of_json(value) is value
+    return str(value) if is_plain else json.dumps(value, ensure_ascii=False)
+
+
+def _of_json(text: str) -> Any:
+    try:
+        return _DECODER.decode(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def _cell(value: str) -> str | None:

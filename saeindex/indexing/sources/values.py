@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -23,6 +24,9 @@ MAX_ID_CHARACTERS = 512
 MAX_TEXT_CHARACTERS = 10 * 2**20
 MAX_METADATA_BYTES = 2**20
 MAX_METADATA_DEPTH = 16
+CONVERT = "convert the file, for example with `iconv -f LATIN1 -t UTF-8`"
+# A byte of a table that is not UTF-8, as it is decoded.
+_BAD_BYTE = re.compile(r"[\udc80-\udcff]")
 _INT64 = range(-(2**63), 2**63)
 
 
@@ -170,9 +174,10 @@ def _without_surrogates(value: str, part: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise _refused(
-            part, f"the {part} is not valid Unicode (half a surrogate pair, or bad UTF-8)"
-        ) from None
+        found = f"the {part} is not valid Unicode (half a surrogate pair)"
+        if _BAD_BYTE.search(value):
+            found = f"the {part} is not UTF-8: {CONVERT}"
+        raise _refused(part, found) from None
     return value
 
 

@@ -17,7 +17,7 @@ from saeindex_server.ingestion import rejects_of
 from saeindex_server.jobs import Job
 from saeindex_server.limits import CheckedRoute
 from saeindex_server.replies import problems, reply
-from saeindex_server.routes.analyses import result
+from saeindex_server.routes.operations import result
 
 router = APIRouter(route_class=CheckedRoute, prefix="/v1/jobs", tags=["jobs"], responses=problems())
 STEP = 0.1
@@ -77,8 +77,7 @@ async def follow_job(
         job = await access.job(identity)
 
 
-@router.get("/{identity}/result", summary="What an analysis found", response_model=replies.AnalysisReply,
-            responses=problems(409))  # fmt: skip
+@router.get("/{identity}/result", summary="What an analysis found", responses=problems(409))  # fmt: skip
 async def show_result(identity: str, access: Caller) -> Response:
     """Return what an analysis found; 409 before it is done."""
     job = await access.job(identity)

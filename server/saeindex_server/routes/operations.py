@@ -1,63 +1,182 @@
-"""The server itself: its indexes, whether it lives and is ready, and its measurements."""
+"""The operations of an index: one route each, made of its request and its result."""
 
 from __future__ import annotations
 
-from typing import Any
+import hashlib
+import json
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+import anyio
+from anyio import to_thread
+from fastapi import APIRouter, Query, Request, Response
 
-from saeindex.errors import StorageError
+from saeindex.errors import InvalidInputError, NotFoundError, UnknownConceptError
 from saeindex.index import FeatureIndex
+from saeindex.operations.concepts import Card, Find
+from saeindex.operations.methods import OPERATIONS
+from saeindex.operations.operation import Change, Operation
+from saeindex.schema import from_json, to_json
+from saeindex.search.hits import Hits
+from saeindex.search.query import QueryOptions
 from saeindex_server import replies
-from saeindex_server.access import AuthorisedIndex, Caller
-from saeindex_server.limits import CheckedRoute
-from saeindex_server.problems import documented
-from saeindex_server.replies import problems, reply
+from saeindex_server.access import Access, AuthorisedIndex, Caller
+from saeindex_server.idempotency import HEADER, changed_once
+from saeindex_server.jobs import Job
+from saeindex_server.limits import CheckedRoute, check_depth
+from saeindex_server.problems import Refusal, error_of
+from saeindex_server.replies import encoded, problems, reply
 
-router = APIRouter(route_class=CheckedRoute, tags=["operations"])
-METRICS = "text/plain; version=0.0.4; charset=utf-8"
-
-
-@router.get("/v1/indexes", summary="List indexes", response_model=replies.IndexesReply, responses=problems())
-async def list_indexes(access: Caller) -> Response:
-    """Return the indexes that the key is for."""
-    return reply({"indexes": [await _info(index) for index in access.indexes()]})
-
-
-@router.get("/v1/indexes/{name}", summary="Show an index", response_model=replies.IndexReply,
-            responses=problems())  # fmt: skip
-async def show_index(name: str, access: Caller) -> Response:
-    """Return an index: its counts, space, encoder and settings."""
-    return reply(await _info(access.index(name)))
+router = APIRouter(route_class=CheckedRoute, prefix="/v1/indexes/{name}", responses=problems())
+MAX_WAIT, STEP = 60.0, 0.05
+Wait = Annotated[float, Query(ge=0, le=MAX_WAIT, description="seconds to wait; then the job is returned")]
+ACCEPTED: dict[int | str, dict[str, Any]] = {
+    202: {"model": replies.JobReply, "description": "It takes longer: follow the job"}
+}
+Handler = Callable[..., Coroutine[Any, Any, Response]]
 
 
-async def _info(authorised: AuthorisedIndex) -> dict[str, Any]:
-    def found(index: FeatureIndex) -> dict[str, Any]:
-        return {**index.info(), "name": authorised.name}
-
-    return await authorised.run(found)
-
-
-@router.get("/livez", summary="Does it live", response_model=replies.StateReply)
-async def livez() -> Response:
-    """Return 200 while the server answers."""
-    return reply({"status": "alive"})
-
-
-@router.get("/readyz", summary="Is it ready", response_model=replies.StateReply, responses=documented(503))
-async def readyz(request: Request) -> Response:
-    """Return 200 when requests are answered; 503 before, and when the server ends."""
-    if not request.app.state.service.is_ready:
-        raise StorageError("the server", "it is not ready", "Ask again later.")
-    return reply({"status": "ready"})
+async def asked_of(kind: type[Operation[Any]], request: Request) -> Operation[Any]:
+    """Return the operation that a body asks for; an empty body asks with all defaults."""
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media != replies.JSON:  # else a page of another site could ask, without a preflight
+        do = f"Send it with `Content-Type: {replies.JSON}`; `curl --json` does."
+        raise Refusal(415, "the body", f"its type is {media!r:.80}", do)
+    body = await request.body()
+    check_depth(body)
+    try:
+        given = json.loads(body) if body.strip() else {}
+    except (ValueError, RecursionError) as error:
+        raise Refusal(422, "the body", f"it is not JSON: {error}", "Send a JSON object.") from None
+    if not isinstance(given, dict):
+        raise Refusal(422, "the body", "it is no JSON object", "Send an object with the options.")
+    return from_json(kind, given)
 
 
-@router.get("/metrics", summary="Measurements", response_class=Response,
-            responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}},
-                       **documented(401, 403, 429)})  # fmt: skip
-async def metrics(access: Caller, request: Request) -> Response:
-    """Return measurements in Prometheus' text format; needs the scope admin."""
-    access.need("admin")
-    running = request.app.state.door.running
-    page = await access.service.read(lambda: access.service.measured(running))
-    return Response(page, media_type=METRICS)
+def performing(kind: type[Operation[Any]]) -> Handler:
+    """Return the handler of an operation that is answered at once."""
+
+    async def perform(name: str, access: Caller, request: Request) -> Response:
+        return await performed(access.index(name, kind.scope), await asked_of(kind, request))
+
+    return perform
+
+
+async def performed(index: AuthorisedIndex, operation: Operation[Any]) -> Response:
+    """Answer with the result of an operation; a query takes no longer than a request may."""
+    service = index.access.service
+    if isinstance(operation, QueryOptions):
+        limit, own = service.settings.timeout, operation.timeout
+        operation = replace(operation, timeout=limit if own is None else min(limit, own))
+
+    def found(opened: FeatureIndex) -> bytes:
+        result = opened.perform(operation)
+        if isinstance(result, Hits):
+            service.metrics.stages(dict(result.timings_ms))
+        return encoded(operation.result_json(result))
+
+    return Response(await index.run(found), media_type=replies.JSON)
+
+
+def changing(kind: type[Change[Any]]) -> Handler:
+    """Return the handler of an operation that changes an index; it is done once for an Idempotency-Key."""
+
+    async def change(name: str, access: Caller, request: Request) -> Response:
+        index = access.index(name, kind.scope)
+        operation = await asked_of(kind, request)
+
+        def changed(opened: FeatureIndex) -> dict[str, Any]:
+            return operation.result_json(opened.perform(operation))
+
+        return await changed_once(index, request, kind.name, changed)
+
+    return change
+
+
+def analysing(kind: type[Operation[Any]]) -> Handler:
+    """Return the handler of an analysis: it is a job in a process of its own, waited for a while."""
+
+    async def analyse(name: str, access: Caller, request: Request, wait: Wait = 20.0) -> Response:
+        index = access.index(name, kind.scope)
+        asked = to_json(await asked_of(kind, request))
+        if asked.get("other") is not None:
+            asked["other"] = access.index(str(asked["other"]), kind.scope).name
+        jobs, key = access.service.jobs, access.key.id
+        digest = hashlib.sha256(f"{request.url.path}\n".encode() + await request.body()).digest()
+
+        async def queue() -> str:
+            job = await access.service.write(
+                lambda: jobs.add(kind.name, index.name, key, asked, index.condition)
+            )
+            return job.id
+
+        identity, _ = await access.service.once(access.key, request.headers.get(HEADER), digest, queue)
+        return await awaited(access, await access.job(identity), wait)
+
+    return analyse
+
+
+async def awaited(access: Access, job: Job, wait: float) -> Response:
+    """Answer with what an analysis finds, or with the job if that takes longer than ``wait`` seconds."""
+    end = time.monotonic() + wait
+    while not job.is_finished and time.monotonic() < end:
+        await anyio.sleep(STEP)
+        job = await access.job(job.id)
+    return await result(access, job) if job.is_finished else reply(job.to_json(), 202, _at(job))
+
+
+async def result(access: Access, job: Job) -> Response:
+    """Return what an analysis found, or the error that it ended with."""
+    if job.error is not None:
+        raise error_of(job.error)
+    file = access.service.jobs.result_file(job.id)
+    return Response(await to_thread.run_sync(file.read_bytes), headers=_at(job), media_type=replies.JSON)
+
+
+def _at(job: Job) -> dict[str, str]:
+    return {"Location": f"/v1/jobs/{job.id}"}
+
+
+@router.get("/features", summary="Find features", tags=["concepts"], responses=replies.result_of(Find))
+async def features(
+    name: str,
+    access: Caller,
+    q: Annotated[str, Query(description="a word or a phrase")],
+    limit: Annotated[int, Query(ge=1, le=1_000)] = 10,
+) -> Response:
+    """Return the features that match a phrase: ``concepts/find`` as a link."""
+    return await performed(access.index(name), Find(q, limit))
+
+
+@router.get("/features/{feature}", summary="Describe a feature", tags=["concepts"],
+            responses=replies.result_of(Card))  # fmt: skip
+async def feature(
+    name: str, feature: str, access: Caller, examples: Annotated[int, Query(ge=0, le=100)] = 5
+) -> Response:
+    """Return the card of a feature: ``concepts/card`` as a link."""
+    try:
+        return await performed(access.index(name), Card(feature, examples))
+    except (InvalidInputError, UnknownConceptError) as error:
+        raise NotFoundError(error.asked, error.found, error.do) from None
+
+
+def _add(kind: type[Operation[Any]]) -> None:
+    make: Any = analysing if kind.is_analysis else changing if issubclass(kind, Change) else performing
+    more = ACCEPTED if kind.is_analysis else {}
+    is_kept = kind.is_analysis or issubclass(kind, Change)
+    conflicts = problems(409, 415) if is_kept else problems(415)
+    group, _, last = kind.name.rpartition("/")
+    summary, _, about = (kind.__doc__ or "").partition("\n")
+    router.add_api_route(
+        f"/{kind.name}", make(kind), methods=["POST"], name=kind.name,
+        summary=f"{group} {last.replace('_', ' ')}".strip().capitalize(), description=f"{summary}\n{about}",
+        tags=[group or ("analyses" if kind.is_analysis else "index")],
+        responses={**conflicts, **more, **replies.result_of(kind)},
+        openapi_extra=replies.body_of(kind),
+    )  # fmt: skip
+
+
+for each in OPERATIONS.values():
+    _add(each)

@@ -172,4 +172,4 @@ def test_a_negative_verdict_gives_its_reasons() -> None:
         assert part in refused.reason
     assert "NOT EXPRESSIBLE" in str(refused)
     accepted = judge(Signs(0.9, 0.9, 0.8, 0.5))
-    assert accepted.expressible and accepted.to_json()["signs"]["kept"] == 0.9
+    assert accepted.expressible and accepted.signs is not None and accepted.signs.kept == 0.9

@@ -17,14 +17,14 @@ from saeindex.analysis.cluster.quality import agreement
 from saeindex.analysis.cluster.results import Clustering
 from saeindex.collection.snapshot import Snapshot
 from saeindex.errors import InvalidInputError, NotFoundError
-from tests.samples import SUBJECTS, RecordingEncoder
+from tests.samples import SUBJECTS
 
 TOPICS = {"topic": list(SUBJECTS)}
 
 
 @pytest.fixture(scope="module")
 def snapshot(papers: FeatureIndex) -> Snapshot:
-    return papers.snapshot()
+    return papers.state.snapshot()
 
 
 @pytest.fixture(scope="module")
@@ -78,19 +78,16 @@ def test_an_axis_that_the_records_do_not_express_is_rejected(
     assert "NOT EXPRESSIBLE" in str(found)
 
 
-def test_new_records_are_assigned_to_similar_ones(
-    by_topic: Clustering, session_encoder: RecordingEncoder
-) -> None:
+def test_new_texts_are_assigned_to_similar_records(papers: FeatureIndex) -> None:
     texts = ["The opera house and a violin concerto.", "A spiral galaxy and a distant quasar."]
-    vectors = session_encoder.encode_document(texts)
-    assert by_topic.assign(vectors, texts) == by_topic.assign(vectors) == ["music", "astronomy"]
+    assert papers.cluster(TOPICS, assign=texts).assigned == ("music", "astronomy")
 
 
 def test_records_assigned_again_stay_in_their_cluster(
-    snapshot: Snapshot, by_topic: Clustering, records: list[Record]
+    papers: FeatureIndex, by_topic: Clustering, records: list[Record]
 ) -> None:
     texts = {record.id: record.text for record in records}
-    placed = by_topic.assign(np.asarray(snapshot.vectors), [texts[one] for one in snapshot.ids])
+    placed = papers.cluster(TOPICS, assign=[texts[one] for one in by_topic.ids]).assigned
     same = [name == by_topic.names[code] for name, code in zip(placed, by_topic.codes, strict=True)]
     assert np.mean(same) > 0.9
 
@@ -149,9 +146,10 @@ def test_the_method_of_interpembed_clusters_without_a_verdict(
 
 
 def test_results_are_plain_json_and_tables_of_cells(by_topic: Clustering) -> None:
-    found = json.loads(json.dumps(by_topic.to_json(assignments=True), allow_nan=False))
-    assert {"axis", "method", "verdict", "clusters", "leakage", "assignments"} <= set(found)
-    assert set(found["assignments"]) == set(by_topic.ids)
+    found = json.loads(json.dumps(by_topic.to_json(), allow_nan=False))
+    assert {"axis", "method", "verdict", "clusters", "leakage", "codes"} <= set(found)
+    again = Clustering.from_json(found)
+    assert again.assignments() == by_topic.assignments() and str(again) == str(by_topic)
     for rows in by_topic.tables().values():
         assert all(isinstance(cell, str | int | float) for row in rows for cell in row.values())
 
@@ -170,13 +168,6 @@ def test_invalid_inputs_of_clustering_are_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         cluster(papers.state, snapshot, **options)
-
-
-def test_texts_and_vectors_must_match(snapshot: Snapshot, by_topic: Clustering) -> None:
-    with pytest.raises(InvalidInputError, match="1 texts, 2 vectors"):
-        by_topic.assign(np.asarray(snapshot.vectors[:2]), ["one"])
-    with pytest.raises(InvalidInputError, match="shape"):
-        by_topic.assign(np.ones((1, 7), np.float32))
 
 
 def test_an_axis_object_is_accepted(papers: FeatureIndex, snapshot: Snapshot) -> None:

@@ -96,14 +96,14 @@ def test_where_selects_records(conversation_index: FeatureIndex) -> None:
 def test_the_trigger_of_thanks_is_the_planted_topic(
     conversation_index: FeatureIndex, space: FeatureSpace
 ) -> None:
-    found = conversation_index.find_triggers("thanked=metadata.thanks=true")
-    snapshot = conversation_index.snapshot("prompt")
+    found = conversation_index.triggers("thanked=metadata.thanks=true")
+    snapshot = conversation_index.state.snapshot("prompt")
     music = snapshot.column("metadata.topic")
     is_music = music.codes == music.values.index("music")
     best = found.results[0].pair.a.feature
     has = snapshot.at("typical")[:, [best or 0]].toarray().ravel() > 0
     assert is_music[has].mean() > 0.5
-    shown = conversation_index.find_triggers("thanked=thanking someone; against: telling a fact")
+    shown = conversation_index.triggers("thanked=thanking someone; against: telling a fact")
     assert shown.results[0].pair.q < 0.05
 
 
@@ -113,7 +113,7 @@ def test_an_error_has_a_remedy(conversation_index: FeatureIndex) -> None:
     with pytest.raises(InvalidInputError, match="level"):
         conversation_index.correlate(["a=#1", "b=#2"], level="strong")
     with pytest.raises(InvalidInputError, match="other"):
-        conversation_index.find_triggers(1, other=2)  # type: ignore[call-arg]
+        conversation_index.triggers(1, other=2)  # type: ignore[call-arg]
     with pytest.raises((InvalidInputError, NotFoundError)):
         conversation_index.correlate(other_field="answer")
 

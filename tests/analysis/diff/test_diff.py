@@ -73,7 +73,7 @@ def test_concepts_whose_names_say_what_differs_come_first(
 
 
 def test_half_of_the_records_do_not_differ_from_the_others(papers: FeatureIndex) -> None:
-    ids = list(papers.snapshot().ids)
+    ids = list(papers.state.snapshot().ids)
     found = [len(papers.diff(ids[:120], ids[120:], confirm=False, examples=0))]
     found += [len(papers.diff(ids[::2], ids[1::2], confirm=False, examples=0))]
     assert sum(found) <= 1
@@ -91,7 +91,10 @@ def test_counting_in_the_engine_gives_the_same_findings(any_papers: FeatureIndex
     options: dict[str, Any] = {"families": ("concepts",), "length_bins": 0, "unit": None, "confirm": False}
     counted = any_papers.diff(MUSIC, OTHERS, **options)
     assert counted.counted_by.startswith("facets")
-    ids = {name: [any_papers.snapshot().ids[row] for row in rows] for name, rows in _rows(any_papers).items()}
+    ids = {
+        name: [any_papers.state.snapshot().ids[row] for row in rows]
+        for name, rows in _rows(any_papers).items()
+    }
     scanned = any_papers.diff(ids["a"], ids["b"], **options)
     assert scanned.counted_by == "snapshot"
     assert [(one.key, one.effect, one.p) for one in counted] == [
@@ -100,7 +103,7 @@ def test_counting_in_the_engine_gives_the_same_findings(any_papers: FeatureIndex
 
 
 def _rows(index: FeatureIndex) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.int64]]]:
-    column = index.snapshot().column("metadata.topic")
+    column = index.state.snapshot().column("metadata.topic")
     is_music = np.array(column.values)[column.codes] == "music"
     return {"a": np.flatnonzero(is_music), "b": np.flatnonzero(~is_music)}
 
@@ -228,9 +231,9 @@ def test_invalid_options_are_reported(
 
 
 def test_related_features_are_counted_in_the_engine(any_papers: FeatureIndex) -> None:
-    feature = int(np.argmax(np.asarray(any_papers.snapshot().at("typical").sum(0)).ravel()))
-    found = any_papers.companions(feature, limit=5)
-    present = any_papers.snapshot().at("typical")
+    feature = int(np.argmax(np.asarray(any_papers.state.snapshot().at("typical").sum(0)).ravel()))
+    found = any_papers.concepts.companions(feature, limit=5)
+    present = any_papers.state.snapshot().at("typical")
     having = present[:, feature].toarray().ravel() > 0
     for one in found:
         assert one.support == int(present[having][:, one.feature].sum())
@@ -265,6 +268,6 @@ def test_named_properties_are_reported_found_or_not(papers: FeatureIndex) -> Non
     assert reported["music"].q < 1e-4 and reported["music"].effect > 0.1
     assert reported["law"].q > 0.05
     assert "no difference found" in str(found)
-    like = papers.snapshot().ids[:3]
+    like = papers.state.snapshot().ids[:3]
     shown = papers.diff(MUSIC, named=[NamedConcept("these", like=like)], families=("words",))
     assert sum(shown.groups.values()) == 237 and any("examples" in note for note in shown.notes)

@@ -296,7 +296,7 @@ def test_an_index_reports_drift(papers: FeatureIndex) -> None:
     reported = found.to_json()
     assert {"over", "periods", "tested", "alpha", "results", "words"} <= reported.keys()
     assert sum(one["records"] for one in reported["periods"]) < 240
-    assert set(reported["periods"][0]) == {"name", "from", "to", "records"}
+    assert set(reported["periods"][0]) == {"name", "first", "last", "records"}
     assert str(found).startswith(f"{sum(one.records for one in found.periods)} records by metadata.year")
     assert found.tables()["periods"] == reported["periods"]
     with pytest.raises(InvalidInputError, match="speed"):

@@ -42,10 +42,7 @@ def test_a_real_change_raises_an_alert(space: FeatureSpace, features: list[int])
     assert one.key == features[0] and one.effect == pytest.approx(0.2, abs=0.05)
     as_json = alert.to_json()
     assert as_json["alert"] and as_json["severity"] == "high"
-    assert as_json["changed"][0]["direction"] == "up" and as_json["changed"][0]["freq"].keys() == {
-        "window",
-        "reference",
-    }
+    assert as_json["changed"]["concepts"][0]["freq"].keys() == {"window", "reference"}
     assert str(alert).startswith("Alert (high): 1 changes, 600 records against 2,400.")
     assert alert.tables()["concepts"][0]["severity"] == "high"
 
@@ -116,5 +113,5 @@ def test_an_index_is_monitored(papers: FeatureIndex) -> None:
     kept = papers.baseline(others)
     from_kept = papers.monitor(kept, music)
     assert {one.key for one in from_kept.changed["words"]} & {"violin", "jazz", "opera", "guitar"}
-    ids = list(papers.snapshot().ids)
+    ids = list(papers.state.snapshot().ids)
     assert not len(papers.monitor(ids[:160], ids[160:]))

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from saeindex import FeatureIndex
-from saeindex.analysis.analyses import Analyses
 from saeindex.analysis.stats.design import design_of
 from saeindex.analysis.stats.groups import Groups
 from saeindex.collection.records import record_ids
 from saeindex.errors import InvalidInputError, NotFoundError
-from saeindex.index import planner_of
+from saeindex.operations.analysis import Reading
+from saeindex.operations.search import searcher_of
 
 WHERES = [
     'metadata.topic = "music"',
@@ -29,19 +29,19 @@ WHERES = [
 
 @pytest.mark.parametrize("where", WHERES)
 def test_a_where_text_selects_what_the_engine_selects(papers: FeatureIndex, where: str) -> None:
-    snapshot = papers.snapshot()
-    rows = Analyses(papers.state, lambda: None).selector(snapshot)(where)
-    condition = planner_of(papers.state).condition(where)
+    snapshot = papers.state.snapshot()
+    rows = Reading(papers.state).selector(snapshot)(where)
+    condition = searcher_of(papers.state).planner.condition(where)
     assert {snapshot.ids[row] for row in rows} == record_ids(papers.store, condition)
 
 
 def test_a_field_that_no_record_has_is_an_error(papers: FeatureIndex) -> None:
     with pytest.raises(NotFoundError, match=r"metadata\.topic"):
-        Analyses(papers.state, lambda: None).selector(papers.snapshot())("metadata.topik = 1")
+        Reading(papers.state).selector(papers.state.snapshot())("metadata.topik = 1")
 
 
 def test_units_that_both_groups_share_make_a_paired_design(papers: FeatureIndex) -> None:
-    snapshot = papers.snapshot()
+    snapshot = papers.state.snapshot()
     groups = Groups(("a", "b"), (np.arange(0, 120), np.arange(120, 240)))
     design = design_of(snapshot, groups, "metadata.topic")
     assert design.is_paired and design.unit == "metadata.topic"
@@ -50,7 +50,7 @@ def test_units_that_both_groups_share_make_a_paired_design(papers: FeatureIndex)
 
 
 def test_short_texts_are_compared_within_bins_of_length(papers: FeatureIndex) -> None:
-    snapshot = papers.snapshot()
+    snapshot = papers.state.snapshot()
     groups = Groups(("a", "b"), (np.arange(0, 120), np.arange(120, 240)))
     assert design_of(snapshot, groups).by == ("length (5 bins)",)
     assert design_of(snapshot, groups, length_bins=0).by == ()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from saeindex import FeatureIndex, FeatureSpace
-from saeindex.analysis.profile.profile import nearness, profile, standings, themes_of
+from saeindex.analysis.describe.describe import describe_set, nearness, standings, themes_of
 from saeindex.errors import InvalidInputError
 from tests.analysis.planted_snapshots import made_snapshot
 
@@ -16,13 +16,13 @@ RNG = np.random.default_rng(2)
 
 
 def test_a_topic_is_characterised_by_its_concepts_and_words(papers: FeatureIndex) -> None:
-    found = papers.profile('metadata.topic = "music"', shown=3)
+    found = papers.describe('metadata.topic = "music"', shown=3)
     assert found.size + found.rest == 240 and len(found) == found.size
     words = {one.key for one in found.distinctive["words"]}
     assert words & {"violin", "jazz", "opera", "guitar"}
     for each in found.distinctive.values():
         assert all(one.effect > 0 and one.freq["set"] > one.freq["rest"] for one in each)
-    topics = dict(zip(papers.snapshot().ids, papers.snapshot().metadata, strict=True))
+    topics = dict(zip(papers.state.snapshot().ids, papers.state.snapshot().metadata, strict=True))
     for one in (*found.central, *found.borderline, *found.odd):
         assert "music" in topics[one.example.id]
     assert {"size", "distinctive", "central", "borderline", "odd", "themes"} <= found.to_json().keys()
@@ -31,9 +31,9 @@ def test_a_topic_is_characterised_by_its_concepts_and_words(papers: FeatureIndex
 
 
 def test_central_records_are_those_of_the_highest_cosine(papers: FeatureIndex) -> None:
-    snapshot = papers.snapshot()
+    snapshot = papers.state.snapshot()
     rows = np.arange(0, 240, 3)
-    found = profile(snapshot, rows, shown=4)
+    found = describe_set(snapshot, rows, shown=4)
     x = np.asarray(snapshot.vectors[rows], np.float64)
     centre = x.mean(0) / np.linalg.norm(x.mean(0))
     order = rows[np.argsort(-(x @ centre))[:4]]
@@ -66,12 +66,12 @@ def test_outliers_and_borderline_records_are_found(space: FeatureSpace) -> None:
     standing = standings(snapshot, rows, np.arange(40, 80))
     assert np.argmin(standing.margin) == 0
     assert np.argmax(standing.oddity) == 1
-    found = profile(snapshot, rows, shown=1)
+    found = describe_set(snapshot, rows, shown=1)
     assert found.borderline[0].example.id == "r0" and found.odd[0].example.id == "r1"
 
 
 def test_themes_partition_a_set(papers: FeatureIndex) -> None:
-    snapshot = papers.snapshot()
+    snapshot = papers.state.snapshot()
     column = snapshot.column("metadata.topic")
     chosen = [column.values.index(one) for one in ("music", "cooking", "finance")]
     rows = np.flatnonzero(np.isin(column.codes, chosen))
@@ -83,13 +83,12 @@ def test_themes_partition_a_set(papers: FeatureIndex) -> None:
 
 
 def test_the_set_of_all_records_has_no_distinctive_findings(papers: FeatureIndex) -> None:
-    found = papers.profile(ids=list(papers.snapshot().ids))
+    found = papers.describe(list(papers.state.snapshot().ids))
     assert not found.distinctive and not found.borderline and "nothing is distinctive" in found.notes[0]
 
 
 def test_a_set_needs_exactly_one_definition(papers: FeatureIndex) -> None:
-    for given in ({}, {"where": "metadata.year > 2000", "ids": ["doc-1"]}):
-        with pytest.raises(InvalidInputError, match="a set to profile"):
-            papers.profile(**given)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInputError, match="records: it is missing"):
+        papers.describe()  # type: ignore[call-arg]
     with pytest.raises(InvalidInputError, match="no record"):
-        papers.profile("metadata.year > 3000")
+        papers.describe("metadata.year > 3000")

@@ -1,4 +1,4 @@
-"""``saeindex steering``: profiles that are fitted on liked and disliked records and saved by name."""
+"""``saeindex profiles``: profiles that are fitted on liked and disliked records and saved by name."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def fit(
     from saeindex.index import FeatureIndex
 
     with FeatureIndex.open(index, url=url) as opened:
-        _print(opened, opened.fit_profile(name, like or (), unlike or (), describe), as_json)
+        _print(opened, opened.profiles.fit(name, like or (), unlike or (), describe), as_json)
 
 
 @app.command("list")
@@ -43,7 +43,7 @@ def show_all(index: Index, url: Url = None, as_json: Json = False) -> None:
     from saeindex.index import FeatureIndex
 
     with FeatureIndex.open(index, url=url) as opened:
-        found = [_summary(opened, name) for name in opened.profiles]
+        found = [_summary(opened, name) for name in opened.profiles.names()]
     if as_json:
         print_json({"profiles": found})
     for each in [] if as_json else found:
@@ -60,7 +60,7 @@ def show(index: Index, name: Name, url: Url = None, as_json: Json = False) -> No
     from saeindex.index import FeatureIndex
 
     with FeatureIndex.open(index, url=url) as opened:
-        _print(opened, opened.steering_profile(name), as_json)
+        _print(opened, opened.profiles.get(name), as_json)
 
 
 @app.command()
@@ -81,9 +81,7 @@ def edit(
 
     edits = dict(_edit(change) for change in changes)
     with FeatureIndex.open(index, url=url) as opened:
-        edited = opened.steering_profile(name).edited(edits)
-        opened.save_profile(edited)
-        _print(opened, edited, as_json)
+        _print(opened, opened.profiles.edit(name, edits), as_json)
 
 
 @app.command()
@@ -92,8 +90,8 @@ def delete(index: Index, name: Name, url: Url = None, as_json: Json = False) -> 
     from saeindex.index import FeatureIndex
 
     with FeatureIndex.open(index, url=url) as opened:
-        opened.delete_profile(name)
-        left = list(opened.profiles)
+        opened.profiles.delete(name)
+        left = opened.profiles.names()
     if as_json:
         print_json({"deleted": name, "profiles": left})
     else:
@@ -110,7 +108,7 @@ def _edit(change: str) -> tuple[int, float]:
 
 def _summary(index: FeatureIndex, name: str) -> dict[str, Any]:
     try:
-        profile = index.steering_profile(name)
+        profile = index.profiles.get(name)
     except MismatchError as error:
         return {"name": name, "description": None, "like": 0, "unlike": 0, "edits": 0, "fault": error.found}
     counts = {field: len(getattr(profile, field)) for field in ("like", "unlike", "edits")}

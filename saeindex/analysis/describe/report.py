@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from saeindex.analysis.describe.results import SetDescription
 from saeindex.analysis.diff.report import LIMITS, findings_by_group, first_of_each
-from saeindex.analysis.profile.results import SetProfile
 from saeindex.report.model import Description, Quotes, Section, describe, table
 from saeindex.report.numbers import counted, number, percent
 
@@ -17,8 +17,8 @@ KINDS = {
 }
 
 
-@describe.register(SetProfile)
-def _(profile: SetProfile) -> Description:
+@describe.register(SetDescription)
+def _(profile: SetDescription) -> Description:
     first = first_of_each(profile.distinctive)
     return Description(
         question="What is this set of records like?",
@@ -37,7 +37,7 @@ def _(profile: SetProfile) -> Description:
     )
 
 
-def _sections(profile: SetProfile) -> Iterator[Section]:
+def _sections(profile: SetDescription) -> Iterator[Section]:
     more = findings_by_group(profile.distinctive, profile.tested, ("set", "rest"))
     yield Section("What it has more often", more)
     typical = {"typical records": (", ".join, "central")}

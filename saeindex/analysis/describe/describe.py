@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from saeindex.analysis.describe.results import SetDescription, Standing, Theme
 from saeindex.analysis.diff.findings import example_of, found_between, overlap_of
 from saeindex.analysis.diff.options import DiffOptions
-from saeindex.analysis.profile.results import SetProfile, Standing, Theme
 from saeindex.analysis.stats.choices import Family
 from saeindex.analysis.stats.design import design_of
 from saeindex.analysis.stats.group_names import group_names
@@ -58,8 +58,10 @@ class Standings:
         return oddity
 
 
-def profile(snapshot: Snapshot, rows: Ints, shown: int = 5, options: DiffOptions | None = None) -> SetProfile:
-    """Return the profile of some records among all; see :class:`SetProfile`."""
+def describe_set(
+    snapshot: Snapshot, rows: Ints, shown: int = 5, options: DiffOptions | None = None
+) -> SetDescription:
+    """Return the profile of some records among all; see :class:`SetDescription`."""
     if not len(rows):
         raise InvalidInputError("a profile", "no record is in the set", "Correct its condition.")
     chosen_options = options or DiffOptions(families=("concepts", "words"))
@@ -68,7 +70,7 @@ def profile(snapshot: Snapshot, rows: Ints, shown: int = 5, options: DiffOptions
     standing = standings(snapshot, rows, rest)
     central = _standing(snapshot, rows, standing.centrality, shown, lowest=False)
     borderline = _standing(snapshot, rows, standing.margin, shown, lowest=True)
-    return SetProfile(
+    return SetDescription(
         size=len(rows),
         rest=len(rest),
         alpha=chosen_options.alpha,

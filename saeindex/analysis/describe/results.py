@@ -19,10 +19,6 @@ class Standing:
     example: Example
     score: float
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON types."""
-        return {"score": self.score, **asdict(self.example)}
-
 
 @dataclass(frozen=True, slots=True)
 class Theme:
@@ -35,7 +31,7 @@ class Theme:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SetProfile(AnalysisResult):
+class SetDescription(AnalysisResult):
     """The profile of a set of records against all other records.
 
     ``distinctive`` are the findings that are more frequent in the set, by family, tested at the rate
@@ -65,22 +61,6 @@ class SetProfile(AnalysisResult):
     def records(self) -> dict[str, tuple[Standing, ...]]:
         """The example records: central, borderline and odd."""
         return {"central": self.central, "borderline": self.borderline, "odd": self.odd}
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON types."""
-        return {
-            "size": self.size,
-            "rest": self.rest,
-            "alpha": self.alpha,
-            "tested": dict(self.tested),
-            "distinctive": {name: [one.to_json() for one in each] for name, each in self.distinctive.items()},
-            **{name: [one.to_json() for one in each] for name, each in self.records.items()},
-            "themes": [asdict(one) | {"central": list(one.central)} for one in self.themes],
-            "cohesion": self.cohesion,
-            "notes": list(self.notes),
-            "field": self.field,
-            "revision": self.revision,
-        }
 
     def tables(self) -> dict[str, list[dict[str, Any]]]:
         """Return findings by family, the example records, and the themes."""

@@ -1,0 +1,230 @@
+"""Options of commands, made of the requests that they ask: names, defaults and help stand there, once.
+
+A field is the option of its name. An option that is an object is given by its first field, and the others
+are options with its name before theirs: ``--steer "+theory" --steer-max-drift 0.2``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial, wraps
+from inspect import Parameter, signature
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import typer
+from pydantic import WithJsonSchema
+
+from saeindex.errors import InvalidInputError
+
+F = TypeVar("F", bound=Callable[..., Any])
+PLAIN = (bool, int, float, str)
+
+
+@dataclass(frozen=True, slots=True)
+class _Option:
+    """An option of a command: its ``place`` in the request, and how it reads."""
+
+    place: tuple[str, ...]
+    name: str
+    kind: Any
+    help: str
+    is_json: bool = False
+    is_required: bool = False
+
+    @property
+    def flag(self) -> str:
+        """The option as a person types it."""
+        return f"--{self.name.replace('_', '-')}"
+
+    def parameter(self, is_argument: bool) -> Parameter:
+        """Return the parameter that Typer reads."""
+        shown = self.help[:1].upper() + self.help[1:]
+        if is_argument:
+            kind, default = self.kind, Parameter.empty if self.is_required else ""
+            return Parameter(
+                self.name, Parameter.KEYWORD_ONLY, default=default,
+                annotation=Annotated[kind, typer.Argument(help=shown)],
+            )  # fmt: skip
+        declared = (f"{self.flag}/--no-{self.flag[2:]}",) if self.kind is bool else (self.flag,)
+        kind = self.kind if self.is_required else self.kind | None
+        return Parameter(
+            self.name, Parameter.KEYWORD_ONLY, default=Parameter.empty if self.is_required else None,
+            annotation=Annotated[kind, typer.Option(*declared, help=shown)],
+        )  # fmt: skip
+
+
+def asks(
+    request: type, arguments: Sequence[str] = (), without: Sequence[str] = (), **names: str
+) -> Callable[[F], F]:
+    """Give a command the options of a request; it gets those that were given as its ``options``.
+
+    ``arguments`` are fields that are given by place, ``names`` are other names of fields.
+    """
+
+    def made(command: F) -> F:
+        listed = list(_options(request, without, names))
+        hints = get_type_hints(command, include_extras=True)
+        own = [
+            one.replace(annotation=hints[one.name])
+            for one in signature(command).parameters.values()
+            if one.name != "options"
+        ]
+        added = [one.parameter(one.name in arguments) for one in listed]
+
+        @wraps(command)
+        def called(context: typer.Context, **given: Any) -> Any:
+            values = {one: given.pop(one.name) for one in listed}
+            try:
+                return command(options=_nested(values, context), **given)
+            except InvalidInputError as error:
+                raise _as_typed(error, listed) from None
+
+        first = [one for one in own if one.default is Parameter.empty]
+        placed = sorted(added, key=lambda one: one.name not in arguments)
+        rest = [one for one in own if one.default is not Parameter.empty]
+        context_of = Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context)
+        every = [one.replace(kind=Parameter.KEYWORD_ONLY) for one in (context_of, *first, *placed, *rest)]
+        called.__signature__ = signature(command).replace(parameters=every)  # type: ignore[attr-defined]
+        called.__annotations__ = {one.name: one.annotation for one in every}
+        return called  # type: ignore[return-value]
+
+    return made
+
+
+def _options(request: Any, without: Sequence[str], names: Mapping[str, str]) -> Iterator[_Option]:
+    """Yield the options of a request's fields, each followed by those of its object."""
+    for field, about in request.__pydantic_fields__.items():
+        if field in without or about.exclude:
+            continue
+        name, described = names.get(field, field), _help(about)
+        nested = _nested_in(about)
+        kind, is_json = _kind_of(about, nested)
+        if kind is None:
+            continue
+        yield _Option((field,), name, kind, described, is_json, about.is_required())
+        for inner, part in () if nested is None else list(nested.__pydantic_fields__.items()):
+            if inner != next(iter(nested.__pydantic_fields__)) or nested.__name__ == "Fused":
+                sort, _ = _kind_of(part, None)
+                if sort is not None:
+                    yield _Option((field, inner), f"{name}_{inner}", sort, _help(part))
+
+
+def _help(about: Any) -> str:
+    """Return what an option does, what may be chosen, and its default."""
+    choices = [value for one in _leaves(about.annotation) for value in _literals(one)]
+    default = about.default if isinstance(about.default, PLAIN) else None
+    said = f" [{', '.join(choices)}]" if choices else ""
+    return f"{about.description}{said}" + ("" if default in (None, "", False) else f" [default: {default}]")
+
+
+def _literals(kind: Any) -> tuple[str, ...]:
+    kinds = [*get_args(kind)] if _is_list(kind) else [kind]
+    return tuple(value for one in kinds if get_origin(one) is Literal for value in get_args(one))
+
+
+def _nested_in(about: Any) -> Any:
+    """Return the request class that a field may be an object of."""
+    return next((one for one in _leaves(about.annotation) if hasattr(one, "__pydantic_fields__")
+                 and not hasattr(one, "model_fields")), None)  # fmt: skip
+
+
+def _leaves(kind: Any) -> Iterator[Any]:
+    if get_origin(kind) is Annotated:
+        yield from _leaves(get_args(kind)[0])
+    elif get_origin(kind) in (Union, types.UnionType):
+        for part in get_args(kind):
+            yield from _leaves(part)
+    else:
+        yield kind
+
+
+def _kind_of(about: Any, nested: Any) -> tuple[Any, bool]:
+    """Return how a field is typed, None for one that cannot be, and whether its text is JSON."""
+    if nested is not None:
+        first = next(iter(nested.__pydantic_fields__.values()))
+        return (list[str] if _is_list(first.annotation) else str), False
+    schema = next(iter(_schemas(about)), {})
+    leaves = [one for one in _leaves(about.annotation) if one is not type(None)]
+    if schema.get("type") == "array" or any(_is_list(one) for one in leaves):
+        return list[str], False
+    plain = next((one for one in PLAIN if one in leaves), None)
+    if plain is not None and (plain is str or str not in leaves):
+        return plain, False
+    is_text = any(get_origin(one) is Literal for one in leaves) or str in leaves or bool(schema)
+    return (str if is_text else None), schema.get("type") == "object"
+
+
+def _schemas(about: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield the JSON schemas that are written down for a field."""
+    waiting = [*about.metadata, about.annotation]
+    while waiting:
+        one = waiting.pop()
+        waiting += [*get_args(one)] if get_origin(one) in (Annotated, Union, types.UnionType) else []
+        if isinstance(one, WithJsonSchema):
+            assert one.json_schema is not None  # noqa: S101
+            yield one.json_schema
+
+
+def _is_list(kind: Any) -> bool:
+    kinds = {get_origin(one) for one in _leaves(kind)}
+    return bool(kinds & {list, tuple, Sequence})
+
+
+def _nested(values: Mapping[_Option, Any], context: typer.Context) -> dict[str, Any]:
+    """Return the options that were given as a request takes them."""
+    found: dict[str, Any] = {}
+    for option, value in values.items():
+        if value is None or value == [] or (value == "" and not option.is_required):
+            continue
+        read = _json_of(option, value) if option.is_json else value
+        if len(option.place) == 1:
+            found[option.place[0]] = read
+            continue
+        field, inner = option.place
+        if field not in found:
+            source = context.get_parameter_source(option.name)
+            if source is not None and source.name == "DEFAULT_MAP":
+                continue  # a setting, where there is nothing that it is for
+            wanted = option.flag.removesuffix(f"-{inner.replace('_', '-')}")
+            do = f"Give {wanted}, or leave {option.flag} out."
+            raise InvalidInputError(f"{option.flag} {value}", f"no {wanted}", do)
+        found[field] = _with(found[field], option, inner, read)
+    return found
+
+
+def _with(whole: Any, option: _Option, inner: str, value: Any) -> dict[str, Any]:
+    """Return an option as an object with a further field."""
+    if isinstance(whole, dict):
+        return {**whole, inner: value}
+    if option.place[0] == "using":
+        return {inner: value}
+    first = {"where": "condition", "steer": "steers", "property": "description", "group_by": "field"}
+    return {first[option.place[0]]: whole, inner: value}
+
+
+def _json_of(option: _Option, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        do = 'Give JSON such as {"must": [{"key": "metadata.year", "range": {"gte": 2015}}]}.'
+        raise InvalidInputError(option.flag, f"it is not JSON: {error}", do) from None
+
+
+def _as_typed(error: InvalidInputError, options: Sequence[_Option]) -> InvalidInputError:
+    """Return an error with the names of options as a person types them."""
+    for option in sorted(options, key=lambda one: -len(one.place)):
+        place = re.escape(".".join(option.place))
+        pattern = re.compile(rf"(?<![\w.-]){place}(?:\.\d+)?=('[^']*'|\"[^\"]*\"|[^\s,;]+)")
+        for part in ("asked", "found", "do"):
+            text = pattern.sub(partial(_typed, option.flag), getattr(error, part))
+            setattr(error, part, option.flag if text == ".".join(option.place) else text)
+    return error
+
+
+def _typed(flag: str, found: re.Match[str]) -> str:
+    value = found[1].strip("'\"")
+    return f"{flag} {value}"

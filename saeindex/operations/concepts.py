@@ -1,0 +1,187 @@
+"""Concepts of an index: found by a phrase, described, counted, renamed and hidden."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from saeindex.operations.operation import Change, Operation
+from saeindex.operations.search import searcher_of
+from saeindex.schema import Flag, Whole, request
+
+if TYPE_CHECKING:
+    from saeindex.collection.current import CurrentState
+    from saeindex.collection.state import IndexState
+    from saeindex.concepts.feature_card import FeatureCard
+    from saeindex.concepts.resolver import Concept, FeatureMatch
+    from saeindex.indexing.names import NameEdit, OwnNamesFile
+
+FEATURE = "a feature: 1041 or '#1041'"
+
+
+@request
+class Find(Operation["list[FeatureMatch]"]):
+    """Return the features that match a phrase, best first."""
+
+    name = "concepts/find"
+
+    phrase: str = Field(description="a word or a phrase")
+    limit: Whole = Field(default=10, ge=1, le=1_000, description="the number of features")
+
+    def run(self, state: IndexState) -> list[FeatureMatch]:
+        """Find."""
+        return searcher_of(state).planner.resolver.match(self.phrase, self.limit)
+
+    @staticmethod
+    def returns() -> Any:
+        """Matches."""
+        from saeindex.concepts.resolver import FeatureMatch
+
+        return list[FeatureMatch]
+
+
+@request
+class ResolveConcept(Operation["Concept"]):
+    """Return the concept that ``#id`` or a phrase names; UnknownConceptError lists the nearest labels."""
+
+    name = "concepts/resolve"
+
+    target: str = Field(description="a phrase, '#id' or 'family:NAME'")
+
+    def run(self, state: IndexState) -> Concept:
+        """Resolve."""
+        return searcher_of(state).planner.resolver.resolve(self.target)
+
+    @staticmethod
+    def returns() -> type[Concept]:
+        """A concept."""
+        from saeindex.concepts.resolver import Concept
+
+        return Concept
+
+
+@request
+class Card(Operation["FeatureCard"]):
+    """Return the label, frequency and relations of a feature, with its strongest records."""
+
+    name = "concepts/card"
+
+    feature: int | str = Field(description=FEATURE)
+    examples: Whole = Field(default=5, ge=0, le=100, description="records, and similar features, to show")
+
+    def run(self, state: IndexState) -> FeatureCard:
+        """Describe."""
+        from saeindex.concepts.feature_card import feature_card
+
+        return feature_card(self.feature, state.store, state.space, self.examples)
+
+    @staticmethod
+    def returns() -> type[FeatureCard]:
+        """A card."""
+        from saeindex.concepts.feature_card import FeatureCard
+
+        return FeatureCard
+
+
+@request
+class Rename(Change[None]):
+    """Give a feature a name of your own in this index; an empty one takes it back."""
+
+    name = "concepts/rename"
+
+    feature: int | str = Field(description=FEATURE)
+    label: str = Field(max_length=200, description="the name; an empty one takes yours back")
+
+    def change(self, current: CurrentState) -> None:
+        """Rename."""
+        current.edit_names({current.state.space.number(self.feature): self.label}, {})
+
+
+@request
+class Hide(Change[None]):
+    """Show a feature last, as one without a trusted name; ``hidden=False`` undoes it."""
+
+    name = "concepts/hide"
+
+    feature: int | str = Field(description=FEATURE)
+    hidden: Flag = Field(default=True, description="false shows it again")
+
+    def change(self, current: CurrentState) -> None:
+        """Hide."""
+        current.edit_names({}, {current.state.space.number(self.feature): self.hidden})
+
+
+@request
+class History(Operation["list[NameEdit]"]):
+    """Return what was renamed and hidden, the oldest first."""
+
+    name = "concepts/history"
+
+    def run(self, state: IndexState) -> list[NameEdit]:
+        """List."""
+        return list(state.manifest.edits.history)
+
+    @staticmethod
+    def returns() -> Any:
+        """Edits."""
+        from saeindex.indexing.names import NameEdit
+
+        return list[NameEdit]
+
+
+@request
+class Names(Operation["OwnNamesFile"]):
+    """Return your own names and the hidden features, as :class:`TakeNames` takes them over."""
+
+    name = "concepts/names"
+
+    def run(self, state: IndexState) -> OwnNamesFile:
+        """Collect."""
+        from saeindex.indexing.names import OwnNamesFile
+
+        return OwnNamesFile.of(state.manifest.edits, state.space)
+
+    @staticmethod
+    def returns() -> type[OwnNamesFile]:
+        """Names."""
+        from saeindex.indexing.names import OwnNamesFile
+
+        return OwnNamesFile
+
+
+@request
+class TakeNames(Change[int]):
+    """Take over names and hidden features of another index; return the number of features.
+
+    MismatchError if they are of an index with another feature space.
+    """
+
+    name = "concepts/take_names"
+
+    names: Mapping[str, Any] = Field(description="what `concepts/names` of the other index returned")
+
+    def change(self, current: CurrentState) -> int:
+        """Take over."""
+        from saeindex.indexing.names import OwnNamesFile
+
+        kept = OwnNamesFile.read(self.names, current.state.space, "own names")
+        current.edit_names(kept.names, dict.fromkeys(kept.hidden, True))
+        return len(kept.names.keys() | set(kept.hidden))
+
+    @staticmethod
+    def returns() -> type[int]:
+        """A number."""
+        return int
+
+
+@request
+class Learn(Change[None]):
+    """Learn anew what features mean in the records; an ``upsert`` does it when they have changed."""
+
+    name = "concepts/learn"
+
+    def change(self, current: CurrentState) -> None:
+        """Learn."""
+        current.learn_names()

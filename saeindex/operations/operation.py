@@ -1,0 +1,215 @@
+"""An operation, and the methods that Python's surfaces make of it.
+
+An operation is a request class with a function: :meth:`Operation.run` over the state of an index. A surface
+is whatever performs operations: an index in this process, one of a server, and the async twins of both.
+``search = Method(Search)`` is the whole definition of a method on all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import fields
+from inspect import Parameter, signature
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Generic,
+    Literal,
+    ParamSpec,
+    TypeVar,
+    get_args,
+    get_origin,
+    overload,
+)
+
+from saeindex.schema import adapter
+from saeindex.search.query import Query
+
+if TYPE_CHECKING:
+    from saeindex.collection.current import CurrentState
+    from saeindex.collection.state import IndexState
+
+P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Operation(Generic[R_co]):
+    """What can be asked of the records of an index: a request that finds its result in a state.
+
+    ``name`` is its name on every surface: ``search``, ``concepts/find``. ``is_analysis`` is whether it may
+    take longer than a request should.
+    """
+
+    name: ClassVar[str]
+    is_analysis: ClassVar[bool] = False
+    scope: ClassVar[Literal["read", "analyse", "write"]] = "read"
+
+    def run(self, state: IndexState) -> R_co:
+        """Return the result."""
+        raise NotImplementedError
+
+    @staticmethod
+    def returns() -> Any:
+        """Return the type of the result, which is imported with the first one."""
+        return type(None)
+
+    @classmethod
+    def result_json(cls, result: Any) -> dict[str, Any]:
+        """Return a result as a JSON object; what is none is its ``result``."""
+        found = written(result)
+        return found if isinstance(found, dict) else {"result": found}
+
+    @classmethod
+    def result_of(cls, given: Mapping[str, Any]) -> Any:
+        """Return the result that :meth:`result_json` described."""
+        kind = cls.returns()
+        is_object = hasattr(kind, "from_json") or hasattr(kind, "model_validate") or kind is dict
+        return read(kind, given if is_object else given["result"])
+
+
+def written(value: Any) -> Any:
+    """Return a result, a list of them, or what is JSON already, as JSON."""
+    if hasattr(value, "to_json"):
+        return value.to_json()
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
+    return [written(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def read(kind: Any, given: Any) -> Any:
+    """Return the value of a type that :func:`written` described."""
+    if hasattr(kind, "from_json"):
+        return kind.from_json(given)
+    if get_origin(kind) is list:
+        return [read(get_args(kind)[0], one) for one in given]
+    if get_origin(kind) is tuple:
+        return tuple(read(each, one) for each, one in zip(get_args(kind), given, strict=True))
+    return adapter(kind).validate_python(given)
+
+
+def _in_json(kind: Any) -> Any:
+    """Return the type that documents the JSON of a type."""
+    if get_origin(kind) in (list, tuple):
+        return get_origin(kind)[tuple(_in_json(one) for one in get_args(kind))]
+    return getattr(kind, "json_kind", kind)
+
+
+def json_schema(kind: Any, reference: str) -> dict[str, Any]:
+    """Return the JSON schema of a request, or of a result."""
+    is_request = hasattr(kind, "returns")
+    mode: Literal["validation", "serialization"] = "validation" if is_request else "serialization"
+    found = adapter(_in_json(kind)).json_schema(by_alias=True, ref_template=reference, mode=mode)
+    if is_request or hasattr(kind, "from_json") or hasattr(kind, "model_validate"):
+        return kind.of_schema(found) if hasattr(kind, "of_schema") else found
+    return {"$defs": found.pop("$defs", {}), "type": "object", "properties": {"result": found},
+            "required": ["result"]}  # fmt: skip
+
+
+class Change(Operation[R_co]):
+    """An operation that changes an index; it needs the scope ``write``."""
+
+    scope = "write"
+
+    def change(self, current: CurrentState) -> R_co:
+        """Change the index, and return what was done."""
+        raise NotImplementedError
+
+
+class Performs:
+    """A surface: performs operations, here and now."""
+
+    def perform(self, operation: Operation[R]) -> R:
+        """Return the result of an operation."""
+        raise NotImplementedError
+
+
+class AsyncPerforms:
+    """A surface whose results are awaited."""
+
+    async def perform(self, operation: Operation[R]) -> R:
+        """Return the result of an operation."""
+        raise NotImplementedError
+
+
+class Method(Generic[P, R]):
+    """A method of all surfaces: it makes a request of its arguments and performs it."""
+
+    def __init__(self, request: Callable[P, Operation[R]]) -> None:
+        """``request`` is the class of an operation."""
+        self.request = request
+        self.__doc__ = request.__doc__
+
+    @overload
+    def __get__(self, surface: None, owner: type) -> Callable[P, R]: ...
+    @overload
+    def __get__(self, surface: Performs, owner: type) -> Callable[P, R]: ...
+    @overload
+    def __get__(self, surface: AsyncPerforms, owner: type) -> Callable[P, Awaitable[R]]: ...
+    def __get__(self, surface: Performs | AsyncPerforms | None, owner: type) -> Any:
+        def call(*given: P.args, **options: P.kwargs) -> Any:
+            assert surface is not None, "a method of an index, not of its class"  # noqa: S101
+            return surface.perform(self._made(*given, **options))
+
+        if issubclass(owner, AsyncPerforms):
+            call = _awaiting(call)
+        own = signature(self.request)
+        first = [] if surface is not None else [Parameter("self", Parameter.POSITIONAL_ONLY)]
+        call.__signature__ = own.replace(parameters=[*first, *own.parameters.values()])  # type: ignore[attr-defined]
+        call.__name__, call.__qualname__ = self._name, f"{owner.__name__}.{self._name}"
+        call.__doc__ = self.__doc__
+        return call
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        """Take the name that a class gives it."""
+        self._name = name
+
+    def _made(self, *given: Any, **options: Any) -> Operation[R]:
+        make: Any = self.request
+        made: Operation[R] = make(*given, **options)
+        return made
+
+
+def _awaiting(call: Callable[..., Any]) -> Callable[..., Any]:
+    async def awaited(*given: Any, **options: Any) -> Any:
+        return await call(*given, **options)
+
+    return awaited
+
+
+class QueryMethod(Method[P, R]):
+    """A method that also takes a :class:`Query`, in place of the text, with further options."""
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __get__(self, surface: None, owner: type) -> Asked[P, R]: ...
+        @overload
+        def __get__(self, surface: Performs, owner: type) -> Asked[P, R]: ...
+        @overload
+        def __get__(self, surface: AsyncPerforms, owner: type) -> Asked[P, Awaitable[R]]: ...
+        def __get__(self, surface: Any, owner: type) -> Any: ...
+
+    def _made(self, *given: Any, **options: Any) -> Operation[R]:
+        make: Any = self.request
+        if not given or not isinstance(given[0], Query):
+            plain: Operation[R] = make(*given, **options)
+            return plain
+        query, *others = given
+        named = dict(zip(list(signature(make).parameters)[1:], others, strict=False))
+        asked = {one.name: getattr(query, one.name) for one in fields(query)}
+        made: Operation[R] = make(**{**asked, **named, **options})
+        return made
+
+
+class Asked(Generic[P, R]):
+    """What :class:`QueryMethod` looks like to a type checker."""
+
+    @overload
+    def __call__(self, query: Query, /, *others: Any, **options: Any) -> R: ...
+    @overload
+    def __call__(self, *given: P.args, **options: P.kwargs) -> R: ...
+    def __call__(self, *given: Any, **options: Any) -> R:
+        """Call the method."""
+        raise NotImplementedError

@@ -1,0 +1,196 @@
+"""Queries: search, many searches, plans, comparisons, and the concepts of results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+
+from pydantic import BeforeValidator, Field
+
+from saeindex.config import FACETS
+from saeindex.errors import InvalidInputError, kind_of
+from saeindex.operations.operation import Operation
+from saeindex.schema import Flag, Whole, from_json, request
+from saeindex.search.query import Query, QueryOptions
+
+if TYPE_CHECKING:
+    from saeindex.collection.state import IndexState
+    from saeindex.search.compare import Comparison
+    from saeindex.search.facets import ConceptFacet, Exclusion
+    from saeindex.search.hits import Hits
+    from saeindex.search.plan import Plan
+    from saeindex.search.searcher import Searcher
+
+    Queries: TypeAlias = Sequence[str | Query]
+else:
+
+    def _queries(given: Any) -> Any:
+        if isinstance(given, str | Query | Mapping) or not isinstance(given, Iterable):
+            found = "one query" if isinstance(given, str | Query | Mapping) else kind_of(given)
+            raise InvalidInputError("search_many", found, "Give a list of texts or queries, or use search.")
+        listed = list(given)
+        return tuple(_query(one, place, len(listed)) for place, one in enumerate(listed, 1))
+
+    def _query(given: Any, place: int, count: int) -> Any:
+        try:
+            return from_json(Query, given) if isinstance(given, Mapping) else given
+        except InvalidInputError as error:
+            error.asked = f"query {place} of {count}: {error.asked}"
+            raise
+
+    Queries = Annotated[tuple[str | Query, ...], BeforeValidator(_queries)]
+
+
+@request
+class Search(Query, Operation["Hits"]):
+    """Return the best hits for a text or a :class:`Query`.
+
+    ``index.search("galaxy rotation", where='NOT "simulation"', steer="+theory:0.5", explain=True)``
+    """
+
+    name = "search"
+
+    def run(self, state: IndexState) -> Hits:
+        """Search."""
+        return searcher_of(state).search(self)
+
+    @staticmethod
+    def returns() -> type[Hits]:
+        """Hits."""
+        from saeindex.search.hits import Hits
+
+        return Hits
+
+
+@request
+class SearchMany(QueryOptions, Operation["list[Hits]"]):
+    """Return the hits of each query, the same as ``search`` returns; texts are encoded in batches.
+
+    Options apply to all queries. If one is wrong, none is run, and the error gives its number from 1.
+    """
+
+    name = "search_many"
+
+    queries: Queries = Field(description="texts or queries")
+
+    def run(self, state: IndexState) -> list[Hits]:
+        """Search for each."""
+        common = {one.name: getattr(self, one.name) for one in fields(QueryOptions)}
+        given = {name: value for name, value in common.items() if value != getattr(Query, name)}
+        asked = [
+            replace(one, **given) if isinstance(one, Query) else Query(one, **given) for one in self.queries
+        ]
+        return searcher_of(state).search_many(asked)
+
+    @staticmethod
+    def returns() -> Any:
+        """Hits of each query."""
+        from saeindex.search.hits import Hits
+
+        return list[Hits]
+
+
+@request
+class PlanQuery(Query, Operation["Plan"]):
+    """Return the plan that ``search`` would run; with ``analyze``, run it and measure each stage."""
+
+    name = "plan"
+
+    analyze: Flag = Field(
+        default=False, kw_only=True, description="run it, count what matches, and measure each stage"
+    )
+
+    def run(self, state: IndexState) -> Plan:
+        """Plan."""
+        searcher = searcher_of(state)
+        return searcher.analyzed(self) if self.analyze else searcher.prepare(self).plan
+
+    @staticmethod
+    def returns() -> type[Plan]:
+        """A plan."""
+        from saeindex.search.plan import Plan
+
+        return Plan
+
+
+@request
+class Compare(Query, Operation["Comparison"]):
+    """Return why record ``a`` ranks above or below record ``b`` for a query. They need not be hits.
+
+    The differences of their parts sum to the difference of their scores. Filters and thresholds are
+    ignored, except where a fused score depends on the ranks among the hits.
+    """
+
+    name = "compare"
+
+    text: str = Field(description="the text to search for")
+    a: str = Field(description="the id of a record")
+    b: str = Field(description="the id of another record")
+
+    def run(self, state: IndexState) -> Comparison:
+        """Compare."""
+        return searcher_of(state).compare(self, self.a, self.b)
+
+    @staticmethod
+    def returns() -> type[Comparison]:
+        """A comparison."""
+        from saeindex.search.compare import Comparison
+
+        return Comparison
+
+
+@request
+class OfResults(Query):
+    """A query whose results are described."""
+
+    limit: Whole = Field(default=FACETS, ge=1, le=1_000, kw_only=True, description="the number of concepts")
+
+
+@request
+class Facets(OfResults, Operation["list[ConceptFacet]"]):
+    """Return the concepts that are more frequent in a query's results than in the index, best first.
+
+    For a query that ranks, the best 50 results count; for a query that only filters, all its matches.
+    """
+
+    name = "concepts/facets"
+
+    def run(self, state: IndexState) -> list[ConceptFacet]:
+        """Count concepts."""
+        return searcher_of(state).facets(self, self.limit)
+
+    @staticmethod
+    def returns() -> Any:
+        """Facets."""
+        from saeindex.search.facets import ConceptFacet
+
+        return list[ConceptFacet]
+
+
+@request
+class Exclusions(OfResults, Operation["list[Exclusion]"]):
+    """Return the concepts that 15 to 60 % of a query's results have and that its text does not mention.
+
+    Each has a ``where`` clause that excludes it, and the number of results that the clause removes.
+    """
+
+    name = "concepts/exclusions"
+
+    def run(self, state: IndexState) -> list[Exclusion]:
+        """Suggest exclusions."""
+        return searcher_of(state).exclusions(self, self.limit)
+
+    @staticmethod
+    def returns() -> Any:
+        """Exclusions."""
+        from saeindex.search.facets import Exclusion
+
+        return list[Exclusion]
+
+
+def searcher_of(state: IndexState) -> Searcher:
+    """Return the searcher of a state; what a search needs is imported with the first one."""
+    from saeindex.search.searcher import Searcher
+
+    return state.derived(Searcher)

@@ -1,0 +1,90 @@
+"""What every surface has: the methods of an index, of its concepts and of its profiles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+from saeindex.operations.methods import ConceptMethods, IndexMethods, ProfileMethods
+from saeindex.operations.operation import AsyncPerforms, Operation, Performs
+
+R = TypeVar("R")
+
+
+class _Part(Performs):
+    """Some methods of an index, which performs them."""
+
+    def __init__(self, index: Performs) -> None:
+        self._index = index
+
+    def perform(self, operation: Operation[R]) -> R:
+        """Return the result of an operation."""
+        return self._index.perform(operation)
+
+
+class _AsyncPart(AsyncPerforms):
+    """Some methods of an index, which performs them."""
+
+    def __init__(self, index: AsyncPerforms) -> None:
+        self._index = index
+
+    async def perform(self, operation: Operation[R]) -> R:
+        """Return the result of an operation."""
+        return await self._index.perform(operation)
+
+
+class Concepts(ConceptMethods, _Part):
+    """The concepts of an index: find, describe, rename and hide them."""
+
+    def export(self, path: str | Path) -> None:
+        """Write your own names and the hidden features to a JSON file, for :meth:`import_names`."""
+        self.names().save(Path(path))
+
+    def import_names(self, path: str | Path) -> int:
+        """Take over the names and hidden features in a file; return the number of features.
+
+        MismatchError if the file is of an index with another feature space.
+        """
+        from saeindex.indexing.names import names_in
+
+        return self.take_names(names_in(Path(path)))
+
+
+class Profiles(ProfileMethods, _Part):
+    """The steering profiles that are saved with an index."""
+
+
+class Surface(IndexMethods, Performs):
+    """An index as programs use it, wherever it is."""
+
+    @property
+    def concepts(self) -> Concepts:
+        """The concepts: find, describe, rename and hide them."""
+        return Concepts(self)
+
+    @property
+    def profiles(self) -> Profiles:
+        """The saved steering profiles."""
+        return Profiles(self)
+
+
+class AsyncConcepts(ConceptMethods, _AsyncPart):
+    """The concepts of an index, awaited."""
+
+
+class AsyncProfiles(ProfileMethods, _AsyncPart):
+    """The steering profiles that are saved with an index, awaited."""
+
+
+class AsyncSurface(IndexMethods, AsyncPerforms):
+    """An index as programs with an event loop use it, wherever it is."""
+
+    @property
+    def concepts(self) -> AsyncConcepts:
+        """The concepts: find, describe, rename and hide them."""
+        return AsyncConcepts(self)
+
+    @property
+    def profiles(self) -> AsyncProfiles:
+        """The saved steering profiles."""
+        return AsyncProfiles(self)

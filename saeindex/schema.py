@@ -1,0 +1,267 @@
+"""Data classes that are checked where they are made, and that know their JSON.
+
+:func:`request` makes a class of options: names, types, defaults, bounds and descriptions stand once, in its
+fields, and Python, JSON, OpenAPI and the command line are read from them. :class:`Result` is the base of what
+operations return: it travels as JSON and comes back as the same type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import fields
+from difflib import get_close_matches
+from functools import wraps
+from inspect import signature
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias, TypeVar, dataclass_transform
+
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    Strict,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+)
+from pydantic.dataclasses import dataclass as checked_dataclass
+from pydantic_core import core_schema
+
+from saeindex.errors import InvalidInputError, MismatchError, SaeIndexError, kind_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+    from pydantic_core import ErrorDetails
+
+C = TypeVar("C")
+_ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
+_CONFIG = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+
+def _plain(value: Any) -> Any:
+    """Return a number of numpy as Python's."""
+    return value.item() if hasattr(value, "item") and not getattr(value, "shape", ()) else value
+
+
+def listed(value: Any) -> Any:
+    """Return a list, a set, a Series or another collection as a tuple; one text is no list."""
+    is_many = isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
+    return tuple(_plain(one) for one in value) if is_many else value
+
+
+# The types of options: True is no number, a text is no list, and a list may be any collection.
+Whole: TypeAlias = Annotated[int, Strict(), BeforeValidator(_plain)]
+Number: TypeAlias = Annotated[float, Strict(), BeforeValidator(_plain), Field(allow_inf_nan=False)]
+Flag: TypeAlias = Annotated[bool, Strict()]
+Texts: TypeAlias = Annotated[Sequence[str], BeforeValidator(listed)]
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(Field,))
+def request(kind: type[C]) -> type[C]:
+    """Make a frozen data class whose values are checked; InvalidInputError says what is wrong with one."""
+    made: Any = checked_dataclass(frozen=True, config=_CONFIG)(kind)
+    checked, places = made.__init__, [one.name for one in fields(made) if not one.kw_only]
+
+    @wraps(checked)
+    def init(self: Any, *given: Any, **named: Any) -> None:
+        if len(given) > len(places):
+            found = f"{len(given)} values without a name, the last is {given[-1]!r:.80}"
+            raise InvalidInputError(type(self).__name__.lower(), found, "Give the other options by name.")
+        if twice := named.keys() & set(places[: len(given)]):
+            raise InvalidInputError(type(self).__name__.lower(), f"{min(twice)} twice", "Give it once.")
+        try:
+            checked(self, **dict(zip(places, given, strict=False)), **named)
+        except ValidationError as error:
+            raise invalid(error, type(self)) from None
+
+    made.__init__ = init
+    return made  # type: ignore[no-any-return]
+
+
+class OrFirst:
+    """An annotation: an object of a request class may also be given, and is written, as its first field.
+
+    So ``steer="+theory:0.5"`` is ``steer=Steering("+theory:0.5")``, in JSON too.
+    """
+
+    def __init__(self, *plain: Mapping[str, Any]) -> None:
+        """``plain`` are the JSON schemas of the first field."""
+        self._plain = plain
+
+    def __get_pydantic_core_schema__(self, kind: Any, handler: GetCoreSchemaHandler) -> Any:
+        """Return the schema of the class, before which a first field is wrapped."""
+        first, *others = kind.__dataclass_fields__
+
+        def read(given: Any) -> Any:
+            is_whole = isinstance(given, Mapping) and given.keys() <= {first, *others}
+            return given if isinstance(given, kind) or is_whole else kind(given)
+
+        def written(value: Any, write: Callable[[Any], Any]) -> Any:
+            found = write(value)
+            is_bare = all(getattr(value, name) == getattr(kind, name, None) for name in others)
+            return found[first] if is_bare else found
+
+        wrapped = core_schema.wrap_serializer_function_ser_schema(written)
+        return core_schema.no_info_before_validator_function(read, handler(kind), serialization=wrapped)
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Return that it is either."""
+        return {"anyOf": [*map(dict, self._plain), handler(schema["schema"])]}
+
+
+def invalid(error: ValidationError, kind: type) -> SaeIndexError:
+    """Return the first fault of a value as an error that says what was asked, what was found, what to do."""
+    fault = error.errors(include_url=False)[0]
+    if fault["input"] != fault["input"]:  # nan is no number of any range
+        fault["type"] = "finite_number"
+    if isinstance(ours := fault.get("ctx", {}).get("error"), SaeIndexError):
+        return ours
+    names = [str(one) for one in fault["loc"] if isinstance(one, int) or _is_name(one)]
+    if fault["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        return unknown_option(names[-1] if names else "", option_names(kind), str(names[0]))
+    name, value = ".".join(names) or kind.__name__.lower(), fault["input"]
+    found, do = _FAULTS.get(fault["type"], _other)(fault)
+    asked = name if fault["type"].startswith("missing") else f"{name}={value!r:.80}"
+    return InvalidInputError(asked, found, do)
+
+
+def _is_name(part: str) -> bool:
+    """Whether a part of a place is the name of an option, not the tag of a branch of a union."""
+    return part.isidentifier() and part not in ("str", "int", "float", "bool", "tuple", "list", "dict")
+
+
+def unknown_option(name: str, known: Sequence[str], asked: str) -> InvalidInputError:
+    """Return the error of an option that there is not, with the nearest that there is."""
+    near = get_close_matches(name, known, 1)
+    hint = f"Did you mean {near[0]}? " if near else ""
+    return InvalidInputError(asked, f"no option {name!r}", f"{hint}Use {', '.join(sorted(known))}.")
+
+
+def option_names(kind: type) -> list[str]:
+    """Return the names of the options of a request."""
+    return [one.name for one in fields(kind)]
+
+
+def _kind(do: str) -> Callable[[ErrorDetails], tuple[str, str]]:
+    return lambda fault: (kind_of(fault["input"]), f"Give {do}.")
+
+
+def _range(fault: ErrorDetails) -> tuple[str, str]:
+    (what, limit), *_ = fault["ctx"].items()
+    words = {
+        "ge": f"{limit} or more",
+        "gt": f"more than {limit}",
+        "le": f"at most {limit}",
+        "lt": f"less than {limit}",
+    }
+    return "out of range", f"Use {words[what]}."
+
+
+def _choice(fault: ErrorDetails) -> tuple[str, str]:
+    return "no such choice", f"Use {fault['ctx']['expected']}."
+
+
+def _other(fault: ErrorDetails) -> tuple[str, str]:
+    return fault["msg"].removeprefix("Value error, "), "Correct it."
+
+
+_FAULTS: Mapping[str, Callable[[ErrorDetails], tuple[str, str]]] = {
+    "literal_error": _choice,
+    "missing": lambda _: ("it is missing", "Give it."),
+    "missing_argument": lambda _: ("it is missing", "Give it."),
+    "finite_number": lambda _: ("not a finite number", "Use one."),
+    **dict.fromkeys(("greater_than", "greater_than_equal", "less_than", "less_than_equal"), _range),
+    **dict.fromkeys(("int_type", "int_from_float", "int_parsing"), _kind("a whole number")),
+    **dict.fromkeys(("float_type", "float_parsing"), _kind("a number")),
+    "bool_type": _kind("True or False"),
+    "string_type": _kind("a text"),
+    **dict.fromkeys(("tuple_type", "list_type", "is_instance_of", "sequence_str"), _kind("a list")),
+    **dict.fromkeys(("dict_type", "mapping_type"), _kind("an object with names")),
+}
+
+
+if TYPE_CHECKING:
+    Doubles: TypeAlias = NDArray[np.float64]
+    Integers: TypeAlias = NDArray[np.int64]
+else:
+
+    def _array(kind: str) -> Any:
+        def read(given: Any) -> Any:
+            import numpy
+
+            return numpy.asarray(given, kind)
+
+        schema = WithJsonSchema({"type": "array", "items": {"type": "number"}})
+        return Annotated[Any, PlainValidator(read), PlainSerializer(lambda array: array.tolist()), schema]
+
+    Doubles, Integers = _array("float64"), _array("int64")
+
+
+class Result:
+    """What an operation returns: a data class that is written as JSON, and read again as what it was."""
+
+    __slots__ = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain JSON types."""
+        found: dict[str, Any] = adapter(type(self)).dump_python(self, mode="json", by_alias=True)
+        return found
+
+    @classmethod
+    def from_json(cls, given: Mapping[str, Any]) -> Self:
+        """Return the result that :meth:`to_json` wrote; MismatchError for one of another version."""
+        try:
+            found: Self = adapter(cls).validate_python(given)
+        except ValidationError as error:
+            raise MismatchError(
+                f"a {cls.__name__}", str(invalid(error, cls)), "Use the version that wrote it."
+            ) from None
+        return found
+
+
+def narrowed(kind: type[C], options: C) -> C:
+    """Return the options of ``kind`` alone, of options that have further ones."""
+    return kind(**{name: getattr(options, name) for name in option_names(kind)})
+
+
+def adapter(kind: Any) -> TypeAdapter[Any]:
+    """Return what reads and writes the JSON of a type; it is made once."""
+    if kind not in _ADAPTERS:
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]
+
+
+def to_json(value: Any, kind: Any = None) -> Any:
+    """Return a request or a part of a result as plain JSON types, without what has its default."""
+    return adapter(kind or type(value)).dump_python(value, mode="json", exclude_defaults=True, by_alias=True)
+
+
+def from_json(kind: type[C], given: Any) -> C:
+    """Return the request that a JSON object is; InvalidInputError for one that is none."""
+    declared: Any = kind.__pydantic_fields__  # type: ignore[attr-defined]
+    known = [name for name, one in declared.items() if not one.exclude]
+    if isinstance(given, Mapping) and (unknown := given.keys() - set(known)):
+        raise unknown_option(min(unknown), known, kind.__name__.lower())
+    try:
+        found: C = adapter(kind).validate_python(given)
+    except ValidationError as error:
+        raise invalid(error, kind) from None
+    return found
+
+
+def check_options(
+    target: Callable[..., object], given: Mapping[str, object], asked: str, own: Collection[str] = ()
+) -> None:
+    """Raise InvalidInputError for an option that ``target`` does not take, or that is in ``own``."""
+    known = sorted(signature(target).parameters.keys() - set(own))
+    if unknown := sorted(given.keys() - set(known)):
+        raise unknown_option(unknown[0], known, asked)
+
+
+def check_kind(asked: str, value: object, kinds: type | tuple[type, ...], do: str) -> None:
+    """Raise InvalidInputError unless a value is of one of the ``kinds``."""
+    if not isinstance(value, kinds):
+        raise InvalidInputError(asked, kind_of(value), do)

@@ -1,0 +1,251 @@
+"""A query that is ready to run: what it resolved to, its vectors and choices, and the plan that says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from saeindex.config import DENSE, SAE
+from saeindex.language.to_text import to_text
+from saeindex.search.plan import Plan, PlannedSteer, Step, headline
+from saeindex.search.retrieval import postfilter_depth
+
+if TYPE_CHECKING:
+    from qdrant_client.models import Filter
+
+    from saeindex.concepts.feedback import Feedback
+    from saeindex.concepts.resolver import Concept, FeatureMatch
+    from saeindex.language.ast import Expression
+    from saeindex.protocols import SparseVector
+    from saeindex.search.cardinality import Estimate
+    from saeindex.search.optimizer import Choices
+    from saeindex.search.property import PropertyRanking
+    from saeindex.search.query import Query
+    from saeindex.steering.steering import ResolvedSteer
+    from saeindex.types import FloatArray
+
+FUSIONS = {
+    "rrf": "reciprocal ranks: needs no scale of the scores",
+    "dbsf": "scores scaled by each list's mean and deviation",
+    "weighted": "0.6 dense + 0.4 sae, scores scaled to 0 to 1",
+}
+SHOWN_PARTS, SHOWN_NAMES = 6, 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A query that is ready to run.
+
+    ``vector`` is the steered query (d,), ``code`` its sparse form if this is not simply its code, and
+    ``rescorer`` the second pass of a property search. ``estimate`` is the estimated number of matches among
+    ``total`` points, ``matching`` the exact number, or None if it was not counted. ``revision`` is the
+    index's that it was made for.
+    """
+
+    query: Query
+    vector: FloatArray
+    where: Expression | None
+    concepts: tuple[Concept, ...]
+    steers: tuple[ResolvedSteer, ...]
+    query_filter: Filter | None
+    drift: float
+    total: int
+    estimate: Estimate
+    choices: Choices
+    warnings: tuple[str, ...] = ()
+    matching: int | None = None
+    revision: str = ""
+    code: SparseVector | None = None
+    rescorer: PropertyRanking | None = None
+
+    @property
+    def feedback(self) -> Feedback | None:
+        """The concepts and words that a property search inferred; None for other searches."""
+        return None if self.rescorer is None else self.rescorer.shown
+
+    @property
+    def asked(self) -> str:
+        """The ranking part of the query in words: for 'galaxies', by 'sounds defensive'; "" if none."""
+        text = [f"for {self.query.text!r}"] if self.query.text.strip() else []
+        if self.rescorer is not None:
+            text.append(f"by {self.rescorer.feedback.description or 'examples'!r}")
+        return " ".join(text)
+
+    @property
+    def exact(self) -> bool:
+        """Whether all points are scanned, rather than searched by a graph."""
+        return self.choices.exact.value
+
+    @property
+    def requests(self) -> tuple[str, ...]:
+        """The requests to the engine, in order."""
+        return _requests_of(self)
+
+    @property
+    def plan(self) -> Plan:
+        """The plan: what will be run, as data."""
+        steers = tuple(PlannedSteer.of(one.direction, one.strength) for one in self.steers)
+        return Plan(
+            query=self.query, asked=self.asked, exact=self.exact, where=self.where, concepts=self.concepts,
+            steer=steers, feedback=self.feedback, drift=float(self.drift), query_filter=self.query_filter,
+            matching=self.matching, estimate=self.estimate, total=self.total,
+            choices=self.choices, requests=self.requests, steps=_steps_of(self), warnings=self.warnings,
+            revision=self.revision,
+        )  # fmt: skip
+
+
+def _steps_of(plan: Prepared) -> Step:
+    """Return a plan's steps, in the order of execution."""
+    parts = [*_selection(plan), *_steering(plan), *_ranking(plan), *_reordering(plan), _page(plan)]
+    return Step("search", headline(plan.query, plan.asked), expected=_page_size(plan), parts=tuple(parts))
+
+
+def _selection(plan: Prepared) -> Iterator[Step]:
+    if plan.query_filter is None:
+        return
+    matching, total = plan.estimate.points, plan.total
+    shown, why = str(plan.estimate), plan.estimate.why
+    if plan.matching is not None:
+        matching, shown, why = plan.matching, f"{plan.matching:,}", f"counted; expected {plan.estimate}"
+    where = "" if plan.where is None else f"\n  {to_text(plan.where)}"
+    if plan.query.query_filter is not None:
+        where += "\n  and a native filter"
+    what = f"Filter: {shown} of {total:,} points match, {matching / max(1, total):.1%}"
+    concepts = tuple(_concept(concept) for concept in plan.concepts)
+    yield Step("filter", f"{what} [{why}]{where}", expected=matching, parts=concepts)
+
+
+def _concept(concept: Concept) -> Step:
+    named = ", ".join(f"{m.shown} {m.score:.2f}" for m in concept.features)
+    how, unnamed = str(concept.resolved), ""
+    if concept.precision is not None and concept.recall is not None:
+        how += f", expected precision {concept.precision:.2f}, recall {concept.recall:.2f}"
+        unnamed = "by its records: no name says it"
+    what = f"Concept {concept.phrase!r} ({how}) = {named}"
+    return Step("concept", what, _named_by(concept.named) or unnamed)
+
+
+def _named_by(named: Sequence[FeatureMatch]) -> str:
+    """Return which features' names say a phrase, each with an example; "" for none."""
+    first = ", ".join(
+        f"{match.shown}, as in {match.example!r}" if match.example else match.shown
+        for match in named[:SHOWN_NAMES]
+    )
+    more = f" and {len(named) - SHOWN_NAMES} more" if len(named) > SHOWN_NAMES else ""
+    return f"named by {first}{more}" if first else ""
+
+
+def _steering(plan: Prepared) -> Iterator[Step]:
+    for steer in plan.steers:
+        yield _steer(steer)
+    if plan.steers:
+        yield Step("steer", f"Drift: {plan.drift:.4f}")
+    if plan.feedback is not None:
+        yield Step("feedback", str(plan.feedback))
+
+
+def _steer(steer: ResolvedSteer) -> Step:
+    named = ", ".join(str(part) for part in steer.direction.parts[:SHOWN_PARTS])
+    what = f"Steer {steer.direction.target!r} by {steer.strength:+g} along {named}"
+    return Step("steer", what, _named_by(steer.direction.named))
+
+
+def _ranking(plan: Prepared) -> Iterator[Step]:
+    if not is_ranked(plan):
+        yield Step("scan", "List by id", "nothing ranks", plan.estimate.points)
+        return
+    exact, after = plan.choices.exact, plan.choices.after
+    how = "Scan exactly" if exact.value else "Search the graph, approximately"
+    sources = _sources(plan)
+    if len(sources) == 1:
+        yield Step("scan", how, exact.why, plan.estimate.points)
+        if after.value is not None or plan.query_filter is not None:
+            yield Step(
+                "scan", "Filter after the scan" if after.value else "Filter within the scan", after.why
+            )
+        return
+    pool = plan.choices.pool
+    expected = min(pool.value or plan.total, plan.estimate.points)
+    prefetched = [Step("prefetch", f"Prefetch {name}, {pool.value:,}", expected=expected) for name in sources]
+    fusion = "rrf" if plan.rescorer is not None else plan.query.fusion or "rrf"
+    fused = (Step("scan", how, exact.why), *prefetched)
+    yield Step("fusion", f"Fuse {len(sources)} lists by {fusion}", FUSIONS[fusion], expected, fused)
+    if plan.rescorer is not None:
+        what = f"Rescore up to {pool.value:,} candidates by the property and their neighbours"
+        yield Step("rescore", what, pool.why, expected)
+
+
+def _reordering(plan: Prepared) -> Iterator[Step]:
+    query = plan.query
+    if query.diversity:
+        what = f"Diversify by concepts, {query.diversity:g}"
+        yield Step("diversify", what, "the first 500, the same for every page")
+    if query.grouping is not None:
+        yield Step("group", f"Group by {query.grouping.field}, {query.grouping.size} each")
+
+
+def _page(plan: Prepared) -> Step:
+    query = plan.query
+    counted = "groups" if query.group_by is not None else "hits"
+    what = f"Page: {counted} {query.offset + 1:,} to {query.offset + query.limit:,}"
+    if query.explain:
+        what += ", each score explained"
+    asked = plan.requests
+    parts = (Step("requests", f"{len(asked)} request{'s' if len(asked) > 1 else ''}: {'; '.join(asked)}"),)
+    return Step("page", what, expected=_page_size(plan), parts=parts)
+
+
+def _page_size(plan: Prepared) -> float | None:
+    """Return the expected number of hits; None if it is not known."""
+    if plan.query.group_by is not None or plan.query.score_threshold is not None:
+        return None
+    reached = plan.estimate.points
+    if len(_sources(plan)) > 1 and plan.rescorer is not None:
+        reached = min(reached, plan.choices.pool.value or reached)
+    return min(float(plan.query.limit), max(0.0, reached - plan.query.offset))
+
+
+def is_ranked(plan: Prepared) -> bool:
+    """Return whether a plan ranks records, rather than only filtering them."""
+    return bool(plan.query.text.strip()) or plan.rescorer is not None or plan.code is not None
+
+
+def _sources(plan: Prepared) -> tuple[str, ...]:
+    """Return the searched vectors: one, or several whose lists are fused."""
+    if plan.rescorer is not None:
+        return tuple(each.using for each in plan.rescorer.requests(1).prefetch)
+    if not is_ranked(plan):
+        return ()
+    return (plan.query.using,) if isinstance(plan.query.using, str) else (DENSE, SAE)
+
+
+def _requests_of(plan: Prepared) -> tuple[str, ...]:
+    """Return the requests to the engine, without those of the planning, whose results are cached."""
+    query, after = plan.query, plan.choices.after.value
+    if not is_ranked(plan):
+        listed = ("scroll to the page", "scroll") if query.offset else ("scroll",)
+        return (*listed, *_completing(plan))
+    sources = _sources(plan)
+    if len(sources) == 1 and after is not None:
+        depth = postfilter_depth(query.limit + query.offset, after)
+        asked = [f"search {sources[0]} unfiltered, {depth:,}", f"search {sources[0]} among these, filtered"]
+    else:
+        wider = ", wider if groups lack hits" if query.group_by is not None else ""
+        asked = [f"search {name}{wider}" for name in sources]
+    if plan.rescorer is not None:
+        asked.append("get the candidates")
+    is_reordered = bool(query.diversity) or query.group_by is not None
+    if len(sources) > 1 and (not is_reordered or query.group_by is not None):
+        asked.append("get their fields" if is_reordered else "get the page")
+    if query.explain and plan.drift > 0 and query.text.strip() and plan.rescorer is None:
+        asked += [f"search {name} unsteered" for name in sources]
+    return (*asked, *_completing(plan))
+
+
+def _completing(plan: Prepared) -> tuple[str, ...]:
+    """Return the further requests if more than the page is read."""
+    query = plan.query
+    diverse = ("get the codes of the first 500",) if query.diversity else ()
+    is_reordered = query.diversity or query.group_by is not None
+    return (*diverse, "get the page") if is_reordered else ()

@@ -1,0 +1,51 @@
+"""Embeddings in OpenAI's form."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from saeindex.errors import InvalidInputError
+from saeindex.index import FeatureIndex
+from saeindex_server import replies
+from saeindex_server.access import Caller
+from saeindex_server.limits import CheckedRoute
+from saeindex_server.replies import problems, reply
+from saeindex_server.requests import EmbeddingsBody
+
+router = APIRouter(route_class=CheckedRoute, prefix="/v1", tags=["embeddings"], responses=problems())
+MAX_INPUTS = 2_048
+
+
+@router.post("/embeddings", summary="Embed texts", response_model=replies.EmbeddingsReply)
+async def embeddings(body: EmbeddingsBody, access: Caller) -> Response:
+    """Return the embeddings of texts, in OpenAI's form; ``model`` is an index, whose encoder is used."""
+    texts = [body.input] if isinstance(body.input, str) else body.input
+    if not texts or len(texts) > MAX_INPUTS or not all(texts):
+        found = f"{len(texts):,} texts" if texts and len(texts) > MAX_INPUTS else "no text, or an empty one"
+        raise InvalidInputError("input", found, f"Give 1 to {MAX_INPUTS:,} texts.")
+
+    def found_in(index: FeatureIndex) -> dict[str, Any]:
+        encoder = index.state.encoder
+        dimension = encoder.identity.dimension
+        if body.dimensions not in (None, dimension):
+            do = f"Leave it out, or use {dimension}."
+            raise InvalidInputError(f"dimensions={body.dimensions}", "the encoder has others", do)
+        vectors = encoder.encode_query(texts)
+        tokens = sum(len(encoder.token_spans(text)) for text in texts)
+        listed = [
+            {
+                "object": "embedding",
+                "index": i,
+                "embedding": vector.tolist()
+                if body.encoding_format == "float"
+                else base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii"),
+            }
+            for i, vector in enumerate(vectors)
+        ]
+        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+        return {"object": "list", "data": listed, "model": body.model, "usage": usage}
+
+    return reply(await access.index(body.model).run(found_in))

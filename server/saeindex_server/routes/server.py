@@ -1,0 +1,63 @@
+"""The server itself: its indexes, whether it lives and is ready, and its measurements."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from saeindex.errors import StorageError
+from saeindex.index import FeatureIndex
+from saeindex_server import replies
+from saeindex_server.access import AuthorisedIndex, Caller
+from saeindex_server.limits import CheckedRoute
+from saeindex_server.problems import documented
+from saeindex_server.replies import problems, reply
+
+router = APIRouter(route_class=CheckedRoute, tags=["operations"])
+METRICS = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@router.get("/v1/indexes", summary="List indexes", response_model=replies.IndexesReply, responses=problems())
+async def list_indexes(access: Caller) -> Response:
+    """Return the indexes that the key is for."""
+    return reply({"indexes": [await _info(index) for index in access.indexes()]})
+
+
+@router.get("/v1/indexes/{name}", summary="Show an index", response_model=replies.IndexReply,
+            responses=problems())  # fmt: skip
+async def show_index(name: str, access: Caller) -> Response:
+    """Return an index: its counts, space, encoder and settings."""
+    return reply(await _info(access.index(name)))
+
+
+async def _info(authorised: AuthorisedIndex) -> dict[str, Any]:
+    def found(index: FeatureIndex) -> dict[str, Any]:
+        return {**index.info(), "name": authorised.name}
+
+    return await authorised.run(found)
+
+
+@router.get("/livez", summary="Does it live", response_model=replies.StateReply)
+async def livez() -> Response:
+    """Return 200 while the server answers."""
+    return reply({"status": "alive"})
+
+
+@router.get("/readyz", summary="Is it ready", response_model=replies.StateReply, responses=documented(503))
+async def readyz(request: Request) -> Response:
+    """Return 200 when requests are answered; 503 before, and when the server ends."""
+    if not request.app.state.service.is_ready:
+        raise StorageError("the server", "it is not ready", "Ask again later.")
+    return reply({"status": "ready"})
+
+
+@router.get("/metrics", summary="Measurements", response_class=Response,
+            responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}},
+                       **documented(401, 403, 429)})  # fmt: skip
+async def metrics(access: Caller, request: Request) -> Response:
+    """Return measurements in Prometheus' text format; needs the scope admin."""
+    access.need("admin")
+    running = request.app.state.door.running
+    page = await access.service.read(lambda: access.service.measured(running))
+    return Response(page, media_type=METRICS)
