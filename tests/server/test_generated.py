@@ -91,8 +91,8 @@ EACH = 7
 OF_INDEX = "/v1/indexes/{name}/"
 LEAST = {
     f"{OF_INDEX}concepts/resolve": 0.1,
-    **dict.fromkeys((f"{OF_INDEX}concepts/card", f"{OF_INDEX}scroll"), 0.4),
-    **dict.fromkeys((f"{OF_INDEX}concepts/take_names", f"{OF_INDEX}profiles/save"), 0.4),
+    **dict.fromkeys((f"{OF_INDEX}concepts/card", f"{OF_INDEX}scroll"), 0.2),
+    **dict.fromkeys((f"{OF_INDEX}concepts/take_names", f"{OF_INDEX}profiles/save"), 0.2),
 }
 
 
