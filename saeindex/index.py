@@ -103,30 +103,27 @@ class FeatureIndex(Surface):
         return index
 
     def _bind(self, parts: IndexParts) -> None:
-        self._folder = parts.folder
         self._opened = CurrentState(self.name, parts, lambda: self.encoder)
+
+    def _found(self) -> CurrentState | None:
+        """Return the current state of the index, None if nobody has created it yet."""
+        if self._opened is None:
+            with self._creating, suppress(NotFoundError):
+                self._bind(self._open())
+        return self._opened
 
     @property
     def _current(self) -> CurrentState:
-        if self._opened is None:
-            with self._creating, suppress(NotFoundError):  # another one may have created it
-                self._bind(self._open())
-        if self._opened is None:
+        if (found := self._found()) is None:
             raise self._absent
-        return self._opened
+        return found
 
     def _made(self) -> CurrentState:
         """Return the current state of the index, which is created if there is none."""
         with self._creating:
-            if self._opened is None and not self._is_created_since():
+            if self._found() is None:
                 self._bind(self._create())
         return self._current
-
-    def _is_created_since(self) -> bool:
-        try:
-            return self._current is not None
-        except NotFoundError:
-            return False
 
     @property
     def is_absent(self) -> bool:
@@ -141,7 +138,7 @@ class FeatureIndex(Surface):
     @property
     def folder(self) -> Path | None:
         """The folder of the index; None where it is a collection on a server."""
-        return self._folder if self._current is not None else None
+        return self._current.folder
 
     @property
     def state(self) -> IndexState:

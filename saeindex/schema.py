@@ -7,6 +7,7 @@ operations return: it travels as JSON and comes back as the same type.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 C = TypeVar("C")
 _ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
 _CONFIG = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+# JSON schemas.
+ANY_TEXT: dict[str, Any] = {"type": "string"}
+ANY_OBJECT: dict[str, Any] = {"type": "object"}
 
 
 def _plain(value: Any) -> Any:
@@ -115,7 +119,7 @@ class OrFirst:
 def invalid(error: ValidationError, kind: type) -> SaeIndexError:
     """Return the first fault of a value as an error that says what was asked, what was found, what to do."""
     fault = error.errors(include_url=False)[0]
-    if fault["input"] != fault["input"]:  # nan is no number of any range
+    if isinstance(fault["input"], float) and math.isnan(fault["input"]):  # it is of no range
         fault["type"] = "finite_number"
     if isinstance(ours := fault.get("ctx", {}).get("error"), SaeIndexError):
         return ours
@@ -225,6 +229,15 @@ class Result:
 def narrowed(kind: type[C], options: C) -> C:
     """Return the options of ``kind`` alone, of options that have further ones."""
     return kind(**{name: getattr(options, name) for name in option_names(kind)})
+
+
+def dumped(value: Any) -> Any:
+    """Return an option that is written in no way of its own as JSON: a text, ids, a filter, a result."""
+    if hasattr(value, "to_json"):
+        return value.to_json()
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json", exclude_none=True)
+    return list(value) if isinstance(value, tuple) else value
 
 
 def adapter(kind: Any) -> TypeAdapter[Any]:

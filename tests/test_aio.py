@@ -12,6 +12,9 @@ from qdrant_client import AsyncQdrantClient, QdrantClient
 
 from saeindex import AsyncFeatureIndex, FeatureIndex, FeatureSpace, Query, Record
 from saeindex.errors import InvalidInputError, NotFoundError, StorageError
+from saeindex.operations.methods import METHODS
+from saeindex.operations.operation import Method
+from saeindex.operations.surfaces import AsyncConcepts, AsyncProfiles
 from saeindex.search.hits import Hits
 from saeindex.types import Using
 from tests.samples import RecordingEncoder, sample_records
@@ -115,3 +118,8 @@ def test_every_method_has_an_async_version() -> None:
         method = getattr(AsyncFeatureIndex, name)
         assert inspect.iscoroutinefunction(method)
         assert method.__doc__ == getattr(FeatureIndex, name).__doc__
+    twins = (AsyncFeatureIndex, AsyncConcepts, AsyncProfiles)
+    for methods, twin in zip(METHODS, twins, strict=True):
+        operations = [name for name, one in vars(methods).items() if isinstance(one, Method)]
+        assert len(operations) > 5
+        assert all(inspect.iscoroutinefunction(getattr(twin, name)) for name in operations)

@@ -19,6 +19,7 @@ import typer
 from pydantic import WithJsonSchema
 
 from saeindex.errors import InvalidInputError
+from saeindex.schema import OrFirst
 
 F = TypeVar("F", bound=Callable[..., Any])
 PLAIN = (bool, int, float, str)
@@ -26,7 +27,10 @@ PLAIN = (bool, int, float, str)
 
 @dataclass(frozen=True, slots=True)
 class _Option:
-    """An option of a command: its ``place`` in the request, and how it reads."""
+    """An option of a command: its ``place`` in the request, and how it reads.
+
+    ``first`` is the field of the object at that place that may stand for the whole object.
+    """
 
     place: tuple[str, ...]
     name: str
@@ -34,6 +38,7 @@ class _Option:
     help: str
     is_json: bool = False
     is_required: bool = False
+    first: str | None = None
 
     @property
     def flag(self) -> str:
@@ -106,11 +111,13 @@ def _options(request: Any, without: Sequence[str], names: Mapping[str, str]) -> 
         if kind is None:
             continue
         yield _Option((field,), name, kind, described, is_json, about.is_required())
-        for inner, part in () if nested is None else list(nested.__pydantic_fields__.items()):
-            if inner != next(iter(nested.__pydantic_fields__)) or nested.__name__ == "Fused":
-                sort, _ = _kind_of(part, None)
-                if sort is not None:
-                    yield _Option((field, inner), f"{name}_{inner}", sort, _help(part))
+        parts = {} if nested is None else nested.__pydantic_fields__
+        is_short = any(isinstance(one, OrFirst) for one in _annotations(about))
+        first = next(iter(parts)) if is_short else None
+        for inner, part in parts.items():
+            sort, _ = _kind_of(part, None)
+            if sort is not None and inner != first:
+                yield _Option((field, inner), f"{name}_{inner}", sort, _help(part), first=first)
 
 
 def _help(about: Any) -> str:
@@ -147,7 +154,8 @@ def _kind_of(about: Any, nested: Any) -> tuple[Any, bool]:
     if nested is not None:
         first = next(iter(nested.__pydantic_fields__.values()))
         return (list[str] if _is_list(first.annotation) else str), False
-    schema = next(iter(_schemas(about)), {})
+    given = (one.json_schema for one in _annotations(about) if isinstance(one, WithJsonSchema))
+    schema = next(given, None) or {}
     leaves = [one for one in _leaves(about.annotation) if one is not type(None)]
     if schema.get("type") == "array" or any(_is_list(one) for one in leaves):
         return list[str], False
@@ -158,15 +166,13 @@ def _kind_of(about: Any, nested: Any) -> tuple[Any, bool]:
     return (str if is_text else None), schema.get("type") == "object"
 
 
-def _schemas(about: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield the JSON schemas that are written down for a field."""
+def _annotations(about: Any) -> Iterator[Any]:
+    """Yield all that the annotation of a field is made of."""
     waiting = [*about.metadata, about.annotation]
     while waiting:
         one = waiting.pop()
         waiting += [*get_args(one)] if get_origin(one) in (Annotated, Union, types.UnionType) else []
-        if isinstance(one, WithJsonSchema):
-            assert one.json_schema is not None  # noqa: S101
-            yield one.json_schema
+        yield one
 
 
 def _is_list(kind: Any) -> bool:
@@ -198,12 +204,8 @@ def _nested(values: Mapping[_Option, Any], context: typer.Context) -> dict[str, 
 
 def _with(whole: Any, option: _Option, inner: str, value: Any) -> dict[str, Any]:
     """Return an option as an object with a further field."""
-    if isinstance(whole, dict):
-        return {**whole, inner: value}
-    if option.place[0] == "using":
-        return {inner: value}
-    first = {"where": "condition", "steer": "steers", "property": "description", "group_by": "field"}
-    return {first[option.place[0]]: whole, inner: value}
+    known = whole if isinstance(whole, dict) else {} if option.first is None else {option.first: whole}
+    return {**known, inner: value}
 
 
 def _json_of(option: _Option, text: str) -> Any:

@@ -31,6 +31,7 @@ class CurrentState:
     def __init__(self, name: str, parts: IndexParts, encoder: Callable[[], TextEncoder]) -> None:
         """``name`` is the index's name in errors; ``encoder`` is called when it is needed."""
         self._name, self.store, self.given_space, self._encoder = name, parts.store, parts.space, encoder
+        self.folder = parts.folder
         self._cache = None if parts.folder is None else parts.folder / CACHE_FOLDER
         self._encode = QueryVectors(lambda texts: self._encoder().encode_query(texts))
         self._replacing = threading.RLock()

@@ -9,7 +9,7 @@ from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
 from saeindex.operations.operation import Operation
 from saeindex.operations.search import searcher_of
-from saeindex.schema import listed
+from saeindex.schema import ANY_OBJECT, ANY_TEXT, dumped, listed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from saeindex.analysis.stats import groups
     from saeindex.analysis.stats.groups import Selector
+    from saeindex.collection.records import EngineCounts
     from saeindex.collection.snapshot import Snapshot
     from saeindex.collection.state import IndexState
 
@@ -35,19 +36,8 @@ else:
             return parse_where(given)
         return as_filter(given) if isinstance(given, Mapping) or hasattr(given, "must") else listed(given)
 
-    def selection_json(value: Any) -> Any:
-        """Return a selection as JSON."""
-        if hasattr(value, "model_dump"):
-            return value.model_dump(mode="json", exclude_none=True)
-        return list(value) if isinstance(value, tuple) else value
-
-    _IDS = {"type": "array", "items": {"type": "string"}}
-    Selection = Annotated[
-        Any,
-        PlainValidator(selection_of),
-        PlainSerializer(selection_json),
-        WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "object"}, _IDS]}),
-    ]
+    SELECTED = WithJsonSchema({"anyOf": [ANY_TEXT, ANY_OBJECT, {"type": "array", "items": ANY_TEXT}]})
+    Selection = Annotated[Any, PlainValidator(selection_of), PlainSerializer(dumped), SELECTED]
 
 R_co = TypeVar("R_co", covariant=True)
 FIELD = "a further text field, in place of the text"
@@ -76,6 +66,12 @@ class Reading:
     def snapshot(self, field: str = "") -> Snapshot:
         """Return the records as columns for one text field."""
         return self.state.snapshot(field)
+
+    def counts(self, field: str) -> EngineCounts:
+        """Return what counts the concepts of one text field in the engine."""
+        from saeindex.collection.records import EngineCounts
+
+        return EngineCounts(self.state.store, self.state.space.n_features, field)
 
     def selector(self, snapshot: Snapshot) -> Selector:
         """Return the selector, which finds the rows of a selection in a snapshot."""

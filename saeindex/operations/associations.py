@@ -18,7 +18,7 @@ from saeindex.analysis.stats.choices import Tested
 from saeindex.errors import InvalidInputError, kind_of
 from saeindex.operations.analysis import FIELD, RECORDS, Analysis, Reading, Selection
 from saeindex.operations.search import searcher_of
-from saeindex.schema import Number, Texts, Whole, check_options, request
+from saeindex.schema import ANY_OBJECT, ANY_TEXT, Number, Texts, Whole, check_options, request
 from saeindex.types import LevelName
 
 if TYPE_CHECKING:
@@ -79,27 +79,19 @@ else:
             return [_plain(one) for one in value]
         return value if isinstance(value, str | int) else asdict(value)
 
-    _WRITTEN, _TEXT = PlainSerializer(_plain), {"type": "string"}
-    _TEXTS = {"type": "array", "items": {"anyOf": [_TEXT, {"type": "object"}]}}
-    NamedConcepts = Annotated[Any, PlainValidator(_each_named), _WRITTEN, WithJsonSchema(_TEXTS)]
-    Behaviour = Annotated[
-        Any,
-        PlainValidator(_behaviour),
-        _WRITTEN,
-        WithJsonSchema({"anyOf": [_TEXT, {"type": "integer"}, {"type": "object"}]}),
-    ]
-    AxisOption = Annotated[
-        Any,
-        PlainValidator(_axis),
-        _WRITTEN,
-        WithJsonSchema({"anyOf": [_TEXT, {"type": "object"}]}),
-    ]
+    def _option(read: Any, schema: Mapping[str, Any]) -> Any:
+        return Annotated[Any, PlainValidator(read), PlainSerializer(_plain), WithJsonSchema(dict(schema))]
+
+    _EITHER = {"anyOf": [ANY_TEXT, ANY_OBJECT]}
+    NamedConcepts = _option(_each_named, {"type": "array", "items": _EITHER})
+    Behaviour = _option(_behaviour, {"anyOf": [ANY_TEXT, {"type": "integer"}, ANY_OBJECT]})
+    AxisOption = _option(_axis, _EITHER)
 
 NAMED = "properties, such as 'sad=feeling sad; against: being happy'"
 
 
 @request
-class Companions(Analysis["list[Companion]"]):
+class Companions(Analysis["list[Companion]"], results="saeindex.analysis.correlate.all_pairs"):
     """Return the features that co-occur with a feature more often than by chance, counted by Qdrant."""
 
     name = "concepts/companions"
@@ -115,7 +107,6 @@ class Companions(Analysis["list[Companion]"]):
     def analyse(self, records: Reading) -> list[Companion]:
         """Count."""
         from saeindex.analysis.correlate.all_pairs import companions, counts_by_document
-        from saeindex.collection.records import EngineCounts
 
         state = records.state
         feature = state.space.number(self.feature)
@@ -126,21 +117,14 @@ class Companions(Analysis["list[Companion]"]):
             counts = counts_by_document(snapshot, rows, feature, self.level)
             return list(companions(state.space, feature, *counts, self.alpha, self.limit))
         condition = searcher_of(state).planner.condition(self.where)
-        engine = EngineCounts(state.store, state.space.n_features, self.field)
+        engine = records.counts(self.field)
         own = engine.cooccurrence(feature, self.level, condition)
         every = engine.frequencies(condition, self.level)
         return list(companions(state.space, feature, own, every, self.alpha, self.limit))
 
-    @staticmethod
-    def returns() -> Any:
-        """Companions."""
-        from saeindex.analysis.correlate.all_pairs import Companion
-
-        return list[Companion]
-
 
 @request
-class Correlate(CorrelateOptions, Analysis["Correlations"]):
+class Correlate(CorrelateOptions, Analysis["Correlations"], results="saeindex.analysis.correlate.results"):
     """Return the pairs of concepts that occur together more often, or less often, than by chance.
 
     Without ``concepts``, all pairs of features are tested; with them, only the pairs of the given concepts. A
@@ -197,16 +181,9 @@ class Correlate(CorrelateOptions, Analysis["Correlations"]):
         limit = LISTED_NAMED if self.limit is None else self.limit
         return correlate_named(snapshot, named, against, **common, encoder=encoder, limit=limit)
 
-    @staticmethod
-    def returns() -> type[Correlations]:
-        """Pairs."""
-        from saeindex.analysis.correlate.results import Correlations
-
-        return Correlations
-
 
 @request
-class FindTriggers(TriggerOptions, Analysis["Triggers"]):
+class FindTriggers(TriggerOptions, Analysis["Triggers"], results="saeindex.analysis.correlate.results"):
     """Return the concepts of prompts that are associated with a behaviour of the responses.
 
     ``behaviour`` is a feature id, a :class:`NamedConcept`, or a text such as
@@ -236,16 +213,9 @@ class FindTriggers(TriggerOptions, Analysis["Triggers"]):
             alpha=self.alpha, method=self.method, min_support=self.min_support, limit=self.limit,
         )  # fmt: skip
 
-    @staticmethod
-    def returns() -> type[Triggers]:
-        """Triggers."""
-        from saeindex.analysis.correlate.results import Triggers
-
-        return Triggers
-
 
 @request
-class ClusterAlong(Analysis["Clustering"]):
+class ClusterAlong(Analysis["Clustering"], results="saeindex.analysis.cluster.results"):
     """Return clusters of the records along an axis, and whether the space can express this axis.
 
     ``axis`` is a text (``"tone: angry, calm, joking"``), ``{name: [value, …]}``, ``{name: {value: text or
@@ -282,10 +252,3 @@ class ClusterAlong(Analysis["Clustering"]):
             state, snapshot, self.axis, rows, self.method, self.examples, shown=self.shown,
             cache=state.cache, assign=self.assign,
         )  # fmt: skip
-
-    @staticmethod
-    def returns() -> type[Clustering]:
-        """Clusters."""
-        from saeindex.analysis.cluster.results import Clustering
-
-        return Clustering

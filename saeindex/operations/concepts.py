@@ -22,7 +22,7 @@ FEATURE = "a feature: 1041 or '#1041'"
 
 
 @request
-class Find(Operation["list[FeatureMatch]"]):
+class Find(Operation["list[FeatureMatch]"], results="saeindex.concepts.resolver"):
     """Return the features that match a phrase, best first."""
 
     name = "concepts/find"
@@ -34,16 +34,9 @@ class Find(Operation["list[FeatureMatch]"]):
         """Find."""
         return searcher_of(state).planner.resolver.match(self.phrase, self.limit)
 
-    @staticmethod
-    def returns() -> Any:
-        """Matches."""
-        from saeindex.concepts.resolver import FeatureMatch
-
-        return list[FeatureMatch]
-
 
 @request
-class ResolveConcept(Operation["Concept"]):
+class ResolveConcept(Operation["Concept"], results="saeindex.concepts.resolver"):
     """Return the concept that ``#id`` or a phrase names; UnknownConceptError lists the nearest labels."""
 
     name = "concepts/resolve"
@@ -54,16 +47,9 @@ class ResolveConcept(Operation["Concept"]):
         """Resolve."""
         return searcher_of(state).planner.resolver.resolve(self.target)
 
-    @staticmethod
-    def returns() -> type[Concept]:
-        """A concept."""
-        from saeindex.concepts.resolver import Concept
-
-        return Concept
-
 
 @request
-class Card(Operation["FeatureCard"]):
+class Card(Operation["FeatureCard"], results="saeindex.concepts.feature_card"):
     """Return the label, frequency and relations of a feature, with its strongest records."""
 
     name = "concepts/card"
@@ -76,13 +62,6 @@ class Card(Operation["FeatureCard"]):
         from saeindex.concepts.feature_card import feature_card
 
         return feature_card(self.feature, state.store, state.space, self.examples)
-
-    @staticmethod
-    def returns() -> type[FeatureCard]:
-        """A card."""
-        from saeindex.concepts.feature_card import FeatureCard
-
-        return FeatureCard
 
 
 @request
@@ -114,7 +93,7 @@ class Hide(Change[None]):
 
 
 @request
-class History(Operation["list[NameEdit]"]):
+class History(Operation["list[NameEdit]"], results="saeindex.indexing.names"):
     """Return what was renamed and hidden, the oldest first."""
 
     name = "concepts/history"
@@ -123,16 +102,9 @@ class History(Operation["list[NameEdit]"]):
         """List."""
         return list(state.manifest.edits.history)
 
-    @staticmethod
-    def returns() -> Any:
-        """Edits."""
-        from saeindex.indexing.names import NameEdit
-
-        return list[NameEdit]
-
 
 @request
-class Names(Operation["OwnNamesFile"]):
+class Names(Operation["OwnNamesFile"], results="saeindex.indexing.names"):
     """Return your own names and the hidden features, as :class:`TakeNames` takes them over."""
 
     name = "concepts/names"
@@ -142,13 +114,6 @@ class Names(Operation["OwnNamesFile"]):
         from saeindex.indexing.names import OwnNamesFile
 
         return OwnNamesFile.of(state.manifest.edits, state.space)
-
-    @staticmethod
-    def returns() -> type[OwnNamesFile]:
-        """Names."""
-        from saeindex.indexing.names import OwnNamesFile
-
-        return OwnNamesFile
 
 
 @request
@@ -169,11 +134,6 @@ class TakeNames(Change[int]):
         kept = OwnNamesFile.read(self.names, current.state.space, "own names")
         current.edit_names(kept.names, dict.fromkeys(kept.hidden, True))
         return len(kept.names.keys() | set(kept.hidden))
-
-    @staticmethod
-    def returns() -> type[int]:
-        """A number."""
-        return int
 
 
 @request

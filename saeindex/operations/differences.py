@@ -7,7 +7,7 @@ from dataclasses import KW_ONLY
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast
 
-from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator
 
 from saeindex.analysis.diff.options import DiffOptions
 from saeindex.analysis.drift.options import DriftOptions
@@ -17,7 +17,7 @@ from saeindex.errors import InvalidInputError
 from saeindex.operations.analysis import FIELD, RECORDS, Analysis, Reading, Selection
 from saeindex.operations.associations import NAMED, NamedConcepts
 from saeindex.operations.search import searcher_of
-from saeindex.schema import Whole, listed, narrowed, request
+from saeindex.schema import Whole, dumped, listed, narrowed, request
 from saeindex.types import LevelName
 
 if TYPE_CHECKING:
@@ -34,11 +34,12 @@ if TYPE_CHECKING:
     Reference: TypeAlias = Selection | Baseline | Path
     Values: TypeAlias = Sequence[Any]
 else:
+    from saeindex.operations.analysis import SELECTED, selection_of
+
     Values = Annotated[tuple[Any, ...], BeforeValidator(listed)]
 
     def _reference(given: Any) -> Any:
         from saeindex.analysis.monitor.baseline import Baseline
-        from saeindex.operations.analysis import selection_of
 
         if isinstance(given, Path):
             return Baseline.load(given)
@@ -46,21 +47,13 @@ else:
             return Baseline.from_json(given)
         return given if isinstance(given, Baseline) else selection_of(given)
 
-    def _described(value: Any) -> Any:
-        from saeindex.operations.analysis import selection_json
-
-        return value.to_json() if hasattr(value, "to_json") else selection_json(value)
-
-    _ANY = [{"type": "string"}, {"type": "object"}, {"type": "array", "items": {"type": "string"}}]
-    Reference = Annotated[
-        Any, PlainValidator(_reference), PlainSerializer(_described), WithJsonSchema({"anyOf": _ANY})
-    ]
+    Reference = Annotated[Any, PlainValidator(_reference), PlainSerializer(dumped), SELECTED]
 
 NO_GROUPS = "groups to compare", "none, or more than one of a, groups and by"
 
 
 @request
-class DiffGroups(DiffOptions, Analysis["Diff"]):
+class DiffGroups(DiffOptions, Analysis["Diff"], results="saeindex.analysis.diff.results"):
     """Return the significant differences between groups of records.
 
     A group is a ``where`` text, a Qdrant filter or a list of record ids. Give ``a`` and ``b`` (without
@@ -97,7 +90,7 @@ class DiffGroups(DiffOptions, Analysis["Diff"]):
             return diff(both, chosen, options, named, encoder, self.writer)
         is_plain = self.by is None and not named and self.writer is None and is_countable(options)
         if is_plain and (conditions := self._conditions(state)) is not None:
-            return counted_diff(counts_of(state, self.field), state.space, conditions, options)
+            return counted_diff(records.counts(self.field), state.space, conditions, options)
         snapshot = records.snapshot(self.field)
         compared = self._groups(records, snapshot)
         records.end()
@@ -134,16 +127,9 @@ class DiffGroups(DiffOptions, Analysis["Diff"]):
             return select.by_value(self.by)
         return disjoint({name: select(one) for name, one in (self.groups or {}).items()})
 
-    @staticmethod
-    def returns() -> type[Diff]:
-        """Differences."""
-        from saeindex.analysis.diff.results import Diff
-
-        return Diff
-
 
 @request
-class Describe(DiffOptions, Analysis["SetDescription"]):
+class Describe(DiffOptions, Analysis["SetDescription"], results="saeindex.analysis.describe.results"):
     """Return the distinctive concepts and words of a set, its themes, and its central and odd records.
 
     ``index.describe('metadata.topic = "music"')``
@@ -168,16 +154,9 @@ class Describe(DiffOptions, Analysis["SetDescription"]):
         records.end()
         return describe_set(snapshot, rows, self.shown, narrowed(DiffOptions, self))
 
-    @staticmethod
-    def returns() -> type[SetDescription]:
-        """A description."""
-        from saeindex.analysis.describe.results import SetDescription
-
-        return SetDescription
-
 
 @request
-class DriftOver(DriftOptions, Analysis["Drift"]):
+class DriftOver(DriftOptions, Analysis["Drift"], results="saeindex.analysis.drift.results"):
     """Return the concepts and words with a trend over a field.
 
     The field has numbers, ISO dates, or values whose ``order`` is given.
@@ -202,16 +181,9 @@ class DriftOver(DriftOptions, Analysis["Drift"]):
         records.end()
         return drift(snapshot, self.over, rows, self.order, narrowed(DriftOptions, self))
 
-    @staticmethod
-    def returns() -> type[Drift]:
-        """Trends."""
-        from saeindex.analysis.drift.results import Drift
-
-        return Drift
-
 
 @request
-class Monitor(MonitorOptions, Analysis["Alert"]):
+class Monitor(MonitorOptions, Analysis["Alert"], results="saeindex.analysis.monitor.results"):
     """Return the changes in a window of records against a reference.
 
     ``reference`` is a condition, record ids, a :class:`Baseline`, or the path of a saved baseline.
@@ -237,16 +209,9 @@ class Monitor(MonitorOptions, Analysis["Alert"]):
         records.end()
         return monitor(snapshot, rows, looked_at, narrowed(MonitorOptions, self))
 
-    @staticmethod
-    def returns() -> type[Alert]:
-        """An alert."""
-        from saeindex.analysis.monitor.results import Alert
-
-        return Alert
-
 
 @request
-class CountBaseline(Analysis["Baseline"]):
+class CountBaseline(Analysis["Baseline"], results="saeindex.analysis.monitor.baseline"):
     """Return the counts of a reference: save them to compare windows after its records are deleted."""
 
     name = "baseline"
@@ -266,17 +231,3 @@ class CountBaseline(Analysis["Baseline"]):
         rows = select.others(snapshot.rows_of([])) if self.where is None else select(self.where)
         records.end()
         return baseline_of(snapshot, rows, self.level, self.unit)
-
-    @staticmethod
-    def returns() -> type[Baseline]:
-        """A baseline."""
-        from saeindex.analysis.monitor.baseline import Baseline
-
-        return Baseline
-
-
-def counts_of(state: IndexState, field: str) -> Any:
-    """Return what counts concepts in the engine."""
-    from saeindex.collection.records import EngineCounts
-
-    return EngineCounts(state.store, state.space.n_features, field)

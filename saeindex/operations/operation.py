@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import fields
-from inspect import Parameter, signature
+from functools import cached_property
+from importlib import import_module
+from inspect import Parameter, Signature, signature
+from types import SimpleNamespace
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -20,6 +23,7 @@ from typing import (
     TypeVar,
     get_args,
     get_origin,
+    get_type_hints,
     overload,
 )
 
@@ -45,15 +49,22 @@ class Operation(Generic[R_co]):
     name: ClassVar[str]
     is_analysis: ClassVar[bool] = False
     scope: ClassVar[Literal["read", "analyse", "write"]] = "read"
+    _results: ClassVar[str] = ""
+
+    def __init_subclass__(cls, results: str = "") -> None:
+        """``results`` is the module of the result's type, which is imported with the first result."""
+        cls._results = results
 
     def run(self, state: IndexState) -> R_co:
         """Return the result."""
         raise NotImplementedError
 
-    @staticmethod
-    def returns() -> Any:
-        """Return the type of the result, which is imported with the first one."""
-        return type(None)
+    @classmethod
+    def returns(cls) -> Any:
+        """Return the type of the result."""
+        kinds = [get_args(base)[0] for base in vars(cls)["__orig_bases__"] if _is_operation(get_origin(base))]
+        named = SimpleNamespace(__annotations__={"return": kinds[0]})
+        return get_type_hints(named, vars(import_module(cls._results or cls.__module__)))["return"]
 
     @classmethod
     def result_json(cls, result: Any) -> dict[str, Any]:
@@ -67,6 +78,10 @@ class Operation(Generic[R_co]):
         kind = cls.returns()
         is_object = hasattr(kind, "from_json") or hasattr(kind, "model_validate") or kind is dict
         return read(kind, given if is_object else given["result"])
+
+
+def _is_operation(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Operation)
 
 
 def written(value: Any) -> Any:
@@ -154,12 +169,19 @@ class Method(Generic[P, R]):
 
         if issubclass(owner, AsyncPerforms):
             call = _awaiting(call)
-        own = signature(self.request)
-        first = [] if surface is not None else [Parameter("self", Parameter.POSITIONAL_ONLY)]
-        call.__signature__ = own.replace(parameters=[*first, *own.parameters.values()])  # type: ignore[attr-defined]
+        call.__signature__ = self._signature if surface is not None else self._unbound  # type: ignore[attr-defined]
         call.__name__, call.__qualname__ = self._name, f"{owner.__name__}.{self._name}"
         call.__doc__ = self.__doc__
         return call
+
+    @cached_property
+    def _signature(self) -> Signature:
+        return signature(self.request)
+
+    @cached_property
+    def _unbound(self) -> Signature:
+        first = Parameter("self", Parameter.POSITIONAL_ONLY)
+        return self._signature.replace(parameters=[first, *self._signature.parameters.values()])
 
     def __set_name__(self, owner: type, name: str) -> None:
         """Take the name that a class gives it."""
@@ -192,15 +214,12 @@ class QueryMethod(Method[P, R]):
         def __get__(self, surface: Any, owner: type) -> Any: ...
 
     def _made(self, *given: Any, **options: Any) -> Operation[R]:
-        make: Any = self.request
         if not given or not isinstance(given[0], Query):
-            plain: Operation[R] = make(*given, **options)
-            return plain
+            return super()._made(*given, **options)
         query, *others = given
-        named = dict(zip(list(signature(make).parameters)[1:], others, strict=False))
+        named = dict(zip(list(self._signature.parameters)[1:], others, strict=False))
         asked = {one.name: getattr(query, one.name) for one in fields(query)}
-        made: Operation[R] = make(**{**asked, **named, **options})
-        return made
+        return super()._made(**{**asked, **named, **options})
 
 
 class Asked(Generic[P, R]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
@@ -38,11 +38,6 @@ class FitProfile(Change[Profile]):
         _save(current, fitted)
         return fitted
 
-    @staticmethod
-    def returns() -> type[Profile]:
-        """A profile."""
-        return Profile
-
 
 @request
 class ProfileNames(Operation["list[str]"]):
@@ -53,11 +48,6 @@ class ProfileNames(Operation["list[str]"]):
     def run(self, state: IndexState) -> list[str]:
         """List."""
         return sorted(state.manifest.profiles)
-
-    @staticmethod
-    def returns() -> Any:
-        """Names."""
-        return list[str]
 
 
 @request
@@ -73,11 +63,6 @@ class GetProfile(Operation[Profile]):
         from saeindex.steering.saved_profile import saved_profile
 
         return saved_profile(state, self.profile)
-
-    @staticmethod
-    def returns() -> type[Profile]:
-        """A profile."""
-        return Profile
 
 
 @request
@@ -109,11 +94,6 @@ class EditProfile(Change[Profile]):
         edited = saved_profile(current.state, self.profile).edited(self.edits)
         _save(current, edited)
         return edited
-
-    @staticmethod
-    def returns() -> type[Profile]:
-        """A profile."""
-        return Profile
 
 
 @request

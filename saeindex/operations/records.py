@@ -51,7 +51,7 @@ else:
 
 
 @request
-class Get(Operation["list[StoredRecord]"]):
+class Get(Operation["list[StoredRecord]"], results="saeindex.collection.stored"):
     """Return records in the order of ``ids``, with the parts in ``include``; absent ids are left out.
 
     With ``documents`` instead, all records of each: pieces by number, others by id. NotFoundError for an
@@ -80,16 +80,9 @@ class Get(Operation["list[StoredRecord]"]):
             check_not_documents(state.store, [one for one in ids if one not in known], OR_DOCUMENT)
         return found
 
-    @staticmethod
-    def returns() -> Any:
-        """Records."""
-        from saeindex.collection.stored import StoredRecord
-
-        return list[StoredRecord]
-
 
 @request
-class Scroll(Operation["tuple[list[StoredRecord], str | None]"]):
+class Scroll(Operation["tuple[list[StoredRecord], str | None]"], results="saeindex.collection.stored"):
     """Return a page of the (matching) records, and the ``offset`` of the next page, None after the last.
 
     Records that are written meanwhile may be missed, no other ones.
@@ -109,13 +102,6 @@ class Scroll(Operation["tuple[list[StoredRecord], str | None]"]):
         condition = condition_of(state, self.where, self.query_filter)
         return stored_of(state).page(condition, self.limit, self.offset, self.include)
 
-    @staticmethod
-    def returns() -> Any:
-        """Records and an offset."""
-        from saeindex.collection.stored import StoredRecord
-
-        return tuple[list[StoredRecord], str | None]
-
 
 @request
 class Count(Operation[int]):
@@ -129,11 +115,6 @@ class Count(Operation[int]):
     def run(self, state: IndexState) -> int:
         """Count."""
         return state.store.count(condition_of(state, self.where, self.query_filter))
-
-    @staticmethod
-    def returns() -> type[int]:
-        """A number."""
-        return int
 
 
 @request
@@ -173,14 +154,9 @@ class Delete(Change[int]):
             found = record_ids(store, condition_of(state, self.where, self.query_filter))
         return found
 
-    @staticmethod
-    def returns() -> type[int]:
-        """A number."""
-        return int
-
 
 @request
-class MetadataFields(Operation["list[MetadataField]"]):
+class MetadataFields(Operation["list[MetadataField]"], results="saeindex.collection.metadata_fields"):
     """Return the metadata fields: what they hold, an example, and how many records have them."""
 
     name = "metadata_fields"
@@ -190,13 +166,6 @@ class MetadataFields(Operation["list[MetadataField]"]):
         from saeindex.collection.metadata_fields import metadata_fields
 
         return metadata_fields(state.store, state.store.count())
-
-    @staticmethod
-    def returns() -> Any:
-        """Fields."""
-        from saeindex.collection.metadata_fields import MetadataField
-
-        return list[MetadataField]
 
 
 def condition_of(state: IndexState, where: Any, query_filter: Any) -> Filter | None:

@@ -43,7 +43,7 @@ else:
 
 
 @request
-class Search(Query, Operation["Hits"]):
+class Search(Query, Operation["Hits"], results="saeindex.search.hits"):
     """Return the best hits for a text or a :class:`Query`.
 
     ``index.search("galaxy rotation", where='NOT "simulation"', steer="+theory:0.5", explain=True)``
@@ -55,16 +55,9 @@ class Search(Query, Operation["Hits"]):
         """Search."""
         return searcher_of(state).search(self)
 
-    @staticmethod
-    def returns() -> type[Hits]:
-        """Hits."""
-        from saeindex.search.hits import Hits
-
-        return Hits
-
 
 @request
-class SearchMany(QueryOptions, Operation["list[Hits]"]):
+class SearchMany(QueryOptions, Operation["list[Hits]"], results="saeindex.search.hits"):
     """Return the hits of each query, the same as ``search`` returns; texts are encoded in batches.
 
     Options apply to all queries. If one is wrong, none is run, and the error gives its number from 1.
@@ -83,16 +76,9 @@ class SearchMany(QueryOptions, Operation["list[Hits]"]):
         ]
         return searcher_of(state).search_many(asked)
 
-    @staticmethod
-    def returns() -> Any:
-        """Hits of each query."""
-        from saeindex.search.hits import Hits
-
-        return list[Hits]
-
 
 @request
-class PlanQuery(Query, Operation["Plan"]):
+class PlanQuery(Query, Operation["Plan"], results="saeindex.search.plan"):
     """Return the plan that ``search`` would run; with ``analyze``, run it and measure each stage."""
 
     name = "plan"
@@ -106,16 +92,9 @@ class PlanQuery(Query, Operation["Plan"]):
         searcher = searcher_of(state)
         return searcher.analyzed(self) if self.analyze else searcher.prepare(self).plan
 
-    @staticmethod
-    def returns() -> type[Plan]:
-        """A plan."""
-        from saeindex.search.plan import Plan
-
-        return Plan
-
 
 @request
-class Compare(Query, Operation["Comparison"]):
+class Compare(Query, Operation["Comparison"], results="saeindex.search.compare"):
     """Return why record ``a`` ranks above or below record ``b`` for a query. They need not be hits.
 
     The differences of their parts sum to the difference of their scores. Filters and thresholds are
@@ -132,13 +111,6 @@ class Compare(Query, Operation["Comparison"]):
         """Compare."""
         return searcher_of(state).compare(self, self.a, self.b)
 
-    @staticmethod
-    def returns() -> type[Comparison]:
-        """A comparison."""
-        from saeindex.search.compare import Comparison
-
-        return Comparison
-
 
 @request
 class OfResults(Query):
@@ -148,7 +120,7 @@ class OfResults(Query):
 
 
 @request
-class Facets(OfResults, Operation["list[ConceptFacet]"]):
+class Facets(OfResults, Operation["list[ConceptFacet]"], results="saeindex.search.facets"):
     """Return the concepts that are more frequent in a query's results than in the index, best first.
 
     For a query that ranks, the best 50 results count; for a query that only filters, all its matches.
@@ -160,16 +132,9 @@ class Facets(OfResults, Operation["list[ConceptFacet]"]):
         """Count concepts."""
         return searcher_of(state).facets(self, self.limit)
 
-    @staticmethod
-    def returns() -> Any:
-        """Facets."""
-        from saeindex.search.facets import ConceptFacet
-
-        return list[ConceptFacet]
-
 
 @request
-class Exclusions(OfResults, Operation["list[Exclusion]"]):
+class Exclusions(OfResults, Operation["list[Exclusion]"], results="saeindex.search.facets"):
     """Return the concepts that 15 to 60 % of a query's results have and that its text does not mention.
 
     Each has a ``where`` clause that excludes it, and the number of results that the clause removes.
@@ -180,13 +145,6 @@ class Exclusions(OfResults, Operation["list[Exclusion]"]):
     def run(self, state: IndexState) -> list[Exclusion]:
         """Suggest exclusions."""
         return searcher_of(state).exclusions(self, self.limit)
-
-    @staticmethod
-    def returns() -> Any:
-        """Exclusions."""
-        from saeindex.search.facets import Exclusion
-
-        return list[Exclusion]
 
 
 def searcher_of(state: IndexState) -> Searcher:

@@ -17,7 +17,7 @@ from saeindex.schema import Result
 from saeindex.search.cardinality import Estimate
 from saeindex.search.optimizer import Choices
 from saeindex.search.query import Condition, NativeFilter, Query
-from saeindex.types import shown_label
+from saeindex.steering.direction import DirectionPart, listed_parts
 
 if TYPE_CHECKING:
     from saeindex.steering.direction import Direction
@@ -51,16 +51,6 @@ def tree(step: Step, depth: int = 0) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class WeightedFeature:
-    """A feature in the direction of a steer, with its weight."""
-
-    feature: int
-    label: str
-    weight: float
-    is_weak: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class PlannedSteer:
     """A steer as it was resolved: its direction as features, and the strength to move along it.
 
@@ -72,20 +62,15 @@ class PlannedSteer:
     strength: float
     typical: float
     residual: float
-    parts: tuple[WeightedFeature, ...]
+    parts: tuple[DirectionPart, ...]
 
     @classmethod
     def of(cls, direction: Direction, strength: float) -> PlannedSteer:
         """Describe a direction."""
-        parts = tuple(WeightedFeature(p.feature, p.label, p.weight, p.is_weak) for p in direction.parts)
-        return cls(direction.target, strength, direction.typical, direction.residual, parts)
+        return cls(direction.target, strength, direction.typical, direction.residual, direction.parts)
 
     def __str__(self) -> str:
-        lines = [f"{self.target!r} = {self.typical:.3f} times"]
-        for part in self.parts:
-            name = shown_label(f"#{part.feature} {part.label}", part.is_weak)
-            lines.append(f"  {part.weight:+.3f}  {name}")
-        return "\n".join(lines)
+        return listed_parts(self)
 
 
 @dataclass(frozen=True, slots=True)

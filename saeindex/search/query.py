@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import KW_ONLY, fields
+from dataclasses import KW_ONLY
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast
 
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
 
 from saeindex.concepts.feedback import Feedback
 from saeindex.config import MAX_LIMIT
-from saeindex.schema import Flag, Number, OrFirst, Texts, Whole, adapter, request, unknown_option
+from saeindex.schema import (
+    ANY_OBJECT,
+    ANY_TEXT,
+    Flag,
+    Number,
+    OrFirst,
+    Texts,
+    Whole,
+    adapter,
+    check_options,
+    dumped,
+    request,
+)
 from saeindex.types import (
     FusionMethod,
     JsonObject,
@@ -22,8 +34,6 @@ from saeindex.types import (
     SteeringMethod,
     Using,
 )
-
-TEXT, OBJECT = {"type": "string"}, {"type": "object"}
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
@@ -45,13 +55,8 @@ else:
 
         return as_filter(given)
 
-    def _dumped(value: Any) -> Any:
-        return value.model_dump(mode="json", exclude_none=True) if hasattr(value, "model_dump") else value
-
     def _steer_of(given: Mapping[str, Any]) -> Steer:
-        known = [one.name for one in fields(Steer)]
-        if unknown := sorted(given.keys() - set(known)):
-            raise unknown_option(unknown[0], known, "steer")
+        check_options(Steer, given, "steer")
         return adapter(Steer).validate_python(given)
 
     def _steers(given: Any) -> Any:
@@ -61,11 +66,9 @@ else:
         each = list(given) if is_many else [given]
         return parse_steer([_steer_of(one) if isinstance(one, Mapping) else one for one in each])
 
-    _Written = PlainSerializer(_dumped)
-    Condition = Annotated[
-        Any, PlainValidator(_expression), _Written, WithJsonSchema({"anyOf": [TEXT, OBJECT]})
-    ]
-    NativeFilter = Annotated[Any, PlainValidator(_filter), _Written, WithJsonSchema(OBJECT)]
+    _WRITTEN, _EITHER = PlainSerializer(dumped), WithJsonSchema({"anyOf": [ANY_TEXT, ANY_OBJECT]})
+    Condition = Annotated[Any, PlainValidator(_expression), _WRITTEN, _EITHER]
+    NativeFilter = Annotated[Any, PlainValidator(_filter), _WRITTEN, WithJsonSchema(ANY_OBJECT)]
     Steers = Annotated[tuple[Steer, ...], BeforeValidator(_steers)]
 
 
@@ -142,10 +145,10 @@ else:
     def _used(value: Any) -> Any:
         return value if isinstance(value, str) else "fused" if value == Fused() else {"fusion": value.fusion}
 
-    WhereOption = Annotated[Where, OrFirst(TEXT, OBJECT)]
-    SteerOption = Annotated[Steering, OrFirst(TEXT, {"type": "array"})]
-    PropertyOption = Annotated[Property, OrFirst(TEXT)]
-    GroupOption = Annotated[GroupBy, OrFirst(TEXT)]
+    WhereOption = Annotated[Where, OrFirst(ANY_TEXT, ANY_OBJECT)]
+    SteerOption = Annotated[Steering, OrFirst(ANY_TEXT, {"type": "array"})]
+    PropertyOption = Annotated[Property, OrFirst(ANY_TEXT)]
+    GroupOption = Annotated[GroupBy, OrFirst(ANY_TEXT)]
     UsingOption = Annotated[Using | Fused, BeforeValidator(_using), PlainSerializer(_used)]
 
 

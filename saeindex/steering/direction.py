@@ -125,11 +125,16 @@ class Direction:
         }
 
     def __str__(self) -> str:
-        lines = [f"{self.target!r} = {self.typical:.3f} times"]
-        for part in self.parts:
-            name = shown_label(f"#{part.feature} {part.label}", part.is_weak)
-            lines.append(f"  {part.weight:+.3f}  {name}")
-        return "\n".join([*lines, f"   {self.residual:.3f}  not in the dictionary"])
+        return listed_parts(self)
+
+
+def listed_parts(direction: Any) -> str:
+    """Return a direction, or one of a plan, as lines: what a strength of 1 adds of each concept."""
+    lines = [f"{direction.target!r} = {direction.typical:.3f} times"]
+    for part in direction.parts:
+        name = shown_label(f"#{part.feature} {part.label}", part.is_weak)
+        lines.append(f"  {part.weight:+.3f}  {name}")
+    return "\n".join([*lines, f"   {direction.residual:.3f}  not in the dictionary"])
 
 
 def decoder_direction(concept: Concept, space: FeatureSpace) -> Direction:

@@ -66,6 +66,9 @@ def test_a_comparison_can_be_printed_and_is_json(papers: FeatureIndex) -> None:
     assert f"{first.id} is {first.score - second.score:.4f} above {second.id}" in str(comparison)
     described = json.loads(json.dumps(comparison.to_json()))
     assert (described["a"], described["score_a"]) == (second.id, comparison.score_a)
+    parts = described["differences"]
+    assert math.fsum(one["a"] - one["b"] for one in parts) == pytest.approx(comparison.total, abs=1e-9)
+    assert set(parts[0]) == {"kind", "feature", "label", "a", "b", "is_weak"}
     assert Comparison.from_json(described) == comparison
     fused = papers.compare(TEXT, first.id, second.id, using="fused")
     assert {"dense", "sae"} == set(fused.to_json()["sources"])

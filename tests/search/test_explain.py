@@ -12,7 +12,7 @@ from qdrant_client.models import FieldCondition, Filter, MatchValue
 from saeindex import FeatureIndex, Query, Steer
 from saeindex.search.hits import Hits
 from saeindex.types import Activation
-from tests.samples import sample_records
+from tests.samples import prepared, sample_records
 
 QUERIES = [record.text for record in sample_records(100, seed=7, prefix="query")]
 TOLERANCE = 1e-5
@@ -163,17 +163,18 @@ def test_without_explain_there_are_no_explanations(papers: FeatureIndex) -> None
         [Steer("#5", -0.0), Steer("#6", 0.0)],
         ["+#5:0", "-#7:0"],
         [],
+        "",
     ],
 )
 @pytest.mark.parametrize("using", ["dense", "sae"])
-def test_zero_steering_gives_bitwise_equal_results(
-    papers: FeatureIndex, steer: list[Steer], using: Any
-) -> None:
+def test_zero_steering_gives_bitwise_equal_results(papers: FeatureIndex, steer: Any, using: Any) -> None:
     for text in QUERIES[:10]:
         plain = papers.search(text, using=using, explain=True)
         steered = papers.search(text, using=using, steer=steer, explain=True)
         assert list(steered) == list(plain)
         assert steered.drift == 0.0
+        vector = prepared(papers, text, using=using, steer=steer).vector
+        assert vector.tobytes() == prepared(papers, text, using=using).vector.tobytes()
 
 
 def test_zero_steering_towards_a_phrase_changes_nothing(papers: FeatureIndex) -> None:

@@ -87,13 +87,6 @@ VALUES: dict[str, list[Any]] = {
     "ProfilesFitRequest.profile": ["mine", "others"],
 }
 EACH = 7
-# Routes of one or two options, of which most generated values name nothing that there is.
-OF_INDEX = "/v1/indexes/{name}/"
-LEAST = {
-    f"{OF_INDEX}concepts/resolve": 0.1,
-    **dict.fromkeys((f"{OF_INDEX}concepts/card", f"{OF_INDEX}scroll"), 0.2),
-    **dict.fromkeys((f"{OF_INDEX}concepts/take_names", f"{OF_INDEX}profiles/save"), 0.2),
-}
 
 
 def asked(folder: Path, space: FeatureSpace, encoder: DocumentsOnce, each: int) -> Iterable[Tried]:
@@ -127,11 +120,7 @@ def test_generated_requests_are_answered_as_described(
 ) -> None:
     found = list(asked(tmp_path, space, documents_once, EACH))
     assert [fault for one in found for fault in one.faults] == []
-    assert {
-        " ".join(one.route): dict(one.statuses)
-        for one in found
-        if one.accepted < LEAST.get(one.route[1], 0.5)
-    } == {}
+    assert {" ".join(one.route): dict(one.statuses) for one in found if one.accepted < 0.5} == {}
     assert sum(one.count for one in found) >= 300
 
 

@@ -103,7 +103,7 @@ def with_values(description: Mapping[str, Any], values: Mapping[str, list[Any]])
     """
     found = deepcopy(dict(description))
     for body, schema in found["components"]["schemas"].items():
-        if not body.endswith("Body"):
+        if not body.endswith(("Body", "Request")):
             continue  # replies stay as they are
         for name in schema.get("properties", {}):
             meant = values.get(f"{body}.{name}", values.get(name))

@@ -23,6 +23,8 @@ from benchmarks.suites.steering.curves import (
     success_share,
 )
 from saeindex.concepts.inference import Asked
+from saeindex.operations.search import searcher_of
+from saeindex.search.query import Query
 from saeindex.steering import steering
 from saeindex.steering.direction import decoder_direction, direction_of, pursue
 from saeindex.steering.steering import ResolvedSteer
@@ -306,8 +308,10 @@ def identity(corpora: Sequence[Corpus]) -> Figure:
     for corpus in corpora:
         for query in range(min(5, len(corpus.queries))):
             text = corpus.text(query)
-            plain = corpus.index.search(text)
-            steered = corpus.index.search(text, steer=f'+"{corpus.text(query - 1)}":0 -#5:0')
+            unmoved = Query(text, steer=f'+"{corpus.text(query - 1)}":0 -#5:0')
+            plain, steered = corpus.index.search(text), corpus.index.search(unmoved)
+            prepare = searcher_of(corpus.index.state).prepare
+            same &= prepare(Query(text)).vector.tobytes() == prepare(unmoved).vector.tobytes()
             same &= list(plain) == list(steered) and steered.drift == 0.0
             count += 1
     return at_least(float(same), 1.0, "holds", count)
