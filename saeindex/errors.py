@@ -22,6 +22,8 @@ SaeIndexError                     the root; has asked, found, do
 from __future__ import annotations
 
 import shlex
+from importlib import import_module
+from typing import Any
 
 
 def kind_of(value: object) -> str:
@@ -133,3 +135,13 @@ class AccessError(ServerError):
 
 class MissingDependencyError(SaeIndexError):
     """An optional package is not installed."""
+
+
+def installed(module: str, asked: str, extra: str) -> Any:
+    """Import a package that not every use needs; MissingDependencyError names the extra that has it."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise MissingDependencyError(
+            asked, f"{module} is not installed", f'Run pip install "saeindex[{extra}]".'
+        ) from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
@@ -80,6 +80,43 @@ class TextEncoder(Protocol):
 
     def token_spans(self, text: str) -> Sequence[tuple[int, int]]:
         """Return the character span of each token of ``text``, untruncated, for splitting."""
+
+
+@runtime_checkable
+class PhraseEncoder(TextEncoder, Protocol):
+    """An encoder that has a faster way for thousands of short texts."""
+
+    def encode_phrases(self, texts: Sequence[str]) -> FloatArray:
+        """Return what ``encode_query`` does; the last bits may depend on the other texts."""
+
+
+@runtime_checkable
+class RowEncoder(TextEncoder, Protocol):
+    """An encoder whose vectors need not depend, in any bit, on the texts that are encoded with them."""
+
+    @property
+    def rows_at_once(self) -> int:
+        """The most rows that :meth:`encode_rows` takes; 0 where it cannot be asked for rows."""
+
+    def query_rows(self, texts: Sequence[str]) -> Sequence[EncoderRow]:
+        """Return query texts as rows for :meth:`encode_rows`."""
+
+    def encode_rows(self, rows: Sequence[Any]) -> FloatArray:
+        """Return unit vectors (n, d) float32 of rows of one length."""
+
+    def encode_query_in_rows(self, texts: Sequence[str]) -> FloatArray:
+        """Return what ``encode_query`` does, of rows."""
+
+    def encode_document_in_rows(self, texts: Sequence[str]) -> FloatArray:
+        """Return what ``encode_document`` does, of rows."""
+
+
+class EncoderRow(Protocol):
+    """A text as an encoder computes it."""
+
+    @property
+    def length(self) -> int:
+        """The length that it is padded to."""
 
 
 # Stores -----------------------------------------------------------------------------------------------

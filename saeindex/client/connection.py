@@ -101,6 +101,6 @@ def error_of(problem: Mapping[str, Any]) -> SaeIndexError:
 
 
 def _httpx() -> Any:
-    from saeindex.report.result import installed
+    from saeindex.errors import installed
 
     return installed("httpx2", "a client of a server", "client")

@@ -17,14 +17,13 @@ from typing_extensions import TypedDict
 
 from saeindex.collection.records import records_of
 from saeindex.config import DENSE, DOCUMENT, SAE, TEXT, suffixed
-from saeindex.errors import InvalidInputError
+from saeindex.errors import InvalidInputError, installed
 from saeindex.features.labels import telling_order
 from saeindex.files import checked_suffix, replacing
 from saeindex.indexing.points import NO_CODE, code_of, point_id, stored_record
 from saeindex.indexing.sources.tables import json_cell
 from saeindex.indexing.split import document_in
 from saeindex.protocols import SparseVector
-from saeindex.report.result import installed
 from saeindex.stores.base import pages
 from saeindex.stores.point_checks import canonical_id
 from saeindex.types import Activation

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from saeindex.errors import EncoderError, InvalidInputError, MissingDependencyError, SaeIndexError
+from saeindex.errors import EncoderError, InvalidInputError, SaeIndexError, installed
 from saeindex.protocols import EncoderIdentity
 
 if TYPE_CHECKING:
@@ -254,15 +254,13 @@ def new_client(
 
     Raises MissingDependencyError without openai, and ``refused`` without a key.
     """
+    openai = installed("openai", purpose, "openai")
     try:
-        from openai import OpenAI, OpenAIError
-    except ImportError as error:
-        raise MissingDependencyError(
-            purpose, "openai is not installed", 'Run pip install "saeindex[openai]".'
-        ) from error
-    try:
-        return OpenAI(base_url=base_url, api_key=api_key, max_retries=max_retries, timeout=timeout)
-    except OpenAIError:
+        made: OpenAI = openai.OpenAI(
+            base_url=base_url, api_key=api_key, max_retries=max_retries, timeout=timeout
+        )
+        return made
+    except openai.OpenAIError:
         raise refused(
             f"a client for {purpose}",
             "no API key",

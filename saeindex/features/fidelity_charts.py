@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from saeindex.features.fidelity_report import figures, verdict
 from saeindex.files import replacing
-from saeindex.report.charts import BLUE, GREEN, GREY, INK, ORANGE, Chart, colour_scale, inline, page_of
+from saeindex.report.charts import BLUE, GREEN, GREY, INK, ORANGE, Chart, alt, colour_scale, inline, page_of
 from saeindex.report.model import table
 from saeindex.report.numbers import Number
 
@@ -42,8 +42,6 @@ def page_html(report: FidelityReport) -> str:
 
 
 def _error(report: FidelityReport) -> Chart:
-    import altair as alt
-
     rows = [
         {"low": low, "high": high, "records": count}
         for (low, high), count in zip(pairwise(report.error_edges), report.error_counts, strict=True)
@@ -59,8 +57,6 @@ def _error(report: FidelityReport) -> Chart:
 
 
 def _density(report: FidelityReport) -> Chart:
-    import altair as alt
-
     rows = [
         {"low": 10**low, "high": 10**high, "features": count}
         for (low, high), count in zip(pairwise(report.density.edges), report.density.counts, strict=True)
@@ -77,8 +73,6 @@ def _density(report: FidelityReport) -> Chart:
 def _histogram(
     rows: Sequence[dict[str, Any]], x: str, y: str, colour: str, tooltip: Sequence[Any], scale: Any = None
 ) -> Any:
-    import altair as alt
-
     return (
         alt.Chart(inline(rows), width=WIDTH, height=HEIGHT)
         .mark_rect(color=colour, stroke="white", strokeWidth=0.5)
@@ -112,8 +106,6 @@ def _by_k(report: FidelityReport) -> Chart:
 
 def _grouped(names: Sequence[str], measured: dict[str, list[float]], y: str) -> Any:
     """Return grouped bars: a group for each name, a bar for each measure."""
-    import altair as alt
-
     kinds = list(measured)
     rows = [
         {"name": name, "kind": kind, "value": value}
@@ -136,8 +128,6 @@ def _grouped(names: Sequence[str], measured: dict[str, list[float]], y: str) -> 
 
 
 def _stability(report: FidelityReport) -> Chart:
-    import altair as alt
-
     rows = [
         {"colour": each.against, "features": f"{level.features:,}", "share": level.matched}
         for each in report.stability

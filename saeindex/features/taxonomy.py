@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from saeindex.errors import InvalidInputError, NotFoundError, kind_of
+from saeindex.errors import InvalidInputError, NotFoundError, installed, kind_of
 from saeindex.features.labels import MAX_CHARS, is_phrase
 from saeindex.files import checked_suffix
-from saeindex.report.result import installed
 
 if TYPE_CHECKING:
     from rdflib import Graph

@@ -22,6 +22,7 @@ from saeindex.features.labels import HIDDEN, MANUAL
 from saeindex.features.names_here import CodedSample, NameHere, names_here
 from saeindex.files import replacing
 from saeindex.indexing.points import codes_of
+from saeindex.protocols import PhraseEncoder
 from saeindex.stores.base import PAGE, first_points
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def learned(
     The ``encoder`` embeds phrases, with ``encode_phrases`` if it has that.
     """
     own = encoder()
-    encode = getattr(own, "encode_phrases", own.encode_query)
+    encode = own.encode_phrases if isinstance(own, PhraseEncoder) else own.encode_query
     return OwnNames.keep(names_here(space, sample, encode), records)
 
 

@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from importlib import import_module
 from math import isfinite
 from pathlib import Path
 from textwrap import wrap
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from saeindex.errors import installed
 from saeindex.files import checked_suffix, replacing
 from saeindex.report.html import data_uri, page_html
 from saeindex.report.model import Block, Figure, Section, describe
@@ -71,7 +71,7 @@ class LazyModule:
     module: str
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(import_module(self.module), name)
+        return getattr(installed(self.module, "a chart", "report"), name)
 
 
 alt: Any = LazyModule("altair")

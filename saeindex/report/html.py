@@ -13,6 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from saeindex._version import __version__
+from saeindex.errors import installed
 from saeindex.report.model import Bullets, Description, Example, Section, Table, describe
 from saeindex.types import LINES, visible
 
@@ -89,12 +90,11 @@ def _safe(value: Any) -> Any:
 
 @cache
 def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    loader = PackageLoader("saeindex.report", "templates")
-    made = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-        finalize=_safe,
+    jinja2 = installed("jinja2", "a page", "report")
+    loader = jinja2.PackageLoader("saeindex.report", "templates")
+    made: Environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True, finalize=_safe,
     )  # fmt: skip
     made.filters |= {"highlighted": highlighted, "data_uri": data_uri}
     made.filters["kind"] = lambda value: type(value).__name__

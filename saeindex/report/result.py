@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saeindex.errors import InvalidInputError, MissingDependencyError
+from saeindex.errors import InvalidInputError, installed
 from saeindex.files import checked_suffix, replacing
 from saeindex.report.html import Described, report_html
 from saeindex.report.model import describe
@@ -126,12 +126,3 @@ def _of_one_type(cells: list[Any]) -> list[Any]:
         return cells
     kind = str if str in kinds else float if kinds == {int, float} else lambda cell: cell
     return [None if cell is None else kind(cell) for cell in cells]
-
-
-def installed(module: str, asked: str, extra: str) -> Any:
-    """Import an optional package; MissingDependencyError names what to install."""
-    try:
-        return import_module(module)
-    except ImportError as error:
-        found, do = f"{module} is not installed", f'Run pip install "saeindex[{extra}]".'
-        raise MissingDependencyError(asked, found, do) from error

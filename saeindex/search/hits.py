@@ -23,6 +23,8 @@ from saeindex.types import Activation, JsonObject, one_line, shortened, shown_la
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from saeindex.search.prepared import Prepared
+
 # Limits of tables: characters of a text, concepts of a hit, parts of a score; hits in a repr.
 TEXT_CHARS, SHOWN_CONCEPTS, SHOWN_PARTS, NAMED_HITS = 160, 4, 12, 3
 
@@ -94,25 +96,33 @@ class Hits(Sequence[Hit], Described):
     """
 
     hits: tuple[Hit, ...]
-    plan: Plan
+    prepared: Plan | Prepared
     timings_ms: Mapping[str, float]
     groups: tuple[Group, ...] = ()
     json_kind: ClassVar = HitsJson
 
     @property
+    def plan(self) -> Plan:
+        """The plan of the search, with its reasons; it is described when it is first looked at."""
+        return self.prepared if isinstance(self.prepared, Plan) else self.prepared.plan
+
+    @property
     def drift(self) -> float:
         """The drift 1 - cos(q, q') of the query by steering (0 without steering)."""
-        return self.plan.drift
+        return self.prepared.drift
 
     @property
     def revision(self) -> str:
         """The revision of the index that was searched."""
-        return self.plan.revision
+        return self.prepared.revision
 
     @property
     def feedback(self) -> Feedback | None:
         """The concepts and words that a property search inferred; None for other searches."""
-        return self.plan.feedback
+        return self.prepared.feedback
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Hits, (self.hits, self.plan, dict(self.timings_ms), self.groups)
 
     def to_json(self) -> dict[str, Any]:
         """Return the hits, the query, the plan and the timings as a JSON object."""
@@ -166,7 +176,7 @@ class Hits(Sequence[Hit], Described):
     def __repr__(self) -> str:
         best = [f"{hit.id!r} {hit.score:.3f}" for hit in self[:NAMED_HITS]]
         best += ["…"] if len(self) > NAMED_HITS else []
-        return f"Hits({f'{len(self)} {self.plan.asked}'.strip()}{': ' * bool(best)}{', '.join(best)})"
+        return f"Hits({f'{len(self)} {self.prepared.asked}'.strip()}{': ' * bool(best)}{', '.join(best)})"
 
 
 # In a notebook ----------------------------------------------------------------------------------------
@@ -174,11 +184,11 @@ class Hits(Sequence[Hit], Described):
 
 @describe.register(Hits)
 def _(hits: Hits) -> Description:
-    asked = hits.plan.asked
+    asked = hits.prepared.asked
     summary = [f"{counted(len(hits), 'hit')}{f' {asked}' if asked else ''}."]
     if hits.drift > 0:
         summary.append(f"Steering moved the query by {hits.drift:.3f} (1 − cosine).")
-    by = hits.plan.query.grouping
+    by = hits.prepared.query.grouping
     if by is None:
         sections = [_listing(hits, "Hits", hits.drift > 0)]
     else:
@@ -190,7 +200,7 @@ def _(hits: Hits) -> Description:
         summary=summary,
         method=[str(hits.plan)],
         sections=sections,
-        notes=[warning.rstrip(".") for warning in hits.plan.warnings],
+        notes=[warning.rstrip(".") for warning in hits.prepared.warnings],
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from saeindex.config import DENSE, SAE
@@ -33,7 +34,7 @@ FUSIONS = {
 SHOWN_PARTS, SHOWN_NAMES = 6, 3
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Prepared:
     """A query that is ready to run.
 
@@ -82,7 +83,7 @@ class Prepared:
         """The requests to the engine, in order."""
         return _requests_of(self)
 
-    @property
+    @cached_property
     def plan(self) -> Plan:
         """The plan: what will be run, as data."""
         steers = tuple(PlannedSteer.of(one.direction, one.strength) for one in self.steers)

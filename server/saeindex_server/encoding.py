@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from saeindex.errors import StorageError
+from saeindex.protocols import RowEncoder
 
 if TYPE_CHECKING:
     from saeindex.protocols import EncoderIdentity, TextEncoder
@@ -51,9 +52,10 @@ class SharedEncoder:
     ) -> None:
         """``kept`` vectors are remembered; ``on_batch`` is told the size and seconds of each batch."""
         self._encoder, self._size, self._on_batch = encoder, kept, on_batch
-        self._at_once = getattr(encoder, "rows_at_once", 0)
+        self._by_row = encoder if isinstance(encoder, RowEncoder) else None
+        self._at_once = 0 if self._by_row is None else self._by_row.rows_at_once
         self._encode: Callable[[list[Any]], FloatArray] = (
-            encoder.encode_rows if self._at_once else encoder.encode_query  # type: ignore[attr-defined]
+            self._by_row.encode_rows if self._by_row is not None and self._at_once else encoder.encode_query
         )
         self._kept: OrderedDict[str, FloatArray] = OrderedDict()
         self._lock, self._local = threading.Lock(), threading.local()
@@ -89,16 +91,18 @@ class SharedEncoder:
         if getattr(self._local, "is_indexing", False):
             self._use_threads(os.cpu_count() or 1)
             return self._encoder.encode_document(texts)
-        own = self._encoder
-        return self._in_parts(getattr(own, "encode_document_in_rows", own.encode_document), texts)
+        own = self._by_row
+        encode = self._encoder.encode_document if own is None else own.encode_document_in_rows
+        return self._in_parts(encode, texts)
 
     def encode_phrases(self, texts: Sequence[str]) -> FloatArray:
         """Return the vectors of many short texts, such as words; they are not remembered.
 
         They are those of queries, bit for bit, so that what is learned of the same records is the same.
         """
-        own = self._encoder
-        return self._in_parts(getattr(own, "encode_query_in_rows", own.encode_query), texts)
+        own = self._by_row
+        encode = self._encoder.encode_query if own is None else own.encode_query_in_rows
+        return self._in_parts(encode, texts)
 
     def _in_parts(self, encode: Callable[[Sequence[str]], FloatArray], texts: Sequence[str]) -> FloatArray:
         self._use_threads(ROW_THREADS)
@@ -133,8 +137,8 @@ class SharedEncoder:
     def _asked(self, texts: list[str]) -> list[_Waiting]:
         if not texts:
             return []
-        if self._at_once:
-            rows = self._encoder.query_rows(texts)  # type: ignore[attr-defined]  # as rows_at_once says
+        if self._by_row is not None and self._at_once:
+            rows = self._by_row.query_rows(texts)
             asked = [(_Waiting(text, row), row.length) for text, row in zip(texts, rows, strict=True)]
         else:
             asked = [(_Waiting(text, text), 0) for text in texts]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import csv
-import sys
 from pathlib import Path
 
 import pytest
 
-from saeindex.errors import InvalidInputError, MissingDependencyError
+from saeindex.errors import InvalidInputError
 from tests.report.sample_results import FORMULA, diff, empty_results, results
 
 RESULTS = results()
@@ -57,12 +56,6 @@ def test_every_table_is_a_data_frame(kind: str) -> None:
         RESULTS[kind].to_pandas("nowhere")
 
 
-def test_a_data_frame_without_pandas_names_the_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(MissingDependencyError, match=r"saeindex\[pandas\]"):
-        diff().to_pandas()
-
-
 def test_text_is_not_a_formula_and_a_number_stays_a_number(tmp_path: Path) -> None:
     written = diff(("-old", "+new")).write_tables(tmp_path / "found.csv")
     rows = read_csv(next(path for path in written if "concepts" in path.name))
@@ -83,13 +76,4 @@ def test_empty_tables_are_written_as_files(kind: str, suffix: str, tmp_path: Pat
 def test_an_unknown_suffix_is_refused_and_nothing_is_written(name: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match=r"\.csv or \.parquet"):
         diff().write_tables(tmp_path / name)
-    assert not list(tmp_path.iterdir())
-
-
-def test_parquet_without_pyarrow_names_the_package_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(MissingDependencyError, match=r"saeindex\[parquet\]"):
-        diff().write_tables(tmp_path / "found.parquet")
     assert not list(tmp_path.iterdir())

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from saeindex.analysis.correlate.results import ConceptPair, Correlations, PairedConcept, Triggers
+from saeindex.errors import installed
 from saeindex.report import charts
 from saeindex.report.charts import BLUE, GREY, INK, LETTER, ORANGE, WIDTH, Chart, alt, inline
 from saeindex.report.numbers import percent
@@ -121,10 +122,9 @@ def graph_of_pairs(found: Correlations) -> Chart:
 
 def _layout(pairs: Sequence[ConceptPair]) -> dict[PairedConcept, tuple[float, float]]:
     """Return the positions of concepts in pixels: near if they occur together, without overlapping labels."""
-    from networkx import Graph, kamada_kawai_layout
-
-    graph = Graph([(pair.a, pair.b) for pair in pairs])
-    found = kamada_kawai_layout(graph)
+    networkx = installed("networkx", "a chart of pairs", "report")
+    graph = networkx.Graph([(pair.a, pair.b) for pair in pairs])
+    found = networkx.kamada_kawai_layout(graph)
     positions = np.array([found[one] for one in graph], np.float64)
     positions = (positions - positions.min(0)) / np.maximum(np.ptp(positions, axis=0), 1e-9) * GRAPH_SIZE
     widths = np.array([LETTER * len(_short(one)) + 4 for one in graph])

@@ -13,6 +13,7 @@ import numpy as np
 from saeindex.analysis.correlate.pair_tests import PairTables
 from saeindex.analysis.stats.choices import Correction
 from saeindex.analysis.stats.stratified import agreeing
+from saeindex.errors import installed
 from saeindex.files import checked_suffix, replacing
 from saeindex.report.result import AnalysisResult
 
@@ -222,9 +223,8 @@ def concept_graph(correlations: Correlations) -> Graph:
 
     ``sign`` is 1 if two concepts occur together, -1 if they avoid each other.
     """
-    from networkx import Graph
-
-    graph = Graph(field=correlations.field, other_field=correlations.other_field)
+    networkx = installed("networkx", "a graph of pairs", "report")
+    graph: Graph = networkx.Graph(field=correlations.field, other_field=correlations.other_field)
     for sign, pairs in ((1, correlations.results), (-1, correlations.avoided)):
         for pair in (each for one in pairs for each in (one, *one.related)):
             for concept in (pair.a, pair.b):
@@ -240,16 +240,17 @@ def concept_graph(correlations: Correlations) -> Graph:
 
 def write_graph(correlations: Correlations, path: str | Path) -> Path:
     """Write the graph as GraphML or as node-link JSON, by the file's extension; return the path."""
-    from networkx import node_link_data, write_graphml
-
+    networkx = installed("networkx", "a graph of pairs", "report")
     target = Path(path)
     suffix = checked_suffix(target, FORMATS, "graph")
     graph = concept_graph(correlations)
     with replacing(target) as draft:
         if suffix == ".graphml":
-            write_graphml(graph, draft)
+            networkx.write_graphml(graph, draft)
         else:
-            draft.write_text(json.dumps(node_link_data(graph, edges="edges"), ensure_ascii=False, indent=1))
+            draft.write_text(
+                json.dumps(networkx.node_link_data(graph, edges="edges"), ensure_ascii=False, indent=1)
+            )
     return target
 
 

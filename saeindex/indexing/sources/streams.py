@@ -10,17 +10,22 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
-import zstandard
-
-from saeindex.errors import InvalidInputError, NotFoundError
+from saeindex.errors import InvalidInputError, NotFoundError, installed
 
 if TYPE_CHECKING:
+    import zstandard
     from _typeshed import WriteableBuffer
 
 MAX_LINE_BYTES = 16 * 2**20
 COMPRESSIONS = (".gz", ".zst")
+
+
+class DamagedFrameError(Exception):
+    """A frame of Zstandard cannot be decompressed."""
+
+
 # Exceptions from reading a truncated or damaged compressed file.
-DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError)
+DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error, DamagedFrameError)
 
 # Bytes decompressed at a time: 4 bytes can expand to 128 KiB, so the output is at most 32 MiB.
 _ZSTD_INPUT_BYTES = 1024
@@ -100,7 +105,7 @@ class _ZstdStream(io.RawIOBase):
     """
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
+        self._file, self._zstandard = file, installed("zstandard", "a .zst file", "zstd")
         self._frame: zstandard.ZstdDecompressionObj | None = None
         self._pending_input = b""
         self._output = memoryview(b"")
@@ -127,8 +132,11 @@ class _ZstdStream(io.RawIOBase):
         super().close()
 
     def _decompress(self, chunk: bytes) -> bytes:
-        frame = self._frame or zstandard.ZstdDecompressor().decompressobj()
-        output = frame.decompress(chunk)
+        frame = self._frame or self._zstandard.ZstdDecompressor().decompressobj()
+        try:
+            output = frame.decompress(chunk)
+        except self._zstandard.ZstdError as error:
+            raise DamagedFrameError(str(error)) from error
         self._pending_input = frame.unused_data if frame.eof else b""
         self._frame = None if frame.eof else frame
         return output

@@ -7,10 +7,11 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from saeindex.errors import InvalidInputError, MissingDependencyError, kind_of
+from saeindex.errors import InvalidInputError, installed, kind_of
 from saeindex.indexing.sources.columns import OF_METADATA, Row
 from saeindex.indexing.sources.streams import (
     DAMAGE,
@@ -187,9 +188,7 @@ def _cell(value: str) -> str | None:
 
 def parquet_rows(path: Path, columns: list[str] | None = None) -> Iterator[Row | Rejected]:
     """Yield the rows of a Parquet file, batch by batch; ``columns`` are the columns to read (None: all)."""
-    from pyarrow import ArrowException
-
-    number = 0
+    number, arrow = 0, _arrow(path)
     with _open_parquet(path) as file:
         present = set(file.schema_arrow.names)
         wanted = [name for name in columns if name in present] if columns else None
@@ -202,7 +201,7 @@ def parquet_rows(path: Path, columns: list[str] | None = None) -> Iterator[Row |
                         yield Rejected(position, "a string in the row is not valid UTF-8")
                     else:
                         yield Row(position, fields)
-        except (ArrowException, OSError) as error:
+        except (arrow.ArrowException, OSError) as error:
             yield Rejected(f"{path.name}:{number + 1}", f"the file is damaged, the rest is lost ({error})")
 
 
@@ -235,15 +234,13 @@ def frame_rows(frame: DataFrame[Any]) -> Iterator[Row]:
         yield Row(f"row {number}", dict(zip(names, cells, strict=True)))
 
 
+def _arrow(path: Path) -> Any:
+    return installed("pyarrow", f"Parquet file {path.name}", "parquet")
+
+
 def _open_parquet(path: Path) -> Any:
+    arrow = _arrow(path)
     try:
-        from pyarrow import ArrowException
-        from pyarrow.parquet import ParquetFile
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"Parquet file {path.name}", "pyarrow is not installed", 'Run pip install "saeindex[parquet]".'
-        ) from error
-    try:
-        return ParquetFile(path)
-    except (ArrowException, OSError) as error:
+        return import_module("pyarrow.parquet").ParquetFile(path)
+    except (arrow.ArrowException, OSError) as error:
         raise InvalidInputError(f"Parquet file {path.name}", str(error), "Write the file again.") from error
