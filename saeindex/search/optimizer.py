@@ -92,7 +92,7 @@ def _exact(query: Query, setting: Setting) -> Choice[bool]:
 
 def _after(query: Query, setting: Setting) -> Choice[float | None]:
     share = setting.estimate.low / max(1, setting.total)
-    is_filtered = query.where is not None or query.query_filter is not None
+    is_filtered = query.where is not None or query.native is not None
     is_plain = query.using == DENSE and bool(query.text.strip()) and not setting.has_rescorer
     min_share = AFTER_SHARE if setting.is_indexed else AFTER_SHARE_UNINDEXED
     if not is_filtered:

@@ -68,9 +68,7 @@ class Planner:
             query = replace(query, using="sae")
         where = None if query.clause is None else _parsed(query.clause)
         concepts: dict[str, Concept] = {}
-        query_filter = self.compile(
-            where, as_filter(query.query_filter), concepts, query.resolve, query.level
-        )
+        query_filter = self.compile(where, query.native, concepts, query.resolve, query.level)
         feedback = feedback_of(query)
         vector, asked = self._vectors(query, feedback)
         moved = vector if query.text.strip() or asked is None else asked
@@ -136,7 +134,7 @@ class Planner:
         vector: FloatArray,
     ) -> tuple[Estimate, tuple[str, ...], Near]:
         """Return the estimated matches, warnings, and a function for the share of matches near the query."""
-        native = as_filter(query.query_filter)
+        native = query.native
         groups = None if query.grouping is None or query.grouping.field == DOCUMENT else query.grouping.field
         if where is None and native is None and groups is None:
             return Estimate(total, total, total, "no filter"), (), lambda: None

@@ -110,7 +110,7 @@ def _selection(plan: Prepared) -> Iterator[Step]:
     if plan.matching is not None:
         matching, shown, why = plan.matching, f"{plan.matching:,}", f"counted; expected {plan.estimate}"
     where = "" if plan.where is None else f"\n  {to_text(plan.where)}"
-    if plan.query.query_filter is not None:
+    if plan.query.native is not None:
         where += "\n  and a native filter"
     what = f"Filter: {shown} of {total:,} points match, {matching / max(1, total):.1%}"
     concepts = tuple(_concept(concept) for concept in plan.concepts)

@@ -203,6 +203,11 @@ class QueryOptions:
         return None if self.where is None else cast(Where, self.where).condition
 
     @builtins.property
+    def native(self) -> Filter | None:
+        """What the options select beside ``where``, as one native filter; None if they select all."""
+        return cast("Filter | None", self.query_filter)
+
+    @builtins.property
     def level(self) -> LevelName | None:
         """The level of concepts that name none."""
         return None if self.where is None else cast(Where, self.where).level
