@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, Wi
 
 from saeindex.concepts.feedback import Feedback
 from saeindex.config import MAX_LIMIT
+from saeindex.language.fields import RECORD_ID
 from saeindex.schema import (
     ANY_OBJECT,
     ANY_TEXT,
@@ -161,6 +162,7 @@ class QueryOptions:
         default=None, description="a condition on concepts and metadata: '\"dark matter\" AND NOT #1041'"
     )
     query_filter: NativeFilter | None = Field(default=None, description="a filter in the JSON of Qdrant")
+    exclude: Texts = Field(default=(), description="ids of records that are no hits, such as those seen")
     steer: SteerOption | None = Field(
         default=None, description="concepts to add or subtract: '+theory:0.5 -#1041'"
     )
@@ -205,7 +207,13 @@ class QueryOptions:
     @builtins.property
     def native(self) -> Filter | None:
         """What the options select beside ``where``, as one native filter; None if they select all."""
-        return cast("Filter | None", self.query_filter)
+        if not self.exclude:
+            return cast("Filter | None", self.query_filter)
+        from qdrant_client.models import FieldCondition, Filter, MatchAny
+
+        own = FieldCondition(key=RECORD_ID, match=MatchAny(any=list(self.exclude)))
+        must: Any = None if self.query_filter is None else [self.query_filter]
+        return Filter(must=must, must_not=[own])
 
     @builtins.property
     def level(self) -> LevelName | None:
