@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
-from qdrant_client.models import FieldCondition, Filter, MatchValue, Range
+from qdrant_client.models import FieldCondition, Filter, HasIdCondition, MatchValue, Range
 
 from saeindex import FeatureIndex, Query
-from saeindex.errors import UnknownConceptError
+from saeindex.errors import InvalidInputError, UnknownConceptError
 from tests.samples import all_points, code_of
 
 # Local mode evaluates filters in Python, record by record.
@@ -116,3 +117,19 @@ def test_a_plan_s_estimate_fits_the_matching_records(
 def test_a_feature_that_the_space_does_not_have_is_an_error(papers: FeatureIndex) -> None:
     with pytest.raises(UnknownConceptError, match=f"#0 to #{papers.space.n_features - 1}"):
         papers.count(f"#{papers.space.n_features}")
+
+
+def test_excluded_records_are_no_hits_and_the_others_keep_their_order(papers: FeatureIndex) -> None:
+    modes: list[dict[str, Any]] = [{}, {"where": "metadata.year > 1990"}, {"using": "sae"}]
+    for options in modes:
+        every = papers.search("copper", limit=50, explain=True, **options)
+        seen = [every[0].id, every[3].id, "no such record"]
+        rest = papers.search("copper", limit=48, explain=True, exclude=seen, **options)
+        assert [hit.id for hit in rest] == [hit.id for hit in every if hit.id not in seen]
+    first = papers.search("copper", limit=1)[0].id
+    assert first not in [hit.id for hit in papers.search("copper", using="fused", exclude=[first])]
+    assert papers.plan("copper", exclude=[first], analyze=True).matching == len(papers) - 1
+    nothing = Filter(must=[HasIdCondition(has_id=[])])
+    assert not papers.search("copper", exclude=[first], query_filter=nothing)
+    with pytest.raises(InvalidInputError, match="Give a list"):
+        papers.search("copper", exclude=first)

@@ -86,6 +86,7 @@ ASKED: dict[str, Callable[[Any], Any]] = {
         explain=True,
         limit=3,
         steer="+cooking:0.3",
+        exclude=["doc-1", "doc-2"],
     ),
     "a record in several groups": lambda index: index.search("soup", group_by="document", explain=True),
     "analyzed": lambda index: index.plan("soup", where='"cooking"', analyze=True).matching,
