@@ -11,14 +11,18 @@ from uuid import uuid4
 
 from saeindex.collection.caches import QueryVectors
 from saeindex.collection.state import IndexState
-from saeindex.config import CACHE_FOLDER
+from saeindex.config import CACHE_FOLDER, CONCEPTS, DENSE, SAE, TEXT
 from saeindex.errors import MismatchError, SaeIndexError
 from saeindex.indexing.manifest import Counts, Manifest
 from saeindex.indexing.names import learned, read_sample
+from saeindex.language.fields import METADATA, RECORD_ID
 
 if TYPE_CHECKING:
     from saeindex.indexing.create_open import IndexParts
     from saeindex.protocols import TextEncoder, VectorStore
+
+# What every record has; points that other programs write may lack it.
+PARTS = (RECORD_ID, TEXT, METADATA, CONCEPTS, DENSE, SAE)
 
 
 class CurrentState:
@@ -41,10 +45,19 @@ class CurrentState:
 
     @contextmanager
     def reading(self) -> Iterator[IndexState]:
-        """Yield the state for one operation."""
+        """Yield the state for one operation; MismatchError where a point is no record."""
         with self.store.turns.reading():
             self._notice()
-            yield self.state
+            try:
+                yield self.state
+            except KeyError as error:
+                if not error.args or error.args[0] not in PARTS:
+                    raise
+                found, do = (
+                    f"a point without {error.args[0]!r}",
+                    f"`saeindex doctor {self._name}` lists such points.",
+                )
+                raise MismatchError(f"the records of {self._name}", found, f"{do} Delete them.") from error
 
     def refresh(self) -> None:
         """Forget what was derived: another program has changed the points."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from qdrant_client import QdrantClient
+from qdrant_client.models import PointStruct
 
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.collection.stored import PARTS
-from saeindex.errors import InvalidInputError, NotFoundError
+from saeindex.errors import InvalidInputError, MismatchError, NotFoundError
 from tests.cli.test_cli import call, called
 from tests.samples import RandomEncoder, RecordingEncoder, sample_records
 
@@ -266,3 +268,30 @@ def test_the_daily_verbs_on_the_command_line(folder: Path, monkeypatch: pytest.M
         done = call("delete", "notes.idx", *wrong)
         assert done.returncode == 2 and done.stderr.startswith("Error: ")
     assert run("info|notes.idx")["records"] == 3
+
+
+def test_a_point_of_another_program_is_a_typed_error_that_says_what_lists_it(
+    space: FeatureSpace, session_encoder: RecordingEncoder, tmp_path: Path
+) -> None:
+    client = QdrantClient(":memory:")
+    index = FeatureIndex.create("papers", space, client=client, encoder=session_encoder)
+    index.upsert([Record(str(n), f"Copper wire {n}.", {"n": n}) for n in range(8)])
+    client.upsert("papers", [PointStruct(id=7, vector={"dense": [0.05] * 384}, payload={"page": 1})])
+    index.refresh()
+    calls: list[Callable[[], object]] = [
+        lambda: index.search("copper", limit=50),
+        lambda: index.search(where="NOT #5", limit=50),
+        lambda: index.diff("metadata.n < 4"),
+        lambda: index.export(tmp_path / "out.jsonl"),
+        lambda: index.scroll(limit=50),
+        index.concepts.learn,
+    ]
+    for one in calls:
+        with pytest.raises(MismatchError, match=r"a point without .record_id.*saeindex doctor papers"):
+            one()
+    assert not (tmp_path / "out.jsonl").exists()
+    assert index.get(["3"])[0].text == "Copper wire 3."
+    index.upsert([Record("9", "Tin.")])
+    client.delete("papers", [7])
+    index.refresh()
+    assert len(index.search("copper", limit=50)) == 9
