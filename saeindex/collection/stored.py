@@ -77,8 +77,8 @@ class StoredRecord:
     fields: Mapping[str, str] = field(default_factory=dict)
     document: str | None = None
     concepts: tuple[Activation, ...] = ()
-    dense: FloatArray | None = None
-    sae: SparseVector | None = None
+    dense: FloatArray | None = field(default=None, repr=False)
+    sae: SparseVector | None = field(default=None, repr=False)
     json_kind: ClassVar = RecordJson
 
     def to_json(self, parts: Collection[RecordPart] = PARTS) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def pair(a: str, b: str, sign: float, field: str = "") -> ConceptPair:
 
 def correlations() -> Correlations:
     return Correlations(
-        "", "", 500, 400, "typical", 900, 3, 0.05, "bh", 5, {"the same family": 4},
+        "", "", 500, 400, "typical", 900, 3, 0.05, "bh", 5, {"the same family": 4}, {"angry": 0.061},
         (pair(EVIL, "rain", 1), pair("rain", "wind", 1)), (pair("sun", "rain", -1),),
     )  # fmt: skip
 
@@ -146,7 +146,7 @@ def empty_results() -> dict[str, Any]:
     periods = (Period("1980", 1980, 1980, 9), Period("1990", 1990, 1990, 9))
     return {
         "diff": Diff({"a": 9, "b": 9}, 0.05, "Mid-p test", "typical", {"concepts": 0}, {"concepts": ()}),
-        "correlations": Correlations("", "prompt", 9, 9, "typical", 0, 0, 0.05, "bh", 5, {}, ()),
+        "correlations": Correlations("", "prompt", 9, 9, "typical", 0, 0, 0.05, "bh", 5, {}, {}, ()),
         "triggers": Triggers(PairedConcept(1, "rain"), "prompt", 9, 9, 0.0, 0, 0, 0, 0.05, "bh", 0, ()),
         "drift": Drift("year", periods, "1", 0.05, "Trend", "typical", {"concepts": 0}, {"concepts": ()}),
         "alert": Alert(9, 9, MonitorOptions(), {"concepts": 0}, {"concepts": ()}),

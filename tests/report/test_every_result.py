@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from saeindex.report.charts import charts_of
 from saeindex.report.model import Table, describe
 from saeindex.report.result import AnalysisResult
 from tests.report.html_page import Page
-from tests.report.sample_results import empty_results, results
+from tests.report.sample_results import correlations, diff, empty_results, results
 
 RESULTS = results()
 
@@ -70,3 +71,13 @@ def test_an_object_that_is_not_a_result_is_refused() -> None:
 def test_the_page_of_a_result_has_its_question_as_title_and_heading(tmp_path: Path) -> None:
     result = RESULTS["diff"]
     assert result.write_report(tmp_path / "own.html", "Why?").read_text(encoding="utf-8").count("Why?") == 2
+
+
+def test_what_was_assumed_and_what_was_adjusted_is_said() -> None:
+    assert "“angry” 6.1 % of the records" in str(correlations())
+    found = diff()
+    moved = {
+        family: tuple(replace(one, effect=0.9) for one in each) for family, each in found.findings.items()
+    }
+    assert "adjusted difference, points" in str(replace(found, findings=moved))
+    assert "  difference, points" in str(found)

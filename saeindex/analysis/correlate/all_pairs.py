@@ -89,6 +89,7 @@ def correlate_open(
         method=method,
         min_support=min_support,
         removed={**removed, **seen_removed},
+        shares={},
         results=tuple(
             replace(first, related=tuple(others))
             for first, *others in (pairs([row, *rows]) for row, rows in together.items())

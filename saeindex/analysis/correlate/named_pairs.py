@@ -80,6 +80,11 @@ def correlate_named(
         removed={},
         results=listed(together[:limit]),
         avoided=listed(apart[:limit]),
+        shares={
+            concept.name: float(one.weights.mean())
+            for concept, one in zip(named, found, strict=True)
+            if concept.share is None and not one.is_exact
+        },
     )
 
 

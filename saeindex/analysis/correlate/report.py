@@ -35,8 +35,9 @@ PAIR_COLUMNS = {
     "2nd given 1st": (WHOLE, "p_b_given_a"), "1st given 2nd": (WHOLE, "p_a_given_b"), "q": (chance, "q"),
 }  # fmt: skip
 TRIGGER_COLUMNS = {
-    "trigger": (str, "pair.a"), "prompts with it": "prompts", "of them with the behaviour": "prompts_showing",
-    "behaviour where it is": (percent, "pair.p_b_given_a"),
+    "trigger": (str, "pair.a"), "prompts with it": "prompts",
+    "of them surely with the behaviour": "prompts_showing",
+    "behaviour where it is, expected": (percent, "pair.p_b_given_a"),
     "it where the behaviour is": (percent, "coverage"), "lift": "pair.lift",
     "odds ratio (95 %)": lambda one: ratios(one.pair.log_odds, *one.pair.ci), "q": (chance, "pair.q"),
     "of nearly the same prompts": lambda one: "; ".join(map(str, one.same)) or "–",
@@ -80,7 +81,12 @@ def _pair_method(found: Correlations) -> list[str]:
     level = f" A concept counts where it is at least {found.level}." if by_level else ""
     removed = "; ".join(f"{count:,}: {reason}" for reason, count in found.removed.items())
     left_out = f"Uninformative pairs were left out: {removed}." if removed else ""
-    return [f"{units} {rate}{level}", left_out]
+    taken = ", ".join(f"“{name}” {percent(share)}" for name, share in found.shares.items())
+    assumed = (
+        f"How common these are was not said, and was taken to be: {taken} of the records. Counts and lifts "
+        "depend on it: say what you know (“; share: 0.2” after the description)."
+    )
+    return [f"{units} {rate}{level}", assumed if taken else "", left_out]
 
 
 def _pairs(found: Correlations) -> list[Block]:
@@ -103,6 +109,9 @@ NONE_SHOWN = (
 def _(found: Triggers) -> Description:
     usual = found.having / max(1, found.records)
     first = "; ".join(str(one.pair.a) for one in found.results[:IN_SHORT])
+    merged = ""
+    if any(one.same for one in found.results):
+        merged = f", in {counted(len(found.results), 'row')}: those of nearly the same prompts are one"
     own = f"{found.removed:,} concepts that are the behaviour's own were left out." if found.removed else ""
     cause = "The counter-examples help to judge whether a concept is the cause; only an experiment decides."
     return Description(
@@ -110,13 +119,15 @@ def _(found: Triggers) -> Description:
         summary=[
             f"“{found.behaviour}” is in about {number(found.having, 0)} of {found.records:,} records "
             f"({percent(usual)}), to {found.units_having:,} of {found.units:,} prompts.",
-            f"{counted(found.found, 'concept')} of {found.tested:,} tested go with it.",
+            f"{counted(found.found, 'concept')} of {found.tested:,} tested go with it{merged}.",
             *([f"First of them: {first}."] if first else []),
             *([NONE_SHOWN] if found.results and not found.units_having else []),
         ],
         method=[
             "Each concept of the prompts was tested with the behaviour; q is the false discovery rate "
             f"({CORRECTION[found.method]}), controlled at {found.alpha:g}. Responses to a prompt count once.",
+            "A description gives each response a probability of the behaviour: shares and lifts are made of "
+            "these, “surely” is above a half.",
             own,
         ],
         sections=list(_trigger_sections(found)),

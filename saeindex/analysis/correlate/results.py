@@ -99,7 +99,8 @@ class Correlations(AnalysisResult):
     ``tested`` is the number of pairs in the correction for the error rate ``alpha``, and ``found`` the number
     of findings, of which the first are listed. ``removed`` is the number of trivial pairs by reason; some
     reasons are known from the space before the tests, others are found in the records of the pairs that
-    would be listed.
+    would be listed. ``shares`` are the shares of records that named concepts were taken to have, by name,
+    where none was given.
     """
 
     field: str
@@ -113,6 +114,7 @@ class Correlations(AnalysisResult):
     method: Correction
     min_support: int
     removed: Mapping[str, int]
+    shares: Mapping[str, float]
     results: tuple[ConceptPair, ...]
     avoided: tuple[ConceptPair, ...] = ()
 

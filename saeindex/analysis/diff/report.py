@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from saeindex.analysis.diff.charts import forest, volcano
-from saeindex.analysis.diff.results import Diff
+from saeindex.analysis.diff.results import Diff, Finding
 from saeindex.analysis.stats.choices import FAMILY, Family
 from saeindex.config import DOCUMENT
 from saeindex.report import model
@@ -19,6 +19,8 @@ from saeindex.report.numbers import chance, count, counted, interval, percent, p
 Findings: TypeAlias = Mapping[Family, Sequence[Any]]
 # Findings of each family: in the summary, and with example records.
 IN_SHORT, SHOWN_EVIDENCE = 3, 6
+# The smallest difference of two shares that a table shows.
+SMALLEST_SHOWN = 0.0005
 REPLICATED = {True: "yes", False: "no", None: "–"}
 LEVELS = {
     "present": "the concept is active at all",
@@ -168,7 +170,10 @@ def unit_sentence(unit: str | None) -> str:
 
 def strata_sentence(strata: Sequence[str]) -> str:
     """Return a sentence on which records are compared with each other."""
-    alike = f"Records are compared only with records of the same: {', '.join(strata)}."
+    alike = (
+        f"Records are compared only with records of the same: {', '.join(strata)}. Adjusted differences and "
+        "odds ratios are of these comparisons, so they are not those of the two shares."
+    )
     return alike if strata else "Records were not matched by any other field."
 
 
@@ -207,14 +212,16 @@ def findings_by_group(
         caption = f"{FAMILY[family]}, the largest difference first"
         if len(groups) == 2:
             caption += f"; differences are {groups[0]} minus {groups[1]}"
-        columns = _columns(groups, alpha, any(one.replicated is not None for one in findings[family]))
+        columns = _columns(groups, alpha, findings[family])
         rows = table(caption, findings[family], columns, in_notebook=model.NOTEBOOK_ROWS)
         return [Figure(forest, FAMILY[family], findings[family], groups), rows]
 
     return by_family(findings, tested, shown, alpha)
 
 
-def _columns(groups: Sequence[str], alpha: float, with_halves: bool) -> dict[str, Any]:
+def _columns(groups: Sequence[str], alpha: float, found: Sequence[Finding]) -> dict[str, Any]:
+    adjusted = "adjusted " if any(_is_adjusted(one, groups) for one in found) else ""
+    with_halves = any(one.replicated is not None for one in found)
     shares: dict[str, Any] = {f"in {name}": _share_of(name) for name in groups}
     if len(groups) != 2:
         next_share = {"in the next": lambda one: f"{percent(one.freq[one.against])} ({one.against})"}
@@ -222,10 +229,16 @@ def _columns(groups: Sequence[str], alpha: float, with_halves: bool) -> dict[str
     return {
         "finding": lambda one: with_related(one, "" if one.q <= alpha else " (no difference found)"),
         **shares,
-        "difference, points": (points, "effect"), "95 % interval": lambda one: interval(*one.ci),
+        f"{adjusted}difference, points": (points, "effect"), "95 % interval": lambda one: interval(*one.ci),
         "odds ratio": (ratio, "log_odds"), "q": (chance, "q"), "records": "support",
         **({"replicated": (REPLICATED.get, "replicated")} if with_halves else {}),
     }  # fmt: skip
+
+
+def _is_adjusted(one: Finding, groups: Sequence[str]) -> bool:
+    """Whether a finding's effect, as it is shown, is not the difference of the shares beside it."""
+    first, second = groups if len(groups) == 2 else (one.group, one.against)
+    return abs(one.effect - (one.freq[first] - one.freq[second])) > SMALLEST_SHOWN
 
 
 def _share_of(group: str, shares: str = "freq") -> Callable[[Any], str]:

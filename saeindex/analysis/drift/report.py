@@ -74,7 +74,9 @@ def _findings(drift: Drift) -> list[Block]:
 
 
 def _kind(one: Trend, per: str) -> str:
-    return f"trend, {points(one.slope)} points per {per}" if one.kind == "trend" else one.kind
+    """Return what kind of change it is; a slope is small, and is shown to two digits."""
+    slope = f"{100 * one.slope:+.2g}".replace("-", "−")
+    return f"trend, {slope} points per {per}" if one.kind == "trend" else one.kind
 
 
 def bars(shares: Sequence[float]) -> str:
