@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, ca
 from saeindex.config import DEFAULT_SPACE
 from saeindex.errors import InvalidInputError
 from saeindex.index import FeatureIndex
-from saeindex.operations.operation import Operation
+from saeindex.operations.analysis import Analysis
+from saeindex.operations.operation import Change, Operation
 from saeindex.operations.surfaces import AsyncSurface
 from saeindex.stores.base import closed_error
+from saeindex.stores.event_loop import answered, driven
 
 if TYPE_CHECKING:
     from qdrant_client import AsyncQdrantClient, QdrantClient
@@ -47,19 +49,24 @@ def _awaited(
 class AsyncFeatureIndex(AsyncSurface):
     """A :class:`FeatureIndex` with async methods; ``async with`` closes it.
 
-    At most ``workers`` calls run at the same time, each on a thread; further calls wait. Over a server the
-    calls overlap, and the client may be an ``AsyncQdrantClient``: its requests then run on the event loop
-    that opened the index. Over a directory the calls run one after another, and each holds Python's GIL
-    while the engine works, so the event loop waits too: under load, open such an index with ``isolated``.
-    A cancelled call is no longer awaited, but runs to its end.
+    Over a server with an ``AsyncQdrantClient``, the event loop that opened the index drives its queries:
+    any number of them wait for the server at the same time, and only texts are encoded on threads. Writes,
+    analyses and all calls of other indexes run on threads, at most ``workers`` at the same time. Over a
+    directory they run one after another, and each holds Python's GIL while the engine works, so the event
+    loop waits too: under load, open such an index with ``isolated``. A cancelled call on a thread is no
+    longer awaited, but runs to its end.
     """
 
-    def __init__(self, index: FeatureIndex, workers: int = WORKERS) -> None:
-        """Wrap an open index; closing this object closes it too."""
+    def __init__(self, index: FeatureIndex, workers: int = WORKERS, is_awaiting: bool = False) -> None:
+        """Wrap an open index; closing this object closes it too.
+
+        ``is_awaiting`` is whether its client is one of the running event loop, and asks a server.
+        """
         if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
             raise InvalidInputError(f"workers={workers!r}", "out of range", "Use a whole number from 1 up.")
         self.index = index
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="saeindex")
+        self._is_awaiting, self._driven = is_awaiting, set[asyncio.Future[Any]]()
 
     @classmethod
     async def create(
@@ -95,7 +102,7 @@ class AsyncFeatureIndex(AsyncSurface):
             on_disk_payload=on_disk_payload,
             isolated=isolated,
         )
-        return cls(await asyncio.to_thread(made), workers)
+        return cls._of(await asyncio.to_thread(made), client, workers)
 
     @classmethod
     async def open(
@@ -119,7 +126,13 @@ class AsyncFeatureIndex(AsyncSurface):
             encoder=encoder,
             isolated=isolated,
         )
-        return cls(await asyncio.to_thread(opened), workers)
+        return cls._of(await asyncio.to_thread(opened), client, workers)
+
+    @classmethod
+    def _of(cls, index: FeatureIndex, client: object, workers: int) -> Self:
+        from qdrant_client import AsyncQdrantClient
+
+        return cls(index, workers, isinstance(client, AsyncQdrantClient) and index.store.has_graph)
 
     async def part(
         self, where: str | None = None, *, query_filter: Filter | JsonObject | None = None
@@ -130,11 +143,19 @@ class AsyncFeatureIndex(AsyncSurface):
         records match is asked of the engine each time; what is derived of them is as of now.
         """
         made = partial(self.index.part, where, query_filter=query_filter)
-        return type(self)(await self.run(made))
+        return type(self)(await self.run(made), is_awaiting=self._is_awaiting)
 
     async def perform(self, operation: Operation[R]) -> R:
         """Return the result of an operation."""
-        return await self.run(partial(self.index.perform, operation))
+        call = partial(self.index.perform, operation)
+        is_driven = self._is_awaiting and not isinstance(operation, Analysis | Change)
+        return await (self._drive(call) if is_driven else self.run(call))
+
+    async def _drive(self, call: Callable[[], R]) -> R:
+        running = asyncio.ensure_future(driven(call, self._threads))
+        self._driven.add(running)
+        running.add_done_callback(self._driven.discard)
+        return await running
 
     async def run(self, call: Callable[[], R]) -> R:
         """Run ``call`` on a worker thread and return its result."""
@@ -153,6 +174,8 @@ class AsyncFeatureIndex(AsyncSurface):
 
     async def close(self) -> None:
         """Wait for running calls, then flush and release the store."""
+        if self._driven:
+            await asyncio.wait(self._driven)
         await asyncio.to_thread(self._threads.shutdown)
         await asyncio.to_thread(self.index.close)
 
@@ -166,10 +189,9 @@ class AsyncFeatureIndex(AsyncSurface):
 
 
 class _BlockingClient:
-    """An ``AsyncQdrantClient`` for worker threads: each call waits for the event loop's answer.
+    """An ``AsyncQdrantClient`` as stores use a client: each call returns the answer.
 
-    So the same store and query logic serve both. It must not be called on the loop's own thread, which
-    would then wait for itself.
+    The caller is a thread, which waits for the loop, or an operation that the loop drives.
     """
 
     def __init__(self, client: AsyncQdrantClient, loop: asyncio.AbstractEventLoop) -> None:
@@ -179,9 +201,7 @@ class _BlockingClient:
         found = getattr(self._client, name)
         if not iscoroutinefunction(found):
             return found
-        return lambda *args, **options: asyncio.run_coroutine_threadsafe(
-            found(*args, **options), self._loop
-        ).result()
+        return lambda *args, **options: answered(found(*args, **options), self._loop)
 
 
 def _blocking(client: AsyncQdrantClient | QdrantClient | None) -> QdrantClient | None:

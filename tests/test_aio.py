@@ -123,3 +123,59 @@ def test_every_method_has_an_async_version() -> None:
         operations = [name for name, one in vars(methods).items() if isinstance(one, Method)]
         assert len(operations) > 5
         assert all(inspect.iscoroutinefunction(getattr(twin, name)) for name in operations)
+
+
+class Distant(AsyncQdrantClient):
+    """A client in memory that answers as late as a server, and counts what waits for it."""
+
+    waiting = most = 0
+
+    @property
+    def init_options(self) -> dict[str, Any]:
+        return {}
+
+    async def query_points(self, *given: Any, **options: Any) -> Any:
+        self.waiting += 1
+        self.most = max(self.most, self.waiting)
+        await asyncio.sleep(0.02)
+        self.waiting -= 1
+        return await super().query_points(*given, **options)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_an_event_loop_drives_any_number_of_queries_and_goes_on_meanwhile(
+    space: FeatureSpace, encoder: RecordingEncoder, records: list[Record]
+) -> None:
+    async def searched() -> None:
+        client = Distant(":memory:")
+        async with await AsyncFeatureIndex.create(
+            "far", space, client=client, encoder=encoder, workers=1
+        ) as index:
+            await index.upsert(records)
+            alone = [await index.search(query) for query in QUERIES]
+            client.most = 0
+            running = [asyncio.ensure_future(index.search(query)) for query in QUERIES]
+            cancelled = asyncio.ensure_future(index.search("copper"))
+            counted = await index.count()
+            cancelled.cancel()
+            together = await asyncio.gather(*running)
+            for here, there in zip(together, alone, strict=True):
+                assert [hit.id for hit in here] == [hit.id for hit in there]
+                assert [hit.score for hit in here] == pytest.approx([hit.score for hit in there], abs=1e-6)
+            assert counted == len(records)
+            assert client.most > 10  # of one thread
+            with pytest.raises(asyncio.CancelledError):
+                await cancelled
+            with pytest.raises(InvalidInputError, match="limit"):
+                await index.search("copper", limit=0)
+            assert (await index.plan("copper", where='"copper"', analyze=True)).stages
+            # Writes and reads at the same time: each search sees a whole revision.
+            writing = asyncio.ensure_future(index.upsert([Record("new", "Copper and tin.")]))
+            assert all(len(hits) == 10 for hits in await asyncio.gather(*map(index.search, ["copper"] * 20)))
+            await writing
+            assert len(await index.diff("metadata.year < 2000")) >= 0
+            left = asyncio.ensure_future(index.search("copper"))
+            await asyncio.sleep(0)
+        assert len(await left) == 10
+
+    asyncio.run(asyncio.wait_for(searched(), 120))

@@ -7,6 +7,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from saeindex.stores.event_loop import elsewhere
+
 if TYPE_CHECKING:
     from saeindex.types import FloatArray
 
@@ -51,14 +53,14 @@ class QueryVectors:
             if text in self._kept:
                 self._kept.move_to_end(text)
                 return self._kept[text]
-        return self._keep([text], self._encode([text]))[0]
+        return self._keep([text], elsewhere(lambda: self._encode([text])))[0]
 
     def warm(self, texts: Sequence[str]) -> None:
         """Encode the texts (at most 256) that are not cached yet, in one batch."""
         with self._lock:
             fresh = [text for text in dict.fromkeys(texts) if text not in self._kept]
         if fresh:
-            self._keep(fresh, self._encode(fresh))
+            self._keep(fresh, elsewhere(lambda: self._encode(fresh)))
 
     def _keep(self, texts: Sequence[str], vectors: FloatArray) -> list[FloatArray]:
         rows = [row.copy() for row in vectors]

@@ -16,6 +16,7 @@ from saeindex.errors import MismatchError, SaeIndexError
 from saeindex.indexing.manifest import Counts, Manifest
 from saeindex.indexing.names import learned, read_sample
 from saeindex.language.fields import METADATA, RECORD_ID
+from saeindex.stores.event_loop import elsewhere
 
 if TYPE_CHECKING:
     from saeindex.indexing.create_open import IndexParts
@@ -164,8 +165,10 @@ class CurrentState:
     def _notice(self) -> None:
         """Replace the state if another process has written."""
         wait = self.store.stale_after
-        if wait is None or time.monotonic() - self._read_at < wait:
-            return
+        if wait is not None and time.monotonic() - self._read_at >= wait:
+            elsewhere(lambda: self._read_again(wait))
+
+    def _read_again(self, wait: float) -> None:
         with self._replacing:
             if time.monotonic() - self._read_at < wait:
                 return

@@ -16,6 +16,7 @@ from saeindex.config import DENSE, DOCUMENT, SAE
 from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.protocols import SearchRequest
 from saeindex.stores.base import pages
+from saeindex.stores.event_loop import elsewhere
 
 if TYPE_CHECKING:
     from saeindex.collection.caches import QueryVectors
@@ -71,11 +72,16 @@ class IndexState:
     def derived(self, make: Callable[..., Derived], *arguments: Hashable) -> Derived:
         """Return what a function makes of this state; it is made once for the same arguments."""
         place = (make, *arguments)
+        if place not in self._derived:
+            elsewhere(lambda: self._make(place))
+        found: Derived = self._derived[place]
+        return found
+
+    def _make(self, place: tuple[Any, ...]) -> None:
+        make, *arguments = place
         with self._lock:
             if place not in self._derived:
                 self._derived[place] = make(self, *arguments)
-            found: Derived = self._derived[place]
-            return found
 
     @property
     def total(self) -> int:
