@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import typer
 from pydantic import WithJsonSchema
 
-from saeindex.errors import InvalidInputError
+from saeindex.errors import InvalidInputError, SaeIndexError
 from saeindex.schema import OrFirst
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -85,7 +85,7 @@ def asks(
             values = {one: given.pop(one.name) for one in listed}
             try:
                 return command(options=_nested(values, context), **given)
-            except InvalidInputError as error:
+            except SaeIndexError as error:
                 raise _as_typed(error, listed) from None
 
         first = [one for one in own if one.default is Parameter.empty]
@@ -216,7 +216,7 @@ def _json_of(option: _Option, text: str) -> Any:
         raise InvalidInputError(option.flag, f"it is not JSON: {error}", do) from None
 
 
-def _as_typed(error: InvalidInputError, options: Sequence[_Option]) -> InvalidInputError:
+def _as_typed(error: SaeIndexError, options: Sequence[_Option]) -> SaeIndexError:
     """Return an error with the names of options as a person types them."""
     for option in sorted(options, key=lambda one: -len(one.place)):
         place = re.escape(".".join(option.place))

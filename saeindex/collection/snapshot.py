@@ -32,6 +32,7 @@ from saeindex.files import (
 from saeindex.language.evaluate import found_at
 from saeindex.language.fields import METADATA, as_one_name, field_at, path_of, shown_fields
 from saeindex.protocols import Point, SparseVector
+from saeindex.report.numbers import counted
 from saeindex.stores.base import pages
 
 if TYPE_CHECKING:
@@ -159,7 +160,9 @@ class Snapshot:
         missing = [one for one in wanted if one not in self._places]
         if missing:
             absent = f"no record {', '.join(map(repr, missing[:5]))}"
-            raise NotFoundError(f"{len(wanted)} records by id", absent, "Give ids of records in the index.")
+            raise NotFoundError(
+                f"{counted(len(wanted), 'record')} by id", absent, "Give ids of records in the index."
+            )
         return np.fromiter((self._places[one] for one in wanted), np.int64, len(wanted))
 
     def take(self, rows: NDArray[np.int64]) -> Snapshot:

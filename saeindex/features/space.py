@@ -77,7 +77,7 @@ class Space:
 
     def label(self, feature: int) -> FeatureLabel:
         """Return a feature's label; raise UnknownConceptError outside 0 … n - 1."""
-        do = "Give its number; index.features(PHRASE) finds one."
+        do = "Give its number; index.concepts.find(PHRASE) finds one."
         check_kind(f"feature {feature!r:.80}", feature, Integral, do)
         if not 0 <= feature < self.n_features:
             raise UnknownConceptError(

@@ -157,5 +157,5 @@ def without_profile(profiles: Mapping[str, dict[str, Any]], name: str) -> dict[s
 
 def _unknown(profiles: Mapping[str, object], name: str) -> NotFoundError:
     known = ", ".join(sorted(profiles)) or "none"
-    do = "Fit one: index.fit_profile(…), or `saeindex steering fit`."
+    do = "Fit one: index.profiles.fit(…), or `saeindex profiles fit`."
     return NotFoundError(f"profile {name!r}", f"the index has {known}", do)

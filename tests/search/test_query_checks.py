@@ -24,6 +24,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"where": {"condition": "#5", "level": "nonsense"}}, "where.level='nonsense': no such choice"),
     ({"property": {"description": "sad", "method": "nonsense"}}, "property.method='nonsense'"),
     ({"fusion": "dbsf"}, "no option 'fusion'"),
+    ({"where": {"condition": "#1", "levl": "strong"}}, "no option 'levl'. Did you mean level"),
     ({"steer": {"max_drift": 0.1}}, "steer.steers: it is missing"),
     ({"group_by": {"size": 5}}, "group_by.field: it is missing"),
     ({"group_by": "metadata"}, "not a field to group by"),
