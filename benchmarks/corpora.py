@@ -143,7 +143,7 @@ def described(
 ) -> Corpus:
     """Return an index with the queries that have relevant records; rows are in the records' order."""
     collection = index.state
-    read = pages(index.store, with_payload=["record_id", "text"], with_vectors=[DENSE, SAE])
+    read = pages(index.state.store, with_payload=["record_id", "text"], with_vectors=[DENSE, SAE])
     points = {point.payload["record_id"]: point for page in read for point in page.points}
     kept = [record for record in records if record.id in points]
     rows = collection.rows([points[record.id] for record in kept])

@@ -132,7 +132,7 @@ class AsyncFeatureIndex(AsyncSurface):
     def _of(cls, index: FeatureIndex, client: object, workers: int) -> Self:
         from qdrant_client import AsyncQdrantClient
 
-        return cls(index, workers, isinstance(client, AsyncQdrantClient) and index.store.has_graph)
+        return cls(index, workers, isinstance(client, AsyncQdrantClient) and index.state.store.has_graph)
 
     async def part(
         self, where: str | None = None, *, query_filter: Filter | JsonObject | None = None

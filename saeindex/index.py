@@ -39,11 +39,10 @@ if TYPE_CHECKING:
     from saeindex.indexing.copy import CopyReport
     from saeindex.indexing.pipeline import IndexingReport
     from saeindex.indexing.sources.columns import Columns
-    from saeindex.protocols import PayloadKind, TextEncoder, VectorStore
+    from saeindex.protocols import PayloadKind, TextEncoder
     from saeindex.types import JsonObject, Record
 
 R = TypeVar("R")
-REJECTS_FILE = "rejects.jsonl"
 
 
 class FeatureIndex(Surface):
@@ -86,21 +85,13 @@ class FeatureIndex(Surface):
             manifest = Manifest.describe(self._planned, fields=fields)
             self._create = partial(create_index, path, self._planned, manifest, client, url, isolated, {})
         else:
-            if fields and tuple(fields) != self.fields:
+            if fields and tuple(fields) != (known := tuple(self.state.manifest.fields)):
                 self.close()
                 raise MismatchError(
                     f"index {self.name!r} with the fields {', '.join(fields)}",
-                    f"it has {', '.join(self.fields) or 'none'}",
+                    f"it has {', '.join(known) or 'none'}",
                     "Leave fields out, or make a new index.",
                 )
-
-    @classmethod
-    def of_parts(cls, name: str, parts: IndexParts, encoder: TextEncoder | None = None) -> Self:
-        """Return the index of open parts."""
-        index = cls.__new__(cls)
-        index.name, index._encoder, index._creating = name, encoder, threading.RLock()
-        index._bind(parts)
-        return index
 
     def _bind(self, parts: IndexParts) -> None:
         self._opened = CurrentState(self.name, parts, lambda: self.encoder)
@@ -126,30 +117,9 @@ class FeatureIndex(Surface):
         return self._current
 
     @property
-    def is_absent(self) -> bool:
-        """Whether there is no index yet: the first ``upsert`` creates it."""
-        return self._opened is None
-
-    @property
-    def store(self) -> VectorStore:
-        """The store of the points."""
-        return self._current.store
-
-    @property
-    def folder(self) -> Path | None:
-        """The folder of the index; None where it is a collection on a server."""
-        return self._current.folder
-
-    @property
     def state(self) -> IndexState:
-        """What is derived of the records at the present revision."""
-        with self._current.reading() as state:
-            return state
-
-    @property
-    def manifest(self) -> Manifest:
-        """The description of the index: its format, space, encoder, vectors and counts."""
-        return self.state.manifest
+        """The state of the index at its present revision: its store and manifest, and what is derived."""
+        return self._current.present()
 
     @property
     def revision(self) -> str:
@@ -212,7 +182,7 @@ class FeatureIndex(Surface):
             "on_disk_payload": on_disk_payload,
         }
         parts = create_index(path, read, manifest, client, url, isolated, of_server)
-        return cls.of_parts(str(path), parts, encoder)
+        return index_of(cls, str(path), parts, encoder)
 
     @classmethod
     def open(
@@ -230,7 +200,7 @@ class FeatureIndex(Surface):
         ``isolated`` runs the engine of a directory in a process of its own: what would end this process, such
         as a full disk, is an EngineDiedError.
         """
-        return cls.of_parts(str(path), open_index(path, space, client, url, encoder, isolated), encoder)
+        return index_of(cls, str(path), open_index(path, space, client, url, encoder, isolated), encoder)
 
     def upsert(
         self,
@@ -262,18 +232,20 @@ class FeatureIndex(Surface):
 
         check_count("an upsert", "batch_size", batch_size, 1)
         check_split(split, lambda: self.encoder)
-        picked = Columns.read({} if columns is None else columns).of_index(self.name, self.fields)
+        fields = self._fields if self._opened is None else tuple(self.state.manifest.fields)
+        picked = Columns.read({} if columns is None else columns).of_index(self.name, fields)
         source = open_source(records, columns=picked)
-        with self._made().write() as write:
+        current = self._made()
+        with current.write() as write:
             pipeline = partial(
-                Pipeline, self.store, self.space, self.encoder, split, writing=write.points,
-                window=batch_size, fields=self.fields,
+                Pipeline, current.store, self.space, self.encoder, split, writing=write.points,
+                window=batch_size, fields=fields,
             )  # fmt: skip
-            report = index_source(source, pipeline, self.rejects_path, progress)
+            report = index_source(source, pipeline, current.state.rejects_path, progress)
             write.end(report.records)
-        kept = self.manifest
+        kept = self.state.manifest
         if learn_names and report.records > 1 and is_to_learn(kept.names, kept.counts.records, kept.written):
-            self._current.learn_names()
+            current.learn_names()
         return report
 
     def part(self, where: str | None = None, *, query_filter: Filter | JsonObject | None = None) -> Self:
@@ -287,8 +259,8 @@ class FeatureIndex(Surface):
         with self._current.reading() as state:
             selected = condition_of(state, where, query_filter)
         given = self._current.given_space
-        parts = part_of(self.store, given, state.manifest, selected, lambda: self.encoder)
-        return type(self).of_parts(self.name, parts, self.encoder)
+        parts = part_of(state.store, given, state.manifest, selected, lambda: self.encoder)
+        return index_of(type(self), self.name, parts, self.encoder)
 
     def copy(
         self,
@@ -308,7 +280,7 @@ class FeatureIndex(Surface):
         from saeindex.indexing.copy import CopyTarget, copy_parts
 
         with self._current.reading() as state:
-            parts = IndexParts(self.store, self._current.given_space, state.manifest, self.folder)
+            parts = IndexParts(state.store, self._current.given_space, state.manifest, state.folder)
             target = CopyTarget(path, space, client, url, encoder, calibrate, progress)
             return copy_parts(self.name, parts, target)
 
@@ -326,8 +298,8 @@ class FeatureIndex(Surface):
         ``"vectors"``. The file appears when it is complete; of no records none is written, and one of that
         name stays. Indexed again, it changes nothing.
         """
-        check_outside(self.folder, Path(path), "an export")
         with self._current.reading() as state:
+            check_outside(state.folder, Path(path), "an export")
             condition = condition_of(state, where, query_filter)
             return stored_of(state).export(condition, Path(path), include)
 
@@ -357,33 +329,24 @@ class FeatureIndex(Surface):
         return self.count()
 
     def __contains__(self, record_id: object) -> bool:
-        return isinstance(record_id, str) and bool(existing_ids(self.store, [record_id]))
+        return isinstance(record_id, str) and bool(existing_ids(self.state.store, [record_id]))
 
     def info(self) -> dict[str, Any]:
         """Return a description of the index: counts, space, encoder, vectors and settings."""
         with self._current.reading() as state:
-            return index_info(self.name, state.manifest, self.store, self.store.count(), state.space)
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The names of the further text fields."""
-        return self._fields if self._opened is None else tuple(self.manifest.fields)
-
-    @property
-    def rejects_path(self) -> Path:
-        """The file in which bad records are reported."""
-        return Path(f"{self.name}.rejects.jsonl") if self.folder is None else self.folder / REJECTS_FILE
+            return index_info(self.name, state.manifest, state.store, state.store.count(), state.space)
 
     def __repr__(self) -> str:
         if self._opened is None:
             return f"FeatureIndex({self.name!r}, not there yet)"
-        counts, space = self.manifest.counts, self.manifest.space
+        manifest = self.state.manifest
+        counts, space = manifest.counts, manifest.space
         return f"FeatureIndex({self.name!r}, {counts.records:,} records, space {space.name!r})"
 
     def _repr_html_(self) -> str:
         from saeindex.report.html import notebook_html
 
-        return notebook_html(index_description(self.name, self.manifest))
+        return notebook_html(index_description(self.name, self.state.manifest))
 
     def close(self) -> None:
         """Flush and close the store."""
@@ -397,6 +360,17 @@ class FeatureIndex(Surface):
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
         self.close()
+
+
+Index = TypeVar("Index", bound=FeatureIndex)
+
+
+def index_of(kind: type[Index], name: str, parts: IndexParts, encoder: TextEncoder | None = None) -> Index:
+    """Return the index of open parts."""
+    index = kind.__new__(kind)
+    index.name, index._encoder, index._creating = name, encoder, threading.RLock()
+    index._bind(parts)
+    return index
 
 
 def _space_of(space: FeatureSpace | str | Path) -> FeatureSpace:

@@ -217,6 +217,10 @@ class VectorStore(Protocol):
     """A collection of points. The whole of a write is validated before any of it is sent."""
 
     @property
+    def name(self) -> str:
+        """The path of its directory, or the name of the collection."""
+
+    @property
     def layout(self) -> Layout:
         """The named vectors and payload indexes that the collection was made with."""
 

@@ -164,7 +164,7 @@ def all_points(index: FeatureIndex) -> list[Point]:
     points: list[Point] = []
     cursor = None
     while True:
-        page = index.store.scroll(cursor=cursor, with_vectors=True)
+        page = index.state.store.scroll(cursor=cursor, with_vectors=True)
         points.extend(page.points)
         if page.cursor is None:
             return points

@@ -107,7 +107,7 @@ def test_a_closed_index_is_closed(
         return index.index
 
     with pytest.raises(StorageError, match="closed"):
-        asyncio.run(closed()).store.count()
+        asyncio.run(closed()).state.store.count()
 
 
 def test_every_method_has_an_async_version() -> None:

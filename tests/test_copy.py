@@ -96,9 +96,9 @@ def test_a_copy_of_an_open_index_is_the_same_index(
             )
             assert copied.concepts.card(7).label == OWN_NAME and copied.concepts.card(9).is_weak
             assert copied.profiles.get("mine") == index.profiles.get("mine")
-            assert copied.store.layout == index.store.layout
+            assert copied.state.store.layout == index.state.store.layout
             assert copied.upsert([Record("long", LONG, {"tags": ["a"]})], split=20).unchanged == 1
-            assert copied.manifest.counts.records == copied.count() == report.records
+            assert copied.state.manifest.counts.records == copied.count() == report.records
             copied.upsert([Record("own", "written to the copy")])
             assert not index.get(["own"])
     if client is None:
@@ -401,9 +401,9 @@ def test_an_index_of_format_1_is_copied_with_passages_put_right(
     report = copy_index(source, tmp_path / "new.idx", source_client=client)
     assert (report.records, report.skipped) == (len(expected), ())
     with FeatureIndex.open(tmp_path / "new.idx") as index:
-        assert index.fields == ("prompt",)
+        assert index.state.manifest.fields == ["prompt"]
         assert index.concepts.card(3).is_weak, "what was hidden is hidden"
-        assert index.store.layout.payload_indexes["metadata.n"] == "float"
+        assert index.state.store.layout.payload_indexes["metadata.n"] == "float"
         found = {point.payload["record_id"]: dict(point.payload) for point in all_points(index)}
         for payload in found.values():
             assert len(payload.pop("content_hash")) == 32
@@ -461,7 +461,7 @@ def test_points_that_are_no_records_are_left_out_and_named(
     client = QdrantClient(":memory:")
     with FeatureIndex.create("notes", space, client=client, encoder=session_encoder) as index:
         index.upsert(sample_records(5))
-        index.store.upsert([Point(7, {}, {"note": "of another program"})])
+        index.state.store.upsert([Point(7, {}, {"note": "of another program"})])
         report = index.copy(tmp_path / "copy.idx")
     assert (report.records, report.skipped) == (5, ("7",))
 

@@ -170,8 +170,8 @@ def test_an_unquoted_name_is_shown_in_quotes(index: FeatureIndex) -> None:
 
 
 def test_a_field_of_any_name_has_a_payload_index(on_edge: FeatureIndex, space: FeatureSpace) -> None:
-    assert {'metadata."my group"', 'metadata."größe"'} <= on_edge.store.layout.payload_indexes.keys()
+    assert {'metadata."my group"', 'metadata."größe"'} <= on_edge.state.store.layout.payload_indexes.keys()
     third = COUNT // 3
-    assert on_edge.store.facet('metadata."my group"') == [(0, third), (1, third), (2, third)]
+    assert on_edge.state.store.facet('metadata."my group"') == [(0, third), (1, third), (2, third)]
     with pytest.raises(InvalidInputError, match="an index on"):
         FeatureIndex.create("never.idx", space, payload_indexes={'metadata.quo"te': "integer"})

@@ -154,7 +154,7 @@ def test_records_are_deleted_by_id(growing_index: FeatureIndex) -> None:
     assert {point.payload["record_id"] for point in all_points(growing_index)} == {"stars", "brief"}
     assert "brief" in growing_index and "bread" not in growing_index and 3 not in growing_index
     assert growing_index.delete([]) == 0
-    assert growing_index.manifest.counts.records == growing_index.count() == 2
+    assert growing_index.state.manifest.counts.records == growing_index.count() == 2
 
 
 def test_records_are_deleted_by_concept_and_filter(growing_index: FeatureIndex) -> None:
@@ -195,10 +195,10 @@ def test_an_index_behind_a_client_can_be_opened_again(
         FeatureIndex.open("notes", client=client)
     FeatureIndex.create("notes", space, client=client, encoder=encoder).upsert(records[:20])
     again = FeatureIndex.open("notes", client=client, space=space, encoder=encoder)
-    assert again.count() == again.manifest.counts.records == 20
+    assert again.count() == again.state.manifest.counts.records == 20
     assert again.search(records[3].text, limit=1)[0].id == records[3].id
-    assert again.folder is None
-    assert again.rejects_path == Path("notes.rejects.jsonl")
+    assert again.state.folder is None
+    assert again.state.rejects_path == Path("notes.rejects.jsonl")
 
 
 # Features ---------------------------------------------------------------------------------------------

@@ -67,7 +67,7 @@ def alone(
     session_encoder: RecordingEncoder,
     texts: list[Record],
 ) -> Iterator[FeatureIndex]:
-    client = QdrantClient(":memory:") if whole.folder is None else None
+    client = QdrantClient(":memory:") if whole.state.folder is None else None
     path = "alone" if client else tmp_path_factory.mktemp("part") / "alone.idx"
     with FeatureIndex.create(path, space, client=client, encoder=session_encoder) as index:
         own = [record for record in texts if record.metadata["topic"] in TOPICS]
@@ -147,19 +147,19 @@ def test_a_part_knows_nothing_of_the_others(
 
 
 def test_no_filter_of_a_search_widens_it(whole: FeatureIndex, part: FeatureIndex) -> None:
-    ids = {point.id for page in pages(part.store) for point in page.points}
+    ids = {point.id for page in pages(part.state.store) for point in page.points}
     (vector,) = whole.encoder.encode_query(["interest rates"])
     dense = SearchRequest(vector, limit=1_000, exact=False, postfilter=500)
     fused = SearchRequest(Fusion(), limit=1_000, prefetch=(dense,))
     again = SearchRequest(vector, limit=1_000, prefetch=(dense,))
     for request in (dense, fused, again):
-        assert {point.id for point in part.store.search(request)} == ids
-    others = [point.id for page in pages(whole.store) for point in page.points if point.id not in ids]
-    assert part.store.get(others) == part.store.get([]) == []
+        assert {point.id for point in part.state.store.search(request)} == ids
+    others = [point.id for page in pages(whole.state.store) for point in page.points if point.id not in ids]
+    assert part.state.store.get(others) == part.state.store.get([]) == []
 
 
 def test_a_part_cannot_be_changed(part: FeatureIndex, whole: FeatureIndex, tmp_path: Path) -> None:
-    before, kept = len(whole), whole.manifest
+    before, kept = len(whole), whole.state.manifest
     for change in (
         lambda: part.upsert([Record("new", "rain")]),
         lambda: part.delete(where=OWN),
@@ -171,7 +171,7 @@ def test_a_part_cannot_be_changed(part: FeatureIndex, whole: FeatureIndex, tmp_p
     with FeatureIndex.open(tmp_path / "copy.idx", encoder=whole.encoder) as copied:
         assert len(copied) == len(part)
     part.close()
-    assert (len(whole), whole.manifest) == (before, kept)
+    assert (len(whole), whole.state.manifest) == (before, kept)
 
 
 def test_a_part_needs_a_condition(whole: FeatureIndex) -> None:

@@ -61,7 +61,7 @@ def test_texts_are_encoded_in_one_batch(papers: FeatureIndex, encoder: Recording
         return encoder.encode_query(texts)
 
     vectors = QueryVectors(encode)
-    state = IndexState(papers.store, papers.manifest, papers.space, vectors, lambda: encoder)
+    state = IndexState(papers.state.store, papers.state.manifest, papers.space, vectors, lambda: encoder)
     Searcher(state).search_many([Query(text) for text in [*TEXTS, *TEXTS]])
     assert batches == [len(TEXTS)]
 
@@ -69,7 +69,7 @@ def test_texts_are_encoded_in_one_batch(papers: FeatureIndex, encoder: Recording
 def test_no_query_is_run_if_one_is_wrong(papers: FeatureIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also if only its plan shows what is wrong: a syntax error, a concept that there is not."""
     searched: list[object] = []
-    monkeypatch.setattr(papers.store, "search", searched.append)
+    monkeypatch.setattr(papers.state.store, "search", searched.append)
     for wrong in ('NOT ("copper"', "#999999"):
         with pytest.raises(SaeIndexError, match="query 3 of 4"):
             papers.search_many(["copper", "tin", Query("copper", where=wrong), "zinc"])

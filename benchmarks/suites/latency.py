@@ -197,7 +197,7 @@ def estimate_figures(index: FeatureIndex, queries: Sequence[Query]) -> dict[str,
     within, errors = [], []
     for query in queries:
         plan = index.plan(query)
-        matching = index.store.count(as_filter(plan.query_filter))
+        matching = index.state.store.count(as_filter(plan.query_filter))
         within.append(plan.estimate.low <= matching <= plan.estimate.high)
         errors.append(abs(plan.estimate.points - matching) / max(1, matching))
     return {

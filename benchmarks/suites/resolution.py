@@ -75,7 +75,7 @@ def selection(corpus: Corpus, query: int, method: dict[str, Any]) -> list[str]:
 
     text = corpus.text(query).replace('"', '\\"')
     plan = corpus.index.plan(where=Where(f'"{text}"', **method))
-    return sorted(record_ids(corpus.index.store, as_filter(plan.query_filter)))
+    return sorted(record_ids(corpus.index.state.store, as_filter(plan.query_filter)))
 
 
 def chosen_thresholds(corpora: Sequence[Corpus]) -> dict[str, float]:

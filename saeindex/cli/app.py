@@ -40,7 +40,7 @@ COMMANDS = {
     "drift": "drift.drift",
     "monitor": "drift.monitor",
     "describe": "diff.describe",
-    "list": "listing.list_indexes",
+    "list": "indexes.list_indexes",
     "info": "features.info",
     "get": "records.get",
     "delete": "records.delete",

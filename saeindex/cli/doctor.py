@@ -133,8 +133,8 @@ def _check_store() -> tuple[bool, str]:
 
 
 def _check_counts(index: FeatureIndex) -> tuple[bool, str]:
-    found, kept = index.store.count(), index.manifest.counts.records
-    if found == kept and not index.manifest.is_being_written:
+    found, kept = index.state.store.count(), index.state.manifest.counts.records
+    if found == kept and not index.state.manifest.is_being_written:
         return True, f"{found:,} records"
     seen = f"{found:,} records found, {kept:,} at the end of the last finished write"
     return False, f"{seen}: one was interrupted. Run the same `saeindex index` command again."
@@ -155,13 +155,13 @@ def _check_records(index: FeatureIndex) -> tuple[bool, str]:
         again = "`saeindex index` of the text writes all of it again"
         found_of = f"{counted(len(incomplete), 'document')} not complete: {_named(incomplete)}"
         return False, f"{found_of}: {why}. {again}"
-    return True, f"all {counted(index.store.count(), 'record')} are complete"
+    return True, f"all {counted(index.state.store.count(), 'record')} are complete"
 
 
 def _check_facets(index: FeatureIndex) -> tuple[bool, str]:
     """Compare the engine's counts of all concepts with what is stored."""
     counts = _reading(index).codes.copy()
-    for code, count in index.store.facet(CONCEPTS, limit=index.space.n_features * LEVELS):
+    for code, count in index.state.store.facet(CONCEPTS, limit=index.space.n_features * LEVELS):
         counts[int(code)] -= count
     if wrong := int((counts != 0).sum()):
         cure = f"Run {copy_command(index.name)}: it makes a new index of the records"
@@ -191,7 +191,7 @@ def _reading(index: FeatureIndex) -> _Reading:
 
     n_codes = index.space.n_features * LEVEL_STRIDE
     found = _Reading(np.zeros(n_codes, np.int64))
-    for page in pages(index.store, None, with_vectors=[DENSE]):
+    for page in pages(index.state.store, None, with_vectors=[DENSE]):
         for point in page.points:
             if not _is_whole(point):
                 found.unfit.append(str(point.payload.get("record_id", point.id)))
@@ -207,7 +207,9 @@ def _check_codes(index: FeatureIndex) -> tuple[bool, str]:
     """Encode some stored records again: vectors, codes and levels must come out the same."""
     import numpy as np
 
-    points = [one for one in index.store.scroll(limit=SAMPLE, with_vectors=True).points if _is_whole(one)]
+    points = [
+        one for one in index.state.store.scroll(limit=SAMPLE, with_vectors=True).points if _is_whole(one)
+    ]
     if not points:
         return True, "no records yet"
     stored = np.stack([np.asarray(point.vectors[DENSE]) for point in points])

@@ -146,7 +146,7 @@ def _records(index: FeatureIndex, features: Sequence[int]) -> dict[int, int]:
     """Return the number of records that have each feature."""
     from saeindex.collection.records import EngineCounts
 
-    _, counts = EngineCounts(index.store, index.space.n_features).frequencies(None, "present")
+    _, counts = EngineCounts(index.state.store, index.space.n_features).frequencies(None, "present")
     return {feature: int(counts[feature]) for feature in features}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,7 @@ import typer
 
 from saeindex.cli.output import Json, Url, print_json, say
 from saeindex.config import DEFAULT_SPACE
+from saeindex.errors import NotFoundError
 from saeindex.report.numbers import counted
 
 if TYPE_CHECKING:
@@ -67,11 +69,13 @@ def index(
 
         torch.set_num_threads(workers)
     with FeatureIndex(into, space=space, url=url, fields=tuple(fields)) as opened:
-        before = 0 if opened.is_absent else len(opened)
+        before = 0
+        with suppress(NotFoundError):  # the upsert creates it
+            before = len(opened)
         report = opened.upsert(what, split=split, columns=columns, batch_size=batch_size, progress=True)
         most = opened.encoder.max_tokens
         replaced = before + report.records - len(opened)
-        rejects = str(opened.rejects_path) if report.rejected else None
+        rejects = str(opened.state.rejects_path) if report.rejected else None
     if as_json:
         counts = asdict(report) | {"replaced": replaced}
         print_json({"index": into, **counts, "columns": taken, "rejects": rejects})

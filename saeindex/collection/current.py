@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from saeindex.collection.caches import QueryVectors
 from saeindex.collection.state import IndexState
-from saeindex.config import CACHE_FOLDER, CONCEPTS, DENSE, SAE, TEXT
+from saeindex.config import CONCEPTS, DENSE, SAE, TEXT
 from saeindex.errors import MismatchError, SaeIndexError
 from saeindex.indexing.manifest import Counts, Manifest
 from saeindex.indexing.names import learned, read_sample
@@ -37,7 +37,6 @@ class CurrentState:
         """``name`` is the index's name in errors; ``encoder`` is called when it is needed."""
         self._name, self.store, self.given_space, self._encoder = name, parts.store, parts.space, encoder
         self.folder = parts.folder
-        self._cache = None if parts.folder is None else parts.folder / CACHE_FOLDER
         self._encode = QueryVectors(lambda texts: self._encoder().encode_query(texts))
         self._replacing = threading.RLock()
         self._open_writes = 0
@@ -59,6 +58,11 @@ class CurrentState:
                     f"`saeindex doctor {self._name}` lists such points.",
                 )
                 raise MismatchError(f"the records of {self._name}", found, f"{do} Delete them.") from error
+
+    def present(self) -> IndexState:
+        """Return the state, without waiting for a writer."""
+        self._notice()
+        return self.state
 
     def refresh(self) -> None:
         """Forget what was derived: another program has changed the points."""
@@ -160,7 +164,7 @@ class CurrentState:
         known = None if former is None else former.manifest
         is_same = known is not None and (known.names, known.edits) == (manifest.names, manifest.edits)
         space = former.space if former is not None and is_same else manifest.with_own_names(self.given_space)
-        return IndexState(self.store, manifest, space, self._encode, self._encoder, self._cache)
+        return IndexState(self.store, manifest, space, self._encode, self._encoder, self.folder)
 
     def _notice(self) -> None:
         """Replace the state if another process has written."""

@@ -12,7 +12,7 @@ from saeindex.collection.rows import read_rows
 from saeindex.collection.sample import CollectionSample, Neighbourhood, read_sample
 from saeindex.collection.snapshot import take_snapshot
 from saeindex.collection.statistics import Statistics, read_statistics
-from saeindex.config import DENSE, DOCUMENT, SAE
+from saeindex.config import CACHE_FOLDER, DENSE, DOCUMENT, SAE
 from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.protocols import SearchRequest
 from saeindex.stores.base import pages
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray
 
 Derived = TypeVar("Derived")
+REJECTS_FILE = "rejects.jsonl"
 # Nearest records that are read in addition to the sample, if that is not the whole collection.
 NEAREST = 512
 MAX_EXAMPLES = 1_000
@@ -46,18 +47,28 @@ class IndexState:
         space: FeatureSpace,
         encode: QueryVectors,
         open_encoder: Callable[[], TextEncoder],
-        cache: Path | None = None,
+        folder: Path | None = None,
     ) -> None:
         """``space`` has the names of this index; ``encode`` turns query texts into vectors.
 
-        ``cache`` is a folder for embeddings of words and for snapshots.
+        ``folder`` is that of the index; None where it is a collection on a server.
         """
         self.store, self.manifest, self.space, self.encode = store, manifest, space, encode
-        self.cache = cache
+        self.folder = folder
         self._open_encoder = open_encoder
         self._derived: dict[tuple[Hashable, ...], Any] = {}
         self._candidates: tuple[Sequence[Point], Rows, Neighbourhood] | None = None
         self._lock = threading.RLock()
+
+    @property
+    def cache(self) -> Path | None:
+        """The folder for embeddings of words and for snapshots."""
+        return None if self.folder is None else self.folder / CACHE_FOLDER
+
+    @property
+    def rejects_path(self) -> Path:
+        """The file in which bad records are reported."""
+        return Path(f"{self.store.name}.rejects.jsonl" if self.folder is None else self.folder / REJECTS_FILE)
 
     @property
     def revision(self) -> str:

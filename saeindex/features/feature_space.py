@@ -111,7 +111,7 @@ class FeatureSpace(Space):
         )
         if labels_from is None:
             return space
-        from saeindex.features.mapping import carry_manual_labels
+        from saeindex.features.space_map import carry_manual_labels
         from saeindex.sae.batches import sample
 
         return carry_manual_labels(labels_from, space, sample(x, MAPPED_TEXTS, config.seed))

@@ -41,7 +41,7 @@ from saeindex.errors import DamageError, InvalidInputError, MismatchError, NotFo
 from saeindex.features import FeatureSpace
 from saeindex.features.calibration import Calibration, CalibrationMeter
 from saeindex.features.labels import MANUAL
-from saeindex.features.mapping import SpaceMapping, carry_manual_labels, map_spaces
+from saeindex.features.space_map import SpaceMapping, carry_manual_labels, map_spaces
 from saeindex.files import without_checksum
 from saeindex.indexing.create_open import PLACE, IndexParts, create_index
 from saeindex.indexing.manifest import Copying, Counts, Manifest, OwnCalibration

@@ -47,6 +47,11 @@ class SelectedStore:
         return self._whole.turns
 
     @property
+    def name(self) -> str:
+        """The name of the whole collection."""
+        return self._whole.name
+
+    @property
     def layout(self) -> Layout:
         """The named vectors and payload indexes of the whole collection."""
         return self._whole.layout

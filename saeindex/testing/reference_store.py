@@ -38,6 +38,11 @@ class ReferenceStore:
         self._points: dict[PointId, Point] = {}
         self._manifest: dict[str, Any] = {}
 
+    @property
+    def name(self) -> str:
+        """That of no collection."""
+        return "reference"
+
     def read_manifest(self) -> dict[str, Any]:
         """Return the JSON object stored with the collection."""
         return dict(self._manifest)

@@ -22,7 +22,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from saeindex import errors
 from saeindex.errors import EngineDiedError, InvalidInputError, SaeIndexError, StorageError, rebuilt
-from saeindex.index import FeatureIndex
+from saeindex.index import FeatureIndex, index_of
 from saeindex.indexing.create_open import parts_of
 from saeindex.indexing.manifest import Manifest
 from saeindex.operations.methods import OPERATIONS
@@ -112,7 +112,7 @@ class AnalysisProcess:
         assert process.stdout is not None  # noqa: S101
         wholes = [hosted.whole() for hosted in indexes]
         # No write comes between until the process has read what it needs.
-        with reading_all(whole.store for whole in wholes) as turn:
+        with reading_all(whole.state.store for whole in wholes) as turn:
             places = [_place(hosted, whole) for hosted, whole in zip(indexes, wholes, strict=True)]
             send(process.stdin, packed([method, json.dumps(arguments), places, condition]))
             while True:
@@ -176,17 +176,17 @@ class _Watch:
 
 def _place(hosted: HostedIndex, whole: FeatureIndex) -> list[Any]:
     """Return what the process needs to know of an index."""
-    store = whole.store
+    store = whole.state.store
     if isinstance(store, IsolatedStore):
-        manifest = whole.manifest.model_dump_json()
+        manifest = whole.state.manifest.model_dump_json()
         return [hosted.name, str(hosted.folder), None, whole.revision, store.layout, manifest]
     return [hosted.name, hosted.place, hosted.url, whole.revision, None, ""]
 
 
 def _answered(kind: str, whole: FeatureIndex, asked: list[Any]) -> Any:
     if kind == "store":
-        assert isinstance(whole.store, IsolatedStore)  # noqa: S101
-        return whole.store.relay(asked[0])
+        assert isinstance(whole.state.store, IsolatedStore)  # noqa: S101
+        return whole.state.store.relay(asked[0])
     if kind == "limit":
         return whole.encoder.max_tokens
     if kind == "spans":
@@ -272,7 +272,7 @@ class _Analyst:
             kept = Manifest.model_validate_json(
                 manifest
             )  # what a write in progress has stored is not its state
-            index = FeatureIndex.of_parts(name, parts_of(store, kept, where, Path(where)))
+            index = index_of(FeatureIndex, name, parts_of(store, kept, where, Path(where)))
         index.encoder = _RelayedEncoder(
             index.space.encoder, lambda asked: self._ask([asked[0], number, *asked[1:]])
         )

@@ -131,7 +131,7 @@ class HostedIndex:
                 return known
             began, revision = time.monotonic(), whole.revision
             made = whole.part(query_filter=filter_of(condition))
-            if with_sample and made.manifest.counts.records:
+            if with_sample and made.state.manifest.counts.records:
                 made.state.sample()
             with self._lock:
                 if self._whole is whole:  # else its engine died meanwhile

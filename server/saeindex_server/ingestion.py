@@ -174,9 +174,9 @@ class Ingestion:
 def rejects_of(index: FeatureIndex, job: Job) -> Iterator[bytes]:
     """Yield the lines of the records that a job could not index, as NDJSON."""
     source = f"{job.id}.jsonl"
-    if not index.rejects_path.exists():
+    if not index.state.rejects_path.exists():
         return
-    with index.rejects_path.open(encoding="utf-8") as lines:
+    with index.state.rejects_path.open(encoding="utf-8") as lines:
         for line in lines:
             found = json.loads(line)
             if found.pop("source", None) == source:

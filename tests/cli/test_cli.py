@@ -264,7 +264,7 @@ def test_doctor_names_documents_and_points_that_are_not_whole(tmp_path: Path) ->
     assert done.returncode == 1
     assert "1 document not complete: 'long': records of it were deleted" in " ".join(done.stdout.split())
     with FeatureIndex(tmp_path / "notes.idx") as opened:
-        opened.store.upsert([Point(7, {}, {"note": "of another program"})])
+        opened.state.store.upsert([Point(7, {}, {"note": "of another program"})])
     checks = {
         check["name"]: check for check in called("doctor", str(tmp_path / "notes.idx"), code=1)["checks"]
     }

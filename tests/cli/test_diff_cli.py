@@ -16,7 +16,7 @@ def index(papers: FeatureIndex, tmp_path_factory: pytest.TempPathFactory) -> str
     """A copy of the index, which is not open in this process."""
     from shutil import copytree
 
-    papers.store.flush()
+    papers.state.store.flush()
     target = tmp_path_factory.mktemp("copy") / "papers.idx"
     copytree(papers.name, target)
     for lock in target.rglob("*.lock"):

@@ -28,7 +28,7 @@ def test_a_small_collection_is_its_own_sample(any_papers: FeatureIndex) -> None:
 
 def test_a_larger_collection_is_sampled_by_the_order_of_its_hashed_ids(memory_papers: FeatureIndex) -> None:
     with sampled(60, nearest=20):
-        sample = read_sample(memory_papers.store, memory_papers.space, 240)
+        sample = read_sample(memory_papers.state.store, memory_papers.space, 240)
     assert list(sample.rows.ids) == sorted(point.id for point in all_points(memory_papers))[:60]
     assert sample.weight == 4.0
 

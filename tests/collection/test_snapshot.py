@@ -25,7 +25,7 @@ def test_rows_are_the_records_of_the_index(any_papers: FeatureIndex, records: li
     snapshot = any_papers.state.snapshot()
     assert sorted(snapshot.ids) == sorted(record.id for record in records)
     by_id = {record.id: record for record in records}
-    points = any_papers.store.get([point_id(one) for one in snapshot.ids[:40]], True, [DENSE, SAE])
+    points = any_papers.state.store.get([point_id(one) for one in snapshot.ids[:40]], True, [DENSE, SAE])
     for row, point in enumerate(points):
         record = by_id[snapshot.ids[row]]
         assert snapshot.vectors[row] == pytest.approx(np.asarray(point.vectors[DENSE]), abs=1e-6)
@@ -45,7 +45,7 @@ def test_levels_are_the_codes_that_filters_use(papers: FeatureIndex) -> None:
     levels: tuple[LevelName, ...] = ("present", "typical", "strong")
     for number, level in enumerate(levels):
         present = snapshot.at(level)
-        for row, point in enumerate(papers.store.get([point_id(one) for one in snapshot.ids[:20]])):
+        for row, point in enumerate(papers.state.store.get([point_id(one) for one in snapshot.ids[:20]])):
             codes = {code // 4 for code in point.payload["concepts"] if code % 4 == number}
             assert set(present[row].indices.tolist()) == codes
     with pytest.raises(InvalidInputError, match="no such level"):

@@ -197,7 +197,7 @@ def test_histories_equal_an_index_built_anew(
     anew: dict[str, FeatureIndex] = {}
     for number, revision, found in answers:
         if revision not in anew:
-            place = None if index.folder is None else tmp_path / revision
+            place = None if index.state.folder is None else tmp_path / revision
             anew[revision] = mirror.anew(revision, place, small)
         expected = QUESTIONS[number](anew[revision])[1]
         assert_alike(found, expected, str(number))
@@ -233,12 +233,12 @@ def test_a_write_of_one_record_syncs_three_times_and_learns_no_names(
 ) -> None:
     with opened(tmp_path / "index", small) as index:
         index.upsert(sample_records(80))
-        names, syncs = index.manifest.names, list[str]()
+        names, syncs = index.state.manifest.names, list[str]()
         for name in ("fsync", "fdatasync"):
             monkeypatch.setattr(os, name, lambda _, name=name: syncs.append(name))
         index.upsert([Record("one", "A text.")])
         assert len(syncs) <= 3, syncs
-        assert index.manifest.names == names is not None
+        assert index.state.manifest.names == names is not None
 
 
 def test_an_index_of_a_server_counts_nothing_for_a_search(small: FeatureSpace) -> None:
@@ -292,7 +292,7 @@ def test_a_server_s_index_is_one_for_two_processes_within_five_seconds(small: Fe
         with watched() as notes:
             assert one.search("rain", where="#7", limit=3).revision == one.revision
         assert "count" not in {note.action for note in notes}
-        assert not one.manifest.is_being_written
+        assert not one.state.manifest.is_being_written
     finally:
         clients[0].delete_collection(name)
         for client in clients:
@@ -360,9 +360,9 @@ def test_a_kill_during_a_write_leaves_no_cache_of_before(tmp_path: Path, small: 
     with opened(place, small) as index:
         assert index.concepts.card(5).label == "a name"
         assert len(index.state.snapshot()) == len(index) == 620
-        assert index.manifest.is_being_written
+        assert index.state.manifest.is_being_written
         index.upsert(sample_records(20, prefix="base"))  # nothing of it is new
-        assert (index.manifest.is_being_written, index.manifest.counts.records) == (False, 620)
+        assert (index.state.manifest.is_being_written, index.state.manifest.counts.records) == (False, 620)
 
 
 def test_a_write_that_fails_leaves_what_it_wrote_before_and_is_over(
@@ -374,18 +374,18 @@ def test_a_write_that_fails_leaves_what_it_wrote_before_and_is_over(
 
     with pytest.raises(KeyboardInterrupt):
         index.upsert(source(), batch_size=20, learn_names=False)
-    assert index.manifest.counts.records == len(index) == index.plan("x").total
-    assert not index.manifest.is_being_written
+    assert index.state.manifest.counts.records == len(index) == index.plan("x").total
+    assert not index.state.manifest.is_being_written
 
     def fails(*_: object) -> None:
         raise OSError("no space")
 
     with monkeypatch.context() as patched:
-        patched.setattr(index.store, "write_manifest", fails)
+        patched.setattr(index.state.store, "write_manifest", fails)
         with pytest.raises(OSError, match="no space"):
             index.upsert(sample_records(50))
     index.upsert(sample_records(50))
-    assert (index.manifest.counts.records, index.manifest.is_being_written) == (50, False)
+    assert (index.state.manifest.counts.records, index.state.manifest.is_being_written) == (50, False)
 
 
 # Turns ------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from saeindex.features.labelers import Labeler, Labeling, LabelingTask, LexicalL
 from saeindex.features.labelers.vocabulary import VocabularyLabeler
 from saeindex.features.labelling import labeling_task, relabel, split_texts, with_labeling
 from saeindex.features.labels import TRUST_FLOOR
-from saeindex.features.mapping import carry_manual_labels
+from saeindex.features.space_map import carry_manual_labels
 from saeindex.sae import SparseAutoencoder, TrainingConfig
 from tests.samples import SUBJECTS, RecordingEncoder, sample_records
 

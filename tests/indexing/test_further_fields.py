@@ -100,7 +100,7 @@ def test_every_store_counts_concepts_of_a_further_text(
     for name, client in ((tmp_path / "a.idx", None), ("a", QdrantClient(":memory:"))):
         with make(Path(name), space, encoder, client=client) as index:
             index.upsert(RECORDS)
-            counts.append(index.store.facet("concepts_prompt", limit=10_000))
+            counts.append(index.state.store.facet("concepts_prompt", limit=10_000))
     assert counts[0] == counts[1]
     assert sum(count for _, count in counts[0]) > 0
 
@@ -110,7 +110,7 @@ def test_an_index_names_its_further_texts_after_reopening(
 ) -> None:
     make(tmp_path / "a.idx", space, encoder).close()
     with FeatureIndex.open(tmp_path / "a.idx", encoder=encoder) as index:
-        assert index.fields == ("prompt", "system")
+        assert index.state.manifest.fields == ["prompt", "system"]
         assert index.info()["fields"] == ["prompt", "system"]
         index.upsert([{"id": "1", "text": "An answer.", "prompt": "A question?", "year": 2020}])
         point = points_by_id(index)["1"]
@@ -159,7 +159,7 @@ def test_a_record_with_a_text_that_the_index_has_no_field_for_is_rejected(
     with make(tmp_path / "a.idx", space, encoder) as index:
         report = index.upsert([RECORDS[0], Record("other", "x", {}, {"answer": "y"})])
         assert (report.indexed, report.rejected) == (1, 1)
-        (line,) = index.rejects_path.read_text().splitlines()
+        (line,) = index.state.rejects_path.read_text().splitlines()
         assert json.loads(line)["reason"] == "the index has no further text field 'answer'"
         with pytest.raises(InvalidInputError, match=r"'answer'.*has prompt, system"):
             index.upsert([{"text": "x", "answer": "y"}], columns=Columns(fields=("answer",)))
@@ -194,11 +194,11 @@ def test_the_revision_changes_only_if_points_change(
 ) -> None:
     path = tmp_path / "a.idx"
     with make(path, space, encoder) as index:
-        seen = [index.manifest.revision]
+        seen = [index.state.manifest.revision]
 
         def is_new() -> bool:
-            kept = str(index.store.read_manifest()["revision"])
-            assert kept == index.revision == index.manifest.revision
+            kept = str(index.state.store.read_manifest()["revision"])
+            assert kept == index.revision == index.state.manifest.revision
             seen.append(kept)
             return kept not in seen[:-1]
 
@@ -209,7 +209,7 @@ def test_the_revision_changes_only_if_points_change(
         index.delete(["alone"])
         assert is_new()
     with FeatureIndex.open(path, encoder=encoder) as index:
-        assert index.manifest.revision == seen[-1]
+        assert index.state.manifest.revision == seen[-1]
 
 
 def test_a_run_interrupted_after_its_first_write_has_another_revision(
@@ -217,17 +217,17 @@ def test_a_run_interrupted_after_its_first_write_has_another_revision(
 ) -> None:
     with make(tmp_path / "a.idx", space, encoder) as index:
         index.upsert(RECORDS)
-        before = index.store.read_manifest()["revision"]
-        upsert: Callable[..., None] = index.store.upsert
+        before = index.state.store.read_manifest()["revision"]
+        upsert: Callable[..., None] = index.state.store.upsert
 
         def fail(points: Any) -> None:
             upsert(points)
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(index.store, "upsert", fail)
+        monkeypatch.setattr(index.state.store, "upsert", fail)
         with pytest.raises(KeyboardInterrupt):
             index.upsert([Record("new", "text")])
-        assert index.store.read_manifest()["revision"] != before
+        assert index.state.store.read_manifest()["revision"] != before
 
 
 # Sources ----------------------------------------------------------------------------------------------

@@ -51,11 +51,11 @@ def edit_manifest(index_path: Path, edit: Callable[[dict[str, Any]], object]) ->
 
 def test_an_index_reports_its_counts_after_each_run(index_path: Path) -> None:
     with FeatureIndex.open(index_path) as index:
-        assert index.manifest.counts.records == 3
+        assert index.state.manifest.counts.records == 3
         index.delete(["1"])
-        assert index.manifest.counts.records == 2
+        assert index.state.manifest.counts.records == 2
     with FeatureIndex.open(index_path) as index:
-        assert index.manifest.counts.records == index.info()["records"] == 2
+        assert index.state.manifest.counts.records == index.info()["records"] == 2
 
 
 def test_another_space_is_refused(index_path: Path, space: FeatureSpace) -> None:

@@ -145,4 +145,4 @@ def test_names_are_learned_once_there_is_enough_and_again_when_as_much_was_writt
         before = index.revision
         index.concepts.learn()
         assert learned == [66, 66, 200] and index.revision != before
-        assert index.manifest.names is not None and index.manifest.names.records == 200
+        assert index.state.manifest.names is not None and index.state.manifest.names.records == 200

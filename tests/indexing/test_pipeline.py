@@ -38,9 +38,9 @@ def cheap_index(tmp_path: Path, space: FeatureSpace) -> Iterator[FeatureIndex]:
 
 
 def rejects(index: FeatureIndex) -> list[dict[str, str]]:
-    if not index.rejects_path.exists():
+    if not index.state.rejects_path.exists():
         return []
-    return [json.loads(line) for line in index.rejects_path.read_text().splitlines()]
+    return [json.loads(line) for line in index.state.rejects_path.read_text().splitlines()]
 
 
 def stored_ids(index: FeatureIndex) -> set[str]:
@@ -133,7 +133,7 @@ def test_a_run_that_dies_between_deleting_and_writing_is_made_good(
         raise StorageError("upsert", "the engine died", "Open it again.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(index.store, "upsert", die)
+        patch.setattr(index.state.store, "upsert", die)
         with pytest.raises(StorageError):
             index.upsert([Record("long", LONG[:300])], split=20)
     assert index.upsert([Record("long", LONG[:300])], split=20).indexed == 1
@@ -341,7 +341,7 @@ def test_a_store_error_ends_the_run_while_the_source_is_waiting(
         assert has_failed.wait(20)
         yield from sample_records(100, prefix="late")
 
-    monkeypatch.setattr(cheap_index.store, "upsert", refuse_the_last)
+    monkeypatch.setattr(cheap_index.state.store, "upsert", refuse_the_last)
     with pytest.raises(StorageError, match="disk is full"):
         within_a_minute(lambda: cheap_index.upsert(waiting(), batch_size=batch_size))
 
@@ -351,7 +351,7 @@ def test_an_error_of_the_progress_bar_ends_the_run(cheap_index: FeatureIndex) ->
         raise BrokenPipeError("nobody reads stderr")
 
     run = pipeline.Pipeline(
-        cheap_index.store, cheap_index.space, cheap_index.encoder, None, print, broken, window=2
+        cheap_index.state.store, cheap_index.space, cheap_index.encoder, None, print, broken, window=2
     )
     with pytest.raises(BrokenPipeError):
         within_a_minute(lambda: run.run(open_source(sample_records(60))))
@@ -361,14 +361,14 @@ def test_every_upsert_is_small_enough_to_be_atomic(
     cheap_index: FeatureIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[list[str]] = []
-    upsert = cheap_index.store.upsert
+    upsert = cheap_index.state.store.upsert
 
     def recorded(points: Sequence[Point]) -> None:
         written.append([point.payload["record_id"] for point in points])
         upsert(points)
 
     monkeypatch.setattr(pipeline, "PART_TEXTS", 100)
-    monkeypatch.setattr(cheap_index.store, "upsert", recorded)
+    monkeypatch.setattr(cheap_index.state.store, "upsert", recorded)
     records = sample_records(450)
     report = cheap_index.upsert([*records, Record("", "no id", {})], batch_size=1_000)
     assert [len(ids) for ids in written] == [100, 100, 100, 100, 50]

@@ -122,4 +122,4 @@ def test_an_index_on_disk_has_the_layout_that_the_manifest_names(
     assert manifest["space"]["fingerprint"] == space.fingerprint
     assert (manifest["format_version"], manifest["sentences"]) == (2, "off")
     with FeatureIndex.open(path) as index:
-        assert index.store.layout == index.manifest.layout
+        assert index.state.store.layout == index.state.manifest.layout

@@ -84,5 +84,5 @@ def test_a_text_without_an_id_that_comes_twice_is_called_a_text(tmp_path: Path, 
         assert (report.indexed, report.rejected) == (1, 1)
         assert (
             "record 1 of this source has the same text, and neither has an id"
-            in index.rejects_path.read_text()
+            in index.state.rejects_path.read_text()
         )

@@ -103,7 +103,7 @@ def test_an_interrupted_creation_is_completed_on_the_next_run(
         FeatureIndex.create(path).close()
     with FeatureIndex.open(path) as index:
         assert index.count() == 0
-        assert index.space.fingerprint == index.manifest.space.fingerprint
+        assert index.space.fingerprint == index.state.manifest.space.fingerprint
     assert not list(path.glob(".space*"))
 
 

@@ -298,7 +298,7 @@ def test_columns_can_be_named_by_a_mapping(space: FeatureSpace, tmp_path: Path) 
     rows = [{"review_id": "r1", "review": "It broke after a day", "product": "lamp"}]
     with FeatureIndex.create(tmp_path / "reviews.idx", space) as index:
         index.upsert(rows, columns={"text": "review", "id": "review_id", "metadata": ["product"]})
-        (point,) = index.store.scroll(limit=2).points
+        (point,) = index.state.store.scroll(limit=2).points
         assert (point.payload["record_id"], point.payload["metadata"]) == ("r1", {"product": "lamp"})
         for wrong in ("review", 5, {"txt": "review"}, {"own_fields": ("a",)}):
             with pytest.raises(InvalidInputError, match="columns"):

@@ -80,7 +80,7 @@ def found_by(
     query_filter: Filter | None = None,
 ) -> set[str]:
     compiled = compile_where(parse_where(where), boolean.resolver(index), level, query_filter)
-    page = index.store.scroll(compiled, COUNT + 1, with_payload=["record_id"])
+    page = index.state.store.scroll(compiled, COUNT + 1, with_payload=["record_id"])
     return {point.payload["record_id"] for point in page.points}
 
 
@@ -186,7 +186,7 @@ def test_records_are_found_by_their_ids(index: FeatureIndex) -> None:
 
 
 def codes(index: FeatureIndex) -> dict[str, set[int]]:
-    points = boolean.all_points(index.store, RECORDS)
+    points = boolean.all_points(index.state.store, RECORDS)
     return {point.payload["record_id"]: set(point.payload[CONCEPTS]) for point in points}
 
 
@@ -284,7 +284,7 @@ def words_for(index: FeatureIndex, fields: dict[str, list[Any]]) -> Vocabulary:
 
 
 def cases_of(index: FeatureIndex, count: int) -> list[boolean.Case]:
-    points, fields = boolean.all_points(index.store, RECORDS), fields_of(RECORDS)
+    points, fields = boolean.all_points(index.state.store, RECORDS), fields_of(RECORDS)
     levels = {"typical": index.space.calibration.median, "strong": index.space.calibration.p90}
     activations = boolean.dense_codes(points, index.space.n_features)
     truth = BruteForce(activations, levels, fields, MOMENTS, boolean.resolver(index))
@@ -297,10 +297,10 @@ def cases_of(index: FeatureIndex, count: int) -> list[boolean.Case]:
 
 def test_random_expressions_select_exactly_the_brute_force_set(index: FeatureIndex) -> None:
     features_of = boolean.resolver(index)
-    cases = cases_of(index, EXPRESSIONS[type(index.store).__name__])
+    cases = cases_of(index, EXPRESSIONS[type(index.state.store).__name__])
     assert len({int(case.truth.sum()) for case in cases}) > 10
-    assert boolean.differing(cases, index.store, RECORDS, 1, features_of) == []
-    points = boolean.all_points(index.store, RECORDS)
+    assert boolean.differing(cases, index.state.store, RECORDS, 1, features_of) == []
+    points = boolean.all_points(index.state.store, RECORDS)
     for case in cases:
         judged = [matches(case.expression, p.payload, features_of, case.level) for p in points]
         assert judged == case.truth.tolist(), case.expression
@@ -312,4 +312,4 @@ def test_the_comparison_detects_a_wrong_compilation(
 ) -> None:
     monkeypatch.setattr(compiling, "LEVEL_NUMBERS", {**compiling.LEVEL_NUMBERS, **broken})
     cases = cases_of(on_edge, 60)
-    assert len(boolean.differing(cases, on_edge.store, RECORDS, 1, boolean.resolver(on_edge))) > 3
+    assert len(boolean.differing(cases, on_edge.state.store, RECORDS, 1, boolean.resolver(on_edge))) > 3

@@ -36,7 +36,7 @@ def index(
 @pytest.fixture(scope="module")
 def leaves(index: FeatureIndex) -> list[str]:
     """Concepts of every density, and conditions on an indexed field and on others."""
-    counts = index.store.facet("concepts", None, 100_000)
+    counts = index.state.store.facet("concepts", None, 100_000)
     active = [(code // 4, count) for code, count in counts if isinstance(code, int) and code % 4 == 0]
     chosen = [f"#{feature}" for feature, count in active if count > 5][::6]
     topics = [f'metadata.topic = "{topic}"' for topic in ("astronomy", "cooking", "music")]

@@ -52,7 +52,7 @@ def assert_equal(found: Parts, expected: Parts) -> None:
 
 
 def stored(index: FeatureIndex, record_id: str) -> Point:
-    return index.store.get([point_id(record_id)], with_vectors=True)[0]
+    return index.state.store.get([point_id(record_id)], with_vectors=True)[0]
 
 
 def vector_of(index: FeatureIndex, text: str, steers: Mapping[int, float]) -> Doubles:
@@ -167,7 +167,7 @@ class PropertyScores:
         self.index, self.ranking = index, ranking
         self.inference = ranking.inferred
         self.sample = ranking.scorer.sample
-        self.points = index.store.get(list(self.sample.rows.ids), with_vectors=True)
+        self.points = index.state.store.get(list(self.sample.rows.ids), with_vectors=True)
         self.raw = np.array([self.own(point) for point in self.points])
         sampled = self.standard(self.raw)
         x = np.array([dense(point) for point in self.points], np.float64) - self.sample.mean

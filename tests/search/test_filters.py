@@ -91,7 +91,7 @@ def test_filters_select_exactly_the_brute_force_set(
     metadata = {p.payload["record_id"]: dict(p.payload["metadata"]) for p in points}
     rng = np.random.default_rng(5)
     sizes = []
-    for number in range(EXPRESSIONS[type(any_papers.store).__name__]):
+    for number in range(EXPRESSIONS[type(any_papers.state.store).__name__]):
         term = expression(feature_sets, rng, depth=3)
         query_filter, holds = random_filter(rng) if number % 3 == 0 else (None, lambda _: True)
         expected = {key for key in active if term.holds(active[key]) and holds(metadata[key])}

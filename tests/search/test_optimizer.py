@@ -34,8 +34,8 @@ def test_filtering_after_the_scan_changes_no_result(papers: FeatureIndex, postfi
         SearchRequest(plan.vector, query_filter=prepared(papers, where="#5 AND NOT #5").query_filter)
     )
     for request in requests:
-        assert shown(papers.store.search(replace(request, postfilter=postfilter))) == shown(
-            papers.store.search(request)
+        assert shown(papers.state.store.search(replace(request, postfilter=postfilter))) == shown(
+            papers.state.store.search(request)
         )
 
 
@@ -45,8 +45,8 @@ def test_equal_scores_at_the_cutoff_stay_in_id_order(papers: FeatureIndex) -> No
     plan = prepared(papers, TEXTS[1], where="NOT #5")
     request = SearchRequest(plan.vector * 0 + zero, query_filter=plan.query_filter, limit=5)
     for postfilter in (5, 8, 50):
-        assert shown(papers.store.search(replace(request, postfilter=postfilter))) == shown(
-            papers.store.search(request)
+        assert shown(papers.state.store.search(replace(request, postfilter=postfilter))) == shown(
+            papers.state.store.search(request)
         )
 
 
@@ -79,4 +79,4 @@ def test_random_filters_after_the_scan_change_no_result(papers: FeatureIndex) ->
     for _ in range(40):
         request = SearchRequest(vector, query_filter=sample_filter(rng), limit=int(rng.integers(1, 30)))
         postfiltered = replace(request, postfilter=int(rng.integers(1, 300)))
-        assert shown(papers.store.search(postfiltered)) == shown(papers.store.search(request))
+        assert shown(papers.state.store.search(postfiltered)) == shown(papers.state.store.search(request))

@@ -55,7 +55,7 @@ def notes_index(
         patch.chdir(tmp_path_factory.mktemp("notes"))
         with FeatureIndex.create("notes", space, client=client, encoder=session_encoder) as index:
             index.upsert(records, split=24)
-            assert index.store.count() > 90
+            assert index.state.store.count() > 90
             yield index
 
 
@@ -126,7 +126,7 @@ class ByLength:
 def test_a_second_pass_ranks_its_candidates_by_its_own_scores(any_papers: FeatureIndex) -> None:
     vector = prepared(any_papers, TEXT).vector
     request = SearchRequest(vector, query_filter=ASTRONOMY, score_threshold=20.0)
-    rescored = Rescored(any_papers.store, ByLength(vector), request)  # type: ignore[arg-type]
+    rescored = Rescored(any_papers.state.store, ByLength(vector), request)  # type: ignore[arg-type]
     points = [p for p in all_points(any_papers) if p.payload["metadata"]["topic"] == "astronomy"]
     wanted = {p.id: len(code_of(p).indices) for p in points if len(code_of(p).indices) >= 20}
     best = rescored.best(100, vectors=("dense", "sae"))

@@ -144,8 +144,8 @@ def test_the_choice_reaches_the_engine_on_every_path(
         asked.append(search.exact)
         return nearest(self, search)
 
-    monkeypatch.setattr(type(papers.store), "_nearest", recorded)
-    monkeypatch.setattr(type(papers.store), "has_graph", True)
+    monkeypatch.setattr(type(papers.state.store), "_nearest", recorded)
+    monkeypatch.setattr(type(papers.state.store), "has_graph", True)
     queries = [Query("galaxies"), Query("galaxies", using="fused"), Query(property="about food")]
     for query in queries:
         papers.plan(query)  # requests of the planner are not counted

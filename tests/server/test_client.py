@@ -31,8 +31,7 @@ from tests.samples import assert_alike, sample_records
 MUSIC = 'metadata.topic = "music"'
 # What is only where the index is: its parts, and what opens, copies or closes it.
 LOCAL_ONLY = {
-    "close", "copy", "create", "encoder", "fields", "folder", "is_absent", "manifest", "of_parts", "open",
-    "part", "refresh", "rejects_path", "revision", "space", "state", "store",
+    "close", "copy", "create", "encoder", "open", "part", "refresh", "revision", "space", "state",
 }  # fmt: skip
 
 

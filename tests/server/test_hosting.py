@@ -117,7 +117,7 @@ def test_requests_after_a_write_use_the_part_that_is_there(hosted: HostedIndex, 
     assert building.threads[0].startswith("saeindex-parts")
     new = hosted.index(OWN)
     assert new is not old
-    assert new.manifest.counts.records == before + 1
+    assert new.state.manifest.counts.records == before + 1
     assert found(hosted)[0] == "new"
     hosted.settle()
     assert len(building.threads) == 1
@@ -136,7 +136,7 @@ def test_what_is_written_while_a_part_is_made_makes_it_once_more(
     hosted.settle()
     hosted.index(OWN)
     hosted.settle()
-    assert hosted.index(OWN).manifest.counts.records == before + 2
+    assert hosted.index(OWN).state.manifest.counts.records == before + 2
 
 
 def test_a_request_waits_for_a_part_that_is_too_old(

@@ -105,7 +105,7 @@ def test_other_values_turn_the_direction_away_from_them(papers: FeatureIndex) ->
 
 def test_examples_turn_the_direction_towards_them_and_away_from_the_others(papers: FeatureIndex) -> None:
     rows = papers.state.sample().rows
-    ids = [point.payload["record_id"] for point in papers.store.get(rows.ids, True)]
+    ids = [point.payload["record_id"] for point in papers.state.store.get(rows.ids, True)]
     x = rows.x - papers.state.sample().mean
     like, unlike = nz(x[:6].mean(0)), nz(x[6:12].mean(0))
     plain = built(papers, Steer("sad")).unit

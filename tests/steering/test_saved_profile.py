@@ -35,7 +35,7 @@ def index(index_folder: Path, session_encoder: RecordingEncoder) -> Iterator[Fea
     with FeatureIndex.open(index_folder, encoder=session_encoder) as opened:
         yield opened
         for name in opened.profiles.names():
-            keep(opened, {n: k for n, k in opened.manifest.profiles.items() if n != name})
+            keep(opened, {n: k for n, k in opened.state.manifest.profiles.items() if n != name})
 
 
 def keep(index: FeatureIndex, profiles: dict[str, dict[str, Any]]) -> None:

@@ -75,11 +75,11 @@ def run(quick: bool) -> Outcome:
             index.upsert(records[::step])
             features_of = resolver(index)
             if not cases:
-                points = all_points(index.store, records)
+                points = all_points(index.state.store, records)
                 cases = make_cases(index, records, points, moments, features_of, n_expressions)
                 outcome.figures.update(described(cases, points, features_of))
             started = time.perf_counter()
-            wrong = differing(cases, index.store, records, step, features_of)
+            wrong = differing(cases, index.state.store, records, step, features_of)
             elapsed = (time.perf_counter() - started) * 1e3 / len(cases)
         outcome.figures[f"differences_{name}"] = at_most(len(wrong), 0, "expressions", len(cases))
         outcome.figures[f"records_{name}"] = Figure(len(records[::step]), "records")

@@ -119,7 +119,7 @@ QUESTIONS: dict[str, Callable[[FeatureIndex], Any]] = {
     "where": lambda index: [_hits(index.search(QUERIES[0], where=one)) for one in WHERE],
     "count": lambda index: [index.count(), *(index.count(where=one) for one in WHERE[1:])],
     "get": lambda index: [one.to_json() for one in index.get([f"r{n}" for n in range(0, 300, 30)])],
-    "facets": lambda index: sorted(index.store.facet(CONCEPTS, limit=10**6)),
+    "facets": lambda index: sorted(index.state.store.facet(CONCEPTS, limit=10**6)),
     "features": lambda index: [[one.id, one.label] for one in index.concepts.find("price")],
     "profile": lambda index: _distinctive(index),  # noqa: PLW0108  (defined below)
     "metadata": lambda index: [str(one) for one in index.metadata_fields()],

@@ -114,7 +114,7 @@ def possible_rate(path: Path, queries: list[str]) -> float:
             [encoder.encode_query_in_rows(queries[at : at + BATCH]) for at in range(0, len(queries), BATCH)]
         )
         for vector in vectors:
-            index.store.search(SearchRequest(vector, DENSE, 10))
+            index.state.store.search(SearchRequest(vector, DENSE, 10))
         return len(queries) / (time.perf_counter() - started)
 
 

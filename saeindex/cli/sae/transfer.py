@@ -16,7 +16,7 @@ from saeindex.types import shown_label
 
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
-    from saeindex.features.mapping import SpaceMapping
+    from saeindex.features.space_map import SpaceMapping
     from saeindex.protocols import TextEncoder
     from saeindex.sae.importers import ImportedAutoencoder
 
@@ -118,7 +118,7 @@ def map_(
 ) -> None:
     """Match the features of two spaces, with texts also by their activations; list lost features."""
     from saeindex.features import FeatureSpace
-    from saeindex.features.mapping import carry_labels, map_spaces
+    from saeindex.features.space_map import carry_labels, map_spaces
 
     before, after = FeatureSpace.load(old), FeatureSpace.load(new)
     if into is not None:

@@ -32,7 +32,7 @@ def test_a_where_text_selects_what_the_engine_selects(papers: FeatureIndex, wher
     snapshot = papers.state.snapshot()
     rows = Reading(papers.state).selector(snapshot)(where)
     condition = searcher_of(papers.state).planner.condition(where)
-    assert {snapshot.ids[row] for row in rows} == record_ids(papers.store, condition)
+    assert {snapshot.ids[row] for row in rows} == record_ids(papers.state.store, condition)
 
 
 def test_a_field_that_no_record_has_is_an_error(papers: FeatureIndex) -> None:

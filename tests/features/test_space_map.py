@@ -12,7 +12,7 @@ from scipy.stats import pearsonr
 from saeindex import FeatureSpace
 from saeindex.errors import InvalidInputError, MismatchError
 from saeindex.features import Calibration, FeatureLabel
-from saeindex.features.mapping import (
+from saeindex.features.space_map import (
     activation_correlation,
     carried_label,
     carry_labels,
