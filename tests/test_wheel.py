@@ -56,8 +56,8 @@ def served(program: str, folder: Path, site: Path) -> Any:
     process = subprocess.Popen(command, cwd=folder, env=variables, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     try:
-        ready = next(line for line in process.stderr if line.startswith("Listening on "))
-        with urlopen(f"{ready.split()[-1]}/readyz", timeout=30) as answer:
+        ready = next(line for line in process.stderr if "Listening on " in line)
+        with urlopen(f"{json.loads(ready)['url']}/readyz", timeout=30) as answer:
             return json.load(answer)
     finally:
         process.kill()

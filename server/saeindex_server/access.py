@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+import time
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
+import anyio
 from fastapi import Depends, Request
 
 from saeindex.errors import MismatchError
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 BEARER = "Bearer "
+# Seconds between two looks at a job that somebody follows.
+STEP = 0.05
 WWW = {"WWW-Authenticate": 'Bearer realm="saeindex"'}
 
 
@@ -62,6 +67,21 @@ class Access:
         if job is None or not (job.key == self.key.id or self.key.may("admin")):
             raise self.service.jobs.unknown(identity)
         return job
+
+    async def followed(self, job: Job, seconds: float = math.inf) -> AsyncIterator[Job]:
+        """Yield a job as it is, and with each change until its end, that of the server, or of the time."""
+        jobs, end = self.service.jobs, time.monotonic() + seconds
+        with jobs.watching(job.id) as changed:
+            while True:
+                changed.clear()
+                job = await self.job(job.id)
+                yield job
+                left = end - time.monotonic()
+                if job.is_finished or jobs.is_closed or left <= 0:
+                    return
+                with anyio.move_on_after(left):
+                    await anyio.sleep(STEP)
+                    await changed.wait()
 
 
 @dataclass(frozen=True, slots=True)

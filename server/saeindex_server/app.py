@@ -14,10 +14,10 @@ from fastapi.openapi.utils import get_openapi
 from saeindex._version import __version__
 from saeindex.operations.methods import OPERATIONS
 from saeindex.operations.operation import json_schema
-from saeindex_server.limits import Door
+from saeindex_server.limits import Middleware
 from saeindex_server.problems import Problem, add_handlers
 from saeindex_server.replies import schema_name
-from saeindex_server.requests import EXAMPLES, RecordsBody
+from saeindex_server.requests import EXAMPLES, EmbeddingsBody, RecordsBody
 from saeindex_server.routes import embeddings, jobs, operations, records, server
 from saeindex_server.service import Service
 
@@ -40,7 +40,7 @@ ROUTERS = (
 
 
 class Application(FastAPI):
-    """The application with its door outside of everything that FastAPI adds."""
+    """The application, with its middleware outside of everything that FastAPI adds."""
 
     def openapi(self) -> dict[str, Any]:
         """Return its description."""
@@ -52,9 +52,7 @@ class Application(FastAPI):
         """Return the application as the server calls it."""
         service: Service = self.state.service
         inner = super().build_middleware_stack()
-        door = Door(inner, service.settings, service.metrics, service.needs_keys)
-        self.state.door = door
-        return door
+        return Middleware(inner, service.settings, service.metrics, service.needs_keys)
 
 
 def create_app(settings: ServerSettings, places: list[str], url: str | None = None) -> FastAPI:
@@ -72,7 +70,7 @@ def create_app(settings: ServerSettings, places: list[str], url: str | None = No
 
     app = Application(
         title="saeindex", description=ABOUT.strip(), version=__version__, docs_url=None, redoc_url=None,
-        openapi_url="/openapi.json", lifespan=lifespan, max_body_size=settings.max_body_bytes,
+        openapi_url="/openapi.json", lifespan=lifespan,
     )  # fmt: skip
     app.state.service = service
     for router in ROUTERS:
@@ -94,7 +92,7 @@ def described(app: FastAPI) -> dict[str, Any]:
     )  # fmt: skip
     components = found.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
-    for model in (Problem, RecordsBody):
+    for model in (Problem, EmbeddingsBody, RecordsBody):
         own = model.model_json_schema(ref_template=REFERENCE)
         schemas |= own.pop("$defs", {})
         schemas[model.__name__] = own

@@ -17,14 +17,23 @@ if TYPE_CHECKING:
 HEADER, REPLAYED = "Idempotency-Key", "Idempotent-Replayed"
 
 
+def digest_of(request: Request, body: bytes) -> bytes:
+    """Return what tells a request from others that may come with its ``Idempotency-Key``."""
+    return hashlib.sha256(
+        f"{request.method} {request.url.path}?{request.url.query}\n".encode() + body
+    ).digest()
+
+
 async def changed_once(
-    index: AuthorisedIndex, request: Request, action: str, change: Callable[[FeatureIndex], dict[str, Any]]
+    index: AuthorisedIndex,
+    request: Request,
+    digest: bytes,
+    action: str,
+    change: Callable[[FeatureIndex], dict[str, Any]],
 ) -> Response:
     """Answer with what a change returns; a request of the same ``Idempotency-Key`` gets the first answer."""
     access = index.access
     token = request.headers.get(HEADER)
-    told = f"{request.method} {request.url.path}?{request.url.query}\n".encode()
-    digest = hashlib.sha256(told + await request.body()).digest()
     found, is_replayed = await access.service.once(
         access.key, token, digest, lambda: index.change(action, change)
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -85,7 +87,8 @@ class Jobs:
         self.spool, self.results = folder / SPOOL, folder / RESULTS
         for each in (self.spool, self.results):
             each.mkdir(mode=0o700, exist_ok=True)
-        self._changed = threading.Condition()
+        self._changed, self._watching = threading.Condition(), threading.Lock()
+        self._watchers: dict[str, list[tuple[asyncio.AbstractEventLoop, asyncio.Event]]] = {}
         self._cancelled: set[str] = set()
         self._is_closed = False
 
@@ -195,13 +198,34 @@ class Jobs:
                     (now(), row["id"]),
                 )
             if taken.rowcount:
+                self._tell(row["id"])
                 return self.get(row["id"])
         return None
+
+    @contextmanager
+    def watching(self, identity: str) -> Iterator[asyncio.Event]:
+        """Lend an event of the running loop that is set whenever a job changes."""
+        watcher = asyncio.get_running_loop(), asyncio.Event()
+        with self._watching:
+            self._watchers.setdefault(identity, []).append(watcher)
+        try:
+            yield watcher[1]
+        finally:
+            with self._watching:
+                self._watchers[identity].remove(watcher)
+                if not self._watchers[identity]:
+                    del self._watchers[identity]
+
+    def _tell(self, identity: str) -> None:
+        with self._watching:
+            for loop, event in self._watchers.get(identity, ()):
+                loop.call_soon_threadsafe(event.set)
 
     def progress(self, identity: str, read: int) -> None:
         """Note how far a job is."""
         with self._database.transaction() as statements:
             statements.execute("UPDATE jobs SET read = ? WHERE id = ?", (read, identity))
+        self._tell(identity)
 
     def finish(
         self,
@@ -226,6 +250,7 @@ class Jobs:
             ).fetchall()
             statements.executemany("DELETE FROM jobs WHERE id = ?", [(row["id"],) for row in old])
         self._cancelled.discard(identity)
+        self._tell(identity)
         for each in (identity, *(row["id"] for row in old)):
             self.spooled_file(each).unlink(missing_ok=True)
         for row in old:
@@ -242,6 +267,7 @@ class Jobs:
             return
         with self._database.transaction() as statements:
             statements.execute("UPDATE jobs SET state = 'queued', read = 0 WHERE id = ?", (identity,))
+        self._tell(identity)
 
     def cancel(self, job: Job) -> Job:
         """Cancel a job; what it has done stays. A finished job is left as it is."""
@@ -252,6 +278,7 @@ class Jobs:
             )
         if queued.rowcount:
             self.spooled_file(job.id).unlink(missing_ok=True)
+            self._tell(job.id)
         elif (found := self.get(job.id)) is not None and not found.is_finished:
             self._cancelled.add(job.id)
         changed = self.get(job.id)
@@ -263,10 +290,12 @@ class Jobs:
         return self._is_closed
 
     def close(self) -> None:
-        """Let those that wait for jobs end."""
+        """Let those that wait for jobs, or for changes of one, end."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
+        for identity in list(self._watchers):
+            self._tell(identity)
 
     def spooled_file(self, identity: str) -> Path:
         """Return the file of the records that a job adds."""

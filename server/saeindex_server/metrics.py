@@ -39,7 +39,7 @@ class Metrics:
         self._seconds.labels(method, route).observe(seconds)
 
     def shed(self) -> None:
-        """Count a request that was refused at the door."""
+        """Count a request that was refused because too many wait."""
         self._shed.inc()
 
     def batch(self, size: int, seconds: float) -> None:

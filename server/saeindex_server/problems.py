@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 
 from saeindex import errors
@@ -38,6 +38,7 @@ TITLES = {
     403: "The key does not allow it",
     404: "It is not there",
     405: "The method is not offered",
+    408: "The request did not come in time",
     409: "It does not fit what is there",
     413: "The request is too large",
     415: "The type of the body is not taken",
@@ -125,7 +126,7 @@ def add_handlers(app: FastAPI) -> None:
 
     async def of_models(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)  # noqa: S101
-        return problem_response(refused_body(error.errors()), request_id_of(request))
+        return problem_response(_refused(error.errors()[0]), request_id_of(request))
 
     async def of_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101
@@ -151,7 +152,6 @@ HTTP_PROBLEMS = {
     400: ("the body is not JSON", "Send a JSON object."),
     404: ("no such path", "See /openapi.json for those that there are."),
     405: ("the path has no such method", "See /openapi.json for those that it has."),
-    413: ("the body is too large", "Send less, or use NDJSON at …/records."),
 }
 
 
@@ -168,9 +168,13 @@ def error_of(kept: Mapping[str, Any]) -> SaeIndexError:
     return rebuilt(kept["type"], *parts) or Refusal(status, *parts)
 
 
-def refused_body(faults: Sequence[Any]) -> SaeIndexError:
-    """Return the error of a body or a parameter that does not fit its model: its first fault."""
-    fault = faults[0]
+def refused_body(error: ValidationError) -> SaeIndexError:
+    """Return the error of a body that does not fit its model: its first fault."""
+    fault = error.errors(include_url=False)[0]
+    return _refused({**fault, "loc": ("body", *fault["loc"])})
+
+
+def _refused(fault: Any) -> SaeIndexError:
     place = [str(part) for part in fault["loc"]]
     where = ".".join(place[1:]) or place[0]
     if fault["type"] == "json_invalid":

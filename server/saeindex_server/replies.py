@@ -12,7 +12,7 @@ from saeindex.operations.operation import Operation
 from saeindex_server.problems import documented
 
 # The problems that every route of an index may answer with.
-PROBLEMS = (400, 401, 403, 404, 413, 422, 429, 503, 504)
+PROBLEMS = (400, 401, 403, 404, 408, 413, 422, 429, 503, 504)
 JSON = "application/json"
 JsonDict = dict[str, Any]
 
@@ -41,7 +41,12 @@ def schema_name(kind: type[Operation[Any]], part: str = "Request") -> str:
 
 def body_of(kind: type[Operation[Any]]) -> dict[str, Any]:
     """Return the body of an operation, for its documentation."""
-    schema = {"$ref": f"#/components/schemas/{schema_name(kind)}"}
+    return body_named(schema_name(kind))
+
+
+def body_named(name: str) -> dict[str, Any]:
+    """Return the body of a route, for its documentation."""
+    schema = {"$ref": f"#/components/schemas/{name}"}
     return {"requestBody": {"required": True, "content": {JSON: {"schema": schema}}}}
 
 

@@ -13,6 +13,7 @@ from anyio import CapacityLimiter, to_thread
 
 from saeindex.errors import InvalidInputError
 from saeindex_server.analysis import AnalysisThread
+from saeindex_server.bodies import Bodies
 from saeindex_server.database import Database
 from saeindex_server.encoding import SharedEncoder
 from saeindex_server.hosting import Hosts
@@ -46,6 +47,7 @@ class Service:
         self.keys = KeyStore(self.database)
         self.audit = AuditLog(settings.state / AUDIT_FILE)
         self.metrics = Metrics()
+        self.bodies = Bodies(settings)
         self._encoders: dict[str, SharedEncoder] = {}
         self._opening = threading.Lock()
         self.hosts = Hosts(places, url, self._encoder_of)
@@ -56,6 +58,9 @@ class Service:
         )
         self._buckets: dict[str, tuple[float, float]] = {}
         self._running = CapacityLimiter(settings.max_running)
+        # Requests that are computed, or wait for a thread. Others take none: their bodies arrive, they
+        # follow a job, or they read or write a row of the database.
+        self.running = 0
         self._reading, self._writing = CapacityLimiter(READERS), CapacityLimiter(WRITERS)
         # A flood of wrong keys takes one thread, and no key that was right once waits for it.
         self._deriving = CapacityLimiter(1)
@@ -96,15 +101,21 @@ class Service:
     async def run(self, function: Callable[[], R], seconds: float | None = None) -> R:
         """Run a function on one of the threads; 504 when it takes longer than a request may.
 
-        A function that took too long runs to its end, but nobody waits for it.
+        A function that took too long runs to its end, but nobody waits for it. 503 while too many wait.
         """
         limit = self.settings.timeout if seconds is None else seconds
+        if self.running >= self.settings.max_running + self.settings.max_waiting:
+            self.metrics.shed()
+            raise Refusal(503, "a request", "too many wait", "Ask again after Retry-After seconds.")
+        self.running += 1
         try:
             with anyio.fail_after(limit):
                 return await to_thread.run_sync(function, abandon_on_cancel=True, limiter=self._running)
         except TimeoutError:
             do = "Ask for less, or raise the server's --timeout."
             raise Refusal(504, "a request", f"it took longer than {limit:g} s", do) from None
+        finally:
+            self.running -= 1
 
     async def read(self, function: Callable[[], R]) -> R:
         """Return what a function reads from the database; searches and writes take other threads."""
@@ -193,8 +204,8 @@ class Service:
                 self._encoders[place] = SharedEncoder(space.open_encoder(), kept, metrics.batch)
             return self._encoders[place]
 
-    def measured(self, running: int) -> bytes:
-        """Return the measurements in Prometheus' text format; ``running`` requests are inside."""
+    def measured(self) -> bytes:
+        """Return the measurements in Prometheus' text format."""
         encoding = sum(encoder.waiting for encoder in self._encoders.values())
         deaths = {hosted.name: hosted.deaths for hosted in self.hosts}
-        return self.metrics.page(running, encoding, self.jobs.waiting(), deaths)
+        return self.metrics.page(self.running, encoding, self.jobs.waiting(), deaths)

@@ -50,6 +50,9 @@ class ServerSettings(BaseSettings):
     timeout: float = Field(
         default=30.0, gt=0, description="seconds after which a request is answered with 504"
     )
+    body_timeout: float = Field(
+        default=60.0, gt=0, description="seconds in which a body must come, and each 4 KiB of an upload"
+    )
     analysis_timeout: float = Field(
         default=3_600.0, gt=0, description="seconds after which an analysis is stopped"
     )

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import uvicorn
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from saeindex_server.app import create_app
+from saeindex_server.service import Service
+from saeindex_server.serving import Connection
 from saeindex_server.settings import ServerSettings
 
 from saeindex import FeatureIndex, FeatureSpace, Record, open_encoder
@@ -57,6 +64,46 @@ def made_index(
             index.concepts.rename(7, "a name that tells of others")
             index.profiles.fit("theirs", like=like)
     return path
+
+
+@contextmanager
+def served(folder: Path, **options: Any) -> Iterator[TestClient]:
+    """Run a server over the index ``papers.idx`` in a folder, which is made empty if there is none."""
+    if not (folder / "papers.idx").exists():
+        FeatureIndex.create(folder / "papers.idx").close()
+    settings = ServerSettings(state=folder / "state", **options)
+    with TestClient(create_app(settings, [str(folder / "papers.idx")]), base_url=HOST) as client:
+        yield client
+
+
+@contextmanager
+def on_a_port(client: TestClient) -> Iterator[str]:
+    """Serve the application of a client on a port, too."""
+    config = uvicorn.Config(
+        client.app, port=0, http=Connection, lifespan="off", log_config=None, access_log=False
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield f"http://localhost:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def service_of(client: TestClient) -> Service:
+    assert isinstance(client.app, FastAPI)
+    found: Service = client.app.state.service
+    return found
+
+
+def key_of(client: TestClient, *scopes: str, **options: Any) -> dict[str, str]:
+    """Make a key; return the headers that carry it."""
+    _, text = service_of(client).keys.create("a key", scopes, **options)
+    return {"Authorization": f"Bearer {text}"}
 
 
 @pytest.fixture(scope="module")

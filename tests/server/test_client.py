@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import uvicorn
 from fastapi.testclient import TestClient
 
 from saeindex import AsyncClient, Client, FeatureIndex, Query, Record, Steer
@@ -27,6 +25,7 @@ from saeindex.errors import (
     ServerError,
 )
 from tests.samples import assert_alike, sample_records
+from tests.server.conftest import on_a_port, served
 
 MUSIC = 'metadata.topic = "music"'
 # What is only where the index is: its parts, and what opens, copies or closes it.
@@ -38,15 +37,8 @@ LOCAL_ONLY = {
 @pytest.fixture(scope="module")
 def url(client: TestClient) -> Iterator[str]:
     """The same server, on a port."""
-    config = uvicorn.Config(client.app, port=0, lifespan="off", log_config=None, access_log=False)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://localhost:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    thread.join()
+    with on_a_port(client) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -201,8 +193,6 @@ def test_errors_are_those_of_the_library(remote: RemoteIndex, url: str) -> None:
 
 
 def test_a_key_that_does_not_allow_it_is_an_access_error(tmp_path: Path) -> None:
-    from tests.server.test_limits import served
-
     with served(tmp_path) as client:
         _, text = client.app.state.service.keys.create("reader", ["read"])  # type: ignore[attr-defined]
         for key in ("sae_wrong", text):
@@ -214,9 +204,9 @@ def test_a_key_that_does_not_allow_it_is_an_access_error(tmp_path: Path) -> None
 
 
 def test_a_request_is_asked_again_while_the_server_is_full(client: TestClient, url: str) -> None:
-    door = client.app.state.door  # type: ignore[attr-defined]
-    door.running += 1_000
-    threading.Timer(0.5, lambda: setattr(door, "running", door.running - 1_000)).start()
+    service = client.app.state.service  # type: ignore[attr-defined]
+    service.running += 1_000
+    threading.Timer(0.5, lambda: setattr(service, "running", service.running - 1_000)).start()
     with Client(url) as patient:
         assert patient.indexes() == ["papers"]
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from saeindex_server.app import create_app
 from saeindex_server.database import Database
@@ -21,7 +20,7 @@ from saeindex_server.settings import ServerSettings
 from benchmarks.suites.server.samples import SAMPLES, filled
 from saeindex import FeatureIndex, FeatureSpace
 from tests.samples import sample_records
-from tests.server.conftest import HOST, DocumentsOnce, made_index
+from tests.server.conftest import HOST, DocumentsOnce, made_index, service_of
 from tests.server.test_jobs import NDJSON, RECORDS, finished, lines_of
 
 SEARCH, SECONDS = "/v1/indexes/papers/search", 10.0
@@ -66,12 +65,6 @@ class Watched:
 
     def of(self, thread: int) -> list[str]:
         return [what for one, what in self.seen if one == thread]
-
-
-def service_of(client: TestClient) -> Service:
-    assert isinstance(client.app, FastAPI)
-    found: Service = client.app.state.service
-    return found
 
 
 @contextmanager

@@ -180,8 +180,8 @@ def serving(folder: Path) -> Iterator[tuple[httpx2.Client, subprocess.Popen[byte
         while "Listening on " not in log.read_text():
             assert process.poll() is None, log.read_text()
             time.sleep(0.05)
-        ready = next(line for line in log.read_text().splitlines() if line.startswith("Listening on "))
-        with httpx2.Client(base_url=ready.split()[-1], timeout=30) as client:
+        ready = next(line for line in log.read_text().splitlines() if "Listening on " in line)
+        with httpx2.Client(base_url=json.loads(ready)["url"], timeout=30) as client:
             yield client, process
     except httpx2.TransportError as error:
         raise AssertionError(f"the server ended: {process.poll()}\n{log.read_text()[-4_000:]}") from error
@@ -217,6 +217,21 @@ def test_a_server_that_is_told_to_end_queues_what_it_does_again(tmp_path: Path) 
     with serving(tmp_path) as (client, _):
         assert finished(client, job)["report"]["read"] == 1_500
         assert count(client) == 1_500
+
+
+def test_a_server_that_is_told_to_end_does_not_wait_for_followers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FeatureIndex.create(tmp_path / "papers.idx").close()
+    monkeypatch.setenv("SAEINDEX_SERVER_SHUTDOWN", "60")
+    with serving(tmp_path) as (client, process):
+        job = client.post(RECORDS, content=lines_of(4_000, "many"), headers=NDJSON).json()["id"]
+        with client.stream("GET", f"/v1/jobs/{job}/events") as events:
+            assert next(events.iter_lines()).startswith("event: ")
+            process.terminate()
+            began = time.monotonic()
+            assert process.wait(SECONDS) in (0, -signal.SIGTERM)
+            assert time.monotonic() - began < 50
 
 
 def test_the_death_of_an_engine_is_a_problem_and_the_next_request_is_answered(client: TestClient) -> None:

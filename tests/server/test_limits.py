@@ -4,35 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from saeindex_server.app import create_app
-from saeindex_server.limits import MAX_DEPTH, check_depth
+from saeindex_server.bodies import MAX_DEPTH, check_depth
 from saeindex_server.logs import LOGGER, JsonLines
 from saeindex_server.problems import Refusal
-from saeindex_server.settings import ServerSettings, read_settings
+from saeindex_server.settings import read_settings
 
 from saeindex.errors import InvalidInputError
-from tests.server.conftest import HOST
+from tests.server.conftest import served
 
 SEARCH = "/v1/indexes/papers/search"
 JSON = {"Content-Type": "application/json"}
-
-
-@contextmanager
-def served(folder: Path, **options: Any) -> Iterator[TestClient]:
-    from saeindex import FeatureIndex
-
-    if not (folder / "papers.idx").exists():
-        FeatureIndex.create(folder / "papers.idx").close()
-    settings = ServerSettings(state=folder / "state", **options)
-    with TestClient(create_app(settings, [str(folder / "papers.idx")]), base_url=HOST) as client:
-        yield client
 
 
 @pytest.mark.parametrize(
@@ -162,13 +148,13 @@ def test_a_key_has_its_rate(tmp_path: Path) -> None:
 
 def test_too_many_requests_are_shed_and_the_server_says_so(tmp_path: Path) -> None:
     with served(tmp_path, max_running=1, max_waiting=0) as client:
-        door = client.app.state.door  # type: ignore[attr-defined]
-        door.running = 1
+        service = client.app.state.service  # type: ignore[attr-defined]
+        service.running = 1
         shed = client.post(SEARCH, json={"text": "a"})
         assert shed.status_code == 503
         assert shed.headers["retry-after"]
         assert client.get("/livez").status_code == 200
-        door.running = 0
+        service.running = 0
         assert client.post(SEARCH, json={"text": "a"}).status_code == 200
         assert b"saeindex_requests_shed_total 1.0" in client.get("/metrics").content
 

@@ -60,7 +60,7 @@ def serving(index: Path, state: Path) -> Iterator[Running]:
             if process.poll() is not None:
                 raise RuntimeError(f"the server ended: {said[-2_000:]}")
             time.sleep(0.05)
-        url = next(line for line in said.splitlines() if line.startswith("Listening on ")).split()[-1]
+        url = json.loads(next(line for line in said.splitlines() if "Listening on " in line))["url"]
         with httpx2.Client(base_url=url, timeout=60) as client:
             yield Running(process, client, int(url.rsplit(":", 1)[1]))
     finally:

@@ -5,23 +5,29 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
+from pydantic import ValidationError
 
 from saeindex.errors import InvalidInputError
 from saeindex.index import FeatureIndex
 from saeindex_server import replies
 from saeindex_server.access import Caller
-from saeindex_server.limits import CheckedRoute
+from saeindex_server.problems import refused_body
 from saeindex_server.replies import problems, reply
 from saeindex_server.requests import EmbeddingsBody
 
-router = APIRouter(route_class=CheckedRoute, prefix="/v1", tags=["embeddings"], responses=problems())
+router = APIRouter(prefix="/v1", tags=["embeddings"], responses=problems())
 MAX_INPUTS = 2_048
 
 
-@router.post("/embeddings", summary="Embed texts", response_model=replies.EmbeddingsReply)
-async def embeddings(body: EmbeddingsBody, access: Caller) -> Response:
+@router.post("/embeddings", summary="Embed texts", response_model=replies.EmbeddingsReply,
+             responses=problems(415), openapi_extra=replies.body_named("EmbeddingsBody"))  # fmt: skip
+async def embeddings(request: Request, access: Caller) -> Response:
     """Return the embeddings of texts, in OpenAI's form; ``model`` is an index, whose encoder is used."""
+    try:
+        body = EmbeddingsBody.model_validate_json(await access.service.bodies.json(request, access.key.id))
+    except ValidationError as error:
+        raise refused_body(error) from None
     texts = [body.input] if isinstance(body.input, str) else body.input
     if not texts or len(texts) > MAX_INPUTS or not all(texts):
         found = f"{len(texts):,} texts" if texts and len(texts) > MAX_INPUTS else "no text, or an empty one"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterable
 from typing import Annotated, Any, Literal
 
-import anyio
 from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import StreamingResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
@@ -15,12 +14,10 @@ from saeindex_server import replies
 from saeindex_server.access import Caller
 from saeindex_server.ingestion import rejects_of
 from saeindex_server.jobs import Job
-from saeindex_server.limits import CheckedRoute
 from saeindex_server.replies import problems, reply
 from saeindex_server.routes.operations import result
 
-router = APIRouter(route_class=CheckedRoute, prefix="/v1/jobs", tags=["jobs"], responses=problems())
-STEP = 0.1
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], responses=problems())
 NDJSON = "application/x-ndjson"
 LINES: dict[int | str, Any] = {200: {"content": {NDJSON: {"schema": {"type": "string"}}}}}
 States = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -66,15 +63,8 @@ async def follow_job(
     identity: str, access: Caller, job: Annotated[Job, Depends(_followed)]
 ) -> AsyncIterable[ServerSentEvent]:
     """Stream the job as server-sent events: one for each change, until it is finished."""
-    shown = None
-    while True:
-        if shown != job:
-            shown = job
-            yield ServerSentEvent(data=job.to_json(), event=job.state)
-        if job.is_finished or access.service.jobs.is_closed:
-            return
-        await anyio.sleep(STEP)
-        job = await access.job(identity)
+    async for now in access.followed(job):
+        yield ServerSentEvent(data=now.to_json(), event=now.state)
 
 
 @router.get("/{identity}/result", summary="What an analysis found", responses=problems(409))  # fmt: skip

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Annotated, Any
 
-import anyio
 from anyio import to_thread
 from fastapi import APIRouter, Query, Request, Response
 
@@ -23,14 +20,13 @@ from saeindex.search.hits import Hits
 from saeindex.search.query import QueryOptions
 from saeindex_server import replies
 from saeindex_server.access import Access, AuthorisedIndex, Caller
-from saeindex_server.idempotency import HEADER, changed_once
+from saeindex_server.idempotency import HEADER, changed_once, digest_of
 from saeindex_server.jobs import Job
-from saeindex_server.limits import CheckedRoute, check_depth
 from saeindex_server.problems import Refusal, error_of
 from saeindex_server.replies import encoded, problems, reply
 
-router = APIRouter(route_class=CheckedRoute, prefix="/v1/indexes/{name}", responses=problems())
-MAX_WAIT, STEP = 60.0, 0.05
+router = APIRouter(prefix="/v1/indexes/{name}", responses=problems())
+MAX_WAIT = 60.0
 Wait = Annotated[float, Query(ge=0, le=MAX_WAIT, description="seconds to wait; then the job is returned")]
 ACCEPTED: dict[int | str, dict[str, Any]] = {
     202: {"model": replies.JobReply, "description": "It takes longer: follow the job"}
@@ -38,28 +34,27 @@ ACCEPTED: dict[int | str, dict[str, Any]] = {
 Handler = Callable[..., Coroutine[Any, Any, Response]]
 
 
-async def asked_of(kind: type[Operation[Any]], request: Request) -> Operation[Any]:
-    """Return the operation that a body asks for; an empty body asks with all defaults."""
-    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media != replies.JSON:  # else a page of another site could ask, without a preflight
-        do = f"Send it with `Content-Type: {replies.JSON}`; `curl --json` does."
-        raise Refusal(415, "the body", f"its type is {media!r:.80}", do)
-    body = await request.body()
-    check_depth(body)
+async def asked_of(
+    kind: type[Operation[Any]], request: Request, access: Access
+) -> tuple[Operation[Any], bytes]:
+    """Return the operation that a body asks for, and the digest; an empty body asks with all defaults."""
+    body = await access.service.bodies.json(request, access.key.id)
     try:
         given = json.loads(body) if body.strip() else {}
     except (ValueError, RecursionError) as error:
         raise Refusal(422, "the body", f"it is not JSON: {error}", "Send a JSON object.") from None
     if not isinstance(given, dict):
         raise Refusal(422, "the body", "it is no JSON object", "Send an object with the options.")
-    return from_json(kind, given)
+    return from_json(kind, given), digest_of(request, body)
 
 
 def performing(kind: type[Operation[Any]]) -> Handler:
     """Return the handler of an operation that is answered at once."""
 
     async def perform(name: str, access: Caller, request: Request) -> Response:
-        return await performed(access.index(name, kind.scope), await asked_of(kind, request))
+        index = access.index(name, kind.scope)
+        operation, _ = await asked_of(kind, request, access)
+        return await performed(index, operation)
 
     return perform
 
@@ -85,12 +80,12 @@ def changing(kind: type[Change[Any]]) -> Handler:
 
     async def change(name: str, access: Caller, request: Request) -> Response:
         index = access.index(name, kind.scope)
-        operation = await asked_of(kind, request)
+        operation, digest = await asked_of(kind, request, access)
 
         def changed(opened: FeatureIndex) -> dict[str, Any]:
             return operation.result_json(opened.perform(operation))
 
-        return await changed_once(index, request, kind.name, changed)
+        return await changed_once(index, request, digest, kind.name, changed)
 
     return change
 
@@ -100,11 +95,11 @@ def analysing(kind: type[Operation[Any]]) -> Handler:
 
     async def analyse(name: str, access: Caller, request: Request, wait: Wait = 20.0) -> Response:
         index = access.index(name, kind.scope)
-        asked = to_json(await asked_of(kind, request))
+        operation, digest = await asked_of(kind, request, access)
+        asked = to_json(operation)
         if asked.get("other") is not None:
             asked["other"] = access.index(str(asked["other"]), kind.scope).name
         jobs, key = access.service.jobs, access.key.id
-        digest = hashlib.sha256(f"{request.url.path}\n".encode() + await request.body()).digest()
 
         async def queue() -> str:
             job = await access.service.write(
@@ -120,10 +115,8 @@ def analysing(kind: type[Operation[Any]]) -> Handler:
 
 async def awaited(access: Access, job: Job, wait: float) -> Response:
     """Answer with what an analysis finds, or with the job if that takes longer than ``wait`` seconds."""
-    end = time.monotonic() + wait
-    while not job.is_finished and time.monotonic() < end:
-        await anyio.sleep(STEP)
-        job = await access.job(job.id)
+    async for now in access.followed(job, wait):
+        job = now
     return await result(access, job) if job.is_finished else reply(job.to_json(), 202, _at(job))
 
 

@@ -12,18 +12,16 @@ from pydantic import ValidationError
 from saeindex.indexing.split import check_split
 from saeindex_server import replies
 from saeindex_server.access import AuthorisedIndex, Caller
+from saeindex_server.bodies import media_type
 from saeindex_server.idempotency import HEADER, REPLAYED
 from saeindex_server.ingestion import Spooled, spool
 from saeindex_server.jobs import Job, new_id
-from saeindex_server.limits import UPLOAD, CheckedRoute, check_depth
 from saeindex_server.problems import Refusal, refused_body
 from saeindex_server.replies import encoded, problems, reply
 from saeindex_server.requests import RecordsBody
 
-router = APIRouter(
-    route_class=CheckedRoute, prefix="/v1/indexes/{name}", tags=["records"], responses=problems()
-)
-NDJSON, JSON = "application/x-ndjson", "application/json"
+router = APIRouter(prefix="/v1/indexes/{name}", tags=["records"], responses=problems())
+NDJSON, JSON = "application/x-ndjson", replies.JSON
 TYPES = (NDJSON, "application/jsonl", "application/ndjson")
 ADDED = {
     "requestBody": {
@@ -40,7 +38,7 @@ ADDED = {
 
 
 @router.post("/records", status_code=202, summary="Add records", response_model=replies.JobReply,
-             responses=problems(409, 415), openapi_extra=ADDED, max_body_size=UPLOAD)  # fmt: skip
+             responses=problems(409, 415), openapi_extra=ADDED)  # fmt: skip
 async def add_records(
     name: str,
     access: Caller,
@@ -57,7 +55,7 @@ async def add_records(
     """
     index = access.index(name, "write")
     jobs, settings = access.service.jobs, access.service.settings
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = media_type(request)
     if kind not in (*TYPES, JSON):
         raise Refusal(415, f"the type {kind!r:.80}", "it is not taken", f"Send {JSON} or {NDJSON}.")
     await access.service.read(jobs.check_room)
@@ -67,7 +65,8 @@ async def add_records(
         await index.run(lambda own: check_split(split, lambda: own.encoder))
         asked["split"] = split
     identity = new_id()
-    chunks = _lines(await _body(request, settings.max_body_bytes)) if kind == JSON else request.stream()
+    bodies = access.service.bodies
+    chunks = _lines(await bodies.json(request, access.key.id)) if kind == JSON else bodies.stream(request)
     limit = settings.max_upload_bytes
     room = settings.max_spool_bytes - await access.service.read(jobs.spooled)
     taken = await spool(chunks, jobs.spooled_file(identity), limit, room)
@@ -93,24 +92,12 @@ def _queued(index: AuthorisedIndex, identity: str, asked: dict[str, Any], taken:
     return job.to_json()
 
 
-async def _body(request: Request, limit: int) -> bytes:
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            found, do = f"more than {limit:,} bytes of JSON", "Send less, or stream NDJSON."
-            raise Refusal(413, "records to index", found, do)
-    return body
-
-
 async def _lines(body: bytes) -> AsyncIterator[bytes]:
     """Yield the records of a JSON body as lines; refuse a body that is not one."""
-    check_depth(body)
     try:
         read = RecordsBody.model_validate_json(body)
     except ValidationError as error:
-        faults = [{**one, "loc": ("body", *one["loc"])} for one in error.errors(include_url=False)]
-        raise refused_body(faults) from None
+        raise refused_body(error) from None
     for record in read.records:
         given = record.model_dump(exclude_unset=True)
         yield encoded({**given.pop("fields", {}), **given}) + b"\n"

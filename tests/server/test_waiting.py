@@ -1,0 +1,93 @@
+"""Who waits for a job takes no place of other requests, and learns of each change at once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from saeindex_server.analysis_process import AnalysisProcess
+from saeindex_server.service import Service
+
+from tests.server.conftest import key_of, on_a_port, served, service_of
+
+SEARCH, DIFF = "/v1/indexes/papers/search", "/v1/indexes/papers/diff"
+FOLLOWERS, SECONDS = 40, 30.0
+
+
+@pytest.fixture
+def release(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """An analysis ends when this is set, or when it is stopped."""
+    event = threading.Event()
+    run = AnalysisProcess.run
+
+    def held(process: AnalysisProcess, *given: Any) -> bytes:
+        is_stopped: Callable[[], bool] = given[-1]
+        while not event.wait(0.01) and not is_stopped():
+            pass
+        return run(process, *given)
+
+    monkeypatch.setattr(AnalysisProcess, "run", held)
+    return event
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + SECONDS
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def watched(service: Service) -> int:
+    return sum(map(len, service.jobs._watchers.values()))
+
+
+def test_followers_and_waiting_analyses_leave_the_others_their_places(
+    tmp_path: Path, release: threading.Event
+) -> None:
+    with served(tmp_path, max_running=1, max_waiting=1) as client, on_a_port(client) as url:
+        key = key_of(client, "read", "analyse", "write")
+        service = service_of(client)
+        job = client.post(f"{DIFF}?wait=0", json={"a": "metadata.a = 1"}, headers=key).json()["id"]
+
+        def follow(_: int) -> str:
+            return httpx2.get(f"{url}/v1/jobs/{job}/events", headers=key, timeout=SECONDS).text
+
+        def wait(_: int) -> int:
+            address, asked = f"{url}{DIFF}?wait=60", {"a": "metadata.a = 2"}
+            return httpx2.post(address, json=asked, headers=key, timeout=SECONDS).status_code
+
+        with ThreadPoolExecutor(FOLLOWERS + 10) as threads:
+            followed = [threads.submit(follow, n) for n in range(FOLLOWERS)]
+            waiting = [threads.submit(wait, n) for n in range(10)]
+            until(lambda: watched(service) == FOLLOWERS + 10)
+            assert client.post(SEARCH, json={"text": "a"}, headers=key).status_code == 200
+            assert client.delete(f"/v1/jobs/{job}", headers=key).status_code == 200
+            assert all("event: cancelled" in one.result(SECONDS) for one in followed)
+            release.set()
+            assert {one.result(SECONDS) for one in waiting} == {422}  # there is no such record
+        until(lambda: watched(service) == 0)
+
+
+def test_a_follower_that_goes_away_is_forgotten(tmp_path: Path, release: threading.Event) -> None:
+    with served(tmp_path) as client, on_a_port(client) as url:
+        job = client.post(f"{DIFF}?wait=0", json={"a": "metadata.a = 1"}).json()["id"]
+        with httpx2.stream("GET", f"{url}/v1/jobs/{job}/events", timeout=SECONDS) as events:
+            assert next(iter(events.iter_lines())).startswith("event: ")
+            until(lambda: watched(service_of(client)) == 1)
+        until(lambda: watched(service_of(client)) == 0)
+        release.set()
+
+
+def test_an_analysis_that_takes_longer_than_the_wait_is_a_job(
+    tmp_path: Path, release: threading.Event
+) -> None:
+    with served(tmp_path) as client:
+        found = client.post(f"{DIFF}?wait=0.2", json={"a": "metadata.a = 1"})
+        assert (found.status_code, found.json()["state"]) == (202, "running")
+        release.set()
