@@ -76,6 +76,12 @@ class IndexingReport:
     seconds: float = 0.0
 
 
+class IndexingStopped(Exception):
+    """Raised by a ``progress`` function or an encoder to end a run; ``report`` is what was done so far."""
+
+    report = IndexingReport()
+
+
 def index_source(
     source: RecordSource,
     pipeline: Callable[..., Pipeline],
@@ -160,12 +166,16 @@ class Pipeline:
         writer = threading.Thread(target=self._write, args=(encoded, written, stop), daemon=True)
         reader.start()
         writer.start()
+        failure: BaseException | None = None
         try:
             while not stop.is_set() and (window := windows.get()) is not None:
                 if isinstance(window, BaseException):
                     raise window
                 for part in _parts(window):
                     encoded.put(self._encode(part))
+        except BaseException as error:
+            failure = error
+            raise
         finally:
             stop.set()
             _drain(windows)
@@ -174,6 +184,9 @@ class Pipeline:
             reader.join()
             with nullcontext() if written.error is None else suppress(SaeIndexError):
                 self.store.flush()
+            for one in (failure, written.error):
+                if isinstance(one, IndexingStopped):
+                    one.report = written.report(time.perf_counter() - started)
         if written.error is not None:
             raise written.error
         return written.report(time.perf_counter() - started)

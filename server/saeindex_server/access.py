@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from saeindex_server.service import Service
 
 R = TypeVar("R")
-BEARER = "Bearer "
+BEARER = "bearer "
 # Seconds between two looks at a job that somebody follows.
 STEP = 0.05
 WWW = {"WWW-Authenticate": 'Bearer realm="saeindex"'}
@@ -56,9 +56,11 @@ class Access:
         self.need(scope)
         return AuthorisedIndex(self, hosted)
 
-    async def jobs(self, limit: int, before: int | None, state: str | None) -> list[Job]:
-        """Return the newest jobs that the caller may see."""
+    async def jobs(self, limit: int, before: str | None, state: str | None) -> list[Job]:
+        """Return the newest jobs that the caller may see, before that of an id."""
         owner = None if self.key.may("admin") else self.key.id
+        if before is not None:
+            await self.job(before)
         return await self.service.read(lambda: self.service.jobs.newest(owner, limit, before, state))
 
     async def job(self, identity: str) -> Job:
@@ -153,5 +155,5 @@ Caller = Annotated[Access, Depends(caller)]
 def _presented(request: Request) -> str | None:
     given = request.headers.get("authorization")
     if given is not None:
-        return given.removeprefix(BEARER).strip() if given.startswith(BEARER) else ""
+        return given[len(BEARER) :].strip() if given.lower().startswith(BEARER) else ""
     return request.headers.get("api-key") or request.headers.get("x-api-key")

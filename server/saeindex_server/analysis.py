@@ -5,10 +5,9 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from saeindex.errors import SaeIndexError
 from saeindex.files import replacing
 from saeindex_server.analysis_process import OTHER, AnalysisProcess, AnalysisStopped
-from saeindex_server.problems import unknown_failure
+from saeindex_server.problems import failure_of
 
 if TYPE_CHECKING:
     from saeindex_server.hosting import Hosts
@@ -34,11 +33,11 @@ class AnalysisThread:
         self._process.close()
 
     def _run(self) -> None:
-        while (job := self._jobs.take(is_records=False)) is not None:
+        while (job := self._jobs.take_analysis()) is not None:
             try:
                 self._analyse(job)
             except BaseException as error:
-                self._jobs.finish(job.id, "failed", error=unknown_failure(job.id, job.kind, error))
+                self._jobs.finish(job.id, "failed", error=failure_of(job.id, job.kind, error))
 
     def _analyse(self, job: Job) -> None:
         asked: dict[str, Any] = dict(job.asked)
@@ -56,8 +55,6 @@ class AnalysisThread:
                 self._jobs.stopped(job.id)
             else:
                 self._jobs.finish(job.id, "failed", error=error)
-        except SaeIndexError as error:
-            self._jobs.finish(job.id, "failed", error=error)
         else:
             with replacing(self._jobs.result_file(job.id)) as draft:
                 draft.write_bytes(found)

@@ -79,7 +79,9 @@ def create_app(settings: ServerSettings, places: list[str], url: str | None = No
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=list(settings.cors_origins), allow_methods=["*"],
-            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID"],
+            allow_headers=[
+                "Authorization", "api-key", "x-api-key", "Content-Type", "Idempotency-Key", "X-Request-ID",
+            ],
         )  # fmt: skip
     return app
 

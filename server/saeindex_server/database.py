@@ -11,7 +11,7 @@ from typing import Any
 
 from saeindex.errors import MismatchError, StorageError
 
-FILE, FORMAT = "server.db", 1
+FILE, FORMAT = "server.db", 2
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS keys (
     id TEXT PRIMARY KEY, name TEXT NOT NULL, salt BLOB NOT NULL, digest BLOB NOT NULL, scopes TEXT NOT NULL,
@@ -21,7 +21,8 @@ CREATE TABLE IF NOT EXISTS jobs (
     number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL,
     state TEXT NOT NULL,
     index_name TEXT NOT NULL, key TEXT NOT NULL, condition TEXT, asked TEXT NOT NULL, read INTEGER NOT NULL,
-    total INTEGER, report TEXT, error TEXT, created TEXT NOT NULL, started TEXT, finished TEXT, bytes INTEGER
+    total INTEGER, report TEXT, error TEXT, created TEXT NOT NULL, started TEXT, finished TEXT,
+    bytes INTEGER NOT NULL
 );
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state);
 CREATE TABLE IF NOT EXISTS answers (
@@ -64,15 +65,21 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Run statements that are all written, or none. What they wrote is read by them alone until then."""
+        """Run statements that are all written, or none. What they wrote is read by them alone until then.
+
+        StorageError where the disk does not take them.
+        """
         with self._writing:
-            self._writer.execute("BEGIN IMMEDIATE")
             try:
+                self._writer.execute("BEGIN IMMEDIATE")
                 yield self._writer
                 self._writer.execute("COMMIT")
-            except BaseException:
+            except BaseException as error:
                 if self._writer.in_transaction:  # a full disk has ended it already
                     self._writer.execute("ROLLBACK")
+                if isinstance(error, sqlite3.OperationalError):
+                    do = "Make room on the disk of the server's state folder."
+                    raise StorageError("a write to the server's state", str(error), do) from error
                 raise
 
     def rows(self, statement: str, *values: Any) -> list[sqlite3.Row]:

@@ -78,17 +78,21 @@ class SharedEncoder:
             return sum(map(len, self._waiting.values()))
 
     @contextmanager
-    def indexing(self) -> Iterator[None]:
-        """Encode documents of this thread in the fastest batches: their last bits then depend on them."""
-        self._local.is_indexing = True
+    def indexing(self, before_batch: Callable[[], None]) -> Iterator[None]:
+        """Encode documents of this thread in the fastest batches: their last bits then depend on them.
+
+        ``before_batch`` is called before each, and may raise an error.
+        """
+        self._local.before_batch = before_batch
         try:
             yield
         finally:
-            self._local.is_indexing = False
+            del self._local.before_batch
 
     def encode_document(self, texts: Sequence[str]) -> FloatArray:
         """Return unit vectors (n, d) float32 for texts that are indexed, or compared with such."""
-        if getattr(self._local, "is_indexing", False):
+        if before_batch := getattr(self._local, "before_batch", None):
+            before_batch()
             self._use_threads(os.cpu_count() or 1)
             return self._encoder.encode_document(texts)
         own = self._by_row
@@ -202,6 +206,6 @@ class SharedEncoder:
                 self._kept.popitem(last=False)
 
 
-def for_records(encoder: TextEncoder) -> AbstractContextManager[None]:
-    """Return a context in which an encoder is fastest for records."""
-    return encoder.indexing() if isinstance(encoder, SharedEncoder) else nullcontext()
+def for_records(encoder: TextEncoder, before_batch: Callable[[], None]) -> AbstractContextManager[None]:
+    """Return a context in which an encoder is fastest for records; see :meth:`SharedEncoder.indexing`."""
+    return encoder.indexing(before_batch) if isinstance(encoder, SharedEncoder) else nullcontext()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from saeindex.errors import EngineDiedError, InvalidInputError, NotFoundError, SaeIndexError
+from saeindex.errors import EngineDiedError, InvalidInputError, NotFoundError, SaeIndexError, StorageError
 from saeindex.index import FeatureIndex
 from saeindex_server.logs import log, log_failure
 
@@ -158,7 +158,7 @@ class HostedIndex:
         whole: FeatureIndex | None = None
         try:
             whole = self.whole()
-            return function(self.index(condition))
+            return self._answered(whole, lambda: function(self.index(condition)))
         except EngineDiedError as error:
             self._mark_dead(whole)
             do = "Ask again: it was opened again, and what was acknowledged is safe."
@@ -167,6 +167,15 @@ class HostedIndex:
             error.asked, error.found = self._named(error.asked), self._named(error.found)
             error.do = self._named(error.do)
             raise
+
+    def _answered(self, whole: FeatureIndex, call: Callable[[], R]) -> R:
+        """Return what a call returns; EngineDiedError also where another met the death, and closed it."""
+        try:
+            return call()
+        except (StorageError, RuntimeError) as error:
+            if isinstance(error, EngineDiedError) or self._whole is whole:
+                raise
+            raise EngineDiedError(f"a call of {self.name}", "its engine died", "Ask again.") from error
 
     def close(self) -> None:
         """Close the index."""

@@ -7,34 +7,38 @@ import json
 import os
 import shutil
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anyio import CancelScope, to_thread
 
-from saeindex.errors import EngineDiedError, SaeIndexError
+from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.files import sync
+from saeindex.indexing.pipeline import IndexingStopped
 from saeindex_server.encoding import for_records
 from saeindex_server.jobs import Job, Jobs
 from saeindex_server.logs import log
-from saeindex_server.problems import Refusal, unknown_failure
+from saeindex_server.problems import Refusal, failure_of, full_disk
 
 if TYPE_CHECKING:
     from saeindex.index import FeatureIndex
     from saeindex_server.hosting import Hosts
 
 BLOCK_BYTES = 2**20
-# The disk space that stays free.
-FREE_BYTES = 256 * 2**20
-# How often a job is begun again after its engine died.
-ATTEMPTS = 3
-
-
-class _Stopped(Exception):
-    """A job that is to end before its records do."""
+# The disk space that stays free, and that there has to be to index: a write of the engine needs a reserve.
+FREE_BYTES, ROOM_BYTES = 256 * 2**20, 384 * 2**20
+ROOM = "room on the disk"
+# How often a job is begun that comes no further than before, and seconds of rest after each time.
+ATTEMPTS, REST = 3, (1.0, 5.0)
+# Seconds after which a disk is tried that said it was full although it has room: it may have a quota.
+FULL_REST = 10.0
+# Records that are encoded and written together: a job is stopped between them.
+BATCH = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,9 @@ class _Draft:
             do = "Send it in several requests."
             raise Refusal(413, "records to index", f"more than {self._limit:,} bytes", do)
         if self._size > self._room or shutil.disk_usage(self._path.parent).free < FREE_BYTES + len(block):
-            found, do = "no room for what waits to be indexed", "Send them again later."
+            found, do = "what waits to be indexed takes all the room that it may", "Send them again later."
+            if self._size <= self._room:
+                found, do = f"the disk has less than {FREE_BYTES >> 20} MiB free", "Make room on the disk."
             raise Refusal(503, "records to index", found, do, {"Retry-After": "30"})
         self._digest.update(block)
         self._lines, self._last = self._lines + block.count(b"\n"), block[-1:]
@@ -113,62 +119,108 @@ async def _blocks(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 class Ingestion:
-    """A thread that indexes what was spooled, in the order in which it came."""
+    """A thread that indexes what was spooled, in the order in which it came.
+
+    An upload is kept until it is indexed, cannot be used as it is, or is deleted. After a failure its index
+    rests and the job is queued again; with ``ATTEMPTS`` failures at one place it fails, so that the next ones
+    have their turn. On a full disk nothing fails: the jobs wait.
+    """
 
     def __init__(self, jobs: Jobs, hosts: Hosts) -> None:
         """Add to the indexes of ``hosts``."""
         self._jobs, self._hosts = jobs, hosts
+        # When an index has rested, and what it waits for until then.
+        self._resting: dict[str, tuple[float, str]] = {}
+        # How often each job failed without coming further than so many records.
+        self._failures: dict[str, tuple[int, int]] = {}
+        # Of the present job: whether its upload is being read, and how many records were.
+        self._is_open, self._read = False, 0
         self._thread = threading.Thread(target=self._run, name="saeindex-ingestion", daemon=True)
 
     def start(self) -> None:
         """Begin."""
+        self._look()
         self._thread.start()
 
     def join(self, seconds: float) -> None:
         """Wait for the end, after the jobs were closed."""
         self._thread.join(seconds)
 
-    def _run(self) -> None:
-        while (job := self._jobs.take(is_records=True)) is not None:
-            try:
-                self._index(job)
-            except BaseException as error:
-                self._jobs.finish(job.id, "failed", error=unknown_failure(job.id, "add records", error))
+    def _look(self) -> None:
+        """Say what the uploads of each index wait for at the moment."""
+        for hosted in self._hosts:
+            until, reason = self._resting.get(hosted.name, (0.0, ""))
+            rests = reason if time.monotonic() < until else None
+            places = [self._jobs.spool] if hosted.folder is None else [self._jobs.spool, hosted.folder]
+            self._jobs.indexes[hosted.name] = rests if all(map(_has_room, places)) else ROOM
 
-    def _index(self, job: Job) -> None:
-        for attempt in range(1, ATTEMPTS + 1):
+    def _run(self) -> None:
+        while (job := self._jobs.take_records(self._look)) is not None:
+            self._is_open, self._read = False, 0
             try:
                 hosted = self._hosts.get(job.index)
                 with hosted.writing:
-                    report = hosted.call(None, lambda index: self._add(index, job))
+                    report = hosted.call(None, partial(self._add, job))
+            except IndexingStopped as stopped:
+                self._jobs.stopped(job.id, asdict(stopped.report))
+            except BaseException as error:
+                self._failed(job, error)
+            else:
+                self._failures.pop(job.id, None)
                 self._jobs.finish(job.id, "done", report)
-            except _Stopped:
-                self._jobs.stopped(job.id)
-            except EngineDiedError as error:
-                if attempt < ATTEMPTS:
-                    log("records are added again", job=job.id, attempt=attempt)
-                    continue
-                self._jobs.finish(job.id, "failed", error=error)
-            except SaeIndexError as error:
-                self._jobs.finish(job.id, "failed", error=error)
-            return
 
-    def _add(self, index: FeatureIndex, job: Job) -> dict[str, float]:
+    def _failed(self, job: Job, error: BaseException) -> None:
+        """Let a job wait and begin again; or end it, when it failed as often as it may."""
+        self._look()
+        failure = failure_of(job.id, "add records", error)
+        times, furthest = self._failures.get(job.id, (0, -1))
+        times = 1 if self._read > furthest else times + 1
+        is_full = self._jobs.indexes[job.index] == ROOM or full_disk("", error) is not None
+        if self._jobs.is_to_stop(job.id):
+            self._jobs.stopped(job.id)
+        elif is_full:
+            self._rest(job, FULL_REST, ROOM)
+        elif self._is_open and isinstance(failure, InvalidInputError | NotFoundError):
+            self._jobs.finish(job.id, "failed", error=failure)
+        elif times < ATTEMPTS:
+            self._failures[job.id] = times, max(furthest, self._read)
+            self._rest(job, REST[times - 1], f"a further attempt, after: {failure.found}")
+        else:
+            self._failures.pop(job.id, None)
+            self._jobs.finish(job.id, "failed", error=failure, keeps_upload=True)
+
+    def _rest(self, job: Job, seconds: float, reason: str) -> None:
+        log("records are added again", job=job.id, index=job.index, waits_for=reason)
+        self._resting[job.index] = time.monotonic() + seconds, reason
+        self._look()
+        self._jobs.stopped(job.id)
+
+    def _add(self, job: Job, index: FeatureIndex) -> dict[str, float]:
         """Index the records of a job; what is indexed already is skipped."""
-        read = 0
+
+        def check() -> None:
+            if self._jobs.is_to_stop(job.id):
+                raise IndexingStopped
 
         def progress(count: int) -> None:
-            nonlocal read
-            read += count
-            self._jobs.progress(job.id, read)
-            if self._jobs.is_to_stop(job.id):
-                raise _Stopped
+            self._read += count
+            self._jobs.progress(job.id, self._read)
+            check()
 
-        path = self._jobs.spooled_file(job.id)
-        columns = job.asked.get("columns")
-        with for_records(index.encoder):
+        self._is_open = True
+        path, columns = self._jobs.spooled_file(job.id), job.asked.get("columns")
+        with for_records(index.encoder, check):
             split = job.asked.get("split")
-            return asdict(index.upsert(path, split=split, columns=columns, progress=progress))
+            return asdict(
+                index.upsert(path, split=split, columns=columns, progress=progress, batch_size=BATCH)
+            )
+
+
+def _has_room(place: Path) -> bool:
+    try:
+        return shutil.disk_usage(place).free >= ROOM_BYTES
+    except OSError:  # what is wrong with it is found when it is used
+        return True
 
 
 def rejects_of(index: FeatureIndex, job: Job) -> Iterator[bytes]:

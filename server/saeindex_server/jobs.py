@@ -6,24 +6,33 @@ import asyncio
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from uuid import uuid4
 
-from saeindex.errors import NotFoundError, SaeIndexError
+from saeindex.errors import NotFoundError, SaeIndexError, StorageError
+from saeindex_server.keys import LOCAL
+from saeindex_server.logs import log_failure
 from saeindex_server.problems import Refusal
 
 if TYPE_CHECKING:
     from saeindex_server.database import Database
+    from saeindex_server.settings import ServerSettings
 
 State: TypeAlias = Literal["queued", "running", "done", "failed", "cancelled"]
 UNFINISHED = ("queued", "running")
 SPOOL, RESULTS = "spool", "results"
-WAITING = "SELECT COUNT(*) AS n FROM jobs WHERE state IN ('queued', 'running')"
+NOT_SERVED = "its index to be served"
+# Seconds until a write that a full disk refused is tried again.
+AGAIN = 1.0
+WAITING = (
+    "SELECT COUNT(*) AS n, COUNT(CASE key WHEN ? THEN 1 END) AS own FROM jobs"
+    " WHERE state IN ('queued', 'running')"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +40,10 @@ class Job:
     """A job: records that are added, or an analysis.
 
     ``asked`` is what it was asked to do, ``read`` of ``total`` records are done, ``report`` is what it found
-    in short, and ``error`` why it failed. ``condition`` is the filter of its key.
+    in short, and ``error`` why it failed. ``condition`` is the filter of its key. The upload of records has
+    ``kept_bytes`` as long as it is kept. ``waits_for`` is what has to be so before a queued job begins.
     """
 
-    number: int
     id: str
     kind: str
     state: State
@@ -49,6 +58,8 @@ class Job:
     created: str
     started: str | None
     finished: str | None
+    kept_bytes: int
+    waits_for: str | None
 
     @property
     def is_finished(self) -> bool:
@@ -74,6 +85,8 @@ class Job:
             "created": self.created,
             "started": self.started,
             "finished": self.finished,
+            "kept_bytes": self.kept_bytes,
+            "waits_for": self.waits_for,
             "links": links,
         }
 
@@ -81,21 +94,30 @@ class Job:
 class Jobs:
     """The jobs of a server. Thread-safe."""
 
-    def __init__(self, database: Database, folder: Path, max_jobs: int, max_results: int) -> None:
-        """``folder`` has what waits to be indexed, and the results of analyses."""
-        self._database, self._max_jobs, self._max_results = database, max_jobs, max_results
-        self.spool, self.results = folder / SPOOL, folder / RESULTS
+    def __init__(self, database: Database, settings: ServerSettings) -> None:
+        """The state folder has what waits to be indexed, and the results of analyses."""
+        self._database, self._settings = database, settings
+        self.spool, self.results = settings.state / SPOOL, settings.state / RESULTS
         for each in (self.spool, self.results):
             each.mkdir(mode=0o700, exist_ok=True)
         self._changed, self._watching = threading.Condition(), threading.Lock()
         self._watchers: dict[str, list[tuple[asyncio.AbstractEventLoop, asyncio.Event]]] = {}
+        # The indexes that are served, each with what its uploads wait for at the moment.
+        self.indexes: dict[str, str | None] = {}
         self._cancelled: set[str] = set()
         self._is_closed = False
 
     def requeue(self) -> None:
-        """Queue what a server that ended was doing, and forget files without a job."""
+        """Queue what a server that ended was doing, and uploads that it kept; forget files without a job."""
         with self._database.transaction() as statements:
-            statements.execute("UPDATE jobs SET state = 'queued', read = 0 WHERE state = 'running'")
+            statements.execute(
+                "UPDATE jobs SET state = 'queued', read = 0, error = NULL, finished = NULL"
+                " WHERE state = 'running' OR (state = 'failed' AND bytes > 0)"
+            )
+        queued = self._database.rows("SELECT id FROM jobs WHERE kind = 'records' AND state = 'queued'")
+        for row in queued:
+            if not self.spooled_file(row["id"]).exists():  # it was being cancelled
+                self.finish(row["id"], "cancelled")
         known = {row["id"] for row in self._database.rows("SELECT id FROM jobs")}
         for file in (*self.spool.iterdir(), *self.results.iterdir()):
             if file.name.partition(".")[0] not in known or file.suffix == ".part":
@@ -112,10 +134,10 @@ class Jobs:
         size: int = 0,
         total: int | None = None,
     ) -> Job:
-        """Queue a job; 503 while too many wait."""
+        """Queue a job; 503 while too many wait, 429 while too many of its key do."""
         identity = identity or new_id()
         with self._database.transaction() as statements:
-            self._check(statements.execute(WAITING).fetchone())
+            self._check(statements.execute(WAITING, (key,)).fetchone(), key)
             statements.execute(
                 "INSERT INTO jobs"
                 " (id, kind, state, index_name, key, condition, asked, read, total, created, bytes)"
@@ -133,44 +155,51 @@ class Jobs:
         if self.get(identity) is None:
             self.spooled_file(identity).unlink(missing_ok=True)
 
-    def check_room(self) -> None:
-        """Refuse (503) a further job while too many wait or run."""
-        self._check(self._database.row(WAITING))
+    def check_room(self, key: str) -> None:
+        """Refuse a further job of a key, as :meth:`add` does."""
+        self._check(self._database.row(WAITING, key), key)
 
-    def _check(self, row: sqlite3.Row | None) -> None:
-        if row is not None and row["n"] >= self._max_jobs:
-            found, do = f"{self._max_jobs:,} jobs wait already", "Ask again later."
-            raise Refusal(503, "a job", found, do, {"Retry-After": "10"})
+    def _check(self, row: sqlite3.Row | None, key: str) -> None:
+        most, share = self._settings.max_jobs, self._settings.max_jobs_of_key
+        later, do = {"Retry-After": "10"}, "Ask again later."
+        if row is not None and row["own"] >= share and key != LOCAL.id:
+            raise Refusal(429, "a job", f"{share:,} jobs of this key wait already", do, later)
+        if row is not None and row["n"] >= most:
+            raise Refusal(503, "a job", f"{most:,} jobs wait already", do, later)
 
     def get(self, identity: str) -> Job | None:
         """Return a job."""
         row = self._database.row("SELECT * FROM jobs WHERE id = ?", identity)
-        return None if row is None else _read(row)
+        return None if row is None else self._read(row)
 
     def unknown(self, identity: str) -> NotFoundError:
         """Return the error of a job that is not there, or not for the key that asks."""
         return NotFoundError(f"job {identity!r:.80}", "no job has this id, for this key", "See GET /v1/jobs.")
 
-    def newest(self, key: str | None, limit: int, before: int | None, state: str | None) -> list[Job]:
-        """Return the newest jobs of a key (None: of all), before the job of a number."""
+    def newest(self, key: str | None, limit: int, before: str | None, state: str | None) -> list[Job]:
+        """Return the newest jobs of a key (None: of all), before that of an id."""
         rows = self._database.rows(
-            "SELECT * FROM jobs WHERE (?1 IS NULL OR key = ?1) AND (?2 IS NULL OR number < ?2)"
+            "SELECT * FROM jobs WHERE (?1 IS NULL OR key = ?1)"
+            " AND (?2 IS NULL OR number < (SELECT number FROM jobs WHERE id = ?2))"
             " AND (?3 IS NULL OR state = ?3) ORDER BY number DESC LIMIT ?4",
             key, before, state, limit,
         )  # fmt: skip
-        return [_read(row) for row in rows]
+        return [self._read(row) for row in rows]
 
     def waiting(self) -> int:
         """Return the number of jobs that wait or run."""
-        row = self._database.row(WAITING)
+        row = self._database.row(WAITING, "")
         return 0 if row is None else int(row["n"])
 
-    def spooled(self) -> int:
-        """Return the bytes that wait to be indexed."""
+    def room(self, key: str) -> int:
+        """Return the bytes of an upload for which there is room; the uploads of one key take half of it."""
         row = self._database.row(
-            "SELECT SUM(bytes) AS n FROM jobs WHERE kind = 'records' AND state IN ('queued', 'running')"
+            "SELECT TOTAL(bytes) AS n, TOTAL(CASE key WHEN ? THEN bytes END) AS own FROM jobs", key
         )
-        return 0 if row is None else int(row["n"] or 0)
+        assert row is not None  # noqa: S101
+        most = self._settings.max_spool_bytes
+        own = most if key == LOCAL.id else most // 2 - int(row["own"])
+        return min(most - int(row["n"]), own)
 
     def unfinished(self, kind: str, index: str) -> Job | None:
         """Return the first job of a kind on an index that waits or runs."""
@@ -179,28 +208,60 @@ class Jobs:
             " ORDER BY number LIMIT 1",
             kind, index,
         )  # fmt: skip
-        return None if row is None else _read(row)
+        return None if row is None else self._read(row)
 
-    def take(self, is_records: bool) -> Job | None:
-        """Wait for the next job that adds records, or that is an analysis; None at the end."""
-        order = "kind = 'records'" if is_records else "kind <> 'records'"
-        question = f"SELECT * FROM jobs WHERE state = 'queued' AND {order} ORDER BY number LIMIT 1"  # noqa: S608
+    def take_records(self, look: Callable[[], None]) -> Job | None:
+        """Wait for the next upload whose index waits for nothing; None at the end.
+
+        ``look`` is called each time before, to say in ``indexes`` what they wait for.
+        """
+
+        def chosen() -> sqlite3.Row | None:
+            look()
+            ready = [name for name, reason in self.indexes.items() if reason is None]
+            return self._database.row(
+                "SELECT * FROM jobs WHERE state = 'queued' AND kind = 'records'"
+                " AND index_name IN (SELECT value FROM json_each(?)) ORDER BY number LIMIT 1",
+                json.dumps(ready),
+            )
+
+        return self._take(chosen)
+
+    def take_analysis(self) -> Job | None:
+        """Wait for the next analysis; None at the end."""
+        question = "SELECT * FROM jobs WHERE state = 'queued' AND kind <> 'records' ORDER BY number LIMIT 1"
+        return self._take(lambda: self._database.row(question))
+
+    def _take(self, chosen: Callable[[], sqlite3.Row | None]) -> Job | None:
         while not self._is_closed:
             with self._changed:  # a job that comes meanwhile is noticed at once
-                row = self._database.row(question)
+                row = chosen()
                 if row is None and not self._is_closed:
                     self._changed.wait(1.0)
                 if row is None:
                     continue
-            with self._database.transaction() as statements:
-                taken = statements.execute(
-                    "UPDATE jobs SET state = 'running', started = ? WHERE id = ? AND state = 'queued'",
-                    (now(), row["id"]),
-                )
-            if taken.rowcount:
-                self._tell(row["id"])
+            if self._change("state = 'running', started = ?", row["id"], now(), only="state = 'queued'"):
                 return self.get(row["id"])
         return None
+
+    def _change(self, what: str, identity: str, *values: Any, only: str = "TRUE") -> int:
+        """Change a job as soon as the disk takes it; return 0 if it was not ``only`` so, or the server ends.
+
+        What a server that ends could not write is queued again at the next start.
+        """
+        statement = f"UPDATE jobs SET {what} WHERE id = ? AND {only}"  # noqa: S608 - ours
+        while True:
+            try:
+                with self._database.transaction() as statements:
+                    changed = statements.execute(statement, (*values, identity)).rowcount
+            except StorageError as error:
+                log_failure(identity, error)
+                with self._changed:
+                    if self._is_closed or self._changed.wait_for(lambda: self._is_closed, AGAIN):
+                        return 0
+                continue
+            self._tell(identity)
+            return changed
 
     @contextmanager
     def watching(self, identity: str) -> Iterator[asyncio.Event]:
@@ -223,7 +284,7 @@ class Jobs:
 
     def progress(self, identity: str, read: int) -> None:
         """Note how far a job is."""
-        with self._database.transaction() as statements:
+        with suppress(StorageError), self._database.transaction() as statements:
             statements.execute("UPDATE jobs SET read = ? WHERE id = ?", (read, identity))
         self._tell(identity)
 
@@ -233,56 +294,61 @@ class Jobs:
         state: State,
         report: Mapping[str, Any] | None = None,
         error: SaeIndexError | None = None,
+        keeps_upload: bool = False,
     ) -> None:
-        """End a job; what it needed is deleted, and so are the oldest finished jobs."""
+        """End a job, and forget the oldest finished ones; its upload is deleted unless it is kept."""
         fault = None
         if error is not None:
             fault = {"type": type(error).__name__, "asked": error.asked, "found": error.found, "do": error.do}
-        with self._database.transaction() as statements:
-            statements.execute(
-                "UPDATE jobs SET state = ?, report = ?, error = ?, finished = ? WHERE id = ?",
-                (state, _text(report), _text(fault), now(), identity),
-            )
+        what = "state = ?, report = ?, error = ?, finished = ?" + ("" if keeps_upload else ", bytes = 0")
+        if not self._change(what, identity, state, _text(report), _text(fault), now()):
+            return
+        self._cancelled.discard(identity)
+        if not keeps_upload:
+            self.spooled_file(identity).unlink(missing_ok=True)
+        self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        """Forget the oldest jobs that are finished and keep no upload."""
+        with suppress(StorageError), self._database.transaction() as statements:
             old = statements.execute(
-                "SELECT id FROM jobs WHERE state NOT IN ('queued', 'running')"
+                "SELECT id FROM jobs WHERE state NOT IN ('queued', 'running') AND bytes = 0"
                 " ORDER BY number DESC LIMIT -1 OFFSET ?",
-                (self._max_results,),
+                (self._settings.max_results,),
             ).fetchall()
             statements.executemany("DELETE FROM jobs WHERE id = ?", [(row["id"],) for row in old])
-        self._cancelled.discard(identity)
-        self._tell(identity)
-        for each in (identity, *(row["id"] for row in old)):
-            self.spooled_file(each).unlink(missing_ok=True)
-        for row in old:
-            self.result_file(row["id"]).unlink(missing_ok=True)
+            for row in old:
+                self.result_file(row["id"]).unlink(missing_ok=True)
 
     def is_to_stop(self, identity: str) -> bool:
         """Whether a running job was cancelled, or the server ends."""
         return self._is_closed or identity in self._cancelled
 
-    def stopped(self, identity: str) -> None:
-        """End a running job that was cancelled; queue one again that stopped because the server ends."""
+    def stopped(self, identity: str, report: Mapping[str, Any] | None = None) -> None:
+        """End a running job that was cancelled; queue one again that did not come to its end."""
         if identity in self._cancelled:
-            self.finish(identity, "cancelled")
-            return
-        with self._database.transaction() as statements:
-            statements.execute("UPDATE jobs SET state = 'queued', read = 0 WHERE id = ?", (identity,))
-        self._tell(identity)
+            self.finish(identity, "cancelled", report)
+        else:
+            self._change("state = 'queued', read = 0", identity)
 
     def cancel(self, job: Job) -> Job:
-        """Cancel a job; what it has done stays. A finished job is left as it is."""
+        """Cancel a job; what it has done stays. Of a failed one, delete the upload that was kept."""
+        self._cancelled.add(job.id)  # if it runs, or is being taken
+        if job.state != "running":  # the file first: on a full disk, this makes the room to write it down
+            self.spooled_file(job.id).unlink(missing_ok=True)
         with self._database.transaction() as statements:
-            queued = statements.execute(
-                "UPDATE jobs SET state = 'cancelled', finished = ? WHERE id = ? AND state = 'queued'",
+            changed = statements.execute(
+                "UPDATE jobs SET bytes = 0, finished = COALESCE(finished, ?),"
+                " state = CASE state WHEN 'queued' THEN 'cancelled' ELSE state END"
+                " WHERE id = ? AND state <> 'running'",
                 (now(), job.id),
             )
-        if queued.rowcount:
+        if changed.rowcount:
+            self._cancelled.discard(job.id)
             self.spooled_file(job.id).unlink(missing_ok=True)
-            self._tell(job.id)
-        elif (found := self.get(job.id)) is not None and not found.is_finished:
-            self._cancelled.add(job.id)
-        changed = self.get(job.id)
-        return job if changed is None else changed
+        self._tell(job.id)
+        found = self.get(job.id)
+        return job if found is None else found
 
     @property
     def is_closed(self) -> bool:
@@ -296,6 +362,10 @@ class Jobs:
             self._changed.notify_all()
         for identity in list(self._watchers):
             self._tell(identity)
+
+    def _read(self, row: sqlite3.Row) -> Job:
+        is_waiting = row["kind"] == "records" and row["state"] == "queued"
+        return _job(row, self.indexes.get(row["index_name"], NOT_SERVED) if is_waiting else None)
 
     def spooled_file(self, identity: str) -> Path:
         """Return the file of the records that a job adds."""
@@ -324,10 +394,10 @@ def _value(text: str | None) -> Any:
     return None if text is None else json.loads(text)
 
 
-def _read(row: sqlite3.Row) -> Job:
+def _job(row: sqlite3.Row, waits_for: str | None) -> Job:
     return Job(
-        number=row["number"], id=row["id"], kind=row["kind"], state=row["state"], index=row["index_name"],
+        id=row["id"], kind=row["kind"], state=row["state"], index=row["index_name"],
         key=row["key"], condition=row["condition"], asked=json.loads(row["asked"]), read=row["read"],
         total=row["total"], report=_value(row["report"]), error=_value(row["error"]), created=row["created"],
-        started=row["started"], finished=row["finished"],
+        started=row["started"], finished=row["finished"], kept_bytes=row["bytes"], waits_for=waits_for,
     )  # fmt: skip

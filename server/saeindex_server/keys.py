@@ -157,7 +157,10 @@ class KeyStore:
             return None
         identity, secret = found
         row = self._database.row("SELECT * FROM keys WHERE id = ?", identity)
-        if row is None or not self._is_right(identity, secret, row):
+        if row is None:
+            _derived(secret, _NO_SALT)  # an unknown id takes the time of a known one
+            return None
+        if not self._is_right(identity, secret, row):
             return None
         key = _read(row)
         return key if key.is_valid else None
@@ -181,6 +184,9 @@ class KeyStore:
         return hmac.digest(self._pepper, secret.encode(), "sha256")
 
 
+_NO_SALT = bytes(16)
+
+
 def mandatory_filter(where: str | None, query_filter: Mapping[str, Any] | None) -> str | None:
     """Return the filter of a key as canonical JSON, None without one.
 
@@ -198,7 +204,11 @@ def mandatory_filter(where: str | None, query_filter: Mapping[str, Any] | None) 
     check_filter(native)
     compiled = compile_where(expression, no_concepts, query_filter=native)
     assert compiled is not None  # noqa: S101
-    return json.dumps(compiled.model_dump(mode="json", exclude_none=True), sort_keys=True)
+    conditions = compiled.model_dump(mode="json", exclude_none=True)
+    if not any(conditions.values()):
+        found = "it has no condition, so the key would reach all records"
+        raise InvalidInputError("the filter of a key", found, "Give a condition, or no filter.")
+    return json.dumps(conditions, sort_keys=True)
 
 
 def _checked_scopes(scopes: Collection[str]) -> set[Scope]:

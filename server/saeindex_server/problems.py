@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 
 from saeindex import errors
-from saeindex.errors import InvalidInputError, SaeIndexError, rebuilt
+from saeindex.errors import SaeIndexError, StorageError, rebuilt
 from saeindex_server.logs import log_failure
 
 if TYPE_CHECKING:
@@ -136,6 +137,10 @@ def add_handlers(app: FastAPI) -> None:
         refusal = Refusal(error.status_code, asked, found, do, headers)
         return problem_response(refusal, request_id_of(request))
 
+    async def of_disks(request: Request, error: Exception) -> Response:
+        ours = full_disk(f"{request.method} {request.url.path}", error)
+        return await (unexpected(request, error) if ours is None else of_ours(request, ours))
+
     async def unexpected(request: Request, error: Exception) -> Response:
         log_failure(request_id_of(request), error)
         asked = f"{request.method} {request.url.path}"
@@ -145,6 +150,7 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(SaeIndexError, of_ours)
     app.add_exception_handler(RequestValidationError, of_models)
     app.add_exception_handler(HTTPException, of_http)
+    app.add_exception_handler(OSError, of_disks)
     app.add_exception_handler(Exception, unexpected)
 
 
@@ -155,10 +161,23 @@ HTTP_PROBLEMS = {
 }
 
 
-def unknown_failure(identity: str, asked: str, error: BaseException) -> SaeIndexError:
-    """Log an error that a job should not meet, and return the one that the job ends with."""
+def full_disk(asked: str, error: BaseException) -> StorageError | None:
+    """Return the error of a full disk, where an error of the system, the engine or SQLite says that it is."""
+    said = str(error)
+    is_full = "disk is full" in said or "No space left" in said
+    if not is_full and getattr(error, "errno", None) not in (errno.ENOSPC, errno.EDQUOT):
+        return None
+    return StorageError(asked, "the disk of the server is full", "Ask again when there is room.")
+
+
+def failure_of(identity: str, asked: str, error: BaseException) -> SaeIndexError:
+    """Return the error that a job ends with; one that a job should not meet is logged."""
+    if isinstance(error, SaeIndexError):
+        return error
+    if (full := full_disk(asked, error)) is not None:
+        return full
     log_failure(identity, error)
-    return InvalidInputError(asked, UNKNOWN, "Report it.")
+    return SaeIndexError(asked, UNKNOWN, "Report it.")
 
 
 def error_of(kept: Mapping[str, Any]) -> SaeIndexError:

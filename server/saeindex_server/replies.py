@@ -94,6 +94,8 @@ class JobReply(Reply):
     created: str
     started: str | None
     finished: str | None
+    kept_bytes: int = Field(description="bytes of its upload, until it is indexed or the job is deleted")
+    waits_for: str | None = Field(description="what has to be so before a queued job begins")
     links: dict[str, str]
 
 
@@ -125,3 +127,4 @@ class StateReply(Reply):
     """Whether the server lives, or is ready."""
 
     status: str
+    waits_for: str | None = Field(None, description="what records wait for before they are indexed")

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import anyio
 from anyio import CapacityLimiter, to_thread
 
-from saeindex.errors import InvalidInputError
+from saeindex.errors import IndexLockedError, InvalidInputError
 from saeindex_server.analysis import AnalysisThread
 from saeindex_server.bodies import Bodies
 from saeindex_server.database import Database
 from saeindex_server.encoding import SharedEncoder
 from saeindex_server.hosting import Hosts
-from saeindex_server.ingestion import Ingestion
+from saeindex_server.ingestion import ROOM, Ingestion
 from saeindex_server.jobs import Jobs, now
 from saeindex_server.keys import Key, KeyStore
 from saeindex_server.logs import AuditLog, log
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 AUDIT_FILE = "audit.jsonl"
+LOCK_FILE = "service.lock"
 # Threads that read the database for requests, and that write to it; searches have threads of their own.
 READERS, WRITERS = 8, 4
 
@@ -51,7 +53,7 @@ class Service:
         self._encoders: dict[str, SharedEncoder] = {}
         self._opening = threading.Lock()
         self.hosts = Hosts(places, url, self._encoder_of)
-        self.jobs = Jobs(self.database, settings.state, settings.max_jobs, settings.max_results)
+        self.jobs = Jobs(self.database, settings)
         self.ingestion = Ingestion(self.jobs, self.hosts)
         self.analysis = AnalysisThread(
             self.jobs, self.hosts, settings.analysis_memory, settings.analysis_timeout
@@ -65,6 +67,7 @@ class Service:
         # A flood of wrong keys takes one thread, and no key that was right once waits for it.
         self._deriving = CapacityLimiter(1)
         self._changing: set[tuple[str, str]] = set()
+        self._owned: IO[bytes] | None = None
         self.is_ready = self._is_stopped = False
 
     def start(self) -> None:
@@ -75,6 +78,7 @@ class Service:
                 "anybody in the network could use it: there is no key",
                 f"Make one: `saeindex keys create NAME --state {self.settings.state}`.",
             )
+        self._own_state()
         for hosted in self.hosts:
             hosted.whole().encoder.encode_query(["warm"])
         self.jobs.requeue()
@@ -96,7 +100,27 @@ class Service:
             encoder.close()
         self.hosts.close()
         self.database.close()
+        if self._owned is not None:
+            self._owned.close()
         log("ended")
+
+    def _own_state(self) -> None:
+        """Keep other services out of the state folder; the lock ends with the process, however that ends."""
+        place = self.settings.state / LOCK_FILE
+        owned = place.open("ab")
+        try:
+            fcntl.flock(owned, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owned.close()
+            do = "Give each service its own --state."
+            found = "another service runs with this state folder"
+            raise IndexLockedError(f"serve with the state {self.settings.state}", found, do) from None
+        self._owned = owned
+
+    @property
+    def waits_for(self) -> str | None:
+        """What keeps records from being indexed at the moment."""
+        return ROOM if ROOM in self.jobs.indexes.values() else None
 
     async def run(self, function: Callable[[], R], seconds: float | None = None) -> R:
         """Run a function on one of the threads; 504 when it takes longer than a request may.

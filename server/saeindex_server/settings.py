@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from saeindex.errors import InvalidInputError
 
 PREFIX = "SAEINDEX_SERVER_"
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def _several(given: Any) -> Any:
+    """Return the values of a text: a JSON list, or separated by commas."""
+    if not isinstance(given, str):
+        return given
+    if given.lstrip().startswith("["):
+        return json.loads(given)
+    return [one.strip() for one in given.split(",") if one.strip()]
+
+
+Several = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_several)]
 
 
 class ServerSettings(BaseSettings):
@@ -26,12 +39,12 @@ class ServerSettings(BaseSettings):
     state: Path = Field(
         default=Path("saeindex-server"), description="the folder of keys, jobs and what waits to be indexed"
     )
-    hosts: tuple[str, ...] = Field(
+    hosts: Several = Field(
         default=(),
-        description="names by which it is called, beside those of loopback; empty for any, with keys",
+        description="names (a,b) by which it is called, beside those of loopback; empty for any, with keys",
     )
-    cors_origins: tuple[str, ...] = Field(
-        default=(), description="origins whose pages may call it; none by default"
+    cors_origins: Several = Field(
+        default=(), description="origins, separated by commas, whose pages may call it; none by default"
     )
     log_texts: bool = Field(default=False, description="write queries to the log")
     max_body_bytes: int = Field(default=32 * 2**20, ge=1_000, description="bytes of a request's JSON")
@@ -40,6 +53,7 @@ class ServerSettings(BaseSettings):
         default=16 * 2**30, ge=1_000, description="bytes of all that waits to be indexed"
     )
     max_jobs: int = Field(default=100, ge=1, description="jobs that wait or run at a time")
+    max_jobs_of_key: int = Field(default=25, ge=1, description="jobs of one key that wait or run at a time")
     max_results: int = Field(default=1_000, ge=1, description="finished jobs that are kept")
     max_running: int = Field(default=8, ge=1, le=256, description="requests that are computed at a time")
     max_waiting: int = Field(

@@ -19,6 +19,7 @@ from saeindex_server.settings import ServerSettings
 
 from benchmarks.suites.server.samples import SAMPLES, filled
 from saeindex import FeatureIndex, FeatureSpace
+from saeindex.errors import StorageError
 from tests.samples import sample_records
 from tests.server.conftest import HOST, DocumentsOnce, made_index, service_of
 from tests.server.test_jobs import NDJSON, RECORDS, finished, lines_of
@@ -250,7 +251,7 @@ def test_what_is_committed_is_read_and_what_is_not_is_not(tmp_path: Path) -> Non
 def test_a_commit_that_fails_leaves_the_database_usable(tmp_path: Path) -> None:
     database = Database(tmp_path / "state")
     question = "INSERT INTO answers VALUES ('k', ?, x'', '2000', 200, ?)"
-    with pytest.raises(sqlite3.OperationalError, match="full"), database.transaction() as statements:
+    with pytest.raises(StorageError, match="full"), database.transaction() as statements:
         pages = statements.execute("PRAGMA page_count").fetchone()[0]
         statements.execute(f"PRAGMA max_page_count = {pages}")
         statements.execute(question, ("a", "a" * 100_000))

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import StreamingResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from saeindex.errors import InvalidInputError, MismatchError
+from saeindex.errors import InvalidInputError, MismatchError, NotFoundError
 from saeindex_server import replies
 from saeindex_server.access import Caller
 from saeindex_server.ingestion import rejects_of
@@ -31,10 +31,12 @@ async def list_jobs(
     state: States | None = None,
 ) -> Response:
     """Return the jobs of the key, the newest first; with the scope admin, of all keys."""
-    if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
-        raise InvalidInputError("cursor", "not one of this list", "Use `next` of the page before.")
-    found = await access.jobs(limit + 1, None if cursor is None else int(cursor), state)
-    later = str(found[limit - 1].number) if len(found) > limit else None
+    try:
+        found = await access.jobs(limit + 1, cursor, state)
+    except NotFoundError:
+        do = "Use `next` of the page before, or begin again."
+        raise InvalidInputError("cursor", "not one of this list", do) from None
+    later = found[limit - 1].id if len(found) > limit else None
     return reply({"jobs": [job.to_json() for job in found[:limit]], "next": later})
 
 

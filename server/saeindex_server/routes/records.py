@@ -58,7 +58,7 @@ async def add_records(
     kind = media_type(request)
     if kind not in (*TYPES, JSON):
         raise Refusal(415, f"the type {kind!r:.80}", "it is not taken", f"Send {JSON} or {NDJSON}.")
-    await access.service.read(jobs.check_room)
+    await access.service.read(lambda: jobs.check_room(access.key.id))
     columns = {"text": "text"} if kind == JSON else {"text": text_field, "id": id_field}
     asked: dict[str, Any] = {"columns": {key: one for key, one in columns.items() if one is not None} or None}
     if split is not None:
@@ -68,7 +68,7 @@ async def add_records(
     bodies = access.service.bodies
     chunks = _lines(await bodies.json(request, access.key.id)) if kind == JSON else bodies.stream(request)
     limit = settings.max_upload_bytes
-    room = settings.max_spool_bytes - await access.service.read(jobs.spooled)
+    room = await access.service.read(lambda: jobs.room(access.key.id))
     taken = await spool(chunks, jobs.spooled_file(identity), limit, room)
     try:
         token = request.headers.get(HEADER)

@@ -12,6 +12,7 @@ from saeindex_server import replies
 from saeindex_server.access import AuthorisedIndex, Caller
 from saeindex_server.problems import documented
 from saeindex_server.replies import problems, reply
+from saeindex_server.service import Service
 
 router = APIRouter(tags=["operations"])
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
@@ -45,10 +46,14 @@ async def livez() -> Response:
 
 @router.get("/readyz", summary="Is it ready", response_model=replies.StateReply, responses=documented(503))
 async def readyz(request: Request) -> Response:
-    """Return 200 when requests are answered; 503 before, and when the server ends."""
-    if not request.app.state.service.is_ready:
+    """Return 200 when requests are answered; 503 before, and when the server ends.
+
+    ``waits_for`` is what the records that were sent wait for, such as room on the disk.
+    """
+    service: Service = request.app.state.service
+    if not service.is_ready:
         raise StorageError("the server", "it is not ready", "Ask again later.")
-    return reply({"status": "ready"})
+    return reply({"status": "ready", "waits_for": service.waits_for})
 
 
 @router.get("/metrics", summary="Measurements", response_class=Response,
