@@ -4,13 +4,18 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 # torch first: any other way of asking for it pulls a CUDA build of several gigabytes.
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: demo test check format lint types imports clean
+.PHONY: demo test test-slow test-all check format lint types imports clean
 
 demo: $(VENV)/.installed
 	$(BIN)/saeindex demo
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+
+test-slow: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
+
+test-all: test test-slow
 
 check: format-check lint types imports test
 

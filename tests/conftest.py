@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from shutil import disk_usage, rmtree
+from typing import Any
 
 import pytest
-import torch
+
+# The matrices here are small: several threads take five times as long. Libraries read this as they load.
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
 from qdrant_client import QdrantClient
-from threadpoolctl import threadpool_limits
 
 from saeindex import FeatureIndex, FeatureSpace, Record, open_encoder
 from saeindex.config import DEFAULT_SPACE
+from saeindex.encoders import sentence_transformers
 from saeindex.encoders.cache import FOLDER_VARIABLE
+from saeindex.features import space_io
 from tests.samples import RecordingEncoder, sample_records
 
-# The matrices here are small: on a busy machine several threads take ten times as long as one.
-torch.set_num_threads(1)
-ONE_THREAD = threadpool_limits(limits=1)
 MEMORY, ENOUGH_BYTES = Path("/dev/shm"), 8 * 2**30
+# A user's servers, keys, settings and caches; tests have their own variables.
+OF_THE_USER, OF_TESTS = ("SAEINDEX_", "QDRANT_", "OPENAI_", "HF_"), ("SAEINDEX_TEST_", "HF_HUB_OFFLINE")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep temporary directories in memory if possible: most of the time of tests is fsync."""
+    """Forget the user's settings, and keep temporary directories in memory if possible.
+
+    Most of the time of tests is fsync.
+    """
+    for name in list(os.environ):
+        if name.startswith(OF_THE_USER) and not name.startswith(OF_TESTS):
+            del os.environ[name]
     if config.option.basetemp is None and MEMORY.is_dir() and disk_usage(MEMORY).free > ENOUGH_BYTES:
         config.option.basetemp = MEMORY / f"saeindex-tests-{os.getpid()}"
 
@@ -41,6 +52,31 @@ def embedding_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(FOLDER_VARIABLE, str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def files_read_once() -> Iterator[None]:
+    """Read and hash spaces and models again only if a file of them changed: half the time of a command."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(space_io, "_read", _once(space_io._read))
+        patch.setattr(sentence_transformers, "model_hash", _once(sentence_transformers.model_hash))
+        yield
+
+
+def _once(read: Callable[..., Any]) -> Callable[..., Any]:
+    folders: dict[tuple[tuple[str, int, int], ...], Path] = {}
+
+    @lru_cache(maxsize=8)
+    def result(files: tuple[tuple[str, int, int], ...], *given: Any) -> Any:
+        return read(folders[files], *given)
+
+    def read_once(folder: Path, *given: Any) -> Any:
+        stats = [(str(path.relative_to(folder)), path.stat()) for path in sorted(folder.rglob("*"))]
+        files = tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
+        folders[files] = folder
+        return result(files, *given)
+
+    return read_once
 
 
 @pytest.fixture(scope="session")

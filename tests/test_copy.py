@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -55,13 +56,21 @@ def fill(index: FeatureIndex) -> None:
     index.profiles.fit("mine", like=["doc-1"], unlike=["doc-2"])
 
 
+@pytest.fixture(scope="module")
+def filled(
+    tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RecordingEncoder
+) -> Path:
+    path = tmp_path_factory.mktemp("copied") / "notes.idx"
+    with FeatureIndex.create(
+        path, space, encoder=session_encoder, payload_indexes={"metadata.year": "float"}
+    ) as made:
+        fill(made)
+    return path
+
+
 @pytest.fixture
-def index(tmp_path: Path, space: FeatureSpace, session_encoder: RecordingEncoder) -> FeatureIndex:
-    made = FeatureIndex.create(
-        tmp_path / "notes.idx", space, encoder=session_encoder, payload_indexes={"metadata.year": "float"}
-    )
-    fill(made)
-    return made
+def index(filled: Path, tmp_path: Path, session_encoder: RecordingEncoder) -> FeatureIndex:
+    return FeatureIndex.open(shutil.copytree(filled, tmp_path / "notes.idx"), encoder=session_encoder)
 
 
 def opened_copy(target: Path | str, client: QdrantClient | None, encoder: Any) -> FeatureIndex:

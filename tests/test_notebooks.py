@@ -16,6 +16,7 @@ def test_the_first_steps_have_a_notebook() -> None:
     assert [path.name for path in NOTEBOOKS] == ["first_steps.ipynb"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_and_gives_the_committed_outputs(path: Path) -> None:
     committed = nbformat.read(path, as_version=4)

@@ -105,6 +105,7 @@ def test_a_misspelt_option_is_an_error_that_lists_the_right_ones(papers: Feature
         papers.diff("metadata.year < 2005", strata="metadata.topic")
 
 
+@pytest.mark.slow
 def test_the_type_checker_knows_the_options(tmp_path: Path) -> None:
     sample = tmp_path / "misspelt.py"
     sample.write_text(

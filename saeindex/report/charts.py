@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -151,9 +152,14 @@ def page_of(
     charts: Sequence[Chart], title: str, summary: Sequence[str] = (), details: Sequence[Block] = ()
 ) -> str:
     """Return a page with a summary, blocks, and all charts with the program that draws them."""
-    script = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;") + DRAW
     sections = [Section("", details), *(Section(chart.title, [Figure(copy, chart)]) for chart in charts)]
-    return page_html(title, summary, sections, "", script)
+    return page_html(title, summary, sections, "", drawing_program())
+
+
+@functools.cache
+def drawing_program() -> str:
+    """Return the program of a page; bundling it takes longer than all else of a page."""
+    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")) + DRAW
 
 
 def inline(rows: Sequence[dict[str, Any]]) -> Any:

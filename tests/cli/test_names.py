@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,18 @@ from tests.cli.test_cli import call, called
 from tests.samples import sample_records
 
 
-@pytest.fixture
-def index(tmp_path: Path) -> str:
-    path = tmp_path / "papers.idx"
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("names") / "papers.idx"
     with FeatureIndex.create(path) as opened:
         opened.upsert(sample_records(80))
-    return str(path)
+    return path
+
+
+@pytest.fixture
+def index(built: Path, tmp_path: Path) -> str:
+    """An index of its own for a test that writes."""
+    return str(shutil.copytree(built, tmp_path / "papers.idx"))
 
 
 def test_names_are_given_listed_and_taken_back(index: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from saeindex import FeatureIndex, FeatureSpace, Record
 from saeindex.collection import metadata_fields as module
 from tests.cli.test_cli import called
-from tests.samples import RecordingEncoder, sample_records
+from tests.samples import RandomEncoder, sample_records
 
 COUNT = 200
 
@@ -24,14 +24,12 @@ def metadata(number: int) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def index(
-    tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace, session_encoder: RecordingEncoder
-) -> Iterator[FeatureIndex]:
+def index(tmp_path_factory: pytest.TempPathFactory, space: FeatureSpace) -> Iterator[FeatureIndex]:
     path = tmp_path_factory.mktemp("fields") / "fields.idx"
     records = [
         Record(one.id, f"{one.text} " * 20, metadata(n)) for n, one in enumerate(sample_records(COUNT))
     ]
-    with FeatureIndex.create(path, space, encoder=session_encoder) as made:
+    with FeatureIndex.create(path, space, encoder=RandomEncoder(space.encoder)) as made:
         made.upsert(records)
         yield made
 

@@ -272,10 +272,13 @@ def test_what_another_process_of_ours_wrote_is_seen(
         assert one.plan("x").total == 68
 
 
-@pytest.mark.skipif("QDRANT_URL" not in os.environ, reason="set QDRANT_URL to run this on a Qdrant server")
+@pytest.mark.skipif(
+    "SAEINDEX_TEST_QDRANT_URL" not in os.environ,
+    reason="set SAEINDEX_TEST_QDRANT_URL to run this on a Qdrant server",
+)
 def test_a_server_s_index_is_one_for_two_processes_within_five_seconds(small: FeatureSpace) -> None:
     name, encoder = f"saeindex-test-{uuid4().hex}", RandomEncoder(small.encoder)
-    url, key = os.environ["QDRANT_URL"], os.environ.get("QDRANT_API_KEY")
+    url, key = os.environ["SAEINDEX_TEST_QDRANT_URL"], os.environ.get("SAEINDEX_TEST_QDRANT_API_KEY")
     clients = [QdrantClient(url=url, api_key=key, timeout=60) for _ in range(2)]
     try:
         one, other = (FeatureIndex(name, space=small, client=each, encoder=encoder) for each in clients)

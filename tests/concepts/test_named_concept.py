@@ -158,6 +158,7 @@ def test_estimated_concepts_are_tested_by_the_correlation_of_weights() -> None:
     np.testing.assert_allclose(z, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["examples", "description"])
 def test_named_pairs_are_found_by_chance_no_more_than_alpha(
     topics_snapshot: Snapshot, session_encoder: RecordingEncoder, how: str

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
-from threadpoolctl import threadpool_info
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from saeindex import FeatureSpace, open_encoder
 from saeindex.devices import choose_device, choose_dtype, one_blas_thread
@@ -268,15 +268,16 @@ def test_blas_has_one_thread_during_embedding_and_is_restored_afterwards() -> No
         found = threadpool_info()
         return {library["num_threads"] for library in found if library["user_api"] == "blas"}
 
-    before, limit = threads(), one_blas_thread()
-    with limit, ThreadPoolExecutor(1) as other:
-        other.submit(limit.__enter__).result()
-        assert threads() == {1}
-        limit.__exit__()
-        assert threads() == {1}  # the other thread is still embedding
-        limit.__enter__()
-        other.submit(limit.__exit__).result()
-    assert threads() == before
+    limit = one_blas_thread()
+    with threadpool_limits(2, "blas"):  # the tests have one
+        with limit, ThreadPoolExecutor(1) as other:
+            other.submit(limit.__enter__).result()
+            assert threads() == {1}
+            limit.__exit__()
+            assert threads() == {1}  # the other thread is still embedding
+            limit.__enter__()
+            other.submit(limit.__exit__).result()
+        assert threads() == {2}
 
 
 def test_one_call_for_each_shape_gives_the_model_s_states_bit_for_bit() -> None:

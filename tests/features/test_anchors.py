@@ -20,7 +20,7 @@ from saeindex.features.taxonomy import DefinedConcept, read_taxonomy
 from saeindex.sae import SparseAutoencoder, TrainingConfig
 from tests.samples import SUBJECTS, RecordingEncoder, sample_records
 
-RECORDS = sample_records(2_400, seed=41)
+RECORDS = sample_records(1_200, seed=41)
 TEXTS = [record.text for record in RECORDS]
 TOPICS = np.array([record.metadata["topic"] for record in RECORDS])
 CONFIG = TrainingConfig(n_features=40, k=8, steps=120, batch_size=256)

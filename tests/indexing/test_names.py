@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,10 +22,23 @@ OWN = "queries of a database"
 TOO_MANY = {str(i): "x" for i in range(MAX_NAMES + 1)}
 
 
-@pytest.fixture
-def index(tmp_path: Path) -> Iterator[FeatureIndex]:
-    with FeatureIndex.create(tmp_path / "index") as index:
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("names") / "index"
+    with FeatureIndex.create(path) as index:
         index.upsert(sample_records(200))
+    return path
+
+
+@pytest.fixture
+def folder(built: Path, tmp_path: Path) -> Path:
+    """An index of its own for a test that writes."""
+    return shutil.copytree(built, tmp_path / "index")
+
+
+@pytest.fixture
+def index(folder: Path) -> Iterator[FeatureIndex]:
+    with FeatureIndex.open(folder) as index:
         yield index
 
 
@@ -44,12 +58,11 @@ def test_an_own_name_is_shown_wherever_the_feature_is(index: FeatureIndex) -> No
     assert index.search("database", explain=True)[0].features[0].label.startswith(OWN)
 
 
-def test_own_names_survive_closing_and_can_be_taken_back(tmp_path: Path) -> None:
-    with FeatureIndex.create(tmp_path / "index") as index:
-        index.upsert(sample_records(200))
+def test_own_names_survive_closing_and_can_be_taken_back(folder: Path) -> None:
+    with FeatureIndex.open(folder) as index:
         feature, was = 5, index.concepts.card(5).label
         index.concepts.rename(feature, OWN)
-    with FeatureIndex.open(tmp_path / "index") as index:
+    with FeatureIndex.open(folder) as index:
         assert index.concepts.card(feature).label.startswith(OWN)
         index.concepts.rename(feature, "")
         assert index.concepts.card(feature).label == was

@@ -58,6 +58,7 @@ def read(path: Path) -> list[tuple[Any, ...]]:
         return contents(index)
 
 
+@pytest.mark.slow
 def test_ten_kills_at_random_moments_leave_the_index_of_an_uninterrupted_run(
     tmp_path: Path, fork_server: ForkServerContext, source: Path, uninterrupted: list[tuple[Any, ...]]
 ) -> None:

@@ -22,7 +22,8 @@ from saeindex.sae.train import TrainingStatus, geometric_median, train
 
 Array = NDArray[np.float32]
 D, PLANTED, ACTIVE = 24, 40, 3
-CONFIG = TrainingConfig(n_features=64, k=4, steps=400, batch_size=256, learning_rate=3e-3)
+CONFIG = TrainingConfig(n_features=64, k=4, steps=200, batch_size=256, learning_rate=3e-3)
+LONGER = replace(CONFIG, steps=400)
 
 
 def planted(rows: int, seed: int = 0) -> tuple[Array, Array]:
@@ -46,7 +47,7 @@ def test_training_lowers_the_error_and_recovers_planted_directions(
 ) -> None:
     x, directions = planted_embeddings
     seen: list[TrainingStatus] = []
-    trained = train(x[:3_500], CONFIG, seen.append)
+    trained = train(x[:3_500], LONGER, seen.append)
     untrained = train(x[:3_500], TrainingConfig(n_features=64, k=4, steps=0))
     mean, held = x[:3_500].mean(0), x[3_500:]
     before = nmse(held, untrained.decode(untrained.encode(held)), mean)
@@ -133,7 +134,7 @@ def test_the_contrastive_term_makes_codes_of_noisy_inputs_similar(
     noise = np.random.default_rng(0).normal(size=(2, 500, D)).astype(np.float32) / D**0.5
 
     def retrieved(weight: float) -> float:
-        sae = train(x[:3_500], replace(CONFIG, input_noise=1.0, contrastive_weight=weight))
+        sae = train(x[:3_500], replace(LONGER, input_noise=1.0, contrastive_weight=weight))
         codes = [normalize(sae.encode(x[3_500:] + view).to_csr()) for view in noise]
         return float(((codes[0] @ codes[1].T).toarray().argmax(1) == np.arange(500)).mean())
 
@@ -323,7 +324,7 @@ def test_training_goes_on_from_given_weights_of_some_features(
     planted_embeddings: tuple[Array, Array],
 ) -> None:
     x, directions = planted_embeddings
-    config = replace(CONFIG, k_named=2, steps=200)
+    config = replace(CONFIG, k_named=2, steps=100)
     first = train(x[:3_500], config, anchors=directions[:10])
     kept = [i for i in range(64) if i not in (3, 20, 21, 40)]
     begun, anchors = first.take(kept), directions[[i for i in range(10) if i != 3]]

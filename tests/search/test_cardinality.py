@@ -56,7 +56,7 @@ def expression(leaves: list[str], rng: np.random.Generator, depth: int = 2) -> s
 def test_nineteen_of_twenty_counts_lie_within_the_interval(index: FeatureIndex, leaves: list[str]) -> None:
     rng = np.random.default_rng(3)
     within = []
-    for number in range(300):
+    for number in range(100):
         where = expression(leaves, rng, depth=number % 3)
         estimate, matching = index.plan("anything", where=where).estimate, index.count(where)
         assert 0 <= estimate.low <= estimate.points <= estimate.high <= RECORDS

@@ -15,7 +15,7 @@ from saeindex.errors import InvalidInputError, UnknownConceptError
 from tests.samples import all_points, code_of
 
 # Local mode evaluates filters in Python, record by record.
-EXPRESSIONS = {"EdgeStore": 200, "QdrantStore": 40}
+EXPRESSIONS = {"EdgeStore": 100, "QdrantStore": 30}
 Condition = Callable[[set[int]], bool]
 
 

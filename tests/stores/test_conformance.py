@@ -12,7 +12,9 @@ import pytest
 from qdrant_client import QdrantClient
 
 from saeindex.protocols import Layout, VectorStore
+from saeindex.stores import isolated
 from saeindex.stores.edge import EdgeStore
+from saeindex.stores.engine_process import EngineProcess
 from saeindex.stores.isolated import IsolatedStore
 from saeindex.stores.qdrant import QdrantStore
 from saeindex.testing.store_conformance import VectorStoreConformance
@@ -57,6 +59,33 @@ class TestEdgeStore(_InDirectory):
     kind = EdgeStore
 
 
+class KeptProcess(EngineProcess):
+    """An engine's process that serves the next store when one has let it go: starting it takes a second."""
+
+    idle: ClassVar[list[KeptProcess]] = []
+
+    def __new__(cls, memory: int | None = None) -> KeptProcess:
+        return cls.idle.pop() if cls.idle else super().__new__(cls)
+
+    def __init__(self, memory: int | None = None) -> None:
+        if not hasattr(self, "_process"):
+            super().__init__(memory)
+
+    def end(self) -> None:
+        self.idle.append(self)
+
+
+@pytest.fixture(scope="module")
+def kept_processes() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(isolated, "EngineProcess", KeptProcess)
+        yield
+    for process in KeptProcess.idle:
+        EngineProcess.end(process)
+    KeptProcess.idle.clear()
+
+
+@pytest.mark.usefixtures("kept_processes")
 class TestIsolatedStore(_InDirectory):
     kind = IsolatedStore
 
@@ -99,12 +128,13 @@ class TestLocalMode(_OverClient):
 
 
 @pytest.mark.skipif(
-    "QDRANT_URL" not in os.environ, reason="set QDRANT_URL to run the suite on a Qdrant server"
+    "SAEINDEX_TEST_QDRANT_URL" not in os.environ,
+    reason="set SAEINDEX_TEST_QDRANT_URL to run the suite on a Qdrant server",
 )
 class TestServer(_OverClient):
     @pytest.fixture
     def client(self) -> Iterator[QdrantClient]:
-        key = os.environ.get("QDRANT_API_KEY")
-        client = QdrantClient(url=os.environ["QDRANT_URL"], api_key=key, timeout=60)
+        key = os.environ.get("SAEINDEX_TEST_QDRANT_API_KEY")
+        client = QdrantClient(url=os.environ["SAEINDEX_TEST_QDRANT_URL"], api_key=key, timeout=60)
         yield client
         client.close()

@@ -159,6 +159,7 @@ def clustered(
     return made, behaves, prompt
 
 
+@pytest.mark.slow
 def test_behaviour_shared_by_responses_has_no_trigger_by_chance(
     space: FeatureSpace, clustered: tuple[Snapshot, NDArray[np.bool_], NDArray[np.int64]], features: list[int]
 ) -> None:

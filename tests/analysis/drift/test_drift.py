@@ -94,6 +94,7 @@ def test_the_tail_of_a_trend_is_right_for_uneven_periods(sizes: list[int], drawn
     assert compared >= 3
 
 
+@pytest.mark.slow
 def test_no_drift_is_found_by_chance_in_very_uneven_periods() -> None:
     sizes = [50, 50, 100, 200, 500, 2_000, 8_000, 20_000]
     codes, rng = np.repeat(np.arange(8), sizes), np.random.default_rng(0)

@@ -139,6 +139,7 @@ def test_p_values_of_units_in_one_period_each_are_those_of_permuted_units() -> N
     assert binom.sf(int((by_unit.p <= 0.05).sum()), 30, 0.05) > 1e-4
 
 
+@pytest.mark.slow
 def test_a_period_that_has_none_of_a_word_by_chance_is_no_finding_for_units_that_are_in_all_periods() -> None:
     """Words that some prompts give to some of their responses, whose periods are assigned at random."""
     rng = np.random.default_rng(5)

@@ -48,7 +48,7 @@ def approximate_tails(k: int, total: Ints, n1: Ints, n2: Ints) -> tuple[float, f
 def test_tails_over_strata_are_right_to_a_seventh_however_far_out(regime: str) -> None:
     n1, n2, share = (np.array(part) for part in REGIMES[regime])
     rng = np.random.default_rng(0)
-    for _ in range(20):
+    for _ in range(5):
         total = rng.binomial(n1 + n2, share)
         mean = (total * n1 / (n1 + n2)).sum()
         spread = np.sqrt((total * n1 * n2 * (n1 + n2 - total) / (n1 + n2) ** 2 / (n1 + n2 - 1)).sum())
@@ -86,6 +86,7 @@ def test_one_large_table_has_the_tails_of_the_hypergeometric_distribution() -> N
             assert above[0] == pytest.approx(chance.sf(k) + half, rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n1", "n2"), [(1_000, 100_000), (500, 50_000)])
 def test_the_level_holds_far_out_for_very_unequal_groups(n1: int, n2: int) -> None:
     rng = np.random.default_rng(0)

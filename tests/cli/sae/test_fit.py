@@ -12,16 +12,18 @@ from numpy.typing import NDArray
 from saeindex import FeatureSpace
 from saeindex.indexing.sources.docstrings import DocstringSource
 from tests.cli.test_cli import call, called
+from tests.samples import sample_records, write_records
 
 
-def corpus(path: Path, limit: int) -> Path:
-    lines = [json.dumps({"id": r.id, "text": r.text[:200]}) for r in DocstringSource(limit)]
-    path.write_text("\n".join(lines))
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("fit") / "docs.jsonl"
+    path.write_text("\n".join(json.dumps({"id": r.id, "text": r.text[:200]}) for r in DocstringSource(300)))
     return path
 
 
-def test_a_fitted_space_is_saved_reported_and_usable_for_an_index(tmp_path: Path) -> None:
-    source, space, index = corpus(tmp_path / "docs.jsonl", 300), tmp_path / "mine", str(tmp_path / "mine.idx")
+def test_a_fitted_space_is_saved_reported_and_usable_for_an_index(source: Path, tmp_path: Path) -> None:
+    space, index = tmp_path / "mine", str(tmp_path / "mine.idx")
     report = called(
         "sae", "fit", str(source), "--into", str(space), "--features", "64", "--k", "8", "--steps", "200"
     )
@@ -34,7 +36,7 @@ def test_a_fitted_space_is_saved_reported_and_usable_for_an_index(tmp_path: Path
 
 
 def test_too_few_texts_are_refused_before_anything_is_encoded(tmp_path: Path) -> None:
-    source = corpus(tmp_path / "docs.jsonl", 50)
+    source = write_records(tmp_path / "texts.jsonl", sample_records(50))
     done = call("sae", "fit", str(source), "--into", str(tmp_path / "mine"), "--features", "64")
     assert done.returncode == 2
     assert "fewer features" in done.stderr
@@ -56,8 +58,8 @@ def test_a_space_fitted_on_embeddings_has_levels_but_no_labels(tmp_path: Path) -
     assert report["training"]["prefixes"] == [16, 32]
 
 
-def test_concepts_and_views_are_fitted_and_a_second_fit_encodes_nothing(tmp_path: Path) -> None:
-    source, space = corpus(tmp_path / "docs.jsonl", 300), tmp_path / "mine"
+def test_concepts_and_views_are_fitted_and_a_second_fit_encodes_nothing(source: Path, tmp_path: Path) -> None:
+    space = tmp_path / "mine"
     concepts = tmp_path / "concepts.csv"
     concepts.write_text(
         "name,description,examples\nexceptions,errors that are raised,it raises ValueError|it fails\n"
@@ -75,16 +77,14 @@ def test_concepts_and_views_are_fitted_and_a_second_fit_encodes_nothing(tmp_path
     labels = FeatureSpace.load(space).labels
     assert [label.method for label in labels[:4]] == ["concept"] * 3 + ["lexical"]
     assert labels[0].description == "errors that are raised"
-    shown = call(*options).stdout
+    named = FeatureSpace.load(space).with_labels({5: "my own name"})
+    named.save(tmp_path / "named")
+    shown = call(*options, "--labels-from", str(tmp_path / "named")).stdout
     assert "3 of 4 concepts are features by their names" in shown
     assert "of random numbers: the encoder reads it as “random numbers”" in shown
     assert "with examples are told apart" in shown
     assert report["texts"] + report["held_out_texts"] > 300
-    assert called(*options)["fingerprint"] == report["fingerprint"]
-    named = FeatureSpace.load(space).with_labels({5: "my own name"})
-    named.save(tmp_path / "named")
-    refitted = called(*options, "--labels-from", str(tmp_path / "named"))
-    assert refitted["fingerprint"] == report["fingerprint"]
+    assert FeatureSpace.load(space).fingerprint == report["fingerprint"]
     called(*options)  # at the same path they are kept without being named
     label = FeatureSpace.load(space).labels[5]
     assert (label.text, label.method, label.is_weak) == ("my own name", "manual", False)
@@ -102,7 +102,7 @@ def test_concepts_and_views_are_fitted_and_a_second_fit_encodes_nothing(tmp_path
 def test_options_out_of_range_are_refused_before_anything_is_encoded(
     tmp_path: Path, option: str, value: str, message: str
 ) -> None:
-    source = corpus(tmp_path / "docs.jsonl", 100)
+    source = write_records(tmp_path / "texts.jsonl", sample_records(100))
     done = call(
         "sae", "fit", str(source), "--into", str(tmp_path / "mine"), "--features", "64", option, value
     )
