@@ -132,7 +132,7 @@ def bare(index: FeatureIndex, text: str) -> Callable[[], object]:
         with_payload=True,
         with_vector=False,
     )
-    shard = index.store._shard  # type: ignore[attr-defined]
+    shard = index.state.store._shard  # type: ignore[attr-defined]
     return lambda: shard.query(request)
 
 

@@ -28,8 +28,7 @@ SCOPES: tuple[Scope, ...] = get_args(Scope)
 _KEY = re.compile(r"sae_([0-9a-f]{12})_([\w-]{43})")
 _NAME = re.compile(r"[\w][\w .@-]{0,79}")
 MAX_KEYS, MAX_CHARS = 10_000, 200
-# scrypt with 16 MiB: some 40 ms, once for each key in a run of the server.
-COST = {"n": 2**14, "r": 8, "p": 1}
+NO_SALT = bytes(16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +85,6 @@ class KeyStore:
     def __init__(self, database: Database) -> None:
         """Keep keys in a database."""
         self._database = database
-        self._known: dict[str, bytes] = {}
-        self._pepper = secrets.token_bytes(32)
         # Whether a key was found to exist, by `look`: none is ever deleted.
         self.are_on = False
 
@@ -117,7 +114,7 @@ class KeyStore:
         identity, secret, salt = secrets.token_hex(6), secrets.token_urlsafe(32), secrets.token_bytes(16)
         end = None if days is None else _at(timedelta(days=days))
         key = Key(identity, name, frozenset(wanted), frozenset(indexes), condition, _now(), end)
-        digest = _derived(secret, salt)
+        digest = _hashed(secret, salt)
         with self._database.transaction() as statements:
             statements.execute(
                 "INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
@@ -157,34 +154,12 @@ class KeyStore:
             return None
         identity, secret = found
         row = self._database.row("SELECT * FROM keys WHERE id = ?", identity)
-        if row is None:
-            _derived(secret, _NO_SALT)  # an unknown id takes the time of a known one
-            return None
-        if not self._is_right(identity, secret, row):
+        salt, digest = (NO_SALT, b"") if row is None else (row["salt"], row["digest"])
+        is_right = hmac.compare_digest(_hashed(secret, salt), digest)  # an unknown id takes as long
+        if row is None or not is_right:
             return None
         key = _read(row)
         return key if key.is_valid else None
-
-    def is_quick(self, text: str) -> bool:
-        """Return, from memory, whether a text is checked without the cost: right once before, or no key."""
-        found = _parts(text)
-        return found is None or hmac.compare_digest(self._known.get(found[0], b""), self._quick(found[1]))
-
-    def _is_right(self, identity: str, secret: str, row: sqlite3.Row) -> bool:
-        """Return whether a secret is that of a key; one that was right once is compared without the cost."""
-        quick = self._quick(secret)
-        if hmac.compare_digest(self._known.get(identity, b""), quick):
-            return True
-        is_right = hmac.compare_digest(_derived(secret, row["salt"]), row["digest"])
-        if is_right:
-            self._known[identity] = quick
-        return is_right
-
-    def _quick(self, secret: str) -> bytes:
-        return hmac.digest(self._pepper, secret.encode(), "sha256")
-
-
-_NO_SALT = bytes(16)
 
 
 def mandatory_filter(where: str | None, query_filter: Mapping[str, Any] | None) -> str | None:
@@ -226,8 +201,9 @@ def _parts(text: str) -> tuple[str, str] | None:
     return None if found is None else (found[1], found[2])
 
 
-def _derived(secret: str, salt: bytes) -> bytes:
-    return hashlib.scrypt(secret.encode(), salt=salt, dklen=32, **COST)
+def _hashed(secret: str, salt: bytes) -> bytes:
+    """Return the hash of a secret; it is 256 random bits, so that a slow hash would protect nothing more."""
+    return hashlib.sha256(salt + secret.encode()).digest()
 
 
 def _read(row: sqlite3.Row) -> Key:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import threading
 import time
 from collections.abc import Callable
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 from anyio import CapacityLimiter, to_thread
 
 from saeindex.errors import IndexLockedError, InvalidInputError
+from saeindex.stores.directory import DirectoryLock
 from saeindex_server.analysis import AnalysisThread
 from saeindex_server.bodies import Bodies
 from saeindex_server.database import Database
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 AUDIT_FILE = "audit.jsonl"
-LOCK_FILE = "service.lock"
 # Threads that read the database for requests, and that write to it; searches have threads of their own.
 READERS, WRITERS = 8, 4
 
@@ -64,10 +63,8 @@ class Service:
         # follow a job, or they read or write a row of the database.
         self.running = 0
         self._reading, self._writing = CapacityLimiter(READERS), CapacityLimiter(WRITERS)
-        # A flood of wrong keys takes one thread, and no key that was right once waits for it.
-        self._deriving = CapacityLimiter(1)
         self._changing: set[tuple[str, str]] = set()
-        self._owned: IO[bytes] | None = None
+        self._owned: DirectoryLock | None = None
         self.is_ready = self._is_stopped = False
 
     def start(self) -> None:
@@ -101,21 +98,16 @@ class Service:
         self.hosts.close()
         self.database.close()
         if self._owned is not None:
-            self._owned.close()
+            self._owned.release()
         log("ended")
 
     def _own_state(self) -> None:
         """Keep other services out of the state folder; the lock ends with the process, however that ends."""
-        place = self.settings.state / LOCK_FILE
-        owned = place.open("ab")
         try:
-            fcntl.flock(owned, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owned.close()
-            do = "Give each service its own --state."
-            found = "another service runs with this state folder"
-            raise IndexLockedError(f"serve with the state {self.settings.state}", found, do) from None
-        self._owned = owned
+            self._owned = DirectoryLock(self.settings.state)
+        except IndexLockedError as error:
+            asked, do = f"serve with the state {self.settings.state}", "Give each service its own --state."
+            raise IndexLockedError(asked, error.found, do) from None
 
     @property
     def waits_for(self) -> str | None:
@@ -154,9 +146,8 @@ class Service:
         return not self.settings.is_loopback or self.keys.are_on or await self.read(self.keys.look)
 
     async def verified(self, text: str) -> Key | None:
-        """Return the key of a text; the first use of a key in a run takes some time."""
-        limiter = self._reading if self.keys.is_quick(text) else self._deriving
-        return await to_thread.run_sync(self.keys.verified, text, limiter=limiter)
+        """Return the key of a text."""
+        return await self.read(lambda: self.keys.verified(text))
 
     def count_request(self, key: Key) -> None:
         """Refuse (429) a request of a key that makes more than it may (a token bucket)."""

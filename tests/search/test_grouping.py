@@ -39,7 +39,7 @@ def test_groups_are_the_ranking_split_by_value(
 
 
 def test_groups_equal_those_of_qdrant(memory_papers: FeatureIndex) -> None:
-    client: QdrantClient = memory_papers.store._client  # type: ignore[attr-defined]
+    client: QdrantClient = memory_papers.state.store._client  # type: ignore[attr-defined]
     vector = prepared(memory_papers, TEXT).vector.tolist()
     found = client.query_points_groups(
         "papers", group_by="metadata.topic", query=vector, using="dense", limit=4, group_size=3

@@ -138,7 +138,7 @@ def test_the_choice_reaches_the_engine_on_every_path(
     papers: FeatureIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[bool] = []
-    nearest = type(papers.store)._nearest  # type: ignore[attr-defined]
+    nearest = type(papers.state.store)._nearest  # type: ignore[attr-defined]
 
     def recorded(self: Any, search: Any) -> Any:
         asked.append(search.exact)

@@ -175,38 +175,6 @@ def test_a_request_that_writes_waits_beside_the_others(tmp_path: Path) -> None:
     assert statuses == [202] * 6
 
 
-def test_wrong_keys_do_not_hold_up_a_right_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    FeatureIndex.create(tmp_path / "papers.idx").close()
-    with opened(tmp_path) as client:
-        key, text = service_of(client).keys.create("reader", ["read"])
-        wrong = f"sae_{key.id}_{'a' * 43}"
-        right = {"Authorization": f"Bearer {text}"}
-        assert client.get("/v1/indexes", headers=right).status_code == 200
-        is_done = threading.Event()
-
-        def slow(*_: object) -> bytes:
-            is_done.wait(SECONDS)
-            return b""
-
-        monkeypatch.setattr("saeindex_server.keys._derived", slow)
-        statuses: list[int] = []
-
-        def guess() -> None:
-            headers = {"Authorization": f"Bearer {wrong}"}
-            statuses.append(client.get("/v1/indexes", headers=headers).status_code)
-
-        guessing = [threading.Thread(target=guess) for _ in range(12)]
-        for thread in guessing:
-            thread.start()
-        for _ in range(5):
-            assert client.get("/v1/indexes", headers=right).status_code == 200
-        assert statuses == []
-        is_done.set()
-        for thread in guessing:
-            thread.join(SECONDS)
-    assert statuses == [401] * 12
-
-
 def test_records_are_indexed_although_their_answer_could_not_be_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -237,7 +237,7 @@ def test_a_server_that_is_told_to_end_does_not_wait_for_followers(
 def test_the_death_of_an_engine_is_a_problem_and_the_next_request_is_answered(client: TestClient) -> None:
     service = client.app.state.service  # type: ignore[attr-defined]
     hosted = service.hosts.get("papers")
-    os.kill(hosted.whole().store.pid, signal.SIGKILL)
+    os.kill(hosted.whole().state.store.pid, signal.SIGKILL)
     body = {"text": "galaxies"}
     died = client.post("/v1/indexes/papers/search", json=body)
     assert died.status_code == 503

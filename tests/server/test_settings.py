@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from saeindex_server.database import Database
-from saeindex_server.keys import KeyStore, _derived, mandatory_filter
+from saeindex_server.keys import KeyStore, _hashed, mandatory_filter
 from saeindex_server.settings import read_settings
 
 from saeindex.errors import IndexLockedError, InvalidInputError
@@ -59,18 +59,18 @@ def test_a_filter_without_a_condition_makes_no_key(empty: dict[str, list[str]]) 
 def test_a_wrong_secret_costs_the_same_for_an_unknown_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    derived: list[str] = []
+    hashed: list[str] = []
 
     def counted(secret: str, salt: bytes) -> bytes:
-        derived.append(secret)
-        return _derived(secret, salt)
+        hashed.append(secret)
+        return _hashed(secret, salt)
 
     store = KeyStore(Database(tmp_path / "state"))
     key, text = store.create("a key", ["read"])
-    monkeypatch.setattr("saeindex_server.keys._derived", counted)
+    monkeypatch.setattr("saeindex_server.keys._hashed", counted)
     wrong = text[:-1] + ("a" if text[-1] != "a" else "b")
     other = ("0" if key.id[0] != "0" else "1") + key.id[1:]
     for presented in (wrong, wrong.replace(key.id, other)):
-        derived.clear()
+        hashed.clear()
         assert store.verified(presented) is None
-        assert len(derived) == 1
+        assert len(hashed) == 1

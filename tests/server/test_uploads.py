@@ -139,7 +139,7 @@ def test_the_death_of_the_engine_and_a_search_in_between_lose_no_upload(tmp_path
         job = send(client, 700, "many")["id"]
         for _ in "ab":
             reached = until(client, job, lambda job: job["read"] > 0)["read"]
-            os.kill(service_of(client).hosts.get("papers").whole().store.pid, signal.SIGKILL)  # type: ignore[attr-defined]
+            os.kill(service_of(client).hosts.get("papers").whole().state.store.pid, signal.SIGKILL)  # type: ignore[attr-defined]
             client.post(SEARCH, json={"text": "a"})
             until(client, job, partial(_moved, reached))
         assert finished(client, job)["state"] == "done"
