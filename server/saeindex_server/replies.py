@@ -123,6 +123,29 @@ class EmbeddingsReply(Reply):
     usage: JsonDict
 
 
+class ServerReply(Reply):
+    """What the server is, and where its description and its indexes are."""
+
+    name: str
+    version: str
+    openapi: str
+    indexes: str
+
+
+class ModelReply(Reply):
+    """A model in OpenAI's form: an index, whose encoder embeds."""
+
+    id: str
+    object: str = "model"
+
+
+class ModelsReply(Reply):
+    """The models that the key is for, in OpenAI's form."""
+
+    object: str
+    data: list[ModelReply]
+
+
 class StateReply(Reply):
     """Whether the server lives, or is ready."""
 

@@ -238,6 +238,7 @@ def test_openai_s_client_gets_embeddings(url: str, local: FeatureIndex) -> None:
     from openai import OpenAI
 
     opened = OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0)
+    assert [model.id for model in opened.models.list()] == ["papers"]
     asked: list[dict[str, Any]] = [{}, {"encoding_format": "float"}]
     for given in asked:  # without, it asks for base64
         found = opened.embeddings.create(model="papers", input=["a text"], **given)

@@ -20,6 +20,13 @@ router = APIRouter(prefix="/v1", tags=["embeddings"], responses=problems())
 MAX_INPUTS = 2_048
 
 
+@router.get("/models", summary="List models", response_model=replies.ModelsReply)
+async def models(access: Caller) -> Response:
+    """Return the indexes that the key is for as models, in OpenAI's form."""
+    listed = [{"id": index.name, "object": "model"} for index in access.indexes()]
+    return reply({"object": "list", "data": listed})
+
+
 @router.post("/embeddings", summary="Embed texts", response_model=replies.EmbeddingsReply,
              responses=problems(415), openapi_extra=replies.body_named("EmbeddingsBody"))  # fmt: skip
 async def embeddings(request: Request, access: Caller) -> Response:

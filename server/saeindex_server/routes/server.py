@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from saeindex._version import __version__
 from saeindex.errors import StorageError
 from saeindex.index import FeatureIndex
 from saeindex_server import replies
@@ -16,6 +17,14 @@ from saeindex_server.service import Service
 
 router = APIRouter(tags=["operations"])
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@router.get("/", summary="Show the server", response_model=replies.ServerReply)
+async def show_server() -> Response:
+    """Return what this is, and where its description and its indexes are."""
+    return reply(
+        {"name": "saeindex", "version": __version__, "openapi": "/openapi.json", "indexes": "/v1/indexes"}
+    )
 
 
 @router.get("/v1/indexes", summary="List indexes", response_model=replies.IndexesReply, responses=problems())
