@@ -67,6 +67,7 @@ def create_key(
     key, text = _keys(state).create(
         name, scope or ("read", "analyse"), index or (), where, _filter(filter_json), days
     )
+    _audit(state, "create key", key.id)
     answer({**key.to_json(), "key": text}, text, as_json)
 
 
@@ -96,6 +97,7 @@ def revoke_key(
 ) -> None:
     """End a key now."""
     key = _keys(state).revoke(identity)
+    _audit(state, "revoke key", key.id)
     answer(key.to_json(), f"Revoked {key.id} ({key.name}).", as_json)
 
 
@@ -110,6 +112,12 @@ def _server(module: str) -> Any:
 def _keys(state: Path | None) -> Any:
     settings = _server("settings").read_settings({"state": state})
     return _server("keys").KeyStore(_server("database").Database(settings.state))
+
+
+def _audit(state: Path | None, action: str, key: str) -> None:
+    """Note in the audit log what was done with a key, here and not by a request."""
+    settings = _server("settings").read_settings({"state": state})
+    _server("logs").AuditLog(settings.state).add(key, "", action, "")
 
 
 def _filter(text: str | None) -> dict[str, Any] | None:

@@ -88,7 +88,8 @@ class Middleware:
         self._metrics.request(scope["method"], route, status, seconds)
         fields: dict[str, Any] = {
             "request_id": request_id, "method": scope["method"], "route": route, "status": status,
-            "ms": round(1_000 * seconds, 2),
+            "ms": round(1_000 * seconds, 2), "key": scope.get("state", {}).get("key"),
+            "index": scope.get("path_params", {}).get("name"), "client": (scope.get("client") or [None])[0],
         }  # fmt: skip
         if self._settings.log_texts:
             fields["path"] = scope["path"]

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+AUDIT_FILE = "audit.jsonl"
+
 LOGGER = logging.getLogger("saeindex.server")
 
 
@@ -55,9 +57,9 @@ def log_failure(request_id: str, error: BaseException) -> None:
 class AuditLog:
     """Who wrote what, and when: one JSON object a line, synced before the write is answered."""
 
-    def __init__(self, path: Path) -> None:
-        """``path`` is the file that lines are appended to."""
-        self._path, self._lock = path, threading.Lock()
+    def __init__(self, folder: Path) -> None:
+        """Lines are appended to a file of the state folder."""
+        self._path, self._lock = folder / AUDIT_FILE, threading.Lock()
 
     def add(self, key: str, request_id: str, action: str, index: str, **counts: Any) -> None:
         """Append a line."""

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from saeindex_server.settings import ServerSettings
 
 R = TypeVar("R")
-AUDIT_FILE = "audit.jsonl"
 # Threads that read the database for requests, and that write to it; searches have threads of their own.
 READERS, WRITERS = 8, 4
 
@@ -46,7 +45,7 @@ class Service:
         self.settings = settings
         self.database = Database(settings.state)
         self.keys = KeyStore(self.database)
-        self.audit = AuditLog(settings.state / AUDIT_FILE)
+        self.audit = AuditLog(settings.state)
         self.metrics = Metrics()
         self.bodies = Bodies(settings)
         self._encoders: dict[str, SharedEncoder] = {}

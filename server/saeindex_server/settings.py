@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from saeindex.errors import InvalidInputError
+from saeindex.schema import unknown_option
 
 PREFIX = "SAEINDEX_SERVER_"
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -83,7 +85,11 @@ class ServerSettings(BaseSettings):
 
 
 def read_settings(given: dict[str, Any]) -> ServerSettings:
-    """Return the settings; InvalidInputError for a value that cannot be used."""
+    """Return the settings; InvalidInputError for a value that cannot be used, or a variable that is none."""
+    known = sorted(f"{PREFIX}{name.upper()}" for name in ServerSettings.model_fields)
+    for name in sorted(os.environ):
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            raise unknown_option(name, known, "the server's settings")
     try:
         return ServerSettings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:

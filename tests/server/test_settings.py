@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,8 @@ from saeindex_server.keys import KeyStore, _hashed, mandatory_filter
 from saeindex_server.settings import read_settings
 
 from saeindex.errors import IndexLockedError, InvalidInputError
-from tests.server.conftest import key_of, served
+from tests.cli.test_cli import called
+from tests.server.conftest import key_of, served, service_of
 
 
 @pytest.mark.parametrize(
@@ -74,3 +77,27 @@ def test_a_wrong_secret_costs_the_same_for_an_unknown_key(
         hashed.clear()
         assert store.verified(presented) is None
         assert len(hashed) == 1
+
+
+def test_a_misspelt_variable_is_an_error_that_names_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAEINDEX_SERVER_PROT", "9")
+    with pytest.raises(InvalidInputError, match="Did you mean SAEINDEX_SERVER_PORT"):
+        read_settings({})
+
+
+def test_requests_and_keys_are_noted_with_who_did_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "saeindex.server")
+    with served(tmp_path) as client:
+        headers = key_of(client, "read")
+        assert client.get("/v1/indexes/papers", headers=headers).status_code == 200
+        (key,) = service_of(client).keys.all()
+    fields = [getattr(record, "fields", {}) for record in caplog.records]
+    (noted,) = [one for one in fields if one.get("route") == "/v1/indexes/{name}"]
+    assert (noted["key"], noted["index"]) == (key.id, "papers") and noted["client"]
+    state = tmp_path / "of-keys"
+    called("keys", "create", "team", "--state", str(state))
+    called("keys", "revoke", KeyStore(Database(state)).all()[0].id, "--state", str(state))
+    written = [json.loads(line) for line in (state / "audit.jsonl").read_text().splitlines()]
+    assert [line["action"] for line in written] == ["create key", "revoke key"]
