@@ -102,7 +102,7 @@ class AsyncFeatureIndex(AsyncSurface):
             on_disk_payload=on_disk_payload,
             isolated=isolated,
         )
-        return cls._of(await asyncio.to_thread(made), client, workers)
+        return await cls._of(made, client, workers)
 
     @classmethod
     async def open(
@@ -126,13 +126,15 @@ class AsyncFeatureIndex(AsyncSurface):
             encoder=encoder,
             isolated=isolated,
         )
-        return cls._of(await asyncio.to_thread(opened), client, workers)
+        return await cls._of(opened, client, workers)
 
     @classmethod
-    def _of(cls, index: FeatureIndex, client: object, workers: int) -> Self:
+    async def _of(cls, opened: Callable[[], FeatureIndex], client: object, workers: int) -> Self:
         from qdrant_client import AsyncQdrantClient
 
-        return cls(index, workers, isinstance(client, AsyncQdrantClient) and index.state.store.has_graph)
+        index = await asyncio.to_thread(opened)
+        is_of_server = await asyncio.to_thread(lambda: index.state.store.has_graph)
+        return cls(index, workers, isinstance(client, AsyncQdrantClient) and is_of_server)
 
     async def part(
         self, where: str | None = None, *, query_filter: Filter | JsonObject | None = None

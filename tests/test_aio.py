@@ -168,6 +168,8 @@ def test_an_event_loop_drives_any_number_of_queries_and_goes_on_meanwhile(
                 await cancelled
             with pytest.raises(InvalidInputError, match="limit"):
                 await index.search("copper", limit=0)
+            with pytest.raises(InvalidInputError, match="it would wait for itself"):
+                index.index.search("copper")
             assert (await index.plan("copper", where='"copper"', analyze=True)).stages
             # Writes and reads at the same time: each search sees a whole revision.
             writing = asyncio.ensure_future(index.upsert([Record("new", "Copper and tin.")]))

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 from greenlet import getcurrent, greenlet
 
+from saeindex.errors import InvalidInputError
+
 R = TypeVar("R")
 
 
@@ -52,6 +54,10 @@ def answered(request: Coroutine[Any, Any, R], loop: asyncio.AbstractEventLoop) -
     task = getcurrent()
     if isinstance(task, _Driven):
         return _awaited(task, request)
+    if asyncio._get_running_loop() is loop:
+        request.close()
+        do = "Await the methods of AsyncFeatureIndex."
+        raise InvalidInputError("a call on an event loop", "it would wait for itself", do)
     return asyncio.run_coroutine_threadsafe(request, loop).result()
 
 
