@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -78,20 +77,20 @@ def served(folder: Path, **options: Any) -> Iterator[TestClient]:
 
 @contextmanager
 def on_a_port(client: TestClient) -> Iterator[str]:
-    """Serve the application of a client on a port, too."""
+    """Serve the application of a client on a port, too, on the same event loop."""
     config = uvicorn.Config(
         client.app, port=0, http=Connection, lifespan="off", log_config=None, access_log=False
     )
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
+    assert client.portal is not None
+    serving = client.portal.start_task_soon(server.serve)
     while not server.started:
         time.sleep(0.01)
     try:
         yield f"http://localhost:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join()
+        serving.result()
 
 
 def service_of(client: TestClient) -> Service:

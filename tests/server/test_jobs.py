@@ -190,6 +190,7 @@ def serving(folder: Path) -> Iterator[tuple[httpx2.Client, subprocess.Popen[byte
         process.wait()
 
 
+@pytest.mark.slow
 def test_what_got_a_202_is_indexed_although_the_server_is_killed(tmp_path: Path) -> None:
     FeatureIndex.create(tmp_path / "papers.idx").close()
     jobs = []

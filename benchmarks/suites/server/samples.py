@@ -29,10 +29,12 @@ class Sample:
 # By method and path. "JOB" stands for a job of the caller, "ADDING" for one that adds records,
 # "NAMES" and "PROFILE" for what `concepts/names` and `profiles/get` returned.
 SAMPLES: dict[tuple[str, str], Sample] = {
+    ("GET", "/"): Sample(""),
     ("GET", "/livez"): Sample(""),
     ("GET", "/readyz"): Sample(""),
     ("GET", "/metrics"): Sample("admin"),
     ("GET", "/v1/indexes"): Sample("read"),
+    ("GET", "/v1/models"): Sample("read"),
     ("GET", INDEX): Sample("read"),
     ("POST", f"{INDEX}/search"): Sample("read", {"text": "violin in the rain", "explain": True, "limit": 8}),
     ("POST", f"{INDEX}/search_many"): Sample(
