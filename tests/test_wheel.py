@@ -49,7 +49,7 @@ def test_the_demo_runs_from_an_installed_wheel_in_an_empty_folder(tmp_path: Path
     assert shown["explained"]["hits"][0]["explanation"]["parts"]
     where = run("-c", "import saeindex; print(saeindex.__file__)", cwd=elsewhere, PYTHONPATH=str(site))
     assert where.startswith(str(site))
-    assert served(program, elsewhere, site) == {"status": "ready"}
+    assert served(program, elsewhere, site) == {"status": "ready", "waits_for": None}
 
 
 def served(program: str, folder: Path, site: Path) -> Any:
