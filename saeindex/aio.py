@@ -132,9 +132,12 @@ class AsyncFeatureIndex(AsyncSurface):
     async def _of(cls, opened: Callable[[], FeatureIndex], client: object, workers: int) -> Self:
         from qdrant_client import AsyncQdrantClient
 
-        index = await asyncio.to_thread(opened)
-        is_of_server = await asyncio.to_thread(lambda: index.state.store.has_graph)
-        return cls(index, workers, isinstance(client, AsyncQdrantClient) and is_of_server)
+        def asked() -> tuple[FeatureIndex, bool]:
+            index = opened()
+            return index, isinstance(client, AsyncQdrantClient) and index.state.store.has_graph
+
+        index, is_awaiting = await asyncio.to_thread(asked)
+        return cls(index, workers, is_awaiting)
 
     async def part(
         self, where: str | None = None, *, query_filter: Filter | JsonObject | None = None

@@ -143,5 +143,5 @@ def installed(module: str, asked: str, extra: str) -> Any:
         return import_module(module)
     except ImportError as error:
         raise MissingDependencyError(
-            asked, f"{module} is not installed", f'Run pip install "saeindex[{extra}]".'
+            asked, f"{error.name or module} is not installed", f'Run pip install "saeindex[{extra}]".'
         ) from error

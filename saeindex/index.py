@@ -93,6 +93,14 @@ class FeatureIndex(Surface):
                     "Leave fields out, or make a new index.",
                 )
 
+    @classmethod
+    def of_parts(cls, name: str, parts: IndexParts, encoder: TextEncoder | None = None) -> Self:
+        """Return the index of open parts."""
+        index = cls.__new__(cls)
+        index.name, index._encoder, index._creating = name, encoder, threading.RLock()
+        index._bind(parts)
+        return index
+
     def _bind(self, parts: IndexParts) -> None:
         self._opened = CurrentState(self.name, parts, lambda: self.encoder)
 
@@ -182,7 +190,7 @@ class FeatureIndex(Surface):
             "on_disk_payload": on_disk_payload,
         }
         parts = create_index(path, read, manifest, client, url, isolated, of_server)
-        return index_of(cls, str(path), parts, encoder)
+        return cls.of_parts(str(path), parts, encoder)
 
     @classmethod
     def open(
@@ -200,7 +208,7 @@ class FeatureIndex(Surface):
         ``isolated`` runs the engine of a directory in a process of its own: what would end this process, such
         as a full disk, is an EngineDiedError.
         """
-        return index_of(cls, str(path), open_index(path, space, client, url, encoder, isolated), encoder)
+        return cls.of_parts(str(path), open_index(path, space, client, url, encoder, isolated), encoder)
 
     def upsert(
         self,
@@ -260,7 +268,7 @@ class FeatureIndex(Surface):
             selected = condition_of(state, where, query_filter)
         given = self._current.given_space
         parts = part_of(state.store, given, state.manifest, selected, lambda: self.encoder)
-        return index_of(type(self), self.name, parts, self.encoder)
+        return type(self).of_parts(self.name, parts, self.encoder)
 
     def copy(
         self,
@@ -360,17 +368,6 @@ class FeatureIndex(Surface):
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
         self.close()
-
-
-Index = TypeVar("Index", bound=FeatureIndex)
-
-
-def index_of(kind: type[Index], name: str, parts: IndexParts, encoder: TextEncoder | None = None) -> Index:
-    """Return the index of open parts."""
-    index = kind.__new__(kind)
-    index.name, index._encoder, index._creating = name, encoder, threading.RLock()
-    index._bind(parts)
-    return index
 
 
 def _space_of(space: FeatureSpace | str | Path) -> FeatureSpace:

@@ -101,8 +101,8 @@ class OrFirst:
 
         def read(given: Any) -> Any:
             is_whole = isinstance(given, Mapping) and (first in given or given.keys() <= {*others})
-            if is_whole and (unknown := given.keys() - {first, *others}):
-                raise unknown_option(min(unknown), [first, *others], kind.__name__.lower())
+            if is_whole:
+                check_options(kind, given, kind.__name__.lower())
             return given if isinstance(given, kind) or is_whole else kind(given)
 
         def written(value: Any, write: Callable[[Any], Any]) -> Any:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from saeindex.cli.delivery import Plot, Report, Table, deliver, ending
+from saeindex.cli.delivery import Delivery, ending
 from saeindex.cli.options import asks
-from saeindex.cli.output import Index, Json, Url
+from saeindex.cli.output import Index
 from saeindex.errors import InvalidInputError
 from saeindex.operations.associations import ClusterAlong
 
@@ -26,16 +26,12 @@ Examples = Annotated[
 def cluster(
     index: Index,
     options: dict[str, Any],
+    delivery: Delivery,
     example: Examples = None,
     assign_to: Annotated[
         Path | None,
         typer.Option(callback=ending("table"), help="Write the cluster of every record to this CSV file."),
     ] = None,
-    table: Table = None,
-    plot: Plot = None,
-    report: Report = None,
-    url: Url = None,
-    as_json: Json = False,
 ) -> None:
     """Cluster records along one axis. Exits with 1 if the space cannot express the axis.
 
@@ -43,11 +39,11 @@ def cluster(
     """
     from saeindex.index import FeatureIndex
 
-    with FeatureIndex.open(index, url=url) as opened:
+    with FeatureIndex.open(index, url=delivery.url) as opened:
         found = opened.cluster(**options, examples=read_examples(example or ()) or None)
     if assign_to is not None:
         write_assignments(found, assign_to)
-    deliver(found, as_json, table, plot, report)
+    delivery.deliver(found)
     if not found.verdict.expressible:
         raise typer.Exit(1)
 

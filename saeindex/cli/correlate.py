@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from saeindex.cli.delivery import Plot, Report, Table, deliver, ending
+from saeindex.cli.delivery import Delivery, ending
 from saeindex.cli.options import asks
-from saeindex.cli.output import Index, Json, Url
+from saeindex.cli.output import Index
 from saeindex.operations.associations import Correlate, FindTriggers
 
 Graph = Annotated[
@@ -24,12 +24,8 @@ Graph = Annotated[
 def correlate(
     index: Index,
     options: dict[str, Any],
+    delivery: Delivery,
     graph: Graph = None,
-    table: Table = None,
-    plot: Plot = None,
-    report: Report = None,
-    url: Url = None,
-    as_json: Json = False,
 ) -> None:
     """Find concepts that occur together more often, or less often, than by chance.
 
@@ -39,27 +35,23 @@ def correlate(
     from saeindex.analysis.correlate.results import write_graph
     from saeindex.index import FeatureIndex
 
-    with FeatureIndex.open(index, url=url) as opened:
+    with FeatureIndex.open(index, url=delivery.url) as opened:
         found = opened.correlate(**options)
     if graph is not None:
         write_graph(found, graph)
     named = ", ".join(options.get("concepts", ()))
-    deliver(found, as_json, table, plot, report, f"Which concepts occur with {named}?" if named else "")
+    delivery.deliver(found, f"Which concepts occur with {named}?" if named else "")
 
 
 @asks(FindTriggers, arguments=("behaviour",))
 def triggers(
     index: Index,
     options: dict[str, Any],
-    table: Table = None,
-    plot: Plot = None,
-    report: Report = None,
-    url: Url = None,
-    as_json: Json = False,
+    delivery: Delivery,
 ) -> None:
     """Find concepts of prompts that trigger a behaviour of the responses, with examples."""
     from saeindex.index import FeatureIndex
 
-    with FeatureIndex.open(index, url=url) as opened:
+    with FeatureIndex.open(index, url=delivery.url) as opened:
         found = opened.triggers(**options)
-    deliver(found, as_json, table, plot, report)
+    delivery.deliver(found)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saeindex.cli.output import console, print_json
+from saeindex.cli.output import Json, Url, console, print_json
 
 if TYPE_CHECKING:
     from saeindex.report.result import AnalysisResult
@@ -54,38 +55,37 @@ Report = Annotated[
 ]
 
 
-def deliver(
-    result: AnalysisResult,
-    as_json: bool,
-    table: Path | None = None,
-    plot: Path | None = None,
-    report: Path | None = None,
-    question: str = "",
-    fails_empty: bool = True,
-) -> None:
-    """Print a result and write the requested files; exit with 1 if nothing was found.
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """The options of every analysis: where the index is, and what is made of the result."""
 
-    With ``fails_empty`` off, an empty result does not exit: the caller decides.
-    """
-    written = _written(result, table, plot, report, question)
-    if as_json:
-        print_json(result.to_json() | ({"written": written} if written else {}))
-    else:
-        console().print(str(result), markup=False, soft_wrap=True)
-        for path in written:
-            console().print(f"wrote {path}", style="dim", markup=False)
-    if fails_empty and not len(result):
-        raise typer.Exit(1)
+    table: Table = None
+    plot: Plot = None
+    report: Report = None
+    url: Url = None
+    as_json: Json = False
 
+    def deliver(self, result: AnalysisResult, question: str = "", fails_empty: bool = True) -> None:
+        """Print a result and write the requested files; exit with 1 if nothing was found.
 
-def _written(
-    result: AnalysisResult, table: Path | None, plot: Path | None, report: Path | None, question: str
-) -> list[str]:
-    written: list[Path] = []
-    if table is not None:
-        written += result.write_tables(table)
-    if plot is not None:
-        written.append(result.write_charts(plot))
-    if report is not None:
-        written.append(result.write_report(report, question))
-    return [str(path) for path in written]
+        With ``fails_empty`` off, an empty result does not exit: the caller decides.
+        """
+        written = self._written(result, question)
+        if self.as_json:
+            print_json(result.to_json() | ({"written": written} if written else {}))
+        else:
+            console().print(str(result), markup=False, soft_wrap=True)
+            for path in written:
+                console().print(f"wrote {path}", style="dim", markup=False)
+        if fails_empty and not len(result):
+            raise typer.Exit(1)
+
+    def _written(self, result: AnalysisResult, question: str) -> list[str]:
+        written: list[Path] = []
+        if self.table is not None:
+            written += result.write_tables(self.table)
+        if self.plot is not None:
+            written.append(result.write_charts(self.plot))
+        if self.report is not None:
+            written.append(result.write_report(self.report, question))
+        return [str(path) for path in written]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from saeindex.cli.delivery import Plot, Report, Table, deliver
+from saeindex.cli.delivery import Delivery
 from saeindex.cli.options import asks
-from saeindex.cli.output import Index, Json, Url
+from saeindex.cli.output import Index
 from saeindex.errors import InvalidInputError
 from saeindex.operations.differences import Describe, DiffGroups
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 def diff(
     index: Index,
     options: dict[str, Any],
+    delivery: Delivery,
     group: Annotated[
         list[str] | None,
         typer.Option(help="A named group, in place of --a and --b: NAME=CONDITION. Repeatable."),
@@ -39,42 +40,33 @@ def diff(
     max_tokens: Annotated[
         int, typer.Option(help="Maximum tokens of all requests to the model, input and output.")
     ] = 200_000,
-    table: Table = None,
-    plot: Plot = None,
-    report: Report = None,
-    url: Url = None,
-    as_json: Json = False,
 ) -> None:
     """Test which concepts, words and clusters differ between groups of records."""
     from saeindex.index import FeatureIndex
 
-    if other is not None and url is None and Path(other).resolve() == Path(index).resolve():
+    if other is not None and delivery.url is None and Path(other).resolve() == Path(index).resolve():
         do = "Name another index, or compare groups of this one with --a, --group or --by."
         raise InvalidInputError(f"--other {other}", "the index itself", do)
     groups = dict(_group(text) for text in group) if group else None
     writer = _writer(hypotheses, base_url, max_tokens)
     with ExitStack() as stack:
-        opened = stack.enter_context(FeatureIndex.open(index, url=url))
-        second = stack.enter_context(FeatureIndex.open(other, url=url)) if other else None
+        opened = stack.enter_context(FeatureIndex.open(index, url=delivery.url))
+        second = stack.enter_context(FeatureIndex.open(other, url=delivery.url)) if other else None
         found = opened.diff(**options, groups=groups, other=second, writer=writer)
     a, b, by = (options.get(name) for name in ("a", "b", "by"))
     compared = f"{a} against {b or 'all others'}" if a else by or other or ", ".join(groups or ())
-    deliver(found, as_json, table, plot, report, f"What differs: {compared}?")
+    delivery.deliver(found, f"What differs: {compared}?")
 
 
 @asks(Describe, without=("records",))
 def describe(
     index: Index,
     options: dict[str, Any],
+    delivery: Delivery,
     where: Annotated[str | None, typer.Option(help="Condition of the set: 'metadata.year >= 2015'.")] = None,
     ids: Annotated[
         list[str] | None, typer.Option("--id", help="Id of a record of the set. Repeatable.")
     ] = None,
-    table: Table = None,
-    plot: Plot = None,
-    report: Report = None,
-    url: Url = None,
-    as_json: Json = False,
 ) -> None:
     """Show the distinctive concepts, words and themes of a set, and its central and odd records."""
     from saeindex.index import FeatureIndex
@@ -82,9 +74,9 @@ def describe(
     chosen = where if where is not None else ids
     if not chosen or (where is not None and ids):
         raise InvalidInputError("a set to describe", "none, or two", "Give --where, or --id.")
-    with FeatureIndex.open(index, url=url) as opened:
+    with FeatureIndex.open(index, url=delivery.url) as opened:
         found = opened.describe(chosen, **options)
-    deliver(found, as_json, table, plot, report, f"What is distinctive of {where or 'this set'}?")
+    delivery.deliver(found, f"What is distinctive of {where or 'this set'}?")
 
 
 def _writer(model: str | None, base_url: str | None, max_tokens: int) -> HypothesisWriter | None:

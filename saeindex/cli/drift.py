@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from saeindex.cli.delivery import Plot, Report, Table, deliver, ending
+from saeindex.cli.delivery import Delivery, ending
 from saeindex.cli.options import asks
-from saeindex.cli.output import Index, Json, Url, print_json, say
+from saeindex.cli.output import Index, print_json, say
 from saeindex.errors import InvalidInputError
 from saeindex.operations.differences import DriftOver, Monitor
 
@@ -18,24 +18,21 @@ from saeindex.operations.differences import DriftOver, Monitor
 def drift(
     index: Index,
     options: dict[str, Any],
-    table: Table = None,
-    plot: Plot = None,
-    report: Report = None,
-    url: Url = None,
-    as_json: Json = False,
+    delivery: Delivery,
 ) -> None:
     """Test which concepts and words drift over an ordered field. Exits with 1 if none does."""
     from saeindex.index import FeatureIndex
 
-    with FeatureIndex.open(index, url=url) as opened:
+    with FeatureIndex.open(index, url=delivery.url) as opened:
         found = opened.drift(**options)
-    deliver(found, as_json, table, plot, report, f"What drifts over {options['over']}?")
+    delivery.deliver(found, f"What drifts over {options['over']}?")
 
 
 @asks(Monitor, without=("reference", "window"))
 def monitor(
     index: Index,
     options: dict[str, Any],
+    delivery: Delivery,
     window: Annotated[
         str | None, typer.Option(help="Condition of the records to check: 'metadata.year >= 2015'.")
     ] = None,
@@ -47,11 +44,6 @@ def monitor(
         Path | None,
         typer.Option(callback=ending("baseline"), help="Save the counts of --reference to a file (.json)."),
     ] = None,
-    table: Table = None,
-    plot: Plot = None,
-    report: Report = None,
-    url: Url = None,
-    as_json: Json = False,
 ) -> None:
     """Compare a window of records with a reference. Exits with 0 if unchanged, 1 with an alert."""
     from saeindex.index import FeatureIndex
@@ -59,15 +51,16 @@ def monitor(
     if (reference is None) == (baseline is None) or (window is None and save_baseline is None):
         found = "two references" if reference and baseline else "no reference or no window"
         raise InvalidInputError("monitor", found, "Give --window, and --reference or --baseline.")
-    with FeatureIndex.open(index, url=url) as opened:
+    with FeatureIndex.open(index, url=delivery.url) as opened:
         if save_baseline is not None and reference is not None:
             kept = {name: one for name, one in options.items() if name in ("field", "level", "unit")}
             opened.baseline(reference, **kept).save(save_baseline)
         if window is None:
-            print_json({"written": [str(save_baseline)]}) if as_json else say(f"wrote {save_baseline}")
+            written = str(save_baseline)
+            print_json({"written": [written]}) if delivery.as_json else say(f"wrote {written}")
             return
         against: Any = baseline or reference
         alert = opened.monitor(against, window, **options)
-    deliver(alert, as_json, table, plot, report, "What has changed?", fails_empty=False)
+    delivery.deliver(alert, "What has changed?", fails_empty=False)
     if len(alert):
         raise typer.Exit(1)

@@ -10,7 +10,7 @@ import json
 import re
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import partial, wraps
 from inspect import Parameter, signature
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -67,22 +67,27 @@ def asks(
 ) -> Callable[[F], F]:
     """Give a command the options of a request; it gets those that were given as its ``options``.
 
-    ``arguments`` are fields that are given by place, ``names`` are other names of fields.
+    ``arguments`` are fields that are given by place, ``names`` are other names of fields. A parameter of the
+    command that is a data class stands for its fields, which come last.
     """
 
     def made(command: F) -> F:
         listed = list(_options(request, without, names))
         hints = get_type_hints(command, include_extras=True)
+        bundles: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
         own = [
             one.replace(annotation=hints[one.name])
             for one in signature(command).parameters.values()
-            if one.name != "options"
+            if one.name != "options" and one.name not in bundles
         ]
+        own += [one for kind in bundles.values() for one in _parameters(kind)]
         added = [one.parameter(one.name in arguments) for one in listed]
 
         @wraps(command)
         def called(context: typer.Context, **given: Any) -> Any:
             values = {one: given.pop(one.name) for one in listed}
+            for name, kind in bundles.items():
+                given[name] = kind(**{one.name: given.pop(one.name) for one in fields(kind)})
             try:
                 return command(options=_nested(values, context), **given)
             except SaeIndexError as error:
@@ -98,6 +103,12 @@ def asks(
         return called  # type: ignore[return-value]
 
     return made
+
+
+def _parameters(kind: type) -> list[Parameter]:
+    """Return the fields of a data class as parameters."""
+    hints = get_type_hints(kind, include_extras=True)
+    return [one.replace(annotation=hints[one.name]) for one in signature(kind).parameters.values()]
 
 
 def _options(request: Any, without: Sequence[str], names: Mapping[str, str]) -> Iterator[_Option]:

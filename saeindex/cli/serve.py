@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from saeindex.cli.output import Json, Url, answer, console, print_json, say
-from saeindex.errors import InvalidInputError, MissingDependencyError
+from saeindex.errors import InvalidInputError, installed
 
 app = typer.Typer(help="Make, list and revoke the API keys of a server.", no_args_is_help=True)
 State = Annotated[
@@ -102,11 +101,7 @@ def revoke_key(
 
 
 def _server(module: str) -> Any:
-    try:
-        return import_module(f"saeindex_server.{module}")
-    except ImportError as error:
-        found, do = f"{error.name} is not installed", 'Run pip install "saeindex[server]".'
-        raise MissingDependencyError("the server", found, do) from error
+    return installed(f"saeindex_server.{module}", "the server", "server")
 
 
 def _keys(state: Path | None) -> Any:

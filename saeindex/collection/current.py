@@ -53,11 +53,9 @@ class CurrentState:
             except KeyError as error:
                 if not error.args or error.args[0] not in PARTS:
                     raise
-                found, do = (
-                    f"a point without {error.args[0]!r}",
-                    f"`saeindex doctor {self._name}` lists such points.",
-                )
-                raise MismatchError(f"the records of {self._name}", found, f"{do} Delete them.") from error
+                asked, found = f"the records of {self._name}", f"a point without {error.args[0]!r}"
+                do = f"Delete such points; `saeindex doctor {self._name}` lists them."
+                raise MismatchError(asked, found, do) from error
 
     def present(self) -> IndexState:
         """Return the state, without waiting for a writer."""

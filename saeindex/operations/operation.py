@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import fields
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import import_module
 from inspect import Parameter, Signature, signature
 from types import SimpleNamespace
@@ -60,6 +60,7 @@ class Operation(Generic[R_co]):
         raise NotImplementedError
 
     @classmethod
+    @cache
     def returns(cls) -> Any:
         """Return the type of the result."""
         kinds = [get_args(base)[0] for base in vars(cls)["__orig_bases__"] if _is_operation(get_origin(base))]

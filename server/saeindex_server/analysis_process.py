@@ -22,7 +22,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from saeindex import errors
 from saeindex.errors import EngineDiedError, InvalidInputError, SaeIndexError, StorageError, rebuilt
-from saeindex.index import FeatureIndex, index_of
+from saeindex.index import FeatureIndex
 from saeindex.indexing.create_open import parts_of
 from saeindex.indexing.manifest import Manifest
 from saeindex.operations.methods import OPERATIONS
@@ -272,7 +272,7 @@ class _Analyst:
             kept = Manifest.model_validate_json(
                 manifest
             )  # what a write in progress has stored is not its state
-            index = index_of(FeatureIndex, name, parts_of(store, kept, where, Path(where)))
+            index = FeatureIndex.of_parts(name, parts_of(store, kept, where, Path(where)))
         index.encoder = _RelayedEncoder(
             index.space.encoder, lambda asked: self._ask([asked[0], number, *asked[1:]])
         )

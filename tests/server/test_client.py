@@ -30,7 +30,7 @@ from tests.server.conftest import on_a_port, served
 MUSIC = 'metadata.topic = "music"'
 # What is only where the index is: its parts, and what opens, copies or closes it.
 LOCAL_ONLY = {
-    "close", "copy", "create", "encoder", "open", "part", "refresh", "revision", "space", "state",
+    "close", "copy", "create", "encoder", "of_parts", "open", "part", "refresh", "revision", "space", "state",
 }  # fmt: skip
 
 

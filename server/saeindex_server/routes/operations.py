@@ -37,7 +37,7 @@ Handler = Callable[..., Coroutine[Any, Any, Response]]
 async def asked_of(
     kind: type[Operation[Any]], request: Request, access: Access
 ) -> tuple[Operation[Any], bytes]:
-    """Return the operation that a body asks for, and the digest; an empty body asks with all defaults."""
+    """Return the operation that a body asks for, and the body; an empty one asks with all defaults."""
     body = await access.service.bodies.json(request, access.key.id)
     try:
         given = json.loads(body) if body.strip() else {}
@@ -45,7 +45,7 @@ async def asked_of(
         raise Refusal(422, "the body", f"it is not JSON: {error}", "Send a JSON object.") from None
     if not isinstance(given, dict):
         raise Refusal(422, "the body", "it is no JSON object", "Send an object with the options.")
-    return from_json(kind, given), digest_of(request, body)
+    return from_json(kind, given), body
 
 
 def performing(kind: type[Operation[Any]]) -> Handler:
@@ -80,12 +80,12 @@ def changing(kind: type[Change[Any]]) -> Handler:
 
     async def change(name: str, access: Caller, request: Request) -> Response:
         index = access.index(name, kind.scope)
-        operation, digest = await asked_of(kind, request, access)
+        operation, body = await asked_of(kind, request, access)
 
         def changed(opened: FeatureIndex) -> dict[str, Any]:
             return operation.result_json(opened.perform(operation))
 
-        return await changed_once(index, request, digest, kind.name, changed)
+        return await changed_once(index, request, digest_of(request, body), kind.name, changed)
 
     return change
 
@@ -95,7 +95,7 @@ def analysing(kind: type[Operation[Any]]) -> Handler:
 
     async def analyse(name: str, access: Caller, request: Request, wait: Wait = 20.0) -> Response:
         index = access.index(name, kind.scope)
-        operation, digest = await asked_of(kind, request, access)
+        operation, body = await asked_of(kind, request, access)
         asked = to_json(operation)
         if asked.get("other") is not None:
             asked["other"] = access.index(str(asked["other"]), kind.scope).name
@@ -107,7 +107,8 @@ def analysing(kind: type[Operation[Any]]) -> Handler:
             )
             return job.id
 
-        identity, _ = await access.service.once(access.key, request.headers.get(HEADER), digest, queue)
+        token, digest = request.headers.get(HEADER), digest_of(request, body)
+        identity, _ = await access.service.once(access.key, token, digest, queue)
         return await awaited(access, await access.job(identity), wait)
 
     return analyse
