@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import partial, wraps
 from inspect import Parameter, signature
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import typer
@@ -22,7 +23,7 @@ from saeindex.errors import InvalidInputError, SaeIndexError
 from saeindex.schema import OrFirst
 
 F = TypeVar("F", bound=Callable[..., Any])
-PLAIN = (bool, int, float, str)
+PLAIN = (bool, int, float, str, Path)
 
 
 @dataclass(frozen=True, slots=True)

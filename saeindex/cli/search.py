@@ -123,6 +123,7 @@ def _why_none(query: Query) -> str:
         for is_asked, text in (
             (query.where is not None, "matches --where (try a wider one, or see --plan)"),
             (query.query_filter is not None, "matches --filter"),
+            (bool(query.exclude), "is left by --exclude"),
             (groups is not None and groups.field != DOCUMENT, f"has {groups and groups.field} (--group-by)"),
             (
                 query.score_threshold is not None,

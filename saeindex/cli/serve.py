@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
 
+from saeindex.cli.options import asks
 from saeindex.cli.output import Json, Url, answer, console, print_json, say
-from saeindex.errors import InvalidInputError, installed
+from saeindex.errors import InvalidInputError, MissingDependencyError, installed
 
 app = typer.Typer(help="Make, list and revoke the API keys of a server.", no_args_is_help=True)
 State = Annotated[
@@ -17,33 +18,36 @@ State = Annotated[
 ]
 
 
+def _server(module: str) -> Any:
+    return installed(f"saeindex_server.{module}", "the server", "server")
+
+
+class _NotInstalled:
+    """The settings of a server that is not installed: none, and the command says so."""
+
+    __pydantic_fields__: ClassVar[dict[str, Any]] = {}
+
+
+def _settings() -> type:
+    try:
+        found: type = _server("settings").ServerSettings
+    except MissingDependencyError:
+        return _NotInstalled
+    return found
+
+
+@asks(_settings())
 def serve(
     indexes: Annotated[list[str], typer.Argument(help="Indexes: directories, or collections with --url.")],
-    host: Annotated[str | None, typer.Option(help="Address to listen on. Default: 127.0.0.1.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None,
-    state: State = None,
+    options: dict[str, Any],
     create: Annotated[bool, typer.Option("--create", help="Create indexes that do not exist.")] = False,
-    hosts: Annotated[
-        list[str] | None, typer.Option(help="A name by which it is called, beside localhost. Repeatable.")
-    ] = None,
-    cors_origins: Annotated[
-        list[str] | None, typer.Option(help="An origin whose pages may call it. Repeatable.")
-    ] = None,
-    log_texts: Annotated[bool, typer.Option("--log-texts", help="Write queries to the log.")] = False,
-    timeout: Annotated[float | None, typer.Option(help="Seconds that a request may take.")] = None,
-    rate: Annotated[float | None, typer.Option(help="Requests per second that a key may make.")] = None,
     url: Url = None,
 ) -> None:
-    """Serve indexes over HTTP; every setting is also a variable SAEINDEX_SERVER_…."""
-    given = {
-        "host": host, "port": port, "state": state, "hosts": tuple(hosts) if hosts else None,
-        "cors_origins": tuple(cors_origins) if cors_origins else None, "log_texts": log_texts or None,
-        "timeout": timeout, "rate": rate,
-    }  # fmt: skip
-    settings = _server("settings").read_settings(given)
+    """Serve indexes over HTTP; every setting is also a variable: SAEINDEX_SERVER_PORT for --port."""
+    settings = _server("settings").read_settings(options)
     if create:
         _create_missing(indexes, url)
-    _server("serving").serve(settings, indexes, url)
+    _server("listener").serve(settings, indexes, url)
 
 
 @app.command("create")
@@ -98,10 +102,6 @@ def revoke_key(
     key = _keys(state).revoke(identity)
     _audit(state, "revoke key", key.id)
     answer(key.to_json(), f"Revoked {key.id} ({key.name}).", as_json)
-
-
-def _server(module: str) -> Any:
-    return installed(f"saeindex_server.{module}", "the server", "server")
 
 
 def _keys(state: Path | None) -> Any:

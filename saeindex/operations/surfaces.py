@@ -71,6 +71,19 @@ class Surface(IndexMethods, Performs):
 class AsyncConcepts(ConceptMethods, _AsyncPart):
     """The concepts of an index, awaited."""
 
+    async def export(self, path: str | Path) -> None:
+        """Write your own names and the hidden features to a JSON file, for :meth:`import_names`."""
+        (await self.names()).save(Path(path))
+
+    async def import_names(self, path: str | Path) -> int:
+        """Take over the names and hidden features in a file; return the number of features.
+
+        MismatchError if the file is of an index with another feature space.
+        """
+        from saeindex.indexing.names import names_in
+
+        return await self.take_names(names_in(Path(path)))
+
 
 class AsyncProfiles(ProfileMethods, _AsyncPart):
     """The steering profiles that are saved with an index, awaited."""

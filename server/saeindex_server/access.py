@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import anyio
 from fastapi import Depends, Request
 
-from saeindex.errors import MismatchError
-from saeindex_server.hosting import HostedIndex, no_such_index
+from saeindex.errors import InvalidInputError, MismatchError
+from saeindex.schema import unknown_option
+from saeindex_server.hosts import HostedIndex, no_such_index
 from saeindex_server.keys import LOCAL, Key, Scope
 from saeindex_server.problems import Refusal, request_id_of
 
@@ -135,6 +136,7 @@ async def caller(request: Request) -> Access:
     """Return what the caller of a request may do; 401 without a valid key, where keys are needed."""
     service: Service = request.app.state.service
     request_id = request_id_of(request)
+    _check_parameters(request)
     text = _presented(request)
     if not await service.needs_keys():  # a key is ignored: some clients always send one
         return Access(service, LOCAL, request_id)
@@ -148,6 +150,17 @@ async def caller(request: Request) -> Access:
     request.state.key = key.id
     service.count_request(key)
     return Access(service, key, request_id)
+
+
+def _check_parameters(request: Request) -> None:
+    """Refuse (422) a parameter of the URL that the route has not: it would be ignored."""
+    known = [one.alias for one in request.scope["route"].dependant.query_params]
+    for name in request.query_params:
+        if name not in known:
+            path = request.url.path[:200]
+            if known:
+                raise unknown_option(name[:80], known, path)
+            raise InvalidInputError(path, f"no parameter {name!r:.80}", "Options of a POST go into its body.")
 
 
 Caller = Annotated[Access, Depends(caller)]

@@ -10,7 +10,7 @@ from saeindex_server.analysis_process import OTHER, AnalysisProcess, AnalysisSto
 from saeindex_server.problems import failure_of
 
 if TYPE_CHECKING:
-    from saeindex_server.hosting import Hosts
+    from saeindex_server.hosts import Hosts
     from saeindex_server.jobs import Job, Jobs
 
 

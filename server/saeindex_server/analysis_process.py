@@ -32,12 +32,12 @@ from saeindex.stores.engine_process import RelayedEngine, limit_memory
 from saeindex.stores.isolated import IsolatedStore
 from saeindex.stores.messages import packed, receive, send
 from saeindex.stores.turns import reading_all
-from saeindex_server.hosting import filter_of
+from saeindex_server.hosts import filter_of
 from saeindex_server.replies import encoded
 
 if TYPE_CHECKING:
     from saeindex.types import FloatArray
-    from saeindex_server.hosting import HostedIndex
+    from saeindex_server.hosts import HostedIndex
 
 # The folders of the two packages come last, so that they hide nothing.
 _PROGRAM = "import sys; sys.path += sys.argv[1:3]; from saeindex_server.analysis_process import main; main()"

@@ -78,7 +78,8 @@ class Database:
                 if self._writer.in_transaction:  # a full disk has ended it already
                     self._writer.execute("ROLLBACK")
                 if isinstance(error, sqlite3.OperationalError):
-                    do = "Make room on the disk of the server's state folder."
+                    is_busy = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
+                    do = "Ask again." if is_busy else "Make room on the disk of the server's state folder."
                     raise StorageError("a write to the server's state", str(error), do) from error
                 raise
 

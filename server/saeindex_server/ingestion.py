@@ -20,14 +20,14 @@ from anyio import CancelScope, to_thread
 from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.files import sync
 from saeindex.indexing.pipeline import IndexingStopped
-from saeindex_server.encoding import for_records
 from saeindex_server.jobs import Job, Jobs
 from saeindex_server.logs import log
 from saeindex_server.problems import Refusal, failure_of, full_disk
+from saeindex_server.shared_encoder import for_records
 
 if TYPE_CHECKING:
     from saeindex.index import FeatureIndex
-    from saeindex_server.hosting import Hosts
+    from saeindex_server.hosts import Hosts
 
 BLOCK_BYTES = 2**20
 # The disk space that stays free, and that there has to be to index: a write of the engine needs a reserve.

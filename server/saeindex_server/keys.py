@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
+from saeindex.config import CONCEPTS
 from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.language.parser import parse_where
 from saeindex.language.to_filter import compile_where
@@ -29,6 +30,7 @@ _KEY = re.compile(r"sae_([0-9a-f]{12})_([\w-]{43})")
 _NAME = re.compile(r"[\w][\w .@-]{0,79}")
 MAX_KEYS, MAX_CHARS = 10_000, 200
 NO_SALT = bytes(16)
+CLAUSES = ("must", "should", "must_not", "min_should")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +185,21 @@ def mandatory_filter(where: str | None, query_filter: Mapping[str, Any] | None) 
     if not any(conditions.values()):
         found = "it has no condition, so the key would reach all records"
         raise InvalidInputError("the filter of a key", found, "Give a condition, or no filter.")
+    _check_fields(conditions)
     return json.dumps(conditions, sort_keys=True)
+
+
+def _check_fields(conditions: Any) -> None:
+    """Refuse, in the JSON of a filter, conditions on concepts, or on points by their ids or vectors."""
+    for one in conditions if isinstance(conditions, list) else [conditions]:
+        key = one.get("key") or one.get("nested", one.get("is_empty", one.get("is_null", {}))).get("key")
+        inner = [one[clause] for clause in CLAUSES if one.get(clause)]
+        if inner:
+            for clause in inner:
+                _check_fields(clause.get("conditions", clause) if isinstance(clause, dict) else clause)
+        elif key is None or re.match(rf"{CONCEPTS}(_|$)", key):
+            found = "it has a condition on " + ("concepts" if key else "points by their ids or vectors")
+            raise InvalidInputError("the filter of a key", found, "Use conditions on fields.")
 
 
 def _checked_scopes(scopes: Collection[str]) -> set[Scope]:

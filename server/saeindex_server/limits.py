@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from saeindex_server.settings import ServerSettings
 
 _ID = re.compile(r"[\w.-]{1,64}")
+# Bytes of a body that are logged, where texts are.
+LOGGED_BYTES = 4_096
 _PORT = re.compile(r":\d*$")
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -94,4 +96,6 @@ class Middleware:
         if self._settings.log_texts:
             fields["path"] = scope["path"]
             fields["query"] = scope["query_string"].decode("latin-1")
+            asked = scope.get("state", {}).get("body", b"")
+            fields["body"] = asked[:LOGGED_BYTES].decode("utf-8", "replace")
         log("request", **fields)

@@ -16,14 +16,14 @@ from saeindex.stores.directory import DirectoryLock
 from saeindex_server.analysis import AnalysisThread
 from saeindex_server.bodies import Bodies
 from saeindex_server.database import Database
-from saeindex_server.encoding import SharedEncoder
-from saeindex_server.hosting import Hosts
+from saeindex_server.hosts import Hosts
 from saeindex_server.ingestion import ROOM, Ingestion
 from saeindex_server.jobs import Jobs, now
 from saeindex_server.keys import Key, KeyStore
 from saeindex_server.logs import AuditLog, log
 from saeindex_server.metrics import Metrics
 from saeindex_server.problems import Refusal
+from saeindex_server.shared_encoder import SharedEncoder
 
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace

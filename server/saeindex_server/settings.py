@@ -18,12 +18,11 @@ LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 def _several(given: Any) -> Any:
-    """Return the values of a text: a JSON list, or separated by commas."""
-    if not isinstance(given, str):
-        return given
-    if given.lstrip().startswith("["):
+    """Return the values of a text, or of each of several: a JSON list, or separated by commas."""
+    if isinstance(given, str) and given.lstrip().startswith("["):
         return json.loads(given)
-    return [one.strip() for one in given.split(",") if one.strip()]
+    texts = [given] if isinstance(given, str) else given
+    return [one.strip() for text in texts for one in text.split(",") if one.strip()]
 
 
 Several = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_several)]
@@ -48,7 +47,9 @@ class ServerSettings(BaseSettings):
     cors_origins: Several = Field(
         default=(), description="origins, separated by commas, whose pages may call it; none by default"
     )
-    log_texts: bool = Field(default=False, description="write queries to the log")
+    log_texts: bool = Field(
+        default=False, description="write what is asked to the log: paths, queries and JSON bodies"
+    )
     max_body_bytes: int = Field(default=32 * 2**20, ge=1_000, description="bytes of a request's JSON")
     max_upload_bytes: int = Field(default=4 * 2**30, ge=1_000, description="bytes of one NDJSON upload")
     max_spool_bytes: int = Field(

@@ -42,6 +42,7 @@ def reject_of(fields: Any) -> Rejected:
         (b"{nonsense", "not valid JSON"),
         (b'{"text": "\xff"}', "not valid UTF-8"),
         (b"[1, 2]", "a list, not an object"),
+        (b'{"text": "a text", "metadata": [1, 2]}', "the metadata is a list, not an object"),
         (b'"text"', "a str, not an object"),
         (b'{"text": "t", "x": NaN}', "NaN is not a JSON value"),
         (b'{"text": "t", "x": -Infinity}', "-Infinity is not a JSON value"),

@@ -13,8 +13,8 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from saeindex_server.app import create_app
+from saeindex_server.listener import Connection
 from saeindex_server.service import Service
-from saeindex_server.serving import Connection
 from saeindex_server.settings import ServerSettings
 
 from saeindex import FeatureIndex, FeatureSpace, Record, open_encoder

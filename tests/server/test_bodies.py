@@ -114,7 +114,7 @@ def test_a_body_that_is_too_large_is_a_problem_before_it_is_read(client: TestCli
 
 
 def test_a_connection_without_a_request_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("saeindex_server.serving.HEAD_SECONDS", 0.3)
+    monkeypatch.setattr("saeindex_server.listener.HEAD_SECONDS", 0.3)
     with served(tmp_path) as client, on_a_port(client) as url:
         host, _, port = url.removeprefix("http://").rpartition(":")
         answered = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from saeindex_server.database import Database
@@ -76,6 +77,23 @@ def test_a_scope_that_there_is_not_is_refused(keys: KeyStore, scopes: list[str])
 def test_a_filter_names_fields_only(where: str) -> None:
     with pytest.raises(InvalidInputError):
         mandatory_filter(where, None)
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {"has_id": [1]},
+        {"has_vector": "sae"},
+        {"key": "concepts_prompt", "match": {"value": 4}},
+        {"should": [{"must_not": [{"is_empty": {"key": "concepts"}}]}]},
+        {"min_should": {"conditions": [{"key": "concepts", "match": {"value": 4}}], "min_count": 1}},
+    ],
+)
+def test_a_native_filter_names_fields_only(condition: dict[str, Any]) -> None:
+    own = {"key": "metadata.k", "match": {"value": 1}}
+    assert mandatory_filter(None, {"must": [own, {"must": [own]}]})
+    with pytest.raises(InvalidInputError, match="condition on"):
+        mandatory_filter(None, {"must": [own, condition]})
 
 
 def test_a_filter_is_kept_in_one_form() -> None:

@@ -61,6 +61,8 @@ def test_a_body_that_cannot_be_used_is_a_problem_that_says_what_to_do(
         ("POST", "/v1/indexes/papers/records/none", 404),
         ("POST", "/v1/indexes/papers/profiles/none", 404),
         ("GET", "/v1/indexes/papers/features", 422),
+        ("GET", "/v1/indexes/papers/features?q=rain&limt=3", 422),
+        ("POST", SEARCH + "?text=rain", 422),
         ("POST", "/v1/indexes/papers/records", 415),
     ],
 )
@@ -176,6 +178,13 @@ def test_the_log_has_no_texts_and_no_keys(client: TestClient, caplog: pytest.Log
     assert {"request_id", "method", "route", "status", "ms"} <= set(requests[0])
     for hidden in (secret, "patient", "sae_hidden"):
         assert not any(hidden in line for line in lines)
+
+
+def test_the_log_has_texts_where_it_was_told_to(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "saeindex.server")
+    with served(tmp_path, log_texts=True) as client:
+        client.post(SEARCH, json={"text": "asked in a body"})
+    assert any("asked in a body" in getattr(one, "fields", {}).get("body", "") for one in caplog.records)
 
 
 def test_writes_are_audited(client: TestClient) -> None:

@@ -20,7 +20,7 @@ from threading import Lock
 
 import httpx2
 import numpy as np
-from saeindex_server.encoding import SharedEncoder
+from saeindex_server.shared_encoder import SharedEncoder
 
 from benchmarks import data, mixture
 from benchmarks.corpora import CachedEncoder

@@ -175,8 +175,10 @@ class ColumnPicker:
         found = {name: inner.get(name, _ABSENT) if text is _ABSENT else text for name, text in found.items()}
         return {name: text for name, text in found.items() if text is not _ABSENT}
 
-    def _metadata(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+    def _metadata(self, fields: Mapping[str, Any]) -> Any:
         nested = _object_in(fields.get(METADATA_NAME))
+        if self.metadata is None and isinstance(nested, list):
+            return nested  # which a record refuses
         if self.metadata is None:
             read = {self.text, self.id, self.document, *self.further.values()}
             read |= _exported(fields, self.further)

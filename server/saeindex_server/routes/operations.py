@@ -39,6 +39,7 @@ async def asked_of(
 ) -> tuple[Operation[Any], bytes]:
     """Return the operation that a body asks for, and the body; an empty one asks with all defaults."""
     body = await access.service.bodies.json(request, access.key.id)
+    request.state.body = body
     try:
         given = json.loads(body) if body.strip() else {}
     except (ValueError, RecursionError) as error:

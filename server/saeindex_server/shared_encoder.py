@@ -9,6 +9,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -126,10 +127,18 @@ class SharedEncoder:
         """Return unit vectors (n, d) float32 for query texts."""
         known = self._remembered(texts)
         fresh = [text for text in dict.fromkeys(texts) if text not in known]
-        known |= {one.text: one.found.result() for one in self._asked(fresh)}
+        found = {one.text: one.found.result() for one in self._asked(fresh)}
+        self._remember(found)
+        known |= found
         if not texts:
             return np.empty((0, self.identity.dimension), np.float32)
         return np.stack([known[text] for text in texts])
+
+    def apart(self) -> SharedEncoder:
+        """Return this encoder with a memory of its own: its speed then tells nothing of other callers."""
+        own = copy(self)
+        own._kept = OrderedDict()
+        return own
 
     def close(self) -> None:
         """Encode what waits, and end."""
@@ -181,7 +190,6 @@ class SharedEncoder:
                 one.found.set_exception(error)
             return
         self._on_batch(len(batch), time.perf_counter() - started)
-        self._remember({one.text: vector for one, vector in zip(batch, found, strict=True)})
         for one, vector in zip(batch, found, strict=True):
             one.found.set_result(vector)
 
@@ -204,6 +212,11 @@ class SharedEncoder:
             self._kept.update(vectors)
             while len(self._kept) > self._size:
                 self._kept.popitem(last=False)
+
+
+def apart(encoder: TextEncoder) -> TextEncoder:
+    """Return an encoder whose memory no other caller shares; see :meth:`SharedEncoder.apart`."""
+    return encoder.apart() if isinstance(encoder, SharedEncoder) else encoder
 
 
 def for_records(encoder: TextEncoder, before_batch: Callable[[], None]) -> AbstractContextManager[None]:

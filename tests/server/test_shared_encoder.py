@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from saeindex_server.encoding import SharedEncoder
+from saeindex_server.shared_encoder import SharedEncoder
 
 from saeindex import open_encoder
 from saeindex.errors import EncoderError, StorageError
@@ -46,6 +46,11 @@ def test_a_remembered_query_is_not_encoded_again_and_the_oldest_is_forgotten(rea
     assert len(sizes) == 4
     assert shared.encode_query([]).shape == (0, 384)
     assert shared.encode_query(["x", "y", "x"]).shape == (3, 384)
+    sizes.clear()
+    apart = shared.apart()
+    for encoder in (apart, apart, shared):  # neither learns how soon the other would be answered
+        encoder.encode_query(["asked by one"])
+    assert len(sizes) == 2
     shared.close()
 
 

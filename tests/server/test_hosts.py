@@ -11,8 +11,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from saeindex_server import hosting
-from saeindex_server.hosting import HostedIndex
+from saeindex_server import hosts
+from saeindex_server.hosts import HostedIndex
 from saeindex_server.keys import mandatory_filter
 from saeindex_server.logs import LOGGER
 
@@ -144,7 +144,7 @@ def test_a_request_waits_for_a_part_that_is_too_old(
 ) -> None:
     old = hosted.index(OWN)
     add(hosted, "new")
-    monkeypatch.setattr(hosting, "LAG", 0.0)
+    monkeypatch.setattr(hosts, "LAG", 0.0)
     got: list[FeatureIndex] = []
     waiting = [started(lambda: got.append(hosted.index(OWN))) for _ in range(3)]
     assert building.has_begun.wait(SECONDS)
@@ -162,18 +162,18 @@ def test_the_age_of_a_part_begins_when_its_revision_was_last_seen(
     hosted: HostedIndex, building: Building, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1_000.0
-    monkeypatch.setattr(hosting, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(hosts, "time", SimpleNamespace(monotonic=lambda: now))
     building.may_go.set()
     old = hosted.index(OWN)
-    now += 10 * hosting.LAG
+    now += 10 * hosts.LAG
     assert hosted.index(OWN) is old  # without a write it is as good as new
     add(hosted, "new")
-    now += hosting.LAG
+    now += hosts.LAG
     assert hosted.index(OWN) is old
     hosted.settle()
     assert hosted.index(OWN) is not old
     add(hosted, "newer")
-    now += hosting.LAG + 1
+    now += hosts.LAG + 1
     hosted.index(OWN)
     assert [name.startswith("saeindex-parts") for name in building.threads] == [True, False]
 
@@ -192,7 +192,7 @@ def test_a_part_that_cannot_be_made_is_logged_and_made_by_a_request_when_it_is_t
     assert lines == ["failed"]
     assert len(building.threads) == 1
     building.error = None
-    monkeypatch.setattr(hosting, "LAG", 0.0)
+    monkeypatch.setattr(hosts, "LAG", 0.0)
     assert hosted.index(OWN) is not old
     assert building.threads[-1] == threading.current_thread().name
 
