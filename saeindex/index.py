@@ -337,7 +337,9 @@ class FeatureIndex(Surface):
         return self.count()
 
     def __contains__(self, record_id: object) -> bool:
-        return isinstance(record_id, str) and bool(existing_ids(self.state.store, [record_id]))
+        with suppress(UnicodeEncodeError):  # half a surrogate pair is in no id
+            return isinstance(record_id, str) and bool(existing_ids(self.state.store, [record_id]))
+        return False
 
     def info(self) -> dict[str, Any]:
         """Return a description of the index: counts, space, encoder, vectors and settings."""

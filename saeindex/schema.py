@@ -76,8 +76,11 @@ def request(kind: type[C]) -> type[C]:
             raise InvalidInputError(type(self).__name__.lower(), found, "Give the other options by name.")
         if twice := named.keys() & set(places[: len(given)]):
             raise InvalidInputError(type(self).__name__.lower(), f"{min(twice)} twice", "Give it once.")
+        options = {**dict(zip(places, given, strict=False)), **named}
+        for name, value in options.items():
+            check_unicode(name, value)
         try:
-            checked(self, **dict(zip(places, given, strict=False)), **named)
+            checked(self, **options)
         except ValidationError as error:
             raise invalid(error, type(self)) from None
 
@@ -258,8 +261,11 @@ def from_json(kind: type[C], given: Any) -> C:
     """Return the request that a JSON object is; InvalidInputError for one that is none."""
     declared: Any = kind.__pydantic_fields__  # type: ignore[attr-defined]
     known = [name for name, one in declared.items() if not one.exclude]
-    if isinstance(given, Mapping) and (unknown := given.keys() - set(known)):
-        raise unknown_option(min(unknown), known, kind.__name__.lower())
+    if isinstance(given, Mapping):
+        if unknown := given.keys() - set(known):
+            raise unknown_option(min(unknown), known, kind.__name__.lower())
+        for name, value in given.items():
+            check_unicode(name, value)
     try:
         found: C = adapter(kind).validate_python(given)
     except ValidationError as error:
@@ -274,6 +280,21 @@ def check_options(
     known = sorted(signature(target).parameters.keys() - set(own))
     if unknown := sorted(given.keys() - set(known)):
         raise unknown_option(unknown[0], known, asked)
+
+
+def check_unicode(asked: str, value: object) -> None:
+    """Raise InvalidInputError for a text, or one inside, with half a surrogate pair: JSON may have it."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            found = f"no valid Unicode at character {error.start + 1}"
+            raise InvalidInputError(asked, found, "Correct the text.") from None
+    elif isinstance(value, Mapping):
+        check_unicode(asked, [*value, *value.values()])
+    elif isinstance(value, list | tuple):
+        for one in value:
+            check_unicode(asked, one)
 
 
 def check_kind(asked: str, value: object, kinds: type | tuple[type, ...], do: str) -> None:

@@ -19,7 +19,8 @@ from saeindex.errors import (
     SaeIndexError,
     UnknownConceptError,
 )
-from saeindex.operations.search import searcher_of
+from saeindex.operations.search import Search, searcher_of
+from saeindex.schema import from_json
 from saeindex.types import Using
 from tests.samples import RecordingEncoder, all_points, code_of, dense, sample_records
 
@@ -127,6 +128,23 @@ def test_a_superscript_is_not_a_digit_of_an_id(papers: FeatureIndex) -> None:
     with pytest.raises(QuerySyntaxError):
         papers.count("#²")
     assert searcher_of(papers.state).planner.resolver.match("#²")  # a phrase like any other
+
+
+def test_half_a_surrogate_pair_is_refused_in_every_text(papers: FeatureIndex) -> None:
+    half = "half a pair \ud800"
+    native = {"must": [{"key": "metadata.topic", "match": {"value": half}}]}
+    for asked in (
+        lambda: papers.search("a", exclude=[half]),
+        lambda: papers.search("a", query_filter=native),
+        lambda: papers.search_many(["a", {"text": "b", "like": [half]}]),
+        lambda: papers.get([half]),
+        lambda: papers.compare("a", half, "b"),
+        lambda: papers.cluster(f"tone: {half}, calm"),
+        lambda: from_json(Search, {"text": "a", "exclude": [half]}),
+    ):
+        with pytest.raises(InvalidInputError, match="no valid Unicode"):
+            asked()
+    assert half not in papers
 
 
 @pytest.mark.parametrize("where", ['"half a pair \ud800"', '"' + "x" * 999 + '"'])

@@ -25,7 +25,7 @@ from saeindex.concepts.inference import Asked, Recipe, infer, pool_of
 from saeindex.concepts.scorer import Scorer
 from saeindex.errors import InvalidInputError, UnknownConceptError
 from saeindex.features.families import is_weak_family
-from saeindex.schema import Result, check_kind
+from saeindex.schema import Result, check_kind, check_unicode
 from saeindex.types import Resolve, shown_label
 
 if TYPE_CHECKING:
@@ -296,16 +296,6 @@ def reads(encoder: TextEncoder, phrase: str) -> bool:
 def is_id(target: str) -> bool:
     """Return whether a target is ``#id``."""
     return _ID.fullmatch(target) is not None
-
-
-def check_unicode(asked: str, text: str) -> None:
-    """Raise InvalidInputError for a lone surrogate, which is valid in JSON but not for tokenizers."""
-    check_kind(asked, text, str, "Give a text.")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        found = f"no valid Unicode at character {error.start + 1}"
-        raise InvalidInputError(asked, found, "Correct the text.") from None
 
 
 def _stems(text: str) -> set[str]:

@@ -85,6 +85,8 @@ class DiffGroups(DiffOptions, Analysis["Diff"], results="saeindex.analysis.diff.
         named = cast("tuple[NamedConcept, ...]", self.named)
         encoder = state.encoder if any(one.description for one in named) else None
         if records.other is not None:
+            if (self.a, self.b, self.groups, self.by) != (None,) * 4:
+                raise InvalidInputError("other", "groups beside it", "Leave out a, b, groups and by.")
             both, chosen = joined(records.snapshot(self.field), records.other.snapshot(self.field))
             records.end()
             return diff(both, chosen, options, named, encoder, self.writer)

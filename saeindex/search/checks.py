@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from saeindex.concepts.feedback import check_sides
-from saeindex.concepts.resolver import check_unicode
 from saeindex.config import MAX_QUERY_CHARS
 from saeindex.errors import InvalidInputError
 from saeindex.search.grouping import check_field
@@ -29,7 +28,6 @@ def _check_texts(query: Query) -> None:
             raise InvalidInputError(
                 f"a query of {len(text)} characters", f"the limit is {MAX_QUERY_CHARS}", "Shorten it."
             )
-        check_unicode("search", text)
     if query.described is not None and not query.described.strip():
         raise InvalidInputError("search by property", "an empty description", "Describe the property.")
 

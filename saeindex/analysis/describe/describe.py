@@ -63,7 +63,7 @@ def describe_set(
 ) -> SetDescription:
     """Return the profile of some records among all; see :class:`SetDescription`."""
     if not len(rows):
-        raise InvalidInputError("a profile", "no record is in the set", "Correct its condition.")
+        raise InvalidInputError("a description", "no record is in the set", "Correct its condition.")
     chosen_options = options or DiffOptions(families=("concepts", "words"))
     rest = np.setdiff1d(np.arange(len(snapshot)), rows)
     distinctive, tested, notes = _distinctive(snapshot, rows, rest, chosen_options)

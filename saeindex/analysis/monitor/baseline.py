@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import numpy as np
+from pydantic import ValidationError
 
 from saeindex.analysis.diff.findings import findings_of, headlines
 from saeindex.analysis.monitor.results import REFERENCE, WINDOW, Alert, is_real
@@ -19,8 +20,9 @@ from saeindex.analysis.stats.family_test import FamilyTest
 from saeindex.analysis.stats.groups import Groups
 from saeindex.analysis.stats.stratified import StratifiedCounts, compared, design_effects
 from saeindex.analysis.stats.two_by_two import adjusted
-from saeindex.errors import InvalidInputError
+from saeindex.errors import InvalidInputError, first_fault
 from saeindex.files import replacing
+from saeindex.schema import adapter
 from saeindex.types import LevelName
 
 if TYPE_CHECKING:
@@ -111,16 +113,20 @@ class Baseline:
         try:
             found = dict(given)
             is_ours = found.pop("format") == FORMAT
-            edges, sizes = tuple(found.pop("edges")), tuple(found.pop("sizes"))
-            baseline = cls(edges=edges, sizes=sizes, **found)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            baseline: Baseline = adapter(cls).validate_python(found)
+        except ValidationError as error:
+            raise _unreadable(name, first_fault(error)) from None
+        except (ValueError, KeyError, TypeError) as error:
             raise _unreadable(name, error) from error
+        counted = [one for family in KEPT for one in baseline.counts.get(family, {"": ()}).values()]
         if not is_ours:
             raise InvalidInputError(f"the baseline {name}", "another format", "Save it again.")
+        if {len(one) for one in (*counted, (*baseline.edges, 0))} != {len(baseline.sizes)}:
+            raise _unreadable(name, "its counts do not fit its sizes")
         return baseline
 
 
-def _unreadable(name: str, error: Exception) -> InvalidInputError:
+def _unreadable(name: str, error: object) -> InvalidInputError:
     found, do = f"it cannot be read ({error})", "Save one with --save-baseline."
     return InvalidInputError(f"the baseline {name}", found, do)
 
@@ -128,7 +134,9 @@ def _unreadable(name: str, error: Exception) -> InvalidInputError:
 def baseline_of(
     snapshot: Snapshot, rows: NDArray[np.int64], level: LevelName = "typical", unit: str | None = AUTO
 ) -> Baseline:
-    """Count the concepts and words of a reference."""
+    """Count the concepts and words of a reference; InvalidInputError if there is no record in it."""
+    if not len(rows):
+        raise InvalidInputError("the reference", "no record is in it", "Correct its condition.")
     groups = Groups(("reference",), (rows,))
     units = design_of(snapshot, groups, unit, (), 0, paired=False)
     lengths = np.asarray(snapshot.lengths)[rows]

@@ -255,6 +255,8 @@ def test_two_whole_indexes_are_compared(
     with FeatureIndex.create(tmp_path / "polite.idx", space, encoder=session_encoder) as other:
         other.upsert(thankful)
         found = papers.diff(other=other, families=("words",), length_bins=0)
+        with pytest.raises(InvalidInputError, match="beside it"):
+            papers.diff(MUSIC, other=other)
     assert found.groups == {"a": 240, "b": 100}
     thanks = next(one for one in found if one.key == "thank")
     assert thanks.group == "b" and thanks.effect == pytest.approx(-1.0)

@@ -99,12 +99,16 @@ def test_a_baseline_of_another_space_is_refused(
         "[]",
         json.dumps({"format": 9}),
         json.dumps({"format": 1, "edges": [], "sizes": []}),
+        json.dumps({**baseline_of(snapshot, BEFORE).to_json(), "sizes": [3]}),
+        json.dumps({**baseline_of(snapshot, BEFORE).to_json(), "counts": {"words": {"a": ["many"]}}}),
     ):
         (tmp_path / "no.json").write_text(content)
         with pytest.raises(InvalidInputError, match="baseline"):
             Baseline.load(tmp_path / "no.json")
     with pytest.raises(InvalidInputError, match="no record"):
         monitor(snapshot, baseline_of(snapshot, BEFORE), np.zeros(0, np.int64))
+    with pytest.raises(InvalidInputError, match="no record"):
+        baseline_of(snapshot, np.zeros(0, np.int64))
 
 
 def test_an_index_is_monitored(papers: FeatureIndex) -> None:
