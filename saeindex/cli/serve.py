@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 import typer
 
 from saeindex.cli.options import asks
-from saeindex.cli.output import Json, Url, answer, console, print_json, say
+from saeindex.cli.output import Json, Url, answer, console, print_json
 from saeindex.errors import InvalidInputError, MissingDependencyError, installed
 
 app = typer.Typer(help="Make, list and revoke the API keys of a server.", no_args_is_help=True)
@@ -45,6 +45,7 @@ def serve(
 ) -> None:
     """Serve indexes over HTTP; every setting is also a variable: SAEINDEX_SERVER_PORT for --port."""
     settings = _server("settings").read_settings(options)
+    _server("logs").start_logging()
     if create:
         _create_missing(indexes, url)
     _server("listener").serve(settings, indexes, url)
@@ -134,4 +135,4 @@ def _create_missing(indexes: list[str], url: str | None) -> None:
             FeatureIndex.open(place, url=url).close()
         except NotFoundError:
             FeatureIndex.create(place, url=url).close()
-            say(f"Created {place}.", is_error=True)
+            _server("logs").log(f"created {place}")

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from saeindex.collection.current import CurrentState
     from saeindex.collection.state import IndexState
 
+BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 P = ParamSpec("P")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -116,11 +117,22 @@ def json_schema(kind: Any, reference: str) -> dict[str, Any]:
     """Return the JSON schema of a request, or of a result."""
     is_request = hasattr(kind, "returns")
     mode: Literal["validation", "serialization"] = "validation" if is_request else "serialization"
-    found = adapter(_in_json(kind)).json_schema(by_alias=True, ref_template=reference, mode=mode)
+    found: dict[str, Any] = _bounded(
+        adapter(_in_json(kind)).json_schema(by_alias=True, ref_template=reference, mode=mode)
+    )
     if is_request or hasattr(kind, "from_json") or hasattr(kind, "model_validate"):
         return kind.of_schema(found) if hasattr(kind, "of_schema") else found
     return {"$defs": found.pop("$defs", {}), "type": "object", "properties": {"result": found},
             "required": ["result"]}  # fmt: skip
+
+
+def _bounded(schema: Any) -> Any:
+    """Return a schema with the bounds that pydantic leaves under its own names, where a value may be null."""
+    if isinstance(schema, list):
+        return [_bounded(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {BOUNDS.get(name, name): _bounded(one) for name, one in schema.items()}
 
 
 class Change(Operation[R_co]):

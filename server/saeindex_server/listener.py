@@ -10,7 +10,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from saeindex.errors import StorageError
-from saeindex_server.logs import log, start_logging
+from saeindex_server.logs import log
 
 if TYPE_CHECKING:
     from saeindex_server.service import Service
@@ -73,7 +73,6 @@ def serve(settings: ServerSettings, places: list[str], url: str | None = None) -
     """Serve indexes until the process is told to end (SIGINT or SIGTERM)."""
     from saeindex_server.app import create_app
 
-    start_logging()
     app = create_app(settings, places, url)
     listener = _bound(settings)
     config = uvicorn.Config(

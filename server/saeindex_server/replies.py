@@ -12,7 +12,7 @@ from saeindex.operations.operation import Operation
 from saeindex_server.problems import documented
 
 # The problems that every route of an index may answer with.
-PROBLEMS = (400, 401, 403, 404, 408, 413, 422, 429, 503, 504)
+PROBLEMS = (400, 401, 403, 404, 408, 413, 421, 422, 429, 503, 504)
 JSON = "application/json"
 JsonDict = dict[str, Any]
 

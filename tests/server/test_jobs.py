@@ -87,9 +87,10 @@ def test_a_repeated_request_adds_nothing_and_gets_the_same_job(client: TestClien
     again = client.post(RECORDS, content=lines_of(5, "idem"), headers=headers)
     assert first.json()["id"] == again.json()["id"]
     assert again.headers["idempotent-replayed"] == "true"
-    other = client.post(RECORDS, content=lines_of(6, "idem"), headers=headers)
-    assert other.status_code == 422
-    assert other.json()["asked"] == "Idempotency-Key"
+    for path, lines in ((RECORDS, 6), (f"{RECORDS}?split=100", 5)):
+        other = client.post(path, content=lines_of(lines, "idem"), headers=headers)
+        assert other.status_code == 422
+        assert other.json()["asked"] == "Idempotency-Key"
     finished(client, first.json()["id"])
 
 
@@ -149,6 +150,16 @@ def test_an_analysis_is_answered_at_once_or_as_a_job(client: TestClient) -> None
     job = finished(client, later.json()["id"])
     assert job["state"] == "done"
     assert client.get(job["links"]["result"]).json()["results"] == at_once.json()["results"]
+
+
+def test_who_waits_for_an_analysis_that_is_cancelled_is_told(client: TestClient) -> None:
+    path, headers = "/v1/indexes/papers/cluster?wait=0", {"Idempotency-Key": "cancelled-1"}
+    job = client.post(path, json={"axis": "tone: sad, happy"}, headers=headers).json()["id"]
+    assert client.delete(f"/v1/jobs/{job}").status_code == 200
+    assert finished(client, job)["state"] == "cancelled"
+    told = client.post(path, json={"axis": "tone: sad, happy"}, headers=headers)
+    assert told.status_code == client.get(f"/v1/jobs/{job}/result").status_code == 409
+    assert "cancelled" in told.json()["found"]
 
 
 @pytest.mark.parametrize(

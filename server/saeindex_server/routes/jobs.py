@@ -73,7 +73,7 @@ async def follow_job(
 async def show_result(identity: str, access: Caller) -> Response:
     """Return what an analysis found; 409 before it is done."""
     job = await access.job(identity)
-    if job.kind == "records" or job.state in ("queued", "running", "cancelled"):
+    if job.kind == "records" or not job.is_finished:
         what = "it adds records" if job.kind == "records" else f"it is {job.state}"
         raise MismatchError(f"the result of job {identity!r}", what, "Follow it: GET …/events.")
     return await result(access, job)

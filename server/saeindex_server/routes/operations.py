@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from anyio import to_thread
 from fastapi import APIRouter, Query, Request, Response
 
-from saeindex.errors import InvalidInputError, NotFoundError, UnknownConceptError
+from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, UnknownConceptError
 from saeindex.index import FeatureIndex
 from saeindex.operations.concepts import Card, Find
 from saeindex.operations.methods import OPERATIONS
@@ -126,6 +126,8 @@ async def result(access: Access, job: Job) -> Response:
     """Return what an analysis found, or the error that it ended with."""
     if job.error is not None:
         raise error_of(job.error)
+    if job.state == "cancelled":
+        raise MismatchError(f"the result of job {job.id!r}", "it is cancelled", "Ask for it again.")
     file = access.service.jobs.result_file(job.id)
     return Response(await to_thread.run_sync(file.read_bytes), headers=_at(job), media_type=replies.JSON)
 

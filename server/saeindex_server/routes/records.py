@@ -13,7 +13,7 @@ from saeindex.indexing.split import check_split
 from saeindex_server import replies
 from saeindex_server.access import AuthorisedIndex, Caller
 from saeindex_server.bodies import media_type
-from saeindex_server.idempotency import HEADER, REPLAYED
+from saeindex_server.idempotency import HEADER, REPLAYED, digest_of
 from saeindex_server.ingestion import Spooled, spool
 from saeindex_server.jobs import Job, new_id
 from saeindex_server.problems import Refusal, refused_body
@@ -73,7 +73,7 @@ async def add_records(
     try:
         token = request.headers.get(HEADER)
         found, is_replayed = await access.service.once(
-            access.key, token, taken.digest,
+            access.key, token, digest_of(request, taken.digest),
             lambda: access.service.write(lambda: _queued(index, identity, asked, taken)),
         )  # fmt: skip
     finally:
