@@ -37,6 +37,14 @@ def copy_command(index: object) -> str:
     return f"`saeindex copy {shlex.quote(str(index))} NEW`"
 
 
+_SHORT = {
+    "missing": "is missing",
+    "extra_forbidden": "is not known here",
+    "string_too_short": "is empty",
+    "string_pattern_mismatch": "is blank",
+}
+
+
 def first_fault(error: Exception) -> str:
     """Return the first fault that pydantic found, with its place: "limit should be a valid integer"."""
     if not hasattr(error, "errors"):
@@ -46,7 +54,7 @@ def first_fault(error: Exception) -> str:
     message = str(fault["msg"]).removeprefix("Value error, ")
     if message.startswith("Input should"):
         return f"{place or 'it'} {message.removeprefix('Input ')}"
-    known = {"missing": "is missing", "extra_forbidden": "is not known here"}.get(fault["type"])
+    known = _SHORT.get(fault["type"])
     return f"{place} {known}" if known else f"{message} (at {place})" if place else message
 
 

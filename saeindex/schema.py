@@ -139,7 +139,11 @@ def invalid(error: ValidationError, kind: type) -> SaeIndexError:
 
 def _is_name(part: str) -> bool:
     """Whether a part of a place is the name of an option, not the tag of a branch of a union."""
-    return part.isidentifier() and part not in ("str", "int", "float", "bool", "tuple", "list", "dict")
+    return (
+        part.isidentifier()
+        and not part[0].isupper()
+        and part not in ("str", "int", "float", "bool", "tuple", "list", "dict")
+    )
 
 
 def unknown_option(name: str, known: Sequence[str], asked: str) -> InvalidInputError:
@@ -188,7 +192,7 @@ _FAULTS: Mapping[str, Callable[[ErrorDetails], tuple[str, str]]] = {
     "bool_type": _kind("True or False"),
     "string_type": _kind("a text"),
     **dict.fromkeys(("tuple_type", "list_type", "is_instance_of", "sequence_str"), _kind("a list")),
-    **dict.fromkeys(("dict_type", "mapping_type"), _kind("an object with names")),
+    **dict.fromkeys(("dict_type", "mapping_type", "model_type"), _kind("an object with names")),
 }
 
 
@@ -283,7 +287,9 @@ def check_options(
 
 
 def check_unicode(asked: str, value: object) -> None:
-    """Raise InvalidInputError for a text, or one inside, with half a surrogate pair: JSON may have it."""
+    """Raise InvalidInputError for bytes, and for a text with half a surrogate pair, also inside a value."""
+    if isinstance(value, bytes):
+        raise InvalidInputError(asked, "bytes", "Give a text.")
     if isinstance(value, str):
         try:
             value.encode()

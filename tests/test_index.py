@@ -192,6 +192,23 @@ def test_records_are_deleted_by_concept_and_filter(growing_index: FeatureIndex) 
     assert growing_index.upsert(records).indexed == len(deleted)
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"where": 'metadata.topik != "music"'}, "Did you mean metadata.topic"),
+        ({"where": 'NOT (metadata.nothing = 1 AND "rain")'}, "no record has metadata.nothing"),
+        ({"query_filter": {}}, "without a condition"),
+        ({"query_filter": {"must": []}}, "without a condition"),
+    ],
+)
+def test_what_must_be_a_mistake_deletes_nothing(
+    papers: FeatureIndex, options: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=says):
+        papers.delete(**options)
+    assert papers.count() == 240
+
+
 def test_a_deletion_needs_exactly_one_selection(papers: FeatureIndex) -> None:
     with pytest.raises(InvalidInputError, match="nothing to select by"):
         papers.delete()

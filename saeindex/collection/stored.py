@@ -202,7 +202,7 @@ def _piece_order(record_id: str) -> tuple[int, str]:
 
 def checked_parts(parts: Collection[str]) -> tuple[RecordPart, ...]:
     """Return the parts of an export; InvalidInputError for a name that is none."""
-    if isinstance(parts, str) or not all(one in PARTS for one in parts):
+    if not isinstance(parts, Collection) or isinstance(parts, str) or not all(one in PARTS for one in parts):
         raise InvalidInputError(
             f"parts of records {parts!r:.80}",
             "no such parts",

@@ -38,6 +38,7 @@ MAX_TEXT_CHARS = 1_000
 MIN_INT, MAX_INT = -(2**63), 2**63 - 1
 Comparison: TypeAlias = Literal["=", "!=", "<", "<=", ">", ">="]
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT_CHARS)]
+Words = Annotated[Text, Field(pattern=r"\S")]
 _CONFIG = ConfigDict(extra="forbid", frozen=True)
 _DATE = re.compile(
     r"\d{4}-\d\d-\d\d(?:[Tt ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:[Zz]|[+-]\d\d:\d\d)?)?", re.ASCII
@@ -172,7 +173,7 @@ class Phrase(Node):
     """``"dark matter"``: one of the features that the phrase resolves to is active."""
 
     kind: Literal["phrase"] = "phrase"
-    text: Text
+    text: Words
     level: LevelName | None = None
 
 
@@ -180,7 +181,7 @@ class FamilyTerm(Node):
     """``family("galaxies")`` or ``family(#3)``: one of the family's features is active."""
 
     kind: Literal["family"] = "family"
-    name: Text
+    name: Words
     level: LevelName | None = None
 
 

@@ -61,11 +61,16 @@ class Operation(Generic[R_co]):
         raise NotImplementedError
 
     @classmethod
+    def result_kind(cls) -> Any:
+        """Return the type of the result as it is written: a name that is not read before it is needed."""
+        bases = vars(cls)["__orig_bases__"]
+        return next(get_args(base)[0] for base in bases if _is_operation(get_origin(base)))
+
+    @classmethod
     @cache
     def returns(cls) -> Any:
         """Return the type of the result."""
-        kinds = [get_args(base)[0] for base in vars(cls)["__orig_bases__"] if _is_operation(get_origin(base))]
-        named = SimpleNamespace(__annotations__={"return": kinds[0]})
+        named = SimpleNamespace(__annotations__={"return": cls.result_kind()})
         return get_type_hints(named, vars(import_module(cls._results or cls.__module__)))["return"]
 
     @classmethod
@@ -189,7 +194,9 @@ class Method(Generic[P, R]):
 
     @cached_property
     def _signature(self) -> Signature:
-        return signature(self.request)
+        kind = self.request.result_kind()  # type: ignore[attr-defined]
+        named = getattr(kind, "__forward_arg__", kind)
+        return signature(self.request).replace(return_annotation=named)
 
     @cached_property
     def _unbound(self) -> Signature:

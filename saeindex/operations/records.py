@@ -19,6 +19,7 @@ from saeindex.collection.records import (
     records_of,
 )
 from saeindex.config import MAX_LIMIT
+from saeindex.errors import InvalidInputError
 from saeindex.operations.operation import Change, Operation
 from saeindex.operations.search import searcher_of
 from saeindex.schema import Texts, Whole, request
@@ -151,8 +152,27 @@ class Delete(Change[int]):
             if not found:
                 check_not_records(store, self.documents)
         else:
-            found = record_ids(store, condition_of(state, self.where, self.query_filter))
+            found = record_ids(store, self._condition(state))
         return found
+
+    def _condition(self, state: IndexState) -> Filter:
+        """Return the condition of the records to delete; InvalidInputError where it must be a mistake.
+
+        ``metadata.yaer != 2015`` is true of every record, and a filter without conditions, too.
+        """
+        from saeindex.language.ast import Exists
+        from saeindex.search.cardinality import near_field
+
+        planner = searcher_of(state).planner
+        for field in () if self.where is None else planner.fields_of(self.where):
+            if not state.store.count(planner.compile(Exists(field=field), None, {})):
+                near = near_field(field, state.statistics())
+                do = f"Did you mean {near}? Correct the field." if near else "Correct the field."
+                raise InvalidInputError("delete", f"no record has {field}", do)
+        condition = planner.condition(self.where, self.query_filter)
+        if condition is None or not any(condition.model_dump().values()):
+            raise InvalidInputError("delete", "a filter without a condition", "Give ids or a condition.")
+        return condition
 
 
 @request

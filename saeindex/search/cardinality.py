@@ -249,7 +249,12 @@ def _is_unknown(field: str, statistics: Statistics) -> bool:
 
 
 def _unknown(field: str, statistics: Statistics) -> str:
+    near = near_field(field, statistics)
+    return f"no sampled record has {field}" + (f"; did you mean {near}?" if near else "")
+
+
+def near_field(field: str, statistics: Statistics) -> str | None:
+    """Return the field of the sampled records whose name is the nearest to ``field``, if one is near."""
     known = sorted(each.removeprefix(METADATA) for each in statistics.fields)
     near = get_close_matches(field.removeprefix(METADATA), known, n=1, cutoff=NEAR)
-    hint = f"; did you mean {METADATA}{near[0]}?" if near else ""
-    return f"no sampled record has {field}{hint}"
+    return f"{METADATA}{near[0]}" if near else None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, overload
 from typing_extensions import TypedDict
 
 from saeindex.concepts.feedback import Feedback
+from saeindex.errors import MismatchError
 from saeindex.report.html import Described
 from saeindex.report.model import Description, Section, describe, listing
 from saeindex.report.numbers import Number, counted, number
@@ -142,7 +143,9 @@ class Hits(Sequence[Hit], Described):
 
     @classmethod
     def from_json(cls, given: Mapping[str, Any]) -> Hits:
-        """Return the hits that :meth:`to_json` wrote."""
+        """Return the hits that :meth:`to_json` wrote; MismatchError for others."""
+        if not isinstance(given, Mapping) or not HitsJson.__required_keys__ <= given.keys():
+            raise MismatchError("hits", "no JSON of hits", "Give what Hits.to_json returned.")
         hits = tuple(Hit.from_json(one) for one in given["hits"])
         waiting, groups = iter(hits), []
         for one in given["groups"]:  # the hits are in the order of their groups

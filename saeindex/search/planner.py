@@ -170,7 +170,14 @@ class Planner:
         scanned = partial(_points_that, self.state.store)
         return compile_where(where, self.features_of(concepts, resolve), level, query_filter, scanned)
 
-    def condition(self, where: str | None, query_filter: Filter | JsonObject | None = None) -> Filter | None:
+    @staticmethod
+    def fields_of(where: str | Expression | JsonObject) -> tuple[str, ...]:
+        """Return the metadata fields that a condition names."""
+        return fields_of(_parsed(where))
+
+    def condition(
+        self, where: str | Expression | JsonObject | None, query_filter: Filter | JsonObject | None = None
+    ) -> Filter | None:
         """Return a where text AND query_filter as one native filter."""
         expression = None if where is None else _parsed(where)
         return self.compile(expression, as_filter(query_filter), {})

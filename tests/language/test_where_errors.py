@@ -122,7 +122,7 @@ def test_an_error_lists_only_the_expected_tokens(text: str, column: int, expecte
         ("record_id = 3", 1, "record_id is compared by"),
         ("record_id BETWEEN 1 AND 2", 1, "record_id has no order"),
         ("EXISTS(record_id)", 1, "every record has a record_id"),
-        ('""', 1, "at least 1 character"),
+        ('""', 1, "is empty"),
         ('metadata.x = "\ud800"', 1, "surrogates not allowed"),
         (f'metadata.x = "{"y" * 1_001}"', 1, "a text of 1001 characters"),
     ],
