@@ -60,7 +60,8 @@ class Search(Query, Operation["Hits"], results="saeindex.search.hits"):
 class SearchMany(QueryOptions, Operation["list[Hits]"], results="saeindex.search.hits"):
     """Return the hits of each query, the same as ``search`` returns; texts are encoded in batches.
 
-    Options apply to all queries. If one is wrong, none is run, and the error gives its number from 1.
+    Options apply to all queries, and ``timeout`` to all together. If one is wrong, none is run, and the error
+    gives its number from 1.
     """
 
     name = "search_many"
@@ -74,7 +75,7 @@ class SearchMany(QueryOptions, Operation["list[Hits]"], results="saeindex.search
         asked = [
             replace(one, **given) if isinstance(one, Query) else Query(one, **given) for one in self.queries
         ]
-        return searcher_of(state).search_many(asked)
+        return searcher_of(state).search_many(asked, self.timeout)
 
 
 @request

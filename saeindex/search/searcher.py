@@ -56,22 +56,29 @@ class Searcher:
         timings = {"plan": (planned - started) * 1e3, **hits.timings_ms, "total": (ended - started) * 1e3}
         return replace(hits, timings_ms=timings)
 
-    def search_many(self, queries: Sequence[Query]) -> list[Hits]:
-        """Return the hits of each query; none is run if one is wrong."""
-        for place, query in enumerate(queries, 1):
-            with _located(place, len(queries)):
-                check_query(query)
+    def search_many(self, queries: Sequence[Query], timeout: float | None = None) -> list[Hits]:
+        """Return the hits of each query; none is run if one is wrong. ``timeout`` is for all together."""
+        deadline = Deadline(timeout)
+
+        @contextmanager
+        def query(place: int) -> Iterator[None]:
+            with _located(place, len(queries)), deadline.stage(f"query {place}"):
+                yield
+
+        for place, one in enumerate(queries, 1):
+            with query(place):
+                check_query(one)
         prepared: list[Prepared] = []
         for start in range(0, len(queries), KEPT):
             chunk = queries[start : start + KEPT]
-            self._vectors.warm([query.text for query in chunk if query.text.strip()])
-            for place, query in enumerate(chunk, start + 1):
-                with _located(place, len(queries)):
-                    prepared.append(self.prepare(query))
+            self._vectors.warm([one.text for one in chunk if one.text.strip()])
+            for place, one in enumerate(chunk, start + 1):
+                with query(place):
+                    prepared.append(self.prepare(one))
         found: list[Hits] = []
-        for place, one in enumerate(prepared, 1):
-            with _located(place, len(queries)):
-                found.append(self.search(one.query, one))
+        for place, ready in enumerate(prepared, 1):
+            with query(place):
+                found.append(self.search(ready.query, ready))
         return found
 
     def analyzed(self, query: Query) -> Plan:

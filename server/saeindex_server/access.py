@@ -109,7 +109,7 @@ class AuthorisedIndex:
         return await self.access.service.run(lambda: self.hosted.call(self.condition, function), seconds)
 
     async def change(self, action: str, function: Callable[[FeatureIndex], R], **counts: Any) -> R:
-        """Run a function that writes, alone, and note it in the audit log.
+        """Run a function that writes, alone, after it was noted in the audit log: who writes leaves a trace.
 
         MismatchError while records are being added: what comes first would not be known after a crash.
         """
@@ -121,9 +121,8 @@ class AuthorisedIndex:
                 do = "Wait until it is done, or cancel it."
                 raise MismatchError(f"{action} in {self.name!r}", f"job {busy.id} adds records", do)
             with self.hosted.writing:
-                found = self.hosted.call(None, function)
-            self.note(action, **counts)
-            return found
+                self.note(action, **counts)
+                return self.hosted.call(None, function)
 
         return await self.access.service.run(alone)
 

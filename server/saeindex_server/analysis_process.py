@@ -33,6 +33,8 @@ from saeindex.stores.isolated import IsolatedStore
 from saeindex.stores.messages import packed, receive, send
 from saeindex.stores.turns import reading_all
 from saeindex_server.hosts import filter_of
+from saeindex_server.logs import start_logging
+from saeindex_server.problems import failure_of
 from saeindex_server.replies import encoded
 
 if TYPE_CHECKING:
@@ -88,6 +90,8 @@ class AnalysisProcess:
                     raise AnalysisStopped(f"the analysis {method!r}", watch.reason, "Ask for less.") from None
                 ended = f"its process ended with code {code}; its memory may be used up"
                 do = "Ask for less: fewer records, or fewer pairs."
+                if code == -signal.SIGBUS:  # a file that is mapped had no room to grow
+                    ended, do = "the disk of the index is full", "Ask again when there is room."
                 raise StorageError(f"the analysis {method!r}", ended, do) from error
             finally:
                 watch.end()
@@ -204,6 +208,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not get between the messages
+    start_logging()
     limit_memory(int(sys.argv[3]))
     with suppress(EOFError, BrokenPipeError):
         _Analyst(sys.stdin.buffer, answers).serve()
@@ -229,6 +234,9 @@ class _Analyst:
             except MemoryError:
                 do = "Ask for less: fewer records, or fewer pairs."
                 answer = ["failed", 0, "StorageError", f"the analysis {method!r}", "no memory is left", do]
+            except Exception as error:
+                ours = failure_of("an analysis", f"the analysis {method!r}", error)
+                answer = ["failed", 0, type(ours).__name__, ours.asked, ours.found, ours.do]
             send(self._answers, packed(answer))
 
     def _found(

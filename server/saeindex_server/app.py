@@ -52,7 +52,7 @@ class Application(FastAPI):
         """Return the application as the server calls it."""
         service: Service = self.state.service
         inner = super().build_middleware_stack()
-        return Middleware(inner, service.settings, service.metrics, service.needs_keys)
+        return Middleware(inner, service.settings, service.metrics, service.bodies, service.needs_keys)
 
 
 def create_app(settings: ServerSettings, places: list[str], url: str | None = None) -> FastAPI:

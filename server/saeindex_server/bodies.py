@@ -1,10 +1,10 @@
-"""Bodies of requests: read when the key is known, within a time, and no more at once than memory has room."""
+"""Bodies: read when the key is known, sent as they are taken; each within a time, all within the memory."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -23,18 +23,21 @@ if TYPE_CHECKING:
 MAX_DEPTH = 64
 # Bytes of a stream that must come in the time that a whole JSON body has.
 PACE_BYTES = 4 * 2**10
-# The largest bodies that may arrive at a time; those of one key take half of their bytes.
+# Bytes of a response that are handed over at a time.
+PIECE_BYTES = 64 * 2**10
+# The largest bodies that may arrive and be sent at a time; those of one key take half of their bytes.
 LARGEST_AT_ONCE = 32
 CLOSE = {"Connection": "close"}
 
 
 class Bodies:
-    """Reads the bodies of a server's requests, on its event loop."""
+    """Reads the bodies of requests, and sends those of responses, on the event loop."""
 
     def __init__(self, settings: ServerSettings) -> None:
         """The settings have their size and their time."""
         self._seconds, self._largest = settings.body_timeout, settings.max_body_bytes
-        self._arriving: Counter[str] = Counter()
+        # Bytes of bodies that arrive or are sent, by key.
+        self._held: Counter[str] = Counter()
 
     async def json(self, request: Request, key: str) -> bytes:
         """Return the JSON of a request of a key, unread.
@@ -46,6 +49,7 @@ class Bodies:
         if kind != JSON:  # else a page of another site could ask, without a preflight
             do = f"Send it with `Content-Type: {JSON}`; `curl --json` does."
             raise Refusal(415, "the body", f"its type is {kind!r:.80}", do)
+        _check_encoding(request)
         if request.headers.get("content-length", "").isdecimal():
             self._check_size(int(request.headers["content-length"]))
         chunks: list[bytes] = []
@@ -56,16 +60,17 @@ class Bodies:
                     self._check_size(size + len(chunk))
                     self._check_memory(key, len(chunk))
                     size += len(chunk)
-                    self._arriving[key] += len(chunk)
+                    self._held[key] += len(chunk)
                     chunks.append(chunk)
         finally:
-            self._arriving[key] -= size
+            self._held[key] -= size
         body = b"".join(chunks)
         check_depth(body)
         return body
 
     async def stream(self, request: Request) -> AsyncIterator[bytes]:
         """Yield a body of any length; 408 when 4 KiB of it take longer than a JSON body may."""
+        _check_encoding(request)
         chunks = aiter(request.stream())
         while True:
             block: list[bytes] = []
@@ -79,6 +84,19 @@ class Bodies:
                 return
             yield b"".join(block)
 
+    async def send(self, body: bytes, key: str, send: Callable[[bytes, bool], Awaitable[None]]) -> None:
+        """Send a response's body in pieces, as it is taken; TimeoutError for a piece that is not.
+
+        ``send`` takes a piece, and whether there are more.
+        """
+        self._held[key] += len(body)
+        try:
+            for at in range(0, len(body), PIECE_BYTES):
+                with anyio.fail_after(self._seconds):
+                    await send(body[at : at + PIECE_BYTES], at + PIECE_BYTES < len(body))
+        finally:
+            self._held[key] -= len(body)
+
     def _check_size(self, size: int) -> None:
         if size > self._largest:
             found, do = f"more than {self._largest:,} bytes of JSON", "Send less, or records as NDJSON."
@@ -86,14 +104,20 @@ class Bodies:
 
     def _check_memory(self, key: str, size: int) -> None:
         most = LARGEST_AT_ONCE * self._largest
-        if self._arriving.total() + size > most or self._arriving[key] + size > most // 2:
-            found, do = "too many bytes arrive at once", "Ask again after Retry-After seconds."
+        if self._held.total() + size > most or self._held[key] + size > most // 2:
+            found, do = "too many bytes arrive or are sent at once", "Ask again after Retry-After seconds."
             raise Refusal(503, "the body", found, do, CLOSE)
 
 
 def media_type(request: Request) -> str:
     """Return the type of a request's body, without its parameters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _check_encoding(request: Request) -> None:
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding.lower() != "identity":
+        raise Refusal(415, "the body", f"its encoding is {encoding!r:.40}", "Send it uncompressed.")
 
 
 @contextmanager

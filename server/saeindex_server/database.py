@@ -51,17 +51,18 @@ class Database:
             self._writer.execute("PRAGMA journal_mode = WAL")
             self._writer.execute("PRAGMA synchronous = FULL")
             self._writer.executescript(SCHEMA)
+            found = self._writer.execute("PRAGMA user_version").fetchone()[0]
+            if found == 0:
+                self._writer.execute(f"PRAGMA user_version = {FORMAT}")
         except (OSError, sqlite3.Error) as error:
             do = "Check the path, its permissions and the disk; or name another folder with --state."
             raise StorageError(f"the server's state in {str(folder)!r}", str(error), do) from error
-        found = self._writer.execute("PRAGMA user_version").fetchone()[0]
         if found not in (0, FORMAT):
             raise MismatchError(
                 f"the server's state in {str(folder)!r}",
                 f"it has format {found}, and this version writes {FORMAT}",
                 "Use the version that wrote it, or another folder.",
             )
-        self._writer.execute(f"PRAGMA user_version = {FORMAT}")
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -78,15 +79,16 @@ class Database:
                 if self._writer.in_transaction:  # a full disk has ended it already
                     self._writer.execute("ROLLBACK")
                 if isinstance(error, sqlite3.OperationalError):
-                    is_busy = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
-                    do = "Ask again." if is_busy else "Make room on the disk of the server's state folder."
-                    raise StorageError("a write to the server's state", str(error), do) from error
+                    raise _failed("a write to the server's state", error) from error
                 raise
 
     def rows(self, statement: str, *values: Any) -> list[sqlite3.Row]:
         """Return what a question finds."""
         with self._reader() as connection:
-            return connection.execute(statement, values).fetchall()
+            try:
+                return connection.execute(statement, values).fetchall()
+            except sqlite3.OperationalError as error:
+                raise _failed("a read of the server's state", error) from error
 
     def row(self, statement: str, *values: Any) -> sqlite3.Row | None:
         """Return the first row of what a question finds."""
@@ -125,3 +127,9 @@ class Database:
         connection = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None, timeout=10)
         connection.row_factory = sqlite3.Row
         return connection
+
+
+def _failed(asked: str, error: sqlite3.OperationalError) -> StorageError:
+    is_busy = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
+    do = "Ask again." if is_busy else "Make room on the disk of the server's state folder."
+    return StorageError(asked, str(error), do)

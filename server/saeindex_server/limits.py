@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from saeindex_server.bodies import PIECE_BYTES
 from saeindex_server.logs import log
 from saeindex_server.problems import Refusal, problem_response
 from saeindex_server.settings import LOOPBACK
@@ -15,6 +16,7 @@ from saeindex_server.settings import LOOPBACK
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from saeindex_server.bodies import Bodies
     from saeindex_server.metrics import Metrics
     from saeindex_server.settings import ServerSettings
 
@@ -39,11 +41,12 @@ class Middleware:
         app: ASGIApp,
         settings: ServerSettings,
         metrics: Metrics,
+        bodies: Bodies,
         needs_keys: Callable[[], Awaitable[bool]],
     ) -> None:
         """``needs_keys`` is asked whether keys are on; without, only names of this machine are taken."""
         self._app, self._settings, self._metrics = app, settings, metrics
-        self._needs_keys = needs_keys
+        self._bodies, self._needs_keys = bodies, needs_keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -66,7 +69,19 @@ class Middleware:
                     *message["headers"],
                     *((n.encode(), v.encode()) for n, v in more if n.lower().encode() not in known),
                 ]
-            await send(message)
+            body, has_more = message.get("body", b""), message.get("more_body", False)
+            if len(body) <= PIECE_BYTES:
+                await send(message)
+                return
+            key = scope.get("state", {}).get("key", "")
+            try:
+                await self._bodies.send(
+                    body,
+                    key,
+                    lambda part, more: send({**message, "body": part, "more_body": more or has_more}),
+                )
+            except TimeoutError:  # what is left of it is not sent, and the connection is closed
+                log("an answer was not taken", request_id=request_id, bytes=len(body))
 
         refusal = await self._refusal(scope, headers)
         try:
@@ -77,8 +92,8 @@ class Middleware:
 
     async def _refusal(self, scope: Scope, headers: dict[bytes, bytes]) -> Refusal | None:
         asked = f"{scope['method']} {scope['path'][:200]}"
-        name = _PORT.sub("", headers.get(b"host", b"").decode("latin-1")).strip("[]")
-        hosts = self._settings.hosts
+        name = _PORT.sub("", headers.get(b"host", b"").decode("latin-1")).strip("[]").lower()
+        hosts = [host.lower() for host in self._settings.hosts]
         is_named = name in LOOPBACK or name in hosts  # the keys are asked about last: that may take a thread
         if not is_named and (hosts or not await self._needs_keys()):
             do = "Call it by its own name, or start it with --hosts."

@@ -38,6 +38,7 @@ def start_logging() -> None:
     LOGGER.handlers[:] = [handler]
     LOGGER.setLevel(logging.INFO)
     LOGGER.propagate = False
+    logging.getLogger("uvicorn.error").handlers[:] = [handler]
 
 
 def log(message: str, **fields: Any) -> None:

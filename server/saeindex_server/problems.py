@@ -121,7 +121,7 @@ def add_handlers(app: FastAPI) -> None:
 
     async def of_ours(request: Request, error: Exception) -> Response:
         assert isinstance(error, SaeIndexError)  # noqa: S101
-        if status_of(error) >= 500:
+        if status_of(error) >= 500 and not isinstance(error, Refusal):
             log_failure(request_id_of(request), error)
         return problem_response(error, request_id_of(request))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 from anyio import CapacityLimiter, to_thread
 
-from saeindex.errors import IndexLockedError, InvalidInputError
+from saeindex.errors import IndexLockedError, InvalidInputError, StorageError
 from saeindex.stores.directory import DirectoryLock
 from saeindex_server.analysis import AnalysisThread
 from saeindex_server.bodies import Bodies
@@ -20,10 +22,10 @@ from saeindex_server.hosts import Hosts
 from saeindex_server.ingestion import ROOM, Ingestion
 from saeindex_server.jobs import Jobs, now
 from saeindex_server.keys import Key, KeyStore
-from saeindex_server.logs import AuditLog, log
+from saeindex_server.logs import AuditLog, log, log_failure
 from saeindex_server.metrics import Metrics
 from saeindex_server.problems import Refusal
-from saeindex_server.shared_encoder import SharedEncoder
+from saeindex_server.shared_encoder import ABANDONED, SharedEncoder
 
 if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
@@ -57,7 +59,7 @@ class Service:
             self.jobs, self.hosts, settings.analysis_memory, settings.analysis_timeout
         )
         self._buckets: dict[str, tuple[float, float]] = {}
-        self._running = CapacityLimiter(settings.max_running)
+        self._running, self._threads = CapacityLimiter(settings.max_running), CapacityLimiter(math.inf)
         # Requests that are computed, or wait for a thread. Others take none: their bodies arrive, they
         # follow a job, or they read or write a row of the database.
         self.running = 0
@@ -116,21 +118,45 @@ class Service:
     async def run(self, function: Callable[[], R], seconds: float | None = None) -> R:
         """Run a function on one of the threads; 504 when it takes longer than a request may.
 
-        A function that took too long runs to its end, but nobody waits for it. 503 while too many wait.
+        Nobody waits then for a function that took too long: it ends before it encodes further texts, and
+        keeps its place among those that run until it has ended. 503 while too many wait.
         """
         limit = self.settings.timeout if seconds is None else seconds
         if self.running >= self.settings.max_running + self.settings.max_waiting:
             self.metrics.shed()
             raise Refusal(503, "a request", "too many wait", "Ask again after Retry-After seconds.")
         self.running += 1
+        ABANDONED.set(abandoned := threading.Event())
         try:
             with anyio.fail_after(limit):
-                return await to_thread.run_sync(function, abandon_on_cancel=True, limiter=self._running)
+                return await self._on_thread(function)
         except TimeoutError:
             do = "Ask for less, or raise the server's --timeout."
             raise Refusal(504, "a request", f"it took longer than {limit:g} s", do) from None
         finally:
+            abandoned.set()
             self.running -= 1
+
+    async def _on_thread(self, function: Callable[[], R]) -> R:
+        """Run a function on a thread when one of the places of those that run is free, until it has ended."""
+        place, running = object(), self._running
+        await running.acquire_on_behalf_of(place)
+        loop, has_begun = asyncio.get_running_loop(), False
+
+        def placed() -> R:
+            nonlocal has_begun
+            has_begun = True
+            try:
+                return function()
+            finally:
+                loop.call_soon_threadsafe(running.release_on_behalf_of, place)
+
+        try:
+            return await to_thread.run_sync(placed, abandon_on_cancel=True, limiter=self._threads)
+        except BaseException:
+            if not has_begun:
+                running.release_on_behalf_of(place)
+            raise
 
     async def read(self, function: Callable[[], R]) -> R:
         """Return what a function reads from the database; searches and writes take other threads."""
@@ -184,7 +210,10 @@ class Service:
             if not is_first:
                 raise Refusal(409, "Idempotency-Key", "the first request with it still runs", "Wait.")
             found = await call()
-            await self.write(lambda: self._keep_answer(place, digest, found))
+            try:
+                await self.write(lambda: self._keep_answer(place, digest, found))
+            except StorageError as error:  # it is done: the answer says so, and is not asked for again
+                log_failure("an answer that is not kept", error)
         finally:
             if is_first:
                 self._changing.discard(place)

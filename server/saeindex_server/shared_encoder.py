@@ -9,6 +9,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from copy import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
 SECONDS_TO_END = 30
 # Threads of torch for small batches: as many as there are cores take 25 times as long beside other work.
 ROW_THREADS = max(1, (os.cpu_count() or 1) // 4)
-# The most texts of a batch where the encoder has no rows.
-MAX_BATCH = 64
+# The most texts of a batch where the encoder has no rows, and those of one caller that wait at a time.
+MAX_BATCH, MAX_ASKED = 64, 32
+# Is set when nobody waits any more for what a thread computes.
+ABANDONED: ContextVar[threading.Event | None] = ContextVar("saeindex_abandoned", default=None)
 
 
 @dataclass(slots=True, eq=False)
@@ -111,7 +114,10 @@ class SharedEncoder:
 
     def _in_parts(self, encode: Callable[[Sequence[str]], FloatArray], texts: Sequence[str]) -> FloatArray:
         self._use_threads(ROW_THREADS)
-        parts = [encode(texts[at : at + MAX_BATCH]) for at in range(0, len(texts), MAX_BATCH)]
+        parts = []
+        for at in range(0, len(texts), MAX_BATCH):
+            _check_wanted()
+            parts.append(encode(texts[at : at + MAX_BATCH]))
         return np.concatenate(parts) if parts else np.empty((0, self.identity.dimension), np.float32)
 
     @property
@@ -127,9 +133,11 @@ class SharedEncoder:
         """Return unit vectors (n, d) float32 for query texts."""
         known = self._remembered(texts)
         fresh = [text for text in dict.fromkeys(texts) if text not in known]
-        found = {one.text: one.found.result() for one in self._asked(fresh)}
-        self._remember(found)
-        known |= found
+        for at in range(0, len(fresh), MAX_ASKED):  # others have their turn between
+            _check_wanted()
+            found = {one.text: one.found.result() for one in self._asked(fresh[at : at + MAX_ASKED])}
+            self._remember(found)
+            known |= found
         if not texts:
             return np.empty((0, self.identity.dimension), np.float32)
         return np.stack([known[text] for text in texts])
@@ -148,8 +156,6 @@ class SharedEncoder:
         self._thread.join(SECONDS_TO_END)
 
     def _asked(self, texts: list[str]) -> list[_Waiting]:
-        if not texts:
-            return []
         if self._by_row is not None and self._at_once:
             rows = self._by_row.query_rows(texts)
             asked = [(_Waiting(text, row), row.length) for text, row in zip(texts, rows, strict=True)]
@@ -212,6 +218,12 @@ class SharedEncoder:
             self._kept.update(vectors)
             while len(self._kept) > self._size:
                 self._kept.popitem(last=False)
+
+
+def _check_wanted() -> None:
+    abandoned = ABANDONED.get()
+    if abandoned is not None and abandoned.is_set():
+        raise StorageError("texts to encode", "nobody waits for them any more", "Ask for fewer.")
 
 
 def apart(encoder: TextEncoder) -> TextEncoder:

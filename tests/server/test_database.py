@@ -181,12 +181,12 @@ def test_records_are_indexed_although_their_answer_could_not_be_kept(
     FeatureIndex.create(tmp_path / "papers.idx").close()
 
     def full(*_: object) -> None:
-        raise sqlite3.OperationalError("database or disk is full")
+        raise StorageError("a write", "database or disk is full", "Make room.")
 
     with opened(tmp_path) as client:
         monkeypatch.setattr(Service, "_keep_answer", full)
-        with pytest.raises(sqlite3.OperationalError):
-            client.post(RECORDS, content=lines_of(3, "kept"), headers={**NDJSON, "Idempotency-Key": "once"})
+        headers = {**NDJSON, "Idempotency-Key": "once"}
+        assert client.post(RECORDS, content=lines_of(3, "kept"), headers=headers).status_code == 202
         (job,) = client.get("/v1/jobs").json()["jobs"]
         assert finished(client, job["id"])["report"]["indexed"] == 3
         assert not list((tmp_path / "state" / "spool").iterdir())
@@ -209,7 +209,7 @@ def test_what_is_committed_is_read_and_what_is_not_is_not(tmp_path: Path) -> Non
         statements.execute("DELETE FROM answers")
         raise ZeroDivisionError
     assert count() == 1
-    with pytest.raises(sqlite3.OperationalError):
+    with pytest.raises(StorageError, match="readonly"):
         database.rows("DELETE FROM answers")
     database.close()
     with pytest.raises(sqlite3.ProgrammingError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 import time
 from collections.abc import Callable
@@ -11,9 +12,10 @@ from typing import Any
 
 import httpx2
 import pytest
-from saeindex_server.analysis_process import AnalysisProcess
+from saeindex_server.analysis_process import AnalysisProcess, _Analyst
 from saeindex_server.service import Service
 
+from saeindex.stores.messages import packed, receive, send
 from tests.server.conftest import key_of, on_a_port, served, service_of
 
 SEARCH, DIFF = "/v1/indexes/papers/search", "/v1/indexes/papers/diff"
@@ -91,3 +93,22 @@ def test_an_analysis_that_takes_longer_than_the_wait_is_a_job(
         found = client.post(f"{DIFF}?wait=0.2", json={"a": "metadata.a = 1"})
         assert (found.status_code, found.json()["state"]) == (202, "running")
         release.set()
+
+
+def test_an_analysis_that_fails_in_an_unknown_way_is_an_error_and_the_process_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*given: object) -> bytes:
+        raise IndexError
+
+    monkeypatch.setattr(_Analyst, "_found", broken)
+    asked, answers = io.BytesIO(), io.BytesIO()
+    for _ in range(2):
+        send(asked, packed(["baseline", "{}", [], None]))
+    asked.seek(0)
+    with pytest.raises(EOFError):
+        _Analyst(asked, answers).serve()
+    answers.seek(0)
+    for _ in range(2):
+        kind, _, name, found, *_ = receive(answers)
+        assert (kind, name) == ("failed", "SaeIndexError") and "baseline" in found
