@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from saeindex.errors import InvalidInputError
+from saeindex.errors import InvalidInputError, kind_of
 
 DRAFT = ".draft"
 # Key of a JSON object's own checksum.
@@ -91,8 +91,11 @@ def _placing(target: Path) -> Iterator[None]:
         raise InvalidInputError(asked, error.strerror or type(error).__name__, do) from error
 
 
-def check_can_write(target: Path) -> None:
-    """Raise InvalidInputError unless a file can be made or replaced at ``target``, before work is done."""
+def writable(given: object) -> Path:
+    """Return a path; InvalidInputError unless a file can be made or replaced there, before work is done."""
+    if not isinstance(given, str | os.PathLike):
+        raise InvalidInputError("a file to write", kind_of(given), "Give its path.")
+    target = Path(given)
     folder = target.absolute().parent
     found = "it is a folder" if target.is_dir() else ""
     if not folder.exists():
@@ -104,6 +107,7 @@ def check_can_write(target: Path) -> None:
         found = f"you cannot write in {str(folder)!r}"
     if found:
         raise InvalidInputError(f"writing {str(target)!r}", found, "Choose a place where you can write.")
+    return target
 
 
 def size_on_disk(folder: Path) -> int:

@@ -16,6 +16,7 @@ from saeindex.collection.records import existing_ids
 from saeindex.config import DEFAULT_SPACE
 from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, kind_of
 from saeindex.features import FeatureSpace
+from saeindex.files import writable
 from saeindex.indexing.create_open import IndexParts, create_index, is_there, open_index
 from saeindex.indexing.manifest import Manifest, index_description, index_info
 from saeindex.indexing.names import is_to_learn
@@ -306,10 +307,11 @@ class FeatureIndex(Surface):
         ``"vectors"``. The file appears when it is complete; of no records none is written, and one of that
         name stays. Indexed again, it changes nothing.
         """
+        target = writable(path)
         with self._current.reading() as state:
-            check_outside(state.folder, Path(path), "an export")
+            check_outside(state.folder, target, "an export")
             condition = condition_of(state, where, query_filter)
-            return stored_of(state).export(condition, Path(path), include)
+            return stored_of(state).export(condition, target, include)
 
     def perform(self, operation: Operation[R]) -> R:
         """Return the result of an operation: what all methods are made of."""

@@ -73,9 +73,9 @@ def request(kind: type[C]) -> type[C]:
     def init(self: Any, *given: Any, **named: Any) -> None:
         if len(given) > len(places):
             found = f"{len(given)} values without a name, the last is {given[-1]!r:.80}"
-            raise InvalidInputError(type(self).__name__.lower(), found, "Give the other options by name.")
+            raise InvalidInputError(_called(type(self)), found, "Give the other options by name.")
         if twice := named.keys() & set(places[: len(given)]):
-            raise InvalidInputError(type(self).__name__.lower(), f"{min(twice)} twice", "Give it once.")
+            raise InvalidInputError(_called(type(self)), f"{min(twice)} twice", "Give it once.")
         options = {**dict(zip(places, given, strict=False)), **named}
         for name, value in options.items():
             check_unicode(name, value)
@@ -105,7 +105,7 @@ class OrFirst:
         def read(given: Any) -> Any:
             is_whole = isinstance(given, Mapping) and (first in given or given.keys() <= {*others})
             if is_whole:
-                check_options(kind, given, kind.__name__.lower())
+                check_options(kind, given, _called(kind))
             return given if isinstance(given, kind) or is_whole else kind(given)
 
         def written(value: Any, write: Callable[[Any], Any]) -> Any:
@@ -121,6 +121,11 @@ class OrFirst:
         return {"anyOf": [*map(dict, self._plain), handler(schema["schema"])]}
 
 
+def _called(kind: type) -> str:
+    """Return what a person calls a request: an operation by its name on all surfaces."""
+    return str(getattr(kind, "name", kind.__name__.lower()))
+
+
 def invalid(error: ValidationError, kind: type) -> SaeIndexError:
     """Return the first fault of a value as an error that says what was asked, what was found, what to do."""
     fault = error.errors(include_url=False)[0]
@@ -130,8 +135,8 @@ def invalid(error: ValidationError, kind: type) -> SaeIndexError:
         return ours
     names = [str(one) for one in fault["loc"] if isinstance(one, int) or _is_name(one)]
     if fault["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
-        return unknown_option(names[-1] if names else "", option_names(kind), str(names[0]))
-    name, value = ".".join(names) or kind.__name__.lower(), fault["input"]
+        return unknown_option(names[-1], option_names(kind), ".".join(names[:-1]) or _called(kind))
+    name, value = ".".join(names) or _called(kind), fault["input"]
     found, do = _FAULTS.get(fault["type"], _other)(fault)
     asked = name if fault["type"].startswith("missing") else f"{name}={value!r:.80}"
     return InvalidInputError(asked, found, do)
@@ -177,6 +182,13 @@ def _choice(fault: ErrorDetails) -> tuple[str, str]:
     return "no such choice", f"Use {fault['ctx']['expected']}."
 
 
+def _length(fault: ErrorDetails) -> tuple[str, str]:
+    what = "characters" if isinstance(fault["input"], str) else "values"
+    (_, limit), *_ = ((name, size) for name, size in fault["ctx"].items() if name.endswith("_length"))
+    least = "short" in fault["type"]
+    return f"{len(fault['input']):,} {what}", f"Give {'at least' if least else 'up to'} {limit:,}."
+
+
 def _other(fault: ErrorDetails) -> tuple[str, str]:
     return fault["msg"].removeprefix("Value error, "), "Correct it."
 
@@ -189,6 +201,7 @@ _FAULTS: Mapping[str, Callable[[ErrorDetails], tuple[str, str]]] = {
     **dict.fromkeys(("greater_than", "greater_than_equal", "less_than", "less_than_equal"), _range),
     **dict.fromkeys(("int_type", "int_from_float", "int_parsing"), _kind("a whole number")),
     **dict.fromkeys(("float_type", "float_parsing"), _kind("a number")),
+    **dict.fromkeys(("too_short", "too_long", "string_too_short", "string_too_long"), _length),
     "bool_type": _kind("True or False"),
     "string_type": _kind("a text"),
     **dict.fromkeys(("tuple_type", "list_type", "is_instance_of", "sequence_str"), _kind("a list")),
@@ -267,7 +280,7 @@ def from_json(kind: type[C], given: Any) -> C:
     known = [name for name, one in declared.items() if not one.exclude]
     if isinstance(given, Mapping):
         if unknown := given.keys() - set(known):
-            raise unknown_option(min(unknown), known, kind.__name__.lower())
+            raise unknown_option(min(unknown), known, _called(kind))
         for name, value in given.items():
             check_unicode(name, value)
     try:

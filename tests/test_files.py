@@ -10,11 +10,11 @@ import pytest
 from saeindex import files
 from saeindex.errors import InvalidInputError
 from saeindex.files import (
-    check_can_write,
     former,
     is_draft,
     replacing,
     replacing_folder,
+    writable,
 )
 
 
@@ -119,12 +119,12 @@ def test_a_place_where_nothing_can_be_written_is_an_error_of_ours(tmp_path: Path
     (tmp_path / "file").write_text("kept")
     for target in (tmp_path / "file" / "below.csv", tmp_path):
         with pytest.raises(InvalidInputError, match="Choose a place where you can write"):
-            check_can_write(target)
+            writable(target)
         with pytest.raises(InvalidInputError, match="Choose a place"), replacing(target) as draft:
             draft.write_text("x")
     with pytest.raises(InvalidInputError, match="does not exist"):
-        check_can_write(tmp_path / "new" / "table.csv")
-    check_can_write(tmp_path / "file")
+        writable(tmp_path / "new" / "table.csv")
+    writable(tmp_path / "file")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "kept"
 
@@ -134,4 +134,4 @@ def test_a_folder_without_permission_is_refused_before_the_work(
 ) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)  # tests may run as root, who may write everywhere
     with pytest.raises(InvalidInputError, match="you cannot write in"):
-        check_can_write(tmp_path / "table.csv")
+        writable(tmp_path / "table.csv")

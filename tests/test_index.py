@@ -136,7 +136,7 @@ def test_half_a_surrogate_pair_is_refused_in_every_text(papers: FeatureIndex) ->
     for asked in (
         lambda: papers.search("a", exclude=[half]),
         lambda: papers.search("a", query_filter=native),
-        lambda: papers.search_many(["a", {"text": "b", "like": [half]}]),
+        lambda: papers.search_many(["a", {"text": "b", "like": [half]}]),  # type: ignore[list-item]
         lambda: papers.get([half]),
         lambda: papers.compare("a", half, "b"),
         lambda: papers.cluster(f"tone: {half}, calm"),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from qdrant_client.models import FieldCondition, Filter, Range
 
-from saeindex import FeatureIndex, Query
+from saeindex import AsyncFeatureIndex, FeatureIndex, Query, copy_index
 from saeindex.analysis.cluster.axis import Axis, AxisValue
 from saeindex.errors import InvalidInputError
 from saeindex.types import Steer
@@ -65,6 +65,19 @@ CALLS: dict[str, Callable[[FeatureIndex], object]] = {
     "a payload index": lambda _: FeatureIndex.create("never.idx", payload_indexes={"metadata.x": "year"}),  # type: ignore[dict-item]
     "payload indexes": lambda _: FeatureIndex.create("never.idx", payload_indexes=["metadata.x"]),  # type: ignore[arg-type]
     "creating nothing": lambda _: FeatureIndex.create(None),  # type: ignore[arg-type]
+    "an encoder": lambda _: FeatureIndex.create("never.idx", encoder=5),  # type: ignore[arg-type]
+    "an encoder of a new index": lambda _: FeatureIndex("never.idx", encoder=5),  # type: ignore[arg-type]
+    "an async index of a path": lambda _: AsyncFeatureIndex("never.idx"),  # type: ignore[arg-type]
+    "a writer": lambda index: index.diff(where(True), writer=5),
+    "a column": lambda index: index.upsert([{"text": "a"}], columns={"text": 5}),
+    "an export to nothing": lambda index: index.export(None),  # type: ignore[arg-type]
+    "names to nothing": lambda index: index.concepts.export(None),  # type: ignore[arg-type]
+    "names of a number": lambda index: index.concepts.import_names(5),  # type: ignore[arg-type]
+    "a copy of a number": lambda _: copy_index(5, "never.idx"),  # type: ignore[arg-type]
+    "parts that are a number": lambda index: index.get(["a"], include=5),  # type: ignore[arg-type]
+    "no families": lambda index: index.diff(where(True), families=[]),
+    "a text in bytes": lambda index: index.search(b"galaxies"),  # type: ignore[call-overload]
+    "a report in no folder": lambda index: index.diff(where(True)).write_report("no/folder.html"),
     "a space that is a number": lambda _: FeatureIndex.create("never.idx", space=5),  # type: ignore[arg-type]
 }
 

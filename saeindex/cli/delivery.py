@@ -23,11 +23,11 @@ def ending(what: str, *known: str) -> Callable[[Path | None], Path | None]:
 
     def checked(path: Path | None) -> Path | None:
         if path is not None:
-            from saeindex.files import check_can_write, checked_suffix
+            from saeindex.files import checked_suffix, writable
 
             if known:
                 checked_suffix(path, known, what)
-            check_can_write(path)
+            writable(path)
         return path
 
     return checked

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -80,7 +79,7 @@ def index(
         counts = asdict(report) | {"replaced": replaced}
         print_json({"index": into, **counts, "columns": taken, "rejects": rejects})
     else:
-        _print_report(into, report, replaced, rejects, source.name)
+        _print_report(into, report, replaced, rejects)
         if report.truncated:
             texts = f"{report.truncated:,} texts are longer than the {most} tokens that the encoder reads"
             say(f"Warning: {texts}. Use --split {most}, or the rest of them is not found.", is_error=True)
@@ -88,9 +87,7 @@ def index(
         raise typer.Exit(1)
 
 
-def _print_report(into: str, report: IndexingReport, replaced: int, rejects: str | None, source: str) -> None:
-    from saeindex.indexing.rejects import reasons
-
+def _print_report(into: str, report: IndexingReport, replaced: int, rejects: str | None) -> None:
     rate = f", {report.records / report.seconds:,.0f} records a second" if report.records else ""
     parts = [f"in {counted(report.records, 'record')}"] if report.records > report.indexed else []
     parts += [f"in place of {counted(replaced, 'record')}"] if replaced else []
@@ -100,6 +97,6 @@ def _print_report(into: str, report: IndexingReport, replaced: int, rejects: str
         f"{report.rejected:,} rejected in {report.seconds:.1f} s{rate}"
     )
     if rejects:
-        for reason in reasons(Path(rejects), source):
+        for reason in report.reasons:
             say(f"  rejected {reason}")
         say(f"All rejected records, with position and reason: {rejects}")

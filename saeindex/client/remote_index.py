@@ -83,9 +83,12 @@ class RemoteIndex(Surface):
 
         They are streamed as they are read here. A record that cannot be read here counts as rejected.
         """
+        from saeindex.indexing.rejects import reasons
+
         job = self.submit_upsert(records, split=split, columns=columns).wait(progress)
         report, unread = job.report, len(job.unread)
-        return replace(report, read=report.read + unread, rejected=report.rejected + unread)
+        report = replace(report, read=report.read + unread, rejected=report.rejected + unread)
+        return replace(report, reasons=reasons(job.rejects)) if report.rejected else report
 
     def submit_upsert(
         self,
@@ -138,7 +141,7 @@ class RemoteIndex(Surface):
                 if offset is None:
                     return
 
-        return export_records(matching(), Path(path), include)
+        return export_records(matching(), path, include)
 
     def info(self) -> dict[str, Any]:
         """Return a description of the index: counts, space, encoder, vectors and settings."""

@@ -19,7 +19,7 @@ from saeindex.collection.records import records_of
 from saeindex.config import DENSE, DOCUMENT, SAE, TEXT, suffixed
 from saeindex.errors import InvalidInputError, installed
 from saeindex.features.labels import telling_order
-from saeindex.files import checked_suffix, replacing
+from saeindex.files import checked_suffix, replacing, writable
 from saeindex.indexing.points import NO_CODE, code_of, point_id, stored_record
 from saeindex.indexing.sources.tables import json_cell
 from saeindex.indexing.split import document_in
@@ -211,19 +211,17 @@ def checked_parts(parts: Collection[str]) -> tuple[RecordPart, ...]:
     return tuple(one for one in PARTS if one in parts)
 
 
-def export_records(records: Iterable[StoredRecord], path: Path, parts: Collection[RecordPart]) -> int:
+def export_records(records: Iterable[StoredRecord], given: str | Path, parts: Collection[RecordPart]) -> int:
     """Write records to a ``.jsonl``, ``.parquet`` or ``.csv`` file, which appears when it is complete.
 
     Return their number. A ``.csv`` has texts and metadata only. Of no records nothing is written, and a file
     of that name stays.
     """
+    path = writable(given)
     write = _WRITERS[checked_suffix(path, FORMATS, "an export")]
     if parts and write is _write_csv:
         found, do = "a CSV file has texts and metadata only", "Use .jsonl or .parquet, or leave them out."
         raise InvalidInputError(f"an export of {' and '.join(parts)} to {str(path)!r}", found, do)
-    if not path.parent.is_dir():
-        found = "its folder does not exist"
-        raise InvalidInputError(f"an export to {str(path)!r}", found, "Create the folder.")
     waiting = iter(records)
     if (first := next(waiting, None)) is None:
         return 0

@@ -25,6 +25,7 @@ from saeindex.concepts.inference import Asked, Recipe, infer, pool_of
 from saeindex.concepts.scorer import Scorer
 from saeindex.errors import InvalidInputError, UnknownConceptError
 from saeindex.features.families import is_weak_family
+from saeindex.features.labels import HIDDEN, MANUAL
 from saeindex.schema import Result, check_kind, check_unicode
 from saeindex.types import Resolve, shown_label
 
@@ -162,8 +163,11 @@ class ConceptResolver:
         if not phrase.strip():
             return ()
         candidates = self.match(phrase, 4 * MAX_MATCHED)
-        exact = [c for c in candidates if self._space.labels[c.id].said.casefold() == phrase.casefold()]
-        trusted = exact or [c for c in candidates if not c.is_weak]
+        labels = self._space.labels
+        exact = [c for c in candidates if labels[c.id].said.casefold() == phrase.casefold()]
+        exact = [c for c in exact if labels[c.id].kind != HIDDEN]
+        own = [c for c in exact if labels[c.id].method == MANUAL]  # what a person calls so is meant first
+        trusted = own or exact or [c for c in candidates if not c.is_weak]
         evidence = self._label_evidence(phrase)[trusted[0].id] if trusted else 0.0
         if evidence < FLOOR or (evidence < SPELLED_FLOOR and not self._reads(phrase)):
             return ()

@@ -13,7 +13,7 @@ import numpy as np
 
 from saeindex.config import SPACE_FORMAT
 from saeindex.encoders import EncoderKeywords, open_encoder
-from saeindex.errors import InvalidInputError, MismatchError, UnknownConceptError
+from saeindex.errors import InvalidInputError, MismatchError, UnknownConceptError, kind_of
 from saeindex.features.calibration import Calibration
 from saeindex.features.families import Family
 from saeindex.features.labels import FeatureLabel
@@ -103,6 +103,8 @@ class Space:
 
     def check_encoder(self, encoder: TextEncoder) -> None:
         """Raise MismatchError unless ``encoder`` makes the vectors that this space was fitted on."""
+        if not hasattr(encoder, "identity"):
+            raise InvalidInputError("encoder", kind_of(encoder), "Give a TextEncoder, as open_encoder makes.")
         differing = self.encoder.differences(encoder.identity)
         if differing:
             raise MismatchError(

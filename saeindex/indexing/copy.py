@@ -206,6 +206,7 @@ def copy_index(
         MismatchError: there is another index at ``target``.
         StorageError: the copy is not what was read.
     """
+    check_kind(f"index {source!r:.80}", source, (str, Path), "Give its path, or its name on a server.")
     store = open_store(source, client=source_client, url=source_url)
     try:
         is_directory = source_client is None and source_url is None

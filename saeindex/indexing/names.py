@@ -20,9 +20,10 @@ from saeindex.config import DENSE, SAE
 from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, first_fault
 from saeindex.features.labels import HIDDEN, MANUAL
 from saeindex.features.names_here import CodedSample, NameHere, names_here
-from saeindex.files import replacing
+from saeindex.files import replacing, writable
 from saeindex.indexing.points import codes_of
 from saeindex.protocols import PhraseEncoder
+from saeindex.schema import check_kind
 from saeindex.stores.base import PAGE, first_points
 
 if TYPE_CHECKING:
@@ -199,9 +200,9 @@ class OwnNamesFile(Strict):
         names = {feature: kept.name for feature, kept in edits.given.items()}
         return cls(features_of=space.sae.digest(), names=names, hidden=edits.hidden)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write the file, whole or not at all."""
-        with replacing(path) as draft:
+        with replacing(writable(path)) as draft:
             draft.write_text(json.dumps(self.model_dump(mode="json"), ensure_ascii=False, indent=1), "utf-8")
 
     @classmethod
@@ -219,8 +220,10 @@ class OwnNamesFile(Strict):
         return kept
 
 
-def names_in(path: Path) -> dict[str, Any]:
+def names_in(given: str | Path) -> dict[str, Any]:
     """Return what a file of own names has."""
+    check_kind("a file of own names", given, (str, Path), "Give its path.")
+    path = Path(given)
     asked = f"own names in {path.name}"
     if not path.is_file():
         raise NotFoundError(asked, "no such file", "Check the path.")

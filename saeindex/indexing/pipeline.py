@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -35,7 +35,7 @@ from saeindex.indexing.points import (
     of_documents,
     point_id,
 )
-from saeindex.indexing.rejects import RejectsFile
+from saeindex.indexing.rejects import RejectsFile, reasons, rejects_in
 from saeindex.indexing.sources.values import MAX_ID_CHARACTERS, id_of_text
 from saeindex.indexing.split import document_in, is_cut, piece_id, split_record
 from saeindex.protocols import Rejected
@@ -64,7 +64,8 @@ class IndexingReport:
     """The counts of a run, in texts of the source: ``read`` = ``indexed`` + ``unchanged`` + ``rejected``.
 
     ``records`` were written: more than ``indexed`` if texts were split. Of these, ``truncated`` are longer
-    than the encoder reads, which ignores the rest of their texts.
+    than the encoder reads, which ignores the rest of their texts. ``reasons`` are the most common ones of
+    rejects, each with its number and first position.
     """
 
     read: int = 0
@@ -74,6 +75,7 @@ class IndexingReport:
     records: int = 0
     truncated: int = 0
     seconds: float = 0.0
+    reasons: Sequence[str] = ()
 
 
 class IndexingStopped(Exception):
@@ -96,7 +98,10 @@ def index_source(
     bar = progress_bar(source.name, "docs", source.total if is_shown else None, is_shown)
     with bar, RejectsFile(rejects_path, source.name) as rejects:
         on_progress = progress if callable(progress) else bar.update
-        return pipeline(on_reject=rejects.add, on_progress=on_progress).run(source)
+        report = pipeline(on_reject=rejects.add, on_progress=on_progress).run(source)
+    if not report.rejected:
+        return report
+    return replace(report, reasons=reasons(rejects_in(rejects_path, source.name)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from saeindex.files import replacing
 
@@ -56,22 +57,30 @@ class RejectsFile:
             self.path.unlink()
 
 
-def reasons(path: Path, source: str, shown: int = 3) -> list[str]:
-    """Return the reasons of a source's rejects, each with its number and first position, most common first.
+def rejects_in(path: Path, source: str) -> Iterator[dict[str, Any]]:
+    """Yield the rejects of a source in a file, which may be absent: the position, reason and id of each."""
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            if _source_of(line) == source:
+                found: dict[str, Any] = json.loads(line)
+                del found["source"]
+                yield found
+
+
+def reasons(rejects: Iterable[Mapping[str, Any]], shown: int = 3) -> tuple[str, ...]:
+    """Return the reasons of rejects, each with its number and first position, most common first.
 
     A file of which the rest is lost comes before all.
     """
     found: dict[str, list[str]] = {}
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            if _source_of(line) == source:
-                reject = json.loads(line)
-                found.setdefault(reject["reason"], []).append(reject["position"])
+    for reject in rejects:
+        found.setdefault(reject["reason"], []).append(reject["position"])
     order = sorted(found, key=lambda reason: ("the rest is lost" not in reason, -len(found[reason])))
     more = [f"and {len(order) - shown} other reasons"] if len(order) > shown else []
-    return [
-        f"{len(found[reason]):,} × {reason} (first: {found[reason][0]})" for reason in order[:shown]
-    ] + more
+    first = [f"{len(found[reason]):,} × {reason} (first: {found[reason][0]})" for reason in order[:shown]]
+    return (*first, *more)
 
 
 def _source_of(line: str) -> str | None:

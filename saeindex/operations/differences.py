@@ -13,7 +13,7 @@ from saeindex.analysis.diff.options import DiffOptions
 from saeindex.analysis.drift.options import DriftOptions
 from saeindex.analysis.monitor.options import MonitorOptions
 from saeindex.analysis.stats.choices import AUTO, Families, Unit
-from saeindex.errors import InvalidInputError
+from saeindex.errors import InvalidInputError, kind_of
 from saeindex.operations.analysis import FIELD, RECORDS, Analysis, Reading, Selection
 from saeindex.operations.associations import NAMED, NamedConcepts
 from saeindex.operations.search import searcher_of
@@ -82,6 +82,8 @@ class DiffGroups(DiffOptions, Analysis["Diff"], results="saeindex.analysis.diff.
         from saeindex.analysis.diff.diff import counted_diff, diff, is_countable, joined
 
         state, options = records.state, narrowed(DiffOptions, self)
+        if self.writer is not None and not hasattr(self.writer, "explain"):
+            raise InvalidInputError("writer", kind_of(self.writer), "Give a HypothesisWriter.")
         named = cast("tuple[NamedConcept, ...]", self.named)
         encoder = state.encoder if any(one.description for one in named) else None
         if records.other is not None:

@@ -60,8 +60,8 @@ class Search(Query, Operation["Hits"], results="saeindex.search.hits"):
 class SearchMany(QueryOptions, Operation["list[Hits]"], results="saeindex.search.hits"):
     """Return the hits of each query, the same as ``search`` returns; texts are encoded in batches.
 
-    Options apply to all queries, and ``timeout`` to all together. If one is wrong, none is run, and the error
-    gives its number from 1.
+    Options that are not the default apply to all queries, and ``timeout`` to all together. If one query is
+    wrong, none is run, and the error gives its number from 1.
     """
 
     name = "search_many"

@@ -38,7 +38,7 @@ class Concepts(ConceptMethods, _Part):
 
     def export(self, path: str | Path) -> None:
         """Write your own names and the hidden features to a JSON file, for :meth:`import_names`."""
-        self.names().save(Path(path))
+        self.names().save(path)
 
     def import_names(self, path: str | Path) -> int:
         """Take over the names and hidden features in a file; return the number of features.
@@ -47,7 +47,7 @@ class Concepts(ConceptMethods, _Part):
         """
         from saeindex.indexing.names import names_in
 
-        return self.take_names(names_in(Path(path)))
+        return self.take_names(names_in(path))
 
 
 class Profiles(ProfileMethods, _Part):
@@ -73,7 +73,7 @@ class AsyncConcepts(ConceptMethods, _AsyncPart):
 
     async def export(self, path: str | Path) -> None:
         """Write your own names and the hidden features to a JSON file, for :meth:`import_names`."""
-        (await self.names()).save(Path(path))
+        (await self.names()).save(path)
 
     async def import_names(self, path: str | Path) -> int:
         """Take over the names and hidden features in a file; return the number of features.
@@ -82,7 +82,7 @@ class AsyncConcepts(ConceptMethods, _AsyncPart):
         """
         from saeindex.indexing.names import names_in
 
-        return await self.take_names(names_in(Path(path)))
+        return await self.take_names(names_in(path))
 
 
 class AsyncProfiles(ProfileMethods, _AsyncPart):

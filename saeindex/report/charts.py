@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saeindex.errors import installed
-from saeindex.files import checked_suffix, replacing
+from saeindex.files import checked_suffix, replacing, writable
 from saeindex.report.html import data_uri, page_html
 from saeindex.report.model import Block, Figure, Section, describe
 from saeindex.types import visible
@@ -120,7 +120,7 @@ def save_charts(result: object, path: str | Path) -> Path:
 
     InvalidInputError where the name ends in anything else.
     """
-    target = Path(path)
+    target = writable(path)
     suffix = checked_suffix(target, FORMATS, "chart")
     charts = charts_of(result)
     with replacing(target) as draft:

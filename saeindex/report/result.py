@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saeindex.errors import InvalidInputError, installed
-from saeindex.files import checked_suffix, replacing
+from saeindex.files import checked_suffix, replacing, writable
 from saeindex.report.html import Described, report_html
 from saeindex.report.model import describe
 from saeindex.report.text import text_of
@@ -58,7 +58,7 @@ class AnalysisResult(Result, Described, ABC):
 
         InvalidInputError for a name with another ending.
         """
-        target = Path(path)
+        target = writable(path)
         checked_suffix(target, (".html",), "report")
         page = report_html(describe(self), question.strip())
         with replacing(target) as draft:
@@ -71,7 +71,7 @@ class AnalysisResult(Result, Described, ABC):
         Return the files. InvalidInputError if the name does not end in .csv or .parquet,
         MissingDependencyError for .parquet if pyarrow is not installed.
         """
-        target = Path(path)
+        target = writable(path)
         write = write_csv if checked_suffix(target, TABLE_FORMATS, "table") == ".csv" else _write_parquet
         written = []
         for name, rows in self.tables().items():

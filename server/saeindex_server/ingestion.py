@@ -13,13 +13,14 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from anyio import CancelScope, to_thread
 
 from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.files import sync
 from saeindex.indexing.pipeline import IndexingStopped
+from saeindex.indexing.rejects import rejects_in
 from saeindex_server.jobs import Job, Jobs
 from saeindex_server.logs import log
 from saeindex_server.problems import Refusal, failure_of, full_disk
@@ -39,6 +40,8 @@ ATTEMPTS, REST = 3, (1.0, 5.0)
 FULL_REST = 10.0
 # Records that are encoded and written together: a job is stopped between them.
 BATCH = 128
+# What stands before a record's number in what is said of it, in place of the file that it was spooled to.
+LINE = "line "
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +198,7 @@ class Ingestion:
         self._look()
         self._jobs.stopped(job.id)
 
-    def _add(self, job: Job, index: FeatureIndex) -> dict[str, float]:
+    def _add(self, job: Job, index: FeatureIndex) -> dict[str, Any]:
         """Index the records of a job; what is indexed already is skipped."""
 
         def check() -> None:
@@ -211,9 +214,9 @@ class Ingestion:
         path, columns = self._jobs.spooled_file(job.id), job.asked.get("columns")
         with for_records(index.encoder, check):
             split = job.asked.get("split")
-            return asdict(
-                index.upsert(path, split=split, columns=columns, progress=progress, batch_size=BATCH)
-            )
+            report = index.upsert(path, split=split, columns=columns, progress=progress, batch_size=BATCH)
+        named = [one.replace(f"{_spooled(job)}:", LINE) for one in report.reasons]
+        return asdict(report) | {"reasons": named}
 
 
 def _has_room(place: Path) -> bool:
@@ -225,11 +228,10 @@ def _has_room(place: Path) -> bool:
 
 def rejects_of(index: FeatureIndex, job: Job) -> Iterator[bytes]:
     """Yield the lines of the records that a job could not index, as NDJSON."""
-    source = f"{job.id}.jsonl"
-    if not index.state.rejects_path.exists():
-        return
-    with index.state.rejects_path.open(encoding="utf-8") as lines:
-        for line in lines:
-            found = json.loads(line)
-            if found.pop("source", None) == source:
-                yield (json.dumps(found) + "\n").encode()
+    for found in rejects_in(index.state.rejects_path, _spooled(job)):
+        found["position"] = found["position"].replace(f"{_spooled(job)}:", LINE)
+        yield (json.dumps(found) + "\n").encode()
+
+
+def _spooled(job: Job) -> str:
+    return f"{job.id}.jsonl"

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from saeindex import FeatureIndex, FeatureSpace
-from saeindex.indexing.rejects import RejectsFile, reasons
+from saeindex.indexing.rejects import RejectsFile, reasons, rejects_in
 from saeindex.protocols import Rejected
 from tests.samples import RandomEncoder
 
@@ -70,12 +70,12 @@ def test_reasons_are_counted_and_lost_files_come_first(tmp_path: Path) -> None:
     report(path, "other", Rejected("other:1", "bad"))
     bad = [Rejected(f"a:{n}", f"reason {n % 4}") for n in range(10)]
     report(path, "a", *bad, Rejected("a:11", "the compressed file is truncated: the rest is lost"))
-    assert reasons(path, "a") == [
+    assert reasons(rejects_in(path, "a")) == (
         "1 × the compressed file is truncated: the rest is lost (first: a:11)",
         "3 × reason 0 (first: a:0)",
         "3 × reason 1 (first: a:1)",
         "and 2 other reasons",
-    ]
+    )
 
 
 def test_a_text_without_an_id_that_comes_twice_is_called_a_text(tmp_path: Path, space: FeatureSpace) -> None:

@@ -154,6 +154,7 @@ def test_records_are_added_replaced_deleted_and_exported(remote: RemoteIndex, tm
     table.write_text("key,body\nk1,First text\nk2,\n")
     report = remote.upsert(table, columns={"text": "body", "id": "key"})
     assert (report.read, report.indexed, report.rejected) == (2, 1, 1)
+    assert len(report.reasons) == 1 and report.reasons[0].startswith("1 × ")
     assert remote.get(["nested"])[0].metadata == {"a": {"b": [1, 2]}}
     file = tmp_path / "out.jsonl"
     assert remote.export(file, 'record_id IN ("k1", "nested")', include=["concepts"]) == 2

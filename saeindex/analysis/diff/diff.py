@@ -16,6 +16,7 @@ from saeindex.analysis.diff.findings import (
     method_of,
     overlap_of,
     power_of,
+    small_groups,
 )
 from saeindex.analysis.diff.options import DiffOptions
 from saeindex.analysis.diff.results import Diff, Finding
@@ -106,7 +107,7 @@ def _told(
         unit=design.unit,
         pairs=next((test.pairs for test in tests.values() if test.pairs is not None), None),
         units=dict(zip(groups.names, next(iter(tests.values())).units or (), strict=False)),
-        notes=(*groups.notes, *design.notes, *overlap_of(groups, design)),
+        notes=(*groups.notes, *design.notes, *small_groups(groups.sizes), *overlap_of(groups, design)),
         field=snapshot.field,
     )
 

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 # The cosine of two features' decoder directions from which they share a row.
 SAME = 0.6
+# A group with less than one record for so many of the largest one is small.
+SMALL = 10
 # The least cosine of a name with what differs, and how much a given name counts, since people know it.
 LEAST_COSINE, GIVEN_WORTH = 0.01, 1.5
 # Limits of examples: findings of each family with examples, characters of a text, concepts of a text.
@@ -154,6 +156,18 @@ def method_of(design: Design, n_groups: int, options: DiffOptions) -> str:
     if n_groups > 2:
         test += "; each group against every other, the weakest counts"
     return f"{test}; {described_correction(options.method, options.alpha)}"
+
+
+def small_groups(sizes: Mapping[str, int]) -> list[str]:
+    """Return a note on groups, of three or more, that have less than a tenth of the largest one's records."""
+    small = [name for name, size in sizes.items() if SMALL * size < max(sizes.values())]
+    if len(sizes) < 3 or not small:
+        return []
+    listed = ", ".join(f"{name} ({sizes[name]:,})" for name in small)
+    return [
+        f"a group must differ from each other group, also from small ones: {listed}. "
+        "Compare groups without them to find what sets the others apart"
+    ]
 
 
 def overlap_of(groups: Groups, design: Design) -> list[str]:

@@ -21,7 +21,7 @@ from saeindex.analysis.stats.groups import Groups
 from saeindex.analysis.stats.stratified import StratifiedCounts, compared, design_effects
 from saeindex.analysis.stats.two_by_two import adjusted
 from saeindex.errors import InvalidInputError, first_fault
-from saeindex.files import replacing
+from saeindex.files import replacing, writable
 from saeindex.schema import adapter
 from saeindex.types import LevelName
 
@@ -95,7 +95,7 @@ class Baseline:
 
     def save(self, path: str | Path) -> None:
         """Write a JSON file, whole or not at all."""
-        with replacing(Path(path)) as draft:
+        with replacing(writable(path)) as draft:
             draft.write_text(json.dumps(self.to_json(), ensure_ascii=False))
 
     @classmethod
@@ -171,8 +171,7 @@ def against_baseline(
     _check(snapshot, baseline, options)
     if not len(window):
         raise InvalidInputError("the window", "no record is in it", "Correct its condition.")
-    unit = baseline.unit if options.unit == AUTO else options.unit
-    design = design_of(snapshot, Groups((WINDOW,), (window,)), unit, (), 0, paired=False)
+    design = design_of(snapshot, Groups((WINDOW,), (window,)), baseline.unit, (), 0, paired=False)
     changed: dict[Family, tuple[Finding, ...]] = {}
     tested: dict[Family, int] = {}
     for family in [one for one in KEPT if one in options.families]:
@@ -230,7 +229,8 @@ def _check(snapshot: Snapshot, baseline: Baseline, options: MonitorOptions) -> N
             f"the window has {snapshot.space.fingerprint[:12]}",
             "Save it again; or move it with the copy: `saeindex copy INDEX NEW --baseline FILE`.",
         )
-    found = {
+    found: dict[str, tuple[object, object]] = {
+        "the unit": (baseline.unit, baseline.unit if options.unit == AUTO else options.unit),
         "the text field": (baseline.field, snapshot.field),
         "the level": (baseline.level, options.level),
     }

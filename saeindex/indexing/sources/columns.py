@@ -15,7 +15,7 @@ from saeindex.errors import InvalidInputError, InvalidRecordError, NotFoundError
 from saeindex.indexing.points import checked_field_names
 from saeindex.indexing.sources.values import checked_id, checked_record, id_of_text
 from saeindex.protocols import Rejected
-from saeindex.schema import check_options
+from saeindex.schema import check_kind, check_options
 from saeindex.types import Record
 
 TEXT_NAMES = (
@@ -63,6 +63,8 @@ class Columns:
 
     def __post_init__(self) -> None:
         """Raise InvalidInputError for a string as metadata names, which would be read as its letters."""
+        for name in ("text", "id", "document"):
+            check_kind(f"column {name}", getattr(self, name), (str, type(None)), "Give the name of a column.")
         if isinstance(self.metadata, str):
             raise InvalidInputError(
                 "metadata columns", f"the string {self.metadata!r}", f"Give a tuple: ({self.metadata!r},)."

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain, count, islice
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from saeindex.errors import InvalidInputError, InvalidRecordError, NotFoundError, kind_of
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 PathLike: TypeAlias = str | os.PathLike[str]
 Readable: TypeAlias = "PathLike | IntoDataFrame | Iterable[Any]"
 _HEAD_ROWS = 16
+# Held for the first import of narwhals: its modules import each other, and a second thread would see a part.
+_IMPORTING = Lock()
 _LINE_SUFFIXES = (".jsonl", ".ndjson", ".csv", ".tsv")
 _KNOWN_SUFFIXES = (*_LINE_SUFFIXES, ".parquet", *TEXT_SUFFIXES)
 
@@ -41,7 +44,8 @@ def open_source(what: Readable, *, columns: Columns = Columns()) -> RecordSource
     Raises ``NotFoundError`` for a missing path or column or a folder without text files,
     ``InvalidInputError`` for an unknown format. A single bad record becomes a ``Rejected`` when it is read.
     """
-    from narwhals.dependencies import is_into_dataframe
+    with _IMPORTING:
+        from narwhals.dependencies import is_into_dataframe
 
     if isinstance(what, str | os.PathLike):
         return _open_path(Path(what), columns)
