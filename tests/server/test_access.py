@@ -173,7 +173,7 @@ def test_the_whole_index_answers_otherwise(served: Served, alone: Served) -> Non
     """The records differ, or the test above would prove nothing."""
     alike = [r for r in READING if _told(served.ask(r, "both")) == _told(alone.ask(r, "both"))]
     assert {path for _, path in alike} <= {
-        "/v1/embeddings", "/v1/indexes/{name}/count", "/v1/models",
+        "/v1/embeddings", "/v1/indexes/{name}/count", "/v1/models", "/v1/models/{name}",
     }  # fmt: skip
 
 

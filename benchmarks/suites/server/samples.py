@@ -35,6 +35,7 @@ SAMPLES: dict[tuple[str, str], Sample] = {
     ("GET", "/metrics"): Sample("admin"),
     ("GET", "/v1/indexes"): Sample("read"),
     ("GET", "/v1/models"): Sample("read"),
+    ("GET", "/v1/models/{name}"): Sample("read"),
     ("GET", INDEX): Sample("read"),
     ("POST", f"{INDEX}/search"): Sample("read", {"text": "violin in the rain", "explain": True, "limit": 8}),
     ("POST", f"{INDEX}/search_many"): Sample(

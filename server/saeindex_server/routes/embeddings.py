@@ -27,6 +27,12 @@ async def models(access: Caller) -> Response:
     return reply({"object": "list", "data": listed})
 
 
+@router.get("/models/{name}", summary="Show a model", response_model=replies.ModelReply, responses=problems())
+async def show_model(name: str, access: Caller) -> Response:
+    """Return an index as a model, in OpenAI's form."""
+    return reply({"id": access.index(name).name, "object": "model"})
+
+
 @router.post("/embeddings", summary="Embed texts", response_model=replies.EmbeddingsReply,
              responses=problems(415), openapi_extra=replies.body_named("EmbeddingsBody"))  # fmt: skip
 async def embeddings(request: Request, access: Caller) -> Response:

@@ -278,7 +278,5 @@ def test_named_properties_are_reported_found_or_not(papers: FeatureIndex) -> Non
 def test_a_small_group_that_limits_the_others_is_named(papers: FeatureIndex) -> None:
     few = [each.id for each in papers.scroll(MUSIC, limit=3)[0]]
     both = {name: f"metadata.year {at} AND NOT {MUSIC}" for name, at in (("a", "< 2005"), ("b", "> 2010"))}
-        name: f"metadata.year {at} AND NOT {MUSIC}" for name, at in (("old", "< 2005"), ("new", "> 2010"))
-    }
     assert any("few (3)" in note for note in papers.diff(groups={**both, "few": few}, examples=0).notes)
     assert not any("Compare groups" in note for note in papers.diff(groups=both, examples=0).notes)
