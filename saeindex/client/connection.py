@@ -13,10 +13,10 @@ from saeindex.errors import AccessError, InvalidInputError, SaeIndexError, Serve
 if TYPE_CHECKING:
     import httpx2
 
-JSON, NDJSON = "application/json", "application/x-ndjson"
+JSON, NDJSON, PROBLEM = "application/json", "application/x-ndjson", "application/problem+json"
 RETRIED = (429, 503)
-# The longest wait between two attempts, in seconds.
-MAX_WAIT = 10.0
+# The first and the longest wait between two attempts, in seconds: a server takes some to start again.
+FIRST_WAIT, MAX_WAIT = 0.5, 10.0
 
 
 class Connection:
@@ -57,7 +57,7 @@ class Connection:
             except self._httpx.TransportError as error:
                 if attempt == self._retries:
                     raise self._unreachable(error) from error
-                time.sleep(min(MAX_WAIT, 0.2 * 2**attempt))
+                time.sleep(min(MAX_WAIT, FIRST_WAIT * 2**attempt))
                 continue
             if answer.status_code not in RETRIED or attempt == self._retries:
                 return read(answer)
@@ -81,12 +81,14 @@ class Connection:
 def read(answer: httpx2.Response) -> Any:
     """Return the JSON of an answer; its problem is raised as the error that it is."""
     kind = answer.headers.get("content-type", "").partition(";")[0]
-    if not answer.is_error:
-        return answer.text if kind == NDJSON else json.loads(answer.content)
-    if kind != "application/problem+json":
-        found = f"status {answer.status_code} of another kind of server"
+    if kind == NDJSON and not answer.is_error:
+        return answer.text
+    if kind != PROBLEM if answer.is_error else kind != JSON:
+        found = f"status {answer.status_code} and the type {kind!r:.40}, as of another kind of server"
         raise ServerError(f"the server at {answer.url.host}", found, "Check the URL.")
-    raise error_of(answer.json())
+    if answer.is_error:
+        raise error_of(answer.json())
+    return json.loads(answer.content)
 
 
 def error_of(problem: Mapping[str, Any]) -> SaeIndexError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from saeindex.client.connection import Connection, error_of
@@ -72,10 +73,17 @@ class Job:
 
     @property
     def report(self) -> IndexingReport:
-        """What was indexed, of a job of records that is done."""
+        """What was indexed, of a job of records; ServerError before it has ended, and for an analysis."""
         from saeindex.indexing.pipeline import IndexingReport
+        from saeindex.indexing.rejects import reasons
 
-        return IndexingReport(**self.described["report"])
+        found = self.described["report"]
+        if self.described["kind"] != "records" or found is None:
+            what = self.state if found is None else f"a {self.described['kind']}"
+            raise ServerError(f"the report of job {self.id}", f"it is {what}", "Wait, or ask for its result.")
+        report, unread = IndexingReport(**found), len(self.unread)
+        report = replace(report, read=report.read + unread, rejected=report.rejected + unread)
+        return replace(report, reasons=reasons(self.rejects)) if unread else report
 
     @property
     def rejects(self) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from saeindex.client.connection import Connection
@@ -15,6 +16,7 @@ from saeindex.operations.differences import DiffGroups
 from saeindex.operations.operation import Operation
 from saeindex.operations.records import Scroll
 from saeindex.operations.surfaces import Surface
+from saeindex.protocols import Rejected
 from saeindex.schema import to_json
 from saeindex.types import Record
 
@@ -31,6 +33,8 @@ R = TypeVar("R")
 # Seconds that an analysis is waited for at once; the client asks for its job after that.
 WAIT_AT_ONCE = 20.0
 EXPORTED = 1_000
+# Bytes of records that are sent at a time.
+BLOCK = 2**20
 
 
 class RemoteIndex(Surface):
@@ -69,7 +73,13 @@ class RemoteIndex(Surface):
         if asked.writer is not None:
             do = "Open the index where it is, and compare there."
             raise InvalidInputError("diff with a writer", "the index is on a server", do)
-        return replace(asked, other=getattr(asked.other, "name", asked.other))
+        other = asked.other
+        if isinstance(other, RemoteIndex) and other.connection.url == self.connection.url:
+            other = other.name
+        if not isinstance(other, str | None):
+            found, do = "an index that is elsewhere", "Give the name of an index of the same server."
+            raise InvalidInputError(f"other={other!r:.80}", found, do)
+        return replace(asked, other=other)
 
     def upsert(
         self,
@@ -81,14 +91,9 @@ class RemoteIndex(Surface):
     ) -> IndexingReport:
         """Index records; return when the server has indexed them. See :meth:`FeatureIndex.upsert`.
 
-        They are streamed as they are read here. A record that cannot be read here counts as rejected.
+        They are read and checked here before they are sent. One that cannot be read counts as rejected.
         """
-        from saeindex.indexing.rejects import reasons
-
-        job = self.submit_upsert(records, split=split, columns=columns).wait(progress)
-        report, unread = job.report, len(job.unread)
-        report = replace(report, read=report.read + unread, rejected=report.rejected + unread)
-        return replace(report, reasons=reasons(job.rejects)) if report.rejected else report
+        return self.submit_upsert(records, split=split, columns=columns).wait(progress).report
 
     def submit_upsert(
         self,
@@ -98,26 +103,32 @@ class RemoteIndex(Surface):
         columns: Columns | Mapping[str, Any] | None = None,
     ) -> Job:
         """Send records, and return the job that indexes them; ``job.rejects`` are those that were not."""
+        from saeindex.indexing.rejects import no_field
         from saeindex.indexing.sources.columns import Columns
         from saeindex.indexing.sources.open_source import open_source
 
-        picked = Columns.read({} if columns is None else columns)
-        source = open_source(records, columns=picked)
+        fields = tuple(self.info()["fields"])
+        picked = Columns.read({} if columns is None else columns).of_index(self.name, fields)
         unread: list[dict[str, Any]] = []
-
-        def lines() -> Iterator[bytes]:
-            unread.clear()
-            for one in source:
-                if isinstance(one, Record):
+        named: dict[str, Any] = {"text_field": "text", "id_field": "id"}
+        named |= {} if split is None else {"split": split}
+        with TemporaryFile() as file:
+            for one in open_source(records, columns=picked):
+                if isinstance(one, Record) and (unknown := sorted(one.fields.keys() - fields)):
+                    unread.append(asdict(Rejected(f"record {one.id}", no_field(unknown[0]), one.id)))
+                elif isinstance(one, Record):
                     row = {"id": one.id, "text": one.text, "metadata": dict(one.metadata), **one.fields}
                     row |= {} if one.document is None else {"document": one.document}
-                    yield json.dumps(row, ensure_ascii=False).encode(errors="surrogatepass") + b"\n"
+                    file.write(json.dumps(row, ensure_ascii=False).encode(errors="surrogatepass") + b"\n")
                 else:
                     unread.append(asdict(one))
 
-        named: dict[str, Any] = {"text_field": "text", "id_field": "id"}
-        named |= {} if split is None else {"split": split}
-        job = self.connection.ask("POST", f"{self._path}/records", params=named, content=lines)
+            def sent() -> Iterator[bytes]:
+                file.seek(0)
+                while block := file.read(BLOCK):
+                    yield block
+
+            job = self.connection.ask("POST", f"{self._path}/records", params=named, content=sent)
         return Job(self._jobs, job, unread=unread)
 
     def export(

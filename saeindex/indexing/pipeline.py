@@ -35,7 +35,7 @@ from saeindex.indexing.points import (
     of_documents,
     point_id,
 )
-from saeindex.indexing.rejects import RejectsFile, reasons, rejects_in
+from saeindex.indexing.rejects import RejectsFile, no_field, reasons, rejects_in
 from saeindex.indexing.sources.values import MAX_ID_CHARACTERS, id_of_text
 from saeindex.indexing.split import document_in, is_cut, piece_id, split_record
 from saeindex.protocols import Rejected
@@ -224,7 +224,7 @@ class Pipeline:
                     reason = f"record {first} of this source has the same text, and neither has an id"
                 window.rejected.append(Rejected(f"record {seen.position}", reason, entry.id))
             elif unknown := sorted(entry.fields.keys() - self.fields):
-                reason = f"the index has no further text field {unknown[0]!r}"
+                reason = no_field(unknown[0])
                 window.rejected.append(Rejected(f"record {seen.position}", reason, entry.id))
             else:
                 is_split = self.split is not None and entry.document is None

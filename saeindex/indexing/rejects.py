@@ -83,6 +83,11 @@ def reasons(rejects: Iterable[Mapping[str, Any]], shown: int = 3) -> tuple[str, 
     return (*first, *more)
 
 
+def no_field(name: str) -> str:
+    """Return why a record with this further text is rejected."""
+    return f"the index has no further text field {name!r}"
+
+
 def _source_of(line: str) -> str | None:
     try:
         source: str | None = json.loads(line).get("source")

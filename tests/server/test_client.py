@@ -10,7 +10,9 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import numpy as np
+import pandas
 import pytest
 from fastapi.testclient import TestClient
 
@@ -24,6 +26,7 @@ from saeindex.errors import (
     QuerySyntaxError,
     ServerError,
 )
+from saeindex.operations.differences import Describe
 from tests.samples import assert_alike, sample_records
 from tests.server.conftest import on_a_port, served
 
@@ -162,6 +165,52 @@ def test_records_are_added_replaced_deleted_and_exported(remote: RemoteIndex, tm
     assert remote.delete([record.id for record in records]) == 701
     assert remote.delete(where='record_id = "k1"') == 1
     assert len(remote) == before
+
+
+def test_further_texts_are_read_as_the_index_reads_them(tmp_path: Path) -> None:
+    FeatureIndex.create(tmp_path / "papers.idx", fields=("prompt",)).close()
+    row = {"text": "A reply.", "prompt": "A question?", "year": 7}
+    sources: list[Any] = [
+        [{"id": "0", **row}],
+        pandas.DataFrame([{"id": "1", **row}]),
+        [{"id": "2", "text": "A reply.", "fields": {"prompt": "A question?"}, "metadata": {"year": 7}}],
+        (Record("3", "A reply.", {"year": 7}, {"prompt": "A question?"}) for _ in "a"),  # read once only
+    ]
+    with served(tmp_path) as client, on_a_port(client) as url, Client(url) as opened:
+        remote = opened.index("papers")
+        assert [remote.upsert(source).indexed for source in sources] == [1] * 4
+        found = remote.get(["0", "1", "2", "3"])
+        assert [one.fields for one in found] == [{"prompt": "A question?"}] * 4
+        assert [one.metadata for one in found] == [{"year": 7}] * 4
+        report = remote.upsert([Record("4", "A reply.", {}, {"bogus": "x"}), {"text": "b", "prompt": 5}])
+        assert (report.read, report.rejected, len(report.reasons)) == (2, 2, 2)
+
+
+def test_only_an_index_of_the_same_server_is_compared(remote: RemoteIndex, local: FeatureIndex) -> None:
+    with Client("http://localhost:9") as elsewhere:
+        for other in (elsewhere.index("papers"), local, 5):
+            with pytest.raises(InvalidInputError, match="elsewhere"):
+                remote.diff(other=other)
+    assert not len(remote.diff(other=remote)) and not len(remote.diff(other="papers"))
+
+
+def test_a_report_is_of_records_that_were_indexed(remote: RemoteIndex) -> None:
+    job = remote.submit(Describe(MUSIC))
+    for _ in range(2):
+        with pytest.raises(ServerError, match="the report of job"):
+            _ = job.report
+        job.wait()
+
+
+def test_a_host_of_another_kind_is_named() -> None:
+    for kind in ("text/html", "application/json; charset=utf-8"):
+        answer = httpx2.Response(200, content=b"{}", headers={"content-type": kind})
+        answer.request = httpx2.Request("GET", "http://host.example/v1/indexes")
+        if kind == "text/html":
+            with pytest.raises(ServerError, match="another kind of server"):
+                read(answer)
+        else:
+            assert read(answer) == {}
 
 
 def test_names_and_profiles_are_kept(remote: RemoteIndex) -> None:

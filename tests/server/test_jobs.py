@@ -152,16 +152,6 @@ def test_an_analysis_is_answered_at_once_or_as_a_job(client: TestClient) -> None
     assert client.get(job["links"]["result"]).json()["results"] == at_once.json()["results"]
 
 
-def test_who_waits_for_an_analysis_that_is_cancelled_is_told(client: TestClient) -> None:
-    path, headers = "/v1/indexes/papers/cluster?wait=0", {"Idempotency-Key": "cancelled-1"}
-    job = client.post(path, json={"axis": "tone: sad, happy"}, headers=headers).json()["id"]
-    assert client.delete(f"/v1/jobs/{job}").status_code == 200
-    assert finished(client, job)["state"] == "cancelled"
-    told = client.post(path, json={"axis": "tone: sad, happy"}, headers=headers)
-    assert told.status_code == client.get(f"/v1/jobs/{job}/result").status_code == 409
-    assert "cancelled" in told.json()["found"]
-
-
 @pytest.mark.parametrize(
     ("path", "body", "says"),
     [

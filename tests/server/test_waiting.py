@@ -95,6 +95,21 @@ def test_an_analysis_that_takes_longer_than_the_wait_is_a_job(
         release.set()
 
 
+def test_who_waits_for_an_analysis_that_is_cancelled_is_told(
+    tmp_path: Path, release: threading.Event
+) -> None:
+    with served(tmp_path) as client, on_a_port(client) as url, ThreadPoolExecutor(1) as threads:
+        told = threads.submit(
+            lambda: httpx2.post(f"{url}{DIFF}?wait=60", json={"a": "metadata.a = 1"}, timeout=SECONDS)
+        )
+        until(lambda: watched(service_of(client)) == 1)
+        (job,) = client.get("/v1/jobs").json()["jobs"]
+        assert client.delete(job["links"]["self"]).status_code == 200
+        release.set()
+        assert told.result(SECONDS).status_code == 409
+        assert "cancelled" in told.result().json()["found"]
+
+
 def test_an_analysis_that_fails_in_an_unknown_way_is_an_error_and_the_process_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

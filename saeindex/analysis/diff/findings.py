@@ -134,7 +134,7 @@ def power_of(test: FamilyTest, sizes: Mapping[str, int], options: DiffOptions) -
     family, threshold = test.evidence.family, test.threshold(options.alpha)
     if test.pairs is not None:
         shares = [detectable(base, test.pairs, test.pairs, threshold, is_paired=True) for base in BASES]
-    elif test.units is not None and comb(sum(test.units), test.units[0]) * threshold < 1:
+    elif test.units is not None and comb(sum(test.units), test.units[0]) < 1 / threshold:
         shares = [None] * len(BASES)
     else:
         effect = float(np.average(test.design, weights=test.support))

@@ -27,7 +27,12 @@ from saeindex_server.replies import encoded, problems, reply
 
 router = APIRouter(prefix="/v1/indexes/{name}", responses=problems())
 MAX_WAIT = 60.0
-Wait = Annotated[float, Query(ge=0, le=MAX_WAIT, description="seconds to wait; then the job is returned")]
+Wait = Annotated[
+    float,
+    Query(
+        ge=0, le=MAX_WAIT, description="seconds to wait for the result; then, or for 0, the job is returned"
+    ),
+]
 ACCEPTED: dict[int | str, dict[str, Any]] = {
     202: {"model": replies.JobReply, "description": "It takes longer: follow the job"}
 }
@@ -119,7 +124,8 @@ async def awaited(access: Access, job: Job, wait: float) -> Response:
     """Answer with what an analysis finds, or with the job if that takes longer than ``wait`` seconds."""
     async for now in access.followed(job, wait):
         job = now
-    return await result(access, job) if job.is_finished else reply(job.to_json(), 202, _at(job))
+    is_told = job.is_finished and wait > 0  # who does not wait gets the job, also when it asks again
+    return await result(access, job) if is_told else reply(job.to_json(), 202, _at(job))
 
 
 async def result(access: Access, job: Job) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,8 @@ import pytest
 from qdrant_client.models import FieldCondition, Filter, MatchValue
 
 from saeindex import FeatureIndex, Record
-from saeindex.analysis.diff.findings import telling
+from saeindex.analysis.diff.findings import power_of, telling
+from saeindex.analysis.diff.options import DiffOptions
 from saeindex.concepts.named_concept import NamedConcept
 from saeindex.errors import InvalidInputError, NotFoundError, UnknownConceptError
 from tests.samples import sample_records
@@ -280,3 +282,20 @@ def test_a_small_group_that_limits_the_others_is_named(papers: FeatureIndex) -> 
     both = {name: f"metadata.year {at} AND NOT {MUSIC}" for name, at in (("a", "< 2005"), ("b", "> 2010"))}
     assert any("few (3)" in note for note in papers.diff(groups={**both, "few": few}, examples=0).notes)
     assert not any("Compare groups" in note for note in papers.diff(groups=both, examples=0).notes)
+
+
+def test_what_could_be_found_is_said_of_thousands_of_units() -> None:
+    """There are more ways to assign them than a float can count."""
+
+    class Tested(SimpleNamespace):
+        evidence, pairs, units = SimpleNamespace(family="words"), None, (900, 800)
+        design = support = np.ones(3)
+
+        def threshold(self, _: float) -> float:
+            return 1e-4
+
+        def __len__(self) -> int:
+            return 3
+
+    tested: Any = Tested()
+    assert all(one.share is not None for one in power_of(tested, {"a": 900, "b": 800}, DiffOptions()))
