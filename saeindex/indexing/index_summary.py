@@ -53,7 +53,7 @@ def indexes_on(client: QdrantClient) -> Iterator[IndexSummary]:
     from saeindex.stores.qdrant import QdrantStore
     from saeindex.stores.server_collection import translated
 
-    with translated("list the collections", "of the server"):
+    with translated("list the collections", ""):
         names = sorted(one.name for one in client.get_collections().collections)
     for name in names:
         try:

@@ -165,7 +165,9 @@ def translated(action: str, name: str) -> Iterator[None]:
     except SaeIndexError:
         raise
     except Exception as error:
-        raise _our_error(f"{action} on the collection {name!r}", error) from None
+        raise _our_error(
+            f"{action} {f'on the collection {name!r}' if name else 'of the server'}", error
+        ) from None
 
 
 def _our_error(asked: str, error: Exception) -> SaeIndexError:

@@ -143,8 +143,8 @@ class ColumnPicker:
 
         Later rows of what is no table may have other fields.
         """
-        read = {self.text, self.id, self.document, *self.further.values()}
-        others = [name for name in dict.fromkeys(n for row in rows for n in row.fields) if name not in read]
+        found = [self._metadata(row.fields) for row in rows]
+        others = dict.fromkeys(name for one in found if isinstance(one, dict) for name in one)
         metadata = ", ".join(map(str, others if self.metadata is None else self.metadata)) or "none"
         if self.metadata is None and not is_table:
             metadata = f"all other fields (in the first records: {metadata})"

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 PathLike: TypeAlias = str | os.PathLike[str]
 Readable: TypeAlias = "PathLike | IntoDataFrame | Iterable[Any]"
 _HEAD_ROWS = 16
+QUOTE = b'"'
 # Held for the first import of narwhals: its modules import each other, and a second thread would see a part.
 _IMPORTING = Lock()
 _LINE_SUFFIXES = (".jsonl", ".ndjson", ".csv", ".tsv")
@@ -99,7 +100,7 @@ def _open_path(path: Path, columns: Columns) -> RecordSource:
             lambda: json_rows(path) if is_json else csv_rows(path, delimiter),
             columns,
             has_fixed_columns=not is_json,
-            count_rows=lambda: count_lines(path) if is_json else max(0, count_lines(path) - 1),
+            count_rows=lambda: count_lines(path) if is_json else max(0, count_lines(path, QUOTE) - 1),
         )
     )
 

@@ -79,13 +79,18 @@ def check_utf8(path: Path) -> None:
             raise InvalidInputError(f"records in {path}", "text in UTF-16 or UTF-32", "Save it as UTF-8.")
 
 
-def count_lines(path: Path) -> int:
-    """Return the number of line ends in a file, as far as it can be read; for an estimate of records."""
-    lines = 0
+def count_lines(path: Path, quote: bytes = b"") -> int:
+    """Return the number of line ends in a file, as far as it can be read; for an estimate of records.
+
+    Those between two ``quote`` characters do not count: a cell of a CSV file may have several lines.
+    """
+    lines, is_inside = 0, False
     with open_bytes(path) as stream:
         try:
             while block := stream.read(_BUFFER_BYTES):
-                lines += block.count(b"\n")
+                parts = block.split(quote) if quote else [block]
+                lines += sum(part.count(b"\n") for part in parts[is_inside::2])
+                is_inside ^= len(parts) % 2 == 0
         except DAMAGE:
             return lines
     return lines
