@@ -352,8 +352,9 @@ class FeatureIndex(Surface):
         if self._opened is None:
             return f"FeatureIndex({self.name!r}, not there yet)"
         manifest = self.state.manifest
-        counts, space = manifest.counts, manifest.space
-        return f"FeatureIndex({self.name!r}, {counts.records:,} records, space {space.name!r})"
+        is_counted = not manifest.is_being_written  # else a writer was killed
+        records = manifest.counts.records if is_counted else self.state.store.count()
+        return f"FeatureIndex({self.name!r}, {records:,} records, space {manifest.space.name!r})"
 
     def _repr_html_(self) -> str:
         from saeindex.report.html import notebook_html

@@ -112,13 +112,17 @@ class IndexState:
         """Return statistics of the payloads."""
         return self.derived(_statistics)
 
-    def snapshot(self, field: str = "") -> Snapshot:
-        """Return the records as columns for one text field."""
+    def check_field(self, field: str) -> None:
+        """Raise InvalidInputError unless the index has a text field: the text ("") or a further one."""
         known = self.manifest.fields
         if field and field not in known:
             fields = ", ".join(known) or "none beside the text"
             do = "Use one of these, or index the records with it (--further-field NAME)."
             raise InvalidInputError(f"the text field {field!r}", f"the index has {fields}", do)
+
+    def snapshot(self, field: str = "") -> Snapshot:
+        """Return the records as columns for one text field."""
+        self.check_field(field)
         found = self.derived(_snapshot, field)
         if not len(found):
             raise InvalidInputError("an analysis", "the index is empty", "Add records first.")

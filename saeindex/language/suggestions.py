@@ -81,6 +81,8 @@ def _about_name(text: str, at: int) -> str:
 
 
 def _about_word(word: str, rest: str, expected: Collection[str]) -> str:
+    if set(expected) == {"SIGN"}:
+        return f"Write +{word} or -{word}."
     near = _nearest(word, expected)
     if near == "metadata" and (near == word.casefold() or rest[len(word) :].startswith(".")):
         return "Write metadata.name, or metadata.`odd name`."

@@ -71,6 +71,7 @@ class Reading:
         """Return what counts the concepts of one text field in the engine."""
         from saeindex.collection.records import EngineCounts
 
+        self.state.check_field(field)
         return EngineCounts(self.state.store, self.state.space.n_features, field)
 
     def selector(self, snapshot: Snapshot) -> Selector:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from saeindex.operations.operation import Change, Operation
 from saeindex.operations.search import searcher_of
-from saeindex.schema import Flag, Whole, request
+from saeindex.schema import Flag, Whole, dumped, request
 
 if TYPE_CHECKING:
     from saeindex.collection.current import CurrentState
@@ -116,6 +116,12 @@ class Names(Operation["OwnNamesFile"], results="saeindex.indexing.names"):
         return OwnNamesFile.of(state.manifest.edits, state.space)
 
 
+if TYPE_CHECKING:
+    OwnNames: TypeAlias = Mapping[str, Any] | OwnNamesFile
+else:
+    OwnNames = Annotated[Mapping[str, Any], BeforeValidator(dumped)]
+
+
 @request
 class TakeNames(Change[int]):
     """Take over names and hidden features of another index; return the number of features.
@@ -125,13 +131,13 @@ class TakeNames(Change[int]):
 
     name = "concepts/take_names"
 
-    names: Mapping[str, Any] = Field(description="what `concepts/names` of the other index returned")
+    names: OwnNames = Field(description="what `concepts/names` of the other index returned")
 
     def change(self, current: CurrentState) -> int:
         """Take over."""
         from saeindex.indexing.names import OwnNamesFile
 
-        kept = OwnNamesFile.read(self.names, current.state.space, "own names")
+        kept = OwnNamesFile.read(dumped(self.names), current.state.space, "own names")
         current.edit_names(kept.names, dict.fromkeys(kept.hidden, True))
         return len(kept.names.keys() | set(kept.hidden))
 

@@ -109,6 +109,9 @@ class Service:
         except IndexLockedError as error:
             asked, do = f"serve with the state {self.settings.state}", "Give each service its own --state."
             raise IndexLockedError(asked, error.found, do) from None
+        except OSError as error:
+            asked, do = f"the server's state in {str(self.settings.state)!r}", "Make room on its disk."
+            raise StorageError(asked, error.strerror or str(error), do) from error
 
     @property
     def waits_for(self) -> str | None:

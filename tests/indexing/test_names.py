@@ -98,6 +98,7 @@ def test_names_move_to_another_index_of_the_same_space_as_a_file(
         assert other.concepts.import_names(tmp_path / "names.json") == 2
         assert other.concepts.card(5).label == OWN
         assert other.concepts.card(7).is_weak
+        assert other.concepts.take_names(index.concepts.names()) == 2
     with (
         FeatureIndex.create(tmp_path / "small", small_space(space.encoder)) as other,
         pytest.raises(MismatchError, match="features of another space"),
