@@ -26,6 +26,7 @@ from saeindex.language.ast import (
 )
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
+words = texts.filter(str.strip)
 levels = st.sampled_from([None, "present", "typical", "strong"])
 names = st.one_of(
     st.from_regex(r"[A-Za-z_][A-Za-z0-9_-]{0,8}", fullmatch=True),
@@ -53,8 +54,8 @@ def by_start(ends: list[Date]) -> list[Date]:
 
 concepts: st.SearchStrategy[Expression] = st.one_of(
     st.builds(FeatureTerm, feature=st.integers(0, 10**9 - 1), level=levels),
-    st.builds(Phrase, text=texts, level=levels),
-    st.builds(FamilyTerm, name=texts | st.sampled_from(["#3", "#999999999", "#1234567890"]), level=levels),
+    st.builds(Phrase, text=words, level=levels),
+    st.builds(FamilyTerm, name=words | st.sampled_from(["#3", "#999999999", "#1234567890"]), level=levels),
 )
 equal = st.sampled_from(["=", "!="])
 ordered = st.sampled_from(["<", "<=", ">", ">="])
