@@ -63,7 +63,7 @@ class AsyncFeatureIndex(AsyncSurface):
 
         ``is_awaiting`` is whether its client is one of the running event loop, and asks a server.
         """
-        check_kind(f"an index {index!r:.80}", index, FeatureIndex, "Give an open FeatureIndex, or use open.")
+        check_kind("an async index", index, FeatureIndex, "Give an open FeatureIndex, or use open.")
         if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
             raise InvalidInputError(f"workers={workers!r}", "out of range", "Use a whole number from 1 up.")
         self.index = index

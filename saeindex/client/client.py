@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial, wraps
 from types import TracebackType
-from typing import Concatenate, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 from saeindex.client.connection import Connection
-from saeindex.client.jobs import Jobs
+from saeindex.client.jobs import PAGE, Job, Jobs
 from saeindex.client.remote_index import RemoteIndex
 from saeindex.operations.operation import Operation
 from saeindex.operations.surfaces import AsyncSurface
+
+if TYPE_CHECKING:
+    from saeindex.indexing.pipeline import IndexingReport
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -72,6 +76,19 @@ def awaited(
     return call
 
 
+def awaited_job(
+    method: Callable[Concatenate[RemoteIndex, P], Job],
+) -> Callable[Concatenate[AsyncRemoteIndex, P], Awaitable[AsyncJob]]:
+    """Return an async method that runs ``method`` of :class:`RemoteIndex`, and returns its job."""
+
+    @wraps(method)
+    async def call(self: AsyncRemoteIndex, /, *args: P.args, **options: P.kwargs) -> AsyncJob:
+        job = await self.client.run(partial(method, self.index, *args, **options))
+        return AsyncJob(self.client, job)
+
+    return call
+
+
 class AsyncClient:
     """A :class:`Client` with async methods; at most ``workers`` requests run at a time."""
 
@@ -99,6 +116,11 @@ class AsyncClient:
     async def embeddings(self, index: str, texts: Sequence[str]) -> list[list[float]]:
         """See :meth:`Client.embeddings`."""
         return await self.run(partial(self.client.embeddings, index, texts))
+
+    @property
+    def jobs(self) -> AsyncJobs:
+        """The jobs of the key."""
+        return AsyncJobs(self)
 
     async def run(self, call: Callable[[], R]) -> R:
         """Run ``call`` on a worker thread and return its result."""
@@ -129,5 +151,67 @@ class AsyncRemoteIndex(AsyncSurface):
         """Return the result of an operation, computed by the server."""
         return await self.client.run(partial(self.index.perform, operation))
 
-    upsert, submit_upsert = awaited(RemoteIndex.upsert), awaited(RemoteIndex.submit_upsert)
-    submit, export, info = awaited(RemoteIndex.submit), awaited(RemoteIndex.export), awaited(RemoteIndex.info)
+    submit, submit_upsert = awaited_job(RemoteIndex.submit), awaited_job(RemoteIndex.submit_upsert)
+    upsert, export, info = awaited(RemoteIndex.upsert), awaited(RemoteIndex.export), awaited(RemoteIndex.info)
+
+
+class AsyncJobs:
+    """:class:`saeindex.client.jobs.Jobs` with async methods."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        """Called by :class:`AsyncClient`, not by users."""
+        self._client = client
+
+    async def list(self, state: str | None = None, limit: int = PAGE) -> list[AsyncJob]:
+        """See :meth:`Jobs.list`."""
+        found = await self._client.run(partial(self._client.client.jobs.list, state, limit))
+        return [AsyncJob(self._client, one) for one in found]
+
+    async def get(self, identity: str) -> AsyncJob:
+        """See :meth:`Jobs.get`."""
+        return AsyncJob(self._client, await self._client.run(partial(self._client.client.jobs.get, identity)))
+
+
+class AsyncJob:
+    """A :class:`saeindex.client.jobs.Job` whose requests are awaited; ``job`` is as it was seen last."""
+
+    def __init__(self, client: AsyncClient, job: Job) -> None:
+        """Called by the client, not by users."""
+        self._client, self.job, self.id = client, job, job.id
+
+    @property
+    def state(self) -> str:
+        """Queued, running, done, failed or cancelled."""
+        return self.job.state
+
+    async def wait(
+        self, progress: Callable[[int], object] | None = None, timeout: float | None = None
+    ) -> AsyncJob:
+        """See :meth:`Job.wait`; it takes one of the client's threads meanwhile."""
+        await self._client.run(partial(self.job.wait, progress, timeout))
+        return self
+
+    async def refresh(self) -> AsyncJob:
+        """See :meth:`Job.refresh`."""
+        await self._client.run(self.job.refresh)
+        return self
+
+    async def result(self) -> Any:
+        """See :meth:`Job.result`."""
+        return await self._client.run(self.job.result)
+
+    async def report(self) -> IndexingReport:
+        """See :attr:`Job.report`."""
+        return await self._client.run(lambda: self.job.report)
+
+    async def rejects(self) -> builtins.list[dict[str, Any]]:
+        """See :attr:`Job.rejects`."""
+        return await self._client.run(lambda: self.job.rejects)
+
+    async def cancel(self) -> AsyncJob:
+        """See :meth:`Job.cancel`."""
+        await self._client.run(self.job.cancel)
+        return self
+
+    def __repr__(self) -> str:
+        return f"Async{self.job!r}"

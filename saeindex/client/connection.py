@@ -6,9 +6,12 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 from uuid import uuid4
 
 from saeindex.errors import AccessError, InvalidInputError, SaeIndexError, ServerError, rebuilt
+from saeindex.schema import check_kind
+from saeindex.stores.point_checks import check_count
 
 if TYPE_CHECKING:
     import httpx2
@@ -25,6 +28,11 @@ class Connection:
     def __init__(self, url: str, api_key: str | None, timeout: float, retries: int) -> None:
         """See :class:`saeindex.client.client.Client`."""
         httpx = _httpx()
+        check_kind("url", url, str, "Give the URL of a server.")
+        check_count("a client", "retries", retries, 0)
+        check_kind(f"timeout={timeout!r:.80}", timeout, (int, float), "Give seconds.")
+        if api_key is not None and not (isinstance(api_key, str) and api_key.strip() and api_key.isascii()):
+            raise InvalidInputError("api_key", "no key", "Give what `saeindex keys create` printed, or none.")
         headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
         url = url.rstrip("/").removesuffix("/v1")  # a base URL as others have it
         self.url, self._retries, self._httpx = url, retries, httpx
@@ -76,6 +84,13 @@ class Connection:
     def _unreachable(self, error: Exception) -> ServerError:
         found = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         return ServerError(f"the server at {self.url}", found, "Check the URL, and that the server runs.")
+
+
+def named(name: object) -> str:
+    """Return a name as a part of a path; InvalidInputError for what is none."""
+    if not isinstance(name, str) or not name.strip(". ") or "/" in name:
+        raise InvalidInputError(f"the name {name!r:.80}", "it names nothing", "Give a name, or an id.")
+    return quote(name, safe="")
 
 
 def read(answer: httpx2.Response) -> Any:

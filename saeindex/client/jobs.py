@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from saeindex.client.connection import Connection, error_of
+from saeindex.client.connection import Connection, error_of, named
 from saeindex.errors import ServerError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Jobs:
 
     def get(self, identity: str) -> Job:
         """Return a job by its id; NotFoundError if there is none for this key."""
-        return Job(self, self.connection.ask("GET", f"/v1/jobs/{identity}"))
+        return Job(self, self.connection.ask("GET", f"/v1/jobs/{named(identity)}"))
 
 
 class Job:

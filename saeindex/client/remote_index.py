@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from saeindex.client.connection import Connection
+from saeindex.client.connection import Connection, named
 from saeindex.client.jobs import Job, Jobs
 from saeindex.errors import InvalidInputError
 from saeindex.operations.differences import DiffGroups
@@ -43,7 +43,7 @@ class RemoteIndex(Surface):
     def __init__(self, connection: Connection, name: str) -> None:
         """Called by ``Client.index``, not by users."""
         self.connection, self.name = connection, name
-        self._path = f"/v1/indexes/{name}"
+        self._path = f"/v1/indexes/{named(name)}"
         self._jobs = Jobs(connection)
 
     def perform(self, operation: Operation[R]) -> R:

@@ -30,7 +30,7 @@ from saeindex.operations.differences import Describe
 from tests.samples import assert_alike, sample_records
 from tests.server.conftest import on_a_port, served
 
-MUSIC = 'metadata.topic = "music"'
+MUSIC, SECONDS = 'metadata.topic = "music"', 60.0
 # What is only where the index is: its parts, and what opens, copies or closes it.
 LOCAL_ONLY = {
     "close", "copy", "create", "encoder", "of_parts", "open", "part", "refresh", "revision", "space", "state",
@@ -274,6 +274,40 @@ def test_the_async_twin_gives_the_same(url: str, remote: RemoteIndex) -> None:
     assert [hit.id for hit in hits] == [hit.id for hit in remote.search("violin", limit=3)]
     assert len(several) == 2
     assert (names, profiles, count) == (["papers"], remote.profiles.names(), len(remote))
+
+
+def test_jobs_are_awaited_too(url: str) -> None:
+    async def asked() -> None:
+        async with AsyncClient(url) as twin:
+            index = twin.index("papers")
+            job = await index.submit(Describe(MUSIC))
+            assert str(await job.result()) == str(await index.describe(MUSIC))
+            added = await index.submit_upsert([{"id": "a1", "text": "A note."}, {"id": "a2", "text": ""}])
+            report = await (await added.wait(timeout=SECONDS)).report()
+            assert (report.indexed, report.rejected, len(await added.rejects())) == (1, 1, 1)
+            assert [one.id for one in await twin.jobs.list(limit=1)] == [added.id]
+            assert (await (await twin.jobs.get(added.id)).cancel()).state == "done"
+            assert await index.delete(["a1"]) == 1
+
+    asyncio.run(asked())
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: Client(None),  # type: ignore[arg-type]
+        lambda: Client("http://localhost:9", retries=-1),
+        lambda: Client("http://localhost:9", ""),
+        lambda: Client("http://localhost:9", "clé"),
+        lambda: Client("http://localhost:9", timeout="x"),  # type: ignore[arg-type]
+        lambda: Client("http://localhost:9").index(".."),
+        lambda: Client("http://localhost:9").index("none/../papers"),
+        lambda: Client("http://localhost:9").jobs.get(""),
+    ],
+)
+def test_a_client_of_nothing_is_refused(made: Callable[[], object]) -> None:
+    with pytest.raises(InvalidInputError):
+        made()
 
 
 def test_embeddings_are_those_of_the_encoder(url: str, local: FeatureIndex) -> None:
