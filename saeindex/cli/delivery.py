@@ -37,7 +37,7 @@ Table = Annotated[
     Path | None,
     typer.Option(
         callback=ending("table", ".csv", ".parquet"),
-        help="Write the tables, each to a .csv or .parquet file whose name starts with this name.",
+        help="Write the tables: t.csv (or .parquet) makes t-concepts.csv, t-words.csv and so on.",
     ),
 ]
 Plot = Annotated[

@@ -81,6 +81,8 @@ def describe(
 
 def _writer(model: str | None, base_url: str | None, max_tokens: int) -> HypothesisWriter | None:
     if model is None:
+        if base_url is not None:
+            raise InvalidInputError(f"--base-url {base_url}", "no --hypotheses", "Give both, or neither.")
         return None
     from saeindex.analysis.diff.hypotheses import HypothesisWriter
     from saeindex.encoders.cache import EmbeddingCache

@@ -16,6 +16,8 @@ from saeindex.report.numbers import counted
 if TYPE_CHECKING:
     from saeindex.indexing.pipeline import IndexingReport
 
+UNSPLIT = "the index has texts that were split; without --split, a text that is indexed again is one record."
+
 
 def index(
     paths: Annotated[
@@ -38,7 +40,7 @@ def index(
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="CPU threads of the encoder.")] = None,
     split: Annotated[
-        int | None, typer.Option(help="Split texts into records of at most this many tokens.")
+        int | None, typer.Option(help="Split texts into records of at most this many tokens; 0 for none.")
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Records per batch.")] = 512,
     show_columns: Annotated[
@@ -71,8 +73,12 @@ def index(
         before = 0
         with suppress(NotFoundError):  # the upsert creates it
             before = len(opened)
-        report = opened.upsert(what, split=split, columns=columns, batch_size=batch_size, progress=True)
-        most = opened.encoder.max_tokens
+            if not split and opened.state.has_documents:
+                say(f"Warning: {UNSPLIT}", is_error=True)
+        report = opened.upsert(
+            what, split=split or None, columns=columns, batch_size=batch_size, progress=True
+        )
+        most, truncated = opened.encoder.max_tokens, opened.info()["truncated"]
         replaced = before + report.records - len(opened)
         rejects = str(opened.state.rejects_path) if report.rejected else None
     if as_json:
@@ -80,8 +86,8 @@ def index(
         print_json({"index": into, **counts, "columns": taken, "rejects": rejects})
     else:
         _print_report(into, report, replaced, rejects)
-        if report.truncated:
-            texts = f"{report.truncated:,} texts are longer than the {most} tokens that the encoder reads"
+        if truncated:
+            texts = f"texts longer than the {most} tokens that the encoder reads: {truncated:,}"
             say(f"Warning: {texts}. Use --split {most}, or the rest of them is not found.", is_error=True)
     if report.rejected and (strict or not report.indexed + report.unchanged):
         raise typer.Exit(1)

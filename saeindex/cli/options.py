@@ -38,6 +38,7 @@ class _Option:
     kind: Any
     help: str
     is_json: bool = False
+    may_be_json: bool = False
     is_required: bool = False
     first: str | None = None
 
@@ -55,6 +56,7 @@ class _Option:
                 self.name, Parameter.KEYWORD_ONLY, default=default,
                 annotation=Annotated[kind, typer.Argument(help=shown)],
             )  # fmt: skip
+        shown = f"{shown.rstrip('.')}. Repeatable." if get_origin(self.kind) is list else shown
         declared = (f"{self.flag}/--no-{self.flag[2:]}",) if self.kind is bool else (self.flag,)
         kind = self.kind if self.is_required else self.kind | None
         return Parameter(
@@ -122,7 +124,8 @@ def _options(request: Any, without: Sequence[str], names: Mapping[str, str]) -> 
         kind, is_json = _kind_of(about, nested)
         if kind is None:
             continue
-        yield _Option((field,), name, kind, described, is_json, about.is_required())
+        may_be = kind is str and _may_be_json(about)
+        yield _Option((field,), name, kind, described, is_json, may_be, about.is_required())
         parts = {} if nested is None else nested.__pydantic_fields__
         is_short = any(isinstance(one, OrFirst) for one in _annotations(about))
         first = next(iter(parts)) if is_short else None
@@ -178,6 +181,15 @@ def _kind_of(about: Any, nested: Any) -> tuple[Any, bool]:
     return (str if is_text else None), schema.get("type") == "object"
 
 
+def _may_be_json(about: Any) -> bool:
+    """Return whether a text may also be given as an object or a list: a condition, a selection of records."""
+    given = [one.json_schema or {} for one in _annotations(about) if isinstance(one, WithJsonSchema)]
+    nested = _nested_in(about)
+    first = () if nested is None else [next(iter(nested.__pydantic_fields__.values()))]
+    kinds = {kind.get("type") for schema in given for kind in schema.get("anyOf", ())}
+    return bool(kinds & {"object", "array"}) or any(map(_may_be_json, first))
+
+
 def _annotations(about: Any) -> Iterator[Any]:
     """Yield all that the annotation of a field is made of."""
     waiting = [*about.metadata, about.annotation]
@@ -198,7 +210,8 @@ def _nested(values: Mapping[_Option, Any], context: typer.Context) -> dict[str, 
     for option, value in values.items():
         if value is None or value == [] or (value == "" and not option.is_required):
             continue
-        read = _json_of(option, value) if option.is_json else value
+        is_json = option.is_json or (option.may_be_json and value.lstrip().startswith(("{", "[")))
+        read = _json_of(option, value) if is_json else value
         if len(option.place) == 1:
             found[option.place[0]] = read
             continue

@@ -83,13 +83,14 @@ def print_hits(out: Console, hits: Hits) -> None:
 
 def print_hit(out: Console, rank: int, hit: Hit) -> None:
     """Print a hit: score, title, metadata, strongest concepts, change of rank, and explanation."""
+    from rich.padding import Padding
     from rich.text import Text
 
     title, _, rest = hit.text.partition("\n")
     scored = (f"{rank:>3}  ", "dim"), (f"{hit.score:.3f}  ", "bold cyan")
     out.print(Text.assemble(*scored, (shortened(title, 88), "bold")), no_wrap=True, overflow="ellipsis")
-    details = " · ".join([hit.id, *_scalars(hit), *_steered(hit)])
-    out.print(Text(f"            {shortened(details, 96)}", "dim"), no_wrap=True, overflow="ellipsis")
+    details = " · ".join([shortened(hit.id, 96), *_scalars(hit), *_steered(hit)])
+    out.print(Padding(Text(details, "dim", overflow="fold"), (0, 0, 0, 12), expand=False))
     if rest.strip() and hit.explanation is None:
         line = Text(f"            {one_line(rest, 96)}")
         out.print(line, no_wrap=True, overflow="ellipsis")
@@ -131,6 +132,6 @@ def _steered(hit: Hit) -> list[str]:
 
 
 def _scalars(hit: Hit) -> list[str]:
-    """Return the first metadata fields that are no lists or objects, shortened."""
+    """Return the metadata fields that are no lists or objects, each shortened."""
     fields = [f"{key}={value}" for key, value in hit.metadata.items() if isinstance(value, str | int | float)]
-    return [shortened(shown, 40) for shown in fields[:4]]
+    return [shortened(shown, 60) for shown in fields]

@@ -10,7 +10,7 @@ import typer
 
 from saeindex.cli.options import asks
 from saeindex.cli.output import Json, Url, answer, console, print_json
-from saeindex.errors import InvalidInputError, MissingDependencyError, installed
+from saeindex.errors import InvalidInputError, MissingDependencyError, NotFoundError, installed
 
 app = typer.Typer(help="Make, list and revoke the API keys of a server.", no_args_is_help=True)
 State = Annotated[
@@ -78,7 +78,7 @@ def create_key(
 @app.command("list")
 def list_keys(state: State = None, as_json: Json = False) -> None:
     """List the keys, never their texts."""
-    found = [key.to_json() for key in _keys(state).all()]
+    found = [key.to_json() for key in _known(state).all()]
     if as_json:
         print_json({"keys": found})
         return
@@ -100,7 +100,7 @@ def revoke_key(
     as_json: Json = False,
 ) -> None:
     """End a key now."""
-    key = _keys(state).revoke(identity)
+    key = _known(state).revoke(identity)
     _audit(state, "revoke key", key.id)
     answer(key.to_json(), f"Revoked {key.id} ({key.name}).", as_json)
 
@@ -108,6 +108,14 @@ def revoke_key(
 def _keys(state: Path | None) -> Any:
     settings = _server("settings").read_settings({"state": state})
     return _server("keys").KeyStore(_server("database").Database(settings.state))
+
+
+def _known(state: Path | None) -> Any:
+    """Return the keys of a state folder, which is not made by looking for it."""
+    folder = _server("settings").read_settings({"state": state}).state
+    if not folder.is_dir():
+        raise NotFoundError(f"the keys in {str(folder)!r}", "there is no such folder", "Correct --state.")
+    return _keys(state)
 
 
 def _audit(state: Path | None, action: str, key: str) -> None:
@@ -127,7 +135,6 @@ def _filter(text: str | None) -> dict[str, Any] | None:
 
 
 def _create_missing(indexes: list[str], url: str | None) -> None:
-    from saeindex.errors import NotFoundError
     from saeindex.index import FeatureIndex
 
     for place in indexes:

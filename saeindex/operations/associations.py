@@ -57,6 +57,9 @@ else:
         return tuple(_named(one) for one in given)
 
     def _behaviour(given: Any) -> Any:
+        number = given.strip().removeprefix("#") if isinstance(given, str) else ""
+        if number.isascii() and number.isdecimal():
+            return int(number)
         return given if isinstance(given, int) and not isinstance(given, bool) else _named(given)
 
     def _axis(given: Any) -> Any:
@@ -192,7 +195,9 @@ class FindTriggers(TriggerOptions, Analysis["Triggers"], results="saeindex.analy
 
     name = "triggers"
 
-    behaviour: Behaviour = Field(description="the behaviour: a feature's id, or a property as text")
+    behaviour: Behaviour = Field(
+        description="the behaviour: a feature (1041), or a property such as 'refuses=declines to answer'"
+    )
     _: KW_ONLY
     prompt_field: str = Field(default="prompt", description="the text field of the prompts")
     field: str = Field(default="", description="the text field of the responses")

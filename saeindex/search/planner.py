@@ -91,12 +91,19 @@ class Planner:
             total=total,
             estimate=estimate,
             choices=choose(query, self._setting(where, estimate, total, rescorer is not None, near)),
-            warnings=warnings,
+            warnings=(*warnings, *self._cut(query.text)),
             matching=total if query_filter is None else None,
             revision=self.state.revision,
             code=self._code(query, steered, steers),
             rescorer=rescorer,
         )
+
+    def _cut(self, text: str) -> tuple[str, ...]:
+        """Return a warning on a text that is longer than the encoder reads."""
+        encoder = self.state.encoder
+        if len(text) <= encoder.max_tokens or (count := len(encoder.token_spans(text))) <= encoder.max_tokens:
+            return ()
+        return (f"the encoder reads the first {encoder.max_tokens} of the {count:,} tokens of the text",)
 
     def _steers(self, query: Query, moved: FloatArray) -> tuple[ResolvedSteer, ...]:
         """Return the query's steers, with strengths within its ``max_drift``."""

@@ -363,12 +363,16 @@ def test_long_texts_are_split_and_found_by_document(tmp_path: Path) -> None:
     )
     into = str(tmp_path / "long.idx")
     warned = call("index", "long.jsonl", "--into", into, cwd=tmp_path)
-    assert "2 texts are longer than the 254 tokens that the encoder reads. Use --split 254" in warned.stderr
-    assert called("info", into)["truncated"] == 2
+    longer = "texts longer than the 254 tokens that the encoder reads: 2. Use --split 254"
+    assert longer in warned.stderr and called("info", into)["truncated"] == 2
+    assert longer in call("index", "long.jsonl", "--into", into, cwd=tmp_path).stderr
     done = call("index", "long.jsonl", "--into", into, "--split", "100", cwd=tmp_path)
     assert (done.returncode, done.stderr.count("Warning")) == (0, 0)
     info = called("info", into)
     assert (info["documents"], info["truncated"], info["records"] > 10) == (2, 0, True)
+    (tmp_path / "new.jsonl").write_text('{"id": "new", "text": "A new text."}')
+    assert "texts that were split" in call("index", "new.jsonl", "--into", into, cwd=tmp_path).stderr
+    assert called("delete", into, "--id", "new", "--yes")
     found = called("search", into, "ocean")
     assert [group["value"] for group in found["groups"]] == ["sea", "tea"]
     assert len(found["hits"]) == 2

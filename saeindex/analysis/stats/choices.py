@@ -54,7 +54,7 @@ class Tested:
     alpha: Number = Field(default=0.05, gt=0, lt=1, description="the false discovery rate")
     method: Correction = Field(
         default="bh",
-        description="bh (Benjamini-Hochberg), or by, which controls the rate under any dependence",
+        description="correction: bh (Benjamini-Hochberg) or by (Benjamini-Yekutieli, under any dependence)",
     )
     min_support: Whole = Field(
         default=5, ge=1, description="the least number of records that have a concept or word, to test it"
