@@ -6,6 +6,7 @@ import io
 import json
 import os
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -113,6 +114,7 @@ def run() -> None:
         app = get_command(make_app(command))
         # `saeindex settings` says itself what is wrong with them.
         defaults = {} if command == "settings" else default_map(getattr(app, "commands", {}))
+        _check_once(app, given)
         sys.exit(app(given, default_map=defaults, standalone_mode="--json" not in given))
     except WrongUse as error:  # without --json it has been printed, with the usage
         do = f"Run `saeindex {command} -h`." if command in {*COMMANDS, *GROUPS} else "Run `saeindex -h`."
@@ -132,6 +134,25 @@ def run() -> None:
             say(f"Stopped.{kept if command in RESUMED else ''}", is_error=True)
         _flush(command)
         raise
+
+
+def _check_once(command: Any, given: Sequence[str]) -> None:
+    """Raise InvalidInputError for an option that is given twice and taken once: one would be dropped."""
+    rest = list(given)
+    while rest and rest[0] in (below := getattr(command, "commands", {})):
+        command = below[rest.pop(0)]
+    options = {name: one for one in command.params for name in one.opts if name.startswith("--")}
+    seen = set()
+    while rest and (token := rest.pop(0)) != "--":
+        name, equals, _ = token.partition("=")
+        option = options.get(name)
+        if option is None or option.is_flag:
+            continue
+        if name in seen and not option.multiple:
+            do = "Give it once; conditions are joined by AND."
+            raise InvalidInputError(f"saeindex {' '.join(given)}"[:200], f"{name} twice", do)
+        seen.add(name)
+        del rest[: 0 if equals else option.nargs]
 
 
 def _flush(command: str) -> None:

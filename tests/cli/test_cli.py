@@ -512,3 +512,10 @@ def test_indexing_says_which_columns_are_taken(tmp_path: Path) -> None:
     done = call("index", str(path), "--into", into, "--json")
     assert taken in done.stderr and json.loads(done.stdout)["columns"] == [taken]
     assert taken not in call("index", str(path), "--into", into, "--text-field", "Title").stderr
+
+
+def test_an_option_that_is_taken_once_is_given_once(index: str) -> None:
+    once = call("search", index, "rain", "--where", "metadata.year > 1", "--where", "#5")
+    assert once.returncode == 2 and "--where twice" in once.stderr
+    assert called("search", index, "rain", "--exclude", "a", "--exclude", "b")["hits"]
+    assert called("search", index, "rain", "--steer=+music:0.2", "--steer", "-rain:0.2")["hits"]
