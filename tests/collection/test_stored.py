@@ -217,7 +217,7 @@ def test_an_empty_or_failed_export_leaves_the_file(index: FeatureIndex, tmp_path
     path.write_text("kept")
     assert index.export(path, "metadata.number > 10000") == 0
     for wrong in ("kept.txt", "no/kept.jsonl"):
-        with pytest.raises(InvalidInputError, match=r"an export (in|to)"):
+        with pytest.raises(InvalidInputError, match=r"an export (in|to)|the folder"):
             index.export(tmp_path / wrong)
     with pytest.raises(InvalidInputError, match="a CSV file has texts and metadata only"):
         index.export(tmp_path / "kept.csv", include=["concepts"])
