@@ -21,6 +21,8 @@ from typing import Any
 
 from saeindex.errors import InvalidInputError, kind_of
 
+# Names the folder of what can be made again: embeddings, replies, measurements of the processor.
+CACHE_VARIABLE = "SAEINDEX_CACHE"
 DRAFT = ".draft"
 # Key of a JSON object's own checksum.
 CHECKSUM = "checksum"
@@ -30,6 +32,11 @@ STALE_AFTER = 3_600.0
 NOT_THERE = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG,
 )  # fmt: skip
+
+
+def cache_folder() -> Path:
+    """Return ``$SAEINDEX_CACHE``, else ``~/.cache/saeindex``."""
+    return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "saeindex")
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from shutil import disk_usage, rmtree
+from shutil import copy, disk_usage, rmtree
 from typing import Any
 
 import pytest
@@ -18,9 +18,10 @@ from qdrant_client import QdrantClient
 
 from saeindex import FeatureIndex, FeatureSpace, Record, open_encoder
 from saeindex.config import DEFAULT_SPACE
+from saeindex.devices import choose_dtype
 from saeindex.encoders import sentence_transformers
-from saeindex.encoders.cache import FOLDER_VARIABLE
 from saeindex.features import space_io
+from saeindex.files import CACHE_VARIABLE, cache_folder
 from tests.samples import RecordingEncoder, sample_records
 
 MEMORY, ENOUGH_BYTES = Path("/dev/shm"), 8 * 2**30
@@ -48,10 +49,19 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def embedding_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep embeddings out of the user's cache."""
+    """Keep embeddings out of the user's cache; the processor is measured once."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(FOLDER_VARIABLE, str(tmp_path_factory.mktemp("cache")))
+        patch.setenv(CACHE_VARIABLE, str(tmp_path_factory.mktemp("cache")))
+        choose_dtype("auto", "cpu")
         yield
+
+
+def other_cache(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return an empty cache folder, with what was measured of the processor."""
+    folder = tmp_path_factory.mktemp("cache")
+    for measured in cache_folder().glob("bf16.json"):
+        copy(measured, folder)
+    return str(folder)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -12,10 +12,11 @@ import pytest
 from qdrant_client import QdrantClient
 
 from saeindex import AsyncFeatureIndex, FeatureIndex, FeatureSpace, Query, Record
-from saeindex.encoders.cache import FOLDER_VARIABLE
 from saeindex.errors import InvalidInputError, NotFoundError
+from saeindex.files import CACHE_VARIABLE
 from saeindex.protocols import Fusion, SearchRequest
 from saeindex.stores.base import pages
+from tests.conftest import other_cache
 from tests.samples import RecordingEncoder, sample_records
 
 OWN = 'metadata.topic IN ("music", "weather", "cooking")'
@@ -32,7 +33,7 @@ def texts() -> list[Record]:
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Embeddings that other tests made in other batches differ in their last bits."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(FOLDER_VARIABLE, str(tmp_path_factory.mktemp("cache")))
+        patch.setenv(CACHE_VARIABLE, other_cache(tmp_path_factory))
         yield
 
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from saeindex.cli.output import Json, console, print_json
 from saeindex.errors import InvalidInputError, first_fault
+from saeindex.files import CACHE_VARIABLE
 
 if TYPE_CHECKING:
     from pydantic_settings import BaseSettings
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 PREFIX = "SAEINDEX_"
 FILE_VARIABLE = "SAEINDEX_SETTINGS"
 FILES = (Path("saeindex.toml"), Path("~/.config/saeindex/settings.toml"))
-# Read by saeindex.encoders.cache, which is too slow to import for a name.
-CACHE_VARIABLE = "SAEINDEX_CACHE"
 # Variables of the same prefix that are no settings.
 OTHERS = frozenset({FILE_VARIABLE, "SAEINDEX_DATA"})
 # Those of `saeindex serve` are read by saeindex_server.settings.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -14,11 +13,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from saeindex.files import cache_folder
+
 if TYPE_CHECKING:
     from saeindex.protocols import EncoderIdentity, TextEncoder
     from saeindex.types import FloatArray
 
-FOLDER_VARIABLE = "SAEINDEX_CACHE"
 # Texts encoded between two writes; a killed run loses at most so many.
 CHUNK = 1_024
 # Size in bytes above which a result is a memory-mapped temporary file.
@@ -32,9 +32,8 @@ class EmbeddingCache:
     """
 
     def __init__(self, folder: str | Path | None = None) -> None:
-        """Use ``folder``, else ``$SAEINDEX_CACHE``, else ``~/.cache/saeindex``."""
-        chosen = folder or os.environ.get(FOLDER_VARIABLE) or Path.home() / ".cache" / "saeindex"
-        self.folder = Path(chosen) / "embeddings"
+        """Use ``folder``, else :func:`saeindex.files.cache_folder`."""
+        self.folder = Path(folder or cache_folder()) / "embeddings"
 
     def embed(
         self,

@@ -14,8 +14,8 @@ from typer.main import get_command
 
 from saeindex.cli.app import make_app
 from saeindex.cli.settings import default_map, settings_in_force
-from saeindex.encoders.cache import FOLDER_VARIABLE
 from saeindex.errors import InvalidInputError
+from saeindex.files import CACHE_VARIABLE
 from tests.cli.test_cli import call
 
 
@@ -79,7 +79,7 @@ def test_the_cache_reaches_the_library(folder: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("SAEINDEX_CACHE", "")  # so that it is restored after the test
     monkeypatch.delenv("SAEINDEX_CACHE")
     _defaults()
-    assert os.environ[FOLDER_VARIABLE] == "/tmp/x"
+    assert os.environ[CACHE_VARIABLE] == "/tmp/x"
 
 
 WRONG = {

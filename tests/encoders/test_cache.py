@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from saeindex.encoders import cache
-from saeindex.encoders.cache import FOLDER_VARIABLE, EmbeddingCache
+from saeindex.encoders.cache import EmbeddingCache
+from saeindex.files import CACHE_VARIABLE
 from tests.samples import RecordingEncoder
 
 TEXTS = ["a galaxy", "a violin", "a galaxy", "café 😀"]
@@ -57,7 +58,7 @@ def test_a_result_larger_than_memory_is_a_mapped_file(
 def test_the_folder_is_set_by_the_environment_and_contains_no_text(
     tmp_path: Path, encoder: RecordingEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "here"))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "here"))
     EmbeddingCache().embed(["a very secret text"], encoder)
     files = [path for path in (tmp_path / "here").rglob("*") if path.is_file()]
     assert files

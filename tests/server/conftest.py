@@ -18,8 +18,9 @@ from saeindex_server.service import Service
 from saeindex_server.settings import ServerSettings
 
 from saeindex import FeatureIndex, FeatureSpace, Record, open_encoder
-from saeindex.encoders.cache import FOLDER_VARIABLE
 from saeindex.encoders.sentence_transformers import SentenceTransformerEncoder
+from saeindex.files import CACHE_VARIABLE
+from tests.conftest import other_cache
 from tests.samples import RecordingEncoder, sample_records
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def documents_once() -> DocumentsOnce:
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Embeddings that other tests made in other batches differ in their last bits."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(FOLDER_VARIABLE, str(tmp_path_factory.mktemp("cache")))
+        patch.setenv(CACHE_VARIABLE, other_cache(tmp_path_factory))
         yield
 
 
