@@ -77,6 +77,8 @@ def test_long_texts_are_truncated_to_the_model_length(service: Service) -> None:
     encoder_of(service, max_length=50).encode_document(["word " * 1000])
     (sent,) = service.requests[0]["input"]
     assert 30 < estimate_tokens(sent) <= 50
+    assert encoder_of(service, max_length=50).max_tokens == 50
+    assert encoder_of(service, max_length=50, document_prompt="passage: ").max_tokens < 50
 
 
 def test_the_identity_has_the_dimension_and_no_address_or_key(service: Service) -> None:

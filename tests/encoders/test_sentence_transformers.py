@@ -20,6 +20,7 @@ from saeindex.encoders.bert_config import BertConfig
 from saeindex.encoders.bert_numpy import BertInNumpy
 from saeindex.encoders.bert_torch import BertEncoder, BertInOneCall
 from saeindex.encoders.sentence_transformers import (
+    NUMPY_QUERIES,
     SentenceTransformerEncoder,
     _BertBackend,
     _LibraryBackend,
@@ -324,3 +325,9 @@ def test_measuring_leaves_the_seed_of_the_caller() -> None:
     torch.manual_seed(3)
     assert devices._layer_seconds(torch.float32) > 0
     assert torch.equal(torch.randn(4), first)
+
+
+def test_many_queries_are_those_of_few(fp32_encoder: SentenceTransformerEncoder) -> None:
+    texts = [f"query {number}" for number in range(NUMPY_QUERIES + 1)]
+    many = fp32_encoder.encode_query(texts)
+    np.testing.assert_allclose(many[:9], fp32_encoder.encode_query(texts[:9]), atol=1e-5)

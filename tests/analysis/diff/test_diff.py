@@ -87,6 +87,8 @@ def test_shares_equal_the_counts_of_the_index(papers: FeatureIndex) -> None:
     for name, where in (("a", MUSIC), ("b", OTHERS)):
         counted = papers.count(f"typical(#{first.key}) AND {where}") / papers.count(where)
         assert first.freq[name] == pytest.approx(counted)
+    row = first.row()
+    assert row["ci_low"] == first.ci[0] < row["effect"] < first.ci[1] == row["ci_high"]
 
 
 def test_counting_in_the_engine_gives_the_same_findings(any_papers: FeatureIndex) -> None:
