@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
 MIN_TOKENS = 8
 
-_SENTENCE_ENDS = ".!?…"
-_UNSPACED_SENTENCE_ENDS = "。！？｡"
-_CLOSERS = "\"')]}”’»›」』）"
 # Share of a piece, at its end, that is searched for the end of a paragraph or sentence.
 _SEARCHED_SHARE = 0.4
 _MAX_WHITESPACE = 64
@@ -72,14 +69,19 @@ def split_text(text: str, token_spans: Sequence[tuple[int, int]], max_tokens: in
     """Split a text into pieces of at most ``max_tokens`` tokens; joined, they are the text.
 
     ``token_spans`` are the tokens' character spans, ascending; several may cover one character. A piece ends
-    after the last paragraph, else sentence, else line of its final part, else at a word. White space between
-    tokens belongs to the piece before it.
+    after the last paragraph, else sentence (as ``sentencex`` finds them), else line of its final part, else
+    at a word. White space between tokens belongs to the piece before it.
     """
     spans = [span for span in token_spans if span[0] < span[1]]
+    if len(spans) <= max_tokens:
+        return [text]
+    from sentencex import get_sentence_boundaries
+
+    ends = frozenset(one["end_index"] for one in get_sentence_boundaries("en", text))
     pieces: list[str] = []
     at = start = 0
     while len(spans) - start > max_tokens:
-        end = _piece_end(text, spans, start, max_tokens)
+        end = _piece_end(text, spans, ends, start, max_tokens)
         stop = max(last for _, last in spans[start:end])
         while stop < spans[end][0] and text[stop].isspace():
             stop += 1
@@ -103,23 +105,27 @@ class _Cut(IntEnum):
     PARAGRAPH = 5
 
 
-def _piece_end(text: str, spans: Sequence[tuple[int, int]], start: int, max_tokens: int) -> int:
-    """Return the token before which a piece that begins at token ``start`` ends."""
+def _piece_end(
+    text: str, spans: Sequence[tuple[int, int]], ends: Set[int], start: int, max_tokens: int
+) -> int:
+    """Return the token before which a piece from token ``start`` on ends; ``ends`` are those of sentences."""
     limit = start + max_tokens
     preferred = max(start + 1, limit - int(_SEARCHED_SHARE * max_tokens))
-    best = max((_cut_before(text, spans, token), token) for token in range(preferred, limit + 1))
+    best = max((_cut_before(text, spans, ends, token), token) for token in range(preferred, limit + 1))
     if best[0] >= _Cut.WORD:
         return best[1]
     for token in range(preferred - 1, start, -1):
-        if _cut_before(text, spans, token) >= _Cut.WORD:
+        if _cut_before(text, spans, ends, token) >= _Cut.WORD:
             return token
     if best[0] > _Cut.CHARACTER:
         return best[1]
-    whole = [token for token in range(start + 1, limit) if _cut_before(text, spans, token) > _Cut.CHARACTER]
+    whole = [
+        token for token in range(start + 1, limit) if _cut_before(text, spans, ends, token) > _Cut.CHARACTER
+    ]
     return whole[-1] if whole else limit
 
 
-def _cut_before(text: str, spans: Sequence[tuple[int, int]], token: int) -> _Cut:
+def _cut_before(text: str, spans: Sequence[tuple[int, int]], ends: Set[int], token: int) -> _Cut:
     """Return the kind of boundary before a token (not the first)."""
     (_, previous_end), (begin, stop) = spans[token - 1], spans[token]
     if begin < previous_end:
@@ -132,10 +138,9 @@ def _cut_before(text: str, spans: Sequence[tuple[int, int]], token: int) -> _Cut
     while left > max(0, begin - _MAX_WHITESPACE) and text[left - 1].isspace():
         left -= 1
     gap = text[left:right]
-    before = text[max(0, left - 8) : left].rstrip(_CLOSERS)
     if gap.count("\n") >= 2:
         return _Cut.PARAGRAPH
-    if before.endswith(tuple(_UNSPACED_SENTENCE_ENDS)) or (gap and before.endswith(tuple(_SENTENCE_ENDS))):
+    if not ends.isdisjoint(range(left, right + 1)):
         return _Cut.SENTENCE
     if "\n" in gap:
         return _Cut.LINE

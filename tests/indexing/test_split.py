@@ -70,6 +70,8 @@ def test_the_cut_prefers_a_paragraph_to_a_sentence_and_a_sentence_to_a_word() ->
     assert split_text(paragraph, word_spans(paragraph), 11)[0] == "One two three four five six.\n\n"
     sentence = 'One two three four five six "seven." Eight nine ten eleven twelve thirteen'
     assert split_text(sentence, word_spans(sentence), 12)[0].endswith('"seven." ')
+    title = "One two three four five six. Dr. Seven met Mr. Eight nine ten eleven twelve"
+    assert split_text(title, word_spans(title), 11)[0] == "One two three four five six. "
     words = "one two three four five six seven eight nine ten"
     assert split_text(words, word_spans(words), 8) == [words[:40], "nine ten"]
 
