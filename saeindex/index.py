@@ -51,7 +51,7 @@ class FeatureIndex(Surface):
 
     ``FeatureIndex(path)`` opens the index at a path; if there is none, the first ``upsert`` creates it.
     :meth:`create` and :meth:`open` do one and not the other. Use it as a context manager, or :meth:`close`
-    it. Threads may share it: each operation sees the records of one ``revision``, which every write changes.
+    it. Threads may share it: each operation sees the records of one revision, which every write changes.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class FeatureIndex(Surface):
                 )
 
     @classmethod
-    def of_parts(cls, name: str, parts: IndexParts, encoder: TextEncoder | None = None) -> Self:
+    def _of_parts(cls, name: str, parts: IndexParts, encoder: TextEncoder | None = None) -> Self:
         """Return the index of open parts."""
         index = cls.__new__(cls)
         index.name, index._encoder, index._creating = name, encoder, threading.RLock()
@@ -129,11 +129,6 @@ class FeatureIndex(Surface):
     def state(self) -> IndexState:
         """The state of the index at its present revision: its store and manifest, and what is derived."""
         return self._current.present()
-
-    @property
-    def revision(self) -> str:
-        """The id of the index's present contents, which every write changes."""
-        return self.state.revision
 
     @property
     def space(self) -> FeatureSpace:
@@ -191,7 +186,7 @@ class FeatureIndex(Surface):
             "on_disk_payload": on_disk_payload,
         }
         parts = create_index(path, read, manifest, client, url, isolated, of_server)
-        return cls.of_parts(str(path), parts, encoder)
+        return cls._of_parts(str(path), parts, encoder)
 
     @classmethod
     def open(
@@ -209,7 +204,7 @@ class FeatureIndex(Surface):
         ``isolated`` runs the engine of a directory in a process of its own: what would end this process, such
         as a full disk, is an EngineDiedError.
         """
-        return cls.of_parts(str(path), open_index(path, space, client, url, encoder, isolated), encoder)
+        return cls._of_parts(str(path), open_index(path, space, client, url, encoder, isolated), encoder)
 
     def upsert(
         self,
@@ -269,7 +264,7 @@ class FeatureIndex(Surface):
             selected = condition_of(state, where, query_filter)
         given = self._current.given_space
         parts = part_of(state.store, given, state.manifest, selected, lambda: self.encoder)
-        return type(self).of_parts(self.name, parts, self.encoder)
+        return self._of_parts(self.name, parts, self.encoder)
 
     def copy(
         self,
@@ -373,6 +368,11 @@ class FeatureIndex(Surface):
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
         self.close()
+
+
+def index_of(name: str, parts: IndexParts) -> FeatureIndex:
+    """Return the index of open parts."""
+    return FeatureIndex._of_parts(name, parts)
 
 
 def _space_of(space: FeatureSpace | str | Path) -> FeatureSpace:

@@ -22,7 +22,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from saeindex import errors
 from saeindex.errors import EngineDiedError, InvalidInputError, SaeIndexError, StorageError, rebuilt
-from saeindex.index import FeatureIndex
+from saeindex.index import FeatureIndex, index_of
 from saeindex.indexing.create_open import parts_of
 from saeindex.indexing.manifest import Manifest
 from saeindex.operations.methods import OPERATIONS
@@ -183,8 +183,8 @@ def _place(hosted: HostedIndex, whole: FeatureIndex) -> list[Any]:
     store = whole.state.store
     if isinstance(store, IsolatedStore):
         manifest = whole.state.manifest.model_dump_json()
-        return [hosted.name, str(hosted.folder), None, whole.revision, store.layout, manifest]
-    return [hosted.name, hosted.place, hosted.url, whole.revision, None, ""]
+        return [hosted.name, str(hosted.folder), None, whole.state.revision, store.layout, manifest]
+    return [hosted.name, hosted.place, hosted.url, whole.state.revision, None, ""]
 
 
 def _answered(kind: str, whole: FeatureIndex, asked: list[Any]) -> Any:
@@ -280,7 +280,7 @@ class _Analyst:
             kept = Manifest.model_validate_json(
                 manifest
             )  # what a write in progress has stored is not its state
-            index = FeatureIndex.of_parts(name, parts_of(store, kept, where, Path(where)))
+            index = index_of(name, parts_of(store, kept, where, Path(where)))
         index.encoder = _RelayedEncoder(
             index.space.encoder, lambda asked: self._ask([asked[0], number, *asked[1:]])
         )

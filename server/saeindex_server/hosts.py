@@ -113,7 +113,7 @@ class HostedIndex:
 
     def _noticed(self, whole: FeatureIndex) -> str:
         """Return the revision; parts of the one before are as old as when that was last seen."""
-        revision, now = whole.revision, time.monotonic()
+        revision, now = whole.state.revision, time.monotonic()
         with self._lock:
             if revision != self._seen:
                 for part in self._parts.values():
@@ -130,7 +130,7 @@ class HostedIndex:
                 known = part.usable(lag)
             if known is not None:
                 return known
-            began, revision = time.monotonic(), whole.revision
+            began, revision = time.monotonic(), whole.state.revision
             made = whole.part(query_filter=filter_of(condition))
             made.encoder = apart(whole.encoder)
             if with_sample and made.state.manifest.counts.records:

@@ -125,7 +125,7 @@ class Mirror:
 
     def note(self) -> None:
         """Keep what the index has at its present revision."""
-        self.at[self.index.revision] = list(self.records.values()), dict(self.names)
+        self.at[self.index.state.revision] = list(self.records.values()), dict(self.names)
 
     def anew(self, revision: str, place: Path | None, space: FeatureSpace) -> FeatureIndex:
         """Make an index of what there was at a revision."""
@@ -260,11 +260,11 @@ def test_what_another_process_of_ours_wrote_is_seen(
     client = QdrantClient(":memory:")
     with opened(None, small, client) as one, opened(None, small, client) as other:
         one.upsert(sample_records(70), learn_names=False)
-        assert (other.plan("x").total, other.revision) == (70, one.revision)
+        assert (other.plan("x").total, other.state.revision) == (70, one.state.revision)
         other.concepts.rename(5, "a name")
         assert one.concepts.card(5).label == "a name"
         one.delete(["doc-1"])
-        assert (len(other.state.snapshot()), other.revision) == (69, one.revision)
+        assert (len(other.state.snapshot()), other.state.revision) == (69, one.state.revision)
         monkeypatch.setattr(QdrantStore, "stale_after", 0.3)
         assert one.plan("x").total == 69
         other.delete(["doc-2"])
@@ -286,14 +286,14 @@ def test_a_server_s_index_is_one_for_two_processes_within_five_seconds(small: Fe
         other.upsert([Record("long", "It rains in the hills. " * 20)], split=40)
         count = len(other)
         written = time.monotonic()
-        while one.plan("x").total != count or one.revision != other.revision:
+        while one.plan("x").total != count or one.state.revision != other.state.revision:
             assert time.monotonic() - written < 5
             time.sleep(0.1)
         other.concepts.rename(5, "a name")
         one.delete(documents=["long"])  # keeps the name that it has not seen yet
         assert (len(one), one.concepts.card(5).label) == (70, "a name")
         with watched() as notes:
-            assert one.search("rain", where="#7", limit=3).revision == one.revision
+            assert one.search("rain", where="#7", limit=3).revision == one.state.revision
         assert "count" not in {note.action for note in notes}
         assert not one.state.manifest.is_being_written
     finally:
@@ -306,12 +306,12 @@ def test_what_another_program_wrote_is_seen_after_a_refresh(small: FeatureSpace)
     client = QdrantClient(":memory:")
     with opened(None, small, client) as index:
         index.upsert(sample_records(70), learn_names=False)
-        before = len(index.state.snapshot()), index.plan("x").total, index.revision
+        before = len(index.state.snapshot()), index.plan("x").total, index.state.revision
         client.delete("notes", [point_id("doc-3")])
-        assert before == (len(index.state.snapshot()), index.plan("x").total, index.revision)
+        assert before == (len(index.state.snapshot()), index.plan("x").total, index.state.revision)
         index.refresh()
         assert (len(index.state.snapshot()), index.plan("x").total) == (69, 69) != before[:2]
-        assert index.revision != before[2]
+        assert index.state.revision != before[2]
 
 
 def test_an_error_of_opening_is_not_taken_for_an_absent_index(small: FeatureSpace) -> None:

@@ -134,13 +134,13 @@ def test_an_export_indexed_again_changes_nothing(
     index: FeatureIndex, tmp_path: Path, space: FeatureSpace, session_encoder: RecordingEncoder, name: str
 ) -> None:
     """Neither the index that it was made of, nor another one of the same records; nor the split text."""
-    revision = index.revision
+    revision = index.state.revision
     parts = () if name.endswith(".csv") else PARTS
     count = index.export(tmp_path / name, include=parts)
     report = index.upsert(tmp_path / name)
     assert (report.read, report.unchanged, report.rejected) == (count, count, 0)
     assert index.upsert([records()[-1]], split=64).unchanged == 1
-    assert index.revision == revision
+    assert index.state.revision == revision
     path = tmp_path / "again.idx"
     with FeatureIndex.create(path, space, encoder=session_encoder, fields=("prompt",)) as again:
         assert again.upsert(tmp_path / name).indexed == count

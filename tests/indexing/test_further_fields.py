@@ -198,7 +198,7 @@ def test_the_revision_changes_only_if_points_change(
 
         def is_new() -> bool:
             kept = str(index.state.store.read_manifest()["revision"])
-            assert kept == index.revision == index.state.manifest.revision
+            assert kept == index.state.revision == index.state.manifest.revision
             seen.append(kept)
             return kept not in seen[:-1]
 

@@ -165,7 +165,7 @@ def test_names_are_learned_once_there_is_enough_and_again_when_as_much_was_writt
         assert learned == [66, 66], "as many were written as it had"
         index.upsert(records[66:], learn_names=False)
         assert learned == [66, 66]
-        before = index.revision
+        before = index.state.revision
         index.concepts.learn()
-        assert learned == [66, 66, 200] and index.revision != before
+        assert learned == [66, 66, 200] and index.state.revision != before
         assert index.state.manifest.names is not None and index.state.manifest.names.records == 200

@@ -33,7 +33,7 @@ from tests.server.conftest import on_a_port, served
 MUSIC, SECONDS = 'metadata.topic = "music"', 60.0
 # What is only where the index is: its parts, and what opens, copies or closes it.
 LOCAL_ONLY = {
-    "close", "copy", "create", "encoder", "of_parts", "open", "part", "refresh", "revision", "space", "state",
+    "close", "copy", "create", "encoder", "open", "part", "refresh", "space", "state",
 }  # fmt: skip
 
 
