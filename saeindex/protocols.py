@@ -135,18 +135,29 @@ Vector: TypeAlias = "FloatArray | SparseVector"
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The shape of a collection: named vectors and indexed payload fields."""
+    """The shape of a collection: named vectors and indexed payload fields.
+
+    A point has any number of rows of a vector in ``multi``, such as one for each of its sentences. Engines
+    may keep them in one byte a number: what is read differs by up to .002, and scores by as much.
+    """
 
     dense: Mapping[str, int]
     sparse: tuple[str, ...] = ()
     payload_indexes: Mapping[str, PayloadKind] = field(default_factory=dict)
+    multi: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all vectors."""
+        return [*self.dense, *self.sparse, *self.multi]
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
     """A stored point: an id, named vectors and a payload; ``score`` is set on search results.
 
-    A sparse vector without entries may be left out or given empty: in both cases no vector is stored.
+    A sparse vector without entries, and a multivector (k, d) without rows, may be left out or given empty: in
+    both cases no vector is stored.
     """
 
     id: PointId
@@ -167,9 +178,11 @@ class SearchRequest:
     """One search: a vector with ``using``, or a fusion of ``prefetch``.
 
     ``score_threshold`` is inclusive. Results come best first, equal scores by id. A sparse search omits
-    points whose dot product is 0. ``exact`` asks for a full scan; a filtered search is always exact on Edge.
-    ``postfilter`` is a hint that does not change the result: the store applies the filter to the nearest
-    ``postfilter`` points first, and to all points only if too few of them match; 0 turns this off.
+    points whose dot product is 0. By a multivector, the score is the sum over the query's rows (k, d), or its
+    one vector (d,), of the largest cosine to a row of the point (max-sim).
+    ``exact`` asks for a full scan; a filtered search is always exact on Edge. ``postfilter`` is a hint that
+    does not change the result: the store applies the filter to the nearest ``postfilter`` points first, and
+    to all points only if too few of them match; 0 turns this off.
     ``timeout`` (seconds) applies to servers: an embedded engine cannot be stopped.
     """
 

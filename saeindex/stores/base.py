@@ -196,7 +196,7 @@ class BaseStore(ABC):
 
     def fetch(self, with_payload: bool | Sequence[str], with_vectors: bool | Sequence[str]) -> Fetch:
         """Return the parts to fetch of each point; raise InvalidInputError for an unknown vector name."""
-        names = [*self._layout.dense, *self._layout.sparse]
+        names = self._layout.names
         payload = with_payload if isinstance(with_payload, bool) else list(with_payload)
         if isinstance(with_vectors, bool):
             return Fetch(payload, names if with_vectors else [])

@@ -71,8 +71,16 @@ def create_shard(points: Path, layout: Layout) -> Any:
     import qdrant_edge as edge
 
     dense = {name: edge.EdgeVectorParams(size, edge.Distance.Cosine) for name, size in layout.dense.items()}
+    max_sim = edge.MultiVectorConfig(edge.MultiVectorComparator.MaxSim)
+    multi = {
+        name: edge.EdgeVectorParams(
+            size, edge.Distance.Cosine, on_disk=True, multivector_config=max_sim,
+            datatype=edge.VectorStorageDatatype.Turbo8,
+        )
+        for name, size in layout.multi.items()
+    }  # fmt: skip
     config = edge.EdgeConfig(
-        vectors=dense,
+        vectors=dense | multi,
         sparse_vectors={name: edge.EdgeSparseVectorParams() for name in layout.sparse},
         optimizers=edge.EdgeOptimizersConfig(indexing_threshold=INDEXING_THRESHOLD_KB),
         wal_enabled=True,

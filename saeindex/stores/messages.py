@@ -18,7 +18,7 @@ from saeindex.protocols import Layout, OrderBy, Page, Point, SparseVector
 from saeindex.stores.engine import Fetch, NearestIds, NearestSearch
 from saeindex.stores.point_checks import CheckedPoint
 
-_TUPLE, _FILTER, _POINTS, _FIRST_TYPE = 0, 1, 4, 10
+_TUPLE, _FILTER, _POINTS, _MATRIX, _FIRST_TYPE = 0, 1, 4, 5, 10
 _ARRAYS = {2: "<f4", 3: "<i4"}
 _ARRAY_CODES = {kind: code for code, kind in _ARRAYS.items()}
 _TYPES: tuple[type, ...] = (
@@ -86,6 +86,8 @@ def _extension(value: Any) -> Any:
     kind = type(value)
     if code := _CODES.get(kind):
         return msgpack.ExtType(code, packed([getattr(value, name) for name in _NAMES[kind]]))
+    if isinstance(value, np.ndarray) and value.ndim == 2:
+        return msgpack.ExtType(_MATRIX, packed([value.shape[1], np.ascontiguousarray(value).ravel()]))
     if isinstance(value, np.ndarray):
         return msgpack.ExtType(_ARRAY_CODES[value.dtype.str], value.tobytes())
     if isinstance(value, tuple):
@@ -110,6 +112,9 @@ def _of_extension(code: int, data: bytes) -> Any:
         return _TYPES[code - _FIRST_TYPE](*unpacked(data))
     if code in _ARRAYS:
         return np.frombuffer(bytearray(data), _ARRAYS[code])
+    if code == _MATRIX:
+        width, flat = unpacked(data)
+        return flat.reshape(-1, width)
     if code == _TUPLE:
         return tuple(unpacked(data))
     if code == _POINTS:

@@ -27,13 +27,13 @@ MAX_ID = 2**64 - 1
 MAX_INDEX = 2**31 - 1
 _CANONICAL_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 PlainSparse: TypeAlias = tuple[list[int], list[float]]
-PlainVector: TypeAlias = "list[float] | PlainSparse"
+PlainVector: TypeAlias = "list[float] | list[list[float]] | PlainSparse"
 MAX_COUNT = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedPoint:
-    """A point in plain Python: canonical id, unit dense lists, sparse (indices, values), JSON payload.
+    """A point in plain Python: canonical id, lists of unit vectors, sparse (indices, values), JSON payload.
 
     ``size`` is the estimated number of bytes in a request and in the log.
     """
@@ -45,11 +45,11 @@ class CheckedPoint:
 
 
 class _BadRowError(ValueError):
-    """Row ``row`` of a batch of vectors cannot be stored."""
+    """Row ``row`` of a batch of vectors cannot be stored; ``is_owner`` says that it is the row of a point."""
 
-    def __init__(self, row: int, why: str) -> None:
+    def __init__(self, row: int, why: str, is_owner: bool = False) -> None:
         super().__init__(why)
-        self.row, self.why = row, why
+        self.row, self.why, self.is_owner = row, why, is_owner
 
 
 def canonical_id(value: object) -> PointId:
@@ -88,12 +88,14 @@ def check_points(points: Sequence[Point], layout: Layout) -> list[CheckedPoint]:
     ids = [_checked_id(point) for point in points]
     vectors: list[dict[str, PlainVector]] = [{} for _ in points]
     sizes = [_checked_payload(point) for point in points]
-    known = layout.dense.keys() | set(layout.sparse)
+    known = set(layout.names)
     for point in points:
         if not point.vectors.keys() <= known:
             raise _refusal(point, f"it has no vector named {min(point.vectors.keys() - known)!r}")
     for name, dimension in layout.dense.items():
         _fill_dense(points, name, dimension, vectors, sizes)
+    for name, dimension in layout.multi.items():
+        _fill_multi(points, name, dimension, vectors, sizes)
     for name in layout.sparse:
         _fill_sparse(points, name, vectors, sizes)
     rows = zip(ids, vectors, points, sizes, strict=True)
@@ -124,6 +126,11 @@ def check_vector(vector: object, using: str, layout: Layout) -> PlainVector:
     try:
         if using in layout.dense:
             return cast("list[float]", _unit_rows([vector], layout.dense[using])[0].tolist())
+        if using in layout.multi:
+            rows = _rows_of(0, vector)
+            if not len(rows):
+                raise _BadRowError(0, "there is no row")
+            return cast("list[list[float]]", _unit_rows(rows, layout.multi[using]).tolist())
         if using in layout.sparse:
             return _sparse_rows([vector])[0]
     except _BadRowError as error:
@@ -132,7 +139,7 @@ def check_vector(vector: object, using: str, layout: Layout) -> PlainVector:
         ) from None
     raise InvalidInputError(
         f"a search by {using!r}",
-        f"the collection has the vectors {sorted((*layout.dense, *layout.sparse))}",
+        f"the collection has the vectors {sorted(layout.names)}",
         "Use one of them.",
     )
 
@@ -172,6 +179,29 @@ def _fill_dense(
         sizes[i] += 20 * dimension  # a float32 takes up to 20 characters in JSON
 
 
+def _fill_multi(
+    points: Sequence[Point],
+    name: str,
+    dimension: int,
+    vectors: list[dict[str, PlainVector]],
+    sizes: list[int],
+) -> None:
+    owners = [i for i, point in enumerate(points) if name in point.vectors]
+    at = 0
+    try:
+        parts = [_rows_of(row, points[i].vectors[name]) for row, i in enumerate(owners)]
+        flat = [(row, one) for row, part in enumerate(parts) for one in part]
+        plain = _unit_rows([one for _, one in flat], dimension).tolist()
+    except _BadRowError as error:
+        row = error.row if error.is_owner else flat[error.row][0]
+        raise _refusal(points[owners[row]], f"of its vector {name!r}, {error.why}") from None
+    for i, part in zip(owners, parts, strict=True):
+        if len(part):
+            vectors[i][name] = plain[at : at + len(part)]
+            sizes[i] += 20 * dimension * len(part)
+            at += len(part)
+
+
 def _fill_sparse(
     points: Sequence[Point], name: str, vectors: list[dict[str, PlainVector]], sizes: list[int]
 ) -> None:
@@ -199,6 +229,19 @@ def _unit_rows(rows: Sequence[object], dimension: int) -> NDArray[np.float32]:
     off = np.flatnonzero(np.abs(norms - 1.0) > 4e-7)
     matrix[off] = (matrix[off] / norms[off, None]).astype(np.float32)
     return matrix
+
+
+def _rows_of(owner: int, vector: object) -> Sequence[object]:
+    """Return the rows of a multivector (k, d); those of a single vector (d,) are itself."""
+    if isinstance(vector, SparseVector):
+        raise _BadRowError(owner, "sparse entries were given where the vector has rows", is_owner=True)
+    try:
+        array = np.asarray(vector)
+    except ValueError:
+        raise _BadRowError(owner, "the values are not an array of numbers", is_owner=True) from None
+    if array.ndim not in (1, 2):
+        raise _BadRowError(owner, f"the shape is {array.shape}, not rows of vectors", is_owner=True)
+    return [array] if array.ndim == 1 and array.size else [*array]
 
 
 def _dense_row(row: int, vector: object, dimension: int) -> NDArray[np.float32]:
@@ -277,6 +320,8 @@ def to_id(value: Any) -> PointId:
 
 
 def _vector(value: Any) -> Vector:
+    if isinstance(value, list) and value and isinstance(value[0], list):
+        return np.array(value, np.float32)
     if isinstance(value, list):
         # A quarter of the time of np.array, which is most of the time of reading a dense vector.
         return np.frombuffer(bytearray(_floats(len(value)).pack(*value)), np.float32)

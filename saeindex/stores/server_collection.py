@@ -64,14 +64,14 @@ def read_layout(client: QdrantClient, name: str) -> Layout:
             "its creation was interrupted",
             "Create it again with the same options.",
         )
-    dense = _dense(name, described.config.params.vectors)
+    dense, multi = _dense(name, described.config.params.vectors)
     sparse = tuple(described.config.params.sparse_vectors or {})
     if LAYOUT_KEY in metadata:
         kept = metadata[LAYOUT_KEY]
         indexes = layout_from_json(kept, f"the collection {name!r}").payload_indexes
-        return Layout(dense, sparse, indexes)
+        return Layout(dense, sparse, indexes, multi)
     kinds = {key: _kind(schema) for key, schema in described.payload_schema.items()}
-    return Layout(dense, sparse, {key: kind for key, kind in kinds.items() if kind is not None})
+    return Layout(dense, sparse, {key: kind for key, kind in kinds.items() if kind is not None}, multi)
 
 
 def _create(
@@ -83,9 +83,17 @@ def _create(
         key: models.VectorParams(size=size, distance=models.Distance.COSINE)
         for key, size in layout.dense.items()
     }
+    max_sim = models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM)
+    multi = {  # half precision, which every server has; without a graph
+        key: models.VectorParams(
+            size=size, distance=models.Distance.COSINE, on_disk=True, multivector_config=max_sim,
+            datatype=models.Datatype.FLOAT16, hnsw_config=models.HnswConfigDiff(m=0),
+        )
+        for key, size in layout.multi.items()
+    }  # fmt: skip
     client.create_collection(
         name,
-        vectors_config=dense,
+        vectors_config=dense | multi,
         sparse_vectors_config={key: models.SparseVectorParams() for key in layout.sparse},
         metadata={STATE_KEY: "creating", LAYOUT_KEY: layout_to_json(layout)},
         timeout=timeout,
@@ -110,17 +118,20 @@ def _check_unfinished(client: QdrantClient, name: str, layout: Layout) -> None:
         raise MismatchError(asked, found, "Delete that empty collection, or choose another name.")
 
 
-def _dense(name: str, vectors: Any) -> dict[str, int]:
+def _dense(name: str, vectors: Any) -> tuple[dict[str, int], dict[str, int]]:
+    """Return the dimensions of single vectors, and of multivectors."""
     from qdrant_client import models
 
     asked = f"opening the collection {name!r}"
     if isinstance(vectors, models.VectorParams):
         raise MismatchError(asked, "its vector has no name", "Use a collection with named vectors.")
+    found: tuple[dict[str, int], dict[str, int]] = {}, {}
     for key, params in (vectors or {}).items():
-        if params.distance != models.Distance.COSINE or params.multivector_config is not None:
-            found = f"its vector {key!r} is not a single vector compared by cosine"
-            raise MismatchError(asked, found, "Use a collection that saeindex created.")
-    return {key: int(params.size) for key, params in (vectors or {}).items()}
+        if params.distance != models.Distance.COSINE:
+            kind = f"its vector {key!r} is not compared by cosine"
+            raise MismatchError(asked, kind, "Use a collection that saeindex created.")
+        found[params.multivector_config is not None][key] = int(params.size)
+    return found
 
 
 def _schema(kind: PayloadKind) -> Any:

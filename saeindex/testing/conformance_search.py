@@ -13,7 +13,12 @@ from qdrant_client import models
 
 from saeindex.errors import InvalidInputError
 from saeindex.protocols import Fusion, Layout, Point, SearchRequest, SparseVector, VectorStore
-from saeindex.testing.comparison import assert_identical_ranking, assert_same_ranking, store_and_reference
+from saeindex.testing.comparison import (
+    ROWS_TOLERANCE,
+    assert_identical_ranking,
+    assert_same_ranking,
+    store_and_reference,
+)
 from saeindex.testing.reference_store import ReferenceStore
 from saeindex.testing.sample_filters import sample_conditions
 from saeindex.testing.sample_points import (
@@ -22,6 +27,7 @@ from saeindex.testing.sample_points import (
     sample_dense,
     sample_id,
     sample_points,
+    sample_rows,
     sample_sparse,
 )
 
@@ -49,6 +55,34 @@ class SearchConformance:
             limit, offset = int(rng.integers(1, 30)), int(rng.integers(0, 12))
             request = SearchRequest(sample_dense(rng), "dense", limit, offset, query_filter, threshold)
             assert_same_ranking(store, reference, request)
+
+    def test_max_sim_is_brute_force_and_points_without_rows_are_no_hits(self, make_store: MakeStore) -> None:
+        store, reference = store_and_reference(make_store, 24, 120)
+        rng = np.random.default_rng(24)
+        tagged = models.FieldCondition(key="tag", match=models.MatchAny(any=["a", "b"]))
+        for number in range(30):
+            query = sample_rows(rng, number % 3) if number % 3 else sample_dense(rng)
+            query_filter = models.Filter(must=[tagged]) if number % 2 else None
+            limit, offset = int(rng.integers(1, 30)), int(rng.integers(0, 12))
+            request = SearchRequest(query, "sentences", limit, offset, query_filter)
+            assert_same_ranking(store, reference, request, ROWS_TOLERANCE)
+        among = SearchRequest(sample_dense(rng), "dense", 20)
+        staged = SearchRequest(sample_rows(rng, 2), "sentences", 5, prefetch=(among,))
+        assert_same_ranking(store, reference, staged, ROWS_TOLERANCE)
+        with_rows = {point.id for point in reference.search(SearchRequest(AXIS[0], "sentences", 10**6))}
+        assert {point.id for point in store.search(SearchRequest(AXIS[0], "sentences", 1_000))} == with_rows
+
+    def test_a_point_is_written_again_with_other_rows(self, make_store: MakeStore) -> None:
+        store = make_store(LAYOUT)
+        store.upsert([Point(1, {"sentences": AXIS[:3]}), Point(2, {"sentences": AXIS[4]})])
+        store.upsert([Point(1, {"sentences": AXIS[3:5]})])
+        (first, second) = store.get([1, 2], with_vectors=["sentences"])
+        np.testing.assert_allclose(first.vectors["sentences"], AXIS[3:5], atol=ROWS_TOLERANCE)  # type: ignore[arg-type]
+        np.testing.assert_allclose(second.vectors["sentences"], AXIS[4:5], atol=ROWS_TOLERANCE)  # type: ignore[arg-type]
+        scores = {p.id: p.score for p in store.search(SearchRequest(AXIS[:2], "sentences"))}
+        assert scores == pytest.approx({1: 0.0, 2: 0.0}, abs=2 * ROWS_TOLERANCE)
+        store.upsert([Point(1, {"dense": AXIS[0]})])
+        assert [p.id for p in store.search(SearchRequest(AXIS[4], "sentences"))] == [2]
 
     def test_sparse_search_is_brute_force_ties_and_negative_weights_included(
         self, make_store: MakeStore

@@ -161,7 +161,7 @@ def _stored(vector: Any) -> Any:
     if isinstance(vector, SparseVector):
         return vector if len(vector.indices) else None
     wide = np.asarray(vector, dtype=np.float64)
-    return (wide / np.linalg.norm(wide)).astype(np.float32)
+    return (wide / np.linalg.norm(wide, axis=-1, keepdims=True)).astype(np.float32) if wide.size else None
 
 
 def _part(point: Point, with_payload: bool | Sequence[str], with_vectors: bool | Sequence[str]) -> Point:
@@ -182,12 +182,15 @@ def _numbers(point: Point, key: str) -> list[float]:
 
 
 def _similarity(query: Any, stored: Any) -> float:
-    """Return the cosine of dense vectors or the dot product of sparse vectors, in float64."""
+    """Return the cosine of dense vectors, their max-sim, or the dot product of sparse ones, in float64."""
     if isinstance(query, SparseVector):
         weights = dict(zip(query.indices.tolist(), query.values.tolist(), strict=True))
         entries = zip(stored.indices.tolist(), stored.values.tolist(), strict=True)
         return float(sum(weights.get(index, 0.0) * value for index, value in entries))
     wide = np.asarray(query, dtype=np.float64)
+    if stored.ndim == 2:
+        rows = np.atleast_2d(wide / np.linalg.norm(wide, axis=-1, keepdims=True))
+        return float((rows @ stored.astype(np.float64).T).max(1).sum())
     return float(wide @ stored.astype(np.float64) / np.linalg.norm(wide))
 
 

@@ -23,6 +23,7 @@ LAYOUT = Layout(
         "day": "datetime",
         "text": "text",
     },
+    multi={"sentences": DIMENSION},
 )
 WORDS = ("dark", "matter", "Galaxy", "naïve", "42", "שלום", "宇宙", "x-ray", "under_score", "👋🏽")
 TAGS = ("a", "b", "B", "naïve", "שלום", "👋🏽", "with space", "")
@@ -38,6 +39,11 @@ def sample_id(number: int) -> PointId:
 def sample_dense(rng: np.random.Generator) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Return a random vector (8,), not of unit length."""
     return rng.standard_normal(DIMENSION).astype(np.float32) * np.float32(rng.uniform(0.1, 9.0))
+
+
+def sample_rows(rng: np.random.Generator, count: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Return random vectors (count, 8), not of unit length."""
+    return np.array([sample_dense(rng) for _ in range(count)], np.float32).reshape(count, DIMENSION)
 
 
 def sample_sparse(rng: np.random.Generator) -> SparseVector:
@@ -75,6 +81,8 @@ def sample_point(rng: np.random.Generator, number: int) -> Point:
     for name in LAYOUT.sparse:
         if rng.random() < 0.8:
             vectors[name] = sample_sparse(rng)
+    if rng.random() < 0.8:
+        vectors["sentences"] = sample_rows(rng, int(rng.integers(0, 4)))
     return Point(sample_id(number), vectors, sample_payload(rng))
 
 
@@ -86,7 +94,7 @@ def sample_points(seed: int, count: int) -> list[Point]:
 
 def bad_points() -> dict[str, Point]:
     """Return points that every store must refuse, by the kind of their error."""
-    vectors = {**_bad_dense(), **_bad_sparse()}
+    vectors = {**_bad_dense(), **_bad_multi(), **_bad_sparse()}
     ids: dict[str, Any] = {
         "bool": True,
         "negative": -1,
@@ -120,6 +128,19 @@ def _bad_dense() -> dict[str, dict[str, Any]]:
         "sparse for dense": _sparse([1], [1.0]),
     }
     return {**{name: {"dense": bad} for name, bad in dense.items()}, "unknown vector": {"other": ONES}}
+
+
+def _bad_multi() -> dict[str, dict[str, Any]]:
+    multi = {
+        "a row with NaN": np.stack([ONES, np.where(FIRST, np.nan, ONES)]),
+        "rows of another dimension": np.ones((2, DIMENSION + 1), np.float32),
+        "a zero row": np.stack([ONES, 0 * ONES]),
+        "rows of rows": np.ones((1, 2, DIMENSION), np.float32),
+        "ragged rows": [[1.0], [1.0, 2.0]],
+        "text for rows": [["1"] * DIMENSION],
+        "sparse for rows": _sparse([1], [1.0]),
+    }
+    return {name: {"sentences": bad} for name, bad in multi.items()}
 
 
 def _bad_sparse() -> dict[str, dict[str, Any]]:

@@ -34,6 +34,7 @@ import pytest
 
 from saeindex.protocols import Layout, SearchRequest, VectorStore
 from saeindex.testing.comparison import (
+    ROWS_TOLERANCE,
     all_points,
     assert_identical_ranking,
     assert_same_points,
@@ -49,6 +50,7 @@ from saeindex.testing.sample_points import (
     sample_dense,
     sample_id,
     sample_point,
+    sample_rows,
     sample_sparse,
 )
 
@@ -106,12 +108,17 @@ def _compare(rng: np.random.Generator, store: VectorStore, reference: ReferenceS
     """Check one random read, and the count."""
     wanted = sample_filter(rng, depth=1) if rng.random() < 0.5 else None
     assert store.count(wanted) == reference.count(wanted)
-    match rng.integers(4):
+    match rng.integers(5):
         case 0:
             assert_identical_ranking(store, reference, SearchRequest(sample_sparse(rng), "sae", 7, 1, wanted))
         case 1:
             assert_same_ranking(store, reference, SearchRequest(sample_dense(rng), "dense", 7, 1, wanted))
         case 2:
+            rows = sample_rows(rng, int(rng.integers(1, 3)))
+            for query in (rows, rows[0]):
+                request = SearchRequest(query, "sentences", 7, 1, wanted)
+                assert_same_ranking(store, reference, request, ROWS_TOLERANCE)
+        case 3:
             key = FACETED[int(rng.integers(len(FACETED)))]
             assert store.facet(key, wanted, 4) == reference.facet(key, wanted, 4)
         case _:
