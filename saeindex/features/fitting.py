@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 
 from saeindex.encoders.cache import EmbeddingCache
 from saeindex.errors import InvalidInputError
+from saeindex.language.sentences import sentence_spans
 from saeindex.sae.batches import sample
 from saeindex.sae.metrics import fidelity
 from saeindex.sae.train import TrainingStatus, train
@@ -33,7 +33,6 @@ VALIDATION_TEXTS, ANNOTATED_TEXTS = 4_096, 300_000
 # Texts on which the features of two spaces are matched.
 MAPPED_TEXTS = 20_000
 KINDS = ("whole", "sentence", "window", "title")
-SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9])|\n+")
 MIN_CHARS = 20
 
 
@@ -144,7 +143,8 @@ def draw_views(
 
 def sentences(text: str, count: int, rng: random.Random) -> str:
     """Return a random run of ``count`` sentences, fewer where the text has fewer."""
-    pieces = [piece for piece in SENTENCE_END.split(text) if len(piece) > MIN_CHARS] or [text]
+    found = (text[start:end] for start, end in sentence_spans(text))
+    pieces = [piece for piece in found if len(piece) > MIN_CHARS] or [text]
     start = rng.randrange(max(1, len(pieces) - count + 1))
     return " ".join(pieces[start : start + count])
 

@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from saeindex.errors import InvalidInputError
+from saeindex.language.sentences import sentence_ends
 
 if TYPE_CHECKING:
     from saeindex.protocols import TextEncoder
@@ -75,9 +76,7 @@ def split_text(text: str, token_spans: Sequence[tuple[int, int]], max_tokens: in
     spans = [span for span in token_spans if span[0] < span[1]]
     if len(spans) <= max_tokens:
         return [text]
-    from sentencex import get_sentence_boundaries
-
-    ends = frozenset(one["end_index"] for one in get_sentence_boundaries("en", text))
+    ends = sentence_ends(text)
     pieces: list[str] = []
     at = start = 0
     while len(spans) - start > max_tokens:
