@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -14,6 +14,7 @@ from saeindex.types import LINES, UNSAFE, one_line, shortened, shown_label, visi
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
     from saeindex.search.facets import ConceptFacet, Exclusion
     from saeindex.search.hits import Hit, Hits
@@ -83,23 +84,27 @@ def print_hits(out: Console, hits: Hits) -> None:
 
 def print_hit(out: Console, rank: int, hit: Hit) -> None:
     """Print a hit: score, title, metadata, strongest concepts, change of rank, and explanation."""
-    from rich.padding import Padding
     from rich.text import Text
 
     title, _, rest = hit.text.partition("\n")
     scored = (f"{rank:>3}  ", "dim"), (f"{hit.score:.3f}  ", "bold cyan")
-    out.print(Text.assemble(*scored, (shortened(title, 88), "bold")), no_wrap=True, overflow="ellipsis")
+    _print_line(out, Text.assemble(*scored, (shortened(title, 88), "bold")))
     details = " · ".join([shortened(hit.id, 96), *_scalars(hit), *_steered(hit)])
-    out.print(Padding(Text(details, "dim", overflow="fold"), (0, 0, 0, 12), expand=False))
+    _print_line(out, Text(f"            {details}", "dim"))
     if rest.strip() and hit.explanation is None:
-        line = Text(f"            {one_line(rest, 96)}")
-        out.print(line, no_wrap=True, overflow="ellipsis")
+        _print_line(out, Text(f"            {one_line(rest, 96)}"))
     if hit.explanation is not None:
         print_explanation(out, hit.explanation)
     elif hit.features:
         strongest = hit.features[:SHOWN_FEATURES]
         shown = "  ".join(f"#{a.id} {shown_label(a.label, a.is_weak)}" for a in strongest)
-        out.print(Text(f"            {shown}", "green"), no_wrap=True, overflow="ellipsis")
+        _print_line(out, Text(f"            {shown}", "green"))
+
+
+def _print_line(out: Console, line: Text) -> None:
+    """Print one line: as much as a terminal shows, and all of it to a file or a pipe."""
+    overflow: Literal["ellipsis", "ignore"] = "ellipsis" if out.is_terminal else "ignore"
+    out.print(line, no_wrap=True, overflow=overflow, crop=out.is_terminal)
 
 
 def print_facets(out: Console, facets: Sequence[ConceptFacet]) -> None:
