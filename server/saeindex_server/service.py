@@ -8,6 +8,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
@@ -152,7 +153,8 @@ class Service:
             try:
                 return function()
             finally:
-                loop.call_soon_threadsafe(running.release_on_behalf_of, place)
+                with suppress(RuntimeError):  # the loop has ended with the server
+                    loop.call_soon_threadsafe(running.release_on_behalf_of, place)
 
         try:
             return await to_thread.run_sync(placed, abandon_on_cancel=True, limiter=self._threads)

@@ -76,6 +76,18 @@ def test_followers_and_waiting_analyses_leave_the_others_their_places(
         until(lambda: watched(service) == 0)
 
 
+def test_work_that_nobody_waits_for_ends_and_keeps_its_place_until_then(tmp_path: Path) -> None:
+    queries = [f"text number {n}" for n in range(4_000)]
+    with served(tmp_path, timeout=0.5) as client:
+        service = service_of(client)
+        asked = client.post(f"{SEARCH}_many", json={"queries": queries})
+        assert asked.status_code == 504
+        until(lambda: service._running.borrowed_tokens == 0)
+        (encoder,) = service._encoders.values()
+        assert len(encoder._kept) < len(queries) / 2
+        assert client.post(SEARCH, json={"text": "a"}).status_code == 200
+
+
 def test_a_follower_that_goes_away_is_forgotten(tmp_path: Path, release: threading.Event) -> None:
     with served(tmp_path) as client, on_a_port(client) as url:
         job = client.post(f"{DIFF}?wait=0", json={"a": "metadata.a = 1"}).json()["id"]
