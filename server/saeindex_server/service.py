@@ -122,7 +122,7 @@ class Service:
     async def run(self, function: Callable[[], R], seconds: float | None = None) -> R:
         """Run a function on one of the threads; 504 when it takes longer than a request may.
 
-        Nobody waits then for a function that took too long: it ends before it encodes further texts, and
+        Nobody waits then for a function that took too long: it ends before it encodes further queries, and
         keeps its place among those that run until it has ended. 503 while too many wait.
         """
         limit = self.settings.timeout if seconds is None else seconds

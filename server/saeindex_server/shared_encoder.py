@@ -28,7 +28,8 @@ SECONDS_TO_END = 30
 ROW_THREADS = max(1, (os.cpu_count() or 1) // 4)
 # The most texts of a batch where the encoder has no rows, and those of one caller that wait at a time.
 MAX_BATCH, MAX_ASKED = 64, 32
-# Is set when nobody waits any more for what a thread computes.
+# Is set when nobody waits any more for what a thread computes: it encodes no further queries. What is derived
+# of records is of use to the next ones that ask.
 ABANDONED: ContextVar[threading.Event | None] = ContextVar("saeindex_abandoned", default=None)
 
 
@@ -114,10 +115,7 @@ class SharedEncoder:
 
     def _in_parts(self, encode: Callable[[Sequence[str]], FloatArray], texts: Sequence[str]) -> FloatArray:
         self._use_threads(ROW_THREADS)
-        parts = []
-        for at in range(0, len(texts), MAX_BATCH):
-            _check_wanted()
-            parts.append(encode(texts[at : at + MAX_BATCH]))
+        parts = [encode(texts[at : at + MAX_BATCH]) for at in range(0, len(texts), MAX_BATCH)]
         return np.concatenate(parts) if parts else np.empty((0, self.identity.dimension), np.float32)
 
     @property
