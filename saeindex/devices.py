@@ -58,11 +58,16 @@ def _multiplies_bf16(device: str) -> bool:
 
     if device.startswith("cuda"):
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device == "cpu" and not {"avx512_bf16", "amx_bf16"}.isdisjoint(_of_processor("flags").split())
+
+
+@cache
+def _of_processor(name: str) -> str:
+    """Return what Linux says of the processor under a name; "" elsewhere."""
     cpuinfo = Path("/proc/cpuinfo")
-    if device != "cpu" or not cpuinfo.is_file():
-        return False
-    flags = next((line for line in cpuinfo.read_text().splitlines() if line.startswith("flags")), "")
-    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags.split())
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    found = next((line for line in lines if line.startswith(name)), "")
+    return found.partition(":")[2].strip()
 
 
 @cache
@@ -70,13 +75,11 @@ def _gain_of_bf16() -> float:
     """Return how many times as fast as fp32 this processor computes bf16: as it is kept, or measured."""
     import torch
 
-    names = (line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
-    processor = next(names, "").partition(":")[2].strip()
-    place = f"{processor}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    place = f"{_of_processor('model name')}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     file = cache_folder() / "bf16.json"
     known: dict[str, float] = {}
-    with suppress(OSError, ValueError):
-        known = json.loads(file.read_text())
+    with suppress(OSError, ValueError, TypeError):
+        known = dict(json.loads(file.read_text()))
     if not isinstance(known.get(place), float):
         known[place] = _layer_seconds(torch.float32) / _layer_seconds(torch.bfloat16)
         with suppress(OSError, InvalidInputError), replacing(file) as draft:  # else it is measured again

@@ -54,6 +54,7 @@ def index(
 ) -> None:
     """Index records. Run it again to resume, or to add new records: unchanged records are skipped."""
     from saeindex.index import FeatureIndex
+    from saeindex.indexing.manifest import truncated_records
     from saeindex.indexing.sources.columns import Columns
     from saeindex.indexing.sources.open_source import columns_of, open_source
 
@@ -78,7 +79,7 @@ def index(
         report = opened.upsert(
             what, split=split or None, columns=columns, batch_size=batch_size, progress=True
         )
-        most, truncated = opened.encoder.max_tokens, opened.info()["truncated"]
+        most, truncated = opened.encoder.max_tokens, truncated_records(opened.state.store)
         replaced = before + report.records - len(opened)
         rejects = str(opened.state.rejects_path) if report.rejected else None
     if as_json:

@@ -105,23 +105,26 @@ def revoke_key(
     answer(key.to_json(), f"Revoked {key.id} ({key.name}).", as_json)
 
 
+def _folder(state: Path | None) -> Path:
+    """Return the state folder: as given, or by the settings."""
+    found: Path = _server("settings").read_settings({"state": state}).state
+    return found
+
+
 def _keys(state: Path | None) -> Any:
-    settings = _server("settings").read_settings({"state": state})
-    return _server("keys").KeyStore(_server("database").Database(settings.state))
+    return _server("keys").KeyStore(_server("database").Database(_folder(state)))
 
 
 def _known(state: Path | None) -> Any:
     """Return the keys of a state folder, which is not made by looking for it."""
-    folder = _server("settings").read_settings({"state": state}).state
-    if not folder.is_dir():
+    if not (folder := _folder(state)).is_dir():
         raise NotFoundError(f"the keys in {str(folder)!r}", "there is no such folder", "Correct --state.")
     return _keys(state)
 
 
 def _audit(state: Path | None, action: str, key: str) -> None:
     """Note in the audit log what was done with a key, here and not by a request."""
-    settings = _server("settings").read_settings({"state": state})
-    _server("logs").AuditLog(settings.state).add(key, "", action, "")
+    _server("logs").AuditLog(_folder(state)).add(key, "", action, "")
 
 
 def _filter(text: str | None) -> dict[str, Any] | None:

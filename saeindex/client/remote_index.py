@@ -110,8 +110,8 @@ class RemoteIndex(Surface):
         fields = tuple(self.info()["fields"])
         picked = Columns.read({} if columns is None else columns).of_index(self.name, fields)
         unread: list[dict[str, Any]] = []
-        named: dict[str, Any] = {"text_field": "text", "id_field": "id"}
-        named |= {} if split is None else {"split": split}
+        params: dict[str, Any] = {"text_field": "text", "id_field": "id"}
+        params |= {} if split is None else {"split": split}
         with TemporaryFile() as file:
             for one in open_source(records, columns=picked):
                 if isinstance(one, Record) and (unknown := sorted(one.fields.keys() - fields)):
@@ -128,7 +128,7 @@ class RemoteIndex(Surface):
                 while block := file.read(BLOCK):
                     yield block
 
-            job = self.connection.ask("POST", f"{self._path}/records", params=named, content=sent)
+            job = self.connection.ask("POST", f"{self._path}/records", params=params, content=sent)
         return Job(self._jobs, job, unread=unread)
 
     def export(

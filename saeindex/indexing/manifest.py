@@ -273,12 +273,17 @@ def index_info(
         "store": type(store).__name__,
         "records": records,
         "documents": len(store.facet(DOCUMENT, limit=MAX_COUNT)),
-        "truncated": sum(count for _, count in store.facet(TRUNCATED)),
+        "truncated": truncated_records(store),
         **manifest.model_dump(mode="json", exclude=KEPT_FOR_ITSELF),
         "profiles": sorted(manifest.profiles),
         "levels_of": "its own corpus" if manifest.calibration else "the space",
         "space_report": space.report.get("held_out", {}),
     }
+
+
+def truncated_records(store: VectorStore) -> int:
+    """Return the number of records with a text that is longer than the encoder reads."""
+    return sum(count for _, count in store.facet(TRUNCATED))
 
 
 def index_description(name: str, manifest: Manifest) -> Description:

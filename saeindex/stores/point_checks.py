@@ -45,11 +45,11 @@ class CheckedPoint:
 
 
 class _BadRowError(ValueError):
-    """Row ``row`` of a batch of vectors cannot be stored; ``is_owner`` says that it is the row of a point."""
+    """Row ``row`` of a batch of vectors cannot be stored."""
 
-    def __init__(self, row: int, why: str, is_owner: bool = False) -> None:
+    def __init__(self, row: int, why: str) -> None:
         super().__init__(why)
-        self.row, self.why, self.is_owner = row, why, is_owner
+        self.row, self.why = row, why
 
 
 def canonical_id(value: object) -> PointId:
@@ -93,9 +93,9 @@ def check_points(points: Sequence[Point], layout: Layout) -> list[CheckedPoint]:
         if not point.vectors.keys() <= known:
             raise _refusal(point, f"it has no vector named {min(point.vectors.keys() - known)!r}")
     for name, dimension in layout.dense.items():
-        _fill_dense(points, name, dimension, vectors, sizes)
+        _fill_rows(points, name, dimension, vectors, sizes, is_multi=False)
     for name, dimension in layout.multi.items():
-        _fill_multi(points, name, dimension, vectors, sizes)
+        _fill_rows(points, name, dimension, vectors, sizes, is_multi=True)
     for name in layout.sparse:
         _fill_sparse(points, name, vectors, sizes)
     rows = zip(ids, vectors, points, sizes, strict=True)
@@ -127,8 +127,8 @@ def check_vector(vector: object, using: str, layout: Layout) -> PlainVector:
         if using in layout.dense:
             return cast("list[float]", _unit_rows([vector], layout.dense[using])[0].tolist())
         if using in layout.multi:
-            rows = _rows_of(0, vector)
-            if not len(rows):
+            rows = _rows_of(vector)
+            if not rows:
                 raise _BadRowError(0, "there is no row")
             return cast("list[list[float]]", _unit_rows(rows, layout.multi[using]).tolist())
         if using in layout.sparse:
@@ -162,43 +162,27 @@ def _refusal(point: Point, why: str) -> InvalidPointError:
     return InvalidPointError(f"point {point.id!r:.80}", why, "Correct the point; nothing was written.")
 
 
-def _fill_dense(
+def _fill_rows(
     points: Sequence[Point],
     name: str,
     dimension: int,
     vectors: list[dict[str, PlainVector]],
     sizes: list[int],
-) -> None:
-    rows = [i for i, point in enumerate(points) if name in point.vectors]
-    try:
-        plain = _unit_rows([points[i].vectors[name] for i in rows], dimension).tolist()
-    except _BadRowError as error:
-        raise _refusal(points[rows[error.row]], f"of its vector {name!r}, {error.why}") from None
-    for i, values in zip(rows, plain, strict=True):
-        vectors[i][name] = values
-        sizes[i] += 20 * dimension  # a float32 takes up to 20 characters in JSON
-
-
-def _fill_multi(
-    points: Sequence[Point],
-    name: str,
-    dimension: int,
-    vectors: list[dict[str, PlainVector]],
-    sizes: list[int],
+    is_multi: bool,
 ) -> None:
     owners = [i for i, point in enumerate(points) if name in point.vectors]
-    at = 0
+    given = [points[i].vectors[name] for i in owners]
+    parts = [_rows_of(vector) if is_multi else [vector] for vector in given]
+    flat = [(i, row) for i, part in zip(owners, parts, strict=True) for row in part]
     try:
-        parts = [_rows_of(row, points[i].vectors[name]) for row, i in enumerate(owners)]
-        flat = [(row, one) for row, part in enumerate(parts) for one in part]
-        plain = _unit_rows([one for _, one in flat], dimension).tolist()
+        plain = _unit_rows([row for _, row in flat], dimension).tolist()
     except _BadRowError as error:
-        row = error.row if error.is_owner else flat[error.row][0]
-        raise _refusal(points[owners[row]], f"of its vector {name!r}, {error.why}") from None
+        raise _refusal(points[flat[error.row][0]], f"of its vector {name!r}, {error.why}") from None
+    at = 0
     for i, part in zip(owners, parts, strict=True):
-        if len(part):
-            vectors[i][name] = plain[at : at + len(part)]
-            sizes[i] += 20 * dimension * len(part)
+        if part:
+            vectors[i][name] = plain[at : at + len(part)] if is_multi else plain[at]
+            sizes[i] += 20 * dimension * len(part)  # a float32 takes up to 20 characters in JSON
             at += len(part)
 
 
@@ -231,17 +215,15 @@ def _unit_rows(rows: Sequence[object], dimension: int) -> NDArray[np.float32]:
     return matrix
 
 
-def _rows_of(owner: int, vector: object) -> Sequence[object]:
-    """Return the rows of a multivector (k, d); those of a single vector (d,) are itself."""
-    if isinstance(vector, SparseVector):
-        raise _BadRowError(owner, "sparse entries were given where the vector has rows", is_owner=True)
+def _rows_of(vector: object) -> Sequence[object]:
+    """Return the rows of a multivector (k, d), none if it has none; what is no multivector is one row."""
     try:
-        array = np.asarray(vector)
-    except ValueError:
-        raise _BadRowError(owner, "the values are not an array of numbers", is_owner=True) from None
-    if array.ndim not in (1, 2):
-        raise _BadRowError(owner, f"the shape is {array.shape}, not rows of vectors", is_owner=True)
-    return [array] if array.ndim == 1 and array.size else [*array]
+        array = None if isinstance(vector, SparseVector) else np.asarray(vector)
+    except ValueError:  # ragged
+        array = None
+    if array is None or array.ndim != 2:
+        return [vector] if array is None or array.size else []
+    return [*array]
 
 
 def _dense_row(row: int, vector: object, dimension: int) -> NDArray[np.float32]:

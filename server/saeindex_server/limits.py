@@ -47,6 +47,7 @@ class Middleware:
         """``needs_keys`` is asked whether keys are on; without, only names of this machine are taken."""
         self._app, self._settings, self._metrics = app, settings, metrics
         self._bodies, self._needs_keys = bodies, needs_keys
+        self._hosts = frozenset(host.lower() for host in settings.hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -93,7 +94,7 @@ class Middleware:
     async def _refusal(self, scope: Scope, headers: dict[bytes, bytes]) -> Refusal | None:
         asked = f"{scope['method']} {scope['path'][:200]}"
         name = _PORT.sub("", headers.get(b"host", b"").decode("latin-1")).strip("[]").lower()
-        hosts = [host.lower() for host in self._settings.hosts]
+        hosts = self._hosts
         is_named = name in LOOPBACK or name in hosts  # the keys are asked about last: that may take a thread
         if not is_named and (hosts or not await self._needs_keys()):
             do = "Call it by its own name, or start it with --hosts."
