@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 from benchmarks import data
 from benchmarks.corpora import CachedEncoder
 from saeindex import FeatureSpace
-from saeindex.collection.snapshot import Snapshot
+from saeindex.collection.snapshot import Snapshot, levels_reached
 from saeindex.config import DEFAULT_SPACE
 
 
@@ -64,6 +64,7 @@ def synthetic(records: int, active: int = 32, seed: int = 0) -> Snapshot:
         ids=[str(i) for i in range(records)],
         vectors=np.zeros((records, 0), np.float32),
         activations=codes,
+        reached=levels_reached(codes, space.calibration),
         words=nothing,
         vocabulary=("",),
         lengths=np.full(records, 100, np.int32),

@@ -23,9 +23,11 @@ TRUNCATED: Final = "truncated"
 # A point's id is uuid5(POINT_NAMESPACE, record_id): indexing a record again replaces it.
 POINT_NAMESPACE: Final = UUID("6f1d7c1e-52a5-5a0b-9c8e-3d1f0a5e7b42")
 
-# A level code is feature * LEVEL_STRIDE + level; level 0 present, 1 typical, 2 strong.
+# A level code is feature * LEVEL_STRIDE + level; level 0 present, 1 typical, 2 strong, 3 possible.
 LEVEL_STRIDE: Final = 4
-LEVELS: Final = 3
+LEVELS: Final = 4
+# By the name of a level, the levels of which a record has one. A feature that is present is possible.
+LEVELS_OF: Final = {"possible": (3, 0), "present": (0,), "typical": (1,), "strong": (2,)}
 
 
 def suffixed(base: str, field: str) -> str:

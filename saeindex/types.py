@@ -24,7 +24,7 @@ UNSAFE = re.compile(
 PartKind: TypeAlias = Literal[
     "feature", "residual", "bias", "source", "word", "neighbours", "against", "text"
 ]
-LevelName: TypeAlias = Literal["present", "typical", "strong"]
+LevelName: TypeAlias = Literal["possible", "present", "typical", "strong"]
 Using: TypeAlias = Literal["dense", "sae", "fused"]
 FusionMethod: TypeAlias = Literal["rrf", "dbsf", "weighted"]
 Resolve: TypeAlias = Literal["strict", "best", "expand"]

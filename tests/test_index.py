@@ -160,7 +160,7 @@ def test_an_empty_index_answers(growing_index: FeatureIndex) -> None:
         == 0
     )
     assert growing_index.count() == growing_index.count("NOT #1") == growing_index.delete(where="#1") == 0
-    assert growing_index.concepts.card(0).records_at_level == (0, 0, 0)
+    assert growing_index.concepts.card(0).records_at_level == (0, 0, 0, 0)
 
 
 # Deletion ---------------------------------------------------------------------------------------------
@@ -245,7 +245,7 @@ def test_a_feature_card_counts_levels_and_shows_the_strongest(papers: FeatureInd
     feature = int(counts.argmax())
     card = papers.concepts.card(feature)
     levels = [[p for p in points if feature * 4 + level in p.payload["concepts"]] for level in range(3)]
-    assert card.records_at_level == tuple(map(len, levels))
+    assert card.records_at_level == (*map(len, levels), len(levels[0]))
     assert card.records_at_level[0] == counts[feature]
     activations = {
         p.payload["record_id"]: float(code_of(p).values[code_of(p).indices == feature][0]) for p in levels[0]

@@ -75,7 +75,7 @@ def feature(
     if as_json:
         print_json(card.to_json())
         return
-    present, typical, strong = card.records_at_level
+    present, typical, strong, possible = card.records_at_level
     width = shutil.get_terminal_size().columns
     say(f"#{card.id} {shown_label(card.label, card.is_weak)}", bold=True)
     if card.description:
@@ -84,7 +84,10 @@ def feature(
         say(f"  {note}")
     here = "" if card.trust_here is None else f", {_score(card.trust_here)} in this index"
     say(f"  {card.method} label, trust {_score(card.trust)}{here}, F1 {_score(card.f1)}")
-    say(f"  present in {present:,} records, typical in {typical:,}, strong in {strong:,}")
+    say(
+        f"  present in {present:,} records, typical in {typical:,}, strong in {strong:,}, "
+        f"possible in {possible:,}"
+    )
     say("  strongest in", dim=True)
     for one in card.strongest:
         say(shortened(f"    {one.activation:.3f}  {one.id}  {one_line(one.text, width)}", width))

@@ -10,12 +10,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from saeindex.cli.output import Json, console, print_json
 from saeindex.errors import InvalidInputError, first_fault
 from saeindex.files import CACHE_VARIABLE
+from saeindex.types import LevelName
 
 if TYPE_CHECKING:
     from pydantic_settings import BaseSettings
@@ -128,7 +129,7 @@ def _model() -> type[BaseSettings]:
         space: str | None = Field(None, description="the feature space of new indexes")
         split: int | None = Field(None, ge=8, description="tokens of the records that texts are split into")
         limit: int | None = Field(None, ge=1, description="the number of hits of a search")
-        where_level: Literal["present", "typical", "strong"] | None = Field(
+        where_level: LevelName | None = Field(
             None, description="the level of concepts in searches that name none"
         )
         unit: str | None = Field(None, description="the unit of analyses")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.config import CONCEPTS, DOCUMENT, LEVEL_STRIDE, LEVELS, suffixed
+from saeindex.config import CONCEPTS, DOCUMENT, LEVEL_STRIDE, LEVELS, LEVELS_OF, suffixed
 from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.indexing.points import of_documents, point_id
 from saeindex.schema import check_kind
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from saeindex.protocols import VectorStore
 
 OR_DOCUMENT = "Name it as a document (documents=[…], --document) for all of them, or give the id of one."
-LEVEL_NUMBER: dict[LevelName, int] = {"present": 0, "typical": 1, "strong": 2}
 
 
 def record_ids(store: VectorStore, condition: Filter | None) -> set[str]:
@@ -111,18 +110,18 @@ class EngineCounts:
         max_codes = self.n_features * LEVELS
         for code, count in self.store.facet(suffixed(CONCEPTS, self.field), condition, max_codes):
             feature, reached = divmod(int(code), LEVEL_STRIDE)
-            if reached == LEVEL_NUMBER[level]:
-                counts[feature] = count
+            if reached in LEVELS_OF[level]:  # what is possible and present is possible
+                counts[feature] = max(counts[feature], count)
         return self.store.count(condition), counts
 
     def cooccurrence(
         self, feature: int, level: LevelName, condition: Filter | None = None
     ) -> tuple[int, NDArray[np.int64]]:
         """Return the number of matching points with a feature, and of those with each other feature (n,)."""
-        from qdrant_client.models import FieldCondition, Filter, MatchValue
+        from qdrant_client.models import FieldCondition, Filter, MatchAny
 
-        code = feature * LEVEL_STRIDE + LEVEL_NUMBER[level]
-        having = FieldCondition(key=suffixed(CONCEPTS, self.field), match=MatchValue(value=code))
+        codes = [feature * LEVEL_STRIDE + number for number in LEVELS_OF[level]]
+        having = FieldCondition(key=suffixed(CONCEPTS, self.field), match=MatchAny(any=codes))
         both = Filter(must=[having] if condition is None else [having, condition])
         return self.frequencies(both, level)
 

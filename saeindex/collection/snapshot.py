@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from saeindex.collection.rows import Rows, concept_parts, tokens, word_parts
-from saeindex.config import DENSE, DOCUMENT, SAE, TEXT, suffixed
+from saeindex.config import CONCEPTS, DENSE, DOCUMENT, LEVEL_STRIDE, LEVELS_OF, SAE, TEXT, suffixed
 from saeindex.errors import InvalidInputError, NotFoundError
 from saeindex.files import (
     changed_files,
@@ -39,23 +39,28 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from scipy.sparse import csr_matrix
 
-    from saeindex.features import FeatureSpace
+    from saeindex.features import Calibration, FeatureSpace
     from saeindex.protocols import VectorStore
     from saeindex.types import FloatArray, JsonObject, LevelName
 
 ReadTexts = Callable[[Sequence[str]], list[str]]
-FORMAT = 3
+FORMAT = 4
 PAGE = 2_000
 ARRAYS = {
     "vectors": "<f4",
     "sizes": "<i4",
     "indices": "<i4",
     "values": "<f4",
+    "level_sizes": "<i4",
+    "level_indices": "<i4",
+    "levels": "i1",
     "word_sizes": "<i4",
     "word_indices": "<i4",
     "lengths": "<i4",
     "text_sizes": "<i4",
 }
+# The bits of the levels up to present, typical and strong, which are 0 to 2.
+_BITS = np.array([0b1, 0b11, 0b111], np.int8)
 LINES = ("ids", "documents", "metadata")
 TEXTS = "texts"
 
@@ -64,8 +69,9 @@ TEXTS = "texts"
 class Snapshot:
     """The records of an index in random order, one row each, with the data of one text field.
 
-    ``vectors`` (m, d) are unit embeddings, ``activations`` (m, n) the features' activations. ``words`` (m, v)
-    is 1 where a record has a word of ``vocabulary``, ``lengths`` (m,) is each record's number of words.
+    ``vectors`` (m, d) are unit embeddings, ``activations`` (m, n) the features' activations. ``reached``
+    (m, n) int8 has the bits of the levels that a record reaches with each feature. ``words`` (m, v) is 1
+    where a record has a word of ``vocabulary``, ``lengths`` (m,) is each record's number of words.
     ``metadata`` has a JSON object per record, as text, ``documents`` the document that each is a piece of. A
     record without the field has no features or words.
     """
@@ -75,6 +81,7 @@ class Snapshot:
     ids: Sequence[str]
     vectors: FloatArray
     activations: csr_matrix
+    reached: csr_matrix
     words: csr_matrix
     vocabulary: Sequence[str]
     lengths: NDArray[np.int32]
@@ -107,6 +114,7 @@ class Snapshot:
             tuple(ids),
             vectors,
             activations,
+            levels_reached(activations, space.calibration),
             indicators(columns, len(vocabulary)),
             tuple(vocabulary),
             np.array([len(text.split()) for text in texts], np.int32),
@@ -172,6 +180,7 @@ class Snapshot:
             ids=tuple(self.ids[row] for row in rows.tolist()),
             vectors=self.vectors[rows],
             activations=self.activations[rows],
+            reached=self.reached[rows],
             words=self.words[rows],
             lengths=self.lengths[rows],
             metadata=[self.metadata[row] for row in rows.tolist()],
@@ -203,16 +212,20 @@ class Snapshot:
     def _at(self, level: LevelName) -> csr_matrix:
         from scipy.sparse import csr_matrix
 
-        calibration = self.space.calibration
-        minimum = {"present": None, "typical": calibration.median, "strong": calibration.p90}
-        if level not in minimum:
-            raise InvalidInputError(f"level {level!r}", "no such level", f"Use one of {sorted(minimum)}.")
-        a = self.activations
-        bound = minimum[level]
-        taken = np.ones(len(a.indices), bool) if bound is None else a.data >= bound[a.indices]
-        starts = np.concatenate([[0], np.cumsum(taken)])[a.indptr]
-        indices = a.indices[taken]
-        return csr_matrix((np.ones(len(indices), np.float32), indices, starts), shape=a.shape)
+        if level not in LEVELS_OF:
+            raise InvalidInputError(f"level {level!r}", "no such level", f"Use {', '.join(LEVELS_OF)}.")
+        taken = self.reached.data & sum(1 << number for number in LEVELS_OF[level]) > 0
+        starts = np.concatenate([[0], np.cumsum(taken)])[self.reached.indptr]
+        indices = self.reached.indices[taken]
+        return csr_matrix((np.ones(len(indices), np.float32), indices, starts), shape=self.reached.shape)
+
+
+def levels_reached(activations: csr_matrix, calibration: Calibration) -> csr_matrix:
+    """Return the bits of the levels (m, n) int8 that activations (m, n) reach."""
+    from scipy.sparse import csr_matrix
+
+    levels = calibration.levels(activations.indices, activations.data)
+    return csr_matrix((_BITS[levels], activations.indices, activations.indptr), shape=activations.shape)
 
 
 def indicators(columns: Sequence[Sequence[int]], width: int) -> csr_matrix:
@@ -345,7 +358,7 @@ def _is_current(folder: Path, fingerprint: str) -> bool:
 
 
 def _write(folder: Path, store: VectorStore, space: FeatureSpace, field: str, fingerprint: str) -> None:
-    dense, sae, text = (suffixed(name, field) for name in (DENSE, SAE, TEXT))
+    dense, sae, text, concepts = (suffixed(name, field) for name in (DENSE, SAE, TEXT, CONCEPTS))
     places: dict[str, int] = {}
     count = 0
     with ExitStack() as opened:
@@ -357,10 +370,12 @@ def _write(folder: Path, store: VectorStore, space: FeatureSpace, field: str, fi
             for name in LINES
         }
         texts = opened.enter_context((folder / f"{TEXTS}.bin").open("wb"))
-        payload = ["record_id", DOCUMENT, text, "metadata"]
+        payload = ["record_id", DOCUMENT, text, "metadata", concepts]
         for page in pages(store, None, PAGE, payload, [dense, sae]):
             count += len(page.points)
-            for name, array in _arrays(page.points, dense, sae, text, space, places).items():
+            arrays = _arrays(page.points, dense, sae, text, space, places)
+            arrays |= _levels([point.payload.get(concepts) or () for point in page.points])
+            for name, array in arrays.items():
                 files[name].write(array.astype(ARRAYS[name]).tobytes())
             for point in page.points:
                 metadata = point.payload.get("metadata") or {}
@@ -401,6 +416,17 @@ def _arrays(
     }
 
 
+def _levels(codes: Sequence[Sequence[int]]) -> dict[str, np.ndarray[Any, Any]]:
+    """Return the features of records' level codes, and the bits of the levels that each reaches."""
+    owners = np.repeat(np.arange(len(codes)), [len(own) for own in codes])
+    features, levels = np.divmod(np.fromiter((one for own in codes for one in own), np.int64), LEVEL_STRIDE)
+    width = int(features.max(initial=0)) + 1
+    pairs, place = np.unique(owners * width + features, return_inverse=True)
+    bits = np.bincount(place, 1 << levels, len(pairs)).astype(np.int8)
+    sizes = np.bincount(pairs // width, minlength=len(codes))
+    return {"level_sizes": sizes, "level_indices": pairs % width, "levels": bits}
+
+
 def _opened(folder: Path, space: FeatureSpace, field: str, owner: object = None) -> Snapshot:
     from scipy.sparse import csr_matrix
 
@@ -408,10 +434,11 @@ def _opened(folder: Path, space: FeatureSpace, field: str, owner: object = None)
     found = {name: _mapped(folder / f"{name}.bin", kind) for name, kind in ARRAYS.items()}
     vocabulary = json.loads((folder / "vocabulary.json").read_text("utf-8"))
     count = described["points"]
-    starts, word_starts, text_starts = (
+    starts, level_starts, word_starts, text_starts = (
         np.concatenate([[0], np.cumsum(found[name], dtype=np.int64)])
-        for name in ("sizes", "word_sizes", "text_sizes")
+        for name in ("sizes", "level_sizes", "word_sizes", "text_sizes")
     )
+    shape = count, described["n_features"]
     words = np.ones(int(word_starts[-1]), np.float32)
     ids = tuple(json.loads(line) for line in _lines(folder / "ids.jsonl"))
     texts, places = _mapped(folder / f"{TEXTS}.bin", "u1"), dict[str, int]()
@@ -428,7 +455,8 @@ def _opened(folder: Path, space: FeatureSpace, field: str, owner: object = None)
         field,
         ids,
         found["vectors"].reshape(count, described["dimension"]),
-        csr_matrix((found["values"], found["indices"], starts), shape=(count, described["n_features"])),
+        csr_matrix((found["values"], found["indices"], starts), shape=shape),
+        csr_matrix((found["levels"], found["level_indices"], level_starts), shape=shape),
         csr_matrix((words, found["word_indices"], word_starts), shape=(count, max(1, len(vocabulary)))),
         tuple(vocabulary),
         found["lengths"],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS, SAE
+from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS, LEVELS_OF, SAE
 from saeindex.features.labels import CONCEPT as GIVEN
 from saeindex.features.labels import MEANING, SPELLING
 from saeindex.protocols import SearchRequest, SparseVector
@@ -46,7 +46,8 @@ class SimilarFeature:
 class FeatureCard(Result):
     """One feature in one index.
 
-    ``records_at_level`` are the numbers of records in which it is present, typical and strong. ``strongest``
+    ``records_at_level`` are the numbers of records in which it is present, typical, strong and, at least,
+    possible. ``strongest``
     are the records with the highest activations. ``similar`` features have the nearest
     directions. ``description`` is that of the concept that the feature was made for, if it has one. ``kind``
     is "meaning", "spelling" if the feature answers to how words are written, or "hidden" by a person.
@@ -100,7 +101,8 @@ def feature_card(feature: int | str, store: VectorStore, space: FeatureSpace, ex
     cosines = directions @ directions[feature]
     similar = [int(i) for i in np.argsort(-cosines) if i != feature][:examples]
     counts = dict(store.facet(CONCEPTS, None, space.n_features * LEVELS))
-    levels = tuple(counts.get(feature * LEVEL_STRIDE + level, 0) for level in range(LEVELS))
+    reached = [counts.get(feature * LEVEL_STRIDE + level, 0) for level in range(LEVELS)]
+    reached[-1] = max(reached[number] for number in LEVELS_OF["possible"])
     return FeatureCard(
         id=feature,
         label=label.name,
@@ -109,7 +111,7 @@ def feature_card(feature: int | str, store: VectorStore, space: FeatureSpace, ex
         f1=label.f1,
         is_weak=label.is_weak,
         density=float(space.calibration.density[feature]),
-        records_at_level=levels,
+        records_at_level=tuple(reached),
         strongest=tuple(
             StrongRecord(p.payload["record_id"], p.payload["text"], float(p.score or 0.0)) for p in strongest
         ),
@@ -128,7 +130,7 @@ def card_description(card: FeatureCard) -> Description:
     """Return a card in words."""
     from saeindex.report.model import Description, listing
 
-    present, typical, strong = (counted(count, "record") for count in card.records_at_level)
+    present, typical, strong, possible = (counted(count, "record") for count in card.records_at_level)
     trust = "not measured" if card.trust is None else number(card.trust)
     here = "" if card.trust_here is None else f", {number(card.trust_here)} in this index"
     strongest = {
@@ -144,7 +146,8 @@ def card_description(card: FeatureCard) -> Description:
             f"trust {trust}{here}.",
             *([one_line(card.description, 400)] if card.description else []),
             *card.notes,
-            f"Present in {present} of this index, typical in {typical}, strong in {strong}; in "
+            f"Present in {present} of this index, typical in {typical}, strong in {strong}, "
+            f"possible in {possible}; in "
             f"{percent(card.density, 2)} of the texts that its levels were measured on.",
         ],
         method=[],

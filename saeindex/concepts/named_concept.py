@@ -29,6 +29,7 @@ from saeindex.concepts.feedback import check_sides
 from saeindex.concepts.inference import Asked, Recipe, infer, pool_of
 from saeindex.concepts.resolver import ConceptResolver, reads, said_by
 from saeindex.concepts.scorer import Scorer
+from saeindex.config import LEVELS_OF
 from saeindex.errors import InvalidInputError, UnknownConceptError
 
 if TYPE_CHECKING:
@@ -50,7 +51,6 @@ STANDS_OUT = 2.0
 # score that is the most that counts, and that of an example.
 EXAMPLE_WEIGHT, MOST = 3.0, 4.5
 BLOCK = 16_384
-LEVELS = ("present", "typical", "strong")
 DO = "Write NAME=DESCRIPTION, NAME=like: ID, ID, NAME=#12,#41@strong or NAME=metadata.FIELD=VALUE."
 _PART = re.compile(r"(like|unlike|against|share|field):(.*)", re.DOTALL)
 _FEATURES = re.compile(r"#\d+(?:\s*,\s*#\d+)*(?:@(\w+))?")
@@ -289,9 +289,9 @@ def _add_meaning(options: dict[str, Any], part: str, text: str) -> None:
     features, metadata = _FEATURES.fullmatch(part), _METADATA.fullmatch(part)
     if features is not None:
         level = features[1] or "typical"
-        if level not in LEVELS:
+        if level not in LEVELS_OF:
             raise InvalidInputError(
-                f"concept {text!r}", f"level {level!r}", f"Use one of {', '.join(LEVELS)}."
+                f"concept {text!r}", f"level {level!r}", f"Use one of {', '.join(LEVELS_OF)}."
             )
         options["features"] = [int(number) for number in re.findall(r"\d+", part.partition("@")[0])]
         options["level"] = level

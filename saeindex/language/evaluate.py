@@ -30,7 +30,7 @@ from saeindex.language.ast import (
     required,
 )
 from saeindex.language.fields import path_of
-from saeindex.language.to_filter import FeaturesOf, level_code
+from saeindex.language.to_filter import FeaturesOf, level_codes
 from saeindex.language.to_text import to_text
 
 if TYPE_CHECKING:
@@ -121,7 +121,8 @@ class _Record:
     def features(self, node: ConceptTerm) -> tuple[int, ...]:
         """Return the features of a concept that the record has at the required level."""
         wanted = dict.fromkeys(self._features_of(node))
-        return tuple(one for one in wanted if level_code(one, node, self._level) in self._codes)
+        reached = self._codes.intersection
+        return tuple(one for one in wanted if reached(level_codes(node, [one], self._level)))
 
 
 def condition_holds(node: Condition, found: Any) -> bool:

@@ -18,7 +18,7 @@ WORDS = {
     "_BETWEEN": ("BETWEEN",),
     "_EXISTS": ("EXISTS",),
     "_FAMILY": ("family",),
-    "LEVEL": ("present", "typical", "strong"),
+    "LEVEL": ("possible", "present", "typical", "strong"),
     "BOOLEAN": ("true", "false"),
     "FIELD": ("metadata", "record_id", "document"),
     "_AGAINST": ("AGAINST",),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from saeindex.config import CONCEPTS, LEVEL_STRIDE
+from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS_OF
 from saeindex.errors import InvalidInputError
 from saeindex.language.ast import (
     And,
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 FeaturesOf: TypeAlias = Callable[[ConceptTerm], Sequence[int]]
 # Finds the points that fulfil a condition on a field that engines cannot address.
 PointsThat: TypeAlias = Callable[[Condition], Sequence[PointId]]
-LEVEL_NUMBERS = {"present": 0, "typical": 1, "strong": 2}
 
 
 def compile_where(
@@ -75,9 +74,10 @@ def target_of(node: ConceptTerm) -> str:
     return f"family:{node.name}" if isinstance(node, FamilyTerm) else node.text
 
 
-def level_code(feature: int, node: ConceptTerm, default: LevelName | None) -> int:
-    """Return the level code of a record where ``feature`` is active at the level of ``node``."""
-    return feature * LEVEL_STRIDE + LEVEL_NUMBERS[node.level or default or "present"]
+def level_codes(node: ConceptTerm, features: Iterable[int], default: LevelName | None) -> list[int]:
+    """Return the level codes of which a record has one where a feature reaches the level of ``node``."""
+    levels = LEVELS_OF[node.level or default or "present"]
+    return [one * LEVEL_STRIDE + level for one in dict.fromkeys(features) for level in levels]
 
 
 class _Part(NamedTuple):
@@ -137,7 +137,7 @@ class _Compiler:
     def _concept(self, node: ConceptTerm) -> FieldCondition:
         from qdrant_client.models import FieldCondition, MatchAny, MatchValue
 
-        codes = [level_code(feature, node, self._level) for feature in dict.fromkeys(self._features_of(node))]
+        codes = level_codes(node, self._features_of(node), self._level)
         match = MatchValue(value=codes[0]) if len(codes) == 1 else MatchAny(any=codes)
         return FieldCondition(key=CONCEPTS, match=match)
 

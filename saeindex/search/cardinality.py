@@ -40,7 +40,7 @@ from saeindex.language.ast import (
 )
 from saeindex.language.fields import NAMES, RECORD_ID, as_one_name, field_at, path_of
 from saeindex.language.kinds import mismatch
-from saeindex.language.to_filter import FeaturesOf, level_code
+from saeindex.language.to_filter import FeaturesOf, level_codes
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
@@ -136,7 +136,7 @@ class Estimator:
         return _at_least(1, [Bounds(int(c), int(c), int(c) / max(1, size)) for c in counts], size)
 
     def _codes(self, node: ConceptTerm) -> list[int]:
-        return [level_code(feature, node, self._level) for feature in dict.fromkeys(self._features_of(node))]
+        return level_codes(node, self._features_of(node), self._level)
 
     def _condition_bounds(self, node: Condition) -> Bounds:
         """Return the bounds of a condition from facets; without a facet, any number is possible."""

@@ -27,7 +27,7 @@ from saeindex.language.ast import (
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
 words = texts.filter(str.strip)
-levels = st.sampled_from([None, "present", "typical", "strong"])
+levels = st.sampled_from([None, "possible", "present", "typical", "strong"])
 names = st.one_of(
     st.from_regex(r"[A-Za-z_][A-Za-z0-9_-]{0,8}", fullmatch=True),
     st.text(st.characters(exclude_categories=["Cs"], exclude_characters='"\\`'), min_size=1, max_size=8).map(

@@ -92,7 +92,7 @@ class BruteForce:
     def _active(self, features: Sequence[int], level: str) -> Mask:
         columns = list(features)
         active = self._activations[:, columns]
-        is_above = active > 0 if level == "present" else active >= self._thresholds[level][columns]
+        is_above = active >= self._thresholds[level][columns] if level in self._thresholds else active > 0
         return np.asarray(is_above.any(axis=1))
 
     def _metadata(self, node: Any) -> Mask:

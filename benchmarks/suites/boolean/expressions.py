@@ -23,7 +23,7 @@ from saeindex.language.ast import (
     Phrase,
 )
 
-LEVELS = (None, "present", "typical", "strong")
+LEVELS = (None, "possible", "present", "typical", "strong")
 ORDERS = ("<", "<=", ">", ">=")
 
 

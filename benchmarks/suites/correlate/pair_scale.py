@@ -13,7 +13,7 @@ import psutil
 
 from saeindex import FeatureSpace
 from saeindex.analysis.correlate.all_pairs import correlate_open
-from saeindex.collection.snapshot import Snapshot
+from saeindex.collection.snapshot import Snapshot, levels_reached
 from saeindex.config import DEFAULT_SPACE
 from saeindex.features import Calibration, FeatureLabel
 from saeindex.sae import SparseAutoencoder
@@ -65,8 +65,10 @@ def synthetic(records: int) -> Snapshot:
     ids = [str(number) for number in range(records)]
     lengths = np.full(records, 10, np.int32)
     metadata = ["{}"] * records
+    active = codes(records, rng)
+    reached = levels_reached(active, space().calibration)
     return Snapshot(
-        space(), "", ids, vectors, codes(records, rng), words, vocabulary, lengths, metadata, lambda _: []
+        space(), "", ids, vectors, active, reached, words, vocabulary, lengths, metadata, lambda _: []
     )
 
 

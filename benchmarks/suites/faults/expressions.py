@@ -13,7 +13,7 @@ FIELDS = (
 )
 LONG, WIDE = "x" * 1_200, "ü" * 40
 WORDS = ("price", "dark matter", "a", "", " ", "NOT", "galaxy\n", 'say "so"', WIDE, "\u202e", LONG, "{", "#5")
-LEVELS = ("present", "typical", "strong", "loud", None)
+LEVELS = ("possible", "present", "typical", "strong", "loud", None)
 NUMBERS = (0, 1, -1, 2015, 3.5, -0.0, 1e308, -1e309, 2**63, 2**64, 10**30, 5e-324)
 DATES = ("2020-01-01", "2020-02-30", "2020-01-01T12:30:00Z", "0001-01-01", "9999-12-31", "yesterday", "2020")
 # Texts that a mutilation inserts.
@@ -229,7 +229,7 @@ class Conditions:
         return self._random.choice(TAME_VALUES if self._is_tame else wild)
 
     def _levels(self) -> tuple[str | None, ...]:
-        return LEVELS[:3] if self._is_tame else LEVELS
+        return LEVELS[:4] if self._is_tame else LEVELS
 
     def _field(self) -> str:
         return self._random.choice(FIELDS[:6] if self._is_tame else FIELDS)

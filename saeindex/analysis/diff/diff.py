@@ -219,6 +219,7 @@ def joined(first: Snapshot, second: Snapshot) -> tuple[Snapshot, Groups]:
         ids=tuple(mark + one for mark, each in zip(MARKS, (first, second), strict=True) for one in each.ids),
         vectors=np.concatenate([first.vectors, second.vectors]),
         activations=vstack([first.activations, second.activations], "csr"),
+        reached=vstack([first.reached, second.reached], "csr"),
         words=vstack(words, "csr"),
         vocabulary=tuple(place),
         lengths=np.concatenate([first.lengths, second.lengths]),

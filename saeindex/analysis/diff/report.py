@@ -23,6 +23,7 @@ IN_SHORT, SHOWN_EVIDENCE = 3, 6
 SMALLEST_SHOWN = 0.0005
 REPLICATED = {True: "yes", False: "no", None: "–"}
 LEVELS = {
+    "possible": "the concept is active at all",
     "present": "the concept is active at all",
     "typical": "the concept is at least as active as in the median record that has it, in the corpus that "
     "the space was fitted on",

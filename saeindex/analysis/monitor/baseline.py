@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from pydantic import ValidationError
@@ -20,6 +20,7 @@ from saeindex.analysis.stats.family_test import FamilyTest
 from saeindex.analysis.stats.groups import Groups
 from saeindex.analysis.stats.stratified import StratifiedCounts, compared, design_effects
 from saeindex.analysis.stats.two_by_two import adjusted
+from saeindex.config import LEVELS_OF
 from saeindex.errors import InvalidInputError, first_fault
 from saeindex.files import replacing, writable
 from saeindex.schema import adapter
@@ -73,7 +74,7 @@ class Baseline:
         ``features`` is ``translation`` of the copy's report. Words stay as they are. A concept becomes its
         counterpart, as much commoner as that is in the index; a rare one is lost.
         """
-        level, sizes = get_args(LevelName).index(self.level), np.array(self.sizes)
+        level, sizes = LEVELS_OF[self.level][-1], np.array(self.sizes)
         counts: dict[str, list[int]] = {}
         design: dict[str, float] = {}
         lost: list[str] = []

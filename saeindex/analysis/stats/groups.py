@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 
-from saeindex.config import DOCUMENT, LEVEL_STRIDE
+from saeindex.config import DOCUMENT
 from saeindex.errors import InvalidInputError
 from saeindex.language.ast import (
     And,
@@ -25,10 +25,9 @@ from saeindex.language.evaluate import predicate
 from saeindex.language.fields import RECORD_ID
 from saeindex.language.kinds import mismatch
 from saeindex.language.parser import parse_where
-from saeindex.language.to_filter import FeaturesOf, level_code
+from saeindex.language.to_filter import FeaturesOf
 from saeindex.language.to_text import to_text
 from saeindex.stores.filters import as_filter
-from saeindex.types import LevelName
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
 
 # A where text or AST, a Qdrant filter, or the ids of records.
 Selection: TypeAlias = "str | Expression | Mapping[str, Any] | Filter | Collection[str]"
-LEVEL_NAMES: tuple[LevelName, ...] = ("present", "typical", "strong")
 MAX_GROUPS = 50
 
 
@@ -115,14 +113,8 @@ class Selector:
         return self._with_condition(leaf)
 
     def _with_concept(self, node: FeatureTerm | Phrase | FamilyTerm) -> NDArray[np.bool_]:
-        mask = np.zeros(len(self.snapshot), bool)
-        codes = [level_code(feature, node, None) for feature in self._features_of(node)]
-        for level, name in enumerate(LEVEL_NAMES):
-            features = [code // LEVEL_STRIDE for code in codes if code % LEVEL_STRIDE == level]
-            if features:
-                active = self.snapshot.at(name)[:, features]
-                mask |= np.asarray(active.sum(1)).ravel() > 0
-        return mask
+        active = self.snapshot.at(node.level or "present")[:, list(dict.fromkeys(self._features_of(node)))]
+        return np.asarray(active.sum(1)).ravel() > 0
 
     def _with_condition(self, node: Condition) -> NDArray[np.bool_]:
         takes = predicate(node)
