@@ -40,6 +40,7 @@ from saeindex.stores.base import pages
 from saeindex.types import Record
 
 if TYPE_CHECKING:
+    from saeindex.indexing.sentences import Spans
     from saeindex.protocols import TextEncoder, Vector
     from saeindex.types import FloatArray
 
@@ -208,7 +209,8 @@ class PointConverter:
 
     def _sentences(self, rows: Sequence[tuple[Point, str, str]], dense: FloatArray) -> Sentences:
         """Return the sentences of texts; only those without a stored vector are encoded."""
-        texts, spans, known = [text for _, _, text in rows], list[Any](), list[FloatArray | None]()
+        spans: list[Spans] = []
+        known: list[FloatArray | None] = []
         for (point, name, text), whole in zip(rows, dense, strict=True):
             stored = None if self.is_encoded else point.payload.get(suffixed(SPANS, name))
             own = spans_in(text) if stored is None else spans_from(stored)
@@ -217,6 +219,7 @@ class PointConverter:
                 vectors = whole[None]
             spans.append(own)
             known.append(vectors if vectors is not None and len(vectors) == len(own) else None)
+        texts = [text for _, _, text in rows]
         return completed(texts, spans, known, self.opened, self.sentences == "stored")
 
     def _is_truncated(self, point: Point, record: Record) -> bool:
