@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, cast
 
-from saeindex.config import DEFAULT_SPACE
+from saeindex.config import DEFAULT_SENTENCES, DEFAULT_SPACE, SentenceStorage
 from saeindex.errors import InvalidInputError
 from saeindex.index import FeatureIndex
 from saeindex.operations.analysis import Analysis
@@ -81,6 +81,7 @@ class AsyncFeatureIndex(AsyncSurface):
         encoder: TextEncoder | None = None,
         payload_indexes: Mapping[str, PayloadKind] | None = None,
         fields: Sequence[str] = (),
+        sentences: SentenceStorage = DEFAULT_SENTENCES,
         shard_number: int | None = None,
         replication_factor: int | None = None,
         write_consistency_factor: int | None = None,
@@ -98,6 +99,7 @@ class AsyncFeatureIndex(AsyncSurface):
             encoder=encoder,
             payload_indexes=payload_indexes,
             fields=fields,
+            sentences=sentences,
             shard_number=shard_number,
             replication_factor=replication_factor,
             write_consistency_factor=write_consistency_factor,

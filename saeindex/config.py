@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal, TypeAlias
 from uuid import UUID
 
 # The format of indexes, and of feature spaces.
@@ -16,9 +16,18 @@ DENSE: Final = "dense"
 SAE: Final = "sae"
 CONCEPTS: Final = "concepts"
 TEXT: Final = "text"
+# The vectors of the sentences of a text, and where these are in it.
+SENTENCES: Final = "sentences"
+SPANS: Final = "spans"
 # The document that a record is a piece of, and whether the encoder cuts its text.
 DOCUMENT: Final = "document"
 TRUNCATED: Final = "truncated"
+
+# What an index keeps of the sentences of its records: vectors and spans, spans alone, or nothing.
+SentenceStorage: TypeAlias = Literal["stored", "codes", "off"]
+DEFAULT_SENTENCES: Final[SentenceStorage] = "off"
+# Sentences of a text that are kept; the text after them has no vectors but that of the whole.
+MAX_SENTENCES: Final = 1_000
 
 # A point's id is uuid5(POINT_NAMESPACE, record_id): indexing a record again replaces it.
 POINT_NAMESPACE: Final = UUID("6f1d7c1e-52a5-5a0b-9c8e-3d1f0a5e7b42")

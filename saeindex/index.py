@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from saeindex.collection.current import CurrentState
 from saeindex.collection.records import existing_ids
-from saeindex.config import DEFAULT_SPACE
-from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, kind_of
+from saeindex.config import DEFAULT_SENTENCES, DEFAULT_SPACE, SentenceStorage
+from saeindex.errors import InvalidInputError, MismatchError, NotFoundError, copy_command, kind_of
 from saeindex.features import FeatureSpace
 from saeindex.files import writable
 from saeindex.indexing.create_open import IndexParts, create_index, is_there, open_index
@@ -62,13 +62,15 @@ class FeatureIndex(Surface):
         client: QdrantClient | None = None,
         url: str | None = None,
         fields: Sequence[str] = (),
+        sentences: SentenceStorage | None = None,
         encoder: TextEncoder | None = None,
         isolated: bool = False,
     ) -> None:
-        """Open an index; what an absent one will be is said by ``space`` and ``fields``.
+        """Open an index; what an absent one will be is said by ``space``, ``fields`` and ``sentences``.
 
-        MismatchError where the index at the path is of another space, or has other ``fields``. Nothing is
-        written before the first ``upsert``; reading before it is NotFoundError.
+        MismatchError where the index at the path is of another space, has other ``fields``, or keeps other
+        parts of ``sentences``. Nothing is written before the first ``upsert``; reading before it is
+        NotFoundError.
         """
         self.name, self._encoder, self._creating = str(path), encoder, threading.RLock()
         self._opened: CurrentState | None = None
@@ -83,7 +85,8 @@ class FeatureIndex(Surface):
             if encoder is not None:
                 self._planned.check_encoder(encoder)
             self._fields = tuple(fields)
-            manifest = Manifest.describe(self._planned, fields=fields)
+            wanted = DEFAULT_SENTENCES if sentences is None else sentences
+            manifest = Manifest.describe(self._planned, fields=fields, sentences=wanted)
             self._create = partial(create_index, path, self._planned, manifest, client, url, isolated, {})
         else:
             if fields and tuple(fields) != (known := tuple(self.state.manifest.fields)):
@@ -92,6 +95,13 @@ class FeatureIndex(Surface):
                     f"index {self.name!r} with the fields {', '.join(fields)}",
                     f"it has {', '.join(known) or 'none'}",
                     "Leave fields out, or make a new index.",
+                )
+            if sentences not in (None, kept := self.state.manifest.sentences):
+                self.close()
+                raise MismatchError(
+                    f"index {self.name!r} with sentences={sentences!r:.80}",
+                    f"it was made with {kept!r}",
+                    f"Leave sentences out, or run {copy_command(self.name)} with --sentences.",
                 )
 
     @classmethod
@@ -161,6 +171,7 @@ class FeatureIndex(Surface):
         encoder: TextEncoder | None = None,
         payload_indexes: Mapping[str, PayloadKind] | None = None,
         fields: Sequence[str] = (),
+        sentences: SentenceStorage = DEFAULT_SENTENCES,
         shard_number: int | None = None,
         replication_factor: int | None = None,
         write_consistency_factor: int | None = None,
@@ -171,12 +182,14 @@ class FeatureIndex(Surface):
 
         ``payload_indexes`` (such as ``{"metadata.year": "integer-range"}``)
         speeds up filters and allows facets on your own fields. ``fields`` names further texts of a record
-        (``("prompt",)`` beside a response): each has its own vectors and concepts. The four options that
-        follow are for Qdrant, for a collection on a server. ``isolated`` is explained at :meth:`open`. If an
-        earlier creation was interrupted, it is completed. If the index exists, MismatchError is raised.
+        (``("prompt",)`` beside a response): each has its own vectors and concepts. ``sentences`` says what is
+        kept of the sentences of each text, of 1,000 at most: ``"stored"`` is a vector of each and where it is
+        in the text, ``"codes"`` only where it is, ``"off"`` nothing. The four options that follow are for
+        Qdrant, for a collection on a server. ``isolated`` is explained at :meth:`open`. If an earlier
+        creation was interrupted, it is completed. If the index exists, MismatchError is raised.
         """
         read = _space_of(space)
-        manifest = Manifest.describe(read, payload_indexes, fields)
+        manifest = Manifest.describe(read, payload_indexes, fields, sentences)
         if encoder is not None:
             read.check_encoder(encoder)
         of_server = {
@@ -243,7 +256,7 @@ class FeatureIndex(Surface):
         with current.write() as write:
             pipeline = partial(
                 Pipeline, current.store, self.space, self.encoder, split, writing=write.points,
-                window=batch_size, fields=fields,
+                window=batch_size, fields=fields, sentences=current.state.manifest.sentences,
             )  # fmt: skip
             report = index_source(source, pipeline, current.state.rejects_path, progress)
             write.end(report.records)
@@ -275,6 +288,7 @@ class FeatureIndex(Surface):
         url: str | None = None,
         encoder: TextEncoder | None = None,
         calibrate: bool = False,
+        sentences: SentenceStorage | None = None,
         progress: bool = False,
     ) -> CopyReport:
         """Make a new index of the records: a directory, or a collection if ``client`` or ``url`` is given.
@@ -285,7 +299,7 @@ class FeatureIndex(Surface):
 
         with self._current.reading() as state:
             parts = IndexParts(state.store, self._current.given_space, state.manifest, state.folder)
-            target = CopyTarget(path, space, client, url, encoder, calibrate, progress)
+            target = CopyTarget(path, space, client, url, encoder, calibrate, sentences, progress)
             return copy_parts(self.name, parts, target)
 
     def export(

@@ -173,7 +173,10 @@ def all_points(index: FeatureIndex) -> list[Point]:
 
 def contents(index: FeatureIndex) -> list[tuple[Any, ...]]:
     """Return every point as values that compare equal only where every bit is."""
-    return [(p.id, dict(p.payload), dense(p).tobytes(), *_bytes(code_of(p))) for p in all_points(index)]
+    return [
+        (p.id, dict(p.payload), dense(p).tobytes(), *_bytes(code_of(p)), *_bytes_of_sentences(p))
+        for p in all_points(index)
+    ]
 
 
 def dense(point: Point) -> FloatArray:
@@ -192,6 +195,11 @@ def code_of(point: Point) -> SparseVector:
 
 def _bytes(code: SparseVector) -> tuple[bytes, bytes]:
     return code.indices.tobytes(), code.values.tobytes()
+
+
+def _bytes_of_sentences(point: Point) -> list[bytes]:
+    named = sorted(name for name in point.vectors if name.startswith("sentences"))
+    return [np.asarray(point.vectors[name]).tobytes() for name in named]
 
 
 def prepared(index: FeatureIndex, text: str = "", **options: Any) -> Prepared:

@@ -203,7 +203,7 @@ def test_an_interrupted_copy_says_so_and_is_continued_by_the_same_copy(
         with monkeypatch.context() as patch:
             patch.setattr(EdgeStore, "upsert", counting)
             assert index.copy(target).records == len(index)
-        assert written[:3] == [0, 0, 0] and sum(written) == len(index) - 60
+        assert sum(written) == len(index) - 60
         with opened_copy(target, None, session_encoder) as copied:
             assert contents(copied) == contents(index)
 

@@ -5,17 +5,29 @@ from __future__ import annotations
 import platform
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from saeindex.cli.output import Json, Url, console, print_json
-from saeindex.config import CONCEPTS, DEFAULT_SPACE, DENSE, DOCUMENT, LEVEL_STRIDE, LEVELS, SAE
+from saeindex.config import (
+    CONCEPTS,
+    DEFAULT_SPACE,
+    DENSE,
+    DOCUMENT,
+    LEVEL_STRIDE,
+    LEVELS,
+    SAE,
+    SENTENCES,
+    SPANS,
+    TEXT,
+    suffixed,
+)
 from saeindex.errors import SaeIndexError, copy_command
 from saeindex.protocols import SparseVector
 from saeindex.report.numbers import counted
@@ -29,6 +41,8 @@ if TYPE_CHECKING:
 
 SAMPLE = 32
 NAMED = 3
+# Vectors of sentences that are read at once, unless one record has more.
+SENTENCES_AT_ONCE = 5_000
 # Minimum cosine of a stored and a new vector: bf16 against fp32 gives .9999, another model far less.
 MIN_COSINE = 0.999
 PACKAGES = ("numpy", "torch", "tokenizers", "qdrant-client", "qdrant-edge-py")
@@ -87,6 +101,7 @@ def _index(name: str, url: str | None) -> list[Check]:
                     ("records", _check_records),
                     ("facets", _check_facets),
                     ("codes", _check_codes),
+                    ("sentences", _check_sentences),
                 )
                 for check in _guarded(part, lambda examine=examine: examine(index))  # type: ignore[misc]
             ]
@@ -208,7 +223,9 @@ def _check_codes(index: FeatureIndex) -> tuple[bool, str]:
     import numpy as np
 
     points = [
-        one for one in index.state.store.scroll(limit=SAMPLE, with_vectors=True).points if _is_whole(one)
+        one
+        for one in index.state.store.scroll(limit=SAMPLE, with_vectors=[DENSE, SAE]).points
+        if _is_whole(one)
     ]
     if not points:
         return True, "no records yet"
@@ -224,3 +241,46 @@ def _check_codes(index: FeatureIndex) -> tuple[bool, str]:
         wrong += expected != list(point.payload[CONCEPTS])
     seen = f"{len(points)} encoded again: lowest cosine {lowest:.5f}, {wrong} with other levels"
     return lowest >= MIN_COSINE and wrong == 0, seen
+
+
+def _check_sentences(index: FeatureIndex) -> tuple[bool, str]:
+    """Read the spans of every record, and count the vectors of sentences, which are read a few at a time."""
+    from saeindex.indexing.sentences import runs
+    from saeindex.stores.base import pages
+
+    kept, store = index.state.manifest, index.state.store
+    if kept.sentences == "off":
+        return True, "none are kept"
+    bases, fields = (TEXT, SPANS), ("", *kept.fields)
+    payload = ["record_id", *(suffixed(base, name) for base in bases for name in fields)]
+    names, wrong, count = [*kept.layout.multi], list[str](), 0
+    for page in pages(store, None, with_payload=payload):
+        for run in runs(page.points, lambda one: sum(_span_counts(one, fields)), SENTENCES_AT_ONCE):
+            found = store.get([one.id for one in run], False, names) if names else []
+            stored: dict[Any, Mapping[str, Any]] = {one.id: one.vectors for one in found}
+            for one in run:
+                counts = _span_counts(one, fields)
+                rows = stored.get(one.id, {})
+                vectors = [len(rows.get(suffixed(SENTENCES, name), ())) for name in fields]
+                is_well = all(_are_spans(one, name) for name in fields) and (not names or vectors == counts)
+                wrong += [] if is_well else [str(one.payload.get("record_id", one.id))]
+                count += sum(counts)
+    if wrong:
+        again = "Delete them, and index them again"
+        return False, f"{counted(len(wrong), 'record')} with other sentences: {_named(wrong)}. {again}"
+    return True, f"{counted(count, 'sentence')} are where the texts are"
+
+
+def _span_counts(point: Point, fields: Sequence[str]) -> list[int]:
+    """Return the number of sentences of each text of a point."""
+    return [len(point.payload.get(suffixed(SPANS, name), ())) // 2 for name in fields]
+
+
+def _are_spans(point: Point, field: str) -> bool:
+    """Return whether a text has spans, each after the one before it and within the text."""
+    text, spans = (point.payload.get(suffixed(base, field)) for base in (TEXT, SPANS))
+    if text is None or spans is None:
+        return text is spans
+    places = [0, *spans, len(text)]
+    is_ascending = all(start < end for start, end in zip(spans[::2], spans[1::2], strict=False))
+    return len(spans) % 2 == 0 and is_ascending and places == sorted(places)

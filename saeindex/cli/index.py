@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saeindex.cli.output import Json, Url, print_json, say
+from saeindex.cli.output import Json, Sentences, Url, print_json, say
 from saeindex.config import DEFAULT_SPACE
 from saeindex.errors import NotFoundError
 from saeindex.report.numbers import counted
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 UNSPLIT = "the index has texts that were split; without --split, a text that is indexed again is one record."
 
 
-def index(
+def index(  # noqa: PLR0913, PLR0917  (the options of a command)
     paths: Annotated[
         list[str],
         typer.Argument(help="JSONL, CSV or TSV (also .gz, .zst), Parquet, or a folder of text files."),
@@ -42,6 +42,7 @@ def index(
     split: Annotated[
         int | None, typer.Option(help="Split texts into records of at most this many tokens; 0 for none.")
     ] = None,
+    sentences: Sentences = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Records per batch.")] = 512,
     show_columns: Annotated[
         bool,
@@ -70,7 +71,7 @@ def index(
         import torch
 
         torch.set_num_threads(workers)
-    with FeatureIndex(into, space=space, url=url, fields=tuple(fields)) as opened:
+    with FeatureIndex(into, space=space, url=url, fields=tuple(fields), sentences=sentences) as opened:
         before = 0
         with suppress(NotFoundError):  # the upsert creates it
             before = len(opened)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from saeindex.cli.bars import print_explanation
-from saeindex.config import DOCUMENT
+from saeindex.config import DEFAULT_SENTENCES, DOCUMENT, SentenceStorage
 from saeindex.types import LINES, UNSAFE, one_line, shortened, shown_label, visible
 
 if TYPE_CHECKING:
@@ -25,6 +25,14 @@ Url = Annotated[
     str | None,
     typer.Option(
         help="A Qdrant server (env: QDRANT_URL's), where INDEX is a collection. Key: QDRANT_API_KEY."
+    ),
+]
+
+Sentences = Annotated[
+    SentenceStorage | None,
+    typer.Option(
+        help="Keep each sentence with a vector (stored), only where it is (codes), or nothing (off)."
+        f" Default: as the index; of a new one {DEFAULT_SENTENCES}."
     ),
 ]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saeindex.cli.output import Json, Url, answer, print_json, say
+from saeindex.cli.output import Json, Sentences, Url, answer, print_json, say
 from saeindex.errors import InvalidInputError
 from saeindex.report.numbers import counted
 from saeindex.types import one_line, shown_label, visible
@@ -120,6 +120,7 @@ def copy(
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Measure the levels (typical, strong) on these records.")
     ] = False,
+    sentences: Sentences = None,
     baseline: Annotated[
         list[Path] | None, typer.Option(help="Move a baseline of `monitor` along. Repeatable.")
     ] = None,
@@ -136,8 +137,9 @@ def copy(
 
     kept = {path: Baseline.load(path) for path in baseline or ()}
     report = copy_index(
-        index, to, space, source_url=url, url=to_url, calibrate=calibrate, progress=not as_json
-    )
+        index, to, space, source_url=url, url=to_url, calibrate=calibrate, sentences=sentences,
+        progress=not as_json,
+    )  # fmt: skip
     moved: dict[str, list[str]] = {}
     for path, one in kept.items():
         lost: list[str] = []

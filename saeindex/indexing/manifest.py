@@ -6,14 +6,25 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 from uuid import uuid4
 
 import numpy as np
 from pydantic import Field, ValidationError, field_validator
 
 from saeindex._version import __version__
-from saeindex.config import CONCEPTS, DENSE, DOCUMENT, FORMAT_VERSION, SAE, TRUNCATED, suffixed
+from saeindex.config import (
+    CONCEPTS,
+    DEFAULT_SENTENCES,
+    DENSE,
+    DOCUMENT,
+    FORMAT_VERSION,
+    SAE,
+    SENTENCES,
+    TRUNCATED,
+    SentenceStorage,
+    suffixed,
+)
 from saeindex.errors import (
     DamageError,
     InvalidInputError,
@@ -27,6 +38,7 @@ from saeindex.features.names_here import with_names_here
 from saeindex.files import with_checksum, without_checksum
 from saeindex.indexing.names import NameEdits, OwnNames, Strict
 from saeindex.indexing.points import checked_field_names
+from saeindex.indexing.sentences import check_storage
 from saeindex.protocols import Layout, PayloadKind
 from saeindex.schema import check_kind
 from saeindex.stores.point_checks import MAX_COUNT
@@ -43,6 +55,13 @@ KEPT_FOR_ITSELF = {
     "counts", "is_being_written", "points_revision", "written",
     "calibration", "names", "edits", "profiles", "copying",
 }  # fmt: skip
+
+
+SENTENCES_IN_WORDS: dict[SentenceStorage, str] = {
+    "stored": "with a vector each",
+    "codes": "where they are in the texts, without vectors",
+    "off": "",
+}
 
 
 class SpaceReference(Strict):
@@ -125,8 +144,8 @@ class Manifest(Strict):
     payload_indexes: dict[str, PayloadKind]
     fields: list[str] = Field(default_factory=list)
     """Further text fields; each has its own vectors and concepts, with its name as suffix."""
-    sentences: Literal["off"] = "off"
-    """Which parts of the sentences of records are stored."""
+    sentences: SentenceStorage = "off"
+    """What is kept of the sentences of records: vectors and spans, spans alone, or nothing."""
     counts: Counts = Counts()
     is_being_written: bool = False
     """Whether a write has begun and not ended: the counts are those before it."""
@@ -153,8 +172,10 @@ class Manifest(Strict):
         space: FeatureSpace,
         payload_indexes: Mapping[str, PayloadKind] | None = None,
         fields: Sequence[str] = (),
+        sentences: SentenceStorage = DEFAULT_SENTENCES,
     ) -> Manifest:
-        """Describe a new index over ``space``; InvalidInputError for a payload index of an unknown kind."""
+        """Describe a new index over ``space``; InvalidInputError for options that no index has."""
+        check_storage(sentences)
         check_kind(
             f"payload_indexes={payload_indexes!r:.80}", payload_indexes or {}, Mapping,
             'Give a mapping: {"metadata.year": "integer-range"}.',
@@ -172,6 +193,7 @@ class Manifest(Strict):
             dense={suffixed(DENSE, name): space.encoder.dimension for name in names},
             sparse=[suffixed(SAE, name) for name in names],
             fields=list(fields),
+            sentences=sentences,
             payload_indexes={
                 "record_id": "keyword",
                 DOCUMENT: "keyword",
@@ -184,7 +206,9 @@ class Manifest(Strict):
     @property
     def layout(self) -> Layout:
         """The layout of the collection."""
-        return Layout(self.dense, tuple(self.sparse), self.payload_indexes)
+        names = ["", *self.fields] if self.sentences == "stored" else []
+        multi = {suffixed(SENTENCES, name): self.dense[suffixed(DENSE, name)] for name in names}
+        return Layout(self.dense, tuple(self.sparse), self.payload_indexes, multi)
 
     def changed(self, has_other_points: bool = False, **fields: Any) -> Manifest:
         """Return a copy with other fields, under another revision."""
@@ -297,7 +321,8 @@ def index_description(name: str, manifest: Manifest) -> Description:
         ["Feature space", f"{space.name}: {space.n_features:,} features, {space.k} active in a text"],
         ["Levels", "measured on this index" if manifest.calibration else "as measured with the space"],
         ["Encoder", f"{encoder['model']}, {encoder['dimension']} dimensions"],
-        ["Vectors", ", ".join([*manifest.dense, *manifest.sparse])],
+        ["Vectors", ", ".join(manifest.layout.names)],
+        ["Sentences", SENTENCES_IN_WORDS[manifest.sentences]],
         ["Indexed payload", ", ".join(manifest.payload_indexes)],
         ["Saved profiles", ", ".join(manifest.profiles)],
         ["Made", f"{manifest.created} by {manifest.created_by}"],

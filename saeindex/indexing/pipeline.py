@@ -23,19 +23,22 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from saeindex.config import DOCUMENT
+from saeindex.config import DOCUMENT, SentenceStorage
 from saeindex.errors import InvalidPointError, SaeIndexError
 from saeindex.indexing.points import (
     CONTENT_HASH,
     DOCUMENT_HASH,
+    Coded,
     PreparedRecord,
     build_points,
     content_hash,
     count_in,
     of_documents,
     point_id,
+    vectors_in,
 )
 from saeindex.indexing.rejects import RejectsFile, no_field, reasons, rejects_in
+from saeindex.indexing.sentences import Sentences, encode_distinct, runs, sentences_in, spans_in
 from saeindex.indexing.sources.values import MAX_ID_CHARACTERS, id_of_text
 from saeindex.indexing.split import document_in, is_cut, piece_id, split_record
 from saeindex.protocols import Rejected
@@ -49,14 +52,12 @@ if TYPE_CHECKING:
 
     from saeindex.features import FeatureSpace
     from saeindex.protocols import Point, RecordSource, TextEncoder, VectorStore
-    from saeindex.types import FloatArray, SparseCode
 
 WINDOW_CHARS = 4_000_000
 WINDOWS_AHEAD = 2
-# Maximum texts of a part, unless a single document has more records: a store writes so many atomically.
-PART_TEXTS = 1_000
-# Texts encoded in one call; bounds memory when one document has thousands of records.
-ENCODED_AT_ONCE = 2_048
+# Maximum vectors of a part, of texts and sentences, unless a single text has more: a store writes so many
+# atomically. A window of 512 records of one sentence is one part.
+PART_VECTORS = 1_050
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +136,7 @@ class _Window:
 @dataclass(slots=True)
 class _Encoded:
     window: _Window
-    vectors: FloatArray
-    code: SparseCode
+    coded: Coded
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,8 @@ class Pipeline:
     """The settings of an indexing run; :meth:`run` indexes a source with them.
 
     ``split`` is the maximum number of tokens of a record, None to leave texts whole. Each write is made
-    within ``writing()``, which keeps readers away and can raise to stop the run.
+    within ``writing()``, which keeps readers away and can raise to stop the run. ``sentences`` says what is
+    kept of the sentences of texts.
     """
 
     store: VectorStore
@@ -156,6 +157,7 @@ class Pipeline:
     writing: Callable[[], AbstractContextManager[object]] = nullcontext
     window: int = 512
     fields: tuple[str, ...] = ()
+    sentences: SentenceStorage = "off"
 
     def run(self, source: RecordSource) -> IndexingReport:
         """Index every record of ``source``; return when all are written and flushed.
@@ -341,21 +343,26 @@ class Pipeline:
 
     def _prepared(self, record: Record, digest: str, mark: str | None = None) -> PreparedRecord:
         texts = [*record.fields.values(), *([record.text] if mark is None else [])]
-        return PreparedRecord(record, digest, mark, any(is_cut(text, self.encoder) for text in texts))
+        is_truncated = any(is_cut(text, self.encoder) for text in texts)
+        made = PreparedRecord(record, digest, mark, is_truncated)
+        if self.sentences == "off":
+            return made
+        return replace(made, spans=tuple(map(spans_in, made.texts(self.fields))))
 
     def _encode(self, window: _Window) -> _Encoded:
+        """Encode texts and sentences together; the encoder sorts them by length."""
         texts = [text for one in window.records for text in one.texts(self.fields)]
+        spans = [own for one in window.records for own in one.spans]
+        single = [part for text, own in zip(texts, spans, strict=False) for part in sentences_in(text, own)]
         # Pieces of a document have the same further texts: each text is encoded once.
-        place = {text: row for row, text in enumerate(dict.fromkeys(texts))}
-        distinct = list(place)
-        chunks = [
-            self.encoder.encode_document(distinct[at : at + ENCODED_AT_ONCE])
-            for at in range(0, len(distinct), ENCODED_AT_ONCE)
-        ]
-        dimension = self.space.encoder.dimension
-        vectors = np.concatenate(chunks) if chunks else np.zeros((0, dimension), np.float32)
-        rows = np.fromiter((place[text] for text in texts), np.int64, len(texts))
-        return _Encoded(window, vectors[rows], self.space.sae.encode(vectors).take(rows))
+        vectors, rows = encode_distinct(self.encoder, [*texts, *single])
+        own_rows = np.array(rows[: len(texts)], np.int64)
+        code = self.space.sae.encode(vectors[: max(own_rows, default=-1) + 1]).take(own_rows)
+        coded = Coded(vectors[own_rows], code, self.space.calibration)
+        if self.sentences != "off":
+            kept = Sentences.of_texts(vectors[rows[len(texts) :]], spans, self.sentences == "stored")
+            coded = replace(coded, sentences=kept)
+        return _Encoded(window, coded)
 
     def _write(self, encoded: queue.Queue[_Encoded | None], tally: _Tally, stop: threading.Event) -> None:
         while (batch := encoded.get()) is not None:
@@ -376,19 +383,19 @@ class Pipeline:
         texts = batch.window.texts
         points: list[Point] = []
         if texts:
-            calibration, records = self.space.calibration, batch.window.records
-            made = list(build_points(records, batch.vectors, batch.code, calibration, self.fields))
+            made = list(build_points(batch.window.records, batch.coded, self.fields))
             texts, points = self._accepted(texts, made)
         if points:
             with self.writing():
                 self._delete_former([one for text in texts for one in text.records])
-                self.store.upsert(points)
+                for run in runs(points, vectors_in, PART_VECTORS):
+                    self.store.upsert(run)
         return texts
 
     def _accepted(self, texts: list[_Text], points: list[Point]) -> tuple[list[_Text], list[Point]]:
         """Return the texts, and their points, that the store accepts; the others are rejected whole."""
         with suppress(InvalidPointError):
-            check_points(points, self.store.layout)
+            self._check(points)
             return texts, points
         kept: list[_Text] = []
         sound: list[Point] = []
@@ -396,13 +403,17 @@ class Pipeline:
         for text in texts:
             own = list(islice(waiting, len(text.records)))
             try:
-                check_points(own, self.store.layout)
+                self._check(own)
             except InvalidPointError as error:
                 self.on_reject(text.rejected(error.found))
                 continue
             kept.append(text)
             sound += own
         return kept, sound
+
+    def _check(self, points: Sequence[Point]) -> None:
+        for run in runs(points, vectors_in, PART_VECTORS):
+            check_points(run, self.store.layout)
 
     def _delete_former(self, records: Sequence[PreparedRecord]) -> None:
         """Delete what is left of texts that were split otherwise, or not at all.
@@ -478,13 +489,13 @@ def _parts(window: _Window) -> Iterator[_Window]:
     """Yield the parts of a window; the last part also has the window's rejects and counts."""
     part, size = _Window(), 0
     for text in window.texts:
-        texts = sum(1 + len(one.record.fields) for one in text.records)
-        if part.texts and size + texts > PART_TEXTS:
+        vectors = sum(one.n_vectors for one in text.records)
+        if part.texts and size + vectors > PART_VECTORS:
             part.read = len(part.texts)
             yield part
             part, size = _Window(), 0
         part.texts.append(text)
-        size += texts
+        size += vectors
         window.read -= 1
     part.read = window.read + len(part.texts)
     part.rejected = window.rejected

@@ -12,7 +12,18 @@ from uuid import uuid5
 
 import numpy as np
 
-from saeindex.config import CONCEPTS, DENSE, DOCUMENT, POINT_NAMESPACE, SAE, TEXT, TRUNCATED, suffixed
+from saeindex.config import (
+    CONCEPTS,
+    DENSE,
+    DOCUMENT,
+    POINT_NAMESPACE,
+    SAE,
+    SENTENCES,
+    SPANS,
+    TEXT,
+    TRUNCATED,
+    suffixed,
+)
 from saeindex.errors import InvalidInputError
 from saeindex.protocols import Point, SparseVector
 from saeindex.types import Record, SparseCode
@@ -21,6 +32,7 @@ if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
     from saeindex.features import Calibration
+    from saeindex.indexing.sentences import Sentences, Spans
     from saeindex.protocols import Vector
     from saeindex.types import FloatArray
 
@@ -59,6 +71,13 @@ def codes_of(points: Sequence[Point], n_features: int) -> SparseCode:
     )
 
 
+def vectors_in(point: Point) -> int:
+    """Return the number of dense vectors of a point, of texts and sentences."""
+    return sum(
+        len(one) if one.ndim == 2 else 1 for one in point.vectors.values() if isinstance(one, np.ndarray)
+    )
+
+
 def content_hash(record: Record, split: int | None = None) -> str:
     """Return a hash of all that is indexed of a record, and of how it is split if it is.
 
@@ -87,13 +106,20 @@ class PreparedRecord:
     """A record to write: the hash of its content, of the document that it was split from, if it was.
 
     ``document_hash`` ends with the number of pieces: a document of which one is missing is not complete.
-    ``is_truncated`` says that the encoder does not read all of its text.
+    ``is_truncated`` says that the encoder does not read all of its text. ``spans`` has the sentences of each
+    of its texts, if the index keeps any.
     """
 
     record: Record
     content_hash: str
     document_hash: str | None = None
     is_truncated: bool = False
+    spans: tuple[Spans, ...] = ()
+
+    @property
+    def n_vectors(self) -> int:
+        """The number of vectors of its texts and sentences, at most."""
+        return 1 + len(self.record.fields) + sum(map(len, self.spans))
 
     def texts(self, fields: Sequence[str]) -> list[str]:
         """Return the texts to encode: its text, then its further texts in field order."""
@@ -102,14 +128,9 @@ class PreparedRecord:
 
 
 def build_points(
-    prepared: Sequence[PreparedRecord],
-    vectors: FloatArray,
-    code: SparseCode,
-    calibration: Calibration,
-    fields: Sequence[str] = (),
+    prepared: Sequence[PreparedRecord], coded: Coded, fields: Sequence[str] = ()
 ) -> Iterator[Point]:
-    """Yield the points of records; ``vectors`` (m, d) and ``code`` are of their texts, one after another."""
-    coded = Coded(vectors, code, calibration)
+    """Yield the points of records; ``coded`` has their texts, one after another."""
     row = 0
     for one in prepared:
         record = one.record
@@ -119,7 +140,7 @@ def build_points(
             TEXT: record.text,
             "metadata": dict(record.metadata),
             CONTENT_HASH: one.content_hash,
-            CONCEPTS: coded.concepts(row),
+            **coded.payload_of(row),
         }
         optional = {DOCUMENT: record.document, DOCUMENT_HASH: one.document_hash}
         payload |= {key: value for key, value in optional.items() if value is not None}
@@ -128,8 +149,7 @@ def build_points(
         for name in fields:
             if name in record.fields:
                 named |= coded.vectors_of(row, name)
-                payload |= {suffixed(TEXT, name): record.fields[name]}
-                payload |= {suffixed(CONCEPTS, name): coded.concepts(row)}
+                payload |= {suffixed(TEXT, name): record.fields[name], **coded.payload_of(row, name)}
                 row += 1
         yield Point(point_id(record.id), named, payload)
 
@@ -143,27 +163,31 @@ def stored_record(payload: Mapping[str, Any], fields: Sequence[str] = ()) -> Rec
 
 @dataclass(frozen=True, slots=True)
 class Coded:
-    """Encoded texts, row by row."""
+    """Encoded texts, row by row, and their sentences if any are kept."""
 
     dense: FloatArray
     code: SparseCode
     calibration: Calibration
+    sentences: Sentences | None = None
 
     def vectors_of(self, row: int, field: str = "") -> dict[str, Vector]:
-        """Return both vectors of a row, under the names of a text field."""
+        """Return the vectors of a row, under the names of a text field."""
         code = SparseVector(*self.code.row(row))
-        return {suffixed(DENSE, field): np.asarray(self.dense[row]), suffixed(SAE, field): code}
+        named: dict[str, Vector] = {suffixed(DENSE, field): np.asarray(self.dense[row])}
+        named[suffixed(SAE, field)] = code
+        return named if self.sentences is None else named | self.sentences.stored_vectors(row, field)
 
-    def concepts(self, row: int) -> list[int]:
-        """Return the level codes of a row."""
+    def payload_of(self, row: int, field: str = "") -> dict[str, Any]:
+        """Return the level codes and the spans of sentences of a row, under the names of a text field."""
         concepts: list[int] = self.calibration.concept_codes(*self.code.row(row)).tolist()
-        return concepts
+        payload = {suffixed(CONCEPTS, field): concepts}
+        return payload if self.sentences is None else payload | self.sentences.payload(row, field)
 
 
 # Names of the storage layout, which a further text field must not have.
 RESERVED = frozenset(
-    {"id", "record_id", "metadata", CONTENT_HASH, DOCUMENT_HASH, "reader", "sentences"}
-    | {CONCEPTS, DENSE, DOCUMENT, SAE, TEXT, TRUNCATED}
+    {"id", "record_id", "metadata", CONTENT_HASH, DOCUMENT_HASH, "reader"}
+    | {CONCEPTS, DENSE, DOCUMENT, SAE, SENTENCES, SPANS, TEXT, TRUNCATED}
 )  # fmt: skip
 
 

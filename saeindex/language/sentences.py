@@ -32,8 +32,8 @@ def sentence_spans(text: str) -> list[tuple[int, int]]:
         if start == stop:
             is_first |= is_break
             continue
-        is_short = not is_first and min(_words(text, start, stop), _words(text, *joined[-1])) < MIN_WORDS
-        if is_short:
+        both = () if is_first else ((start, stop), joined[-1])  # the second may be very long
+        if any(_words(text, *one) < MIN_WORDS for one in both):
             joined[-1] = joined[-1][0], stop
         else:
             joined.append((start, stop))
@@ -62,11 +62,11 @@ def _words(text: str, start: int, stop: int) -> int:
 def _cut(text: str, start: int, stop: int) -> list[tuple[int, int]]:
     """Return the parts of a sentence, of at most ``MAX_WORDS`` words."""
     words = [match.span() for match in _WORD.finditer(text, start, stop)]
-    parts = []
-    while len(words) > MAX_WORDS:
-        first = round(MAX_WORDS * (1 - _SEARCHED_SHARE))
-        ends = [at for at in range(first, MAX_WORDS) if text[words[at][1] - 1] in _CLAUSE_ENDS]
-        last = ends[-1] if ends else MAX_WORDS - 1
-        parts.append((words[0][0], words[last][1]))
-        words = words[last + 1 :]
-    return [*parts, (words[0][0], words[-1][1])]
+    parts, first = [], 0
+    while len(words) - first > MAX_WORDS:
+        searched = range(first + round(MAX_WORDS * (1 - _SEARCHED_SHARE)), first + MAX_WORDS)
+        ends = [at for at in searched if text[words[at][1] - 1] in _CLAUSE_ENDS]
+        last = ends[-1] if ends else first + MAX_WORDS - 1
+        parts.append((words[first][0], words[last][1]))
+        first = last + 1
+    return [*parts, (words[first][0], words[-1][1])]

@@ -171,7 +171,7 @@ def test_batches_account_for_further_texts(
     records = [Record(str(n), f"text {n}", {}, {"prompt": f"prompt {n}"}) for n in range(20)]
     whole = make(tmp_path / "a.idx", space, encoder)
     whole.upsert(records)
-    monkeypatch.setattr("saeindex.indexing.pipeline.PART_TEXTS", 7)
+    monkeypatch.setattr("saeindex.indexing.pipeline.PART_VECTORS", 7)
     sizes: list[int] = []
     encode = encoder.encode_document
 

@@ -367,7 +367,7 @@ def test_every_upsert_is_small_enough_to_be_atomic(
         written.append([point.payload["record_id"] for point in points])
         upsert(points)
 
-    monkeypatch.setattr(pipeline, "PART_TEXTS", 100)
+    monkeypatch.setattr(pipeline, "PART_VECTORS", 100)
     monkeypatch.setattr(cheap_index.state.store, "upsert", recorded)
     records = sample_records(450)
     report = cheap_index.upsert([*records, Record("", "no id", {})], batch_size=1_000)

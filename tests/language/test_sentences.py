@@ -73,3 +73,6 @@ def test_nothing_is_lost_and_spans_follow_each_other(text: str) -> None:
 def test_a_long_text_takes_time_in_proportion() -> None:
     spans = sentence_spans("It is what it is, Dr. Smith. " * 20_000)
     assert len(spans) == 20_000 and MIN_WORDS <= 7
+    # One sentence, and short ones that are joined: minutes, where each part counted all words again.
+    assert len(sentence_spans("word " * 1_000_000)) == 16_667
+    assert len(sentence_spans("Go on! " * 100_000)) == 3_334

@@ -1,0 +1,145 @@
+"""The sentences of records: where they are in their texts, and their vectors.
+
+A text of one sentence is encoded once: its vector is that of the sentence, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, get_args
+
+import numpy as np
+
+from saeindex.config import MAX_SENTENCES, SENTENCES, SPANS, SentenceStorage, suffixed
+from saeindex.errors import InvalidInputError
+from saeindex.language.sentences import sentence_spans
+
+if TYPE_CHECKING:
+    from saeindex.protocols import TextEncoder, Vector
+    from saeindex.types import FloatArray
+
+Spans: TypeAlias = "Sequence[tuple[int, int]]"
+T = TypeVar("T")
+# Texts encoded in one call; bounds memory when one document has thousands of records.
+ENCODED_AT_ONCE = 2_048
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sentences:
+    """The sentences of texts, row by row.
+
+    Those of text ``i`` are from ``ends[i]`` to ``ends[i + 1]``. ``spans`` has start and end of each, in
+    characters of its text; ``vectors`` (s, d) are float32 unit vectors, stored if ``is_stored`` says so.
+    """
+
+    vectors: FloatArray
+    ends: Sequence[int]
+    spans: Spans
+    is_stored: bool
+
+    @classmethod
+    def of_texts(cls, vectors: FloatArray, spans: Iterable[Spans], is_stored: bool) -> Sentences:
+        """Take the spans of each text, and the vectors of all sentences."""
+        per_text = list(spans)
+        flat = [span for own in per_text for span in own]
+        return cls(vectors, [0, *accumulate(map(len, per_text))], flat, is_stored)
+
+    def of(self, row: int) -> tuple[Spans, FloatArray]:
+        """Return the spans (k) and the vectors (k, d) of the sentences of a text."""
+        own = slice(self.ends[row], self.ends[row + 1])
+        return self.spans[own], self.vectors[own]
+
+    def stored_vectors(self, row: int, field: str = "") -> dict[str, Vector]:
+        """Return what is stored of the vectors of a text's sentences, under the name of a text field."""
+        return {suffixed(SENTENCES, field): self.of(row)[1]} if self.is_stored else {}
+
+    def payload(self, row: int, field: str = "") -> dict[str, Any]:
+        """Return the spans as a payload has them: start, end, start, end, …, of all sentences of a text."""
+        return {suffixed(SPANS, field): [place for span in self.of(row)[0] for place in span]}
+
+
+def check_storage(sentences: object) -> None:
+    """Raise InvalidInputError for what says nothing about sentences."""
+    if sentences not in (known := get_args(SentenceStorage)):
+        raise InvalidInputError(
+            f"sentences={sentences!r:.80}", "no such way to keep them", f"Use {', '.join(known)}."
+        )
+
+
+def spans_in(text: str) -> Spans:
+    """Return the spans of the sentences of a text, of the first ``MAX_SENTENCES`` if it has more."""
+    return sentence_spans(text)[:MAX_SENTENCES]
+
+
+def sentences_in(text: str, spans: Spans) -> list[str]:
+    """Return the sentences of a text; one that is all of it but white space is the text as it is."""
+    if is_whole(text, spans):
+        return [text]
+    return [text[start:end] for start, end in spans]
+
+
+def is_whole(text: str, spans: Spans) -> bool:
+    """Return whether a text is one sentence."""
+    return len(spans) == 1 and text[slice(*spans[0])] == text.strip()
+
+
+def encode_distinct(encoder: TextEncoder, texts: Sequence[str]) -> tuple[FloatArray, list[int]]:
+    """Return the vectors (n, d) of the distinct texts as they come first, and the row of each text."""
+    place: dict[str, int] = {}
+    rows = [place.setdefault(text, len(place)) for text in texts]
+    distinct = list(place)
+    chunks = [
+        encoder.encode_document(distinct[at : at + ENCODED_AT_ONCE])
+        for at in range(0, len(distinct), ENCODED_AT_ONCE)
+    ]
+    nothing = np.zeros((0, encoder.identity.dimension), np.float32)
+    return (np.concatenate(chunks) if chunks else nothing), rows
+
+
+def completed(
+    texts: Sequence[str],
+    spans: Sequence[Spans],
+    known: Sequence[FloatArray | None],
+    opened: Callable[[], TextEncoder],
+    is_stored: bool,
+) -> Sentences:
+    """Return the sentences of texts; those of a text whose vectors (k, d) are known are not encoded.
+
+    ``opened`` returns the encoder, and is called if any are.
+    """
+    asked = [
+        one
+        for text, own, vectors in zip(texts, spans, known, strict=True)
+        if vectors is None
+        for one in sentences_in(text, own)
+    ]
+    if asked:
+        encoded, rows = encode_distinct(opened(), asked)
+    parts, at = list[Any](), 0
+    for own, vectors in zip(spans, known, strict=True):
+        if vectors is None:
+            at += len(own)
+        parts.append(encoded[rows[at - len(own) : at]] if vectors is None else vectors)
+    return Sentences.of_texts(np.concatenate(parts), spans, is_stored)
+
+
+def spans_from(stored: Any) -> Spans:
+    """Return the spans of a payload."""
+    return list(zip(stored[::2], stored[1::2], strict=True))
+
+
+def runs(items: Iterable[T], weight: Callable[[T], int], most: int) -> Iterator[list[T]]:
+    """Yield runs of consecutive items that weigh at most ``most`` together; a heavier item is a run alone."""
+    run: list[T] = []
+    size = 0
+    for item in items:
+        own = weight(item)
+        if run and size + own > most:
+            yield run
+            run, size = [], 0
+        run.append(item)
+        size += own
+    if run:
+        yield run
