@@ -19,13 +19,16 @@ TEXT: Final = "text"
 # The vectors of the sentences of a text, and where these are in it.
 SENTENCES: Final = "sentences"
 SPANS: Final = "spans"
+# The evidence of a text's named concepts in percent, and the sentence that speaks most for each.
+EVIDENCE: Final = "evidence"
+SPEAKING: Final = "speaking"
 # The document that a record is a piece of, and whether the encoder cuts its text.
 DOCUMENT: Final = "document"
 TRUNCATED: Final = "truncated"
 
 # What an index keeps of the sentences of its records: vectors and spans, spans alone, or nothing.
 SentenceStorage: TypeAlias = Literal["stored", "codes", "off"]
-DEFAULT_SENTENCES: Final[SentenceStorage] = "off"
+DEFAULT_SENTENCES: Final[SentenceStorage] = "stored"
 # Sentences of a text that are kept; the text after them has no vectors but that of the whole.
 MAX_SENTENCES: Final = 1_000
 

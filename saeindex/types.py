@@ -22,7 +22,7 @@ UNSAFE = re.compile(
     r"\U000e0000-\U000e007f]"
 )
 PartKind: TypeAlias = Literal[
-    "feature", "residual", "bias", "source", "word", "neighbours", "against", "text"
+    "feature", "unnamed", "residual", "bias", "source", "word", "neighbours", "against", "text"
 ]
 LevelName: TypeAlias = Literal["possible", "present", "typical", "strong"]
 Using: TypeAlias = Literal["dense", "sae", "fused"]
@@ -134,17 +134,38 @@ def shown_label(label: str, is_weak: bool) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Activation:
-    """An active feature of one record, with its label."""
+    """A feature of one record, with its label: how active it is, and how sure the record speaks of it.
+
+    ``evidence`` is None of a free feature, and where the index keeps no evidence.
+    """
 
     id: int
     label: str
     activation: float
     is_weak: bool = False
+    evidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The ``sentence`` of a record that speaks most for a named concept.
+
+    ``evidence`` is the probability that it speaks of it clearly, ``start`` where it begins in the text, in
+    characters. ``word`` is the span in the sentence of the word that names the concept; None where the
+    sentence only means it.
+    """
+
+    id: int
+    label: str
+    evidence: float
+    sentence: str
+    start: int
+    word: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A summand of a score: the contribution of a feature, or the residual or bias of the reconstruction."""
+    """A summand of a score: of a feature, of all unnamed ones, or of the residual or bias of a vector."""
 
     kind: PartKind
     feature: int | None

@@ -20,8 +20,10 @@ from saeindex.config import (
     DEFAULT_SPACE,
     DENSE,
     DOCUMENT,
+    EVIDENCE,
     LEVEL_STRIDE,
     LEVELS,
+    LEVELS_OF,
     SAE,
     SENTENCES,
     SPANS,
@@ -29,7 +31,6 @@ from saeindex.config import (
     suffixed,
 )
 from saeindex.errors import SaeIndexError, copy_command
-from saeindex.protocols import SparseVector
 from saeindex.report.numbers import counted
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ NAMED = 3
 SENTENCES_AT_ONCE = 5_000
 # Minimum cosine of a stored and a new vector: bf16 against fp32 gives .9999, another model far less.
 MIN_COSINE = 0.999
+# The level of all that is evidence, and by how much evidence may differ, in percent.
+POSSIBLE, MOST_PERCENT = LEVELS_OF["possible"][0], 5
 PACKAGES = ("numpy", "torch", "tokenizers", "qdrant-client", "qdrant-edge-py")
 
 
@@ -232,15 +235,48 @@ def _check_codes(index: FeatureIndex) -> tuple[bool, str]:
     stored = np.stack([np.asarray(point.vectors[DENSE]) for point in points])
     again = index.encoder.encode_document([point.payload["text"] for point in points])
     lowest = float((stored * again).sum(1).min())
-    wrong = 0
-    for point in points:
-        code = point.vectors.get(SAE)
-        expected: list[int] = []
-        if isinstance(code, SparseVector):
-            expected = index.space.calibration.concept_codes(code.indices, code.values).tolist()
-        wrong += expected != list(point.payload[CONCEPTS])
+    wrong = sum(map(_differs, points, _coded_again(index, points)))
     seen = f"{len(points)} encoded again: lowest cosine {lowest:.5f}, {wrong} with other levels"
     return lowest >= MIN_COSINE and wrong == 0, seen
+
+
+def _coded_again(index: FeatureIndex, points: Sequence[Point]) -> list[dict[str, Any]]:
+    """Return the payload of levels and evidence that points should have."""
+    import numpy as np
+
+    from saeindex.indexing.points import Coded, codes_of
+    from saeindex.indexing.sentences import Sentences, encode_distinct, sentences_in, spans_from
+
+    dense, code = np.zeros((len(points), 0), np.float32), codes_of(points, index.space.n_features)
+    sentences = None
+    if index.state.manifest.sentences != "off":
+        spans = [spans_from(point.payload.get(SPANS, ())) for point in points]
+        texts = [
+            one
+            for point, own in zip(points, spans, strict=True)
+            for one in sentences_in(point.payload[TEXT], own)
+        ]
+        vectors, rows = encode_distinct(index.encoder, texts)
+        sentences = Sentences.of_texts(texts, vectors[rows], spans, is_stored=False)
+    coded = Coded.of(index.space, dense, code, sentences)
+    return [coded.payload_of(row) for row in range(len(points))]
+
+
+def _differs(point: Point, again: Mapping[str, Any]) -> bool:
+    """Return whether a point has other levels; evidence may differ by a little, as vectors do."""
+    stored, made = (Counter(_by_feature(payload)) for payload in (point.payload, again))
+    return any(abs(stored[key] - made[key]) > MOST_PERCENT for key in stored | made)
+
+
+def _by_feature(payload: Mapping[str, Any]) -> dict[tuple[int, int], int]:
+    """Return the evidence of concepts in percent, and 100 of each level of other features."""
+    named = [code // LEVEL_STRIDE for code in payload[CONCEPTS] if code % LEVEL_STRIDE == POSSIBLE]
+    free = {
+        divmod(code, LEVEL_STRIDE): 100 for code in payload[CONCEPTS] if code // LEVEL_STRIDE not in {*named}
+    }
+    return free | {
+        (feature, POSSIBLE): p for feature, p in zip(named, payload.get(EVIDENCE, ()), strict=False)
+    }
 
 
 def _check_sentences(index: FeatureIndex) -> tuple[bool, str]:

@@ -330,14 +330,31 @@ class Resolver:
 
         UnknownConceptError lists the nearest labels. A trusted label is that label's features; a weak one is
         so in ``strict`` mode, or where there is no evidence: it does not say where its feature is active.
+        The name of a concept that the index has evidence of is that concept, in any mode.
         """
         check_kind(f"concept {target!r:.80}", target, str, 'Give "#id", or a phrase.')
         if mode not in MODES:
             raise InvalidInputError(f"resolve={mode!r}", "no such mode", f"Use {', '.join(MODES)}.")
+        if spoken := self._spoken(target):
+            return Concept(target, spoken, "strict", named=spoken)
         if mode == "strict" or target.startswith(FAMILY) or is_id(target) or self.labels.is_label(target):
             return self.labels.resolve(target)
         sample = self._state.sample()
         return self._known.get((target, mode), lambda: self._by_evidence(target, mode, sample))
+
+    def _spoken(self, phrase: str) -> tuple[FeatureMatch, ...]:
+        """Return the feature of the named concept of this name, as it is written or in lower case."""
+        found = self._named_concepts.get(phrase, self._named_concepts.get(phrase.casefold()))
+        return () if found is None else (self.labels.describe(found, 1.0),)
+
+    @cached_property
+    def _named_concepts(self) -> dict[str, int]:
+        """The features that the index has evidence of, by name, and by name in lower case."""
+        evidence, labels = self._space.evidence, self._space.labels
+        if evidence is None or self._state.manifest.sentences == "off":
+            return {}
+        named = {labels[one].said: one for one in reversed(evidence.features.tolist())}
+        return {name.casefold(): one for name, one in named.items()} | named
 
     def check_meaning(self, phrase: str) -> None:
         """Raise UnknownConceptError if neither labels nor records match a phrase."""

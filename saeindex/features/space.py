@@ -15,6 +15,7 @@ from saeindex.config import SPACE_FORMAT
 from saeindex.encoders import EncoderKeywords, open_encoder
 from saeindex.errors import InvalidInputError, MismatchError, UnknownConceptError, kind_of
 from saeindex.features.calibration import Calibration
+from saeindex.features.evidence import Evidence
 from saeindex.features.families import Family
 from saeindex.features.labels import FeatureLabel
 from saeindex.protocols import EncoderIdentity, TextEncoder
@@ -35,7 +36,8 @@ class Space:
     """Turns texts into features, and says what they mean; :class:`FeatureSpace` adds the operations.
 
     ``labels[i]`` names feature i, ``label_vectors`` (n, d) are the labels' embeddings, ``report`` has the
-    figures measured on held-out texts. Saved as safetensors and JSON; never pickled.
+    figures measured on held-out texts, ``evidence`` tells which named concepts a sentence speaks of; None for
+    a space without named concepts. Saved as safetensors and JSON; never pickled.
     """
 
     name: str
@@ -46,12 +48,14 @@ class Space:
     label_vectors: FloatArray
     report: dict[str, Any]
     families: tuple[Family, ...] = ()
+    evidence: Evidence | None = None
 
     @cached_property
     def fingerprint(self) -> str:
         """The hash of all that affects activations or levels (labels do not)."""
         # Families do not either: they group features in queries, and no stored data depends on them.
         parts = [SPACE_FORMAT, self.encoder.signature(), self.sae.digest(), self.calibration.digest()]
+        parts += [] if self.evidence is None else [self.evidence.digest()]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     @property

@@ -13,6 +13,7 @@ import numpy as np
 from saeindex.config import SPACE_FORMAT
 from saeindex.errors import MismatchError, NotFoundError
 from saeindex.features.calibration import Calibration
+from saeindex.features.evidence import Evidence
 from saeindex.features.families import load_families, save_families
 from saeindex.features.labels import FeatureLabel
 from saeindex.features.space import Space, SpaceT
@@ -49,6 +50,8 @@ def save_space(space: Space, target: Path) -> Path:
         lines = [json.dumps({"id": i, **label.to_json()}) for i, label in enumerate(space.labels)]
         (draft / "labels.jsonl").write_text("\n".join(lines) + "\n")
         save_families(space.families, draft / "families.json")
+        if space.evidence is not None:
+            space.evidence.save(draft)
         described["files"] = checksums_of_files(draft, without="space.json")
         (draft / "space.json").write_text(json.dumps(with_checksum(described), indent=2) + "\n")
         for file in draft.iterdir():
@@ -110,15 +113,17 @@ def _read(folder: Path, kind: type[SpaceT]) -> SpaceT:
     entries = json.loads(f"[{','.join(lines)}]")
     if [entry["id"] for entry in entries] != list(range(len(entries))):
         raise ValueError("labels.jsonl is not in the order of the features")
+    sae = SparseAutoencoder.load(folder / "sae.safetensors")
     space = kind(
         name=described["name"],
         encoder=EncoderIdentity(**described["encoder"]),
-        sae=SparseAutoencoder.load(folder / "sae.safetensors"),
+        sae=sae,
         calibration=Calibration.load(folder / "calibration.safetensors"),
         labels=tuple(FeatureLabel.from_json(entry) for entry in entries),
         label_vectors=load_file(folder / "labels.safetensors")["label_vectors"].astype(np.float32),
         report=described["report"],
         families=load_families(folder / "families.json", len(entries)),
+        evidence=Evidence.load(folder, sae.directions),
     )
     sizes = {len(space.labels), len(space.label_vectors), len(space.calibration.median), space.n_features}
     if len(sizes) > 1 or space.fingerprint != described["fingerprint"]:

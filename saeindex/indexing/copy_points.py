@@ -12,9 +12,11 @@ from saeindex.config import (
     CONCEPTS,
     DENSE,
     DOCUMENT,
+    EVIDENCE,
     SAE,
     SENTENCES,
     SPANS,
+    SPEAKING,
     TEXT,
     TRUNCATED,
     SentenceStorage,
@@ -66,7 +68,8 @@ class PointConverter:
         """Whether codes and levels are copied as they are."""
         old = self.source.space
         is_same = old is not None and old.fingerprint == self.space.fingerprint
-        return is_same and self.source.has_codes and not self.is_encoded
+        is_read_alike = (self.source.sentences == "off") == (self.sentences == "off")
+        return is_same and self.source.has_codes and is_read_alike and not self.is_encoded
 
     @property
     def keeps_sentences(self) -> bool:
@@ -176,8 +179,8 @@ class PointConverter:
         """Return the vectors and the payload that a point keeps, with what is told of its record."""
         gone = set[str]()
         if not self.keeps_sentences:
-            bases, fields = (SENTENCES, SPANS), ("", *self.source.fields)
-            gone = {suffixed(base, name) for base in bases for name in fields}
+            bases = (SENTENCES, SPANS) if self.keeps_codes else (SENTENCES, SPANS, EVIDENCE, SPEAKING)
+            gone = {suffixed(base, name) for base in bases for name in ("", *self.source.fields)}
         vectors = {name: vector for name, vector in point.vectors.items() if name not in gone}
         payload = {key: one for key, one in point.payload.items() if _is_kept(key) and key not in gone}
         payload |= {"record_id": record.id, TEXT: record.text, "metadata": dict(record.metadata)}
@@ -205,7 +208,7 @@ class PointConverter:
         sentences = self._sentences(rows, dense) if has_sentences else None
         if self.keeps_codes:
             return None, sentences
-        return Coded(dense, self.space.sae.encode(dense), self.space.calibration), sentences
+        return Coded.of(self.space, dense, self.space.sae.encode(dense), sentences), None
 
     def _sentences(self, rows: Sequence[tuple[Point, str, str]], dense: FloatArray) -> Sentences:
         """Return the sentences of texts; only those without a stored vector are encoded."""

@@ -358,11 +358,10 @@ class Pipeline:
         vectors, rows = encode_distinct(self.encoder, [*texts, *single])
         own_rows = np.array(rows[: len(texts)], np.int64)
         code = self.space.sae.encode(vectors[: max(own_rows, default=-1) + 1]).take(own_rows)
-        coded = Coded(vectors[own_rows], code, self.space.calibration)
+        kept = None
         if self.sentences != "off":
-            kept = Sentences.of_texts(vectors[rows[len(texts) :]], spans, self.sentences == "stored")
-            coded = replace(coded, sentences=kept)
-        return _Encoded(window, coded)
+            kept = Sentences.of_texts(single, vectors[rows[len(texts) :]], spans, self.sentences == "stored")
+        return _Encoded(window, Coded.of(self.space, vectors[own_rows], code, kept))
 
     def _write(self, encoded: queue.Queue[_Encoded | None], tally: _Tally, stop: threading.Event) -> None:
         while (batch := encoded.get()) is not None:

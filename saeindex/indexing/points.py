@@ -16,22 +16,26 @@ from saeindex.config import (
     CONCEPTS,
     DENSE,
     DOCUMENT,
+    EVIDENCE,
     POINT_NAMESPACE,
     SAE,
     SENTENCES,
     SPANS,
+    SPEAKING,
     TEXT,
     TRUNCATED,
     suffixed,
 )
 from saeindex.errors import InvalidInputError
+from saeindex.features.evidence import level_codes
 from saeindex.protocols import Point, SparseVector
 from saeindex.types import Record, SparseCode
 
 if TYPE_CHECKING:
     from qdrant_client.models import Filter
 
-    from saeindex.features import Calibration
+    from saeindex.features.evidence import Mention
+    from saeindex.features.space import Space
     from saeindex.indexing.sentences import Sentences, Spans
     from saeindex.protocols import Vector
     from saeindex.types import FloatArray
@@ -163,12 +167,27 @@ def stored_record(payload: Mapping[str, Any], fields: Sequence[str] = ()) -> Rec
 
 @dataclass(frozen=True, slots=True)
 class Coded:
-    """Encoded texts, row by row, and their sentences if any are kept."""
+    """Encoded texts, row by row, with their sentences if any are kept, and the evidence of these.
+
+    With evidence, the levels of named concepts are those of their evidence; without it, and of all other
+    features, those of their activations.
+    """
 
     dense: FloatArray
     code: SparseCode
-    calibration: Calibration
-    sentences: Sentences | None = None
+    space: Space
+    sentences: Sentences | None
+    mentions: Sequence[Sequence[Mention]] | None
+
+    @classmethod
+    def of(
+        cls, space: Space, dense: FloatArray, code: SparseCode, sentences: Sentences | None = None
+    ) -> Coded:
+        """Find the evidence of sentences, if there are any, and if the space has named concepts."""
+        mentions = None
+        if sentences is not None and space.evidence is not None:
+            mentions = space.evidence.of_texts(sentences.texts, sentences.vectors, sentences.ends)
+        return cls(dense, code, space, sentences, mentions)
 
     def vectors_of(self, row: int, field: str = "") -> dict[str, Vector]:
         """Return the vectors of a row, under the names of a text field."""
@@ -178,16 +197,24 @@ class Coded:
         return named if self.sentences is None else named | self.sentences.stored_vectors(row, field)
 
     def payload_of(self, row: int, field: str = "") -> dict[str, Any]:
-        """Return the level codes and the spans of sentences of a row, under the names of a text field."""
-        concepts: list[int] = self.calibration.concept_codes(*self.code.row(row)).tolist()
-        payload = {suffixed(CONCEPTS, field): concepts}
-        return payload if self.sentences is None else payload | self.sentences.payload(row, field)
+        """Return the level codes of a row, its evidence and the spans of its sentences."""
+        indices, values = self.code.row(row)
+        payload: dict[str, Any] = {} if self.sentences is None else self.sentences.payload(row, field)
+        own: Sequence[Mention] = ()
+        if self.mentions is not None and self.space.evidence is not None:
+            is_free = ~np.isin(indices, self.space.evidence.features)
+            indices, values, own = indices[is_free], values[is_free], self.mentions[row]
+            payload[suffixed(EVIDENCE, field)] = [round(100 * one.p) for one in own]
+            payload[suffixed(SPEAKING, field)] = [one.sentence for one in own]
+        free = self.space.calibration.concept_codes(indices, values).tolist()
+        payload[suffixed(CONCEPTS, field)] = sorted([*free, *level_codes(own)])
+        return payload
 
 
 # Names of the storage layout, which a further text field must not have.
 RESERVED = frozenset(
     {"id", "record_id", "metadata", CONTENT_HASH, DOCUMENT_HASH, "reader"}
-    | {CONCEPTS, DENSE, DOCUMENT, SAE, SENTENCES, SPANS, TEXT, TRUNCATED}
+    | {CONCEPTS, DENSE, DOCUMENT, EVIDENCE, SAE, SENTENCES, SPANS, SPEAKING, TEXT, TRUNCATED}
 )  # fmt: skip
 
 

@@ -31,20 +31,24 @@ class Sentences:
     """The sentences of texts, row by row.
 
     Those of text ``i`` are from ``ends[i]`` to ``ends[i + 1]``. ``spans`` has start and end of each, in
-    characters of its text; ``vectors`` (s, d) are float32 unit vectors, stored if ``is_stored`` says so.
+    characters of its text, ``texts`` (s) are the sentences; ``vectors`` (s, d) are float32 unit vectors,
+    stored if ``is_stored`` says so.
     """
 
+    texts: Sequence[str]
     vectors: FloatArray
     ends: Sequence[int]
     spans: Spans
     is_stored: bool
 
     @classmethod
-    def of_texts(cls, vectors: FloatArray, spans: Iterable[Spans], is_stored: bool) -> Sentences:
-        """Take the spans of each text, and the vectors of all sentences."""
+    def of_texts(
+        cls, texts: Sequence[str], vectors: FloatArray, spans: Iterable[Spans], is_stored: bool
+    ) -> Sentences:
+        """Take all sentences with their vectors, and the spans of those of each text."""
         per_text = list(spans)
         flat = [span for own in per_text for span in own]
-        return cls(vectors, [0, *accumulate(map(len, per_text))], flat, is_stored)
+        return cls(texts, vectors, [0, *accumulate(map(len, per_text))], flat, is_stored)
 
     def of(self, row: int) -> tuple[Spans, FloatArray]:
         """Return the spans (k) and the vectors (k, d) of the sentences of a text."""
@@ -118,11 +122,12 @@ def completed(
     if asked:
         encoded, rows = encode_distinct(opened(), asked)
     parts, at = list[Any](), 0
+    every = [one for text, own in zip(texts, spans, strict=True) for one in sentences_in(text, own)]
     for own, vectors in zip(spans, known, strict=True):
         if vectors is None:
             at += len(own)
         parts.append(encoded[rows[at - len(own) : at]] if vectors is None else vectors)
-    return Sentences.of_texts(np.concatenate(parts), spans, is_stored)
+    return Sentences.of_texts(every, np.concatenate(parts), spans, is_stored)
 
 
 def spans_from(stored: Any) -> Spans:

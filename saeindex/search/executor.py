@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from saeindex.collection.records import check_not_documents
 from saeindex.config import DENSE, DOCUMENT, SAE, TEXT
 from saeindex.errors import NotFoundError
-from saeindex.indexing.points import code_of, point_id
+from saeindex.indexing.points import point_id
 from saeindex.language.ast import ConceptTerm, FeatureTerm
 from saeindex.language.evaluate import matched_clauses
 from saeindex.language.fields import METADATA, RECORD_ID
 from saeindex.language.to_filter import target_of
 from saeindex.protocols import Point, SearchRequest, SparseVector
 from saeindex.schema import check_kind
-from saeindex.search.explain import Explainer, Explanation
+from saeindex.search.explain import PRESENT, Explainer, Explanation
 from saeindex.search.fusion import Fused
 from saeindex.search.grouping import (
     ByPoint,
@@ -29,6 +29,7 @@ from saeindex.search.grouping import (
 )
 from saeindex.search.hits import Group, Hit, Hits, SteeringEffect
 from saeindex.search.mmr import Diverse
+from saeindex.search.proof import PROVING, mentions_of, proofs
 from saeindex.search.query import GroupBy, Query
 from saeindex.search.rerank import Rescored
 from saeindex.search.retrieval import EXPLAINED, Listed, Nearest, Scoring
@@ -39,11 +40,11 @@ if TYPE_CHECKING:
     from saeindex.protocols import Vector, VectorStore
     from saeindex.search.prepared import Prepared
     from saeindex.stores.tracing import Deadline
-    from saeindex.types import FloatArray
+    from saeindex.types import FloatArray, Proof
 
 Selected = list[tuple["GroupValue | None", list[Ranked]]]
 # The payload of a hit; only the clauses of an explanation need more.
-SHOWN = (RECORD_ID, DOCUMENT, TEXT, METADATA)
+SHOWN = (RECORD_ID, DOCUMENT, TEXT, METADATA, *PROVING)
 # The number of exact ranks; one request finds them.
 RANKED = 1_000
 
@@ -188,11 +189,18 @@ class Executor:
             score=float(point.score or 0.0),
             text=point.payload["text"],
             metadata=point.payload["metadata"],
-            features=self._explainer.activations(code_of(point)),
+            features=self._explainer.features(point),
             explanation=self._explanation(point, plan, scoring) if plan.query.explain else None,
             document=point.payload.get(DOCUMENT),
             steered=None if before is None else before.effect(ranked),
+            evidence=self._evidence(point, plan),
         )
+
+    def _evidence(self, point: Point, plan: Prepared) -> tuple[Proof, ...]:
+        """Return what a record speaks of that the query is about."""
+        about = plan.about
+        spoken = [one for one in mentions_of(point.payload) if one.p >= PRESENT and one.feature in about]
+        return proofs(point.payload, self._space, spoken)
 
     def _explanation(self, point: Point, plan: Prepared, scoring: Scoring) -> Explanation:
         explanation = scoring.explain(point)

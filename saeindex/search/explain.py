@@ -9,17 +9,19 @@ For a search in the sparse vector it is sum_i q_i z_i over the shared features.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.config import DENSE
+from saeindex.config import DENSE, EVIDENCE
+from saeindex.features.evidence import LEAST
 from saeindex.features.labels import telling_order
 from saeindex.indexing.points import code_of
 from saeindex.language.evaluate import Clause
 from saeindex.protocols import SparseVector
 from saeindex.report.numbers import counted
+from saeindex.search.proof import mentions_of
 from saeindex.types import Activation, Part
 
 if TYPE_CHECKING:
@@ -28,6 +30,10 @@ if TYPE_CHECKING:
     from saeindex.features import FeatureSpace
     from saeindex.protocols import Point, Vector
     from saeindex.types import FloatArray
+
+
+# The evidence from which on a record speaks of a concept; the part of those that it does not speak of.
+PRESENT, UNNAMED = LEAST[0], "further, unnamed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +73,30 @@ class Explainer:
 
     def __init__(self, space: FeatureSpace) -> None:
         """Read the space's directions, bias and labels."""
-        self._labels, self._calibration = space.labels, space.calibration
+        self._space, self._labels, self._calibration = space, space.labels, space.calibration
         self._directions = space.sae.directions
         self._bias: NDArray[np.float64] = space.sae.weights["bias"].astype(np.float64)
 
     def explain(self, query: Vector, point: Point) -> Explanation:
         """Return why ``point`` (with its vectors) has its score against a dense or sparse ``query``."""
         if isinstance(query, SparseVector):
-            return self.sparse(query, code_of(point))
+            return self._named(self.sparse(query, code_of(point)), point)
         document = point.vectors[DENSE]
         assert isinstance(document, np.ndarray)  # noqa: S101  (the layout says that "dense" is dense)
-        return self.dense(query, document, code_of(point))
+        return self._named(self.dense(query, document, code_of(point)), point)
+
+    def _named(self, explanation: Explanation, point: Point) -> Explanation:
+        """Return an explanation with one part for all named concepts that the record does not speak of."""
+        spoken = {one.feature for one in mentions_of(point.payload) if one.p >= PRESENT}
+        if self._space.evidence is None or EVIDENCE not in point.payload:
+            return explanation
+        named = set(self._space.evidence.features.tolist()) - spoken
+        rest = [part for part in explanation.parts if part.kind == "feature" and part.feature in named]
+        if not rest:
+            return explanation
+        kept = [part for part in explanation.parts if part not in rest]
+        kept.append(Part("unnamed", None, UNNAMED, sum(part.value for part in rest)))
+        return replace(explanation, parts=tuple(kept))
 
     def dense(self, query: FloatArray, document: FloatArray, code: SparseVector) -> Explanation:
         """Return the parts of the cosine of ``query`` and ``document`` (unit vectors, (d,)), largest first.
@@ -103,8 +122,26 @@ class Explainer:
         contributions = query.values[ours].astype(np.float64) * code.values[theirs]
         return Explanation(tuple(self._feature_parts(shared, contributions)), float(contributions.sum()))
 
-    def activations(self, code: SparseVector, limit: int = 10) -> tuple[Activation, ...]:
-        """Return a record's features with their labels, in the order in which they are shown."""
+    def features(self, point: Point, limit: int = 10) -> tuple[Activation, ...]:
+        """Return a record's features with their labels, in the order in which they are shown.
+
+        Those that it speaks of come first, the surest first; named ones that it does not speak of are left
+        out. Without evidence, all are in the order of :func:`telling_order`.
+        """
+        code, spoken = code_of(point), mentions_of(point.payload)
+        if self._space.evidence is None or EVIDENCE not in point.payload:
+            return self._activations(code, limit)
+        active = dict(zip(code.indices.tolist(), code.values.tolist(), strict=True))
+        surest = sorted(spoken, key=lambda one: (-one.p, -active.get(one.feature, 0.0)))
+        named = tuple(
+            Activation(one.feature, label.name, active.get(one.feature, 0.0), label.is_weak, one.p)
+            for one in surest[:limit] if one.p >= PRESENT for label in [self._labels[one.feature]]
+        )  # fmt: skip
+        is_free = ~np.isin(code.indices, self._space.evidence.features)
+        free = SparseVector(code.indices[is_free], code.values[is_free])
+        return (*named, *self._activations(free, limit - len(named)))
+
+    def _activations(self, code: SparseVector, limit: int) -> tuple[Activation, ...]:
         order = telling_order(self._labels, self._calibration, code.indices, code.values)[:limit]
         pairs = zip(code.indices[order].tolist(), code.values[order].tolist(), strict=True)
         named = ((i, self._labels[i], value) for i, value in pairs)

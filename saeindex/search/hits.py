@@ -19,7 +19,7 @@ from saeindex.schema import Result
 from saeindex.search.explain import Explanation
 from saeindex.search.plan import Plan
 from saeindex.search.query import Query
-from saeindex.types import Activation, JsonObject, one_line, shortened, shown_label
+from saeindex.types import Activation, JsonObject, Proof, one_line, shortened, shown_label
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -45,7 +45,10 @@ class SteeringEffect:
 
 @dataclass(frozen=True, slots=True)
 class Hit(Result, Described):
-    """A scored record; ``document`` is the longer text that it is a piece of, if it is one."""
+    """A scored record; ``document`` is the longer text that it is a piece of, if it is one.
+
+    ``evidence`` has the concepts of the query that the record speaks of, each with its sentence.
+    """
 
     id: str
     score: float
@@ -55,6 +58,7 @@ class Hit(Result, Described):
     explanation: Explanation | None = None
     document: str | None = None
     steered: SteeringEffect | None = None
+    evidence: tuple[Proof, ...] = ()
 
     def __repr__(self) -> str:
         return f"Hit({self.id!r}, {self.score:.3f}, {one_line(self.text, 60)!r})"

@@ -96,7 +96,22 @@ class Planner:
             revision=self.state.revision,
             code=self._code(query, steered, steers),
             rescorer=rescorer,
+            about=self._about(query, tuple(concepts.values()), steers, vector),
         )
+
+    def _about(
+        self, query: Query, concepts: Sequence[Concept], steers: Sequence[ResolvedSteer], vector: FloatArray
+    ) -> frozenset[int]:
+        """Return the named concepts that a query is about: of its filter, its steers and its text."""
+        evidence = self.state.space.evidence
+        if evidence is None or self.state.manifest.sentences == "off":
+            return frozenset()
+        about = {match.id for concept in concepts for match in concept.features}
+        about |= {match.id for steer in steers for match in steer.direction.named}
+        if query.text.strip():
+            spoken = evidence.of_sentences([query.text], vector[None])
+            about |= set(evidence.features[spoken.concepts].tolist())
+        return frozenset(about)
 
     def _cut(self, text: str) -> tuple[str, ...]:
         """Return a warning on a text that is longer than the encoder reads."""

@@ -41,7 +41,7 @@ class Prepared:
     ``vector`` is the steered query (d,), ``code`` its sparse form if this is not simply its code, and
     ``rescorer`` the second pass of a property search. ``estimate`` is the estimated number of matches among
     ``total`` points, ``matching`` the exact number, or None if it was not counted. ``revision`` is the
-    index's that it was made for.
+    index's that it was made for. It is ``about`` these features of named concepts.
     """
 
     query: Query
@@ -59,6 +59,7 @@ class Prepared:
     revision: str = ""
     code: SparseVector | None = None
     rescorer: PropertyRanking | None = None
+    about: frozenset[int] = frozenset()
 
     @property
     def feedback(self) -> Feedback | None:

@@ -1,0 +1,35 @@
+"""The dictionary of named concepts: the senses of each, its definition, and words that speak of it.
+
+Readers chose the senses and wrote the words, from names and definitions alone; see ``README.md``.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+DICTIONARY_FILE = Path(__file__).with_name("dictionary.jsonl")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A named concept: the WordNet ``synsets`` that it means, and further ``words`` that speak of it.
+
+    ``is_vague`` says that a reader thought that nobody would filter texts by it.
+    """
+
+    name: str
+    gloss: str
+    synsets: tuple[str, ...]
+    words: tuple[str, ...]
+    is_vague: bool = False
+
+
+def read_dictionary() -> list[Entry]:
+    """Return the entries, in the order of the concepts of the vocabulary that the space has."""
+    lines = map(json.loads, DICTIONARY_FILE.read_text("utf-8").splitlines())
+    return [
+        Entry(one["name"], one["gloss"], tuple(one["synsets"]), tuple(one["words"]), one.get("vague", False))
+        for one in lines
+    ]

@@ -1,0 +1,182 @@
+"""The fit of the evidence: on pairs of `fit` parts, calibrated on pairs of `choose` parts.
+
+The largest log-odds over a sentence's words count, so the word of a pair is chosen by the model itself: two
+fits after a first one whose words are chosen by hand settle it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import expit
+
+from benchmarks.evidence.pairs import CLEAR, Read, located, read_pairs
+from benchmarks.evidence.relations import COLUMNS, Relations
+from saeindex.features.evidence import LEAST_LOG_ODDS, NEARER, Evidence, LogOdds
+from saeindex.features.lexicon import Lexicon
+from saeindex.sae.metrics import unit_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from saeindex.features import FeatureSpace
+    from saeindex.protocols import TextEncoder
+    from saeindex.types import FloatArray
+
+# The strength of the fit's prior, as scikit-learn has it, and the number of fits.
+C, FITS = 0.3, 3
+# Weights of the columns by which the word of a pair is first chosen.
+FIRST = dict(zip(COLUMNS, (1.0, 0.5, 1.0, -0.3, 2.0, 3.0, 1.0, 0.0), strict=True))
+# The nearest that a sentence is to a concept, its margin and the logarithm of its length: a word that gives
+# no possible evidence at these is left out of the lexicon.
+NEAREST, LARGEST_MARGIN, LONGEST = 0.5, 0.05, 3.4
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """Pairs: the nearness, margin and length of each (p, 3), and the relations of its sentence's words."""
+
+    of_sentence: FloatArray
+    relations: list[NDArray[np.int64]]
+    is_clear: NDArray[np.bool_]
+
+    def take(self, chosen: NDArray[np.bool_]) -> Design:
+        """Return some of the pairs."""
+        relations = [one for one, is_kept in zip(self.relations, chosen.tolist(), strict=True) if is_kept]
+        return Design(self.of_sentence[chosen], relations, self.is_clear[chosen])
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """The weights of a relation's columns, and of (nearness, margin, length, 1)."""
+
+    words: FloatArray
+    sentence: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """The two models, by whether a word is a name, and what each relation adds to the log-odds."""
+
+    models: tuple[Model, Model]
+    weights: FloatArray
+
+    def log_odds(self, design: Design, relations: Relations) -> tuple[FloatArray, NDArray[np.bool_]]:
+        """Return the log-odds of pairs, and whether a name says them."""
+        near, named = (design.of_sentence @ one.sentence[:3] + one.sentence[3] for one in self.models)
+        found, is_said = near.copy(), np.zeros(len(near), bool)
+        for row, own in enumerate(design.relations):
+            is_name = relations.is_name[own]
+            is_said[row] = is_name.any()
+            said = self.weights[own] + np.where(is_name, named[row], near[row])
+            found[row] = max(found[row], said.max(initial=-np.inf))
+        return found, is_said
+
+
+def centre_of(space: FeatureSpace) -> FloatArray:
+    """Return the mean of the texts that a space was calibrated on (d,)."""
+    assert space.calibration.mean is not None
+    return space.calibration.mean
+
+
+def designed(space: FeatureSpace, encoder: TextEncoder, read: Read, lexicon: Lexicon) -> Design:
+    """Return the pairs that were read; ``lexicon`` has all relations in their order."""
+    features = np.array([i for i, label in enumerate(space.labels) if label.method == "concept"])
+    vectors = encoder.encode_document(read.sentences)
+    nearness = unit_rows(vectors - centre_of(space)) @ space.sae.directions[features].T
+    margin = nearness - np.partition(nearness, -1 - NEARER, axis=1)[:, -1 - NEARER, None]
+    length = np.log([max(1, len(one.split())) for one in read.sentences])
+    at = read.rows, read.concepts
+    entries = [lexicon.entries(sentence) for sentence in read.sentences]
+    relations = [
+        entries[row][lexicon.concepts[entries[row]] == concept] for row, concept in zip(*at, strict=True)
+    ]
+    of_sentence = np.stack([nearness[at], margin[at], length[read.rows]], 1).astype(np.float32)
+    return Design(of_sentence, relations, read.answers == CLEAR)
+
+
+def fitted(design: Design, relations: Relations) -> Fit:
+    """Fit both models."""
+    score = relations.columns @ np.array([FIRST[name] for name in COLUMNS]) + relations.is_name
+    for _ in range(FITS):
+        best = np.array([own[score[own].argmax()] if len(own) else -1 for own in design.relations])
+        columns = np.where(best[:, None] >= 0, relations.columns[best], 0)
+        is_named = (best >= 0) & relations.is_name[best]
+        near, named = (
+            _logistic(np.concatenate([columns, design.of_sentence], 1)[is_own], design.is_clear[is_own])
+            for is_own in (~is_named, is_named)
+        )
+        weights = np.where(relations.is_name, relations.columns @ named.words, relations.columns @ near.words)
+        score = weights + relations.is_name * (named.sentence[3] - near.sentence[3])
+    return Fit((near, named), weights.astype(np.float32))
+
+
+def _logistic(x: FloatArray, y: NDArray[np.bool_]) -> Model:
+    from sklearn.linear_model import LogisticRegression
+
+    scale = x.std(0) + 1e-6
+    found = LogisticRegression(C=C, max_iter=5_000).fit(x / scale, y)
+    weights = found.coef_[0] / scale
+    of_words = len(COLUMNS)
+    return Model(weights[:of_words], np.append(weights[of_words:], found.intercept_))
+
+
+def calibrated(fit: Fit, design: Design, relations: Relations) -> Fit:
+    """Return the models with slope and intercept (Platt) fitted on other pairs."""
+    from sklearn.linear_model import LogisticRegression
+
+    log_odds, is_said = fit.log_odds(design, relations)
+    weights, models = fit.weights.copy(), []
+    for is_name, model in zip((False, True), fit.models, strict=True):
+        own = is_said == is_name
+        found = LogisticRegression(C=1_000).fit(log_odds[own, None], design.is_clear[own])
+        slope, base = float(found.coef_[0, 0]), float(found.intercept_[0])
+        sentence = model.sentence * slope
+        sentence[3] += base
+        models.append(replace(model, words=model.words * slope, sentence=sentence))
+        weights[relations.is_name == is_name] *= slope
+    return Fit((models[0], models[1]), weights)
+
+
+def evidence_of(space: FeatureSpace, fit: Fit, relations: Relations) -> Evidence:
+    """Return the evidence of a space; relations that can never give evidence are left out."""
+    features = np.array([i for i, one in enumerate(space.labels) if one.method == "concept"], np.int32)
+    near, named = fit.models
+    most = fit.weights + near.sentence @ (NEAREST, LARGEST_MARGIN, LONGEST, 1.0)
+    lexicon = lexicon_of(relations, fit.weights, relations.is_name | (most >= LEAST_LOG_ODDS))
+    odds = [LogOdds(*(round(float(one), 4) for one in model.sentence)) for model in (named, near)]
+    return Evidence(features, space.sae.directions[features], centre_of(space), lexicon, *odds)
+
+
+def lexicon_of(
+    relations: Relations, weights: FloatArray, is_kept: NDArray[np.bool_] | None = None
+) -> Lexicon:
+    """Return relations as a lexicon, with the words that have any."""
+    kept = np.flatnonzero(np.ones(len(weights), bool) if is_kept is None else is_kept)
+    pairs = relations.pairs[kept]
+    words, counts = np.unique(pairs[:, 0], return_counts=True)
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    half = weights[kept].astype(np.float16).astype(np.float32)
+    names = tuple(relations.words[word] for word in words.tolist())
+    return Lexicon(names, starts, pairs[:, 1].astype(np.int32), half, relations.is_name[kept])
+
+
+def read_of(part: str, names: Sequence[str]) -> Read:
+    """Return the pairs of a part that readers judged."""
+    return located(read_pairs(part), part, names)
+
+
+def reliability(
+    log_odds: FloatArray, is_clear: NDArray[np.bool_], bins: int = 10
+) -> list[tuple[float, float, int]]:
+    """Return the mean evidence, the share of clear pairs, and the number of pairs, of equal bins."""
+    p = expit(log_odds)
+    own = np.minimum((p * bins).astype(int), bins - 1)
+    return [
+        (float(p[own == one].mean()), float(is_clear[own == one].mean()), int((own == one).sum()))
+        for one in range(bins) if (own == one).any()
+    ]  # fmt: skip

@@ -1,0 +1,201 @@
+"""Evidence: how sure it is that a sentence speaks of a named concept.
+
+A sentence says a concept with its words, and means it with its vector. For the words that say most, and for
+none at all,
+
+    log-odds = weight of the word + a · nearness + b · (nearness - fifth nearest) + c · ln(words) + d
+
+where the nearness of a sentence to a concept is the cosine of its vector, about the mean of texts, with the
+concept's direction. There are two such models: one for words that name the concept, one for all others. The
+largest result is the evidence, a probability. The weights were fitted on pairs of sentence and concept that
+readers judged, and calibrated on others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from math import log
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+
+from saeindex.config import LEVEL_STRIDE
+from saeindex.features.lexicon import Lexicon
+from saeindex.sae.metrics import unit_rows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from saeindex.types import FloatArray, IntArray
+
+# Evidence from which on a record has a concept at each level: present, typical, strong, possible.
+LEAST = (0.5, 0.7, 0.9, 0.2)
+LEAST_LOG_ODDS = log(LEAST[3] / (1 - LEAST[3]))
+# How many concepts are nearer to a sentence than the one that the others are compared with.
+NEARER = 4
+# Sentences at a time, whose nearness to all concepts is in memory.
+BLOCK = 1_024
+FILE, WORDS_FILE = "evidence.safetensors", "words.txt"
+
+
+@dataclass(frozen=True, slots=True)
+class LogOdds:
+    """The log-odds of evidence, see the top of this file: what does not depend on the word or concept."""
+
+    nearness: float
+    margin: float
+    length: float
+    base: float
+
+    def of(self, nearness: FloatArray, margin: FloatArray, length: FloatArray) -> FloatArray:
+        """Return the log-odds without the weight of a word, elementwise."""
+        of_vector = self.nearness * nearness + self.margin * margin
+        return np.asarray(of_vector + (self.length * length + self.base), np.float32)
+
+
+class Mentions(NamedTuple):
+    """Parallel arrays (m,): sentence, row of the concept, and evidence; by sentence, then by concept."""
+
+    sentences: NDArray[np.int64]
+    concepts: NDArray[np.int64]
+    p: NDArray[np.float64]
+
+    def take(self, chosen: NDArray[np.integer[Any] | np.bool_]) -> Mentions:
+        """Return some of them, in this order."""
+        return Mentions(*(each[chosen] for each in self))
+
+
+class Mention(NamedTuple):
+    """The evidence ``p`` of a feature, to two digits, and the number of the sentence that gives it."""
+
+    feature: int
+    p: float
+    sentence: int
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """The evidence of a space's named concepts: ``features`` (c,) ascending, and what speaks for each.
+
+    ``directions`` (c, d) are those of the features, ``mean`` (d,) that of texts. ``named`` is the model of a
+    word that names a concept, ``near`` that of all other words, and of none.
+    """
+
+    features: IntArray
+    directions: FloatArray
+    mean: FloatArray
+    lexicon: Lexicon
+    named: LogOdds
+    near: LogOdds
+
+    def of_sentences(self, sentences: Sequence[str], vectors: FloatArray) -> Mentions:
+        """Return the evidence of ``sentences`` with their vectors (s, d), as far as it is possible."""
+        starts = range(0, max(1, len(sentences)), BLOCK)
+        parts = [self._of_block(sentences[at : at + BLOCK], vectors[at : at + BLOCK]) for at in starts]
+        rows = [part.sentences + at for at, part in zip(starts, parts, strict=True)]
+        concepts, p = ([each[number] for each in parts] for number in (1, 2))
+        return Mentions(np.concatenate(rows), np.concatenate(concepts), np.concatenate(p))
+
+    def _of_block(self, sentences: Sequence[str], vectors: FloatArray) -> Mentions:
+        nearness = unit_rows(vectors - self.mean) @ self.directions.T
+        at = max(0, nearness.shape[1] - 1 - NEARER)
+        margin = nearness - np.partition(nearness, at, axis=1)[:, at, None]
+        length = np.log([max(1, len(one.split())) for one in sentences], dtype=np.float32)[:, None]
+        log_odds = self.near.of(nearness, margin, length)
+        for row, text in enumerate(sentences):
+            entries = self.lexicon.entries(text)
+            of_words, is_name = self.lexicon.concepts[entries], self.lexicon.is_name[entries]
+            own = nearness[row, of_words], margin[row, of_words], length[row]
+            said = np.where(is_name, self.named.of(*own), self.near.of(*own)) + self.lexicon.weights[entries]
+            np.maximum.at(log_odds[row], of_words, said)
+        rows, concepts = (each.astype(np.int64) for each in np.nonzero(log_odds >= LEAST_LOG_ODDS))
+        return Mentions(rows, concepts, 1 / (1 + np.exp(-log_odds[rows, concepts].astype(np.float64))))
+
+    def of_texts(
+        self, sentences: Sequence[str], vectors: FloatArray, ends: Sequence[int]
+    ) -> list[list[Mention]]:
+        """Return the evidence of texts, the largest of their sentences, ascending by feature.
+
+        The sentences of text ``i`` are from ``ends[i]`` to ``ends[i + 1]``, counted from 0 in each.
+        """
+        said = self.of_sentences(sentences, vectors)
+        owners = np.searchsorted(ends, said.sentences, side="right") - 1
+        order = np.lexsort((-said.p, said.concepts, owners))
+        owners, said = owners[order], said.take(order)
+        is_largest = np.ones(len(owners), bool)
+        is_largest[1:] = (np.diff(owners) != 0) | (np.diff(said.concepts) != 0)
+        owners, said = owners[is_largest], said.take(is_largest)
+        kept = self.features[said.concepts].tolist(), said.p.round(2).tolist(), said.sentences.tolist()
+        found: list[list[Mention]] = [[] for _ in range(len(ends) - 1)]
+        for owner, feature, p, row in zip(owners.tolist(), *kept, strict=True):
+            found[owner].append(Mention(feature, p, row - ends[owner]))
+        return found
+
+    def word_of(self, sentence: str, feature: int) -> tuple[int, int] | None:
+        """Return the span of the word in a sentence that names a feature's concept, None if none does."""
+        row = int(np.searchsorted(self.features, feature))
+        return self.lexicon.name_in(sentence, row)
+
+    def digest(self) -> str:
+        """Return a hash of all that the evidence depends on."""
+        lexicon = self.lexicon
+        parts = self.features, lexicon.starts, lexicon.concepts, lexicon.weights, lexicon.is_name, self.mean
+        found = hashlib.sha256("\n".join(lexicon.words).encode())
+        for part in parts:
+            found.update(np.ascontiguousarray(part).tobytes())
+        found.update(json.dumps([asdict(self.named), asdict(self.near)]).encode())
+        return found.hexdigest()
+
+    def save(self, folder: Path) -> None:
+        """Write the files of a space's folder that :meth:`load` reads."""
+        from safetensors.numpy import save_file
+
+        lexicon = self.lexicon
+        arrays = {
+            "features": self.features.astype(np.int32),
+            "mean": self.mean.astype(np.float32),
+            "starts": lexicon.starts.astype(np.int32),
+            "concepts": lexicon.concepts.astype(np.int16 if len(self.features) < 2**15 else np.int32),
+            "weights": lexicon.weights.astype(np.float16),
+            "is_name": lexicon.is_name,
+        }
+        models = {"named": asdict(self.named), "near": asdict(self.near)}
+        save_file(arrays, folder / FILE, metadata={name: json.dumps(one) for name, one in models.items()})
+        (folder / WORDS_FILE).write_text("\n".join(lexicon.words) + "\n", "utf-8")
+
+    @classmethod
+    def load(cls, folder: Path, directions: FloatArray) -> Self | None:
+        """Read the files of a space's folder with the ``directions`` (n, d) of its features; None of none."""
+        from safetensors import safe_open
+
+        if not (folder / FILE).exists():
+            return None
+        with safe_open(folder / FILE, framework="numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            models = {name: LogOdds(**json.loads(one)) for name, one in (file.metadata() or {}).items()}
+        words = (folder / WORDS_FILE).read_text("utf-8").splitlines()
+        lexicon = Lexicon(
+            tuple(words),
+            arrays["starts"].astype(np.int64),
+            arrays["concepts"].astype(np.int32),
+            arrays["weights"].astype(np.float32),
+            arrays["is_name"],
+        )
+        if not len(words) + 1 == len(lexicon.starts) or lexicon.starts[-1] != len(lexicon.concepts):
+            raise ValueError("the words of the evidence do not fit to their entries")
+        features, mean = arrays["features"], arrays["mean"]
+        return cls(features, directions[features], mean, lexicon, models["named"], models["near"])
+
+
+def level_codes(mentions: Sequence[Mention]) -> list[int]:
+    """Return the level codes of a text's evidence, ascending."""
+    return [
+        one.feature * LEVEL_STRIDE + level
+        for one in mentions
+        for level, least in enumerate(LEAST)
+        if one.p >= least
+    ]

@@ -1,0 +1,45 @@
+"""What a record says of named concepts, with the sentence that proves it, as its payload has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from saeindex.config import CONCEPTS, EVIDENCE, LEVEL_STRIDE, LEVELS_OF, SPANS, SPEAKING, TEXT, suffixed
+from saeindex.features.evidence import Mention
+from saeindex.indexing.sentences import spans_from
+from saeindex.types import Proof
+
+if TYPE_CHECKING:
+    from saeindex.features.space import Space
+
+# What is read of a point to prove what its text says.
+PROVING = (CONCEPTS, EVIDENCE, SPEAKING, SPANS)
+POSSIBLE = LEVELS_OF["possible"][0]
+
+
+def mentions_of(payload: Mapping[str, Any], field: str = "") -> list[Mention]:
+    """Return the evidence of a text field, ascending by feature; none where the index keeps none."""
+    codes = payload.get(suffixed(CONCEPTS, field), ())
+    features = [code // LEVEL_STRIDE for code in codes if code % LEVEL_STRIDE == POSSIBLE]
+    percents, numbers = (payload.get(suffixed(name, field)) for name in (EVIDENCE, SPEAKING))
+    if percents is None or numbers is None:
+        return []
+    found = zip(features, percents, numbers, strict=True)
+    return [Mention(feature, percent / 100, number) for feature, percent, number in found]
+
+
+def proofs(
+    payload: Mapping[str, Any], space: Space, mentions: Iterable[Mention], field: str = ""
+) -> tuple[Proof, ...]:
+    """Return each mention of a text with its sentence, the surest first."""
+    text, spans = payload[suffixed(TEXT, field)], spans_from(payload.get(suffixed(SPANS, field), ()))
+    ordered = sorted(mentions, key=lambda one: (-one.p, one.feature))
+    return tuple(_proof(text, spans[one.sentence], space, one) for one in ordered)
+
+
+def _proof(text: str, span: tuple[int, int], space: Space, mention: Mention) -> Proof:
+    sentence = text[slice(*span)]
+    word = None if space.evidence is None else space.evidence.word_of(sentence, mention.feature)
+    label = space.labels[mention.feature].name
+    return Proof(mention.feature, label, mention.p, sentence, span[0], word)
