@@ -62,7 +62,7 @@ def save(space: FeatureSpace) -> None:
     space.save(TARGET)
     file.write_bytes(former)
     described = without_checksum(json.loads((TARGET / "space.json").read_text()))
-    assert described is not None  # noqa: S101  (it was just written)
+    assert described is not None
     described["files"] = checksums_of_files(TARGET, without="space.json")
     (TARGET / "space.json").write_text(json.dumps(with_checksum(described), indent=2) + "\n")
 

@@ -29,6 +29,8 @@ MIN_SHARE, MAX_NARROWER, MIN_NEAR = 0.2, 4_000, 0.42
 NAME, SYNONYM, NARROWER = 3, 2, 1
 COLUMNS = ("synonym", "narrower", "share", "senses", "written", "near_name", "near_direction", "vague")
 BLOCK = 2_000
+# Words that say nothing of what a text is about, beside those of scikit-learn.
+FUNCTION_WORDS = frozenset({"just"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +88,8 @@ def related(
     entries: Sequence[Entry], wordnet: WordNet, encoder: TextEncoder, directions: FloatArray
 ) -> Relations:
     """Return all pairs of words and concepts; ``directions`` (c, d) are those of the concepts' features."""
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
     named = naming(entries, wordnet)
     written = {(form, i) for i, entry in enumerate(entries) for word in entry.words for form in forms(word)}
     words = sorted(
@@ -100,6 +104,8 @@ def related(
     names = unit_rows(encoder.encode_query([entry.name for entry in entries]) - centre)
     keys = {(number[word], concept) for word, concept in [*named, *written] if word in number}
     keys |= set(_near(vectors, names))
+    empty = ENGLISH_STOP_WORDS | FUNCTION_WORDS
+    keys = {(w, c) for w, c in keys if words[w] not in empty or named.get((words[w], c), (0, 0))[0] == NAME}
     pairs = np.array(sorted(keys), np.int32)
     kinds = [named.get((words[w], c), (0, 0.0)) for w, c in pairs.tolist()]
     kind, share = (np.array(column, np.float32) for column in zip(*kinds, strict=True))
