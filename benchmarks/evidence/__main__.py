@@ -5,21 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-import numpy as np
-
 from benchmarks.corpora import CachedEncoder
 from benchmarks.default_space import TARGET
 from benchmarks.evidence.dictionary import read_dictionary
-from benchmarks.evidence.fit import (
-    calibrated,
-    designed,
-    evidence_of,
-    fitted,
-    lexicon_of,
-    read_of,
-    reliability,
-)  # fmt: skip
-from benchmarks.evidence.relations import COLUMNS, related, whole_wordnet
+from benchmarks.evidence.fit import default_fit, default_relations, evidence_of, reliability
+from benchmarks.evidence.relations import COLUMNS
 from saeindex import FeatureSpace
 from saeindex.files import checksums_of_files, with_checksum, without_checksum
 
@@ -28,29 +18,20 @@ def main() -> None:
     """Fit, print the reliability on the pairs of `choose` before they calibrate it, and save the space."""
     space = FeatureSpace.load(TARGET)
     encoder = CachedEncoder()
-    entries = read_dictionary()
-    names = [entry.name for entry in entries]
-    features = [i for i, label in enumerate(space.labels) if label.method == "concept"]
-    assert [space.labels[i].text for i in features] == names
-    relations = related(entries, whole_wordnet(), encoder, space.sae.directions[features])
-    every = lexicon_of(relations, np.zeros(len(relations.pairs), np.float32))
-    fit_pairs, others = (designed(space, encoder, read_of(part, names), every) for part in ("fit", "choose"))
-    fit = fitted(fit_pairs, relations)
+    relations = default_relations(space, encoder)
+    fit, kept, others = default_fit(space, encoder, relations)
     log_odds, is_said = fit.log_odds(others, relations)
-    print(f"{len(fit_pairs.is_clear):,} pairs of fit, {len(others.is_clear):,} of choose")
     for title, own in (("named", is_said), ("only meant", ~is_said)):
         bins = reliability(log_odds[own], others.is_clear[own])
         print(title, *(f"{p:.2f}:{share:.2f} ({count})" for p, share, count in bins))
-    fit = calibrated(fit, others, relations)
-    for title, model in zip(("other words", "names"), fit.models, strict=True):
+    for title, model in zip(("other words", "names"), kept.models, strict=True):
         weights = zip(
             (*COLUMNS, "nearness", "margin", "length", "base"), (*model.words, *model.sentence), strict=True
         )
         print(title, *(f"{name} {weight:.2f}" for name, weight in weights))
-    labels = list(space.labels)
-    for feature, entry in zip(features, entries, strict=True):
+    evidence, labels = evidence_of(space, kept, relations), list(space.labels)
+    for feature, entry in zip(evidence.features.tolist(), read_dictionary(), strict=True):
         labels[feature] = replace(labels[feature], description=entry.gloss)
-    evidence = evidence_of(space, fit, relations)
     print(f"{len(evidence.lexicon.words):,} words, {len(evidence.lexicon.concepts):,} entries")
     save(replace(space, labels=tuple(labels), evidence=evidence))
 

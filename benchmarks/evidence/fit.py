@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import expit
 
+from benchmarks.evidence.dictionary import read_dictionary
 from benchmarks.evidence.pairs import CLEAR, Read, located, read_pairs
-from benchmarks.evidence.relations import COLUMNS, Relations
+from benchmarks.evidence.relations import COLUMNS, Relations, related, whole_wordnet
 from saeindex.features.evidence import LEAST_LOG_ODDS, NEARER, Evidence, LogOdds
+from saeindex.features.labels import CONCEPT
 from saeindex.features.lexicon import Lexicon
 from saeindex.sae.metrics import unit_rows
 
@@ -85,7 +87,7 @@ def centre_of(space: FeatureSpace) -> FloatArray:
 
 def designed(space: FeatureSpace, encoder: TextEncoder, read: Read, lexicon: Lexicon) -> Design:
     """Return the pairs that were read; ``lexicon`` has all relations in their order."""
-    features = np.array([i for i, label in enumerate(space.labels) if label.method == "concept"])
+    features = np.array([i for i, label in enumerate(space.labels) if label.method == CONCEPT])
     vectors = encoder.encode_document(read.sentences)
     nearness = unit_rows(vectors - centre_of(space)) @ space.sae.directions[features].T
     margin = nearness - np.partition(nearness, -1 - NEARER, axis=1)[:, -1 - NEARER, None]
@@ -110,9 +112,9 @@ def fitted(design: Design, relations: Relations) -> Fit:
             _logistic(np.concatenate([columns, design.of_sentence], 1)[is_own], design.is_clear[is_own])
             for is_own in (~is_named, is_named)
         )
-        weights = np.where(relations.is_name, relations.columns @ named.words, relations.columns @ near.words)
-        score = weights + relations.is_name * (named.sentence[3] - near.sentence[3])
-    return Fit((near, named), weights.astype(np.float32))
+        fit = reweighed(Fit((near, named), score), relations)
+        score = fit.weights + relations.is_name * (named.sentence[3] - near.sentence[3])
+    return fit
 
 
 def _logistic(x: FloatArray, y: NDArray[np.bool_]) -> Model:
@@ -130,7 +132,7 @@ def calibrated(fit: Fit, design: Design, relations: Relations) -> Fit:
     from sklearn.linear_model import LogisticRegression
 
     log_odds, is_said = fit.log_odds(design, relations)
-    weights, models = fit.weights.copy(), []
+    models = []
     for is_name, model in zip((False, True), fit.models, strict=True):
         own = is_said == is_name
         found = LogisticRegression(C=1_000).fit(log_odds[own, None], design.is_clear[own])
@@ -138,13 +140,18 @@ def calibrated(fit: Fit, design: Design, relations: Relations) -> Fit:
         sentence = model.sentence * slope
         sentence[3] += base
         models.append(replace(model, words=model.words * slope, sentence=sentence))
-        weights[relations.is_name == is_name] *= slope
-    return Fit((models[0], models[1]), weights)
+    return reweighed(Fit((models[0], models[1]), fit.weights), relations)
+
+
+def reweighed(fit: Fit, relations: Relations) -> Fit:
+    """Return the models with the weights of other relations."""
+    near, named = (relations.columns @ model.words for model in fit.models)
+    return replace(fit, weights=np.where(relations.is_name, named, near).astype(np.float32))
 
 
 def evidence_of(space: FeatureSpace, fit: Fit, relations: Relations) -> Evidence:
     """Return the evidence of a space; relations that can never give evidence are left out."""
-    features = np.array([i for i, one in enumerate(space.labels) if one.method == "concept"], np.int32)
+    features = np.array([i for i, one in enumerate(space.labels) if one.method == CONCEPT], np.int32)
     near, named = fit.models
     most = fit.weights + near.sentence @ (NEAREST, LARGEST_MARGIN, LONGEST, 1.0)
     lexicon = lexicon_of(relations, fit.weights, relations.is_name | (most >= LEAST_LOG_ODDS))
@@ -168,6 +175,23 @@ def lexicon_of(
 def read_of(part: str, names: Sequence[str]) -> Read:
     """Return the pairs of a part that readers judged."""
     return located(read_pairs(part), part, names)
+
+
+def default_fit(space: FeatureSpace, encoder: TextEncoder, relations: Relations) -> tuple[Fit, Fit, Design]:
+    """Return the fit of the default space, the same calibrated, and the pairs of `choose`."""
+    names = [entry.name for entry in read_dictionary()]
+    every = lexicon_of(relations, np.zeros(len(relations.pairs), np.float32))
+    read, others = (designed(space, encoder, read_of(part, names), every) for part in ("fit", "choose"))
+    fit = fitted(read, relations)
+    return fit, calibrated(fit, others, relations), others
+
+
+def default_relations(space: FeatureSpace, encoder: TextEncoder) -> Relations:
+    """Return the relations of the words of the default space."""
+    entries = read_dictionary()
+    features = [i for i, label in enumerate(space.labels) if label.method == CONCEPT]
+    assert [space.labels[i].text for i in features] == [entry.name for entry in entries]
+    return related(entries, whole_wordnet(), encoder, space.sae.directions[features])
 
 
 def reliability(

@@ -6,7 +6,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,6 +41,13 @@ class Relations:
     pairs: NDArray[np.int32]
     columns: FloatArray
     is_name: NDArray[np.bool_]
+
+    def without(self, withheld: NDArray[np.bool_]) -> Relations:
+        """Return the relations as if some of them (r,) were in no list of words."""
+        columns = self.columns.copy()
+        listed = [COLUMNS.index(name) for name in ("synonym", "narrower", "share", "written", "vague")]
+        columns[np.flatnonzero(withheld)[:, None], listed] = 0
+        return replace(self, columns=columns, is_name=self.is_name & ~withheld)
 
 
 def whole_wordnet() -> WordNet:

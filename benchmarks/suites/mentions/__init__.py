@@ -1,0 +1,1 @@
+"""What records say of named concepts: precision, recall and exclusions, as blind readers judge."""
