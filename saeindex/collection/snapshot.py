@@ -20,8 +20,21 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from saeindex.collection.rows import Rows, concept_parts, tokens, word_parts
-from saeindex.config import CONCEPTS, DENSE, DOCUMENT, LEVEL_STRIDE, LEVELS_OF, SAE, TEXT, suffixed
+from saeindex.config import (
+    CONCEPTS,
+    DENSE,
+    DOCUMENT,
+    EVIDENCE,
+    LEVEL_STRIDE,
+    LEVELS,
+    LEVELS_OF,
+    SAE,
+    SPEAKING,
+    TEXT,
+    suffixed,
+)
 from saeindex.errors import InvalidInputError, NotFoundError
+from saeindex.features.evidence import Mention
 from saeindex.files import (
     changed_files,
     checksums_of_files,
@@ -29,6 +42,7 @@ from saeindex.files import (
     with_checksum,
     without_checksum,
 )
+from saeindex.indexing.proof import mentions_of
 from saeindex.language.evaluate import found_at
 from saeindex.language.fields import METADATA, as_one_name, field_at, path_of, shown_fields
 from saeindex.protocols import Point, SparseVector
@@ -44,7 +58,7 @@ if TYPE_CHECKING:
     from saeindex.types import FloatArray, JsonObject, LevelName
 
 ReadTexts = Callable[[Sequence[str]], list[str]]
-FORMAT = 4
+FORMAT = 5
 PAGE = 2_000
 ARRAYS = {
     "vectors": "<f4",
@@ -53,14 +67,16 @@ ARRAYS = {
     "values": "<f4",
     "level_sizes": "<i4",
     "level_indices": "<i4",
-    "levels": "i1",
+    "levels": "<i4",
     "word_sizes": "<i4",
     "word_indices": "<i4",
     "lengths": "<i4",
     "text_sizes": "<i4",
 }
 # The bits of the levels up to present, typical and strong, which are 0 to 2.
-_BITS = np.array([0b1, 0b11, 0b111], np.int8)
+_BITS = np.array([0b1, 0b11, 0b111], np.int32)
+# A level has a bit each; above them are the evidence in percent, and the sentence that gives it.
+_OF_LEVELS, _OF_PERCENT = LEVELS, 7
 LINES = ("ids", "documents", "metadata")
 TEXTS = "texts"
 
@@ -70,8 +86,9 @@ class Snapshot:
     """The records of an index in random order, one row each, with the data of one text field.
 
     ``vectors`` (m, d) are unit embeddings, ``activations`` (m, n) the features' activations. ``reached``
-    (m, n) int8 has the bits of the levels that a record reaches with each feature. ``words`` (m, v) is 1
-    where a record has a word of ``vocabulary``, ``lengths`` (m,) is each record's number of words.
+    (m, n) int32 has the bits of the levels that a record reaches with each feature, its evidence and the
+    number of the sentence that gives it. ``words`` (m, v) is 1 where a record has a word of ``vocabulary``,
+    ``lengths`` (m,) is each record's number of words.
     ``metadata`` has a JSON object per record, as text, ``documents`` the document that each is a piece of. A
     record without the field has no features or words.
     """
@@ -130,6 +147,29 @@ class Snapshot:
         if level not in self._levels:
             self._levels[level] = self._at(level)
         return self._levels[level]
+
+    @cached_property
+    def has_evidence(self) -> bool:
+        """Whether the levels of named concepts are those of evidence: of what sentences say."""
+        return bool((self.reached.data & (1 << LEVELS_OF["possible"][0])).any())
+
+    def mentions(self, row: int) -> list[Mention]:
+        """Return the evidence of a record, ascending by feature."""
+        own = slice(self.reached.indptr[row], self.reached.indptr[row + 1])
+        packed, features = self.reached.data[own], self.reached.indices[own]
+        is_said = packed & (1 << LEVELS_OF["possible"][0]) > 0
+        percents = (packed[is_said] >> _OF_LEVELS) & ((1 << _OF_PERCENT) - 1)
+        sentences = packed[is_said] >> (_OF_LEVELS + _OF_PERCENT)
+        found = zip(features[is_said].tolist(), percents.tolist(), sentences.tolist(), strict=True)
+        return [Mention(feature, percent / 100, sentence) for feature, percent, sentence in found]
+
+    def strength(self, rows: NDArray[np.int64], feature: int) -> FloatArray:
+        """Return how sure records (r,) speak of a feature's concept; how active it is, if nothing says so."""
+        evidence = self.space.evidence
+        if not self.has_evidence or evidence is None or feature not in evidence.features:
+            return np.asarray(self.activations[rows][:, feature].toarray().ravel(), np.float32)
+        packed = self.reached[rows][:, feature].toarray().ravel()
+        return np.asarray((packed >> _OF_LEVELS) & ((1 << _OF_PERCENT) - 1), np.float32)
 
     def column(self, name: str) -> Column:
         """Return a field of the records, such as ``metadata.year``; NotFoundError if no record has it."""
@@ -221,7 +261,7 @@ class Snapshot:
 
 
 def levels_reached(activations: csr_matrix, calibration: Calibration) -> csr_matrix:
-    """Return the bits of the levels (m, n) int8 that activations (m, n) reach."""
+    """Return the bits of the levels (m, n) that activations (m, n) reach."""
     from scipy.sparse import csr_matrix
 
     levels = calibration.levels(activations.indices, activations.data)
@@ -358,7 +398,7 @@ def _is_current(folder: Path, fingerprint: str) -> bool:
 
 
 def _write(folder: Path, store: VectorStore, space: FeatureSpace, field: str, fingerprint: str) -> None:
-    dense, sae, text, concepts = (suffixed(name, field) for name in (DENSE, SAE, TEXT, CONCEPTS))
+    dense, sae, text = (suffixed(name, field) for name in (DENSE, SAE, TEXT))
     places: dict[str, int] = {}
     count = 0
     with ExitStack() as opened:
@@ -370,11 +410,12 @@ def _write(folder: Path, store: VectorStore, space: FeatureSpace, field: str, fi
             for name in LINES
         }
         texts = opened.enter_context((folder / f"{TEXTS}.bin").open("wb"))
-        payload = ["record_id", DOCUMENT, text, "metadata", concepts]
+        payload = ["record_id", DOCUMENT, text, "metadata"]
+        payload += [suffixed(name, field) for name in (CONCEPTS, EVIDENCE, SPEAKING)]
         for page in pages(store, None, PAGE, payload, [dense, sae]):
             count += len(page.points)
             arrays = _arrays(page.points, dense, sae, text, space, places)
-            arrays |= _levels([point.payload.get(concepts) or () for point in page.points])
+            arrays |= _levels([point.payload for point in page.points], field)
             for name, array in arrays.items():
                 files[name].write(array.astype(ARRAYS[name]).tobytes())
             for point in page.points:
@@ -416,15 +457,22 @@ def _arrays(
     }
 
 
-def _levels(codes: Sequence[Sequence[int]]) -> dict[str, np.ndarray[Any, Any]]:
-    """Return the features of records' level codes, and the bits of the levels that each reaches."""
-    owners = np.repeat(np.arange(len(codes)), [len(own) for own in codes])
-    features, levels = np.divmod(np.fromiter((one for own in codes for one in own), np.int64), LEVEL_STRIDE)
-    width = int(features.max(initial=0)) + 1
-    pairs, place = np.unique(owners * width + features, return_inverse=True)
-    bits = np.bincount(place, 1 << levels, len(pairs)).astype(np.int8)
-    sizes = np.bincount(pairs // width, minlength=len(codes))
-    return {"level_sizes": sizes, "level_indices": pairs % width, "levels": bits}
+def _levels(payloads: Sequence[JsonObject], field: str) -> dict[str, np.ndarray[Any, Any]]:
+    """Return the features that records reach, with their levels and evidence in one number each."""
+    sizes, indices, packed = list[int](), list[int](), list[int]()
+    for payload in payloads:
+        own: dict[int, int] = {}
+        for code in payload.get(suffixed(CONCEPTS, field)) or ():
+            feature, level = divmod(code, LEVEL_STRIDE)
+            own[feature] = own.get(feature, 0) | 1 << level
+        for one in mentions_of(payload, field):
+            percent = round(100 * one.p)
+            own[one.feature] |= percent << _OF_LEVELS | one.sentence << (_OF_LEVELS + _OF_PERCENT)
+        features = sorted(own)
+        sizes.append(len(features))
+        indices += features
+        packed += [own[feature] for feature in features]
+    return {"level_sizes": np.array(sizes), "level_indices": np.array(indices), "levels": np.array(packed)}
 
 
 def _opened(folder: Path, space: FeatureSpace, field: str, owner: object = None) -> Snapshot:

@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from saeindex.collection.records import check_not_documents
-from saeindex.config import DENSE, DOCUMENT, SAE, TEXT
+from saeindex.config import CONCEPTS, DENSE, DOCUMENT, SAE, TEXT
 from saeindex.errors import NotFoundError
 from saeindex.indexing.points import point_id
+from saeindex.indexing.proof import PROVING, mentions_of, proofs
 from saeindex.language.ast import ConceptTerm, FeatureTerm
 from saeindex.language.evaluate import matched_clauses
 from saeindex.language.fields import METADATA, RECORD_ID
@@ -29,7 +30,6 @@ from saeindex.search.grouping import (
 )
 from saeindex.search.hits import Group, Hit, Hits, SteeringEffect
 from saeindex.search.mmr import Diverse
-from saeindex.search.proof import PROVING, mentions_of, proofs
 from saeindex.search.query import GroupBy, Query
 from saeindex.search.rerank import Rescored
 from saeindex.search.retrieval import EXPLAINED, Listed, Nearest, Scoring
@@ -118,10 +118,10 @@ class Executor:
         return hits
 
     def coded(self, plan: Prepared, count: int, deadline: Deadline) -> list[Point]:
-        """Return the first ``count`` points of a plan's ranking with their codes, for any page."""
+        """Return the first ``count`` points of a plan's ranking with their level codes, for any page."""
         with deadline.stage("the search"):
             found = ByPoint(self.scoring(plan, plan.vector, deadline)).first(count)
-            return self._store.get([point.id for _, point in found], False, [SAE])
+            return self._store.get([point.id for _, point in found], [CONCEPTS])
 
     # Stages ------------------------------------------------------------------------------------------
 

@@ -18,10 +18,10 @@ from saeindex.config import DENSE, EVIDENCE
 from saeindex.features.evidence import LEAST
 from saeindex.features.labels import telling_order
 from saeindex.indexing.points import code_of
+from saeindex.indexing.proof import mentions_of
 from saeindex.language.evaluate import Clause
 from saeindex.protocols import SparseVector
 from saeindex.report.numbers import counted
-from saeindex.search.proof import mentions_of
 from saeindex.types import Activation, Part
 
 if TYPE_CHECKING:

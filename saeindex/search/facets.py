@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS, SAE
-from saeindex.indexing.points import codes_of
+from saeindex.config import CONCEPTS, LEVEL_STRIDE, LEVELS
 from saeindex.schema import Result
 from saeindex.types import shown_label
 
@@ -80,14 +79,14 @@ class ResultSet:
 
 
 def result_set(points: Sequence[Point], n_features: int) -> ResultSet:
-    """Return the result set of points that were fetched with their codes."""
+    """Return the result set of points that were fetched with their level codes."""
     present = presence(points, n_features)
     return ResultSet(len(points), np.asarray(present.sum(0)).ravel().astype(np.int64), present)
 
 
 def matching_set(store: VectorStore, condition: Filter | None, n_features: int) -> ResultSet:
     """Return the result set of all points that match, counted by the engine."""
-    sample = store.scroll(condition, SAMPLE, with_payload=False, with_vectors=[SAE]).points
+    sample = store.scroll(condition, SAMPLE, with_payload=[CONCEPTS]).points
     counts = feature_counts(store, condition, n_features)
     return ResultSet(store.count(condition), counts, presence(sample, n_features))
 
@@ -103,12 +102,16 @@ def feature_counts(store: VectorStore, condition: Filter | None, n_features: int
 
 
 def presence(points: Sequence[Point], n_features: int) -> csr_matrix:
-    """Return a matrix (m, n_features) with a 1 where a point has a feature."""
+    """Return a matrix (m, n_features) with a 1 where a point, with its level codes, has a feature."""
     from scipy.sparse import csr_matrix
 
-    codes = codes_of(points, n_features)
-    ones = np.ones(len(codes.indices), np.float32)
-    return csr_matrix((ones, codes.indices, codes.indptr), shape=(len(codes), n_features))
+    present = [
+        [code // LEVEL_STRIDE for code in point.payload.get(CONCEPTS, ()) if code % LEVEL_STRIDE == 0]
+        for point in points
+    ]
+    starts = np.cumsum([0, *map(len, present)], dtype=np.int64)
+    indices = np.fromiter((one for own in present for one in own), np.int32, int(starts[-1]))
+    return csr_matrix((np.ones(len(indices), np.float32), indices, starts), shape=(len(points), n_features))
 
 
 def concept_facets(

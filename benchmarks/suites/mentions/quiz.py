@@ -146,8 +146,8 @@ def write(folder: Path, space: FeatureSpace, encoder: CachedEncoder) -> None:
     for corpus in CORPORA:
         records = TestRecords.read(corpus, encoder)
         for number, record in enumerate(records.ids):
-            own = records.sentences[records.ends[number] : records.ends[number + 1]]
-            texts |= {(corpus, record, i): one for i, one in enumerate(own)}
+            sentences = records.sentences[records.ends[number] : records.ends[number + 1]]
+            texts |= {(corpus, record, i): one for i, one in enumerate(sentences)}
             texts[corpus, record, WHOLE] = records.texts[number]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "INSTRUCTIONS.txt").write_text(INSTRUCTIONS, "utf-8")

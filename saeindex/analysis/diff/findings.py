@@ -17,6 +17,7 @@ from saeindex.analysis.stats.evidence import evidence_of
 from saeindex.analysis.stats.family_test import run_tests
 from saeindex.collection.rows import tokens
 from saeindex.features.labels import HERE, telling_order
+from saeindex.indexing.sentences import spans_in
 from saeindex.report.model import Example
 from saeindex.sae.metrics import unit_rows
 from saeindex.types import shown_label
@@ -203,26 +204,40 @@ def illustrated(
 
 
 def _strongest(snapshot: Snapshot, one: Finding, rows: NDArray[np.int64]) -> list[int]:
-    """Return rows in the order of examples: by activation, otherwise as they are (at random)."""
+    """Return rows in the order of examples: by evidence or activation, otherwise as they are (at random)."""
     if one.family != "concepts" or not len(rows):
         return [int(row) for row in rows]
-    activation = snapshot.activations[rows][:, int(one.key)].toarray().ravel()
-    return [int(row) for row in rows[np.argsort(-activation, kind="stable")]]
+    return [int(row) for row in rows[np.argsort(-snapshot.strength(rows, int(one.key)), kind="stable")]]
 
 
 def _examples(snapshot: Snapshot, rows: Sequence[int], one: Finding) -> list[Example]:
     found = []
     for row, text in zip(rows, snapshot.texts(rows), strict=True):
-        found.append(example_of(snapshot, row, text, _highlights(one, text)))
+        proof = _proof(snapshot, row, text, one)
+        found.append(example_of(snapshot, row, *(proof or (text, _highlights(one, text)))))
     return found
 
 
+def _proof(snapshot: Snapshot, row: int, text: str, one: Finding) -> tuple[str, tuple[str, ...]] | None:
+    """Return the sentence of a record that speaks for a finding, and the word that names it."""
+    evidence = snapshot.space.evidence
+    said = [mention for mention in snapshot.mentions(row) if str(mention.feature) == str(one.key)]
+    if one.family != "concepts" or evidence is None or not said:
+        return None
+    start, end = spans_in(text)[said[0].sentence]
+    word = evidence.word_of(text[start:end], said[0].feature)
+    return text[start:end], () if word is None else (text[start:end][slice(*word)],)
+
+
 def example_of(snapshot: Snapshot, row: int, text: str, highlights: tuple[str, ...] = ()) -> Example:
-    """Return a record as an example: a part of its text, and its strongest concepts."""
-    code = snapshot.activations[row]
-    space = snapshot.space
-    order = telling_order(space.labels, space.calibration, code.indices, code.data)[:SHOWN_CONCEPTS]
-    labels = [space.labels[int(code.indices[i])] for i in order]
+    """Return a record as an example: a part of its text, and the concepts that it is surest to speak of."""
+    code, space = snapshot.activations[row], snapshot.space
+    shown_first = sorted(snapshot.mentions(row), key=lambda one: -one.p)[:SHOWN_CONCEPTS]
+    features = [one.feature for one in shown_first]
+    if not features:
+        order = telling_order(space.labels, space.calibration, code.indices, code.data)[:SHOWN_CONCEPTS]
+        features = code.indices[order].tolist()
+    labels = [space.labels[feature] for feature in features]
     shown = tuple(shown_label(label.name, label.is_weak) for label in labels)
     whole = Example(snapshot.ids[row], " ".join(text.split()), shown, highlights)
     return replace(whole, text=_excerpt(whole))

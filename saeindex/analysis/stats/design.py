@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 LENGTH_BINS = 5
 # The median number of words below which length is a stratum: it limits the concepts and words of a text.
+# Where concepts are found sentence by sentence, it always is one: longer texts say more.
 SHORT = 64
 MAX_STRATA = 2_000
 
@@ -59,8 +60,9 @@ def design_of(
     """Return the design of a comparison.
 
     ``unit`` "auto" is the document where there is one, else that of :func:`detected_unit`, where ``never``
-    and the strata are no candidates; ``length_bins`` None means 5 where texts are short or differ in length
-    between groups; ``paired`` None finds out whether both groups have records of the same units.
+    and the strata are no candidates; ``length_bins`` None means 5 where concepts are found by sentence, and
+    where texts are short or differ in length between groups; ``paired`` None finds out whether both groups
+    have records of the same units.
     """
     rows, codes = groups.pooled, groups.codes
     notes: list[str] = []
@@ -114,7 +116,7 @@ def _bins(snapshot: Snapshot, rows: NDArray[np.int64], codes: NDArray[np.int32],
             raise InvalidInputError(f"length_bins={asked}", "out of range", "Use 0 (none) to 50.")
         return asked
     lengths = np.asarray(snapshot.lengths)[rows]
-    if np.median(lengths) < SHORT:
+    if snapshot.has_evidence or np.median(lengths) < SHORT:
         return LENGTH_BINS
     from scipy.stats import kruskal
 
